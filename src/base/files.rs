@@ -1,0 +1,210 @@
+//! Files and folders that are complete or absent: written beside, synced, renamed. Nothing here deletes what it did not write.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part.
+///
+/// # Errors
+/// The system's error, with the path in its text.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        make_world_readable(file.as_file())?;
+        file.persist(path).map_err(|error| error.error)?;
+        sync_folder(folder)
+    };
+    write().map_err(|error| with_path(&error, "can't write", path))
+}
+
+/// A folder that replaces `target` as a whole once `commit` is called, and leaves it as it was if it never is.
+#[derive(Debug)]
+pub struct FolderWriter {
+    target: PathBuf,
+    partial: PathBuf,
+}
+
+impl FolderWriter {
+    /// Starts beside `target`. What an interrupted writer left there under the same working name is ours and goes first.
+    ///
+    /// # Errors
+    /// The system's error, with the path in its text.
+    pub fn new(target: &Path) -> io::Result<Self> {
+        let partial = sibling(target, "partial");
+        remove_folder_if_there(&partial)?;
+        fs::create_dir_all(&partial).map_err(|error| with_path(&error, "can't create", &partial))?;
+        Ok(Self { target: target.to_owned(), partial })
+    }
+
+    /// Writes and syncs one file of the folder.
+    ///
+    /// # Errors
+    /// The system's error, with the path in its text.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.partial.join(name);
+        let write = || {
+            let mut file = create(&path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().map_err(|error| with_path(&error, "can't write", &path))
+    }
+
+    /// Puts the new folder in the old one's place; the old one goes last.
+    ///
+    /// # Errors
+    /// The system's error, with the path in its text. [`recover_folder`] mends what a crash in between leaves.
+    pub fn commit(self) -> io::Result<()> {
+        let (new, old) = (sibling(&self.target, "new"), sibling(&self.target, "old"));
+        let parent = self.target.parent().unwrap_or(Path::new("."));
+        let swap = || {
+            sync_folder(&self.partial)?;
+            remove_folder_if_there(&new)?;
+            fs::rename(&self.partial, &new)?;
+            sync_folder(parent)?;
+            if self.target.exists() {
+                remove_folder_if_there(&old)?;
+                fs::rename(&self.target, &old)?;
+            }
+            fs::rename(&new, &self.target)?;
+            sync_folder(parent)?;
+            remove_folder_if_there(&old)
+        };
+        swap().map_err(|error| with_path(&error, "can't replace", &self.target))
+    }
+}
+
+/// Finishes a replacement of `target` that a crash cut off: a complete new folder takes its place, else the old one returns.
+///
+/// # Errors
+/// The system's error, with the path in its text.
+pub fn recover_folder(target: &Path) -> io::Result<()> {
+    let (new, old) = (sibling(target, "new"), sibling(target, "old"));
+    let mend = || {
+        if !target.exists() {
+            if new.exists() {
+                fs::rename(&new, target)?;
+            } else if old.exists() {
+                fs::rename(&old, target)?;
+            }
+        }
+        Ok(())
+    };
+    mend().map_err(|error: io::Error| with_path(&error, "can't restore", target))
+}
+
+/// The SHA-256 of `bytes` in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An error that says what was being done and to which path.
+pub fn with_path(error: &io::Error, doing: &str, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{doing}: {error}: {}", path.display()))
+}
+
+/// The working name beside `target`: `last` becomes `.last.new`.
+fn sibling(target: &Path, suffix: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{suffix}"))
+}
+
+fn remove_folder_if_there(path: &Path) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "only our own working names come here")]
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    #[expect(clippy::disallowed_methods, reason = "inside a folder that isn't in place yet")]
+    File::create(path)
+}
+
+/// Temporary files are private to their owner; a finished file has the permissions that a new file would have.
+#[cfg(unix)]
+fn make_world_readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_world_readable(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes a rename in `folder` last through a power cut, where the system can (a folder can't be opened on Windows).
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .expect("listed")
+            .map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_folder_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let target = parent.path().join("last");
+        for content in ["one", "two"] {
+            let writer = FolderWriter::new(&target).expect("started");
+            writer.write("file", content.as_bytes()).expect("written");
+            writer.commit().expect("replaced");
+            assert_eq!(fs::read_to_string(target.join("file")).expect("read"), content);
+            assert_eq!(names(parent.path()), ["last"]);
+        }
+    }
+
+    #[test]
+    fn a_crash_at_any_point_leaves_the_old_folder_or_the_new_one() {
+        let cases: [(&[&str], &str, &str); 4] = [
+            (&["last", ".last.partial"], "last", "before the rename"),
+            (&["last", ".last.new"], "last", "new complete, old still in place"),
+            (&[".last.old", ".last.new"], ".last.new", "between the two renames"),
+            (&[".last.old"], ".last.old", "only the old one is left"),
+        ];
+        for (present, expected, why) in cases {
+            let parent = tempfile::tempdir().expect("a temporary folder");
+            for name in present {
+                fs::create_dir(parent.path().join(name)).expect("created");
+                fs::write(parent.path().join(name).join("origin"), name).expect("written");
+            }
+            let target = parent.path().join("last");
+            recover_folder(&target).expect("mended");
+            assert_eq!(fs::read_to_string(target.join("origin")).expect("read"), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_path() {
+        let error = write_atomic(Path::new("no/such/folder/file"), b"x").expect_err("no folder");
+        assert!(error.to_string().contains("no/such/folder/file"), "{error}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Random streams keyed by what they are for, so that a draw depends on (seed, purpose, indices) and on nothing else:
+//! not on threads, order, workers or a resume. ChaCha8 is counter-based: any stream starts anywhere at no cost.
+
+use rand::SeedableRng;
+pub use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+
+/// A stream of random numbers.
+pub type Stream = ChaCha8Rng;
+
+/// What a stream is for. The number is part of the key: never reuse or renumber one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Which pictures go to validation. Indices: class.
+    Split = 1,
+    /// The order of an epoch. Indices: epoch.
+    Order = 2,
+    /// Geometric augmentation of one picture. Indices: epoch, picture, how often it was drawn before in that epoch.
+    Geometry = 3,
+    /// Colour augmentation of one picture. Indices as for geometry.
+    Color = 4,
+    /// Initial weights. Indices: position of the parameter.
+    Weights = 5,
+    /// The framework's generator (dropout) in one step. Indices: epoch, step.
+    Step = 6,
+    /// The drawn phantom pictures. Indices: class, picture.
+    Phantom = 7,
+    /// Made-up pictures of the self-test and the benchmarks.
+    Synthetic = 8,
+}
+
+/// The stream of `purpose` at `indices`, under the run's `seed`.
+pub fn stream(seed: u64, purpose: Purpose, indices: [u64; 3]) -> Stream {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
+    key[16..24].copy_from_slice(&indices[0].to_le_bytes());
+    key[24..].copy_from_slice(&indices[1].to_le_bytes());
+    let mut stream = ChaCha8Rng::from_seed(key);
+    stream.set_stream(indices[2]);
+    stream
+}
+
+/// A permutation of `0..count` (Fisher-Yates), each equally likely.
+pub fn permutation(stream: &mut Stream, count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..count).rev() {
+        order.swap(last, stream.random_range(0..=last));
+    }
+    order
+}
+
+/// A uniform draw from `low..high`, or `low` where the range is empty. One number is always taken from the stream.
+pub fn uniform(stream: &mut Stream, low: f64, high: f64) -> f64 {
+    let share: f64 = stream.random();
+    low + share * (high - low)
+}
+
+/// A standard normal draw (Box-Muller; the second value is not kept, so that each call takes two numbers).
+pub fn normal(stream: &mut Stream) -> f64 {
+    let radius = (-2.0 * (1.0 - stream.random::<f64>()).ln()).sqrt();
+    let angle: f64 = std::f64::consts::TAU * stream.random::<f64>();
+    radius * angle.cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_index_and_purpose_gives_another_stream_and_the_same_key_the_same() {
+        let first = |seed, purpose, indices| stream(seed, purpose, indices).random::<u64>();
+        let base = first(1, Purpose::Order, [0, 0, 0]);
+        assert_eq!(base, first(1, Purpose::Order, [0, 0, 0]));
+        let others = [
+            first(2, Purpose::Order, [0, 0, 0]),
+            first(1, Purpose::Split, [0, 0, 0]),
+            first(1, Purpose::Order, [1, 0, 0]),
+            first(1, Purpose::Order, [0, 1, 0]),
+            first(1, Purpose::Order, [0, 0, 1]),
+        ];
+        assert!(others.iter().all(|other| *other != base), "{base} is in {others:?}");
+    }
+
+    #[test]
+    fn normal_draws_have_mean_zero_and_variance_one() {
+        let mut stream = stream(5, Purpose::Synthetic, [0; 3]);
+        let draws: Vec<f64> = (0..20_000).map(|_| normal(&mut stream)).collect();
+        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+        let variance = draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / draws.len() as f64;
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05, "mean {mean}, variance {variance}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_permutation_holds_each_number_once(seed: u64, count in 0usize..300) {
+            let mut order = permutation(&mut stream(seed, Purpose::Order, [0; 3]), count);
+            order.sort_unstable();
+            prop_assert_eq!(order, (0..count).collect::<Vec<_>>());
+        }
+    }
+}

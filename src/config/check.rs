@@ -1,0 +1,220 @@
+//! The rules between knobs: values that can't work, and options that would have no effect.
+
+use toml::Table;
+
+use super::{ClassWeights, Color, Config, ConfigError, FillMode, Loss, Normalize, Optimizer, PHANTOM, Pooling, Schedule, Validation};
+
+/// Checks `config`; `table` tells what the user wrote from what is a default.
+pub(super) fn check(config: &Config, table: &Table) -> Result<(), ConfigError> {
+    check_data(config)?;
+    check_augment(config, table)?;
+    check_model(config)?;
+    check_train(config)?;
+    check_schedule(&config.train.schedule)
+}
+
+fn bad(key: &'static str, message: impl Into<String>) -> Result<(), ConfigError> {
+    Err(ConfigError::Value { key, message: message.into() })
+}
+
+fn require(holds: bool, key: &'static str, found: impl std::fmt::Display, expected: &str) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { bad(key, format!("found {found}, expected {expected}")) }
+}
+
+fn check_data(config: &Config) -> Result<(), ConfigError> {
+    let data = &config.data;
+    let name_is_a_folder_name = !config.name.is_empty() && !config.name.starts_with('.') && !config.name.contains(['/', '\\', ':']);
+    require(name_is_a_folder_name, "name", format!("`{}`", config.name), "a name for a folder, without slashes or a leading dot")?;
+    let [height, width] = data.image_size;
+    let sides_are_possible = [height, width].iter().all(|side| (8..=4096).contains(side));
+    require(sides_are_possible, "data.image_size", format!("[{height}, {width}]"), "[height, width], each from 8 to 4096 pixels")?;
+    if let Validation::Share(share) = data.validation {
+        require(share > 0.0 && share < 1.0, "data.validation", share, "a share above 0 and below 1, or a folder or CSV")?;
+    }
+    if data.train == PHANTOM && data.test.is_some() {
+        return bad("data.test", "the phantom set brings its own test pictures; leave `data.test` out");
+    }
+    match (&data.normalize, data.color) {
+        (Normalize::Imagenet, Color::Grayscale) => {
+            bad("data.normalize", "found \"imagenet\" with grayscale pictures, whose mean has three channels; use \"unit\" or set color = \"rgb\"")
+        }
+        (Normalize::Custom { mean, std }, color) => {
+            let channels = color.channels();
+            let fits = mean.len() == channels && std.len() == channels && std.iter().all(|value| *value > 0.0);
+            let found = format!("mean {mean:?} and std {std:?}");
+            require(fits, "data.normalize", found, &format!("{channels} numbers each, one a channel, std above 0"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_augment(config: &Config, table: &Table) -> Result<(), ConfigError> {
+    let augment = &config.augment;
+    for (key, value) in [
+        ("augment.rotation_range", augment.rotation_range),
+        ("augment.width_shift_range", augment.width_shift_range),
+        ("augment.height_shift_range", augment.height_shift_range),
+        ("augment.shear_range", augment.shear_range),
+        ("augment.channel_shift_range", augment.channel_shift_range),
+    ] {
+        require(value >= 0.0 && value.is_finite(), key, value, "0 or more")?;
+    }
+    require(augment.shear_range < 90.0, "augment.shear_range", augment.shear_range, "degrees below 90")?;
+    let [low, high] = augment.zoom_range.pair();
+    require(low > 0.0 && low <= high, "augment.zoom_range", format!("[{low}, {high}]"), "factors above 0, low before high")?;
+    if let Some([low, high]) = augment.brightness_range {
+        require(low >= 0.0 && low <= high, "augment.brightness_range", format!("[{low}, {high}]"), "factors from 0 on, low before high")?;
+    }
+    let written = |key: &str| table.get("augment").and_then(|augment| augment.get(key)).is_some();
+    if augment.cval.is_some() && augment.fill_mode != FillMode::Constant {
+        return bad("augment.cval", "has no effect without fill_mode = \"constant\"; set that or leave cval out");
+    }
+    // A configuration with every default written out says fill_mode = "nearest" as well, which changes nothing.
+    if written("fill_mode") && augment.fill_mode != FillMode::Nearest && !augment.resamples() {
+        return bad("augment.fill_mode", "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode out");
+    }
+    Ok(())
+}
+
+fn check_model(config: &Config) -> Result<(), ConfigError> {
+    let (model, [height, width]) = (&config.model, config.data.image_size);
+    let channels_are_possible = !model.channels.is_empty() && model.channels.iter().all(|count| *count > 0);
+    require(channels_are_possible, "model.channels", format!("{:?}", model.channels), "one number above 0 for each block")?;
+    let halvings = u32::try_from(model.channels.len()).unwrap_or(u32::MAX);
+    let left = height.min(width).checked_shr(halvings).unwrap_or(0);
+    let found = format!("{} blocks, each of which halves {height}x{width}", model.channels.len());
+    require(left > 0, "model.channels", found, "fewer blocks or larger pictures, so that at least one pixel is left")?;
+    require((0.0..1.0).contains(&model.dropout), "model.dropout", model.dropout, "a share from 0 to below 1")?;
+    if model.pooling == Pooling::Flatten {
+        let features = (height >> halvings) * (width >> halvings) * model.channels.last().unwrap_or(&0);
+        let weights = features * model.hidden.max(1);
+        require(weights < 1 << 28, "model.pooling", format!("a dense layer of {weights} weights"), "fewer than 268 million; use pooling = \"average\" or more blocks")?;
+    }
+    Ok(())
+}
+
+fn check_train(config: &Config) -> Result<(), ConfigError> {
+    let train = &config.train;
+    require(train.epochs > 0, "train.epochs", train.epochs, "1 or more")?;
+    require(train.batch_size > 0, "train.batch_size", train.batch_size, "1 or more")?;
+    require(train.accumulate > 0, "train.accumulate", train.accumulate, "1 or more")?;
+    require(train.workers <= 64, "train.workers", train.workers, "0 to 64")?;
+    require((0.0..1.0).contains(&train.label_smoothing), "train.label_smoothing", train.label_smoothing, "a share from 0 to below 1")?;
+    match (train.loss, train.focal_gamma) {
+        (Loss::Focal, Some(gamma)) => require(gamma >= 0.0, "train.focal_gamma", gamma, "0 or more")?,
+        (_, Some(_)) => bad("train.focal_gamma", "has no effect without loss = \"focal\"; set that or leave focal_gamma out")?,
+        (_, None) => {}
+    }
+    if let ClassWeights::Named(weights) = &train.class_weights {
+        for (class, weight) in weights {
+            require(*weight > 0.0 && weight.is_finite(), "train.class_weights", format!("{class} = {weight}"), "weights above 0")?;
+        }
+    }
+    if let Some(norm) = train.clip_norm {
+        require(norm > 0.0, "train.clip_norm", norm, "a length above 0")?;
+    }
+    if let Some(decay) = train.ema_decay {
+        require(decay > 0.0 && decay < 1.0, "train.ema_decay", decay, "a number above 0 and below 1, such as 0.999")?;
+    }
+    if let Some(stopping) = &train.early_stopping {
+        require(stopping.min_delta >= 0.0, "train.early_stopping.min_delta", stopping.min_delta, "0 or more")?;
+    }
+    check_optimizer(&train.optimizer)
+}
+
+fn check_optimizer(optimizer: &Optimizer) -> Result<(), ConfigError> {
+    let rate = optimizer.learning_rate();
+    require(rate > 0.0 && rate.is_finite(), "train.optimizer.learning_rate", rate, "a number above 0")?;
+    let share = |value: f64| (0.0..1.0).contains(&value);
+    let (decay, epsilon) = match optimizer {
+        Optimizer::Adam { betas, epsilon, weight_decay, .. } | Optimizer::Adamw { betas, epsilon, weight_decay, .. } => {
+            require(betas.iter().all(|beta| share(*beta)), "train.optimizer.betas", format!("{betas:?}"), "two numbers from 0 to below 1")?;
+            (*weight_decay, *epsilon)
+        }
+        Optimizer::Sgd { momentum, nesterov, weight_decay, .. } => {
+            require(share(*momentum), "train.optimizer.momentum", momentum, "a number from 0 to below 1")?;
+            if *nesterov && *momentum == 0.0 {
+                return bad("train.optimizer.nesterov", "has no effect without momentum; set momentum = 0.9, say");
+            }
+            (*weight_decay, 1.0)
+        }
+        Optimizer::Rmsprop { alpha, epsilon, momentum, weight_decay, .. } => {
+            require(share(*alpha), "train.optimizer.alpha", alpha, "a number from 0 to below 1")?;
+            require(share(*momentum), "train.optimizer.momentum", momentum, "a number from 0 to below 1")?;
+            (*weight_decay, *epsilon)
+        }
+    };
+    require(epsilon > 0.0, "train.optimizer.epsilon", epsilon, "a number above 0")?;
+    require(decay >= 0.0, "train.optimizer.weight_decay", decay, "0 or more")
+}
+
+fn check_schedule(schedule: &Schedule) -> Result<(), ConfigError> {
+    let falls = |key, factor: f64| require(factor > 0.0 && factor <= 1.0, key, factor, "a factor above 0, at most 1");
+    match schedule {
+        Schedule::Constant => Ok(()),
+        Schedule::Cosine { warmup_epochs, min_lr } => {
+            require(*warmup_epochs >= 0.0, "train.schedule.warmup_epochs", warmup_epochs, "0 or more")?;
+            require(*min_lr >= 0.0, "train.schedule.min_lr", min_lr, "0 or more")
+        }
+        Schedule::Step { every_epochs, factor } => {
+            require(*every_epochs > 0, "train.schedule.every_epochs", every_epochs, "1 or more")?;
+            falls("train.schedule.factor", *factor)
+        }
+        Schedule::Exponential { factor } => falls("train.schedule.factor", *factor),
+        Schedule::OneCycle { pct_start, div_factor, final_div_factor } => {
+            require(*pct_start > 0.0 && *pct_start < 1.0, "train.schedule.pct_start", pct_start, "a share above 0 and below 1")?;
+            let divisors_shrink = *div_factor >= 1.0 && *final_div_factor >= 1.0;
+            require(divisors_shrink, "train.schedule.div_factor", format!("{div_factor} and final_div_factor {final_div_factor}"), "1 or more")
+        }
+        Schedule::Plateau { factor, min_delta, min_lr, .. } => {
+            require(*factor > 0.0 && *factor < 1.0, "train.schedule.factor", factor, "a factor above 0 and below 1")?;
+            require(*min_delta >= 0.0 && *min_lr >= 0.0, "train.schedule.min_delta", min_delta, "0 or more, as min_lr")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::parse;
+
+    #[test]
+    fn each_value_that_cannot_work_or_has_no_effect_names_its_key() {
+        let cases = [
+            ("name=a/b", "`name`"),
+            ("data.image_size=[4, 4]", "`data.image_size`"),
+            ("data.validation=1.5", "`data.validation`"),
+            ("data.train=phantom", "`data.test`"),
+            ("data.normalize={ mean = [0.5], std = [0.5] }", "`data.normalize`"),
+            ("augment.rotation_range=-1", "`augment.rotation_range`"),
+            ("augment.shear_range=90", "`augment.shear_range`"),
+            ("augment.zoom_range=1.0", "`augment.zoom_range`"),
+            ("augment.brightness_range=[1.2, 0.8]", "`augment.brightness_range`"),
+            ("augment.cval=3", "`augment.cval`"),
+            ("augment.fill_mode=wrap", "`augment.fill_mode`"),
+            ("model.channels=[]", "`model.channels`"),
+            ("model.channels=[1,1,1,1,1,1,1,1,1]", "`model.channels`"),
+            ("model.dropout=1", "`model.dropout`"),
+            ("train.epochs=0", "`train.epochs`"),
+            ("train.batch_size=0", "`train.batch_size`"),
+            ("train.focal_gamma=2", "`train.focal_gamma`"),
+            ("train.class_weights={ a = 0 }", "`train.class_weights`"),
+            ("train.clip_norm=0", "`train.clip_norm`"),
+            ("train.ema_decay=1", "`train.ema_decay`"),
+            ("train.optimizer={ kind = 'sgd', nesterov = true }", "`train.optimizer.nesterov`"),
+            ("train.optimizer={ kind = 'adam', learning_rate = 0 }", "`train.optimizer.learning_rate`"),
+            ("train.schedule={ kind = 'step', every_epochs = 0 }", "`train.schedule.every_epochs`"),
+            ("train.schedule={ kind = 'plateau', factor = 1 }", "`train.schedule.factor`"),
+            ("train.early_stopping={ monitor = 'val_auc' }", "unknown metric `val_auc`"),
+            ("train.max_time=soon", "can't read `soon`"),
+            ("device=tpu", "unknown device `tpu`"),
+        ];
+        let text = "name = 'x'\n[data]\ntrain = 'pictures'\ntest = 'more'\n";
+        for (change, expected) in cases {
+            let error = parse(text, Path::new("recipe.toml"), &[change.to_owned()]).expect_err(change).to_string();
+            assert!(error.contains(expected), "{change}: {error}");
+        }
+        parse(text, Path::new("recipe.toml"), &[]).expect("the text without a change is fine");
+    }
+}

@@ -1,0 +1,149 @@
+//! `[data]`: which pictures, how they are split, and what is done to each once.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The value of `data.train` that asks for the pictures that the program draws itself.
+pub const PHANTOM: &str = "phantom";
+
+/// The pictures and how they are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Training pictures: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`,
+    /// paths relative to the CSV; or `"phantom"`, drawn by the program itself into `datasets/phantom`.
+    pub train: String,
+    /// Test pictures, a folder or a CSV, evaluated once at the end and never seen before. A CSV with a `split` column and
+    /// `"phantom"` bring their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// Validation pictures: a share of the training pictures (stratified by class and seeded; pictures of one `group` and
+    /// pictures with equal pixels stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
+    #[serde(default)]
+    pub validation: Validation,
+    /// Height and width in pixels that the network sees.
+    #[serde(default = "default_image_size")]
+    pub image_size: [usize; 2],
+    /// Colours that the network sees. Grey pictures become colour by repetition, colour pictures grey by ITU-R 601 luma.
+    #[serde(default)]
+    pub color: Color,
+    /// How a picture gets to `image_size` (bilinear with antialiasing).
+    #[serde(default)]
+    pub resize: Resize,
+    /// How bytes 0 to 255 become the network's input.
+    #[serde(default)]
+    pub normalize: Normalize,
+    /// Where decoded, resized pictures are kept between epochs.
+    #[serde(default)]
+    pub cache: Cache,
+    /// Up to this many MiB of decoded pictures, `cache = "auto"` keeps them in memory; above, in a memory-mapped file in
+    /// the user's cache folder.
+    #[serde(default = "default_cache_memory_mb")]
+    pub cache_memory_mb: usize,
+    /// What to do with a picture that can't be decoded.
+    #[serde(default)]
+    pub on_bad_image: OnBadImage,
+}
+
+fn default_image_size() -> [usize; 2] {
+    [150, 150]
+}
+
+fn default_cache_memory_mb() -> usize {
+    1024
+}
+
+/// Validation pictures: a share of the training pictures, or a folder or CSV.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Validation {
+    /// A share of the training pictures, above 0 and below 1.
+    Share(f64),
+    /// A folder with one folder a class, or a CSV.
+    Path(String),
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self::Share(0.2)
+    }
+}
+
+/// Colours that the network sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Color {
+    /// Three channels: red, green, blue.
+    #[default]
+    Rgb,
+    /// One channel.
+    Grayscale,
+}
+
+impl Color {
+    /// Channels a pixel.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Rgb => 3,
+            Self::Grayscale => 1,
+        }
+    }
+}
+
+/// How a picture gets to the network's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// Each side on its own; the aspect ratio changes, nothing is lost.
+    #[default]
+    Stretch,
+    /// The whole picture fits, black bars fill the rest.
+    Pad,
+    /// The largest centred part with the right aspect ratio.
+    Crop,
+}
+
+/// How bytes 0 to 255 become the network's input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// Divided by 255 (Keras's `rescale = 1/255`).
+    #[default]
+    Unit,
+    /// Divided by 255, then the mean and standard deviation of ImageNet (torchvision); RGB only.
+    Imagenet,
+    /// Divided by 255, then this mean subtracted and divided by this standard deviation.
+    #[serde(untagged)]
+    Custom {
+        /// One number a channel.
+        mean: Vec<f32>,
+        /// One number a channel, above 0.
+        std: Vec<f32>,
+    },
+}
+
+/// Where decoded, resized pictures are kept between epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cache {
+    /// Memory up to `cache_memory_mb`, else disk.
+    #[default]
+    Auto,
+    /// Memory, however much.
+    Memory,
+    /// A memory-mapped file in the user's cache folder, used again by the next run on the same pictures.
+    Disk,
+    /// Nowhere: each picture is decoded each epoch.
+    Off,
+}
+
+/// What to do with a picture that can't be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadImage {
+    /// Leave it out, count it, and list it with the reason in `skipped.csv`.
+    #[default]
+    Skip,
+    /// Stop before the first epoch.
+    Error,
+}

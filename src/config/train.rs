@@ -1,0 +1,343 @@
+//! `[train]`: loss, optimiser, schedule, and when to stop and save.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{MaxTime, Measure, Metric, Split};
+
+/// Loss, optimiser, schedule, and when to stop and save.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Train {
+    /// Passes over the training pictures, at most.
+    pub epochs: usize,
+    /// Pictures a step. The last, shorter batch of an epoch is trained on as well.
+    pub batch_size: usize,
+    /// Threads that prepare batches beside the training step; 0 prepares them in the training thread. The batches are the same.
+    pub workers: usize,
+    /// In which order, and how often, pictures are drawn.
+    pub sampler: Sampler,
+    /// Factor on the loss of each class: `"none"`, `"balanced"` (pictures / (classes * pictures of the class), as scikit-learn),
+    /// or a table of class names; a class left out has 1. The training loss is the weighted sum divided by the batch size
+    /// (Keras; PyTorch divides by the sum of the weights). The validation loss is never weighted.
+    pub class_weights: ClassWeights,
+    /// What is made small.
+    pub loss: Loss,
+    /// Exponent of the focal loss, 2 by default; only with `loss = "focal"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub focal_gamma: Option<f64>,
+    /// Share of each target spread evenly over all classes, in training only.
+    pub label_smoothing: f64,
+    /// How weights follow gradients. Defaults are PyTorch's. Weight decay leaves biases and norm layers alone.
+    pub optimizer: Optimizer,
+    /// The learning rate as a function of the step.
+    pub schedule: Schedule,
+    /// Largest length of the whole gradient (all parameters as one vector); longer ones are scaled down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Batches whose mean gradient makes one optimiser step. The last group of an epoch may be smaller and is averaged by its
+    /// own number of pictures.
+    pub accumulate: usize,
+    /// Keep an exponential moving average of the weights with this decay (0.999, say), and validate and save that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
+    /// Stop when a metric has stopped improving, by Keras's rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Which epoch is the best, and what else is saved.
+    pub checkpoint: Checkpoint,
+    /// Stop after the epoch in which this much training time has passed: `"45m"`, `"2h"`, `"90s"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<MaxTime>,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            batch_size: 32,
+            workers: 1,
+            sampler: Sampler::default(),
+            class_weights: ClassWeights::default(),
+            loss: Loss::default(),
+            focal_gamma: None,
+            label_smoothing: 0.0,
+            optimizer: Optimizer::default(),
+            schedule: Schedule::default(),
+            clip_norm: None,
+            accumulate: 1,
+            ema_decay: None,
+            early_stopping: None,
+            checkpoint: Checkpoint::default(),
+            max_time: None,
+        }
+    }
+}
+
+/// In which order, and how often, pictures are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Each picture once an epoch, in an order that is a permutation drawn from (seed, epoch).
+    #[default]
+    Shuffle,
+    /// As many pictures an epoch, each class equally often; a picture drawn again is augmented afresh.
+    Balanced,
+}
+
+/// Factor on the loss of each class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// 1 for each class.
+    #[default]
+    None,
+    /// Pictures / (classes * pictures of the class).
+    Balanced,
+    /// By name.
+    #[serde(untagged)]
+    Named(BTreeMap<String, f32>),
+}
+
+/// What is made small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Softmax cross-entropy.
+    #[default]
+    CrossEntropy,
+    /// One sigmoid output for two classes.
+    BinaryCrossEntropy,
+    /// Cross-entropy with easy pictures counted less (Lin et al. 2017, arXiv 1708.02002), without its alpha: use `class_weights`.
+    Focal,
+}
+
+/// How weights follow gradients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Adam (Kingma and Ba 2015); weight decay is added to the gradient.
+    Adam {
+        /// Step size.
+        #[serde(default = "adam_lr")]
+        learning_rate: f64,
+        /// Decay of the two moments.
+        #[serde(default = "adam_betas")]
+        betas: [f64; 2],
+        /// Keeps the division finite.
+        #[serde(default = "epsilon")]
+        epsilon: f64,
+        /// Added to the gradient, times the weight.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// AdamW (Loshchilov and Hutter 2019); weight decay acts on the weights.
+    Adamw {
+        /// Step size.
+        #[serde(default = "adam_lr")]
+        learning_rate: f64,
+        /// Decay of the two moments.
+        #[serde(default = "adam_betas")]
+        betas: [f64; 2],
+        /// Keeps the division finite.
+        #[serde(default = "epsilon")]
+        epsilon: f64,
+        /// Share of the weight taken off each step, times the learning rate.
+        #[serde(default = "adamw_decay")]
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Step size.
+        #[serde(default = "sgd_lr")]
+        learning_rate: f64,
+        /// Share of the last step that goes on.
+        #[serde(default)]
+        momentum: f64,
+        /// Look ahead along the momentum.
+        #[serde(default)]
+        nesterov: bool,
+        /// Added to the gradient, times the weight.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// RMSprop (Hinton).
+    Rmsprop {
+        /// Step size.
+        #[serde(default = "sgd_lr")]
+        learning_rate: f64,
+        /// Decay of the mean square.
+        #[serde(default = "rmsprop_alpha")]
+        alpha: f64,
+        /// Keeps the division finite.
+        #[serde(default = "epsilon")]
+        epsilon: f64,
+        /// Share of the last step that goes on.
+        #[serde(default)]
+        momentum: f64,
+        /// Added to the gradient, times the weight.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+}
+
+fn adam_lr() -> f64 {
+    1e-3
+}
+fn sgd_lr() -> f64 {
+    1e-2
+}
+fn adam_betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+fn epsilon() -> f64 {
+    1e-8
+}
+fn adamw_decay() -> f64 {
+    1e-2
+}
+fn rmsprop_alpha() -> f64 {
+    0.99
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self::Adam { learning_rate: adam_lr(), betas: adam_betas(), epsilon: epsilon(), weight_decay: 0.0 }
+    }
+}
+
+impl Optimizer {
+    /// The step size before any schedule.
+    pub fn learning_rate(&self) -> f64 {
+        match self {
+            Self::Adam { learning_rate, .. }
+            | Self::Adamw { learning_rate, .. }
+            | Self::Sgd { learning_rate, .. }
+            | Self::Rmsprop { learning_rate, .. } => *learning_rate,
+        }
+    }
+}
+
+/// The learning rate as a function of the step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Schedule {
+    /// The optimiser's learning rate throughout.
+    #[default]
+    Constant,
+    /// Up in a straight line over the warm-up, then down half a cosine to `min_lr` at the last epoch.
+    Cosine {
+        /// Epochs, whole or not.
+        #[serde(default)]
+        warmup_epochs: f64,
+        /// Learning rate at the end.
+        #[serde(default)]
+        min_lr: f64,
+    },
+    /// Times `factor` after every `every_epochs` epochs.
+    Step {
+        /// Epochs at one rate.
+        every_epochs: usize,
+        /// Above 0, at most 1.
+        #[serde(default = "tenth")]
+        factor: f64,
+    },
+    /// Times `factor` each epoch, falling at every step.
+    Exponential {
+        /// Above 0, at most 1.
+        factor: f64,
+    },
+    /// Up to the optimiser's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR` defaults.
+    OneCycle {
+        /// Share of all steps that go up.
+        #[serde(default = "pct_start")]
+        pct_start: f64,
+        /// The first learning rate is the highest divided by this.
+        #[serde(default = "div_factor")]
+        div_factor: f64,
+        /// The last learning rate is the first divided by this.
+        #[serde(default = "final_div_factor")]
+        final_div_factor: f64,
+    },
+    /// Times `factor` when a metric has stopped improving: Keras's `ReduceLROnPlateau`.
+    Plateau {
+        /// A metric of `history.csv`.
+        #[serde(default)]
+        monitor: Metric,
+        /// Above 0, below 1.
+        #[serde(default = "tenth")]
+        factor: f64,
+        /// Epochs without improvement before the rate falls.
+        #[serde(default = "plateau_patience")]
+        patience: usize,
+        /// An improvement must be larger than this.
+        #[serde(default = "plateau_min_delta")]
+        min_delta: f64,
+        /// Epochs to wait after a fall before counting again.
+        #[serde(default)]
+        cooldown: usize,
+        /// The rate never falls below.
+        #[serde(default)]
+        min_lr: f64,
+    },
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+fn pct_start() -> f64 {
+    0.3
+}
+fn div_factor() -> f64 {
+    25.0
+}
+fn final_div_factor() -> f64 {
+    1e4
+}
+fn plateau_patience() -> usize {
+    10
+}
+fn plateau_min_delta() -> f64 {
+    1e-4
+}
+
+/// When to stop: Keras's `EarlyStopping`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EarlyStopping {
+    /// A metric of `history.csv`.
+    pub monitor: Metric,
+    /// An improvement must be larger than this.
+    pub min_delta: f64,
+    /// Epochs without improvement before training stops.
+    pub patience: usize,
+    /// Until the metric is better than this, no epoch counts as progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<f64>,
+    /// Epochs at the start that are not looked at.
+    pub start_from_epoch: usize,
+}
+
+impl Default for EarlyStopping {
+    fn default() -> Self {
+        Self { monitor: Metric::default(), min_delta: 0.0, patience: 5, baseline: None, start_from_epoch: 0 }
+    }
+}
+
+/// Which epoch is the best, and what else is saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checkpoint {
+    /// The metric whose best epoch is kept in `best/`.
+    pub monitor: Metric,
+    /// Save `last/` also after every so many optimiser steps inside an epoch; 0 saves at the end of epochs only.
+    pub every_steps: usize,
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self { monitor: Metric { measure: Measure::Accuracy, split: Split::Validation }, every_steps: 0 }
+    }
+}

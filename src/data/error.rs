@@ -1,0 +1,71 @@
+//! What can be wrong with pictures and lists of pictures.
+
+use std::{error::Error, io, path::PathBuf, sync::Arc};
+
+use burn::data::dataset::DatasetError;
+
+/// An error of this floor. Cheap to clone, since a batch error goes through channels and Burn's own error type.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DataError {
+    /// A folder or file that isn't there.
+    #[error("found no {expected}: {}; {hint}", path.display())]
+    Missing {
+        /// "folder of class folders", "CSV", ...
+        expected: &'static str,
+        /// What was looked for.
+        path: PathBuf,
+        /// What to do.
+        hint: String,
+    },
+    /// The system refused.
+    #[error("can't {doing}: {source}: {}", path.display())]
+    Io {
+        /// "read", "list", ...
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// Classes that can't be trained on.
+    #[error("{0}")]
+    Classes(String),
+    /// A CSV that can't be read as a list of pictures.
+    #[error("{message}: {}, line {line}", path.display())]
+    Csv {
+        /// What was found and what was expected.
+        message: String,
+        /// The CSV.
+        path: PathBuf,
+        /// Counted from 1, the header included.
+        line: u64,
+    },
+    /// A picture that can't be decoded, where that ends the run.
+    #[error("can't decode a picture: {reason}: {}", path.display())]
+    Picture {
+        /// The picture.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An error of a data set that isn't ours.
+    #[error("{0}")]
+    Foreign(String),
+    /// A part of the pipeline ended without a word: a bug.
+    #[error("the batch loader stopped unexpectedly at batch {0}; please report this")]
+    Loader(usize),
+}
+
+impl DataError {
+    /// The system's answer to `doing` something with `path`.
+    pub fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Io { doing, path: path.into(), source: Arc::new(source) }
+    }
+}
+
+impl From<DatasetError> for DataError {
+    /// Our own error comes back out of Burn's box.
+    fn from(error: DatasetError) -> Self {
+        error.source().and_then(|source| source.downcast_ref()).cloned().unwrap_or_else(|| Self::Foreign(error.to_string()))
+    }
+}

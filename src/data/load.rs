@@ -1,0 +1,316 @@
+//! `[data]` in, the sets of a run out: listed, read, split, checked. What can't be used is named.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    DataError,
+    dataset::{Picture, PictureSet},
+    listing::{Entry, Listing, Part, list},
+    phantom,
+    pictures::{Format, Keep, Read, Store, read},
+    split::{Member, hold_back},
+    table::Skipped,
+};
+use crate::config::{Data, OnBadImage, PHANTOM, Validation};
+
+/// Everything that training looks at. Test pictures are listed only: nobody opens them before the end.
+#[derive(Debug)]
+pub struct TrainingData {
+    /// Class names; a label is an index into them.
+    pub classes: Arc<Vec<String>>,
+    /// Trained on.
+    pub train: Arc<PictureSet>,
+    /// Looked at after each epoch.
+    pub validation: Arc<PictureSet>,
+    /// Held out, unopened; empty where there is no test set.
+    pub test: Vec<Entry>,
+    /// Pictures that couldn't be decoded.
+    pub skipped: Vec<Skipped>,
+    /// Files that were passed over, in words.
+    pub passed_over: Vec<String>,
+}
+
+/// Where the parts of a recipe's data come from.
+struct Sources {
+    train: PathBuf,
+    validation: Option<PathBuf>,
+    test: Option<PathBuf>,
+}
+
+impl Sources {
+    fn of(data: &Data) -> Result<Self, DataError> {
+        let validation = match &data.validation {
+            Validation::Share(_) => None,
+            Validation::Path(path) => Some(PathBuf::from(path)),
+        };
+        if data.train == PHANTOM {
+            let [train, test] = phantom::draw_set()?;
+            return Ok(Self { train, validation, test: Some(test) });
+        }
+        Ok(Self { train: PathBuf::from(&data.train), validation, test: data.test.as_ref().map(PathBuf::from) })
+    }
+}
+
+/// The listed, unread parts.
+struct Parts {
+    classes: Vec<String>,
+    train: Vec<Entry>,
+    validation: Vec<Entry>,
+    test: Vec<Entry>,
+    passed_over: Vec<String>,
+}
+
+impl Parts {
+    fn of(data: &Data) -> Result<Self, DataError> {
+        let sources = Sources::of(data)?;
+        let listing = list(&sources.train)?;
+        let mut passed_over = words(&listing, &sources.train);
+        let part = |part| listing.entries.iter().filter(move |entry| entry.split.unwrap_or(Part::Train) == part).cloned().collect();
+        let (train, mut validation, mut test): (Vec<_>, Vec<_>, Vec<_>) = (part(Part::Train), part(Part::Validation), part(Part::Test));
+        for (path, into, what) in [(&sources.validation, &mut validation, "validation"), (&sources.test, &mut test, "test")] {
+            let Some(path) = path else { continue };
+            if !into.is_empty() {
+                return Err(DataError::Classes(format!(
+                    "found {what} pictures twice: {} lines of {} and data.{what} = \"{}\"; take one of them out",
+                    into.len(),
+                    sources.train.display(),
+                    path.display()
+                )));
+            }
+            let other = list(path)?;
+            check_known(&other, &listing.classes, path, what)?;
+            passed_over.extend(words(&other, path));
+            into.extend(other.entries);
+        }
+        Ok(Self { classes: listing.classes, train, validation, test, passed_over })
+    }
+}
+
+fn words(listing: &Listing, path: &Path) -> Vec<String> {
+    listing.passed_over.iter().map(|(kind, count)| format!("{count} {kind} passed over in {}", path.display())).collect()
+}
+
+fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> Result<(), DataError> {
+    let unknown: Vec<_> = other.classes.iter().filter(|class| !classes.contains(class)).cloned().collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(DataError::Classes(format!(
+        "found the {what} class{} {} that training doesn't know, in {}; training knows {}; rename or remove {}",
+        if unknown.len() == 1 { "" } else { "es" },
+        unknown.join(", "),
+        path.display(),
+        classes.join(", "),
+        if unknown.len() == 1 { "it" } else { "them" },
+    )))
+}
+
+/// The test pictures of a recipe, listed only.
+///
+/// # Errors
+/// [`DataError`] where the recipe's data isn't there.
+pub fn test_listing(data: &Data) -> Result<Vec<Entry>, DataError> {
+    Ok(Parts::of(data)?.test)
+}
+
+/// Lists, reads and splits what a run trains on. `start` hears how many pictures will be read, `done` how many more are.
+///
+/// # Errors
+/// [`DataError`] for anything that can't be trained on, in words that say what to do.
+pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<TrainingData, DataError> {
+    let parts = Parts::of(data)?;
+    check_trainable(&parts, data)?;
+    start(parts.train.len() + parts.validation.len());
+    let all: Vec<&Entry> = parts.train.iter().chain(&parts.validation).collect();
+    let classes = Arc::new(parts.classes.clone());
+    let loaded = read_entries(&all, &classes, data, done)?;
+    // Pictures keep their order; those from the training source come first.
+    let is_validation = match data.validation {
+        Validation::Share(share) if parts.validation.is_empty() => {
+            let members: Vec<_> = loaded
+                .pictures
+                .iter()
+                .map(|(_, picture)| Member { class: picture.label, group: picture.group.clone(), digest: picture.digest })
+                .collect();
+            hold_back(&members, share, seed)
+        }
+        _ => loaded.pictures.iter().map(|(index, _)| *index >= parts.train.len()).collect(),
+    };
+    let set = |wanted| {
+        let of_side = loaded.pictures.iter().zip(&is_validation).filter(|(_, held)| **held == wanted).map(|((_, picture), _)| picture.clone());
+        Arc::new(PictureSet { classes: Arc::clone(&classes), pictures: of_side.collect(), store: Arc::clone(&loaded.store) })
+    };
+    let (train, validation) = (set(false), set(true));
+    check_filled(&train, &validation, &loaded.skipped)?;
+    Ok(TrainingData { classes, train, validation, test: parts.test, skipped: loaded.skipped, passed_over: parts.passed_over })
+}
+
+/// Reads listed pictures, of classes that are known, into one set, and names those that couldn't be read.
+///
+/// # Errors
+/// A bad picture where the configuration says so; a cache that can't be written.
+pub fn load_listed(
+    entries: &[Entry],
+    classes: &Arc<Vec<String>>,
+    data: &Data,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(Arc<PictureSet>, Vec<Skipped>), DataError> {
+    let loaded = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
+    let pictures = loaded.pictures.into_iter().map(|(_, picture)| picture).collect();
+    Ok((Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store: loaded.store }), loaded.skipped))
+}
+
+struct Loaded {
+    store: Arc<Store>,
+    /// Each picture with its position among the entries.
+    pictures: Vec<(usize, Picture)>,
+    skipped: Vec<Skipped>,
+}
+
+fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
+    let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
+    let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
+    let (store, reads) = read(&paths, Format::of(data), keep, done)?;
+    let mut loaded = Loaded { store, pictures: Vec::new(), skipped: Vec::new() };
+    for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
+        let (path, group) = (entry.path.clone(), entry.group.clone());
+        match read {
+            Read::Good { digest, slot } => {
+                let label = classes.iter().position(|class| *class == entry.class).ok_or_else(|| {
+                    DataError::Classes(format!("found the unknown class {}, expected one of {}: {}", entry.class, classes.join(", "), path.display()))
+                })?;
+                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest, slot }));
+            }
+            Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Picture { path, reason }),
+            Read::Bad(reason) => loaded.skipped.push(Skipped { path: path.display().to_string(), reason }),
+        }
+    }
+    Ok(loaded)
+}
+
+fn check_trainable(parts: &Parts, data: &Data) -> Result<(), DataError> {
+    let source = &data.train;
+    if parts.classes.len() == 1 {
+        return Err(DataError::Classes(format!(
+            "found the one class {} in {source}, expected two or more; a class is a folder with pictures in it (in a CSV, a label)",
+            parts.classes[0]
+        )));
+    }
+    if let Some(class) = parts.classes.iter().find(|class| !parts.train.iter().any(|entry| entry.class == **class)) {
+        return Err(DataError::Classes(format!(
+            "found no training picture of the class {class} in {source}, expected one or more; add some or remove the class (picture files end in {})",
+            super::listing::EXTENSIONS.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// Each class must still have a picture to train on, and validation must have any.
+fn check_filled(train: &PictureSet, validation: &PictureSet, skipped: &[Skipped]) -> Result<(), DataError> {
+    let counts = train.class_counts();
+    if let Some(class) = counts.iter().position(|count| *count == 0) {
+        let bad = skipped.first().map_or(String::new(), |first| {
+            format!("; {} pictures can't be decoded, the first: {}: {}", skipped.len(), first.path, first.reason)
+        });
+        return Err(DataError::Classes(format!(
+            "found no picture of the class {} left to train on, expected one or more; add pictures or make data.validation smaller{bad}",
+            train.classes[class]
+        )));
+    }
+    if validation.pictures.is_empty() {
+        return Err(DataError::Classes(format!(
+            "found no validation pictures, expected one or more; {} pictures are too few for that share: make data.validation larger or name a folder",
+            train.pictures.len()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Class folders with `count` pictures each, no two alike unless `copies`.
+    fn folder(classes: &[(&str, usize)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (class_index, (class, count)) in classes.iter().enumerate() {
+            std::fs::create_dir_all(folder.path().join(class)).expect("created");
+            for index in 0..*count {
+                let pixel = |x: u32, y: u32| image::Luma([(x * 7 + y * 3) as u8 ^ (class_index * 40 + index) as u8]);
+                image::GrayImage::from_fn(12, 9, pixel).save(folder.path().join(class).join(format!("{index:02}.png"))).expect("written");
+            }
+        }
+        folder
+    }
+
+    fn data(train: &Path, more: &str) -> Data {
+        toml::from_str(&format!("train = '{}'\nimage_size = [8, 10]\ncolor = 'grayscale'\n{more}", train.display())).expect("parsed")
+    }
+
+    fn load(data: &Data) -> Result<TrainingData, DataError> {
+        load_for_training(data, 42, &|_| {}, &|_| {})
+    }
+
+    #[test]
+    fn training_and_validation_share_every_picture_between_them() {
+        let folder = folder(&[("a", 20), ("b", 10)]);
+        let loaded = load(&data(folder.path(), "")).expect("loaded");
+        assert_eq!(loaded.train.class_counts(), [16, 8]);
+        assert_eq!(loaded.validation.class_counts(), [4, 2]);
+    }
+
+    #[test]
+    fn a_bad_picture_is_skipped_with_its_reason_or_ends_the_run() {
+        let folder = folder(&[("a", 5), ("b", 5)]);
+        let bad = folder.path().join("a/zero.jpg");
+        std::fs::write(&bad, b"").expect("written");
+        let loaded = load(&data(folder.path(), "")).expect("loaded");
+        assert_eq!(loaded.skipped, [Skipped { path: bad.display().to_string(), reason: "the file is empty (0 bytes)".to_owned() }]);
+        assert_eq!(loaded.train.pictures.len() + loaded.validation.pictures.len(), 10);
+        let error = load(&data(folder.path(), "on_bad_image = 'error'")).expect_err("stops").to_string();
+        assert!(error.contains("zero.jpg") && error.contains("empty"), "{error}");
+    }
+
+    #[test]
+    fn data_that_cannot_be_trained_on_says_what_was_found_and_what_to_do() {
+        let single = folder(&[("a", 5)]);
+        let hollow = folder(&[("a", 5), ("b", 0)]);
+        let broken = folder(&[("a", 5), ("b", 0)]);
+        std::fs::write(broken.path().join("b/text.jpg"), b"hello").expect("written");
+        let good = folder(&[("a", 5), ("b", 5)]);
+        let strange = folder(&[("a", 1), ("c", 1)]);
+        let few = folder(&[("a", 1), ("b", 1)]);
+        let test = format!("test = '{}'", strange.path().display());
+        let validation = format!("validation = '{}'", strange.path().display());
+        let missing = good.path().join("nowhere");
+        let cases = [
+            (data(single.path(), ""), "found the one class a"),
+            (data(hollow.path(), ""), "no training picture of the class b"),
+            (data(broken.path(), ""), "text.jpg: the content is no known picture format"),
+            (data(good.path(), &test), "found the test class c that training doesn't know"),
+            (data(good.path(), &validation), "found the validation class c that training doesn't know"),
+            (data(&missing, ""), "found no folder of class folders"),
+            (data(few.path(), ""), "found no validation pictures"),
+        ];
+        for (data, expected) in cases {
+            let error = load(&data).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_csv_brings_its_own_splits() {
+        let folder = folder(&[("a", 3), ("b", 3)]);
+        let csv = folder.path().join("list.csv");
+        let lines = ["a/00.png,x,train", "a/01.png,x,val", "b/00.png,y,train", "b/01.png,y,val", "b/02.png,y,test"];
+        std::fs::write(&csv, format!("path,label,split\n{}\n", lines.join("\n"))).expect("written");
+        let loaded = load(&data(&csv, "")).expect("loaded");
+        assert_eq!((loaded.train.pictures.len(), loaded.validation.pictures.len(), loaded.test.len()), (2, 2, 1));
+        assert_eq!(*loaded.classes, ["x", "y"]);
+        let twice = data(&csv, &format!("test = '{}'", folder.path().display()));
+        assert!(load(&twice).expect_err("two test sets").to_string().contains("test pictures twice"));
+    }
+}

@@ -1,0 +1,19 @@
+//! From files to host batches: which pictures there are, what is in them, who is held back, in which order they come.
+
+pub mod batch;
+pub mod dataset;
+pub mod decode;
+mod error;
+pub mod listing;
+mod load;
+pub mod loader;
+pub mod normalize;
+pub mod order;
+pub mod phantom;
+pub mod pictures;
+pub mod resize;
+pub mod split;
+pub mod table;
+
+pub use error::DataError;
+pub use load::{TrainingData, load_for_training, load_listed, test_listing};

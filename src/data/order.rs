@@ -1,0 +1,91 @@
+//! In which order pictures are drawn: a pure function of (seed, epoch, classes).
+
+use crate::base::rng::{Purpose, Stream, permutation, stream};
+
+/// One draw of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Draw {
+    /// Position of the picture in its set.
+    pub picture: usize,
+    /// How often it was drawn before in this epoch.
+    pub repeat: usize,
+}
+
+/// Each picture once, as listed.
+pub fn in_order(count: usize) -> Vec<Draw> {
+    (0..count).map(|picture| Draw { picture, repeat: 0 }).collect()
+}
+
+/// Each picture once, in an order of its own each epoch.
+pub fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<Draw> {
+    let order = permutation(&mut epoch_stream(seed, epoch), count);
+    order.into_iter().map(|picture| Draw { picture, repeat: 0 }).collect()
+}
+
+/// As many draws as pictures, each class equally often (to within one). Within a class every picture is drawn before any is
+/// drawn again.
+pub fn balanced(labels: &[usize], seed: u64, epoch: usize) -> Vec<Draw> {
+    let mut stream = epoch_stream(seed, epoch);
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for (picture, label) in labels.iter().enumerate() {
+        members.resize_with(members.len().max(label + 1), Vec::new);
+        members[*label].push(picture);
+    }
+    members.retain(|members| !members.is_empty());
+    let mut draws = Vec::with_capacity(labels.len());
+    for (class, of_class) in members.iter().enumerate() {
+        let share = labels.len() * (class + 1) / members.len() - labels.len() * class / members.len();
+        draws.extend(repeated(of_class, share, &mut stream));
+    }
+    permutation(&mut stream, draws.len()).into_iter().map(|index| draws[index]).collect()
+}
+
+/// `count` draws from `members`, all of them once before any again.
+fn repeated(members: &[usize], count: usize, stream: &mut Stream) -> Vec<Draw> {
+    let mut draws = Vec::with_capacity(count);
+    for repeat in 0.. {
+        if draws.len() == count {
+            break;
+        }
+        let left = count - draws.len();
+        draws.extend(permutation(stream, members.len()).into_iter().take(left).map(|index| Draw { picture: members[index], repeat }));
+    }
+    draws
+}
+
+fn epoch_stream(seed: u64, epoch: usize) -> Stream {
+    stream(seed, Purpose::Order, [epoch as u64, 0, 0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_epoch_is_drawn_the_same_again_and_the_next_one_differently() {
+        assert_eq!(shuffled(50, 1, 3), shuffled(50, 1, 3));
+        assert_ne!(shuffled(50, 1, 3), shuffled(50, 1, 4));
+        assert_ne!(shuffled(50, 1, 3), shuffled(50, 2, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn shuffled_draws_each_picture_once(count in 0usize..200, seed: u64, epoch in 0usize..5) {
+            let mut draws = shuffled(count, seed, epoch);
+            draws.sort_unstable();
+            prop_assert_eq!(draws, in_order(count));
+        }
+
+        #[test]
+        fn balanced_draws_each_class_equally_and_no_draw_twice(labels in prop::collection::vec(0usize..5, 1..200), seed: u64) {
+            let mut draws = balanced(&labels, seed, 0);
+            prop_assert_eq!(draws.len(), labels.len());
+            let count = |class| draws.iter().filter(|draw| labels[draw.picture] == class).count();
+            let counts: Vec<_> = (0..5).filter(|class| labels.contains(class)).map(count).collect();
+            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
+            draws.sort_unstable();
+            prop_assert!(draws.windows(2).all(|pair| pair[0] != pair[1]));
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Listed pictures in, decoded and resized bytes out, kept where the configuration says: memory, a mapped file, or nowhere.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mapped_file::MappedFile;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{DataError, decode::decode, resize::resize};
+use crate::{
+    base::files,
+    config::{Cache, Color, Data, Resize},
+};
+
+/// Part of the cache key: raise it when decoding or resizing changes its pixels.
+const CACHE_VERSION: &str = "emberlens pixels 1";
+
+/// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
+const CHUNK: usize = 128;
+
+/// What each picture becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Height and width.
+    pub image_size: [usize; 2],
+    /// One channel or three.
+    pub color: Color,
+    /// How a picture gets to that size.
+    pub resize: Resize,
+}
+
+impl Format {
+    /// Height, width and channels.
+    pub fn shape(self) -> [usize; 3] {
+        [self.image_size[0], self.image_size[1], self.color.channels()]
+    }
+
+    /// Bytes a picture.
+    pub fn num_bytes(self) -> usize {
+        self.shape().iter().product()
+    }
+
+    /// The format that `[data]` asks for.
+    pub fn of(data: &Data) -> Self {
+        Self { image_size: data.image_size, color: data.color, resize: data.resize }
+    }
+}
+
+/// Where decoded pictures are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// The user's choice.
+    pub cache: Cache,
+    /// MiB of memory that `auto` may use.
+    pub memory_mb: usize,
+}
+
+/// One picture as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Decoded.
+    Good {
+        /// SHA-256 of the decoded pixels at full size, in the wanted colours.
+        digest: [u8; 32],
+        /// Where its bytes are in the store.
+        slot: usize,
+    },
+    /// Not decoded, and why.
+    Bad(String),
+}
+
+/// Decoded, resized pictures, `[height, width, channels]` bytes each.
+pub struct Store {
+    format: Format,
+    place: Place,
+}
+
+enum Place {
+    Memory(Vec<u8>),
+    Disk(MappedFile, PathBuf),
+    /// Decoded again at each look; the paths by slot.
+    Nowhere(Vec<PathBuf>),
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("format", &self.format).field("place", &self.place()).finish()
+    }
+}
+
+impl Store {
+    /// The bytes of one picture.
+    ///
+    /// # Errors
+    /// Only where nothing is kept: the file may have changed since it was read first.
+    pub fn pixels(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        let size = self.format.num_bytes();
+        let kept = match &self.place {
+            Place::Memory(bytes) => bytes.as_slice(),
+            Place::Disk(bytes, _) => bytes,
+            Place::Nowhere(paths) => {
+                let path = &paths[slot];
+                let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
+                let (_, pixels) = prepare(&bytes, self.format).map_err(|reason| DataError::Picture { path: path.clone(), reason })?;
+                return Ok(Cow::Owned(pixels));
+            }
+        };
+        Ok(Cow::Borrowed(&kept[slot * size..(slot + 1) * size]))
+    }
+
+    /// What each picture became.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Where the pictures are, for the log.
+    pub fn place(&self) -> String {
+        match &self.place {
+            Place::Memory(bytes) => format!("{} MiB in memory", bytes.len() >> 20),
+            Place::Disk(bytes, path) => format!("{} MiB in {}", bytes.len() >> 20, path.display()),
+            Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
+        }
+    }
+}
+
+/// Reads all pictures of `paths`. `done` hears how many more are read.
+///
+/// # Errors
+/// The cache file can't be written or read. A picture that can't be read is no error here, but [`Read::Bad`].
+pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+    let fits = format.num_bytes().saturating_mul(paths.len()) <= keep.memory_mb << 20;
+    match keep.cache {
+        Cache::Memory => read_to_memory(paths, format, done),
+        Cache::Auto if fits => read_to_memory(paths, format, done),
+        Cache::Auto | Cache::Disk => read_to_disk(paths, format, done),
+        Cache::Off => {
+            let mut good = Vec::new();
+            let reads = read_chunks(paths, format, done, |index, _| {
+                good.push(paths[index].to_owned());
+                Ok(())
+            })?;
+            Ok((Arc::new(Store { format, place: Place::Nowhere(good) }), reads))
+        }
+    }
+}
+
+fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+    let mut kept = Vec::with_capacity(paths.len() * format.num_bytes());
+    let reads = read_chunks(paths, format, done, |_, pixels| {
+        kept.extend_from_slice(pixels);
+        Ok(())
+    })?;
+    Ok((Arc::new(Store { format, place: Place::Memory(kept) }), reads))
+}
+
+/// Decodes in parallel and hands the pixels to `put` one by one, in order.
+fn read_chunks(
+    paths: &[&Path],
+    format: Format,
+    done: &(dyn Fn(usize) + Sync),
+    mut put: impl FnMut(usize, &[u8]) -> Result<(), DataError>,
+) -> Result<Vec<Read>, DataError> {
+    let mut reads = Vec::with_capacity(paths.len());
+    let mut next_slot = 0;
+    for chunk in paths.chunks(CHUNK) {
+        let decoded: Vec<_> = chunk
+            .par_iter()
+            .map(|path| {
+                let result = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| prepare(&bytes, format));
+                done(1);
+                result
+            })
+            .collect();
+        for result in decoded {
+            reads.push(match result {
+                Ok((digest, pixels)) => {
+                    put(reads.len(), &pixels)?;
+                    next_slot += 1;
+                    Read::Good { digest, slot: next_slot - 1 }
+                }
+                Err(reason) => Read::Bad(reason),
+            });
+        }
+    }
+    Ok(reads)
+}
+
+/// File bytes to the digest of the decoded picture and its resized bytes.
+fn prepare(bytes: &[u8], format: Format) -> Result<([u8; 32], Vec<u8>), String> {
+    let pixels = decode(bytes, format.color)?;
+    Ok((pixels.digest(), resize(&pixels, format.image_size, format.resize)?))
+}
+
+/// What stands beside a cache file: one line a picture.
+#[derive(Serialize, Deserialize)]
+enum Indexed {
+    Good(String),
+    Bad(String),
+}
+
+/// The mapped file for these file contents and settings: the one that is there, or a new one.
+fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+    let folder = dirs::cache_dir().map(|folder| folder.join("emberlens").join("pixels")).ok_or_else(|| DataError::Missing {
+        expected: "cache folder of the user",
+        path: PathBuf::from("~/.cache"),
+        hint: "set data.cache to \"memory\" or \"off\"".to_owned(),
+    })?;
+    fs::create_dir_all(&folder).map_err(|error| DataError::io("create", &folder, error))?;
+    let key = cache_key(paths, format);
+    let (pixels_path, index_path) = (folder.join(format!("{key}.u8")), folder.join(format!("{key}.json")));
+    if let Some((map, reads)) = open_cache(&pixels_path, &index_path, paths.len(), format) {
+        done(paths.len());
+        return Ok((Arc::new(Store { format, place: Place::Disk(map, pixels_path) }), reads));
+    }
+    let failed = |error| DataError::io("write the pixel cache", &pixels_path, error);
+    let file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
+    let mut writer = BufWriter::new(file);
+    let reads = read_chunks(paths, format, done, |_, pixels| writer.write_all(pixels).map_err(failed))?;
+    let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&pixels_path).map_err(|error| failed(error.error))?;
+    let index: Vec<_> = reads
+        .iter()
+        .map(|read| match read {
+            Read::Good { digest, .. } => Indexed::Good(files::hex(digest)),
+            Read::Bad(reason) => Indexed::Bad(reason.clone()),
+        })
+        .collect();
+    let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
+    files::write_atomic(&index_path, &index).map_err(|error| DataError::io("write the pixel cache", &index_path, error))?;
+    let map = MappedFile::open(&pixels_path).map_err(|error| DataError::io("map", &pixels_path, error))?;
+    Ok((Arc::new(Store { format, place: Place::Disk(map, pixels_path) }), reads))
+}
+
+/// The settings and the content of every file, in order.
+fn cache_key(paths: &[&Path], format: Format) -> String {
+    let contents: Vec<[u8; 32]> = paths.par_iter().map(|path| file_digest(path)).collect();
+    let mut hash = Sha256::new();
+    hash.update(format!("{CACHE_VERSION} {format:?}"));
+    contents.iter().for_each(|content| hash.update(content));
+    files::hex(&hash.finalize())
+}
+
+/// SHA-256 of a file; of nothing where it can't be read, which decoding will report.
+fn file_digest(path: &Path) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    match File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash)) {
+        Ok(_) => hash.finalize().into(),
+        Err(_) => [0; 32],
+    }
+}
+
+/// The cache that an earlier run left, if it is whole.
+fn open_cache(pixels: &Path, index: &Path, count: usize, format: Format) -> Option<(MappedFile, Vec<Read>)> {
+    let index: Vec<Indexed> = serde_json::from_slice(&fs::read(index).ok()?).ok()?;
+    let mut next_slot = 0;
+    let reads: Option<Vec<_>> = index
+        .into_iter()
+        .map(|entry| match entry {
+            Indexed::Bad(reason) => Some(Read::Bad(reason)),
+            Indexed::Good(text) => {
+                next_slot += 1;
+                Some(Read::Good { digest: digest_from_hex(&text)?, slot: next_slot - 1 })
+            }
+        })
+        .collect();
+    let reads = reads.filter(|reads| reads.len() == count)?;
+    let map = MappedFile::open(pixels).ok()?;
+    (map.len() == next_slot * format.num_bytes()).then_some((map, reads))
+}
+
+/// A digest written in hexadecimal.
+pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMAT: Format = Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch };
+
+    fn pictures(folder: &Path) -> Vec<PathBuf> {
+        let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();
+        for (index, path) in paths.iter().enumerate() {
+            let picture = image::RgbImage::from_fn(9, 7, |x, y| image::Rgb([(index * 40) as u8, (x * 20) as u8, (y * 30) as u8]));
+            picture.save(path).expect("written");
+        }
+        fs::write(&paths[2], b"not a picture").expect("written");
+        paths
+    }
+
+    #[test]
+    fn memory_and_nowhere_hold_the_same_pixels_and_name_the_same_bad_picture() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let paths = pictures(folder.path());
+        let paths: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
+        let read = |cache| read(&paths, FORMAT, Keep { cache, memory_mb: 1 }, &|_| {}).expect("read");
+        let (memory, reads) = read(Cache::Memory);
+        let (nowhere, other_reads) = read(Cache::Off);
+        assert_eq!(reads, other_reads);
+        assert!(matches!(&reads[2], Read::Bad(reason) if reason.contains("not a picture")), "{:?}", reads[2]);
+        for slot in 0..4 {
+            assert_eq!(memory.pixels(slot).expect("kept"), nowhere.pixels(slot).expect("decoded"));
+        }
+        assert_ne!(memory.pixels(0).expect("kept"), memory.pixels(1).expect("kept"));
+    }
+
+    #[test]
+    fn a_picture_that_changes_while_nothing_is_kept_is_an_error_with_its_path() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let paths = pictures(folder.path());
+        let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
+        let (store, _) = read(&borrowed, FORMAT, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
+        fs::write(&paths[4], b"").expect("written");
+        let error = store.pixels(3).expect_err("emptied").to_string();
+        assert!(error.contains("4.png") && error.contains("empty"), "{error}");
+    }
+
+    #[test]
+    fn digests_survive_hexadecimal() {
+        let digest = std::array::from_fn(|index| index as u8 * 7);
+        assert_eq!(digest_from_hex(&files::hex(&digest)), Some(digest));
+        assert_eq!(digest_from_hex("zz"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! Which training pictures are held back for validation: stratified, seeded, copies and groups kept together.
+
+use std::collections::BTreeMap;
+
+use crate::base::rng::{Purpose, permutation, stream};
+
+/// What the split looks at of one picture.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Class index.
+    pub class: usize,
+    /// Pictures of one group stay on one side.
+    pub group: Option<String>,
+    /// Digest of the decoded pixels; pictures with equal digests stay on one side.
+    pub digest: [u8; 32],
+}
+
+/// For each member, whether it is held back. About `share` of each class; what belongs together stays together, so that the
+/// share is met as nearly as whole groups allow. Depends on the seed and the members' order alone.
+pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
+    let clusters = clusters(members);
+    let mut held = vec![false; members.len()];
+    let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
+    for class in 0..num_classes {
+        let of_class: Vec<_> = clusters.iter().filter(|cluster| members[cluster[0]].class == class).collect();
+        let count: usize = of_class.iter().map(|cluster| cluster.len()).sum();
+        let target = (share * count as f64).round() as usize;
+        let mut taken = 0;
+        for index in permutation(&mut stream(seed, Purpose::Split, [class as u64, 0, 0]), of_class.len()) {
+            let cluster = of_class[index];
+            // A cluster goes where it leaves the share nearer to what was asked for.
+            if taken < target && taken + cluster.len() / 2 <= target {
+                taken += cluster.len();
+                cluster.iter().for_each(|member| held[*member] = true);
+            }
+        }
+    }
+    held
+}
+
+/// Members that must stay together, each cluster sorted; the clusters sorted by their first member.
+fn clusters(members: &[Member]) -> Vec<Vec<usize>> {
+    let mut parent: Vec<usize> = (0..members.len()).collect();
+    let mut first_of_group = BTreeMap::new();
+    let mut first_of_digest = BTreeMap::new();
+    for (index, member) in members.iter().enumerate() {
+        let copies = *first_of_digest.entry(member.digest).or_insert(index);
+        let group = member.group.as_deref().map_or(index, |group| *first_of_group.entry(group).or_insert(index));
+        for other in [copies, group] {
+            let (a, b) = (root(&mut parent, other), root(&mut parent, index));
+            parent[a.max(b)] = a.min(b);
+        }
+    }
+    let mut clusters: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in 0..members.len() {
+        clusters.entry(root(&mut parent, index)).or_default().push(index);
+    }
+    clusters.into_values().collect()
+}
+
+/// The first member of the cluster of `index` (union-find with path halving).
+fn root(parent: &mut [usize], mut index: usize) -> usize {
+    while parent[index] != index {
+        parent[index] = parent[parent[index]];
+        index = parent[index];
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn member(class: usize, group: Option<u8>, content: u8) -> Member {
+        Member { class, group: group.map(|group| group.to_string()), digest: [content; 32] }
+    }
+
+    #[test]
+    fn each_class_gives_its_share() {
+        let members: Vec<_> = (0..200).map(|index| Member { class: usize::from(index >= 150), group: None, digest: [index; 32] }).collect();
+        let held = hold_back(&members, 0.2, 7);
+        let count = |class| members.iter().zip(&held).filter(|(member, held)| member.class == class && **held).count();
+        assert_eq!((count(0), count(1)), (30, 10));
+        assert_ne!(held, hold_back(&members, 0.2, 8), "another seed draws another split");
+    }
+
+    #[test]
+    fn a_chain_of_groups_and_copies_is_one_cluster() {
+        let members = [member(0, Some(1), 1), member(0, None, 2), member(0, Some(1), 3), member(0, Some(2), 3), member(0, Some(2), 4)];
+        assert_eq!(clusters(&members), [vec![0, 2, 3, 4], vec![1]]);
+    }
+
+    proptest! {
+        #[test]
+        fn copies_and_groups_are_never_on_both_sides(
+            drawn in prop::collection::vec((0usize..3, prop::option::of(0u8..20), 0u8..40), 1..120), seed: u64, share in 0.05f64..0.95
+        ) {
+            let members: Vec<_> = drawn.iter().map(|(class, group, content)| member(*class, *group, *content)).collect();
+            let held = hold_back(&members, share, seed);
+            prop_assert_eq!(&held, &hold_back(&members, share, seed));
+            for (a, side_a) in members.iter().zip(&held) {
+                for (b, side_b) in members.iter().zip(&held) {
+                    let together = a.digest == b.digest || (a.group.is_some() && a.group == b.group);
+                    prop_assert!(!together || side_a == side_b);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `split.csv` and `skipped.csv`: which picture went where, which didn't, and whether the data is still the same.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DataError,
+    dataset::PictureSet,
+    listing::Part,
+    pictures::digest_from_hex,
+};
+use crate::base::files;
+
+/// A line of `split.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitRow {
+    /// Where the picture is.
+    pub path: String,
+    /// Class index.
+    pub label: usize,
+    /// Class name.
+    pub class: String,
+    /// `train` or `val`.
+    pub split: String,
+    /// Empty where there is none.
+    pub group: String,
+    /// Of the decoded picture, in hexadecimal.
+    pub sha256: String,
+    /// Factor on the loss in training.
+    pub weight: f32,
+}
+
+/// A picture that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Where it is.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The lines for one set.
+pub fn rows(set: &PictureSet, part: Part) -> Vec<SplitRow> {
+    let row = |picture: &super::dataset::Picture| SplitRow {
+        path: picture.path.display().to_string(),
+        label: picture.label,
+        class: set.classes[picture.label].clone(),
+        split: part.name().to_owned(),
+        group: picture.group.clone().unwrap_or_default(),
+        sha256: files::hex(&picture.digest),
+        weight: picture.weight,
+    };
+    set.pictures.iter().map(row).collect()
+}
+
+/// Rows as the text of a CSV.
+pub fn to_csv(rows: &[impl Serialize]) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).expect("plain rows go into memory");
+    }
+    writer.into_inner().expect("memory takes every byte")
+}
+
+/// Reads a `split.csv`.
+///
+/// # Errors
+/// The file is missing or not one of ours.
+pub fn read_split(path: &Path) -> Result<Vec<SplitRow>, DataError> {
+    let failed = |message: String| DataError::Csv { message, path: path.to_owned(), line: 1 };
+    let text = std::fs::read(path).map_err(|error| DataError::io("read", path, error))?;
+    csv::Reader::from_reader(text.as_slice()).deserialize().collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))
+}
+
+/// The decoded digests of the training pictures in a `split.csv`.
+pub fn training_digests(rows: &[SplitRow]) -> std::collections::BTreeSet<[u8; 32]> {
+    rows.iter().filter(|row| row.split == Part::Train.name()).filter_map(|row| digest_from_hex(&row.sha256)).collect()
+}
+
+/// One number for the whole table: it changes when any picture, label, split, group or weight does.
+pub fn fingerprint(rows: &[SplitRow]) -> String {
+    files::sha256_hex(&to_csv(rows))
+}
+
+/// The first difference between the data of a run and the data that is there now, in words; `None` where they are equal.
+pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
+    let by_path = |rows: &[SplitRow]| rows.iter().map(|row| (row.path.clone(), row.clone())).collect::<std::collections::BTreeMap<_, _>>();
+    let (old, new) = (by_path(before), by_path(now));
+    for (path, row) in &old {
+        let Some(other) = new.get(path) else { return Some(format!("{path} was in {} and is gone", row.split)) };
+        let differs = [
+            (row.sha256 != other.sha256, "its pixels have changed".to_owned()),
+            (row.class != other.class || row.label != other.label, format!("its class was {} and is {}", row.class, other.class)),
+            (row.split != other.split, format!("it was in {} and would be in {}", row.split, other.split)),
+            (row.group != other.group, format!("its group was `{}` and is `{}`", row.group, other.group)),
+            (row.weight.to_bits() != other.weight.to_bits(), format!("its weight was {} and is {}", row.weight, other.weight)),
+        ];
+        if let Some((_, what)) = differs.into_iter().find(|(differs, _)| *differs) {
+            return Some(format!("{path}: {what}"));
+        }
+    }
+    let added = new.keys().find(|path| !old.contains_key(*path)).map(|path| format!("{path} is new"));
+    added.or_else(|| (before != now).then(|| "the order of the pictures has changed".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(path: &str) -> SplitRow {
+        SplitRow {
+            path: path.to_owned(),
+            label: 0,
+            class: "a, \"quoted\"".to_owned(),
+            split: "train".to_owned(),
+            group: String::new(),
+            sha256: files::hex(&[7; 32]),
+            weight: 1.0,
+        }
+    }
+
+    #[test]
+    fn rows_read_back_as_written() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("split.csv");
+        let rows = vec![row("x/image(1).jpg"), row("y, z.png")];
+        std::fs::write(&path, to_csv(&rows)).expect("written");
+        assert_eq!(read_split(&path).expect("read"), rows);
+        assert_eq!(training_digests(&rows).len(), 1);
+    }
+
+    #[test]
+    fn each_kind_of_change_is_named_with_the_picture() {
+        let before = vec![row("1.png"), row("2.png")];
+        let changed = |change: &dyn Fn(&mut SplitRow)| {
+            let mut rows = before.clone();
+            change(&mut rows[1]);
+            rows
+        };
+        let cases: [(Vec<SplitRow>, &str); 7] = [
+            (before[..1].to_vec(), "2.png was in train and is gone"),
+            ([before.clone(), vec![row("3.png")]].concat(), "3.png is new"),
+            (changed(&|row| row.sha256 = files::hex(&[8; 32])), "2.png: its pixels have changed"),
+            (changed(&|row| row.class = "b".to_owned()), "2.png: its class was a, \"quoted\" and is b"),
+            (changed(&|row| row.split = "val".to_owned()), "2.png: it was in train and would be in val"),
+            (changed(&|row| row.weight = 2.0), "2.png: its weight was 1 and is 2"),
+            (vec![row("2.png"), row("1.png")], "the order"),
+        ];
+        for (now, expected) in cases {
+            let difference = difference(&before, &now).expect(expected);
+            assert!(difference.contains(expected), "{difference}");
+            assert_ne!(fingerprint(&before), fingerprint(&now));
+        }
+        assert_eq!(difference(&before, &before), None);
+    }
+}

@@ -1,0 +1,11 @@
+//! Emberlens trains image classifiers from a folder of pictures.
+//!
+//! The floors, from the bottom: [`base`] (random streams, files), [`config`] and [`record`], [`augment`], [`data`] and
+//! [`metrics`] (pixels on the CPU), `nn` (Burn), `checkpoint`, `train`, `commands`. A module uses lower floors only.
+
+pub mod augment;
+pub mod base;
+pub mod config;
+pub mod data;
+pub mod metrics;
+pub mod record;

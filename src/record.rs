@@ -1,0 +1,93 @@
+//! What an epoch leaves behind, and the file that a person plots: `history.csv`.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Measure, Metric, Split};
+
+/// The measures of one split in one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitRecord {
+    /// Mean loss; weighted in training, unweighted in validation.
+    pub loss: f64,
+    /// Share of right predictions.
+    pub accuracy: f64,
+    /// Mean F1 of the classes.
+    pub macro_f1: f64,
+    /// Recall of each class.
+    pub recall: Vec<f64>,
+}
+
+/// One line of `history.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// On the augmented training pictures, while the weights changed.
+    pub train: SplitRecord,
+    /// On the validation pictures, at the end of the epoch.
+    pub validation: SplitRecord,
+    /// Of the epoch's last step.
+    pub learning_rate: f64,
+    /// Of the whole epoch, validation and saving included.
+    pub seconds: f64,
+}
+
+impl EpochRecord {
+    /// The value of a metric.
+    pub fn value(&self, metric: Metric) -> f64 {
+        let split = match metric.split {
+            Split::Training => &self.train,
+            Split::Validation => &self.validation,
+        };
+        match metric.measure {
+            Measure::Loss => split.loss,
+            Measure::Accuracy => split.accuracy,
+            Measure::MacroF1 => split.macro_f1,
+        }
+    }
+}
+
+/// The text of `history.csv`: Keras's names where Keras has the thing, then recall a class on the validation pictures.
+pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
+    let mut text = "epoch".to_owned();
+    for (name, _) in Metric::ALL {
+        let _ = write!(text, ",{name}");
+    }
+    for class in classes {
+        let _ = write!(text, ",{}", quoted(&format!("val_recall_{class}")));
+    }
+    text.push_str(",learning_rate,seconds\n");
+    for record in records {
+        let _ = write!(text, "{}", record.epoch);
+        for (_, metric) in Metric::ALL {
+            let _ = write!(text, ",{}", record.value(metric));
+        }
+        for recall in &record.validation.recall {
+            let _ = write!(text, ",{recall}");
+        }
+        let _ = writeln!(text, ",{},{:.3}", record.learning_rate, record.seconds);
+    }
+    text
+}
+
+/// A field of a CSV, quoted where it must be.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_has_kerass_columns_and_one_line_an_epoch() {
+        let split = |loss| SplitRecord { loss, accuracy: 0.5, macro_f1: 0.25, recall: vec![1.0, 0.0] };
+        let record = EpochRecord { epoch: 1, train: split(0.75), validation: split(1.5), learning_rate: 0.001, seconds: 2.0 };
+        let text = history_csv(&[record], &["a".to_owned(), "b, c".to_owned()]);
+        let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,\"val_recall_b, c\",learning_rate,seconds\n\
+                        1,0.5,0.75,0.25,0.5,1.5,0.25,1,0,0.001,2.000\n";
+        assert_eq!(text, expected);
+    }
+}
