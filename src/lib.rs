@@ -9,3 +9,6 @@ pub mod config;
 pub mod data;
 pub mod metrics;
 pub mod record;
+pub mod nn;
+pub mod checkpoint;
+pub mod train;

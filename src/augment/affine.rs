@@ -23,6 +23,9 @@ pub(super) fn about(center: [f64; 2], map: Affine) -> Affine {
     compose(compose([[1.0, 0.0, x], [0.0, 1.0, y]], map), [[1.0, 0.0, -x], [0.0, 1.0, -y]])
 }
 
+/// A coordinate that misses the edge by less, through rounding in the map, is on it.
+const ROUNDING: f64 = 1e-6;
+
 /// What stands outside the picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fill {
@@ -58,7 +61,8 @@ pub(super) fn warp(bytes: &[u8], [height, width, channels]: [usize; 3], map: Aff
             let (x, y) = (column as f64, row as f64);
             let source_x = map[0][0] * x + map[0][1] * y + map[0][2];
             let source_y = map[1][0] * x + map[1][1] * y + map[1][2];
-            let is_outside = source_x < 0.0 || source_x > last_column || source_y < 0.0 || source_y > last_row;
+            let beyond = |at: f64, last: f64| at < -ROUNDING || at > last + ROUNDING;
+            let is_outside = beyond(source_x, last_column) || beyond(source_y, last_row);
             let index = row * width + column;
             if is_outside && fill.mode == FillMode::Constant {
                 (0..channels).for_each(|channel| out[channel * plane + index] = fill.value);
@@ -67,7 +71,7 @@ pub(super) fn warp(bytes: &[u8], [height, width, channels]: [usize; 3], map: Aff
             let (source_x, source_y) = if is_outside {
                 (fold(source_x, width, fill.mode), fold(source_y, height, fill.mode))
             } else {
-                (source_x, source_y)
+                (source_x.clamp(0.0, last_column), source_y.clamp(0.0, last_row))
             };
             // In range now: the casts cut off the fraction.
             let (left, top) = (source_x as usize, source_y as usize);

@@ -211,7 +211,7 @@ mod tests {
             (&grey16, Color::Rgb, vec![0, 0, 0, 255, 255, 255]),
             (&grey_alpha, Color::Grayscale, vec![100, 255]),
             (&rgba, Color::Rgb, vec![200, 100, 0, 244, 224, 204]),
-            (&rgba, Color::Grayscale, vec![119, 228]),
+            (&rgba, Color::Grayscale, vec![118, 228]),
         ];
         for (picture, color, expected) in cases {
             assert_eq!(decode(&file(picture, ImageFormat::Png), color).expect("decoded").bytes, expected, "{:?}", picture.color());

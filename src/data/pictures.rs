@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    fs::{self, File},
+    fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -251,11 +251,7 @@ fn cache_key(paths: &[&Path], format: Format) -> String {
 
 /// SHA-256 of a file; of nothing where it can't be read, which decoding will report.
 fn file_digest(path: &Path) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    match File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash)) {
-        Ok(_) => hash.finalize().into(),
-        Err(_) => [0; 32],
-    }
+    fs::read(path).map_or([0; 32], |bytes| Sha256::digest(bytes).into())
 }
 
 /// The cache that an earlier run left, if it is whole.

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// From scikit-learn 1.6: `confusion_matrix`, `precision_recall_fscore_support`, `f1_score(average="macro")`,
+    /// From scikit-learn 1.9.1 (`scripts/reference/metrics.py`): `confusion_matrix`, `precision_recall_fscore_support`, `f1_score(average="macro")`,
     /// for y = [0, 0, 0, 0, 1, 1, 1, 3, 3], p = [0, 0, 1, 3, 1, 1, 0, 1, 3] with labels 0 to 3.
     #[test]
     fn scores_are_scikit_learns() {

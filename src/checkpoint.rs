@@ -1,0 +1,278 @@
+//! One checkpoint folder, saved as a whole or not at all, and refused where a byte of it is wrong.
+//!
+//! `model.safetensors`, `meta.json`, and what a resume needs: `optimizer.safetensors`, `state.json`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    base::files::{FolderWriter, recover_folder, sha256_hex},
+    config::{Color, Loss, Resize},
+    data::normalize::Normalizer,
+    nn::model::Design,
+};
+
+/// Raised when a program can't read what an older one wrote.
+const FORMAT: u32 = 1;
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+const META: &str = "meta.json";
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Nothing there.
+    #[error("found no checkpoint, expected a run folder with best/ and last/ or one of these: {}", .0.display())]
+    Missing(PathBuf),
+    /// A file is missing, cut off or changed.
+    #[error("the checkpoint is damaged: {reason}{}: {}", other_hint(.other.as_deref()), path.display())]
+    Damaged {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// Which file and what is wrong with it.
+        reason: String,
+        /// A whole checkpoint of the same run.
+        other: Option<PathBuf>,
+    },
+    /// Written by a newer program.
+    #[error("the checkpoint has format {found}, this program reads {FORMAT}; use a newer emberlens: {}", path.display())]
+    Version {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// The system refused.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+fn other_hint(other: Option<&Path>) -> String {
+    other.map_or(String::new(), |other| format!("; {} is whole, name it instead", other.display()))
+}
+
+/// What the weights belong to: all that `evaluate` and `predict` need beside them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The format of the folder.
+    pub format: u32,
+    /// The program that wrote it.
+    pub emberlens: String,
+    /// The recipe's name.
+    pub name: String,
+    /// Class names in the order of the logits.
+    pub classes: Vec<String>,
+    /// Height and width in pixels.
+    pub image_size: [usize; 2],
+    /// Colours that the network sees.
+    pub color: Color,
+    /// How a picture gets to that size.
+    pub resize: Resize,
+    /// Mean and deviation.
+    pub normalize: Normalizer,
+    /// The network.
+    pub design: Design,
+    /// The loss that is reported.
+    pub loss: Loss,
+    /// Exponent of the focal loss.
+    pub focal_gamma: f64,
+    /// Epochs trained, counted from 1.
+    pub epoch: usize,
+    /// The metrics of that epoch, by their names in `history.csv`.
+    pub metrics: BTreeMap<String, f64>,
+    /// SHA-256 of the other files.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+impl Meta {
+    /// The format that this program writes.
+    pub fn format() -> u32 {
+        FORMAT
+    }
+}
+
+/// A checkpoint in memory.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// What the weights belong to.
+    pub meta: Meta,
+    /// Safetensors.
+    pub model: Vec<u8>,
+    /// Safetensors: the optimiser's state, and the weights behind a moving average.
+    pub optimizer: Vec<u8>,
+    /// Counters and decisions of the loop.
+    pub state: Value,
+}
+
+/// Replaces the folder at `path` by this checkpoint.
+///
+/// # Errors
+/// The system's, with the path.
+pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+    let state = pretty(&checkpoint.state);
+    let files = [(MODEL, &checkpoint.model), (OPTIMIZER, &checkpoint.optimizer), (STATE, &state)];
+    let mut meta = checkpoint.meta.clone();
+    meta.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes))).collect();
+    let writer = FolderWriter::new(path)?;
+    for (name, bytes) in files {
+        writer.write(name, bytes)?;
+    }
+    writer.write(META, &pretty(&meta))?;
+    Ok(writer.commit()?)
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("plain values are JSON");
+    text.push(b'\n');
+    text
+}
+
+/// Loads the checkpoint folder at `path`, every byte checked.
+///
+/// # Errors
+/// [`CheckpointError`]; a damaged one names the other checkpoint of the run if that is whole.
+pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    recover_folder(path)?;
+    read(path).map_err(|error| match error {
+        CheckpointError::Damaged { path, reason, .. } => {
+            let other = other_of(&path).filter(|other| read(other).is_ok());
+            CheckpointError::Damaged { path, reason, other }
+        }
+        error => error,
+    })
+}
+
+/// `best` for `last` and the other way round.
+fn other_of(path: &Path) -> Option<PathBuf> {
+    let name = match path.file_name()?.to_str()? {
+        "best" => "last",
+        "last" => "best",
+        _ => return None,
+    };
+    Some(path.with_file_name(name))
+}
+
+fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason, other: None };
+    let bytes = |name: &str| fs::read(path.join(name)).map_err(|error| damaged(format!("{name}: {error}")));
+    if !path.is_dir() {
+        return Err(CheckpointError::Missing(path.to_owned()));
+    }
+    let raw: Value = serde_json::from_slice(&bytes(META)?).map_err(|error| damaged(format!("{META}: {error}")))?;
+    if let Some(found) = raw.get("format").and_then(Value::as_u64).filter(|found| *found > u64::from(FORMAT)) {
+        return Err(CheckpointError::Version { path: path.to_owned(), found: u32::try_from(found).unwrap_or(u32::MAX) });
+    }
+    let meta: Meta = serde_json::from_value(raw).map_err(|error| damaged(format!("{META}: {error}")))?;
+    let checked = |name: &str| {
+        let content = bytes(name)?;
+        match meta.files.get(name) {
+            Some(expected) if *expected == sha256_hex(&content) => Ok(content),
+            Some(_) => Err(damaged(format!("{name} is cut off or changed (its SHA-256 isn't the one in {META})"))),
+            None => Err(damaged(format!("{META} doesn't list {name}"))),
+        }
+    };
+    let (model, optimizer, state) = (checked(MODEL)?, checked(OPTIMIZER)?, checked(STATE)?);
+    let state = serde_json::from_slice(&state).map_err(|error| damaged(format!("{STATE}: {error}")))?;
+    Ok(Checkpoint { meta, model, optimizer, state })
+}
+
+/// The checkpoint folder that the user means: `path` itself, or `path/preferred` where `path` is a run folder.
+///
+/// # Errors
+/// Neither is there.
+pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError> {
+    let inner = path.join(preferred);
+    recover_folder(&inner)?;
+    if path.join(META).is_file() {
+        Ok(path.to_owned())
+    } else if inner.is_dir() {
+        Ok(inner)
+    } else if other_of(&inner).is_some_and(|other| other.is_dir()) {
+        Err(CheckpointError::Damaged { path: inner.clone(), reason: format!("{preferred}/ is missing"), other: other_of(&inner) })
+    } else {
+        // A folder that is named like a checkpoint but lost its meta.json is damaged rather than missing.
+        let is_checkpoint = path.is_dir() && other_of(path).is_some();
+        if is_checkpoint { Ok(path.to_owned()) } else { Err(CheckpointError::Missing(path.to_owned())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Model, nn::model::Output};
+
+    fn checkpoint(epoch: usize) -> Checkpoint {
+        let meta = Meta {
+            format: FORMAT,
+            emberlens: "0.0.0".to_owned(),
+            name: "x".to_owned(),
+            classes: vec!["a".to_owned(), "b".to_owned()],
+            image_size: [12, 10],
+            color: Color::Grayscale,
+            resize: Resize::Pad,
+            normalize: Normalizer { mean: vec![0.1], std: vec![0.3] },
+            design: Design { model: Model::default(), input: [1, 12, 10], num_classes: 2, output: Output::Sigmoid },
+            loss: Loss::BinaryCrossEntropy,
+            focal_gamma: 2.0,
+            epoch,
+            metrics: BTreeMap::from([("val_loss".to_owned(), 0.1 + 0.2)]),
+            files: BTreeMap::new(),
+        };
+        Checkpoint { meta, model: vec![1; 1000], optimizer: vec![2; 500], state: serde_json::json!({ "epoch": epoch }) }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_and_a_run_folder_leads_to_its_best() {
+        let run = tempfile::tempdir().expect("a temporary folder");
+        for name in ["best", "last"] {
+            save(&run.path().join(name), &checkpoint(3)).expect("saved");
+        }
+        let loaded = load(&resolve(run.path(), "best").expect("found")).expect("loaded");
+        let expected = checkpoint(3);
+        assert_eq!((loaded.model, loaded.optimizer, loaded.state), (expected.model, expected.optimizer, expected.state));
+        assert_eq!(Meta { files: BTreeMap::new(), ..loaded.meta }, expected.meta);
+        assert_eq!(resolve(&run.path().join("last"), "best").expect("found"), run.path().join("last"));
+    }
+
+    #[test]
+    fn any_damage_is_named_and_the_other_checkpoint_is_offered() {
+        type Damage = fn(&Path);
+        let damages: [(&str, Damage); 5] = [
+            (MODEL, |path| fs::write(path.join(MODEL), [1; 999]).expect("cut off")),
+            (OPTIMIZER, |path| fs::write(path.join(OPTIMIZER), [3; 500]).expect("changed")),
+            (STATE, |path| fs::remove_file(path.join(STATE)).expect("removed")),
+            (META, |path| fs::write(path.join(META), b"{").expect("cut off")),
+            (META, |path| fs::remove_file(path.join(META)).expect("removed")),
+        ];
+        for (file, damage) in damages {
+            let run = tempfile::tempdir().expect("a temporary folder");
+            for name in ["best", "last"] {
+                save(&run.path().join(name), &checkpoint(3)).expect("saved");
+            }
+            damage(&run.path().join("last"));
+            let error = load(&resolve(run.path(), "last").expect("found")).expect_err(file).to_string();
+            assert!(error.contains("damaged") && error.contains(file), "{error}");
+            assert!(error.contains("best is whole"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_and_an_empty_folder_say_so() {
+        let run = tempfile::tempdir().expect("a temporary folder");
+        assert!(matches!(resolve(run.path(), "best"), Err(CheckpointError::Missing(_))));
+        let path = run.path().join("best");
+        save(&path, &checkpoint(1)).expect("saved");
+        let text = fs::read_to_string(path.join(META)).expect("read").replace("\"format\": 1", "\"format\": 9");
+        fs::write(path.join(META), text).expect("written");
+        assert!(load(&path).expect_err("newer").to_string().contains("format 9"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Probabilities and losses of a whole view, one read from the device a batch.
+
+use burn::tensor::Device;
+
+use super::{
+    NnError,
+    batch::upload,
+    loss::LossFn,
+    model::{Classifier, Output, probabilities},
+};
+use crate::data::{DataError, dataset::View, loader::Loader};
+
+/// What the network says of each picture, in the order of the view.
+#[derive(Clone, Debug, Default)]
+pub struct Predictions {
+    /// Position of each picture in its set.
+    pub pictures: Vec<usize>,
+    /// Probability of each class.
+    pub probabilities: Vec<Vec<f32>>,
+    /// Unweighted loss.
+    pub losses: Vec<f32>,
+}
+
+/// An error of either floor.
+#[derive(Debug, thiserror::Error)]
+pub enum InferError {
+    /// A picture.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+}
+
+/// Runs `model` (without autodiff) over `view`. `done` hears how many more pictures are through.
+///
+/// # Errors
+/// A picture that can't be read again; a device that fails.
+pub fn predict(
+    model: &Classifier,
+    view: View,
+    settings: &Settings,
+    done: &dyn Fn(usize),
+) -> Result<Predictions, InferError> {
+    let [height, width, channels] = view.set.store.format().shape();
+    let num_classes = view.set.classes.len();
+    let mut found = Predictions::default();
+    for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
+        let batch = batch?;
+        let count = batch.len();
+        found.pictures.extend_from_slice(&batch.pictures);
+        let batch = upload(batch, [channels, height, width], &settings.device);
+        let logits = model.forward(batch.images);
+        let losses = settings.loss.each(logits.clone(), batch.targets);
+        // The one wait for the device.
+        found.losses.extend(read(losses)?);
+        let probs = read(probabilities(logits, settings.output))?;
+        found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
+        done(count);
+    }
+    Ok(found)
+}
+
+/// How [`predict`] runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Without autodiff.
+    pub device: Device,
+    /// Pictures at a time.
+    pub batch_size: usize,
+    /// Threads that prepare batches.
+    pub workers: usize,
+    /// What the logits mean.
+    pub output: Output,
+    /// Reported unweighted.
+    pub loss: LossFn,
+}
+
+/// The values of a tensor on the host. Waits for the device.
+///
+/// # Errors
+/// The device's own.
+pub fn read<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>, NnError> {
+    tensor.into_data().try_to_vec().map_err(|error| NnError::Read(format!("{error:?}")))
+}

@@ -1,0 +1,34 @@
+//! A network with its initial weights: He's normal for layers before a ReLU (arXiv 1502.01852), drawn on the host from keyed
+//! streams, so that a seed gives the same weights on every device.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{
+    model::{Classifier, Design},
+    params::{self, Named},
+};
+use crate::base::rng::{Purpose, normal, stream};
+
+/// Builds the network on `device`, initialised from `seed`.
+pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
+    let model = Classifier::new(design, device);
+    let plain = device.clone().without_autodiff();
+    let values = params::collect(&model).into_iter().enumerate().filter(|(_, param)| param.is_decayed()).map(|(index, param)| {
+        let values = draw(&param, seed, index as u64);
+        let count = values.len();
+        (param.path, Tensor::from_data(TensorData::new(values, [count]), &plain))
+    });
+    let values = values.collect();
+    params::replace(model, values)
+}
+
+/// Standard deviation sqrt(2 / inputs); for the output layer, which no ReLU follows, sqrt(1 / inputs).
+fn draw(param: &Named, seed: u64, index: u64) -> Vec<f32> {
+    let count: usize = param.dims.iter().product();
+    // Kernels are [out, in, height, width], matrices [in, out].
+    let inputs = if param.dims.len() == 4 { count / param.dims[0] } else { param.dims[0] };
+    let gain = if param.path.starts_with("output.") { 1.0 } else { 2.0 };
+    let deviation = (gain / inputs as f64).sqrt();
+    let mut stream = stream(seed, Purpose::Weights, [index, 0, 0]);
+    (0..count).map(|_| (deviation * normal(&mut stream)) as f32).collect()
+}

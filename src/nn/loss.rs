@@ -1,0 +1,90 @@
+//! Losses on logits and soft targets, a sum over the batch of each picture's loss times its weight.
+
+use burn::tensor::{Tensor, activation};
+
+use crate::config::Loss;
+
+/// A loss with its numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossFn {
+    /// Which.
+    pub kind: Loss,
+    /// Exponent of the focal loss.
+    pub gamma: f64,
+    /// Share of each target spread evenly over the classes.
+    pub label_smoothing: f64,
+}
+
+impl LossFn {
+    /// The loss of each picture, unweighted.
+    ///
+    /// # Shapes
+    /// logits `[batch, logits]`, targets `[batch, classes]` to `[batch]`.
+    pub fn each(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        let [batch, num_classes] = targets.dims();
+        let spread = self.label_smoothing / num_classes as f64;
+        let targets = if self.label_smoothing == 0.0 { targets } else { targets * (1.0 - self.label_smoothing) + spread };
+        let each = match self.kind {
+            Loss::CrossEntropy => -(targets * activation::log_softmax(logits, 1)),
+            Loss::Focal => {
+                let log_probs = activation::log_softmax(logits, 1);
+                let ease = (log_probs.clone().exp().neg() + 1.0).clamp_min(0.0);
+                // A power of zero has no finite slope below exponent 1, so the base stays above it.
+                -(targets * ease.clamp_min(1e-7).powf_scalar(self.gamma) * log_probs)
+            }
+            Loss::BinaryCrossEntropy => {
+                // log(1 + e^-|x|) + max(x, 0) - x t, which never overflows.
+                let second = targets.narrow(1, 1, 1);
+                let tail = (logits.clone().abs().neg().exp() + 1.0).log();
+                tail + activation::relu(logits.clone()) - logits * second
+            }
+        };
+        each.sum_dim(1).reshape([batch])
+    }
+
+    /// The sum of the pictures' losses, each times its weight.
+    ///
+    /// # Shapes
+    /// logits `[batch, logits]`, targets `[batch, classes]`, weights `[batch]` to `[1]`.
+    pub fn weighted_sum(&self, logits: Tensor<2>, targets: Tensor<2>, weights: Tensor<1>) -> Tensor<1> {
+        (self.each(logits, targets) * weights).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    /// From PyTorch 2.15 (`scripts/reference/losses.py`), per picture: `F.cross_entropy(x, t, reduction="none")`, the same with `label_smoothing=0.1`,
+    /// `(1 - p)**2 * ce` with `p = softmax(x)[label]`, and `F.binary_cross_entropy_with_logits(z, t, reduction="none")`;
+    /// `x = [[2, -1, 0.5], [0, 3, -2]]`, `t = [0, 2]`, `z = [1.5, -40]`, labels 0 and 1.
+    #[test]
+    fn losses_are_pytorchs() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_data([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], &device);
+        let targets = Tensor::<2>::from_data([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], &device);
+        let binary_logits = Tensor::<2>::from_data([[1.5], [-40.0]], &device);
+        let binary_targets = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
+        let cases = [
+            (Loss::CrossEntropy, 0.0, [0.24131133, 5.05498505]),
+            (Loss::CrossEntropy, 0.1, [0.39131135, 4.82165194]),
+            (Loss::Focal, 0.0, [0.01109275, 4.99071455]),
+            (Loss::BinaryCrossEntropy, 0.0, [1.70141327, 40.0]),
+        ];
+        for (kind, label_smoothing, expected) in cases {
+            let loss = LossFn { kind, gamma: 2.0, label_smoothing };
+            let (logits, targets) = match kind {
+                Loss::BinaryCrossEntropy => (binary_logits.clone(), binary_targets.clone()),
+                _ => (logits.clone(), targets.clone()),
+            };
+            let got = loss.each(logits.clone(), targets.clone()).into_data().try_to_vec::<f32>().expect("floats");
+            for (got, expected) in got.iter().zip(expected) {
+                assert!((got - expected).abs() < 1e-5, "{kind:?} {label_smoothing}: {got}, PyTorch has {expected}");
+            }
+            let weights = Tensor::<1>::from_data([2.0, 0.5], &device);
+            let sum = loss.weighted_sum(logits, targets, weights).into_data().try_to_vec::<f32>().expect("floats")[0];
+            assert!((sum - (2.0 * expected[0] + 0.5 * expected[1])).abs() < 1e-4, "{sum}");
+        }
+    }
+}

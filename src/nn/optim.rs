@@ -1,0 +1,242 @@
+//! Adam, AdamW, SGD and RMSprop with PyTorch's formulas, on flat parameters with a state that is saved by parameter name.
+//!
+//! Burn's own optimisers compute the same but load a saved state onto the default device, which is a GPU in a build that has
+//! one (0.22.1, `ModuleOptimizer::load_record`), and clip by parameter rather than by the whole gradient.
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, TensorData},
+};
+
+use super::{model::Classifier, params};
+use crate::config::Optimizer;
+
+/// The state of one parameter.
+#[derive(Clone, Debug, Default)]
+pub struct Slot {
+    /// Steps taken.
+    pub steps: u64,
+    /// Running mean of the gradient (Adam), or momentum buffer.
+    pub first: Option<Tensor<1>>,
+    /// Running mean of the squared gradient.
+    pub second: Option<Tensor<1>>,
+}
+
+/// An optimiser and its state, by parameter name.
+#[derive(Clone, Debug)]
+pub struct OptimizerState {
+    settings: Optimizer,
+    /// By parameter name.
+    pub slots: BTreeMap<String, Slot>,
+}
+
+impl OptimizerState {
+    /// Without any step taken.
+    pub fn new(settings: &Optimizer) -> Self {
+        Self { settings: settings.clone(), slots: BTreeMap::new() }
+    }
+
+    /// One step against `gradients` (by parameter name), after scaling them down to `clip_norm` where they are longer together.
+    pub fn step(
+        &mut self,
+        model: Classifier,
+        mut gradients: BTreeMap<String, Tensor<1>>,
+        learning_rate: f64,
+        clip_norm: Option<f64>,
+    ) -> Classifier {
+        if let Some(limit) = clip_norm {
+            clip(&mut gradients, limit);
+        }
+        let mut changed = BTreeMap::new();
+        for param in params::collect(&model) {
+            if let Some(gradient) = gradients.remove(&param.path) {
+                let is_decayed = param.is_decayed();
+                let slot = self.slots.entry(param.path.clone()).or_default();
+                slot.steps += 1;
+                changed.insert(param.path, update(&self.settings, slot, param.values, gradient, learning_rate, is_decayed));
+            }
+        }
+        params::replace(model, changed)
+    }
+}
+
+/// The new values of one parameter.
+fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, is_decayed: bool) -> Tensor<1> {
+    let decay = |weight_decay: f64| if is_decayed { weight_decay } else { 0.0 };
+    let with_decay = |gradient: Tensor<1>, values: &Tensor<1>, weight_decay: f64| match decay(weight_decay) {
+        0.0 => gradient,
+        decay => gradient + values.clone() * decay,
+    };
+    match settings {
+        Optimizer::Adam { betas, epsilon, weight_decay, .. } => {
+            let gradient = with_decay(gradient, &values, *weight_decay);
+            adam(slot, values, gradient, lr, *betas, *epsilon)
+        }
+        Optimizer::Adamw { betas, epsilon, weight_decay, .. } => {
+            let values = if decay(*weight_decay) == 0.0 { values } else { values * (1.0 - lr * weight_decay) };
+            adam(slot, values, gradient, lr, *betas, *epsilon)
+        }
+        Optimizer::Sgd { momentum, nesterov, weight_decay, .. } => {
+            let gradient = with_decay(gradient, &values, *weight_decay);
+            if *momentum == 0.0 {
+                return values - gradient * lr;
+            }
+            let buffer = match slot.first.take() {
+                Some(buffer) => buffer * *momentum + gradient.clone(),
+                None => gradient.clone(),
+            };
+            slot.first = Some(buffer.clone());
+            values - if *nesterov { gradient + buffer * *momentum } else { buffer } * lr
+        }
+        Optimizer::Rmsprop { alpha, epsilon, momentum, weight_decay, .. } => {
+            let gradient = with_decay(gradient, &values, *weight_decay);
+            let square = mean_of(slot.second.take(), gradient.clone().square(), *alpha);
+            slot.second = Some(square.clone());
+            let scaled = gradient / (square.sqrt() + *epsilon);
+            if *momentum == 0.0 {
+                return values - scaled * lr;
+            }
+            let buffer = match slot.first.take() {
+                Some(buffer) => buffer * *momentum + scaled,
+                None => scaled,
+            };
+            slot.first = Some(buffer.clone());
+            values - buffer * lr
+        }
+    }
+}
+
+fn adam(slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, [beta1, beta2]: [f64; 2], epsilon: f64) -> Tensor<1> {
+    let first = mean_of(slot.first.take(), gradient.clone(), beta1);
+    let second = mean_of(slot.second.take(), gradient.square(), beta2);
+    (slot.first, slot.second) = (Some(first.clone()), Some(second.clone()));
+    let steps = i32::try_from(slot.steps).unwrap_or(i32::MAX);
+    let (correction1, correction2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
+    values - first / (second.sqrt() / correction2.sqrt() + epsilon) * (lr / correction1)
+}
+
+/// `keep * old + (1 - keep) * new`, from zero where there is no old.
+fn mean_of(old: Option<Tensor<1>>, new: Tensor<1>, keep: f64) -> Tensor<1> {
+    let new = new * (1.0 - keep);
+    match old {
+        Some(old) => old * keep + new,
+        None => new,
+    }
+}
+
+/// Scales all gradients by one factor, computed and applied on the device without reading it.
+fn clip(gradients: &mut BTreeMap<String, Tensor<1>>, limit: f64) {
+    let squares: Vec<_> = gradients.values().map(|gradient| sum_of_squares(gradient.clone())).collect();
+    if squares.is_empty() {
+        return;
+    }
+    let norm = Tensor::cat(squares, 0).sum().sqrt();
+    // PyTorch's `clip_grad_norm_`, with its small number.
+    let factor = ((norm + 1e-6).recip() * limit).clamp_max(1.0);
+    for gradient in gradients.values_mut() {
+        *gradient = gradient.clone() * factor.clone();
+    }
+}
+
+/// A sum in two stages: burn-flex sums long vectors in an order that depends on its threads.
+fn sum_of_squares(gradient: Tensor<1>) -> Tensor<1> {
+    const ROW: usize = 4096;
+    let squares = gradient.square();
+    let [count] = squares.dims();
+    let rows = count / ROW;
+    let mut sums = Vec::new();
+    if rows > 0 {
+        sums.push(squares.clone().narrow(0, 0, rows * ROW).reshape([rows, ROW]).sum_dim(1).reshape([rows]));
+    }
+    if rows * ROW < count {
+        sums.push(squares.narrow(0, rows * ROW, count - rows * ROW));
+    }
+    Tensor::cat(sums, 0).sum()
+}
+
+/// An exponential moving average of the trained values; statistics of norm layers are taken as they are.
+#[derive(Clone, Debug)]
+pub struct Ema {
+    decay: f64,
+    /// By parameter name.
+    pub values: BTreeMap<String, Tensor<1>>,
+}
+
+impl Ema {
+    /// Starts at the network's own values.
+    pub fn new(decay: f64, model: &Classifier) -> Self {
+        let trained = params::collect(model).into_iter().filter(|param| !param.is_statistic());
+        Self { decay, values: trained.map(|param| (param.path, param.values)).collect() }
+    }
+
+    /// Takes in the values after a step.
+    pub fn update(&mut self, model: &Classifier) {
+        for param in params::collect(model) {
+            if let Some(average) = self.values.get_mut(&param.path) {
+                *average = average.clone() * self.decay + param.values * (1.0 - self.decay);
+            }
+        }
+    }
+
+    /// The network with the averaged values.
+    pub fn apply(&self, model: &Classifier) -> Classifier {
+        params::replace(model.valid(), self.values.clone())
+    }
+}
+
+/// A flat tensor from host values.
+pub fn flat(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(tensor: Tensor<1>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().expect("floats")
+    }
+
+    /// From PyTorch 2.15 (`scripts/reference/optimizers.py`): three steps from [1, -2] at learning rate 0.1.
+    #[test]
+    fn three_steps_are_pytorchs() {
+        let device = Device::flex();
+        let gradients = [[0.5f32, -1.0], [0.25, 2.0], [-0.75, 0.1]];
+        for (settings, expected) in [
+            ("kind = 'adam'", [0.8149797f32, -1.9677377]),
+            ("kind = 'adam'\nweight_decay = 0.1", [0.7968643, -1.9416188]),
+            ("kind = 'adamw'\nweight_decay = 0.1", [0.7882009, -1.9099596]),
+            ("kind = 'sgd'", [1.0, -2.1099999]),
+            ("kind = 'sgd'\nmomentum = 0.9\nweight_decay = 0.1", [0.838524, -2.0095479]),
+            ("kind = 'sgd'\nmomentum = 0.9\nnesterov = true", [0.9028, -2.2170999]),
+            ("kind = 'rmsprop'", [0.3553489, -1.9402691]),
+            ("kind = 'rmsprop'\nmomentum = 0.9\nweight_decay = 0.1", [-1.6373459, -0.9011116]),
+        ] {
+            let optimizer: Optimizer = toml::from_str(settings).expect("parsed");
+            let (mut slot, mut values) = (Slot::default(), flat(vec![1.0, -2.0], &device));
+            for gradient in gradients {
+                slot.steps += 1;
+                values = update(&optimizer, &mut slot, values, flat(gradient.to_vec(), &device), 0.1, true);
+            }
+            let got = host(values);
+            let is_close = got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 2e-6);
+            assert!(is_close, "{settings}: {got:?}, PyTorch has {expected:?}");
+        }
+    }
+
+    #[test]
+    fn clipping_scales_the_whole_gradient_and_leaves_a_short_one() {
+        let device = Device::flex();
+        let long: Vec<f32> = vec![0.5; 10_000];
+        for (limit, factor) in [(5.0, 5.0 / (50.0f32.powi(2) + 25.0).sqrt()), (100.0, 1.0)] {
+            let mut gradients = BTreeMap::from([("a".to_owned(), flat(long.clone(), &device)), ("b".to_owned(), flat(vec![3.0, -4.0], &device))]);
+            clip(&mut gradients, limit);
+            let got = host(gradients.remove("b").expect("there"));
+            assert!((got[0] - 3.0 * factor).abs() < 1e-5 && (got[1] + 4.0 * factor).abs() < 1e-5, "{got:?} {factor}");
+            assert!((host(gradients.remove("a").expect("there"))[9_999] - 0.5 * factor).abs() < 1e-6);
+        }
+    }
+}

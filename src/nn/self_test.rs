@@ -1,0 +1,84 @@
+//! Does a device compute what the CPU computes? One forward and backward of a small net with every kind of layer, compared
+//! number by number: wrong results on a GPU stack are a real case (tracel-ai/burn#5257, #5162).
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    tensor::{Device, Tensor, TensorData},
+};
+
+use super::{
+    infer::read,
+    init::build,
+    loss::LossFn,
+    model::{Design, Output},
+    params,
+};
+use crate::{
+    base::rng::{Purpose, normal, stream},
+    config::{Loss, Model},
+};
+
+/// A device may differ from the CPU by this share of the largest number in a tensor.
+pub(super) const TOLERANCE: f64 = 2e-3;
+
+/// Loss, logits and gradients of the small net, by name.
+type Numbers = BTreeMap<String, Vec<f32>>;
+
+/// The largest difference from the CPU, as a share of the largest number of the tensor, and where it is.
+///
+/// # Errors
+/// The device failed, or a number isn't finite; in words.
+pub(super) fn compare(device: &Device) -> Result<(f64, String), String> {
+    let (expected, got) = (compute(&Device::flex())?, compute(device)?);
+    let mut worst = (0.0, "nothing".to_owned());
+    for (name, expected) in &expected {
+        let got = &got[name];
+        if let Some(bad) = got.iter().find(|value| !value.is_finite()) {
+            return Err(format!("{name} holds {bad}"));
+        }
+        let scale = expected.iter().fold(1e-6f64, |scale, value| scale.max(f64::from(value.abs())));
+        let largest = expected.iter().zip(got).map(|(a, b)| f64::from((a - b).abs()) / scale).fold(0.0, f64::max);
+        if largest > worst.0 {
+            worst = (largest, name.clone());
+        }
+    }
+    Ok(worst)
+}
+
+fn compute(device: &Device) -> Result<Numbers, String> {
+    const BATCH: usize = 3;
+    let design = Design {
+        model: Model { channels: vec![6, 8], batch_norm: true, hidden: 10, dropout: 0.0, ..Model::default() },
+        input: [3, 14, 10],
+        num_classes: 4,
+        output: Output::Softmax,
+    };
+    let train_device = device.clone().autodiff();
+    let model = build(&design, 7, &train_device);
+    let mut stream = stream(7, Purpose::Synthetic, [0; 3]);
+    let [channels, height, width] = design.input;
+    let pixels: Vec<f32> = (0..BATCH * channels * height * width).map(|_| normal(&mut stream) as f32).collect();
+    let images = TensorData::new(pixels, [BATCH, channels, height, width]);
+    let targets = Tensor::<2>::from_data([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.5, 0.0, 0.5]], &train_device);
+    let weights = Tensor::<1>::from_data([1.0, 2.0, 0.5], &train_device);
+    let loss = LossFn { kind: Loss::CrossEntropy, gamma: 0.0, label_smoothing: 0.1 };
+    let logits = model.forward(Tensor::from_data(images.clone(), &train_device));
+    let total = loss.weighted_sum(logits.clone(), targets, weights);
+    let mut numbers = Numbers::new();
+    let mut keep = |name: String, values: Result<Vec<f32>, super::NnError>| {
+        numbers.insert(name, values.map_err(|error| error.to_string())?);
+        Ok::<_, String>(())
+    };
+    keep("the loss".to_owned(), read(total.clone().without_autodiff()))?;
+    keep("the logits".to_owned(), read(logits.without_autodiff()))?;
+    let gradients = params::take_gradients(&model, GradientsParams::from_grads(total.backward(), &model));
+    for (name, gradient) in gradients {
+        keep(format!("the gradient of {name}"), read(gradient))?;
+    }
+    // Validation takes another path: stored statistics, no autodiff.
+    keep("the validation logits".to_owned(), read(model.valid().forward(Tensor::from_data(images, device))))?;
+    Ok(numbers)
+}

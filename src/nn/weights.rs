@@ -1,0 +1,121 @@
+//! Weights as safetensors with PyTorch's names and layouts, and an optimiser's state in the same format. The same weights
+//! always give the same bytes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use super::{
+    NnError,
+    model::Classifier,
+    optim::{Slot, flat},
+};
+
+/// The network's weights and statistics: `torch.nn.Linear`'s `[out, in]`, norm layers' `weight` and `bias`.
+///
+/// # Errors
+/// The device can't be read.
+pub fn to_bytes(model: &Classifier) -> Result<Vec<u8>, NnError> {
+    // One metadata entry: more would be written in the random order of a hash map.
+    let mut store = SafetensorsStore::from_bytes(None)
+        .with_to_adapter(BurnToPyTorchAdapter)
+        .skip_enum_variants(true)
+        .clear_metadata()
+        .metadata("format", "pt");
+    model.valid().save_into(&mut store).map_err(|error| NnError::Weights(format!("can't collect the weights: {error}")))?;
+    store.get_bytes().map_err(|error| NnError::Weights(format!("can't write the weights: {error}")))
+}
+
+/// `model` with the weights of `bytes`, on its own device.
+///
+/// # Errors
+/// Not safetensors; or every tensor that is missing, superfluous or of another shape, in one message.
+pub fn from_bytes(mut model: Classifier, bytes: Vec<u8>) -> Result<Classifier, NnError> {
+    check(&model, &bytes)?;
+    let mut store = SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(PyTorchToBurnAdapter).skip_enum_variants(true);
+    let result = model.load_from(&mut store).map_err(|error| NnError::Weights(format!("can't load the weights: {error}")))?;
+    if result.errors.is_empty() && result.missing.is_empty() { Ok(model) } else { Err(NnError::Weights(result.to_string())) }
+}
+
+/// Compares names and shapes before anything is loaded.
+fn check(model: &Classifier, bytes: &[u8]) -> Result<(), NnError> {
+    let found = SafeTensors::deserialize(bytes).map_err(|error| NnError::Weights(format!("not a whole safetensors file: {error}")))?;
+    let found: BTreeMap<_, _> = found.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+    let expected = model.valid().collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
+    let expected: BTreeMap<_, _> = expected.iter().map(|tensor| (tensor.name.clone(), tensor.shape.to_vec())).collect();
+    let mut faults = Vec::new();
+    for (name, shape) in &expected {
+        match found.get(name) {
+            None => faults.push(format!("{name} {shape:?} is missing")),
+            Some(other) if other != shape => faults.push(format!("{name} has the shape {other:?}, expected {shape:?}")),
+            Some(_) => {}
+        }
+    }
+    faults.extend(found.keys().filter(|name| !expected.contains_key(*name)).map(|name| format!("{name} is superfluous")));
+    if faults.is_empty() { Ok(()) } else { Err(NnError::Weights(format!("the weights don't fit the network: {}", faults.join("; ")))) }
+}
+
+/// Named flat tensors and optimiser slots as safetensors: `name`, `name.first`, `name.second`, `name.steps`.
+///
+/// # Errors
+/// The device can't be read.
+pub fn state_to_bytes(slots: &BTreeMap<String, Slot>, raw: &BTreeMap<String, Tensor<1>>) -> Result<Vec<u8>, NnError> {
+    let mut tensors: BTreeMap<String, (Dtype, Vec<u8>)> = BTreeMap::new();
+    let floats = |tensor: &Tensor<1>| {
+        let values = super::infer::read(tensor.clone())?;
+        Ok((Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+    };
+    for (name, slot) in slots {
+        tensors.insert(format!("optimizer.{name}.steps"), (Dtype::U64, slot.steps.to_le_bytes().to_vec()));
+        for (part, tensor) in [("first", &slot.first), ("second", &slot.second)] {
+            if let Some(tensor) = tensor {
+                tensors.insert(format!("optimizer.{name}.{part}"), floats(tensor)?);
+            }
+        }
+    }
+    for (name, tensor) in raw {
+        tensors.insert(format!("raw.{name}"), floats(tensor)?);
+    }
+    let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("can't write the optimiser's state: {error}"));
+    let views = tensors.iter().map(|(name, (dtype, bytes))| {
+        let count = bytes.len() / (dtype.bitsize() / 8);
+        Ok((name.as_str(), TensorView::new(*dtype, vec![count], bytes)?))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    safetensors::serialize(views, None::<HashMap<String, String>>).map_err(failed)
+}
+
+/// What [`state_to_bytes`] wrote, on `device`.
+///
+/// # Errors
+/// Not safetensors, or not one of ours.
+pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<(BTreeMap<String, Slot>, BTreeMap<String, Tensor<1>>), NnError> {
+    let broken = |what: &str| NnError::Weights(format!("the optimiser's state is damaged: {what}"));
+    let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error.to_string()))?;
+    let (mut slots, mut raw) = (BTreeMap::<String, Slot>::new(), BTreeMap::new());
+    for (name, view) in file.iter() {
+        if let Some(name) = name.strip_prefix("raw.") {
+            raw.insert(name.to_owned(), flat(floats_of(view.data()), device));
+            continue;
+        }
+        let path = name.strip_prefix("optimizer.").ok_or_else(|| broken(name))?;
+        let (path, part) = path.rsplit_once('.').ok_or_else(|| broken(name))?;
+        let slot = slots.entry(path.to_owned()).or_default();
+        match part {
+            "steps" => slot.steps = u64::from_le_bytes(view.data().try_into().map_err(|_| broken(name))?),
+            "first" => slot.first = Some(flat(floats_of(view.data()), device)),
+            "second" => slot.second = Some(flat(floats_of(view.data()), device)),
+            _ => return Err(broken(name)),
+        }
+    }
+    Ok((slots, raw))
+}
+
+fn floats_of(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
+}

@@ -1,0 +1,142 @@
+//! One pass over the training pictures, from wherever the epoch was left: steps, measures, saves inside the epoch.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Observer, Session, TrainError,
+    schedule::{Progress, learning_rate},
+    step::{StepInput, StepOutput},
+};
+use crate::{
+    augment::{Augmenter, Key},
+    config::Sampler,
+    data::{dataset::View, loader::Loader, order},
+    metrics::argmax,
+    nn::{infer::read, model::Output},
+};
+
+/// Steps between two reads from the device, for the progress bar and the check for NaN.
+const READ_EVERY: usize = 10;
+
+/// How an epoch ended.
+pub(super) struct EpochEnd {
+    /// Stopped by Ctrl-C after a step.
+    pub(super) is_interrupted: bool,
+    /// Of the last step.
+    pub(super) learning_rate: f64,
+    /// How long the steps waited for pictures.
+    pub(super) waited: Duration,
+}
+
+/// The training pictures of `epoch` (counted from 0) in its order, augmented.
+pub fn view(session: &Session, epoch: usize) -> View {
+    let (config, set) = (&session.config, &session.train);
+    let draws = match config.train.sampler {
+        Sampler::Shuffle => order::shuffled(set.pictures.len(), config.seed, epoch),
+        Sampler::Balanced => order::balanced(&set.labels(), config.seed, epoch),
+    };
+    let augmenter = Augmenter::new(&config.augment, set.store.format().shape(), config.seed);
+    let normalizer = session.normalizer.clone();
+    View {
+        set: Arc::clone(set),
+        draws,
+        prepare: Arc::new(move |bytes, draw| {
+            let mut levels = augmenter.apply(bytes, Key { epoch, picture: draw.picture, repeat: draw.repeat });
+            normalizer.apply(&mut levels);
+            levels
+        }),
+    }
+}
+
+/// Trains from `session.state.batch` to the end of the epoch, or to a step after which `stop` is set.
+pub(super) fn run(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<EpochEnd, TrainError> {
+    let train = session.config.train.clone();
+    let epoch = session.state.epoch;
+    let view = view(session, epoch);
+    let total = view.draws.len();
+    observer.epoch_started(epoch + 1, (session.state.batch * train.batch_size).min(total), total);
+    let mut loader = Loader::new(view, train.batch_size, session.state.batch, train.workers);
+    let steps_per_epoch = loader.num_batches().div_ceil(train.accumulate);
+    let mut end = EpochEnd { is_interrupted: false, learning_rate: session.state.plateau.learning_rate, waited: Duration::ZERO };
+    let mut unread = Vec::new();
+    let mut start = Instant::now();
+    loop {
+        let batches = loader.by_ref().take(train.accumulate).collect::<Result<Vec<_>, _>>()?;
+        if batches.is_empty() {
+            break;
+        }
+        let at = Progress { step: session.state.step, steps_per_epoch, epochs: train.epochs };
+        end.learning_rate = learning_rate(&train.schedule, session.state.plateau.learning_rate, at);
+        let num_batches = batches.len();
+        let input = StepInput { batches, epoch, first_batch: session.state.batch, learning_rate: end.learning_rate };
+        let model = session.model.clone();
+        let (model, output) = session.stepper.step(model, &mut session.optimizer, session.ema.as_mut(), input);
+        session.model = model;
+        unread.push((session.state.batch, output));
+        session.state.batch += num_batches;
+        session.state.step += 1;
+        let is_over = session.state.batch >= loader.num_batches();
+        end.is_interrupted = stop.load(Ordering::Relaxed) && !is_over;
+        let is_saved = end.is_interrupted || (train.checkpoint.every_steps > 0 && session.state.step % train.checkpoint.every_steps == 0);
+        if is_over || is_saved || unread.len() >= READ_EVERY || session.stepper.device == burn::tensor::Device::flex() {
+            take_in(session, std::mem::take(&mut unread), observer)?;
+        }
+        if is_saved && !is_over {
+            session.state.partial.seconds += start.elapsed().as_secs_f64();
+            start = Instant::now();
+            session.save(&["last"])?;
+        }
+        if end.is_interrupted {
+            break;
+        }
+    }
+    session.state.partial.seconds += start.elapsed().as_secs_f64();
+    end.waited = loader.waited;
+    Ok(end)
+}
+
+/// Reads what steps left on the device and adds it to the epoch's measures. Waits for the device.
+fn take_in(session: &mut Session, outputs: Vec<(usize, StepOutput)>, observer: &dyn Observer) -> Result<(), TrainError> {
+    let mut pictures = 0;
+    for (batch, output) in outputs {
+        for (offset, loss) in output.losses.into_iter().enumerate() {
+            let value = read(loss)?[0];
+            if !value.is_finite() {
+                let kept = match session.state.best.found {
+                    Some((_, epoch)) => format!("the best epoch so far is {epoch}, kept in {}", session.folder.join("best").display()),
+                    None => "there is no best epoch yet".to_owned(),
+                };
+                return Err(TrainError::Diverged {
+                    what: "loss",
+                    value,
+                    epoch: session.state.epoch + 1,
+                    step: Some(batch + offset + 1),
+                    kept,
+                });
+            }
+            session.state.partial.loss_sum += f64::from(value);
+        }
+        let mut positions = output.pictures.into_iter();
+        for logits in output.logits {
+            let [count, num_logits] = logits.dims();
+            let values = read(logits)?;
+            for (row, picture) in values.chunks_exact(num_logits).zip(positions.by_ref().take(count)) {
+                let predicted = match Output::of(session.config.train.loss) {
+                    Output::Softmax => argmax(row),
+                    Output::Sigmoid => usize::from(row[0] > 0.0),
+                };
+                session.state.partial.confusion.add(session.train.pictures[picture].label, predicted);
+            }
+            pictures += count;
+        }
+    }
+    let partial = &session.state.partial;
+    observer.trained(pictures, partial.loss_sum / partial.confusion.total() as f64, partial.confusion.accuracy());
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! One optimiser step: batches forward and backward, gradients added up, one update. Nothing here waits for the device.
+
+use burn::{
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{Device, Tensor},
+};
+use rand::Rng as _;
+
+use crate::{
+    base::rng::{Purpose, stream},
+    data::batch::HostBatch,
+    nn::{
+        batch::upload,
+        loss::LossFn,
+        model::Classifier,
+        optim::{Ema, OptimizerState},
+        params::take_gradients,
+    },
+};
+
+/// What a step needs beside the network and its pictures.
+#[derive(Clone, Debug)]
+pub struct Stepper {
+    /// With autodiff.
+    pub device: Device,
+    /// Channels, height and width.
+    pub input: [usize; 3],
+    /// With label smoothing.
+    pub loss: LossFn,
+    /// Factor on the loss of each class.
+    pub class_weights: Vec<f32>,
+    /// Largest length of the whole gradient.
+    pub clip_norm: Option<f64>,
+    /// Of the run.
+    pub seed: u64,
+}
+
+/// The batches of one step.
+#[derive(Debug)]
+pub struct StepInput {
+    /// One, or as many as are accumulated.
+    pub batches: Vec<HostBatch>,
+    /// Counted from 0.
+    pub epoch: usize,
+    /// Position of the first batch in the epoch.
+    pub first_batch: usize,
+    /// For this step.
+    pub learning_rate: f64,
+}
+
+/// What a step leaves on the device, to be read when somebody looks.
+#[derive(Clone, Debug)]
+pub struct StepOutput {
+    /// `[1]` each batch: the sum of weighted losses.
+    pub losses: Vec<Tensor<1>>,
+    /// `[batch, logits]` each batch.
+    pub logits: Vec<Tensor<2>>,
+    /// Position of each picture in its set.
+    pub pictures: Vec<usize>,
+}
+
+impl Stepper {
+    /// Takes one step. The gradient is that of the mean loss over all pictures of the step, so that the last, smaller
+    /// group of an epoch counts each of its pictures like any other.
+    pub fn step(&self, model: Classifier, optimizer: &mut OptimizerState, ema: Option<&mut Ema>, input: StepInput) -> (Classifier, StepOutput) {
+        let count: usize = input.batches.iter().map(HostBatch::len).sum();
+        let mut output = StepOutput { losses: Vec::new(), logits: Vec::new(), pictures: Vec::with_capacity(count) };
+        let mut accumulator = GradientsAccumulator::new();
+        let is_single = input.batches.len() == 1;
+        let mut gradients = None;
+        for (offset, batch) in input.batches.into_iter().enumerate() {
+            output.pictures.extend_from_slice(&batch.pictures);
+            let found = self.backward(&model, batch, count, [input.epoch, input.first_batch + offset], &mut output);
+            if is_single {
+                gradients = Some(found);
+            } else {
+                accumulator.accumulate(&model, found);
+            }
+        }
+        let gradients = take_gradients(&model, gradients.unwrap_or_else(|| accumulator.grads()));
+        let model = optimizer.step(model, gradients, input.learning_rate, self.clip_norm);
+        if let Some(ema) = ema {
+            ema.update(&model);
+        }
+        (model, output)
+    }
+
+    fn backward(&self, model: &Classifier, batch: HostBatch, count: usize, at: [usize; 2], output: &mut StepOutput) -> GradientsParams {
+        let batch = upload(batch, self.input, &self.device);
+        // Dropout draws from the framework's generator, which can't be saved: each batch starts it anew.
+        self.device.seed(stream(self.seed, Purpose::Step, [at[0] as u64, at[1] as u64, 0]).next_u64());
+        let logits = model.forward(batch.images);
+        let [pictures, num_classes] = batch.targets.dims();
+        let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device).reshape([1, num_classes]);
+        let weights = (batch.targets.clone() * class_weights).sum_dim(1).reshape([pictures]) * batch.weights;
+        let sum = self.loss.weighted_sum(logits.clone(), batch.targets, weights);
+        output.losses.push(sum.clone().without_autodiff());
+        output.logits.push(logits.without_autodiff());
+        GradientsParams::from_grads((sum / count as f64).backward(), model)
+    }
+}
