@@ -12,3 +12,5 @@ pub mod record;
 pub mod nn;
 pub mod checkpoint;
 pub mod train;
+pub mod cli;
+pub mod commands;

@@ -1,5 +1,6 @@
 //! The network on a device: building it, its loss, its gradients, its weights as bytes. All of Burn's tensors live here.
 
+pub mod bare;
 pub mod batch;
 pub mod device;
 mod error;

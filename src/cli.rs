@@ -1,0 +1,77 @@
+//! The command line: which subcommand, and which exit code its end is.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    commands::{bench, devices, evaluate, init, predict, train, ui},
+    config::ConfigError,
+    train::TrainError,
+};
+
+/// Train an image classifier from a folder of pictures.
+#[derive(Debug, Parser)]
+#[command(name = "emberlens", version, about, after_help = "Results go to stdout, progress and warnings to stderr.\nExit: 0 done, 1 the run failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C after saving.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train from a recipe, or go on with a run
+    Train(train::Args),
+    /// Measure a checkpoint on pictures whose class is known
+    Evaluate(evaluate::Args),
+    /// Tell the class of pictures
+    Predict(predict::Args),
+    /// List what can be computed on here, and whether it computes right
+    Devices(devices::Args),
+    /// Measure how fast a recipe runs here
+    Bench(bench::Args),
+    /// Write a recipe for a folder of pictures
+    Init(init::Args),
+}
+
+/// How a command ended, if not by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything asked for is done.
+    Done,
+    /// Some of it failed and was reported.
+    Partly,
+    /// By Ctrl-C, after saving.
+    Interrupted,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ui::start_log();
+    let result = match cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Init(args) => init::run(&args),
+    };
+    match result {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Partly) => ExitCode::from(1),
+        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            ui::print_error(&error);
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Is the error in what the user wrote rather than in what happened?
+fn is_usage(error: &anyhow::Error) -> bool {
+    let in_run = error.downcast_ref::<TrainError>().is_some_and(|error| {
+        matches!(error, TrainError::Changed { .. } | TrainError::ClassWeight { .. } | TrainError::Binary(_) | TrainError::Config(_) | TrainError::Occupied(_))
+    });
+    in_run || error.is::<ConfigError>() || error.is::<ui::UsageError>()
+}

@@ -1,0 +1,273 @@
+//! `emberlens bench`: seconds a training step, images a second through the pipeline. Figures of one machine at one time: compare
+//! them as ratios within one run.
+
+use std::{path::PathBuf, time::Instant};
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use super::{
+    train::load,
+    ui::{self, say},
+};
+use crate::{
+    base::rng::{Purpose, normal, stream},
+    cli::Ending,
+    config::{self, Config, DeviceName},
+    data::{batch::HostBatch, loader::Loader, pictures::Format},
+    nn::{
+        bare::BareLoop,
+        build,
+        infer::read,
+        loss::LossFn,
+        model::{Classifier, Design, Output},
+        optim::{Ema, OptimizerState},
+    },
+    train::{Session, StepInput, Stepper, training_view},
+};
+
+/// Classes of the made-up pictures of `bench step`.
+const CLASSES: usize = 4;
+
+/// Arguments of `bench`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Seconds a training step on made-up pictures, beside a bare loop of the framework
+    Step(Common),
+    /// Images a second from disk and from the cache, augmented, and how long steps wait for them
+    Pipeline(Common),
+}
+
+#[derive(Debug, Parser)]
+struct Common {
+    /// The recipe
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Change one value of the recipe
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// auto, gpu, gpu:N, cpu or ndarray, instead of the recipe's
+    #[arg(long, value_name = "D")]
+    device: Option<DeviceName>,
+    /// Steps to measure, after two to warm up
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..))]
+    steps: u16,
+    /// One JSON document on stdout instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A recipe, data or device that can't be used.
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    let common = match &args.what {
+        What::Step(common) | What::Pipeline(common) => common,
+    };
+    let mut overrides = common.overrides.clone();
+    overrides.extend(common.device.map(|device| format!("device={device}")));
+    let config = config::load(&common.config, &overrides)?;
+    match &args.what {
+        What::Step(common) => step(&config, common),
+        What::Pipeline(common) => pipeline(config, common),
+    }
+}
+
+#[derive(Serialize)]
+struct StepResult {
+    /// Median.
+    seconds_per_step: f64,
+    images_per_second: f64,
+    batch_size: usize,
+    /// Of the whole process; null where the system doesn't tell.
+    peak_memory_mb: Option<f64>,
+    device: String,
+    /// Median of the same network's forward, backward and Adam in a bare loop of the framework, measured in turn with ours.
+    bare_seconds_per_step: f64,
+    steps: u16,
+}
+
+fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
+    let compute = ui::open_device(config.device)?;
+    let [height, width, channels] = Format::of(&config.data).shape();
+    let design = Design { model: config.model.clone(), input: [channels, height, width], num_classes: CLASSES, output: Output::Softmax };
+    let batch = synthetic(config.train.batch_size, design.input);
+    let labels: Vec<i64> = (0..config.train.batch_size).map(|index| (index % CLASSES) as i64).collect();
+    let stepper = Stepper {
+        device: compute.device.clone().autodiff(),
+        input: design.input,
+        loss: LossFn { kind: crate::config::Loss::CrossEntropy, gamma: 0.0, label_smoothing: config.train.label_smoothing },
+        class_weights: vec![1.0; CLASSES],
+        clip_norm: config.train.clip_norm,
+        seed: config.seed,
+    };
+    let model = build(&design, config.seed, &stepper.device);
+    let mut ours = Ours { ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model)), model, optimizer: OptimizerState::new(&config.train.optimizer), stepper };
+    let mut bare = BareLoop::new(&design, config.seed, &compute.device);
+    let (mut times, mut bare_times) = (Vec::new(), Vec::new());
+    for index in 0..usize::from(common.steps) + 2 {
+        let start = Instant::now();
+        ours.step(batch.clone(), index)?;
+        times.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        bare.step(batch.images.clone(), [batch.len(), channels, height, width], &labels)?;
+        bare_times.push(start.elapsed().as_secs_f64());
+        say(&format!("step {}: {:.4} s, bare {:.4} s", index + 1, times[index], bare_times[index]));
+    }
+    let seconds = median(&times[2..]);
+    let result = StepResult {
+        seconds_per_step: seconds,
+        images_per_second: batch.len() as f64 / seconds,
+        batch_size: batch.len(),
+        peak_memory_mb: peak_memory_mb(),
+        device: compute.name,
+        bare_seconds_per_step: median(&bare_times[2..]),
+        steps: common.steps,
+    };
+    show(&result, common.json, &[
+        ("Seconds a step", format!("{:.4}", result.seconds_per_step)),
+        ("Images a second", format!("{:.1}", result.images_per_second)),
+        ("Batch size", result.batch_size.to_string()),
+        ("Peak memory", result.peak_memory_mb.map_or("not told by this system".to_owned(), |mb| format!("{mb:.0} MB"))),
+        ("Device", result.device.clone()),
+        ("Bare loop, seconds a step", format!("{:.4}", result.bare_seconds_per_step)),
+        ("Ours to the bare loop", format!("{:.2}", result.seconds_per_step / result.bare_seconds_per_step)),
+    ])
+}
+
+/// The parts of a session that a step changes.
+struct Ours {
+    model: Classifier,
+    optimizer: OptimizerState,
+    ema: Option<Ema>,
+    stepper: Stepper,
+}
+
+impl Ours {
+    /// One step, waited for.
+    fn step(&mut self, batch: HostBatch, index: usize) -> anyhow::Result<()> {
+        let input = StepInput { batches: vec![batch], epoch: 0, first_batch: index, learning_rate: 1e-3 };
+        let (model, output) = self.stepper.step(self.model.clone(), &mut self.optimizer, self.ema.as_mut(), input);
+        self.model = model;
+        for loss in output.losses {
+            read(loss)?;
+        }
+        Ok(())
+    }
+}
+
+fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
+    let mut stream = stream(0, Purpose::Synthetic, [1, 0, 0]);
+    let size: usize = input.iter().product();
+    let mut targets = vec![0.0; count * CLASSES];
+    (0..count).for_each(|index| targets[index * CLASSES + index % CLASSES] = 1.0);
+    HostBatch {
+        images: (0..count * size).map(|_| normal(&mut stream) as f32).collect(),
+        targets,
+        weights: vec![1.0; count],
+        pictures: (0..count).collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct PipelineResult {
+    /// Cached pictures augmented, normalised and batched.
+    images_per_second: f64,
+    /// Threads of the decoder; the loader has `workers`.
+    threads: usize,
+    workers: usize,
+    /// Pictures read from files, decoded, hashed and resized.
+    cold_images_per_second: f64,
+    /// Share of the training time that steps wait for pictures.
+    data_wait_share: f64,
+    images: usize,
+}
+
+fn pipeline(config: Config, common: &Common) -> anyhow::Result<Ending> {
+    let start = Instant::now();
+    let data = load(&config)?;
+    let cold = start.elapsed().as_secs_f64();
+    let images = data.train.pictures.len();
+    let read_images = images + data.validation.pictures.len();
+    let compute = ui::open_device(config.device)?;
+    let (batch_size, workers) = (config.train.batch_size, config.train.workers);
+    let scratch = tempfile::tempdir()?;
+    let mut session = Session::start(config, &data, scratch.path(), &compute.device)?;
+    let start = Instant::now();
+    for batch in Loader::new(training_view(&session, 0), batch_size, 0, workers) {
+        batch?;
+    }
+    let warm = start.elapsed().as_secs_f64();
+    let (waited, trained) = wait_of_steps(&mut session, usize::from(common.steps))?;
+    let result = PipelineResult {
+        images_per_second: images as f64 / warm,
+        threads: rayon::current_num_threads(),
+        workers,
+        cold_images_per_second: read_images as f64 / cold,
+        data_wait_share: waited / trained,
+        images,
+    };
+    show(&result, common.json, &[
+        ("Images a second, cached and augmented", format!("{:.0}", result.images_per_second)),
+        ("Images a second, from files", format!("{:.0}", result.cold_images_per_second)),
+        ("Decoder threads", result.threads.to_string()),
+        ("Loader workers", result.workers.to_string()),
+        ("Share of training that waits for pictures", format!("{:.2} %", result.data_wait_share * 100.0)),
+        ("Training images", result.images.to_string()),
+    ])
+}
+
+/// Seconds that so many steps waited for pictures, and seconds that they took.
+fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f64)> {
+    let mut loader = Loader::new(training_view(session, 1), session.config.train.batch_size, 0, session.config.train.workers);
+    let start = Instant::now();
+    for index in 0..steps {
+        let Some(batch) = loader.next() else { break };
+        let input = StepInput { batches: vec![batch?], epoch: 1, first_batch: index, learning_rate: 1e-3 };
+        let (model, output) = session.stepper.step(session.model.clone(), &mut session.optimizer, None, input);
+        session.model = model;
+        for loss in output.losses {
+            read(loss)?;
+        }
+    }
+    Ok((loader.waited.as_secs_f64(), start.elapsed().as_secs_f64()))
+}
+
+fn show(result: &impl Serialize, json: bool, rows: &[(&str, String)]) -> anyhow::Result<Ending> {
+    if json {
+        ui::print(&(serde_json::to_string_pretty(result)? + "\n"))?;
+    } else {
+        let mut table = ui::table(&["", ""]);
+        rows.iter().for_each(|(name, value)| _ = table.add_row([*name, value]));
+        ui::align_right(&mut table, [1]);
+        ui::print(&format!("{table}\n"))?;
+    }
+    Ok(Ending::Done)
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// The most memory that the process has had at once.
+#[cfg(unix)]
+pub(super) fn peak_memory_mb() -> Option<f64> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
+    // Kilobytes, but for Apple's bytes.
+    let divisor = if cfg!(target_vendor = "apple") { 1024.0 * 1024.0 } else { 1024.0 };
+    Some(usage.max_rss() as f64 / divisor)
+}
+
+#[cfg(not(unix))]
+pub(super) fn peak_memory_mb() -> Option<f64> {
+    None
+}

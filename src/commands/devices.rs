@@ -1,0 +1,47 @@
+//! `emberlens devices`: what can be computed on here, and does it compute right.
+
+use clap::Parser;
+use serde_json::json;
+
+use super::ui;
+use crate::{cli::Ending, nn::device::check_all};
+
+/// Arguments of `devices`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// One JSON document on stdout instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Stdout can't be written.
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    let devices = check_all();
+    if args.json {
+        let devices: Vec<_> = devices
+            .iter()
+            .map(|device| {
+                let (is_usable, detail) = match &device.result {
+                    Ok(detail) => (true, detail),
+                    Err(detail) => (false, detail),
+                };
+                json!({ "name": device.name, "about": device.about, "usable": is_usable, "detail": detail })
+            })
+            .collect();
+        ui::print(&(serde_json::to_string_pretty(&json!({ "devices": devices }))? + "\n"))?;
+        return Ok(Ending::Done);
+    }
+    let mut table = ui::table(&["--device", "What", "Usable", "Self-test: one step of a small net beside the CPU"]);
+    for device in devices {
+        let (usable, detail) = match device.result {
+            Ok(detail) => ("yes", detail),
+            Err(detail) => ("no", detail),
+        };
+        table.add_row([device.name, device.about, usable.to_owned(), detail]);
+    }
+    ui::print(&format!("{table}\n"))?;
+    Ok(Ending::Done)
+}

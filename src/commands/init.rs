@@ -1,0 +1,183 @@
+//! `emberlens init`: a folder of pictures in, a recipe that trains on it out.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+
+use super::ui::{self, UsageError};
+use crate::{
+    base::files::write_atomic,
+    cli::Ending,
+    config,
+    data::{
+        decode::decode,
+        listing::{Listing, Part, children, list, passed_over},
+    },
+};
+
+/// Pictures that are opened to see their size and colour, spread over all.
+const SAMPLE: usize = 120;
+
+/// The longer side of what the network will see, at most.
+const LONGEST: usize = 150;
+
+/// Arguments of `init`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A folder of class folders, or one with train, val and test folders of class folders in it
+    dir: PathBuf,
+    /// The recipe to write, instead of NAME.toml for a folder NAME
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No pictures, or a recipe that is there already.
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    let found = Found::look(&args.dir)?;
+    let name = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
+    let name = name.file_name().map_or("pictures".to_owned(), |name| name.to_string_lossy().replace([':', '\\'], "_"));
+    let name = name.trim_start_matches('.').to_owned();
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
+    if out.exists() {
+        return Err(UsageError(format!("{} is there already and is left as it is; choose another --out", out.display())).into());
+    }
+    let text = found.recipe(&name);
+    config::parse(&text, &out, &[]).context("the recipe would not be valid; please report this")?;
+    write_atomic(&out, text.as_bytes())?;
+    ui::print(&format!("{}\n{}\nTrain with: emberlens train --config {}\n", found.describe(), out.display(), out.display()))?;
+    Ok(Ending::Done)
+}
+
+/// What is in the folder.
+struct Found {
+    train: PathBuf,
+    validation: Option<PathBuf>,
+    test: Option<PathBuf>,
+    classes: Vec<(String, usize)>,
+    /// Median height and width of the sample.
+    typical: [usize; 2],
+    is_grey: bool,
+}
+
+impl Found {
+    fn look(dir: &Path) -> anyhow::Result<Self> {
+        if !dir.is_dir() {
+            return Err(UsageError(format!("found no folder {}, expected a folder of class folders", dir.display())).into());
+        }
+        let mut parts = [None, None, None];
+        for entry in children(dir)?.iter().filter(|entry| entry.file_type().is_dir() && passed_over(entry).is_none()) {
+            if let Some(part) = Part::from_name(&entry.file_name().to_string_lossy()) {
+                let path = entry.path().to_owned();
+                if let Some(other) = parts[part as usize].replace(path.clone()) {
+                    bail!("found two folders for {}: {} and {}; rename or remove one", part.name(), other.display(), path.display());
+                }
+            }
+        }
+        // Only a training folder makes the others splits: a class may be called "test".
+        let [train, validation, test] = match parts {
+            [Some(train), validation, test] => [Some(train), validation, test],
+            _ => [Some(dir.to_owned()), None, None],
+        };
+        let train = train.unwrap_or_else(|| dir.to_owned());
+        let listing = list(&train)?;
+        let classes = listing.classes.iter().map(|class| (class.clone(), count(&listing, class))).collect();
+        let (typical, is_grey) = sample(&listing)?;
+        Ok(Self { train, validation, test, classes, typical, is_grey })
+    }
+
+    fn describe(&self) -> String {
+        let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{class} {count}")).collect();
+        let [height, width] = self.typical;
+        let mut text = format!("Classes: {}\nTypical size: {width}x{height}, {}", classes.join(", "), if self.is_grey { "grey" } else { "colour" });
+        for (what, path) in [("Training", Some(&self.train)), ("Validation", self.validation.as_ref()), ("Test", self.test.as_ref())] {
+            if let Some(path) = path {
+                let _ = write!(text, "\n{what}: {}", path.display());
+            }
+        }
+        text
+    }
+
+    fn recipe(&self, name: &str) -> String {
+        let [height, width] = self.image_size();
+        let counts = || self.classes.iter().map(|(_, count)| *count);
+        let (fewest, most) = (counts().min().unwrap_or(0).max(1), counts().max().unwrap_or(0));
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let path = |path: &Path| quoted(&path.display().to_string());
+        let mut text = format!("# Written by `emberlens init`. Every key: docs/configuration.md.\nname = {}\n\n[data]\ntrain = {}\n", quoted(name), path(&self.train));
+        if let Some(test) = &self.test {
+            let _ = writeln!(text, "test = {}", path(test));
+        }
+        let _ = match &self.validation {
+            Some(validation) => writeln!(text, "validation = {}", path(validation)),
+            None => writeln!(text, "validation = 0.2                  # a share of train; copies stay on one side"),
+        };
+        let color = if self.is_grey { "grayscale" } else { "rgb" };
+        let _ = write!(
+            text,
+            "image_size = [{height}, {width}]            # height, width; typical pictures have {} x {}\ncolor = \"{color}\"\n\n\
+             [augment]\nrotation_range = 15\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\nhorizontal_flip = true\n\n\
+             [model]\narchitecture = \"small_cnn\"\n",
+            self.typical[0], self.typical[1]
+        );
+        let depth = depth(height.min(width));
+        if depth < 4 {
+            let _ = writeln!(text, "channels = {:?}", &[32, 64, 128, 128][..depth]);
+        }
+        let _ = write!(text, "\n[train]\nepochs = 30\nbatch_size = 32\n");
+        if most * 2 > fewest * 3 {
+            let _ = writeln!(text, "class_weights = \"balanced\"        # {fewest} pictures in the smallest class, {most} in the largest");
+        }
+        text.push_str(
+            "schedule = { kind = \"cosine\", warmup_epochs = 1 }\n\
+             early_stopping = { monitor = \"val_accuracy\", patience = 8 }\ncheckpoint = { monitor = \"val_accuracy\" }\n",
+        );
+        text
+    }
+
+    /// The typical size, scaled so that the longer side is at most [`LONGEST`].
+    fn image_size(&self) -> [usize; 2] {
+        let longest = self.typical[0].max(self.typical[1]).max(1);
+        self.typical.map(|side| if longest <= LONGEST { side.max(8) } else { (side * LONGEST).div_ceil(longest).max(16) })
+    }
+}
+
+/// Blocks that leave at least four pixels of the shorter side, at most four.
+fn depth(side: usize) -> usize {
+    (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
+}
+
+fn count(listing: &Listing, class: &str) -> usize {
+    listing.entries.iter().filter(|entry| entry.class == *class).count()
+}
+
+/// Median height and width, and whether all are grey, of pictures spread over the listing.
+fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
+    let step = listing.entries.len().div_ceil(SAMPLE).max(1);
+    let (mut heights, mut widths, mut is_grey) = (Vec::new(), Vec::new(), true);
+    for entry in listing.entries.iter().step_by(step) {
+        let bytes = std::fs::read(&entry.path).with_context(|| format!("can't read {}", entry.path.display()))?;
+        match decode(&bytes, config::Color::Rgb) {
+            Ok(pixels) => {
+                heights.push(pixels.height);
+                widths.push(pixels.width);
+                is_grey &= pixels.bytes.chunks_exact(3).all(|pixel| pixel.iter().max().zip(pixel.iter().min()).is_some_and(|(high, low)| high - low <= 8));
+            }
+            Err(reason) => ui::say(&format!("warning: {reason}: {}", entry.path.display())),
+        }
+    }
+    if heights.is_empty() {
+        bail!("found no picture that can be decoded among {}, expected some in every class folder", listing.entries.len());
+    }
+    let median = |sides: &mut Vec<usize>| {
+        sides.sort_unstable();
+        sides[sides.len() / 2]
+    };
+    Ok(([median(&mut heights), median(&mut widths)], is_grey))
+}

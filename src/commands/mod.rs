@@ -1,0 +1,9 @@
+//! One file a subcommand: its arguments beside what it does. The only place that prints or picks a device.
+
+pub mod bench;
+pub mod devices;
+pub mod evaluate;
+pub mod init;
+pub mod predict;
+pub mod train;
+pub mod ui;

@@ -1,0 +1,239 @@
+//! `emberlens train`: a recipe becomes a run folder; a run goes on where it was left.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use clap::Parser;
+
+use super::{
+    evaluate::{Evaluation, Pictures},
+    ui::{self, Reading, TrainingView, UsageError, say},
+};
+use crate::{
+    checkpoint::{self, Checkpoint},
+    cli::Ending,
+    config::{self, Config, DeviceName},
+    data::{TrainingData, listing::Listing, load_for_training},
+    nn::{device::Compute, summary::summary},
+    train::{Outcome, Session, fit},
+};
+
+/// Arguments of `train`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The recipe
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    config: Option<PathBuf>,
+    /// Go on with a run: its folder, or one checkpoint in it; without a value, the newest run of the recipe's name
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    resume: Option<Option<PathBuf>>,
+    /// auto, gpu, gpu:N, cpu or ndarray, instead of the recipe's
+    #[arg(long, value_name = "D")]
+    device: Option<DeviceName>,
+    /// The run folder, instead of checkpoints/NAME
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Change one value of the recipe, as in --set train.epochs=5
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Read and check everything, show what would be trained, train and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Anything that ends a run.
+pub fn run(mut args: Args) -> anyhow::Result<Ending> {
+    if let Some(device) = args.device {
+        args.overrides.push(format!("device={device}"));
+    }
+    match &args.resume {
+        None => start(&args),
+        Some(run) => resume(&args, run.as_deref()),
+    }
+}
+
+fn start(args: &Args) -> anyhow::Result<Ending> {
+    let path = args.config.as_deref().expect("clap asks for --config where there is no --resume");
+    let config = config::load(path, &args.overrides)?;
+    let data = load(&config)?;
+    let compute = ui::open_device(config.device)?;
+    let folder = match &args.out {
+        Some(folder) => folder.clone(),
+        None => free_folder(&config.name),
+    };
+    if args.dry_run {
+        let scratch = tempfile::tempdir().context("can't make a temporary folder")?;
+        let session = Session::start(config, &data, scratch.path(), &compute.device)?;
+        say(&summary_table(&session));
+        say("A dry run: nothing was trained or written.");
+        return Ok(Ending::Done);
+    }
+    let session = Session::start(config, &data, &folder, &compute.device)?;
+    train(session, data, &compute)
+}
+
+fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
+    let run = match (run, &args.config) {
+        (Some(run), _) => run.to_owned(),
+        (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
+        (None, None) => return Err(UsageError("--resume without a run needs --config, whose name says which runs are meant".to_owned()).into()),
+    };
+    let path = checkpoint::resolve(&run, "last")?;
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let checkpoint = checkpoint::load(&path)?;
+    let recipe = args.config.clone().unwrap_or_else(|| folder.join("config.toml"));
+    let config = config::load(&recipe, &args.overrides)?;
+    let data = load(&config)?;
+    let compute = ui::open_device(config.device)?;
+    let session = resume_session(config, &data, &folder, &compute, checkpoint)?;
+    if args.dry_run {
+        say("A dry run: the run can be resumed.");
+        return Ok(Ending::Done);
+    }
+    match session.finished() {
+        Some(end) => say(&format!("Nothing to train: {end}. To go on, raise --set train.epochs=N or train.early_stopping.patience=N.")),
+        None => say(&format!("Resuming {} after epoch {}, batch {}", folder.display(), session.state.epoch, session.state.batch)),
+    }
+    train(session, data, &compute)
+}
+
+fn resume_session(config: Config, data: &TrainingData, folder: &Path, compute: &Compute, checkpoint: Checkpoint) -> anyhow::Result<Session> {
+    Ok(Session::resume(config, data, folder, &compute.device, checkpoint)?)
+}
+
+/// Trains, then measures the best epoch on the test pictures.
+fn train(mut session: Session, data: TrainingData, compute: &Compute) -> anyhow::Result<Ending> {
+    let folder = session.folder.clone();
+    let stop = on_interrupt()?;
+    if session.state.step == 0 {
+        say(&summary_table(&session));
+    }
+    say(&format!("Run folder: {}", folder.display()));
+    let outcome = {
+        let view = TrainingView::new(session.state.epoch, session.config.train.epochs);
+        fit(&mut session, &view, &stop)?
+    };
+    if outcome.is_interrupted {
+        say(&format!("Stopped by Ctrl-C; saved. Go on with: emberlens train --resume {}", folder.display()));
+        return Ok(Ending::Interrupted);
+    }
+    finish(&session, data, compute, outcome)
+}
+
+fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Outcome) -> anyhow::Result<Ending> {
+    let folder = &session.folder;
+    if outcome.data_wait_share > 0.0 {
+        say(&format!("Steps waited for pictures {:.1} % of the time", outcome.data_wait_share * 100.0));
+    }
+    let Some((value, epoch)) = session.state.best.found else {
+        say("warning: no epoch had a usable metric, so there is no best one");
+        return Ok(Ending::Partly);
+    };
+    say(&format!("Restoring model weights from the end of the best epoch: {epoch}."));
+    let monitor = session.config.train.checkpoint.monitor;
+    let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
+    if !data.test.is_empty() {
+        let best = checkpoint::load(&folder.join("best"))?;
+        let pictures = Pictures { entries: data.test, name: "test".to_owned() };
+        let evaluation = Evaluation::run(&best, pictures, Some(folder), &session.config.data, compute, session.config.train.batch_size)?;
+        evaluation.write(&folder.join("evaluation").join("test"))?;
+        text.push_str(&evaluation.to_text());
+    }
+    text.push_str(&format!("Run folder: {}\n", folder.display()));
+    ui::print(&text)?;
+    Ok(Ending::Done)
+}
+
+/// Reads the pictures and tells what was found, what was passed over and what was skipped.
+pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
+    let data = {
+        let bar = Reading::new("Reading pictures");
+        load_for_training(&config.data, config.seed, &|count| bar.start(count), &|count| bar.done(count))?
+    };
+    let found = |what: &str, count| say(&format!("{} ({what})", Listing::found(count, data.classes.len())));
+    found("training", data.train.pictures.len());
+    found("validation", data.validation.pictures.len());
+    if !data.test.is_empty() {
+        found("test, not looked at before the end", data.test.len());
+    }
+    for line in &data.passed_over {
+        say(line);
+    }
+    if let Some(first) = data.skipped.first() {
+        say(&format!(
+            "warning: {} pictures can't be decoded and are skipped, listed in skipped.csv; the first: {}: {}",
+            data.skipped.len(),
+            first.path,
+            first.reason
+        ));
+    }
+    let counts = data.train.class_counts();
+    let lines: Vec<_> = data.classes.iter().zip(&counts).map(|(class, count)| format!("{class} {count}")).collect();
+    say(&format!("Training pictures a class: {}; {}", lines.join(", "), data.train.store.place()));
+    if let Some(class) = data.validation.class_counts().iter().position(|count| *count == 0) {
+        say(&format!("warning: no validation picture of the class {}", data.classes[class]));
+    }
+    Ok(data)
+}
+
+/// Keras's `model.summary()`.
+fn summary_table(session: &Session) -> String {
+    let layers = summary(&session.model, session.stepper.input);
+    let mut table = ui::table(&["Layer", "Output shape", "Parameters", "Trainable"]);
+    for layer in &layers {
+        let shape: Vec<_> = layer.output_shape.iter().map(ToString::to_string).collect();
+        let count = layer.trainable + layer.statistics;
+        let trainable = match (layer.trainable, layer.statistics) {
+            (0, 0) => String::new(),
+            (trainable, 0) if trainable > 0 => "yes".to_owned(),
+            (trainable, _) => format!("{trainable} of {count}"),
+        };
+        table.add_row([layer.name.clone(), shape.join(" x "), count.to_string(), trainable]);
+    }
+    ui::align_right(&mut table, [1, 2]);
+    let (trainable, statistics) = layers.iter().fold((0, 0), |sum, layer| (sum.0 + layer.trainable, sum.1 + layer.statistics));
+    format!("{table}\nParameters: {}, trainable {trainable}", trainable + statistics)
+}
+
+/// `checkpoints/NAME`, or the first of `NAME-2`, `NAME-3`, ... that isn't there.
+fn free_folder(name: &str) -> PathBuf {
+    let folder = |count: usize| Path::new("checkpoints").join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
+    (1..).map(folder).find(|folder| !folder.exists()).expect("there are more numbers than folders")
+}
+
+/// Of `NAME`, `NAME-2`, ... the one whose `last/` was saved last.
+fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
+    let runs = std::fs::read_dir("checkpoints").map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_else(|_| Vec::new());
+    let is_of_name = |path: &PathBuf| {
+        let folder = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        folder == name || folder.strip_prefix(&format!("{name}-")).is_some_and(|count| count.parse::<usize>().is_ok())
+    };
+    let saved = |path: &PathBuf| std::fs::metadata(path.join("last").join("meta.json")).and_then(|meta| meta.modified()).ok();
+    let newest = runs.into_iter().filter(is_of_name).filter_map(|path| saved(&path).map(|time| (time, path))).max();
+    newest
+        .map(|(_, path)| path)
+        .ok_or_else(|| UsageError(format!("found no run to resume, expected checkpoints/{name} with a last/ in it")).into())
+}
+
+/// Ctrl-C sets the flag; a second one ends the program at once.
+fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        say("Ctrl-C: finishing the step and saving; press it again to stop at once");
+    })
+    .context("can't watch for Ctrl-C")?;
+    Ok(stop)
+}
