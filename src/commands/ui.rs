@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
@@ -27,12 +27,13 @@ fn bars() -> &'static MultiProgress {
     BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
 }
 
-/// Warnings of our own as `warning: ...` on stderr; of the crates below us, errors only.
+/// Our own warnings on stderr. Graphics drivers log errors for each way of theirs that isn't there, so the crates below
+/// us are not shown: what fails for good comes back as an error value.
 struct Log;
 
 impl log::Log for Log {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("emberlens") || metadata.level() == log::Level::Error
+        metadata.target().starts_with("emberlens")
     }
 
     fn log(&self, record: &log::Record<'_>) {
@@ -91,7 +92,7 @@ pub fn open_device(name: DeviceName) -> Result<Compute, NnError> {
 /// A table for a person.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(ASCII_MARKDOWN).set_header(header.to_vec());
     table
 }
 

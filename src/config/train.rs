@@ -48,7 +48,8 @@ pub struct Train {
     pub early_stopping: Option<EarlyStopping>,
     /// Which epoch is the best, and what else is saved.
     pub checkpoint: Checkpoint,
-    /// Stop after the epoch in which this much training time has passed: `"45m"`, `"2h"`, `"90s"`.
+    /// Stop after the epoch in which this much time has passed since the program was started: `"45m"`, `"2h"`, `"90s"`. A resume
+    /// starts the clock anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<MaxTime>,
 }

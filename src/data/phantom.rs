@@ -98,7 +98,7 @@ struct Head {
 fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
     let mut stream = stream(0, Purpose::Phantom, [class as u64, part, index]);
     let head = head(class, &mut stream);
-    let noise = uniform(&mut stream, 6.0, 16.0);
+    let noise = uniform(&mut stream, 5.0, 12.0);
     let [height, width] = SIZE;
     GrayImage::from_fn(width as u32, height as u32, |column, row| {
         let level = head.level(f64::from(row) + 0.5, f64::from(column) + 0.5) + noise * normal(&mut stream);
@@ -114,16 +114,16 @@ fn head(class: usize, stream: &mut Stream) -> Head {
     for _ in 0..2 {
         // Spots of no meaning: smaller and fainter than any lesion, anywhere in the brain.
         let (angle, distance) = (draw(0.0, std::f64::consts::TAU), draw(0.2, 0.85));
-        blobs.push([distance * angle.sin(), distance * angle.cos(), draw(0.04, 0.08), 0.03, draw(15.0, 45.0)]);
+        blobs.push([distance * angle.sin(), distance * angle.cos(), draw(0.04, 0.07), 0.03, draw(10.0, 30.0)]);
     }
     let side = if draw(0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
-    let (angle, contrast) = (draw(-1.2, 1.2), draw(28.0, 60.0));
+    let (angle, contrast) = (draw(-1.2, 1.2), draw(45.0, 85.0));
     match class {
         0 => {
             let distance = draw(0.35, 0.6);
             blobs.push([distance * angle.sin(), side * distance * angle.cos(), draw(0.16, 0.26), 0.16, contrast]);
         }
-        1 => blobs.push([draw(0.28, 0.46), draw(-0.08, 0.08), draw(0.10, 0.15), 0.05, contrast]),
+        1 => blobs.push([draw(0.28, 0.46), draw(-0.08, 0.08), draw(0.12, 0.17), 0.05, contrast]),
         3 => {
             let radius = draw(0.13, 0.22);
             let distance = 0.97 - radius;

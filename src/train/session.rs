@@ -144,6 +144,8 @@ impl Session {
         if !data.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&data.skipped))?;
         }
+        // From here on the run can be resumed, whatever happens.
+        session.save(&["last"])?;
         Ok(session)
     }
 

@@ -1,0 +1,228 @@
+//! Each command does its job end to end on small pictures: folders and CSV, grey and colour, two and seven classes.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn a_run_leaves_what_the_design_names() {
+    let place = Place::new();
+    place.classes("train", &[12, 12]);
+    place.classes("test", &[4, 5]);
+    place.recipe("test = 'test'", "epochs = 2\nclass_weights = { a = 2.0 }");
+    let ran = place.done(&["train", "--config", "small.toml"]);
+    let head = place.read("checkpoints/small/history.csv").lines().next().expect("a head").to_owned();
+    assert_eq!(head, "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,val_recall_b,learning_rate,seconds");
+    assert!(place.read("checkpoints/small/split.csv").starts_with("path,label,class,split,group,sha256,weight\n"));
+    let resolved = place.read("checkpoints/small/config.toml");
+    assert!(resolved.contains("seed = 42") && resolved.contains("fill_mode = \"nearest\""), "{resolved}");
+    for file in ["best/model.safetensors", "best/meta.json", "last/optimizer.safetensors", "last/state.json", "evaluation/test/predictions.csv"] {
+        assert!(place.path(&format!("checkpoints/small/{file}")).is_file(), "{file}");
+    }
+    let meta = json(&place.read("checkpoints/small/best/meta.json"));
+    assert_eq!(meta["classes"], json("[\"a\", \"b\"]"));
+    assert_eq!(meta["image_size"], json("[20, 24]"));
+    for line in ["Found 20 images belonging to 2 classes. (training)", "Found 4 images", "Found 9 images", "Epoch 1: val_accuracy improved from", "Restoring model weights from the end of the best epoch: "] {
+        assert!(ran.err.contains(line), "{line}: {}", ran.err);
+    }
+    assert!(ran.out.contains("9 images: accuracy") && ran.out.contains("Run folder: checkpoints/small"), "{}", ran.out);
+}
+
+#[test]
+fn early_stopping_and_max_time_end_a_run() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 50\nearly_stopping = { monitor = 'val_loss', min_delta = 1000.0, patience = 2 }");
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "early"]);
+    assert!(ran.err.contains("Epoch 3: early stopping"), "{}", ran.err);
+    let again = place.done(&["train", "--resume", "early"]);
+    assert!(again.err.contains("Nothing to train: stopped early after epoch 3"), "{}", again.err);
+    place.done(&["train", "--resume", "early", "--set", "train.early_stopping.patience=3"]);
+    assert_eq!(place.read("early/history.csv").lines().count(), 5);
+    place.recipe("", "epochs = 50\nmax_time = '0s'");
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "timed"]);
+    assert!(ran.err.contains("Epoch 1: stopping, train.max_time"), "{}", ran.err);
+}
+
+#[test]
+fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
+    let place = Place::new();
+    place.classes("pictures", &[14, 14]);
+    let mut csv = "path,label,split,group,weight\n".to_owned();
+    for (class, label) in [("a", "yes"), ("b", "no")] {
+        for index in 0..14 {
+            let split = if index >= 12 { "test" } else { "train" };
+            csv += &format!("pictures/{class}/{index:03}.png,{label},{split},p{},{}\n", index / 3, 1 + index % 2);
+        }
+    }
+    place.write("list.csv", &csv);
+    place.recipe("color = 'grayscale'\nresize = 'pad'", "epochs = 3\nloss = 'binary_cross_entropy'\nsampler = 'balanced'\nlabel_smoothing = 0.05");
+    let text = place.read("small.toml").replace("train = \"train\"", "train = \"list.csv\"");
+    place.write("small.toml", &text);
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let split = place.read("run/split.csv");
+    for group in ["p0", "p1", "p2", "p3"] {
+        let parts: std::collections::BTreeSet<_> = split.lines().filter(|line| line.contains(&format!(",{group},"))).map(|line| line.split(',').nth(3)).collect();
+        assert_eq!(parts.len(), 1, "{group} is on both sides: {split}");
+    }
+    let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "list.csv", "--json", "--device", "cpu"]);
+    let result = json(&ran.out);
+    assert_eq!((&result["images"], &result["classes"]), (&json("4"), &json("[\"no\", \"yes\"]")));
+}
+
+#[test]
+fn seven_classes_with_batch_norm_average_pooling_focal_loss_and_one_cycle() {
+    let place = Place::new();
+    place.classes("train", &[6, 5, 7, 6, 5, 8, 6]);
+    place.recipe("normalize = 'imagenet'\ncache = 'off'", "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\nschedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }");
+    let text = place.read("small.toml").replace("[model]", "[model]\nbatch_norm = true\npooling = 'average'");
+    place.write("small.toml", &text);
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let ran = place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "ndarray"]);
+    let on_ndarray = json(&ran.out);
+    let on_cpu = json(&place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu"]).out);
+    assert_eq!(on_ndarray["confusion_matrix"], on_cpu["confusion_matrix"]);
+    assert!((on_ndarray["loss"].as_f64().expect("a number") - on_cpu["loss"].as_f64().expect("a number")).abs() < 1e-4);
+}
+
+#[test]
+fn burn_ndarray_trains_what_burn_flex_trains() {
+    let place = Place::new();
+    place.classes("train", &[6, 6]);
+    place.recipe("", "epochs = 1");
+    let text = place.read("small.toml").replace("dropout = 0.2", "dropout = 0");
+    place.write("small.toml", &text);
+    let loss = |device: &str| {
+        place.done(&["train", "--config", "small.toml", "--out", device, "--device", device]);
+        let line = place.read(&format!("{device}/history.csv")).lines().nth(1).expect("an epoch").to_owned();
+        line.split(',').nth(5).expect("val_loss").parse::<f64>().expect("a number")
+    };
+    let (cpu, ndarray) = (loss("cpu"), loss("ndarray"));
+    assert!((cpu - ndarray).abs() < 1e-4, "{cpu} {ndarray}");
+}
+
+#[test]
+fn caches_change_no_pixel() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 2");
+    let mut weights = Vec::new();
+    for (out, cache) in [("m", "memory"), ("d", "disk"), ("d2", "disk"), ("o", "off")] {
+        place.done(&["train", "--config", "small.toml", "--out", out, "--set", &format!("data.cache={cache}")]);
+        weights.push(place.bytes(&format!("{out}/best/model.safetensors")));
+    }
+    assert!(weights.windows(2).all(|pair| pair[0] == pair[1]));
+    let cached: Vec<_> = std::fs::read_dir(place.path("cache/emberlens/pixels")).expect("the cache folder").collect();
+    assert_eq!(cached.len(), 2, "one file of pixels and its index, used twice");
+    let beside = std::fs::read_dir(place.path("train")).expect("listed").count();
+    assert_eq!(beside, 2, "nothing is written beside the pictures");
+}
+
+#[test]
+fn evaluate_tells_copies_of_training_pictures_from_new_ones_and_matches_classes_by_name() {
+    let place = Place::new();
+    place.classes("train", &[12, 12]);
+    place.pictures("other/b", 1, 30);
+    place.recipe("", "epochs = 4");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu", "--out", "result"]);
+    let result = json(&ran.out);
+    // Pictures 0 to 11 of class b are those of training and validation; at least nine of them are trained on.
+    let count = result["unseen"]["count"].as_u64().expect("a count");
+    assert!((18..=21).contains(&count), "{count}");
+    assert_eq!(result["per_class"]["b"]["support"], 30);
+    assert_eq!(result["confusion_matrix"][0], json("[0, 0]"));
+    assert!(result["accuracy"].as_f64().expect("a number") > 0.9, "a bright block in another place is easy: {result}");
+    assert_eq!(place.read("result/predictions.csv").lines().next(), Some("path,label,predicted,a,b"));
+    assert_eq!(place.read("result/predictions.csv").lines().count(), 31);
+    let unknown = Place::new();
+    unknown.classes("test", &[1, 1, 1]);
+    let path = unknown.path("test").display().to_string();
+    let ran = place.run(&["evaluate", "--checkpoint", "run", "--data", &path, "--device", "cpu"]);
+    assert!(ran.code == Some(1) && ran.err.contains("found the unknown class c, expected one of a, b"), "{}", ran.err);
+}
+
+#[test]
+fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
+    let place = Place::new();
+    place.classes("train", &[12, 12]);
+    place.recipe("", "epochs = 4");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.write("train/a/broken.png", "nothing");
+    let arguments = ["predict", "--checkpoint", "run", "train/a", "train/b/000.png", "nowhere.png", "--device", "cpu", "--format"];
+    let ran = place.run(&[&arguments[..], &["jsonl"]].concat());
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("train/a/broken.png") && ran.err.contains("nowhere.png"), "{}", ran.err);
+    let lines: Vec<_> = ran.out.lines().map(json).collect();
+    assert_eq!(lines.len(), 13);
+    let last = &lines[12];
+    assert_eq!((&last["path"], &last["label"]), (&json("\"train/b/000.png\""), &json("\"b\"")));
+    let sum = last["probabilities"]["a"].as_f64().expect("a number") + last["probabilities"]["b"].as_f64().expect("a number");
+    assert!((sum - 1.0).abs() < 1e-5);
+    let csv = place.run(&[&arguments[..], &["csv", "--top-k", "2"]].concat()).out;
+    assert_eq!(csv.lines().next(), Some("path,label,probability,label_2,probability_2"));
+    assert_eq!(csv.lines().count(), 14);
+    std::fs::remove_file(place.path("train/a/broken.png")).expect("removed");
+    let table = place.done(&["predict", "--checkpoint", "run/last", "train/a", "--device", "cpu"]).out;
+    assert!(table.contains("train/a/011.png") && table.contains("Probability"), "{table}");
+}
+
+#[test]
+fn init_recognises_splits_colour_size_and_imbalance() {
+    let cases: [(&[(&str, &[usize])], &[&str]); 3] = [
+        (&[("set/Training", &[9, 3]), ("set/VALID", &[2, 2]), ("set/Testing", &[2, 2])], &["train = 'set/Training'", "validation = 'set/VALID'", "test = 'set/Testing'", "class_weights = \"balanced\""]),
+        (&[("set", &[6, 6, 6])], &["train = 'set'", "validation = 0.2", "image_size = [22, 26]", "color = \"rgb\""]),
+        (&[("set/train", &[6, 6]), ("set/validation", &[2, 2])], &["train = 'set/train'", "validation = 'set/validation'"]),
+    ];
+    for (folders, expected) in cases {
+        let place = Place::new();
+        for (folder, counts) in folders {
+            place.classes(folder, counts);
+        }
+        place.done(&["init", "set"]);
+        let text = place.read("set.toml").replace('"', "'");
+        for part in expected {
+            assert!(text.contains(&part.replace('"', "'")), "{part}: {text}");
+        }
+        place.done(&["train", "--config", "set.toml", "--dry-run", "--device", "cpu"]);
+        assert!(!place.path("checkpoints").exists(), "a dry run writes nothing");
+        let again = place.run(&["init", "set"]);
+        assert!(again.code == Some(2) && again.err.contains("is there already"), "{}", again.err);
+    }
+}
+
+#[test]
+fn bench_and_devices_speak_json() {
+    let place = Place::new();
+    place.classes("train", &[12, 12]);
+    place.recipe("", "epochs = 1");
+    let step = json(&place.done(&["bench", "step", "--config", "small.toml", "--json", "--steps", "2"]).out);
+    for key in ["seconds_per_step", "batch_size", "device", "bare_seconds_per_step"] {
+        assert!(!step[key].is_null(), "{key}: {step}");
+    }
+    assert!(cfg!(not(unix)) || step["peak_memory_mb"].as_f64().expect("a number") > 1.0);
+    let pipeline = json(&place.done(&["bench", "pipeline", "--config", "small.toml", "--json", "--steps", "2"]).out);
+    for key in ["images_per_second", "threads", "cold_images_per_second", "data_wait_share"] {
+        assert!(pipeline[key].is_number(), "{key}: {pipeline}");
+    }
+    let devices = json(&place.done(&["devices", "--json"]).out);
+    let usable = |name: &str| devices["devices"].as_array().expect("a list").iter().any(|device| device["name"] == name && device["usable"] == true);
+    assert!(usable("cpu") && usable("ndarray"), "{devices}");
+}
+
+#[test]
+fn every_recipe_of_the_project_parses() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(crate::support::root().join("configs")).expect("listed") {
+        let path = entry.expect("read").path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            emberlens::config::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 4);
+}

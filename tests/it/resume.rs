@@ -1,0 +1,154 @@
+//! A run that is stopped in any way and resumed ends with the bytes of the run that wasn't.
+
+use std::{
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::support::Place;
+
+const ALL: &str = "epochs = 6\nclip_norm = 1.0\nema_decay = 0.9\naccumulate = 2\ncheckpoint = { every_steps = 1 }\n\
+                   schedule = { kind = 'plateau', monitor = 'val_loss', patience = 1 }\n\
+                   early_stopping = { monitor = 'val_loss', patience = 20 }";
+
+fn place(train: &str) -> Place {
+    let place = Place::new();
+    place.classes("train", &[17, 13]);
+    place.recipe("", train);
+    place
+}
+
+/// The weights of best and last, and the history without its times.
+fn result(place: &Place, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
+    let history = place.read(&format!("{run}/history.csv"));
+    let without_seconds = history.lines().map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
+    let weights = |name: &str| place.bytes(&format!("{run}/{name}/model.safetensors"));
+    (weights("best"), weights("last"), without_seconds.collect())
+}
+
+#[test]
+fn two_runs_with_any_number_of_threads_and_workers_are_equal() {
+    let place = place("epochs = 3");
+    place.done(&["train", "--config", "small.toml", "--out", "one"]);
+    for (out, threads, workers) in [("two", "1", "0"), ("three", "2", "1"), ("four", "3", "5")] {
+        let workers = format!("train.workers={workers}");
+        let output = place.command(&["train", "--config", "small.toml", "--out", out, "--set", &workers]).env("RAYON_NUM_THREADS", threads).output();
+        assert!(output.expect("started").status.success());
+        assert!(result(&place, "one") == result(&place, out), "{threads} threads, {workers}");
+    }
+    place.done(&["train", "--config", "small.toml", "--out", "other", "--set", "seed=43"]);
+    assert!(result(&place, "one").1 != result(&place, "other").1, "another seed gives another network");
+}
+
+#[test]
+fn three_epochs_and_a_resume_to_six_are_six_epochs() {
+    for extra in ["", "ema_decay = 0.95", "optimizer = { kind = 'sgd', momentum = 0.9, learning_rate = 0.01 }"] {
+        let place = place(extra);
+        place.done(&["train", "--config", "small.toml", "--out", "six", "--set", "train.epochs=6"]);
+        place.done(&["train", "--config", "small.toml", "--out", "three", "--set", "train.epochs=3"]);
+        place.done(&["train", "--resume", "three", "--set", "train.epochs=6"]);
+        assert!(result(&place, "six") == result(&place, "three"), "{extra}");
+        assert_eq!(place.read("three/history.csv").lines().count(), 7, "a head and six epochs");
+    }
+}
+
+#[test]
+fn a_process_killed_at_ten_random_moments_ends_with_the_same_bytes() {
+    let place = place(ALL);
+    let start = Instant::now();
+    place.done(&["train", "--config", "small.toml", "--out", "whole"]);
+    let whole = start.elapsed();
+    let mut arguments = vec!["train", "--config", "small.toml", "--out", "killed"];
+    let (mut kills, mut state) = (0, 12_345u64);
+    while kills < 10 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut child = place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+        let saved = place.path("killed/last/meta.json");
+        while !saved.exists() && child.try_wait().expect("asked").is_none() {
+            sleep(Duration::from_millis(1));
+        }
+        sleep(whole.mul_f64((state >> 40) as f64 / f64::from(1 << 24) * 0.3));
+        let was_running = child.try_wait().expect("asked").is_none();
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        arguments = vec!["train", "--resume", "killed"];
+        kills += 1;
+        if !was_running {
+            break;
+        }
+    }
+    assert!(kills >= 3, "the run was over after {kills} kills");
+    place.done(&["train", "--resume", "killed"]);
+    assert!(result(&place, "whole") == result(&place, "killed"), "after {kills} kills");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_finishes_the_step_saves_and_exits_130() {
+    use nix::{sys::signal, unistd::Pid};
+    let place = place("epochs = 200");
+    let child = place.command(&["train", "--config", "small.toml", "--out", "stopped"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("started");
+    while !place.path("stopped/history.csv").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    signal::kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid")), signal::Signal::SIGINT).expect("sent");
+    let output = child.wait_with_output().expect("ended");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("emberlens train --resume stopped"), "{text}");
+    let epochs = place.read("stopped/history.csv").lines().count();
+    let more = format!("train.epochs={}", epochs + 2);
+    place.done(&["train", "--resume", "stopped", "--set", &more]);
+    place.done(&["train", "--config", "small.toml", "--out", "whole", "--set", &more]);
+    assert!(result(&place, "whole") == result(&place, "stopped"));
+}
+
+#[test]
+fn a_resume_refuses_what_has_changed_and_names_it() {
+    let place = place("epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    for (change, expected) in [("train.batch_size=4", "train.batch_size was 5 and is 4"), ("augment.rotation_range=11", "augment.rotation_range was 10")] {
+        let ran = place.run(&["train", "--resume", "run", "--set", change]);
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.err.contains("the configuration has changed") && ran.err.contains(expected), "{}", ran.err);
+    }
+    let config = place.read("run/config.toml");
+    place.write("run/config.toml", &config.replace("hidden = 16", "hidden = 17"));
+    let ran = place.run(&["train", "--resume", "run"]);
+    assert!(ran.code == Some(2) && ran.err.contains("model.hidden was 16 and is 17"), "{}", ran.err);
+    place.write("run/config.toml", &config);
+    let before = place.bytes("train/b/003.png");
+    std::fs::copy(place.path("train/b/004.png"), place.path("train/b/003.png")).expect("copied");
+    let ran = place.run(&["train", "--resume", "run", "--set", "train.epochs=2"]);
+    assert!(ran.code == Some(2) && ran.err.contains("the data has changed") && ran.err.contains("train/b/003.png"), "{}", ran.err);
+    std::fs::write(place.path("train/b/003.png"), before).expect("written");
+    place.done(&["train", "--resume", "run", "--set", "train.epochs=2", "--set", "train.max_time=1h"]);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_and_the_other_one_offered() {
+    let place = place("epochs = 2");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let weights = place.bytes("run/last/model.safetensors");
+    std::fs::write(place.path("run/last/model.safetensors"), &weights[..weights.len() / 2]).expect("cut off");
+    let ran = place.run(&["train", "--resume", "run"]);
+    assert_eq!(ran.code, Some(1));
+    for expected in ["the checkpoint is damaged", "model.safetensors", "run/best is whole"] {
+        assert!(ran.err.contains(expected), "{}", ran.err);
+    }
+    place.done(&["train", "--resume", "run/best", "--set", "train.epochs=3"]);
+    place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--device", "cpu"]);
+}
+
+#[test]
+fn resume_without_a_run_takes_the_newest_of_the_name() {
+    let place = place("epochs = 1");
+    place.done(&["train", "--config", "small.toml"]);
+    place.done(&["train", "--config", "small.toml"]);
+    let ran = place.done(&["train", "--config", "small.toml", "--resume", "--set", "train.epochs=2"]);
+    assert!(ran.out.contains("checkpoints/small-2"), "{}", ran.out);
+    assert_eq!(place.read("checkpoints/small-2/history.csv").lines().count(), 3);
+    assert_eq!(place.read("checkpoints/small/history.csv").lines().count(), 2);
+}

@@ -1,0 +1,114 @@
+//! A temporary folder with pictures in it and the program run inside.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A folder that goes away with the test.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// The end of a program.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    pub fn write(&self, relative: &str, content: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().expect("inside")).expect("created");
+        fs::write(path, content).expect("written");
+    }
+
+    pub fn read(&self, relative: &str) -> String {
+        fs::read_to_string(self.path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
+    }
+
+    pub fn bytes(&self, relative: &str) -> Vec<u8> {
+        fs::read(self.path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
+    }
+
+    /// `count` pictures of `class`, 26 wide and 22 high. Classes differ in where a bright block stands; each picture has noise
+    /// and a corner mark of its own.
+    pub fn pictures(&self, folder: &str, class: usize, count: usize) {
+        let folder = self.path(folder);
+        fs::create_dir_all(&folder).expect("created");
+        for index in 0..count {
+            let mut state = (class * 1000 + index) as u32 + 1;
+            let picture = image::RgbImage::from_fn(26, 22, |x, y| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = (state >> 27) as u8;
+                let (left, top) = (3 + 6 * (class as u32 % 3), 2 + 9 * (class as u32 / 3));
+                let is_block = (left..left + 6).contains(&x) && (top..top + 6).contains(&y);
+                let mark = if x < 2 && y == 0 { 90 } else { 0 };
+                let level = if is_block { 180 } else { 40 };
+                image::Rgb([level + noise + mark, level + noise / 2, 20 + noise])
+            });
+            picture.save(folder.join(format!("{index:03}.png"))).expect("saved");
+        }
+    }
+
+    /// Class folders `a`, `b`, ... with so many pictures each.
+    pub fn classes(&self, folder: &str, counts: &[usize]) {
+        for (class, count) in counts.iter().enumerate() {
+            let name = char::from(b'a' + class as u8);
+            self.pictures(&format!("{folder}/{name}"), class, *count);
+        }
+    }
+
+    /// A small, quick recipe on `train/`, with more lines for any table: `[train]` and so on are open already.
+    pub fn recipe(&self, data: &str, train: &str) {
+        let text = format!(
+            "name = \"small\"\ndevice = \"cpu\"\n[data]\ntrain = \"train\"\nimage_size = [20, 24]\n{data}\n\
+             [augment]\nrotation_range = 10\nhorizontal_flip = false\nwidth_shift_range = 0.05\n\
+             [model]\nchannels = [4, 8]\nhidden = 16\ndropout = 0.2\n\
+             [train]\nbatch_size = 5\n{train}\n"
+        );
+        self.write("small.toml", &text);
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_emberlens"));
+        command.current_dir(self.folder.path()).args(arguments).env("XDG_CACHE_HOME", self.path("cache"));
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().map(Ran::from).expect("the program starts")
+    }
+
+    /// Runs and expects success.
+    pub fn done(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, Some(0), "{arguments:?}\n{}\n{}", ran.out, ran.err);
+        ran
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// The project's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
