@@ -12,7 +12,12 @@ use crate::{
 
 /// Train an image classifier from a folder of pictures.
 #[derive(Debug, Parser)]
-#[command(name = "emberlens", version, about, after_help = "Results go to stdout, progress and warnings to stderr.\nExit: 0 done, 1 the run failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C after saving.")]
+#[command(
+    name = "emberlens",
+    version,
+    about,
+    after_help = "Results go to stdout, progress and warnings to stderr.\nExit: 0 done, 1 the run failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C after saving."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,7 +76,14 @@ pub fn main() -> ExitCode {
 /// Is the error in what the user wrote rather than in what happened?
 fn is_usage(error: &anyhow::Error) -> bool {
     let in_run = error.downcast_ref::<TrainError>().is_some_and(|error| {
-        matches!(error, TrainError::Changed { .. } | TrainError::ClassWeight { .. } | TrainError::Binary(_) | TrainError::Config(_) | TrainError::Occupied(_))
+        matches!(
+            error,
+            TrainError::Changed { .. }
+                | TrainError::ClassWeight { .. }
+                | TrainError::Binary(_)
+                | TrainError::Config(_)
+                | TrainError::Occupied(_)
+        )
     });
     in_run || error.is::<ConfigError>() || error.is::<ui::UsageError>()
 }

@@ -5,12 +5,12 @@
 
 pub mod augment;
 pub mod base;
+pub mod checkpoint;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod data;
 pub mod metrics;
-pub mod record;
 pub mod nn;
-pub mod checkpoint;
+pub mod record;
 pub mod train;
-pub mod cli;
-pub mod commands;

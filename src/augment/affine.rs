@@ -77,7 +77,8 @@ pub(super) fn warp(bytes: &[u8], [height, width, channels]: [usize; 3], map: Aff
             let (left, top) = (source_x as usize, source_y as usize);
             let (right, bottom) = ((left + 1).min(width - 1), (top + 1).min(height - 1));
             let (share_x, share_y) = ((source_x - left as f64) as f32, (source_y - top as f64) as f32);
-            let corners = [top * width + left, top * width + right, bottom * width + left, bottom * width + right].map(|pixel| pixel * channels);
+            let corners =
+                [top * width + left, top * width + right, bottom * width + left, bottom * width + right].map(|pixel| pixel * channels);
             for channel in 0..channels {
                 let [a, b, c, d] = corners.map(|corner| f32::from(bytes[corner + channel]));
                 let upper = a + (b - a) * share_x;

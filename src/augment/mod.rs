@@ -7,8 +7,8 @@
 mod affine;
 mod color;
 
-use affine::{Affine, identity};
 pub use affine::planar;
+use affine::{Affine, identity};
 
 use crate::{
     base::rng::{Purpose, Stream, stream, uniform},
@@ -152,14 +152,20 @@ mod tests {
             ("two columns to the right in the source", Geometry { shift: [2.0, 0.0], ..geometry() }, |row, column| {
                 (column + 2 < 8).then_some((row, column + 2))
             }),
-            ("one row up in the source", Geometry { shift: [0.0, -1.0], ..geometry() }, |row, column| row.checked_sub(1).map(|row| (row, column))),
+            ("one row up in the source", Geometry { shift: [0.0, -1.0], ..geometry() }, |row, column| {
+                row.checked_sub(1).map(|row| (row, column))
+            }),
         ];
         for (name, geometry, source) in cases {
             let got = warped(geometry, FillMode::Constant);
             for row in 0..5 {
                 for column in 0..8 {
                     let expected = source(row, column).map_or(255.0, |(row, column)| at(&plain, row, column));
-                    assert!((at(&got, row, column) - expected).abs() < 1e-3, "{name} at {row}, {column}: {} {expected}", at(&got, row, column));
+                    assert!(
+                        (at(&got, row, column) - expected).abs() < 1e-3,
+                        "{name} at {row}, {column}: {} {expected}",
+                        at(&got, row, column)
+                    );
                 }
             }
         }
@@ -208,7 +214,8 @@ mod tests {
         let settings = Augment { rotation_range: 30.0, height_shift_range: 0.4, width_shift_range: 3.0, ..Augment::default() };
         let draws: Vec<_> =
             (0..500).map(|index| Geometry::draw(&settings, [5, 8], &mut stream(1, Purpose::Geometry, [0, index, 0]))).collect();
-        let extremes = |value: fn(&Geometry) -> f64| draws.iter().map(value).fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
+        let extremes =
+            |value: fn(&Geometry) -> f64| draws.iter().map(value).fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
         for (name, (low, high), limit) in [
             ("rotation", extremes(|draw| draw.rotation.to_degrees()), 30.0),
             ("down", extremes(|draw| draw.shift[1]), 2.0),

@@ -161,10 +161,8 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder)
-            .expect("listed")
-            .map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }

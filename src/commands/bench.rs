@@ -109,7 +109,12 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
         seed: config.seed,
     };
     let model = build(&design, config.seed, &stepper.device);
-    let mut ours = Ours { ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model)), model, optimizer: OptimizerState::new(&config.train.optimizer), stepper };
+    let mut ours = Ours {
+        ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model)),
+        model,
+        optimizer: OptimizerState::new(&config.train.optimizer),
+        stepper,
+    };
     let mut bare = BareLoop::new(&design, config.seed, &compute.device);
     let (mut times, mut bare_times) = (Vec::new(), Vec::new());
     for index in 0..usize::from(common.steps) + 2 {
@@ -131,15 +136,19 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
         bare_seconds_per_step: median(&bare_times[2..]),
         steps: common.steps,
     };
-    show(&result, common.json, &[
-        ("Seconds a step", format!("{:.4}", result.seconds_per_step)),
-        ("Images a second", format!("{:.1}", result.images_per_second)),
-        ("Batch size", result.batch_size.to_string()),
-        ("Peak memory", result.peak_memory_mb.map_or("not told by this system".to_owned(), |mb| format!("{mb:.0} MB"))),
-        ("Device", result.device.clone()),
-        ("Bare loop, seconds a step", format!("{:.4}", result.bare_seconds_per_step)),
-        ("Ours to the bare loop", format!("{:.2}", result.seconds_per_step / result.bare_seconds_per_step)),
-    ])
+    show(
+        &result,
+        common.json,
+        &[
+            ("Seconds a step", format!("{:.4}", result.seconds_per_step)),
+            ("Images a second", format!("{:.1}", result.images_per_second)),
+            ("Batch size", result.batch_size.to_string()),
+            ("Peak memory", result.peak_memory_mb.map_or("not told by this system".to_owned(), |mb| format!("{mb:.0} MB"))),
+            ("Device", result.device.clone()),
+            ("Bare loop, seconds a step", format!("{:.4}", result.bare_seconds_per_step)),
+            ("Ours to the bare loop", format!("{:.2}", result.seconds_per_step / result.bare_seconds_per_step)),
+        ],
+    )
 }
 
 /// The parts of a session that a step changes.
@@ -214,14 +223,18 @@ fn pipeline(config: Config, common: &Common) -> anyhow::Result<Ending> {
         data_wait_share: waited / trained,
         images,
     };
-    show(&result, common.json, &[
-        ("Images a second, cached and augmented", format!("{:.0}", result.images_per_second)),
-        ("Images a second, from files", format!("{:.0}", result.cold_images_per_second)),
-        ("Decoder threads", result.threads.to_string()),
-        ("Loader workers", result.workers.to_string()),
-        ("Share of training that waits for pictures", format!("{:.2} %", result.data_wait_share * 100.0)),
-        ("Training images", result.images.to_string()),
-    ])
+    show(
+        &result,
+        common.json,
+        &[
+            ("Images a second, cached and augmented", format!("{:.0}", result.images_per_second)),
+            ("Images a second, from files", format!("{:.0}", result.cold_images_per_second)),
+            ("Decoder threads", result.threads.to_string()),
+            ("Loader workers", result.workers.to_string()),
+            ("Share of training that waits for pictures", format!("{:.2} %", result.data_wait_share * 100.0)),
+            ("Training images", result.images.to_string()),
+        ],
+    )
 }
 
 /// Seconds that so many steps waited for pictures, and seconds that they took.

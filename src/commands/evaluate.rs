@@ -122,7 +122,8 @@ fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Pictures> {
         SplitName::Val => {
             let rows = read_split(&run.join("split.csv"))?;
             let held_back = rows.into_iter().filter(|row| row.split == Part::Validation.name());
-            let entries = held_back.map(|row| Entry { path: PathBuf::from(row.path), class: row.class, group: None, weight: 1.0, split: None });
+            let entries =
+                held_back.map(|row| Entry { path: PathBuf::from(row.path), class: row.class, group: None, weight: 1.0, split: None });
             Ok(Pictures { entries: entries.collect(), name: "val".to_owned() })
         }
     }

@@ -95,7 +95,8 @@ impl Found {
     fn describe(&self) -> String {
         let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{class} {count}")).collect();
         let [height, width] = self.typical;
-        let mut text = format!("Classes: {}\nTypical size: {width}x{height}, {}", classes.join(", "), if self.is_grey { "grey" } else { "colour" });
+        let mut text =
+            format!("Classes: {}\nTypical size: {width}x{height}, {}", classes.join(", "), if self.is_grey { "grey" } else { "colour" });
         for (what, path) in [("Training", Some(&self.train)), ("Validation", self.validation.as_ref()), ("Test", self.test.as_ref())] {
             if let Some(path) = path {
                 let _ = write!(text, "\n{what}: {}", path.display());
@@ -110,7 +111,11 @@ impl Found {
         let (fewest, most) = (counts().min().unwrap_or(0).max(1), counts().max().unwrap_or(0));
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let path = |path: &Path| quoted(&path.display().to_string());
-        let mut text = format!("# Written by `emberlens init`. Every key: docs/configuration.md.\nname = {}\n\n[data]\ntrain = {}\n", quoted(name), path(&self.train));
+        let mut text = format!(
+            "# Written by `emberlens init`. Every key: docs/configuration.md.\nname = {}\n\n[data]\ntrain = {}\n",
+            quoted(name),
+            path(&self.train)
+        );
         if let Some(test) = &self.test {
             let _ = writeln!(text, "test = {}", path(test));
         }
@@ -167,7 +172,10 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
             Ok(pixels) => {
                 heights.push(pixels.height);
                 widths.push(pixels.width);
-                is_grey &= pixels.bytes.chunks_exact(3).all(|pixel| pixel.iter().max().zip(pixel.iter().min()).is_some_and(|(high, low)| high - low <= 8));
+                is_grey &= pixels
+                    .bytes
+                    .chunks_exact(3)
+                    .all(|pixel| pixel.iter().max().zip(pixel.iter().min()).is_some_and(|(high, low)| high - low <= 8));
             }
             Err(reason) => ui::say(&format!("warning: {reason}: {}", entry.path.display())),
         }

@@ -18,7 +18,10 @@ use crate::{
     checkpoint::{self, Checkpoint},
     cli::Ending,
     config::DeviceName,
-    data::{listing::{Entry, passed_over}, load_listed},
+    data::{
+        listing::{Entry, passed_over},
+        load_listed,
+    },
     nn::device::Compute,
 };
 

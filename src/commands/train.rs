@@ -85,7 +85,9 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     let run = match (run, &args.config) {
         (Some(run), _) => run.to_owned(),
         (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
-        (None, None) => return Err(UsageError("--resume without a run needs --config, whose name says which runs are meant".to_owned()).into()),
+        (None, None) => {
+            return Err(UsageError("--resume without a run needs --config, whose name says which runs are meant".to_owned()).into());
+        }
     };
     let path = checkpoint::resolve(&run, "last")?;
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -106,7 +108,13 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     train(session, data, &compute)
 }
 
-fn resume_session(config: Config, data: &TrainingData, folder: &Path, compute: &Compute, checkpoint: Checkpoint) -> anyhow::Result<Session> {
+fn resume_session(
+    config: Config,
+    data: &TrainingData,
+    folder: &Path,
+    compute: &Compute,
+    checkpoint: Checkpoint,
+) -> anyhow::Result<Session> {
     Ok(Session::resume(config, data, folder, &compute.device, checkpoint)?)
 }
 
@@ -212,7 +220,9 @@ fn free_folder(name: &str) -> PathBuf {
 
 /// Of `NAME`, `NAME-2`, ... the one whose `last/` was saved last.
 fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
-    let runs = std::fs::read_dir("checkpoints").map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_else(|_| Vec::new());
+    let runs = std::fs::read_dir("checkpoints")
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_else(|_| Vec::new());
     let is_of_name = |path: &PathBuf| {
         let folder = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         folder == name || folder.strip_prefix(&format!("{name}-")).is_some_and(|count| count.parse::<usize>().is_ok())

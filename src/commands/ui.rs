@@ -11,7 +11,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     config::DeviceName,
-    nn::{NnError, device::{Compute, open}},
+    nn::{
+        NnError,
+        device::{Compute, open},
+    },
     record::EpochRecord,
     train::Observer,
 };
@@ -111,7 +114,8 @@ pub struct Reading(ProgressBar);
 impl Reading {
     /// For `count` pictures.
     pub fn new(what: &str) -> Self {
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
         Self(bars().add(ProgressBar::new(0).with_style(style).with_message(what.to_owned())))
     }
 

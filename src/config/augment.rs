@@ -42,11 +42,7 @@ impl Augment {
 
     /// Does any setting change anything at all?
     pub fn is_active(&self) -> bool {
-        self.resamples()
-            || self.horizontal_flip
-            || self.vertical_flip
-            || self.brightness_range.is_some()
-            || self.channel_shift_range != 0.0
+        self.resamples() || self.horizontal_flip || self.vertical_flip || self.brightness_range.is_some() || self.channel_shift_range != 0.0
     }
 }
 

@@ -35,9 +35,10 @@ fn check_data(config: &Config) -> Result<(), ConfigError> {
         return bad("data.test", "the phantom set brings its own test pictures; leave `data.test` out");
     }
     match (&data.normalize, data.color) {
-        (Normalize::Imagenet, Color::Grayscale) => {
-            bad("data.normalize", "found \"imagenet\" with grayscale pictures, whose mean has three channels; use \"unit\" or set color = \"rgb\"")
-        }
+        (Normalize::Imagenet, Color::Grayscale) => bad(
+            "data.normalize",
+            "found \"imagenet\" with grayscale pictures, whose mean has three channels; use \"unit\" or set color = \"rgb\"",
+        ),
         (Normalize::Custom { mean, std }, color) => {
             let channels = color.channels();
             let fits = mean.len() == channels && std.len() == channels && std.iter().all(|value| *value > 0.0);
@@ -88,7 +89,12 @@ fn check_model(config: &Config) -> Result<(), ConfigError> {
     if model.pooling == Pooling::Flatten {
         let features = (height >> halvings) * (width >> halvings) * model.channels.last().unwrap_or(&0);
         let weights = features * model.hidden.max(1);
-        require(weights < 1 << 28, "model.pooling", format!("a dense layer of {weights} weights"), "fewer than 268 million; use pooling = \"average\" or more blocks")?;
+        require(
+            weights < 1 << 28,
+            "model.pooling",
+            format!("a dense layer of {weights} weights"),
+            "fewer than 268 million; use pooling = \"average\" or more blocks",
+        )?;
     }
     Ok(())
 }
@@ -164,7 +170,12 @@ fn check_schedule(schedule: &Schedule) -> Result<(), ConfigError> {
         Schedule::OneCycle { pct_start, div_factor, final_div_factor } => {
             require(*pct_start > 0.0 && *pct_start < 1.0, "train.schedule.pct_start", pct_start, "a share above 0 and below 1")?;
             let divisors_shrink = *div_factor >= 1.0 && *final_div_factor >= 1.0;
-            require(divisors_shrink, "train.schedule.div_factor", format!("{div_factor} and final_div_factor {final_div_factor}"), "1 or more")
+            require(
+                divisors_shrink,
+                "train.schedule.div_factor",
+                format!("{div_factor} and final_div_factor {final_div_factor}"),
+                "1 or more",
+            )
         }
         Schedule::Plateau { factor, min_delta, min_lr, .. } => {
             require(*factor > 0.0 && *factor < 1.0, "train.schedule.factor", factor, "a factor above 0 and below 1")?;

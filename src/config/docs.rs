@@ -107,7 +107,9 @@ fn values(value: &Value, defs: &Map<String, Value>) -> String {
         return words.join(" or ");
     }
     match &target["type"] {
-        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").map(|kind| kind_words(&target, kind)).collect(),
+        Value::Array(kinds) => {
+            kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").map(|kind| kind_words(&target, kind)).collect()
+        }
         kind => kind_words(&target, kind.as_str().unwrap_or("table")),
     }
 }

@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 pub use augment::{Augment, FillMode, Zoom};
 pub use data::{Cache, Color, Data, Normalize, OnBadImage, PHANTOM, Resize, Validation};
 pub use docs::{reference_markdown, schema_json};
-pub use model::{Architecture, Model, Pooling};
-pub use parse::{changed_keys, load, parse};
 pub use max_time::MaxTime;
 pub use metric::{Measure, Metric, Split};
+pub use model::{Architecture, Model, Pooling};
+pub use parse::{changed_keys, load, parse};
 pub use train::{Checkpoint, ClassWeights, EarlyStopping, Loss, Optimizer, Sampler, Schedule, Train};
 
 /// What can be wrong with a configuration.

@@ -40,10 +40,7 @@ pub fn changed_keys(old: &Config, new: &Config) -> Vec<(String, String, String)>
     keys.sort();
     keys.dedup();
     let text = |map: &BTreeMap<String, Value>, key: &str| map.get(key).map_or("nothing".to_owned(), ToString::to_string);
-    keys.into_iter()
-        .filter(|key| old.get(*key) != new.get(*key))
-        .map(|key| (key.clone(), text(&old, key), text(&new, key)))
-        .collect()
+    keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).map(|key| (key.clone(), text(&old, key), text(&new, key))).collect()
 }
 
 fn flatten(config: &Config) -> BTreeMap<String, Value> {
@@ -126,8 +123,8 @@ mod tests {
 
     #[test]
     fn an_override_takes_the_place_of_the_file_and_may_be_a_bare_word() {
-        let config = parsed(SMALL, &["train.epochs=5", "device=gpu:1", "train.early_stopping={ patience = 2 }", "data.test=a/b"])
-            .expect("parsed");
+        let config =
+            parsed(SMALL, &["train.epochs=5", "device=gpu:1", "train.early_stopping={ patience = 2 }", "data.test=a/b"]).expect("parsed");
         assert_eq!(config.train.epochs, 5);
         assert_eq!(config.device.to_string(), "gpu:1");
         assert_eq!(config.train.early_stopping.expect("set").patience, 2);

@@ -212,9 +212,8 @@ fn list_csv(path: &Path) -> Result<Listing, DataError> {
     let mut entries = Vec::new();
     for (index, row) in reader.deserialize::<Row>().enumerate() {
         let line = index as u64 + 2;
-        let row = row.map_err(|error| {
-            failed(line, format!("{error}; expected the columns path,label and, where wanted, split,group,weight"))
-        })?;
+        let row =
+            row.map_err(|error| failed(line, format!("{error}; expected the columns path,label and, where wanted, split,group,weight")))?;
         entries.push(entry(row, path).map_err(|message| failed(line, message))?);
     }
     if entries.is_empty() {
@@ -230,9 +229,10 @@ fn entry(row: Row, csv: &Path) -> Result<Entry, String> {
         .map(|name| Part::from_name(&name).ok_or_else(|| format!("unknown split `{name}`, expected train, val or test")))
         .transpose()?;
     let weight = given(row.weight).map_or(Ok(1.0), |text| {
-        text.parse().ok().filter(|weight: &f32| weight.is_finite() && *weight >= 0.0).ok_or_else(|| {
-            format!("found the weight `{text}`, expected a number from 0 on")
-        })
+        text.parse()
+            .ok()
+            .filter(|weight: &f32| weight.is_finite() && *weight >= 0.0)
+            .ok_or_else(|| format!("found the weight `{text}`, expected a number from 0 on"))
     })?;
     if row.path.is_empty() || row.label.is_empty() {
         return Err("found an empty path or label, expected both".to_owned());
@@ -261,12 +261,20 @@ mod tests {
     #[test]
     fn class_folders_are_listed_recursively_and_foreign_files_counted() {
         let folder = folder_with(&[
-            "b/2.PNG", "b/deep/er/1.jpg", "a/x.jpeg", "a/desktop.ini", "a/Thumbs.db", "a/notes.txt", ".git/x.png",
-            "b/.ipynb_checkpoints/2.png", "loose.jpg",
+            "b/2.PNG",
+            "b/deep/er/1.jpg",
+            "a/x.jpeg",
+            "a/desktop.ini",
+            "a/Thumbs.db",
+            "a/notes.txt",
+            ".git/x.png",
+            "b/.ipynb_checkpoints/2.png",
+            "loose.jpg",
         ]);
         let listing = list(folder.path()).expect("listed");
         assert_eq!(listing.classes, ["a", "b"]);
-        let names: Vec<_> = listing.entries.iter().map(|e| e.path.strip_prefix(folder.path()).expect("inside").display().to_string()).collect();
+        let names: Vec<_> =
+            listing.entries.iter().map(|e| e.path.strip_prefix(folder.path()).expect("inside").display().to_string()).collect();
         assert_eq!(names, ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]);
         let counts = [("files outside any class folder", 1), ("files that aren't pictures", 1), ("hidden files and folders", 4)];
         // `loose.jpg` stands outside, `notes.txt` is no picture, the rest is hidden.

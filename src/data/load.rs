@@ -140,7 +140,8 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
         _ => loaded.pictures.iter().map(|(index, _)| *index >= parts.train.len()).collect(),
     };
     let set = |wanted| {
-        let of_side = loaded.pictures.iter().zip(&is_validation).filter(|(_, held)| **held == wanted).map(|((_, picture), _)| picture.clone());
+        let of_side =
+            loaded.pictures.iter().zip(&is_validation).filter(|(_, held)| **held == wanted).map(|((_, picture), _)| picture.clone());
         Arc::new(PictureSet { classes: Arc::clone(&classes), pictures: of_side.collect(), store: Arc::clone(&loaded.store) })
     };
     let (train, validation) = (set(false), set(true));
@@ -180,7 +181,12 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
         match read {
             Read::Good { digest, slot } => {
                 let label = classes.iter().position(|class| *class == entry.class).ok_or_else(|| {
-                    DataError::Classes(format!("found the unknown class {}, expected one of {}: {}", entry.class, classes.join(", "), path.display()))
+                    DataError::Classes(format!(
+                        "found the unknown class {}, expected one of {}: {}",
+                        entry.class,
+                        classes.join(", "),
+                        path.display()
+                    ))
                 })?;
                 loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest, slot }));
             }

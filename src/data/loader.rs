@@ -8,10 +8,7 @@ use std::{
 };
 
 use burn::{
-    data::{
-        dataloader::batcher::Batcher,
-        dataset::Dataset,
-    },
+    data::{dataloader::batcher::Batcher, dataset::Dataset},
     tensor::Device,
 };
 

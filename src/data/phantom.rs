@@ -98,7 +98,7 @@ struct Head {
 fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
     let mut stream = stream(0, Purpose::Phantom, [class as u64, part, index]);
     let head = head(class, &mut stream);
-    let noise = uniform(&mut stream, 5.0, 12.0);
+    let noise = uniform(&mut stream, 4.0, 9.0);
     let [height, width] = SIZE;
     GrayImage::from_fn(width as u32, height as u32, |column, row| {
         let level = head.level(f64::from(row) + 0.5, f64::from(column) + 0.5) + noise * normal(&mut stream);
@@ -117,7 +117,7 @@ fn head(class: usize, stream: &mut Stream) -> Head {
         blobs.push([distance * angle.sin(), distance * angle.cos(), draw(0.04, 0.07), 0.03, draw(10.0, 30.0)]);
     }
     let side = if draw(0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
-    let (angle, contrast) = (draw(-1.2, 1.2), draw(45.0, 85.0));
+    let (angle, contrast) = (draw(-1.2, 1.2), draw(55.0, 95.0));
     match class {
         0 => {
             let distance = draw(0.35, 0.6);

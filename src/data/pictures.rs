@@ -2,8 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
-    fs,
+    fmt, fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
     sync::Arc,

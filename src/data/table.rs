@@ -4,12 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    DataError,
-    dataset::PictureSet,
-    listing::Part,
-    pictures::digest_from_hex,
-};
+use super::{DataError, dataset::PictureSet, listing::Part, pictures::digest_from_hex};
 use crate::base::files;
 
 /// A line of `split.csv`.

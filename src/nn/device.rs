@@ -100,10 +100,7 @@ fn auto() -> Compute {
 type Candidate = (String, String, Result<Device, String>);
 
 fn candidates() -> Vec<Candidate> {
-    let mut all = vec![
-        ("cpu".to_owned(), CPU.to_owned(), Ok(Device::flex())),
-        ("ndarray".to_owned(), NDARRAY.to_owned(), Ok(ndarray())),
-    ];
+    let mut all = vec![("cpu".to_owned(), CPU.to_owned(), Ok(Device::flex())), ("ndarray".to_owned(), NDARRAY.to_owned(), Ok(ndarray()))];
     match gpus() {
         Ok(gpus) => all.extend(gpus),
         Err(error) => all.push(("gpu".to_owned(), "a GPU through wgpu".to_owned(), Err(error))),
@@ -145,7 +142,11 @@ fn describe(device: &Device) -> String {
 fn test(device: &Device) -> Result<String, String> {
     let (largest, place) = guarded(|| self_test::compare(device))?;
     let words = format!("largest difference from the CPU {largest:.1e}, in {place}");
-    if largest <= self_test::TOLERANCE { Ok(words) } else { Err(format!("computes wrongly: {words}, allowed is {:.0e}", self_test::TOLERANCE)) }
+    if largest <= self_test::TOLERANCE {
+        Ok(words)
+    } else {
+        Err(format!("computes wrongly: {words}, allowed is {:.0e}", self_test::TOLERANCE))
+    }
 }
 
 /// Drivers and the framework may panic where we want an error.

@@ -36,12 +36,7 @@ pub enum InferError {
 ///
 /// # Errors
 /// A picture that can't be read again; a device that fails.
-pub fn predict(
-    model: &Classifier,
-    view: View,
-    settings: &Settings,
-    done: &dyn Fn(usize),
-) -> Result<Predictions, InferError> {
+pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn Fn(usize)) -> Result<Predictions, InferError> {
     let [height, width, channels] = view.set.store.format().shape();
     let num_classes = view.set.classes.len();
     let mut found = Predictions::default();

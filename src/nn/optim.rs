@@ -232,7 +232,8 @@ mod tests {
         let device = Device::flex();
         let long: Vec<f32> = vec![0.5; 10_000];
         for (limit, factor) in [(5.0, 5.0 / (50.0f32.powi(2) + 25.0).sqrt()), (100.0, 1.0)] {
-            let mut gradients = BTreeMap::from([("a".to_owned(), flat(long.clone(), &device)), ("b".to_owned(), flat(vec![3.0, -4.0], &device))]);
+            let mut gradients =
+                BTreeMap::from([("a".to_owned(), flat(long.clone(), &device)), ("b".to_owned(), flat(vec![3.0, -4.0], &device))]);
             clip(&mut gradients, limit);
             let got = host(gradients.remove("b").expect("there"));
             assert!((got[0] - 3.0 * factor).abs() < 1e-5 && (got[1] + 4.0 * factor).abs() < 1e-5, "{got:?} {factor}");

@@ -79,9 +79,19 @@ mod tests {
             (&[NAN, NAN, NAN], rule(1), Some(1), "NaN is never an improvement; the first epoch never stops"),
             (&[1.0, 0.95, 0.91], EarlyStopping { min_delta: 0.1, ..rule(2) }, Some(2), "less than min_delta is none"),
             (&[1.0, 0.95, 0.89, 0.88], EarlyStopping { min_delta: 0.1, ..rule(2) }, None, "small steps add up against the best"),
-            (&[1.0, 0.9, 0.8, 0.85], EarlyStopping { baseline: Some(0.5), ..rule(2) }, Some(3), "better than before, but not than the baseline"),
+            (
+                &[1.0, 0.9, 0.8, 0.85],
+                EarlyStopping { baseline: Some(0.5), ..rule(2) },
+                Some(3),
+                "better than before, but not than the baseline",
+            ),
             (&[1.0, 0.4, 0.5], EarlyStopping { baseline: Some(0.5), ..rule(2) }, None, "the baseline is beaten"),
-            (&[0.1, 0.2, 1.0, 0.9, 0.95, 0.95], EarlyStopping { start_from_epoch: 2, ..rule(2) }, Some(5), "the first epochs aren't looked at"),
+            (
+                &[0.1, 0.2, 1.0, 0.9, 0.95, 0.95],
+                EarlyStopping { start_from_epoch: 2, ..rule(2) },
+                Some(5),
+                "the first epochs aren't looked at",
+            ),
             (&[0.5, 0.6, 0.6, 0.6], EarlyStopping { monitor: accuracy, ..rule(2) }, Some(3), "accuracy grows; equal isn't better"),
         ] {
             let mut patience = Patience::default();
@@ -101,7 +111,8 @@ mod tests {
     fn best_is_only_ever_replaced_by_a_better_one() {
         let mut best = Best::default();
         let monitor = Metric::default();
-        let saved: Vec<_> = [NAN, 1.0, 1.0, NAN, 0.5, 0.7].iter().enumerate().map(|(epoch, loss)| best.update(monitor, epoch + 1, *loss)).collect();
+        let saved: Vec<_> =
+            [NAN, 1.0, 1.0, NAN, 0.5, 0.7].iter().enumerate().map(|(epoch, loss)| best.update(monitor, epoch + 1, *loss)).collect();
         assert_eq!(saved, [false, true, false, false, true, false]);
         assert_eq!(best.found, Some((0.5, 5)));
     }

@@ -133,7 +133,11 @@ fn validate(session: &Session, observer: &dyn Observer) -> Result<SplitRecord, T
             value: loss as f32,
             epoch: session.state.epoch + 1,
             step: None,
-            kept: session.state.best.found.map_or("there is no best epoch yet".to_owned(), |(_, epoch)| format!("the best epoch so far is {epoch}")),
+            kept: session
+                .state
+                .best
+                .found
+                .map_or("there is no best epoch yet".to_owned(), |(_, epoch)| format!("the best epoch so far is {epoch}")),
         });
     }
     Ok(split_record(loss, &confusion))

@@ -135,16 +135,23 @@ mod tests {
 
     #[test]
     fn each_schedule_is_its_formula() {
-        assert_close(&rates(&Schedule::Step { every_epochs: 2, factor: 0.1 }, 1.0, 2, 5), &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01]);
+        assert_close(
+            &rates(&Schedule::Step { every_epochs: 2, factor: 0.1 }, 1.0, 2, 5),
+            &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01],
+        );
         assert_close(&rates(&Schedule::Exponential { factor: 0.25 }, 1.0, 2, 2), &[1.0, 0.5, 0.25, 0.125]);
-        assert_close(&rates(&Schedule::Cosine { warmup_epochs: 1.0, min_lr: 0.0 }, 3.0, 2, 3), &[1.0, 2.0, 3.0, 2.560_660_171_779_821, 1.5, 0.439_339_828_220_179]);
+        assert_close(
+            &rates(&Schedule::Cosine { warmup_epochs: 1.0, min_lr: 0.0 }, 3.0, 2, 3),
+            &[1.0, 2.0, 3.0, 2.560_660_171_779_821, 1.5, 0.439_339_828_220_179],
+        );
     }
 
     /// From PyTorch 2.15 (`scripts/reference/schedules.py`): `OneCycleLR(max_lr=1, total_steps=10)`.
     #[test]
     fn one_cycle_is_pytorchs() {
         let schedule = Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
-        let expected = [0.04, 0.52, 1.0, 0.950484632013, 0.81174565395, 0.611262021936, 0.388741978064, 0.18825834605, 0.049519367987, 4e-06];
+        let expected =
+            [0.04, 0.52, 1.0, 0.950484632013, 0.81174565395, 0.611262021936, 0.388741978064, 0.18825834605, 0.049519367987, 4e-06];
         assert_close(&rates(&schedule, 1.0, 5, 2), &expected);
     }
 

@@ -137,8 +137,7 @@ impl Session {
         if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(TrainError::Occupied(folder.to_owned()));
         }
-        std::fs::create_dir_all(folder)
-            .map_err(|error| crate::base::files::with_path(&error, "can't create the run folder", folder))?;
+        std::fs::create_dir_all(folder).map_err(|error| crate::base::files::with_path(&error, "can't create the run folder", folder))?;
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
         write_atomic(&folder.join("split.csv"), &table::to_csv(&rows))?;
         if !data.skipped.is_empty() {
@@ -180,12 +179,8 @@ impl Session {
             return Err(TrainError::Binary(num_classes));
         }
         let [height, width, channels] = Format::of(&config.data).shape();
-        let design = Design {
-            model: config.model.clone(),
-            input: [channels, height, width],
-            num_classes,
-            output: Output::of(config.train.loss),
-        };
+        let design =
+            Design { model: config.model.clone(), input: [channels, height, width], num_classes, output: Output::of(config.train.loss) };
         let device = device.clone().autodiff();
         let model = build(&design, config.seed, &device);
         let loss = LossFn {

@@ -62,7 +62,13 @@ pub struct StepOutput {
 impl Stepper {
     /// Takes one step. The gradient is that of the mean loss over all pictures of the step, so that the last, smaller
     /// group of an epoch counts each of its pictures like any other.
-    pub fn step(&self, model: Classifier, optimizer: &mut OptimizerState, ema: Option<&mut Ema>, input: StepInput) -> (Classifier, StepOutput) {
+    pub fn step(
+        &self,
+        model: Classifier,
+        optimizer: &mut OptimizerState,
+        ema: Option<&mut Ema>,
+        input: StepInput,
+    ) -> (Classifier, StepOutput) {
         let count: usize = input.batches.iter().map(HostBatch::len).sum();
         let mut output = StepOutput { losses: Vec::new(), logits: Vec::new(), pictures: Vec::with_capacity(count) };
         let mut accumulator = GradientsAccumulator::new();

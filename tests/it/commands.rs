@@ -20,13 +20,21 @@ fn a_run_leaves_what_the_design_names() {
     assert!(place.read("checkpoints/small/split.csv").starts_with("path,label,class,split,group,sha256,weight\n"));
     let resolved = place.read("checkpoints/small/config.toml");
     assert!(resolved.contains("seed = 42") && resolved.contains("fill_mode = \"nearest\""), "{resolved}");
-    for file in ["best/model.safetensors", "best/meta.json", "last/optimizer.safetensors", "last/state.json", "evaluation/test/predictions.csv"] {
+    for file in
+        ["best/model.safetensors", "best/meta.json", "last/optimizer.safetensors", "last/state.json", "evaluation/test/predictions.csv"]
+    {
         assert!(place.path(&format!("checkpoints/small/{file}")).is_file(), "{file}");
     }
     let meta = json(&place.read("checkpoints/small/best/meta.json"));
     assert_eq!(meta["classes"], json("[\"a\", \"b\"]"));
     assert_eq!(meta["image_size"], json("[20, 24]"));
-    for line in ["Found 20 images belonging to 2 classes. (training)", "Found 4 images", "Found 9 images", "Epoch 1: val_accuracy improved from", "Restoring model weights from the end of the best epoch: "] {
+    for line in [
+        "Found 20 images belonging to 2 classes. (training)",
+        "Found 4 images",
+        "Found 9 images",
+        "Epoch 1: val_accuracy improved from",
+        "Restoring model weights from the end of the best epoch: ",
+    ] {
         assert!(ran.err.contains(line), "{line}: {}", ran.err);
     }
     assert!(ran.out.contains("9 images: accuracy") && ran.out.contains("Run folder: checkpoints/small"), "{}", ran.out);
@@ -60,13 +68,17 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
         }
     }
     place.write("list.csv", &csv);
-    place.recipe("color = 'grayscale'\nresize = 'pad'", "epochs = 3\nloss = 'binary_cross_entropy'\nsampler = 'balanced'\nlabel_smoothing = 0.05");
+    place.recipe(
+        "color = 'grayscale'\nresize = 'pad'",
+        "epochs = 3\nloss = 'binary_cross_entropy'\nsampler = 'balanced'\nlabel_smoothing = 0.05",
+    );
     let text = place.read("small.toml").replace("train = \"train\"", "train = \"list.csv\"");
     place.write("small.toml", &text);
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let split = place.read("run/split.csv");
     for group in ["p0", "p1", "p2", "p3"] {
-        let parts: std::collections::BTreeSet<_> = split.lines().filter(|line| line.contains(&format!(",{group},"))).map(|line| line.split(',').nth(3)).collect();
+        let parts: std::collections::BTreeSet<_> =
+            split.lines().filter(|line| line.contains(&format!(",{group},"))).map(|line| line.split(',').nth(3)).collect();
         assert_eq!(parts.len(), 1, "{group} is on both sides: {split}");
     }
     let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "list.csv", "--json", "--device", "cpu"]);
@@ -78,7 +90,10 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
 fn seven_classes_with_batch_norm_average_pooling_focal_loss_and_one_cycle() {
     let place = Place::new();
     place.classes("train", &[6, 5, 7, 6, 5, 8, 6]);
-    place.recipe("normalize = 'imagenet'\ncache = 'off'", "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\nschedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }");
+    place.recipe(
+        "normalize = 'imagenet'\ncache = 'off'",
+        "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\nschedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }",
+    );
     let text = place.read("small.toml").replace("[model]", "[model]\nbatch_norm = true\npooling = 'average'");
     place.write("small.toml", &text);
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
@@ -174,7 +189,10 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
 #[test]
 fn init_recognises_splits_colour_size_and_imbalance() {
     let cases: [(&[(&str, &[usize])], &[&str]); 3] = [
-        (&[("set/Training", &[9, 3]), ("set/VALID", &[2, 2]), ("set/Testing", &[2, 2])], &["train = 'set/Training'", "validation = 'set/VALID'", "test = 'set/Testing'", "class_weights = \"balanced\""]),
+        (
+            &[("set/Training", &[9, 3]), ("set/VALID", &[2, 2]), ("set/Testing", &[2, 2])],
+            &["train = 'set/Training'", "validation = 'set/VALID'", "test = 'set/Testing'", "class_weights = \"balanced\""],
+        ),
         (&[("set", &[6, 6, 6])], &["train = 'set'", "validation = 0.2", "image_size = [22, 26]", "color = \"rgb\""]),
         (&[("set/train", &[6, 6]), ("set/validation", &[2, 2])], &["train = 'set/train'", "validation = 'set/validation'"]),
     ];
@@ -210,7 +228,8 @@ fn bench_and_devices_speak_json() {
         assert!(pipeline[key].is_number(), "{key}: {pipeline}");
     }
     let devices = json(&place.done(&["devices", "--json"]).out);
-    let usable = |name: &str| devices["devices"].as_array().expect("a list").iter().any(|device| device["name"] == name && device["usable"] == true);
+    let usable =
+        |name: &str| devices["devices"].as_array().expect("a list").iter().any(|device| device["name"] == name && device["usable"] == true);
     assert!(usable("cpu") && usable("ndarray"), "{devices}");
 }
 

@@ -52,7 +52,13 @@ fn batch(count: usize, num_classes: usize, from: usize) -> HostBatch {
 }
 
 /// One step; the mean loss before it.
-fn step(model: Classifier, optimizer: &mut OptimizerState, stepper: &Stepper, batches: Vec<HostBatch>, learning_rate: f64) -> (Classifier, f32) {
+fn step(
+    model: Classifier,
+    optimizer: &mut OptimizerState,
+    stepper: &Stepper,
+    batches: Vec<HostBatch>,
+    learning_rate: f64,
+) -> (Classifier, f32) {
     let count: usize = batches.iter().map(HostBatch::len).sum();
     let (model, output) = stepper.step(model, optimizer, None, StepInput { batches, epoch: 0, first_batch: 0, learning_rate });
     let sum: f32 = output.losses.into_iter().map(|loss| read(loss).expect("read")[0]).sum();
@@ -124,7 +130,8 @@ fn weights_survive_safetensors_and_others_are_refused_with_every_fault() {
     }
     let bytes = to_bytes(&build(&normed, 5, &device)).expect("written");
     let error = from_bytes(build(&small, 5, &device), bytes).expect_err("another network").to_string();
-    for expected in ["blocks.0.conv.bias [6] is missing", "blocks.0.norm.weight is superfluous", "blocks.1.norm.running_var is superfluous"] {
+    for expected in ["blocks.0.conv.bias [6] is missing", "blocks.0.norm.weight is superfluous", "blocks.1.norm.running_var is superfluous"]
+    {
         assert!(error.contains(expected), "{error}");
     }
     let mut wider = small.clone();

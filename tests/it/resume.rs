@@ -33,7 +33,8 @@ fn two_runs_with_any_number_of_threads_and_workers_are_equal() {
     place.done(&["train", "--config", "small.toml", "--out", "one"]);
     for (out, threads, workers) in [("two", "1", "0"), ("three", "2", "1"), ("four", "3", "5")] {
         let workers = format!("train.workers={workers}");
-        let output = place.command(&["train", "--config", "small.toml", "--out", out, "--set", &workers]).env("RAYON_NUM_THREADS", threads).output();
+        let output =
+            place.command(&["train", "--config", "small.toml", "--out", out, "--set", &workers]).env("RAYON_NUM_THREADS", threads).output();
         assert!(output.expect("started").status.success());
         assert!(result(&place, "one") == result(&place, out), "{threads} threads, {workers}");
     }
@@ -88,7 +89,8 @@ fn a_process_killed_at_ten_random_moments_ends_with_the_same_bytes() {
 fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     use nix::{sys::signal, unistd::Pid};
     let place = place("epochs = 200");
-    let child = place.command(&["train", "--config", "small.toml", "--out", "stopped"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child =
+        place.command(&["train", "--config", "small.toml", "--out", "stopped"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.expect("started");
     while !place.path("stopped/history.csv").exists() {
         sleep(Duration::from_millis(5));
@@ -109,7 +111,9 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
 fn a_resume_refuses_what_has_changed_and_names_it() {
     let place = place("epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    for (change, expected) in [("train.batch_size=4", "train.batch_size was 5 and is 4"), ("augment.rotation_range=11", "augment.rotation_range was 10")] {
+    for (change, expected) in
+        [("train.batch_size=4", "train.batch_size was 5 and is 4"), ("augment.rotation_range=11", "augment.rotation_range was 10")]
+    {
         let ran = place.run(&["train", "--resume", "run", "--set", change]);
         assert_eq!(ran.code, Some(2));
         assert!(ran.err.contains("the configuration has changed") && ran.err.contains(expected), "{}", ran.err);

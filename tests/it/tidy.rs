@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use crate::support::root;
 
 /// Modules by floor, lowest first. A module uses lower floors only.
-const FLOORS: [&[&str]; 7] = [&["base"], &["config", "record"], &["data", "augment", "metrics"], &["nn"], &["checkpoint"], &["train"], &["commands", "cli"]];
+const FLOORS: [&[&str]; 7] =
+    [&["base"], &["config", "record"], &["data", "augment", "metrics"], &["nn"], &["checkpoint"], &["train"], &["commands", "cli"]];
 
 fn sources() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -38,7 +39,8 @@ fn a_module_uses_lower_floors_only() {
         // `use crate::{a::..., b}` and `crate::a::...` alike.
         for other in FLOORS.iter().flat_map(|floor| floor.iter()) {
             let grouped = code.split("use crate::{").nth(1).and_then(|rest| rest.split("};").next()).unwrap_or_default();
-            let is_used = code.contains(&format!("crate::{other}")) || grouped.lines().any(|line| line.trim().starts_with(&format!("{other}::")));
+            let is_used =
+                code.contains(&format!("crate::{other}")) || grouped.lines().any(|line| line.trim().starts_with(&format!("{other}::")));
             // Arguments and the exit code share the top floor; a recipe's metrics are what a record is made of.
             let is_neighbour = ["commands", "cli"].contains(other) && own == 6 || module == "record" && *other == "config";
             let allowed = *other == module || is_neighbour || floor(other).is_some_and(|floor| floor < own);
