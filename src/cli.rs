@@ -78,11 +78,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let in_run = error.downcast_ref::<TrainError>().is_some_and(|error| {
         matches!(
             error,
-            TrainError::Changed { .. }
-                | TrainError::ClassWeight { .. }
-                | TrainError::Binary(_)
-                | TrainError::Config(_)
-                | TrainError::Occupied(_)
+            TrainError::Changed { .. } | TrainError::Class { .. } | TrainError::Binary(_) | TrainError::Config(_) | TrainError::Occupied(_)
         )
     });
     in_run || error.is::<ConfigError>() || error.is::<ui::UsageError>()

@@ -3,6 +3,8 @@
 //! The floors, from the bottom: [`base`] (random streams, files), [`config`] and [`record`], [`augment`], [`data`] and
 //! [`metrics`] (pixels on the CPU), `nn` (Burn), `checkpoint`, `train`, `commands`. A module uses lower floors only.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
+
 pub mod augment;
 pub mod base;
 pub mod checkpoint;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Measure, Metric, Split};
+use crate::config::{Metric, Split};
 
 /// The measures of one split in one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,16 +35,17 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
-    /// The value of a metric.
-    pub fn value(&self, metric: Metric) -> f64 {
-        let split = match metric.split {
+    /// The value of a metric, with the run's class names; NaN for a class that isn't there.
+    pub fn value(&self, metric: &Metric, classes: &[String]) -> f64 {
+        let of = |split: &Split| match split {
             Split::Training => &self.train,
             Split::Validation => &self.validation,
         };
-        match metric.measure {
-            Measure::Loss => split.loss,
-            Measure::Accuracy => split.accuracy,
-            Measure::MacroF1 => split.macro_f1,
+        match metric {
+            Metric::Loss(split) => of(split).loss,
+            Metric::Accuracy(split) => of(split).accuracy,
+            Metric::MacroF1(split) => of(split).macro_f1,
+            Metric::Recall(name) => classes.iter().position(|class| class == name).map_or(f64::NAN, |class| self.validation.recall[class]),
         }
     }
 }
@@ -61,8 +62,8 @@ pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
     text.push_str(",learning_rate,seconds\n");
     for record in records {
         let _ = write!(text, "{}", record.epoch);
-        for (_, metric) in Metric::ALL {
-            let _ = write!(text, ",{}", record.value(metric));
+        for (_, metric) in &Metric::ALL {
+            let _ = write!(text, ",{}", record.value(metric, classes));
         }
         for recall in &record.validation.recall {
             let _ = write!(text, ",{recall}");

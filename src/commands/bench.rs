@@ -86,7 +86,7 @@ struct StepResult {
     seconds_per_step: f64,
     images_per_second: f64,
     batch_size: usize,
-    /// Of the whole process; null where the system doesn't tell.
+    /// Of the process, before the bare loop begins; null where the system doesn't tell.
     peak_memory_mb: Option<f64>,
     device: String,
     /// Median of the same network's forward, backward and Adam in a bare loop of the framework, measured in turn with ours.
@@ -115,25 +115,30 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
         optimizer: OptimizerState::new(&config.train.optimizer),
         stepper,
     };
+    (0..2).try_for_each(|index| ours.step(batch.clone(), index))?;
+    // Before the bare loop adds its own.
+    let peak_memory_mb = peak_memory_mb();
     let mut bare = BareLoop::new(&design, config.seed, &compute.device);
     let (mut times, mut bare_times) = (Vec::new(), Vec::new());
-    for index in 0..usize::from(common.steps) + 2 {
+    for index in 0..=usize::from(common.steps) {
         let start = Instant::now();
-        ours.step(batch.clone(), index)?;
+        ours.step(batch.clone(), index + 2)?;
         times.push(start.elapsed().as_secs_f64());
         let start = Instant::now();
         bare.step(batch.images.clone(), [batch.len(), channels, height, width], &labels)?;
         bare_times.push(start.elapsed().as_secs_f64());
         say(&format!("step {}: {:.4} s, bare {:.4} s", index + 1, times[index], bare_times[index]));
     }
-    let seconds = median(&times[2..]);
+    // The first of each warms up the bare loop.
+    let (times, bare_times) = (&times[1..], &bare_times[1..]);
+    let seconds = median(times);
     let result = StepResult {
         seconds_per_step: seconds,
         images_per_second: batch.len() as f64 / seconds,
         batch_size: batch.len(),
-        peak_memory_mb: peak_memory_mb(),
+        peak_memory_mb,
         device: compute.name,
-        bare_seconds_per_step: median(&bare_times[2..]),
+        bare_seconds_per_step: median(bare_times),
         steps: common.steps,
     };
     show(

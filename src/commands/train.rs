@@ -147,7 +147,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
         return Ok(Ending::Partly);
     };
     say(&format!("Restoring model weights from the end of the best epoch: {epoch}."));
-    let monitor = session.config.train.checkpoint.monitor;
+    let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
     if !data.test.is_empty() {
         let best = checkpoint::load(&folder.join("best"))?;

@@ -6,24 +6,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A metric of `history.csv`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Metric {
-    /// What is measured.
-    pub measure: Measure,
-    /// On which pictures.
-    pub split: Split,
-}
-
-/// What a metric measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
+pub enum Metric {
     /// Mean loss; smaller is better.
-    Loss,
+    Loss(Split),
     /// Share of pictures whose most probable class is the right one.
-    Accuracy,
+    Accuracy(Split),
     /// Mean of the classes' F1.
-    MacroF1,
+    MacroF1(Split),
+    /// Share of the validation pictures of this class that are found: its sensitivity.
+    Recall(String),
 }
 
 /// Which pictures a metric is measured on.
@@ -35,35 +28,41 @@ pub enum Split {
     Validation,
 }
 
+/// What stands before the class in the name of [`Metric::Recall`].
+const RECALL: &str = "val_recall_";
+
 impl Metric {
-    /// All metrics with their names in `history.csv`.
+    /// The metrics that every run has, with their names in `history.csv`; `val_recall_<class>` comes beside them.
     pub const ALL: [(&'static str, Self); 6] = [
-        ("accuracy", Self { measure: Measure::Accuracy, split: Split::Training }),
-        ("loss", Self { measure: Measure::Loss, split: Split::Training }),
-        ("macro_f1", Self { measure: Measure::MacroF1, split: Split::Training }),
-        ("val_accuracy", Self { measure: Measure::Accuracy, split: Split::Validation }),
-        ("val_loss", Self { measure: Measure::Loss, split: Split::Validation }),
-        ("val_macro_f1", Self { measure: Measure::MacroF1, split: Split::Validation }),
+        ("accuracy", Self::Accuracy(Split::Training)),
+        ("loss", Self::Loss(Split::Training)),
+        ("macro_f1", Self::MacroF1(Split::Training)),
+        ("val_accuracy", Self::Accuracy(Split::Validation)),
+        ("val_loss", Self::Loss(Split::Validation)),
+        ("val_macro_f1", Self::MacroF1(Split::Validation)),
     ];
 
     /// Is `value` better than `other` by more than `min_delta`? NaN is never better.
-    pub fn is_better(self, value: f64, other: f64, min_delta: f64) -> bool {
-        match self.measure {
-            Measure::Loss => value + min_delta < other,
-            Measure::Accuracy | Measure::MacroF1 => value - min_delta > other,
+    pub fn is_better(&self, value: f64, other: f64, min_delta: f64) -> bool {
+        match self {
+            Self::Loss(_) => value + min_delta < other,
+            Self::Accuracy(_) | Self::MacroF1(_) | Self::Recall(_) => value - min_delta > other,
         }
     }
 }
 
 impl Default for Metric {
     fn default() -> Self {
-        Self { measure: Measure::Loss, split: Split::Validation }
+        Self::Loss(Split::Validation)
     }
 }
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, _) = Self::ALL.iter().find(|(_, metric)| metric == self).expect("the table holds every metric");
+        if let Self::Recall(class) = self {
+            return write!(f, "{RECALL}{class}");
+        }
+        let (name, _) = Self::ALL.into_iter().find(|(_, metric)| metric == self).expect("the table holds every other metric");
         f.write_str(name)
     }
 }
@@ -72,9 +71,12 @@ impl FromStr for Metric {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, metric)| *metric).ok_or_else(|| {
+        if let Some(class) = text.strip_prefix(RECALL).filter(|class| !class.is_empty()) {
+            return Ok(Self::Recall(class.to_owned()));
+        }
+        Self::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, metric)| metric).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            format!("unknown metric `{text}`, expected one of {}", names.join(", "))
+            format!("unknown metric `{text}`, expected one of {}, {RECALL}<class>", names.join(", "))
         })
     }
 }
@@ -99,6 +101,7 @@ impl JsonSchema for Metric {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "enum": Self::ALL.map(|(name, _)| name) })
+        let names = Self::ALL.map(|(name, _)| name).join("|");
+        schemars::json_schema!({ "type": "string", "pattern": format!("^({names}|{RECALL}.+)$") })
     }
 }

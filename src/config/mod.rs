@@ -21,7 +21,7 @@ pub use augment::{Augment, FillMode, Zoom};
 pub use data::{Cache, Color, Data, Normalize, OnBadImage, PHANTOM, Resize, Validation};
 pub use docs::{reference_markdown, schema_json};
 pub use max_time::MaxTime;
-pub use metric::{Measure, Metric, Split};
+pub use metric::{Metric, Split};
 pub use model::{Architecture, Model, Pooling};
 pub use parse::{changed_keys, load, parse};
 pub use train::{Checkpoint, ClassWeights, EarlyStopping, Loss, Optimizer, Sampler, Schedule, Train};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MaxTime, Measure, Metric, Split};
+use super::{MaxTime, Metric, Split};
 
 /// Loss, optimiser, schedule, and when to stop and save.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -264,7 +264,7 @@ pub enum Schedule {
     },
     /// Times `factor` when a metric has stopped improving: Keras's `ReduceLROnPlateau`.
     Plateau {
-        /// A metric of `history.csv`.
+        /// A metric of `history.csv`, `val_recall_<class>` included.
         #[serde(default)]
         monitor: Metric,
         /// Above 0, below 1.
@@ -308,7 +308,7 @@ fn plateau_min_delta() -> f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EarlyStopping {
-    /// A metric of `history.csv`.
+    /// A metric of `history.csv`, `val_recall_<class>` included.
     pub monitor: Metric,
     /// An improvement must be larger than this.
     pub min_delta: f64,
@@ -331,7 +331,7 @@ impl Default for EarlyStopping {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
-    /// The metric whose best epoch is kept in `best/`.
+    /// The metric whose best epoch is kept in `best/`; any of `history.csv`, `val_recall_<class>` included.
     pub monitor: Metric,
     /// Save `last/` also after every so many optimiser steps inside an epoch; 0 saves at the end of epochs only.
     pub every_steps: usize,
@@ -339,6 +339,6 @@ pub struct Checkpoint {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { monitor: Metric { measure: Measure::Accuracy, split: Split::Validation }, every_steps: 0 }
+        Self { monitor: Metric::Accuracy(Split::Validation), every_steps: 0 }
     }
 }

@@ -67,10 +67,10 @@ mod tests {
         let binary_logits = Tensor::<2>::from_data([[1.5], [-40.0]], &device);
         let binary_targets = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
         let cases = [
-            (Loss::CrossEntropy, 0.0, [0.24131133, 5.05498505]),
-            (Loss::CrossEntropy, 0.1, [0.39131135, 4.82165194]),
-            (Loss::Focal, 0.0, [0.01109275, 4.99071455]),
-            (Loss::BinaryCrossEntropy, 0.0, [1.70141327, 40.0]),
+            (Loss::CrossEntropy, 0.0, [0.241_311_3, 5.054_985]),
+            (Loss::CrossEntropy, 0.1, [0.391_311_35, 4.821_652]),
+            (Loss::Focal, 0.0, [0.011_092_75, 4.990_714_5]),
+            (Loss::BinaryCrossEntropy, 0.0, [1.701_413_3, 40.0]),
         ];
         for (kind, label_smoothing, expected) in cases {
             let loss = LossFn { kind, gamma: 2.0, label_smoothing };

@@ -209,9 +209,9 @@ mod tests {
             ("kind = 'adam'", [0.8149797f32, -1.9677377]),
             ("kind = 'adam'\nweight_decay = 0.1", [0.7968643, -1.9416188]),
             ("kind = 'adamw'\nweight_decay = 0.1", [0.7882009, -1.9099596]),
-            ("kind = 'sgd'", [1.0, -2.1099999]),
-            ("kind = 'sgd'\nmomentum = 0.9\nweight_decay = 0.1", [0.838524, -2.0095479]),
-            ("kind = 'sgd'\nmomentum = 0.9\nnesterov = true", [0.9028, -2.2170999]),
+            ("kind = 'sgd'", [1.0, -2.11]),
+            ("kind = 'sgd'\nmomentum = 0.9\nweight_decay = 0.1", [0.838524, -2.009_548]),
+            ("kind = 'sgd'\nmomentum = 0.9\nnesterov = true", [0.9028, -2.2171]),
             ("kind = 'rmsprop'", [0.3553489, -1.9402691]),
             ("kind = 'rmsprop'\nmomentum = 0.9\nweight_decay = 0.1", [-1.6373459, -0.9011116]),
         ] {

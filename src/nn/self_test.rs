@@ -32,10 +32,13 @@ type Numbers = BTreeMap<String, Vec<f32>>;
 /// # Errors
 /// The device failed, or a number isn't finite; in words.
 pub(super) fn compare(device: &Device) -> Result<(f64, String), String> {
-    let (expected, got) = (compute(&Device::flex())?, compute(device)?);
+    difference(&compute(&Device::flex())?, &compute(device)?)
+}
+
+fn difference(expected: &Numbers, got: &Numbers) -> Result<(f64, String), String> {
     let mut worst = (0.0, "nothing".to_owned());
-    for (name, expected) in &expected {
-        let got = &got[name];
+    for (name, expected) in expected {
+        let got = got.get(name).filter(|got| got.len() == expected.len()).ok_or_else(|| format!("{name} is missing"))?;
         if let Some(bad) = got.iter().find(|value| !value.is_finite()) {
             return Err(format!("{name} holds {bad}"));
         }
@@ -81,4 +84,30 @@ fn compute(device: &Device) -> Result<Numbers, String> {
     // Validation takes another path: stored statistics, no autodiff.
     keep("the validation logits".to_owned(), read(model.valid().forward(Tensor::from_data(images, device))))?;
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_computes_otherwise_is_found_out() {
+        let numbers = |values: &[f32]| Numbers::from([("the loss".to_owned(), values.to_vec())]);
+        let expected = numbers(&[1.0, -4.0]);
+        for (got, allowed) in [(&[1.0, -4.0][..], true), (&[1.001, -4.0], true), (&[1.1, -4.0], false), (&[1.0, 4.0], false)] {
+            let (largest, _) = difference(&expected, &numbers(got)).expect("finite");
+            assert_eq!(largest <= TOLERANCE, allowed, "{got:?}: {largest}");
+        }
+        for (got, message) in [(&[1.0, f32::NAN][..], "the loss holds NaN"), (&[1.0], "the loss is missing")] {
+            assert_eq!(difference(&expected, &numbers(got)), Err(message.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_net_of_the_test_has_a_gradient_for_every_parameter() {
+        let numbers = compute(&Device::flex()).expect("computed");
+        let gradients: Vec<_> = numbers.iter().filter(|(name, _)| name.starts_with("the gradient")).collect();
+        assert_eq!(gradients.len(), 10);
+        assert!(gradients.iter().all(|(_, values)| values.iter().any(|value| *value != 0.0)), "{gradients:?}");
+    }
 }

@@ -60,17 +60,26 @@ fn check(model: &Classifier, bytes: &[u8]) -> Result<(), NnError> {
     if faults.is_empty() { Ok(()) } else { Err(NnError::Weights(format!("the weights don't fit the network: {}", faults.join("; ")))) }
 }
 
-/// Named flat tensors and optimiser slots as safetensors: `name`, `name.first`, `name.second`, `name.steps`.
+/// What training goes on with, beside the weights that are evaluated.
+#[derive(Clone, Debug, Default)]
+pub struct TrainingState {
+    /// The optimiser's, by parameter name.
+    pub slots: BTreeMap<String, Slot>,
+    /// The trained values behind a moving average, by parameter name; empty where there is none.
+    pub raw: BTreeMap<String, Tensor<1>>,
+}
+
+/// The state as safetensors: `optimizer.NAME.steps`, `.first`, `.second`, and `raw.NAME`.
 ///
 /// # Errors
 /// The device can't be read.
-pub fn state_to_bytes(slots: &BTreeMap<String, Slot>, raw: &BTreeMap<String, Tensor<1>>) -> Result<Vec<u8>, NnError> {
+pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
     let mut tensors: BTreeMap<String, (Dtype, Vec<u8>)> = BTreeMap::new();
     let floats = |tensor: &Tensor<1>| {
         let values = super::infer::read(tensor.clone())?;
         Ok((Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
     };
-    for (name, slot) in slots {
+    for (name, slot) in &state.slots {
         tensors.insert(format!("optimizer.{name}.steps"), (Dtype::U64, slot.steps.to_le_bytes().to_vec()));
         for (part, tensor) in [("first", &slot.first), ("second", &slot.second)] {
             if let Some(tensor) = tensor {
@@ -78,7 +87,7 @@ pub fn state_to_bytes(slots: &BTreeMap<String, Slot>, raw: &BTreeMap<String, Ten
             }
         }
     }
-    for (name, tensor) in raw {
+    for (name, tensor) in &state.raw {
         tensors.insert(format!("raw.{name}"), floats(tensor)?);
     }
     let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("can't write the optimiser's state: {error}"));
@@ -94,18 +103,18 @@ pub fn state_to_bytes(slots: &BTreeMap<String, Slot>, raw: &BTreeMap<String, Ten
 ///
 /// # Errors
 /// Not safetensors, or not one of ours.
-pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<(BTreeMap<String, Slot>, BTreeMap<String, Tensor<1>>), NnError> {
+pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<TrainingState, NnError> {
     let broken = |what: &str| NnError::Weights(format!("the optimiser's state is damaged: {what}"));
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error.to_string()))?;
-    let (mut slots, mut raw) = (BTreeMap::<String, Slot>::new(), BTreeMap::new());
+    let mut state = TrainingState::default();
     for (name, view) in file.iter() {
         if let Some(name) = name.strip_prefix("raw.") {
-            raw.insert(name.to_owned(), flat(floats_of(view.data()), device));
+            state.raw.insert(name.to_owned(), flat(floats_of(view.data()), device));
             continue;
         }
         let path = name.strip_prefix("optimizer.").ok_or_else(|| broken(name))?;
         let (path, part) = path.rsplit_once('.').ok_or_else(|| broken(name))?;
-        let slot = slots.entry(path.to_owned()).or_default();
+        let slot = state.slots.entry(path.to_owned()).or_default();
         match part {
             "steps" => slot.steps = u64::from_le_bytes(view.data().try_into().map_err(|_| broken(name))?),
             "first" => slot.first = Some(flat(floats_of(view.data()), device)),
@@ -113,7 +122,7 @@ pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<(BTreeMap<Strin
             _ => return Err(broken(name)),
         }
     }
-    Ok((slots, raw))
+    Ok(state)
 }
 
 fn floats_of(bytes: &[u8]) -> Vec<f32> {

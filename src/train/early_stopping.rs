@@ -48,7 +48,7 @@ pub struct Best {
 
 impl Best {
     /// Takes in the metric of an epoch, counted from 1. True if it is the new best: strictly better, and never NaN.
-    pub fn update(&mut self, monitor: Metric, epoch: usize, value: f64) -> bool {
+    pub fn update(&mut self, monitor: &Metric, epoch: usize, value: f64) -> bool {
         let is_better = !value.is_nan() && self.found.is_none_or(|(best, _)| monitor.is_better(value, best, 0.0));
         if is_better {
             self.found = Some((value, epoch));
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn best_is_only_ever_replaced_by_a_better_one() {
         let mut best = Best::default();
-        let monitor = Metric::default();
+        let monitor = &Metric::default();
         let saved: Vec<_> =
             [NAN, 1.0, 1.0, NAN, 0.5, 0.7].iter().enumerate().map(|(epoch, loss)| best.update(monitor, epoch + 1, *loss)).collect();
         assert_eq!(saved, [false, true, false, false, true, false]);

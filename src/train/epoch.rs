@@ -83,7 +83,8 @@ pub(super) fn run(session: &mut Session, observer: &dyn Observer, stop: &AtomicB
         session.state.step += 1;
         let is_over = session.state.batch >= loader.num_batches();
         end.is_interrupted = stop.load(Ordering::Relaxed) && !is_over;
-        let is_saved = end.is_interrupted || (train.checkpoint.every_steps > 0 && session.state.step % train.checkpoint.every_steps == 0);
+        let is_saved =
+            end.is_interrupted || (train.checkpoint.every_steps > 0 && session.state.step.is_multiple_of(train.checkpoint.every_steps));
         if is_over || is_saved || unread.len() >= READ_EVERY || session.stepper.device == burn::tensor::Device::flex() {
             take_in(session, std::mem::take(&mut unread), observer)?;
         }

@@ -76,9 +76,13 @@ fn take_in(session: &mut Session, record: EpochRecord, observer: &dyn Observer) 
     let plateau_rule = session.plateau_rule();
     let (config, state) = (&session.config, &mut session.state);
     let epoch = record.epoch;
-    let stops = config.train.early_stopping.as_ref().is_some_and(|rule| state.patience.update(rule, epoch - 1, record.value(rule.monitor)));
+    let stops = config
+        .train
+        .early_stopping
+        .as_ref()
+        .is_some_and(|rule| state.patience.update(rule, epoch - 1, record.value(&rule.monitor, &session.train.classes)));
     if let Some(rule) = plateau_rule
-        && state.plateau.update(rule, record.value(rule.monitor))
+        && state.plateau.update(&rule, record.value(&rule.monitor, &session.train.classes))
     {
         observer.say(&format!("Epoch {epoch}: ReduceLROnPlateau reducing learning rate to {}", state.plateau.learning_rate));
     }
@@ -91,9 +95,9 @@ fn take_in(session: &mut Session, record: EpochRecord, observer: &dyn Observer) 
 /// Saves `best/` if the epoch is the best so far, then `last/`, then the history. A crash in between leaves a `last/` that leads
 /// to the same `best/` again.
 fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError> {
-    let monitor = session.config.train.checkpoint.monitor;
+    let monitor = &session.config.train.checkpoint.monitor;
     let Some(record) = session.state.history.last() else { return Ok(()) };
-    let (epoch, value) = (record.epoch, record.value(monitor));
+    let (epoch, value) = (record.epoch, record.value(monitor, &session.train.classes));
     let before = session.state.best.found;
     let is_best = session.state.best.update(monitor, epoch, value);
     let folder = session.folder.join("best");

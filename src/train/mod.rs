@@ -49,9 +49,11 @@ pub enum TrainError {
         /// What to do.
         hint: String,
     },
-    /// A class weight for a class that isn't there.
-    #[error("train.class_weights names {name}, which is no class; the classes are {classes}")]
-    ClassWeight {
+    /// A setting for a class that isn't there.
+    #[error("{key} names {name}, which is no class; the classes are {classes}")]
+    Class {
+        /// The setting.
+        key: String,
         /// The name.
         name: String,
         /// Those that there are.

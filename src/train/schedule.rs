@@ -63,7 +63,7 @@ pub struct Plateau {
 }
 
 /// The knobs of `Schedule::Plateau`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PlateauRule {
     /// What is looked at, and which way is better.
     pub monitor: Metric,
@@ -82,7 +82,7 @@ pub struct PlateauRule {
 impl PlateauRule {
     /// The rule of a schedule, if it is one.
     pub fn of(schedule: &Schedule) -> Option<Self> {
-        match *schedule {
+        match schedule.clone() {
             Schedule::Plateau { monitor, factor, patience, min_delta, cooldown, min_lr } => {
                 Some(Self { monitor, factor, patience, min_delta, cooldown, min_lr })
             }
@@ -98,7 +98,7 @@ impl Plateau {
     }
 
     /// Takes in the metric of an epoch. True if the learning rate fell.
-    pub fn update(&mut self, rule: PlateauRule, value: f64) -> bool {
+    pub fn update(&mut self, rule: &PlateauRule, value: f64) -> bool {
         if self.cooldown > 0 {
             self.cooldown -= 1;
             self.wait = 0;
@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn plateau_follows_kerass_rules() {
         let monitor = Metric::default();
-        let rule = |patience, cooldown, min_lr| PlateauRule { monitor, factor: 0.5, patience, min_delta: 0.01, cooldown, min_lr };
+        let rule =
+            |patience, cooldown, min_lr| PlateauRule { monitor: monitor.clone(), factor: 0.5, patience, min_delta: 0.01, cooldown, min_lr };
         for (losses, rule, expected, why) in [
             (&[1.0, 1.0, 1.0, 1.0][..], rule(2, 0, 0.0), &[8.0, 8.0, 4.0, 4.0][..], "two epochs without improvement"),
             (&[1.0, 0.995, 0.99], rule(2, 0, 0.0), &[8.0, 8.0, 4.0], "less than min_delta is none"),
@@ -171,7 +172,7 @@ mod tests {
             let got: Vec<_> = losses
                 .iter()
                 .map(|loss| {
-                    plateau.update(rule, *loss);
+                    plateau.update(&rule, *loss);
                     plateau.learning_rate
                 })
                 .collect();

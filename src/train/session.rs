@@ -18,7 +18,7 @@ use super::{
 use crate::{
     base::files::write_atomic,
     checkpoint::{Checkpoint, Meta, save},
-    config::{ClassWeights, Config, Loss, changed_keys},
+    config::{ClassWeights, Config, Loss, Metric, changed_keys},
     data::{
         TrainingData,
         dataset::PictureSet,
@@ -34,7 +34,7 @@ use crate::{
         model::{Classifier, Design, Output},
         optim::{Ema, OptimizerState},
         params,
-        weights::{from_bytes, state_from_bytes, state_to_bytes, to_bytes},
+        weights::{TrainingState, from_bytes, state_from_bytes, state_to_bytes, to_bytes},
     },
     record::{EpochRecord, history_csv},
 };
@@ -162,12 +162,12 @@ impl Session {
         state.config = config.clone();
         let mut session = Self::new(config, data, folder, device, state)?;
         session.model = from_bytes(session.model, checkpoint.model)?;
-        let (slots, raw) = state_from_bytes(&checkpoint.optimizer, device)?;
-        session.optimizer.slots = slots;
+        let trained = state_from_bytes(&checkpoint.optimizer, device)?;
+        session.optimizer.slots = trained.slots;
         if let Some(ema) = &mut session.ema {
             // The checkpoint's weights are the averaged ones; training goes on with those behind them.
             *ema = Ema::new(session.config.train.ema_decay.unwrap_or_default(), &session.model);
-            session.model = params::replace(session.model, raw);
+            session.model = params::replace(session.model, trained.raw);
         }
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
         Ok(session)
@@ -178,6 +178,7 @@ impl Session {
         if config.train.loss == Loss::BinaryCrossEntropy && num_classes != 2 {
             return Err(TrainError::Binary(num_classes));
         }
+        check_monitors(&config, &data.classes)?;
         let [height, width, channels] = Format::of(&config.data).shape();
         let design =
             Design { model: config.model.clone(), input: [channels, height, width], num_classes, output: Output::of(config.train.loss) };
@@ -238,7 +239,7 @@ impl Session {
             focal_gamma: self.stepper.loss.gamma,
             epoch: self.state.epoch,
             metrics: record.map_or_else(BTreeMap::new, |record| {
-                crate::config::Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), record.value(*metric))).collect()
+                Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), record.value(metric, &self.train.classes))).collect()
             }),
             files: BTreeMap::new(),
         }
@@ -257,7 +258,7 @@ impl Session {
         let checkpoint = Checkpoint {
             meta: self.meta(),
             model: to_bytes(&self.inference_model())?,
-            optimizer: state_to_bytes(&self.optimizer.slots, &raw)?,
+            optimizer: state_to_bytes(&TrainingState { slots: self.optimizer.slots.clone(), raw })?,
             state: serde_json::to_value(&self.state).expect("plain values are JSON"),
         };
         for name in names {
@@ -317,6 +318,21 @@ fn refuse_changes(state: &State, config: &Config, data: &TrainingData, folder: &
     })
 }
 
+/// A metric of one class must name a class that is there.
+fn check_monitors(config: &Config, classes: &[String]) -> Result<(), TrainError> {
+    let train = &config.train;
+    let plateau = PlateauRule::of(&train.schedule).map(|rule| rule.monitor);
+    let stopping = train.early_stopping.as_ref().map(|rule| rule.monitor.clone());
+    for metric in [plateau, stopping, Some(train.checkpoint.monitor.clone())].into_iter().flatten() {
+        if let Metric::Recall(class) = &metric
+            && !classes.contains(class)
+        {
+            return Err(TrainError::Class { key: format!("monitor = \"{metric}\""), name: class.clone(), classes: classes.join(", ") });
+        }
+    }
+    Ok(())
+}
+
 /// One factor a class. Balanced: pictures / (classes * pictures of the class), as scikit-learn.
 fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result<Vec<f32>, TrainError> {
     let classes = &train.classes;
@@ -325,7 +341,7 @@ fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result<Vec<f32>, 
         ClassWeights::Balanced => Ok(balanced(&train.class_counts())),
         ClassWeights::Named(weights) => {
             if let Some(name) = weights.keys().find(|name| !classes.contains(name)) {
-                return Err(TrainError::ClassWeight { name: name.clone(), classes: classes.join(", ") });
+                return Err(TrainError::Class { key: "train.class_weights".to_owned(), name: name.clone(), classes: classes.join(", ") });
             }
             Ok(classes.iter().map(|class| weights.get(class).copied().unwrap_or(1.0)).collect())
         }

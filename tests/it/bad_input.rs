@@ -76,6 +76,7 @@ fn a_recipe_that_cannot_work_exits_with_2() {
         ("augment.cval=3", "has no effect without fill_mode"),
         ("train.loss=binary_cross_entropy", "tells two classes apart, found 3"),
         ("train.class_weights={ z = 2.0 }", "names z, which is no class; the classes are a, b, c"),
+        ("train.checkpoint.monitor=val_recall_z", "names z, which is no class; the classes are a, b, c"),
         ("epochs", "expected key.path=value"),
     ] {
         let (code, error) = train_error(&place, &["--set", change]);

@@ -13,7 +13,7 @@ fn a_run_leaves_what_the_design_names() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.classes("test", &[4, 5]);
-    place.recipe("test = 'test'", "epochs = 2\nclass_weights = { a = 2.0 }");
+    place.recipe("test = 'test'", "epochs = 2\nclass_weights = { a = 2.0 }\nearly_stopping = { monitor = 'val_recall_b' }");
     let ran = place.done(&["train", "--config", "small.toml"]);
     let head = place.read("checkpoints/small/history.csv").lines().next().expect("a head").to_owned();
     assert_eq!(head, "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,val_recall_b,learning_rate,seconds");
@@ -188,7 +188,8 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
 
 #[test]
 fn init_recognises_splits_colour_size_and_imbalance() {
-    let cases: [(&[(&str, &[usize])], &[&str]); 3] = [
+    type Case<'a> = (&'a [(&'a str, &'a [usize])], &'a [&'a str]);
+    let cases: [Case; 3] = [
         (
             &[("set/Training", &[9, 3]), ("set/VALID", &[2, 2]), ("set/Testing", &[2, 2])],
             &["train = 'set/Training'", "validation = 'set/VALID'", "test = 'set/Testing'", "class_weights = \"balanced\""],

@@ -1,10 +1,14 @@
 //! The program as its users meet it: real processes on pictures made here, never square and never symmetric.
 
+#![expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes")]
+#![expect(unreachable_pub, reason = "one binary: what the fixture shows, it shows to the tests beside it")]
+
 mod bad_input;
 mod commands;
 mod docs;
 mod gpu;
 mod learning;
+mod odd;
 mod resume;
 mod support;
 mod tidy;

@@ -2,6 +2,8 @@
 //!
 //! The one `unsafe` of the project stands here, and its condition is in the constructor's contract.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
+
 use std::{fs::File, io, ops::Deref, path::Path};
 
 /// A read-only map of a whole file.
