@@ -70,8 +70,10 @@ pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
 fn decode_inner(bytes: &[u8], color: Color) -> Result<Pixels, String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let format = reader.format().ok_or_else(|| format!("the content is no known picture format; it begins with {}", beginning(bytes)))?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err("the JPEG is cut off: it has no end-of-image marker".to_owned());
+    if format == ImageFormat::Jpeg
+        && let Some(fault) = jpeg_fault(bytes)
+    {
+        return Err(fault.to_owned());
     }
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
@@ -130,24 +132,34 @@ fn over_white(level: u8, alpha: u8) -> u8 {
     ((level * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// Does the JPEG reach its end-of-image marker? Decoders fill the missing rows of a cut-off file with grey without a word.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
+/// What the decoder would pass over without a word: a cut-off JPEG, whose missing rows it fills with grey, and the scans of a
+/// baseline JPEG that come one component after the other, whose colours it gets wrong (zune-jpeg 0.5.15).
+fn jpeg_fault(bytes: &[u8]) -> Option<&'static str> {
+    const CUT_OFF: &str = "the JPEG is cut off: it has no end-of-image marker";
     let mut position = 2;
+    let mut baseline_components = None;
     while let Some(offset) = bytes.get(position..).and_then(|rest| rest.iter().position(|byte| *byte == 0xFF)) {
         position += offset + 1;
         match bytes.get(position) {
-            None => return false,
-            Some(0xD9) => return true,
+            None => return Some(CUT_OFF),
+            Some(0xD9) => return None,
             // Fill bytes, a stuffed zero, restart markers and others without a length: the scan goes on.
             Some(0xFF) => {}
             Some(0x00 | 0x01 | 0xD0..=0xD8) => position += 1,
-            Some(_) => {
-                let Some([high, low]) = bytes.get(position + 1..position + 3) else { return false };
+            Some(marker) => {
+                let Some([high, low]) = bytes.get(position + 1..position + 3) else { return Some(CUT_OFF) };
+                match marker {
+                    0xC0 | 0xC1 => baseline_components = bytes.get(position + 8),
+                    0xDA if baseline_components > bytes.get(position + 3) => {
+                        return Some("the JPEG has one scan a colour, which the decoder reads with wrong colours; save the picture again");
+                    }
+                    _ => {}
+                }
                 position += 1 + usize::from(u16::from_be_bytes([*high, *low]));
             }
         }
     }
-    false
+    Some(CUT_OFF)
 }
 
 /// The first bytes as a person would read them.

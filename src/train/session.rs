@@ -170,6 +170,8 @@ impl Session {
             session.model = params::replace(session.model, trained.raw);
         }
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
+        // A crash may have come between the checkpoint and its line.
+        session.write_history()?;
         Ok(session)
     }
 
