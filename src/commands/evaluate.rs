@@ -312,7 +312,7 @@ impl Evaluation {
             confusion.add_row(std::iter::once(class.clone()).chain(counts.iter().map(ToString::to_string)));
         }
         ui::align_right(&mut confusion, 1..=self.classes.len());
-        let mut text = format!("{scores}\n{confusion}\n");
+        let mut text = format!("{scores}\n\n{confusion}\n\n");
         let Self { images, accuracy, macro_f1, loss, .. } = self;
         let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
         if let Some(Unseen { count, accuracy, macro_f1 }) = self.unseen

@@ -154,13 +154,12 @@ impl TrainingView {
     /// For a run that has done `done` of `epochs`.
     pub fn new(done: usize, epochs: usize) -> Self {
         let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let run = ProgressBar::new(epochs as u64).with_style(style("{msg:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone, {eta} left"));
-        run.set_message("Run");
-        let run = bars().add(run);
-        run.set_position(done as u64);
-        run.enable_steady_tick(Duration::from_secs(1));
         let bar = ProgressBar::new(0).with_style(style("{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left"));
-        let epoch = Epoch { bar: bars().insert_before(&run, bar), start: Instant::now(), pictures: 0 };
+        let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), pictures: 0 };
+        let run = ProgressBar::new(epochs as u64).with_style(style("{msg:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone, {eta} left"));
+        let run = bars().add(run.with_message("Run").with_position(done as u64));
+        // The time goes on between two epochs.
+        run.enable_steady_tick(Duration::from_secs(1));
         Self { epochs, run, epoch: Mutex::new(epoch) }
     }
 
