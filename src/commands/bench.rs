@@ -273,7 +273,8 @@ fn show(result: &impl Serialize, json: bool, rows: &[(&str, String)]) -> anyhow:
 fn median(times: &[f64]) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[middle - 1], sorted[middle]) } else { sorted[middle] }
 }
 
 /// The most memory that the process has had at once.

@@ -113,8 +113,9 @@ fn adam(slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, [beta1
     let second = mean_of(slot.second.take(), gradient.square(), beta2);
     (slot.first, slot.second) = (Some(first.clone()), Some(second.clone()));
     let steps = i32::try_from(slot.steps).unwrap_or(i32::MAX);
-    let (correction1, correction2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
-    values - first / (second.sqrt() / correction2.sqrt() + epsilon) * (lr / correction1)
+    // PyTorch's sqrt(second / correction2) + epsilon, with the correction moved into the factors: one pass less.
+    let (correction1, root2) = (1.0 - beta1.powi(steps), (1.0 - beta2.powi(steps)).sqrt());
+    values - first / (second.sqrt() + epsilon * root2) * (lr * root2 / correction1)
 }
 
 /// `keep * old + (1 - keep) * new`, from zero where there is no old.
