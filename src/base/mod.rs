@@ -1,5 +1,4 @@
-//! What everything else stands on: keyed random streams, atomic files, counted warnings. Knows nothing of pictures or networks.
+//! What everything else stands on: keyed random streams and atomic files. Knows nothing of pictures or networks.
 
 pub mod files;
 pub mod rng;
-pub mod warnings;

@@ -16,7 +16,7 @@ use super::{
     ui::{self, Reading, TrainingView, UsageError, say},
 };
 use crate::{
-    checkpoint::{self, Checkpoint},
+    checkpoint,
     cli::Ending,
     config::{self, Config, DeviceName},
     data::{TrainingData, listing::Listing, load_for_training},
@@ -96,7 +96,7 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     let config = config::load(&recipe, &args.overrides)?;
     let data = load(&config)?;
     let compute = ui::open_device(config.device)?;
-    let session = resume_session(config, &data, &folder, &compute, checkpoint)?;
+    let session = Session::resume(config, &data, &folder, &compute.device, checkpoint)?;
     if args.dry_run {
         say("A dry run: the run can be resumed.");
         return Ok(Ending::Done);
@@ -106,16 +106,6 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
         None => say(&format!("Resuming {} after epoch {}, batch {}", folder.display(), session.state.epoch, session.state.batch)),
     }
     train(session, data, &compute)
-}
-
-fn resume_session(
-    config: Config,
-    data: &TrainingData,
-    folder: &Path,
-    compute: &Compute,
-    checkpoint: Checkpoint,
-) -> anyhow::Result<Session> {
-    Ok(Session::resume(config, data, folder, &compute.device, checkpoint)?)
 }
 
 /// Trains, then measures the best epoch on the test pictures.

@@ -1,7 +1,7 @@
 //! What a person sees: bars and lines on stderr, results on stdout.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -216,9 +216,4 @@ impl Drop for TrainingView {
         self.epoch().bar.finish_and_clear();
         self.run.finish_and_clear();
     }
-}
-
-/// Is somebody watching?
-pub fn is_terminal() -> bool {
-    io::stderr().is_terminal()
 }
