@@ -1,0 +1,311 @@
+//! Convolution by register tiles: a strip of rows is packed so that neighbours in a row are neighbours in memory, then each
+//! tile runs over the kernel's rows and the channels, and its tail (bias, ReLU, pooling) happens before anything is stored.
+//!
+//! The gradient for the input is the same convolution, with the weights turned round and the gradient as the picture.
+
+use rayon::prelude::*;
+
+use crate::{
+    DEAD,
+    rows::Rows,
+    scratch::{SharedMut, with_scratch},
+    shape::Tail,
+    simd::{Isa, Simd, per_isa},
+    tile::{Tile, multiply},
+};
+
+/// Values that a packed strip should not exceed, so that it stays in a core's second-level cache.
+const STRIP_LEN: usize = 96 * 1024;
+
+/// One convolution in general form.
+pub(crate) struct Dense<'a> {
+    pub(crate) images: usize,
+    pub(crate) inputs: usize,
+    /// Rows and columns of `source`.
+    pub(crate) in_size: (usize, usize),
+    /// Zeros are put between the source's values so that they lie this far apart.
+    pub(crate) dilation: usize,
+    pub(crate) outputs: usize,
+    /// Rows and columns to compute; even if they are pooled.
+    pub(crate) out_size: (usize, usize),
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    /// Zeros before the first row and column; below zero, rows and columns that are left out.
+    pub(crate) padding: isize,
+    pub(crate) source: &'a dyn Rows,
+    /// From [`pack_weights`].
+    pub(crate) weights: &'a [f32],
+    /// One an output channel, padded with zeros to whole blocks.
+    pub(crate) bias: &'a [f32],
+    pub(crate) tail: Tail,
+}
+
+/// Weights in the order in which tiles read them: `[block of outputs][kernel row][input][kernel column][output in block]`,
+/// zeros for outputs that there are not. `at(output, input, row, column)` gives the weight.
+pub(crate) fn pack_weights(
+    isa: Isa,
+    [outputs, inputs, kernel]: [usize; 3],
+    at: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
+) -> Vec<f32> {
+    let block = isa.block();
+    let mut packed = vec![0.0; outputs.div_ceil(block) * block * inputs * kernel * kernel];
+    packed.par_chunks_mut(block * inputs * kernel * kernel).enumerate().for_each(|(b, packed)| {
+        for (index, vector) in packed.chunks_exact_mut(block).enumerate() {
+            let (column, input, row) = (index % kernel, index / kernel % inputs, index / kernel / inputs);
+            for (lane, value) in vector.iter_mut().enumerate().take(outputs - b * block) {
+                *value = at(b * block + lane, input, row, column);
+            }
+        }
+    });
+    packed
+}
+
+/// Computes all of it into `out`, `[images, outputs, rows, columns]` after the tail, and, where it pools, the `codes`.
+pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]) {
+    let (rows, columns) = dense.out_size;
+    if rows * columns == 0 {
+        return;
+    }
+    let row_len = dense.inputs * packed_width(dense);
+    let strip_rows = (STRIP_LEN / (row_len * dense.stride)).saturating_sub(dense.kernel - 1).max(2) & !1;
+    // Few pictures: shorter strips, so that there is work for many threads. The cut changes nothing in the values.
+    let strip_rows = strip_rows.min((rows * dense.images).div_ceil(32).next_multiple_of(2)).max(2);
+    let strips = rows.div_ceil(strip_rows);
+    let (out, codes) = (SharedMut::new(out), SharedMut::new(codes));
+    (0..dense.images * strips).into_par_iter().for_each(|task| {
+        let first = task % strips * strip_rows;
+        let strip = Strip { dense, image: task / strips, first, rows: strip_rows.min(rows - first), out, codes };
+        let in_rows = (strip.rows.next_multiple_of(2) - 1) * dense.stride + dense.kernel;
+        with_scratch(in_rows * row_len, |packed| {
+            pack_strip(dense, strip.image, first, packed);
+            with_scratch(2 * columns.next_multiple_of(2) * isa.block(), |sums| run_strip(isa, &strip, packed, sums));
+        });
+    });
+}
+
+/// Columns of a packed row; never a multiple of 256 bytes, where the rows of many channels would fall into few cache sets.
+fn packed_width(dense: &Dense<'_>) -> usize {
+    let needed = (dense.out_size.1.next_multiple_of(2) - 1) * dense.stride + dense.kernel;
+    let width = needed.next_multiple_of(4);
+    if width % 64 == 0 { width + 4 } else { width }
+}
+
+struct Strip<'a> {
+    dense: &'a Dense<'a>,
+    image: usize,
+    first: usize,
+    rows: usize,
+    out: SharedMut<f32>,
+    codes: SharedMut<u8>,
+}
+
+per_isa! {
+    /// Computes a packed strip; `sums` is working memory.
+    fn run_strip(strip: &Strip<'_>, packed: &[f32], sums: &mut [f32]) = strip_kernel
+}
+
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f32], sums: &mut [f32]) {
+    let d = strip.dense;
+    let width = packed_width(d);
+    let block = NV * S::LANES;
+    assert!(packed.len() >= ((strip.rows.next_multiple_of(2) - 1) * d.stride + d.kernel) * d.inputs * width);
+    assert!(sums.len() >= 2 * d.out_size.1.next_multiple_of(2) * block);
+    for b in 0..d.outputs.div_ceil(block) {
+        let weights = &d.weights[b * block * d.inputs * d.kernel * d.kernel..][..block * d.inputs * d.kernel * d.kernel];
+        let bias = &d.bias[b * block..(b + 1) * block];
+        for row in (0..strip.rows).step_by(2) {
+            let pair = Pair { d, packed, width, row, weights, bias };
+            // SAFETY: the instruction set is the caller's promise; the lengths are checked above.
+            unsafe {
+                match (d.kernel, d.stride) {
+                    (3, 1) => row_pair::<S, NV, 3, 1>(&pair, sums),
+                    (3, _) => row_pair::<S, NV, 3, 2>(&pair, sums),
+                    (_, 1) => row_pair::<S, NV, 1, 1>(&pair, sums),
+                    (_, _) => row_pair::<S, NV, 1, 2>(&pair, sums),
+                }
+            }
+            strip.store(sums, [b * block, block.min(d.outputs - b * block), block], row);
+        }
+    }
+}
+
+/// `[row][input][column]`, with the zeros around the picture.
+fn pack_strip(d: &Dense<'_>, image: usize, first: usize, packed: &mut [f32]) {
+    let (height, columns) = d.in_size;
+    let width = packed_width(d);
+    let dilation = d.dilation as isize;
+    for (index, out) in packed.chunks_exact_mut(width).enumerate() {
+        let (row, channel) = (index / d.inputs, index % d.inputs);
+        let row = (first * d.stride + row) as isize - d.padding;
+        let source = row.div_euclid(dilation);
+        if row.rem_euclid(dilation) != 0 || source < 0 || source >= height as isize {
+            out.fill(0.0);
+        } else if dilation == 1 && d.padding >= 0 && d.padding as usize + columns <= width {
+            let left = d.padding as usize;
+            out[..left].fill(0.0);
+            d.source.row(image, channel, source as usize, &mut out[left..left + columns]);
+            out[left + columns..].fill(0.0);
+        } else {
+            with_scratch(columns, |values| {
+                d.source.row(image, channel, source as usize, values);
+                out.fill(0.0);
+                for (column, value) in values.iter().enumerate() {
+                    let at = column as isize * dilation + d.padding;
+                    if at >= 0 && (at as usize) < width {
+                        out[at as usize] = *value;
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// Two rows of results to compute for one block of outputs.
+struct Pair<'a> {
+    d: &'a Dense<'a>,
+    packed: &'a [f32],
+    width: usize,
+    row: usize,
+    weights: &'a [f32],
+    bias: &'a [f32],
+}
+
+/// # Safety
+/// The CPU has the instruction set; `packed` holds the rows of the strip, `weights` and `bias` a whole block, and `sums` two
+/// rows of an even number of columns of a block each (pooled: values, then codes).
+#[inline(always)]
+unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const STEP: usize>(pair: &Pair<'_>, sums: &mut [f32]) {
+    let columns = pair.d.out_size.1.next_multiple_of(2);
+    let mut column = 0;
+    while column < columns {
+        // SAFETY: as asked of the caller; a tile ends at the last column at most.
+        unsafe {
+            match columns - column {
+                2 => tile_at::<S, NV, 2, T, STEP>(pair, column, sums),
+                4 => tile_at::<S, NV, 4, T, STEP>(pair, column, sums),
+                _ => tile_at::<S, NV, 6, T, STEP>(pair, column, sums),
+            }
+        }
+        column += 6;
+    }
+}
+
+/// # Safety
+/// As for [`row_pair`].
+#[inline(always)]
+unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, const STEP: usize>(
+    pair: &Pair<'_>,
+    column: usize,
+    sums: &mut [f32],
+) {
+    let d = pair.d;
+    let row_len = d.inputs * pair.width;
+    // SAFETY: as asked of the caller.
+    unsafe {
+        let mut tile: Tile<S, NV, Q> = [[[S::splat(0.0); NV]; Q]; 2];
+        for v in 0..NV {
+            let bias = S::load(pair.bias.as_ptr().add(v * S::LANES));
+            for q in 0..Q {
+                tile[0][q][v] = bias;
+                tile[1][q][v] = bias;
+            }
+        }
+        for k in 0..T {
+            let a0 = pair.packed.as_ptr().add((pair.row * STEP + k) * row_len + column * STEP);
+            let a1 = a0.add(STEP * row_len);
+            let weights = pair.weights.as_ptr().add(k * d.inputs * T * NV * S::LANES);
+            multiply::<S, NV, Q, T, STEP>(&mut tile, [a0, a1], pair.width, weights, d.inputs);
+        }
+        match d.tail {
+            Tail::Linear => store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums),
+            Tail::Relu => {
+                for row in &mut tile {
+                    for position in row {
+                        for v in position {
+                            *v = S::relu(*v, *v, *v).0;
+                        }
+                    }
+                }
+                store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums);
+            }
+            Tail::ReluPool => pool_tile::<S, NV, Q>(&tile, d.out_size.1 / 2, column / 2, sums),
+        }
+    }
+}
+
+/// Stores `[row][column][output]`.
+///
+/// # Safety
+/// As for [`row_pair`].
+#[inline(always)]
+unsafe fn store_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV, Q>, columns: usize, column: usize, sums: &mut [f32]) {
+    let columns = columns.next_multiple_of(2);
+    for (r, row) in tile.iter().enumerate() {
+        for (q, position) in row.iter().enumerate() {
+            for (v, vector) in position.iter().enumerate() {
+                // SAFETY: as asked of the caller.
+                unsafe { S::store(sums.as_mut_ptr().add(((r * columns + column + q) * NV + v) * S::LANES), *vector) };
+            }
+        }
+    }
+}
+
+/// Stores the largest of each cell, then the codes: `[cell][output]` each.
+///
+/// # Safety
+/// As for [`row_pair`].
+#[inline(always)]
+unsafe fn pool_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV, Q>, cells: usize, cell: usize, sums: &mut [f32]) {
+    // SAFETY: as asked of the caller.
+    unsafe {
+        let code = [S::splat(0.0), S::splat(1.0), S::splat(2.0), S::splat(3.0)];
+        let dead = S::splat(f32::from(DEAD));
+        for c in 0..Q / 2 {
+            for v in 0..NV {
+                let (best, found) = (tile[0][2 * c][v], code[0]);
+                let (best, found) = S::keep_max(best, found, tile[0][2 * c + 1][v], code[1]);
+                let (best, found) = S::keep_max(best, found, tile[1][2 * c][v], code[2]);
+                let (best, found) = S::keep_max(best, found, tile[1][2 * c + 1][v], code[3]);
+                let (best, found) = S::relu(best, found, dead);
+                let at = sums.as_mut_ptr().add(((cell + c) * NV + v) * S::LANES);
+                S::store(at, best);
+                S::store(at.add(cells * NV * S::LANES), found);
+            }
+        }
+    }
+}
+
+impl Strip<'_> {
+    /// Copies two rows of results to where they belong, channel by channel.
+    #[inline(always)]
+    fn store(&self, sums: &[f32], [first_output, outputs, block]: [usize; 3], row: usize) {
+        let (height, width) = self.dense.out_size;
+        let is_pooled = self.dense.tail == Tail::ReluPool;
+        let (height, columns) = if is_pooled { (height / 2, width / 2) } else { (height, width) };
+        for output in 0..outputs {
+            let plane = (self.image * self.dense.outputs + first_output + output) * height;
+            if is_pooled {
+                let start = (plane + (self.first + row) / 2) * columns;
+                // SAFETY: each strip has its own rows of each plane.
+                let (out, codes) = unsafe { (self.out.slice(start, columns), self.codes.slice(start, columns)) };
+                let (values, found) = sums.split_at(columns * block);
+                for ((cell, out), code) in out.iter_mut().enumerate().zip(codes) {
+                    *out = values[cell * block + output];
+                    *code = found[cell * block + output] as u8;
+                }
+            } else {
+                for r in 0..2.min(self.rows - row) {
+                    // SAFETY: each strip has its own rows of each plane.
+                    let out = unsafe { self.out.slice((plane + self.first + row + r) * columns, columns) };
+                    let sums = &sums[r * columns.next_multiple_of(2) * block..];
+                    for (column, out) in out.iter_mut().enumerate() {
+                        *out = sums[column * block + output];
+                    }
+                }
+            }
+        }
+    }
+}

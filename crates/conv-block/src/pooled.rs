@@ -1,0 +1,397 @@
+//! The gradients behind ReLU and 2x2 pooling, where at most one of the four values of a cell has a gradient and a dead cell none:
+//! only what lives is multiplied, a quarter of the dense work at most (the idea of SparseTrain, arXiv 1911.10175, on zeros
+//! whose pattern is known).
+//!
+//! Picture and input gradient lie `[row][column][input]`, so that a kernel row's weights for all inputs of a block see one run
+//! of memory. A live cell of one output with gradient `g` at offset `o` means `weight gradient += g * picture[o..]` and
+//! `input gradient[o..] += g * weight`, for three runs.
+
+use rayon::prelude::*;
+
+use crate::{
+    DEAD,
+    groups::sum_over_images,
+    rows::{Plain, Rows},
+    scratch::{SharedMut, with_scratch},
+    shape::Conv,
+    simd::{Isa, Simd, per_isa},
+    weight::pack_input,
+};
+
+/// Values of the picture that the live cells at hand should not exceed, so that they stay in the first-level cache.
+const SEGMENT_LEN: usize = 5 * 1024;
+
+/// What is needed of the forward pass, and what came back.
+pub(crate) struct Pooled<'a> {
+    pub(crate) conv: &'a Conv,
+    pub(crate) input: &'a [f32],
+    pub(crate) weight: &'a [f32],
+    pub(crate) codes: &'a [u8],
+    pub(crate) grad: &'a [f32],
+}
+
+/// A gradient that lives.
+#[derive(Clone, Copy)]
+struct Live {
+    grad: f32,
+    /// Of the first run, from the start of the segment.
+    offset: u32,
+}
+
+/// Inputs are worked on in blocks of so many, the last one smaller.
+struct Blocks {
+    lanes: usize,
+    size: usize,
+    inputs: usize,
+}
+
+impl Blocks {
+    fn new(isa: Isa, inputs: usize) -> Self {
+        let lanes = isa.lanes();
+        // Twelve vectors a run at most.
+        Self { lanes, size: inputs.min(if lanes == 4 { 16 } else { 32 }), inputs }
+    }
+
+    fn count(&self) -> usize {
+        self.inputs.div_ceil(self.size)
+    }
+
+    fn size_of(&self, block: usize) -> usize {
+        self.size.min(self.inputs - block * self.size)
+    }
+
+    /// Vectors of a run of a block.
+    fn vectors(&self, block: usize) -> usize {
+        (3 * self.size_of(block)).div_ceil(self.lanes)
+    }
+
+    /// Values of one output's three runs of a block.
+    fn runs_len(&self, block: usize) -> usize {
+        3 * self.vectors(block) * self.lanes
+    }
+
+    /// Where a block starts among the runs of all blocks and outputs: `[block][output][kernel row][run]`.
+    fn runs_start(&self, block: usize, outputs: usize) -> usize {
+        (0..block).map(|b| self.runs_len(b) * outputs).sum()
+    }
+}
+
+/// Gradients of weights and bias, and of the input if it is wanted.
+pub(crate) fn run(isa: Isa, pooled: &Pooled<'_>, input_grad: Option<&mut [f32]>) -> (Vec<f32>, Vec<f32>) {
+    let conv = pooled.conv;
+    let blocks = Blocks::new(isa, conv.inputs);
+    let runs_len = blocks.runs_start(blocks.count(), conv.outputs);
+    let runs = if input_grad.is_some() { pack_runs(conv, &blocks, pooled.weight, runs_len) } else { Vec::new() };
+    let input_grad = input_grad.map(SharedMut::new);
+    let sums = sum_over_images(conv.images, runs_len + conv.outputs, |images, sums| {
+        for image in images {
+            Image { isa, pooled, blocks: &blocks, runs: &runs, image }.add(sums, input_grad);
+        }
+    });
+    let (runs, bias) = sums.split_at(runs_len);
+    let mut weight = vec![0.0; conv.weight_len()];
+    weight.par_chunks_mut(conv.inputs * 9).enumerate().for_each(|(output, weight)| {
+        for (index, value) in weight.iter_mut().enumerate() {
+            *value = runs[run_index(conv, &blocks, output, index)];
+        }
+    });
+    (weight, bias.to_vec())
+}
+
+/// Where the weight `[output][index]` lies among the runs.
+fn run_index(conv: &Conv, blocks: &Blocks, output: usize, index: usize) -> usize {
+    let (input, row, column) = (index / 9, index % 9 / 3, index % 3);
+    let block = input / blocks.size;
+    let run = column * blocks.size_of(block) + input % blocks.size;
+    blocks.runs_start(block, conv.outputs) + output * blocks.runs_len(block) + row * blocks.runs_len(block) / 3 + run
+}
+
+fn pack_runs(conv: &Conv, blocks: &Blocks, weight: &[f32], len: usize) -> Vec<f32> {
+    let mut runs = vec![0.0; len];
+    for (output, weight) in weight.chunks_exact(conv.inputs * 9).enumerate() {
+        for (index, value) in weight.iter().enumerate() {
+            runs[run_index(conv, blocks, output, index)] = *value;
+        }
+    }
+    runs
+}
+
+/// One picture of the batch.
+struct Image<'a> {
+    isa: Isa,
+    pooled: &'a Pooled<'a>,
+    blocks: &'a Blocks,
+    runs: &'a [f32],
+    image: usize,
+}
+
+impl Image<'_> {
+    /// Adds its gradients to `sums` and writes that of its input, which is zero before.
+    fn add(&self, sums: &mut [f32], input_grad: Option<SharedMut<f32>>) {
+        let conv = self.pooled.conv;
+        let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
+        if cell_rows * cell_columns == 0 {
+            return;
+        }
+        let (rows, columns) = (2 * cell_rows + 2, 2 * cell_columns + 2);
+        // A vector may reach beyond the last run of a block.
+        let slack = self.blocks.count() * 16;
+        let len = rows * columns * conv.inputs + slack;
+        with_scratch(len, |x| {
+            self.pack(x, [rows, columns]);
+            let wanted = input_grad.map_or(0, |_| len);
+            with_scratch(wanted, |dx| {
+                dx.fill(0.0);
+                self.add_segments(x, dx, sums);
+                if let Some(input_grad) = input_grad {
+                    let plane = conv.inputs * conv.height * conv.width;
+                    // SAFETY: each picture has its own part.
+                    self.unpack(dx, [rows, columns], unsafe { input_grad.slice(self.image * plane, plane) });
+                }
+            });
+        });
+    }
+
+    /// The picture, block by block: `[block][row][column][input in block]`.
+    fn pack(&self, x: &mut [f32], [rows, columns]: [usize; 2]) {
+        let conv = self.pooled.conv;
+        let mut rest = x;
+        for block in 0..self.blocks.count() {
+            let size = self.blocks.size_of(block);
+            let (part, others) = rest.split_at_mut(rows * columns * size + 16);
+            let source =
+                Channels { input: self.pooled.input, conv, first: block * self.blocks.size };
+            let narrow = Conv { inputs: size, ..*conv };
+            let (pixels, slack) = part.split_at_mut(rows * columns * size);
+            pack_input(&narrow, &source, [self.image, 0], pixels, columns * size);
+            slack.fill(0.0);
+            rest = others;
+        }
+    }
+
+    /// The input's gradient back from blocks to planes, without the border.
+    fn unpack(&self, dx: &[f32], [rows, columns]: [usize; 2], out: &mut [f32]) {
+        let conv = self.pooled.conv;
+        out.fill(0.0);
+        let mut rest = dx;
+        for block in 0..self.blocks.count() {
+            let size = self.blocks.size_of(block);
+            let (part, others) = rest.split_at(rows * columns * size + 16);
+            for input in 0..size {
+                let plane = &mut out[(block * self.blocks.size + input) * conv.height * conv.width..][..conv.height * conv.width];
+                for (row, out) in plane.chunks_exact_mut(conv.width).enumerate().take(rows.saturating_sub(conv.padding)) {
+                    let pixels = &part[(row + conv.padding) * columns * size..][..columns * size];
+                    for (out, pixel) in out.iter_mut().zip(pixels.chunks_exact(size).skip(conv.padding)) {
+                        *out = pixel[input];
+                    }
+                }
+            }
+            rest = others;
+        }
+    }
+
+    fn add_segments(&self, x: &[f32], dx: &mut [f32], sums: &mut [f32]) {
+        let conv = self.pooled.conv;
+        let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
+        let (rows, columns) = (2 * cell_rows + 2, 2 * cell_columns + 2);
+        let size = self.blocks.size;
+        // As many whole rows of cells as fit, or a part of one.
+        let height = (SEGMENT_LEN / (2 * columns * size)).saturating_sub(1).max(1);
+        let width = if height > 1 { cell_columns } else { (SEGMENT_LEN / (8 * size)).saturating_sub(1).clamp(1, cell_columns) };
+        let (runs_sums, bias) = sums.split_at_mut(sums.len() - conv.outputs);
+        let mut lives = vec![Live { grad: 0.0, offset: 0 }; conv.outputs * (height * width + 1)];
+        let mut counts = vec![0; conv.outputs];
+        for top in (0..cell_rows).step_by(height) {
+            for left in (0..cell_columns).step_by(width) {
+                let cells = Cells {
+                    rows: [top, (top + height).min(cell_rows)],
+                    columns: [left, (left + width).min(cell_columns)],
+                    capacity: height * width + 1,
+                };
+                let mut start = 0;
+                for block in 0..self.blocks.count() {
+                    let size = self.blocks.size_of(block);
+                    if block == 0 || size != self.blocks.size {
+                        self.find_lives(&cells, [columns, size], &mut lives, if block == 0 { Some(&mut *bias) } else { None }, &mut counts);
+                    }
+                    let len = rows * columns * size + 16;
+                    let base = start + (2 * top * columns + 2 * left) * size;
+                    let runs = self.blocks.runs_start(block, conv.outputs)..self.blocks.runs_start(block + 1, conv.outputs);
+                    let segment = Segment {
+                        lives: &lives,
+                        counts: &counts,
+                        capacity: cells.capacity,
+                        x: &x[base..start + len],
+                        pitch: columns * size,
+                        vectors: self.blocks.vectors(block),
+                        runs: self.runs.get(runs.clone()).unwrap_or_default(),
+                    };
+                    let dx = if dx.is_empty() { &mut [] } else { &mut dx[base..start + len] };
+                    add_segment(self.isa, &segment, dx, &mut runs_sums[runs]);
+                    start += len;
+                }
+            }
+        }
+    }
+
+    /// Lists the live cells of each output; without a branch, as half of them may be dead in no order.
+    fn find_lives(
+        &self,
+        cells: &Cells,
+        [columns, size]: [usize; 2],
+        lives: &mut [Live],
+        mut bias: Option<&mut [f32]>,
+        counts: &mut [usize],
+    ) {
+        let conv = self.pooled.conv;
+        let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
+        let places = [0, size, columns * size, (columns + 1) * size, 0, 0, 0, 0].map(|place| place as u32);
+        for output in 0..conv.outputs {
+            let lives = &mut lives[output * cells.capacity..(output + 1) * cells.capacity];
+            let plane = (self.image * conv.outputs + output) * cell_rows * cell_columns;
+            let (mut count, mut sum) = (0, 0.0);
+            for row in cells.rows[0]..cells.rows[1] {
+                let range = plane + row * cell_columns + cells.columns[0]..plane + row * cell_columns + cells.columns[1];
+                let mut offset = (2 * (row - cells.rows[0]) * columns * size) as u32;
+                for (grad, code) in self.pooled.grad[range.clone()].iter().zip(&self.pooled.codes[range]) {
+                    lives[count] = Live { grad: *grad, offset: offset + places[usize::from(*code & 7)] };
+                    let is_live = *code < DEAD;
+                    sum += if is_live { *grad } else { 0.0 };
+                    count += usize::from(is_live & (*grad != 0.0));
+                    offset += 2 * size as u32;
+                }
+            }
+            counts[output] = count;
+            if let Some(bias) = &mut bias {
+                bias[output] += sum;
+            }
+        }
+    }
+}
+
+/// Some of the inputs.
+struct Channels<'a> {
+    input: &'a [f32],
+    conv: &'a Conv,
+    first: usize,
+}
+
+impl Rows for Channels<'_> {
+    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]) {
+        let Conv { inputs: channels, height, width, .. } = *self.conv;
+        Plain { values: self.input, channels, height, width }.row(image, self.first + channel, row, out);
+    }
+}
+
+/// A rectangle of cells.
+struct Cells {
+    /// From and to.
+    rows: [usize; 2],
+    columns: [usize; 2],
+    /// Room for the lives of one output; one more than there are cells, as a dead one is written before it is dropped.
+    capacity: usize,
+}
+
+/// The live cells of all outputs against one block of inputs.
+struct Segment<'a> {
+    lives: &'a [Live],
+    counts: &'a [usize],
+    capacity: usize,
+    /// From the segment's first pixel to the end of the block.
+    x: &'a [f32],
+    /// Of a row.
+    pitch: usize,
+    /// Of a run.
+    vectors: usize,
+    /// Weights of this block; empty if the input's gradient isn't wanted.
+    runs: &'a [f32],
+}
+
+per_isa! {
+    /// Adds a segment to the gradient of the weights, `[output][kernel row][run]`, and, if it isn't empty, to that of the input.
+    fn add_segment(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) = segment_kernel
+}
+
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn segment_kernel<S: Simd, const NV: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
+    assert!(dx.is_empty() || (dx.len() == segment.x.len() && segment.runs.len() == sums.len()));
+    assert!(sums.len() >= segment.counts.len() * 3 * segment.vectors * S::LANES);
+    // SAFETY: the instruction set is the caller's promise. Offsets come from `find_lives`, which names cells of the segment; three
+    // runs from there end within the block and its slack.
+    unsafe {
+        macro_rules! with_vectors {
+            ($rows:literal: $($vectors:literal)*) => {
+                match segment.vectors {
+                    $($vectors => add_runs::<S, $rows, $vectors>(segment, dx, sums),)*
+                    vectors => unreachable!("{vectors} vectors a run"),
+                }
+            };
+        }
+        if S::LANES == 16 {
+            with_vectors!(3: 1 2 3 4 5 6);
+        } else {
+            with_vectors!(1: 1 2 3 4 5 6 7 8 9 10 11 12);
+        }
+    }
+}
+
+/// `ROWS` of the three kernel rows at a time, `VECTORS` a run, all in registers.
+///
+/// # Safety
+/// As for [`segment_kernel`].
+#[inline(always)]
+unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
+    let run_len = VECTORS * S::LANES;
+    for (output, count) in segment.counts.iter().enumerate() {
+        let lives = &segment.lives[output * segment.capacity..][..*count];
+        for first in (0..3).step_by(ROWS) {
+            let start = (output * 3 + first) * run_len;
+            // SAFETY: as asked of the caller.
+            unsafe {
+                let at = sums.as_mut_ptr().add(start);
+                let mut acc = [[S::splat(0.0); VECTORS]; ROWS];
+                for (r, row) in acc.iter_mut().enumerate() {
+                    for (v, vector) in row.iter_mut().enumerate() {
+                        *vector = S::load(at.add(r * run_len + v * S::LANES));
+                    }
+                }
+                for live in lives {
+                    let grad = S::splat(live.grad);
+                    let x = segment.x.as_ptr().add(live.offset as usize + first * segment.pitch);
+                    for r in 0..ROWS {
+                        for v in 0..VECTORS {
+                            acc[r][v] = S::fma(grad, S::load(x.add(r * segment.pitch + v * S::LANES)), acc[r][v]);
+                        }
+                    }
+                }
+                for (r, row) in acc.iter().enumerate() {
+                    for (v, vector) in row.iter().enumerate() {
+                        S::store(at.add(r * run_len + v * S::LANES), *vector);
+                    }
+                }
+                if dx.is_empty() {
+                    continue;
+                }
+                let runs = segment.runs.as_ptr().add(start);
+                let mut weights = [[S::splat(0.0); VECTORS]; ROWS];
+                for (r, row) in weights.iter_mut().enumerate() {
+                    for (v, vector) in row.iter_mut().enumerate() {
+                        *vector = S::load(runs.add(r * run_len + v * S::LANES));
+                    }
+                }
+                for live in lives {
+                    let grad = S::splat(live.grad);
+                    let dx = dx.as_mut_ptr().add(live.offset as usize + first * segment.pitch);
+                    for r in 0..ROWS {
+                        for v in 0..VECTORS {
+                            let at = dx.add(r * segment.pitch + v * S::LANES);
+                            S::store(at, S::fma(grad, weights[r][v], S::load(at)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The register tile that all dense work is done in: two rows of `Q` positions by `NV` vectors of channels.
+
+use crate::simd::Simd;
+
+/// Sums of two rows of `Q` positions, each `NV` vectors of channels.
+pub(crate) type Tile<S, const NV: usize, const Q: usize> = [[[<S as Simd>::V; NV]; Q]; 2];
+
+/// `tile[r][q] += a[r][k * a_step + t + q * STEP] * b[(k * T + t) * NV * LANES..]` for `k < count` and `t < T`: each value of
+/// `a` is spread over a vector, each vector of `b` is channels.
+///
+/// # Safety
+/// The CPU has the instruction set, and all that is named above can be read.
+#[inline(always)]
+pub(crate) unsafe fn multiply<S: Simd, const NV: usize, const Q: usize, const T: usize, const STEP: usize>(
+    tile: &mut Tile<S, NV, Q>,
+    a: [*const f32; 2],
+    a_step: usize,
+    b: *const f32,
+    count: usize,
+) {
+    // A copy that never has its address taken stays in registers.
+    let mut sums = *tile;
+    let (mut a0, mut a1, mut b) = (a[0], a[1], b);
+    for _ in 0..count {
+        for t in 0..T {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut vectors = [S::splat(0.0); NV];
+                for (v, vector) in vectors.iter_mut().enumerate() {
+                    *vector = S::load(b.add((t * NV + v) * S::LANES));
+                }
+                for q in 0..Q {
+                    let x = S::splat(*a0.add(t + q * STEP));
+                    for v in 0..NV {
+                        sums[0][q][v] = S::fma(x, vectors[v], sums[0][q][v]);
+                    }
+                    let x = S::splat(*a1.add(t + q * STEP));
+                    for v in 0..NV {
+                        sums[1][q][v] = S::fma(x, vectors[v], sums[1][q][v]);
+                    }
+                }
+            }
+        }
+        // SAFETY: at most one step beyond what was read, within or at the end of the buffers.
+        (a0, a1, b) = (a0.wrapping_add(a_step), a1.wrapping_add(a_step), b.wrapping_add(T * NV * S::LANES));
+    }
+    *tile = sums;
+}

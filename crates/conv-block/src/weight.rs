@@ -1,0 +1,185 @@
+//! The gradients of weights and bias for a gradient of any kind: register tiles whose sum runs over the positions.
+//!
+//! The picture is packed `[row][column][input]`, where a kernel row's weights for all inputs see one run of memory; six
+//! neighbours of a run make one row of a tile, a block of outputs its vectors.
+
+use rayon::prelude::*;
+
+use crate::{
+    groups::sum_over_images,
+    rows::Rows,
+    scratch::with_scratch,
+    shape::Conv,
+    simd::{Isa, Simd, per_isa},
+    tile::{Tile, multiply},
+};
+
+/// Neighbours in one row of a tile.
+const CHUNK: usize = 6;
+/// Values that a packed strip should not exceed, so that it stays in a core's second-level cache.
+const STRIP_LEN: usize = 96 * 1024;
+/// Positions that a tile sums over before it goes back to memory.
+const POSITIONS: usize = 128;
+
+/// How the sums of one group lie in memory: `[block of outputs][chunk][six][output in block]`, then the bias.
+struct Layout {
+    block: usize,
+    blocks: usize,
+    /// Of one kernel row.
+    row_chunks: usize,
+    /// Of all kernel rows, even.
+    chunks: usize,
+}
+
+impl Layout {
+    fn new(isa: Isa, conv: &Conv) -> Self {
+        let row_chunks = (conv.kernel * conv.inputs).div_ceil(CHUNK);
+        let chunks = (conv.kernel * row_chunks).next_multiple_of(2);
+        Self { block: isa.block(), blocks: conv.outputs.div_ceil(isa.block()), row_chunks, chunks }
+    }
+
+    fn weights_len(&self) -> usize {
+        self.blocks * self.chunks * CHUNK * self.block
+    }
+
+    fn len(&self) -> usize {
+        self.weights_len() + self.blocks * self.block
+    }
+
+    fn at(&self, output: usize, kernel_row: usize, run: usize) -> usize {
+        let chunk = kernel_row * self.row_chunks + run / CHUNK;
+        ((output / self.block * self.chunks + chunk) * CHUNK + run % CHUNK) * self.block + output % self.block
+    }
+}
+
+/// Gradients of the weights and the bias; `grad` is that of the convolution's result.
+pub(crate) fn run(isa: Isa, conv: &Conv, input: &dyn Rows, grad: &dyn Rows) -> (Vec<f32>, Vec<f32>) {
+    let layout = Layout::new(isa, conv);
+    let sums = sum_over_images(conv.images, layout.len(), |images, sums| {
+        for image in images {
+            add_image(isa, conv, &layout, [input, grad], image, sums);
+        }
+    });
+    let taps = conv.kernel * conv.kernel;
+    let mut weight = vec![0.0; conv.weight_len()];
+    weight.par_chunks_mut(conv.inputs * taps).enumerate().for_each(|(output, weight)| {
+        for (index, value) in weight.iter_mut().enumerate() {
+            let (input, row, column) = (index / taps, index % taps / conv.kernel, index % conv.kernel);
+            *value = sums[layout.at(output, row, column * conv.inputs + input)];
+        }
+    });
+    let bias = sums[layout.weights_len()..][..conv.outputs].to_vec();
+    (weight, bias)
+}
+
+fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 2], image: usize, sums: &mut [f32]) {
+    let (rows, columns) = conv.result_size();
+    let pitch = ((columns - 1) * conv.stride + conv.kernel) * conv.inputs;
+    let strip_rows = (STRIP_LEN / (pitch * conv.stride)).clamp(1, rows);
+    let (weights, bias) = sums.split_at_mut(layout.weights_len());
+    for first in (0..rows).step_by(strip_rows) {
+        let count = strip_rows.min(rows - first);
+        let in_rows = (count - 1) * conv.stride + conv.kernel;
+        // A chunk may reach beyond the last run.
+        with_scratch(in_rows * pitch + CHUNK, |x| {
+            pack_input(conv, input, [image, first * conv.stride], &mut x[..in_rows * pitch], pitch);
+            for block in 0..layout.blocks {
+                with_scratch(count * columns * layout.block, |dy| {
+                    let outputs = block * layout.block..((block + 1) * layout.block).min(conv.outputs);
+                    dy.fill(0.0);
+                    for (lane, output) in outputs.enumerate() {
+                        with_scratch(columns, |values| {
+                            for row in 0..count {
+                                grad.row(image, output, first + row, values);
+                                bias[output] += values.iter().sum::<f32>();
+                                for (column, value) in values.iter().enumerate() {
+                                    dy[(row * columns + column) * layout.block + lane] = *value;
+                                }
+                            }
+                        });
+                    }
+                    let len = layout.chunks * CHUNK * layout.block;
+                    let strip = Strip { conv, layout, x, dy, rows: count, columns, pitch };
+                    add_strip(isa, &strip, &mut weights[block * len..][..len]);
+                });
+            }
+        });
+    }
+}
+
+/// `[row][column][input]` with the zeros around the picture, from the padded picture's row `first` on.
+pub(crate) fn pack_input(conv: &Conv, input: &dyn Rows, [image, first]: [usize; 2], packed: &mut [f32], pitch: usize) {
+    let (rows, columns) = (packed.len() / pitch, pitch / conv.inputs);
+    packed.fill(0.0);
+    with_scratch(conv.width, |values| {
+        for row in 0..rows {
+            let Some(source) = (first + row).checked_sub(conv.padding).filter(|row| *row < conv.height) else { continue };
+            let out = &mut packed[row * pitch..(row + 1) * pitch];
+            for channel in 0..conv.inputs {
+                input.row(image, channel, source, values);
+                let pixels = out.chunks_exact_mut(conv.inputs).skip(conv.padding).take(columns.saturating_sub(conv.padding));
+                for (pixel, value) in pixels.zip(&*values) {
+                    pixel[channel] = *value;
+                }
+            }
+        }
+    });
+}
+
+struct Strip<'a> {
+    conv: &'a Conv,
+    layout: &'a Layout,
+    x: &'a [f32],
+    dy: &'a [f32],
+    rows: usize,
+    columns: usize,
+    pitch: usize,
+}
+
+per_isa! {
+    /// Adds what one strip gives to one block of outputs.
+    fn add_strip(strip: &Strip<'_>, sums: &mut [f32]) = strip_kernel
+}
+
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [f32]) {
+    let Strip { conv, layout, x, dy, rows, columns, pitch } = *strip;
+    let block = NV * S::LANES;
+    assert!(sums.len() == layout.chunks * CHUNK * block && dy.len() == rows * columns * block);
+    assert!(x.len() >= ((rows - 1) * conv.stride + conv.kernel) * pitch + CHUNK);
+    let last = conv.kernel * layout.row_chunks - 1;
+    let offset = |chunk: usize| chunk / layout.row_chunks * pitch + chunk % layout.row_chunks * CHUNK;
+    let step = (POSITIONS / columns).max(1);
+    for first in (0..rows).step_by(step) {
+        for chunk in (0..layout.chunks).step_by(2) {
+            // The last chunk of an odd number has a neighbour that nobody reads.
+            let (even, odd) = (offset(chunk), offset((chunk + 1).min(last)));
+            let sums = &mut sums[chunk * CHUNK * block..(chunk + 2) * CHUNK * block];
+            // SAFETY: the instruction set is the caller's promise; the lengths are checked above.
+            unsafe {
+                let mut tile: Tile<S, NV, CHUNK> = [[[S::splat(0.0); NV]; CHUNK]; 2];
+                for (r, row) in tile.iter_mut().enumerate() {
+                    for (q, position) in row.iter_mut().enumerate() {
+                        for (v, vector) in position.iter_mut().enumerate() {
+                            *vector = S::load(sums.as_ptr().add((r * CHUNK + q) * block + v * S::LANES));
+                        }
+                    }
+                }
+                for row in first..(first + step).min(rows) {
+                    let x = x.as_ptr().add(row * conv.stride * pitch);
+                    let dy = dy.as_ptr().add(row * columns * block);
+                    multiply::<S, NV, CHUNK, 1, 1>(&mut tile, [x.add(even), x.add(odd)], conv.stride * conv.inputs, dy, columns);
+                }
+                for (r, row) in tile.iter().enumerate() {
+                    for (q, position) in row.iter().enumerate() {
+                        for (v, vector) in position.iter().enumerate() {
+                            S::store(sums.as_mut_ptr().add((r * CHUNK + q) * block + v * S::LANES), *vector);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
