@@ -6,6 +6,7 @@ pub mod device;
 mod error;
 pub mod infer;
 mod init;
+mod kernels;
 pub mod loss;
 pub mod model;
 pub mod optim;

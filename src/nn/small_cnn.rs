@@ -1,22 +1,23 @@
 //! `small_cnn`: blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling; then a vector, a hidden layer, logits.
 
 use burn::{
-    module::Module,
+    module::{Module, Param},
     nn::{
         BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
-        pool::{MaxPool2d, MaxPool2dConfig},
     },
     tensor::{Device, Tensor, activation::relu},
 };
 
+use conv_block::Tail;
+
+use super::kernels::{conv_block, relu_pool};
 use crate::config::{Model, Pooling};
 
 /// The network.
 #[derive(Module, Debug)]
 pub struct SmallCnn {
     blocks: Vec<ConvBlock>,
-    pool: MaxPool2d,
     hidden: Option<Linear>,
     dropout: Dropout,
     output: Linear,
@@ -24,7 +25,7 @@ pub struct SmallCnn {
     pooling: Pooling,
 }
 
-/// Convolution, optional batch norm and ReLU; height and width stay.
+/// Convolution, optional batch norm, ReLU and 2x2 max-pooling.
 #[derive(Module, Debug)]
 struct ConvBlock {
     conv: Conv2d,
@@ -50,7 +51,6 @@ impl SmallCnn {
         let hidden = (settings.hidden > 0).then(|| linear(features, settings.hidden));
         Self {
             blocks,
-            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             output: linear(if settings.hidden > 0 { settings.hidden } else { features }, num_outputs),
             hidden,
             dropout: DropoutConfig::new(settings.dropout).init(),
@@ -63,7 +63,7 @@ impl SmallCnn {
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, last channels, height / 2^blocks, width / 2^blocks]`.
     pub fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.blocks.iter().fold(images, |x, block| self.pool.forward(block.forward(x)))
+        self.blocks.iter().fold(images, |x, block| block.forward(x))
     }
 
     /// Logits from a feature map.
@@ -120,12 +120,12 @@ impl ConvBlock {
     }
 
     /// # Shapes
-    /// `[batch, inputs, height, width]` to `[batch, outputs, height, width]`.
+    /// `[batch, inputs, height, width]` to `[batch, outputs, height / 2, width / 2]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.conv.forward(x);
-        relu(match &self.norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        })
+        let (weight, bias) = (self.conv.weight.val(), self.conv.bias.as_ref().map(Param::val));
+        match &self.norm {
+            Some(norm) => relu_pool(norm.forward(conv_block(x, weight, bias, [1, 1], Tail::Linear))),
+            None => conv_block(x, weight, bias, [1, 1], Tail::ReluPool),
+        }
     }
 }
