@@ -9,6 +9,7 @@
 
 mod dense;
 mod groups;
+mod norm;
 mod pooled;
 mod rows;
 mod scratch;
@@ -17,6 +18,7 @@ mod simd;
 mod tile;
 mod weight;
 
+pub use norm::{Norm, NormForward, NormGradients, NormSaved, norm_backward, norm_forward};
 pub use shape::{Conv, Tail};
 pub use simd::Isa;
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([f32; 16]);
+struct Line(#[expect(dead_code, reason = "read as plain `f32`")] [f32; 16]);
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };

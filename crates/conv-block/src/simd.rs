@@ -273,7 +273,7 @@ impl Simd for Portable {
 macro_rules! per_isa {
     ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
         $(#[$doc])*
-        pub(crate) fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
+        fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
             use $crate::simd::Kind;
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f")]

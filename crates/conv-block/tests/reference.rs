@@ -1,6 +1,8 @@
 //! Forward and all gradients against plain loops in `f64`, over random shapes and every instruction set of the machine.
 
-use conv_block::{Conv, DEAD, Gradients, Isa, Saved, Tail, backward, forward};
+use conv_block::{
+    Conv, DEAD, Gradients, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward,
+};
 use proptest::prelude::*;
 
 /// Numbers that look random and are the same each time.
@@ -116,6 +118,81 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
     assert_eq!((without.input, without.weight, without.bias), (None, weight, bias));
 }
 
+/// What comes out of a block with norm in `f64`; which value of a cell passes and which is dead is given by what we found, so that
+/// the function has no kink.
+fn norm_truth(conv: &Conv, tail: Tail, [input, weight, gamma, beta]: [&[f64]; 4], found: &[f32], codes: &[u8]) -> Vec<f64> {
+    let (rows, columns) = conv.result_size();
+    let plane = rows * columns;
+    let mut result = vec![0.0; conv.images * conv.outputs * plane];
+    visit(conv, |r, i, w| result[r] += input[i] * weight[w]);
+    let count = (conv.images * plane) as f64;
+    let channel = |index: usize| index / plane % conv.outputs;
+    let (mut mean, mut variance) = (vec![0.0; conv.outputs], vec![0.0; conv.outputs]);
+    result.iter().enumerate().for_each(|(index, value)| mean[channel(index)] += value / count);
+    result.iter().enumerate().for_each(|(index, value)| variance[channel(index)] += (value - mean[channel(index)]).powi(2) / count);
+    for (index, value) in result.iter_mut().enumerate() {
+        let c = channel(index);
+        *value = (*value - mean[c]) / (variance[c] + EPSILON).sqrt() * gamma[c] + beta[c];
+    }
+    let (out_rows, out_columns) = conv.output_size(tail);
+    let pick = |index: usize| {
+        let (image, y, x) = (index / (out_rows * out_columns), index / out_columns % out_rows, index % out_columns);
+        match tail {
+            Tail::Linear => result[index],
+            Tail::Relu if found[index] > 0.0 => result[index],
+            Tail::ReluPool if codes[index] < DEAD => {
+                let code = usize::from(codes[index]);
+                result[image * plane + (2 * y + code / 2) * columns + 2 * x + code % 2]
+            }
+            Tail::Relu | Tail::ReluPool => 0.0,
+        }
+    };
+    (0..found.len()).map(pick).collect()
+}
+
+const EPSILON: f64 = 1e-3;
+
+fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
+    let tensors = [conv.input_len(), conv.weight_len(), conv.outputs, conv.outputs];
+    let tensors: [Vec<f32>; 4] = std::array::from_fn(|i| numbers(tensors[i], seed + i as u64));
+    let [input, weight, gamma, beta] = &tensors;
+    let norm = Norm { gamma, beta, epsilon: EPSILON };
+    let found = norm_forward(isa, conv, tail, input, weight, norm);
+    let wide: [Vec<f64>; 4] = std::array::from_fn(|i| tensors[i].iter().map(|value| f64::from(*value)).collect());
+    let truth = |wide: &[Vec<f64>; 4]| norm_truth(conv, tail, std::array::from_fn(|i| wide[i].as_slice()), &found.output, &found.codes);
+    let out = truth(&wide);
+    let largest = found.result.iter().fold(1.0, |largest: f32, value| largest.max(value.abs()));
+    for (index, (ours, truth)) in found.output.iter().zip(&out).enumerate() {
+        assert!((f64::from(*ours) - truth).abs() < 2e-5 * f64::from(largest), "output[{index}]: {ours} instead of {truth}");
+    }
+    let out_grad = numbers(out.len(), seed + 4);
+    let saved = NormSaved {
+        input,
+        weight,
+        output: &found.output,
+        codes: &found.codes,
+        result: &found.result,
+        mean: &found.mean,
+        variance: &found.variance,
+    };
+    let grads = norm_backward(isa, conv, tail, saved, norm, &out_grad, true);
+    let input_grad = grads.input.clone().unwrap_or_default();
+    let loss = |wide: &[Vec<f64>; 4]| truth(wide).iter().zip(&out_grad).map(|(out, grad)| out * f64::from(*grad)).sum::<f64>();
+    for (tensor, ours) in [&input_grad, &grads.weight, &grads.gamma, &grads.beta].into_iter().enumerate() {
+        let scale = ours.iter().fold(1e-2, |largest: f64, value| largest.max(f64::from(value.abs())));
+        for step in 0..4 {
+            let at = (seed as usize * 7 + step * 1013) % ours.len();
+            let mut moved = wide.clone();
+            moved[tensor][at] += 1e-5;
+            let above = loss(&moved);
+            moved[tensor][at] -= 2e-5;
+            let slope = (above - loss(&moved)) / 2e-5;
+            assert!((slope - f64::from(ours[at])).abs() < 1e-4 * scale, "tensor {tensor}[{at}]: {} instead of {slope}", ours[at]);
+        }
+    }
+    assert_eq!(norm_backward(isa, conv, tail, saved, norm, &out_grad, false).weight, grads.weight);
+}
+
 fn convs() -> impl Strategy<Value = Conv> {
     let channels = || prop_oneof![1..8usize, 8..40usize, 1..71usize];
     (1..4usize, channels(), 1..20usize, 1..20usize, channels(), prop_oneof![Just(1usize), Just(3)], 1..3usize, 0..3usize)
@@ -132,16 +209,97 @@ fn convs() -> impl Strategy<Value = Conv> {
         .prop_filter("a kernel larger than the picture", Conv::is_supported)
 }
 
+fn tails() -> impl Strategy<Value = Tail> {
+    prop_oneof![Just(Tail::Linear), Just(Tail::Relu), Just(Tail::ReluPool)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 3 } else { 300 }, ..ProptestConfig::default() })]
     #[test]
     fn equals_plain_loops_on_every_instruction_set(
         conv in convs(),
-        tail in prop_oneof![Just(Tail::Linear), Just(Tail::Relu), Just(Tail::ReluPool)],
+        tail in tails(),
         seed in 0..1000u64,
     ) {
         for isa in Isa::available() {
             check(isa, &conv, tail, seed);
+        }
+    }
+
+    #[test]
+    fn a_norm_has_the_slopes_of_the_true_function(
+        // The statistics of a handful of values have slopes without bound.
+        conv in convs().prop_filter("too few values", |conv| conv.images * conv.result_size().0 * conv.result_size().1 > 20),
+        tail in tails(),
+        seed in 0..1000u64,
+    ) {
+        let conv = Conv { outputs: conv.outputs.min(9), inputs: conv.inputs.min(20), ..conv };
+        for isa in Isa::available() {
+            check_norm(isa, &conv, tail, seed);
+        }
+    }
+}
+
+#[test]
+fn the_bytes_are_the_same_for_any_number_of_threads() {
+    let conv = Conv { images: 9, inputs: 5, height: 31, width: 23, outputs: 33, kernel: 3, stride: 1, padding: 1 };
+    let (input, weight) = (numbers(conv.input_len(), 1), numbers(conv.weight_len(), 2));
+    let ones = vec![1.0; conv.outputs];
+    let norm = Norm { gamma: &ones, beta: &ones, epsilon: EPSILON };
+    for tail in [Tail::Linear, Tail::Relu, Tail::ReluPool] {
+        let run = || {
+            let isa = Isa::best();
+            let plain = forward(isa, &conv, tail, &input, &weight, None);
+            let saved = Saved { input: &input, weight: &weight, output: &plain.output, codes: &plain.codes };
+            let plain_grads = backward(isa, &conv, tail, saved, &plain.output, true);
+            let normed = norm_forward(isa, &conv, tail, &input, &weight, norm);
+            let saved = NormSaved {
+                input: &input,
+                weight: &weight,
+                output: &normed.output,
+                codes: &normed.codes,
+                result: &normed.result,
+                mean: &normed.mean,
+                variance: &normed.variance,
+            };
+            let normed_grads = norm_backward(isa, &conv, tail, saved, norm, &normed.output, true);
+            (plain, plain_grads, normed, normed_grads)
+        };
+        let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(run);
+        let one = with(1);
+        assert_eq!(one, with(2));
+        assert_eq!(one, with(8));
+    }
+}
+
+/// One 4x4 picture through a 1x1 kernel of weight 1: what is pooled is what is written here.
+fn pool(isa: Isa, picture: [[f32; 4]; 2]) -> (Vec<f32>, Vec<u8>) {
+    let conv = Conv { images: 1, inputs: 1, height: 2, width: 4, outputs: 1, kernel: 1, stride: 1, padding: 0 };
+    let found = forward(isa, &conv, Tail::ReluPool, picture.as_flattened(), &[1.0], None);
+    (found.output, found.codes)
+}
+
+#[test]
+fn the_first_of_equals_wins_and_a_cell_without_a_positive_value_is_dead() {
+    for isa in Isa::available() {
+        assert_eq!(pool(isa, [[1.0, 1.0, -1.0, 2.0], [1.0, 1.0, 2.0, 1.0]]), (vec![1.0, 2.0], vec![0, 1]));
+        assert_eq!(pool(isa, [[0.0, 0.0, -1.0, -2.0], [0.0, 3.0, -2.0, -1.0]]), (vec![3.0, 0.0], vec![3, DEAD]));
+        assert_eq!(pool(isa, [[0.0, -0.0, 1.0, 2.0], [0.0, 0.0, 4.0, 3.0]]), (vec![0.0, 4.0], vec![DEAD, 2]));
+    }
+}
+
+#[test]
+fn what_is_not_a_number_is_passed_on() {
+    for isa in Isa::available() {
+        let (output, codes) = pool(isa, [[1.0, f32::NAN, f32::INFINITY, 1.0], [5.0, 2.0, f32::NEG_INFINITY, 2.0]]);
+        assert!(output[0].is_nan() && codes[0] == 1, "{output:?} {codes:?}");
+        assert!(output[1] == f32::INFINITY && codes[1] == 0, "{output:?} {codes:?}");
+        let conv = Conv { images: 1, inputs: 1, height: 5, width: 4, outputs: 2, kernel: 3, stride: 1, padding: 1 };
+        let mut input = vec![1.0; 20];
+        input[0] = f32::NAN;
+        for tail in [Tail::Linear, Tail::Relu, Tail::ReluPool] {
+            let found = forward(isa, &conv, tail, &input, &[1.0; 18], None).output;
+            assert!(found[0].is_nan() && found.iter().any(|value| value.is_finite()), "{tail:?} {found:?}");
         }
     }
 }

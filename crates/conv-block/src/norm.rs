@@ -1,0 +1,299 @@
+//! Batch norm between the convolution and its ReLU, by the batch's own statistics (Ioffe and Szegedy, arXiv 1502.03167), with
+//! the gradients through them.
+//!
+//! The convolution's result is kept for the backward pass, as its gradient needs every value of it; what lies behind the norm
+//! is not.
+
+use rayon::prelude::*;
+
+use crate::{
+    Conv, DEAD, Saved, Tail, backward_dense, forward,
+    rows::{Plain, PoolGrad, ReluGrad, Rows},
+    simd::{Isa, Simd, per_isa},
+};
+
+/// The parameters of a norm.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// Factors, one an output channel.
+    pub gamma: &'a [f32],
+    /// Summands, one an output channel.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// What comes out of [`norm_forward`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormForward {
+    /// `[images, outputs, rows, columns]` after the tail.
+    pub output: Vec<f32>,
+    /// One a value of `output` with [`Tail::ReluPool`], else empty.
+    pub codes: Vec<u8>,
+    /// Of the convolution, before the norm.
+    pub result: Vec<f32>,
+    /// Of each output channel over the batch.
+    pub mean: Vec<f32>,
+    /// Of each output channel over the batch; divided by the count of values, epsilon left out.
+    pub variance: Vec<f32>,
+}
+
+/// What [`norm_backward`] needs beside the gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct NormSaved<'a> {
+    /// `[images, inputs, height, width]`.
+    pub input: &'a [f32],
+    /// `[outputs, inputs, kernel, kernel]`.
+    pub weight: &'a [f32],
+    /// What [`norm_forward`] gave.
+    pub output: &'a [f32],
+    /// What [`norm_forward`] gave.
+    pub codes: &'a [u8],
+    /// What [`norm_forward`] gave.
+    pub result: &'a [f32],
+    /// What [`norm_forward`] gave.
+    pub mean: &'a [f32],
+    /// What [`norm_forward`] gave.
+    pub variance: &'a [f32],
+}
+
+/// What comes out of [`norm_backward`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormGradients {
+    /// As the input, if it was wanted.
+    pub input: Option<Vec<f32>>,
+    /// As the weights.
+    pub weight: Vec<f32>,
+    /// One an output channel.
+    pub gamma: Vec<f32>,
+    /// One an output channel.
+    pub beta: Vec<f32>,
+}
+
+/// Convolution, norm by the batch's statistics, and the tail.
+///
+/// # Panics
+/// As [`crate::forward`].
+pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], norm: Norm<'_>) -> NormForward {
+    let result = forward(isa, conv, Tail::Linear, input, weight, None).output;
+    let (rows, columns) = conv.result_size();
+    let plane = rows * columns;
+    let parts: Vec<[f64; 2]> = result
+        .par_chunks_exact(plane)
+        .map(|values| {
+            let mut part = [0.0; 2];
+            moments(isa, values, &mut part);
+            part
+        })
+        .collect();
+    let (mut mean, mut variance) = (vec![0.0; conv.outputs], vec![0.0; conv.outputs]);
+    let mut affine = vec![[0.0; 2]; conv.outputs];
+    for channel in 0..conv.outputs {
+        let [channel_mean, channel_variance] = combine(parts.iter().skip(channel).step_by(conv.outputs), plane as f64);
+        let scale = f64::from(norm.gamma[channel]) / (channel_variance + norm.epsilon).sqrt();
+        affine[channel] = [scale as f32, (f64::from(norm.beta[channel]) - channel_mean * scale) as f32];
+        (mean[channel], variance[channel]) = (channel_mean as f32, channel_variance as f32);
+    }
+    let (out_rows, out_columns) = conv.output_size(tail);
+    let out_plane = out_rows * out_columns;
+    let mut output = vec![0.0; conv.output_len(tail)];
+    let mut codes = vec![0; if tail == Tail::ReluPool { output.len() } else { 0 }];
+    if tail == Tail::ReluPool && out_plane > 0 {
+        let planes = output.par_chunks_exact_mut(out_plane).zip(codes.par_chunks_exact_mut(out_plane)).enumerate();
+        planes.for_each(|(index, (output, codes))| {
+            let values = &result[index * plane..(index + 1) * plane];
+            pool_plane(isa, values, [columns, out_columns], affine[index % conv.outputs], output, codes);
+        });
+    } else if out_plane > 0 {
+        output.par_chunks_exact_mut(plane).enumerate().for_each(|(index, output)| {
+            let values = &result[index * plane..(index + 1) * plane];
+            scale_plane(isa, values, affine[index % conv.outputs], tail == Tail::Relu, output);
+        });
+    }
+    NormForward { output, codes, result, mean, variance }
+}
+
+/// The gradients of weights, gamma and beta, and that of the input if it `is_input_wanted`, for the output's gradient `grad`.
+///
+/// # Panics
+/// As [`crate::backward`].
+pub fn norm_backward(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    saved: NormSaved<'_>,
+    norm: Norm<'_>,
+    grad: &[f32],
+    is_input_wanted: bool,
+) -> NormGradients {
+    assert_eq!(saved.result.len(), conv.output_len(Tail::Linear), "result of {conv:?}");
+    assert_eq!(grad.len(), conv.output_len(tail), "gradient of {conv:?}");
+    let (height, width) = conv.output_size(tail);
+    let grad = Plain { values: grad, channels: conv.outputs, height, width };
+    match tail {
+        Tail::Linear => through_norm(isa, conv, saved, norm, &grad, is_input_wanted),
+        Tail::Relu => through_norm(isa, conv, saved, norm, &ReluGrad { grad, output: saved.output }, is_input_wanted),
+        Tail::ReluPool => through_norm(isa, conv, saved, norm, &PoolGrad { grad, codes: saved.codes }, is_input_wanted),
+    }
+}
+
+fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, norm: Norm<'_>, grad: &dyn Rows, is_input_wanted: bool) -> NormGradients {
+    let (rows, columns) = conv.result_size();
+    let result = Plain { values: saved.result, channels: conv.outputs, height: rows, width: columns };
+    let sums: Vec<[f64; 2]> = (0..conv.images * conv.outputs)
+        .into_par_iter()
+        .map(|index| {
+            let (mut sums, mut buffer) = ([0.0; 2], vec![0.0; columns]);
+            let mean = saved.mean[index % conv.outputs];
+            for row in 0..rows {
+                grad.row(index / conv.outputs, index % conv.outputs, row, &mut buffer);
+                let start = (index * rows + row) * columns;
+                add_products(isa, &buffer, &saved.result[start..start + columns], mean, &mut sums);
+            }
+            sums
+        })
+        .collect();
+    let count = (conv.images * rows * columns) as f64;
+    let (mut gamma, mut beta) = (vec![0.0; conv.outputs], vec![0.0; conv.outputs]);
+    let mut affine = vec![[0.0; 3]; conv.outputs];
+    for channel in 0..conv.outputs {
+        let [grads, products] =
+            sums.iter().skip(channel).step_by(conv.outputs).fold([0.0, 0.0], |all, part| [all[0] + part[0], all[1] + part[1]]);
+        let inverse = 1.0 / (f64::from(saved.variance[channel]) + norm.epsilon).sqrt();
+        (beta[channel], gamma[channel]) = (grads as f32, (products * inverse) as f32);
+        // For the normalised value n, the result's gradient is gamma * inverse * (grad - mean(grad) - n * mean(grad * n)).
+        let scale = f64::from(norm.gamma[channel]) * inverse;
+        let slope = -scale * inverse * inverse * products / count;
+        affine[channel] = [scale as f32, slope as f32, (-scale * grads / count - slope * f64::from(saved.mean[channel])) as f32];
+    }
+    let source = NormGrad { grad, result, affine };
+    let saved = Saved { input: saved.input, weight: saved.weight, output: &[], codes: &[] };
+    let found = backward_dense(isa, conv, &saved, &source, is_input_wanted);
+    NormGradients { input: found.input, weight: found.weight, gamma, beta }
+}
+
+/// The gradient before the norm: `scale * grad + slope * result + offset`.
+struct NormGrad<'a> {
+    grad: &'a dyn Rows,
+    result: Plain<'a>,
+    affine: Vec<[f32; 3]>,
+}
+
+impl Rows for NormGrad<'_> {
+    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]) {
+        self.grad.row(image, channel, row, out);
+        let [scale, slope, offset] = self.affine[channel];
+        let start = ((image * self.result.channels + channel) * self.result.height + row) * self.result.width;
+        for (out, result) in out.iter_mut().zip(&self.result.values[start..]) {
+            *out = scale * *out + (slope * result + offset);
+        }
+    }
+}
+
+/// Mean and variance of parts of equal size, from theirs (Chan, Golub and LeVeque, 1979).
+fn combine<'a>(parts: impl Iterator<Item = &'a [f64; 2]>, size: f64) -> [f64; 2] {
+    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for [part_mean, part_variance] in parts {
+        let delta = part_mean - mean;
+        squares += part_variance * size + delta * delta * count * size / (count + size);
+        count += size;
+        mean += delta * size / count;
+    }
+    [mean, squares / count]
+}
+
+per_isa! {
+    /// Mean and variance.
+    fn moments(values: &[f32], found: &mut [f64; 2]) = moments_kernel
+}
+
+#[inline(always)]
+unsafe fn moments_kernel<S: Simd, const NV: usize>(values: &[f32], found: &mut [f64; 2]) {
+    let mean = lane_sum(values, |value| value) / values.len() as f64;
+    let center = mean as f32;
+    let squares = lane_sum(values, |value| (value - center) * (value - center));
+    let shift = mean - f64::from(center);
+    *found = [mean, squares / values.len() as f64 - shift * shift];
+}
+
+/// A sum in 32 lanes, so that it is fast and rounds little.
+#[inline(always)]
+fn lane_sum(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
+    let mut total = 0.0;
+    for part in values.chunks(2048) {
+        let mut lanes = [0.0f32; 32];
+        let chunks = part.chunks_exact(32);
+        let rest: f32 = chunks.remainder().iter().map(|value| of(*value)).sum();
+        for chunk in chunks {
+            for (lane, value) in lanes.iter_mut().zip(chunk) {
+                *lane += of(*value);
+            }
+        }
+        total += f64::from(lanes.iter().sum::<f32>() + rest);
+    }
+    total
+}
+
+per_isa! {
+    /// Adds the sum of the gradients, and of the gradients times the centred results.
+    fn add_products(grads: &[f32], results: &[f32], mean: f32, sums: &mut [f64; 2]) = products_kernel
+}
+
+#[inline(always)]
+unsafe fn products_kernel<S: Simd, const NV: usize>(grads: &[f32], results: &[f32], mean: f32, sums: &mut [f64; 2]) {
+    let (mut all, mut products) = ([0.0f32; 16], [0.0f32; 16]);
+    for (grads, results) in grads.chunks(16).zip(results.chunks(16)) {
+        for (((all, products), grad), result) in all.iter_mut().zip(&mut products).zip(grads).zip(results) {
+            *all += grad;
+            *products += grad * (result - mean);
+        }
+    }
+    sums[0] += f64::from(all.iter().sum::<f32>());
+    sums[1] += f64::from(products.iter().sum::<f32>());
+}
+
+per_isa! {
+    /// `value * affine[0] + affine[1]`, perhaps with ReLU.
+    fn scale_plane(values: &[f32], affine: [f32; 2], is_relu: bool, out: &mut [f32]) = scale_kernel
+}
+
+#[inline(always)]
+unsafe fn scale_kernel<S: Simd, const NV: usize>(values: &[f32], [scale, shift]: [f32; 2], is_relu: bool, out: &mut [f32]) {
+    let least = if is_relu { 0.0 } else { f32::NEG_INFINITY };
+    for (out, value) in out.iter_mut().zip(values) {
+        let value = value * scale + shift;
+        *out = if value < least { least } else { value };
+    }
+}
+
+per_isa! {
+    /// The same with ReLU and 2x2 pooling; `columns` before and after.
+    fn pool_plane(values: &[f32], columns: [usize; 2], affine: [f32; 2], out: &mut [f32], codes: &mut [u8]) = pool_kernel
+}
+
+#[inline(always)]
+unsafe fn pool_kernel<S: Simd, const NV: usize>(
+    values: &[f32],
+    [columns, out_columns]: [usize; 2],
+    [scale, shift]: [f32; 2],
+    out: &mut [f32],
+    codes: &mut [u8],
+) {
+    let rows = out.chunks_exact_mut(out_columns).zip(codes.chunks_exact_mut(out_columns)).zip(values.chunks_exact(2 * columns));
+    for ((out, codes), pair) in rows {
+        let (upper, lower) = pair.split_at(columns);
+        let cells = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+        for (((upper, lower), out), code) in cells.zip(out).zip(codes) {
+            let place = |value: f32| value * scale + shift;
+            let (mut best, mut found) = (place(upper[0]), 0);
+            for (value, name) in [(place(upper[1]), 1), (place(lower[0]), 2), (place(lower[1]), 3)] {
+                let takes = !best.is_nan() & !(value <= best);
+                best = if takes { value } else { best };
+                found = if takes { name } else { found };
+            }
+            let is_dead = best <= 0.0;
+            *out = if is_dead { 0.0 } else { best };
+            *code = if is_dead { DEAD } else { found };
+        }
+    }
+}
