@@ -1,11 +1,17 @@
 //! Convolution, ReLU and pooling as one operation on the CPU backends (`crates/conv-block`), with its own backward pass, and
-//! as Burn's own operations everywhere else. `EMBERLENS_KERNELS=off` takes Burn's everywhere, to compare.
+//! as Burn's own operations everywhere else.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use burn::{
-    backend::{Backend, Dispatch, DispatchDevice, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor},
-    tensor::{DType, Device, Shape, Tensor, TensorData, activation::relu, module, ops::{ConvOptions, MaxPoolOptions}},
+    backend::{AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor},
+    nn::BatchNorm,
+    tensor::{
+        DType, Shape, Tensor,
+        activation::relu,
+        module,
+        ops::{ConvOptions, MaxPoolOptions},
+    },
 };
 use burn_autodiff::{
     Autodiff,
@@ -13,132 +19,147 @@ use burn_autodiff::{
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-use burn_flex::FlexTensor;
-#[expect(deprecated, reason = "Burn 0.23 removes the backend; until then it is part of what this program promises")]
-use burn_ndarray::{NdArray, NdArrayTensor};
-use conv_block::{Conv, Isa, Saved, Tail, backward, forward};
+use burn_ndarray::NdArray;
+use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
+
+use super::host::{HostBackend, has_kernels};
 
 /// Convolution with a bias and what follows it.
 ///
 /// # Shapes
 /// `x` `[batch, inputs, height, width]`, `weight` `[outputs, inputs, kernel, kernel]`, `bias` `[outputs]`; out comes
 /// `[batch, outputs, rows, columns]`, rows and columns halved (rounded down) by pooling.
-pub fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, [stride, padding]: [usize; 2], tail: Tail) -> Tensor<4> {
+pub(super) fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, block: Block) -> Tensor<4> {
+    if !block.has_kernel(&x, &weight) {
+        return block.follow(block.convolve(x, weight, bias));
+    }
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], &x.device()));
+    Tensor::from_dispatch(Dispatch::conv_block(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch(), block))
+}
+
+/// Convolution, batch norm and what follows it. As Burn's [`BatchNorm`]: by the batch's statistics, which move the running ones, where
+/// gradients are wanted and the norm is not frozen; else by the running ones.
+///
+/// # Shapes
+/// As [`conv_block`].
+pub(super) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &BatchNorm, block: Block) -> Tensor<4> {
+    if !block.has_kernel(&x, &weight) {
+        return block.follow(norm.forward(block.convolve(x, weight, None)));
+    }
     let device = x.device();
-    let conv = shape(x.dims(), weight.dims(), [stride, padding]);
-    let is_square = weight.dims()[2] == weight.dims()[3];
-    if is_square && conv.is_supported() && x.dtype() == DType::F32 && has_kernels(&device) {
-        let bias = bias.unwrap_or_else(|| Tensor::zeros([conv.outputs], &device));
-        let block = Block { stride, padding, tail };
-        return Tensor::from_dispatch(Dispatch::conv_block(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch(), block));
+    let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
+    if device.is_autodiff() && norm.training.is_enabled() {
+        let tensors = (x.into_dispatch(), weight.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+        let (output, mean, variance) = Dispatch::conv_norm_block(tensors.0, tensors.1, tensors.2, tensors.3, norm.epsilon, block);
+        for (running, batch) in [(&norm.running_mean, mean), (&norm.running_var, variance)] {
+            let batch = Tensor::<1>::from_dispatch(batch).detach();
+            let before = running.value_sync().to_device(&device);
+            running.update((before * (1.0 - norm.momentum) + batch * norm.momentum).detach());
+        }
+        return Tensor::from_dispatch(output);
     }
-    let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
-    let x = module::conv2d(x, weight, bias, options);
-    match tail {
-        Tail::Linear => x,
-        Tail::Relu => relu(x),
-        Tail::ReluPool => relu_pool(x),
-    }
-}
-
-/// ReLU and 2x2 max-pooling by Burn's operations.
-pub fn relu_pool(x: Tensor<4>) -> Tensor<4> {
-    module::max_pool2d(relu(x), MaxPoolOptions::new([2, 2]))
-}
-
-/// Whether tensors of this device are memory that our kernels can read.
-fn has_kernels(device: &Device) -> bool {
-    static IS_ON: OnceLock<bool> = OnceLock::new();
-    let is_on = *IS_ON.get_or_init(|| std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off"));
-    is_on && matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_) | DispatchDevice::NdArray(_))
+    let (mean, variance) = (norm.running_mean.value().to_device(&device), norm.running_var.value().to_device(&device));
+    let scale = gamma / (variance + norm.epsilon).sqrt();
+    let bias = beta - mean * scale.clone();
+    let outputs = weight.dims()[0];
+    conv_block(x, weight * scale.reshape([outputs, 1, 1, 1]), Some(bias), block)
 }
 
 /// What a block does beside its tensors.
 #[derive(Clone, Copy, Debug)]
-pub struct Block {
-    stride: usize,
-    padding: usize,
-    tail: Tail,
+pub(super) struct Block {
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+    pub(super) tail: Tail,
 }
 
-fn shape([images, inputs, height, width]: [usize; 4], [outputs, _, kernel, _]: [usize; 4], [stride, padding]: [usize; 2]) -> Conv {
-    Conv { images, inputs, height, width, outputs, kernel, stride, padding }
+impl Block {
+    /// Whether our kernels do this shape and can read these tensors.
+    fn has_kernel(self, x: &Tensor<4>, weight: &Tensor<4>) -> bool {
+        let [_, _, kernel_height, kernel_width] = weight.dims();
+        has_kernels(&x.device())
+            && kernel_height == kernel_width
+            && [x.dtype(), weight.dtype()] == [DType::F32; 2]
+            && shape(x.dims(), weight.dims(), self).is_supported()
+    }
+
+    /// The convolution by Burn's operations.
+    fn convolve(self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+        module::conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1))
+    }
+
+    /// What follows, by Burn's operations.
+    fn follow(self, x: Tensor<4>) -> Tensor<4> {
+        match self.tail {
+            Tail::Linear => x,
+            Tail::Relu => relu(x),
+            Tail::ReluPool => module::max_pool2d(relu(x), MaxPoolOptions::new([2, 2])),
+        }
+    }
+}
+
+fn shape([images, inputs, height, width]: [usize; 4], [outputs, _, kernel, _]: [usize; 4], block: Block) -> Conv {
+    Conv { images, inputs, height, width, outputs, kernel, stride: block.stride, padding: block.padding }
 }
 
 fn conv_of(x: &Shape, weight: &Shape, block: Block) -> Conv {
-    shape(x.dims(), weight.dims(), [block.stride, block.padding])
+    shape(x.dims(), weight.dims(), block)
 }
 
 /// The operation as Burn's dispatch knows it.
 #[backend_extension(Flex, NdArray, Autodiff)]
-pub trait BlockOps: Backend {
+pub(super) trait BlockOps: Backend {
     /// See [`conv_block`].
     fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self>;
-}
 
-/// A backend whose tensors are slices in this process.
-pub trait HostBackend: Backend {
-    /// The same tensor with its values in order.
-    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// The values of a tensor that is [`Self::contiguous`] and holds `f32`.
-    fn values(tensor: &FloatTensor<Self>) -> &[f32];
-
-    /// A tensor that takes over the values.
-    fn tensor(values: Vec<f32>, shape: Shape) -> FloatTensor<Self>;
-}
-
-impl HostBackend for Flex {
-    fn contiguous(tensor: FlexTensor) -> FlexTensor {
-        tensor.to_contiguous()
-    }
-
-    fn values(tensor: &FlexTensor) -> &[f32] {
-        tensor.as_slice().expect("contiguous by contract")
-    }
-
-    fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
-        FlexTensor::from_data(TensorData::new(values, shape))
-    }
-}
-
-#[expect(deprecated, reason = "Burn 0.23 removes the backend; until then it is part of what this program promises")]
-impl HostBackend for NdArray {
-    fn contiguous(tensor: NdArrayTensor) -> NdArrayTensor {
-        match tensor {
-            NdArrayTensor::F32(values) if values.view().is_standard_layout() => NdArrayTensor::F32(values),
-            NdArrayTensor::F32(values) => values.into_shared().as_standard_layout().into_owned().into_shared().into(),
-            other => other,
-        }
-    }
-
-    fn values(tensor: &NdArrayTensor) -> &[f32] {
-        match tensor {
-            NdArrayTensor::F32(values) => values.view().to_slice().expect("contiguous by contract"),
-            _ => unreachable!("holds f32 by contract"),
-        }
-    }
-
-    fn tensor(values: Vec<f32>, shape: Shape) -> NdArrayTensor {
-        NdArrayTensor::from_data(TensorData::new(values, shape))
-    }
+    /// See [`conv_norm_block`]; by the batch's statistics, which follow the output: mean and biased variance, without gradients.
+    fn conv_norm_block(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        block: Block,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 impl BlockOps for Flex {
     fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self> {
         run_forward::<Self>([x, weight, bias], block).output
     }
+
+    fn conv_norm_block(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        block: Block,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let kept = run_norm_forward::<Self>([x, weight, gamma, beta], epsilon, block);
+        (kept.output, kept.mean, kept.variance)
+    }
 }
 
-#[expect(deprecated, reason = "Burn 0.23 removes the backend; until then it is part of what this program promises")]
 impl BlockOps for NdArray {
     fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self> {
         run_forward::<Self>([x, weight, bias], block).output
     }
+
+    fn conv_norm_block(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        block: Block,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let kept = run_norm_forward::<Self>([x, weight, gamma, beta], epsilon, block);
+        (kept.output, kept.mean, kept.variance)
+    }
 }
 
-/// What a block leaves for its backward pass. The input is shared with whoever made it; the output too, and kept only where it is
-/// needed.
+/// What a block leaves for its backward pass. The input is shared with whoever made it; the output is kept where it is needed.
 #[derive(Clone, Debug)]
 struct Kept<B: HostBackend> {
     block: Block,
@@ -152,9 +173,58 @@ fn run_forward<B: HostBackend>(tensors: [FloatTensor<B>; 3], block: Block) -> Ke
     let [x, weight, bias] = tensors.map(B::contiguous);
     let conv = conv_of(&x.shape(), &weight.shape(), block);
     let found = forward(Isa::best(), &conv, block.tail, B::values(&x), B::values(&weight), Some(B::values(&bias)));
-    let (rows, columns) = conv.output_size(block.tail);
-    let output = B::tensor(found.output, Shape::new([conv.images, conv.outputs, rows, columns]));
+    let output = B::tensor(found.output, output_shape(&conv, block.tail));
     Kept { block, x, weight, output, codes: found.codes.into() }
+}
+
+fn output_shape(conv: &Conv, tail: Tail) -> Shape {
+    let (rows, columns) = conv.output_size(tail);
+    Shape::new([conv.images, conv.outputs, rows, columns])
+}
+
+/// The output if the backward pass of the tail looks at it, else nothing, so that its memory is free for whoever comes next.
+fn output_to_keep<B: HostBackend>(output: &FloatTensor<B>, tail: Tail) -> FloatTensor<B> {
+    match tail {
+        Tail::Relu => output.clone(),
+        Tail::Linear | Tail::ReluPool => B::tensor(Vec::new(), Shape::new([0])),
+    }
+}
+
+/// The same for a block with norm, whose gradient needs the convolution's result.
+#[derive(Clone, Debug)]
+struct KeptNorm<B: HostBackend> {
+    block: Block,
+    epsilon: f64,
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    output: FloatTensor<B>,
+    mean: FloatTensor<B>,
+    variance: FloatTensor<B>,
+    result: Arc<Vec<f32>>,
+    codes: Arc<[u8]>,
+}
+
+fn run_norm_forward<B: HostBackend>(tensors: [FloatTensor<B>; 4], epsilon: f64, block: Block) -> KeptNorm<B> {
+    let [x, weight, gamma, beta] = tensors.map(B::contiguous);
+    let conv = conv_of(&x.shape(), &weight.shape(), block);
+    let norm = Norm { gamma: B::values(&gamma), beta: B::values(&beta), epsilon };
+    let found = norm_forward(Isa::best(), &conv, block.tail, B::values(&x), B::values(&weight), norm);
+    let channels = || Shape::new([conv.outputs]);
+    KeptNorm {
+        block,
+        epsilon,
+        output: B::tensor(found.output, output_shape(&conv, block.tail)),
+        mean: B::tensor(found.mean, channels()),
+        variance: B::tensor(found.variance, channels()),
+        result: Arc::new(found.result),
+        codes: found.codes.into(),
+        x,
+        weight,
+        gamma,
+        beta,
+    }
 }
 
 impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, C> {
@@ -187,12 +257,173 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
         let nodes = [x.node(), weight.node(), bias.node()];
         let mut kept = run_forward::<B>([x.into_primitive(), weight.into_primitive(), bias.into_primitive()], block);
         let output = kept.output.clone();
-        if block.tail != Tail::Relu {
-            kept.output = B::tensor(Vec::new(), Shape::new([0]));
-        }
+        kept.output = output_to_keep::<B>(&output, block.tail);
         match ConvBlock.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(kept, output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
+    }
+    fn conv_norm_block(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        block: Block,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        #[derive(Debug)]
+        struct ConvNormBlock;
+
+        impl<B: HostBackend> Backward<B, 4> for ConvNormBlock {
+            type State = KeptNorm<B>;
+
+            fn backward(self, ops: Ops<KeptNorm<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = B::contiguous(grads.consume::<B>(&ops.node));
+                let kept = &ops.state;
+                let conv = conv_of(&kept.x.shape(), &kept.weight.shape(), kept.block);
+                let saved = NormSaved {
+                    input: B::values(&kept.x),
+                    weight: B::values(&kept.weight),
+                    output: B::values(&kept.output),
+                    codes: &kept.codes,
+                    result: &kept.result,
+                    mean: B::values(&kept.mean),
+                    variance: B::values(&kept.variance),
+                };
+                let norm = Norm { gamma: B::values(&kept.gamma), beta: B::values(&kept.beta), epsilon: kept.epsilon };
+                let is_input_wanted = ops.parents[0].is_some();
+                let found = norm_backward(Isa::best(), &conv, kept.block.tail, saved, norm, B::values(&grad), is_input_wanted);
+                let channels = || Shape::new([conv.outputs]);
+                let values = [
+                    found.input.map(|values| (values, kept.x.shape())),
+                    Some((found.weight, kept.weight.shape())),
+                    Some((found.gamma, channels())),
+                    Some((found.beta, channels())),
+                ];
+                for (node, values) in ops.parents.into_iter().zip(values) {
+                    if let (Some(node), Some((values, shape))) = (node, values) {
+                        grads.register::<B>(node.id, B::tensor(values, shape));
+                    }
+                }
+            }
+        }
+
+        let nodes = [x.node(), weight.node(), gamma.node(), beta.node()];
+        let tensors = [x, weight, gamma, beta].map(|tensor| tensor.into_primitive());
+        let mut kept = run_norm_forward::<B>(tensors, epsilon, block);
+        let output = kept.output.clone();
+        kept.output = output_to_keep::<B>(&output, block.tail);
+        let (mean, variance) = (Self::from_inner(kept.mean.clone()), Self::from_inner(kept.variance.clone()));
+        let output = match ConvNormBlock.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(kept, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        };
+        (output, mean, variance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        module::{Module, Param},
+        nn::BatchNormConfig,
+        tensor::{Device, Distribution, Gradients},
+    };
+
+    use super::*;
+
+    const TAILS: [Tail; 3] = [Tail::Linear, Tail::Relu, Tail::ReluPool];
+
+    /// A picture of odd sides, weights for five outputs, and a factor for each value that comes out.
+    fn tensors(device: &Device, block: Block) -> [Tensor<4>; 3] {
+        let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), device);
+        let tracked = |tensor: Tensor<4>| if device.is_autodiff() { tensor.require_grad() } else { tensor };
+        let (x, weight) = (tracked(random([2, 3, 9, 14])), tracked(random([5, 3, 3, 3])));
+        let (rows, columns) = conv_of(&x.shape(), &weight.shape(), block).output_size(block.tail);
+        [x, weight, random([2, 5, rows, columns])]
+    }
+
+    fn vector(values: [f32; 5], device: &Device) -> Tensor<1> {
+        Tensor::from_floats(values, device).require_grad()
+    }
+
+    #[track_caller]
+    fn assert_same<const D: usize>(what: &str, ours: Tensor<D>, burns: Tensor<D>) {
+        let difference = (ours - burns).abs().max().into_scalar::<f32>();
+        assert!(difference < 2e-4, "{what} differs by {difference}");
+    }
+
+    fn assert_same_grads<const D: usize>(what: &str, of: &Tensor<D>, [ours, burns]: [&Gradients; 2]) {
+        assert_same(what, of.grad(ours).expect(what), of.grad(burns).expect(what));
+    }
+
+    fn devices() -> [Device; 2] {
+        [Device::flex().autodiff(), Device::ndarray().autodiff()]
+    }
+
+    #[test]
+    fn a_block_equals_the_operations_of_burn() {
+        for device in devices() {
+            for (tail, stride) in TAILS.into_iter().flat_map(|tail| [(tail, 1), (tail, 2)]) {
+                let block = Block { stride, padding: 1, tail };
+                let [x, weight, factors] = tensors(&device, block);
+                let bias = vector([0.3, -0.2, 0.0, 0.1, -0.4], &device);
+                let ours = conv_block(x.clone(), weight.clone(), Some(bias.clone()), block);
+                let burns = block.follow(block.convolve(x.clone(), weight.clone(), Some(bias.clone())));
+                assert_same("output", ours.clone(), burns.clone());
+                let (ours, burns) = ((ours * factors.clone()).sum().backward(), (burns * factors).sum().backward());
+                assert_same_grads("input", &x, [&ours, &burns]);
+                assert_same_grads("weight", &weight, [&ours, &burns]);
+                assert_same_grads("bias", &bias, [&ours, &burns]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_with_norm_equals_the_operations_of_burn_and_moves_the_running_statistics() {
+        for device in devices() {
+            for tail in TAILS {
+                let block = Block { stride: 1, padding: 1, tail };
+                let [x, weight, factors] = tensors(&device, block);
+                let [ours, burns] = [0, 1].map(|_| {
+                    let mut norm = BatchNormConfig::new(5).init(&device);
+                    norm.gamma = Param::from_tensor(vector([1.0, -0.5, 0.3, 2.0, 0.7], &device));
+                    norm.beta = Param::from_tensor(vector([0.3, -0.2, 0.0, 0.1, -0.4], &device));
+                    norm
+                });
+                let out = conv_norm_block(x.clone(), weight.clone(), &ours, block);
+                let burns_out = block.follow(burns.forward(block.convolve(x.clone(), weight.clone(), None)));
+                assert_same("output", out.clone(), burns_out.clone());
+                let grads = [(out * factors.clone()).sum().backward(), (burns_out * factors.clone()).sum().backward()];
+                assert_same_grads("input", &x, [&grads[0], &grads[1]]);
+                assert_same_grads("weight", &weight, [&grads[0], &grads[1]]);
+                for (ours, burns) in [(&ours.gamma, &burns.gamma), (&ours.beta, &burns.beta)] {
+                    assert_same(
+                        "gamma or beta",
+                        ours.val().grad(&grads[0]).expect("tracked"),
+                        burns.val().grad(&grads[1]).expect("tracked"),
+                    );
+                }
+                let (x, weight) = (x.without_autodiff(), weight.without_autodiff());
+                let [ours, burns] = [ours, burns].map(|norm| norm.valid());
+                assert_same("running mean", ours.running_mean.value(), burns.running_mean.value());
+                assert_same("running variance", ours.running_var.value(), burns.running_var.value());
+                let out = conv_norm_block(x.clone(), weight.clone(), &ours, block);
+                assert_same("evaluation", out, block.follow(burns.forward(block.convolve(x, weight, None))));
+            }
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_a_view_and_a_kernel_that_is_not_ours_give_the_same_too() {
+        let device = Device::flex();
+        let block = Block { stride: 1, padding: 1, tail: Tail::ReluPool };
+        let [x, weight, _] = tensors(&device, block);
+        let view = x.swap_dims(2, 3).narrow(2, 1, 12);
+        let whole = Tensor::from_data(view.clone().into_data(), &device);
+        assert_same("view", conv_block(view, weight.clone(), None, block), block.follow(block.convolve(whole, weight, None)));
+        let wide = Tensor::<4>::ones([2, 3, 5, 5], &device);
+        let x = Tensor::<4>::ones([1, 3, 8, 6], &device);
+        assert_eq!(conv_block(x, wide, None, Block { stride: 1, padding: 2, tail: Tail::Relu }).dims(), [1, 2, 8, 6]);
     }
 }

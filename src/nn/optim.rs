@@ -10,7 +10,12 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 
-use super::{model::Classifier, params};
+use super::{
+    host,
+    model::Classifier,
+    params,
+    update::{self, Rule},
+};
 use crate::config::Optimizer;
 
 /// The state of one parameter.
@@ -64,6 +69,16 @@ impl OptimizerState {
 
 /// The new values of one parameter.
 fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, is_decayed: bool) -> Tensor<1> {
+    if host::has_kernels(&values.device())
+        && let Some(rule) = rule(settings, slot.steps, lr, is_decayed)
+    {
+        return update_on_host(rule, slot, values, gradient);
+    }
+    update_by_tensors(settings, slot, [values, gradient], lr, is_decayed)
+}
+
+/// The same by Burn's operations.
+fn update_by_tensors(settings: &Optimizer, slot: &mut Slot, [values, gradient]: [Tensor<1>; 2], lr: f64, is_decayed: bool) -> Tensor<1> {
     let decay = |weight_decay: f64| if is_decayed { weight_decay } else { 0.0 };
     let with_decay = |gradient: Tensor<1>, values: &Tensor<1>, weight_decay: f64| match decay(weight_decay) {
         0.0 => gradient,
@@ -108,13 +123,55 @@ fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Te
     }
 }
 
+/// The rule for the CPU's single pass, if there is one.
+fn rule(settings: &Optimizer, steps: u64, lr: f64, is_decayed: bool) -> Option<Rule> {
+    let decay = |weight_decay: f64| if is_decayed { weight_decay } else { 0.0 };
+    let adam = |[beta1, beta2]: [f64; 2], epsilon: f64, decay: f64, shrink: f64| {
+        let (correction1, root2) = corrections([beta1, beta2], steps);
+        Rule::Adam {
+            betas: [beta1 as f32, beta2 as f32],
+            epsilon: (epsilon * root2) as f32,
+            rate: (lr * root2 / correction1) as f32,
+            decay: decay as f32,
+            shrink: shrink as f32,
+        }
+    };
+    match settings {
+        Optimizer::Adam { betas, epsilon, weight_decay, .. } => Some(adam(*betas, *epsilon, decay(*weight_decay), 1.0)),
+        Optimizer::Adamw { betas, epsilon, weight_decay, .. } => Some(adam(*betas, *epsilon, 0.0, 1.0 - lr * decay(*weight_decay))),
+        Optimizer::Sgd { momentum, nesterov, weight_decay, .. } if *momentum > 0.0 => Some(Rule::Sgd {
+            momentum: *momentum as f32,
+            is_nesterov: *nesterov,
+            is_first: steps == 1,
+            rate: lr as f32,
+            decay: decay(*weight_decay) as f32,
+        }),
+        Optimizer::Sgd { .. } | Optimizer::Rmsprop { .. } => None,
+    }
+}
+
+fn update_on_host(rule: Rule, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+    let first = slot.first.take().unwrap_or_else(|| values.zeros_like());
+    let has_second = matches!(rule, Rule::Adam { .. });
+    // A rule without a second state gets one that it does not touch.
+    let second = slot.second.take().unwrap_or_else(|| if has_second { values.zeros_like() } else { gradient.clone() });
+    let [values, first, second] = update::update(rule, [values, gradient, first, second]);
+    (slot.first, slot.second) = (Some(first), has_second.then_some(second));
+    values
+}
+
+/// Adam's corrections for the start: of the first mean, and the root of that of the second.
+fn corrections([beta1, beta2]: [f64; 2], steps: u64) -> (f64, f64) {
+    let steps = i32::try_from(steps).unwrap_or(i32::MAX);
+    (1.0 - beta1.powi(steps), (1.0 - beta2.powi(steps)).sqrt())
+}
+
 fn adam(slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, [beta1, beta2]: [f64; 2], epsilon: f64) -> Tensor<1> {
     let first = mean_of(slot.first.take(), gradient.clone(), beta1);
     let second = mean_of(slot.second.take(), gradient.square(), beta2);
     (slot.first, slot.second) = (Some(first.clone()), Some(second.clone()));
-    let steps = i32::try_from(slot.steps).unwrap_or(i32::MAX);
     // PyTorch's sqrt(second / correction2) + epsilon, with the correction moved into the factors: one pass less.
-    let (correction1, root2) = (1.0 - beta1.powi(steps), (1.0 - beta2.powi(steps)).sqrt());
+    let (correction1, root2) = corrections([beta1, beta2], slot.steps);
     values - first / (second.sqrt() + epsilon * root2) * (lr * root2 / correction1)
 }
 
@@ -217,14 +274,20 @@ mod tests {
             ("kind = 'rmsprop'\nmomentum = 0.9\nweight_decay = 0.1", [-1.6373459, -0.9011116]),
         ] {
             let optimizer: Optimizer = toml::from_str(settings).expect("parsed");
-            let (mut slot, mut values) = (Slot::default(), flat(vec![1.0, -2.0], &device));
-            for gradient in gradients {
-                slot.steps += 1;
-                values = update(&optimizer, &mut slot, values, flat(gradient.to_vec(), &device), 0.1, true);
+            for has_kernels in [true, false] {
+                let (mut slot, mut values) = (Slot::default(), flat(vec![1.0, -2.0], &device));
+                for gradient in gradients {
+                    slot.steps += 1;
+                    let gradient = flat(gradient.to_vec(), &device);
+                    values = match rule(&optimizer, slot.steps, 0.1, true).filter(|_| has_kernels) {
+                        Some(rule) => update_on_host(rule, &mut slot, values, gradient),
+                        None => update_by_tensors(&optimizer, &mut slot, [values, gradient], 0.1, true),
+                    };
+                }
+                let got = host(values);
+                let is_close = got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 2e-6);
+                assert!(is_close, "{settings}, kernels {has_kernels}: {got:?}, PyTorch has {expected:?}");
             }
-            let got = host(values);
-            let is_close = got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 2e-6);
-            assert!(is_close, "{settings}: {got:?}, PyTorch has {expected:?}");
         }
     }
 

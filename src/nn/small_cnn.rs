@@ -11,7 +11,7 @@ use burn::{
 
 use conv_block::Tail;
 
-use super::kernels::{conv_block, relu_pool};
+use super::kernels::{Block, conv_block, conv_norm_block};
 use crate::config::{Model, Pooling};
 
 /// The network.
@@ -122,10 +122,10 @@ impl ConvBlock {
     /// # Shapes
     /// `[batch, inputs, height, width]` to `[batch, outputs, height / 2, width / 2]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (weight, bias) = (self.conv.weight.val(), self.conv.bias.as_ref().map(Param::val));
+        let block = Block { stride: 1, padding: 1, tail: Tail::ReluPool };
         match &self.norm {
-            Some(norm) => relu_pool(norm.forward(conv_block(x, weight, bias, [1, 1], Tail::Linear))),
-            None => conv_block(x, weight, bias, [1, 1], Tail::ReluPool),
+            Some(norm) => conv_norm_block(x, self.conv.weight.val(), norm, block),
+            None => conv_block(x, self.conv.weight.val(), self.conv.bias.as_ref().map(Param::val), block),
         }
     }
 }

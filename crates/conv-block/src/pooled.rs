@@ -159,8 +159,7 @@ impl Image<'_> {
         for block in 0..self.blocks.count() {
             let size = self.blocks.size_of(block);
             let (part, others) = rest.split_at_mut(rows * columns * size + 16);
-            let source =
-                Channels { input: self.pooled.input, conv, first: block * self.blocks.size };
+            let source = Channels { input: self.pooled.input, conv, first: block * self.blocks.size };
             let narrow = Conv { inputs: size, ..*conv };
             let (pixels, slack) = part.split_at_mut(rows * columns * size);
             pack_input(&narrow, &source, [self.image, 0], pixels, columns * size);

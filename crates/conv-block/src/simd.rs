@@ -210,7 +210,12 @@ mod arm {
             unsafe { vfmaq_f32(c, a, b) }
         }
         #[inline(always)]
-        unsafe fn keep_max(best: float32x4_t, code: float32x4_t, value: float32x4_t, value_code: float32x4_t) -> (float32x4_t, float32x4_t) {
+        unsafe fn keep_max(
+            best: float32x4_t,
+            code: float32x4_t,
+            value: float32x4_t,
+            value_code: float32x4_t,
+        ) -> (float32x4_t, float32x4_t) {
             unsafe {
                 let ordered = vceqq_f32(best, best);
                 let takes = vbicq_u32(ordered, vcleq_f32(value, best));

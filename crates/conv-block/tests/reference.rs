@@ -1,8 +1,6 @@
 //! Forward and all gradients against plain loops in `f64`, over random shapes and every instruction set of the machine.
 
-use conv_block::{
-    Conv, DEAD, Gradients, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward,
-};
+use conv_block::{Conv, DEAD, Gradients, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
 use proptest::prelude::*;
 
 /// Numbers that look random and are the same each time.
