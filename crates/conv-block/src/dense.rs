@@ -10,7 +10,7 @@ use crate::{
     rows::Rows,
     scratch::{SharedMut, with_scratch},
     shape::Tail,
-    simd::{Isa, Simd, per_isa},
+    simd::{Isa, Simd, copy_strided, copy_strided_bytes, per_isa},
     tile::{Tile, multiply},
 };
 
@@ -127,7 +127,8 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f3
                     (_, _) => row_pair::<S, NV, 1, 2>(&pair, sums),
                 }
             }
-            strip.store(sums, [b * block, block.min(d.outputs - b * block), block], row);
+            // SAFETY: as above.
+            unsafe { strip.store::<S>(sums, [b * block, block.min(d.outputs - b * block), block], row) };
         }
     }
 }
@@ -280,29 +281,27 @@ unsafe fn pool_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV,
 
 impl Strip<'_> {
     /// Copies two rows of results to where they belong, channel by channel.
+    ///
+    /// # Safety
+    /// As for [`row_pair`].
     #[inline(always)]
-    fn store(&self, sums: &[f32], [first_output, outputs, block]: [usize; 3], row: usize) {
+    unsafe fn store<S: Simd>(&self, sums: &[f32], [first_output, outputs, block]: [usize; 3], row: usize) {
         let (height, width) = self.dense.out_size;
         let is_pooled = self.dense.tail == Tail::ReluPool;
         let (height, columns) = if is_pooled { (height / 2, width / 2) } else { (height, width) };
         for output in 0..outputs {
             let plane = (self.image * self.dense.outputs + first_output + output) * height;
-            if is_pooled {
-                let start = (plane + (self.first + row) / 2) * columns;
-                // SAFETY: each strip has its own rows of each plane.
-                let (out, codes) = unsafe { (self.out.slice(start, columns), self.codes.slice(start, columns)) };
-                let (values, found) = sums.split_at(columns * block);
-                for ((cell, out), code) in out.iter_mut().enumerate().zip(codes) {
-                    *out = values[cell * block + output];
-                    *code = found[cell * block + output] as u8;
-                }
-            } else {
-                for r in 0..2.min(self.rows - row) {
-                    // SAFETY: each strip has its own rows of each plane.
-                    let out = unsafe { self.out.slice((plane + self.first + row + r) * columns, columns) };
-                    let sums = &sums[r * columns.next_multiple_of(2) * block..];
-                    for (column, out) in out.iter_mut().enumerate() {
-                        *out = sums[column * block + output];
+            // SAFETY: each strip has its own rows of each plane; `sums` holds a block for each of their columns.
+            unsafe {
+                let sums = sums.as_ptr().add(output);
+                if is_pooled {
+                    let start = (plane + (self.first + row) / 2) * columns;
+                    copy_strided::<S>(sums, block, self.out.slice(start, columns));
+                    copy_strided_bytes::<S>(sums.add(columns * block), block, self.codes.slice(start, columns));
+                } else {
+                    for r in 0..2.min(self.rows - row) {
+                        let out = self.out.slice((plane + self.first + row + r) * columns, columns);
+                        copy_strided::<S>(sums.add(r * columns.next_multiple_of(2) * block), block, out);
                     }
                 }
             }

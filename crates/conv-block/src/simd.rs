@@ -81,6 +81,16 @@ pub(crate) trait Simd: Copy {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn store(to: *mut f32, v: Self::V);
+    /// Values that lie `stride` apart.
+    unsafe fn load_strided(from: *const f32, stride: usize) -> Self::V;
+    /// As bytes; the values are whole numbers from 0 to 255.
+    unsafe fn store_bytes(to: *mut u8, v: Self::V);
+    /// The same pointer, of which the compiler knows nothing, so that it does not keep what it has read there in registers that
+    /// sums need.
+    #[inline(always)]
+    fn hide(pointer: *const f32) -> *const f32 {
+        pointer
+    }
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// A step of a running maximum that remembers where it was found: the first of equals wins, a NaN wins and stays.
@@ -94,8 +104,8 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Simd;
-    use std::arch::x86_64::*;
+    use super::{Simd, bytes};
+    use std::arch::{asm, x86_64::*};
 
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
@@ -104,6 +114,12 @@ mod x86 {
     impl Simd for Avx512 {
         const LANES: usize = 16;
         type V = __m512;
+        #[inline(always)]
+        fn hide(mut pointer: *const f32) -> *const f32 {
+            // SAFETY: no instruction at all.
+            unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+            pointer
+        }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m512 {
             unsafe { _mm512_set1_ps(x) }
@@ -115,6 +131,17 @@ mod x86 {
         #[inline(always)]
         unsafe fn store(to: *mut f32, v: __m512) {
             unsafe { _mm512_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn load_strided(from: *const f32, stride: usize) -> __m512 {
+            unsafe {
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                _mm512_i32gather_ps::<4>(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride as i32)), from)
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bytes(to: *mut u8, v: __m512) {
+            unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v))) }
         }
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
@@ -145,6 +172,12 @@ mod x86 {
         const LANES: usize = 8;
         type V = __m256;
         #[inline(always)]
+        fn hide(mut pointer: *const f32) -> *const f32 {
+            // SAFETY: no instruction at all.
+            unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+            pointer
+        }
+        #[inline(always)]
         unsafe fn splat(x: f32) -> __m256 {
             unsafe { _mm256_set1_ps(x) }
         }
@@ -155,6 +188,17 @@ mod x86 {
         #[inline(always)]
         unsafe fn store(to: *mut f32, v: __m256) {
             unsafe { _mm256_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn load_strided(from: *const f32, stride: usize) -> __m256 {
+            unsafe {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                _mm256_i32gather_ps::<4>(from, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(stride as i32)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bytes(to: *mut u8, v: __m256) {
+            unsafe { to.cast::<[u8; 8]>().write_unaligned(bytes::<Self, 8>(v)) }
         }
         #[inline(always)]
         unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
@@ -183,7 +227,7 @@ pub(crate) use arm::Neon;
 
 #[cfg(target_arch = "aarch64")]
 mod arm {
-    use super::Simd;
+    use super::{Simd, bytes};
     use std::arch::aarch64::*;
 
     #[derive(Clone, Copy)]
@@ -204,6 +248,14 @@ mod arm {
         #[inline(always)]
         unsafe fn store(to: *mut f32, v: float32x4_t) {
             unsafe { vst1q_f32(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn load_strided(from: *const f32, stride: usize) -> float32x4_t {
+            unsafe { vld1q_f32([*from, *from.add(stride), *from.add(2 * stride), *from.add(3 * stride)].as_ptr()) }
+        }
+        #[inline(always)]
+        unsafe fn store_bytes(to: *mut u8, v: float32x4_t) {
+            unsafe { to.cast::<[u8; 4]>().write_unaligned(bytes::<Self, 4>(v)) }
         }
         #[inline(always)]
         unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
@@ -232,6 +284,16 @@ mod arm {
     }
 }
 
+/// The lanes as bytes, by way of memory.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+unsafe fn bytes<S: Simd, const LANES: usize>(v: S::V) -> [u8; LANES] {
+    let mut lanes = [0.0; LANES];
+    // SAFETY: the caller has the instruction set, and there is room for all lanes.
+    unsafe { S::store(lanes.as_mut_ptr(), v) };
+    lanes.map(|value| value as u8)
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
@@ -253,6 +315,16 @@ impl Simd for Portable {
         unsafe { to.cast::<[f32; 8]>().write_unaligned(v) }
     }
     #[inline(always)]
+    unsafe fn load_strided(from: *const f32, stride: usize) -> [f32; 8] {
+        // SAFETY: the trait asks the caller for the values.
+        std::array::from_fn(|i| unsafe { *from.add(i * stride) })
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(to: *mut u8, v: [f32; 8]) {
+        // SAFETY: the trait asks the caller for room for eight bytes.
+        unsafe { to.cast::<[u8; 8]>().write_unaligned(v.map(|value| value as u8)) }
+    }
+    #[inline(always)]
     unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
@@ -270,6 +342,42 @@ impl Simd for Portable {
             std::array::from_fn(|i| if best[i] <= 0.0 { 0.0 } else { best[i] }),
             std::array::from_fn(|i| if best[i] <= 0.0 { dead[i] } else { code[i] }),
         )
+    }
+}
+
+/// `out[i] = from[i * stride]`.
+///
+/// # Safety
+/// The CPU has the instruction set; `from` has the values.
+#[inline(always)]
+pub(crate) unsafe fn copy_strided<S: Simd>(from: *const f32, stride: usize, out: &mut [f32]) {
+    let whole = out.len() - out.len() % S::LANES;
+    // SAFETY: as asked of the caller.
+    unsafe {
+        for i in (0..whole).step_by(S::LANES) {
+            S::store(out.as_mut_ptr().add(i), S::load_strided(from.add(i * stride), stride));
+        }
+        for (i, out) in out.iter_mut().enumerate().skip(whole) {
+            *out = *from.add(i * stride);
+        }
+    }
+}
+
+/// The same, as bytes.
+///
+/// # Safety
+/// As for [`copy_strided`].
+#[inline(always)]
+pub(crate) unsafe fn copy_strided_bytes<S: Simd>(from: *const f32, stride: usize, out: &mut [u8]) {
+    let whole = out.len() - out.len() % S::LANES;
+    // SAFETY: as asked of the caller.
+    unsafe {
+        for i in (0..whole).step_by(S::LANES) {
+            S::store_bytes(out.as_mut_ptr().add(i), S::load_strided(from.add(i * stride), stride));
+        }
+        for (i, out) in out.iter_mut().enumerate().skip(whole) {
+            *out = *from.add(i * stride) as u8;
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) unsafe fn multiply<S: Simd, const NV: usize, const Q: usize, const T:
     let (mut a0, mut a1, mut b) = (a[0], a[1], b);
     for _ in 0..count {
         for t in 0..T {
+            (a0, a1) = (S::hide(a0), S::hide(a1));
             // SAFETY: the caller's promise.
             unsafe {
                 let mut vectors = [S::splat(0.0); NV];

@@ -1,4 +1,4 @@
-//! Times the blocks of the small CNN, forward and backward: `cargo run --release -p conv-block --example step`.
+//! Times the blocks of the small CNN, forward and backward: `cargo bench -p conv-block`.
 #![expect(clippy::print_stdout, reason = "a table for a person")]
 
 use std::time::Instant;
@@ -16,7 +16,7 @@ fn main() {
         let flops = 2.0 * (conv.weight_len() * conv.images) as f64 * (conv.result_size().0 * conv.result_size().1) as f64;
         for tail in [Tail::ReluPool, Tail::Relu] {
             let (mut best_forward, mut best_backward) = (f64::MAX, f64::MAX);
-            for _ in 0..5 {
+            for _ in 0..15 {
                 let start = Instant::now();
                 let found = forward(isa, &conv, tail, &input, &weight, None);
                 best_forward = best_forward.min(start.elapsed().as_secs_f64());
