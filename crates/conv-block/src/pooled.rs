@@ -9,12 +9,11 @@
 use rayon::prelude::*;
 
 use crate::{
-    DEAD,
     groups::sum_over_images,
     rows::{Plain, Rows},
     scratch::{SharedMut, with_scratch},
     shape::Conv,
-    simd::{Isa, Simd, per_isa},
+    simd::{Isa, Simd, copy_strided, per_isa},
     weight::pack_input,
 };
 
@@ -28,14 +27,6 @@ pub(crate) struct Pooled<'a> {
     pub(crate) weight: &'a [f32],
     pub(crate) codes: &'a [u8],
     pub(crate) grad: &'a [f32],
-}
-
-/// A gradient that lives.
-#[derive(Clone, Copy)]
-struct Live {
-    grad: f32,
-    /// Of the first run, from the start of the segment.
-    offset: u32,
 }
 
 /// Inputs are worked on in blocks of so many, the last one smaller.
@@ -162,30 +153,28 @@ impl Image<'_> {
             let source = Channels { input: self.pooled.input, conv, first: block * self.blocks.size };
             let narrow = Conv { inputs: size, ..*conv };
             let (pixels, slack) = part.split_at_mut(rows * columns * size);
-            pack_input(&narrow, &source, [self.image, 0], pixels, columns * size);
+            pack_input(self.isa, &narrow, &source, [self.image, 0], pixels, columns * size);
             slack.fill(0.0);
             rest = others;
         }
     }
 
-    /// The input's gradient back from blocks to planes, without the border.
+    /// The input's gradient back from blocks to planes, without the border. Rows and columns that no cell has seen stay as they are.
     fn unpack(&self, dx: &[f32], [rows, columns]: [usize; 2], out: &mut [f32]) {
         let conv = self.pooled.conv;
-        out.fill(0.0);
-        let mut rest = dx;
+        let mut start = 0;
         for block in 0..self.blocks.count() {
             let size = self.blocks.size_of(block);
-            let (part, others) = rest.split_at(rows * columns * size + 16);
+            let part = &dx[start..start + rows * columns * size];
             for input in 0..size {
                 let plane = &mut out[(block * self.blocks.size + input) * conv.height * conv.width..][..conv.height * conv.width];
+                let seen = columns.saturating_sub(conv.padding).min(conv.width);
                 for (row, out) in plane.chunks_exact_mut(conv.width).enumerate().take(rows.saturating_sub(conv.padding)) {
-                    let pixels = &part[(row + conv.padding) * columns * size..][..columns * size];
-                    for (out, pixel) in out.iter_mut().zip(pixels.chunks_exact(size).skip(conv.padding)) {
-                        *out = pixel[input];
-                    }
+                    let pixels = &part[((row + conv.padding) * columns + conv.padding) * size + input..];
+                    gather(self.isa, pixels, size, &mut out[..seen]);
                 }
             }
-            rest = others;
+            start += rows * columns * size + 16;
         }
     }
 
@@ -198,28 +187,25 @@ impl Image<'_> {
         let height = (SEGMENT_LEN / (2 * columns * size)).saturating_sub(1).max(1);
         let width = if height > 1 { cell_columns } else { (SEGMENT_LEN / (8 * size)).saturating_sub(1).clamp(1, cell_columns) };
         let (runs_sums, bias) = sums.split_at_mut(sums.len() - conv.outputs);
-        let mut lives = vec![Live { grad: 0.0, offset: 0 }; conv.outputs * (height * width + 1)];
-        let mut counts = vec![0; conv.outputs];
+        let mut lists = Lists::new(conv.outputs, height * width);
         for top in (0..cell_rows).step_by(height) {
             for left in (0..cell_columns).step_by(width) {
-                let cells = Cells {
-                    rows: [top, (top + height).min(cell_rows)],
-                    columns: [left, (left + width).min(cell_columns)],
-                    capacity: height * width + 1,
-                };
+                let cells = Cells { rows: [top, (top + height).min(cell_rows)], columns: [left, (left + width).min(cell_columns)] };
                 let mut start = 0;
                 for block in 0..self.blocks.count() {
                     let size = self.blocks.size_of(block);
                     if block == 0 || size != self.blocks.size {
-                        self.find_lives(&cells, [columns, size], &mut lives, if block == 0 { Some(&mut *bias) } else { None }, &mut counts);
+                        let find = Find { image: self, cells, columns, size };
+                        find_lives(self.isa, &find, &mut lists);
+                    }
+                    if block == 0 {
+                        lists.add_sums(bias);
                     }
                     let len = rows * columns * size + 16;
                     let base = start + (2 * top * columns + 2 * left) * size;
                     let runs = self.blocks.runs_start(block, conv.outputs)..self.blocks.runs_start(block + 1, conv.outputs);
                     let segment = Segment {
-                        lives: &lives,
-                        counts: &counts,
-                        capacity: cells.capacity,
+                        lists: &lists,
                         x: &x[base..start + len],
                         pitch: columns * size,
                         vectors: self.blocks.vectors(block),
@@ -232,39 +218,97 @@ impl Image<'_> {
             }
         }
     }
+}
 
-    /// Lists the live cells of each output; without a branch, as half of them may be dead in no order.
-    fn find_lives(
-        &self,
-        cells: &Cells,
-        [columns, size]: [usize; 2],
-        lives: &mut [Live],
-        mut bias: Option<&mut [f32]>,
-        counts: &mut [usize],
-    ) {
-        let conv = self.pooled.conv;
-        let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
-        let places = [0, size, columns * size, (columns + 1) * size, 0, 0, 0, 0].map(|place| place as u32);
-        for output in 0..conv.outputs {
-            let lives = &mut lives[output * cells.capacity..(output + 1) * cells.capacity];
-            let plane = (self.image * conv.outputs + output) * cell_rows * cell_columns;
-            let (mut count, mut sum) = (0, 0.0);
-            for row in cells.rows[0]..cells.rows[1] {
-                let range = plane + row * cell_columns + cells.columns[0]..plane + row * cell_columns + cells.columns[1];
-                let mut offset = (2 * (row - cells.rows[0]) * columns * size) as u32;
-                for (grad, code) in self.pooled.grad[range.clone()].iter().zip(&self.pooled.codes[range]) {
-                    lives[count] = Live { grad: *grad, offset: offset + places[usize::from(*code & 7)] };
-                    let is_live = *code < DEAD;
-                    sum += if is_live { *grad } else { 0.0 };
-                    count += usize::from(is_live & (*grad != 0.0));
-                    offset += 2 * size as u32;
+per_isa! {
+    /// `out[i] = from[i * stride]`.
+    fn gather(from: &[f32], stride: usize, out: &mut [f32]) = gather_kernel
+}
+
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn gather_kernel<S: Simd, const NV: usize>(from: &[f32], stride: usize, out: &mut [f32]) {
+    assert!(out.is_empty() || (out.len() - 1) * stride < from.len());
+    // SAFETY: the instruction set is the caller's promise; the last value was just looked for.
+    unsafe { copy_strided::<S>(from.as_ptr(), stride, out) };
+}
+
+/// The gradients that live in some cells, output by output, and where the first of their runs lies from the start of the segment.
+struct Lists {
+    values: Vec<f32>,
+    offsets: Vec<u32>,
+    /// Of each output.
+    counts: Vec<usize>,
+    /// Room for one output; a vector more than there are cells, as whole vectors are written.
+    capacity: usize,
+}
+
+impl Lists {
+    fn new(outputs: usize, cells: usize) -> Self {
+        let capacity = cells + 16;
+        Self { values: vec![0.0; outputs * capacity], offsets: vec![0; outputs * capacity], counts: vec![0; outputs], capacity }
+    }
+
+    /// Adds the sum of each output's gradients, in sixteen lanes.
+    fn add_sums(&self, bias: &mut [f32]) {
+        for (output, bias) in bias.iter_mut().enumerate() {
+            let mut lanes = [0.0f32; 16];
+            for values in self.values[output * self.capacity..][..self.counts[output]].chunks(16) {
+                for (lane, value) in lanes.iter_mut().zip(values) {
+                    *lane += value;
                 }
             }
-            counts[output] = count;
-            if let Some(bias) = &mut bias {
-                bias[output] += sum;
+            *bias += lanes.iter().sum::<f32>();
+        }
+    }
+}
+
+/// A rectangle of cells.
+#[derive(Clone, Copy)]
+struct Cells {
+    /// From and to.
+    rows: [usize; 2],
+    columns: [usize; 2],
+}
+
+/// Where to look for gradients that live, and how the picture lies that they belong to.
+struct Find<'a> {
+    image: &'a Image<'a>,
+    cells: Cells,
+    columns: usize,
+    size: usize,
+}
+
+per_isa! {
+    /// Lists them.
+    fn find_lives(find: &Find<'_>, lists: &mut Lists) = find_kernel
+}
+
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lists) {
+    let Find { image, cells: Cells { rows: [top, bottom], columns: [left, right] }, columns, size } = *find;
+    let Pooled { conv, grad, codes, .. } = *image.pooled;
+    let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
+    let mut places = [0; 16];
+    places[..4].copy_from_slice(&[0, size, columns * size, (columns + 1) * size].map(|place| place as u32));
+    assert!(lists.capacity >= (bottom - top) * (right - left) + 16);
+    for output in 0..conv.outputs {
+        let plane = (image.image * conv.outputs + output) * cell_rows * cell_columns;
+        let mut count = 0;
+        for row in top..bottom {
+            let range = plane + row * cell_columns + left..plane + row * cell_columns + right;
+            let first = (2 * (row - top) * columns * size) as u32;
+            let at = output * lists.capacity + count;
+            // SAFETY: the instruction set is the caller's promise; a list has room for all cells and a vector.
+            unsafe {
+                let to = (lists.values.as_mut_ptr().add(at), lists.offsets.as_mut_ptr().add(at));
+                count += S::list_lives(&grad[range.clone()], &codes[range], [first, 2 * size as u32], &places, to);
             }
         }
+        lists.counts[output] = count;
     }
 }
 
@@ -282,20 +326,9 @@ impl Rows for Channels<'_> {
     }
 }
 
-/// A rectangle of cells.
-struct Cells {
-    /// From and to.
-    rows: [usize; 2],
-    columns: [usize; 2],
-    /// Room for the lives of one output; one more than there are cells, as a dead one is written before it is dropped.
-    capacity: usize,
-}
-
 /// The live cells of all outputs against one block of inputs.
 struct Segment<'a> {
-    lives: &'a [Live],
-    counts: &'a [usize],
-    capacity: usize,
+    lists: &'a Lists,
     /// From the segment's first pixel to the end of the block.
     x: &'a [f32],
     /// Of a row.
@@ -316,7 +349,7 @@ per_isa! {
 #[inline(always)]
 unsafe fn segment_kernel<S: Simd, const NV: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
     assert!(dx.is_empty() || (dx.len() == segment.x.len() && segment.runs.len() == sums.len()));
-    assert!(sums.len() >= segment.counts.len() * 3 * segment.vectors * S::LANES);
+    assert!(sums.len() >= segment.lists.counts.len() * 3 * segment.vectors * S::LANES);
     // SAFETY: the instruction set is the caller's promise. Offsets come from `find_lives`, which names cells of the segment; three
     // runs from there end within the block and its slack.
     unsafe {
@@ -343,8 +376,10 @@ unsafe fn segment_kernel<S: Simd, const NV: usize>(segment: &Segment<'_>, dx: &m
 #[inline(always)]
 unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
     let run_len = VECTORS * S::LANES;
-    for (output, count) in segment.counts.iter().enumerate() {
-        let lives = &segment.lives[output * segment.capacity..][..*count];
+    let lists = segment.lists;
+    for (output, count) in lists.counts.iter().enumerate() {
+        let values = &lists.values[output * lists.capacity..][..*count];
+        let offsets = &lists.offsets[output * lists.capacity..][..*count];
         for first in (0..3).step_by(ROWS) {
             let start = (output * 3 + first) * run_len;
             // SAFETY: as asked of the caller.
@@ -356,9 +391,9 @@ unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &S
                         *vector = S::load(at.add(r * run_len + v * S::LANES));
                     }
                 }
-                for live in lives {
-                    let grad = S::splat(live.grad);
-                    let x = segment.x.as_ptr().add(live.offset as usize + first * segment.pitch);
+                for (value, offset) in values.iter().zip(offsets) {
+                    let grad = S::splat(*value);
+                    let x = segment.x.as_ptr().add(*offset as usize + first * segment.pitch);
                     for r in 0..ROWS {
                         for v in 0..VECTORS {
                             acc[r][v] = S::fma(grad, S::load(x.add(r * segment.pitch + v * S::LANES)), acc[r][v]);
@@ -380,9 +415,9 @@ unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &S
                         *vector = S::load(runs.add(r * run_len + v * S::LANES));
                     }
                 }
-                for live in lives {
-                    let grad = S::splat(live.grad);
-                    let dx = dx.as_mut_ptr().add(live.offset as usize + first * segment.pitch);
+                for (value, offset) in values.iter().zip(offsets) {
+                    let grad = S::splat(*value);
+                    let dx = dx.as_mut_ptr().add(*offset as usize + first * segment.pitch);
                     for r in 0..ROWS {
                         for v in 0..VECTORS {
                             let at = dx.add(r * segment.pitch + v * S::LANES);

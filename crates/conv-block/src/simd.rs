@@ -3,6 +3,8 @@
 //! A kernel is a generic function, `inline(always)` down to the intrinsics, and [`per_isa!`] stamps it into one function with
 //! the target features of each set: nothing is called through a pointer inside a loop, and no compiler flag is needed.
 
+use crate::DEAD;
+
 /// An instruction set that this machine has and that the kernels have a code path for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(pub(crate) Kind);
@@ -91,6 +93,13 @@ pub(crate) trait Simd: Copy {
     fn hide(pointer: *const f32) -> *const f32 {
         pointer
     }
+    /// Appends the gradients that live, and where they belong, to two lists, in order; returns how many. `codes[i]` below
+    /// [`crate::DEAD`] belongs to `first + i * step + places[codes[i]]`. May write [`Self::LANES`] values beyond what it returns.
+    #[inline(always)]
+    unsafe fn list_lives(grads: &[f32], codes: &[u8], [first, step]: [u32; 2], places: &[u32; 16], lists: (*mut f32, *mut u32)) -> usize {
+        // SAFETY: the caller has room for as many as there are, and more.
+        unsafe { list_lives(grads, codes, [first, step], places, lists) }
+    }
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// A step of a running maximum that remembers where it was found: the first of equals wins, a NaN wins and stays.
@@ -104,7 +113,7 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Simd, bytes};
+    use super::{DEAD, Simd, bytes};
     use std::arch::{asm, x86_64::*};
 
     #[derive(Clone, Copy)]
@@ -142,6 +151,36 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_bytes(to: *mut u8, v: __m512) {
             unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v))) }
+        }
+        #[inline(always)]
+        unsafe fn list_lives(
+            grads: &[f32],
+            codes: &[u8],
+            [first, step]: [u32; 2],
+            places: &[u32; 16],
+            (values, offsets): (*mut f32, *mut u32),
+        ) -> usize {
+            unsafe {
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let steps = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(step as i32));
+                let places_of = _mm512_loadu_si512(places.as_ptr().cast());
+                let whole = grads.len() - grads.len() % 16;
+                let mut count = 0;
+                for i in (0..whole).step_by(16) {
+                    let grad = _mm512_loadu_ps(grads.as_ptr().add(i));
+                    let code = _mm512_cvtepu8_epi32(_mm_loadu_si128(codes.as_ptr().add(i).cast()));
+                    let lives = _mm512_cmplt_epu32_mask(code, _mm512_set1_epi32(i32::from(DEAD)));
+                    let lives = _mm512_mask_cmp_ps_mask::<_CMP_NEQ_UQ>(lives, grad, _mm512_setzero_ps());
+                    let start = _mm512_set1_epi32((first + i as u32 * step) as i32);
+                    let offset = _mm512_add_epi32(_mm512_add_epi32(start, steps), _mm512_permutexvar_epi32(code, places_of));
+                    // Compressed in a register first: straight to memory is slow on some processors.
+                    _mm512_storeu_ps(values.add(count), _mm512_maskz_compress_ps(lives, grad));
+                    _mm512_storeu_si512(offsets.add(count).cast(), _mm512_maskz_compress_epi32(lives, offset));
+                    count += lives.count_ones() as usize;
+                }
+                let rest = (values.add(count), offsets.add(count));
+                count + super::list_lives(&grads[whole..], &codes[whole..], [first + whole as u32 * step, step], places, rest)
+            }
         }
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
@@ -343,6 +382,31 @@ impl Simd for Portable {
             std::array::from_fn(|i| if best[i] <= 0.0 { dead[i] } else { code[i] }),
         )
     }
+}
+
+/// [`Simd::list_lives`] without vectors, and without a branch, as half of the cells may be dead in no order.
+///
+/// # Safety
+/// The lists have room for one more than there are gradients.
+#[inline(always)]
+unsafe fn list_lives(
+    grads: &[f32],
+    codes: &[u8],
+    [first, step]: [u32; 2],
+    places: &[u32; 16],
+    (values, offsets): (*mut f32, *mut u32),
+) -> usize {
+    let (mut count, mut offset) = (0, first);
+    for (grad, code) in grads.iter().zip(codes) {
+        // SAFETY: `count` is at most the number of gradients before this one.
+        unsafe {
+            *values.add(count) = *grad;
+            *offsets.add(count) = offset + places[usize::from(*code & 15)];
+        }
+        count += usize::from((*code < DEAD) & (*grad != 0.0));
+        offset += step;
+    }
+    count
 }
 
 /// `out[i] = from[i * stride]`.

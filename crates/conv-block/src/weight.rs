@@ -10,7 +10,7 @@ use crate::{
     rows::Rows,
     scratch::with_scratch,
     shape::Conv,
-    simd::{Isa, Simd, per_isa},
+    simd::{Isa, Simd, copy_strided, per_isa},
     tile::{Tile, multiply},
 };
 
@@ -82,7 +82,7 @@ fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 
         let in_rows = (count - 1) * conv.stride + conv.kernel;
         // A chunk may reach beyond the last run.
         with_scratch(in_rows * pitch + CHUNK, |x| {
-            pack_input(conv, input, [image, first * conv.stride], &mut x[..in_rows * pitch], pitch);
+            pack_input(isa, conv, input, [image, first * conv.stride], &mut x[..in_rows * pitch], pitch);
             for block in 0..layout.blocks {
                 with_scratch(count * columns * layout.block, |dy| {
                     let outputs = block * layout.block..((block + 1) * layout.block).min(conv.outputs);
@@ -108,22 +108,37 @@ fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 
 }
 
 /// `[row][column][input]` with the zeros around the picture, from the padded picture's row `first` on.
-pub(crate) fn pack_input(conv: &Conv, input: &dyn Rows, [image, first]: [usize; 2], packed: &mut [f32], pitch: usize) {
+pub(crate) fn pack_input(isa: Isa, conv: &Conv, input: &dyn Rows, [image, first]: [usize; 2], packed: &mut [f32], pitch: usize) {
     let (rows, columns) = (packed.len() / pitch, pitch / conv.inputs);
     packed.fill(0.0);
-    with_scratch(conv.width, |values| {
+    let seen = columns.saturating_sub(conv.padding).min(conv.width);
+    with_scratch(conv.width * conv.inputs, |planes| {
         for row in 0..rows {
             let Some(source) = (first + row).checked_sub(conv.padding).filter(|row| *row < conv.height) else { continue };
-            let out = &mut packed[row * pitch..(row + 1) * pitch];
-            for channel in 0..conv.inputs {
+            for (channel, values) in planes.chunks_exact_mut(conv.width).enumerate() {
                 input.row(image, channel, source, values);
-                let pixels = out.chunks_exact_mut(conv.inputs).skip(conv.padding).take(columns.saturating_sub(conv.padding));
-                for (pixel, value) in pixels.zip(&*values) {
-                    pixel[channel] = *value;
-                }
             }
+            let start = row * pitch + conv.padding * conv.inputs;
+            turn(isa, planes, conv.width, &mut packed[start..start + seen * conv.inputs]);
         }
     });
+}
+
+per_isa! {
+    /// Pixels from planes that are `width` apart.
+    fn turn(planes: &[f32], width: usize, pixels: &mut [f32]) = turn_kernel
+}
+
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn turn_kernel<S: Simd, const NV: usize>(planes: &[f32], width: usize, pixels: &mut [f32]) {
+    let inputs = planes.len() / width;
+    assert!(planes.len() == inputs * width && pixels.len() <= planes.len());
+    for (column, pixel) in pixels.chunks_exact_mut(inputs).enumerate() {
+        // SAFETY: the instruction set is the caller's promise; `column` is less than `width`.
+        unsafe { copy_strided::<S>(planes.as_ptr().add(column), width, pixel) };
+    }
 }
 
 struct Strip<'a> {
