@@ -77,7 +77,7 @@ pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]
         let strip = Strip { dense, image: task / strips, first, rows: strip_rows.min(rows - first), out, codes };
         let in_rows = (strip.rows.next_multiple_of(2) - 1) * dense.stride + dense.kernel;
         with_scratch(in_rows * row_len, |packed| {
-            pack_strip(dense, strip.image, first, packed);
+            pack_strip(isa, dense, strip.image, first, packed);
             with_scratch(2 * columns.next_multiple_of(2) * isa.block(), |sums| run_strip(isa, &strip, packed, sums));
         });
     });
@@ -134,7 +134,7 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f3
 }
 
 /// `[row][input][column]`, with the zeros around the picture.
-fn pack_strip(d: &Dense<'_>, image: usize, first: usize, packed: &mut [f32]) {
+fn pack_strip(isa: Isa, d: &Dense<'_>, image: usize, first: usize, packed: &mut [f32]) {
     let (height, columns) = d.in_size;
     let width = packed_width(d);
     let dilation = d.dilation as isize;
@@ -147,11 +147,11 @@ fn pack_strip(d: &Dense<'_>, image: usize, first: usize, packed: &mut [f32]) {
         } else if dilation == 1 && d.padding >= 0 && d.padding as usize + columns <= width {
             let left = d.padding as usize;
             out[..left].fill(0.0);
-            d.source.row(image, channel, source as usize, &mut out[left..left + columns]);
+            d.source.row(isa, image, channel, source as usize, &mut out[left..left + columns]);
             out[left + columns..].fill(0.0);
         } else {
             with_scratch(columns, |values| {
-                d.source.row(image, channel, source as usize, values);
+                d.source.row(isa, image, channel, source as usize, values);
                 out.fill(0.0);
                 for (column, value) in values.iter().enumerate() {
                     let at = column as isize * dilation + d.padding;

@@ -146,7 +146,7 @@ fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, norm: Norm<'_>, gra
             let (mut sums, mut buffer) = ([0.0; 2], vec![0.0; columns]);
             let mean = saved.mean[index % conv.outputs];
             for row in 0..rows {
-                grad.row(index / conv.outputs, index % conv.outputs, row, &mut buffer);
+                grad.row(isa, index / conv.outputs, index % conv.outputs, row, &mut buffer);
                 let start = (index * rows + row) * columns;
                 add_products(isa, &buffer, &saved.result[start..start + columns], mean, &mut sums);
             }
@@ -180,13 +180,23 @@ struct NormGrad<'a> {
 }
 
 impl Rows for NormGrad<'_> {
-    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]) {
-        self.grad.row(image, channel, row, out);
+    fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
+        self.grad.row(isa, image, channel, row, out);
         let [scale, slope, offset] = self.affine[channel];
         let start = ((image * self.result.channels + channel) * self.result.height + row) * self.result.width;
-        for (out, result) in out.iter_mut().zip(&self.result.values[start..]) {
-            *out = scale * *out + (slope * result + offset);
-        }
+        mix(isa, &self.result.values[start..start + self.result.width], [scale, slope, offset], out);
+    }
+}
+
+per_isa! {
+    /// `out = scale * out + slope * result + offset`.
+    fn mix(results: &[f32], affine: [f32; 3], out: &mut [f32]) = mix_kernel
+}
+
+#[inline(always)]
+unsafe fn mix_kernel<S: Simd, const NV: usize>(results: &[f32], [scale, slope, offset]: [f32; 3], out: &mut [f32]) {
+    for (out, result) in out.iter_mut().zip(results) {
+        *out = scale * *out + (slope * result + offset);
     }
 }
 

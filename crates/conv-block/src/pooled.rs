@@ -320,9 +320,9 @@ struct Channels<'a> {
 }
 
 impl Rows for Channels<'_> {
-    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]) {
+    fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
         let Conv { inputs: channels, height, width, .. } = *self.conv;
-        Plain { values: self.input, channels, height, width }.row(image, self.first + channel, row, out);
+        Plain { values: self.input, channels, height, width }.row(isa, image, self.first + channel, row, out);
     }
 }
 

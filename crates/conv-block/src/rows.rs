@@ -1,9 +1,11 @@
 //! Where the rows of a picture come from: memory, or a gradient computed while it is read, so that it is never stored.
 
+use crate::simd::{Isa, Simd, per_isa};
+
 /// `[images, channels, height, width]` values, one row at a time.
 pub(crate) trait Rows: Sync {
     /// Fills `out` with the row.
-    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]);
+    fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]);
 }
 
 /// Rows of a tensor.
@@ -16,7 +18,7 @@ pub(crate) struct Plain<'a> {
 
 impl Rows for Plain<'_> {
     #[inline]
-    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]) {
+    fn row(&self, _: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
         let start = ((image * self.channels + channel) * self.height + row) * self.width;
         out.copy_from_slice(&self.values[start..start + self.width]);
     }
@@ -30,14 +32,23 @@ pub(crate) struct ReluGrad<'a> {
 
 impl Rows for ReluGrad<'_> {
     #[inline]
-    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]) {
+    fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
         let Plain { values, channels, height, width } = self.grad;
         let start = ((image * channels + channel) * height + row) * width;
         let (grad, output) = (&values[start..start + width], &self.output[start..start + width]);
-        for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
-            // A NaN went out as it came, so its gradient passes too.
-            *out = if *output <= 0.0 { 0.0 } else { *grad };
-        }
+        pass_relu(isa, grad, output, out);
+    }
+}
+
+per_isa! {
+    /// The gradient where something went out. A NaN went out as it came, so its gradient passes too.
+    fn pass_relu(grad: &[f32], output: &[f32], out: &mut [f32]) = relu_kernel
+}
+
+#[inline(always)]
+unsafe fn relu_kernel<S: Simd, const NV: usize>(grad: &[f32], output: &[f32], out: &mut [f32]) {
+    for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
+        *out = if *output <= 0.0 { 0.0 } else { *grad };
     }
 }
 
@@ -51,18 +62,27 @@ pub(crate) struct PoolGrad<'a> {
 
 impl Rows for PoolGrad<'_> {
     #[inline]
-    fn row(&self, image: usize, channel: usize, row: usize, out: &mut [f32]) {
+    fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
         let Plain { values, channels, height, width } = self.grad;
-        out.fill(0.0);
         if row / 2 >= height {
-            return;
+            return out.fill(0.0);
         }
         let start = ((image * channels + channel) * height + row / 2) * width;
         let (grad, codes) = (&values[start..start + width], &self.codes[start..start + width]);
-        let left = 2 * (row % 2) as u8;
-        for ((pair, grad), code) in out.chunks_exact_mut(2).zip(grad).zip(codes) {
-            pair[0] = if *code == left { *grad } else { 0.0 };
-            pair[1] = if *code == left + 1 { *grad } else { 0.0 };
-        }
+        spread(isa, grad, codes, 2 * (row % 2) as u8, out);
     }
+}
+
+per_isa! {
+    /// One row of cells: pooled gradients to where they were found, if that is this row, whose left code is given.
+    fn spread(grad: &[f32], codes: &[u8], left: u8, out: &mut [f32]) = spread_kernel
+}
+
+#[inline(always)]
+unsafe fn spread_kernel<S: Simd, const NV: usize>(grad: &[f32], codes: &[u8], left: u8, out: &mut [f32]) {
+    let (cells, rest) = out.as_chunks_mut::<2>();
+    for ((cell, grad), code) in cells.iter_mut().zip(grad).zip(codes) {
+        *cell = [if *code == left { *grad } else { 0.0 }, if *code == left + 1 { *grad } else { 0.0 }];
+    }
+    rest.fill(0.0);
 }

@@ -3,6 +3,8 @@
 //! The picture is packed `[row][column][input]`, where a kernel row's weights for all inputs see one run of memory; six
 //! neighbours of a run make one row of a tile, a block of outputs its vectors.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::{
@@ -86,25 +88,29 @@ fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 
             for block in 0..layout.blocks {
                 with_scratch(count * columns * layout.block, |dy| {
                     let outputs = block * layout.block..((block + 1) * layout.block).min(conv.outputs);
-                    dy.fill(0.0);
-                    for (lane, output) in outputs.enumerate() {
-                        with_scratch(columns, |values| {
-                            for row in 0..count {
-                                grad.row(image, output, first + row, values);
-                                bias[output] += values.iter().sum::<f32>();
-                                for (column, value) in values.iter().enumerate() {
-                                    dy[(row * columns + column) * layout.block + lane] = *value;
-                                }
-                            }
-                        });
-                    }
+                    pack_grad(isa, grad, [image, first, columns], outputs, dy);
                     let len = layout.chunks * CHUNK * layout.block;
                     let strip = Strip { conv, layout, x, dy, rows: count, columns, pitch };
-                    add_strip(isa, &strip, &mut weights[block * len..][..len]);
+                    let bias = &mut bias[block * layout.block..(block + 1) * layout.block];
+                    add_strip(isa, &strip, &mut weights[block * len..][..len], bias);
                 });
             }
         });
     }
+}
+
+/// `[row][column][output]` for one block of outputs, zeros where there are fewer than a block.
+fn pack_grad(isa: Isa, grad: &dyn Rows, [image, first, columns]: [usize; 3], outputs: Range<usize>, packed: &mut [f32]) {
+    let block = isa.block();
+    with_scratch(columns * block, |planes| {
+        planes.fill(0.0);
+        for (row, pixels) in packed.chunks_exact_mut(columns * block).enumerate() {
+            for (output, values) in outputs.clone().zip(planes.chunks_exact_mut(columns)) {
+                grad.row(isa, image, output, first + row, values);
+            }
+            turn(isa, planes, columns, pixels);
+        }
+    });
 }
 
 /// `[row][column][input]` with the zeros around the picture, from the padded picture's row `first` on.
@@ -116,7 +122,7 @@ pub(crate) fn pack_input(isa: Isa, conv: &Conv, input: &dyn Rows, [image, first]
         for row in 0..rows {
             let Some(source) = (first + row).checked_sub(conv.padding).filter(|row| *row < conv.height) else { continue };
             for (channel, values) in planes.chunks_exact_mut(conv.width).enumerate() {
-                input.row(image, channel, source, values);
+                input.row(isa, image, channel, source, values);
             }
             let start = row * pitch + conv.padding * conv.inputs;
             turn(isa, planes, conv.width, &mut packed[start..start + seen * conv.inputs]);
@@ -152,18 +158,31 @@ struct Strip<'a> {
 }
 
 per_isa! {
-    /// Adds what one strip gives to one block of outputs.
-    fn add_strip(strip: &Strip<'_>, sums: &mut [f32]) = strip_kernel
+    /// Adds what one strip gives to one block of outputs: to the gradients of its weights, and of its bias.
+    fn add_strip(strip: &Strip<'_>, sums: &mut [f32], bias: &mut [f32]) = strip_kernel
 }
 
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
-unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [f32]) {
+unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [f32], bias: &mut [f32]) {
     let Strip { conv, layout, x, dy, rows, columns, pitch } = *strip;
     let block = NV * S::LANES;
     assert!(sums.len() == layout.chunks * CHUNK * block && dy.len() == rows * columns * block);
     assert!(x.len() >= ((rows - 1) * conv.stride + conv.kernel) * pitch + CHUNK);
+    assert!(bias.len() == block);
+    for v in 0..NV {
+        // SAFETY: the instruction set is the caller's promise; the lengths are checked above.
+        unsafe {
+            let ones = S::splat(1.0);
+            let mut sum = S::splat(0.0);
+            for position in 0..rows * columns {
+                sum = S::fma(ones, S::load(dy.as_ptr().add(position * block + v * S::LANES)), sum);
+            }
+            let at = bias.as_mut_ptr().add(v * S::LANES);
+            S::store(at, S::fma(ones, sum, S::load(at)));
+        }
+    }
     let last = conv.kernel * layout.row_chunks - 1;
     let offset = |chunk: usize| chunk / layout.row_chunks * pitch + chunk % layout.row_chunks * CHUNK;
     let step = (POSITIONS / columns).max(1);
