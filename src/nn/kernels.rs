@@ -190,7 +190,7 @@ fn output_to_keep<B: HostBackend>(output: &FloatTensor<B>, tail: Tail) -> FloatT
     }
 }
 
-/// The same for a block with norm, whose gradient needs the convolution's result.
+/// The same for a block with norm.
 #[derive(Clone, Debug)]
 struct KeptNorm<B: HostBackend> {
     block: Block,
@@ -202,7 +202,6 @@ struct KeptNorm<B: HostBackend> {
     output: FloatTensor<B>,
     mean: FloatTensor<B>,
     variance: FloatTensor<B>,
-    result: Arc<Vec<f32>>,
     codes: Arc<[u8]>,
 }
 
@@ -218,7 +217,6 @@ fn run_norm_forward<B: HostBackend>(tensors: [FloatTensor<B>; 4], epsilon: f64, 
         output: B::tensor(found.output, output_shape(&conv, block.tail)),
         mean: B::tensor(found.mean, channels()),
         variance: B::tensor(found.variance, channels()),
-        result: Arc::new(found.result),
         codes: found.codes.into(),
         x,
         weight,
@@ -286,7 +284,6 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
                     weight: B::values(&kept.weight),
                     output: B::values(&kept.output),
                     codes: &kept.codes,
-                    result: &kept.result,
                     mean: B::values(&kept.mean),
                     variance: B::values(&kept.variance),
                 };

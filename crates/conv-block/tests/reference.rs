@@ -159,20 +159,14 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
     let wide: [Vec<f64>; 4] = std::array::from_fn(|i| tensors[i].iter().map(|value| f64::from(*value)).collect());
     let truth = |wide: &[Vec<f64>; 4]| norm_truth(conv, tail, std::array::from_fn(|i| wide[i].as_slice()), &found.output, &found.codes);
     let out = truth(&wide);
-    let largest = found.result.iter().fold(1.0, |largest: f32, value| largest.max(value.abs()));
+    // A channel that varies little has its rounding blown up by the norm.
+    let least = found.variance.iter().fold(1.0, |least: f32, value| least.min(*value));
     for (index, (ours, truth)) in found.output.iter().zip(&out).enumerate() {
-        assert!((f64::from(*ours) - truth).abs() < 2e-5 * f64::from(largest), "output[{index}]: {ours} instead of {truth}");
+        let allowed = 2e-5 / (f64::from(least) + EPSILON).sqrt();
+        assert!((f64::from(*ours) - truth).abs() < allowed, "output[{index}]: {ours} instead of {truth}");
     }
     let out_grad = numbers(out.len(), seed + 4);
-    let saved = NormSaved {
-        input,
-        weight,
-        output: &found.output,
-        codes: &found.codes,
-        result: &found.result,
-        mean: &found.mean,
-        variance: &found.variance,
-    };
+    let saved = NormSaved { input, weight, output: &found.output, codes: &found.codes, mean: &found.mean, variance: &found.variance };
     let grads = norm_backward(isa, conv, tail, saved, norm, &out_grad, true);
     let input_grad = grads.input.clone().unwrap_or_default();
     let loss = |wide: &[Vec<f64>; 4]| truth(wide).iter().zip(&out_grad).map(|(out, grad)| out * f64::from(*grad)).sum::<f64>();
@@ -256,7 +250,6 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
                 weight: &weight,
                 output: &normed.output,
                 codes: &normed.codes,
-                result: &normed.result,
                 mean: &normed.mean,
                 variance: &normed.variance,
             };
