@@ -8,6 +8,7 @@ mod bad_input;
 mod commands;
 mod docs;
 mod gpu;
+mod kernels;
 mod learning;
 mod odd;
 mod resume;

@@ -1,0 +1,49 @@
+//! Any shape, any bits as numbers, on every instruction set of the machine: no panic, and no read or write outside a buffer, for which
+//! the address sanitizer looks. `cargo +nightly fuzz run shapes` in `crates/conv-block`.
+
+#![no_main]
+
+use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let [images, inputs, height, width, outputs, form, values @ ..] = data else { return };
+    let at_most = |byte: &u8, most: usize| usize::from(*byte) % most + 1;
+    let conv = Conv {
+        images: at_most(images, 4),
+        inputs: at_most(inputs, 70),
+        height: at_most(height, 24),
+        width: at_most(width, 24),
+        outputs: at_most(outputs, 70),
+        kernel: if form & 1 == 0 { 1 } else { 3 },
+        stride: usize::from(form >> 1 & 1) + 1,
+        padding: usize::from(form >> 2 & 3),
+    };
+    if !conv.is_supported() {
+        return;
+    }
+    let tail = [Tail::Linear, Tail::Relu, Tail::ReluPool][usize::from(form >> 4) % 3];
+    let fill = |len: usize, shift: usize| -> Vec<f32> {
+        let word = |i: usize| -> [u8; 4] { std::array::from_fn(|b| *values.get((i * 4 + b + shift) % values.len().max(1)).unwrap_or(&1)) };
+        (0..len).map(|i| f32::from_le_bytes(word(i))).collect()
+    };
+    let (input, weight) = (fill(conv.input_len(), 0), fill(conv.weight_len(), 1));
+    let (gamma, beta) = (fill(conv.outputs, 2), fill(conv.outputs, 3));
+    let grad = fill(conv.output_len(tail), 5);
+    for isa in Isa::available() {
+        let found = forward(isa, &conv, tail, &input, &weight, Some(&beta));
+        let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
+        backward(isa, &conv, tail, saved, &grad, true);
+        let norm = Norm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
+        let found = norm_forward(isa, &conv, tail, &input, &weight, norm);
+        let saved = NormSaved {
+            input: &input,
+            weight: &weight,
+            output: &found.output,
+            codes: &found.codes,
+            mean: &found.mean,
+            variance: &found.variance,
+        };
+        norm_backward(isa, &conv, tail, saved, norm, &grad, true);
+    }
+});
