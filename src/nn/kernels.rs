@@ -279,17 +279,18 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
                 let grad = B::contiguous(grads.consume::<B>(&ops.node));
                 let kept = &ops.state;
                 let conv = conv_of(&kept.x.shape(), &kept.weight.shape(), kept.block);
+                let norm = Norm { gamma: B::values(&kept.gamma), beta: B::values(&kept.beta), epsilon: kept.epsilon };
                 let saved = NormSaved {
                     input: B::values(&kept.x),
                     weight: B::values(&kept.weight),
+                    norm,
                     output: B::values(&kept.output),
                     codes: &kept.codes,
                     mean: B::values(&kept.mean),
                     variance: B::values(&kept.variance),
                 };
-                let norm = Norm { gamma: B::values(&kept.gamma), beta: B::values(&kept.beta), epsilon: kept.epsilon };
                 let is_input_wanted = ops.parents[0].is_some();
-                let found = norm_backward(Isa::best(), &conv, kept.block.tail, saved, norm, B::values(&grad), is_input_wanted);
+                let found = norm_backward(Isa::best(), &conv, kept.block.tail, saved, B::values(&grad), is_input_wanted);
                 let channels = || Shape::new([conv.outputs]);
                 let values = [
                     found.input.map(|values| (values, kept.x.shape())),

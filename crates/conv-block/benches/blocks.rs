@@ -1,41 +1,95 @@
-//! Times the blocks of the small CNN, forward and backward: `cargo bench -p conv-block`.
+//! Times the blocks of the small CNN, forward and backward, and the convolutions of VGG16 forward: `cargo bench -p conv-block`. The
+//! best of several runs each, on as many threads as rayon takes (`RAYON_NUM_THREADS`).
 #![expect(clippy::print_stdout, reason = "a table for a person")]
 
-use std::time::Instant;
+use std::{hint::black_box, time::Instant};
 
-use conv_block::{Conv, Isa, Saved, Tail, backward, forward};
+use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
+
+const RUNS: usize = 12;
 
 fn main() {
     let isa = Isa::best();
-    println!("{isa:?}, {} threads", rayon::current_num_threads());
-    let (mut all_forward, mut all_backward) = (0.0, 0.0);
-    for (inputs, outputs, side) in [(3, 32, 150), (32, 64, 75), (64, 128, 37), (128, 128, 18)] {
-        let conv = Conv { images: 32, inputs, height: side, width: side, outputs, kernel: 3, stride: 1, padding: 1 };
-        let values = |len: usize| (0..len).map(|i| ((i * 7919 % 1009) as f32 - 504.0) / 504.0).collect::<Vec<_>>();
-        let (input, weight) = (values(conv.input_len()), values(conv.weight_len()));
-        let flops = 2.0 * (conv.weight_len() * conv.images) as f64 * (conv.result_size().0 * conv.result_size().1) as f64;
-        for tail in [Tail::ReluPool, Tail::Relu] {
-            let (mut best_forward, mut best_backward) = (f64::MAX, f64::MAX);
-            for _ in 0..15 {
-                let start = Instant::now();
-                let found = forward(isa, &conv, tail, &input, &weight, None);
-                best_forward = best_forward.min(start.elapsed().as_secs_f64());
-                let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
-                let start = Instant::now();
-                std::hint::black_box(backward(isa, &conv, tail, saved, &found.output, inputs > 3));
-                best_backward = best_backward.min(start.elapsed().as_secs_f64());
-            }
-            if tail == Tail::ReluPool {
-                all_forward += best_forward;
-                all_backward += best_backward;
-            }
-            println!(
-                "{inputs:>4} -> {outputs:>4} at {side:>3} {tail:?}: forward {:.1} ms ({:.0} GFLOP/s), backward {:.1} ms",
-                best_forward * 1e3,
-                flops / best_forward / 1e9,
-                best_backward * 1e3
-            );
+    println!("{isa:?}, {} threads, batch 32", rayon::current_num_threads());
+    println!("| block | forward, ms | GFLOP/s | backward, ms |\n|---|---|---|---|");
+    for kind in ["pool", "norm + pool", "relu"] {
+        let mut all = [0.0; 2];
+        for (inputs, outputs, side) in [(3, 32, 150), (32, 64, 75), (64, 128, 37), (128, 128, 18)] {
+            let conv = Conv { images: 32, inputs, height: side, width: side, outputs, kernel: 3, stride: 1, padding: 1 };
+            let best = block(isa, &conv, kind);
+            all = [all[0] + best[0], all[1] + best[1]];
+            let gflops = flops(&conv) / best[0] / 1e9;
+            println!("| {inputs} to {outputs} at {side}, {kind} | {:.1} | {gflops:.0} | {:.1} |", best[0] * 1e3, best[1] * 1e3);
         }
+        println!("| all, {kind} | {:.1} | | {:.1} |", all[0] * 1e3, all[1] * 1e3);
     }
-    println!("all pooled: forward {:.1} ms, backward {:.1} ms", all_forward * 1e3, all_backward * 1e3);
+    for (images, side) in [(8, 224), (32, 150)] {
+        println!("VGG16 forward, {images} at {side}: {:.2} s", vgg16(isa, images, side));
+    }
+}
+
+/// Numbers between -1 and 1.
+fn values(len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 7919 % 1009) as f32 - 504.0) / 504.0).collect()
+}
+
+fn flops(conv: &Conv) -> f64 {
+    let (rows, columns) = conv.result_size();
+    2.0 * (conv.weight_len() * conv.images * rows * columns) as f64
+}
+
+/// Seconds forward and backward.
+fn block(isa: Isa, conv: &Conv, kind: &str) -> [f64; 2] {
+    let (input, weight, ones) = (values(conv.input_len()), values(conv.weight_len()), vec![1.0; conv.outputs]);
+    let tail = if kind == "relu" { Tail::Relu } else { Tail::ReluPool };
+    let (grad, is_input_wanted) = (values(conv.output_len(tail)), conv.inputs > 3);
+    let norm = Norm { gamma: &ones, beta: &ones, epsilon: 1e-5 };
+    let mut best = [f64::MAX; 2];
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let seconds = if kind == "norm + pool" {
+            let found = norm_forward(isa, conv, tail, &input, &weight, norm);
+            let forward = start.elapsed().as_secs_f64();
+            let (output, codes) = (&found.output, &found.codes);
+            let saved = NormSaved { input: &input, weight: &weight, norm, output, codes, mean: &found.mean, variance: &found.variance };
+            let start = Instant::now();
+            black_box(norm_backward(isa, conv, tail, saved, &grad, is_input_wanted));
+            [forward, start.elapsed().as_secs_f64()]
+        } else {
+            let found = forward(isa, conv, tail, &input, &weight, Some(&ones));
+            let forward = start.elapsed().as_secs_f64();
+            let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
+            let start = Instant::now();
+            black_box(backward(isa, conv, tail, saved, &grad, is_input_wanted));
+            [forward, start.elapsed().as_secs_f64()]
+        };
+        best = [best[0].min(seconds[0]), best[1].min(seconds[1])];
+    }
+    best
+}
+
+/// Seconds for the thirteen convolutions of VGG16 with their ReLUs and pools.
+fn vgg16(isa: Isa, images: usize, side: usize) -> f64 {
+    let layers = [(64, false), (64, true), (128, false), (128, true), (256, false), (256, false), (256, true)];
+    let layers = layers.into_iter().chain([(512, false), (512, false), (512, true), (512, false), (512, false), (512, true)]);
+    let (mut height, mut inputs, mut convs) = (side, 3, Vec::new());
+    for (outputs, is_pooled) in layers {
+        let conv = Conv { images, inputs, height, width: height, outputs, kernel: 3, stride: 1, padding: 1 };
+        // As large as training would have them, so that nothing overflows.
+        let scale = (2.0 / (9 * inputs) as f32).sqrt();
+        let weight: Vec<f32> = values(conv.weight_len()).iter().map(|value| value * scale).collect();
+        convs.push((conv, weight, if is_pooled { Tail::ReluPool } else { Tail::Relu }));
+        (inputs, height) = (outputs, if is_pooled { height / 2 } else { height });
+    }
+    let mut best = f64::MAX;
+    for _ in 0..3 {
+        let mut x = values(images * 3 * side * side);
+        let start = Instant::now();
+        for (conv, weight, tail) in &convs {
+            x = forward(isa, conv, *tail, &x, weight, None).output;
+        }
+        best = best.min(start.elapsed().as_secs_f64());
+        black_box(x);
+    }
+    best
 }

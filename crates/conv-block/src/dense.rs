@@ -87,7 +87,7 @@ pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]
 fn packed_width(dense: &Dense<'_>) -> usize {
     let needed = (dense.out_size.1.next_multiple_of(2) - 1) * dense.stride + dense.kernel;
     let width = needed.next_multiple_of(4);
-    if width % 64 == 0 { width + 4 } else { width }
+    if width.is_multiple_of(64) { width + 4 } else { width }
 }
 
 struct Strip<'a> {

@@ -7,6 +7,8 @@
 //! A NaN or infinity in the input reaches the output. In the backward pass a gradient that is zero adds nothing, whatever it
 //! would be multiplied with.
 
+#![expect(clippy::needless_range_loop, reason = "register tiles are arrays of arrays that are walked side by side")]
+
 mod dense;
 mod groups;
 mod norm;

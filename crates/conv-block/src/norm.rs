@@ -43,6 +43,8 @@ pub struct NormSaved<'a> {
     pub input: &'a [f32],
     /// `[outputs, inputs, kernel, kernel]`.
     pub weight: &'a [f32],
+    /// What [`norm_forward`] took.
+    pub norm: Norm<'a>,
     /// What [`norm_forward`] gave.
     pub output: &'a [f32],
     /// What [`norm_forward`] gave.
@@ -113,26 +115,19 @@ pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[
 ///
 /// # Panics
 /// As [`crate::backward`].
-pub fn norm_backward(
-    isa: Isa,
-    conv: &Conv,
-    tail: Tail,
-    saved: NormSaved<'_>,
-    norm: Norm<'_>,
-    grad: &[f32],
-    is_input_wanted: bool,
-) -> NormGradients {
+pub fn norm_backward(isa: Isa, conv: &Conv, tail: Tail, saved: NormSaved<'_>, grad: &[f32], is_input_wanted: bool) -> NormGradients {
     assert_eq!(grad.len(), conv.output_len(tail), "gradient of {conv:?}");
     let (height, width) = conv.output_size(tail);
     let grad = Plain { values: grad, channels: conv.outputs, height, width };
     match tail {
-        Tail::Linear => through_norm(isa, conv, saved, norm, &grad, is_input_wanted),
-        Tail::Relu => through_norm(isa, conv, saved, norm, &ReluGrad { grad, output: saved.output }, is_input_wanted),
-        Tail::ReluPool => through_norm(isa, conv, saved, norm, &PoolGrad { grad, codes: saved.codes }, is_input_wanted),
+        Tail::Linear => through_norm(isa, conv, saved, &grad, is_input_wanted),
+        Tail::Relu => through_norm(isa, conv, saved, &ReluGrad { grad, output: saved.output }, is_input_wanted),
+        Tail::ReluPool => through_norm(isa, conv, saved, &PoolGrad { grad, codes: saved.codes }, is_input_wanted),
     }
 }
 
-fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, norm: Norm<'_>, grad: &dyn Rows, is_input_wanted: bool) -> NormGradients {
+fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, grad: &dyn Rows, is_input_wanted: bool) -> NormGradients {
+    let norm = saved.norm;
     let (rows, columns) = conv.result_size();
     let result = forward(isa, conv, Tail::Linear, saved.input, saved.weight, None).output;
     let result = Plain { values: &result, channels: conv.outputs, height: rows, width: columns };
@@ -293,7 +288,7 @@ unsafe fn pool_kernel<S: Simd, const NV: usize>(
             let place = |value: f32| value * scale + shift;
             let (mut best, mut found) = (place(upper[0]), 0);
             for (value, name) in [(place(upper[1]), 1), (place(lower[0]), 2), (place(lower[1]), 3)] {
-                let takes = !best.is_nan() & !(value <= best);
+                let takes = !best.is_nan() & (value.is_nan() | (value > best));
                 best = if takes { value } else { best };
                 found = if takes { name } else { found };
             }

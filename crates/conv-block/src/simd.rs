@@ -123,6 +123,7 @@ mod x86 {
     impl Simd for Avx512 {
         const LANES: usize = 16;
         type V = __m512;
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "the block is empty: it reads nothing")]
         #[inline(always)]
         fn hide(mut pointer: *const f32) -> *const f32 {
             // SAFETY: no instruction at all.
@@ -210,6 +211,7 @@ mod x86 {
     impl Simd for Avx2 {
         const LANES: usize = 8;
         type V = __m256;
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "the block is empty: it reads nothing")]
         #[inline(always)]
         fn hide(mut pointer: *const f32) -> *const f32 {
             // SAFETY: no instruction at all.

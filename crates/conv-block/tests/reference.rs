@@ -166,8 +166,8 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
         assert!((f64::from(*ours) - truth).abs() < allowed, "output[{index}]: {ours} instead of {truth}");
     }
     let out_grad = numbers(out.len(), seed + 4);
-    let saved = NormSaved { input, weight, output: &found.output, codes: &found.codes, mean: &found.mean, variance: &found.variance };
-    let grads = norm_backward(isa, conv, tail, saved, norm, &out_grad, true);
+    let saved = NormSaved { input, weight, norm, output: &found.output, codes: &found.codes, mean: &found.mean, variance: &found.variance };
+    let grads = norm_backward(isa, conv, tail, saved, &out_grad, true);
     let input_grad = grads.input.clone().unwrap_or_default();
     let loss = |wide: &[Vec<f64>; 4]| truth(wide).iter().zip(&out_grad).map(|(out, grad)| out * f64::from(*grad)).sum::<f64>();
     for (tensor, ours) in [&input_grad, &grads.weight, &grads.gamma, &grads.beta].into_iter().enumerate() {
@@ -182,7 +182,7 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
             assert!((slope - f64::from(ours[at])).abs() < 1e-4 * scale, "tensor {tensor}[{at}]: {} instead of {slope}", ours[at]);
         }
     }
-    assert_eq!(norm_backward(isa, conv, tail, saved, norm, &out_grad, false).weight, grads.weight);
+    assert_eq!(norm_backward(isa, conv, tail, saved, &out_grad, false).weight, grads.weight);
 }
 
 fn convs() -> impl Strategy<Value = Conv> {
@@ -252,12 +252,13 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
             let saved = NormSaved {
                 input: &input,
                 weight: &weight,
+                norm,
                 output: &normed.output,
                 codes: &normed.codes,
                 mean: &normed.mean,
                 variance: &normed.variance,
             };
-            let normed_grads = norm_backward(isa, &conv, tail, saved, norm, &normed.output, true);
+            let normed_grads = norm_backward(isa, &conv, tail, saved, &normed.output, true);
             (plain, plain_grads, normed, normed_grads)
         };
         let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(run);

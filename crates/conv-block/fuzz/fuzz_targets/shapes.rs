@@ -39,11 +39,12 @@ fuzz_target!(|data: &[u8]| {
         let saved = NormSaved {
             input: &input,
             weight: &weight,
+            norm,
             output: &found.output,
             codes: &found.codes,
             mean: &found.mean,
             variance: &found.variance,
         };
-        norm_backward(isa, &conv, tail, saved, norm, &grad, true);
+        norm_backward(isa, &conv, tail, saved, &grad, true);
     }
 });
