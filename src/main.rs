@@ -1,5 +1,6 @@
 //! The `emberlens` program: arguments in, an exit code out.
 
 fn main() -> std::process::ExitCode {
+    heap::keep_large_blocks();
     emberlens::cli::main()
 }

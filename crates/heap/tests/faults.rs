@@ -1,0 +1,28 @@
+//! Counts the pages that the system has to bring; on the main thread, so without a test harness.
+
+fn main() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    a_large_block_is_brought_once();
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_large_block_is_brought_once() {
+    let faults = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("readable");
+        let after_name = stat.rsplit_once(')').expect("a name").1;
+        after_name.split_whitespace().nth(7).and_then(|faults| faults.parse::<u64>().ok()).expect("a number")
+    };
+    let touch_five = || {
+        let before = faults();
+        for _ in 0..5 {
+            drop(std::hint::black_box(vec![1u8; 64 << 20]));
+        }
+        faults() - before
+    };
+    // 64 MiB are 16384 pages of 4 KiB.
+    assert!(touch_five() > 50_000, "this machine brings pages in some other way, or keeps them already");
+    heap::keep_large_blocks();
+    touch_five();
+    let kept = touch_five();
+    assert!(kept < 1000, "{kept} pages");
+}
