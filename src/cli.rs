@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{bench, devices, evaluate, init, predict, train, ui},
+    commands::{bench, devices, evaluate, init, predict, preview, train, ui},
     config::ConfigError,
     train::TrainError,
 };
@@ -31,6 +31,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Tell the class of pictures
     Predict(predict::Args),
+    /// Show training pictures as the epochs will see them, on one PNG
+    Preview(preview::Args),
     /// List what can be computed on here, and whether it computes right
     Devices(devices::Args),
     /// Measure how fast a recipe runs here
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Preview(args) => preview::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Init(args) => init::run(&args),

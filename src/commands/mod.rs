@@ -4,6 +4,8 @@ pub mod bench;
 pub mod devices;
 pub mod evaluate;
 pub mod init;
+mod mosaic;
 pub mod predict;
+pub mod preview;
 pub mod train;
 pub mod ui;

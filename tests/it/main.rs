@@ -11,6 +11,7 @@ mod gpu;
 mod kernels;
 mod learning;
 mod odd;
+mod preview;
 mod resume;
 mod support;
 mod tidy;

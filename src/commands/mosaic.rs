@@ -1,0 +1,69 @@
+//! Small pictures in a grid with captions, as one PNG: what a person looks at.
+
+use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};
+use image::{Rgb, RgbImage};
+
+/// Pixels that the smaller side of a picture is magnified to at least, by a whole factor, so that each pixel can be seen.
+const LEAST_SIDE: u32 = 96;
+const GAP: u32 = 6;
+/// A line of text with the space below it.
+const LINE: u32 = 12;
+
+/// A picture of the grid.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    /// Above it.
+    pub(super) caption: String,
+    /// Grey levels 0 to 255, `[channels, height, width]`; one channel or three.
+    pub(super) levels: Vec<f32>,
+}
+
+/// A row of pictures of one size, with a title.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// Above the row.
+    pub(super) title: String,
+    /// Side by side.
+    pub(super) cells: Vec<Cell>,
+}
+
+/// The grid on white.
+pub(super) fn draw(rows: &[Row], [height, width]: [usize; 2]) -> RgbImage {
+    let (height, width) = (height as u32, width as u32);
+    let factor = LEAST_SIDE.div_ceil(height.min(width).max(1));
+    let columns = rows.iter().map(|row| row.cells.len()).max().unwrap_or(0) as u32;
+    let (cell_width, row_height) = (width * factor + GAP, 2 * LINE + height * factor + GAP);
+    let mut out = RgbImage::from_pixel(GAP + columns * cell_width, GAP + rows.len() as u32 * row_height, Rgb([255; 3]));
+    for (index, row) in rows.iter().enumerate() {
+        let top = GAP + index as u32 * row_height;
+        write(&mut out, &row.title, [GAP, top], columns * cell_width);
+        for (column, cell) in row.cells.iter().enumerate() {
+            let left = GAP + column as u32 * cell_width;
+            write(&mut out, &cell.caption, [left, top + LINE], width * factor);
+            let plane = (height * width) as usize;
+            for (x, y) in (0..width * factor).flat_map(|x| (0..height * factor).map(move |y| (x, y))) {
+                let at = (y / factor * width + x / factor) as usize;
+                // The last plane again where there is one only.
+                let level =
+                    |channel: usize| cell.levels[(channel * plane).min(cell.levels.len() - plane) + at].round().clamp(0.0, 255.0) as u8;
+                out.put_pixel(left + x, top + 2 * LINE + y, Rgb([level(0), level(1), level(2)]));
+            }
+        }
+    }
+    out
+}
+
+/// Black letters from a corner, as many as fit.
+fn write(out: &mut RgbImage, text: &str, [left, top]: [u32; 2], width: u32) {
+    for (index, letter) in text.chars().take(width as usize / 8).enumerate() {
+        let rows = BASIC_FONTS.get(letter).or_else(|| LATIN_FONTS.get(letter)).or_else(|| BASIC_FONTS.get('?')).unwrap_or_default();
+        for (y, row) in rows.iter().enumerate() {
+            for x in (0..8).filter(|x| row >> x & 1 == 1) {
+                let (x, y) = (left + index as u32 * 8 + x, top + y as u32);
+                if x < out.width() && y < out.height() {
+                    out.put_pixel(x, y, Rgb([0; 3]));
+                }
+            }
+        }
+    }
+}
