@@ -1,8 +1,8 @@
 //! Batch norm between the convolution and its ReLU, by the batch's own statistics (Ioffe and Szegedy, arXiv 1502.03167), with
 //! the gradients through them.
 //!
-//! The gradient needs every value of the convolution's result. It is computed again in the backward pass rather than kept: an
-//! eighth more time, for the largest part of the memory.
+//! The gradient needs every value of the convolution's result. It is computed again in the backward pass rather than kept: a
+//! seventh more time, for the largest part of the memory.
 
 use rayon::prelude::*;
 
