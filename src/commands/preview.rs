@@ -14,11 +14,11 @@ use super::{
     ui::{UsageError, say},
 };
 use crate::{
-    augment::{Augmenter, Key},
+    augment::{Augmenter, Key, planar},
     base::files::write_atomic,
     cli::Ending,
     config,
-    data::{TrainingData, dataset::PictureSet, normalize::Normalizer},
+    data::{TrainingData, dataset::PictureSet},
 };
 
 /// Arguments of `preview`.
@@ -62,12 +62,11 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let pictures = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
     let shape = set.store.format().shape();
     let augmenter = Augmenter::new(&config.augment, shape, config.seed);
-    let as_they_are = Normalizer { mean: vec![0.0; shape[2]], std: vec![1.0 / 255.0; shape[2]] };
     let mut rows = Vec::new();
     for picture in pictures {
         let found = &set.pictures[picture];
         let bytes = set.store.pixels(found.slot)?;
-        let mut cells = vec![Cell { caption: "original".to_owned(), levels: as_they_are.from_bytes(&bytes) }];
+        let mut cells = vec![Cell { caption: "original".to_owned(), levels: planar(&bytes, shape) }];
         cells.extend((args.epoch..args.epoch + u32::from(args.epochs)).map(|epoch| {
             let key = Key { epoch: epoch as usize - 1, picture, repeat: 0 };
             Cell { caption: format!("epoch {epoch}"), levels: augmenter.apply(&bytes, key) }

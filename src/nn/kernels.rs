@@ -123,41 +123,29 @@ pub(super) trait BlockOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-impl BlockOps for Flex {
-    fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self> {
-        run_forward::<Self>([x, weight, bias], block).output
-    }
+macro_rules! on_slices {
+    ($($backend:ty)*) => {$(
+        impl BlockOps for $backend {
+            fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self> {
+                run_forward::<Self>([x, weight, bias], block).output
+            }
 
-    fn conv_norm_block(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        block: Block,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let kept = run_norm_forward::<Self>([x, weight, gamma, beta], epsilon, block);
-        (kept.output, kept.mean, kept.variance)
-    }
+            fn conv_norm_block(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                gamma: FloatTensor<Self>,
+                beta: FloatTensor<Self>,
+                epsilon: f64,
+                block: Block,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                let kept = run_norm_forward::<Self>([x, weight, gamma, beta], epsilon, block);
+                (kept.output, kept.mean, kept.variance)
+            }
+        }
+    )*};
 }
 
-impl BlockOps for NdArray {
-    fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self> {
-        run_forward::<Self>([x, weight, bias], block).output
-    }
-
-    fn conv_norm_block(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        block: Block,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let kept = run_norm_forward::<Self>([x, weight, gamma, beta], epsilon, block);
-        (kept.output, kept.mean, kept.variance)
-    }
-}
+on_slices!(Flex NdArray);
 
 /// What a block leaves for its backward pass. The input is shared with whoever made it; the output is kept where it is needed.
 #[derive(Clone, Debug)]

@@ -8,14 +8,11 @@ use rayon::prelude::*;
 use crate::{
     DEAD,
     rows::Rows,
-    scratch::{SharedMut, with_scratch},
+    scratch::{STRIP_LEN, SharedMut, with_scratch},
     shape::Tail,
     simd::{Isa, Simd, copy_strided, copy_strided_bytes, per_isa},
     tile::{Tile, multiply},
 };
-
-/// Values that a packed strip should not exceed, so that it stays in a core's second-level cache.
-const STRIP_LEN: usize = 96 * 1024;
 
 /// One convolution in general form.
 pub(crate) struct Dense<'a> {

@@ -2,6 +2,9 @@
 
 use std::cell::RefCell;
 
+/// Values that a packed strip of a picture should not exceed, so that it stays in a core's second-level cache.
+pub(crate) const STRIP_LEN: usize = 96 * 1024;
+
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "read as plain `f32`")] [f32; 16]);

@@ -116,6 +116,14 @@ mod x86 {
     use super::{DEAD, Simd, bytes};
     use std::arch::{asm, x86_64::*};
 
+    #[expect(clippy::pointers_in_nomem_asm_block, reason = "the block is empty: it reads nothing")]
+    #[inline(always)]
+    fn hide(mut pointer: *const f32) -> *const f32 {
+        // SAFETY: no instruction at all.
+        unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+        pointer
+    }
+
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
 
@@ -123,12 +131,9 @@ mod x86 {
     impl Simd for Avx512 {
         const LANES: usize = 16;
         type V = __m512;
-        #[expect(clippy::pointers_in_nomem_asm_block, reason = "the block is empty: it reads nothing")]
         #[inline(always)]
-        fn hide(mut pointer: *const f32) -> *const f32 {
-            // SAFETY: no instruction at all.
-            unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
-            pointer
+        fn hide(pointer: *const f32) -> *const f32 {
+            hide(pointer)
         }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m512 {
@@ -211,12 +216,9 @@ mod x86 {
     impl Simd for Avx2 {
         const LANES: usize = 8;
         type V = __m256;
-        #[expect(clippy::pointers_in_nomem_asm_block, reason = "the block is empty: it reads nothing")]
         #[inline(always)]
-        fn hide(mut pointer: *const f32) -> *const f32 {
-            // SAFETY: no instruction at all.
-            unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
-            pointer
+        fn hide(pointer: *const f32) -> *const f32 {
+            hide(pointer)
         }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m256 {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::{
     groups::sum_over_images,
     rows::Rows,
-    scratch::with_scratch,
+    scratch::{STRIP_LEN, with_scratch},
     shape::Conv,
     simd::{Isa, Simd, copy_strided, per_isa},
     tile::{Tile, multiply},
@@ -18,8 +18,6 @@ use crate::{
 
 /// Neighbours in one row of a tile.
 const CHUNK: usize = 6;
-/// Values that a packed strip should not exceed, so that it stays in a core's second-level cache.
-const STRIP_LEN: usize = 96 * 1024;
 /// Positions that a tile sums over before it goes back to memory.
 const POSITIONS: usize = 128;
 

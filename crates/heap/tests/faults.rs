@@ -19,10 +19,10 @@ fn a_large_block_is_brought_once() {
         }
         faults() - before
     };
-    // 64 MiB are 16384 pages of 4 KiB.
-    assert!(touch_five() > 50_000, "this machine brings pages in some other way, or keeps them already");
+    // 64 MiB are 16384 pages of 4 KiB, or 32 where the system gives out huge ones.
+    let brought = touch_five();
     heap::keep_large_blocks();
     touch_five();
     let kept = touch_five();
-    assert!(kept < 1000, "{kept} pages");
+    assert!(kept < 1000 && kept * 10 < brought, "{kept} pages, {brought} before");
 }
