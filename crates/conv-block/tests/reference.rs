@@ -224,7 +224,9 @@ proptest! {
     #[test]
     fn a_norm_has_the_slopes_of_the_true_function(
         // The statistics of a handful of values have slopes without bound.
-        conv in convs().prop_filter("too few values", |conv| conv.images * conv.result_size().0 * conv.result_size().1 > if cfg!(miri) { 5 } else { 20 }),
+        conv in convs().prop_filter("too few values", |conv| conv.images * conv.result_size().0 * conv.result_size().1 > if cfg!(miri) { 5 } else { 20 })
+            // A norm undoes the scale of a single weight: what is left of its slope is rounding.
+            .prop_filter("one weight a channel", |conv| conv.inputs * conv.kernel > 1),
         tail in tails(),
         seed in 0..1000u64,
     ) {
