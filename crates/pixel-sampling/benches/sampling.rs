@@ -1,0 +1,54 @@
+//! Pictures a second with each instruction set, the best of many turns taken one after another: `cargo bench -p pixel-sampling`.
+#![expect(clippy::print_stdout, reason = "a benchmark tells what it saw")]
+
+use std::time::Instant;
+
+use pixel_sampling::{Channel, Edge, Finish, Isa, Map, Picture, look_up, sample_with};
+
+const SHAPE: [usize; 3] = [150, 150, 3];
+const SIZE: usize = 150 * 150 * 3;
+const TURNS: usize = 60;
+
+fn main() {
+    let pictures: Vec<Vec<u8>> = (0..32).map(|seed: usize| (0..SIZE).map(|index| (index * (seed + 7) * 31 >> 3) as u8).collect()).collect();
+    let channel = |plane| Channel { scale: 1.0 / 255.0, offset: 0.0, plane };
+    let finish = Finish { gain: 1.1, channels: [channel(0), channel(1), channel(2)] };
+    let mut batch = vec![0.0; pictures.len() * SIZE];
+    let mut best = Vec::new();
+    for turn in 0..TURNS {
+        let mut index = 0;
+        let batch = &mut batch; let mut measure = |name: String, work: &mut dyn FnMut(Picture<'_>, &Map, &mut [f32])| {
+            let start = Instant::now();
+            for picture in &pictures { let out = &mut batch[..SIZE];
+                let picture = Picture::new(picture, SHAPE).expect("fits");
+                work(picture, &map((turn % 40) as f64 * 0.017 - 0.34), out);
+            }
+            let rate = pictures.len() as f64 / start.elapsed().as_secs_f64();
+            if best.len() == index {
+                best.push((name, rate));
+            }
+            best[index].1 = best[index].1.max(rate);
+            index += 1;
+        };
+        for isa in Isa::available() {
+            for edge in [Edge::Nearest, Edge::Constant(0.0), Edge::Reflect, Edge::Wrap] {
+                measure(format!("{isa:?} {edge:?}"), &mut |picture, map, out| sample_with(isa, picture, map, edge, &finish, out));
+            }
+        }
+        measure("look_up".to_owned(), &mut |picture, _, out| look_up(picture, [true, false], &finish, out));
+    }
+    for (name, rate) in best {
+        println!("{name}: {rate:.0} pictures/s");
+    }
+}
+
+/// A turn about the middle and a small shift.
+fn map(angle: f64) -> Map {
+    let (sine, cosine) = angle.sin_cos();
+    let center = 74.5;
+    [
+        [cosine, -sine, center - cosine * center + sine * center + 6.0],
+        [sine, cosine, center - sine * center - cosine * center - 5.0],
+        [0.0, 0.0, 1.0],
+    ]
+}

@@ -1,0 +1,117 @@
+//! A picture through one geometric map, one tone and one normalisation, in one pass: interleaved bytes in, planar `f32` out.
+//!
+//! The arithmetic is plain `f64` for coordinates and `f32` for levels, each operation rounded on its own, so that every instruction
+//! set gives the same bits: the loops are compiled once for each of them (`isa`), not written once for each.
+//! Nothing is allocated. Coordinates follow SciPy's `affine_transform(order=1)`: `(offset + m0 * row) + m1 * column`, sampled
+//! bilinearly, and what lies outside is filled as its modes of the same names do.
+
+mod edge;
+mod isa;
+mod sample;
+mod tables;
+
+pub use edge::Edge;
+pub use isa::Isa;
+
+/// A picture as bytes, rows first, channels interleaved.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    bytes: &'a [u8],
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl<'a> Picture<'a> {
+    /// `None` unless `bytes` has `height * width * channels` values, there are one or three channels, and each side is 8 to 32768.
+    pub fn new(bytes: &'a [u8], [height, width, channels]: [usize; 3]) -> Option<Self> {
+        let sides_fit = [height, width].iter().all(|side| (8..=1 << 15).contains(side));
+        let fits = sides_fit && (channels == 1 || channels == 3) && bytes.len() == height * width * channels;
+        fits.then_some(Self { bytes, height, width, channels })
+    }
+}
+
+/// Output (column, row, 1) to source (column, row, 1), up to a factor: where an output pixel comes from.
+pub type Map = [[f64; 3]; 3];
+
+/// The map that moves nothing.
+pub const IDENTITY: Map = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+
+/// What is done to a sampled level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Finish {
+    /// Factor on the level, which is then clipped to 0..255; exactly 1 leaves it alone.
+    pub gain: f32,
+    /// What follows, for each channel of the source.
+    pub channels: [Channel; 3],
+}
+
+/// What becomes of one channel: `level * scale + offset`, in some plane of the output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Channel {
+    /// Factor.
+    pub scale: f32,
+    /// Summand.
+    pub offset: f32,
+    /// Which plane of the output.
+    pub plane: usize,
+}
+
+impl Finish {
+    /// Levels as they are.
+    pub const LEVELS: Self = {
+        let plain = Channel { scale: 1.0, offset: 0.0, plane: 0 };
+        Self { gain: 1.0, channels: [plain, Channel { plane: 1, ..plain }, Channel { plane: 2, ..plain }] }
+    };
+
+    /// Applied to one level of a channel.
+    #[inline(always)]
+    fn apply(&self, level: f32, channel: usize) -> f32 {
+        let Channel { scale, offset, .. } = self.channels[channel];
+        clip(level * self.gain) * scale + offset
+    }
+}
+
+/// To 0..255.
+#[inline(always)]
+fn clip(level: f32) -> f32 {
+    let level = if level > 0.0 { level } else { 0.0 };
+    if level < 255.0 { level } else { 255.0 }
+}
+
+/// Samples `picture` through `map`; `edge` tells what stands outside it.
+///
+/// # Shapes
+/// `[channels, height, width]` values into `out`.
+///
+/// # Panics
+/// Where `out` has another length, or a plane of `finish` is not one of the picture's.
+pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut [f32]) {
+    sample_with(Isa::best(), picture, map, edge, finish, out);
+}
+
+/// [`sample`] with an instruction set of the caller's choice.
+///
+/// # Panics
+/// As [`sample`].
+pub fn sample_with(isa: Isa, picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut [f32]) {
+    check(picture, finish, out);
+    isa.run(sample::Job { picture, map, edge, finish, out });
+}
+
+/// `picture` unmoved, but for a mirroring of columns and of rows: each byte becomes a value through a table.
+///
+/// # Shapes
+/// `[channels, height, width]` values into `out`.
+///
+/// # Panics
+/// As [`sample`].
+pub fn look_up(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, out: &mut [f32]) {
+    check(picture, finish, out);
+    tables::look_up(picture, mirror, finish, out);
+}
+
+fn check(picture: Picture<'_>, finish: &Finish, out: &[f32]) {
+    assert_eq!(out.len(), picture.bytes.len(), "the output has one value for each of the picture");
+    assert!(finish.channels[..picture.channels].iter().all(|channel| channel.plane < picture.channels), "each plane is one of the output's");
+}

@@ -1,0 +1,205 @@
+//! The sampling loop, a run of columns at a time: coordinates, then the bytes they name, then the arithmetic on them. The first
+//! and the last are plain loops over arrays of a fixed length, which the compiler turns into vectors; only the loads in between
+//! go one by one. They run one run ahead, so that what they have stored has arrived when it is wanted as vectors.
+
+use crate::{Edge, Finish, Map, Picture, isa::Work};
+
+/// Columns at a time.
+const RUN: usize = 32;
+
+pub(crate) struct Job<'a> {
+    pub(crate) picture: Picture<'a>,
+    pub(crate) map: &'a Map,
+    pub(crate) edge: Edge,
+    pub(crate) finish: &'a Finish,
+    pub(crate) out: &'a mut [f32],
+}
+
+impl Work for Job<'_> {
+    #[inline(always)]
+    fn run(self) {
+        if self.picture.channels == 3 { rows::<3>(self) } else { rows::<1>(self) }
+    }
+}
+
+#[inline(always)]
+fn rows<const CHANNELS: usize>(mut job: Job<'_>) {
+    let Picture { height, width, .. } = job.picture;
+    let mut places = [Places::NONE; 2];
+    let mut waiting: Option<[usize; 2]> = None;
+    let mut current = 0;
+    for row in 0..height {
+        let mut start = 0;
+        while start < width {
+            // The last run of a row ends with the row, and may do some columns twice.
+            let first = if width < RUN { 0 } else { start.min(width - RUN) };
+            coordinates::<CHANNELS>(&job, row, first, &mut places[current]);
+            load::<CHANNELS>(job.picture, &mut places[current]);
+            current = 1 - current;
+            if let Some(at) = waiting.replace([row, first]) {
+                finish::<CHANNELS>(&mut job, at, &places[current]);
+            }
+            start += RUN;
+        }
+    }
+    if let Some(at) = waiting {
+        finish::<CHANNELS>(&mut job, at, &places[1 - current]);
+    }
+}
+
+/// Where the columns of a run come from.
+struct Places {
+    /// Not 0 where the source lies outside the picture.
+    outside: [u32; RUN],
+    any_outside: bool,
+    /// Offset of the upper left of four pixels.
+    offsets: [u32; RUN],
+    /// How far the source lies to the right of it and below it, 0 to 1.
+    shares: [[f32; RUN]; 2],
+    /// The bytes of two pixels side by side: those above at the low end of a word, those below at the high end.
+    upper: [u64; RUN],
+    lower: [u64; RUN],
+}
+
+impl Places {
+    const NONE: Self = Self {
+        outside: [0; RUN],
+        any_outside: false,
+        offsets: [0; RUN],
+        shares: [[0.0; RUN]; 2],
+        upper: [0; RUN],
+        lower: [0; RUN],
+    };
+}
+
+/// Fills `offsets`, `shares` and, where it matters, `outside`.
+#[inline(always)]
+fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, places: &mut Places) {
+    let Picture { height, width, .. } = job.picture;
+    let last = [(width - 1) as f64, (height - 1) as f64];
+    let (map, row) = (job.map, row as f64);
+    let base = map.map(|line| line[2] + line[1] * row);
+    let [mut x, mut y] = [[0.0; RUN]; 2];
+    for index in 0..RUN {
+        let column = f64::from((first + index) as i32);
+        x[index] = base[0] + map[0][0] * column;
+        y[index] = base[1] + map[1][0] * column;
+    }
+    if map[2] != [0.0, 0.0, 1.0] {
+        for index in 0..RUN {
+            // A point at or beyond the horizon is as far away as can be.
+            let depth = base[2] + map[2][0] * f64::from((first + index) as i32);
+            let depth = if depth > 1e-9 { depth } else { 1e-9 };
+            x[index] /= depth;
+            y[index] /= depth;
+        }
+    }
+    if job.edge != Edge::Nearest {
+        let mut any = 0;
+        for index in 0..RUN {
+            let inside = (x[index] >= 0.0) & (x[index] <= last[0]) & (y[index] >= 0.0) & (y[index] <= last[1]);
+            places.outside[index] = u32::from(!inside);
+            any |= places.outside[index];
+        }
+        places.any_outside = any != 0;
+        if places.any_outside && !matches!(job.edge, Edge::Constant(_)) {
+            job.edge.fold(&mut x, width);
+            job.edge.fold(&mut y, height);
+        }
+    }
+    let stride = (width * CHANNELS) as i32;
+    for index in 0..RUN {
+        let (left, share_x) = split(x[index], last[0]);
+        let (top, share_y) = split(y[index], last[1]);
+        places.offsets[index] = (top * stride + left * CHANNELS as i32) as u32;
+        places.shares[0][index] = share_x;
+        places.shares[1][index] = share_y;
+    }
+}
+
+/// The pixel before a coordinate and the way beyond it, 0 to 1; coordinates outside are moved to the edge. The pixel is never the
+/// last, so that there is one after it.
+#[inline(always)]
+fn split(at: f64, last: f64) -> (i32, f32) {
+    let at = if at > 0.0 { at } else { 0.0 };
+    let at = if at < last { at } else { last };
+    let before = if at < last - 1.0 { at } else { last - 1.0 };
+    // SAFETY: 0 to 32768, no NaN: the first comparison above turns one into 0.
+    let pixel = unsafe { before.to_int_unchecked::<i32>() };
+    (pixel, (at - f64::from(pixel)) as f32)
+}
+
+/// Reads two pixels above and two below each place.
+///
+/// Never inlined, so that it is compiled for the baseline: with AVX2 and AVX-512 the compiler would gather, which takes several
+/// times as long as these loads.
+#[inline(never)]
+fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
+    // Eight bytes where two or six are wanted. Above, the unwanted ones follow; below, where they would be beyond the picture, they
+    // come before.
+    let below = picture.width * CHANNELS + 2 * CHANNELS - 8;
+    let start = picture.bytes.as_ptr();
+    for ((upper, lower), offset) in places.upper.iter_mut().zip(&mut places.lower).zip(&places.offsets) {
+        let offset = *offset as usize;
+        // SAFETY: `split` keeps the place within all rows and columns but the last, and rows have eight bytes at least: the wanted
+        // pixels are in the picture, and so are the two to six bytes after those above and before those below.
+        let read = |at: usize| u64::from_le(unsafe { start.add(at).cast::<u64>().read_unaligned() });
+        *upper = read(offset);
+        *lower = read(offset + below);
+    }
+}
+
+/// Blends the pixels of a run and puts them where they belong.
+#[inline(always)]
+fn finish<const CHANNELS: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], places: &Places) {
+    let Picture { height, width, .. } = job.picture;
+    let levels = blend::<CHANNELS>(places);
+    for (channel, mut levels) in levels.into_iter().enumerate() {
+        for level in &mut levels {
+            *level = job.finish.apply(*level, channel);
+        }
+        if let (Edge::Constant(level), true) = (job.edge, places.any_outside) {
+            let fill = job.finish.apply(level, channel);
+            for (level, is_outside) in levels.iter_mut().zip(&places.outside) {
+                *level = if *is_outside != 0 { fill } else { *level };
+            }
+        }
+        let at = (job.finish.channels[channel].plane * height + row) * width + first;
+        match job.out.get_mut(at..at + RUN) {
+            Some(to) if width >= RUN => to.copy_from_slice(&levels),
+            _ => narrow(&mut job.out[at..at + width], &levels),
+        }
+    }
+}
+
+/// A row shorter than a run.
+#[inline(never)]
+fn narrow(to: &mut [f32], levels: &[f32; RUN]) {
+    to.copy_from_slice(&levels[..to.len()]);
+}
+
+/// Bilinear: a flat part stays exactly flat.
+#[inline(always)]
+fn blend<const CHANNELS: usize>(places: &Places) -> [[f32; RUN]; CHANNELS] {
+    let mut corners = [[0; RUN]; 4];
+    let (pixel, lead) = (8 * CHANNELS as u32, 64 - 16 * CHANNELS as u32);
+    for index in 0..RUN {
+        let (upper, lower) = (places.upper[index], places.lower[index]);
+        corners[0][index] = upper as u32;
+        corners[1][index] = (upper >> pixel) as u32;
+        corners[2][index] = (lower >> lead) as u32;
+        corners[3][index] = (lower >> (lead + pixel)) as u32;
+    }
+    let mut levels = [[0.0; RUN]; CHANNELS];
+    for (channel, levels) in levels.iter_mut().enumerate() {
+        for index in 0..RUN {
+            let level = |corner: &[u32; RUN]| (corner[index] >> (8 * channel) & 0xFF) as i32 as f32;
+            let [a, b, c, d] = [level(&corners[0]), level(&corners[1]), level(&corners[2]), level(&corners[3])];
+            let [share_x, share_y] = [places.shares[0][index], places.shares[1][index]];
+            let above = a + (b - a) * share_x;
+            let below = c + (d - c) * share_x;
+            levels[index] = above + (below - above) * share_y;
+        }
+    }
+    levels
+}
