@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::{
     base::files::{FolderWriter, recover_folder, sha256_hex},
-    config::{Color, Loss, Resize},
-    data::normalize::Normalizer,
+    config::{Color, Interpolation, Loss, Resize},
+    data::{Whitening, normalize::Normalizer},
     nn::model::Design,
 };
 
@@ -24,6 +24,8 @@ const FORMAT: u32 = 1;
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// Only where pictures are whitened.
+const WHITENING: &str = "whitening.safetensors";
 const META: &str = "meta.json";
 
 /// What is wrong with a checkpoint.
@@ -76,6 +78,9 @@ pub struct Meta {
     pub color: Color,
     /// How a picture gets to that size.
     pub resize: Resize,
+    /// The filter of that.
+    #[serde(default)]
+    pub interpolation: Interpolation,
     /// Mean and deviation.
     pub normalize: Normalizer,
     /// The network.
@@ -119,7 +124,9 @@ pub struct Checkpoint {
 /// The system's, with the path.
 pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
     let state = pretty(&checkpoint.state);
-    let files = [(MODEL, &checkpoint.model), (OPTIMIZER, &checkpoint.optimizer), (STATE, &state)];
+    let whitening = checkpoint.meta.normalize.whitening.as_ref().map(Whitening::to_bytes);
+    let mut files = vec![(MODEL, &checkpoint.model), (OPTIMIZER, &checkpoint.optimizer), (STATE, &state)];
+    files.extend(whitening.as_ref().map(|bytes| (WHITENING, bytes)));
     let mut meta = checkpoint.meta.clone();
     meta.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes))).collect();
     let writer = FolderWriter::new(path)?;
@@ -171,7 +178,7 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     if let Some(found) = raw.get("format").and_then(Value::as_u64).filter(|found| *found > u64::from(FORMAT)) {
         return Err(CheckpointError::Version { path: path.to_owned(), found: u32::try_from(found).unwrap_or(u32::MAX) });
     }
-    let meta: Meta = serde_json::from_value(raw).map_err(|error| damaged(format!("{META}: {error}")))?;
+    let mut meta: Meta = serde_json::from_value(raw).map_err(|error| damaged(format!("{META}: {error}")))?;
     let checked = |name: &str| {
         let content = bytes(name)?;
         match meta.files.get(name) {
@@ -181,6 +188,10 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         }
     };
     let (model, optimizer, state) = (checked(MODEL)?, checked(OPTIMIZER)?, checked(STATE)?);
+    if meta.files.contains_key(WHITENING) {
+        let whitening = Whitening::from_bytes(&checked(WHITENING)?).map_err(|reason| damaged(format!("{WHITENING}: {reason}")))?;
+        meta.normalize.whitening = Some(whitening);
+    }
     let state = serde_json::from_slice(&state).map_err(|error| damaged(format!("{STATE}: {error}")))?;
     Ok(Checkpoint { meta, model, optimizer, state })
 }
@@ -219,7 +230,16 @@ mod tests {
             image_size: [12, 10],
             color: Color::Grayscale,
             resize: Resize::Pad,
-            normalize: Normalizer { mean: vec![0.1], std: vec![0.3] },
+            interpolation: Interpolation::Box,
+            normalize: Normalizer {
+                rescale: 1.0 / 255.0,
+                samplewise_center: true,
+                samplewise_std: false,
+                mean: vec![0.1],
+                std: vec![0.3],
+                blue_first: false,
+                whitening: Some(Whitening { matrix: vec![0.5, 0.25, 0.25, 1.0] }),
+            },
             design: Design { model: Model::default(), input: [1, 12, 10], num_classes: 2, output: Output::Sigmoid },
             loss: Loss::BinaryCrossEntropy,
             focal_gamma: 2.0,

@@ -1,55 +1,152 @@
-//! Channel shift and brightness, on grey levels 0 to 255, with Keras's clipping but without its rounding to whole levels.
+//! Changes of levels pixel by pixel, 0 to 255, planes `[channels, height, width]`; what goes beyond is clipped.
 
-use crate::{
-    base::rng::{Stream, uniform},
-    config::Augment,
-};
-
-/// Drawn colour changes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Shift {
-    /// Added to every channel.
-    channel: f32,
-    /// Factor.
-    brightness: f32,
+/// The shift is clipped to the range that the picture had.
+pub(super) fn shift(levels: &mut [f32], shift: f32) {
+    let (low, high) = range(levels);
+    levels.iter_mut().for_each(|level| *level = (*level + shift).clamp(low, high));
 }
 
-impl Shift {
-    pub(super) fn draw(settings: &Augment, stream: &mut Stream) -> Self {
-        let channel = uniform(stream, -settings.channel_shift_range, settings.channel_shift_range) as f32;
-        let [low, high] = settings.brightness_range.unwrap_or([1.0, 1.0]);
-        Self { channel, brightness: uniform(stream, low, high) as f32 }
-    }
+pub(super) fn brighten(levels: &mut [f32], factor: f32) {
+    levels.iter_mut().for_each(|level| *level = clip(*level * factor));
+}
 
-    /// The shift is clipped to the range that the picture had, the brightness to 0..255.
-    #[expect(clippy::float_cmp, reason = "exactly 0 and 1 are what an option that is off draws")]
-    pub(super) fn apply(self, levels: &mut [f32]) {
-        if self.channel != 0.0 {
-            let (low, high) = levels.iter().fold((f32::MAX, f32::MIN), |(low, high), level| (low.min(*level), high.max(*level)));
-            levels.iter_mut().for_each(|level| *level = (*level + self.channel).clamp(low, high));
+/// Pillow's `ImageEnhance.Brightness` as Keras calls it: on bytes, to which levels beyond 0..255 are squeezed first and from which
+/// they are spread again afterwards; fractions are cut off on the way in and on the way out.
+pub(super) fn brighten_whole(levels: &mut [f32], factor: f32) {
+    let (low, high) = range(levels);
+    let is_beyond = low < 0.0 || high > 255.0;
+    let span = high - low;
+    for level in levels {
+        let mut value = *level;
+        if is_beyond {
+            value -= low;
+            // Keras divides by the largest value after that, unless it is 0.
+            value = if span == 0.0 { value } else { value / span } * 255.0;
         }
-        if self.brightness != 1.0 {
-            levels.iter_mut().for_each(|level| *level = (*level * self.brightness).clamp(0.0, 255.0));
+        let byte = value as u8;
+        let bright = match factor {
+            1.0 => f32::from(byte),
+            factor => (f32::from(byte) * factor).clamp(0.0, 255.0).trunc(),
+        };
+        *level = if is_beyond { bright / 255.0 * span + low } else { bright };
+    }
+}
+
+/// About the mean of the luma, rounded, as torchvision and Pillow.
+pub(super) fn contrast(levels: &mut [f32], factor: f32, shape: [usize; 3]) {
+    let plane = shape[0] * shape[1];
+    let sum: f64 = (0..plane).map(|index| f64::from(luma(levels, index, plane))).sum();
+    let mean = (sum / plane as f64) as f32;
+    levels.iter_mut().for_each(|level| *level = clip(mean + (*level - mean) * factor));
+}
+
+pub(super) fn gamma(levels: &mut [f32], exponent: f32) {
+    levels.iter_mut().for_each(|level| *level = clip((*level / 255.0).max(0.0).powf(exponent) * 255.0));
+}
+
+/// Away from each pixel's luma, or towards it.
+pub(super) fn saturate(levels: &mut [f32], factor: f32, shape: [usize; 3]) {
+    let plane = shape[0] * shape[1];
+    if levels.len() == plane {
+        return;
+    }
+    for index in 0..plane {
+        let grey = luma(levels, index, plane);
+        for channel in 0..3 {
+            let level = &mut levels[channel * plane + index];
+            *level = clip(grey + (*level - grey) * factor);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Around the circle of hue, saturation and value.
+pub(super) fn turn_hue(levels: &mut [f32], degrees: f32, shape: [usize; 3]) {
+    let plane = shape[0] * shape[1];
+    if levels.len() == plane {
+        return;
+    }
+    for index in 0..plane {
+        let rgb = [0, 1, 2].map(|channel| levels[channel * plane + index]);
+        let turned = turn_pixel(rgb, degrees);
+        (0..3).for_each(|channel| levels[channel * plane + index] = turned[channel]);
+    }
+}
 
-    #[test]
-    fn shift_and_brightness_clip_as_they_say() {
-        for (shift, expected) in [
-            (Shift { channel: 50.0, brightness: 1.0 }, [60.0, 200.0, 200.0]),
-            (Shift { channel: -50.0, brightness: 1.0 }, [10.0, 110.0, 150.0]),
-            (Shift { channel: 0.0, brightness: 2.0 }, [20.0, 255.0, 255.0]),
-            (Shift { channel: 0.0, brightness: 0.0 }, [0.0; 3]),
-            (Shift { channel: 10.0, brightness: 0.5 }, [10.0, 85.0, 100.0]),
-        ] {
-            let mut levels = [10.0, 160.0, 200.0];
-            shift.apply(&mut levels);
-            assert_eq!(levels, expected, "{shift:?}");
+fn turn_pixel([red, green, blue]: [f32; 3], degrees: f32) -> [f32; 3] {
+    let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+    let chroma = most - least;
+    if chroma <= 0.0 {
+        return [red, green, blue];
+    }
+    let sextant = if most == red {
+        (green - blue) / chroma
+    } else if most == green {
+        (blue - red) / chroma + 2.0
+    } else {
+        (red - green) / chroma + 4.0
+    };
+    let hue = (sextant + degrees / 60.0).rem_euclid(6.0);
+    // How far each channel is from its nearest peak on the circle.
+    [5.0, 3.0, 1.0].map(|offset: f32| {
+        let at = (offset + hue) % 6.0;
+        most - chroma * at.min(4.0 - at).clamp(0.0, 1.0)
+    })
+}
+
+pub(super) fn posterize(levels: &mut [f32], bits: u32) {
+    let mask = !(0xFFu32 >> bits) as u8;
+    levels.iter_mut().for_each(|level| *level = f32::from(to_byte(*level) & mask));
+}
+
+pub(super) fn solarize(levels: &mut [f32], threshold: f32) {
+    levels.iter_mut().for_each(|level| *level = if *level >= threshold { 255.0 - *level } else { *level });
+}
+
+pub(super) fn auto_contrast(levels: &mut [f32], shape: [usize; 3]) {
+    for plane in levels.chunks_exact_mut(shape[0] * shape[1]) {
+        let (low, high) = range(plane);
+        if high > low {
+            plane.iter_mut().for_each(|level| *level = clip((*level - low) * (255.0 / (high - low))));
         }
     }
+}
+
+/// Pillow's `ImageOps.equalize`, on whole levels.
+pub(super) fn equalize(levels: &mut [f32], shape: [usize; 3]) {
+    for plane in levels.chunks_exact_mut(shape[0] * shape[1]) {
+        let mut counts = [0u32; 256];
+        plane.iter().for_each(|level| counts[usize::from(to_byte(*level))] += 1);
+        let last = counts.iter().rev().find(|count| **count > 0).copied().unwrap_or(0);
+        let step = (plane.len() as u32 - last) / 255;
+        if step == 0 {
+            continue;
+        }
+        let mut table = [0.0; 256];
+        let mut below = step / 2;
+        for (value, count) in table.iter_mut().zip(counts) {
+            *value = (below / step).min(255) as f32;
+            below += count;
+        }
+        plane.iter_mut().for_each(|level| *level = table[usize::from(to_byte(*level))]);
+    }
+}
+
+pub(super) fn to_byte(level: f32) -> u8 {
+    level.round().clamp(0.0, 255.0) as u8
+}
+
+fn clip(level: f32) -> f32 {
+    level.clamp(0.0, 255.0)
+}
+
+fn range(levels: &[f32]) -> (f32, f32) {
+    levels.iter().fold((f32::MAX, f32::MIN), |(low, high), level| (low.min(*level), high.max(*level)))
+}
+
+/// ITU-R 601; of a grey picture, the level.
+fn luma(levels: &[f32], index: usize, plane: usize) -> f32 {
+    if levels.len() == plane {
+        return levels[index];
+    }
+    0.299 * levels[index] + 0.587 * levels[plane + index] + 0.114 * levels[2 * plane + index]
 }

@@ -1,18 +1,23 @@
-//! Random changes to one training picture: bytes `[height, width, channels]` in, grey levels 0 to 255 `[channels, height, width]` out.
+//! Random changes to one training picture: bytes `[height, width, channels]` in, values `[channels, height, width]` out.
 //!
-//! Order: one inverse affine map (shifts, rotation, shear, zoom, flips), channel shift, brightness. The draws of a picture come
-//! from streams of its own, one a family, each number drawn whether or not its option is on, so that switching one
-//! option leaves the draws of the others as they were.
+//! A picture's changes are drawn first, as a [`Plan`]: one map for everything that moves pixels, so that they are sampled once, then
+//! changes of levels in a fixed order. Each family draws from a stream of its own, keyed by (seed, family, epoch, picture), so that
+//! switching one on or off leaves the draws of the others as they were.
 
-mod affine;
 mod color;
+mod filters;
+mod geometry;
+mod mixing;
+mod plan;
+mod policy;
 
-pub use affine::planar;
-use affine::{Affine, identity};
+pub use mixing::Mixer;
+use pixel_sampling::{Edge, Finish, Picture, look_up, sample};
+pub use plan::{Change, Plan};
 
 use crate::{
-    base::rng::{Purpose, Stream, stream, uniform},
-    config::Augment,
+    base::rng::{Purpose, Stream, stream},
+    config::{Augment, FillMode},
 };
 
 /// Changes pictures of one shape.
@@ -34,199 +39,370 @@ pub struct Key {
     pub repeat: usize,
 }
 
+impl Key {
+    fn stream(self, seed: u64, purpose: Purpose) -> Stream {
+        stream(seed, purpose, [self.epoch as u64, self.picture as u64, self.repeat as u64])
+    }
+}
+
 impl Augmenter {
     /// For pictures of `[height, width, channels]`, under the run's `seed`.
     pub fn new(settings: &Augment, shape: [usize; 3], seed: u64) -> Self {
         Self { settings: settings.clone(), shape, seed }
     }
 
-    /// The changed picture.
+    /// What will be done to the picture.
+    pub fn plan(&self, key: Key) -> Plan {
+        plan::draw(&self.settings, self.shape, &|purpose| key.stream(self.seed, purpose))
+    }
+
+    /// Writes the changed picture, each level through `finish` where one is given.
     ///
     /// # Shapes
     /// `[height, width, channels]` bytes in, `[channels, height, width]` out.
-    pub fn apply(&self, bytes: &[u8], key: Key) -> Vec<f32> {
-        if !self.settings.is_active() {
-            return planar(bytes, self.shape);
+    ///
+    /// # Panics
+    /// A picture or output of another shape.
+    pub fn write(&self, bytes: &[u8], key: Key, finish: Option<&Finish>, out: &mut [f32]) {
+        self.plan(key).write(bytes, self.shape, self.edge(), finish, out);
+    }
+
+    /// What stands outside the picture.
+    pub fn edge(&self) -> Edge {
+        match self.settings.fill_mode {
+            FillMode::Nearest => Edge::Nearest,
+            FillMode::Constant => Edge::Constant(self.settings.cval.unwrap_or(0.0)),
+            FillMode::Reflect => Edge::Reflect,
+            FillMode::Wrap => Edge::Wrap,
         }
-        let [height, width, _] = self.shape;
-        let geometry = Geometry::draw(&self.settings, [height, width], &mut self.stream(Purpose::Geometry, key));
-        let map = geometry.inverse_map([height, width]);
-        let fill = affine::Fill { mode: self.settings.fill_mode, value: self.settings.cval.unwrap_or(0.0) };
-        let mut levels = if map == identity() { planar(bytes, self.shape) } else { affine::warp(bytes, self.shape, map, fill) };
-        let color = color::Shift::draw(&self.settings, &mut self.stream(Purpose::Color, key));
-        color.apply(&mut levels);
-        levels
-    }
-
-    fn stream(&self, purpose: Purpose, key: Key) -> Stream {
-        stream(self.seed, purpose, [key.epoch as u64, key.picture as u64, key.repeat as u64])
     }
 }
 
-/// Drawn geometry, of the inverse map: where an output pixel comes from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Geometry {
-    /// Radians; positive turns the picture counter-clockwise.
-    rotation: f64,
-    /// Pixels to the right and down in the source.
-    shift: [f64; 2],
-    /// Radians.
-    shear: f64,
-    /// Width and height; below 1 magnifies.
-    zoom: [f64; 2],
-    /// Left-right and top-bottom.
-    flip: [bool; 2],
-}
-
-impl Geometry {
-    fn draw(settings: &Augment, [height, width]: [usize; 2], stream: &mut Stream) -> Self {
-        let mut either_way = |range: f64| uniform(stream, -range, range);
-        let rotation = either_way(settings.rotation_range).to_radians();
-        let down = either_way(pixels(settings.height_shift_range, height));
-        let right = either_way(pixels(settings.width_shift_range, width));
-        let shear = either_way(settings.shear_range).to_radians();
-        let [low, high] = settings.zoom_range.pair();
-        let zoom = [(); 2].map(|()| uniform(stream, low, high));
-        let flip = [settings.horizontal_flip, settings.vertical_flip].map(|on| (uniform(stream, 0.0, 1.0) < 0.5) & on);
-        Self { rotation, shift: [right, down], shear, zoom, flip }
-    }
-
-    /// Output column and row to source column and row: rotation, shift, shear and zoom about the picture's centre
-    /// (Keras's order of factors), after the flips.
-    fn inverse_map(&self, [height, width]: [usize; 2]) -> Affine {
-        let (sine, cosine) = self.rotation.sin_cos();
-        let rotation = [[cosine, -sine, 0.0], [sine, cosine, 0.0]];
-        let shift = [[1.0, 0.0, self.shift[0]], [0.0, 1.0, self.shift[1]]];
-        let shear = [[1.0, -self.shear.sin(), 0.0], [0.0, self.shear.cos(), 0.0]];
-        let zoom = [[self.zoom[0], 0.0, 0.0], [0.0, self.zoom[1], 0.0]];
-        let center = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
-        let about_center = affine::about(center, [rotation, shift, shear, zoom].into_iter().reduce(affine::compose).unwrap_or(identity()));
-        let mirror = |on: bool, length: usize| if on { (-1.0, length as f64 - 1.0) } else { (1.0, 0.0) };
-        let ((sx, ox), (sy, oy)) = (mirror(self.flip[0], width), mirror(self.flip[1], height));
-        affine::compose(about_center, [[sx, 0.0, ox], [0.0, sy, oy]])
+impl Plan {
+    /// Carries it out.
+    ///
+    /// # Shapes
+    /// `[height, width, channels]` bytes in, `[channels, height, width]` out.
+    ///
+    /// # Panics
+    /// A picture or output of another shape.
+    pub fn write(&self, bytes: &[u8], shape: [usize; 3], edge: Edge, finish: Option<&Finish>, out: &mut [f32]) {
+        let picture = Picture::new(bytes, shape).expect("pictures have the shape that the augmenter was made for");
+        let put = |finish: &Finish, out: &mut [f32]| match geometry::mirrors(&self.map, shape) {
+            Some(mirrors) => look_up(picture, mirrors, finish, out),
+            None => sample(picture, &self.map, edge, finish, out),
+        };
+        // Brightness alone is part of the pass that samples.
+        let gain = match self.changes[..] {
+            [] => Some(1.0),
+            [Change::Brightness(factor)] => Some(factor),
+            _ => None,
+        };
+        if let Some(gain) = gain {
+            return put(&Finish { gain, ..*finish.unwrap_or(&Finish::LEVELS) }, out);
+        }
+        put(&Finish::LEVELS, out);
+        self.changes.iter().for_each(|change| change.apply(out, shape));
+        if let Some(finish) = finish {
+            finish_levels(finish, out, shape);
+        }
     }
 }
 
-/// A shift range in pixels: below 1 it is a share of the length.
-fn pixels(range: f64, length: usize) -> f64 {
-    if range < 1.0 { range * length as f64 } else { range }
+/// Levels that are there already, through `finish`.
+fn finish_levels(finish: &Finish, levels: &mut [f32], [height, width, channels]: [usize; 3]) {
+    let plane = height * width;
+    for (values, channel) in levels.chunks_exact_mut(plane).zip(finish.channels) {
+        values.iter_mut().for_each(|value| *value = *value * channel.scale + channel.offset);
+    }
+    // Planes stand in order or backwards.
+    if channels == 3 && finish.channels[0].plane == 2 {
+        let (first, rest) = levels.split_at_mut(plane);
+        first.swap_with_slice(&mut rest[plane..]);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{FillMode, Zoom};
+    use crate::config::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop, Semantics, Shift, Zoom};
+    use proptest::prelude::*;
 
-    const SHAPE: [usize; 3] = [5, 8, 2];
+    const SHAPE: [usize; 3] = [9, 14, 3];
 
-    /// No two values alike, not square, nothing symmetric.
-    fn picture() -> Vec<u8> {
-        (0..80).map(|index| (index * 3) as u8).collect()
+    /// No symmetry, not square.
+    fn picture([height, width, channels]: [usize; 3]) -> Vec<u8> {
+        (0..height * width * channels)
+            .map(|index| {
+                let (row, column, channel) = (index / channels / width, index / channels % width, index % channels);
+                (row * 37 + column * 91 + channel * 53 + row * column * 7) as u8
+            })
+            .collect()
     }
 
     fn key(picture: usize) -> Key {
         Key { epoch: 1, picture, repeat: 0 }
     }
 
-    fn geometry() -> Geometry {
-        Geometry { rotation: 0.0, shift: [0.0; 2], shear: 0.0, zoom: [1.0; 2], flip: [false; 2] }
+    fn levels(settings: &Augment, shape: [usize; 3], picture: &[u8], key: Key) -> Vec<f32> {
+        let mut out = vec![f32::NAN; picture.len()];
+        Augmenter::new(settings, shape, 9).write(picture, key, None, &mut out);
+        out
     }
 
-    fn warped(geometry: Geometry, mode: FillMode) -> Vec<f32> {
-        affine::warp(&picture(), SHAPE, geometry.inverse_map([5, 8]), affine::Fill { mode, value: 255.0 })
+    fn plain(shape: [usize; 3], picture: &[u8]) -> Vec<f32> {
+        levels(&Augment::default(), shape, picture, key(0))
     }
 
-    /// Channel 1 of the source at a row and column.
-    fn at(levels: &[f32], row: usize, column: usize) -> f32 {
-        levels[40 + row * 8 + column]
+    fn ranged(low: f64, high: f64) -> Option<Ranged> {
+        Some(Ranged { probability: 1.0, range: [low, high] })
+    }
+
+    /// Each family alone, by name.
+    fn families() -> Vec<(&'static str, Augment)> {
+        let none = Augment::default;
+        vec![
+            ("rotation", Augment { rotation_range: 40.0, ..none() }),
+            ("width shift", Augment { width_shift_range: Shift::Range(0.3), ..none() }),
+            ("height shift", Augment { height_shift_range: Shift::Among(vec![-3.0, 2.0]), ..none() }),
+            ("shear", Augment { shear_range: 30.0, ..none() }),
+            ("zoom", Augment { zoom_range: Zoom::Around(0.4), ..none() }),
+            ("horizontal flip", Augment { horizontal_flip: true, ..none() }),
+            ("vertical flip", Augment { vertical_flip: true, ..none() }),
+            ("brightness", Augment { brightness_range: Some([0.5, 1.5]), ..none() }),
+            ("channel shift", Augment { channel_shift_range: 60.0, ..none() }),
+            ("crop", Augment { random_resized_crop: Some(ResizedCrop::default()), ..none() }),
+            ("perspective", Augment { perspective: ranged(0.2, 0.6), ..none() }),
+            ("contrast", Augment { contrast: ranged(0.4, 0.8), ..none() }),
+            ("gamma", Augment { gamma: ranged(1.2, 2.0), ..none() }),
+            ("saturation", Augment { saturation: ranged(0.1, 0.5), ..none() }),
+            ("hue", Augment { hue: ranged(20.0, 90.0), ..none() }),
+            ("grey", Augment { random_gray: Some(Chance { probability: 0.5 }), ..none() }),
+            ("policy", Augment { policy: Some(Policy::RandAugment { probability: 1.0, num_ops: 3, magnitude: 12 }), ..none() }),
+            ("trivial", Augment { policy: Some(Policy::TrivialAugment { probability: 1.0 }), ..none() }),
+            ("blur", Augment { gaussian_blur: ranged(0.5, 2.0), ..none() }),
+            ("sharpen", Augment { sharpen: ranged(1.5, 3.0), ..none() }),
+            ("noise", Augment { gaussian_noise: ranged(5.0, 20.0), ..none() }),
+            ("jpeg", Augment { jpeg: ranged(10.0, 40.0), ..none() }),
+            ("erasing", Augment { random_erasing: Some(Erasing { value: ErasedTo::Named(ErasedName::Noise), ..Erasing::default() }), ..none() }),
+        ]
+    }
+
+    /// Everything at once, later settings in place of earlier ones where both set a key.
+    fn all() -> Augment {
+        let mut table = toml::Table::new();
+        for (_, family) in families() {
+            let defaults = toml::Table::try_from(Augment::default()).expect("a table");
+            let set = toml::Table::try_from(family).expect("a table");
+            table.extend(set.into_iter().filter(|(key, value)| defaults.get(key) != Some(value)));
+        }
+        table.try_into().expect("settings")
     }
 
     #[test]
-    fn flips_shifts_and_half_turns_put_each_pixel_where_they_should() {
-        let plain = planar(&picture(), SHAPE);
-        type Source = fn(usize, usize) -> Option<(usize, usize)>;
-        let cases: [(&str, Geometry, Source); 5] = [
-            ("left-right flip", Geometry { flip: [true, false], ..geometry() }, |row, column| Some((row, 7 - column))),
-            ("top-bottom flip", Geometry { flip: [false, true], ..geometry() }, |row, column| Some((4 - row, column))),
-            ("half turn", Geometry { rotation: std::f64::consts::PI, ..geometry() }, |row, column| Some((4 - row, 7 - column))),
-            ("two columns to the right in the source", Geometry { shift: [2.0, 0.0], ..geometry() }, |row, column| {
-                (column + 2 < 8).then_some((row, column + 2))
-            }),
-            ("one row up in the source", Geometry { shift: [0.0, -1.0], ..geometry() }, |row, column| {
-                row.checked_sub(1).map(|row| (row, column))
-            }),
-        ];
-        for (name, geometry, source) in cases {
-            let got = warped(geometry, FillMode::Constant);
-            for row in 0..5 {
-                for column in 0..8 {
-                    let expected = source(row, column).map_or(255.0, |(row, column)| at(&plain, row, column));
-                    assert!(
-                        (at(&got, row, column) - expected).abs() < 1e-3,
-                        "{name} at {row}, {column}: {} {expected}",
-                        at(&got, row, column)
-                    );
+    fn each_family_changes_pictures_repeats_by_key_and_stays_in_range() {
+        for shape in [SHAPE, [11, 8, 1]] {
+            let source = picture(shape);
+            for (name, family) in families() {
+                if shape[2] == 1 && ["saturation", "hue", "grey"].contains(&name) {
+                    continue;
+                }
+                let draws: Vec<_> = (0..40).map(|index| levels(&family, shape, &source, key(index))).collect();
+                assert_eq!(draws[3], levels(&family, shape, &source, key(3)), "{name} repeats");
+                let changed = draws.iter().filter(|draw| **draw != plain(shape, &source)).count();
+                assert!(changed >= 10, "{name} changes {changed} of 40 pictures");
+                assert!(draws.iter().flatten().all(|level| (0.0..=255.0).contains(level)), "{name} stays within 0 to 255");
+                let kinds = draws.iter().filter(|draw| **draw != draws[0]).count();
+                assert!(kinds >= 10, "{name} draws anew for each picture");
+            }
+        }
+    }
+
+    #[test]
+    fn switching_one_family_off_leaves_what_the_others_draw() {
+        let with_all: Vec<_> = (0..30).map(|index| Augmenter::new(&all(), SHAPE, 9).plan(key(index))).collect();
+        for (name, family) in families() {
+            // Those that share a map or a policy with others can't be told apart in it.
+            let alone: Vec<_> = (0..30).map(|index| Augmenter::new(&family, SHAPE, 9).plan(key(index))).collect();
+            if alone.iter().any(|plan| plan.map != pixel_sampling::IDENTITY) || ["policy", "trivial"].contains(&name) {
+                continue;
+            }
+            for (all, alone) in with_all.iter().zip(&alone) {
+                assert!(alone.changes.iter().all(|change| all.changes.contains(change)), "{name}: {:?} {:?}", alone.changes, all.changes);
+            }
+        }
+        let moved = Augment { rotation_range: 20.0, zoom_range: Zoom::Around(0.2), horizontal_flip: true, ..Augment::default() };
+        let unmoved = Augment { horizontal_flip: true, ..Augment::default() };
+        let flips = |settings: &Augment| -> Vec<bool> {
+            (0..40).map(|index| Augmenter::new(settings, SHAPE, 9).plan(key(index)).map[0][0] < 0.0).collect()
+        };
+        assert_eq!(flips(&moved), flips(&unmoved));
+    }
+
+    #[test]
+    fn settings_that_change_nothing_leave_every_pixel() {
+        let still = Augment {
+            zoom_range: Zoom::Pair([1.0, 1.0]),
+            brightness_range: Some([1.0, 1.0]),
+            contrast: ranged(1.0, 1.0),
+            saturation: ranged(1.0, 1.0),
+            hue: ranged(0.0, 0.0),
+            sharpen: ranged(1.0, 1.0),
+            gaussian_blur: ranged(0.0, 0.0),
+            gaussian_noise: ranged(0.0, 0.0),
+            perspective: ranged(0.0, 0.0),
+            random_resized_crop: Some(ResizedCrop { probability: 1.0, scale: [1.0, 1.0], ratio: [14.0 / 9.0, 14.0 / 9.0] }),
+            policy: Some(Policy::RandAugment { probability: 1.0, num_ops: 1, magnitude: 0 }),
+            ..Augment::default()
+        };
+        let source = picture(SHAPE);
+        // Some of RandAugment's operations have no strength to be zero.
+        let strengthless = |plan: &Plan| plan.changes.iter().any(|change| matches!(change, Change::AutoContrast | Change::Equalize | Change::Solarize(_)));
+        let mut seen = 0;
+        for index in 0..60 {
+            if strengthless(&Augmenter::new(&still, SHAPE, 9).plan(key(index))) {
+                continue;
+            }
+            seen += 1;
+            for (got, expected) in levels(&still, SHAPE, &source, key(index)).iter().zip(plain(SHAPE, &source)) {
+                assert!((got - expected).abs() < 2e-3, "{got} {expected}");
+            }
+        }
+        assert!(seen > 20);
+    }
+
+    #[test]
+    fn draws_fill_their_ranges_and_stay_inside() {
+        let settings = Augment { brightness_range: Some([0.4, 1.7]), channel_shift_range: 30.0, jpeg: ranged(20.0, 60.0), gamma: ranged(0.5, 2.0), ..Augment::default() };
+        let augmenter = Augmenter::new(&settings, SHAPE, 9);
+        let mut seen = [(f32::MAX, f32::MIN); 4];
+        for index in 0..600 {
+            for change in augmenter.plan(key(index)).changes {
+                let (slot, value) = match change {
+                    Change::Brightness(value) => (0, value),
+                    Change::ChannelShift(value) => (1, value),
+                    Change::Jpeg(value) => (2, f32::from(value)),
+                    Change::Gamma(value) => (3, value),
+                    other => panic!("{other:?}"),
+                };
+                seen[slot] = (seen[slot].0.min(value), seen[slot].1.max(value));
+            }
+        }
+        for ((low, high), (least, most)) in seen.into_iter().zip([(0.4, 1.7), (-30.0, 30.0), (20.0, 60.0), (0.5, 2.0)]) {
+            let slack = 0.03 * (most - least);
+            assert!(low >= least && low < least + slack && high <= most && high > most - slack, "{low} to {high} of {least} to {most}");
+        }
+    }
+
+    #[test]
+    fn a_probability_is_a_share_of_the_pictures() {
+        let settings = Augment { jpeg: Some(Ranged { probability: 0.3, range: [50.0, 60.0] }), ..Augment::default() };
+        let count = (0..2000).filter(|index| !Augmenter::new(&settings, SHAPE, 9).plan(key(*index)).changes.is_empty()).count();
+        assert!((540..=660).contains(&count), "{count} of 2000");
+    }
+
+    #[test]
+    fn a_finish_is_the_same_in_one_pass_and_after_changes() {
+        let source = picture(SHAPE);
+        let mut finish = Finish::LEVELS;
+        for (index, channel) in finish.channels.iter_mut().enumerate() {
+            *channel = pixel_sampling::Channel { scale: 0.01 * (index + 1) as f32, offset: index as f32, plane: 2 - index };
+        }
+        for (name, family) in families() {
+            let augmenter = Augmenter::new(&family, SHAPE, 9);
+            let (mut finished, mut levels) = (vec![0.0; source.len()], vec![0.0; source.len()]);
+            augmenter.write(&source, key(5), Some(&finish), &mut finished);
+            augmenter.write(&source, key(5), None, &mut levels);
+            finish_levels(&finish, &mut levels, SHAPE);
+            assert!(finished.iter().zip(&levels).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_class_has_its_own_settings_in_place_of_the_common_ones() {
+        let text = "rotation_range = 10\nhorizontal_flip = true\n[class.a]\nrotation_range = 0\nvertical_flip = true\n[class.b]\ninherit = false\nshear_range = 3\n";
+        let settings: Augment = toml::from_str(text).expect("settings");
+        let of = |class: &str| settings.for_class(class).expect("checked");
+        assert_eq!((of("a").rotation_range, of("a").horizontal_flip, of("a").vertical_flip), (0.0, true, true));
+        assert_eq!(of("b"), Augment { shear_range: 3.0, ..Augment::default() });
+        assert_eq!((of("c").rotation_range, of("c").vertical_flip), (10.0, false));
+    }
+
+    proptest! {
+        #[test]
+        fn a_flip_twice_is_no_flip_and_a_quarter_turn_of_a_square_is_exact(side in 8usize..40, height in 8usize..40, horizontal: bool, vertical: bool) {
+            let shape = [height, side, 3];
+            let source = picture(shape);
+            let flip = geometry::Geometry { flip_horizontal: horizontal, flip_vertical: vertical, ..geometry::Geometry::NONE };
+            let once = Plan { map: flip.map([height, side], Semantics::Standard), changes: Vec::new() };
+            let mut out = vec![0.0; source.len()];
+            once.write(&source, shape, Edge::Nearest, None, &mut out);
+            let flipped: Vec<u8> = (0..source.len()).map(|index| out[index % 3 * height * side + index / 3] as u8).collect();
+            let twice = Plan { map: geometry::compose(once.map, once.map), ..once.clone() };
+            prop_assert_eq!(twice.map, pixel_sampling::IDENTITY);
+            once.write(&flipped, shape, Edge::Nearest, None, &mut out);
+            prop_assert_eq!(&out, &plain(shape, &source));
+
+            let shape = [side, side, 1];
+            let source = picture(shape);
+            for (quarters, at) in [(1.0, (|row, column, side| (column, side - 1 - row)) as fn(usize, usize, usize) -> (usize, usize)), (2.0, |row, column, side| (side - 1 - row, side - 1 - column))] {
+                let turn = geometry::Geometry { theta: 90.0 * quarters, ..geometry::Geometry::NONE };
+                let plan = Plan { map: turn.map([side, side], Semantics::Standard), changes: Vec::new() };
+                let mut out = vec![0.0; source.len()];
+                plan.write(&source, shape, Edge::Constant(7.5), None, &mut out);
+                for (index, level) in out.iter().enumerate() {
+                    let (row, column) = at(index / side, index % side, side);
+                    prop_assert_eq!(*level, f32::from(source[row * side + column]), "quarters {}, at {}", quarters, index);
                 }
             }
         }
     }
 
     #[test]
-    fn a_quarter_turn_is_counter_clockwise_as_in_keras() {
-        // A square part so that a quarter turn stays inside: the pixel in the middle of the top goes to the middle of the left.
-        let mut picture = vec![0; 25];
-        picture[2] = 100;
-        let turn = Geometry { rotation: std::f64::consts::FRAC_PI_2, ..geometry() };
-        let fill = affine::Fill { mode: FillMode::Constant, value: 0.0 };
-        let got = affine::warp(&picture, [5, 5, 1], turn.inverse_map([5, 5]), fill);
-        assert!((got[10] - 100.0).abs() < 1e-3, "{got:?}");
-    }
-
-    #[test]
-    fn zoom_below_one_magnifies_about_the_centre() {
-        let plain = planar(&picture(), SHAPE);
-        let got = warped(Geometry { zoom: [0.5, 1.0], ..geometry() }, FillMode::Nearest);
-        // Columns 3 and 4 straddle the centre at 3.5: they move to 3.25 and 3.75.
-        let expected = at(&plain, 2, 3) * 0.75 + at(&plain, 2, 4) * 0.25;
-        assert!((at(&got, 2, 3) - expected).abs() < 1e-3);
-    }
-
-    #[test]
-    fn draws_repeat_by_key_and_switching_one_option_leaves_the_others() {
-        let all = Augment {
-            rotation_range: 20.0,
-            width_shift_range: 0.1,
-            zoom_range: Zoom::Around(0.2),
-            horizontal_flip: true,
-            ..Augment::default()
-        };
-        let draw = |settings: &Augment| Geometry::draw(settings, [5, 8], &mut stream(1, Purpose::Geometry, [0, 3, 0]));
-        let (with, without) = (draw(&all), draw(&Augment { rotation_range: 0.0, zoom_range: Zoom::Around(0.0), ..all.clone() }));
-        assert_eq!((with.shift, with.flip), (without.shift, without.flip));
-        assert_eq!((without.rotation, without.zoom), (0.0, [1.0; 2]));
-        let augmenter = Augmenter::new(&all, SHAPE, 9);
-        assert_eq!(augmenter.apply(&picture(), key(3)), augmenter.apply(&picture(), key(3)));
-        assert_ne!(augmenter.apply(&picture(), key(3)), augmenter.apply(&picture(), key(4)));
-    }
-
-    #[test]
-    fn draws_fill_their_range_and_stay_inside() {
-        let settings = Augment { rotation_range: 30.0, height_shift_range: 0.4, width_shift_range: 3.0, ..Augment::default() };
-        let draws: Vec<_> =
-            (0..500).map(|index| Geometry::draw(&settings, [5, 8], &mut stream(1, Purpose::Geometry, [0, index, 0]))).collect();
-        let extremes =
-            |value: fn(&Geometry) -> f64| draws.iter().map(value).fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
-        for (name, (low, high), limit) in [
-            ("rotation", extremes(|draw| draw.rotation.to_degrees()), 30.0),
-            ("down", extremes(|draw| draw.shift[1]), 2.0),
-            ("right", extremes(|draw| draw.shift[0]), 3.0),
-        ] {
-            assert!(low >= -limit && high <= limit && low < -0.9 * limit && high > 0.9 * limit, "{name}: {low} to {high}");
+    fn a_shift_moves_the_picture_to_where_it_says() {
+        let source = picture(SHAPE);
+        let plain = plain(SHAPE, &source);
+        let right = Augment { width_shift_range: Shift::Among(vec![3.0]), ..Augment::default() };
+        let down = Augment { height_shift_range: Shift::Among(vec![2.0]), ..Augment::default() };
+        let (right, down) = (levels(&right, SHAPE, &source, key(0)), levels(&down, SHAPE, &source, key(0)));
+        for row in 2..9 {
+            for column in 3..14 {
+                assert_eq!(right[row * 14 + column], plain[row * 14 + column - 3]);
+                assert_eq!(down[row * 14 + column], plain[(row - 2) * 14 + column]);
+            }
         }
+        // A whole number n draws from -(n - 1) to n - 1, as Keras's documentation promises.
+        let among: std::collections::BTreeSet<i64> = (0..200)
+            .map(|index| {
+                let whole = Augment { width_shift_range: Shift::Pixels(3), ..Augment::default() };
+                -Augmenter::new(&whole, SHAPE, 9).plan(key(index)).map[0][2] as i64
+            })
+            .collect();
+        assert_eq!(among.into_iter().collect::<Vec<_>>(), [-2, -1, 0, 1, 2]);
     }
 
     #[test]
-    fn nothing_switched_on_changes_nothing() {
-        assert_eq!(Augmenter::new(&Augment::default(), SHAPE, 9).apply(&picture(), key(0)), planar(&picture(), SHAPE));
+    fn mixing_keeps_the_sum_of_targets_and_takes_from_the_next_picture() {
+        let mixing = |alpha| Some(Mixing { probability: 1.0, alpha });
+        for settings in [Augment { mixup: mixing(0.4), ..Augment::default() }, Augment { cutmix: mixing(1.0), ..Augment::default() }] {
+            let mixer = Mixer::new(&settings, [2, 3, 1], 5).expect("mixes");
+            for epoch in 0..50 {
+                let keys: Vec<_> = (0..3).map(|picture| Key { epoch, picture, repeat: 0 }).collect();
+                let mut images: Vec<f32> = [10.0f32, 20.0, 40.0].iter().flat_map(|level| [*level; 6]).collect();
+                let mut targets = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+                let mut weights = vec![1.0, 2.0, 4.0];
+                mixer.mix(&keys, &mut images, &mut targets, &mut weights);
+                for index in 0..3 {
+                    let share = targets[index * 4];
+                    let partner = targets[index * 3 + (index + 1) % 3];
+                    assert!((share + partner - 1.0).abs() < 1e-6, "{targets:?}");
+                    let mean = images[index * 6..(index + 1) * 6].iter().sum::<f32>() / 6.0;
+                    let (own, other) = ([10.0, 20.0, 40.0][index], [20.0, 40.0, 10.0][index]);
+                    assert!((mean - own * share - other * partner).abs() < 1e-4, "{mean} of {own} and {other} at {share}");
+                    assert!((weights[index] - own / 10.0 * share - other / 10.0 * partner).abs() < 1e-5);
+                }
+            }
+        }
+        assert!(Mixer::new(&Augment::default(), [2, 3, 1], 5).is_none());
     }
 }

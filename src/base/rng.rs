@@ -17,7 +17,7 @@ pub enum Purpose {
     Order = 2,
     /// Geometric augmentation of one picture. Indices: epoch, picture, how often it was drawn before in that epoch.
     Geometry = 3,
-    /// Colour augmentation of one picture. Indices as for geometry.
+    /// Brightness and channel shift of one picture. Indices as for geometry, and so for all augmentation below.
     Color = 4,
     /// Initial weights. Indices: position of the parameter.
     Weights = 5,
@@ -27,6 +27,36 @@ pub enum Purpose {
     Phantom = 7,
     /// Made-up pictures of the self-test and the benchmarks.
     Synthetic = 8,
+    /// Random resized crop.
+    ResizedCrop = 9,
+    /// Perspective.
+    Perspective = 10,
+    /// Contrast.
+    Contrast = 11,
+    /// Gamma.
+    Gamma = 12,
+    /// Saturation.
+    Saturation = 13,
+    /// Hue.
+    Hue = 14,
+    /// Random grey.
+    Gray = 15,
+    /// TrivialAugment and RandAugment.
+    Policy = 16,
+    /// Gaussian blur.
+    Blur = 17,
+    /// Sharpening.
+    Sharpen = 18,
+    /// Gaussian noise.
+    Noise = 19,
+    /// JPEG artefacts.
+    Jpeg = 20,
+    /// Random erasing.
+    Erasing = 21,
+    /// Mixup.
+    Mixup = 22,
+    /// Cutmix.
+    Cutmix = 23,
 }
 
 /// The stream of `purpose` at `indices`, under the run's `seed`.

@@ -14,7 +14,7 @@ use crate::{
     base::rng::{Purpose, normal, stream},
     cli::Ending,
     config::{self, Config, DeviceName},
-    data::{batch::HostBatch, loader::Loader, pictures::Format},
+    data::{batch::HostBatch, loader::Loader, order, pictures::Format},
     nn::{
         bare::BareLoop,
         build,
@@ -186,7 +186,7 @@ fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
         images: (0..count * size).map(|_| normal(&mut stream) as f32).collect(),
         targets,
         weights: vec![1.0; count],
-        pictures: (0..count).collect(),
+        draws: order::in_order(count),
     }
 }
 

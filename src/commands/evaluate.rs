@@ -20,7 +20,7 @@ use crate::{
     data::{
         dataset::{PictureSet, View},
         listing::{self, Entry, Part},
-        load_listed, order,
+        load_listed,
         table::{self, Skipped, read_split, training_digests},
         test_listing,
     },
@@ -138,7 +138,9 @@ pub(super) fn data_settings(meta: &Meta) -> Data {
         image_size: meta.image_size,
         color: meta.color,
         resize: meta.resize,
-        normalize: Normalize::Custom { mean: meta.normalize.mean.clone(), std: meta.normalize.std.clone() },
+        interpolation: meta.interpolation,
+        // The checkpoint's own, which has its statistics, is used.
+        normalize: Normalize::default(),
         cache: Cache::Auto,
         cache_memory_mb: 1024,
         on_bad_image: OnBadImage::Skip,
@@ -149,9 +151,7 @@ pub(super) fn data_settings(meta: &Meta) -> Data {
 pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, compute: &Compute, batch_size: usize) -> anyhow::Result<Predictions> {
     let meta = &checkpoint.meta;
     let model = from_bytes(build(&meta.design, 0, &compute.device), checkpoint.model.clone())?;
-    let normalizer = meta.normalize.clone();
-    let draws = order::in_order(set.pictures.len());
-    let view = View { set: Arc::clone(set), draws, prepare: Arc::new(move |bytes, _| normalizer.from_bytes(bytes)) };
+    let view = View::plain(set, &meta.normalize);
     let settings = Settings {
         device: compute.device.clone(),
         batch_size,

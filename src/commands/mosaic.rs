@@ -14,7 +14,7 @@ const LINE: u32 = 12;
 pub(super) struct Cell {
     /// Above it.
     pub(super) caption: String,
-    /// Grey levels 0 to 255, `[channels, height, width]`; one channel or three.
+    /// Grey levels 0 to 255, `[channels, height, width]`; one channel or three; none leaves the place empty.
     pub(super) levels: Vec<f32>,
 }
 
@@ -41,6 +41,9 @@ pub(super) fn draw(rows: &[Row], [height, width]: [usize; 2]) -> RgbImage {
             let left = GAP + column as u32 * cell_width;
             write(&mut out, &cell.caption, [left, top + LINE], width * factor);
             let plane = (height * width) as usize;
+            if cell.levels.len() < plane {
+                continue;
+            }
             for (x, y) in (0..width * factor).flat_map(|x| (0..height * factor).map(move |y| (x, y))) {
                 let at = (y / factor * width + x / factor) as usize;
                 // The last plane again where there is one only.

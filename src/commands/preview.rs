@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use pixel_sampling::{Finish, Picture, look_up};
 
 use super::{
     mosaic::{self, Cell, Row},
@@ -14,11 +15,14 @@ use super::{
     ui::{UsageError, say},
 };
 use crate::{
-    augment::{Augmenter, Key, planar},
     base::files::write_atomic,
     cli::Ending,
     config,
-    data::{TrainingData, dataset::PictureSet},
+    data::{
+        TrainingData,
+        dataset::{PictureSet, View},
+    },
+    train::levels_view,
 };
 
 /// Arguments of `preview`.
@@ -61,18 +65,21 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let set = &data.train;
     let pictures = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
     let shape = set.store.format().shape();
-    let augmenter = Augmenter::new(&config.augment, shape, config.seed);
     let mut rows = Vec::new();
-    for picture in pictures {
-        let found = &set.pictures[picture];
-        let bytes = set.store.pixels(found.slot)?;
-        let mut cells = vec![Cell { caption: "original".to_owned(), levels: planar(&bytes, shape) }];
-        cells.extend((args.epoch..args.epoch + u32::from(args.epochs)).map(|epoch| {
-            let key = Key { epoch: epoch as usize - 1, picture, repeat: 0 };
-            Cell { caption: format!("epoch {epoch}"), levels: augmenter.apply(&bytes, key) }
-        }));
+    for picture in &pictures {
+        let found = &set.pictures[*picture];
         let name = found.path.file_name().unwrap_or_default().to_string_lossy();
-        rows.push(Row { title: format!("{}: {name}", set.classes[found.label]), cells });
+        let mut levels = vec![0.0; shape.iter().product()];
+        let bytes = set.store.pixels(found.slot)?;
+        look_up(Picture::new(&bytes, shape).context("the store has pictures of another shape")?, [false; 2], &Finish::LEVELS, &mut levels);
+        let title = format!("{}: {name}", set.classes[found.label]);
+        rows.push(Row { title, cells: vec![Cell { caption: "original".to_owned(), levels }] });
+    }
+    for epoch in args.epoch..args.epoch + u32::from(args.epochs) {
+        let view = levels_view(&config, set, epoch as usize - 1);
+        for (row, picture) in rows.iter_mut().zip(&pictures) {
+            row.cells.push(seen(&view, *picture, config.train.batch_size, epoch)?);
+        }
     }
     let mut png = Vec::new();
     mosaic::draw(&rows, [shape[0], shape[1]]).write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
@@ -82,6 +89,25 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     }
     say(&format!("Preview: {}", args.out.display()));
     Ok(Ending::Done)
+}
+
+/// A picture as the epoch draws it first, within its batch, whose pictures may be mixed.
+fn seen(view: &View, picture: usize, batch_size: usize, epoch: u32) -> anyhow::Result<Cell> {
+    let nothing = || Cell { caption: format!("epoch {epoch}: not drawn"), levels: Vec::new() };
+    let Some(at) = view.draws.iter().position(|draw| draw.picture == picture && draw.repeat == 0) else { return Ok(nothing()) };
+    let start = at / batch_size * batch_size;
+    // By itself where pictures don't touch one another.
+    let draws = if view.batcher.mix.is_some() { start..(start + batch_size).min(view.draws.len()) } else { at..at + 1 };
+    let offset = at - draws.start;
+    let batch = view.batch(draws)?;
+    let (size, num_classes) = (batch.images.len() / batch.len(), view.set.classes.len());
+    let target = &batch.targets[offset * num_classes..(offset + 1) * num_classes];
+    let mut caption = format!("epoch {epoch}");
+    if target.iter().all(|share| *share < 1.0) {
+        let shares = target.iter().zip(view.set.classes.iter()).filter(|(share, _)| **share > 0.0);
+        shares.for_each(|(share, class)| caption.push_str(&format!(" {:.0}% {class}", share * 100.0)));
+    }
+    Ok(Cell { caption, levels: batch.images[offset * size..(offset + 1) * size].to_vec() })
 }
 
 /// Positions of so many pictures of each class, spread over it.

@@ -1,18 +1,27 @@
-//! `[augment]`: Keras's ImageDataGenerator knobs under their Keras names and units.
+//! `[augment]`: Keras's ImageDataGenerator knobs under their Keras names and units, and the families that it lacks.
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::families::{Chance, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 
 /// Random changes to training pictures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
+    /// How Keras's options are understood: as its documentation says, or pixel for pixel as Keras 2.9 to 3.15 does it
+    /// (docs/augmentation.md lists the differences).
+    pub semantics: Semantics,
     /// Degrees, drawn uniformly from -x to x.
     pub rotation_range: f64,
-    /// Sideways shift, either way: below 1 a share of the width, from 1 on pixels.
-    pub width_shift_range: f64,
-    /// Shift up or down, either way: below 1 a share of the height, from 1 on pixels.
-    pub height_shift_range: f64,
+    /// Sideways shift. 0.1: up to a tenth of the width either way; 3.0: up to 3 pixels; 3 (a whole number): -2, -1, 0, 1 or 2
+    /// pixels; a list: one of its values, shares where all are below 1.
+    pub width_shift_range: Shift,
+    /// Shift up or down, in the same forms, of the height.
+    pub height_shift_range: Shift,
     /// Degrees, drawn uniformly from -x to x.
     pub shear_range: f64,
     /// A number z stands for [1 - z, 1 + z]; below 1 magnifies, above 1 shrinks. Width and height are drawn apart.
@@ -22,6 +31,7 @@ pub struct Augment {
     /// Mirror top and bottom with probability one half.
     pub vertical_flip: bool,
     /// Factor on all pixels, drawn uniformly from this pair; `[1, 1]` is off. Clipped to 0..255.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub brightness_range: Option<[f64; 2]>,
     /// Added to all channels alike, drawn uniformly from -x to x, in grey levels of 0..255; clipped to the picture's own range.
     pub channel_shift_range: f64,
@@ -30,19 +40,149 @@ pub struct Augment {
     /// The grey level of 0..255 for `fill_mode = "constant"`; 0 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cval: Option<f32>,
+    /// A part of the picture at the whole size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_resized_crop: Option<ResizedCrop>,
+    /// Seen from aside: range 0 to 1, how far each corner may move towards the middle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perspective: Option<Ranged>,
+    /// Factor on the distance from the picture's mean grey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<Ranged>,
+    /// Exponent on levels of 0..1; above 1 darkens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<Ranged>,
+    /// Factor on the distance from grey; 0 is grey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saturation: Option<Ranged>,
+    /// Degrees around the colour circle, -180 to 180.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hue: Option<Ranged>,
+    /// Colour pictures without their colour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_gray: Option<Chance>,
+    /// TrivialAugment or RandAugment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+    /// Standard deviation of a Gaussian blur in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaussian_blur: Option<Ranged>,
+    /// Factor on what a 3x3 smoothing takes away: 0 smooths, 1 changes nothing, 2 sharpens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharpen: Option<Ranged>,
+    /// Standard deviation of Gaussian noise in grey levels, each pixel and channel on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaussian_noise: Option<Ranged>,
+    /// Quality 1 to 100 of a JPEG that the picture is saved as and read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jpeg: Option<Ranged>,
+    /// A rectangle without content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_erasing: Option<Erasing>,
+    /// The picture and the next of the batch blended, labels likewise (Zhang et al., 2018).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<Mixing>,
+    /// A rectangle of the next picture of the batch, labels by area (Yun et al., 2019).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<Mixing>,
+    /// `[augment.class.NAME]`: settings for the pictures of one class, each in place of the common one; `inherit = false` leaves
+    /// all common ones out. Anything but `semantics`, `mixup` and `cutmix`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, std::collections::HashMap<String, serde_json::Value>>")]
+    pub class: BTreeMap<String, Table>,
 }
+
+/// Settings that hold for a whole batch, which has pictures of every class.
+pub(super) const NOT_BY_CLASS: [&str; 4] = ["class", "semantics", "mixup", "cutmix"];
 
 impl Augment {
     /// Does any setting move pixels, other than by an exact flip?
     pub fn resamples(&self) -> bool {
-        let zoom = self.zoom_range.pair();
-        [self.rotation_range, self.width_shift_range, self.height_shift_range, self.shear_range].iter().any(|range| *range != 0.0)
-            || zoom != [1.0, 1.0]
+        [self.rotation_range, self.shear_range].iter().any(|range| *range != 0.0)
+            || [&self.width_shift_range, &self.height_shift_range].iter().any(|shift| shift.moves())
+            || self.zoom_range.pair() != [1.0, 1.0]
+            || self.random_resized_crop.is_some()
+            || self.perspective.is_some()
+            || self.policy.is_some()
     }
 
-    /// Does any setting change anything at all?
+    /// Does any setting change anything at all, in any class?
     pub fn is_active(&self) -> bool {
-        self.resamples() || self.horizontal_flip || self.vertical_flip || self.brightness_range.is_some() || self.channel_shift_range != 0.0
+        self.changes_pictures() || self.mixes() || self.class.keys().any(|class| self.for_class(class).is_ok_and(|own| own.changes_pictures()))
+    }
+
+    /// Are pictures of a batch mixed with one another?
+    pub fn mixes(&self) -> bool {
+        self.mixup.is_some() || self.cutmix.is_some()
+    }
+
+    fn changes_pictures(&self) -> bool {
+        let others = [&self.contrast, &self.gamma, &self.saturation, &self.hue, &self.gaussian_blur, &self.sharpen, &self.gaussian_noise, &self.jpeg];
+        self.resamples()
+            || self.horizontal_flip
+            || self.vertical_flip
+            || self.brightness_range.is_some()
+            || self.channel_shift_range != 0.0
+            || others.iter().any(|family| family.is_some())
+            || self.random_gray.is_some()
+            || self.random_erasing.is_some()
+    }
+
+    /// The settings for pictures of `class`.
+    ///
+    /// # Errors
+    /// A key or value under `[augment.class.NAME]` that isn't one; a configuration that was checked has none.
+    pub fn for_class(&self, class: &str) -> Result<Self, toml::de::Error> {
+        let common = Self { class: BTreeMap::new(), ..self.clone() };
+        let Some(own) = self.class.get(class) else { return Ok(common) };
+        let mut own = own.clone();
+        let inherits = own.remove("inherit") != Some(Value::Boolean(false));
+        let base = if inherits { common } else { Self { semantics: self.semantics, ..Self::default() } };
+        let mut merged = Table::try_from(base).expect("settings are a table");
+        merged.extend(own);
+        Self::deserialize(merged)
+    }
+}
+
+/// How Keras's options are understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Semantics {
+    /// As its documentation says: a width shift goes sideways, everything turns about the picture's centre, brightness keeps
+    /// fractions of a level.
+    #[default]
+    Standard,
+    /// As Keras 2.9 to 3.15 does it: shifts exchanged, the centre of a picture that isn't square misplaced, brightness cut
+    /// to whole levels.
+    Keras,
+}
+
+/// A shift range: a number or a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Shift {
+    /// n stands for the whole pixels between -n and n.
+    Pixels(i64),
+    /// Uniform, either way: below 1 a share of the side, from 1 on pixels.
+    Range(f64),
+    /// One of these: shares of the side where all are below 1, else pixels; positive is right or down.
+    Among(Vec<f64>),
+}
+
+impl Shift {
+    /// Can it be anything but no shift?
+    pub fn moves(&self) -> bool {
+        match self {
+            Self::Pixels(pixels) => *pixels > 1,
+            Self::Range(range) => *range != 0.0,
+            Self::Among(values) => values.iter().any(|value| *value != 0.0),
+        }
+    }
+}
+
+impl Default for Shift {
+    fn default() -> Self {
+        Self::Range(0.0)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use toml::Table;
 
-use super::{ClassWeights, Color, Config, ConfigError, FillMode, Loss, Normalize, Optimizer, PHANTOM, Pooling, Schedule, Validation};
+use super::{
+    ClassWeights, Config, ConfigError, Loss, Optimizer, PHANTOM, Pooling, Schedule, Validation, check_augment::check_augment, normalize::check_normalize,
+};
 
 /// Checks `config`; `table` tells what the user wrote from what is a default.
 pub(super) fn check(config: &Config, table: &Table) -> Result<(), ConfigError> {
@@ -13,11 +15,11 @@ pub(super) fn check(config: &Config, table: &Table) -> Result<(), ConfigError> {
     check_schedule(&config.train.schedule)
 }
 
-fn bad(key: &'static str, message: impl Into<String>) -> Result<(), ConfigError> {
-    Err(ConfigError::Value { key, message: message.into() })
+pub(super) fn bad(key: &str, message: impl Into<String>) -> Result<(), ConfigError> {
+    Err(ConfigError::Value { key: key.to_owned(), message: message.into(), place: String::new() })
 }
 
-fn require(holds: bool, key: &'static str, found: impl std::fmt::Display, expected: &str) -> Result<(), ConfigError> {
+pub(super) fn require(holds: bool, key: &str, found: impl std::fmt::Display, expected: &str) -> Result<(), ConfigError> {
     if holds { Ok(()) } else { bad(key, format!("found {found}, expected {expected}")) }
 }
 
@@ -34,47 +36,7 @@ fn check_data(config: &Config) -> Result<(), ConfigError> {
     if data.train == PHANTOM && data.test.is_some() {
         return bad("data.test", "the phantom set brings its own test pictures; leave `data.test` out");
     }
-    match (&data.normalize, data.color) {
-        (Normalize::Imagenet, Color::Grayscale) => bad(
-            "data.normalize",
-            "found \"imagenet\" with grayscale pictures, whose mean has three channels; use \"unit\" or set color = \"rgb\"",
-        ),
-        (Normalize::Custom { mean, std }, color) => {
-            let channels = color.channels();
-            let fits = mean.len() == channels && std.len() == channels && std.iter().all(|value| *value > 0.0);
-            let found = format!("mean {mean:?} and std {std:?}");
-            require(fits, "data.normalize", found, &format!("{channels} numbers each, one a channel, std above 0"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_augment(config: &Config, table: &Table) -> Result<(), ConfigError> {
-    let augment = &config.augment;
-    for (key, value) in [
-        ("augment.rotation_range", augment.rotation_range),
-        ("augment.width_shift_range", augment.width_shift_range),
-        ("augment.height_shift_range", augment.height_shift_range),
-        ("augment.shear_range", augment.shear_range),
-        ("augment.channel_shift_range", augment.channel_shift_range),
-    ] {
-        require(value >= 0.0 && value.is_finite(), key, value, "0 or more")?;
-    }
-    require(augment.shear_range < 90.0, "augment.shear_range", augment.shear_range, "degrees below 90")?;
-    let [low, high] = augment.zoom_range.pair();
-    require(low > 0.0 && low <= high, "augment.zoom_range", format!("[{low}, {high}]"), "factors above 0, low before high")?;
-    if let Some([low, high]) = augment.brightness_range {
-        require(low >= 0.0 && low <= high, "augment.brightness_range", format!("[{low}, {high}]"), "factors from 0 on, low before high")?;
-    }
-    let written = |key: &str| table.get("augment").and_then(|augment| augment.get(key)).is_some();
-    if augment.cval.is_some() && augment.fill_mode != FillMode::Constant {
-        return bad("augment.cval", "has no effect without fill_mode = \"constant\"; set that or leave cval out");
-    }
-    // A configuration with every default written out says fill_mode = "nearest" as well, which changes nothing.
-    if written("fill_mode") && augment.fill_mode != FillMode::Nearest && !augment.resamples() {
-        return bad("augment.fill_mode", "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode out");
-    }
-    Ok(())
+    check_normalize(data)
 }
 
 fn check_model(config: &Config) -> Result<(), ConfigError> {
@@ -155,7 +117,7 @@ fn check_optimizer(optimizer: &Optimizer) -> Result<(), ConfigError> {
 }
 
 fn check_schedule(schedule: &Schedule) -> Result<(), ConfigError> {
-    let falls = |key, factor: f64| require(factor > 0.0 && factor <= 1.0, key, factor, "a factor above 0, at most 1");
+    let falls = |key: &str, factor: f64| require(factor > 0.0 && factor <= 1.0, key, factor, "a factor above 0, at most 1");
     match schedule {
         Schedule::Constant => Ok(()),
         Schedule::Cosine { warmup_epochs, min_lr } => {

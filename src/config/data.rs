@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Normalize;
+
 /// The value of `data.train` that asks for the pictures that the program draws itself.
 pub const PHANTOM: &str = "phantom";
 
@@ -19,18 +21,23 @@ pub struct Data {
     pub test: Option<String>,
     /// Validation pictures: a share of the training pictures (stratified by class and seeded; pictures of one `group` and
     /// pictures with equal pixels stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
-    #[serde(default)]
+    /// Keras's name `validation_split` does as well.
+    #[serde(default, alias = "validation_split")]
     pub validation: Validation,
     /// Height and width in pixels that the network sees.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
     /// Colours that the network sees. Grey pictures become colour by repetition, colour pictures grey by ITU-R 601 luma.
-    #[serde(default)]
+    /// Keras's name `color_mode` does as well.
+    #[serde(default, alias = "color_mode")]
     pub color: Color,
-    /// How a picture gets to `image_size` (bilinear with antialiasing).
+    /// How a picture gets to `image_size`.
     #[serde(default)]
     pub resize: Resize,
-    /// How bytes 0 to 255 become the network's input.
+    /// The filter of that, Pillow's of the same name: antialiased, but for `nearest`.
+    #[serde(default)]
+    pub interpolation: Interpolation,
+    /// How grey levels 0 to 255 become the network's input.
     #[serde(default)]
     pub normalize: Normalize,
     /// Where decoded, resized pictures are kept between epochs.
@@ -103,23 +110,23 @@ pub enum Resize {
     Crop,
 }
 
-/// How bytes 0 to 255 become the network's input.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The filter that a picture is resized with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Normalize {
-    /// Divided by 255 (Keras's `rescale = 1/255`).
+pub enum Interpolation {
+    /// One pixel for each, without antialiasing: the default of Keras.
+    Nearest,
+    /// Linear.
     #[default]
-    Unit,
-    /// Divided by 255, then the mean and standard deviation of ImageNet (torchvision); RGB only.
-    Imagenet,
-    /// Divided by 255, then this mean subtracted and divided by this standard deviation.
-    #[serde(untagged)]
-    Custom {
-        /// One number a channel.
-        mean: Vec<f32>,
-        /// One number a channel, above 0.
-        std: Vec<f32>,
-    },
+    Bilinear,
+    /// Cubic, a = -0.5.
+    Bicubic,
+    /// Lanczos, three lobes.
+    Lanczos,
+    /// The mean of the pixels.
+    Box,
+    /// Like bilinear and sharper.
+    Hamming,
 }
 
 /// Where decoded, resized pictures are kept between epochs.

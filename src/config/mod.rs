@@ -4,11 +4,15 @@
 
 mod augment;
 mod check;
+mod check_augment;
 mod data;
 mod docs;
+mod families;
+mod lines;
 mod max_time;
 mod metric;
 mod model;
+mod normalize;
 mod parse;
 mod train;
 
@@ -17,12 +21,14 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use augment::{Augment, FillMode, Zoom};
-pub use data::{Cache, Color, Data, Normalize, OnBadImage, PHANTOM, Resize, Validation};
+pub use augment::{Augment, FillMode, Semantics, Shift, Zoom};
+pub use data::{Cache, Color, Data, Interpolation, OnBadImage, PHANTOM, Resize, Validation};
 pub use docs::{reference_markdown, schema_json};
+pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 pub use max_time::MaxTime;
 pub use metric::{Metric, Split};
 pub use model::{Architecture, Model, Pooling};
+pub use normalize::{KerasStandardize, Normalize};
 pub use parse::{changed_keys, load, parse};
 pub use train::{Checkpoint, ClassWeights, EarlyStopping, Loss, Optimizer, Sampler, Schedule, Train};
 
@@ -46,12 +52,14 @@ pub enum ConfigError {
         message: String,
     },
     /// A value that can't work, or an option that would have no effect.
-    #[error("`{key}`: {message}")]
+    #[error("`{key}`: {message}{place}")]
     Value {
         /// The key, dotted.
-        key: &'static str,
+        key: String,
         /// What was found, what was expected and what to do.
         message: String,
+        /// Where it was written: ": line 3 of FILE"; empty for a default.
+        place: String,
     },
     /// A `--set` that isn't `key.path=value`.
     #[error("--set `{0}`: expected key.path=value, for example --set train.epochs=5")]

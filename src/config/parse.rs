@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, check::check};
+use super::{Config, ConfigError, check::check, lines::line_of};
 
 /// Reads, overrides and checks the configuration at `path`.
 ///
@@ -29,8 +29,19 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, Co
     // Without overrides the text itself is read, so that an error can show its line.
     let config = if overrides.is_empty() { toml::from_str(text) } else { Config::deserialize(table.clone()) };
     let config = config.map_err(failed)?;
-    check(&config, &table)?;
+    check(&config, &table).map_err(|error| with_place(error, text, path, overrides))?;
     Ok(config)
+}
+
+/// Adds where the key of the error was written.
+fn with_place(error: ConfigError, text: &str, path: &Path, overrides: &[String]) -> ConfigError {
+    let ConfigError::Value { key, message, .. } = error else { return error };
+    let is_override = |text: &&String| text.split_once('=').is_some_and(|(set, _)| key.starts_with(set.trim()) || set.trim().starts_with(&key));
+    let place = match overrides.iter().rfind(is_override) {
+        Some(text) => format!(": --set {text}"),
+        None => line_of(text, &key).map_or(String::new(), |line| format!(": line {line} of {}", path.display())),
+    };
+    ConfigError::Value { key, message, place }
 }
 
 /// The dotted keys in which two configurations differ, each with the old and the new value.

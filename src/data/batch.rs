@@ -1,49 +1,101 @@
-//! Burn's `Batcher`: samples in, one contiguous batch in host memory out. The upload is the floor above.
+//! Burn's `Batcher`: draws in, one contiguous batch in host memory out, each picture changed and normalised straight into its place.
+//! The upload is the floor above.
+
+use std::{fmt, sync::Arc};
 
 use burn::{data::dataloader::batcher::Batcher, tensor::Device};
 
-use super::dataset::Sample;
+use super::{dataset::Sample, order::Draw};
 
 /// A batch in host memory.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostBatch {
     /// `[batch, channels, height, width]`.
     pub images: Vec<f32>,
-    /// `[batch, classes]`.
+    /// `[batch, classes]`: a one for the class, unless pictures are mixed.
     pub targets: Vec<f32>,
     /// `[batch]`.
     pub weights: Vec<f32>,
-    /// Position of each picture in its set.
-    pub pictures: Vec<usize>,
+    /// Which picture each is, and which time.
+    pub draws: Vec<Draw>,
 }
 
 impl HostBatch {
     /// Pictures in the batch.
     pub fn len(&self) -> usize {
-        self.pictures.len()
+        self.draws.len()
     }
 
     /// Is there none?
     pub fn is_empty(&self) -> bool {
-        self.pictures.is_empty()
+        self.draws.is_empty()
+    }
+
+    /// The class of each picture that has the largest share: the first of equals.
+    pub fn labels(&self) -> Vec<usize> {
+        let num_classes = self.targets.len() / self.len().max(1);
+        let largest = |target: &[f32]| (0..num_classes).rev().max_by(|a, b| target[*a].total_cmp(&target[*b])).unwrap_or(0);
+        self.targets.chunks_exact(num_classes.max(1)).map(largest).collect()
     }
 }
 
-/// Puts samples side by side.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ImageBatcher;
+/// A picture to be prepared.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// `[height, width, channels]`.
+    pub bytes: &'a [u8],
+    /// Class index.
+    pub label: usize,
+    /// Which picture, and which time.
+    pub draw: Draw,
+}
+
+/// What is done to a picture: normalised values `[channels, height, width]` go into the slice.
+pub type Prepare = Arc<dyn Fn(Subject<'_>, &mut [f32]) + Send + Sync>;
+
+/// What is done to a batch after its pictures: images and targets of its pictures mixed.
+pub type Mix = Arc<dyn Fn(&mut HostBatch) + Send + Sync>;
+
+/// Prepares pictures side by side.
+#[derive(Clone)]
+pub struct ImageBatcher {
+    /// What is done to each picture.
+    pub prepare: Prepare,
+    /// What is done to them together.
+    pub mix: Option<Mix>,
+    /// Length of a target.
+    pub num_classes: usize,
+}
+
+impl fmt::Debug for ImageBatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageBatcher").field("num_classes", &self.num_classes).finish_non_exhaustive()
+    }
+}
+
+impl ImageBatcher {
+    /// The batch of these samples.
+    pub fn collate(&self, samples: &[Sample]) -> HostBatch {
+        let size = samples.first().map_or(0, |sample| sample.bytes().len());
+        let mut batch = HostBatch { images: vec![0.0; samples.len() * size], ..HostBatch::default() };
+        batch.targets = vec![0.0; samples.len() * self.num_classes];
+        for (index, sample) in samples.iter().enumerate() {
+            let subject = Subject { bytes: sample.bytes(), label: sample.label, draw: sample.draw };
+            (self.prepare)(subject, &mut batch.images[index * size..(index + 1) * size]);
+            batch.targets[index * self.num_classes + sample.label] = 1.0;
+            batch.weights.push(sample.weight);
+            batch.draws.push(sample.draw);
+        }
+        if let Some(mix) = &self.mix {
+            mix(&mut batch);
+        }
+        batch
+    }
+}
 
 impl Batcher<Sample, HostBatch> for ImageBatcher {
     /// Stays in host memory, whatever the device.
     fn batch(&self, samples: Vec<Sample>, _device: &Device) -> HostBatch {
-        let mut batch = HostBatch::default();
-        batch.images.reserve_exact(samples.iter().map(|sample| sample.image.len()).sum());
-        for sample in samples {
-            batch.images.extend_from_slice(&sample.image);
-            batch.targets.extend_from_slice(&sample.target);
-            batch.weights.push(sample.weight);
-            batch.pictures.push(sample.picture);
-        }
-        batch
+        self.collate(&samples)
     }
 }

@@ -1,10 +1,16 @@
 //! Burn's `Dataset` over our pictures: a set, an order of draws, and what is done to the pixels of each draw.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{borrow::Cow, ops::Range, path::PathBuf, sync::Arc};
 
 use burn::data::dataset::{Dataset, DatasetError};
 
-use super::{DataError, order::Draw, pictures::Store};
+use super::{
+    DataError,
+    batch::{HostBatch, ImageBatcher, Prepare},
+    normalize::Normalizer,
+    order::{self, Draw},
+    pictures::Store,
+};
 
 /// One picture of a set.
 #[derive(Clone, Debug)]
@@ -17,7 +23,7 @@ pub struct Picture {
     pub group: Option<String>,
     /// Factor on the loss in training.
     pub weight: f32,
-    /// SHA-256 of the decoded pixels.
+    /// BLAKE3 of the decoded pixels.
     pub digest: [u8; 32],
     /// Where its bytes are in the store.
     pub slot: usize,
@@ -48,21 +54,29 @@ impl PictureSet {
     }
 }
 
-/// One picture as the network sees it.
-#[derive(Clone, Debug, PartialEq)]
+/// A draw on its way to the batcher, which augments and normalises it.
+#[derive(Clone, Debug)]
 pub struct Sample {
-    /// Normalised pixels, `[channels, height, width]`.
-    pub image: Vec<f32>,
-    /// Share of each class; a one for the class, unless pictures are mixed.
-    pub target: Vec<f32>,
+    /// Of the set.
+    pub store: Arc<Store>,
+    /// Which picture, and which time.
+    pub draw: Draw,
+    /// Class index.
+    pub label: usize,
     /// Factor on the loss.
     pub weight: f32,
-    /// Position of the picture in its set.
-    pub picture: usize,
+    /// Where its bytes are in the store.
+    pub slot: usize,
+    /// Its bytes, where the store doesn't keep them.
+    pub decoded: Option<Vec<u8>>,
 }
 
-/// What is done to the bytes `[height, width, channels]` of a draw: normalised pixels `[channels, height, width]` come out.
-pub type Prepare = Arc<dyn Fn(&[u8], Draw) -> Vec<f32> + Send + Sync>;
+impl Sample {
+    /// `[height, width, channels]`.
+    pub fn bytes(&self) -> &[u8] {
+        self.decoded.as_deref().or_else(|| self.store.kept(self.slot)).expect("a sample holds the bytes that its store doesn't keep")
+    }
+}
 
 /// The draws of one epoch (or one evaluation) as a Burn data set.
 #[derive(Clone)]
@@ -71,11 +85,22 @@ pub struct View {
     pub set: Arc<PictureSet>,
     /// Which are drawn, in order.
     pub draws: Vec<Draw>,
-    /// What is done to each.
-    pub prepare: Prepare,
+    /// What is done to them.
+    pub batcher: ImageBatcher,
 }
 
 impl View {
+    /// Each picture of the set once, as it is, in order.
+    pub fn plain(set: &Arc<PictureSet>, normalizer: &Normalizer) -> Self {
+        let (normalizer, shape) = (normalizer.clone(), set.store.format().shape());
+        let prepare: Prepare = Arc::new(move |subject, out| {
+            let picture = pixel_sampling::Picture::new(subject.bytes, shape).expect("a store's pictures have its shape");
+            normalizer.write(picture, out);
+        });
+        let batcher = ImageBatcher { prepare, mix: None, num_classes: set.classes.len() };
+        Self { set: Arc::clone(set), draws: order::in_order(set.pictures.len()), batcher }
+    }
+
     /// The sample of draw `index`.
     ///
     /// # Errors
@@ -83,10 +108,21 @@ impl View {
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let draw = self.draws[index];
         let picture = &self.set.pictures[draw.picture];
-        let image = (self.prepare)(&self.set.store.pixels(picture.slot)?, draw);
-        let mut target = vec![0.0; self.set.classes.len()];
-        target[picture.label] = 1.0;
-        Ok(Sample { image, target, weight: picture.weight, picture: draw.picture })
+        let decoded = match self.set.store.pixels(picture.slot)? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(bytes) => Some(bytes),
+        };
+        let store = Arc::clone(&self.set.store);
+        Ok(Sample { store, draw, label: picture.label, weight: picture.weight, slot: picture.slot, decoded })
+    }
+
+    /// The batch of these draws.
+    ///
+    /// # Errors
+    /// A picture that can't be read again, where nothing is kept.
+    pub fn batch(&self, draws: Range<usize>) -> Result<HostBatch, DataError> {
+        let samples = draws.map(|index| self.sample(index)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.batcher.collate(&samples))
     }
 }
 

@@ -19,7 +19,6 @@ use std::{
 };
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-use sha2::{Digest, Sha256};
 
 use crate::config::Color;
 
@@ -43,11 +42,11 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// SHA-256 over shape and bytes: equal pictures have equal digests whatever file format they came in.
+    /// BLAKE3 over shape and bytes: equal pictures have equal digests whatever file format they came in.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
+        let mut hash = blake3::Hasher::new();
         for side in [self.height, self.width, self.channels] {
-            hash.update((side as u64).to_le_bytes());
+            hash.update(&(side as u64).to_le_bytes());
         }
         hash.update(&self.bytes);
         hash.finalize().into()

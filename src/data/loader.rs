@@ -7,16 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use burn::{
-    data::{dataloader::batcher::Batcher, dataset::Dataset},
-    tensor::Device,
-};
-
-use super::{
-    DataError,
-    batch::{HostBatch, ImageBatcher},
-    dataset::{Sample, View},
-};
+use super::{DataError, batch::HostBatch, dataset::View};
 
 /// Batches ahead of the consumer hold at most this many bytes together (but at least one batch is prepared).
 const MAX_AHEAD_BYTES: usize = 128 << 20;
@@ -54,7 +45,7 @@ impl Loader {
     /// Starts at batch `first`, so that an epoch can go on where it was left. With no `workers`, batches are prepared in the
     /// calling thread.
     pub fn new(view: View, batch_size: usize, first: usize, workers: usize) -> Self {
-        let num_batches = view.len().div_ceil(batch_size);
+        let num_batches = view.draws.len().div_ceil(batch_size);
         let batch_bytes = view.set.store.format().num_bytes() * size_of::<f32>() * batch_size;
         let queue = Queue { ready: BTreeMap::new(), next_claim: first, delivered: first, is_closed: false, has_lost_worker: false };
         let window = (MAX_AHEAD_BYTES / batch_bytes.max(1)).max(1);
@@ -157,9 +148,8 @@ impl Job {
 
     fn prepare(&self, index: usize) -> Result<HostBatch, DataError> {
         let start = index * self.batch_size;
-        let end = (start + self.batch_size).min(self.view.len());
-        let samples: Vec<Sample> = (start..end).map(|draw| self.view.get(draw)).collect::<Result<_, _>>()?;
-        Ok(ImageBatcher.batch(samples, &Device::flex()))
+        let end = (start + self.batch_size).min(self.view.draws.len());
+        self.view.batch(start..end)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -171,8 +161,9 @@ impl Job {
 mod tests {
     use super::*;
     use crate::{
-        config::{Cache, Color, Resize},
+        config::{Cache, Color, Interpolation, Resize},
         data::{
+            batch::ImageBatcher,
             dataset::{Picture, PictureSet},
             order,
             pictures::{Format, Keep, Read, read},
@@ -189,7 +180,7 @@ mod tests {
                 path
             })
             .collect();
-        let format = Format { image_size: [2, 3], color: Color::Grayscale, resize: Resize::Stretch };
+        let format = Format { image_size: [2, 3], color: Color::Grayscale, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
         let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
         let pictures = paths
@@ -204,7 +195,14 @@ mod tests {
         View {
             set: Arc::new(PictureSet { classes, pictures, store }),
             draws: [order::shuffled(7, 1, 0), order::shuffled(7, 1, 1)].concat(),
-            prepare: Arc::new(|bytes, draw| bytes.iter().map(|byte| f32::from(*byte) + draw.repeat as f32).collect()),
+            batcher: ImageBatcher {
+                prepare: Arc::new(|subject, out| {
+                    let values = subject.bytes.iter().map(|byte| f32::from(*byte) + subject.draw.repeat as f32);
+                    out.iter_mut().zip(values).for_each(|(out, value)| *out = value);
+                }),
+                mix: None,
+                num_classes: 2,
+            },
         }
     }
 
@@ -241,7 +239,7 @@ mod tests {
     fn a_panic_in_preparation_is_an_error_and_not_a_hang() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut view = view(folder.path());
-        view.prepare = Arc::new(|_, draw| if draw.picture == 3 { panic!("a bug, on purpose") } else { vec![0.0; 6] });
+        view.batcher.prepare = Arc::new(|subject, _| assert_ne!(subject.draw.picture, 3, "a bug, on purpose"));
         let last = Loader::new(view, 4, 0, 1).last().expect("something");
         assert!(matches!(last, Err(DataError::Loader(_))));
     }

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod dataset;
 pub mod decode;
+mod eigen;
 mod error;
 pub mod listing;
 mod load;
@@ -13,7 +14,9 @@ pub mod phantom;
 pub mod pictures;
 pub mod resize;
 pub mod split;
+mod statistics;
 pub mod table;
 
 pub use error::DataError;
 pub use load::{TrainingData, load_for_training, load_listed, test_listing};
+pub use statistics::Whitening;

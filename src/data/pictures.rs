@@ -11,16 +11,15 @@ use std::{
 use mapped_file::MappedFile;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{DataError, decode::decode, resize::resize};
 use crate::{
     base::files,
-    config::{Cache, Color, Data, Resize},
+    config::{Cache, Color, Data, Interpolation, Resize},
 };
 
 /// Part of the cache key: raise it when decoding or resizing changes its pixels.
-const CACHE_VERSION: &str = "emberlens pixels 1";
+const CACHE_VERSION: &str = "emberlens pixels 2";
 
 /// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
@@ -34,6 +33,8 @@ pub struct Format {
     pub color: Color,
     /// How a picture gets to that size.
     pub resize: Resize,
+    /// The filter of that.
+    pub interpolation: Interpolation,
 }
 
 impl Format {
@@ -49,7 +50,7 @@ impl Format {
 
     /// The format that `[data]` asks for.
     pub fn of(data: &Data) -> Self {
-        Self { image_size: data.image_size, color: data.color, resize: data.resize }
+        Self { image_size: data.image_size, color: data.color, resize: data.resize, interpolation: data.interpolation }
     }
 }
 
@@ -67,7 +68,7 @@ pub struct Keep {
 pub enum Read {
     /// Decoded.
     Good {
-        /// SHA-256 of the decoded pixels at full size, in the wanted colours.
+        /// BLAKE3 of the decoded pixels at full size, in the wanted colours.
         digest: [u8; 32],
         /// Where its bytes are in the store.
         slot: usize,
@@ -101,18 +102,24 @@ impl Store {
     /// # Errors
     /// Only where nothing is kept: the file may have changed since it was read first.
     pub fn pixels(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        if let Place::Nowhere(paths) = &self.place {
+            let path = &paths[slot];
+            let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
+            let pixels = decode_resized(&bytes, self.format).map_err(|reason| DataError::Picture { path: path.clone(), reason })?;
+            return Ok(Cow::Owned(pixels.1));
+        }
+        Ok(Cow::Borrowed(self.kept(slot).unwrap_or_default()))
+    }
+
+    /// The bytes of one picture, if they are kept.
+    pub fn kept(&self, slot: usize) -> Option<&[u8]> {
         let size = self.format.num_bytes();
-        let kept = match &self.place {
-            Place::Memory(bytes) => bytes.as_slice(),
+        let bytes: &[u8] = match &self.place {
+            Place::Memory(bytes) => bytes,
             Place::Disk(bytes, _) => bytes,
-            Place::Nowhere(paths) => {
-                let path = &paths[slot];
-                let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-                let (_, pixels) = prepare(&bytes, self.format).map_err(|reason| DataError::Picture { path: path.clone(), reason })?;
-                return Ok(Cow::Owned(pixels));
-            }
+            Place::Nowhere(_) => return None,
         };
-        Ok(Cow::Borrowed(&kept[slot * size..(slot + 1) * size]))
+        bytes.get(slot * size..(slot + 1) * size)
     }
 
     /// What each picture became.
@@ -173,7 +180,7 @@ fn read_chunks(
         let decoded: Vec<_> = chunk
             .par_iter()
             .map(|path| {
-                let result = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| prepare(&bytes, format));
+                let result = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| decode_resized(&bytes, format));
                 done(1);
                 result
             })
@@ -193,9 +200,9 @@ fn read_chunks(
 }
 
 /// File bytes to the digest of the decoded picture and its resized bytes.
-fn prepare(bytes: &[u8], format: Format) -> Result<([u8; 32], Vec<u8>), String> {
+fn decode_resized(bytes: &[u8], format: Format) -> Result<([u8; 32], Vec<u8>), String> {
     let pixels = decode(bytes, format.color)?;
-    Ok((pixels.digest(), resize(&pixels, format.image_size, format.resize)?))
+    Ok((pixels.digest(), resize(&pixels, format.image_size, format.resize, format.interpolation)?))
 }
 
 /// What stands beside a cache file: one line a picture.
@@ -242,15 +249,15 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
 /// The settings and the content of every file, in order.
 fn cache_key(paths: &[&Path], format: Format) -> String {
     let contents: Vec<[u8; 32]> = paths.par_iter().map(|path| file_digest(path)).collect();
-    let mut hash = Sha256::new();
-    hash.update(format!("{CACHE_VERSION} {format:?}"));
-    contents.iter().for_each(|content| hash.update(content));
-    files::hex(&hash.finalize())
+    let mut hash = blake3::Hasher::new();
+    hash.update(format!("{CACHE_VERSION} {format:?}").as_bytes());
+    contents.iter().for_each(|content| _ = hash.update(content));
+    files::hex(hash.finalize().as_bytes())
 }
 
-/// SHA-256 of a file; of nothing where it can't be read, which decoding will report.
+/// BLAKE3 of a file; zeros where it can't be read, which decoding will report.
 fn file_digest(path: &Path) -> [u8; 32] {
-    fs::read(path).map_or([0; 32], |bytes| Sha256::digest(bytes).into())
+    fs::read(path).map_or([0; 32], |bytes| blake3::hash(&bytes).into())
 }
 
 /// The cache that an earlier run left, if it is whole.
@@ -288,7 +295,7 @@ pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
 
-    const FORMAT: Format = Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch };
+    const FORMAT: Format = Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
 
     fn pictures(folder: &Path) -> Vec<PathBuf> {
         let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();

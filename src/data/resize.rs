@@ -1,9 +1,9 @@
-//! A decoded picture at the network's size: stretched, padded or cropped, bilinear with antialiasing (Pillow's `BILINEAR`).
+//! A decoded picture at the network's size: stretched, padded or cropped, through one of Pillow's filters.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image, images::ImageRef};
 
 use super::decode::Pixels;
-use crate::config::Resize;
+use crate::config::{Interpolation, Resize};
 
 /// Resizes `pixels` to `[height, width]`.
 ///
@@ -12,41 +12,52 @@ use crate::config::Resize;
 ///
 /// # Errors
 /// In words; only a picture without pixels can fail.
-pub fn resize(pixels: &Pixels, [height, width]: [usize; 2], how: Resize) -> Result<Vec<u8>, String> {
+pub fn resize(pixels: &Pixels, [height, width]: [usize; 2], how: Resize, filter: Interpolation) -> Result<Vec<u8>, String> {
     if [pixels.height, pixels.width] == [height, width] {
         return Ok(pixels.bytes.clone());
     }
     let (source_height, source_width) = (pixels.height as f64, pixels.width as f64);
     match how {
-        Resize::Stretch => scale(pixels, [0.0, 0.0, source_height, source_width], [height, width]),
+        Resize::Stretch => scale(pixels, [0.0, 0.0, source_height, source_width], [height, width], filter),
         Resize::Crop => {
             let scale_down = (source_height / height as f64).min(source_width / width as f64);
             let (part_height, part_width) = (height as f64 * scale_down, width as f64 * scale_down);
             let (top, left) = ((source_height - part_height) / 2.0, (source_width - part_width) / 2.0);
-            scale(pixels, [top.max(0.0), left.max(0.0), part_height, part_width], [height, width])
+            scale(pixels, [top.max(0.0), left.max(0.0), part_height, part_width], [height, width], filter)
         }
         Resize::Pad => {
             let scale_down = (source_height / height as f64).max(source_width / width as f64);
             let fit = |side: f64, limit: usize| ((side / scale_down).round() as usize).clamp(1, limit);
             let (inner_height, inner_width) = (fit(source_height, height), fit(source_width, width));
-            let inner = scale(pixels, [0.0, 0.0, source_height, source_width], [inner_height, inner_width])?;
+            let inner = scale(pixels, [0.0, 0.0, source_height, source_width], [inner_height, inner_width], filter)?;
             Ok(pad(&inner, [inner_height, inner_width, pixels.channels], [height, width]))
         }
     }
 }
 
 /// The part `[top, left, height, width]` of `pixels` at another size.
-fn scale(pixels: &Pixels, [top, left, part_height, part_width]: [f64; 4], [height, width]: [usize; 2]) -> Result<Vec<u8>, String> {
+fn scale(pixels: &Pixels, [top, left, part_height, part_width]: [f64; 4], [height, width]: [usize; 2], filter: Interpolation) -> Result<Vec<u8>, String> {
     let kind = if pixels.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
     let side = |length: usize| u32::try_from(length).map_err(|error| error.to_string());
     let source = ImageRef::new(side(pixels.width)?, side(pixels.height)?, &pixels.bytes, kind).map_err(|error| error.to_string())?;
     let mut target = Image::new(side(width)?, side(height)?, kind);
     let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .resize_alg(algorithm(filter))
         .crop(left, top, part_width, part_height)
         .use_alpha(false);
     Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
     Ok(target.into_vec())
+}
+
+fn algorithm(filter: Interpolation) -> ResizeAlg {
+    ResizeAlg::Convolution(match filter {
+        Interpolation::Nearest => return ResizeAlg::Nearest,
+        Interpolation::Bilinear => FilterType::Bilinear,
+        Interpolation::Bicubic => FilterType::CatmullRom,
+        Interpolation::Lanczos => FilterType::Lanczos3,
+        Interpolation::Box => FilterType::Box,
+        Interpolation::Hamming => FilterType::Hamming,
+    })
 }
 
 /// `inner` in the middle of black.
@@ -78,17 +89,50 @@ mod tests {
             (Resize::Pad, [4, 4], vec![0, 0, 0, 0, 0, 0, 200, 200, 0, 0, 200, 200, 0, 0, 0, 0]),
         ];
         for (how, size, expected) in cases {
-            let got = resize(&halves(), size, how).expect("resized");
+            let got = resize(&halves(), size, how, Interpolation::Bilinear).expect("resized");
             let close = got.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= 26);
             assert!(got.len() == expected.len() && close, "{how:?}: {got:?}");
         }
+    }
+
+    /// `scripts/reference/resize.py`, Pillow 13.0.
+    #[test]
+    fn the_filters_are_pillows_to_one_level() {
+        const GOLDEN: &[u8] = include_bytes!("../../tests/golden/resize.safetensors");
+        let file = safetensors::SafeTensors::deserialize(GOLDEN).expect("whole");
+        let filters = [
+            ("nearest", Interpolation::Nearest),
+            ("bilinear", Interpolation::Bilinear),
+            ("bicubic", Interpolation::Bicubic),
+            ("lanczos", Interpolation::Lanczos),
+            ("box", Interpolation::Box),
+            ("hamming", Interpolation::Hamming),
+        ];
+        let mut seen = 0;
+        for (name, view) in file.iter() {
+            let words: Vec<_> = name.split(' ').collect();
+            let filter = filters.iter().find(|(name, _)| *name == words[0]).expect("a filter").1;
+            let size = [words[2], words[3]].map(|side| side.parse().expect("a number"));
+            let channels: Vec<usize> = if words[1] == "rgb" { vec![0, 1, 2] } else { vec![1] };
+            let bytes = (0..23 * 37).flat_map(|index: usize| {
+                let (row, column) = (index / 37, index % 37);
+                let level = move |channel: &usize| ((row * 37 + column * 91 + channel * 53 + row * column * 7) % 256 / (1 + row / 6 % 3)) as u8;
+                channels.iter().map(level).collect::<Vec<_>>()
+            });
+            let pixels = Pixels { height: 23, width: 37, channels: channels.len(), bytes: bytes.collect() };
+            let got = resize(&pixels, size, Resize::Stretch, filter).expect("resized");
+            let most = got.iter().zip(view.data()).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(255);
+            assert!(got.len() == view.data().len() && most <= 1, "{name}: {most} levels off");
+            seen += 1;
+        }
+        assert_eq!(seen, 36);
     }
 
     #[test]
     fn extreme_shapes_survive() {
         let line = Pixels { height: 1, width: 5000, channels: 3, bytes: vec![7; 15_000] };
         for how in [Resize::Stretch, Resize::Crop, Resize::Pad] {
-            assert_eq!(resize(&line, [20, 30], how).expect("resized").len(), 20 * 30 * 3, "{how:?}");
+            assert_eq!(resize(&line, [20, 30], how, Interpolation::Lanczos).expect("resized").len(), 20 * 30 * 3, "{how:?}");
         }
     }
 }

@@ -20,8 +20,8 @@ pub struct SplitRow {
     pub split: String,
     /// Empty where there is none.
     pub group: String,
-    /// Of the decoded picture, in hexadecimal.
-    pub sha256: String,
+    /// BLAKE3 of the decoded picture, in hexadecimal.
+    pub blake3: String,
     /// Factor on the loss in training.
     pub weight: f32,
 }
@@ -43,7 +43,7 @@ pub fn rows(set: &PictureSet, part: Part) -> Vec<SplitRow> {
         class: set.classes[picture.label].clone(),
         split: part.name().to_owned(),
         group: picture.group.clone().unwrap_or_default(),
-        sha256: files::hex(&picture.digest),
+        blake3: files::hex(&picture.digest),
         weight: picture.weight,
     };
     set.pictures.iter().map(row).collect()
@@ -70,7 +70,7 @@ pub fn read_split(path: &Path) -> Result<Vec<SplitRow>, DataError> {
 
 /// The decoded digests of the training pictures in a `split.csv`.
 pub fn training_digests(rows: &[SplitRow]) -> std::collections::BTreeSet<[u8; 32]> {
-    rows.iter().filter(|row| row.split == Part::Train.name()).filter_map(|row| digest_from_hex(&row.sha256)).collect()
+    rows.iter().filter(|row| row.split == Part::Train.name()).filter_map(|row| digest_from_hex(&row.blake3)).collect()
 }
 
 /// One number for the whole table: it changes when any picture, label, split, group or weight does.
@@ -85,7 +85,7 @@ pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
     for (path, row) in &old {
         let Some(other) = new.get(path) else { return Some(format!("{path} was in {} and is gone", row.split)) };
         let differs = [
-            (row.sha256 != other.sha256, "its pixels have changed".to_owned()),
+            (row.blake3 != other.blake3, "its pixels have changed".to_owned()),
             (row.class != other.class || row.label != other.label, format!("its class was {} and is {}", row.class, other.class)),
             (row.split != other.split, format!("it was in {} and would be in {}", row.split, other.split)),
             (row.group != other.group, format!("its group was `{}` and is `{}`", row.group, other.group)),
@@ -110,7 +110,7 @@ mod tests {
             class: "a, \"quoted\"".to_owned(),
             split: "train".to_owned(),
             group: String::new(),
-            sha256: files::hex(&[7; 32]),
+            blake3: files::hex(&[7; 32]),
             weight: 1.0,
         }
     }
@@ -136,7 +136,7 @@ mod tests {
         let cases: [(Vec<SplitRow>, &str); 7] = [
             (before[..1].to_vec(), "2.png was in train and is gone"),
             ([before.clone(), vec![row("3.png")]].concat(), "3.png is new"),
-            (changed(&|row| row.sha256 = files::hex(&[8; 32])), "2.png: its pixels have changed"),
+            (changed(&|row| row.blake3 = files::hex(&[8; 32])), "2.png: its pixels have changed"),
             (changed(&|row| row.class = "b".to_owned()), "2.png: its class was a, \"quoted\" and is b"),
             (changed(&|row| row.split = "val".to_owned()), "2.png: it was in train and would be in val"),
             (changed(&|row| row.weight = 2.0), "2.png: its weight was 1 and is 2"),

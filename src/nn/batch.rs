@@ -36,14 +36,16 @@ pub fn upload(batch: HostBatch, [channels, height, width]: [usize; 3], device: &
 }
 
 /// Batches on the device for Burn's own loader, of pictures of one shape.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DeviceBatcher {
+    /// Augments and normalises.
+    pub batcher: ImageBatcher,
     /// Channels, height and width.
     pub shape: [usize; 3],
 }
 
 impl Batcher<Sample, Batch> for DeviceBatcher {
     fn batch(&self, samples: Vec<Sample>, device: &Device) -> Batch {
-        upload(ImageBatcher.batch(samples, device), self.shape, device)
+        upload(self.batcher.batch(samples, device), self.shape, device)
     }
 }

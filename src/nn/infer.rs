@@ -43,7 +43,7 @@ pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn F
     for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
         let batch = batch?;
         let count = batch.len();
-        found.pictures.extend_from_slice(&batch.pictures);
+        found.pictures.extend(batch.draws.iter().map(|draw| draw.picture));
         let batch = upload(batch, [channels, height, width], &settings.device);
         let logits = model.forward(batch.images);
         let losses = settings.loss.each(logits.clone(), batch.targets);

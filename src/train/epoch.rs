@@ -13,10 +13,17 @@ use super::{
     schedule::{Progress, learning_rate},
     step::{StepInput, StepOutput},
 };
+use pixel_sampling::Finish;
+
 use crate::{
-    augment::{Augmenter, Key},
-    config::Sampler,
-    data::{dataset::View, loader::Loader, order},
+    augment::{Augmenter, Key, Mixer},
+    config::{Config, Sampler},
+    data::{
+        batch::{HostBatch, ImageBatcher, Mix, Prepare},
+        dataset::{PictureSet, View},
+        loader::Loader,
+        order::{self, Draw},
+    },
     metrics::argmax,
     nn::{infer::read, model::Output},
 };
@@ -34,24 +41,55 @@ pub(super) struct EpochEnd {
     pub(super) waited: Duration,
 }
 
-/// The training pictures of `epoch` (counted from 0) in its order, augmented.
+/// The training pictures of `epoch` (counted from 0) in its order, augmented and normalised.
 pub fn view(session: &Session, epoch: usize) -> View {
-    let (config, set) = (&session.config, &session.train);
+    let normalizer = session.normalizer.clone();
+    augmented(&session.config, &session.train, epoch, normalizer.finish(), Arc::new(move |levels| normalizer.apply(levels)))
+}
+
+/// The training pictures of `epoch` (counted from 0) in its order, augmented: grey levels 0 to 255.
+pub fn levels_view(config: &Config, train: &Arc<PictureSet>, epoch: usize) -> View {
+    augmented(config, train, epoch, Some(Finish::LEVELS), Arc::new(|_| ()))
+}
+
+/// Values go through `finish`; where there is none, levels go through `apply`.
+fn augmented(
+    config: &Config,
+    set: &Arc<PictureSet>,
+    epoch: usize,
+    finish: Option<Finish>,
+    apply: Arc<dyn Fn(&mut [f32]) + Send + Sync>,
+) -> View {
     let draws = match config.train.sampler {
         Sampler::Shuffle => order::shuffled(set.pictures.len(), config.seed, epoch),
         Sampler::Balanced => order::balanced(&set.labels(), config.seed, epoch),
     };
-    let augmenter = Augmenter::new(&config.augment, set.store.format().shape(), config.seed);
-    let normalizer = session.normalizer.clone();
-    View {
-        set: Arc::clone(set),
-        draws,
-        prepare: Arc::new(move |bytes, draw| {
-            let mut levels = augmenter.apply(bytes, Key { epoch, picture: draw.picture, repeat: draw.repeat });
-            normalizer.apply(&mut levels);
-            levels
-        }),
-    }
+    let shape = set.store.format().shape();
+    let augmenters = augmenters(config, set);
+    let key = move |draw: Draw| Key { epoch, picture: draw.picture, repeat: draw.repeat };
+    let prepare: Prepare = Arc::new(move |subject, out| {
+        augmenters[subject.label].write(subject.bytes, key(subject.draw), finish.as_ref(), out);
+        if finish.is_none() {
+            apply(out);
+        }
+    });
+    let mix = Mixer::new(&config.augment, shape, config.seed).map(|mixer| -> Mix {
+        Arc::new(move |batch: &mut HostBatch| {
+            let keys: Vec<_> = batch.draws.iter().map(|draw| key(*draw)).collect();
+            mixer.mix(&keys, &mut batch.images, &mut batch.targets, &mut batch.weights);
+        })
+    });
+    View { set: Arc::clone(set), draws, batcher: ImageBatcher { prepare, mix, num_classes: set.classes.len() } }
+}
+
+/// What is done to the pictures of each class.
+pub fn augmenters(config: &Config, set: &PictureSet) -> Vec<Augmenter> {
+    let shape = set.store.format().shape();
+    let of_class = |class: &String| {
+        let settings = config.augment.for_class(class).expect("a configuration that was read has been checked");
+        Augmenter::new(&settings, shape, config.seed)
+    };
+    set.classes.iter().map(of_class).collect()
 }
 
 /// Trains from `session.state.batch` to the end of the epoch, or to a step after which `stop` is set.
@@ -123,16 +161,16 @@ fn take_in(session: &mut Session, outputs: Vec<(usize, StepOutput)>, observer: &
             }
             session.state.partial.loss_sum += f64::from(value);
         }
-        let mut positions = output.pictures.into_iter();
+        let mut labels = output.labels.into_iter();
         for logits in output.logits {
             let [count, num_logits] = logits.dims();
             let values = read(logits)?;
-            for (row, picture) in values.chunks_exact(num_logits).zip(positions.by_ref().take(count)) {
+            for (row, label) in values.chunks_exact(num_logits).zip(labels.by_ref().take(count)) {
                 let predicted = match Output::of(session.config.train.loss) {
                     Output::Softmax => argmax(row),
                     Output::Sigmoid => usize::from(row[0] > 0.0),
                 };
-                session.state.partial.confusion.add(session.train.pictures[picture].label, predicted);
+                session.state.partial.confusion.add(label, predicted);
             }
             pictures += count;
         }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Observer, Session, TrainError, epoch, session::Partial};
 use crate::{
-    data::{dataset::View, order},
+    data::dataset::View,
     metrics::{Confusion, argmax},
     nn::{
         infer::{Settings, predict},
@@ -115,9 +115,7 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
 /// The validation pictures as they are, in order, with the unweighted loss and no label smoothing.
 fn validate(session: &Session, observer: &dyn Observer) -> Result<SplitRecord, TrainError> {
     let set = Arc::clone(&session.validation);
-    let normalizer = session.normalizer.clone();
-    let draws = order::in_order(set.pictures.len());
-    let view = View { set: Arc::clone(&set), draws, prepare: Arc::new(move |bytes, _| normalizer.from_bytes(bytes)) };
+    let view = View::plain(&set, &session.normalizer);
     let settings = Settings {
         device: session.stepper.device.clone().without_autodiff(),
         batch_size: session.config.train.batch_size,

@@ -9,7 +9,7 @@ mod step;
 
 use std::path::PathBuf;
 
-pub use epoch::view as training_view;
+pub use epoch::{augmenters, levels_view, view as training_view};
 pub use fit::{Outcome, fit};
 pub use session::{Session, State};
 pub use step::{StepInput, Stepper};

@@ -133,7 +133,8 @@ impl Session {
             seconds: 0.0,
             config: config.clone(),
         };
-        let session = Self::new(config, data, folder, device, state)?;
+        let normalizer = Normalizer::fit(&config.data.normalize, config.data.color, &data.train)?;
+        let session = Self::new(config, data, (folder, device), state, normalizer)?;
         if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(TrainError::Occupied(folder.to_owned()));
         }
@@ -160,7 +161,8 @@ impl Session {
         })?;
         refuse_changes(&state, &config, data, folder)?;
         state.config = config.clone();
-        let mut session = Self::new(config, data, folder, device, state)?;
+        // The statistics are those that the run was started with.
+        let mut session = Self::new(config, data, (folder, device), state, checkpoint.meta.normalize)?;
         session.model = from_bytes(session.model, checkpoint.model)?;
         let trained = state_from_bytes(&checkpoint.optimizer, device)?;
         session.optimizer.slots = trained.slots;
@@ -175,12 +177,22 @@ impl Session {
         Ok(session)
     }
 
-    fn new(config: Config, data: &TrainingData, folder: &Path, device: &Device, state: State) -> Result<Self, TrainError> {
+    fn new(
+        config: Config,
+        data: &TrainingData,
+        (folder, device): (&Path, &Device),
+        state: State,
+        normalizer: Normalizer,
+    ) -> Result<Self, TrainError> {
         let num_classes = data.classes.len();
         if config.train.loss == Loss::BinaryCrossEntropy && num_classes != 2 {
             return Err(TrainError::Binary(num_classes));
         }
         check_monitors(&config, &data.classes)?;
+        if let Some(name) = config.augment.class.keys().find(|name| !data.classes.contains(name)) {
+            let key = format!("augment.class.{name}");
+            return Err(TrainError::Class { key, name: name.clone(), classes: data.classes.join(", ") });
+        }
         let [height, width, channels] = Format::of(&config.data).shape();
         let design =
             Design { model: config.model.clone(), input: [channels, height, width], num_classes, output: Output::of(config.train.loss) };
@@ -208,7 +220,7 @@ impl Session {
             ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model)),
             model,
             state,
-            normalizer: Normalizer::of(&config.data.normalize, config.data.color),
+            normalizer,
             design,
             config,
         })
@@ -235,6 +247,7 @@ impl Session {
             image_size: data.image_size,
             color: data.color,
             resize: data.resize,
+            interpolation: data.interpolation,
             normalize: self.normalizer.clone(),
             design: self.design.clone(),
             loss: self.stepper.loss.kind,

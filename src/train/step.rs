@@ -55,8 +55,8 @@ pub struct StepOutput {
     pub losses: Vec<Tensor<1>>,
     /// `[batch, logits]` each batch.
     pub logits: Vec<Tensor<2>>,
-    /// Position of each picture in its set.
-    pub pictures: Vec<usize>,
+    /// The class of each picture; of a mixed one, that with the largest share.
+    pub labels: Vec<usize>,
 }
 
 impl Stepper {
@@ -70,12 +70,12 @@ impl Stepper {
         input: StepInput,
     ) -> (Classifier, StepOutput) {
         let count: usize = input.batches.iter().map(HostBatch::len).sum();
-        let mut output = StepOutput { losses: Vec::new(), logits: Vec::new(), pictures: Vec::with_capacity(count) };
+        let mut output = StepOutput { losses: Vec::new(), logits: Vec::new(), labels: Vec::with_capacity(count) };
         let mut accumulator = GradientsAccumulator::new();
         let is_single = input.batches.len() == 1;
         let mut gradients = None;
         for (offset, batch) in input.batches.into_iter().enumerate() {
-            output.pictures.extend_from_slice(&batch.pictures);
+            output.labels.extend(batch.labels());
             let found = self.backward(&model, batch, count, [input.epoch, input.first_batch + offset], &mut output);
             if is_single {
                 gradients = Some(found);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use emberlens::{
     config::{Loss, Model, Optimizer, Pooling},
-    data::batch::HostBatch,
+    data::{batch::HostBatch, order},
     nn::{
         build,
         infer::read,
@@ -48,7 +48,7 @@ fn batch(count: usize, num_classes: usize, from: usize) -> HostBatch {
     let images = (0..count * size).map(|_| noise()).collect();
     let mut targets = vec![0.0; count * num_classes];
     (0..count).for_each(|index| targets[index * num_classes + (from + index) % num_classes] = 1.0);
-    HostBatch { images, targets, weights: vec![1.0; count], pictures: (0..count).collect() }
+    HostBatch { images, targets, weights: vec![1.0; count], draws: order::in_order(count) }
 }
 
 /// One step; the mean loss before it.
@@ -102,7 +102,7 @@ fn accumulated_batches_make_the_step_of_one_large_batch() {
         images: whole.images[from * size..to * size].to_vec(),
         targets: whole.targets[from * CLASSES..to * CLASSES].to_vec(),
         weights: vec![1.0; to - from],
-        pictures: (from..to).collect(),
+        draws: order::in_order(to - from),
     };
     let start = || build(&design(Output::Softmax, CLASSES), 1, &stepper.device);
     let (one, _) = step(start(), &mut optimizer(), &stepper, vec![whole.clone()], 0.1);

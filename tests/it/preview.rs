@@ -28,7 +28,7 @@ fn the_pixels_of_an_epoch_are_those_that_it_trains_on() {
     let picture = 11;
     let view = training_view(&session, 6);
     let draw = view.draws.iter().position(|draw| draw.picture == picture).expect("each picture is drawn");
-    let trained_on = view.sample(draw).expect("a picture").image;
+    let trained_on = view.batch(draw..draw + 1).expect("a picture").images;
     let path = data.train.pictures[picture].path.display().to_string();
     place.done(&["preview", "--config", "small.toml", "--image", &path, "--epoch", "7", "--epochs", "1", "--out", "seen.png"]);
 

@@ -1,0 +1,139 @@
+//! Mixup and cutmix: each picture of a batch with the one after it, the last with the first, targets and weights alike.
+//!
+//! Whether, how and how much comes from the picture's own stream; with what, from the order of the batch, which is drawn anew each
+//! epoch. A batch of one stays as it is.
+
+use rand::RngExt as _;
+
+use super::Key;
+use crate::{
+    base::rng::{Purpose, Stream, normal, uniform},
+    config::{Augment, Mixing},
+};
+
+/// Mixes the pictures of batches of one run.
+#[derive(Clone, Debug)]
+pub struct Mixer {
+    mixup: Option<Mixing>,
+    cutmix: Option<Mixing>,
+    /// Channels, height and width.
+    shape: [usize; 3],
+    seed: u64,
+}
+
+/// What one picture takes of its partner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mixture {
+    /// So much of each pixel stays.
+    Blend(f32),
+    /// The rectangle `[top, left, height, width]` is the partner's.
+    Cut([usize; 4]),
+}
+
+impl Mixer {
+    /// `None` where nothing is mixed. For pictures of `[height, width, channels]`.
+    pub fn new(settings: &Augment, [height, width, channels]: [usize; 3], seed: u64) -> Option<Self> {
+        let shape = [channels, height, width];
+        settings.mixes().then(|| Self { mixup: settings.mixup.clone(), cutmix: settings.cutmix.clone(), shape, seed })
+    }
+
+    /// Mixes a batch in place.
+    ///
+    /// # Shapes
+    /// images `[batch, channels, height, width]`, targets `[batch, classes]`, weights `[batch]`.
+    pub fn mix(&self, keys: &[Key], images: &mut [f32], targets: &mut [f32], weights: &mut [f32]) {
+        let count = keys.len();
+        if count < 2 {
+            return;
+        }
+        let (size, num_classes) = (images.len() / count, targets.len() / count);
+        // The last one's partner is the first as it was.
+        let first = images[..size].to_vec();
+        let (old_targets, old_weights) = (targets.to_vec(), weights.to_vec());
+        for (index, key) in keys.iter().enumerate() {
+            let Some(mixture) = self.draw(*key) else { continue };
+            let partner = (index + 1) % count;
+            let (own, rest) = images[index * size..].split_at_mut(size);
+            let other = if partner == 0 { &first[..] } else { &rest[..size] };
+            let share = self.apply(mixture, own, other);
+            let mixed = |own: f32, other: f32| own * share + other * (1.0 - share);
+            for class in 0..num_classes {
+                targets[index * num_classes + class] = mixed(old_targets[index * num_classes + class], old_targets[partner * num_classes + class]);
+            }
+            weights[index] = mixed(old_weights[index], old_weights[partner]);
+        }
+    }
+
+    fn draw(&self, key: Key) -> Option<Mixture> {
+        let drawn = |settings: &Option<Mixing>, purpose| {
+            let settings = settings.as_ref()?;
+            let mut own = key.stream(self.seed, purpose);
+            let is_on = own.random::<f64>() < settings.probability;
+            let prefers = own.random::<bool>();
+            is_on.then(|| (beta(settings.alpha, &mut own), prefers, own))
+        };
+        let mixup = drawn(&self.mixup, Purpose::Mixup);
+        let cutmix = drawn(&self.cutmix, Purpose::Cutmix);
+        match (mixup, cutmix) {
+            (Some((share, true, _)), Some(_)) | (Some((share, ..)), None) => Some(Mixture::Blend(share as f32)),
+            (_, Some((share, _, mut own))) => Some(Mixture::Cut(self.rectangle(share, &mut own))),
+            (None, None) => None,
+        }
+    }
+
+    /// About `1 - share` of the picture, anywhere, cut to the picture (Yun et al., 2019).
+    fn rectangle(&self, share: f64, stream: &mut Stream) -> [usize; 4] {
+        let [_, height, width] = self.shape;
+        let half = (1.0 - share).sqrt() / 2.0;
+        let mut side = |length: usize| {
+            let (length, half) = (length as f64, half * length as f64);
+            let middle = uniform(stream, 0.0, length);
+            let (start, end) = ((middle - half).max(0.0).round() as usize, (middle + half).min(length).round() as usize);
+            (start, end - start)
+        };
+        let ((top, rows), (left, columns)) = (side(height), side(width));
+        [top, left, rows, columns]
+    }
+
+    /// The share of `own` that is left.
+    fn apply(&self, mixture: Mixture, own: &mut [f32], other: &[f32]) -> f32 {
+        let [_, height, width] = self.shape;
+        match mixture {
+            Mixture::Blend(share) => {
+                own.iter_mut().zip(other).for_each(|(own, other)| *own = *own * share + other * (1.0 - share));
+                share
+            }
+            Mixture::Cut([top, left, rows, columns]) => {
+                for (own, other) in own.chunks_exact_mut(height * width).zip(other.chunks_exact(height * width)) {
+                    for at in (top..top + rows).map(|row| row * width + left) {
+                        own[at..at + columns].copy_from_slice(&other[at..at + columns]);
+                    }
+                }
+                1.0 - (rows * columns) as f32 / (height * width) as f32
+            }
+        }
+    }
+}
+
+/// From Beta(alpha, alpha), as the share of two gamma draws.
+fn beta(alpha: f64, stream: &mut Stream) -> f64 {
+    let (a, b) = (log_gamma_draw(alpha, stream), log_gamma_draw(alpha, stream));
+    1.0 / (1.0 + (b - a).exp())
+}
+
+/// The logarithm of a draw from Gamma(alpha, 1) (Marsaglia and Tsang, 2000): for a small alpha the draw itself would be 0.
+fn log_gamma_draw(alpha: f64, stream: &mut Stream) -> f64 {
+    if alpha < 1.0 {
+        let boost = (1.0 - stream.random::<f64>()).ln() / alpha;
+        return log_gamma_draw(alpha + 1.0, stream) + boost;
+    }
+    let d = alpha - 1.0 / 3.0;
+    let c = 1.0 / (9.0 * d).sqrt();
+    loop {
+        let x = normal(stream);
+        let cube = (1.0 + c * x).powi(3);
+        if cube > 0.0 && (1.0 - stream.random::<f64>()).ln() < 0.5 * x * x + d - d * cube + d * cube.ln() {
+            return (d * cube).ln();
+        }
+    }
+}

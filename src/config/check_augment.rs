@@ -1,0 +1,158 @@
+//! The rules between the knobs of `[augment]`, the common ones and those of a class.
+
+use serde::Deserialize;
+use toml::Table;
+
+use super::{
+    Augment, Color, Config, ConfigError, FillMode, Shift,
+    augment::NOT_BY_CLASS,
+    check::{bad, require},
+    families::{ErasedTo, Mixing, Policy},
+};
+
+/// Checks the common settings and each class's; `table` tells what the user wrote from what is a default.
+pub(super) fn check_augment(config: &Config, table: &Table) -> Result<(), ConfigError> {
+    let augment = &config.augment;
+    let written = table.get("augment").and_then(toml::Value::as_table);
+    check_one("augment", augment, written, config.data.color)?;
+    for (name, own) in &augment.class {
+        let path = format!("augment.class.{name}");
+        if let Some(key) = NOT_BY_CLASS.iter().find(|key| own.contains_key(**key)) {
+            return bad(&format!("{path}.{key}"), "can't be set for one class: a batch has pictures of all; set it under [augment]");
+        }
+        if let Some(value) = own.get("inherit").filter(|value| !value.is_bool()) {
+            return bad(&format!("{path}.inherit"), format!("found {value}, expected true or false"));
+        }
+        let plain: Table = own.iter().filter(|(key, _)| *key != "inherit").map(|(key, value)| (key.clone(), value.clone())).collect();
+        // By itself first, so that an unknown key is told from a value that doesn't fit.
+        if let Err(error) = Augment::deserialize(plain) {
+            return bad(&path, error.message().to_owned());
+        }
+        match augment.for_class(name) {
+            Ok(merged) => check_one(&path, &merged, Some(own), config.data.color)?,
+            Err(error) => return bad(&path, error.message().to_owned()),
+        }
+    }
+    Ok(())
+}
+
+fn check_one(path: &str, augment: &Augment, written: Option<&Table>, color: Color) -> Result<(), ConfigError> {
+    let key = |name: &str| format!("{path}.{name}");
+    check_keras(path, augment)?;
+    check_families(path, augment, color)?;
+    if augment.cval.is_some() && augment.fill_mode != FillMode::Constant {
+        return bad(&key("cval"), "has no effect without fill_mode = \"constant\"; set that or leave cval out");
+    }
+    // A configuration with every default written out says fill_mode = "nearest" as well, which changes nothing.
+    let is_written = written.is_some_and(|table| table.contains_key("fill_mode"));
+    let used_by_a_class = augment.class.keys().any(|class| augment.for_class(class).is_ok_and(|own| own.resamples()));
+    if is_written && augment.fill_mode != FillMode::Nearest && !augment.resamples() && !used_by_a_class {
+        return bad(&key("fill_mode"), "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode out");
+    }
+    Ok(())
+}
+
+fn check_keras(path: &str, augment: &Augment) -> Result<(), ConfigError> {
+    for (name, value) in [
+        ("rotation_range", augment.rotation_range),
+        ("shear_range", augment.shear_range),
+        ("channel_shift_range", augment.channel_shift_range),
+    ] {
+        require(value >= 0.0 && value.is_finite(), &format!("{path}.{name}"), value, "0 or more")?;
+    }
+    require(augment.shear_range < 90.0, &format!("{path}.shear_range"), augment.shear_range, "degrees below 90")?;
+    for (name, shift) in [("width_shift_range", &augment.width_shift_range), ("height_shift_range", &augment.height_shift_range)] {
+        check_shift(&format!("{path}.{name}"), shift)?;
+    }
+    let [low, high] = augment.zoom_range.pair();
+    let expected = "factors above 0 and at most 1000, low before high";
+    require(low > 0.0 && low <= high && high <= 1000.0, &format!("{path}.zoom_range"), format!("[{low}, {high}]"), expected)?;
+    if let Some([low, high]) = augment.brightness_range {
+        let expected = "factors from 0 on, low before high";
+        require(low >= 0.0 && low <= high && high.is_finite(), &format!("{path}.brightness_range"), format!("[{low}, {high}]"), expected)?;
+    }
+    let level = augment.cval.unwrap_or(0.0);
+    require((0.0..=255.0).contains(&level), &format!("{path}.cval"), level, "a grey level from 0 to 255")
+}
+
+fn check_shift(key: &str, shift: &Shift) -> Result<(), ConfigError> {
+    const FARTHEST: f64 = 1e6;
+    match shift {
+        Shift::Pixels(pixels) => require((0..=FARTHEST as i64).contains(pixels), key, pixels, "0 or more"),
+        Shift::Range(range) => require((0.0..=FARTHEST).contains(range), key, range, "0 or more"),
+        Shift::Among(values) => {
+            let fits = !values.is_empty() && values.iter().all(|value| value.abs() <= FARTHEST);
+            require(fits, key, format!("{values:?}"), "one number or more to choose from")
+        }
+    }
+}
+
+fn check_families(path: &str, augment: &Augment, color: Color) -> Result<(), ConfigError> {
+    let ranged = [
+        ("perspective", &augment.perspective, [0.0, 1.0]),
+        ("contrast", &augment.contrast, [0.0, 100.0]),
+        ("gamma", &augment.gamma, [0.01, 100.0]),
+        ("saturation", &augment.saturation, [0.0, 100.0]),
+        ("hue", &augment.hue, [-180.0, 180.0]),
+        ("gaussian_blur", &augment.gaussian_blur, [0.0, 100.0]),
+        ("sharpen", &augment.sharpen, [0.0, 100.0]),
+        ("gaussian_noise", &augment.gaussian_noise, [0.0, 255.0]),
+        ("jpeg", &augment.jpeg, [1.0, 100.0]),
+    ];
+    for (name, family, limits) in ranged {
+        if let Some(family) = family {
+            check_probability(&format!("{path}.{name}"), family.probability)?;
+            check_range(&format!("{path}.{name}.range"), family.range, limits)?;
+        }
+    }
+    if color == Color::Grayscale {
+        let colored = [("saturation", augment.saturation.is_some()), ("hue", augment.hue.is_some()), ("random_gray", augment.random_gray.is_some())];
+        if let Some((name, _)) = colored.iter().find(|(_, is_set)| *is_set) {
+            return bad(&format!("{path}.{name}"), "has no effect on grayscale pictures; leave it out or set data.color = \"rgb\"");
+        }
+    }
+    if let Some(gray) = &augment.random_gray {
+        check_probability(&format!("{path}.random_gray"), gray.probability)?;
+    }
+    if let Some(crop) = &augment.random_resized_crop {
+        check_box(&format!("{path}.random_resized_crop"), crop.probability, crop.scale, crop.ratio)?;
+    }
+    if let Some(erasing) = &augment.random_erasing {
+        let key = format!("{path}.random_erasing");
+        check_box(&key, erasing.probability, erasing.scale, erasing.ratio)?;
+        if let ErasedTo::Level(level) = erasing.value {
+            require((0.0..=255.0).contains(&level), &format!("{key}.value"), level, "a grey level from 0 to 255, or \"noise\"")?;
+        }
+    }
+    if let Some(policy) = &augment.policy {
+        check_probability(&format!("{path}.policy"), policy.probability())?;
+        if let Policy::RandAugment { num_ops, magnitude, .. } = policy {
+            require((1..=10).contains(num_ops), &format!("{path}.policy.num_ops"), num_ops, "1 to 10")?;
+            require(*magnitude <= 30, &format!("{path}.policy.magnitude"), magnitude, "0 to 30")?;
+        }
+    }
+    for (name, mixing) in [("mixup", &augment.mixup), ("cutmix", &augment.cutmix)] {
+        if let Some(Mixing { probability, alpha }) = mixing {
+            check_probability(&format!("{path}.{name}"), *probability)?;
+            let expected = "a number above 0, at most 100";
+            require(*alpha > 0.0 && *alpha <= 100.0, &format!("{path}.{name}.alpha"), alpha, expected)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_probability(path: &str, probability: f64) -> Result<(), ConfigError> {
+    require((0.0..=1.0).contains(&probability), &format!("{path}.probability"), probability, "a probability from 0 to 1")?;
+    require(probability > 0.0, &format!("{path}.probability"), probability, "more than 0; leave the table out to switch it off")
+}
+
+fn check_box(path: &str, probability: f64, scale: [f64; 2], ratio: [f64; 2]) -> Result<(), ConfigError> {
+    check_probability(path, probability)?;
+    check_range(&format!("{path}.scale"), scale, [1e-6, 1.0])?;
+    check_range(&format!("{path}.ratio"), ratio, [0.01, 100.0])
+}
+
+fn check_range(key: &str, [low, high]: [f64; 2], [least, most]: [f64; 2]) -> Result<(), ConfigError> {
+    let fits = least <= low && low <= high && high <= most;
+    require(fits, key, format!("[{low}, {high}]"), &format!("[low, high] from {least} to {most}, low before high"))
+}

@@ -1,0 +1,189 @@
+//! `data.normalize`: how grey levels become the network's input. A name, a mean and deviation, or Keras's own options.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use toml::Table;
+
+use super::{
+    Color, ConfigError, Data,
+    check::{bad, require},
+};
+
+/// How grey levels 0 to 255 become the network's input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// Divided by 255 (Keras's `rescale = 1/255`).
+    #[default]
+    Unit,
+    /// Divided by 255, then the mean and standard deviation of ImageNet (torchvision); RGB only.
+    Imagenet,
+    /// The mean of ImageNet subtracted, blue first, no division (Keras's `preprocess_input` for VGG and ResNet); RGB only.
+    Caffe,
+    /// Divided by 255, then the mean and standard deviation of the training pictures, channel by channel.
+    Dataset,
+    /// Each picture to mean 0 and deviation 1, all its channels together.
+    Samplewise,
+    /// Divided by 255, then this mean subtracted and divided by this standard deviation.
+    #[serde(untagged)]
+    Custom {
+        /// One number a channel.
+        mean: Vec<f32>,
+        /// One number a channel, above 0.
+        std: Vec<f32>,
+    },
+    /// ImageDataGenerator's options, in its order.
+    #[serde(untagged)]
+    Keras(KerasStandardize),
+}
+
+/// ImageDataGenerator's options for the numbers of a picture, applied in this order. What needs the training pictures is computed
+/// from them once, without augmentation, and kept in the checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KerasStandardize {
+    /// Factor on the grey levels; 1 changes nothing.
+    pub rescale: f64,
+    /// The mean of each picture subtracted.
+    pub samplewise_center: bool,
+    /// Each picture divided by its deviation, after `samplewise_center`, which it brings along.
+    pub samplewise_std_normalization: bool,
+    /// The mean of the training pictures subtracted, channel by channel.
+    pub featurewise_center: bool,
+    /// Divided by the deviation of the training pictures, after `featurewise_center`, which it brings along.
+    pub featurewise_std_normalization: bool,
+    /// The pixels of a picture made uncorrelated, after `featurewise_center`, which it brings along; small pictures only.
+    pub zca_whitening: bool,
+    /// Added to each singular value of the training pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zca_epsilon: Option<f64>,
+}
+
+impl Default for KerasStandardize {
+    fn default() -> Self {
+        Self {
+            rescale: 1.0,
+            samplewise_center: false,
+            samplewise_std_normalization: false,
+            featurewise_center: false,
+            featurewise_std_normalization: false,
+            zca_whitening: false,
+            zca_epsilon: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Name {
+    Unit,
+    Imagenet,
+    Caffe,
+    Dataset,
+    Samplewise,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Custom {
+    mean: Vec<f32>,
+    std: Vec<f32>,
+}
+
+/// By hand, because serde's untagged enums don't say which key was wrong.
+impl<'de> Deserialize<'de> for Normalize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = Normalize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"unit\", \"imagenet\", \"caffe\", \"dataset\", \"samplewise\", { mean = [...], std = [...] } or a table of Keras's options")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Normalize, E> {
+                Ok(match Name::deserialize(serde::de::value::StrDeserializer::<E>::new(text))? {
+                    Name::Unit => Normalize::Unit,
+                    Name::Imagenet => Normalize::Imagenet,
+                    Name::Caffe => Normalize::Caffe,
+                    Name::Dataset => Normalize::Dataset,
+                    Name::Samplewise => Normalize::Samplewise,
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Normalize, A::Error> {
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                let failed = |error: toml::de::Error| A::Error::custom(error.message());
+                if table.contains_key("mean") || table.contains_key("std") {
+                    let Custom { mean, std } = Custom::deserialize(table).map_err(failed)?;
+                    return Ok(Normalize::Custom { mean, std });
+                }
+                KerasStandardize::deserialize(table).map(Normalize::Keras).map_err(failed)
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// Most values a picture may have to be whitened: the matrix has the square of it (32x32 colour pictures: 38 MB).
+const MOST_WHITENED: usize = 32 * 32 * 3;
+
+pub(super) fn check_normalize(data: &Data) -> Result<(), ConfigError> {
+    const KEY: &str = "data.normalize";
+    let channels = data.color.channels();
+    match &data.normalize {
+        Normalize::Imagenet | Normalize::Caffe if data.color == Color::Grayscale => {
+            bad(KEY, "found a mean of three channels with grayscale pictures; use \"unit\" or set color = \"rgb\"")
+        }
+        Normalize::Custom { mean, std } => {
+            let fits = mean.len() == channels && std.len() == channels && std.iter().all(|value| *value > 0.0);
+            let found = format!("mean {mean:?} and std {std:?}");
+            require(fits, KEY, found, &format!("{channels} numbers each, one a channel, std above 0"))
+        }
+        Normalize::Keras(keras) => {
+            require(keras.rescale > 0.0 && keras.rescale.is_finite(), "data.normalize.rescale", keras.rescale, "a factor above 0, such as 0.00392")?;
+            if keras.zca_whitening && keras.featurewise_std_normalization {
+                return bad("data.normalize.featurewise_std_normalization", "has no effect with zca_whitening; leave one of them out");
+            }
+            let values = data.image_size[0] * data.image_size[1] * channels;
+            if keras.zca_whitening && values > MOST_WHITENED {
+                return bad(
+                    "data.normalize.zca_whitening",
+                    format!("found pictures of {values} values, whose matrix would have {values} times as many; expected at most {MOST_WHITENED}: make data.image_size smaller"),
+                );
+            }
+            match keras.zca_epsilon {
+                Some(_) if !keras.zca_whitening => bad("data.normalize.zca_epsilon", "has no effect without zca_whitening; set that or leave zca_epsilon out"),
+                Some(epsilon) => require(epsilon > 0.0, "data.normalize.zca_epsilon", epsilon, "a number above 0"),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_reads_back_as_itself_and_a_wrong_key_is_named() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Holder {
+            normalize: Normalize,
+        }
+        for text in ["'caffe'", "'dataset'", "{ mean = [0.5], std = [0.25] }", "{ rescale = 0.5, zca_whitening = true, zca_epsilon = 0.1 }"] {
+            let holder: Holder = toml::from_str(&format!("normalize = {text}")).expect(text);
+            assert_eq!(toml::from_str::<Holder>(&toml::to_string(&holder).expect("written")).expect("read back"), holder);
+        }
+        for (text, expected) in [("'cafe'", "unknown variant `cafe`"), ("{ mean = [1] }", "std"), ("{ rescal = 1 }", "`rescal`"), ("3", "\"unit\"")] {
+            let error = toml::from_str::<Holder>(&format!("normalize = {text}")).expect_err(text).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
