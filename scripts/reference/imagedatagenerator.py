@@ -18,6 +18,12 @@ def picture(height, width, channels, seed=0):
     return ((row * 37 + column * 91 + channel * 53 + row * column * 7 + seed * 29) % 256).astype(np.float32)
 
 
+def scattered(shape, seed):
+    """Bytes without a pattern (Knuth's multiplicative hash), so that pictures are independent of one another."""
+    index = np.arange(1, np.prod(shape) + 1, dtype=np.uint64) + np.uint64(seed * 1000)
+    return (index * index * np.uint64(2654435761) % np.uint64(2**32) >> np.uint64(24)).astype(np.float32).reshape(shape)
+
+
 SHAPES = [(9, 14, 3), (13, 8, 1), (10, 10, 3)]
 FILLS = [("nearest", 0.0), ("constant", 0.0), ("constant", 131.5), ("reflect", 0.0), ("wrap", 0.0)]
 ALONE = [
@@ -70,10 +76,9 @@ for shape, count in [((8, 9, 3), 3), ((8, 8, 1), 90)]:
         if options.get("zca_whitening") and shape[2] == 3:
             continue
         generator = ImageDataGenerator(**options)
-        rng = [picture(*shape, seed=(seed * seed * 31 + seed) % 97) * (1 if seed % 2 else 0.5) for seed in range(count)]
-        rng = [np.floor((p * (1 + seed % 7) + seed * 13) % 256).astype(np.float32) for seed, p in enumerate(rng)]
-        generator.fit(np.stack(rng))
-        keep("standardize", {"shape": shape, "count": count, "options": options}, generator.standardize(rng[1].copy()[None] if options.get("zca_whitening") else rng[1].copy()).reshape(shape))
+        pictures = [scattered(shape, seed) for seed in range(count)]
+        generator.fit(np.stack(pictures))
+        keep("standardize", {"shape": shape, "count": count, "options": options}, generator.standardize(pictures[1].copy()[None] if options.get("zca_whitening") else pictures[1].copy()).reshape(shape))
 
 path = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "imagedatagenerator.safetensors"
 save_file(tensors, path, metadata={"keras": keras.__version__, "cases": json.dumps(cases)})

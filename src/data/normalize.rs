@@ -211,12 +211,11 @@ mod tests {
             let count = case["count"].as_u64().expect("a number") as usize;
             // The pictures of the script.
             let level = |seed: usize, index: usize| {
-                let (row, column, channel) = (index / channels / width, index / channels % width, index % channels);
-                let byte = (row * 37 + column * 91 + channel * 53 + row * column * 7 + (seed * seed * 31 + seed) % 97 * 29) % 256;
-                let half = if seed.is_multiple_of(2) { 0.5 } else { 1.0 };
-                (byte as f64 * half * (1 + seed % 7) as f64 + (seed * 13) as f64).rem_euclid(256.0).floor() as u8
+                let number = (index + 1 + seed * 1000) as u64;
+                (number.wrapping_mul(number).wrapping_mul(2_654_435_761) % (1 << 32) >> 24) as u8
             };
-            let pictures: Vec<Vec<u8>> = (0..count).map(|seed| (0..height * width * channels).map(|index| level(seed, index)).collect()).collect();
+            let size = height * width * channels;
+            let pictures: Vec<Vec<u8>> = (0..count).map(|seed| (0..size).map(|index| level(seed, index)).collect()).collect();
             let folder = tempfile::tempdir().expect("a temporary folder");
             let set = set_of(folder.path(), &pictures, shape);
             let options: KerasStandardize = serde_json::from_value(case["options"].clone()).expect("options");

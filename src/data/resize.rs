@@ -36,15 +36,28 @@ pub fn resize(pixels: &Pixels, [height, width]: [usize; 2], how: Resize, filter:
 }
 
 /// The part `[top, left, height, width]` of `pixels` at another size.
-fn scale(pixels: &Pixels, [top, left, part_height, part_width]: [f64; 4], [height, width]: [usize; 2], filter: Interpolation) -> Result<Vec<u8>, String> {
+fn scale(pixels: &Pixels, part: [f64; 4], [height, width]: [usize; 2], filter: Interpolation) -> Result<Vec<u8>, String> {
+    let [top, left, part_height, part_width] = part;
+    if !matches!(filter, Interpolation::Bicubic | Interpolation::Lanczos) {
+        return convolve(pixels, part, [height, width], filter);
+    }
+    // These go beyond 0..255 and are clipped after each direction: columns first, as Pillow.
+    let bytes = convolve(pixels, [0.0, left, pixels.height as f64, part_width], [pixels.height, width], filter)?;
+    let narrow = Pixels { height: pixels.height, width, channels: pixels.channels, bytes };
+    convolve(&narrow, [top, 0.0, part_height, width as f64], [height, width], filter)
+}
+
+fn convolve(
+    pixels: &Pixels,
+    [top, left, part_height, part_width]: [f64; 4],
+    [height, width]: [usize; 2],
+    filter: Interpolation,
+) -> Result<Vec<u8>, String> {
     let kind = if pixels.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
     let side = |length: usize| u32::try_from(length).map_err(|error| error.to_string());
     let source = ImageRef::new(side(pixels.width)?, side(pixels.height)?, &pixels.bytes, kind).map_err(|error| error.to_string())?;
     let mut target = Image::new(side(width)?, side(height)?, kind);
-    let options = ResizeOptions::new()
-        .resize_alg(algorithm(filter))
-        .crop(left, top, part_width, part_height)
-        .use_alpha(false);
+    let options = ResizeOptions::new().resize_alg(algorithm(filter)).crop(left, top, part_width, part_height).use_alpha(false);
     Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
     Ok(target.into_vec())
 }

@@ -1,0 +1,145 @@
+//! Sampling against a plain reference in `f64`, and every instruction set against every other, bit for bit.
+
+use pixel_sampling::{Channel, Edge, Finish, IDENTITY, Isa, Map, Picture, look_up, sample_with};
+use proptest::prelude::*;
+
+const EDGES: [Edge; 4] = [Edge::Nearest, Edge::Constant(77.25), Edge::Reflect, Edge::Wrap];
+
+fn picture(shape: [usize; 3], seed: usize) -> Vec<u8> {
+    (0..shape.iter().product()).map(|index: usize| ((index + seed) * (index + 3) * 2_654_435_761 >> 11) as u8).collect()
+}
+
+fn sampled(isa: Isa, bytes: &[u8], shape: [usize; 3], map: &Map, edge: Edge, finish: &Finish) -> Vec<f32> {
+    let mut out = vec![f32::NAN; bytes.len()];
+    sample_with(isa, Picture::new(bytes, shape).expect("fits"), map, edge, finish, &mut out);
+    out
+}
+
+/// SciPy's rules one pixel at a time.
+fn reference(bytes: &[u8], [height, width, channels]: [usize; 3], map: &Map, edge: Edge, at: [usize; 3]) -> f64 {
+    let [channel, row, column] = at;
+    let dot = |line: [f64; 3]| (line[2] + line[1] * row as f64) + line[0] * column as f64;
+    let depth = dot(map[2]);
+    let (x, y) = (dot(map[0]) / depth, dot(map[1]) / depth);
+    let (last_x, last_y) = ((width - 1) as f64, (height - 1) as f64);
+    let is_outside = !((0.0..=last_x).contains(&x) && (0.0..=last_y).contains(&y));
+    let fold = |at: f64, length: usize| {
+        let last = (length - 1) as f64;
+        match edge {
+            _ if (0.0..=last).contains(&at) => at,
+            Edge::Reflect => {
+                let phase = (at + 0.5).rem_euclid(2.0 * length as f64);
+                phase.min(2.0 * length as f64 - phase) - 0.5
+            }
+            Edge::Wrap => at.rem_euclid(last),
+            _ => at,
+        }
+        .clamp(0.0, last)
+    };
+    if let (Edge::Constant(level), true) = (edge, is_outside) {
+        return f64::from(level);
+    }
+    let (x, y) = (fold(x, width), fold(y, height));
+    let level = |row: usize, column: usize| f64::from(bytes[(row.min(height - 1) * width + column.min(width - 1)) * channels + channel]);
+    let (top, left) = (y.floor() as usize, x.floor() as usize);
+    let (down, right) = (y - y.floor(), x - x.floor());
+    let above = level(top, left) * (1.0 - right) + level(top, left + 1) * right;
+    let below = level(top + 1, left) * (1.0 - right) + level(top + 1, left + 1) * right;
+    above * (1.0 - down) + below * down
+}
+
+prop_compose! {
+    fn shapes()(height in 8usize..60, width in 8usize..90, is_color: bool) -> [usize; 3] {
+        [height, width, if is_color { 3 } else { 1 }]
+    }
+}
+
+prop_compose! {
+    fn maps()(a in -2.5f64..2.5, b in -2.5f64..2.5, c in -80.0f64..150.0, d in -2.5f64..2.5, e in -2.5f64..2.5, f in -80.0f64..150.0,
+              g in -0.004f64..0.004, h in -0.004f64..0.004, is_perspective: bool) -> Map {
+        let last = if is_perspective { [g, h, 1.0] } else { [0.0, 0.0, 1.0] };
+        [[a, b, c], [d, e, f], last]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 300 }))]
+    #[test]
+    fn every_instruction_set_gives_the_same_bits_and_the_references_levels(shape in shapes(), map in maps(), edge in 0usize..4, seed in 0usize..1000) {
+        let (bytes, edge) = (picture(shape, seed), EDGES[edge]);
+        let isas = Isa::available();
+        let first = sampled(isas[0], &bytes, shape, &map, edge, &Finish::LEVELS);
+        for isa in &isas[1..] {
+            let other = sampled(*isa, &bytes, shape, &map, edge, &Finish::LEVELS);
+            let differs = first.iter().zip(&other).position(|(a, b)| a.to_bits() != b.to_bits());
+            prop_assert!(differs.is_none(), "{:?} and {:?} at {:?}", isas[0], isa, differs);
+        }
+        let [height, width, channels] = shape;
+        for (index, got) in first.iter().enumerate() {
+            let at = [index / (height * width), index / width % height, index % width];
+            let expected = reference(&bytes, shape, &map, edge, at);
+            // A last bit of a coordinate tells inside from outside, and one period from the next.
+            let is_close = (f64::from(*got) - expected).abs() < 1e-3;
+            let on_the_brink = || [-1e-9, 1e-9].iter().any(|nudge| {
+                let nudged = [[map[0][0], map[0][1], map[0][2] + nudge], [map[1][0], map[1][1], map[1][2] + nudge], map[2]];
+                (f64::from(*got) - reference(&bytes, shape, &nudged, edge, at)).abs() < 1e-3
+            });
+            prop_assert!(is_close || on_the_brink(), "{:?}: {} {} of {:?} {:?}", at, got, expected, channels, edge);
+        }
+    }
+
+    #[test]
+    fn looking_up_is_sampling_a_mirrored_picture(shape in shapes(), horizontal: bool, vertical: bool, gain in 0.0f32..2.0) {
+        let bytes = picture(shape, 5);
+        let [height, width, channels] = shape;
+        let channel = |plane: usize| Channel { scale: 0.01 * (plane + 1) as f32, offset: -0.5, plane: channels - 1 - plane.min(channels - 1) };
+        let finish = Finish { gain, channels: [channel(0), channel(1), channel(2)] };
+        let line = |on: bool, side: usize| if on { (-1.0, side as f64 - 1.0) } else { (1.0, 0.0) };
+        let ((sx, x), (sy, y)) = (line(horizontal, width), line(vertical, height));
+        let map = [[sx, 0.0, x], [0.0, sy, y], [0.0, 0.0, 1.0]];
+        let mut out = vec![f32::NAN; bytes.len()];
+        look_up(Picture::new(&bytes, shape).expect("fits"), [horizontal, vertical], &finish, &mut out);
+        prop_assert_eq!(out, sampled(Isa::best(), &bytes, shape, &map, Edge::Nearest, &finish));
+    }
+}
+
+/// Four samples 0 to 3 (and four more that are not reached). The values are SciPy 1.17's, `map_coordinates(order=1)`.
+#[test]
+fn edges_are_scipys() {
+    let shape = [8, 8, 1];
+    let bytes: Vec<u8> = (0..64).map(|index| index % 8).collect();
+    let at = [-0.5, -1.0, -1.5, -2.0, 7.5, 8.0, 8.5, 9.0];
+    for (edge, expected) in [
+        (Edge::Nearest, [0.0, 0.0, 0.0, 0.0, 7.0, 7.0, 7.0, 7.0]),
+        (Edge::Constant(9.0), [9.0; 8]),
+        (Edge::Reflect, [0.0, 0.0, 0.5, 1.0, 7.0, 7.0, 6.5, 6.0]),
+        (Edge::Wrap, [6.5, 6.0, 5.5, 5.0, 0.5, 1.0, 1.5, 2.0]),
+    ] {
+        for (at, expected) in at.into_iter().zip(expected) {
+            let map = [[1.0, 0.0, at], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+            let got = sampled(Isa::best(), &bytes, shape, &map, edge, &Finish::LEVELS)[0];
+            assert!((got - expected).abs() < 1e-6, "{edge:?} at {at}: {got}, SciPy has {expected}");
+        }
+    }
+}
+
+#[test]
+fn extreme_maps_stay_inside() {
+    let shape = [8, 9, 3];
+    for edge in EDGES {
+        for scale in [1e-9, 1e6, -3e4, 1e300, f64::INFINITY] {
+            let map = [[scale, 0.3, -7e5], [0.1, -scale, 1e7], [0.0, 0.0, 1.0]];
+            let out = sampled(Isa::best(), &[5; 8 * 9 * 3], shape, &map, edge, &Finish::LEVELS);
+            assert!(out.iter().all(|level| (*level - 5.0).abs() < 1e-4 || *level == 77.25), "{edge:?}: {out:?}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    for (length, shape) in [(7 * 8, [7, 8, 1]), (8 * 8 * 2, [8, 8, 2]), (8 * 8, [8, 8, 3]), (0, [0, 8, 1])] {
+        assert!(Picture::new(&vec![0; length], shape).is_none(), "{shape:?}");
+    }
+    let bytes = picture([8, 8, 3], 1);
+    assert_eq!(sampled(Isa::best(), &bytes, [8, 8, 3], &IDENTITY, Edge::Wrap, &Finish::LEVELS)[64], f32::from(bytes[1]));
+}

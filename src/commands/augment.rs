@@ -1,0 +1,236 @@
+//! `emberlens augment`: augmented training pictures as files, and a CSV of old and new ones that trains as it is.
+
+use std::{
+    collections::BTreeMap,
+    io::Cursor,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder, codecs::png::PngEncoder};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{
+    train,
+    ui::{self, Reading, UsageError, say},
+};
+use crate::{
+    augment::{Augmenter, Key},
+    base::files::{with_path, write_atomic},
+    cli::Ending,
+    config::{self, Config, Validation},
+    data::{
+        TrainingData,
+        dataset::{Picture, PictureSet},
+        listing::Part,
+        table::to_csv,
+    },
+    train::augmenters,
+};
+
+/// Arguments of `augment`.
+#[derive(Debug, Parser)]
+#[command(group = clap::ArgGroup::new("how_many").required(true))]
+pub struct Args {
+    /// The recipe
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Change one value of the recipe, as in --set augment.rotation_range=30
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// The folder to write into: new or empty
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// So many changed copies of each training picture: what the first N epochs draw
+    #[arg(long, value_name = "N", group = "how_many", value_parser = clap::value_parser!(u16).range(1..))]
+    per_image: Option<u16>,
+    /// As many changed copies as fill each class up to the largest
+    #[arg(long, group = "how_many")]
+    balance: bool,
+    /// The files' format
+    #[arg(long, value_name = "F", default_value = "png")]
+    format: Format,
+    /// Of JPEG files, 1 to 100
+    #[arg(long, value_name = "Q", default_value = "95", value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Png,
+    Jpeg,
+}
+
+/// A line of the manifest: what `data.train` reads.
+#[derive(Serialize)]
+struct Row {
+    path: String,
+    label: String,
+    split: &'static str,
+    group: String,
+    weight: f32,
+}
+
+/// A file to be written.
+struct Copy {
+    picture: usize,
+    /// How many there are of this picture before.
+    number: usize,
+    path: PathBuf,
+}
+
+/// Runs the command. Validation pictures are listed in the manifest as they are, so that training on it sees the same split and
+/// never a changed copy of one of them.
+///
+/// # Errors
+/// A folder that isn't empty or belongs to the data; a recipe that changes nothing; the system's errors.
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    let config = config::load(&args.config, &args.overrides)?;
+    refuse_folder(&args.out, &config)?;
+    if !config.augment.is_active() {
+        return Err(UsageError("the recipe augments nothing, so that each copy would be the picture itself; set something under [augment]".to_owned()).into());
+    }
+    if config.augment.mixes() {
+        say("warning: mixup and cutmix join pictures of different classes and are left out; training on the result can still do them");
+    }
+    let data = train::load(&config)?;
+    let copies = copies(&data.train, args);
+    std::fs::create_dir_all(&args.out).map_err(|error| with_path(&error, "can't create the folder", &args.out))?;
+    for class in data.classes.iter() {
+        let folder = args.out.join(folder_name(class));
+        std::fs::create_dir_all(&folder).map_err(|error| with_path(&error, "can't create the folder", &folder))?;
+    }
+    write_copies(&copies, &data.train, &augmenters(&config, &data.train), args)?;
+    let rows = rows(&data, &copies)?;
+    let manifest = args.out.join("manifest.csv");
+    write_atomic(&manifest, &to_csv(&rows))?;
+    let of_class = |index: usize| copies.iter().filter(|copy| data.train.pictures[copy.picture].label == index).count();
+    let counts: Vec<_> = data.classes.iter().enumerate().map(|(index, class)| format!("{class} {}", of_class(index))).collect();
+    ui::print(&format!(
+        "Wrote {} pictures: {}\n{}\nTrain on them with --set data.train={}\n",
+        copies.len(),
+        counts.join(", "),
+        manifest.display(),
+        manifest.display()
+    ))?;
+    Ok(Ending::Done)
+}
+
+fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
+    if out.exists() && !out.is_dir() {
+        return Err(UsageError(format!("there is a file of that name; choose another --out: {}", out.display())).into());
+    }
+    if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(UsageError(format!("the folder isn't empty and is left as it is; choose another --out: {}", out.display())).into());
+    }
+    let validation = match &config.data.validation {
+        Validation::Path(path) => Some(path),
+        Validation::Share(_) => None,
+    };
+    let resolved = resolve(out);
+    for source in [Some(&config.data.train), config.data.test.as_ref(), validation].into_iter().flatten() {
+        let source = Path::new(source);
+        if source.is_dir() && resolved.starts_with(resolve(source)) {
+            let message = format!("nothing is written into the data's own folder {}; choose another --out: {}", source.display(), out.display());
+            return Err(UsageError(message).into());
+        }
+    }
+    Ok(())
+}
+
+/// The whole path, links followed as far as it exists.
+fn resolve(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let existing = whole.ancestors().find_map(|parent| Some((parent, parent.canonicalize().ok()?)));
+    existing.map_or(whole.clone(), |(parent, canonical)| canonical.join(whole.strip_prefix(parent).unwrap_or(Path::new(""))))
+}
+
+fn folder_name(class: &str) -> String {
+    let name = class.replace(['/', '\\', ':'], "_");
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+/// Each copy's picture, number and file.
+fn copies(set: &PictureSet, args: &Args) -> Vec<Copy> {
+    let counts = set.class_counts();
+    let largest = counts.iter().copied().max().unwrap_or(0);
+    let extension = if args.format == Format::Png { "png" } else { "jpg" };
+    let mut seen = vec![0; counts.len()];
+    let mut copies = Vec::new();
+    for (index, picture) in set.pictures.iter().enumerate() {
+        // The pictures of a class in turn, so that their numbers of copies differ by one at most.
+        let count = match args.per_image {
+            Some(count) => usize::from(count),
+            None => (largest - counts[picture.label] + counts[picture.label] - 1 - seen[picture.label]) / counts[picture.label],
+        };
+        seen[picture.label] += 1;
+        let stem = picture.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = args.out.join(folder_name(&set.classes[picture.label]));
+        copies.extend((0..count).map(|number| {
+            // The position keeps pictures of one name in different folders apart.
+            Copy { picture: index, number, path: folder.join(format!("{stem}-{index:05}-{:02}.{extension}", number + 1)) }
+        }));
+    }
+    copies
+}
+
+fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], args: &Args) -> anyhow::Result<()> {
+    let bar = Reading::new("Writing pictures");
+    bar.start(copies.len());
+    let shape = set.store.format().shape();
+    copies.par_iter().try_for_each(|copy| -> anyhow::Result<()> {
+        let picture = &set.pictures[copy.picture];
+        let bytes = set.store.pixels(picture.slot)?;
+        let mut levels = vec![0.0; bytes.len()];
+        augmenters[picture.label].write(&bytes, Key { epoch: copy.number, picture: copy.picture, repeat: 0 }, None, &mut levels);
+        let file = encode(&levels, shape, args)?;
+        write_atomic(&copy.path, &file).with_context(|| format!("can't write the picture: {}", copy.path.display()))?;
+        bar.done(1);
+        Ok(())
+    })
+}
+
+/// Levels `[channels, height, width]` as a file.
+fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) -> anyhow::Result<Vec<u8>> {
+    let plane = height * width;
+    let level = |index: usize| levels[index % channels * plane + index / channels].round().clamp(0.0, 255.0) as u8;
+    let bytes: Vec<u8> = (0..plane * channels).map(level).collect();
+    let kind = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let mut file = Cursor::new(Vec::new());
+    let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
+    match args.format {
+        Format::Png => PngEncoder::new(&mut file).write_image(&bytes, width, height, kind)?,
+        Format::Jpeg => JpegEncoder::new_with_quality(&mut file, args.quality).write_image(&bytes, width, height, kind)?,
+    }
+    Ok(file.into_inner())
+}
+
+/// Old pictures by their whole paths, new ones by theirs beside the manifest. A picture and its copies are one group.
+fn rows(data: &TrainingData, copies: &[Copy]) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut groups = BTreeMap::new();
+    for (set, part) in [(&data.train, Part::Train), (&data.validation, Part::Validation)] {
+        for (index, picture) in set.pictures.iter().enumerate() {
+            let path = resolve(&picture.path).to_str().map(str::to_owned);
+            let path = path.with_context(|| format!("a CSV can't hold a path that isn't UTF-8: {}", picture.path.display()))?;
+            let group = picture.group.clone().unwrap_or_else(|| path.clone());
+            if part == Part::Train {
+                groups.insert(index, group.clone());
+            }
+            rows.push(row(path, picture, &data.classes, (part, group)));
+        }
+    }
+    for copy in copies {
+        let picture = &data.train.pictures[copy.picture];
+        let name = copy.path.file_name().unwrap_or_default().to_string_lossy();
+        let path = format!("{}/{name}", folder_name(&data.classes[picture.label]));
+        rows.push(row(path, picture, &data.classes, (Part::Train, groups[&copy.picture].clone())));
+    }
+    Ok(rows)
+}
+
+fn row(path: String, picture: &Picture, classes: &[String], (part, group): (Part, String)) -> Row {
+    Row { path, label: classes[picture.label].clone(), split: part.name(), group, weight: picture.weight }
+}
