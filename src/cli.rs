@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{bench, devices, evaluate, init, predict, preview, train, ui},
+    commands::{augment, bench, devices, evaluate, init, predict, preview, train, ui},
     config::ConfigError,
     train::TrainError,
 };
@@ -33,6 +33,8 @@ enum Command {
     Predict(predict::Args),
     /// Show training pictures as the epochs will see them, on one PNG
     Preview(preview::Args),
+    /// Write augmented pictures, and a CSV that trains on old and new ones
+    Augment(augment::Args),
     /// List what can be computed on here, and whether it computes right
     Devices(devices::Args),
     /// Measure how fast a recipe runs here
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Preview(args) => preview::run(&args),
+        Command::Augment(args) => augment::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Init(args) => init::run(&args),

@@ -56,14 +56,14 @@ impl Augmenter {
         plan::draw(&self.settings, self.shape, &|purpose| key.stream(self.seed, purpose))
     }
 
-    /// Writes the changed picture, each level through `finish` where one is given.
+    /// Appends the changed picture, each level through `finish` where one is given.
     ///
     /// # Shapes
-    /// `[height, width, channels]` bytes in, `[channels, height, width]` out.
+    /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
     ///
     /// # Panics
-    /// A picture or output of another shape.
-    pub fn write(&self, bytes: &[u8], key: Key, finish: Option<&Finish>, out: &mut [f32]) {
+    /// A picture of another shape.
+    pub fn write(&self, bytes: &[u8], key: Key, finish: Option<&Finish>, out: &mut Vec<f32>) {
         self.plan(key).write(bytes, self.shape, self.edge(), finish, out);
     }
 
@@ -82,13 +82,13 @@ impl Plan {
     /// Carries it out.
     ///
     /// # Shapes
-    /// `[height, width, channels]` bytes in, `[channels, height, width]` out.
+    /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
     ///
     /// # Panics
-    /// A picture or output of another shape.
-    pub fn write(&self, bytes: &[u8], shape: [usize; 3], edge: Edge, finish: Option<&Finish>, out: &mut [f32]) {
+    /// A picture of another shape.
+    pub fn write(&self, bytes: &[u8], shape: [usize; 3], edge: Edge, finish: Option<&Finish>, out: &mut Vec<f32>) {
         let picture = Picture::new(bytes, shape).expect("pictures have the shape that the augmenter was made for");
-        let put = |finish: &Finish, out: &mut [f32]| match geometry::mirrors(&self.map, shape) {
+        let put = |finish: &Finish, out: &mut Vec<f32>| match geometry::mirrors(&self.map, shape) {
             Some(mirrors) => look_up(picture, mirrors, finish, out),
             None => sample(picture, &self.map, edge, finish, out),
         };
@@ -101,10 +101,12 @@ impl Plan {
         if let Some(gain) = gain {
             return put(&Finish { gain, ..*finish.unwrap_or(&Finish::LEVELS) }, out);
         }
+        let start = out.len();
         put(&Finish::LEVELS, out);
-        self.changes.iter().for_each(|change| change.apply(out, shape));
+        let levels = &mut out[start..];
+        self.changes.iter().for_each(|change| change.apply(levels, shape));
         if let Some(finish) = finish {
-            finish_levels(finish, out, shape);
+            finish_levels(finish, levels, shape);
         }
     }
 }
@@ -145,7 +147,7 @@ mod tests {
     }
 
     fn levels(settings: &Augment, shape: [usize; 3], picture: &[u8], key: Key) -> Vec<f32> {
-        let mut out = vec![f32::NAN; picture.len()];
+        let mut out = Vec::new();
         Augmenter::new(settings, shape, 9).write(picture, key, None, &mut out);
         out
     }
@@ -310,7 +312,7 @@ mod tests {
         }
         for (name, family) in families() {
             let augmenter = Augmenter::new(&family, SHAPE, 9);
-            let (mut finished, mut levels) = (vec![0.0; source.len()], vec![0.0; source.len()]);
+            let (mut finished, mut levels) = (Vec::new(), Vec::new());
             augmenter.write(&source, key(5), Some(&finish), &mut finished);
             augmenter.write(&source, key(5), None, &mut levels);
             finish_levels(&finish, &mut levels, SHAPE);
@@ -335,11 +337,12 @@ mod tests {
             let source = picture(shape);
             let flip = geometry::Geometry { flip_horizontal: horizontal, flip_vertical: vertical, ..geometry::Geometry::NONE };
             let once = Plan { map: flip.map([height, side], Semantics::Standard), changes: Vec::new() };
-            let mut out = vec![0.0; source.len()];
+            let mut out = Vec::new();
             once.write(&source, shape, Edge::Nearest, None, &mut out);
             let flipped: Vec<u8> = (0..source.len()).map(|index| out[index % 3 * height * side + index / 3] as u8).collect();
             let twice = Plan { map: geometry::compose(once.map, once.map), ..once.clone() };
             prop_assert_eq!(twice.map, pixel_sampling::IDENTITY);
+            out.clear();
             once.write(&flipped, shape, Edge::Nearest, None, &mut out);
             prop_assert_eq!(&out, &plain(shape, &source));
 
@@ -348,7 +351,7 @@ mod tests {
             for (quarters, at) in [(1.0, (|row, column, side| (column, side - 1 - row)) as fn(usize, usize, usize) -> (usize, usize)), (2.0, |row, column, side| (side - 1 - row, side - 1 - column))] {
                 let turn = geometry::Geometry { theta: 90.0 * quarters, ..geometry::Geometry::NONE };
                 let plan = Plan { map: turn.map([side, side], Semantics::Standard), changes: Vec::new() };
-                let mut out = vec![0.0; source.len()];
+                let mut out = Vec::new();
                 plan.write(&source, shape, Edge::Constant(7.5), None, &mut out);
                 for (index, level) in out.iter().enumerate() {
                     let (row, column) = at(index / side, index % side, side);

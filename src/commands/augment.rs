@@ -183,7 +183,7 @@ fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], arg
     copies.par_iter().try_for_each(|copy| -> anyhow::Result<()> {
         let picture = &set.pictures[copy.picture];
         let bytes = set.store.pixels(picture.slot)?;
-        let mut levels = vec![0.0; bytes.len()];
+        let mut levels = Vec::new();
         augmenters[picture.label].write(&bytes, Key { epoch: copy.number, picture: copy.picture, repeat: 0 }, None, &mut levels);
         let file = encode(&levels, shape, args)?;
         write_atomic(&copy.path, &file).with_context(|| format!("can't write the picture: {}", copy.path.display()))?;

@@ -1,7 +1,7 @@
 //! `emberlens bench`: seconds a training step, images a second through the pipeline. Figures of one machine at one time: compare
 //! them as ratios within one run.
 
-use std::{path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
@@ -145,13 +145,13 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
         &result,
         common.json,
         &[
-            ("Seconds a step", format!("{:.4}", result.seconds_per_step)),
-            ("Images a second", format!("{:.1}", result.images_per_second)),
-            ("Batch size", result.batch_size.to_string()),
-            ("Peak memory", result.peak_memory_mb.map_or("not told by this system".to_owned(), |mb| format!("{mb:.0} MB"))),
-            ("Device", result.device.clone()),
-            ("Bare loop, seconds a step", format!("{:.4}", result.bare_seconds_per_step)),
-            ("Ours to the bare loop", format!("{:.2}", result.seconds_per_step / result.bare_seconds_per_step)),
+            ("Seconds a step".to_owned(), format!("{:.4}", result.seconds_per_step)),
+            ("Images a second".to_owned(), format!("{:.1}", result.images_per_second)),
+            ("Batch size".to_owned(), result.batch_size.to_string()),
+            ("Peak memory".to_owned(), result.peak_memory_mb.map_or("not told by this system".to_owned(), |mb| format!("{mb:.0} MB"))),
+            ("Device".to_owned(), result.device.clone()),
+            ("Bare loop, seconds a step".to_owned(), format!("{:.4}", result.bare_seconds_per_step)),
+            ("Ours to the bare loop".to_owned(), format!("{:.2}", result.seconds_per_step / result.bare_seconds_per_step)),
         ],
     )
 }
@@ -192,12 +192,14 @@ fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
 
 #[derive(Serialize)]
 struct PipelineResult {
-    /// Cached pictures augmented, normalised and batched.
+    /// Cached pictures augmented, normalised and batched by the recipe's `train.workers`; the median of some epochs.
     images_per_second: f64,
-    /// Threads of the decoder; the loader has `workers`.
+    /// The same for other numbers of workers: 0 is the calling thread alone, one core.
+    by_workers: BTreeMap<usize, f64>,
+    /// Threads of the decoder.
     threads: usize,
     workers: usize,
-    /// Pictures read from files, decoded, hashed and resized.
+    /// Pictures read from files, decoded, hashed and resized, and the first epoch of them augmented.
     cold_images_per_second: f64,
     /// Share of the training time that steps wait for pictures.
     data_wait_share: f64,
@@ -207,39 +209,55 @@ struct PipelineResult {
 fn pipeline(config: Config, common: &Common) -> anyhow::Result<Ending> {
     let start = Instant::now();
     let data = load(&config)?;
-    let cold = start.elapsed().as_secs_f64();
+    let read = start.elapsed().as_secs_f64();
     let images = data.train.pictures.len();
-    let read_images = images + data.validation.pictures.len();
     let compute = ui::open_device(config.device)?;
     let (batch_size, workers) = (config.train.batch_size, config.train.workers);
     let scratch = tempfile::tempdir()?;
     let mut session = Session::start(config, &data, scratch.path(), &compute.device)?;
-    let start = Instant::now();
-    for batch in Loader::new(training_view(&session, 0), batch_size, 0, workers) {
-        batch?;
+    let threads = rayon::current_num_threads();
+    let first_epoch = epoch_seconds(&session, batch_size, (0, threads))?;
+    let mut by_workers = BTreeMap::new();
+    for workers in (0..=threads).chain([workers]) {
+        let seconds = (0..EPOCHS).map(|epoch| epoch_seconds(&session, batch_size, (epoch, workers))).collect::<Result<Vec<_>, _>>()?;
+        by_workers.entry(workers).or_insert(images as f64 / median(&seconds));
     }
-    let warm = start.elapsed().as_secs_f64();
     let (waited, trained) = wait_of_steps(&mut session, usize::from(common.steps))?;
     let result = PipelineResult {
-        images_per_second: images as f64 / warm,
-        threads: rayon::current_num_threads(),
+        images_per_second: by_workers[&workers],
+        threads,
         workers,
-        cold_images_per_second: read_images as f64 / cold,
+        // Validation pictures are read as well and not augmented.
+        cold_images_per_second: (images + data.validation.pictures.len()) as f64 / (read + first_epoch),
         data_wait_share: waited / trained,
         images,
+        by_workers,
     };
-    show(
-        &result,
-        common.json,
-        &[
-            ("Images a second, cached and augmented", format!("{:.0}", result.images_per_second)),
-            ("Images a second, from files", format!("{:.0}", result.cold_images_per_second)),
-            ("Decoder threads", result.threads.to_string()),
-            ("Loader workers", result.workers.to_string()),
-            ("Share of training that waits for pictures", format!("{:.2} %", result.data_wait_share * 100.0)),
-            ("Training images", result.images.to_string()),
-        ],
-    )
+    let mut rows = vec![("Images a second, cached and augmented".to_owned(), format!("{:.0}", result.images_per_second))];
+    for (workers, rate) in &result.by_workers {
+        let who = if *workers == 0 { "the calling thread alone".to_owned() } else { format!("{workers} workers") };
+        rows.push((format!("- by {who}"), format!("{rate:.0}")));
+    }
+    rows.extend([
+        ("Images a second, from files and augmented".to_owned(), format!("{:.0}", result.cold_images_per_second)),
+        ("Decoder threads".to_owned(), result.threads.to_string()),
+        ("Loader workers".to_owned(), result.workers.to_string()),
+        ("Share of training that waits for pictures".to_owned(), format!("{:.2} %", result.data_wait_share * 100.0)),
+        ("Training images".to_owned(), result.images.to_string()),
+    ]);
+    show(&result, common.json, &rows)
+}
+
+/// Epochs that a rate is the median of.
+const EPOCHS: usize = 5;
+
+/// Seconds to make all batches of an epoch with so many workers.
+fn epoch_seconds(session: &Session, batch_size: usize, (epoch, workers): (usize, usize)) -> anyhow::Result<f64> {
+    let start = Instant::now();
+    for batch in Loader::new(training_view(session, epoch), batch_size, 0, workers) {
+        batch?;
+    }
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Seconds that so many steps waited for pictures, and seconds that they took.
@@ -258,12 +276,12 @@ fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f6
     Ok((loader.waited.as_secs_f64(), start.elapsed().as_secs_f64()))
 }
 
-fn show(result: &impl Serialize, json: bool, rows: &[(&str, String)]) -> anyhow::Result<Ending> {
+fn show(result: &impl Serialize, json: bool, rows: &[(String, String)]) -> anyhow::Result<Ending> {
     if json {
         ui::print(&(serde_json::to_string_pretty(result)? + "\n"))?;
     } else {
         let mut table = ui::table(&["", ""]);
-        rows.iter().for_each(|(name, value)| _ = table.add_row([*name, value]));
+        rows.iter().for_each(|(name, value)| _ = table.add_row([name, value]));
         ui::align_right(&mut table, [1]);
         ui::print(&format!("{table}\n"))?;
     }

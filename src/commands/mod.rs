@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments beside what it does. The only place that prints or picks a device.
 
+pub mod augment;
 pub mod bench;
 pub mod devices;
 pub mod evaluate;

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     for picture in &pictures {
         let found = &set.pictures[*picture];
         let name = found.path.file_name().unwrap_or_default().to_string_lossy();
-        let mut levels = vec![0.0; shape.iter().product()];
+        let mut levels = Vec::new();
         let bytes = set.store.pixels(found.slot)?;
         look_up(Picture::new(&bytes, shape).context("the store has pictures of another shape")?, [false; 2], &Finish::LEVELS, &mut levels);
         let title = format!("{}: {name}", set.classes[found.label]);

@@ -50,8 +50,8 @@ pub struct Subject<'a> {
     pub draw: Draw,
 }
 
-/// What is done to a picture: normalised values `[channels, height, width]` go into the slice.
-pub type Prepare = Arc<dyn Fn(Subject<'_>, &mut [f32]) + Send + Sync>;
+/// What is done to a picture: normalised values `[channels, height, width]` are appended.
+pub type Prepare = Arc<dyn Fn(Subject<'_>, &mut Vec<f32>) + Send + Sync>;
 
 /// What is done to a batch after its pictures: images and targets of its pictures mixed.
 pub type Mix = Arc<dyn Fn(&mut HostBatch) + Send + Sync>;
@@ -77,11 +77,11 @@ impl ImageBatcher {
     /// The batch of these samples.
     pub fn collate(&self, samples: &[Sample]) -> HostBatch {
         let size = samples.first().map_or(0, |sample| sample.bytes().len());
-        let mut batch = HostBatch { images: vec![0.0; samples.len() * size], ..HostBatch::default() };
+        let mut batch = HostBatch { images: Vec::with_capacity(samples.len() * size), ..HostBatch::default() };
         batch.targets = vec![0.0; samples.len() * self.num_classes];
         for (index, sample) in samples.iter().enumerate() {
             let subject = Subject { bytes: sample.bytes(), label: sample.label, draw: sample.draw };
-            (self.prepare)(subject, &mut batch.images[index * size..(index + 1) * size]);
+            (self.prepare)(subject, &mut batch.images);
             batch.targets[index * self.num_classes + sample.label] = 1.0;
             batch.weights.push(sample.weight);
             batch.draws.push(sample.draw);

@@ -198,7 +198,7 @@ mod tests {
             batcher: ImageBatcher {
                 prepare: Arc::new(|subject, out| {
                     let values = subject.bytes.iter().map(|byte| f32::from(*byte) + subject.draw.repeat as f32);
-                    out.iter_mut().zip(values).for_each(|(out, value)| *out = value);
+                    out.extend(values);
                 }),
                 mix: None,
                 num_classes: 2,

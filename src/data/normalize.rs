@@ -139,16 +139,17 @@ impl Normalizer {
         }
     }
 
-    /// A picture as it is in the cache.
+    /// Appends a picture as it is in the cache.
     ///
     /// # Shapes
-    /// `[height, width, channels]` bytes in, `[channels, height, width]` out.
-    pub fn write(&self, picture: Picture<'_>, out: &mut [f32]) {
+    /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
+    pub fn write(&self, picture: Picture<'_>, out: &mut Vec<f32>) {
         match self.finish() {
             Some(finish) => look_up(picture, [false; 2], &finish, out),
             None => {
+                let start = out.len();
                 look_up(picture, [false; 2], &Finish::LEVELS, out);
-                self.apply(out);
+                self.apply(&mut out[start..]);
             }
         }
     }
@@ -170,9 +171,9 @@ mod tests {
         let set = set_of(folder.path(), &[self::picture(0), self::picture(1), self::picture(2)], SHAPE);
         let normalizer = Normalizer::fit(normalize, Color::Rgb, &set).expect("fitted");
         let picture = Picture::new(picture, SHAPE).expect("fits");
-        let mut out = vec![0.0; SHAPE.iter().product()];
+        let mut out = Vec::new();
         normalizer.write(picture, &mut out);
-        let mut in_two_steps = vec![0.0; out.len()];
+        let mut in_two_steps = Vec::new();
         look_up(picture, [false; 2], &Finish::LEVELS, &mut in_two_steps);
         normalizer.apply(&mut in_two_steps);
         assert!(out.iter().zip(&in_two_steps).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1.0)), "{normalize:?}");
@@ -221,7 +222,7 @@ mod tests {
             let options: KerasStandardize = serde_json::from_value(case["options"].clone()).expect("options");
             let color = if channels == 3 { Color::Rgb } else { Color::Grayscale };
             let normalizer = Normalizer::fit(&Normalize::Keras(options), color, &set).expect("fitted");
-            let mut got = vec![0.0; pictures[1].len()];
+            let mut got = Vec::new();
             normalizer.write(Picture::new(&pictures[1], shape).expect("fits"), &mut got);
             let expected = file.tensor(&format!("{index:03}")).expect("present");
             let expected: Vec<f32> =

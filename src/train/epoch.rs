@@ -68,9 +68,10 @@ fn augmented(
     let augmenters = augmenters(config, set);
     let key = move |draw: Draw| Key { epoch, picture: draw.picture, repeat: draw.repeat };
     let prepare: Prepare = Arc::new(move |subject, out| {
+        let start = out.len();
         augmenters[subject.label].write(subject.bytes, key(subject.draw), finish.as_ref(), out);
         if finish.is_none() {
-            apply(out);
+            apply(&mut out[start..]);
         }
     });
     let mix = Mixer::new(&config.augment, shape, config.seed).map(|mixer| -> Mix {

@@ -13,15 +13,17 @@ fn main() {
     let pictures: Vec<Vec<u8>> = (0..32).map(|seed: usize| (0..SIZE).map(|index| (index * (seed + 7) * 31 >> 3) as u8).collect()).collect();
     let channel = |plane| Channel { scale: 1.0 / 255.0, offset: 0.0, plane };
     let finish = Finish { gain: 1.1, channels: [channel(0), channel(1), channel(2)] };
-    let mut batch = vec![0.0; pictures.len() * SIZE];
+    let mut batch: Vec<f32> = Vec::with_capacity(pictures.len() * SIZE);
     let mut best = Vec::new();
     for turn in 0..TURNS {
         let mut index = 0;
-        let batch = &mut batch; let mut measure = |name: String, work: &mut dyn FnMut(Picture<'_>, &Map, &mut [f32])| {
+        let batch = &mut batch;
+        let mut measure = |name: String, work: &mut dyn FnMut(Picture<'_>, &Map, &mut Vec<f32>)| {
             let start = Instant::now();
-            for picture in &pictures { let out = &mut batch[..SIZE];
+            batch.clear();
+            for picture in &pictures {
                 let picture = Picture::new(picture, SHAPE).expect("fits");
-                work(picture, &map((turn % 40) as f64 * 0.017 - 0.34), out);
+                work(picture, &map((turn % 40) as f64 * 0.017 - 0.34), batch);
             }
             let rate = pictures.len() as f64 / start.elapsed().as_secs_f64();
             if best.len() == index {

@@ -2,13 +2,15 @@
 //!
 //! The arithmetic is plain `f64` for coordinates and `f32` for levels, each operation rounded on its own, so that every instruction
 //! set gives the same bits: the loops are compiled once for each of them (`isa`), not written once for each.
-//! Nothing is allocated. Coordinates follow SciPy's `affine_transform(order=1)`: `(offset + m0 * row) + m1 * column`, sampled
+//! Nothing is allocated but the output. Coordinates follow SciPy's `affine_transform(order=1)`: `(offset + m0 * row) + m1 * column`, sampled
 //! bilinearly, and what lies outside is filled as its modes of the same names do.
 
 mod edge;
 mod isa;
 mod sample;
 mod tables;
+
+use std::mem::MaybeUninit;
 
 pub use edge::Edge;
 pub use isa::Isa;
@@ -79,14 +81,14 @@ fn clip(level: f32) -> f32 {
     if level < 255.0 { level } else { 255.0 }
 }
 
-/// Samples `picture` through `map`; `edge` tells what stands outside it.
+/// Samples `picture` through `map` and appends the result; `edge` tells what stands outside the picture.
 ///
 /// # Shapes
-/// `[channels, height, width]` values into `out`.
+/// `[channels, height, width]` values at the end of `out`.
 ///
 /// # Panics
-/// Where `out` has another length, or a plane of `finish` is not one of the picture's.
-pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut [f32]) {
+/// Where the planes of `finish` are not those of the picture, each once.
+pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
     sample_with(Isa::best(), picture, map, edge, finish, out);
 }
 
@@ -94,24 +96,45 @@ pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out:
 ///
 /// # Panics
 /// As [`sample`].
-pub fn sample_with(isa: Isa, picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut [f32]) {
-    check(picture, finish, out);
-    isa.run(sample::Job { picture, map, edge, finish, out });
+pub fn sample_with(isa: Isa, picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
+    append(picture, finish, out, |planes| isa.run(sample::Job { picture, map, edge, finish, planes }));
 }
 
-/// `picture` unmoved, but for a mirroring of columns and of rows: each byte becomes a value through a table.
+/// Appends `picture` unmoved, but for a mirroring of columns and of rows: each byte becomes a value through a table.
 ///
 /// # Shapes
-/// `[channels, height, width]` values into `out`.
+/// `[channels, height, width]` values at the end of `out`.
 ///
 /// # Panics
 /// As [`sample`].
-pub fn look_up(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, out: &mut [f32]) {
-    check(picture, finish, out);
-    tables::look_up(picture, mirror, finish, out);
+pub fn look_up(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, out: &mut Vec<f32>) {
+    append(picture, finish, out, |planes| tables::look_up(picture, mirror, finish, planes));
 }
 
-fn check(picture: Picture<'_>, finish: &Finish, out: &[f32]) {
-    assert_eq!(out.len(), picture.bytes.len(), "the output has one value for each of the picture");
-    assert!(finish.channels[..picture.channels].iter().all(|channel| channel.plane < picture.channels), "each plane is one of the output's");
+/// A batch is too large to be filled with zeros first: `write` fills every row of every plane.
+fn append(picture: Picture<'_>, finish: &Finish, out: &mut Vec<f32>, write: impl FnOnce(Planes<'_>)) {
+    let mut planes: Vec<usize> = finish.channels[..picture.channels].iter().map(|channel| channel.plane).collect();
+    planes.sort_unstable();
+    assert!(planes.into_iter().eq(0..picture.channels), "each channel goes to a plane of its own");
+    let count = picture.bytes.len();
+    out.reserve(count);
+    write(Planes { values: &mut out.spare_capacity_mut()[..count], height: picture.height, width: picture.width });
+    // SAFETY: both writers go through all rows of all channels, which have planes of their own, and write each row as a whole.
+    unsafe { out.set_len(out.len() + count) };
+}
+
+/// Planes to be filled.
+struct Planes<'a> {
+    values: &'a mut [MaybeUninit<f32>],
+    height: usize,
+    width: usize,
+}
+
+impl Planes<'_> {
+    /// Some values of a row from a column on.
+    #[inline(always)]
+    fn part(&mut self, plane: usize, row: usize, column: usize, count: usize) -> &mut [MaybeUninit<f32>] {
+        let start = (plane * self.height + row) * self.width + column;
+        &mut self.values[start..start + count]
+    }
 }

@@ -2,7 +2,9 @@
 //! and the last are plain loops over arrays of a fixed length, which the compiler turns into vectors; only the loads in between
 //! go one by one. They run one run ahead, so that what they have stored has arrived when it is wanted as vectors.
 
-use crate::{Edge, Finish, Map, Picture, isa::Work};
+use std::mem::MaybeUninit;
+
+use crate::{Edge, Finish, Map, Picture, Planes, isa::Work};
 
 /// Columns at a time.
 const RUN: usize = 32;
@@ -12,7 +14,7 @@ pub(crate) struct Job<'a> {
     pub(crate) map: &'a Map,
     pub(crate) edge: Edge,
     pub(crate) finish: &'a Finish,
-    pub(crate) out: &'a mut [f32],
+    pub(crate) planes: Planes<'a>,
 }
 
 impl Work for Job<'_> {
@@ -152,7 +154,7 @@ fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
 /// Blends the pixels of a run and puts them where they belong.
 #[inline(always)]
 fn finish<const CHANNELS: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], places: &Places) {
-    let Picture { height, width, .. } = job.picture;
+    let width = job.picture.width;
     let levels = blend::<CHANNELS>(places);
     for (channel, mut levels) in levels.into_iter().enumerate() {
         for level in &mut levels {
@@ -164,18 +166,19 @@ fn finish<const CHANNELS: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], pl
                 *level = if *is_outside != 0 { fill } else { *level };
             }
         }
-        let at = (job.finish.channels[channel].plane * height + row) * width + first;
-        match job.out.get_mut(at..at + RUN) {
-            Some(to) if width >= RUN => to.copy_from_slice(&levels),
-            _ => narrow(&mut job.out[at..at + width], &levels),
+        let plane = job.finish.channels[channel].plane;
+        if width < RUN {
+            narrow(job.planes.part(plane, row, first, width), &levels);
+        } else {
+            job.planes.part(plane, row, first, RUN).write_copy_of_slice(&levels);
         }
     }
 }
 
 /// A row shorter than a run.
 #[inline(never)]
-fn narrow(to: &mut [f32], levels: &[f32; RUN]) {
-    to.copy_from_slice(&levels[..to.len()]);
+fn narrow(to: &mut [MaybeUninit<f32>], levels: &[f32; RUN]) {
+    to.write_copy_of_slice(&levels[..to.len()]);
 }
 
 /// Bilinear: a flat part stays exactly flat.
