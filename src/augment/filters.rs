@@ -94,7 +94,12 @@ pub(super) fn jpeg(levels: &mut [f32], quality: u8, [height, width, channels]: [
 }
 
 /// `level` gives each value of the rectangle `[top, left, height, width]`, plane after plane.
-pub(super) fn erase(levels: &mut [f32], [top, left, rows, columns]: [usize; 4], [height, width, _]: [usize; 3], mut level: impl FnMut() -> f32) {
+pub(super) fn erase(
+    levels: &mut [f32],
+    [top, left, rows, columns]: [usize; 4],
+    [height, width, _]: [usize; 3],
+    mut level: impl FnMut() -> f32,
+) {
     for plane in levels.chunks_exact_mut(height * width) {
         for line in plane.chunks_exact_mut(width).skip(top).take(rows) {
             line[left..left + columns].iter_mut().for_each(|value| *value = level());

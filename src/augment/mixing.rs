@@ -58,7 +58,8 @@ impl Mixer {
             let share = self.apply(mixture, own, other);
             let mixed = |own: f32, other: f32| own * share + other * (1.0 - share);
             for class in 0..num_classes {
-                targets[index * num_classes + class] = mixed(old_targets[index * num_classes + class], old_targets[partner * num_classes + class]);
+                targets[index * num_classes + class] =
+                    mixed(old_targets[index * num_classes + class], old_targets[partner * num_classes + class]);
             }
             weights[index] = mixed(old_weights[index], old_weights[partner]);
         }

@@ -186,7 +186,10 @@ mod tests {
             ("sharpen", Augment { sharpen: ranged(1.5, 3.0), ..none() }),
             ("noise", Augment { gaussian_noise: ranged(5.0, 20.0), ..none() }),
             ("jpeg", Augment { jpeg: ranged(10.0, 40.0), ..none() }),
-            ("erasing", Augment { random_erasing: Some(Erasing { value: ErasedTo::Named(ErasedName::Noise), ..Erasing::default() }), ..none() }),
+            (
+                "erasing",
+                Augment { random_erasing: Some(Erasing { value: ErasedTo::Named(ErasedName::Noise), ..Erasing::default() }), ..none() },
+            ),
         ]
     }
 
@@ -259,7 +262,8 @@ mod tests {
         };
         let source = picture(SHAPE);
         // Some of RandAugment's operations have no strength to be zero.
-        let strengthless = |plan: &Plan| plan.changes.iter().any(|change| matches!(change, Change::AutoContrast | Change::Equalize | Change::Solarize(_)));
+        let strengthless =
+            |plan: &Plan| plan.changes.iter().any(|change| matches!(change, Change::AutoContrast | Change::Equalize | Change::Solarize(_)));
         let mut seen = 0;
         for index in 0..60 {
             if strengthless(&Augmenter::new(&still, SHAPE, 9).plan(key(index))) {
@@ -275,7 +279,13 @@ mod tests {
 
     #[test]
     fn draws_fill_their_ranges_and_stay_inside() {
-        let settings = Augment { brightness_range: Some([0.4, 1.7]), channel_shift_range: 30.0, jpeg: ranged(20.0, 60.0), gamma: ranged(0.5, 2.0), ..Augment::default() };
+        let settings = Augment {
+            brightness_range: Some([0.4, 1.7]),
+            channel_shift_range: 30.0,
+            jpeg: ranged(20.0, 60.0),
+            gamma: ranged(0.5, 2.0),
+            ..Augment::default()
+        };
         let augmenter = Augmenter::new(&settings, SHAPE, 9);
         let mut seen = [(f32::MAX, f32::MIN); 4];
         for index in 0..600 {

@@ -8,10 +8,7 @@ use super::{
     geometry::{about_centre, compose},
     plan::{Change, Plan},
 };
-use crate::{
-    base::rng::Stream,
-    config::Policy,
-};
+use crate::{base::rng::Stream, config::Policy};
 
 /// Strengths are counted from 0 to this.
 const MOST: f64 = 30.0;

@@ -90,7 +90,10 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let config = config::load(&args.config, &args.overrides)?;
     refuse_folder(&args.out, &config)?;
     if !config.augment.is_active() {
-        return Err(UsageError("the recipe augments nothing, so that each copy would be the picture itself; set something under [augment]".to_owned()).into());
+        return Err(UsageError(
+            "the recipe augments nothing, so that each copy would be the picture itself; set something under [augment]".to_owned(),
+        )
+        .into());
     }
     if config.augment.mixes() {
         say("warning: mixup and cutmix join pictures of different classes and are left out; training on the result can still do them");
@@ -133,7 +136,8 @@ fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
     for source in [Some(&config.data.train), config.data.test.as_ref(), validation].into_iter().flatten() {
         let source = Path::new(source);
         if source.is_dir() && resolved.starts_with(resolve(source)) {
-            let message = format!("nothing is written into the data's own folder {}; choose another --out: {}", source.display(), out.display());
+            let message =
+                format!("nothing is written into the data's own folder {}; choose another --out: {}", source.display(), out.display());
             return Err(UsageError(message).into());
         }
     }
@@ -144,7 +148,9 @@ fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
 fn resolve(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let existing = whole.ancestors().find_map(|parent| Some((parent, parent.canonicalize().ok()?)));
-    existing.map_or(whole.clone(), |(parent, canonical)| canonical.join(whole.strip_prefix(parent).unwrap_or(Path::new(""))))
+    let Some((parent, canonical)) = existing else { return whole };
+    // What isn't there yet, without the slash that an empty rest would add.
+    whole.strip_prefix(parent).map_or(canonical.clone(), |rest| rest.iter().fold(canonical, |path, part| path.join(part)))
 }
 
 fn folder_name(class: &str) -> String {

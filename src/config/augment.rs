@@ -108,7 +108,9 @@ impl Augment {
 
     /// Does any setting change anything at all, in any class?
     pub fn is_active(&self) -> bool {
-        self.changes_pictures() || self.mixes() || self.class.keys().any(|class| self.for_class(class).is_ok_and(|own| own.changes_pictures()))
+        self.changes_pictures()
+            || self.mixes()
+            || self.class.keys().any(|class| self.for_class(class).is_ok_and(|own| own.changes_pictures()))
     }
 
     /// Are pictures of a batch mixed with one another?
@@ -117,7 +119,16 @@ impl Augment {
     }
 
     fn changes_pictures(&self) -> bool {
-        let others = [&self.contrast, &self.gamma, &self.saturation, &self.hue, &self.gaussian_blur, &self.sharpen, &self.gaussian_noise, &self.jpeg];
+        let others = [
+            &self.contrast,
+            &self.gamma,
+            &self.saturation,
+            &self.hue,
+            &self.gaussian_blur,
+            &self.sharpen,
+            &self.gaussian_noise,
+            &self.jpeg,
+        ];
         self.resamples()
             || self.horizontal_flip
             || self.vertical_flip

@@ -3,7 +3,8 @@
 use toml::Table;
 
 use super::{
-    ClassWeights, Config, ConfigError, Loss, Optimizer, PHANTOM, Pooling, Schedule, Validation, check_augment::check_augment, normalize::check_normalize,
+    ClassWeights, Config, ConfigError, Loss, Optimizer, PHANTOM, Pooling, Schedule, Validation, check_augment::check_augment,
+    normalize::check_normalize,
 };
 
 /// Checks `config`; `table` tells what the user wrote from what is a default.

@@ -106,7 +106,8 @@ fn check_families(path: &str, augment: &Augment, color: Color) -> Result<(), Con
         }
     }
     if color == Color::Grayscale {
-        let colored = [("saturation", augment.saturation.is_some()), ("hue", augment.hue.is_some()), ("random_gray", augment.random_gray.is_some())];
+        let colored =
+            [("saturation", augment.saturation.is_some()), ("hue", augment.hue.is_some()), ("random_gray", augment.random_gray.is_some())];
         if let Some((name, _)) = colored.iter().find(|(_, is_set)| *is_set) {
             return bad(&format!("{path}.{name}"), "has no effect on grayscale pictures; leave it out or set data.color = \"rgb\"");
         }

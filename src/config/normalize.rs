@@ -146,7 +146,12 @@ pub(super) fn check_normalize(data: &Data) -> Result<(), ConfigError> {
             require(fits, KEY, found, &format!("{channels} numbers each, one a channel, std above 0"))
         }
         Normalize::Keras(keras) => {
-            require(keras.rescale > 0.0 && keras.rescale.is_finite(), "data.normalize.rescale", keras.rescale, "a factor above 0, such as 0.00392")?;
+            require(
+                keras.rescale > 0.0 && keras.rescale.is_finite(),
+                "data.normalize.rescale",
+                keras.rescale,
+                "a factor above 0, such as 0.00392",
+            )?;
             if keras.zca_whitening && keras.featurewise_std_normalization {
                 return bad("data.normalize.featurewise_std_normalization", "has no effect with zca_whitening; leave one of them out");
             }
@@ -154,11 +159,15 @@ pub(super) fn check_normalize(data: &Data) -> Result<(), ConfigError> {
             if keras.zca_whitening && values > MOST_WHITENED {
                 return bad(
                     "data.normalize.zca_whitening",
-                    format!("found pictures of {values} values, whose matrix would have {values} times as many; expected at most {MOST_WHITENED}: make data.image_size smaller"),
+                    format!(
+                        "found pictures of {values} values, whose matrix would have {values} times as many; expected at most {MOST_WHITENED}: make data.image_size smaller"
+                    ),
                 );
             }
             match keras.zca_epsilon {
-                Some(_) if !keras.zca_whitening => bad("data.normalize.zca_epsilon", "has no effect without zca_whitening; set that or leave zca_epsilon out"),
+                Some(_) if !keras.zca_whitening => {
+                    bad("data.normalize.zca_epsilon", "has no effect without zca_whitening; set that or leave zca_epsilon out")
+                }
                 Some(epsilon) => require(epsilon > 0.0, "data.normalize.zca_epsilon", epsilon, "a number above 0"),
                 None => Ok(()),
             }
@@ -177,11 +186,14 @@ mod tests {
         struct Holder {
             normalize: Normalize,
         }
-        for text in ["'caffe'", "'dataset'", "{ mean = [0.5], std = [0.25] }", "{ rescale = 0.5, zca_whitening = true, zca_epsilon = 0.1 }"] {
+        for text in ["'caffe'", "'dataset'", "{ mean = [0.5], std = [0.25] }", "{ rescale = 0.5, zca_whitening = true, zca_epsilon = 0.1 }"]
+        {
             let holder: Holder = toml::from_str(&format!("normalize = {text}")).expect(text);
             assert_eq!(toml::from_str::<Holder>(&toml::to_string(&holder).expect("written")).expect("read back"), holder);
         }
-        for (text, expected) in [("'cafe'", "unknown variant `cafe`"), ("{ mean = [1] }", "std"), ("{ rescal = 1 }", "`rescal`"), ("3", "\"unit\"")] {
+        for (text, expected) in
+            [("'cafe'", "unknown variant `cafe`"), ("{ mean = [1] }", "std"), ("{ rescal = 1 }", "`rescal`"), ("3", "\"unit\"")]
+        {
             let error = toml::from_str::<Holder>(&format!("normalize = {text}")).expect_err(text).to_string();
             assert!(error.contains(expected), "{error}");
         }

@@ -36,7 +36,8 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, Co
 /// Adds where the key of the error was written.
 fn with_place(error: ConfigError, text: &str, path: &Path, overrides: &[String]) -> ConfigError {
     let ConfigError::Value { key, message, .. } = error else { return error };
-    let is_override = |text: &&String| text.split_once('=').is_some_and(|(set, _)| key.starts_with(set.trim()) || set.trim().starts_with(&key));
+    let is_override =
+        |text: &&String| text.split_once('=').is_some_and(|(set, _)| key.starts_with(set.trim()) || set.trim().starts_with(&key));
     let place = match overrides.iter().rfind(is_override) {
         Some(text) => format!(": --set {text}"),
         None => line_of(text, &key).map_or(String::new(), |line| format!(": line {line} of {}", path.display())),

@@ -18,7 +18,11 @@ use std::{
     sync::Once,
 };
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
+use zune_jpeg::{
+    JpegDecoder,
+    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
+};
 
 use crate::config::Color;
 
@@ -69,23 +73,57 @@ pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
 fn decode_inner(bytes: &[u8], color: Color) -> Result<Pixels, String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let format = reader.format().ok_or_else(|| format!("the content is no known picture format; it begins with {}", beginning(bytes)))?;
-    if format == ImageFormat::Jpeg
-        && let Some(fault) = jpeg_fault(bytes)
-    {
-        return Err(fault.to_owned());
+    if format == ImageFormat::Jpeg {
+        if let Some(fault) = jpeg_fault(bytes) {
+            return Err(fault.to_owned());
+        }
+        if let Some(picture) = decode_jpeg(bytes)? {
+            return Ok(to_pixels(picture, color));
+        }
     }
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!("{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"));
-    }
+    refuse_bomb(width, height)?;
     let orientation = decoder.orientation().map_err(|error| error.to_string())?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
     picture.apply_orientation(orientation);
     Ok(to_pixels(picture, color))
+}
+
+fn refuse_bomb(width: u32, height: u32) -> Result<(), String> {
+    if u64::from(width) * u64::from(height) <= MAX_PIXELS {
+        return Ok(());
+    }
+    Err(format!("{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"))
+}
+
+/// A JPEG in grey or colour, upright; `None` for the rarer kinds, which `image` converts.
+fn decode_jpeg(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
+    // As lenient as `image`, whose decoder this is.
+    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|error| error.to_string())?;
+    let space = match decoder.input_colorspace() {
+        Some(ColorSpace::Luma) => ColorSpace::Luma,
+        Some(ColorSpace::YCbCr | ColorSpace::RGB) => ColorSpace::RGB,
+        _ => return Ok(None),
+    };
+    let Some((width, height)) = decoder.dimensions() else { return Ok(None) };
+    let (Ok(width), Ok(height)) = (u32::try_from(width), u32::try_from(height)) else { return Ok(None) };
+    refuse_bomb(width, height)?;
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    decoder.set_options(options.jpeg_set_out_colorspace(space));
+    let levels = decoder.decode().map_err(|error| error.to_string())?;
+    let picture = match space {
+        ColorSpace::Luma => image::GrayImage::from_raw(width, height, levels).map(DynamicImage::from),
+        _ => image::RgbImage::from_raw(width, height, levels).map(DynamicImage::from),
+    };
+    let mut picture = picture.ok_or_else(|| format!("{width}x{height} pixels were announced and others decoded"))?;
+    picture.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    Ok(Some(picture))
 }
 
 fn to_pixels(picture: DynamicImage, color: Color) -> Pixels {

@@ -295,7 +295,8 @@ pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
 
-    const FORMAT: Format = Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
+    const FORMAT: Format =
+        Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
 
     fn pictures(folder: &Path) -> Vec<PathBuf> {
         let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();

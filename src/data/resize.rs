@@ -41,10 +41,17 @@ fn scale(pixels: &Pixels, part: [f64; 4], [height, width]: [usize; 2], filter: I
     if !matches!(filter, Interpolation::Bicubic | Interpolation::Lanczos) {
         return convolve(pixels, part, [height, width], filter);
     }
-    // These go beyond 0..255 and are clipped after each direction: columns first, as Pillow.
-    let bytes = convolve(pixels, [0.0, left, pixels.height as f64, part_width], [pixels.height, width], filter)?;
-    let narrow = Pixels { height: pixels.height, width, channels: pixels.channels, bytes };
-    convolve(&narrow, [top, 0.0, part_height, width as f64], [height, width], filter)
+    // These go beyond 0..255 and are clipped after each direction, so that the order shows: Pillow 13's, rows first where that
+    // leaves less to do.
+    let scales = [height as f64 / part_height, width as f64 / part_width];
+    let (first, size, second) = if scales[0] < 1.0 && scales[0] < scales[1] {
+        ([top, 0.0, part_height, pixels.width as f64], [height, pixels.width], [0.0, left, height as f64, part_width])
+    } else {
+        ([0.0, left, pixels.height as f64, part_width], [pixels.height, width], [top, 0.0, part_height, width as f64])
+    };
+    let bytes = convolve(pixels, first, size, filter)?;
+    let between = Pixels { height: size[0], width: size[1], channels: pixels.channels, bytes };
+    convolve(&between, second, [height, width], filter)
 }
 
 fn convolve(
@@ -129,7 +136,8 @@ mod tests {
             let channels: Vec<usize> = if words[1] == "rgb" { vec![0, 1, 2] } else { vec![1] };
             let bytes = (0..23 * 37).flat_map(|index: usize| {
                 let (row, column) = (index / 37, index % 37);
-                let level = move |channel: &usize| ((row * 37 + column * 91 + channel * 53 + row * column * 7) % 256 / (1 + row / 6 % 3)) as u8;
+                let level =
+                    move |channel: &usize| ((row * 37 + column * 91 + channel * 53 + row * column * 7) % 256 / (1 + row / 6 % 3)) as u8;
                 channels.iter().map(level).collect::<Vec<_>>()
             });
             let pixels = Pixels { height: 23, width: 37, channels: channels.len(), bytes: bytes.collect() };

@@ -108,7 +108,8 @@ pub(super) fn whitening(set: &PictureSet, moments: &Moments, rescale: f64, epsil
             whole.iter_mut().zip(picture).for_each(|(sum, value)| *sum += factor * u64::from(*value));
         }
         for (column, (product, whole)) in products.iter_mut().zip(&whole).enumerate() {
-            let centred = *whole as f64 - means[row] * sums[column] as f64 - means[column] * sums[row] as f64 + count * means[row] * means[column];
+            let centred =
+                *whole as f64 - means[row] * sums[column] as f64 - means[column] * sums[row] as f64 + count * means[row] * means[column];
             *product = centred * rescale * rescale;
         }
     });
@@ -156,7 +157,9 @@ pub(super) mod tests {
         let format = Format { image_size: [height, width], color, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Memory, memory_mb: 1 }, &|_| {}).expect("read");
         let picture = |(path, read): (&std::path::PathBuf, &Read)| match read {
-            Read::Good { digest, slot } => Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: *digest, slot: *slot },
+            Read::Good { digest, slot } => {
+                Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: *digest, slot: *slot }
+            }
             Read::Bad(reason) => panic!("{reason}"),
         };
         let classes = Arc::new(vec!["a".to_owned(), "b".to_owned()]);
@@ -166,10 +169,12 @@ pub(super) mod tests {
     #[test]
     fn moments_are_those_of_a_plain_sum() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let pictures: Vec<Vec<u8>> = (0..5usize).map(|seed| (0..8 * 9 * 3).map(|index: usize| (index * (seed + 3)) as u8).collect()).collect();
+        let pictures: Vec<Vec<u8>> =
+            (0..5usize).map(|seed| (0..8 * 9 * 3).map(|index: usize| (index * (seed + 3)) as u8).collect()).collect();
         let got = moments(&set_of(folder.path(), &pictures, [8, 9, 3]), 3).expect("read");
         for channel in 0..3 {
-            let levels: Vec<f64> = pictures.iter().flat_map(|bytes| bytes.iter().skip(channel).step_by(3)).map(|level| f64::from(*level)).collect();
+            let levels: Vec<f64> =
+                pictures.iter().flat_map(|bytes| bytes.iter().skip(channel).step_by(3)).map(|level| f64::from(*level)).collect();
             let mean = levels.iter().sum::<f64>() / levels.len() as f64;
             let variance = levels.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / levels.len() as f64;
             assert!((got.mean[channel] - mean).abs() < 1e-9 && (got.std[channel] - variance.sqrt()).abs() < 1e-9);

@@ -87,4 +87,18 @@ mod tests {
             assert!((sum - (2.0 * expected[0] + 0.5 * expected[1])).abs() < 1e-4, "{sum}");
         }
     }
+
+    #[test]
+    fn a_mixed_target_costs_what_its_parts_cost_by_their_shares() {
+        let device = Device::flex();
+        let logits = || Tensor::<2>::from_floats([[2.0, -1.0, 0.5], [0.3, 0.1, -3.0]], &device);
+        let targets = |share: f32| Tensor::<2>::from_floats([[share, 0.0, 1.0 - share], [0.0, 1.0 - share, share]], &device);
+        for kind in [Loss::CrossEntropy, Loss::Focal] {
+            let loss = LossFn { kind, gamma: 2.0, label_smoothing: 0.1 };
+            let each = |share| super::super::infer::read(loss.each(logits(), targets(share))).expect("read");
+            for ((mixed, one), other) in each(0.3).iter().zip(each(1.0)).zip(each(0.0)) {
+                assert!((mixed - 0.3 * one - 0.7 * other).abs() < 1e-5, "{kind:?}: {mixed} of {one} and {other}");
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test that has nothing to test says so")]
 #![expect(unreachable_pub, reason = "one binary: what the fixture shows, it shows to the tests beside it")]
 
+mod augment;
 mod bad_input;
 mod commands;
 mod docs;

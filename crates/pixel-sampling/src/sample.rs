@@ -64,14 +64,8 @@ struct Places {
 }
 
 impl Places {
-    const NONE: Self = Self {
-        outside: [0; RUN],
-        any_outside: false,
-        offsets: [0; RUN],
-        shares: [[0.0; RUN]; 2],
-        upper: [0; RUN],
-        lower: [0; RUN],
-    };
+    const NONE: Self =
+        Self { outside: [0; RUN], any_outside: false, offsets: [0; RUN], shares: [[0.0; RUN]; 2], upper: [0; RUN], lower: [0; RUN] };
 }
 
 /// Fills `offsets`, `shares` and, where it matters, `outside`.
