@@ -145,3 +145,26 @@ fn what_does_not_fit_is_refused() {
     let bytes = picture([8, 8, 3], 1);
     assert_eq!(sampled(Isa::best(), &bytes, [8, 8, 3], &IDENTITY, Edge::Wrap, &Finish::LEVELS)[64], f32::from(bytes[1]));
 }
+
+/// Seen on x86-64 (SSE2, AVX2, AVX-512) and on AArch64 (NEON).
+#[test]
+fn the_bits_are_the_same_on_every_kind_of_machine() {
+    let maps: [Map; 3] = [
+        [[0.94, -0.34, 6.3], [0.31, 1.07, -5.9], [0.0, 0.0, 1.0]],
+        [[-1.73, 0.02, 61.0], [0.4, 2.2, -17.25], [0.0, 0.0, 1.0]],
+        [[1.1, 0.2, -4.0], [-0.1, 0.9, 3.0], [0.002, -0.003, 1.0]],
+    ];
+    let channel = |plane: usize| Channel { scale: 0.017 + plane as f32, offset: -2.1, plane };
+    let finish = Finish { gain: 1.17, channels: [channel(0), channel(1), channel(2)] };
+    for isa in Isa::available() {
+        let mut hash = 0xCBF2_9CE4_8422_2325u64;
+        for (map, shape) in maps.iter().zip([[37, 61, 3], [64, 40, 1], [19, 33, 3]]) {
+            for edge in EDGES {
+                for value in sampled(isa, &picture(shape, 11), shape, map, edge, &finish) {
+                    hash = (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01B3);
+                }
+            }
+        }
+        assert_eq!(hash, 0xF373_5513_A7C9_8C9C, "{isa:?}: {hash:#x}");
+    }
+}
