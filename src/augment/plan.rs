@@ -133,7 +133,8 @@ fn draw_color(settings: &Augment, stream: &dyn Fn(Purpose) -> Stream, changes: &
             (None, _) => {}
         }
     }
-    let families: [(_, _, fn(f32) -> Change); 4] = [
+    type Make = fn(f32) -> Change;
+    let families: [(_, _, Make); 4] = [
         (&settings.contrast, Purpose::Contrast, Change::Contrast),
         (&settings.gamma, Purpose::Gamma, Change::Gamma),
         (&settings.saturation, Purpose::Saturation, Change::Saturation),

@@ -213,7 +213,7 @@ mod tests {
             // The pictures of the script.
             let level = |seed: usize, index: usize| {
                 let number = (index + 1 + seed * 1000) as u64;
-                (number.wrapping_mul(number).wrapping_mul(2_654_435_761) % (1 << 32) >> 24) as u8
+                ((number.wrapping_mul(number).wrapping_mul(2_654_435_761) % (1 << 32)) >> 24) as u8
             };
             let size = height * width * channels;
             let pictures: Vec<Vec<u8>> = (0..count).map(|seed| (0..size).map(|index| level(seed, index)).collect()).collect();

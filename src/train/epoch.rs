@@ -52,14 +52,11 @@ pub fn levels_view(config: &Config, train: &Arc<PictureSet>, epoch: usize) -> Vi
     augmented(config, train, epoch, Some(Finish::LEVELS), Arc::new(|_| ()))
 }
 
+/// The normalisation that isn't one factor and summand a channel.
+type Rest = Arc<dyn Fn(&mut [f32]) + Send + Sync>;
+
 /// Values go through `finish`; where there is none, levels go through `apply`.
-fn augmented(
-    config: &Config,
-    set: &Arc<PictureSet>,
-    epoch: usize,
-    finish: Option<Finish>,
-    apply: Arc<dyn Fn(&mut [f32]) + Send + Sync>,
-) -> View {
+fn augmented(config: &Config, set: &Arc<PictureSet>, epoch: usize, finish: Option<Finish>, apply: Rest) -> View {
     let draws = match config.train.sampler {
         Sampler::Shuffle => order::shuffled(set.pictures.len(), config.seed, epoch),
         Sampler::Balanced => order::balanced(&set.labels(), config.seed, epoch),

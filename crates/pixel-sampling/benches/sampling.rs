@@ -10,7 +10,8 @@ const SIZE: usize = 150 * 150 * 3;
 const TURNS: usize = 60;
 
 fn main() {
-    let pictures: Vec<Vec<u8>> = (0..32).map(|seed: usize| (0..SIZE).map(|index| (index * (seed + 7) * 31 >> 3) as u8).collect()).collect();
+    let pictures: Vec<Vec<u8>> =
+        (0..32).map(|seed: usize| (0..SIZE).map(|index| ((index * (seed + 7) * 31) >> 3) as u8).collect()).collect();
     let channel = |plane| Channel { scale: 1.0 / 255.0, offset: 0.0, plane };
     let finish = Finish { gain: 1.1, channels: [channel(0), channel(1), channel(2)] };
     let mut batch: Vec<f32> = Vec::with_capacity(pictures.len() * SIZE);

@@ -180,9 +180,8 @@ fn narrow(to: &mut [MaybeUninit<f32>], levels: &[f32; RUN]) {
 fn blend<const CHANNELS: usize>(places: &Places) -> [[f32; RUN]; CHANNELS] {
     let mut corners = [[0; RUN]; 4];
     let (pixel, lead) = (8 * CHANNELS as u32, 64 - 16 * CHANNELS as u32);
-    for index in 0..RUN {
-        let (upper, lower) = (places.upper[index], places.lower[index]);
-        corners[0][index] = upper as u32;
+    for (index, (upper, lower)) in places.upper.iter().zip(&places.lower).enumerate() {
+        corners[0][index] = *upper as u32;
         corners[1][index] = (upper >> pixel) as u32;
         corners[2][index] = (lower >> lead) as u32;
         corners[3][index] = (lower >> (lead + pixel)) as u32;

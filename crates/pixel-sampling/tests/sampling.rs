@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const EDGES: [Edge; 4] = [Edge::Nearest, Edge::Constant(77.25), Edge::Reflect, Edge::Wrap];
 
 fn picture(shape: [usize; 3], seed: usize) -> Vec<u8> {
-    (0..shape.iter().product()).map(|index: usize| ((index + seed) * (index + 3) * 2_654_435_761 >> 11) as u8).collect()
+    (0..shape.iter().product()).map(|index: usize| (((index + seed) * (index + 3) * 2_654_435_761) >> 11) as u8).collect()
 }
 
 fn sampled(isa: Isa, bytes: &[u8], shape: [usize; 3], map: &Map, edge: Edge, finish: &Finish) -> Vec<f32> {
