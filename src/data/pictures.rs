@@ -122,6 +122,14 @@ impl Store {
         bytes.get(slot * size..(slot + 1) * size)
     }
 
+    /// Has the pictures' bytes read ahead where they are on disk, so that a set larger than memory streams.
+    pub fn will_need(&self, slot: usize) {
+        if let Place::Disk(bytes, _) = &self.place {
+            let size = self.format.num_bytes();
+            bytes.will_need(slot * size, size);
+        }
+    }
+
     /// What each picture became.
     pub fn format(&self) -> Format {
         self.format

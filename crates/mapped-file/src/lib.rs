@@ -25,6 +25,20 @@ impl MappedFile {
     }
 }
 
+impl MappedFile {
+    /// Has the system read this part ahead of its use, without waiting for it; a part beyond the end is cut off. Without effect
+    /// where the system has no such call: then each page is read when it is touched.
+    pub fn will_need(&self, start: usize, length: usize) {
+        let start = start.min(self.0.len());
+        let length = length.min(self.0.len() - start);
+        // Advice that is refused changes the speed only.
+        #[cfg(unix)]
+        let _ = self.0.advise_range(memmap2::Advice::WillNeed, start, length);
+        #[cfg(not(unix))]
+        let _ = length;
+    }
+}
+
 impl Deref for MappedFile {
     type Target = [u8];
 
@@ -46,6 +60,8 @@ mod tests {
         let other = folder.path().join("other");
         std::fs::write(&other, [9; 10]).expect("written");
         std::fs::rename(&other, &path).expect("renamed");
+        map.will_need(1, 100);
+        map.will_need(7, 1);
         assert_eq!(&*map, &[1, 2, 3]);
     }
 
