@@ -88,7 +88,7 @@ pub struct Augment {
     /// `[augment.class.NAME]`: settings for the pictures of one class, each in place of the common one; `inherit = false` leaves
     /// all common ones out. Anything but `semantics`, `mixup` and `cutmix`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, std::collections::HashMap<String, serde_json::Value>>")]
+    #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>", extend("default" = {}))]
     pub class: BTreeMap<String, Table>,
 }
 

@@ -78,6 +78,7 @@ fn write_table(page: &mut String, title: &str, about: &str, keys: &Map<String, V
     for (key, value) in keys {
         let default = match value.get("default") {
             Some(Value::Null) => "not set".to_owned(),
+            Some(default) if default.as_object().is_some_and(Map::is_empty) => "none".to_owned(),
             Some(default) if default.is_object() => "see below".to_owned(),
             Some(default) => format!("`{default}`"),
             None if accepts_null(value) => "not set".to_owned(),

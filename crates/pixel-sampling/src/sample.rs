@@ -59,13 +59,19 @@ struct Places {
     /// How far the source lies to the right of it and below it, 0 to 1.
     shares: [[f32; RUN]; 2],
     /// The bytes of two pixels side by side: those above at the low end of a word, those below at the high end.
-    upper: [u64; RUN],
-    lower: [u64; RUN],
+    upper: [[u32; 2]; RUN],
+    lower: [[u32; 2]; RUN],
 }
 
 impl Places {
-    const NONE: Self =
-        Self { outside: [0; RUN], any_outside: false, offsets: [0; RUN], shares: [[0.0; RUN]; 2], upper: [0; RUN], lower: [0; RUN] };
+    const NONE: Self = Self {
+        outside: [0; RUN],
+        any_outside: false,
+        offsets: [0; RUN],
+        shares: [[0.0; RUN]; 2],
+        upper: [[0; 2]; RUN],
+        lower: [[0; 2]; RUN],
+    };
 }
 
 /// Fills `offsets`, `shares` and, where it matters, `outside`.
@@ -139,7 +145,7 @@ fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
         let offset = *offset as usize;
         // SAFETY: `split` keeps the place within all rows and columns but the last, and rows have eight bytes at least: the wanted
         // pixels are in the picture, and so are the two to six bytes after those above and before those below.
-        let read = |at: usize| u64::from_le(unsafe { start.add(at).cast::<u64>().read_unaligned() });
+        let read = |at: usize| unsafe { start.add(at).cast::<[u32; 2]>().read_unaligned() }.map(u32::from_le);
         *upper = read(offset);
         *lower = read(offset + below);
     }
@@ -178,19 +184,20 @@ fn narrow(to: &mut [MaybeUninit<f32>], levels: &[f32; RUN]) {
 /// Bilinear: a flat part stays exactly flat.
 #[inline(always)]
 fn blend<const CHANNELS: usize>(places: &Places) -> [[f32; RUN]; CHANNELS] {
-    let mut corners = [[0; RUN]; 4];
-    let (pixel, lead) = (8 * CHANNELS as u32, 64 - 16 * CHANNELS as u32);
-    for (index, (upper, lower)) in places.upper.iter().zip(&places.lower).enumerate() {
-        corners[0][index] = *upper as u32;
-        corners[1][index] = (upper >> pixel) as u32;
-        corners[2][index] = (lower >> lead) as u32;
-        corners[3][index] = (lower >> (lead + pixel)) as u32;
+    // The halves of the words apart from one another: low, then high.
+    let mut halves = [[[0; RUN]; 2]; 2];
+    for (index, words) in places.upper.iter().zip(&places.lower).enumerate() {
+        for (halves, word) in halves.iter_mut().zip([words.0, words.1]) {
+            (halves[0][index], halves[1][index]) = (word[0], word[1]);
+        }
     }
+    let lead = 8 - 2 * CHANNELS;
     let mut levels = [[0.0; RUN]; CHANNELS];
     for (channel, levels) in levels.iter_mut().enumerate() {
         for index in 0..RUN {
-            let level = |corner: &[u32; RUN]| (corner[index] >> (8 * channel) & 0xFF) as i32 as f32;
-            let [a, b, c, d] = [level(&corners[0]), level(&corners[1]), level(&corners[2]), level(&corners[3])];
+            let level = |row: usize, byte: usize| (halves[row][byte / 4][index] >> (8 * (byte % 4)) & 0xFF) as i32 as f32;
+            let (a, b) = (level(0, channel), level(0, channel + CHANNELS));
+            let (c, d) = (level(1, channel + lead), level(1, channel + lead + CHANNELS));
             let [share_x, share_y] = [places.shares[0][index], places.shares[1][index]];
             let above = a + (b - a) * share_x;
             let below = c + (d - c) * share_x;
