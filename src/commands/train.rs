@@ -21,7 +21,7 @@ use crate::{
     config::{self, Config, DeviceName},
     data::{TrainingData, listing::Listing, load_for_training},
     nn::{device::Compute, summary::summary},
-    train::{Outcome, Session, fit},
+    train::{Outcome, Session, check_augmented_classes, fit},
 };
 
 /// Arguments of `train`.
@@ -157,6 +157,7 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
         let bar = Reading::new("Reading pictures");
         load_for_training(&config.data, config.seed, &|count| bar.start(count), &|count| bar.done(count))?
     };
+    check_augmented_classes(config, &data.classes)?;
     let found = |what: &str, count| say(&format!("{} ({what})", Listing::found(count, data.classes.len())));
     found("training", data.train.pictures.len());
     found("validation", data.validation.pictures.len());

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub use epoch::{augmenters, levels_view, view as training_view};
 pub use fit::{Outcome, fit};
-pub use session::{Session, State};
+pub use session::{Session, State, check_augmented_classes};
 pub use step::{StepInput, Stepper};
 
 use crate::{

@@ -189,10 +189,7 @@ impl Session {
             return Err(TrainError::Binary(num_classes));
         }
         check_monitors(&config, &data.classes)?;
-        if let Some(name) = config.augment.class.keys().find(|name| !data.classes.contains(name)) {
-            let key = format!("augment.class.{name}");
-            return Err(TrainError::Class { key, name: name.clone(), classes: data.classes.join(", ") });
-        }
+        check_augmented_classes(&config, &data.classes)?;
         let [height, width, channels] = Format::of(&config.data).shape();
         let design =
             Design { model: config.model.clone(), input: [channels, height, width], num_classes, output: Output::of(config.train.loss) };
@@ -331,6 +328,17 @@ fn refuse_changes(state: &State, config: &Config, data: &TrainingData, folder: &
         detail: table::difference(&before, &now).unwrap_or_else(|| "split.csv isn't the one of the checkpoint".to_owned()),
         hint: "put it back as it was, or start a new run".to_owned(),
     })
+}
+
+/// `[augment.class.NAME]` must name a class that is there.
+///
+/// # Errors
+/// The first that doesn't.
+pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<(), TrainError> {
+    match config.augment.class.keys().find(|name| !classes.contains(name)) {
+        Some(name) => Err(TrainError::Class { key: format!("augment.class.{name}"), name: name.clone(), classes: classes.join(", ") }),
+        None => Ok(()),
+    }
 }
 
 /// A metric of one class must name a class that is there.

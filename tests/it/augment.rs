@@ -123,8 +123,12 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
         ran.err
     );
     place.write("x.toml", &text("class.z.rotation_range = 3"));
-    let ran = place.run(&["train", "--config", "x.toml", "--device", "cpu"]);
-    assert!(ran.code == Some(2) && ran.err.contains("augment.class.z names z, which is no class; the classes are a, b"), "{}", ran.err);
+    for command in [&["train", "--device", "cpu"][..], &["preview"], &["augment", "--out", "new", "--balance"]] {
+        let ran = place.run(&[command, &["--config", "x.toml"]].concat());
+        let expected = "augment.class.z names z, which is no class; the classes are a, b";
+        assert!(ran.code == Some(2) && ran.err.contains(expected), "{command:?}: {}", ran.err);
+    }
+    assert!(!place.path("new").exists());
 }
 
 fn session(place: &Place, changes: &[&str]) -> Session {
