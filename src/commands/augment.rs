@@ -52,9 +52,9 @@ pub struct Args {
     /// The files' format
     #[arg(long, value_name = "F", default_value = "png")]
     format: Format,
-    /// Of JPEG files, 1 to 100
-    #[arg(long, value_name = "Q", default_value = "95", value_parser = clap::value_parser!(u8).range(1..=100))]
-    quality: u8,
+    /// Of JPEG files, 1 to 100; 95 if it isn't given
+    #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,6 +87,9 @@ struct Copy {
 /// # Errors
 /// A folder that isn't empty or belongs to the data; a recipe that changes nothing; the system's errors.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    if args.quality.is_some() && args.format == Format::Png {
+        return Err(UsageError("--quality has no effect on PNG files; add --format jpeg or leave it out".to_owned()).into());
+    }
     let config = config::load(&args.config, &args.overrides)?;
     refuse_folder(&args.out, &config)?;
     if !config.augment.is_active() {
@@ -208,7 +211,7 @@ fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) ->
     let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
     match args.format {
         Format::Png => PngEncoder::new(&mut file).write_image(&bytes, width, height, kind)?,
-        Format::Jpeg => JpegEncoder::new_with_quality(&mut file, args.quality).write_image(&bytes, width, height, kind)?,
+        Format::Jpeg => JpegEncoder::new_with_quality(&mut file, args.quality.unwrap_or(95)).write_image(&bytes, width, height, kind)?,
     }
     Ok(file.into_inner())
 }

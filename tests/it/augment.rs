@@ -88,6 +88,8 @@ fn nothing_is_written_where_something_is_or_where_the_data_is() {
         let ran = place.run(&["augment", "--config", "small.toml", "--out", out, "--balance", "--set", change]);
         assert!(ran.code == Some(2) && ran.err.contains(expected), "{out}: {}", ran.err);
     }
+    let ran = place.run(&["augment", "--config", "small.toml", "--out", "none", "--balance", "--quality", "50"]);
+    assert!(ran.code == Some(2) && ran.err.contains("no effect on PNG"), "{}", ran.err);
     assert_eq!(place.read("full/mine.txt"), "mine");
     assert!(!place.path("train/new").exists() && !place.path("none").exists());
 }
