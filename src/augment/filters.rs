@@ -6,7 +6,7 @@ use std::io::Cursor;
 use image::{ExtendedColorType, ImageFormat, codecs::jpeg::JpegEncoder};
 use rand::RngExt as _;
 
-use super::color::to_byte;
+use super::to_bytes;
 use crate::base::rng::Stream;
 
 /// Gaussian, to three deviations, mirrored at the edge.
@@ -80,7 +80,7 @@ pub(super) fn noise(levels: &mut [f32], deviation: f32, mut stream: Stream) {
 /// Saved and read again.
 pub(super) fn jpeg(levels: &mut [f32], quality: u8, [height, width, channels]: [usize; 3]) {
     let plane = height * width;
-    let bytes: Vec<u8> = (0..plane * channels).map(|index| to_byte(levels[index % channels * plane + index / channels])).collect();
+    let bytes = to_bytes(levels, [height, width, channels]);
     let kind = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
     let mut file = Vec::new();
     JpegEncoder::new_with_quality(&mut file, quality)

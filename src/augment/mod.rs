@@ -106,22 +106,18 @@ impl Plan {
         let levels = &mut out[start..];
         self.changes.iter().for_each(|change| change.apply(levels, shape));
         if let Some(finish) = finish {
-            finish_levels(finish, levels, shape);
+            finish.normalize(levels, shape[2]);
         }
     }
 }
 
-/// Levels that are there already, through `finish`.
-fn finish_levels(finish: &Finish, levels: &mut [f32], [height, width, channels]: [usize; 3]) {
+/// Levels as whole ones, channels interleaved.
+///
+/// # Shapes
+/// `[channels, height, width]` to `[height, width, channels]`.
+pub fn to_bytes(levels: &[f32], [height, width, channels]: [usize; 3]) -> Vec<u8> {
     let plane = height * width;
-    for (values, channel) in levels.chunks_exact_mut(plane).zip(finish.channels) {
-        values.iter_mut().for_each(|value| *value = *value * channel.scale + channel.offset);
-    }
-    // Planes stand in order or backwards.
-    if channels == 3 && finish.channels[0].plane == 2 {
-        let (first, rest) = levels.split_at_mut(plane);
-        first.swap_with_slice(&mut rest[plane..]);
-    }
+    (0..plane * channels).map(|index| color::to_byte(levels[index % channels * plane + index / channels])).collect()
 }
 
 #[cfg(test)]
@@ -325,7 +321,7 @@ mod tests {
             let (mut finished, mut levels) = (Vec::new(), Vec::new());
             augmenter.write(&source, key(5), Some(&finish), &mut finished);
             augmenter.write(&source, key(5), None, &mut levels);
-            finish_levels(&finish, &mut levels, SHAPE);
+            finish.normalize(&mut levels, 3);
             assert!(finished.iter().zip(&levels).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
         }
     }

@@ -17,7 +17,7 @@ use super::{
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
-    augment::{Augmenter, Key},
+    augment::{Augmenter, Key, to_bytes},
     base::files::{with_path, write_atomic},
     cli::Ending,
     config::{self, Config, Validation},
@@ -92,17 +92,12 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     }
     let config = config::load(&args.config, &args.overrides)?;
     refuse_folder(&args.out, &config)?;
-    if !config.augment.is_active() {
-        return Err(UsageError(
-            "the recipe augments nothing, so that each copy would be the picture itself; set something under [augment]".to_owned(),
-        )
-        .into());
-    }
     if config.augment.mixes() {
         say("warning: mixup and cutmix join pictures of different classes and are left out; training on the result can still do them");
     }
     let data = train::load(&config)?;
     let copies = copies(&data.train, args);
+    refuse_equal_copies(&copies, &data.train, &config)?;
     std::fs::create_dir_all(&args.out).map_err(|error| with_path(&error, "can't create the folder", &args.out))?;
     for class in data.classes.iter() {
         let folder = args.out.join(folder_name(class));
@@ -122,6 +117,21 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         manifest.display()
     ))?;
     Ok(Ending::Done)
+}
+
+/// A class that nothing changes would be written as it is, again and again.
+fn refuse_equal_copies(copies: &[Copy], set: &PictureSet, config: &Config) -> anyhow::Result<()> {
+    let is_written = |label: usize| copies.iter().any(|copy| set.pictures[copy.picture].label == label);
+    let unchanged = set.classes.iter().enumerate().filter(|(label, class)| is_written(*label) && !config.augment.changes_class(class));
+    let names: Vec<_> = unchanged.map(|(_, class)| class.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names = names.join(", ");
+    Err(UsageError(format!(
+        "the recipe augments nothing in {names}, so that copies would be the pictures themselves; set something under [augment]"
+    ))
+    .into())
 }
 
 fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
@@ -203,9 +213,7 @@ fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], arg
 
 /// Levels `[channels, height, width]` as a file.
 fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) -> anyhow::Result<Vec<u8>> {
-    let plane = height * width;
-    let level = |index: usize| levels[index % channels * plane + index / channels].round().clamp(0.0, 255.0) as u8;
-    let bytes: Vec<u8> = (0..plane * channels).map(level).collect();
+    let bytes = to_bytes(levels, [height, width, channels]);
     let kind = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
     let mut file = Cursor::new(Vec::new());
     let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);

@@ -108,9 +108,12 @@ impl Augment {
 
     /// Does any setting change anything at all, in any class?
     pub fn is_active(&self) -> bool {
-        self.changes_pictures()
-            || self.mixes()
-            || self.class.keys().any(|class| self.for_class(class).is_ok_and(|own| own.changes_pictures()))
+        self.mixes() || self.changes_pictures() || self.class.keys().any(|class| self.changes_class(class))
+    }
+
+    /// Does any setting change the pictures of `class` by themselves?
+    pub fn changes_class(&self, class: &str) -> bool {
+        self.for_class(class).is_ok_and(|own| own.changes_pictures())
     }
 
     /// Are pictures of a batch mixed with one another?

@@ -125,15 +125,7 @@ impl Normalizer {
             levels.iter_mut().for_each(|level| *level = (*level - mean) / deviation);
             rescale = 1.0;
         }
-        let finish = self.affine(rescale);
-        let plane = levels.len() / self.mean.len();
-        for (values, channel) in levels.chunks_exact_mut(plane).zip(finish.channels) {
-            values.iter_mut().for_each(|value| *value = *value * channel.scale + channel.offset);
-        }
-        if self.blue_first {
-            let (red, rest) = levels.split_at_mut(plane);
-            red.swap_with_slice(&mut rest[plane..]);
-        }
+        self.affine(rescale).normalize(levels, self.mean.len());
         if let Some(whitening) = &self.whitening {
             whitening.apply(levels);
         }

@@ -108,7 +108,7 @@ impl Store {
             let pixels = decode_resized(&bytes, self.format).map_err(|reason| DataError::Picture { path: path.clone(), reason })?;
             return Ok(Cow::Owned(pixels.1));
         }
-        Ok(Cow::Borrowed(self.kept(slot).unwrap_or_default()))
+        Ok(Cow::Borrowed(self.kept(slot).expect("a slot of this store")))
     }
 
     /// The bytes of one picture, if they are kept.

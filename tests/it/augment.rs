@@ -83,9 +83,11 @@ fn nothing_is_written_where_something_is_or_where_the_data_is() {
         ("full/mine.txt", "seed=1", "a file of that name"),
         ("train/new", "seed=1", "data's own folder"),
         ("train/../train/a/new", "seed=1", "data's own folder"),
-        ("none", "augment={}", "augments nothing"),
+        ("none", "augment={}", "augments nothing in a, b"),
+        ("none", "augment={ mixup = {} }", "augments nothing in a, b"),
+        ("none", "augment={ class = { a = { horizontal_flip = true } } }", "augments nothing in b"),
     ] {
-        let ran = place.run(&["augment", "--config", "small.toml", "--out", out, "--balance", "--set", change]);
+        let ran = place.run(&["augment", "--config", "small.toml", "--out", out, "--per-image", "1", "--set", change]);
         assert!(ran.code == Some(2) && ran.err.contains(expected), "{out}: {}", ran.err);
     }
     let ran = place.run(&["augment", "--config", "small.toml", "--out", "none", "--balance", "--quality", "50"]);

@@ -66,6 +66,20 @@ impl Finish {
         Self { gain: 1.0, channels: [plain, Channel { plane: 1, ..plain }, Channel { plane: 2, ..plain }] }
     };
 
+    /// Factor and summand on planes that are there already, one for each channel in order; the planes change places where these go
+    /// backwards. Without the gain.
+    pub fn normalize(&self, planes: &mut [f32], channels: usize) {
+        let size = planes.len() / channels;
+        for (values, channel) in planes.chunks_exact_mut(size).zip(self.channels) {
+            values.iter_mut().for_each(|value| *value = *value * channel.scale + channel.offset);
+        }
+        if self.channels[0].plane > 0 {
+            let (first, rest) = planes.split_at_mut(size);
+            let (_, last) = rest.split_at_mut(rest.len() - size);
+            first.swap_with_slice(last);
+        }
+    }
+
     /// Applied to one level of a channel.
     #[inline(always)]
     fn apply(&self, level: f32, channel: usize) -> f32 {

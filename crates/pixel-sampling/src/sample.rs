@@ -133,8 +133,8 @@ fn split(at: f64, last: f64) -> (i32, f32) {
 
 /// Reads two pixels above and two below each place.
 ///
-/// Never inlined, so that it is compiled for the baseline: with AVX2 and AVX-512 the compiler would gather, which takes several
-/// times as long as these loads.
+/// Never inlined, so that it is compiled for the baseline: with AVX2 and AVX-512 the compiler would gather, which takes about
+/// twice as long as these loads.
 #[inline(never)]
 fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
     // Eight bytes where two or six are wanted. Above, the unwanted ones follow; below, where they would be beyond the picture, they
