@@ -1,27 +1,37 @@
 //! One checkpoint folder, saved as a whole or not at all, and refused where a byte of it is wrong.
 //!
-//! `model.safetensors`, `meta.json`, and what a resume needs: `optimizer.safetensors`, `state.json`.
+//! `model.safetensors`, `meta.json`, and what a resume needs: `optimizer.safetensors`, `state.json`. Layers that stay frozen are in a file of
+//! their own, `backbone.safetensors`, which all checkpoints of a run share, or are told by the file they came from and their digest.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     base::files::{FolderWriter, recover_folder, sha256_hex},
-    config::{Color, Interpolation, Loss, Resize},
+    config::{Color, Interpolation, Loss, Resize, Weights},
     data::{Whitening, normalize::Normalizer},
-    nn::model::Design,
+    nn::{
+        NnError, empty,
+        model::{Classifier, Design},
+        pretrained::{self, locate},
+        weights::{Part, from_bytes, to_bytes},
+    },
 };
 
 /// Raised when a program can't read what an older one wrote.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const MODEL: &str = "model.safetensors";
+/// Only where layers stay frozen, and the user wants them kept.
+const BACKBONE: &str = "backbone.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 /// Only where pictures are whitened.
@@ -44,14 +54,27 @@ pub enum CheckpointError {
         /// A whole checkpoint of the same run.
         other: Option<PathBuf>,
     },
-    /// Written by a newer program.
-    #[error("the checkpoint has format {found}, this program reads {FORMAT}; use a newer emberlens: {}", path.display())]
+    /// Written by a newer or older program.
+    #[error("the checkpoint has format {found}, this program reads {FORMAT}; use {} emberlens: {}", if *found > FORMAT { "a newer" } else { "the older" }, path.display())]
     Version {
         /// The checkpoint folder.
         path: PathBuf,
         /// Its format.
         found: u32,
     },
+    /// A checkpoint without its frozen layers, and the file that they came from isn't there or isn't the same.
+    #[error("the checkpoint holds no frozen layers (checkpoint.include_backbone = false) and needs those of {}: {reason}; {hint}", path.display())]
+    Backbone {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Weights that don't fit.
+    #[error(transparent)]
+    Nn(#[from] NnError),
     /// The system refused.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -93,6 +116,9 @@ pub struct Meta {
     pub epoch: usize,
     /// The metrics of that epoch, by their names in `history.csv`.
     pub metrics: BTreeMap<String, f64>,
+    /// The layers that no phase of the training changes, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Frozen>,
     /// SHA-256 of the other files.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
@@ -105,17 +131,89 @@ impl Meta {
     }
 }
 
+/// Layers that stay as they were found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// So many layer groups, counted from the input.
+    pub groups: usize,
+    /// Where they came from.
+    pub weights: Weights,
+    /// SHA-256 of `backbone.safetensors`, whether it is kept or not.
+    pub sha256: String,
+}
+
+/// The frozen layers of a network as the bytes of `backbone.safetensors`, with their digest.
+#[derive(Debug)]
+pub struct FrozenBytes {
+    /// Safetensors.
+    pub bytes: Vec<u8>,
+    /// In hexadecimal.
+    pub sha256: String,
+}
+
+impl FrozenBytes {
+    /// Of the first `groups` layer groups.
+    ///
+    /// # Errors
+    /// The device can't be read.
+    pub fn of(model: &Classifier, groups: usize) -> Result<Self, NnError> {
+        let bytes = to_bytes(model, Part::Frozen(groups))?;
+        Ok(Self { sha256: sha256_hex(&bytes), bytes })
+    }
+}
+
 /// A checkpoint in memory.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// What the weights belong to.
     pub meta: Meta,
-    /// Safetensors.
+    /// Safetensors: all but the frozen layers.
     pub model: Vec<u8>,
+    /// The frozen layers, where there are any and they are kept.
+    pub backbone: Option<Arc<FrozenBytes>>,
     /// Safetensors: the optimiser's state, and the weights behind a moving average.
     pub optimizer: Vec<u8>,
     /// Counters and decisions of the loop.
     pub state: Value,
+}
+
+impl Checkpoint {
+    /// The network with its weights, on `device`.
+    ///
+    /// # Errors
+    /// Weights that don't fit; frozen layers that aren't kept and can't be found.
+    pub fn network(&self, device: &Device) -> Result<Classifier, CheckpointError> {
+        let mut model = empty(&self.meta.design, device);
+        let groups = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);
+        match (&self.meta.frozen, &self.backbone) {
+            (Some(_), Some(kept)) => model = from_bytes(model, kept.bytes.clone(), Part::Frozen(groups))?,
+            (Some(frozen), None) => model = self.find_frozen(model, frozen)?,
+            (None, _) => {}
+        }
+        Ok(from_bytes(model, self.model.clone(), Part::Rest(groups))?)
+    }
+
+    fn find_frozen(&self, model: Classifier, frozen: &Frozen) -> Result<Classifier, CheckpointError> {
+        let architecture = self.meta.design.model.architecture;
+        let path = locate(architecture, &frozen.weights).unwrap_or_default();
+        let failed = |reason: String| {
+            let hint = match frozen.weights {
+                Weights::Imagenet => format!("`emberlens weights fetch {}` downloads them", architecture.name()),
+                _ => "put the file that the run was trained with there".to_owned(),
+            };
+            CheckpointError::Backbone { path: path.clone(), reason, hint }
+        };
+        if !path.is_file() {
+            return Err(failed("no such file".to_owned()));
+        }
+        let (model, _) = pretrained::load(model, &path)?;
+        let found = FrozenBytes::of(&model, frozen.groups)?;
+        if found.sha256 == frozen.sha256 {
+            Ok(model)
+        } else {
+            Err(failed("its weights are others than those that the run was trained with".to_owned()))
+        }
+    }
 }
 
 /// Replaces the folder at `path` by this checkpoint.
@@ -130,11 +228,29 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError>
     let mut meta = checkpoint.meta.clone();
     meta.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes))).collect();
     let writer = FolderWriter::new(path)?;
+    if let Some(backbone) = &checkpoint.backbone {
+        meta.files.insert(BACKBONE.to_owned(), backbone.sha256.clone());
+        // It never changes within a run: the one that this checkpoint or the other holds already will do.
+        let is_it = |folder: &PathBuf| {
+            let length = fs::metadata(folder.join(BACKBONE)).map(|found| found.len());
+            length.is_ok_and(|length| length == backbone.bytes.len() as u64) && written_digest(folder).as_ref() == Some(&backbone.sha256)
+        };
+        match [Some(path.to_owned()), other_of(path)].into_iter().flatten().find(is_it) {
+            Some(folder) => writer.link(BACKBONE, &folder.join(BACKBONE))?,
+            None => writer.write(BACKBONE, &backbone.bytes)?,
+        }
+    }
     for (name, bytes) in files {
         writer.write(name, bytes)?;
     }
     writer.write(META, &pretty(&meta))?;
     Ok(writer.commit()?)
+}
+
+/// The digest of `backbone.safetensors` that the checkpoint in `folder` was written with.
+fn written_digest(folder: &Path) -> Option<String> {
+    let meta: Meta = serde_json::from_slice(&fs::read(folder.join(META)).ok()?).ok()?;
+    meta.files.get(BACKBONE).cloned()
 }
 
 fn pretty(value: &impl Serialize) -> Vec<u8> {
@@ -175,7 +291,7 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         return Err(CheckpointError::Missing(path.to_owned()));
     }
     let raw: Value = serde_json::from_slice(&bytes(META)?).map_err(|error| damaged(format!("{META}: {error}")))?;
-    if let Some(found) = raw.get("format").and_then(Value::as_u64).filter(|found| *found > u64::from(FORMAT)) {
+    if let Some(found) = raw.get("format").and_then(Value::as_u64).filter(|found| *found != u64::from(FORMAT)) {
         return Err(CheckpointError::Version { path: path.to_owned(), found: u32::try_from(found).unwrap_or(u32::MAX) });
     }
     let mut meta: Meta = serde_json::from_value(raw).map_err(|error| damaged(format!("{META}: {error}")))?;
@@ -192,8 +308,12 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let whitening = Whitening::from_bytes(&checked(WHITENING)?).map_err(|reason| damaged(format!("{WHITENING}: {reason}")))?;
         meta.normalize.whitening = Some(whitening);
     }
+    let backbone = match meta.files.get(BACKBONE).cloned() {
+        Some(sha256) => Some(Arc::new(FrozenBytes { bytes: checked(BACKBONE)?, sha256 })),
+        None => None,
+    };
     let state = serde_json::from_slice(&state).map_err(|error| damaged(format!("{STATE}: {error}")))?;
-    Ok(Checkpoint { meta, model, optimizer, state })
+    Ok(Checkpoint { meta, model, backbone, optimizer, state })
 }
 
 /// The checkpoint folder that the user means: `path` itself, or `path/preferred` where `path` is a run folder.
@@ -245,9 +365,10 @@ mod tests {
             focal_gamma: 2.0,
             epoch,
             metrics: BTreeMap::from([("val_loss".to_owned(), 0.1 + 0.2)]),
+            frozen: None,
             files: BTreeMap::new(),
         };
-        Checkpoint { meta, model: vec![1; 1000], optimizer: vec![2; 500], state: serde_json::json!({ "epoch": epoch }) }
+        Checkpoint { meta, model: vec![1; 1000], backbone: None, optimizer: vec![2; 500], state: serde_json::json!({ "epoch": epoch }) }
     }
 
     #[test]
@@ -291,7 +412,7 @@ mod tests {
         assert!(matches!(resolve(run.path(), "best"), Err(CheckpointError::Missing(_))));
         let path = run.path().join("best");
         save(&path, &checkpoint(1)).expect("saved");
-        let text = fs::read_to_string(path.join(META)).expect("read").replace("\"format\": 1", "\"format\": 9");
+        let text = fs::read_to_string(path.join(META)).expect("read").replace("\"format\": 2", "\"format\": 9");
         fs::write(path.join(META), text).expect("written");
         assert!(load(&path).expect_err("newer").to_string().contains("format 9"));
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{augment, bench, devices, evaluate, init, predict, preview, train, ui},
+    commands::{augment, bench, devices, evaluate, init, predict, preview, train, ui, weights},
     config::ConfigError,
     train::TrainError,
 };
@@ -37,6 +37,8 @@ enum Command {
     Augment(augment::Args),
     /// List what can be computed on here, and whether it computes right
     Devices(devices::Args),
+    /// List and download the published weights of pretrained networks
+    Weights(weights::Args),
     /// Measure how fast a recipe runs here
     Bench(bench::Args),
     /// Write a recipe for a folder of pictures
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Preview(args) => preview::run(&args),
         Command::Augment(args) => augment::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Weights(args) => weights::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Init(args) => init::run(&args),
     };

@@ -58,6 +58,20 @@ impl FolderWriter {
         write().map_err(|error| with_path(&error, "can't write", &path))
     }
 
+    /// A file of the folder that is the same as one that is there already and never changed: a link where the system can, else a copy.
+    ///
+    /// # Errors
+    /// The system's error, with the path in its text.
+    pub fn link(&self, name: &str, from: &Path) -> io::Result<()> {
+        let path = self.partial.join(name);
+        fs::hard_link(from, &path)
+            .or_else(|_| {
+                fs::copy(from, &path)?;
+                File::open(&path)?.sync_all()
+            })
+            .map_err(|error| with_path(&error, "can't write", &path))
+    }
+
     /// Puts the new folder in the old one's place; the old one goes last.
     ///
     /// # Errors
@@ -148,7 +162,7 @@ fn make_world_readable(_file: &File) -> io::Result<()> {
 }
 
 /// Makes a rename in `folder` last through a power cut, where the system can (a folder can't be opened on Windows).
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         File::open(folder)?.sync_all()?;

@@ -1,4 +1,5 @@
-//! What everything else stands on: keyed random streams and atomic files. Knows nothing of pictures or networks.
+//! What everything else stands on: keyed random streams, atomic files, downloads. Knows nothing of pictures or networks.
 
+pub mod download;
 pub mod files;
 pub mod rng;

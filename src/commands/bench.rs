@@ -20,7 +20,7 @@ use crate::{
         build,
         infer::read,
         loss::LossFn,
-        model::{Classifier, Design, Output},
+        model::{Classifier, Design, Entrance, Output},
         optim::{Ema, OptimizerState},
     },
     train::{Session, StepInput, Stepper, training_view},
@@ -102,7 +102,9 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
     let labels: Vec<i64> = (0..config.train.batch_size).map(|index| (index % CLASSES) as i64).collect();
     let stepper = Stepper {
         device: compute.device.clone().autodiff(),
-        input: design.input,
+        entrance: Entrance { shape: design.input, group: 0 },
+        frozen: config.model.frozen_groups(config.phases()[0].freeze),
+        layer_factor: 1.0,
         loss: LossFn { kind: crate::config::Loss::CrossEntropy, gamma: 0.0, label_smoothing: config.train.label_smoothing },
         class_weights: vec![1.0; CLASSES],
         clip_norm: config.train.clip_norm,
@@ -110,7 +112,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
     };
     let model = build(&design, config.seed, &stepper.device);
     let mut ours = Ours {
-        ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model)),
+        ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model, config.always_frozen())),
         model,
         optimizer: OptimizerState::new(&config.train.optimizer),
         stepper,
@@ -118,7 +120,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
     (0..2).try_for_each(|index| ours.step(batch.clone(), index))?;
     // Before the bare loop adds its own.
     let peak_memory_mb = peak_memory_mb();
-    let mut bare = BareLoop::new(&design, config.seed, &compute.device);
+    let mut bare = BareLoop::new(&design, config.seed, &compute.device, ours.stepper.frozen);
     let (mut times, mut bare_times) = (Vec::new(), Vec::new());
     for index in 0..=usize::from(common.steps) {
         let start = Instant::now();

@@ -11,7 +11,10 @@ use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
-use super::ui::{self, Reading, UsageError, say};
+use super::{
+    ui::{self, Reading, UsageError, say},
+    weights,
+};
 use crate::{
     base::files::write_atomic,
     checkpoint::{self, Checkpoint, Meta},
@@ -26,11 +29,10 @@ use crate::{
     },
     metrics::{ClassScores, Confusion, argmax},
     nn::{
-        build,
         device::Compute,
         infer::{Predictions, Settings, predict},
         loss::LossFn,
-        weights::from_bytes,
+        model::Entrance,
     },
 };
 
@@ -150,10 +152,12 @@ pub(super) fn data_settings(meta: &Meta) -> Data {
 /// Runs a checkpoint's network over a set. Probabilities and losses in the set's order.
 pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, compute: &Compute, batch_size: usize) -> anyhow::Result<Predictions> {
     let meta = &checkpoint.meta;
-    let model = from_bytes(build(&meta.design, 0, &compute.device), checkpoint.model.clone())?;
+    weights::ensure_for(checkpoint)?;
+    let model = checkpoint.network(&compute.device)?;
     let view = View::plain(set, &meta.normalize);
     let settings = Settings {
         device: compute.device.clone(),
+        entrance: Entrance { shape: meta.design.input, group: 0 },
         batch_size,
         workers: 1,
         output: meta.design.output,

@@ -10,3 +10,4 @@ pub mod predict;
 pub mod preview;
 pub mod train;
 pub mod ui;
+pub mod weights;

@@ -14,11 +14,12 @@ use clap::Parser;
 use super::{
     evaluate::{Evaluation, Pictures},
     ui::{self, Reading, TrainingView, UsageError, say},
+    weights,
 };
 use crate::{
     checkpoint,
     cli::Ending,
-    config::{self, Config, DeviceName},
+    config::{self, Config, DeviceName, Weights},
     data::{TrainingData, listing::Listing, load_for_training},
     nn::{device::Compute, summary::summary},
     train::{Outcome, Session, check_augmented_classes, fit},
@@ -65,6 +66,9 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
     let path = args.config.as_deref().expect("clap asks for --config where there is no --resume");
     let config = config::load(path, &args.overrides)?;
     let data = load(&config)?;
+    if config.model.weights() == Weights::Imagenet {
+        weights::ensure(config.model.architecture)?;
+    }
     let compute = ui::open_device(config.device)?;
     let folder = match &args.out {
         Some(folder) => folder.clone(),
@@ -95,6 +99,7 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     let recipe = args.config.clone().unwrap_or_else(|| folder.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
     let data = load(&config)?;
+    weights::ensure_for(&checkpoint)?;
     let compute = ui::open_device(config.device)?;
     let session = Session::resume(config, &data, &folder, &compute.device, checkpoint)?;
     if args.dry_run {
@@ -186,21 +191,22 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
 
 /// Keras's `model.summary()`.
 fn summary_table(session: &Session) -> String {
-    let layers = summary(&session.model, session.stepper.input);
+    let layers = summary(&session.model, session.stepper.entrance.shape, session.stepper.frozen);
     let mut table = ui::table(&["Layer", "Output shape", "Parameters", "Trainable"]);
     for layer in &layers {
         let shape: Vec<_> = layer.output_shape.iter().map(ToString::to_string).collect();
-        let count = layer.trainable + layer.statistics;
-        let trainable = match (layer.trainable, layer.statistics) {
+        let count = layer.trainable + layer.others;
+        let trainable = match (layer.trainable, layer.others) {
             (0, 0) => String::new(),
-            (trainable, 0) if trainable > 0 => "yes".to_owned(),
+            (0, _) => "no".to_owned(),
+            (_, 0) => "yes".to_owned(),
             (trainable, _) => format!("{trainable} of {count}"),
         };
         table.add_row([layer.name.clone(), shape.join(" x "), count.to_string(), trainable]);
     }
     ui::align_right(&mut table, [1, 2]);
-    let (trainable, statistics) = layers.iter().fold((0, 0), |sum, layer| (sum.0 + layer.trainable, sum.1 + layer.statistics));
-    format!("{table}\nParameters: {}, trainable {trainable}", trainable + statistics)
+    let (trainable, others) = layers.iter().fold((0, 0), |sum, layer| (sum.0 + layer.trainable, sum.1 + layer.others));
+    format!("{table}\nParameters: {}, trainable {trainable}", trainable + others)
 }
 
 /// `checkpoints/NAME`, or the first of `NAME-2`, `NAME-3`, ... that isn't there.

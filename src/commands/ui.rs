@@ -130,12 +130,38 @@ impl Reading {
     }
 }
 
+/// A bar over the bytes of a download.
+pub struct Bytes(ProgressBar);
+
+impl Bytes {
+    /// For so many.
+    pub fn new(total: u64) -> Self {
+        let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        Self(bars().add(ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))))
+    }
+
+    /// So many are there.
+    pub fn at(&self, bytes: u64) {
+        self.0.set_position(bytes);
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+        bars().remove(&self.0);
+    }
+}
+
 impl Drop for Reading {
     fn drop(&mut self) {
         self.0.finish_and_clear();
         bars().remove(&self.0);
     }
 }
+
+/// What the bar says while frozen layers look at pictures.
+const FEATURES: &str = "Features";
 
 /// Bars for a training run; off a terminal one line an epoch.
 pub struct TrainingView {
@@ -184,6 +210,17 @@ impl Observer for TrainingView {
         state.bar.inc(pictures as u64);
         let rate = state.pictures as f64 / state.start.elapsed().as_secs_f64();
         state.bar.set_message(format!("loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"));
+    }
+
+    fn computed_features(&self, done: usize, total: usize) {
+        let state = self.epoch();
+        if state.bar.prefix() != FEATURES {
+            state.bar.set_prefix(FEATURES);
+            state.bar.set_message("computed once");
+            state.bar.reset_eta();
+        }
+        state.bar.set_length(total as u64);
+        state.bar.set_position(done as u64);
     }
 
     fn validated(&self, _pictures: usize) {

@@ -4,13 +4,14 @@ use toml::Table;
 
 use super::{
     ClassWeights, Config, ConfigError, Loss, Optimizer, PHANTOM, Pooling, Schedule, Validation, check_augment::check_augment,
-    normalize::check_normalize,
+    normalize::check_normalize, transfer::check_transfer,
 };
 
 /// Checks `config`; `table` tells what the user wrote from what is a default.
 pub(super) fn check(config: &Config, table: &Table) -> Result<(), ConfigError> {
     check_data(config)?;
     check_augment(config, table)?;
+    check_transfer(config, table)?;
     check_model(config)?;
     check_train(config)?;
     check_schedule(&config.train.schedule)
@@ -42,24 +43,20 @@ fn check_data(config: &Config) -> Result<(), ConfigError> {
 
 fn check_model(config: &Config) -> Result<(), ConfigError> {
     let (model, [height, width]) = (&config.model, config.data.image_size);
-    let channels_are_possible = !model.channels.is_empty() && model.channels.iter().all(|count| *count > 0);
-    require(channels_are_possible, "model.channels", format!("{:?}", model.channels), "one number above 0 for each block")?;
-    let halvings = u32::try_from(model.channels.len()).unwrap_or(u32::MAX);
-    let left = height.min(width).checked_shr(halvings).unwrap_or(0);
-    let found = format!("{} blocks, each of which halves {height}x{width}", model.channels.len());
-    require(left > 0, "model.channels", found, "fewer blocks or larger pictures, so that at least one pixel is left")?;
+    let channels = model.channels();
+    let channels_are_possible = !channels.is_empty() && channels.iter().all(|count| *count > 0);
+    require(channels_are_possible, "model.channels", format!("{channels:?}"), "one number above 0 for each block")?;
+    let Some(features) = model.feature_shape([height, width]) else {
+        let found = format!("found {} blocks, each of which halves {height}x{width}", channels.len());
+        return bad("model.channels", format!("{found}, expected fewer blocks or larger pictures, so that at least one pixel is left"));
+    };
     require((0.0..1.0).contains(&model.dropout), "model.dropout", model.dropout, "a share from 0 to below 1")?;
-    if model.pooling == Pooling::Flatten {
-        let features = (height >> halvings) * (width >> halvings) * model.channels.last().unwrap_or(&0);
-        let weights = features * model.hidden.max(1);
-        require(
-            weights < 1 << 28,
-            "model.pooling",
-            format!("a dense layer of {weights} weights"),
-            "fewer than 268 million; use pooling = \"average\" or more blocks",
-        )?;
-    }
-    Ok(())
+    let hidden = model.hidden.widths();
+    require(!hidden.contains(&0), "model.hidden", format!("{hidden:?}"), "widths above 0, or 0 alone for none")?;
+    let inputs = if model.pooling == Pooling::Flatten { features.iter().product() } else { features[0] };
+    let weights = inputs * hidden.first().unwrap_or(&1);
+    let found = format!("a dense layer of {weights} weights");
+    require(weights < 1 << 28, "model.pooling", found, "fewer than 268 million; use pooling = \"average\" or smaller pictures")
 }
 
 fn check_train(config: &Config) -> Result<(), ConfigError> {

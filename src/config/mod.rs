@@ -15,6 +15,7 @@ mod model;
 mod normalize;
 mod parse;
 mod train;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -27,10 +28,11 @@ pub use docs::{reference_markdown, schema_json};
 pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 pub use max_time::MaxTime;
 pub use metric::{Metric, Split};
-pub use model::{Architecture, Model, Pooling};
+pub use model::{Architecture, Hidden, Model, Pooling};
 pub use normalize::{KerasStandardize, Normalize};
 pub use parse::{changed_keys, load, parse};
 pub use train::{Checkpoint, ClassWeights, EarlyStopping, Loss, Optimizer, Sampler, Schedule, Train};
+pub use transfer::{Freeze, Phase, Weights};
 
 /// What can be wrong with a configuration.
 #[derive(Debug, thiserror::Error)]

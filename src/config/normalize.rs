@@ -18,8 +18,10 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalize {
-    /// Divided by 255 (Keras's `rescale = 1/255`).
+    /// What belongs to the pretrained weights: `imagenet` for torchvision's and timm's, `caffe` for Keras's `.h5`; `unit` without any.
     #[default]
+    Auto,
+    /// Divided by 255 (Keras's `rescale = 1/255`).
     Unit,
     /// Divided by 255, then the mean and standard deviation of ImageNet (torchvision); RGB only.
     Imagenet,
@@ -81,6 +83,7 @@ impl Default for KerasStandardize {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Name {
+    Auto,
     Unit,
     Imagenet,
     Caffe,
@@ -103,11 +106,12 @@ impl<'de> Deserialize<'de> for Normalize {
             type Value = Normalize;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"unit\", \"imagenet\", \"caffe\", \"dataset\", \"samplewise\", { mean = [...], std = [...] } or a table of Keras's options")
+                f.write_str("\"auto\", \"unit\", \"imagenet\", \"caffe\", \"dataset\", \"samplewise\", { mean = [...], std = [...] } or a table of Keras's options")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Normalize, E> {
                 Ok(match Name::deserialize(serde::de::value::StrDeserializer::<E>::new(text))? {
+                    Name::Auto => Normalize::Auto,
                     Name::Unit => Normalize::Unit,
                     Name::Imagenet => Normalize::Imagenet,
                     Name::Caffe => Normalize::Caffe,

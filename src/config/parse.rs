@@ -28,8 +28,11 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, Co
     }
     // Without overrides the text itself is read, so that an error can show its line.
     let config = if overrides.is_empty() { toml::from_str(text) } else { Config::deserialize(table.clone()) };
-    let config = config.map_err(failed)?;
+    let mut config = config.map_err(failed)?;
     check(&config, &table).map_err(|error| with_place(error, text, path, overrides))?;
+    if !config.train.phases.is_empty() {
+        config.train.epochs = config.train.phases.iter().map(|phase| phase.epochs).sum();
+    }
     Ok(config)
 }
 

@@ -5,14 +5,20 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MaxTime, Metric, Split};
+use super::{MaxTime, Metric, Phase, Split};
 
 /// Loss, optimiser, schedule, and when to stop and save.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
-    /// Passes over the training pictures, at most.
+    /// Passes over the training pictures, at most; with `phases` their sum.
     pub epochs: usize,
+    /// Training in several stretches, as in `[[train.phases]]`: the head first, say, then the last blocks at a lower rate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
+    /// With frozen layers and augmentation: so many augmentations of each picture are drawn, what the frozen layers make of them is kept,
+    /// and epochs take them in turn (epoch e those of epoch e mod N). 0 draws and computes anew in each epoch.
+    pub feature_cache: usize,
     /// Pictures a step. The last, shorter batch of an epoch is trained on as well.
     pub batch_size: usize,
     /// Threads that prepare batches beside the training step; 0 prepares them in the training thread. The batches are the same.
@@ -58,6 +64,8 @@ impl Default for Train {
     fn default() -> Self {
         Self {
             epochs: 30,
+            phases: Vec::new(),
+            feature_cache: 0,
             batch_size: 32,
             workers: 1,
             sampler: Sampler::default(),
@@ -335,10 +343,13 @@ pub struct Checkpoint {
     pub monitor: Metric,
     /// Save `last/` also after every so many optimiser steps inside an epoch; 0 saves at the end of epochs only.
     pub every_steps: usize,
+    /// Whether a checkpoint holds the layers that stay frozen. Without them it is small, but whoever uses it needs the file that they came
+    /// from; a hash tells that it is the same.
+    pub include_backbone: bool,
 }
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { monitor: Metric::Accuracy(Split::Validation), every_steps: 0 }
+        Self { monitor: Metric::Accuracy(Split::Validation), every_steps: 0, include_backbone: true }
     }
 }

@@ -20,3 +20,6 @@ pub mod table;
 pub use error::DataError;
 pub use load::{TrainingData, load_for_training, load_listed, test_listing};
 pub use statistics::Whitening;
+
+#[cfg(test)]
+pub(crate) use statistics::tests::set_of;

@@ -60,7 +60,7 @@ impl Normalizer {
             whitening: None,
         };
         Ok(match normalize {
-            Normalize::Unit => plain,
+            Normalize::Unit | Normalize::Auto => plain,
             Normalize::Imagenet => Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225], ..plain },
             Normalize::Caffe => Self { rescale: 1.0, mean: vec![103.939, 116.779, 123.68], blue_first: true, ..plain },
             Normalize::Samplewise => Self { samplewise_center: true, samplewise_std: true, ..plain },

@@ -77,15 +77,18 @@ pub enum Read {
     Bad(String),
 }
 
-/// Decoded, resized pictures, `[height, width, channels]` bytes each.
+/// Decoded, resized pictures, `[height, width, channels]` bytes each; or what a network's first layers made of them, as `f32`.
 pub struct Store {
     format: Format,
+    /// Bytes of each.
+    size: usize,
     place: Place,
 }
 
 enum Place {
     Memory(Vec<u8>),
-    Disk(MappedFile, PathBuf),
+    /// One file, or several of equal length one after the other.
+    Disk(Vec<Arc<MappedFile>>, PathBuf),
     /// Decoded again at each look; the paths by slot.
     Nowhere(Vec<PathBuf>),
 }
@@ -97,6 +100,10 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    fn pictures(format: Format, place: Place) -> Self {
+        Self { format, size: format.num_bytes(), place }
+    }
+
     /// The bytes of one picture.
     ///
     /// # Errors
@@ -113,20 +120,38 @@ impl Store {
 
     /// The bytes of one picture, if they are kept.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
-        let size = self.format.num_bytes();
-        let bytes: &[u8] = match &self.place {
-            Place::Memory(bytes) => bytes,
-            Place::Disk(bytes, _) => bytes,
+        let (bytes, slot): (&[u8], usize) = match &self.place {
+            Place::Memory(bytes) => (bytes, slot),
+            Place::Disk(maps, _) => {
+                let (map, slot) = self.in_map(maps, slot)?;
+                (map, slot)
+            }
             Place::Nowhere(_) => return None,
         };
-        bytes.get(slot * size..(slot + 1) * size)
+        bytes.get(slot * self.size..(slot + 1) * self.size)
+    }
+
+    fn in_map<'a>(&self, maps: &'a [Arc<MappedFile>], slot: usize) -> Option<(&'a MappedFile, usize)> {
+        let of_map = maps.first()?.len() / self.size;
+        Some((maps.get(slot.checked_div(of_map)?)?, slot % of_map))
+    }
+
+    /// Features in files of this many bytes a picture, of pictures of `format`.
+    pub fn of_features(format: Format, size: usize, files: Vec<Arc<MappedFile>>, folder: &Path) -> Self {
+        Self { format, size, place: Place::Disk(files, folder.to_owned()) }
+    }
+
+    /// Bytes that a batch takes for each of these, as `f32`.
+    pub fn prepared_bytes(&self) -> usize {
+        if self.size == self.format.num_bytes() { self.size * size_of::<f32>() } else { self.size }
     }
 
     /// Has the pictures' bytes read ahead where they are on disk, so that a set larger than memory streams.
     pub fn will_need(&self, slot: usize) {
-        if let Place::Disk(bytes, _) = &self.place {
-            let size = self.format.num_bytes();
-            bytes.will_need(slot * size, size);
+        if let Place::Disk(maps, _) = &self.place
+            && let Some((map, slot)) = self.in_map(maps, slot)
+        {
+            map.will_need(slot * self.size, self.size);
         }
     }
 
@@ -139,7 +164,9 @@ impl Store {
     pub fn place(&self) -> String {
         match &self.place {
             Place::Memory(bytes) => format!("{} MiB in memory", bytes.len() >> 20),
-            Place::Disk(bytes, path) => format!("{} MiB in {}", bytes.len() >> 20, path.display()),
+            Place::Disk(maps, path) => {
+                format!("{} MiB in {}", maps.iter().map(|map| map.len()).sum::<usize>() >> 20, path.display())
+            }
             Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
         }
     }
@@ -161,7 +188,7 @@ pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) +
                 good.push(paths[index].to_owned());
                 Ok(())
             })?;
-            Ok((Arc::new(Store { format, place: Place::Nowhere(good) }), reads))
+            Ok((Arc::new(Store::pictures(format, Place::Nowhere(good))), reads))
         }
     }
 }
@@ -172,7 +199,7 @@ fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)
         kept.extend_from_slice(pixels);
         Ok(())
     })?;
-    Ok((Arc::new(Store { format, place: Place::Memory(kept) }), reads))
+    Ok((Arc::new(Store::pictures(format, Place::Memory(kept))), reads))
 }
 
 /// Decodes in parallel and hands the pixels to `put` one by one, in order.
@@ -232,7 +259,7 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let (pixels_path, index_path) = (folder.join(format!("{key}.u8")), folder.join(format!("{key}.json")));
     if let Some((map, reads)) = open_cache(&pixels_path, &index_path, paths.len(), format) {
         done(paths.len());
-        return Ok((Arc::new(Store { format, place: Place::Disk(map, pixels_path) }), reads));
+        return Ok((Arc::new(Store::pictures(format, Place::Disk(vec![Arc::new(map)], pixels_path))), reads));
     }
     let failed = |error| DataError::io("write the pixel cache", &pixels_path, error);
     let file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
@@ -251,7 +278,7 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
     files::write_atomic(&index_path, &index).map_err(|error| DataError::io("write the pixel cache", &index_path, error))?;
     let map = MappedFile::open(&pixels_path).map_err(|error| DataError::io("map", &pixels_path, error))?;
-    Ok((Arc::new(Store { format, place: Place::Disk(map, pixels_path) }), reads))
+    Ok((Arc::new(Store::pictures(format, Place::Disk(vec![Arc::new(map)], pixels_path))), reads))
 }
 
 /// The settings and the content of every file, in order.

@@ -21,9 +21,11 @@ pub fn resize(pixels: &Pixels, [height, width]: [usize; 2], how: Resize, filter:
         Resize::Stretch => scale(pixels, [0.0, 0.0, source_height, source_width], [height, width], filter),
         Resize::Crop => {
             let scale_down = (source_height / height as f64).min(source_width / width as f64);
-            let (part_height, part_width) = (height as f64 * scale_down, width as f64 * scale_down);
+            // The product can be a last bit above the side that it came from.
+            let part = |side: usize, limit: f64| (side as f64 * scale_down).min(limit);
+            let (part_height, part_width) = (part(height, source_height), part(width, source_width));
             let (top, left) = ((source_height - part_height) / 2.0, (source_width - part_width) / 2.0);
-            scale(pixels, [top.max(0.0), left.max(0.0), part_height, part_width], [height, width], filter)
+            scale(pixels, [top, left, part_height, part_width], [height, width], filter)
         }
         Resize::Pad => {
             let scale_down = (source_height / height as f64).max(source_width / width as f64);
@@ -94,6 +96,17 @@ fn pad(inner: &[u8], [inner_height, inner_width, channels]: [usize; 3], [height,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crop_of_any_size_is_inside_the_picture() {
+        for (height, width) in (1..1200).step_by(3).flat_map(|side| [(side, 500), (375, side), (side, side + 1)]) {
+            let pixels = Pixels { height, width, channels: 1, bytes: vec![7; height * width] };
+            for size in [[224, 224], [150, 90]] {
+                let found = resize(&pixels, size, Resize::Crop, Interpolation::Nearest);
+                assert_eq!(found.map(|bytes| bytes.len()), Ok(size[0] * size[1]), "{height}x{width}");
+            }
+        }
+    }
 
     /// 4 rows, 8 columns, one channel: the left half 0, the right half 200.
     fn halves() -> Pixels {

@@ -133,7 +133,7 @@ pub(super) fn whitening(set: &PictureSet, moments: &Moments, rescale: f64, epsil
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::{path::Path, sync::Arc};
 
     use super::*;
@@ -146,7 +146,7 @@ pub(super) mod tests {
     };
 
     /// A set of pictures with these bytes.
-    pub(in crate::data) fn set_of(folder: &Path, pictures: &[Vec<u8>], [height, width, channels]: [usize; 3]) -> PictureSet {
+    pub(crate) fn set_of(folder: &Path, pictures: &[Vec<u8>], [height, width, channels]: [usize; 3]) -> PictureSet {
         let color = if channels == 3 { Color::Rgb } else { Color::Grayscale };
         let kind = if channels == 3 { image::ExtendedColorType::Rgb8 } else { image::ExtendedColorType::L8 };
         let paths: Vec<_> = (0..pictures.len()).map(|index| folder.join(format!("{index:03}.png"))).collect();

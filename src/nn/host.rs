@@ -9,6 +9,7 @@ use burn::{
 };
 use burn_flex::FlexTensor;
 use burn_ndarray::{NdArray, NdArrayTensor};
+use conv_block::Isa;
 
 /// Whether tensors of this device are slices, and our own operations are wanted: `EMBERLENS_KERNELS=off` takes Burn's everywhere, to
 /// compare.
@@ -16,6 +17,12 @@ pub(super) fn has_kernels(device: &Device) -> bool {
     static IS_ON: OnceLock<bool> = OnceLock::new();
     let is_on = *IS_ON.get_or_init(|| std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off"));
     is_on && matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_) | DispatchDevice::NdArray(_))
+}
+
+/// Who computes, down to the last bit, as far as it can be told: the device and the instruction set of our kernels.
+pub fn kernel_words(device: &Device) -> String {
+    let device = device.clone().without_autodiff();
+    if has_kernels(&device) { format!("{device:?} {:?}", Isa::best()) } else { format!("{device:?}") }
 }
 
 /// A backend whose tensors are slices in this process.

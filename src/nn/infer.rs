@@ -6,7 +6,7 @@ use super::{
     NnError,
     batch::upload,
     loss::LossFn,
-    model::{Classifier, Output, probabilities},
+    model::{Classifier, Entrance, Output, probabilities},
 };
 use crate::data::{DataError, dataset::View, loader::Loader};
 
@@ -37,15 +37,15 @@ pub enum InferError {
 /// # Errors
 /// A picture that can't be read again; a device that fails.
 pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn Fn(usize)) -> Result<Predictions, InferError> {
-    let [height, width, channels] = view.set.store.format().shape();
     let num_classes = view.set.classes.len();
     let mut found = Predictions::default();
     for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
         let batch = batch?;
         let count = batch.len();
         found.pictures.extend(batch.draws.iter().map(|draw| draw.picture));
-        let batch = upload(batch, [channels, height, width], &settings.device);
-        let logits = model.forward(batch.images);
+        let batch = upload(batch, settings.entrance.shape, &settings.device);
+        let features = model.forward_frozen(settings.entrance.group..model.num_groups(), batch.images);
+        let logits = model.forward_head(features);
         let losses = settings.loss.each(logits.clone(), batch.targets);
         // The one wait for the device.
         found.losses.extend(read(losses)?);
@@ -61,6 +61,8 @@ pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn F
 pub struct Settings {
     /// Without autodiff.
     pub device: Device,
+    /// What the view holds.
+    pub entrance: Entrance,
     /// Pictures at a time.
     pub batch_size: usize,
     /// Threads that prepare batches.

@@ -7,13 +7,22 @@ use super::{
     model::{Classifier, Design},
     params::{self, Named},
 };
-use crate::base::rng::{Purpose, normal, stream};
+use crate::{
+    base::rng::{Purpose, normal, stream},
+    config::Weights,
+};
 
-/// Builds the network on `device`, initialised from `seed`.
+/// Builds the network on `device` with all weights zero, for others to be loaded into it.
+pub fn empty(design: &Design, device: &Device) -> Classifier {
+    Classifier::new(design, device)
+}
+
+/// Builds the network on `device`, initialised from `seed`; a backbone whose weights come from a file stays zero.
 pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
-    let model = Classifier::new(design, device);
+    let model = empty(design, device);
     let plain = device.clone().without_autodiff();
-    let values = params::collect(&model).into_iter().enumerate().filter(|(_, param)| param.is_decayed()).map(|(index, param)| {
+    let is_drawn = |param: &Named| param.is_decayed() && (design.model.weights() == Weights::None || params::group(&param.path).is_none());
+    let values = params::collect(&model).into_iter().enumerate().filter(|(_, param)| is_drawn(param)).map(|(index, param)| {
         let values = draw(&param, seed, index as u64);
         let count = values.len();
         (param.path, Tensor::from_data(TensorData::new(values, [count]), &plain))
@@ -27,7 +36,7 @@ fn draw(param: &Named, seed: u64, index: u64) -> Vec<f32> {
     let count: usize = param.dims.iter().product();
     // Kernels are [out, in, height, width], matrices [in, out].
     let inputs = if param.dims.len() == 4 { count / param.dims[0] } else { param.dims[0] };
-    let gain = if param.path.starts_with("output.") { 1.0 } else { 2.0 };
+    let gain = if param.path.starts_with("head.output.") { 1.0 } else { 2.0 };
     let deviation = (gain / inputs as f64).sqrt();
     let mut stream = stream(seed, Purpose::Weights, [index, 0, 0]);
     (0..count).map(|_| (deviation * normal(&mut stream)) as f32).collect()

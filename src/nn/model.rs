@@ -1,13 +1,23 @@
 //! Any network behind one seam: features, head, logits, probabilities.
 
+use std::ops::Range;
+
 use burn::{
     module::Module,
     tensor::{Device, Tensor, activation},
 };
 use serde::{Deserialize, Serialize};
 
-use super::small_cnn::SmallCnn;
-use crate::config::{Architecture, Loss, Model};
+use super::{
+    backbone::{Backbone, LayerName},
+    head::Head,
+    host::has_kernels,
+    params,
+};
+use crate::config::{Loss, Model};
+
+/// Pictures that frozen layers see at a time on the CPU. More take more memory, fewer pack the weights more often.
+const FROZEN_CHUNK: usize = 8;
 
 /// What the logits mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,20 +60,67 @@ pub struct Design {
     pub output: Output,
 }
 
-/// A network that tells classes apart.
+/// Where values enter a network: pictures, or what its first layer groups made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// Channels, height and width of the values.
+    pub shape: [usize; 3],
+    /// The layer group that takes them, counted from the input.
+    pub group: usize,
+}
+
+/// A network that tells classes apart: a backbone in layer groups, and a head.
 #[derive(Module, Debug)]
-pub enum Classifier {
-    /// See [`SmallCnn`].
-    SmallCnn(SmallCnn),
+pub struct Classifier {
+    backbone: Backbone,
+    head: Head,
 }
 
 impl Classifier {
     /// With all parameters zero; [`super::build`] fills them.
+    ///
+    /// # Panics
+    /// The pictures are too small for the network, which a checked configuration excludes.
     pub(super) fn new(design: &Design, device: &Device) -> Self {
+        let [channels, height, width] = design.input;
+        let features = design.model.feature_shape([height, width]).expect("a checked configuration leaves features");
         let num_outputs = design.output.num_logits(design.num_classes);
-        match design.model.architecture {
-            Architecture::SmallCnn => Self::SmallCnn(SmallCnn::new(&design.model, design.input, num_outputs, device)),
+        Self { backbone: Backbone::new(&design.model, channels, device), head: Head::new(&design.model, features, num_outputs, device) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(backbone: Backbone, head: Head) -> Self {
+        Self { backbone, head }
+    }
+
+    /// Layer groups of the backbone.
+    pub fn num_groups(&self) -> usize {
+        self.backbone.groups().num_groups()
+    }
+
+    /// What these layer groups of the backbone, counted from the input, make of what the groups before them made.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` in and out.
+    pub fn forward_groups(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
+        self.backbone.forward(groups, x)
+    }
+
+    /// [`Self::forward_groups`] where nothing is trained: a few pictures at a time on the CPU, so that what lies between takes little memory.
+    /// The values are the same. Without autodiff.
+    pub fn forward_frozen(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
+        if !has_kernels(&x.device()) || groups.is_empty() {
+            return self.forward_groups(groups, x);
         }
+        let parts = x.split(FROZEN_CHUNK, 0).into_iter().map(|part| self.forward_groups(groups.clone(), part));
+        Tensor::cat(parts.collect(), 0)
+    }
+
+    /// Channels, height and width of what the first `groups` layer groups make of pictures of `input`.
+    pub fn shape_after(&self, groups: usize, input: [usize; 3]) -> [usize; 3] {
+        let layers = self.backbone.groups().layers(input);
+        let is_within = |(name, _): &&(String, [usize; 3])| params::is_frozen(&format!("backbone.{name}"), groups);
+        layers.iter().rfind(is_within).map_or(input, |(_, shape)| *shape)
     }
 
     /// The last feature map.
@@ -71,19 +128,23 @@ impl Classifier {
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
     pub fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::SmallCnn(model) => model.forward_features(images),
-        }
+        self.forward_groups(0..self.num_groups(), images)
     }
 
-    /// Logits from a feature map.
+    /// Logits from the last feature map.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, logits]`.
     pub fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        match self {
-            Self::SmallCnn(model) => model.forward_head(features),
-        }
+        self.head.forward(features)
+    }
+
+    /// Logits from what the first `group` layer groups made.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` to `[batch, logits]`.
+    pub fn forward_from(&self, group: usize, x: Tensor<4>) -> Tensor<2> {
+        self.forward_head(self.forward_groups(group..self.num_groups(), x))
     }
 
     /// Logits.
@@ -91,14 +152,23 @@ impl Classifier {
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, logits]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward_head(self.forward_features(images))
+        self.forward_from(0, images)
     }
 
     /// Layers with their output shapes, batch left out.
     pub fn layers(&self, input: [usize; 3]) -> Vec<(String, Vec<usize>)> {
-        match self {
-            Self::SmallCnn(model) => model.layers(input),
-        }
+        let backbone = self.backbone.groups().layers(input);
+        let features = backbone.last().map_or(input, |(_, shape)| *shape);
+        let mut layers = vec![("input".to_owned(), input.to_vec())];
+        layers.extend(backbone.into_iter().map(|(name, shape)| (format!("backbone.{name}"), shape.to_vec())));
+        layers.extend(self.head.layers(features).into_iter().map(|(name, shape)| (format!("head.{name}"), shape)));
+        layers
+    }
+
+    /// The backbone's convolutions by their names, ours whole.
+    pub(super) fn layer_names(&self) -> Vec<LayerName> {
+        let whole = |name: LayerName| LayerName { ours: format!("backbone.{}", name.ours), ..name };
+        self.backbone.groups().names().into_iter().map(whole).collect()
     }
 }
 

@@ -29,6 +29,25 @@ pub struct Slot {
     pub second: Option<Tensor<1>>,
 }
 
+/// The learning rate of each part of a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// The head's.
+    pub head: f64,
+    /// Each layer group learns at this share of the rate of what follows it.
+    pub layer_factor: f64,
+    /// Layer groups of the backbone.
+    pub num_groups: usize,
+}
+
+impl Rates {
+    /// For a parameter by its path.
+    pub fn of(&self, path: &str) -> f64 {
+        let distance = params::group(path).map_or(0, |group| self.num_groups - group);
+        self.head * self.layer_factor.powi(i32::try_from(distance).unwrap_or(i32::MAX))
+    }
+}
+
 /// An optimiser and its state, by parameter name.
 #[derive(Clone, Debug)]
 pub struct OptimizerState {
@@ -43,12 +62,12 @@ impl OptimizerState {
         Self { settings: settings.clone(), slots: BTreeMap::new() }
     }
 
-    /// One step against `gradients` (by parameter name), after scaling them down to `clip_norm` where they are longer together.
+    /// One step of the size that `rates` says against `gradients` (by parameter name), after scaling them down to `clip_norm` where they are longer together.
     pub fn step(
         &mut self,
         model: Classifier,
         mut gradients: BTreeMap<String, Tensor<1>>,
-        learning_rate: f64,
+        rates: Rates,
         clip_norm: Option<f64>,
     ) -> Classifier {
         if let Some(limit) = clip_norm {
@@ -60,7 +79,8 @@ impl OptimizerState {
                 let is_decayed = param.is_decayed();
                 let slot = self.slots.entry(param.path.clone()).or_default();
                 slot.steps += 1;
-                changed.insert(param.path, update(&self.settings, slot, param.values, gradient, learning_rate, is_decayed));
+                let rate = rates.of(&param.path);
+                changed.insert(param.path, update(&self.settings, slot, param.values, gradient, rate, is_decayed));
             }
         }
         params::replace(model, changed)
@@ -223,15 +243,15 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Starts at the network's own values.
-    pub fn new(decay: f64, model: &Classifier) -> Self {
-        let trained = params::collect(model).into_iter().filter(|param| !param.is_statistic());
+    /// Starts at the network's own values; the first `frozen` layer groups are left out.
+    pub fn new(decay: f64, model: &Classifier, frozen: usize) -> Self {
+        let trained = params::trained(model, frozen).into_iter();
         Self { decay, values: trained.map(|param| (param.path, param.values)).collect() }
     }
 
-    /// Takes in the values after a step.
-    pub fn update(&mut self, model: &Classifier) {
-        for param in params::collect(model) {
+    /// Takes in the values after a step that left the first `frozen` layer groups alone.
+    pub fn update(&mut self, model: &Classifier, frozen: usize) {
+        for param in params::trained(model, frozen) {
             if let Some(average) = self.values.get_mut(&param.path) {
                 *average = average.clone() * self.decay + param.values * (1.0 - self.decay);
             }

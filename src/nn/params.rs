@@ -13,7 +13,7 @@ use super::model::Classifier;
 /// One parameter or running statistic.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// Dotted, as `blocks.0.conv.weight`.
+    /// Dotted, as `backbone.blocks.0.conv.weight`.
     pub path: String,
     /// Its shape in the network.
     pub dims: Vec<usize>,
@@ -33,11 +33,26 @@ impl Named {
     }
 }
 
+/// The layer group of the backbone that a path belongs to, counted from the input; `None` for the head.
+pub fn group(path: &str) -> Option<usize> {
+    path.strip_prefix("backbone.blocks.")?.split('.').next()?.parse().ok()
+}
+
+/// Does a path belong to one of the first `frozen` layer groups?
+pub fn is_frozen(path: &str, frozen: usize) -> bool {
+    group(path).is_some_and(|group| group < frozen)
+}
+
 /// All parameters and statistics, in the order of the network.
 pub fn collect(model: &Classifier) -> Vec<Named> {
     let mut visitor = Collect::default();
     model.visit(&mut visitor);
     visitor.found
+}
+
+/// What training may change: no statistics, and nothing of the first `frozen` layer groups.
+pub fn trained(model: &Classifier, frozen: usize) -> Vec<Named> {
+    collect(model).into_iter().filter(|param| !param.is_statistic() && !is_frozen(&param.path, frozen)).collect()
 }
 
 /// The gradients by name, taken out of Burn's container; parameters without one are left out.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     base::rng::{Purpose, normal, stream},
-    config::{Loss, Model},
+    config::{Hidden, Loss, Model},
 };
 
 /// A device may differ from the CPU by this share of the largest number in a tensor.
@@ -54,7 +54,7 @@ fn difference(expected: &Numbers, got: &Numbers) -> Result<(f64, String), String
 fn compute(device: &Device) -> Result<Numbers, String> {
     const BATCH: usize = 3;
     let design = Design {
-        model: Model { channels: vec![6, 8], batch_norm: true, hidden: 10, dropout: 0.0, ..Model::default() },
+        model: Model { channels: Some(vec![6, 8]), batch_norm: Some(true), hidden: Hidden::One(10), dropout: 0.0, ..Model::default() },
         input: [3, 14, 10],
         num_classes: 4,
         output: Output::Softmax,

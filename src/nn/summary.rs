@@ -13,20 +13,21 @@ pub struct Layer {
     pub output_shape: Vec<usize>,
     /// Numbers that training changes.
     pub trainable: usize,
-    /// Statistics that are measured.
-    pub statistics: usize,
+    /// Statistics that are measured, and what is frozen.
+    pub others: usize,
 }
 
-/// The layers of a network on pictures of `[channels, height, width]`.
-pub fn summary(model: &Classifier, input: [usize; 3]) -> Vec<Layer> {
+/// The layers of a network on pictures of `[channels, height, width]`, the first `frozen` layer groups frozen.
+pub fn summary(model: &Classifier, input: [usize; 3], frozen: usize) -> Vec<Layer> {
     let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     for param in params::collect(model) {
         let layer = param.path.rsplit_once('.').map_or("", |(layer, _)| layer).to_owned();
-        counts.entry(layer).or_default()[usize::from(param.is_statistic())] += param.dims.iter().product::<usize>();
+        counts.entry(layer).or_default()[usize::from(param.is_statistic() || params::is_frozen(&param.path, frozen))] +=
+            param.dims.iter().product::<usize>();
     }
     let line = |(name, output_shape): (String, Vec<usize>)| {
-        let [trainable, statistics] = counts.get(&name).copied().unwrap_or_default();
-        Layer { name, output_shape, trainable, statistics }
+        let [trainable, others] = counts.get(&name).copied().unwrap_or_default();
+        Layer { name, output_shape, trainable, others }
     };
     model.layers(input).into_iter().map(line).collect()
 }

@@ -7,22 +7,50 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
+use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PathFilter, PyTorchToBurnAdapter, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     NnError,
     model::Classifier,
     optim::{Slot, flat},
+    params,
 };
 
-/// The network's weights and statistics: `torch.nn.Linear`'s `[out, in]`, norm layers' `weight` and `bias`.
+/// Which of a network's tensors a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The first so many layer groups.
+    Frozen(usize),
+    /// All but the first so many layer groups.
+    Rest(usize),
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: Self = Self::Rest(0);
+
+    fn holds(self, path: &str) -> bool {
+        match self {
+            Self::Frozen(groups) => params::is_frozen(path, groups),
+            Self::Rest(groups) => !params::is_frozen(path, groups),
+        }
+    }
+
+    fn filter(self, model: &Classifier) -> PathFilter {
+        let paths = params::collect(model).into_iter().map(|param| param.path).filter(|path| self.holds(path));
+        PathFilter::new().with_full_paths(paths)
+    }
+}
+
+/// Weights and statistics of a part: `torch.nn.Linear`'s `[out, in]`, norm layers' `weight` and `bias`.
 ///
 /// # Errors
 /// The device can't be read.
-pub fn to_bytes(model: &Classifier) -> Result<Vec<u8>, NnError> {
+pub fn to_bytes(model: &Classifier, part: Part) -> Result<Vec<u8>, NnError> {
     // One metadata entry: more would be written in the random order of a hash map.
     let mut store = SafetensorsStore::from_bytes(None)
+        .filter(part.filter(model))
         .with_to_adapter(BurnToPyTorchAdapter)
         .skip_enum_variants(true)
         .clear_metadata()
@@ -31,22 +59,24 @@ pub fn to_bytes(model: &Classifier) -> Result<Vec<u8>, NnError> {
     store.get_bytes().map_err(|error| NnError::Weights(format!("can't write the weights: {error}")))
 }
 
-/// `model` with the weights of `bytes`, on its own device.
+/// `model` with the weights of `bytes`, which holds a part, on its own device.
 ///
 /// # Errors
 /// Not safetensors; or every tensor that is missing, superfluous or of another shape, in one message.
-pub fn from_bytes(mut model: Classifier, bytes: Vec<u8>) -> Result<Classifier, NnError> {
-    check(&model, &bytes)?;
-    let mut store = SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(PyTorchToBurnAdapter).skip_enum_variants(true);
+pub fn from_bytes(mut model: Classifier, bytes: Vec<u8>, part: Part) -> Result<Classifier, NnError> {
+    let filter = part.filter(&model);
+    check(&model, &bytes, filter.clone())?;
+    let store = SafetensorsStore::from_bytes(Some(bytes)).filter(filter).allow_partial(true);
+    let mut store = store.with_from_adapter(PyTorchToBurnAdapter).skip_enum_variants(true);
     let result = model.load_from(&mut store).map_err(|error| NnError::Weights(format!("can't load the weights: {error}")))?;
-    if result.errors.is_empty() && result.missing.is_empty() { Ok(model) } else { Err(NnError::Weights(result.to_string())) }
+    if result.errors.is_empty() { Ok(model) } else { Err(NnError::Weights(result.to_string())) }
 }
 
 /// Compares names and shapes before anything is loaded.
-fn check(model: &Classifier, bytes: &[u8]) -> Result<(), NnError> {
+fn check(model: &Classifier, bytes: &[u8], filter: PathFilter) -> Result<(), NnError> {
     let found = SafeTensors::deserialize(bytes).map_err(|error| NnError::Weights(format!("not a whole safetensors file: {error}")))?;
     let found: BTreeMap<_, _> = found.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
-    let expected = model.valid().collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
+    let expected = model.valid().collect(Some(filter), Some(Box::new(BurnToPyTorchAdapter)), true);
     let expected: BTreeMap<_, _> = expected.iter().map(|tensor| (tensor.name.clone(), tensor.shape.to_vec())).collect();
     let mut faults = Vec::new();
     for (name, shape) in &expected {

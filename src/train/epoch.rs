@@ -10,8 +10,9 @@ use std::{
 
 use super::{
     Observer, Session, TrainError,
+    features::{self, Source},
     schedule::{Progress, learning_rate},
-    step::{StepInput, StepOutput},
+    step::{StepInput, StepOutput, Stepper},
 };
 use pixel_sampling::Finish;
 
@@ -94,25 +95,29 @@ pub fn augmenters(config: &Config, set: &PictureSet) -> Vec<Augmenter> {
 pub(super) fn run(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<EpochEnd, TrainError> {
     let train = session.config.train.clone();
     let epoch = session.state.epoch;
-    let view = view(session, epoch);
+    let mut end = EpochEnd { is_interrupted: false, learning_rate: session.state.plateau.learning_rate, waited: Duration::ZERO };
+    let mut start = Instant::now();
+    let Some(Source { view, entrance }) = features::training(session, observer, stop)? else {
+        return Ok(EpochEnd { is_interrupted: true, ..end });
+    };
+    let stepper = Stepper { entrance, ..session.stepper.clone() };
     let total = view.draws.len();
     observer.epoch_started(epoch + 1, (session.state.batch * train.batch_size).min(total), total);
     let mut loader = Loader::new(view, train.batch_size, session.state.batch, train.workers);
     let steps_per_epoch = loader.num_batches().div_ceil(train.accumulate);
-    let mut end = EpochEnd { is_interrupted: false, learning_rate: session.state.plateau.learning_rate, waited: Duration::ZERO };
     let mut unread = Vec::new();
-    let mut start = Instant::now();
     loop {
         let batches = loader.by_ref().take(train.accumulate).collect::<Result<Vec<_>, _>>()?;
         if batches.is_empty() {
             break;
         }
-        let at = Progress { step: session.state.step, steps_per_epoch, epochs: train.epochs };
+        let step = session.state.step - session.state.phase.first_step;
+        let at = Progress { step, steps_per_epoch, epochs: session.phase().epochs };
         end.learning_rate = learning_rate(&train.schedule, session.state.plateau.learning_rate, at);
         let num_batches = batches.len();
         let input = StepInput { batches, epoch, first_batch: session.state.batch, learning_rate: end.learning_rate };
         let model = session.model.clone();
-        let (model, output) = session.stepper.step(model, &mut session.optimizer, session.ema.as_mut(), input);
+        let (model, output) = stepper.step(model, &mut session.optimizer, session.ema.as_mut(), input);
         session.model = model;
         unread.push((session.state.batch, output));
         session.state.batch += num_batches;

@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Observer, Session, TrainError, epoch, session::Partial};
+use super::{
+    Observer, Session, TrainError, epoch,
+    features::{self, Source},
+    session::Partial,
+};
 use crate::{
-    data::dataset::View,
     metrics::{Confusion, argmax},
     nn::{
         infer::{Settings, predict},
@@ -37,15 +40,21 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         is_interrupted,
         data_wait_share: waited.as_secs_f64() / trained.as_secs_f64().max(1e-9),
     };
+    if let Some(words) = session.phase_words().filter(|_| session.finished().is_none()) {
+        observer.say(&words);
+    }
     while session.finished().is_none() {
         let epoch_start = Instant::now();
+        // Before the epoch, so that nothing of it is lost if somebody can't wait.
+        let Some(validation) = features::validation(session, observer, stop)? else { return Ok(outcome(true, waited, trained)) };
+        session.state.partial.seconds += epoch_start.elapsed().as_secs_f64();
         let end = epoch::run(session, observer, stop)?;
         (waited, trained) = (waited + end.waited, trained + epoch_start.elapsed());
         if end.is_interrupted {
             return Ok(outcome(true, waited, trained));
         }
         let validation_start = Instant::now();
-        let validation = validate(session, observer)?;
+        let validation = validate(session, validation, observer)?;
         let partial = std::mem::replace(&mut session.state.partial, Partial::new(session.train.classes.len()));
         let record = EpochRecord {
             epoch: session.state.epoch + 1,
@@ -56,9 +65,13 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         };
         observer.epoch_ended(&record);
         let stops = take_in(session, record, observer);
+        let is_next = (stops || session.phase_is_over()) && session.next_phase();
         save(session, observer)?;
         if stops {
             observer.say(&format!("Epoch {}: early stopping", session.state.epoch));
+        }
+        if is_next {
+            observer.say(&session.phase_words().unwrap_or_default());
         }
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(outcome(true, waited, trained));
@@ -113,11 +126,11 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
 }
 
 /// The validation pictures as they are, in order, with the unweighted loss and no label smoothing.
-fn validate(session: &Session, observer: &dyn Observer) -> Result<SplitRecord, TrainError> {
+fn validate(session: &Session, Source { view, entrance }: Source, observer: &dyn Observer) -> Result<SplitRecord, TrainError> {
     let set = Arc::clone(&session.validation);
-    let view = View::plain(&set, &session.normalizer);
     let settings = Settings {
         device: session.stepper.device.clone().without_autodiff(),
+        entrance,
         batch_size: session.config.train.batch_size,
         workers: session.config.train.workers,
         output: Output::of(session.config.train.loss),

@@ -1,8 +1,11 @@
 //! The training loop: epochs of steps, validation, best and last checkpoints, and when to stop.
 
+mod changes;
 pub mod early_stopping;
 mod epoch;
+mod features;
 mod fit;
+mod prepare;
 pub mod schedule;
 mod session;
 mod step;
@@ -11,7 +14,8 @@ use std::path::PathBuf;
 
 pub use epoch::{augmenters, levels_view, view as training_view};
 pub use fit::{Outcome, fit};
-pub use session::{Session, State, check_augmented_classes};
+pub use prepare::check_augmented_classes;
+pub use session::{Session, State};
 pub use step::{StepInput, Stepper};
 
 use crate::{
@@ -59,6 +63,9 @@ pub enum TrainError {
         /// Those that there are.
         classes: String,
     },
+    /// Weights of a checkpoint whose preprocessing isn't known.
+    #[error("found no meta.json beside the weights, which says how their pictures were normalised; set data.normalize as it was for them: {}", .0.display())]
+    Normalize(PathBuf),
     /// A sigmoid for more than two classes.
     #[error("loss = \"binary_cross_entropy\" tells two classes apart, found {0}; use \"cross_entropy\"")]
     Binary(usize),
@@ -101,6 +108,8 @@ pub trait Observer {
     fn epoch_started(&self, epoch: usize, done: usize, total: usize);
     /// So many pictures more are trained on; mean loss and accuracy of the epoch so far.
     fn trained(&self, pictures: usize, loss: f64, accuracy: f64);
+    /// Frozen layers have seen `done` of `total` pictures, whose features are kept for all epochs.
+    fn computed_features(&self, done: usize, total: usize);
     /// So many pictures more are validated.
     fn validated(&self, pictures: usize);
     /// An epoch is over.

@@ -6,41 +6,33 @@ use std::{
     sync::Arc,
 };
 
-use burn::tensor::Device;
+use burn::{module::Module, tensor::Device};
 use serde::{Deserialize, Serialize};
 
 use super::{
     TrainError,
+    changes::{refuse_changes, split_rows},
     early_stopping::{Best, Patience},
+    features::FeatureSets,
+    prepare::{Network, base_rate, check_augmented_classes, check_monitors, class_weights},
     schedule::{Plateau, PlateauRule},
     step::Stepper,
 };
 use crate::{
     base::files::write_atomic,
-    checkpoint::{Checkpoint, Meta, save},
-    config::{ClassWeights, Config, Loss, Metric, changed_keys},
-    data::{
-        TrainingData,
-        dataset::PictureSet,
-        listing::Part,
-        normalize::Normalizer,
-        pictures::Format,
-        table::{self, SplitRow},
-    },
+    checkpoint::{Checkpoint, Frozen, FrozenBytes, Meta, save},
+    config::{Config, Metric, Phase},
+    data::{TrainingData, dataset::PictureSet, normalize::Normalizer, table},
     metrics::Confusion,
     nn::{
-        build,
         loss::LossFn,
-        model::{Classifier, Design, Output},
+        model::{Classifier, Design, Entrance},
         optim::{Ema, OptimizerState},
         params,
-        weights::{TrainingState, from_bytes, state_from_bytes, state_to_bytes, to_bytes},
+        weights::{Part, TrainingState, state_from_bytes, state_to_bytes, to_bytes},
     },
     record::{EpochRecord, history_csv},
 };
-
-/// Keys that a resume may change: they end or place a run without changing what it computes.
-const MAY_CHANGE: [&str; 4] = ["train.epochs", "train.early_stopping.patience", "train.max_time", "device"];
 
 /// Counters and decisions of the loop: with the weights and the optimiser's state, all that a resume needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +41,8 @@ pub struct State {
     pub config: Config,
     /// Of `split.csv`.
     pub data_fingerprint: String,
+    /// Where the training is among its phases.
+    pub phase: PhaseState,
     /// Whole epochs done.
     pub epoch: usize,
     /// Batches done in the epoch that is under way.
@@ -67,6 +61,17 @@ pub struct State {
     pub plateau: Plateau,
     /// Of all parts of the run together.
     pub seconds: f64,
+}
+
+/// Which phase, and where it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseState {
+    /// Counted from 0.
+    pub index: usize,
+    /// Whole epochs done before it.
+    pub first_epoch: usize,
+    /// Optimiser steps done before it.
+    pub first_step: usize,
 }
 
 /// The measures of an epoch under way.
@@ -110,6 +115,11 @@ pub struct Session {
     pub state: State,
     /// What is done to a picture's pixels last.
     pub normalizer: Normalizer,
+    /// What frozen layers make of the pictures.
+    pub(super) features: FeatureSets,
+    phases: Vec<Phase>,
+    /// Layers that no phase trains.
+    backbone: Option<Arc<FrozenBytes>>,
     design: Design,
 }
 
@@ -122,6 +132,7 @@ impl Session {
         let rows = split_rows(data);
         let state = State {
             data_fingerprint: table::fingerprint(&rows),
+            phase: PhaseState::default(),
             epoch: 0,
             batch: 0,
             step: 0,
@@ -129,12 +140,12 @@ impl Session {
             history: Vec::new(),
             best: Best::default(),
             patience: Patience::default(),
-            plateau: Plateau::new(config.train.optimizer.learning_rate()),
+            plateau: Plateau::new(base_rate(&config, &config.phases()[0])),
             seconds: 0.0,
             config: config.clone(),
         };
-        let normalizer = Normalizer::fit(&config.data.normalize, config.data.color, &data.train)?;
-        let session = Self::new(config, data, (folder, device), state, normalizer)?;
+        let network = Network::start(&config, data, device)?;
+        let session = Self::new(config, data, folder, state, network)?;
         if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(TrainError::Occupied(folder.to_owned()));
         }
@@ -154,21 +165,21 @@ impl Session {
     /// # Errors
     /// A configuration or data that has changed otherwise; weights that don't fit.
     pub fn resume(config: Config, data: &TrainingData, folder: &Path, device: &Device, checkpoint: Checkpoint) -> Result<Self, TrainError> {
-        let mut state: State = serde_json::from_value(checkpoint.state).map_err(|error| crate::checkpoint::CheckpointError::Damaged {
+        let mut state: State = State::deserialize(&checkpoint.state).map_err(|error| crate::checkpoint::CheckpointError::Damaged {
             path: folder.to_owned(),
             reason: format!("state.json: {error}"),
             other: None,
         })?;
         refuse_changes(&state, &config, data, folder)?;
         state.config = config.clone();
-        // The statistics are those that the run was started with.
-        let mut session = Self::new(config, data, (folder, device), state, checkpoint.meta.normalize)?;
-        session.model = from_bytes(session.model, checkpoint.model)?;
+        let network = Network::resume(&config, data, device, &checkpoint)?;
+        let frozen = config.always_frozen();
+        let mut session = Self::new(config, data, folder, state, network)?;
         let trained = state_from_bytes(&checkpoint.optimizer, device)?;
         session.optimizer.slots = trained.slots;
         if let Some(ema) = &mut session.ema {
             // The checkpoint's weights are the averaged ones; training goes on with those behind them.
-            *ema = Ema::new(session.config.train.ema_decay.unwrap_or_default(), &session.model);
+            *ema = Ema::new(session.config.train.ema_decay.unwrap_or_default(), &session.model, frozen);
             session.model = params::replace(session.model, trained.raw);
         }
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
@@ -177,55 +188,90 @@ impl Session {
         Ok(session)
     }
 
-    fn new(
-        config: Config,
-        data: &TrainingData,
-        (folder, device): (&Path, &Device),
-        state: State,
-        normalizer: Normalizer,
-    ) -> Result<Self, TrainError> {
-        let num_classes = data.classes.len();
-        if config.train.loss == Loss::BinaryCrossEntropy && num_classes != 2 {
-            return Err(TrainError::Binary(num_classes));
-        }
+    fn new(config: Config, data: &TrainingData, folder: &Path, state: State, network: Network) -> Result<Self, TrainError> {
         check_monitors(&config, &data.classes)?;
         check_augmented_classes(&config, &data.classes)?;
-        let [height, width, channels] = Format::of(&config.data).shape();
-        let design =
-            Design { model: config.model.clone(), input: [channels, height, width], num_classes, output: Output::of(config.train.loss) };
-        let device = device.clone().autodiff();
-        let model = build(&design, config.seed, &device);
+        let Network { design, model, normalizer, backbone } = network;
         let loss = LossFn {
             kind: config.train.loss,
             gamma: config.train.focal_gamma.unwrap_or(2.0),
             label_smoothing: config.train.label_smoothing,
         };
         let stepper = Stepper {
-            device,
-            input: design.input,
+            device: model.devices().into_iter().next().unwrap_or_else(Device::flex),
+            entrance: Entrance { shape: design.input, group: 0 },
+            frozen: 0,
+            layer_factor: 1.0,
             loss,
             class_weights: class_weights(&config.train.class_weights, &data.train)?,
             clip_norm: config.train.clip_norm,
             seed: config.seed,
         };
-        Ok(Self {
+        let mut session = Self {
             folder: folder.to_owned(),
             train: Arc::clone(&data.train),
             validation: Arc::clone(&data.validation),
             stepper,
             optimizer: OptimizerState::new(&config.train.optimizer),
-            ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model)),
+            ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model, config.always_frozen())),
             model,
             state,
             normalizer,
+            features: FeatureSets::default(),
+            phases: config.phases(),
+            backbone,
             design,
             config,
-        })
+        };
+        session.enter_phase();
+        Ok(session)
+    }
+
+    /// The phase that is under way.
+    pub fn phase(&self) -> &Phase {
+        &self.phases[self.state.phase.index.min(self.phases.len() - 1)]
+    }
+
+    /// How the phase that is under way is called; nothing where there is one only.
+    pub fn phase_words(&self) -> Option<String> {
+        let phase = self.phase();
+        let of = self.phases.len();
+        let words = || {
+            let rate = base_rate(&self.config, phase);
+            format!(
+                "Phase {} of {of}: {} epochs, frozen: {}, learning rate {rate:e}",
+                self.state.phase.index + 1,
+                phase.epochs,
+                phase.freeze
+            )
+        };
+        (of > 1).then(words)
+    }
+
+    /// Sets the stepper for the phase that is under way.
+    fn enter_phase(&mut self) {
+        self.stepper.frozen = self.config.model.frozen_groups(self.phase().freeze);
+        self.stepper.layer_factor = self.phase().layer_factor;
+        self.features = FeatureSets::default();
+    }
+
+    /// Ends the phase after the epochs done so far; the next one starts with a fresh optimiser, schedule and patience. False where there is
+    /// none.
+    pub(super) fn next_phase(&mut self) -> bool {
+        let index = self.state.phase.index + 1;
+        if index >= self.phases.len() {
+            return false;
+        }
+        self.state.phase = PhaseState { index, first_epoch: self.state.epoch, first_step: self.state.step };
+        self.state.patience = Patience::default();
+        self.state.plateau = Plateau::new(base_rate(&self.config, &self.phases[index]));
+        self.optimizer = OptimizerState::new(&self.config.train.optimizer);
+        self.enter_phase();
+        true
     }
 
     /// The network to validate and to save as `best/`: with averaged weights where they are wanted. Without autodiff.
     pub fn inference_model(&self) -> Classifier {
-        use burn::module::Module;
         match &self.ema {
             Some(ema) => ema.apply(&self.model),
             None => self.model.valid(),
@@ -250,6 +296,11 @@ impl Session {
             loss: self.stepper.loss.kind,
             focal_gamma: self.stepper.loss.gamma,
             epoch: self.state.epoch,
+            frozen: self.backbone.as_ref().map(|backbone| Frozen {
+                groups: self.config.always_frozen(),
+                weights: self.config.model.weights(),
+                sha256: backbone.sha256.clone(),
+            }),
             metrics: record.map_or_else(BTreeMap::new, |record| {
                 Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), record.value(metric, &self.train.classes))).collect()
             }),
@@ -262,14 +313,16 @@ impl Session {
     /// # Errors
     /// The device's or the system's.
     pub fn save(&self, names: &[&str]) -> Result<(), TrainError> {
+        let frozen = self.config.always_frozen();
         let raw = if self.ema.is_some() {
-            params::collect(&self.model).into_iter().filter(|param| !param.is_statistic()).map(|param| (param.path, param.values)).collect()
+            params::trained(&self.model, frozen).into_iter().map(|param| (param.path, param.values)).collect()
         } else {
             BTreeMap::new()
         };
         let checkpoint = Checkpoint {
             meta: self.meta(),
-            model: to_bytes(&self.inference_model())?,
+            model: to_bytes(&self.inference_model(), Part::Rest(frozen))?,
+            backbone: self.backbone.clone().filter(|_| self.config.train.checkpoint.include_backbone),
             optimizer: state_to_bytes(&TrainingState { slots: self.optimizer.slots.clone(), raw })?,
             state: serde_json::to_value(&self.state).expect("plain values are JSON"),
         };
@@ -290,101 +343,23 @@ impl Session {
 
     /// Has the run come to its end under its configuration? In words.
     pub fn finished(&self) -> Option<String> {
-        let epochs = self.config.train.epochs;
-        if self.state.epoch >= epochs {
-            return Some(format!("all {epochs} epochs are done"));
+        if self.state.phase.index + 1 < self.phases.len() {
+            return None;
+        }
+        if self.phase_is_over() {
+            return Some(format!("all {} epochs are done", self.state.epoch));
         }
         let rule = self.config.train.early_stopping.as_ref()?;
         self.state.patience.still_stops(rule).then(|| format!("stopped early after epoch {}", self.state.epoch))
     }
 
+    /// Are all epochs of the phase done?
+    pub(super) fn phase_is_over(&self) -> bool {
+        self.state.epoch >= self.state.phase.first_epoch + self.phase().epochs
+    }
+
     /// The rule of the plateau schedule, if that is the schedule.
     pub fn plateau_rule(&self) -> Option<PlateauRule> {
         PlateauRule::of(&self.config.train.schedule)
-    }
-}
-
-/// The lines of `split.csv`.
-fn split_rows(data: &TrainingData) -> Vec<SplitRow> {
-    [table::rows(&data.train, Part::Train), table::rows(&data.validation, Part::Validation)].concat()
-}
-
-fn refuse_changes(state: &State, config: &Config, data: &TrainingData, folder: &Path) -> Result<(), TrainError> {
-    let changed = changed_keys(&state.config, config);
-    if let Some((key, old, new)) = changed.iter().find(|(key, ..)| !MAY_CHANGE.contains(&key.as_str())) {
-        return Err(TrainError::Changed {
-            what: "the configuration",
-            detail: format!("{key} was {old} and is {new}"),
-            hint: format!("a resume may change {} only; start a new run for the rest", MAY_CHANGE.join(", ")),
-        });
-    }
-    let now = split_rows(data);
-    if table::fingerprint(&now) == state.data_fingerprint {
-        return Ok(());
-    }
-    let before = table::read_split(&folder.join("split.csv"))?;
-    Err(TrainError::Changed {
-        what: "the data",
-        detail: table::difference(&before, &now).unwrap_or_else(|| "split.csv isn't the one of the checkpoint".to_owned()),
-        hint: "put it back as it was, or start a new run".to_owned(),
-    })
-}
-
-/// `[augment.class.NAME]` must name a class that is there.
-///
-/// # Errors
-/// The first that doesn't.
-pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<(), TrainError> {
-    match config.augment.class.keys().find(|name| !classes.contains(name)) {
-        Some(name) => Err(TrainError::Class { key: format!("augment.class.{name}"), name: name.clone(), classes: classes.join(", ") }),
-        None => Ok(()),
-    }
-}
-
-/// A metric of one class must name a class that is there.
-fn check_monitors(config: &Config, classes: &[String]) -> Result<(), TrainError> {
-    let train = &config.train;
-    let plateau = PlateauRule::of(&train.schedule).map(|rule| rule.monitor);
-    let stopping = train.early_stopping.as_ref().map(|rule| rule.monitor.clone());
-    for metric in [plateau, stopping, Some(train.checkpoint.monitor.clone())].into_iter().flatten() {
-        if let Metric::Recall(class) = &metric
-            && !classes.contains(class)
-        {
-            return Err(TrainError::Class { key: format!("monitor = \"{metric}\""), name: class.clone(), classes: classes.join(", ") });
-        }
-    }
-    Ok(())
-}
-
-/// One factor a class. Balanced: pictures / (classes * pictures of the class), as scikit-learn.
-fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result<Vec<f32>, TrainError> {
-    let classes = &train.classes;
-    match wanted {
-        ClassWeights::None => Ok(vec![1.0; classes.len()]),
-        ClassWeights::Balanced => Ok(balanced(&train.class_counts())),
-        ClassWeights::Named(weights) => {
-            if let Some(name) = weights.keys().find(|name| !classes.contains(name)) {
-                return Err(TrainError::Class { key: "train.class_weights".to_owned(), name: name.clone(), classes: classes.join(", ") });
-            }
-            Ok(classes.iter().map(|class| weights.get(class).copied().unwrap_or(1.0)).collect())
-        }
-    }
-}
-
-fn balanced(counts: &[usize]) -> Vec<f32> {
-    let total: usize = counts.iter().sum();
-    counts.iter().map(|count| (total as f64 / (counts.len() * count) as f64) as f32).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The counts of FER-2013, and scikit-learn's `compute_class_weight("balanced")` for them.
-    #[test]
-    fn balanced_weights_are_scikit_learns() {
-        let got = balanced(&[3993, 436, 4103, 7164, 4982, 4938, 3205]);
-        let expected = [1.0311, 9.4433, 1.0035, 0.5747, 0.8264, 0.8338, 1.2846];
-        assert!(got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 5e-5), "{got:?}");
     }
 }

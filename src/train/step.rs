@@ -1,6 +1,7 @@
 //! One optimiser step: batches forward and backward, gradients added up, one update. Nothing here waits for the device.
 
 use burn::{
+    module::Module,
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Device, Tensor},
 };
@@ -12,8 +13,8 @@ use crate::{
     nn::{
         batch::upload,
         loss::LossFn,
-        model::Classifier,
-        optim::{Ema, OptimizerState},
+        model::{Classifier, Entrance},
+        optim::{Ema, OptimizerState, Rates},
         params::take_gradients,
     },
 };
@@ -23,8 +24,12 @@ use crate::{
 pub struct Stepper {
     /// With autodiff.
     pub device: Device,
-    /// Channels, height and width.
-    pub input: [usize; 3],
+    /// What the batches hold.
+    pub entrance: Entrance,
+    /// Layer groups, counted from the input, that keep their weights.
+    pub frozen: usize,
+    /// Each layer group learns at this share of the rate of what follows it.
+    pub layer_factor: f64,
     /// With label smoothing.
     pub loss: LossFn,
     /// Factor on the loss of each class.
@@ -84,18 +89,19 @@ impl Stepper {
             }
         }
         let gradients = take_gradients(&model, gradients.unwrap_or_else(|| accumulator.grads()));
-        let model = optimizer.step(model, gradients, input.learning_rate, self.clip_norm);
+        let rates = Rates { head: input.learning_rate, layer_factor: self.layer_factor, num_groups: model.num_groups() };
+        let model = optimizer.step(model, gradients, rates, self.clip_norm);
         if let Some(ema) = ema {
-            ema.update(&model);
+            ema.update(&model, self.frozen);
         }
         (model, output)
     }
 
     fn backward(&self, model: &Classifier, batch: HostBatch, count: usize, at: [usize; 2], output: &mut StepOutput) -> GradientsParams {
-        let batch = upload(batch, self.input, &self.device);
+        let batch = upload(batch, self.entrance.shape, &self.device);
         // Dropout draws from the framework's generator, which can't be saved: each batch starts it anew.
         self.device.seed(stream(self.seed, Purpose::Step, [at[0] as u64, at[1] as u64, 0]).next_u64());
-        let logits = model.forward(batch.images);
+        let logits = model.forward_from(self.frozen.max(self.entrance.group), self.through_frozen(model, batch.images));
         let [pictures, num_classes] = batch.targets.dims();
         let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device).reshape([1, num_classes]);
         let weights = (batch.targets.clone() * class_weights).sum_dim(1).reshape([pictures]) * batch.weights;
@@ -103,5 +109,12 @@ impl Stepper {
         output.losses.push(sum.clone().without_autodiff());
         output.logits.push(logits.without_autodiff());
         GradientsParams::from_grads((sum / count as f64).backward(), model)
+    }
+    /// What trained layers see: without autodiff up to there, so that frozen layers keep nothing for a backward pass.
+    fn through_frozen(&self, model: &Classifier, images: Tensor<4>) -> Tensor<4> {
+        if self.frozen <= self.entrance.group {
+            return images;
+        }
+        Tensor::from_inner(model.valid().forward_frozen(self.entrance.group..self.frozen, images.inner()))
     }
 }

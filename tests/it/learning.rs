@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use emberlens::{
-    config::{Loss, Model, Optimizer, Pooling},
+    config::{Hidden, Loss, Model, Optimizer, Pooling},
     data::{batch::HostBatch, order},
     nn::{
         build,
         infer::read,
         loss::LossFn,
-        model::{Classifier, Design, Output},
+        model::{Classifier, Design, Entrance, Output},
         optim::OptimizerState,
         params,
-        weights::{from_bytes, to_bytes},
+        weights::{Part, from_bytes, to_bytes},
     },
     train::{StepInput, Stepper},
 };
@@ -22,14 +22,16 @@ const CLASSES: usize = 3;
 const INPUT: [usize; 3] = [2, 14, 10];
 
 fn design(output: Output, num_classes: usize) -> Design {
-    let model = Model { channels: vec![6, 8], hidden: 12, dropout: 0.0, pooling: Pooling::Flatten, ..Model::default() };
+    let model = Model { channels: Some(vec![6, 8]), hidden: Hidden::One(12), dropout: 0.0, pooling: Pooling::Flatten, ..Model::default() };
     Design { model, input: INPUT, num_classes, output }
 }
 
 fn stepper(kind: Loss, num_classes: usize) -> Stepper {
     Stepper {
         device: Device::flex().autodiff(),
-        input: INPUT,
+        entrance: Entrance { shape: INPUT, group: 0 },
+        frozen: 0,
+        layer_factor: 1.0,
         loss: LossFn { kind, gamma: 2.0, label_smoothing: 0.0 },
         class_weights: vec![1.0; num_classes],
         clip_norm: None,
@@ -120,33 +122,33 @@ fn weights_survive_safetensors_and_others_are_refused_with_every_fault() {
     let device = Device::flex();
     let small = design(Output::Softmax, CLASSES);
     let mut normed = small.clone();
-    normed.model.batch_norm = true;
+    normed.model.batch_norm = Some(true);
     for design in [&small, &normed] {
         let model = build(design, 5, &device);
-        let bytes = to_bytes(&model).expect("written");
-        assert_eq!(bytes, to_bytes(&model).expect("written"), "the same weights give the same bytes");
-        let loaded = from_bytes(build(design, 6, &device), bytes).expect("loaded");
+        let bytes = to_bytes(&model, Part::ALL).expect("written");
+        assert_eq!(bytes, to_bytes(&model, Part::ALL).expect("written"), "the same weights give the same bytes");
+        let loaded = from_bytes(build(design, 6, &device), bytes, Part::ALL).expect("loaded");
         assert_eq!(values(&loaded), values(&model));
     }
-    let bytes = to_bytes(&build(&normed, 5, &device)).expect("written");
-    let error = from_bytes(build(&small, 5, &device), bytes).expect_err("another network").to_string();
+    let bytes = to_bytes(&build(&normed, 5, &device), Part::ALL).expect("written");
+    let error = from_bytes(build(&small, 5, &device), bytes, Part::ALL).expect_err("another network").to_string();
     for expected in ["blocks.0.conv.bias [6] is missing", "blocks.0.norm.weight is superfluous", "blocks.1.norm.running_var is superfluous"]
     {
         assert!(error.contains(expected), "{error}");
     }
     let mut wider = small.clone();
-    wider.model.hidden = 13;
-    let bytes = to_bytes(&build(&wider, 5, &device)).expect("written");
-    let error = from_bytes(build(&small, 5, &device), bytes).expect_err("another shape").to_string();
+    wider.model.hidden = Hidden::One(13);
+    let bytes = to_bytes(&build(&wider, 5, &device), Part::ALL).expect("written");
+    let error = from_bytes(build(&small, 5, &device), bytes, Part::ALL).expect_err("another shape").to_string();
     assert!(error.contains("hidden.bias has the shape [13], expected [12]"), "{error}");
-    assert!(from_bytes(build(&small, 5, &device), b"no".to_vec()).is_err());
+    assert!(from_bytes(build(&small, 5, &device), b"no".to_vec(), Part::ALL).is_err());
 }
 
 #[test]
 fn weight_decay_leaves_biases_and_norm_layers_alone() {
     let stepper = stepper(Loss::CrossEntropy, CLASSES);
     let mut normed = design(Output::Softmax, CLASSES);
-    normed.model.batch_norm = true;
+    normed.model.batch_norm = Some(true);
     let run = |decay: f64| {
         let settings = toml::from_str(&format!("kind = 'adamw'\nweight_decay = {decay}")).expect("parsed");
         let model = build(&normed, 1, &stepper.device);

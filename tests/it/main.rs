@@ -16,3 +16,4 @@ mod preview;
 mod resume;
 mod support;
 mod tidy;
+mod transfer;

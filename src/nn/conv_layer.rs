@@ -1,0 +1,80 @@
+//! A convolution with its bias or its batch norm, and what follows: the brick of every backbone here.
+
+use burn::{
+    module::{Module, Param},
+    nn::{
+        BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Tensor},
+};
+use conv_block::Tail;
+
+use super::kernels::{Block, conv_block, conv_norm_block};
+
+/// The shape of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConvShape {
+    /// Channels in.
+    pub(super) inputs: usize,
+    /// Channels out.
+    pub(super) outputs: usize,
+    /// Rows and columns of the kernel.
+    pub(super) kernel: usize,
+    /// Pixels from one place of the kernel to the next.
+    pub(super) stride: usize,
+    /// Zeros around the picture.
+    pub(super) padding: usize,
+    /// With batch norm instead of a bias?
+    pub(super) batch_norm: bool,
+}
+
+/// Convolution, then a bias or batch norm.
+#[derive(Module, Debug)]
+pub(super) struct ConvLayer {
+    conv: Conv2d,
+    norm: Option<BatchNorm>,
+    #[module(skip)]
+    stride: usize,
+    #[module(skip)]
+    padding: usize,
+}
+
+impl ConvLayer {
+    /// With all parameters zero.
+    pub(super) fn new(shape: ConvShape, device: &Device) -> Self {
+        let ConvShape { inputs, outputs, kernel, stride, padding, batch_norm } = shape;
+        let conv = Conv2dConfig::new([inputs, outputs], [kernel; 2])
+            .with_stride([stride; 2])
+            .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
+            .with_bias(!batch_norm)
+            .with_initializer(Initializer::Zeros)
+            .init(device);
+        Self { conv, norm: batch_norm.then(|| BatchNormConfig::new(outputs).init(device)), stride, padding }
+    }
+
+    /// # Shapes
+    /// `[batch, inputs, height, width]` to `[batch, outputs, rows, columns]`, halved (rounded down) by a pooling tail.
+    pub(super) fn forward(&self, x: Tensor<4>, tail: Tail) -> Tensor<4> {
+        let block = Block { stride: self.stride, padding: self.padding, tail };
+        match &self.norm {
+            Some(norm) => conv_norm_block(x, self.conv.weight.val(), norm, block),
+            None => conv_block(x, self.conv.weight.val(), self.conv.bias.as_ref().map(Param::val), block),
+        }
+    }
+
+    /// Channels out.
+    pub(super) fn outputs(&self) -> usize {
+        self.conv.weight.dims()[0]
+    }
+
+    /// Is there a batch norm?
+    pub(super) fn has_norm(&self) -> bool {
+        self.norm.is_some()
+    }
+
+    /// Rows or columns out of so many in, before any pooling.
+    pub(super) fn side(&self, side: usize) -> usize {
+        (side + 2 * self.padding).saturating_sub(self.conv.weight.dims()[2]) / self.stride + 1
+    }
+}

@@ -1,0 +1,128 @@
+//! Files with weights as tensors by name, each read when it is asked for: safetensors, PyTorch's `.pth`, HDF5. The kind is told from the
+//! content. What a file claims is checked against its length before memory is taken, and nothing in it is run.
+
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path, sync::Arc};
+
+use burn::tensor::{bf16, f16};
+use hdf5_reader::{Hdf5File, group::Group};
+use mapped_file::MappedFile;
+use pytorch_reader::PytorchReader;
+use safetensors::SafeTensors;
+
+/// The longest header of a safetensors file that is read; those of the networks here have some kilobytes.
+const MOST_HEADER_BYTES: u64 = 16 << 20;
+
+/// The most tensors and the deepest groups of an HDF5 file that are looked at.
+const MOST_TENSORS: usize = 10_000;
+const MOST_DEPTH: usize = 16;
+
+const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
+
+/// One tensor of a file.
+pub(super) struct Entry {
+    /// As the file has it.
+    pub(super) shape: Vec<usize>,
+    read: Box<dyn Fn() -> Result<Vec<f32>, String>>,
+}
+
+impl Entry {
+    fn new(shape: Vec<usize>, read: impl Fn() -> Result<Vec<f32>, String> + 'static) -> Self {
+        Self { shape, read: Box::new(read) }
+    }
+
+    /// The values.
+    pub(super) fn read(&self) -> Result<Vec<f32>, String> {
+        let values = (self.read)()?;
+        let expected: usize = self.shape.iter().product();
+        if values.len() == expected { Ok(values) } else { Err(format!("found {} values, expected {expected}", values.len())) }
+    }
+}
+
+/// The tensors of the file at `path`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    file.take(9).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    if start.starts_with(HDF5_MAGIC) {
+        hdf5(path).map_err(|error| format!("not a whole HDF5 file: {error}"))
+    } else if start.get(8) == Some(&b'{') {
+        let header = u64::from_le_bytes(start[..8].try_into().expect("nine bytes were read"));
+        if header > MOST_HEADER_BYTES.min(length) {
+            return Err(format!("not a whole safetensors file: its header claims {header} bytes, the file has {length}"));
+        }
+        safetensors(path)
+    } else {
+        pytorch(path)
+    }
+}
+
+fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
+    let map = Arc::new(MappedFile::open(path).map_err(|error| error.to_string())?);
+    let failed = |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
+    let file = SafeTensors::deserialize(&map).map_err(failed)?;
+    let entry = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
+        let (map, own, dtype) = (Arc::clone(&map), name.to_owned(), view.dtype());
+        let read = move || {
+            let file = SafeTensors::deserialize(&map).map_err(|error| error.to_string())?;
+            floats(file.tensor(&own).map_err(|error| error.to_string())?.data(), &format!("{dtype:?}"))
+        };
+        (name.to_owned(), Entry::new(view.shape().to_vec(), read))
+    };
+    Ok(file.iter().map(entry).collect())
+}
+
+fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
+    let failed = |error: pytorch_reader::PytorchError| format!("neither safetensors nor HDF5, nor a whole PyTorch file: {error}");
+    let reader = PytorchReader::new(path).map_err(failed)?;
+    let entry = |(name, tensor): (String, pytorch_reader::Tensor)| {
+        let read = move |tensor: &pytorch_reader::Tensor| {
+            // Bytes are in this machine's order; so is what `floats` reads on all that the program runs on.
+            floats(&tensor.read().map_err(|error| error.to_string())?, &format!("{:?}", tensor.dtype()))
+        };
+        (name, Entry::new(tensor.shape().to_vec(), move || read(&tensor)))
+    };
+    Ok(reader.into_tensors().into_iter().map(entry).collect())
+}
+
+/// Little-endian bytes of a type by its name.
+fn floats(bytes: &[u8], dtype: &str) -> Result<Vec<f32>, String> {
+    Ok(match dtype {
+        "F32" => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        "F16" => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        "BF16" => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        "F64" => bytes.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32).collect(),
+        other => return Err(format!("found values of type {other}, expected floats")),
+    })
+}
+
+fn hdf5(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
+    let file = Hdf5File::open(path).map_err(|error| error.to_string())?;
+    let root = file.root_group().map_err(|error| error.to_string())?;
+    let mut found = BTreeMap::new();
+    walk(&root, "", 0, &mut found)?;
+    Ok(found)
+}
+
+fn walk(group: &Group, prefix: &str, depth: usize, found: &mut BTreeMap<String, Entry>) -> Result<(), String> {
+    if depth > MOST_DEPTH {
+        return Err(format!("groups are nested more than {MOST_DEPTH} deep"));
+    }
+    let (groups, datasets) = group.members().map_err(|error| error.to_string())?;
+    for dataset in datasets {
+        if found.len() >= MOST_TENSORS {
+            return Err(format!("more than {MOST_TENSORS} tensors"));
+        }
+        let shape = dataset.shape().iter().map(|side| usize::try_from(*side).unwrap_or(usize::MAX)).collect();
+        let name = format!("{prefix}{}", dataset.name());
+        let read = move || {
+            let values = dataset.read_array::<f32>().map_err(|error| error.to_string())?;
+            Ok(values.iter().copied().collect())
+        };
+        found.insert(name, Entry::new(shape, read));
+    }
+    groups.iter().try_for_each(|inner| walk(inner, &format!("{prefix}{}/", inner.name()), depth + 1, found))
+}

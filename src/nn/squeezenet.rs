@@ -1,0 +1,136 @@
+//! SqueezeNet 1.1 without its top (Iandola et al. 2016, arXiv 1602.07360), in torchvision's layout.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, module::max_pool2d, ops::MaxPoolOptions},
+};
+use conv_block::Tail;
+
+use super::{
+    backbone::{Elsewhere, Groups, LayerName, LayerShape},
+    conv_layer::{ConvLayer, ConvShape},
+};
+
+/// Channels of each fire module, layer group by layer group: squeezed, expanded by each of the two kernels.
+const FIRES: [&[[usize; 2]]; 4] = [&[], &[[16, 64], [16, 64]], &[[32, 128], [32, 128]], &[[48, 192], [48, 192], [64, 256], [64, 256]]];
+
+/// torchvision's position of each fire module.
+const POSITIONS: [&[usize]; 4] = [&[], &[3, 4], &[6, 7], &[9, 10, 11, 12]];
+
+/// The backbone; a layer group ends with pooling, but for the last.
+#[derive(Module, Debug)]
+pub(super) struct SqueezeNet {
+    blocks: Vec<Stage>,
+}
+
+/// The first convolution, or fire modules.
+#[derive(Module, Debug)]
+struct Stage {
+    stem: Option<ConvLayer>,
+    fires: Vec<Fire>,
+}
+
+/// A 1x1 convolution to few channels, then a 1x1 and a 3x3 one side by side.
+#[derive(Module, Debug)]
+struct Fire {
+    squeeze: ConvLayer,
+    expand1x1: ConvLayer,
+    expand3x3: ConvLayer,
+}
+
+impl Fire {
+    fn new(inputs: usize, [squeezed, expanded]: [usize; 2], device: &Device) -> Self {
+        let layer = |inputs, outputs, kernel| {
+            ConvLayer::new(ConvShape { inputs, outputs, kernel, stride: 1, padding: kernel / 2, batch_norm: false }, device)
+        };
+        Self { squeeze: layer(inputs, squeezed, 1), expand1x1: layer(squeezed, expanded, 1), expand3x3: layer(squeezed, expanded, 3) }
+    }
+
+    /// # Shapes
+    /// `[batch, inputs, height, width]` to `[batch, 2 * expanded, height, width]`.
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.squeeze.forward(x, Tail::Relu);
+        Tensor::cat(vec![self.expand1x1.forward(x.clone(), Tail::Relu), self.expand3x3.forward(x, Tail::Relu)], 1)
+    }
+
+    fn layers(&self) -> [(&'static str, &ConvLayer); 3] {
+        [("squeeze", &self.squeeze), ("expand1x1", &self.expand1x1), ("expand3x3", &self.expand3x3)]
+    }
+}
+
+impl SqueezeNet {
+    /// With all parameters zero.
+    pub(super) fn new(inputs: usize, device: &Device) -> Self {
+        let stem = ConvShape { inputs, outputs: 64, kernel: 3, stride: 2, padding: 0, batch_norm: false };
+        let mut inputs = stem.outputs;
+        let mut fire = |channels: &[usize; 2]| {
+            let fire = Fire::new(inputs, *channels, device);
+            inputs = 2 * channels[1];
+            fire
+        };
+        let stage = |(index, fires): (usize, &&[[usize; 2]])| Stage {
+            stem: (index == 0).then(|| ConvLayer::new(stem, device)),
+            fires: fires.iter().map(&mut fire).collect(),
+        };
+        Self { blocks: FIRES.iter().enumerate().map(stage).collect() }
+    }
+}
+
+/// 3x3 in steps of 2; a last, cut-off window counts (`ceil_mode` of PyTorch).
+fn pool(x: Tensor<4>) -> Tensor<4> {
+    max_pool2d(x, MaxPoolOptions { stride: [2, 2], ceil_mode: true, ..MaxPoolOptions::new([3, 3]) })
+}
+
+/// Rows or columns after [`pool`].
+fn pooled(side: usize) -> usize {
+    side.saturating_sub(3).div_ceil(2) + 1
+}
+
+impl Groups for SqueezeNet {
+    fn num_groups(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn forward_group(&self, index: usize, x: Tensor<4>) -> Tensor<4> {
+        let stage = &self.blocks[index];
+        let x = match &stage.stem {
+            Some(stem) => stem.forward(x, Tail::Relu),
+            None => x,
+        };
+        let x = stage.fires.iter().fold(x, |x, fire| fire.forward(x));
+        if index + 1 < self.blocks.len() { pool(x) } else { x }
+    }
+
+    fn layers(&self, [mut last, mut height, mut width]: [usize; 3]) -> Vec<LayerShape> {
+        let mut layers = Vec::new();
+        for (index, stage) in self.blocks.iter().enumerate() {
+            if let Some(stem) = &stage.stem {
+                (last, height, width) = (stem.outputs(), stem.side(height), stem.side(width));
+                layers.push((format!("blocks.{index}.stem.conv"), [last, height, width]));
+            }
+            for (at, fire) in stage.fires.iter().enumerate() {
+                let path = format!("blocks.{index}.fires.{at}");
+                layers.extend(fire.layers().map(|(name, layer)| (format!("{path}.{name}.conv"), [layer.outputs(), height, width])));
+                last = fire.expand1x1.outputs() + fire.expand3x3.outputs();
+                layers.push((path, [last, height, width]));
+            }
+            if index + 1 < self.blocks.len() {
+                (height, width) = (pooled(height), pooled(width));
+                layers.push((format!("blocks.{index}.pool"), [last, height, width]));
+            }
+        }
+        layers
+    }
+
+    fn names(&self) -> Vec<LayerName> {
+        let name = |ours: String, torch: String| LayerName { ours, elsewhere: Some(Elsewhere { torch, torch_norm: None, keras: None }) };
+        let mut names = vec![name("blocks.0.stem".to_owned(), "0".to_owned())];
+        for (index, (stage, positions)) in self.blocks.iter().zip(POSITIONS).enumerate() {
+            for (at, (fire, position)) in stage.fires.iter().zip(positions).enumerate() {
+                let path = format!("blocks.{index}.fires.{at}");
+                names.extend(fire.layers().map(|(layer, _)| name(format!("{path}.{layer}"), format!("{position}.{layer}"))));
+            }
+        }
+        names
+    }
+}

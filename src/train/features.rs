@@ -1,0 +1,229 @@
+//! What frozen layers make of pictures that don't change is computed once and kept in a mapped file, which later runs find again: of
+//! validation pictures, of training pictures where nothing is augmented, and of `train.feature_cache` augmentations of each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use mapped_file::MappedFile;
+
+use super::{Observer, Session, TrainError, epoch};
+use crate::{
+    base::files::{self, with_path},
+    config::Pooling,
+    data::{
+        batch::{ImageBatcher, Prepare},
+        dataset::{Picture, PictureSet, View},
+        loader::Loader,
+        order::{self, Draw},
+        pictures::Store,
+    },
+    nn::{
+        batch::upload,
+        head::average,
+        host::kernel_words,
+        infer::read,
+        model::{Classifier, Entrance},
+        weights::{Part, to_bytes},
+    },
+};
+
+/// Part of a file's key: raise it when a frozen layer computes other values.
+const VERSION: &str = "emberlens features 1";
+
+/// The most that the features of a run may take on disk; above, frozen layers compute them anew in each epoch.
+const MOST_BYTES: usize = 16 << 30;
+
+/// What is known of the features of the phase under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FeatureSets {
+    /// Of the frozen layers, once they are needed.
+    digest: Option<[u8; 32]>,
+    validation: Option<Arc<PictureSet>>,
+    /// By the epoch whose augmentation they have.
+    train: BTreeMap<usize, Arc<MappedFile>>,
+}
+
+/// Pictures or features on their way into the network.
+pub(super) struct Source {
+    pub(super) view: View,
+    pub(super) entrance: Entrance,
+}
+
+/// Where and what features are.
+struct Place {
+    /// Layer groups that made them.
+    groups: usize,
+    /// Channels, height and width.
+    shape: [usize; 3],
+    /// Channel by channel, as the head would do it.
+    is_averaged: bool,
+    folder: PathBuf,
+}
+
+impl Place {
+    /// Bytes a picture.
+    fn size(&self) -> usize {
+        self.shape.iter().product::<usize>() * size_of::<f32>()
+    }
+}
+
+/// Where the features of `count` pictures of this session are kept; `None` where nothing is frozen or they would be too large.
+fn place(session: &Session, count: usize) -> Option<Place> {
+    let groups = session.stepper.frozen;
+    let mut shape = session.model.shape_after(groups, session.stepper.entrance.shape);
+    let is_averaged = groups == session.model.num_groups() && session.config.model.pooling == Pooling::Average;
+    if is_averaged {
+        // The mean of a mean of one is itself: what comes after the pooling is all that the head looks at.
+        (shape[1], shape[2]) = (1, 1);
+    }
+    let place = Place { groups, shape, is_averaged, folder: dirs::cache_dir()?.join("emberlens").join("features") };
+    (groups > 0 && place.size().checked_mul(count)? <= MOST_BYTES).then_some(place)
+}
+
+/// The training pictures of the epoch under way; `None` if `stop` came before they were there.
+pub(super) fn training(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<Option<Source>, TrainError> {
+    let (number, kept) = (session.state.epoch, session.config.train.feature_cache);
+    let plain = epoch::view(session, number);
+    let is_augmented = session.config.augment.is_active();
+    let rounds = if is_augmented { kept } else { 1 };
+    let count = session.train.pictures.len();
+    let Some(place) = place(session, count * rounds).filter(|_| rounds > 0) else {
+        return Ok(Some(Source { view: plain, entrance: session.stepper.entrance }));
+    };
+    let round = |draw: &Draw| (number + draw.repeat) % rounds;
+    let needed: BTreeSet<usize> = plain.draws.iter().map(round).collect();
+    for round in &needed {
+        if session.features.train.contains_key(round) {
+            continue;
+        }
+        let augmented = View {
+            draws: order::in_order(count),
+            batcher: ImageBatcher { mix: None, ..epoch::view(session, *round).batcher },
+            ..plain.clone()
+        };
+        let view = if is_augmented { augmented } else { View::plain(&session.train, &session.normalizer) };
+        let Some(file) = open_or_compute(session, &place, view, is_augmented.then_some(*round), (observer, stop))? else { return Ok(None) };
+        session.features.train.insert(*round, file);
+    }
+    let needed: Vec<usize> = needed.into_iter().collect();
+    let files = needed.iter().map(|round| Arc::clone(&session.features.train[round])).collect();
+    let set = feature_set(&session.train, &place, files);
+    let position = |draw: &Draw| needed.iter().position(|needed| *needed == round(draw)).unwrap_or(0);
+    let draws = plain.draws.iter().map(|draw| Draw { picture: position(draw) * count + draw.picture, ..*draw }).collect();
+    Ok(Some(source(set, draws, &place)))
+}
+
+/// The validation pictures in order; `None` if `stop` came before they were there.
+pub(super) fn validation(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<Option<Source>, TrainError> {
+    let plain = View::plain(&session.validation, &session.normalizer);
+    let Some(place) = place(session, plain.draws.len()) else {
+        return Ok(Some(Source { view: plain, entrance: session.stepper.entrance }));
+    };
+    let draws = plain.draws.clone();
+    let set = match session.features.validation.clone() {
+        Some(set) => set,
+        None => match open_or_compute(session, &place, plain, None, (observer, stop))? {
+            Some(file) => feature_set(&session.validation, &place, vec![file]),
+            None => return Ok(None),
+        },
+    };
+    session.features.validation = Some(Arc::clone(&set));
+    Ok(Some(source(set, draws, &place)))
+}
+
+/// As many copies of a set as there are files, each with the features of one.
+fn feature_set(set: &PictureSet, place: &Place, files: Vec<Arc<MappedFile>>) -> Arc<PictureSet> {
+    let slots = 0..set.pictures.len() * files.len();
+    let pictures = slots.zip(set.pictures.iter().cycle()).map(|(slot, picture)| Picture { slot, ..picture.clone() }).collect();
+    let store = Arc::new(Store::of_features(set.store.format(), place.size(), files, &place.folder));
+    Arc::new(PictureSet { classes: Arc::clone(&set.classes), pictures, store })
+}
+
+fn source(set: Arc<PictureSet>, draws: Vec<Draw>, place: &Place) -> Source {
+    let prepare: Prepare = Arc::new(|subject, out| {
+        out.extend(subject.bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
+    });
+    let batcher = ImageBatcher { prepare, mix: None, num_classes: set.classes.len() };
+    Source { view: View { set, draws, batcher }, entrance: Entrance { shape: place.shape, group: place.groups } }
+}
+
+/// The file with the features of the pictures of `view`, as an earlier run left it or computed now; `round` says which augmentation they
+/// have. `None` if `stop` came before the end.
+fn open_or_compute(
+    session: &mut Session,
+    place: &Place,
+    view: View,
+    round: Option<usize>,
+    (observer, stop): (&dyn Observer, &AtomicBool),
+) -> Result<Option<Arc<MappedFile>>, TrainError> {
+    let model = session.inference_model();
+    let path = place.folder.join(format!("{}.f32", key(session, &model, place, &view, round)?));
+    let length = view.draws.len() * place.size();
+    if let Ok(file) = MappedFile::open(&path)
+        && file.len() == length
+    {
+        return Ok(Some(Arc::new(file)));
+    }
+    let failed = |error: std::io::Error| with_path(&error, "can't write the features", &path);
+    fs::create_dir_all(&place.folder).map_err(failed)?;
+    let mut writer = BufWriter::new(tempfile::NamedTempFile::new_in(&place.folder).map_err(failed)?);
+    let (total, mut done) = (view.draws.len(), 0);
+    let device = session.stepper.device.clone().without_autodiff();
+    let train = &session.config.train;
+    for batch in Loader::new(view, train.batch_size, 0, train.workers) {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let batch = batch?;
+        done += batch.len();
+        let images = upload(batch, session.stepper.entrance.shape, &device).images;
+        let features = model.forward_frozen(0..place.groups, images);
+        let features = if place.is_averaged { average(features) } else { features };
+        for value in read(features)? {
+            writer.write_all(&value.to_le_bytes()).map_err(failed)?;
+        }
+        observer.computed_features(done, total);
+    }
+    let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&path).map_err(|error| failed(error.error))?;
+    Ok(Some(Arc::new(open(&path)?)))
+}
+
+fn open(path: &Path) -> Result<MappedFile, TrainError> {
+    Ok(MappedFile::open(path).map_err(|error| with_path(&error, "can't map the features", path))?)
+}
+
+/// Everything that features depend on: the layers and who computes them, the pixels and what is done to them.
+fn key(session: &mut Session, model: &Classifier, place: &Place, view: &View, round: Option<usize>) -> Result<String, TrainError> {
+    let digest = match session.features.digest {
+        Some(digest) => digest,
+        None => *blake3::hash(&to_bytes(model, Part::Frozen(place.groups))?).as_bytes(),
+    };
+    session.features.digest = Some(digest);
+    let (config, format) = (&session.config, view.set.store.format());
+    let mut hash = blake3::Hasher::new();
+    let words = format!("{VERSION} {:?} {} {format:?}", config.model.architecture, kernel_words(&session.stepper.device));
+    hash.update(words.as_bytes()).update(&digest);
+    hash.update(&serde_json::to_vec(&session.normalizer).expect("plain values are JSON"));
+    if let Some(whitening) = &session.normalizer.whitening {
+        hash.update(&whitening.to_bytes());
+    }
+    for picture in &view.set.pictures {
+        hash.update(&picture.digest);
+    }
+    if let Some(round) = round {
+        // A picture's draws come from its place among the others; its class may have settings of its own.
+        hash.update(&serde_json::to_vec(&config.augment).expect("plain values are JSON"));
+        hash.update(format!("{} {round} {:?} {:?}", config.seed, view.set.labels(), view.set.classes).as_bytes());
+    }
+    Ok(files::hex(hash.finalize().as_bytes()))
+}

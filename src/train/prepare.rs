@@ -1,0 +1,155 @@
+//! What a run starts from: the network with its first weights, the normalisation that belongs to them, the factors of the classes; and the
+//! checks that need the data.
+
+use std::{path::Path, sync::Arc};
+
+use burn::tensor::Device;
+
+use super::{TrainError, schedule::PlateauRule};
+use crate::{
+    checkpoint::{Checkpoint, FrozenBytes, load},
+    config::{ClassWeights, Config, Loss, Metric, Normalize, Phase},
+    data::{TrainingData, dataset::PictureSet, normalize::Normalizer, pictures::Format},
+    nn::{
+        build,
+        model::{Classifier, Design, Output},
+        pretrained::{self, Origin, locate},
+    },
+};
+
+/// What a session is made of beside its configuration and data.
+pub(super) struct Network {
+    pub(super) design: Design,
+    /// With autodiff.
+    pub(super) model: Classifier,
+    pub(super) normalizer: Normalizer,
+    /// Layers that no phase trains.
+    pub(super) backbone: Option<Arc<FrozenBytes>>,
+}
+
+impl Network {
+    /// For a new run; `device` is without autodiff.
+    ///
+    /// # Errors
+    /// Weights that can't be read or don't fit; pictures that can't be read again.
+    pub(super) fn start(config: &Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
+        let design = design(config, data)?;
+        let model = build(&design, config.seed, &device.clone().autodiff());
+        let (model, normalizer) = pretrain(model, config, &data.train)?;
+        let backbone = frozen_bytes(&model, config)?;
+        Ok(Self { design, model, normalizer, backbone })
+    }
+
+    /// For a run that goes on; its statistics are those that it was started with.
+    ///
+    /// # Errors
+    /// Weights that don't fit.
+    pub(super) fn resume(config: &Config, data: &TrainingData, device: &Device, checkpoint: &Checkpoint) -> Result<Self, TrainError> {
+        let model = checkpoint.network(&device.clone().autodiff())?;
+        let backbone = match &checkpoint.backbone {
+            Some(kept) => Some(Arc::clone(kept)),
+            None => frozen_bytes(&model, config)?,
+        };
+        Ok(Self { design: design(config, data)?, model, normalizer: checkpoint.meta.normalize.clone(), backbone })
+    }
+}
+
+fn frozen_bytes(model: &Classifier, config: &Config) -> Result<Option<Arc<FrozenBytes>>, TrainError> {
+    let frozen = config.always_frozen();
+    Ok(if frozen > 0 { Some(Arc::new(FrozenBytes::of(model, frozen)?)) } else { None })
+}
+
+fn design(config: &Config, data: &TrainingData) -> Result<Design, TrainError> {
+    let num_classes = data.classes.len();
+    if config.train.loss == Loss::BinaryCrossEntropy && num_classes != 2 {
+        return Err(TrainError::Binary(num_classes));
+    }
+    let [height, width, channels] = Format::of(&config.data).shape();
+    Ok(Design { model: config.model.clone(), input: [channels, height, width], num_classes, output: Output::of(config.train.loss) })
+}
+
+/// The network with the weights that the configuration names, and the normalisation that it asks for or that belongs to them.
+pub(super) fn pretrain(model: Classifier, config: &Config, train: &PictureSet) -> Result<(Classifier, Normalizer), TrainError> {
+    let fit = |normalize: &Normalize| Normalizer::fit(normalize, config.data.color, train);
+    let Some(path) = locate(config.model.architecture, &config.model.weights()) else {
+        return Ok((model, fit(&config.data.normalize)?));
+    };
+    let (model, origin) = pretrained::load(model, &path)?;
+    let normalizer = match (&config.data.normalize, origin) {
+        (Normalize::Auto, Origin::Torch) => fit(&Normalize::Imagenet)?,
+        (Normalize::Auto, Origin::Keras) => fit(&Normalize::Caffe)?,
+        (Normalize::Auto, Origin::Own) => normalizer_beside(&path)?,
+        (chosen, _) => fit(chosen)?,
+    };
+    Ok((model, normalizer))
+}
+
+/// The normalisation of the checkpoint that a file of ours is in.
+fn normalizer_beside(path: &Path) -> Result<Normalizer, TrainError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    load(folder).map(|checkpoint| checkpoint.meta.normalize).map_err(|_| TrainError::Normalize(path.to_owned()))
+}
+
+/// The learning rate that a phase starts from.
+pub(super) fn base_rate(config: &Config, phase: &Phase) -> f64 {
+    phase.learning_rate.unwrap_or_else(|| config.train.optimizer.learning_rate())
+}
+
+/// `[augment.class.NAME]` must name a class that is there.
+///
+/// # Errors
+/// The first that doesn't.
+pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<(), TrainError> {
+    match config.augment.class.keys().find(|name| !classes.contains(name)) {
+        Some(name) => Err(TrainError::Class { key: format!("augment.class.{name}"), name: name.clone(), classes: classes.join(", ") }),
+        None => Ok(()),
+    }
+}
+
+/// A metric of one class must name a class that is there.
+pub(super) fn check_monitors(config: &Config, classes: &[String]) -> Result<(), TrainError> {
+    let train = &config.train;
+    let plateau = PlateauRule::of(&train.schedule).map(|rule| rule.monitor);
+    let stopping = train.early_stopping.as_ref().map(|rule| rule.monitor.clone());
+    for metric in [plateau, stopping, Some(train.checkpoint.monitor.clone())].into_iter().flatten() {
+        if let Metric::Recall(class) = &metric
+            && !classes.contains(class)
+        {
+            return Err(TrainError::Class { key: format!("monitor = \"{metric}\""), name: class.clone(), classes: classes.join(", ") });
+        }
+    }
+    Ok(())
+}
+
+/// One factor a class. Balanced: pictures / (classes * pictures of the class), as scikit-learn.
+pub(super) fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result<Vec<f32>, TrainError> {
+    let classes = &train.classes;
+    match wanted {
+        ClassWeights::None => Ok(vec![1.0; classes.len()]),
+        ClassWeights::Balanced => Ok(balanced(&train.class_counts())),
+        ClassWeights::Named(weights) => {
+            if let Some(name) = weights.keys().find(|name| !classes.contains(name)) {
+                return Err(TrainError::Class { key: "train.class_weights".to_owned(), name: name.clone(), classes: classes.join(", ") });
+            }
+            Ok(classes.iter().map(|class| weights.get(class).copied().unwrap_or(1.0)).collect())
+        }
+    }
+}
+
+fn balanced(counts: &[usize]) -> Vec<f32> {
+    let total: usize = counts.iter().sum();
+    counts.iter().map(|count| (total as f64 / (counts.len() * count) as f64) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The counts of FER-2013, and scikit-learn's `compute_class_weight("balanced")` for them.
+    #[test]
+    fn balanced_weights_are_scikit_learns() {
+        let got = balanced(&[3993, 436, 4103, 7164, 4982, 4938, 3205]);
+        let expected = [1.0311, 9.4433, 1.0035, 0.5747, 0.8264, 0.8338, 1.2846];
+        assert!(got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 5e-5), "{got:?}");
+    }
+}

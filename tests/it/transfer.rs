@@ -1,0 +1,266 @@
+//! Transfer learning end to end, on small networks: a run's weights are another's backbone.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::support::Place;
+
+/// A folder with pictures, their own validation pictures, and the run `first`, whose backbone the others take.
+fn place() -> Place {
+    let place = Place::new();
+    place.classes("train", &[17, 13]);
+    place.classes("val", &[5, 4]);
+    place.recipe("validation = \"val\"", "epochs = 2");
+    place.done(&["train", "--config", "small.toml", "--out", "first"]);
+    place
+}
+
+const WEIGHTS: &str = "model.weights=first/best/model.safetensors";
+const PLAIN: [&str; 6] =
+    ["--set", "augment.rotation_range=0", "--set", "augment.width_shift_range=0", "--set", "augment.horizontal_flip=false"];
+
+/// A run `out` on the backbone of `first`.
+fn transfer(place: &Place, out: &str, more: &[&str]) {
+    let start = ["train", "--config", "small.toml", "--out", out, "--set", WEIGHTS];
+    place.done(&[&start, more].concat());
+}
+
+fn tensors(place: &Place, file: &str) -> BTreeMap<String, Vec<u8>> {
+    let bytes = place.bytes(file);
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
+}
+
+/// The weights of best and last, and the history without its times.
+fn result(place: &Place, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
+    let history = place.read(&format!("{run}/history.csv"));
+    let without_seconds = history.lines().map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
+    let weights = |name: &str| place.bytes(&format!("{run}/{name}/model.safetensors"));
+    (weights("best"), weights("last"), without_seconds.collect())
+}
+
+fn features(place: &Place) -> Vec<(String, std::time::SystemTime)> {
+    let folder = place.path("cache/emberlens/features");
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .expect("listed")
+        .map(|entry| {
+            let entry = entry.expect("read");
+            let changed = entry.metadata().and_then(|meta| meta.modified()).expect("known");
+            (entry.file_name().to_string_lossy().into_owned(), changed)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
+    let place = place();
+    transfer(&place, "run", &["--set", "model.freeze=backbone", "--set", "train.epochs=3"]);
+    let (source, head) = (tensors(&place, "first/best/model.safetensors"), tensors(&place, "run/last/model.safetensors"));
+    assert!(head.keys().all(|name| name.starts_with("head.")) && head.len() == 4, "{:?}", head.keys());
+    assert!(head.iter().all(|(name, values)| source[name] != *values), "the head starts anew and is trained");
+    for folder in ["best", "last"] {
+        let backbone = tensors(&place, &format!("run/{folder}/backbone.safetensors"));
+        assert_eq!(backbone.len() + head.len(), source.len());
+        assert!(backbone.iter().all(|(name, values)| source[name] == *values), "{folder}");
+    }
+    let state = tensors(&place, "run/last/optimizer.safetensors");
+    assert!(!state.is_empty() && state.keys().all(|name| name.starts_with("optimizer.head.")), "{:?}", state.keys());
+    // A checkpoint by itself, elsewhere, with nothing of the run beside it.
+    copy(&place.path("run/best"), &place.path("alone"));
+    let evaluated = |checkpoint: &str| place.done(&["evaluate", "--checkpoint", checkpoint, "--data", "val", "--json"]).out;
+    let (alone, run): (Value, Value) =
+        (serde_json::from_str(&evaluated("alone")).expect("JSON"), serde_json::from_str(&evaluated("run")).expect("JSON"));
+    assert_eq!(alone["loss"], run["loss"]);
+    let predicted = place.done(&["predict", "--checkpoint", "alone", "val/a", "--format", "jsonl"]).out;
+    assert_eq!(predicted.lines().count(), 5);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("created");
+    for entry in fs::read_dir(from).expect("listed") {
+        let path = entry.expect("read").path();
+        fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("copied");
+    }
+}
+
+#[test]
+fn cached_features_give_the_same_bytes_as_fresh_ones() {
+    let place = place();
+    let frozen = ["--set", "model.freeze=backbone", "--set", "train.epochs=3"];
+    transfer(&place, "fresh", &frozen);
+    let after_fresh = features(&place);
+    assert_eq!(after_fresh.len(), 1, "those of the validation pictures");
+    transfer(&place, "cached", &[&frozen[..], &["--set", "train.feature_cache=3"]].concat());
+    assert!(result(&place, "fresh") == result(&place, "cached"), "as many augmentations as epochs");
+    let after_cached = features(&place);
+    assert_eq!(after_cached.len(), 4);
+    transfer(&place, "again", &[&frozen[..], &["--set", "train.feature_cache=3"]].concat());
+    assert!(result(&place, "again") == result(&place, "cached"));
+    assert_eq!(features(&place), after_cached, "nothing is computed or written again");
+    transfer(&place, "fewer", &[&frozen[..], &["--set", "train.feature_cache=2"]].concat());
+    assert_eq!(features(&place), after_cached, "two of the three are there");
+    assert!(result(&place, "fewer") != result(&place, "cached"), "the third epoch sees the first augmentation again");
+    for (change, more) in [("seed=7", 2), ("augment.rotation_range=11", 2), ("data.normalize=unit", 3), ("train.sampler=balanced", 0)] {
+        let before = features(&place).len();
+        transfer(&place, &change.replace(['=', '.'], "_"), &[&frozen[..2], &["--set", "train.feature_cache=2", "--set", change]].concat());
+        assert_eq!(features(&place).len() - before, more, "{change}");
+    }
+}
+
+#[test]
+fn without_augmentation_training_features_are_computed_once_and_blocks_can_be_frozen() {
+    let place = place();
+    for freeze in ["backbone", "blocks:1"] {
+        let before = features_or_none(&place);
+        let freeze = format!("model.freeze={freeze}");
+        transfer(&place, &freeze, &[&PLAIN[..], &["--set", &freeze, "--set", "train.epochs=3"]].concat());
+        assert_eq!(features_or_none(&place) - before, 2, "{freeze}: training and validation pictures");
+        // The same without any cache: the folder can't be made, where a file is in its place.
+    }
+    let trained = tensors(&place, "model.freeze=blocks:1/last/model.safetensors");
+    assert!(trained.contains_key("backbone.blocks.1.conv.weight") && !trained.contains_key("backbone.blocks.0.conv.weight"));
+    let source = tensors(&place, "first/best/model.safetensors");
+    assert_ne!(trained["backbone.blocks.1.conv.weight"], source["backbone.blocks.1.conv.weight"], "the second block is trained");
+}
+
+fn features_or_none(place: &Place) -> usize {
+    if place.path("cache/emberlens/features").is_dir() { features(place).len() } else { 0 }
+}
+
+const PHASES: &str = "train.phases=[{ epochs = 2, freeze = 'backbone' }, \
+                      { epochs = 2, freeze = 'blocks:1', learning_rate = 1e-4, layer_factor = 0.5 }, { epochs = 2, freeze = 'none' }]";
+
+#[test]
+fn phases_are_resumed_exactly_and_a_run_without_them_is_another() {
+    let place = place();
+    let more = ["--set", "train.ema_decay=0.9", "--set", "train.schedule={ kind = 'cosine' }"];
+    transfer(&place, "whole", &[&more[..], &["--set", PHASES]].concat());
+    let whole = result(&place, "whole");
+    assert_eq!(whole.2.len(), 7);
+    // The last phase cut short, then given back.
+    let short = PHASES.replace("{ epochs = 2, freeze = 'none' }", "{ epochs = 1, freeze = 'none' }");
+    transfer(&place, "short", &[&more[..], &["--set", &short, "--set", "train.schedule={ kind = 'constant' }"]].concat());
+    transfer(&place, "long", &[&more[..], &["--set", PHASES, "--set", "train.schedule={ kind = 'constant' }"]].concat());
+    place.done(&["train", "--resume", "short", "--set", PHASES]);
+    assert!(result(&place, "short") == result(&place, "long"), "a longer last phase");
+    let refused = place.run(&["train", "--resume", "short", "--set", &PHASES.replace("blocks:1", "none")]);
+    assert!(refused.code == Some(2) && refused.err.contains("train.phases"), "{}", refused.err);
+    let rates: Vec<_> = result(&place, "long").2.iter().skip(1).map(|line| line.rsplit(',').next().expect("a rate").to_owned()).collect();
+    assert_eq!(rates, ["0.001", "0.001", "0.0001", "0.0001", "0.001", "0.001"]);
+    // A phase ends early too, and the next begins.
+    let stopping = "train.early_stopping={ monitor = 'val_loss', min_delta = 100.0, patience = 1 }";
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "early", "--set", WEIGHTS, "--set", PHASES, "--set", stopping]);
+    assert!(ran.err.matches("early stopping").count() == 3 && ran.err.contains("Phase 3 of 3"), "{}", ran.err);
+}
+
+#[test]
+fn a_run_with_phases_killed_and_resumed_ends_with_the_same_bytes() {
+    let place = place();
+    let more = ["--set", "train.checkpoint={ every_steps = 1 }", "--set", "train.feature_cache=2", "--set", PHASES];
+    transfer(&place, "whole", &more);
+    let start = ["train", "--config", "small.toml", "--out", "killed", "--set", WEIGHTS];
+    for kill in 0..8u64 {
+        let arguments = if kill == 0 { [&start[..], &more].concat() } else { vec!["train", "--resume", "killed"] };
+        let mut child =
+            place.command(&arguments).stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().expect("started");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_millis(if kill == 0 { 20_000 } else { 60 + 70 * kill });
+        while child.try_wait().expect("asked").is_none() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            // The first time, as soon as there is something to go on with.
+            if kill == 0 && place.path("killed/last/state.json").is_file() {
+                break;
+            }
+        }
+        let _ = child.kill();
+        child.wait().expect("waited for");
+    }
+    place.done(&["train", "--resume", "killed"]);
+    assert!(result(&place, "whole") == result(&place, "killed"));
+}
+
+#[test]
+fn a_checkpoint_without_its_backbone_needs_the_same_file() {
+    let place = place();
+    transfer(&place, "run", &["--set", "model.freeze=backbone", "--set", "train.checkpoint={ include_backbone = false }"]);
+    assert!(!place.path("run/best/backbone.safetensors").exists());
+    let evaluate = ["evaluate", "--checkpoint", "run", "--data", "val", "--json"];
+    place.done(&evaluate);
+    place.done(&["train", "--resume", "run", "--set", "train.epochs=31"]);
+    let source = place.path("first/best/model.safetensors");
+    let moved = place.path("moved.safetensors");
+    fs::rename(&source, &moved).expect("moved");
+    let ran = place.run(&evaluate);
+    assert!(ran.code == Some(1) && ran.err.contains("first/best/model.safetensors") && ran.err.contains("no such file"), "{}", ran.err);
+    fs::copy(place.path("first/last/model.safetensors"), &source).expect("copied");
+    fs::write(&source, fs::read(place.path("first/last/model.safetensors")).expect("read")).expect("written");
+    let other = place.run(&evaluate);
+    let is_equal = fs::read(&moved).expect("read") == fs::read(&source).expect("read");
+    assert!(is_equal || other.code == Some(1) && other.err.contains("others than those"), "{}", other.err);
+}
+
+#[test]
+fn weights_are_listed_and_a_failed_download_says_what_to_do_by_hand() {
+    let place = Place::new();
+    let list = place.done(&["weights", "list"]).out;
+    for name in ["vgg16", "vgg16_bn", "squeezenet1_1"] {
+        assert!(list.lines().any(|line| line.contains(&format!(" {name} "))), "{list}");
+    }
+    let ran = place.run(&["weights", "fetch", "vgg61"]);
+    assert!(ran.code == Some(2) && ran.err.contains("expected one of"), "{}", ran.err);
+    // A proxy on loopback, the only way to a host that isn't there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxy = format!("http://{}", listener.local_addr().expect("bound"));
+    let served = std::thread::Builder::new().spawn(move || asked(&listener)).expect("started");
+    let arguments = ["weights", "fetch", "squeezenet1_1", "--mirror", "http://weights.invalid/models/"];
+    let output =
+        place.command(&arguments).env("HTTP_PROXY", &proxy).env("ALL_PROXY", &proxy).env("NO_PROXY", "").output().expect("started");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    for expected in ["418", "squeezenet1_1-b8a52dc0.pth", "4958839 bytes", "b8a52dc049b6", "cache/emberlens/weights", "model.weights"] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    assert!(served.join().expect("served").contains("weights.invalid"));
+    // A recipe that needs them fails the same way before anything is written.
+    place.classes("train", &[6, 6]);
+    place.write(
+        "t.toml",
+        "name = 't'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nimage_size = [40, 48]\n[model]\narchitecture = 'squeezenet1_1'\n",
+    );
+    let output = place
+        .command(&["train", "--config", "t.toml"])
+        .env("HTTPS_PROXY", "http://127.0.0.1:9")
+        .env("ALL_PROXY", "http://127.0.0.1:9")
+        .output();
+    let output = output.expect("started");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && error.contains("put the file squeezenet1_1-b8a52dc0.pth"), "{error}");
+    assert!(!place.path("checkpoints").exists());
+}
+
+/// Answers one tunnel or request with a refusal; what was asked for.
+fn asked(listener: &std::net::TcpListener) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let mut asked = String::new();
+    let (mut stream, _) = listener.accept().expect("a request");
+    let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
+    for _ in 0..2 {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|count| count > 0) {}
+        asked += &head;
+        let is_tunnel = head.starts_with("CONNECT");
+        let answer = if is_tunnel {
+            "HTTP/1.1 200 OK\r\n\r\n"
+        } else {
+            "HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        };
+        stream.write_all(answer.as_bytes()).expect("answered");
+        if !is_tunnel {
+            break;
+        }
+    }
+    asked
+}
