@@ -198,8 +198,9 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
     let mut part = vec![0; 1 << 16];
     loop {
         progress(at);
-        match body.read(&mut part).map_err(|error| Attempt::Lost(error.to_string()))? {
-            0 if at < expected.bytes => return Err(Attempt::Lost(format!("it broke off after {at} of {} bytes", expected.bytes))),
+        let broke_off = |why: &str| Attempt::Lost(format!("it broke off after {at} of {} bytes{why}", expected.bytes));
+        match body.read(&mut part).map_err(|error| broke_off(&format!(": {error}")))? {
+            0 if at < expected.bytes => return Err(broke_off("")),
             0 => return Ok(()),
             count => {
                 file.write_all(&part[..count]).map_err(Attempt::Io)?;

@@ -54,8 +54,13 @@ fn with_defaults(mut keys: Map<String, Value>, defaults: &Value) -> Map<String, 
 
 /// The keys of an inline table, or of each kind of one.
 fn write_nested(page: &mut String, path: &str, value: &Value, defs: &Map<String, Value>) {
-    let target = resolve(value, defs);
+    let mut target = resolve(value, defs);
+    let is_list = is_list_of_tables(&target, defs);
+    if is_list {
+        target = resolve(&target["items"], defs);
+    }
     if let Some(keys) = target["properties"].as_object() {
+        let path = if is_list { format!("[{path}]") } else { path.to_owned() };
         write_table(page, &format!("`{path}`"), &text(&target, "description").unwrap_or_default(), keys, defs);
     }
     for variant in target["oneOf"].as_array().into_iter().flatten() {
@@ -64,6 +69,10 @@ fn write_nested(page: &mut String, path: &str, value: &Value, defs: &Map<String,
         let keys = keys.iter().filter(|(key, _)| *key != "kind").map(|(key, value)| (key.clone(), value.clone())).collect();
         write_table(page, &format!("`{path}`, kind `\"{kind}\"`"), &text(variant, "description").unwrap_or_default(), &keys, defs);
     }
+}
+
+fn is_list_of_tables(target: &Value, defs: &Map<String, Value>) -> bool {
+    target["type"] == "array" && target.get("items").is_some_and(|items| resolve(items, defs).get("properties").is_some())
 }
 
 fn write_table(page: &mut String, title: &str, about: &str, keys: &Map<String, Value>, defs: &Map<String, Value>) {
@@ -82,6 +91,7 @@ fn write_table(page: &mut String, title: &str, about: &str, keys: &Map<String, V
             Some(default) if default.is_object() => "see below".to_owned(),
             Some(default) => format!("`{default}`"),
             None if accepts_null(value) => "not set".to_owned(),
+            None if is_list_of_tables(value, defs) => "none".to_owned(),
             None => "required".to_owned(),
         };
         let meaning = text(value, "description").unwrap_or_default();
@@ -106,6 +116,9 @@ fn values(value: &Value, defs: &Map<String, Value>) -> String {
     if let Some(options) = options {
         let words: Vec<_> = options.iter().filter(|option| option["type"] != "null").map(|option| option_words(option, defs)).collect();
         return words.join(" or ");
+    }
+    if is_list_of_tables(&target, defs) {
+        return "list of tables".to_owned();
     }
     match &target["type"] {
         Value::Array(kinds) => {

@@ -170,6 +170,11 @@ impl From<DeviceName> for String {
 impl Config {
     /// The configuration as TOML with every default written out.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a configuration is plain tables, strings and numbers")
+        let mut config = self.clone();
+        if !config.train.phases.is_empty() {
+            // The sum of the phases, which say it themselves; 0 isn't written.
+            config.train.epochs = 0;
+        }
+        toml::to_string(&config).expect("a configuration is plain tables, strings and numbers")
     }
 }

@@ -12,6 +12,7 @@ use super::{MaxTime, Metric, Phase, Split};
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
     /// Passes over the training pictures, at most; with `phases` their sum.
+    #[serde(skip_serializing_if = "is_zero")]
     pub epochs: usize,
     /// Training in several stretches, as in `[[train.phases]]`: the head first, say, then the last blocks at a lower rate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -58,6 +59,10 @@ pub struct Train {
     /// starts the clock anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<MaxTime>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Default for Train {

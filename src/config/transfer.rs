@@ -200,7 +200,12 @@ fn check_phases(config: &Config, table: &Table) -> Result<(), ConfigError> {
     for (index, phase) in config.phases().iter().enumerate() {
         let key = |name: &str| if has_phases { format!("train.phases.{name}") } else { "model.freeze".to_owned() };
         let which = if has_phases { format!(" in phase {}", index + 1) } else { String::new() };
-        require(phase.epochs > 0, &key("epochs"), format!("{}{which}", phase.epochs), "1 or more")?;
+        require(
+            phase.epochs > 0,
+            if has_phases { "train.phases.epochs" } else { "train.epochs" },
+            format!("{}{which}", phase.epochs),
+            "1 or more",
+        )?;
         if let Freeze::Blocks(count) = phase.freeze {
             let groups = model.num_groups();
             require(
@@ -279,7 +284,7 @@ mod tests {
             (&[VGG, "model.freeze='blocks:0'"], "expected blocks:1 to blocks:5"),
             (&[VGG, "model.weights=none"], "`model.freeze`"),
             (&[VGG, "model.hidden=[256, 0]"], "`model.hidden`"),
-            (&[VGG, "model.hidden=16384"], "`model.pooling`"),
+            (&[VGG, "model.hidden=65536"], "`model.pooling`"),
             (&[VGG, "model.hidden=many"], "width of the hidden layer"),
             (&[VGG, "model.freeze=backbone", "train.phases=[{ epochs = 1, freeze = 'none' }]"], "`model.freeze`: has no effect beside"),
             (&[VGG, "train.phases=[{ epochs = 0, freeze = 'none' }]"], "`train.phases.epochs`"),

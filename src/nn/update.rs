@@ -22,6 +22,16 @@ pub(super) enum Rule {
     Sgd { momentum: f32, is_nesterov: bool, is_first: bool, rate: f32, decay: f32 },
 }
 
+/// The smallest number whose square is normal.
+const SMALLEST_SQUARED: f32 = 1.1e-19;
+
+/// Zero for subnormal numbers: a unit that no longer learns leaves moments that shrink towards zero, and the CPU computes with numbers that
+/// small a hundred times as slowly.
+#[inline(always)]
+fn normal_or_zero(value: f32) -> f32 {
+    if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
+}
+
 impl Rule {
     /// New value and state from the old ones and the gradient. SGD leaves `second` alone.
     #[inline(always)]
@@ -29,13 +39,15 @@ impl Rule {
         match self {
             Self::Adam { betas, epsilon, rate, decay, shrink } => {
                 let gradient = gradient + decay * *value;
-                *first = betas[0] * *first + (1.0 - betas[0]) * gradient;
-                *second = betas[1] * *second + (1.0 - betas[1]) * gradient * gradient;
+                *first = normal_or_zero(betas[0] * *first + (1.0 - betas[0]) * gradient);
+                // A gradient whose square would be subnormal adds nothing.
+                let gradient = if gradient.abs() < SMALLEST_SQUARED { 0.0 } else { gradient };
+                *second = normal_or_zero(betas[1] * *second + (1.0 - betas[1]) * gradient * gradient);
                 *value = *value * shrink - *first / (second.sqrt() + epsilon) * rate;
             }
             Self::Sgd { momentum, is_nesterov, is_first, rate, decay } => {
                 let gradient = gradient + decay * *value;
-                *first = if is_first { gradient } else { momentum * *first + gradient };
+                *first = normal_or_zero(if is_first { gradient } else { momentum * *first + gradient });
                 *value -= rate * if is_nesterov { gradient + momentum * *first } else { *first };
             }
         }

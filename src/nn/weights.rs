@@ -38,8 +38,10 @@ impl Part {
     }
 
     fn filter(self, model: &Classifier) -> PathFilter {
+        // Files are filtered by PyTorch's names, networks by ours.
+        let both = |path: String| [path.replace(".gamma", ".weight").replace(".beta", ".bias"), path];
         let paths = params::collect(model).into_iter().map(|param| param.path).filter(|path| self.holds(path));
-        PathFilter::new().with_full_paths(paths)
+        PathFilter::new().with_full_paths(paths.flat_map(both))
     }
 }
 

@@ -244,5 +244,5 @@ fn every_recipe_of_the_project_parses() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 6);
 }

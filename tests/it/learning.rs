@@ -140,7 +140,7 @@ fn weights_survive_safetensors_and_others_are_refused_with_every_fault() {
     wider.model.hidden = Hidden::One(13);
     let bytes = to_bytes(&build(&wider, 5, &device), Part::ALL).expect("written");
     let error = from_bytes(build(&small, 5, &device), bytes, Part::ALL).expect_err("another shape").to_string();
-    assert!(error.contains("hidden.bias has the shape [13], expected [12]"), "{error}");
+    assert!(error.contains("head.hidden.0.bias has the shape [13], expected [12]"), "{error}");
     assert!(from_bytes(build(&small, 5, &device), b"no".to_vec(), Part::ALL).is_err());
 }
 
@@ -156,7 +156,7 @@ fn weight_decay_leaves_biases_and_norm_layers_alone() {
     };
     let (with, without) = (run(0.5), run(0.0));
     for (name, values) in &with {
-        let is_weight = name.ends_with("conv.weight") || name == "hidden.weight" || name == "output.weight";
+        let is_weight = name.ends_with("conv.weight") || name == "head.hidden.0.weight" || name == "head.output.weight";
         assert_eq!(values != &without[name], is_weight, "{name}");
     }
 }
