@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    base::files::{FolderWriter, recover_folder, sha256_hex},
+    base::files::{FolderWriter, recover_folder, sha256_hex, write_atomic},
     config::{Color, Interpolation, Loss, Resize, Weights},
     data::{Whitening, normalize::Normalizer},
     nn::{
@@ -116,12 +116,19 @@ pub struct Meta {
     pub epoch: usize,
     /// The metrics of that epoch, by their names in `history.csv`.
     pub metrics: BTreeMap<String, f64>,
+    /// What logits are divided by before they become probabilities: 1, or what `evaluate --calibrate` found.
+    #[serde(default = "one")]
+    pub temperature: f64,
     /// The layers that no phase of the training changes, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Frozen>,
     /// SHA-256 of the other files.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Meta {
@@ -216,20 +223,26 @@ impl Checkpoint {
     }
 }
 
-/// Replaces the folder at `path` by this checkpoint.
+/// Replaces the checkpoints of these names (`best`, `last`) in the folder of a run by this one.
 ///
 /// # Errors
 /// The system's, with the path.
-pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+pub fn save(run: &Path, names: &[&str], checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
     let state = pretty(&checkpoint.state);
     let whitening = checkpoint.meta.normalize.whitening.as_ref().map(Whitening::to_bytes);
     let mut files = vec![(MODEL, &checkpoint.model), (OPTIMIZER, &checkpoint.optimizer), (STATE, &state)];
     files.extend(whitening.as_ref().map(|bytes| (WHITENING, bytes)));
     let mut meta = checkpoint.meta.clone();
     meta.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes))).collect();
+    meta.files.extend(checkpoint.backbone.as_ref().map(|backbone| (BACKBONE.to_owned(), backbone.sha256.clone())));
+    let meta = pretty(&meta);
+    files.push((META, &meta));
+    names.iter().try_for_each(|name| write(&run.join(name), checkpoint.backbone.as_deref(), &files))
+}
+
+fn write(path: &Path, backbone: Option<&FrozenBytes>, files: &[(&str, &Vec<u8>)]) -> Result<(), CheckpointError> {
     let writer = FolderWriter::new(path)?;
-    if let Some(backbone) = &checkpoint.backbone {
-        meta.files.insert(BACKBONE.to_owned(), backbone.sha256.clone());
+    if let Some(backbone) = backbone {
         // It never changes within a run: the one that this checkpoint or the other holds already will do.
         let is_it = |folder: &PathBuf| {
             let length = fs::metadata(folder.join(BACKBONE)).map(|found| found.len());
@@ -243,8 +256,16 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError>
     for (name, bytes) in files {
         writer.write(name, bytes)?;
     }
-    writer.write(META, &pretty(&meta))?;
     Ok(writer.commit()?)
+}
+
+/// Writes the temperature of a checkpoint's predictions into its `meta.json`.
+///
+/// # Errors
+/// The system's.
+pub fn set_temperature(path: &Path, checkpoint: &mut Checkpoint, temperature: f64) -> Result<(), CheckpointError> {
+    checkpoint.meta.temperature = temperature;
+    Ok(write_atomic(&path.join(META), &pretty(&checkpoint.meta))?)
 }
 
 /// The digest of `backbone.safetensors` that the checkpoint in `folder` was written with.
@@ -365,6 +386,7 @@ mod tests {
             focal_gamma: 2.0,
             epoch,
             metrics: BTreeMap::from([("val_loss".to_owned(), 0.1 + 0.2)]),
+            temperature: 1.0,
             frozen: None,
             files: BTreeMap::new(),
         };
@@ -374,9 +396,7 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded_and_a_run_folder_leads_to_its_best() {
         let run = tempfile::tempdir().expect("a temporary folder");
-        for name in ["best", "last"] {
-            save(&run.path().join(name), &checkpoint(3)).expect("saved");
-        }
+        save(run.path(), &["best", "last"], &checkpoint(3)).expect("saved");
         let loaded = load(&resolve(run.path(), "best").expect("found")).expect("loaded");
         let expected = checkpoint(3);
         assert_eq!((loaded.model, loaded.optimizer, loaded.state), (expected.model, expected.optimizer, expected.state));
@@ -396,9 +416,7 @@ mod tests {
         ];
         for (file, damage) in damages {
             let run = tempfile::tempdir().expect("a temporary folder");
-            for name in ["best", "last"] {
-                save(&run.path().join(name), &checkpoint(3)).expect("saved");
-            }
+            save(run.path(), &["best", "last"], &checkpoint(3)).expect("saved");
             damage(&run.path().join("last"));
             let error = load(&resolve(run.path(), "last").expect("found")).expect_err(file).to_string();
             assert!(error.contains("damaged") && error.contains(file), "{error}");
@@ -411,7 +429,7 @@ mod tests {
         let run = tempfile::tempdir().expect("a temporary folder");
         assert!(matches!(resolve(run.path(), "best"), Err(CheckpointError::Missing(_))));
         let path = run.path().join("best");
-        save(&path, &checkpoint(1)).expect("saved");
+        save(run.path(), &["best"], &checkpoint(1)).expect("saved");
         let text = fs::read_to_string(path.join(META)).expect("read").replace("\"format\": 2", "\"format\": 9");
         fs::write(path.join(META), text).expect("written");
         assert!(load(&path).expect_err("newer").to_string().contains("format 9"));

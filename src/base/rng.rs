@@ -57,6 +57,8 @@ pub enum Purpose {
     Mixup = 22,
     /// Cutmix.
     Cutmix = 23,
+    /// Draws with replacement behind an interval. Indices: draw.
+    Bootstrap = 24,
 }
 
 /// The stream of `purpose` at `indices`, under the run's `seed`.

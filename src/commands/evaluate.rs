@@ -1,22 +1,19 @@
 //! `emberlens evaluate`: a checkpoint and pictures whose class is known become a table, `metrics.json` and `predictions.csv`.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Parser, ValueEnum};
-use serde::Serialize;
 
 use super::{
+    evaluation::Evaluation,
     ui::{self, Reading, UsageError, say},
     weights,
 };
 use crate::{
-    base::files::write_atomic,
     checkpoint::{self, Checkpoint, Meta},
     cli::Ending,
     config::{self, Cache, Config, Data, DeviceName, Normalize, OnBadImage, Validation},
@@ -24,16 +21,17 @@ use crate::{
         dataset::{PictureSet, View},
         listing::{self, Entry, Part},
         load_listed,
-        table::{self, Skipped, read_split, training_digests},
+        table::{SplitRow, read_split},
         test_listing,
     },
-    metrics::{ClassScores, Confusion, argmax},
+    metrics::fit_temperature,
     nn::{
         device::Compute,
         infer::{Predictions, Settings, predict},
         loss::LossFn,
         model::Entrance,
     },
+    train::unlabelled_view,
 };
 
 /// Arguments of `evaluate`.
@@ -48,6 +46,16 @@ pub struct Args {
     /// The pictures that the run held back or out
     #[arg(long, value_enum, default_value = "test")]
     split: SplitName,
+    /// First fit a temperature on the run's validation pictures, so that probabilities can be taken at their word, and keep it in the
+    /// checkpoint; predictions stay the same, `predict` uses it too
+    #[arg(long)]
+    calibrate: bool,
+    /// Average the probabilities of each picture and of N augmentations of it, drawn as the run's recipe says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    tta: Option<u16>,
+    /// Another run or checkpoint, measured on the same pictures: is one of them better?
+    #[arg(long, value_name = "RUN")]
+    compare: Option<PathBuf>,
     /// Where predictions.csv and metrics.json go, instead of RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -71,7 +79,7 @@ enum SplitName {
 /// A checkpoint or pictures that can't be used.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
-    let checkpoint = checkpoint::load(&path)?;
+    let mut checkpoint = checkpoint::load(&path)?;
     let run = path.parent().filter(|run| run.join("config.toml").is_file());
     let pictures = match &args.data {
         Some(data) => from_path(data)?,
@@ -79,8 +87,25 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     };
     let compute = ui::open_device(args.device)?;
     let data = data_settings(&checkpoint.meta);
+    if args.calibrate {
+        calibrate(&mut checkpoint, &path, run.ok_or_else(|| no_run(&path))?, &compute)?;
+    }
     let name = pictures.name.clone();
-    let evaluation = Evaluation::run(&checkpoint, pictures, run, &data, &compute, 32)?;
+    let other = match &args.compare {
+        Some(other) => Some((other, checkpoint::load(&checkpoint::resolve(other, "best")?)?)),
+        None => None,
+    };
+    let tta = match args.tta {
+        Some(rounds) => Some(Tta::new(run.ok_or_else(|| no_run(&path))?, rounds.into())?),
+        None => None,
+    };
+    let setup = Setup { run, data: &data, compute: &compute, batch_size: 32, tta };
+    let mut evaluation = Evaluation::run(&checkpoint, pictures.clone(), &setup)?;
+    if let Some((path, other)) = other {
+        let data = data_settings(&other.meta);
+        let theirs = Evaluation::run(&other, pictures, &Setup { run: None, data: &data, ..setup })?;
+        evaluation.compare(&theirs, [&args.checkpoint, path])?;
+    }
     let out = args.out.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new(".")).join("evaluation").join(name));
     evaluation.write(&out)?;
     say(&format!("Predictions and metrics: {}", out.display()));
@@ -88,12 +113,65 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
+/// How pictures are measured on.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// The run that the checkpoint belongs to, which knows what was trained on.
+    pub run: Option<&'a Path>,
+    /// How pictures are read.
+    pub data: &'a Data,
+    /// On what is computed.
+    pub compute: &'a Compute,
+    /// Pictures at a time.
+    pub batch_size: usize,
+    /// Test-time augmentation.
+    pub tta: Option<Tta>,
+}
+
+/// Test-time augmentation.
+#[derive(Debug)]
+pub struct Tta {
+    config: Config,
+    rounds: usize,
+}
+
+impl Tta {
+    /// So many augmentations as the recipe of `run` draws them.
+    fn new(run: &Path, rounds: usize) -> anyhow::Result<Self> {
+        let config = config::load(&run.join("config.toml"), &[])?;
+        if !config.augment.is_active() {
+            let message = format!(
+                "--tta has no effect: the recipe of the run augments nothing; see [augment] in {}",
+                run.join("config.toml").display()
+            );
+            return Err(UsageError(message).into());
+        }
+        Ok(Self { config, rounds })
+    }
+}
+
+/// Fits the temperature on the pictures that the run held back.
+fn calibrate(checkpoint: &mut Checkpoint, path: &Path, run: &Path, compute: &Compute) -> anyhow::Result<()> {
+    let pictures = from_split(SplitName::Val, run)?;
+    let classes = Arc::new(checkpoint.meta.classes.clone());
+    let (set, _) = load_listed(&pictures.entries, &classes, &data_settings(&checkpoint.meta), &|_| ())?;
+    if set.pictures.is_empty() {
+        bail!("found no validation picture of the run that can be read, expected some to calibrate on: {}", run.display());
+    }
+    let setup = Setup { run: None, data: &data_settings(&checkpoint.meta), compute, batch_size: 32, tta: None };
+    let found = infer(checkpoint, &set, &setup)?;
+    let temperature = fit_temperature(&found.logits, &set.labels());
+    checkpoint::set_temperature(path, checkpoint, temperature)?;
+    say(&format!("Temperature {temperature:.4}, fitted on {} validation pictures, kept in {}", set.pictures.len(), path.display()));
+    Ok(())
+}
+
 fn no_run(path: &Path) -> UsageError {
     UsageError(format!("{} stands alone, without a run's config.toml beside it; say which pictures with --data", path.display()))
 }
 
 /// Pictures to measure on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pictures {
     /// Listed, unread.
     pub entries: Vec<Entry>,
@@ -124,9 +202,11 @@ fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Pictures> {
         SplitName::Val => {
             let rows = read_split(&run.join("split.csv"))?;
             let held_back = rows.into_iter().filter(|row| row.split == Part::Validation.name());
-            let entries =
-                held_back.map(|row| Entry { path: PathBuf::from(row.path), class: row.class, group: None, weight: 1.0, split: None });
-            Ok(Pictures { entries: entries.collect(), name: "val".to_owned() })
+            let entry = |row: SplitRow| {
+                let group = (!row.group.is_empty()).then_some(row.group);
+                Entry { path: PathBuf::from(row.path), class: row.class, group, weight: 1.0, split: None }
+            };
+            Ok(Pictures { entries: held_back.map(entry).collect(), name: "val".to_owned() })
         }
     }
 }
@@ -149,188 +229,33 @@ pub(super) fn data_settings(meta: &Meta) -> Data {
     }
 }
 
-/// Runs a checkpoint's network over a set. Probabilities and losses in the set's order.
-pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, compute: &Compute, batch_size: usize) -> anyhow::Result<Predictions> {
+/// Runs a checkpoint's network over a set. Probabilities and losses in the set's order; losses are those of the pictures as they are.
+pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, setup: &Setup<'_>) -> anyhow::Result<Predictions> {
     let meta = &checkpoint.meta;
     weights::ensure_for(checkpoint)?;
-    let model = checkpoint.network(&compute.device)?;
-    let view = View::plain(set, &meta.normalize);
+    let model = checkpoint.network(&setup.compute.device)?;
     let settings = Settings {
-        device: compute.device.clone(),
+        device: setup.compute.device.clone(),
         entrance: Entrance { shape: meta.design.input, group: 0 },
-        batch_size,
+        batch_size: setup.batch_size,
         workers: 1,
         output: meta.design.output,
+        temperature: meta.temperature,
         loss: LossFn { kind: meta.loss, gamma: meta.focal_gamma, label_smoothing: 0.0 },
     };
+    let rounds = setup.tta.as_ref().map_or(0, |tta| tta.rounds);
     let bar = Reading::new("Classifying");
-    bar.start(set.pictures.len());
-    Ok(predict(&model, view, &settings, &|count| bar.done(count))?)
-}
-
-/// The result: what `--json` prints.
-#[derive(Debug, Serialize)]
-pub struct Evaluation {
-    /// Pictures measured on.
-    pub images: usize,
-    /// Share of right predictions.
-    pub accuracy: f64,
-    /// Mean F1 of the classes that occur.
-    pub macro_f1: f64,
-    /// Mean, unweighted.
-    pub loss: f64,
-    /// In the order of the matrix.
-    pub classes: Vec<String>,
-    /// Rows are the truth, columns the prediction.
-    pub confusion_matrix: Vec<Vec<u64>>,
-    /// By name.
-    pub per_class: BTreeMap<String, ClassScores>,
-    /// Pictures without a copy (equal decoded pixels) among those trained on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unseen: Option<Unseen>,
-    /// Pictures that couldn't be decoded.
-    pub skipped: Vec<Skipped>,
-    #[serde(skip)]
-    rows: Vec<PredictionRow>,
-}
-
-/// The pictures that the network has never seen.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Unseen {
-    /// How many.
-    pub count: usize,
-    /// `None` where there is none.
-    pub accuracy: Option<f64>,
-    /// `None` where there is none.
-    pub macro_f1: Option<f64>,
-}
-
-#[derive(Debug)]
-struct PredictionRow {
-    path: String,
-    label: String,
-    predicted: String,
-    probabilities: Vec<f32>,
-}
-
-impl Evaluation {
-    /// Measures `checkpoint` on `pictures`. With its `run`, test pictures that are copies of training pictures are told apart.
-    ///
-    /// # Errors
-    /// A class that the checkpoint doesn't know; no picture that can be read; a device that fails.
-    pub fn run(
-        checkpoint: &Checkpoint,
-        pictures: Pictures,
-        run: Option<&Path>,
-        data: &Data,
-        compute: &Compute,
-        batch_size: usize,
-    ) -> anyhow::Result<Self> {
-        let classes = Arc::new(checkpoint.meta.classes.clone());
-        let (set, skipped) = {
-            let bar = Reading::new("Reading pictures");
-            bar.start(pictures.entries.len());
-            load_listed(&pictures.entries, &classes, data, &|count| bar.done(count))?
-        };
-        for bad in &skipped {
-            say(&format!("warning: skipped, can't be decoded: {}: {}", bad.path, bad.reason));
+    bar.start(set.pictures.len() * (rounds + 1));
+    let mut found = predict(&model, View::plain(set, &meta.normalize), &settings, &|count| bar.done(count))?;
+    for round in 0..rounds {
+        let Some(Tta { config, .. }) = &setup.tta else { break };
+        let view = unlabelled_view(config, set, &meta.normalize, round);
+        let again = predict(&model, view, &settings, &|count| bar.done(count))?;
+        for (sums, row) in found.probabilities.iter_mut().zip(&again.probabilities) {
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
         }
-        if set.pictures.is_empty() {
-            bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
-        }
-        let found = infer(checkpoint, &set, compute, batch_size)?;
-        let seen = match run.map(|run| run.join("split.csv")).filter(|path| path.is_file()) {
-            Some(path) => Some(training_digests(&read_split(&path)?)),
-            None => None,
-        };
-        let (mut all, mut unseen) = (Confusion::new(classes.len()), Confusion::new(classes.len()));
-        let mut rows = Vec::with_capacity(set.pictures.len());
-        for (picture, probabilities) in set.pictures.iter().zip(found.probabilities) {
-            let predicted = argmax(&probabilities);
-            all.add(picture.label, predicted);
-            if seen.as_ref().is_some_and(|seen| !seen.contains(&picture.digest)) {
-                unseen.add(picture.label, predicted);
-            }
-            rows.push(PredictionRow {
-                path: picture.path.display().to_string(),
-                label: classes[picture.label].clone(),
-                predicted: classes[predicted].clone(),
-                probabilities,
-            });
-        }
-        let count = usize::try_from(unseen.total())?;
-        let if_any = |value: f64| (count > 0).then_some(value);
-        Ok(Self {
-            images: set.pictures.len(),
-            accuracy: all.accuracy(),
-            macro_f1: all.macro_f1(),
-            loss: found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64,
-            per_class: classes.iter().cloned().zip(all.per_class()).collect(),
-            classes: classes.to_vec(),
-            confusion_matrix: all.counts,
-            unseen: seen.map(|_| Unseen { count, accuracy: if_any(unseen.accuracy()), macro_f1: if_any(unseen.macro_f1()) }),
-            skipped,
-            rows,
-        })
     }
-
-    /// Writes `predictions.csv` and `metrics.json` (and `skipped.csv` where there is something to list).
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
-        write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
-        if !self.skipped.is_empty() {
-            write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
-        }
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let head = ["path", "label", "predicted"].map(str::to_owned).into_iter().chain(self.classes.iter().cloned());
-        writer.write_record(head)?;
-        for row in &self.rows {
-            let start = [&row.path, &row.label, &row.predicted].map(String::clone).into_iter();
-            writer.write_record(start.chain(row.probabilities.iter().map(ToString::to_string)))?;
-        }
-        Ok(write_atomic(&folder.join("predictions.csv"), &writer.into_inner()?)?)
-    }
-
-    /// One JSON document.
-    ///
-    /// # Errors
-    /// None that happens: plain values are JSON.
-    pub fn to_json(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
-    }
-
-    /// Tables for a person.
-    pub fn to_text(&self) -> String {
-        let mut scores = ui::table(&["Class", "Precision", "Recall", "F1", "Support"]);
-        for class in &self.classes {
-            let ClassScores { precision, recall, f1, support } = self.per_class[class];
-            scores.add_row([class.clone(), format!("{precision:.4}"), format!("{recall:.4}"), format!("{f1:.4}"), support.to_string()]);
-        }
-        ui::align_right(&mut scores, 1..5);
-        let head: Vec<_> = std::iter::once("True \\ predicted").chain(self.classes.iter().map(String::as_str)).collect();
-        let mut confusion = ui::table(&head);
-        for (class, counts) in self.classes.iter().zip(&self.confusion_matrix) {
-            confusion.add_row(std::iter::once(class.clone()).chain(counts.iter().map(ToString::to_string)));
-        }
-        ui::align_right(&mut confusion, 1..=self.classes.len());
-        let mut text = format!("{scores}\n\n{confusion}\n\n");
-        let Self { images, accuracy, macro_f1, loss, .. } = self;
-        let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
-        if let Some(Unseen { count, accuracy, macro_f1 }) = self.unseen
-            && count < *images
-        {
-            let numbers = match (accuracy, macro_f1) {
-                (Some(accuracy), Some(macro_f1)) => format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}"),
-                _ => "none is new".to_owned(),
-            };
-            let _ = writeln!(text, "{} of them are copies of training pictures; on the {count} that are not: {numbers}", images - count);
-        }
-        if !self.skipped.is_empty() {
-            let _ = writeln!(text, "{} images can't be decoded and were skipped", self.skipped.len());
-        }
-        text
-    }
+    let share = 1.0 / (rounds + 1) as f32;
+    found.probabilities.iter_mut().flatten().for_each(|value| *value *= share);
+    Ok(found)
 }

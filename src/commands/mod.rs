@@ -4,6 +4,7 @@ pub mod augment;
 pub mod bench;
 pub mod devices;
 pub mod evaluate;
+pub mod evaluation;
 pub mod init;
 mod mosaic;
 pub mod predict;

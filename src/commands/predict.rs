@@ -11,7 +11,7 @@ use serde::Serialize;
 use walkdir::WalkDir;
 
 use super::{
-    evaluate::{data_settings, infer},
+    evaluate::{Setup, data_settings, infer},
     ui::{self, Reading, say},
 };
 use crate::{
@@ -132,10 +132,11 @@ fn classify(paths: &[PathBuf], checkpoint: &Checkpoint, compute: &Compute, num_f
     // The class of a picture isn't known: any will do, since nothing looks at it.
     let entry = |path: &PathBuf| Entry { path: path.clone(), class: classes[0].clone(), group: None, weight: 1.0, split: None };
     let entries: Vec<_> = paths.iter().map(entry).collect();
+    let data = data_settings(meta);
     let (set, skipped) = {
         let bar = Reading::new("Reading pictures");
         bar.start(entries.len());
-        load_listed(&entries, &classes, &data_settings(meta), &|count| bar.done(count))?
+        load_listed(&entries, &classes, &data, &|count| bar.done(count))?
     };
     for bad in &skipped {
         say(&format!("error: {}: {}", bad.reason, bad.path));
@@ -144,7 +145,7 @@ fn classify(paths: &[PathBuf], checkpoint: &Checkpoint, compute: &Compute, num_f
     if set.pictures.is_empty() {
         return Ok(Vec::new());
     }
-    let found = infer(checkpoint, &set, compute, 32)?;
+    let found = infer(checkpoint, &set, &Setup { run: None, data: &data, compute, batch_size: 32, tta: None })?;
     let predictions = set.pictures.iter().zip(found.probabilities).map(|(picture, probabilities)| {
         let mut ranked: Vec<_> = classes.iter().cloned().zip(probabilities).collect();
         let by_class = ranked.iter().cloned().collect();

@@ -12,7 +12,8 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::{
-    evaluate::{Evaluation, Pictures},
+    evaluate::{Pictures, Setup},
+    evaluation::Evaluation,
     ui::{self, Reading, TrainingView, UsageError, say},
     weights,
 };
@@ -147,7 +148,9 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     if !data.test.is_empty() {
         let best = checkpoint::load(&folder.join("best"))?;
         let pictures = Pictures { entries: data.test, name: "test".to_owned() };
-        let evaluation = Evaluation::run(&best, pictures, Some(folder), &session.config.data, compute, session.config.train.batch_size)?;
+        let batch_size = session.config.train.batch_size;
+        let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
+        let evaluation = Evaluation::run(&best, pictures, &setup)?;
         evaluation.write(&folder.join("evaluation").join("test"))?;
         text.push_str(&evaluation.to_text());
     }

@@ -172,6 +172,9 @@ fn text(value: &Value, key: &str) -> Option<String> {
 
 fn lower_first(text: &str) -> String {
     let trimmed = text.trim_end_matches('.');
+    if trimmed.chars().nth(1).is_some_and(char::is_uppercase) {
+        return trimmed.to_owned();
+    }
     let mut letters = trimmed.chars();
     letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }

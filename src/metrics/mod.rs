@@ -1,6 +1,18 @@
 //! How good predictions are: a confusion matrix, and what follows from it. Rows are the truth, columns the prediction.
 
+mod compare;
+mod interval;
+mod measures;
+mod report;
+mod temperature;
+
 use serde::{Deserialize, Serialize};
+
+pub use compare::Comparison;
+pub use interval::{Estimate, wilson};
+pub use measures::{Bin, Judged};
+pub use report::{Calibration, ClassReport, Report};
+pub use temperature::fit_temperature;
 
 /// Counts of (true class, predicted class).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,29 +93,6 @@ pub fn argmax(values: &[f32]) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    /// From scikit-learn 1.9.1 (`scripts/reference/metrics.py`): `confusion_matrix`, `precision_recall_fscore_support`, `f1_score(average="macro")`,
-    /// for y = [0, 0, 0, 0, 1, 1, 1, 3, 3], p = [0, 0, 1, 3, 1, 1, 0, 1, 3] with labels 0 to 3.
-    #[test]
-    fn scores_are_scikit_learns() {
-        let mut confusion = Confusion::new(4);
-        for (truth, predicted) in [0, 0, 0, 0, 1, 1, 1, 3, 3].into_iter().zip([0, 0, 1, 3, 1, 1, 0, 1, 3]) {
-            confusion.add(truth, predicted);
-        }
-        assert_eq!(confusion.counts, [[2, 1, 0, 1], [1, 2, 0, 0], [0, 0, 0, 0], [0, 1, 0, 1]]);
-        assert!((confusion.accuracy() - 0.5555555555555556).abs() < 1e-12);
-        assert!((confusion.macro_f1() - 0.5476190476190476).abs() < 1e-12, "{}", confusion.macro_f1());
-        let expected = [
-            (0.6666666666666666, 0.5, 0.5714285714285714, 4),
-            (0.5, 0.6666666666666666, 0.5714285714285714, 3),
-            (0.0, 0.0, 0.0, 0),
-            (0.5, 0.5, 0.5, 2),
-        ];
-        for (scores, (precision, recall, f1, support)) in confusion.per_class().iter().zip(expected) {
-            let differences = [scores.precision - precision, scores.recall - recall, scores.f1 - f1];
-            assert!(differences.iter().all(|difference| difference.abs() < 1e-12) && scores.support == support, "{scores:?}");
-        }
-    }
 
     #[test]
     fn argmax_takes_the_first_of_equals_and_never_a_nan() {

@@ -17,6 +17,8 @@ pub struct Predictions {
     pub pictures: Vec<usize>,
     /// Probability of each class.
     pub probabilities: Vec<Vec<f32>>,
+    /// A logit for each class, before any temperature; the first of two is 0 where the network has one.
+    pub logits: Vec<Vec<f32>>,
     /// Unweighted loss.
     pub losses: Vec<f32>,
 }
@@ -49,7 +51,12 @@ pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn F
         let losses = settings.loss.each(logits.clone(), batch.targets);
         // The one wait for the device.
         found.losses.extend(read(losses)?);
-        let probs = read(probabilities(logits, settings.output))?;
+        let each = read(logits.clone())?;
+        found.logits.extend(each.chunks_exact(settings.output.num_logits(num_classes)).map(|row| match settings.output {
+            Output::Softmax => row.to_vec(),
+            Output::Sigmoid => vec![0.0, row[0]],
+        }));
+        let probs = read(probabilities(logits / settings.temperature, settings.output))?;
         found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
         done(count);
     }
@@ -69,6 +76,8 @@ pub struct Settings {
     pub workers: usize,
     /// What the logits mean.
     pub output: Output,
+    /// What they are divided by before they become probabilities; 1 changes nothing.
+    pub temperature: f64,
     /// Reported unweighted.
     pub loss: LossFn,
 }

@@ -1,6 +1,7 @@
 //! One pass over the training pictures, from wherever the epoch was left: steps, measures, saves inside the epoch.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,11 +19,12 @@ use pixel_sampling::Finish;
 
 use crate::{
     augment::{Augmenter, Key, Mixer},
-    config::{Config, Sampler},
+    config::{Augment, Config, Sampler},
     data::{
         batch::{HostBatch, ImageBatcher, Mix, Prepare},
         dataset::{PictureSet, View},
         loader::Loader,
+        normalize::Normalizer,
         order::{self, Draw},
     },
     metrics::argmax,
@@ -51,6 +53,16 @@ pub fn view(session: &Session, epoch: usize) -> View {
 /// The training pictures of `epoch` (counted from 0) in its order, augmented: grey levels 0 to 255.
 pub fn levels_view(config: &Config, train: &Arc<PictureSet>, epoch: usize) -> View {
     augmented(config, train, epoch, Some(Finish::LEVELS), Arc::new(|_| ()))
+}
+
+/// The pictures of a set in order, each with its augmentation `round`; by the common settings only, since nobody knows the class of a picture
+/// that is to be classified.
+pub fn unlabelled_view(config: &Config, set: &Arc<PictureSet>, normalizer: &Normalizer, round: usize) -> View {
+    let augment = Augment { class: BTreeMap::new(), ..config.augment.clone() };
+    let config = Config { augment, ..config.clone() };
+    let normalizer = normalizer.clone();
+    let view = augmented(&config, set, round, normalizer.finish(), Arc::new(move |levels| normalizer.apply(levels)));
+    View { draws: order::in_order(set.pictures.len()), batcher: ImageBatcher { mix: None, ..view.batcher }, set: Arc::clone(set) }
 }
 
 /// The normalisation that isn't one factor and summand a channel.

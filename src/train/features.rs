@@ -44,6 +44,8 @@ const MOST_BYTES: usize = 16 << 30;
 /// What is known of the features of the phase under way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FeatureSets {
+    /// Was it said that they aren't kept?
+    is_warned: bool,
     /// Of the frozen layers, once they are needed.
     digest: Option<[u8; 32]>,
     validation: Option<Arc<PictureSet>>,
@@ -75,17 +77,35 @@ impl Place {
     }
 }
 
-/// Where the features of `count` pictures of this session are kept; `None` where nothing is frozen or they would be too large.
-fn place(session: &Session, count: usize) -> Option<Place> {
+/// Where the features of `count` pictures of this session are kept; `None` where nothing is frozen. Where they can't be kept it says so, once.
+fn place(session: &mut Session, count: usize, observer: &dyn Observer) -> Option<Place> {
     let groups = session.stepper.frozen;
+    if groups == 0 {
+        return None;
+    }
     let mut shape = session.model.shape_after(groups, session.stepper.entrance.shape);
     let is_averaged = groups == session.model.num_groups() && session.config.model.pooling == Pooling::Average;
     if is_averaged {
         // The mean of a mean of one is itself: what comes after the pooling is all that the head looks at.
         (shape[1], shape[2]) = (1, 1);
     }
-    let place = Place { groups, shape, is_averaged, folder: dirs::cache_dir()?.join("emberlens").join("features") };
-    (groups > 0 && place.size().checked_mul(count)? <= MOST_BYTES).then_some(place)
+    let bytes = (shape.iter().product::<usize>() * size_of::<f32>()).saturating_mul(count);
+    let why = match folder() {
+        Err(reason) => reason,
+        Ok(_) if bytes > MOST_BYTES => format!("features would take {} GiB, more than {} GiB", bytes >> 30, MOST_BYTES >> 30),
+        Ok(folder) => return Some(Place { groups, shape, is_averaged, folder }),
+    };
+    if !std::mem::replace(&mut session.features.is_warned, true) {
+        observer.say(&format!("warning: {why}; the frozen layers compute them anew in each epoch"));
+    }
+    None
+}
+
+fn folder() -> Result<PathBuf, String> {
+    let cache = dirs::cache_dir().ok_or("the system names no cache folder for this user")?;
+    let folder = cache.join("emberlens").join("features");
+    fs::create_dir_all(&folder).map_err(|error| format!("can't create the folder for features: {error}: {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// The training pictures of the epoch under way; `None` if `stop` came before they were there.
@@ -95,7 +115,7 @@ pub(super) fn training(session: &mut Session, observer: &dyn Observer, stop: &At
     let is_augmented = session.config.augment.is_active();
     let rounds = if is_augmented { kept } else { 1 };
     let count = session.train.pictures.len();
-    let Some(place) = place(session, count * rounds).filter(|_| rounds > 0) else {
+    let Some(place) = (if rounds > 0 { place(session, count * rounds, observer) } else { None }) else {
         return Ok(Some(Source { view: plain, entrance: session.stepper.entrance }));
     };
     let round = |draw: &Draw| (number + draw.repeat) % rounds;
@@ -124,7 +144,7 @@ pub(super) fn training(session: &mut Session, observer: &dyn Observer, stop: &At
 /// The validation pictures in order; `None` if `stop` came before they were there.
 pub(super) fn validation(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<Option<Source>, TrainError> {
     let plain = View::plain(&session.validation, &session.normalizer);
-    let Some(place) = place(session, plain.draws.len()) else {
+    let Some(place) = place(session, plain.draws.len(), observer) else {
         return Ok(Some(Source { view: plain, entrance: session.stepper.entrance }));
     };
     let draws = plain.draws.clone();
@@ -173,7 +193,6 @@ fn open_or_compute(
         return Ok(Some(Arc::new(file)));
     }
     let failed = |error: std::io::Error| with_path(&error, "can't write the features", &path);
-    fs::create_dir_all(&place.folder).map_err(failed)?;
     let mut writer = BufWriter::new(tempfile::NamedTempFile::new_in(&place.folder).map_err(failed)?);
     let (total, mut done) = (view.draws.len(), 0);
     let device = session.stepper.device.clone().without_autodiff();

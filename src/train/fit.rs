@@ -134,6 +134,7 @@ fn validate(session: &Session, Source { view, entrance }: Source, observer: &dyn
         batch_size: session.config.train.batch_size,
         workers: session.config.train.workers,
         output: Output::of(session.config.train.loss),
+        temperature: 1.0,
         loss: LossFn { label_smoothing: 0.0, ..session.stepper.loss.clone() },
     };
     let found = predict(&session.inference_model(), view, &settings, &|pictures| observer.validated(pictures))?;

@@ -12,7 +12,7 @@ mod step;
 
 use std::path::PathBuf;
 
-pub use epoch::{augmenters, levels_view, view as training_view};
+pub use epoch::{augmenters, levels_view, unlabelled_view, view as training_view};
 pub use fit::{Outcome, fit};
 pub use prepare::check_augmented_classes;
 pub use session::{Session, State};

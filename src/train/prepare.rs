@@ -69,7 +69,7 @@ fn design(config: &Config, data: &TrainingData) -> Result<Design, TrainError> {
 }
 
 /// The network with the weights that the configuration names, and the normalisation that it asks for or that belongs to them.
-pub(super) fn pretrain(model: Classifier, config: &Config, train: &PictureSet) -> Result<(Classifier, Normalizer), TrainError> {
+fn pretrain(model: Classifier, config: &Config, train: &PictureSet) -> Result<(Classifier, Normalizer), TrainError> {
     let fit = |normalize: &Normalize| Normalizer::fit(normalize, config.data.color, train);
     let Some(path) = locate(config.model.architecture, &config.model.weights()) else {
         return Ok((model, fit(&config.data.normalize)?));

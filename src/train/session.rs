@@ -296,6 +296,7 @@ impl Session {
             loss: self.stepper.loss.kind,
             focal_gamma: self.stepper.loss.gamma,
             epoch: self.state.epoch,
+            temperature: 1.0,
             frozen: self.backbone.as_ref().map(|backbone| Frozen {
                 groups: self.config.always_frozen(),
                 weights: self.config.model.weights(),
@@ -326,10 +327,7 @@ impl Session {
             optimizer: state_to_bytes(&TrainingState { slots: self.optimizer.slots.clone(), raw })?,
             state: serde_json::to_value(&self.state).expect("plain values are JSON"),
         };
-        for name in names {
-            save(&self.folder.join(name), &checkpoint)?;
-        }
-        Ok(())
+        Ok(save(&self.folder, names, &checkpoint)?)
     }
 
     /// Writes `history.csv` anew from the records, so that it never holds a line twice or a torn one.

@@ -151,9 +151,63 @@ fn evaluate_tells_copies_of_training_pictures_from_new_ones_and_matches_classes_
     assert!((18..=21).contains(&count), "{count}");
     assert_eq!(result["per_class"]["b"]["support"], 30);
     assert_eq!(result["confusion_matrix"][0], json("[0, 0]"));
+    assert!(result["per_class"]["a"]["roc_auc"].is_null() && result["per_class"]["a"]["intervals"]["recall"]["low"].is_null(), "{result}");
+    let width = |metrics: &Value| {
+        let [low, value, high] = ["low", "value", "high"].map(|end| metrics["accuracy"][end].as_f64().expect("a number"));
+        assert!(low <= value && value <= high, "{metrics}");
+        high - low
+    };
+    assert_eq!(result["unseen"]["metrics"]["accuracy"]["value"], result["unseen"]["accuracy"]);
+    assert!(width(&result["unseen"]["metrics"]) > width(&result["metrics"]), "fewer pictures, less certain: {result}");
+    let text = place.done(&["evaluate", "--checkpoint", "run", "--data", "other", "--device", "cpu", "--out", "text"]).out;
+    for expected in [format!("The {count} not seen in training"), "Balanced accuracy".to_owned(), "Calibration error".to_owned()] {
+        assert!(text.contains(&expected), "{expected}: {text}");
+    }
     assert!(result["accuracy"].as_f64().expect("a number") > 0.9, "a bright block in another place is easy: {result}");
     assert_eq!(place.read("result/predictions.csv").lines().next(), Some("path,label,predicted,a,b"));
     assert_eq!(place.read("result/predictions.csv").lines().count(), 31);
+    // A temperature changes how sure the network is, not what it says; `predict` has it too.
+    let predictions = || place.done(&["predict", "--checkpoint", "run", "other/b/020.png", "--format", "jsonl", "--device", "cpu"]).out;
+    let before = json(&predictions());
+    let calibrated =
+        ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu", "--calibrate", "--out", "calibrated"];
+    let calibrated = json(&place.done(&calibrated).out);
+    assert_eq!(calibrated["confusion_matrix"], result["confusion_matrix"]);
+    assert_ne!(calibrated["metrics"]["log_loss"], result["metrics"]["log_loss"]);
+    let after = json(&predictions());
+    assert!(before["label"] == after["label"] && before["probability"] != after["probability"], "{before} {after}");
+    let tta = |rounds: &str, out: &str| {
+        json(
+            &place
+                .done(&["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu", "--tta", rounds, "--out", out])
+                .out,
+        )
+    };
+    let (two, three) = (tta("2", "tta2"), tta("3", "tta3"));
+    let loss = |result: &Value| result["metrics"]["log_loss"]["value"].as_f64().expect("a number");
+    assert!(loss(&two) != loss(&three) && loss(&two) != loss(&calibrated), "each augmentation counts");
+    let sums = place.read("tta2/predictions.csv");
+    let sum = |line: &str| line.split(',').skip(3).map(|value| value.parse::<f64>().expect("a number")).sum::<f64>();
+    assert!(sums.lines().skip(1).all(|line| (sum(line) - 1.0).abs() < 1e-5), "{sums}");
+    let compared = |with: &str| place.run(&["evaluate", "--checkpoint", "run", "--data", "other", "--device", "cpu", "--compare", with]);
+    assert!(compared("run").out.contains("neither is better"), "{}", compared("run").out);
+    place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "bad",
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "train.class_weights={ a = 1000.0 }",
+    ]);
+    let found = compared("bad").out;
+    assert!(found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"), "{found}");
+    place.classes("three", &[6, 6, 6]);
+    place.done(&["train", "--config", "small.toml", "--out", "three_run", "--set", "train.epochs=1", "--set", "data.train=three"]);
+    let ran = compared("three_run");
+    assert!(ran.code == Some(1) && ran.err.contains("found the classes a, b in run and a, b, c in three_run"), "{}", ran.err);
     let unknown = Place::new();
     unknown.classes("test", &[1, 1, 1]);
     let path = unknown.path("test").display().to_string();

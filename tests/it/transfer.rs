@@ -113,6 +113,19 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
 }
 
 #[test]
+fn averaged_features_are_cached_after_the_pooling_and_give_the_same_bytes() {
+    let place = place();
+    let frozen = ["--set", "model.freeze=backbone", "--set", "train.epochs=2", "--set", "model.pooling=average"];
+    transfer(&place, "fresh", &frozen);
+    transfer(&place, "cached", &[&frozen[..], &["--set", "train.feature_cache=2"]].concat());
+    assert!(result(&place, "fresh") == result(&place, "cached"));
+    let folder = place.path("cache/emberlens/features");
+    let sizes: Vec<_> = fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").metadata().expect("known").len()).collect();
+    // Eight channels of four bytes: nine validation pictures, and thirty of each augmentation.
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| [9 * 32, 30 * 32].contains(size)), "{sizes:?}");
+}
+
+#[test]
 fn without_augmentation_training_features_are_computed_once_and_blocks_can_be_frozen() {
     let place = place();
     for freeze in ["backbone", "blocks:1"] {

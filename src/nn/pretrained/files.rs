@@ -44,7 +44,7 @@ impl Entry {
 /// What is wrong with it, in words.
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let mut start = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = File::open(path).map_err(|error| format!("can't read the weights: {error}"))?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     file.take(9).read_to_end(&mut start).map_err(|error| error.to_string())?;
     if start.starts_with(HDF5_MAGIC) {

@@ -8,7 +8,7 @@ use safetensors::SafeTensors;
 
 use super::*;
 use crate::{
-    config::{Architecture, Color, Hidden, Model, Normalize},
+    config::{Architecture, Color, DeviceName, Hidden, Model, Normalize},
     data::{normalize::Normalizer, set_of},
     nn::{
         backbone::Backbone,
@@ -57,9 +57,15 @@ fn narrow(batch_norm: bool, device: &Device) -> Classifier {
     Classifier::of(backbone, Head::new(&settings, [12, 1, 2], 5, device))
 }
 
+/// The CPU's, and a GPU where there is one; `EMBERLENS_TEST_GPU=1` makes a missing one a failure.
 #[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
-fn devices() -> [Device; 2] {
-    [Device::flex(), Device::ndarray()]
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::flex(), Device::ndarray()];
+    match crate::nn::device::open(DeviceName::Gpu(None)) {
+        Ok(compute) => devices.push(compute.device),
+        Err(error) => assert!(std::env::var_os("EMBERLENS_TEST_GPU").is_none(), "{error}"),
+    }
+    devices
 }
 
 #[track_caller]
@@ -118,6 +124,42 @@ fn with_classifier(model: Classifier, path: &Path) -> Classifier {
     }
     let device = params::collect(&model)[0].values.device();
     params::replace(model, values.into_iter().map(|(path, values)| (path, Tensor::from_data(values.into_data(), &device))).collect())
+}
+
+#[test]
+fn timms_names_are_read_and_its_head_is_left() {
+    let device = Device::flex();
+    let of_timm = |name: &str| {
+        let (layer, part) = name.rsplit_once('.').expect("a layer");
+        let layer = match layer {
+            "classifier.0" => "pre_logits.fc1",
+            "classifier.3" => "pre_logits.fc2",
+            "classifier.6" => "head.fc",
+            other => other,
+        };
+        format!("{layer}.{part}")
+    };
+    let tensors: Vec<_> = files::open(&golden("vgg.pth"))
+        .expect("whole")
+        .into_iter()
+        .map(|(name, entry)| {
+            let bytes: Vec<u8> = entry.read().expect("read").iter().flat_map(|value| value.to_le_bytes()).collect();
+            (of_timm(&name), entry.shape, bytes)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name.as_str(), safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).expect("fits"))
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    let file = safetensors::serialize(views, None::<std::collections::HashMap<String, String>>).expect("written");
+    crate::base::files::write_atomic(&path, &file).expect("written");
+    let values = |path: &Path| {
+        let (model, origin) = load(narrow(false, &device), path).expect("loaded");
+        assert_eq!(origin, Origin::Torch);
+        params::collect(&model).into_iter().map(|param| read(param.values).expect("read")).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&path), values(&golden("vgg.pth")));
 }
 
 #[test]

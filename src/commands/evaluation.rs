@@ -1,0 +1,346 @@
+//! What an evaluation found: as JSON, as files, as tables for a person.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use super::{
+    evaluate::{Pictures, Setup, infer},
+    ui::{self, Reading, say},
+};
+use crate::{
+    base::files::write_atomic,
+    checkpoint::Checkpoint,
+    data::{
+        dataset::PictureSet,
+        load_listed,
+        table::{self, Skipped, read_split, training_digests},
+    },
+    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, Report, argmax},
+};
+
+/// Of the draws behind the intervals: the same figures give the same intervals.
+const SEED: u64 = 0;
+
+/// The result: what `--json` prints.
+#[derive(Debug, Serialize)]
+pub struct Evaluation {
+    /// Pictures measured on.
+    pub images: usize,
+    /// Share of right predictions.
+    pub accuracy: f64,
+    /// Mean F1 of the classes that occur.
+    pub macro_f1: f64,
+    /// The run's own loss: mean, unweighted.
+    pub loss: f64,
+    /// In the order of the matrix.
+    pub classes: Vec<String>,
+    /// Rows are the truth, columns the prediction.
+    pub confusion_matrix: Vec<Vec<u64>>,
+    /// Each row divided by its sum; null where a class has no picture.
+    pub confusion_matrix_normalized: Vec<Vec<f64>>,
+    /// Every figure with its 95 % interval, by name.
+    pub metrics: BTreeMap<String, Estimate>,
+    /// By name.
+    pub per_class: BTreeMap<String, ClassReport>,
+    /// How far probabilities can be taken at their word.
+    pub calibration: Calibration,
+    /// Pictures without a copy (equal decoded pixels) among those trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Unseen>,
+    /// Pictures that couldn't be decoded.
+    pub skipped: Vec<Skipped>,
+    /// Beside another network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Compared>,
+    #[serde(skip)]
+    rows: Vec<PredictionRow>,
+    /// Pictures of one group are drawn together.
+    #[serde(skip)]
+    groups: Vec<usize>,
+}
+
+/// This network beside another on the same pictures; differences are the other's figures minus this one's.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// The other.
+    pub with: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub found: Comparison,
+    /// The same for a person.
+    pub words: String,
+}
+
+/// The pictures that the network has never seen.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unseen {
+    /// How many.
+    pub count: usize,
+    /// `None` where there is none.
+    pub accuracy: Option<f64>,
+    /// `None` where there is none.
+    pub macro_f1: Option<f64>,
+    /// Every figure on them with its 95 % interval, by name; empty where there is none.
+    pub metrics: BTreeMap<String, Estimate>,
+}
+
+#[derive(Debug)]
+struct PredictionRow {
+    path: String,
+    label: String,
+    predicted: String,
+    probabilities: Vec<f32>,
+}
+
+impl Evaluation {
+    /// Measures `checkpoint` on `pictures`. With its run, test pictures that are copies of training pictures are told apart.
+    ///
+    /// # Errors
+    /// A class that the checkpoint doesn't know; no picture that can be read; probabilities that are no numbers; a device that fails.
+    pub fn run(checkpoint: &Checkpoint, pictures: Pictures, setup: &Setup<'_>) -> anyhow::Result<Self> {
+        let classes = Arc::new(checkpoint.meta.classes.clone());
+        let (set, skipped) = {
+            let bar = Reading::new("Reading pictures");
+            bar.start(pictures.entries.len());
+            load_listed(&pictures.entries, &classes, setup.data, &|count| bar.done(count))?
+        };
+        for bad in &skipped {
+            say(&format!("warning: skipped, can't be decoded: {}: {}", bad.path, bad.reason));
+        }
+        if set.pictures.is_empty() {
+            bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
+        }
+        let found = infer(checkpoint, &set, setup)?;
+        let is_number = |row: &Vec<f32>| row.iter().all(|value| value.is_finite());
+        if let Some(bad) = found.probabilities.iter().position(|row| !is_number(row)) {
+            let path = set.pictures[bad].path.display();
+            bail!(
+                "the network's output is no number, so nothing can be measured; its weights are damaged or training diverged; the first picture: {path}"
+            );
+        }
+        let seen = match setup.run.map(|run| run.join("split.csv")).filter(|path| path.is_file()) {
+            Some(path) => Some(training_digests(&read_split(&path)?)),
+            None => None,
+        };
+        let is_unseen = |index: &usize| seen.as_ref().is_some_and(|seen| !seen.contains(&set.pictures[*index].digest));
+        let indices: Vec<_> = (0..set.pictures.len()).collect();
+        let all = report(&set, &found.probabilities, &indices);
+        let unseen: Vec<usize> = (0..set.pictures.len()).filter(is_unseen).collect();
+        let unseen = seen.is_some().then(|| Unseen::of(&report(&set, &found.probabilities, &unseen), unseen.len()));
+        let mut confusion = Confusion::new(classes.len());
+        let mut rows = Vec::with_capacity(set.pictures.len());
+        for (picture, probabilities) in set.pictures.iter().zip(found.probabilities) {
+            let predicted = argmax(&probabilities);
+            confusion.add(picture.label, predicted);
+            let (label, predicted) = (classes[picture.label].clone(), classes[predicted].clone());
+            rows.push(PredictionRow { path: picture.path.display().to_string(), label, predicted, probabilities });
+        }
+        let share = |row: &Vec<u64>| row.iter().map(|count| *count as f64 / row.iter().sum::<u64>() as f64).collect();
+        Ok(Self {
+            images: set.pictures.len(),
+            accuracy: confusion.accuracy(),
+            macro_f1: confusion.macro_f1(),
+            loss: found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64,
+            classes: classes.to_vec(),
+            confusion_matrix_normalized: confusion.counts.iter().map(share).collect(),
+            confusion_matrix: confusion.counts,
+            metrics: all.metrics,
+            per_class: all.per_class,
+            calibration: all.calibration,
+            unseen,
+            skipped,
+            comparison: None,
+            rows,
+            groups: groups(&set, &indices),
+        })
+    }
+
+    /// Compares this network with another that was measured on the same pictures; `paths` are what the two are called.
+    ///
+    /// # Errors
+    /// Other classes or other pictures.
+    pub fn compare(&mut self, other: &Self, paths: [&Path; 2]) -> anyhow::Result<()> {
+        let [own_name, other_name] = paths.map(|path| path.display().to_string());
+        let place = |class: &String| other.classes.iter().position(|other| other == class);
+        let places: Option<Vec<usize>> = self.classes.iter().map(place).collect();
+        let Some(places) = places.filter(|places| places.len() == other.classes.len()) else {
+            bail!(
+                "found the classes {} in {own_name} and {} in {other_name}, expected the same",
+                self.classes.join(", "),
+                other.classes.join(", ")
+            );
+        };
+        if self.rows.len() != other.rows.len() || self.rows.iter().zip(&other.rows).any(|(own, other)| own.path != other.path) {
+            bail!("the two runs could not read the same pictures, so they can't be compared; see the warnings above");
+        }
+        let label = |row: &PredictionRow| self.classes.iter().position(|class| *class == row.label).unwrap_or(0);
+        let labels: Vec<usize> = self.rows.iter().map(label).collect();
+        let own: Vec<Vec<f32>> = self.rows.iter().map(|row| row.probabilities.clone()).collect();
+        let theirs: Vec<Vec<f32>> = other.rows.iter().map(|row| places.iter().map(|place| row.probabilities[*place]).collect()).collect();
+        let judged = |rows| Judged::new(labels.clone(), rows, self.classes.len());
+        let found = Comparison::new(&judged(&own), &judged(&theirs), &self.groups, SEED);
+        self.comparison = Some(Compared { words: found.words(&own_name, &other_name), with: other_name, found });
+        Ok(())
+    }
+
+    /// Writes `predictions.csv` and `metrics.json` (and `skipped.csv` where there is something to list).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
+        write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
+        if !self.skipped.is_empty() {
+            write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
+        }
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let head = ["path", "label", "predicted"].map(str::to_owned).into_iter().chain(self.classes.iter().cloned());
+        writer.write_record(head)?;
+        for row in &self.rows {
+            let start = [&row.path, &row.label, &row.predicted].map(String::clone).into_iter();
+            writer.write_record(start.chain(row.probabilities.iter().map(ToString::to_string)))?;
+        }
+        Ok(write_atomic(&folder.join("predictions.csv"), &writer.into_inner()?)?)
+    }
+
+    /// One JSON document.
+    ///
+    /// # Errors
+    /// None that happens: plain values are JSON.
+    pub fn to_json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// Tables for a person.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{}\n\n{}\n\n{}\n\n", self.class_table(), self.confusion_table(), self.measure_table());
+        let Self { images, accuracy, macro_f1, loss, .. } = self;
+        let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
+        if let Some(Unseen { count, accuracy, macro_f1, .. }) = &self.unseen
+            && count < images
+        {
+            let numbers = match (accuracy, macro_f1) {
+                (Some(accuracy), Some(macro_f1)) => format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}"),
+                _ => "none is new".to_owned(),
+            };
+            let _ = writeln!(text, "{} of them are copies of training pictures; on the {count} that are not: {numbers}", images - count);
+        }
+        if !self.skipped.is_empty() {
+            let _ = writeln!(text, "{} images can't be decoded and were skipped", self.skipped.len());
+        }
+        if let Some(comparison) = &self.comparison {
+            let _ = writeln!(text, "\nBeside {}: {}", comparison.with, comparison.words);
+        }
+        text
+    }
+
+    fn class_table(&self) -> String {
+        let mut table = ui::table(&["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"]);
+        for class in &self.classes {
+            let scores = &self.per_class[class];
+            let recall = scores.intervals.recall;
+            table.add_row([
+                class.clone(),
+                number(scores.precision),
+                format!("{} [{}, {}]", number(recall.value), number(recall.low), number(recall.high)),
+                number(scores.specificity),
+                number(scores.f1),
+                number(scores.roc_auc),
+                scores.support.to_string(),
+            ]);
+        }
+        ui::align_right(&mut table, 1..7);
+        table.to_string()
+    }
+
+    fn confusion_table(&self) -> String {
+        let head: Vec<_> = std::iter::once("True \\ predicted").chain(self.classes.iter().map(String::as_str)).collect();
+        let mut table = ui::table(&head);
+        for (class, counts) in self.classes.iter().zip(&self.confusion_matrix) {
+            table.add_row(std::iter::once(class.clone()).chain(counts.iter().map(ToString::to_string)));
+        }
+        ui::align_right(&mut table, 1..=self.classes.len());
+        table.to_string()
+    }
+
+    /// Each measure on all pictures and, where some are copies of training pictures, on those that are not.
+    fn measure_table(&self) -> String {
+        let unseen = self.unseen.as_ref().filter(|unseen| unseen.count < self.images && unseen.count > 0);
+        let mut head = vec!["Measure".to_owned(), format!("All {}", self.images), "95 %".to_owned()];
+        head.extend(unseen.iter().flat_map(|unseen| [format!("The {} not seen in training", unseen.count), "95 % ".to_owned()]));
+        let mut table = ui::table(&head.iter().map(String::as_str).collect::<Vec<_>>());
+        let cells = |estimate: &Estimate| [number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high))];
+        for (name, words) in MEASURES {
+            let Some(estimate) = self.metrics.get(name) else { continue };
+            let other = unseen.and_then(|unseen| unseen.metrics.get(name));
+            let row = std::iter::once(words.to_owned()).chain(cells(estimate)).chain(other.into_iter().flat_map(cells));
+            table.add_row(row);
+        }
+        let error = number(self.calibration.expected_calibration_error);
+        table.add_row(["Calibration error".to_owned(), error]);
+        ui::align_right(&mut table, 1..head.len());
+        table.to_string()
+    }
+}
+
+impl Unseen {
+    fn of(report: &Report, count: usize) -> Self {
+        let value = |name: &str| report.metrics.get(name).map(|estimate| estimate.value).filter(|_| count > 0);
+        let metrics = if count > 0 { report.metrics.clone() } else { BTreeMap::new() };
+        Self { count, accuracy: value("accuracy"), macro_f1: value("macro_f1"), metrics }
+    }
+}
+
+/// The figures on the pictures of these indices; those of one group are drawn together.
+fn report(set: &PictureSet, probabilities: &[Vec<f32>], indices: &[usize]) -> Report {
+    let rows: Vec<Vec<f32>> = indices.iter().map(|index| probabilities[*index].clone()).collect();
+    let labels = indices.iter().map(|index| set.pictures[*index].label).collect();
+    Report::new(&Judged::new(labels, &rows, set.classes.len()), &set.classes, &groups(set, indices), SEED)
+}
+
+/// The number of each picture's group; a picture without one has its own.
+fn groups(set: &PictureSet, indices: &[usize]) -> Vec<usize> {
+    let names: BTreeSet<&str> = indices.iter().filter_map(|index| set.pictures[*index].group.as_deref()).collect();
+    let mut alone = names.len();
+    let group = |index: &usize| match &set.pictures[*index].group {
+        Some(name) => names.range(..name.as_str()).count(),
+        None => {
+            alone += 1;
+            alone - 1
+        }
+    };
+    indices.iter().map(group).collect()
+}
+
+/// The measures of the table, in its order.
+const MEASURES: [(&str, &str); 17] = [
+    ("accuracy", "Accuracy"),
+    ("top_2_accuracy", "Top-2 accuracy"),
+    ("top_3_accuracy", "Top-3 accuracy"),
+    ("top_5_accuracy", "Top-5 accuracy"),
+    ("balanced_accuracy", "Balanced accuracy"),
+    ("macro_precision", "Precision, macro"),
+    ("macro_recall", "Recall, macro"),
+    ("macro_f1", "F1, macro"),
+    ("weighted_precision", "Precision, weighted"),
+    ("weighted_recall", "Recall, weighted"),
+    ("weighted_f1", "F1, weighted"),
+    ("mcc", "Matthews correlation"),
+    ("kappa", "Cohen's kappa"),
+    ("roc_auc", "ROC AUC, one against rest"),
+    ("average_precision", "Average precision"),
+    ("log_loss", "Log loss"),
+    ("brier", "Brier score"),
+];
+
+/// Four decimals, or a dash where there is no number.
+fn number(value: f64) -> String {
+    if value.is_nan() { "-".to_owned() } else { format!("{value:.4}") }
+}

@@ -1,0 +1,124 @@
+//! Two networks on the same pictures: is one better, or is it chance? McNemar's exact test on the pictures that only one of them gets right,
+//! and the bootstrap of the differences, both drawing the same pictures.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{
+    interval::{DRAWS, Estimate, middle, resample},
+    measures::{Judged, names},
+};
+
+/// What a comparison found. Differences are the second minus the first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// Pictures that the first alone gets right.
+    pub only_first_right: u64,
+    /// Pictures that the second alone gets right.
+    pub only_second_right: u64,
+    /// Of McNemar's exact test, two-sided: how often chance alone would tell two equal networks so far apart.
+    pub mcnemar_p: f64,
+    /// Of each measure, with its 95 % interval.
+    pub differences: BTreeMap<String, Estimate>,
+}
+
+/// A difference is called one where chance would make it less often than this.
+const LEVEL: f64 = 0.05;
+
+impl Comparison {
+    /// Compares the judgements of two networks on the same pictures in the same order. `groups` as for
+    /// [`Report::new`](super::Report::new).
+    pub fn new(first: &Judged<'_>, second: &Judged<'_>, groups: &[usize], seed: u64) -> Self {
+        let only = |one: &Judged<'_>, other: &Judged<'_>| {
+            (0..one.len()).filter(|index| one.is_right(*index) && !other.is_right(*index)).count() as u64
+        };
+        let (only_first_right, only_second_right) = (only(first, second), only(second, first));
+        let difference = |counts: &[u32]| -> Vec<f64> {
+            let (first, second) = (first.measure(counts).values, second.measure(counts).values);
+            first.iter().zip(second).map(|(first, second)| second - first).collect()
+        };
+        let found = difference(&vec![1; first.len()]);
+        let drawn: Vec<Vec<f64>> = (0..DRAWS).into_par_iter().map(|index| difference(&resample(groups, seed, index))).collect();
+        let estimate = |(index, name): (usize, String)| (name, middle(found[index], drawn.iter().map(|values| values[index])));
+        Self {
+            only_first_right,
+            only_second_right,
+            mcnemar_p: mcnemar(only_first_right, only_second_right),
+            differences: names(first.num_classes()).into_iter().enumerate().map(estimate).collect(),
+        }
+    }
+
+    /// In plain words, about networks of these names.
+    pub fn words(&self, first: &str, second: &str) -> String {
+        let difference = self.differences["accuracy"];
+        let (better, worse) = if difference.value > 0.0 { (second, first) } else { (first, second) };
+        let numbers = format!(
+            "accuracy differs by {:+.4} (95 %: {:+.4} to {:+.4}); {} pictures only {second} gets right, {} only {first}; McNemar p = {:.4}",
+            difference.value, difference.low, difference.high, self.only_second_right, self.only_first_right, self.mcnemar_p
+        );
+        let verdict = match self.mcnemar_p < LEVEL {
+            true => format!("{better} is better than {worse} on pictures like these: chance alone would seldom do this"),
+            false if self.only_first_right == self.only_second_right => "neither is better".to_owned(),
+            false => format!("this does not show that {better} is better than {worse}: chance alone does as much often enough"),
+        };
+        format!("{numbers}.\n{verdict}.")
+    }
+}
+
+/// McNemar's exact test, two-sided: the probability of a split of `first + second` as uneven as this, or more, by fair coins.
+fn mcnemar(first: u64, second: u64) -> f64 {
+    let (fewer, all) = (first.min(second), first + second);
+    // ln of the number of ways to choose, one term after the other.
+    let mut log_ways = 0.0;
+    let mut sum = 0.0;
+    for count in 0..=fewer {
+        sum += (log_ways - all as f64 * std::f64::consts::LN_2).exp();
+        log_ways += ((all - count) as f64 / (count + 1) as f64).ln();
+    }
+    (2.0 * sum).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SciPy's `binomtest(first, first + second)` (`scripts/reference/metrics.py`).
+    #[test]
+    fn mcnemars_test_is_the_exact_binomial_one() {
+        let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).expect("JSON");
+        for row in golden["mcnemar"].as_array().expect("a list") {
+            let [first, second] = [0, 1].map(|index| row[index].as_u64().expect("a count"));
+            let expected = row[2].as_f64().expect("a number");
+            assert!((mcnemar(first, second) - expected).abs() < 1e-9, "{row}: {}", mcnemar(first, second));
+        }
+        assert_eq!(mcnemar(0, 0), 1.0);
+    }
+
+    #[test]
+    fn a_clear_difference_is_told_from_chance_and_a_network_does_not_differ_from_itself() {
+        let labels: Vec<usize> = (0..200).map(|index| index % 2).collect();
+        // Wrong on every `nth` picture.
+        let rows = |nth: usize| -> Vec<Vec<f32>> {
+            let row = |(index, label): (usize, &usize)| {
+                let right = if index % nth == 0 { 0.3 } else { 0.9 };
+                if *label == 0 { vec![right, 1.0 - right] } else { vec![1.0 - right, right] }
+            };
+            labels.iter().enumerate().map(row).collect()
+        };
+        let alone: Vec<usize> = (0..200).collect();
+        let (good, bad, middling) = (rows(50), rows(4), rows(40));
+        let judged = |rows| Judged::new(labels.clone(), rows, 2);
+        let found = Comparison::new(&judged(&bad), &judged(&good), &alone, 0);
+        assert_eq!((found.only_first_right, found.only_second_right), (2, 48));
+        let accuracy = found.differences["accuracy"];
+        assert!((accuracy.value - 0.23).abs() < 1e-12 && accuracy.low > 0.1 && found.mcnemar_p < 1e-9, "{found:?}");
+        assert!(found.words("a", "b").contains("b is better than a"), "{}", found.words("a", "b"));
+        let found = Comparison::new(&judged(&good), &judged(&middling), &alone, 0);
+        assert!(found.mcnemar_p > LEVEL && found.words("a", "b").contains("does not show that a is better than b"), "{found:?}");
+        let same = Comparison::new(&judged(&good), &judged(&good), &alone, 0);
+        assert!(same.differences.values().all(|estimate| estimate.value == 0.0 || estimate.value.is_nan()), "{same:?}");
+        assert!(same.words("a", "b").contains("neither is better"));
+    }
+}

@@ -1,0 +1,262 @@
+//! All figures of a set of predictions with their intervals, as `metrics.json` holds them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    interval::{Bootstrap, Estimate, wilson},
+    measures::{Bin, ClassMeasures, Judged, calibration_error, names},
+};
+
+/// The figures of a set.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Of all pictures together, by name.
+    pub metrics: BTreeMap<String, Estimate>,
+    /// Of each class against all others, by name.
+    pub per_class: BTreeMap<String, ClassReport>,
+    /// How far probabilities can be taken at their word.
+    pub calibration: Calibration,
+}
+
+/// The figures of one class.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ClassReport {
+    /// Share of the pictures predicted as this class that are of it.
+    pub precision: f64,
+    /// Share of the pictures of this class that were predicted as it: sensitivity.
+    pub recall: f64,
+    /// Share of the other pictures that were not predicted as it.
+    pub specificity: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+    /// Area under the ROC curve.
+    pub roc_auc: f64,
+    /// Average precision.
+    pub average_precision: f64,
+    /// Pictures of this class.
+    pub support: u64,
+    /// The same figures with their intervals.
+    pub intervals: ClassIntervals,
+}
+
+/// 95 % intervals of a class's figures.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ClassIntervals {
+    /// Of the precision.
+    pub precision: Estimate,
+    /// Of the recall.
+    pub recall: Estimate,
+    /// Of the specificity.
+    pub specificity: Estimate,
+    /// Of the F1.
+    pub f1: Estimate,
+    /// Of the area under the ROC curve.
+    pub roc_auc: Estimate,
+    /// Of the average precision.
+    pub average_precision: Estimate,
+}
+
+/// Confidence beside accuracy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Calibration {
+    /// Mean distance of the two, by number of predictions.
+    pub expected_calibration_error: f64,
+    /// The reliability curve.
+    pub bins: Vec<Bin>,
+}
+
+/// Shares of pictures, which have Wilson's interval; all else is bootstrapped.
+const SHARES: [&str; 4] = ["accuracy", "top_2_accuracy", "top_3_accuracy", "top_5_accuracy"];
+
+impl Report {
+    /// Measures predictions. `groups[i]` is the group that picture `i` is drawn with (a patient, say): each picture one of its own where the
+    /// data has none. Shares of pictures have Wilson's interval where each picture stands for itself; everything else has that of the
+    /// bootstrap, drawn from `seed`.
+    pub fn new(judged: &Judged<'_>, classes: &[String], groups: &[usize], seed: u64) -> Self {
+        let bootstrap = Bootstrap::new(judged, groups, seed);
+        let found = judged.measure(&vec![1; judged.len()]);
+        let are_alone = groups.iter().max().is_none_or(|last| last + 1 == groups.len());
+        let total = judged.len() as u64;
+        let share = |part: u64, of: u64, drawn: Estimate| if are_alone { wilson_or_nothing(part, of, drawn.value) } else { drawn };
+        let metrics = names(classes.len()).into_iter().zip(&found.values).enumerate().map(|(index, (name, value))| {
+            let drawn = bootstrap.interval(*value, |measures| measures.values[index]);
+            let part = (value * total as f64).round() as u64;
+            let estimate = if SHARES.contains(&name.as_str()) { share(part, total, drawn) } else { drawn };
+            (name, estimate)
+        });
+        let of_class = |(class, scores): (usize, &ClassMeasures)| {
+            let drawn = |value: f64, of: fn(&ClassMeasures) -> f64| bootstrap.class_interval(value, class, of);
+            let intervals = ClassIntervals {
+                precision: share(scores.hits, scores.predicted, drawn(scores.precision, |scores| scores.precision)),
+                recall: share(scores.hits, scores.support, drawn(scores.recall, |scores| scores.recall)),
+                specificity: share(
+                    scores.others - (scores.predicted - scores.hits),
+                    scores.others,
+                    drawn(scores.specificity, |scores| scores.specificity),
+                ),
+                f1: drawn(scores.f1, |scores| scores.f1),
+                roc_auc: drawn(scores.roc_auc, |scores| scores.roc_auc),
+                average_precision: drawn(scores.average_precision, |scores| scores.average_precision),
+            };
+            let ClassMeasures { precision, recall, specificity, f1, roc_auc, average_precision, support, .. } = *scores;
+            (classes[class].clone(), ClassReport { precision, recall, specificity, f1, roc_auc, average_precision, support, intervals })
+        };
+        let bins = judged.reliability();
+        Self {
+            metrics: metrics.collect(),
+            per_class: found.per_class.iter().enumerate().map(of_class).collect(),
+            calibration: Calibration { expected_calibration_error: calibration_error(&bins), bins },
+        }
+    }
+}
+
+/// Wilson's interval, or none where there is nothing to take a share of.
+fn wilson_or_nothing(part: u64, total: u64, value: f64) -> Estimate {
+    if total == 0 { Estimate { value, low: f64::NAN, high: f64::NAN } } else { wilson(part, total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::metrics::Confusion;
+
+    const GOLDEN: &str = include_str!("../../tests/golden/metrics.json");
+
+    struct Case {
+        about: Value,
+        labels: Vec<usize>,
+        probabilities: Vec<Vec<f32>>,
+        classes: usize,
+    }
+
+    fn golden() -> Value {
+        serde_json::from_str(GOLDEN).expect("JSON")
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |about: &Value| Case {
+            labels: serde_json::from_value(about["labels"].clone()).expect("labels"),
+            probabilities: serde_json::from_value(about["probabilities"].clone()).expect("probabilities"),
+            classes: about["classes"].as_u64().expect("a number") as usize,
+            about: about.clone(),
+        };
+        golden()["cases"].as_array().expect("a list").iter().map(case).collect()
+    }
+
+    #[track_caller]
+    fn assert_equal(what: &str, got: f64, expected: &Value) {
+        match expected.as_f64() {
+            Some(expected) => assert!((got - expected).abs() < 1e-9, "{what}: {got}, scikit-learn has {expected}"),
+            None => assert!(got.is_nan(), "{what}: {got}, scikit-learn has none"),
+        }
+    }
+
+    /// `scripts/reference/metrics.py`.
+    #[test]
+    fn every_measure_is_scikit_learns() {
+        let mut seen = 0;
+        for Case { about, labels, probabilities, classes } in cases() {
+            let judged = Judged::new(labels.clone(), &probabilities, classes);
+            let found = judged.measure(&vec![1; labels.len()]);
+            for (name, value) in names(classes).iter().zip(&found.values) {
+                assert_equal(&format!("{name} of {}", about["name"]), *value, &about["expected"][name]);
+                seen += 1;
+            }
+            assert_eq!(about["expected"].as_object().expect("a table").len(), found.values.len());
+            for (scores, expected) in found.per_class.iter().zip(about["per_class"].as_array().expect("a list")) {
+                for (name, value) in [
+                    ("precision", scores.precision),
+                    ("recall", scores.recall),
+                    ("f1", scores.f1),
+                    ("specificity", scores.specificity),
+                    ("roc_auc", scores.roc_auc),
+                    ("average_precision", scores.average_precision),
+                    ("support", scores.support as f64),
+                ] {
+                    assert_equal(&format!("{name} of a class of {}", about["name"]), value, &expected[name]);
+                }
+            }
+            let mut confusion = Confusion::new(classes);
+            labels.iter().zip(&probabilities).for_each(|(label, row)| confusion.add(*label, crate::metrics::argmax(row)));
+            assert_eq!(serde_json::to_value(&confusion.counts).expect("JSON"), about["confusion"], "{}", about["name"]);
+        }
+        assert!(seen > 120, "{seen}");
+    }
+
+    /// SciPy's `binomtest(...).proportion_ci(method="wilson")`.
+    #[test]
+    fn wilsons_interval_is_scipys() {
+        for row in golden()["wilson"].as_array().expect("a list") {
+            let found = wilson(row[0].as_u64().expect("hits"), row[1].as_u64().expect("of"));
+            assert_equal("low", found.low, &row[2]);
+            assert_equal("high", found.high, &row[3]);
+        }
+    }
+
+    /// A picture drawn twice counts as two pictures: the weighted measures are those of the longer list.
+    #[test]
+    fn counts_are_repetitions() {
+        for Case { labels, probabilities, classes, about } in cases() {
+            let judged = Judged::new(labels.clone(), &probabilities, classes);
+            let counts = super::super::interval::resample(&(0..labels.len()).collect::<Vec<_>>(), 3, 1);
+            assert_eq!(counts.iter().sum::<u32>() as usize, labels.len());
+            let repeated = |index: usize| std::iter::repeat_n(index, counts[index] as usize);
+            let drawn: Vec<usize> = (0..labels.len()).flat_map(repeated).collect();
+            let rows: Vec<_> = drawn.iter().map(|index| probabilities[*index].clone()).collect();
+            let longer = Judged::new(drawn.iter().map(|index| labels[*index]).collect(), &rows, classes);
+            let (a, b) = (judged.measure(&counts).values, longer.measure(&vec![1; rows.len()]).values);
+            let are_equal = a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-12 || a.is_nan() && b.is_nan());
+            assert!(are_equal, "{}: {a:?} {b:?}", about["name"]);
+        }
+    }
+
+    #[test]
+    fn intervals_hold_their_value_and_are_wider_where_pictures_come_in_groups() {
+        let Case { labels, probabilities, classes, .. } = cases().swap_remove(0);
+        let names: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        let width = |estimate: &Estimate| estimate.high - estimate.low;
+        // Each picture five times: no more is known than of one.
+        let five = |index: usize| index % labels.len();
+        let many: Vec<_> = (0..labels.len() * 5).collect();
+        let rows: Vec<_> = many.iter().map(|index| probabilities[five(*index)].clone()).collect();
+        let repeated = Judged::new(many.iter().map(|index| labels[five(*index)]).collect(), &rows, classes);
+        let as_one = Report::new(&Judged::new(labels.clone(), &probabilities, classes), &names, &many[..labels.len()], 1);
+        let by_picture = Report::new(&repeated, &names, &many, 1);
+        let by_group = Report::new(&repeated, &names, &many.iter().map(|index| five(*index)).collect::<Vec<_>>(), 1);
+        for (name, estimate) in &as_one.metrics {
+            assert!(estimate.low <= estimate.value && estimate.value <= estimate.high, "{name}: {estimate:?}");
+            let [picture, group] = [&by_picture, &by_group].map(|report| width(&report.metrics[name]));
+            assert!(picture < 0.7 * width(estimate), "{name}: {picture} beside {}", width(estimate));
+            // Wilson's interval and the bootstrap's are two of a kind, not the same.
+            let tolerance = if SHARES.contains(&name.as_str()) { 0.3 } else { 0.15 };
+            assert!((group / width(estimate) - 1.0).abs() < tolerance, "{name}: {group} beside {}", width(estimate));
+        }
+        assert_eq!(
+            serde_json::to_value(&as_one).expect("JSON"),
+            serde_json::to_value(Report::new(&Judged::new(labels.clone(), &probabilities, classes), &names, &many[..labels.len()], 1))
+                .expect("JSON")
+        );
+    }
+
+    #[test]
+    fn curves_begin_and_end_where_they_must_and_a_perfect_confidence_has_no_error() {
+        let Case { labels, probabilities, classes, .. } = cases().swap_remove(1);
+        let judged = Judged::new(labels.clone(), &probabilities, classes);
+        for class in 0..classes {
+            let (roc, curve) = (judged.roc(class), judged.precision_recall(class));
+            assert_eq!((roc[0], roc[roc.len() - 1], curve[curve.len() - 1][0]), ([0.0, 0.0], [1.0, 1.0], 1.0));
+            assert!(roc.windows(2).all(|pair| pair[0][0] <= pair[1][0] && pair[0][1] <= pair[1][1]), "{roc:?}");
+        }
+        let sure: Vec<Vec<f32>> =
+            labels.iter().map(|label| (0..classes).map(|class| if class == *label { 1.0 } else { 0.0 }).collect()).collect();
+        let bins = Judged::new(labels, &sure, classes).reliability();
+        assert_eq!((calibration_error(&bins), bins[14].count), (0.0, 60));
+        // Half of the predictions at 0.8 are right.
+        let half = [vec![0.8, 0.2], vec![0.8, 0.2]];
+        assert!((calibration_error(&Judged::new(vec![0, 1], &half, 2).reliability()) - 0.3).abs() < 1e-6);
+    }
+}
