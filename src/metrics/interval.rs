@@ -29,7 +29,10 @@ pub fn wilson(part: u64, total: u64) -> Estimate {
     let spread = 1.0 + Z * Z / count;
     let centre = (share + Z * Z / (2.0 * count)) / spread;
     let half = Z / spread * (share * (1.0 - share) / count + Z * Z / (4.0 * count * count)).sqrt();
-    Estimate { value: share, low: (centre - half).max(0.0), high: (centre + half).min(1.0) }
+    // Exact at the ends, where rounding would leave them a last bit off.
+    let low = if part == 0 { 0.0 } else { (centre - half).max(0.0) };
+    let high = if part == total { 1.0 } else { (centre + half).min(1.0) };
+    Estimate { value: share, low, high }
 }
 
 /// The measures of draws with replacement, as many pictures (or groups of pictures) each as there are: the same for the same `seed`.

@@ -54,7 +54,7 @@ pub struct ClassMeasures {
 const TOP: [usize; 3] = [2, 3, 5];
 
 /// What [`Measures::values`] hold for so many classes.
-pub fn names(num_classes: usize) -> Vec<String> {
+pub(super) fn names(num_classes: usize) -> Vec<String> {
     const NAMES: [&str; 14] = [
         "accuracy",
         "balanced_accuracy",
@@ -274,7 +274,7 @@ pub struct Bin {
 }
 
 /// Expected calibration error: the mean distance of confidence from accuracy, by the number of predictions.
-pub fn calibration_error(bins: &[Bin]) -> f64 {
+pub(super) fn calibration_error(bins: &[Bin]) -> f64 {
     let total: u64 = bins.iter().map(|bin| bin.count).sum();
     bins.iter().map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs()).sum::<f64>() / total as f64
 }

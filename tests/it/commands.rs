@@ -166,6 +166,22 @@ fn evaluate_tells_copies_of_training_pictures_from_new_ones_and_matches_classes_
     assert!(result["accuracy"].as_f64().expect("a number") > 0.9, "a bright block in another place is easy: {result}");
     assert_eq!(place.read("result/predictions.csv").lines().next(), Some("path,label,predicted,a,b"));
     assert_eq!(place.read("result/predictions.csv").lines().count(), 31);
+    let unknown = Place::new();
+    unknown.classes("test", &[1, 1, 1]);
+    let path = unknown.path("test").display().to_string();
+    let ran = place.run(&["evaluate", "--checkpoint", "run", "--data", &path, "--device", "cpu"]);
+    assert!(ran.code == Some(1) && ran.err.contains("found the unknown class c, expected one of a, b"), "{}", ran.err);
+}
+
+#[test]
+fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() {
+    let place = Place::new();
+    place.classes("train", &[12, 12]);
+    place.pictures("other/b", 1, 30);
+    place.recipe("", "epochs = 4");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let evaluate = ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu"];
+    let result = json(&place.done(&[&evaluate[..], &["--out", "result"]].concat()).out);
     // A temperature changes how sure the network is, not what it says; `predict` has it too.
     let predictions = || place.done(&["predict", "--checkpoint", "run", "other/b/020.png", "--format", "jsonl", "--device", "cpu"]).out;
     let before = json(&predictions());
@@ -208,11 +224,6 @@ fn evaluate_tells_copies_of_training_pictures_from_new_ones_and_matches_classes_
     place.done(&["train", "--config", "small.toml", "--out", "three_run", "--set", "train.epochs=1", "--set", "data.train=three"]);
     let ran = compared("three_run");
     assert!(ran.code == Some(1) && ran.err.contains("found the classes a, b in run and a, b, c in three_run"), "{}", ran.err);
-    let unknown = Place::new();
-    unknown.classes("test", &[1, 1, 1]);
-    let path = unknown.path("test").display().to_string();
-    let ran = place.run(&["evaluate", "--checkpoint", "run", "--data", &path, "--device", "cpu"]);
-    assert!(ran.code == Some(1) && ran.err.contains("found the unknown class c, expected one of a, b"), "{}", ran.err);
 }
 
 #[test]
