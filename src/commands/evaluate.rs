@@ -177,7 +177,13 @@ pub struct Pictures {
     pub entries: Vec<Entry>,
     /// For the folder of the results.
     pub name: String,
+    /// What the run knew before: copies of these parts of its data are no news. Validation pictures chose the best epoch, so they count,
+    /// unless they are what is measured.
+    pub known: &'static [Part],
 }
+
+/// Of a run's data, everything that its weights depend on.
+pub const KNOWN: &[Part] = &[Part::Train, Part::Validation];
 
 fn from_path(path: &Path) -> anyhow::Result<Pictures> {
     let mut entries = listing::list(path)?.entries;
@@ -186,7 +192,7 @@ fn from_path(path: &Path) -> anyhow::Result<Pictures> {
         say(&format!("Of {}, the {} rows with split test", path.display(), entries.len()));
     }
     let name = path.file_stem().map_or("data".to_owned(), |name| name.to_string_lossy().into_owned());
-    Ok(Pictures { entries, name })
+    Ok(Pictures { entries, name, known: KNOWN })
 }
 
 fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Pictures> {
@@ -197,7 +203,7 @@ fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Pictures> {
             if entries.is_empty() {
                 return Err(UsageError("the run has no test pictures; say which with --data, or --split val".to_owned()).into());
             }
-            Ok(Pictures { entries, name: "test".to_owned() })
+            Ok(Pictures { entries, name: "test".to_owned(), known: KNOWN })
         }
         SplitName::Val => {
             let rows = read_split(&run.join("split.csv"))?;
@@ -206,7 +212,7 @@ fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Pictures> {
                 let group = (!row.group.is_empty()).then_some(row.group);
                 Entry { path: PathBuf::from(row.path), class: row.class, group, weight: 1.0, split: None }
             };
-            Ok(Pictures { entries: held_back.map(entry).collect(), name: "val".to_owned() })
+            Ok(Pictures { entries: held_back.map(entry).collect(), name: "val".to_owned(), known: &[Part::Train] })
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     data::{
         dataset::PictureSet,
         load_listed,
-        table::{self, Skipped, read_split, training_digests},
+        table::{self, Skipped, digests_of, read_split},
     },
     metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, Report, argmax},
 };
@@ -51,7 +51,7 @@ pub struct Evaluation {
     pub per_class: BTreeMap<String, ClassReport>,
     /// How far probabilities can be taken at their word.
     pub calibration: Calibration,
-    /// Pictures without a copy (equal decoded pixels) among those trained on.
+    /// Pictures without a copy (equal decoded pixels) among those that the run trained on or chose its best epoch by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Unseen>,
     /// Pictures that couldn't be decoded.
@@ -100,7 +100,7 @@ struct PredictionRow {
 }
 
 impl Evaluation {
-    /// Measures `checkpoint` on `pictures`. With its run, test pictures that are copies of training pictures are told apart.
+    /// Measures `checkpoint` on `pictures`. With its run, pictures that are copies of those that the run knew are told apart.
     ///
     /// # Errors
     /// A class that the checkpoint doesn't know; no picture that can be read; probabilities that are no numbers; a device that fails.
@@ -126,7 +126,7 @@ impl Evaluation {
             );
         }
         let seen = match setup.run.map(|run| run.join("split.csv")).filter(|path| path.is_file()) {
-            Some(path) => Some(training_digests(&read_split(&path)?)),
+            Some(path) => Some(digests_of(&read_split(&path)?, pictures.known)),
             None => None,
         };
         let is_unseen = |index: &usize| seen.as_ref().is_some_and(|seen| !seen.contains(&set.pictures[*index].digest));
@@ -230,7 +230,11 @@ impl Evaluation {
                 (Some(accuracy), Some(macro_f1)) => format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}"),
                 _ => "none is new".to_owned(),
             };
-            let _ = writeln!(text, "{} of them are copies of training pictures; on the {count} that are not: {numbers}", images - count);
+            let _ = writeln!(
+                text,
+                "{} of them are copies of pictures that the training knew; on the {count} that are not: {numbers}",
+                images - count
+            );
         }
         if !self.skipped.is_empty() {
             let _ = writeln!(text, "{} images can't be decoded and were skipped", self.skipped.len());
@@ -270,11 +274,11 @@ impl Evaluation {
         table.to_string()
     }
 
-    /// Each measure on all pictures and, where some are copies of training pictures, on those that are not.
+    /// Each measure on all pictures and, where some are copies of pictures that the training knew, on those that are not.
     fn measure_table(&self) -> String {
         let unseen = self.unseen.as_ref().filter(|unseen| unseen.count < self.images && unseen.count > 0);
         let mut head = vec!["Measure".to_owned(), format!("All {}", self.images), "95 %".to_owned()];
-        head.extend(unseen.iter().flat_map(|unseen| [format!("The {} not seen in training", unseen.count), "95 % ".to_owned()]));
+        head.extend(unseen.iter().flat_map(|unseen| [format!("The {} never seen", unseen.count), "95 % ".to_owned()]));
         let mut table = ui::table(&head.iter().map(String::as_str).collect::<Vec<_>>());
         let cells = |estimate: &Estimate| [number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high))];
         for (name, words) in MEASURES {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::{
-    evaluate::{Pictures, Setup},
+    evaluate::{KNOWN, Pictures, Setup},
     evaluation::Evaluation,
     ui::{self, Reading, TrainingView, UsageError, say},
     weights,
@@ -147,7 +147,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
     if !data.test.is_empty() {
         let best = checkpoint::load(&folder.join("best"))?;
-        let pictures = Pictures { entries: data.test, name: "test".to_owned() };
+        let pictures = Pictures { entries: data.test, name: "test".to_owned(), known: KNOWN };
         let batch_size = session.config.train.batch_size;
         let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
         let evaluation = Evaluation::run(&best, pictures, &setup)?;

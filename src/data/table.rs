@@ -1,6 +1,6 @@
 //! `split.csv` and `skipped.csv`: which picture went where, which didn't, and whether the data is still the same.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +68,10 @@ pub fn read_split(path: &Path) -> Result<Vec<SplitRow>, DataError> {
     csv::Reader::from_reader(text.as_slice()).deserialize().collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))
 }
 
-/// The decoded digests of the training pictures in a `split.csv`.
-pub fn training_digests(rows: &[SplitRow]) -> std::collections::BTreeSet<[u8; 32]> {
-    rows.iter().filter(|row| row.split == Part::Train.name()).filter_map(|row| digest_from_hex(&row.blake3)).collect()
+/// The decoded digests of the pictures in these parts of a `split.csv`.
+pub fn digests_of(rows: &[SplitRow], parts: &[Part]) -> BTreeSet<[u8; 32]> {
+    let is_in = |row: &&SplitRow| parts.iter().any(|part| row.split == part.name());
+    rows.iter().filter(is_in).filter_map(|row| digest_from_hex(&row.blake3)).collect()
 }
 
 /// One number for the whole table: it changes when any picture, label, split, group or weight does.
@@ -122,7 +123,11 @@ mod tests {
         let rows = vec![row("x/image(1).jpg"), row("y, z.png")];
         std::fs::write(&path, to_csv(&rows)).expect("written");
         assert_eq!(read_split(&path).expect("read"), rows);
-        assert_eq!(training_digests(&rows).len(), 1);
+        let held_back = SplitRow { split: "val".to_owned(), blake3: files::hex(&[8; 32]), ..row("z.png") };
+        let rows = [rows, vec![held_back]].concat();
+        for (parts, expected) in [(&[Part::Train][..], &[[7; 32]][..]), (&[Part::Train, Part::Validation], &[[7; 32], [8; 32]])] {
+            assert_eq!(digests_of(&rows, parts).into_iter().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -60,8 +60,8 @@ impl Comparison {
         );
         let verdict = match self.mcnemar_p < LEVEL {
             true => format!("{better} is better than {worse} on pictures like these: chance alone would seldom do this"),
-            false if self.only_first_right == self.only_second_right => "neither is better".to_owned(),
-            false => format!("this does not show that {better} is better than {worse}: chance alone does as much often enough"),
+            false if self.only_first_right == self.only_second_right => "Neither is better".to_owned(),
+            false => format!("This does not show that {better} is better than {worse}: chance alone does as much often enough"),
         };
         format!("{numbers}.\n{verdict}.")
     }
@@ -119,6 +119,6 @@ mod tests {
         assert!(found.mcnemar_p > LEVEL && found.words("a", "b").contains("does not show that a is better than b"), "{found:?}");
         let same = Comparison::new(&judged(&good), &judged(&good), &alone, 0);
         assert!(same.differences.values().all(|estimate| estimate.value == 0.0 || estimate.value.is_nan()), "{same:?}");
-        assert!(same.words("a", "b").contains("neither is better"));
+        assert!(same.words("a", "b").contains("Neither is better"));
     }
 }
