@@ -61,7 +61,7 @@ const CONNECTION: Duration = Duration::from_secs(300);
 const TRIES: usize = 3;
 
 /// Downloads `url` to `target`. What an earlier download of the same file left beside it is gone on with. `progress` hears how many bytes are
-/// there. Proxies are taken from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+/// there. Proxies are taken from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but for this machine itself.
 ///
 /// # Errors
 /// [`DownloadError`]; a download that was cut off stays beside `target` for the next time.
@@ -172,6 +172,7 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
     let tls = TlsConfig::builder().root_certs(roots.clone()).build();
     let config = Agent::config_builder().tls_config(tls).timeout_connect(Some(TIMEOUT)).timeout_recv_response(Some(TIMEOUT));
     let config = config.timeout_recv_body(Some(CONNECTION));
+    let config = if is_loopback(url) { config.proxy(None) } else { config };
     let agent: Agent = config.http_status_as_error(false).build().into();
     let start = file.seek(SeekFrom::End(0)).map_err(Attempt::Io)?;
     let mut request = agent.get(url);
@@ -208,6 +209,12 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
             }
         }
     }
+}
+
+/// This machine is never reached through a proxy.
+fn is_loopback(url: &str) -> bool {
+    let uri = url.parse::<ureq::http::Uri>().ok();
+    uri.as_ref().and_then(|uri| uri.host()).is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
 }
 
 fn is_from<T>(response: &ureq::http::Response<T>, start: u64) -> bool {
@@ -347,6 +354,20 @@ mod tests {
             assert!(error.contains(expected) && error.contains(&url), "{error}");
             assert!(!target.exists(), "{expected}");
             server.join().expect("served");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for (url, expected) in [
+            ("http://127.0.0.1:80/a", true),
+            ("http://localhost/a", true),
+            ("http://[::1]:8080/a", true),
+            ("https://example.org/127.0.0.1", false),
+            ("http://127.0.0.1.example.org/a", false),
+            ("not an address", false),
+        ] {
+            assert_eq!(is_loopback(url), expected, "{url}");
         }
     }
 
