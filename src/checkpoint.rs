@@ -63,7 +63,7 @@ pub enum CheckpointError {
         found: u32,
     },
     /// A checkpoint without its frozen layers, and the file that they came from isn't there or isn't the same.
-    #[error("the checkpoint holds no frozen layers (checkpoint.include_backbone = false) and needs those of {}: {reason}; {hint}", path.display())]
+    #[error("the checkpoint holds no frozen layers (train.checkpoint.include_backbone = false) and needs those of {}: {reason}; {hint}", path.display())]
     Backbone {
         /// The file.
         path: PathBuf,

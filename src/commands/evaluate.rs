@@ -253,6 +253,11 @@ pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, setup: &Setu
     let bar = Reading::new("Classifying");
     bar.start(set.pictures.len() * (rounds + 1));
     let mut found = predict(&model, View::plain(set, &meta.normalize), &settings, &|count| bar.done(count))?;
+    let is_number = |row: &Vec<f32>| row.iter().all(|value| value.is_finite());
+    if let Some(bad) = found.logits.iter().position(|row| !is_number(row)) {
+        let path = set.pictures[bad].path.display();
+        bail!("the network's output is no number: its weights are damaged or its training diverged; the first such picture: {path}");
+    }
     for round in 0..rounds {
         let Some(Tta { config, .. }) = &setup.tta else { break };
         let view = unlabelled_view(config, set, &meta.normalize, round);

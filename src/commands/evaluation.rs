@@ -118,13 +118,6 @@ impl Evaluation {
             bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
         }
         let found = infer(checkpoint, &set, setup)?;
-        let is_number = |row: &Vec<f32>| row.iter().all(|value| value.is_finite());
-        if let Some(bad) = found.probabilities.iter().position(|row| !is_number(row)) {
-            let path = set.pictures[bad].path.display();
-            bail!(
-                "the network's output is no number, so nothing can be measured; its weights are damaged or training diverged; the first picture: {path}"
-            );
-        }
         let seen = match setup.run.map(|run| run.join("split.csv")).filter(|path| path.is_file()) {
             Some(path) => Some(digests_of(&read_split(&path)?, pictures.known)),
             None => None,
@@ -248,8 +241,8 @@ impl Evaluation {
     fn class_table(&self) -> String {
         let mut table = ui::table(&["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"]);
         for class in &self.classes {
-            let scores = &self.per_class[class];
-            let recall = scores.intervals.recall;
+            let ClassReport { measures: scores, intervals } = &self.per_class[class];
+            let recall = intervals.recall;
             table.add_row([
                 class.clone(),
                 number(scores.precision),

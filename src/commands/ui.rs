@@ -130,6 +130,13 @@ impl Reading {
     }
 }
 
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+        bars().remove(&self.0);
+    }
+}
+
 /// A bar over the bytes of a download.
 pub struct Bytes(ProgressBar);
 
@@ -147,13 +154,6 @@ impl Bytes {
 }
 
 impl Drop for Bytes {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-        bars().remove(&self.0);
-    }
-}
-
-impl Drop for Reading {
     fn drop(&mut self) {
         self.0.finish_and_clear();
         bars().remove(&self.0);

@@ -26,7 +26,7 @@ pub struct Measures {
 }
 
 /// The measures of one class against all others.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct ClassMeasures {
     /// Pictures of the class.
     pub support: u64,

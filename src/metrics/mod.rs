@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use compare::Comparison;
 pub use interval::{Estimate, wilson};
-pub use measures::{Bin, Judged};
+pub use measures::{Bin, ClassMeasures, Judged};
 pub use report::{Calibration, ClassReport, Report};
 pub use temperature::fit_temperature;
 

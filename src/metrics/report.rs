@@ -23,20 +23,9 @@ pub struct Report {
 /// The figures of one class.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ClassReport {
-    /// Share of the pictures predicted as this class that are of it.
-    pub precision: f64,
-    /// Share of the pictures of this class that were predicted as it: sensitivity.
-    pub recall: f64,
-    /// Share of the other pictures that were not predicted as it.
-    pub specificity: f64,
-    /// Harmonic mean of precision and recall.
-    pub f1: f64,
-    /// Area under the ROC curve.
-    pub roc_auc: f64,
-    /// Average precision.
-    pub average_precision: f64,
-    /// Pictures of this class.
-    pub support: u64,
+    /// Its figures and the counts behind them.
+    #[serde(flatten)]
+    pub measures: ClassMeasures,
     /// The same figures with their intervals.
     pub intervals: ClassIntervals,
 }
@@ -100,8 +89,7 @@ impl Report {
                 roc_auc: drawn(scores.roc_auc, |scores| scores.roc_auc),
                 average_precision: drawn(scores.average_precision, |scores| scores.average_precision),
             };
-            let ClassMeasures { precision, recall, specificity, f1, roc_auc, average_precision, support, .. } = *scores;
-            (classes[class].clone(), ClassReport { precision, recall, specificity, f1, roc_auc, average_precision, support, intervals })
+            (classes[class].clone(), ClassReport { measures: *scores, intervals })
         };
         let bins = judged.reliability();
         Self {

@@ -38,7 +38,10 @@ pub(super) fn refuse_changes(state: &State, config: &Config, data: &TrainingData
         return Err(TrainError::Changed {
             what: "the configuration",
             detail: format!("{key} was {old} and is {new}"),
-            hint: format!("a resume may change {} only; start a new run for the rest", MAY_CHANGE.join(", ")),
+            hint: format!(
+                "a resume may change {} and the epochs of the last phase only; start a new run for the rest",
+                MAY_CHANGE.join(", ")
+            ),
         });
     }
     let now = split_rows(data);

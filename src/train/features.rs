@@ -195,6 +195,8 @@ fn open_or_compute(
     let failed = |error: std::io::Error| with_path(&error, "can't write the features", &path);
     let mut writer = BufWriter::new(tempfile::NamedTempFile::new_in(&place.folder).map_err(failed)?);
     let (total, mut done) = (view.draws.len(), 0);
+    let which = round.map_or(String::new(), |round| format!(", augmentation {}", round + 1));
+    observer.say(&format!("Frozen layers look at {total} pictures{which}, once; kept in {}", place.folder.display()));
     let device = session.stepper.device.clone().without_autodiff();
     let train = &session.config.train;
     for batch in Loader::new(view, train.batch_size, 0, train.workers) {

@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Network {
     pub(super) design: Design,
     /// With autodiff.
+    pub(super) device: Device,
+    /// With autodiff.
     pub(super) model: Classifier,
     pub(super) normalizer: Normalizer,
     /// Layers that no phase trains.
@@ -34,10 +36,11 @@ impl Network {
     /// Weights that can't be read or don't fit; pictures that can't be read again.
     pub(super) fn start(config: &Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
         let design = design(config, data)?;
-        let model = build(&design, config.seed, &device.clone().autodiff());
+        let device = device.clone().autodiff();
+        let model = build(&design, config.seed, &device);
         let (model, normalizer) = pretrain(model, config, &data.train)?;
         let backbone = frozen_bytes(&model, config)?;
-        Ok(Self { design, model, normalizer, backbone })
+        Ok(Self { design, device, model, normalizer, backbone })
     }
 
     /// For a run that goes on; its statistics are those that it was started with.
@@ -45,12 +48,13 @@ impl Network {
     /// # Errors
     /// Weights that don't fit.
     pub(super) fn resume(config: &Config, data: &TrainingData, device: &Device, checkpoint: &Checkpoint) -> Result<Self, TrainError> {
-        let model = checkpoint.network(&device.clone().autodiff())?;
+        let device = device.clone().autodiff();
+        let model = checkpoint.network(&device)?;
         let backbone = match &checkpoint.backbone {
             Some(kept) => Some(Arc::clone(kept)),
             None => frozen_bytes(&model, config)?,
         };
-        Ok(Self { design: design(config, data)?, model, normalizer: checkpoint.meta.normalize.clone(), backbone })
+        Ok(Self { design: design(config, data)?, device, model, normalizer: checkpoint.meta.normalize.clone(), backbone })
     }
 }
 

@@ -191,14 +191,14 @@ impl Session {
     fn new(config: Config, data: &TrainingData, folder: &Path, state: State, network: Network) -> Result<Self, TrainError> {
         check_monitors(&config, &data.classes)?;
         check_augmented_classes(&config, &data.classes)?;
-        let Network { design, model, normalizer, backbone } = network;
+        let Network { design, device, model, normalizer, backbone } = network;
         let loss = LossFn {
             kind: config.train.loss,
             gamma: config.train.focal_gamma.unwrap_or(2.0),
             label_smoothing: config.train.label_smoothing,
         };
         let stepper = Stepper {
-            device: model.devices().into_iter().next().unwrap_or_else(Device::flex),
+            device,
             entrance: Entrance { shape: design.input, group: 0 },
             frozen: 0,
             layer_factor: 1.0,

@@ -110,6 +110,7 @@ impl Stepper {
         output.logits.push(logits.without_autodiff());
         GradientsParams::from_grads((sum / count as f64).backward(), model)
     }
+
     /// What trained layers see: without autodiff up to there, so that frozen layers keep nothing for a backward pass.
     fn through_frozen(&self, model: &Classifier, images: Tensor<4>) -> Tensor<4> {
         if self.frozen <= self.entrance.group {

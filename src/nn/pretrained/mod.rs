@@ -30,6 +30,14 @@ pub enum Origin {
     Own,
 }
 
+/// What is looked for in a file.
+struct Chosen {
+    origin: Origin,
+    /// What stands before all names of the network's state; the rest of the file is somebody else's.
+    prefix: String,
+    wanted: Vec<Wanted>,
+}
+
 /// How a tensor of a file becomes ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -62,13 +70,13 @@ pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnEr
     let file = files::open(path).map_err(failed)?;
     let layers = model.layer_names();
     let params: BTreeMap<String, Named> = params::collect(&model).into_iter().map(|param| (param.path.clone(), param)).collect();
-    let (origin, wanted) = choose(&layers, &params, &file).ok_or_else(|| failed(unknown_names(&file)))?;
-    let faults = faults(origin, &wanted, &file);
+    let chosen = choose(&layers, &params, &file).ok_or_else(|| failed(unknown_names(&file)))?;
+    let faults = faults(&chosen, &file);
     if !faults.is_empty() {
         return Err(failed(format!("the weights don't fit the network: {}", faults.join("; "))));
     }
     let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-    for wanted in &wanted {
+    for wanted in &chosen.wanted {
         let Some(entry) = file.get(&wanted.name) else { continue };
         let read = entry.read().map_err(|error| failed(format!("{}: {error}", wanted.name)))?;
         if let Some(bad) = read.iter().find(|value| !value.is_finite()) {
@@ -84,7 +92,7 @@ pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnEr
         }
     }
     let device = params.values().next().map_or_else(Device::flex, |param| param.values.device());
-    Ok((params::replace(model, values.into_iter().map(|(path, values)| (path, flat(values, &device))).collect()), origin))
+    Ok((params::replace(model, values.into_iter().map(|(path, values)| (path, flat(values, &device))).collect()), chosen.origin))
 }
 
 /// `[height, width, inputs, outputs]` to `[outputs, inputs, height, width]`.
@@ -101,21 +109,23 @@ fn turn_kernel(values: &[f32], shape: &[usize]) -> Vec<f32> {
 }
 
 /// The names that the file uses, with what is looked for under them.
-fn choose(layers: &[LayerName], params: &BTreeMap<String, Named>, file: &BTreeMap<String, Entry>) -> Option<(Origin, Vec<Wanted>)> {
+fn choose(layers: &[LayerName], params: &BTreeMap<String, Named>, file: &BTreeMap<String, Entry>) -> Option<Chosen> {
+    let chosen = |origin, prefix: &str, wanted| Some(Chosen { origin, prefix: prefix.to_owned(), wanted });
     let own = own(layers, params);
     if own.first().is_some_and(|first| file.contains_key(&first.name)) {
-        return Some((Origin::Own, own));
+        return chosen(Origin::Own, "", own);
     }
     let first = layers.first()?.elsewhere.as_ref()?;
     // Checkpoints put their state under a key, parallel training under another; a backbone saved by itself has no name of its own.
     let ending = format!("features.{}.weight", first.torch);
-    let whole = file.keys().find_map(|name| Some(format!("{}features.", name.strip_suffix(&ending)?)));
-    let bare = file.contains_key(&format!("{}.weight", first.torch)).then(String::new);
-    if let Some(prefix) = whole.or(bare) {
-        return Some((Origin::Torch, torch(layers, params, &prefix)));
+    if let Some(prefix) = file.keys().find_map(|name| name.strip_suffix(&ending)) {
+        return chosen(Origin::Torch, prefix, torch(layers, params, &format!("{prefix}features.")));
+    }
+    if file.contains_key(&format!("{}.weight", first.torch)) {
+        return chosen(Origin::Torch, "", torch(layers, params, ""));
     }
     let keras = keras(layers, params, file);
-    (!keras.is_empty()).then_some((Origin::Keras, keras))
+    if keras.is_empty() { None } else { chosen(Origin::Keras, "", keras) }
 }
 
 fn wanted(path: String, name: String, params: &BTreeMap<String, Named>) -> Option<Wanted> {
@@ -162,10 +172,13 @@ fn keras(layers: &[LayerName], params: &BTreeMap<String, Named>, file: &BTreeMap
     let known = layers.iter().enumerate().filter_map(|(index, layer)| Some((index, layer, layer.elsewhere.as_ref()?.keras.as_deref()?)));
     let known: Vec<_> = known.collect();
     let mut names: BTreeMap<(usize, bool), &String> = BTreeMap::new();
-    for name in file.keys() {
-        let Some((layer, is_kernel)) = keras_layer(name) else { continue };
-        // Weights without names of layers (`.weights.h5`) number the convolutions instead.
-        let is_it = |(index, _, keras): &&(usize, &LayerName, &str)| *keras == layer || keras_number(layer) == Some(*index);
+    let found: Vec<_> = file.keys().filter_map(|name| Some((name, keras_layer(name)?))).collect();
+    // Files without names of layers (`.weights.h5`) number the convolutions instead.
+    let has_names = found.iter().any(|(_, (layer, _))| known.iter().any(|(.., keras)| keras == layer));
+    for (name, (layer, is_kernel)) in found {
+        let is_it = |(index, _, keras): &&(usize, &LayerName, &str)| {
+            if has_names { *keras == layer } else { keras_number(layer) == Some(*index) }
+        };
         if let Some((index, ..)) = known.iter().find(is_it) {
             names.insert((*index, is_kernel), name);
         }
@@ -215,7 +228,7 @@ fn keras_number(layer: &str) -> Option<usize> {
 }
 
 /// Every tensor that isn't as it should be, in words.
-fn faults(origin: Origin, wanted: &[Wanted], file: &BTreeMap<String, Entry>) -> Vec<String> {
+fn faults(Chosen { origin, prefix, wanted }: &Chosen, file: &BTreeMap<String, Entry>) -> Vec<String> {
     let mut faults = Vec::new();
     for wanted in wanted {
         match file.get(&wanted.name) {
@@ -226,23 +239,12 @@ fn faults(origin: Origin, wanted: &[Wanted], file: &BTreeMap<String, Entry>) -> 
             _ => {}
         }
     }
-    // A torch file may hold more than the network's state; only what stands under the same key counts.
-    let prefix = match origin {
-        Origin::Torch => {
-            wanted.first().and_then(|first| first.name.split("features.").next()).filter(|_| has_features(wanted)).unwrap_or("")
-        }
-        Origin::Keras | Origin::Own => "",
-    };
     let is_known = |name: &str| wanted.iter().any(|wanted| wanted.name == name);
-    let superfluous = file
-        .iter()
-        .filter(|(name, entry)| name.strip_prefix(prefix).is_some_and(|name| !is_of_head(origin, name, entry)) && !is_known(name.as_str()));
+    let superfluous = file.iter().filter(|(name, entry)| {
+        name.strip_prefix(prefix.as_str()).is_some_and(|name| !is_of_head(*origin, name, entry)) && !is_known(name.as_str())
+    });
     faults.extend(superfluous.map(|(name, _)| format!("{name} is superfluous")));
     faults
-}
-
-fn has_features(wanted: &[Wanted]) -> bool {
-    wanted.first().is_some_and(|first| first.name.contains("features."))
 }
 
 /// Belongs to a head or to counters that nobody needs?
