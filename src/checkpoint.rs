@@ -18,6 +18,7 @@ use crate::{
     base::files::{FolderWriter, recover_folder, sha256_hex, write_atomic},
     config::{Color, Interpolation, Loss, Resize, Weights},
     data::{Whitening, normalize::Normalizer},
+    metrics::{Coverage, Threshold},
     nn::{
         NnError, empty,
         model::{Classifier, Design},
@@ -119,6 +120,12 @@ pub struct Meta {
     /// What logits are divided by before they become probabilities: 1, or what `evaluate --calibrate` found.
     #[serde(default = "one")]
     pub temperature: f64,
+    /// When a picture counts as one of a class, by `evaluate --sensitivity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// When a class belongs to a picture's set, by `evaluate --coverage`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// The layers that no phase of the training changes, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Frozen>,
@@ -259,13 +266,12 @@ fn write(path: &Path, backbone: Option<&FrozenBytes>, files: &[(&str, &Vec<u8>)]
     Ok(writer.commit()?)
 }
 
-/// Writes the temperature of a checkpoint's predictions into its `meta.json`.
+/// Writes what a checkpoint's predictions go by (temperature, threshold, sets) into its `meta.json`.
 ///
 /// # Errors
 /// The system's.
-pub fn set_temperature(path: &Path, checkpoint: &mut Checkpoint, temperature: f64) -> Result<(), CheckpointError> {
-    checkpoint.meta.temperature = temperature;
-    Ok(write_atomic(&path.join(META), &pretty(&checkpoint.meta))?)
+pub fn save_meta(path: &Path, meta: &Meta) -> Result<(), CheckpointError> {
+    Ok(write_atomic(&path.join(META), &pretty(meta))?)
 }
 
 /// The digest of `backbone.safetensors` that the checkpoint in `folder` was written with.
@@ -387,6 +393,8 @@ mod tests {
             epoch,
             metrics: BTreeMap::from([("val_loss".to_owned(), 0.1 + 0.2)]),
             temperature: 1.0,
+            threshold: None,
+            coverage: None,
             frozen: None,
             files: BTreeMap::new(),
         };

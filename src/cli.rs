@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{augment, bench, devices, evaluate, init, predict, preview, train, ui, weights},
+    commands::{augment, bench, devices, evaluate, explain, init, predict, preview, train, ui, weights},
     config::ConfigError,
     train::TrainError,
 };
@@ -31,6 +31,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Tell the class of pictures
     Predict(predict::Args),
+    /// Show where a network looks: maps of the evidence for a class, and how far they can be trusted
+    Explain(explain::Args),
     /// Show training pictures as the epochs will see them, on one PNG
     Preview(preview::Args),
     /// Write augmented pictures, and a CSV that trains on old and new ones
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Augment(args) => augment::run(&args),
         Command::Devices(args) => devices::run(&args),

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod explain;
 pub mod metrics;
 pub mod nn;
 pub mod record;

@@ -10,7 +10,7 @@ use super::to_bytes;
 use crate::base::rng::Stream;
 
 /// Gaussian, to three deviations, mirrored at the edge.
-pub(super) fn blur(levels: &mut [f32], deviation: f32, [height, width, _]: [usize; 3]) {
+pub fn blur(levels: &mut [f32], deviation: f32, [height, width, _]: [usize; 3]) {
     let reach = (3.0 * deviation).ceil() as usize;
     if reach == 0 {
         return;

@@ -11,6 +11,7 @@ mod mixing;
 mod plan;
 mod policy;
 
+pub use filters::blur;
 pub use mixing::Mixer;
 use pixel_sampling::{Edge, Finish, Picture, look_up, sample};
 pub use plan::{Change, Plan};

@@ -59,6 +59,8 @@ pub enum Purpose {
     Cutmix = 23,
     /// Draws with replacement behind an interval. Indices: draw.
     Bootstrap = 24,
+    /// Maps of evidence with their places shuffled. Indices: picture.
+    Shuffled = 25,
 }
 
 /// The stream of `purpose` at `indices`, under the run's `seed`.

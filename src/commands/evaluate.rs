@@ -9,6 +9,7 @@ use anyhow::bail;
 use clap::{Parser, ValueEnum};
 
 use super::{
+    decisions::{Sensitivity, Share, Wishes, fit},
     evaluation::Evaluation,
     ui::{self, Reading, UsageError, say},
     weights,
@@ -24,7 +25,6 @@ use crate::{
         table::{SplitRow, read_split},
         test_listing,
     },
-    metrics::fit_temperature,
     nn::{
         device::Compute,
         infer::{Predictions, Settings, predict},
@@ -50,6 +50,14 @@ pub struct Args {
     /// checkpoint; predictions stay the same, `predict` uses it too
     #[arg(long)]
     calibrate: bool,
+    /// First find, on the run's validation pictures, the probability from which a picture counts as CLASS so that SHARE of the class is
+    /// found, as in glioma=0.95; kept in the checkpoint, `predict` then says which pictures it flags
+    #[arg(long, value_name = "CLASS=SHARE")]
+    sensitivity: Option<Sensitivity>,
+    /// First fit, on the run's validation pictures, sets of classes that hold the true one for SHARE of new pictures (conformal prediction);
+    /// kept in the checkpoint, for `predict --abstain`
+    #[arg(long, value_name = "SHARE")]
+    coverage: Option<Share>,
     /// Average the probabilities of each picture and of N augmentations of it, drawn as the run's recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     tta: Option<u16>,
@@ -67,9 +75,12 @@ pub struct Args {
     json: bool,
 }
 
+/// A part of a run's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SplitName {
+pub enum SplitName {
+    /// Held back.
     Val,
+    /// Held out.
     Test,
 }
 
@@ -87,8 +98,9 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     };
     let compute = ui::open_device(args.device)?;
     let data = data_settings(&checkpoint.meta);
-    if args.calibrate {
-        calibrate(&mut checkpoint, &path, run.ok_or_else(|| no_run(&path))?, &compute)?;
+    let wishes = Wishes { calibrate: args.calibrate, sensitivity: args.sensitivity.clone(), coverage: args.coverage };
+    if wishes.any() {
+        fit(&mut checkpoint, &path, run.ok_or_else(|| no_run(&path))?, &compute, &wishes)?;
     }
     let name = pictures.name.clone();
     let other = match &args.compare {
@@ -150,22 +162,6 @@ impl Tta {
     }
 }
 
-/// Fits the temperature on the pictures that the run held back.
-fn calibrate(checkpoint: &mut Checkpoint, path: &Path, run: &Path, compute: &Compute) -> anyhow::Result<()> {
-    let pictures = from_split(SplitName::Val, run)?;
-    let classes = Arc::new(checkpoint.meta.classes.clone());
-    let (set, _) = load_listed(&pictures.entries, &classes, &data_settings(&checkpoint.meta), &|_| ())?;
-    if set.pictures.is_empty() {
-        bail!("found no validation picture of the run that can be read, expected some to calibrate on: {}", run.display());
-    }
-    let setup = Setup { run: None, data: &data_settings(&checkpoint.meta), compute, batch_size: 32, tta: None };
-    let found = infer(checkpoint, &set, &setup)?;
-    let temperature = fit_temperature(&found.logits, &set.labels());
-    checkpoint::set_temperature(path, checkpoint, temperature)?;
-    say(&format!("Temperature {temperature:.4}, fitted on {} validation pictures, kept in {}", set.pictures.len(), path.display()));
-    Ok(())
-}
-
 fn no_run(path: &Path) -> UsageError {
     UsageError(format!("{} stands alone, without a run's config.toml beside it; say which pictures with --data", path.display()))
 }
@@ -195,7 +191,11 @@ fn from_path(path: &Path) -> anyhow::Result<Pictures> {
     Ok(Pictures { entries, name, known: KNOWN })
 }
 
-fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Pictures> {
+/// The pictures of a part of a run.
+///
+/// # Errors
+/// The run has none.
+pub(super) fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Pictures> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
     match split {
         SplitName::Test => {

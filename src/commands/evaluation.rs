@@ -11,12 +11,13 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::{
+    decisions::Decisions,
     evaluate::{Pictures, Setup, infer},
     ui::{self, Reading, say},
 };
 use crate::{
     base::files::write_atomic,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Meta},
     data::{
         dataset::PictureSet,
         load_listed,
@@ -56,11 +57,18 @@ pub struct Evaluation {
     pub unseen: Option<Unseen>,
     /// Pictures that couldn't be decoded.
     pub skipped: Vec<Skipped>,
+    /// What the checkpoint decides beyond the most probable class.
+    #[serde(flatten)]
+    pub decisions: Decisions,
     /// Beside another network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Compared>,
+    /// The pictures.
     #[serde(skip)]
-    rows: Vec<PredictionRow>,
+    pub(super) set: Arc<PictureSet>,
+    /// Of each class, picture by picture.
+    #[serde(skip)]
+    pub(super) probabilities: Vec<Vec<f32>>,
     /// Pictures of one group are drawn together.
     #[serde(skip)]
     groups: Vec<usize>,
@@ -89,14 +97,9 @@ pub struct Unseen {
     pub macro_f1: Option<f64>,
     /// Every figure on them with its 95 % interval, by name; empty where there is none.
     pub metrics: BTreeMap<String, Estimate>,
-}
-
-#[derive(Debug)]
-struct PredictionRow {
-    path: String,
-    label: String,
-    predicted: String,
-    probabilities: Vec<f32>,
+    /// What the checkpoint decides on them.
+    #[serde(flatten)]
+    pub decisions: Decisions,
 }
 
 impl Evaluation {
@@ -124,17 +127,12 @@ impl Evaluation {
         };
         let is_unseen = |index: &usize| seen.as_ref().is_some_and(|seen| !seen.contains(&set.pictures[*index].digest));
         let indices: Vec<_> = (0..set.pictures.len()).collect();
-        let all = report(&set, &found.probabilities, &indices);
-        let unseen: Vec<usize> = (0..set.pictures.len()).filter(is_unseen).collect();
-        let unseen = seen.is_some().then(|| Unseen::of(&report(&set, &found.probabilities, &unseen), unseen.len()));
+        let unseen: Vec<usize> = indices.iter().copied().filter(is_unseen).collect();
+        let unseen = seen.is_some().then(|| Unseen::of(&checkpoint.meta, &Part::of(&set, &found.probabilities, &unseen)));
+        let all = Part::of(&set, &found.probabilities, &indices);
+        let report = all.report(&classes);
         let mut confusion = Confusion::new(classes.len());
-        let mut rows = Vec::with_capacity(set.pictures.len());
-        for (picture, probabilities) in set.pictures.iter().zip(found.probabilities) {
-            let predicted = argmax(&probabilities);
-            confusion.add(picture.label, predicted);
-            let (label, predicted) = (classes[picture.label].clone(), classes[predicted].clone());
-            rows.push(PredictionRow { path: picture.path.display().to_string(), label, predicted, probabilities });
-        }
+        all.labels.iter().zip(&all.probabilities).for_each(|(label, row)| confusion.add(*label, argmax(row)));
         let share = |row: &Vec<u64>| row.iter().map(|count| *count as f64 / row.iter().sum::<u64>() as f64).collect();
         Ok(Self {
             images: set.pictures.len(),
@@ -144,14 +142,16 @@ impl Evaluation {
             classes: classes.to_vec(),
             confusion_matrix_normalized: confusion.counts.iter().map(share).collect(),
             confusion_matrix: confusion.counts,
-            metrics: all.metrics,
-            per_class: all.per_class,
-            calibration: all.calibration,
+            metrics: report.metrics,
+            per_class: report.per_class,
+            calibration: report.calibration,
             unseen,
             skipped,
+            decisions: all.decisions(&checkpoint.meta),
             comparison: None,
-            rows,
-            groups: groups(&set, &indices),
+            groups: all.groups,
+            probabilities: found.probabilities,
+            set,
         })
     }
 
@@ -170,15 +170,14 @@ impl Evaluation {
                 other.classes.join(", ")
             );
         };
-        if self.rows.len() != other.rows.len() || self.rows.iter().zip(&other.rows).any(|(own, other)| own.path != other.path) {
+        let paths = |evaluation: &Self| evaluation.set.pictures.iter().map(|picture| picture.path.clone()).collect::<Vec<_>>();
+        if paths(self) != paths(other) {
             bail!("the two runs could not read the same pictures, so they can't be compared; see the warnings above");
         }
-        let label = |row: &PredictionRow| self.classes.iter().position(|class| *class == row.label).unwrap_or(0);
-        let labels: Vec<usize> = self.rows.iter().map(label).collect();
-        let own: Vec<Vec<f32>> = self.rows.iter().map(|row| row.probabilities.clone()).collect();
-        let theirs: Vec<Vec<f32>> = other.rows.iter().map(|row| places.iter().map(|place| row.probabilities[*place]).collect()).collect();
+        let labels = self.set.labels();
+        let theirs: Vec<Vec<f32>> = other.probabilities.iter().map(|row| places.iter().map(|place| row[*place]).collect()).collect();
         let judged = |rows| Judged::new(labels.clone(), rows, self.classes.len());
-        let found = Comparison::new(&judged(&own), &judged(&theirs), &self.groups, SEED);
+        let found = Comparison::new(&judged(&self.probabilities), &judged(&theirs), &self.groups, SEED);
         self.comparison = Some(Compared { words: found.words(&own_name, &other_name), with: other_name, found });
         Ok(())
     }
@@ -196,9 +195,10 @@ impl Evaluation {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let head = ["path", "label", "predicted"].map(str::to_owned).into_iter().chain(self.classes.iter().cloned());
         writer.write_record(head)?;
-        for row in &self.rows {
-            let start = [&row.path, &row.label, &row.predicted].map(String::clone).into_iter();
-            writer.write_record(start.chain(row.probabilities.iter().map(ToString::to_string)))?;
+        for (picture, probabilities) in self.set.pictures.iter().zip(&self.probabilities) {
+            let path = picture.path.display().to_string();
+            let start = [path, self.classes[picture.label].clone(), self.classes[argmax(probabilities)].clone()].into_iter();
+            writer.write_record(start.chain(probabilities.iter().map(ToString::to_string)))?;
         }
         Ok(write_atomic(&folder.join("predictions.csv"), &writer.into_inner()?)?)
     }
@@ -228,6 +228,12 @@ impl Evaluation {
                 "{} of them are copies of pictures that the training knew; on the {count} that are not: {numbers}",
                 images - count
             );
+        }
+        for words in self.decisions.words() {
+            let _ = writeln!(text, "{words}");
+        }
+        for words in self.unseen.iter().filter(|unseen| unseen.count < *images).flat_map(|unseen| unseen.decisions.words()) {
+            let _ = writeln!(text, "On those never seen: {words}");
         }
         if !self.skipped.is_empty() {
             let _ = writeln!(text, "{} images can't be decoded and were skipped", self.skipped.len());
@@ -288,18 +294,40 @@ impl Evaluation {
 }
 
 impl Unseen {
-    fn of(report: &Report, count: usize) -> Self {
-        let value = |name: &str| report.metrics.get(name).map(|estimate| estimate.value).filter(|_| count > 0);
-        let metrics = if count > 0 { report.metrics.clone() } else { BTreeMap::new() };
-        Self { count, accuracy: value("accuracy"), macro_f1: value("macro_f1"), metrics }
+    fn of(meta: &Meta, part: &Part) -> Self {
+        let count = part.labels.len();
+        if count == 0 {
+            return Self { count, accuracy: None, macro_f1: None, metrics: BTreeMap::new(), decisions: Decisions::default() };
+        }
+        let metrics = part.report(&meta.classes).metrics;
+        let value = |name: &str| metrics.get(name).map(|estimate| estimate.value);
+        Self { count, accuracy: value("accuracy"), macro_f1: value("macro_f1"), decisions: part.decisions(meta), metrics }
     }
 }
 
-/// The figures on the pictures of these indices; those of one group are drawn together.
-fn report(set: &PictureSet, probabilities: &[Vec<f32>], indices: &[usize]) -> Report {
-    let rows: Vec<Vec<f32>> = indices.iter().map(|index| probabilities[*index].clone()).collect();
-    let labels = indices.iter().map(|index| set.pictures[*index].label).collect();
-    Report::new(&Judged::new(labels, &rows, set.classes.len()), &set.classes, &groups(set, indices), SEED)
+/// Some of the pictures; those of one group are drawn together.
+struct Part {
+    labels: Vec<usize>,
+    probabilities: Vec<Vec<f32>>,
+    groups: Vec<usize>,
+}
+
+impl Part {
+    fn of(set: &PictureSet, probabilities: &[Vec<f32>], indices: &[usize]) -> Self {
+        Self {
+            labels: indices.iter().map(|index| set.pictures[*index].label).collect(),
+            probabilities: indices.iter().map(|index| probabilities[*index].clone()).collect(),
+            groups: groups(set, indices),
+        }
+    }
+
+    fn report(&self, classes: &[String]) -> Report {
+        Report::new(&Judged::new(self.labels.clone(), &self.probabilities, classes.len()), classes, &self.groups, SEED)
+    }
+
+    fn decisions(&self, meta: &Meta) -> Decisions {
+        Decisions::measure(meta, &self.labels, &self.probabilities, &self.groups)
+    }
 }
 
 /// The number of each picture's group; a picture without one has its own.

@@ -2,9 +2,11 @@
 
 pub mod augment;
 pub mod bench;
+pub mod decisions;
 pub mod devices;
 pub mod evaluate;
 pub mod evaluation;
+pub mod explain;
 pub mod init;
 mod mosaic;
 pub mod predict;

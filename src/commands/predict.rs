@@ -12,16 +12,18 @@ use walkdir::WalkDir;
 
 use super::{
     evaluate::{Setup, data_settings, infer},
-    ui::{self, Reading, say},
+    ui::{self, Reading, UsageError, say},
 };
 use crate::{
-    checkpoint::{self, Checkpoint},
+    checkpoint::{self, Checkpoint, Meta},
     cli::Ending,
     config::DeviceName,
     data::{
+        dataset::PictureSet,
         listing::{Entry, passed_over},
         load_listed,
     },
+    metrics::prediction_set,
     nn::device::Compute,
 };
 
@@ -43,6 +45,10 @@ pub struct Args {
     /// Classes to show a picture, the most probable first (table and csv)
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: u16,
+    /// Say "refer" instead of guessing, where the classes that a picture may belong to are none or several: needs
+    /// `evaluate --coverage SHARE` once, and keeps its promise
+    #[arg(long)]
+    abstain: bool,
     /// auto, gpu, gpu:N, cpu or ndarray
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
@@ -62,6 +68,12 @@ struct Prediction {
     label: String,
     probability: f32,
     probabilities: BTreeMap<String, f32>,
+    /// Is it one of the class that a threshold was fitted for?
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flagged: Option<bool>,
+    /// The classes that it may belong to, by the coverage that was fitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set: Option<Vec<String>>,
     /// Most probable first.
     #[serde(skip)]
     ranked: Vec<(String, f32)>,
@@ -75,13 +87,23 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let checkpoint = checkpoint::load(&checkpoint::resolve(&args.checkpoint, "best")?)?;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
+    if args.abstain && checkpoint.meta.coverage.is_none() {
+        let message = format!(
+            "--abstain needs to know how sure is sure enough; first: emberlens evaluate --checkpoint {} --split val --coverage 0.9",
+            args.checkpoint.display()
+        );
+        return Err(UsageError(message).into());
+    }
     let top_k = usize::from(args.top_k).min(checkpoint.meta.classes.len());
     if args.format == Format::Csv {
-        ui::print(&csv_line(csv_head(top_k))?)?;
+        ui::print(&csv_line(csv_head(top_k, &checkpoint.meta))?)?;
     }
     for chunk in paths.chunks(CHUNK) {
-        let predictions = classify(chunk, &checkpoint, &compute, &mut num_failed)?;
-        ui::print(&written(&predictions, args.format, top_k)?)?;
+        let mut predictions = classify(chunk, &checkpoint, &compute, &mut num_failed)?;
+        if args.abstain {
+            predictions.iter_mut().for_each(Prediction::abstain);
+        }
+        ui::print(&written(&predictions, args.format, top_k, &checkpoint.meta)?)?;
     }
     if num_failed == 0 {
         return Ok(Ending::Done);
@@ -91,7 +113,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
 }
 
 /// The pictures behind the arguments, and how many arguments led nowhere. A file that is named is taken whatever its ending.
-fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
+pub(super) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut found, mut num_failed) = (Vec::new(), 0);
     let mut fail = |path: &Path, reason: &str| {
         say(&format!("error: {reason}: {}", path.display()));
@@ -126,28 +148,41 @@ fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     (found, num_failed)
 }
 
-fn classify(paths: &[PathBuf], checkpoint: &Checkpoint, compute: &Compute, num_failed: &mut usize) -> anyhow::Result<Vec<Prediction>> {
-    let meta = &checkpoint.meta;
+/// Reads pictures of unknown class for a network; those that can't be read are reported and counted.
+pub(super) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<PictureSet>> {
     let classes = Arc::new(meta.classes.clone());
     // The class of a picture isn't known: any will do, since nothing looks at it.
     let entry = |path: &PathBuf| Entry { path: path.clone(), class: classes[0].clone(), group: None, weight: 1.0, split: None };
     let entries: Vec<_> = paths.iter().map(entry).collect();
-    let data = data_settings(meta);
     let (set, skipped) = {
         let bar = Reading::new("Reading pictures");
         bar.start(entries.len());
-        load_listed(&entries, &classes, &data, &|count| bar.done(count))?
+        load_listed(&entries, &classes, &data_settings(meta), &|count| bar.done(count))?
     };
     for bad in &skipped {
         say(&format!("error: {}: {}", bad.reason, bad.path));
     }
     *num_failed += skipped.len();
+    Ok(set)
+}
+
+fn classify(paths: &[PathBuf], checkpoint: &Checkpoint, compute: &Compute, num_failed: &mut usize) -> anyhow::Result<Vec<Prediction>> {
+    let set = read_unlabelled(paths, &checkpoint.meta, num_failed)?;
     if set.pictures.is_empty() {
         return Ok(Vec::new());
     }
+    let data = data_settings(&checkpoint.meta);
     let found = infer(checkpoint, &set, &Setup { run: None, data: &data, compute, batch_size: 32, tta: None })?;
     let predictions = set.pictures.iter().zip(found.probabilities).map(|(picture, probabilities)| {
-        let mut ranked: Vec<_> = classes.iter().cloned().zip(probabilities).collect();
+        let threshold = checkpoint.meta.threshold.as_ref();
+        let flagged = threshold.and_then(|fitted| {
+            let class = set.classes.iter().position(|class| *class == fitted.class)?;
+            Some(probabilities[class] >= fitted.probability)
+        });
+        let names = |classes: Vec<usize>| classes.into_iter().map(|class| set.classes[class].clone()).collect();
+        let coverage = checkpoint.meta.coverage.as_ref();
+        let may_be = coverage.map(|fitted| names(prediction_set(&probabilities, fitted.probability)));
+        let mut ranked: Vec<_> = set.classes.iter().cloned().zip(probabilities).collect();
         let by_class = ranked.iter().cloned().collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         Prediction {
@@ -155,29 +190,60 @@ fn classify(paths: &[PathBuf], checkpoint: &Checkpoint, compute: &Compute, num_f
             label: ranked[0].0.clone(),
             probability: ranked[0].1,
             probabilities: by_class,
+            flagged,
+            set: may_be,
             ranked,
         }
     });
     Ok(predictions.collect())
 }
 
-fn written(predictions: &[Prediction], format: Format, top_k: usize) -> anyhow::Result<String> {
+impl Prediction {
+    /// "refer" for a label, unless the picture may belong to one class only.
+    fn abstain(&mut self) {
+        if self.set.as_ref().is_none_or(|set| set.len() != 1) {
+            REFER.clone_into(&mut self.label);
+        }
+    }
+
+    /// What a table says of it beside its classes.
+    fn remarks(&self) -> [Option<String>; 2] {
+        let set = |set: &Vec<String>| if set.is_empty() { "none fits".to_owned() } else { set.join(" or ") };
+        [self.flagged.map(|flagged| if flagged { "yes" } else { "no" }.to_owned()), self.set.as_ref().map(set)]
+    }
+}
+
+/// The label of a picture that somebody else should look at.
+const REFER: &str = "refer";
+
+/// What the columns of [`Prediction::remarks`] are called, those that the checkpoint has.
+fn remark_columns(meta: &Meta) -> Vec<String> {
+    let flagged = meta.threshold.as_ref().map(|fitted| format!("flagged_{}", fitted.class));
+    flagged.into_iter().chain(meta.coverage.as_ref().map(|_| "set".to_owned())).collect()
+}
+
+fn written(predictions: &[Prediction], format: Format, top_k: usize, meta: &Meta) -> anyhow::Result<String> {
     match format {
         Format::Jsonl => predictions.iter().map(|prediction| Ok(serde_json::to_string(prediction)? + "\n")).collect(),
         Format::Csv => predictions
             .iter()
             .map(|prediction| {
-                let ranked = prediction.ranked[..top_k].iter().flat_map(|(label, probability)| [label.clone(), probability.to_string()]);
-                csv_line(std::iter::once(prediction.path.clone()).chain(ranked))
+                let first = (prediction.label.clone(), prediction.probability);
+                let ranked = std::iter::once(&first).chain(&prediction.ranked[1..top_k]);
+                let ranked = ranked.flat_map(|(label, probability)| [label.clone(), probability.to_string()]);
+                csv_line(std::iter::once(prediction.path.clone()).chain(ranked).chain(prediction.remarks().into_iter().flatten()))
             })
             .collect(),
         Format::Table if predictions.is_empty() => Ok(String::new()),
         Format::Table => {
-            let mut table = ui::table(&["Picture", "Class", "Probability"]);
+            let remarks = remark_columns(meta);
+            let head: Vec<&str> = ["Picture", "Class", "Probability"].into_iter().chain(remarks.iter().map(String::as_str)).collect();
+            let mut table = ui::table(&head);
             for prediction in predictions {
-                for (rank, (label, probability)) in prediction.ranked[..top_k].iter().enumerate() {
-                    let path = if rank == 0 { prediction.path.as_str() } else { "" };
-                    table.add_row([path, label, &format!("{probability:.4}")]);
+                let first = [prediction.path.clone(), prediction.label.clone(), format!("{:.4}", prediction.probability)];
+                table.add_row(first.into_iter().chain(prediction.remarks().into_iter().flatten()));
+                for (label, probability) in &prediction.ranked[1..top_k] {
+                    table.add_row([String::new(), label.clone(), format!("{probability:.4}")]);
                 }
             }
             ui::align_right(&mut table, [2]);
@@ -186,12 +252,12 @@ fn written(predictions: &[Prediction], format: Format, top_k: usize) -> anyhow::
     }
 }
 
-fn csv_head(top_k: usize) -> Vec<String> {
+fn csv_head(top_k: usize, meta: &Meta) -> Vec<String> {
     let columns = (1..=top_k).flat_map(|rank| match rank {
         1 => ["label".to_owned(), "probability".to_owned()],
         rank => [format!("label_{rank}"), format!("probability_{rank}")],
     });
-    std::iter::once("path".to_owned()).chain(columns).collect()
+    std::iter::once("path".to_owned()).chain(columns).chain(remark_columns(meta)).collect()
 }
 
 fn csv_line(fields: impl IntoIterator<Item = String>) -> anyhow::Result<String> {

@@ -1,5 +1,7 @@
 //! How far a figure can be trusted: Wilson's interval for a share, the bootstrap for everything else, at 95 %.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -55,6 +57,25 @@ impl Bootstrap {
     pub(super) fn class_interval(&self, value: f64, class: usize, of: fn(&ClassMeasures) -> f64) -> Estimate {
         self.interval(value, |measures| of(&measures.per_class[class]))
     }
+}
+
+/// The share of hits: Wilson's interval where each has a group of its own, else the bootstrap's over `groups`; NaN of none.
+pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
+    let (part, total) = (hits.iter().filter(|hit| **hit).count() as u64, hits.len() as u64);
+    let names: BTreeSet<usize> = groups.iter().copied().collect();
+    if total == 0 {
+        return Estimate { value: f64::NAN, low: f64::NAN, high: f64::NAN };
+    }
+    if names.len() == groups.len() {
+        return wilson(part, total);
+    }
+    let groups: Vec<usize> = groups.iter().map(|group| names.range(..group).count()).collect();
+    let draw = |index: u64| {
+        let counts = resample(&groups, seed, index);
+        let drawn = hits.iter().zip(&counts).filter(|(hit, _)| **hit).map(|(_, count)| f64::from(*count)).sum::<f64>();
+        drawn / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
+    };
+    middle(part as f64 / total as f64, (0..DRAWS).map(draw))
 }
 
 /// `value` with the middle 95 % of those draws that are numbers.

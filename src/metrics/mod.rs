@@ -1,6 +1,7 @@
 //! How good predictions are: a confusion matrix, and what follows from it. Rows are the truth, columns the prediction.
 
 mod compare;
+mod decision;
 mod interval;
 mod measures;
 mod report;
@@ -9,7 +10,8 @@ mod temperature;
 use serde::{Deserialize, Serialize};
 
 pub use compare::Comparison;
-pub use interval::{Estimate, wilson};
+pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, pictures_for, prediction_set};
+pub use interval::{Estimate, share, wilson};
 pub use measures::{Bin, ClassMeasures, Judged};
 pub use report::{Calibration, ClassReport, Report};
 pub use temperature::fit_temperature;

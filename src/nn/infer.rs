@@ -52,10 +52,7 @@ pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn F
         // The one wait for the device.
         found.losses.extend(read(losses)?);
         let each = read(logits.clone())?;
-        found.logits.extend(each.chunks_exact(settings.output.num_logits(num_classes)).map(|row| match settings.output {
-            Output::Softmax => row.to_vec(),
-            Output::Sigmoid => vec![0.0, row[0]],
-        }));
+        found.logits.extend(settings.output.rows(&each, num_classes));
         let probs = read(probabilities(logits / settings.temperature, settings.output))?;
         found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
         done(count);

@@ -45,6 +45,15 @@ impl Output {
             Self::Sigmoid => 1,
         }
     }
+
+    /// `[batch, logits]`, flat, as a logit a class for each picture; the first of two is 0 where the network has one.
+    pub fn rows(self, logits: &[f32], num_classes: usize) -> Vec<Vec<f32>> {
+        let row = |row: &[f32]| match self {
+            Self::Softmax => row.to_vec(),
+            Self::Sigmoid => vec![0.0, row[0]],
+        };
+        logits.chunks_exact(self.num_logits(num_classes)).map(row).collect()
+    }
 }
 
 /// What a network is built from: enough to build it again from a checkpoint.

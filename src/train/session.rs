@@ -297,6 +297,8 @@ impl Session {
             focal_gamma: self.stepper.loss.gamma,
             epoch: self.state.epoch,
             temperature: 1.0,
+            threshold: None,
+            coverage: None,
             frozen: self.backbone.as_ref().map(|backbone| Frozen {
                 groups: self.config.always_frozen(),
                 weights: self.config.model.weights(),

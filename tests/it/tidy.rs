@@ -5,8 +5,15 @@ use std::{collections::BTreeMap, path::Path};
 use crate::support::root;
 
 /// Modules by floor, lowest first. A module uses lower floors only.
-const FLOORS: [&[&str]; 7] =
-    [&["base"], &["config", "record"], &["data", "augment", "metrics"], &["nn"], &["checkpoint"], &["train"], &["commands", "cli"]];
+const FLOORS: [&[&str]; 7] = [
+    &["base"],
+    &["config", "record"],
+    &["data", "augment", "metrics"],
+    &["nn"],
+    &["checkpoint"],
+    &["train", "explain", "report"],
+    &["commands", "cli"],
+];
 
 fn sources() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();

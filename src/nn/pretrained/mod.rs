@@ -270,4 +270,4 @@ fn unknown_names(file: &BTreeMap<String, Entry>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

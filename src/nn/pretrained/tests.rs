@@ -20,9 +20,9 @@ use crate::{
 };
 
 const NARROW: [&[usize]; 5] = [&[4, 6], &[6, 8], &[8, 8, 8], &[8, 10, 8], &[8, 8, 12]];
-const SIZE: [usize; 2] = [44, 70];
+pub(crate) const SIZE: [usize; 2] = [44, 70];
 
-fn golden(name: &str) -> std::path::PathBuf {
+pub(crate) fn golden(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
@@ -40,7 +40,7 @@ fn pictures(count: usize, [height, width]: [usize; 2]) -> Vec<Vec<u8>> {
 }
 
 /// The pictures as the network sees them.
-fn input(normalize: &Normalize, count: usize, size: [usize; 2], device: &Device) -> Tensor<4> {
+pub(crate) fn input(normalize: &Normalize, count: usize, size: [usize; 2], device: &Device) -> Tensor<4> {
     let pictures = pictures(count, size);
     let shape = [size[0], size[1], 3];
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -59,7 +59,7 @@ fn narrow(batch_norm: bool, device: &Device) -> Classifier {
 
 /// The CPU's, and a GPU where there is one; `EMBERLENS_TEST_GPU=1` makes a missing one a failure.
 #[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
-fn devices() -> Vec<Device> {
+pub(crate) fn devices() -> Vec<Device> {
     let mut devices = vec![Device::flex(), Device::ndarray()];
     match crate::nn::device::open(DeviceName::Gpu(None)) {
         Ok(compute) => devices.push(compute.device),
@@ -124,6 +124,11 @@ fn with_classifier(model: Classifier, path: &Path) -> Classifier {
     }
     let device = params::collect(&model)[0].values.device();
     params::replace(model, values.into_iter().map(|(path, values)| (path, Tensor::from_data(values.into_data(), &device))).collect())
+}
+
+/// [`narrow`] with the weights of a file of torchvision's.
+pub(crate) fn narrow_with_classifier(file: &str, batch_norm: bool, device: &Device) -> Classifier {
+    with_classifier(load(narrow(batch_norm, device), &golden(file)).expect(file).0, &golden(file))
 }
 
 #[test]

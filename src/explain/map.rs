@@ -1,0 +1,97 @@
+//! A map of evidence: coarse as the layer has it, and at the size of the picture.
+
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer, images::TypedImage, pixels::F32};
+
+/// Below this share of the largest number, evidence is a rounding error.
+const NOTHING: f32 = 1e-6;
+
+/// Evidence for a class, place by place; below zero what speaks against it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// Rows and columns.
+    pub size: [usize; 2],
+    /// Row by row.
+    pub values: Vec<f32>,
+}
+
+impl Map {
+    pub(super) fn new(values: Vec<f32>, size: [usize; 2]) -> Self {
+        debug_assert_eq!(values.len(), size[0] * size[1]);
+        Self { size, values }
+    }
+
+    /// Does anything speak for the class?
+    pub fn has_evidence(&self) -> bool {
+        let largest = self.values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        self.values.iter().any(|value| *value > NOTHING * largest)
+    }
+
+    /// Is there evidence, and as much of it everywhere?
+    pub fn is_flat(&self) -> bool {
+        let [least, most] = self.range();
+        self.has_evidence() && most - least <= NOTHING * most
+    }
+
+    fn range(&self) -> [f32; 2] {
+        let positive = || self.values.iter().map(|value| value.max(0.0));
+        [positive().fold(f32::INFINITY, f32::min), positive().fold(0.0, f32::max)]
+    }
+
+    /// What speaks for the class, from 0 (the least there is) to 1 (the most) as pytorch-grad-cam scales it; 0 everywhere without evidence.
+    pub fn scaled(&self) -> Vec<f32> {
+        if !self.has_evidence() || self.is_flat() {
+            return vec![0.0; self.values.len()];
+        }
+        let [least, most] = self.range();
+        self.values.iter().map(|value| (value.max(0.0) - least) / (most - least + 1e-7)).collect()
+    }
+
+    /// [`Self::scaled`] at `[height, width]`, bilinear between the centres of places, scaled to 0 and 1 again.
+    pub fn at_size(&self, [height, width]: [usize; 2]) -> Vec<f32> {
+        let [rows, columns] = self.size.map(|side| side as u32);
+        let pixels = self.scaled().into_iter().map(F32::new).collect();
+        let source = TypedImage::<F32>::from_pixels(columns, rows, pixels).expect("a map has as many values as places");
+        let mut out = TypedImage::<F32>::new(width as u32, height as u32);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new().resize_typed(&source, &mut out, &options).expect("both have pixels");
+        let values = out.pixels().iter().map(|pixel| pixel.0).collect();
+        Self { size: [height, width], values }.scaled()
+    }
+
+    /// The place of the most evidence at `[height, width]`, as `[x, y]`.
+    pub fn peak(&self, size: [usize; 2]) -> [usize; 2] {
+        let values = self.at_size(size);
+        let at = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]).then(b.cmp(a))).unwrap_or(0);
+        [at % size[1], at / size[1]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_without_evidence_is_zero_and_never_a_number_that_is_none() {
+        for (values, has_evidence, is_flat) in [
+            (vec![0.0; 6], false, false),
+            (vec![-1.0, -2.0, -3.0, -1.0, -0.5, -0.1], false, false),
+            (vec![1e-9, -1.0, -1.0, -1.0, -1.0, -1.0], false, false),
+            (vec![2.0; 6], true, true),
+            (vec![0.0, 0.0, 3.0, -1.0, 0.0, 0.5], true, false),
+        ] {
+            let map = Map::new(values.clone(), [2, 3]);
+            assert_eq!((map.has_evidence(), map.is_flat()), (has_evidence, is_flat), "{values:?}");
+            let shown = map.at_size([7, 10]);
+            assert!(shown.iter().all(|value| (0.0..=1.0).contains(value)), "{values:?}: {shown:?}");
+            assert_eq!(shown.iter().any(|value| *value > 0.9), has_evidence && !is_flat, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_enlarged_the_right_way_round() {
+        let map = Map::new(vec![0.0, 0.0, 0.0, 0.0, 0.0, 4.0], [2, 3]);
+        assert_eq!(map.peak([8, 30]), [25, 6]);
+        let shown = map.at_size([8, 30]);
+        assert!(shown[0] == 0.0 && shown[7 * 30 + 29] > 0.99 && shown[29] == 0.0, "{shown:?}");
+    }
+}

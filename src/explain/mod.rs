@@ -1,0 +1,312 @@
+//! Where a network looks: a picture and a class in, a map of the evidence for the class out, and how far the map can be trusted. Says in
+//! words where there is no evidence; writes and prints nothing.
+
+mod cam;
+mod check;
+mod map;
+mod occlusion;
+mod overlay;
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, TensorData},
+};
+use clap::ValueEnum;
+
+pub use check::{Border, Curve, Curves, border, spearman};
+pub use map::Map;
+pub use overlay::{colored, magnified, overlay, side_by_side};
+
+use crate::{
+    checkpoint::{Checkpoint, CheckpointError},
+    config::Weights,
+    nn::{
+        NnError, build,
+        infer::read,
+        model::{Classifier, Design},
+        params,
+    },
+};
+
+/// How evidence is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// Channels weighted by their mean gradient (Selvaraju et al. 2017, arXiv 1610.02391)
+    GradCam,
+    /// Channels weighted by their positive gradients, places apart (Chattopadhyay et al. 2018, arXiv 1710.11063)
+    #[value(name = "grad-cam++")]
+    GradCamPlusPlus,
+    /// Each place weighted by its own positive gradient (Jiang et al. 2021)
+    LayerCam,
+    /// How much the class loses when a patch is covered (Zeiler and Fergus 2014, arXiv 1311.2901); slow, and needs no gradient
+    Occlusion,
+}
+
+impl Method {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GradCam => "grad-cam",
+            Self::GradCamPlusPlus => "grad-cam++",
+            Self::LayerCam => "layer-cam",
+            Self::Occlusion => "occlusion",
+        }
+    }
+}
+
+/// What keeps a network from being explained.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    /// A layer that isn't there.
+    #[error("found no layer group {found}, expected one of: {known}")]
+    Layer {
+        /// What was asked for.
+        found: usize,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// Rows and columns that a map has at least, where a layer group has that many: with fewer it places nothing.
+const LEAST_SIDE: usize = 4;
+
+/// A network and a way to explain it.
+#[derive(Clone, Debug)]
+pub struct Explainer {
+    /// With autodiff; no parameter wants a gradient, norms and dropout are as in use.
+    model: Classifier,
+    /// Without.
+    plain: Classifier,
+    design: Design,
+    temperature: f64,
+    method: Method,
+    /// Layer groups before the map.
+    groups: usize,
+}
+
+impl Explainer {
+    /// The network of a checkpoint on `device` (without autodiff). The map is what layer group `layer`, counted from 0, gives out; by itself
+    /// it is the last one that has four rows and columns.
+    ///
+    /// # Errors
+    /// Weights that can't be used; a layer group that isn't there.
+    pub fn new(checkpoint: &Checkpoint, device: &Device, method: Method, layer: Option<usize>) -> Result<Self, ExplainError> {
+        let model = checkpoint.network(&device.clone().autodiff())?;
+        Self::of(model, checkpoint.meta.design.clone(), checkpoint.meta.temperature, method, layer)
+    }
+
+    /// `model` is with autodiff.
+    fn of(model: Classifier, design: Design, temperature: f64, method: Method, layer: Option<usize>) -> Result<Self, ExplainError> {
+        let model = model.freeze();
+        let mut explainer = Self { plain: model.valid(), model, design, temperature, method, groups: 0 };
+        let count = explainer.plain.num_groups();
+        let is_large = |groups: &usize| {
+            let [_, height, width] = explainer.shape_after(*groups);
+            height.min(width) >= LEAST_SIDE
+        };
+        explainer.groups = match layer {
+            Some(found) if found >= count => {
+                let words = |group: usize| {
+                    let [_, height, width] = explainer.shape_after(group + 1);
+                    format!("{group} ({height}x{width})")
+                };
+                return Err(ExplainError::Layer { found, known: (0..count).map(words).collect::<Vec<_>>().join(", ") });
+            }
+            Some(layer) => layer + 1,
+            None => (1..=count).rev().find(is_large).unwrap_or(count),
+        };
+        Ok(explainer)
+    }
+
+    fn shape_after(&self, groups: usize) -> [usize; 3] {
+        self.plain.shape_after(groups, self.design.input)
+    }
+
+    /// The layer group whose output is looked at, with its rows and columns; in occlusion, the input.
+    pub fn layer(&self) -> String {
+        let [_, height, width] = self.shape_after(self.groups);
+        match self.method {
+            Method::Occlusion => "input".to_owned(),
+            _ => format!("backbone.blocks.{} ({height}x{width})", self.groups - 1),
+        }
+    }
+
+    /// The evidence for `classes[i]` in picture `i`.
+    ///
+    /// # Shapes
+    /// `images` `[batch, channels, height, width]`, normalised.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn explain(&self, images: &[f32], classes: &[usize]) -> Result<Vec<Map>, NnError> {
+        match self.method {
+            Method::Occlusion => self.each(images).zip(classes).map(|(image, class)| self.occlude(image, *class)).collect(),
+            method => self.activation_maps(method, self.upload(images), classes),
+        }
+    }
+
+    /// The probability of each class, picture by picture.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn probabilities(&self, images: &[f32]) -> Result<Vec<Vec<f64>>, NnError> {
+        let scaled = |row: Vec<f32>| row.iter().map(|logit| f64::from(*logit) / self.temperature).collect::<Vec<_>>();
+        Ok(self.logits(images)?.into_iter().map(scaled).map(|row| softmax(&row)).collect())
+    }
+
+    /// The same way of explaining a network whose head and last `groups` layer groups are drawn anew: what a map must not look like if
+    /// it has anything to do with what was learned (Adebayo et al. 2018, arXiv 1810.03292).
+    pub fn randomized(&self, groups: usize, seed: u64) -> Self {
+        let mut design = self.design.clone();
+        design.model.weights = Some(Weights::None);
+        let first = self.plain.num_groups() - groups;
+        let drawn = params::collect(&build(&design, seed, &self.device())).into_iter();
+        let is_replaced = |param: &params::Named| params::group(&param.path).is_none_or(|group| group >= first);
+        let values = drawn.filter(is_replaced).map(|param| (param.path, param.values)).collect();
+        let model = params::replace(self.model.clone(), values).freeze();
+        Self { plain: model.valid(), model, ..self.clone() }
+    }
+
+    /// Layer groups that there are.
+    pub fn num_groups(&self) -> usize {
+        self.plain.num_groups()
+    }
+
+    fn num_values(&self) -> usize {
+        self.design.input.iter().product()
+    }
+
+    fn each<'a>(&self, images: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+        images.chunks_exact(self.num_values())
+    }
+
+    fn upload(&self, images: &[f32]) -> Tensor<4> {
+        let [channels, height, width] = self.design.input;
+        let count = images.len() / self.num_values();
+        Tensor::from_data(TensorData::new(images.to_vec(), [count, channels, height, width]), &self.device())
+    }
+
+    fn device(&self) -> Device {
+        params::collect(&self.plain)[0].values.device()
+    }
+
+    /// A logit a class.
+    fn logits(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, NnError> {
+        let features = self.plain.forward_frozen(0..self.plain.num_groups(), self.upload(images));
+        let logits = read(self.plain.forward_head(features))?;
+        Ok(self.design.output.rows(&logits, self.design.num_classes))
+    }
+}
+
+fn softmax(row: &[f64]) -> Vec<f64> {
+    let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
+    row.iter().map(|value| (value - most).exp() / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::SafeTensors;
+
+    use super::*;
+    use crate::{
+        config::{Model, Normalize},
+        nn::{
+            model::Output,
+            pretrained::tests::{SIZE, devices, golden, input, narrow_with_classifier},
+        },
+    };
+
+    fn floats(bytes: &[u8]) -> Vec<f32> {
+        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four"))).collect()
+    }
+
+    #[track_caller]
+    fn assert_close(what: &str, got: &[f32], expected: &[f32], scale: f32) {
+        assert_eq!(got.len(), expected.len(), "{what}");
+        let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4 * scale, "{what}: differs by {worst}, the scale is {scale}");
+    }
+
+    /// `scripts/reference/grad_cam.py`.
+    #[test]
+    fn activation_maps_are_those_of_pytorch_grad_cam() {
+        let bytes = std::fs::read(golden("grad_cam.safetensors")).expect("there");
+        let expected = SafeTensors::deserialize(&bytes).expect("whole");
+        let design = Design { model: Model::default(), input: [3, SIZE[0], SIZE[1]], num_classes: 5, output: Output::Softmax };
+        let methods = [("grad_cam", Method::GradCam), ("grad_cam_plus_plus", Method::GradCamPlusPlus), ("layer_cam", Method::LayerCam)];
+        let (mut seen, mut enlarged) = (0, 0);
+        for device in devices() {
+            let images = read(input(&Normalize::Imagenet, 2, SIZE, &device)).expect("read");
+            for (net, batch_norm) in [("vgg", false), ("vgg_bn", true)] {
+                let model = narrow_with_classifier(&format!("{net}.pth"), batch_norm, &device.clone().autodiff());
+                for ((name, method), group) in methods.iter().flat_map(|method| [2, 4].map(|group| (method, group))) {
+                    let explainer = Explainer::of(model.clone(), design.clone(), 1.0, *method, Some(group)).expect("there");
+                    for class in 0..5 {
+                        let key = format!("{net}.{name}.{group}.{class}");
+                        let maps = explainer.explain(&images, &[class; 2]).expect("explained");
+                        let raw = floats(expected.tensor(&format!("{key}.raw")).expect("there").data());
+                        let scale = raw.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                        assert_close(&key, &maps.iter().flat_map(|map| map.values.clone()).collect::<Vec<_>>(), &raw, scale);
+                        seen += 1;
+                        let Ok(whole) = expected.tensor(&format!("{key}.map")) else { continue };
+                        let shown: Vec<f32> = maps.iter().flat_map(|map| map.at_size(SIZE)).collect();
+                        assert_close(&format!("{key}, enlarged"), &shown, &floats(whole.data()), 1.0);
+                        enlarged += 1;
+                    }
+                }
+            }
+        }
+        assert!(seen >= 120 && enlarged >= 12, "{seen}, {enlarged}");
+    }
+
+    #[test]
+    fn the_last_map_that_places_anything_is_found_and_a_wrong_layer_is_an_error() {
+        let device = Device::flex().autodiff();
+        let design = |side: usize| Design {
+            model: Model { channels: Some(vec![2, 3, 4]), ..Model::default() },
+            input: [1, side, side + 5],
+            num_classes: 2,
+            output: Output::Sigmoid,
+        };
+        for (side, expected) in [(40, "backbone.blocks.2 (5x5)"), (20, "backbone.blocks.1 (5x6)"), (9, "backbone.blocks.0 (4x7)")] {
+            let model = build(&design(side), 1, &device);
+            let explainer = Explainer::of(model.clone(), design(side), 1.0, Method::GradCam, None).expect("found");
+            assert_eq!(explainer.layer(), expected);
+            let error = Explainer::of(model, design(side), 1.0, Method::GradCam, Some(3)).expect_err("three groups").to_string();
+            assert!(error.contains("no layer group 3") && error.contains("0 ("), "{error}");
+        }
+    }
+
+    /// With one logit, what speaks for one class speaks against the other; a network drawn anew is another one.
+    #[test]
+    fn both_classes_of_one_logit_are_explained_and_random_layers_are_others() {
+        let design = Design {
+            model: Model { channels: Some(vec![4, 4]), batch_norm: Some(true), ..Model::default() },
+            input: [1, 20, 26],
+            num_classes: 2,
+            output: Output::Sigmoid,
+        };
+        let image: Vec<f32> = (0..20 * 26).map(|at| ((at * at * 7919) % 255) as f32 / 255.0).collect();
+        for method in [Method::GradCam, Method::LayerCam, Method::Occlusion] {
+            let model = build(&design, 3, &Device::flex().autodiff());
+            let explainer = Explainer::of(model, design.clone(), 1.0, method, None).expect("found");
+            let map = |explainer: &Explainer, class| explainer.explain(&image, &[class]).expect("explained").swap_remove(0);
+            let (first, second) = (map(&explainer, 0), map(&explainer, 1));
+            if method != Method::LayerCam {
+                let sum = first.values.iter().zip(&second.values).map(|(a, b)| (a + b).abs()).fold(0.0, f32::max);
+                assert!(sum < 1e-5 && first.values.iter().any(|value| value.abs() > 1e-4), "{method:?}: {sum}");
+            }
+            assert_eq!(map(&explainer.randomized(2, 3), 1), second, "{method:?}: the same seed draws the same network");
+            assert_ne!(map(&explainer.randomized(0, 4), 1), second, "{method:?}");
+            let p = explainer.probabilities(&image).expect("computed");
+            assert!((p[0].iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        }
+    }
+}

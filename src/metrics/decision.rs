@@ -1,0 +1,111 @@
+//! Decisions beyond the most probable class, with what they promise: a threshold that finds a wanted share of a class, and sets of classes
+//! that hold the true one as often as wanted. Both are fitted on pictures that were not trained on.
+
+use serde::{Deserialize, Serialize};
+
+/// From which probability on a picture counts as one of the class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// The class.
+    pub class: String,
+    /// Share of its pictures that is to be found.
+    pub sensitivity: f64,
+    /// The highest probability that finds them.
+    pub probability: f32,
+    /// Pictures of the class that it was fitted on.
+    pub fitted_on: usize,
+}
+
+/// From which probability on a class belongs to a picture's set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Share of pictures whose set is to hold the true class.
+    pub coverage: f64,
+    /// The threshold for every class.
+    pub probability: f32,
+    /// Pictures that it was fitted on.
+    pub fitted_on: usize,
+}
+
+/// The highest threshold that at least `sensitivity` of these probabilities reach; `None` of none.
+pub fn fit_threshold(mut probabilities: Vec<f32>, sensitivity: f64) -> Option<f32> {
+    probabilities.sort_by(|a, b| b.total_cmp(a));
+    let wanted = (sensitivity * probabilities.len() as f64).ceil() as usize;
+    probabilities.get(wanted.max(1) - 1).copied()
+}
+
+/// The threshold of split conformal prediction (Vovk et al. 2005; Sadinle, Lei and Wasserman 2019, arXiv 1609.00451) from the probabilities
+/// of the true classes: a new picture of the same kind has its class in the set with a probability of `coverage` or more, whatever the
+/// network. `None` where there are too few pictures to promise that.
+pub fn fit_coverage(mut probabilities: Vec<f32>, coverage: f64) -> Option<f32> {
+    probabilities.sort_by(|a, b| b.total_cmp(a));
+    // The correction keeps the promise for one picture more than there are. What is a whole number stays one.
+    let wanted = ((probabilities.len() + 1) as f64 * coverage - 1e-9).ceil() as usize;
+    probabilities.get(wanted.max(1) - 1).copied()
+}
+
+/// Pictures that [`fit_coverage`] needs at least.
+pub fn pictures_for(coverage: f64) -> usize {
+    (coverage / (1.0 - coverage) - 1e-9).ceil() as usize
+}
+
+/// The classes of a picture's set, the most probable first.
+pub fn prediction_set(probabilities: &[f32], threshold: f32) -> Vec<usize> {
+    let mut set: Vec<usize> = (0..probabilities.len()).filter(|class| probabilities[*class] >= threshold).collect();
+    set.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::rng::{Purpose, RngExt, stream};
+
+    #[test]
+    fn thresholds_of_small_lists() {
+        let list = || vec![0.9, 0.2, 0.5, 0.7];
+        for (sensitivity, expected) in [(1.0, 0.2), (0.75, 0.5), (0.76, 0.2), (0.5, 0.7), (0.25, 0.9), (0.01, 0.9)] {
+            assert_eq!(fit_threshold(list(), sensitivity), Some(expected), "{sensitivity}");
+        }
+        assert_eq!(fit_threshold(Vec::new(), 0.5), None);
+        for (coverage, expected) in [(0.8, Some(0.2)), (0.6, Some(0.5)), (0.81, None), (0.2, Some(0.9))] {
+            assert_eq!(fit_coverage(list(), coverage), expected, "{coverage}");
+        }
+        for (coverage, least) in [(0.9, 9), (0.95, 19), (0.8, 4), (0.5, 1)] {
+            assert_eq!(pictures_for(coverage), least, "{coverage}");
+            assert!(fit_coverage(vec![0.5; least], coverage).is_some() && fit_coverage(vec![0.5; least - 1], coverage).is_none());
+        }
+        assert_eq!(prediction_set(&[0.2, 0.5, 0.3], 0.3), [1, 2]);
+        assert!(prediction_set(&[0.4, 0.6], 0.7).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_threshold_finds_what_is_wanted_and_no_higher_one_does(list in prop::collection::vec(0.0f32..1.0, 1..60), sensitivity in 0.01f64..1.0) {
+            let found = |threshold: f32| list.iter().filter(|value| **value >= threshold).count() as f64 / list.len() as f64;
+            let threshold = fit_threshold(list.clone(), sensitivity).expect("some");
+            prop_assert!(found(threshold) >= sensitivity);
+            prop_assert!(found(f32::from_bits(threshold.to_bits() + 1)) < sensitivity + 1e-12);
+        }
+    }
+
+    /// The promise itself: over many draws of 40 pictures to fit on, new pictures are covered as often as promised and little more.
+    #[test]
+    fn new_pictures_are_covered_as_often_as_promised() {
+        for coverage in [0.8, 0.9] {
+            let mut covered = 0;
+            let rounds = 20_000;
+            for round in 0..rounds {
+                let mut stream = stream(1, Purpose::Synthetic, [round, 0, 0]);
+                let mut draw = || stream.random::<f32>().powi(3);
+                let threshold = fit_coverage((0..40).map(|_| draw()).collect(), coverage).expect("enough");
+                covered += u32::from(draw() >= threshold);
+            }
+            let share = f64::from(covered) / rounds as f64;
+            // One part in 41 at most above; three deviations of the count below.
+            assert!(share > coverage - 0.009 && share < coverage + 1.0 / 41.0 + 0.009, "{coverage}: {share}");
+        }
+    }
+}
