@@ -8,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use burn::tensor::Device;
@@ -29,6 +30,10 @@ use crate::{
 
 /// Raised when a program can't read what an older one wrote.
 const FORMAT: u32 = 2;
+
+/// Looks at a folder that is being replaced, and the time between them.
+const TRIES: usize = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 const MODEL: &str = "model.safetensors";
 /// Only where layers stay frozen, and the user wants them kept.
@@ -292,13 +297,26 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
 /// [`CheckpointError`]; a damaged one names the other checkpoint of the run if that is whole.
 pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     recover_folder(path)?;
-    read(path).map_err(|error| match error {
+    read_whole(path).map_err(|error| match error {
         CheckpointError::Damaged { path, reason, .. } => {
             let other = other_of(&path).filter(|other| read(other).is_ok());
             CheckpointError::Damaged { path, reason, other }
         }
         error => error,
     })
+}
+
+/// [`read`], again where a training replaced the folder meanwhile.
+fn read_whole(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    for _ in 0..TRIES {
+        let before = fs::read(path.join(META)).ok();
+        let found = read(path);
+        if found.is_ok() || before.is_some() && fs::read(path.join(META)).ok() == before {
+            return found;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    read(path)
 }
 
 /// `best` for `last` and the other way round.
@@ -355,7 +373,7 @@ pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError>
     } else if inner.is_dir() {
         Ok(inner)
     } else if other_of(&inner).is_some_and(|other| other.is_dir()) {
-        Err(CheckpointError::Damaged { path: inner.clone(), reason: format!("{preferred}/ is missing"), other: other_of(&inner) })
+        Err(CheckpointError::Damaged { path: inner.clone(), reason: format!("{preferred}/ is missing (no epoch has ended yet, or it was removed)"), other: other_of(&inner) })
     } else {
         // A folder that is named like a checkpoint but lost its meta.json is damaged rather than missing.
         let is_checkpoint = path.is_dir() && other_of(path).is_some();

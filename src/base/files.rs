@@ -88,7 +88,7 @@ impl FolderWriter {
                 remove_folder_if_there(&old)?;
                 fs::rename(&self.target, &old)?;
             }
-            fs::rename(&new, &self.target)?;
+            rename_or_found(&new, &self.target)?;
             sync_folder(parent)?;
             remove_folder_if_there(&old)
         };
@@ -105,14 +105,19 @@ pub fn recover_folder(target: &Path) -> io::Result<()> {
     let mend = || {
         if !target.exists() {
             if new.exists() {
-                fs::rename(&new, target)?;
+                rename_or_found(&new, target)?;
             } else if old.exists() {
-                fs::rename(&old, target)?;
+                rename_or_found(&old, target)?;
             }
         }
         Ok(())
     };
     mend().map_err(|error: io::Error| with_path(&error, "can't restore", target))
+}
+
+/// A rename that somebody else may have done just now: a program that reads a run mends it while another one trains it.
+fn rename_or_found(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).or_else(|error| if to.exists() { Ok(()) } else { Err(error) })
 }
 
 /// The SHA-256 of `bytes` in hexadecimal.

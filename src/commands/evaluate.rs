@@ -21,7 +21,6 @@ use crate::{
     data::{
         dataset::{PictureSet, View},
         listing::{self, Entry, Part},
-        load_listed,
         table::{SplitRow, read_split},
         test_listing,
     },
@@ -93,7 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let mut checkpoint = checkpoint::load(&path)?;
     let run = path.parent().filter(|run| run.join("config.toml").is_file());
     let pictures = match &args.data {
-        Some(data) => from_path(data)?,
+        Some(data) => from_path(data, &checkpoint.meta.classes)?,
         None => from_split(args.split, run.ok_or_else(|| no_run(&path))?)?,
     };
     let compute = ui::open_device(args.device)?;
@@ -181,8 +180,19 @@ pub struct Pictures {
 /// Of a run's data, everything that its weights depend on.
 pub const KNOWN: &[Part] = &[Part::Train, Part::Validation];
 
-fn from_path(path: &Path) -> anyhow::Result<Pictures> {
-    let mut entries = listing::list(path)?.entries;
+fn from_path(path: &Path, classes: &[String]) -> anyhow::Result<Pictures> {
+    let listing = listing::list(path)?;
+    let unknown: Vec<_> = listing.classes.iter().filter(|class| !classes.contains(class)).cloned().collect();
+    if !unknown.is_empty() {
+        bail!(
+            "found {} that the checkpoint doesn't know, expected classes among {}; rename or move what isn't one of them: {}",
+            unknown.join(", "),
+            classes.join(", "),
+            path.display()
+        );
+    }
+    listing.passed_over_words(path).iter().for_each(|words| say(words));
+    let mut entries = listing.entries;
     if entries.iter().any(|entry| entry.split == Some(Part::Test)) {
         entries.retain(|entry| entry.split == Some(Part::Test));
         say(&format!("Of {}, the {} rows with split test", path.display(), entries.len()));

@@ -120,6 +120,9 @@ impl Evaluation {
         if set.pictures.is_empty() {
             bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
         }
+        for (class, _) in classes.iter().zip(set.class_counts()).filter(|(_, count)| *count == 0) {
+            say(&format!("warning: no picture of the class {class} to measure it on"));
+        }
         let found = infer(checkpoint, &set, setup)?;
         let seen = match setup.run.map(|run| run.join("split.csv")).filter(|path| path.is_file()) {
             Some(path) => Some(digests_of(&read_split(&path)?, pictures.known)),

@@ -68,7 +68,7 @@ pub struct Listing {
     pub classes: Vec<String>,
     /// Pictures, sorted by class and path (folders) or as they stand (CSV).
     pub entries: Vec<Entry>,
-    /// Files and folders that were passed over, by kind: hidden, not pictures, outside any class folder.
+    /// What was passed over, by kind: hidden files, files that aren't pictures, pictures without a class.
     pub passed_over: BTreeMap<&'static str, usize>,
 }
 
@@ -76,6 +76,11 @@ impl Listing {
     /// Keras's line for one part.
     pub fn found(count: usize, classes: usize) -> String {
         format!("Found {count} images belonging to {classes} classes.")
+    }
+
+    /// What was passed over of `path`, in words.
+    pub fn passed_over_words(&self, path: &Path) -> Vec<String> {
+        self.passed_over.iter().map(|(kind, count)| format!("{count} {kind} passed over in {}", path.display())).collect()
     }
 }
 
@@ -108,7 +113,7 @@ fn list_folder(folder: &Path) -> Result<Listing, DataError> {
         } else if entry.file_type().is_dir() {
             list_class(&entry, &mut listing)?;
         } else {
-            *listing.passed_over.entry("files outside any class folder").or_default() += 1;
+            *listing.passed_over.entry("pictures without a class folder").or_default() += 1;
         }
     }
     if listing.classes.is_empty() {
@@ -209,18 +214,22 @@ struct Row {
 fn list_csv(path: &Path) -> Result<Listing, DataError> {
     let failed = |line, message| DataError::Csv { message, path: path.to_owned(), line };
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(|error| failed(1, error.to_string()))?;
-    let mut entries = Vec::new();
+    let (mut entries, mut passed_over) = (Vec::new(), BTreeMap::new());
     for (index, row) in reader.deserialize::<Row>().enumerate() {
         let line = index as u64 + 2;
         let row =
             row.map_err(|error| failed(line, format!("{error}; expected the columns path,label and, where wanted, split,group,weight")))?;
+        if row.label.is_empty() {
+            *passed_over.entry("lines without a label").or_default() += 1;
+            continue;
+        }
         entries.push(entry(row, path).map_err(|message| failed(line, message))?);
     }
     if entries.is_empty() {
         return Err(failed(1, "found no pictures, expected lines of path,label[,split][,group][,weight] after the header".to_owned()));
     }
     let classes: BTreeSet<_> = entries.iter().map(|entry| entry.class.clone()).collect();
-    Ok(Listing { classes: classes.into_iter().collect(), entries, passed_over: BTreeMap::new() })
+    Ok(Listing { classes: classes.into_iter().collect(), entries, passed_over })
 }
 
 fn entry(row: Row, csv: &Path) -> Result<Entry, String> {
@@ -234,8 +243,8 @@ fn entry(row: Row, csv: &Path) -> Result<Entry, String> {
             .filter(|weight: &f32| weight.is_finite() && *weight >= 0.0)
             .ok_or_else(|| format!("found the weight `{text}`, expected a number from 0 on"))
     })?;
-    if row.path.is_empty() || row.label.is_empty() {
-        return Err("found an empty path or label, expected both".to_owned());
+    if row.path.is_empty() {
+        return Err("found an empty path, expected that of a picture".to_owned());
     }
     let path = csv.parent().unwrap_or(Path::new("")).join(&row.path);
     if !path.is_file() {
@@ -276,7 +285,7 @@ mod tests {
         let names: Vec<_> =
             listing.entries.iter().map(|e| e.path.strip_prefix(folder.path()).expect("inside").display().to_string()).collect();
         assert_eq!(names, ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]);
-        let counts = [("files outside any class folder", 1), ("files that aren't pictures", 1), ("hidden files and folders", 4)];
+        let counts = [("pictures without a class folder", 1), ("files that aren't pictures", 1), ("hidden files and folders", 4)];
         // `loose.jpg` stands outside, `notes.txt` is no picture, the rest is hidden.
         assert_eq!(listing.passed_over.into_iter().collect::<Vec<_>>(), counts);
     }
@@ -308,7 +317,8 @@ mod tests {
             ("path,label\n1.png,a\n2.png,b\n", "line 3"),
             ("path,label,split\n1.png,a,later\n", "unknown split `later`"),
             ("path,label,weight\n1.png,a,-1\n", "found the weight `-1`"),
-            ("path,label\n1.png,\n", "empty path or label"),
+            ("path,label\n1.png,\n", "found no pictures"),
+            ("path,label\n,a\n", "found an empty path"),
             ("file,label\n1.png,a\n", "expected the columns path,label"),
             ("path,label\n", "found no pictures"),
         ] {

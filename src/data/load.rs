@@ -67,7 +67,7 @@ impl Parts {
     fn of(data: &Data) -> Result<Self, DataError> {
         let sources = Sources::of(data)?;
         let listing = list(&sources.train)?;
-        let mut passed_over = words(&listing, &sources.train);
+        let mut passed_over = listing.passed_over_words(&sources.train);
         let part = |part| listing.entries.iter().filter(move |entry| entry.split.unwrap_or(Part::Train) == part).cloned().collect();
         let (train, mut validation, mut test): (Vec<_>, Vec<_>, Vec<_>) = (part(Part::Train), part(Part::Validation), part(Part::Test));
         for (path, into, what) in [(&sources.validation, &mut validation, "validation"), (&sources.test, &mut test, "test")] {
@@ -82,15 +82,11 @@ impl Parts {
             }
             let other = list(path)?;
             check_known(&other, &listing.classes, path, what)?;
-            passed_over.extend(words(&other, path));
+            passed_over.extend(other.passed_over_words(path));
             into.extend(other.entries);
         }
         Ok(Self { classes: listing.classes, train, validation, test, passed_over })
     }
-}
-
-fn words(listing: &Listing, path: &Path) -> Vec<String> {
-    listing.passed_over.iter().map(|(kind, count)| format!("{count} {kind} passed over in {}", path.display())).collect()
 }
 
 fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> Result<(), DataError> {
