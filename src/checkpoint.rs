@@ -373,7 +373,11 @@ pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError>
     } else if inner.is_dir() {
         Ok(inner)
     } else if other_of(&inner).is_some_and(|other| other.is_dir()) {
-        Err(CheckpointError::Damaged { path: inner.clone(), reason: format!("{preferred}/ is missing (no epoch has ended yet, or it was removed)"), other: other_of(&inner) })
+        Err(CheckpointError::Damaged {
+            path: inner.clone(),
+            reason: format!("{preferred}/ is missing (no epoch has ended yet, or it was removed)"),
+            other: other_of(&inner),
+        })
     } else {
         // A folder that is named like a checkpoint but lost its meta.json is damaged rather than missing.
         let is_checkpoint = path.is_dir() && other_of(path).is_some();

@@ -16,4 +16,5 @@ pub mod explain;
 pub mod metrics;
 pub mod nn;
 pub mod record;
+pub mod report;
 pub mod train;

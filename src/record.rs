@@ -1,6 +1,6 @@
 //! What an epoch leaves behind, and the file that a person plots: `history.csv`.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,17 @@ pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
     text
 }
 
+/// The columns of a `history.csv` by their names; what is no number is NaN. `None` if it is none of ours.
+pub fn read_history(text: &str) -> Option<BTreeMap<String, Vec<f64>>> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names: Vec<String> = reader.headers().ok()?.iter().map(str::to_owned).collect();
+    let mut columns = vec![Vec::new(); names.len()];
+    for row in reader.records() {
+        row.ok()?.iter().zip(&mut columns).for_each(|(field, column)| column.push(field.parse().unwrap_or(f64::NAN)));
+    }
+    names.iter().any(|name| name == "epoch").then(|| names.into_iter().zip(columns).collect())
+}
+
 /// A field of a CSV, quoted where it must be.
 fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
@@ -90,5 +101,8 @@ mod tests {
         let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,\"val_recall_b, c\",learning_rate,seconds\n\
                         1,0.5,0.75,0.25,0.5,1.5,0.25,1,0,0.001,2.000\n";
         assert_eq!(text, expected);
+        let columns = read_history(&text).expect("ours");
+        assert_eq!((&columns["val_loss"], &columns["val_recall_b, c"]), (&vec![1.5], &vec![0.0]));
+        assert_eq!(read_history("a,b\n1,2\n"), None);
     }
 }

@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use super::{
     decisions::{Sensitivity, Share, Wishes, fit},
     evaluation::Evaluation,
+    report::{self, Subject},
     ui::{self, Reading, UsageError, say},
     weights,
 };
@@ -117,8 +118,9 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         let theirs = Evaluation::run(&other, pictures, &Setup { run: None, data: &data, ..setup })?;
         evaluation.compare(&theirs, [&args.checkpoint, path])?;
     }
-    let out = args.out.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new(".")).join("evaluation").join(name));
+    let out = args.out.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new(".")).join("evaluation").join(&name));
     evaluation.write(&out)?;
+    report::write(&Subject { evaluation: &evaluation, name: &name, checkpoint: &checkpoint, run, compute: &compute }, &out)?;
     say(&format!("Predictions and metrics: {}", out.display()));
     ui::print(&if args.json { evaluation.to_json()? } else { evaluation.to_text() })?;
     Ok(Ending::Done)

@@ -24,6 +24,7 @@ use crate::{
         table::{self, Skipped, digests_of, read_split},
     },
     metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, Report, argmax},
+    report::Table,
 };
 
 /// Of the draws behind the intervals: the same figures give the same intervals.
@@ -69,6 +70,9 @@ pub struct Evaluation {
     /// Of each class, picture by picture.
     #[serde(skip)]
     pub(super) probabilities: Vec<Vec<f32>>,
+    /// Is it a copy of one that the run knew? Empty where nobody knows.
+    #[serde(skip)]
+    pub(super) copies: Vec<bool>,
     /// Pictures of one group are drawn together.
     #[serde(skip)]
     groups: Vec<usize>,
@@ -152,6 +156,7 @@ impl Evaluation {
             skipped,
             decisions: all.decisions(&checkpoint.meta),
             comparison: None,
+            copies: seen.map_or_else(Vec::new, |seen| set.pictures.iter().map(|picture| seen.contains(&picture.digest)).collect()),
             groups: all.groups,
             probabilities: found.probabilities,
             set,
@@ -216,7 +221,7 @@ impl Evaluation {
 
     /// Tables for a person.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{}\n\n{}\n\n{}\n\n", self.class_table(), self.confusion_table(), self.measure_table());
+        let mut text = format!("{}\n\n{}\n\n{}\n\n", as_text(&self.class_figures()), self.confusion_table(), as_text(&self.measures()));
         let Self { images, accuracy, macro_f1, loss, .. } = self;
         let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
         if let Some(Unseen { count, accuracy, macro_f1, .. }) = &self.unseen
@@ -247,12 +252,13 @@ impl Evaluation {
         text
     }
 
-    fn class_table(&self) -> String {
-        let mut table = ui::table(&["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"]);
-        for class in &self.classes {
+    /// The figures of each class.
+    pub(super) fn class_figures(&self) -> Table {
+        let head = ["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"].map(str::to_owned).to_vec();
+        let row = |class: &String| {
             let ClassReport { measures: scores, intervals } = &self.per_class[class];
             let recall = intervals.recall;
-            table.add_row([
+            vec![
                 class.clone(),
                 number(scores.precision),
                 format!("{} [{}, {}]", number(recall.value), number(recall.low), number(recall.high)),
@@ -260,10 +266,9 @@ impl Evaluation {
                 number(scores.f1),
                 number(scores.roc_auc),
                 scores.support.to_string(),
-            ]);
-        }
-        ui::align_right(&mut table, 1..7);
-        table.to_string()
+            ]
+        };
+        Table { head, rows: self.classes.iter().map(row).collect() }
     }
 
     fn confusion_table(&self) -> String {
@@ -277,23 +282,28 @@ impl Evaluation {
     }
 
     /// Each measure on all pictures and, where some are copies of pictures that the training knew, on those that are not.
-    fn measure_table(&self) -> String {
+    pub(super) fn measures(&self) -> Table {
         let unseen = self.unseen.as_ref().filter(|unseen| unseen.count < self.images && unseen.count > 0);
         let mut head = vec!["Measure".to_owned(), format!("All {}", self.images), "95 %".to_owned()];
         head.extend(unseen.iter().flat_map(|unseen| [format!("The {} never seen", unseen.count), "95 % ".to_owned()]));
-        let mut table = ui::table(&head.iter().map(String::as_str).collect::<Vec<_>>());
         let cells = |estimate: &Estimate| [number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high))];
+        let mut rows: Vec<Vec<String>> = Vec::new();
         for (name, words) in MEASURES {
             let Some(estimate) = self.metrics.get(name) else { continue };
             let other = unseen.and_then(|unseen| unseen.metrics.get(name));
-            let row = std::iter::once(words.to_owned()).chain(cells(estimate)).chain(other.into_iter().flat_map(cells));
-            table.add_row(row);
+            rows.push(std::iter::once(words.to_owned()).chain(cells(estimate)).chain(other.into_iter().flat_map(cells)).collect());
         }
-        let error = number(self.calibration.expected_calibration_error);
-        table.add_row(["Calibration error".to_owned(), error]);
-        ui::align_right(&mut table, 1..head.len());
-        table.to_string()
+        rows.push(vec!["Calibration error".to_owned(), number(self.calibration.expected_calibration_error)]);
+        Table { head, rows }
     }
+}
+
+/// A table for a terminal.
+fn as_text(table: &Table) -> String {
+    let mut text = ui::table(&table.head.iter().map(String::as_str).collect::<Vec<_>>());
+    text.add_rows(&table.rows);
+    ui::align_right(&mut text, 1..table.head.len());
+    text.to_string()
 }
 
 impl Unseen {

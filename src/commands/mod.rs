@@ -11,6 +11,7 @@ pub mod init;
 mod mosaic;
 pub mod predict;
 pub mod preview;
+pub mod report;
 pub mod train;
 pub mod ui;
 pub mod weights;

@@ -2,7 +2,9 @@
 
 use std::{
     io::Cursor,
+    ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, bail};
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     base::files::write_atomic,
     cli::Ending,
-    config,
+    config::{self, Config},
     data::{
         TrainingData,
         dataset::{PictureSet, View},
@@ -64,9 +66,34 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let data = train::load(&config)?;
     let set = &data.train;
     let pictures = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
+    let epochs = args.epoch..args.epoch + u32::from(args.epochs);
+    let png = draw(&config, set, &pictures, epochs)?;
+    write_atomic(&args.out, &png).with_context(|| format!("can't write the picture: {}", args.out.display()))?;
+    if !config.augment.is_active() {
+        say("The recipe augments nothing: each epoch shows the original.");
+    }
+    say(&format!("Preview: {}", args.out.display()));
+    Ok(Ending::Done)
+}
+
+/// Pictures of each class as the first epochs see them, as a PNG.
+///
+/// # Errors
+/// A picture that can't be read again.
+pub(super) fn sample(config: &Config, set: &Arc<PictureSet>) -> anyhow::Result<Vec<u8>> {
+    let mut pictures = of_each_class(set, if set.classes.len() > 4 { 1 } else { 2 });
+    pictures.truncate(ROWS);
+    draw(config, set, &pictures, 1..7)
+}
+
+/// The rows of a sample at most.
+const ROWS: usize = 12;
+
+/// A row a picture: as it is, then as each of the epochs draws it first. PNG.
+fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Range<u32>) -> anyhow::Result<Vec<u8>> {
     let shape = set.store.format().shape();
     let mut rows = Vec::new();
-    for picture in &pictures {
+    for picture in pictures {
         let found = &set.pictures[*picture];
         let name = found.path.file_name().unwrap_or_default().to_string_lossy();
         let mut levels = Vec::new();
@@ -75,20 +102,15 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         let title = format!("{}: {name}", set.classes[found.label]);
         rows.push(Row { title, cells: vec![Cell { caption: "original".to_owned(), levels }] });
     }
-    for epoch in args.epoch..args.epoch + u32::from(args.epochs) {
-        let view = levels_view(&config, set, epoch as usize - 1);
-        for (row, picture) in rows.iter_mut().zip(&pictures) {
+    for epoch in epochs {
+        let view = levels_view(config, set, epoch as usize - 1);
+        for (row, picture) in rows.iter_mut().zip(pictures) {
             row.cells.push(seen(&view, *picture, config.train.batch_size, epoch)?);
         }
     }
     let mut png = Vec::new();
     mosaic::draw(&rows, [shape[0], shape[1]]).write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
-    write_atomic(&args.out, &png).with_context(|| format!("can't write the picture: {}", args.out.display()))?;
-    if !config.augment.is_active() {
-        say("The recipe augments nothing: each epoch shows the original.");
-    }
-    say(&format!("Preview: {}", args.out.display()));
-    Ok(Ending::Done)
+    Ok(png)
 }
 
 /// A picture as the epoch draws it first, within its batch, whose pictures may be mixed.

@@ -12,12 +12,15 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::{
-    evaluate::{KNOWN, Pictures, Setup},
+    evaluate::{KNOWN, Pictures, Setup, SplitName, from_split},
     evaluation::Evaluation,
+    preview,
+    report::{self, Subject},
     ui::{self, Reading, TrainingView, UsageError, say},
     weights,
 };
 use crate::{
+    base::files::write_atomic,
     checkpoint,
     cli::Ending,
     config::{self, Config, DeviceName, Weights},
@@ -83,6 +86,9 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
         return Ok(Ending::Done);
     }
     let session = Session::start(config, &data, &folder, &compute.device)?;
+    if session.config.augment.is_active() {
+        write_atomic(&folder.join("augmentation.png"), &preview::sample(&session.config, &data.train)?)?;
+    }
     train(session, data, &compute)
 }
 
@@ -145,15 +151,21 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     say(&format!("Restoring model weights from the end of the best epoch: {epoch}."));
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
-    if !data.test.is_empty() {
-        let best = checkpoint::load(&folder.join("best"))?;
-        let pictures = Pictures { entries: data.test, name: "test".to_owned(), known: KNOWN };
-        let batch_size = session.config.train.batch_size;
-        let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
-        let evaluation = Evaluation::run(&best, pictures, &setup)?;
-        evaluation.write(&folder.join("evaluation").join("test"))?;
+    let best = checkpoint::load(&folder.join("best"))?;
+    let has_test = !data.test.is_empty();
+    let pictures = match has_test {
+        true => Pictures { entries: data.test, name: "test".to_owned(), known: KNOWN },
+        false => from_split(SplitName::Val, folder)?,
+    };
+    let name = pictures.name.clone();
+    let batch_size = session.config.train.batch_size;
+    let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
+    let evaluation = Evaluation::run(&best, pictures, &setup)?;
+    evaluation.write(&folder.join("evaluation").join(&name))?;
+    if has_test {
         text.push_str(&evaluation.to_text());
     }
+    report::write(&Subject { evaluation: &evaluation, name: &name, checkpoint: &best, run: Some(folder), compute }, folder)?;
     text.push_str(&format!("Run folder: {}\n", folder.display()));
     ui::print(&text)?;
     Ok(Ending::Done)

@@ -59,6 +59,8 @@ pub struct Train {
     /// starts the clock anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<MaxTime>,
+    /// Also write TensorBoard's event files, into `tensorboard/` of the run folder, under the names of Keras's callback; epochs count from 1.
+    pub tensorboard: bool,
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -86,6 +88,7 @@ impl Default for Train {
             early_stopping: None,
             checkpoint: Checkpoint::default(),
             max_time: None,
+            tensorboard: false,
         }
     }
 }

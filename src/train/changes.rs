@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Keys that a resume may change: they end or place a run without changing what it computes.
-const MAY_CHANGE: [&str; 4] = ["train.epochs", "train.early_stopping.patience", "train.max_time", "device"];
+const MAY_CHANGE: [&str; 5] = ["train.epochs", "train.early_stopping.patience", "train.max_time", "train.tensorboard", "device"];
 
 /// The lines of `split.csv`.
 pub(super) fn split_rows(data: &TrainingData) -> Vec<SplitRow> {

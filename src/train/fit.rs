@@ -9,6 +9,7 @@ use super::{
     Observer, Session, TrainError, epoch,
     features::{self, Source},
     session::Partial,
+    tensorboard::TensorBoard,
 };
 use crate::{
     metrics::{Confusion, argmax},
@@ -43,6 +44,10 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
     if let Some(words) = session.phase_words().filter(|_| session.finished().is_none()) {
         observer.say(&words);
     }
+    let board = match session.config.train.tensorboard {
+        true => Some(TensorBoard::start(&session.folder, &session.train.classes, &session.state.history)?),
+        false => None,
+    };
     while session.finished().is_none() {
         let epoch_start = Instant::now();
         // Before the epoch, so that nothing of it is lost if somebody can't wait.
@@ -67,6 +72,9 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         let stops = take_in(session, record, observer);
         let is_next = (stops || session.phase_is_over()) && session.next_phase();
         save(session, observer)?;
+        if let (Some(board), Some(record)) = (&board, session.state.history.last()) {
+            board.add(record)?;
+        }
         if stops {
             observer.say(&format!("Epoch {}: early stopping", session.state.epoch));
         }

@@ -9,6 +9,7 @@ mod prepare;
 pub mod schedule;
 mod session;
 mod step;
+mod tensorboard;
 
 use std::path::PathBuf;
 

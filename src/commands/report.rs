@@ -1,0 +1,304 @@
+//! `report.html` and the plots of a run and an evaluation: what was found is put together here, `report` draws it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, anyhow};
+use image::codecs::jpeg::JpegEncoder;
+
+use super::{
+    evaluation::Evaluation,
+    ui::{Reading, say},
+};
+use crate::{
+    base::files::write_atomic,
+    checkpoint::Checkpoint,
+    config::Weights,
+    data::{
+        dataset::View,
+        listing::Part,
+        table::{SplitRow, read_split},
+    },
+    explain::{Explainer, Method, colored, magnified, overlay, side_by_side},
+    metrics::{Estimate, Judged, argmax},
+    nn::device::Compute,
+    record::read_history,
+    report::{Figure, Page, Shot, Table, confusion, curves, precision_recall, reliability, roc},
+};
+
+/// Mistakes that the page shows at most.
+const MISTAKES: usize = 24;
+/// Hits of each class, and of all together at most.
+const HITS: usize = 2;
+const ALL_HITS: usize = 24;
+/// Files that are named in a list.
+const NAMED: usize = 20;
+/// Of the pictures on the page.
+const JPEG_QUALITY: u8 = 88;
+
+/// What a report is about.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// What was found.
+    pub evaluation: &'a Evaluation,
+    /// On which pictures: `test`, `val`, or the name of a folder.
+    pub name: &'a str,
+    /// Of which network.
+    pub checkpoint: &'a Checkpoint,
+    /// Its run, where there is one.
+    pub run: Option<&'a Path>,
+    /// On what is computed.
+    pub compute: &'a Compute,
+}
+
+/// Writes `report.html` and `plots/` into `folder`.
+///
+/// # Errors
+/// The system's; a device that fails.
+pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
+    let figures = subject.figures();
+    let plots = folder.join("plots");
+    std::fs::create_dir_all(&plots).with_context(|| format!("can't create {}", plots.display()))?;
+    for figure in &figures {
+        let png = figure.png().map_err(|reason| anyhow!("can't draw {}: {reason}", figure.name))?;
+        write_atomic(&plots.join(format!("{}.svg", figure.name)), figure.svg().as_bytes())?;
+        write_atomic(&plots.join(format!("{}.png", figure.name)), &png)?;
+    }
+    let [mistakes, hits] = subject.galleries()?;
+    let (split, from_run) = (subject.split(), |name: &str| subject.run.map(|run| run.join(name)));
+    let page = Page {
+        title: format!("{}: {} pictures of {}", subject.checkpoint.meta.name, subject.evaluation.images, subject.name_in_words()),
+        lead: subject.lead(),
+        facts: subject.facts(),
+        data: subject.data_table(&split),
+        notes: subject.notes(),
+        figures,
+        tables: vec![("Measures".to_owned(), subject.evaluation.measures()), ("Classes".to_owned(), subject.evaluation.class_figures())],
+        mistakes,
+        hits,
+        maps: "Beside each picture: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network looks, \
+               not why; `emberlens explain` has other methods and checks."
+            .to_owned(),
+        mosaic: from_run("augmentation.png").and_then(|path| std::fs::read(path).ok()),
+        config: from_run("config.toml").and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default(),
+    };
+    let path = folder.join("report.html");
+    write_atomic(&path, page.to_html().as_bytes())?;
+    say(&format!("Report: {}", path.display()));
+    Ok(())
+}
+
+impl Subject<'_> {
+    fn name_in_words(&self) -> &str {
+        match self.name {
+            "val" => "the validation split",
+            "test" => "the test split",
+            name => name,
+        }
+    }
+
+    fn history(&self) -> BTreeMap<String, Vec<f64>> {
+        let text = self.run.and_then(|run| std::fs::read_to_string(run.join("history.csv")).ok());
+        text.and_then(|text| read_history(&text)).unwrap_or_default()
+    }
+
+    fn split(&self) -> Vec<SplitRow> {
+        self.run.and_then(|run| read_split(&run.join("split.csv")).ok()).unwrap_or_default()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let Evaluation { classes, probabilities, set, per_class, confusion_matrix, calibration, .. } = self.evaluation;
+        let judged = Judged::new(set.labels(), probabilities, classes.len());
+        let areas = |of: fn(&crate::metrics::ClassReport) -> f64| classes.iter().map(|class| of(&per_class[class])).collect::<Vec<_>>();
+        let curves = curves(&self.history(), Some(self.checkpoint.meta.epoch));
+        curves
+            .into_iter()
+            .chain([
+                confusion(classes, confusion_matrix),
+                roc(&judged, classes, &areas(|report| report.measures.roc_auc)),
+                precision_recall(&judged, classes, &areas(|report| report.measures.average_precision)),
+                reliability(calibration),
+            ])
+            .collect()
+    }
+
+    /// What a reader must know before believing a number.
+    fn lead(&self) -> Vec<String> {
+        let Evaluation { images, metrics, unseen, classes, per_class, calibration, decisions, .. } = self.evaluation;
+        let shown = |Estimate { value, low, high }: Estimate| format!("{value:.3} (95 %: {low:.3} to {high:.3})");
+        let accuracy = |metrics: &BTreeMap<String, Estimate>| metrics.get("accuracy").map(|estimate| shown(*estimate)).unwrap_or_default();
+        let mut lead = vec![format!("Accuracy {} on {images} pictures of {}.", accuracy(metrics), self.name_in_words())];
+        if let Some(unseen) = unseen.as_ref().filter(|unseen| unseen.count < *images) {
+            let copies = images - unseen.count;
+            lead.push(match unseen.count {
+                0 => format!("All {copies} are copies of pictures that the training knew: nothing is known about new ones."),
+                count => format!(
+                    "{copies} of them are copies of pictures that the training knew. On the {count} that are not, the accuracy is {}: this is \
+                     what to expect of new pictures.",
+                    accuracy(&unseen.metrics)
+                ),
+            });
+        }
+        if self.name == "val" {
+            lead.push("The best epoch was chosen by these pictures, so the figures flatter; a test split tells more.".to_owned());
+        }
+        let most = classes.iter().max_by_key(|class| per_class[*class].measures.support);
+        if let Some(class) = most {
+            let share = per_class[class].measures.support as f64 / *images as f64;
+            lead.push(format!("Always saying {class} would be right for {share:.3}."));
+        }
+        let worst = classes.iter().filter(|class| per_class[*class].measures.support > 0);
+        if let Some(class) = worst.min_by(|a, b| per_class[*a].measures.recall.total_cmp(&per_class[*b].measures.recall)) {
+            let report = &per_class[class];
+            lead.push(format!(
+                "Found least often: {class}, {} of its {} pictures.",
+                shown(report.intervals.recall),
+                report.measures.support
+            ));
+        }
+        let hint = match self.checkpoint.meta.temperature {
+            1.0 => "`emberlens evaluate --calibrate` may mend that",
+            _ => "after calibration",
+        };
+        lead.push(format!("Its probabilities are off by {:.3} on average; {hint}.", calibration.expected_calibration_error));
+        lead.extend(decisions.words());
+        lead.push("Measured on these pictures only: nothing is known about pictures from other devices, places or people.".to_owned());
+        lead
+    }
+
+    fn facts(&self) -> Vec<(String, String)> {
+        let (meta, history) = (&self.checkpoint.meta, self.history());
+        let mut facts = vec![
+            ("Run", meta.name.clone()),
+            ("Classes", meta.classes.join(", ")),
+            ("Network", format!("{}{}", meta.design.model.architecture.name(), self.origin())),
+            (
+                "Pictures",
+                format!("{} x {} pixels (height x width), {} channels", meta.image_size[0], meta.image_size[1], meta.design.input[0]),
+            ),
+        ];
+        let epochs = history.get("epoch").map_or(0, Vec::len);
+        if epochs > 0 {
+            let seconds: f64 = history.get("seconds").map_or(0.0, |seconds| seconds.iter().filter(|value| value.is_finite()).sum());
+            facts.push(("Training", format!("{epochs} epochs in {}", duration(seconds))));
+        }
+        facts.push(("Kept", format!("the end of epoch {}", meta.epoch)));
+        if meta.temperature != 1.0 {
+            facts.push(("Temperature", format!("{:.4}, fitted on validation pictures", meta.temperature)));
+        }
+        facts.push(("Measured on", format!("{}, {} pictures", self.name_in_words(), self.evaluation.images)));
+        facts.push(("Device", format!("{} ({})", self.compute.name, self.compute.about)));
+        facts.push(("Program", format!("emberlens {} (the network is of {})", env!("CARGO_PKG_VERSION"), meta.emberlens)));
+        facts.push(("Written", time::OffsetDateTime::now_utc().date().to_string()));
+        facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Where the network's first weights came from.
+    fn origin(&self) -> String {
+        let meta = &self.checkpoint.meta;
+        let frozen = meta.frozen.as_ref().map_or(String::new(), |frozen| format!(", {} of its layer groups never trained", frozen.groups));
+        match meta.design.model.weights() {
+            Weights::None => ", from scratch".to_owned(),
+            Weights::Imagenet => format!(", from ImageNet's weights{frozen}"),
+            Weights::Path(path) => format!(", from the weights of {path}{frozen}"),
+        }
+    }
+
+    fn data_table(&self, split: &[SplitRow]) -> Table {
+        let parts = [(Part::Train, "Training"), (Part::Validation, "Validation")];
+        let parts: Vec<_> = if split.is_empty() { Vec::new() } else { parts.to_vec() };
+        let count = |part: Part, class: &str| split.iter().filter(|row| row.split == part.name() && row.class == class).count();
+        let measured = self.evaluation.set.class_counts();
+        let mut rows: Vec<Vec<usize>> = Vec::new();
+        for (class, measured) in self.evaluation.classes.iter().zip(measured) {
+            rows.push(parts.iter().map(|(part, _)| count(*part, class)).chain([measured]).collect());
+        }
+        let sums = (0..=parts.len()).map(|column| rows.iter().map(|row| row[column]).sum::<usize>()).collect();
+        rows.push(sums);
+        let names = self.evaluation.classes.iter().map(String::as_str).chain(["all"]);
+        let head = ["Class"].into_iter().chain(parts.iter().map(|(_, words)| *words)).chain(["Measured on"]).map(str::to_owned);
+        let row =
+            |(name, counts): (&str, &Vec<usize>)| std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)).collect();
+        Table { head: head.collect(), rows: names.zip(&rows).map(row).collect() }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let trained = self.run.and_then(|run| csv::Reader::from_path(run.join("skipped.csv")).ok());
+        let trained = trained.into_iter().flat_map(|reader| reader.into_records().flatten()).map(|row| {
+            let field = |index| row.get(index).unwrap_or_default().to_owned();
+            [field(0), field(1)]
+        });
+        let measured = self.evaluation.skipped.iter().map(|skipped| [skipped.path.clone(), skipped.reason.clone()]);
+        for (skipped, what) in [(trained.collect::<Vec<_>>(), "training and validation"), (measured.collect(), "measuring")] {
+            if skipped.is_empty() {
+                continue;
+            }
+            notes.push(format!("{} files couldn't be read for {what} and were left out:", skipped.len()));
+            notes.extend(skipped.iter().take(NAMED).map(|[path, reason]| format!("{path}: {reason}")));
+            if skipped.len() > NAMED {
+                notes.push(format!("... and {} more, listed in skipped.csv", skipped.len() - NAMED));
+            }
+        }
+        notes
+    }
+
+    /// The worst mistakes and typical hits, each beside its Grad-CAM.
+    fn galleries(&self) -> anyhow::Result<[Vec<Shot>; 2]> {
+        let Evaluation { set, probabilities, classes, .. } = self.evaluation;
+        let truth = |index: usize| probabilities[index][set.pictures[index].label];
+        let is_right = |index: &usize| argmax(&probabilities[*index]) == set.pictures[*index].label;
+        let mut order: Vec<usize> = (0..set.pictures.len()).collect();
+        order.sort_by(|a, b| truth(*a).total_cmp(&truth(*b)));
+        let mistakes: Vec<usize> = order.iter().copied().filter(|index| !is_right(index)).take(MISTAKES).collect();
+        let of_class = |class: usize| {
+            let hits: Vec<usize> = order.iter().copied().filter(|index| set.pictures[*index].label == class && is_right(index)).collect();
+            let start = (hits.len() / 2).saturating_sub(HITS / 2);
+            hits.into_iter().skip(start).take(HITS).collect::<Vec<_>>()
+        };
+        let hits: Vec<usize> = (0..classes.len()).flat_map(of_class).take(ALL_HITS).collect();
+        let explainer = Explainer::new(self.checkpoint, &self.compute.device, Method::GradCam, None)?;
+        let bar = Reading::new("Explaining");
+        bar.start(mistakes.len() + hits.len());
+        let shots = |indices: &[usize]| indices.iter().map(|index| self.shot(&explainer, *index, &bar)).collect::<anyhow::Result<Vec<_>>>();
+        Ok([shots(&mistakes)?, shots(&hits)?])
+    }
+
+    fn shot(&self, explainer: &Explainer, index: usize, bar: &Reading) -> anyhow::Result<Shot> {
+        let Evaluation { set, probabilities, classes, copies, .. } = self.evaluation;
+        let (picture, row) = (&set.pictures[index], &probabilities[index]);
+        let predicted = argmax(row);
+        let batch = View::plain(set, &self.checkpoint.meta.normalize).batch(index..index + 1)?;
+        let map = explainer.explain(&batch.images, &[predicted])?.swap_remove(0);
+        let shape = set.store.format().shape();
+        let plain = colored(&set.store.pixels(picture.slot)?, shape);
+        let shown = overlay(&plain, &map.at_size([shape[0], shape[1]]));
+        let mut jpeg = Vec::new();
+        side_by_side(&magnified(&plain), &magnified(&shown)).write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY))?;
+        let mut lines = match predicted == picture.label {
+            true => vec![format!("{} ({:.3})", classes[predicted], row[predicted])],
+            false => vec![
+                format!("taken for {} ({:.3})", classes[predicted], row[predicted]),
+                format!("is {} ({:.3})", classes[picture.label], row[picture.label]),
+            ],
+        };
+        lines.push(picture.path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        if copies.get(index).is_some_and(|is_copy| *is_copy) {
+            lines.push("a copy of a picture that the training knew".to_owned());
+        }
+        if !map.has_evidence() {
+            lines.push("no positive evidence at this layer".to_owned());
+        }
+        bar.done(1);
+        Ok(Shot { jpeg, lines })
+    }
+}
+
+/// `3 h 5 min`, `2 min 4 s`, `7.2 s`.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}

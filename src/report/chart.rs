@@ -1,0 +1,218 @@
+//! Curves as SVG: axes with round numbers, lines, bars, a legend below. Ink is `currentColor`, so that a page gives it its own.
+
+use maud::{Markup, html};
+
+/// Width of a chart in its own units; a page scales it.
+pub(super) const WIDTH: f64 = 520.0;
+const LEFT: f64 = 58.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 34.0;
+/// Of the area that is drawn on.
+const HEIGHT: f64 = 260.0;
+/// Below it: numbers and the axis's name.
+const FOOT: f64 = 44.0;
+/// A line of the legend.
+const LINE: f64 = 18.0;
+/// Points nearer than this to the last one are left out.
+const APART: f64 = 0.7;
+/// A letter of the usual size, on average.
+pub(super) const LETTER: f64 = 6.4;
+
+/// Colours that can be told apart by all, on white and on black (Okabe and Ito 2008).
+pub(super) const COLORS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#b2a100"];
+
+/// One axis.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it shows, with its unit.
+    pub label: &'static str,
+    /// From, to.
+    pub range: [f64; 2],
+}
+
+/// A line.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// For the legend.
+    pub name: String,
+    /// In the order of x.
+    pub points: Vec<[f64; 2]>,
+}
+
+/// Curves over one another.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// Above it.
+    pub title: String,
+    /// Across.
+    pub x: Axis,
+    /// Up.
+    pub y: Axis,
+    /// In the order of the colours; ninth and later begin again.
+    pub series: Vec<Series>,
+    /// Bars from below: left, right, height, and words above.
+    pub bars: Vec<([f64; 3], String)>,
+    /// The line from corner to corner that says nothing, or the best there could be.
+    pub has_diagonal: bool,
+    /// A place on x that is marked, and its name.
+    pub mark: Option<(f64, String)>,
+}
+
+impl Chart {
+    /// Height of the whole.
+    pub(super) fn height(&self) -> f64 {
+        TOP + HEIGHT + FOOT + self.legend().len() as f64 * LINE
+    }
+
+    /// The legend: lines of (series, where its name begins).
+    fn legend(&self) -> Vec<Vec<(usize, f64)>> {
+        let mut lines: Vec<Vec<(usize, f64)>> = Vec::new();
+        let mut at = f64::INFINITY;
+        for (index, series) in self.series.iter().enumerate() {
+            let width = 30.0 + series.name.chars().count() as f64 * LETTER;
+            if at + width > WIDTH - RIGHT {
+                lines.push(Vec::new());
+                at = LEFT - 40.0;
+            }
+            lines.last_mut().expect("begun above").push((index, at));
+            at += width;
+        }
+        lines
+    }
+
+    fn place(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let share = |value: f64, [from, to]: [f64; 2]| (value - from) / (to - from);
+        [LEFT + share(x, self.x.range) * (WIDTH - LEFT - RIGHT), TOP + (1.0 - share(y, self.y.range)) * HEIGHT]
+    }
+
+    /// What stands inside an `svg` element.
+    pub(super) fn body(&self) -> Markup {
+        let [bottom, right] = [TOP + HEIGHT, WIDTH - RIGHT];
+        html! {
+            text x=(LEFT) y="20" font-size="15" font-weight="600" { (self.title) }
+            (self.grid())
+            @for ([from, to, height], words) in &self.bars {
+                @let ([left, top], [to, _]) = (self.place([*from, *height]), self.place([*to, *height]));
+                rect x=(short(left + 1.0)) y=(short(top)) width=(short(to - left - 2.0)) height=(short(bottom - top)) fill=(COLORS[0]) fill-opacity="0.55" {}
+                text x=(short((left + to) / 2.0)) y=(short(top - 4.0)) font-size="9" text-anchor="middle" { (words) }
+            }
+            @if self.has_diagonal {
+                @let ([x1, y1], [x2, y2]) = (self.place([self.x.range[0], self.y.range[0]]), self.place([self.x.range[1], self.y.range[1]]));
+                line x1=(short(x1)) y1=(short(y1)) x2=(short(x2)) y2=(short(y2)) stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4" {}
+            }
+            @if let Some((x, name)) = &self.mark {
+                @let [x, _] = self.place([*x, 0.0]);
+                line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor" stroke-dasharray="2 3" {}
+                @let is_left = x > (LEFT + right) / 2.0;
+                text x=(short(if is_left { x - 5.0 } else { x + 5.0 })) y=(TOP + 12.0) font-size="11" text-anchor=(if is_left { "end" } else { "start" }) { (name) }
+            }
+            @for (index, series) in self.series.iter().enumerate() {
+                polyline points=(self.points(series)) fill="none" stroke=(COLORS[index % COLORS.len()]) stroke-width="2" stroke-linejoin="round" {}
+                @if let [point] = series.points[..] {
+                    @let [x, y] = self.place(point);
+                    circle cx=(short(x)) cy=(short(y)) r="3" fill=(COLORS[index % COLORS.len()]) {}
+                }
+            }
+            @for (line, entries) in self.legend().iter().enumerate() {
+                @let y = bottom + FOOT + line as f64 * LINE + 8.0;
+                @for (index, x) in entries {
+                    line x1=(short(*x)) y1=(short(y - 4.0)) x2=(short(x + 18.0)) y2=(short(y - 4.0)) stroke=(COLORS[index % COLORS.len()]) stroke-width="3" {}
+                    text x=(short(x + 23.0)) y=(short(y)) font-size="12" { (self.series[*index].name) }
+                }
+            }
+        }
+    }
+
+    fn points(&self, series: &Series) -> String {
+        let mut kept: Vec<[f64; 2]> = Vec::new();
+        let places: Vec<_> =
+            series.points.iter().filter(|point| point.iter().all(|value| value.is_finite())).map(|point| self.place(*point)).collect();
+        for (index, [x, y]) in places.iter().enumerate() {
+            // Thousands of pictures make thousands of points that nobody can tell apart.
+            let is_apart = kept.last().is_none_or(|last| (last[0] - x).abs().max((last[1] - y).abs()) >= APART);
+            if is_apart || index + 1 == places.len() {
+                kept.push([*x, *y]);
+            }
+        }
+        kept.iter().map(|[x, y]| format!("{},{}", short(*x), short(*y))).collect::<Vec<_>>().join(" ")
+    }
+
+    fn grid(&self) -> Markup {
+        let [bottom, right] = [TOP + HEIGHT, WIDTH - RIGHT];
+        html! {
+            @for tick in ticks(self.x.range) {
+                @let [x, _] = self.place([tick, 0.0]);
+                line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor" stroke-opacity="0.12" {}
+                text x=(short(x)) y=(bottom + 16.0) font-size="11" text-anchor="middle" { (tick_text(tick)) }
+            }
+            @for tick in ticks(self.y.range) {
+                @let [_, y] = self.place([0.0, tick]);
+                line x1=(LEFT) y1=(short(y)) x2=(right) y2=(short(y)) stroke="currentColor" stroke-opacity="0.12" {}
+                text x=(LEFT - 7.0) y=(short(y + 4.0)) font-size="11" text-anchor="end" { (tick_text(tick)) }
+            }
+            rect x=(LEFT) y=(TOP) width=(right - LEFT) height=(HEIGHT) fill="none" stroke="currentColor" stroke-opacity="0.4" {}
+            text x=((LEFT + right) / 2.0) y=(bottom + 34.0) font-size="12" text-anchor="middle" { (self.x.label) }
+            @let middle = TOP + HEIGHT / 2.0;
+            text x="16" y=(middle) font-size="12" text-anchor="middle" transform=(format!("rotate(-90 16 {middle})")) { (self.y.label) }
+        }
+    }
+}
+
+/// The smallest range that holds all values and a little more; one of its own where there is nothing to hold.
+pub(super) fn range_of(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    let (low, high) = values
+        .filter(|value| value.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if low > high {
+        return [0.0, 1.0];
+    }
+    let room = ((high - low) * 0.05).max(1e-6 + high.abs() * 1e-3);
+    [if low >= 0.0 { (low - room).max(0.0) } else { low - room }, high + room]
+}
+
+/// Four to eight round numbers in a range.
+fn ticks([from, to]: [f64; 2]) -> Vec<f64> {
+    let rough = (to - from) / 5.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough * 0.999).unwrap_or(power);
+    let first = (from / step - 1e-9).ceil() as i64;
+    (first..).map(|index| index as f64 * step).take_while(|tick| *tick <= to + step * 1e-9).collect()
+}
+
+fn tick_text(tick: f64) -> String {
+    let text = format!("{tick:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text.is_empty() || text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// A length in half the usual number of letters.
+pub(super) fn short(value: f64) -> String {
+    tick_text((value * 10.0).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_inside() {
+        for (range, expected) in [
+            ([0.0, 1.0], vec!["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+            ([1.0, 25.0], vec!["5", "10", "15", "20", "25"]),
+            ([0.43, 0.47], vec!["0.43", "0.44", "0.45", "0.46", "0.47"]),
+            ([-1.0, 3.0], vec!["-1", "0", "1", "2", "3"]),
+            ([0.0, 1234.0], vec!["0", "500", "1000"]),
+        ] {
+            assert_eq!(ticks(range).into_iter().map(tick_text).collect::<Vec<_>>(), expected, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_hold_their_values_and_are_never_empty() {
+        for values in [vec![], vec![f64::NAN], vec![0.0], vec![0.5, 0.5], vec![2.0, -3.0, f64::INFINITY]] {
+            let [from, to] = range_of(values.iter().copied());
+            assert!(from < to && ticks([from, to]).len() < 12, "{values:?}: {from} {to}");
+            assert!(values.iter().filter(|value| value.is_finite()).all(|value| (from..=to).contains(value)), "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A figure: charts or a matrix as one SVG, inside a page or as a file of its own, and the same as PNG.
+
+use std::sync::{Arc, OnceLock};
+
+use maud::{Markup, PreEscaped, html};
+use resvg::{
+    tiny_skia::{Pixmap, Transform},
+    usvg::{Options, Tree, fontdb::Database},
+};
+
+use super::{
+    chart::{Chart, WIDTH, short},
+    matrix::Matrix,
+};
+
+/// Pixels of a PNG to a unit of the SVG.
+const PIXELS: f32 = 2.0;
+
+/// Something to look at.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// The file's name without its ending.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub caption: String,
+    /// One beside the other.
+    pub panels: Vec<Panel>,
+}
+
+/// A part of a figure.
+#[derive(Clone, Debug)]
+pub enum Panel {
+    /// Curves.
+    Chart(Chart),
+    /// A confusion matrix.
+    Matrix(Matrix),
+}
+
+impl Panel {
+    fn height(&self) -> f64 {
+        match self {
+            Self::Chart(chart) => chart.height(),
+            Self::Matrix(matrix) => matrix.height(),
+        }
+    }
+
+    fn title(&self) -> &str {
+        match self {
+            Self::Chart(chart) => &chart.title,
+            Self::Matrix(matrix) => &matrix.title,
+        }
+    }
+
+    fn body(&self) -> Markup {
+        match self {
+            Self::Chart(chart) => chart.body(),
+            Self::Matrix(matrix) => matrix.body(),
+        }
+    }
+
+    /// For a page, in its ink and at its width.
+    pub(super) fn inline(&self) -> Markup {
+        html! {
+            svg role="img" aria-label=(self.title()) viewBox=(format!("0 0 {WIDTH} {}", short(self.height()))) fill="currentColor" font-family="system-ui, sans-serif" { (self.body()) }
+        }
+    }
+}
+
+impl Figure {
+    /// A whole SVG file, black on white.
+    pub fn svg(&self) -> String {
+        let height = self.panels.iter().map(Panel::height).fold(0.0, f64::max);
+        let width = WIDTH * self.panels.len() as f64;
+        let size = format!("0 0 {width} {}", short(height));
+        let body = html! {
+            svg xmlns="http://www.w3.org/2000/svg" viewBox=(size) width=(width) height=(short(height)) color="#1c1c1c" fill="currentColor" font-family="system-ui, Ubuntu, sans-serif" {
+                title { (self.caption) }
+                rect width="100%" height="100%" fill="#ffffff" {}
+                @for (index, panel) in self.panels.iter().enumerate() {
+                    g transform=(format!("translate({} 0)", WIDTH * index as f64)) { (panel.body()) }
+                }
+            }
+        };
+        format!("{}\n", PreEscaped(body.into_string()).into_string())
+    }
+
+    /// The same as PNG, at twice its size. The letters are those of a font on board, the same on every machine.
+    ///
+    /// # Errors
+    /// In words, where the picture has no size.
+    pub fn png(&self) -> Result<Vec<u8>, String> {
+        static FONTS: OnceLock<Arc<Database>> = OnceLock::new();
+        let fonts = FONTS.get_or_init(|| {
+            let mut fonts = Database::new();
+            fonts.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
+            let family = fonts.faces().next().and_then(|face| Some(face.families.first()?.0.clone())).unwrap_or_default();
+            fonts.set_sans_serif_family(family);
+            Arc::new(fonts)
+        });
+        let options = Options { fontdb: Arc::clone(fonts), ..Options::default() };
+        let tree = Tree::from_str(&self.svg(), &options).map_err(|error| error.to_string())?;
+        let size = tree.size().to_int_size().scale_by(PIXELS).ok_or("a figure without a size")?;
+        let mut pixels = Pixmap::new(size.width(), size.height()).ok_or("a figure without a size")?;
+        resvg::render(&tree, Transform::from_scale(PIXELS, PIXELS), &mut pixels.as_mut());
+        pixels.encode_png().map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,159 @@
+//! The figures of a run and of an evaluation.
+
+use std::collections::BTreeMap;
+
+use super::{
+    chart::{Axis, Chart, Series, range_of},
+    figure::{Figure, Panel},
+    matrix::Matrix,
+};
+use crate::metrics::{Calibration, Judged};
+
+/// Classes that have a curve of their own; of more, the worst are shown.
+const CURVES: usize = 8;
+
+/// Accuracy and loss by epoch, from the columns of `history.csv`; `best` is the epoch that was kept.
+pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Option<Figure> {
+    let epochs = history.get("epoch").filter(|epochs| !epochs.is_empty())?;
+    let panel = |title: &str, name: &str, whole: Option<[f64; 2]>| {
+        let of = |column: &str, words: &str| {
+            let values = history.get(column)?;
+            Some(Series { name: words.to_owned(), points: epochs.iter().zip(values).map(|(epoch, value)| [*epoch, *value]).collect() })
+        };
+        let series: Vec<Series> =
+            [of(name, "training (augmented, while it learned)"), of(&format!("val_{name}"), "validation")].into_iter().flatten().collect();
+        let range = whole.unwrap_or_else(|| range_of(series.iter().flat_map(|series| series.points.iter().map(|point| point[1]))));
+        Panel::Chart(Chart {
+            title: title.to_owned(),
+            x: Axis { label: "epoch", range: [epochs[0], epochs[epochs.len() - 1].max(epochs[0] + 1.0)] },
+            y: Axis { label: if name == "loss" { "loss" } else { "share of pictures" }, range },
+            series,
+            bars: Vec::new(),
+            has_diagonal: false,
+            mark: best.map(|epoch| (epoch as f64, format!("best: epoch {epoch}"))),
+        })
+    };
+    Some(Figure {
+        name: "curves",
+        caption: "Accuracy and loss of each epoch; the marked one was kept.".to_owned(),
+        panels: vec![panel("Accuracy", "accuracy", Some([0.0, 1.0])), panel("Loss", "loss", None)],
+    })
+}
+
+/// Counts of (true class, predicted class).
+pub fn confusion(classes: &[String], counts: &[Vec<u64>]) -> Figure {
+    let matrix = Matrix { title: "Confusion matrix".to_owned(), classes: classes.to_vec(), counts: counts.to_vec() };
+    let caption = "Rows are the true class, columns the predicted one; the colour is the share of the row.".to_owned();
+    Figure { name: "confusion_matrix", caption, panels: vec![Panel::Matrix(matrix)] }
+}
+
+/// The share of a class that is found beside the share of the others that raise a false alarm, for every threshold.
+pub fn roc(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
+    let (series, more) = by_class(classes, areas, |class| judged.roc(class));
+    let caption = format!("Receiver operating characteristic, each class against the rest; in brackets the area under the curve{more}.");
+    let axes = ["share of other classes taken for it (1 - specificity)", "share of the class found (sensitivity)"];
+    Figure { name: "roc", caption, panels: vec![unit_chart("ROC", axes, series, true)] }
+}
+
+/// Precision by recall, for every threshold.
+pub fn precision_recall(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
+    let (series, more) = by_class(classes, areas, |class| judged.precision_recall(class));
+    let caption = format!("Precision by recall, each class against the rest; in brackets the average precision{more}.");
+    Figure { name: "pr", caption, panels: vec![unit_chart("Precision and recall", ["recall", "precision"], series, false)] }
+}
+
+/// Accuracy by confidence, with the number of pictures.
+pub fn reliability(calibration: &Calibration) -> Figure {
+    let width = 1.0 / calibration.bins.len().max(1) as f64;
+    let bars = calibration.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
+    let bars = bars.map(|(index, bin)| ([index as f64 * width, (index + 1) as f64 * width, bin.accuracy], bin.count.to_string()));
+    let axes = ["highest probability of a picture", "share of them predicted right"];
+    let mut panel = unit_chart("Reliability", axes, Vec::new(), true);
+    if let Panel::Chart(chart) = &mut panel {
+        chart.bars = bars.collect();
+        chart.y.range[1] = 1.05;
+    }
+    let error = calibration.expected_calibration_error;
+    let caption = format!(
+        "How often predictions of a given confidence are right, and how many there are. Bars below the line: too sure of itself. Expected \
+         calibration error {error:.4}."
+    );
+    Figure { name: "reliability", caption, panels: vec![panel] }
+}
+
+fn unit_chart(title: &str, [x, y]: [&'static str; 2], series: Vec<Series>, has_diagonal: bool) -> Panel {
+    let axis = |label| Axis { label, range: [0.0, 1.0] };
+    Panel::Chart(Chart { title: title.to_owned(), x: axis(x), y: axis(y), series, bars: Vec::new(), has_diagonal, mark: None })
+}
+
+/// A curve for each class that has an area, the worst first where there are too many; and what the caption says of the others.
+fn by_class(classes: &[String], areas: &[f64], points: impl Fn(usize) -> Vec<[f64; 2]>) -> (Vec<Series>, String) {
+    let mut shown: Vec<usize> = (0..classes.len()).filter(|class| !areas[*class].is_nan()).collect();
+    let count = shown.len();
+    if count > CURVES {
+        shown.sort_by(|a, b| areas[*a].total_cmp(&areas[*b]));
+        shown.truncate(CURVES);
+    }
+    let series = |class: usize| Series { name: format!("{} ({:.3})", classes[class], areas[class]), points: points(class) };
+    let more = if count > CURVES { format!("; the {CURVES} worst of {count} classes") } else { String::new() };
+    (shown.into_iter().map(series).collect(), more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Report, argmax};
+
+    fn judged(labels: &[usize], rows: &[Vec<f32>]) -> Vec<Figure> {
+        let classes: Vec<String> = ["no <lesion>", "b & c", "a class with a very long name indeed"].map(str::to_owned).to_vec();
+        let judged = Judged::new(labels.to_vec(), rows, 3);
+        let report = Report::new(&judged, &classes, &(0..labels.len()).collect::<Vec<_>>(), 1);
+        let areas: Vec<f64> = classes.iter().map(|class| report.per_class[class].measures.roc_auc).collect();
+        let mut counts = vec![vec![0; 3]; 3];
+        labels.iter().zip(rows).for_each(|(label, row)| counts[*label][argmax(row)] += 1);
+        let history = BTreeMap::from([
+            ("epoch".to_owned(), vec![1.0, 2.0, 3.0]),
+            ("loss".to_owned(), vec![1.5, 0.5, 0.25]),
+            ("val_loss".to_owned(), vec![1.5, f64::NAN, 0.25]),
+            ("accuracy".to_owned(), vec![0.5, 0.75, 1.0]),
+            ("val_accuracy".to_owned(), vec![0.5, 0.75, 0.5]),
+        ]);
+        vec![
+            curves(&history, Some(2)).expect("epochs"),
+            confusion(&classes, &counts),
+            roc(&judged, &classes, &areas),
+            precision_recall(&judged, &classes, &areas),
+            reliability(&report.calibration),
+        ]
+    }
+
+    /// One picture, an absent class, ties, many pictures: no figure has a number that is none, and each can be drawn.
+    #[test]
+    fn figures_of_odd_evaluations_are_whole() {
+        let many: Vec<Vec<f32>> = (0..400)
+            .map(|at| {
+                let p = (at * 37 % 100) as f32 / 100.0;
+                vec![p, (1.0 - p) / 2.0, (1.0 - p) / 2.0]
+            })
+            .collect();
+        let cases = [
+            (vec![0], vec![vec![0.2, 0.5, 0.3]]),
+            (vec![0, 0, 1], vec![vec![0.5, 0.5, 0.0]; 3]),
+            ((0..400).map(|at| at % 3).collect(), many),
+        ];
+        for (labels, rows) in cases {
+            for figure in judged(&labels, &rows) {
+                let svg = figure.svg();
+                assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}: {svg}", figure.name);
+                assert!(!svg.contains("<lesion>") && svg.len() < 60_000, "{}: {} bytes", figure.name, svg.len());
+                let picture = image::load_from_memory(&figure.png().expect(figure.name)).expect("a PNG").into_rgb8();
+                let height: f64 =
+                    svg.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a height").parse().expect("a number");
+                assert_eq!(picture.width(), 1040 * figure.panels.len() as u32);
+                assert!((f64::from(picture.height()) - 2.0 * height).abs() <= 2.0);
+                let dark = picture.pixels().filter(|pixel| pixel.0.iter().all(|level| *level < 120)).count();
+                assert!(dark > 500, "{}: no letters on it", figure.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What a person is handed: figures as files, and one page that holds everything, opens from disk and asks nobody for anything.
+
+mod chart;
+mod figure;
+mod figures;
+mod matrix;
+mod page;
+
+pub use figure::{Figure, Panel};
+pub use figures::{confusion, curves, precision_recall, reliability, roc};
+pub use page::{Page, Shot, Table};
