@@ -110,6 +110,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     weights::ensure_for(&checkpoint)?;
     let explainer = Explainer::new(&checkpoint, &compute.device, args.method, args.layer)?;
     say(&format!("{} of {}", args.method.name(), explainer.layer()));
+    std::fs::create_dir_all(&out).with_context(|| format!("can't create {}", out.display()))?;
     let mut work = Work::new(&explainer, args, class, &out);
     for chunk in paths.chunks(CHUNK) {
         let set = read_unlabelled(chunk, meta, &mut num_failed)?;
@@ -132,7 +133,7 @@ fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {
 
 /// The folder to write into: what the user says, or the first of `explanations`, `explanations-2`, ... that isn't there.
 fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
-    let folder = match wanted {
+    Ok(match wanted {
         Some(folder) if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) => {
             return Err(UsageError(format!("the folder isn't empty; choose another --out: {}", folder.display())).into());
         }
@@ -141,9 +142,7 @@ fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
             let folder = |count: usize| run.join(if count == 1 { "explanations".to_owned() } else { format!("explanations-{count}") });
             (1..).map(folder).find(|folder| !folder.exists()).expect("there are more numbers than folders")
         }
-    };
-    std::fs::create_dir_all(&folder).with_context(|| format!("can't create {}", folder.display()))?;
-    Ok(folder)
+    })
 }
 
 /// Sums over the pictures that a class was explained for.

@@ -173,7 +173,12 @@ impl Subject<'_> {
             ("Network", format!("{}{}", meta.design.model.architecture.name(), self.origin())),
             (
                 "Pictures",
-                format!("{} x {} pixels (height x width), {} channels", meta.image_size[0], meta.image_size[1], meta.design.input[0]),
+                format!(
+                    "{} x {} pixels (height x width), {}",
+                    meta.image_size[0],
+                    meta.image_size[1],
+                    if meta.design.input[0] == 1 { "grey" } else { "colour" }
+                ),
             ),
         ];
         let epochs = history.get("epoch").map_or(0, Vec::len);

@@ -3,12 +3,12 @@
 use maud::{Markup, html};
 
 /// Width of a chart in its own units; a page scales it.
-pub(super) const WIDTH: f64 = 520.0;
+pub(super) const WIDTH: f64 = 430.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 34.0;
+const TOP: f64 = 46.0;
 /// Of the area that is drawn on.
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 220.0;
 /// Below it: numbers and the axis's name.
 const FOOT: f64 = 44.0;
 /// A line of the legend.
@@ -103,8 +103,7 @@ impl Chart {
             @if let Some((x, name)) = &self.mark {
                 @let [x, _] = self.place([*x, 0.0]);
                 line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor" stroke-dasharray="2 3" {}
-                @let is_left = x > (LEFT + right) / 2.0;
-                text x=(short(if is_left { x - 5.0 } else { x + 5.0 })) y=(TOP + 12.0) font-size="11" text-anchor=(if is_left { "end" } else { "start" }) { (name) }
+                text x=(short(x.clamp(LEFT + 42.0, right - 42.0))) y=(TOP - 5.0) font-size="11" text-anchor="middle" { (name) }
             }
             @for (index, series) in self.series.iter().enumerate() {
                 polyline points=(self.points(series)) fill="none" stroke=(COLORS[index % COLORS.len()]) stroke-width="2" stroke-linejoin="round" {}

@@ -149,7 +149,7 @@ mod tests {
                 let picture = image::load_from_memory(&figure.png().expect(figure.name)).expect("a PNG").into_rgb8();
                 let height: f64 =
                     svg.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a height").parse().expect("a number");
-                assert_eq!(picture.width(), 1040 * figure.panels.len() as u32);
+                assert_eq!(picture.width(), 860 * figure.panels.len() as u32);
                 assert!((f64::from(picture.height()) - 2.0 * height).abs() <= 2.0);
                 let dark = picture.pixels().filter(|pixel| pixel.0.iter().all(|level| *level < 120)).count();
                 assert!(dark > 500, "{}: no letters on it", figure.name);

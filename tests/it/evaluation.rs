@@ -1,0 +1,206 @@
+//! What a network is measured by, decides and can explain, from the outside.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(json).collect()
+}
+
+/// A run that tells two places of a bright block apart.
+fn trained(place: &Place, train: &str) {
+    place.classes("train", &[40, 40]);
+    place.classes("test", &[12, 12]);
+    place.recipe("test = 'test'", train);
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+}
+
+/// Where the block of class 0 or 1 is, in pixels of the network's 24 x 20, with a margin.
+fn is_at_block(peak: &Value, class: usize, margin: f64) -> bool {
+    let [x, y] = [peak[0].as_f64().expect("x") + 0.5, peak[1].as_f64().expect("y") + 0.5];
+    let left = (3.0 + 6.0 * class as f64) * 24.0 / 26.0;
+    let (top, size) = (2.0 * 20.0 / 22.0, 6.0);
+    (left - margin..=left + size + margin).contains(&x) && (top - margin..=top + size + margin).contains(&y)
+}
+
+#[test]
+fn every_method_points_at_what_tells_the_classes_apart() {
+    let place = Place::new();
+    trained(&place, "epochs = 12");
+    for (method, least, margin) in [("grad-cam", 16, 2.5), ("grad-cam++", 16, 2.5), ("layer-cam", 16, 2.5), ("occlusion", 20, 1.5)] {
+        let out = format!("maps-{method}");
+        let ran = place.done(&["explain", "--checkpoint", "run", "test", "--method", method, "--out", &out, "--device", "cpu"]);
+        let found = lines(&ran.out);
+        assert_eq!(found.len(), 24, "{method}: {}", ran.err);
+        let class = |line: &Value| usize::from(line["class"] == "b");
+        let hits = found.iter().filter(|line| line["evidence"] == true && is_at_block(&line["peak"], class(line), margin)).count();
+        assert!(hits >= least, "{method}: {hits} of 24\n{}", ran.out);
+        let line = &found[0];
+        assert_eq!((&line["method"], line["path"].as_str()), (&json(&format!("\"{method}\"")), Some("test/a/000.png")));
+        let overlay = image::open(place.path(line["overlay"].as_str().expect("a path"))).expect("a picture");
+        assert_eq!((overlay.width(), overlay.height()), (2 * 192 + 6, 160), "picture and overlay of 24 x 20, eightfold");
+        let map = image::open(place.path(line["map"].as_str().expect("a path"))).expect("a picture").into_luma8();
+        assert_eq!((map.width(), map.height(), map.pixels().map(|pixel| pixel.0[0]).max()), (24, 20, Some(255)));
+        assert!(place.path(&format!("{out}/mean-a.png")).is_file() && ran.err.contains("a: mean of"), "{}", ran.err);
+        assert_eq!(place.read(&format!("{out}/explanations.jsonl")), ran.out);
+    }
+    let again = place.run(&["explain", "--checkpoint", "run", "test", "--out", "maps-occlusion"]);
+    assert!(again.code == Some(2) && again.err.contains("isn't empty"), "{}", again.err);
+}
+
+#[test]
+fn maps_are_checked_by_curves_and_by_random_weights() {
+    let place = Place::new();
+    trained(&place, "epochs = 12");
+    let ran = place.done(&["explain", "--checkpoint", "run", "test", "--curves", "--sanity", "--device", "cpu"]);
+    let found = lines(&ran.out);
+    let mean = |of: &dyn Fn(&Value) -> &Value| {
+        let values: Vec<f64> = found.iter().filter_map(|line| of(line).as_f64()).collect();
+        assert!(values.len() > 16, "{}", ran.out);
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    let [deletion, shuffled] = [mean(&|line| &line["curves"]["deletion"]["area"]), mean(&|line| &line["curves"]["deletion_shuffled"])];
+    assert!(deletion < shuffled, "deleting what counts must cost more than deleting anything: {deletion}, {shuffled}");
+    let curve = &found[0]["curves"]["deletion"]["probabilities"];
+    assert_eq!(curve.as_array().map(Vec::len), Some(21));
+    assert!((curve[0].as_f64().expect("a number") - found[0]["probability"].as_f64().expect("a number")).abs() < 1e-5, "{}", found[0]);
+    let border = &found[0]["border"];
+    assert!((border["area"].as_f64().expect("a share") - (1.0 - 16.0 * 20.0 / 480.0)).abs() < 1e-9, "{border}");
+    let sanity = place.read("run/explanations/sanity.txt");
+    assert!(sanity.contains("head") && sanity.contains("backbone.blocks.0") && sanity.contains("maps"), "{sanity}");
+    // The other class, by name; one that nobody knows; a layer that isn't there.
+    let other = place.done(&["explain", "--checkpoint", "run", "test/a/000.png", "--class", "b", "--device", "cpu"]);
+    assert_eq!(lines(&other.out)[0]["class"], "b");
+    assert!(place.path("run/explanations-2/0001-000.map.png").is_file());
+    for (arguments, expected) in [(["--class", "c"], "unknown class c, expected one of a, b"), (["--layer", "7"], "no layer group 7")] {
+        let ran = place.run(&[&["explain", "--checkpoint", "run", "test/a/000.png", "--out", "never"], &arguments[..]].concat());
+        assert!(ran.code != Some(0) && ran.err.contains(expected), "{}", ran.err);
+        assert!(!place.path("never").exists(), "nothing is made for what can't be done");
+    }
+}
+
+#[test]
+fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
+    let place = Place::new();
+    place.classes("train", &[60, 60]);
+    place.classes("test", &[20, 20]);
+    place.recipe("test = 'test'\nvalidation = 0.4", "epochs = 2");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let refused = place.run(&["predict", "--checkpoint", "run", "test", "--abstain"]);
+    assert!(refused.code == Some(2) && refused.err.contains("--coverage 0.9"), "{}", refused.err);
+    let fit = ["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu", "--calibrate"];
+    let ran = place.done(&[&fit[..], &["--sensitivity", "b=0.95", "--coverage", "0.9"]].concat());
+    let found = json(&ran.out);
+    let [sensitivity, coverage] =
+        [&found["threshold"]["sensitivity"]["value"], &found["sets"]["coverage"]["value"]].map(|value| value.as_f64().expect("a number"));
+    assert!(sensitivity >= 0.95 && coverage >= 0.9, "of the pictures that it was fitted on: {sensitivity}, {coverage}");
+    let meta = || json(&place.read("run/best/meta.json"));
+    let fitted = meta();
+    assert_eq!((&fitted["threshold"]["class"], &fitted["coverage"]["fitted_on"]), (&json("\"b\""), &json("48")));
+    // A new temperature: both are fitted again, with the same wishes.
+    place.write(
+        "run/best/meta.json",
+        &place.read("run/best/meta.json").replace(&format!("\"temperature\": {}", fitted["temperature"]), "\"temperature\": 9.0"),
+    );
+    place.done(&fit);
+    assert_eq!(meta(), fitted);
+    let predicted =
+        lines(&place.done(&["predict", "--checkpoint", "run", "test", "--abstain", "--format", "jsonl", "--device", "cpu"]).out);
+    let threshold = fitted["threshold"]["probability"].as_f64().expect("a number");
+    for line in &predicted {
+        let set: Vec<&str> = line["set"].as_array().expect("a set").iter().filter_map(Value::as_str).collect();
+        assert_eq!(line["label"], if set.len() == 1 { set[0] } else { "refer" }, "{line}");
+        let flagged = line["probabilities"]["b"].as_f64().expect("a number") as f32 >= threshold as f32;
+        assert_eq!(line["flagged"], flagged, "{line}");
+    }
+    let table = place.done(&["predict", "--checkpoint", "run", "test/a/000.png", "--device", "cpu"]).out;
+    assert!(table.contains("flagged_b") && table.contains("set"), "{table}");
+    for (arguments, expected) in [
+        (["--coverage", "1"], "expected a number between 0 and 1"),
+        (["--coverage", "0.99"], "found 48 validation pictures, expected 99 or more"),
+        (["--sensitivity", "b"], "expected CLASS=SHARE"),
+        (["--sensitivity", "c=0.9"], "unknown class c, expected one of a, b"),
+    ] {
+        let ran = place.run(&[&fit[..], &arguments[..]].concat());
+        assert!(ran.code != Some(0) && ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+    }
+    assert_eq!(meta(), fitted, "what can't be fitted changes nothing");
+}
+
+#[test]
+fn pictures_without_a_label_strange_and_empty_classes_are_told() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let evaluate = |data: &str| place.run(&["evaluate", "--checkpoint", "run", "--data", data, "--device", "cpu"]);
+
+    place.classes("loose", &[3, 2]);
+    place.pictures("loose", 0, 4);
+    let ran = evaluate("loose");
+    assert!(ran.code == Some(0) && ran.err.contains("4 pictures without a class folder passed over in loose"), "{}", ran.err);
+    assert!(ran.out.contains("5 images: accuracy"), "{}", ran.out);
+
+    place.write("list.csv", "path,label\nloose/a/000.png,a\nloose/b/000.png,b\nloose/000.png,\nloose/001.png,\n");
+    let ran = evaluate("list.csv");
+    assert!(ran.code == Some(0) && ran.err.contains("2 lines without a label passed over in list.csv"), "{}", ran.err);
+    assert!(ran.out.contains("2 images: accuracy"), "{}", ran.out);
+
+    place.classes("strange", &[3, 2, 2]);
+    let ran = evaluate("strange");
+    assert!(
+        ran.code == Some(1) && ran.err.contains("found c that the checkpoint doesn't know, expected classes among a, b"),
+        "{}",
+        ran.err
+    );
+
+    place.classes("hollow", &[3, 0]);
+    let ran = evaluate("hollow");
+    assert!(ran.code == Some(0) && ran.err.contains("no picture of the class b to measure it on"), "{}", ran.err);
+    let report = place.read("run/evaluation/hollow/report.html");
+    assert!(report.contains("3 pictures of hollow") && !report.contains("NaN"));
+}
+
+/// best/ is replaced again and again while somebody reads it.
+#[test]
+fn a_run_that_is_still_training_is_read_whole() {
+    let place = Place::new();
+    place.classes("train", &[12, 12]);
+    place.classes("other", &[2, 2]);
+    place.recipe("", "epochs = 60\nworkers = 0\nschedule = { kind = 'constant' }\ncheckpoint = { monitor = 'loss' }");
+    let mut training = place.command(&["train", "--config", "small.toml", "--out", "run"]).spawn().expect("the program starts");
+    let mut epochs = std::collections::BTreeSet::new();
+    while training.try_wait().expect("asked").is_none() {
+        if !place.path("run/best/meta.json").is_file() {
+            continue;
+        }
+        let ran = place.run(&["predict", "--checkpoint", "run", "other", "--format", "csv", "--device", "cpu"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        epochs.insert(ran.out);
+    }
+    assert!(training.wait().expect("ended").success(), "reading stopped the training");
+    assert!(epochs.len() > 1, "seen at one moment only");
+}
+
+#[test]
+fn event_files_are_written_where_they_are_wanted() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 2\ntensorboard = true");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let sizes = |place: &Place| {
+        ["train", "validation"].map(|part| place.bytes(&format!("run/tensorboard/{part}/events.out.tfevents.emberlens")).len())
+    };
+    let before = sizes(&place);
+    place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
+    let after = sizes(&place);
+    // A version of 40 bytes, then events of one length.
+    for (before, after) in before.into_iter().zip(after) {
+        assert_eq!((after - 40) * 2, (before - 40) * 3, "{before}, {after}");
+    }
+}
