@@ -126,6 +126,9 @@ pub fn fit(checkpoint: &mut Checkpoint, path: &Path, run: &Path, compute: &Compu
     Ok(())
 }
 
+/// What a promise that isn't kept means.
+const OTHER_KIND: &str = ". That is less than was promised: these pictures are of another kind than the validation pictures";
+
 /// The decisions of a checkpoint, measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Decisions {
@@ -202,8 +205,9 @@ impl Decisions {
             false => format!("{value:.4} [{low:.4}, {high:.4}]"),
         };
         let threshold = self.threshold.as_ref().map(|AtThreshold { fitted, sensitivity, specificity }| {
+            let kept = if sensitivity.high < fitted.sensitivity { OTHER_KIND } else { "" };
             format!(
-                "{} from a probability of {:.4} on (fitted to find {}): sensitivity {}, specificity {}",
+                "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity {}{kept}.",
                 fitted.class,
                 fitted.probability,
                 fitted.sensitivity,
@@ -212,9 +216,10 @@ impl Decisions {
             )
         });
         let sets = self.sets.as_ref().map(|sets| {
+            let kept = if sets.coverage.high < sets.fitted.coverage { OTHER_KIND } else { "" };
             format!(
                 "Sets of classes promised to hold the true one for {} of new pictures: they do for {}; {:.2} classes on average; {:.1} % of the \
-                 pictures would be referred, on the others the accuracy is {}",
+                 pictures would be referred, on the others the accuracy is {}{kept}.",
                 sets.fitted.coverage,
                 shown(sets.coverage),
                 sets.mean_size,

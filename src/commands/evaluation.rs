@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write,
     path::Path,
     sync::Arc,
 };
@@ -13,18 +12,18 @@ use serde::Serialize;
 use super::{
     decisions::Decisions,
     evaluate::{Pictures, Setup, infer},
-    ui::{self, Reading, say},
+    ui::{Reading, say},
 };
 use crate::{
     base::files::write_atomic,
     checkpoint::{Checkpoint, Meta},
     data::{
         dataset::PictureSet,
+        listing::Part,
         load_listed,
         table::{self, Skipped, digests_of, read_split},
     },
     metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, Report, argmax},
-    report::Table,
 };
 
 /// Of the draws behind the intervals: the same figures give the same intervals.
@@ -124,19 +123,34 @@ impl Evaluation {
         if set.pictures.is_empty() {
             bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
         }
+        Self::of(checkpoint, set, skipped, pictures.known, setup)
+    }
+
+    /// The same of pictures that are read already; copies of the `known` parts of the run are told apart.
+    ///
+    /// # Errors
+    /// Probabilities that are no numbers; a device that fails.
+    pub fn of(
+        checkpoint: &Checkpoint,
+        set: Arc<PictureSet>,
+        skipped: Vec<Skipped>,
+        known: &[Part],
+        setup: &Setup<'_>,
+    ) -> anyhow::Result<Self> {
+        let classes = Arc::clone(&set.classes);
         for (class, _) in classes.iter().zip(set.class_counts()).filter(|(_, count)| *count == 0) {
             say(&format!("warning: no picture of the class {class} to measure it on"));
         }
         let found = infer(checkpoint, &set, setup)?;
         let seen = match setup.run.map(|run| run.join("split.csv")).filter(|path| path.is_file()) {
-            Some(path) => Some(digests_of(&read_split(&path)?, pictures.known)),
+            Some(path) => Some(digests_of(&read_split(&path)?, known)),
             None => None,
         };
         let is_unseen = |index: &usize| seen.as_ref().is_some_and(|seen| !seen.contains(&set.pictures[*index].digest));
         let indices: Vec<_> = (0..set.pictures.len()).collect();
         let unseen: Vec<usize> = indices.iter().copied().filter(is_unseen).collect();
-        let unseen = seen.is_some().then(|| Unseen::of(&checkpoint.meta, &Part::of(&set, &found.probabilities, &unseen)));
-        let all = Part::of(&set, &found.probabilities, &indices);
+        let unseen = seen.is_some().then(|| Unseen::of(&checkpoint.meta, &Chosen::of(&set, &found.probabilities, &unseen)));
+        let all = Chosen::of(&set, &found.probabilities, &indices);
         let report = all.report(&classes);
         let mut confusion = Confusion::new(classes.len());
         all.labels.iter().zip(&all.probabilities).for_each(|(label, row)| confusion.add(*label, argmax(row)));
@@ -218,96 +232,10 @@ impl Evaluation {
     pub fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
-
-    /// Tables for a person.
-    pub fn to_text(&self) -> String {
-        let mut text = format!("{}\n\n{}\n\n{}\n\n", as_text(&self.class_figures()), self.confusion_table(), as_text(&self.measures()));
-        let Self { images, accuracy, macro_f1, loss, .. } = self;
-        let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
-        if let Some(Unseen { count, accuracy, macro_f1, .. }) = &self.unseen
-            && count < images
-        {
-            let numbers = match (accuracy, macro_f1) {
-                (Some(accuracy), Some(macro_f1)) => format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}"),
-                _ => "none is new".to_owned(),
-            };
-            let _ = writeln!(
-                text,
-                "{} of them are copies of pictures that the training knew; on the {count} that are not: {numbers}",
-                images - count
-            );
-        }
-        for words in self.decisions.words() {
-            let _ = writeln!(text, "{words}");
-        }
-        for words in self.unseen.iter().filter(|unseen| unseen.count < *images).flat_map(|unseen| unseen.decisions.words()) {
-            let _ = writeln!(text, "On those never seen: {words}");
-        }
-        if !self.skipped.is_empty() {
-            let _ = writeln!(text, "{} images can't be decoded and were skipped", self.skipped.len());
-        }
-        if let Some(comparison) = &self.comparison {
-            let _ = writeln!(text, "\nBeside {}: {}", comparison.with, comparison.words);
-        }
-        text
-    }
-
-    /// The figures of each class.
-    pub(super) fn class_figures(&self) -> Table {
-        let head = ["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"].map(str::to_owned).to_vec();
-        let row = |class: &String| {
-            let ClassReport { measures: scores, intervals } = &self.per_class[class];
-            let recall = intervals.recall;
-            vec![
-                class.clone(),
-                number(scores.precision),
-                format!("{} [{}, {}]", number(recall.value), number(recall.low), number(recall.high)),
-                number(scores.specificity),
-                number(scores.f1),
-                number(scores.roc_auc),
-                scores.support.to_string(),
-            ]
-        };
-        Table { head, rows: self.classes.iter().map(row).collect() }
-    }
-
-    fn confusion_table(&self) -> String {
-        let head: Vec<_> = std::iter::once("True \\ predicted").chain(self.classes.iter().map(String::as_str)).collect();
-        let mut table = ui::table(&head);
-        for (class, counts) in self.classes.iter().zip(&self.confusion_matrix) {
-            table.add_row(std::iter::once(class.clone()).chain(counts.iter().map(ToString::to_string)));
-        }
-        ui::align_right(&mut table, 1..=self.classes.len());
-        table.to_string()
-    }
-
-    /// Each measure on all pictures and, where some are copies of pictures that the training knew, on those that are not.
-    pub(super) fn measures(&self) -> Table {
-        let unseen = self.unseen.as_ref().filter(|unseen| unseen.count < self.images && unseen.count > 0);
-        let mut head = vec!["Measure".to_owned(), format!("All {}", self.images), "95 %".to_owned()];
-        head.extend(unseen.iter().flat_map(|unseen| [format!("The {} never seen", unseen.count), "95 % ".to_owned()]));
-        let cells = |estimate: &Estimate| [number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high))];
-        let mut rows: Vec<Vec<String>> = Vec::new();
-        for (name, words) in MEASURES {
-            let Some(estimate) = self.metrics.get(name) else { continue };
-            let other = unseen.and_then(|unseen| unseen.metrics.get(name));
-            rows.push(std::iter::once(words.to_owned()).chain(cells(estimate)).chain(other.into_iter().flat_map(cells)).collect());
-        }
-        rows.push(vec!["Calibration error".to_owned(), number(self.calibration.expected_calibration_error)]);
-        Table { head, rows }
-    }
-}
-
-/// A table for a terminal.
-fn as_text(table: &Table) -> String {
-    let mut text = ui::table(&table.head.iter().map(String::as_str).collect::<Vec<_>>());
-    text.add_rows(&table.rows);
-    ui::align_right(&mut text, 1..table.head.len());
-    text.to_string()
 }
 
 impl Unseen {
-    fn of(meta: &Meta, part: &Part) -> Self {
+    fn of(meta: &Meta, part: &Chosen) -> Self {
         let count = part.labels.len();
         if count == 0 {
             return Self { count, accuracy: None, macro_f1: None, metrics: BTreeMap::new(), decisions: Decisions::default() };
@@ -319,13 +247,13 @@ impl Unseen {
 }
 
 /// Some of the pictures; those of one group are drawn together.
-struct Part {
+struct Chosen {
     labels: Vec<usize>,
     probabilities: Vec<Vec<f32>>,
     groups: Vec<usize>,
 }
 
-impl Part {
+impl Chosen {
     fn of(set: &PictureSet, probabilities: &[Vec<f32>], indices: &[usize]) -> Self {
         Self {
             labels: indices.iter().map(|index| set.pictures[*index].label).collect(),
@@ -355,30 +283,4 @@ fn groups(set: &PictureSet, indices: &[usize]) -> Vec<usize> {
         }
     };
     indices.iter().map(group).collect()
-}
-
-/// The measures of the table, in its order.
-const MEASURES: [(&str, &str); 17] = [
-    ("accuracy", "Accuracy"),
-    ("top_2_accuracy", "Top-2 accuracy"),
-    ("top_3_accuracy", "Top-3 accuracy"),
-    ("top_5_accuracy", "Top-5 accuracy"),
-    ("balanced_accuracy", "Balanced accuracy"),
-    ("macro_precision", "Precision, macro"),
-    ("macro_recall", "Recall, macro"),
-    ("macro_f1", "F1, macro"),
-    ("weighted_precision", "Precision, weighted"),
-    ("weighted_recall", "Recall, weighted"),
-    ("weighted_f1", "F1, weighted"),
-    ("mcc", "Matthews correlation"),
-    ("kappa", "Cohen's kappa"),
-    ("roc_auc", "ROC AUC, one against rest"),
-    ("average_precision", "Average precision"),
-    ("log_loss", "Log loss"),
-    ("brier", "Brier score"),
-];
-
-/// Four decimals, or a dash where there is no number.
-fn number(value: f64) -> String {
-    if value.is_nan() { "-".to_owned() } else { format!("{value:.4}") }
 }

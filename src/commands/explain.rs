@@ -162,6 +162,8 @@ struct Work<'a> {
     without_evidence: usize,
     means: BTreeMap<String, ClassMean>,
     shape: [usize; 3],
+    /// Of each picture that has them.
+    curves: Vec<Curves>,
     /// For the sanity test: networks with more and more layers drawn anew, and the likeness of their maps, picture by picture.
     random: Vec<(String, Explainer, Vec<f64>)>,
 }
@@ -177,7 +179,8 @@ impl<'a> Work<'a> {
             random = (0..=explainer.num_groups()).map(|groups| (stage(groups), explainer.randomized(groups, 0), Vec::new())).collect();
         }
         let (lines, means) = (String::new(), BTreeMap::new());
-        Self { explainer, args, class, out, lines, count: 0, without_evidence: 0, means, shape: [0; 3], random }
+        let curves = Vec::new();
+        Self { explainer, args, class, out, lines, count: 0, without_evidence: 0, means, shape: [0; 3], curves, random }
     }
 
     fn explain(&mut self, set: &std::sync::Arc<PictureSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
@@ -210,6 +213,7 @@ impl<'a> Work<'a> {
                     true => Some(self.explainer.curves(image, class, map, self.count)?),
                     false => None,
                 };
+                self.curves.extend(curves.clone());
                 let probabilities = &probabilities[index - start];
                 let found = Found { label, class, probabilities, map, curves };
                 self.write(set, index, found)?;
@@ -292,6 +296,9 @@ impl<'a> Work<'a> {
         if self.without_evidence > 0 {
             say(&format!("{} of {} pictures have no evidence that can be placed; see \"words\"", self.without_evidence, self.count));
         }
+        if !self.curves.is_empty() {
+            say(&self.curve_words());
+        }
         if !self.random.is_empty() {
             let text = sanity(&self.random);
             write_atomic(&self.out.join("sanity.txt"), text.as_bytes())?;
@@ -299,6 +306,21 @@ impl<'a> Work<'a> {
         }
         say(&format!("Explanations: {}", self.out.display()));
         Ok(())
+    }
+}
+
+impl Work<'_> {
+    /// The curves of all pictures together.
+    fn curve_words(&self) -> String {
+        let mean = |of: &dyn Fn(&Curves) -> f64| self.curves.iter().map(of).sum::<f64>() / self.curves.len() as f64;
+        format!(
+            "Mean probability while the best places go {:.3} (the map shuffled: {:.3}; lower is better), while they come {:.3} (shuffled: {:.3}; \
+             higher is better)",
+            mean(&|curves| curves.deletion.area),
+            mean(&|curves| curves.deletion_shuffled),
+            mean(&|curves| curves.insertion.area),
+            mean(&|curves| curves.insertion_shuffled)
+        )
     }
 }
 

@@ -12,6 +12,7 @@ mod mosaic;
 pub mod predict;
 pub mod preview;
 pub mod report;
+mod tables;
 pub mod train;
 pub mod ui;
 pub mod weights;

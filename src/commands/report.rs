@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, anyhow};
-use image::codecs::jpeg::JpegEncoder;
+use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
 use super::{
     evaluation::Evaluation,
@@ -34,6 +34,9 @@ const ALL_HITS: usize = 24;
 const NAMED: usize = 20;
 /// Of the pictures on the page.
 const JPEG_QUALITY: u8 = 88;
+/// Pixels across, so that the page stays small whatever the network's input.
+const SHOT_WIDTH: u32 = 660;
+const MOSAIC_WIDTH: u32 = 1600;
 
 /// What a report is about.
 #[derive(Debug)]
@@ -78,7 +81,10 @@ pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
         maps: "Beside each picture: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network looks, \
                not why; `emberlens explain` has other methods and checks."
             .to_owned(),
-        mosaic: from_run("augmentation.png").and_then(|path| std::fs::read(path).ok()),
+        mosaic: match from_run("augmentation.png").and_then(|path| image::load_from_memory(&std::fs::read(path).ok()?).ok()) {
+            Some(mosaic) => Some(jpeg(&mosaic.into_rgb8(), MOSAIC_WIDTH)?),
+            None => None,
+        },
         config: from_run("config.toml").and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default(),
     };
     let path = folder.join("report.html");
@@ -155,11 +161,11 @@ impl Subject<'_> {
                 report.measures.support
             ));
         }
-        let hint = match self.checkpoint.meta.temperature {
-            1.0 => "`emberlens evaluate --calibrate` may mend that",
-            _ => "after calibration",
-        };
-        lead.push(format!("Its probabilities are off by {:.3} on average; {hint}.", calibration.expected_calibration_error));
+        let error = calibration.expected_calibration_error;
+        lead.push(match self.checkpoint.meta.temperature {
+            1.0 => format!("Its probabilities are off by {error:.3} on average; `emberlens evaluate --calibrate` may mend that."),
+            _ => format!("Its probabilities, calibrated on validation pictures, are off by {error:.3} on average here."),
+        });
         lead.extend(decisions.words());
         lead.push("Measured on these pictures only: nothing is known about pictures from other devices, places or people.".to_owned());
         lead
@@ -277,8 +283,7 @@ impl Subject<'_> {
         let shape = set.store.format().shape();
         let plain = colored(&set.store.pixels(picture.slot)?, shape);
         let shown = overlay(&plain, &map.at_size([shape[0], shape[1]]));
-        let mut jpeg = Vec::new();
-        side_by_side(&magnified(&plain), &magnified(&shown)).write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY))?;
+        let jpeg = jpeg(&side_by_side(&magnified(&plain), &magnified(&shown)), SHOT_WIDTH)?;
         let mut lines = match predicted == picture.label {
             true => vec![format!("{} ({:.3})", classes[predicted], row[predicted])],
             false => vec![
@@ -296,6 +301,19 @@ impl Subject<'_> {
         bar.done(1);
         Ok(Shot { jpeg, lines })
     }
+}
+
+/// A picture as JPEG, no wider than that.
+fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY);
+    if picture.width() <= width {
+        picture.write_with_encoder(encoder)?;
+    } else {
+        let height = (u64::from(picture.height()) * u64::from(width) / u64::from(picture.width())).max(1) as u32;
+        imageops::resize(picture, width, height, imageops::FilterType::Triangle).write_with_encoder(encoder)?;
+    }
+    Ok(out)
 }
 
 /// `3 h 5 min`, `2 min 4 s`, `7.2 s`.

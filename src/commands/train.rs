@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::{
-    evaluate::{KNOWN, Pictures, Setup, SplitName, from_split},
+    evaluate::{KNOWN, Pictures, Setup},
     evaluation::Evaluation,
     preview,
     report::{self, Subject},
@@ -24,7 +24,11 @@ use crate::{
     checkpoint,
     cli::Ending,
     config::{self, Config, DeviceName, Weights},
-    data::{TrainingData, listing::Listing, load_for_training},
+    data::{
+        TrainingData,
+        listing::{Listing, Part},
+        load_for_training,
+    },
     nn::{device::Compute, summary::summary},
     train::{Outcome, Session, check_augmented_classes, fit},
 };
@@ -152,20 +156,18 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
     let best = checkpoint::load(&folder.join("best"))?;
-    let has_test = !data.test.is_empty();
-    let pictures = match has_test {
-        true => Pictures { entries: data.test, name: "test".to_owned(), known: KNOWN },
-        false => from_split(SplitName::Val, folder)?,
-    };
-    let name = pictures.name.clone();
     let batch_size = session.config.train.batch_size;
     let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
-    let evaluation = Evaluation::run(&best, pictures, &setup)?;
-    evaluation.write(&folder.join("evaluation").join(&name))?;
-    if has_test {
-        text.push_str(&evaluation.to_text());
-    }
-    report::write(&Subject { evaluation: &evaluation, name: &name, checkpoint: &best, run: Some(folder), compute }, folder)?;
+    let name = if data.test.is_empty() { "val" } else { "test" };
+    let evaluation = if data.test.is_empty() {
+        Evaluation::of(&best, Arc::clone(&session.validation), Vec::new(), &[Part::Train], &setup)?
+    } else {
+        let found = Evaluation::run(&best, Pictures { entries: data.test, name: name.to_owned(), known: KNOWN }, &setup)?;
+        text.push_str(&found.to_text());
+        found
+    };
+    evaluation.write(&folder.join("evaluation").join(name))?;
+    report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
     text.push_str(&format!("Run folder: {}\n", folder.display()));
     ui::print(&text)?;
     Ok(Ending::Done)

@@ -285,7 +285,7 @@ mod tests {
         let names: Vec<_> =
             listing.entries.iter().map(|e| e.path.strip_prefix(folder.path()).expect("inside").display().to_string()).collect();
         assert_eq!(names, ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]);
-        let counts = [("pictures without a class folder", 1), ("files that aren't pictures", 1), ("hidden files and folders", 4)];
+        let counts = [("files that aren't pictures", 1), ("hidden files and folders", 4), ("pictures without a class folder", 1)];
         // `loose.jpg` stands outside, `notes.txt` is no picture, the rest is hidden.
         assert_eq!(listing.passed_over.into_iter().collect::<Vec<_>>(), counts);
     }

@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Model, Normalize},
+        config::{Architecture, Hidden, Model, Normalize},
         nn::{
             model::Output,
             pretrained::tests::{SIZE, devices, golden, input, narrow_with_classifier},
@@ -281,6 +281,27 @@ mod tests {
             assert_eq!(explainer.layer(), expected);
             let error = Explainer::of(model, design(side), 1.0, Method::GradCam, Some(3)).expect_err("three groups").to_string();
             assert!(error.contains("no layer group 3") && error.contains("0 ("), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_architecture_is_explained() {
+        for (architecture, side, expected) in [
+            (Architecture::SmallCnn, 64, "backbone.blocks.3 (4x4)"),
+            (Architecture::Squeezenet1_1, 72, "backbone.blocks.3 (4x4)"),
+            (Architecture::Vgg16, 64, "backbone.blocks.3 (4x4)"),
+            (Architecture::Vgg16Bn, 32, "backbone.blocks.2 (4x4)"),
+        ] {
+            let model = Model { architecture, weights: Some(Weights::None), hidden: Hidden::One(0), ..Model::default() };
+            let design = Design { model, input: [3, side, side], num_classes: 3, output: Output::Softmax };
+            let image: Vec<f32> = (0..3 * side * side).map(|at| ((at * 7919 + at * at) % 255) as f32 / 127.0 - 1.0).collect();
+            let network = build(&design, 2, &Device::flex().autodiff());
+            for method in [Method::GradCam, Method::GradCamPlusPlus, Method::LayerCam] {
+                let explainer = Explainer::of(network.clone(), design.clone(), 1.0, method, None).expect("found");
+                assert_eq!(explainer.layer(), expected);
+                let map = explainer.explain(&image, &[1]).expect("explained").swap_remove(0);
+                assert!(map.values.iter().all(|value| value.is_finite()) && map.values.iter().any(|value| *value != 0.0), "{expected}");
+            }
         }
     }
 

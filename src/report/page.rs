@@ -33,7 +33,7 @@ pub struct Page {
     pub hits: Vec<Shot>,
     /// What the pictures beside them show.
     pub maps: String,
-    /// Training pictures as the network saw them, as PNG.
+    /// Training pictures as the network saw them, as JPEG.
     pub mosaic: Option<Vec<u8>>,
     /// The recipe with every default.
     pub config: String,
@@ -81,7 +81,7 @@ impl Page {
         html! {
             header {
                 h1 { (self.title) }
-                @for line in &self.lead { p.lead { (line) } }
+                @for line in &self.lead { p.lead { (rich(line)) } }
             }
             section {
                 h2 { "What was trained" }
@@ -111,7 +111,7 @@ impl Page {
                 section {
                     h2 { "Augmentation" }
                     p { "Training pictures at the network's size, and as the first epochs drew them." }
-                    div.scroll { img.mosaic src=(data_uri("png", mosaic)) alt="Training pictures, original and augmented"; }
+                    div.scroll { img.mosaic src=(data_uri(mosaic)) alt="Training pictures, original and augmented"; }
                 }
             }
             @if !self.config.is_empty() {
@@ -139,11 +139,11 @@ fn gallery(title: &str, shots: &[Shot], maps: &str) -> Markup {
         @if !shots.is_empty() {
             section {
                 h2 { (title) }
-                p { (maps) }
+                p { (rich(maps)) }
                 div.gallery {
                     @for shot in shots {
                         figure {
-                            img src=(data_uri("jpeg", &shot.jpeg)) alt=(shot.lines.join("; "));
+                            img src=(data_uri(&shot.jpeg)) alt=(shot.lines.join("; "));
                             figcaption {
                                 @for (index, line) in shot.lines.iter().enumerate() {
                                     @if index == 0 { strong { (line) } } @else { span { (line) } }
@@ -157,8 +157,17 @@ fn gallery(title: &str, shots: &[Shot], maps: &str) -> Markup {
     }
 }
 
-fn data_uri(kind: &str, bytes: &[u8]) -> String {
-    format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(bytes))
+/// Words between backquotes are what one types.
+fn rich(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+fn data_uri(jpeg: &[u8]) -> String {
+    format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg))
 }
 
 #[cfg(test)]

@@ -160,10 +160,9 @@ mod tests {
         std::fs::write(board.path(0), &whole[0][..whole[0].len() - 5]).expect("cut");
         let again = TensorBoard::start(folder.path(), &classes, &[epoch(1), epoch(2)]).expect("started");
         again.add(&epoch(3)).expect("added");
-        for part in 0..2 {
-            let bytes = std::fs::read(again.path(part)).expect("read");
-            // All but the times of the events.
-            assert_eq!(bytes.len(), whole[part].len());
+        for (part, whole) in whole.iter().enumerate() {
+            // The same but for the times of the events.
+            assert_eq!(std::fs::read(again.path(part)).expect("read").len(), whole.len());
         }
     }
 }

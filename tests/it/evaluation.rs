@@ -166,6 +166,31 @@ fn pictures_without_a_label_strange_and_empty_classes_are_told() {
     assert!(report.contains("3 pictures of hollow") && !report.contains("NaN"));
 }
 
+#[test]
+fn outputs_that_are_no_numbers_are_an_error_that_names_a_picture() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let mut weights = place.bytes("run/best/model.safetensors");
+    let before = emberlens::base::files::sha256_hex(&weights);
+    let end = weights.len();
+    weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let meta = place.read("run/best/meta.json").replace(&before, &emberlens::base::files::sha256_hex(&weights));
+    std::fs::write(place.path("run/best/model.safetensors"), weights).expect("written");
+    place.write("run/best/meta.json", &meta);
+    for arguments in [
+        &["evaluate", "--checkpoint", "run", "--split", "val"][..],
+        &["evaluate", "--checkpoint", "run", "--split", "val", "--calibrate"],
+        &["predict", "--checkpoint", "run", "train/a"],
+        &["explain", "--checkpoint", "run", "train/a"],
+    ] {
+        let ran = place.run(arguments);
+        assert!(ran.code == Some(1) && ran.err.contains("output is no number") && ran.err.contains("train/"), "{arguments:?}: {}", ran.err);
+    }
+    assert_eq!(place.read("run/best/meta.json"), meta, "no temperature from what is no number");
+}
+
 /// best/ is replaced again and again while somebody reads it.
 #[test]
 fn a_run_that_is_still_training_is_read_whole() {

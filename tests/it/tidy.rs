@@ -23,7 +23,7 @@ fn sources() -> BTreeMap<String, String> {
             let path = entry.expect("read").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let name = path.strip_prefix(root().join("src")).expect("inside").display().to_string();
                 found.insert(name, std::fs::read_to_string(&path).expect("read"));
             }
