@@ -175,7 +175,7 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
     for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
         let (path, group) = (entry.path.clone(), entry.group.clone());
         match read {
-            Read::Good { digest, slot } => {
+            Read::Good { digest, look, slot } => {
                 let label = classes.iter().position(|class| *class == entry.class).ok_or_else(|| {
                     DataError::Classes(format!(
                         "found the unknown class {}, expected one of {}: {}",
@@ -184,7 +184,7 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
                         path.display()
                     ))
                 })?;
-                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest, slot }));
+                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest, look, slot }));
             }
             Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Picture { path, reason }),
             Read::Bad(reason) => loaded.skipped.push(Skipped { path: path.display().to_string(), reason }),

@@ -188,7 +188,9 @@ mod tests {
             .iter()
             .zip(reads)
             .map(|(path, read)| match read {
-                Read::Good { digest, slot } => Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest, slot },
+                Read::Good { digest, look, slot } => {
+                    Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest, look, slot }
+                }
                 Read::Bad(reason) => panic!("{reason}"),
             })
             .collect();

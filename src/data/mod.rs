@@ -1,6 +1,7 @@
 //! From files to host batches: which pictures there are, what is in them, who is held back, in which order they come.
 
 pub mod batch;
+pub mod copies;
 pub mod dataset;
 pub mod decode;
 mod eigen;
@@ -8,6 +9,7 @@ mod error;
 pub mod listing;
 mod load;
 pub mod loader;
+pub mod look;
 pub mod normalize;
 pub mod order;
 pub mod phantom;

@@ -12,14 +12,19 @@ use mapped_file::MappedFile;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, decode::decode, resize::resize};
+use super::{
+    DataError,
+    decode::{Pixels, decode},
+    look::{LOOK_BYTES, Look},
+    resize::resize,
+};
 use crate::{
     base::files,
     config::{Cache, Color, Data, Interpolation, Resize},
 };
 
 /// Part of the cache key: raise it when decoding or resizing changes its pixels.
-const CACHE_VERSION: &str = "emberlens pixels 2";
+const CACHE_VERSION: &str = "emberlens pixels 3";
 
 /// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
@@ -70,6 +75,8 @@ pub enum Read {
     Good {
         /// BLAKE3 of the decoded pixels at full size, in the wanted colours.
         digest: [u8; 32],
+        /// At a glance, at full size.
+        look: Arc<Look>,
         /// Where its bytes are in the store.
         slot: usize,
     },
@@ -112,8 +119,8 @@ impl Store {
         if let Place::Nowhere(paths) = &self.place {
             let path = &paths[slot];
             let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-            let pixels = decode_resized(&bytes, self.format).map_err(|reason| DataError::Picture { path: path.clone(), reason })?;
-            return Ok(Cow::Owned(pixels.1));
+            let pixels = decode(&bytes, self.format.color).and_then(|pixels| resized(&pixels, self.format));
+            return Ok(Cow::Owned(pixels.map_err(|reason| DataError::Picture { path: path.clone(), reason })?));
         }
         Ok(Cow::Borrowed(self.kept(slot).expect("a slot of this store")))
     }
@@ -222,10 +229,10 @@ fn read_chunks(
             .collect();
         for result in decoded {
             reads.push(match result {
-                Ok((digest, pixels)) => {
+                Ok((digest, look, pixels)) => {
                     put(reads.len(), &pixels)?;
                     next_slot += 1;
-                    Read::Good { digest, slot: next_slot - 1 }
+                    Read::Good { digest, look: Arc::new(look), slot: next_slot - 1 }
                 }
                 Err(reason) => Read::Bad(reason),
             });
@@ -234,10 +241,14 @@ fn read_chunks(
     Ok(reads)
 }
 
-/// File bytes to the digest of the decoded picture and its resized bytes.
-fn decode_resized(bytes: &[u8], format: Format) -> Result<([u8; 32], Vec<u8>), String> {
+/// File bytes to the digest of the decoded picture, its look, and its resized bytes.
+fn decode_resized(bytes: &[u8], format: Format) -> Result<([u8; 32], Look, Vec<u8>), String> {
     let pixels = decode(bytes, format.color)?;
-    Ok((pixels.digest(), resize(&pixels, format.image_size, format.resize, format.interpolation)?))
+    Ok((pixels.digest(), Look::of(&pixels)?, resized(&pixels, format)?))
+}
+
+fn resized(pixels: &Pixels, format: Format) -> Result<Vec<u8>, String> {
+    resize(pixels, format.image_size, format.resize, format.interpolation)
 }
 
 /// What stands beside a cache file: one line a picture.
@@ -256,8 +267,8 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     })?;
     fs::create_dir_all(&folder).map_err(|error| DataError::io("create", &folder, error))?;
     let key = cache_key(paths, format);
-    let (pixels_path, index_path) = (folder.join(format!("{key}.u8")), folder.join(format!("{key}.json")));
-    if let Some((map, reads)) = open_cache(&pixels_path, &index_path, paths.len(), format) {
+    let [pixels_path, looks_path, index_path] = ["u8", "look", "json"].map(|ending| folder.join(format!("{key}.{ending}")));
+    if let Some((map, reads)) = open_cache([&pixels_path, &looks_path, &index_path], paths.len(), format) {
         done(paths.len());
         return Ok((Arc::new(Store::pictures(format, Place::Disk(vec![Arc::new(map)], pixels_path))), reads));
     }
@@ -268,6 +279,14 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(&pixels_path).map_err(|error| failed(error.error))?;
+    let looks: Vec<&[u8]> = reads
+        .iter()
+        .filter_map(|read| match read {
+            Read::Good { look, .. } => Some(look.bytes()),
+            Read::Bad(_) => None,
+        })
+        .collect();
+    files::write_atomic(&looks_path, &looks.concat()).map_err(|error| DataError::io("write the pixel cache", &looks_path, error))?;
     let index: Vec<_> = reads
         .iter()
         .map(|read| match read {
@@ -296,16 +315,18 @@ fn file_digest(path: &Path) -> [u8; 32] {
 }
 
 /// The cache that an earlier run left, if it is whole.
-fn open_cache(pixels: &Path, index: &Path, count: usize, format: Format) -> Option<(MappedFile, Vec<Read>)> {
+fn open_cache([pixels, looks, index]: [&Path; 3], count: usize, format: Format) -> Option<(MappedFile, Vec<Read>)> {
     let index: Vec<Indexed> = serde_json::from_slice(&fs::read(index).ok()?).ok()?;
+    let looks = fs::read(looks).ok()?;
     let mut next_slot = 0;
     let reads: Option<Vec<_>> = index
         .into_iter()
         .map(|entry| match entry {
             Indexed::Bad(reason) => Some(Read::Bad(reason)),
             Indexed::Good(text) => {
+                let look = Arc::new(Look::from_bytes(looks.get(next_slot * LOOK_BYTES..(next_slot + 1) * LOOK_BYTES)?)?);
                 next_slot += 1;
-                Some(Read::Good { digest: digest_from_hex(&text)?, slot: next_slot - 1 })
+                Some(Read::Good { digest: digest_from_hex(&text)?, look, slot: next_slot - 1 })
             }
         })
         .collect();

@@ -132,7 +132,7 @@ fn caches_change_no_pixel() {
     }
     assert!(weights.windows(2).all(|pair| pair[0] == pair[1]));
     let cached: Vec<_> = std::fs::read_dir(place.path("cache/emberlens/pixels")).expect("the cache folder").collect();
-    assert_eq!(cached.len(), 2, "one file of pixels and its index, used twice");
+    assert_eq!(cached.len(), 3, "one file of pixels, one of looks and their index, used twice");
     let beside = std::fs::read_dir(place.path("train")).expect("listed").count();
     assert_eq!(beside, 2, "nothing is written beside the pictures");
 }

@@ -1,0 +1,502 @@
+//! Which pictures are copies of one another: the same file, the same pixels, or the same picture saved again, resized, brighter or darker,
+//! cropped a little, mirrored or turned. Two slices of one brain are not copies.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::look::{Look, SIDE, TURNS};
+
+/// Bits that the hashes of two copies may differ in.
+const RADIUS: u32 = 9;
+
+/// Parts of a hash, each with its own table: of [`RADIUS`] bits in five parts, one part has one bit at most.
+const PARTS: [(u32, u32); 5] = [(0, 13), (13, 13), (26, 13), (39, 12), (51, 12)];
+
+/// Correlation that copies have at least once they are laid over one another. On the brain-tumour set copies begin at 0.996, neighbouring
+/// slices end at 0.994.
+const SAME: f32 = 0.995;
+
+/// Correlation of quarter-size looks below which nobody needs to lay them over one another.
+const SIMILAR: f32 = 0.75;
+
+/// What makes pictures copies, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Likeness {
+    /// Equal files.
+    File,
+    /// Equal decoded pixels.
+    Pixels,
+    /// Much the same to the eye.
+    Near,
+}
+
+/// A picture that may have copies.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// BLAKE3 of the file, where somebody looked.
+    pub file: Option<[u8; 32]>,
+    /// BLAKE3 of the decoded pixels.
+    pub pixels: [u8; 32],
+    /// At a glance.
+    pub look: &'a Look,
+}
+
+/// Pictures that are copies of one another, two or more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Positions, rising.
+    pub members: Vec<usize>,
+    /// The weakest link among them.
+    pub likeness: Likeness,
+}
+
+/// Finds the groups of copies, in the order of their first members.
+pub fn find(pictures: &[Candidate<'_>]) -> Vec<Group> {
+    let mut groups = Groups::new(pictures.len());
+    let mut by_file = BTreeMap::new();
+    let mut by_pixels = BTreeMap::new();
+    for (index, picture) in pictures.iter().enumerate() {
+        if let Some(file) = picture.file {
+            groups.join(*by_file.entry(file).or_insert(index), index, Likeness::File);
+        }
+        groups.join(*by_pixels.entry(picture.pixels).or_insert(index), index, Likeness::Pixels);
+    }
+    // One of each: the rest is known.
+    let different: Vec<usize> = by_pixels.into_values().collect();
+    for (a, b) in near(pictures, &different) {
+        groups.join(a, b, Likeness::Near);
+    }
+    groups.into_groups()
+}
+
+/// Pairs of `different` that are near copies.
+fn near(pictures: &[Candidate<'_>], different: &[usize]) -> Vec<(usize, usize)> {
+    let different: Vec<usize> = different.iter().copied().filter(|index| !pictures[*index].look.is_flat()).collect();
+    let hashes: Vec<u64> = different.par_iter().map(|index| pictures[*index].look.hash()).collect();
+    let coarse: Vec<Coarse> = different.par_iter().map(|index| Coarse::of(pictures[*index].look)).collect();
+    let tables = Tables::new(&hashes);
+    let of_one = |at: usize| {
+        let look = pictures[different[at]].look;
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for (variant, hash) in look.hashes().into_iter().enumerate() {
+            tables.within(hash, |other| {
+                // Whole pictures meet from both sides; once is enough.
+                let is_first = if variant < TURNS { other > at } else { other != at };
+                if is_first && !found.contains(&(other, variant % TURNS)) {
+                    found.push((other, variant % TURNS));
+                }
+            });
+        }
+        let is_copy = |(other, turn): &(usize, usize)| {
+            let turned = look.turned(*turn);
+            coarse[*other].correlation(&Coarse::from_levels(&turned)) >= SIMILAR
+                && likeness(&turned, &pictures[different[*other]].look.turned(0)) >= SAME
+        };
+        let mut copies: Vec<usize> = Vec::new();
+        for pair in &found {
+            if !copies.contains(&pair.0) && is_copy(pair) {
+                copies.push(pair.0);
+            }
+        }
+        copies.into_iter().map(|other| (different[at], different[other])).collect::<Vec<_>>()
+    };
+    (0..different.len()).into_par_iter().flat_map_iter(of_one).collect()
+}
+
+/// Hashes by their parts.
+struct Tables {
+    /// For each part: where each value begins, and the hashes with their positions in that order.
+    parts: Vec<(Vec<u32>, Vec<(u64, u32)>)>,
+}
+
+fn part(hash: u64, (shift, bits): (u32, u32)) -> usize {
+    (hash >> shift) as usize & ((1 << bits) - 1)
+}
+
+impl Tables {
+    fn new(hashes: &[u64]) -> Self {
+        let table = |place: &(u32, u32)| {
+            let mut starts = vec![0u32; (1 << place.1) + 1];
+            hashes.iter().for_each(|hash| starts[part(*hash, *place) + 1] += 1);
+            (1..starts.len()).for_each(|value| starts[value] += starts[value - 1]);
+            let mut next = starts.clone();
+            let mut sorted = vec![(0, 0); hashes.len()];
+            for (index, hash) in hashes.iter().enumerate() {
+                let at = &mut next[part(*hash, *place)];
+                sorted[*at as usize] = (*hash, index as u32);
+                *at += 1;
+            }
+            (starts, sorted)
+        };
+        Self { parts: PARTS.iter().map(table).collect() }
+    }
+
+    /// Calls `found` for the hashes that differ from `hash` in [`RADIUS`] bits at most; more than once for some.
+    fn within(&self, hash: u64, mut found: impl FnMut(usize)) {
+        for ((starts, sorted), place) in self.parts.iter().zip(PARTS) {
+            let value = part(hash, place);
+            for flip in std::iter::once(0).chain((0..place.1).map(|bit| 1 << bit)) {
+                let range = starts[value ^ flip] as usize..starts[(value ^ flip) + 1] as usize;
+                for (other, index) in &sorted[range] {
+                    if (other ^ hash).count_ones() <= RADIUS {
+                        found(*index as usize);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A quarter of a look a side, with mean zero and length one.
+struct Coarse([f32; 256]);
+
+impl Coarse {
+    fn of(look: &Look) -> Self {
+        Self::from_levels(&look.turned(0))
+    }
+
+    fn from_levels(levels: &[f32]) -> Self {
+        let mut out = [0.0f32; 256];
+        for (at, level) in levels.iter().enumerate() {
+            out[at / SIDE / 4 * 16 + at % SIDE / 4] += level;
+        }
+        let mean = out.iter().sum::<f32>() / 256.0;
+        out.iter_mut().for_each(|value| *value -= mean);
+        let length = out.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        Self(out.map(|value| value / length))
+    }
+
+    fn correlation(&self, other: &Self) -> f32 {
+        self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum()
+    }
+}
+
+/// Pixels at the edge of a look that don't count: a crop moved something else there.
+const MARGIN: usize = 4;
+
+/// Grey levels from here on may be cut off by brightness and don't count.
+const BRIGHT: f32 = 236.0;
+
+/// Steps of laying one look over another.
+const STEPS: usize = 12;
+
+/// The correlation of two looks after the first was moved and stretched along its sides for the best fit (Lucas and Kanade 1981, with gain
+/// and offset as unknowns).
+fn likeness(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = (smoothed(a), smoothed(b));
+    let mut warp = Warp { scale: [1.0; 2], shift: [0.0; 2] };
+    let mut last = 0.0;
+    for step in 0..STEPS {
+        let Some((next, size)) = warp.improved(&a, &b) else { break };
+        warp = next;
+        last = warp.correlation(&a, &b);
+        // Slices of one brain get nearer and nearer, but not near; most pairs show that soon.
+        if size < 1e-3 || step >= 4 && last < 0.9 {
+            break;
+        }
+    }
+    last.max(Warp { scale: [1.0; 2], shift: [0.0; 2] }.correlation(&a, &b))
+}
+
+/// Blurred a little (a Gaussian of 0.7 pixels in three places), so that moves of less than a pixel are smooth.
+fn smoothed(levels: &[f32]) -> Vec<f32> {
+    const WEIGHTS: [f32; 3] = [0.21, 0.58, 0.21];
+    let blur = |levels: &[f32], step: usize| -> Vec<f32> {
+        let neighbour = |at: usize, offset: usize| {
+            let along = at / step % SIDE;
+            let moved = (along + offset).saturating_sub(1).min(SIDE - 1);
+            levels[at + moved * step - along * step]
+        };
+        (0..levels.len()).map(|at| (0..3).map(|offset| WEIGHTS[offset] * neighbour(at, offset)).sum()).collect()
+    };
+    blur(&blur(levels, 1), SIDE)
+}
+
+/// Where a pixel of the second look is in the first: about the centre, `[across, down]`.
+#[derive(Clone, Copy, Debug)]
+struct Warp {
+    scale: [f32; 2],
+    shift: [f32; 2],
+}
+
+const CENTRE: f32 = (SIDE as f32 - 1.0) / 2.0;
+
+impl Warp {
+    fn place(self, row: usize, column: usize) -> [f32; 2] {
+        let along = |at: usize, axis: usize| CENTRE + self.scale[axis] * (at as f32 - CENTRE) + self.shift[axis];
+        [along(column, 0), along(row, 1)]
+    }
+
+    /// The pixels that count, as (offset from the centre, first look there, second look).
+    fn pixels(self, a: &[f32], b: &[f32], mut take: impl FnMut([f32; 2], Sample, f32)) {
+        for row in MARGIN..SIDE - MARGIN {
+            for column in MARGIN..SIDE - MARGIN {
+                let (sample, other) = (Sample::at(a, self.place(row, column)), b[row * SIDE + column]);
+                if sample.level < BRIGHT && other < BRIGHT {
+                    take([column as f32 - CENTRE, row as f32 - CENTRE], sample, other);
+                }
+            }
+        }
+    }
+
+    /// One step of Gauss and Newton, and its size; `None` where the looks say nothing.
+    fn improved(self, a: &[f32], b: &[f32]) -> Option<(Self, f32)> {
+        // Unknowns: scale and shift across, scale and shift down, gain, offset.
+        let mut matrix = [[0.0f64; 7]; 6];
+        self.pixels(a, b, |[x, y], sample, other| {
+            let row = [sample.across * x, sample.across, sample.down * y, sample.down, -other, -1.0, -sample.level];
+            for (line, left) in matrix.iter_mut().zip(row) {
+                line.iter_mut().zip(row).for_each(|(sum, right)| *sum += f64::from(left) * f64::from(right));
+            }
+        });
+        let step = solve(matrix)?.map(|value| value as f32);
+        let scale = [0, 1].map(|axis| (self.scale[axis] + step[2 * axis]).clamp(0.9, 1.1));
+        let shift = [0, 1].map(|axis| (self.shift[axis] + step[2 * axis + 1]).clamp(-4.0, 4.0));
+        let size = step[..4].iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        Some((Self { scale, shift }, size))
+    }
+
+    fn correlation(self, a: &[f32], b: &[f32]) -> f32 {
+        let (mut count, mut sums) = (0.0f64, [0.0f64; 5]);
+        self.pixels(a, b, |_, sample, other| {
+            let (a, b) = (f64::from(sample.level), f64::from(other));
+            count += 1.0;
+            [a, b, a * a, b * b, a * b].iter().zip(&mut sums).for_each(|(value, sum)| *sum += value);
+        });
+        let [a, b, aa, bb, ab] = sums;
+        let spread = (aa - a * a / count) * (bb - b * b / count);
+        // A quarter of the picture must be left to tell.
+        let is_enough = count > (SIDE * SIDE) as f64 / 4.0 && spread > 1.0;
+        if is_enough { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
+    }
+}
+
+/// A level between pixels, and how it changes.
+#[derive(Clone, Copy)]
+struct Sample {
+    level: f32,
+    across: f32,
+    down: f32,
+}
+
+impl Sample {
+    fn at(levels: &[f32], [x, y]: [f32; 2]) -> Self {
+        let last = SIDE as f32 - 1.001;
+        let (x, y) = (x.clamp(0.0, last), y.clamp(0.0, last));
+        let (column, row) = (x as usize, y as usize);
+        let (right, below) = (x - column as f32, y - row as f32);
+        let at = row * SIDE + column;
+        let [a, b, c, d] = [levels[at], levels[at + 1], levels[at + SIDE], levels[at + SIDE + 1]];
+        let (top, bottom) = (a + (b - a) * right, c + (d - c) * right);
+        Self { level: top + (bottom - top) * below, across: (b - a) * (1.0 - below) + (d - c) * below, down: bottom - top }
+    }
+}
+
+/// Gauss's elimination with pivots; `None` of a singular matrix.
+fn solve(mut matrix: [[f64; 7]; 6]) -> Option<[f64; 6]> {
+    for column in 0..6 {
+        let pivot = (column..6).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))?;
+        matrix.swap(column, pivot);
+        if matrix[column][column].abs() < 1e-9 {
+            return None;
+        }
+        let line = matrix[column];
+        for row in (0..6).filter(|row| *row != column) {
+            let factor = matrix[row][column] / line[column];
+            matrix[row].iter_mut().zip(line).for_each(|(value, other)| *value -= factor * other);
+        }
+    }
+    Some(std::array::from_fn(|row| matrix[row][6] / matrix[row][row]))
+}
+
+/// Sets that grow together.
+struct Groups {
+    parents: Vec<usize>,
+    likeness: Vec<Likeness>,
+}
+
+impl Groups {
+    fn new(count: usize) -> Self {
+        Self { parents: (0..count).collect(), likeness: vec![Likeness::File; count] }
+    }
+
+    fn root(&mut self, mut at: usize) -> usize {
+        while self.parents[at] != at {
+            self.parents[at] = self.parents[self.parents[at]];
+            at = self.parents[at];
+        }
+        at
+    }
+
+    fn join(&mut self, a: usize, b: usize, likeness: Likeness) {
+        let (a, b) = (self.root(a), self.root(b));
+        if a != b {
+            self.parents[a.max(b)] = a.min(b);
+            self.likeness[a.min(b)] = likeness.max(self.likeness[a]).max(self.likeness[b]);
+        }
+    }
+
+    fn into_groups(mut self) -> Vec<Group> {
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for index in 0..self.parents.len() {
+            let root = self.root(index);
+            groups.entry(root).or_default().push(index);
+        }
+        let grown = groups.into_iter().filter(|(_, members)| members.len() > 1);
+        grown.map(|(root, members)| Group { members, likeness: self.likeness[root] }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, RgbImage, imageops};
+
+    use super::*;
+    use crate::{
+        base::rng::{Purpose, RngExt, Stream, stream},
+        config::Color,
+        data::decode::decode,
+    };
+
+    /// A picture of its own: blobs and bars of random places, sizes and colours, neither square nor symmetric.
+    fn scene(index: u64) -> DynamicImage {
+        let mut draw = stream(7, Purpose::Synthetic, [index, 1, 0]);
+        let (width, height) = (draw.random_range(150..260u32), draw.random_range(120..230u32));
+        let ground: [u8; 3] = draw.random();
+        let mut picture = RgbImage::from_pixel(width, height, image::Rgb(ground.map(|level| level / 2)));
+        for _ in 0..draw.random_range(8..16) {
+            let color = image::Rgb(draw.random::<[u8; 3]>().map(|level| level / 5 * 4));
+            let [x, y] = [draw.random_range(0.0..width as f32), draw.random_range(0.0..height as f32)];
+            let [a, b] = [draw.random_range(6.0..60.0f32), draw.random_range(6.0..60.0f32)];
+            let is_bar: bool = draw.random();
+            for (column, row, pixel) in picture.enumerate_pixels_mut() {
+                let [u, v] = [(column as f32 - x) / a, (row as f32 - y) / b];
+                if if is_bar { u.abs().max(v.abs()) < 0.6 } else { u * u + v * v < 1.0 } {
+                    *pixel = color;
+                }
+            }
+        }
+        DynamicImage::from(picture)
+    }
+
+    fn cropped(picture: &DynamicImage, draw: &mut Stream) -> DynamicImage {
+        let (width, height) = (picture.width(), picture.height());
+        let mut share = |side: u32| (f64::from(side) * draw.random_range(0.0..0.03)) as u32;
+        let [left, right, top, bottom] = [share(width), share(width), share(height), share(height)];
+        picture.crop_imm(left, top, width - left - right, height - top - bottom)
+    }
+
+    /// The changes of the promise, by name.
+    fn changes(picture: &DynamicImage, draw: &mut Stream) -> Vec<(&'static str, Vec<u8>)> {
+        let resized = |share: f64| {
+            let side = |side: u32| (f64::from(side) * share).round() as u32;
+            picture.resize_exact(side(picture.width()), side(picture.height()), imageops::FilterType::CatmullRom)
+        };
+        let brighter = |factor: f32| {
+            let mut out = picture.to_rgb8();
+            out.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|level| (f32::from(level) * factor).round().min(255.0) as u8));
+            DynamicImage::from(out)
+        };
+        let crop = cropped(picture, draw);
+        let middle = picture.crop_imm(
+            picture.width() * 3 / 200,
+            picture.height() * 3 / 200,
+            picture.width() * 97 / 100,
+            picture.height() * 97 / 100,
+        );
+        [
+            ("saved at quality 60", jpeg(picture, 60)),
+            ("half the size", png(&resized(0.5))),
+            ("half as large again", png(&resized(1.5))),
+            ("mirrored", png(&picture.fliph())),
+            ("upside down", png(&picture.flipv())),
+            ("turned right", png(&picture.rotate90())),
+            ("turned left", png(&picture.rotate270())),
+            ("turned about", png(&picture.rotate180())),
+            ("darker", png(&brighter(0.8))),
+            ("brighter", png(&brighter(1.2))),
+            ("cropped", png(&crop)),
+            ("cropped about the middle", png(&middle)),
+            ("cropped and saved at quality 60", jpeg(&crop, 60)),
+        ]
+        .to_vec()
+    }
+
+    fn png(picture: &DynamicImage) -> Vec<u8> {
+        let mut out = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut out, image::ImageFormat::Png).expect("memory");
+        out.into_inner()
+    }
+
+    fn jpeg(picture: &DynamicImage, quality: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        picture.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, quality)).expect("memory");
+        out
+    }
+
+    fn seen(file: &[u8]) -> ([u8; 32], Look) {
+        let pixels = decode(file, Color::Rgb).expect("a picture");
+        (pixels.digest(), Look::of(&pixels).expect("pixels"))
+    }
+
+    fn groups(seen: &[([u8; 32], Look)]) -> Vec<Group> {
+        find(&seen.iter().map(|(pixels, look)| Candidate { file: None, pixels: *pixels, look }).collect::<Vec<_>>())
+    }
+
+    /// 1,000 unrelated pictures and 13 changes of 60 of them: recall of the changed ones, and no unrelated pair.
+    #[test]
+    fn changed_pictures_are_found_and_unrelated_ones_are_not() {
+        let scenes: Vec<_> = (0..1000u64).into_par_iter().map(|index| seen(&png(&scene(index)))).collect();
+        assert_eq!(groups(&scenes), [], "unrelated pictures are no copies");
+        let mut draw = stream(7, Purpose::Synthetic, [0, 2, 0]);
+        let (mut found, mut all, mut missed) = (0, 0, BTreeMap::<&str, usize>::new());
+        for index in 0..60u64 {
+            for (name, file) in changes(&scene(index), &mut draw) {
+                all += 1;
+                let pair = [scenes[index as usize].clone(), seen(&file)];
+                match groups(&pair)[..] {
+                    [Group { likeness: Likeness::Near | Likeness::Pixels, .. }] => found += 1,
+                    _ => *missed.entry(name).or_default() += 1,
+                }
+            }
+        }
+        assert!(f64::from(found) / f64::from(all) >= 0.98, "{found} of {all}; missed: {missed:?}");
+    }
+
+    #[test]
+    fn equal_files_and_equal_pixels_are_told_apart_and_groups_grow_together() {
+        let (a, b, c) = (seen(&png(&scene(1))), seen(&png(&scene(2))), seen(&jpeg(&scene(1), 80)));
+        let candidate = |seen: &'static ([u8; 32], Look), file: u8| Candidate { file: Some([file; 32]), pixels: seen.0, look: &seen.1 };
+        let [a, b, c] = [a, b, c].map(|seen| &*Box::leak(Box::new(seen)));
+        let found = find(&[candidate(a, 1), candidate(b, 2), candidate(b, 3), candidate(a, 1), candidate(c, 4), candidate(b, 2)]);
+        let group = |members: &[usize], likeness| Group { members: members.to_vec(), likeness };
+        assert_eq!(found, [group(&[0, 3, 4], Likeness::Near), group(&[1, 2, 5], Likeness::Pixels)]);
+        assert_eq!(find(&[candidate(a, 1), candidate(a, 1)]), [group(&[0, 1], Likeness::File)]);
+        assert_eq!(find(&[]), []);
+    }
+
+    /// The tables find exactly what a look at every pair finds.
+    #[test]
+    fn tables_find_every_hash_within_the_radius() {
+        let mut draw = stream(9, Purpose::Synthetic, [0, 3, 0]);
+        let mut hashes: Vec<u64> = (0..3000).map(|_| draw.random::<u64>() >> 1).collect();
+        for index in 0..1500 {
+            let flips = (0..draw.random_range(0..14)).fold(0u64, |flips, _| flips | 1 << draw.random_range(0..63));
+            hashes.push(hashes[index] ^ flips);
+        }
+        let tables = Tables::new(&hashes);
+        let mut pairs = 0;
+        for (index, hash) in hashes.iter().enumerate() {
+            let expected: Vec<usize> = (0..hashes.len()).filter(|other| (hashes[*other] ^ hash).count_ones() <= RADIUS).collect();
+            let mut found = Vec::new();
+            tables.within(*hash, |other| found.push(other));
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found, expected, "{index}");
+            pairs += found.len() - 1;
+        }
+        assert!(pairs > 1000, "{pairs}");
+    }
+}

@@ -1,0 +1,178 @@
+//! A picture at a glance: a small grey one, and hashes of its coarse structure by which copies find one another.
+
+use std::{f32::consts::PI, sync::OnceLock};
+
+use super::{decode::Pixels, resize::resize};
+use crate::config::{Interpolation, Resize};
+
+/// Rows and columns of a look.
+pub const SIDE: usize = 64;
+
+/// Bytes of a look.
+pub const LOOK_BYTES: usize = SIDE * SIDE;
+
+/// Coefficients a side that a hash is made of.
+const ORDER: usize = 8;
+
+/// Grey levels that vary less than this (standard deviation) show nothing that could be compared.
+const FLAT: f32 = 2.0;
+
+/// How a picture may have been turned and mirrored.
+pub const TURNS: usize = 8;
+
+/// Parts of a side that a hash looks at, from and to: all of it, and what is left of it after a small crop in the middle or at an end.
+const WINDOWS: [[f32; 2]; 4] = [[0.0, 1.0], [0.02, 0.98], [0.03, 1.0], [0.0, 0.97]];
+
+/// Windows of columns and rows that are tried together.
+const CROPS: [[usize; 2]; 6] = [[0, 0], [1, 1], [2, 2], [2, 3], [3, 2], [3, 3]];
+
+/// A picture at a glance: 64 x 64 grey levels, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look(Box<[u8]>);
+
+/// Low frequencies of a look, `[row][column]`.
+type Frequencies = [[f32; ORDER]; ORDER];
+
+impl Look {
+    /// The look of a decoded picture.
+    ///
+    /// # Errors
+    /// A picture without pixels.
+    pub fn of(pixels: &Pixels) -> Result<Self, String> {
+        let small = resize(pixels, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear)?;
+        let luma = |pixel: &[u8]| ((u32::from(pixel[0]) * 299 + u32::from(pixel[1]) * 587 + u32::from(pixel[2]) * 114 + 500) / 1000) as u8;
+        Ok(Self(if pixels.channels == 1 { small.into() } else { small.chunks_exact(3).map(luma).collect() }))
+    }
+
+    /// From what [`Self::bytes`] gave.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == LOOK_BYTES).then(|| Self(bytes.into()))
+    }
+
+    /// The grey levels.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Does it show too little to be compared?
+    pub fn is_flat(&self) -> bool {
+        let mean = self.0.iter().map(|level| f32::from(*level)).sum::<f32>() / LOOK_BYTES as f32;
+        let variance = self.0.iter().map(|level| (f32::from(*level) - mean).powi(2)).sum::<f32>() / LOOK_BYTES as f32;
+        variance < FLAT * FLAT
+    }
+
+    /// The grey levels turned: mirrored left to right (1), top to bottom (2), and then transposed (4), as the bits of `turn` say.
+    pub fn turned(&self, turn: usize) -> Vec<f32> {
+        let level = |row: usize, column: usize| {
+            let (row, column) = if turn & 4 == 0 { (row, column) } else { (column, row) };
+            let row = if turn & 2 == 0 { row } else { SIDE - 1 - row };
+            let column = if turn & 1 == 0 { column } else { SIDE - 1 - column };
+            f32::from(self.0[row * SIDE + column])
+        };
+        (0..LOOK_BYTES).map(|at| level(at / SIDE, at % SIDE)).collect()
+    }
+
+    /// The hash of the whole picture: the signs of its low frequencies, as in pHash; brightness and contrast don't change it.
+    pub fn hash(&self) -> u64 {
+        signs(&self.frequencies([0, 0]), 0)
+    }
+
+    /// The hashes that a copy of this picture may have: turned, mirrored, and this picture being a little more than the copy shows.
+    pub fn hashes(&self) -> Vec<u64> {
+        let frequencies: Vec<_> = CROPS.iter().map(|crop| self.frequencies(*crop)).collect();
+        frequencies.iter().flat_map(|frequencies| (0..TURNS).map(|turn| signs(frequencies, turn))).collect()
+    }
+
+    fn frequencies(&self, [across, down]: [usize; 2]) -> Frequencies {
+        let waves = waves();
+        let mut rows = [[0.0f32; ORDER]; SIDE];
+        for (row, out) in self.0.chunks_exact(SIDE).zip(&mut rows) {
+            for (out, wave) in out.iter_mut().zip(&waves[across]) {
+                *out = row.iter().zip(wave).map(|(level, wave)| f32::from(*level) * wave).sum();
+            }
+        }
+        let mut out = [[0.0; ORDER]; ORDER];
+        for (out, wave) in out.iter_mut().zip(&waves[down]) {
+            for (row, wave) in rows.iter().zip(wave) {
+                out.iter_mut().zip(row).for_each(|(out, value)| *out += value * wave);
+            }
+        }
+        out
+    }
+}
+
+/// Cosines over each window, zero outside of it; of the levels' mean nothing is left but in the first.
+fn waves() -> &'static [[[f32; SIDE]; ORDER]; WINDOWS.len()] {
+    static WAVES: OnceLock<[[[f32; SIDE]; ORDER]; WINDOWS.len()]> = OnceLock::new();
+    WAVES.get_or_init(|| {
+        WINDOWS.map(|[from, to]| {
+            std::array::from_fn(|frequency| {
+                let mut wave: [f32; SIDE] = std::array::from_fn(|at| {
+                    // The share of this place that is in the window.
+                    let (start, end) = (at as f32 / SIDE as f32, (at + 1) as f32 / SIDE as f32);
+                    let inside = ((end.min(to) - start.max(from)) * SIDE as f32).max(0.0);
+                    let place = (f32::midpoint(start, end) - from) / (to - from);
+                    inside * (PI * frequency as f32 * place).cos()
+                });
+                if frequency > 0 {
+                    let mean = wave.iter().sum::<f32>() / SIDE as f32;
+                    wave.iter_mut().filter(|value| **value != 0.0).for_each(|value| *value -= mean);
+                }
+                wave
+            })
+        })
+    })
+}
+
+/// A bit for each frequency but the mean, as they are in the picture turned.
+fn signs(frequencies: &Frequencies, turn: usize) -> u64 {
+    let mut hash = 0;
+    for at in 1..ORDER * ORDER {
+        let (row, column) = (at / ORDER, at % ORDER);
+        let (down, across) = if turn & 4 == 0 { (row, column) } else { (column, row) };
+        // Mirrored, odd waves change their sign.
+        let is_odd = (turn & 1 != 0 && across % 2 == 1) ^ (turn & 2 != 0 && down % 2 == 1);
+        hash |= u64::from((frequencies[down][across] > 0.0) ^ is_odd) << (at - 1);
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(level: impl Fn(usize, usize) -> usize) -> Look {
+        Look((0..LOOK_BYTES).map(|at| (level(at / SIDE, at % SIDE) % 256) as u8).collect())
+    }
+
+    /// Nothing in it repeats or mirrors.
+    fn odd() -> Look {
+        look(|row, column| row * 3 + column * column / 24 + if row > 40 && column < 20 { 90 } else { 0 } + (row * column) / 40)
+    }
+
+    #[test]
+    fn a_hash_turns_with_its_picture() {
+        let picture = odd();
+        for turn in 0..TURNS {
+            let turned = Look(picture.turned(turn).iter().map(|level| *level as u8).collect());
+            assert!((turned.hash() ^ picture.hashes()[turn]).count_ones() <= 1, "{turn}");
+            assert_eq!(turned.turned([0, 1, 2, 3, 4, 6, 5, 7][turn]), picture.turned(0), "{turn} and back");
+        }
+    }
+
+    #[test]
+    fn brightness_changes_no_hash_and_one_level_shows_nothing() {
+        let (picture, dark) = (odd(), Look(odd().0.iter().map(|level| level / 2 + 3).collect()));
+        assert!((picture.hash() ^ dark.hash()).count_ones() <= 2);
+        assert!(look(|_, column| 100 + column % 2).is_flat() && !picture.is_flat());
+        assert_eq!(Look::from_bytes(picture.bytes()), Some(picture));
+        assert_eq!(Look::from_bytes(&[0; 3]), None);
+    }
+
+    #[test]
+    fn a_look_is_upright_and_grey() {
+        let bytes = (0..10 * 30 * 3).map(|at| if at / 3 % 30 < 15 && at / 90 < 5 { 200 } else { 10 }).collect();
+        let look = Look::of(&Pixels { height: 10, width: 30, channels: 3, bytes }).expect("a picture");
+        assert_eq!([look.0[0], look.0[SIDE - 1], look.0[LOOK_BYTES - SIDE], look.0[LOOK_BYTES - 1]], [200, 10, 10, 10]);
+    }
+}
