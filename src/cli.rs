@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{augment, bench, devices, evaluate, explain, init, predict, preview, train, ui, weights},
+    commands::{augment, bench, devices, evaluate, explain, init, inspect, predict, preview, train, ui, weights},
     config::ConfigError,
     train::TrainError,
 };
@@ -43,6 +43,8 @@ enum Command {
     Weights(weights::Args),
     /// Measure how fast a recipe runs here
     Bench(bench::Args),
+    /// Look before you train: copies, leaks, broken and odd pictures, what gives the class away
+    Inspect(inspect::Args),
     /// Write a recipe for a folder of pictures
     Init(init::Args),
 }
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Init(args) => init::run(&args),
     };
     match result {

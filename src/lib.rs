@@ -13,6 +13,7 @@ pub mod commands;
 pub mod config;
 pub mod data;
 pub mod explain;
+pub mod inspect;
 pub mod metrics;
 pub mod nn;
 pub mod record;

@@ -61,6 +61,8 @@ pub enum Purpose {
     Bootstrap = 24,
     /// Maps of evidence with their places shuffled. Indices: picture.
     Shuffled = 25,
+    /// Which pictures judge a rule that was made from the others.
+    Folds = 26,
 }
 
 /// The stream of `purpose` at `indices`, under the run's `seed`.

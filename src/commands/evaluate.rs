@@ -18,7 +18,7 @@ use super::{
 use crate::{
     checkpoint::{self, Checkpoint, Meta},
     cli::Ending,
-    config::{self, Cache, Config, Data, DeviceName, Normalize, OnBadImage, Validation},
+    config::{self, Config, Data, DeviceName},
     data::{
         dataset::{PictureSet, View},
         listing::{self, Entry, Part},
@@ -231,19 +231,13 @@ pub(super) fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Picture
 
 /// How pictures are read for this checkpoint.
 pub(super) fn data_settings(meta: &Meta) -> Data {
+    // The normalisation is the checkpoint's own, which has its statistics.
     Data {
-        train: String::new(),
-        test: None,
-        validation: Validation::default(),
         image_size: meta.image_size,
         color: meta.color,
         resize: meta.resize,
         interpolation: meta.interpolation,
-        // The checkpoint's own, which has its statistics, is used.
-        normalize: Normalize::default(),
-        cache: Cache::Auto,
-        cache_memory_mb: 1024,
-        on_bad_image: OnBadImage::Skip,
+        ..Data::of(String::new())
     }
 }
 

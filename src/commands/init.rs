@@ -15,7 +15,7 @@ use crate::{
     config,
     data::{
         decode::decode,
-        listing::{Listing, Part, children, list, passed_over},
+        listing::{Listing, list, splits},
     },
 };
 
@@ -71,20 +71,7 @@ impl Found {
         if !dir.is_dir() {
             return Err(UsageError(format!("found no folder {}, expected a folder of class folders", dir.display())).into());
         }
-        let mut parts = [None, None, None];
-        for entry in children(dir)?.iter().filter(|entry| entry.file_type().is_dir() && passed_over(entry).is_none()) {
-            if let Some(part) = Part::from_name(&entry.file_name().to_string_lossy()) {
-                let path = entry.path().to_owned();
-                if let Some(other) = parts[part as usize].replace(path.clone()) {
-                    bail!("found two folders for {}: {} and {}; rename or remove one", part.name(), other.display(), path.display());
-                }
-            }
-        }
-        // Only a training folder makes the others splits: a class may be called "test".
-        let [train, validation, test] = match parts {
-            [Some(train), validation, test] => [Some(train), validation, test],
-            _ => [Some(dir.to_owned()), None, None],
-        };
+        let [train, validation, test] = splits(dir)?;
         let train = train.unwrap_or_else(|| dir.to_owned());
         let listing = list(&train)?;
         let classes = listing.classes.iter().map(|class| (class.clone(), count(&listing, class))).collect();

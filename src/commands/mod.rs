@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod evaluation;
 pub mod explain;
 pub mod init;
+pub mod inspect;
 mod mosaic;
 pub mod predict;
 pub mod preview;

@@ -22,9 +22,12 @@ use crate::{
     metrics::{Estimate, Judged, argmax},
     nn::device::Compute,
     record::read_history,
-    report::{Figure, Page, Shot, Table, confusion, curves, precision_recall, reliability, roc},
+    report::{Figure, Gallery, Page, Shot, Table, confusion, curves, precision_recall, reliability, roc},
 };
 
+/// What the pictures of a gallery show.
+const MAPS: &str = "Beside each picture: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network \
+                    looks, not why; `emberlens explain` has other methods and checks.";
 /// Mistakes that the page shows at most.
 const MISTAKES: usize = 24;
 /// Hits of each class, and of all together at most.
@@ -67,20 +70,18 @@ pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
         write_atomic(&plots.join(format!("{}.png", figure.name)), &png)?;
     }
     let [mistakes, hits] = subject.galleries()?;
+    let gallery = |title, shots| Gallery { title, words: MAPS.to_owned(), shots };
     let (split, from_run) = (subject.split(), |name: &str| subject.run.map(|run| run.join(name)));
     let page = Page {
         title: format!("{}: {} pictures of {}", subject.checkpoint.meta.name, subject.evaluation.images, subject.name_in_words()),
         lead: subject.lead(),
+        about: "What was trained",
         facts: subject.facts(),
         data: subject.data_table(&split),
         notes: subject.notes(),
         figures,
         tables: vec![("Measures".to_owned(), subject.evaluation.measures()), ("Classes".to_owned(), subject.evaluation.class_figures())],
-        mistakes,
-        hits,
-        maps: "Beside each picture: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network looks, \
-               not why; `emberlens explain` has other methods and checks."
-            .to_owned(),
+        galleries: vec![gallery("The worst mistakes", mistakes), gallery("Typical hits", hits)],
         mosaic: match from_run("augmentation.png").and_then(|path| image::load_from_memory(&std::fs::read(path).ok()?).ok()) {
             Some(mosaic) => Some(jpeg(&mosaic.into_rgb8(), MOSAIC_WIDTH)?),
             None => None,
@@ -304,7 +305,7 @@ impl Subject<'_> {
 }
 
 /// A picture as JPEG, no wider than that.
-fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
+pub(super) fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
     let mut out = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY);
     if picture.width() <= width {

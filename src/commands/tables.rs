@@ -14,7 +14,8 @@ use crate::{
 impl Evaluation {
     /// Tables for a person.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{}\n\n{}\n\n{}\n\n", as_text(&self.class_figures()), self.confusion_table(), as_text(&self.measures()));
+        let mut text =
+            format!("{}\n\n{}\n\n{}\n\n", ui::table_text(&self.class_figures()), self.confusion_table(), ui::table_text(&self.measures()));
         let Self { images, accuracy, macro_f1, loss, .. } = self;
         let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
         if let Some(Unseen { count, accuracy, macro_f1, .. }) = &self.unseen
@@ -89,14 +90,6 @@ impl Evaluation {
         rows.push(vec!["Calibration error".to_owned(), number(self.calibration.expected_calibration_error)]);
         Table { head, rows }
     }
-}
-
-/// A table for a terminal.
-fn as_text(table: &Table) -> String {
-    let mut text = ui::table(&table.head.iter().map(String::as_str).collect::<Vec<_>>());
-    text.add_rows(&table.rows);
-    ui::align_right(&mut text, 1..table.head.len());
-    text.to_string()
 }
 
 /// The measures of the table, in its order.

@@ -25,7 +25,7 @@ use crate::{
     cli::Ending,
     config::{self, Config, DeviceName, Weights},
     data::{
-        TrainingData,
+        TrainingData, leaks,
         listing::{Listing, Part},
         load_for_training,
     },
@@ -184,10 +184,16 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
     found("training", data.train.pictures.len());
     found("validation", data.validation.pictures.len());
     if !data.test.is_empty() {
-        found("test, not looked at before the end", data.test.len());
+        found("test, measured on at the end", data.test.len());
     }
     for line in &data.passed_over {
         say(line);
+    }
+    for words in [Part::Test, Part::Validation].into_iter().filter_map(|part| leaks::words(&data.leaks, part)) {
+        say(&format!("warning: {words}"));
+    }
+    if data.excluded > 0 {
+        say(&format!("{} training pictures were left out for that (data.on_leak = \"exclude\")", data.excluded));
     }
     if let Some(first) = data.skipped.first() {
         say(&format!(

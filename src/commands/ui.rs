@@ -16,6 +16,7 @@ use crate::{
         device::{Compute, open},
     },
     record::EpochRecord,
+    report,
     train::Observer,
 };
 
@@ -97,6 +98,14 @@ pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(header.to_vec());
     table
+}
+
+/// A whole table for a terminal.
+pub fn table_text(content: &report::Table) -> String {
+    let mut text = table(&content.head.iter().map(String::as_str).collect::<Vec<_>>());
+    text.add_rows(&content.rows);
+    align_right(&mut text, 1..content.head.len());
+    text.to_string()
 }
 
 /// Numbers stand on the right.

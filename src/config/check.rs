@@ -35,6 +35,9 @@ fn check_data(config: &Config) -> Result<(), ConfigError> {
     if let Validation::Share(share) = data.validation {
         require(share > 0.0 && share < 1.0, "data.validation", share, "a share above 0 and below 1, or a folder or CSV")?;
     }
+    if let Err(message) = data.group_pattern() {
+        return bad("data.group", message);
+    }
     if data.train == PHANTOM && data.test.is_some() {
         return bad("data.test", "the phantom set brings its own test pictures; leave `data.test` out");
     }

@@ -1,5 +1,6 @@
 //! `[data]`: which pictures, how they are split, and what is done to each once.
 
+use regex_lite::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub struct Data {
     /// Keras's name `validation_split` does as well.
     #[serde(default, alias = "validation_split")]
     pub validation: Validation,
+    /// Which pictures belong together (a patient's, say), so that they stay on one side when validation pictures are held back and intervals
+    /// draw them together: `"regex:^(patient\\d+)"` takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Height and width in pixels that the network sees.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
@@ -50,6 +55,47 @@ pub struct Data {
     /// What to do with a picture that can't be decoded.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
+    /// What to do where test or validation pictures are copies of training pictures: equal pixels, or the same picture saved again, resized,
+    /// brighter, cropped a little, mirrored or turned.
+    #[serde(default)]
+    pub on_leak: OnLeak,
+}
+
+impl Data {
+    /// These training pictures, everything else as by default.
+    pub fn of(train: String) -> Self {
+        Self {
+            train,
+            test: None,
+            validation: Validation::default(),
+            group: None,
+            image_size: default_image_size(),
+            color: Color::default(),
+            resize: Resize::default(),
+            interpolation: Interpolation::default(),
+            normalize: Normalize::default(),
+            cache: Cache::default(),
+            cache_memory_mb: default_cache_memory_mb(),
+            on_bad_image: OnBadImage::default(),
+            on_leak: OnLeak::default(),
+        }
+    }
+
+    /// The pattern of `group`, where there is one.
+    ///
+    /// # Errors
+    /// In words, what it was expected to be.
+    pub fn group_pattern(&self) -> Result<Option<Regex>, String> {
+        let Some(group) = &self.group else { return Ok(None) };
+        let pattern = group
+            .strip_prefix("regex:")
+            .ok_or_else(|| format!("found `{group}`, expected `regex:` and a pattern, as regex:^(patient\\d+)"))?;
+        let pattern = Regex::new(pattern).map_err(|error| format!("found the pattern `{pattern}`: {error}"))?;
+        if pattern.captures_len() < 2 {
+            return Err(format!("found the pattern `{pattern}`, expected one with a bracket around what tells the group"));
+        }
+        Ok(Some(pattern))
+    }
 }
 
 fn default_image_size() -> [usize; 2] {
@@ -152,5 +198,18 @@ pub enum OnBadImage {
     #[default]
     Skip,
     /// Stop before the first epoch.
+    Error,
+}
+
+/// What to do about copies across the parts of the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLeak {
+    /// Say how many there are.
+    #[default]
+    Warn,
+    /// Leave the training copies out.
+    Exclude,
+    /// Don't train.
     Error,
 }

@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use augment::{Augment, FillMode, Semantics, Shift, Zoom};
-pub use data::{Cache, Color, Data, Interpolation, OnBadImage, PHANTOM, Resize, Validation};
+pub use data::{Cache, Color, Data, Interpolation, OnBadImage, OnLeak, PHANTOM, Resize, Validation};
 pub use docs::{reference_markdown, schema_json};
 pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 pub use max_time::MaxTime;

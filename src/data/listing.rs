@@ -147,6 +147,28 @@ fn list_class(folder: &DirEntry, listing: &mut Listing) -> Result<(), DataError>
     Ok(())
 }
 
+/// The folders for training, validation and test in a folder, by any name that people give them; the folder itself for training where there
+/// is none for that (a class may be called "test").
+///
+/// # Errors
+/// Two folders for the same; a folder that can't be listed.
+pub fn splits(dir: &Path) -> Result<[Option<PathBuf>; 3], DataError> {
+    let mut parts = [None, None, None];
+    for entry in children(dir)?.iter().filter(|entry| entry.file_type().is_dir() && passed_over(entry).is_none()) {
+        if let Some(part) = Part::from_name(&entry.file_name().to_string_lossy()) {
+            let path = entry.path().to_owned();
+            if let Some(other) = parts[part as usize].replace(path.clone()) {
+                let (part, other) = (part.name(), other.display());
+                return Err(DataError::Classes(format!(
+                    "found two folders for {part}: {other} and {}; rename or remove one",
+                    path.display()
+                )));
+            }
+        }
+    }
+    Ok(if parts[0].is_some() { parts } else { [Some(dir.to_owned()), None, None] })
+}
+
 /// The direct children of a folder, sorted by name, symbolic links followed.
 pub fn children(folder: &Path) -> Result<Vec<DirEntry>, DataError> {
     WalkDir::new(folder)

@@ -8,15 +8,16 @@ use std::{
 use super::{
     DataError,
     dataset::{Picture, PictureSet},
+    leaks::{self, Glance, Leak},
     listing::{Entry, Listing, Part, list},
     phantom,
     pictures::{Format, Keep, Read, Store, read},
     split::{Member, hold_back},
     table::Skipped,
 };
-use crate::config::{Data, OnBadImage, PHANTOM, Validation};
+use crate::config::{Data, OnBadImage, OnLeak, PHANTOM, Validation};
 
-/// Everything that training looks at. Test pictures are listed only: nobody opens them before the end.
+/// Everything that training looks at. Test pictures are listed, and opened for one question only: are they copies of training pictures?
 #[derive(Debug)]
 pub struct TrainingData {
     /// Class names; a label is an index into them.
@@ -27,6 +28,10 @@ pub struct TrainingData {
     pub validation: Arc<PictureSet>,
     /// Held out, unopened; empty where there is no test set.
     pub test: Vec<Entry>,
+    /// Validation and test pictures that can be read, each with its copy among the training pictures if there is one.
+    pub leaks: Vec<Leak>,
+    /// Training pictures that were left out for that.
+    pub excluded: usize,
     /// Pictures that couldn't be decoded.
     pub skipped: Vec<Skipped>,
     /// Files that were passed over, in words.
@@ -85,7 +90,32 @@ impl Parts {
             passed_over.extend(other.passed_over_words(path));
             into.extend(other.entries);
         }
-        Ok(Self { classes: listing.classes, train, validation, test, passed_over })
+        let mut parts = Self { classes: listing.classes, train, validation, test, passed_over };
+        parts.group_by_name(data)?;
+        Ok(parts)
+    }
+
+    /// Gives pictures without a group the one that their name tells.
+    fn group_by_name(&mut self, data: &Data) -> Result<(), DataError> {
+        let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else { return Ok(()) };
+        let mut first = None;
+        let mut found = 0;
+        for entry in [&mut self.train, &mut self.validation, &mut self.test].into_iter().flatten() {
+            let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let group = pattern.captures(&name).and_then(|captures| captures.get(1)).map(|group| group.as_str().to_owned());
+            found += usize::from(group.is_some());
+            if entry.group.is_none() {
+                entry.group = group;
+            }
+            first.get_or_insert(name);
+        }
+        if found > 0 {
+            return Ok(());
+        }
+        let name = first.unwrap_or_default();
+        Err(DataError::Classes(format!(
+            "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first file is {name}"
+        )))
     }
 }
 
@@ -104,6 +134,20 @@ fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> 
     )))
 }
 
+/// Pictures, unread, each with what it is used for.
+pub type Listed = Vec<(Entry, Part)>;
+
+/// All pictures of a recipe, listed only, each with what it is used for (pictures that validation takes a share of are for training), and
+/// what was passed over, in words.
+///
+/// # Errors
+/// [`DataError`] where the recipe's data isn't there.
+pub fn all_listed(data: &Data) -> Result<(Listed, Vec<String>), DataError> {
+    let Parts { train, validation, test, passed_over, .. } = Parts::of(data)?;
+    let parts = [(train, Part::Train), (validation, Part::Validation), (test, Part::Test)];
+    Ok((parts.into_iter().flat_map(|(entries, part)| entries.into_iter().map(move |entry| (entry, part))).collect(), passed_over))
+}
+
 /// The test pictures of a recipe, listed only.
 ///
 /// # Errors
@@ -119,30 +163,44 @@ pub fn test_listing(data: &Data) -> Result<Vec<Entry>, DataError> {
 pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<TrainingData, DataError> {
     let parts = Parts::of(data)?;
     check_trainable(&parts, data)?;
-    start(parts.train.len() + parts.validation.len());
+    start(parts.train.len() + parts.validation.len() + parts.test.len());
     let all: Vec<&Entry> = parts.train.iter().chain(&parts.validation).collect();
     let classes = Arc::new(parts.classes.clone());
     let loaded = read_entries(&all, &classes, data, done)?;
+    let mut glances: Vec<_> = loaded.pictures.iter().map(|(_, picture)| Glance::of(picture, &classes)).collect();
+    glances.extend(leaks::glance_at(&parts.test, Format::of(data), done)?);
+    let groups = leaks::groups(&glances);
     // Pictures keep their order; those from the training source come first.
     let is_validation = match data.validation {
         Validation::Share(share) if parts.validation.is_empty() => {
-            let members: Vec<_> = loaded
-                .pictures
-                .iter()
-                .map(|(_, picture)| Member { class: picture.label, group: picture.group.clone(), digest: picture.digest })
-                .collect();
-            hold_back(&members, share, seed)
+            let digests = leaks::group_digests(&glances, &groups);
+            let member = |((_, picture), digest): (&(usize, Picture), &[u8; 32])| Member {
+                class: picture.label,
+                group: picture.group.clone(),
+                digest: *digest,
+            };
+            hold_back(&loaded.pictures.iter().zip(&digests).map(member).collect::<Vec<_>>(), share, seed)
         }
         _ => loaded.pictures.iter().map(|(index, _)| *index >= parts.train.len()).collect(),
     };
+    let part = |index: usize| match is_validation.get(index) {
+        Some(false) => Part::Train,
+        Some(true) => Part::Validation,
+        None => Part::Test,
+    };
+    let (leaks, copied) = leaks::find(&glances, &(0..glances.len()).map(part).collect::<Vec<_>>(), &groups);
+    leaks::check(&leaks, data.on_leak)?;
+    let is_excluded = |index: usize| data.on_leak == OnLeak::Exclude && copied.binary_search(&index).is_ok();
     let set = |wanted| {
-        let of_side =
-            loaded.pictures.iter().zip(&is_validation).filter(|(_, held)| **held == wanted).map(|((_, picture), _)| picture.clone());
-        Arc::new(PictureSet { classes: Arc::clone(&classes), pictures: of_side.collect(), store: Arc::clone(&loaded.store) })
+        let of_side = loaded.pictures.iter().enumerate().filter(|(index, _)| is_validation[*index] == wanted && !is_excluded(*index));
+        let pictures = of_side.map(|(_, (_, picture))| picture.clone()).collect();
+        Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: Arc::clone(&loaded.store) })
     };
     let (train, validation) = (set(false), set(true));
+    let excluded = if data.on_leak == OnLeak::Exclude { copied.len() } else { 0 };
     check_filled(&train, &validation, &loaded.skipped)?;
-    Ok(TrainingData { classes, train, validation, test: parts.test, skipped: loaded.skipped, passed_over: parts.passed_over })
+    let (skipped, passed_over) = (loaded.skipped, parts.passed_over);
+    Ok(TrainingData { classes, train, validation, test: parts.test, leaks, excluded, skipped, passed_over })
 }
 
 /// Reads listed pictures, of classes that are known, into one set, and names those that couldn't be read.

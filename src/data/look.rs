@@ -54,6 +54,13 @@ impl Look {
         &self.0
     }
 
+    /// The outermost sixteenth of the grey levels, all around.
+    pub fn border(&self) -> impl Iterator<Item = u8> + Clone {
+        const WIDTH: usize = SIDE / 16;
+        let is_outer = |at: usize| !(WIDTH..SIDE - WIDTH).contains(&at);
+        self.0.iter().enumerate().filter(move |(at, _)| is_outer(at / SIDE) || is_outer(at % SIDE)).map(|(_, level)| *level)
+    }
+
     /// Does it show too little to be compared?
     pub fn is_flat(&self) -> bool {
         let mean = self.0.iter().map(|level| f32::from(*level)).sum::<f32>() / LOOK_BYTES as f32;

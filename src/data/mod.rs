@@ -6,6 +6,8 @@ pub mod dataset;
 pub mod decode;
 mod eigen;
 mod error;
+pub mod facts;
+pub mod leaks;
 pub mod listing;
 mod load;
 pub mod loader;
@@ -20,7 +22,7 @@ mod statistics;
 pub mod table;
 
 pub use error::DataError;
-pub use load::{TrainingData, load_for_training, load_listed, test_listing};
+pub use load::{Listed, TrainingData, all_listed, load_for_training, load_listed, test_listing};
 pub use statistics::Whitening;
 
 #[cfg(test)]

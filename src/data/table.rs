@@ -16,7 +16,7 @@ pub struct SplitRow {
     pub label: usize,
     /// Class name.
     pub class: String,
-    /// `train` or `val`.
+    /// `train`, `val` or `test`.
     pub split: String,
     /// Empty where there is none.
     pub group: String,
@@ -24,6 +24,28 @@ pub struct SplitRow {
     pub blake3: String,
     /// Factor on the loss in training.
     pub weight: f32,
+    /// The training picture that a validation or test picture is a copy of; empty where there is none.
+    #[serde(default)]
+    pub copy_of: String,
+}
+
+/// The part of a row that a run depends on.
+#[derive(Serialize)]
+struct Fixed<'a> {
+    path: &'a str,
+    label: usize,
+    class: &'a str,
+    split: &'a str,
+    group: &'a str,
+    blake3: &'a str,
+    weight: f32,
+}
+
+impl<'a> Fixed<'a> {
+    fn of(row: &'a SplitRow) -> Self {
+        let SplitRow { path, label, class, split, group, blake3, weight, copy_of: _ } = row;
+        Self { path, label: *label, class, split, group, blake3, weight: *weight }
+    }
 }
 
 /// A picture that was left out.
@@ -45,6 +67,7 @@ pub fn rows(set: &PictureSet, part: Part) -> Vec<SplitRow> {
         group: picture.group.clone().unwrap_or_default(),
         blake3: files::hex(&picture.digest),
         weight: picture.weight,
+        copy_of: String::new(),
     };
     set.pictures.iter().map(row).collect()
 }
@@ -76,7 +99,7 @@ pub fn digests_of(rows: &[SplitRow], parts: &[Part]) -> BTreeSet<[u8; 32]> {
 
 /// One number for the whole table: it changes when any picture, label, split, group or weight does.
 pub fn fingerprint(rows: &[SplitRow]) -> String {
-    files::sha256_hex(&to_csv(rows))
+    files::sha256_hex(&to_csv(&rows.iter().map(Fixed::of).collect::<Vec<_>>()))
 }
 
 /// The first difference between the data of a run and the data that is there now, in words; `None` where they are equal.
@@ -113,6 +136,7 @@ mod tests {
             group: String::new(),
             blake3: files::hex(&[7; 32]),
             weight: 1.0,
+            copy_of: String::new(),
         }
     }
 

@@ -8,4 +8,4 @@ mod page;
 
 pub use figure::{Figure, Panel};
 pub use figures::{confusion, curves, precision_recall, reliability, roc};
-pub use page::{Page, Shot, Table};
+pub use page::{Gallery, Page, Shot, Table};

@@ -17,6 +17,8 @@ pub struct Page {
     pub title: String,
     /// What a reader must know, the most important first.
     pub lead: Vec<String>,
+    /// Above the facts.
+    pub about: &'static str,
     /// What was trained, with what, on what.
     pub facts: Vec<(String, String)>,
     /// Pictures by class and split.
@@ -27,12 +29,8 @@ pub struct Page {
     pub figures: Vec<Figure>,
     /// Measures, and classes.
     pub tables: Vec<(String, Table)>,
-    /// What the network got wrong, the surest first.
-    pub mistakes: Vec<Shot>,
-    /// What it gets right.
-    pub hits: Vec<Shot>,
-    /// What the pictures beside them show.
-    pub maps: String,
+    /// Pictures.
+    pub galleries: Vec<Gallery>,
     /// Training pictures as the network saw them, as JPEG.
     pub mosaic: Option<Vec<u8>>,
     /// The recipe with every default.
@@ -46,6 +44,17 @@ pub struct Table {
     pub head: Vec<String>,
     /// Cells.
     pub rows: Vec<Vec<String>>,
+}
+
+/// Pictures of one kind.
+#[derive(Clone, Debug)]
+pub struct Gallery {
+    /// Above them.
+    pub title: &'static str,
+    /// What they show; what is between backquotes is what one types.
+    pub words: String,
+    /// The pictures; without any, nothing is shown.
+    pub shots: Vec<Shot>,
 }
 
 /// A picture with what is said of it.
@@ -84,7 +93,7 @@ impl Page {
                 @for line in &self.lead { p.lead { (rich(line)) } }
             }
             section {
-                h2 { "What was trained" }
+                h2 { (self.about) }
                 dl { @for (name, value) in &self.facts { dt { (name) } dd { (value) } } }
                 @if !self.data.rows.is_empty() { (self.data.markup()) }
                 @if !self.notes.is_empty() { ul { @for note in &self.notes { li { (note) } } } }
@@ -105,8 +114,7 @@ impl Page {
             @for (title, table) in &self.tables {
                 section { h2 { (title) } (table.markup()) }
             }
-            (gallery("The worst mistakes", &self.mistakes, &self.maps))
-            (gallery("Typical hits", &self.hits, &self.maps))
+            @for gallery in &self.galleries { (gallery.markup()) }
             @if let Some(mosaic) = &self.mosaic {
                 section {
                     h2 { "Augmentation" }
@@ -134,19 +142,21 @@ impl Table {
     }
 }
 
-fn gallery(title: &str, shots: &[Shot], maps: &str) -> Markup {
-    html! {
-        @if !shots.is_empty() {
-            section {
-                h2 { (title) }
-                p { (rich(maps)) }
-                div.gallery {
-                    @for shot in shots {
-                        figure {
-                            img src=(data_uri(&shot.jpeg)) alt=(shot.lines.join("; "));
-                            figcaption {
-                                @for (index, line) in shot.lines.iter().enumerate() {
-                                    @if index == 0 { strong { (line) } } @else { span { (line) } }
+impl Gallery {
+    fn markup(&self) -> Markup {
+        html! {
+            @if !self.shots.is_empty() {
+                section {
+                    h2 { (self.title) }
+                    p { (rich(&self.words)) }
+                    div.gallery {
+                        @for shot in &self.shots {
+                            figure {
+                                img src=(data_uri(&shot.jpeg)) alt=(shot.lines.join("; "));
+                                figcaption {
+                                    @for (index, line) in shot.lines.iter().enumerate() {
+                                        @if index == 0 { strong { (line) } } @else { span { (line) } }
+                                    }
                                 }
                             }
                         }
@@ -183,7 +193,11 @@ mod tests {
             facts: vec![(bad.clone(), bad.clone())],
             data: Table { head: vec![bad.clone()], rows: vec![vec![bad.clone()]] },
             notes: vec![bad.clone()],
-            mistakes: vec![Shot { jpeg: vec![1, 2, 3], lines: vec![bad.clone(), bad.clone()] }],
+            galleries: vec![Gallery {
+                title: "Pictures",
+                words: bad.clone(),
+                shots: vec![Shot { jpeg: vec![1, 2, 3], lines: vec![bad.clone(), bad.clone()] }],
+            }],
             config: bad,
             ..Page::default()
         };

@@ -1,12 +1,14 @@
 //! What a resume may change, and the refusal of everything else.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{State, TrainError};
 use crate::{
+    base::files::hex,
     config::{Config, changed_keys},
     data::{
         TrainingData,
+        leaks::Leak,
         listing::Part,
         table::{self, SplitRow},
     },
@@ -18,6 +20,28 @@ const MAY_CHANGE: [&str; 5] = ["train.epochs", "train.early_stopping.patience", 
 /// The lines of `split.csv`.
 pub(super) fn split_rows(data: &TrainingData) -> Vec<SplitRow> {
     [table::rows(&data.train, Part::Train), table::rows(&data.validation, Part::Validation)].concat()
+}
+
+/// [`split_rows`] with the copies marked, and the test pictures after them.
+pub(super) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
+    let copy_of = |leak: &Leak| leak.copy_of.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    let marks: BTreeMap<String, String> = data.leaks.iter().map(|leak| (leak.path.display().to_string(), copy_of(leak))).collect();
+    let mut rows = split_rows(data);
+    for row in rows.iter_mut().filter(|row| row.split == Part::Validation.name()) {
+        row.copy_of = marks.get(&row.path).cloned().unwrap_or_default();
+    }
+    let tests = data.leaks.iter().filter(|leak| leak.part == Part::Test).map(|leak| SplitRow {
+        path: leak.path.display().to_string(),
+        label: data.classes.iter().position(|class| *class == leak.class).unwrap_or_default(),
+        class: leak.class.clone(),
+        split: Part::Test.name().to_owned(),
+        group: String::new(),
+        blake3: hex(&leak.digest),
+        weight: 1.0,
+        copy_of: copy_of(leak),
+    });
+    rows.extend(tests);
+    rows
 }
 
 /// Do the phases differ in the number of epochs of the last one only?
@@ -48,7 +72,8 @@ pub(super) fn refuse_changes(state: &State, config: &Config, data: &TrainingData
     if table::fingerprint(&now) == state.data_fingerprint {
         return Ok(());
     }
-    let before = table::read_split(&folder.join("split.csv"))?;
+    let before = table::read_split(&folder.join("split.csv"))?.into_iter().filter(|row| row.split != Part::Test.name());
+    let before: Vec<_> = before.map(|row| SplitRow { copy_of: String::new(), ..row }).collect();
     Err(TrainError::Changed {
         what: "the data",
         detail: table::difference(&before, &now).unwrap_or_else(|| "split.csv isn't the one of the checkpoint".to_owned()),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TrainError,
-    changes::{refuse_changes, split_rows},
+    changes::{refuse_changes, split_rows, written_rows},
     early_stopping::{Best, Patience},
     features::FeatureSets,
     prepare::{Network, base_rate, check_augmented_classes, check_monitors, class_weights},
@@ -151,7 +151,7 @@ impl Session {
         }
         std::fs::create_dir_all(folder).map_err(|error| crate::base::files::with_path(&error, "can't create the run folder", folder))?;
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
-        write_atomic(&folder.join("split.csv"), &table::to_csv(&rows))?;
+        write_atomic(&folder.join("split.csv"), &table::to_csv(&written_rows(data)))?;
         if !data.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&data.skipped))?;
         }

@@ -17,7 +17,7 @@ fn a_run_leaves_what_the_design_names() {
     let ran = place.done(&["train", "--config", "small.toml"]);
     let head = place.read("checkpoints/small/history.csv").lines().next().expect("a head").to_owned();
     assert_eq!(head, "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,val_recall_b,learning_rate,seconds");
-    assert!(place.read("checkpoints/small/split.csv").starts_with("path,label,class,split,group,blake3,weight\n"));
+    assert!(place.read("checkpoints/small/split.csv").starts_with("path,label,class,split,group,blake3,weight,copy_of\n"));
     let resolved = place.read("checkpoints/small/config.toml");
     assert!(resolved.contains("seed = 42") && resolved.contains("fill_mode = \"nearest\""), "{resolved}");
     for file in

@@ -10,6 +10,7 @@ mod commands;
 mod docs;
 mod evaluation;
 mod gpu;
+mod inspect;
 mod kernels;
 mod learning;
 mod odd;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 7] = [
     &["data", "augment", "metrics"],
     &["nn"],
     &["checkpoint"],
-    &["train", "explain", "report"],
+    &["train", "explain", "report", "inspect"],
     &["commands", "cli"],
 ];
 

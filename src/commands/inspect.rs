@@ -1,0 +1,290 @@
+//! `emberlens inspect`: a folder or a recipe in, what is in its pictures and what is wrong with them out.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::bail;
+use clap::Parser;
+use image::RgbImage;
+
+use super::{
+    report::jpeg,
+    ui::{self, Reading, UsageError, say},
+};
+use crate::{
+    base::files::write_atomic,
+    cli::Ending,
+    config::{self, Color, Data, Validation},
+    data::{
+        Listed, all_listed,
+        copies::Likeness,
+        decode::decode,
+        listing::{Part, splits},
+        table::to_csv,
+    },
+    explain::{magnified, side_by_side},
+    inspect::{CopyGroup, Inspection, Side},
+    report::{Gallery, Page, Shot, Table},
+};
+
+/// Of the pictures that a clean list holds back: the default of a recipe.
+const SEED: u64 = 42;
+/// Of each kind, shown on the page.
+const SHOWN: usize = 24;
+/// Rows and columns that a picture on the page has at most.
+const SIDE: u32 = 220;
+/// Paths named on the terminal.
+const NAMED: usize = 5;
+
+/// Arguments of `inspect`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A folder of class folders, one with train, val and test folders of them in it, or a CSV
+    #[arg(value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
+    dir: Option<PathBuf>,
+    /// The pictures of a recipe
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Change one value of the recipe, as in --set data.test=DIR
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", requires = "config")]
+    overrides: Vec<String>,
+    /// Also write a page with the copies side by side
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
+    /// Also write a CSV that trains as it is: one picture of each group of copies, none whose copies have another label, nothing on both
+    /// sides of a split
+    #[arg(long, value_name = "FILE.csv")]
+    write_clean: Option<PathBuf>,
+    /// Of copies across splits, keep those of this one
+    #[arg(long, value_enum, default_value = "test", requires = "write_clean")]
+    keep: Side,
+    /// One JSON document on stdout instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Pictures that can't be listed; a page that is there already.
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    for (name, file) in [("--html", &args.html), ("--write-clean", &args.write_clean)] {
+        if let Some(file) = file.as_ref().filter(|file| file.exists()) {
+            return Err(UsageError(format!("the file is there already; choose another {name}: {}", file.display())).into());
+        }
+    }
+    let (entries, passed_over) = match (&args.dir, &args.config) {
+        (Some(dir), _) => of_folder(dir)?,
+        (None, Some(config)) => all_listed(&config::load(config, &args.overrides)?.data)?,
+        (None, None) => return Err(UsageError("expected a folder or --config".to_owned()).into()),
+    };
+    let found = {
+        let bar = Reading::new("Reading pictures");
+        bar.start(entries.len());
+        Inspection::of(entries, passed_over, &|count| bar.done(count))
+    };
+    if let Some(path) = &args.html {
+        write_atomic(path, page(&found, args).to_html().as_bytes())?;
+        say(&format!("Page: {}", path.display()));
+    }
+    if let Some(path) = &args.write_clean {
+        let clean = found.clean(args.keep, SEED);
+        if clean.rows.is_empty() {
+            bail!("found no picture for a clean list, expected one or more of the {} that can be read", found.images);
+        }
+        write_atomic(path, &to_csv(&clean.rows))?;
+        say(&format!(
+            "{} pictures in {}; left out: {} copies of them, {} whose copies have another label, {} that can't be read",
+            clean.rows.len(),
+            path.display(),
+            clean.copies,
+            clean.conflicting,
+            found.unreadable.len()
+        ));
+    }
+    ui::print(&if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { text(&found) })?;
+    Ok(Ending::Done)
+}
+
+fn of_folder(dir: &Path) -> anyhow::Result<(Listed, Vec<String>)> {
+    let text = |path: &PathBuf| path.display().to_string();
+    let [train, validation, test] = if dir.is_dir() { splits(dir)? } else { [Some(dir.to_owned()), None, None] };
+    let data = Data {
+        train: train.as_ref().map_or_else(String::new, text),
+        validation: validation.as_ref().map_or_else(Validation::default, |path| Validation::Path(text(path))),
+        test: test.as_ref().map(text),
+        ..Data::of(dir.display().to_string())
+    };
+    Ok(all_listed(&data)?)
+}
+
+fn text(found: &Inspection) -> String {
+    let mut text = ui::table_text(&class_table(found));
+    let _ = writeln!(text, "\n");
+    for (name, value) in facts(found) {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    for skipped in found.unreadable.iter().take(NAMED) {
+        let _ = writeln!(text, "can't be decoded: {}: {}", skipped.path, skipped.reason);
+    }
+    more(&mut text, found.unreadable.len());
+    for (kind, suspects) in &found.suspects {
+        for suspect in suspects.iter().take(NAMED) {
+            let _ = writeln!(text, "{kind}: {}", suspect.path);
+        }
+        more(&mut text, suspects.len());
+    }
+    let worst = |group: &&CopyGroup| group.has_conflicting_labels || group.is_across_splits;
+    for group in found.copies.groups.iter().filter(worst).take(NAMED) {
+        let members: Vec<_> = group.members.iter().map(|member| format!("{} ({}, {})", member.path, member.split, member.class)).collect();
+        let _ = writeln!(text, "{}: {}", likeness_words(group.likeness), members.join(" = "));
+    }
+    more(&mut text, found.copies.groups.iter().filter(worst).count());
+    text.push('\n');
+    if found.findings.is_empty() {
+        text.push_str("Nothing was found that should keep you from training.\n");
+    }
+    for (index, finding) in found.findings.iter().enumerate() {
+        let _ = writeln!(text, "{}. {}\n   -> {}", index + 1, finding.what, finding.advice);
+    }
+    text
+}
+
+fn more(text: &mut String, count: usize) {
+    if count > NAMED {
+        let _ = writeln!(text, "... and {} more; --json lists all", count - NAMED);
+    }
+}
+
+fn likeness_words(likeness: Likeness) -> &'static str {
+    match likeness {
+        Likeness::File => "the same file",
+        Likeness::Pixels => "the same pixels",
+        Likeness::Near => "the same picture",
+    }
+}
+
+fn class_table(found: &Inspection) -> Table {
+    let parts: Vec<Part> = [Part::Train, Part::Validation, Part::Test].into_iter().filter(|part| found.count(*part) > 0).collect();
+    let head = std::iter::once("Class".to_owned()).chain(parts.iter().map(|part| part.name().to_owned())).collect();
+    let row = |(class, counts): (&String, &std::collections::BTreeMap<&'static str, usize>)| {
+        let count = |part: &Part| counts.get(part.name()).copied().unwrap_or(0).to_string();
+        std::iter::once(class.clone()).chain(parts.iter().map(count)).collect()
+    };
+    let sums = std::iter::once("all".to_owned()).chain(parts.iter().map(|part| found.count(*part).to_string())).collect();
+    Table { head, rows: found.classes.iter().map(row).chain([sums]).collect() }
+}
+
+fn facts(found: &Inspection) -> Vec<(String, String)> {
+    let kinds = |kinds: &std::collections::BTreeMap<String, usize>| {
+        kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
+    };
+    let [low, middle, high] = found.heights;
+    let [narrow, usual, wide] = found.widths;
+    let mut facts = vec![
+        ("Pictures".to_owned(), found.images.to_string()),
+        (
+            "Sizes".to_owned(),
+            format!("{} different; height {low} to {high}, median {middle}; width {narrow} to {wide}, median {usual}", found.sizes),
+        ),
+        ("Formats".to_owned(), kinds(&found.formats)),
+        ("Colours".to_owned(), kinds(&found.modes)),
+    ];
+    if found.turned_by_exif > 0 {
+        facts.push(("Turned by EXIF".to_owned(), found.turned_by_exif.to_string()));
+    }
+    if !found.passed_over.is_empty() {
+        facts.push(("Passed over".to_owned(), found.passed_over.join("; ")));
+    }
+    let copies = &found.copies;
+    facts.push((
+        "Copies".to_owned(),
+        format!(
+            "{} groups, {} across splits, {} with conflicting labels; {} pictures more than different ones",
+            copies.groups.len(),
+            copies.across_splits,
+            copies.conflicting_labels,
+            copies.surplus
+        ),
+    ));
+    let rules = found.rules.iter().take(3).map(|rule| format!("{} {:.2}", rule.property, rule.balanced_accuracy));
+    let rules: Vec<_> = rules.collect();
+    if !rules.is_empty() {
+        facts.push((
+            "What tells the class alone".to_owned(),
+            format!("{} (balanced accuracy; guessing {:.2})", rules.join(", "), found.rules[0].chance),
+        ));
+    }
+    facts
+}
+
+fn page(found: &Inspection, args: &Args) -> Page {
+    let name = args.dir.as_ref().or(args.config.as_ref()).map_or_else(String::new, |path| path.display().to_string());
+    let groups = |is: &dyn Fn(&CopyGroup) -> bool| {
+        found.copies.groups.iter().filter(|group| is(group)).take(SHOWN).map(|group| pair(found, group)).collect()
+    };
+    let suspects = found.suspects.iter().flat_map(|(kind, suspects)| {
+        suspects.iter().take(SHOWN / 4).filter_map(|suspect| {
+            Some(Shot { jpeg: shown(&[picture(found, suspect.index())?]), lines: vec![(*kind).to_owned(), suspect.path.clone()] })
+        })
+    });
+    let gallery = |title, words: &str, shots| Gallery { title, words: words.to_owned(), shots };
+    Page {
+        title: format!("{name}: {} pictures", found.images),
+        lead: found.findings.iter().map(|finding| format!("{}: {}.", finding.what, finding.advice)).collect(),
+        about: "What is there",
+        facts: facts(found),
+        data: class_table(found),
+        notes: found.unreadable.iter().take(SHOWN).map(|skipped| format!("{}: {}", skipped.path, skipped.reason)).collect(),
+        galleries: vec![
+            gallery("Copies across splits", "The first two of each group, side by side.", groups(&|group| group.is_across_splits)),
+            gallery("Copies with different labels", "At least one label of each is wrong.", groups(&|group| group.has_conflicting_labels)),
+            gallery(
+                "Copies within a split that aren't the same pixels",
+                "Saved again, resized, brighter or darker, cropped, mirrored or turned.",
+                groups(&|group| !group.is_across_splits && group.likeness == Likeness::Near),
+            ),
+            gallery("Pictures that stand out", "Measured, not judged: look at them.", suspects.collect()),
+        ],
+        ..Page::default()
+    }
+}
+
+/// The first of a group beside one of another split or label, where there is one.
+fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
+    let first = &group.members[0];
+    let differs = |member: &&crate::inspect::Member| member.split != first.split || member.class != first.class;
+    let second = group.members.iter().find(differs).unwrap_or(&group.members[1]);
+    let pictures: Vec<RgbImage> = [first, second].iter().filter_map(|member| picture(found, member.index())).collect();
+    let line = |member: &crate::inspect::Member| format!("{}, {}: {}", member.split, member.class, member.path);
+    let title = format!(
+        "{}{}",
+        likeness_words(group.likeness),
+        if group.members.len() > 2 { format!(", {} of them", group.members.len()) } else { String::new() }
+    );
+    Shot { jpeg: shown(&pictures), lines: vec![title, line(first), line(second)] }
+}
+
+/// A picture of the inspection, small; `None` where it can't be read any more.
+fn picture(found: &Inspection, index: usize) -> Option<RgbImage> {
+    let bytes = std::fs::read(&found.seen[index].entry.path).ok()?;
+    let pixels = decode(&bytes, Color::Rgb).ok()?;
+    let picture = RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.bytes)?;
+    let longest = picture.width().max(picture.height());
+    if longest <= SIDE {
+        return Some(magnified(&picture));
+    }
+    let side = |side: u32| (side * SIDE / longest).max(1);
+    Some(image::imageops::thumbnail(&picture, side(picture.width()), side(picture.height())))
+}
+
+fn shown(pictures: &[RgbImage]) -> Vec<u8> {
+    let both = match pictures {
+        [one] => one.clone(),
+        [one, other, ..] => side_by_side(one, other),
+        [] => RgbImage::new(1, 1),
+    };
+    jpeg(&both, 2 * SIDE + 100).unwrap_or_default()
+}

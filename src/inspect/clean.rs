@@ -1,0 +1,100 @@
+//! A list of pictures that trains as it is: no copy twice, no picture under two labels, nothing on both sides of a split.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::{CopyGroup, Inspection};
+use crate::data::{
+    listing::Part,
+    split::{Member, hold_back},
+};
+
+/// Share of the training pictures that is held back where there is no validation part.
+const VALIDATION: f64 = 0.2;
+
+/// Of copies across splits, which are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Side {
+    /// Those that are measured on: training loses its copies of them.
+    Test,
+    /// Those that are trained on: the test loses its copies of them.
+    Train,
+}
+
+/// A line of the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CleanRow {
+    /// Absolute.
+    pub path: String,
+    /// Its class.
+    pub label: String,
+    /// `train`, `val` or `test`.
+    pub split: &'static str,
+    /// Empty where there is none.
+    pub group: String,
+}
+
+/// What is on a clean list, and what isn't.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clean {
+    /// The list, in the order of the pictures.
+    pub rows: Vec<CleanRow>,
+    /// Pictures left out as their copies have another label.
+    pub conflicting: usize,
+    /// Pictures left out as a copy of them is on the list.
+    pub copies: usize,
+}
+
+impl Inspection {
+    /// The clean list. Without validation pictures, a share of the training pictures is held back, stratified, groups kept together.
+    pub fn clean(&self, side: Side, seed: u64) -> Clean {
+        let mut out = BTreeSet::new();
+        let mut conflicting = 0;
+        for group in &self.copies.groups {
+            let kept = if group.has_conflicting_labels { None } else { Some(kept(group, side)) };
+            conflicting += if kept.is_none() { group.members.len() } else { 0 };
+            out.extend(group.members.iter().map(|member| member.index).filter(|index| Some(*index) != kept));
+        }
+        let left: Vec<usize> = (0..self.seen.len()).filter(|index| !out.contains(index)).collect();
+        let held = self.held_back(&left, seed);
+        let row = |index: &usize| {
+            let seen = &self.seen[*index];
+            let path = seen.entry.path.canonicalize().unwrap_or_else(|_| PathBuf::from(&seen.entry.path));
+            CleanRow {
+                path: path.display().to_string(),
+                label: seen.entry.class.clone(),
+                split: if held.contains(index) { Part::Validation.name() } else { seen.part.name() },
+                group: seen.entry.group.clone().unwrap_or_default(),
+            }
+        };
+        Clean { rows: left.iter().map(row).collect(), conflicting, copies: out.len() - conflicting }
+    }
+
+    /// Of these pictures, those for validation where there is no part for it.
+    fn held_back(&self, left: &[usize], seed: u64) -> BTreeSet<usize> {
+        if self.count(Part::Validation) > 0 {
+            return BTreeSet::new();
+        }
+        let classes: BTreeSet<&str> = left.iter().map(|index| self.seen[*index].entry.class.as_str()).collect();
+        let trained: Vec<usize> = left.iter().copied().filter(|index| self.seen[*index].part == Part::Train).collect();
+        let member = |index: &usize| {
+            let seen = &self.seen[*index];
+            let class = classes.range(..seen.entry.class.as_str()).count();
+            Member { class, group: seen.entry.group.clone(), digest: seen.facts.pixels }
+        };
+        let held = hold_back(&trained.iter().map(member).collect::<Vec<_>>(), VALIDATION, seed);
+        trained.into_iter().zip(held).filter(|(_, held)| *held).map(|(index, _)| index).collect()
+    }
+}
+
+/// The picture of a group that stays.
+fn kept(group: &CopyGroup, side: Side) -> usize {
+    let rank = |split: &str| match (Part::from_name(split), side) {
+        (Some(Part::Test), Side::Test) | (Some(Part::Train), Side::Train) => 0,
+        (Some(Part::Validation), _) => 1,
+        _ => 2,
+    };
+    group.members.iter().min_by_key(|member| rank(member.split)).map_or(0, |member| member.index)
+}

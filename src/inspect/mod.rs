@@ -1,0 +1,234 @@
+//! Look before you train: what is in the pictures, which are copies, which stand out, what gives the class away. Reads; changes nothing.
+
+mod clean;
+mod findings;
+mod rules;
+mod suspects;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+pub use clean::{Clean, Side};
+pub use findings::Finding;
+pub use rules::Rule;
+pub use suspects::Suspect;
+
+use crate::data::{
+    Listed,
+    copies::{self, Candidate, Group, Likeness},
+    facts::{Facts, look_at},
+    listing::{Entry, Part},
+    table::Skipped,
+};
+
+/// A picture that can be read.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Where it is and what it is said to be.
+    pub entry: Entry,
+    /// What it is used for.
+    pub part: Part,
+    /// What was found.
+    pub facts: Facts,
+}
+
+/// What an inspection found.
+#[derive(Debug, Serialize)]
+pub struct Inspection {
+    /// Pictures that can be read.
+    pub images: usize,
+    /// By class, then by part.
+    pub classes: BTreeMap<String, BTreeMap<&'static str, usize>>,
+    /// Pictures in the largest class for one in the smallest, among those that are trained on.
+    pub imbalance: f64,
+    /// Pictures by format.
+    pub formats: BTreeMap<String, usize>,
+    /// Pictures by colours and bits as stored.
+    pub modes: BTreeMap<String, usize>,
+    /// Pictures that EXIF turns or mirrors.
+    pub turned_by_exif: usize,
+    /// Of heights and widths: least, median, most.
+    pub heights: [usize; 3],
+    /// As heights.
+    pub widths: [usize; 3],
+    /// Different heights and widths.
+    pub sizes: usize,
+    /// Files that can't be decoded, with the reason.
+    pub unreadable: Vec<Skipped>,
+    /// Files that were passed over, in words.
+    pub passed_over: Vec<String>,
+    /// Copies.
+    pub copies: Copies,
+    /// Test pictures with a copy among the pictures that are trained on or chosen by.
+    pub leaked_test_images: Vec<String>,
+    /// Pictures that stand out, by what of them does.
+    pub suspects: BTreeMap<&'static str, Vec<Suspect>>,
+    /// Properties that tell the class without looking at the picture, the most telling first.
+    pub rules: Vec<Rule>,
+    /// What it all means, the worst first.
+    pub findings: Vec<Finding>,
+    /// The pictures.
+    #[serde(skip)]
+    pub seen: Vec<Seen>,
+}
+
+/// Groups of copies.
+#[derive(Debug, Default, Serialize)]
+pub struct Copies {
+    /// All.
+    pub groups: Vec<CopyGroup>,
+    /// Groups with pictures in more than one part.
+    pub across_splits: usize,
+    /// Groups with more than one label.
+    pub conflicting_labels: usize,
+    /// Pictures that would be gone if one of each group were kept.
+    pub surplus: usize,
+}
+
+/// Pictures that are copies of one another.
+#[derive(Debug, Serialize)]
+pub struct CopyGroup {
+    /// The weakest link.
+    pub likeness: Likeness,
+    /// The pictures.
+    pub members: Vec<Member>,
+    /// In more than one part?
+    pub is_across_splits: bool,
+    /// With more than one label?
+    pub has_conflicting_labels: bool,
+}
+
+/// A picture of a group.
+#[derive(Debug, Serialize)]
+pub struct Member {
+    /// Where it is.
+    pub path: String,
+    /// Its label.
+    pub class: String,
+    /// What it is used for.
+    pub split: &'static str,
+    #[serde(skip)]
+    index: usize,
+}
+
+impl Member {
+    /// Its position among the pictures that were seen.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl Inspection {
+    /// Looks at all listed pictures. `done` hears how many more are read.
+    pub fn of(entries: Listed, passed_over: Vec<String>, done: &(dyn Fn(usize) + Sync)) -> Self {
+        let look = |(entry, part): (Entry, Part)| {
+            let found = std::fs::read(&entry.path).map_err(|error| error.to_string()).and_then(|bytes| look_at(&bytes));
+            done(1);
+            (entry, part, found)
+        };
+        let (mut seen, mut unreadable) = (Vec::new(), Vec::new());
+        for (entry, part, found) in entries.into_par_iter().map(look).collect::<Vec<_>>() {
+            match found {
+                Ok(facts) => seen.push(Seen { entry, part, facts }),
+                Err(reason) => unreadable.push(Skipped { path: entry.path.display().to_string(), reason }),
+            }
+        }
+        let mut classes: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
+        let (mut formats, mut modes) = (BTreeMap::new(), BTreeMap::new());
+        for Seen { entry, part, facts } in &seen {
+            *classes.entry(entry.class.clone()).or_default().entry(part.name()).or_default() += 1;
+            *formats.entry(facts.format.clone()).or_default() += 1;
+            *modes.entry(facts.mode.clone()).or_default() += 1;
+        }
+        let copies = Copies::of(&seen);
+        let sizes: std::collections::BTreeSet<_> = seen.iter().map(|seen| (seen.facts.height, seen.facts.width)).collect();
+        let mut inspection = Self {
+            images: seen.len(),
+            imbalance: imbalance(&classes),
+            classes,
+            formats,
+            modes,
+            turned_by_exif: seen.iter().filter(|seen| seen.facts.is_turned).count(),
+            heights: spread(seen.iter().map(|seen| seen.facts.height)),
+            widths: spread(seen.iter().map(|seen| seen.facts.width)),
+            sizes: sizes.len(),
+            unreadable,
+            passed_over,
+            leaked_test_images: copies.leaked(),
+            copies,
+            suspects: suspects::find(&seen),
+            rules: rules::find(&seen),
+            findings: Vec::new(),
+            seen,
+        };
+        inspection.findings = findings::of(&inspection);
+        inspection
+    }
+
+    /// Pictures of a part.
+    pub fn count(&self, part: Part) -> usize {
+        self.seen.iter().filter(|seen| seen.part == part).count()
+    }
+}
+
+/// Least, median and most; zeros of nothing.
+fn spread(values: impl Iterator<Item = usize>) -> [usize; 3] {
+    let mut values: Vec<usize> = values.collect();
+    values.sort_unstable();
+    let at = |share: usize| values.get((values.len().saturating_sub(1)) * share / 2).copied().unwrap_or(0);
+    [at(0), at(1), at(2)]
+}
+
+fn imbalance(classes: &BTreeMap<String, BTreeMap<&'static str, usize>>) -> f64 {
+    let trained = classes.values().map(|parts| parts.get(Part::Train.name()).copied().unwrap_or(0)).filter(|count| *count > 0);
+    let (least, most) = trained.fold((usize::MAX, 0), |(least, most), count| (least.min(count), most.max(count)));
+    if most == 0 { f64::NAN } else { most as f64 / least as f64 }
+}
+
+impl Copies {
+    fn of(seen: &[Seen]) -> Self {
+        let candidates: Vec<Candidate<'_>> =
+            seen.iter().map(|seen| Candidate { file: Some(seen.facts.file), pixels: seen.facts.pixels, look: &seen.facts.look }).collect();
+        let groups: Vec<CopyGroup> = copies::find(&candidates).into_iter().map(|group| CopyGroup::of(group, seen)).collect();
+        Self {
+            across_splits: groups.iter().filter(|group| group.is_across_splits).count(),
+            conflicting_labels: groups.iter().filter(|group| group.has_conflicting_labels).count(),
+            surplus: groups.iter().map(|group| group.members.len() - 1).sum(),
+            groups,
+        }
+    }
+
+    fn leaked(&self) -> Vec<String> {
+        let test = Part::Test.name();
+        let is_known = |group: &&CopyGroup| group.members.iter().any(|member| member.split != test);
+        let leaked = self.groups.iter().filter(is_known).flat_map(|group| group.members.iter().filter(|member| member.split == test));
+        leaked.map(|member| member.path.clone()).collect()
+    }
+}
+
+impl CopyGroup {
+    fn of(group: Group, seen: &[Seen]) -> Self {
+        let member = |index: usize| {
+            let Seen { entry, part, .. } = &seen[index];
+            Member { path: entry.path.display().to_string(), class: entry.class.clone(), split: part.name(), index }
+        };
+        let members: Vec<Member> = group.members.into_iter().map(member).collect();
+        Self {
+            likeness: group.likeness,
+            is_across_splits: members.iter().any(|member| member.split != members[0].split),
+            has_conflicting_labels: members.iter().any(|member| member.class != members[0].class),
+            members,
+        }
+    }
+}
+
+/// The part of a path that its maker chose for many: its name without digits.
+fn source_name(path: &Path) -> String {
+    let stem = path.file_stem().map(PathBuf::from).unwrap_or_default();
+    stem.to_string_lossy().chars().filter(|letter| !letter.is_ascii_digit()).collect()
+}

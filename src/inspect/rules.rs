@@ -1,0 +1,156 @@
+//! Does something tell the class that has nothing to do with what the picture shows? A rule on one property of the file, tried on pictures
+//! that it wasn't made from.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Seen, source_name};
+use crate::{
+    base::rng::{Purpose, permutation, stream},
+    data::listing::Part,
+};
+
+/// Parts that the pictures are split into; each is judged by a rule from the others.
+const FOLDS: usize = 5;
+/// Steps that a number is cut into.
+const STEPS: usize = 16;
+/// Pictures of each class that it takes to say anything.
+const LEAST: usize = 20;
+/// How far above chance a rule must be to be told, as a share of what is left above chance.
+const TELLING: f64 = 0.2;
+
+/// The one that is in no pixel.
+const NAME: &str = "the name of the file without its digits";
+
+/// A property that tells the class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rule {
+    /// Of the file.
+    pub property: &'static str,
+    /// Mean recall of the classes by a rule on it, on pictures that the rule wasn't made from.
+    pub balanced_accuracy: f64,
+    /// The same of guessing.
+    pub chance: f64,
+    /// Does a network see it?
+    pub is_seen: bool,
+}
+
+/// Rules on the training pictures that are well above chance, the most telling first.
+pub(super) fn find(seen: &[Seen]) -> Vec<Rule> {
+    let trained: Vec<&Seen> = seen.iter().filter(|seen| seen.part == Part::Train).collect();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    trained.iter().for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
+    let classes: Vec<&str> = counts.iter().filter(|(_, count)| **count >= LEAST).map(|(class, _)| *class).collect();
+    if classes.len() < 2 {
+        return Vec::new();
+    }
+    let labelled = trained.iter().filter_map(|seen| Some((*seen, classes.iter().position(|class| *class == seen.entry.class)?)));
+    let (pictures, labels): (Vec<&Seen>, Vec<usize>) = labelled.unzip();
+    let numbers = |of: fn(&Seen) -> f64| steps(&pictures.iter().map(|seen| of(seen)).collect::<Vec<_>>());
+    let names = |of: fn(&Seen) -> String| places(pictures.iter().map(|seen| of(seen)).collect());
+    let properties = [
+        ("the picture's width", numbers(|seen| seen.facts.width as f64)),
+        ("the picture's height", numbers(|seen| seen.facts.height as f64)),
+        ("the picture's size (height and width)", names(|seen| format!("{}x{}", seen.facts.height, seen.facts.width))),
+        ("the aspect ratio", numbers(|seen| seen.facts.width as f64 / seen.facts.height as f64)),
+        (
+            "the length of the file for a pixel",
+            numbers(|seen| seen.facts.file_bytes as f64 / (seen.facts.height * seen.facts.width) as f64),
+        ),
+        ("the format and the stored colours", names(|seen| format!("{} {}", seen.facts.format, seen.facts.mode))),
+        ("the brightness", numbers(|seen| f64::from(seen.facts.brightness))),
+        ("the brightness of the border", numbers(|seen| f64::from(seen.facts.border))),
+        ("the sharpness", numbers(|seen| f64::from(seen.facts.sharpness))),
+        (NAME, names(|seen| source_name(&seen.entry.path))),
+    ];
+    let chance = 1.0 / classes.len() as f64;
+    let rule = |(property, values): (&'static str, Vec<usize>)| Rule {
+        property,
+        balanced_accuracy: judge(&values, &labels, classes.len()),
+        chance,
+        is_seen: property != NAME,
+    };
+    let mut rules: Vec<Rule> =
+        properties.into_iter().map(rule).filter(|rule| rule.balanced_accuracy > chance + TELLING * (1.0 - chance)).collect();
+    rules.sort_by(|a, b| b.balanced_accuracy.total_cmp(&a.balanced_accuracy));
+    rules
+}
+
+/// Numbers cut into steps with as many pictures each.
+fn steps(values: &[f64]) -> Vec<usize> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let ends: Vec<f64> = (1..STEPS).map(|step| sorted[step * sorted.len() / STEPS]).collect();
+    values.iter().map(|value| ends.partition_point(|end| end <= value)).collect()
+}
+
+/// Names by their numbers.
+fn places(names: Vec<String>) -> Vec<usize> {
+    let mut sorted = names.clone();
+    sorted.sort();
+    sorted.dedup();
+    names.iter().map(|name| sorted.partition_point(|other| other < name)).collect()
+}
+
+/// Balanced accuracy of the rule "the class that this value has most, for its size", on the fold that it wasn't made from.
+fn judge(values: &[usize], labels: &[usize], num_classes: usize) -> f64 {
+    let count = values.len();
+    let sizes: Vec<f64> = (0..num_classes).map(|class| labels.iter().filter(|label| **label == class).count() as f64).collect();
+    // Each class in equal parts: what is more in one part would be less in the others.
+    let (mut folds, mut dealt) = (vec![0; count], vec![0; num_classes]);
+    for index in permutation(&mut stream(0, Purpose::Folds, [0, 0, 0]), count) {
+        folds[index] = dealt[labels[index]] % FOLDS;
+        dealt[labels[index]] += 1;
+    }
+    let (mut hits, num_values) = (vec![0.0; num_classes], values.iter().max().map_or(0, |most| most + 1));
+    for fold in 0..FOLDS {
+        let mut counts = vec![vec![0u32; num_classes]; num_values];
+        let mut weights = vec![vec![0.0; num_classes]; num_values];
+        (0..count).filter(|index| folds[*index] != fold).for_each(|index| counts[values[index]][labels[index]] += 1);
+        for (weights, counts) in weights.iter_mut().zip(&counts) {
+            weights.iter_mut().zip(counts).zip(&sizes).for_each(|((weight, count), size)| *weight = f64::from(*count) / size);
+        }
+        for index in (0..count).filter(|index| folds[*index] == fold) {
+            let weights = &weights[values[index]];
+            let most = weights.iter().copied().fold(0.0, f64::max);
+            // A value that the rule has never seen, or classes that tie, are guessed.
+            let tied = weights.iter().filter(|weight| **weight == most).count() as f64;
+            if weights[labels[index]] == most {
+                hits[labels[index]] += 1.0 / tied;
+            }
+        }
+    }
+    hits.iter().zip(&sizes).map(|(hits, size)| hits / size).sum::<f64>() / num_classes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_that_tells_is_told_and_noise_is_not() {
+        let labels: Vec<usize> = (0..300).map(|index| index % 3).collect();
+        let cases: [(&str, Vec<usize>, [f64; 2]); 4] = [
+            ("the class itself", labels.clone(), [1.0, 1.0]),
+            ("always the same", vec![0; 300], [0.33, 0.34]),
+            ("one class of three", labels.iter().map(|label| usize::from(*label == 1)).collect(), [0.65, 0.68]),
+            ("each its own", (0..300).collect(), [0.33, 0.34]),
+        ];
+        for (name, values, [low, high]) in cases {
+            let found = judge(&values, &labels, 3);
+            assert!((low..=high).contains(&found), "{name}: {found}");
+        }
+        let noise: Vec<usize> = permutation(&mut stream(5, Purpose::Synthetic, [0, 0, 0]), 300).iter().map(|at| at % 4).collect();
+        assert!(judge(&noise, &labels, 3) < 1.0 / 3.0 + TELLING * 2.0 / 3.0);
+    }
+
+    #[test]
+    fn steps_have_as_many_pictures_each_and_equal_values_stay_together() {
+        let values: Vec<f64> = (0..160).map(f64::from).collect();
+        let found = steps(&values);
+        assert!((0..STEPS).all(|step| found.iter().filter(|value| **value == step).count() == 10));
+        assert_eq!(steps(&[5.0; 20]), vec![STEPS - 1; 20]);
+        assert_eq!(places(["b", "a", "b"].map(str::to_owned).to_vec()), [1, 0, 1]);
+    }
+}

@@ -1,0 +1,194 @@
+//! Copies, leaks and odd pictures, found before anybody trains.
+
+use serde_json::Value;
+
+use crate::support::{Place, root};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// A picture of its own for each number: blobs of random places and colours, 90 wide and 70 high.
+fn scene(number: u32) -> image::RgbImage {
+    let mut state = number.wrapping_mul(7919) + 11;
+    let mut draw = |limit: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % limit
+    };
+    let mut picture = image::RgbImage::from_pixel(90, 70, image::Rgb([draw(120) as u8, draw(120) as u8, draw(120) as u8]));
+    for _ in 0..10 {
+        let (x, y, size) = (draw(90), draw(70), 5 + draw(22));
+        let color = image::Rgb([draw(220) as u8, draw(220) as u8, draw(220) as u8]);
+        for (column, row, pixel) in picture.enumerate_pixels_mut() {
+            if column.abs_diff(x).pow(2) + row.abs_diff(y).pow(2) < size * size {
+                *pixel = color;
+            }
+        }
+    }
+    picture
+}
+
+/// Two classes for training and for test, with known copies between them; how many test pictures are copies: three of eight.
+fn leaky(place: &Place) {
+    for (folder, first, count) in [("data/train/a", 0, 12), ("data/train/b", 100, 12), ("data/test/a", 200, 3), ("data/test/b", 300, 2)] {
+        std::fs::create_dir_all(place.path(folder)).expect("created");
+        for index in 0..count {
+            scene(first + index).save(place.path(&format!("{folder}/{index:02}.png"))).expect("saved");
+        }
+    }
+    std::fs::copy(place.path("data/train/a/03.png"), place.path("data/test/a/same.png")).expect("copied");
+    let mirrored = image::imageops::flip_horizontal(&scene(105));
+    mirrored.save(place.path("data/test/b/mirrored.jpg")).expect("saved");
+    // The same picture under the other label, half as large again.
+    let larger = image::imageops::resize(&scene(1), 135, 105, image::imageops::FilterType::CatmullRom);
+    larger.save(place.path("data/test/b/larger.bmp")).expect("saved");
+}
+
+#[test]
+fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
+    let place = Place::new();
+    leaky(&place);
+    place.write("data/train/b/broken.jpg", "just text");
+    place.write("data/train/b/.hidden.png", "x");
+    image::RgbImage::from_pixel(90, 70, image::Rgb([3, 3, 3])).save(place.path("data/train/b/black.png")).expect("saved");
+    let found = json(&place.done(&["inspect", "data", "--json", "--html", "page.html"]).out);
+    assert_eq!((&found["images"], &found["classes"]["b"]["train"], &found["classes"]["a"]["test"]), (&json("33"), &json("13"), &json("4")));
+    let mut leaked: Vec<&str> = found["leaked_test_images"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    leaked.sort_unstable();
+    assert_eq!(leaked, ["data/test/a/same.png", "data/test/b/larger.bmp", "data/test/b/mirrored.jpg"]);
+    let copies = &found["copies"];
+    assert_eq!(
+        (&copies["across_splits"], &copies["conflicting_labels"], copies["groups"].as_array().map(Vec::len)),
+        (&json("3"), &json("1"), Some(3))
+    );
+    let kinds: Vec<&Value> = copies["groups"].as_array().expect("a list").iter().map(|group| &group["likeness"]).collect();
+    assert_eq!(kinds, ["near", "file", "near"]);
+    assert!(found["unreadable"][0]["path"].as_str().is_some_and(|path| path.ends_with("broken.jpg")), "{}", found["unreadable"]);
+    assert!(found["suspects"]["dark"][0]["path"].as_str().is_some_and(|path| path.ends_with("black.png")), "{}", found["suspects"]);
+    assert!(found["passed_over"][0].as_str().is_some_and(|words| words.contains("1 hidden")), "{}", found["passed_over"]);
+    let page = place.read("page.html");
+    assert!(page.contains("Copies across splits") && page.contains("data:image/jpeg;base64,") && !page.contains("http://"), "{page:.600}");
+    let text = place.done(&["inspect", "data"]).out;
+    for part in [
+        "1. 3 of 8 test pictures are copies",
+        "2. 1 groups of copies have more than one label",
+        "broken.jpg",
+        "dark: data/train/b/black.png",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let again = place.run(&["inspect", "data", "--html", "page.html"]);
+    assert!(again.code == Some(2) && again.err.contains("is there already"), "{}", again.err);
+    let missing = place.run(&["inspect", "nowhere"]);
+    assert!(missing.code == Some(1) && missing.err.contains("nowhere"), "{}", missing.err);
+}
+
+#[test]
+fn a_clean_list_trains_as_it_is_and_has_no_copies() {
+    let place = Place::new();
+    leaky(&place);
+    std::fs::copy(place.path("data/train/b/04.png"), place.path("data/train/b/twice.png")).expect("copied");
+    for (keep, tests) in [("test", 7), ("train", 5)] {
+        let (csv, run) = (format!("{keep}.csv"), format!("run-{keep}"));
+        let ran = place.done(&["inspect", "data", "--write-clean", &csv, "--keep", keep]);
+        // 12 + 13 + 8 pictures; two under two labels; three groups of two.
+        assert!(
+            ran.err.contains("28 pictures in") && ran.err.contains("3 copies of them, 2 whose copies have another label"),
+            "{}",
+            ran.err
+        );
+        let list = place.read(&csv);
+        let count = |split: &str| list.lines().filter(|line| line.contains(&format!(",{split},"))).count();
+        assert_eq!((list.lines().next(), count("test")), (Some("path,label,split,group"), tests), "{list}");
+        assert!(count("val") > 2 && count("train") + count("val") + count("test") == 28, "{list}");
+        let again = json(&place.done(&["inspect", &csv, "--json"]).out);
+        assert_eq!((&again["images"], again["copies"]["groups"].as_array().map(Vec::len)), (&json("28"), Some(0)), "{}", again["copies"]);
+        place.recipe("", "epochs = 1");
+        let recipe = place.read("small.toml").replace("train = \"train\"", &format!("train = '{csv}'"));
+        place.write("small.toml", &recipe);
+        let ran = place.done(&["train", "--config", "small.toml", "--out", &run]);
+        assert!(!ran.err.contains("are copies of training pictures"), "{}", ran.err);
+    }
+    let again = place.run(&["inspect", "data", "--write-clean", "test.csv"]);
+    assert!(again.code == Some(2) && again.err.contains("is there already"), "{}", again.err);
+}
+
+#[test]
+fn training_says_leaves_out_or_refuses_leaks() {
+    let place = Place::new();
+    leaky(&place);
+    place.recipe("test = 'data/test'", "epochs = 1");
+    let recipe = place.read("small.toml").replace("train = \"train\"", "train = 'data/train'");
+    place.write("small.toml", &recipe);
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "warned"]);
+    assert!(ran.err.contains("warning: 3 of 8 test pictures are copies of training pictures, 2 of them saved again"), "{}", ran.err);
+    let split = place.read("warned/split.csv");
+    let marked: Vec<_> = split.lines().filter(|line| line.contains(",test,") && !line.ends_with(',')).collect();
+    // A copy may be held back for validation, where it is none of the training's.
+    assert!(!marked.is_empty() && marked.len() <= 3 && marked.iter().all(|line| line.contains("data/train/")), "{split}");
+    assert_eq!(split.lines().filter(|line| line.contains(",test,")).count(), 8);
+
+    let trained = |run: &str| place.read(&format!("{run}/split.csv")).lines().filter(|line| line.contains(",train,")).count();
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "clean", "--set", "data.on_leak=exclude"]);
+    assert!(ran.err.contains("training pictures were left out for that"), "{}", ran.err);
+    assert_eq!(trained("clean") + marked.len(), trained("warned"));
+    // The same pictures are left out again.
+    place.done(&["train", "--resume", "clean", "--set", "train.epochs=2"]);
+
+    let ran = place.run(&["train", "--config", "small.toml", "--out", "never", "--set", "data.on_leak=error"]);
+    assert!(ran.code == Some(1) && ran.err.contains("data.on_leak = \"exclude\"") && ran.err.contains("data/test/"), "{}", ran.err);
+    assert!(!place.path("never").exists());
+}
+
+#[test]
+fn a_pattern_keeps_a_patients_pictures_on_one_side() {
+    let place = Place::new();
+    for (class, first) in [("a", 0), ("b", 100)] {
+        std::fs::create_dir_all(place.path(&format!("train/{class}"))).expect("created");
+        for index in 0..12 {
+            let name = format!("train/{class}/patient{}_{index}.png", first / 100 * 4 + index / 3);
+            scene(first + index).save(place.path(&name)).expect("saved");
+        }
+    }
+    place.recipe("group = 'regex:^(patient\\d+)'\nvalidation = 0.3", "epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let split = place.read("run/split.csv");
+    let mut sides = std::collections::BTreeMap::<String, std::collections::BTreeSet<String>>::new();
+    for line in split.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        sides.entry(fields[4].to_owned()).or_default().insert(fields[3].to_owned());
+    }
+    assert_eq!(
+        sides.keys().collect::<Vec<_>>(),
+        ["patient0", "patient1", "patient2", "patient3", "patient4", "patient5", "patient6", "patient7"]
+    );
+    assert!(sides.values().all(|sides| sides.len() == 1) && sides.values().any(|sides| sides.contains("val")), "{sides:?}");
+    for (group, expected) in [
+        ("^(patient)", "expected `regex:` and a pattern"),
+        ("regex:patient", "expected one with a bracket"),
+        ("regex:(", "found the pattern `(`"),
+        ("regex:(case\\d+)", "found no file that data.group"),
+    ] {
+        let ran = place.run(&["train", "--config", "small.toml", "--out", "never", "--set", &format!("data.group='{group}'")]);
+        assert!(ran.code != Some(0) && ran.err.contains(expected), "{group}: {}", ran.err);
+    }
+}
+
+/// Every odd file that there is: nothing panics, everything that can't be read has a reason.
+#[test]
+fn odd_files_are_looked_at_without_harm() {
+    let odd = root().join("../shared/data/odd");
+    if !odd.is_dir() {
+        println!("not tested: {} isn't there", odd.display());
+        return;
+    }
+    let place = Place::new();
+    let ran = place.done(&["inspect", &odd.display().to_string(), "--json"]);
+    let found = json(&ran.out);
+    let unreadable = found["unreadable"].as_array().expect("a list");
+    assert!(
+        unreadable.len() > 10 && unreadable.iter().all(|bad| bad["reason"].as_str().is_some_and(|reason| reason.len() > 8)),
+        "{unreadable:?}"
+    );
+    assert!(found["turned_by_exif"].as_u64() > Some(5) && !ran.err.contains("panicked"), "{}", ran.err);
+}
