@@ -80,12 +80,12 @@ fn near(pictures: &[Candidate<'_>], different: &[usize]) -> Vec<(usize, usize)> 
     let of_one = |at: usize| {
         let look = pictures[different[at]].look;
         let mut found: Vec<(usize, usize)> = Vec::new();
-        for (variant, hash) in look.hashes().into_iter().enumerate() {
+        for (variant, (turn, hash)) in look.hashes().into_iter().enumerate() {
             tables.within(hash, |other| {
                 // Whole pictures meet from both sides; once is enough.
                 let is_first = if variant < TURNS { other > at } else { other != at };
-                if is_first && !found.contains(&(other, variant % TURNS)) {
-                    found.push((other, variant % TURNS));
+                if is_first && !found.contains(&(other, turn)) {
+                    found.push((other, turn));
                 }
             });
         }
