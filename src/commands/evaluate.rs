@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::{Parser, ValueEnum};
 
 use super::{
@@ -64,7 +64,7 @@ pub struct Args {
     /// Another run or checkpoint, measured on the same pictures: is one of them better?
     #[arg(long, value_name = "RUN")]
     compare: Option<PathBuf>,
-    /// Where predictions.csv and metrics.json go, instead of RUN/evaluation/NAME
+    /// Where report.html, plots, predictions.csv and metrics.json go, instead of RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -120,9 +120,9 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     }
     let out = args.out.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new(".")).join("evaluation").join(&name));
     evaluation.write(&out)?;
-    report::write(&Subject { evaluation: &evaluation, name: &name, checkpoint: &checkpoint, run, compute: &compute }, &out)?;
     say(&format!("Predictions and metrics: {}", out.display()));
     ui::print(&if args.json { evaluation.to_json()? } else { evaluation.to_text() })?;
+    report::write(&Subject { evaluation: &evaluation, name: &name, checkpoint: &checkpoint, run, compute: &compute }, &out)?;
     Ok(Ending::Done)
 }
 
@@ -241,6 +241,12 @@ pub(super) fn data_settings(meta: &Meta) -> Data {
     }
 }
 
+/// The error of outputs that are no numbers.
+pub(super) fn no_number(picture: &Path) -> anyhow::Error {
+    let path = picture.display();
+    anyhow!("the network's output is no number: its weights are damaged or its training diverged; the first such picture: {path}")
+}
+
 /// Runs a checkpoint's network over a set. Probabilities and losses in the set's order; losses are those of the pictures as they are.
 pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, setup: &Setup<'_>) -> anyhow::Result<Predictions> {
     let meta = &checkpoint.meta;
@@ -261,8 +267,7 @@ pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, setup: &Setu
     let mut found = predict(&model, View::plain(set, &meta.normalize), &settings, &|count| bar.done(count))?;
     let is_number = |row: &Vec<f32>| row.iter().all(|value| value.is_finite());
     if let Some(bad) = found.logits.iter().position(|row| !is_number(row)) {
-        let path = set.pictures[bad].path.display();
-        bail!("the network's output is no number: its weights are damaged or its training diverged; the first such picture: {path}");
+        return Err(no_number(&set.pictures[bad].path));
     }
     for round in 0..rounds {
         let Some(Tta { config, .. }) = &setup.tta else { break };

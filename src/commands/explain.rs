@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use image::RgbImage;
 use serde::Serialize;
 
 use super::{
+    evaluate::no_number,
     predict::{find, read_unlabelled},
     ui::{self, Reading, UsageError, say},
     weights,
@@ -195,10 +196,7 @@ impl<'a> Work<'a> {
             let label = |row: &Vec<f64>| argmax(&row.iter().map(|value| *value as f32).collect::<Vec<_>>());
             let labels: Vec<usize> = probabilities.iter().map(label).collect();
             if let Some(bad) = probabilities.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
-                let path = set.pictures[start + bad].path.display();
-                bail!(
-                    "the network's output is no number: its weights are damaged or its training diverged; the first such picture: {path}"
-                );
+                return Err(no_number(&set.pictures[start + bad].path));
             }
             let classes: Vec<usize> = labels.iter().map(|label| self.class.unwrap_or(*label)).collect();
             let maps = self.explainer.explain(&batch.images, &classes)?;

@@ -167,9 +167,9 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
         found
     };
     evaluation.write(&folder.join("evaluation").join(name))?;
-    report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
     text.push_str(&format!("Run folder: {}\n", folder.display()));
     ui::print(&text)?;
+    report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
     Ok(Ending::Done)
 }
 

@@ -1,5 +1,6 @@
 //! From files to host batches: which pictures there are, what is in them, who is held back, in which order they come.
 
+mod align;
 pub mod batch;
 pub mod copies;
 pub mod dataset;

@@ -1,6 +1,6 @@
 //! A list of pictures that trains as it is: no copy twice, no picture under two labels, nothing on both sides of a split.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -61,7 +61,7 @@ impl Inspection {
         let held = self.held_back(&left, seed);
         let row = |index: &usize| {
             let seen = &self.seen[*index];
-            let path = seen.entry.path.canonicalize().unwrap_or_else(|_| PathBuf::from(&seen.entry.path));
+            let path = seen.entry.path.canonicalize().unwrap_or_else(|_| seen.entry.path.clone());
             CleanRow {
                 path: path.display().to_string(),
                 label: seen.entry.class.clone(),
