@@ -1,26 +1,24 @@
 //! Which pictures are copies of one another: the same file, the same pixels, or the same picture saved again, resized, brighter or darker,
 //! cropped a little, mirrored or turned. Two slices of one brain are not copies.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use rayon::prelude::*;
 
 use super::{
     align::likeness,
-    look::{Look, SIDE, TURNS},
+    hashes::pairs,
+    look::{Look, Sketch},
 };
-
-/// Bits that the hashes of two copies may differ in.
-const RADIUS: u32 = 9;
-
-/// Parts of a hash, each with its own table: of [`RADIUS`] bits in five parts, one part has one bit at most.
-const PARTS: [(u32, u32); 5] = [(0, 13), (13, 13), (26, 13), (39, 12), (51, 12)];
 
 /// Correlation that copies have at least once they are laid over one another. On the brain-tumour set copies begin at 0.996, neighbouring
 /// slices end at 0.994.
 const SAME: f32 = 0.995;
 
-/// Correlation of quarter-size looks below which nobody needs to lay them over one another.
+/// Correlation of low frequencies below which nobody needs to lay two pictures over one another.
 const SIMILAR: f32 = 0.8;
 
 /// What makes pictures copies, the strongest first.
@@ -68,117 +66,26 @@ pub fn find(pictures: &[Candidate<'_>]) -> Vec<Group> {
     }
     // One of each: the rest is known.
     let different: Vec<usize> = by_pixels.into_values().collect();
-    for (a, b) in near(pictures, &different) {
-        groups.join(a, b, Likeness::Near);
-    }
-    groups.into_groups()
+    join_near(pictures, different, groups).into_groups()
 }
 
-/// Pairs of `different` that are near copies.
-fn near(pictures: &[Candidate<'_>], different: &[usize]) -> Vec<(usize, usize)> {
-    let different: Vec<usize> = different.iter().copied().filter(|index| !pictures[*index].look.is_flat()).collect();
-    let hashes: Vec<u64> = different.par_iter().map(|index| pictures[*index].look.hash()).collect();
-    let coarse: Vec<Coarse> = different.par_iter().map(|index| Coarse::of(pictures[*index].look)).collect();
-    let tables = Tables::new(&hashes);
-    let of_one = |at: usize| {
-        let look = pictures[different[at]].look;
-        let mut found: Vec<(usize, usize)> = Vec::new();
-        for (variant, (turn, hash)) in look.hashes().into_iter().enumerate() {
-            tables.within(hash, |other| {
-                // Whole pictures meet from both sides; once is enough.
-                let is_first = if variant < TURNS { other > at } else { other != at };
-                if is_first && !found.contains(&(other, turn)) {
-                    found.push((other, turn));
-                }
-            });
+/// Joins those of `different` that are near copies.
+fn join_near(pictures: &[Candidate<'_>], mut different: Vec<usize>, groups: Groups) -> Groups {
+    different.retain(|index| !pictures[*index].look.is_flat());
+    let sketches: Vec<Sketch> = different.par_iter().map(|index| pictures[*index].look.sketch()).collect();
+    let hashes: Vec<_> = sketches.iter().map(|sketch| sketch.hashes).collect();
+    let groups = Mutex::new(groups);
+    let grown = || groups.lock().unwrap_or_else(PoisonError::into_inner);
+    pairs(&hashes, |a, turn, b| {
+        let (first, second) = (different[a], different[b]);
+        let is_copy = sketches[a].correlation(turn, &sketches[b]) >= SIMILAR
+            && !grown().are_joined(first, second)
+            && likeness(&pictures[first].look.turned(turn), &pictures[second].look.turned(0)) >= SAME;
+        if is_copy {
+            grown().join(first, second, Likeness::Near);
         }
-        let is_copy = |(other, turn): &(usize, usize)| {
-            let turned = look.turned(*turn);
-            coarse[*other].correlation(&Coarse::from_levels(&turned)) >= SIMILAR
-                && likeness(&turned, &pictures[different[*other]].look.turned(0)) >= SAME
-        };
-        let mut copies: Vec<usize> = Vec::new();
-        for pair in &found {
-            if !copies.contains(&pair.0) && is_copy(pair) {
-                copies.push(pair.0);
-            }
-        }
-        copies.into_iter().map(|other| (different[at], different[other])).collect::<Vec<_>>()
-    };
-    (0..different.len()).into_par_iter().flat_map_iter(of_one).collect()
-}
-
-/// Hashes by their parts.
-struct Tables(Vec<Table>);
-
-/// Hashes by one part.
-struct Table {
-    /// Where each value of the part begins.
-    starts: Vec<u32>,
-    /// Hashes in that order, with their positions.
-    sorted: Vec<(u64, u32)>,
-}
-
-fn part(hash: u64, (shift, bits): (u32, u32)) -> usize {
-    (hash >> shift) as usize & ((1 << bits) - 1)
-}
-
-impl Tables {
-    fn new(hashes: &[u64]) -> Self {
-        let table = |place: &(u32, u32)| {
-            let mut starts = vec![0u32; (1 << place.1) + 1];
-            hashes.iter().for_each(|hash| starts[part(*hash, *place) + 1] += 1);
-            (1..starts.len()).for_each(|value| starts[value] += starts[value - 1]);
-            let mut next = starts.clone();
-            let mut sorted = vec![(0, 0); hashes.len()];
-            for (index, hash) in hashes.iter().enumerate() {
-                let at = &mut next[part(*hash, *place)];
-                sorted[*at as usize] = (*hash, index as u32);
-                *at += 1;
-            }
-            Table { starts, sorted }
-        };
-        Self(PARTS.iter().map(table).collect())
-    }
-
-    /// Calls `found` for the hashes that differ from `hash` in [`RADIUS`] bits at most; more than once for some.
-    fn within(&self, hash: u64, mut found: impl FnMut(usize)) {
-        for (Table { starts, sorted }, place) in self.0.iter().zip(PARTS) {
-            let value = part(hash, place);
-            for flip in std::iter::once(0).chain((0..place.1).map(|bit| 1 << bit)) {
-                let range = starts[value ^ flip] as usize..starts[(value ^ flip) + 1] as usize;
-                for (other, index) in &sorted[range] {
-                    if (other ^ hash).count_ones() <= RADIUS {
-                        found(*index as usize);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A quarter of a look a side, with mean zero and length one.
-struct Coarse([f32; 256]);
-
-impl Coarse {
-    fn of(look: &Look) -> Self {
-        Self::from_levels(&look.turned(0))
-    }
-
-    fn from_levels(levels: &[f32]) -> Self {
-        let mut out = [0.0f32; 256];
-        for (at, level) in levels.iter().enumerate() {
-            out[at / SIDE / 4 * 16 + at % SIDE / 4] += level;
-        }
-        let mean = out.iter().sum::<f32>() / 256.0;
-        out.iter_mut().for_each(|value| *value -= mean);
-        let length = out.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        Self(out.map(|value| value / length))
-    }
-
-    fn correlation(&self, other: &Self) -> f32 {
-        self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum()
-    }
+    });
+    groups.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sets that grow together.
@@ -198,6 +105,10 @@ impl Groups {
             at = self.parents[at];
         }
         at
+    }
+
+    fn are_joined(&mut self, a: usize, b: usize) -> bool {
+        self.root(a) == self.root(b)
     }
 
     fn join(&mut self, a: usize, b: usize, likeness: Likeness) {
@@ -345,28 +256,5 @@ mod tests {
         assert_eq!(found, [group(&[0, 3, 4], Likeness::Near), group(&[1, 2, 5], Likeness::Pixels)]);
         assert_eq!(find(&[candidate(a, 1), candidate(a, 1)]), [group(&[0, 1], Likeness::File)]);
         assert_eq!(find(&[]), []);
-    }
-
-    /// The tables find exactly what a look at every pair finds.
-    #[test]
-    fn tables_find_every_hash_within_the_radius() {
-        let mut draw = stream(9, Purpose::Synthetic, [0, 3, 0]);
-        let mut hashes: Vec<u64> = (0..3000).map(|_| draw.random::<u64>() >> 1).collect();
-        for index in 0..1500 {
-            let flips = (0..draw.random_range(0..14)).fold(0u64, |flips, _| flips | 1 << draw.random_range(0..63));
-            hashes.push(hashes[index] ^ flips);
-        }
-        let tables = Tables::new(&hashes);
-        let mut pairs = 0;
-        for (index, hash) in hashes.iter().enumerate() {
-            let expected: Vec<usize> = (0..hashes.len()).filter(|other| (hashes[*other] ^ hash).count_ones() <= RADIUS).collect();
-            let mut found = Vec::new();
-            tables.within(*hash, |other| found.push(other));
-            found.sort_unstable();
-            found.dedup();
-            assert_eq!(found, expected, "{index}");
-            pairs += found.len() - 1;
-        }
-        assert!(pairs > 1000, "{pairs}");
     }
 }

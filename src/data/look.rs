@@ -23,7 +23,10 @@ pub const TURNS: usize = 8;
 /// Parts of a side that a hash looks at, from and to: all of it, and what is left of it after a small crop in the middle or at an end.
 const WINDOWS: [[f32; 2]; 4] = [[0.0, 1.0], [0.02, 0.98], [0.03, 1.0], [0.0, 0.97]];
 
-/// Windows of columns and rows that are tried together.
+/// The windows of columns and rows of the whole.
+const WHOLE: [usize; 2] = [0, 0];
+
+/// Those of a small crop that are tried together.
 const CROPS: [[usize; 2]; 5] = [[1, 1], [2, 2], [2, 3], [3, 2], [3, 3]];
 
 /// A picture at a glance: 64 x 64 grey levels, row by row.
@@ -32,6 +35,31 @@ pub struct Look(Box<[u8]>);
 
 /// Low frequencies of a look, `[row][column]`.
 type Frequencies = [[f32; ORDER]; ORDER];
+
+/// Hashes that a copy of a picture may have: the whole in all turns, then upright parts of it.
+pub const VARIANTS: usize = TURNS + CROPS.len();
+
+/// What copies find one another by.
+#[derive(Clone, Debug)]
+pub struct Sketch {
+    /// Signs of low frequencies, as in pHash; brightness and contrast don't change them. The first is the whole picture's, upright.
+    pub hashes: [u64; VARIANTS],
+    /// Low frequencies of the whole but the mean, of length one.
+    frequencies: Frequencies,
+}
+
+impl Sketch {
+    /// How the picture of a hash is turned.
+    pub fn turn(variant: usize) -> usize {
+        if variant < TURNS { variant } else { 0 }
+    }
+
+    /// Correlation of this picture, turned, with another one, as far as their low frequencies tell.
+    pub fn correlation(&self, turn: usize, other: &Self) -> f32 {
+        let product = |at: usize| turned(&self.frequencies, turn, at) * other.frequencies[at / ORDER][at % ORDER];
+        (1..ORDER * ORDER).map(product).sum()
+    }
+}
 
 impl Look {
     /// The look of a decoded picture.
@@ -79,70 +107,69 @@ impl Look {
         (0..LOOK_BYTES).map(|at| level(at / SIDE, at % SIDE)).collect()
     }
 
-    /// The hash of the whole picture: the signs of its low frequencies, as in pHash; brightness and contrast don't change it.
-    pub fn hash(&self) -> u64 {
-        signs(&self.frequencies([0, 0]), 0)
-    }
-
-    /// The hashes that a copy of this picture may have, each with its turn: the whole turned and mirrored, then upright parts of it.
-    pub fn hashes(&self) -> Vec<(usize, u64)> {
-        let whole = self.frequencies([0, 0]);
-        let turned = (0..TURNS).map(|turn| (turn, signs(&whole, turn)));
-        turned.chain(CROPS.iter().map(|crop| (0, signs(&self.frequencies(*crop), 0)))).collect()
-    }
-
-    fn frequencies(&self, [across, down]: [usize; 2]) -> Frequencies {
+    /// What its copies are found by.
+    pub fn sketch(&self) -> Sketch {
         let waves = waves();
-        let mut rows = [[0.0f32; ORDER]; SIDE];
-        for (row, out) in self.0.chunks_exact(SIDE).zip(&mut rows) {
-            for (out, wave) in out.iter_mut().zip(&waves[across]) {
-                *out = row.iter().zip(wave).map(|(level, wave)| f32::from(*level) * wave).sum();
+        let mut parts = [[[0.0; ORDER]; ORDER]; CROPS.len() + 1];
+        for (row, down) in self.0.chunks_exact(SIDE).zip(waves) {
+            // All windows at once: many short sums side by side, rather than one after the other.
+            let mut sums = [[0.0f32; ORDER]; WINDOWS.len()];
+            for (level, across) in row.iter().zip(waves) {
+                let level = f32::from(*level);
+                sums.as_flattened_mut().iter_mut().zip(across.as_flattened()).for_each(|(sum, wave)| *sum += level * wave);
+            }
+            for (part, crop) in parts.iter_mut().zip([&WHOLE].into_iter().chain(&CROPS)) {
+                for (line, wave) in part.iter_mut().zip(down[crop[1]]) {
+                    line.iter_mut().zip(sums[crop[0]]).for_each(|(out, sum)| *out += sum * wave);
+                }
             }
         }
-        let mut out = [[0.0; ORDER]; ORDER];
-        for (out, wave) in out.iter_mut().zip(&waves[down]) {
-            for (row, wave) in rows.iter().zip(wave) {
-                out.iter_mut().zip(row).for_each(|(out, value)| *out += value * wave);
-            }
-        }
-        out
+        let mut frequencies = parts[0];
+        let hash = |variant: usize| signs(&parts[variant.saturating_sub(TURNS - 1)], Sketch::turn(variant));
+        let hashes = std::array::from_fn(hash);
+        frequencies[0][0] = 0.0;
+        let length = frequencies.iter().flatten().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        frequencies.iter_mut().flatten().for_each(|value| *value /= length);
+        Sketch { hashes, frequencies }
     }
 }
 
-/// Cosines over each window, zero outside of it; of the levels' mean nothing is left but in the first.
-fn waves() -> &'static [[[f32; SIDE]; ORDER]; WINDOWS.len()] {
-    static WAVES: OnceLock<[[[f32; SIDE]; ORDER]; WINDOWS.len()]> = OnceLock::new();
+/// Cosines over each window, `[place][window][frequency]`, zero outside of it; of the levels' mean nothing is left but in the first.
+fn waves() -> &'static [[[f32; ORDER]; WINDOWS.len()]; SIDE] {
+    static WAVES: OnceLock<[[[f32; ORDER]; WINDOWS.len()]; SIDE]> = OnceLock::new();
     WAVES.get_or_init(|| {
-        WINDOWS.map(|[from, to]| {
-            std::array::from_fn(|frequency| {
-                let mut wave: [f32; SIDE] = std::array::from_fn(|at| {
-                    // The share of this place that is in the window.
-                    let (start, end) = (at as f32 / SIDE as f32, (at + 1) as f32 / SIDE as f32);
-                    let inside = ((end.min(to) - start.max(from)) * SIDE as f32).max(0.0);
-                    let place = (f32::midpoint(start, end) - from) / (to - from);
-                    inside * (PI * frequency as f32 * place).cos()
-                });
-                if frequency > 0 {
-                    let mean = wave.iter().sum::<f32>() / SIDE as f32;
-                    wave.iter_mut().filter(|value| **value != 0.0).for_each(|value| *value -= mean);
-                }
-                wave
-            })
-        })
+        let waves = WINDOWS.map(|window| std::array::from_fn::<_, ORDER, _>(|frequency| wave(window, frequency)));
+        std::array::from_fn(|place| waves.map(|waves| waves.map(|wave| wave[place])))
     })
+}
+
+fn wave([from, to]: [f32; 2], frequency: usize) -> [f32; SIDE] {
+    let mut wave: [f32; SIDE] = std::array::from_fn(|at| {
+        // The share of this place that is in the window.
+        let (start, end) = (at as f32 / SIDE as f32, (at + 1) as f32 / SIDE as f32);
+        let inside = ((end.min(to) - start.max(from)) * SIDE as f32).max(0.0);
+        let place = (f32::midpoint(start, end) - from) / (to - from);
+        inside * (PI * frequency as f32 * place).cos()
+    });
+    if frequency > 0 {
+        let mean = wave.iter().sum::<f32>() / SIDE as f32;
+        wave.iter_mut().filter(|value| **value != 0.0).for_each(|value| *value -= mean);
+    }
+    wave
+}
+
+/// The frequency at this place in the picture turned.
+fn turned(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
+    let (row, column) = (at / ORDER, at % ORDER);
+    let (down, across) = if turn & 4 == 0 { (row, column) } else { (column, row) };
+    // Mirrored, odd waves change their sign.
+    let is_odd = (turn & 1 != 0 && across % 2 == 1) ^ (turn & 2 != 0 && down % 2 == 1);
+    if is_odd { -frequencies[down][across] } else { frequencies[down][across] }
 }
 
 /// A bit for each frequency but the mean, as they are in the picture turned.
 fn signs(frequencies: &Frequencies, turn: usize) -> u64 {
-    let mut hash = 0;
-    for at in 1..ORDER * ORDER {
-        let (row, column) = (at / ORDER, at % ORDER);
-        let (down, across) = if turn & 4 == 0 { (row, column) } else { (column, row) };
-        // Mirrored, odd waves change their sign.
-        let is_odd = (turn & 1 != 0 && across % 2 == 1) ^ (turn & 2 != 0 && down % 2 == 1);
-        hash |= u64::from((frequencies[down][across] > 0.0) ^ is_odd) << (at - 1);
-    }
-    hash
+    (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(turned(frequencies, turn, at) > 0.0) << (at - 1))
 }
 
 #[cfg(test)]
@@ -163,7 +190,10 @@ mod tests {
         let picture = odd();
         for turn in 0..TURNS {
             let turned = Look(picture.turned(turn).iter().map(|level| *level as u8).collect());
-            assert!((turned.hash() ^ picture.hashes()[turn].1).count_ones() <= 1, "{turn}");
+            let (turned_sketch, sketch) = (turned.sketch(), picture.sketch());
+            assert!((turned_sketch.hashes[0] ^ sketch.hashes[turn]).count_ones() <= 1, "{turn}");
+            assert!(sketch.correlation(turn, &turned_sketch) > 0.9999, "{turn}");
+            assert!((0..TURNS).all(|other| other == turn || sketch.correlation(other, &turned_sketch) < 0.99), "{turn}");
             assert_eq!(turned.turned([0, 1, 2, 3, 4, 6, 5, 7][turn]), picture.turned(0), "{turn} and back");
         }
     }
@@ -171,7 +201,7 @@ mod tests {
     #[test]
     fn brightness_changes_no_hash_and_one_level_shows_nothing() {
         let (picture, dark) = (odd(), Look(odd().0.iter().map(|level| level / 2 + 3).collect()));
-        assert!((picture.hash() ^ dark.hash()).count_ones() <= 2);
+        assert!((picture.sketch().hashes[0] ^ dark.sketch().hashes[0]).count_ones() <= 2);
         assert!(look(|_, column| 100 + column % 2).is_flat() && !picture.is_flat());
         assert_eq!(Look::from_bytes(picture.bytes()), Some(picture));
         assert_eq!(Look::from_bytes(&[0; 3]), None);

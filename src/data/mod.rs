@@ -8,6 +8,7 @@ pub mod decode;
 mod eigen;
 mod error;
 pub mod facts;
+mod hashes;
 pub mod leaks;
 pub mod listing;
 mod load;
