@@ -63,6 +63,8 @@ pub enum Purpose {
     Shuffled = 25,
     /// Which pictures judge a rule that was made from the others.
     Folds = 26,
+    /// Waves over small pictures, by which a linear model sees them. Indices: wave.
+    Waves = 27,
 }
 
 /// The stream of `purpose` at `indices`, under the run's `seed`.

@@ -10,18 +10,19 @@ use clap::Parser;
 use image::RgbImage;
 
 use super::{
+    backbone,
     report::jpeg,
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
     base::files::write_atomic,
     cli::Ending,
-    config::{self, Color, Data, Validation},
+    config::{self, Cache, Color, Data, Validation},
     data::{
-        Listed, all_listed,
         copies::Likeness,
         decode::decode,
         listing::{Part, splits},
+        survey,
         table::to_csv,
     },
     explain::{magnified, side_by_side},
@@ -75,16 +76,24 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
             return Err(UsageError(format!("the file is there already; choose another {name}: {}", file.display())).into());
         }
     }
-    let (entries, passed_over) = match (&args.dir, &args.config) {
-        (Some(dir), _) => of_folder(dir)?,
-        (None, Some(config)) => all_listed(&config::load(config, &args.overrides)?.data)?,
+    let (data, weights) = match (&args.dir, &args.config) {
+        (Some(dir), _) => {
+            let weights = backbone::weights_at_hand(None);
+            (of_folder(dir, weights.is_some())?, weights)
+        }
+        (None, Some(config)) => {
+            let config = config::load(config, &args.overrides)?;
+            let weights = backbone::weights_at_hand(Some(&config.model));
+            (config.data, weights)
+        }
         (None, None) => return Err(UsageError("expected a folder or --config".to_owned()).into()),
     };
-    let found = {
+    let surveyed = {
         let bar = Reading::new("Reading pictures");
-        bar.start(entries.len());
-        Inspection::of(entries, passed_over, &|count| bar.done(count))
+        survey(&data, &|count| bar.start(count), &|count| bar.done(count))?
     };
+    let features = weights.map(|weights| backbone::features(&surveyed, &data, &weights)).transpose()?.flatten();
+    let found = Inspection::of(surveyed.survey, features);
     if let Some(path) = &args.html {
         write_atomic(path, page(&found, args).to_html().as_bytes())?;
         say(&format!("Page: {}", path.display()));
@@ -108,16 +117,19 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
-fn of_folder(dir: &Path) -> anyhow::Result<(Listed, Vec<String>)> {
+/// A folder as a recipe's data; `is_kept` says whether somebody will look at its pixels.
+fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     let text = |path: &PathBuf| path.display().to_string();
     let [train, validation, test] = if dir.is_dir() { splits(dir)? } else { [Some(dir.to_owned()), None, None] };
-    let data = Data {
+    let (side, cache) = if is_kept { (backbone::SIDE, Cache::Auto) } else { (1, Cache::Off) };
+    Ok(Data {
         train: train.as_ref().map_or_else(String::new, text),
         validation: validation.as_ref().map_or_else(Validation::default, |path| Validation::Path(text(path))),
         test: test.as_ref().map(text),
+        image_size: [side, side],
+        cache,
         ..Data::of(dir.display().to_string())
-    };
-    Ok(all_listed(&data)?)
+    })
 }
 
 fn text(found: &Inspection) -> String {
@@ -136,6 +148,11 @@ fn text(found: &Inspection) -> String {
         }
         more(&mut text, suspects.len());
     }
+    let doubtful = found.labels.as_ref().map_or(&[][..], |labels| &labels.suspects);
+    for suspect in doubtful.iter().take(NAMED) {
+        let _ = writeln!(text, "doubtful label: {}: {}, or {}?", suspect.path, suspect.label, suspect.suggestion);
+    }
+    more(&mut text, doubtful.len());
     let worst = |group: &&CopyGroup| group.has_conflicting_labels || group.is_across_splits;
     for group in found.copies.groups.iter().filter(worst).take(NAMED) {
         let members: Vec<_> = group.members.iter().map(|member| format!("{} ({}, {})", member.path, member.split, member.class)).collect();
@@ -147,7 +164,8 @@ fn text(found: &Inspection) -> String {
         text.push_str("Nothing was found that should keep you from training.\n");
     }
     for (index, finding) in found.findings.iter().enumerate() {
-        let _ = writeln!(text, "{}. {}\n   -> {}", index + 1, finding.what, finding.advice);
+        let first = finding.first.as_ref().map_or_else(String::new, |first| format!("; the first: {first}"));
+        let _ = writeln!(text, "{}. {}{first}\n   -> {}", index + 1, finding.what, finding.advice);
     }
     text
 }
@@ -209,6 +227,17 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
             copies.surplus
         ),
     ));
+    let labels = match &found.labels {
+        Some(labels) => format!(
+            "{} of {} doubtful by a regression on {}, whose balanced accuracy is {:.2}",
+            labels.suspects.len(),
+            labels.images,
+            labels.features,
+            labels.balanced_accuracy
+        ),
+        None => "not judged: too few pictures, or too hard for a cheap model".to_owned(),
+    };
+    facts.push(("Labels".to_owned(), labels));
     let rules = found.rules.iter().take(3).map(|rule| format!("{} {:.2}", rule.property, rule.balanced_accuracy));
     let rules: Vec<_> = rules.collect();
     if !rules.is_empty() {
@@ -230,6 +259,13 @@ fn page(found: &Inspection, args: &Args) -> Page {
             Some(Shot { jpeg: shown(&[picture(found, suspect.index())?]), lines: vec![(*kind).to_owned(), suspect.path.clone()] })
         })
     });
+    let doubtful = found.labels.iter().flat_map(|labels| &labels.suspects).take(SHOWN).filter_map(|suspect| {
+        let line = format!(
+            "{} ({:.2}), or {} ({:.2})?",
+            suspect.label, suspect.label_probability, suspect.suggestion, suspect.suggestion_probability
+        );
+        Some(Shot { jpeg: shown(&[picture(found, suspect.index())?]), lines: vec![line, suspect.path.clone()] })
+    });
     let gallery = |title, words: &str, shots| Gallery { title, words: words.to_owned(), shots };
     Page {
         title: format!("{name}: {} pictures", found.images),
@@ -246,6 +282,7 @@ fn page(found: &Inspection, args: &Args) -> Page {
                 "Saved again, resized, brighter or darker, cropped, mirrored or turned.",
                 groups(&|group| !group.is_across_splits && group.likeness == Likeness::Near),
             ),
+            gallery("Doubtful labels", "What a cheap model says, with its probabilities; the least believed first.", doubtful.collect()),
             gallery("Pictures that stand out", "Measured, not judged: look at them.", suspects.collect()),
         ],
         ..Page::default()
@@ -254,9 +291,7 @@ fn page(found: &Inspection, args: &Args) -> Page {
 
 /// The first of a group beside one of another split or label, where there is one.
 fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
-    let first = &group.members[0];
-    let differs = |member: &&crate::inspect::Member| member.split != first.split || member.class != first.class;
-    let second = group.members.iter().find(differs).unwrap_or(&group.members[1]);
+    let [first, second] = group.pair();
     let pictures: Vec<RgbImage> = [first, second].iter().filter_map(|member| picture(found, member.index())).collect();
     let line = |member: &crate::inspect::Member| format!("{}, {}: {}", member.split, member.class, member.path);
     let title = format!(

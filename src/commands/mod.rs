@@ -1,6 +1,7 @@
 //! One file a subcommand: its arguments beside what it does. The only place that prints or picks a device.
 
 pub mod augment;
+mod backbone;
 pub mod bench;
 pub mod decisions;
 pub mod devices;

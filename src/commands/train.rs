@@ -23,12 +23,13 @@ use crate::{
     base::files::write_atomic,
     checkpoint,
     cli::Ending,
-    config::{self, Config, DeviceName, Weights},
+    config::{self, ClassWeights, Config, DeviceName, Weights},
     data::{
-        TrainingData, leaks,
+        TrainingData,
         listing::{Listing, Part},
         load_for_training,
     },
+    inspect::{Finding, Inspection, Kind, counted},
     nn::{device::Compute, summary::summary},
     train::{Outcome, Session, check_augmented_classes, fit},
 };
@@ -175,7 +176,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
 
 /// Reads the pictures and tells what was found, what was passed over and what was skipped.
 pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
-    let data = {
+    let mut data = {
         let bar = Reading::new("Reading pictures");
         load_for_training(&config.data, config.seed, &|count| bar.start(count), &|count| bar.done(count))?
     };
@@ -186,19 +187,12 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
     if !data.test.is_empty() {
         found("test, measured on at the end", data.test.len());
     }
-    for line in &data.passed_over {
-        say(line);
-    }
-    for words in [Part::Test, Part::Validation].into_iter().filter_map(|part| leaks::words(&data.leaks, part)) {
-        say(&format!("warning: {words}"));
-    }
-    if data.excluded > 0 {
-        say(&format!("{} training pictures were left out for that (data.on_leak = \"exclude\")", data.excluded));
-    }
+    warn(&mut data, config);
     if let Some(first) = data.skipped.first() {
         say(&format!(
-            "warning: {} pictures can't be decoded and are skipped, listed in skipped.csv; the first: {}: {}",
-            data.skipped.len(),
+            "warning: {} can't be decoded and {} skipped, listed in skipped.csv; the first: {}: {}",
+            counted(data.skipped.len(), "picture"),
+            if data.skipped.len() == 1 { "is" } else { "are" },
             first.path,
             first.reason
         ));
@@ -210,6 +204,29 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
         say(&format!("warning: no validation picture of the class {}", data.classes[class]));
     }
     Ok(data)
+}
+
+/// A line for each finding.
+fn warn(data: &mut TrainingData, config: &Config) {
+    data.survey.passed_over.iter().for_each(|line| say(line));
+    let found = Inspection::of(std::mem::take(&mut data.survey), None);
+    let is_settled = |finding: &Finding| match finding.kind {
+        Kind::Imbalance => config.train.class_weights != ClassWeights::None,
+        // Has a line of its own.
+        Kind::Unreadable => !data.skipped.is_empty(),
+        _ => false,
+    };
+    for finding in found.findings.iter().filter(|finding| !is_settled(finding)) {
+        let first = finding.first.as_ref().map_or_else(String::new, |first| format!("; the first: {first}"));
+        say(&format!("warning: {}{first}", finding.what));
+    }
+    if data.excluded > 0 {
+        let words = if data.excluded == 1 { "picture was" } else { "pictures were" };
+        say(&format!("{} training {words} left out for that (data.on_leak = \"exclude\")", data.excluded));
+    }
+    if !found.findings.is_empty() {
+        say("`emberlens inspect` with this recipe lists all of that and says what to do");
+    }
 }
 
 /// Keras's `model.summary()`.

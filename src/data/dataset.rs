@@ -7,7 +7,6 @@ use burn::data::dataset::{Dataset, DatasetError};
 use super::{
     DataError,
     batch::{HostBatch, ImageBatcher, Prepare},
-    look::Look,
     normalize::Normalizer,
     order::{self, Draw},
     pictures::Store,
@@ -26,8 +25,6 @@ pub struct Picture {
     pub weight: f32,
     /// BLAKE3 of the decoded pixels.
     pub digest: [u8; 32],
-    /// At a glance.
-    pub look: Arc<Look>,
     /// Where its bytes are in the store.
     pub slot: usize,
 }

@@ -13,6 +13,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Once,
@@ -57,11 +58,37 @@ impl Pixels {
     }
 }
 
+/// How a picture is stored in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// `jpeg`, `png` and so on.
+    pub format: String,
+    /// Colours and bits, in the words of the decoder: `Rgb8`, `L16`.
+    pub mode: String,
+    /// Does EXIF say that it must be turned or mirrored?
+    pub is_turned: bool,
+}
+
+impl Stored {
+    fn new(format: ImageFormat, mode: &impl fmt::Debug, orientation: Orientation) -> Self {
+        let format = format!("{format:?}").to_lowercase();
+        Self { format, mode: format!("{mode:?}"), is_turned: orientation != Orientation::NoTransforms }
+    }
+}
+
 /// Decodes the bytes of a picture file.
 ///
 /// # Errors
 /// The reason in words, without the path, which the caller knows.
 pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
+    decode_stored(bytes, color).map(|(pixels, _)| pixels)
+}
+
+/// Decodes the bytes of a picture file and says how it was stored.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_stored(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> {
     if bytes.is_empty() {
         return Err("the file is empty (0 bytes)".to_owned());
     }
@@ -70,15 +97,16 @@ pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
     decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))
 }
 
-fn decode_inner(bytes: &[u8], color: Color) -> Result<Pixels, String> {
+fn decode_inner(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let format = reader.format().ok_or_else(|| format!("the content is no known picture format; it begins with {}", beginning(bytes)))?;
     if format == ImageFormat::Jpeg {
         if let Some(fault) = jpeg_fault(bytes) {
             return Err(fault.to_owned());
         }
-        if let Some(picture) = decode_jpeg(bytes)? {
-            return Ok(to_pixels(picture, color));
+        if let Some((picture, orientation)) = decode_jpeg(bytes)? {
+            let stored = Stored::new(format, &picture.color(), orientation);
+            return Ok((to_pixels(picture, color), stored));
         }
     }
     let mut limits = Limits::default();
@@ -88,9 +116,10 @@ fn decode_inner(bytes: &[u8], color: Color) -> Result<Pixels, String> {
     let (width, height) = decoder.dimensions();
     refuse_bomb(width, height)?;
     let orientation = decoder.orientation().map_err(|error| error.to_string())?;
+    let stored = Stored::new(format, &decoder.original_color_type(), orientation);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
     picture.apply_orientation(orientation);
-    Ok(to_pixels(picture, color))
+    Ok((to_pixels(picture, color), stored))
 }
 
 fn refuse_bomb(width: u32, height: u32) -> Result<(), String> {
@@ -100,8 +129,8 @@ fn refuse_bomb(width: u32, height: u32) -> Result<(), String> {
     Err(format!("{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"))
 }
 
-/// A JPEG in grey or colour, upright; `None` for the rarer kinds, which `image` converts.
-fn decode_jpeg(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
+/// A JPEG in grey or colour, upright, and how it was turned for that; `None` for the rarer kinds, which `image` converts.
+fn decode_jpeg(bytes: &[u8]) -> Result<Option<(DynamicImage, Orientation)>, String> {
     // As lenient as `image`, whose decoder this is.
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
@@ -114,7 +143,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
     let Some((width, height)) = decoder.dimensions() else { return Ok(None) };
     let (Ok(width), Ok(height)) = (u32::try_from(width), u32::try_from(height)) else { return Ok(None) };
     refuse_bomb(width, height)?;
-    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms);
     decoder.set_options(options.jpeg_set_out_colorspace(space));
     let levels = decoder.decode().map_err(|error| error.to_string())?;
     let picture = match space {
@@ -122,8 +151,8 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
         _ => image::RgbImage::from_raw(width, height, levels).map(DynamicImage::from),
     };
     let mut picture = picture.ok_or_else(|| format!("{width}x{height} pixels were announced and others decoded"))?;
-    picture.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
-    Ok(Some(picture))
+    picture.apply_orientation(orientation);
+    Ok(Some((picture, orientation)))
 }
 
 fn to_pixels(picture: DynamicImage, color: Color) -> Pixels {

@@ -1,25 +1,28 @@
 //! What there is to say of one picture file before anybody trains on it.
 
-use std::io::Cursor;
+use serde::{Deserialize, Serialize};
 
-use image::{ImageDecoder, ImageReader, metadata::Orientation};
-
-use super::{decode::decode, look::Look, resize::resize};
+use super::{
+    decode::{Pixels, Stored, decode_stored},
+    look::{Look, REDUCED, reduced},
+    resize::resize,
+};
 use crate::config::{Color, Interpolation, Resize};
 
 /// Rows and columns at which sharpness is measured, whatever the picture's own.
-const SHARP_SIDE: usize = 128;
+const SHARP_SIDE: usize = REDUCED;
 
 /// A picture file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Length of the file.
     pub file_bytes: u64,
     /// BLAKE3 of the file.
     pub file: [u8; 32],
-    /// BLAKE3 of the decoded pixels.
+    /// BLAKE3 of the decoded pixels at full size, in the wanted colours.
     pub pixels: [u8; 32],
-    /// At a glance.
+    /// At a glance, at full size.
+    #[serde(skip, default = "Look::black")]
     pub look: Look,
     /// Rows, upright.
     pub height: usize,
@@ -41,24 +44,19 @@ pub struct Facts {
     pub sharpness: f32,
 }
 
-/// Looks at the bytes of a picture file.
+/// Looks at the bytes of a picture file; its decoded pixels come along.
 ///
 /// # Errors
 /// Why it can't be decoded, in words, without the path.
-pub fn look_at(bytes: &[u8]) -> Result<Facts, String> {
-    let pixels = decode(bytes, Color::Rgb)?;
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let format = reader.format().map_or_else(String::new, |format| format!("{format:?}").to_lowercase());
-    let (mode, orientation) = match reader.into_decoder() {
-        Ok(mut decoder) => (format!("{:?}", decoder.original_color_type()), decoder.orientation().unwrap_or(Orientation::NoTransforms)),
-        Err(_) => ("unknown".to_owned(), Orientation::NoTransforms),
-    };
-    let look = Look::of(&pixels)?;
+pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
+    let (pixels, Stored { format, mode, is_turned }) = decode_stored(bytes, color)?;
+    let grey = reduced(&pixels);
+    let look = Look::of_reduced(&grey)?;
     let [brightness, contrast] = moments(look.bytes().iter().map(|level| f32::from(*level)));
     let [border, _] = moments(look.border().map(f32::from));
-    let large = resize(&pixels, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear)?;
-    let levels: Vec<f32> = large.chunks_exact(3).map(|pixel| pixel.iter().map(|level| f32::from(*level)).sum::<f32>() / 3.0).collect();
-    Ok(Facts {
+    let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear)?;
+    let levels: Vec<f32> = square.into_iter().map(f32::from).collect();
+    let facts = Facts {
         file_bytes: bytes.len() as u64,
         file: blake3::hash(bytes).into(),
         pixels: pixels.digest(),
@@ -67,12 +65,13 @@ pub fn look_at(bytes: &[u8]) -> Result<Facts, String> {
         width: pixels.width,
         format,
         mode,
-        is_turned: orientation != Orientation::NoTransforms,
+        is_turned,
         brightness,
         contrast,
         border,
         sharpness: sharpness(&levels),
-    })
+    };
+    Ok((facts, pixels))
 }
 
 /// Mean and standard deviation.
@@ -97,6 +96,8 @@ fn sharpness(levels: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     fn png(picture: &image::DynamicImage) -> Vec<u8> {
@@ -108,13 +109,13 @@ mod tests {
     #[test]
     fn facts_of_a_picture() {
         let picture = image::GrayImage::from_fn(60, 40, |x, y| image::Luma([if x < 30 && (8..32).contains(&y) { 200 } else { 20 }]));
-        let facts = look_at(&png(&picture.clone().into())).expect("a picture");
+        let (facts, _) = look_at(&png(&picture.clone().into()), Color::Rgb).expect("a picture");
         assert_eq!((facts.height, facts.width, facts.format.as_str(), facts.mode.as_str(), facts.is_turned), (40, 60, "png", "L8", false));
         assert!((facts.brightness - (20.0 + 180.0 * 0.3)).abs() < 2.0, "{}", facts.brightness);
         assert!(facts.border > 20.0 && facts.border < facts.brightness, "{}", facts.border);
         let blurred = image::imageops::blur(&picture, 6.0);
-        let other = look_at(&png(&blurred.into())).expect("a picture");
+        let (other, _) = look_at(&png(&blurred.into()), Color::Rgb).expect("a picture");
         assert!(facts.sharpness > 10.0 * other.sharpness, "{} {}", facts.sharpness, other.sharpness);
-        assert!(look_at(b"").is_err() && look_at(b"text").is_err());
+        assert!(look_at(b"", Color::Rgb).is_err() && look_at(b"text", Color::Rgb).is_err());
     }
 }

@@ -8,14 +8,16 @@ use std::{
 use super::{
     DataError,
     dataset::{Picture, PictureSet},
-    leaks::{self, Glance, Leak},
+    facts::Facts,
+    leaks::{self, Leak},
     listing::{Entry, Listing, Part, list},
     phantom,
     pictures::{Format, Keep, Read, Store, read},
     split::{Member, hold_back},
+    survey::{Seen, Survey},
     table::Skipped,
 };
-use crate::config::{Data, OnBadImage, OnLeak, PHANTOM, Validation};
+use crate::config::{Cache, Data, OnBadImage, OnLeak, PHANTOM, Validation};
 
 /// Everything that training looks at. Test pictures are listed, and opened for one question only: are they copies of training pictures?
 #[derive(Debug)]
@@ -32,10 +34,10 @@ pub struct TrainingData {
     pub leaks: Vec<Leak>,
     /// Training pictures that were left out for that.
     pub excluded: usize,
-    /// Pictures that couldn't be decoded.
+    /// Training and validation pictures that couldn't be decoded.
     pub skipped: Vec<Skipped>,
-    /// Files that were passed over, in words.
-    pub passed_over: Vec<String>,
+    /// What there is to say of all pictures; taken by who says it.
+    pub survey: Survey,
 }
 
 /// Where the parts of a recipe's data come from.
@@ -95,6 +97,22 @@ impl Parts {
         Ok(parts)
     }
 
+    /// What training reads.
+    fn known(&self) -> Vec<&Entry> {
+        self.train.iter().chain(&self.validation).collect()
+    }
+
+    /// What there is to say of [`Self::known`] and the test pictures.
+    fn survey(&self, known: &Loaded, tests: &Loaded) -> Survey {
+        let entries = self.known();
+        let part = |index: usize| if index < self.train.len() { Part::Train } else { Part::Validation };
+        let seen = |entry: &Entry, part: Part, facts: &Arc<Facts>| Seen { entry: entry.clone(), part, facts: Arc::clone(facts) };
+        let of_known = known.pictures.iter().zip(&known.facts).map(|((index, _), facts)| seen(entries[*index], part(*index), facts));
+        let of_tests = tests.pictures.iter().zip(&tests.facts).map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
+        let unreadable = [known.skipped.clone(), tests.skipped.clone()].concat();
+        Survey::new(of_known.chain(of_tests).collect(), unreadable, self.passed_over.clone())
+    }
+
     /// Gives pictures without a group the one that their name tells.
     fn group_by_name(&mut self, data: &Data) -> Result<(), DataError> {
         let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else { return Ok(()) };
@@ -134,20 +152,6 @@ fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> 
     )))
 }
 
-/// Pictures, unread, each with what it is used for.
-pub type Listed = Vec<(Entry, Part)>;
-
-/// All pictures of a recipe, listed only, each with what it is used for (pictures that validation takes a share of are for training), and
-/// what was passed over, in words.
-///
-/// # Errors
-/// [`DataError`] where the recipe's data isn't there.
-pub fn all_listed(data: &Data) -> Result<(Listed, Vec<String>), DataError> {
-    let Parts { train, validation, test, passed_over, .. } = Parts::of(data)?;
-    let parts = [(train, Part::Train), (validation, Part::Validation), (test, Part::Test)];
-    Ok((parts.into_iter().flat_map(|(entries, part)| entries.into_iter().map(move |entry| (entry, part))).collect(), passed_over))
-}
-
 /// The test pictures of a recipe, listed only.
 ///
 /// # Errors
@@ -164,43 +168,67 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     let parts = Parts::of(data)?;
     check_trainable(&parts, data)?;
     start(parts.train.len() + parts.validation.len() + parts.test.len());
-    let all: Vec<&Entry> = parts.train.iter().chain(&parts.validation).collect();
     let classes = Arc::new(parts.classes.clone());
-    let loaded = read_entries(&all, &classes, data, done)?;
-    let mut glances: Vec<_> = loaded.pictures.iter().map(|(_, picture)| Glance::of(picture, &classes)).collect();
-    glances.extend(leaks::glance_at(&parts.test, Format::of(data), done)?);
-    let groups = leaks::groups(&glances);
+    let loaded = read_entries(&parts.known(), &classes, data, done)?;
+    // Decoded as small as a picture gets, and forgotten: nobody looks at these pixels.
+    let glance = Data { image_size: [1, 1], cache: Cache::Off, on_bad_image: OnBadImage::Skip, ..data.clone() };
+    let tests = read_entries(&parts.test.iter().collect::<Vec<_>>(), &classes, &glance, done)?;
+    let mut survey = parts.survey(&loaded, &tests);
     // Pictures keep their order; those from the training source come first.
-    let is_validation = match data.validation {
-        Validation::Share(share) if parts.validation.is_empty() => {
-            let digests = leaks::group_digests(&glances, &groups);
-            let member = |((_, picture), digest): (&(usize, Picture), &[u8; 32])| Member {
-                class: picture.label,
-                group: picture.group.clone(),
-                digest: *digest,
-            };
-            hold_back(&loaded.pictures.iter().zip(&digests).map(member).collect::<Vec<_>>(), share, seed)
-        }
-        _ => loaded.pictures.iter().map(|(index, _)| *index >= parts.train.len()).collect(),
-    };
-    let part = |index: usize| match is_validation.get(index) {
-        Some(false) => Part::Train,
-        Some(true) => Part::Validation,
-        None => Part::Test,
-    };
-    let (leaks, copied) = leaks::find(&glances, &(0..glances.len()).map(part).collect::<Vec<_>>(), &groups);
+    if let Validation::Share(share) = data.validation
+        && parts.validation.is_empty()
+    {
+        let firsts = survey.firsts();
+        let member = |((_, picture), first): (&(usize, Picture), &usize)| Member {
+            class: picture.label,
+            group: picture.group.clone(),
+            digest: survey.seen[*first].facts.pixels,
+        };
+        let held = hold_back(&loaded.pictures.iter().zip(&firsts).map(member).collect::<Vec<_>>(), share, seed);
+        let held = survey.seen.iter_mut().zip(held).filter(|(_, is_held)| *is_held);
+        held.for_each(|(seen, _)| seen.part = Part::Validation);
+    }
+    let (leaks, copied) = leaks::find(&survey);
     leaks::check(&leaks, data.on_leak)?;
     let is_excluded = |index: usize| data.on_leak == OnLeak::Exclude && copied.binary_search(&index).is_ok();
     let set = |wanted| {
-        let of_side = loaded.pictures.iter().enumerate().filter(|(index, _)| is_validation[*index] == wanted && !is_excluded(*index));
-        let pictures = of_side.map(|(_, (_, picture))| picture.clone()).collect();
+        let of_part = (0..loaded.pictures.len()).filter(|index| survey.seen[*index].part == wanted && !is_excluded(*index));
+        let pictures = of_part.map(|index| loaded.pictures[index].1.clone()).collect();
         Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: Arc::clone(&loaded.store) })
     };
-    let (train, validation) = (set(false), set(true));
+    let (train, validation) = (set(Part::Train), set(Part::Validation));
     let excluded = if data.on_leak == OnLeak::Exclude { copied.len() } else { 0 };
     check_filled(&train, &validation, &loaded.skipped)?;
-    let (skipped, passed_over) = (loaded.skipped, parts.passed_over);
-    Ok(TrainingData { classes, train, validation, test: parts.test, leaks, excluded, skipped, passed_over })
+    Ok(TrainingData { classes, train, validation, test: parts.test, leaks, excluded, skipped: loaded.skipped, survey })
+}
+
+/// All pictures of a recipe, with their pixels.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// What there is to say of them. Pictures that validation takes a share of are for training.
+    pub survey: Survey,
+    /// The same pictures, one set after the other: training and validation, test.
+    pub sets: [Arc<PictureSet>; 2],
+}
+
+/// Lists and reads all pictures of a recipe, as training and evaluation do, so that they find the same cache. `start` hears how many
+/// pictures will be read, `done` how many more are.
+///
+/// # Errors
+/// [`DataError`] where the recipe's data isn't there, or the cache can't be written.
+pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<Surveyed, DataError> {
+    let parts = Parts::of(data)?;
+    start(parts.train.len() + parts.validation.len() + parts.test.len());
+    let classes = Arc::new(parts.classes.clone());
+    let lenient = Data { on_bad_image: OnBadImage::Skip, ..data.clone() };
+    let known = read_entries(&parts.known(), &classes, &lenient, done)?;
+    let tests = read_entries(&parts.test.iter().collect::<Vec<_>>(), &classes, &lenient, done)?;
+    let survey = parts.survey(&known, &tests);
+    let set = |loaded: Loaded| {
+        let pictures = loaded.pictures.into_iter().map(|(_, picture)| picture).collect();
+        Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: loaded.store })
+    };
+    Ok(Surveyed { survey, sets: [set(known), set(tests)] })
 }
 
 /// Reads listed pictures, of classes that are known, into one set, and names those that couldn't be read.
@@ -222,6 +250,8 @@ struct Loaded {
     store: Arc<Store>,
     /// Each picture with its position among the entries.
     pictures: Vec<(usize, Picture)>,
+    /// What was found of each.
+    facts: Vec<Arc<Facts>>,
     skipped: Vec<Skipped>,
 }
 
@@ -229,11 +259,11 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
     let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
     let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
     let (store, reads) = read(&paths, Format::of(data), keep, done)?;
-    let mut loaded = Loaded { store, pictures: Vec::new(), skipped: Vec::new() };
+    let mut loaded = Loaded { store, pictures: Vec::new(), facts: Vec::new(), skipped: Vec::new() };
     for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
         let (path, group) = (entry.path.clone(), entry.group.clone());
         match read {
-            Read::Good { digest, look, slot } => {
+            Read::Good { facts, slot } => {
                 let label = classes.iter().position(|class| *class == entry.class).ok_or_else(|| {
                     DataError::Classes(format!(
                         "found the unknown class {}, expected one of {}: {}",
@@ -242,7 +272,8 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
                         path.display()
                     ))
                 })?;
-                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest, look, slot }));
+                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest: facts.pixels, slot }));
+                loaded.facts.push(facts);
             }
             Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Picture { path, reason }),
             Read::Bad(reason) => loaded.skipped.push(Skipped { path: path.display().to_string(), reason }),

@@ -188,8 +188,8 @@ mod tests {
             .iter()
             .zip(reads)
             .map(|(path, read)| match read {
-                Read::Good { digest, look, slot } => {
-                    Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest, look, slot }
+                Read::Good { facts, slot } => {
+                    Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot }
                 }
                 Read::Bad(reason) => panic!("{reason}"),
             })

@@ -8,6 +8,9 @@ use crate::config::{Interpolation, Resize};
 /// Rows and columns of a look.
 pub const SIDE: usize = 64;
 
+/// The least that a side of a picture is reduced to before anybody looks closer.
+pub(super) const REDUCED: usize = 128;
+
 /// Bytes of a look.
 pub const LOOK_BYTES: usize = SIDE * SIDE;
 
@@ -67,9 +70,17 @@ impl Look {
     /// # Errors
     /// A picture without pixels.
     pub fn of(pixels: &Pixels) -> Result<Self, String> {
-        let small = resize(pixels, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear)?;
-        let luma = |pixel: &[u8]| ((u32::from(pixel[0]) * 299 + u32::from(pixel[1]) * 587 + u32::from(pixel[2]) * 114 + 500) / 1000) as u8;
-        Ok(Self(if pixels.channels == 1 { small.into() } else { small.chunks_exact(3).map(luma).collect() }))
+        Self::of_reduced(&reduced(pixels))
+    }
+
+    /// The look of what [`reduced`] made.
+    pub(super) fn of_reduced(grey: &Pixels) -> Result<Self, String> {
+        Ok(Self(resize(grey, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear)?.into()))
+    }
+
+    /// Of nothing yet.
+    pub(super) fn black() -> Self {
+        Self([0; LOOK_BYTES].into())
     }
 
     /// From what [`Self::bytes`] gave.
@@ -132,6 +143,38 @@ impl Look {
         frequencies.iter_mut().flatten().for_each(|value| *value /= length);
         Sketch { hashes, frequencies }
     }
+}
+
+/// A picture in grey, `[height, width, 1]`, each level the mean of whole pixels, so that a side has [`REDUCED`] of them or more where the
+/// picture has, and less than twice as many.
+pub(super) fn reduced(pixels: &Pixels) -> Pixels {
+    if pixels.channels == 1 { reduced_by(pixels, [1.0]) } else { reduced_by(pixels, [0.299, 0.587, 0.114]) }
+}
+
+/// [`reduced`], with the channels' shares in a grey level.
+fn reduced_by<const CHANNELS: usize>(pixels: &Pixels, shares: [f32; CHANNELS]) -> Pixels {
+    let less = |side: usize| side / (side / REDUCED).max(1);
+    let (height, width) = (less(pixels.height), less(pixels.width));
+    let mut bytes = Vec::with_capacity(height * width);
+    let mut sums = vec![0u32; pixels.width * CHANNELS];
+    for row in 0..height {
+        let (top, bottom) = (row * pixels.height / height, (row + 1) * pixels.height / height);
+        sums.fill(0);
+        for line in pixels.bytes[top * sums.len()..bottom * sums.len()].chunks_exact(sums.len()) {
+            sums.iter_mut().zip(line).for_each(|(sum, level)| *sum += u32::from(*level));
+        }
+        let (columns, _) = sums.as_chunks::<CHANNELS>();
+        for column in 0..width {
+            let (left, right) = (column * pixels.width / width, (column + 1) * pixels.width / width);
+            let mut levels = [0u32; CHANNELS];
+            for pixel in &columns[left..right] {
+                (0..CHANNELS).for_each(|channel| levels[channel] += pixel[channel]);
+            }
+            let sum: f32 = (0..CHANNELS).map(|channel| levels[channel] as f32 * shares[channel]).sum();
+            bytes.push((sum / ((bottom - top) * (right - left)) as f32 + 0.5) as u8);
+        }
+    }
+    Pixels { height, width, channels: 1, bytes }
 }
 
 /// Cosines over each window, `[place][window][frequency]`, zero outside of it; of the levels' mean nothing is left but in the first.
@@ -205,6 +248,19 @@ mod tests {
         assert!(look(|_, column| 100 + column % 2).is_flat() && !picture.is_flat());
         assert_eq!(Look::from_bytes(picture.bytes()), Some(picture));
         assert_eq!(Look::from_bytes(&[0; 3]), None);
+    }
+
+    #[test]
+    fn reduced_levels_are_means_of_all_pixels() {
+        for (height, width, expected) in [(1, 1, [1, 1]), (127, 128, [127, 128]), (255, 256, [255, 128]), (300, 1000, [150, 142])] {
+            let bytes: Vec<u8> = (0..height * width * 3).map(|at| (at / 3 % width * 200 / width + at % 3 * 20) as u8).collect();
+            let mean = bytes.chunks_exact(3).map(|rgb| 0.299 * f64::from(rgb[0]) + 0.587 * f64::from(rgb[1]) + 0.114 * f64::from(rgb[2]));
+            let mean = mean.sum::<f64>() / (height * width) as f64;
+            let grey = reduced(&Pixels { height, width, channels: 3, bytes });
+            assert_eq!([grey.height, grey.width, grey.channels], [expected[0], expected[1], 1]);
+            let found = grey.bytes.iter().map(|level| f64::from(*level)).sum::<f64>() / grey.bytes.len() as f64;
+            assert!((found - mean).abs() < 0.6, "{height}x{width}: {found} {mean}");
+        }
     }
 
     #[test]

@@ -21,10 +21,11 @@ pub mod pictures;
 pub mod resize;
 pub mod split;
 mod statistics;
+pub mod survey;
 pub mod table;
 
 pub use error::DataError;
-pub use load::{Listed, TrainingData, all_listed, load_for_training, load_listed, test_listing};
+pub use load::{Surveyed, TrainingData, load_for_training, load_listed, survey, test_listing};
 pub use statistics::Whitening;
 
 #[cfg(test)]

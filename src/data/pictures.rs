@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     DataError,
     decode::{Pixels, decode},
+    facts::{Facts, look_at},
     look::{LOOK_BYTES, Look},
     resize::resize,
 };
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Part of the cache key: raise it when decoding or resizing changes its pixels.
-const CACHE_VERSION: &str = "emberlens pixels 3";
+const CACHE_VERSION: &str = "emberlens pixels 4";
 
 /// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
@@ -69,14 +70,12 @@ pub struct Keep {
 }
 
 /// One picture as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Read {
     /// Decoded.
     Good {
-        /// BLAKE3 of the decoded pixels at full size, in the wanted colours.
-        digest: [u8; 32],
-        /// At a glance, at full size.
-        look: Arc<Look>,
+        /// What was found.
+        facts: Arc<Facts>,
         /// Where its bytes are in the store.
         slot: usize,
     },
@@ -229,10 +228,10 @@ fn read_chunks(
             .collect();
         for result in decoded {
             reads.push(match result {
-                Ok((digest, look, pixels)) => {
+                Ok((facts, pixels)) => {
                     put(reads.len(), &pixels)?;
                     next_slot += 1;
-                    Read::Good { digest, look: Arc::new(look), slot: next_slot - 1 }
+                    Read::Good { facts: Arc::new(facts), slot: next_slot - 1 }
                 }
                 Err(reason) => Read::Bad(reason),
             });
@@ -241,20 +240,20 @@ fn read_chunks(
     Ok(reads)
 }
 
-/// File bytes to the digest of the decoded picture, its look, and its resized bytes.
-fn decode_resized(bytes: &[u8], format: Format) -> Result<([u8; 32], Look, Vec<u8>), String> {
-    let pixels = decode(bytes, format.color)?;
-    Ok((pixels.digest(), Look::of(&pixels)?, resized(&pixels, format)?))
+/// File bytes to what is to say of the picture, and its resized bytes.
+fn decode_resized(bytes: &[u8], format: Format) -> Result<(Facts, Vec<u8>), String> {
+    let (facts, pixels) = look_at(bytes, format.color)?;
+    Ok((facts, resized(&pixels, format)?))
 }
 
 fn resized(pixels: &Pixels, format: Format) -> Result<Vec<u8>, String> {
     resize(pixels, format.image_size, format.resize, format.interpolation)
 }
 
-/// What stands beside a cache file: one line a picture.
+/// What stands beside a cache file: one line a picture; the looks have a file of their own.
 #[derive(Serialize, Deserialize)]
 enum Indexed {
-    Good(String),
+    Good(Facts),
     Bad(String),
 }
 
@@ -282,7 +281,7 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let looks: Vec<&[u8]> = reads
         .iter()
         .filter_map(|read| match read {
-            Read::Good { look, .. } => Some(look.bytes()),
+            Read::Good { facts, .. } => Some(facts.look.bytes()),
             Read::Bad(_) => None,
         })
         .collect();
@@ -290,7 +289,7 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let index: Vec<_> = reads
         .iter()
         .map(|read| match read {
-            Read::Good { digest, .. } => Indexed::Good(files::hex(digest)),
+            Read::Good { facts, .. } => Indexed::Good(Facts::clone(facts)),
             Read::Bad(reason) => Indexed::Bad(reason.clone()),
         })
         .collect();
@@ -323,10 +322,10 @@ fn open_cache([pixels, looks, index]: [&Path; 3], count: usize, format: Format) 
         .into_iter()
         .map(|entry| match entry {
             Indexed::Bad(reason) => Some(Read::Bad(reason)),
-            Indexed::Good(text) => {
-                let look = Arc::new(Look::from_bytes(looks.get(next_slot * LOOK_BYTES..(next_slot + 1) * LOOK_BYTES)?)?);
+            Indexed::Good(facts) => {
+                let look = Look::from_bytes(looks.get(next_slot * LOOK_BYTES..(next_slot + 1) * LOOK_BYTES)?)?;
                 next_slot += 1;
-                Some(Read::Good { digest: digest_from_hex(&text)?, look, slot: next_slot - 1 })
+                Some(Read::Good { facts: Arc::new(Facts { look, ..facts }), slot: next_slot - 1 })
             }
         })
         .collect();

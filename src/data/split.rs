@@ -38,6 +38,21 @@ pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     held
 }
 
+/// Deals members into `count` parts, about as many of each class in each; what belongs together stays together.
+pub fn folds(members: &[Member], count: usize, seed: u64) -> Vec<usize> {
+    let clusters = clusters(members);
+    let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
+    let mut folds = vec![0; members.len()];
+    let mut dealt = vec![vec![0usize; count]; num_classes];
+    for at in permutation(&mut stream(seed, Purpose::Folds, [1, 0, 0]), clusters.len()) {
+        let dealt = &mut dealt[members[clusters[at][0]].class];
+        let fold = (0..count).min_by_key(|fold| dealt[*fold]).unwrap_or(0);
+        dealt[fold] += clusters[at].len();
+        clusters[at].iter().for_each(|member| folds[*member] = fold);
+    }
+    folds
+}
+
 /// Members that must stay together, each cluster sorted; the clusters sorted by their first member.
 fn clusters(members: &[Member]) -> Vec<Vec<usize>> {
     let mut parent: Vec<usize> = (0..members.len()).collect();

@@ -157,15 +157,9 @@ pub(crate) mod tests {
         let format = Format { image_size: [height, width], color, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Memory, memory_mb: 1 }, &|_| {}).expect("read");
         let picture = |(path, read): (&std::path::PathBuf, &Read)| match read {
-            Read::Good { digest, look, slot } => Picture {
-                path: path.clone(),
-                label: slot % 2,
-                group: None,
-                weight: 1.0,
-                digest: *digest,
-                look: Arc::clone(look),
-                slot: *slot,
-            },
+            Read::Good { facts, slot } => {
+                Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot: *slot }
+            }
             Read::Bad(reason) => panic!("{reason}"),
         };
         let classes = Arc::new(vec!["a".to_owned(), "b".to_owned()]);

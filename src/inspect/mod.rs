@@ -2,6 +2,8 @@
 
 mod clean;
 mod findings;
+mod labels;
+mod logistic;
 mod rules;
 mod suspects;
 
@@ -10,32 +12,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 pub use clean::{Clean, Side};
-pub use findings::Finding;
+pub use findings::{Finding, Kind, counted};
+pub use labels::{DoubtfulLabel, Features, Labels};
 pub use rules::Rule;
 pub use suspects::Suspect;
 
 use crate::data::{
-    Listed,
-    copies::{self, Candidate, Group, Likeness},
-    facts::{Facts, look_at},
-    listing::{Entry, Part},
+    copies::{Group, Likeness},
+    listing::Part,
+    survey::{Seen, Survey},
     table::Skipped,
 };
-
-/// A picture that can be read.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Where it is and what it is said to be.
-    pub entry: Entry,
-    /// What it is used for.
-    pub part: Part,
-    /// What was found.
-    pub facts: Facts,
-}
 
 /// What an inspection found.
 #[derive(Debug, Serialize)]
@@ -70,6 +60,8 @@ pub struct Inspection {
     pub suspects: BTreeMap<&'static str, Vec<Suspect>>,
     /// Properties that tell the class without looking at the picture, the most telling first.
     pub rules: Vec<Rule>,
+    /// Labels that a cheap model was asked about; nothing where there are too few pictures for one, or it knows too little.
+    pub labels: Option<Labels>,
     /// What it all means, the worst first.
     pub findings: Vec<Finding>,
     /// The pictures.
@@ -124,20 +116,11 @@ impl Member {
 }
 
 impl Inspection {
-    /// Looks at all listed pictures. `done` hears how many more are read.
-    pub fn of(entries: Listed, passed_over: Vec<String>, done: &(dyn Fn(usize) + Sync)) -> Self {
-        let look = |(entry, part): (Entry, Part)| {
-            let found = std::fs::read(&entry.path).map_err(|error| error.to_string()).and_then(|bytes| look_at(&bytes));
-            done(1);
-            (entry, part, found)
-        };
-        let (mut seen, mut unreadable) = (Vec::new(), Vec::new());
-        for (entry, part, found) in entries.into_par_iter().map(look).collect::<Vec<_>>() {
-            match found {
-                Ok(facts) => seen.push(Seen { entry, part, facts }),
-                Err(reason) => unreadable.push(Skipped { path: entry.path.display().to_string(), reason }),
-            }
-        }
+    /// What there is to say of these pictures. Labels are judged by `features` of theirs, in their order, or by small pictures of them.
+    pub fn of(survey: Survey, features: Option<Features>) -> Self {
+        let copies = Copies::of(&survey);
+        let labels = labels::judge(&survey, features);
+        let Survey { seen, unreadable, passed_over, .. } = survey;
         let mut classes: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
         let (mut formats, mut modes) = (BTreeMap::new(), BTreeMap::new());
         for Seen { entry, part, facts } in &seen {
@@ -145,7 +128,6 @@ impl Inspection {
             *formats.entry(facts.format.clone()).or_default() += 1;
             *modes.entry(facts.mode.clone()).or_default() += 1;
         }
-        let copies = Copies::of(&seen);
         let sizes: std::collections::BTreeSet<_> = seen.iter().map(|seen| (seen.facts.height, seen.facts.width)).collect();
         let mut inspection = Self {
             images: seen.len(),
@@ -163,6 +145,7 @@ impl Inspection {
             copies,
             suspects: suspects::find(&seen),
             rules: rules::find(&seen),
+            labels,
             findings: Vec::new(),
             seen,
         };
@@ -191,10 +174,8 @@ fn imbalance(classes: &BTreeMap<String, BTreeMap<&'static str, usize>>) -> f64 {
 }
 
 impl Copies {
-    fn of(seen: &[Seen]) -> Self {
-        let candidates: Vec<Candidate<'_>> =
-            seen.iter().map(|seen| Candidate { file: Some(seen.facts.file), pixels: seen.facts.pixels, look: &seen.facts.look }).collect();
-        let groups: Vec<CopyGroup> = copies::find(&candidates).into_iter().map(|group| CopyGroup::of(group, seen)).collect();
+    fn of(survey: &Survey) -> Self {
+        let groups: Vec<CopyGroup> = survey.groups.iter().map(|group| CopyGroup::of(group, &survey.seen)).collect();
         Self {
             across_splits: groups.iter().filter(|group| group.is_across_splits).count(),
             conflicting_labels: groups.iter().filter(|group| group.has_conflicting_labels).count(),
@@ -212,18 +193,35 @@ impl Copies {
 }
 
 impl CopyGroup {
-    fn of(group: Group, seen: &[Seen]) -> Self {
+    fn of(group: &Group, seen: &[Seen]) -> Self {
         let member = |index: usize| {
             let Seen { entry, part, .. } = &seen[index];
             Member { path: entry.path.display().to_string(), class: entry.class.clone(), split: part.name(), index }
         };
-        let members: Vec<Member> = group.members.into_iter().map(member).collect();
+        let members: Vec<Member> = group.members.iter().map(|index| member(*index)).collect();
         Self {
             likeness: group.likeness,
             is_across_splits: members.iter().any(|member| member.split != members[0].split),
             has_conflicting_labels: members.iter().any(|member| member.class != members[0].class),
             members,
         }
+    }
+}
+
+impl CopyGroup {
+    /// The first, and one of another part or label where there is one.
+    pub fn pair(&self) -> [&Member; 2] {
+        let first = &self.members[0];
+        let differs = |member: &&Member| member.split != first.split || member.class != first.class;
+        [first, self.members.iter().find(differs).unwrap_or(&self.members[1])]
+    }
+
+    fn count(&self, part: Part) -> usize {
+        self.members.iter().filter(|member| member.split == part.name()).count()
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.count(part) > 0
     }
 }
 

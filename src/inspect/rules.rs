@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Seen, source_name};
+use super::source_name;
 use crate::{
     base::rng::{Purpose, permutation, stream},
-    data::listing::Part,
+    data::{listing::Part, survey::Seen},
 };
 
 /// Parts that the pictures are split into; each is judged by a rule from the others.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Seen;
-use crate::data::facts::Facts;
+use crate::data::{facts::Facts, survey::Seen};
 
 /// Mean levels below and above which a picture is dark or light, whatever the others.
 const DARK: f32 = 12.0;

@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use super::{
     NnError,
     batch::upload,
+    head::average,
     loss::LossFn,
     model::{Classifier, Entrance, Output, probabilities},
 };
@@ -77,6 +78,25 @@ pub struct Settings {
     pub temperature: f64,
     /// Reported unweighted.
     pub loss: LossFn,
+}
+
+/// What the backbone of `model` (without autodiff) makes of each picture of `view`, channel by channel averaged, picture by picture. `done`
+/// hears how many more are through.
+///
+/// # Errors
+/// As [`predict`].
+pub fn average_features(model: &Classifier, view: View, device: &Device, done: &dyn Fn(usize)) -> Result<Vec<f32>, InferError> {
+    const BATCH: usize = 32;
+    let [height, width, channels] = view.set.store.format().shape();
+    let mut found = Vec::new();
+    for batch in Loader::new(view, BATCH, 0, 1) {
+        let batch = batch?;
+        let count = batch.len();
+        let images = upload(batch, [channels, height, width], device).images;
+        found.extend(read(average(model.forward_frozen(0..model.num_groups(), images)))?);
+        done(count);
+    }
+    Ok(found)
 }
 
 /// The values of a tensor on the host. Waits for the device.

@@ -1,0 +1,62 @@
+//! What a small backbone that others trained makes of pictures, for a look at their labels. It must be on this machine already: nobody
+//! downloads anything to look.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::ui::Reading;
+use crate::{
+    config::{Architecture, Color, Data, DeviceName, Loss, Model, Normalize, Weights},
+    data::{Surveyed, dataset::View, normalize::Normalizer, pictures::Format},
+    inspect::Features,
+    nn::{
+        build,
+        device::open,
+        infer::average_features,
+        model::{Design, Output},
+        pretrained::{self, Origin, locate, published},
+    },
+};
+
+/// The one that is cheap: the others take minutes on a CPU where everything else takes seconds.
+const CHEAP: Architecture = Architecture::Squeezenet1_1;
+/// Rows and columns of its pictures, where no recipe says.
+pub(super) const SIDE: usize = 128;
+/// Rows and columns below which it sees nothing.
+const LEAST_SIDE: usize = 64;
+
+/// The weights of the cheap backbone, the recipe's or the published ones, if they are there.
+pub(super) fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
+    let of_recipe = model.filter(|model| model.architecture == CHEAP).and_then(|model| locate(CHEAP, &model.weights()));
+    let published = published(CHEAP)?;
+    let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|found| found.len() == published.bytes);
+    of_recipe.filter(|path| path.is_file()).or_else(|| locate(CHEAP, &Weights::Imagenet).filter(is_whole))
+}
+
+/// The features of all pictures; `None` where the backbone can't look at such pictures.
+///
+/// # Errors
+/// Weights that can't be read; pictures that can't be read again.
+pub(super) fn features(surveyed: &Surveyed, data: &Data, weights: &PathBuf) -> anyhow::Result<Option<Features>> {
+    let [height, width, channels] = Format::of(data).shape();
+    if data.color != Color::Rgb || height.min(width) < LEAST_SIDE {
+        return Ok(None);
+    }
+    let device = open(DeviceName::Auto)?.device;
+    let model = Model { architecture: CHEAP, ..Model::default() };
+    let design = Design { model, input: [channels, height, width], num_classes: 2, output: Output::of(Loss::default()) };
+    let (model, origin) = pretrained::load(build(&design, 0, &device), weights)?;
+    if origin != Origin::Torch {
+        // What others expect of pixels isn't known here.
+        return Ok(None);
+    }
+    let normalizer = Normalizer::fit(&Normalize::Imagenet, data.color, &surveyed.sets[0])?;
+    let bar = Reading::new("Looking at labels");
+    bar.start(surveyed.survey.seen.len());
+    let mut values = Vec::new();
+    for set in surveyed.sets.iter().filter(|set| !set.pictures.is_empty()) {
+        let view = View::plain(&Arc::clone(set), &normalizer);
+        values.extend(average_features(&model, view, &device, &|count| bar.done(count))?);
+    }
+    let width = values.len() / surveyed.survey.seen.len().max(1);
+    Ok(Some(Features { words: "features of a SqueezeNet trained on ImageNet".to_owned(), width, values }))
+}
