@@ -1,7 +1,7 @@
 //! What a small backbone that others trained makes of pictures, for a look at their labels. It must be on this machine already: nobody
 //! downloads anything to look.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::{Path, PathBuf};
 
 use super::ui::Reading;
 use crate::{
@@ -36,12 +36,12 @@ pub(super) fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Weights that can't be read; pictures that can't be read again.
-pub(super) fn features(surveyed: &Surveyed, data: &Data, weights: &PathBuf) -> anyhow::Result<Option<Features>> {
+pub(super) fn features(surveyed: &Surveyed, data: &Data, weights: &Path) -> anyhow::Result<Option<Features>> {
     let [height, width, channels] = Format::of(data).shape();
     if data.color != Color::Rgb || height.min(width) < LEAST_SIDE {
         return Ok(None);
     }
-    let device = open(DeviceName::Auto)?.device;
+    let device = open(DeviceName::Cpu)?.device;
     let model = Model { architecture: CHEAP, ..Model::default() };
     let design = Design { model, input: [channels, height, width], num_classes: 2, output: Output::of(Loss::default()) };
     let (model, origin) = pretrained::load(build(&design, 0, &device), weights)?;
@@ -54,7 +54,7 @@ pub(super) fn features(surveyed: &Surveyed, data: &Data, weights: &PathBuf) -> a
     bar.start(surveyed.survey.seen.len());
     let mut values = Vec::new();
     for set in surveyed.sets.iter().filter(|set| !set.pictures.is_empty()) {
-        let view = View::plain(&Arc::clone(set), &normalizer);
+        let view = View::plain(set, &normalizer);
         values.extend(average_features(&model, view, &device, &|count| bar.done(count))?);
     }
     let width = values.len() / surveyed.survey.seen.len().max(1);

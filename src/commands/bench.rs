@@ -6,15 +6,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use super::{
-    train::load,
-    ui::{self, say},
-};
+use super::ui::{self, say};
 use crate::{
     base::rng::{Purpose, normal, stream},
     cli::Ending,
     config::{self, Config, DeviceName},
-    data::{batch::HostBatch, loader::Loader, order, pictures::Format},
+    data::{batch::HostBatch, load_for_training, loader::Loader, order, pictures::Format},
     nn::{
         bare::BareLoop,
         build,
@@ -210,7 +207,7 @@ struct PipelineResult {
 
 fn pipeline(config: Config, common: &Common) -> anyhow::Result<Ending> {
     let start = Instant::now();
-    let data = load(&config)?;
+    let data = load_for_training(&config.data, config.seed, &|_| (), &|_| ())?;
     let read = start.elapsed().as_secs_f64();
     let images = data.train.pictures.len();
     let compute = ui::open_device(config.device)?;

@@ -71,15 +71,27 @@ impl Warp {
     /// The pixels that count, as (offset from the centre, first look there, second look).
     fn pixels(self, [a, b]: [&[f32]; 2], side: usize, mut take: impl FnMut([f32; 2], Sample, f32)) {
         let (margin, centre) = (side / MARGIN, (side as f32 - 1.0) / 2.0);
+        let place = |axis: usize, at: usize| {
+            let offset = at as f32 - centre;
+            let place = (centre + self.scale[axis] * offset + self.shift[axis]).clamp(0.0, side as f32 - 1.001);
+            (offset, place as usize, place - (place as usize) as f32)
+        };
+        // The sides don't turn, so that rows are mixed as a whole, and columns are found once.
+        let columns: [_; SIDE] = std::array::from_fn(|column| place(0, column));
+        let (mut line, mut steps) = ([0.0; SIDE], [0.0; SIDE]);
         for row in margin..side - margin {
-            let down = row as f32 - centre;
-            let y = centre + self.scale[1] * down + self.shift[1];
-            for column in margin..side - margin {
-                let across = column as f32 - centre;
-                let sample = Sample::at(a, side, [centre + self.scale[0] * across + self.shift[0], y]);
-                let other = b[row * side + column];
-                if sample.level < BRIGHT && other < BRIGHT {
-                    take([across, down], sample, other);
+            let (down, above, below) = place(1, row);
+            let (top, bottom) = (&a[above * side..(above + 1) * side], &a[(above + 1) * side..(above + 2) * side]);
+            for (((level, step), top), bottom) in line.iter_mut().zip(&mut steps).zip(top).zip(bottom) {
+                *step = bottom - top;
+                *level = top + *step * below;
+            }
+            for (column, other) in b[row * side..(row + 1) * side].iter().enumerate().take(side - margin).skip(margin) {
+                let (offset, left, right) = columns[column];
+                let across = line[left + 1] - line[left];
+                let level = line[left] + across * right;
+                if level < BRIGHT && *other < BRIGHT {
+                    take([offset, down], Sample { level, across, down: steps[left] + (steps[left + 1] - steps[left]) * right }, *other);
                 }
             }
         }
@@ -101,11 +113,12 @@ impl Warp {
     /// One step of Gauss and Newton, and its size; `None` where the looks say nothing.
     fn improved(self, looks: [&[f32]; 2], side: usize) -> Option<(Self, f32)> {
         // Unknowns: scale and shift across, scale and shift down, gain, offset; the last column is the right side.
-        let mut sums = [[0.0f32; 7]; 6];
+        // An eighth column, of zeros, makes whole vectors of them.
+        let mut sums = [[0.0f32; 8]; 6];
         self.pixels(looks, side, |[x, y], sample, other| {
-            let row = [sample.across * x, sample.across, sample.down * y, sample.down, -other, -1.0, -sample.level];
+            let row = [sample.across * x, sample.across, sample.down * y, sample.down, -other, -1.0, -sample.level, 0.0];
             for (line, left) in sums.iter_mut().zip(row) {
-                line.iter_mut().zip(row).for_each(|(sum, right)| *sum += left * right);
+                (0..8).for_each(|at| line[at] += left * row[at]);
             }
         });
         let step = solve(sums.map(|line| line.map(f64::from)))?.map(|value| value as f32);
@@ -139,21 +152,8 @@ struct Sample {
     down: f32,
 }
 
-impl Sample {
-    fn at(levels: &[f32], side: usize, [x, y]: [f32; 2]) -> Self {
-        let last = side as f32 - 1.001;
-        let (x, y) = (x.clamp(0.0, last), y.clamp(0.0, last));
-        let (column, row) = (x as usize, y as usize);
-        let (right, below) = (x - column as f32, y - row as f32);
-        let at = row * side + column;
-        let [a, b, c, d] = [levels[at], levels[at + 1], levels[at + side], levels[at + side + 1]];
-        let (top, bottom) = (a + (b - a) * right, c + (d - c) * right);
-        Self { level: top + (bottom - top) * below, across: (b - a) * (1.0 - below) + (d - c) * below, down: bottom - top }
-    }
-}
-
 /// Gauss's elimination with pivots; `None` of a singular matrix.
-fn solve(mut matrix: [[f64; 7]; 6]) -> Option<[f64; 6]> {
+fn solve(mut matrix: [[f64; 8]; 6]) -> Option<[f64; 6]> {
     for column in 0..6 {
         let pivot = (column..6).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))?;
         matrix.swap(column, pivot);

@@ -254,7 +254,6 @@ mod tests {
         let precision = f64::from(is_true as u32) / f64::from(all_pairs as u32);
         let missed: Vec<&str> = (SCENES..sources.len()).filter(|index| !found[*index]).map(|index| sources[index].1).collect();
         assert!(recall >= 0.98 && precision >= 0.98, "recall {recall}, precision {precision}, missed {missed:?}");
-        println!("recall {recall:.3}, precision {precision:.3} of {all_pairs} pairs, missed {missed:?}");
     }
 
     #[test]

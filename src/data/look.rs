@@ -156,16 +156,18 @@ fn reduced_by<const CHANNELS: usize>(pixels: &Pixels, shares: [f32; CHANNELS]) -
     let less = |side: usize| side / (side / REDUCED).max(1);
     let (height, width) = (less(pixels.height), less(pixels.width));
     let mut bytes = Vec::with_capacity(height * width);
+    let edges = |full: usize, less: usize| (0..=less).map(|at| at * full / less).collect::<Vec<_>>();
+    let (across, down) = (edges(pixels.width, width), edges(pixels.height, height));
     let mut sums = vec![0u32; pixels.width * CHANNELS];
-    for row in 0..height {
-        let (top, bottom) = (row * pixels.height / height, (row + 1) * pixels.height / height);
+    for rows in down.windows(2) {
+        let (top, bottom) = (rows[0], rows[1]);
         sums.fill(0);
         for line in pixels.bytes[top * sums.len()..bottom * sums.len()].chunks_exact(sums.len()) {
             sums.iter_mut().zip(line).for_each(|(sum, level)| *sum += u32::from(*level));
         }
         let (columns, _) = sums.as_chunks::<CHANNELS>();
-        for column in 0..width {
-            let (left, right) = (column * pixels.width / width, (column + 1) * pixels.width / width);
+        for edges in across.windows(2) {
+            let (left, right) = (edges[0], edges[1]);
             let mut levels = [0u32; CHANNELS];
             for pixel in &columns[left..right] {
                 (0..CHANNELS).for_each(|channel| levels[channel] += pixel[channel]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{CopyGroup, Inspection};
+use super::{CopyGroup, Inspection, Labels, Rule};
 use crate::data::{copies::Likeness, listing::Part};
 
 /// Pictures in the largest class for one in the smallest from which it is told.
@@ -60,156 +60,135 @@ fn verb(count: usize, one: &'static str, more: &'static str) -> &'static str {
 }
 
 pub(super) fn of(found: &Inspection) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut tell = |kind: Kind, what: String, first: Option<String>, advice: &str| {
-        findings.push(Finding { kind, what, first, advice: advice.to_owned() });
-    };
-    of_copies(found, &mut tell);
-    let (groups, first) = split_groups(found);
-    if groups > 0 {
-        tell(
-            Kind::SplitGroup,
-            format!("{} {} pictures in more than one split", counted(groups, "group"), verb(groups, "has", "have")),
-            first,
-            "what is learned of a patient helps on that patient's other pictures: put each group on one side",
-        );
-    }
-    if let Some(labels) = &found.labels
-        && let Some(worst) = labels.suspects.first()
-    {
-        let count = labels.suspects.len();
-        tell(
-            Kind::DoubtfulLabels,
-            format!(
-                "{count} of {} labels {} doubtful: a regression on {} says otherwise; its balanced accuracy is {:.2} on pictures that it wasn't fitted to",
-                labels.images,
-                verb(count, "is", "are"),
-                labels.features,
-                labels.balanced_accuracy
-            ),
-            Some(format!("{} ({}, or {}?)", worst.path, worst.label, worst.suggestion)),
-            "look at them",
-        );
-    }
-    if let Some(first) = found.unreadable.first() {
-        tell(
-            Kind::Unreadable,
-            format!("{} can't be decoded", counted(found.unreadable.len(), "file")),
-            Some(format!("{}: {}", first.path, first.reason)),
-            "save them again or remove them; training skips and lists them",
-        );
-    }
-    let within: Vec<&CopyGroup> = found.copies.groups.iter().filter(|group| !group.is_across_splits).collect();
-    if let Some(first) = within.first() {
-        let near = within.iter().filter(|group| group.likeness == Likeness::Near).count();
-        tell(
-            Kind::Repeats,
-            format!(
-                "{} of copies {} within one split ({near} of them saved again, resized, turned or the like)",
-                counted(within.len(), "group"),
-                verb(within.len(), "lies", "lie")
-            ),
-            Some(pair(first)),
-            "they stay together when validation pictures are held back, and count more than once all the same; --write-clean keeps one of each",
-        );
-    }
-    of_the_rest(found, &mut tell);
-    findings
+    let kinds = [leak, conflicting_labels, validation_leak, split_groups, doubtful_labels, unreadable, repeats, rule, imbalance, odd];
+    kinds.iter().filter_map(|finding| finding(found)).collect()
 }
 
-/// Copies on two sides, or with two labels.
-fn of_copies(found: &Inspection, tell: &mut dyn FnMut(Kind, String, Option<String>, &str)) {
-    let leaked = found.leaked_test_images.len();
-    if leaked > 0 {
-        let is_leak = |group: &&CopyGroup| group.has(Part::Test) && (group.has(Part::Train) || group.has(Part::Validation));
-        let leaks = found.copies.groups.iter().filter(is_leak);
-        let near: usize = leaks.clone().filter(|group| group.likeness == Likeness::Near).map(|group| group.count(Part::Test)).sum();
-        let near = if near > 0 { format!(", {near} of them saved again, cropped, turned or the like") } else { String::new() };
-        tell(
-            Kind::Leak,
-            format!(
-                "{leaked} of {} test pictures {} of pictures that are trained on or chosen by{near}",
-                found.count(Part::Test),
-                verb(leaked, "is a copy", "are copies")
-            ),
-            leaks.clone().next().map(pair),
-            "believe `evaluate`'s second column, on the pictures never seen, or set data.on_leak = \"exclude\"",
-        );
+impl Finding {
+    fn new(kind: Kind, what: String, first: Option<String>, advice: &str) -> Self {
+        Self { kind, what, first, advice: advice.to_owned() }
     }
+}
+
+fn leak(found: &Inspection) -> Option<Finding> {
+    let is_leak = |group: &&CopyGroup| group.has(Part::Test) && (group.has(Part::Train) || group.has(Part::Validation));
+    let leaks: Vec<&CopyGroup> = found.copies.groups.iter().filter(is_leak).collect();
+    let first = pair(leaks.first()?);
+    let count: usize = leaks.iter().map(|group| group.count(Part::Test)).sum();
+    let near: usize = leaks.iter().filter(|group| group.likeness == Likeness::Near).map(|group| group.count(Part::Test)).sum();
+    let near = if near > 0 { format!(", {near} of them saved again, cropped, turned or the like") } else { String::new() };
+    let (tests, are) = (found.count(Part::Test), verb(count, "is a copy", "are copies"));
+    Some(Finding::new(
+        Kind::Leak,
+        format!("{count} of {tests} test pictures {are} of pictures that are trained on or chosen by{near}"),
+        Some(first),
+        "believe `evaluate`'s second column, on the pictures never seen, or set data.on_leak = \"exclude\"",
+    ))
+}
+
+fn conflicting_labels(found: &Inspection) -> Option<Finding> {
     let conflicts: Vec<&CopyGroup> = found.copies.groups.iter().filter(|group| group.has_conflicting_labels).collect();
-    if let Some(first) = conflicts.first() {
-        let (count, has) = (counted(conflicts.len(), "group"), verb(conflicts.len(), "has", "have"));
-        tell(
-            Kind::ConflictingLabels,
-            format!("{count} of copies {has} more than one label"),
-            Some(pair(first)),
-            "look at them: at least one label of each is wrong",
-        );
-    }
+    let first = pair(conflicts.first()?);
+    let (groups, has) = (counted(conflicts.len(), "group"), verb(conflicts.len(), "has", "have"));
+    Some(Finding::new(
+        Kind::ConflictingLabels,
+        format!("{groups} of copies {has} more than one label"),
+        Some(first),
+        "look at them: at least one label of each is wrong",
+    ))
+}
+
+fn validation_leak(found: &Inspection) -> Option<Finding> {
     let copied = |group: &&CopyGroup| group.has(Part::Train) && group.has(Part::Validation);
-    let validation: Vec<&CopyGroup> = found.copies.groups.iter().filter(copied).collect();
-    if let Some(first) = validation.first() {
-        let count: usize = validation.iter().map(|group| group.count(Part::Validation)).sum();
-        tell(
-            Kind::ValidationLeak,
-            format!(
-                "{count} of {} validation pictures {} of training pictures",
-                found.count(Part::Validation),
-                verb(count, "is a copy", "are copies")
-            ),
-            Some(pair(first)),
-            "take them out of one side, or set data.on_leak = \"exclude\": the best epoch is chosen by memory otherwise",
-        );
-    }
+    let leaks: Vec<&CopyGroup> = found.copies.groups.iter().filter(copied).collect();
+    let first = pair(leaks.first()?);
+    let count: usize = leaks.iter().map(|group| group.count(Part::Validation)).sum();
+    let (all, are) = (found.count(Part::Validation), verb(count, "is a copy", "are copies"));
+    Some(Finding::new(
+        Kind::ValidationLeak,
+        format!("{count} of {all} validation pictures {are} of training pictures"),
+        Some(first),
+        "take them out of one side, or set data.on_leak = \"exclude\": the best epoch is chosen by memory otherwise",
+    ))
 }
 
-fn of_the_rest(found: &Inspection, tell: &mut dyn FnMut(Kind, String, Option<String>, &str)) {
-    if let Some(rule) = found.rules.iter().find(|rule| rule.is_seen) {
-        tell(
-            Kind::Rule,
-            format!(
-                "a rule on {} alone has a balanced accuracy of {:.2}, guessing has {:.2}",
-                rule.property, rule.balanced_accuracy, rule.chance
-            ),
-            None,
-            "pictures of the classes come from different places: a network may learn the place; `explain` shows where it looks",
-        );
-    }
-    if found.imbalance > IMBALANCED {
-        tell(
-            Kind::Imbalance,
-            format!("the largest class has {:.1} training pictures for one of the smallest", found.imbalance),
-            None,
-            "train.class_weights = \"balanced\"",
-        );
-    }
-    let odd: usize = found.suspects.values().map(Vec::len).sum();
-    if odd > 0 {
-        let kinds: Vec<_> = found.suspects.iter().map(|(kind, suspects)| format!("{} {kind}", suspects.len())).collect();
-        let first = found.suspects.iter().find_map(|(kind, suspects)| Some(format!("{} ({kind})", suspects.first()?.path)));
-        tell(
-            Kind::Odd,
-            format!("{} {} out: {}", counted(odd, "picture"), verb(odd, "stands", "stand"), kinds.join(", ")),
-            first,
-            "look at them",
-        );
-    }
-}
-
-/// How many groups have pictures in more than one part, and the first of them.
-fn split_groups(found: &Inspection) -> (usize, Option<String>) {
+fn split_groups(found: &Inspection) -> Option<Finding> {
     let mut parts: BTreeMap<&str, BTreeSet<Part>> = BTreeMap::new();
     for seen in &found.seen {
         if let Some(group) = &seen.entry.group {
             parts.entry(group).or_default().insert(seen.part);
         }
     }
-    let mut split = parts.into_iter().filter(|(_, parts)| parts.len() > 1);
-    let first = split.next();
-    let words = first
-        .as_ref()
-        .map(|(group, parts)| format!("{group} ({})", parts.iter().map(|part| part.name()).collect::<Vec<_>>().join(" and ")));
-    (usize::from(first.is_some()) + split.count(), words)
+    let split: Vec<_> = parts.into_iter().filter(|(_, parts)| parts.len() > 1).collect();
+    let (group, parts) = split.first()?;
+    let parts: Vec<_> = parts.iter().map(|part| part.name()).collect();
+    Some(Finding::new(
+        Kind::SplitGroup,
+        format!("{} {} pictures in more than one split", counted(split.len(), "group"), verb(split.len(), "has", "have")),
+        Some(format!("{group} ({})", parts.join(" and "))),
+        "what is learned of a patient helps on that patient's other pictures: put each group on one side",
+    ))
+}
+
+fn doubtful_labels(found: &Inspection) -> Option<Finding> {
+    let Labels { features, images, balanced_accuracy, suspects } = found.labels.as_ref()?;
+    let worst = suspects.first()?;
+    let (count, are) = (suspects.len(), verb(suspects.len(), "is", "are"));
+    Some(Finding::new(
+        Kind::DoubtfulLabels,
+        format!(
+            "{count} of {images} labels {are} doubtful: a regression on {features} says otherwise; its balanced accuracy is \
+             {balanced_accuracy:.2} on pictures that it wasn't fitted to"
+        ),
+        Some(format!("{} ({}, or {}?)", worst.path, worst.label, worst.suggestion)),
+        "look at them, the least believed first; a hard picture with a right label is doubtful as well",
+    ))
+}
+
+fn unreadable(found: &Inspection) -> Option<Finding> {
+    let first = found.unreadable.first()?;
+    Some(Finding::new(
+        Kind::Unreadable,
+        format!("{} can't be decoded", counted(found.unreadable.len(), "file")),
+        Some(format!("{}: {}", first.path, first.reason)),
+        "save them again or remove them; training skips and lists them",
+    ))
+}
+
+fn repeats(found: &Inspection) -> Option<Finding> {
+    let within: Vec<&CopyGroup> = found.copies.groups.iter().filter(|group| !group.is_across_splits).collect();
+    let first = pair(within.first()?);
+    let near = within.iter().filter(|group| group.likeness == Likeness::Near).count();
+    let (groups, lie) = (counted(within.len(), "group"), verb(within.len(), "lies", "lie"));
+    Some(Finding::new(
+        Kind::Repeats,
+        format!("{groups} of copies {lie} within one split ({near} of them saved again, resized, turned or the like)"),
+        Some(first),
+        "they stay together when validation pictures are held back, and count more than once all the same; --write-clean keeps one of each",
+    ))
+}
+
+fn rule(found: &Inspection) -> Option<Finding> {
+    let Rule { property, balanced_accuracy, chance, .. } = found.rules.iter().find(|rule| rule.is_seen)?;
+    Some(Finding::new(
+        Kind::Rule,
+        format!("a rule on {property} scores {balanced_accuracy:.2} (balanced accuracy; guessing {chance:.2})"),
+        None,
+        "pictures of the classes come from different places: a network may learn the place; `explain` shows where it looks",
+    ))
+}
+
+fn imbalance(found: &Inspection) -> Option<Finding> {
+    let what = format!("the largest class has {:.1} training pictures for one of the smallest", found.imbalance);
+    (found.imbalance > IMBALANCED).then(|| Finding::new(Kind::Imbalance, what, None, "train.class_weights = \"balanced\""))
+}
+
+fn odd(found: &Inspection) -> Option<Finding> {
+    let count: usize = found.suspects.values().map(Vec::len).sum();
+    let (kind, suspects) = found.suspects.first_key_value()?;
+    let kinds: Vec<_> = found.suspects.iter().map(|(kind, suspects)| format!("{} {kind}", suspects.len())).collect();
+    let what = format!("{} {} out: {}", counted(count, "picture"), verb(count, "stands", "stand"), kinds.join(", "));
+    Some(Finding::new(Kind::Odd, what, Some(format!("{} ({kind})", suspects.first()?.path)), "look at them"))
 }
 
 /// Two of a group: its first picture, and one of another split or label where there is one.
