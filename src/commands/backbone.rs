@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ui::Reading;
 use crate::{
-    config::{Architecture, Color, Data, DeviceName, Loss, Model, Normalize, Weights},
+    config::{Architecture, Color, Data, DeviceName, Hidden, Loss, Model, Normalize, Pooling, Weights},
     data::{Surveyed, dataset::View, normalize::Normalizer, pictures::Format},
     inspect::Features,
     nn::{
@@ -42,7 +42,8 @@ pub(super) fn features(surveyed: &Surveyed, data: &Data, weights: &Path) -> anyh
         return Ok(None);
     }
     let device = open(DeviceName::Cpu)?.device;
-    let model = Model { architecture: CHEAP, ..Model::default() };
+    // A head that costs nothing: nobody asks it.
+    let model = Model { architecture: CHEAP, pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
     let design = Design { model, input: [channels, height, width], num_classes: 2, output: Output::of(Loss::default()) };
     let (model, origin) = pretrained::load(build(&design, 0, &device), weights)?;
     if origin != Origin::Torch {

@@ -86,7 +86,8 @@ pub struct Settings {
 /// # Errors
 /// As [`predict`].
 pub fn average_features(model: &Classifier, view: View, device: &Device, done: &dyn Fn(usize)) -> Result<Vec<f32>, InferError> {
-    const BATCH: usize = 32;
+    // Few: what the first layers make of them is large.
+    const BATCH: usize = 8;
     let [height, width, channels] = view.set.store.format().shape();
     let mut found = Vec::new();
     for batch in Loader::new(view, BATCH, 0, 1) {

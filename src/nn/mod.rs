@@ -17,6 +17,7 @@ pub mod loss;
 pub mod model;
 pub mod optim;
 pub mod params;
+mod pool;
 pub mod pretrained;
 mod self_test;
 mod small_cnn;

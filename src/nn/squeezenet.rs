@@ -2,13 +2,14 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor, module::max_pool2d, ops::MaxPoolOptions},
+    tensor::{Device, Tensor},
 };
 use conv_block::Tail;
 
 use super::{
     backbone::{Elsewhere, Groups, LayerName, LayerShape},
     conv_layer::{ConvLayer, ConvShape},
+    pool::{max_pool, pooled},
 };
 
 /// Channels of each fire module, layer group by layer group: squeezed, expanded by each of the two kernels.
@@ -76,16 +77,6 @@ impl SqueezeNet {
     }
 }
 
-/// 3x3 in steps of 2; a last, cut-off window counts (`ceil_mode` of PyTorch).
-fn pool(x: Tensor<4>) -> Tensor<4> {
-    max_pool2d(x, MaxPoolOptions { stride: [2, 2], ceil_mode: true, ..MaxPoolOptions::new([3, 3]) })
-}
-
-/// Rows or columns after [`pool`].
-fn pooled(side: usize) -> usize {
-    side.saturating_sub(3).div_ceil(2) + 1
-}
-
 impl Groups for SqueezeNet {
     fn num_groups(&self) -> usize {
         self.blocks.len()
@@ -98,7 +89,7 @@ impl Groups for SqueezeNet {
             None => x,
         };
         let x = stage.fires.iter().fold(x, |x, fire| fire.forward(x));
-        if index + 1 < self.blocks.len() { pool(x) } else { x }
+        if index + 1 < self.blocks.len() { max_pool(x) } else { x }
     }
 
     fn layers(&self, [mut last, mut height, mut width]: [usize; 3]) -> Vec<LayerShape> {

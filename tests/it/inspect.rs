@@ -270,12 +270,7 @@ fn a_backbone_judges_labels_where_its_weights_are() {
     assert!(labels["features"].as_str().is_some_and(|words| words.contains("SqueezeNet")), "{labels}");
     let doubted: Vec<&str> = labels["suspects"].as_array().expect("a list").iter().filter_map(|suspect| suspect["path"].as_str()).collect();
     let found = turned.iter().filter(|path| doubted.contains(&path.as_str())).count();
-    assert!(
-        turned.len() == 13 && found >= 7 && doubted.len() <= 2 * turned.len(),
-        "{found} of {} in {}: {labels}",
-        turned.len(),
-        doubted.len()
-    );
+    assert!(turned.len() == 12 && found >= 6 && doubted.len() <= 18, "{found} of {} in {}: {labels}", turned.len(), doubted.len());
 }
 
 /// Every odd file that there is: nothing panics, everything that can't be read has a reason.

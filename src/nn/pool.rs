@@ -1,0 +1,72 @@
+//! SqueezeNet's pooling where no gradient is wanted: on the CPU in one pass over the values, as the framework's own keeps the places of all
+//! largest values too and takes longer than the convolutions around it.
+
+use burn::tensor::{DType, Tensor, TensorData, module::max_pool2d, ops::MaxPoolOptions};
+use rayon::prelude::*;
+
+use super::host::has_kernels;
+
+/// Rows and columns of a window, and the step to the next.
+const WINDOW: usize = 3;
+const STEP: usize = 2;
+
+/// The largest of each 3x3 window in steps of 2; a last, cut-off window counts (`ceil_mode` of PyTorch).
+///
+/// # Shapes
+/// `[batch, channels, height, width]` in; out come [`pooled`] rows and columns.
+pub(super) fn max_pool(x: Tensor<4>) -> Tensor<4> {
+    let (device, [batch, channels, height, width]) = (x.device(), x.dims());
+    if device.is_autodiff() || x.dtype() != DType::F32 || !has_kernels(&device) {
+        return max_pool2d(x, MaxPoolOptions { stride: [STEP; 2], ceil_mode: true, ..MaxPoolOptions::new([WINDOW; 2]) });
+    }
+    let (rows, columns) = (pooled(height), pooled(width));
+    let data = x.into_data();
+    let values = data.as_slice::<f32>().expect("looked at above");
+    let mut out = vec![0.0; batch * channels * rows * columns];
+    let planes = out.par_chunks_exact_mut((rows * columns).max(1)).zip(values.par_chunks_exact((height * width).max(1)));
+    planes.for_each(|(out, plane)| pool_plane(plane, width, out, columns));
+    Tensor::from_data(TensorData::new(out, [batch, channels, rows, columns]), &device)
+}
+
+/// Rows or columns after [`max_pool`].
+pub(super) fn pooled(side: usize) -> usize {
+    side.saturating_sub(WINDOW).div_ceil(STEP) + 1
+}
+
+fn pool_plane(plane: &[f32], width: usize, out: &mut [f32], columns: usize) {
+    // Not `f32::max`, which asks for NaNs in each place.
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let mut line = vec![0.0f32; width];
+    for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+        let mut rows = plane[row * STEP * width..].chunks_exact(width).take(WINDOW);
+        line.copy_from_slice(rows.next().expect("a window begins inside"));
+        rows.for_each(|row| line.iter_mut().zip(row).for_each(|(most, value)| *most = larger(*value, *most)));
+        for (out, window) in out.iter_mut().zip(line.windows(WINDOW).step_by(STEP)) {
+            *out = larger(larger(window[0], window[1]), window[2]);
+        }
+        // The last one may be cut off.
+        out[columns - 1] = line[(columns - 1) * STEP..].iter().copied().take(WINDOW).reduce(larger).expect("a window begins inside");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::nn::pretrained::tests::devices;
+
+    #[test]
+    fn both_ways_pool_alike_whatever_the_shape() {
+        for device in devices() {
+            for (height, width) in [(3, 3), (4, 7), (5, 4), (8, 8), (13, 6), (31, 54)] {
+                let x = Tensor::<4>::random([2, 3, height, width], Distribution::Default, &device);
+                let by_burn =
+                    max_pool2d(x.clone(), MaxPoolOptions { stride: [STEP; 2], ceil_mode: true, ..MaxPoolOptions::new([WINDOW; 2]) });
+                let ours = max_pool(x);
+                assert_eq!((ours.dims()[2], ours.dims()[3]), (pooled(height), pooled(width)));
+                assert_eq!(ours.into_data(), by_burn.into_data(), "{height}x{width}");
+            }
+        }
+    }
+}
