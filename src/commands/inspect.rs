@@ -105,11 +105,13 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         }
         write_atomic(path, &to_csv(&clean.rows))?;
         say(&format!(
-            "{} pictures in {}; left out: {} copies of them, {} whose copies have another label, {} that can't be read",
+            "{} pictures in {}; left out: {} copies of them, {} whose copies have another label, {} whose group is on another side, {} that \
+             can't be read",
             clean.rows.len(),
             path.display(),
             clean.copies,
             clean.conflicting,
+            clean.split_groups,
             found.unreadable.len()
         ));
     }
@@ -201,11 +203,16 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
     };
     let [low, middle, high] = found.heights;
     let [narrow, usual, wide] = found.widths;
+    let [tall, common, flat] = found.aspect_ratios;
     let mut facts = vec![
         ("Pictures".to_owned(), found.images.to_string()),
         (
             "Sizes".to_owned(),
-            format!("{} different; height {low} to {high}, median {middle}; width {narrow} to {wide}, median {usual}", found.sizes),
+            format!(
+                "{} different; height {low} to {high}, median {middle}; width {narrow} to {wide}, median {usual}; width over height {tall:.2} to \
+                 {flat:.2}, median {common:.2}",
+                found.sizes
+            ),
         ),
         ("Formats".to_owned(), kinds(&found.formats)),
         ("Colours".to_owned(), kinds(&found.modes)),

@@ -1,6 +1,6 @@
 //! A list of pictures that trains as it is: no copy twice, no picture under two labels, nothing on both sides of a split.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use super::{CopyGroup, Inspection};
 use crate::data::{
     listing::Part,
     split::{Member, hold_back},
+    survey::Seen,
 };
 
 /// Share of the training pictures that is held back where there is no validation part.
@@ -45,6 +46,8 @@ pub struct Clean {
     pub conflicting: usize,
     /// Pictures left out as a copy of them is on the list.
     pub copies: usize,
+    /// Pictures left out as their group is on another side.
+    pub split_groups: usize,
 }
 
 impl Inspection {
@@ -57,7 +60,11 @@ impl Inspection {
             conflicting += if kept.is_none() { group.members.len() } else { 0 };
             out.extend(group.members.iter().map(|member| member.index).filter(|index| Some(*index) != kept));
         }
-        let left: Vec<usize> = (0..self.seen.len()).filter(|index| !out.contains(index)).collect();
+        let copies = out.len() - conflicting;
+        let sides = self.sides_of_groups(side, &out);
+        let is_astray =
+            |seen: &Seen| seen.entry.group.as_deref().is_some_and(|group| sides.get(group).is_some_and(|part| *part != seen.part));
+        let left: Vec<usize> = (0..self.seen.len()).filter(|index| !out.contains(index) && !is_astray(&self.seen[*index])).collect();
         let held = self.held_back(&left, seed);
         let row = |index: &usize| {
             let seen = &self.seen[*index];
@@ -69,7 +76,20 @@ impl Inspection {
                 group: seen.entry.group.clone().unwrap_or_default(),
             }
         };
-        Clean { rows: left.iter().map(row).collect(), conflicting, copies: out.len() - conflicting }
+        let split_groups = self.seen.len() - out.len() - left.len();
+        Clean { rows: left.iter().map(row).collect(), conflicting, copies, split_groups }
+    }
+
+    /// The part that each group stays in, of those that its pictures on the list are in.
+    fn sides_of_groups(&self, side: Side, out: &BTreeSet<usize>) -> BTreeMap<&str, Part> {
+        let mut sides: BTreeMap<&str, Part> = BTreeMap::new();
+        for (_, seen) in self.seen.iter().enumerate().filter(|(index, _)| !out.contains(index)) {
+            if let Some(group) = &seen.entry.group {
+                let part = sides.entry(group).or_insert(seen.part);
+                *part = [*part, seen.part].into_iter().min_by_key(|part| rank(*part, side)).unwrap_or(seen.part);
+            }
+        }
+        sides
     }
 
     /// Of these pictures, those for validation where there is no part for it.
@@ -89,12 +109,17 @@ impl Inspection {
     }
 }
 
-/// The picture of a group that stays.
+/// The picture of a group of copies that stays.
 fn kept(group: &CopyGroup, side: Side) -> usize {
-    let rank = |split: &str| match (Part::from_name(split), side) {
-        (Some(Part::Test), Side::Test) | (Some(Part::Train), Side::Train) => 0,
-        (Some(Part::Validation), _) => 1,
+    let of_member = |split: &str| Part::from_name(split).map_or(usize::MAX, |part| rank(part, side));
+    group.members.iter().min_by_key(|member| of_member(member.split)).map_or(0, |member| member.index)
+}
+
+/// Where pictures stay that are on two sides: the least.
+fn rank(part: Part, side: Side) -> usize {
+    match (part, side) {
+        (Part::Test, Side::Test) | (Part::Train, Side::Train) => 0,
+        (Part::Validation, _) => 1,
         _ => 2,
-    };
-    group.members.iter().min_by_key(|member| rank(member.split)).map_or(0, |member| member.index)
+    }
 }

@@ -46,6 +46,8 @@ pub struct Inspection {
     pub heights: [usize; 3],
     /// As heights.
     pub widths: [usize; 3],
+    /// Of widths over heights: least, median, most.
+    pub aspect_ratios: [f64; 3],
     /// Different heights and widths.
     pub sizes: usize,
     /// Files that can't be decoded, with the reason.
@@ -136,8 +138,9 @@ impl Inspection {
             formats,
             modes,
             turned_by_exif: seen.iter().filter(|seen| seen.facts.is_turned).count(),
-            heights: spread(seen.iter().map(|seen| seen.facts.height)),
-            widths: spread(seen.iter().map(|seen| seen.facts.width)),
+            heights: spread(seen.iter().map(|seen| seen.facts.height as f64)).map(|side| side as usize),
+            widths: spread(seen.iter().map(|seen| seen.facts.width as f64)).map(|side| side as usize),
+            aspect_ratios: spread(seen.iter().map(|seen| seen.facts.width as f64 / seen.facts.height as f64)),
             sizes: sizes.len(),
             unreadable,
             passed_over,
@@ -160,10 +163,10 @@ impl Inspection {
 }
 
 /// Least, median and most; zeros of nothing.
-fn spread(values: impl Iterator<Item = usize>) -> [usize; 3] {
-    let mut values: Vec<usize> = values.collect();
-    values.sort_unstable();
-    let at = |share: usize| values.get((values.len().saturating_sub(1)) * share / 2).copied().unwrap_or(0);
+fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let at = |share: usize| values.get((values.len().saturating_sub(1)) * share / 2).copied().unwrap_or(0.0);
     [at(0), at(1), at(2)]
 }
 

@@ -193,6 +193,13 @@ fn a_group_on_two_sides_is_told() {
     place.write("list.csv", &list);
     let text = place.done(&["inspect", "list.csv"]).out;
     assert!(text.contains("1 group has pictures in more than one split; the first: ada (train and test)"), "{text}");
+    for (keep, expected) in [("test", ["ada", "test"]), ("train", ["ada", "train"])] {
+        let csv = format!("{keep}.csv");
+        let ran = place.done(&["inspect", "list.csv", "--write-clean", &csv, "--keep", keep]);
+        assert!(ran.err.contains("5 pictures in") && ran.err.contains("1 whose group is on another side"), "{}", ran.err);
+        let ada: Vec<String> = place.read(&csv).lines().filter(|line| line.ends_with(expected[0])).map(str::to_owned).collect();
+        assert!(ada.len() == 1 && ada[0].contains(&format!(",{},", expected[1])), "{ada:?}");
+    }
 }
 
 /// A tenth of the labels of two clearly different classes turned round: the page, the list and the training warning name them.
