@@ -221,7 +221,7 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
         facts.push(("Turned by EXIF".to_owned(), found.turned_by_exif.to_string()));
     }
     if !found.passed_over.is_empty() {
-        facts.push(("Passed over".to_owned(), found.passed_over.join("; ")));
+        facts.push(("Not looked at".to_owned(), found.passed_over.join("; ")));
     }
     let copies = &found.copies;
     facts.push((

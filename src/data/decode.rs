@@ -19,7 +19,7 @@ use std::{
     sync::Once,
 };
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation};
 use zune_jpeg::{
     JpegDecoder,
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
@@ -112,14 +112,28 @@ fn decode_inner(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> 
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
+    let mut decoder = reader.into_decoder().map_err(|error| in_words(&error))?;
     let (width, height) = decoder.dimensions();
     refuse_bomb(width, height)?;
-    let orientation = decoder.orientation().map_err(|error| error.to_string())?;
+    let orientation = decoder.orientation().map_err(|error| in_words(&error))?;
     let stored = Stored::new(format, &decoder.original_color_type(), orientation);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| in_words(&error))?;
     picture.apply_orientation(orientation);
     Ok((to_pixels(picture, color), stored))
+}
+
+/// What a decoder says, for a person.
+fn in_words(error: &ImageError) -> String {
+    let text = error.to_string();
+    match error {
+        ImageError::IoError(_) => "the file is cut off: it ends before the picture does".to_owned(),
+        ImageError::Decoding(inner) => {
+            let format = inner.format_hint().to_string();
+            let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
+            format!("the file is damaged or no valid {format}: {reason}")
+        }
+        _ => text,
+    }
 }
 
 fn refuse_bomb(width: u32, height: u32) -> Result<(), String> {
@@ -134,7 +148,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Option<(DynamicImage, Orientation)>, Stri
     // As lenient as `image`, whose decoder this is.
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
+    decoder.decode_headers().map_err(|error| format!("the JPEG is damaged: {error}"))?;
     let space = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => ColorSpace::Luma,
         Some(ColorSpace::YCbCr | ColorSpace::RGB) => ColorSpace::RGB,
@@ -145,7 +159,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Option<(DynamicImage, Orientation)>, Stri
     refuse_bomb(width, height)?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms);
     decoder.set_options(options.jpeg_set_out_colorspace(space));
-    let levels = decoder.decode().map_err(|error| error.to_string())?;
+    let levels = decoder.decode().map_err(|error| format!("the JPEG is damaged: {error}"))?;
     let picture = match space {
         ColorSpace::Luma => image::GrayImage::from_raw(width, height, levels).map(DynamicImage::from),
         _ => image::RgbImage::from_raw(width, height, levels).map(DynamicImage::from),

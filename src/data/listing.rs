@@ -80,7 +80,7 @@ impl Listing {
 
     /// What was passed over of `path`, in words.
     pub fn passed_over_words(&self, path: &Path) -> Vec<String> {
-        self.passed_over.iter().map(|(kind, count)| format!("{count} {kind} passed over in {}", path.display())).collect()
+        self.passed_over.iter().map(|(kind, count)| format!("passed over in {}: {kind}, {count}", path.display())).collect()
     }
 }
 

@@ -143,12 +143,12 @@ fn pictures_without_a_label_strange_and_empty_classes_are_told() {
     place.classes("loose", &[3, 2]);
     place.pictures("loose", 0, 4);
     let ran = evaluate("loose");
-    assert!(ran.code == Some(0) && ran.err.contains("4 pictures without a class folder passed over in loose"), "{}", ran.err);
+    assert!(ran.code == Some(0) && ran.err.contains("passed over in loose: pictures without a class folder, 4"), "{}", ran.err);
     assert!(ran.out.contains("5 images: accuracy"), "{}", ran.out);
 
     place.write("list.csv", "path,label\nloose/a/000.png,a\nloose/b/000.png,b\nloose/000.png,\nloose/001.png,\n");
     let ran = evaluate("list.csv");
-    assert!(ran.code == Some(0) && ran.err.contains("2 lines without a label passed over in list.csv"), "{}", ran.err);
+    assert!(ran.code == Some(0) && ran.err.contains("passed over in list.csv: lines without a label, 2"), "{}", ran.err);
     assert!(ran.out.contains("2 images: accuracy"), "{}", ran.out);
 
     place.classes("strange", &[3, 2, 2]);
