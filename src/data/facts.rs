@@ -52,8 +52,8 @@ pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
     let (pixels, Stored { format, mode, is_turned }) = decode_stored(bytes, color)?;
     let grey = reduced(&pixels);
     let look = Look::of_reduced(&grey)?;
-    let [brightness, contrast] = moments(look.bytes().iter().map(|level| f32::from(*level)));
-    let [border, _] = moments(look.border().map(f32::from));
+    let [brightness, contrast] = moments(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>());
+    let [border, _] = moments(&look.border().map(f32::from).collect::<Vec<_>>());
     let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear)?;
     let levels: Vec<f32> = square.into_iter().map(f32::from).collect();
     let facts = Facts {
@@ -75,22 +75,34 @@ pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
 }
 
 /// Mean and standard deviation.
-fn moments(values: impl Iterator<Item = f32> + Clone) -> [f32; 2] {
-    let (count, sum) = values.clone().fold((0.0f32, 0.0), |(count, sum), value| (count + 1.0, sum + value));
-    let mean = sum / count;
-    [mean, (values.map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt()]
+fn moments(values: &[f32]) -> [f32; 2] {
+    let count = values.len() as f32;
+    let mean = sum(values, |value| value) / count;
+    [mean, (sum(values, |value| (value - mean) * (value - mean)) / count).sqrt()]
+}
+
+/// Several sums side by side, as a single one waits for each of its additions.
+fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0f32; 16];
+    let (chunks, rest) = values.as_chunks::<16>();
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += of(*value));
+    }
+    sums.into_iter().sum::<f32>() + rest.iter().map(|value| of(*value)).sum::<f32>()
 }
 
 fn sharpness(levels: &[f32]) -> f32 {
     let side = SHARP_SIDE;
     let mut edges = Vec::with_capacity((side - 2) * (side - 2));
-    for row in 1..side - 1 {
-        let line = |row: usize| &levels[row * side..(row + 1) * side];
-        let (above, here, below) = (line(row - 1), line(row), line(row + 1));
-        edges.extend((1..side - 1).map(|at| 4.0 * here[at] - here[at - 1] - here[at + 1] - above[at] - below[at]));
+    for rows in levels.windows(3 * side).step_by(side) {
+        let (above, here, below) = (&rows[1..side - 1], &rows[side..2 * side], &rows[2 * side + 1..3 * side - 1]);
+        let beside = here[..side - 2].iter().zip(&here[2..]).zip(above.iter().zip(below));
+        edges.extend(
+            here[1..].iter().zip(beside).map(|(level, ((left, right), (above, below)))| 4.0 * level - left - right - above - below),
+        );
     }
-    let [_, edges] = moments(edges.into_iter());
-    let [_, contrast] = moments(levels.iter().copied());
+    let [_, edges] = moments(&edges);
+    let [_, contrast] = moments(levels);
     (edges / contrast.max(1.0)).powi(2)
 }
 
