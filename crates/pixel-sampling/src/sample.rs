@@ -96,6 +96,17 @@ fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, p
             y[index] /= depth;
         }
     }
+    // Without a horizon coordinates only rise or only fall along a run: what its ends keep to, all of it keeps to.
+    let keeps_to = |at: &[f64; RUN], last: f64| {
+        let [a, b] = [at[0], at[RUN - 1]];
+        (a >= 0.0) & (b >= 0.0) & (a <= last - 1.0) & (b <= last - 1.0)
+    };
+    let stride = (width * CHANNELS) as i32;
+    if map[2] == [0.0, 0.0, 1.0] && keeps_to(&x, last[0]) && keeps_to(&y, last[1]) {
+        places.any_outside = false;
+        // SAFETY: all coordinates are between 0 and the last but one, as their ends are.
+        return put::<CHANNELS>(places, stride, |index| [x[index], y[index]].map(|at| unsafe { split_inside(at) }));
+    }
     if job.edge != Edge::Nearest {
         let mut any = 0;
         for index in 0..RUN {
@@ -109,14 +120,29 @@ fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, p
             job.edge.fold(&mut y, height);
         }
     }
-    let stride = (width * CHANNELS) as i32;
+    put::<CHANNELS>(places, stride, |index| [split(x[index], last[0]), split(y[index], last[1])]);
+}
+
+/// Fills `offsets` and `shares` from columns and rows.
+#[inline(always)]
+fn put<const CHANNELS: usize>(places: &mut Places, stride: i32, at: impl Fn(usize) -> [(i32, f32); 2]) {
     for index in 0..RUN {
-        let (left, share_x) = split(x[index], last[0]);
-        let (top, share_y) = split(y[index], last[1]);
+        let [(left, share_x), (top, share_y)] = at(index);
         places.offsets[index] = (top * stride + left * CHANNELS as i32) as u32;
         places.shares[0][index] = share_x;
         places.shares[1][index] = share_y;
     }
+}
+
+/// [`split`] of a coordinate that needs no moving.
+///
+/// # Safety
+/// It is between 0 and the last pixel but one.
+#[inline(always)]
+unsafe fn split_inside(at: f64) -> (i32, f32) {
+    // SAFETY: the caller's promise; sides are 32768 at most.
+    let pixel = unsafe { at.to_int_unchecked::<i32>() };
+    (pixel, (at - f64::from(pixel)) as f32)
 }
 
 /// The pixel before a coordinate and the way beyond it, 0 to 1; coordinates outside are moved to the edge. The pixel is never the
