@@ -74,7 +74,8 @@ pub fn run(mut args: Args) -> anyhow::Result<Ending> {
 fn start(args: &Args) -> anyhow::Result<Ending> {
     let path = args.config.as_deref().expect("clap asks for --config where there is no --resume");
     let config = config::load(path, &args.overrides)?;
-    let data = load(&config)?;
+    let mut data = load(&config)?;
+    warn(&mut data, &config);
     if config.model.weights() == Weights::Imagenet {
         weights::ensure(config.model.architecture)?;
     }
@@ -110,7 +111,8 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     let checkpoint = checkpoint::load(&path)?;
     let recipe = args.config.clone().unwrap_or_else(|| folder.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
-    let data = load(&config)?;
+    let mut data = load(&config)?;
+    warn(&mut data, &config);
     weights::ensure_for(&checkpoint)?;
     let compute = ui::open_device(config.device)?;
     let session = Session::resume(config, &data, &folder, &compute.device, checkpoint)?;
@@ -176,7 +178,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
 
 /// Reads the pictures and tells what was found, what was passed over and what was skipped.
 pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
-    let mut data = {
+    let data = {
         let bar = Reading::new("Reading pictures");
         load_for_training(&config.data, config.seed, &|count| bar.start(count), &|count| bar.done(count))?
     };
@@ -187,7 +189,7 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
     if !data.test.is_empty() {
         found("test, measured on at the end", data.test.len());
     }
-    warn(&mut data, config);
+    data.survey.passed_over.iter().for_each(|line| say(line));
     if let Some(first) = data.skipped.first() {
         say(&format!(
             "warning: {} can't be decoded and {} skipped, listed in skipped.csv; the first: {}: {}",
@@ -206,9 +208,8 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
     Ok(data)
 }
 
-/// A line for each finding.
+/// A line for each finding; what was seen is let go with it.
 fn warn(data: &mut TrainingData, config: &Config) {
-    data.survey.passed_over.iter().for_each(|line| say(line));
     let found = Inspection::of(std::mem::take(&mut data.survey), None);
     let is_settled = |finding: &Finding| match finding.kind {
         Kind::Imbalance => config.train.class_weights != ClassWeights::None,

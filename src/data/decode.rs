@@ -14,7 +14,7 @@
 use std::{
     cell::Cell,
     fmt,
-    io::Cursor,
+    io::{Cursor, ErrorKind},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Once,
 };
@@ -126,7 +126,9 @@ fn decode_inner(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> 
 fn in_words(error: &ImageError) -> String {
     let text = error.to_string();
     match error {
-        ImageError::IoError(_) => "the file is cut off: it ends before the picture does".to_owned(),
+        ImageError::IoError(inner) if inner.kind() == ErrorKind::UnexpectedEof => {
+            "the file is cut off: it ends before the picture does".to_owned()
+        }
         ImageError::Decoding(inner) => {
             let format = inner.format_hint().to_string();
             let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
