@@ -53,7 +53,7 @@ pub(super) fn find(survey: &Survey) -> (Vec<Leak>, Vec<usize>) {
 }
 
 /// What is found of a part, in words; `None` of nothing.
-pub fn words(leaks: &[Leak], part: Part) -> Option<String> {
+fn words(leaks: &[Leak], part: Part) -> Option<String> {
     let of_part: Vec<_> = leaks.iter().filter(|leak| leak.part == part).collect();
     let copies: Vec<_> = of_part.iter().filter(|leak| leak.copy_of.is_some()).collect();
     let first = copies.first()?;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::config::{Cache, Data, OnBadImage, OnLeak, PHANTOM, Validation};
 
-/// Everything that training looks at. Test pictures are listed, and opened for one question only: are they copies of training pictures?
+/// Everything that training looks at. Test pictures are listed, and opened for what is said of all pictures beforehand; none of their pixels is kept.
 #[derive(Debug)]
 pub struct TrainingData {
     /// Class names; a label is an index into them.

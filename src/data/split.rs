@@ -101,6 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn folds_deal_each_class_evenly_and_keep_together_what_belongs_together() {
+        // Three pictures of each group; two classes, one of them three times as large.
+        let members: Vec<_> = (0..120u8).map(|index| member(usize::from(index >= 90), Some(index / 3), index)).collect();
+        let found = folds(&members, 5, 3);
+        for (class, expected) in [(0, 18), (1, 6)] {
+            for fold in 0..5 {
+                let count = members.iter().zip(&found).filter(|(member, dealt)| member.class == class && **dealt == fold).count();
+                assert_eq!(count, expected, "class {class}, fold {fold}");
+            }
+        }
+        assert!(found.chunks(3).all(|group| group[0] == group[1] && group[1] == group[2]), "{found:?}");
+        assert_ne!(found, folds(&members, 5, 4), "another seed deals otherwise");
+    }
+
+    #[test]
     fn a_chain_of_groups_and_copies_is_one_cluster() {
         let members = [member(0, Some(1), 1), member(0, None, 2), member(0, Some(1), 3), member(0, Some(2), 3), member(0, Some(2), 4)];
         assert_eq!(clusters(&members), [vec![0, 2, 3, 4], vec![1]]);
