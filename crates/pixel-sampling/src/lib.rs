@@ -6,7 +6,6 @@
 //! bilinearly, and what lies outside is filled as its modes of the same names do.
 
 mod edge;
-mod isa;
 mod sample;
 mod tables;
 

@@ -4,7 +4,9 @@
 
 use std::mem::MaybeUninit;
 
-use crate::{Edge, Finish, Map, Picture, Planes, isa::Work};
+use isa::Work;
+
+use crate::{Edge, Finish, Map, Picture, Planes};
 
 /// Columns at a time.
 const RUN: usize = 32;
@@ -18,6 +20,8 @@ pub(crate) struct Job<'a> {
 }
 
 impl Work for Job<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self) {
         if self.picture.channels == 3 { rows::<3>(self) } else { rows::<1>(self) }

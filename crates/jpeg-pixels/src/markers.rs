@@ -1,0 +1,114 @@
+//! The file as a sequence of marked segments (T.81, annex B) and the compressed data between them.
+
+use memchr::memchr;
+
+use crate::{Error, bits::PADDING};
+
+pub(crate) const START_OF_IMAGE: u8 = 0xD8;
+pub(crate) const END_OF_IMAGE: u8 = 0xD9;
+pub(crate) const START_OF_SCAN: u8 = 0xDA;
+
+/// A place in the file, between segments.
+#[derive(Clone, Copy)]
+pub(crate) struct Markers<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// A marker and the bytes that belong to it.
+pub(crate) struct Segment<'a> {
+    pub(crate) marker: u8,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Markers<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The next segment. What is between segments is passed over, as libjpeg does.
+    pub(crate) fn next(&mut self) -> Result<Segment<'a>, Error> {
+        let marker = loop {
+            match self.skip_to_marker()? {
+                // Nothing to start again; what libjpeg passes over as well.
+                0x01 | 0xD0..=0xD7 => {}
+                marker => break marker,
+            }
+        };
+        if matches!(marker, START_OF_IMAGE | END_OF_IMAGE) {
+            return Ok(Segment { marker, bytes: &[] });
+        }
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let length = rest.first_chunk().map(|bytes| usize::from(u16::from_be_bytes(*bytes))).ok_or(Error::CutOff)?;
+        if length < 2 {
+            return Err(Error::Damaged("a segment is shorter than its own length field"));
+        }
+        let bytes = rest.get(2..length).ok_or(Error::CutOff)?;
+        self.at += length;
+        Ok(Segment { marker, bytes })
+    }
+
+    /// Behind the next marker, which is returned.
+    fn skip_to_marker(&mut self) -> Result<u8, Error> {
+        loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let start = memchr(0xFF, rest).ok_or(Error::CutOff)?;
+            let marker = rest[start..].iter().position(|byte| *byte != 0xFF).ok_or(Error::CutOff)? + start;
+            self.at += marker + 1;
+            if rest[marker] != 0 {
+                return Ok(rest[marker]);
+            }
+        }
+    }
+
+    /// The compressed data up to the next marker, freed of stuffed zeros, with [`PADDING`] behind; true if the marker is the restart of this
+    /// number, which is read then, else it stays.
+    pub(crate) fn read_data(&mut self, restart: u8, into: &mut Vec<u8>) -> Result<bool, Error> {
+        into.clear();
+        loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let start = memchr(0xFF, rest).ok_or(Error::CutOff)?;
+            into.extend_from_slice(&rest[..start]);
+            let marker = rest[start..].iter().position(|byte| *byte != 0xFF).ok_or(Error::CutOff)? + start;
+            if rest[marker] == 0 {
+                into.push(0xFF);
+                self.at += marker + 1;
+                continue;
+            }
+            into.extend_from_slice(&[0; PADDING]);
+            let is_restart = rest[marker] == 0xD0 + restart % 8;
+            self.at += if is_restart { marker + 1 } else { start };
+            return Ok(is_restart);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_are_freed_of_stuffing_and_end_at_a_marker() {
+        let bytes = [1, 0xFF, 0, 2, 0xFF, 0xFF, 0, 0xFF, 0xD1, 3, 0xFF, 0xFF, 0xD9];
+        let mut markers = Markers::new(&bytes);
+        let mut data = Vec::new();
+        assert_eq!(markers.read_data(1, &mut data), Ok(true));
+        assert_eq!(data, [1, 0xFF, 2, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(markers.read_data(2, &mut data), Ok(false));
+        assert_eq!(data, [3, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(markers.next().map(|segment| segment.marker), Ok(END_OF_IMAGE));
+        assert_eq!(markers.next().map(|segment| segment.marker), Err(Error::CutOff));
+    }
+
+    #[test]
+    fn segments_follow_one_another_over_whatever_is_between() {
+        let bytes = [0xFF, 0xD8, 7, 0xFF, 0, 0xFF, 0xD3, 0xFF, 0xFF, 0xE1, 0, 4, 5, 6, 0xFF, 0xDB, 0, 9, 1];
+        let mut markers = Markers::new(&bytes);
+        let found = markers.next().expect("a start");
+        assert_eq!((found.marker, found.bytes), (START_OF_IMAGE, &[][..]));
+        let found = markers.next().expect("a segment");
+        assert_eq!((found.marker, found.bytes), (0xE1, &[5, 6][..]));
+        assert!(matches!(markers.next(), Err(Error::CutOff)));
+        assert!(matches!(Markers::new(&[0xFF, 0xE1, 0, 1, 0]).next(), Err(Error::Damaged(_))));
+    }
+}

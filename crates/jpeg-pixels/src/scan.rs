@@ -1,0 +1,246 @@
+//! A scan: its header, its restarts, its blocks one after the other, and what becomes of them.
+
+use isa::{Isa, Work};
+
+use crate::{
+    Error,
+    bits::{Bits, Position},
+    block::Block,
+    frame::{Component, Frame, Tables},
+    huffman::{Huffman, Meanings},
+    idct::{LANES, Transform, are_zero},
+    markers::Markers,
+    progressive, sequential,
+};
+
+/// What is read of each block, and by which codes.
+#[derive(Clone, Copy)]
+enum Pass<'a> {
+    /// All of it.
+    Sequential { dc: Meanings<'a>, ac: Meanings<'a> },
+    /// The first coefficient, but for its last bits.
+    FirstDc(&'a Huffman),
+    /// One more bit of the first coefficient.
+    MoreDc,
+    /// Some other coefficients, but for their last bits.
+    FirstAc(&'a Huffman),
+    /// One more bit of these.
+    MoreAc(&'a Huffman),
+}
+
+/// A component in a scan.
+struct Part<'a> {
+    component: usize,
+    /// Blocks of a unit, down and across.
+    sampling: [usize; 2],
+    pass: Pass<'a>,
+}
+
+/// A scan's header (B.2.3).
+struct Scan<'a> {
+    parts: Vec<Part<'a>>,
+    /// The first and the last coefficient, in zigzag.
+    band: [usize; 2],
+    /// Bits that later scans tell.
+    shift: u32,
+    /// Rows and columns of units.
+    units: [usize; 2],
+}
+
+impl<'a> Scan<'a> {
+    fn new(frame: &Frame, tables: &'a Tables, segment: &[u8]) -> Result<Self, Error> {
+        const SHORT: Error = Error::Damaged("a scan header has another length than its components have");
+        let [count, rest @ ..] = segment else { return Err(SHORT) };
+        let (listed, [first, last, shifts]) = rest.split_at_checked(2 * usize::from(*count)).ok_or(SHORT)? else { return Err(SHORT) };
+        let (band, before, shift) = if frame.is_progressive {
+            ([first, last].map(|place| usize::from(*place)), shifts >> 4, u32::from(shifts & 15))
+        } else {
+            ([0, 63], 0, 0)
+        };
+        let is_band = !frame.is_progressive || band == [0, 0] || 0 < band[0] && band[0] <= band[1] && band[1] < 64 && *count == 1;
+        if *count == 0 || !is_band || shift > 13 {
+            return Err(Error::Damaged("a scan is of no part of the picture that can be"));
+        }
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        for [id, slots] in listed.as_chunks::<2>().0 {
+            let component = frame.components.iter().position(|component| component.id == *id);
+            let component = component.ok_or(Error::Damaged("a scan has a component that the frame has not"))?;
+            if parts.iter().any(|part| part.component == component) {
+                return Err(Error::Damaged("a scan has a component twice"));
+            }
+            let sampling = if *count == 1 { [1, 1] } else { frame.components[component].sampling };
+            let (dc, ac) = (|| tables.dc(slots >> 4), || tables.ac(slots & 15));
+            let pass = match (frame.is_progressive, band[0], before) {
+                (false, ..) => Pass::Sequential { dc: Meanings::of(dc()?), ac: Meanings::of(ac()?) },
+                (true, 0, 0) => Pass::FirstDc(dc()?),
+                (true, 0, _) => Pass::MoreDc,
+                (true, _, 0) => Pass::FirstAc(ac()?),
+                (true, ..) => Pass::MoreAc(ac()?),
+            };
+            parts.push(Part { component, sampling, pass });
+        }
+        let units = match &parts[..] {
+            [part] => frame.components[part.component].size.map(|side| side.div_ceil(8)),
+            _ => frame.units,
+        };
+        Ok(Self { parts, band, shift, units })
+    }
+}
+
+/// Reads the scan behind `markers`, whose header is `segment`.
+pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], markers: &mut Markers<'_>) -> Result<(), Error> {
+    let scan = Scan::new(frame, tables, segment)?;
+    // A scan that holds all there is goes into the planes row by row; else coefficients wait for the other scans.
+    let is_streamed = !frame.is_progressive && scan.parts.len() == frame.components.len();
+    for part in &scan.parts {
+        let component = &mut frame.components[part.component];
+        tables.settle(component)?;
+        component.prediction = 0;
+        if component.coefficients.is_empty() {
+            component.make_room(if is_streamed { part.sampling[0] } else { component.blocks[0] });
+        } else if !frame.is_progressive {
+            return Err(Error::Damaged("a component has two scans"));
+        }
+    }
+    let interval = if tables.restart_interval == 0 { usize::MAX } else { tables.restart_interval };
+    let mut reader = Reader { scan, interval, data: Vec::new(), position: Position::default(), blocks_to_skip: 0, is_streamed };
+    reader.read(&mut frame.components, markers)
+}
+
+/// Coefficients that waited for all scans, transformed into the planes.
+pub(crate) fn finish(frame: &mut Frame) -> Result<(), Error> {
+    for component in &mut frame.components {
+        if component.factors.is_none() {
+            return Err(Error::Damaged("a component has no scan"));
+        }
+        // Streamed ones have their plane, or they are blank and what is left of them is too.
+        if component.plane.is_empty() {
+            transform(component, 0);
+        }
+    }
+    Ok(())
+}
+
+/// The coefficients that are there into the plane, from this row of blocks on.
+fn transform(component: &mut Component, first: usize) {
+    let (stride, groups) = (component.stride(), component.groups());
+    if component.is_blank() {
+        if component.coefficients.iter().all(|group| are_zero(group)) {
+            return;
+        }
+        component.plane = vec![128; component.blocks[0] * 8 * stride];
+    }
+    let Some(factors) = &component.factors else { return };
+    let lines = component.plane[first * 8 * stride..].chunks_exact_mut(8 * stride);
+    for (groups, rows) in component.coefficients.chunks_exact(groups).zip(lines) {
+        Isa::best().run(Transform { groups, factors, rows });
+    }
+}
+
+/// A scan on its way.
+struct Reader<'a> {
+    scan: Scan<'a>,
+    /// Units from one restart to the next.
+    interval: usize,
+    /// The compressed data between two restarts.
+    data: Vec<u8>,
+    position: Position,
+    /// Blocks that have no more to tell, of a progressive scan.
+    blocks_to_skip: u32,
+    is_streamed: bool,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, components: &mut [Component], markers: &mut Markers<'_>) -> Result<(), Error> {
+        let [rows, columns] = self.scan.units;
+        let (mut restart, mut left) = (0u8, self.interval);
+        let mut goes_on = markers.read_data(restart, &mut self.data)?;
+        for row in 0..rows {
+            let mut from = 0;
+            while from < columns {
+                if left == 0 {
+                    if !goes_on {
+                        return Err(Error::Damaged("a restart marker is missing"));
+                    }
+                    restart = (restart + 1) % 8;
+                    goes_on = markers.read_data(restart, &mut self.data)?;
+                    (self.position, self.blocks_to_skip, left) = (Position::default(), 0, self.interval);
+                    components.iter_mut().for_each(|component| component.prediction = 0);
+                }
+                let to = columns.min(from.saturating_add(left));
+                self.read_units(components, row, [from, to])?;
+                left -= to - from;
+                from = to;
+            }
+            if self.is_streamed {
+                self.stream(components, row);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_units(&mut self, components: &mut [Component], row: usize, columns: [usize; 2]) -> Result<(), Error> {
+        let bits = Bits::new(&self.data, self.position);
+        // The first row is the only one that there is room for where rows are streamed.
+        let row = if self.is_streamed { 0 } else { row };
+        let bits = Isa::best().run(Units { scan: &self.scan, components, row, columns, bits, blocks_to_skip: &mut self.blocks_to_skip })?;
+        if bits.is_beyond() {
+            return Err(Error::Damaged("its compressed data end before the picture does"));
+        }
+        self.position = bits.position();
+        Ok(())
+    }
+
+    /// A row of units into the planes; its coefficients are zero again.
+    fn stream(&self, components: &mut [Component], row: usize) {
+        for part in &self.scan.parts {
+            let component = &mut components[part.component];
+            transform(component, row * part.sampling[0]);
+            if !component.is_blank() {
+                component.coefficients.as_flattened_mut().fill(0);
+            }
+        }
+    }
+}
+
+/// Some units of a row.
+struct Units<'a, 'b> {
+    scan: &'a Scan<'a>,
+    components: &'a mut [Component],
+    row: usize,
+    columns: [usize; 2],
+    bits: Bits<'b>,
+    blocks_to_skip: &'a mut u32,
+}
+
+impl<'b> Work for Units<'_, 'b> {
+    type Output = Result<Bits<'b>, Error>;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let mut bits = self.bits;
+        for unit in self.columns[0]..self.columns[1] {
+            for part in &self.scan.parts {
+                let component = &mut self.components[part.component];
+                let (groups, prediction) = (component.groups(), &mut component.prediction);
+                for line in 0..part.sampling[0] {
+                    let first = (self.row * part.sampling[0] + line) * groups;
+                    for column in unit * part.sampling[1]..(unit + 1) * part.sampling[1] {
+                        let group = &mut component.coefficients[first + column / LANES];
+                        let mut block = Block { group, lane: column % LANES };
+                        let band = progressive::Band { places: self.scan.band, shift: self.scan.shift };
+                        let bits = &mut bits;
+                        match part.pass {
+                            Pass::Sequential { dc, ac } => sequential::read(bits, [dc, ac], prediction, &mut block)?,
+                            Pass::FirstDc(codes) => band.first_dc(bits, codes, prediction, &mut block)?,
+                            Pass::MoreDc => band.more_dc(bits, &mut block),
+                            Pass::FirstAc(codes) => band.first_ac(bits, codes, self.blocks_to_skip, &mut block)?,
+                            Pass::MoreAc(codes) => band.more_ac(bits, codes, self.blocks_to_skip, &mut block)?,
+                        }
+                    }
+                }
+            }
+        }
+        Ok(bits)
+    }
+}
