@@ -1,9 +1,8 @@
 //! Changes that look at more than one pixel, or at none: blur, sharpening, noise, JPEG, erased rectangles. Levels 0 to 255, planes
 //! `[channels, height, width]`.
 
-use std::io::Cursor;
-
-use image::{ExtendedColorType, ImageFormat, codecs::jpeg::JpegEncoder};
+use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
+use jpeg_pixels::Jpeg;
 use rand::RngExt as _;
 
 use super::to_bytes;
@@ -86,10 +85,10 @@ pub(super) fn jpeg(levels: &mut [f32], quality: u8, [height, width, channels]: [
     JpegEncoder::new_with_quality(&mut file, quality)
         .encode(&bytes, width as u32, height as u32, kind)
         .expect("memory takes every byte, and sides are below 65536");
-    let picture = image::load(Cursor::new(file), ImageFormat::Jpeg).expect("what was just written can be read");
-    let decoded = if channels == 3 { picture.into_rgb8().into_raw() } else { picture.into_luma8().into_raw() };
-    for (index, byte) in decoded.into_iter().enumerate() {
-        levels[index % channels * plane + index / channels] = f32::from(byte);
+    let decoded = Jpeg::open(&file).and_then(Jpeg::decode).expect("what was just written can be read");
+    for (at, pixel) in decoded.bytes.chunks_exact(decoded.channels).enumerate() {
+        // Grey comes back as one channel.
+        (0..channels).for_each(|channel| levels[channel * plane + at] = f32::from(pixel[channel.min(decoded.channels - 1)]));
     }
 }
 

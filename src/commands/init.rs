@@ -161,7 +161,7 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
                 widths.push(pixels.width);
                 is_grey &= pixels
                     .bytes
-                    .chunks_exact(3)
+                    .chunks_exact(pixels.channels)
                     .all(|pixel| pixel.iter().max().zip(pixel.iter().min()).is_some_and(|(high, low)| high - low <= 8));
             }
             Err(reason) => ui::say(&format!("warning: {reason}: {}", entry.path.display())),

@@ -313,7 +313,7 @@ fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
 fn picture(found: &Inspection, index: usize) -> Option<RgbImage> {
     let bytes = std::fs::read(&found.seen[index].entry.path).ok()?;
     let pixels = decode(&bytes, Color::Rgb).ok()?;
-    let picture = RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.bytes)?;
+    let picture = RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.into_color(Color::Rgb))?;
     let longest = picture.width().max(picture.height());
     if longest <= SIDE {
         return Some(magnified(&picture));

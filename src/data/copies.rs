@@ -82,7 +82,7 @@ fn join_near(pictures: &[Candidate<'_>], mut different: Vec<usize>, groups: Grou
         let are_joined = || grown().are_joined(first, second);
         let is_copy = sketches[a].correlation(turn, &sketches[b]) >= SIMILAR
             && !are_joined()
-            && likeness(&pictures[first].look.turned(turn), &pictures[second].look.turned(0)) >= SAME;
+            && likeness(pictures[first].look, turn, pictures[second].look) >= SAME;
         if is_copy {
             grown().join(first, second, Likeness::Near);
         }

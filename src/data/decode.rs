@@ -6,10 +6,12 @@
 //! | 16 bits a channel | the upper 8 (65535 is 255) |
 //! | palette, 1, 2 and 4 bits | their colours at 8 bits |
 //! | alpha | blended over white |
-//! | CMYK and YCCK JPEG | RGB |
-//! | grey where colour is wanted | three equal channels |
+//! | CMYK and YCCK JPEG | RGB, as Pillow's `convert("RGB")` |
+//! | three equal channels | one |
 //! | colour where grey is wanted | ITU-R 601 luma, as Pillow's `convert("L")` |
 //! | an animation | its first frame |
+//!
+//! JPEGs have libjpeg-turbo's levels, and so Pillow's and Keras's, to the last one (`crates/jpeg-pixels`).
 
 use std::{
     cell::Cell,
@@ -20,10 +22,7 @@ use std::{
 };
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation};
-use zune_jpeg::{
-    JpegDecoder,
-    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
-};
+use jpeg_pixels::Jpeg;
 
 use crate::config::Color;
 
@@ -33,21 +32,22 @@ const MAX_PIXELS: u64 = 178_956_970;
 /// What a decoder may allocate beside the picture itself.
 const MAX_DECODER_BYTES: u64 = 1 << 30;
 
-/// An upright 8-bit picture, rows first, channels interleaved: `[height, width, channels]`.
+/// An upright 8-bit picture, rows first, channels interleaved: `[height, width, channels]`. Grey has one channel, whatever its file had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
     /// Rows.
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// 1 or 3.
+    /// 1, or 3 where colour is wanted and there is some.
     pub channels: usize,
     /// `height * width * channels` bytes.
     pub bytes: Vec<u8>,
 }
 
 impl Pixels {
-    /// BLAKE3 over shape and bytes: equal pictures have equal digests whatever file format they came in.
+    /// BLAKE3 over shape and bytes: equal pictures have equal digests whatever file format they came in, and grey ones whatever colours are
+    /// wanted.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = blake3::Hasher::new();
         for side in [self.height, self.width, self.channels] {
@@ -55,6 +55,11 @@ impl Pixels {
         }
         hash.update(&self.bytes);
         hash.finalize().into()
+    }
+
+    /// As bytes with the channels of these colours.
+    pub fn into_color(self, color: Color) -> Vec<u8> {
+        if self.channels == color.channels() { self.bytes } else { self.bytes.into_iter().flat_map(|level| [level; 3]).collect() }
     }
 }
 
@@ -92,7 +97,7 @@ pub fn decode_stored(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), Str
     if bytes.is_empty() {
         return Err("the file is empty (0 bytes)".to_owned());
     }
-    // The decoders are meant not to panic, but malformed JPEGs have made zune-jpeg 0.5 do it (etemesi254/zune-image#409).
+    // The decoders are meant not to panic; where one does all the same, it costs one picture.
     let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, color))));
     decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))
 }
@@ -101,13 +106,7 @@ fn decode_inner(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> 
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let format = reader.format().ok_or_else(|| format!("the content is no known picture format; it begins with {}", beginning(bytes)))?;
     if format == ImageFormat::Jpeg {
-        if let Some(fault) = jpeg_fault(bytes) {
-            return Err(fault.to_owned());
-        }
-        if let Some((picture, orientation)) = decode_jpeg(bytes)? {
-            let stored = Stored::new(format, &picture.color(), orientation);
-            return Ok((to_pixels(picture, color), stored));
-        }
+        return decode_jpeg(bytes, color);
     }
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
@@ -119,7 +118,7 @@ fn decode_inner(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> 
     let stored = Stored::new(format, &decoder.original_color_type(), orientation);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| in_words(&error))?;
     picture.apply_orientation(orientation);
-    Ok((to_pixels(picture, color), stored))
+    Ok((of_picture(picture, color), stored))
 }
 
 /// What a decoder says, for a person.
@@ -145,63 +144,64 @@ fn refuse_bomb(width: u32, height: u32) -> Result<(), String> {
     Err(format!("{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"))
 }
 
-/// A JPEG in grey or colour, upright, and how it was turned for that; `None` for the rarer kinds, which `image` converts.
-fn decode_jpeg(bytes: &[u8]) -> Result<Option<(DynamicImage, Orientation)>, String> {
-    // As lenient as `image`, whose decoder this is.
-    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| format!("the JPEG is damaged: {error}"))?;
-    let space = match decoder.input_colorspace() {
-        Some(ColorSpace::Luma) => ColorSpace::Luma,
-        Some(ColorSpace::YCbCr | ColorSpace::RGB) => ColorSpace::RGB,
-        _ => return Ok(None),
-    };
-    let Some((width, height)) = decoder.dimensions() else { return Ok(None) };
-    let (Ok(width), Ok(height)) = (u32::try_from(width), u32::try_from(height)) else { return Ok(None) };
+fn decode_jpeg(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> {
+    let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
+    // Sixteen bits each.
+    let [height, width] = jpeg.size().map(|side| side as u32);
     refuse_bomb(width, height)?;
-    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms);
-    decoder.set_options(options.jpeg_set_out_colorspace(space));
-    let levels = decoder.decode().map_err(|error| format!("the JPEG is damaged: {error}"))?;
-    let picture = match space {
-        ColorSpace::Luma => image::GrayImage::from_raw(width, height, levels).map(DynamicImage::from),
-        _ => image::RgbImage::from_raw(width, height, levels).map(DynamicImage::from),
+    let orientation = jpeg.exif().and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+    let mode = match jpeg.num_components() {
+        1 => "L8",
+        3 => "Rgb8",
+        _ => "Cmyk8",
+    };
+    let stored = Stored { format: "jpeg".to_owned(), mode: mode.to_owned(), is_turned: orientation != Orientation::NoTransforms };
+    let jpeg_pixels::Pixels { height, width, channels, bytes } = jpeg.decode().map_err(|error| error.to_string())?;
+    if orientation == Orientation::NoTransforms {
+        return Ok((to_pixels([height, width, channels], bytes, color), stored));
+    }
+    let [high, wide] = [height, width].map(|side| side as u32);
+    let picture = match channels {
+        1 => image::GrayImage::from_raw(wide, high, bytes).map(DynamicImage::from),
+        _ => image::RgbImage::from_raw(wide, high, bytes).map(DynamicImage::from),
     };
     let mut picture = picture.ok_or_else(|| format!("{width}x{height} pixels were announced and others decoded"))?;
     picture.apply_orientation(orientation);
-    Ok(Some((picture, orientation)))
+    Ok((of_picture(picture, color), stored))
 }
 
-fn to_pixels(picture: DynamicImage, color: Color) -> Pixels {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let is_grey = !picture.color().has_color();
-    let bytes = match (is_grey, picture.color().has_alpha()) {
-        (true, false) => convert_grey(picture.into_luma8().into_raw(), color),
-        (true, true) => {
-            let blended = picture.into_luma_alpha8().into_raw().chunks_exact(2).map(|pixel| over_white(pixel[0], pixel[1])).collect();
-            convert_grey(blended, color)
-        }
-        (false, false) => convert_rgb(picture.into_rgb8().into_raw(), color),
+fn of_picture(picture: DynamicImage, color: Color) -> Pixels {
+    let [height, width] = [picture.height() as usize, picture.width() as usize];
+    let (channels, bytes) = match (picture.color().has_color(), picture.color().has_alpha()) {
+        (false, false) => (1, picture.into_luma8().into_raw()),
         (false, true) => {
-            let rgba = picture.into_rgba8().into_raw();
-            let blended = rgba.chunks_exact(4).flat_map(|pixel| [0, 1, 2].map(|channel| over_white(pixel[channel], pixel[3]))).collect();
-            convert_rgb(blended, color)
+            let levels = picture.into_luma_alpha8().into_raw();
+            (1, levels.chunks_exact(2).map(|pixel| over_white(pixel[0], pixel[1])).collect())
+        }
+        (true, false) => (3, picture.into_rgb8().into_raw()),
+        (true, true) => {
+            let levels = picture.into_rgba8().into_raw();
+            let blended = levels.chunks_exact(4).flat_map(|pixel| [0, 1, 2].map(|channel| over_white(pixel[channel], pixel[3])));
+            (3, blended.collect())
         }
     };
-    Pixels { height, width, channels: color.channels(), bytes }
+    to_pixels([height, width, channels], bytes, color)
 }
 
-fn convert_grey(grey: Vec<u8>, color: Color) -> Vec<u8> {
-    match color {
-        Color::Grayscale => grey,
-        Color::Rgb => grey.into_iter().flat_map(|level| [level; 3]).collect(),
+/// Grey pictures and those that are wanted in grey with one channel.
+fn to_pixels([height, width, channels]: [usize; 3], bytes: Vec<u8>, color: Color) -> Pixels {
+    if channels == 1 {
+        return Pixels { height, width, channels, bytes };
     }
-}
-
-fn convert_rgb(rgb: Vec<u8>, color: Color) -> Vec<u8> {
-    match color {
-        Color::Rgb => rgb,
-        Color::Grayscale => rgb.chunks_exact(3).map(|pixel| luma(pixel[0], pixel[1], pixel[2])).collect(),
-    }
+    let pixels = bytes.as_chunks::<3>().0;
+    // A row at a time, so that what has colour is soon known to.
+    let is_grey = pixels.chunks(width).all(|row| row.iter().fold(true, |all, [red, green, blue]| all & (red == green) & (green == blue)));
+    let bytes = match color {
+        _ if is_grey => pixels.iter().map(|pixel| pixel[0]).collect(),
+        Color::Grayscale => pixels.iter().map(|[red, green, blue]| luma(*red, *green, *blue)).collect(),
+        Color::Rgb => return Pixels { height, width, channels, bytes },
+    };
+    Pixels { height, width, channels: 1, bytes }
 }
 
 /// ITU-R 601-2 luma in 16-bit fixed point, as Pillow rounds it.
@@ -212,36 +212,6 @@ fn luma(red: u8, green: u8, blue: u8) -> u8 {
 fn over_white(level: u8, alpha: u8) -> u8 {
     let (level, alpha) = (u32::from(level), u32::from(alpha));
     ((level * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-}
-
-/// What the decoder would pass over without a word: a cut-off JPEG, whose missing rows it fills with grey, and the scans of a
-/// baseline JPEG that come one component after the other, whose colours it gets wrong (zune-jpeg 0.5.15).
-fn jpeg_fault(bytes: &[u8]) -> Option<&'static str> {
-    const CUT_OFF: &str = "the JPEG is cut off: it has no end-of-image marker";
-    let mut position = 2;
-    let mut baseline_components = None;
-    while let Some(offset) = bytes.get(position..).and_then(|rest| rest.iter().position(|byte| *byte == 0xFF)) {
-        position += offset + 1;
-        match bytes.get(position) {
-            None => return Some(CUT_OFF),
-            Some(0xD9) => return None,
-            // Fill bytes, a stuffed zero, restart markers and others without a length: the scan goes on.
-            Some(0xFF) => {}
-            Some(0x00 | 0x01 | 0xD0..=0xD8) => position += 1,
-            Some(marker) => {
-                let Some([high, low]) = bytes.get(position + 1..position + 3) else { return Some(CUT_OFF) };
-                match marker {
-                    0xC0 | 0xC1 => baseline_components = bytes.get(position + 8),
-                    0xDA if baseline_components > bytes.get(position + 3) => {
-                        return Some("the JPEG has one scan a colour, which the decoder reads with wrong colours; save the picture again");
-                    }
-                    _ => {}
-                }
-                position += 1 + usize::from(u16::from_be_bytes([*high, *low]));
-            }
-        }
-    }
-    Some(CUT_OFF)
 }
 
 /// The first bytes as a person would read them.
@@ -308,7 +278,8 @@ mod tests {
             (&rgba, Color::Grayscale, vec![118, 228]),
         ];
         for (picture, color, expected) in cases {
-            assert_eq!(decode(&file(picture, ImageFormat::Png), color).expect("decoded").bytes, expected, "{:?}", picture.color());
+            let pixels = decode(&file(picture, ImageFormat::Png), color).expect("decoded");
+            assert_eq!(pixels.into_color(color), expected, "{:?}", picture.color());
         }
     }
 
@@ -348,5 +319,23 @@ mod tests {
         let digest = |picture: &DynamicImage, format| decode(&file(picture, format), Color::Rgb).expect("decoded").digest();
         assert_eq!(digest(&rgb(), ImageFormat::Png), digest(&rgb(), ImageFormat::Bmp));
         assert_ne!(digest(&rgb(), ImageFormat::Png), digest(&rgb().rotate180(), ImageFormat::Png));
+    }
+
+    #[test]
+    fn grey_is_one_channel_whatever_the_file_and_the_wanted_colours() {
+        let grey = rgb().to_luma8();
+        let in_three: DynamicImage = DynamicImage::from(grey.clone()).to_rgb8().into();
+        let mut all = Vec::new();
+        for (picture, format) in
+            [(&DynamicImage::from(grey.clone()), ImageFormat::Png), (&in_three, ImageFormat::Png), (&in_three, ImageFormat::Bmp)]
+        {
+            all.extend([Color::Rgb, Color::Grayscale].map(|color| decode(&file(picture, format), color).expect("decoded")));
+        }
+        assert!(all.iter().all(|pixels| pixels.channels == 1 && pixels.bytes == *grey.as_raw()), "{all:?}");
+        assert_eq!(all[0].clone().into_color(Color::Rgb)[6..9], [grey.as_raw()[2]; 3]);
+        // One pixel with a colour, in the last row.
+        let mut spotted = in_three.to_rgb8();
+        spotted.put_pixel(4, 2, image::Rgb([1, 1, 2]));
+        assert_eq!(decode(&file(&spotted.into(), ImageFormat::Png), Color::Rgb).expect("decoded").channels, 3);
     }
 }

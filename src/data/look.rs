@@ -59,7 +59,7 @@ impl Sketch {
 
     /// Correlation of this picture, turned, with another one, as far as their low frequencies tell.
     pub fn correlation(&self, turn: usize, other: &Self) -> f32 {
-        let product = |at: usize| turned(&self.frequencies, turn, at) * other.frequencies[at / ORDER][at % ORDER];
+        let product = |at: usize| frequency(&self.frequencies, turn, at) * other.frequencies[at / ORDER][at % ORDER];
         (1..ORDER * ORDER).map(product).sum()
     }
 }
@@ -107,17 +107,6 @@ impl Look {
         variance < FLAT * FLAT
     }
 
-    /// The grey levels turned: mirrored left to right (1), top to bottom (2), and then transposed (4), as the bits of `turn` say.
-    pub fn turned(&self, turn: usize) -> Vec<f32> {
-        let level = |row: usize, column: usize| {
-            let (row, column) = if turn & 4 == 0 { (row, column) } else { (column, row) };
-            let row = if turn & 2 == 0 { row } else { SIDE - 1 - row };
-            let column = if turn & 1 == 0 { column } else { SIDE - 1 - column };
-            f32::from(self.0[row * SIDE + column])
-        };
-        (0..LOOK_BYTES).map(|at| level(at / SIDE, at % SIDE)).collect()
-    }
-
     /// What its copies are found by.
     pub fn sketch(&self) -> Sketch {
         let waves = waves();
@@ -143,6 +132,21 @@ impl Look {
         frequencies.iter_mut().flatten().for_each(|value| *value /= length);
         Sketch { hashes, frequencies }
     }
+}
+
+/// The levels of a square picture turned: mirrored left to right (1), top to bottom (2), and then transposed (4), as the bits of `turn` say.
+pub(super) fn turned(levels: Vec<f32>, turn: usize) -> Vec<f32> {
+    if turn == 0 {
+        return levels;
+    }
+    let side = levels.len().isqrt();
+    let level = |row: usize, column: usize| {
+        let (row, column) = if turn & 4 == 0 { (row, column) } else { (column, row) };
+        let row = if turn & 2 == 0 { row } else { side - 1 - row };
+        let column = if turn & 1 == 0 { column } else { side - 1 - column };
+        levels[row * side + column]
+    };
+    (0..side).flat_map(|row| (0..side).map(move |column| level(row, column))).collect()
 }
 
 /// A picture in grey, `[height, width, 1]`, each level the mean of whole pixels, so that a side has [`REDUCED`] of them or more where the
@@ -205,7 +209,7 @@ fn wave([from, to]: [f32; 2], frequency: usize) -> [f32; SIDE] {
 }
 
 /// The frequency at this place in the picture turned.
-fn turned(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
+fn frequency(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
     let (row, column) = (at / ORDER, at % ORDER);
     let (down, across) = if turn & 4 == 0 { (row, column) } else { (column, row) };
     // Mirrored, odd waves change their sign.
@@ -215,7 +219,7 @@ fn turned(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
 
 /// A bit for each frequency but the mean, as they are in the picture turned.
 fn signs(frequencies: &Frequencies, turn: usize) -> u64 {
-    (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(turned(frequencies, turn, at) > 0.0) << (at - 1))
+    (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(frequency(frequencies, turn, at) > 0.0) << (at - 1))
 }
 
 #[cfg(test)]
@@ -235,12 +239,13 @@ mod tests {
     fn a_hash_turns_with_its_picture() {
         let picture = odd();
         for turn in 0..TURNS {
-            let turned = Look(picture.turned(turn).iter().map(|level| *level as u8).collect());
-            let (turned_sketch, sketch) = (turned.sketch(), picture.sketch());
+            let levels = picture.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>();
+            let turned_levels = turned(levels.clone(), turn);
+            let (turned_sketch, sketch) = (Look(turned_levels.iter().map(|level| *level as u8).collect()).sketch(), picture.sketch());
             assert!((turned_sketch.hashes[0] ^ sketch.hashes[turn]).count_ones() <= 1, "{turn}");
             assert!(sketch.correlation(turn, &turned_sketch) > 0.9999, "{turn}");
             assert!((0..TURNS).all(|other| other == turn || sketch.correlation(other, &turned_sketch) < 0.99), "{turn}");
-            assert_eq!(turned.turned([0, 1, 2, 3, 4, 6, 5, 7][turn]), picture.turned(0), "{turn} and back");
+            assert_eq!(turned(turned_levels, [0, 1, 2, 3, 4, 6, 5, 7][turn]), levels, "{turn} and back");
         }
     }
 

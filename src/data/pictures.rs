@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Part of the cache key: raise it when decoding or resizing changes its pixels.
-const CACHE_VERSION: &str = "emberlens pixels 4";
+const CACHE_VERSION: &str = "emberlens pixels 5";
 
 /// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
@@ -247,7 +247,9 @@ fn decode_resized(bytes: &[u8], format: Format) -> Result<(Facts, Vec<u8>), Stri
 }
 
 fn resized(pixels: &Pixels, format: Format) -> Result<Vec<u8>, String> {
-    resize(pixels, format.image_size, format.resize, format.interpolation)
+    let bytes = resize(pixels, format.image_size, format.resize, format.interpolation)?;
+    let [height, width] = format.image_size;
+    Ok(Pixels { height, width, channels: pixels.channels, bytes }.into_color(format.color))
 }
 
 /// What stands beside a cache file: one line a picture; the looks have a file of their own.

@@ -5,14 +5,18 @@ use isa::Work;
 
 use crate::frame::{Component, Frame};
 
-/// How the three components are to be understood.
+/// How components are to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
     YCbCr,
     Rgb,
+    /// Ink of four colours, written as Adobe does: none is 255.
+    Cmyk,
+    /// The first three of these as luma and differences.
+    Ycck,
 }
 
-/// All rows of a picture of three components.
+/// All rows of a picture of three components or four.
 pub(crate) struct Colors<'a> {
     pub(crate) frame: &'a Frame,
     pub(crate) space: Space,
@@ -27,12 +31,16 @@ impl Work for Colors<'_> {
     fn run(self) {
         let Some(components) = self.frame.components.first_chunk::<3>() else { return };
         let mut rows = components.each_ref().map(|component| Row::new(component, self.frame));
+        let mut black = self.frame.components.get(3).map(|component| Row::new(component, self.frame));
         for (row, pixels) in self.pixels.chunks_exact_mut(3 * self.frame.width).enumerate() {
             let [a, b, c] = &mut rows;
             let levels = [a.levels(row), b.levels(row), c.levels(row)];
             match self.space {
-                Space::YCbCr => convert(levels, pixels),
-                Space::Rgb => interleave(levels, pixels),
+                Space::YCbCr | Space::Ycck => convert(levels, pixels),
+                Space::Rgb | Space::Cmyk => interleave(levels, pixels),
+            }
+            if let Some(black) = &mut black {
+                print(black.levels(row), self.space == Space::Cmyk, pixels);
             }
         }
     }
@@ -131,5 +139,17 @@ fn convert([luma, blue, red]: [&[u8]; 3], pixels: &mut [u8]) {
 fn interleave([red, green, blue]: [&[u8]; 3], pixels: &mut [u8]) {
     for (((pixel, red), green), blue) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(red).zip(green).zip(blue) {
         *pixel = [*red, *green, *blue];
+    }
+}
+
+/// What is left of white under three inks and black, as Pillow has it: it takes all inks for Adobe's.
+#[inline(always)]
+fn print(black: &[u8], is_inverted: bool, pixels: &mut [u8]) {
+    for (pixel, black) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(black) {
+        for level in pixel {
+            let ink = u32::from(if is_inverted { 255 - *level } else { *level });
+            let covered = ink * u32::from(*black) + 128;
+            *level = (u32::from(*black) - ((covered + (covered >> 8)) >> 8)) as u8;
+        }
     }
 }

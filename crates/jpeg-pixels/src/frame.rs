@@ -4,6 +4,7 @@ use crate::{
     Error,
     huffman::Huffman,
     idct::{Group, LANES},
+    usual,
 };
 
 /// Where the coefficient of each place of a scan stands: `row * 8 + column` (T.81, figure A.6).
@@ -99,8 +100,8 @@ impl Frame {
         if width == 0 {
             return Err(Error::Damaged("it is zero pixels wide"));
         }
-        if *count != 1 && *count != 3 {
-            return Err(Error::Unsupported("JPEG with other than one or three components"));
+        if ![1, 3, 4].contains(count) {
+            return Err(Error::Unsupported("JPEG with other than one, three or four components"));
         }
         let (listed, rest) = components.as_chunks::<3>();
         if listed.len() != usize::from(*count) || !rest.is_empty() {
@@ -198,12 +199,12 @@ impl Tables {
 
     /// The codes of first coefficients.
     pub(crate) fn dc(&self, slot: u8) -> Result<&Huffman, Error> {
-        codes(&self.dc, slot)
+        codes(&self.dc, &*usual::DC, slot)
     }
 
     /// The codes of the others.
     pub(crate) fn ac(&self, slot: u8) -> Result<&Huffman, Error> {
-        codes(&self.ac, slot)
+        codes(&self.ac, &*usual::AC, slot)
     }
 
     /// Gives a component the factors that stand now, unless it has some.
@@ -215,7 +216,7 @@ impl Tables {
     }
 }
 
-fn codes(of: &[Option<Huffman>; 4], slot: u8) -> Result<&Huffman, Error> {
-    // Motion JPEG leaves out the tables that everybody has.
-    of.get(usize::from(slot)).and_then(Option::as_ref).ok_or(Error::Unsupported("JPEG without its Huffman tables"))
+fn codes<'a>(told: &'a [Option<Huffman>], usual: &'static [Option<Huffman>], slot: u8) -> Result<&'a Huffman, Error> {
+    let of = |tables: &'a [Option<Huffman>]| tables.get(usize::from(slot)).and_then(Option::as_ref);
+    of(told).or_else(|| of(usual)).ok_or(Error::Damaged("a Huffman table is missing"))
 }

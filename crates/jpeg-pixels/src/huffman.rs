@@ -1,6 +1,6 @@
 //! Huffman codes (T.81, annex C and F.2.2.3): tables that tell several bits' meaning at once.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use crate::{
     Error,
@@ -20,13 +20,13 @@ pub(crate) struct Huffman {
     offsets: [i32; 17],
     symbols: [u8; 256],
     /// By the next [`LOOK`] bits, for sequential scans.
-    meanings: OnceCell<Box<[Meaning; 1 << LOOK]>>,
+    meanings: OnceLock<Box<[Meaning; 1 << LOOK]>>,
 }
 
 impl Huffman {
     /// From how many codes there are of each length from one on, and their symbols in order.
     pub(crate) fn new(counts: &[u8; 16], listed: &[u8]) -> Result<Self, Error> {
-        let (short, meanings) = ([(0, 0); 1 << LOOK], OnceCell::new());
+        let (short, meanings) = ([(0, 0); 1 << LOOK], OnceLock::new());
         let mut table = Self { short, limits: [0; 17], offsets: [0; 17], symbols: [0; 256], meanings };
         table.symbols[..listed.len()].copy_from_slice(listed);
         let (mut code, mut index) = (0u32, 0usize);

@@ -3,8 +3,8 @@
 //! | what (ITU-T T.81) | |
 //! |---|---|
 //! | baseline, extended and progressive frames with Huffman codes and 8 bits a level | read |
-//! | one component, or three sampled in whole ratios; one scan or many; restarts | read |
-//! | arithmetic codes, lossless and hierarchical frames, 12 bits, four components | [`Error::Unsupported`] |
+//! | one component (grey), three (colours) or four (inks), sampled in whole ratios; one scan or many; restarts | read |
+//! | arithmetic codes, lossless and hierarchical frames, 12 bits | [`Error::Unsupported`] |
 //! | data that end too early, codes and coefficients that can't be | an error, never a half-grey picture |
 //!
 //! Pictures without any colour in them come out with one channel, and as fast: their colour differences are never transformed. No
@@ -22,6 +22,7 @@ mod markers;
 mod progressive;
 mod scan;
 mod sequential;
+mod usual;
 
 use std::fmt;
 
@@ -44,9 +45,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CutOff => f.write_str("it is cut off: the end-of-image marker is missing"),
-            Self::Damaged(what) => f.write_str(what),
-            Self::Unsupported(kind) => write!(f, "{kind} isn't read here"),
+            Self::CutOff => f.write_str("the JPEG is cut off: it has no end-of-image marker"),
+            Self::Damaged(what) => write!(f, "the JPEG is damaged: {what}"),
+            Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the picture again as a usual JPEG or as PNG"),
         }
     }
 }
@@ -122,9 +123,9 @@ impl<'a> Jpeg<'a> {
         [self.frame.height, self.frame.width]
     }
 
-    /// Are there three components?
-    pub fn has_color(&self) -> bool {
-        self.frame.components.len() == 3
+    /// Of one component: grey; of three: colours; of four: inks.
+    pub fn num_components(&self) -> usize {
+        self.frame.components.len()
     }
 
     /// The EXIF data, from the byte order mark on.
@@ -161,13 +162,15 @@ impl<'a> Jpeg<'a> {
     /// One component, or no colour in the others.
     fn is_grey(&self) -> bool {
         let is_blank = self.frame.components[1..].iter().all(|component| component.is_blank());
-        !self.has_color() || is_blank && self.space() == Space::YCbCr
+        self.num_components() == 1 || is_blank && self.space() == Space::YCbCr
     }
 
     /// libjpeg's guess.
     fn space(&self) -> Space {
         let ids: Vec<u8> = self.frame.components.iter().map(|component| component.id).collect();
         match self.adobe {
+            None | Some(0) if self.num_components() == 4 => Space::Cmyk,
+            Some(_) if self.num_components() == 4 => Space::Ycck,
             _ if self.has_jfif => Space::YCbCr,
             Some(0) => Space::Rgb,
             None if ids == *b"RGB" => Space::Rgb,

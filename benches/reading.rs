@@ -1,0 +1,44 @@
+//! What reading a picture takes, part by part, on one thread: `cargo bench --bench reading -- FOLDER`.
+
+#![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
+
+use std::{hint::black_box, path::PathBuf, time::Instant};
+
+use emberlens::{
+    config::{Color, Interpolation, Resize},
+    data::{
+        decode::{Pixels, decode},
+        facts::look_at,
+        look::Look,
+        resize::resize,
+    },
+};
+
+const ROUNDS: usize = 5;
+
+fn main() {
+    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).map(PathBuf::from);
+    let Some(folder) = folder else { return println!("which folder of pictures? cargo bench --bench reading -- FOLDER") };
+    let files: Vec<Vec<u8>> = walkdir::WalkDir::new(folder)
+        .into_iter()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path()).ok())
+        .filter(|bytes| decode(bytes, Color::Rgb).is_ok())
+        .collect();
+    let pictures: Vec<Pixels> = files.iter().filter_map(|bytes| decode(bytes, Color::Rgb).ok()).collect();
+    let looks: Vec<Look> = pictures.iter().filter_map(|pixels| Look::of(pixels).ok()).collect();
+    println!("{} pictures, milliseconds each, the best of {ROUNDS} rounds", files.len());
+    let measure = |name: &str, work: &dyn Fn(usize)| {
+        let seconds = (0..ROUNDS).map(|_| {
+            let start = Instant::now();
+            (0..files.len()).for_each(work);
+            start.elapsed().as_secs_f64()
+        });
+        println!("{name:20} {:.3}", seconds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3);
+    };
+    measure("decoded", &|index| _ = black_box(decode(&files[index], Color::Rgb)));
+    measure("decoded, with facts", &|index| _ = black_box(look_at(&files[index], Color::Rgb)));
+    measure("digest", &|index| _ = black_box(pictures[index].digest()));
+    measure("look", &|index| _ = black_box(Look::of(&pictures[index])));
+    measure("sketch of a look", &|index| _ = black_box(looks[index].sketch()));
+    measure("150x150", &|index| _ = black_box(resize(&pictures[index], [150, 150], Resize::Stretch, Interpolation::Bilinear)));
+}

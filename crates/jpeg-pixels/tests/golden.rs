@@ -1,0 +1,104 @@
+//! Files of every kind with the pixels that libjpeg-turbo makes of them (`scripts/reference/jpeg.py`), and what becomes of damaged ones.
+
+use jpeg_pixels::{Error, Jpeg, Pixels};
+use proptest::prelude::*;
+use safetensors::SafeTensors;
+
+const GOLDEN: &[u8] = include_bytes!("golden.safetensors");
+
+fn golden() -> SafeTensors<'static> {
+    SafeTensors::deserialize(GOLDEN).expect("whole")
+}
+
+fn decode(bytes: &[u8]) -> Result<Pixels, Error> {
+    Jpeg::open(bytes)?.decode()
+}
+
+fn file(name: &str) -> &'static [u8] {
+    golden().tensor(&format!("{name}.jpg")).expect("present").data()
+}
+
+#[test]
+fn every_level_is_libjpeg_turbos() {
+    let golden = golden();
+    let mut seen = 0;
+    for (name, view) in golden.iter().filter(|(name, _)| !name.ends_with(".jpg")) {
+        let found = decode(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let [height, width, _] = view.shape() else { panic!("{name}: {:?}", view.shape()) };
+        assert_eq!([found.height, found.width], [*height, *width], "{name}");
+        let is_grey = view.data().as_chunks::<3>().0.iter().all(|[red, green, blue]| red == green && green == blue);
+        assert_eq!(found.channels, if is_grey { 1 } else { 3 }, "{name}");
+        let copies = 3 / found.channels;
+        let differs = view.data().iter().enumerate().find(|(at, level)| found.bytes[at / copies] != **level);
+        assert_eq!(differs, None, "{name}");
+        seen += 1;
+    }
+    assert!(seen > 60, "{seen} files");
+}
+
+#[test]
+fn headers_tell_size_components_and_exif() {
+    let bytes = file("422 5x150");
+    let jpeg = Jpeg::open(bytes).expect("whole");
+    assert_eq!((jpeg.size(), jpeg.num_components(), jpeg.exif()), ([5, 150], 3, None));
+    let with_exif = [&bytes[..2], b"\xFF\xE1\x00\x0AExif\0\0II", &bytes[2..]].concat();
+    assert_eq!(Jpeg::open(&with_exif).expect("whole").exif(), Some(&b"II"[..]));
+    assert_eq!(decode(&with_exif), decode(bytes));
+    assert_eq!(Jpeg::open(file("grey")).expect("whole").num_components(), 1);
+    assert_eq!(Jpeg::open(file("four inks")).expect("whole").num_components(), 4);
+}
+
+#[test]
+fn what_is_cut_off_is_an_error_at_every_byte() {
+    for name in ["420 quality 75", "444 progressive", "restart each row", "a scan a component", "grey"] {
+        let whole = file(name);
+        assert!(whole.ends_with(&[0xFF, 0xD9]));
+        for length in 0..whole.len() {
+            assert!(decode(&whole[..length]).is_err(), "{name} cut at {length}");
+        }
+        // An end marker does not make it whole: rows are missing.
+        let data = whole.len() / 2;
+        let patched = [&whole[..data], &[0xFF, 0xD9]].concat();
+        assert!(decode(&patched).is_err(), "{name} with its end put on early");
+        assert_eq!(decode(&[whole, b"anything"].concat()), decode(whole), "{name} with something behind it");
+    }
+}
+
+#[test]
+fn what_is_not_read_says_so() {
+    let kind = |bytes: &[u8]| Jpeg::open(bytes).err();
+    assert_eq!(kind(file("arithmetic codes")), Some(Error::Unsupported("JPEG with arithmetic codes")));
+    assert!(matches!(kind(b"no JPEG"), Some(Error::Damaged(_))));
+    assert_eq!(kind(&[0xFF, 0xD8, 0xFF]), Some(Error::CutOff));
+    let frame = file("grey").windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a frame");
+    for (at, byte, expected) in [(4, 12, "8 bits"), (1, 0xC3, "lossless")] {
+        let mut bytes = file("grey").to_vec();
+        bytes[frame + at] = byte;
+        let error = kind(&bytes).map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 2000 }))]
+    /// Whatever comes out, it has the size that it says.
+    #[test]
+    fn damage_is_never_a_panic(index: prop::sample::Index, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let golden = golden();
+        let names: Vec<&str> = golden.names().into_iter().filter(|name| name.ends_with(".jpg")).collect();
+        let mut bytes = golden.tensor(names[index.index(names.len())]).expect("present").data().to_vec();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let Ok(jpeg) = Jpeg::open(&bytes) else { return Ok(()) };
+        let [height, width] = jpeg.size();
+        // A size that the damage made up takes long to fill.
+        if height * width <= 1 << 20
+            && let Ok(pixels) = jpeg.decode()
+        {
+            prop_assert_eq!([pixels.height, pixels.width], [height, width]);
+            prop_assert_eq!(pixels.bytes.len(), height * width * pixels.channels);
+        }
+    }
+}
