@@ -59,7 +59,12 @@ impl Pixels {
 
     /// As bytes with the channels of these colours.
     pub fn into_color(self, color: Color) -> Vec<u8> {
-        if self.channels == color.channels() { self.bytes } else { self.bytes.into_iter().flat_map(|level| [level; 3]).collect() }
+        if self.channels == color.channels() {
+            return self.bytes;
+        }
+        let mut copies = vec![0; self.bytes.len() * 3];
+        copies.as_chunks_mut::<3>().0.iter_mut().zip(self.bytes).for_each(|(copies, level)| *copies = [level; 3]);
+        copies
     }
 }
 

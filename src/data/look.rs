@@ -2,6 +2,8 @@
 
 use std::{f32::consts::PI, sync::OnceLock};
 
+use isa::{Isa, Work};
+
 use super::{decode::Pixels, resize::resize};
 use crate::config::{Interpolation, Resize};
 
@@ -18,7 +20,7 @@ pub const LOOK_BYTES: usize = SIDE * SIDE;
 const ORDER: usize = 8;
 
 /// Grey levels that vary less than this (standard deviation) show nothing that could be compared.
-const FLAT: f32 = 2.0;
+const FLAT: f64 = 2.0;
 
 /// How a picture may have been turned and mirrored.
 pub const TURNS: usize = 8;
@@ -102,16 +104,35 @@ impl Look {
 
     /// Does it show too little to be compared?
     pub fn is_flat(&self) -> bool {
-        let mean = self.0.iter().map(|level| f32::from(*level)).sum::<f32>() / LOOK_BYTES as f32;
-        let variance = self.0.iter().map(|level| (f32::from(*level) - mean).powi(2)).sum::<f32>() / LOOK_BYTES as f32;
-        variance < FLAT * FLAT
+        let levels = || self.0.iter().map(|level| u32::from(*level));
+        let mean = |sum: u32| f64::from(sum) / LOOK_BYTES as f64;
+        mean(levels().map(|level| level * level).sum()) - mean(levels().sum()).powi(2) < FLAT * FLAT
     }
 
     /// What its copies are found by.
     pub fn sketch(&self) -> Sketch {
+        let parts = Isa::best().run(Parts(&self.0));
+        let mut frequencies = parts[0];
+        let hash = |variant: usize| signs(&parts[variant.saturating_sub(TURNS - 1)], Sketch::turn(variant));
+        let hashes = std::array::from_fn(hash);
+        frequencies[0][0] = 0.0;
+        let length = frequencies.iter().flatten().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        frequencies.iter_mut().flatten().for_each(|value| *value /= length);
+        Sketch { hashes, frequencies }
+    }
+}
+
+/// Low frequencies of these grey levels: of the whole, and of each crop.
+struct Parts<'a>(&'a [u8]);
+
+impl Work for Parts<'_> {
+    type Output = [Frequencies; CROPS.len() + 1];
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
         let waves = waves();
         let mut parts = [[[0.0; ORDER]; ORDER]; CROPS.len() + 1];
-        for (row, down) in self.0.chunks_exact(SIDE).zip(waves) {
+        for (row, down) in self.0.as_chunks::<SIDE>().0.iter().zip(waves) {
             // All windows at once: many short sums side by side, rather than one after the other.
             let mut sums = [[0.0f32; ORDER]; WINDOWS.len()];
             for (level, across) in row.iter().zip(waves) {
@@ -124,13 +145,7 @@ impl Look {
                 }
             }
         }
-        let mut frequencies = parts[0];
-        let hash = |variant: usize| signs(&parts[variant.saturating_sub(TURNS - 1)], Sketch::turn(variant));
-        let hashes = std::array::from_fn(hash);
-        frequencies[0][0] = 0.0;
-        let length = frequencies.iter().flatten().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        frequencies.iter_mut().flatten().for_each(|value| *value /= length);
-        Sketch { hashes, frequencies }
+        parts
     }
 }
 
@@ -140,48 +155,77 @@ pub(super) fn turned(levels: Vec<f32>, turn: usize) -> Vec<f32> {
         return levels;
     }
     let side = levels.len().isqrt();
-    let level = |row: usize, column: usize| {
-        let (row, column) = if turn & 4 == 0 { (row, column) } else { (column, row) };
-        let row = if turn & 2 == 0 { row } else { side - 1 - row };
-        let column = if turn & 1 == 0 { column } else { side - 1 - column };
-        levels[row * side + column]
-    };
-    (0..side).flat_map(|row| (0..side).map(move |column| level(row, column))).collect()
+    // From one row and column of the outcome to the next, in what is turned.
+    let [down, across] = if turn & 4 == 0 { [side, 1] } else { [1, side] };
+    let ends = |on: bool, step: usize| if on { ((side - 1) * step, -(step as isize)) } else { (0, step as isize) };
+    let is_turned = |step: usize| turn & if step == side { 2 } else { 1 } != 0;
+    let ((top, down), (left, across)) = (ends(is_turned(down), down), ends(is_turned(across), across));
+    let mut out = Vec::with_capacity(levels.len());
+    let mut start = (top + left) as isize;
+    for _ in 0..side {
+        out.extend((0..side as isize).map(|column| levels[(start + column * across) as usize]));
+        start += down;
+    }
+    out
 }
 
 /// A picture in grey, `[height, width, 1]`, each level the mean of whole pixels, so that a side has [`REDUCED`] of them or more where the
 /// picture has, and less than twice as many.
 pub(super) fn reduced(pixels: &Pixels) -> Pixels {
-    if pixels.channels == 1 { reduced_by(pixels, [1.0]) } else { reduced_by(pixels, [0.299, 0.587, 0.114]) }
-}
-
-/// [`reduced`], with the channels' shares in a grey level.
-fn reduced_by<const CHANNELS: usize>(pixels: &Pixels, shares: [f32; CHANNELS]) -> Pixels {
     // The sum of 256 rows is still 16 bits long.
     let less = |side: usize| (side / (side / REDUCED).max(1)).max(side.div_ceil(256));
-    let (height, width) = (less(pixels.height), less(pixels.width));
-    let mut bytes = Vec::with_capacity(height * width);
-    let edges = |full: usize, less: usize| (0..=less).map(|at| at * full / less).collect::<Vec<_>>();
-    let (across, down) = (edges(pixels.width, width), edges(pixels.height, height));
-    let mut sums = vec![0u16; pixels.width * CHANNELS];
-    for rows in down.windows(2) {
-        let (top, bottom) = (rows[0], rows[1]);
-        sums.fill(0);
-        for line in pixels.bytes[top * sums.len()..bottom * sums.len()].chunks_exact(sums.len()) {
-            sums.iter_mut().zip(line).for_each(|(sum, level)| *sum += u16::from(*level));
-        }
-        let (columns, _) = sums.as_chunks::<CHANNELS>();
-        for edges in across.windows(2) {
-            let (left, right) = (edges[0], edges[1]);
-            let mut levels = [0u32; CHANNELS];
-            for pixel in &columns[left..right] {
-                (0..CHANNELS).for_each(|channel| levels[channel] += u32::from(pixel[channel]));
-            }
-            let sum: f32 = (0..CHANNELS).map(|channel| levels[channel] as f32 * shares[channel]).sum();
-            bytes.push((sum / ((bottom - top) * (right - left)) as f32 + 0.5) as u8);
-        }
-    }
+    let [height, width] = [less(pixels.height), less(pixels.width)];
+    let bytes = match pixels.channels {
+        1 => Isa::best().run(Reduction { pixels, shares: [1.0], size: [height, width] }),
+        _ => Isa::best().run(Reduction { pixels, shares: [0.299, 0.587, 0.114], size: [height, width] }),
+    };
     Pixels { height, width, channels: 1, bytes }
+}
+
+/// Means of whole pixels, with the channels' shares in a grey level.
+struct Reduction<'a, const CHANNELS: usize> {
+    pixels: &'a Pixels,
+    shares: [f32; CHANNELS],
+    size: [usize; 2],
+}
+
+impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
+    type Output = Vec<u8>;
+
+    #[inline(always)]
+    fn run(self) -> Vec<u8> {
+        let (Pixels { height: full_height, width: full_width, bytes, .. }, [height, width]) = (self.pixels, self.size);
+        let edge = |at: usize, full: usize, less: usize| at * full / less;
+        let across: Vec<usize> = (0..=width).map(|at| edge(at, *full_width, width)).collect();
+        let mut sums = vec![0u16; full_width * CHANNELS];
+        let mut grey = vec![0.0f32; *full_width];
+        let mut means = Vec::with_capacity(height * width);
+        for row in 0..height {
+            let [top, bottom] = [row, row + 1].map(|row| edge(row, *full_height, height));
+            sums.fill(0);
+            for line in bytes[top * sums.len()..bottom * sums.len()].chunks_exact(sums.len()) {
+                sums.iter_mut().zip(line).for_each(|(sum, level)| *sum += u16::from(*level));
+            }
+            for (grey, sums) in grey.iter_mut().zip(sums.as_chunks::<CHANNELS>().0) {
+                *grey = (0..CHANNELS).map(|channel| f32::from(sums[channel]) * self.shares[channel]).sum();
+            }
+            let scale = 1.0 / (bottom - top) as f32;
+            // The usual ratios in steps of a length that the compiler knows.
+            match (full_width / width, full_width % width) {
+                (1, 0) => means.extend(grey.iter().map(|sum| mean(&[*sum], scale))),
+                (2, 0) => means.extend(grey.as_chunks::<2>().0.iter().map(|sums| mean(sums, scale))),
+                (3, 0) => means.extend(grey.as_chunks::<3>().0.iter().map(|sums| mean(sums, scale))),
+                (4, 0) => means.extend(grey.as_chunks::<4>().0.iter().map(|sums| mean(sums, scale))),
+                _ => means.extend(across.windows(2).map(|edges| mean(&grey[edges[0]..edges[1]], scale))),
+            }
+        }
+        means
+    }
+}
+
+#[inline(always)]
+fn mean(sums: &[f32], scale: f32) -> u8 {
+    (sums.iter().sum::<f32>() / sums.len() as f32 * scale + 0.5) as u8
 }
 
 /// Cosines over each window, `[place][window][frequency]`, zero outside of it; of the levels' mean nothing is left but in the first.

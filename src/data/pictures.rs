@@ -199,12 +199,18 @@ pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) +
     }
 }
 
+/// Each picture into its place, whether it can be read or not: its slot is its position.
 fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
-    let mut kept = Vec::with_capacity(paths.len() * format.num_bytes());
-    let reads = read_chunks(paths, format, done, |_, pixels| {
-        kept.extend_from_slice(pixels);
-        Ok(())
-    })?;
+    let mut kept = vec![0; paths.len() * format.num_bytes()];
+    let places = kept.par_chunks_exact_mut(format.num_bytes());
+    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_picture(path, format, done) {
+        Ok((facts, pixels)) => {
+            place.copy_from_slice(&pixels);
+            Read::Good { facts: Arc::new(facts), slot }
+        }
+        Err(reason) => Read::Bad(reason),
+    };
+    let reads = paths.par_iter().zip(places).enumerate().map(read).collect();
     Ok((Arc::new(Store::pictures(format, Place::Memory(kept))), reads))
 }
 
@@ -218,14 +224,7 @@ fn read_chunks(
     let mut reads = Vec::with_capacity(paths.len());
     let mut next_slot = 0;
     for chunk in paths.chunks(CHUNK) {
-        let decoded: Vec<_> = chunk
-            .par_iter()
-            .map(|path| {
-                let result = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| decode_resized(&bytes, format));
-                done(1);
-                result
-            })
-            .collect();
+        let decoded: Vec<_> = chunk.par_iter().map(|path| read_picture(path, format, done)).collect();
         for result in decoded {
             reads.push(match result {
                 Ok((facts, pixels)) => {
@@ -240,10 +239,15 @@ fn read_chunks(
     Ok(reads)
 }
 
-/// File bytes to what is to say of the picture, and its resized bytes.
-fn decode_resized(bytes: &[u8], format: Format) -> Result<(Facts, Vec<u8>), String> {
-    let (facts, pixels) = look_at(bytes, format.color)?;
-    Ok((facts, resized(&pixels, format)?))
+/// A file to what is to say of the picture, and its resized bytes.
+fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Facts, Vec<u8>), String> {
+    let bytes = fs::read(path).map_err(|error| error.to_string());
+    let read = bytes.and_then(|bytes| {
+        let (facts, pixels) = look_at(&bytes, format.color)?;
+        Ok((facts, resized(&pixels, format)?))
+    });
+    done(1);
+    read
 }
 
 fn resized(pixels: &Pixels, format: Format) -> Result<Vec<u8>, String> {
