@@ -24,8 +24,17 @@ impl Work for Job<'_> {
 
     #[inline(always)]
     fn run(self) {
+        call_near(self.picture.bytes);
         if self.picture.channels == 3 { rows::<3>(self) } else { rows::<1>(self) }
     }
+}
+
+/// Reads a byte of each cache line, in order, which memory is quick at. The loads that follow go across the rows, and would wait for
+/// each line of a picture that comes from main memory: it took three fifths more time in all.
+#[inline(always)]
+fn call_near(bytes: &[u8]) {
+    const LINE: usize = 64;
+    std::hint::black_box(bytes.iter().step_by(LINE).fold(0, |all, byte| all ^ byte));
 }
 
 #[inline(always)]
