@@ -26,7 +26,7 @@ fn main() {
         .filter(|bytes| decode(bytes, Color::Rgb).is_ok())
         .collect();
     let pictures: Vec<Pixels> = files.iter().filter_map(|bytes| decode(bytes, Color::Rgb).ok()).collect();
-    let looks: Vec<Look> = pictures.iter().filter_map(|pixels| Look::of(pixels).ok()).collect();
+    let looks: Vec<Look> = pictures.iter().map(Look::of).collect();
     println!("{} pictures, milliseconds each, the best of {ROUNDS} rounds", files.len());
     let measure = |name: &str, work: &dyn Fn(usize)| {
         let seconds = (0..ROUNDS).map(|_| {

@@ -221,7 +221,7 @@ mod tests {
 
     fn seen(file: &[u8]) -> ([u8; 32], Look) {
         let pixels = decode(file, Color::Rgb).expect("a picture");
-        (pixels.digest(), Look::of(&pixels).expect("pixels"))
+        (pixels.digest(), Look::of(&pixels))
     }
 
     fn groups(seen: &[([u8; 32], Look)]) -> Vec<Group> {

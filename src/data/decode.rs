@@ -104,7 +104,8 @@ pub fn decode_stored(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), Str
     }
     // The decoders are meant not to panic; where one does all the same, it costs one picture.
     let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, color))));
-    decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))
+    let decoded = decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))?;
+    if decoded.0.bytes.is_empty() { Err("the picture has no pixels".to_owned()) } else { Ok(decoded) }
 }
 
 fn decode_inner(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> {

@@ -51,10 +51,10 @@ pub struct Facts {
 pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
     let (pixels, Stored { format, mode, is_turned }) = decode_stored(bytes, color)?;
     let grey = reduced(&pixels);
-    let look = Look::of_reduced(&grey)?;
+    let look = Look::of_reduced(&grey);
     let [brightness, contrast] = moments(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>());
     let [border, _] = moments(&look.border().map(f32::from).collect::<Vec<_>>());
-    let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear)?;
+    let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear);
     let levels: Vec<f32> = square.into_iter().map(f32::from).collect();
     let facts = Facts {
         file_bytes: bytes.len() as u64,

@@ -68,16 +68,13 @@ impl Sketch {
 
 impl Look {
     /// The look of a decoded picture.
-    ///
-    /// # Errors
-    /// A picture without pixels.
-    pub fn of(pixels: &Pixels) -> Result<Self, String> {
+    pub fn of(pixels: &Pixels) -> Self {
         Self::of_reduced(&reduced(pixels))
     }
 
     /// The look of what [`reduced`] made.
-    pub(super) fn of_reduced(grey: &Pixels) -> Result<Self, String> {
-        Ok(Self(resize(grey, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear)?.into()))
+    pub(super) fn of_reduced(grey: &Pixels) -> Self {
+        Self(resize(grey, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear).into())
     }
 
     /// Of nothing yet.
@@ -320,7 +317,7 @@ mod tests {
     #[test]
     fn a_look_is_upright_and_grey() {
         let bytes = (0..10 * 30 * 3).map(|at| if at / 3 % 30 < 15 && at / 90 < 5 { 200 } else { 10 }).collect();
-        let look = Look::of(&Pixels { height: 10, width: 30, channels: 3, bytes }).expect("a picture");
+        let look = Look::of(&Pixels { height: 10, width: 30, channels: 3, bytes });
         assert_eq!([look.0[0], look.0[SIDE - 1], look.0[LOOK_BYTES - SIDE], look.0[LOOK_BYTES - 1]], [200, 10, 10, 10]);
     }
 }

@@ -118,7 +118,7 @@ impl Store {
         if let Place::Nowhere(paths) = &self.place {
             let path = &paths[slot];
             let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-            let pixels = decode(&bytes, self.format.color).and_then(|pixels| resized(&pixels, self.format));
+            let pixels = decode(&bytes, self.format.color).map(|pixels| resized(&pixels, self.format));
             return Ok(Cow::Owned(pixels.map_err(|reason| DataError::Picture { path: path.clone(), reason })?));
         }
         Ok(Cow::Borrowed(self.kept(slot).expect("a slot of this store")))
@@ -244,16 +244,16 @@ fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> R
     let bytes = fs::read(path).map_err(|error| error.to_string());
     let read = bytes.and_then(|bytes| {
         let (facts, pixels) = look_at(&bytes, format.color)?;
-        Ok((facts, resized(&pixels, format)?))
+        Ok((facts, resized(&pixels, format)))
     });
     done(1);
     read
 }
 
-fn resized(pixels: &Pixels, format: Format) -> Result<Vec<u8>, String> {
-    let bytes = resize(pixels, format.image_size, format.resize, format.interpolation)?;
+fn resized(pixels: &Pixels, format: Format) -> Vec<u8> {
+    let bytes = resize(pixels, format.image_size, format.resize, format.interpolation);
     let [height, width] = format.image_size;
-    Ok(Pixels { height, width, channels: pixels.channels, bytes }.into_color(format.color))
+    Pixels { height, width, channels: pixels.channels, bytes }.into_color(format.color)
 }
 
 /// What stands beside a cache file: one line a picture; the looks have a file of their own.

@@ -1,6 +1,6 @@
 //! A map of evidence: coarse as the layer has it, and at the size of the picture.
 
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer, images::TypedImage, pixels::F32};
+use image::{ImageBuffer, Luma, imageops};
 
 /// Below this share of the largest number, evidence is a rounding error.
 const NOTHING: f32 = 1e-6;
@@ -49,12 +49,8 @@ impl Map {
     /// [`Self::scaled`] at `[height, width]`, bilinear between the centres of places, scaled to 0 and 1 again.
     pub fn at_size(&self, [height, width]: [usize; 2]) -> Vec<f32> {
         let [rows, columns] = self.size.map(|side| side as u32);
-        let pixels = self.scaled().into_iter().map(F32::new).collect();
-        let source = TypedImage::<F32>::from_pixels(columns, rows, pixels).expect("a map has as many values as places");
-        let mut out = TypedImage::<F32>::new(width as u32, height as u32);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Resizer::new().resize_typed(&source, &mut out, &options).expect("both have pixels");
-        let values = out.pixels().iter().map(|pixel| pixel.0).collect();
+        let places = ImageBuffer::<Luma<f32>, _>::from_raw(columns, rows, self.scaled()).expect("a map has as many values as places");
+        let values = imageops::resize(&places, width as u32, height as u32, imageops::FilterType::Triangle).into_raw();
         Self { size: [height, width], values }.scaled()
     }
 

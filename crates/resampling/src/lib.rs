@@ -1,0 +1,173 @@
+//! Pictures at another size, level for level as Pillow 13's `Image.resize(size, resample, box)` gives them, and so Keras's `load_img`.
+//!
+//! Each direction is a pass of its own: weights in `f64`, made whole with 22 bits of fraction, sums in 32 bits, rounded and clipped to bytes
+//! after each pass, which is why their order shows. Going down, all pixels of a row are weighted alike, so that a row is a row of vectors.
+//! Going across, bands of rows are turned first ([`bands`]), and turned back. No unsafe code.
+
+#![forbid(unsafe_code)]
+
+mod bands;
+mod weights;
+
+use isa::{Isa, Work};
+use weights::{TAPS, Weights};
+
+/// Pillow's filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// The pixel that a place falls into.
+    Nearest,
+    /// The mean of the pixels that become one.
+    Box,
+    /// A triangle.
+    Bilinear,
+    /// Like a triangle, and sharper.
+    Hamming,
+    /// A cubic spline, a = -0.5.
+    Bicubic,
+    /// A sinc of three lobes.
+    Lanczos,
+}
+
+/// A picture, rows first, channels interleaved.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// `height * width * channels` levels.
+    pub bytes: &'a [u8],
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Of each pixel.
+    pub channels: usize,
+}
+
+/// The part `[top, left, bottom, right]` of a picture, in pixels, at the size `[height, width]`.
+///
+/// # Shapes
+/// `height * width * channels` levels, as those of the picture.
+///
+/// # Panics
+/// A picture of another length than it says, a part that is empty or goes beyond it, a size without pixels.
+pub fn resize(picture: Picture<'_>, part: [f32; 4], size: [usize; 2], filter: Filter) -> Vec<u8> {
+    let Picture { bytes, height, width, channels } = picture;
+    assert!(bytes.len() == height * width * channels && !bytes.is_empty(), "a picture has the length that it says");
+    let [top, left, bottom, right] = part;
+    let is_within = |from: f32, to: f32, side: usize| from >= 0.0 && from < to && to <= side as f32;
+    assert!(is_within(top, bottom, height) && is_within(left, right, width), "a part lies within its picture");
+    assert!(size[0] > 0 && size[1] > 0, "a size has pixels");
+    let (down, across) = ([top, bottom], [left, right]);
+    if filter == Filter::Nearest {
+        return nearest(picture, [down, across], size);
+    }
+    let is_whole = |[from, to]: [f32; 2], side: usize, less: usize| from == 0.0 && to == side as f32 && less == side;
+    let down = (!is_whole(down, height, size[0])).then(|| Weights::new(height, down, size[0], filter));
+    let across = (!is_whole(across, width, size[1])).then(|| Weights::new(width, across, size[1], filter));
+    match (down, across) {
+        (None, None) => bytes.to_vec(),
+        (Some(down), None) => Isa::best().run(Down { picture, weights: &down }),
+        (None, Some(across)) => Isa::best().run(bands::Across { picture, weights: &across }),
+        (Some(down), Some(across)) => {
+            // Pillow 13's choice; up to 12 it is always across first.
+            let is_down_first = size[0] < height && height - size[0] > 2 * width.saturating_sub(size[1]);
+            if is_down_first {
+                let bytes = Isa::best().run(Down { picture, weights: &down });
+                Isa::best().run(bands::Across { picture: Picture { bytes: &bytes, height: size[0], ..picture }, weights: &across })
+            } else {
+                // Only the rows that are wanted.
+                let rows = down.span();
+                let wanted = &bytes[rows.start * width * channels..rows.end * width * channels];
+                let picture = Picture { bytes: wanted, height: rows.len(), ..picture };
+                let bytes = Isa::best().run(bands::Across { picture, weights: &across });
+                let picture = Picture { bytes: &bytes, width: size[1], ..picture };
+                Isa::best().run(Down { picture, weights: &down.from_row(rows.start) })
+            }
+        }
+    }
+}
+
+/// The middle of each new pixel falls into an old one. Places are added up, as Pillow does, rather than multiplied.
+fn nearest(picture: Picture<'_>, [down, across]: [[f32; 2]; 2], [height, width]: [usize; 2]) -> Vec<u8> {
+    let places = |[from, to]: [f32; 2], count: usize, side: usize| {
+        let step = f64::from(to - from) / count as f64;
+        let mut place = f64::from(from) + step * 0.5;
+        let places = (0..count).map(move |_| {
+            let pixel = place as usize;
+            place += step;
+            pixel.min(side - 1)
+        });
+        places.collect::<Vec<_>>()
+    };
+    let columns = places(across, width, picture.width);
+    let mut out = Vec::with_capacity(height * width * picture.channels);
+    for row in places(down, height, picture.height) {
+        let line = &picture.bytes[row * picture.width * picture.channels..][..picture.width * picture.channels];
+        columns.iter().for_each(|column| out.extend_from_slice(&line[column * picture.channels..][..picture.channels]));
+    }
+    out
+}
+
+/// The pass over columns.
+struct Down<'a> {
+    picture: Picture<'a>,
+    weights: &'a Weights,
+}
+
+impl Work for Down<'_> {
+    type Output = Vec<u8>;
+
+    #[inline(always)]
+    fn run(self) -> Vec<u8> {
+        const RUN: usize = 64;
+        let length = self.picture.width * self.picture.channels;
+        let last = self.picture.height - 1;
+        let mut out = vec![0; self.weights.len() * length];
+        for (line, (first, weights)) in out.chunks_exact_mut(length).zip(self.weights.iter()) {
+            let mut start = 0;
+            while start < length {
+                // The last run of a row ends with the row, and may do some columns twice.
+                let from = if length < RUN { 0 } else { start.min(length - RUN) };
+                let count = length.min(RUN);
+                let mut sums = [HALF; RUN];
+                for (index, weights) in weights.iter().enumerate() {
+                    let row = |tap: usize| &self.picture.bytes[(first + index * TAPS + tap).min(last) * length + from..][..count];
+                    add([row(0), row(1), row(2), row(3)], *weights, &mut sums);
+                }
+                let levels = clipped(&sums);
+                match line[from..].first_chunk_mut() {
+                    Some(run) => *run = levels,
+                    None => line.copy_from_slice(&levels[..count]),
+                }
+                start += RUN;
+            }
+        }
+        out
+    }
+}
+
+/// What a sum begins with, so that it is rounded.
+const HALF: i32 = 1 << (weights::BITS - 1);
+
+/// Four rows at a time, so that sums are seldom fetched and put back.
+#[inline(always)]
+fn add<const LANES: usize>(rows: [&[u8]; TAPS], weights: [i32; TAPS], sums: &mut [i32; LANES]) {
+    let weighted = |rows: [u8; TAPS]| (0..TAPS).map(|tap| i32::from(rows[tap]) * weights[tap]).sum::<i32>();
+    if let [Some(a), Some(b), Some(c), Some(d)] = rows.map(<[u8]>::first_chunk::<LANES>) {
+        for lane in 0..LANES {
+            sums[lane] += weighted([a[lane], b[lane], c[lane], d[lane]]);
+        }
+    } else {
+        for (lane, sum) in sums.iter_mut().enumerate().take(rows[0].len()) {
+            *sum += weighted(rows.map(|row| row[lane]));
+        }
+    }
+}
+
+#[inline(always)]
+fn clipped<const LANES: usize>(sums: &[i32; LANES]) -> [u8; LANES] {
+    let mut levels = [0; LANES];
+    for lane in 0..LANES {
+        levels[lane] = (sums[lane] >> weights::BITS).clamp(0, 255) as u8;
+    }
+    levels
+}
