@@ -1,5 +1,6 @@
 //! What there is to say of one picture file before anybody trains on it.
 
+use isa::{Isa, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -52,10 +53,9 @@ pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
     let (pixels, Stored { format, mode, is_turned }) = decode_stored(bytes, color)?;
     let grey = reduced(&pixels);
     let look = Look::of_reduced(&grey);
-    let [brightness, contrast] = moments(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>());
-    let [border, _] = moments(&look.border().map(f32::from).collect::<Vec<_>>());
+    let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));
+    let [border, _] = moments(look.border().map(i32::from));
     let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear);
-    let levels: Vec<f32> = square.into_iter().map(f32::from).collect();
     let facts = Facts {
         file_bytes: bytes.len() as u64,
         file: blake3::hash(bytes).into(),
@@ -69,41 +69,51 @@ pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
         brightness,
         contrast,
         border,
-        sharpness: sharpness(&levels),
+        sharpness: Isa::best().run(Sharpness(&square)),
     };
     Ok((facts, pixels))
 }
 
-/// Mean and standard deviation.
-fn moments(values: &[f32]) -> [f32; 2] {
-    let count = values.len() as f32;
-    let mean = sum(values, |value| value) / count;
-    [mean, (sum(values, |value| (value - mean) * (value - mean)) / count).sqrt()]
+/// Mean and standard deviation, of whole numbers, which can be summed up in any order.
+#[inline(always)]
+fn moments(values: impl Iterator<Item = i32>) -> [f32; 2] {
+    let (mut count, mut sum, mut squares) = (0i64, 0i64, 0i64);
+    for value in values {
+        count += 1;
+        sum += i64::from(value);
+        squares += i64::from(value * value);
+    }
+    let mean = sum as f64 / count as f64;
+    [mean as f32, (squares as f64 / count as f64 - mean * mean).max(0.0).sqrt() as f32]
 }
 
-/// Several sums side by side, as a single one waits for each of its additions.
-fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0f32; 16];
-    let (chunks, rest) = values.as_chunks::<16>();
-    for chunk in chunks {
-        sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += of(*value));
-    }
-    sums.into_iter().sum::<f32>() + rest.iter().map(|value| of(*value)).sum::<f32>()
-}
+/// Of a square of [`SHARP_SIDE`].
+struct Sharpness<'a>(&'a [u8]);
 
-fn sharpness(levels: &[f32]) -> f32 {
-    let side = SHARP_SIDE;
-    let mut edges = Vec::with_capacity((side - 2) * (side - 2));
-    for rows in levels.windows(3 * side).step_by(side) {
-        let (above, here, below) = (&rows[1..side - 1], &rows[side..2 * side], &rows[2 * side + 1..3 * side - 1]);
-        let beside = here[..side - 2].iter().zip(&here[2..]).zip(above.iter().zip(below));
-        edges.extend(
-            here[1..].iter().zip(beside).map(|(level, ((left, right), (above, below)))| 4.0 * level - left - right - above - below),
-        );
+impl Work for Sharpness<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let rows = self.0.as_chunks::<SHARP_SIDE>().0;
+        let (mut sum, mut squares) = (0i64, 0i64);
+        for [above, here, below] in rows.array_windows() {
+            let (mut of_row, mut squares_of_row) = (0i32, 0i32);
+            for column in 1..SHARP_SIDE - 1 {
+                let level = |row: &[u8; SHARP_SIDE], column: usize| i32::from(row[column]);
+                let beside = level(here, column - 1) + level(here, column + 1) + level(above, column) + level(below, column);
+                let edge = 4 * level(here, column) - beside;
+                of_row += edge;
+                squares_of_row += edge * edge;
+            }
+            sum += i64::from(of_row);
+            squares += i64::from(squares_of_row);
+        }
+        let count = ((SHARP_SIDE - 2) * (SHARP_SIDE - 2)) as f64;
+        let edges = squares as f64 / count - (sum as f64 / count).powi(2);
+        let [_, contrast] = moments(self.0.iter().copied().map(i32::from));
+        (edges / f64::from(contrast.max(1.0)).powi(2)) as f32
     }
-    let [_, edges] = moments(&edges);
-    let [_, contrast] = moments(levels);
-    (edges / contrast.max(1.0)).powi(2)
 }
 
 #[cfg(test)]

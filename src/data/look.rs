@@ -222,7 +222,9 @@ impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
 
 #[inline(always)]
 fn mean(sums: &[f32], scale: f32) -> u8 {
-    (sums.iter().sum::<f32>() / sums.len() as f32 * scale + 0.5) as u8
+    // The last bit of numbers of this size is worth 1: rounding without a conversion, of which there is none for vectors.
+    const WHOLE: f32 = (1u32 << 23) as f32;
+    (sums.iter().sum::<f32>() / sums.len() as f32 * scale + WHOLE).to_bits() as u8
 }
 
 /// Cosines over each window, `[place][window][frequency]`, zero outside of it; of the levels' mean nothing is left but in the first.
