@@ -225,7 +225,7 @@ impl<'a> Work<'a> {
         let Found { label, class, probabilities, map, curves } = found;
         let size = [self.shape[0], self.shape[1]];
         let (path, classes) = (&set.pictures[index].path, &set.classes);
-        let bytes = set.store.pixels(set.pictures[index].slot)?;
+        let bytes = set.store.colored(set.pictures[index].slot)?;
         let (picture, shown) = (colored(&bytes, self.shape), map.at_size(size));
         self.count += 1;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();

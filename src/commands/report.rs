@@ -282,7 +282,7 @@ impl Subject<'_> {
         let batch = View::plain(set, &self.checkpoint.meta.normalize).batch(index..index + 1)?;
         let map = explainer.explain(&batch.images, &[predicted])?.swap_remove(0);
         let shape = set.store.format().shape();
-        let plain = colored(&set.store.pixels(picture.slot)?, shape);
+        let plain = colored(&set.store.colored(picture.slot)?, shape);
         let shown = overlay(&plain, &map.at_size([shape[0], shape[1]]));
         let jpeg = jpeg(&side_by_side(&magnified(&plain), &magnified(&shown)), SHOT_WIDTH)?;
         let mut lines = match predicted == picture.label {

@@ -42,7 +42,7 @@ impl HostBatch {
 /// A picture to be prepared.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// `[height, width, channels]`.
+    /// `[height, width, channels]`, or `[height, width]` of a grey one.
     pub bytes: &'a [u8],
     /// Class index.
     pub label: usize,
@@ -76,7 +76,7 @@ impl fmt::Debug for ImageBatcher {
 impl ImageBatcher {
     /// The batch of these samples.
     pub fn collate(&self, samples: &[Sample]) -> HostBatch {
-        let size = samples.first().map_or(0, |sample| sample.bytes().len());
+        let size = samples.first().map_or(0, |sample| sample.store.num_values());
         let mut batch = HostBatch { images: Vec::with_capacity(samples.len() * size), ..HostBatch::default() };
         batch.targets = vec![0.0; samples.len() * self.num_classes];
         for (index, sample) in samples.iter().enumerate() {

@@ -72,7 +72,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// `[height, width, channels]`.
+    /// `[height, width, channels]`, or `[height, width]` of a grey one.
     pub fn bytes(&self) -> &[u8] {
         self.decoded.as_deref().or_else(|| self.store.kept(self.slot)).expect("a sample holds the bytes that its store doesn't keep")
     }

@@ -29,6 +29,8 @@ pub struct Facts {
     pub height: usize,
     /// Columns, upright.
     pub width: usize,
+    /// Of the decoded pixels: 1 where all of them are grey.
+    pub channels: usize,
     /// `jpeg`, `png` and so on.
     pub format: String,
     /// Colours and bits as stored, in the words of the decoder: `Rgb8`, `L16`.
@@ -63,6 +65,7 @@ pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
         look,
         height: pixels.height,
         width: pixels.width,
+        channels: pixels.channels,
         format,
         mode,
         is_turned,

@@ -263,7 +263,7 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
     for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
         let (path, group) = (entry.path.clone(), entry.group.clone());
         match read {
-            Read::Good { facts, slot } => {
+            Read::Good(facts) => {
                 let label = classes.iter().position(|class| *class == entry.class).ok_or_else(|| {
                     DataError::Classes(format!(
                         "found the unknown class {}, expected one of {}: {}",
@@ -272,7 +272,7 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
                         path.display()
                     ))
                 })?;
-                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest: facts.pixels, slot }));
+                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest: facts.pixels, slot: index }));
                 loaded.facts.push(facts);
             }
             Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Picture { path, reason }),

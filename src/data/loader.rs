@@ -46,7 +46,7 @@ impl Loader {
     /// calling thread.
     pub fn new(view: View, batch_size: usize, first: usize, workers: usize) -> Self {
         let num_batches = view.draws.len().div_ceil(batch_size);
-        let batch_bytes = view.set.store.prepared_bytes() * batch_size;
+        let batch_bytes = view.set.store.num_values() * size_of::<f32>() * batch_size;
         let queue = Queue { ready: BTreeMap::new(), next_claim: first, delivered: first, is_closed: false, has_lost_worker: false };
         let window = (MAX_AHEAD_BYTES / batch_bytes.max(1)).max(1);
         let job = Arc::new(Job { view, batch_size, num_batches, window, queue: Mutex::new(queue), changed: Condvar::new() });
@@ -187,10 +187,9 @@ mod tests {
         let pictures = paths
             .iter()
             .zip(reads)
-            .map(|(path, read)| match read {
-                Read::Good { facts, slot } => {
-                    Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot }
-                }
+            .enumerate()
+            .map(|(slot, (path, read))| match read {
+                Read::Good(facts) => Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },
                 Read::Bad(reason) => panic!("{reason}"),
             })
             .collect();

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     fmt, fs,
     io::{BufWriter, Write},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Part of the cache key: raise it when decoding or resizing changes its pixels.
-const CACHE_VERSION: &str = "emberlens pixels 5";
+const CACHE_VERSION: &str = "emberlens pixels 6";
 
 /// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
@@ -72,31 +73,38 @@ pub struct Keep {
 /// One picture as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Read {
-    /// Decoded.
-    Good {
-        /// What was found.
-        facts: Arc<Facts>,
-        /// Where its bytes are in the store.
-        slot: usize,
-    },
+    /// Decoded, and what was found.
+    Good(Arc<Facts>),
     /// Not decoded, and why.
     Bad(String),
 }
 
-/// Decoded, resized pictures, `[height, width, channels]` bytes each; or what a network's first layers made of them, as `f32`.
+impl Read {
+    fn facts(&self) -> Option<&Arc<Facts>> {
+        match self {
+            Self::Good(facts) => Some(facts),
+            Self::Bad(_) => None,
+        }
+    }
+}
+
+/// Decoded, resized pictures; or what a network's first layers made of them, as `f32`. A picture's slot is its position among those that were
+/// to be read.
 pub struct Store {
     format: Format,
-    /// Bytes of each.
-    size: usize,
     place: Place,
 }
 
+/// Where each picture begins and ends, nowhere for one that can't be read.
+type Spans = Vec<Range<usize>>;
+
 enum Place {
-    Memory(Vec<u8>),
-    /// One file, or several of equal length one after the other.
-    Disk(Vec<Arc<MappedFile>>, PathBuf),
-    /// Decoded again at each look; the paths by slot.
+    Memory(Vec<u8>, Spans),
+    Disk(Arc<MappedFile>, Spans, PathBuf),
+    /// Decoded again at each look.
     Nowhere(Vec<PathBuf>),
+    /// So many bytes each; one file, or several of equal length one after the other.
+    Features(Vec<Arc<MappedFile>>, usize, PathBuf),
 }
 
 impl fmt::Debug for Store {
@@ -106,11 +114,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    fn pictures(format: Format, place: Place) -> Self {
-        Self { format, size: format.num_bytes(), place }
-    }
-
-    /// The bytes of one picture.
+    /// The bytes of one picture, `[height, width, channels]`; of a grey one `[height, width]`, whatever colours are wanted.
     ///
     /// # Errors
     /// Only where nothing is kept: the file may have changed since it was read first.
@@ -124,40 +128,60 @@ impl Store {
         Ok(Cow::Borrowed(self.kept(slot).expect("a slot of this store")))
     }
 
-    /// The bytes of one picture, if they are kept.
-    pub fn kept(&self, slot: usize) -> Option<&[u8]> {
-        let (bytes, slot): (&[u8], usize) = match &self.place {
-            Place::Memory(bytes) => (bytes, slot),
-            Place::Disk(maps, _) => {
-                let (map, slot) = self.in_map(maps, slot)?;
-                (map, slot)
-            }
-            Place::Nowhere(_) => return None,
-        };
-        bytes.get(slot * self.size..(slot + 1) * self.size)
+    /// The bytes of one picture in the wanted colours, `[height, width, channels]`.
+    ///
+    /// # Errors
+    /// As [`Self::pixels`].
+    pub fn colored(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        let bytes = self.pixels(slot)?;
+        let [height, width, channels] = self.format.shape();
+        if bytes.len() == height * width * channels {
+            return Ok(bytes);
+        }
+        Ok(Cow::Owned(Pixels { height, width, channels: 1, bytes: bytes.into_owned() }.into_color(self.format.color)))
     }
 
-    fn in_map<'a>(&self, maps: &'a [Arc<MappedFile>], slot: usize) -> Option<(&'a MappedFile, usize)> {
-        let of_map = maps.first()?.len() / self.size;
-        Some((maps.get(slot.checked_div(of_map)?)?, slot % of_map))
+    /// The bytes of one picture, if they are kept.
+    pub fn kept(&self, slot: usize) -> Option<&[u8]> {
+        match &self.place {
+            Place::Memory(bytes, spans) => bytes.get(spans.get(slot)?.clone()),
+            Place::Disk(..) | Place::Features(..) => {
+                let (map, span) = self.in_map(slot)?;
+                map.get(span)
+            }
+            Place::Nowhere(_) => None,
+        }
+    }
+
+    fn in_map(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
+        match &self.place {
+            Place::Disk(map, spans, _) => Some((map, spans.get(slot)?.clone())),
+            Place::Features(maps, size, _) => {
+                let of_map = maps.first()?.len() / size;
+                let start = slot % of_map * size;
+                Some((maps.get(slot.checked_div(of_map)?)?, start..start + size))
+            }
+            Place::Memory(..) | Place::Nowhere(_) => None,
+        }
     }
 
     /// Features in files of this many bytes a picture, of pictures of `format`.
     pub fn of_features(format: Format, size: usize, files: Vec<Arc<MappedFile>>, folder: &Path) -> Self {
-        Self { format, size, place: Place::Disk(files, folder.to_owned()) }
+        Self { format, place: Place::Features(files, size, folder.to_owned()) }
     }
 
-    /// Bytes that a batch takes for each of these, as `f32`.
-    pub fn prepared_bytes(&self) -> usize {
-        if self.size == self.format.num_bytes() { self.size * size_of::<f32>() } else { self.size }
+    /// Values that a batch has of each of these.
+    pub fn num_values(&self) -> usize {
+        match &self.place {
+            Place::Features(_, size, _) => size / size_of::<f32>(),
+            _ => self.format.shape().iter().product(),
+        }
     }
 
-    /// Has the pictures' bytes read ahead where they are on disk, so that a set larger than memory streams.
+    /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams.
     pub fn will_need(&self, slot: usize) {
-        if let Place::Disk(maps, _) = &self.place
-            && let Some((map, slot)) = self.in_map(maps, slot)
-        {
-            map.will_need(slot * self.size, self.size);
+        if let Some((map, span)) = self.in_map(slot) {
+            map.will_need(span.start, span.len());
         }
     }
 
@@ -168,9 +192,11 @@ impl Store {
 
     /// Where the pictures are, for the log.
     pub fn place(&self) -> String {
+        let of_spans = |spans: &Spans| spans.iter().map(Range::len).sum::<usize>() >> 20;
         match &self.place {
-            Place::Memory(bytes) => format!("{} MiB in memory", bytes.len() >> 20),
-            Place::Disk(maps, path) => {
+            Place::Memory(_, spans) => format!("{} MiB in memory", of_spans(spans)),
+            Place::Disk(_, spans, path) => format!("{} MiB in {}", of_spans(spans), path.display()),
+            Place::Features(maps, _, path) => {
                 format!("{} MiB in {}", maps.iter().map(|map| map.len()).sum::<usize>() >> 20, path.display())
             }
             Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
@@ -189,54 +215,30 @@ pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) +
         Cache::Auto if fits => read_to_memory(paths, format, done),
         Cache::Auto | Cache::Disk => read_to_disk(paths, format, done),
         Cache::Off => {
-            let mut good = Vec::new();
-            let reads = read_chunks(paths, format, done, |index, _| {
-                good.push(paths[index].to_owned());
-                Ok(())
-            })?;
-            Ok((Arc::new(Store::pictures(format, Place::Nowhere(good))), reads))
+            let read = |path: &&Path| match read_picture(path, format, done) {
+                Ok((facts, _)) => Read::Good(Arc::new(facts)),
+                Err(reason) => Read::Bad(reason),
+            };
+            let place = Place::Nowhere(paths.iter().map(|path| path.to_path_buf()).collect());
+            Ok((Arc::new(Store { format, place }), paths.par_iter().map(read).collect()))
         }
     }
 }
 
-/// Each picture into its place, whether it can be read or not: its slot is its position.
+/// Each picture into a place of its own, which has room for all colours and of which a grey one fills a third: what nobody writes to takes
+/// no memory.
 fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
-    let mut kept = vec![0; paths.len() * format.num_bytes()];
-    let places = kept.par_chunks_exact_mut(format.num_bytes());
+    let size = format.num_bytes();
+    let mut kept = vec![0; paths.len() * size];
     let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_picture(path, format, done) {
         Ok((facts, pixels)) => {
-            place.copy_from_slice(&pixels);
-            Read::Good { facts: Arc::new(facts), slot }
+            place[..pixels.len()].copy_from_slice(&pixels);
+            (Read::Good(Arc::new(facts)), slot * size..slot * size + pixels.len())
         }
-        Err(reason) => Read::Bad(reason),
+        Err(reason) => (Read::Bad(reason), 0..0),
     };
-    let reads = paths.par_iter().zip(places).enumerate().map(read).collect();
-    Ok((Arc::new(Store::pictures(format, Place::Memory(kept))), reads))
-}
-
-/// Decodes in parallel and hands the pixels to `put` one by one, in order.
-fn read_chunks(
-    paths: &[&Path],
-    format: Format,
-    done: &(dyn Fn(usize) + Sync),
-    mut put: impl FnMut(usize, &[u8]) -> Result<(), DataError>,
-) -> Result<Vec<Read>, DataError> {
-    let mut reads = Vec::with_capacity(paths.len());
-    let mut next_slot = 0;
-    for chunk in paths.chunks(CHUNK) {
-        let decoded: Vec<_> = chunk.par_iter().map(|path| read_picture(path, format, done)).collect();
-        for result in decoded {
-            reads.push(match result {
-                Ok((facts, pixels)) => {
-                    put(reads.len(), &pixels)?;
-                    next_slot += 1;
-                    Read::Good { facts: Arc::new(facts), slot: next_slot - 1 }
-                }
-                Err(reason) => Read::Bad(reason),
-            });
-        }
-    }
-    Ok(reads)
+    let (reads, spans) = paths.par_iter().zip(kept.par_chunks_exact_mut(size)).enumerate().map(read).unzip();
+    Ok((Arc::new(Store { format, place: Place::Memory(kept, spans) }), reads))
 }
 
 /// A file to what is to say of the picture, and its resized bytes.
@@ -251,9 +253,7 @@ fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> R
 }
 
 fn resized(pixels: &Pixels, format: Format) -> Vec<u8> {
-    let bytes = resize(pixels, format.image_size, format.resize, format.interpolation);
-    let [height, width] = format.image_size;
-    Pixels { height, width, channels: pixels.channels, bytes }.into_color(format.color)
+    resize(pixels, format.image_size, format.resize, format.interpolation)
 }
 
 /// What stands beside a cache file: one line a picture; the looks have a file of their own.
@@ -275,34 +275,54 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let [pixels_path, looks_path, index_path] = ["u8", "look", "json"].map(|ending| folder.join(format!("{key}.{ending}")));
     if let Some((map, reads)) = open_cache([&pixels_path, &looks_path, &index_path], paths.len(), format) {
         done(paths.len());
-        return Ok((Arc::new(Store::pictures(format, Place::Disk(vec![Arc::new(map)], pixels_path))), reads));
+        let place = Place::Disk(Arc::new(map), spans(&reads, format), pixels_path);
+        return Ok((Arc::new(Store { format, place }), reads));
     }
     let failed = |error| DataError::io("write the pixel cache", &pixels_path, error);
     let file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
     let mut writer = BufWriter::new(file);
-    let reads = read_chunks(paths, format, done, |_, pixels| writer.write_all(pixels).map_err(failed))?;
+    let mut reads = Vec::with_capacity(paths.len());
+    for chunk in paths.chunks(CHUNK) {
+        let decoded: Vec<_> = chunk.par_iter().map(|path| read_picture(path, format, done)).collect();
+        for result in decoded {
+            reads.push(match result {
+                Ok((facts, pixels)) => {
+                    writer.write_all(&pixels).map_err(failed)?;
+                    Read::Good(Arc::new(facts))
+                }
+                Err(reason) => Read::Bad(reason),
+            });
+        }
+    }
     let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(&pixels_path).map_err(|error| failed(error.error))?;
-    let looks: Vec<&[u8]> = reads
-        .iter()
-        .filter_map(|read| match read {
-            Read::Good { facts, .. } => Some(facts.look.bytes()),
-            Read::Bad(_) => None,
-        })
-        .collect();
+    let looks: Vec<&[u8]> = reads.iter().filter_map(Read::facts).map(|facts| facts.look.bytes()).collect();
     files::write_atomic(&looks_path, &looks.concat()).map_err(|error| DataError::io("write the pixel cache", &looks_path, error))?;
     let index: Vec<_> = reads
         .iter()
         .map(|read| match read {
-            Read::Good { facts, .. } => Indexed::Good(Facts::clone(facts)),
+            Read::Good(facts) => Indexed::Good(Facts::clone(facts)),
             Read::Bad(reason) => Indexed::Bad(reason.clone()),
         })
         .collect();
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
     files::write_atomic(&index_path, &index).map_err(|error| DataError::io("write the pixel cache", &index_path, error))?;
     let map = MappedFile::open(&pixels_path).map_err(|error| DataError::io("map", &pixels_path, error))?;
-    Ok((Arc::new(Store::pictures(format, Place::Disk(vec![Arc::new(map)], pixels_path))), reads))
+    let place = Place::Disk(Arc::new(map), spans(&reads, format), pixels_path);
+    Ok((Arc::new(Store { format, place }), reads))
+}
+
+/// Where each picture is in a cache file: one behind the other.
+fn spans(reads: &[Read], format: Format) -> Spans {
+    let [height, width, _] = format.shape();
+    let mut end = 0;
+    let span = |read: &Read| {
+        let start = end;
+        end += read.facts().map_or(0, |facts| height * width * facts.channels);
+        start..end
+    };
+    reads.iter().map(span).collect()
 }
 
 /// The settings and the content of every file, in order.
@@ -323,21 +343,18 @@ fn file_digest(path: &Path) -> [u8; 32] {
 fn open_cache([pixels, looks, index]: [&Path; 3], count: usize, format: Format) -> Option<(MappedFile, Vec<Read>)> {
     let index: Vec<Indexed> = serde_json::from_slice(&fs::read(index).ok()?).ok()?;
     let looks = fs::read(looks).ok()?;
-    let mut next_slot = 0;
+    let mut looks = looks.chunks_exact(LOOK_BYTES);
     let reads: Option<Vec<_>> = index
         .into_iter()
         .map(|entry| match entry {
             Indexed::Bad(reason) => Some(Read::Bad(reason)),
-            Indexed::Good(facts) => {
-                let look = Look::from_bytes(looks.get(next_slot * LOOK_BYTES..(next_slot + 1) * LOOK_BYTES)?)?;
-                next_slot += 1;
-                Some(Read::Good { facts: Arc::new(Facts { look, ..facts }), slot: next_slot - 1 })
-            }
+            Indexed::Good(facts) => Some(Read::Good(Arc::new(Facts { look: Look::from_bytes(looks.next()?)?, ..facts }))),
         })
         .collect();
     let reads = reads.filter(|reads| reads.len() == count)?;
     let map = MappedFile::open(pixels).ok()?;
-    (map.len() == next_slot * format.num_bytes()).then_some((map, reads))
+    let length = spans(&reads, format).last().map_or(0, |span| span.end);
+    (map.len() == length).then_some((map, reads))
 }
 
 /// A digest written in hexadecimal.
@@ -359,11 +376,13 @@ mod tests {
     const FORMAT: Format =
         Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
 
+    /// The third can't be read, the last is grey.
     fn pictures(folder: &Path) -> Vec<PathBuf> {
         let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();
         for (index, path) in paths.iter().enumerate() {
-            let picture = image::RgbImage::from_fn(9, 7, |x, y| image::Rgb([(index * 40) as u8, (x * 20) as u8, (y * 30) as u8]));
-            picture.save(path).expect("written");
+            let level =
+                |x: u32, y: u32| if index == 4 { [(x * 20 + y) as u8; 3] } else { [(index * 40) as u8, (x * 20) as u8, (y * 30) as u8] };
+            image::RgbImage::from_fn(9, 7, |x, y| image::Rgb(level(x, y))).save(path).expect("written");
         }
         fs::write(&paths[2], b"not a picture").expect("written");
         paths
@@ -379,9 +398,15 @@ mod tests {
         let (nowhere, other_reads) = read(Cache::Off);
         assert_eq!(reads, other_reads);
         assert!(matches!(&reads[2], Read::Bad(reason) if reason.contains("not a picture")), "{:?}", reads[2]);
-        for slot in 0..4 {
+        for slot in [0, 1, 3, 4] {
             assert_eq!(memory.pixels(slot).expect("kept"), nowhere.pixels(slot).expect("decoded"));
+            assert_eq!(memory.pixels(slot).expect("kept").len(), if slot == 4 { 24 } else { 72 });
+            assert_eq!(memory.colored(slot).expect("kept").len(), 72);
         }
+        assert_eq!(
+            memory.colored(4).expect("kept")[66..],
+            [memory.pixels(4).expect("kept")[22], memory.pixels(4).expect("kept")[23]].map(|level| [level; 3]).concat()
+        );
         assert_ne!(memory.pixels(0).expect("kept"), memory.pixels(1).expect("kept"));
     }
 
@@ -392,7 +417,7 @@ mod tests {
         let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
         let (store, _) = read(&borrowed, FORMAT, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
         fs::write(&paths[4], b"").expect("written");
-        let error = store.pixels(3).expect_err("emptied").to_string();
+        let error = store.pixels(4).expect_err("emptied").to_string();
         assert!(error.contains("4.png") && error.contains("empty"), "{error}");
     }
 

@@ -16,7 +16,7 @@ pub(super) struct Moments {
 /// Of all pixels of the set.
 pub(super) fn moments(set: &PictureSet, channels: usize) -> Result<Moments, DataError> {
     let sums = |slot: usize| -> Result<Vec<[u64; 2]>, DataError> {
-        let bytes = set.store.pixels(slot)?;
+        let bytes = set.store.colored(slot)?;
         let mut sums = vec![[0, 0]; channels];
         for pixel in bytes.chunks_exact(channels) {
             for (sum, level) in sums.iter_mut().zip(pixel) {
@@ -94,7 +94,7 @@ pub(super) fn whitening(set: &PictureSet, moments: &Moments, rescale: f64, epsil
         .pictures
         .par_iter()
         .map(|picture| {
-            let bytes = set.store.pixels(picture.slot)?;
+            let bytes = set.store.colored(picture.slot)?;
             Ok((0..size).map(|index| bytes[index % plane * channels + index / plane]).collect())
         })
         .collect::<Result<_, DataError>>()?;
@@ -156,14 +156,12 @@ pub(crate) mod tests {
         let borrowed: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
         let format = Format { image_size: [height, width], color, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Memory, memory_mb: 1 }, &|_| {}).expect("read");
-        let picture = |(path, read): (&std::path::PathBuf, &Read)| match read {
-            Read::Good { facts, slot } => {
-                Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot: *slot }
-            }
+        let picture = |(slot, (path, read)): (usize, (&std::path::PathBuf, &Read))| match read {
+            Read::Good(facts) => Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },
             Read::Bad(reason) => panic!("{reason}"),
         };
         let classes = Arc::new(vec!["a".to_owned(), "b".to_owned()]);
-        PictureSet { classes, pictures: paths.iter().zip(&reads).map(picture).collect(), store }
+        PictureSet { classes, pictures: paths.iter().zip(&reads).enumerate().map(picture).collect(), store }
     }
 
     #[test]

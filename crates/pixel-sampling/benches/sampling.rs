@@ -38,6 +38,12 @@ fn main() {
                 measure(format!("{isa:?} {edge:?}"), &mut |picture, map, out| sample_with(isa, picture, map, edge, &finish, out));
             }
         }
+        let plane = SIZE / 3;
+        measure(format!("{:?} Nearest, of one channel", Isa::best()), &mut |picture, map, out| {
+            let grey = Picture::new(&pictures[turn % pictures.len()][..plane], SHAPE).expect("fits");
+            let _ = picture;
+            sample_with(Isa::best(), grey, map, Edge::Nearest, &finish, out);
+        });
         measure("look_up".to_owned(), &mut |picture, _, out| look_up(picture, [true, false], &finish, out));
     }
     for (name, rate) in best {

@@ -7,7 +7,7 @@
 
 mod edge;
 mod sample;
-mod tables;
+mod unmoved;
 
 use std::mem::MaybeUninit;
 
@@ -20,15 +20,20 @@ pub struct Picture<'a> {
     bytes: &'a [u8],
     height: usize,
     width: usize,
+    /// Of the bytes.
     channels: usize,
+    /// Of what comes out.
+    planes: usize,
 }
 
 impl<'a> Picture<'a> {
-    /// `None` unless `bytes` has `height * width * channels` values, there are one or three channels, and each side is 8 to 32768.
-    pub fn new(bytes: &'a [u8], [height, width, channels]: [usize; 3]) -> Option<Self> {
+    /// For so many channels at the output, one or three. `None` unless `bytes` has `height * width * channels` values, or `height * width`,
+    /// which are the levels of three equal channels; and each side is 8 to 32768.
+    pub fn new(bytes: &'a [u8], [height, width, planes]: [usize; 3]) -> Option<Self> {
         let sides_fit = [height, width].iter().all(|side| (8..=1 << 15).contains(side));
-        let fits = sides_fit && (channels == 1 || channels == 3) && bytes.len() == height * width * channels;
-        fits.then_some(Self { bytes, height, width, channels })
+        let channels = if bytes.len() == height * width { 1 } else { planes };
+        let fits = sides_fit && (planes == 1 || planes == 3) && bytes.len() == height * width * channels;
+        fits.then_some(Self { bytes, height, width, channels, planes })
     }
 }
 
@@ -43,7 +48,7 @@ pub const IDENTITY: Map = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 pub struct Finish {
     /// Factor on the level, which is then clipped to 0..255; exactly 1 leaves it alone.
     pub gain: f32,
-    /// What follows, for each channel of the source.
+    /// What follows, for each channel.
     pub channels: [Channel; 3],
 }
 
@@ -113,7 +118,7 @@ pub fn sample_with(isa: Isa, picture: Picture<'_>, map: &Map, edge: Edge, finish
     append(picture, finish, out, |planes| isa.run(sample::Job { picture, map, edge, finish, planes }));
 }
 
-/// Appends `picture` unmoved, but for a mirroring of columns and of rows: each byte becomes a value through a table.
+/// Appends `picture` unmoved, but for a mirroring of columns and of rows.
 ///
 /// # Shapes
 /// `[channels, height, width]` values at the end of `out`.
@@ -121,15 +126,15 @@ pub fn sample_with(isa: Isa, picture: Picture<'_>, map: &Map, edge: Edge, finish
 /// # Panics
 /// As [`sample`].
 pub fn look_up(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, out: &mut Vec<f32>) {
-    append(picture, finish, out, |planes| tables::look_up(picture, mirror, finish, planes));
+    append(picture, finish, out, |planes| Isa::best().run(unmoved::Job { picture, mirror, finish, planes }));
 }
 
 /// A batch is too large to be filled with zeros first: `write` fills every row of every plane.
 fn append(picture: Picture<'_>, finish: &Finish, out: &mut Vec<f32>, write: impl FnOnce(Planes<'_>)) {
-    let mut planes: Vec<usize> = finish.channels[..picture.channels].iter().map(|channel| channel.plane).collect();
+    let mut planes: Vec<usize> = finish.channels[..picture.planes].iter().map(|channel| channel.plane).collect();
     planes.sort_unstable();
-    assert!(planes.into_iter().eq(0..picture.channels), "each channel goes to a plane of its own");
-    let count = picture.bytes.len();
+    assert!(planes.into_iter().eq(0..picture.planes), "each channel goes to a plane of its own");
+    let count = picture.height * picture.width * picture.planes;
     out.reserve(count);
     write(Planes { values: &mut out.spare_capacity_mut()[..count], height: picture.height, width: picture.width });
     // SAFETY: both writers go through all rows of all channels, which have planes of their own, and write each row as a whole.

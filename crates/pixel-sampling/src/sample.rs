@@ -25,7 +25,11 @@ impl Work for Job<'_> {
     #[inline(always)]
     fn run(self) {
         call_near(self.picture.bytes);
-        if self.picture.channels == 3 { rows::<3>(self) } else { rows::<1>(self) }
+        match (self.picture.channels, self.picture.planes) {
+            (1, 1) => rows::<1, 1>(self),
+            (1, _) => rows::<1, 3>(self),
+            _ => rows::<3, 3>(self),
+        }
     }
 }
 
@@ -38,7 +42,7 @@ fn call_near(bytes: &[u8]) {
 }
 
 #[inline(always)]
-fn rows<const CHANNELS: usize>(mut job: Job<'_>) {
+fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
     let Picture { height, width, .. } = job.picture;
     let mut places = [Places::NONE; 2];
     let mut waiting: Option<[usize; 2]> = None;
@@ -52,13 +56,13 @@ fn rows<const CHANNELS: usize>(mut job: Job<'_>) {
             load::<CHANNELS>(job.picture, &mut places[current]);
             current = 1 - current;
             if let Some(at) = waiting.replace([row, first]) {
-                finish::<CHANNELS>(&mut job, at, &places[current]);
+                finish::<CHANNELS, PLANES>(&mut job, at, &places[current]);
             }
             start += RUN;
         }
     }
     if let Some(at) = waiting {
-        finish::<CHANNELS>(&mut job, at, &places[1 - current]);
+        finish::<CHANNELS, PLANES>(&mut job, at, &places[1 - current]);
     }
 }
 
@@ -192,10 +196,11 @@ fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
 
 /// Blends the pixels of a run and puts them where they belong.
 #[inline(always)]
-fn finish<const CHANNELS: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], places: &Places) {
+fn finish<const CHANNELS: usize, const PLANES: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], places: &Places) {
     let width = job.picture.width;
-    let levels = blend::<CHANNELS>(places);
-    for (channel, mut levels) in levels.into_iter().enumerate() {
+    let blended = blend::<CHANNELS>(places);
+    for channel in 0..PLANES {
+        let mut levels = blended[channel % CHANNELS];
         for level in &mut levels {
             *level = job.finish.apply(*level, channel);
         }

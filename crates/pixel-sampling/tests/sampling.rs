@@ -105,6 +105,27 @@ proptest! {
     }
 }
 
+#[test]
+fn one_channel_comes_out_as_three_equal_ones_would() {
+    let channel = |plane: usize| Channel { scale: 0.013 * (plane + 1) as f32, offset: plane as f32 - 2.1, plane: (plane + 1) % 3 };
+    let finish = Finish { gain: 1.17, channels: [channel(0), channel(1), channel(2)] };
+    let map = [[0.94, -0.34, 6.3], [0.31, 1.07, -5.9], [0.0, 0.0, 1.0]];
+    let (grey, shape) = (picture([37, 61, 1], 3), [37, 61, 3]);
+    let copies: Vec<u8> = grey.iter().flat_map(|level| [*level; 3]).collect();
+    let of = |bytes: &[u8], isa: Isa, edge: Edge| {
+        let picture = Picture::new(bytes, shape).expect("fits");
+        let mut out = Vec::new();
+        sample_with(isa, picture, &map, edge, &finish, &mut out);
+        look_up(picture, [true, false], &finish, &mut out);
+        out
+    };
+    for isa in Isa::available() {
+        for edge in EDGES {
+            assert_eq!(of(&grey, isa, edge), of(&copies, isa, edge), "{isa:?} {edge:?}");
+        }
+    }
+}
+
 /// Samples 0 to 7. The values are SciPy 1.17's, `map_coordinates(order=1)`.
 #[test]
 fn edges_are_scipys() {
@@ -139,7 +160,9 @@ fn extreme_maps_stay_inside() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    for (length, shape) in [(7 * 8, [7, 8, 1]), (8 * 8 * 2, [8, 8, 2]), (8 * 8, [8, 8, 3]), (0, [0, 8, 1])] {
+    for (length, shape) in
+        [(7 * 8, [7, 8, 1]), (8 * 8 * 2, [8, 8, 2]), (8 * 8, [8, 8, 2]), (8 * 8 * 2, [8, 8, 3]), (8 * 8 * 3, [8, 8, 1]), (0, [0, 8, 1])]
+    {
         assert!(Picture::new(&vec![0; length], shape).is_none(), "{shape:?}");
     }
     let bytes = picture([8, 8, 3], 1);

@@ -1,0 +1,49 @@
+//! Pictures that are not resampled: each byte becomes a value where it stands, or across the middle.
+
+use isa::Work;
+
+use crate::{Finish, Picture, Planes};
+
+pub(crate) struct Job<'a> {
+    pub(crate) picture: Picture<'a>,
+    /// Columns, rows.
+    pub(crate) mirror: [bool; 2],
+    pub(crate) finish: &'a Finish,
+    pub(crate) planes: Planes<'a>,
+}
+
+impl Work for Job<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        match (self.picture.channels, self.picture.planes) {
+            (1, 1) => rows::<1, 1>(self),
+            (1, _) => rows::<1, 3>(self),
+            _ => rows::<3, 3>(self),
+        }
+    }
+}
+
+#[inline(always)]
+fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
+    let Picture { bytes, height, width, .. } = job.picture;
+    let [mirror_columns, mirror_rows] = job.mirror;
+    for (row, line) in bytes.chunks_exact(width * CHANNELS).enumerate() {
+        let row = if mirror_rows { height - 1 - row } else { row };
+        let pixels = line.as_chunks::<CHANNELS>().0;
+        for channel in 0..PLANES {
+            let to = job.planes.part(job.finish.channels[channel].plane, row, 0, width);
+            let value = |pixel: &[u8; CHANNELS]| job.finish.apply(f32::from(pixel[channel % CHANNELS]), channel);
+            if mirror_columns {
+                for (to, pixel) in to.iter_mut().zip(pixels.iter().rev()) {
+                    to.write(value(pixel));
+                }
+            } else {
+                for (to, pixel) in to.iter_mut().zip(pixels) {
+                    to.write(value(pixel));
+                }
+            }
+        }
+    }
+}
