@@ -116,15 +116,16 @@ impl View {
         Ok(Sample { store, draw, label: picture.label, weight: picture.weight, slot: picture.slot, decoded })
     }
 
+    /// Has the pictures of these draws read ahead where they are on disk.
+    pub(super) fn will_need(&self, draws: Range<usize>) {
+        self.draws[draws].iter().for_each(|draw| self.set.store.will_need(self.set.pictures[draw.picture].slot));
+    }
+
     /// The batch of these draws.
     ///
     /// # Errors
     /// A picture that can't be read again, where nothing is kept.
     pub fn batch(&self, draws: Range<usize>) -> Result<HostBatch, DataError> {
-        // The next batch (at first, this one too): the disk works while pictures are augmented.
-        let start = if draws.start == 0 { 0 } else { draws.end };
-        let ahead = start..(draws.end + draws.len()).min(self.draws.len());
-        self.draws[ahead].iter().for_each(|draw| self.set.store.will_need(self.set.pictures[draw.picture].slot));
         let samples = draws.map(|index| self.sample(index)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.batcher.collate(&samples))
     }

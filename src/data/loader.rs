@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -12,10 +13,15 @@ use super::{DataError, batch::HostBatch, dataset::View};
 /// Batches ahead of the consumer hold at most this many bytes together (but at least one batch is prepared).
 const MAX_AHEAD_BYTES: usize = 128 << 20;
 
+/// Pictures on disk are asked for so many bytes ahead (but two batches at least).
+const MAX_ASKED_BYTES: usize = 8 << 20;
+
 /// An iterator over the batches of a [`View`].
 pub struct Loader {
     job: Arc<Job>,
     workers: Vec<JoinHandle<()>>,
+    /// Asks the disk for pictures: finding memory for them takes as long as augmenting them, where there is little.
+    reader: Option<JoinHandle<()>>,
     /// Batches from the first to this one are delivered.
     next: usize,
     /// How long the consumer has waited for batches.
@@ -51,8 +57,17 @@ impl Loader {
         let window = (MAX_AHEAD_BYTES / batch_bytes.max(1)).max(1);
         let job = Arc::new(Job { view, batch_size, num_batches, window, queue: Mutex::new(queue), changed: Condvar::new() });
         // A system that gives no thread still gives the batches, in the calling thread.
-        let workers = (0..workers).map_while(|index| spawn(&job, index)).collect();
-        Self { job, workers, next: first, waited: Duration::ZERO }
+        let work = |job: &Job| {
+            while let Some(index) = job.claim() {
+                let batch = job.prepare(index);
+                job.lock().ready.insert(index, batch);
+                job.changed.notify_all();
+            }
+        };
+        let workers = (0..workers).map_while(|index| spawn(&job, format!("loader-{index}"), work)).collect();
+        let reader =
+            job.view.set.store.is_on_disk().then(|| spawn(&job, "read-ahead".to_owned(), move |job| job.read_ahead(first))).flatten();
+        Self { job, workers, reader, next: first, waited: Duration::ZERO }
     }
 
     /// Batches of the whole epoch.
@@ -62,6 +77,8 @@ impl Loader {
 
     fn take(&mut self) -> Result<HostBatch, DataError> {
         if self.workers.is_empty() {
+            self.job.lock().next_claim = self.next + 1;
+            self.job.changed.notify_all();
             return self.job.prepare(self.next);
         }
         let mut queue = self.job.lock();
@@ -98,24 +115,20 @@ impl Drop for Loader {
     fn drop(&mut self) {
         self.job.lock().is_closed = true;
         self.job.changed.notify_all();
-        for worker in self.workers.drain(..) {
+        for worker in self.workers.drain(..).chain(self.reader.take()) {
             // A worker that panicked has said so through `has_lost_worker`.
             let _ = worker.join();
         }
     }
 }
 
-fn spawn(job: &Arc<Job>, index: usize) -> Option<JoinHandle<()>> {
+fn spawn(job: &Arc<Job>, name: String, work: impl FnOnce(&Job) + Send + 'static) -> Option<JoinHandle<()>> {
     let job = Arc::clone(job);
-    let work = move || {
+    let guarded = move || {
         let _guard = LostWorker(&job);
-        while let Some(index) = job.claim() {
-            let batch = job.prepare(index);
-            job.lock().ready.insert(index, batch);
-            job.changed.notify_all();
-        }
+        work(&job);
     };
-    Builder::new().name(format!("loader-{index}")).spawn(work).inspect_err(|error| log::warn!("can't start a loader thread: {error}")).ok()
+    Builder::new().name(name).spawn(guarded).inspect_err(|error| log::warn!("can't start a loader thread: {error}")).ok()
 }
 
 /// Tells the consumer if the thread ends by a panic, so that it doesn't wait for ever.
@@ -140,16 +153,35 @@ impl Job {
             }
             if queue.next_claim < queue.delivered + self.window {
                 queue.next_claim += 1;
+                self.changed.notify_all();
                 return Some(queue.next_claim - 1);
             }
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
+    /// Asks for the pictures of one batch after the other, some batches before they are claimed.
+    fn read_ahead(&self, first: usize) {
+        let batch_bytes = self.view.set.store.format().num_bytes() * self.batch_size;
+        let far = (MAX_ASKED_BYTES / batch_bytes.max(1)).max(2);
+        for index in first..self.num_batches {
+            let is_due = |queue: &mut Queue| queue.is_closed || index < queue.next_claim + far;
+            let queue = self.changed.wait_while(self.lock(), |queue| !is_due(queue)).unwrap_or_else(PoisonError::into_inner);
+            if queue.is_closed {
+                return;
+            }
+            drop(queue);
+            self.view.will_need(self.draws(index));
+        }
+    }
+
     fn prepare(&self, index: usize) -> Result<HostBatch, DataError> {
+        self.view.batch(self.draws(index))
+    }
+
+    fn draws(&self, index: usize) -> Range<usize> {
         let start = index * self.batch_size;
-        let end = (start + self.batch_size).min(self.view.draws.len());
-        self.view.batch(start..end)
+        start..(start + self.batch_size).min(self.view.draws.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -178,7 +178,13 @@ impl Store {
         }
     }
 
-    /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams.
+    /// Can pictures be read ahead?
+    pub fn is_on_disk(&self) -> bool {
+        matches!(self.place, Place::Disk(..) | Place::Features(..))
+    }
+
+    /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory
+    /// for them.
     pub fn will_need(&self, slot: usize) {
         if let Some((map, span)) = self.in_map(slot) {
             map.will_need(span.start, span.len());

@@ -21,6 +21,10 @@ impl MappedFile {
         // SAFETY: the map is private and read-only. The caller keeps the file unchanged while it is mapped: our caches are
         // written beside, synced and renamed, so a reader holds the old inode until it drops the map.
         let map = unsafe { memmap2::MmapOptions::new().map_copy_read_only(&file)? };
+        // Pictures come in any order, and are asked for: what else the system would read around them is not wanted. Advice that is
+        // refused changes the speed only.
+        #[cfg(unix)]
+        let _ = map.advise(memmap2::Advice::Random);
         Ok(Self(map))
     }
 }
