@@ -220,8 +220,7 @@ impl<'a, const SIDE: usize> Row<'a, SIDE> {
         }
         let mut picked = [[[0.0; 2]; 2]; SIDE];
         pick(&line, &self.left, &mut picked);
-        for column in 0..SIDE {
-            let [[level, step], [next, next_step]] = picked[column];
+        for (column, [[level, step], [next, next_step]]) in picked.iter().enumerate() {
             self.across[column] = next - level;
             self.level[column] = level + self.across[column] * self.right[column];
             self.down[column] = step + (next_step - step) * self.right[column];
@@ -250,6 +249,7 @@ struct Equations<'a, const SIDE: usize> {
 impl<const SIDE: usize> Work for Equations<'_, SIDE> {
     type Output = [[f64; 7]; 7];
 
+    #[expect(clippy::needless_range_loop, reason = "the loop over lanes is the outer one, so that it is what becomes vectors")]
     #[inline(always)]
     fn run(self) -> Self::Output {
         let mut row = Row::new(self.pair, self.warp);
@@ -257,7 +257,6 @@ impl<const SIDE: usize> Work for Equations<'_, SIDE> {
         for index in Pair::<SIDE>::INNER {
             row.read(index);
             for start in (0..SIDE).step_by(LANES) {
-                // The loop over lanes is the outer one, so that it is what becomes vectors.
                 for lane in 0..LANES {
                     let at = (start + lane) % SIDE;
                     let (weight, across, down) = (row.weight[at], row.across[at], row.down[at]);

@@ -111,9 +111,9 @@ fn turn_back(columns: &[Column], length: usize, rows: &mut [u8]) {
 }
 
 /// Byte `b` of word `w` becomes byte `w` of word `b`, in all lanes: halves change places, then quarters, then bytes.
+#[expect(clippy::needless_range_loop, reason = "the loop over lanes is the outer one, so that it is what becomes vectors")]
 #[inline(always)]
 fn exchanged(mut words: Words) -> Words {
-    // The loop over lanes is the outer one, so that it is what becomes vectors.
     for lane in 0..LANES / 8 {
         let mut of_lane = [0; 8];
         for word in 0..8 {

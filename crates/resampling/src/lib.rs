@@ -80,7 +80,7 @@ pub fn resize(picture: Picture<'_>, part: [f32; 4], size: [usize; 2], filter: Fi
                 let picture = Picture { bytes: wanted, height: rows.len(), ..picture };
                 let bytes = Isa::best().run(bands::Across { picture, weights: &across });
                 let picture = Picture { bytes: &bytes, width: size[1], ..picture };
-                Isa::best().run(Down { picture, weights: &down.from_row(rows.start) })
+                Isa::best().run(Down { picture, weights: &down.counted_from(rows.start) })
             }
         }
     }

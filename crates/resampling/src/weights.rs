@@ -50,7 +50,7 @@ impl Weights {
     }
 
     /// The same weights on what begins at this old pixel.
-    pub(crate) fn from_row(mut self, start: usize) -> Self {
+    pub(crate) fn counted_from(mut self, start: usize) -> Self {
         self.firsts.iter_mut().for_each(|first| *first -= start);
         self.end -= start;
         self

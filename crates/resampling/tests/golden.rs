@@ -10,7 +10,7 @@ fn source(channels: &[usize]) -> Vec<u8> {
     let level =
         |row: usize, column: usize, channel: usize| (row * 37 + column * 91 + channel * 53 + row * column * 7) % 256 / (1 + row / 6 % 3);
     let place = |at: usize| (at / channels.len() / SIZE[1], at / channels.len() % SIZE[1], channels[at % channels.len()]);
-    (0..SIZE[0] * SIZE[1] * channels.len()).map(|at| place(at)).map(|(row, column, channel)| level(row, column, channel) as u8).collect()
+    (0..SIZE[0] * SIZE[1] * channels.len()).map(place).map(|(row, column, channel)| level(row, column, channel) as u8).collect()
 }
 
 #[test]
