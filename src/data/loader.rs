@@ -10,8 +10,8 @@ use std::{
 
 use super::{DataError, batch::HostBatch, dataset::View};
 
-/// Batches ahead of the consumer hold at most this many bytes together (but at least one batch is prepared).
-const MAX_AHEAD_BYTES: usize = 128 << 20;
+/// Batches ahead of the consumer hold at most this many bytes together, but each worker may have one, and one may be ready.
+const MAX_AHEAD_BYTES: usize = 32 << 20;
 
 /// Pictures on disk are asked for so many bytes ahead (but two batches at least).
 const MAX_ASKED_BYTES: usize = 8 << 20;
@@ -54,7 +54,7 @@ impl Loader {
         let num_batches = view.draws.len().div_ceil(batch_size);
         let batch_bytes = view.set.store.num_values() * size_of::<f32>() * batch_size;
         let queue = Queue { ready: BTreeMap::new(), next_claim: first, delivered: first, is_closed: false, has_lost_worker: false };
-        let window = (MAX_AHEAD_BYTES / batch_bytes.max(1)).max(1);
+        let window = (MAX_AHEAD_BYTES / batch_bytes.max(1)).max(workers + 1);
         let job = Arc::new(Job { view, batch_size, num_batches, window, queue: Mutex::new(queue), changed: Condvar::new() });
         // A system that gives no thread still gives the batches, in the calling thread.
         let work = |job: &Job| {

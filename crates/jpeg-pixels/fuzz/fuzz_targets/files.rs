@@ -1,0 +1,21 @@
+//! Any bytes at all: pixels of the announced size, or an error. `cargo +nightly fuzz run files`, with some JPEGs as a corpus.
+
+#![no_main]
+
+use jpeg_pixels::Jpeg;
+use libfuzzer_sys::fuzz_target;
+
+/// Larger ones take too long to find anything in.
+const MOST_PIXELS: usize = 1 << 20;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(jpeg) = Jpeg::open(bytes) else { return };
+    let [height, width] = jpeg.size();
+    if height * width > MOST_PIXELS {
+        return;
+    }
+    if let Ok(pixels) = jpeg.decode() {
+        assert_eq!([pixels.height, pixels.width], [height, width]);
+        assert_eq!(pixels.bytes.len(), height * width * pixels.channels);
+    }
+});
