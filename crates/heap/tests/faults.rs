@@ -25,4 +25,13 @@ fn a_large_block_is_brought_once() {
     touch_five();
     let kept = touch_five();
     assert!(kept < 1000 && kept * 10 < brought, "{kept} pages, {brought} before");
+    // Made by one thread and freed by another, as batches are: 40 MiB are 10240 pages, and two or three blocks are there at a time.
+    let (sender, blocks) = std::sync::mpsc::sync_channel(0);
+    let maker = std::thread::spawn(move || (0..25).for_each(|_| sender.send(vec![1u8; 40 << 20]).expect("taken")));
+    blocks.iter().take(5).for_each(drop);
+    let before = faults();
+    blocks.iter().for_each(drop);
+    let handed = faults() - before;
+    maker.join().expect("a thread that ends");
+    assert!(handed < 20_000, "{handed} pages in 20 blocks that were handed over");
 }
