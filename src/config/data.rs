@@ -48,8 +48,8 @@ pub struct Data {
     /// Where decoded, resized pictures are kept between epochs.
     #[serde(default)]
     pub cache: Cache,
-    /// Up to this many MiB of decoded pictures, `cache = "auto"` keeps them in memory; above, in a memory-mapped file in
-    /// the user's cache folder.
+    /// So many MiB of decoded pictures `cache = "auto"` keeps in memory. Where there are more, all of them are in a memory-mapped file in the
+    /// user's cache folder, and those beyond are streamed from there.
     #[serde(default = "default_cache_memory_mb")]
     pub cache_memory_mb: usize,
     /// What to do with a picture that can't be decoded.
@@ -179,7 +179,7 @@ pub enum Interpolation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cache {
-    /// Memory up to `cache_memory_mb`, else disk.
+    /// Memory up to `cache_memory_mb`, disk beyond.
     #[default]
     Auto,
     /// Memory, however much.

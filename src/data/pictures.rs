@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fmt, fs,
-    io::{BufWriter, Write},
+    io::{BufWriter, Read as _, Write},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -100,7 +100,14 @@ type Spans = Vec<Range<usize>>;
 
 enum Place {
     Memory(Vec<u8>, Spans),
-    Disk(Arc<MappedFile>, Spans, PathBuf),
+    /// A file, and a copy of its first bytes in memory: pictures are drawn in any order, so that a system which keeps what was used last would
+    /// seldom have the next one.
+    Disk {
+        map: MappedFile,
+        held: Vec<u8>,
+        spans: Spans,
+        path: PathBuf,
+    },
     /// Decoded again at each look.
     Nowhere(Vec<PathBuf>),
     /// So many bytes each; one file, or several of equal length one after the other.
@@ -143,19 +150,19 @@ impl Store {
 
     /// The bytes of one picture, if they are kept.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
-        match &self.place {
-            Place::Memory(bytes, spans) => bytes.get(spans.get(slot)?.clone()),
-            Place::Disk(..) | Place::Features(..) => {
-                let (map, span) = self.in_map(slot)?;
-                map.get(span)
-            }
-            Place::Nowhere(_) => None,
+        if let Place::Memory(held, spans) | Place::Disk { held, spans, .. } = &self.place
+            && let Some(bytes) = held.get(spans.get(slot)?.clone())
+        {
+            return Some(bytes);
         }
+        let (map, span) = self.in_map(slot)?;
+        map.get(span)
     }
 
+    /// Where a picture is that is not in memory.
     fn in_map(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
         match &self.place {
-            Place::Disk(map, spans, _) => Some((map, spans.get(slot)?.clone())),
+            Place::Disk { map, held, spans, .. } => Some((map, spans.get(slot)?.clone())).filter(|(_, span)| span.end > held.len()),
             Place::Features(maps, size, _) => {
                 let of_map = maps.first()?.len() / size;
                 let start = slot % of_map * size;
@@ -180,7 +187,7 @@ impl Store {
 
     /// Can pictures be read ahead?
     pub fn is_on_disk(&self) -> bool {
-        matches!(self.place, Place::Disk(..) | Place::Features(..))
+        matches!(self.place, Place::Disk { .. } | Place::Features(..))
     }
 
     /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory
@@ -201,7 +208,10 @@ impl Store {
         let of_spans = |spans: &Spans| spans.iter().map(Range::len).sum::<usize>() >> 20;
         match &self.place {
             Place::Memory(_, spans) => format!("{} MiB in memory", of_spans(spans)),
-            Place::Disk(_, spans, path) => format!("{} MiB in {}", of_spans(spans), path.display()),
+            Place::Disk { held, spans, path, .. } if held.is_empty() => format!("{} MiB in {}", of_spans(spans), path.display()),
+            Place::Disk { held, spans, path, .. } => {
+                format!("{} MiB in {}, {} of them in memory", of_spans(spans), path.display(), held.len() >> 20)
+            }
             Place::Features(maps, _, path) => {
                 format!("{} MiB in {}", maps.iter().map(|map| map.len()).sum::<usize>() >> 20, path.display())
             }
@@ -215,11 +225,13 @@ impl Store {
 /// # Errors
 /// The cache file can't be written or read. A picture that can't be read is no error here, but [`Read::Bad`].
 pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
-    let fits = format.num_bytes().saturating_mul(paths.len()) <= keep.memory_mb << 20;
+    let memory = keep.memory_mb.saturating_mul(1 << 20);
+    let fits = format.num_bytes().saturating_mul(paths.len()) <= memory;
     match keep.cache {
         Cache::Memory => read_to_memory(paths, format, done),
         Cache::Auto if fits => read_to_memory(paths, format, done),
-        Cache::Auto | Cache::Disk => read_to_disk(paths, format, done),
+        Cache::Auto => read_to_disk(paths, format, memory, done),
+        Cache::Disk => read_to_disk(paths, format, 0, done),
         Cache::Off => {
             let read = |path: &&Path| match read_picture(path, format, done) {
                 Ok((facts, _)) => Read::Good(Arc::new(facts)),
@@ -269,8 +281,13 @@ enum Indexed {
     Bad(String),
 }
 
-/// The mapped file for these file contents and settings: the one that is there, or a new one.
-fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+/// The mapped file for these file contents and settings: the one that is there, or a new one. So many bytes of it are held in `memory` as well.
+fn read_to_disk(
+    paths: &[&Path],
+    format: Format,
+    memory: usize,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let folder = dirs::cache_dir().map(|folder| folder.join("emberlens").join("pixels")).ok_or_else(|| DataError::Missing {
         expected: "cache folder of the user",
         path: PathBuf::from("~/.cache"),
@@ -281,8 +298,7 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let [pixels_path, looks_path, index_path] = ["u8", "look", "json"].map(|ending| folder.join(format!("{key}.{ending}")));
     if let Some((map, reads)) = open_cache([&pixels_path, &looks_path, &index_path], paths.len(), format) {
         done(paths.len());
-        let place = Place::Disk(Arc::new(map), spans(&reads, format), pixels_path);
-        return Ok((Arc::new(Store { format, place }), reads));
+        return Ok((on_disk(map, &reads, format, memory, pixels_path)?, reads));
     }
     let failed = |error| DataError::io("write the pixel cache", &pixels_path, error);
     let file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
@@ -315,8 +331,14 @@ fn read_to_disk(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) 
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
     files::write_atomic(&index_path, &index).map_err(|error| DataError::io("write the pixel cache", &index_path, error))?;
     let map = MappedFile::open(&pixels_path).map_err(|error| DataError::io("map", &pixels_path, error))?;
-    let place = Place::Disk(Arc::new(map), spans(&reads, format), pixels_path);
-    Ok((Arc::new(Store { format, place }), reads))
+    Ok((on_disk(map, &reads, format, memory, pixels_path)?, reads))
+}
+
+fn on_disk(map: MappedFile, reads: &[Read], format: Format, memory: usize, path: PathBuf) -> Result<Arc<Store>, DataError> {
+    let mut held = Vec::with_capacity(memory.min(map.len()));
+    let file = fs::File::open(&path).and_then(|file| file.take(memory as u64).read_to_end(&mut held));
+    file.map_err(|error| DataError::io("read", &path, error))?;
+    Ok(Arc::new(Store { format, place: Place::Disk { map, held, spans: spans(reads, format), path } }))
 }
 
 /// Where each picture is in a cache file: one behind the other.

@@ -126,8 +126,13 @@ fn caches_change_no_pixel() {
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 2");
     let mut weights = Vec::new();
-    for (out, cache) in [("m", "memory"), ("d", "disk"), ("d2", "disk"), ("o", "off")] {
-        place.done(&["train", "--config", "small.toml", "--out", out, "--set", &format!("data.cache={cache}")]);
+    // 16 pictures of 90 kB: `auto` has room for 11 of them.
+    for (out, cache) in [("m", "memory"), ("d", "disk"), ("a", "auto"), ("o", "off")] {
+        let set = |value: &str| ["--set".to_owned(), format!("data.{value}")];
+        let sets = [set(&format!("cache={cache}")), set("cache_memory_mb=1"), set("image_size=[150, 200]")].concat();
+        let sets: Vec<_> = sets.iter().map(String::as_str).collect();
+        let log = place.done(&[&["train", "--config", "small.toml", "--out", out], &sets[..]].concat()).err;
+        assert_eq!(log.contains(", 1 of them in memory"), cache == "auto", "{log}");
         weights.push(place.bytes(&format!("{out}/best/model.safetensors")));
     }
     assert!(weights.windows(2).all(|pair| pair[0] == pair[1]));
