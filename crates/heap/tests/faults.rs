@@ -27,7 +27,8 @@ fn a_large_block_is_brought_once() {
     assert!(kept < 1000 && kept * 10 < brought, "{kept} pages, {brought} before");
     // Made by one thread and freed by another, as batches are: 40 MiB are 10240 pages, and two or three blocks are there at a time.
     let (sender, blocks) = std::sync::mpsc::sync_channel(0);
-    let maker = std::thread::spawn(move || (0..25).for_each(|_| sender.send(vec![1u8; 40 << 20]).expect("taken")));
+    let make = move || (0..25).for_each(|_| sender.send(vec![1u8; 40 << 20]).expect("taken"));
+    let maker = std::thread::Builder::new().name("maker".to_owned()).spawn(make).expect("a thread");
     blocks.iter().take(5).for_each(drop);
     let before = faults();
     blocks.iter().for_each(drop);
