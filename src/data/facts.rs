@@ -123,7 +123,13 @@ impl Work for Sharpness<'_> {
 mod tests {
     use std::io::Cursor;
 
+    use isa::Isa;
+
     use super::*;
+    use crate::{
+        config::{Interpolation, Resize},
+        data::{align::likeness, resize::resize},
+    };
 
     fn png(picture: &image::DynamicImage) -> Vec<u8> {
         let mut out = Cursor::new(Vec::new());
@@ -142,5 +148,31 @@ mod tests {
         let (other, _) = look_at(&png(&blurred.into()), Color::Rgb).expect("a picture");
         assert!(facts.sharpness > 10.0 * other.sharpness, "{} {}", facts.sharpness, other.sharpness);
         assert!(look_at(b"", Color::Rgb).is_err() && look_at(b"text", Color::Rgb).is_err());
+    }
+
+    #[test]
+    fn every_instruction_set_finds_the_same_of_a_picture_and_of_a_pair_to_the_bit() {
+        let scene = |moved: f32, gain: f32| {
+            image::RgbImage::from_fn(230, 170, |x, y| {
+                let (x, y) = (x as f32 + moved, y as f32 - moved / 2.0);
+                let level = 110.0 + 60.0 * (x / 17.0).sin() * (y / 23.0 + x / 90.0).cos() + 30.0 * (x * y / 900.0).sin();
+                image::Rgb([level, 0.8 * level + y / 9.0, 200.0 - x / 2.0].map(|level| (gain * level) as u8))
+            })
+        };
+        let files = [scene(0.0, 1.0), scene(4.0, 0.9)].map(|picture| png(&picture.into()));
+        let found = |isa: Isa| {
+            isa.as_best(|| {
+                let [one, other] = files.each_ref().map(|file| look_at(file, Color::Rgb).expect("a picture"));
+                let sketches = [one.0.look.sketch(), other.0.look.sketch()];
+                let likeness = likeness(&one.0.look, 0, &other.0.look).to_bits();
+                let resized = resize(&one.1, [61, 47], Resize::Stretch, Interpolation::Lanczos);
+                (one, other, sketches, likeness, resized)
+            })
+        };
+        let best = found(Isa::best());
+        assert!(f32::from_bits(best.3) > 0.99, "{}", f32::from_bits(best.3));
+        for isa in Isa::available() {
+            assert!(found(isa) == best, "{isa:?}");
+        }
     }
 }

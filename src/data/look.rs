@@ -45,7 +45,7 @@ type Frequencies = [[f32; ORDER]; ORDER];
 pub const VARIANTS: usize = TURNS + CROPS.len();
 
 /// What copies find one another by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sketch {
     /// Signs of low frequencies, as in pHash; brightness and contrast don't change them. The first is the whole picture's, upright.
     pub hashes: [u64; VARIANTS],

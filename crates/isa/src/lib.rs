@@ -1,6 +1,8 @@
 //! Plain loops compiled once for each instruction set, and the choice among them at run time. Nobody writes an intrinsic, and all
 //! sets give the same bits: there is no fused multiply-add among them, which would round otherwise than the baseline.
 
+use std::cell::Cell;
+
 /// Work that is compiled once for each instruction set: `run` and all it calls are `inline(always)`.
 pub trait Work {
     /// What comes out.
@@ -13,6 +15,10 @@ pub trait Work {
 /// An instruction set that this machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Kind);
+
+thread_local! {
+    static IN_PLACE: Cell<Option<Isa>> = const { Cell::new(None) };
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -50,10 +56,22 @@ impl Isa {
         found
     }
 
-    /// The fastest that this machine has.
+    /// The fastest that this machine has, or the one that stands in its place ([`Self::as_best`]).
     pub fn best() -> Self {
         static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| Self::available()[0])
+        IN_PLACE.get().unwrap_or_else(|| *BEST.get_or_init(|| Self::available()[0]))
+    }
+
+    /// This one is the best while this thread calls `work`: tests compare what the sets give, whatever is between them and the loops.
+    pub fn as_best<T>(self, work: impl FnOnce() -> T) -> T {
+        struct Before(Option<Isa>);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                IN_PLACE.set(self.0);
+            }
+        }
+        let _before = Before(IN_PLACE.replace(Some(self)));
+        work()
     }
 
     /// Does the work with this instruction set.
@@ -105,5 +123,14 @@ mod tests {
         assert_eq!(all[0], Isa::best());
         let sums: Vec<u32> = all.iter().map(|isa| isa.run(Sum(&values)).to_bits()).collect();
         assert!(sums.iter().all(|sum| *sum == sums[0]), "{sums:?}");
+    }
+
+    #[test]
+    fn another_set_is_the_best_for_a_while_even_where_the_work_panics() {
+        let (best, last) = (Isa::best(), *Isa::available().last().expect("the baseline"));
+        assert_eq!(last.as_best(Isa::best), last);
+        let panicked = std::panic::catch_unwind(|| last.as_best(|| assert_eq!(Isa::best(), best, "as it should")));
+        assert!(panicked.is_err() || last == best);
+        assert_eq!(Isa::best(), best);
     }
 }

@@ -1,5 +1,6 @@
 //! Files of every kind with the pixels that libjpeg-turbo makes of them (`scripts/reference/jpeg.py`), and what becomes of damaged ones.
 
+use isa::Isa;
 use jpeg_pixels::{Error, Jpeg, Pixels};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -23,7 +24,11 @@ fn every_level_is_libjpeg_turbos() {
     let golden = golden();
     let mut seen = 0;
     for (name, view) in golden.iter().filter(|(name, _)| !name.ends_with(".jpg")) {
-        let found = decode(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let decode = || decode(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = decode();
+        for isa in Isa::available() {
+            assert!(isa.as_best(decode) == found, "{name} {isa:?}");
+        }
         let [height, width, _] = view.shape() else { panic!("{name}: {:?}", view.shape()) };
         assert_eq!([found.height, found.width], [*height, *width], "{name}");
         let is_grey = view.data().as_chunks::<3>().0.iter().all(|[red, green, blue]| red == green && green == blue);

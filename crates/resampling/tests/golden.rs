@@ -1,5 +1,6 @@
 //! Pillow's own numbers (`scripts/reference/resize.py`), to the last level.
 
+use isa::Isa;
 use resampling::{Filter, Picture, resize};
 use safetensors::SafeTensors;
 
@@ -32,8 +33,10 @@ fn every_level_is_pillows() {
         let size = [words[2], words[3]].map(|side| side.parse().expect("a number"));
         let part = [words[4], words[5], words[6], words[7]].map(|edge| edge.parse().expect("a number"));
         let bytes = source(channels);
-        let found = resize(Picture { bytes: &bytes, height: SIZE[0], width: SIZE[1], channels: channels.len() }, part, size, filter);
-        assert_eq!(found, view.data(), "{name}");
+        let picture = Picture { bytes: &bytes, height: SIZE[0], width: SIZE[1], channels: channels.len() };
+        for isa in Isa::available() {
+            assert_eq!(isa.as_best(|| resize(picture, part, size, filter)), view.data(), "{name} {isa:?}");
+        }
         seen += 1;
     }
     assert_eq!(seen, 78);
