@@ -48,7 +48,7 @@ pub struct Data {
     /// Where decoded, resized pictures are kept between epochs.
     #[serde(default)]
     pub cache: Cache,
-    /// So many MiB of decoded pictures `cache = "auto"` keeps in memory. Where there are more, all of them are in a memory-mapped file in the
+    /// So many MiB of decoded pictures `cache = "auto"` keeps in memory. Where there are more, all of them are in a file in the
     /// user's cache folder, and those beyond are streamed from there.
     #[serde(default = "default_cache_memory_mb")]
     pub cache_memory_mb: usize,
@@ -184,7 +184,7 @@ pub enum Cache {
     Auto,
     /// Memory, however much.
     Memory,
-    /// A memory-mapped file in the user's cache folder, used again by the next run on the same pictures.
+    /// A file in the user's cache folder, used again by the next run on the same pictures.
     Disk,
     /// Nowhere: each picture is decoded each epoch.
     Off,

@@ -1,7 +1,7 @@
 //! Burn's `Batcher`: draws in, one contiguous batch in host memory out, each picture changed and normalised straight into its place.
 //! The upload is the floor above.
 
-use std::{fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use burn::{data::dataloader::batcher::Batcher, tensor::Device};
 
@@ -74,12 +74,18 @@ impl fmt::Debug for ImageBatcher {
 }
 
 impl ImageBatcher {
-    /// The batch of these samples.
-    pub fn collate(&self, samples: &[Sample]) -> HostBatch {
-        let size = samples.first().map_or(0, |sample| sample.store.num_values());
-        let mut batch = HostBatch { images: Vec::with_capacity(samples.len() * size), ..HostBatch::default() };
-        batch.targets = vec![0.0; samples.len() * self.num_classes];
-        for (index, sample) in samples.iter().enumerate() {
+    /// The batch of these samples. Each is dropped before the next is asked for, so that bytes which were read for it are still in the CPU's cache.
+    ///
+    /// # Errors
+    /// The first that a sample has.
+    pub fn collate<E>(&self, samples: impl ExactSizeIterator<Item = Result<Sample, E>>) -> Result<HostBatch, E> {
+        let count = samples.len();
+        let mut batch = HostBatch { targets: vec![0.0; count * self.num_classes], ..HostBatch::default() };
+        for (index, sample) in samples.enumerate() {
+            let sample = sample?;
+            if index == 0 {
+                batch.images.reserve_exact(count * sample.store.num_values());
+            }
             let subject = Subject { bytes: sample.bytes(), label: sample.label, draw: sample.draw };
             (self.prepare)(subject, &mut batch.images);
             batch.targets[index * self.num_classes + sample.label] = 1.0;
@@ -89,13 +95,14 @@ impl ImageBatcher {
         if let Some(mix) = &self.mix {
             mix(&mut batch);
         }
-        batch
+        Ok(batch)
     }
 }
 
 impl Batcher<Sample, HostBatch> for ImageBatcher {
     /// Stays in host memory, whatever the device.
     fn batch(&self, samples: Vec<Sample>, _device: &Device) -> HostBatch {
-        self.collate(&samples)
+        let Ok(batch) = self.collate::<Infallible>(samples.into_iter().map(Ok));
+        batch
     }
 }

@@ -67,14 +67,14 @@ pub struct Sample {
     pub weight: f32,
     /// Where its bytes are in the store.
     pub slot: usize,
-    /// Its bytes, where the store doesn't keep them.
-    pub decoded: Option<Vec<u8>>,
+    /// Its bytes, where the store doesn't keep them in memory.
+    pub read: Option<Vec<u8>>,
 }
 
 impl Sample {
     /// `[height, width, channels]`, or `[height, width]` of a grey one.
     pub fn bytes(&self) -> &[u8] {
-        self.decoded.as_deref().or_else(|| self.store.kept(self.slot)).expect("a sample holds the bytes that its store doesn't keep")
+        self.read.as_deref().or_else(|| self.store.kept(self.slot)).expect("a sample holds the bytes that its store doesn't")
     }
 }
 
@@ -104,16 +104,16 @@ impl View {
     /// The sample of draw `index`.
     ///
     /// # Errors
-    /// A picture that can't be read again, where nothing is kept.
+    /// A picture that can't be read again, where it isn't kept in memory.
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let draw = self.draws[index];
         let picture = &self.set.pictures[draw.picture];
-        let decoded = match self.set.store.pixels(picture.slot)? {
+        let read = match self.set.store.pixels(picture.slot)? {
             Cow::Borrowed(_) => None,
             Cow::Owned(bytes) => Some(bytes),
         };
         let store = Arc::clone(&self.set.store);
-        Ok(Sample { store, draw, label: picture.label, weight: picture.weight, slot: picture.slot, decoded })
+        Ok(Sample { store, draw, label: picture.label, weight: picture.weight, slot: picture.slot, read })
     }
 
     /// Has the pictures of these draws read ahead where they are on disk.
@@ -124,10 +124,9 @@ impl View {
     /// The batch of these draws.
     ///
     /// # Errors
-    /// A picture that can't be read again, where nothing is kept.
+    /// As [`Self::sample`].
     pub fn batch(&self, draws: Range<usize>) -> Result<HostBatch, DataError> {
-        let samples = draws.map(|index| self.sample(index)).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.batcher.collate(&samples))
+        self.batcher.collate(draws.map(|index| self.sample(index)))
     }
 }
 

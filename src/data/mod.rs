@@ -2,6 +2,7 @@
 
 mod align;
 pub mod batch;
+mod cache_file;
 pub mod copies;
 pub mod dataset;
 pub mod decode;

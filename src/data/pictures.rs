@@ -1,9 +1,8 @@
-//! Listed pictures in, decoded and resized bytes out, kept where the configuration says: memory, a mapped file, or nowhere.
+//! Listed pictures in, decoded and resized bytes out, kept where the configuration says: memory, a file, or nowhere.
 
 use std::{
     borrow::Cow,
     fmt, fs,
-    io::{BufWriter, Read as _, Write},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,25 +10,15 @@ use std::{
 
 use mapped_file::MappedFile;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::{
     DataError,
+    cache_file::{self, CacheFile, Spans},
     decode::{Pixels, decode},
     facts::{Facts, look_at},
-    look::{LOOK_BYTES, Look},
     resize::resize,
 };
-use crate::{
-    base::files,
-    config::{Cache, Color, Data, Interpolation, Resize},
-};
-
-/// Part of the cache key: raise it when decoding or resizing changes its pixels.
-const CACHE_VERSION: &str = "emberlens pixels 6";
-
-/// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
-const CHUNK: usize = 128;
+use crate::config::{Cache, Color, Data, Interpolation, Resize};
 
 /// What each picture becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +69,7 @@ pub enum Read {
 }
 
 impl Read {
-    fn facts(&self) -> Option<&Arc<Facts>> {
+    pub(super) fn facts(&self) -> Option<&Arc<Facts>> {
         match self {
             Self::Good(facts) => Some(facts),
             Self::Bad(_) => None,
@@ -95,15 +84,12 @@ pub struct Store {
     place: Place,
 }
 
-/// Where each picture begins and ends, nowhere for one that can't be read.
-type Spans = Vec<Range<usize>>;
-
 enum Place {
     Memory(Vec<u8>, Spans),
     /// A file, and a copy of its first bytes in memory: pictures are drawn in any order, so that a system which keeps what was used last would
     /// seldom have the next one.
     Disk {
-        map: MappedFile,
+        file: MappedFile,
         held: Vec<u8>,
         spans: Spans,
         path: PathBuf,
@@ -124,15 +110,24 @@ impl Store {
     /// The bytes of one picture, `[height, width, channels]`; of a grey one `[height, width]`, whatever colours are wanted.
     ///
     /// # Errors
-    /// Only where nothing is kept: the file may have changed since it was read first.
+    /// Only where they aren't kept in memory: a file may have changed since it was read first.
     pub fn pixels(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
-        if let Place::Nowhere(paths) = &self.place {
-            let path = &paths[slot];
-            let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-            let pixels = decode(&bytes, self.format.color).map(|pixels| resized(&pixels, self.format));
-            return Ok(Cow::Owned(pixels.map_err(|reason| DataError::Picture { path: path.clone(), reason })?));
+        if let Some(bytes) = self.kept(slot) {
+            return Ok(Cow::Borrowed(bytes));
         }
-        Ok(Cow::Borrowed(self.kept(slot).expect("a slot of this store")))
+        match &self.place {
+            Place::Disk { file, spans, path, .. } => {
+                let bytes = file.read(spans[slot].clone());
+                Ok(Cow::Owned(bytes.map_err(|error| DataError::io("read the pixel cache", path, error))?))
+            }
+            Place::Nowhere(paths) => {
+                let path = &paths[slot];
+                let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
+                let pixels = decode(&bytes, self.format.color).map(|pixels| resized(&pixels, self.format));
+                Ok(Cow::Owned(pixels.map_err(|reason| DataError::Picture { path: path.clone(), reason })?))
+            }
+            Place::Memory(..) | Place::Features(..) => unreachable!("all of them are kept"),
+        }
     }
 
     /// The bytes of one picture in the wanted colours, `[height, width, channels]`.
@@ -148,27 +143,15 @@ impl Store {
         Ok(Cow::Owned(Pixels { height, width, channels: 1, bytes: bytes.into_owned() }.into_color(self.format.color)))
     }
 
-    /// The bytes of one picture, if they are kept.
+    /// The bytes of one picture, if they are kept in memory or in a map.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
-        if let Place::Memory(held, spans) | Place::Disk { held, spans, .. } = &self.place
-            && let Some(bytes) = held.get(spans.get(slot)?.clone())
-        {
-            return Some(bytes);
-        }
-        let (map, span) = self.in_map(slot)?;
-        map.get(span)
-    }
-
-    /// Where a picture is that is not in memory.
-    fn in_map(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
         match &self.place {
-            Place::Disk { map, held, spans, .. } => Some((map, spans.get(slot)?.clone())).filter(|(_, span)| span.end > held.len()),
+            Place::Memory(held, spans) | Place::Disk { held, spans, .. } => held.get(spans.get(slot)?.clone()),
             Place::Features(maps, size, _) => {
-                let of_map = maps.first()?.len() / size;
-                let start = slot % of_map * size;
-                Some((maps.get(slot.checked_div(of_map)?)?, start..start + size))
+                let (map, span) = of_features(maps, *size, slot)?;
+                map.get(span)
             }
-            Place::Memory(..) | Place::Nowhere(_) => None,
+            Place::Nowhere(_) => None,
         }
     }
 
@@ -193,8 +176,13 @@ impl Store {
     /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory
     /// for them.
     pub fn will_need(&self, slot: usize) {
-        if let Some((map, span)) = self.in_map(slot) {
-            map.will_need(span.start, span.len());
+        let found = match &self.place {
+            Place::Disk { file, held, spans, .. } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
+            Place::Features(maps, size, _) => of_features(maps, *size, slot),
+            Place::Memory(..) | Place::Nowhere(_) => None,
+        };
+        if let Some((file, span)) = found {
+            file.will_need(span);
         }
     }
 
@@ -218,6 +206,13 @@ impl Store {
             Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
         }
     }
+}
+
+/// The map that features are in, and where.
+fn of_features(maps: &[Arc<MappedFile>], size: usize, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
+    let of_map = maps.first()?.len() / size;
+    let start = slot % of_map * size;
+    Some((maps.get(slot.checked_div(of_map)?)?, start..start + size))
 }
 
 /// Reads all pictures of `paths`. `done` hears how many more are read.
@@ -260,7 +255,7 @@ fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)
 }
 
 /// A file to what is to say of the picture, and its resized bytes.
-fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Facts, Vec<u8>), String> {
+pub(super) fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Facts, Vec<u8>), String> {
     let bytes = fs::read(path).map_err(|error| error.to_string());
     let read = bytes.and_then(|bytes| {
         let (facts, pixels) = look_at(&bytes, format.color)?;
@@ -274,115 +269,16 @@ fn resized(pixels: &Pixels, format: Format) -> Vec<u8> {
     resize(pixels, format.image_size, format.resize, format.interpolation)
 }
 
-/// What stands beside a cache file: one line a picture; the looks have a file of their own.
-#[derive(Serialize, Deserialize)]
-enum Indexed {
-    Good(Facts),
-    Bad(String),
-}
-
-/// The mapped file for these file contents and settings: the one that is there, or a new one. So many bytes of it are held in `memory` as well.
+/// Through the cache file, so many bytes of which are held in `memory` as well.
 fn read_to_disk(
     paths: &[&Path],
     format: Format,
     memory: usize,
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<(Arc<Store>, Vec<Read>), DataError> {
-    let folder = dirs::cache_dir().map(|folder| folder.join("emberlens").join("pixels")).ok_or_else(|| DataError::Missing {
-        expected: "cache folder of the user",
-        path: PathBuf::from("~/.cache"),
-        hint: "set data.cache to \"memory\" or \"off\"".to_owned(),
-    })?;
-    fs::create_dir_all(&folder).map_err(|error| DataError::io("create", &folder, error))?;
-    let key = cache_key(paths, format);
-    let [pixels_path, looks_path, index_path] = ["u8", "look", "json"].map(|ending| folder.join(format!("{key}.{ending}")));
-    if let Some((map, reads)) = open_cache([&pixels_path, &looks_path, &index_path], paths.len(), format) {
-        done(paths.len());
-        return Ok((on_disk(map, &reads, format, memory, pixels_path)?, reads));
-    }
-    let failed = |error| DataError::io("write the pixel cache", &pixels_path, error);
-    let file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
-    let mut writer = BufWriter::new(file);
-    let mut reads = Vec::with_capacity(paths.len());
-    for chunk in paths.chunks(CHUNK) {
-        let decoded: Vec<_> = chunk.par_iter().map(|path| read_picture(path, format, done)).collect();
-        for result in decoded {
-            reads.push(match result {
-                Ok((facts, pixels)) => {
-                    writer.write_all(&pixels).map_err(failed)?;
-                    Read::Good(Arc::new(facts))
-                }
-                Err(reason) => Read::Bad(reason),
-            });
-        }
-    }
-    let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&pixels_path).map_err(|error| failed(error.error))?;
-    let looks: Vec<&[u8]> = reads.iter().filter_map(Read::facts).map(|facts| facts.look.bytes()).collect();
-    files::write_atomic(&looks_path, &looks.concat()).map_err(|error| DataError::io("write the pixel cache", &looks_path, error))?;
-    let index: Vec<_> = reads
-        .iter()
-        .map(|read| match read {
-            Read::Good(facts) => Indexed::Good(Facts::clone(facts)),
-            Read::Bad(reason) => Indexed::Bad(reason.clone()),
-        })
-        .collect();
-    let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
-    files::write_atomic(&index_path, &index).map_err(|error| DataError::io("write the pixel cache", &index_path, error))?;
-    let map = MappedFile::open(&pixels_path).map_err(|error| DataError::io("map", &pixels_path, error))?;
-    Ok((on_disk(map, &reads, format, memory, pixels_path)?, reads))
-}
-
-fn on_disk(map: MappedFile, reads: &[Read], format: Format, memory: usize, path: PathBuf) -> Result<Arc<Store>, DataError> {
-    let mut held = Vec::with_capacity(memory.min(map.len()));
-    let file = fs::File::open(&path).and_then(|file| file.take(memory as u64).read_to_end(&mut held));
-    file.map_err(|error| DataError::io("read", &path, error))?;
-    Ok(Arc::new(Store { format, place: Place::Disk { map, held, spans: spans(reads, format), path } }))
-}
-
-/// Where each picture is in a cache file: one behind the other.
-fn spans(reads: &[Read], format: Format) -> Spans {
-    let [height, width, _] = format.shape();
-    let mut end = 0;
-    let span = |read: &Read| {
-        let start = end;
-        end += read.facts().map_or(0, |facts| height * width * facts.channels);
-        start..end
-    };
-    reads.iter().map(span).collect()
-}
-
-/// The settings and the content of every file, in order.
-fn cache_key(paths: &[&Path], format: Format) -> String {
-    let contents: Vec<[u8; 32]> = paths.par_iter().map(|path| file_digest(path)).collect();
-    let mut hash = blake3::Hasher::new();
-    hash.update(format!("{CACHE_VERSION} {format:?}").as_bytes());
-    contents.iter().for_each(|content| _ = hash.update(content));
-    files::hex(hash.finalize().as_bytes())
-}
-
-/// BLAKE3 of a file; zeros where it can't be read, which decoding will report.
-fn file_digest(path: &Path) -> [u8; 32] {
-    fs::read(path).map_or([0; 32], |bytes| blake3::hash(&bytes).into())
-}
-
-/// The cache that an earlier run left, if it is whole.
-fn open_cache([pixels, looks, index]: [&Path; 3], count: usize, format: Format) -> Option<(MappedFile, Vec<Read>)> {
-    let index: Vec<Indexed> = serde_json::from_slice(&fs::read(index).ok()?).ok()?;
-    let looks = fs::read(looks).ok()?;
-    let mut looks = looks.chunks_exact(LOOK_BYTES);
-    let reads: Option<Vec<_>> = index
-        .into_iter()
-        .map(|entry| match entry {
-            Indexed::Bad(reason) => Some(Read::Bad(reason)),
-            Indexed::Good(facts) => Some(Read::Good(Arc::new(Facts { look: Look::from_bytes(looks.next()?)?, ..facts }))),
-        })
-        .collect();
-    let reads = reads.filter(|reads| reads.len() == count)?;
-    let map = MappedFile::open(pixels).ok()?;
-    let length = spans(&reads, format).last().map_or(0, |span| span.end);
-    (map.len() == length).then_some((map, reads))
+    let (CacheFile { file, spans, path }, reads) = cache_file::read(paths, format, done)?;
+    let held = file.read(0..memory.min(file.len())).map_err(|error| DataError::io("read the pixel cache", &path, error))?;
+    Ok((Arc::new(Store { format, place: Place::Disk { file, held, spans, path } }), reads))
 }
 
 /// A digest written in hexadecimal.
@@ -400,6 +296,7 @@ pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::files;
 
     const FORMAT: Format =
         Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };

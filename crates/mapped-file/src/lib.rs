@@ -1,14 +1,22 @@
 //! A finished file as a slice of bytes, read through a memory map so that pages come and go with the system's memory.
 //!
-//! The one `unsafe` of the project stands here, and its condition is in the constructor's contract.
+//! Its one `unsafe` is the map, whose condition is in the constructor's contract.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
 
-use std::{fs::File, io, ops::Deref, path::Path};
+use std::{
+    fs::File,
+    io,
+    ops::{Deref, Range},
+    path::Path,
+};
 
 /// A read-only map of a whole file.
 #[derive(Debug)]
-pub struct MappedFile(memmap2::Mmap);
+pub struct MappedFile {
+    map: memmap2::Mmap,
+    file: File,
+}
 
 impl MappedFile {
     /// Maps `path`, which must be a finished file that is only ever replaced by a rename, never written in place:
@@ -25,29 +33,58 @@ impl MappedFile {
         // refused changes the speed only.
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::Random);
-        Ok(Self(map))
+        Ok(Self { map, file })
     }
 }
 
 impl MappedFile {
     /// Has the system read this part ahead of its use, without waiting for it; a part beyond the end is cut off. Without effect
     /// where the system has no such call: then each page is read when it is touched.
-    pub fn will_need(&self, start: usize, length: usize) {
-        let start = start.min(self.0.len());
-        let length = length.min(self.0.len() - start);
+    pub fn will_need(&self, part: Range<usize>) {
+        let start = part.start.min(self.map.len());
+        let length = part.end.min(self.map.len()).saturating_sub(start);
         // Advice that is refused changes the speed only.
         #[cfg(unix)]
-        let _ = self.0.advise_range(memmap2::Advice::WillNeed, start, length);
+        let _ = self.map.advise_range(memmap2::Advice::WillNeed, start, length);
         #[cfg(not(unix))]
         let _ = length;
     }
+
+    /// A copy of this part, read rather than touched: what was never mapped is forgotten at less cost, where a file is larger than memory,
+    /// and a disk that fails is an error.
+    ///
+    /// # Errors
+    /// Whatever the system answers to reading; the file ends before the part does.
+    pub fn read(&self, part: Range<usize>) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; part.len()];
+        let mut rest = &mut bytes[..];
+        while !rest.is_empty() {
+            match read_at(&self.file, rest, (part.end - rest.len()) as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => rest = &mut rest[length..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, start)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, start)
 }
 
 impl Deref for MappedFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.map
     }
 }
 
@@ -64,9 +101,12 @@ mod tests {
         let other = folder.path().join("other");
         std::fs::write(&other, [9; 10]).expect("written");
         std::fs::rename(&other, &path).expect("renamed");
-        map.will_need(1, 100);
-        map.will_need(7, 1);
+        map.will_need(1..100);
+        map.will_need(7..8);
         assert_eq!(&*map, &[1, 2, 3]);
+        assert_eq!(map.read(1..3).expect("there"), [2, 3]);
+        assert_eq!(map.read(2..2).expect("nothing"), []);
+        assert_eq!(map.read(1..5).expect_err("beyond the end").kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
