@@ -66,11 +66,12 @@ fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
     }
 }
 
-/// Where the columns of a run come from.
+/// Where the columns of a run come from. Each field begins with a line of the cache: a stack begins anywhere, and one process in five was half as
+/// fast on the main thread.
+#[repr(C, align(64))]
 struct Places {
     /// Not 0 where the source lies outside the picture.
     outside: [u32; RUN],
-    any_outside: bool,
     /// Offset of the upper left of four pixels.
     offsets: [u32; RUN],
     /// How far the source lies to the right of it and below it, 0 to 1.
@@ -78,16 +79,17 @@ struct Places {
     /// The bytes of two pixels side by side: those above at the low end of a word, those below at the high end.
     upper: [[u32; 2]; RUN],
     lower: [[u32; 2]; RUN],
+    any_outside: bool,
 }
 
 impl Places {
     const NONE: Self = Self {
         outside: [0; RUN],
-        any_outside: false,
         offsets: [0; RUN],
         shares: [[0.0; RUN]; 2],
         upper: [[0; 2]; RUN],
         lower: [[0; 2]; RUN],
+        any_outside: false,
     };
 }
 
