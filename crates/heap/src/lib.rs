@@ -1,7 +1,7 @@
 //! A training step asks for the same large blocks again and again, and so do the threads that prepare batches. glibc gets each block above
 //! 32 MiB from the system and gives it back when it is freed, blocks of threads also below that, and the system hands them out page by
-//! page, zeroed, with a fault each: a seventh of a step was measured, and two threads preparing batches of 40 MB were three times slower than
-//! one. Here they stay.
+//! page, zeroed, with a fault each: a seventh of a step was measured, and two threads preparing batches of 40 MB and more were slower than
+//! one, at worst by 2.5 times. Here they stay.
 
 /// From now on freed blocks of any size, of any thread, are kept for the next who asks. The process holds on to the most that it ever used
 /// at one time. To be called before the first thread starts. Elsewhere than on glibc this does nothing.
