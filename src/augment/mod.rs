@@ -13,7 +13,7 @@ mod policy;
 
 pub use filters::blur;
 pub use mixing::Mixer;
-use pixel_sampling::{Edge, Finish, Picture, look_up, sample};
+use pixel_sampling::{Edge, Finish, Picture, sample, sample_unmoved};
 pub use plan::{Change, Plan};
 
 use crate::{
@@ -90,7 +90,7 @@ impl Plan {
     pub fn write(&self, bytes: &[u8], shape: [usize; 3], edge: Edge, finish: Option<&Finish>, out: &mut Vec<f32>) {
         let picture = Picture::new(bytes, shape).expect("pictures have the shape that the augmenter was made for");
         let put = |finish: &Finish, out: &mut Vec<f32>| match geometry::mirrors(&self.map, shape) {
-            Some(mirrors) => look_up(picture, mirrors, finish, out),
+            Some(mirrors) => sample_unmoved(picture, mirrors, finish, out),
             None => sample(picture, &self.map, edge, finish, out),
         };
         // Brightness alone is part of the pass that samples.

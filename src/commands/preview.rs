@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use pixel_sampling::{Finish, Picture, look_up};
+use pixel_sampling::{Finish, Picture, sample_unmoved};
 
 use super::{
     mosaic::{self, Cell, Row},
@@ -98,7 +98,12 @@ fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Rang
         let name = found.path.file_name().unwrap_or_default().to_string_lossy();
         let mut levels = Vec::new();
         let bytes = set.store.pixels(found.slot)?;
-        look_up(Picture::new(&bytes, shape).context("the store has pictures of another shape")?, [false; 2], &Finish::LEVELS, &mut levels);
+        sample_unmoved(
+            Picture::new(&bytes, shape).context("the store has pictures of another shape")?,
+            [false; 2],
+            &Finish::LEVELS,
+            &mut levels,
+        );
         let title = format!("{}: {name}", set.classes[found.label]);
         rows.push(Row { title, cells: vec![Cell { caption: "original".to_owned(), levels }] });
     }

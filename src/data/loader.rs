@@ -162,7 +162,7 @@ impl Job {
 
     /// Asks for the pictures of one batch after the other, some batches before they are claimed.
     fn read_ahead(&self, first: usize) {
-        let batch_bytes = self.view.set.store.format().num_bytes() * self.batch_size;
+        let batch_bytes = self.view.set.store.num_bytes() * self.batch_size;
         let far = (MAX_ASKED_BYTES / batch_bytes.max(1)).max(2);
         for index in first..self.num_batches {
             let is_due = |queue: &mut Queue| queue.is_closed || index < queue.next_claim + far;

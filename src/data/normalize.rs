@@ -2,7 +2,7 @@
 //!
 //! rescale, each picture's own mean and deviation, the mean and deviation of each channel, whitening.
 
-use pixel_sampling::{Channel, Finish, Picture, look_up};
+use pixel_sampling::{Channel, Finish, Picture, sample_unmoved};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -137,10 +137,10 @@ impl Normalizer {
     /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
     pub fn write(&self, picture: Picture<'_>, out: &mut Vec<f32>) {
         match self.finish() {
-            Some(finish) => look_up(picture, [false; 2], &finish, out),
+            Some(finish) => sample_unmoved(picture, [false; 2], &finish, out),
             None => {
                 let start = out.len();
-                look_up(picture, [false; 2], &Finish::LEVELS, out);
+                sample_unmoved(picture, [false; 2], &Finish::LEVELS, out);
                 self.apply(&mut out[start..]);
             }
         }
@@ -166,7 +166,7 @@ mod tests {
         let mut out = Vec::new();
         normalizer.write(picture, &mut out);
         let mut in_two_steps = Vec::new();
-        look_up(picture, [false; 2], &Finish::LEVELS, &mut in_two_steps);
+        sample_unmoved(picture, [false; 2], &Finish::LEVELS, &mut in_two_steps);
         normalizer.apply(&mut in_two_steps);
         assert!(out.iter().zip(&in_two_steps).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1.0)), "{normalize:?}");
         out

@@ -168,9 +168,21 @@ impl Store {
         }
     }
 
-    /// Can pictures be read ahead?
+    /// Bytes that are kept of each, at most.
+    pub fn num_bytes(&self) -> usize {
+        match &self.place {
+            Place::Features(_, size, _) => *size,
+            _ => self.format.num_bytes(),
+        }
+    }
+
+    /// Are there any that can be read ahead?
     pub fn is_on_disk(&self) -> bool {
-        matches!(self.place, Place::Disk { .. } | Place::Features(..))
+        match &self.place {
+            Place::Disk { file, held, .. } => held.len() < file.len(),
+            Place::Features(..) => true,
+            Place::Memory(..) | Place::Nowhere(_) => false,
+        }
     }
 
     /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory

@@ -190,7 +190,7 @@ fn open_or_compute(
     if let Ok(file) = MappedFile::open(&path)
         && file.len() == length
     {
-        return Ok(Some(Arc::new(file)));
+        return Ok(Some(Arc::new(file.in_any_order())));
     }
     let failed = |error: std::io::Error| with_path(&error, "can't write the features", &path);
     let mut writer = BufWriter::new(tempfile::NamedTempFile::new_in(&place.folder).map_err(failed)?);
@@ -216,7 +216,7 @@ fn open_or_compute(
     let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(&path).map_err(|error| failed(error.error))?;
-    Ok(Some(Arc::new(open(&path)?)))
+    Ok(Some(Arc::new(open(&path)?.in_any_order())))
 }
 
 fn open(path: &Path) -> Result<MappedFile, TrainError> {

@@ -29,15 +29,17 @@ impl MappedFile {
         // SAFETY: the map is private and read-only. The caller keeps the file unchanged while it is mapped: our caches are
         // written beside, synced and renamed, so a reader holds the old inode until it drops the map.
         let map = unsafe { memmap2::MmapOptions::new().map_copy_read_only(&file)? };
-        // Pictures come in any order, and are asked for: what else the system would read around them is not wanted. Advice that is
-        // refused changes the speed only.
-        #[cfg(unix)]
-        let _ = map.advise(memmap2::Advice::Random);
         Ok(Self { map, file })
     }
-}
 
-impl MappedFile {
+    /// Parts will be touched in any order, and are asked for: what else the system would read around them is not wanted.
+    pub fn in_any_order(self) -> Self {
+        // Advice that is refused changes the speed only.
+        #[cfg(unix)]
+        let _ = self.map.advise(memmap2::Advice::Random);
+        self
+    }
+
     /// Has the system read this part ahead of its use, without waiting for it; a part beyond the end is cut off. Without effect
     /// where the system has no such call: then each page is read when it is touched.
     pub fn will_need(&self, part: Range<usize>) {
@@ -103,6 +105,7 @@ mod tests {
         std::fs::rename(&other, &path).expect("renamed");
         map.will_need(1..100);
         map.will_need(7..8);
+        let map = map.in_any_order();
         assert_eq!(&*map, &[1, 2, 3]);
         assert_eq!(map.read(1..3).expect("there"), [2, 3]);
         assert_eq!(map.read(2..2).expect("nothing"), []);

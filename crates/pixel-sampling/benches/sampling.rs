@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use pixel_sampling::{Channel, Edge, Finish, Isa, Map, Picture, look_up, sample_with};
+use pixel_sampling::{Channel, Edge, Finish, Isa, Map, Picture, sample, sample_unmoved};
 
 const SHAPE: [usize; 3] = [150, 150, 3];
 const SIZE: usize = 150 * 150 * 3;
@@ -35,16 +35,18 @@ fn main() {
         };
         for isa in Isa::available() {
             for edge in [Edge::Nearest, Edge::Constant(0.0), Edge::Reflect, Edge::Wrap] {
-                measure(format!("{isa:?} {edge:?}"), &mut |picture, map, out| sample_with(isa, picture, map, edge, &finish, out));
+                measure(format!("{isa:?} {edge:?}"), &mut |picture, map, out| {
+                    isa.as_best(|| sample(picture, map, edge, &finish, out));
+                });
             }
         }
         let plane = SIZE / 3;
         measure(format!("{:?} Nearest, of one channel", Isa::best()), &mut |picture, map, out| {
             let grey = Picture::new(&pictures[turn % pictures.len()][..plane], SHAPE).expect("fits");
             let _ = picture;
-            sample_with(Isa::best(), grey, map, Edge::Nearest, &finish, out);
+            sample(grey, map, Edge::Nearest, &finish, out);
         });
-        measure("look_up".to_owned(), &mut |picture, _, out| look_up(picture, [true, false], &finish, out));
+        measure("unmoved".to_owned(), &mut |picture, _, out| sample_unmoved(picture, [true, false], &finish, out));
     }
     for (name, rate) in best {
         println!("{name}: {rate:.0} pictures/s");

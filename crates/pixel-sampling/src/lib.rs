@@ -107,15 +107,7 @@ fn clip(level: f32) -> f32 {
 /// # Panics
 /// Where the planes of `finish` are not those of the picture, each once.
 pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
-    sample_with(Isa::best(), picture, map, edge, finish, out);
-}
-
-/// [`sample`] with an instruction set of the caller's choice.
-///
-/// # Panics
-/// As [`sample`].
-pub fn sample_with(isa: Isa, picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
-    append(picture, finish, out, |planes| isa.run(sample::Job { picture, map, edge, finish, planes }));
+    append(picture, finish, out, |planes| Isa::best().run(sample::Job { picture, map, edge, finish, planes }));
 }
 
 /// Appends `picture` unmoved, but for a mirroring of columns and of rows.
@@ -125,7 +117,7 @@ pub fn sample_with(isa: Isa, picture: Picture<'_>, map: &Map, edge: Edge, finish
 ///
 /// # Panics
 /// As [`sample`].
-pub fn look_up(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, out: &mut Vec<f32>) {
+pub fn sample_unmoved(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, out: &mut Vec<f32>) {
     append(picture, finish, out, |planes| Isa::best().run(unmoved::Job { picture, mirror, finish, planes }));
 }
 

@@ -1,6 +1,6 @@
 //! Sampling against a plain reference in `f64`, and every instruction set against every other, bit for bit.
 
-use pixel_sampling::{Channel, Edge, Finish, IDENTITY, Isa, Map, Picture, look_up, sample_with};
+use pixel_sampling::{Channel, Edge, Finish, IDENTITY, Isa, Map, Picture, sample, sample_unmoved};
 use proptest::prelude::*;
 
 const EDGES: [Edge; 4] = [Edge::Nearest, Edge::Constant(77.25), Edge::Reflect, Edge::Wrap];
@@ -12,7 +12,7 @@ fn picture(shape: [usize; 3], seed: usize) -> Vec<u8> {
 fn sampled(isa: Isa, bytes: &[u8], shape: [usize; 3], map: &Map, edge: Edge, finish: &Finish) -> Vec<f32> {
     // Appended behind what is there.
     let mut out = vec![f32::NAN; 3];
-    sample_with(isa, Picture::new(bytes, shape).expect("fits"), map, edge, finish, &mut out);
+    isa.as_best(|| sample(Picture::new(bytes, shape).expect("fits"), map, edge, finish, &mut out));
     assert!(out.len() == bytes.len() + 3 && out[2].is_nan());
     out.split_off(3)
 }
@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn looking_up_is_sampling_a_mirrored_picture(shape in shapes(), horizontal: bool, vertical: bool, gain in 0.0f32..2.0) {
+    fn unmoved_is_sampled_through_a_mirror_on_every_instruction_set(shape in shapes(), horizontal: bool, vertical: bool, gain in 0.0f32..2.0) {
         let bytes = picture(shape, 5);
         let [height, width, channels] = shape;
         let channel = |plane: usize| Channel { scale: 0.01 * (plane + 1) as f32, offset: -0.5, plane: channels - 1 - plane.min(channels - 1) };
@@ -99,9 +99,13 @@ proptest! {
         let line = |on: bool, side: usize| if on { (-1.0, side as f64 - 1.0) } else { (1.0, 0.0) };
         let ((sx, x), (sy, y)) = (line(horizontal, width), line(vertical, height));
         let map = [[sx, 0.0, x], [0.0, sy, y], [0.0, 0.0, 1.0]];
-        let mut out = Vec::new();
-        look_up(Picture::new(&bytes, shape).expect("fits"), [horizontal, vertical], &finish, &mut out);
-        prop_assert_eq!(out, sampled(Isa::best(), &bytes, shape, &map, Edge::Nearest, &finish));
+        let picture = Picture::new(&bytes, shape).expect("fits");
+        let expected = sampled(Isa::best(), &bytes, shape, &map, Edge::Nearest, &finish);
+        for isa in Isa::available() {
+            let mut out = Vec::new();
+            isa.as_best(|| sample_unmoved(picture, [horizontal, vertical], &finish, &mut out));
+            prop_assert_eq!(&out, &expected, "{:?}", isa);
+        }
     }
 }
 
@@ -115,8 +119,10 @@ fn one_channel_comes_out_as_three_equal_ones_would() {
     let of = |bytes: &[u8], isa: Isa, edge: Edge| {
         let picture = Picture::new(bytes, shape).expect("fits");
         let mut out = Vec::new();
-        sample_with(isa, picture, &map, edge, &finish, &mut out);
-        look_up(picture, [true, false], &finish, &mut out);
+        isa.as_best(|| {
+            sample(picture, &map, edge, &finish, &mut out);
+            sample_unmoved(picture, [true, false], &finish, &mut out);
+        });
         out
     };
     for isa in Isa::available() {
