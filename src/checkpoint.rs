@@ -122,13 +122,13 @@ pub struct Meta {
     pub epoch: usize,
     /// The metrics of that epoch, by their names in `history.csv`.
     pub metrics: BTreeMap<String, f64>,
-    /// What logits are divided by before they become probabilities: 1, or what `evaluate --calibrate` found.
+    /// What logits are divided by before they become probabilities: 1, or what `calibrate --temperature` found.
     #[serde(default = "one")]
     pub temperature: f64,
-    /// When a picture counts as one of a class, by `evaluate --sensitivity`.
+    /// When a picture counts as one of a class, by `calibrate --sensitivity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
-    /// When a class belongs to a picture's set, by `evaluate --coverage`.
+    /// When a class belongs to a picture's set, by `calibrate --coverage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
     /// The layers that no phase of the training changes, where there are any.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{augment, bench, devices, evaluate, explain, init, inspect, predict, preview, train, ui, weights},
+    commands::{augment, bench, calibrate, devices, evaluate, explain, init, inspect, predict, preview, train, ui, weights},
     config::ConfigError,
     train::TrainError,
 };
@@ -29,6 +29,8 @@ enum Command {
     Train(train::Args),
     /// Measure a checkpoint on pictures whose class is known
     Evaluate(evaluate::Args),
+    /// Fit, on the pictures that a run held back, how far to believe its probabilities and how sure is sure enough
+    Calibrate(calibrate::Args),
     /// Tell the class of pictures
     Predict(predict::Args),
     /// Show where a network looks: maps of the evidence for a class, and how far they can be trusted
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Preview(args) => preview::run(&args),

@@ -9,8 +9,8 @@ use anyhow::{anyhow, bail};
 use clap::{Parser, ValueEnum};
 
 use super::{
-    decisions::{Sensitivity, Share, Wishes, fit},
     evaluation::Evaluation,
+    place,
     report::{self, Subject},
     ui::{self, Reading, UsageError, say},
     weights,
@@ -21,6 +21,7 @@ use crate::{
     config::{self, Config, Data, DeviceName},
     data::{
         dataset::{PictureSet, View},
+        leaks::known_to,
         listing::{self, Entry, Part},
         table::{SplitRow, read_split},
         test_listing,
@@ -43,25 +44,13 @@ pub struct Args {
     /// A folder with one folder a class, or a CSV
     #[arg(long, value_name = "DIR|CSV", conflicts_with = "split")]
     data: Option<PathBuf>,
-    /// The pictures that the run held back or out
-    #[arg(long, value_enum, default_value = "test")]
-    split: SplitName,
-    /// First fit a temperature on the run's validation pictures, so that probabilities can be taken at their word, and keep it in the
-    /// checkpoint; predictions stay the same, `predict` uses it too
-    #[arg(long)]
-    calibrate: bool,
-    /// First find, on the run's validation pictures, the probability from which a picture counts as CLASS so that SHARE of the class is
-    /// found, as in glioma=0.95; kept in the checkpoint, `predict` then says which pictures it flags
-    #[arg(long, value_name = "CLASS=SHARE")]
-    sensitivity: Option<Sensitivity>,
-    /// First fit, on the run's validation pictures, sets of classes that hold the true one for SHARE of new pictures (conformal prediction);
-    /// kept in the checkpoint, for `predict --abstain`
-    #[arg(long, value_name = "SHARE")]
-    coverage: Option<Share>,
+    /// The pictures that the run held out or, with `val`, held back; without this option those held out if there are any
+    #[arg(long, value_enum)]
+    split: Option<SplitName>,
     /// Average the probabilities of each picture and of N augmentations of it, drawn as the run's recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     tta: Option<u16>,
-    /// Another run or checkpoint, measured on the same pictures: is one of them better?
+    /// Another run or checkpoint, measured on the same pictures: is one of them better? With --tta, each by its own recipe
     #[arg(long, value_name = "RUN")]
     compare: Option<PathBuf>,
     /// Where report.html, plots, predictions.csv and metrics.json go, instead of RUN/evaluation/NAME
@@ -73,6 +62,39 @@ pub struct Args {
     /// One JSON document on stdout instead of the table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    moved: Moved,
+}
+
+/// Options that once changed the checkpoint before it was measured.
+#[derive(Debug, Parser)]
+struct Moved {
+    #[arg(long, hide = true)]
+    calibrate: bool,
+    #[arg(long, hide = true, value_name = "CLASS=SHARE")]
+    sensitivity: Option<String>,
+    #[arg(long, hide = true, value_name = "SHARE")]
+    coverage: Option<String>,
+}
+
+impl Moved {
+    /// Says where they are now.
+    fn refuse(&self, run: &Path) -> Result<(), UsageError> {
+        let wishes = [
+            self.calibrate.then(|| "--temperature".to_owned()),
+            self.sensitivity.as_ref().map(|wish| format!("--sensitivity {wish}")),
+            self.coverage.as_ref().map(|wish| format!("--coverage {wish}")),
+        ];
+        let wishes: Vec<_> = wishes.into_iter().flatten().collect();
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        Err(UsageError(format!(
+            "evaluate only measures; what a checkpoint decides is fitted by: emberlens calibrate {} {}",
+            run.display(),
+            wishes.join(" ")
+        )))
+    }
 }
 
 /// A part of a run's data.
@@ -89,41 +111,50 @@ pub enum SplitName {
 /// # Errors
 /// A checkpoint or pictures that can't be used.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    args.moved.refuse(&args.checkpoint)?;
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
-    let mut checkpoint = checkpoint::load(&path)?;
-    let run = path.parent().filter(|run| run.join("config.toml").is_file());
-    let pictures = match &args.data {
-        Some(data) => from_path(data, &checkpoint.meta.classes)?,
-        None => from_split(args.split, run.ok_or_else(|| no_run(&path))?)?,
+    let checkpoint = checkpoint::load(&path)?;
+    let run = run_of(&path);
+    let pictures = match (&args.data, args.split) {
+        (Some(data), _) => from_path(data, &checkpoint.meta.classes)?,
+        (None, Some(split)) => from_split(split, run.ok_or_else(|| no_run(&path))?)?,
+        (None, None) => held_out_or_back(run.ok_or_else(|| no_run(&path))?)?,
     };
+    let other = match &args.compare {
+        Some(other) => {
+            let path = checkpoint::resolve(other, "best")?;
+            Some((other, checkpoint::load(&path)?, Tta::of(args.tta, &path)?))
+        }
+        None => None,
+    };
+    let tta = Tta::of(args.tta, &path)?;
     let compute = ui::open_device(args.device)?;
     let data = data_settings(&checkpoint.meta);
-    let wishes = Wishes { calibrate: args.calibrate, sensitivity: args.sensitivity.clone(), coverage: args.coverage };
-    if wishes.any() {
-        fit(&mut checkpoint, &path, run.ok_or_else(|| no_run(&path))?, &compute, &wishes)?;
-    }
-    let name = pictures.name.clone();
-    let other = match &args.compare {
-        Some(other) => Some((other, checkpoint::load(&checkpoint::resolve(other, "best")?)?)),
-        None => None,
-    };
-    let tta = match args.tta {
-        Some(rounds) => Some(Tta::new(run.ok_or_else(|| no_run(&path))?, rounds.into())?),
-        None => None,
-    };
     let setup = Setup { run, data: &data, compute: &compute, batch_size: 32, tta };
     let mut evaluation = Evaluation::run(&checkpoint, pictures.clone(), &setup)?;
-    if let Some((path, other)) = other {
+    if let Some((path, other, tta)) = other {
         let data = data_settings(&other.meta);
-        let theirs = Evaluation::run(&other, pictures, &Setup { run: None, data: &data, ..setup })?;
+        let theirs = Evaluation::run(&other, pictures.clone(), &Setup { run: None, data: &data, tta, ..setup })?;
         evaluation.compare(&theirs, [&args.checkpoint, path])?;
     }
-    let out = args.out.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new(".")).join("evaluation").join(&name));
+    let digest = evaluation.data.blake3.as_str();
+    let out = match &args.out {
+        Some(out) => place::chosen(out, digest)?,
+        None => {
+            let folder = path.parent().unwrap_or(Path::new(".")).join("evaluation");
+            place::free(&folder, &place::name(&pictures.name, &path), digest)?
+        }
+    };
     evaluation.write(&out)?;
     say(&format!("Predictions and metrics: {}", out.display()));
     ui::print(&if args.json { evaluation.to_json()? } else { evaluation.to_text() })?;
-    report::write(&Subject { evaluation: &evaluation, name: &name, checkpoint: &checkpoint, run, compute: &compute }, &out)?;
+    report::write(&Subject { evaluation: &evaluation, name: &pictures.name, checkpoint: &checkpoint, run, compute: &compute }, &out)?;
     Ok(Ending::Done)
+}
+
+/// The run that a checkpoint folder is in, which knows what was trained on.
+pub(super) fn run_of(checkpoint: &Path) -> Option<&Path> {
+    checkpoint.parent().filter(|run| run.join("config.toml").is_file())
 }
 
 /// How pictures are measured on.
@@ -149,8 +180,10 @@ pub struct Tta {
 }
 
 impl Tta {
-    /// So many augmentations as the recipe of `run` draws them.
-    fn new(run: &Path, rounds: usize) -> anyhow::Result<Self> {
+    /// So many augmentations as the recipe of the checkpoint's own run draws them, if any are wanted.
+    fn of(rounds: Option<u16>, checkpoint: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(rounds) = rounds else { return Ok(None) };
+        let run = run_of(checkpoint).ok_or_else(|| no_run(checkpoint))?;
         let config = config::load(&run.join("config.toml"), &[])?;
         if !config.augment.is_active() {
             let message = format!(
@@ -159,13 +192,20 @@ impl Tta {
             );
             return Err(UsageError(message).into());
         }
-        Ok(Self { config, rounds })
+        Ok(Some(Self { config, rounds: rounds.into() }))
     }
 }
 
-fn no_run(path: &Path) -> UsageError {
-    UsageError(format!("{} stands alone, without a run's config.toml beside it; say which pictures with --data", path.display()))
+pub(super) fn no_run(path: &Path) -> UsageError {
+    let path = path.display();
+    UsageError(format!(
+        "{path} stands alone, without a run's config.toml beside it, which says what it was trained on; name pictures with --data"
+    ))
 }
+
+/// Where a run's own pictures come from, for a person.
+pub(super) const RUNS_TEST: &str = "the run's test pictures";
+pub(super) const RUNS_VALIDATION: &str = "the run's validation pictures";
 
 /// Pictures to measure on.
 #[derive(Clone, Debug)]
@@ -174,13 +214,12 @@ pub struct Pictures {
     pub entries: Vec<Entry>,
     /// For the folder of the results.
     pub name: String,
+    /// Where they come from, for a person.
+    pub source: String,
     /// What the run knew before: copies of these parts of its data are no news. Validation pictures chose the best epoch, so they count,
     /// unless they are what is measured.
     pub known: &'static [Part],
 }
-
-/// Of a run's data, everything that its weights depend on.
-pub const KNOWN: &[Part] = &[Part::Train, Part::Validation];
 
 fn from_path(path: &Path, classes: &[String]) -> anyhow::Result<Pictures> {
     let listing = listing::list(path)?;
@@ -200,7 +239,17 @@ fn from_path(path: &Path, classes: &[String]) -> anyhow::Result<Pictures> {
         say(&format!("Of {}, the {} rows with split test", path.display(), entries.len()));
     }
     let name = path.file_stem().map_or("data".to_owned(), |name| name.to_string_lossy().into_owned());
-    Ok(Pictures { entries, name, known: KNOWN })
+    Ok(Pictures { entries, name, source: path.display().to_string(), known: known_to(Part::Test) })
+}
+
+/// The test pictures of a run or, where it has none, its validation pictures.
+fn held_out_or_back(run: &Path) -> anyhow::Result<Pictures> {
+    let config: Config = config::load(&run.join("config.toml"), &[])?;
+    if test_listing(&config.data)?.is_empty() {
+        say("The run has no test pictures: measuring on its validation pictures, which chose the best epoch (--data takes others)");
+        return from_split(SplitName::Val, run);
+    }
+    from_split(SplitName::Test, run)
 }
 
 /// The pictures of a part of a run.
@@ -215,7 +264,7 @@ pub(super) fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Picture
             if entries.is_empty() {
                 return Err(UsageError("the run has no test pictures; say which with --data, or --split val".to_owned()).into());
             }
-            Ok(Pictures { entries, name: "test".to_owned(), known: KNOWN })
+            Ok(Pictures { entries, name: "test".to_owned(), source: RUNS_TEST.to_owned(), known: known_to(Part::Test) })
         }
         SplitName::Val => {
             let rows = read_split(&run.join("split.csv"))?;
@@ -224,8 +273,24 @@ pub(super) fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Picture
                 let group = (!row.group.is_empty()).then_some(row.group);
                 Entry { path: PathBuf::from(row.path), class: row.class, group, weight: 1.0, split: None }
             };
-            Ok(Pictures { entries: held_back.map(entry).collect(), name: "val".to_owned(), known: &[Part::Train] })
+            let entries: Vec<_> = held_back.map(entry).collect();
+            check_there(&entries, run)?;
+            Ok(Pictures { entries, name: "val".to_owned(), source: RUNS_VALIDATION.to_owned(), known: known_to(Part::Validation) })
         }
+    }
+}
+
+/// Refuses pictures of a run none of which is where it was.
+fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
+    match entries.first().filter(|_| !entries.iter().any(|entry| entry.path.exists())) {
+        Some(first) => bail!(
+            "none of the {} validation pictures in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
+             where the training ran, or name the pictures with --data",
+            entries.len(),
+            run.join("split.csv").display(),
+            first.path.display()
+        ),
+        None => Ok(()),
     }
 }
 

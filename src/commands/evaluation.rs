@@ -18,10 +18,14 @@ use crate::{
     base::files::write_atomic,
     checkpoint::{Checkpoint, Meta},
     data::{
+        Listed,
+        copies::Likeness,
         dataset::PictureSet,
+        facts::Facts,
+        known::{Known, KnownCopy},
         listing::Part,
         load_listed,
-        table::{self, Skipped, digests_of, read_split},
+        table::{self, Skipped},
     },
     metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, Report, argmax},
 };
@@ -29,9 +33,35 @@ use crate::{
 /// Of the draws behind the intervals: the same figures give the same intervals.
 const SEED: u64 = 0;
 
+/// Pictures that can't be read and are named on the terminal.
+const NAMED: usize = 5;
+
+/// Which pictures were measured on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// Where they come from, for a person.
+    pub source: String,
+    /// BLAKE3 over the digests of their pixels, each with its class, in an order of its own: the same pictures give the same wherever they lie.
+    pub blake3: String,
+}
+
+impl Measured {
+    fn of(set: &PictureSet, source: String) -> Self {
+        let mut pictures: Vec<_> = set.pictures.iter().map(|picture| (picture.digest, set.classes[picture.label].as_str())).collect();
+        pictures.sort_unstable();
+        let mut hash = blake3::Hasher::new();
+        for (pixels, class) in pictures {
+            hash.update(&pixels).update(class.as_bytes()).update(&[0]);
+        }
+        Self { source, blake3: hash.finalize().to_hex().to_string() }
+    }
+}
+
 /// The result: what `--json` prints.
 #[derive(Debug, Serialize)]
 pub struct Evaluation {
+    /// Which pictures these are.
+    pub data: Measured,
     /// Pictures measured on.
     pub images: usize,
     /// Share of right predictions.
@@ -52,7 +82,7 @@ pub struct Evaluation {
     pub per_class: BTreeMap<String, ClassReport>,
     /// How far probabilities can be taken at their word.
     pub calibration: Calibration,
-    /// Pictures without a copy (equal decoded pixels) among those that the run trained on or chose its best epoch by.
+    /// Pictures without a copy (equal pixels, or much the same to the eye) among those that the run trained on or chose its best epoch by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Unseen>,
     /// Pictures that couldn't be decoded.
@@ -72,6 +102,9 @@ pub struct Evaluation {
     /// Is it a copy of one that the run knew? Empty where nobody knows.
     #[serde(skip)]
     pub(super) copies: Vec<bool>,
+    /// Of which, in the same order.
+    #[serde(skip)]
+    copied: Vec<Option<KnownCopy>>,
     /// Pictures of one group are drawn together.
     #[serde(skip)]
     groups: Vec<usize>,
@@ -94,6 +127,10 @@ pub struct Compared {
 pub struct Unseen {
     /// How many.
     pub count: usize,
+    /// Of the others, those with equal pixels.
+    pub exact_copies: usize,
+    /// Of the others, those saved again, resized, cropped, turned or the like.
+    pub near_copies: usize,
     /// `None` where there is none.
     pub accuracy: Option<f64>,
     /// `None` where there is none.
@@ -112,50 +149,45 @@ impl Evaluation {
     /// A class that the checkpoint doesn't know; no picture that can be read; probabilities that are no numbers; a device that fails.
     pub fn run(checkpoint: &Checkpoint, pictures: Pictures, setup: &Setup<'_>) -> anyhow::Result<Self> {
         let classes = Arc::new(checkpoint.meta.classes.clone());
-        let (set, skipped) = {
+        let listed = {
             let bar = Reading::new("Reading pictures");
             bar.start(pictures.entries.len());
             load_listed(&pictures.entries, &classes, setup.data, &|count| bar.done(count))?
         };
-        for bad in &skipped {
+        for bad in listed.skipped.iter().take(NAMED) {
             say(&format!("warning: skipped, can't be decoded: {}: {}", bad.path, bad.reason));
         }
-        if set.pictures.is_empty() {
+        if listed.skipped.len() > NAMED {
+            say(&format!("warning: {} more were skipped; all of them are listed in skipped.csv", listed.skipped.len() - NAMED));
+        }
+        if listed.set.pictures.is_empty() {
             bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
         }
-        Self::of(checkpoint, set, skipped, pictures.known, setup)
+        Self::of(checkpoint, listed, pictures.source, pictures.known, setup)
     }
 
-    /// The same of pictures that are read already; copies of the `known` parts of the run are told apart.
+    /// The same of pictures that are read already; copies of the `known` parts of the run are told apart, by their looks where there are facts.
     ///
     /// # Errors
-    /// Probabilities that are no numbers; a device that fails.
-    pub fn of(
-        checkpoint: &Checkpoint,
-        set: Arc<PictureSet>,
-        skipped: Vec<Skipped>,
-        known: &[Part],
-        setup: &Setup<'_>,
-    ) -> anyhow::Result<Self> {
+    /// Probabilities that are no numbers; a device that fails; what the run knew can't be read.
+    pub fn of(checkpoint: &Checkpoint, listed: Listed, source: String, known: &[Part], setup: &Setup<'_>) -> anyhow::Result<Self> {
+        let Listed { set, facts, skipped } = listed;
         let classes = Arc::clone(&set.classes);
         for (class, _) in classes.iter().zip(set.class_counts()).filter(|(_, count)| *count == 0) {
             say(&format!("warning: no picture of the class {class} to measure it on"));
         }
         let found = infer(checkpoint, &set, setup)?;
-        let seen = match setup.run.map(|run| run.join("split.csv")).filter(|path| path.is_file()) {
-            Some(path) => Some(digests_of(&read_split(&path)?, known)),
-            None => None,
-        };
-        let is_unseen = |index: &usize| seen.as_ref().is_some_and(|seen| !seen.contains(&set.pictures[*index].digest));
+        let copied = copies_of_known(&set, &facts, known, setup)?;
+        let meta = decided(&checkpoint.meta, setup);
         let indices: Vec<_> = (0..set.pictures.len()).collect();
-        let unseen: Vec<usize> = indices.iter().copied().filter(is_unseen).collect();
-        let unseen = seen.is_some().then(|| Unseen::of(&checkpoint.meta, &Chosen::of(&set, &found.probabilities, &unseen)));
+        let unseen = copied.as_deref().map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
         let all = Chosen::of(&set, &found.probabilities, &indices);
         let report = all.report(&classes);
         let mut confusion = Confusion::new(classes.len());
         all.labels.iter().zip(&all.probabilities).for_each(|(label, row)| confusion.add(*label, argmax(row)));
         let share = |row: &Vec<u64>| row.iter().map(|count| *count as f64 / row.iter().sum::<u64>() as f64).collect();
         Ok(Self {
+            data: Measured::of(&set, source),
             images: set.pictures.len(),
             accuracy: confusion.accuracy(),
             macro_f1: confusion.macro_f1(),
@@ -168,9 +200,10 @@ impl Evaluation {
             calibration: report.calibration,
             unseen,
             skipped,
-            decisions: all.decisions(&checkpoint.meta),
+            decisions: all.decisions(&meta),
             comparison: None,
-            copies: seen.map_or_else(Vec::new, |seen| set.pictures.iter().map(|picture| seen.contains(&picture.digest)).collect()),
+            copies: copied.iter().flatten().map(Option::is_some).collect(),
+            copied: copied.unwrap_or_default(),
             groups: all.groups,
             probabilities: found.probabilities,
             set,
@@ -204,7 +237,7 @@ impl Evaluation {
         Ok(())
     }
 
-    /// Writes `predictions.csv` and `metrics.json` (and `skipped.csv` where there is something to list).
+    /// Writes `predictions.csv` and `metrics.json` (and `copies.csv`, `skipped.csv` where there is something to list).
     ///
     /// # Errors
     /// The system's.
@@ -213,6 +246,11 @@ impl Evaluation {
         write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
         if !self.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
+        }
+        let copies: Vec<CopyRow> =
+            self.set.pictures.iter().zip(&self.copied).filter_map(|(picture, copy)| CopyRow::of(&picture.path, copy)).collect();
+        if !copies.is_empty() {
+            write_atomic(&folder.join("copies.csv"), &table::to_csv(&copies))?;
         }
         let mut writer = csv::Writer::from_writer(Vec::new());
         let head = ["path", "label", "predicted"].map(str::to_owned).into_iter().chain(self.classes.iter().cloned());
@@ -234,15 +272,65 @@ impl Evaluation {
     }
 }
 
+/// What the checkpoint decides. Nothing where predictions are averaged over augmentations, which it wasn't fitted for.
+fn decided(meta: &Meta, setup: &Setup<'_>) -> Meta {
+    if setup.tta.is_none() || (meta.threshold.is_none() && meta.coverage.is_none()) {
+        return meta.clone();
+    }
+    say("The checkpoint's threshold and sets were fitted without --tta: they are not measured with it");
+    Meta { threshold: None, coverage: None, ..meta.clone() }
+}
+
+/// Of each picture, what it is a copy of among the `known` parts of the run; `None` where nobody knows.
+fn copies_of_known(
+    set: &PictureSet,
+    facts: &[Arc<Facts>],
+    known: &[Part],
+    setup: &Setup<'_>,
+) -> anyhow::Result<Option<Vec<Option<KnownCopy>>>> {
+    let run = setup.run.map(Known::open).transpose()?.flatten();
+    if run.as_ref().is_some_and(|run| !run.has_looks()) && !facts.is_empty() {
+        say("The run is of an older version, which kept no looks: copies that were saved again are told among its own pictures only");
+    }
+    let pixels: Vec<_> = set.pictures.iter().map(|picture| picture.digest).collect();
+    Ok(run.map(|run| run.copies(known, &pixels, facts)))
+}
+
+/// A line of `copies.csv`.
+#[derive(Serialize)]
+struct CopyRow {
+    path: String,
+    /// The picture of the run that it is a copy of.
+    copy_of: String,
+    likeness: Likeness,
+}
+
+impl CopyRow {
+    fn of(path: &Path, copy: &Option<KnownCopy>) -> Option<Self> {
+        copy.as_ref().map(|copy| Self { path: path.display().to_string(), copy_of: copy.path.clone(), likeness: copy.likeness })
+    }
+}
+
 impl Unseen {
-    fn of(meta: &Meta, part: &Chosen) -> Self {
-        let count = part.labels.len();
-        if count == 0 {
-            return Self { count, accuracy: None, macro_f1: None, metrics: BTreeMap::new(), decisions: Decisions::default() };
+    fn of(meta: &Meta, set: &PictureSet, probabilities: &[Vec<f32>], copied: &[Option<KnownCopy>]) -> Self {
+        let unseen: Vec<usize> = (0..copied.len()).filter(|index| copied[*index].is_none()).collect();
+        let near_copies = copied.iter().flatten().filter(|copy| copy.likeness == Likeness::Near).count();
+        let mut found = Self {
+            count: unseen.len(),
+            exact_copies: copied.len() - unseen.len() - near_copies,
+            near_copies,
+            accuracy: None,
+            macro_f1: None,
+            metrics: BTreeMap::new(),
+            decisions: Decisions::default(),
+        };
+        if !unseen.is_empty() {
+            let part = Chosen::of(set, probabilities, &unseen);
+            found.metrics = part.report(&meta.classes).metrics;
+            let value = |name: &str| found.metrics.get(name).map(|estimate| estimate.value);
+            (found.accuracy, found.macro_f1, found.decisions) = (value("accuracy"), value("macro_f1"), part.decisions(meta));
         }
-        let metrics = part.report(&meta.classes).metrics;
-        let value = |name: &str| metrics.get(name).map(|estimate| estimate.value);
-        Self { count, accuracy: value("accuracy"), macro_f1: value("macro_f1"), decisions: part.decisions(meta), metrics }
+        found
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod augment;
 mod backbone;
 pub mod bench;
+pub mod calibrate;
 pub mod decisions;
 pub mod devices;
 pub mod evaluate;
@@ -11,6 +12,7 @@ pub mod explain;
 pub mod init;
 pub mod inspect;
 mod mosaic;
+mod place;
 pub mod predict;
 pub mod preview;
 pub mod report;

@@ -19,6 +19,7 @@ use crate::{
     cli::Ending,
     config::DeviceName,
     data::{
+        Listed,
         dataset::PictureSet,
         listing::{Entry, passed_over},
         load_listed,
@@ -46,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: u16,
     /// Say "refer" instead of guessing, where the classes that a picture may belong to are none or several: needs
-    /// `evaluate --coverage SHARE` once, and keeps its promise
+    /// `calibrate --coverage SHARE` once, and keeps its promise
     #[arg(long)]
     abstain: bool,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -89,7 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let compute = ui::open_device(args.device)?;
     if args.abstain && checkpoint.meta.coverage.is_none() {
         let message = format!(
-            "--abstain needs to know how sure is sure enough; first: emberlens evaluate --checkpoint {} --split val --coverage 0.9",
+            "--abstain needs to know how sure is sure enough; first: emberlens calibrate {} --coverage 0.9",
             args.checkpoint.display()
         );
         return Err(UsageError(message).into());
@@ -154,7 +155,7 @@ pub(super) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut u
     // The class of a picture isn't known: any will do, since nothing looks at it.
     let entry = |path: &PathBuf| Entry { path: path.clone(), class: classes[0].clone(), group: None, weight: 1.0, split: None };
     let entries: Vec<_> = paths.iter().map(entry).collect();
-    let (set, skipped) = {
+    let Listed { set, skipped, .. } = {
         let bar = Reading::new("Reading pictures");
         bar.start(entries.len());
         load_listed(&entries, &classes, &data_settings(meta), &|count| bar.done(count))?

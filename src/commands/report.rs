@@ -22,7 +22,7 @@ use crate::{
     metrics::{Estimate, Judged, argmax},
     nn::device::Compute,
     record::read_history,
-    report::{Figure, Gallery, Page, Shot, Table, confusion, curves, precision_recall, reliability, roc},
+    report::{Figure, Gallery, PAGE, Page, Shot, Table, confusion, curves, precision_recall, reliability, roc},
 };
 
 /// What the pictures of a gallery show.
@@ -88,7 +88,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
         },
         config: from_run("config.toml").and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default(),
     };
-    let path = folder.join("report.html");
+    let path = folder.join(PAGE);
     write_atomic(&path, page.to_html().as_bytes())?;
     say(&format!("Report: {}", path.display()));
     Ok(())
@@ -164,7 +164,7 @@ impl Subject<'_> {
         }
         let error = calibration.expected_calibration_error;
         lead.push(match self.checkpoint.meta.temperature {
-            1.0 => format!("Its probabilities are off by {error:.3} on average; `emberlens evaluate --calibrate` may mend that."),
+            1.0 => format!("Its probabilities are off by {error:.3} on average; `emberlens calibrate` may mend that."),
             _ => format!("Its probabilities, calibrated on validation pictures, are off by {error:.3} on average here."),
         });
         lead.extend(decisions.words());

@@ -12,9 +12,9 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::{
-    evaluate::{KNOWN, Pictures, Setup},
+    evaluate::{Pictures, RUNS_TEST, RUNS_VALIDATION, Setup},
     evaluation::Evaluation,
-    preview,
+    place, preview,
     report::{self, Subject},
     ui::{self, Reading, TrainingView, UsageError, say},
     weights,
@@ -23,11 +23,13 @@ use crate::{
     base::files::write_atomic,
     checkpoint,
     cli::Ending,
-    config::{self, ClassWeights, Config, DeviceName, Weights},
+    config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
     data::{
-        TrainingData,
+        Listed, TrainingData,
+        leaks::known_to,
         listing::{Listing, Part},
         load_for_training,
+        survey::Survey,
     },
     inspect::{Finding, Inspection, Kind, counted},
     nn::{device::Compute, summary::summary},
@@ -75,7 +77,7 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
     let path = args.config.as_deref().expect("clap asks for --config where there is no --resume");
     let config = config::load(path, &args.overrides)?;
     let mut data = load(&config)?;
-    warn(&mut data, &config);
+    warn(&data, &config);
     if config.model.weights() == Weights::Imagenet {
         weights::ensure(config.model.architecture)?;
     }
@@ -92,6 +94,8 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
         return Ok(Ending::Done);
     }
     let session = Session::start(config, &data, &folder, &compute.device)?;
+    // What was seen of the pictures lies in the run folder now, and takes 4 KiB each.
+    data.survey = Survey::default();
     if session.config.augment.is_active() {
         write_atomic(&folder.join("augmentation.png"), &preview::sample(&session.config, &data.train)?)?;
     }
@@ -112,10 +116,11 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     let recipe = args.config.clone().unwrap_or_else(|| folder.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
     let mut data = load(&config)?;
-    warn(&mut data, &config);
+    warn(&data, &config);
     weights::ensure_for(&checkpoint)?;
     let compute = ui::open_device(config.device)?;
     let session = Session::resume(config, &data, &folder, &compute.device, checkpoint)?;
+    data.survey = Survey::default();
     if args.dry_run {
         say("A dry run: the run can be resumed.");
         return Ok(Ending::Done);
@@ -163,13 +168,19 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
     let name = if data.test.is_empty() { "val" } else { "test" };
     let evaluation = if data.test.is_empty() {
-        Evaluation::of(&best, Arc::clone(&session.validation), Vec::new(), &[Part::Train], &setup)?
+        // `split.csv` says which of them are copies.
+        let listed = Listed { set: Arc::clone(&session.validation), facts: Vec::new(), skipped: Vec::new() };
+        Evaluation::of(&best, listed, RUNS_VALIDATION.to_owned(), known_to(Part::Validation), &setup)?
     } else {
-        let found = Evaluation::run(&best, Pictures { entries: data.test, name: name.to_owned(), known: KNOWN }, &setup)?;
+        let found = Evaluation::run(
+            &best,
+            Pictures { entries: data.test, name: name.to_owned(), source: RUNS_TEST.to_owned(), known: known_to(Part::Test) },
+            &setup,
+        )?;
         text.push_str(&found.to_text());
         found
     };
-    evaluation.write(&folder.join("evaluation").join(name))?;
+    evaluation.write(&place::free(&folder.join("evaluation"), name, &evaluation.data.blake3)?)?;
     text.push_str(&format!("Run folder: {}\n", folder.display()));
     ui::print(&text)?;
     report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
@@ -208,22 +219,27 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
     Ok(data)
 }
 
-/// A line for each finding; what was seen is let go with it.
-fn warn(data: &mut TrainingData, config: &Config) {
-    let found = Inspection::of(std::mem::take(&mut data.survey), None);
+/// A line for each finding.
+fn warn(data: &TrainingData, config: &Config) {
+    let found = Inspection::of(data.survey.clone(), None);
     let is_settled = |finding: &Finding| match finding.kind {
         Kind::Imbalance => config.train.class_weights != ClassWeights::None,
-        // Has a line of its own.
+        // These have lines of their own.
         Kind::Unreadable => !data.skipped.is_empty(),
+        Kind::Leak | Kind::ValidationLeak => config.data.on_leak == OnLeak::Exclude,
         _ => false,
     };
     for finding in found.findings.iter().filter(|finding| !is_settled(finding)) {
         let first = finding.first.as_ref().map_or_else(String::new, |first| format!("; the first: {first}"));
         say(&format!("warning: {}{first}", finding.what));
     }
-    if data.excluded > 0 {
-        let words = if data.excluded == 1 { "picture was" } else { "pictures were" };
-        say(&format!("{} training {words} left out for that (data.on_leak = \"exclude\")", data.excluded));
+    if !data.excluded.is_empty() {
+        let count = |part| data.excluded.iter().filter(|index| data.survey.seen[**index].part == part).count();
+        say(&format!(
+            "{} and {} are copies of pictures that are measured on and were left out for that (data.on_leak = \"exclude\")",
+            counted(count(Part::Train), "training picture"),
+            counted(count(Part::Validation), "validation picture"),
+        ));
     }
     if !found.findings.is_empty() {
         say("`emberlens inspect` with this recipe lists all of that and says what to do");

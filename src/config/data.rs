@@ -208,7 +208,7 @@ pub enum OnLeak {
     /// Say how many there are.
     #[default]
     Warn,
-    /// Leave the training copies out.
+    /// Leave out training and validation copies of test pictures, and training copies of validation pictures.
     Exclude,
     /// Don't train.
     Error,

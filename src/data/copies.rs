@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     align::likeness,
+    facts::Facts,
     hashes::pairs,
     look::{Look, Sketch},
 };
@@ -31,6 +32,17 @@ pub enum Likeness {
     Pixels,
     /// Much the same to the eye.
     Near,
+}
+
+impl Likeness {
+    /// How much alike two copies of one picture are, whatever else is in their group.
+    pub fn of(one: &Facts, other: &Facts) -> Self {
+        match (one.file == other.file, one.pixels == other.pixels) {
+            (true, _) => Self::File,
+            (_, true) => Self::Pixels,
+            _ => Self::Near,
+        }
+    }
 }
 
 /// A picture that may have copies.

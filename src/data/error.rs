@@ -40,6 +40,14 @@ pub enum DataError {
         /// Counted from 1, the header included.
         line: u64,
     },
+    /// A file of ours that isn't what it was written as.
+    #[error("{message}: {}", path.display())]
+    Damaged {
+        /// What was found, what was expected, what to do.
+        message: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// A picture that can't be decoded, where that ends the run.
     #[error("can't decode a picture: {reason}: {}", path.display())]
     Picture {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DataError,
-    copies::Likeness,
+    copies::{Group, Likeness},
     listing::Part,
     survey::{Seen, Survey},
 };
 use crate::config::OnLeak;
 
-/// A picture that is measured on or chosen by, and the training picture that is a copy of it, if there is one.
+/// A picture that is measured on or chosen by, and the picture that is a copy of it among those that the training knows by then, if there is
+/// one: training pictures, and for a test picture the validation pictures as well, since they choose the best epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
     /// The picture.
@@ -21,35 +22,64 @@ pub struct Leak {
     pub part: Part,
     /// BLAKE3 of its decoded pixels.
     pub digest: [u8; 32],
-    /// The first training picture that is a copy of it.
+    /// The copy: one with equal pixels where there is one, a training picture rather than a validation picture.
     pub copy_of: Option<PathBuf>,
-    /// The weakest link of their group.
+    /// How much alike the two are.
     pub likeness: Option<Likeness>,
 }
 
-/// Every validation and test picture, with its copy in training; and the training pictures that are such copies, by position.
-pub(super) fn find(survey: &Survey) -> (Vec<Leak>, Vec<usize>) {
-    let seen = &survey.seen;
-    let mut source: Vec<Option<(usize, Likeness)>> = vec![None; seen.len()];
-    let mut copied = Vec::new();
+/// What the weights of a run know by the time that a picture of `part` is looked at, what they know best first.
+pub fn known_to(part: Part) -> &'static [Part] {
+    match part {
+        Part::Train => &[],
+        Part::Validation => &[Part::Train],
+        Part::Test => &[Part::Train, Part::Validation],
+    }
+}
+
+/// Every validation and test picture, with its copy among what is known by then; pictures at the positions `excluded` are left out.
+pub(super) fn find(survey: &Survey, excluded: &[usize]) -> Vec<Leak> {
+    let mut source: Vec<Option<usize>> = vec![None; survey.seen.len()];
     for group in &survey.groups {
-        let is_trained = |index: &&usize| seen[**index].part == Part::Train;
-        let Some(first) = group.members.iter().find(is_trained) else { continue };
-        if group.members.iter().any(|index| seen[*index].part != Part::Train) {
-            copied.extend(group.members.iter().filter(is_trained));
-            group.members.iter().for_each(|index| source[*index] = Some((*first, group.likeness)));
+        for &index in &group.members {
+            source[index] = copy_of(index, group, &survey.seen, excluded);
         }
     }
-    let leak = |(seen, source): (&Seen, &Option<(usize, Likeness)>)| Leak {
-        path: seen.entry.path.clone(),
-        class: seen.entry.class.clone(),
-        part: seen.part,
-        digest: seen.facts.pixels,
-        copy_of: source.map(|(index, _)| survey.seen[index].entry.path.clone()),
-        likeness: source.map(|(_, likeness)| likeness),
+    let leak = |(index, seen): (usize, &Seen)| {
+        let copy = source[index].map(|copy| &survey.seen[copy]);
+        Leak {
+            path: seen.entry.path.clone(),
+            class: seen.entry.class.clone(),
+            part: seen.part,
+            digest: seen.facts.pixels,
+            copy_of: copy.map(|copy| copy.entry.path.clone()),
+            likeness: copy.map(|copy| Likeness::of(&seen.facts, &copy.facts)),
+        }
     };
-    copied.sort_unstable();
-    (seen.iter().zip(&source).filter(|(seen, _)| seen.part != Part::Train).map(leak).collect(), copied)
+    let is_told = |(index, seen): &(usize, &Seen)| seen.part != Part::Train && excluded.binary_search(index).is_err();
+    survey.seen.iter().enumerate().filter(is_told).map(leak).collect()
+}
+
+/// Of the other members of its group, the one to be told as what the picture is a copy of.
+fn copy_of(index: usize, group: &Group, seen: &[Seen], excluded: &[usize]) -> Option<usize> {
+    let own = &seen[index];
+    let rank = |other: usize| known_to(own.part).iter().position(|part| *part == seen[other].part);
+    let known = group.members.iter().copied().filter(|other| excluded.binary_search(other).is_err());
+    let known = known.filter_map(|other| Some((Likeness::of(&own.facts, &seen[other].facts) == Likeness::Near, rank(other)?, other)));
+    known.min().map(|(.., other)| other)
+}
+
+/// Positions, rising, of what is left out so that no copy is on two sides: training and validation pictures that are copies of test pictures,
+/// and training pictures that are copies of validation pictures.
+pub(super) fn to_exclude(survey: &Survey) -> Vec<usize> {
+    let mut excluded = Vec::new();
+    for group in &survey.groups {
+        // The highest part keeps its pictures.
+        let kept = group.members.iter().map(|index| survey.seen[*index].part).max();
+        excluded.extend(group.members.iter().copied().filter(|index| Some(survey.seen[*index].part) < kept));
+    }
+    excluded.sort_unstable();
+    excluded
 }
 
 /// What is found of a part, in words; `None` of nothing.
@@ -59,9 +89,12 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
     let first = copies.first()?;
     let near = copies.iter().filter(|leak| leak.likeness == Some(Likeness::Near)).count();
     let near = if near > 0 { format!(", {near} of them saved again, cropped, turned or the like") } else { String::new() };
-    let what = if part == Part::Test { "test" } else { "validation" };
+    let (what, of) = match part {
+        Part::Test => ("test", "training or validation"),
+        _ => ("validation", "training"),
+    };
     Some(format!(
-        "{} of {} {what} pictures are copies of training pictures{near}; the first: {} = {}",
+        "{} of {} {what} pictures are copies of {of} pictures{near}; the first: {} = {}",
         copies.len(),
         of_part.len(),
         first.path.display(),
@@ -76,7 +109,7 @@ pub(super) fn check(leaks: &[Leak], on_leak: OnLeak) -> Result<(), DataError> {
         return Ok(());
     }
     Err(DataError::Classes(format!(
-        "{}; remove them, or set data.on_leak = \"exclude\" to leave the training copies out; `emberlens inspect` lists all",
+        "{}; remove them, or set data.on_leak = \"exclude\" to leave out the training and validation copies; `emberlens inspect` lists all",
         found.join("; ")
     )))
 }

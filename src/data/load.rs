@@ -30,14 +30,24 @@ pub struct TrainingData {
     pub validation: Arc<PictureSet>,
     /// Held out, unopened; empty where there is no test set.
     pub test: Vec<Entry>,
-    /// Validation and test pictures that can be read, each with its copy among the training pictures if there is one.
+    /// Validation and test pictures that can be read and weren't left out, each with its copy among those that are known by then, if there is one.
     pub leaks: Vec<Leak>,
-    /// Training pictures that were left out for that.
-    pub excluded: usize,
+    /// Positions in the survey of the training and validation pictures that were left out for being copies, rising.
+    pub excluded: Vec<usize>,
     /// Training and validation pictures that couldn't be decoded.
     pub skipped: Vec<Skipped>,
     /// What there is to say of all pictures; taken by who says it.
     pub survey: Survey,
+}
+
+impl TrainingData {
+    /// What was seen of the pictures of the two sets, as long as the survey isn't taken: of [`Self::train`], then of [`Self::validation`].
+    pub fn known(&self) -> impl Iterator<Item = &Seen> {
+        let is_in =
+            move |part: Part| move |(index, seen): &(usize, &Seen)| seen.part == part && self.excluded.binary_search(index).is_err();
+        let of = move |part| self.survey.seen.iter().enumerate().filter(is_in(part)).map(|(_, seen)| seen);
+        of(Part::Train).chain(of(Part::Validation))
+    }
 }
 
 /// Where the parts of a recipe's data come from.
@@ -188,16 +198,16 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
         let held = survey.seen.iter_mut().zip(held).filter(|(_, is_held)| *is_held);
         held.for_each(|(seen, _)| seen.part = Part::Validation);
     }
-    let (leaks, copied) = leaks::find(&survey);
+    let excluded = if data.on_leak == OnLeak::Exclude { leaks::to_exclude(&survey) } else { Vec::new() };
+    let is_excluded = |index: usize| excluded.binary_search(&index).is_ok();
+    let leaks = leaks::find(&survey, &excluded);
     leaks::check(&leaks, data.on_leak)?;
-    let is_excluded = |index: usize| data.on_leak == OnLeak::Exclude && copied.binary_search(&index).is_ok();
     let set = |wanted| {
         let of_part = (0..loaded.pictures.len()).filter(|index| survey.seen[*index].part == wanted && !is_excluded(*index));
         let pictures = of_part.map(|index| loaded.pictures[index].1.clone()).collect();
         Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: Arc::clone(&loaded.store) })
     };
     let (train, validation) = (set(Part::Train), set(Part::Validation));
-    let excluded = if data.on_leak == OnLeak::Exclude { copied.len() } else { 0 };
     check_filled(&train, &validation, &loaded.skipped)?;
     Ok(TrainingData { classes, train, validation, test: parts.test, leaks, excluded, skipped: loaded.skipped, survey })
 }
@@ -231,19 +241,25 @@ pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync))
     Ok(Surveyed { survey, sets: [set(known), set(tests)] })
 }
 
+/// Listed pictures that were read.
+#[derive(Debug)]
+pub struct Listed {
+    /// Those that can be decoded.
+    pub set: Arc<PictureSet>,
+    /// What was found of each, in the order of the set.
+    pub facts: Vec<Arc<Facts>>,
+    /// Those that can't.
+    pub skipped: Vec<Skipped>,
+}
+
 /// Reads listed pictures, of classes that are known, into one set, and names those that couldn't be read.
 ///
 /// # Errors
 /// A bad picture where the configuration says so; a cache that can't be written.
-pub fn load_listed(
-    entries: &[Entry],
-    classes: &Arc<Vec<String>>,
-    data: &Data,
-    done: &(dyn Fn(usize) + Sync),
-) -> Result<(Arc<PictureSet>, Vec<Skipped>), DataError> {
-    let loaded = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
-    let pictures = loaded.pictures.into_iter().map(|(_, picture)| picture).collect();
-    Ok((Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store: loaded.store }), loaded.skipped))
+pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Listed, DataError> {
+    let Loaded { store, pictures, facts, skipped } = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
+    let pictures = pictures.into_iter().map(|(_, picture)| picture).collect();
+    Ok(Listed { set: Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store }), facts, skipped })
 }
 
 struct Loaded {

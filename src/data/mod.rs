@@ -10,6 +10,7 @@ mod eigen;
 mod error;
 pub mod facts;
 mod hashes;
+pub mod known;
 pub mod leaks;
 pub mod listing;
 mod load;
@@ -26,7 +27,7 @@ pub mod survey;
 pub mod table;
 
 pub use error::DataError;
-pub use load::{Surveyed, TrainingData, load_for_training, load_listed, survey, test_listing};
+pub use load::{Listed, Surveyed, TrainingData, load_for_training, load_listed, survey, test_listing};
 pub use statistics::Whitening;
 
 #[cfg(test)]

@@ -274,7 +274,7 @@ pub struct Bin {
 }
 
 /// Expected calibration error: the mean distance of confidence from accuracy, by the number of predictions.
-pub(super) fn calibration_error(bins: &[Bin]) -> f64 {
+pub fn calibration_error(bins: &[Bin]) -> f64 {
     let total: u64 = bins.iter().map(|bin| bin.count).sum();
     bins.iter().map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs()).sum::<f64>() / total as f64
 }

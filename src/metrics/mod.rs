@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub use compare::Comparison;
 pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, pictures_for, prediction_set};
 pub use interval::{Estimate, share, wilson};
-pub use measures::{Bin, ClassMeasures, Judged};
+pub use measures::{Bin, ClassMeasures, Judged, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
-pub use temperature::fit_temperature;
+pub use temperature::{TEMPERATURES, fit_temperature, softened, temperature_interval};
 
 /// Counts of (true class, predicted class).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,8 @@
 //! What a person is handed: figures as files, and one page that holds everything, opens from disk and asks nobody for anything.
 
+/// The page's file name.
+pub const PAGE: &str = "report.html";
+
 mod chart;
 mod figure;
 mod figures;

@@ -22,7 +22,7 @@ use crate::{
     base::files::write_atomic,
     checkpoint::{Checkpoint, Frozen, FrozenBytes, Meta, save},
     config::{Config, Metric, Phase},
-    data::{TrainingData, dataset::PictureSet, normalize::Normalizer, table},
+    data::{TrainingData, dataset::PictureSet, known, normalize::Normalizer, table},
     metrics::Confusion,
     nn::{
         loss::LossFn,
@@ -152,6 +152,7 @@ impl Session {
         std::fs::create_dir_all(folder).map_err(|error| crate::base::files::with_path(&error, "can't create the run folder", folder))?;
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
         write_atomic(&folder.join("split.csv"), &table::to_csv(&written_rows(data)))?;
+        write_atomic(&folder.join(known::LOOKS), &known::looks_to_bytes(data))?;
         if !data.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&data.skipped))?;
         }
@@ -183,6 +184,10 @@ impl Session {
             session.model = params::replace(session.model, trained.raw);
         }
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
+        if !folder.join(known::LOOKS).is_file() {
+            // An older version wrote the run.
+            write_atomic(&folder.join(known::LOOKS), &known::looks_to_bytes(data))?;
+        }
         // A crash may have come between the checkpoint and its line.
         session.write_history()?;
         Ok(session)

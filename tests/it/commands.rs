@@ -190,16 +190,18 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.pictures("other/b", 1, 30);
-    place.recipe("", "epochs = 4");
+    // Two pictures under the wrong label: without a mistake there is no temperature to fit.
+    place.classes("val", &[6, 6]);
+    place.pictures("val/a/wrong", 1, 2);
+    place.recipe("validation = 'val'", "epochs = 4");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let evaluate = ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu"];
     let result = json(&place.done(&[&evaluate[..], &["--out", "result"]].concat()).out);
     // A temperature changes how sure the network is, not what it says; `predict` has it too.
     let predictions = || place.done(&["predict", "--checkpoint", "run", "other/b/020.png", "--format", "jsonl", "--device", "cpu"]).out;
     let before = json(&predictions());
-    let calibrated =
-        ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu", "--calibrate", "--out", "calibrated"];
-    let calibrated = json(&place.done(&calibrated).out);
+    place.done(&["calibrate", "run", "--temperature", "--device", "cpu"]);
+    let calibrated = json(&place.done(&[&evaluate[..], &["--out", "calibrated"]].concat()).out);
     assert_eq!(calibrated["confusion_matrix"], result["confusion_matrix"]);
     assert_ne!(calibrated["metrics"]["log_loss"], result["metrics"]["log_loss"]);
     let after = json(&predictions());

@@ -89,13 +89,19 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     let place = Place::new();
     place.classes("train", &[60, 60]);
     place.classes("test", &[20, 20]);
-    place.recipe("test = 'test'\nvalidation = 0.4", "epochs = 2");
+    // One epoch, so that there are mistakes to fit a temperature on.
+    place.recipe("test = 'test'\nvalidation = 0.4", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let refused = place.run(&["predict", "--checkpoint", "run", "test", "--abstain"]);
-    assert!(refused.code == Some(2) && refused.err.contains("--coverage 0.9"), "{}", refused.err);
-    let fit = ["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu", "--calibrate"];
-    let ran = place.done(&[&fit[..], &["--sensitivity", "b=0.95", "--coverage", "0.9"]].concat());
-    let found = json(&ran.out);
+    assert!(refused.code == Some(2) && refused.err.contains("emberlens calibrate run --coverage 0.9"), "{}", refused.err);
+    let moved = place.run(&["evaluate", "--checkpoint", "run", "--calibrate", "--sensitivity", "b=0.95"]);
+    let words = "emberlens calibrate run --temperature --sensitivity b=0.95";
+    assert!(moved.code == Some(2) && moved.err.contains(words), "{}", moved.err);
+    let fit = ["calibrate", "run", "--json", "--device", "cpu", "--temperature"];
+    let told = json(&place.done(&[&fit[..], &["--sensitivity", "b=0.95", "--coverage", "0.9"]].concat()).out);
+    let found = json(&place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu"]).out);
+    assert_eq!((&told["threshold"], &told["coverage"]), (&found["threshold"]["fitted"], &found["sets"]["fitted"]));
+    assert!(told["temperature"]["low"].as_f64() < told["temperature"]["high"].as_f64(), "{told}");
     let [sensitivity, coverage] =
         [&found["threshold"]["sensitivity"]["value"], &found["sets"]["coverage"]["value"]].map(|value| value.as_f64().expect("a number"));
     assert!(sensitivity >= 0.95 && coverage >= 0.9, "of the pictures that it was fitted on: {sensitivity}, {coverage}");
@@ -123,6 +129,7 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     for (arguments, expected) in [
         (["--coverage", "1"], "expected a number between 0 and 1"),
         (["--coverage", "0.99"], "found 48 validation pictures, expected 99 or more"),
+        (["--sensitivity", "b=0.97"], "found 24 validation pictures of the class b, expected 33 or more"),
         (["--sensitivity", "b"], "expected CLASS=SHARE"),
         (["--sensitivity", "c=0.9"], "unknown class c, expected one of a, b"),
     ] {
@@ -181,7 +188,7 @@ fn outputs_that_are_no_numbers_are_an_error_that_names_a_picture() {
     place.write("run/best/meta.json", &meta);
     for arguments in [
         &["evaluate", "--checkpoint", "run", "--split", "val"][..],
-        &["evaluate", "--checkpoint", "run", "--split", "val", "--calibrate"],
+        &["calibrate", "run"],
         &["predict", "--checkpoint", "run", "train/a"],
         &["explain", "--checkpoint", "run", "train/a"],
     ] {
@@ -228,4 +235,41 @@ fn event_files_are_written_where_they_are_wanted() {
     for (before, after) in before.into_iter().zip(after) {
         assert_eq!((after - 40) * 2, (before - 40) * 3, "{before}, {after}");
     }
+}
+
+#[test]
+fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitted() {
+    let place = Place::new();
+    trained(&place, "epochs = 12");
+    let meta = || place.read("run/best/meta.json");
+    let before = meta();
+    // All validation pictures are told apart: nothing to fit a temperature on, and then the sets aren't kept either.
+    let refused = place.run(&["calibrate", "run", "--temperature", "--coverage", "0.8", "--device", "cpu"]);
+    assert!(refused.code == Some(1) && refused.err.contains("found no mistake among the 16 validation pictures"), "{}", refused.err);
+    assert_eq!(meta(), before);
+    place.done(&["calibrate", "run", "--coverage", "0.8", "--device", "cpu"]);
+    let evaluate =
+        |more: &[&str]| json(&place.done(&[&["evaluate", "--checkpoint", "run", "--json", "--device", "cpu"], more].concat()).out);
+    let fitted = meta();
+    assert!(evaluate(&[])["sets"].is_object());
+    assert!(evaluate(&["--tta", "2"])["sets"].is_null(), "the sets were fitted on single predictions");
+    // An option that can't be used changes nothing, and a run that augments nothing has no augmentations to average over.
+    let plain = place.read("small.toml").replace("rotation_range = 10", "").replace("width_shift_range = 0.05", "");
+    place.write("plain.toml", &plain);
+    place.done(&["train", "--config", "plain.toml", "--out", "plain", "--set", "train.epochs=1"]);
+    let ran = place.run(&["evaluate", "--checkpoint", "run", "--tta", "2", "--compare", "plain", "--device", "cpu"]);
+    assert!(ran.code == Some(2) && ran.err.contains("plain/config.toml"), "each run by its own recipe: {}", ran.err);
+    assert_eq!(meta(), fitted, "evaluate only reads");
+    // Without test pictures the validation part is measured, and it says so.
+    place.recipe("", "epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "untested"]);
+    let ran = place.done(&["evaluate", "--checkpoint", "untested", "--json", "--device", "cpu"]);
+    assert!(ran.err.contains("no test pictures") && json(&ran.out)["data"]["source"] == "the run's validation pictures", "{}", ran.err);
+    let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "test", "--device", "cpu"]);
+    assert!(ran.code == Some(2) && ran.err.contains("no test pictures"), "{}", ran.err);
+    // Training pictures that have gone elsewhere: one error.
+    std::fs::rename(place.path("train"), place.path("moved")).expect("moved");
+    let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "val", "--device", "cpu"]);
+    let words = "none of the 16 validation pictures in untested/split.csv is there, the first: train/a/";
+    assert!(ran.code == Some(1) && ran.err.contains(words) && ran.err.matches("train/a/").count() == 1, "{}", ran.err);
 }

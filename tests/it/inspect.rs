@@ -133,20 +133,69 @@ fn training_says_leaves_out_or_refuses_leaks() {
     assert!(ran.err.contains("warning: 1 group of copies has more than one label; the first: data/train/a/01.png"), "{}", ran.err);
     let split = place.read("warned/split.csv");
     let marked: Vec<_> = split.lines().filter(|line| line.contains(",test,") && !line.ends_with(',')).collect();
-    // A copy may be held back for validation, where it is none of the training's.
-    assert!(!marked.is_empty() && marked.len() <= 3 && marked.iter().all(|line| line.contains("data/train/")), "{split}");
+    assert!(marked.len() == 3 && marked.iter().all(|line| line.contains("data/train/")), "{split}");
     assert_eq!(split.lines().filter(|line| line.contains(",test,")).count(), 8);
 
-    let trained = |run: &str| place.read(&format!("{run}/split.csv")).lines().filter(|line| line.contains(",train,")).count();
+    never_seen_leaves_out_near_copies(&place);
+
+    let known = |run: &str| place.read(&format!("{run}/split.csv")).lines().filter(|line| !line.contains(",test,")).count();
     let ran = place.done(&["train", "--config", "small.toml", "--out", "clean", "--set", "data.on_leak=exclude"]);
     assert!(ran.err.contains("left out for that (data.on_leak"), "{}", ran.err);
-    assert_eq!(trained("clean") + marked.len(), trained("warned"));
+    assert!(!ran.err.contains("are copies of pictures that are trained on"), "what is left out is no leak any more: {}", ran.err);
+    // Three training or validation pictures have a copy among the test pictures.
+    assert_eq!(known("clean") + 3, known("warned"));
+    let split = place.read("clean/split.csv");
+    assert!(split.lines().skip(1).all(|line| line.ends_with(',')), "no copy is left to be marked: {split}");
     // The same pictures are left out again.
     place.done(&["train", "--resume", "clean", "--set", "train.epochs=2"]);
 
     let ran = place.run(&["train", "--config", "small.toml", "--out", "never", "--set", "data.on_leak=error"]);
     assert!(ran.code == Some(1) && ran.err.contains("data.on_leak = \"exclude\"") && ran.err.contains("data/test/"), "{}", ran.err);
     assert!(!place.path("never").exists());
+}
+
+/// Of the run `warned` on [`leaky`] pictures: what `evaluate` calls never seen, on its own test pictures and on others.
+fn never_seen_leaves_out_near_copies(place: &Place) {
+    let evaluated =
+        |data: &[&str], run: &str| json(&place.done(&[&["evaluate", "--checkpoint", run, "--json", "--device", "cpu"], data].concat()).out);
+    let counts = |found: &Value| ["count", "exact_copies", "near_copies"].map(|key| found["unseen"][key].as_u64().expect("a count"));
+    assert_eq!(counts(&json(&place.read("warned/evaluation/test/metrics.json"))), [5, 1, 2]);
+    assert_eq!(counts(&evaluated(&[], "warned")), [5, 1, 2]);
+    let copies = place.read("warned/evaluation/test/copies.csv");
+    assert_eq!(copies.lines().next(), Some("path,copy_of,likeness"));
+    let row = |picture: &str| copies.lines().find(|line| line.starts_with(picture)).unwrap_or_default().to_owned();
+    assert!(row("data/test/a/same.png").ends_with("data/train/a/03.png,pixels"), "{copies}");
+    assert!(row("data/test/b/larger.bmp").ends_with("data/train/a/01.png,near"), "{copies}");
+
+    // Pictures that the run has no list of: all of the training pictures saved again, beside new ones.
+    for (class, first) in [("a", 0), ("b", 100)] {
+        std::fs::create_dir_all(place.path(&format!("elsewhere/test/{class}"))).expect("created");
+        for index in 0..12 {
+            let copy = scene(first + index);
+            copy.save(place.path(&format!("elsewhere/test/{class}/again{index}.jpg"))).expect("saved");
+            scene(first + index + 500).save(place.path(&format!("elsewhere/test/{class}/new{index}.png"))).expect("saved");
+        }
+    }
+    let elsewhere = ["--data", "elsewhere/test"];
+    let found = evaluated(&elsewhere, "warned");
+    assert_eq!((counts(&found), &found["images"]), ([24, 0, 24], &json("48")));
+    // Neither the run's own evaluation nor anybody else's is replaced by that of other pictures of the same name.
+    assert_eq!(counts(&json(&place.read("warned/evaluation/test/metrics.json"))), [5, 1, 2]);
+    assert_eq!(counts(&json(&place.read("warned/evaluation/test-2/metrics.json"))), [24, 0, 24]);
+    evaluated(&elsewhere, "warned");
+    assert!(!place.path("warned/evaluation/test-3").exists(), "the same pictures have one place");
+    // Without the training pictures at hand, and with looks that somebody changed.
+    std::fs::rename(place.path("data/train"), place.path("away")).expect("moved");
+    assert_eq!(counts(&evaluated(&elsewhere, "warned")), [24, 0, 24]);
+    let looks = place.bytes("warned/looks.safetensors");
+    let mut changed = looks.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(place.path("warned/looks.safetensors"), changed).expect("written");
+    let ran = place.run(&["evaluate", "--checkpoint", "warned", "--data", "elsewhere/test", "--device", "cpu"]);
+    assert!(ran.code == Some(1) && ran.err.contains("looks.safetensors") && ran.err.contains("BLAKE3"), "{}", ran.err);
+    std::fs::write(place.path("warned/looks.safetensors"), looks).expect("written");
+    std::fs::rename(place.path("away"), place.path("data/train")).expect("moved back");
 }
 
 #[test]

@@ -1,0 +1,267 @@
+//! `emberlens calibrate`: how far to believe a probability, how sure is sure enough for a class, which classes a picture may be of. Fitted on the
+//! pictures that the run held back, kept in the checkpoint's `meta.json`; nothing is kept unless all that was asked for can be fitted.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use anyhow::bail;
+use clap::Parser;
+use serde::Serialize;
+
+use super::{
+    evaluate::{Setup, SplitName, data_settings, from_split, infer, no_run, run_of},
+    ui::{self, UsageError, say},
+};
+use crate::{
+    checkpoint::{self, Meta},
+    cli::Ending,
+    config::DeviceName,
+    data::load_listed,
+    metrics::{
+        Coverage, Judged, TEMPERATURES, Threshold, argmax, calibration_error, fit_coverage, fit_temperature, fit_threshold, pictures_for,
+        softened, temperature_interval,
+    },
+    nn::infer::Predictions,
+};
+
+/// Arguments of `calibrate`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A run folder (its best epoch), or one checkpoint in it
+    run: PathBuf,
+    /// Fit a temperature, so that probabilities can be taken at their word; predictions stay the same. What is fitted where nothing is asked
+    /// for. A threshold and sets that the checkpoint has are fitted again with it
+    #[arg(long)]
+    temperature: bool,
+    /// Find the probability from which a picture counts as CLASS so that SHARE of the class is found, as in glioma=0.95; `predict` then says
+    /// which pictures it flags
+    #[arg(long, value_name = "CLASS=SHARE")]
+    sensitivity: Option<Sensitivity>,
+    /// Fit sets of classes that hold the true one for SHARE of new pictures of the same kind (conformal prediction), for `predict --abstain`
+    #[arg(long, value_name = "SHARE")]
+    coverage: Option<Share>,
+    /// auto, gpu, gpu:N, cpu or ndarray
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: DeviceName,
+    /// One JSON document on stdout instead of sentences
+    #[arg(long)]
+    json: bool,
+}
+
+/// A share, without its ends.
+#[derive(Clone, Copy, Debug)]
+struct Share(f64);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_share = |share: &f64| *share > 0.0 && *share < 1.0;
+        text.parse().ok().filter(is_share).map(Self).ok_or_else(|| format!("found {text}, expected a number between 0 and 1, as 0.95"))
+    }
+}
+
+/// A class and the share of its pictures that is to be found.
+#[derive(Clone, Debug)]
+struct Sensitivity {
+    class: String,
+    share: Share,
+}
+
+impl FromStr for Sensitivity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (class, share) = text.rsplit_once('=').ok_or("expected CLASS=SHARE, as glioma=0.95")?;
+        Ok(Self { class: class.to_owned(), share: share.parse()? })
+    }
+}
+
+/// What is to be fitted.
+struct Wishes {
+    temperature: bool,
+    threshold: Option<(String, f64)>,
+    coverage: Option<f64>,
+}
+
+impl Wishes {
+    /// A new temperature makes new probabilities, so what was fitted on the old ones is fitted again.
+    fn of(args: &Args, meta: &Meta) -> Result<Self, UsageError> {
+        let temperature = args.temperature || (args.sensitivity.is_none() && args.coverage.is_none());
+        if let Some(Sensitivity { class, .. }) = args.sensitivity.as_ref().filter(|wish| !meta.classes.contains(&wish.class)) {
+            let classes = meta.classes.join(", ");
+            return Err(UsageError(format!("--sensitivity: found the unknown class {class}, expected one of {classes}")));
+        }
+        let threshold = args.sensitivity.as_ref().map(|wish| (wish.class.clone(), wish.share.0));
+        let kept_threshold = || meta.threshold.as_ref().filter(|_| temperature).map(|kept| (kept.class.clone(), kept.sensitivity));
+        let kept_coverage = || meta.coverage.as_ref().filter(|_| temperature).map(|kept| kept.coverage);
+        Ok(Self {
+            temperature,
+            threshold: threshold.or_else(kept_threshold),
+            coverage: args.coverage.map(|Share(share)| share).or_else(kept_coverage),
+        })
+    }
+}
+
+/// What was fitted: what `--json` prints.
+#[derive(Debug, Serialize)]
+struct Fitted {
+    /// Validation pictures that it was fitted on.
+    images: usize,
+    /// Where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<FittedTemperature>,
+    /// Of one class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<Threshold>,
+    /// Of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<Coverage>,
+}
+
+/// A temperature with what it mends on the pictures that it was fitted on.
+#[derive(Debug, Serialize)]
+struct FittedTemperature {
+    value: f64,
+    /// 95 % interval.
+    low: f64,
+    high: f64,
+    /// Expected calibration error without and with it.
+    calibration_error: [f64; 2],
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A checkpoint or validation pictures that can't be used; too little to fit on. The checkpoint is left as it was.
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    let path = checkpoint::resolve(&args.run, "best")?;
+    let mut checkpoint = checkpoint::load(&path)?;
+    let run = run_of(&path).ok_or_else(|| no_run(&path))?;
+    let wishes = Wishes::of(args, &checkpoint.meta)?;
+    let pictures = from_split(SplitName::Val, run)?;
+    let compute = ui::open_device(args.device)?;
+    let classes = Arc::new(checkpoint.meta.classes.clone());
+    let data = data_settings(&checkpoint.meta);
+    let listed = load_listed(&pictures.entries, &classes, &data, &|_| ())?;
+    if !listed.skipped.is_empty() {
+        say(&format!("warning: {} of {} validation pictures can't be read and are left out", listed.skipped.len(), pictures.entries.len()));
+    }
+    if listed.set.pictures.is_empty() {
+        bail!("found no validation picture of the run that can be read, expected some to fit on: {}", run.display());
+    }
+    let (set, labels) = (&listed.set, listed.set.labels());
+    let setup = Setup { run: None, data: &data, compute: &compute, batch_size: 32, tta: None };
+    let mut found = infer(&checkpoint, set, &setup)?;
+    let mut fitted = Fitted { images: labels.len(), temperature: None, threshold: None, coverage: None };
+    if wishes.temperature {
+        let temperature = FittedTemperature::new(&found, &labels, run)?;
+        checkpoint.meta.temperature = temperature.value;
+        fitted.temperature = Some(temperature);
+        // What follows goes by the new probabilities.
+        found = infer(&checkpoint, set, &setup)?;
+    }
+    let meta = &mut checkpoint.meta;
+    if let Some((class, sensitivity)) = &wishes.threshold {
+        fitted.threshold = Some(threshold(&found.probabilities, &labels, meta, (class, *sensitivity))?);
+        meta.threshold.clone_from(&fitted.threshold);
+    }
+    if let Some(share) = wishes.coverage {
+        fitted.coverage = Some(coverage(&found.probabilities, &labels, share)?);
+        meta.coverage.clone_from(&fitted.coverage);
+    }
+    checkpoint::save_meta(&path, meta)?;
+    ui::print(&if args.json { serde_json::to_string_pretty(&fitted)? + "\n" } else { fitted.words(run) })?;
+    say(&format!("Kept in {}; predict and evaluate use it", path.display()));
+    Ok(Ending::Done)
+}
+
+impl Fitted {
+    /// A sentence each.
+    fn words(&self, run: &Path) -> String {
+        let mut text = String::new();
+        if let Some(FittedTemperature { value, low, high, calibration_error: [before, after] }) = &self.temperature {
+            text += &format!(
+                "Temperature {value:.4} (95 %: {low:.4} to {high:.4}), fitted on {} validation pictures, whose probabilities were off by {before:.4} \
+                 on average and are by {after:.4}.\n",
+                self.images
+            );
+            if (*low..=*high).contains(&1.0) {
+                text += "That may be chance: a temperature of 1, which changes nothing, is within the interval.\n";
+            }
+        }
+        if let Some(Threshold { class, sensitivity, probability, fitted_on }) = &self.threshold {
+            text += &format!(
+                "{class} from a probability of {probability:.4} on: finds {sensitivity} of its {fitted_on} validation pictures or more.\n"
+            );
+        }
+        if let Some(Coverage { coverage, probability, fitted_on }) = &self.coverage {
+            text += &format!(
+                "Sets of the classes from a probability of {probability:.4} on: hold the true one for {coverage} or more of new pictures like the \
+                 {fitted_on} that they were fitted on.\n"
+            );
+        }
+        text + &format!("How it does on pictures that it wasn't fitted on: emberlens evaluate --checkpoint {}\n", run.display())
+    }
+}
+
+impl FittedTemperature {
+    fn new(found: &Predictions, labels: &[usize], run: &Path) -> anyhow::Result<Self> {
+        let mistakes = found.logits.iter().zip(labels).filter(|(row, label)| argmax(row) != **label).count();
+        if mistakes == 0 {
+            bail!(
+                "found no mistake among the {} validation pictures, expected some: without one, the best temperature is 0, which makes every \
+                 probability 1; hold more pictures back (data.validation): {}",
+                labels.len(),
+                run.display()
+            );
+        }
+        let value = fit_temperature(&found.logits, labels);
+        if TEMPERATURES.iter().any(|limit| (value / limit - 1.0).abs() < 1e-6) {
+            bail!(
+                "found no temperature from {} to {} that fits the {} validation pictures ({mistakes} of them mistaken): the network's outputs say \
+                 next to nothing about them: {}",
+                TEMPERATURES[0],
+                TEMPERATURES[1],
+                labels.len(),
+                run.display()
+            );
+        }
+        let [low, high] = temperature_interval(&found.logits, labels, value);
+        let num_classes = found.logits[0].len();
+        let error = |temperature| {
+            let probabilities = softened(&found.logits, temperature);
+            calibration_error(&Judged::new(labels.to_vec(), &probabilities, num_classes).reliability())
+        };
+        Ok(Self { value, low, high, calibration_error: [error(1.0), error(value)] })
+    }
+}
+
+fn threshold(probabilities: &[Vec<f32>], labels: &[usize], meta: &Meta, (class, sensitivity): (&str, f64)) -> anyhow::Result<Threshold> {
+    let index = meta.classes.iter().position(|known| known == class).unwrap_or(0);
+    let own: Vec<f32> = labels.iter().zip(probabilities).filter(|(label, _)| **label == index).map(|(_, row)| row[index]).collect();
+    let (fitted_on, least) = (own.len(), pictures_for(sensitivity));
+    match fit_threshold(own, sensitivity) {
+        Some(probability) if fitted_on >= least => Ok(Threshold { class: class.to_owned(), sensitivity, probability, fitted_on }),
+        _ => bail!(
+            "found {fitted_on} validation pictures of the class {class}, expected {least} or more to find {sensitivity} of it; hold more pictures \
+             back (data.validation) or ask for less"
+        ),
+    }
+}
+
+fn coverage(probabilities: &[Vec<f32>], labels: &[usize], coverage: f64) -> anyhow::Result<Coverage> {
+    let own = labels.iter().zip(probabilities).map(|(label, row)| row[*label]).collect();
+    let Some(probability) = fit_coverage(own, coverage) else {
+        bail!(
+            "found {} validation pictures, expected {} or more to promise a coverage of {coverage}; hold more pictures back (data.validation) or \
+             ask for less",
+            labels.len(),
+            pictures_for(coverage)
+        );
+    };
+    Ok(Coverage { coverage, probability, fitted_on: labels.len() })
+}

@@ -1,0 +1,85 @@
+//! Where the results of an evaluation go, so that none takes the place of one of other pictures.
+
+use std::{fs, io::ErrorKind, path::Path, path::PathBuf};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::ui::UsageError;
+use crate::report;
+
+/// The name of the folder for an evaluation of pictures called `pictures` by the checkpoint in this folder; only the best epoch's goes without
+/// saying.
+pub(super) fn name(pictures: &str, checkpoint: &Path) -> String {
+    match checkpoint.file_name().map(|name| name.to_string_lossy()) {
+        Some(folder) if folder != "best" => format!("{pictures}-{folder}"),
+        _ => pictures.to_owned(),
+    }
+}
+
+/// `NAME` in `folder`, or the first of `NAME-2`, `NAME-3`, ... that isn't there or holds an evaluation of the same pictures. Makes it.
+///
+/// # Errors
+/// The system's.
+pub(super) fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> {
+    let in_words = |path: &Path| format!("can't create {}", path.display());
+    fs::create_dir_all(folder).with_context(|| in_words(folder))?;
+    for count in 1.. {
+        let path = folder.join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if digest_in(&path).is_some_and(|found| found == digest) {
+                    return Ok(path);
+                }
+            }
+            Err(error) => return Err(error).with_context(|| in_words(&path)),
+        }
+    }
+    unreachable!("there are more numbers than folders")
+}
+
+/// `out`, unless results would take the place of something else there.
+///
+/// # Errors
+/// Files of the names that are to be written, which aren't of an evaluation of the same pictures.
+pub(super) fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
+    let taken = ["metrics.json", "predictions.csv", report::PAGE].iter().map(|name| out.join(name)).find(|path| path.exists());
+    match taken.filter(|_| digest_in(out).is_none_or(|found| found != digest)) {
+        Some(path) => {
+            Err(UsageError(format!("found results of other pictures, which would be replaced; choose another --out: {}", path.display())))
+        }
+        None => Ok(out.to_owned()),
+    }
+}
+
+/// Of the pictures that the evaluation in this folder measured, where it says so.
+fn digest_in(folder: &Path) -> Option<String> {
+    let metrics: Value = serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
+    Some(metrics.get("data")?.get("blake3")?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluations_of_other_pictures_are_kept_and_of_the_same_replaced() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let evaluation = folder.path().join("evaluation");
+        let place = |digest: &str| {
+            let path = free(&evaluation, "test", digest).expect("made");
+            fs::write(path.join("metrics.json"), format!(r#"{{"data": {{"blake3": "{digest}"}}}}"#)).expect("written");
+            path.file_name().expect("named").to_string_lossy().into_owned()
+        };
+        let got: Vec<_> = ["a", "b", "a", "c", "b"].into_iter().map(place).collect();
+        assert_eq!(got, ["test", "test-2", "test", "test-3", "test-2"]);
+        // What an older version wrote doesn't say whose it is.
+        fs::write(evaluation.join("test/metrics.json"), "{}").expect("written");
+        assert_eq!(place("a"), "test-4");
+        assert!(chosen(&evaluation.join("test-2"), "b").is_ok() && chosen(&evaluation.join("never"), "b").is_ok());
+        let refused = chosen(&evaluation.join("test-2"), "a").expect_err("other pictures").to_string();
+        assert!(refused.contains("choose another --out") && refused.ends_with("test-2/metrics.json"), "{refused}");
+        assert_eq!((name("test", Path::new("run/best")), name("test", Path::new("run/last"))), ("test".to_owned(), "test-last".to_owned()));
+    }
+}
