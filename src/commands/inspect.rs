@@ -26,7 +26,7 @@ use crate::{
         table::to_csv,
     },
     explain::{magnified, side_by_side},
-    inspect::{CopyGroup, Inspection, Side},
+    inspect::{CopyGroup, Inspection, Member, Side},
     report::{Gallery, Page, Shot, Table},
 };
 
@@ -140,6 +140,24 @@ fn text(found: &Inspection) -> String {
     for (name, value) in facts(found) {
         let _ = writeln!(text, "{name}: {value}");
     }
+    text.push('\n');
+    if found.findings.is_empty() {
+        text.push_str("Nothing was found that should keep you from training.\n");
+    }
+    for (index, finding) in found.findings.iter().enumerate() {
+        let first = finding.first.as_ref().map_or_else(String::new, |first| format!("; the first: {first}"));
+        let _ = writeln!(text, "{}. {}{first}\n   -> {}", index + 1, finding.what, finding.advice);
+    }
+    let lists = lists(found);
+    if !lists.is_empty() {
+        let _ = write!(text, "\n{lists}");
+    }
+    text
+}
+
+/// The first of all that a finding is about.
+fn lists(found: &Inspection) -> String {
+    let mut text = String::new();
     for skipped in found.unreadable.iter().take(NAMED) {
         let _ = writeln!(text, "can't be decoded: {}: {}", skipped.path, skipped.reason);
     }
@@ -155,20 +173,15 @@ fn text(found: &Inspection) -> String {
         let _ = writeln!(text, "doubtful label: {}: {}, or {}?", suspect.path, suspect.label, suspect.suggestion);
     }
     more(&mut text, doubtful.len());
-    let worst = |group: &&CopyGroup| group.has_conflicting_labels || group.is_across_splits;
-    for group in found.copies.groups.iter().filter(worst).take(NAMED) {
-        let members: Vec<_> = group.members.iter().map(|member| format!("{} ({}, {})", member.path, member.split, member.class)).collect();
-        let _ = writeln!(text, "{}: {}", likeness_words(group.likeness), members.join(" = "));
+    let worst: Vec<_> = found.copies.groups.iter().filter(|group| group.has_conflicting_labels || group.is_across_splits).collect();
+    for group in worst.iter().take(NAMED) {
+        let member = |member: &Member| format!("{} ({}, {})", member.path, member.split, member.class);
+        let members: Vec<_> = group.members.iter().take(NAMED).map(member).collect();
+        let others = group.members.len() - members.len();
+        let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+        let _ = writeln!(text, "{}: {}{others}", likeness_words(group.likeness), members.join(" = "));
     }
-    more(&mut text, found.copies.groups.iter().filter(worst).count());
-    text.push('\n');
-    if found.findings.is_empty() {
-        text.push_str("Nothing was found that should keep you from training.\n");
-    }
-    for (index, finding) in found.findings.iter().enumerate() {
-        let first = finding.first.as_ref().map_or_else(String::new, |first| format!("; the first: {first}"));
-        let _ = writeln!(text, "{}. {}{first}\n   -> {}", index + 1, finding.what, finding.advice);
-    }
+    more(&mut text, worst.len());
     text
 }
 
@@ -283,7 +296,16 @@ fn page(found: &Inspection, args: &Args) -> Page {
         notes: found.unreadable.iter().take(SHOWN).map(|skipped| format!("{}: {}", skipped.path, skipped.reason)).collect(),
         galleries: vec![
             gallery("Copies across splits", "The first two of each group, side by side.", groups(&|group| group.is_across_splits)),
-            gallery("Copies with different labels", "At least one label of each is wrong.", groups(&|group| group.has_conflicting_labels)),
+            gallery(
+                "The same pixels with different labels",
+                "At least one label of each is wrong.",
+                groups(&|group| group.contradiction().is_some()),
+            ),
+            gallery(
+                "Copies with different labels",
+                "Their pixels differ, perhaps on purpose; else a label is wrong.",
+                groups(&|group| group.has_conflicting_labels && group.contradiction().is_none()),
+            ),
             gallery(
                 "Copies within a split that aren't the same pixels",
                 "Saved again, resized, brighter or darker, cropped, mirrored or turned.",
@@ -296,11 +318,11 @@ fn page(found: &Inspection, args: &Args) -> Page {
     }
 }
 
-/// The first of a group beside one of another split or label, where there is one.
+/// Two of a group side by side, of different split or label where there are such.
 fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
-    let [first, second] = group.pair();
+    let [first, second] = group.contradiction().unwrap_or_else(|| group.pair());
     let pictures: Vec<RgbImage> = [first, second].iter().filter_map(|member| picture(found, member.index())).collect();
-    let line = |member: &crate::inspect::Member| format!("{}, {}: {}", member.split, member.class, member.path);
+    let line = |member: &Member| format!("{}, {}: {}", member.split, member.class, member.path);
     let title = format!(
         "{}{}",
         likeness_words(group.likeness),

@@ -56,6 +56,25 @@ pub struct Candidate<'a> {
     pub look: &'a Look,
 }
 
+impl<'a> From<&'a Facts> for Candidate<'a> {
+    fn from(facts: &'a Facts) -> Self {
+        Self { file: Some(facts.file), pixels: facts.pixels, look: &facts.look }
+    }
+}
+
+impl Candidate<'_> {
+    /// How much alike these two members of a group are.
+    pub fn likeness(&self, other: &Self) -> Likeness {
+        if self.file.is_some() && self.file == other.file {
+            Likeness::File
+        } else if self.pixels == other.pixels {
+            Likeness::Pixels
+        } else {
+            Likeness::Near
+        }
+    }
+}
+
 /// Pictures that are copies of one another, two or more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
@@ -79,6 +98,21 @@ pub fn find(pictures: &[Candidate<'_>]) -> Vec<Group> {
     // One of each: the rest is known.
     let different: Vec<usize> = by_pixels.into_values().collect();
     join_near(pictures, different, groups).into_groups()
+}
+
+/// Of each new picture, the known one that it is a copy of, by position, and how much alike they are: the one most alike, and of several the
+/// first.
+pub fn sources(known: &[Candidate<'_>], new: &[Candidate<'_>]) -> Vec<Option<(usize, Likeness)>> {
+    let all = [known, new].concat();
+    let mut sources = vec![None; new.len()];
+    for Group { members, .. } in find(&all) {
+        let (of_known, of_new) = members.split_at(members.partition_point(|index| *index < known.len()));
+        for index in of_new {
+            let source = |known: &usize| (*known, all[*known].likeness(&all[*index]));
+            sources[index - known.len()] = of_known.iter().map(source).min_by_key(|(_, likeness)| *likeness);
+        }
+    }
+    sources
 }
 
 /// Joins those of `different` that are near copies.
@@ -284,5 +318,22 @@ mod tests {
         assert_eq!(found, [group(&[0, 3, 4], Likeness::Near), group(&[1, 2, 5], Likeness::Pixels)]);
         assert_eq!(find(&[candidate(a, 1), candidate(a, 1)]), [group(&[0, 1], Likeness::File)]);
         assert_eq!(find(&[]), []);
+    }
+
+    #[test]
+    fn a_new_picture_is_a_copy_of_the_known_one_that_it_is_most_like() {
+        let files = [png(&scene(1)), jpeg(&scene(1), 80), png(&scene(2)), png(&scene(3))];
+        let looks = files.each_ref().map(|file| seen(file));
+        let candidate = |at: usize, file: u8| Candidate { file: Some([file; 32]), pixels: looks[at].0, look: &looks[at].1 };
+        // The same picture saved twice, and another one.
+        let known = [candidate(1, 1), candidate(0, 2), candidate(2, 3)];
+        let new = [candidate(0, 4), candidate(0, 2), candidate(1, 5), candidate(3, 6), candidate(2, 7)];
+        let expected =
+            [Some((1, Likeness::Pixels)), Some((1, Likeness::File)), Some((0, Likeness::Pixels)), None, Some((2, Likeness::Pixels))];
+        assert_eq!(sources(&known, &new), expected);
+        // Without the known one of the same pixels, the other one is left.
+        assert_eq!(sources(&known[..1], &new[..2]), [Some((0, Likeness::Near)); 2]);
+        // Copies among the new ones alone say nothing of the known ones.
+        assert_eq!(sources(&known[2..], &new[..3]), [None; 3]);
     }
 }

@@ -36,9 +36,7 @@ pub struct Survey {
 impl Survey {
     /// Looks for copies among `seen`.
     pub(super) fn new(seen: Vec<Seen>, unreadable: Vec<Skipped>, passed_over: Vec<String>) -> Self {
-        let facts = seen.iter().map(|seen| &seen.facts);
-        let candidates = facts.map(|facts| Candidate { file: Some(facts.file), pixels: facts.pixels, look: &facts.look });
-        let groups = copies::find(&candidates.collect::<Vec<_>>());
+        let groups = copies::find(&seen.iter().map(|seen| Candidate::from(&*seen.facts)).collect::<Vec<_>>());
         Self { seen, groups, unreadable, passed_over }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{CopyGroup, Inspection, Labels, Rule};
+use super::{CopyGroup, Inspection, Labels, Member, Rule};
 use crate::data::{copies::Likeness, listing::Part};
 
 /// Pictures in the largest class for one in the smallest from which it is told.
@@ -60,7 +60,19 @@ fn verb(count: usize, one: &'static str, more: &'static str) -> &'static str {
 }
 
 pub(super) fn of(found: &Inspection) -> Vec<Finding> {
-    let kinds = [leak, conflicting_labels, validation_leak, split_groups, doubtful_labels, unreadable, repeats, rule, imbalance, odd];
+    let kinds = [
+        leak,
+        contradictions,
+        conflicting_labels,
+        validation_leak,
+        split_groups,
+        doubtful_labels,
+        unreadable,
+        repeats,
+        rule,
+        imbalance,
+        odd,
+    ];
     kinds.iter().filter_map(|finding| finding(found)).collect()
 }
 
@@ -73,9 +85,9 @@ impl Finding {
 fn leak(found: &Inspection) -> Option<Finding> {
     let is_leak = |group: &&CopyGroup| group.has(Part::Test) && (group.has(Part::Train) || group.has(Part::Validation));
     let leaks: Vec<&CopyGroup> = found.copies.groups.iter().filter(is_leak).collect();
-    let first = pair(leaks.first()?);
+    let first = words(leaks.first()?.pair());
     let count: usize = leaks.iter().map(|group| group.count(Part::Test)).sum();
-    let near: usize = leaks.iter().filter(|group| group.likeness == Likeness::Near).map(|group| group.count(Part::Test)).sum();
+    let near: usize = leaks.iter().map(|group| group.changed(Part::Test, &[Part::Train, Part::Validation])).sum();
     let near = if near > 0 { format!(", {near} of them saved again, cropped, turned or the like") } else { String::new() };
     let (tests, are) = (found.count(Part::Test), verb(count, "is a copy", "are copies"));
     Some(Finding::new(
@@ -86,22 +98,36 @@ fn leak(found: &Inspection) -> Option<Finding> {
     ))
 }
 
+fn contradictions(found: &Inspection) -> Option<Finding> {
+    let pairs: Vec<[&Member; 2]> = found.copies.groups.iter().filter_map(CopyGroup::contradiction).collect();
+    let first = words(*pairs.first()?);
+    let (groups, has) = (counted(pairs.len(), "group"), verb(pairs.len(), "has", "have"));
+    Some(Finding::new(
+        Kind::ConflictingLabels,
+        format!("{groups} of copies with the same pixels {has} more than one label"),
+        Some(first),
+        "look at them: at least one label of each is wrong",
+    ))
+}
+
+/// Those that may be meant to differ.
 fn conflicting_labels(found: &Inspection) -> Option<Finding> {
-    let conflicts: Vec<&CopyGroup> = found.copies.groups.iter().filter(|group| group.has_conflicting_labels).collect();
-    let first = pair(conflicts.first()?);
+    let is_near = |group: &&CopyGroup| group.has_conflicting_labels && group.contradiction().is_none();
+    let conflicts: Vec<&CopyGroup> = found.copies.groups.iter().filter(is_near).collect();
+    let first = words(conflicts.first()?.pair());
     let (groups, has) = (counted(conflicts.len(), "group"), verb(conflicts.len(), "has", "have"));
     Some(Finding::new(
         Kind::ConflictingLabels,
         format!("{groups} of copies {has} more than one label"),
         Some(first),
-        "look at them: at least one label of each is wrong",
+        "look at them: their pixels differ, perhaps on purpose (the same photo with and without a mask), or a label is wrong",
     ))
 }
 
 fn validation_leak(found: &Inspection) -> Option<Finding> {
     let copied = |group: &&CopyGroup| group.has(Part::Train) && group.has(Part::Validation);
     let leaks: Vec<&CopyGroup> = found.copies.groups.iter().filter(copied).collect();
-    let first = pair(leaks.first()?);
+    let first = words(leaks.first()?.pair());
     let count: usize = leaks.iter().map(|group| group.count(Part::Validation)).sum();
     let (all, are) = (found.count(Part::Validation), verb(count, "is a copy", "are copies"));
     Some(Finding::new(
@@ -157,7 +183,7 @@ fn unreadable(found: &Inspection) -> Option<Finding> {
 
 fn repeats(found: &Inspection) -> Option<Finding> {
     let within: Vec<&CopyGroup> = found.copies.groups.iter().filter(|group| !group.is_across_splits).collect();
-    let first = pair(within.first()?);
+    let first = words(within.first()?.pair());
     let near = within.iter().filter(|group| group.likeness == Likeness::Near).count();
     let (groups, lie) = (counted(within.len(), "group"), verb(within.len(), "lies", "lie"));
     Some(Finding::new(
@@ -191,9 +217,8 @@ fn odd(found: &Inspection) -> Option<Finding> {
     Some(Finding::new(Kind::Odd, what, Some(format!("{} ({kind})", suspects.first()?.path)), "look at them"))
 }
 
-/// Two of a group: its first picture, and one of another split or label where there is one.
-fn pair(group: &CopyGroup) -> String {
-    let [first, second] = group.pair();
-    let words = |member: &super::Member| format!("{} ({}, {})", member.path, member.split, member.class);
+/// Two of a group.
+fn words([first, second]: [&Member; 2]) -> String {
+    let words = |member: &Member| format!("{} ({}, {})", member.path, member.split, member.class);
     format!("{} = {}", words(first), words(second))
 }

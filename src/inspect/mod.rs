@@ -8,7 +8,7 @@ mod rules;
 mod suspects;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -108,6 +108,8 @@ pub struct Member {
     pub split: &'static str,
     #[serde(skip)]
     index: usize,
+    #[serde(skip)]
+    pixels: [u8; 32],
 }
 
 impl Member {
@@ -130,7 +132,7 @@ impl Inspection {
             *formats.entry(facts.format.clone()).or_default() += 1;
             *modes.entry(facts.mode.clone()).or_default() += 1;
         }
-        let sizes: std::collections::BTreeSet<_> = seen.iter().map(|seen| (seen.facts.height, seen.facts.width)).collect();
+        let sizes: BTreeSet<_> = seen.iter().map(|seen| (seen.facts.height, seen.facts.width)).collect();
         let mut inspection = Self {
             images: seen.len(),
             imbalance: imbalance(&classes),
@@ -198,8 +200,9 @@ impl Copies {
 impl CopyGroup {
     fn of(group: &Group, seen: &[Seen]) -> Self {
         let member = |index: usize| {
-            let Seen { entry, part, .. } = &seen[index];
-            Member { path: entry.path.display().to_string(), class: entry.class.clone(), split: part.name(), index }
+            let Seen { entry, part, facts } = &seen[index];
+            let (path, class) = (entry.path.display().to_string(), entry.class.clone());
+            Member { path, class, split: part.name(), index, pixels: facts.pixels }
         };
         let members: Vec<Member> = group.members.iter().map(|index| member(*index)).collect();
         Self {
@@ -217,6 +220,22 @@ impl CopyGroup {
         let first = &self.members[0];
         let differs = |member: &&Member| member.split != first.split || member.class != first.class;
         [first, self.members.iter().find(differs).unwrap_or(&self.members[1])]
+    }
+
+    /// Two members with the same pixels and different labels, where there are such: at least one of these labels is wrong.
+    pub fn contradiction(&self) -> Option<[&Member; 2]> {
+        let mut firsts: BTreeMap<[u8; 32], &Member> = BTreeMap::new();
+        self.members.iter().find_map(|member| {
+            let first = *firsts.entry(member.pixels).or_insert(member);
+            (first.class != member.class).then_some([first, member])
+        })
+    }
+
+    /// Members of one part that have the pixels of no member of the `others`.
+    fn changed(&self, part: Part, others: &[Part]) -> usize {
+        let is_other = |member: &&Member| others.iter().any(|part| part.name() == member.split);
+        let known: BTreeSet<[u8; 32]> = self.members.iter().filter(is_other).map(|member| member.pixels).collect();
+        self.members.iter().filter(|member| member.split == part.name() && !known.contains(&member.pixels)).count()
     }
 
     fn count(&self, part: Part) -> usize {

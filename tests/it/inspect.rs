@@ -75,16 +75,45 @@ fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
     let text = place.done(&["inspect", "data"]).out;
     for part in [
         "1. 3 of 8 test pictures are copies",
+        "1. 3 of 8 test pictures are copies of pictures that are trained on or chosen by, 2 of them saved again",
         "2. 1 group of copies has more than one label; the first: data/train/a/01.png (train, a) = data/test/b/larger.bmp (test, b)",
         "broken.jpg",
         "dark: data/train/b/black.png",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let place_of = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
+    assert!(place_of("2. 1 group") < place_of("dark: ") && place_of("dark: ") < place_of("the same picture: "), "lists come last: {text}");
     let again = place.run(&["inspect", "data", "--html", "page.html"]);
     assert!(again.code == Some(2) && again.err.contains("is there already"), "{}", again.err);
     let missing = place.run(&["inspect", "nowhere"]);
     assert!(missing.code == Some(1) && missing.err.contains("nowhere"), "{}", missing.err);
+}
+
+/// One group of everything: the same pixels and changed ones, one label and two.
+#[test]
+fn words_on_copies_count_pictures_and_tell_the_same_pixels_from_changed_ones() {
+    let place = Place::new();
+    leaky(&place);
+    let copy = |from: &str, to: &str| std::fs::copy(place.path(from), place.path(to)).map(|_| ()).expect("copied");
+    // The training picture, once to the pixel and once mirrored: one of the two is changed, though all three are one group.
+    copy("data/train/b/05.png", "data/test/b/same.png");
+    let finding = |place: &Place, what: &str| {
+        let found = json(&place.done(&["inspect", "data", "--json"]).out);
+        let mut findings = found["findings"].as_array().expect("a list").clone();
+        findings.retain(|finding| finding["what"].as_str().is_some_and(|words| words.contains(what)));
+        findings.iter().map(|finding| format!("{}: {}", finding["what"], finding["advice"])).collect::<Vec<_>>().join("\n")
+    };
+    let leak = finding(&place, "test pictures");
+    assert!(leak.contains("4 of 9 test pictures are copies") && leak.contains(", 2 of them saved again"), "{leak}");
+    // A changed picture may have another label for a reason; the same pixels can't have two.
+    let conflict = finding(&place, "more than one label");
+    assert!(conflict.starts_with("\"1 group of copies has") && conflict.contains("perhaps on purpose"), "{conflict}");
+    assert!(!conflict.contains("at least one label"), "{conflict}");
+    copy("data/train/b/07.png", "data/train/a/07-too.png");
+    let conflicts = finding(&place, "more than one label");
+    assert!(conflicts.starts_with("\"1 group of copies with the same pixels has more than one label"), "{conflicts}");
+    assert!(conflicts.contains("at least one label of each is wrong") && conflicts.ends_with(&conflict), "{conflicts}");
 }
 
 #[test]
