@@ -34,17 +34,6 @@ pub enum Likeness {
     Near,
 }
 
-impl Likeness {
-    /// How much alike two copies of one picture are, whatever else is in their group.
-    pub fn of(one: &Facts, other: &Facts) -> Self {
-        match (one.file == other.file, one.pixels == other.pixels) {
-            (true, _) => Self::File,
-            (_, true) => Self::Pixels,
-            _ => Self::Near,
-        }
-    }
-}
-
 /// A picture that may have copies.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {

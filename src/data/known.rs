@@ -116,21 +116,16 @@ impl Known {
         copies
     }
 
-    /// Positions of pictures that are in one group of copies with a known one, each with the first of those.
+    /// Positions of pictures that are copies of known ones by their looks, each with the known one that it is most like.
     fn near(&self, is_known: &dyn Fn(&SplitRow) -> bool, facts: &[Arc<Facts>]) -> Vec<(usize, &SplitRow)> {
         let Some(looks) = &self.looks else { return Vec::new() };
         let of_looks = self.rows.iter().filter(|row| row.split != Part::Test.name()).zip(looks);
-        let known: Vec<(&SplitRow, &Look)> = of_looks.filter(|(row, _)| is_known(row)).collect();
-        let of_known = known.iter().filter_map(|(row, look)| Some(Candidate { file: None, pixels: digest_from_hex(&row.blake3)?, look }));
-        let of_new = facts.iter().map(|facts| Candidate { file: None, pixels: facts.pixels, look: &facts.look });
-        let groups = copies::find(&of_known.chain(of_new).collect::<Vec<_>>());
-        // Members rise: known pictures come first.
-        let mut near = Vec::new();
-        for group in groups.iter().filter(|group| group.members[0] < known.len()) {
-            let (first, _) = known[group.members[0]];
-            near.extend(group.members.iter().filter_map(|member| Some((member.checked_sub(known.len())?, first))));
-        }
-        near
+        let candidate = |(row, look)| Some((row, Candidate { file: None, pixels: digest_from_hex(&row.blake3)?, look }));
+        let known: Vec<(&SplitRow, Candidate<'_>)> = of_looks.filter(|(row, _)| is_known(row)).filter_map(candidate).collect();
+        let of_known: Vec<_> = known.iter().map(|(_, candidate)| *candidate).collect();
+        let new: Vec<_> = facts.iter().map(|facts| Candidate { file: None, ..Candidate::from(&**facts) }).collect();
+        let sources = copies::sources(&of_known, &new).into_iter().enumerate();
+        sources.filter_map(|(index, source)| Some((index, known[source?.0].0))).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DataError,
-    copies::{Group, Likeness},
+    copies::{Candidate, Group, Likeness},
     listing::Part,
     survey::{Seen, Survey},
 };
@@ -53,7 +53,7 @@ pub(super) fn find(survey: &Survey, excluded: &[usize]) -> Vec<Leak> {
             part: seen.part,
             digest: seen.facts.pixels,
             copy_of: copy.map(|copy| copy.entry.path.clone()),
-            likeness: copy.map(|copy| Likeness::of(&seen.facts, &copy.facts)),
+            likeness: copy.map(|copy| likeness(seen, copy)),
         }
     };
     let is_told = |(index, seen): &(usize, &Seen)| seen.part != Part::Train && excluded.binary_search(index).is_err();
@@ -65,8 +65,12 @@ fn copy_of(index: usize, group: &Group, seen: &[Seen], excluded: &[usize]) -> Op
     let own = &seen[index];
     let rank = |other: usize| known_to(own.part).iter().position(|part| *part == seen[other].part);
     let known = group.members.iter().copied().filter(|other| excluded.binary_search(other).is_err());
-    let known = known.filter_map(|other| Some((Likeness::of(&own.facts, &seen[other].facts) == Likeness::Near, rank(other)?, other)));
+    let known = known.filter_map(|other| Some((likeness(own, &seen[other]) == Likeness::Near, rank(other)?, other)));
     known.min().map(|(.., other)| other)
+}
+
+fn likeness(one: &Seen, other: &Seen) -> Likeness {
+    Candidate::from(&*one.facts).likeness(&Candidate::from(&*other.facts))
 }
 
 /// Positions, rising, of what is left out so that no copy is on two sides: training and validation pictures that are copies of test pictures,
