@@ -120,9 +120,9 @@ impl Known {
     fn near(&self, is_known: &dyn Fn(&SplitRow) -> bool, facts: &[Arc<Facts>]) -> Vec<(usize, &SplitRow)> {
         let Some(looks) = &self.looks else { return Vec::new() };
         let of_looks = self.rows.iter().filter(|row| row.split != Part::Test.name()).zip(looks);
-        let candidate = |(row, look)| Some((row, Candidate { file: None, pixels: digest_from_hex(&row.blake3)?, look }));
-        let known: Vec<(&SplitRow, Candidate<'_>)> = of_looks.filter(|(row, _)| is_known(row)).filter_map(candidate).collect();
-        let of_known: Vec<_> = known.iter().map(|(_, candidate)| *candidate).collect();
+        let known: Vec<(&SplitRow, &Look)> = of_looks.filter(|(row, _)| is_known(row)).collect();
+        let pixels = |row: &SplitRow| digest_from_hex(&row.blake3).unwrap_or_default();
+        let of_known: Vec<_> = known.iter().map(|(row, look)| Candidate { file: None, pixels: pixels(row), look }).collect();
         let new: Vec<_> = facts.iter().map(|facts| Candidate { file: None, ..Candidate::from(&**facts) }).collect();
         let sources = copies::sources(&of_known, &new).into_iter().enumerate();
         sources.filter_map(|(index, source)| Some((index, known[source?.0].0))).collect()
