@@ -13,14 +13,17 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    train,
+    data_folders, train,
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
     augment::{Augmenter, Key, to_bytes},
-    base::files::{with_path, write_atomic},
+    base::{
+        files::{with_path, write_atomic},
+        names,
+    },
     cli::Ending,
-    config::{self, Config, Validation},
+    config::{self, Config},
     data::{
         TrainingData,
         dataset::{Picture, PictureSet},
@@ -100,11 +103,11 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     refuse_equal_copies(&copies, &data.train, &config)?;
     std::fs::create_dir_all(&args.out).map_err(|error| with_path(&error, "can't create the folder", &args.out))?;
     for class in data.classes.iter() {
-        let folder = args.out.join(folder_name(class));
+        let folder = args.out.join(names::for_file(class));
         std::fs::create_dir_all(&folder).map_err(|error| with_path(&error, "can't create the folder", &folder))?;
     }
     write_copies(&copies, &data.train, &augmenters(&config, &data.train), args)?;
-    let rows = rows(&data, &copies)?;
+    let rows = rows(&data, &copies);
     let manifest = args.out.join("manifest.csv");
     write_atomic(&manifest, &to_csv(&rows))?;
     let of_class = |index: usize| copies.iter().filter(|copy| data.train.pictures[copy.picture].label == index).count();
@@ -113,8 +116,8 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         "Wrote {} pictures: {}\n{}\nTrain on them with --set data.train={}\n",
         copies.len(),
         counts.join(", "),
-        manifest.display(),
-        manifest.display()
+        names::of_path(&manifest),
+        names::of_path(&manifest)
     ))?;
     Ok(Ending::Done)
 }
@@ -136,39 +139,14 @@ fn refuse_equal_copies(copies: &[Copy], set: &PictureSet, config: &Config) -> an
 
 fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
     if out.exists() && !out.is_dir() {
-        return Err(UsageError(format!("there is a file of that name; choose another --out: {}", out.display())).into());
+        return Err(UsageError(format!("there is a file of that name; choose another --out: {}", names::of_path(out))).into());
     }
     if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(UsageError(format!("the folder isn't empty and is left as it is; choose another --out: {}", out.display())).into());
+        return Err(
+            UsageError(format!("the folder isn't empty and is left as it is; choose another --out: {}", names::of_path(out))).into()
+        );
     }
-    let validation = match &config.data.validation {
-        Validation::Path(path) => Some(path),
-        Validation::Share(_) => None,
-    };
-    let resolved = resolve(out);
-    for source in [Some(&config.data.train), config.data.test.as_ref(), validation].into_iter().flatten() {
-        let source = Path::new(source);
-        if source.is_dir() && resolved.starts_with(resolve(source)) {
-            let message =
-                format!("nothing is written into the data's own folder {}; choose another --out: {}", source.display(), out.display());
-            return Err(UsageError(message).into());
-        }
-    }
-    Ok(())
-}
-
-/// The whole path, links followed as far as it exists.
-fn resolve(path: &Path) -> PathBuf {
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let existing = whole.ancestors().find_map(|parent| Some((parent, parent.canonicalize().ok()?)));
-    let Some((parent, canonical)) = existing else { return whole };
-    // What isn't there yet, without the slash that an empty rest would add.
-    whole.strip_prefix(parent).map_or(canonical.clone(), |rest| rest.iter().fold(canonical, |path, part| path.join(part)))
-}
-
-fn folder_name(class: &str) -> String {
-    let name = class.replace(['/', '\\', ':'], "_");
-    if name.starts_with('.') { format!("_{name}") } else { name }
+    Ok(data_folders::refuse_inside(out, &data_folders::of_data(&config.data), "--out")?)
 }
 
 /// Each copy's picture, number and file.
@@ -185,8 +163,8 @@ fn copies(set: &PictureSet, args: &Args) -> Vec<Copy> {
             None => (largest - counts[picture.label] + counts[picture.label] - 1 - seen[picture.label]) / counts[picture.label],
         };
         seen[picture.label] += 1;
-        let stem = picture.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let folder = args.out.join(folder_name(&set.classes[picture.label]));
+        let stem = names::for_file(&names::of_os(picture.path.file_stem().unwrap_or_default()));
+        let folder = args.out.join(names::for_file(&set.classes[picture.label]));
         copies.extend((0..count).map(|number| {
             // The position keeps pictures of one name in different folders apart.
             Copy { picture: index, number, path: folder.join(format!("{stem}-{index:05}-{:02}.{extension}", number + 1)) }
@@ -205,7 +183,7 @@ fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], arg
         let mut levels = Vec::new();
         augmenters[picture.label].write(&bytes, Key { epoch: copy.number, picture: copy.picture, repeat: 0 }, None, &mut levels);
         let file = encode(&levels, shape, args)?;
-        write_atomic(&copy.path, &file).with_context(|| format!("can't write the picture: {}", copy.path.display()))?;
+        write_atomic(&copy.path, &file).with_context(|| format!("can't write the picture: {}", names::of_path(&copy.path)))?;
         bar.done(1);
         Ok(())
     })
@@ -225,13 +203,12 @@ fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) ->
 }
 
 /// Old pictures by their whole paths, new ones by theirs beside the manifest. A picture and its copies are one group.
-fn rows(data: &TrainingData, copies: &[Copy]) -> anyhow::Result<Vec<Row>> {
+fn rows(data: &TrainingData, copies: &[Copy]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut groups = BTreeMap::new();
     for (set, part) in [(&data.train, Part::Train), (&data.validation, Part::Validation)] {
         for (index, picture) in set.pictures.iter().enumerate() {
-            let path = resolve(&picture.path).to_str().map(str::to_owned);
-            let path = path.with_context(|| format!("a CSV can't hold a path that isn't UTF-8: {}", picture.path.display()))?;
+            let path = names::of_path(&data_folders::resolve(&picture.path));
             let group = picture.group.clone().unwrap_or_else(|| path.clone());
             if part == Part::Train {
                 groups.insert(index, group.clone());
@@ -241,11 +218,11 @@ fn rows(data: &TrainingData, copies: &[Copy]) -> anyhow::Result<Vec<Row>> {
     }
     for copy in copies {
         let picture = &data.train.pictures[copy.picture];
-        let name = copy.path.file_name().unwrap_or_default().to_string_lossy();
-        let path = format!("{}/{name}", folder_name(&data.classes[picture.label]));
+        let name = names::of_os(copy.path.file_name().unwrap_or_default());
+        let path = format!("{}/{name}", names::for_file(&data.classes[picture.label]));
         rows.push(row(path, picture, &data.classes, (Part::Train, groups[&copy.picture].clone())));
     }
-    Ok(rows)
+    rows
 }
 
 fn row(path: String, picture: &Picture, classes: &[String], (part, group): (Part, String)) -> Row {

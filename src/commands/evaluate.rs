@@ -9,6 +9,7 @@ use anyhow::{anyhow, bail};
 use clap::{Parser, ValueEnum};
 
 use super::{
+    data_folders,
     evaluation::Evaluation,
     place,
     report::{self, Subject},
@@ -16,14 +17,16 @@ use super::{
     weights,
 };
 use crate::{
+    base::names,
     checkpoint::{self, Checkpoint, Meta},
     cli::Ending,
     config::{self, Config, Data, DeviceName},
     data::{
+        TestListing, Unknown,
         dataset::{PictureSet, View},
         leaks::known_to,
-        listing::{self, Entry, Part},
-        table::{SplitRow, read_split},
+        listing::{self, Entry, Exclude, Part, alike},
+        table::{Skipped, SplitRow, read_split},
         test_listing,
     },
     nn::{
@@ -91,7 +94,7 @@ impl Moved {
         }
         Err(UsageError(format!(
             "evaluate only measures; what a checkpoint decides is fitted by: emberlens calibrate {} {}",
-            run.display(),
+            names::of_path(run),
             wishes.join(" ")
         )))
     }
@@ -115,6 +118,10 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
     let checkpoint = checkpoint::load(&path)?;
     let run = run_of(&path);
+    if let Some(out) = &args.out {
+        let folders: Vec<_> = data_folders::of_run(run).into_iter().chain(args.data.clone().filter(|data| data.is_dir())).collect();
+        data_folders::refuse_inside(out, &folders, "--out")?;
+    }
     let pictures = match (&args.data, args.split) {
         (Some(data), _) => from_path(data, &checkpoint.meta.classes)?,
         (None, Some(split)) => from_split(split, run.ok_or_else(|| no_run(&path))?)?,
@@ -146,7 +153,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         }
     };
     evaluation.write(&out)?;
-    say(&format!("Predictions and metrics: {}", out.display()));
+    say(&format!("Predictions and metrics: {}", names::of_path(&out)));
     ui::print(&if args.json { evaluation.to_json()? } else { evaluation.to_text() })?;
     report::write(&Subject { evaluation: &evaluation, name: &pictures.name, checkpoint: &checkpoint, run, compute: &compute }, &out)?;
     Ok(Ending::Done)
@@ -188,7 +195,7 @@ impl Tta {
         if !config.augment.is_active() {
             let message = format!(
                 "--tta has no effect: the recipe of the run augments nothing; see [augment] in {}",
-                run.join("config.toml").display()
+                names::of_path(&run.join("config.toml"))
             );
             return Err(UsageError(message).into());
         }
@@ -197,7 +204,7 @@ impl Tta {
 }
 
 pub(super) fn no_run(path: &Path) -> UsageError {
-    let path = path.display();
+    let path = names::of_path(path);
     UsageError(format!(
         "{path} stands alone, without a run's config.toml beside it, which says what it was trained on; name pictures with --data"
     ))
@@ -212,6 +219,8 @@ pub(super) const RUNS_VALIDATION: &str = "the run's validation pictures";
 pub struct Pictures {
     /// Listed, unread.
     pub entries: Vec<Entry>,
+    /// Those that are known not to be readable.
+    pub skipped: Vec<Skipped>,
     /// For the folder of the results.
     pub name: String,
     /// Where they come from, for a person.
@@ -222,30 +231,36 @@ pub struct Pictures {
 }
 
 fn from_path(path: &Path, classes: &[String]) -> anyhow::Result<Pictures> {
-    let listing = listing::list(path)?;
-    let unknown: Vec<_> = listing.classes.iter().filter(|class| !classes.contains(class)).cloned().collect();
-    if !unknown.is_empty() {
+    let listing = listing::list(path, &Exclude::default())?;
+    if let Some(Unknown { names, meant, .. }) = Unknown::of(&listing.classes, classes) {
         bail!(
-            "found {} that the checkpoint doesn't know, expected classes among {}; rename or move what isn't one of them: {}",
-            unknown.join(", "),
-            classes.join(", "),
-            path.display()
+            "found {names} that the checkpoint doesn't know, expected classes among {}{meant}; rename or move what isn't one of them: {}",
+            alike::some(classes),
+            names::of_path(path)
         );
     }
-    listing.passed_over_words(path).iter().for_each(|words| say(words));
+    listing.words(path).iter().for_each(|words| say(words));
+    let mut skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, file.split)).collect();
     let mut entries = listing.entries;
     if entries.iter().any(|entry| entry.split == Some(Part::Test)) {
         entries.retain(|entry| entry.split == Some(Part::Test));
-        say(&format!("Of {}, the {} rows with split test", path.display(), entries.len()));
+        skipped.retain(|file| file.split == Part::Test.name());
+        say(&format!("Of {}, the {} rows with split test", names::of_path(path), entries.len()));
     }
-    let name = path.file_stem().map_or("data".to_owned(), |name| name.to_string_lossy().into_owned());
-    Ok(Pictures { entries, name, source: path.display().to_string(), known: known_to(Part::Test) })
+    let name = path.file_stem().map_or("data".to_owned(), |name| names::for_file(&names::of_os(name)));
+    Ok(said(Pictures { entries, skipped, name, source: names::of_path(path), known: known_to(Part::Test) }))
+}
+
+/// Tells what can't be opened of pictures.
+fn said(pictures: Pictures) -> Pictures {
+    Skipped::words(&pictures.skipped).iter().for_each(|words| say(&format!("warning: {words}")));
+    pictures
 }
 
 /// The test pictures of a run or, where it has none, its validation pictures.
 fn held_out_or_back(run: &Path) -> anyhow::Result<Pictures> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
-    if test_listing(&config.data)?.is_empty() {
+    if test_listing(&config.data)?.entries.is_empty() {
         say("The run has no test pictures: measuring on its validation pictures, which chose the best epoch (--data takes others)");
         return from_split(SplitName::Val, run);
     }
@@ -260,22 +275,24 @@ pub(super) fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Picture
     let config: Config = config::load(&run.join("config.toml"), &[])?;
     match split {
         SplitName::Test => {
-            let entries = test_listing(&config.data)?;
+            let TestListing { entries, unopened } = test_listing(&config.data)?;
             if entries.is_empty() {
                 return Err(UsageError("the run has no test pictures; say which with --data, or --split val".to_owned()).into());
             }
-            Ok(Pictures { entries, name: "test".to_owned(), source: RUNS_TEST.to_owned(), known: known_to(Part::Test) })
+            let source = RUNS_TEST.to_owned();
+            Ok(said(Pictures { entries, skipped: unopened, name: "test".to_owned(), source, known: known_to(Part::Test) }))
         }
         SplitName::Val => {
             let rows = read_split(&run.join("split.csv"))?;
             let held_back = rows.into_iter().filter(|row| row.split == Part::Validation.name());
             let entry = |row: SplitRow| {
                 let group = (!row.group.is_empty()).then_some(row.group);
-                Entry { path: PathBuf::from(row.path), class: row.class, group, weight: 1.0, split: None }
+                Entry { path: names::to_path(&row.path), class: row.class, group, weight: 1.0, split: None }
             };
             let entries: Vec<_> = held_back.map(entry).collect();
             check_there(&entries, run)?;
-            Ok(Pictures { entries, name: "val".to_owned(), source: RUNS_VALIDATION.to_owned(), known: known_to(Part::Validation) })
+            let (skipped, source) = (Vec::new(), RUNS_VALIDATION.to_owned());
+            Ok(Pictures { entries, skipped, name: "val".to_owned(), source, known: known_to(Part::Validation) })
         }
     }
 }
@@ -287,8 +304,8 @@ fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
             "none of the {} validation pictures in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
              where the training ran, or name the pictures with --data",
             entries.len(),
-            run.join("split.csv").display(),
-            first.path.display()
+            names::of_path(&run.join("split.csv")),
+            names::of_path(&first.path)
         ),
         None => Ok(()),
     }
@@ -308,7 +325,7 @@ pub(super) fn data_settings(meta: &Meta) -> Data {
 
 /// The error of outputs that are no numbers.
 pub(super) fn no_number(picture: &Path) -> anyhow::Error {
-    let path = picture.display();
+    let path = names::of_path(picture);
     anyhow!("the network's output is no number: its weights are damaged or its training diverged; the first such picture: {path}")
 }
 

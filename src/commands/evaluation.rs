@@ -15,7 +15,7 @@ use super::{
     ui::{Reading, say},
 };
 use crate::{
-    base::files::write_atomic,
+    base::{files::write_atomic, names},
     checkpoint::{Checkpoint, Meta},
     data::{
         Listed,
@@ -32,9 +32,6 @@ use crate::{
 
 /// Of the draws behind the intervals: the same figures give the same intervals.
 const SEED: u64 = 0;
-
-/// Pictures that can't be read and are named on the terminal.
-const NAMED: usize = 5;
 
 /// Which pictures were measured on.
 #[derive(Clone, Debug, Serialize)]
@@ -149,17 +146,13 @@ impl Evaluation {
     /// A class that the checkpoint doesn't know; no picture that can be read; probabilities that are no numbers; a device that fails.
     pub fn run(checkpoint: &Checkpoint, pictures: Pictures, setup: &Setup<'_>) -> anyhow::Result<Self> {
         let classes = Arc::new(checkpoint.meta.classes.clone());
-        let listed = {
+        let mut listed = {
             let bar = Reading::new("Reading pictures");
             bar.start(pictures.entries.len());
             load_listed(&pictures.entries, &classes, setup.data, &|count| bar.done(count))?
         };
-        for bad in listed.skipped.iter().take(NAMED) {
-            say(&format!("warning: skipped, can't be decoded: {}: {}", bad.path, bad.reason));
-        }
-        if listed.skipped.len() > NAMED {
-            say(&format!("warning: {} more were skipped; all of them are listed in skipped.csv", listed.skipped.len() - NAMED));
-        }
+        Skipped::words(&listed.skipped).iter().for_each(|words| say(&format!("warning: {words}")));
+        listed.skipped.splice(0..0, pictures.skipped);
         if listed.set.pictures.is_empty() {
             bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
         }
@@ -215,7 +208,7 @@ impl Evaluation {
     /// # Errors
     /// Other classes or other pictures.
     pub fn compare(&mut self, other: &Self, paths: [&Path; 2]) -> anyhow::Result<()> {
-        let [own_name, other_name] = paths.map(|path| path.display().to_string());
+        let [own_name, other_name] = paths.map(names::of_path);
         let place = |class: &String| other.classes.iter().position(|other| other == class);
         let places: Option<Vec<usize>> = self.classes.iter().map(place).collect();
         let Some(places) = places.filter(|places| places.len() == other.classes.len()) else {
@@ -242,7 +235,7 @@ impl Evaluation {
     /// # Errors
     /// The system's.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", names::of_path(folder)))?;
         write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
         if !self.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
@@ -256,7 +249,7 @@ impl Evaluation {
         let head = ["path", "label", "predicted"].map(str::to_owned).into_iter().chain(self.classes.iter().cloned());
         writer.write_record(head)?;
         for (picture, probabilities) in self.set.pictures.iter().zip(&self.probabilities) {
-            let path = picture.path.display().to_string();
+            let path = names::of_path(&picture.path);
             let start = [path, self.classes[picture.label].clone(), self.classes[argmax(probabilities)].clone()].into_iter();
             writer.write_record(start.chain(probabilities.iter().map(ToString::to_string)))?;
         }
@@ -307,7 +300,7 @@ struct CopyRow {
 
 impl CopyRow {
     fn of(path: &Path, copy: &Option<KnownCopy>) -> Option<Self> {
-        copy.as_ref().map(|copy| Self { path: path.display().to_string(), copy_of: copy.path.clone(), likeness: copy.likeness })
+        copy.as_ref().map(|copy| Self { path: names::of_path(path), copy_of: copy.path.clone(), likeness: copy.likeness })
     }
 }
 

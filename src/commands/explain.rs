@@ -12,13 +12,14 @@ use image::RgbImage;
 use serde::Serialize;
 
 use super::{
+    data_folders,
     evaluate::no_number,
     predict::{find, read_unlabelled},
     ui::{self, Reading, UsageError, say},
     weights,
 };
 use crate::{
-    base::files::write_atomic,
+    base::{files::write_atomic, names},
     checkpoint,
     cli::Ending,
     config::DeviceName,
@@ -105,13 +106,17 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let checkpoint = checkpoint::load(&path)?;
     let meta = &checkpoint.meta;
     let class = args.class.as_ref().map(|name| class_index(name, &meta.classes)).transpose()?;
+    if let Some(out) = &args.out {
+        let folders = args.paths.iter().filter(|path| path.is_dir()).cloned();
+        data_folders::refuse_inside(out, &folders.chain(data_folders::of_run(path.parent())).collect::<Vec<_>>(), "--out")?;
+    }
     let out = free_folder(args.out.as_deref(), path.parent().unwrap_or(Path::new(".")))?;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
     weights::ensure_for(&checkpoint)?;
     let explainer = Explainer::new(&checkpoint, &compute.device, args.method, args.layer)?;
     say(&format!("{} of {}", args.method.name(), explainer.layer()));
-    std::fs::create_dir_all(&out).with_context(|| format!("can't create {}", out.display()))?;
+    std::fs::create_dir_all(&out).with_context(|| format!("can't create {}", names::of_path(&out)))?;
     let mut work = Work::new(&explainer, args, class, &out);
     for chunk in paths.chunks(CHUNK) {
         let set = read_unlabelled(chunk, meta, &mut num_failed)?;
@@ -136,7 +141,7 @@ fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {
 fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
     Ok(match wanted {
         Some(folder) if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) => {
-            return Err(UsageError(format!("the folder isn't empty; choose another --out: {}", folder.display())).into());
+            return Err(UsageError(format!("the folder isn't empty; choose another --out: {}", names::of_path(folder))).into());
         }
         Some(folder) => folder.to_owned(),
         None => {
@@ -228,7 +233,7 @@ impl<'a> Work<'a> {
         let bytes = set.store.colored(set.pictures[index].slot)?;
         let (picture, shown) = (colored(&bytes, self.shape), map.at_size(size));
         self.count += 1;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let stem = names::for_file(&names::of_os(path.file_stem().unwrap_or_default()));
         let name = |what: &str| self.out.join(format!("{:04}-{stem}.{what}.png", self.count));
         let (overlay_path, map_path) = (name("overlay"), name("map"));
         write_png(&side_by_side(&magnified(&picture), &magnified(&overlay(&picture, &shown))), &overlay_path)?;
@@ -249,7 +254,7 @@ impl<'a> Work<'a> {
         }
         let border = border(&shown, size);
         let explanation = Explanation {
-            path: path.display().to_string(),
+            path: names::of_path(path),
             label: classes[label].clone(),
             probability: probabilities[label],
             class: classes[class].clone(),
@@ -261,8 +266,8 @@ impl<'a> Work<'a> {
             peak: has_evidence.then(|| map.peak(size)),
             border: has_evidence.then_some(border),
             curves,
-            overlay: overlay_path.display().to_string(),
-            map: map_path.display().to_string(),
+            overlay: names::of_path(&overlay_path),
+            map: names::of_path(&map_path),
         };
         let line = serde_json::to_string(&explanation)? + "\n";
         ui::print(&line)?;
@@ -288,7 +293,7 @@ impl<'a> Work<'a> {
                 mean.count,
                 share * 100.0,
                 area * 100.0,
-                path.display()
+                names::of_path(&path)
             ));
         }
         if self.without_evidence > 0 {
@@ -302,7 +307,7 @@ impl<'a> Work<'a> {
             write_atomic(&self.out.join("sanity.txt"), text.as_bytes())?;
             say(&text);
         }
-        say(&format!("Explanations: {}", self.out.display()));
+        say(&format!("Explanations: {}", names::of_path(self.out)));
         Ok(())
     }
 }
@@ -381,5 +386,5 @@ fn file_name(class: &str) -> String {
 fn write_png(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
     let mut png = Vec::new();
     picture.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
-    write_atomic(path, &png).with_context(|| format!("can't write the picture: {}", path.display()))
+    write_atomic(path, &png).with_context(|| format!("can't write the picture: {}", names::of_path(path)))
 }

@@ -8,14 +8,18 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 
-use super::ui::{self, UsageError};
+use super::{
+    data_folders,
+    ui::{self, UsageError},
+};
 use crate::{
-    base::files::write_atomic,
+    base::{files::write_atomic, names},
     cli::Ending,
     config,
     data::{
         decode::decode,
-        listing::{Listing, list, splits},
+        listing::{Exclude, Listing, Splits, alike, list, splits},
+        table::Skipped,
     },
 };
 
@@ -41,17 +45,20 @@ pub struct Args {
 /// No pictures, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let found = Found::look(&args.dir)?;
+    if let Some(out) = &args.out {
+        data_folders::refuse_inside(out, &found.folders(&args.dir), "--out")?;
+    }
     let name = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
-    let name = name.file_name().map_or("pictures".to_owned(), |name| name.to_string_lossy().replace([':', '\\'], "_"));
-    let name = name.trim_start_matches('.').to_owned();
+    let name = name.file_name().map_or("pictures".to_owned(), |name| names::for_file(names::of_os(name).trim_start_matches('.')));
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.exists() {
-        return Err(UsageError(format!("{} is there already and is left as it is; choose another --out", out.display())).into());
+        return Err(UsageError(format!("{} is there already and is left as it is; choose another --out", names::of_path(&out))).into());
     }
     let text = found.recipe(&name);
     config::parse(&text, &out, &[]).context("the recipe would not be valid; please report this")?;
     write_atomic(&out, text.as_bytes())?;
-    ui::print(&format!("{}\n{}\nTrain with: emberlens train --config {}\n", found.describe(), out.display(), out.display()))?;
+    let out = names::of_path(&out);
+    ui::print(&format!("{}\n{out}\nTrain with: emberlens train --config {out}\n", found.describe()))?;
     Ok(Ending::Done)
 }
 
@@ -69,24 +76,33 @@ struct Found {
 impl Found {
     fn look(dir: &Path) -> anyhow::Result<Self> {
         if !dir.is_dir() {
-            return Err(UsageError(format!("found no folder {}, expected a folder of class folders", dir.display())).into());
+            return Err(UsageError(format!("found no folder {}, expected a folder of class folders", names::of_path(dir))).into());
         }
-        let [train, validation, test] = splits(dir)?;
+        let Splits { parts: [train, validation, test], others } = splits(dir)?;
         let train = train.unwrap_or_else(|| dir.to_owned());
-        let listing = list(&train)?;
+        let listing = list(&train, &Exclude::default())?;
+        others.iter().chain(&listing.words(&train)).for_each(|words| ui::say(words));
+        let skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, None)).collect();
+        Skipped::words(&skipped).iter().for_each(|words| ui::say(&format!("warning: {words}")));
+        alike::pairs(&listing.classes).iter().for_each(|words| ui::say(&format!("warning: {words}")));
         let classes = listing.classes.iter().map(|class| (class.clone(), count(&listing, class))).collect();
         let (typical, is_grey) = sample(&listing)?;
         Ok(Self { train, validation, test, classes, typical, is_grey })
     }
 
+    /// The folders of pictures.
+    fn folders(&self, dir: &Path) -> Vec<PathBuf> {
+        data_folders::of_folder(dir, &[Some(self.train.clone()), self.validation.clone(), self.test.clone()])
+    }
+
     fn describe(&self) -> String {
-        let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{class} {count}")).collect();
+        let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{} {count}", names::quoted(class))).collect();
         let [height, width] = self.typical;
         let mut text =
             format!("Classes: {}\nTypical size: {width}x{height}, {}", classes.join(", "), if self.is_grey { "grey" } else { "colour" });
         for (what, path) in [("Training", Some(&self.train)), ("Validation", self.validation.as_ref()), ("Test", self.test.as_ref())] {
             if let Some(path) = path {
-                let _ = write!(text, "\n{what}: {}", path.display());
+                let _ = write!(text, "\n{what}: {}", names::of_path(path));
             }
         }
         text
@@ -97,7 +113,7 @@ impl Found {
         let counts = || self.classes.iter().map(|(_, count)| *count);
         let (fewest, most) = (counts().min().unwrap_or(0).max(1), counts().max().unwrap_or(0));
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let path = |path: &Path| quoted(&path.display().to_string());
+        let path = |path: &Path| quoted(&names::of_path(path));
         let mut text = format!(
             "# Written by `emberlens init`. Every key: docs/configuration.md.\nname = {}\n\n[data]\ntrain = {}\n",
             quoted(name),
@@ -154,8 +170,8 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
     let step = listing.entries.len().div_ceil(SAMPLE).max(1);
     let (mut heights, mut widths, mut is_grey) = (Vec::new(), Vec::new(), true);
     for entry in listing.entries.iter().step_by(step) {
-        let bytes = std::fs::read(&entry.path).with_context(|| format!("can't read {}", entry.path.display()))?;
-        match decode(&bytes, config::Color::Rgb) {
+        let bytes = std::fs::read(&entry.path).map_err(|error| error.to_string());
+        match bytes.and_then(|bytes| decode(&bytes, config::Color::Rgb)) {
             Ok(pixels) => {
                 heights.push(pixels.height);
                 widths.push(pixels.width);
@@ -164,7 +180,7 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
                     .chunks_exact(pixels.channels)
                     .all(|pixel| pixel.iter().max().zip(pixel.iter().min()).is_some_and(|(high, low)| high - low <= 8));
             }
-            Err(reason) => ui::say(&format!("warning: {reason}: {}", entry.path.display())),
+            Err(reason) => ui::say(&format!("warning: {reason}: {}", names::of_path(&entry.path))),
         }
     }
     if heights.is_empty() {

@@ -10,18 +10,18 @@ use clap::Parser;
 use image::RgbImage;
 
 use super::{
-    backbone,
+    backbone, data_folders,
     report::jpeg,
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
-    base::files::write_atomic,
+    base::{files::write_atomic, names},
     cli::Ending,
     config::{self, Cache, Color, Data, Validation},
     data::{
         copies::Likeness,
         decode::decode,
-        listing::{Part, splits},
+        listing::{Part, Splits, splits},
         survey,
         table::to_csv,
     },
@@ -71,11 +71,6 @@ pub struct Args {
 /// # Errors
 /// Pictures that can't be listed; a page that is there already.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
-    for (name, file) in [("--html", &args.html), ("--write-clean", &args.write_clean)] {
-        if let Some(file) = file.as_ref().filter(|file| file.exists()) {
-            return Err(UsageError(format!("the file is there already; choose another {name}: {}", file.display())).into());
-        }
-    }
     let (data, weights) = match (&args.dir, &args.config) {
         (Some(dir), _) => {
             let weights = backbone::weights_at_hand(None);
@@ -88,6 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         }
         (None, None) => return Err(UsageError("expected a folder or --config".to_owned()).into()),
     };
+    refuse_files(args, &data)?;
     let surveyed = {
         let bar = Reading::new("Reading pictures");
         survey(&data, &|count| bar.start(count), &|count| bar.done(count))?
@@ -96,7 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let found = Inspection::of(surveyed.survey, features);
     if let Some(path) = &args.html {
         write_atomic(path, page(&found, args).to_html().as_bytes())?;
-        say(&format!("Page: {}", path.display()));
+        say(&format!("Page: {}", names::of_path(path)));
     }
     if let Some(path) = &args.write_clean {
         let clean = found.clean(args.keep, SEED);
@@ -108,7 +104,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
             "{} pictures in {}; left out: {} copies of them, {} whose copies have another label, {} whose group is on another side, {} that \
              can't be read",
             clean.rows.len(),
-            path.display(),
+            names::of_path(path),
             clean.copies,
             clean.conflicting,
             clean.split_groups,
@@ -119,10 +115,28 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
+/// Nothing is overwritten, and nothing is written among the pictures.
+fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
+    let mut folders = data_folders::of_data(data);
+    folders.extend(args.dir.iter().flat_map(|dir| data_folders::of_folder(dir, &[])));
+    for (name, file) in [("--html", &args.html), ("--write-clean", &args.write_clean)] {
+        let Some(file) = file else { continue };
+        if file.exists() {
+            return Err(UsageError(format!("the file is there already; choose another {name}: {}", names::of_path(file))));
+        }
+        data_folders::refuse_inside(file, &folders, name)?;
+    }
+    Ok(())
+}
+
 /// A folder as a recipe's data; `is_kept` says whether somebody will look at its pixels.
 fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
-    let text = |path: &PathBuf| path.display().to_string();
-    let [train, validation, test] = if dir.is_dir() { splits(dir)? } else { [Some(dir.to_owned()), None, None] };
+    let text = |path: &PathBuf| names::of_path(path);
+    let Splits { parts: [train, validation, test], others } = match dir.is_dir() {
+        true => splits(dir)?,
+        false => Splits { parts: [Some(dir.to_owned()), None, None], others: Vec::new() },
+    };
+    others.iter().for_each(|words| say(words));
     let (side, cache) = if is_kept { (backbone::SIDE, Cache::Auto) } else { (1, Cache::Off) };
     Ok(Data {
         train: train.as_ref().map_or_else(String::new, text),
@@ -130,7 +144,7 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
         test: test.as_ref().map(text),
         image_size: [side, side],
         cache,
-        ..Data::of(dir.display().to_string())
+        ..Data::of(names::of_path(dir))
     })
 }
 
@@ -159,7 +173,7 @@ fn text(found: &Inspection) -> String {
 fn lists(found: &Inspection) -> String {
     let mut text = String::new();
     for skipped in found.unreadable.iter().take(NAMED) {
-        let _ = writeln!(text, "can't be decoded: {}: {}", skipped.path, skipped.reason);
+        let _ = writeln!(text, "{}: {}: {}", skipped.failure.words(), skipped.path, skipped.reason);
     }
     more(&mut text, found.unreadable.len());
     for (kind, suspects) in &found.suspects {
@@ -233,6 +247,9 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
     if found.turned_by_exif > 0 {
         facts.push(("Turned by EXIF".to_owned(), found.turned_by_exif.to_string()));
     }
+    if !found.notes.is_empty() {
+        facts.push(("Lists".to_owned(), found.notes.join("; ")));
+    }
     if !found.passed_over.is_empty() {
         facts.push(("Not looked at".to_owned(), found.passed_over.join("; ")));
     }
@@ -270,7 +287,7 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
 }
 
 fn page(found: &Inspection, args: &Args) -> Page {
-    let name = args.dir.as_ref().or(args.config.as_ref()).map_or_else(String::new, |path| path.display().to_string());
+    let name = args.dir.as_ref().or(args.config.as_ref()).map_or_else(String::new, |path| names::of_path(path));
     let groups = |is: &dyn Fn(&CopyGroup) -> bool| {
         found.copies.groups.iter().filter(|group| is(group)).take(SHOWN).map(|group| pair(found, group)).collect()
     };

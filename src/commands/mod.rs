@@ -4,6 +4,7 @@ pub mod augment;
 mod backbone;
 pub mod bench;
 pub mod calibrate;
+mod data_folders;
 pub mod decisions;
 pub mod devices;
 pub mod evaluate;

@@ -8,20 +8,20 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
-use walkdir::WalkDir;
 
 use super::{
     evaluate::{Setup, data_settings, infer},
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
+    base::names,
     checkpoint::{self, Checkpoint, Meta},
     cli::Ending,
     config::DeviceName,
     data::{
         Listed,
         dataset::PictureSet,
-        listing::{Entry, passed_over},
+        listing::{Entry, Exclude, Found, PassedOver, no_file, walk},
         load_listed,
     },
     metrics::prediction_set,
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     if args.abstain && checkpoint.meta.coverage.is_none() {
         let message = format!(
             "--abstain needs to know how sure is sure enough; first: emberlens calibrate {} --coverage 0.9",
-            args.checkpoint.display()
+            names::of_path(&args.checkpoint)
         );
         return Err(UsageError(message).into());
     }
@@ -113,35 +113,30 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     Ok(Ending::Partly)
 }
 
-/// The pictures behind the arguments, and how many arguments led nowhere. A file that is named is taken whatever its ending.
+/// The pictures behind the arguments, and how many of them and of what is in them can't be opened. A file that is named is taken whatever its
+/// ending.
 pub(super) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut found, mut num_failed) = (Vec::new(), 0);
     let mut fail = |path: &Path, reason: &str| {
-        say(&format!("error: {reason}: {}", path.display()));
+        say(&format!("error: {reason}: {}", names::of_path(path)));
         num_failed += 1;
     };
     for argument in arguments {
         if !argument.is_dir() {
-            match argument.exists() {
-                true => found.push(argument.clone()),
-                false => fail(argument, "no such file or folder"),
+            match no_file(argument) {
+                None => found.push(argument.clone()),
+                Some(reason) => fail(argument, &reason),
             }
             continue;
         }
-        let before = found.len();
-        let mut walk = WalkDir::new(argument).follow_links(true).sort_by_file_name().min_depth(1).into_iter();
-        while let Some(entry) = walk.next() {
-            match entry {
-                Err(error) => fail(argument, &error.to_string()),
-                Ok(entry) if passed_over(&entry).is_some() => {
-                    if entry.file_type().is_dir() {
-                        walk.skip_current_dir();
-                    }
-                }
-                Ok(entry) if entry.file_type().is_file() => found.push(entry.into_path()),
-                Ok(_) => {}
-            }
-        }
+        let (before, mut passed_over) = (found.len(), PassedOver::default());
+        walk(argument, argument, &Exclude::default(), &mut |what| match what {
+            Found::Picture(path) => found.push(path),
+            Found::Unreadable(path, reason) => fail(&path, &reason),
+            Found::PassedOver(kind, path) => passed_over.add(kind, &path),
+            Found::Folder(_) => {}
+        });
+        passed_over.words(argument).iter().for_each(|words| say(words));
         if found.len() == before {
             fail(argument, "no picture in this folder");
         }
@@ -187,7 +182,7 @@ fn classify(paths: &[PathBuf], checkpoint: &Checkpoint, compute: &Compute, num_f
         let by_class = ranked.iter().cloned().collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         Prediction {
-            path: picture.path.display().to_string(),
+            path: names::of_path(&picture.path),
             label: ranked[0].0.clone(),
             probability: ranked[0].1,
             probabilities: by_class,

@@ -12,12 +12,13 @@ use clap::Parser;
 use pixel_sampling::{Finish, Picture, sample_unmoved};
 
 use super::{
+    data_folders,
     mosaic::{self, Cell, Row},
     train,
     ui::{UsageError, say},
 };
 use crate::{
-    base::files::write_atomic,
+    base::{files::write_atomic, names},
     cli::Ending,
     config::{self, Config},
     data::{
@@ -60,19 +61,20 @@ pub struct Args {
 /// A recipe or data that can't be used, a picture that isn't trained on, a file that is there already.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     if args.out.exists() {
-        return Err(UsageError(format!("the file is there already; choose another --out: {}", args.out.display())).into());
+        return Err(UsageError(format!("the file is there already; choose another --out: {}", names::of_path(&args.out))).into());
     }
     let config = config::load(&args.config, &args.overrides)?;
+    data_folders::refuse_inside(&args.out, &data_folders::of_data(&config.data), "--out")?;
     let data = train::load(&config)?;
     let set = &data.train;
     let pictures = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
     let epochs = args.epoch..args.epoch + u32::from(args.epochs);
     let png = draw(&config, set, &pictures, epochs)?;
-    write_atomic(&args.out, &png).with_context(|| format!("can't write the picture: {}", args.out.display()))?;
+    write_atomic(&args.out, &png).with_context(|| format!("can't write the picture: {}", names::of_path(&args.out)))?;
     if !config.augment.is_active() {
         say("The recipe augments nothing: each epoch shows the original.");
     }
-    say(&format!("Preview: {}", args.out.display()));
+    say(&format!("Preview: {}", names::of_path(&args.out)));
     Ok(Ending::Done)
 }
 
@@ -95,7 +97,7 @@ fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Rang
     let mut rows = Vec::new();
     for picture in pictures {
         let found = &set.pictures[*picture];
-        let name = found.path.file_name().unwrap_or_default().to_string_lossy();
+        let name = names::of_os(found.path.file_name().unwrap_or_default());
         let mut levels = Vec::new();
         let bytes = set.store.pixels(found.slot)?;
         sample_unmoved(
@@ -158,9 +160,9 @@ fn named(data: &TrainingData, images: &[PathBuf]) -> anyhow::Result<Vec<usize>> 
         match find(&data.train, &wanted) {
             Some(position) => found.push(position),
             None if find(&data.validation, &wanted).is_some() => {
-                bail!("the picture is for validation, where nothing is augmented; choose one that is trained on: {}", image.display())
+                bail!("the picture is for validation, where nothing is augmented; choose one that is trained on: {}", names::of_path(image))
             }
-            None => bail!("the picture is not among those of data.train that can be read: {}", image.display()),
+            None => bail!("the picture is not among those of data.train that can be read: {}", names::of_path(image)),
         }
     }
     Ok(found)

@@ -10,7 +10,7 @@ use super::{
     ui::{Reading, say},
 };
 use crate::{
-    base::files::write_atomic,
+    base::{files::write_atomic, names},
     checkpoint::Checkpoint,
     config::Weights,
     data::{
@@ -236,7 +236,9 @@ impl Subject<'_> {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let trained = self.run.and_then(|run| csv::Reader::from_path(run.join("skipped.csv")).ok());
-        let trained = trained.into_iter().flat_map(|reader| reader.into_records().flatten()).map(|row| {
+        // The test pictures among them are told as those that were to be measured on.
+        let is_known = |row: &csv::StringRecord| row.get(2) != Some(Part::Test.name());
+        let trained = trained.into_iter().flat_map(|reader| reader.into_records().flatten()).filter(is_known).map(|row| {
             let field = |index| row.get(index).unwrap_or_default().to_owned();
             [field(0), field(1)]
         });
@@ -292,7 +294,7 @@ impl Subject<'_> {
                 format!("is {} ({:.3})", classes[picture.label], row[picture.label]),
             ],
         };
-        lines.push(picture.path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        lines.push(names::of_os(picture.path.file_name().unwrap_or_default()));
         if copies.get(index).is_some_and(|is_copy| *is_copy) {
             lines.push("a copy of a picture that the training knew".to_owned());
         }

@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::{
+    data_folders,
     evaluate::{Pictures, RUNS_TEST, RUNS_VALIDATION, Setup},
     evaluation::Evaluation,
     place, preview,
@@ -20,7 +21,7 @@ use super::{
     weights,
 };
 use crate::{
-    base::files::write_atomic,
+    base::{files::write_atomic, names},
     checkpoint,
     cli::Ending,
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
@@ -30,6 +31,7 @@ use crate::{
         listing::{Listing, Part},
         load_for_training,
         survey::Survey,
+        table::Skipped,
     },
     inspect::{Finding, Inspection, Kind, counted},
     nn::{device::Compute, summary::summary},
@@ -76,6 +78,9 @@ pub fn run(mut args: Args) -> anyhow::Result<Ending> {
 fn start(args: &Args) -> anyhow::Result<Ending> {
     let path = args.config.as_deref().expect("clap asks for --config where there is no --resume");
     let config = config::load(path, &args.overrides)?;
+    if let Some(out) = &args.out {
+        data_folders::refuse_inside(out, &data_folders::of_data(&config.data), "--out")?;
+    }
     let mut data = load(&config)?;
     warn(&data, &config);
     if config.model.weights() == Weights::Imagenet {
@@ -96,6 +101,9 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
     let session = Session::start(config, &data, &folder, &compute.device)?;
     // What was seen of the pictures lies in the run folder now, and takes 4 KiB each.
     data.survey = Survey::default();
+    if !data.skipped.is_empty() {
+        say(&format!("What was skipped is listed in {}", names::of_path(&folder.join("skipped.csv"))));
+    }
     if session.config.augment.is_active() {
         write_atomic(&folder.join("augmentation.png"), &preview::sample(&session.config, &data.train)?)?;
     }
@@ -115,7 +123,7 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     let checkpoint = checkpoint::load(&path)?;
     let recipe = args.config.clone().unwrap_or_else(|| folder.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
-    let mut data = load(&config)?;
+    let mut data = read(&config)?;
     warn(&data, &config);
     weights::ensure_for(&checkpoint)?;
     let compute = ui::open_device(config.device)?;
@@ -127,7 +135,7 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
     }
     match session.finished() {
         Some(end) => say(&format!("Nothing to train: {end}. To go on, raise --set train.epochs=N or train.early_stopping.patience=N.")),
-        None => say(&format!("Resuming {} after epoch {}, batch {}", folder.display(), session.state.epoch, session.state.batch)),
+        None => say(&format!("Resuming {} after epoch {}, batch {}", names::of_path(&folder), session.state.epoch, session.state.batch)),
     }
     train(session, data, &compute)
 }
@@ -139,13 +147,13 @@ fn train(mut session: Session, data: TrainingData, compute: &Compute) -> anyhow:
     if session.state.step == 0 {
         say(&summary_table(&session));
     }
-    say(&format!("Run folder: {}", folder.display()));
+    say(&format!("Run folder: {}", names::of_path(&folder)));
     let outcome = {
         let view = TrainingView::new(session.state.epoch, session.config.train.epochs);
         fit(&mut session, &view, &stop)?
     };
     if outcome.is_interrupted {
-        say(&format!("Stopped by Ctrl-C; saved. Go on with: emberlens train --resume {}", folder.display()));
+        say(&format!("Stopped by Ctrl-C; saved. Go on with: emberlens train --resume {}", names::of_path(&folder)));
         return Ok(Ending::Interrupted);
     }
     finish(&session, data, compute, outcome)
@@ -172,23 +180,38 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
         let listed = Listed { set: Arc::clone(&session.validation), facts: Vec::new(), skipped: Vec::new() };
         Evaluation::of(&best, listed, RUNS_VALIDATION.to_owned(), known_to(Part::Validation), &setup)?
     } else {
-        let found = Evaluation::run(
-            &best,
-            Pictures { entries: data.test, name: name.to_owned(), source: RUNS_TEST.to_owned(), known: known_to(Part::Test) },
-            &setup,
-        )?;
+        let pictures = Pictures {
+            entries: data.test,
+            skipped: data.skipped.into_iter().filter(|file| file.split == Part::Test.name()).collect(),
+            name: name.to_owned(),
+            source: RUNS_TEST.to_owned(),
+            known: known_to(Part::Test),
+        };
+        let found = Evaluation::run(&best, pictures, &setup)?;
         text.push_str(&found.to_text());
         found
     };
     evaluation.write(&place::free(&folder.join("evaluation"), name, &evaluation.data.blake3)?)?;
-    text.push_str(&format!("Run folder: {}\n", folder.display()));
+    text.push_str(&format!("Run folder: {}\n", names::of_path(folder)));
     ui::print(&text)?;
     report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
     Ok(Ending::Done)
 }
 
 /// Reads the pictures and tells what was found, what was passed over and what was skipped.
+///
+/// # Errors
+/// Data that can't be trained on; a pattern of `data.exclude` without effect.
 pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
+    let data = read(config)?;
+    match &data.without_effect {
+        Some(words) => Err(UsageError(words.clone()).into()),
+        None => Ok(data),
+    }
+}
+
+/// As [`load`], of a run that was started: what a pattern left out may be gone since.
+fn read(config: &Config) -> anyhow::Result<TrainingData> {
     let data = {
         let bar = Reading::new("Reading pictures");
         load_for_training(&config.data, config.seed, &|count| bar.start(count), &|count| bar.done(count))?
@@ -200,21 +223,16 @@ pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
     if !data.test.is_empty() {
         found("test, measured on at the end", data.test.len());
     }
-    data.survey.passed_over.iter().for_each(|line| say(line));
-    if let Some(first) = data.skipped.first() {
-        say(&format!(
-            "warning: {} can't be decoded and {} skipped, listed in skipped.csv; the first: {}: {}",
-            counted(data.skipped.len(), "picture"),
-            if data.skipped.len() == 1 { "is" } else { "are" },
-            first.path,
-            first.reason
-        ));
+    data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
+    Skipped::words(&data.skipped).iter().for_each(|line| say(&format!("warning: {line}")));
+    if let Some(test) = config.data.test.as_ref().filter(|_| data.test.is_empty()) {
+        say(&format!("warning: there is no picture in {test} that can be read, so that there is no test"));
     }
     let counts = data.train.class_counts();
     let lines: Vec<_> = data.classes.iter().zip(&counts).map(|(class, count)| format!("{class} {count}")).collect();
     say(&format!("Training pictures a class: {}; {}", lines.join(", "), data.train.store.place()));
     if let Some(class) = data.validation.class_counts().iter().position(|count| *count == 0) {
-        say(&format!("warning: no validation picture of the class {}", data.classes[class]));
+        say(&format!("warning: no validation picture of the class {}", names::quoted(&data.classes[class])));
     }
     Ok(data)
 }

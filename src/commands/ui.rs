@@ -10,6 +10,7 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
+    base::names,
     config::DeviceName,
     nn::{
         NnError,
@@ -55,21 +56,22 @@ pub fn start_log() {
     let _ = log::set_logger(&Log).map(|()| log::set_max_level(log::LevelFilter::Warn));
 }
 
-/// A line on stderr, above any bar.
+/// A line on stderr, above any bar. Nothing in it that a terminal would obey.
 pub fn say(line: &str) {
+    let line = names::of_lines(line);
     bars().suspend(|| {
         // A closed stderr leaves nobody to tell.
         let _ = writeln!(io::stderr(), "{line}");
     });
 }
 
-/// A result on stdout. A reader that has gone away (`| head`) is no error.
+/// A result on stdout. Nothing in it that a terminal would obey. A reader that has gone away (`| head`) is no error.
 ///
 /// # Errors
 /// Stdout can't be written otherwise.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(names::of_lines(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

@@ -38,6 +38,9 @@ fn check_data(config: &Config) -> Result<(), ConfigError> {
     if let Err(message) = data.group_pattern() {
         return bad("data.group", message);
     }
+    if let Err(message) = data.exclude_patterns() {
+        return bad("data.exclude", message);
+    }
     if data.train == PHANTOM && data.test.is_some() {
         return bad("data.test", "the phantom set brings its own test pictures; leave `data.test` out");
     }

@@ -14,7 +14,8 @@ pub const PHANTOM: &str = "phantom";
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Training pictures: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`,
-    /// paths relative to the CSV; or `"phantom"`, drawn by the program itself into `datasets/phantom`.
+    /// paths relative to the CSV (semicolons, tabs and the names that others use, as `filename,class`, are read as well, and said); or
+    /// `"phantom"`, drawn by the program itself into `datasets/phantom`.
     pub train: String,
     /// Test pictures, a folder or a CSV, evaluated once at the end and never seen before. A CSV with a `split` column and
     /// `"phantom"` bring their own.
@@ -29,6 +30,11 @@ pub struct Data {
     /// draw them together: `"regex:^(patient\\d+)"` takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Files and folders that are left out: patterns of paths relative to the data's folder (of a CSV, its own), as `"drafts"`, `"*/thumbs"` or
+    /// `"**/*_mask.png"`. `*` and `?` stay within a name, `**` goes through folders. Folders of the system (`lost+found`, `@eaDir`, `__MACOSX`,
+    /// ...), hidden files and what this program wrote are left out anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// Height and width in pixels that the network sees.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
@@ -52,7 +58,7 @@ pub struct Data {
     /// user's cache folder, and those beyond are streamed from there.
     #[serde(default = "default_cache_memory_mb")]
     pub cache_memory_mb: usize,
-    /// What to do with a picture that can't be decoded.
+    /// What to do with a picture that can't be decoded, and with a link or a line of a CSV that leads to no file.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
     /// What to do where test or validation pictures are copies of training pictures: equal pixels, or the same picture saved again, resized,
@@ -69,6 +75,7 @@ impl Data {
             test: None,
             validation: Validation::default(),
             group: None,
+            exclude: Vec::new(),
             image_size: default_image_size(),
             color: Color::default(),
             resize: Resize::default(),
@@ -79,6 +86,22 @@ impl Data {
             on_bad_image: OnBadImage::default(),
             on_leak: OnLeak::default(),
         }
+    }
+
+    /// The patterns of `exclude`.
+    ///
+    /// # Errors
+    /// In words, which is none and why.
+    pub fn exclude_patterns(&self) -> Result<Vec<glob::Pattern>, String> {
+        let pattern = |text: &String| {
+            let trimmed = text.strip_prefix("./").unwrap_or(text).trim_end_matches('/');
+            if trimmed.is_empty() {
+                return Err(format!("found `{text}`, expected a pattern of paths, as \"drafts\" or \"**/*_mask.png\""));
+            }
+            glob::Pattern::new(trimmed)
+                .map_err(|error| format!("found `{text}`, which is no pattern at its character {}: {}", error.pos + 1, error.msg))
+        };
+        self.exclude.iter().map(pattern).collect()
     }
 
     /// The pattern of `group`, where there is one.
@@ -190,7 +213,7 @@ pub enum Cache {
     Off,
 }
 
-/// What to do with a picture that can't be decoded.
+/// What to do with a picture that can't be opened or decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadImage {

@@ -4,11 +4,13 @@ use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use burn::data::dataset::DatasetError;
 
+use crate::base::names;
+
 /// An error of this floor. Cheap to clone, since a batch error goes through channels and Burn's own error type.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DataError {
     /// A folder or file that isn't there.
-    #[error("found no {expected}: {}; {hint}", path.display())]
+    #[error("found no {expected}: {}; {hint}", names::of_path(path))]
     Missing {
         /// "folder of class folders", "CSV", ...
         expected: &'static str,
@@ -18,7 +20,7 @@ pub enum DataError {
         hint: String,
     },
     /// The system refused.
-    #[error("can't {doing}: {source}: {}", path.display())]
+    #[error("can't {doing}: {source}: {}", names::of_path(path))]
     Io {
         /// "read", "list", ...
         doing: &'static str,
@@ -31,7 +33,7 @@ pub enum DataError {
     #[error("{0}")]
     Classes(String),
     /// A CSV that can't be read as a list of pictures.
-    #[error("{message}: {}, line {line}", path.display())]
+    #[error("{message}: {}, line {line}", names::of_path(path))]
     Csv {
         /// What was found and what was expected.
         message: String,
@@ -41,7 +43,7 @@ pub enum DataError {
         line: u64,
     },
     /// A file of ours that isn't what it was written as.
-    #[error("{message}: {}", path.display())]
+    #[error("{message}: {}", names::of_path(path))]
     Damaged {
         /// What was found, what was expected, what to do.
         message: String,
@@ -49,7 +51,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A picture that can't be decoded, where that ends the run.
-    #[error("can't decode a picture: {reason}: {}", path.display())]
+    #[error("can't decode a picture: {reason}: {}", names::of_path(path))]
     Picture {
         /// The picture.
         path: PathBuf,

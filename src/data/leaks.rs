@@ -8,7 +8,7 @@ use super::{
     listing::Part,
     survey::{Seen, Survey},
 };
-use crate::config::OnLeak;
+use crate::{base::names, config::OnLeak};
 
 /// A picture that is measured on or chosen by, and the picture that is a copy of it among those that the training knows by then, if there is
 /// one: training pictures, and for a test picture the validation pictures as well, since they choose the best epoch.
@@ -101,8 +101,8 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
         "{} of {} {what} pictures are copies of {of} pictures{near}; the first: {} = {}",
         copies.len(),
         of_part.len(),
-        first.path.display(),
-        first.copy_of.as_deref().unwrap_or(Path::new("")).display()
+        names::of_path(&first.path),
+        names::of_path(first.copy_of.as_deref().unwrap_or(Path::new("")))
     ))
 }
 

@@ -1,23 +1,24 @@
 //! `[data]` in, the sets of a run out: listed, read, split, checked. What can't be used is named.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
     DataError,
+    checks::{self, Outcome},
     dataset::{Picture, PictureSet},
     facts::Facts,
     leaks::{self, Leak},
-    listing::{Entry, Listing, Part, list},
-    phantom,
+    listing::{Entry, Part},
+    parts::Parts,
     pictures::{Format, Keep, Read, Store, read},
-    split::{Member, hold_back},
+    split::{Member, hold_back, why_none_held},
     survey::{Seen, Survey},
-    table::Skipped,
+    table::{Failure, Skipped},
 };
-use crate::config::{Cache, Data, OnBadImage, OnLeak, PHANTOM, Validation};
+use crate::{
+    base::names,
+    config::{Cache, Data, OnBadImage, OnLeak, Validation},
+};
 
 /// Everything that training looks at. Test pictures are listed, and opened for what is said of all pictures beforehand; none of their pixels is kept.
 #[derive(Debug)]
@@ -28,16 +29,18 @@ pub struct TrainingData {
     pub train: Arc<PictureSet>,
     /// Looked at after each epoch.
     pub validation: Arc<PictureSet>,
-    /// Held out, unopened; empty where there is no test set.
+    /// Held out, those that can be read; empty where there is no test set.
     pub test: Vec<Entry>,
     /// Validation and test pictures that can be read and weren't left out, each with its copy among those that are known by then, if there is one.
     pub leaks: Vec<Leak>,
     /// Positions in the survey of the training and validation pictures that were left out for being copies, rising.
     pub excluded: Vec<usize>,
-    /// Training and validation pictures that couldn't be decoded.
+    /// Pictures of all parts that couldn't be opened or decoded.
     pub skipped: Vec<Skipped>,
     /// What there is to say of all pictures; taken by who says it.
     pub survey: Survey,
+    /// A pattern of `data.exclude` that nothing fits, in words.
+    pub without_effect: Option<String>,
 }
 
 impl TrainingData {
@@ -50,140 +53,24 @@ impl TrainingData {
     }
 }
 
-/// Where the parts of a recipe's data come from.
-struct Sources {
-    train: PathBuf,
-    validation: Option<PathBuf>,
-    test: Option<PathBuf>,
-}
-
-impl Sources {
-    fn of(data: &Data) -> Result<Self, DataError> {
-        let validation = match &data.validation {
-            Validation::Share(_) => None,
-            Validation::Path(path) => Some(PathBuf::from(path)),
-        };
-        if data.train == PHANTOM {
-            let [train, test] = phantom::draw_set()?;
-            return Ok(Self { train, validation, test: Some(test) });
-        }
-        Ok(Self { train: PathBuf::from(&data.train), validation, test: data.test.as_ref().map(PathBuf::from) })
-    }
-}
-
-/// The listed, unread parts.
-struct Parts {
-    classes: Vec<String>,
-    train: Vec<Entry>,
-    validation: Vec<Entry>,
-    test: Vec<Entry>,
-    passed_over: Vec<String>,
-}
-
-impl Parts {
-    fn of(data: &Data) -> Result<Self, DataError> {
-        let sources = Sources::of(data)?;
-        let listing = list(&sources.train)?;
-        let mut passed_over = listing.passed_over_words(&sources.train);
-        let part = |part| listing.entries.iter().filter(move |entry| entry.split.unwrap_or(Part::Train) == part).cloned().collect();
-        let (train, mut validation, mut test): (Vec<_>, Vec<_>, Vec<_>) = (part(Part::Train), part(Part::Validation), part(Part::Test));
-        for (path, into, what) in [(&sources.validation, &mut validation, "validation"), (&sources.test, &mut test, "test")] {
-            let Some(path) = path else { continue };
-            if !into.is_empty() {
-                return Err(DataError::Classes(format!(
-                    "found {what} pictures twice: {} lines of {} and data.{what} = \"{}\"; take one of them out",
-                    into.len(),
-                    sources.train.display(),
-                    path.display()
-                )));
-            }
-            let other = list(path)?;
-            check_known(&other, &listing.classes, path, what)?;
-            passed_over.extend(other.passed_over_words(path));
-            into.extend(other.entries);
-        }
-        let mut parts = Self { classes: listing.classes, train, validation, test, passed_over };
-        parts.group_by_name(data)?;
-        Ok(parts)
-    }
-
-    /// What training reads.
-    fn known(&self) -> Vec<&Entry> {
-        self.train.iter().chain(&self.validation).collect()
-    }
-
-    /// What there is to say of [`Self::known`] and the test pictures.
-    fn survey(&self, known: &Loaded, tests: &Loaded) -> Survey {
-        let entries = self.known();
-        let part = |index: usize| if index < self.train.len() { Part::Train } else { Part::Validation };
-        let seen = |entry: &Entry, part: Part, facts: &Arc<Facts>| Seen { entry: entry.clone(), part, facts: Arc::clone(facts) };
-        let of_known = known.pictures.iter().zip(&known.facts).map(|((index, _), facts)| seen(entries[*index], part(*index), facts));
-        let of_tests = tests.pictures.iter().zip(&tests.facts).map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
-        let unreadable = [known.skipped.clone(), tests.skipped.clone()].concat();
-        Survey::new(of_known.chain(of_tests).collect(), unreadable, self.passed_over.clone())
-    }
-
-    /// Gives pictures without a group the one that their name tells.
-    fn group_by_name(&mut self, data: &Data) -> Result<(), DataError> {
-        let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else { return Ok(()) };
-        let mut first = None;
-        let mut found = 0;
-        for entry in [&mut self.train, &mut self.validation, &mut self.test].into_iter().flatten() {
-            let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let group = pattern.captures(&name).and_then(|captures| captures.get(1)).map(|group| group.as_str().to_owned());
-            found += usize::from(group.is_some());
-            if entry.group.is_none() {
-                entry.group = group;
-            }
-            first.get_or_insert(name);
-        }
-        if found > 0 {
-            return Ok(());
-        }
-        let name = first.unwrap_or_default();
-        Err(DataError::Classes(format!(
-            "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first file is {name}"
-        )))
-    }
-}
-
-fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> Result<(), DataError> {
-    let unknown: Vec<_> = other.classes.iter().filter(|class| !classes.contains(class)).cloned().collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    Err(DataError::Classes(format!(
-        "found the {what} class{} {} that training doesn't know, in {}; training knows {}; rename or remove {}",
-        if unknown.len() == 1 { "" } else { "es" },
-        unknown.join(", "),
-        path.display(),
-        classes.join(", "),
-        if unknown.len() == 1 { "it" } else { "them" },
-    )))
-}
-
-/// The test pictures of a recipe, listed only.
-///
-/// # Errors
-/// [`DataError`] where the recipe's data isn't there.
-pub fn test_listing(data: &Data) -> Result<Vec<Entry>, DataError> {
-    Ok(Parts::of(data)?.test)
-}
-
 /// Lists, reads and splits what a run trains on. `start` hears how many pictures will be read, `done` how many more are.
 ///
 /// # Errors
 /// [`DataError`] for anything that can't be trained on, in words that say what to do.
 pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<TrainingData, DataError> {
     let parts = Parts::of(data)?;
-    check_trainable(&parts, data)?;
+    checks::listed(&parts, data)?;
+    if data.on_bad_image == OnBadImage::Error {
+        checks::opened(&parts.unopened)?;
+    }
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
     let loaded = read_entries(&parts.known(), &classes, data, done)?;
     // Decoded as small as a picture gets, and forgotten: nobody looks at these pixels.
-    let glance = Data { image_size: [1, 1], cache: Cache::Off, on_bad_image: OnBadImage::Skip, ..data.clone() };
+    let glance = Data { image_size: [1, 1], cache: Cache::Off, ..data.clone() };
     let tests = read_entries(&parts.test.iter().collect::<Vec<_>>(), &classes, &glance, done)?;
     let mut survey = parts.survey(&loaded, &tests);
+    let mut members = Vec::new();
     // Pictures keep their order; those from the training source come first.
     if let Validation::Share(share) = data.validation
         && parts.validation.is_empty()
@@ -194,7 +81,8 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
             group: picture.group.clone(),
             digest: survey.seen[*first].facts.pixels,
         };
-        let held = hold_back(&loaded.pictures.iter().zip(&firsts).map(member).collect::<Vec<_>>(), share, seed);
+        members = loaded.pictures.iter().zip(&firsts).map(member).collect();
+        let held = hold_back(&members, share, seed);
         let held = survey.seen.iter_mut().zip(held).filter(|(_, is_held)| *is_held);
         held.for_each(|(seen, _)| seen.part = Part::Validation);
     }
@@ -208,8 +96,25 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
         Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: Arc::clone(&loaded.store) })
     };
     let (train, validation) = (set(Part::Train), set(Part::Validation));
-    check_filled(&train, &validation, &loaded.skipped)?;
-    Ok(TrainingData { classes, train, validation, test: parts.test, leaks, excluded, skipped: loaded.skipped, survey })
+    let mut copies = vec![0; classes.len()];
+    let from_train = excluded.iter().map(|index| &loaded.pictures[*index]).filter(|(entry, _)| *entry < parts.train.len());
+    from_train.for_each(|(_, picture)| copies[picture.label] += 1);
+    let skipped = survey.unreadable.clone();
+    let why_none_held = || why_none_held(&members, if let Validation::Share(share) = data.validation { share } else { 0.0 });
+    let outcome = Outcome {
+        data,
+        train: &train,
+        validation: &validation,
+        skipped: &skipped,
+        copies,
+        copies_of_validation: excluded.iter().filter(|index| survey.seen[**index].part == Part::Validation).count(),
+        why_none_held: &why_none_held,
+    };
+    outcome.check()?;
+    survey.notes.extend(outcome.weightless());
+    let test = tests.pictures.iter().map(|(index, _)| parts.test[*index].clone()).collect();
+    let without_effect = parts.exclude.without_effect();
+    Ok(TrainingData { classes, train, validation, test, leaks, excluded, skipped, survey, without_effect })
 }
 
 /// All pictures of a recipe, with their pixels.
@@ -228,6 +133,7 @@ pub struct Surveyed {
 /// [`DataError`] where the recipe's data isn't there, or the cache can't be written.
 pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<Surveyed, DataError> {
     let parts = Parts::of(data)?;
+    parts.exclude.without_effect().map_or(Ok(()), |words| Err(DataError::Classes(words)))?;
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
     let lenient = Data { on_bad_image: OnBadImage::Skip, ..data.clone() };
@@ -259,16 +165,19 @@ pub struct Listed {
 pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Listed, DataError> {
     let Loaded { store, pictures, facts, skipped } = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
     let pictures = pictures.into_iter().map(|(_, picture)| picture).collect();
+    let skipped = skipped.into_iter().map(|(_, skipped)| skipped).collect();
     Ok(Listed { set: Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store }), facts, skipped })
 }
 
-struct Loaded {
+/// Pictures that were read.
+pub(super) struct Loaded {
     store: Arc<Store>,
     /// Each picture with its position among the entries.
-    pictures: Vec<(usize, Picture)>,
+    pub pictures: Vec<(usize, Picture)>,
     /// What was found of each.
-    facts: Vec<Arc<Facts>>,
-    skipped: Vec<Skipped>,
+    pub facts: Vec<Arc<Facts>>,
+    /// What couldn't be decoded, with its position among the entries.
+    pub skipped: Vec<(usize, Skipped)>,
 }
 
 fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
@@ -283,61 +192,28 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
                 let label = classes.iter().position(|class| *class == entry.class).ok_or_else(|| {
                     DataError::Classes(format!(
                         "found the unknown class {}, expected one of {}: {}",
-                        entry.class,
-                        classes.join(", "),
-                        path.display()
+                        names::quoted(&entry.class),
+                        super::listing::alike::some(classes),
+                        names::of_path(&path)
                     ))
                 })?;
                 loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest: facts.pixels, slot: index }));
                 loaded.facts.push(facts);
             }
             Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Picture { path, reason }),
-            Read::Bad(reason) => loaded.skipped.push(Skipped { path: path.display().to_string(), reason }),
+            Read::Bad(reason) => {
+                let (path, split) = (names::of_path(&path), entry.split.map_or("", Part::name));
+                loaded.skipped.push((index, Skipped { path, reason, split, class: entry.class.clone(), failure: Failure::Decoding }));
+            }
         }
     }
     Ok(loaded)
 }
 
-fn check_trainable(parts: &Parts, data: &Data) -> Result<(), DataError> {
-    let source = &data.train;
-    if parts.classes.len() == 1 {
-        return Err(DataError::Classes(format!(
-            "found the one class {} in {source}, expected two or more; a class is a folder with pictures in it (in a CSV, a label)",
-            parts.classes[0]
-        )));
-    }
-    if let Some(class) = parts.classes.iter().find(|class| !parts.train.iter().any(|entry| entry.class == **class)) {
-        return Err(DataError::Classes(format!(
-            "found no training picture of the class {class} in {source}, expected one or more; add some or remove the class (picture files end in {})",
-            super::listing::EXTENSIONS.join(", ")
-        )));
-    }
-    Ok(())
-}
-
-/// Each class must still have a picture to train on, and validation must have any.
-fn check_filled(train: &PictureSet, validation: &PictureSet, skipped: &[Skipped]) -> Result<(), DataError> {
-    let counts = train.class_counts();
-    if let Some(class) = counts.iter().position(|count| *count == 0) {
-        let bad = skipped.first().map_or(String::new(), |first| {
-            format!("; {} pictures can't be decoded, the first: {}: {}", skipped.len(), first.path, first.reason)
-        });
-        return Err(DataError::Classes(format!(
-            "found no picture of the class {} left to train on, expected one or more; add pictures or make data.validation smaller{bad}",
-            train.classes[class]
-        )));
-    }
-    if validation.pictures.is_empty() {
-        return Err(DataError::Classes(format!(
-            "found no validation pictures, expected one or more; {} pictures are too few for that share: make data.validation larger or name a folder",
-            train.pictures.len()
-        )));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// Class folders with `count` pictures each, no two alike unless `copies`.
@@ -375,7 +251,8 @@ mod tests {
         let bad = folder.path().join("a/zero.jpg");
         std::fs::write(&bad, b"").expect("written");
         let loaded = load(&data(folder.path(), "")).expect("loaded");
-        assert_eq!(loaded.skipped, [Skipped { path: bad.display().to_string(), reason: "the file is empty (0 bytes)".to_owned() }]);
+        let (path, reason) = (bad.display().to_string(), "the file is empty (0 bytes)".to_owned());
+        assert_eq!(loaded.skipped, [Skipped { path, reason, split: "train", class: "a".to_owned(), failure: Failure::Decoding }]);
         assert_eq!(loaded.train.pictures.len() + loaded.validation.pictures.len(), 10);
         let error = load(&data(folder.path(), "on_bad_image = 'error'")).expect_err("stops").to_string();
         assert!(error.contains("zero.jpg") && error.contains("empty"), "{error}");
@@ -406,6 +283,120 @@ mod tests {
             let error = load(&data).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_cause() {
+        let good = folder(&[("a", 12), ("b", 12)]);
+        let strange = folder(&[("a", 1), ("b", 1)]);
+        for class in ["a", "b"] {
+            std::fs::write(strange.path().join(class).join("00.png"), b"nope").expect("written");
+        }
+        let hollow = folder(&[("a", 0), ("b", 0)]);
+        let held = folder(&[("a", 12), ("b", 1)]);
+        let csv = |name: &str, line: &dyn Fn(&str, usize) -> String| {
+            let lines: String = ["a", "b"]
+                .iter()
+                .flat_map(|class| (0..12).map(move |index| (*class, index)))
+                .map(|(class, index)| line(class, index))
+                .collect();
+            let path = good.path().join(name);
+            std::fs::write(&path, format!("path,label,group,weight,split\n{lines}")).expect("written");
+            path
+        };
+        let one_group = csv("one.csv", &|class, index| format!("{class}/{index:02}.png,{class},p,1,\n"));
+        let two_groups = csv("two.csv", &|class, index| format!("{class}/{index:02}.png,{class},{class},1,\n"));
+        let weightless = csv("zero.csv", &|class, index| format!("{class}/{index:02}.png,{class},,0,\n"));
+        let gone = csv("gone.csv", &|class, index| {
+            format!("{class}/{index:02}.png{},{class},,,{}\n", if class == "b" { "x" } else { "" }, "train")
+        });
+        let validation = |folder: &Path| format!("validation = '{}'", folder.display());
+        let copies = format!("test = '{}'\non_leak = 'exclude'", good.path().display());
+        let cases = [
+            (data(&one_group, ""), ": all 24 pictures are of one group, p; what belongs together stays on one side"),
+            (
+                data(&two_groups, ""),
+                ": the 24 pictures lie in 2 sets of groups and copies, of 12 pictures or more, where 4 were wanted in all",
+            ),
+            (
+                data(good.path(), "validation = 0.01"),
+                "; 24 pictures are too few for that share: make data.validation larger or name a folder",
+            ),
+            (data(good.path(), &validation(strange.path())), ": none of the 2 validation pictures can be read; the first: "),
+            (data(good.path(), &validation(hollow.path())), ": there is no picture in the class folders of "),
+            (
+                data(good.path(), &copies),
+                "one or more: 12 are copies of test or validation pictures and left out (data.on_leak = \"exclude\")",
+            ),
+            (
+                data(held.path(), "validation = 0.7"),
+                "class b left to train on, expected one or more: 1 are held back for validation: make data.validation smaller",
+            ),
+            (data(&weightless, ""), "no training picture has a weight above 0"),
+            (data(&gone, ""), "found no training picture of the class b in "),
+            (data(&gone, ""), ": 12 files can't be read; the first: "),
+        ];
+        for (data, expected) in cases {
+            let error = load(&data).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+            for advice in ["too few", "smaller"] {
+                assert_eq!(error.contains(advice), expected.contains(advice), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_class_without_weight_is_told() {
+        let folder = folder(&[("a", 6), ("b", 6)]);
+        let csv = folder.path().join("list.csv");
+        let lines: String = (0..6).map(|index| format!("a/{index:02}.png,a,0\nb/{index:02}.png,b,1\n")).collect();
+        std::fs::write(&csv, format!("path,label,weight\n{lines}")).expect("written");
+        let loaded = load(&data(&csv, "")).expect("loaded");
+        assert_eq!(loaded.survey.notes, ["warning: all training pictures of the class a have the weight 0: it isn't learned"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_for_every_part_before_training() {
+        let (train, test) = (folder(&[("a", 5), ("b", 5)]), folder(&[("a", 3), ("b", 3)]));
+        std::fs::write(test.path().join("a/bad.png"), b"nope").expect("written");
+        std::fs::write(train.path().join("b/bad.png"), b"nope").expect("written");
+        let csv = train.path().join("list.csv");
+        let listed: String =
+            ["a", "b"].iter().map(|class| (0..6).map(|index| format!("{class}/{index:02}.png,{class}\n")).collect::<String>()).collect();
+        std::fs::write(&csv, format!("path,label\n{listed}b/bad.png,b\n")).expect("written");
+        let more = format!("test = '{}'", test.path().display());
+        let loaded = load(&data(&csv, &more)).expect("loaded");
+        let found: Vec<_> = loaded.skipped.iter().map(|file| (file.split, file.class.as_str(), file.failure)).collect();
+        let expected = [
+            ("train", "a", Failure::Opening),
+            ("train", "b", Failure::Opening),
+            ("train", "b", Failure::Decoding),
+            ("test", "a", Failure::Decoding),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(loaded.test.len(), 6, "those that can be read");
+        let words = Skipped::words(&loaded.skipped);
+        assert!(
+            words[0].starts_with("2 files can't be opened and are skipped; the first 2: ") && words[0].contains("a/05.png: not there ("),
+            "{words:?}"
+        );
+        assert!(words[1].starts_with("2 pictures can't be decoded and are skipped (1 train, 1 test); the first: "), "{words:?}");
+        let error = load(&data(&csv, "on_bad_image = 'error'")).expect_err("stops").to_string();
+        assert!(error.starts_with("2 files can't be opened: ") && error.contains("data.on_bad_image = \"skip\""), "{error}");
+        let error = load(&data(train.path(), &format!("{more}\non_bad_image = 'error'"))).expect_err("stops").to_string();
+        assert!(error.contains("can't decode a picture"), "{error}");
+    }
+
+    #[test]
+    fn a_pattern_without_effect_is_told() {
+        let folder = folder(&[("a", 5), ("b", 5), ("drafts", 2)]);
+        let loaded = load(&data(folder.path(), "exclude = ['drafts', 'a/00.png']")).expect("loaded");
+        assert_eq!((loaded.classes.len(), loaded.train.pictures.len() + loaded.validation.pictures.len()), (2, 9));
+        assert_eq!(loaded.without_effect, None);
+        let other = data(folder.path(), "exclude = ['drafts', 'c/*']");
+        let words = load(&other).expect("loaded").without_effect.expect("unused");
+        assert!(words.contains("`c/*` has no effect"), "{words}");
+        assert_eq!(survey(&other, &|_| {}, &|_| {}).expect_err("unused").to_string(), words);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod align;
 pub mod batch;
 mod cache_file;
+mod checks;
 pub mod copies;
 pub mod dataset;
 pub mod decode;
@@ -18,6 +19,7 @@ pub mod loader;
 pub mod look;
 pub mod normalize;
 pub mod order;
+mod parts;
 pub mod phantom;
 pub mod pictures;
 pub mod resize;
@@ -27,7 +29,8 @@ pub mod survey;
 pub mod table;
 
 pub use error::DataError;
-pub use load::{Listed, Surveyed, TrainingData, load_for_training, load_listed, survey, test_listing};
+pub use load::{Listed, Surveyed, TrainingData, load_for_training, load_listed, survey};
+pub use parts::{TestListing, Unknown, test_listing};
 pub use statistics::Whitening;
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Which training pictures are held back for validation: stratified, seeded, copies and groups kept together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::rng::{Purpose, permutation, stream};
+use crate::base::{
+    names,
+    rng::{Purpose, permutation, stream},
+};
 
 /// What the split looks at of one picture.
 #[derive(Clone, Debug)]
@@ -36,6 +39,38 @@ pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
         }
     }
     held
+}
+
+/// Why [`hold_back`] gave nothing: behind "found no validation pictures, expected one or more".
+pub fn why_none_held(members: &[Member], share: f64) -> String {
+    let clusters = clusters(members);
+    let count = members.len();
+    let groups: BTreeSet<&str> = members.iter().filter_map(|member| member.group.as_deref()).collect();
+    let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
+    let of_class = |class: usize| members.iter().filter(|member| member.class == class).count();
+    let wanted: usize = (0..num_classes).map(|class| (share * of_class(class) as f64).round() as usize).sum();
+    if wanted == 0 || clusters.len() == count {
+        return format!("; {count} pictures are too few for that share: make data.validation larger or name a folder");
+    }
+    let advice = "what belongs together stays on one side: name a folder with data.validation";
+    match groups.first() {
+        Some(group) if clusters.len() == 1 && groups.len() == 1 && members.iter().all(|member| member.group.is_some()) => {
+            format!(
+                ": all {count} pictures are of one group, {}; {advice}, or tell more groups apart with data.group",
+                names::quoted(group)
+            )
+        }
+        _ if clusters.len() == 1 && groups.is_empty() => format!(": all {count} pictures are copies of one another; {advice}"),
+        _ => {
+            let smallest = clusters.iter().map(Vec::len).min().unwrap_or(0);
+            let joined = if groups.is_empty() { "copies" } else { "groups and copies" };
+            format!(
+                ": the {count} pictures lie in {} sets of {joined}, of {smallest} pictures or more, where {wanted} were wanted in all; {advice}, or \
+                 make it larger",
+                clusters.len()
+            )
+        }
+    }
 }
 
 /// Deals members into `count` parts, about as many of each class in each; what belongs together stays together.

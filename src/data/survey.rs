@@ -27,17 +27,19 @@ pub struct Survey {
     pub seen: Vec<Seen>,
     /// Copies among them, by position.
     pub groups: Vec<Group>,
-    /// Those that can't be decoded, with the reason.
+    /// Those that can't be opened or decoded, with the reason.
     pub unreadable: Vec<Skipped>,
     /// Files that were passed over, in words.
     pub passed_over: Vec<String>,
+    /// How lists were read, and what else is to be said of them, in words.
+    pub notes: Vec<String>,
 }
 
 impl Survey {
     /// Looks for copies among `seen`.
-    pub(super) fn new(seen: Vec<Seen>, unreadable: Vec<Skipped>, passed_over: Vec<String>) -> Self {
+    pub(super) fn new(seen: Vec<Seen>, unreadable: Vec<Skipped>) -> Self {
         let groups = copies::find(&seen.iter().map(|seen| Candidate::from(&*seen.facts)).collect::<Vec<_>>());
-        Self { seen, groups, unreadable, passed_over }
+        Self { seen, groups, unreadable, passed_over: Vec::new(), notes: Vec::new() }
     }
 
     /// Numbers that are equal where pictures are copies of one another: of each, the position of the first of its group.

@@ -4,8 +4,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, dataset::PictureSet, listing::Part, pictures::digest_from_hex};
-use crate::base::files;
+use super::{
+    DataError,
+    dataset::PictureSet,
+    listing::{Part, Unreadable},
+    pictures::digest_from_hex,
+};
+use crate::base::{files, names};
 
 /// A line of `split.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,19 +53,80 @@ impl<'a> Fixed<'a> {
     }
 }
 
-/// A picture that was left out.
+/// A file that was left out: a line of `skipped.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
     /// Where it is.
     pub path: String,
     /// Why.
     pub reason: String,
+    /// `train`, `val` or `test`; empty where it is for none of them.
+    pub split: &'static str,
+    /// The name of its class; empty where that isn't known.
+    pub class: String,
+    /// How far reading it came.
+    #[serde(skip)]
+    pub failure: Failure,
+}
+
+/// How far reading a file came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It isn't there, or nobody may open it.
+    Opening,
+    /// It is no picture, or a damaged one.
+    Decoding,
+}
+
+impl Failure {
+    /// What can't be done with such files.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Opening => "can't be opened",
+            Self::Decoding => "can't be decoded",
+        }
+    }
+}
+
+impl Skipped {
+    /// What couldn't be opened, for `part`.
+    pub fn unopened(file: &Unreadable, part: Option<Part>) -> Self {
+        Self {
+            path: names::of_path(&file.path),
+            reason: file.reason.clone(),
+            split: part.map_or("", Part::name),
+            class: file.class.clone().unwrap_or_default(),
+            failure: Failure::Opening,
+        }
+    }
+
+    /// "path: reason" of the first so many.
+    pub fn named<'a>(skipped: impl IntoIterator<Item = &'a Self>, count: usize) -> String {
+        skipped.into_iter().take(count).map(|file| format!("{}: {}", file.path, file.reason)).collect::<Vec<_>>().join("; ")
+    }
+
+    /// A line for what can't be opened, with the first five, and one for what can't be decoded, with the first.
+    pub fn words(skipped: &[Self]) -> Vec<String> {
+        let of = |failure: Failure, what: &str, most: usize| {
+            let files: Vec<&Self> = skipped.iter().filter(|file| file.failure == failure).collect();
+            let count = |part: Part| files.iter().filter(|file| file.split == part.name()).count();
+            let parts = [Part::Train, Part::Validation, Part::Test].map(|part| (part.name(), count(part)));
+            let parts: Vec<_> = parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+            let parts = if parts.len() > 1 || count(Part::Test) > 0 { format!(" ({})", parts.join(", ")) } else { String::new() };
+            let (plural, are) = if files.len() == 1 { ("", "is") } else { ("s", "are") };
+            let first = if files.len().min(most) > 1 { format!("the first {}", files.len().min(most)) } else { "the first".to_owned() };
+            let named = Self::named(files.iter().copied(), most);
+            let line = format!("{} {what}{plural} {} and {are} skipped{parts}; {first}: {named}", files.len(), failure.words());
+            (!files.is_empty()).then_some(line)
+        };
+        [of(Failure::Opening, "file", 5), of(Failure::Decoding, "picture", 1)].into_iter().flatten().collect()
+    }
 }
 
 /// The lines for one set.
 pub fn rows(set: &PictureSet, part: Part) -> Vec<SplitRow> {
     let row = |picture: &super::dataset::Picture| SplitRow {
-        path: picture.path.display().to_string(),
+        path: names::of_path(&picture.path),
         label: picture.label,
         class: set.classes[picture.label].clone(),
         split: part.name().to_owned(),
@@ -72,8 +138,26 @@ pub fn rows(set: &PictureSet, part: Part) -> Vec<SplitRow> {
     set.pictures.iter().map(row).collect()
 }
 
-/// Rows as the text of a CSV.
+/// Rows as the text of a CSV. Spaces at the ends of a field are quoted: readers of lists, ours as well, trim others.
 pub fn to_csv(rows: &[impl Serialize]) -> Vec<u8> {
+    let plain = to_plain_csv(rows);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(plain.as_slice());
+    let mut text = Vec::with_capacity(plain.len());
+    for record in reader.records() {
+        let fields: Vec<_> = record.expect("what was just written").iter().map(quoted).collect();
+        text.extend_from_slice(fields.join(",").as_bytes());
+        text.push(b'\n');
+    }
+    text
+}
+
+/// A field, in quotes where a reader would take it for something else.
+fn quoted(field: &str) -> String {
+    let is_plain = field.trim() == field && !field.contains([',', '"', '\n', '\r']);
+    if is_plain { field.to_owned() } else { format!("\"{}\"", field.replace('"', "\"\"")) }
+}
+
+fn to_plain_csv(rows: &[impl Serialize]) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.serialize(row).expect("plain rows go into memory");
@@ -99,7 +183,7 @@ pub fn digests_of(rows: &[SplitRow], parts: &[Part]) -> BTreeSet<[u8; 32]> {
 
 /// One number for the whole table: it changes when any picture, label, split, group or weight does.
 pub fn fingerprint(rows: &[SplitRow]) -> String {
-    files::sha256_hex(&to_csv(&rows.iter().map(Fixed::of).collect::<Vec<_>>()))
+    files::sha256_hex(&to_plain_csv(&rows.iter().map(Fixed::of).collect::<Vec<_>>()))
 }
 
 /// The first difference between the data of a run and the data that is there now, in words; `None` where they are equal.

@@ -6,10 +6,13 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::{CopyGroup, Inspection};
-use crate::data::{
-    listing::Part,
-    split::{Member, hold_back},
-    survey::Seen,
+use crate::{
+    base::names,
+    data::{
+        listing::Part,
+        split::{Member, hold_back},
+        survey::Seen,
+    },
 };
 
 /// Share of the training pictures that is held back where there is no validation part.
@@ -70,7 +73,7 @@ impl Inspection {
             let seen = &self.seen[*index];
             let path = seen.entry.path.canonicalize().unwrap_or_else(|_| seen.entry.path.clone());
             CleanRow {
-                path: path.display().to_string(),
+                path: names::of_path(&path),
                 label: seen.entry.class.clone(),
                 split: if held.contains(index) { Part::Validation.name() } else { seen.part.name() },
                 group: seen.entry.group.clone().unwrap_or_default(),

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{CopyGroup, Inspection, Labels, Member, Rule};
-use crate::data::{copies::Likeness, listing::Part};
+use crate::data::{
+    copies::Likeness,
+    listing::{Part, alike},
+};
 
 /// Pictures in the largest class for one in the smallest from which it is told.
 const IMBALANCED: f64 = 1.5;
@@ -24,8 +27,10 @@ pub enum Kind {
     SplitGroup,
     /// Labels that a model doesn't believe.
     DoubtfulLabels,
-    /// Files that can't be decoded.
+    /// Files that can't be opened or decoded.
     Unreadable,
+    /// Classes whose names look the same.
+    AlikeClasses,
     /// Copies in one part.
     Repeats,
     /// Something that tells the class and isn't what the picture shows.
@@ -67,6 +72,7 @@ pub(super) fn of(found: &Inspection) -> Vec<Finding> {
         validation_leak,
         split_groups,
         doubtful_labels,
+        alike_classes,
         unreadable,
         repeats,
         rule,
@@ -171,11 +177,20 @@ fn doubtful_labels(found: &Inspection) -> Option<Finding> {
     ))
 }
 
+fn alike_classes(found: &Inspection) -> Option<Finding> {
+    let pairs = alike::pairs(found.classes.keys());
+    let more = if pairs.len() > 1 { format!(", and {} like these", counted(pairs.len() - 1, "pair")) } else { String::new() };
+    let what = format!("{}{more}", pairs.first()?);
+    Some(Finding::new(Kind::AlikeClasses, what, None, "give them one name if they are one class"))
+}
+
 fn unreadable(found: &Inspection) -> Option<Finding> {
     let first = found.unreadable.first()?;
+    let is_alone = found.unreadable.iter().all(|file| file.failure == first.failure);
+    let how = if is_alone { first.failure.words() } else { "can't be opened or decoded" };
     Some(Finding::new(
         Kind::Unreadable,
-        format!("{} can't be decoded", counted(found.unreadable.len(), "file")),
+        format!("{} {}", counted(found.unreadable.len(), "file"), how),
         Some(format!("{}: {}", first.path, first.reason)),
         "save them again or remove them; training skips and lists them",
     ))

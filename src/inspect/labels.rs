@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use super::logistic::{Bound, Matrix, dot, fit};
 use crate::{
-    base::rng::{Purpose, RngExt, normal, permutation, stream},
+    base::{
+        names,
+        rng::{Purpose, RngExt, normal, permutation, stream},
+    },
     data::{
         look::{Look, SIDE},
         split::{Member, folds},
@@ -135,7 +138,7 @@ pub(super) fn judge(survey: &Survey, features: Option<Features>) -> Option<Label
         return None;
     }
     let suspect = |(at, suggestion): (usize, usize)| DoubtfulLabel {
-        path: survey.seen[judged[at]].entry.path.display().to_string(),
+        path: names::of_path(&survey.seen[judged[at]].entry.path),
         label: classes[labels[at]].to_owned(),
         suggestion: classes[suggestion].to_owned(),
         label_probability: probabilities[at][labels[at]],

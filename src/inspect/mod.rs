@@ -20,11 +20,14 @@ pub use labels::{DoubtfulLabel, Features, Labels};
 pub use rules::Rule;
 pub use suspects::Suspect;
 
-use crate::data::{
-    copies::{Group, Likeness},
-    listing::Part,
-    survey::{Seen, Survey},
-    table::Skipped,
+use crate::{
+    base::names,
+    data::{
+        copies::{Group, Likeness},
+        listing::Part,
+        survey::{Seen, Survey},
+        table::Skipped,
+    },
 };
 
 /// What an inspection found.
@@ -50,10 +53,12 @@ pub struct Inspection {
     pub aspect_ratios: [f64; 3],
     /// Different heights and widths.
     pub sizes: usize,
-    /// Files that can't be decoded, with the reason.
+    /// Files that can't be opened or decoded, with the reason.
     pub unreadable: Vec<Skipped>,
     /// Files that were passed over, in words.
     pub passed_over: Vec<String>,
+    /// How lists were read, in words.
+    pub notes: Vec<String>,
     /// Copies.
     pub copies: Copies,
     /// Test pictures with a copy among the pictures that are trained on or chosen by.
@@ -124,7 +129,7 @@ impl Inspection {
     pub fn of(survey: Survey, features: Option<Features>) -> Self {
         let copies = Copies::of(&survey);
         let labels = labels::judge(&survey, features);
-        let Survey { seen, unreadable, passed_over, .. } = survey;
+        let Survey { seen, unreadable, passed_over, notes, .. } = survey;
         let mut classes: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
         let (mut formats, mut modes) = (BTreeMap::new(), BTreeMap::new());
         for Seen { entry, part, facts } in &seen {
@@ -146,6 +151,7 @@ impl Inspection {
             sizes: sizes.len(),
             unreadable,
             passed_over,
+            notes,
             leaked_test_images: copies.leaked(),
             copies,
             suspects: suspects::find(&seen),
@@ -201,7 +207,7 @@ impl CopyGroup {
     fn of(group: &Group, seen: &[Seen]) -> Self {
         let member = |index: usize| {
             let Seen { entry, part, facts } = &seen[index];
-            let (path, class) = (entry.path.display().to_string(), entry.class.clone());
+            let (path, class) = (names::of_path(&entry.path), entry.class.clone());
             Member { path, class, split: part.name(), index, pixels: facts.pixels }
         };
         let members: Vec<Member> = group.members.iter().map(|index| member(*index)).collect();

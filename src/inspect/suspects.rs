@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::data::{facts::Facts, survey::Seen};
+use crate::{
+    base::names,
+    data::{facts::Facts, survey::Seen},
+};
 
 /// Mean levels below and above which a picture is dark or light, whatever the others.
 const DARK: f32 = 12.0;
@@ -57,7 +60,7 @@ pub(super) fn find(seen: &[Seen]) -> BTreeMap<&'static str, Vec<Suspect>> {
         let suspects = odd.among(&values);
         if !suspects.is_empty() {
             let usual = median(values.clone());
-            let suspect = |index: usize| Suspect { path: seen[index].entry.path.display().to_string(), value: values[index], usual, index };
+            let suspect = |index: usize| Suspect { path: names::of_path(&seen[index].entry.path), value: values[index], usual, index };
             found.insert(kind, suspects.into_iter().map(suspect).collect());
         }
     }

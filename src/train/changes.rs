@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{State, TrainError};
 use crate::{
-    base::files::hex,
+    base::{files::hex, names},
     config::{Config, changed_keys},
     data::{
         TrainingData,
@@ -24,14 +24,14 @@ pub(super) fn split_rows(data: &TrainingData) -> Vec<SplitRow> {
 
 /// [`split_rows`] with the copies marked, and the test pictures after them.
 pub(super) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
-    let copy_of = |leak: &Leak| leak.copy_of.as_ref().map_or_else(String::new, |path| path.display().to_string());
-    let marks: BTreeMap<String, String> = data.leaks.iter().map(|leak| (leak.path.display().to_string(), copy_of(leak))).collect();
+    let copy_of = |leak: &Leak| leak.copy_of.as_ref().map_or_else(String::new, |path| names::of_path(path));
+    let marks: BTreeMap<String, String> = data.leaks.iter().map(|leak| (names::of_path(&leak.path), copy_of(leak))).collect();
     let mut rows = split_rows(data);
     for row in rows.iter_mut().filter(|row| row.split == Part::Validation.name()) {
         row.copy_of = marks.get(&row.path).cloned().unwrap_or_default();
     }
     let tests = data.leaks.iter().filter(|leak| leak.part == Part::Test).map(|leak| SplitRow {
-        path: leak.path.display().to_string(),
+        path: names::of_path(&leak.path),
         label: data.classes.iter().position(|class| *class == leak.class).unwrap_or_default(),
         class: leak.class.clone(),
         split: Part::Test.name().to_owned(),

@@ -13,6 +13,7 @@ mod gpu;
 mod inspect;
 mod kernels;
 mod learning;
+mod listing;
 mod odd;
 mod preview;
 mod report;

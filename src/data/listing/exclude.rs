@@ -1,0 +1,99 @@
+//! `data.exclude`: patterns of paths that are left out, relative to the folder or list that they are in.
+
+use std::{cell::Cell, path::Path};
+
+use glob::{MatchOptions, Pattern};
+
+use crate::{base::names, config::Data, data::DataError};
+
+/// `*` and `?` stay within one name; `**` goes through folders.
+const OPTIONS: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+
+/// Patterns, and which of them have left something out so far.
+#[derive(Debug, Default)]
+pub struct Exclude {
+    patterns: Vec<(Pattern, Cell<bool>)>,
+}
+
+impl Exclude {
+    /// Those of a configuration.
+    ///
+    /// # Errors
+    /// One that is no pattern.
+    pub fn of(data: &Data) -> Result<Self, DataError> {
+        let patterns = data.exclude_patterns().map_err(|error| DataError::Classes(format!("data.exclude: {error}")))?;
+        Ok(Self { patterns: patterns.into_iter().map(|pattern| (pattern, Cell::new(false))).collect() })
+    }
+
+    /// Is a path below `root` left out?
+    pub fn takes(&self, path: &Path, root: &Path) -> bool {
+        if self.patterns.is_empty() {
+            return false;
+        }
+        let path = slashed(path.strip_prefix(root).unwrap_or(path));
+        let mut is_taken = false;
+        for (pattern, is_used) in &self.patterns {
+            if pattern.matches_with(&path, OPTIONS) {
+                is_used.set(true);
+                is_taken = true;
+            }
+        }
+        is_taken
+    }
+
+    /// The first pattern that no path fits, in words.
+    pub fn without_effect(&self) -> Option<String> {
+        let (pattern, _) = self.patterns.iter().find(|(_, is_used)| !is_used.get())?;
+        Some(format!(
+            "data.exclude: `{pattern}` has no effect: no file or folder fits it; patterns are relative to the data's folder, as \"drafts\", \
+             \"*/thumbs\" or \"**/*_mask.png\""
+        ))
+    }
+}
+
+/// With `/` between folders on every system, without a leading `./`.
+fn slashed(path: &Path) -> String {
+    let text = names::of_path(path);
+    let text = if cfg!(windows) { text.replace('\\', "/") } else { text };
+    text.strip_prefix("./").map_or(text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exclude(patterns: &[&str]) -> Exclude {
+        let exclude = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        Exclude::of(&Data { exclude, ..Data::of("x".to_owned()) }).expect("patterns")
+    }
+
+    #[test]
+    fn a_star_stays_in_a_name_and_two_go_through_folders() {
+        for (pattern, path, expected) in [
+            ("drafts", "data/drafts", true),
+            ("drafts/", "data/drafts", true),
+            ("./drafts", "data/drafts", true),
+            ("drafts", "data/cats/drafts", false),
+            ("*", "data/cats/x.png", false),
+            ("*/x.png", "data/cats/x.png", true),
+            ("**/*_mask.png", "data/cats/deep/1_mask.png", true),
+            ("**/*_mask.png", "data/1_mask.png", true),
+            ("cats/**", "data/cats/deep/1.png", true),
+            ("cats/[12].png", "data/cats/2.png", true),
+            ("Drafts", "data/drafts", false),
+            ("lost+found", "data/lost+found", true),
+        ] {
+            assert_eq!(exclude(&[pattern]).takes(Path::new(path), Path::new("data")), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_fits_nothing_is_named() {
+        let exclude = exclude(&["a", "b/*.png"]);
+        assert!(exclude.takes(Path::new("data/a"), Path::new("data")));
+        let words = exclude.without_effect().expect("unused");
+        assert!(words.contains("`b/*.png` has no effect"), "{words}");
+        assert!(exclude.takes(Path::new("data/b/1.png"), Path::new("data")));
+        assert_eq!(exclude.without_effect(), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! What is found among pictures and is none of them: what the system, a camera or this program put there. Told by its name, its ending, or what
+//! is in it; nothing is opened but a recipe of ours.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::has_picture_extension;
+use crate::base::names;
+
+/// Why something is none of the pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// By its name.
+    Hidden,
+    /// A folder that a system or a disk station puts on each disk.
+    System,
+    /// A run folder, or something else that this program wrote.
+    Own,
+    /// The configuration leaves it out.
+    Excluded,
+    /// A pipe, socket or device, which may never end.
+    Special,
+    /// A link that leads back to a folder above it.
+    Loop,
+    /// A picture in a format that isn't read.
+    Foreign(&'static Format),
+    /// Neither a picture nor a folder.
+    NotAPicture,
+    /// A picture beside the class folders.
+    WithoutClass,
+    /// A line of a list.
+    WithoutLabel,
+}
+
+/// A format that isn't read, by the endings of its files.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Format {
+    endings: &'static [&'static str],
+    name: &'static str,
+    advice: &'static str,
+}
+
+const AS_PICTURES: &str = "save them as JPEG or PNG";
+
+/// Formats that people have and this program doesn't read.
+static FOREIGN: [Format; 13] = [
+    Format { endings: &["heic", "heif", "hif"], name: "HEIC picture", advice: AS_PICTURES },
+    Format { endings: &["avif"], name: "AVIF picture", advice: AS_PICTURES },
+    Format { endings: &["jxl"], name: "JPEG XL picture", advice: AS_PICTURES },
+    Format { endings: &["jp2", "j2k", "j2c", "jpf", "jpx"], name: "JPEG 2000 picture", advice: AS_PICTURES },
+    Format { endings: &["svg", "svgz"], name: "SVG drawing", advice: "save them as PNG" },
+    Format { endings: &["pdf", "eps", "ps"], name: "PDF or PostScript file", advice: "save their pages as PNG" },
+    Format { endings: &["dcm", "dicom"], name: "DICOM file", advice: "export them as PNG, with the window that a reader would set" },
+    Format { endings: &["nii", "mha", "mhd", "nrrd"], name: "volume (NIfTI, MetaImage or NRRD)", advice: "export their slices as PNG" },
+    Format { endings: &["psd", "psb", "xcf"], name: "image editor file", advice: AS_PICTURES },
+    Format {
+        endings: &["cr2", "cr3", "nef", "dng", "arw", "orf", "rw2", "raf", "pef", "srw", "raw"],
+        name: "raw camera picture",
+        advice: "develop them as JPEG or PNG",
+    },
+    Format { endings: &["exr", "hdr", "tga", "pcx", "ico", "icns", "qoi", "dds"], name: "picture in a rare format", advice: AS_PICTURES },
+    Format { endings: &["npy", "npz"], name: "NumPy array", advice: "save each picture as PNG" },
+    Format { endings: &["mp4", "avi", "mov", "mkv", "webm"], name: "video", advice: "save their frames as JPEG or PNG" },
+];
+
+impl Format {
+    /// "12 HEIC pictures", and what to do with them.
+    fn words(&self, count: usize) -> String {
+        let Self { name, advice, .. } = self;
+        if count == 1 {
+            return format!("1 {name}, which can't be read; {}", advice.replace("them", "it").replace("their", "its"));
+        }
+        let (first, rest) = name.split_once([' ']).filter(|(first, _)| ["picture", "volume"].contains(first)).unwrap_or((name, ""));
+        format!("{count} {first}s{}{rest}, which can't be read; {advice}", if rest.is_empty() { "" } else { " " })
+    }
+}
+
+/// Things of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Passed {
+    count: usize,
+    first: PathBuf,
+}
+
+/// Everything that was passed over, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassedOver(BTreeMap<Kind, Passed>);
+
+impl PassedOver {
+    /// One more.
+    pub fn add(&mut self, kind: Kind, path: &Path) {
+        self.0.entry(kind).or_insert_with(|| Passed { count: 0, first: path.to_owned() }).count += 1;
+    }
+
+    /// All of these as well.
+    pub fn extend(&mut self, others: Self) {
+        for (kind, Passed { count, first }) in others.0 {
+            self.0.entry(kind).or_insert_with(|| Passed { count: 0, first }).count += count;
+        }
+    }
+
+    /// How many of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.0.get(&kind).map_or(0, |passed| passed.count)
+    }
+
+    /// A line for each kind that was passed over in `place`.
+    pub fn words(&self, place: &Path) -> Vec<String> {
+        let place = names::of_path(place);
+        let words = |(kind, Passed { count, first }): (&Kind, &Passed)| {
+            let first = names::of_path(first);
+            match kind {
+                Kind::Foreign(format) => {
+                    format!("passed over in {place}: {}; the first: {first}", format.words(*count))
+                }
+                Kind::Hidden | Kind::NotAPicture | Kind::WithoutClass | Kind::WithoutLabel => {
+                    format!("passed over in {place}: {kind}, {count}")
+                }
+                Kind::System | Kind::Own | Kind::Excluded | Kind::Special | Kind::Loop => {
+                    format!("passed over in {place}: {kind}, {count}; the first: {first}")
+                }
+            }
+        };
+        self.0.iter().map(words).collect()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hidden => "hidden files and folders",
+            Self::System => "folders of the system",
+            Self::Own => "runs and results of this program",
+            Self::Excluded => "left out by data.exclude",
+            Self::Special => "pipes, sockets and devices",
+            Self::Loop => "links to a folder that they are in",
+            Self::Foreign(format) => format.name,
+            Self::NotAPicture => "files that aren't pictures",
+            Self::WithoutClass => "pictures without a class folder",
+            Self::WithoutLabel => "lines without a label",
+        })
+    }
+}
+
+/// What a name alone tells, of files and folders.
+pub(super) fn by_name(path: &Path) -> Option<Kind> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_checked_disk =
+        name.strip_prefix("found.").is_some_and(|number| number.len() == 3 && number.bytes().all(|digit| digit.is_ascii_digit()));
+    match name.as_str() {
+        "__macosx" | "desktop.ini" | "thumbs.db" | "ehthumbs.db" => Some(Kind::Hidden),
+        "lost+found"
+        | "system volume information"
+        | "$recycle.bin"
+        | "@eadir"
+        | "#recycle"
+        | "@recycle"
+        | "#snapshot"
+        | "@recently-snapshot"
+        | "network trash folder"
+        | "temporary items"
+        | "__pycache__" => Some(Kind::System),
+        _ if name.starts_with('.') => Some(Kind::Hidden),
+        _ if is_checked_disk => Some(Kind::System),
+        _ => None,
+    }
+}
+
+/// What a file's ending tells; nothing of a picture's.
+pub(super) fn by_ending(path: &Path) -> Option<Kind> {
+    if has_picture_extension(path) {
+        return None;
+    }
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let format = FOREIGN.iter().find(|format| format.endings.contains(&ending.as_str()));
+    Some(format.map_or(Kind::NotAPicture, Kind::Foreign))
+}
+
+/// Is a folder something that this program wrote: a run, a checkpoint, an evaluation, explanations, augmented pictures, the user's cache?
+pub(super) fn is_ours(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).is_file();
+    let is_checkpoint = |folder: &Path| folder.join("meta.json").is_file() && folder.join("model.safetensors").is_file();
+    is_checkpoint(folder)
+        || is_checkpoint(&folder.join("last"))
+        || is_checkpoint(&folder.join("best"))
+        || has("metrics.json") && has("predictions.csv")
+        || has("explanations.jsonl")
+        || is_manifest(&folder.join("manifest.csv"))
+        || is_resolved_recipe(&folder.join("config.toml"))
+        || is_cache(folder)
+}
+
+/// A list that `augment` wrote beside its pictures.
+fn is_manifest(path: &Path) -> bool {
+    beginning(path).is_some_and(|bytes| bytes.starts_with(b"path,label,split,group,weight\n"))
+}
+
+/// The first kilobytes of a file, if it is one: nobody knows what else goes by its name.
+fn beginning(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = path.is_file().then(|| File::open(path).ok()).flatten()?;
+    file.take(1 << 16).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// A configuration with every default written out, as a run folder has it and nobody writes it by hand.
+fn is_resolved_recipe(path: &Path) -> bool {
+    let table = beginning(path).and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<toml::Table>().ok()).unwrap_or_default();
+    let has = |section: &str, keys: &[&str]| {
+        table.get(section).and_then(toml::Value::as_table).is_some_and(|section| keys.iter().all(|key| section.contains_key(*key)))
+    };
+    has("data", &["train", "image_size", "cache", "on_bad_image"]) && has("model", &["architecture"]) && has("train", &["batch_size"])
+}
+
+/// A folder for caches in which this program's lie.
+fn is_cache(folder: &Path) -> bool {
+    ["pixels", "features", "weights"].iter().any(|part| folder.join("emberlens").join(part).is_dir())
+}

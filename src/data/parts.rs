@@ -1,0 +1,202 @@
+//! `[data]` in, its parts out, listed and unread: what is for training, for validation and for the test, and what there is to say of the lists.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    DataError,
+    facts::Facts,
+    listing::{Entry, Exclude, Listing, Part, alike, list},
+    load::Loaded,
+    phantom,
+    survey::{Seen, Survey},
+    table::Skipped,
+};
+use crate::{
+    base::names,
+    config::{Data, PHANTOM, Validation},
+};
+
+/// Where the parts of a recipe's data come from.
+struct Sources {
+    train: PathBuf,
+    validation: Option<PathBuf>,
+    test: Option<PathBuf>,
+}
+
+impl Sources {
+    fn of(data: &Data) -> Result<Self, DataError> {
+        let validation = match &data.validation {
+            Validation::Share(_) => None,
+            Validation::Path(path) => Some(names::to_path(path)),
+        };
+        if data.train == PHANTOM {
+            let [train, test] = phantom::draw_set()?;
+            return Ok(Self { train, validation, test: Some(test) });
+        }
+        Ok(Self { train: names::to_path(&data.train), validation, test: data.test.as_deref().map(names::to_path) })
+    }
+}
+
+/// The listed, unread parts.
+pub(super) struct Parts {
+    pub classes: Vec<String>,
+    pub train: Vec<Entry>,
+    pub validation: Vec<Entry>,
+    pub test: Vec<Entry>,
+    /// What can't be opened.
+    pub unopened: Vec<Skipped>,
+    /// What was passed over, in words.
+    pub passed_over: Vec<String>,
+    /// How lists were read, in words.
+    pub notes: Vec<String>,
+    /// Patterns of `data.exclude` and what they have left out.
+    pub exclude: Exclude,
+}
+
+impl Parts {
+    pub(super) fn of(data: &Data) -> Result<Self, DataError> {
+        let (sources, exclude) = (Sources::of(data)?, Exclude::of(data)?);
+        let listing = list(&sources.train, &exclude)?;
+        let part = |part| listing.entries.iter().filter(move |entry| entry.split.unwrap_or(Part::Train) == part).cloned().collect();
+        let mut parts = Self {
+            train: part(Part::Train),
+            validation: part(Part::Validation),
+            test: part(Part::Test),
+            unopened: Vec::new(),
+            passed_over: Vec::new(),
+            notes: Vec::new(),
+            classes: listing.classes.clone(),
+            exclude: Exclude::default(),
+        };
+        parts.note(&listing, &sources.train, None);
+        for (path, part, what) in [(&sources.validation, Part::Validation, "validation"), (&sources.test, Part::Test, "test")] {
+            let Some(path) = path else { continue };
+            let into = if part == Part::Test { &parts.test } else { &parts.validation };
+            if !into.is_empty() {
+                return Err(DataError::Classes(format!(
+                    "found {what} pictures twice: {} lines of {} and data.{what} = \"{}\"; take one of them out",
+                    into.len(),
+                    names::of_path(&sources.train),
+                    names::of_path(path)
+                )));
+            }
+            let other = list(path, &exclude)?;
+            check_known(&other, &parts.classes, path, what)?;
+            parts.note(&other, path, Some(part));
+            (if part == Part::Test { &mut parts.test } else { &mut parts.validation }).extend(other.entries);
+        }
+        parts.exclude = exclude;
+        parts.group_by_name(data)?;
+        Ok(parts)
+    }
+
+    /// Keeps what is to be said of a listing. Files of `part`, or of the part that the list says.
+    fn note(&mut self, listing: &Listing, path: &Path, part: Option<Part>) {
+        let of_file = |split: Option<Part>| part.unwrap_or(split.unwrap_or(Part::Train));
+        self.unopened.extend(listing.unreadable.iter().map(|file| Skipped::unopened(file, Some(of_file(file.split)))));
+        self.passed_over.extend(listing.passed_over.words(path));
+        self.notes.extend(listing.notes.iter().cloned());
+    }
+
+    /// What training reads.
+    pub(super) fn known(&self) -> Vec<&Entry> {
+        self.train.iter().chain(&self.validation).collect()
+    }
+
+    /// The part of a picture of [`Self::known`].
+    pub(super) fn part_of(&self, index: usize) -> Part {
+        if index < self.train.len() { Part::Train } else { Part::Validation }
+    }
+
+    /// What can't be opened, what can't be decoded of [`Self::known`], and what can't of the test pictures.
+    pub(super) fn skipped(&self, known: &Loaded, tests: &Loaded) -> Vec<Skipped> {
+        let of_part = |part: Part, skipped: &Skipped| Skipped { split: part.name(), ..skipped.clone() };
+        let of_known = known.skipped.iter().map(|(index, skipped)| of_part(self.part_of(*index), skipped));
+        let of_tests = tests.skipped.iter().map(|(_, skipped)| of_part(Part::Test, skipped));
+        self.unopened.iter().cloned().chain(of_known).chain(of_tests).collect()
+    }
+
+    /// What there is to say of [`Self::known`] and the test pictures.
+    pub(super) fn survey(&self, known: &Loaded, tests: &Loaded) -> Survey {
+        let entries = self.known();
+        let seen = |entry: &Entry, part: Part, facts: &std::sync::Arc<Facts>| Seen { entry: entry.clone(), part, facts: facts.clone() };
+        let of_known =
+            known.pictures.iter().zip(&known.facts).map(|((index, _), facts)| seen(entries[*index], self.part_of(*index), facts));
+        let of_tests = tests.pictures.iter().zip(&tests.facts).map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
+        let mut survey = Survey::new(of_known.chain(of_tests).collect(), self.skipped(known, tests));
+        survey.passed_over.clone_from(&self.passed_over);
+        survey.notes.clone_from(&self.notes);
+        survey
+    }
+
+    /// Gives pictures without a group the one that their name tells.
+    fn group_by_name(&mut self, data: &Data) -> Result<(), DataError> {
+        let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else { return Ok(()) };
+        let mut first = None;
+        let mut found = 0;
+        for entry in [&mut self.train, &mut self.validation, &mut self.test].into_iter().flatten() {
+            let name = names::of_os(entry.path.file_name().unwrap_or_default());
+            let group = pattern.captures(&name).and_then(|captures| captures.get(1)).map(|group| group.as_str().to_owned());
+            found += usize::from(group.is_some());
+            if entry.group.is_none() {
+                entry.group = group;
+            }
+            first.get_or_insert(name);
+        }
+        if found > 0 {
+            return Ok(());
+        }
+        let name = first.unwrap_or_default();
+        Err(DataError::Classes(format!(
+            "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first file is {name}"
+        )))
+    }
+}
+
+fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> Result<(), DataError> {
+    let Some(Unknown { names, meant, count }) = Unknown::of(&other.classes, classes) else { return Ok(()) };
+    let (plural, them) = if count == 1 { ("", "it") } else { ("es", "them") };
+    Err(DataError::Classes(format!(
+        "found the {what} class{plural} {names} that training doesn't know, in {}; training knows {}{meant}; rename or remove {them}",
+        names::of_path(path),
+        alike::some(classes),
+    )))
+}
+
+/// Classes that somebody doesn't know, in words.
+pub struct Unknown {
+    /// Their names.
+    pub names: String,
+    /// What may have been meant by them, behind a semicolon; empty where nothing comes near.
+    pub meant: String,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Unknown {
+    /// Those of `classes` that `known` lacks; `None` where there are none.
+    pub fn of(classes: &[String], known: &[String]) -> Option<Self> {
+        let unknown: Vec<String> = classes.iter().filter(|class| !known.contains(class)).cloned().collect();
+        let meant = unknown.iter().take(5).map(|class| alike::meant(class, known)).collect();
+        (!unknown.is_empty()).then(|| Self { names: alike::some(&unknown), meant, count: unknown.len() })
+    }
+}
+
+/// Test files that can be opened, and those that can't.
+#[derive(Debug)]
+pub struct TestListing {
+    /// Those that can.
+    pub entries: Vec<Entry>,
+    /// Those that can't.
+    pub unopened: Vec<Skipped>,
+}
+
+/// The test pictures of a recipe, listed only.
+///
+/// # Errors
+/// [`DataError`] where the recipe's data isn't there.
+pub fn test_listing(data: &Data) -> Result<TestListing, DataError> {
+    let Parts { test, mut unopened, .. } = Parts::of(data)?;
+    unopened.retain(|file| file.split == Part::Test.name());
+    Ok(TestListing { entries: test, unopened })
+}

@@ -1,0 +1,272 @@
+//! What lies among pictures and isn't one, names that nobody expects, and results that are never written among pictures.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use crate::support::Place;
+
+const QUICK: [&str; 4] = ["--config", "small.toml", "--set", "train.epochs=1"];
+
+/// Everything below a folder.
+fn everything(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).expect("listed") {
+        let path = entry.expect("read").path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(everything(&path));
+        }
+        found.insert(path);
+    }
+    found
+}
+
+fn in_data(place: &Place, arguments: &[&str]) -> crate::support::Ran {
+    place.command(arguments).current_dir(place.path("data")).output().map(Into::into).expect("the program starts")
+}
+
+#[test]
+fn runs_beside_the_classes_are_passed_over_and_go_on() {
+    let place = Place::new();
+    place.classes("data", &[8, 8]);
+    place.recipe("", "epochs = 1");
+    let recipe = place.read("small.toml").replace("train = \"train\"", "train = \".\"");
+    place.write("data/small.toml", &recipe);
+    for run in ["checkpoints/small", "checkpoints/small-2"] {
+        let ran = in_data(&place, &["train", "--config", "small.toml"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert!(ran.err.contains("belonging to 2 classes. (training)"), "{}", ran.err);
+        assert!(place.path("data").join(run).join("best").is_dir());
+        let is_second = run.ends_with('2');
+        let words = "passed over in .: runs and results of this program, 1; the first: ./checkpoints";
+        assert_eq!(ran.err.contains(words), is_second, "{}", ran.err);
+    }
+    let ran = in_data(&place, &["train", "--resume", "checkpoints/small", "--set", "train.epochs=2"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = in_data(&place, &["inspect", "."]);
+    assert!(ran.code == Some(0) && !ran.out.contains("| checkpoints"), "{}", ran.out);
+    assert!(ran.out.contains("runs and results of this program, 1"), "{}", ran.out);
+}
+
+#[test]
+fn nothing_is_written_among_pictures() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let before = everything(&place.path("train"));
+    let recipe = ["--config", "small.toml"];
+    let cases: [&[&str]; 10] = [
+        &[&["train", "--out", "train/out"], &recipe[..]].concat(),
+        &[&["train", "--out", "train/a/out"], &recipe[..]].concat(),
+        &[&["train", "--out", "run/../train/b"], &recipe[..]].concat(),
+        &["inspect", "train", "--write-clean", "train/clean.csv"],
+        &["inspect", "train", "--html", "train/page.html"],
+        &["evaluate", "--checkpoint", "run", "--data", "train", "--out", "train/out"],
+        &["explain", "--checkpoint", "run", "train/a/000.png", "--out", "train/maps"],
+        &[&["preview", "--out", "train/a/preview.png"], &recipe[..]].concat(),
+        &[&["augment", "--out", "train/more", "--per-image", "1"], &recipe[..]].concat(),
+        &["init", "train", "--out", "train/train.toml"],
+    ];
+    for arguments in cases {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains("nothing is written into the data's own folder train; choose another --"), "{arguments:?}: {}", ran.err);
+    }
+    assert_eq!(everything(&place.path("train")), before);
+    // Beside the pictures is not among them.
+    place.done(&["init", "train"]);
+    place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_pipes_and_files_of_systems_end_no_command() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.classes("test", &[3, 3]);
+    symlink("/nowhere/x.png", place.path("train/a/gone.png")).expect("linked");
+    symlink("/nowhere", place.path("train/lost")).expect("linked");
+    symlink("..", place.path("train/a/up")).expect("linked");
+    symlink("/nowhere/y.png", place.path("test/b/gone.png")).expect("linked");
+    place.write("test/a/bad.png", "nope");
+    place.write("train/lost+found/x.png", "x");
+    place.write("train/b/@eaDir/000.png/thumb.png", "x");
+    place.write("train/a/phone.heic", "x");
+    assert!(std::process::Command::new("mkfifo").arg(place.path("train/a/pipe.png")).status().expect("mkfifo").success());
+    place.recipe("test = 'test'", "epochs = 1");
+    let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
+    for words in [
+        "belonging to 2 classes. (training)",
+        "Found 6 images belonging to 2 classes. (test",
+        "passed over in train: folders of the system, 2; the first: train/b/@eaDir",
+        "passed over in train: pipes, sockets and devices, 1; the first: train/a/pipe.png",
+        "passed over in train: links to a folder that they are in, 1; the first: train/a/up",
+        "passed over in train: 1 HEIC picture, which can't be read; save it as JPEG or PNG; the first: train/a/phone.heic",
+        "warning: 3 files can't be opened and are skipped (2 train, 1 test); the first 3: train/a/gone.png: a link to /nowhere/x.png, which is not there",
+        "warning: 1 picture can't be decoded and is skipped (1 test); the first: test/a/bad.png: ",
+        "What was skipped is listed in run/skipped.csv",
+    ] {
+        assert_eq!(ran.err.matches(words).count(), 1, "{words}: {}", ran.err);
+    }
+    assert!(ran.out.contains("2 images can't be decoded and were skipped"), "{}", ran.out);
+    let skipped = place.read("run/skipped.csv");
+    let lines: Vec<_> = skipped.lines().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+    assert_eq!(lines[0], "path,reason,split,class");
+    assert!(lines.contains(&"train/a/gone.png,\"a link to /nowhere/x.png, which is not there\",train,a"), "{skipped}");
+    assert!(lines.contains(&"train/lost,\"a link to /nowhere, which is not there\",train,"), "{skipped}");
+    assert!(lines.contains(&"test/b/gone.png,\"a link to /nowhere/y.png, which is not there\",test,b"), "{skipped}");
+    assert_eq!(lines.len(), 5, "{skipped}");
+    let split = place.read("run/split.csv");
+    assert!(!split.contains("eaDir") && !split.contains("pipe") && !split.contains("a/up"), "{split}");
+
+    let ran = place.done(&["inspect", "train"]);
+    assert!(ran.out.contains("can't be opened: train/a/gone.png: a link to /nowhere/x.png"), "{}", ran.out);
+    place.done(&["init", "train", "--out", "x.toml"]);
+    place.done(&["preview", "--config", "small.toml"]);
+    place.done(&["augment", "--config", "small.toml", "--out", "more", "--per-image", "1"]);
+    let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "test", "--out", "elsewhere"]);
+    assert!(ran.err.contains("warning: 1 file can't be opened and is skipped"), "{}", ran.err);
+    assert_eq!(place.read("elsewhere/skipped.csv").lines().count(), 3);
+    for command in ["predict", "explain"] {
+        let ran = place.run(&[command, "--checkpoint", "run", "train", "train/a/pipe.png"]);
+        assert_eq!(ran.code, Some(1), "{command}: {}", ran.err);
+        assert!(ran.err.contains("3 of 16 paths gave no result"), "{command}: {}", ran.err);
+        assert!(ran.err.contains("error: a pipe, socket or device, expected a file: train/a/pipe.png"), "{command}: {}", ran.err);
+        assert!(ran.err.contains("error: a link to /nowhere/x.png, which is not there: train/a/gone.png"), "{command}: {}", ran.err);
+    }
+    let ran = place.run(&[&["train", "--out", "strict", "--set", "data.on_bad_image=error"], &QUICK[..]].concat());
+    assert!(ran.code == Some(1) && ran.err.contains("train/a/gone.png: a link to /nowhere/x.png, which is not there"), "{}", ran.err);
+    assert!(!place.path("strict").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_again() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let place = Place::new();
+    place.classes("train", &[8, 8, 8]);
+    let rename =
+        |old: &str, new: &[u8]| std::fs::rename(place.path(old), place.path("train").join(OsStr::from_bytes(new))).expect("renamed");
+    rename("train/a/000.png", b"a/f\xE9.png");
+    rename("train/a", b"na\xEFve");
+    rename("train/b", b"na\xEEve");
+    rename("train/c", b"red\x1B[31m\nline");
+    let classes = ["na\\xEEve", "na\\xEFve", "red\\x1B[31m\\x0Aline"];
+    place.recipe("validation = 0.5", "epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
+    let evaluated = place.done(&["evaluate", "--checkpoint", "run", "--split", "val"]);
+    assert!(evaluated.out.contains("12 images: accuracy"), "{}", evaluated.out);
+    let predicted = place.done(&["predict", "--checkpoint", "run", "train", "--format", "csv"]);
+    assert_eq!(predicted.out.lines().count(), 25, "a line a picture");
+    assert!(predicted.out.contains("train/na\\xEFve/f\\xE9.png,"), "{}", predicted.out);
+    let inspected = place.done(&["inspect", "train", "--write-clean", "clean.csv", "--json"]);
+    let augmented = place.done(&["augment", "--config", "small.toml", "--out", "more", "--per-image", "1"]);
+    for ran in [&ran, &evaluated, &predicted, &inspected, &augmented] {
+        for text in [&ran.out, &ran.err] {
+            assert!(!text.contains(['\u{1b}', '\u{fffd}']), "{text}");
+        }
+    }
+    let split = place.read("run/split.csv");
+    assert!(classes.iter().all(|class| split.contains(&format!(",{class},"))) && split.lines().count() == 25, "{split}");
+    for (list, run) in [("clean.csv", "clean"), ("more/manifest.csv", "again")] {
+        place.done(&[
+            "train",
+            "--config",
+            "small.toml",
+            "--set",
+            &format!("data.train={list}"),
+            "--set",
+            "data.validation=0.2",
+            "--out",
+            run,
+        ]);
+        let meta = place.read(&format!("{run}/best/meta.json"));
+        assert!(classes.iter().all(|class| meta.contains(&class.replace('\\', "\\\\"))), "{meta}");
+    }
+}
+
+#[test]
+fn class_names_come_through_lists_as_they_are() {
+    let place = Place::new();
+    let classes = if cfg!(unix) { ["  a", "b ", "c, \"d\"", "#e", "=f;g"] } else { [" a", "b", "c, d", "#e", "=f;g"] };
+    for (index, class) in classes.iter().enumerate() {
+        place.pictures(&format!("train/{class}"), index, 6);
+        place.pictures(&format!("test/{class}"), index + 10, 2);
+    }
+    place.recipe("test = 'test'", "epochs = 1");
+    place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
+    place.done(&["augment", "--config", "small.toml", "--out", "more", "--per-image", "1"]);
+    for (list, run) in [("clean.csv", "one"), ("more/manifest.csv", "two")] {
+        let ran = place.done(&[&["train", "--out", run, "--set", &format!("data.train={list}")], &QUICK[..]].concat());
+        assert!(ran.err.contains("belonging to 5 classes. (training)"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn class_names_that_look_the_same_are_told_apart() {
+    let place = Place::new();
+    for (index, class) in ["Dog", "dog", "caf\u{e9}"].iter().enumerate() {
+        place.pictures(&format!("train/{class}"), index, 6);
+    }
+    place.recipe("", "epochs = 1");
+    let alike = "the classes Dog and dog differ in upper and lower case only";
+    let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
+    assert_eq!(ran.err.matches(alike).count(), 1, "{}", ran.err);
+    assert!(place.done(&["inspect", "train"]).out.contains(alike));
+    assert!(place.done(&["init", "train", "--out", "x.toml"]).err.contains(alike));
+    place.pictures("test/Dog ", 0, 2);
+    place.pictures("test/cafe\u{301}", 2, 2);
+    let expected = [
+        "found the test classes \"Dog \", cafe\u{301} that training doesn't know, in test; training knows Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in \
+         spaces at the beginning or end only; cafe\u{301} and caf\u{e9} differ in how accents are composed (one character, or a letter and a mark) \
+         only; rename or remove them",
+        "found \"Dog \", cafe\u{301} that the checkpoint doesn't know, expected classes among Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at \
+         the beginning or end only",
+    ];
+    let trained = place.run(&[&["train", "--out", "never", "--set", "data.test=test"], &QUICK[..]].concat());
+    let evaluated = place.run(&["evaluate", "--checkpoint", "run", "--data", "test"]);
+    for (ran, expected) in [trained, evaluated].iter().zip(expected) {
+        assert!(ran.code == Some(1) && ran.err.contains(expected), "{}", ran.err);
+    }
+}
+
+#[test]
+fn lists_as_people_have_them_train_and_say_how_they_were_read() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 1");
+    let lines = |separator: &str, ending: &str| {
+        let of_class =
+            |class: &str| (0..8).map(|index| format!("train/{class}/{index:03}{ending}{separator}{class}\r\n")).collect::<String>();
+        of_class("a") + &of_class("b")
+    };
+    for (name, text, words) in [
+        ("semicolon", format!("path;label\r\n{}", lines(";", ".png")), "semicolon.csv is read so: `;` between the columns"),
+        (
+            "keras",
+            format!("filename\tclass\r\n{}", lines("\t", ".png")),
+            "is read so: `tab` between the columns, `filename` as path, `class` as label",
+        ),
+        ("bare", lines(",", ".png"), "is read so: no header: the first column as path, the other one as label"),
+        ("ids", format!("id,target\r\n{}", lines(",", "")), "16 paths with the ending that is there, the first train/a/000.png"),
+    ] {
+        place.write(&format!("{name}.csv"), &text);
+        let ran = place.done(&[&["train", "--out", name, "--set", &format!("data.train={name}.csv")], &QUICK[..]].concat());
+        assert_eq!(ran.err.matches(words).count(), 1, "{}", ran.err);
+        assert!(place.done(&["inspect", &format!("{name}.csv")]).out.contains(words));
+    }
+    for (source, words) in [
+        (
+            "train/a/000.png",
+            "found a PNG picture, which is no folder of class folders and no CSV of the columns path,label: train/a/000.png, line 1",
+        ),
+        ("small.toml", "found a recipe, which belongs behind --config"),
+    ] {
+        let ran = place.run(&[&["train", "--out", "never", "--set", &format!("data.train={source}")], &QUICK[..]].concat());
+        assert!(ran.code == Some(1) && ran.err.contains(words), "{}", ran.err);
+    }
+}
