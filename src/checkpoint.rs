@@ -82,7 +82,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Nn(#[from] NnError),
     /// The system refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 

@@ -96,7 +96,13 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let in_run = error.downcast_ref::<TrainError>().is_some_and(|error| {
         matches!(
             error,
-            TrainError::Changed { .. } | TrainError::Class { .. } | TrainError::Binary(_) | TrainError::Config(_) | TrainError::Occupied(_)
+            TrainError::Changed { .. }
+                | TrainError::Class { .. }
+                | TrainError::Unmeasured { .. }
+                | TrainError::Memory { .. }
+                | TrainError::Binary(_)
+                | TrainError::Config(_)
+                | TrainError::Occupied(_)
         )
     });
     in_run || error.is::<ConfigError>() || error.is::<ui::UsageError>()

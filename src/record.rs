@@ -15,8 +15,8 @@ pub struct SplitRecord {
     pub accuracy: f64,
     /// Mean F1 of the classes.
     pub macro_f1: f64,
-    /// Recall of each class.
-    pub recall: Vec<f64>,
+    /// Recall of each class; nothing for a class without a picture, which has none.
+    pub recall: Vec<Option<f64>>,
 }
 
 /// One line of `history.csv`.
@@ -35,7 +35,7 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
-    /// The value of a metric, with the run's class names; NaN for a class that isn't there.
+    /// The value of a metric, with the run's class names; NaN for a class that isn't there or has no validation picture.
     pub fn value(&self, metric: &Metric, classes: &[String]) -> f64 {
         let of = |split: &Split| match split {
             Split::Training => &self.train,
@@ -45,12 +45,15 @@ impl EpochRecord {
             Metric::Loss(split) => of(split).loss,
             Metric::Accuracy(split) => of(split).accuracy,
             Metric::MacroF1(split) => of(split).macro_f1,
-            Metric::Recall(name) => classes.iter().position(|class| class == name).map_or(f64::NAN, |class| self.validation.recall[class]),
+            Metric::Recall(name) => {
+                classes.iter().position(|class| class == name).and_then(|class| self.validation.recall[class]).unwrap_or(f64::NAN)
+            }
         }
     }
 }
 
-/// The text of `history.csv`: Keras's names where Keras has the thing, then recall a class on the validation pictures.
+/// The text of `history.csv`: Keras's names where Keras has the thing, then recall a class on the validation pictures, empty for a class that
+/// they don't have.
 pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
     let mut text = "epoch".to_owned();
     for (name, _) in Metric::ALL {
@@ -66,7 +69,7 @@ pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
             let _ = write!(text, ",{}", record.value(metric, classes));
         }
         for recall in &record.validation.recall {
-            let _ = write!(text, ",{recall}");
+            let _ = write!(text, ",{}", recall.map_or_else(String::new, |recall| recall.to_string()));
         }
         let _ = writeln!(text, ",{},{:.3}", record.learning_rate, record.seconds);
     }
@@ -95,14 +98,20 @@ mod tests {
 
     #[test]
     fn the_history_has_kerass_columns_and_one_line_an_epoch() {
-        let split = |loss| SplitRecord { loss, accuracy: 0.5, macro_f1: 0.25, recall: vec![1.0, 0.0] };
+        let split = |loss| SplitRecord { loss, accuracy: 0.5, macro_f1: 0.25, recall: vec![Some(1.0), Some(0.0), None] };
         let record = EpochRecord { epoch: 1, train: split(0.75), validation: split(1.5), learning_rate: 0.001, seconds: 2.0 };
-        let text = history_csv(&[record], &["a".to_owned(), "b, c".to_owned()]);
-        let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,\"val_recall_b, c\",learning_rate,seconds\n\
-                        1,0.5,0.75,0.25,0.5,1.5,0.25,1,0,0.001,2.000\n";
+        let text = history_csv(&[record.clone()], &["a", "b, c", "none"].map(str::to_owned));
+        let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,\"val_recall_b, c\",val_recall_none,learning_rate,seconds\n\
+                        1,0.5,0.75,0.25,0.5,1.5,0.25,1,0,,0.001,2.000\n";
         assert_eq!(text, expected);
         let columns = read_history(&text).expect("ours");
         assert_eq!((&columns["val_loss"], &columns["val_recall_b, c"]), (&vec![1.5], &vec![0.0]));
+        assert!(columns["val_recall_none"][0].is_nan(), "never 0");
         assert_eq!(read_history("a,b\n1,2\n"), None);
+        let written = serde_json::to_string(&record).expect("plain values");
+        assert_eq!(serde_json::from_str::<EpochRecord>(&written).expect("read back"), record);
+        // Runs of before had a number for each class.
+        let before = written.replace("null", "0.0");
+        assert_eq!(serde_json::from_str::<EpochRecord>(&before).expect("read").validation.recall, [Some(1.0), Some(0.0), Some(0.0)]);
     }
 }

@@ -47,7 +47,7 @@ pub enum DownloadError {
         expected: String,
     },
     /// The system refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

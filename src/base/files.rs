@@ -130,9 +130,29 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An error that says what was being done and to which path.
+/// An error that says what was being done and to which path, each once, whoever wrapped it before.
 pub fn with_path(error: &io::Error, doing: &str, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("{doing}: {error}: {}", path.display()))
+    let reason = reason(error);
+    io::Error::new(error.kind(), WithPath { text: format!("{doing}: {reason}: {}", path.display()), reason })
+}
+
+/// What the system said, without the paths and words that were put around it.
+pub fn reason(error: &io::Error) -> String {
+    let Some(inner) = error.get_ref() else { return error.to_string() };
+    if let Some(found) = inner.downcast_ref::<WithPath>() {
+        return found.reason.clone();
+    }
+    // A temporary file's error tells the file's name, which nobody gave it.
+    let text = error.to_string();
+    text.split_once(" at path \"").map_or(text.as_str(), |(said, _)| said).to_owned()
+}
+
+/// What [`with_path`] makes.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct WithPath {
+    text: String,
+    reason: String,
 }
 
 /// The working name beside `target`: `last` becomes `.last.new`.
@@ -220,8 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_path() {
+    fn an_error_names_the_path_once_whoever_wraps_it() {
         let error = write_atomic(Path::new("no/such/folder/file"), b"x").expect_err("no folder");
-        assert!(error.to_string().contains("no/such/folder/file"), "{error}");
+        let again = with_path(&error, "can't keep it", Path::new("kept"));
+        let missing = io::Error::from_raw_os_error(2).to_string();
+        assert_eq!(error.to_string(), format!("can't write: {missing}: no/such/folder/file"));
+        assert_eq!(again.to_string(), format!("can't keep it: {missing}: kept"));
+        assert_eq!((again.kind(), reason(&again)), (io::ErrorKind::NotFound, missing));
     }
 }

@@ -183,7 +183,7 @@ fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], arg
         let mut levels = Vec::new();
         augmenters[picture.label].write(&bytes, Key { epoch: copy.number, picture: copy.picture, repeat: 0 }, None, &mut levels);
         let file = encode(&levels, shape, args)?;
-        write_atomic(&copy.path, &file).with_context(|| format!("can't write the picture: {}", names::of_path(&copy.path)))?;
+        write_atomic(&copy.path, &file)?;
         bar.done(1);
         Ok(())
     })

@@ -15,12 +15,14 @@ use crate::{
     nn::{
         bare::BareLoop,
         build,
+        estimate::Estimate,
+        host::is_host,
         infer::read,
         loss::LossFn,
         model::{Classifier, Design, Entrance, Output},
         optim::{Ema, OptimizerState},
     },
-    train::{Session, StepInput, Stepper, training_view},
+    train::{Session, StepInput, Stepper, check_memory, training_view},
 };
 
 /// Classes of the made-up pictures of `bench step`.
@@ -85,6 +87,8 @@ struct StepResult {
     batch_size: usize,
     /// Of the process, before the bare loop begins; null where the system doesn't tell.
     peak_memory_mb: Option<f64>,
+    /// What a run of the recipe is expected to take, saving included, without its pictures and the program itself.
+    estimated_memory_mb: f64,
     device: String,
     /// Median of the same network's forward, backward and Adam in a bare loop of the framework, measured in turn with ours.
     bare_seconds_per_step: f64,
@@ -93,6 +97,8 @@ struct StepResult {
 
 fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
     let compute = ui::open_device(config.device)?;
+    let estimate = Estimate::of(config, CLASSES, config.train.batch_size);
+    check_memory(&estimate, is_host(&compute.device))?;
     let [height, width, channels] = Format::of(&config.data).shape();
     let design = Design { model: config.model.clone(), input: [channels, height, width], num_classes: CLASSES, output: Output::Softmax };
     let batch = synthetic(config.train.batch_size, design.input);
@@ -136,6 +142,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
         images_per_second: batch.len() as f64 / seconds,
         batch_size: batch.len(),
         peak_memory_mb,
+        estimated_memory_mb: estimate.total() / 1e6,
         device: compute.name,
         bare_seconds_per_step: median(bare_times),
         steps: common.steps,
@@ -148,6 +155,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
             ("Images a second".to_owned(), format!("{:.1}", result.images_per_second)),
             ("Batch size".to_owned(), result.batch_size.to_string()),
             ("Peak memory".to_owned(), result.peak_memory_mb.map_or("not told by this system".to_owned(), |mb| format!("{mb:.0} MB"))),
+            ("Memory estimated from the recipe".to_owned(), format!("{:.0} MB", result.estimated_memory_mb)),
             ("Device".to_owned(), result.device.clone()),
             ("Bare loop, seconds a step".to_owned(), format!("{:.4}", result.bare_seconds_per_step)),
             ("Ours to the bare loop".to_owned(), format!("{:.2}", result.seconds_per_step / result.bare_seconds_per_step)),
@@ -166,7 +174,7 @@ struct Ours {
 impl Ours {
     /// One step, waited for.
     fn step(&mut self, batch: HostBatch, index: usize) -> anyhow::Result<()> {
-        let input = StepInput { batches: vec![batch], epoch: 0, first_batch: index, learning_rate: 1e-3 };
+        let input = StepInput { batches: vec![batch], epoch: 0, first_batch: index, step: index, learning_rate: 1e-3 };
         let (model, output) = self.stepper.step(self.model.clone(), &mut self.optimizer, self.ema.as_mut(), input);
         self.model = model;
         for loss in output.losses {
@@ -267,7 +275,7 @@ fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f6
     let start = Instant::now();
     for index in 0..steps {
         let Some(batch) = loader.next() else { break };
-        let input = StepInput { batches: vec![batch?], epoch: 1, first_batch: index, learning_rate: 1e-3 };
+        let input = StepInput { batches: vec![batch?], epoch: 1, first_batch: index, step: index, learning_rate: 1e-3 };
         let (model, output) = session.stepper.step(session.model.clone(), &mut session.optimizer, None, input);
         session.model = model;
         for loss in output.losses {

@@ -386,5 +386,5 @@ fn file_name(class: &str) -> String {
 fn write_png(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
     let mut png = Vec::new();
     picture.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
-    write_atomic(path, &png).with_context(|| format!("can't write the picture: {}", names::of_path(path)))
+    Ok(write_atomic(path, &png)?)
 }

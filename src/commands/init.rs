@@ -44,22 +44,50 @@ pub struct Args {
 /// # Errors
 /// No pictures, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
-    let found = Found::look(&args.dir)?;
+    let Draft { name, text, about, folders } = Draft::of(&args.dir)?;
     if let Some(out) = &args.out {
-        data_folders::refuse_inside(out, &found.folders(&args.dir), "--out")?;
+        data_folders::refuse_inside(out, &folders, "--out")?;
     }
-    let name = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
-    let name = name.file_name().map_or("pictures".to_owned(), |name| names::for_file(names::of_os(name).trim_start_matches('.')));
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.exists() {
         return Err(UsageError(format!("{} is there already and is left as it is; choose another --out", names::of_path(&out))).into());
     }
-    let text = found.recipe(&name);
     config::parse(&text, &out, &[]).context("the recipe would not be valid; please report this")?;
     write_atomic(&out, text.as_bytes())?;
     let out = names::of_path(&out);
-    ui::print(&format!("{}\n{out}\nTrain with: emberlens train --config {out}\n", found.describe()))?;
+    ui::print(&format!("{about}\n{out}\nTrain with: emberlens train --config {out}\n"))?;
     Ok(Ending::Done)
+}
+
+/// A recipe for a folder of pictures.
+pub struct Draft {
+    /// The recipe's name, after the folder's.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+    /// What was found in the folder, in words.
+    pub about: String,
+    /// The folders of pictures, which nothing is written into.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Draft {
+    /// Looks into `dir`, which stays as it is.
+    ///
+    /// # Errors
+    /// No pictures.
+    pub fn of(dir: &Path) -> anyhow::Result<Self> {
+        let found = Found::look(dir)?;
+        let name = recipe_name(dir);
+        Ok(Self { text: found.recipe(&name), about: found.describe(), folders: found.folders(dir), name })
+    }
+}
+
+/// The folder's name as one that a run folder can have on any system.
+fn recipe_name(dir: &Path) -> String {
+    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let name = whole.file_name().map_or_else(String::new, |name| names::for_file(names::of_os(name).trim_start_matches('.')));
+    if name.is_empty() { "pictures".to_owned() } else { name }
 }
 
 /// What is in the folder.
@@ -191,4 +219,19 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
         sides[sides.len() / 2]
     };
     Ok(([median(&mut heights), median(&mut widths)], is_grey))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_its_name_to_the_recipe_where_it_can() {
+        for (folder, expected) in
+            [("no/such/cats", "cats"), ("no/such/.hidden", "hidden"), ("no/such/a:b\tc", "a_b_c"), ("no/...", "pictures")]
+        {
+            assert_eq!(recipe_name(Path::new(folder)), expected);
+        }
+        assert_eq!(recipe_name(Path::new(&"x".repeat(255))).len(), 60);
+    }
 }

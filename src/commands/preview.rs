@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let pictures = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
     let epochs = args.epoch..args.epoch + u32::from(args.epochs);
     let png = draw(&config, set, &pictures, epochs)?;
-    write_atomic(&args.out, &png).with_context(|| format!("can't write the picture: {}", names::of_path(&args.out)))?;
+    write_atomic(&args.out, &png)?;
     if !config.augment.is_active() {
         say("The recipe augments nothing: each epoch shows the original.");
     }

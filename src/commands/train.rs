@@ -15,6 +15,7 @@ use super::{
     data_folders,
     evaluate::{Pictures, RUNS_TEST, RUNS_VALIDATION, Setup},
     evaluation::Evaluation,
+    init::Draft,
     place, preview,
     report::{self, Subject},
     ui::{self, Reading, TrainingView, UsageError, say},
@@ -34,15 +35,18 @@ use crate::{
         table::Skipped,
     },
     inspect::{Finding, Inspection, Kind, counted},
-    nn::{device::Compute, summary::summary},
-    train::{Outcome, Session, check_augmented_classes, fit},
+    nn::{device::Compute, estimate::Estimate, summary::summary},
+    train::{Outcome, Session, TrainError, check_augmented_classes, check_memory, fit},
 };
 
 /// Arguments of `train`.
 #[derive(Debug, Parser)]
 pub struct Args {
+    /// A folder of pictures, for which a recipe is made as `init` does; or a recipe
+    #[arg(value_name = "DIR|FILE", conflicts_with_all = ["config", "resume"])]
+    source: Option<PathBuf>,
     /// The recipe
-    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["resume", "source"])]
     config: Option<PathBuf>,
     /// Go on with a run: its folder, or one checkpoint in it; without a value, the newest run of the recipe's name
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
@@ -76,11 +80,21 @@ pub fn run(mut args: Args) -> anyhow::Result<Ending> {
 }
 
 fn start(args: &Args) -> anyhow::Result<Ending> {
-    let path = args.config.as_deref().expect("clap asks for --config where there is no --resume");
-    let config = config::load(path, &args.overrides)?;
+    let path = args.config.as_deref().or(args.source.as_deref()).expect("clap asks for one of them where there is no --resume");
+    let config = match &args.source {
+        Some(folder) if folder.is_dir() => recipe_for(folder, &args.overrides)?,
+        Some(list) if list.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) => {
+            let list = names::of_path(list);
+            let message = format!("{list} is a list of pictures; a recipe that trains on it has data.train = \"{list}\" in it");
+            return Err(UsageError(message).into());
+        }
+        _ => config::load(path, &args.overrides)?,
+    };
     if let Some(out) = &args.out {
         data_folders::refuse_inside(out, &data_folders::of_data(&config.data), "--out")?;
     }
+    // What can't fit with one picture and two classes need not wait for all pictures to be read.
+    check_memory(&Estimate::of(&config, 2, 1), matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray))?;
     let mut data = load(&config)?;
     warn(&data, &config);
     if config.model.weights() == Weights::Imagenet {
@@ -98,7 +112,8 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
         say("A dry run: nothing was trained or written.");
         return Ok(Ending::Done);
     }
-    let session = Session::start(config, &data, &folder, &compute.device)?;
+    let started = Session::start(config, &data, &folder, &compute.device);
+    let session = started.map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
     // What was seen of the pictures lies in the run folder now, and takes 4 KiB each.
     data.survey = Survey::default();
     if !data.skipped.is_empty() {
@@ -108,6 +123,18 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
         write_atomic(&folder.join("augmentation.png"), &preview::sample(&session.config, &data.train)?)?;
     }
     train(session, data, &compute)
+}
+
+/// The recipe that `init` would write for a folder of pictures; the run folder will have it.
+fn recipe_for(folder: &Path, overrides: &[String]) -> anyhow::Result<Config> {
+    if ["last", "best"].iter().any(|name| folder.join(name).join("meta.json").is_file()) {
+        let message = format!("{0} is a run, not a folder of pictures; to go on with it: emberlens train --resume {0}", folder.display());
+        return Err(UsageError(message).into());
+    }
+    let draft = Draft::of(folder)?;
+    say(&draft.about);
+    let origin = PathBuf::from(format!("the recipe for {}", folder.display()));
+    Ok(config::parse(&draft.text, &origin, overrides)?)
 }
 
 fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
@@ -150,7 +177,8 @@ fn train(mut session: Session, data: TrainingData, compute: &Compute) -> anyhow:
     say(&format!("Run folder: {}", names::of_path(&folder)));
     let outcome = {
         let view = TrainingView::new(session.state.epoch, session.config.train.epochs);
-        fit(&mut session, &view, &stop)?
+        let then = format!(", then go on with: emberlens train --resume {}", folder.display());
+        fit(&mut session, &view, &stop).map_err(|error| what_to_do(error, &then))?
     };
     if outcome.is_interrupted {
         say(&format!("Stopped by Ctrl-C; saved. Go on with: emberlens train --resume {}", names::of_path(&folder)));
@@ -196,6 +224,17 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     ui::print(&text)?;
     report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
     Ok(Ending::Done)
+}
+
+/// An error of the system with what to do about it.
+fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let advice = match error.kind() {
+        Some(StorageFull | QuotaExceeded) => "free some space",
+        Some(PermissionDenied | ReadOnlyFilesystem) => "make the folder writable",
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}; {advice}{then}")
 }
 
 /// Reads the pictures and tells what was found, what was passed over and what was skipped.
@@ -281,7 +320,8 @@ fn summary_table(session: &Session) -> String {
     }
     ui::align_right(&mut table, [1, 2]);
     let (trainable, others) = layers.iter().fold((0, 0), |sum, layer| (sum.0 + layer.trainable, sum.1 + layer.others));
-    format!("{table}\nParameters: {}, trainable {trainable}", trainable + others)
+    let average = session.average_words().map_or_else(String::new, |words| format!("\n{words}"));
+    format!("{table}\nParameters: {}, trainable {trainable}\n{}{average}", trainable + others, session.memory_words())
 }
 
 /// `checkpoints/NAME`, or the first of `NAME-2`, `NAME-3`, ... that isn't there.

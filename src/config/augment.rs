@@ -88,12 +88,31 @@ pub struct Augment {
     /// `[augment.class.NAME]`: settings for the pictures of one class, each in place of the common one; `inherit = false` leaves
     /// all common ones out. Anything but `semantics`, `mixup` and `cutmix`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>", extend("default" = {}))]
+    #[schemars(with = "BTreeMap<String, OfClass>", extend("default" = {}))]
     pub class: BTreeMap<String, Table>,
 }
 
 /// Settings that hold for a whole batch, which has pictures of every class.
 pub(super) const NOT_BY_CLASS: [&str; 4] = ["class", "semantics", "mixup", "cutmix"];
+
+/// The settings of one class, for the schema: those of all classes without their defaults, and `inherit`.
+struct OfClass;
+
+impl JsonSchema for OfClass {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ClassAugment".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mut schema = Augment::json_schema(generator);
+        if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+            properties.values_mut().filter_map(serde_json::Value::as_object_mut).for_each(|property| _ = property.remove("default"));
+            let inherit = schemars::json_schema!({ "type": "boolean", "description": "Whether the common settings hold as well." });
+            properties.insert("inherit".to_owned(), inherit.to_value());
+        }
+        schema
+    }
+}
 
 impl Augment {
     /// Does any setting move pixels, other than by an exact flip?

@@ -2,6 +2,7 @@
 
 use toml::Table;
 
+use super::syntax::shortened;
 use super::{
     ClassWeights, Config, ConfigError, Loss, Optimizer, PHANTOM, Pooling, Schedule, Validation, check_augment::check_augment,
     normalize::check_normalize, transfer::check_transfer,
@@ -25,10 +26,25 @@ pub(super) fn require(holds: bool, key: &str, found: impl std::fmt::Display, exp
     if holds { Ok(()) } else { bad(key, format!("found {found}, expected {expected}")) }
 }
 
+/// The run folder is called by it, on any system.
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    const LONGEST: usize = 200;
+    let wrong = match name.chars().find(|letter| ['/', '\\', ':'].contains(letter)) {
+        _ if name.is_empty() => "is empty".to_owned(),
+        Some(':') => "has a colon in it".to_owned(),
+        Some(_) => "has a slash in it".to_owned(),
+        None if name.starts_with('.') => "begins with a dot".to_owned(),
+        None if name.len() > LONGEST => format!("has {} bytes, more than {LONGEST}", name.len()),
+        None => return Ok(()),
+    };
+    let better: String = name.trim_start_matches('.').replace(['/', '\\'], "_").replace(':', "-").chars().take(50).collect();
+    let example = if better.is_empty() { "run" } else { &better };
+    bad("name", format!("`{}` {wrong}, expected a name for the run folder, such as \"{example}\"", shortened(name)))
+}
+
 fn check_data(config: &Config) -> Result<(), ConfigError> {
     let data = &config.data;
-    let name_is_a_folder_name = !config.name.is_empty() && !config.name.starts_with('.') && !config.name.contains(['/', '\\', ':']);
-    require(name_is_a_folder_name, "name", format!("`{}`", config.name), "a name for a folder, without slashes or a leading dot")?;
+    check_name(&config.name)?;
     let [height, width] = data.image_size;
     let sides_are_possible = [height, width].iter().all(|side| (8..=4096).contains(side));
     require(sides_are_possible, "data.image_size", format!("[{height}, {width}]"), "[height, width], each from 8 to 4096 pixels")?;
@@ -59,10 +75,27 @@ fn check_model(config: &Config) -> Result<(), ConfigError> {
     require((0.0..1.0).contains(&model.dropout), "model.dropout", model.dropout, "a share from 0 to below 1")?;
     let hidden = model.hidden.widths();
     require(!hidden.contains(&0), "model.hidden", format!("{hidden:?}"), "widths above 0, or 0 alone for none")?;
-    let inputs = if model.pooling == Pooling::Flatten { features.iter().product() } else { features[0] };
-    let weights = inputs * hidden.first().unwrap_or(&1);
-    let found = format!("a dense layer of {weights} weights");
-    require(weights < 1 << 28, "model.pooling", found, "fewer than 268 million; use pooling = \"average\" or smaller pictures")
+    check_dense(model.pooling, features.map(|side| side as u128), &hidden)
+}
+
+/// Dense layers grow with the product of their widths.
+fn check_dense(pooling: Pooling, features: [u128; 3], hidden: &[usize]) -> Result<(), ConfigError> {
+    const MOST: u128 = 1 << 28;
+    let flat = features.iter().product();
+    let mut inputs = if pooling == Pooling::Flatten { flat } else { features[0] };
+    for (index, width) in hidden.iter().chain(hidden.is_empty().then_some(&1)).enumerate() {
+        let weights = inputs.saturating_mul(*width as u128);
+        let found = format!("a dense layer of {inputs} x {width} = {weights} weights");
+        let average_helps = index == 0 && pooling == Pooling::Flatten && features[0].saturating_mul(*width as u128) < MOST;
+        let (key, advice) = match index {
+            _ if average_helps => ("model.pooling", "use pooling = \"average\" or smaller pictures"),
+            0 if features[0] > *width as u128 => ("model.channels", "make the last block narrower"),
+            _ => ("model.hidden", "make the hidden layers narrower"),
+        };
+        require(weights < MOST, key, found, &format!("fewer than 268 million; {advice}"))?;
+        inputs = *width as u128;
+    }
+    Ok(())
 }
 
 fn check_train(config: &Config) -> Result<(), ConfigError> {
@@ -78,6 +111,9 @@ fn check_train(config: &Config) -> Result<(), ConfigError> {
         (_, None) => {}
     }
     if let ClassWeights::Named(weights) = &train.class_weights {
+        if weights.is_empty() {
+            return bad("train.class_weights", "has no effect: it names no class; name some, as { cat = 2.0 }, or leave it out");
+        }
         for (class, weight) in weights {
             require(*weight > 0.0 && weight.is_finite(), "train.class_weights", format!("{class} = {weight}"), "weights above 0")?;
         }
@@ -125,7 +161,7 @@ fn check_schedule(schedule: &Schedule) -> Result<(), ConfigError> {
     match schedule {
         Schedule::Constant => Ok(()),
         Schedule::Cosine { warmup_epochs, min_lr } => {
-            require(*warmup_epochs >= 0.0, "train.schedule.warmup_epochs", warmup_epochs, "0 or more")?;
+            require((0.0..=1e9).contains(warmup_epochs), "train.schedule.warmup_epochs", warmup_epochs, "0 or more")?;
             require(*min_lr >= 0.0, "train.schedule.min_lr", min_lr, "0 or more")
         }
         Schedule::Step { every_epochs, factor } => {
@@ -173,6 +209,9 @@ mod tests {
             ("model.channels=[]", "`model.channels`"),
             ("model.channels=[1,1,1,1,1,1,1,1,1]", "`model.channels`"),
             ("model.dropout=1", "`model.dropout`"),
+            ("model.hidden=100000000000", "`model.hidden`: found a dense layer of 10368 x 100000000000"),
+            ("model.hidden=[4, 1000000, 1000000]", "`model.hidden`: found a dense layer of 1000000 x 1000000"),
+            ("model.channels=[4611686018427387904]", "`model.channels`: found a dense layer of"),
             ("train.epochs=0", "`train.epochs`"),
             ("train.batch_size=0", "`train.batch_size`"),
             ("train.focal_gamma=2", "`train.focal_gamma`"),

@@ -1,6 +1,5 @@
 //! The rules between the knobs of `[augment]`, the common ones and those of a class.
 
-use serde::Deserialize;
 use toml::Table;
 
 use super::{
@@ -20,13 +19,8 @@ pub(super) fn check_augment(config: &Config, table: &Table) -> Result<(), Config
         if let Some(key) = NOT_BY_CLASS.iter().find(|key| own.contains_key(**key)) {
             return bad(&format!("{path}.{key}"), "can't be set for one class: a batch has pictures of all; set it under [augment]");
         }
-        if let Some(value) = own.get("inherit").filter(|value| !value.is_bool()) {
-            return bad(&format!("{path}.inherit"), format!("found {value}, expected true or false"));
-        }
-        let plain: Table = own.iter().filter(|(key, _)| *key != "inherit").map(|(key, value)| (key.clone(), value.clone())).collect();
-        // By itself first, so that an unknown key is told from a value that doesn't fit.
-        if let Err(error) = Augment::deserialize(plain) {
-            return bad(&path, error.message().to_owned());
+        if own.iter().all(|(key, value)| key == "inherit" && value.as_bool() == Some(true)) {
+            return bad(&path, "has no effect: it sets nothing; leave it out");
         }
         match augment.for_class(name) {
             Ok(merged) => check_one(&path, &merged, Some(own), config.data.color)?,

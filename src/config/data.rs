@@ -25,6 +25,7 @@ pub struct Data {
     /// pictures with equal pixels stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
     /// Keras's name `validation_split` does as well.
     #[serde(default, alias = "validation_split")]
+    #[schemars(extend("aliases" = ["validation_split"]))]
     pub validation: Validation,
     /// Which pictures belong together (a patient's, say), so that they stay on one side when validation pictures are held back and intervals
     /// draw them together: `"regex:^(patient\\d+)"` takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
@@ -35,12 +36,13 @@ pub struct Data {
     /// ...), hidden files and what this program wrote are left out anyway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
-    /// Height and width in pixels that the network sees.
+    /// Height and width in pixels that the network sees; its colours are `data.color`.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
     /// Colours that the network sees. Grey pictures become colour by repetition, colour pictures grey by ITU-R 601 luma.
     /// Keras's name `color_mode` does as well.
     #[serde(default, alias = "color_mode")]
+    #[schemars(extend("aliases" = ["color_mode"]))]
     pub color: Color,
     /// How a picture gets to `image_size`.
     #[serde(default)]

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::words::nearest;
+
 /// A metric of `history.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -76,7 +78,11 @@ impl FromStr for Metric {
         }
         Self::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, metric)| metric).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            format!("unknown metric `{text}`, expected one of {}, {RECALL}<class>", names.join(", "))
+            let meant = nearest(text, names.iter().copied().chain([RECALL])).map_or_else(String::new, |name| {
+                let class = if name == RECALL { "<class>" } else { "" };
+                format!("; did you mean `{name}{class}`?")
+            });
+            format!("unknown metric `{text}`, expected one of {}, {RECALL}<class>{meant}", names.join(", "))
         })
     }
 }

@@ -10,10 +10,14 @@ mod docs;
 mod families;
 mod lines;
 mod max_time;
+mod meant;
 mod metric;
 mod model;
 mod normalize;
+mod overrides;
 mod parse;
+mod shape;
+mod syntax;
 mod train;
 mod transfer;
 
@@ -38,22 +42,22 @@ pub use transfer::{Freeze, Phase, Weights};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read the configuration: {source}: {}", path.display())]
+    #[error("can't read the recipe: {error}{}: {}", read_hint(.error), path.display())]
     Read {
         /// The configuration file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
-    /// Not TOML, an unknown key, or a value of the wrong kind.
-    #[error("{message}: {}", path.display())]
+    /// Not TOML.
+    #[error("{message}: {place}")]
     Parse {
-        /// The configuration file.
-        path: PathBuf,
-        /// Where and what, with a suggestion where there is one.
+        /// What is wrong.
         message: String,
+        /// "line 3 of FILE".
+        place: String,
     },
-    /// A value that can't work, or an option that would have no effect.
+    /// An unknown key, a value of the wrong kind or one that can't work, or an option that would have no effect.
     #[error("`{key}`: {message}{place}")]
     Value {
         /// The key, dotted.
@@ -63,9 +67,22 @@ pub enum ConfigError {
         /// Where it was written: ": line 3 of FILE"; empty for a default.
         place: String,
     },
-    /// A `--set` that isn't `key.path=value`.
-    #[error("--set `{0}`: expected key.path=value, for example --set train.epochs=5")]
-    Override(String),
+    /// A `--set` that can't be read.
+    #[error("--set {text}: {message}")]
+    Override {
+        /// As it was written.
+        text: String,
+        /// What was found and what was expected.
+        message: String,
+    },
+}
+
+fn read_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::IsADirectory => "; to train on the pictures of a folder: emberlens train FOLDER",
+        std::io::ErrorKind::InvalidData => "; a recipe is TOML in UTF-8",
+        _ => "",
+    }
 }
 
 /// Everything a training run depends on.

@@ -5,14 +5,22 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, check::check, lines::line_of};
+use super::{
+    Config, ConfigError,
+    check::check,
+    lines::KeyPath,
+    meant::has_kinds,
+    overrides::Override,
+    shape::{Meant, Misfit, check_shape},
+    syntax::syntax_words,
+};
 
 /// Reads, overrides and checks the configuration at `path`.
 ///
 /// # Errors
 /// [`ConfigError`] for anything the user can get wrong.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
     parse(&text, path, overrides)
 }
 
@@ -21,31 +29,67 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
 /// # Errors
 /// [`ConfigError`] for anything the user can get wrong.
 pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
-    let failed = |error: toml::de::Error| ConfigError::Parse { path: path.to_owned(), message: explain(&error) };
-    let mut table: Table = toml::from_str(text).map_err(failed)?;
-    for text in overrides {
-        apply(&mut table, text)?;
-    }
-    // Without overrides the text itself is read, so that an error can show its line.
-    let config = if overrides.is_empty() { toml::from_str(text) } else { Config::deserialize(table.clone()) };
-    let mut config = config.map_err(failed)?;
-    check(&config, &table).map_err(|error| with_place(error, text, path, overrides))?;
+    let mut table: Table = toml::from_str(text).map_err(|error| {
+        let (line, message) = syntax_words(text, &error);
+        ConfigError::Parse { message, place: format!("line {line} of {}", path.display()) }
+    })?;
+    let overrides = overrides.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    overrides.iter().try_for_each(|change| change.apply(&mut table))?;
+    let source = Source { text, path, overrides: &overrides };
+    check_shape(&table).map_err(|misfit| source.explain(misfit))?;
+    let mut config = Config::deserialize(table.clone())
+        .map_err(|error| ConfigError::Parse { message: error.message().to_owned(), place: path.display().to_string() })?;
+    check(&config, &table).map_err(|error| source.with_place(error))?;
     if !config.train.phases.is_empty() {
         config.train.epochs = config.train.phases.iter().map(|phase| phase.epochs).sum();
     }
     Ok(config)
 }
 
-/// Adds where the key of the error was written.
-fn with_place(error: ConfigError, text: &str, path: &Path, overrides: &[String]) -> ConfigError {
-    let ConfigError::Value { key, message, .. } = error else { return error };
-    let is_override =
-        |text: &&String| text.split_once('=').is_some_and(|(set, _)| key.starts_with(set.trim()) || set.trim().starts_with(&key));
-    let place = match overrides.iter().rfind(is_override) {
-        Some(text) => format!(": --set {text}"),
-        None => line_of(text, &key).map_or(String::new(), |line| format!(": line {line} of {}", path.display())),
-    };
-    ConfigError::Value { key, message, place }
+/// Where a value can have come from.
+struct Source<'a> {
+    text: &'a str,
+    path: &'a Path,
+    overrides: &'a [Override],
+}
+
+impl Source<'_> {
+    /// The last override that set the value, or something in or around it.
+    fn change(&self, path: &KeyPath) -> Option<&Override> {
+        self.overrides.iter().rfind(|change| change.path.meets(path))
+    }
+
+    /// Where the value was written; nothing for a default.
+    fn place(&self, path: &KeyPath) -> Option<String> {
+        let change = self.change(path).map(|change| format!("--set {}", change.text));
+        change.or_else(|| path.line_in(self.text).map(|line| format!("line {line} of {}", self.path.display())))
+    }
+
+    fn explain(&self, misfit: Misfit) -> ConfigError {
+        let Misfit { path, message, meant } = misfit;
+        let meant = match meant {
+            None => String::new(),
+            Some(Meant::Value(value)) => format!("; did you mean {value}?"),
+            Some(Meant::Sibling(name)) => format!("; did you mean `{name}`?"),
+            Some(Meant::Key(key)) => match self.change(&path).filter(|change| change.path == path) {
+                // A name where a table is expected is the name of its kind.
+                Some(change) if change.is_text() && has_kinds(&key) => {
+                    format!("; did you mean {}?", change.for_key(&format!("{key}.kind")))
+                }
+                Some(change) => format!("; did you mean {}?", change.for_key(&key)),
+                None => format!("; did you mean `{key}`?"),
+            },
+        };
+        let place = self.place(&path).unwrap_or_else(|| self.path.display().to_string());
+        ConfigError::Value { key: path.to_string(), message: message + &meant, place: format!(": {place}") }
+    }
+
+    /// Adds where the key of the error was written.
+    fn with_place(&self, error: ConfigError) -> ConfigError {
+        let ConfigError::Value { key, message, .. } = error else { return error };
+        let place = self.place(&KeyPath::of(&key)).map_or_else(String::new, |place| format!(": {place}"));
+        ConfigError::Value { key, message, place }
+    }
 }
 
 /// The dotted keys in which two configurations differ, each with the old and the new value.
@@ -74,42 +118,6 @@ fn flatten(config: &Config) -> BTreeMap<String, Value> {
     out
 }
 
-/// Sets `key.path=value` in `table`. A value that isn't TOML is taken as a string, so that quotes aren't needed.
-fn apply(table: &mut Table, text: &str) -> Result<(), ConfigError> {
-    let bad = || ConfigError::Override(text.to_owned());
-    let (path, value) = text.split_once('=').ok_or_else(bad)?;
-    let value = toml::from_str::<Table>(&format!("value = {value}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()));
-    let mut keys: Vec<_> = path.trim().split('.').collect();
-    let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(bad)?;
-    let mut table = table;
-    for key in keys {
-        let entry = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
-        table = entry.as_table_mut().ok_or_else(bad)?;
-    }
-    table.insert(last.to_owned(), value);
-    Ok(())
-}
-
-/// The parser's message with the nearest known name, where the name was unknown.
-fn explain(error: &toml::de::Error) -> String {
-    let message = error.to_string().trim_end().to_owned();
-    let mut names = error.message().split('`').skip(1).step_by(2);
-    let suggestion = (error.message().contains("unknown"))
-        .then(|| {
-            let found = names.next()?;
-            names
-                .map(|name| (strsim::jaro_winkler(found, name), name))
-                .filter(|(similarity, _)| *similarity > 0.75)
-                .max_by(|a, b| a.0.total_cmp(&b.0))
-                .map(|(_, name)| format!("; did you mean `{name}`?"))
-        })
-        .flatten();
-    message + suggestion.as_deref().unwrap_or("")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +140,7 @@ mod tests {
         ] {
             let text = if text.starts_with("[data]") { format!("name = 'x'\n{text}") } else { format!("{SMALL}{text}") };
             let error = parsed(&text, &[]).expect_err("an unknown key");
-            assert!(error.contains(expected) && error.ends_with(": recipe.toml"), "{error}");
+            assert!(error.contains(expected) && error.ends_with(" of recipe.toml"), "{error}");
         }
     }
 
@@ -168,5 +176,71 @@ mod tests {
         assert!(keys.contains(&"train.batch_size".to_owned()), "{keys:?}");
         assert!(keys.contains(&"train.early_stopping.patience".to_owned()), "{keys:?}");
         assert!(changed_keys(&old, &old).is_empty());
+    }
+
+    /// Words of Rust and its libraries, which say nothing to the writer of a recipe.
+    const FOREIGN: [&str; 14] = [
+        "untagged",
+        "tagged enum",
+        "enum",
+        "variant",
+        "expected struct",
+        "usize",
+        "f64",
+        "u64",
+        "i64",
+        "invalid type",
+        "invalid length",
+        "missing field",
+        "unknown field",
+        "sequence",
+    ];
+
+    /// Each value of a full recipe replaced by values of every type, and a key added to each table: what is wrong is found before serde finds
+    /// it, in our words and at its place.
+    #[test]
+    fn no_wrong_value_reaches_serde_or_speaks_its_words() {
+        fn paths(prefix: &str, value: &Value, found: &mut Vec<String>) {
+            found.push(prefix.to_owned());
+            for (key, inner) in value.as_table().into_iter().flatten() {
+                paths(&if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") }, inner, found);
+            }
+        }
+        const WRONG: [&str; 15] = [
+            "true",
+            "0",
+            "-1",
+            "3",
+            "0.5",
+            "nan",
+            "1e300",
+            "9223372036854775807",
+            "'x'",
+            "''",
+            "[]",
+            "[1, 2, 3]",
+            "['a']",
+            "{}",
+            "1979-05-27",
+        ];
+        let full = include_str!("../../tests/full.toml");
+        parsed(full, &[]).expect("a recipe with every key");
+        let mut all = Vec::new();
+        paths("", &Value::Table(toml::from_str(full).expect("TOML")), &mut all);
+        assert!(all.len() > 90, "{}", all.len());
+        let mut refused = 0;
+        for path in all.iter().filter(|path| !path.is_empty()) {
+            let changes =
+                WRONG.iter().map(|value| format!("{path}={value}")).chain([format!("{path}.surplus=1"), format!("{path}=[{{}}]")]);
+            for change in changes {
+                let Err(error) = parse(full, Path::new("recipe.toml"), std::slice::from_ref(&change)) else { continue };
+                refused += 1;
+                let text = error.to_string();
+                assert!(!matches!(error, ConfigError::Parse { .. }), "{change} reached serde: {text}");
+                let foreign = FOREIGN.iter().find(|word| text.replace(&change, "").contains(*word));
+                assert_eq!(foreign, None, "{change}: {text}");
+            }
+        }
+        assert!(refused > 1000, "{refused}");
     }
 }

@@ -47,7 +47,9 @@ pub struct Train {
     /// Batches whose mean gradient makes one optimiser step. The last group of an epoch may be smaller and is averaged by its
     /// own number of pictures.
     pub accumulate: usize,
-    /// Keep an exponential moving average of the weights with this decay (0.999, say), and validate and save that.
+    /// Keep an exponential moving average of the weights with this decay (0.999, say: some 1,000 steps), and validate and save that. The decay
+    /// is warmed up: step n, counted from 0, has the smaller of this and (1 + n) / (10 + n), so that the average spans about the last ninth of
+    /// a run that is shorter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
     /// Stop when a metric has stopped improving, by Keras's rules.
@@ -56,7 +58,7 @@ pub struct Train {
     /// Which epoch is the best, and what else is saved.
     pub checkpoint: Checkpoint,
     /// Stop after the epoch in which this much time has passed since the program was started: `"45m"`, `"2h"`, `"90s"`. A resume
-    /// starts the clock anew.
+    /// starts the clock anew. After each epoch it is estimated how many fit; a `cosine` or `one_cycle` schedule ends with the last of those.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<MaxTime>,
     /// Also write TensorBoard's event files, into `tensorboard/` of the run folder, under the names of Keras's callback; epochs count from 1.
@@ -113,7 +115,7 @@ pub enum ClassWeights {
     None,
     /// Pictures / (classes * pictures of the class).
     Balanced,
-    /// By name.
+    /// By the names of classes.
     #[serde(untagged)]
     Named(BTreeMap<String, f32>),
 }

@@ -285,7 +285,7 @@ mod tests {
             (&[VGG, "model.weights=none"], "`model.freeze`"),
             (&[VGG, "model.hidden=[256, 0]"], "`model.hidden`"),
             (&[VGG, "model.hidden=65536"], "`model.pooling`"),
-            (&[VGG, "model.hidden=many"], "width of the hidden layer"),
+            (&[VGG, "model.hidden=many"], "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of whole numbers"),
             (&[VGG, "model.freeze=backbone", "train.phases=[{ epochs = 1, freeze = 'none' }]"], "`model.freeze`: has no effect beside"),
             (&[VGG, "train.phases=[{ epochs = 0, freeze = 'none' }]"], "`train.phases.epochs`"),
             (&[VGG, "train.phases=[{ epochs = 1, freeze = 'none', learning_rate = 0 }]"], "`train.phases.learning_rate`"),

@@ -56,7 +56,7 @@ pub(super) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync
         path: PathBuf::from("~/.cache"),
         hint: "set data.cache to \"memory\" or \"off\"".to_owned(),
     })?;
-    fs::create_dir_all(&folder).map_err(|error| DataError::io("create", &folder, error))?;
+    fs::create_dir_all(&folder).map_err(|error| DataError::io("create the folder of the pixel cache", &folder, error))?;
     let key = key_of(paths, format);
     let [pixels_path, looks_path, index_path] = ["u8", "look", "json"].map(|ending| folder.join(format!("{key}.{ending}")));
     if let Some((file, reads)) = open([&pixels_path, &looks_path, &index_path], paths.len(), format) {

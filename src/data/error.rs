@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use burn::data::dataset::DatasetError;
 
-use crate::base::names;
+use crate::base::{files::reason, names};
 
 /// An error of this floor. Cheap to clone, since a batch error goes through channels and Burn's own error type.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,14 +20,14 @@ pub enum DataError {
         hint: String,
     },
     /// The system refused.
-    #[error("can't {doing}: {source}: {}", names::of_path(path))]
+    #[error("can't {doing}: {}{}: {}", reason(.error), hint(.doing, .error.kind()), names::of_path(path))]
     Io {
         /// "read", "list", ...
         doing: &'static str,
         /// Where.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// Classes that can't be trained on.
     #[error("{0}")]
@@ -68,8 +68,19 @@ pub enum DataError {
 
 impl DataError {
     /// The system's answer to `doing` something with `path`.
-    pub fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::Io { doing, path: path.into(), source: Arc::new(source) }
+    pub fn io(doing: &'static str, path: impl Into<PathBuf>, error: io::Error) -> Self {
+        Self::Io { doing, path: path.into(), error: Arc::new(error) }
+    }
+}
+
+/// What to do where pictures can't be kept for the next epoch.
+fn hint(doing: &str, kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match kind {
+        _ if !doing.contains("pixel cache") => "",
+        StorageFull | QuotaExceeded => "; free some space, or set data.cache = \"memory\"",
+        PermissionDenied | ReadOnlyFilesystem => "; let XDG_CACHE_HOME name a folder that can be written, or set data.cache = \"memory\"",
+        _ => "",
     }
 }
 
@@ -77,5 +88,30 @@ impl From<DatasetError> for DataError {
     /// Our own error comes back out of Burn's box.
     fn from(error: DatasetError) -> Self {
         error.source().and_then(|source| source.downcast_ref()).cloned().unwrap_or_else(|| Self::Foreign(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_says_what_to_do_where_something_can_be_done() {
+        use io::ErrorKind::{NotFound, PermissionDenied, StorageFull};
+        for (doing, kind, expected) in [
+            (
+                "write the pixel cache",
+                StorageFull,
+                "can't write the pixel cache: no storage space; free some space, or set data.cache = \"memory\": x",
+            ),
+            (
+                "create the folder of the pixel cache",
+                PermissionDenied,
+                "can't create the folder of the pixel cache: permission denied; let XDG_CACHE_HOME name a folder that can be written, or set data.cache = \"memory\": x",
+            ),
+            ("list", NotFound, "can't list: entity not found: x"),
+        ] {
+            assert_eq!(DataError::io(doing, "x", kind.into()).to_string(), expected);
+        }
     }
 }

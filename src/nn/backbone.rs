@@ -9,6 +9,7 @@ use burn::{
 };
 
 use super::{
+    conv_layer::Planned,
     small_cnn::SmallCnn,
     squeezenet::SqueezeNet,
     vgg::{VGG16, Vgg},
@@ -75,6 +76,16 @@ impl Backbone {
             Architecture::Vgg16 => Self::Vgg(Vgg::new(inputs, &VGG16, false, device)),
             Architecture::Vgg16Bn => Self::Vgg(Vgg::new(inputs, &VGG16, true, device)),
             Architecture::Squeezenet1_1 => Self::SqueezeNet(SqueezeNet::new(inputs, device)),
+        }
+    }
+
+    /// The layers that [`Self::new`] would have, for pictures of this size.
+    pub(super) fn plan(settings: &Model, inputs: usize, size: [usize; 2]) -> Vec<Planned> {
+        match settings.architecture {
+            Architecture::SmallCnn => SmallCnn::plan(inputs, &settings.channels(), settings.batch_norm(), size),
+            Architecture::Vgg16 => Vgg::plan(inputs, &VGG16, false, size),
+            Architecture::Vgg16Bn => Vgg::plan(inputs, &VGG16, true, size),
+            Architecture::Squeezenet1_1 => SqueezeNet::plan(inputs, size),
         }
     }
 

@@ -29,6 +29,34 @@ pub(super) struct ConvShape {
     pub(super) batch_norm: bool,
 }
 
+/// A layer of a network that isn't built yet.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// As it will be called, `backbone.blocks.0`.
+    pub(super) name: String,
+    /// The layer group it belongs to.
+    pub(super) group: usize,
+    pub(super) conv: ConvShape,
+    /// Rows and columns in, out, and out of the pooling that is a part of the layer.
+    pub(super) sizes: [[usize; 2]; 3],
+}
+
+impl Planned {
+    /// For pictures of this size; with 2x2 pooling or without.
+    pub(super) fn new(name: String, group: usize, conv: ConvShape, input: [usize; 2], is_pooled: bool) -> Self {
+        let output = input.map(|side| conv.side(side));
+        let pooled = if is_pooled { output.map(|side| side / 2) } else { output };
+        Self { name: format!("backbone.{name}"), group, conv, sizes: [input, output, pooled] }
+    }
+}
+
+impl ConvShape {
+    /// Rows or columns out of so many in, before any pooling.
+    pub(super) fn side(&self, side: usize) -> usize {
+        out_side(side, self.kernel, self.stride, self.padding)
+    }
+}
+
 /// Convolution, then a bias or batch norm.
 #[derive(Module, Debug)]
 pub(super) struct ConvLayer {
@@ -75,6 +103,11 @@ impl ConvLayer {
 
     /// Rows or columns out of so many in, before any pooling.
     pub(super) fn side(&self, side: usize) -> usize {
-        (side + 2 * self.padding).saturating_sub(self.conv.weight.dims()[2]) / self.stride + 1
+        out_side(side, self.conv.weight.dims()[2], self.stride, self.padding)
     }
+}
+
+/// Rows or columns of a convolution's result.
+fn out_side(side: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+    (side + 2 * padding).saturating_sub(kernel) / stride + 1
 }

@@ -16,7 +16,12 @@ use conv_block::Isa;
 pub(super) fn has_kernels(device: &Device) -> bool {
     static IS_ON: OnceLock<bool> = OnceLock::new();
     let is_on = *IS_ON.get_or_init(|| std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off"));
-    is_on && matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_) | DispatchDevice::NdArray(_))
+    is_on && is_host(device)
+}
+
+/// Whether tensors of this device lie in this process.
+pub fn is_host(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_) | DispatchDevice::NdArray(_))
 }
 
 /// Who computes, down to the last bit, as far as it can be told: the device and the instruction set of our kernels.

@@ -6,6 +6,7 @@ pub mod batch;
 mod conv_layer;
 pub mod device;
 mod error;
+pub mod estimate;
 pub mod head;
 #[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
 pub mod host;

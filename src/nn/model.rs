@@ -17,7 +17,7 @@ use super::{
 use crate::config::{Loss, Model};
 
 /// Pictures that frozen layers see at a time on the CPU. More take more memory, fewer pack the weights more often.
-const FROZEN_CHUNK: usize = 8;
+pub(super) const FROZEN_CHUNK: usize = 8;
 
 /// What the logits mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

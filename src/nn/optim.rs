@@ -234,6 +234,12 @@ fn sum_of_squares(gradient: Tensor<1>) -> Tensor<1> {
     Tensor::cat(sums, 0).sum()
 }
 
+/// The decay of the average in one step. Over the first steps it is smaller, so that the initial weights don't stay in the average of a short
+/// run: `min(decay, (1 + step) / (10 + step))`, TensorFlow's `ExponentialMovingAverage` with `num_updates`.
+pub fn ema_decay(decay: f64, step: usize) -> f64 {
+    decay.min((1.0 + step as f64) / (10.0 + step as f64))
+}
+
 /// An exponential moving average of the trained values; statistics of norm layers are taken as they are.
 #[derive(Clone, Debug)]
 pub struct Ema {
@@ -249,11 +255,12 @@ impl Ema {
         Self { decay, values: trained.map(|param| (param.path, param.values)).collect() }
     }
 
-    /// Takes in the values after a step that left the first `frozen` layer groups alone.
-    pub fn update(&mut self, model: &Classifier, frozen: usize) {
+    /// Takes in the values after a step that left the first `frozen` layer groups alone; `step` steps of the run came before it.
+    pub fn update(&mut self, model: &Classifier, frozen: usize, step: usize) {
+        let decay = ema_decay(self.decay, step);
         for param in params::trained(model, frozen) {
             if let Some(average) = self.values.get_mut(&param.path) {
-                *average = average.clone() * self.decay + param.values * (1.0 - self.decay);
+                *average = average.clone() * decay + param.values * (1.0 - decay);
             }
         }
     }
@@ -308,6 +315,16 @@ mod tests {
                 let is_close = got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 2e-6);
                 assert!(is_close, "{settings}, kernels {has_kernels}: {got:?}, PyTorch has {expected:?}");
             }
+        }
+    }
+
+    /// The rule as TensorFlow documents it: a tenth in the first step, then rising to the decay that is asked for.
+    #[test]
+    fn the_decay_of_the_average_is_warmed_up() {
+        for (decay, step, expected) in
+            [(0.9999, 0, 0.1), (0.9999, 1, 2.0 / 11.0), (0.9999, 90, 0.91), (0.9, 79, 80.0 / 89.0), (0.9, 80, 0.9), (0.9, 5000, 0.9)]
+        {
+            assert!((ema_decay(decay, step) - expected).abs() < 1e-12, "{decay} {step}: {}", ema_decay(decay, step));
         }
     }
 

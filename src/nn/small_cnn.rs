@@ -8,7 +8,7 @@ use conv_block::Tail;
 
 use super::{
     backbone::{Groups, LayerName, LayerShape},
-    conv_layer::{ConvLayer, ConvShape},
+    conv_layer::{ConvLayer, ConvShape, Planned},
 };
 
 /// The backbone; each block is a layer group.
@@ -20,10 +20,23 @@ pub(super) struct SmallCnn {
 impl SmallCnn {
     /// With all parameters zero.
     pub(super) fn new(inputs: usize, channels: &[usize], batch_norm: bool, device: &Device) -> Self {
-        let inputs = std::iter::once(inputs).chain(channels.iter().copied());
-        let shape = |inputs, outputs| ConvShape { inputs, outputs, kernel: 3, stride: 1, padding: 1, batch_norm };
-        Self { blocks: inputs.zip(channels).map(|(inputs, outputs)| ConvLayer::new(shape(inputs, *outputs), device)).collect() }
+        Self { blocks: shapes(inputs, channels, batch_norm).map(|shape| ConvLayer::new(shape, device)).collect() }
     }
+
+    /// The layers that [`Self::new`] would have.
+    pub(super) fn plan(inputs: usize, channels: &[usize], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
+        let layer = |(index, shape)| {
+            let layer = Planned::new(format!("blocks.{index}"), index, shape, size, true);
+            size = layer.sizes[2];
+            layer
+        };
+        shapes(inputs, channels, batch_norm).enumerate().map(layer).collect()
+    }
+}
+
+fn shapes(inputs: usize, channels: &[usize], batch_norm: bool) -> impl Iterator<Item = ConvShape> {
+    let inputs = std::iter::once(inputs).chain(channels.iter().copied());
+    inputs.zip(channels).map(move |(inputs, outputs)| ConvShape { inputs, outputs: *outputs, kernel: 3, stride: 1, padding: 1, batch_norm })
 }
 
 impl Groups for SmallCnn {

@@ -8,7 +8,7 @@ use conv_block::Tail;
 
 use super::{
     backbone::{Elsewhere, Groups, LayerName, LayerShape},
-    conv_layer::{ConvLayer, ConvShape},
+    conv_layer::{ConvLayer, ConvShape, Planned},
     pool::{max_pool, pooled},
 };
 
@@ -40,11 +40,14 @@ struct Fire {
 }
 
 impl Fire {
-    fn new(inputs: usize, [squeezed, expanded]: [usize; 2], device: &Device) -> Self {
-        let layer = |inputs, outputs, kernel| {
-            ConvLayer::new(ConvShape { inputs, outputs, kernel, stride: 1, padding: kernel / 2, batch_norm: false }, device)
-        };
-        Self { squeeze: layer(inputs, squeezed, 1), expand1x1: layer(squeezed, expanded, 1), expand3x3: layer(squeezed, expanded, 3) }
+    fn new(inputs: usize, channels: [usize; 2], device: &Device) -> Self {
+        let [squeeze, expand1x1, expand3x3] = Self::shapes(inputs, channels).map(|shape| ConvLayer::new(shape, device));
+        Self { squeeze, expand1x1, expand3x3 }
+    }
+
+    fn shapes(inputs: usize, [squeezed, expanded]: [usize; 2]) -> [ConvShape; 3] {
+        let shape = |inputs, outputs, kernel| ConvShape { inputs, outputs, kernel, stride: 1, padding: kernel / 2, batch_norm: false };
+        [shape(inputs, squeezed, 1), shape(squeezed, expanded, 1), shape(squeezed, expanded, 3)]
     }
 
     /// # Shapes
@@ -62,7 +65,7 @@ impl Fire {
 impl SqueezeNet {
     /// With all parameters zero.
     pub(super) fn new(inputs: usize, device: &Device) -> Self {
-        let stem = ConvShape { inputs, outputs: 64, kernel: 3, stride: 2, padding: 0, batch_norm: false };
+        let stem = stem(inputs);
         let mut inputs = stem.outputs;
         let mut fire = |channels: &[usize; 2]| {
             let fire = Fire::new(inputs, *channels, device);
@@ -75,6 +78,27 @@ impl SqueezeNet {
         };
         Self { blocks: FIRES.iter().enumerate().map(stage).collect() }
     }
+
+    /// The layers that [`Self::new`] would have; the pooling between them has no weights.
+    pub(super) fn plan(inputs: usize, size: [usize; 2]) -> Vec<Planned> {
+        let first = Planned::new("blocks.0.stem".to_owned(), 0, stem(inputs), size, false);
+        let (mut inputs, mut size) = (first.conv.outputs, first.sizes[2]);
+        let mut layers = vec![first];
+        for (group, fires) in FIRES.iter().enumerate().skip(1) {
+            size = size.map(pooled);
+            for (at, channels) in fires.iter().enumerate() {
+                let names = ["squeeze", "expand1x1", "expand3x3"].map(|name| format!("blocks.{group}.fires.{at}.{name}"));
+                let shapes = names.into_iter().zip(Fire::shapes(inputs, *channels));
+                layers.extend(shapes.map(|(name, shape)| Planned::new(name, group, shape, size, false)));
+                inputs = 2 * channels[1];
+            }
+        }
+        layers
+    }
+}
+
+fn stem(inputs: usize) -> ConvShape {
+    ConvShape { inputs, outputs: 64, kernel: 3, stride: 2, padding: 0, batch_norm: false }
 }
 
 impl Groups for SqueezeNet {

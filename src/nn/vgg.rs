@@ -8,7 +8,7 @@ use conv_block::Tail;
 
 use super::{
     backbone::{Elsewhere, Groups, LayerName, LayerShape},
-    conv_layer::{ConvLayer, ConvShape},
+    conv_layer::{ConvLayer, ConvShape, Planned},
 };
 
 /// Output channels of each convolution of VGG16, block by block.
@@ -22,14 +22,32 @@ pub(super) struct Vgg {
 
 impl Vgg {
     /// With all parameters zero; `channels` of each convolution, block by block.
-    pub(super) fn new(mut inputs: usize, channels: &[&[usize]], batch_norm: bool, device: &Device) -> Self {
-        let mut layer = |outputs: &usize| {
-            let shape = ConvShape { inputs, outputs: *outputs, kernel: 3, stride: 1, padding: 1, batch_norm };
-            inputs = *outputs;
-            ConvLayer::new(shape, device)
-        };
-        Self { blocks: channels.iter().map(|block| block.iter().map(&mut layer).collect()).collect() }
+    pub(super) fn new(inputs: usize, channels: &[&[usize]], batch_norm: bool, device: &Device) -> Self {
+        let layer = |shape| ConvLayer::new(shape, device);
+        Self { blocks: shapes(inputs, channels, batch_norm).into_iter().map(|block| block.into_iter().map(layer).collect()).collect() }
     }
+
+    /// The layers that [`Self::new`] would have.
+    pub(super) fn plan(inputs: usize, channels: &[&[usize]], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
+        let mut layers = Vec::new();
+        for (group, block) in shapes(inputs, channels, batch_norm).into_iter().enumerate() {
+            for (at, shape) in block.iter().enumerate() {
+                let layer = Planned::new(format!("blocks.{group}.{at}"), group, *shape, size, at + 1 == block.len());
+                size = layer.sizes[2];
+                layers.push(layer);
+            }
+        }
+        layers
+    }
+}
+
+fn shapes(mut inputs: usize, channels: &[&[usize]], batch_norm: bool) -> Vec<Vec<ConvShape>> {
+    let mut shape = |outputs: &usize| {
+        let shape = ConvShape { inputs, outputs: *outputs, kernel: 3, stride: 1, padding: 1, batch_norm };
+        inputs = *outputs;
+        shape
+    };
+    channels.iter().map(|block| block.iter().map(&mut shape).collect()).collect()
 }
 
 impl Groups for Vgg {

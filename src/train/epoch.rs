@@ -124,10 +124,11 @@ pub(super) fn run(session: &mut Session, observer: &dyn Observer, stop: &AtomicB
             break;
         }
         let step = session.state.step - session.state.phase.first_step;
-        let at = Progress { step, steps_per_epoch, epochs: session.phase().epochs };
+        let at = Progress { step, steps_per_epoch, epochs: session.scheduled_epochs(), asked: session.phase().epochs };
         end.learning_rate = learning_rate(&train.schedule, session.state.plateau.learning_rate, at);
         let num_batches = batches.len();
-        let input = StepInput { batches, epoch, first_batch: session.state.batch, learning_rate: end.learning_rate };
+        let input =
+            StepInput { batches, epoch, first_batch: session.state.batch, step: session.state.step, learning_rate: end.learning_rate };
         let model = session.model.clone();
         let (model, output) = stepper.step(model, &mut session.optimizer, session.ema.as_mut(), input);
         session.model = model;

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Observer, Session, TrainError, epoch,
     features::{self, Source},
+    outlook::Clock,
     session::Partial,
     tensorboard::TensorBoard,
 };
@@ -35,7 +36,7 @@ pub struct Outcome {
 /// # Errors
 /// [`TrainError`]; what was saved before stays.
 pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
-    let start = Instant::now();
+    let mut clock = Clock::start();
     let (mut waited, mut trained) = (Duration::ZERO, Duration::ZERO);
     let outcome = |is_interrupted, waited: Duration, trained: Duration| Outcome {
         is_interrupted,
@@ -48,6 +49,7 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         true => Some(TensorBoard::start(&session.folder, &session.train.classes, &session.state.history)?),
         false => None,
     };
+    session.plan_anew().iter().for_each(|words| observer.say(words));
     while session.finished().is_none() {
         let epoch_start = Instant::now();
         // Before the epoch, so that nothing of it is lost if somebody can't wait.
@@ -71,6 +73,9 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         observer.epoch_ended(&record);
         let stops = take_in(session, record, observer);
         let is_next = (stops || session.phase_is_over()) && session.next_phase();
+        clock.lap(is_next);
+        // Before it is saved, so that a resume goes on by it.
+        session.plan(clock.elapsed(), &clock.laps).iter().for_each(|words| observer.say(words));
         save(session, observer)?;
         if let (Some(board), Some(record)) = (&board, session.state.history.last()) {
             board.add(record)?;
@@ -84,7 +89,7 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(outcome(true, waited, trained));
         }
-        if let Some(limit) = session.config.train.max_time.filter(|limit| start.elapsed() >= limit.0) {
+        if let Some(limit) = session.config.train.max_time.filter(|limit| clock.elapsed() >= limit.0) {
             observer.say(&format!("Epoch {}: stopping, train.max_time = \"{}\" is over", session.state.epoch, String::from(limit)));
             break;
         }
@@ -168,6 +173,6 @@ fn validate(session: &Session, Source { view, entrance }: Source, observer: &dyn
 }
 
 fn split_record(loss: f64, confusion: &Confusion) -> SplitRecord {
-    let recall = confusion.per_class().iter().map(|scores| scores.recall).collect();
+    let recall = confusion.per_class().iter().map(|scores| (scores.support > 0).then_some(scores.recall)).collect();
     SplitRecord { loss, accuracy: confusion.accuracy(), macro_f1: confusion.macro_f1(), recall }
 }

@@ -5,6 +5,7 @@ pub mod early_stopping;
 mod epoch;
 mod features;
 mod fit;
+mod outlook;
 mod prepare;
 pub mod schedule;
 mod session;
@@ -15,15 +16,23 @@ use std::path::PathBuf;
 
 pub use epoch::{augmenters, levels_view, unlabelled_view, view as training_view};
 pub use fit::{Outcome, fit};
-pub use prepare::check_augmented_classes;
+pub use prepare::{check_augmented_classes, check_memory};
 pub use session::{Session, State};
 pub use step::{StepInput, Stepper};
 
 use crate::{
+    base::{
+        files::reason,
+        words::{listed, nearest},
+    },
     checkpoint::CheckpointError,
-    config::ConfigError,
+    config::{ConfigError, Metric},
     data::DataError,
-    nn::{NnError, infer::InferError},
+    nn::{
+        NnError,
+        estimate::{Largest, size_words},
+        infer::InferError,
+    },
     record::EpochRecord,
 };
 
@@ -55,14 +64,40 @@ pub enum TrainError {
         hint: String,
     },
     /// A setting for a class that isn't there.
-    #[error("{key} names {name}, which is no class; the classes are {classes}")]
+    #[error("{key} names {name}, which is no class; {}", among(.name, .classes))]
     Class {
         /// The setting.
         key: String,
         /// The name.
         name: String,
         /// Those that there are.
-        classes: String,
+        classes: Vec<String>,
+    },
+    /// A decision by a metric that no epoch will have.
+    #[error(
+        "{key} = \"{metric}\" can't be measured: validation has no picture of {class}; add some, or choose another metric, such as {instead}"
+    )]
+    Unmeasured {
+        /// The setting.
+        key: &'static str,
+        /// The metric.
+        metric: Metric,
+        /// Whose validation pictures are missing.
+        class: String,
+        /// A metric that can be measured.
+        instead: Metric,
+    },
+    /// A network that this machine hasn't got the memory for.
+    #[error("a step needs about {}, and {} are left here; the layer {} alone needs {}: {advice}", size_words(*.needed), size_words(*.available), .largest.name, size_words(.largest.bytes))]
+    Memory {
+        /// Bytes.
+        needed: f64,
+        /// Bytes.
+        available: f64,
+        /// The layer that needs the most.
+        largest: Largest,
+        /// What to do.
+        advice: &'static str,
     },
     /// Weights of a checkpoint whose preprocessing isn't known.
     #[error("found no meta.json beside the weights, which says how their pictures were normalised; set data.normalize as it was for them: {}", .0.display())]
@@ -73,8 +108,16 @@ pub enum TrainError {
     /// The run folder holds something else.
     #[error("the folder is there already and isn't empty; choose another --out, or --resume it: {}", .0.display())]
     Occupied(PathBuf),
+    /// The run folder can't be made.
+    #[error("can't create the run folder: {}; choose another folder with --out: {}", reason(.error), path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The system refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Pictures.
     #[error(transparent)]
@@ -88,6 +131,22 @@ pub enum TrainError {
     /// The run's own configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+impl TrainError {
+    /// The kind of the system's error, if it is one that doesn't say by itself what to do.
+    pub fn kind(&self) -> Option<std::io::ErrorKind> {
+        match self {
+            Self::Io(error) | Self::Checkpoint(CheckpointError::Io(error)) => Some(error.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// The class that was meant, and those that there are.
+fn among(name: &str, classes: &[String]) -> String {
+    let known = format!("the classes are {}", listed(classes));
+    nearest(name, classes.iter().map(String::as_str)).map_or_else(|| known.clone(), |meant| format!("did you mean `{meant}`? ({known})"))
 }
 
 fn step_words(step: Option<usize>) -> String {

@@ -7,11 +7,13 @@ use burn::tensor::Device;
 
 use super::{TrainError, schedule::PlateauRule};
 use crate::{
+    base::memory::available_bytes,
     checkpoint::{Checkpoint, FrozenBytes, load},
-    config::{ClassWeights, Config, Loss, Metric, Normalize, Phase},
+    config::{ClassWeights, Config, Loss, Metric, Normalize, Phase, Split},
     data::{TrainingData, dataset::PictureSet, normalize::Normalizer, pictures::Format},
     nn::{
         build,
+        estimate::Estimate,
         model::{Classifier, Design, Output},
         pretrained::{self, Origin, locate},
     },
@@ -105,21 +107,61 @@ pub(super) fn base_rate(config: &Config, phase: &Phase) -> f64 {
 /// The first that doesn't.
 pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<(), TrainError> {
     match config.augment.class.keys().find(|name| !classes.contains(name)) {
-        Some(name) => Err(TrainError::Class { key: format!("augment.class.{name}"), name: name.clone(), classes: classes.join(", ") }),
+        Some(name) => Err(TrainError::Class { key: format!("augment.class.{name}"), name: name.clone(), classes: classes.to_vec() }),
         None => Ok(()),
     }
 }
 
-/// A metric of one class must name a class that is there.
-pub(super) fn check_monitors(config: &Config, classes: &[String]) -> Result<(), TrainError> {
-    let train = &config.train;
-    let plateau = PlateauRule::of(&train.schedule).map(|rule| rule.monitor);
-    let stopping = train.early_stopping.as_ref().map(|rule| rule.monitor.clone());
-    for metric in [plateau, stopping, Some(train.checkpoint.monitor.clone())].into_iter().flatten() {
-        if let Metric::Recall(class) = &metric
-            && !classes.contains(class)
-        {
-            return Err(TrainError::Class { key: format!("monitor = \"{metric}\""), name: class.clone(), classes: classes.join(", ") });
+/// Pictures of the largest batch, which is never larger than the set that it comes from.
+pub(super) fn largest_batch(config: &Config, train: &PictureSet, validation: &PictureSet) -> usize {
+    config.train.batch_size.min(train.pictures.len().max(validation.pictures.len()))
+}
+
+/// Refuses a network that can't fit, before anything of it is made. Not on the host, so on a GPU, whose memory isn't known, its weights alone
+/// must fit here, where they are drawn.
+///
+/// # Errors
+/// Too large for what is left of this machine's memory, with the largest layer.
+pub fn check_memory(estimate: &Estimate, on_host: bool) -> Result<(), TrainError> {
+    // Where the system doesn't tell: no processor of today reaches further.
+    const MOST: f64 = 256e12;
+    let needed = if on_host { estimate.total() } else { estimate.weights };
+    let available = available_bytes().map_or(MOST, |bytes| bytes as f64);
+    if needed <= available {
+        return Ok(());
+    }
+    let largest = estimate.largest.clone();
+    let advice = match (largest.is_weights, largest.name.as_str()) {
+        (true, "head.hidden.0") => "make model.hidden or data.image_size smaller, or set model.pooling = \"average\"",
+        (true, name) if name.starts_with("head.hidden") => "make model.hidden smaller",
+        (true, "head.output") => "make model.hidden smaller, or set model.pooling = \"average\"",
+        (true, _) => "make model.channels smaller",
+        (false, _) => "make train.batch_size, data.image_size or model.channels smaller",
+    };
+    Err(TrainError::Memory { needed, available, largest, advice })
+}
+
+/// Every class that the configuration names must be there.
+pub(super) fn check_names(config: &Config, data: &TrainingData) -> Result<(), TrainError> {
+    check_augmented_classes(config, &data.classes)?;
+    check_monitors(config, &data.validation)?;
+    class_weights(&config.train.class_weights, &data.train).map(|_| ())
+}
+
+/// A metric of one class must name a class that validation has pictures of.
+fn check_monitors(config: &Config, validation: &PictureSet) -> Result<(), TrainError> {
+    let (train, classes) = (&config.train, &validation.classes);
+    let plateau = PlateauRule::of(&train.schedule).map(|rule| ("train.schedule.monitor", rule.monitor));
+    let stopping = train.early_stopping.as_ref().map(|rule| ("train.early_stopping.monitor", rule.monitor.clone()));
+    let checkpoint = Some(("train.checkpoint.monitor", train.checkpoint.monitor.clone()));
+    for (key, metric) in [plateau, stopping, checkpoint].into_iter().flatten() {
+        let Metric::Recall(class) = &metric else { continue };
+        let Some(label) = classes.iter().position(|name| name == class) else {
+            return Err(TrainError::Class { key: format!("{key} = \"{metric}\""), name: class.clone(), classes: classes.to_vec() });
+        };
+        if validation.class_counts()[label] == 0 {
+            let instead = Metric::MacroF1(Split::Validation);
+            return Err(TrainError::Unmeasured { key, class: class.clone(), metric, instead });
         }
     }
     Ok(())
@@ -133,7 +175,7 @@ pub(super) fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result
         ClassWeights::Balanced => Ok(balanced(&train.class_counts())),
         ClassWeights::Named(weights) => {
             if let Some(name) = weights.keys().find(|name| !classes.contains(name)) {
-                return Err(TrainError::Class { key: "train.class_weights".to_owned(), name: name.clone(), classes: classes.join(", ") });
+                return Err(TrainError::Class { key: "train.class_weights".to_owned(), name: name.clone(), classes: classes.to_vec() });
             }
             Ok(classes.iter().map(|class| weights.get(class).copied().unwrap_or(1.0)).collect())
         }

@@ -11,8 +11,15 @@ pub struct Progress {
     pub step: usize,
     /// Optimiser steps an epoch.
     pub steps_per_epoch: usize,
-    /// Epochs at most.
+    /// Epochs that will be run.
     pub epochs: usize,
+    /// Epochs that were asked for: more where `train.max_time` ends the run before.
+    pub asked: usize,
+}
+
+/// Does the schedule come to an end with the last epoch?
+pub fn has_end(schedule: &Schedule) -> bool {
+    matches!(schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. })
 }
 
 /// The learning rate of one step. `base` is the optimiser's, or what a plateau has made of it.
@@ -23,7 +30,8 @@ pub fn learning_rate(schedule: &Schedule, base: f64, at: Progress) -> f64 {
     match schedule {
         Schedule::Constant | Schedule::Plateau { .. } => base,
         Schedule::Cosine { warmup_epochs, min_lr } => {
-            let warmup = (warmup_epochs * per_epoch).round();
+            // Of fewer epochs than were asked for, the same share is warm-up.
+            let warmup = (warmup_epochs * per_epoch * (at.epochs as f64 / at.asked.max(1) as f64)).round();
             if step < warmup {
                 return base * (step + 1.0) / (warmup + 1.0);
             }
@@ -125,7 +133,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn rates(schedule: &Schedule, base: f64, steps_per_epoch: usize, epochs: usize) -> Vec<f64> {
-        (0..steps_per_epoch * epochs).map(|step| learning_rate(schedule, base, Progress { step, steps_per_epoch, epochs })).collect()
+        (0..steps_per_epoch * epochs)
+            .map(|step| learning_rate(schedule, base, Progress { step, steps_per_epoch, epochs, asked: epochs }))
+            .collect()
     }
 
     fn assert_close(got: &[f64], expected: &[f64]) {
@@ -144,6 +154,18 @@ mod tests {
             &rates(&Schedule::Cosine { warmup_epochs: 1.0, min_lr: 0.0 }, 3.0, 2, 3),
             &[1.0, 2.0, 3.0, 2.560_660_171_779_821, 1.5, 0.439_339_828_220_179],
         );
+    }
+
+    /// A run that `train.max_time` will end after two of eight epochs has the whole schedule in two.
+    #[test]
+    fn a_shortened_run_has_the_same_shape_in_fewer_epochs() {
+        let rate = |warmup_epochs, step, epochs, asked| {
+            learning_rate(&Schedule::Cosine { warmup_epochs, min_lr: 0.5 }, 1.0, Progress { step, steps_per_epoch: 4, epochs, asked })
+        };
+        for step in 0..8 {
+            assert!((rate(4.0, step, 2, 8) - rate(1.0, step, 2, 2)).abs() < 1e-12, "{step}");
+        }
+        assert!((rate(4.0, 8, 2, 8) - 0.5).abs() < 1e-12, "at the end");
     }
 
     /// From PyTorch 2.15 (`scripts/reference/schedules.py`): `OneCycleLR(max_lr=1, total_steps=10)`.
@@ -183,7 +205,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_schedule_leaves_its_bounds(step in 0usize..2000, warmup in 0.0f64..3.0, min_lr in 0.0f64..0.5) {
-            let at = Progress { step, steps_per_epoch: 37, epochs: 20 };
+            let at = Progress { step, steps_per_epoch: 37, epochs: 20, asked: 30 };
             for schedule in [
                 Schedule::Constant,
                 Schedule::Cosine { warmup_epochs: warmup, min_lr },

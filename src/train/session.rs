@@ -14,7 +14,7 @@ use super::{
     changes::{refuse_changes, split_rows, written_rows},
     early_stopping::{Best, Patience},
     features::FeatureSets,
-    prepare::{Network, base_rate, check_augmented_classes, check_monitors, class_weights},
+    prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
     schedule::{Plateau, PlateauRule},
     step::Stepper,
 };
@@ -25,6 +25,8 @@ use crate::{
     data::{TrainingData, dataset::PictureSet, known, normalize::Normalizer, table},
     metrics::Confusion,
     nn::{
+        estimate::Estimate,
+        host::is_host,
         loss::LossFn,
         model::{Classifier, Design, Entrance},
         optim::{Ema, OptimizerState},
@@ -61,6 +63,9 @@ pub struct State {
     pub plateau: Plateau,
     /// Of all parts of the run together.
     pub seconds: f64,
+    /// Whole epochs that `train.max_time` is expected to leave time for, where it isn't all; the schedule ends there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_epochs: Option<usize>,
 }
 
 /// Which phase, and where it began.
@@ -142,14 +147,17 @@ impl Session {
             patience: Patience::default(),
             plateau: Plateau::new(base_rate(&config, &config.phases()[0])),
             seconds: 0.0,
+            planned_epochs: None,
             config: config.clone(),
         };
+        check_names(&config, data)?;
+        check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
         let network = Network::start(&config, data, device)?;
         let session = Self::new(config, data, folder, state, network)?;
         if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(TrainError::Occupied(folder.to_owned()));
         }
-        std::fs::create_dir_all(folder).map_err(|error| crate::base::files::with_path(&error, "can't create the run folder", folder))?;
+        std::fs::create_dir_all(folder).map_err(|error| TrainError::Folder { path: folder.to_owned(), error })?;
         write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
         write_atomic(&folder.join("split.csv"), &table::to_csv(&written_rows(data)))?;
         write_atomic(&folder.join(known::LOOKS), &known::looks_to_bytes(data))?;
@@ -172,6 +180,8 @@ impl Session {
             other: None,
         })?;
         refuse_changes(&state, &config, data, folder)?;
+        check_names(&config, data)?;
+        check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
         state.config = config.clone();
         let network = Network::resume(&config, data, device, &checkpoint)?;
         let frozen = config.always_frozen();
@@ -194,8 +204,6 @@ impl Session {
     }
 
     fn new(config: Config, data: &TrainingData, folder: &Path, state: State, network: Network) -> Result<Self, TrainError> {
-        check_monitors(&config, &data.classes)?;
-        check_augmented_classes(&config, &data.classes)?;
         let Network { design, device, model, normalizer, backbone } = network;
         let loss = LossFn {
             kind: config.train.loss,

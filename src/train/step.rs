@@ -49,6 +49,8 @@ pub struct StepInput {
     pub epoch: usize,
     /// Position of the first batch in the epoch.
     pub first_batch: usize,
+    /// Optimiser steps that the run took before this one.
+    pub step: usize,
     /// For this step.
     pub learning_rate: f64,
 }
@@ -92,7 +94,7 @@ impl Stepper {
         let rates = Rates { head: input.learning_rate, layer_factor: self.layer_factor, num_groups: model.num_groups() };
         let model = optimizer.step(model, gradients, rates, self.clip_norm);
         if let Some(ema) = ema {
-            ema.update(&model, self.frozen);
+            ema.update(&model, self.frozen, input.step);
         }
         (model, output)
     }

@@ -67,8 +67,12 @@ impl TensorBoard {
                 .to_vec()
         });
         parts[0].push(("epoch_learning_rate".to_owned(), epoch.learning_rate));
-        parts[1]
-            .extend(self.classes.iter().zip(&epoch.validation.recall).map(|(class, recall)| (format!("epoch_recall/{class}"), *recall)));
+        parts[1].extend(
+            self.classes
+                .iter()
+                .zip(&epoch.validation.recall)
+                .filter_map(|(class, recall)| Some((format!("epoch_recall/{class}"), (*recall)?))),
+        );
         parts
     }
 }
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn a_start_after_a_crash_holds_each_epoch_once() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let split = |accuracy| SplitRecord { loss: 1.0, accuracy, macro_f1: 0.5, recall: vec![1.0, 0.0] };
+        let split = |accuracy| SplitRecord { loss: 1.0, accuracy, macro_f1: 0.5, recall: vec![Some(1.0), Some(0.0)] };
         let epoch = |epoch| EpochRecord { epoch, train: split(0.25), validation: split(0.75), learning_rate: 0.1, seconds: 1.0 };
         let classes = ["a".to_owned(), "b".to_owned()];
         let board = TensorBoard::start(folder.path(), &classes, &[]).expect("started");

@@ -76,8 +76,16 @@ fn a_recipe_that_cannot_work_exits_with_2() {
         ("augment.cval=3", "has no effect without fill_mode"),
         ("train.loss=binary_cross_entropy", "tells two classes apart, found 3"),
         ("train.class_weights={ z = 2.0 }", "names z, which is no class; the classes are a, b, c"),
+        ("train.class_weights={ A = 2.0 }", "names A, which is no class; did you mean `a`? (the classes are a, b, c)"),
+        ("augment.class={ B = { zoom_range = 0.1 } }", "augment.class.B names B, which is no class; did you mean `b`?"),
         ("train.checkpoint.monitor=val_recall_z", "names z, which is no class; the classes are a, b, c"),
+        (
+            "train.early_stopping.monitor=val_recall_C",
+            "train.early_stopping.monitor = \"val_recall_C\" names C, which is no class; did you mean `c`?",
+        ),
         ("epochs", "expected key.path=value"),
+        ("model.channels=[100000, 100000]", "make model.channels smaller"),
+        ("model.channels=[4611686018427387904]", "`model.channels`: found a dense layer"),
     ] {
         let (code, error) = train_error(&place, &["--set", change]);
         assert_eq!(code, Some(2), "{change}: {error}");
@@ -85,6 +93,96 @@ fn a_recipe_that_cannot_work_exits_with_2() {
     }
     assert_eq!(place.run(&["train", "--config", "nowhere.toml"]).code, Some(2));
     assert_eq!(place.run(&["trian"]).code, Some(2));
+}
+
+#[test]
+fn a_network_that_cannot_fit_is_refused_with_its_largest_layer_and_leaves_nothing() {
+    let place = Place::new();
+    place.classes("train", &[5, 5]);
+    place.recipe("", "epochs = 1");
+    for (change, layer, advice) in [
+        ("model.channels=[100000, 1000000]", "backbone.blocks.1", "make model.channels smaller"),
+        ("model.channels=[4611686018427387904, 4]", "backbone.blocks.", "model.channels smaller"),
+    ] {
+        let (code, error) = train_error(&place, &["--set", change, "--set", "model.pooling=average", "--set", "model.hidden=0"]);
+        assert_eq!(code, Some(2), "{change}: {error}");
+        assert!(error.contains("a step needs about") && error.contains(layer) && error.contains(advice), "{change}: {error}");
+        assert!(!place.path("run").exists(), "{change}");
+    }
+}
+
+/// What `ulimit -v` leaves counts: four pictures of 2048 x 2048 in 32 channels are more than that.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_on_memory_is_seen_before_it_is_hit() {
+    let place = Place::new();
+    place.classes("train", &[5, 5]);
+    place.recipe("", "epochs = 1");
+    let program = env!("CARGO_BIN_EXE_emberlens");
+    let changes = "--set data.image_size=[2048,2048] --set model.pooling=average --set model.channels=[256]";
+    let script = format!("ulimit -v 4000000; exec '{program}' train --config small.toml --out run {changes}");
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(place.path("")).args(["-c", &script]).env("XDG_CACHE_HOME", place.path("cache"));
+    let ran = crate::support::Ran::from(command.output().expect("a shell"));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("make train.batch_size, data.image_size or model.channels smaller"), "{}", ran.err);
+    assert!(!place.path("run").exists());
+}
+
+/// A class without a validation picture has no recall: nothing may be decided by it, and the history says nothing rather than 0.
+#[test]
+fn a_metric_that_cannot_be_measured_decides_nothing() {
+    let place = Place::new();
+    place.classes("train", &[8, 8, 4]);
+    place.classes("val", &[3, 3]);
+    place.recipe("validation = 'val'", "epochs = 2");
+    for change in [
+        "train.checkpoint.monitor=val_recall_c",
+        "train.early_stopping.monitor=val_recall_c",
+        "train.schedule={ kind = 'plateau', monitor = 'val_recall_c' }",
+    ] {
+        let (code, error) = train_error(&place, &["--set", change]);
+        assert_eq!(code, Some(2), "{change}: {error}");
+        let expected = "monitor = \"val_recall_c\" can't be measured: validation has no picture of c; add some, or choose another metric";
+        assert!(error.contains(expected), "{change}: {error}");
+        assert!(!place.path("run").exists(), "{change}");
+    }
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let history = place.read("run/history.csv");
+    let mut lines = history.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let at = lines.next().expect("a head").iter().position(|name| *name == "val_recall_c").expect("a column");
+    let values: Vec<_> = lines.map(|line| line[at].to_owned()).collect();
+    assert_eq!(values, ["", ""], "{history}");
+    // What isn't a number in the state is read back.
+    place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
+    assert_eq!(place.read("run/history.csv").lines().count(), 4);
+}
+
+#[test]
+fn what_the_system_says_is_said_once_with_what_to_do() {
+    let place = Place::new();
+    place.classes("train", &[6, 6]);
+    place.recipe("", "epochs = 1");
+    place.write("file", "x");
+    for (arguments, expected) in [
+        (&["train", "--config", "small.toml", "--out", "file"][..], "choose another folder with --out: file"),
+        (&["train", "--config", "small.toml", "--out", "file/run"], "choose another folder with --out: file/run"),
+        (&["train", "--config", "nowhere.toml"], "can't read the recipe: "),
+        (&["train", "--config", "train"], "emberlens train FOLDER"),
+        (&["preview", "--config", "small.toml", "--out", "no/such/place.png"], "no/such/place.png"),
+        (&["inspect", "nowhere"], "nowhere"),
+        (&["predict", "--checkpoint", "nowhere", "train"], "nowhere"),
+    ] {
+        let ran = place.run(arguments);
+        let line = ran.err.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{arguments:?}: {}", ran.err));
+        assert!(line.contains(expected), "{arguments:?}: {line}");
+        assert!(line.matches("os error").count() <= 1, "{line}");
+        let mut parts: Vec<_> = line.split(": ").collect();
+        let all = parts.len();
+        parts.sort_unstable();
+        parts.dedup();
+        assert_eq!(parts.len(), all, "a part stands twice in: {line}");
+    }
 }
 
 #[test]

@@ -56,6 +56,70 @@ fn early_stopping_and_max_time_end_a_run() {
     assert!(ran.err.contains("Epoch 1: stopping, train.max_time"), "{}", ran.err);
 }
 
+/// An average that spans many more steps than the run has would be the initial weights: its decay is warmed up.
+#[test]
+fn averaged_weights_of_a_short_run_are_trained_ones() {
+    let place = Place::new();
+    place.classes("train", &[12, 12]);
+    place.recipe("", "epochs = 25\nema_decay = 0.9999\noptimizer = { kind = 'adam', learning_rate = 0.003 }");
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let words = "Averaged weights (train.ema_decay = 0.9999): at the end they span about 12 steps, 3.0 epochs; its decay is warmed up, to 0.9174 in 100 steps";
+    assert!(ran.err.contains(words), "{}", ran.err);
+    let history = place.read("run/history.csv");
+    let last: Vec<&str> = history.lines().last().expect("an epoch").split(',').collect();
+    assert_eq!(last[4], "1", "val_accuracy: {history}");
+}
+
+/// Every epoch is a step of the schedule, and there is no time for a thousand: it ends all the same where the run ends.
+#[test]
+fn a_schedule_ends_where_max_time_ends_the_run() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe(
+        "",
+        "epochs = 100000\nmax_time = '3s'\nschedule = { kind = 'cosine' }\noptimizer = { kind = 'adam', learning_rate = 0.001 }",
+    );
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    assert!(ran.err.contains("of 100000 epochs fit train.max_time = \"3s\"; the schedule ends there"), "{}", ran.err);
+    let rates: Vec<f64> = place
+        .read("run/history.csv")
+        .lines()
+        .skip(1)
+        .map(|line| line.rsplit(',').nth(1).expect("a rate").parse().expect("a number"))
+        .collect();
+    let (first, last) = (rates[0], rates[rates.len() - 1]);
+    assert!(first > 0.0009 && last < 0.0002, "from {first} to {last} in {} epochs", rates.len());
+    let state = json(&place.read("run/last/state.json"));
+    assert!(state["planned_epochs"].as_u64().is_some_and(|planned| planned < 100_000), "{}", state["planned_epochs"]);
+    // A resume starts the clock anew, and plans anew.
+    let again = place.done(&["train", "--resume", "run", "--set", "train.max_time=1s"]);
+    assert!(again.err.contains("of 100000 epochs fit train.max_time = \"1s\""), "{}", again.err);
+}
+
+#[test]
+fn a_folder_of_pictures_is_all_that_train_needs() {
+    let place = Place::new();
+    place.classes("set/train", &[8, 8]);
+    place.classes("set/test", &[3, 3]);
+    let few = ["--set", "train.epochs=1", "--set", "model.channels=[4]", "--set", "model.hidden=4", "--device", "cpu"];
+    let ran = place.done(&[&["train", "set"], &few[..]].concat());
+    assert!(ran.out.contains("6 images: accuracy") && ran.out.contains("Run folder: checkpoints/set"), "{}", ran.out);
+    let recipe = place.read("checkpoints/set/config.toml");
+    for part in ["train = \"set/train\"", "test = \"set/test\"", "image_size = [22, 26]", "epochs = 1\n"] {
+        assert!(recipe.contains(part), "{part}: {recipe}");
+    }
+    let mut inside: Vec<_> = std::fs::read_dir(place.path("set")).expect("listed").map(|entry| entry.expect("read").file_name()).collect();
+    inside.sort();
+    assert_eq!(inside, ["test", "train"], "nothing is written into the folder of pictures");
+    assert!(!place.path("set.toml").exists());
+    // A recipe does as well, and a run is told from pictures.
+    place.done(&["train", "checkpoints/set/config.toml", "--dry-run"]);
+    let ran = place.run(&["train", "checkpoints/set"]);
+    assert!(ran.code == Some(2) && ran.err.contains("emberlens train --resume checkpoints/set"), "{}", ran.err);
+    let ran = place.run(&["train", "set", "--set", "train.epoch=2"]);
+    assert!(ran.code == Some(2) && ran.err.contains("did you mean `epochs`?: --set train.epoch=2"), "{}", ran.err);
+}
+
 #[test]
 fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
     let place = Place::new();
@@ -193,7 +257,7 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     // Two pictures under the wrong label: without a mistake there is no temperature to fit.
     place.classes("val", &[6, 6]);
     place.pictures("val/a/wrong", 1, 2);
-    place.recipe("validation = 'val'", "epochs = 12");
+    place.recipe("validation = 'val'", "epochs = 4");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let evaluate = ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu"];
     let result = json(&place.done(&[&evaluate[..], &["--out", "result"]].concat()).out);
@@ -303,6 +367,20 @@ fn bench_and_devices_speak_json() {
         assert!(!step[key].is_null(), "{key}: {step}");
     }
     assert!(cfg!(not(unix)) || step["peak_memory_mb"].as_f64().expect("a number") > 1.0);
+    // What was expected of a network that is most of the process is what it took.
+    let sizes = [
+        "--set",
+        "data.image_size=[256, 256]",
+        "--set",
+        "train.batch_size=16",
+        "--set",
+        "model.channels=[32, 32]",
+        "--set",
+        "model.pooling=average",
+    ];
+    let large = json(&place.done(&[&["bench", "step", "--config", "small.toml", "--json", "--steps", "1"], &sizes[..]].concat()).out);
+    let [expected, taken] = ["estimated_memory_mb", "peak_memory_mb"].map(|key| large[key].as_f64().unwrap_or(f64::NAN));
+    assert!(cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)), "{large}");
     let pipeline = json(&place.done(&["bench", "pipeline", "--config", "small.toml", "--json", "--steps", "2"]).out);
     for key in ["images_per_second", "threads", "cold_images_per_second", "data_wait_share"] {
         assert!(pipeline[key].is_number(), "{key}: {pipeline}");

@@ -14,6 +14,7 @@ mod inspect;
 mod kernels;
 mod learning;
 mod listing;
+mod messages;
 mod odd;
 mod preview;
 mod report;

@@ -1,0 +1,138 @@
+//! How much memory this process may still take, by whatever limits it: the machine, its control groups (containers, cluster jobs) and
+//! `ulimit`. Known on Linux; elsewhere nothing is said rather than something wrong.
+
+/// Bytes that can still be taken before the system refuses or kills; `None` where that isn't known (other systems than Linux). Memory that
+/// only caches files counts as free, swap doesn't.
+pub fn available_bytes() -> Option<u64> {
+    // A file that can't be read is a limit that isn't there.
+    available(&|path| std::fs::read_to_string(path).ok())
+}
+
+/// The least that any limit leaves, from what `read` finds in the files of the system.
+fn available(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
+    let machine = field(&read("/proc/meminfo")?, "MemAvailable:")? * 1024;
+    let limits = [machine].into_iter().chain(left_by_ulimit(read)).chain(left_by_groups(read));
+    limits.min()
+}
+
+/// The first number after `name` at the start of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+/// What `ulimit -v` (address space) and `ulimit -d` (data) leave.
+fn left_by_ulimit(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
+    let (limits, taken) = (read("/proc/self/limits").unwrap_or_default(), read("/proc/self/status").unwrap_or_default());
+    let left = |(limit, taken_as): (&str, &str)| Some(field(&limits, limit)?.saturating_sub(field(&taken, taken_as)? * 1024));
+    [("Max address space", "VmSize:"), ("Max data size", "VmData:")].into_iter().filter_map(left).collect()
+}
+
+/// The files of one version of control groups.
+struct Groups {
+    root: &'static str,
+    limit: &'static str,
+    taken: &'static str,
+    /// Names in `memory.stat` of what is only cached and goes when memory is wanted.
+    cached: [&'static str; 2],
+}
+
+const V1: Groups = Groups {
+    root: "/sys/fs/cgroup/memory",
+    limit: "memory.limit_in_bytes",
+    taken: "memory.usage_in_bytes",
+    cached: ["total_inactive_file ", "total_active_file "],
+};
+
+const V2: Groups =
+    Groups { root: "/sys/fs/cgroup", limit: "memory.max", taken: "memory.current", cached: ["inactive_file ", "active_file "] };
+
+/// What each control group that this process is in leaves, the group itself and all around it. Where a container sees only its own part of
+/// the tree, that part is the root.
+fn left_by_groups(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
+    let mut left = Vec::new();
+    for line in read("/proc/self/cgroup").unwrap_or_default().lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let groups = match controllers {
+            "" => V2,
+            _ if controllers.split(',').any(|name| name == "memory") => V1,
+            _ => continue,
+        };
+        let mut path = path.trim_end_matches('/');
+        loop {
+            left.extend(groups.left(read, &format!("{}{path}", groups.root)));
+            let Some((parent, _)) = path.rsplit_once('/') else { break };
+            path = parent;
+        }
+    }
+    left
+}
+
+impl Groups {
+    /// What the group in `folder` leaves; `None` without a limit.
+    fn left(&self, read: &dyn Fn(&str) -> Option<String>, folder: &str) -> Option<u64> {
+        let number = |file: &str| read(&format!("{folder}/{file}"))?.trim().parse::<u64>().ok();
+        let limit = number(self.limit)?;
+        let stat = read(&format!("{folder}/memory.stat")).unwrap_or_default();
+        let cached: u64 = self.cached.iter().filter_map(|name| field(&stat, name)).sum();
+        Some(limit.saturating_sub(number(self.taken)?.saturating_sub(cached)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn found(files: &[(&str, &str)]) -> Option<u64> {
+        available(&|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
+    }
+
+    #[test]
+    fn the_tightest_limit_counts() {
+        // 8 GiB free of the machine.
+        let machine = ("/proc/meminfo", "MemTotal:       16777216 kB\nMemFree:         1048576 kB\nMemAvailable:    8388608 kB\n");
+        let unlimited = "Max data size             unlimited            unlimited            bytes     \n\
+                         Max address space         unlimited            unlimited            bytes     \n";
+        let limited = "Max data size             unlimited            unlimited            bytes     \n\
+                       Max address space         6442450944           unlimited            bytes     \n";
+        let taken = ("/proc/self/status", "VmPeak:\t 2097152 kB\nVmSize:\t 1048576 kB\nVmData:\t 10 kB\n");
+        let v2 = "/sys/fs/cgroup/a/b";
+        let stat = "anon 100\ninactive_file 1073741824\nactive_file 0\n";
+        let v2_files = [(format!("{v2}/memory.max"), "4294967296\n"), (format!("{v2}/memory.current"), "2147483648\n")];
+        let group = [
+            ("/proc/self/cgroup", "0::/a/b\n"),
+            (v2_files[0].0.as_str(), v2_files[0].1),
+            (v2_files[1].0.as_str(), v2_files[1].1),
+            ("/sys/fs/cgroup/a/b/memory.stat", stat),
+        ];
+        let around = ("/sys/fs/cgroup/a/memory.max", "3221225472");
+        let around_taken = ("/sys/fs/cgroup/a/memory.current", "1073741824");
+        let none = ("/sys/fs/cgroup/a/memory.max", "max\n");
+        let v1 = [
+            ("/proc/self/cgroup", "5:cpu,cpuacct:/job\n4:memory:/docker/1234\n0::/\n"),
+            // The container's own part of the tree.
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824"),
+            ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "805306368"),
+            ("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 268435456\ntotal_active_file 268435456\n"),
+        ];
+        let cases: [(&str, Vec<(&str, &str)>, Option<u64>); 7] = [
+            ("another system", vec![], None),
+            ("the machine alone", vec![machine, ("/proc/self/limits", unlimited), taken], Some(8 * GIB)),
+            ("ulimit -v, of which some is taken", vec![machine, ("/proc/self/limits", limited), taken], Some(5 * GIB)),
+            ("a group of 4 GiB with 2 taken, of which 1 is cache", [vec![machine], group.to_vec()].concat(), Some(3 * GIB)),
+            ("a tighter one around it", [vec![machine, around, around_taken], group.to_vec()].concat(), Some(2 * GIB)),
+            ("none around it", [vec![machine, none, around_taken], group.to_vec()].concat(), Some(3 * GIB)),
+            ("version 1 in a container", [vec![machine], v1.to_vec()].concat(), Some(GIB - (GIB / 4))),
+        ];
+        for (name, files, expected) in cases {
+            assert_eq!(found(&files), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_some_where_it_can_be_known() {
+        assert_eq!(available_bytes().is_some_and(|bytes| bytes > 1 << 20), cfg!(target_os = "linux"));
+    }
+}

@@ -1,0 +1,42 @@
+//! Words for messages: the name that was probably meant, and lists that stay readable.
+
+/// Names of a list that a message shows.
+const SHOWN: usize = 10;
+
+/// Of `names` the one most like `found`, if any is like it; upper and lower case are alike.
+pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const ALIKE: f64 = 0.75;
+    let found = found.to_lowercase();
+    let alike = names.into_iter().map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), name));
+    // The first of equals, whatever the order of `max_by`.
+    alike.filter(|(similarity, _)| *similarity > ALIKE).reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, name)| name)
+}
+
+/// Names one after the other; of many the first ones and how many there are.
+pub fn listed(names: &[String]) -> String {
+    match names.len() {
+        count if count > SHOWN => format!("{}, ... ({count} of them)", names[..SHOWN].join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_the_most_alike_or_none() {
+        for (found, expected) in
+            [("epoch", Some("epochs")), ("EPOCHS", Some("epochs")), ("catt", Some("cat")), ("giraffe", None), ("", None)]
+        {
+            assert_eq!(nearest(found, ["dog", "cat", "epochs", "cats"]), expected, "{found}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_counted() {
+        let names: Vec<_> = (0..12).map(|index| index.to_string()).collect();
+        assert_eq!(listed(&names[..3]), "0, 1, 2");
+        assert_eq!(listed(&names), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (12 of them)");
+    }
+}

@@ -1,0 +1,221 @@
+//! What may stand in a recipe, in words, and what was probably meant by what can't.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value as Json};
+use toml::Value;
+
+use super::{
+    lines::KeyPath,
+    shape::{Meant, Misfit, forms, kinds, resolve, schema, walk},
+};
+use crate::base::words::nearest;
+
+/// What others call a key.
+const ELSEWHERE: [(&str, &str); 35] = [
+    ("arch", "model.architecture"),
+    ("backbone", "model.architecture"),
+    ("network", "model.architecture"),
+    ("batch", "train.batch_size"),
+    ("bs", "train.batch_size"),
+    ("callbacks", "train.early_stopping"),
+    ("data_dir", "data.train"),
+    ("dataset", "data.train"),
+    ("directory", "data.train"),
+    ("train_dir", "data.train"),
+    ("ema", "train.ema_decay"),
+    ("max_epochs", "train.epochs"),
+    ("n_epochs", "train.epochs"),
+    ("nb_epochs", "train.epochs"),
+    ("num_epochs", "train.epochs"),
+    ("image_shape", "data.image_size"),
+    ("img_size", "data.image_size"),
+    ("imgsz", "data.image_size"),
+    ("input_shape", "data.image_size"),
+    ("input_size", "data.image_size"),
+    ("resolution", "data.image_size"),
+    ("target_size", "data.image_size"),
+    ("learning_rate", "train.optimizer.learning_rate"),
+    ("lr", "train.optimizer.learning_rate"),
+    ("momentum", "train.optimizer.momentum"),
+    ("monitor", "train.checkpoint.monitor"),
+    ("num_workers", "train.workers"),
+    ("optim", "train.optimizer"),
+    ("patience", "train.early_stopping.patience"),
+    ("pretrained", "model.weights"),
+    ("scheduler", "train.schedule"),
+    ("lr_scheduler", "train.schedule"),
+    ("test_dir", "data.test"),
+    ("val_dir", "data.validation"),
+    ("weight_decay", "train.optimizer.weight_decay"),
+];
+
+/// An unknown key, and the one that was meant: one of the table with nearly this name, one of another table with this name, or what others
+/// call it.
+pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) -> Misfit {
+    let lower = key.to_lowercase();
+    let places = places().get(lower.as_str()).map_or(&[][..], Vec::as_slice);
+    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == lower).map(|(_, place)| (*place).to_owned());
+    let sibling = nearest(key, known.keys().map(String::as_str));
+    let meant = match (elsewhere, places) {
+        (Some(place), _) => Some(Meant::Key(place)),
+        (None, [place]) => Some(Meant::Key(place.clone())),
+        _ => sibling.map(|name| Meant::Sibling(name.to_owned())),
+    };
+    let names: Vec<_> = known.keys().map(String::as_str).filter(|name| *name != "kind").collect();
+    let message = match &meant {
+        Some(_) => "no such key".to_owned(),
+        None if names.is_empty() => "no such key; there are none here".to_owned(),
+        None => format!("no such key, expected one of {}", names.join(", ")),
+    };
+    Misfit { path: path.key(key), message, meant }
+}
+
+/// All keys by their last name, dotted.
+fn places() -> &'static BTreeMap<String, Vec<String>> {
+    fn collect(path: &str, node: &'static Json, found: &mut BTreeMap<String, Vec<String>>) {
+        for form in forms(node) {
+            for (key, property) in resolve(form)["properties"].as_object().into_iter().flatten() {
+                let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let places = found.entry(key.clone()).or_default();
+                if !places.contains(&place) {
+                    places.push(place.clone());
+                }
+                collect(&place, property, found);
+            }
+        }
+    }
+    static PLACES: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
+    PLACES.get_or_init(|| {
+        let mut found = BTreeMap::new();
+        collect("", schema(), &mut found);
+        found
+    })
+}
+
+/// Does a dotted key take a table that comes in kinds?
+pub(super) fn has_kinds(dotted: &str) -> bool {
+    let mut node = schema();
+    for key in dotted.split('.') {
+        match resolve(node).get("properties").and_then(|properties| properties.get(key)) {
+            Some(next) => node = next,
+            None => return false,
+        }
+    }
+    !kinds(&forms(node)).is_empty()
+}
+
+/// A key that has to be there.
+pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
+    let about = property["description"].as_str().map_or_else(String::new, |about| format!(": {}", sentence(about)));
+    Misfit { path: path.clone(), message: format!("found nothing, expected {}{about}", expected(&forms(property))), meant: None }
+}
+
+/// What was probably meant by a value that has none of these forms.
+pub(super) fn value(found: &Value, forms: &[&'static Json], constants: &[&str]) -> Option<Meant> {
+    let kinds = kinds(forms);
+    let Some(text) = found.as_str() else {
+        if forms.iter().all(|form| form_words(form) == "a text in quotes") {
+            return Some(Meant::Value(format!("\"{found}\", in quotes")));
+        }
+        return table_around(found, forms).map(Meant::Value);
+    };
+    if let Some(kind) = nearest(text, kinds.iter().map(|(name, _)| *name)) {
+        return Some(Meant::Value(format!("{{ kind = \"{kind}\" }}")));
+    }
+    let truths = forms.iter().any(|form| form_words(form) == "true or false").then_some(["true", "false"]);
+    if let Some(name) = nearest(text, constants.iter().copied().chain(truths.into_iter().flatten())) {
+        return Some(Meant::Value(format!("`{name}`")));
+    }
+    // A value in quotes too many.
+    let unquoted = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    if let Some(unquoted) = unquoted
+        && forms.iter().any(|form| walk(&KeyPath::default(), &unquoted, form).is_ok())
+    {
+        return Some(Meant::Value(format!("{unquoted}, without quotes")));
+    }
+    table_around(found, forms).map(Meant::Value)
+}
+
+/// The table whose one key takes the value, where a table was expected.
+fn table_around(value: &Value, forms: &[&'static Json]) -> Option<String> {
+    let keys = forms.iter().filter_map(|form| resolve(form)["properties"].as_object()).flatten();
+    let mut takers = keys.filter(|(_, property)| walk(&KeyPath::default(), value, property).is_ok()).map(|(key, _)| key);
+    match (takers.next(), takers.next()) {
+        (Some(key), None) => Some(format!("{{ {key} = {value} }}")),
+        _ => None,
+    }
+}
+
+/// What may stand there.
+pub(super) fn expected(all: &[&'static Json]) -> String {
+    let kinds = kinds(all);
+    let mut words: Vec<String> = all.iter().filter(|form| form["properties"]["kind"].is_null()).map(|form| form_words(form)).collect();
+    if !kinds.is_empty() {
+        let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
+        words.push(format!("a table with kind = {}", alternatives(&names)));
+    }
+    words.dedup();
+    joined(&words)
+}
+
+/// Names in quotes, one of which may stand there.
+pub(super) fn alternatives(names: &[&str]) -> String {
+    joined(&names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>())
+}
+
+fn joined(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+fn form_words(form: &'static Json) -> String {
+    let form = resolve(form);
+    if let Some(name) = form["const"].as_str() {
+        return format!("\"{name}\"");
+    }
+    let kind = match &form["type"] {
+        Json::Array(names) => names.iter().filter_map(Json::as_str).find(|name| *name != "null"),
+        name => name.as_str(),
+    };
+    match kind {
+        Some("boolean") => "true or false".to_owned(),
+        Some("integer") if form["minimum"].is_null() => "a whole number".to_owned(),
+        Some("integer") => format!("a whole number from {} on", form["minimum"]),
+        Some("number") => "a number".to_owned(),
+        Some("array") => list_words(form),
+        Some("object") => table_words(form),
+        _ => "a text in quotes".to_owned(),
+    }
+}
+
+fn list_words(form: &'static Json) -> String {
+    let items = form.get("items").map_or_else(Vec::new, forms);
+    let one = expected(&items);
+    let each = match one.as_str() {
+        "a number" => "numbers".to_owned(),
+        "true or false" => one,
+        _ => one.replacen("a whole number", "whole numbers", 1).replacen("a table", "tables", 1).replacen("a text", "texts", 1),
+    };
+    match form["maxItems"].as_u64() {
+        Some(count) => format!("a list of {count} {each}"),
+        None => format!("a list of {each}"),
+    }
+}
+
+fn table_words(form: &'static Json) -> String {
+    match form["properties"].as_object() {
+        Some(keys) => format!("a table with {}", keys.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        None => format!("a table of names, each with {}", expected(&forms(&form["additionalProperties"]))),
+    }
+}
+
+/// The first sentence of a description, in one line.
+pub(super) fn sentence(about: &str) -> String {
+    let about = about.replace('\n', " ");
+    about.split_once(". ").map_or(about.trim_end_matches('.'), |(first, _)| first).to_owned()
+}

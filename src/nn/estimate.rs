@@ -1,0 +1,265 @@
+//! How much memory a training step will take, from the recipe alone: told before it is taken, so that a network that can't fit is refused
+//! by name rather than by the system. For the CPU backends with our own kernels; measured figures are in ARCHITECTURE.md.
+
+use super::{backbone::Backbone, conv_layer::Planned, model::FROZEN_CHUNK};
+use crate::config::{Config, Loss, Optimizer, Pooling};
+
+/// Bytes of a number.
+const NUMBER: f64 = 4.0;
+
+/// Copies of the trained weights at the widest moment of a save.
+const SAVED: f64 = 6.0;
+
+/// Sums of a convolution's gradient that are made side by side (`conv_block`), and the most numbers that they hold together.
+const SUMS: f64 = 16.0;
+const SUMS_LEN: f64 = 16.0 * 1024.0 * 1024.0;
+
+/// Bytes of a training run, without its pictures. As floating-point numbers, which no recipe makes overflow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Of all weights and statistics.
+    pub weights: f64,
+    /// What training needs beside them: gradients, the optimiser's state, averages, and what saving and reading the best epoch copies.
+    pub training: f64,
+    /// What a batch leaves in the layers until its gradients are there.
+    pub activations: f64,
+    /// Pictures of that batch.
+    pub batch_size: usize,
+    /// The layer that needs the most.
+    pub largest: Largest,
+}
+
+/// The layer that needs the most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Largest {
+    /// As it will be called.
+    pub name: String,
+    /// Bytes of it, weights and all.
+    pub bytes: f64,
+    /// Whether the most of that are its weights.
+    pub is_weights: bool,
+}
+
+/// One layer's share, in numbers.
+struct Share {
+    name: String,
+    group: Option<usize>,
+    /// Trained and measured numbers.
+    weights: f64,
+    statistics: f64,
+    /// Numbers a picture that are kept for the backward pass.
+    kept: f64,
+    /// Numbers a picture in and out.
+    passing: f64,
+    /// Numbers that its gradient is summed up in.
+    sums: f64,
+}
+
+impl Estimate {
+    /// For a recipe, its classes, and so many pictures at a time.
+    pub fn of(config: &Config, num_classes: usize, batch_size: usize) -> Self {
+        let shares = shares(config, num_classes);
+        let always_frozen = config.always_frozen();
+        let frozen = config.phases().iter().map(|phase| config.model.frozen_groups(phase.freeze)).min().unwrap_or(0);
+        let is_kept = |share: &Share| share.group.is_some_and(|group| group < always_frozen);
+        let all: f64 = shares.iter().map(|share| share.weights + share.statistics).sum();
+        let trained: f64 = shares.iter().filter(|share| !is_kept(share)).map(|share| share.weights).sum();
+        let states = states(&config.train.optimizer) + f64::from(u8::from(config.train.ema_decay.is_some()));
+        // Layers that stay frozen are held once more as the bytes of their file.
+        let held = 2.0 * all - shares.iter().filter(|share| !is_kept(share)).map(|share| share.weights + share.statistics).sum::<f64>();
+        let batch = batch_size as f64;
+        // A step: gradients and the new values beside the old ones. A save, and the best epoch read at the end: the state and the weights as
+        // numbers, as bytes, as a file (measured: 7.7 to 13.8 times the weights in all).
+        let step = (states + 2.0) * trained + activations(&shares, frozen, batch);
+        let saved = 2.0 * states * trained + SAVED * (2.0 * all - held);
+        let beside = step.max(saved);
+        let kept = activations(&shares, frozen, batch).min(beside);
+        let bytes = |share: &Share| {
+            let weights = share.weights * if is_kept(share) { 2.0 } else { 1.0 + SAVED + 2.0 * states };
+            let is_trained = share.group.is_none_or(|group| group >= frozen);
+            let values = if is_trained { (share.kept + share.passing) * batch } else { share.passing * batch.min(FROZEN_CHUNK as f64) };
+            Largest { name: share.name.clone(), bytes: (weights + values) * NUMBER, is_weights: weights > values }
+        };
+        let largest = shares.iter().map(bytes).reduce(|most, next| if next.bytes > most.bytes { next } else { most });
+        Self {
+            weights: held * NUMBER,
+            training: (beside - kept) * NUMBER,
+            activations: kept * NUMBER,
+            batch_size,
+            largest: largest.expect("every network has an output layer"),
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> f64 {
+        self.weights + self.training + self.activations
+    }
+
+    /// "about 1.4 GB at batch size 32 (weights 0.1 GB, ...)".
+    pub fn words(&self) -> String {
+        format!(
+            "about {} at batch size {} (weights {}, training and saving them {}, what layers keep of a batch {})",
+            size_words(self.total()),
+            self.batch_size,
+            size_words(self.weights),
+            size_words(self.training),
+            size_words(self.activations)
+        )
+    }
+}
+
+/// Bytes in the unit that suits them.
+pub fn size_words(bytes: f64) -> String {
+    match bytes {
+        _ if bytes < 1e9 => format!("{:.0} MB", bytes / 1e6),
+        _ if bytes < 1e12 => format!("{:.1} GB", bytes / 1e9),
+        _ if bytes < 1e18 => format!("{:.0} TB", bytes / 1e12),
+        _ => format!("{bytes:.0e} bytes"),
+    }
+}
+
+/// Numbers that an optimiser keeps for each weight.
+fn states(optimizer: &Optimizer) -> f64 {
+    match optimizer {
+        Optimizer::Adam { .. } | Optimizer::Adamw { .. } => 2.0,
+        Optimizer::Sgd { momentum, .. } => f64::from(u8::from(*momentum > 0.0)),
+        Optimizer::Rmsprop { momentum, .. } => 1.0 + f64::from(u8::from(*momentum > 0.0)),
+    }
+}
+
+/// Numbers that lie between the layers at the widest moment of a step, with the first `frozen` layer groups frozen.
+fn activations(shares: &[Share], frozen: usize, batch: f64) -> f64 {
+    let is_frozen = |share: &&Share| share.group.is_some_and(|group| group < frozen);
+    let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+    let trained = || shares.iter().filter(|share| !is_frozen(share));
+    let kept: f64 = trained().map(|share| share.kept).sum();
+    let passing = most(&mut trained().map(|share| share.passing));
+    let through = most(&mut shares.iter().filter(is_frozen).map(|share| share.passing)) * batch.min(FROZEN_CHUNK as f64);
+    let sums = most(&mut trained().map(|share| share.sums * (SUMS_LEN / share.sums.max(1.0)).clamp(2.0, SUMS).min(batch)));
+    // Before the first layer: the batch under way and the next one.
+    let images = 2.0 * shares.first().map_or(0.0, |share| share.kept) * batch;
+    images + ((kept + passing) * batch + sums).max(through)
+}
+
+fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
+    let (model, size) = (&config.model, config.data.image_size);
+    let inputs = config.data.color.channels();
+    let image = inputs as f64 * size[0] as f64 * size[1] as f64;
+    let none =
+        |name: &str, kept: f64| Share { name: name.to_owned(), group: None, weights: 0.0, statistics: 0.0, kept, passing: 0.0, sums: 0.0 };
+    let plan = Backbone::plan(model, inputs, size);
+    let mut shares = vec![none("input", image)];
+    shares.extend(plan.iter().map(share));
+    let features = model.feature_shape(size).unwrap_or([1; 3]).map(|side| side as f64);
+    let mut width = if model.pooling == Pooling::Flatten { features.iter().product() } else { features[0] };
+    let outputs = if config.train.loss == Loss::BinaryCrossEntropy { 1 } else { num_classes };
+    let hidden = model.hidden.widths();
+    let names = (0..hidden.len()).map(|index| format!("head.hidden.{index}")).chain(["head.output".to_owned()]);
+    for (name, outputs) in names.zip(hidden.iter().chain([&outputs])) {
+        let outputs = *outputs as f64;
+        // The sum, what ReLU makes of it, and what dropout leaves of that.
+        let values = if name == "head.output" { outputs } else { 3.0 * outputs };
+        shares.push(Share { weights: width * outputs + outputs, kept: values, passing: width + outputs, ..none(&name, 0.0) });
+        width = outputs;
+    }
+    shares
+}
+
+fn share(layer: &Planned) -> Share {
+    let conv = layer.conv;
+    let [inputs, outputs] = [conv.inputs, conv.outputs].map(|channels| channels as f64);
+    let [input, output, pooled] = layer.sizes.map(|[rows, columns]| rows as f64 * columns as f64);
+    let kernel = inputs * outputs * (conv.kernel * conv.kernel) as f64;
+    let is_pooled = layer.sizes[1] != layer.sizes[2];
+    // Behind a pool, a byte for each value says where it came from.
+    let kept = outputs * pooled * if is_pooled { 1.25 } else { 1.0 };
+    // A fire module's two halves are put together once more.
+    let kept = if layer.name.contains(".expand") { 2.0 * kept } else { kept };
+    let [weights, statistics] = if conv.batch_norm { [kernel + 2.0 * outputs, 2.0 * outputs] } else { [kernel + outputs, 0.0] };
+    let written = if is_pooled { pooled } else { output };
+    Share {
+        name: layer.name.clone(),
+        group: Some(layer.group),
+        weights,
+        statistics,
+        kept,
+        passing: inputs * input + outputs * written,
+        sums: kernel,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{
+        config::parse,
+        nn::{
+            empty,
+            model::{Design, Output},
+            params,
+        },
+    };
+
+    fn config(changes: &[&str]) -> Config {
+        let text = "name = 'x'\n[data]\ntrain = 'pictures'\nimage_size = [40, 66]\n";
+        let changes: Vec<_> = changes.iter().map(|change| (*change).to_owned()).collect();
+        parse(text, Path::new("recipe.toml"), &changes).expect("parsed")
+    }
+
+    #[test]
+    fn the_plan_has_the_weights_of_the_network() {
+        for changes in [
+            &["model.channels=[5, 9]", "model.hidden=[7, 3]"][..],
+            &["model.channels=[5]", "model.batch_norm=true", "model.pooling=average", "model.hidden=0", "data.color=grayscale"],
+            &["model.architecture=vgg16", "model.hidden=4"],
+            &["model.architecture=vgg16_bn", "model.pooling=average", "model.hidden=4"],
+            &["model.architecture=squeezenet1_1", "model.hidden=4"],
+            &["model.channels=[5]", "train.loss=binary_cross_entropy"],
+        ] {
+            let config = config(changes);
+            let input = [config.data.color.channels(), 40, 66];
+            let output = Output::of(config.train.loss);
+            let design = Design { model: config.model.clone(), input, num_classes: 2, output };
+            let model = empty(&design, &Device::flex());
+            let built: usize = params::collect(&model).iter().map(|param| param.dims.iter().product::<usize>()).sum();
+            let planned: f64 = shares(&config, 2).iter().map(|share| share.weights + share.statistics).sum();
+            assert_eq!(planned, built as f64, "{changes:?}");
+            // The features that the head is planned for are those of the last layer.
+            let layers = model.layers(input);
+            let last = layers.iter().rfind(|(name, _)| name.starts_with("backbone.")).expect("a layer");
+            assert_eq!(last.1, config.model.feature_shape([40, 66]).expect("features"), "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_batch_and_the_optimiser_and_frozen_layers_need_little() {
+        let total = |changes: &[&str], batch| Estimate::of(&config(changes), 2, batch).total();
+        let small = &["model.channels=[8, 16]", "model.pooling=average"][..];
+        let (one, hundred) = (total(small, 1), total(small, 100));
+        assert!(hundred > 20.0 * one, "{one} {hundred}");
+        let dense = |more: &'static str| total(&["model.channels=[8]", "model.hidden=1000", more], 2);
+        let (sgd, adam) = (dense("train.optimizer={ kind = 'sgd' }"), dense("train.optimizer={ kind = 'adam' }"));
+        assert!(adam > 1.5 * sgd && dense("train.ema_decay=0.9") > 1.1 * adam, "{sgd} {adam}");
+        let vgg = |freeze: &'static str| total(&["model.architecture=vgg16", "model.hidden=4", freeze], 64);
+        assert!(
+            vgg("model.freeze=none") > 3.0 * vgg("model.freeze=backbone"),
+            "{} {}",
+            vgg("model.freeze=none"),
+            vgg("model.freeze=backbone")
+        );
+    }
+
+    #[test]
+    fn no_recipe_makes_it_overflow_and_the_largest_layer_is_named() {
+        let huge = Estimate::of(&config(&["model.channels=[4611686018427387904, 8]", "model.pooling=average"]), 2, usize::MAX);
+        assert!(huge.total() > 1e20 && huge.total().is_finite(), "{huge:?}");
+        let dense = Estimate::of(&config(&["model.channels=[8]", "model.hidden=[4, 1000, 20000]"]), 2, 32);
+        assert_eq!((dense.largest.name.as_str(), dense.largest.is_weights), ("head.hidden.2", true), "{dense:?}");
+        let wide = Estimate::of(&config(&["data.image_size=[2048, 2048]", "model.pooling=average"]), 2, 32);
+        assert_eq!((wide.largest.name.as_str(), wide.largest.is_weights), ("backbone.blocks.0", false), "{wide:?}");
+    }
+}
