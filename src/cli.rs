@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    checkpoint::CheckpointError,
     commands::{augment, bench, calibrate, devices, evaluate, explain, init, inspect, predict, preview, train, ui, weights},
     config::ConfigError,
     train::TrainError,
@@ -16,7 +17,7 @@ use crate::{
     name = "emberlens",
     version,
     about,
-    after_help = "Results go to stdout, progress and warnings to stderr.\nExit: 0 done, 1 the run failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C after saving."
+    after_help = "Results go to stdout, progress and warnings to stderr.\nExit: 0 done, 1 the run failed, 2 wrong usage or configuration, 128 + N stopped by signal N, after saving where a run was trained (130: Ctrl-C, 143: SIGTERM)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -58,8 +59,8 @@ pub enum Ending {
     Done,
     /// Some of it failed and was reported.
     Partly,
-    /// By Ctrl-C, after saving.
-    Interrupted,
+    /// By a signal, after saving: the exit code.
+    Interrupted(u8),
 }
 
 /// Runs the program.
@@ -83,7 +84,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Partly) => ExitCode::from(1),
-        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Ok(Ending::Interrupted(code)) => ExitCode::from(code),
         Err(error) => {
             ui::print_error(&error);
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
@@ -102,8 +103,10 @@ fn is_usage(error: &anyhow::Error) -> bool {
                 | TrainError::Memory { .. }
                 | TrainError::Binary(_)
                 | TrainError::Config(_)
-                | TrainError::Occupied(_)
         )
     });
-    in_run || error.is::<ConfigError>() || error.is::<ui::UsageError>()
+    let of_folder = error
+        .downcast_ref::<CheckpointError>()
+        .is_some_and(|error| matches!(error, CheckpointError::Occupied(_) | CheckpointError::Held { .. } | CheckpointError::Unstarted(_)));
+    in_run || of_folder || error.is::<ConfigError>() || error.is::<ui::UsageError>()
 }

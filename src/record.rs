@@ -89,7 +89,7 @@ pub fn read_history(text: &str) -> Option<BTreeMap<String, Vec<f64>>> {
 
 /// A field of a CSV, quoted where it must be.
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 #[cfg(test)]

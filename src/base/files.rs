@@ -8,19 +8,17 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+pub use super::partial::{PartialFile, discard_partial_files};
+
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part.
 ///
 /// # Errors
 /// The system's error, with the path in its text.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+        let mut file = PartialFile::new(path)?;
         file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        make_world_readable(file.as_file())?;
-        file.persist(path).map_err(|error| error.error)?;
-        sync_folder(folder)
+        file.commit()
     };
     write().map_err(|error| with_path(&error, "can't write", path))
 }
@@ -161,6 +159,23 @@ fn sibling(target: &Path, suffix: &str) -> PathBuf {
     target.with_file_name(format!(".{name}.{suffix}"))
 }
 
+/// Removes what interrupted writers of the folder `target` left beside it. For who alone may write it, after [`recover_folder`].
+///
+/// # Errors
+/// The system's error, with the path in its text.
+pub fn clear_working_names(target: &Path) -> io::Result<()> {
+    recover_folder(target)?;
+    ["partial", "new", "old"].into_iter().try_for_each(|suffix| {
+        let path = sibling(target, suffix);
+        remove_folder_if_there(&path).map_err(|error| with_path(&error, "can't remove", &path))
+    })
+}
+
+/// Is it a name that only a writer that is still at work, or was killed, leaves in a folder that has the folder `target`?
+pub fn is_working_name(name: &str, target: &str) -> bool {
+    super::partial::is_partial(name) || ["partial", "new", "old"].iter().any(|suffix| name == format!(".{target}.{suffix}"))
+}
+
 fn remove_folder_if_there(path: &Path) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "only our own working names come here")]
     match fs::remove_dir_all(path) {
@@ -172,18 +187,6 @@ fn remove_folder_if_there(path: &Path) -> io::Result<()> {
 fn create(path: &Path) -> io::Result<File> {
     #[expect(clippy::disallowed_methods, reason = "inside a folder that isn't in place yet")]
     File::create(path)
-}
-
-/// Temporary files are private to their owner; a finished file has the permissions that a new file would have.
-#[cfg(unix)]
-fn make_world_readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_world_readable(_file: &File) -> io::Result<()> {
-    Ok(())
 }
 
 /// Makes a rename in `folder` last through a power cut, where the system can (a folder can't be opened on Windows).
@@ -237,6 +240,17 @@ mod tests {
             recover_folder(&target).expect("mended");
             assert_eq!(fs::read_to_string(target.join("origin")).expect("read"), expected, "{why}");
         }
+    }
+
+    #[test]
+    fn working_names_go_and_nothing_else() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        for name in ["last", ".last.partial", ".last.new", ".last.old", ".best.old", "mine"] {
+            fs::create_dir(parent.path().join(name)).expect("created");
+        }
+        clear_working_names(&parent.path().join("last")).expect("cleared");
+        assert_eq!(names(parent.path()), [".best.old", "last", "mine"]);
+        assert!(is_working_name(".last.old", "last") && !is_working_name(".best.old", "last") && !is_working_name("last", "last"));
     }
 
     #[test]

@@ -1,9 +1,13 @@
-//! What everything else stands on: keyed random streams, atomic files, names that can be shown, downloads, how much memory there is, words for
-//! messages. Knows nothing of pictures or networks.
+//! What everything else stands on: keyed random streams, atomic files, locks, names that can be shown, downloads, how much memory there is,
+//! words for messages. Knows nothing of pictures or networks.
 
 pub mod download;
 pub mod files;
+pub mod lock;
 pub mod memory;
 pub mod names;
+mod partial;
+pub mod process;
 pub mod rng;
+pub mod text;
 pub mod words;

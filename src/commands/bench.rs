@@ -222,8 +222,7 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<Ending> {
     let images = data.train.pictures.len();
     let compute = ui::open_device(config.device)?;
     let (batch_size, workers) = (config.train.batch_size, config.train.workers);
-    let scratch = tempfile::tempdir()?;
-    let mut session = Session::start(config, &data, scratch.path(), &compute.device)?;
+    let mut session = Session::start(config, &data, &compute.device)?;
     let threads = rayon::current_num_threads();
     let first_epoch = epoch_seconds(&session, batch_size, (0, threads))?;
     let mut by_workers = BTreeMap::new();

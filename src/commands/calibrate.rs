@@ -16,7 +16,7 @@ use super::{
     ui::{self, UsageError, say},
 };
 use crate::{
-    checkpoint::{self, Meta},
+    checkpoint::{self, Meta, RunFolder},
     cli::Ending,
     config::DeviceName,
     data::load_listed,
@@ -139,8 +139,11 @@ struct FittedTemperature {
 /// A checkpoint or validation pictures that can't be used; too little to fit on. The checkpoint is left as it was.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let path = checkpoint::resolve(&args.run, "best")?;
-    let mut checkpoint = checkpoint::load(&path)?;
     let run = run_of(&path).ok_or_else(|| no_run(&path))?;
+    // A training would write over what is kept here.
+    let folder = RunFolder::open(run)?;
+    let mut checkpoint = checkpoint::load(&path)?;
+    checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
     let wishes = Wishes::of(args, &checkpoint.meta)?;
     let pictures = from_split(SplitName::Val, run)?;
     let compute = ui::open_device(args.device)?;
@@ -173,7 +176,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         fitted.coverage = Some(coverage(&found.probabilities, &labels, share)?);
         meta.coverage.clone_from(&fitted.coverage);
     }
-    checkpoint::save_meta(&path, meta)?;
+    checkpoint::save_meta(&folder, &path, meta)?;
     ui::print(&if args.json { serde_json::to_string_pretty(&fitted)? + "\n" } else { fitted.words(run) })?;
     say(&format!("Kept in {}; predict and evaluate use it", path.display()));
     Ok(Ending::Done)

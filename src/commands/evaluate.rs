@@ -122,6 +122,9 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         let folders: Vec<_> = data_folders::of_run(run).into_iter().chain(args.data.clone().filter(|data| data.is_dir())).collect();
         data_folders::refuse_inside(out, &folders, "--out")?;
     }
+    if run.is_some() {
+        checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
+    }
     let pictures = match (&args.data, args.split) {
         (Some(data), _) => from_path(data, &checkpoint.meta.classes)?,
         (None, Some(split)) => from_split(split, run.ok_or_else(|| no_run(&path))?)?,
@@ -302,7 +305,8 @@ fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
     match entries.first().filter(|_| !entries.iter().any(|entry| entry.path.exists())) {
         Some(first) => bail!(
             "none of the {} validation pictures in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
-             where the training ran, or name the pictures with --data",
+             where the training ran, say where the pictures are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name others with \
+             --data",
             entries.len(),
             names::of_path(&run.join("split.csv")),
             names::of_path(&first.path)

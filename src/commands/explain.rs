@@ -1,7 +1,7 @@
 //! `emberlens explain`: pictures in, maps of where the network looks out, each with what can be said against it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Cursor,
     path::{Path, PathBuf},
 };
@@ -281,12 +281,17 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         write_atomic(&self.out.join("explanations.jsonl"), self.lines.as_bytes())?;
+        let mut names = BTreeSet::new();
         for (class, mean) in self.means.iter().filter(|(_, mean)| mean.count > 1) {
             let level = |sum: &f32| (sum / mean.count as f32).round() as u8;
             let picture = colored(&mean.picture.iter().map(level).collect::<Vec<_>>(), self.shape);
             let map: Vec<f32> = mean.map.iter().map(|sum| sum / mean.count as f32).collect();
             let Border { share, area } = border(&map, [self.shape[0], self.shape[1]]);
-            let path = self.out.join(format!("mean-{}.png", file_name(class)));
+            let name = format!("mean-{}", names::for_file(class));
+            // Long names that begin alike, or differ in what file names can't have, are told apart by a number.
+            let mut numbered = (1..).map(|count| if count == 1 { name.clone() } else { format!("{name}-{count}") });
+            let name = numbered.find(|name| names.insert(name.clone())).expect("there are more numbers than classes");
+            let path = self.out.join(format!("{name}.png"));
             write_png(&side_by_side(&magnified(&picture), &magnified(&overlay(&picture, &map))), &path)?;
             say(&format!(
                 "{class}: mean of {} pictures, {:.0} % of the attention on the border, which is {:.0} % of the picture: {}",
@@ -376,11 +381,6 @@ fn sanity(random: &[(String, Explainer, Vec<f64>)]) -> String {
         "With all weights random the maps are much the same: they show the pictures, not what the network learned. Don't rely on them."
     };
     format!("{table}\n{verdict}\n")
-}
-
-/// A class name as part of a file name.
-fn file_name(class: &str) -> String {
-    class.chars().map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' }).collect()
 }
 
 fn write_png(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {

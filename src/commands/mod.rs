@@ -17,6 +17,7 @@ mod place;
 pub mod predict;
 pub mod preview;
 pub mod report;
+mod signals;
 mod tables;
 pub mod train;
 pub mod ui;

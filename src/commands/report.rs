@@ -21,8 +21,9 @@ use crate::{
     explain::{Explainer, Method, colored, magnified, overlay, side_by_side},
     metrics::{Estimate, Judged, argmax},
     nn::device::Compute,
-    record::read_history,
+    record::{history_csv, read_history},
     report::{Figure, Gallery, PAGE, Page, Shot, Table, confusion, curves, precision_recall, reliability, roc},
+    train::history,
 };
 
 /// What the pictures of a gallery show.
@@ -104,8 +105,8 @@ impl Subject<'_> {
     }
 
     fn history(&self) -> BTreeMap<String, Vec<f64>> {
-        let text = self.run.and_then(|run| std::fs::read_to_string(run.join("history.csv")).ok());
-        text.and_then(|text| read_history(&text)).unwrap_or_default()
+        let records = self.run.and_then(history).unwrap_or_default();
+        read_history(&history_csv(&records, &self.checkpoint.meta.classes)).unwrap_or_default()
     }
 
     fn split(&self) -> Vec<SplitRow> {

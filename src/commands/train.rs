@@ -2,13 +2,9 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use anyhow::Context;
 use clap::Parser;
 
 use super::{
@@ -18,12 +14,13 @@ use super::{
     init::Draft,
     place, preview,
     report::{self, Subject},
+    signals::{self, Signals},
     ui::{self, Reading, TrainingView, UsageError, say},
     weights,
 };
 use crate::{
     base::{files::write_atomic, names},
-    checkpoint,
+    checkpoint::{self, CheckpointError, RunFolder},
     cli::Ending,
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
     data::{
@@ -73,13 +70,14 @@ pub fn run(mut args: Args) -> anyhow::Result<Ending> {
     if let Some(device) = args.device {
         args.overrides.push(format!("device={device}"));
     }
+    let signals = Signals::watch()?;
     match &args.resume {
-        None => start(&args),
-        Some(run) => resume(&args, run.as_deref()),
+        None => start(&args, &signals),
+        Some(run) => resume(&args, run.as_deref(), &signals),
     }
 }
 
-fn start(args: &Args) -> anyhow::Result<Ending> {
+fn start(args: &Args, signals: &Signals) -> anyhow::Result<Ending> {
     let path = args.config.as_deref().or(args.source.as_deref()).expect("clap asks for one of them where there is no --resume");
     let config = match &args.source {
         Some(folder) if folder.is_dir() => recipe_for(folder, &args.overrides)?,
@@ -101,28 +99,33 @@ fn start(args: &Args) -> anyhow::Result<Ending> {
         weights::ensure(config.model.architecture)?;
     }
     let compute = ui::open_device(config.device)?;
-    let folder = match &args.out {
-        Some(folder) => folder.clone(),
-        None => free_folder(&config.name),
-    };
+    let mut session = Session::start(config, &data, &compute.device)?;
     if args.dry_run {
-        let scratch = tempfile::tempdir().context("can't make a temporary folder")?;
-        let session = Session::start(config, &data, scratch.path(), &compute.device)?;
         say(&summary_table(&session));
         say("A dry run: nothing was trained or written.");
         return Ok(Ending::Done);
     }
-    let started = Session::start(config, &data, &folder, &compute.device);
-    let session = started.map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
+    let (path, folder) = match &args.out {
+        Some(out) => (out.clone(), RunFolder::create(out)),
+        None => {
+            let (runs, name) = (Path::new(RUNS), &session.config.name);
+            (runs.join(name), RunFolder::create_free(runs, name))
+        }
+    };
+    let folder = folder.map_err(|error| match error {
+        CheckpointError::Io(error) => anyhow::Error::from(TrainError::Folder { path, error }),
+        error => error.into(),
+    })?;
+    session.begin(folder, &data.skipped).map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
     // What was seen of the pictures lies in the run folder now, and takes 4 KiB each.
     data.survey = Survey::default();
     if !data.skipped.is_empty() {
-        say(&format!("What was skipped is listed in {}", names::of_path(&folder.join("skipped.csv"))));
+        say(&format!("What was skipped is listed in {}", names::of_path(&session.folder().join("skipped.csv"))));
     }
     if session.config.augment.is_active() {
-        write_atomic(&folder.join("augmentation.png"), &preview::sample(&session.config, &data.train)?)?;
+        write_atomic(&session.folder().join("augmentation.png"), &preview::sample(&session.config, &data.train)?)?;
     }
-    train(session, data, &compute)
+    train(session, data, &compute, signals)
 }
 
 /// The recipe that `init` would write for a folder of pictures; the run folder will have it.
@@ -137,7 +140,7 @@ fn recipe_for(folder: &Path, overrides: &[String]) -> anyhow::Result<Config> {
     Ok(config::parse(&draft.text, &origin, overrides)?)
 }
 
-fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
+fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<Ending> {
     let run = match (run, &args.config) {
         (Some(run), _) => run.to_owned(),
         (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
@@ -145,50 +148,67 @@ fn resume(args: &Args, run: Option<&Path>) -> anyhow::Result<Ending> {
             return Err(UsageError("--resume without a run needs --config, whose name says which runs are meant".to_owned()).into());
         }
     };
-    let path = checkpoint::resolve(&run, "last")?;
-    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    let checkpoint = checkpoint::load(&path)?;
-    let recipe = args.config.clone().unwrap_or_else(|| folder.join("config.toml"));
+    let (path, run) = checkpoint::resolve_resumable(&run)?;
+    // First of all: whoever trains the run may be changing it.
+    let folder = if args.dry_run { None } else { Some(RunFolder::open(&run)?) };
+    let saved = checkpoint::load_resumable(&path)?;
+    let recipe = args.config.clone().unwrap_or_else(|| run.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
-    let mut data = read(&config)?;
+    let moved = |_: &anyhow::Error| say("If the pictures have moved, say where to: --set data.train=FOLDER");
+    let mut data = read(&config).inspect_err(moved)?;
     warn(&data, &config);
-    weights::ensure_for(&checkpoint)?;
+    weights::ensure_for(&saved.checkpoint)?;
     let compute = ui::open_device(config.device)?;
-    let session = Session::resume(config, &data, &folder, &compute.device, checkpoint)?;
+    let mut session = Session::resume(config, &mut data, [&run, &path], &compute.device, saved)?;
     data.survey = Survey::default();
-    if args.dry_run {
+    session.remarks.iter().for_each(|remark| say(remark));
+    let Some(folder) = folder else {
         say("A dry run: the run can be resumed.");
         return Ok(Ending::Done);
-    }
+    };
+    session.begin(folder, &[])?;
     match session.finished() {
         Some(end) => say(&format!("Nothing to train: {end}. To go on, raise --set train.epochs=N or train.early_stopping.patience=N.")),
-        None => say(&format!("Resuming {} after epoch {}, batch {}", names::of_path(&folder), session.state.epoch, session.state.batch)),
+        None => say(&format!("Resuming {} after epoch {}, batch {}", names::of_path(&run), session.state.epoch, session.state.batch)),
     }
-    train(session, data, &compute)
+    train(session, data, &compute, signals)
 }
 
 /// Trains, then measures the best epoch on the test pictures.
-fn train(mut session: Session, data: TrainingData, compute: &Compute) -> anyhow::Result<Ending> {
-    let folder = session.folder.clone();
-    let stop = on_interrupt()?;
+fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &Signals) -> anyhow::Result<Ending> {
     if session.state.step == 0 {
         say(&summary_table(&session));
     }
-    say(&format!("Run folder: {}", names::of_path(&folder)));
+    say(&format!("Run folder: {}", names::of_path(session.folder())));
     let outcome = {
         let view = TrainingView::new(session.state.epoch, session.config.train.epochs);
-        let then = format!(", then go on with: emberlens train --resume {}", folder.display());
-        fit(&mut session, &view, &stop).map_err(|error| what_to_do(error, &then))?
+        let then = format!(", then go on with: emberlens train --resume {}", names::of_path(session.folder()));
+        fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
     };
-    if outcome.is_interrupted {
-        say(&format!("Stopped by Ctrl-C; saved. Go on with: emberlens train --resume {}", names::of_path(&folder)));
-        return Ok(Ending::Interrupted);
+    signals.over();
+    if let Some(number) = signals.caught() {
+        let folder = names::of_path(session.folder());
+        say(&format!("Stopped by {}; saved. Go on with: emberlens train --resume {folder}", signals::name(number)));
+        return Ok(Ending::Interrupted(signals::exit_code(number)));
     }
     finish(&session, data, compute, outcome)
 }
 
+/// The best epoch of a run that is over.
+fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<checkpoint::Checkpoint> {
+    let path = session.folder().join("best");
+    let best = checkpoint::load(&path)?;
+    checkpoint::check_run(best.meta.run.as_ref(), &path)?;
+    if best.meta.epoch != epoch {
+        let reason =
+            format!("meta.json: `epoch`: found {}, expected {epoch}, the best of this run; put the right one back", best.meta.epoch);
+        return Err(CheckpointError::Mixed { path, reason }.into());
+    }
+    Ok(best)
+}
+
 fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Outcome) -> anyhow::Result<Ending> {
-    let folder = &session.folder;
+    let folder = session.folder();
     if outcome.data_wait_share > 0.0 {
         say(&format!("Steps waited for pictures {:.1} % of the time", outcome.data_wait_share * 100.0));
     }
@@ -199,7 +219,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     say(&format!("Restoring model weights from the end of the best epoch: {epoch}."));
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
-    let best = checkpoint::load(&folder.join("best"))?;
+    let best = best_checkpoint(session, epoch)?;
     let batch_size = session.config.train.batch_size;
     let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
     let name = if data.test.is_empty() { "val" } else { "test" };
@@ -324,38 +344,16 @@ fn summary_table(session: &Session) -> String {
     format!("{table}\nParameters: {}, trainable {trainable}\n{}{average}", trainable + others, session.memory_words())
 }
 
-/// `checkpoints/NAME`, or the first of `NAME-2`, `NAME-3`, ... that isn't there.
-fn free_folder(name: &str) -> PathBuf {
-    let folder = |count: usize| Path::new("checkpoints").join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
-    (1..).map(folder).find(|folder| !folder.exists()).expect("there are more numbers than folders")
-}
+/// Where runs without --out go.
+const RUNS: &str = "checkpoints";
 
-/// Of `NAME`, `NAME-2`, ... the one whose `last/` was saved last.
+/// Of the runs of a recipe of this name, whatever their folders are called, the one whose `last/` was saved last.
 fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
-    let runs = std::fs::read_dir("checkpoints")
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_else(|_| Vec::new());
-    let is_of_name = |path: &PathBuf| {
-        let folder = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        folder == name || folder.strip_prefix(&format!("{name}-")).is_some_and(|count| count.parse::<usize>().is_ok())
-    };
+    let runs = std::fs::read_dir(RUNS).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_else(|_| Vec::new());
+    let is_of_name = |path: &PathBuf| config::name_of(&path.join("config.toml")).is_some_and(|found| found == name);
     let saved = |path: &PathBuf| std::fs::metadata(path.join("last").join("meta.json")).and_then(|meta| meta.modified()).ok();
     let newest = runs.into_iter().filter(is_of_name).filter_map(|path| saved(&path).map(|time| (time, path))).max();
-    newest
-        .map(|(_, path)| path)
-        .ok_or_else(|| UsageError(format!("found no run to resume, expected checkpoints/{name} with a last/ in it")).into())
-}
-
-/// Ctrl-C sets the flag; a second one ends the program at once.
-fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        say("Ctrl-C: finishing the step and saving; press it again to stop at once");
+    newest.map(|(_, path)| path).ok_or_else(|| {
+        UsageError(format!("found no run to resume, expected one of the recipe {name} in {RUNS}/ with a last/ in it")).into()
     })
-    .context("can't watch for Ctrl-C")?;
-    Ok(stop)
 }

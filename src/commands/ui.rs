@@ -56,13 +56,11 @@ pub fn start_log() {
     let _ = log::set_logger(&Log).map(|()| log::set_max_level(log::LevelFilter::Warn));
 }
 
-/// A line on stderr, above any bar. Nothing in it that a terminal would obey.
+/// A line on stderr, above any bar. Nothing in it that a terminal would obey. A closed terminal leaves nobody to tell, and the work goes on.
 pub fn say(line: &str) {
-    let line = names::of_lines(line);
-    bars().suspend(|| {
-        // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr(), "{line}");
-    });
+    let (line, bars) = (names::of_lines(line), bars());
+    // `suspend` would end the program where the terminal is gone.
+    let _ = if bars.is_hidden() { writeln!(io::stderr(), "{line}") } else { bars.println(line) };
 }
 
 /// A result on stdout. Nothing in it that a terminal would obey. A reader that has gone away (`| head`) is no error.

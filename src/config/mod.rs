@@ -34,7 +34,7 @@ pub use max_time::MaxTime;
 pub use metric::{Metric, Split};
 pub use model::{Architecture, Hidden, Model, Pooling};
 pub use normalize::{KerasStandardize, Normalize};
-pub use parse::{changed_keys, load, parse};
+pub use parse::{changed_keys, load, name_of, parse};
 pub use train::{Checkpoint, ClassWeights, EarlyStopping, Loss, Optimizer, Sampler, Schedule, Train};
 pub use transfer::{Freeze, Phase, Weights};
 

@@ -92,6 +92,12 @@ impl Source<'_> {
     }
 }
 
+/// The name in the configuration at `path`, whatever else it says; `None` where there is none.
+pub fn name_of(path: &Path) -> Option<String> {
+    let table: Table = toml::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    Some(table.get("name")?.as_str()?.to_owned())
+}
+
 /// The dotted keys in which two configurations differ, each with the old and the new value.
 pub fn changed_keys(old: &Config, new: &Config) -> Vec<(String, String, String)> {
     let (old, new) = (flatten(old), flatten(new));

@@ -1,4 +1,5 @@
 //! Decoded pictures in a file in the user's cache folder, which the next run on the same pictures finds there; beside it what was found of them.
+//! What is read again is held against digests: a damaged cache is made anew.
 
 use std::{
     fs,
@@ -18,10 +19,10 @@ use super::{
     look::{LOOK_BYTES, Look},
     pictures::{Format, Read, read_picture},
 };
-use crate::base::files;
+use crate::base::files::{self, PartialFile};
 
 /// Part of the key: raise it when decoding or resizing changes its pixels.
-const VERSION: &str = "emberlens pixels 6";
+const VERSION: &str = "emberlens pixels 7";
 
 /// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
@@ -35,15 +36,38 @@ pub(super) struct CacheFile {
     pub file: MappedFile,
     /// Of each.
     pub spans: Spans,
+    /// CRC-32C of each, to be compared when it is read: a few microseconds a picture.
+    pub sums: Vec<u32>,
     /// Where the file is.
     pub path: PathBuf,
 }
 
-/// What stands beside a cache file: one line a picture; the looks have a file of their own.
+/// What stands beside a cache file, one entry a picture; the looks have a file of their own.
+#[derive(Serialize, Deserialize)]
+struct Index {
+    /// BLAKE3 of the looks, in hexadecimal.
+    looks: String,
+    pictures: Vec<Indexed>,
+}
+
 #[derive(Serialize, Deserialize)]
 enum Indexed {
-    Good(Facts),
+    /// What was found, and the CRC-32C of the pixels.
+    Good(Facts, u32),
     Bad(String),
+}
+
+/// A cache by the names of its files.
+struct Names {
+    pixels: PathBuf,
+    looks: PathBuf,
+    index: PathBuf,
+}
+
+impl Names {
+    fn of(pixels: &Path) -> Self {
+        Self { pixels: pixels.to_owned(), looks: pixels.with_extension("look"), index: pixels.with_extension("json") }
+    }
 }
 
 /// Reads all pictures of `paths` through the file for their contents and these settings: the one that is there, or a new one.
@@ -57,44 +81,68 @@ pub(super) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync
         hint: "set data.cache to \"memory\" or \"off\"".to_owned(),
     })?;
     fs::create_dir_all(&folder).map_err(|error| DataError::io("create the folder of the pixel cache", &folder, error))?;
-    let key = key_of(paths, format);
-    let [pixels_path, looks_path, index_path] = ["u8", "look", "json"].map(|ending| folder.join(format!("{key}.{ending}")));
-    if let Some((file, reads)) = open([&pixels_path, &looks_path, &index_path], paths.len(), format) {
-        done(paths.len());
-        return Ok((CacheFile { file, spans: spans(&reads, format), path: pixels_path }, reads));
+    let names = Names::of(&folder.join(format!("{}.u8", key_of(paths, format))));
+    if names.index.exists() {
+        match open(&names, paths.len(), format) {
+            Ok(found) => {
+                done(paths.len());
+                return Ok(found);
+            }
+            Err(reason) => discard(&names.pixels, &reason),
+        }
     }
-    let failed = |error| DataError::io("write the pixel cache", &pixels_path, error);
-    let file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
-    let mut writer = BufWriter::new(file);
-    let mut reads = Vec::with_capacity(paths.len());
+    write(&names, paths, format, done)
+}
+
+/// Says that a cache is damaged and throws it away, so that the next one who wants it makes it anew.
+pub(super) fn discard(pixels: &Path, reason: &str) {
+    log::warn!("the pixel cache is damaged and is made anew: {reason}: {}", pixels.display());
+    let Names { pixels, looks, index } = Names::of(pixels);
+    // The index first: without it there is no cache. What can't be removed is replaced.
+    [index, looks, pixels].iter().for_each(|path| _ = fs::remove_file(path));
+}
+
+/// The sum that a picture's pixels are known by.
+pub(super) fn sum(pixels: &[u8]) -> u32 {
+    crc32c::crc32c(pixels)
+}
+
+fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(CacheFile, Vec<Read>), DataError> {
+    let failed = |error| DataError::io("write the pixel cache", &names.pixels, error);
+    let mut writer = BufWriter::new(PartialFile::new(&names.pixels).map_err(failed)?);
+    let (mut reads, mut sums) = (Vec::with_capacity(paths.len()), Vec::with_capacity(paths.len()));
     for chunk in paths.chunks(CHUNK) {
-        let decoded: Vec<_> = chunk.par_iter().map(|path| read_picture(path, format, done)).collect();
+        let decoded: Vec<_> =
+            chunk.par_iter().map(|path| read_picture(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))).collect();
         for result in decoded {
-            reads.push(match result {
-                Ok((facts, pixels)) => {
+            let (read, sum) = match result {
+                Ok((facts, sum, pixels)) => {
                     writer.write_all(&pixels).map_err(failed)?;
-                    Read::Good(Arc::new(facts))
+                    (Read::Good(Arc::new(facts)), sum)
                 }
-                Err(reason) => Read::Bad(reason),
-            });
+                Err(reason) => (Read::Bad(reason), sum(&[])),
+            };
+            reads.push(read);
+            sums.push(sum);
         }
     }
     let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&pixels_path).map_err(|error| failed(error.error))?;
-    let looks: Vec<&[u8]> = reads.iter().filter_map(Read::facts).map(|facts| facts.look.bytes()).collect();
-    files::write_atomic(&looks_path, &looks.concat()).map_err(|error| DataError::io("write the pixel cache", &looks_path, error))?;
-    let index: Vec<_> = reads
-        .iter()
-        .map(|read| match read {
-            Read::Good(facts) => Indexed::Good(Facts::clone(facts)),
-            Read::Bad(reason) => Indexed::Bad(reason.clone()),
-        })
-        .collect();
+    file.commit().map_err(failed)?;
+    let looks = reads.iter().filter_map(Read::facts).map(|facts| facts.look.bytes()).collect::<Vec<_>>().concat();
+    files::write_atomic(&names.looks, &looks).map_err(failed)?;
+    let pictures = reads.iter().zip(&sums).map(|(read, sum)| match read {
+        Read::Good(facts) => Indexed::Good(Facts::clone(facts), *sum),
+        Read::Bad(reason) => Indexed::Bad(reason.clone()),
+    });
+    let index = Index { looks: digest(&looks), pictures: pictures.collect() };
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
-    files::write_atomic(&index_path, &index).map_err(|error| DataError::io("write the pixel cache", &index_path, error))?;
-    let file = MappedFile::open(&pixels_path).map_err(|error| DataError::io("map", &pixels_path, error))?;
-    Ok((CacheFile { file, spans: spans(&reads, format), path: pixels_path }, reads))
+    files::write_atomic(&names.index, &[digest(&index).as_bytes(), b"\n", &index].concat()).map_err(failed)?;
+    let file = MappedFile::open(&names.pixels).map_err(|error| DataError::io("map", &names.pixels, error))?;
+    Ok((CacheFile { file, spans: spans(&reads, format), sums, path: names.pixels.clone() }, reads))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    files::hex(blake3::hash(bytes).as_bytes())
 }
 
 /// Where each picture is in a cache file: one behind the other.
@@ -123,20 +171,38 @@ fn file_digest(path: &Path) -> [u8; 32] {
     fs::read(path).map_or([0; 32], |bytes| blake3::hash(&bytes).into())
 }
 
-/// The cache that an earlier run left, if it is whole.
-fn open([pixels, looks, index]: [&Path; 3], count: usize, format: Format) -> Option<(MappedFile, Vec<Read>)> {
-    let index: Vec<Indexed> = serde_json::from_slice(&fs::read(index).ok()?).ok()?;
-    let looks = fs::read(looks).ok()?;
+/// The cache that an earlier run left; or what is wrong with it. Its pixels are looked at when they are read.
+fn open(names: &Names, count: usize, format: Format) -> Result<(CacheFile, Vec<Read>), String> {
+    let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let index = read(&names.index)?;
+    let (expected, index) = index.split_at_checked(64).ok_or("its index is cut off")?;
+    let index = index.strip_prefix(b"\n").filter(|index| digest(index).as_bytes() == expected).ok_or("its index has changed")?;
+    let index: Index = serde_json::from_slice(index).map_err(|error| error.to_string())?;
+    let looks = read(&names.looks)?;
+    if digest(&looks) != index.looks {
+        return Err("its looks have changed".to_owned());
+    }
     let mut looks = looks.chunks_exact(LOOK_BYTES);
-    let reads: Option<Vec<_>> = index
-        .into_iter()
-        .map(|entry| match entry {
-            Indexed::Bad(reason) => Some(Read::Bad(reason)),
-            Indexed::Good(facts) => Some(Read::Good(Arc::new(Facts { look: Look::from_bytes(looks.next()?)?, ..facts }))),
-        })
-        .collect();
-    let reads = reads.filter(|reads| reads.len() == count)?;
-    let map = MappedFile::open(pixels).ok()?;
-    let length = spans(&reads, format).last().map_or(0, |span| span.end);
-    (map.len() == length).then_some((map, reads))
+    let (mut reads, mut sums) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for entry in index.pictures {
+        let (read, sum) = match entry {
+            Indexed::Bad(reason) => (Read::Bad(reason), sum(&[])),
+            Indexed::Good(facts, sum) => {
+                let look = looks.next().and_then(Look::from_bytes).ok_or("a look is missing")?;
+                (Read::Good(Arc::new(Facts { look, ..facts })), sum)
+            }
+        };
+        reads.push(read);
+        sums.push(sum);
+    }
+    if reads.len() != count {
+        return Err(format!("found {} pictures in its index, expected {count}", reads.len()));
+    }
+    let file = MappedFile::open(&names.pixels).map_err(|error| error.to_string())?;
+    let spans = spans(&reads, format);
+    let length = spans.last().map_or(0, |span| span.end);
+    if file.len() != length {
+        return Err(format!("found {} bytes, expected {length}", file.len()));
+    }
+    Ok((CacheFile { file, spans, sums, path: names.pixels.clone() }, reads))
 }

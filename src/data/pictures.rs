@@ -5,7 +5,10 @@ use std::{
     fmt, fs,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use mapped_file::MappedFile;
@@ -92,12 +95,36 @@ enum Place {
         file: MappedFile,
         held: Vec<u8>,
         spans: Spans,
+        /// What each picture's bytes are known by.
+        sums: Vec<u32>,
         path: PathBuf,
+        /// Where they came from, in case that the file is damaged.
+        sources: Vec<PathBuf>,
+        is_damaged: AtomicBool,
     },
     /// Decoded again at each look.
     Nowhere(Vec<PathBuf>),
-    /// So many bytes each; one file, or several of equal length one after the other.
-    Features(Vec<Arc<MappedFile>>, usize, PathBuf),
+    Features(Features),
+}
+
+/// What a network's first layers made of pictures, in one file or several one after the other.
+pub struct Features {
+    /// Each holds the features of so many pictures; what comes after them isn't looked at.
+    pub files: Vec<Arc<MappedFile>>,
+    /// Pictures a file.
+    pub count: usize,
+    /// Bytes a picture.
+    pub size: usize,
+    /// Where the files are.
+    pub folder: PathBuf,
+}
+
+impl Features {
+    /// The file that a picture's are in, and where.
+    fn find(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
+        let start = slot.checked_rem(self.count)? * self.size;
+        Some((self.files.get(slot / self.count)?, start..start + self.size))
+    }
 }
 
 impl fmt::Debug for Store {
@@ -116,18 +143,29 @@ impl Store {
             return Ok(Cow::Borrowed(bytes));
         }
         match &self.place {
-            Place::Disk { file, spans, path, .. } => {
-                let bytes = file.read(spans[slot].clone());
-                Ok(Cow::Owned(bytes.map_err(|error| DataError::io("read the pixel cache", path, error))?))
+            Place::Disk { file, spans, sums, path, sources, is_damaged, .. } => {
+                let reason = match file.read(spans[slot].clone()) {
+                    Ok(bytes) if cache_file::sum(&bytes) == sums[slot] => return Ok(Cow::Owned(bytes)),
+                    Ok(_) => format!("the pixels of {} have changed", sources[slot].display()),
+                    Err(error) => error.to_string(),
+                };
+                if !is_damaged.swap(true, Ordering::Relaxed) {
+                    cache_file::discard(path, &reason);
+                }
+                let bytes = self.decode_again(&sources[slot])?;
+                let reason = || "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned();
+                let is_same = cache_file::sum(&bytes) == sums[slot];
+                if is_same { Ok(Cow::Owned(bytes)) } else { Err(DataError::Picture { path: sources[slot].clone(), reason: reason() }) }
             }
-            Place::Nowhere(paths) => {
-                let path = &paths[slot];
-                let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-                let pixels = decode(&bytes, self.format.color).map(|pixels| resized(&pixels, self.format));
-                Ok(Cow::Owned(pixels.map_err(|reason| DataError::Picture { path: path.clone(), reason })?))
-            }
+            Place::Nowhere(paths) => Ok(Cow::Owned(self.decode_again(&paths[slot])?)),
             Place::Memory(..) | Place::Features(..) => unreachable!("all of them are kept"),
         }
+    }
+
+    fn decode_again(&self, path: &Path) -> Result<Vec<u8>, DataError> {
+        let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
+        let pixels = decode(&bytes, self.format.color).map(|pixels| resized(&pixels, self.format));
+        pixels.map_err(|reason| DataError::Picture { path: path.to_owned(), reason })
     }
 
     /// The bytes of one picture in the wanted colours, `[height, width, channels]`.
@@ -147,23 +185,23 @@ impl Store {
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
         match &self.place {
             Place::Memory(held, spans) | Place::Disk { held, spans, .. } => held.get(spans.get(slot)?.clone()),
-            Place::Features(maps, size, _) => {
-                let (map, span) = of_features(maps, *size, slot)?;
+            Place::Features(features) => {
+                let (map, span) = features.find(slot)?;
                 map.get(span)
             }
             Place::Nowhere(_) => None,
         }
     }
 
-    /// Features in files of this many bytes a picture, of pictures of `format`.
-    pub fn of_features(format: Format, size: usize, files: Vec<Arc<MappedFile>>, folder: &Path) -> Self {
-        Self { format, place: Place::Features(files, size, folder.to_owned()) }
+    /// Of pictures of `format`.
+    pub fn of_features(format: Format, features: Features) -> Self {
+        Self { format, place: Place::Features(features) }
     }
 
     /// Values that a batch has of each of these.
     pub fn num_values(&self) -> usize {
         match &self.place {
-            Place::Features(_, size, _) => size / size_of::<f32>(),
+            Place::Features(features) => features.size / size_of::<f32>(),
             _ => self.format.shape().iter().product(),
         }
     }
@@ -171,7 +209,7 @@ impl Store {
     /// Bytes that are kept of each, at most.
     pub fn num_bytes(&self) -> usize {
         match &self.place {
-            Place::Features(_, size, _) => *size,
+            Place::Features(features) => features.size,
             _ => self.format.num_bytes(),
         }
     }
@@ -190,7 +228,7 @@ impl Store {
     pub fn will_need(&self, slot: usize) {
         let found = match &self.place {
             Place::Disk { file, held, spans, .. } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
-            Place::Features(maps, size, _) => of_features(maps, *size, slot),
+            Place::Features(features) => features.find(slot),
             Place::Memory(..) | Place::Nowhere(_) => None,
         };
         if let Some((file, span)) = found {
@@ -212,19 +250,12 @@ impl Store {
             Place::Disk { held, spans, path, .. } => {
                 format!("{} MiB in {}, {} of them in memory", of_spans(spans), path.display(), held.len() >> 20)
             }
-            Place::Features(maps, _, path) => {
-                format!("{} MiB in {}", maps.iter().map(|map| map.len()).sum::<usize>() >> 20, path.display())
+            Place::Features(Features { files, folder, .. }) => {
+                format!("{} MiB in {}", files.iter().map(|file| file.len()).sum::<usize>() >> 20, folder.display())
             }
             Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
         }
     }
-}
-
-/// The map that features are in, and where.
-fn of_features(maps: &[Arc<MappedFile>], size: usize, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
-    let of_map = maps.first()?.len() / size;
-    let start = slot % of_map * size;
-    Some((maps.get(slot.checked_div(of_map)?)?, start..start + size))
 }
 
 /// Reads all pictures of `paths`. `done` hears how many more are read.
@@ -288,9 +319,28 @@ fn read_to_disk(
     memory: usize,
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<(Arc<Store>, Vec<Read>), DataError> {
-    let (CacheFile { file, spans, path }, reads) = cache_file::read(paths, format, done)?;
-    let held = file.read(0..memory.min(file.len())).map_err(|error| DataError::io("read the pixel cache", &path, error))?;
-    Ok((Arc::new(Store { format, place: Place::Disk { file, held, spans, path } }), reads))
+    let read_held = |cache: &CacheFile| -> Result<Vec<u8>, String> {
+        let held = cache.file.read(0..memory.min(cache.file.len())).map_err(|error| error.to_string())?;
+        let is_whole = |(span, sum): (&Range<usize>, &u32)| held.get(span.clone()).is_none_or(|bytes| cache_file::sum(bytes) == *sum);
+        match cache.spans.par_iter().zip(&cache.sums).position_any(|pair| !is_whole(pair)) {
+            Some(slot) => Err(format!("the pixels of {} have changed", paths[slot].display())),
+            None => Ok(held),
+        }
+    };
+    let (mut cache, mut reads) = cache_file::read(paths, format, done)?;
+    let held = match read_held(&cache) {
+        Ok(held) => held,
+        Err(reason) => {
+            cache_file::discard(&cache.path, &reason);
+            (cache, reads) = cache_file::read(paths, format, &|_| ())?;
+            let failed = |reason| DataError::io("read the pixel cache", &cache.path, std::io::Error::other(reason));
+            read_held(&cache).map_err(failed)?
+        }
+    };
+    let CacheFile { file, spans, sums, path } = cache;
+    let sources = paths.iter().map(|path| path.to_path_buf()).collect();
+    let place = Place::Disk { file, held, spans, sums, path, sources, is_damaged: AtomicBool::new(false) };
+    Ok((Arc::new(Store { format, place }), reads))
 }
 
 /// A digest written in hexadecimal.

@@ -1,6 +1,9 @@
 //! `split.csv` and `skipped.csv`: which picture went where, which didn't, and whether the data is still the same.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -171,8 +174,18 @@ fn to_plain_csv(rows: &[impl Serialize]) -> Vec<u8> {
 /// The file is missing or not one of ours.
 pub fn read_split(path: &Path) -> Result<Vec<SplitRow>, DataError> {
     let failed = |message: String| DataError::Csv { message, path: path.to_owned(), line: 1 };
-    let text = std::fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-    csv::Reader::from_reader(text.as_slice()).deserialize().collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))
+    csv::Reader::from_reader(read_bytes(path)?.as_slice())
+        .deserialize()
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(error.to_string()))
+}
+
+/// The text of a `split.csv`.
+///
+/// # Errors
+/// The file can't be read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
+    std::fs::read(path).map_err(|error| DataError::io("read", path, error))
 }
 
 /// The decoded digests of the pictures in these parts of a `split.csv`.
@@ -186,25 +199,104 @@ pub fn fingerprint(rows: &[SplitRow]) -> String {
     files::sha256_hex(&to_plain_csv(&rows.iter().map(Fixed::of).collect::<Vec<_>>()))
 }
 
-/// The first difference between the data of a run and the data that is there now, in words; `None` where they are equal.
+/// Which picture that is there now is which of a run, wherever it lies: known by class and decoded pixels, of equals first by the path and then
+/// by the order.
+#[derive(Debug, Default)]
+pub struct Matched {
+    /// For each row of the run the row that is there now.
+    pub now: Vec<Option<usize>>,
+    /// Rows that are there now and weren't in the run.
+    pub added: Vec<usize>,
+}
+
+impl Matched {
+    /// Of the rows of a run and those that are there now.
+    pub fn of(before: &[SplitRow], now: &[SplitRow]) -> Self {
+        let mut places: BTreeMap<(&str, &str), VecDeque<usize>> = BTreeMap::new();
+        for (index, row) in now.iter().enumerate() {
+            places.entry((&row.class, &row.blake3)).or_default().push_back(index);
+        }
+        let mut found = vec![None; before.len()];
+        for is_at_its_path in [true, false] {
+            for (row, found) in before.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+                let Some(equals) = places.get_mut(&(row.class.as_str(), row.blake3.as_str())) else { continue };
+                let at = if is_at_its_path { equals.iter().position(|index| now[*index].path == row.path) } else { Some(0) };
+                *found = at.and_then(|at| equals.remove(at));
+            }
+        }
+        let mut added: Vec<usize> = places.into_values().flatten().collect();
+        added.sort_unstable();
+        Self { now: found, added }
+    }
+
+    /// Are they the same pictures, one for one?
+    pub fn is_whole(&self) -> bool {
+        self.added.is_empty() && self.now.iter().all(Option::is_some)
+    }
+}
+
+/// Pictures that a message names.
+const NAMED: usize = 5;
+
+/// What differs between the data of a run and the data that is there now, in words; `None` where nothing does. Pictures that come and go are
+/// told before what may follow from that.
 pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
-    let by_path = |rows: &[SplitRow]| rows.iter().map(|row| (row.path.clone(), row.clone())).collect::<std::collections::BTreeMap<_, _>>();
-    let (old, new) = (by_path(before), by_path(now));
-    for (path, row) in &old {
-        let Some(other) = new.get(path) else { return Some(format!("{path} was in {} and is gone", row.split)) };
-        let differs = [
-            (row.blake3 != other.blake3, "its pixels have changed".to_owned()),
-            (row.class != other.class || row.label != other.label, format!("its class was {} and is {}", row.class, other.class)),
-            (row.split != other.split, format!("it was in {} and would be in {}", row.split, other.split)),
-            (row.group != other.group, format!("its group was `{}` and is `{}`", row.group, other.group)),
-            (row.weight.to_bits() != other.weight.to_bits(), format!("its weight was {} and is {}", row.weight, other.weight)),
-        ];
-        if let Some((_, what)) = differs.into_iter().find(|(differs, _)| *differs) {
-            return Some(format!("{path}: {what}"));
+    let matched = Matched::of(before, now);
+    let added: BTreeMap<&str, &SplitRow> = matched.added.iter().map(|index| (now[*index].path.as_str(), &now[*index])).collect();
+    let gone: Vec<&SplitRow> = before.iter().zip(&matched.now).filter(|(_, now)| now.is_none()).map(|(row, _)| row).collect();
+    let mut changes = Changes::default();
+    for row in &gone {
+        match added.get(row.path.as_str()) {
+            Some(other) if other.blake3 != row.blake3 => changes.add(": its pixels have changed", "have other pixels", &row.path),
+            Some(other) => {
+                let (was, is) = (&row.class, &other.class);
+                changes.add(&format!(": its class was {was} and is {is}"), &format!("were of class {was} and are of {is}"), &row.path);
+            }
+            None => changes.add(&format!(" was in {} and is gone", row.split), &format!("were in {} and are gone", row.split), &row.path),
         }
     }
-    let added = new.keys().find(|path| !old.contains_key(*path)).map(|path| format!("{path} is new"));
-    added.or_else(|| (before != now).then(|| "the order of the pictures has changed".to_owned()))
+    let is_changed = |path: &str| gone.iter().any(|row| row.path == path);
+    let new = matched.added.iter().map(|index| &now[*index].path).filter(|path| !is_changed(path));
+    new.for_each(|path| changes.add(" is new", "are new", path));
+    if changes.0.is_empty() {
+        for (row, other) in before.iter().zip(&matched.now).filter_map(|(row, at)| Some((row, &now[(*at)?]))) {
+            let mut compare = |is_other: bool, what: &str, [was, is]: [&dyn std::fmt::Display; 2]| {
+                if is_other {
+                    changes.add(&format!(": its {what} was {was} and is {is}"), &format!("had the {what} {was} and have {is}"), &row.path);
+                }
+            };
+            compare(row.weight.to_bits() != other.weight.to_bits(), "weight", [&row.weight, &other.weight]);
+            compare(row.label != other.label, "class number", [&row.label, &other.label]);
+            compare(row.group != other.group, "group", [&format!("`{}`", row.group), &format!("`{}`", other.group)]);
+            if row.split != other.split {
+                let (was, is) = (&row.split, &other.split);
+                changes.add(&format!(": it was in {was} and would be in {is}"), &format!("were in {was} and would be in {is}"), &row.path);
+            }
+        }
+    }
+    changes.words().or_else(|| (before != now).then(|| "the order of the pictures has changed".to_owned()))
+}
+
+/// What happened to pictures: said of one, said of several, and which.
+#[derive(Default)]
+struct Changes(Vec<(String, String, Vec<String>)>);
+
+impl Changes {
+    fn add(&mut self, one: &str, several: &str, path: &str) {
+        match self.0.iter_mut().find(|(known, ..)| known == one) {
+            Some((.., paths)) => paths.push(path.to_owned()),
+            None => self.0.push((one.to_owned(), several.to_owned(), vec![path.to_owned()])),
+        }
+    }
+
+    fn words(&self) -> Option<String> {
+        let words = |(one, several, paths): &(String, String, Vec<String>)| {
+            let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let more = if paths.len() > NAMED { ", ..." } else { "" };
+            if paths.len() == 1 { format!("{named}{one}") } else { format!("{} pictures {several}: {named}{more}", paths.len()) }
+        };
+        (!self.0.is_empty()).then(|| self.0.iter().map(words).collect::<Vec<_>>().join("; "))
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn pictures_are_known_by_class_and_pixels_wherever_they_lie() {
+        let of = |path: &str, class: &str, pixels: u8| SplitRow { class: class.to_owned(), blake3: files::hex(&[pixels; 32]), ..row(path) };
+        let before = [of("old/1", "a", 1), of("old/2", "a", 2), of("old/3", "a", 1), of("old/4", "b", 1)];
+        let moved = [of("new/1", "a", 1), of("new/3", "a", 1), of("new/4", "b", 1), of("new/2", "a", 2)];
+        let matched = Matched::of(&before, &moved);
+        assert!(matched.is_whole());
+        assert_eq!(matched.now, [Some(0), Some(3), Some(1), Some(2)]);
+        // Of equals, the one at its own path first.
+        let half = [of("new/1", "a", 1), of("old/1", "a", 1), of("old/2", "a", 2), of("old/4", "b", 1)];
+        assert_eq!(Matched::of(&before, &half).now, [Some(1), Some(2), Some(0), Some(3)]);
+        let other = [of("new/1", "b", 1), of("new/2", "a", 2), of("new/3", "a", 1), of("new/4", "b", 1)];
+        let matched = Matched::of(&before, &other);
+        assert!(!matched.is_whole());
+        assert_eq!((matched.now, matched.added), (vec![Some(2), Some(1), None, Some(0)], vec![3]));
+    }
+
+    #[test]
     fn each_kind_of_change_is_named_with_the_picture() {
         let before = vec![row("1.png"), row("2.png")];
         let changed = |change: &dyn Fn(&mut SplitRow)| {
@@ -246,7 +355,14 @@ mod tests {
             change(&mut rows[1]);
             rows
         };
-        let cases: [(Vec<SplitRow>, &str); 7] = [
+        let many: Vec<_> = (3..10).map(|number| SplitRow { blake3: files::hex(&[number; 32]), ..row(&format!("{number}.png")) }).collect();
+        let cases: [(Vec<SplitRow>, &str); 9] = [
+            ([before.clone(), many].concat(), "7 pictures are new: 3.png, 4.png, 5.png, 6.png, 7.png, ..."),
+            // The split was drawn anew because of the picture that is new, which is what somebody has to know.
+            (
+                [changed(&|row| row.split = "val".to_owned()), vec![SplitRow { blake3: files::hex(&[3; 32]), ..row("3.png") }]].concat(),
+                "3.png is new",
+            ),
             (before[..1].to_vec(), "2.png was in train and is gone"),
             ([before.clone(), vec![row("3.png")]].concat(), "3.png is new"),
             (changed(&|row| row.blake3 = files::hex(&[8; 32])), "2.png: its pixels have changed"),

@@ -40,7 +40,24 @@ pub enum InferError {
 /// # Errors
 /// A picture that can't be read again; a device that fails.
 pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn Fn(usize)) -> Result<Predictions, InferError> {
-    let num_classes = view.set.classes.len();
+    let goes_on = |count| {
+        done(count);
+        true
+    };
+    Ok(predict_while(model, view, settings, &goes_on)?.unwrap_or_default())
+}
+
+/// [`predict`], as long as `goes_on`, which hears how many more pictures are through, says so; `None` if it said no before the end.
+///
+/// # Errors
+/// As [`predict`].
+pub fn predict_while(
+    model: &Classifier,
+    view: View,
+    settings: &Settings,
+    goes_on: &dyn Fn(usize) -> bool,
+) -> Result<Option<Predictions>, InferError> {
+    let (num_classes, total) = (view.set.classes.len(), view.draws.len());
     let mut found = Predictions::default();
     for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
         let batch = batch?;
@@ -56,9 +73,11 @@ pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn F
         found.logits.extend(settings.output.rows(&each, num_classes));
         let probs = read(probabilities(logits / settings.temperature, settings.output))?;
         found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
-        done(count);
+        if !goes_on(count) && found.pictures.len() < total {
+            return Ok(None);
+        }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// How [`predict`] runs.

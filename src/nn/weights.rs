@@ -7,7 +7,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PathFilter, PyTorchToBurnAdapter, SafetensorsStore};
+use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PathFilter, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
@@ -39,7 +39,7 @@ impl Part {
 
     fn filter(self, model: &Classifier) -> PathFilter {
         // Files are filtered by PyTorch's names, networks by ours.
-        let both = |path: String| [path.replace(".gamma", ".weight").replace(".beta", ".bias"), path];
+        let both = |path: String| [torch_name(&path), path];
         let paths = params::collect(model).into_iter().map(|param| param.path).filter(|path| self.holds(path));
         PathFilter::new().with_full_paths(paths.flat_map(both))
     }
@@ -61,17 +61,52 @@ pub fn to_bytes(model: &Classifier, part: Part) -> Result<Vec<u8>, NnError> {
     store.get_bytes().map_err(|error| NnError::Weights(format!("can't write the weights: {error}")))
 }
 
-/// `model` with the weights of `bytes`, which holds a part, on its own device.
+/// `model` with the weights of `bytes`, which holds a part, on its own device. Beside `bytes`, memory is taken for the weights once.
 ///
 /// # Errors
 /// Not safetensors; or every tensor that is missing, superfluous or of another shape, in one message.
-pub fn from_bytes(mut model: Classifier, bytes: Vec<u8>, part: Part) -> Result<Classifier, NnError> {
-    let filter = part.filter(&model);
-    check(&model, &bytes, filter.clone())?;
-    let store = SafetensorsStore::from_bytes(Some(bytes)).filter(filter).allow_partial(true);
-    let mut store = store.with_from_adapter(PyTorchToBurnAdapter).skip_enum_variants(true);
-    let result = model.load_from(&mut store).map_err(|error| NnError::Weights(format!("can't load the weights: {error}")))?;
-    if result.errors.is_empty() { Ok(model) } else { Err(NnError::Weights(result.to_string())) }
+pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classifier, NnError> {
+    check(&model, bytes, part.filter(&model))?;
+    let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("not a whole safetensors file: {error}"));
+    let file = SafeTensors::deserialize(bytes).map_err(failed)?;
+    let mut values = BTreeMap::new();
+    for param in params::collect(&model).into_iter().filter(|param| part.holds(&param.path)) {
+        let name = torch_name(&param.path);
+        let view = file.tensor(&name).map_err(failed)?;
+        if view.dtype() != Dtype::F32 {
+            return Err(NnError::Weights(format!("{name} holds {:?}, expected F32", view.dtype())));
+        }
+        let read = match param.dims[..] {
+            [inputs, outputs] => transposed(view.data(), inputs, outputs),
+            _ => floats_of(view.data()),
+        };
+        let device = param.values.device();
+        values.insert(param.path, flat(read, &device));
+    }
+    Ok(params::replace(model, values))
+}
+
+/// What PyTorch calls a parameter or statistic of ours.
+fn torch_name(path: &str) -> String {
+    path.replace(".gamma", ".weight").replace(".beta", ".bias")
+}
+
+/// PyTorch's `[outputs, inputs]` as our `[inputs, outputs]`.
+fn transposed(bytes: &[u8], inputs: usize, outputs: usize) -> Vec<f32> {
+    // Small squares, so that neither side jumps through memory.
+    const SIDE: usize = 32;
+    let mut values = vec![0.0; inputs * outputs];
+    for first_input in (0..inputs).step_by(SIDE) {
+        for first_output in (0..outputs).step_by(SIDE) {
+            for input in first_input..(first_input + SIDE).min(inputs) {
+                for output in first_output..(first_output + SIDE).min(outputs) {
+                    let at = (output * inputs + input) * size_of::<f32>();
+                    values[input * outputs + output] = f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                }
+            }
+        }
+    }
+    values
 }
 
 /// Compares names and shapes before anything is loaded.

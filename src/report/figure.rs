@@ -12,6 +12,7 @@ use super::{
     chart::{Chart, WIDTH, short},
     matrix::Matrix,
 };
+use crate::base::text::without_controls;
 
 /// Pixels of a PNG to a unit of the SVG.
 const PIXELS: f32 = 2.0;
@@ -81,7 +82,7 @@ impl Figure {
                 }
             }
         };
-        format!("{}\n", PreEscaped(body.into_string()).into_string())
+        format!("{}\n", without_controls(&PreEscaped(body.into_string()).into_string()))
     }
 
     /// The same as PNG, at twice its size. The letters are those of a font on board, the same on every machine.

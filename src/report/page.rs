@@ -4,6 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figure::Figure;
+use crate::base::text::without_controls;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -83,7 +84,7 @@ impl Page {
                 body { main { (self.body()) } }
             }
         };
-        page.into_string()
+        without_controls(&page.into_string()).into_owned()
     }
 
     fn body(&self) -> Markup {

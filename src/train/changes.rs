@@ -1,21 +1,50 @@
-//! What a resume may change, and the refusal of everything else.
+//! What a resume may change, and the refusal of everything else. Pictures are known by their pixels, so that a run goes on wherever they lie.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+};
 
 use super::{State, TrainError};
 use crate::{
     base::{files::hex, names},
-    config::{Config, changed_keys},
+    config::{Config, Validation, changed_keys},
     data::{
         TrainingData,
+        dataset::{Picture, PictureSet},
         leaks::Leak,
         listing::Part,
-        table::{self, SplitRow},
+        table::{self, Matched, SplitRow, difference},
     },
 };
 
-/// Keys that a resume may change: they end or place a run without changing what it computes.
-const MAY_CHANGE: [&str; 5] = ["train.epochs", "train.early_stopping.patience", "train.max_time", "train.tensorboard", "device"];
+/// Keys that a resume may change: none of them changes a byte of what is computed.
+const MAY_CHANGE: [&str; 10] = [
+    "name",
+    "device",
+    "model.weights",
+    "train.epochs",
+    "train.max_time",
+    "train.workers",
+    "train.tensorboard",
+    "train.early_stopping.patience",
+    "train.checkpoint.every_steps",
+    "train.checkpoint.include_backbone",
+];
+
+/// Of `[data]`, what makes other pixels or another split. The rest says where pictures are and how they are read; whether they are the same is
+/// seen when they are there.
+const MUST_STAY: [&str; 8] = [
+    "data.image_size",
+    "data.color",
+    "data.resize",
+    "data.interpolation",
+    "data.normalize",
+    "data.validation",
+    "data.group",
+    "data.on_leak",
+];
 
 /// The lines of `split.csv`.
 pub(super) fn split_rows(data: &TrainingData) -> Vec<SplitRow> {
@@ -54,29 +83,106 @@ fn differ_in_length(old: &Config, new: &Config) -> bool {
     phases == old.train.phases
 }
 
-/// Refuses a configuration or data that would compute something else.
-pub(super) fn refuse_changes(state: &State, config: &Config, data: &TrainingData, folder: &Path) -> Result<(), TrainError> {
-    let changed = changed_keys(&state.config, config);
-    let may_change = |key: &str| MAY_CHANGE.contains(&key) || key == "train.phases" && differ_in_length(&state.config, config);
-    if let Some((key, old, new)) = changed.iter().find(|(key, ..)| !may_change(key)) {
-        return Err(TrainError::Changed {
+/// Refuses a configuration that would compute something else.
+pub(super) fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainError> {
+    let are_paths = matches!((&old.data.validation, &new.data.validation), (Validation::Path(_), Validation::Path(_)));
+    let may_change = |key: &str| {
+        let must_stay = || MUST_STAY.iter().any(|fixed| key == *fixed || key.strip_prefix(fixed).is_some_and(|rest| rest.starts_with('.')));
+        MAY_CHANGE.contains(&key)
+            || key == "train.phases" && differ_in_length(old, new)
+            || key == "data.validation" && are_paths
+            || key.starts_with("data.") && !must_stay()
+    };
+    match changed_keys(old, new).into_iter().find(|(key, ..)| !may_change(key)) {
+        None => Ok(()),
+        Some((key, old, new)) => Err(TrainError::Changed {
             what: "the configuration",
             detail: format!("{key} was {old} and is {new}"),
             hint: format!(
-                "a resume may change {} and the epochs of the last phase only; start a new run for the rest",
+                "a resume may change {}, where the data lies and how it is cached, and the epochs of the last phase; start a new run for the rest",
                 MAY_CHANGE.join(", ")
             ),
-        });
+        }),
     }
+}
+
+/// What is new where pictures have moved.
+#[derive(Debug)]
+pub(super) struct Moved {
+    /// The text of `split.csv` with the new paths.
+    pub(super) split: Vec<u8>,
+    /// What happened.
+    pub(super) words: String,
+}
+
+/// Refuses other pictures than those of the run in the folder `run`. The same ones in other places are put into the order and the parts that they
+/// had, so that every batch is the one that it would have been.
+pub(super) fn follow_pictures(state: &mut State, data: &mut TrainingData, run: &Path) -> Result<Option<Moved>, TrainError> {
     let now = split_rows(data);
     if table::fingerprint(&now) == state.data_fingerprint {
-        return Ok(());
+        return Ok(None);
     }
-    let before = table::read_split(&folder.join("split.csv"))?.into_iter().filter(|row| row.split != Part::Test.name());
-    let before: Vec<_> = before.map(|row| SplitRow { copy_of: String::new(), ..row }).collect();
-    Err(TrainError::Changed {
-        what: "the data",
-        detail: table::difference(&before, &now).unwrap_or_else(|| "split.csv isn't the one of the checkpoint".to_owned()),
-        hint: "put it back as it was, or start a new run".to_owned(),
-    })
+    let changed =
+        |detail: String| TrainError::Changed { what: "the data", detail, hint: "put it back as it was, or start a new run".to_owned() };
+    let path = run.join("split.csv");
+    let mut written = table::read_split(&path)?;
+    let is_test = |row: &SplitRow| row.split == Part::Test.name();
+    let before: Vec<_> = written.iter().filter(|row| !is_test(row)).map(|row| SplitRow { copy_of: String::new(), ..row.clone() }).collect();
+    if table::fingerprint(&before) != state.data_fingerprint {
+        return Err(changed(format!("{} isn't the one of the checkpoint", path.display())));
+    }
+    let matched = Matched::of(&before, &now);
+    let pairs: Vec<(&SplitRow, usize)> = before.iter().zip(&matched.now).filter_map(|(row, now)| Some((row, (*now)?))).collect();
+    let is_same = |(row, at): &(&SplitRow, usize)| row.label == now[*at].label && row.weight.to_bits() == now[*at].weight.to_bits();
+    let has_moved = pairs.iter().any(|(row, at)| row.path != now[*at].path);
+    let share_a_store = Arc::ptr_eq(&data.train.store, &data.validation.store);
+    if !(matched.is_whole() && has_moved && share_a_store && pairs.iter().all(is_same)) {
+        return Err(changed(difference(&before, &now).unwrap_or_else(|| "its order".to_owned())));
+    }
+    let count = pairs.iter().filter(|(row, at)| row.path != now[*at].path).count();
+    let words = format!("{count} of {} pictures have moved; they are the same, and split.csv now says where they are", pairs.len());
+    let new_paths = new_paths(&pairs, &now, written.iter().filter(|row| is_test(row)), &data.leaks);
+    reorder(data, &pairs);
+    for row in &mut written {
+        for path in [&mut row.path, &mut row.copy_of] {
+            if let Some(new) = new_paths.get(path) {
+                path.clone_from(new);
+            }
+        }
+    }
+    state.data_fingerprint = table::fingerprint(&split_rows(data));
+    Ok(Some(Moved { split: table::to_csv(&written), words }))
+}
+
+/// The new path of each old one; of test pictures as far as they are there.
+fn new_paths<'a>(
+    pairs: &[(&SplitRow, usize)],
+    now: &[SplitRow],
+    tests: impl Iterator<Item = &'a SplitRow>,
+    leaks: &[Leak],
+) -> BTreeMap<String, String> {
+    let mut places: BTreeMap<(String, String), VecDeque<String>> = BTreeMap::new();
+    for leak in leaks.iter().filter(|leak| leak.part == Part::Test) {
+        places.entry((leak.class.clone(), hex(&leak.digest))).or_default().push_back(names::of_path(&leak.path));
+    }
+    let test = |row: &SplitRow| Some((row.path.clone(), places.get_mut(&(row.class.clone(), row.blake3.clone()))?.pop_front()?));
+    pairs.iter().map(|(row, at)| (row.path.clone(), now[*at].path.clone())).chain(tests.filter_map(test)).collect()
+}
+
+/// Gives `data` the pictures of the rows, each with its position among those that are there, in the order and the parts of the rows.
+fn reorder(data: &mut TrainingData, pairs: &[(&SplitRow, usize)]) {
+    let all: Vec<Picture> = data.train.pictures.iter().chain(&data.validation.pictures).cloned().collect();
+    let set = |part: Part| {
+        let of_part = pairs.iter().filter(|(row, _)| row.split == part.name());
+        let picture = |(row, at): &(&SplitRow, usize)| Picture {
+            group: Some(row.group.clone()).filter(|group| !group.is_empty()),
+            ..all[*at].clone()
+        };
+        Arc::new(PictureSet {
+            pictures: of_part.map(picture).collect(),
+            classes: Arc::clone(&data.classes),
+            store: Arc::clone(&data.train.store),
+        })
+    };
+    (data.train, data.validation) = (set(Part::Train), set(Part::Validation));
 }

@@ -36,7 +36,7 @@ const READ_EVERY: usize = 10;
 
 /// How an epoch ended.
 pub(super) struct EpochEnd {
-    /// Stopped by Ctrl-C after a step.
+    /// Stopped by a signal after a step.
     pub(super) is_interrupted: bool,
     /// Of the last step.
     pub(super) learning_rate: f64,
@@ -117,15 +117,22 @@ pub(super) fn run(session: &mut Session, observer: &dyn Observer, stop: &AtomicB
     observer.epoch_started(epoch + 1, (session.state.batch * train.batch_size).min(total), total);
     let mut loader = Loader::new(view, train.batch_size, session.state.batch, train.workers);
     let steps_per_epoch = loader.num_batches().div_ceil(train.accumulate);
+    let rate = |session: &Session, step: usize| {
+        let step = step - session.state.phase.first_step;
+        let at = Progress { step, steps_per_epoch, epochs: session.scheduled_epochs(), asked: session.phase().epochs };
+        learning_rate(&train.schedule, session.state.plateau.learning_rate, at)
+    };
+    if session.state.batch > 0 {
+        // Of the step before, in case that it was the last one.
+        end.learning_rate = rate(session, session.state.step - 1);
+    }
     let mut unread = Vec::new();
     loop {
         let batches = loader.by_ref().take(train.accumulate).collect::<Result<Vec<_>, _>>()?;
         if batches.is_empty() {
             break;
         }
-        let step = session.state.step - session.state.phase.first_step;
-        let at = Progress { step, steps_per_epoch, epochs: session.scheduled_epochs(), asked: session.phase().epochs };
-        end.learning_rate = learning_rate(&train.schedule, session.state.plateau.learning_rate, at);
+        end.learning_rate = rate(session, session.state.step);
         let num_batches = batches.len();
         let input =
             StepInput { batches, epoch, first_batch: session.state.batch, step: session.state.step, learning_rate: end.learning_rate };
@@ -164,7 +171,7 @@ fn take_in(session: &mut Session, outputs: Vec<(usize, StepOutput)>, observer: &
             let value = read(loss)?[0];
             if !value.is_finite() {
                 let kept = match session.state.best.found {
-                    Some((_, epoch)) => format!("the best epoch so far is {epoch}, kept in {}", session.folder.join("best").display()),
+                    Some((_, epoch)) => format!("the best epoch so far is {epoch}, kept in {}", session.folder().join("best").display()),
                     None => "there is no best epoch yet".to_owned(),
                 };
                 return Err(TrainError::Diverged {

@@ -13,17 +13,18 @@ use std::{
 };
 
 use mapped_file::MappedFile;
+use rayon::prelude::*;
 
 use super::{Observer, Session, TrainError, epoch};
 use crate::{
-    base::files::{self, with_path},
+    base::files::{self, PartialFile, with_path},
     config::Pooling,
     data::{
         batch::{ImageBatcher, Prepare},
         dataset::{Picture, PictureSet, View},
         loader::Loader,
         order::{self, Draw},
-        pictures::Store,
+        pictures::{Features, Store},
     },
     nn::{
         batch::upload,
@@ -36,7 +37,7 @@ use crate::{
 };
 
 /// Part of a file's key: raise it when a frozen layer computes other values.
-const VERSION: &str = "emberlens features 1";
+const VERSION: &str = "emberlens features 2";
 
 /// The most that the features of a run may take on disk; above, frozen layers compute them anew in each epoch.
 const MOST_BYTES: usize = 16 << 30;
@@ -163,7 +164,8 @@ pub(super) fn validation(session: &mut Session, observer: &dyn Observer, stop: &
 fn feature_set(set: &PictureSet, place: &Place, files: Vec<Arc<MappedFile>>) -> Arc<PictureSet> {
     let slots = 0..set.pictures.len() * files.len();
     let pictures = slots.zip(set.pictures.iter().cycle()).map(|(slot, picture)| Picture { slot, ..picture.clone() }).collect();
-    let store = Arc::new(Store::of_features(set.store.format(), place.size(), files, &place.folder));
+    let features = Features { files, count: set.pictures.len(), size: place.size(), folder: place.folder.clone() };
+    let store = Arc::new(Store::of_features(set.store.format(), features));
     Arc::new(PictureSet { classes: Arc::clone(&set.classes), pictures, store })
 }
 
@@ -186,14 +188,15 @@ fn open_or_compute(
 ) -> Result<Option<Arc<MappedFile>>, TrainError> {
     let model = session.inference_model();
     let path = place.folder.join(format!("{}.f32", key(session, &model, place, &view, round)?));
-    let length = view.draws.len() * place.size();
-    if let Ok(file) = MappedFile::open(&path)
-        && file.len() == length
-    {
-        return Ok(Some(Arc::new(file.in_any_order())));
+    if let Ok(file) = MappedFile::open(&path) {
+        if is_whole(&file, view.draws.len(), place.size()) {
+            return Ok(Some(Arc::new(file.in_any_order())));
+        }
+        observer.say(&format!("warning: the features that were kept are damaged and are computed anew: {}", path.display()));
     }
     let failed = |error: std::io::Error| with_path(&error, "can't write the features", &path);
-    let mut writer = BufWriter::new(tempfile::NamedTempFile::new_in(&place.folder).map_err(failed)?);
+    let mut writer = BufWriter::new(PartialFile::new(&path).map_err(failed)?);
+    let mut sums = Vec::new();
     let (total, mut done) = (view.draws.len(), 0);
     let which = round.map_or(String::new(), |round| format!(", augmentation {}", round + 1));
     observer.say(&format!("Frozen layers look at {total} pictures{which}, once; kept in {}", place.folder.display()));
@@ -208,15 +211,23 @@ fn open_or_compute(
         let images = upload(batch, session.stepper.entrance.shape, &device).images;
         let features = model.forward_frozen(0..place.groups, images);
         let features = if place.is_averaged { average(features) } else { features };
-        for value in read(features)? {
-            writer.write_all(&value.to_le_bytes()).map_err(failed)?;
+        for picture in read(features)?.chunks_exact(place.size() / size_of::<f32>()) {
+            let bytes: Vec<u8> = picture.iter().flat_map(|value| value.to_le_bytes()).collect();
+            sums.extend(crc32c::crc32c(&bytes).to_le_bytes());
+            writer.write_all(&bytes).map_err(failed)?;
         }
         observer.computed_features(done, total);
     }
-    let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
+    writer.write_all(&sums).map_err(failed)?;
+    writer.into_inner().map_err(|error| failed(error.into_error()))?.commit().map_err(failed)?;
     Ok(Some(Arc::new(open(&path)?.in_any_order())))
+}
+
+/// Is every picture's part what was written? The sums come after the features. Read once from end to end, which brings the file into memory.
+fn is_whole(file: &[u8], count: usize, size: usize) -> bool {
+    let Some((features, sums)) = file.split_at_checked(count * size) else { return false };
+    sums.len() == count * size_of::<u32>()
+        && features.par_chunks_exact(size).zip(sums.par_chunks_exact(4)).all(|(bytes, sum)| crc32c::crc32c(bytes).to_le_bytes() == *sum)
 }
 
 fn open(path: &Path) -> Result<MappedFile, TrainError> {

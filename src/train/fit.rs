@@ -1,7 +1,10 @@
 //! The loop as one reads it aloud: an epoch, validation, record, best, stop or go on; saved after each.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -9,13 +12,13 @@ use super::{
     Observer, Session, TrainError, epoch,
     features::{self, Source},
     outlook::Clock,
-    session::Partial,
+    state::Partial,
     tensorboard::TensorBoard,
 };
 use crate::{
     metrics::{Confusion, argmax},
     nn::{
-        infer::{Settings, predict},
+        infer::{Settings, predict_while},
         loss::LossFn,
         model::Output,
     },
@@ -25,7 +28,7 @@ use crate::{
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
-    /// By Ctrl-C; `last/` is saved.
+    /// By a signal; `last/` is saved.
     pub is_interrupted: bool,
     /// Share of the training time that steps waited for pictures.
     pub data_wait_share: f64,
@@ -46,7 +49,7 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         observer.say(&words);
     }
     let board = match session.config.train.tensorboard {
-        true => Some(TensorBoard::start(&session.folder, &session.train.classes, &session.state.history)?),
+        true => Some(TensorBoard::start(session.folder(), &session.train.classes, &session.state.history)?),
         false => None,
     };
     session.plan_anew().iter().for_each(|words| observer.say(words));
@@ -61,7 +64,11 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
             return Ok(outcome(true, waited, trained));
         }
         let validation_start = Instant::now();
-        let validation = validate(session, validation, observer)?;
+        let Some(validation) = validate(session, validation, observer, stop)? else {
+            // All steps of the epoch are done; a resume validates.
+            session.save(&["last"])?;
+            return Ok(outcome(true, waited, trained));
+        };
         let partial = std::mem::replace(&mut session.state.partial, Partial::new(session.train.classes.len()));
         let record = EpochRecord {
             epoch: session.state.epoch + 1,
@@ -86,7 +93,7 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         if is_next {
             observer.say(&session.phase_words().unwrap_or_default());
         }
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
             return Ok(outcome(true, waited, trained));
         }
         if let Some(limit) = session.config.train.max_time.filter(|limit| clock.elapsed() >= limit.0) {
@@ -126,7 +133,7 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
     let (epoch, value) = (record.epoch, record.value(monitor, &session.train.classes));
     let before = session.state.best.found;
     let is_best = session.state.best.update(monitor, epoch, value);
-    let folder = session.folder.join("best");
+    let folder = session.folder().join("best");
     let shown = |best: Option<(f64, usize)>| best.map_or("nothing".to_owned(), |(value, _)| format!("{value:.5}"));
     if is_best {
         observer.say(&format!("Epoch {epoch}: {monitor} improved from {} to {value:.5}, saving to {}", shown(before), folder.display()));
@@ -138,8 +145,13 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
     session.write_history()
 }
 
-/// The validation pictures as they are, in order, with the unweighted loss and no label smoothing.
-fn validate(session: &Session, Source { view, entrance }: Source, observer: &dyn Observer) -> Result<SplitRecord, TrainError> {
+/// The validation pictures as they are, in order, with the unweighted loss and no label smoothing; `None` if `stop` came before the end.
+fn validate(
+    session: &Session,
+    Source { view, entrance }: Source,
+    observer: &dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Option<SplitRecord>, TrainError> {
     let set = Arc::clone(&session.validation);
     let settings = Settings {
         device: session.stepper.device.clone().without_autodiff(),
@@ -150,7 +162,11 @@ fn validate(session: &Session, Source { view, entrance }: Source, observer: &dyn
         temperature: 1.0,
         loss: LossFn { label_smoothing: 0.0, ..session.stepper.loss.clone() },
     };
-    let found = predict(&session.inference_model(), view, &settings, &|pictures| observer.validated(pictures))?;
+    let goes_on = |pictures| {
+        observer.validated(pictures);
+        !stop.load(Ordering::Relaxed)
+    };
+    let Some(found) = predict_while(&session.inference_model(), view, &settings, &goes_on)? else { return Ok(None) };
     let mut confusion = Confusion::new(set.classes.len());
     for (picture, probabilities) in found.pictures.iter().zip(&found.probabilities) {
         confusion.add(set.pictures[*picture].label, argmax(probabilities));
@@ -169,7 +185,7 @@ fn validate(session: &Session, Source { view, entrance }: Source, observer: &dyn
                 .map_or("there is no best epoch yet".to_owned(), |(_, epoch)| format!("the best epoch so far is {epoch}")),
         });
     }
-    Ok(split_record(loss, &confusion))
+    Ok(Some(split_record(loss, &confusion)))
 }
 
 fn split_record(loss: f64, confusion: &Confusion) -> SplitRecord {

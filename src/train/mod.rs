@@ -9,6 +9,7 @@ mod outlook;
 mod prepare;
 pub mod schedule;
 mod session;
+mod state;
 mod step;
 mod tensorboard;
 
@@ -17,7 +18,8 @@ use std::path::PathBuf;
 pub use epoch::{augmenters, levels_view, unlabelled_view, view as training_view};
 pub use fit::{Outcome, fit};
 pub use prepare::{check_augmented_classes, check_memory};
-pub use session::{Session, State};
+pub use session::Session;
+pub use state::{State, history};
 pub use step::{StepInput, Stepper};
 
 use crate::{
@@ -105,9 +107,6 @@ pub enum TrainError {
     /// A sigmoid for more than two classes.
     #[error("loss = \"binary_cross_entropy\" tells two classes apart, found {0}; use \"cross_entropy\"")]
     Binary(usize),
-    /// The run folder holds something else.
-    #[error("the folder is there already and isn't empty; choose another --out, or --resume it: {}", .0.display())]
-    Occupied(PathBuf),
     /// The run folder can't be made.
     #[error("can't create the run folder: {}; choose another folder with --out: {}", reason(.error), path.display())]
     Folder {

@@ -1,29 +1,30 @@
 //! A run in memory: everything that a step changes, how it starts anew and how it starts where it was left.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::{module::Module, tensor::Device};
-use serde::{Deserialize, Serialize};
 
 use super::{
     TrainError,
-    changes::{refuse_changes, split_rows, written_rows},
+    changes::{follow_pictures, refuse_changes, split_rows, written_rows},
     early_stopping::{Best, Patience},
     features::FeatureSets,
     prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
-    schedule::{Plateau, PlateauRule},
+    schedule::{Plateau, PlateauRule, jump},
+    state::{Partial, PhaseState, State},
     step::Stepper,
 };
 use crate::{
     base::files::write_atomic,
-    checkpoint::{Checkpoint, Frozen, FrozenBytes, Meta, save},
+    checkpoint::{Checkpoint, Frozen, FrozenBytes, Meta, Resumable, RunFolder, RunId, check_run, read_meta, save, save_meta},
     config::{Config, Metric, Phase},
-    data::{TrainingData, dataset::PictureSet, known, normalize::Normalizer, table},
-    metrics::Confusion,
+    data::{
+        TrainingData,
+        dataset::PictureSet,
+        known,
+        normalize::Normalizer,
+        table::{self, Skipped},
+    },
     nn::{
         estimate::Estimate,
         host::is_host,
@@ -33,77 +34,14 @@ use crate::{
         params,
         weights::{Part, TrainingState, state_from_bytes, state_to_bytes, to_bytes},
     },
-    record::{EpochRecord, history_csv},
+    record::history_csv,
 };
-
-/// Counters and decisions of the loop: with the weights and the optimiser's state, all that a resume needs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// As the run was started.
-    pub config: Config,
-    /// Of `split.csv`.
-    pub data_fingerprint: String,
-    /// Where the training is among its phases.
-    pub phase: PhaseState,
-    /// Whole epochs done.
-    pub epoch: usize,
-    /// Batches done in the epoch that is under way.
-    pub batch: usize,
-    /// Optimiser steps done.
-    pub step: usize,
-    /// What the batches of this epoch gave so far.
-    pub partial: Partial,
-    /// One record a whole epoch.
-    pub history: Vec<EpochRecord>,
-    /// The best epoch so far.
-    pub best: Best,
-    /// What early stopping has seen.
-    pub patience: Patience,
-    /// What the plateau schedule has seen, and its learning rate.
-    pub plateau: Plateau,
-    /// Of all parts of the run together.
-    pub seconds: f64,
-    /// Whole epochs that `train.max_time` is expected to leave time for, where it isn't all; the schedule ends there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub planned_epochs: Option<usize>,
-}
-
-/// Which phase, and where it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PhaseState {
-    /// Counted from 0.
-    pub index: usize,
-    /// Whole epochs done before it.
-    pub first_epoch: usize,
-    /// Optimiser steps done before it.
-    pub first_step: usize,
-}
-
-/// The measures of an epoch under way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
-    /// Of weighted losses.
-    pub loss_sum: f64,
-    /// On training pictures as they were trained on.
-    pub confusion: Confusion,
-    /// Seconds of the epoch.
-    pub seconds: f64,
-}
-
-impl Partial {
-    /// At the start of an epoch.
-    pub fn new(num_classes: usize) -> Self {
-        Self { loss_sum: 0.0, confusion: Confusion::new(num_classes), seconds: 0.0 }
-    }
-}
 
 /// A run in memory.
 #[derive(Debug)]
 pub struct Session {
     /// The resolved configuration.
     pub config: Config,
-    /// Where the run is written.
-    pub folder: PathBuf,
     /// Trained on.
     pub train: Arc<PictureSet>,
     /// Looked at after each epoch.
@@ -120,23 +58,31 @@ pub struct Session {
     pub state: State,
     /// What is done to a picture's pixels last.
     pub normalizer: Normalizer,
+    /// What a resume has to say before it goes on.
+    pub remarks: Vec<String>,
     /// What frozen layers make of the pictures.
     pub(super) features: FeatureSets,
     phases: Vec<Phase>,
     /// Layers that no phase trains.
     backbone: Option<Arc<FrozenBytes>>,
     design: Design,
+    /// Where the run is written, once it has begun.
+    folder: Option<RunFolder>,
+    run: RunId,
+    /// The text of `split.csv`, where it is to be written.
+    split: Option<Vec<u8>>,
+    /// The looks of its pictures, likewise.
+    looks: Option<Vec<u8>>,
 }
 
 impl Session {
-    /// A new run in `folder`, which is made and gets `config.toml`, `split.csv` and `skipped.csv`. `device` is without autodiff.
+    /// A new run, in memory. `device` is without autodiff.
     ///
     /// # Errors
-    /// A folder that isn't empty; class weights that name no class; the system's errors.
-    pub fn start(config: Config, data: &TrainingData, folder: &Path, device: &Device) -> Result<Self, TrainError> {
-        let rows = split_rows(data);
+    /// Class weights that name no class; weights that can't be read.
+    pub fn start(config: Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
         let state = State {
-            data_fingerprint: table::fingerprint(&rows),
+            data_fingerprint: table::fingerprint(&split_rows(data)),
             phase: PhaseState::default(),
             epoch: 0,
             batch: 0,
@@ -153,57 +99,105 @@ impl Session {
         check_names(&config, data)?;
         check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
         let network = Network::start(&config, data, device)?;
-        let session = Self::new(config, data, folder, state, network)?;
-        if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(TrainError::Occupied(folder.to_owned()));
-        }
-        std::fs::create_dir_all(folder).map_err(|error| TrainError::Folder { path: folder.to_owned(), error })?;
-        write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
-        write_atomic(&folder.join("split.csv"), &table::to_csv(&written_rows(data)))?;
-        write_atomic(&folder.join(known::LOOKS), &known::looks_to_bytes(data))?;
-        if !data.skipped.is_empty() {
-            write_atomic(&folder.join("skipped.csv"), &table::to_csv(&data.skipped))?;
-        }
-        // From here on the run can be resumed, whatever happens.
-        session.save(&["last"])?;
-        Ok(session)
+        let split = table::to_csv(&written_rows(data));
+        let session = Self::new(config, data, RunId::new(&split), state, network)?;
+        Ok(Self { split: Some(split), looks: Some(known::looks_to_bytes(data)), ..session })
     }
 
-    /// The run in `folder` where `checkpoint` left it, under a `config` that may differ in what a resume may change.
+    /// The run in the folder `run` where the checkpoint at `path` left it, in memory, under a `config` that may differ in what a resume may
+    /// change. Pictures of `data` that have moved get the places that they had.
     ///
     /// # Errors
-    /// A configuration or data that has changed otherwise; weights that don't fit.
-    pub fn resume(config: Config, data: &TrainingData, folder: &Path, device: &Device, checkpoint: Checkpoint) -> Result<Self, TrainError> {
-        let mut state: State = State::deserialize(&checkpoint.state).map_err(|error| crate::checkpoint::CheckpointError::Damaged {
-            path: folder.to_owned(),
-            reason: format!("state.json: {error}"),
-            other: None,
-        })?;
-        refuse_changes(&state, &config, data, folder)?;
+    /// A configuration or data that has changed otherwise; files that don't belong together; weights that don't fit.
+    pub fn resume(
+        config: Config,
+        data: &mut TrainingData,
+        [run, path]: [&Path; 2],
+        device: &Device,
+        saved: Resumable,
+    ) -> Result<Self, TrainError> {
+        let Resumable { mut checkpoint, optimizer, state } = saved;
+        let mut state = State::read(&state, path, checkpoint.meta.classes.len(), checkpoint.meta.epoch)?;
+        refuse_changes(&state.config, &config)?;
+        check_run(checkpoint.meta.run.as_ref(), path)?;
+        let moved = follow_pictures(&mut state, data, run)?;
+        let remarks = moved.iter().map(|moved| moved.words.clone()).chain(jump(&state, &config, data.train.pictures.len())).collect();
         check_names(&config, data)?;
         check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
         state.config = config.clone();
+        if let Some(frozen) = &mut checkpoint.meta.frozen {
+            // The file may have moved; its digest tells whether it is the same.
+            frozen.weights = config.model.weights();
+        }
         let network = Network::resume(&config, data, device, &checkpoint)?;
         let frozen = config.always_frozen();
-        let mut session = Self::new(config, data, folder, state, network)?;
-        let trained = state_from_bytes(&checkpoint.optimizer, device)?;
+        let id = match checkpoint.meta.run {
+            Some(id) => id,
+            None => RunId::new(&table::read_bytes(&run.join("split.csv"))?),
+        };
+        // An older version wrote the run; looks have the order of `split.csv`, which that of moved pictures needn't be.
+        let looks = (moved.is_none() && !run.join(known::LOOKS).is_file()).then(|| known::looks_to_bytes(data));
+        let split = moved.map(|moved| moved.split);
+        let mut session = Self { remarks, split, looks, ..Self::new(config, data, id, state, network)? };
+        let trained = state_from_bytes(&optimizer, device)?;
         session.optimizer.slots = trained.slots;
         if let Some(ema) = &mut session.ema {
             // The checkpoint's weights are the averaged ones; training goes on with those behind them.
             *ema = Ema::new(session.config.train.ema_decay.unwrap_or_default(), &session.model, frozen);
             session.model = params::replace(session.model, trained.raw);
         }
-        write_atomic(&folder.join("config.toml"), session.config.to_toml().as_bytes())?;
-        if !folder.join(known::LOOKS).is_file() {
-            // An older version wrote the run.
-            write_atomic(&folder.join(known::LOOKS), &known::looks_to_bytes(data))?;
-        }
-        // A crash may have come between the checkpoint and its line.
-        session.write_history()?;
         Ok(session)
     }
 
-    fn new(config: Config, data: &TrainingData, folder: &Path, state: State, network: Network) -> Result<Self, TrainError> {
+    /// From here on the run is in `folder`: `config.toml`, `split.csv`, a new one's `skipped.csv` and first checkpoint. It can be resumed
+    /// whatever happens.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn begin(&mut self, folder: RunFolder, skipped: &[Skipped]) -> Result<(), TrainError> {
+        let path = folder.path().to_owned();
+        let is_new = self.state.step == 0 && !path.join("last").is_dir();
+        if let Some(split) = self.split.take() {
+            self.run.add(&split);
+            if !is_new {
+                // Before the file itself, so that checkpoints know it whenever a crash comes.
+                ["best", "last"].iter().try_for_each(|name| add_split(&folder, name, &split))?;
+            }
+            write_atomic(&path.join("split.csv"), &split)?;
+        }
+        if let Some(looks) = self.looks.take() {
+            write_atomic(&path.join(known::LOOKS), &looks)?;
+        }
+        write_atomic(&path.join("config.toml"), self.config.to_toml().as_bytes())?;
+        self.folder = Some(folder);
+        if !is_new {
+            // A crash may have come between the checkpoint and its line.
+            return self.write_history();
+        }
+        if !skipped.is_empty() {
+            write_atomic(&path.join("skipped.csv"), &table::to_csv(skipped))?;
+        }
+        self.save(&["last"])
+    }
+
+    /// Where the run is written.
+    ///
+    /// # Panics
+    /// It hasn't begun.
+    pub fn folder(&self) -> &Path {
+        self.run_folder().path()
+    }
+
+    fn run_folder(&self) -> &RunFolder {
+        self.folder.as_ref().expect("a run that is trained or saved has begun")
+    }
+
+    /// Which run it is.
+    pub fn run_id(&self) -> &RunId {
+        &self.run
+    }
+
+    fn new(config: Config, data: &TrainingData, run: RunId, state: State, network: Network) -> Result<Self, TrainError> {
         let Network { design, device, model, normalizer, backbone } = network;
         let loss = LossFn {
             kind: config.train.loss,
@@ -221,7 +215,6 @@ impl Session {
             seed: config.seed,
         };
         let mut session = Self {
-            folder: folder.to_owned(),
             train: Arc::clone(&data.train),
             validation: Arc::clone(&data.validation),
             stepper,
@@ -235,6 +228,11 @@ impl Session {
             backbone,
             design,
             config,
+            remarks: Vec::new(),
+            folder: None,
+            run,
+            split: None,
+            looks: None,
         };
         session.enter_phase();
         Ok(session)
@@ -318,8 +316,10 @@ impl Session {
                 sha256: backbone.sha256.clone(),
             }),
             metrics: record.map_or_else(BTreeMap::new, |record| {
-                Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), record.value(metric, &self.train.classes))).collect()
+                let value = |metric| Some(record.value(metric, &self.train.classes)).filter(|value| value.is_finite());
+                Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), value(metric))).collect()
             }),
+            run: Some(self.run.clone()),
             files: BTreeMap::new(),
         }
     }
@@ -339,10 +339,13 @@ impl Session {
             meta: self.meta(),
             model: to_bytes(&self.inference_model(), Part::Rest(frozen))?,
             backbone: self.backbone.clone().filter(|_| self.config.train.checkpoint.include_backbone),
+        };
+        let saved = Resumable {
+            checkpoint,
             optimizer: state_to_bytes(&TrainingState { slots: self.optimizer.slots.clone(), raw })?,
             state: serde_json::to_value(&self.state).expect("plain values are JSON"),
         };
-        Ok(save(&self.folder, names, &checkpoint)?)
+        Ok(save(self.run_folder(), names, &saved)?)
     }
 
     /// Writes `history.csv` anew from the records, so that it never holds a line twice or a torn one.
@@ -351,7 +354,7 @@ impl Session {
     /// The system's.
     pub fn write_history(&self) -> Result<(), TrainError> {
         let text = history_csv(&self.state.history, &self.train.classes);
-        Ok(write_atomic(&self.folder.join("history.csv"), text.as_bytes())?)
+        Ok(write_atomic(&self.folder().join("history.csv"), text.as_bytes())?)
     }
 
     /// Has the run come to its end under its configuration? In words.
@@ -375,4 +378,16 @@ impl Session {
     pub fn plateau_rule(&self) -> Option<PlateauRule> {
         PlateauRule::of(&self.config.train.schedule)
     }
+}
+
+/// Lets the checkpoint of this name, where there is one, know another text of `split.csv`.
+fn add_split(folder: &RunFolder, name: &str, split: &[u8]) -> Result<(), TrainError> {
+    let path = folder.path().join(name);
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let mut meta = read_meta(&path)?;
+    let Some(run) = &mut meta.run else { return Ok(()) };
+    run.add(split);
+    Ok(save_meta(folder, &path, &meta)?)
 }

@@ -140,8 +140,7 @@ fn session(place: &Place, changes: &[&str]) -> Session {
     let changes: Vec<_> = changes.iter().map(|change| (*change).to_owned()).chain([train]).collect();
     let config = config::load(&place.path("small.toml"), &changes).expect("a recipe");
     let data = load_for_training(&config.data, config.seed, &|_| (), &|_| ()).expect("pictures");
-    let folder = (0..).map(|index| place.path(&format!("run{index}"))).find(|folder| !folder.exists()).expect("a name");
-    Session::start(config, &data, &folder, &Device::flex()).expect("a session")
+    Session::start(config, &data, &Device::flex()).expect("a session")
 }
 
 #[test]

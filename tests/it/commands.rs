@@ -257,7 +257,7 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     // Two pictures under the wrong label: without a mistake there is no temperature to fit.
     place.classes("val", &[6, 6]);
     place.pictures("val/a/wrong", 1, 2);
-    place.recipe("validation = 'val'", "epochs = 4");
+    place.recipe("validation = 'val'", "epochs = 12");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let evaluate = ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu"];
     let result = json(&place.done(&[&evaluate[..], &["--out", "result"]].concat()).out);

@@ -28,6 +28,15 @@ fn is_at_block(peak: &Value, class: usize, margin: f64) -> bool {
     (left - margin..=left + size + margin).contains(&x) && (top - margin..=top + size + margin).contains(&y)
 }
 
+/// Changes the best checkpoint's `meta.json` as the program itself would.
+fn change_meta(place: &Place, change: impl FnOnce(&mut emberlens::checkpoint::Meta)) {
+    let (run, path) = (place.path("run"), place.path("run/best"));
+    let mut meta = emberlens::checkpoint::read_meta(&path).expect("whole");
+    change(&mut meta);
+    let folder = emberlens::checkpoint::RunFolder::open(&run).expect("nobody has it");
+    emberlens::checkpoint::save_meta(&folder, &path, &meta).expect("written");
+}
+
 #[test]
 fn every_method_points_at_what_tells_the_classes_apart() {
     let place = Place::new();
@@ -109,10 +118,7 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     let fitted = meta();
     assert_eq!((&fitted["threshold"]["class"], &fitted["coverage"]["fitted_on"]), (&json("\"b\""), &json("48")));
     // A new temperature: both are fitted again, with the same wishes.
-    place.write(
-        "run/best/meta.json",
-        &place.read("run/best/meta.json").replace(&format!("\"temperature\": {}", fitted["temperature"]), "\"temperature\": 9.0"),
-    );
+    change_meta(&place, |meta| meta.temperature = 9.0);
     place.done(&fit);
     assert_eq!(meta(), fitted);
     let predicted =
@@ -180,12 +186,11 @@ fn outputs_that_are_no_numbers_are_an_error_that_names_a_picture() {
     place.recipe("", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let mut weights = place.bytes("run/best/model.safetensors");
-    let before = emberlens::base::files::sha256_hex(&weights);
     let end = weights.len();
     weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    let meta = place.read("run/best/meta.json").replace(&before, &emberlens::base::files::sha256_hex(&weights));
+    change_meta(&place, |meta| _ = meta.files.insert("model.safetensors".to_owned(), emberlens::base::files::sha256_hex(&weights)));
     std::fs::write(place.path("run/best/model.safetensors"), weights).expect("written");
-    place.write("run/best/meta.json", &meta);
+    let meta = place.read("run/best/meta.json");
     for arguments in [
         &["evaluate", "--checkpoint", "run", "--split", "val"][..],
         &["calibrate", "run"],

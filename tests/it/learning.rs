@@ -127,11 +127,11 @@ fn weights_survive_safetensors_and_others_are_refused_with_every_fault() {
         let model = build(design, 5, &device);
         let bytes = to_bytes(&model, Part::ALL).expect("written");
         assert_eq!(bytes, to_bytes(&model, Part::ALL).expect("written"), "the same weights give the same bytes");
-        let loaded = from_bytes(build(design, 6, &device), bytes, Part::ALL).expect("loaded");
+        let loaded = from_bytes(build(design, 6, &device), &bytes, Part::ALL).expect("loaded");
         assert_eq!(values(&loaded), values(&model));
     }
     let bytes = to_bytes(&build(&normed, 5, &device), Part::ALL).expect("written");
-    let error = from_bytes(build(&small, 5, &device), bytes, Part::ALL).expect_err("another network").to_string();
+    let error = from_bytes(build(&small, 5, &device), &bytes, Part::ALL).expect_err("another network").to_string();
     for expected in ["blocks.0.conv.bias [6] is missing", "blocks.0.norm.weight is superfluous", "blocks.1.norm.running_var is superfluous"]
     {
         assert!(error.contains(expected), "{error}");
@@ -139,9 +139,9 @@ fn weights_survive_safetensors_and_others_are_refused_with_every_fault() {
     let mut wider = small.clone();
     wider.model.hidden = Hidden::One(13);
     let bytes = to_bytes(&build(&wider, 5, &device), Part::ALL).expect("written");
-    let error = from_bytes(build(&small, 5, &device), bytes, Part::ALL).expect_err("another shape").to_string();
+    let error = from_bytes(build(&small, 5, &device), &bytes, Part::ALL).expect_err("another shape").to_string();
     assert!(error.contains("head.hidden.0.bias has the shape [13], expected [12]"), "{error}");
-    assert!(from_bytes(build(&small, 5, &device), b"no".to_vec(), Part::ALL).is_err());
+    assert!(from_bytes(build(&small, 5, &device), b"no", Part::ALL).is_err());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod augment;
 mod bad_input;
+mod checkpoints;
 mod commands;
 mod docs;
 mod evaluation;
@@ -15,10 +16,13 @@ mod kernels;
 mod learning;
 mod listing;
 mod messages;
+mod names;
 mod odd;
 mod preview;
 mod report;
 mod resume;
+mod runs;
+mod signals;
 mod support;
 mod tidy;
 mod transfer;

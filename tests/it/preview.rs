@@ -23,7 +23,7 @@ fn the_pixels_of_an_epoch_are_those_that_it_trains_on() {
     let config = config::load(&place.path("small.toml"), &[format!("data.train={:?}", place.path("train").display().to_string())]);
     let config = config.expect("a recipe");
     let data = load_for_training(&config.data, config.seed, &|_| (), &|_| ()).expect("pictures");
-    let session = Session::start(config, &data, &place.path("run"), &Device::flex()).expect("a session");
+    let session = Session::start(config, &data, &Device::flex()).expect("a session");
 
     let picture = 11;
     let view = training_view(&session, 6);

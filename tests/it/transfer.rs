@@ -88,6 +88,28 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+fn damaged_features_are_computed_anew_and_change_nothing() {
+    let place = place();
+    let frozen = [&PLAIN[..], &["--set", "model.freeze=backbone", "--set", "train.epochs=2"]].concat();
+    transfer(&place, "whole", &frozen);
+    for (round, at) in [0, usize::MAX].into_iter().enumerate() {
+        for (name, _) in features(&place) {
+            let path = place.path(&format!("cache/emberlens/features/{name}"));
+            let mut bytes = fs::read(&path).expect("read");
+            // A value of the first picture, and the sum of the last.
+            let at = at.min(bytes.len() - 1);
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).expect("written");
+        }
+        let out = format!("run{round}");
+        let arguments = [&["train", "--config", "small.toml", "--out", &out, "--set", WEIGHTS][..], &frozen].concat();
+        let ran = place.done(&arguments);
+        assert_eq!(ran.err.matches("the features that were kept are damaged and are computed anew").count(), 2, "{}", ran.err);
+        assert!(result(&place, &out) == result(&place, "whole"));
+    }
+}
+
+#[test]
 fn cached_features_give_the_same_bytes_as_fresh_ones() {
     let place = place();
     let frozen = ["--set", "model.freeze=backbone", "--set", "train.epochs=3"];

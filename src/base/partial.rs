@@ -1,0 +1,191 @@
+//! A file on its way to its place: under a working name beside it, which says whose it is, so that what a killed program left can be told from
+//! what another one is writing just now.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use tempfile::NamedTempFile;
+
+use super::{
+    files::{sha256_hex, sync_folder},
+    process,
+};
+
+/// How a working name begins; the machine, the process and some random letters follow.
+const PREFIX: &str = ".partial-";
+
+/// Working files of this process, and folders in which it has looked for those of dead ones.
+#[derive(Default)]
+struct Known {
+    files: BTreeSet<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+}
+
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+fn known() -> std::sync::MutexGuard<'static, Known> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that is written beside its place and takes it with [`Self::commit`]; dropped before, nothing is left of it.
+#[derive(Debug)]
+pub struct PartialFile {
+    file: NamedTempFile,
+    target: PathBuf,
+}
+
+impl PartialFile {
+    /// Starts beside `target`. What dead processes left in its folder goes, once in the life of this one.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(target: &Path) -> io::Result<Self> {
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if known().folders.insert(folder.to_owned()) {
+            remove_leftovers(folder);
+        }
+        let file = tempfile::Builder::new().prefix(&own_prefix()).tempfile_in(folder)?;
+        known().files.insert(file.path().to_owned());
+        // Held as long as the file is written; where a system has no locks, the process tells.
+        let _ = file.as_file().try_lock();
+        Ok(Self { file, target: target.to_owned() })
+    }
+
+    /// Puts the file in its place, whole and synced.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()?;
+        self.file.as_file().sync_all()?;
+        make_world_readable(self.file.as_file())?;
+        let working = self.file.path().to_owned();
+        let folder = self.target.parent().unwrap_or(Path::new("."));
+        let placed = self.file.persist(&self.target).map_err(|error| error.error);
+        known().files.remove(&working);
+        placed?;
+        sync_folder(folder)
+    }
+}
+
+impl Write for PartialFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Removes the working files of this process, which is about to end.
+pub fn discard_partial_files() {
+    // What can't be removed now, the next program will find.
+    known().files.iter().for_each(|path| _ = fs::remove_file(path));
+}
+
+/// Is it the name of such a file?
+pub(super) fn is_partial(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+fn own_prefix() -> String {
+    format!("{PREFIX}{}-{}-", machine(), std::process::id())
+}
+
+/// Short, and nothing but letters and digits.
+fn machine() -> String {
+    sha256_hex(process::host().as_bytes())[..8].to_owned()
+}
+
+/// Removes working files of processes of this machine that are no more.
+fn remove_leftovers(folder: &Path) {
+    // A folder that can't be listed will be told by the writing itself.
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_dead = || {
+            let (machine_of, process) = owner(path.file_name()?)?;
+            // Its number may mean nothing here where processes are counted by container; a lock holds everywhere.
+            let is_free = || File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
+            Some(machine_of == machine() && !process::is_alive(process) && is_free())
+        };
+        if is_dead() == Some(true) {
+            // Somebody else may have been faster.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Machine and process of a working name.
+fn owner(name: &OsStr) -> Option<(&str, u32)> {
+    let (machine, rest) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+    Some((machine, rest.split_once('-')?.0.parse().ok()?))
+}
+
+/// Temporary files are private to their owner; a finished file has the permissions that a new file would have.
+#[cfg(unix)]
+fn make_world_readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_world_readable(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_there_when_it_is_committed_and_leaves_nothing_when_it_is_dropped() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let target = folder.path().join("pixels");
+        let mut file = PartialFile::new(&target).expect("started");
+        file.write_all(b"half").expect("written");
+        assert_eq!(names(folder.path()).len(), 1);
+        drop(file);
+        assert!(names(folder.path()).is_empty());
+        let mut file = PartialFile::new(&target).expect("started");
+        file.write_all(b"whole").expect("written");
+        file.commit().expect("placed");
+        assert_eq!((names(folder.path()), fs::read(&target).expect("read")), (vec!["pixels".to_owned()], b"whole".to_vec()));
+    }
+
+    #[test]
+    fn what_a_dead_process_left_goes_and_what_others_write_or_own_stays() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let own = machine();
+        // The largest process number that Linux has is 2^22.
+        let dead = format!("{PREFIX}{own}-{}-abcdef", u32::MAX >> 2);
+        let alive = format!("{PREFIX}{own}-{}-abcdef", std::process::id());
+        let elsewhere = format!("{PREFIX}00000000-{}-abcdef", u32::MAX >> 2);
+        let of_user = format!("{PREFIX}mine");
+        for name in [&dead, &alive, &elsewhere, &of_user] {
+            fs::write(folder.path().join(name), b"x").expect("written");
+        }
+        remove_leftovers(folder.path());
+        let mut expected = vec![alive, elsewhere, of_user];
+        expected.sort();
+        assert_eq!(names(folder.path()), expected);
+        fs::write(folder.path().join(&dead), b"x").expect("written");
+        let other = File::open(folder.path().join(&dead)).expect("opened");
+        other.try_lock().expect("locked");
+        remove_leftovers(folder.path());
+        assert!(names(folder.path()).contains(&dead), "somebody holds it");
+    }
+}

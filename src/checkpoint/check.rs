@@ -1,0 +1,219 @@
+//! Is a `meta.json` one that this program could have written? Each number against bounds and against the others, before memory is taken for what
+//! they describe.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde_json::Value;
+
+use super::meta::Meta;
+use crate::{
+    config::{Architecture, Color, Pooling},
+    nn::model::{Design, Output},
+};
+
+/// Sides of pictures, as a recipe may ask for.
+const SIDES: std::ops::RangeInclusive<usize> = 8..=4096;
+
+/// Beyond them logits of any size are one class or all classes; what is fitted stays far within.
+const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
+
+/// Letters of a value that a message shows.
+const SHOWN: usize = 60;
+
+/// What is wrong with a file of JSON.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Another version's.
+    Version(u64),
+    /// No JSON, or not what belongs there.
+    Unreadable {
+        /// Dotted; empty for the whole.
+        field: String,
+        /// As the reader said it.
+        reason: String,
+    },
+    /// A value that can't be.
+    Value {
+        /// Dotted.
+        field: String,
+        found: String,
+        expected: String,
+    },
+}
+
+impl Fault {
+    pub(super) fn of(field: &str, found: &str, expected: &str) -> Self {
+        Self::Value { field: field.to_owned(), found: found.to_owned(), expected: expected.to_owned() }
+    }
+
+    /// The field of the whole that it is in.
+    pub(super) fn field(&self) -> &str {
+        match self {
+            Self::Version(_) => "format",
+            Self::Unreadable { field, .. } | Self::Value { field, .. } => field.split(['.', '[']).next().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn missing(field: &str) -> Self {
+        Self::of(field, "nothing", "this field")
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(found) => write!(f, "`format`: found {found}, expected another"),
+            Self::Value { field, found, expected } => write!(f, "`{field}`: found {found}, expected {expected}"),
+            Self::Unreadable { field, reason } => {
+                let reason =
+                    reason.replace("invalid type: ", "found ").replace("invalid value: ", "found ").replace("unknown variant ", "found ");
+                if field.is_empty() { f.write_str(&reason) } else { write!(f, "`{field}`: {reason}") }
+            }
+        }
+    }
+}
+
+/// A value for a message, cut where it is long.
+pub(super) fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).collect::<String>() + "..." }
+}
+
+type Checked = Result<(), Fault>;
+
+fn require(holds: bool, field: &str, found: impl fmt::Debug, expected: impl fmt::Display) -> Checked {
+    if holds { Ok(()) } else { Err(Fault::of(field, &cut(&format!("{found:?}")), &expected.to_string())) }
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= SHOWN { text.to_owned() } else { text.chars().take(SHOWN).collect::<String>() + "..." }
+}
+
+/// Holds everything in `meta` against everything else.
+pub(super) fn check(meta: &Meta) -> Checked {
+    check_classes(&meta.classes)?;
+    check_pictures(meta)?;
+    check_design(meta)?;
+    check_decisions(meta)?;
+    check_files(meta)?;
+    require(meta.focal_gamma.is_finite() && meta.focal_gamma >= 0.0, "focal_gamma", meta.focal_gamma, "a number of 0 or more")?;
+    let bad = meta.metrics.iter().find(|(_, value)| value.is_some_and(|value| !value.is_finite()));
+    bad.map_or(Ok(()), |(name, value)| require(false, &format!("metrics.{name}"), value, "a number, or null"))
+}
+
+fn check_classes(classes: &[String]) -> Checked {
+    require(classes.len() >= 2, "classes", classes, "two names or more")?;
+    let distinct: BTreeSet<&String> = classes.iter().collect();
+    require(distinct.len() == classes.len(), "classes", classes, "names that differ from one another")
+}
+
+fn check_pictures(meta: &Meta) -> Checked {
+    require(
+        meta.image_size.iter().all(|side| SIDES.contains(side)),
+        "image_size",
+        meta.image_size,
+        "[height, width], each from 8 to 4096",
+    )?;
+    let (normalize, channels) = (&meta.normalize, meta.color.channels());
+    let rescale = normalize.rescale;
+    require((rescale as f32).is_normal(), "normalize.rescale", rescale, "a factor on grey levels that isn't 0")?;
+    for (field, values) in [("normalize.mean", &normalize.mean), ("normalize.std", &normalize.std)] {
+        require(values.len() == channels, field, values, format!("{channels} of them, one a channel"))?;
+        require(values.iter().all(|value| value.is_finite()), field, values, "finite numbers")?;
+    }
+    require(normalize.std.iter().all(|std| *std > 0.0), "normalize.std", &normalize.std, "numbers above 0")
+}
+
+fn check_design(meta: &Meta) -> Checked {
+    let Design { model, input, num_classes, output } = &meta.design;
+    let [height, width] = meta.image_size;
+    let expected = [meta.color.channels(), height, width];
+    require(*input == expected, "design.input", input, format!("{expected:?}, the channels of `color` and `image_size`"))?;
+    require(
+        *num_classes == meta.classes.len(),
+        "design.num_classes",
+        num_classes,
+        format!("{}, the number of `classes`", meta.classes.len()),
+    )?;
+    require(*output == Output::of(meta.loss), "design.output", output, format!("{:?}, which goes with `loss`", Output::of(meta.loss)))?;
+    let fits = *output == Output::Softmax || *num_classes == 2;
+    require(fits, "design.output", output, "Softmax for any number of classes but two")?;
+    if model.architecture == Architecture::SmallCnn {
+        let channels = model.channels();
+        let are_possible = !channels.is_empty() && !channels.contains(&0);
+        require(are_possible, "design.model.channels", &channels, "one number above 0 for each block")?;
+    } else {
+        require(model.channels.is_none(), "design.model.channels", &model.channels, "none for this architecture")?;
+        require(model.batch_norm.is_none(), "design.model.batch_norm", model.batch_norm, "none for this architecture")?;
+        require(meta.color == Color::Rgb, "color", meta.color, "\"rgb\" for this architecture")?;
+    }
+    let leaves_features = model.feature_shape(meta.image_size).is_some();
+    require(leaves_features, "design.model.channels", model.channels(), "fewer blocks, each of which halves the picture")?;
+    require(!model.hidden.widths().contains(&0), "design.model.hidden", &model.hidden, "widths above 0, or 0 alone")?;
+    require((0.0..1.0).contains(&model.dropout), "design.model.dropout", model.dropout, "a share from 0 to below 1")?;
+    let groups = model.num_groups();
+    meta.frozen.as_ref().map_or(Ok(()), |frozen| {
+        require((1..=groups).contains(&frozen.groups), "frozen.groups", frozen.groups, format!("1 to {groups}, the layer groups"))?;
+        require(is_digest(&frozen.sha256), "frozen.sha256", &frozen.sha256, "a SHA-256")
+    })
+}
+
+fn check_decisions(meta: &Meta) -> Checked {
+    let temperature = meta.temperature;
+    require(TEMPERATURES.contains(&temperature), "temperature", temperature, "a number from 0.001 to 1000")?;
+    let is_share = |value: f64| value > 0.0 && value < 1.0;
+    let probability = |field: &str, value: f32| require((0.0..=1.0).contains(&value), field, value, "a probability from 0 to 1");
+    if let Some(fitted) = &meta.threshold {
+        require(meta.classes.contains(&fitted.class), "threshold.class", &fitted.class, "one of `classes`")?;
+        require(is_share(fitted.sensitivity), "threshold.sensitivity", fitted.sensitivity, "a share between 0 and 1")?;
+        probability("threshold.probability", fitted.probability)?;
+        require(fitted.fitted_on > 0, "threshold.fitted_on", fitted.fitted_on, "one picture or more")?;
+    }
+    if let Some(fitted) = &meta.coverage {
+        require(is_share(fitted.coverage), "coverage.coverage", fitted.coverage, "a share between 0 and 1")?;
+        probability("coverage.probability", fitted.probability)?;
+        require(fitted.fitted_on > 0, "coverage.fitted_on", fitted.fitted_on, "one picture or more")?;
+    }
+    Ok(())
+}
+
+fn check_files(meta: &Meta) -> Checked {
+    for (name, sha256) in &meta.files {
+        let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
+        require(is_plain, "files", name, "names of files of the checkpoint")?;
+        require(is_digest(sha256), &format!("files.{name}"), sha256, "a SHA-256")?;
+    }
+    let Some(run) = &meta.run else { return Ok(()) };
+    require(!run.id.is_empty(), "run.id", &run.id, "a name")?;
+    require(!run.splits.is_empty() && run.splits.iter().all(|split| is_digest(split)), "run.splits", &run.splits, "SHA-256s")
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|letter| letter.is_ascii_hexdigit())
+}
+
+/// Refuses a network that is larger than the files with its weights, `bytes` long together.
+pub(super) fn check_size(meta: &Meta, bytes: u64) -> Checked {
+    let (needed, there) = (num_weights(&meta.design, meta.frozen.is_some()), u128::from(bytes) / 4);
+    require(needed <= there, "design.model", needed, format!("{there} weights at most, which the checkpoint's files have room for"))
+}
+
+/// Weights that a network of this design has at least: of its matrices, and of its convolutions where it is one of ours and they are kept here.
+fn num_weights(design: &Design, is_frozen: bool) -> u128 {
+    let model = &design.model;
+    let mut sum = 0u128;
+    let mut add = |inputs: u128, outputs: u128| sum = sum.saturating_add(inputs.saturating_mul(outputs));
+    if model.architecture == Architecture::SmallCnn && !is_frozen {
+        let channels = std::iter::once(design.input[0]).chain(model.channels());
+        let channels: Vec<u128> = channels.map(|count| count as u128).collect();
+        channels.windows(2).for_each(|pair| add(pair[0].saturating_mul(9), pair[1]));
+    }
+    let [channels, height, width] = model.feature_shape([design.input[1], design.input[2]]).unwrap_or_default().map(|side| side as u128);
+    let area = if model.pooling == Pooling::Flatten { height.saturating_mul(width) } else { 1 };
+    let mut inputs = channels.saturating_mul(area);
+    for outputs in model.hidden.widths().into_iter().chain([design.output.num_logits(design.num_classes)]) {
+        add(inputs, outputs as u128);
+        inputs = outputs as u128;
+    }
+    sum
+}

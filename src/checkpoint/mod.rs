@@ -1,0 +1,380 @@
+//! One checkpoint folder, saved as a whole or not at all, and refused where a byte of it is wrong.
+//!
+//! `model.safetensors`, `meta.json`, and what a resume needs: `optimizer.safetensors`, `state.json`. Layers that stay frozen are in a file of
+//! their own, `backbone.safetensors`, which all checkpoints of a run share, or are told by the file they came from and their digest.
+
+mod check;
+mod error;
+mod meta;
+mod network;
+mod run;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use check::{Fault, check_size};
+pub use error::CheckpointError;
+use meta::pretty;
+pub use meta::{Frozen, Meta, RunId};
+pub use network::{Checkpoint, FrozenBytes, Resumable};
+pub use run::{RunFolder, check_run, resolve_resumable};
+use serde_json::Value;
+
+use crate::{
+    base::files::{FolderWriter, recover_folder, sha256_hex, write_atomic},
+    data::Whitening,
+};
+
+/// Looks at a folder that is being replaced, and the time between them.
+const TRIES: usize = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+
+const MODEL: &str = "model.safetensors";
+/// Only where layers stay frozen, and the user wants them kept.
+const BACKBONE: &str = "backbone.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+/// Only where pictures are whitened.
+const WHITENING: &str = "whitening.safetensors";
+const META: &str = "meta.json";
+
+/// More than any `meta.json` has.
+const META_BYTES: u64 = 64 << 20;
+
+/// Replaces the checkpoints of these names (`best`, `last`) in the folder of a run by this one.
+///
+/// # Errors
+/// The system's, with the path.
+pub fn save(run: &RunFolder, names: &[&str], saved: &Resumable) -> Result<(), CheckpointError> {
+    let Resumable { checkpoint, optimizer, state } = saved;
+    let state = pretty(state);
+    let whitening = checkpoint.meta.normalize.whitening.as_ref().map(Whitening::to_bytes);
+    let mut files = vec![(MODEL, &checkpoint.model), (OPTIMIZER, optimizer), (STATE, &state)];
+    files.extend(whitening.as_ref().map(|bytes| (WHITENING, bytes)));
+    let mut meta = checkpoint.meta.clone();
+    meta.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes))).collect();
+    meta.files.extend(checkpoint.backbone.as_ref().map(|backbone| (BACKBONE.to_owned(), backbone.sha256.clone())));
+    let meta = meta.to_text();
+    files.push((META, &meta));
+    names.iter().try_for_each(|name| write(&run.path().join(name), checkpoint.backbone.as_deref(), &files))
+}
+
+fn write(path: &Path, backbone: Option<&FrozenBytes>, files: &[(&str, &Vec<u8>)]) -> Result<(), CheckpointError> {
+    let writer = FolderWriter::new(path)?;
+    if let Some(backbone) = backbone {
+        // It never changes within a run: the one that this checkpoint or the other holds already will do.
+        let is_it = |folder: &PathBuf| {
+            let length = fs::metadata(folder.join(BACKBONE)).map(|found| found.len());
+            length.is_ok_and(|length| length == backbone.bytes.len() as u64) && written_digest(folder).as_ref() == Some(&backbone.sha256)
+        };
+        match [Some(path.to_owned()), other_of(path)].into_iter().flatten().find(is_it) {
+            Some(folder) => writer.link(BACKBONE, &folder.join(BACKBONE))?,
+            None => writer.write(BACKBONE, &backbone.bytes)?,
+        }
+    }
+    for (name, bytes) in files {
+        writer.write(name, bytes)?;
+    }
+    Ok(writer.commit()?)
+}
+
+/// Writes what a checkpoint's predictions go by (temperature, threshold, sets) into its `meta.json`.
+///
+/// `path` is a checkpoint of the run, which nobody else writes into meanwhile.
+///
+/// # Errors
+/// The system's.
+pub fn save_meta(_run: &RunFolder, path: &Path, meta: &Meta) -> Result<(), CheckpointError> {
+    Ok(write_atomic(&path.join(META), &meta.to_text())?)
+}
+
+/// The digest of `backbone.safetensors` that the checkpoint in `folder` was written with.
+fn written_digest(folder: &Path) -> Option<String> {
+    read_meta(folder).ok()?.files.get(BACKBONE).cloned()
+}
+
+/// Loads what predictions are made with from the checkpoint folder at `path`; every byte of that is checked, and the rest isn't read.
+///
+/// # Errors
+/// [`CheckpointError`]; a damaged one names the other checkpoint of the run if that is whole.
+pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    load_with(path, read)
+}
+
+/// Loads all of the checkpoint folder at `path`, every byte checked.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
+    load_with(path, read_resumable)
+}
+
+type Reading<T> = fn(&Path) -> Result<T, CheckpointError>;
+
+fn load_with<T>(path: &Path, read: Reading<T>) -> Result<T, CheckpointError> {
+    recover_folder(path)?;
+    read_whole(path, read).map_err(|error| match error {
+        CheckpointError::Damaged { path, reason, .. } => {
+            let other = other_of(&path).filter(|other| read(other).is_ok());
+            CheckpointError::Damaged { path, reason, other }
+        }
+        error => error,
+    })
+}
+
+/// Reads the folder, again where a training replaced it meanwhile.
+fn read_whole<T>(path: &Path, read: Reading<T>) -> Result<T, CheckpointError> {
+    for _ in 0..TRIES {
+        let before = fs::read(path.join(META)).ok();
+        let found = read(path);
+        if found.is_ok() || before.is_some() && fs::read(path.join(META)).ok() == before {
+            return found;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    read(path)
+}
+
+/// `best` for `last` and the other way round.
+fn other_of(path: &Path) -> Option<PathBuf> {
+    let name = match path.file_name()?.to_str()? {
+        "best" => "last",
+        "last" => "best",
+        _ => return None,
+    };
+    Some(path.with_file_name(name))
+}
+
+fn damaged(path: &Path, reason: String) -> CheckpointError {
+    CheckpointError::Damaged { path: path.to_owned(), reason, other: None }
+}
+
+fn bytes(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
+    fs::read(path.join(name)).map_err(|error| damaged(path, format!("{name}: {error}")))
+}
+
+/// The `meta.json` of a checkpoint folder, checked.
+///
+/// # Errors
+/// It is missing, or something in it can't be.
+pub fn read_meta(path: &Path) -> Result<Meta, CheckpointError> {
+    if !path.is_dir() {
+        return Err(CheckpointError::Missing(path.to_owned()));
+    }
+    if let Some(length) = fs::metadata(path.join(META)).ok().map(|meta| meta.len()).filter(|length| *length > META_BYTES) {
+        return Err(damaged(path, format!("{META} has {length} bytes, expected {META_BYTES} at most")));
+    }
+    Meta::from_text(&bytes(path, META)?).map_err(|fault| match fault {
+        Fault::Version(found) => CheckpointError::Version { path: path.to_owned(), found },
+        fault => damaged(path, format!("{META}: {fault}")),
+    })
+}
+
+/// The counters and decisions of the loop in the checkpoint folder at `path`, without the rest.
+///
+/// # Errors
+/// As [`load`].
+pub fn read_state(path: &Path) -> Result<Value, CheckpointError> {
+    let state = checked(path, &read_meta(path)?, STATE)?;
+    serde_json::from_slice(&state).map_err(|error| damaged(path, format!("{STATE}: {error}")))
+}
+
+/// A file that `meta` lists.
+fn checked(path: &Path, meta: &Meta, name: &str) -> Result<Vec<u8>, CheckpointError> {
+    let content = bytes(path, name)?;
+    match meta.files.get(name) {
+        Some(expected) if *expected == sha256_hex(&content) => Ok(content),
+        Some(_) => Err(damaged(path, format!("{name} is cut off or changed (its SHA-256 isn't the one in {META})"))),
+        None => Err(damaged(path, format!("{META} doesn't list {name}"))),
+    }
+}
+
+fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let mut meta = read_meta(path)?;
+    let length = |name: &str| fs::metadata(path.join(name)).map_or(0, |found| found.len());
+    if path.join(MODEL).is_file() {
+        check_size(&meta, length(MODEL).saturating_add(length(BACKBONE))).map_err(|fault| damaged(path, format!("{META}: {fault}")))?;
+    }
+    let model = checked(path, &meta, MODEL)?;
+    if meta.files.contains_key(WHITENING) {
+        let whitening = Whitening::from_bytes(&checked(path, &meta, WHITENING)?);
+        let whitening = whitening.map_err(|reason| damaged(path, format!("{WHITENING}: {reason}")))?;
+        let size: usize = meta.design.input.iter().product();
+        if whitening.matrix.len() != size * size {
+            let found = whitening.matrix.len();
+            return Err(damaged(
+                path,
+                format!("{WHITENING}: found {found} numbers, expected {size} times {size} for the pictures of {META}"),
+            ));
+        }
+        meta.normalize.whitening = Some(whitening);
+    }
+    let backbone = match meta.files.get(BACKBONE).cloned() {
+        Some(sha256) => Some(Arc::new(FrozenBytes { bytes: checked(path, &meta, BACKBONE)?, sha256 })),
+        None => None,
+    };
+    Ok(Checkpoint { meta, model, backbone })
+}
+
+fn read_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
+    let checkpoint = read(path)?;
+    Ok(Resumable { optimizer: checked(path, &checkpoint.meta, OPTIMIZER)?, state: read_state(path)?, checkpoint })
+}
+
+/// The checkpoint folder that the user means: `path` itself, or `path/preferred` where `path` is a run folder.
+///
+/// # Errors
+/// Neither is there.
+pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError> {
+    let inner = path.join(preferred);
+    recover_folder(&inner)?;
+    if path.join(META).is_file() {
+        Ok(path.to_owned())
+    } else if inner.is_dir() {
+        Ok(inner)
+    } else if other_of(&inner).is_some_and(|other| other.is_dir()) {
+        Err(CheckpointError::Damaged {
+            path: inner.clone(),
+            reason: format!("{preferred}/ is missing (no epoch has ended yet, or it was removed)"),
+            other: other_of(&inner),
+        })
+    } else {
+        // A folder that is named like a checkpoint but lost its meta.json is damaged rather than missing.
+        let is_checkpoint = path.is_dir() && other_of(path).is_some();
+        if is_checkpoint { Ok(path.to_owned()) } else { Err(CheckpointError::Missing(path.to_owned())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        config::{Color, Hidden, Interpolation, Loss, Model, Resize},
+        data::normalize::Normalizer,
+        metrics::Coverage,
+        nn::model::{Design, Output},
+    };
+
+    fn saved(epoch: usize) -> Resumable {
+        let model = Model { channels: Some(vec![2]), hidden: Hidden::One(0), ..Model::default() };
+        let meta = Meta {
+            format: Meta::format(),
+            emberlens: "0.0.0".to_owned(),
+            name: "x".to_owned(),
+            classes: vec!["a".to_owned(), "b".to_owned()],
+            image_size: [8, 9],
+            color: Color::Grayscale,
+            resize: Resize::Pad,
+            interpolation: Interpolation::Box,
+            normalize: Normalizer {
+                rescale: 1.0 / 255.0,
+                samplewise_center: true,
+                samplewise_std: false,
+                mean: vec![0.1],
+                std: vec![0.3],
+                blue_first: false,
+                whitening: Some(Whitening { matrix: (0..72 * 72).map(|index| index as f32 / 7.0).collect() }),
+            },
+            design: Design { model, input: [1, 8, 9], num_classes: 2, output: Output::Sigmoid },
+            loss: Loss::BinaryCrossEntropy,
+            focal_gamma: 2.0,
+            epoch,
+            metrics: BTreeMap::from([("val_loss".to_owned(), Some(0.1 + 0.2)), ("loss".to_owned(), None)]),
+            temperature: 1.0,
+            threshold: None,
+            coverage: Some(Coverage { coverage: 0.9, probability: 1.0 / 3.0, fitted_on: 12 }),
+            frozen: None,
+            run: Some(RunId { id: "one".to_owned(), splits: vec![sha256_hex(b"path\n")] }),
+            files: BTreeMap::new(),
+        };
+        let checkpoint = Checkpoint { meta, model: vec![1; 1000], backbone: None };
+        Resumable { checkpoint, optimizer: vec![2; 500], state: serde_json::json!({ "epoch": epoch }) }
+    }
+
+    fn run_with(names: &[&str], saved: &Resumable) -> (tempfile::TempDir, RunFolder) {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let run = RunFolder::create(place.path()).expect("empty");
+        save(&run, names, saved).expect("saved");
+        (place, run)
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_and_a_run_folder_leads_to_its_best() {
+        let (place, run) = run_with(&["best", "last"], &saved(3));
+        let path = resolve(place.path(), "best").expect("found");
+        let loaded = load_resumable(&path).expect("loaded");
+        let expected = saved(3);
+        assert_eq!(
+            (loaded.checkpoint.model, loaded.optimizer, loaded.state),
+            (expected.checkpoint.model, expected.optimizer, expected.state)
+        );
+        assert_eq!(Meta { files: BTreeMap::new(), ..loaded.checkpoint.meta.clone() }, expected.checkpoint.meta);
+        assert_eq!(resolve(&place.path().join("last"), "best").expect("found"), place.path().join("last"));
+        let meta = Meta { temperature: 1.5, ..loaded.checkpoint.meta };
+        save_meta(&run, &path, &meta).expect("saved");
+        assert_eq!(read_meta(&path).expect("whole").temperature, 1.5);
+    }
+
+    #[test]
+    fn any_damage_is_named_and_the_other_checkpoint_is_offered() {
+        type Damage = fn(&Path);
+        let damages: [(&str, Damage); 5] = [
+            (MODEL, |path| fs::write(path.join(MODEL), [1; 999]).expect("cut off")),
+            (OPTIMIZER, |path| fs::write(path.join(OPTIMIZER), [3; 500]).expect("changed")),
+            (STATE, |path| fs::remove_file(path.join(STATE)).expect("removed")),
+            (META, |path| fs::write(path.join(META), b"{").expect("cut off")),
+            (META, |path| fs::remove_file(path.join(META)).expect("removed")),
+        ];
+        for (file, damage) in damages {
+            let (place, _run) = run_with(&["best", "last"], &saved(3));
+            let path = place.path().join("last");
+            damage(&path);
+            let error = load_resumable(&resolve(place.path(), "last").expect("found")).expect_err(file).to_string();
+            assert!(error.contains("damaged") && error.contains(file), "{error}");
+            assert!(error.contains("best is whole"), "{error}");
+            let is_needed = [MODEL, META].contains(&file);
+            assert_eq!(load(&path).is_err(), is_needed, "{file}: predictions need no more than their own");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_and_an_empty_folder_say_so() {
+        let empty = tempfile::tempdir().expect("a temporary folder");
+        assert!(matches!(resolve(empty.path(), "best"), Err(CheckpointError::Missing(_))));
+        let (place, _run) = run_with(&["best"], &saved(1));
+        let path = place.path().join("best");
+        for (format, expected) in [("9", "found 9, expected 2 to 3; a newer"), ("1", "found 1, expected 2 to 3; an older")] {
+            let text = fs::read_to_string(path.join(META)).expect("read").replace("\"format\": 3", &format!("\"format\": {format}"));
+            let original = fs::read(path.join(META)).expect("read");
+            fs::write(path.join(META), text).expect("written");
+            let error = load(&path).expect_err("another").to_string();
+            assert!(error.contains(expected), "{error}");
+            fs::write(path.join(META), original).expect("written");
+        }
+    }
+
+    #[test]
+    fn files_of_another_run_and_a_changed_split_are_told() {
+        let (place, run) = run_with(&["best", "last"], &saved(2));
+        let split = place.path().join("split.csv");
+        fs::write(&split, b"path\n").expect("written");
+        let id = saved(2).checkpoint.meta.run;
+        let check = || check_run(id.as_ref(), &place.path().join("last"));
+        check().expect("all of one run");
+        fs::write(&split, b"path\nx\n").expect("written");
+        let error = check().expect_err("changed").to_string();
+        assert!(error.contains("split.csv was changed") && error.ends_with("split.csv"), "{error}");
+        fs::write(&split, b"path\n").expect("written");
+        let mut other = saved(2);
+        other.checkpoint.meta.run = Some(RunId { id: "two".to_owned(), splits: vec![sha256_hex(b"path\n")] });
+        save(&run, &["best"], &other).expect("saved");
+        let error = check().expect_err("of another run").to_string();
+        assert!(error.contains("`run.id`: found two, expected one") && error.ends_with("best"), "{error}");
+    }
+}
