@@ -4,7 +4,14 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Metric, Split};
+use crate::{
+    base::names::of_text,
+    config::{Metric, Split},
+};
+
+/// Classes up to which every file has room for each of them, and for each pair: recalls in `history.csv` and for TensorBoard, the confusion
+/// matrix in `metrics.json`, all probabilities in `predictions.csv`. Of more, files have what doesn't grow with their square.
+pub const LISTED_CLASSES: usize = 256;
 
 /// The measures of one split in one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,8 +22,17 @@ pub struct SplitRecord {
     pub accuracy: f64,
     /// Mean F1 of the classes.
     pub macro_f1: f64,
-    /// Recall of each class; nothing for a class without a picture, which has none.
+    /// Recall of each class; nothing for a class without a picture, which has none. Of more than [`LISTED_CLASSES`], only the latest epoch has it.
     pub recall: Vec<Option<f64>>,
+}
+
+impl SplitRecord {
+    /// Lets go of what would grow with classes times epochs.
+    pub fn condense(&mut self) {
+        if self.recall.len() > LISTED_CLASSES {
+            self.recall = Vec::new();
+        }
+    }
 }
 
 /// One line of `history.csv`.
@@ -46,21 +62,23 @@ impl EpochRecord {
             Metric::Accuracy(split) => of(split).accuracy,
             Metric::MacroF1(split) => of(split).macro_f1,
             Metric::Recall(name) => {
-                classes.iter().position(|class| class == name).and_then(|class| self.validation.recall[class]).unwrap_or(f64::NAN)
+                let class = classes.iter().position(|class| class == name);
+                class.and_then(|class| self.validation.recall.get(class).copied().flatten()).unwrap_or(f64::NAN)
             }
         }
     }
 }
 
 /// The text of `history.csv`: Keras's names where Keras has the thing, then recall a class on the validation pictures, empty for a class that
-/// they don't have.
+/// they don't have, up to [`LISTED_CLASSES`].
 pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
+    let recalls = if classes.len() > LISTED_CLASSES { 0 } else { classes.len() };
     let mut text = "epoch".to_owned();
     for (name, _) in Metric::ALL {
         let _ = write!(text, ",{name}");
     }
-    for class in classes {
-        let _ = write!(text, ",{}", quoted(&format!("val_recall_{class}")));
+    for class in &classes[..recalls] {
+        let _ = write!(text, ",{}", quoted(&format!("val_recall_{}", of_text(class))));
     }
     text.push_str(",learning_rate,seconds\n");
     for record in records {
@@ -68,7 +86,7 @@ pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
         for (_, metric) in &Metric::ALL {
             let _ = write!(text, ",{}", record.value(metric, classes));
         }
-        for recall in &record.validation.recall {
+        for recall in record.validation.recall.iter().take(recalls) {
             let _ = write!(text, ",{}", recall.map_or_else(String::new, |recall| recall.to_string()));
         }
         let _ = writeln!(text, ",{},{:.3}", record.learning_rate, record.seconds);
@@ -100,7 +118,7 @@ mod tests {
     fn the_history_has_kerass_columns_and_one_line_an_epoch() {
         let split = |loss| SplitRecord { loss, accuracy: 0.5, macro_f1: 0.25, recall: vec![Some(1.0), Some(0.0), None] };
         let record = EpochRecord { epoch: 1, train: split(0.75), validation: split(1.5), learning_rate: 0.001, seconds: 2.0 };
-        let text = history_csv(&[record.clone()], &["a", "b, c", "none"].map(str::to_owned));
+        let text = history_csv(std::slice::from_ref(&record), &["a", "b, c", "none"].map(str::to_owned));
         let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,\"val_recall_b, c\",val_recall_none,learning_rate,seconds\n\
                         1,0.5,0.75,0.25,0.5,1.5,0.25,1,0,,0.001,2.000\n";
         assert_eq!(text, expected);
@@ -113,5 +131,22 @@ mod tests {
         // Runs of before had a number for each class.
         let before = written.replace("null", "0.0");
         assert_eq!(serde_json::from_str::<EpochRecord>(&before).expect("read").validation.recall, [Some(1.0), Some(0.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn many_classes_have_one_line_an_epoch_and_no_column_each() {
+        let split = || SplitRecord { loss: 0.5, accuracy: 0.5, macro_f1: 0.25, recall: vec![Some(0.5); 1000] };
+        let mut record = EpochRecord { epoch: 1, train: split(), validation: split(), learning_rate: 0.1, seconds: 1.0 };
+        let classes: Vec<String> = (0..1000).map(|index| format!("n{index}")).collect();
+        let monitor = Metric::Recall("n999".to_owned());
+        assert_eq!(record.value(&monitor, &classes), 0.5);
+        let latest = history_csv(std::slice::from_ref(&record), &classes);
+        record.validation.condense();
+        assert!(record.value(&monitor, &classes).is_nan() && record.validation.recall.is_empty());
+        assert_eq!(history_csv(&[record], &classes), latest);
+        assert_eq!(latest.lines().next(), Some("epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,learning_rate,seconds"));
+        let mut few = SplitRecord { recall: vec![Some(0.5); LISTED_CLASSES], ..split() };
+        few.condense();
+        assert_eq!(few.recall.len(), LISTED_CLASSES);
     }
 }

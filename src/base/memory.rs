@@ -85,6 +85,9 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
+    /// A name, files with their texts, and what is left.
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<u64>);
+
     fn found(files: &[(&str, &str)]) -> Option<u64> {
         available(&|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
     }
@@ -117,7 +120,7 @@ mod tests {
             ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "805306368"),
             ("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 268435456\ntotal_active_file 268435456\n"),
         ];
-        let cases: [(&str, Vec<(&str, &str)>, Option<u64>); 7] = [
+        let cases: [Case<'_>; 7] = [
             ("another system", vec![], None),
             ("the machine alone", vec![machine, ("/proc/self/limits", unlimited), taken], Some(8 * GIB)),
             ("ulimit -v, of which some is taken", vec![machine, ("/proc/self/limits", limited), taken], Some(5 * GIB)),

@@ -108,7 +108,8 @@ pub fn for_file(name: &str) -> String {
 
 /// Does a character move the cursor, end a line, or turn the direction of what follows?
 fn is_obeyed(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    letter.is_control()
+        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Is a character there that nobody sees, or that looks like a space and isn't one?

@@ -195,10 +195,6 @@ fn checked(path: &Path, meta: &Meta, name: &str) -> Result<Vec<u8>, CheckpointEr
 
 fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let mut meta = read_meta(path)?;
-    let length = |name: &str| fs::metadata(path.join(name)).map_or(0, |found| found.len());
-    if path.join(MODEL).is_file() {
-        check_size(&meta, length(MODEL).saturating_add(length(BACKBONE))).map_err(|fault| damaged(path, format!("{META}: {fault}")))?;
-    }
     let model = checked(path, &meta, MODEL)?;
     if meta.files.contains_key(WHITENING) {
         let whitening = Whitening::from_bytes(&checked(path, &meta, WHITENING)?);
@@ -217,6 +213,9 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         Some(sha256) => Some(Arc::new(FrozenBytes { bytes: checked(path, &meta, BACKBONE)?, sha256 })),
         None => None,
     };
+    // Whole files, and still others than those of this network: before memory is taken for it.
+    let length = model.len() + backbone.as_ref().map_or(0, |kept| kept.bytes.len());
+    check_size(&meta, length as u64).map_err(|fault| damaged(path, format!("{META}: {fault}")))?;
     Ok(Checkpoint { meta, model, backbone })
 }
 

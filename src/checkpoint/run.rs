@@ -56,6 +56,7 @@ impl RunFolder {
         let folder = |count: usize| parent.join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
         let create = |count| match Self::create(&folder(count)) {
             Err(CheckpointError::Occupied(_) | CheckpointError::Held { .. }) => None,
+            Err(_) if folder(count).is_file() => None,
             result => Some(result),
         };
         (1..).find_map(create).expect("there are more numbers than folders")
@@ -96,7 +97,8 @@ fn is_free(path: &Path, was_ours: bool) -> bool {
     };
     match fs::read_dir(path) {
         Ok(entries) => entries.flatten().all(|entry| entry.file_name().to_str().is_some_and(is_left)),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        // What is no folder, its making will tell.
+        Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
     }
 }
 

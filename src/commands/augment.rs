@@ -12,7 +12,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    data_folders, train,
+    data_folders,
+    tables::count_words,
+    train,
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
@@ -109,12 +111,12 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let rows = rows(&data, &copies);
     let manifest = args.out.join("manifest.csv");
     write_atomic(&manifest, &to_csv(&rows))?;
-    let of_class = |index: usize| copies.iter().filter(|copy| data.train.pictures[copy.picture].label == index).count();
-    let counts: Vec<_> = data.classes.iter().enumerate().map(|(index, class)| format!("{class} {}", of_class(index))).collect();
+    let mut counts = vec![0; data.classes.len()];
+    copies.iter().for_each(|copy| counts[data.train.pictures[copy.picture].label] += 1);
     ui::print(&format!(
         "Wrote {} pictures: {}\n{}\nTrain on them with --set data.train={}\n",
         copies.len(),
-        counts.join(", "),
+        count_words(&data.classes, &counts),
         names::of_path(&manifest),
         names::of_path(&manifest)
     ))?;

@@ -16,6 +16,7 @@ use super::{
     ui::{self, UsageError, say},
 };
 use crate::{
+    base::words::listed,
     checkpoint::{self, Meta, RunFolder},
     cli::Ending,
     config::DeviceName,
@@ -24,7 +25,7 @@ use crate::{
         Coverage, Judged, TEMPERATURES, Threshold, argmax, calibration_error, fit_coverage, fit_temperature, fit_threshold, pictures_for,
         softened, temperature_interval,
     },
-    nn::infer::Predictions,
+    nn::infer::{Keep, Predictions},
 };
 
 /// Arguments of `calibrate`.
@@ -92,7 +93,7 @@ impl Wishes {
     fn of(args: &Args, meta: &Meta) -> Result<Self, UsageError> {
         let temperature = args.temperature || (args.sensitivity.is_none() && args.coverage.is_none());
         if let Some(Sensitivity { class, .. }) = args.sensitivity.as_ref().filter(|wish| !meta.classes.contains(&wish.class)) {
-            let classes = meta.classes.join(", ");
+            let classes = listed(&meta.classes);
             return Err(UsageError(format!("--sensitivity: found the unknown class {class}, expected one of {classes}")));
         }
         let threshold = args.sensitivity.as_ref().map(|wish| (wish.class.clone(), wish.share.0));
@@ -157,7 +158,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         bail!("found no validation picture of the run that can be read, expected some to fit on: {}", run.display());
     }
     let (set, labels) = (&listed.set, listed.set.labels());
-    let setup = Setup { run: None, data: &data, compute: &compute, batch_size: 32, tta: None };
+    let setup = Setup { run: None, data: &data, compute: &compute, batch_size: 32, tta: None, keep: Keep::Logits };
     let mut found = infer(&checkpoint, set, &setup)?;
     let mut fitted = Fitted { images: labels.len(), temperature: None, threshold: None, coverage: None };
     if wishes.temperature {
@@ -237,7 +238,7 @@ impl FittedTemperature {
         let num_classes = found.logits[0].len();
         let error = |temperature| {
             let probabilities = softened(&found.logits, temperature);
-            calibration_error(&Judged::new(labels.to_vec(), &probabilities, num_classes).reliability())
+            calibration_error(&Judged::new(labels.to_vec(), probabilities.iter().map(Vec::as_slice).collect(), num_classes).reliability())
         };
         Ok(Self { value, low, high, calibration_error: [error(1.0), error(value)] })
     }

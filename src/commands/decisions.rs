@@ -49,7 +49,7 @@ pub struct Sets {
 
 impl Decisions {
     /// Of the pictures with these labels and probabilities; those of one group are drawn together.
-    pub fn measure(meta: &Meta, labels: &[usize], probabilities: &[Vec<f32>], groups: &[usize]) -> Self {
+    pub fn measure(meta: &Meta, labels: &[usize], probabilities: &[&[f32]], groups: &[usize]) -> Self {
         let among = |hits: &dyn Fn(usize) -> bool, of: &dyn Fn(usize) -> bool| {
             let members: Vec<usize> = (0..labels.len()).filter(|index| of(*index)).collect();
             let hits: Vec<bool> = members.iter().map(|index| hits(*index)).collect();
@@ -73,7 +73,7 @@ impl Decisions {
                 coverage: among(&|index| sets[index].contains(&labels[index]), &|_| true),
                 mean_size: sets.iter().map(Vec::len).sum::<usize>() as f64 / count,
                 referred: (0..sets.len()).filter(|index| !is_answered(*index)).count() as f64 / count,
-                accuracy_of_answers: among(&|index| argmax(&probabilities[index]) == labels[index], &is_answered),
+                accuracy_of_answers: among(&|index| argmax(probabilities[index]) == labels[index], &is_answered),
             }
         });
         Self { threshold, sets }

@@ -12,6 +12,7 @@ use super::{
     data_folders,
     evaluation::Evaluation,
     place,
+    raw::RawFile,
     report::{self, Subject},
     ui::{self, Reading, UsageError, say},
     weights,
@@ -31,7 +32,7 @@ use crate::{
     },
     nn::{
         device::Compute,
-        infer::{Predictions, Settings, predict},
+        infer::{Keep, Predictions, Settings, predict},
         loss::LossFn,
         model::Entrance,
     },
@@ -59,6 +60,9 @@ pub struct Args {
     /// Where report.html, plots, predictions.csv and metrics.json go, instead of RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write the logits of all pictures, in the order of predictions.csv: a NumPy array of pictures x classes, or a CSV
+    #[arg(long, value_name = "FILE.npy|csv")]
+    logits: Option<RawFile>,
     /// auto, gpu, gpu:N, cpu or ndarray
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
@@ -115,6 +119,7 @@ pub enum SplitName {
 /// A checkpoint or pictures that can't be used.
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     args.moved.refuse(&args.checkpoint)?;
+    args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
     let checkpoint = checkpoint::load(&path)?;
     let run = run_of(&path);
@@ -140,7 +145,8 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let tta = Tta::of(args.tta, &path)?;
     let compute = ui::open_device(args.device)?;
     let data = data_settings(&checkpoint.meta);
-    let setup = Setup { run, data: &data, compute: &compute, batch_size: 32, tta };
+    let keep = if args.logits.is_some() { Keep::Logits } else { Keep::Probabilities };
+    let setup = Setup { run, data: &data, compute: &compute, batch_size: 32, tta, keep };
     let mut evaluation = Evaluation::run(&checkpoint, pictures.clone(), &setup)?;
     if let Some((path, other, tta)) = other {
         let data = data_settings(&other.meta);
@@ -156,6 +162,9 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         }
     };
     evaluation.write(&out)?;
+    if let Some(file) = &args.logits {
+        evaluation.write_logits(file)?;
+    }
     say(&format!("Predictions and metrics: {}", names::of_path(&out)));
     ui::print(&if args.json { evaluation.to_json()? } else { evaluation.to_text() })?;
     report::write(&Subject { evaluation: &evaluation, name: &pictures.name, checkpoint: &checkpoint, run, compute: &compute }, &out)?;
@@ -180,6 +189,8 @@ pub struct Setup<'a> {
     pub batch_size: usize,
     /// Test-time augmentation.
     pub tta: Option<Tta>,
+    /// What is kept of each picture.
+    pub keep: Keep,
 }
 
 /// Test-time augmentation.
@@ -346,19 +357,19 @@ pub(super) fn infer(checkpoint: &Checkpoint, set: &Arc<PictureSet>, setup: &Setu
         output: meta.design.output,
         temperature: meta.temperature,
         loss: LossFn { kind: meta.loss, gamma: meta.focal_gamma, label_smoothing: 0.0 },
+        keep: setup.keep,
     };
     let rounds = setup.tta.as_ref().map_or(0, |tta| tta.rounds);
     let bar = Reading::new("Classifying");
     bar.start(set.pictures.len() * (rounds + 1));
     let mut found = predict(&model, View::plain(set, &meta.normalize), &settings, &|count| bar.done(count))?;
-    let is_number = |row: &Vec<f32>| row.iter().all(|value| value.is_finite());
-    if let Some(bad) = found.logits.iter().position(|row| !is_number(row)) {
+    if let Some(bad) = found.first_bad {
         return Err(no_number(&set.pictures[bad].path));
     }
     for round in 0..rounds {
         let Some(Tta { config, .. }) = &setup.tta else { break };
         let view = unlabelled_view(config, set, &meta.normalize, round);
-        let again = predict(&model, view, &settings, &|count| bar.done(count))?;
+        let again = predict(&model, view, &Settings { keep: Keep::Probabilities, ..settings.clone() }, &|count| bar.done(count))?;
         for (sums, row) in found.probabilities.iter_mut().zip(&again.probabilities) {
             sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
         }

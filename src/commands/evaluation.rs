@@ -1,21 +1,19 @@
 //! What an evaluation found: as JSON, as files, as tables for a person.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::{
+    chosen::{Chosen, SEED},
     decisions::Decisions,
     evaluate::{Pictures, Setup, infer},
+    tables::loss_reasons,
     ui::{Reading, say},
 };
 use crate::{
-    base::{files::write_atomic, names},
+    base::{files::write_atomic, names, words},
     checkpoint::{Checkpoint, Meta},
     data::{
         Listed,
@@ -27,11 +25,9 @@ use crate::{
         load_listed,
         table::{self, Skipped},
     },
-    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, Report, argmax},
+    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, argmax},
+    record::LISTED_CLASSES,
 };
-
-/// Of the draws behind the intervals: the same figures give the same intervals.
-const SEED: u64 = 0;
 
 /// Which pictures were measured on.
 #[derive(Clone, Debug, Serialize)]
@@ -65,14 +61,19 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Mean F1 of the classes that occur.
     pub macro_f1: f64,
-    /// The run's own loss: mean, unweighted.
+    /// The run's own loss: mean, unweighted, of the network's outputs, without bound. `metrics.log_loss` beside it is scikit-learn's, of the
+    /// probabilities.
     pub loss: f64,
     /// In the order of the matrix.
     pub classes: Vec<String>,
-    /// Rows are the truth, columns the prediction.
-    pub confusion_matrix: Vec<Vec<u64>>,
+    /// Rows are the truth, columns the prediction; up to [`LISTED_CLASSES`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confusion_matrix: Option<Vec<Vec<u64>>>,
     /// Each row divided by its sum; null where a class has no picture.
-    pub confusion_matrix_normalized: Vec<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confusion_matrix_normalized: Option<Vec<Vec<f64>>>,
+    /// The same without its empty places, for any number of classes.
+    pub confusions: Vec<Confused>,
     /// Every figure with its 95 % interval, by name.
     pub metrics: BTreeMap<String, Estimate>,
     /// By name.
@@ -96,6 +97,15 @@ pub struct Evaluation {
     /// Of each class, picture by picture.
     #[serde(skip)]
     pub(super) probabilities: Vec<Vec<f32>>,
+    /// The same before any temperature and augmentation, where they are wanted.
+    #[serde(skip)]
+    pub(super) logits: Vec<Vec<f32>>,
+    /// Why the loss and the log loss are two numbers, where they are.
+    #[serde(skip)]
+    pub(super) loss_reasons: Vec<String>,
+    /// Counts by class.
+    #[serde(skip)]
+    pub(super) confusion: Confusion,
     /// Is it a copy of one that the run knew? Empty where nobody knows.
     #[serde(skip)]
     pub(super) copies: Vec<bool>,
@@ -105,6 +115,17 @@ pub struct Evaluation {
     /// Pictures of one group are drawn together.
     #[serde(skip)]
     groups: Vec<usize>,
+}
+
+/// Pictures of one class that were taken for one class, another or the same.
+#[derive(Clone, Debug, Serialize)]
+pub struct Confused {
+    /// The true class.
+    pub truth: String,
+    /// What it was taken for.
+    pub predicted: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// This network beside another on the same pictures; differences are the other's figures minus this one's.
@@ -166,8 +187,14 @@ impl Evaluation {
     pub fn of(checkpoint: &Checkpoint, listed: Listed, source: String, known: &[Part], setup: &Setup<'_>) -> anyhow::Result<Self> {
         let Listed { set, facts, skipped } = listed;
         let classes = Arc::clone(&set.classes);
-        for (class, _) in classes.iter().zip(set.class_counts()).filter(|(_, count)| *count == 0) {
-            say(&format!("warning: no picture of the class {class} to measure it on"));
+        let counts = set.class_counts();
+        let absent: Vec<_> = classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| class.clone()).collect();
+        if !absent.is_empty() {
+            let names = words::listed(&absent);
+            say(&match absent.len() {
+                1 => format!("warning: no picture of the class {names} to measure it on"),
+                count => format!("warning: no picture of {count} classes to measure them on: {names}"),
+            });
         }
         let found = infer(checkpoint, &set, setup)?;
         let copied = copies_of_known(&set, &facts, known, setup)?;
@@ -178,7 +205,13 @@ impl Evaluation {
         let report = all.report(&classes);
         let mut confusion = Confusion::new(classes.len());
         all.labels.iter().zip(&all.probabilities).for_each(|(label, row)| confusion.add(*label, argmax(row)));
+        let dense = (classes.len() <= LISTED_CLASSES).then(|| confusion.dense());
         let share = |row: &Vec<u64>| row.iter().map(|count| *count as f64 / row.iter().sum::<u64>() as f64).collect();
+        let confused = |(truth, predicted, count): (usize, usize, u64)| Confused {
+            truth: classes[truth].clone(),
+            predicted: classes[predicted].clone(),
+            count,
+        };
         Ok(Self {
             data: Measured::of(&set, source),
             images: set.pictures.len(),
@@ -186,19 +219,23 @@ impl Evaluation {
             macro_f1: confusion.macro_f1(),
             loss: found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64,
             classes: classes.to_vec(),
-            confusion_matrix_normalized: confusion.counts.iter().map(share).collect(),
-            confusion_matrix: confusion.counts,
+            confusion_matrix_normalized: dense.as_ref().map(|dense| dense.iter().map(share).collect()),
+            confusion_matrix: dense,
+            confusions: confusion.cells().map(confused).collect(),
             metrics: report.metrics,
             per_class: report.per_class,
             calibration: report.calibration,
             unseen,
             skipped,
+            loss_reasons: loss_reasons(&checkpoint.meta, setup, all.labels.iter().zip(&all.probabilities).map(|(label, row)| row[*label])),
             decisions: all.decisions(&meta),
             comparison: None,
             copies: copied.iter().flatten().map(Option::is_some).collect(),
             copied: copied.unwrap_or_default(),
             groups: all.groups,
             probabilities: found.probabilities,
+            logits: found.logits,
+            confusion,
             set,
         })
     }
@@ -209,13 +246,13 @@ impl Evaluation {
     /// Other classes or other pictures.
     pub fn compare(&mut self, other: &Self, paths: [&Path; 2]) -> anyhow::Result<()> {
         let [own_name, other_name] = paths.map(names::of_path);
-        let place = |class: &String| other.classes.iter().position(|other| other == class);
-        let places: Option<Vec<usize>> = self.classes.iter().map(place).collect();
+        let theirs: BTreeMap<&String, usize> = other.classes.iter().enumerate().map(|(place, class)| (class, place)).collect();
+        let places: Option<Vec<usize>> = self.classes.iter().map(|class| theirs.get(class).copied()).collect();
         let Some(places) = places.filter(|places| places.len() == other.classes.len()) else {
             bail!(
                 "found the classes {} in {own_name} and {} in {other_name}, expected the same",
-                self.classes.join(", "),
-                other.classes.join(", ")
+                words::listed(&self.classes),
+                words::listed(&other.classes)
             );
         };
         let paths = |evaluation: &Self| evaluation.set.pictures.iter().map(|picture| picture.path.clone()).collect::<Vec<_>>();
@@ -224,8 +261,9 @@ impl Evaluation {
         }
         let labels = self.set.labels();
         let theirs: Vec<Vec<f32>> = other.probabilities.iter().map(|row| places.iter().map(|place| row[*place]).collect()).collect();
-        let judged = |rows| Judged::new(labels.clone(), rows, self.classes.len());
-        let found = Comparison::new(&judged(&self.probabilities), &judged(&theirs), &self.groups, SEED);
+        let judge = |rows: Vec<_>| Judged::new(labels.clone(), rows, self.classes.len());
+        let [own, theirs] = [&self.probabilities, &theirs].map(|rows| judge(rows.iter().map(Vec::as_slice).collect()));
+        let found = Comparison::new(&own, &theirs, &self.groups, SEED);
         self.comparison = Some(Compared { words: found.words(&own_name, &other_name), with: other_name, found });
         Ok(())
     }
@@ -245,15 +283,7 @@ impl Evaluation {
         if !copies.is_empty() {
             write_atomic(&folder.join("copies.csv"), &table::to_csv(&copies))?;
         }
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let head = ["path", "label", "predicted"].map(str::to_owned).into_iter().chain(self.classes.iter().cloned());
-        writer.write_record(head)?;
-        for (picture, probabilities) in self.set.pictures.iter().zip(&self.probabilities) {
-            let path = names::of_path(&picture.path);
-            let start = [path, self.classes[picture.label].clone(), self.classes[argmax(probabilities)].clone()].into_iter();
-            writer.write_record(start.chain(probabilities.iter().map(ToString::to_string)))?;
-        }
-        Ok(write_atomic(&folder.join("predictions.csv"), &writer.into_inner()?)?)
+        Ok(write_atomic(&folder.join("predictions.csv"), &self.predictions_csv()?)?)
     }
 
     /// One JSON document.
@@ -325,43 +355,4 @@ impl Unseen {
         }
         found
     }
-}
-
-/// Some of the pictures; those of one group are drawn together.
-struct Chosen {
-    labels: Vec<usize>,
-    probabilities: Vec<Vec<f32>>,
-    groups: Vec<usize>,
-}
-
-impl Chosen {
-    fn of(set: &PictureSet, probabilities: &[Vec<f32>], indices: &[usize]) -> Self {
-        Self {
-            labels: indices.iter().map(|index| set.pictures[*index].label).collect(),
-            probabilities: indices.iter().map(|index| probabilities[*index].clone()).collect(),
-            groups: groups(set, indices),
-        }
-    }
-
-    fn report(&self, classes: &[String]) -> Report {
-        Report::new(&Judged::new(self.labels.clone(), &self.probabilities, classes.len()), classes, &self.groups, SEED)
-    }
-
-    fn decisions(&self, meta: &Meta) -> Decisions {
-        Decisions::measure(meta, &self.labels, &self.probabilities, &self.groups)
-    }
-}
-
-/// The number of each picture's group; a picture without one has its own.
-fn groups(set: &PictureSet, indices: &[usize]) -> Vec<usize> {
-    let names: BTreeSet<&str> = indices.iter().filter_map(|index| set.pictures[*index].group.as_deref()).collect();
-    let mut alone = names.len();
-    let group = |index: &usize| match &set.pictures[*index].group {
-        Some(name) => names.range(..name.as_str()).count(),
-        None => {
-            alone += 1;
-            alone - 1
-        }
-    };
-    indices.iter().map(group).collect()
 }

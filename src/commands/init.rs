@@ -10,6 +10,7 @@ use clap::Parser;
 
 use super::{
     data_folders,
+    tables::count_words,
     ui::{self, UsageError},
 };
 use crate::{
@@ -124,10 +125,13 @@ impl Found {
     }
 
     fn describe(&self) -> String {
-        let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{} {count}", names::quoted(class))).collect();
+        let (classes, counts): (Vec<String>, Vec<usize>) = self.classes.iter().map(|(class, count)| (class.clone(), *count)).unzip();
         let [height, width] = self.typical;
-        let mut text =
-            format!("Classes: {}\nTypical size: {width}x{height}, {}", classes.join(", "), if self.is_grey { "grey" } else { "colour" });
+        let mut text = format!(
+            "Classes: {}\nTypical size: {width}x{height}, {}",
+            count_words(&classes, &counts),
+            if self.is_grey { "grey" } else { "colour" }
+        );
         for (what, path) in [("Training", Some(&self.train)), ("Validation", self.validation.as_ref()), ("Test", self.test.as_ref())] {
             if let Some(path) = path {
                 let _ = write!(text, "\n{what}: {}", names::of_path(path));
@@ -228,10 +232,10 @@ mod tests {
     #[test]
     fn a_folder_gives_its_name_to_the_recipe_where_it_can() {
         for (folder, expected) in
-            [("no/such/cats", "cats"), ("no/such/.hidden", "hidden"), ("no/such/a:b\tc", "a_b_c"), ("no/...", "pictures")]
+            [("no/such/cats", "cats"), ("no/such/.hidden", "hidden"), ("no/such/a:b\tc", "a_b_x09c"), ("no/...", "pictures")]
         {
             assert_eq!(recipe_name(Path::new(folder)), expected);
         }
-        assert_eq!(recipe_name(Path::new(&"x".repeat(255))).len(), 60);
+        assert_eq!(recipe_name(Path::new(&"x".repeat(255))).len(), 160);
     }
 }

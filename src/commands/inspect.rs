@@ -1,6 +1,7 @@
 //! `emberlens inspect`: a folder or a recipe in, what is in its pictures and what is wrong with them out.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,7 @@ use image::RgbImage;
 use super::{
     backbone, data_folders,
     report::jpeg,
+    tables::count_table,
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
@@ -216,12 +218,9 @@ fn likeness_words(likeness: Likeness) -> &'static str {
 fn class_table(found: &Inspection) -> Table {
     let parts: Vec<Part> = [Part::Train, Part::Validation, Part::Test].into_iter().filter(|part| found.count(*part) > 0).collect();
     let head = std::iter::once("Class".to_owned()).chain(parts.iter().map(|part| part.name().to_owned())).collect();
-    let row = |(class, counts): (&String, &std::collections::BTreeMap<&'static str, usize>)| {
-        let count = |part: &Part| counts.get(part.name()).copied().unwrap_or(0).to_string();
-        std::iter::once(class.clone()).chain(parts.iter().map(count)).collect()
-    };
-    let sums = std::iter::once("all".to_owned()).chain(parts.iter().map(|part| found.count(*part).to_string())).collect();
-    Table { head, rows: found.classes.iter().map(row).chain([sums]).collect() }
+    let classes: Vec<String> = found.classes.keys().cloned().collect();
+    let row = |counts: &BTreeMap<&'static str, usize>| parts.iter().map(|part| counts.get(part.name()).copied().unwrap_or(0)).collect();
+    count_table(head, &classes, &found.classes.values().map(row).collect::<Vec<_>>())
 }
 
 fn facts(found: &Inspection) -> Vec<(String, String)> {

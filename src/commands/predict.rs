@@ -1,20 +1,19 @@
 //! `emberlens predict`: files and folders in, a class with its probability a picture out.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use clap::{Parser, ValueEnum};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     evaluate::{Setup, data_settings, infer},
     ui::{self, Reading, UsageError, say},
 };
 use crate::{
-    base::names,
+    base::names::{self, of_text},
     checkpoint::{self, Checkpoint, Meta},
     cli::Ending,
     config::DeviceName,
@@ -24,8 +23,8 @@ use crate::{
         listing::{Entry, Exclude, Found, PassedOver, no_file, walk},
         load_listed,
     },
-    metrics::prediction_set,
-    nn::device::Compute,
+    metrics::{most, prediction_set},
+    nn::{device::Compute, infer::Keep},
 };
 
 /// Pictures read and classified at a time, so that memory stays bounded and results come early.
@@ -68,16 +67,29 @@ struct Prediction {
     path: String,
     label: String,
     probability: f32,
-    probabilities: BTreeMap<String, f32>,
+    probabilities: Probabilities,
     /// Is it one of the class that a threshold was fitted for?
     #[serde(skip_serializing_if = "Option::is_none")]
     flagged: Option<bool>,
     /// The classes that it may belong to, by the coverage that was fitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<Vec<String>>,
-    /// Most probable first.
+    /// The most probable classes, as many as are shown.
     #[serde(skip)]
-    ranked: Vec<(String, f32)>,
+    ranked: Vec<usize>,
+}
+
+/// By class, in the order of the classes.
+#[derive(Debug)]
+struct Probabilities {
+    classes: Arc<Vec<String>>,
+    row: Vec<f32>,
+}
+
+impl Serialize for Probabilities {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.classes.iter().zip(&self.row))
+    }
 }
 
 /// Runs the command. A picture that can't be read is reported and the others go on.
@@ -100,11 +112,11 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         ui::print(&csv_line(csv_head(top_k, &checkpoint.meta))?)?;
     }
     for chunk in paths.chunks(CHUNK) {
-        let mut predictions = classify(chunk, &checkpoint, &compute, &mut num_failed)?;
+        let mut predictions = classify(chunk, &checkpoint, &compute, top_k, &mut num_failed)?;
         if args.abstain {
             predictions.iter_mut().for_each(Prediction::abstain);
         }
-        ui::print(&written(&predictions, args.format, top_k, &checkpoint.meta)?)?;
+        ui::print(&written(&predictions, args.format, &checkpoint.meta)?)?;
     }
     if num_failed == 0 {
         return Ok(Ending::Done);
@@ -162,33 +174,35 @@ pub(super) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut u
     Ok(set)
 }
 
-fn classify(paths: &[PathBuf], checkpoint: &Checkpoint, compute: &Compute, num_failed: &mut usize) -> anyhow::Result<Vec<Prediction>> {
+fn classify(
+    paths: &[PathBuf],
+    checkpoint: &Checkpoint,
+    compute: &Compute,
+    top_k: usize,
+    num_failed: &mut usize,
+) -> anyhow::Result<Vec<Prediction>> {
     let set = read_unlabelled(paths, &checkpoint.meta, num_failed)?;
     if set.pictures.is_empty() {
         return Ok(Vec::new());
     }
     let data = data_settings(&checkpoint.meta);
-    let found = infer(checkpoint, &set, &Setup { run: None, data: &data, compute, batch_size: 32, tta: None })?;
-    let predictions = set.pictures.iter().zip(found.probabilities).map(|(picture, probabilities)| {
-        let threshold = checkpoint.meta.threshold.as_ref();
-        let flagged = threshold.and_then(|fitted| {
-            let class = set.classes.iter().position(|class| *class == fitted.class)?;
-            Some(probabilities[class] >= fitted.probability)
-        });
+    let found = infer(checkpoint, &set, &Setup { run: None, data: &data, compute, batch_size: 32, tta: None, keep: Keep::Probabilities })?;
+    let flagged = checkpoint.meta.threshold.as_ref().and_then(|fitted| {
+        let class = set.classes.iter().position(|class| *class == fitted.class)?;
+        Some((class, fitted.probability))
+    });
+    let predictions = set.pictures.iter().zip(found.probabilities).map(|(picture, row)| {
         let names = |classes: Vec<usize>| classes.into_iter().map(|class| set.classes[class].clone()).collect();
         let coverage = checkpoint.meta.coverage.as_ref();
-        let may_be = coverage.map(|fitted| names(prediction_set(&probabilities, fitted.probability)));
-        let mut ranked: Vec<_> = set.classes.iter().cloned().zip(probabilities).collect();
-        let by_class = ranked.iter().cloned().collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let ranked = most(&row, top_k);
         Prediction {
             path: names::of_path(&picture.path),
-            label: ranked[0].0.clone(),
-            probability: ranked[0].1,
-            probabilities: by_class,
-            flagged,
-            set: may_be,
+            label: set.classes[ranked[0]].clone(),
+            probability: row[ranked[0]],
+            flagged: flagged.map(|(class, probability)| row[class] >= probability),
+            set: coverage.map(|fitted| names(prediction_set(&row, fitted.probability))),
             ranked,
+            probabilities: Probabilities { classes: Arc::clone(&set.classes), row },
         }
     });
     Ok(predictions.collect())
@@ -204,8 +218,16 @@ impl Prediction {
 
     /// What a table says of it beside its classes.
     fn remarks(&self) -> [Option<String>; 2] {
-        let set = |set: &Vec<String>| if set.is_empty() { "none fits".to_owned() } else { set.join(" or ") };
+        let set = |set: &Vec<String>| if set.is_empty() { "none fits".to_owned() } else { of_text(&set.join(" or ")) };
         [self.flagged.map(|flagged| if flagged { "yes" } else { "no" }.to_owned()), self.set.as_ref().map(set)]
+    }
+}
+
+impl Prediction {
+    /// Class and probability of those that are shown behind the first.
+    fn others(&self) -> impl Iterator<Item = (String, f32)> {
+        let Probabilities { classes, row } = &self.probabilities;
+        self.ranked.iter().skip(1).map(|class| (of_text(&classes[*class]), row[*class]))
     }
 }
 
@@ -214,20 +236,21 @@ const REFER: &str = "refer";
 
 /// What the columns of [`Prediction::remarks`] are called, those that the checkpoint has.
 fn remark_columns(meta: &Meta) -> Vec<String> {
-    let flagged = meta.threshold.as_ref().map(|fitted| format!("flagged_{}", fitted.class));
+    let flagged = meta.threshold.as_ref().map(|fitted| format!("flagged_{}", of_text(&fitted.class)));
     flagged.into_iter().chain(meta.coverage.as_ref().map(|_| "set".to_owned())).collect()
 }
 
-fn written(predictions: &[Prediction], format: Format, top_k: usize, meta: &Meta) -> anyhow::Result<String> {
+fn written(predictions: &[Prediction], format: Format, meta: &Meta) -> anyhow::Result<String> {
     match format {
         Format::Jsonl => predictions.iter().map(|prediction| Ok(serde_json::to_string(prediction)? + "\n")).collect(),
         Format::Csv => predictions
             .iter()
             .map(|prediction| {
-                let first = (prediction.label.clone(), prediction.probability);
-                let ranked = std::iter::once(&first).chain(&prediction.ranked[1..top_k]);
-                let ranked = ranked.flat_map(|(label, probability)| [label.clone(), probability.to_string()]);
-                csv_line(std::iter::once(prediction.path.clone()).chain(ranked).chain(prediction.remarks().into_iter().flatten()))
+                let first = (of_text(&prediction.label), prediction.probability);
+                let ranked = std::iter::once(first).chain(prediction.others());
+                let ranked = ranked.flat_map(|(label, probability)| [label, probability.to_string()]);
+                let path = of_text(&prediction.path);
+                csv_line(std::iter::once(path).chain(ranked).chain(prediction.remarks().into_iter().flatten()))
             })
             .collect(),
         Format::Table if predictions.is_empty() => Ok(String::new()),
@@ -236,10 +259,10 @@ fn written(predictions: &[Prediction], format: Format, top_k: usize, meta: &Meta
             let head: Vec<&str> = ["Picture", "Class", "Probability"].into_iter().chain(remarks.iter().map(String::as_str)).collect();
             let mut table = ui::table(&head);
             for prediction in predictions {
-                let first = [prediction.path.clone(), prediction.label.clone(), format!("{:.4}", prediction.probability)];
-                table.add_row(first.into_iter().chain(prediction.remarks().into_iter().flatten()));
-                for (label, probability) in &prediction.ranked[1..top_k] {
-                    table.add_row([String::new(), label.clone(), format!("{probability:.4}")]);
+                let first = [ui::cell(&prediction.path), ui::cell(&prediction.label), format!("{:.4}", prediction.probability)];
+                table.add_row(first.into_iter().chain(prediction.remarks().into_iter().flatten().map(|remark| ui::cell(&remark))));
+                for (label, probability) in prediction.others() {
+                    table.add_row([String::new(), ui::cell(&label), format!("{probability:.4}")]);
                 }
             }
             ui::align_right(&mut table, [2]);

@@ -7,10 +7,12 @@ use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
 use super::{
     evaluation::Evaluation,
+    explanations::in_a_row,
+    tables::count_table,
     ui::{Reading, say},
 };
 use crate::{
-    base::{files::write_atomic, names},
+    base::{files::write_atomic, names, words::listed},
     checkpoint::Checkpoint,
     config::Weights,
     data::{
@@ -18,11 +20,11 @@ use crate::{
         listing::Part,
         table::{SplitRow, read_split},
     },
-    explain::{Explainer, Method, colored, magnified, overlay, side_by_side},
+    explain::{Explainer, Map, Method, SURE, colored, magnified, overlay},
     metrics::{Estimate, Judged, argmax},
     nn::device::Compute,
     record::{history_csv, read_history},
-    report::{Figure, Gallery, PAGE, Page, Shot, Table, confusion, curves, precision_recall, reliability, roc},
+    report::{Figure, Gallery, MATRIX_CLASSES, PAGE, Page, Section, Shot, Table, confusion, curves, precision_recall, reliability, roc},
     train::history,
 };
 
@@ -81,7 +83,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
         data: subject.data_table(&split),
         notes: subject.notes(),
         figures,
-        tables: vec![("Measures".to_owned(), subject.evaluation.measures()), ("Classes".to_owned(), subject.evaluation.class_figures())],
+        tables: subject.tables(),
         galleries: vec![gallery("The worst mistakes", mistakes), gallery("Typical hits", hits)],
         mosaic: match from_run("augmentation.png").and_then(|path| image::load_from_memory(&std::fs::read(path).ok()?).ok()) {
             Some(mosaic) => Some(jpeg(&mosaic.into_rgb8(), MOSAIC_WIDTH)?),
@@ -114,19 +116,34 @@ impl Subject<'_> {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let Evaluation { classes, probabilities, set, per_class, confusion_matrix, calibration, .. } = self.evaluation;
-        let judged = Judged::new(set.labels(), probabilities, classes.len());
+        let Evaluation { classes, probabilities, set, per_class, confusion: counts, calibration, .. } = self.evaluation;
+        let judged = Judged::new(set.labels(), probabilities.iter().map(Vec::as_slice).collect(), classes.len());
         let areas = |of: fn(&crate::metrics::ClassReport) -> f64| classes.iter().map(|class| of(&per_class[class])).collect::<Vec<_>>();
         let curves = curves(&self.history(), Some(self.checkpoint.meta.epoch));
         curves
             .into_iter()
             .chain([
-                confusion(classes, confusion_matrix),
+                confusion(classes, counts),
                 roc(&judged, classes, &areas(|report| report.measures.roc_auc)),
                 precision_recall(&judged, classes, &areas(|report| report.measures.average_precision)),
                 reliability(calibration),
             ])
             .collect()
+    }
+
+    fn tables(&self) -> Vec<Section> {
+        let found = self.evaluation;
+        // Up to there, the matrix has names to read them by.
+        let mistakes = if found.classes.len() > MATRIX_CLASSES { found.mistakes() } else { Table::default() };
+        vec![
+            Section { title: "Measures", words: found.measure_words(), table: found.measures() },
+            Section {
+                title: "Classes",
+                words: found.class_words().into_iter().map(|words| words + ".").collect(),
+                table: found.class_figures(),
+            },
+            Section { title: "The most frequent mistakes", words: Vec::new(), table: mistakes },
+        ]
     }
 
     /// What a reader must know before believing a number.
@@ -177,7 +194,7 @@ impl Subject<'_> {
         let (meta, history) = (&self.checkpoint.meta, self.history());
         let mut facts = vec![
             ("Run", meta.name.clone()),
-            ("Classes", meta.classes.join(", ")),
+            ("Classes", self.class_names()),
             ("Network", format!("{}{}", meta.design.model.architecture.name(), self.origin())),
             (
                 "Pictures",
@@ -205,6 +222,11 @@ impl Subject<'_> {
         facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    fn class_names(&self) -> String {
+        let classes = &self.checkpoint.meta.classes;
+        if classes.len() > MATRIX_CLASSES { listed(classes) } else { classes.join(", ") }
+    }
+
     /// Where the network's first weights came from.
     fn origin(&self) -> String {
         let meta = &self.checkpoint.meta;
@@ -219,19 +241,14 @@ impl Subject<'_> {
     fn data_table(&self, split: &[SplitRow]) -> Table {
         let parts = [(Part::Train, "Training"), (Part::Validation, "Validation")];
         let parts: Vec<_> = if split.is_empty() { Vec::new() } else { parts.to_vec() };
-        let count = |part: Part, class: &str| split.iter().filter(|row| row.split == part.name() && row.class == class).count();
+        let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        split.iter().for_each(|row| *counts.entry((&row.split, &row.class)).or_default() += 1);
+        let count = |part: Part, class: &str| counts.get(&(part.name(), class)).copied().unwrap_or(0);
         let measured = self.evaluation.set.class_counts();
-        let mut rows: Vec<Vec<usize>> = Vec::new();
-        for (class, measured) in self.evaluation.classes.iter().zip(measured) {
-            rows.push(parts.iter().map(|(part, _)| count(*part, class)).chain([measured]).collect());
-        }
-        let sums = (0..=parts.len()).map(|column| rows.iter().map(|row| row[column]).sum::<usize>()).collect();
-        rows.push(sums);
-        let names = self.evaluation.classes.iter().map(String::as_str).chain(["all"]);
+        let count = |(class, measured): (&String, usize)| parts.iter().map(|(part, _)| count(*part, class)).chain([measured]).collect();
+        let counts: Vec<Vec<usize>> = self.evaluation.classes.iter().zip(measured).map(count).collect();
         let head = ["Class"].into_iter().chain(parts.iter().map(|(_, words)| *words)).chain(["Measured on"]).map(str::to_owned);
-        let row =
-            |(name, counts): (&str, &Vec<usize>)| std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)).collect();
-        Table { head: head.collect(), rows: names.zip(&rows).map(row).collect() }
+        count_table(head.collect(), &self.evaluation.classes, &counts)
     }
 
     fn notes(&self) -> Vec<String> {
@@ -265,12 +282,13 @@ impl Subject<'_> {
         let mut order: Vec<usize> = (0..set.pictures.len()).collect();
         order.sort_by(|a, b| truth(*a).total_cmp(&truth(*b)));
         let mistakes: Vec<usize> = order.iter().copied().filter(|index| !is_right(index)).take(MISTAKES).collect();
-        let of_class = |class: usize| {
-            let hits: Vec<usize> = order.iter().copied().filter(|index| set.pictures[*index].label == class && is_right(index)).collect();
+        let mut right: Vec<Vec<usize>> = vec![Vec::new(); classes.len()];
+        order.iter().filter(|index| is_right(index)).for_each(|index| right[set.pictures[*index].label].push(*index));
+        let of_class = |hits: Vec<usize>| {
             let start = (hits.len() / 2).saturating_sub(HITS / 2);
             hits.into_iter().skip(start).take(HITS).collect::<Vec<_>>()
         };
-        let hits: Vec<usize> = (0..classes.len()).flat_map(of_class).take(ALL_HITS).collect();
+        let hits: Vec<usize> = right.into_iter().flat_map(of_class).take(ALL_HITS).collect();
         let explainer = Explainer::new(self.checkpoint, &self.compute.device, Method::GradCam, None)?;
         let bar = Reading::new("Explaining");
         bar.start(mistakes.len() + hits.len());
@@ -286,8 +304,13 @@ impl Subject<'_> {
         let map = explainer.explain(&batch.images, &[predicted])?.swap_remove(0);
         let shape = set.store.format().shape();
         let plain = colored(&set.store.colored(picture.slot)?, shape);
-        let shown = overlay(&plain, &map.at_size([shape[0], shape[1]]));
-        let jpeg = jpeg(&side_by_side(&magnified(&plain), &magnified(&shown)), SHOT_WIDTH)?;
+        let next = match !map.places_evidence() && f64::from(row[predicted]) >= SURE {
+            true => explainer.next_evidence(&batch.images, predicted)?,
+            false => None,
+        };
+        let shown = |map: &Map| magnified(&overlay(&plain, &map.at_size([shape[0], shape[1]])));
+        let sides: Vec<RgbImage> = [magnified(&plain), shown(&map)].into_iter().chain(next.iter().map(|(_, map)| shown(map))).collect();
+        let jpeg = jpeg(&in_a_row(&sides), SHOT_WIDTH)?;
         let mut lines = match predicted == picture.label {
             true => vec![format!("{} ({:.3})", classes[predicted], row[predicted])],
             false => vec![
@@ -299,8 +322,10 @@ impl Subject<'_> {
         if copies.get(index).is_some_and(|is_copy| *is_copy) {
             lines.push("a copy of a picture that the training knew".to_owned());
         }
-        if !map.has_evidence() {
-            lines.push("no positive evidence at this layer".to_owned());
+        if !map.places_evidence() {
+            let words = if map.has_evidence() { "the evidence is the same everywhere" } else { "no positive evidence at this layer" };
+            let beside = next.map(|(explainer, _)| format!("; on the right: {}", explainer.method().name()));
+            lines.push(format!("{words}{}", beside.unwrap_or_default()));
         }
         bar.done(1);
         Ok(Shot { jpeg, lines })

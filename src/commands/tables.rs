@@ -1,21 +1,36 @@
 //! What an evaluation found, as tables for a person.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use super::{
+    evaluate::Setup,
     evaluation::{Evaluation, Unseen},
     ui,
 };
 use crate::{
-    metrics::{ClassReport, Estimate},
+    base::names::of_text,
+    checkpoint::Meta,
+    config::Loss,
+    inspect::counted,
+    metrics::{ClassReport, Estimate, RANKED_CLASSES},
     report::Table,
 };
+
+/// Classes up to which a table has all of them; of more, it has the worst and the best.
+const ALL: usize = 40;
+const WORST: usize = 20;
+const BEST: usize = 5;
+/// Classes up to which the terminal shows the confusion matrix; of more, the most frequent mistakes.
+const MATRIX: usize = 20;
+/// Mistakes that are listed.
+const MISTAKES: usize = 20;
 
 impl Evaluation {
     /// Tables for a person.
     pub fn to_text(&self) -> String {
-        let mut text =
-            format!("{}\n\n{}\n\n{}\n\n", ui::table_text(&self.class_figures()), self.confusion_table(), ui::table_text(&self.measures()));
+        let confusion = if self.classes.len() > MATRIX { self.mistakes() } else { self.confusion_table() };
+        let tables = [&self.class_figures(), &confusion, &self.measures()].map(ui::table_text).join("\n\n");
+        let mut text = format!("{}{tables}\n\n", self.class_words().map_or(String::new(), |words| format!("{words}:\n")));
         let Self { images, accuracy, macro_f1, loss, .. } = self;
         let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
         if let Some(Unseen { count, accuracy, macro_f1, .. }) = &self.unseen
@@ -31,7 +46,7 @@ impl Evaluation {
                 images - count
             );
         }
-        for words in self.decisions.words() {
+        for words in self.measure_words().into_iter().chain(self.decisions.words()) {
             let _ = writeln!(text, "{words}");
         }
         for words in self.unseen.iter().filter(|unseen| unseen.count < *images).flat_map(|unseen| unseen.decisions.words()) {
@@ -46,14 +61,58 @@ impl Evaluation {
         text
     }
 
-    /// The figures of each class.
+    /// The accuracy with its interval and the number of pictures, of those never seen too, in a line.
+    pub(super) fn accuracy_words(&self) -> String {
+        let words = |metrics: &BTreeMap<String, Estimate>| {
+            let Estimate { value, low, high } = metrics.get("accuracy").copied().unwrap_or(Estimate::NONE);
+            format!("{} [{}, {}]", number(value), number(low), number(high))
+        };
+        let unseen = match self.unseen.as_ref().filter(|unseen| unseen.count < self.images) {
+            Some(unseen) if unseen.count == 0 => " (none of them never seen)".to_owned(),
+            Some(unseen) => format!(" ({} never seen: {})", unseen.count, words(&unseen.metrics)),
+            None => String::new(),
+        };
+        format!("accuracy {} on {}{unseen}", words(&self.metrics), counted(self.images, "picture"))
+    }
+
+    /// Which classes [`Self::class_figures`] has, where it hasn't all of them.
+    pub(super) fn class_words(&self) -> Option<String> {
+        (self.classes.len() > ALL).then(|| {
+            let count = self.classes.len();
+            format!(
+                "Of {count} classes, the {WORST} that are found least often and the {BEST} that are found most often (all in metrics.json)"
+            )
+        })
+    }
+
+    /// The classes of [`Self::class_figures`]; `None` for a gap.
+    fn shown_classes(&self) -> Vec<Option<&String>> {
+        if self.classes.len() <= ALL {
+            return self.classes.iter().map(Some).collect();
+        }
+        let measures = |class: &String| &self.per_class[class].measures;
+        let mut order: Vec<&String> = self.classes.iter().filter(|class| measures(class).support > 0).collect();
+        // Of classes that are found as often, the one with more pictures says more.
+        order.sort_by(|a, b| {
+            let (a, b) = (measures(a), measures(b));
+            a.recall.total_cmp(&b.recall).then(a.f1.total_cmp(&b.f1)).then(b.support.cmp(&a.support))
+        });
+        if order.len() <= WORST + BEST {
+            return order.into_iter().map(Some).collect();
+        }
+        let best = &order[order.len() - BEST..];
+        order[..WORST].iter().copied().map(Some).chain([None]).chain(best.iter().copied().map(Some)).collect()
+    }
+
+    /// The figures of each class; of more than forty, the worst and the best.
     pub(super) fn class_figures(&self) -> Table {
         let head = ["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"].map(str::to_owned).to_vec();
-        let row = |class: &String| {
+        let row = |class: Option<&String>| {
+            let Some(class) = class else { return vec!["...".to_owned(); head.len()] };
             let ClassReport { measures: scores, intervals } = &self.per_class[class];
             let recall = intervals.recall;
             vec![
-                class.clone(),
+                of_text(class),
                 number(scores.precision),
                 format!("{} [{}, {}]", number(recall.value), number(recall.low), number(recall.high)),
                 number(scores.specificity),
@@ -62,17 +121,26 @@ impl Evaluation {
                 scores.support.to_string(),
             ]
         };
-        Table { head, rows: self.classes.iter().map(row).collect() }
+        let rows = self.shown_classes().into_iter().map(row).collect();
+        Table { head, rows }
     }
 
-    fn confusion_table(&self) -> String {
-        let head: Vec<_> = std::iter::once("True \\ predicted").chain(self.classes.iter().map(String::as_str)).collect();
-        let mut table = ui::table(&head);
-        for (class, counts) in self.classes.iter().zip(&self.confusion_matrix) {
-            table.add_row(std::iter::once(class.clone()).chain(counts.iter().map(ToString::to_string)));
-        }
-        ui::align_right(&mut table, 1..=self.classes.len());
-        table.to_string()
+    fn confusion_table(&self) -> Table {
+        let head = std::iter::once("True \\ predicted".to_owned()).chain(self.classes.iter().cloned()).collect();
+        let row =
+            |(class, counts): (&String, Vec<u64>)| std::iter::once(class.clone()).chain(counts.iter().map(ToString::to_string)).collect();
+        Table { head, rows: self.classes.iter().zip(self.confusion.dense()).map(row).collect() }
+    }
+
+    /// What is taken for what, the most frequent first.
+    pub(super) fn mistakes(&self) -> Table {
+        let head = ["True class", "Taken for", "Pictures", "Of the class"].map(str::to_owned).to_vec();
+        let row = |(truth, predicted, count): (usize, usize, u64)| {
+            let support = self.confusion.tallies()[truth].support;
+            let share = format!("{:.0} %", count as f64 / f64::from(support) * 100.0);
+            vec![self.classes[truth].clone(), self.classes[predicted].clone(), count.to_string(), share]
+        };
+        Table { head, rows: self.confusion.mistakes().into_iter().take(MISTAKES).map(row).collect() }
     }
 
     /// Each measure on all pictures and, where some are copies of pictures that the training knew, on those that are not.
@@ -80,7 +148,11 @@ impl Evaluation {
         let unseen = self.unseen.as_ref().filter(|unseen| unseen.count < self.images && unseen.count > 0);
         let mut head = vec!["Measure".to_owned(), format!("All {}", self.images), "95 %".to_owned()];
         head.extend(unseen.iter().flat_map(|unseen| [format!("The {} never seen", unseen.count), "95 % ".to_owned()]));
-        let cells = |estimate: &Estimate| [number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high))];
+        let range = |Estimate { low, high, .. }: &Estimate| match low.is_nan() && high.is_nan() {
+            true => "-".to_owned(),
+            false => format!("{} to {}", number(*low), number(*high)),
+        };
+        let cells = |estimate: &Estimate| [number(estimate.value), range(estimate)];
         let mut rows: Vec<Vec<String>> = Vec::new();
         for (name, words) in MEASURES {
             let Some(estimate) = self.metrics.get(name) else { continue };
@@ -90,6 +162,76 @@ impl Evaluation {
         rows.push(vec!["Calibration error".to_owned(), number(self.calibration.expected_calibration_error)]);
         Table { head, rows }
     }
+}
+
+impl Evaluation {
+    /// What has to be said of the figures: of ranks without an interval, of two losses.
+    pub(super) fn measure_words(&self) -> Vec<String> {
+        let ranked = (self.classes.len() > RANKED_CLASSES).then(|| {
+            format!(
+                "ROC AUC and average precision have no interval: of more than {RANKED_CLASSES} classes, too much would have to be ranked."
+            )
+        });
+        let log_loss = self.metrics.get("log_loss").map_or(f64::NAN, |estimate| estimate.value);
+        let losses = (!self.loss_reasons.is_empty() && number(log_loss) != number(self.loss)).then(|| {
+            format!("The run's own loss is {}, log loss {}: {}.", number(self.loss), number(log_loss), self.loss_reasons.join("; "))
+        });
+        ranked.into_iter().chain(losses).collect()
+    }
+}
+
+/// Pictures of each class in a line; of many classes, the range.
+pub(super) fn count_words(classes: &[String], counts: &[usize]) -> String {
+    /// Classes that a line has room for.
+    const LINE: usize = 20;
+    if classes.len() <= LINE {
+        return classes.iter().zip(counts).map(|(class, count)| format!("{} {count}", of_text(class))).collect::<Vec<_>>().join(", ");
+    }
+    let [least, most] = [counts.iter().min(), counts.iter().max()].map(|count| *count.unwrap_or(&0));
+    let one_of = |count: usize| counts.iter().position(|other| *other == count).map_or_else(String::new, |class| of_text(&classes[class]));
+    let range = match least == most {
+        true => format!("{least} each"),
+        false => format!("{least} ({}) to {most} ({}) each", one_of(least), one_of(most)),
+    };
+    format!("{} classes, {range}", classes.len())
+}
+
+/// Pictures by class under a head, `counts[class]` beside each name, and their sums; of more than forty classes, the least and the most of one.
+pub(super) fn count_table(head: Vec<String>, classes: &[String], counts: &[Vec<usize>]) -> Table {
+    let column = |of: &dyn Fn(&mut dyn Iterator<Item = usize>) -> usize| {
+        (0..head.len() - 1).map(|column| of(&mut counts.iter().map(|row| row[column]))).collect::<Vec<_>>()
+    };
+    let row = |name: &str, counts: &[usize]| std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)).collect();
+    let mut rows: Vec<Vec<String>> = match classes.len() > ALL {
+        false => classes.iter().zip(counts).map(|(class, counts)| row(class, counts)).collect(),
+        true => vec![
+            row("the least of a class", &column(&|counts| counts.min().unwrap_or(0))),
+            row("the most of a class", &column(&|counts| counts.max().unwrap_or(0))),
+        ],
+    };
+    rows.push(row("all", &column(&|counts| counts.sum())));
+    Table { head, rows }
+}
+
+/// Why the loss of a run and the log loss of its probabilities are two numbers; none where they are one. `of_truth` is the probability of each
+/// picture's own class.
+pub(super) fn loss_reasons(meta: &Meta, setup: &Setup<'_>, of_truth: impl Iterator<Item = f32>) -> Vec<String> {
+    let clipped = of_truth.filter(|probability| f64::from(*probability) < f64::EPSILON).count();
+    let reasons = [
+        (meta.loss == Loss::Focal, "the run's own is the focal loss".to_owned()),
+        (meta.temperature != 1.0, format!("log loss is of probabilities calibrated with the temperature {:.4}", meta.temperature)),
+        (setup.tta.is_some(), "log loss is of probabilities averaged over augmentations".to_owned()),
+        (
+            clipped > 0,
+            format!(
+                "log loss takes a probability of less than {:.1e} for that much, as scikit-learn does ({} of such confidence in another class), \
+                 while the run's own has no bound",
+                f64::EPSILON,
+                counted(clipped, "picture")
+            ),
+        ),
+    ];
+    reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, words)| words).collect()
 }
 
 /// The measures of the table, in its order.

@@ -15,11 +15,12 @@ use super::{
     place, preview,
     report::{self, Subject},
     signals::{self, Signals},
+    tables::count_words,
     ui::{self, Reading, TrainingView, UsageError, say},
     weights,
 };
 use crate::{
-    base::{files::write_atomic, names},
+    base::{files::write_atomic, names, words::listed},
     checkpoint::{self, CheckpointError, RunFolder},
     cli::Ending,
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
@@ -32,7 +33,7 @@ use crate::{
         table::Skipped,
     },
     inspect::{Finding, Inspection, Kind, counted},
-    nn::{device::Compute, estimate::Estimate, summary::summary},
+    nn::{device::Compute, estimate::Estimate, infer::Keep, summary::summary},
     train::{Outcome, Session, TrainError, check_augmented_classes, check_memory, fit},
 };
 
@@ -221,7 +222,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
     let best = best_checkpoint(session, epoch)?;
     let batch_size = session.config.train.batch_size;
-    let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None };
+    let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None, keep: Keep::Probabilities };
     let name = if data.test.is_empty() { "val" } else { "test" };
     let evaluation = if data.test.is_empty() {
         // `split.csv` says which of them are copies.
@@ -243,6 +244,8 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     text.push_str(&format!("Run folder: {}\n", names::of_path(folder)));
     ui::print(&text)?;
     report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
+    // Last, where one looks.
+    ui::print(&format!("{} {}\n", if name == "val" { "Validation" } else { "Test" }, evaluation.accuracy_words()))?;
     Ok(Ending::Done)
 }
 
@@ -288,10 +291,12 @@ fn read(config: &Config) -> anyhow::Result<TrainingData> {
         say(&format!("warning: there is no picture in {test} that can be read, so that there is no test"));
     }
     let counts = data.train.class_counts();
-    let lines: Vec<_> = data.classes.iter().zip(&counts).map(|(class, count)| format!("{class} {count}")).collect();
-    say(&format!("Training pictures a class: {}; {}", lines.join(", "), data.train.store.place()));
-    if let Some(class) = data.validation.class_counts().iter().position(|count| *count == 0) {
-        say(&format!("warning: no validation picture of the class {}", names::quoted(&data.classes[class])));
+    say(&format!("Training pictures a class: {}; {}", count_words(&data.classes, &counts), data.train.store.place()));
+    let absent = data.classes.iter().zip(data.validation.class_counts()).filter(|(_, count)| *count == 0);
+    let absent: Vec<_> = absent.map(|(class, _)| class.clone()).collect();
+    if !absent.is_empty() {
+        let words = if absent.len() == 1 { "the class".to_owned() } else { format!("{} classes:", absent.len()) };
+        say(&format!("warning: no validation picture of {words} {}", listed(&absent)));
     }
     Ok(data)
 }

@@ -84,8 +84,11 @@ pub(super) fn forms(node: &'static Json) -> Vec<&'static Json> {
     }
 }
 
+/// Says what is wrong with a text.
+type TextRule = fn(&str) -> Result<(), String>;
+
 /// How a text that isn't any text is read, by the name of its definition.
-fn text_rule(name: &str) -> Option<fn(&str) -> Result<(), String>> {
+fn text_rule(name: &str) -> Option<TextRule> {
     Some(match name {
         "Device" => |text| text.parse::<DeviceName>().map(|_| ()),
         "Freeze" => |text| text.parse::<Freeze>().map(|_| ()),

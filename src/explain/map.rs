@@ -32,6 +32,11 @@ impl Map {
         self.has_evidence() && most - least <= NOTHING * most
     }
 
+    /// Is there evidence, and more of it in one place than in another?
+    pub fn places_evidence(&self) -> bool {
+        self.has_evidence() && !self.is_flat()
+    }
+
     fn range(&self) -> [f32; 2] {
         let positive = || self.values.iter().map(|value| value.max(0.0));
         [positive().fold(f32::INFINITY, f32::min), positive().fold(0.0, f32::max)]
@@ -39,7 +44,7 @@ impl Map {
 
     /// What speaks for the class, from 0 (the least there is) to 1 (the most) as pytorch-grad-cam scales it; 0 everywhere without evidence.
     pub fn scaled(&self) -> Vec<f32> {
-        if !self.has_evidence() || self.is_flat() {
+        if !self.places_evidence() {
             return vec![0.0; self.values.len()];
         }
         let [least, most] = self.range();

@@ -52,7 +52,20 @@ impl Method {
             Self::Occlusion => "occlusion",
         }
     }
+
+    /// The one to try where this one finds nothing; none behind occlusion.
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::GradCam => Some(Self::GradCamPlusPlus),
+            Self::GradCamPlusPlus => Some(Self::LayerCam),
+            Self::LayerCam => Some(Self::Occlusion),
+            Self::Occlusion => None,
+        }
+    }
 }
+
+/// From this probability on a network counts as sure of a class: a map without evidence for it needs another beside it.
+pub const SURE: f64 = 0.5;
 
 /// What keeps a network from being explained.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +164,28 @@ impl Explainer {
         }
     }
 
+    /// Another method's map of one picture, where this one's has no evidence: of the methods that follow, the first that finds some. `None`
+    /// where none does.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn next_evidence(&self, image: &[f32], class: usize) -> Result<Option<(Self, Map)>, NnError> {
+        let mut explainer = self.clone();
+        while let Some(method) = explainer.method.next() {
+            explainer.method = method;
+            let map = explainer.explain(image, &[class])?.swap_remove(0);
+            if map.places_evidence() {
+                return Ok(Some((explainer, map)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How evidence is found.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
     /// The probability of each class, picture by picture.
     ///
     /// # Errors
@@ -216,7 +251,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Architecture, Hidden, Model, Normalize},
+        config::{Architecture, Hidden, Model, Normalize, Pooling},
         nn::{
             model::Output,
             pretrained::tests::{SIZE, devices, golden, input, narrow_with_classifier},
@@ -302,6 +337,37 @@ mod tests {
                 let map = explainer.explain(&image, &[1]).expect("explained").swap_remove(0);
                 assert!(map.values.iter().all(|value| value.is_finite()) && map.values.iter().any(|value| *value != 0.0), "{expected}");
             }
+        }
+    }
+
+    /// A network that is sure of a class by its bias, while what it sees speaks against the class but for one place, or everywhere.
+    #[test]
+    fn where_one_method_finds_nothing_the_next_that_does_is_taken() {
+        let model = Model { channels: Some(vec![1]), hidden: Hidden::One(0), pooling: Pooling::Flatten, ..Model::default() };
+        let design = Design { model, input: [1, 8, 8], num_classes: 2, output: Output::Softmax };
+        let device = Device::flex();
+        let varied: Vec<f32> = (0..64).map(|at| 0.5 + ((at * 29) % 16) as f32 / 16.0).collect();
+        for (at_first, image, expected) in [
+            (1.0, varied.clone(), Some(Method::GradCamPlusPlus)),
+            (-1.0, varied, Some(Method::Occlusion)),
+            // What is covered is what was there.
+            (-1.0, vec![1.0; 64], None),
+        ] {
+            let head: Vec<f32> = (0..16).flat_map(|place| [0.0, if place == 0 { at_first } else { -1.0 }]).collect();
+            let values = [
+                ("backbone.blocks.0.conv.weight", vec![0.1; 9]),
+                ("backbone.blocks.0.conv.bias", vec![0.0]),
+                ("head.output.weight", head),
+                ("head.output.bias", vec![0.0, 40.0]),
+            ];
+            let values = values.map(|(name, values)| (name.to_owned(), Tensor::from_floats(values.as_slice(), &device))).into();
+            let model = params::replace(build(&design, 1, &device.clone().autodiff()), values);
+            let explainer = Explainer::of(model, design.clone(), 1.0, Method::GradCam, None).expect("found");
+            assert!(explainer.probabilities(&image).expect("computed")[0][1] > SURE);
+            assert!(!explainer.explain(&image, &[1]).expect("explained")[0].places_evidence());
+            let next = explainer.next_evidence(&image, 1).expect("computed");
+            assert_eq!(next.as_ref().map(|(explainer, _)| explainer.method()), expected);
+            assert!(next.is_none_or(|(_, map)| map.places_evidence()));
         }
     }
 

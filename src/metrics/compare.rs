@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     interval::{DRAWS, Estimate, middle, resample},
-    measures::{Judged, names},
+    measures::{Judged, Measurer, Measures, names},
 };
 
 /// What a comparison found. Differences are the second minus the first.
@@ -35,18 +35,23 @@ impl Comparison {
             (0..one.len()).filter(|index| one.is_right(*index) && !other.is_right(*index)).count() as u64
         };
         let (only_first_right, only_second_right) = (only(first, second), only(second, first));
-        let difference = |counts: &[u32]| -> Vec<f64> {
-            let (first, second) = (first.measure(counts).values, second.measure(counts).values);
-            first.iter().zip(second).map(|(first, second)| second - first).collect()
+        let differences = |first: Measures, second: Measures| -> Vec<f64> {
+            first.values.iter().zip(second.values).map(|(first, second)| second - first).collect()
         };
-        let found = difference(&vec![1; first.len()]);
-        let drawn: Vec<Vec<f64>> = (0..DRAWS).into_par_iter().map(|index| difference(&resample(groups, seed, index))).collect();
+        let num_classes = first.num_classes();
+        let (first, second) = (Measurer::new(first), Measurer::new(second));
+        let found = differences(first.figures(), second.figures());
+        let draw = |index: u64| {
+            let counts = resample(groups, seed, index);
+            differences(first.measure(&counts), second.measure(&counts))
+        };
+        let drawn: Vec<Vec<f64>> = (0..DRAWS).into_par_iter().map(draw).collect();
         let estimate = |(index, name): (usize, String)| (name, middle(found[index], drawn.iter().map(|values| values[index])));
         Self {
             only_first_right,
             only_second_right,
             mcnemar_p: mcnemar(only_first_right, only_second_right),
-            differences: names(first.num_classes()).into_iter().enumerate().map(estimate).collect(),
+            differences: names(num_classes).into_iter().enumerate().map(estimate).collect(),
         }
     }
 
@@ -96,6 +101,10 @@ mod tests {
         assert_eq!(mcnemar(0, 0), 1.0);
     }
 
+    fn judge<'a>(labels: &[usize], rows: &'a [Vec<f32>]) -> Judged<'a> {
+        Judged::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 2)
+    }
+
     #[test]
     fn a_clear_difference_is_told_from_chance_and_a_network_does_not_differ_from_itself() {
         let labels: Vec<usize> = (0..200).map(|index| index % 2).collect();
@@ -109,15 +118,14 @@ mod tests {
         };
         let alone: Vec<usize> = (0..200).collect();
         let (good, bad, middling) = (rows(50), rows(4), rows(40));
-        let judged = |rows| Judged::new(labels.clone(), rows, 2);
-        let found = Comparison::new(&judged(&bad), &judged(&good), &alone, 0);
+        let found = Comparison::new(&judge(&labels, &bad), &judge(&labels, &good), &alone, 0);
         assert_eq!((found.only_first_right, found.only_second_right), (2, 48));
         let accuracy = found.differences["accuracy"];
         assert!((accuracy.value - 0.23).abs() < 1e-12 && accuracy.low > 0.1 && found.mcnemar_p < 1e-9, "{found:?}");
         assert!(found.words("a", "b").contains("b is better than a"), "{}", found.words("a", "b"));
-        let found = Comparison::new(&judged(&good), &judged(&middling), &alone, 0);
+        let found = Comparison::new(&judge(&labels, &good), &judge(&labels, &middling), &alone, 0);
         assert!(found.mcnemar_p > LEVEL && found.words("a", "b").contains("does not show that a is better than b"), "{found:?}");
-        let same = Comparison::new(&judged(&good), &judged(&good), &alone, 0);
+        let same = Comparison::new(&judge(&labels, &good), &judge(&labels, &good), &alone, 0);
         assert!(same.differences.values().all(|estimate| estimate.value == 0.0 || estimate.value.is_nan()), "{same:?}");
         assert!(same.words("a", "b").contains("Neither is better"));
     }

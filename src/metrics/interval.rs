@@ -1,11 +1,11 @@
 //! How far a figure can be trusted: Wilson's interval for a share, the bootstrap for everything else, at 95 %.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::measures::{ClassMeasures, Judged, Measures};
+use super::measures::{ClassMeasures, Measurer, Measures};
 use crate::base::rng::{Purpose, RngExt, stream};
 
 /// A figure with its 95 % interval; NaN (in JSON null) where there is none.
@@ -17,6 +17,11 @@ pub struct Estimate {
     pub low: f64,
     /// Upper end.
     pub high: f64,
+}
+
+impl Estimate {
+    /// No figure.
+    pub const NONE: Self = Self { value: f64::NAN, low: f64::NAN, high: f64::NAN };
 }
 
 /// Draws of the bootstrap.
@@ -43,8 +48,8 @@ pub(super) struct Bootstrap(Vec<Measures>);
 
 impl Bootstrap {
     /// `groups[i]` is the group of picture `i`; pictures of one group are drawn together.
-    pub(super) fn new(judged: &Judged<'_>, groups: &[usize], seed: u64) -> Self {
-        let draw = |index: u64| judged.measure(&resample(groups, seed, index));
+    pub(super) fn new(measurer: &Measurer<'_>, groups: &[usize], seed: u64) -> Self {
+        let draw = |index: u64| measurer.measure(&resample(groups, seed, index));
         Self((0..DRAWS).into_par_iter().map(draw).collect())
     }
 
@@ -55,7 +60,7 @@ impl Bootstrap {
 
     /// As [`Self::interval`] for a measure of one class.
     pub(super) fn class_interval(&self, value: f64, class: usize, of: fn(&ClassMeasures) -> f64) -> Estimate {
-        self.interval(value, |measures| of(&measures.per_class[class]))
+        self.interval(value, |measures| of(&measures.class(class)))
     }
 }
 
@@ -64,12 +69,13 @@ pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
     let (part, total) = (hits.iter().filter(|hit| **hit).count() as u64, hits.len() as u64);
     let names: BTreeSet<usize> = groups.iter().copied().collect();
     if total == 0 {
-        return Estimate { value: f64::NAN, low: f64::NAN, high: f64::NAN };
+        return Estimate::NONE;
     }
     if names.len() == groups.len() {
         return wilson(part, total);
     }
-    let groups: Vec<usize> = groups.iter().map(|group| names.range(..group).count()).collect();
+    let places: BTreeMap<usize, usize> = names.into_iter().enumerate().map(|(place, group)| (group, place)).collect();
+    let groups: Vec<usize> = groups.iter().map(|group| places[group]).collect();
     let draw = |index: u64| {
         let counts = resample(&groups, seed, index);
         let drawn = hits.iter().zip(&counts).filter(|(hit, _)| **hit).map(|(_, count)| f64::from(*count)).sum::<f64>();

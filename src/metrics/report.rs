@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
     interval::{Bootstrap, Estimate, wilson},
-    measures::{Bin, ClassMeasures, Judged, calibration_error, names},
+    measures::{Bin, ClassMeasures, Judged, Measurer, RANKED_CLASSES, calibration_error, names},
 };
 
 /// The figures of a set.
@@ -62,39 +63,46 @@ const SHARES: [&str; 4] = ["accuracy", "top_2_accuracy", "top_3_accuracy", "top_
 impl Report {
     /// Measures predictions. `groups[i]` is the group that picture `i` is drawn with (a patient, say): each picture one of its own where the
     /// data has none. Shares of pictures have Wilson's interval where each picture stands for itself; everything else has that of the
-    /// bootstrap, drawn from `seed`.
+    /// bootstrap, drawn from `seed`, but for ROC AUC and average precision of more than [`RANKED_CLASSES`], which have none.
     pub fn new(judged: &Judged<'_>, classes: &[String], groups: &[usize], seed: u64) -> Self {
-        let bootstrap = Bootstrap::new(judged, groups, seed);
-        let found = judged.measure(&vec![1; judged.len()]);
+        let measurer = Measurer::new(judged);
+        let bootstrap = Bootstrap::new(&measurer, groups, seed);
+        let found = measurer.figures();
         let are_alone = groups.iter().max().is_none_or(|last| last + 1 == groups.len());
         let total = judged.len() as u64;
-        let share = |part: u64, of: u64, drawn: Estimate| if are_alone { wilson_or_nothing(part, of, drawn.value) } else { drawn };
         let metrics = names(classes.len()).into_iter().zip(&found.values).enumerate().map(|(index, (name, value))| {
-            let drawn = bootstrap.interval(*value, |measures| measures.values[index]);
-            let part = (value * total as f64).round() as u64;
-            let estimate = if SHARES.contains(&name.as_str()) { share(part, total, drawn) } else { drawn };
+            let estimate = match are_alone && SHARES.contains(&name.as_str()) {
+                true => wilson_or_nothing((value * total as f64).round() as u64, total, *value),
+                false => bootstrap.interval(*value, |measures| measures.values[index]),
+            };
             (name, estimate)
         });
-        let of_class = |(class, scores): (usize, &ClassMeasures)| {
+        let of_class = |(class, name): (usize, &String)| {
+            let scores = found.class(class);
             let drawn = |value: f64, of: fn(&ClassMeasures) -> f64| bootstrap.class_interval(value, class, of);
-            let intervals = ClassIntervals {
-                precision: share(scores.hits, scores.predicted, drawn(scores.precision, |scores| scores.precision)),
-                recall: share(scores.hits, scores.support, drawn(scores.recall, |scores| scores.recall)),
-                specificity: share(
-                    scores.others - (scores.predicted - scores.hits),
-                    scores.others,
-                    drawn(scores.specificity, |scores| scores.specificity),
-                ),
-                f1: drawn(scores.f1, |scores| scores.f1),
-                roc_auc: drawn(scores.roc_auc, |scores| scores.roc_auc),
-                average_precision: drawn(scores.average_precision, |scores| scores.average_precision),
+            let ranked = |value: f64, of: fn(&ClassMeasures) -> f64| match classes.len() <= RANKED_CLASSES {
+                true => drawn(value, of),
+                false => Estimate { value, low: f64::NAN, high: f64::NAN },
             };
-            (classes[class].clone(), ClassReport { measures: *scores, intervals })
+            let share = |part: u64, all: u64, value: f64, of: fn(&ClassMeasures) -> f64| match are_alone {
+                true => wilson_or_nothing(part, all, value),
+                false => drawn(value, of),
+            };
+            let quiet = scores.others - (scores.predicted - scores.hits);
+            let intervals = ClassIntervals {
+                precision: share(scores.hits, scores.predicted, scores.precision, |scores| scores.precision),
+                recall: share(scores.hits, scores.support, scores.recall, |scores| scores.recall),
+                specificity: share(quiet, scores.others, scores.specificity, |scores| scores.specificity),
+                f1: drawn(scores.f1, |scores| scores.f1),
+                roc_auc: ranked(scores.roc_auc, |scores| scores.roc_auc),
+                average_precision: ranked(scores.average_precision, |scores| scores.average_precision),
+            };
+            (name.clone(), ClassReport { measures: scores, intervals })
         };
         let bins = judged.reliability();
         Self {
             metrics: metrics.collect(),
-            per_class: found.per_class.iter().enumerate().map(of_class).collect(),
+            per_class: classes.par_iter().enumerate().map(of_class).collect(),
             calibration: Calibration { expected_calibration_error: calibration_error(&bins), bins },
         }
     }
@@ -119,6 +127,10 @@ mod tests {
         labels: Vec<usize>,
         probabilities: Vec<Vec<f32>>,
         classes: usize,
+    }
+
+    fn rows(probabilities: &[Vec<f32>]) -> Vec<&[f32]> {
+        probabilities.iter().map(Vec::as_slice).collect()
     }
 
     fn golden() -> Value {
@@ -148,14 +160,15 @@ mod tests {
     fn every_measure_is_scikit_learns() {
         let mut seen = 0;
         for Case { about, labels, probabilities, classes } in cases() {
-            let judged = Judged::new(labels.clone(), &probabilities, classes);
-            let found = judged.measure(&vec![1; labels.len()]);
+            let judged = Judged::new(labels.clone(), rows(&probabilities), classes);
+            let found = Measurer::new(&judged).measure(&vec![1; labels.len()]);
             for (name, value) in names(classes).iter().zip(&found.values) {
                 assert_equal(&format!("{name} of {}", about["name"]), *value, &about["expected"][name]);
                 seen += 1;
             }
             assert_eq!(about["expected"].as_object().expect("a table").len(), found.values.len());
-            for (scores, expected) in found.per_class.iter().zip(about["per_class"].as_array().expect("a list")) {
+            for (class, expected) in about["per_class"].as_array().expect("a list").iter().enumerate() {
+                let scores = found.class(class);
                 for (name, value) in [
                     ("precision", scores.precision),
                     ("recall", scores.recall),
@@ -170,7 +183,7 @@ mod tests {
             }
             let mut confusion = Confusion::new(classes);
             labels.iter().zip(&probabilities).for_each(|(label, row)| confusion.add(*label, crate::metrics::argmax(row)));
-            assert_eq!(serde_json::to_value(&confusion.counts).expect("JSON"), about["confusion"], "{}", about["name"]);
+            assert_eq!(serde_json::to_value(confusion.dense()).expect("JSON"), about["confusion"], "{}", about["name"]);
         }
         assert!(seen > 120, "{seen}");
     }
@@ -189,14 +202,14 @@ mod tests {
     #[test]
     fn counts_are_repetitions() {
         for Case { labels, probabilities, classes, about } in cases() {
-            let judged = Judged::new(labels.clone(), &probabilities, classes);
+            let judged = Judged::new(labels.clone(), rows(&probabilities), classes);
             let counts = super::super::interval::resample(&(0..labels.len()).collect::<Vec<_>>(), 3, 1);
             assert_eq!(counts.iter().sum::<u32>() as usize, labels.len());
             let repeated = |index: usize| std::iter::repeat_n(index, counts[index] as usize);
             let drawn: Vec<usize> = (0..labels.len()).flat_map(repeated).collect();
-            let rows: Vec<_> = drawn.iter().map(|index| probabilities[*index].clone()).collect();
-            let longer = Judged::new(drawn.iter().map(|index| labels[*index]).collect(), &rows, classes);
-            let (a, b) = (judged.measure(&counts).values, longer.measure(&vec![1; rows.len()]).values);
+            let repeated: Vec<_> = drawn.iter().map(|index| probabilities[*index].as_slice()).collect();
+            let longer = Judged::new(drawn.iter().map(|index| labels[*index]).collect(), repeated, classes);
+            let (a, b) = (Measurer::new(&judged).measure(&counts).values, Measurer::new(&longer).figures().values);
             let are_equal = a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-12 || a.is_nan() && b.is_nan());
             assert!(are_equal, "{}: {a:?} {b:?}", about["name"]);
         }
@@ -210,9 +223,9 @@ mod tests {
         // Each picture five times: no more is known than of one.
         let five = |index: usize| index % labels.len();
         let many: Vec<_> = (0..labels.len() * 5).collect();
-        let rows: Vec<_> = many.iter().map(|index| probabilities[five(*index)].clone()).collect();
-        let repeated = Judged::new(many.iter().map(|index| labels[five(*index)]).collect(), &rows, classes);
-        let as_one = Report::new(&Judged::new(labels.clone(), &probabilities, classes), &names, &many[..labels.len()], 1);
+        let fivefold = many.iter().map(|index| probabilities[five(*index)].as_slice()).collect();
+        let repeated = Judged::new(many.iter().map(|index| labels[five(*index)]).collect(), fivefold, classes);
+        let as_one = Report::new(&Judged::new(labels.clone(), rows(&probabilities), classes), &names, &many[..labels.len()], 1);
         let by_picture = Report::new(&repeated, &names, &many, 1);
         let by_group = Report::new(&repeated, &names, &many.iter().map(|index| five(*index)).collect::<Vec<_>>(), 1);
         for (name, estimate) in &as_one.metrics {
@@ -225,15 +238,20 @@ mod tests {
         }
         assert_eq!(
             serde_json::to_value(&as_one).expect("JSON"),
-            serde_json::to_value(Report::new(&Judged::new(labels.clone(), &probabilities, classes), &names, &many[..labels.len()], 1))
-                .expect("JSON")
+            serde_json::to_value(Report::new(
+                &Judged::new(labels.clone(), rows(&probabilities), classes),
+                &names,
+                &many[..labels.len()],
+                1
+            ))
+            .expect("JSON")
         );
     }
 
     #[test]
     fn curves_begin_and_end_where_they_must_and_a_perfect_confidence_has_no_error() {
         let Case { labels, probabilities, classes, .. } = cases().swap_remove(1);
-        let judged = Judged::new(labels.clone(), &probabilities, classes);
+        let judged = Judged::new(labels.clone(), rows(&probabilities), classes);
         for class in 0..classes {
             let (roc, curve) = (judged.roc(class), judged.precision_recall(class));
             assert_eq!((roc[0], roc[roc.len() - 1], curve[curve.len() - 1][0]), ([0.0, 0.0], [1.0, 1.0], 1.0));
@@ -241,10 +259,38 @@ mod tests {
         }
         let sure: Vec<Vec<f32>> =
             labels.iter().map(|label| (0..classes).map(|class| if class == *label { 1.0 } else { 0.0 }).collect()).collect();
-        let bins = Judged::new(labels, &sure, classes).reliability();
+        let bins = Judged::new(labels, rows(&sure), classes).reliability();
         assert_eq!((calibration_error(&bins), bins[14].count), (0.0, 60));
         // Half of the predictions at 0.8 are right.
         let half = [vec![0.8, 0.2], vec![0.8, 0.2]];
-        assert!((calibration_error(&Judged::new(vec![0, 1], &half, 2).reliability()) - 0.3).abs() < 1e-6);
+        assert!((calibration_error(&Judged::new(vec![0, 1], rows(&half), 2).reliability()) - 0.3).abs() < 1e-6);
+    }
+
+    /// As many classes as pictures: nothing is left out but the intervals of ranks, and a class costs no more than one of few.
+    #[test]
+    fn many_classes_have_every_figure_and_no_interval_of_ranks() {
+        let classes = 3 * RANKED_CLASSES;
+        let names: Vec<String> = (0..classes).map(|class| format!("{class:04}")).collect();
+        let labels: Vec<usize> = (0..2 * classes).map(|index| index % classes).collect();
+        let row = |(index, label): (usize, &usize)| {
+            let mut row = vec![0.5 / classes as f32; classes];
+            // Every third is taken for the next class, and the true one comes second.
+            row[(label + usize::from(index % 3 == 0)) % classes] = 0.5;
+            row[*label] = row[*label].max(0.25);
+            row
+        };
+        let probabilities: Vec<Vec<f32>> = labels.iter().enumerate().map(row).collect();
+        let groups: Vec<usize> = (0..labels.len()).collect();
+        let report = Report::new(&Judged::new(labels, rows(&probabilities), classes), &names, &groups, 1);
+        for (name, expected) in [("accuracy", 2.0 / 3.0), ("top_2_accuracy", 1.0), ("balanced_accuracy", 2.0 / 3.0)] {
+            let Estimate { value, low, high } = report.metrics[name];
+            assert!((value - expected).abs() < 1e-9 && low <= value && value <= high && high - low < 0.2, "{name}: {value} {low} {high}");
+        }
+        assert_eq!(report.per_class.len(), classes);
+        for of in [|report: &ClassReport| report.intervals.roc_auc, |report: &ClassReport| report.intervals.average_precision] {
+            assert!(report.per_class.values().map(of).all(|found| found.value > 0.3 && found.low.is_nan() && found.high.is_nan()));
+        }
+        let auc = report.metrics["roc_auc"];
+        assert!(auc.value > 0.99 && auc.low.is_nan() && report.per_class["0001"].intervals.f1.high > 0.5, "{auc:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! A training step as a Burn user would write it, with Burn's own loss and Adam: what `bench step` measures ours against.
+//! A training step as a Burn user would write it, with Burn's own convolutions, loss and Adam and none of our kernels: what `bench step`
+//! measures ours against.
 
 use burn::{
     module::Module,
@@ -9,6 +10,7 @@ use burn::{
 
 use super::{
     NnError,
+    host::BurnAlone,
     infer::read,
     init::build,
     model::{Classifier, Design},
@@ -35,6 +37,7 @@ impl BareLoop {
     /// # Errors
     /// The device can't be read.
     pub fn step(&mut self, images: Vec<f32>, shape: [usize; 4], labels: &[i64]) -> Result<f32, NnError> {
+        let _alone = BurnAlone::begin();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.to_vec(), [labels.len()]), &self.device);
         let Some(model) = self.model.take() else { return Err(NnError::Read("a step before it failed".to_owned())) };
         let images = Tensor::<4>::from_data(TensorData::new(images, shape), &self.device.clone().without_autodiff());
@@ -43,5 +46,45 @@ impl BareLoop {
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         self.model = Some(self.optimizer.step(1e-3, model, gradients));
         Ok(read(loss.without_autodiff())?[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Model,
+        nn::{host::has_kernels, model::Output},
+    };
+
+    /// The first loss is that of our own path, the weights move, and our kernels are back afterwards.
+    #[test]
+    fn the_bare_loop_runs_no_kernel_of_ours_and_learns_the_same() {
+        let device = Device::flex();
+        let design = Design {
+            model: Model { channels: Some(vec![4, 6]), dropout: 0.0, ..Model::default() },
+            input: [3, 20, 16],
+            num_classes: 3,
+            output: Output::Softmax,
+        };
+        let images: Vec<f32> = (0..6 * 960).map(|at| ((at * 7919) % 255) as f32 / 127.0 - 1.0).collect();
+        let labels = [0, 1, 2, 0, 1, 2];
+        let ours = build(&design, 5, &device).forward_from(0, Tensor::from_data(TensorData::new(images.clone(), [6, 3, 20, 16]), &device));
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(labels.to_vec(), [6]), &device);
+        let expected = read(CrossEntropyLossConfig::new().init(&device).forward(ours, targets)).expect("read")[0];
+        let mut bare = BareLoop::new(&design, 5, &device, 0);
+        let losses: Vec<f32> = (0..8).map(|_| bare.step(images.clone(), [6, 3, 20, 16], &labels).expect("a step")).collect();
+        assert!((losses[0] - expected).abs() < 1e-4 && losses[7] < losses[0], "{losses:?}, ours {expected}");
+        {
+            let _alone = BurnAlone::begin();
+            assert!(!has_kernels(&device));
+            let other = std::thread::Builder::new().spawn(|| has_kernels(&Device::flex())).expect("a thread").join().expect("ended");
+            assert_eq!(other, has_kernels_by_environment());
+        }
+        assert_eq!(has_kernels(&device), has_kernels_by_environment());
+    }
+
+    fn has_kernels_by_environment() -> bool {
+        std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off")
     }
 }

@@ -1,7 +1,7 @@
 //! The CPU backends as what they are: slices of this process, which our own operations read and write. The one place that knows
 //! how their tensors are built.
 
-use std::sync::OnceLock;
+use std::{cell::Cell, sync::OnceLock};
 
 use burn::{
     backend::{Backend, DispatchDevice, Flex, tensor::FloatTensor},
@@ -11,12 +11,36 @@ use burn_flex::FlexTensor;
 use burn_ndarray::{NdArray, NdArrayTensor};
 use conv_block::Isa;
 
-/// Whether tensors of this device are slices, and our own operations are wanted: `EMBERLENS_KERNELS=off` takes Burn's everywhere, to
-/// compare.
+thread_local! {
+    /// Whether what this thread computes is left to Burn.
+    static IS_BARE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, this thread builds its graphs of Burn's own operations alone; backward passes follow the graph.
+#[derive(Debug)]
+pub(super) struct BurnAlone {
+    before: bool,
+}
+
+impl BurnAlone {
+    /// From here on.
+    pub(super) fn begin() -> Self {
+        Self { before: IS_BARE.replace(true) }
+    }
+}
+
+impl Drop for BurnAlone {
+    fn drop(&mut self) {
+        IS_BARE.set(self.before);
+    }
+}
+
+/// Whether tensors of this device are slices, and our own operations are wanted: `EMBERLENS_KERNELS=off` takes Burn's everywhere, and
+/// [`BurnAlone`] on this thread, to compare.
 pub(super) fn has_kernels(device: &Device) -> bool {
     static IS_ON: OnceLock<bool> = OnceLock::new();
     let is_on = *IS_ON.get_or_init(|| std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off"));
-    is_on && is_host(device)
+    is_on && !IS_BARE.get() && is_host(device)
 }
 
 /// Whether tensors of this device lie in this process.

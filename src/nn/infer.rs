@@ -9,19 +9,37 @@ use super::{
     loss::LossFn,
     model::{Classifier, Entrance, Output, probabilities},
 };
-use crate::data::{DataError, dataset::View, loader::Loader};
+use crate::{
+    data::{DataError, dataset::View, loader::Loader},
+    metrics::argmax,
+};
 
 /// What the network says of each picture, in the order of the view.
 #[derive(Clone, Debug, Default)]
 pub struct Predictions {
     /// Position of each picture in its set.
     pub pictures: Vec<usize>,
-    /// Probability of each class.
+    /// The most probable class.
+    pub predicted: Vec<usize>,
+    /// Probability of each class, where it is kept.
     pub probabilities: Vec<Vec<f32>>,
-    /// A logit for each class, before any temperature; the first of two is 0 where the network has one.
+    /// A logit for each class, before any temperature, where it is kept; the first of two is 0 where the network has one.
     pub logits: Vec<Vec<f32>>,
+    /// The first picture of the view whose logits are no numbers.
+    pub first_bad: Option<usize>,
     /// Unweighted loss.
     pub losses: Vec<f32>,
+}
+
+/// What is kept of each picture beside its class and its loss: of ten thousand pictures and classes, either is 400 MB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing more.
+    Classes,
+    /// The probabilities.
+    Probabilities,
+    /// Probabilities and logits.
+    Logits,
 }
 
 /// An error of either floor.
@@ -70,9 +88,17 @@ pub fn predict_while(
         // The one wait for the device.
         found.losses.extend(read(losses)?);
         let each = read(logits.clone())?;
-        found.logits.extend(settings.output.rows(&each, num_classes));
+        let width = each.len() / count;
+        let bad = each.chunks_exact(width).position(|row| row.iter().any(|value| !value.is_finite()));
+        found.first_bad = found.first_bad.or(bad.map(|bad| found.predicted.len() + bad));
+        if settings.keep == Keep::Logits {
+            found.logits.extend(settings.output.rows(&each, num_classes));
+        }
         let probs = read(probabilities(logits / settings.temperature, settings.output))?;
-        found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
+        found.predicted.extend(probs.chunks_exact(num_classes).map(argmax));
+        if settings.keep != Keep::Classes {
+            found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
+        }
         if !goes_on(count) && found.pictures.len() < total {
             return Ok(None);
         }
@@ -97,6 +123,8 @@ pub struct Settings {
     pub temperature: f64,
     /// Reported unweighted.
     pub loss: LossFn,
+    /// What is kept.
+    pub keep: Keep,
 }
 
 /// What the backbone of `model` (without autodiff) makes of each picture of `view`, channel by channel averaged, picture by picture. `done`

@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::base::names::of_text;
+
 /// Width of a chart in its own units; a page scales it.
 pub(super) const WIDTH: f64 = 430.0;
 const LEFT: f64 = 58.0;
@@ -157,6 +159,15 @@ impl Chart {
     }
 }
 
+/// A name as it may be shown, cut after so many letters.
+pub(super) fn shortened(name: &str, letters: usize) -> String {
+    let name = of_text(name);
+    match name.chars().count() > letters {
+        true => name.chars().take(letters - 1).chain(['…']).collect(),
+        false => name,
+    }
+}
+
 /// The smallest range that holds all values and a little more; one of its own where there is nothing to hold.
 pub(super) fn range_of(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let (low, high) = values
@@ -170,7 +181,7 @@ pub(super) fn range_of(values: impl Iterator<Item = f64>) -> [f64; 2] {
 }
 
 /// Four to eight round numbers in a range.
-fn ticks([from, to]: [f64; 2]) -> Vec<f64> {
+pub(super) fn ticks([from, to]: [f64; 2]) -> Vec<f64> {
     let rough = (to - from) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough * 0.999).unwrap_or(power);
@@ -178,7 +189,7 @@ fn ticks([from, to]: [f64; 2]) -> Vec<f64> {
     (first..).map(|index| index as f64 * step).take_while(|tick| *tick <= to + step * 1e-9).collect()
 }
 
-fn tick_text(tick: f64) -> String {
+pub(super) fn tick_text(tick: f64) -> String {
     let text = format!("{tick:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text.is_empty() || text == "-0" { "0".to_owned() } else { text.to_owned() }

@@ -8,11 +8,12 @@ use resvg::{
     usvg::{Options, Tree, fontdb::Database},
 };
 
+use crate::base::names::of_text;
+
 use super::{
     chart::{Chart, WIDTH, short},
     matrix::Matrix,
 };
-use crate::base::text::without_controls;
 
 /// Pixels of a PNG to a unit of the SVG.
 const PIXELS: f32 = 2.0;
@@ -62,9 +63,15 @@ impl Panel {
     /// For a page, in its ink and at its width.
     pub(super) fn inline(&self) -> Markup {
         html! {
-            svg role="img" aria-label=(self.title()) viewBox=(format!("0 0 {WIDTH} {}", short(self.height()))) fill="currentColor" font-family="system-ui, sans-serif" { (self.body()) }
+            svg role="img" aria-label=(self.title()) viewBox=(format!("0 0 {WIDTH} {}", short(self.height()))) fill="currentColor" font-family="system-ui, sans-serif" { (visible(self.body())) }
         }
     }
+}
+
+/// Markup whose names hide nothing: XML has no place for control characters, and a renderer refuses all of a figure that has one. None of our
+/// own markup has one, nor a line end.
+fn visible(markup: Markup) -> Markup {
+    PreEscaped(of_text(&markup.into_string()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}"))
 }
 
 impl Figure {
@@ -82,7 +89,7 @@ impl Figure {
                 }
             }
         };
-        format!("{}\n", without_controls(&PreEscaped(body.into_string()).into_string()))
+        format!("{}\n", visible(body).into_string())
     }
 
     /// The same as PNG, at twice its size. The letters are those of a font on board, the same on every machine.

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+pub use super::matrix::MATRIX_CLASSES;
 use super::{
-    chart::{Axis, Chart, Series, range_of},
+    chart::{Axis, Chart, Series, range_of, shortened},
     figure::{Figure, Panel},
+    heat::classes_per_place,
     matrix::Matrix,
 };
-use crate::metrics::{Calibration, Judged};
+use crate::metrics::{Calibration, Confusion, Judged};
 
+/// Letters of a class name in a legend.
+const LETTERS: usize = 40;
 /// Classes that have a curve of their own; of more, the worst are shown.
 const CURVES: usize = 8;
 
@@ -41,9 +45,17 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
 }
 
 /// Counts of (true class, predicted class).
-pub fn confusion(classes: &[String], counts: &[Vec<u64>]) -> Figure {
-    let matrix = Matrix { title: "Confusion matrix".to_owned(), classes: classes.to_vec(), counts: counts.to_vec() };
-    let caption = "Rows are the true class, columns the predicted one; the colour is the share of the row.".to_owned();
+pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
+    let matrix = Matrix { title: "Confusion matrix".to_owned(), classes: classes.to_vec(), confusion: confusion.clone() };
+    let mut caption = "Rows are the true class, columns the predicted one; the colour is the share of the row.".to_owned();
+    if classes.len() > MATRIX_CLASSES {
+        caption.push_str(
+            " Classes are numbered from 1 in the order of metrics.json; shades go by the square root, so that single mistakes are seen.",
+        );
+    }
+    if classes_per_place(classes.len()) > 1 {
+        caption.push_str(&format!(" {} neighbouring classes share a place.", classes_per_place(classes.len())));
+    }
     Figure { name: "confusion_matrix", caption, panels: vec![Panel::Matrix(matrix)] }
 }
 
@@ -94,7 +106,8 @@ fn by_class(classes: &[String], areas: &[f64], points: impl Fn(usize) -> Vec<[f6
         shown.sort_by(|a, b| areas[*a].total_cmp(&areas[*b]));
         shown.truncate(CURVES);
     }
-    let series = |class: usize| Series { name: format!("{} ({:.3})", classes[class], areas[class]), points: points(class) };
+    let series =
+        |class: usize| Series { name: format!("{} ({:.3})", shortened(&classes[class], LETTERS), areas[class]), points: points(class) };
     let more = if count > CURVES { format!("; the {CURVES} worst of {count} classes") } else { String::new() };
     (shown.into_iter().map(series).collect(), more)
 }
@@ -106,11 +119,11 @@ mod tests {
 
     fn judged(labels: &[usize], rows: &[Vec<f32>]) -> Vec<Figure> {
         let classes: Vec<String> = ["no <lesion>", "b & c", "a class with a very long name indeed"].map(str::to_owned).to_vec();
-        let judged = Judged::new(labels.to_vec(), rows, 3);
+        let judged = Judged::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 3);
         let report = Report::new(&judged, &classes, &(0..labels.len()).collect::<Vec<_>>(), 1);
         let areas: Vec<f64> = classes.iter().map(|class| report.per_class[class].measures.roc_auc).collect();
-        let mut counts = vec![vec![0; 3]; 3];
-        labels.iter().zip(rows).for_each(|(label, row)| counts[*label][argmax(row)] += 1);
+        let mut counts = Confusion::new(3);
+        labels.iter().zip(rows).for_each(|(label, row)| counts.add(*label, argmax(row)));
         let history = BTreeMap::from([
             ("epoch".to_owned(), vec![1.0, 2.0, 3.0]),
             ("loss".to_owned(), vec![1.5, 0.5, 0.25]),

@@ -2,12 +2,18 @@
 
 use maud::{Markup, html};
 
-use super::chart::{COLORS, LETTER, WIDTH, short};
+use super::{
+    chart::{COLORS, LETTER, WIDTH, short, shortened},
+    heat,
+};
+use crate::metrics::Confusion;
 
 /// Letters of a class name that are shown.
 const LETTERS: usize = 18;
 /// Classes up to which each cell has its numbers.
 const NUMBERED: usize = 12;
+/// Classes up to which rows and columns have their names.
+pub const MATRIX_CLASSES: usize = 40;
 
 /// Counts of (true class, predicted class).
 #[derive(Clone, Debug)]
@@ -16,17 +22,13 @@ pub struct Matrix {
     pub title: String,
     /// In the order of rows and columns.
     pub classes: Vec<String>,
-    /// `counts[truth][predicted]`.
-    pub counts: Vec<Vec<u64>>,
+    /// What is shown.
+    pub confusion: Confusion,
 }
 
 impl Matrix {
     fn names(&self) -> Vec<String> {
-        let shorten = |name: &String| match name.chars().count() > LETTERS {
-            true => name.chars().take(LETTERS - 1).chain(['…']).collect(),
-            false => name.clone(),
-        };
-        self.classes.iter().map(shorten).collect()
+        self.classes.iter().map(|name| shortened(name, LETTERS)).collect()
     }
 
     /// Space for the names: of rows on the left, of columns (slanted) above.
@@ -52,10 +54,19 @@ impl Matrix {
     }
 
     pub(super) fn height(&self) -> f64 {
-        self.top() + self.row() * self.classes.len() as f64 + 14.0
+        if self.is_heat() { heat::height() } else { self.top() + self.row() * self.classes.len() as f64 + 14.0 }
+    }
+
+    /// Are there too many classes for names?
+    fn is_heat(&self) -> bool {
+        self.classes.len() > MATRIX_CLASSES
     }
 
     pub(super) fn body(&self) -> Markup {
+        if self.is_heat() { heat::body(&self.title, &self.confusion) } else { self.cells() }
+    }
+
+    fn cells(&self) -> Markup {
         let (left, top, cell, row) = (self.left(), self.top(), self.cell(), self.row());
         let count = self.classes.len() as f64;
         html! {
@@ -68,7 +79,7 @@ impl Matrix {
                 text x=(short(left - 8.0)) y=(short(y + 4.0)) font-size=(self.letters()) text-anchor="end" { (name) }
                 text x=(short(x)) y=(short(top - 8.0)) font-size=(self.letters()) transform=(format!("rotate(-45 {} {})", short(x), short(top - 8.0))) { (name) }
             }
-            @for (truth, counts) in self.counts.iter().enumerate() {
+            @for (truth, counts) in self.confusion.dense().iter().enumerate() {
                 @let sum = counts.iter().sum::<u64>();
                 @for (predicted, number) in counts.iter().enumerate() {
                     @let share = if sum == 0 { 0.0 } else { *number as f64 / sum as f64 };

@@ -6,9 +6,10 @@ pub const PAGE: &str = "report.html";
 mod chart;
 mod figure;
 mod figures;
+mod heat;
 mod matrix;
 mod page;
 
 pub use figure::{Figure, Panel};
-pub use figures::{confusion, curves, precision_recall, reliability, roc};
-pub use page::{Gallery, Page, Shot, Table};
+pub use figures::{MATRIX_CLASSES, confusion, curves, precision_recall, reliability, roc};
+pub use page::{Gallery, Page, Section, Shot, Table};

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figure::Figure;
-use crate::base::text::without_controls;
+use crate::base::names::of_text;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -29,7 +29,7 @@ pub struct Page {
     /// Curves, matrix and so on.
     pub figures: Vec<Figure>,
     /// Measures, and classes.
-    pub tables: Vec<(String, Table)>,
+    pub tables: Vec<Section>,
     /// Pictures.
     pub galleries: Vec<Gallery>,
     /// Training pictures as the network saw them, as JPEG.
@@ -45,6 +45,17 @@ pub struct Table {
     pub head: Vec<String>,
     /// Cells.
     pub rows: Vec<Vec<String>>,
+}
+
+/// A table with what is said of it.
+#[derive(Clone, Debug, Default)]
+pub struct Section {
+    /// Above it.
+    pub title: &'static str,
+    /// Between the two, a paragraph each.
+    pub words: Vec<String>,
+    /// The table; without rows, nothing is shown.
+    pub table: Table,
 }
 
 /// Pictures of one kind.
@@ -78,26 +89,26 @@ impl Page {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta http-equiv="Content-Security-Policy" content=(POLICY);
                     meta name="color-scheme" content="light dark";
-                    title { (self.title) }
+                    title { (of_text(&self.title)) }
                     style { (PreEscaped(STYLE)) }
                 }
                 body { main { (self.body()) } }
             }
         };
-        without_controls(&page.into_string()).into_owned()
+        page.into_string()
     }
 
     fn body(&self) -> Markup {
         html! {
             header {
-                h1 { (self.title) }
+                h1 { (of_text(&self.title)) }
                 @for line in &self.lead { p.lead { (rich(line)) } }
             }
             section {
                 h2 { (self.about) }
-                dl { @for (name, value) in &self.facts { dt { (name) } dd { (value) } } }
+                dl { @for (name, value) in &self.facts { dt { (of_text(name)) } dd { (of_text(value)) } } }
                 @if !self.data.rows.is_empty() { (self.data.markup()) }
-                @if !self.notes.is_empty() { ul { @for note in &self.notes { li { (note) } } } }
+                @if !self.notes.is_empty() { ul { @for note in &self.notes { li { (of_text(note)) } } } }
             }
             @if !self.figures.is_empty() {
                 section {
@@ -112,8 +123,8 @@ impl Page {
                     }
                 }
             }
-            @for (title, table) in &self.tables {
-                section { h2 { (title) } (table.markup()) }
+            @for Section { title, words, table } in self.tables.iter().filter(|section| !section.table.rows.is_empty()) {
+                section { h2 { (title) } @for words in words { p { (of_text(words)) } } (table.markup()) }
             }
             @for gallery in &self.galleries { (gallery.markup()) }
             @if let Some(mosaic) = &self.mosaic {
@@ -124,7 +135,7 @@ impl Page {
                 }
             }
             @if !self.config.is_empty() {
-                section { h2 { "The whole configuration" } div.scroll { pre { (self.config) } } }
+                section { h2 { "The whole configuration" } div.scroll { pre { (lines(&self.config)) } } }
             }
         }
     }
@@ -135,8 +146,8 @@ impl Table {
         html! {
             div.scroll {
                 table {
-                    thead { tr { @for name in &self.head { th { (name) } } } }
-                    tbody { @for row in &self.rows { tr { @for cell in row { td { (cell) } } } } }
+                    thead { tr { @for name in &self.head { th { (of_text(name)) } } } }
+                    tbody { @for row in &self.rows { tr { @for cell in row { td { (of_text(cell)) } } } } }
                 }
             }
         }
@@ -153,10 +164,10 @@ impl Gallery {
                     div.gallery {
                         @for shot in &self.shots {
                             figure {
-                                img src=(data_uri(&shot.jpeg)) alt=(shot.lines.join("; "));
+                                img src=(data_uri(&shot.jpeg)) alt=(of_text(&shot.lines.join("; ")));
                                 figcaption {
                                     @for (index, line) in shot.lines.iter().enumerate() {
-                                        @if index == 0 { strong { (line) } } @else { span { (line) } }
+                                        @if index == 0 { strong { (of_text(line)) } } @else { span { (of_text(line)) } }
                                     }
                                 }
                             }
@@ -168,11 +179,16 @@ impl Gallery {
     }
 }
 
+/// A text of several lines whose names hide nothing.
+fn lines(text: &str) -> String {
+    text.lines().map(|line| of_text(line) + "\n").collect()
+}
+
 /// Words between backquotes are what one types.
 fn rich(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('`').enumerate() {
-            @if index % 2 == 1 { code { (part) } } @else { (part) }
+            @if index % 2 == 1 { code { (of_text(part)) } } @else { (of_text(part)) }
         }
     }
 }

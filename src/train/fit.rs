@@ -16,9 +16,9 @@ use super::{
     tensorboard::TensorBoard,
 };
 use crate::{
-    metrics::{Confusion, argmax},
+    metrics::Confusion,
     nn::{
-        infer::{Settings, predict_while},
+        infer::{Keep, Settings, predict_while},
         loss::LossFn,
         model::Output,
     },
@@ -120,6 +120,10 @@ fn take_in(session: &mut Session, record: EpochRecord, observer: &dyn Observer) 
         observer.say(&format!("Epoch {epoch}: ReduceLROnPlateau reducing learning rate to {}", state.plateau.learning_rate));
     }
     state.seconds += record.seconds;
+    if let Some(before) = state.history.last_mut() {
+        before.train.condense();
+        before.validation.condense();
+    }
     state.history.push(record);
     (state.epoch, state.batch) = (epoch, 0);
     stops
@@ -161,6 +165,7 @@ fn validate(
         output: Output::of(session.config.train.loss),
         temperature: 1.0,
         loss: LossFn { label_smoothing: 0.0, ..session.stepper.loss.clone() },
+        keep: Keep::Classes,
     };
     let goes_on = |pictures| {
         observer.validated(pictures);
@@ -168,8 +173,8 @@ fn validate(
     };
     let Some(found) = predict_while(&session.inference_model(), view, &settings, &goes_on)? else { return Ok(None) };
     let mut confusion = Confusion::new(set.classes.len());
-    for (picture, probabilities) in found.pictures.iter().zip(&found.probabilities) {
-        confusion.add(set.pictures[*picture].label, argmax(probabilities));
+    for (picture, predicted) in found.pictures.iter().zip(&found.predicted) {
+        confusion.add(set.pictures[*picture].label, *predicted);
     }
     let loss = found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64;
     if !loss.is_finite() {
@@ -189,6 +194,6 @@ fn validate(
 }
 
 fn split_record(loss: f64, confusion: &Confusion) -> SplitRecord {
-    let recall = confusion.per_class().iter().map(|scores| (scores.support > 0).then_some(scores.recall)).collect();
+    let recall = confusion.tallies().iter().map(|tally| (tally.support > 0).then(|| tally.scores().recall)).collect();
     SplitRecord { loss, accuracy: confusion.accuracy(), macro_f1: confusion.macro_f1(), recall }
 }

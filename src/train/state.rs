@@ -13,7 +13,7 @@ use crate::{
     checkpoint::{CheckpointError, read_state},
     config::Config,
     metrics::Confusion,
-    record::EpochRecord,
+    record::{EpochRecord, LISTED_CLASSES},
 };
 
 /// Counters and decisions of the loop: with the weights and the optimiser's state, all that a resume needs.
@@ -102,10 +102,11 @@ impl State {
         if !numbers.eq(1..=state.epoch) {
             return fault("history", state.history.len(), &format!("one record for each of {} epochs", state.epoch));
         }
-        let lengths = state.history.iter().flat_map(|record| [record.train.recall.len(), record.validation.recall.len()]);
-        let counts = &state.partial.confusion.counts;
-        let lengths = lengths.chain([counts.len()]).chain(counts.iter().map(Vec::len));
-        if let Some(found) = lengths.into_iter().find(|length| *length != num_classes) {
+        // Of many classes, earlier epochs have no recalls.
+        let of_history = state.history.iter().flat_map(|record| [record.train.recall.len(), record.validation.recall.len()]);
+        let is_other = |length: &usize| *length != num_classes && (*length > 0 || num_classes <= LISTED_CLASSES);
+        let of_matrix = Some(state.partial.confusion.num_classes()).filter(|length| *length != num_classes);
+        if let Some(found) = of_history.filter(is_other).chain(of_matrix).next() {
             return fault("history", found, &format!("figures of {num_classes} classes"));
         }
         let PhaseState { index, first_epoch, first_step } = state.phase;

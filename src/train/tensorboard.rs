@@ -9,8 +9,11 @@ use std::{
 };
 
 use crate::{
-    base::files::{with_path, write_atomic},
-    record::EpochRecord,
+    base::{
+        files::{with_path, write_atomic},
+        names::of_text,
+    },
+    record::{EpochRecord, LISTED_CLASSES},
 };
 
 /// TensorBoard takes any file with `tfevents` in its name.
@@ -67,12 +70,11 @@ impl TensorBoard {
                 .to_vec()
         });
         parts[0].push(("epoch_learning_rate".to_owned(), epoch.learning_rate));
-        parts[1].extend(
-            self.classes
-                .iter()
-                .zip(&epoch.validation.recall)
-                .filter_map(|(class, recall)| Some((format!("epoch_recall/{class}"), (*recall)?))),
-        );
+        // A chart each is more than anybody looks at, and than TensorBoard takes, from some hundreds on.
+        if self.classes.len() <= LISTED_CLASSES {
+            let recalls = self.classes.iter().zip(&epoch.validation.recall);
+            parts[1].extend(recalls.filter_map(|(class, recall)| Some((format!("epoch_recall/{}", of_text(class)), (*recall)?))));
+        }
         parts
     }
 }

@@ -112,7 +112,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
         ("mixup = { alpha = 0 }", "`augment.mixup.alpha`", "0"),
         ("policy = { kind = 'rand_augment', magnitude = 40 }", "`augment.policy.magnitude`", "40"),
         ("class.a.mixup = { alpha = 1 }", "`augment.class.a.mixup`", "batch"),
-        ("class.a.rotation = 3", "`augment.class.a`", "rotation"),
+        ("class.a.rotation = 3", "`augment.class.a.rotation`", "did you mean `rotation_range`?"),
     ] {
         place.write("x.toml", &text(augment));
         let ran = place.run(&["preview", "--config", "x.toml"]);
@@ -122,7 +122,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
     place.write("x.toml", &text("fill_mode = \"mirror\""));
     let ran = place.run(&["preview", "--config", "x.toml"]);
     assert!(
-        ran.code == Some(2) && ran.err.contains("line 8") && ran.err.contains("`mirror`") && ran.err.contains("reflect"),
+        ran.code == Some(2) && ran.err.contains("line 8") && ran.err.contains("found \"mirror\"") && ran.err.contains("reflect"),
         "{}",
         ran.err
     );

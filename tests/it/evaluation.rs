@@ -58,6 +58,25 @@ fn every_method_points_at_what_tells_the_classes_apart() {
         assert!(place.path(&format!("{out}/mean-a.png")).is_file() && ran.err.contains("a: mean of"), "{}", ran.err);
         assert_eq!(place.read(&format!("{out}/explanations.jsonl")), ran.out);
     }
+    // Grey levels of a map are its raw numbers without what is below zero, scaled and enlarged.
+    let ran = place.done(&["explain", "--checkpoint", "run", "test", "--out", "raw", "--raw", "maps.npy", "--device", "cpu"]);
+    assert!(ran.err.contains("| test/a/000.png") && ran.err.contains("... and 4 more in explanations.jsonl"), "{}", ran.err);
+    let bytes = place.bytes("maps.npy");
+    let head = String::from_utf8_lossy(&bytes[10..128]).into_owned();
+    assert!(head.contains("'descr': '<f4'") && head.contains("'shape': (24, "), "{head}");
+    let maps: Vec<f32> = bytes[128..].chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four"))).collect();
+    let (size, found) = (maps.len() / 24, lines(&ran.out));
+    for (values, line) in maps.chunks_exact(size).zip(&found) {
+        let evidence = values.iter().any(|value| *value > 1e-6 * values.iter().fold(0.0f32, |most, value| most.max(value.abs())));
+        assert_eq!(line["evidence"], evidence, "{line}");
+    }
+    place.done(&["explain", "--checkpoint", "run", "test", "--out", "raw2", "--raw", "maps.csv", "--device", "cpu"]);
+    let csv = place.read("maps.csv");
+    let last: Vec<&str> = csv.lines().last().expect("a line").split(',').collect();
+    assert_eq!((csv.lines().count(), last[0], last.len()), (25, "test/b/011.png", size + 2));
+    assert_eq!(last[2..].iter().map(|value| value.parse::<f32>().expect("a number")).collect::<Vec<_>>(), maps[maps.len() - size..]);
+    let table = place.done(&["explain", "--checkpoint", "run", "test", "--out", "table", "--format", "table", "--device", "cpu"]).out;
+    assert!(table.starts_with("| Picture") && table.lines().count() == 26 && table.contains("test/b/011.png"), "{table}");
     let again = place.run(&["explain", "--checkpoint", "run", "test", "--out", "maps-occlusion"]);
     assert!(again.code == Some(2) && again.err.contains("isn't empty"), "{}", again.err);
 }

@@ -7,6 +7,7 @@
 mod augment;
 mod bad_input;
 mod checkpoints;
+mod classes;
 mod commands;
 mod docs;
 mod evaluation;

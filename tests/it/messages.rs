@@ -14,6 +14,7 @@ fn said(text: &str, changes: &[&str]) -> String {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn a_wrong_override_is_named_with_what_may_stand_there() {
     for (change, expected) in [
@@ -278,6 +279,7 @@ fn a_wrong_override_is_named_with_what_may_stand_there() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn a_wrong_line_is_named_with_what_may_stand_there() {
     for (text, expected) in [
@@ -287,11 +289,11 @@ fn a_wrong_line_is_named_with_what_may_stand_there() {
         ),
         (
             "name = 'x'\n",
-            "`data`: found nothing, expected a table with cache, cache_memory_mb, color, group, image_size, interpolation, normalize, on_bad_image, on_leak, resize, test, train, validation: The pictures and how they are read: c.toml",
+            "`data`: found nothing, expected a table with cache, cache_memory_mb, color, exclude, group, image_size, interpolation, normalize, on_bad_image, on_leak, resize, test, train, validation: The pictures and how they are read: c.toml",
         ),
         (
             "name = 'x'\n[data]\ncolor = 'rgb'\n",
-            "`data.train`: found nothing, expected a text in quotes: Training pictures: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`, paths relative to the CSV; or `\"phantom\"`, drawn by the program itself into `datasets/phantom`: line 2 of c.toml",
+            "`data.train`: found nothing, expected a text in quotes: Training pictures: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`, paths relative to the CSV (semicolons, tabs and the names that others use, as `filename,class`, are read as well, and said); or `\"phantom\"`, drawn by the program itself into `datasets/phantom`: line 2 of c.toml",
         ),
         ("name = 'x'\nepochs = 3\n[data]\ntrain = 'a'\n", "`epochs`: no such key; did you mean `train.epochs`?: line 2 of c.toml"),
         (

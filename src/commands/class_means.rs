@@ -1,0 +1,117 @@
+//! The mean map of a class over the mean of its pictures: what the network looks at in general.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use super::{
+    explanations::{in_a_row, write_png},
+    ui::say,
+};
+use crate::{
+    base::names::{self, for_file, of_text},
+    explain::{Border, border, colored, magnified, overlay},
+};
+
+/// Classes that have a mean: each takes the room of some pictures, and somebody has to look at them.
+const CLASSES: usize = 50;
+/// Classes whose means have a line each.
+const LINES: usize = 10;
+
+/// Sums over the pictures that a class was explained for.
+#[derive(Debug)]
+struct Sums {
+    map: Vec<f32>,
+    picture: Vec<f32>,
+    count: usize,
+}
+
+/// The sums of each class, up to fifty.
+#[derive(Debug, Default)]
+pub(super) struct ClassMeans {
+    sums: BTreeMap<String, Sums>,
+    num_without: usize,
+}
+
+impl ClassMeans {
+    /// Adds a picture of `[height, width, channels]` bytes and its map of the same height and width.
+    pub(super) fn add(&mut self, class: &str, map: &[f32], picture: &[u8]) {
+        if self.sums.len() == CLASSES && !self.sums.contains_key(class) {
+            self.num_without += 1;
+            return;
+        }
+        let empty = || Sums { map: vec![0.0; map.len()], picture: vec![0.0; picture.len()], count: 0 };
+        let sums = self.sums.entry(class.to_owned()).or_insert_with(empty);
+        sums.map.iter_mut().zip(map).for_each(|(sum, value)| *sum += value);
+        sums.picture.iter_mut().zip(picture).for_each(|(sum, level)| *sum += f32::from(*level));
+        sums.count += 1;
+    }
+
+    /// Writes `mean-CLASS.png` for each class of several pictures, and says what it shows.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn write(&self, out: &Path, shape: [usize; 3]) -> anyhow::Result<()> {
+        let several: Vec<_> = self.sums.iter().filter(|(_, sums)| sums.count > 1).collect();
+        let mut taken = BTreeSet::new();
+        for (index, (class, Sums { map, picture, count })) in several.iter().enumerate() {
+            let level = |sum: &f32| (sum / *count as f32).round() as u8;
+            let picture = colored(&picture.iter().map(level).collect::<Vec<_>>(), shape);
+            let map: Vec<f32> = map.iter().map(|sum| sum / *count as f32).collect();
+            let Border { share, area } = border(&map, [shape[0], shape[1]]);
+            let name = file_name(class);
+            let numbered = |count: usize| if count == 1 { name.clone() } else { format!("{name}-{count}") };
+            let name = (1..).map(numbered).find(|name| taken.insert(name.clone())).expect("there are more numbers than classes");
+            let path = out.join(format!("mean-{name}.png"));
+            write_png(&in_a_row(&[magnified(&picture), magnified(&overlay(&picture, &map))]), &path)?;
+            if index < LINES {
+                say(&format!(
+                    "{}: mean of {count} pictures, {:.0} % of the attention on the border, which is {:.0} % of the picture: {}",
+                    of_text(class),
+                    share * 100.0,
+                    area * 100.0,
+                    names::of_path(&path)
+                ));
+            }
+        }
+        if several.len() > LINES {
+            say(&format!("... and the means of {} more classes: {}", several.len() - LINES, names::of_path(&out.join("mean-*.png"))));
+        }
+        if self.num_without > 0 {
+            say(&format!("{} pictures are of other classes than the first {CLASSES}, which alone have a mean", self.num_without));
+        }
+        Ok(())
+    }
+}
+
+/// A class name as part of a file name.
+fn file_name(class: &str) -> String {
+    let kept = |letter: char| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' };
+    for_file(&class.chars().map(kept).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_whose_files_would_have_one_name_have_one_each_and_more_than_fifty_are_counted() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut means = ClassMeans::default();
+        let long = "é".repeat(127);
+        for class in ["a|b", "a?b", "a_b-2", &long] {
+            (0..2).for_each(|_| means.add(class, &[0.0, 1.0], &[10, 20]));
+        }
+        means.write(folder.path(), [1, 2, 1]).expect("written");
+        let mut names: Vec<_> = std::fs::read_dir(folder.path())
+            .expect("listed")
+            .map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names[..3], ["mean-a_b-2.png", "mean-a_b-3.png", "mean-a_b.png"]);
+        assert!(names.len() == 4 && names[3].starts_with("mean-éé"), "{names:?}");
+        (0..60).for_each(|class| means.add(&class.to_string(), &[0.0, 1.0], &[10, 20]));
+        assert_eq!((means.sums.len(), means.num_without), (CLASSES, 14));
+    }
+}

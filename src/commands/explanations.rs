@@ -1,0 +1,361 @@
+//! Picture by picture: the map, what it shows in words, and the files and lines that hold both.
+
+use std::{io::Cursor, path::Path, sync::Arc};
+
+use anyhow::Context;
+use image::RgbImage;
+use serde::Serialize;
+
+use super::{
+    class_means::ClassMeans,
+    evaluate::no_number,
+    raw::{Raw, RawFile},
+    sanity::Sanity,
+    ui::{self, Reading, say},
+};
+use crate::{
+    base::{
+        files::write_atomic,
+        names::{self, for_file, of_text},
+    },
+    data::{
+        dataset::{PictureSet, View},
+        normalize::Normalizer,
+    },
+    explain::{Border, Curves, Explainer, Map, SURE, border, colored, magnified, overlay, side_by_side},
+    metrics::argmax,
+    report,
+};
+
+/// Pictures explained at a time.
+const BATCH: usize = 16;
+
+/// One picture's explanation: a line on stdout and of `explanations.jsonl`.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    path: String,
+    /// The class that is predicted, and its probability.
+    label: String,
+    probability: f64,
+    /// The class that is explained, and its probability.
+    class: String,
+    class_probability: f64,
+    method: &'static str,
+    layer: String,
+    /// Does anything speak for the class?
+    evidence: bool,
+    words: String,
+    /// Where most does, `[x, y]` in pixels of the network's input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak: Option<[usize; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    border: Option<Border>,
+    /// What another method finds, where this one finds nothing for a class that the network is sure of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Next>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    curves: Option<Curves>,
+    /// The picture beside itself under the map, and under that of the next method.
+    overlay: String,
+    /// The map alone, grey.
+    map: String,
+}
+
+/// The first of the other methods that finds evidence.
+#[derive(Debug, Serialize)]
+struct Next {
+    method: &'static str,
+    layer: String,
+    peak: [usize; 2],
+    border: Border,
+    map: String,
+}
+
+/// What is wanted beside maps.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Explain this one instead of the class that is predicted.
+    pub(super) class: Option<usize>,
+    /// Deletion and insertion.
+    pub(super) curves: bool,
+    /// Networks with random layers.
+    pub(super) sanity: bool,
+    /// A JSON line on stdout for each picture.
+    pub(super) lines: bool,
+    /// Maps as numbers.
+    pub(super) raw: Option<RawFile>,
+}
+
+/// Explanations under way.
+pub(super) struct Work<'a> {
+    explainer: &'a Explainer,
+    wanted: Wanted,
+    out: &'a Path,
+    lines: String,
+    rows: Vec<Vec<String>>,
+    without_evidence: usize,
+    means: ClassMeans,
+    shape: [usize; 3],
+    raw: Raw,
+    /// Of each picture that has them.
+    curves: Vec<Curves>,
+    sanity: Option<Sanity>,
+}
+
+/// What was found about one picture.
+struct Found<'a> {
+    label: usize,
+    class: usize,
+    probabilities: &'a [f64],
+    map: &'a Map,
+    next: Option<(Explainer, Map)>,
+    curves: Option<Curves>,
+}
+
+impl<'a> Work<'a> {
+    /// Nothing explained yet.
+    pub(super) fn new(explainer: &'a Explainer, wanted: Wanted, out: &'a Path) -> Self {
+        Self {
+            sanity: wanted.sanity.then(|| Sanity::new(explainer)),
+            explainer,
+            wanted,
+            out,
+            lines: String::new(),
+            rows: Vec::new(),
+            without_evidence: 0,
+            means: ClassMeans::default(),
+            shape: [0; 3],
+            raw: Raw { shape: Vec::new(), values: Vec::new(), pictures: Vec::new() },
+            curves: Vec::new(),
+        }
+    }
+
+    /// Explains the pictures of a set and writes what was found.
+    ///
+    /// # Errors
+    /// A picture that can't be read again; outputs that are no numbers; the device's and the system's.
+    pub(super) fn explain(&mut self, set: &Arc<PictureSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
+        let view = View::plain(set, normalizer);
+        self.shape = set.store.format().shape();
+        let bar = Reading::new("Explaining");
+        bar.start(set.pictures.len());
+        for start in (0..set.pictures.len()).step_by(BATCH) {
+            let indices = start..(start + BATCH).min(set.pictures.len());
+            let batch = view.batch(indices.clone())?;
+            let probabilities = self.explainer.probabilities(&batch.images)?;
+            let label = |row: &Vec<f64>| argmax(&row.iter().map(|value| *value as f32).collect::<Vec<_>>());
+            let labels: Vec<usize> = probabilities.iter().map(label).collect();
+            if let Some(bad) = probabilities.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
+                return Err(no_number(&set.pictures[start + bad].path));
+            }
+            let classes: Vec<usize> = labels.iter().map(|label| self.wanted.class.unwrap_or(*label)).collect();
+            let maps = self.explainer.explain(&batch.images, &classes)?;
+            if let Some(sanity) = &mut self.sanity {
+                sanity.add(&batch.images, &classes, &maps)?;
+            }
+            let size = batch.images.len() / indices.len();
+            for ((index, image), map) in indices.zip(batch.images.chunks_exact(size)).zip(&maps) {
+                let (label, class, probabilities) = (labels[index - start], classes[index - start], &probabilities[index - start]);
+                let next = match !map.places_evidence() && probabilities[class] >= SURE {
+                    true => self.explainer.next_evidence(image, class)?,
+                    false => None,
+                };
+                let curves = match self.wanted.curves && map.has_evidence() {
+                    true => Some(self.explainer.curves(image, class, map, self.rows.len())?),
+                    false => None,
+                };
+                self.curves.extend(curves.clone());
+                self.write(set, index, Found { label, class, probabilities, map, next, curves })?;
+                bar.done(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, set: &PictureSet, index: usize, found: Found<'_>) -> anyhow::Result<()> {
+        let Found { label, class, probabilities, map, next, curves } = found;
+        let size = [self.shape[0], self.shape[1]];
+        let (path, classes) = (&set.pictures[index].path, &set.classes);
+        let bytes = set.store.colored(set.pictures[index].slot)?;
+        let (picture, evidence) = (colored(&bytes, self.shape), map.at_size(size));
+        let number = self.rows.len() + 1;
+        let stem = for_file(&path.file_stem().unwrap_or_default().to_string_lossy());
+        let name = |what: &str| self.out.join(format!("{number:04}-{stem}.{what}.png"));
+        let mut sides = vec![magnified(&picture), magnified(&overlay(&picture, &evidence))];
+        let grey = |values: &[f32]| {
+            let levels: Vec<u8> = values.iter().map(|value| (value * 255.0).round() as u8).collect();
+            colored(&levels, [size[0], size[1], 1])
+        };
+        write_png(&grey(&evidence), &name("map"))?;
+        let next = match next {
+            Some((explainer, map)) => {
+                let (evidence, path) = (map.at_size(size), name(&format!("map-{}", explainer.method().name())));
+                write_png(&grey(&evidence), &path)?;
+                sides.push(magnified(&overlay(&picture, &evidence)));
+                let (method, layer) = (explainer.method().name(), explainer.layer());
+                Some(Next { method, layer, peak: map.peak(size), border: border(&evidence, size), map: names::of_path(&path) })
+            }
+            None => None,
+        };
+        write_png(&in_a_row(&sides), &name("overlay"))?;
+        let has_evidence = map.places_evidence();
+        if has_evidence {
+            self.means.add(&classes[class], &evidence, &bytes);
+        } else {
+            self.without_evidence += 1;
+        }
+        let border = border(&evidence, size);
+        let explanation = Explanation {
+            path: names::of_path(path),
+            label: classes[label].clone(),
+            probability: probabilities[label],
+            class: classes[class].clone(),
+            class_probability: probabilities[class],
+            method: self.explainer.method().name(),
+            layer: self.explainer.layer(),
+            evidence: map.has_evidence(),
+            words: words(map, &classes[class], probabilities[class], (border, next.as_ref(), curves.as_ref())),
+            peak: has_evidence.then(|| map.peak(size)),
+            border: has_evidence.then_some(border),
+            next,
+            curves,
+            overlay: names::of_path(&name("overlay")),
+            map: names::of_path(&name("map")),
+        };
+        self.keep(&explanation, map)
+    }
+
+    /// Keeps the row, the line and, where they are wanted, the numbers.
+    fn keep(&mut self, explanation: &Explanation, map: &Map) -> anyhow::Result<()> {
+        if self.wanted.raw.is_some() {
+            self.raw.shape = map.size.to_vec();
+            self.raw.values.extend_from_slice(&map.values);
+            self.raw.pictures.push([explanation.path.clone(), explanation.class.clone()]);
+        }
+        self.rows.push(row(explanation));
+        let line = serde_json::to_string(explanation)? + "\n";
+        if self.wanted.lines {
+            ui::print(&line)?;
+        }
+        self.lines.push_str(&line);
+        Ok(())
+    }
+
+    /// The pictures so far for a person, the first `most` of them.
+    pub(super) fn table(&self, most: usize) -> String {
+        let head = ["Picture", "Class", "Probability", "Method", "Most at x, y", "On the border"].map(str::to_owned).to_vec();
+        let table = report::Table { head, rows: self.rows.iter().take(most).cloned().collect() };
+        let more = self.rows.len().saturating_sub(most);
+        let more = if more == 0 { String::new() } else { format!("... and {more} more in explanations.jsonl\n") };
+        if self.rows.is_empty() { String::new() } else { format!("{}\n{more}", ui::table_text(&table)) }
+    }
+
+    /// Class means, the sanity test, raw numbers, and what was found in all.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn finish(&self) -> anyhow::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        write_atomic(&self.out.join("explanations.jsonl"), self.lines.as_bytes())?;
+        if let Some(file) = &self.wanted.raw {
+            let [rows, columns] = [self.raw.shape[0], self.raw.shape[1]];
+            file.write(&self.raw, (0..rows).flat_map(|row| (0..columns).map(move |column| format!("r{row}c{column}"))))?;
+        }
+        self.means.write(self.out, self.shape)?;
+        if self.without_evidence > 0 {
+            let of = self.rows.len();
+            say(&format!(
+                "{} of {of} pictures have no evidence that can be placed; see \"words\" in explanations.jsonl",
+                self.without_evidence
+            ));
+        }
+        if !self.curves.is_empty() {
+            say(&curve_words(&self.curves));
+        }
+        if let Some(sanity) = &self.sanity {
+            let text = sanity.text();
+            write_atomic(&self.out.join("sanity.txt"), text.as_bytes())?;
+            say(&text);
+        }
+        say(&format!("Explanations: {}", names::of_path(self.out)));
+        Ok(())
+    }
+}
+
+/// A row of the table.
+fn row(found: &Explanation) -> Vec<String> {
+    let place = |peak: [usize; 2], border: &Border| {
+        [format!("{}, {}", peak[0], peak[1]), format!("{:.0} % (it is {:.0} %)", border.share * 100.0, border.area * 100.0)]
+    };
+    let (method, [peak, border]) = match (found.peak, &found.border, &found.next) {
+        (Some(peak), Some(border), _) => (found.method.to_owned(), place(peak, border)),
+        (.., Some(next)) => (format!("{} (no evidence by {})", next.method, found.method), place(next.peak, &next.border)),
+        _ => (found.method.to_owned(), ["no evidence", "-"].map(str::to_owned)),
+    };
+    let class = match found.class == found.label {
+        true => found.class.clone(),
+        false => format!("{} (predicted: {})", found.class, found.label),
+    };
+    vec![found.path.clone(), class, format!("{:.4}", found.class_probability), method, peak, border]
+}
+
+/// The curves of all pictures together.
+fn curve_words(curves: &[Curves]) -> String {
+    let mean = |of: &dyn Fn(&Curves) -> f64| curves.iter().map(of).sum::<f64>() / curves.len() as f64;
+    format!(
+        "Mean probability while the best places go {:.3} (the map shuffled: {:.3}; lower is better), while they come {:.3} (shuffled: {:.3}; \
+         higher is better)",
+        mean(&|curves| curves.deletion.area),
+        mean(&|curves| curves.deletion_shuffled),
+        mean(&|curves| curves.insertion.area),
+        mean(&|curves| curves.insertion_shuffled)
+    )
+}
+
+/// What a map says, and what can be said against it.
+fn words(map: &Map, class: &str, probability: f64, (border, next, curves): (Border, Option<&Next>, Option<&Curves>)) -> String {
+    let class = of_text(class);
+    let beside = match next {
+        Some(Next { method, layer, .. }) => format!("; {method} of {layer} finds some and is shown beside it"),
+        None if probability >= SURE && !map.places_evidence() => "; no other method finds any".to_owned(),
+        None => String::new(),
+    };
+    if !map.has_evidence() {
+        return format!("no positive evidence for {class}: nothing that this layer sees raises its score{beside}");
+    }
+    if map.is_flat() {
+        return format!("the evidence for {class} is the same everywhere: this layer can't say where{beside}");
+    }
+    let mut words = format!(
+        "{:.0} % of the evidence for {class} is on the border, which is {:.0} % of the picture",
+        border.share * 100.0,
+        border.area * 100.0
+    );
+    if let Some(curves) = curves {
+        let follows = |is_better: bool| if is_better { "follows" } else { "does not follow" };
+        words.push_str(&format!(
+            "; the prediction {} the map when its best places go, and {} it when they come",
+            follows(curves.deletion.area < curves.deletion_shuffled),
+            follows(curves.insertion.area > curves.insertion_shuffled)
+        ));
+    }
+    words
+}
+
+/// Pictures of one size in a row.
+pub(super) fn in_a_row(pictures: &[RgbImage]) -> RgbImage {
+    let (first, others) = pictures.split_first().expect("one picture or more");
+    others.iter().fold(first.clone(), |row, picture| side_by_side(&row, picture))
+}
+
+/// Writes a picture as PNG.
+///
+/// # Errors
+/// The system's.
+pub(super) fn write_png(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
+    let mut png = Vec::new();
+    picture.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
+    write_atomic(path, &png).with_context(|| format!("can't write the picture: {}", names::of_path(path)))
+}

@@ -1,0 +1,58 @@
+//! Picture by picture what the network said: `predictions.csv`, and logits for other programs.
+
+use super::{
+    evaluation::Evaluation,
+    raw::{Raw, RawFile},
+};
+use crate::{
+    base::names::{of_path, of_text},
+    metrics::{argmax, most},
+    record::LISTED_CLASSES,
+};
+
+/// Most probable classes of a picture where not all are written.
+const FIRST: usize = 5;
+
+impl Evaluation {
+    /// `predictions.csv`: path, label, predicted class, then the probability of each class under its name. Of more than [`LISTED_CLASSES`], the
+    /// five most probable ones instead, as `predict --format csv --top-k 5` has them.
+    ///
+    /// # Errors
+    /// None that happens: rows go into memory.
+    pub(super) fn predictions_csv(&self) -> anyhow::Result<Vec<u8>> {
+        let is_whole = self.classes.len() <= LISTED_CLASSES;
+        let name = |class: usize| of_text(&self.classes[class]);
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let head = ["path", "label", "predicted"].map(str::to_owned).into_iter();
+        let columns: Vec<String> = match is_whole {
+            true => (0..self.classes.len()).map(name).collect(),
+            false => std::iter::once("probability".to_owned())
+                .chain((2..=FIRST).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]))
+                .collect(),
+        };
+        writer.write_record(head.chain(columns))?;
+        for (picture, row) in self.set.pictures.iter().zip(&self.probabilities) {
+            let path = of_path(&picture.path);
+            let start = [path, name(picture.label), name(argmax(row))].into_iter();
+            let numbers: Vec<String> = match is_whole {
+                true => row.iter().map(ToString::to_string).collect(),
+                false => most(row, FIRST).into_iter().flat_map(|class| [name(class), row[class].to_string()]).skip(1).collect(),
+            };
+            writer.write_record(start.chain(numbers))?;
+        }
+        Ok(writer.into_inner()?)
+    }
+
+    /// Writes the logits, in the order of `predictions.csv`: before any temperature, without augmentation, one a class.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write_logits(&self, file: &RawFile) -> anyhow::Result<()> {
+        let raw = Raw {
+            shape: vec![self.classes.len()],
+            values: self.logits.concat(),
+            pictures: self.set.pictures.iter().map(|picture| [of_path(&picture.path), self.classes[picture.label].clone()]).collect(),
+        };
+        file.write(&raw, self.classes.iter().map(|class| of_text(class)))
+    }
+}

@@ -1,0 +1,53 @@
+//! The sanity test of maps (Adebayo et al. 2018, arXiv 1810.03292): networks with more and more layers drawn anew must be explained by other maps.
+
+use super::ui;
+use crate::{
+    explain::{Explainer, Map, spearman},
+    nn::NnError,
+};
+
+/// Likeness below which maps of a network with random layers count as others.
+const UNLIKE: f64 = 0.5;
+
+/// Networks with more and more layers drawn anew, from the head down, and the likeness of their maps, picture by picture.
+pub(super) struct Sanity(Vec<(String, Explainer, Vec<f64>)>);
+
+impl Sanity {
+    /// Draws the networks.
+    pub(super) fn new(explainer: &Explainer) -> Self {
+        let stage = |groups: usize| match groups {
+            0 => "head".to_owned(),
+            groups => format!("and backbone.blocks.{}", explainer.num_groups() - groups),
+        };
+        Self((0..=explainer.num_groups()).map(|groups| (stage(groups), explainer.randomized(groups, 0), Vec::new())).collect())
+    }
+
+    /// Compares the maps of a batch.
+    ///
+    /// # Errors
+    /// The device's.
+    pub(super) fn add(&mut self, images: &[f32], classes: &[usize], maps: &[Map]) -> Result<(), NnError> {
+        for (_, explainer, likeness) in &mut self.0 {
+            let random = explainer.explain(images, classes)?;
+            likeness.extend(maps.iter().zip(&random).map(|(map, random)| spearman(&map.scaled(), &random.scaled()).abs()));
+        }
+        Ok(())
+    }
+
+    /// A table and what it means.
+    pub(super) fn text(&self) -> String {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let mut table = ui::table(&["Drawn anew", "Likeness of the maps (Spearman)"]);
+        for (stage, _, likeness) in &self.0 {
+            table.add_row([stage.clone(), format!("{:.3}", mean(likeness))]);
+        }
+        ui::align_right(&mut table, [1]);
+        let last = self.0.last().map_or(f64::NAN, |(.., likeness)| mean(likeness));
+        let verdict = if last < UNLIKE {
+            "The maps depend on what the network learned."
+        } else {
+            "With all weights random the maps are much the same: they show the pictures, not what the network learned. Don't rely on them."
+        };
+        format!("{table}\n{verdict}\n")
+    }
+}
