@@ -62,11 +62,6 @@ pub fn quoted(name: &str) -> String {
     text + "\""
 }
 
-/// Names for a sentence, each as [`quoted`].
-pub fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
-    names.into_iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
-}
-
 /// The path behind a text of [`of_path`]. Text that was never one of ours is taken as it stands, unless a file is where its escapes lead.
 pub fn to_path(text: &str) -> PathBuf {
     unescaped(text).filter(|path| path.symlink_metadata().is_ok()).unwrap_or_else(|| PathBuf::from(text))
@@ -167,7 +162,6 @@ mod tests {
         ] {
             assert_eq!(quoted(name), expected);
         }
-        assert_eq!(listed(&["b".to_owned(), " c".to_owned()]), "b, \" c\"");
     }
 
     #[test]

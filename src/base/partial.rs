@@ -143,13 +143,7 @@ fn make_world_readable(_file: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
+    use crate::base::files::tests::names;
 
     #[test]
     fn a_file_is_there_when_it_is_committed_and_leaves_nothing_when_it_is_dropped() {

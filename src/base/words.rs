@@ -1,5 +1,7 @@
 //! Words for messages: the name that was probably meant, and lists that stay readable.
 
+use super::names;
+
 /// Names of a list that a message shows.
 const SHOWN: usize = 10;
 
@@ -12,11 +14,12 @@ pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     alike.filter(|(similarity, _)| *similarity > ALIKE).reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, name)| name)
 }
 
-/// Names one after the other; of many the first ones and how many there are.
-pub fn listed(names: &[String]) -> String {
-    match names.len() {
-        count if count > SHOWN => format!("{}, ... ({count} of them)", names[..SHOWN].join(", ")),
-        _ => names.join(", "),
+/// Names one after the other, each as [`names::quoted`]; of many the first ones and how many there are.
+pub fn listed(all: &[String]) -> String {
+    let shown: Vec<_> = all.iter().take(SHOWN).map(|name| names::quoted(name)).collect();
+    match all.len() {
+        count if count > SHOWN => format!("{}, ... ({count} of them)", shown.join(", ")),
+        _ => shown.join(", "),
     }
 }
 
@@ -37,6 +40,7 @@ mod tests {
     fn a_long_list_is_cut_and_counted() {
         let names: Vec<_> = (0..12).map(|index| index.to_string()).collect();
         assert_eq!(listed(&names[..3]), "0, 1, 2");
+        assert_eq!(listed(&["b".to_owned(), " c".to_owned()]), "b, \" c\"");
         assert_eq!(listed(&names), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (12 of them)");
     }
 }

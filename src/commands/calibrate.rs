@@ -16,7 +16,7 @@ use super::{
     ui::{self, UsageError, say},
 };
 use crate::{
-    base::words::listed,
+    base::{names, words::listed},
     checkpoint::{self, Meta, RunFolder},
     cli::Ending,
     config::DeviceName,
@@ -154,8 +154,9 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     if !listed.skipped.is_empty() {
         say(&format!("warning: {} of {} validation pictures can't be read and are left out", listed.skipped.len(), pictures.entries.len()));
     }
+    pictures.changed(&listed.set).iter().for_each(|words| say(words));
     if listed.set.pictures.is_empty() {
-        bail!("found no validation picture of the run that can be read, expected some to fit on: {}", run.display());
+        bail!("found no validation picture of the run that can be read, expected some to fit on: {}", names::of_path(run));
     }
     let (set, labels) = (&listed.set, listed.set.labels());
     let setup = Setup { run: None, data: &data, compute: &compute, batch_size: 32, tta: None, keep: Keep::Logits };
@@ -179,7 +180,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     }
     checkpoint::save_meta(&folder, &path, meta)?;
     ui::print(&if args.json { serde_json::to_string_pretty(&fitted)? + "\n" } else { fitted.words(run) })?;
-    say(&format!("Kept in {}; predict and evaluate use it", path.display()));
+    say(&format!("Kept in {}; predict and evaluate use it", names::of_path(&path)));
     Ok(Ending::Done)
 }
 
@@ -208,7 +209,7 @@ impl Fitted {
                  {fitted_on} that they were fitted on.\n"
             );
         }
-        text + &format!("How it does on pictures that it wasn't fitted on: emberlens evaluate --checkpoint {}\n", run.display())
+        text + &format!("How it does on pictures that it wasn't fitted on: emberlens evaluate --checkpoint {}\n", names::of_path(run))
     }
 }
 
@@ -220,7 +221,7 @@ impl FittedTemperature {
                 "found no mistake among the {} validation pictures, expected some: without one, the best temperature is 0, which makes every \
                  probability 1; hold more pictures back (data.validation): {}",
                 labels.len(),
-                run.display()
+                names::of_path(run)
             );
         }
         let value = fit_temperature(&found.logits, labels);
@@ -231,7 +232,7 @@ impl FittedTemperature {
                 TEMPERATURES[0],
                 TEMPERATURES[1],
                 labels.len(),
-                run.display()
+                names::of_path(run)
             );
         }
         let [low, high] = temperature_interval(&found.logits, labels, value);

@@ -18,15 +18,16 @@ use super::{
     weights,
 };
 use crate::{
-    base::names,
+    base::{names, words},
     checkpoint::{self, Checkpoint, Meta},
     cli::Ending,
     config::{self, Config, Data, DeviceName},
     data::{
         TestListing, Unknown,
-        dataset::{PictureSet, View},
+        dataset::{Picture, PictureSet, View},
         leaks::known_to,
-        listing::{self, Entry, Exclude, Part, alike},
+        listing::{self, Entry, Exclude, Part},
+        pictures::digest_from_hex,
         table::{Skipped, SplitRow, read_split},
         test_listing,
     },
@@ -242,6 +243,24 @@ pub struct Pictures {
     /// What the run knew before: copies of these parts of its data are no news. Validation pictures chose the best epoch, so they count,
     /// unless they are what is measured.
     pub known: &'static [Part],
+    /// Of the pixels of each when the run held them back; nothing of pictures that it didn't.
+    pub digests: Vec<Option<[u8; 32]>>,
+}
+
+impl Pictures {
+    /// Says so where pictures that were read are others than those that the run held back.
+    pub(super) fn changed(&self, set: &PictureSet) -> Option<String> {
+        let held = |slot: usize| self.digests.get(slot).copied().flatten();
+        let is_other = |picture: &&Picture| held(picture.slot).is_some_and(|digest| digest != picture.digest);
+        let changed: Vec<_> = set.pictures.iter().filter(is_other).collect();
+        let first = names::of_path(&changed.first()?.path);
+        Some(format!(
+            "warning: {} of {} validation pictures have other pixels than when the run held them back: they were changed since, or another version \
+             of the program reads them; the first: {first}",
+            changed.len(),
+            set.pictures.len()
+        ))
+    }
 }
 
 fn from_path(path: &Path, classes: &[String]) -> anyhow::Result<Pictures> {
@@ -249,7 +268,7 @@ fn from_path(path: &Path, classes: &[String]) -> anyhow::Result<Pictures> {
     if let Some(Unknown { names, meant, .. }) = Unknown::of(&listing.classes, classes) {
         bail!(
             "found {names} that the checkpoint doesn't know, expected classes among {}{meant}; rename or move what isn't one of them: {}",
-            alike::some(classes),
+            words::listed(classes),
             names::of_path(path)
         );
     }
@@ -262,7 +281,7 @@ fn from_path(path: &Path, classes: &[String]) -> anyhow::Result<Pictures> {
         say(&format!("Of {}, the {} rows with split test", names::of_path(path), entries.len()));
     }
     let name = path.file_stem().map_or("data".to_owned(), |name| names::for_file(&names::of_os(name)));
-    Ok(said(Pictures { entries, skipped, name, source: names::of_path(path), known: known_to(Part::Test) }))
+    Ok(said(Pictures { entries, skipped, name, source: names::of_path(path), known: known_to(Part::Test), digests: Vec::new() }))
 }
 
 /// Tells what can't be opened of pictures.
@@ -274,7 +293,8 @@ fn said(pictures: Pictures) -> Pictures {
 /// The test pictures of a run or, where it has none, its validation pictures.
 fn held_out_or_back(run: &Path) -> anyhow::Result<Pictures> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
-    if test_listing(&config.data)?.entries.is_empty() {
+    let TestListing { entries, unopened } = test_listing(&config.data)?;
+    if entries.is_empty() && unopened.is_empty() {
         say("The run has no test pictures: measuring on its validation pictures, which chose the best epoch (--data takes others)");
         return from_split(SplitName::Val, run);
     }
@@ -290,23 +310,28 @@ pub(super) fn from_split(split: SplitName, run: &Path) -> anyhow::Result<Picture
     match split {
         SplitName::Test => {
             let TestListing { entries, unopened } = test_listing(&config.data)?;
+            if !unopened.is_empty() && entries.is_empty() {
+                bail!("none of the {} test pictures of the run can be opened; the first: {}", unopened.len(), Skipped::named(&unopened, 1));
+            }
             if entries.is_empty() {
                 return Err(UsageError("the run has no test pictures; say which with --data, or --split val".to_owned()).into());
             }
             let source = RUNS_TEST.to_owned();
-            Ok(said(Pictures { entries, skipped: unopened, name: "test".to_owned(), source, known: known_to(Part::Test) }))
+            let (name, digests) = ("test".to_owned(), Vec::new());
+            Ok(said(Pictures { entries, skipped: unopened, name, source, known: known_to(Part::Test), digests }))
         }
         SplitName::Val => {
             let rows = read_split(&run.join("split.csv"))?;
-            let held_back = rows.into_iter().filter(|row| row.split == Part::Validation.name());
+            let held_back: Vec<_> = rows.into_iter().filter(|row| row.split == Part::Validation.name()).collect();
+            let digests = held_back.iter().map(|row| digest_from_hex(&row.blake3)).collect();
             let entry = |row: SplitRow| {
                 let group = (!row.group.is_empty()).then_some(row.group);
                 Entry { path: names::to_path(&row.path), class: row.class, group, weight: 1.0, split: None }
             };
-            let entries: Vec<_> = held_back.map(entry).collect();
+            let entries: Vec<_> = held_back.into_iter().map(entry).collect();
             check_there(&entries, run)?;
             let (skipped, source) = (Vec::new(), RUNS_VALIDATION.to_owned());
-            Ok(Pictures { entries, skipped, name: "val".to_owned(), source, known: known_to(Part::Validation) })
+            Ok(Pictures { entries, skipped, name: "val".to_owned(), source, known: known_to(Part::Validation), digests })
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     chosen::{Chosen, SEED},
     decisions::Decisions,
     evaluate::{Pictures, Setup, infer},
-    tables::loss_reasons,
+    tables::{absent_words, loss_reasons},
     ui::{Reading, say},
 };
 use crate::{
@@ -173,6 +173,7 @@ impl Evaluation {
             load_listed(&pictures.entries, &classes, setup.data, &|count| bar.done(count))?
         };
         Skipped::words(&listed.skipped).iter().for_each(|words| say(&format!("warning: {words}")));
+        pictures.changed(&listed.set).iter().for_each(|words| say(words));
         listed.skipped.splice(0..0, pictures.skipped);
         if listed.set.pictures.is_empty() {
             bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
@@ -187,14 +188,8 @@ impl Evaluation {
     pub fn of(checkpoint: &Checkpoint, listed: Listed, source: String, known: &[Part], setup: &Setup<'_>) -> anyhow::Result<Self> {
         let Listed { set, facts, skipped } = listed;
         let classes = Arc::clone(&set.classes);
-        let counts = set.class_counts();
-        let absent: Vec<_> = classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| class.clone()).collect();
-        if !absent.is_empty() {
-            let names = words::listed(&absent);
-            say(&match absent.len() {
-                1 => format!("warning: no picture of the class {names} to measure it on"),
-                count => format!("warning: no picture of {count} classes to measure them on: {names}"),
-            });
+        if let Some(absent) = absent_words(&classes, &set.class_counts()) {
+            say(&format!("warning: no picture of {absent} to measure on"));
         }
         let found = infer(checkpoint, &set, setup)?;
         let copied = copies_of_known(&set, &facts, known, setup)?;

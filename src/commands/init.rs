@@ -1,6 +1,7 @@
 //! `emberlens init`: a folder of pictures in, a recipe that trains on it out.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     path::{Path, PathBuf},
 };
@@ -114,7 +115,9 @@ impl Found {
         let skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, None)).collect();
         Skipped::words(&skipped).iter().for_each(|words| ui::say(&format!("warning: {words}")));
         alike::pairs(&listing.classes).iter().for_each(|words| ui::say(&format!("warning: {words}")));
-        let classes = listing.classes.iter().map(|class| (class.clone(), count(&listing, class))).collect();
+        let mut counts: BTreeMap<&String, usize> = listing.classes.iter().map(|class| (class, 0)).collect();
+        listing.entries.iter().for_each(|entry| *counts.entry(&entry.class).or_default() += 1);
+        let classes = counts.into_iter().map(|(class, count)| (class.clone(), count)).collect();
         let (typical, is_grey) = sample(&listing)?;
         Ok(Self { train, validation, test, classes, typical, is_grey })
     }
@@ -191,10 +194,6 @@ impl Found {
 /// Blocks that leave at least four pixels of the shorter side, at most four.
 fn depth(side: usize) -> usize {
     (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
-}
-
-fn count(listing: &Listing, class: &str) -> usize {
-    listing.entries.iter().filter(|entry| entry.class == *class).count()
 }
 
 /// Median height and width, and whether all are grey, of pictures spread over the listing.

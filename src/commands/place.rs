@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::ui::UsageError;
-use crate::report;
+use crate::{base::names, report};
 
 /// The name of the folder for an evaluation of pictures called `pictures` by the checkpoint in this folder; only the best epoch's goes without
 /// saying.
@@ -22,7 +22,7 @@ pub(super) fn name(pictures: &str, checkpoint: &Path) -> String {
 /// # Errors
 /// The system's.
 pub(super) fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> {
-    let in_words = |path: &Path| format!("can't create {}", path.display());
+    let in_words = |path: &Path| format!("can't create {}", names::of_path(path));
     fs::create_dir_all(folder).with_context(|| in_words(folder))?;
     for count in 1.. {
         let path = folder.join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
@@ -46,9 +46,10 @@ pub(super) fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<Pa
 pub(super) fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
     let taken = ["metrics.json", "predictions.csv", report::PAGE].iter().map(|name| out.join(name)).find(|path| path.exists());
     match taken.filter(|_| digest_in(out).is_none_or(|found| found != digest)) {
-        Some(path) => {
-            Err(UsageError(format!("found results of other pictures, which would be replaced; choose another --out: {}", path.display())))
-        }
+        Some(path) => Err(UsageError(format!(
+            "found results of other pictures, which would be replaced; choose another --out: {}",
+            names::of_path(&path)
+        ))),
         None => Ok(out.to_owned()),
     }
 }

@@ -8,7 +8,7 @@ use super::{
     ui,
 };
 use crate::{
-    base::names::of_text,
+    base::{names::of_text, words},
     checkpoint::Meta,
     config::Loss,
     inspect::counted,
@@ -194,6 +194,17 @@ pub(super) fn count_words(classes: &[String], counts: &[usize]) -> String {
         false => format!("{least} ({}) to {most} ({}) each", one_of(least), one_of(most)),
     };
     format!("{} classes, {range}", classes.len())
+}
+
+/// The classes without a picture, for a sentence: "the class b", "3 classes (b, c, d)". `None` where there are none.
+pub(super) fn absent_words(classes: &[String], counts: &[usize]) -> Option<String> {
+    let absent: Vec<String> = classes.iter().zip(counts).filter(|(_, count)| **count == 0).map(|(class, _)| class.clone()).collect();
+    let names = words::listed(&absent);
+    match absent.len() {
+        0 => None,
+        1 => Some(format!("the class {names}")),
+        count => Some(format!("{count} classes ({names})")),
+    }
 }
 
 /// Pictures by class under a head, `counts[class]` beside each name, and their sums; of more than forty classes, the least and the most of one.

@@ -15,12 +15,12 @@ use super::{
     place, preview,
     report::{self, Subject},
     signals::{self, Signals},
-    tables::count_words,
+    tables::{absent_words, count_words},
     ui::{self, Reading, TrainingView, UsageError, say},
     weights,
 };
 use crate::{
-    base::{files::write_atomic, names, words::listed},
+    base::{files::write_atomic, names},
     checkpoint::{self, CheckpointError, RunFolder},
     cli::Ending,
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
@@ -132,12 +132,13 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<Ending> {
 /// The recipe that `init` would write for a folder of pictures; the run folder will have it.
 fn recipe_for(folder: &Path, overrides: &[String]) -> anyhow::Result<Config> {
     if ["last", "best"].iter().any(|name| folder.join(name).join("meta.json").is_file()) {
-        let message = format!("{0} is a run, not a folder of pictures; to go on with it: emberlens train --resume {0}", folder.display());
+        let message =
+            format!("{0} is a run, not a folder of pictures; to go on with it: emberlens train --resume {0}", names::of_path(folder));
         return Err(UsageError(message).into());
     }
     let draft = Draft::of(folder)?;
     say(&draft.about);
-    let origin = PathBuf::from(format!("the recipe for {}", folder.display()));
+    let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
     Ok(config::parse(&draft.text, &origin, overrides)?)
 }
 
@@ -235,6 +236,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
             name: name.to_owned(),
             source: RUNS_TEST.to_owned(),
             known: known_to(Part::Test),
+            digests: Vec::new(),
         };
         let found = Evaluation::run(&best, pictures, &setup)?;
         text.push_str(&found.to_text());
@@ -292,11 +294,8 @@ fn read(config: &Config) -> anyhow::Result<TrainingData> {
     }
     let counts = data.train.class_counts();
     say(&format!("Training pictures a class: {}; {}", count_words(&data.classes, &counts), data.train.store.place()));
-    let absent = data.classes.iter().zip(data.validation.class_counts()).filter(|(_, count)| *count == 0);
-    let absent: Vec<_> = absent.map(|(class, _)| class.clone()).collect();
-    if !absent.is_empty() {
-        let words = if absent.len() == 1 { "the class".to_owned() } else { format!("{} classes:", absent.len()) };
-        say(&format!("warning: no validation picture of {words} {}", listed(&absent)));
+    if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
+        say(&format!("warning: no validation picture of {absent}"));
     }
     Ok(data)
 }

@@ -1,5 +1,7 @@
 //! What can't be trained on, with the cause: classes without a picture, no validation pictures, weights that leave nothing.
 
+use std::collections::BTreeSet;
+
 use super::{
     DataError,
     dataset::PictureSet,
@@ -27,7 +29,8 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
             names::quoted(&parts.classes[0])
         )));
     }
-    if let Some(class) = parts.classes.iter().find(|class| !parts.train.iter().any(|entry| entry.class == **class)) {
+    let trained: BTreeSet<&String> = parts.train.iter().map(|entry| &entry.class).collect();
+    if let Some(class) = parts.classes.iter().find(|class| !trained.contains(class)) {
         let unopened = cause_of_skipped(&parts.unopened, class, Part::Train).map_or(String::new(), |cause| format!(": {cause}"));
         return Err(DataError::Classes(format!(
             "found no training picture of the class {} in {source}, expected one or more{unopened}; add some or remove the class, or leave it out \

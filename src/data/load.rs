@@ -1,6 +1,6 @@
 //! `[data]` in, the sets of a run out: listed, read, split, checked. What can't be used is named.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     DataError,
@@ -16,7 +16,7 @@ use super::{
     table::{Failure, Skipped},
 };
 use crate::{
-    base::names,
+    base::{names, words},
     config::{Cache, Data, OnBadImage, OnLeak, Validation},
 };
 
@@ -185,15 +185,16 @@ fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn
     let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
     let (store, reads) = read(&paths, Format::of(data), keep, done)?;
     let mut loaded = Loaded { store, pictures: Vec::new(), facts: Vec::new(), skipped: Vec::new() };
+    let labels: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(label, class)| (class.as_str(), label)).collect();
     for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
         let (path, group) = (entry.path.clone(), entry.group.clone());
         match read {
             Read::Good(facts) => {
-                let label = classes.iter().position(|class| *class == entry.class).ok_or_else(|| {
+                let label = labels.get(entry.class.as_str()).copied().ok_or_else(|| {
                     DataError::Classes(format!(
                         "found the unknown class {}, expected one of {}: {}",
                         names::quoted(&entry.class),
-                        super::listing::alike::some(classes),
+                        words::listed(classes),
                         names::of_path(&path)
                     ))
                 })?;

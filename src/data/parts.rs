@@ -1,6 +1,9 @@
 //! `[data]` in, its parts out, listed and unread: what is for training, for validation and for the test, and what there is to say of the lists.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::{
     DataError,
@@ -12,7 +15,7 @@ use super::{
     table::Skipped,
 };
 use crate::{
-    base::names,
+    base::{names, words},
     config::{Data, PHANTOM, Validation},
 };
 
@@ -159,7 +162,7 @@ fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> 
     Err(DataError::Classes(format!(
         "found the {what} class{plural} {names} that training doesn't know, in {}; training knows {}{meant}; rename or remove {them}",
         names::of_path(path),
-        alike::some(classes),
+        words::listed(classes),
     )))
 }
 
@@ -176,9 +179,10 @@ pub struct Unknown {
 impl Unknown {
     /// Those of `classes` that `known` lacks; `None` where there are none.
     pub fn of(classes: &[String], known: &[String]) -> Option<Self> {
-        let unknown: Vec<String> = classes.iter().filter(|class| !known.contains(class)).cloned().collect();
+        let names: BTreeSet<&String> = known.iter().collect();
+        let unknown: Vec<String> = classes.iter().filter(|class| !names.contains(class)).cloned().collect();
         let meant = unknown.iter().take(5).map(|class| alike::meant(class, known)).collect();
-        (!unknown.is_empty()).then(|| Self { names: alike::some(&unknown), meant, count: unknown.len() })
+        (!unknown.is_empty()).then(|| Self { names: words::listed(&unknown), meant, count: unknown.len() })
     }
 }
 

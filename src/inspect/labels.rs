@@ -119,7 +119,7 @@ pub(super) fn judge(survey: &Survey, features: Option<Features>) -> Option<Label
         return None;
     }
     let features = features.unwrap_or_else(|| Features::of_looks(&survey.seen.iter().map(|seen| &seen.facts.look).collect::<Vec<_>>()));
-    let class = |seen: &Seen| classes.iter().position(|class| *class == seen.entry.class);
+    let class = |seen: &Seen| classes.binary_search(&seen.entry.class.as_str()).ok();
     let (judged, labels): (Vec<usize>, Vec<usize>) =
         survey.seen.iter().enumerate().filter_map(|(index, seen)| Some((index, class(seen)?))).unzip();
     let values: Vec<f32> =

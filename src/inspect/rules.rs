@@ -45,7 +45,7 @@ pub(super) fn find(seen: &[Seen]) -> Vec<Rule> {
     if classes.len() < 2 {
         return Vec::new();
     }
-    let labelled = trained.iter().filter_map(|seen| Some((*seen, classes.iter().position(|class| *class == seen.entry.class)?)));
+    let labelled = trained.iter().filter_map(|seen| Some((*seen, classes.binary_search(&seen.entry.class.as_str()).ok()?)));
     let (pictures, labels): (Vec<&Seen>, Vec<usize>) = labelled.unzip();
     let numbers = |of: fn(&Seen) -> f64| steps(&pictures.iter().map(|seen| of(seen)).collect::<Vec<_>>());
     let names = |of: fn(&Seen) -> String| places(pictures.iter().map(|seen| of(seen)).collect());

@@ -59,9 +59,10 @@ pub(super) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
     for row in rows.iter_mut().filter(|row| row.split == Part::Validation.name()) {
         row.copy_of = marks.get(&row.path).cloned().unwrap_or_default();
     }
+    let labels: BTreeMap<&String, usize> = data.classes.iter().enumerate().map(|(label, class)| (class, label)).collect();
     let tests = data.leaks.iter().filter(|leak| leak.part == Part::Test).map(|leak| SplitRow {
         path: names::of_path(&leak.path),
-        label: data.classes.iter().position(|class| *class == leak.class).unwrap_or_default(),
+        label: labels.get(&leak.class).copied().unwrap_or_default(),
         class: leak.class.clone(),
         split: Part::Test.name().to_owned(),
         group: String::new(),

@@ -193,7 +193,7 @@ fn pictures_without_a_label_strange_and_empty_classes_are_told() {
 
     place.classes("hollow", &[3, 0]);
     let ran = evaluate("hollow");
-    assert!(ran.code == Some(0) && ran.err.contains("no picture of the class b to measure it on"), "{}", ran.err);
+    assert!(ran.code == Some(0) && ran.err.contains("no picture of the class b to measure on"), "{}", ran.err);
     let report = place.read("run/evaluation/hollow/report.html");
     assert!(report.contains("3 pictures of hollow") && !report.contains("NaN"));
 }
@@ -291,6 +291,16 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     assert!(ran.err.contains("no test pictures") && json(&ran.out)["data"]["source"] == "the run's validation pictures", "{}", ran.err);
     let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "test", "--device", "cpu"]);
     assert!(ran.code == Some(2) && ran.err.contains("no test pictures"), "{}", ran.err);
+    // A validation picture that isn't the one any more.
+    let split = place.read("untested/split.csv");
+    let held: Vec<&str> = split.lines().filter(|line| line.contains(",val,")).filter_map(|line| line.split(',').next()).collect();
+    let original = place.bytes(held[0]);
+    std::fs::copy(place.path(held[1]), place.path(held[0])).expect("copied");
+    let ran = place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]);
+    let words = "1 of 16 validation pictures have other pixels than when the run held them back";
+    assert!(ran.err.contains(words) && ran.err.contains(&format!("the first: {}", held[0])), "{}", ran.err);
+    std::fs::write(place.path(held[0]), original).expect("written");
+    assert!(!place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]).err.contains("other pixels"));
     // Training pictures that have gone elsewhere: one error.
     std::fs::rename(place.path("train"), place.path("moved")).expect("moved");
     let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "val", "--device", "cpu"]);

@@ -270,3 +270,23 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
         assert!(ran.code == Some(1) && ran.err.contains(words), "{}", ran.err);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_run_none_of_whose_test_pictures_can_be_opened_says_so() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.classes("test", &[2, 1]);
+    place.recipe("test = 'test'", "epochs = 1");
+    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    for picture in ["test/a/000.png", "test/a/001.png", "test/b/000.png"] {
+        std::fs::remove_file(place.path(picture)).expect("removed");
+        std::os::unix::fs::symlink("/nowhere/x.png", place.path(picture)).expect("linked");
+    }
+    for split in [&[][..], &["--split", "test"]] {
+        let ran = place.run(&[&["evaluate", "--checkpoint", "run", "--device", "cpu"], split].concat());
+        let words =
+            "none of the 3 test pictures of the run can be opened; the first: test/a/000.png: a link to /nowhere/x.png, which is not there";
+        assert!(ran.code == Some(1) && ran.err.contains(words), "{}", ran.err);
+    }
+}

@@ -12,51 +12,36 @@ const ALL: &str = "epochs = 16\nclip_norm = 1.0\nema_decay = 0.9\naccumulate = 2
                    schedule = { kind = 'plateau', monitor = 'val_loss', patience = 1 }\n\
                    early_stopping = { monitor = 'val_loss', patience = 20 }";
 
-fn place(train: &str) -> Place {
-    let place = Place::new();
-    place.classes("train", &[17, 13]);
-    place.recipe("", train);
-    place
-}
-
-/// The weights of best and last, and the history without its times.
-fn result(place: &Place, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
-    let history = place.read(&format!("{run}/history.csv"));
-    let without_seconds = history.lines().map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
-    let weights = |name: &str| place.bytes(&format!("{run}/{name}/model.safetensors"));
-    (weights("best"), weights("last"), without_seconds.collect())
-}
-
 #[test]
 fn two_runs_with_any_number_of_threads_and_workers_are_equal() {
-    let place = place("epochs = 3");
+    let place = Place::with_recipe("epochs = 3");
     place.done(&["train", "--config", "small.toml", "--out", "one"]);
     for (out, threads, workers) in [("two", "1", "0"), ("three", "2", "1"), ("four", "3", "5")] {
         let workers = format!("train.workers={workers}");
         let output =
             place.command(&["train", "--config", "small.toml", "--out", out, "--set", &workers]).env("RAYON_NUM_THREADS", threads).output();
         assert!(output.expect("started").status.success());
-        assert!(result(&place, "one") == result(&place, out), "{threads} threads, {workers}");
+        assert!(place.result("one") == place.result(out), "{threads} threads, {workers}");
     }
     place.done(&["train", "--config", "small.toml", "--out", "other", "--set", "seed=43"]);
-    assert!(result(&place, "one").1 != result(&place, "other").1, "another seed gives another network");
+    assert!(place.result("one").1 != place.result("other").1, "another seed gives another network");
 }
 
 #[test]
 fn three_epochs_and_a_resume_to_six_are_six_epochs() {
     for extra in ["", "ema_decay = 0.95", "optimizer = { kind = 'sgd', momentum = 0.9, learning_rate = 0.01 }"] {
-        let place = place(extra);
+        let place = Place::with_recipe(extra);
         place.done(&["train", "--config", "small.toml", "--out", "six", "--set", "train.epochs=6"]);
         place.done(&["train", "--config", "small.toml", "--out", "three", "--set", "train.epochs=3"]);
         place.done(&["train", "--resume", "three", "--set", "train.epochs=6"]);
-        assert!(result(&place, "six") == result(&place, "three"), "{extra}");
+        assert!(place.result("six") == place.result("three"), "{extra}");
         assert_eq!(place.read("three/history.csv").lines().count(), 7, "a head and six epochs");
     }
 }
 
 #[test]
 fn a_process_killed_at_ten_random_moments_ends_with_the_same_bytes() {
-    let place = place(ALL);
+    let place = Place::with_recipe(ALL);
     let start = Instant::now();
     place.done(&["train", "--config", "small.toml", "--out", "whole"]);
     let whole = start.elapsed();
@@ -76,7 +61,7 @@ fn a_process_killed_at_ten_random_moments_ends_with_the_same_bytes() {
         kills += 1;
     }
     place.done(&["train", "--resume", "killed"]);
-    let (whole, killed) = (result(&place, "whole"), result(&place, "killed"));
+    let (whole, killed) = (place.result("whole"), place.result("killed"));
     assert_eq!(whole.2, killed.2, "the history, after {kills} kills");
     assert!(whole.0 == killed.0, "best, after {kills} kills");
     assert!(whole.1 == killed.1, "last, after {kills} kills");
@@ -86,7 +71,7 @@ fn a_process_killed_at_ten_random_moments_ends_with_the_same_bytes() {
 #[test]
 fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     use nix::{sys::signal, unistd::Pid};
-    let place = place("epochs = 200");
+    let place = Place::with_recipe("epochs = 200");
     let child =
         place.command(&["train", "--config", "small.toml", "--out", "stopped"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.expect("started");
@@ -102,12 +87,12 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     let more = format!("train.epochs={}", epochs + 2);
     place.done(&["train", "--resume", "stopped", "--set", &more]);
     place.done(&["train", "--config", "small.toml", "--out", "whole", "--set", &more]);
-    assert!(result(&place, "whole") == result(&place, "stopped"));
+    assert!(place.result("whole") == place.result("stopped"));
 }
 
 #[test]
 fn a_resume_refuses_what_has_changed_and_names_it() {
-    let place = place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     for (change, expected) in
         [("train.batch_size=4", "train.batch_size was 5 and is 4"), ("augment.rotation_range=11", "augment.rotation_range was 10")]
@@ -131,7 +116,7 @@ fn a_resume_refuses_what_has_changed_and_names_it() {
 
 #[test]
 fn a_damaged_checkpoint_is_refused_and_the_other_one_offered() {
-    let place = place("epochs = 2");
+    let place = Place::with_recipe("epochs = 2");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let weights = place.bytes("run/last/model.safetensors");
     std::fs::write(place.path("run/last/model.safetensors"), &weights[..weights.len() / 2]).expect("cut off");
@@ -146,7 +131,7 @@ fn a_damaged_checkpoint_is_refused_and_the_other_one_offered() {
 
 #[test]
 fn resume_without_a_run_takes_the_newest_of_the_name() {
-    let place = place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml"]);
     place.done(&["train", "--config", "small.toml"]);
     let ran = place.done(&["train", "--config", "small.toml", "--resume", "--set", "train.epochs=2"]);

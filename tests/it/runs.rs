@@ -4,24 +4,9 @@ use std::process::Stdio;
 
 use crate::support::Place;
 
-fn place(train: &str) -> Place {
-    let place = Place::new();
-    place.classes("train", &[17, 13]);
-    place.recipe("", train);
-    place
-}
-
-/// The weights of best and last, and the history without its times.
-fn result(place: &Place, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
-    let history = place.read(&format!("{run}/history.csv"));
-    let without_seconds = history.lines().map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
-    let weights = |name: &str| place.bytes(&format!("{run}/{name}/model.safetensors"));
-    (weights("best"), weights("last"), without_seconds.collect())
-}
-
 #[test]
 fn who_resumes_a_run_that_is_being_trained_is_told_by_whom() {
-    let place = place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let mut first = place
         .command(&["train", "--resume", "run", "--set", "train.epochs=100000"])
@@ -55,7 +40,7 @@ fn who_resumes_a_run_that_is_being_trained_is_told_by_whom() {
 
 #[test]
 fn starts_at_the_same_moment_get_folders_of_their_own() {
-    let place = place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     let start =
         || place.command(&["train", "--config", "small.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
     let children: Vec<_> = (0..4).map(|_| start()).collect();
@@ -64,14 +49,14 @@ fn starts_at_the_same_moment_get_folders_of_their_own() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     for name in ["small", "small-2", "small-3", "small-4"] {
-        assert!(result(&place, &format!("checkpoints/{name}")) == result(&place, "checkpoints/small"), "{name}");
+        assert!(place.result(&format!("checkpoints/{name}")) == place.result("checkpoints/small"), "{name}");
     }
     assert!(!place.path("checkpoints/small-5").exists());
 }
 
 #[test]
 fn a_dry_run_writes_nothing() {
-    let place = place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml", "--dry-run"]);
     assert!(!place.path("checkpoints").exists());
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
@@ -82,7 +67,7 @@ fn a_dry_run_writes_nothing() {
 
 #[test]
 fn a_resume_takes_the_newest_run_of_the_recipe_whatever_its_folder_is_called() {
-    let place = place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml"]);
     place.write("other.toml", &place.read("small.toml").replace("name = \"small\"", "name = \"small-2\""));
     place.done(&["train", "--config", "other.toml"]);
@@ -96,7 +81,7 @@ fn a_resume_takes_the_newest_run_of_the_recipe_whatever_its_folder_is_called() {
 
 #[test]
 fn what_changes_no_result_may_change() {
-    let place = place("checkpoint = { every_steps = 3 }");
+    let place = Place::with_recipe("checkpoint = { every_steps = 3 }");
     place.done(&["train", "--config", "small.toml", "--out", "whole", "--set", "train.epochs=4"]);
     place.done(&["train", "--config", "small.toml", "--out", "run", "--set", "train.epochs=1"]);
     for (epochs, change) in [
@@ -108,7 +93,7 @@ fn what_changes_no_result_may_change() {
         let changes = change.iter().copied().chain([epochs.as_str()]).flat_map(|change| ["--set", change]);
         place.done(&["train", "--resume", "run"].into_iter().chain(changes).collect::<Vec<_>>());
     }
-    assert!(result(&place, "whole") == result(&place, "run"));
+    assert!(place.result("whole") == place.result("run"));
     for change in
         ["data.color=grayscale", "data.validation=0.3", "data.on_leak=exclude", "data.normalize=imagenet", "train.sampler=balanced"]
     {
@@ -120,7 +105,7 @@ fn what_changes_no_result_may_change() {
 
 #[test]
 fn a_run_goes_on_with_pictures_that_have_moved_and_ends_with_the_same_bytes() {
-    let place = place("");
+    let place = Place::with_recipe("");
     place.classes("test", &[3, 2]);
     place.recipe("test = 'test'", "");
     place.done(&["train", "--config", "small.toml", "--out", "whole", "--set", "train.epochs=3"]);
@@ -142,13 +127,13 @@ fn a_run_goes_on_with_pictures_that_have_moved_and_ends_with_the_same_bytes() {
     }
     let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
     assert!(ran.err.contains("17 of 30 pictures have moved"), "{}", ran.err);
-    assert!(result(&place, "whole") == result(&place, "run"));
+    assert!(place.result("whole") == place.result("run"));
     place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--device", "cpu"]);
 }
 
 #[test]
 fn pictures_that_come_and_go_are_named_with_their_number() {
-    let place = place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     place.pictures("more", 2, 7);
     for index in 0..7 {
@@ -162,13 +147,13 @@ fn pictures_that_come_and_go_are_named_with_their_number() {
 
 #[test]
 fn more_epochs_under_a_schedule_that_depends_on_them_say_how_the_rate_jumps() {
-    let place = place("epochs = 3\nschedule = { kind = 'cosine' }");
+    let place = Place::with_recipe("epochs = 3\nschedule = { kind = 'cosine' }");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=6"]);
     let jump = ran.err.lines().find(|line| line.contains("the learning rate jumps from")).unwrap_or_else(|| panic!("{}", ran.err));
     // Five steps an epoch: the last of 15 is at 14 / 15 of half a cosine, the next at 15 / 30.
     assert!(jump.contains("from 1.093e-5 to 5.000e-4: the cosine schedule now ends after 6 epochs, no longer after 3"), "{jump}");
-    let place = self::place("epochs = 1");
+    let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
     assert!(!ran.err.contains("jumps"), "{}", ran.err);

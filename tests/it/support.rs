@@ -23,6 +23,22 @@ impl Place {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// Two classes of different size in `train/`, and [`Self::recipe`] for them.
+    pub fn with_recipe(train: &str) -> Self {
+        let place = Self::new();
+        place.classes("train", &[17, 13]);
+        place.recipe("", train);
+        place
+    }
+
+    /// Of a run, the weights of best and last, and the history without its times.
+    pub fn result(&self, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
+        let history = self.read(&format!("{run}/history.csv"));
+        let without_seconds = history.lines().map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
+        let weights = |name: &str| self.bytes(&format!("{run}/{name}/model.safetensors"));
+        (weights("best"), weights("last"), without_seconds.collect())
+    }
+
     pub fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
     }

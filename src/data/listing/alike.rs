@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-use crate::base::names;
-
-/// Names that a message lists at most.
-const MOST_NAMES: usize = 20;
+use crate::base::{names, words::nearest};
 
 /// A way in which names may differ that is easily overlooked: what makes them equal, and its name.
 struct Way {
@@ -77,19 +74,12 @@ pub fn pairs<'a>(classes: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     alike.values().flat_map(|names| names[1..].iter().map(move |other| words(names[0], other))).collect()
 }
 
-/// Some of many names, for a sentence.
-pub fn some(classes: &[String]) -> String {
-    let shown = names::listed(classes.iter().take(MOST_NAMES));
-    if classes.len() > MOST_NAMES { format!("{shown} and {} more", classes.len() - MOST_NAMES) } else { shown }
-}
-
 /// What may have been meant by a name that isn't known: a part of a sentence, empty where nothing comes near.
 pub fn meant(unknown: &str, known: &[String]) -> String {
     if let Some((class, how)) = known.iter().find_map(|class| Some((class, difference(unknown, class)?))) {
         return format!("; {} and {} differ {how} only", names::quoted(unknown), names::quoted(class));
     }
-    let likeness = |class: &&String| strsim::jaro_winkler(unknown, class);
-    match known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|class| likeness(class) > 0.85) {
+    match nearest(unknown, known.iter().map(String::as_str)) {
         Some(class) => format!("; did you mean {} by {}?", names::quoted(class), names::quoted(unknown)),
         None => String::new(),
     }

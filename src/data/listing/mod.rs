@@ -16,7 +16,7 @@ pub use passed_over::{Kind, PassedOver};
 pub use walk::{Found, no_file, walk};
 
 use super::DataError;
-use crate::base::names;
+use crate::base::{names, words};
 
 /// File name endings that are taken for pictures, in any case. What a file really is, its content decides.
 pub const EXTENSIONS: [&str; 15] =
@@ -241,13 +241,7 @@ fn names_in(folder: &Path) -> String {
         .map(|entries| entries.flatten().map(|entry| names::of_os(&entry.file_name())).collect())
         .unwrap_or_default();
     names.sort();
-    let more = names.len().saturating_sub(8);
-    names.truncate(8);
-    match (names.is_empty(), more) {
-        (true, _) => "nothing".to_owned(),
-        (false, 0) => names::listed(&names),
-        (false, more) => format!("{} and {more} more", names::listed(&names)),
-    }
+    if names.is_empty() { "nothing".to_owned() } else { words::listed(&names) }
 }
 
 #[cfg(test)]
