@@ -41,10 +41,10 @@ use crate::{
 #[derive(Debug, Parser)]
 pub struct Args {
     /// A folder of pictures, for which a recipe is made as `init` does; or a recipe
-    #[arg(value_name = "DIR|FILE", conflicts_with_all = ["config", "resume"])]
+    #[arg(value_name = "DIR|FILE", required_unless_present_any = ["config", "resume"], conflicts_with_all = ["config", "resume"])]
     source: Option<PathBuf>,
     /// The recipe
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["resume", "source"])]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Go on with a run: its folder, or one checkpoint in it; without a value, the newest run of the recipe's name
     #[arg(long, value_name = "RUN", num_args = 0..=1)]

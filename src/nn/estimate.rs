@@ -111,6 +111,7 @@ impl Estimate {
 /// Bytes in the unit that suits them.
 pub fn size_words(bytes: f64) -> String {
     match bytes {
+        _ if bytes < 1e6 => format!("{:.0} kB", bytes / 1e3),
         _ if bytes < 1e9 => format!("{:.0} MB", bytes / 1e6),
         _ if bytes < 1e12 => format!("{:.1} GB", bytes / 1e9),
         _ if bytes < 1e18 => format!("{:.0} TB", bytes / 1e12),
