@@ -10,7 +10,7 @@ use super::{
     lines::KeyPath,
     shape::{Meant, Misfit, forms, kinds, resolve, schema, walk},
 };
-use crate::base::words::nearest;
+use crate::base::words::{listed, nearest};
 
 /// What others call a key.
 const ELSEWHERE: [(&str, &str); 35] = [
@@ -109,7 +109,9 @@ pub(super) fn has_kinds(dotted: &str) -> bool {
 /// A key that has to be there.
 pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
     let about = property["description"].as_str().map_or_else(String::new, |about| format!(": {}", sentence(about)));
-    Misfit { path: path.clone(), message: format!("found nothing, expected {}{about}", expected(&forms(property))), meant: None }
+    let required = resolve(property)["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>();
+    let expected = if required.is_empty() { expected(&forms(property)) } else { format!("a table with {}", required.join(", ")) };
+    Misfit { path: path.clone(), message: format!("found nothing, expected {expected}{about}"), meant: None }
 }
 
 /// What was probably meant by a value that has none of these forms.
@@ -209,7 +211,7 @@ fn list_words(form: &'static Json) -> String {
 
 fn table_words(form: &'static Json) -> String {
     match form["properties"].as_object() {
-        Some(keys) => format!("a table with {}", keys.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        Some(keys) => format!("a table with {}", listed(&keys.keys().cloned().collect::<Vec<_>>())),
         None => format!("a table of names, each with {}", expected(&forms(&form["additionalProperties"]))),
     }
 }

@@ -177,7 +177,13 @@ fn share(layer: &Planned) -> Share {
     // A fire module's two halves are put together once more.
     let kept = if layer.name.contains(".expand") { 2.0 * kept } else { kept };
     let [weights, statistics] = if conv.batch_norm { [kernel + 2.0 * outputs, 2.0 * outputs] } else { [kernel + outputs, 0.0] };
-    let written = if is_pooled { pooled } else { output };
+    // A norm looks at the whole result before it is pooled.
+    let written = match (is_pooled, conv.batch_norm) {
+        (true, true) => pooled + output,
+        (true, false) => pooled,
+        (false, true) => 2.0 * output,
+        (false, false) => output,
+    };
     Share {
         name: layer.name.clone(),
         group: Some(layer.group),
