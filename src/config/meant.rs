@@ -108,7 +108,9 @@ pub(super) fn has_kinds(dotted: &str) -> bool {
 
 /// A key that has to be there.
 pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
-    let about = property["description"].as_str().map_or_else(String::new, |about| format!(": {}", sentence(about)));
+    // What it is, without all the forms that it may have.
+    let what = |about: &str| format!(": {}", sentence(about).split("; ").next().unwrap_or_default());
+    let about = property["description"].as_str().map_or_else(String::new, what);
     let required = resolve(property)["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>();
     let expected = if required.is_empty() { expected(&forms(property)) } else { format!("a table with {}", required.join(", ")) };
     Misfit { path: path.clone(), message: format!("found nothing, expected {expected}{about}"), meant: None }

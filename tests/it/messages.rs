@@ -290,7 +290,7 @@ const RECIPES: &[(&str, &str)] = &[
     ("name = 'x'\n", "`data`: found nothing, expected a table with train: The pictures and how they are read: c.toml"),
     (
         "name = 'x'\n[data]\ncolor = 'rgb'\n",
-        "`data.train`: found nothing, expected a text in quotes: Training pictures: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`, paths relative to the CSV; or `\"phantom\"`, drawn by the program itself into `datasets/phantom`: line 2 of c.toml",
+        "`data.train`: found nothing, expected a text in quotes: Training pictures: a folder with one folder a class: line 2 of c.toml",
     ),
     ("name = 'x'\nepochs = 3\n[data]\ntrain = 'a'\n", "`epochs`: no such key; did you mean `train.epochs`?: line 2 of c.toml"),
     (
