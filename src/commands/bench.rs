@@ -19,10 +19,10 @@ use crate::{
         host::is_host,
         infer::read,
         loss::LossFn,
-        model::{Classifier, Design, Entrance, Output},
+        model::{Design, Entrance, Output},
         optim::{Ema, OptimizerState},
     },
-    train::{Session, StepInput, Stepper, check_memory, training_view},
+    train::{Learner, Session, StepInput, Stepper, check_memory},
 };
 
 /// Classes of the made-up pictures of `bench step`.
@@ -134,20 +134,22 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
         seed: config.seed,
     };
     let model = build(&design, config.seed, &stepper.device);
-    let mut ours = Ours {
+    let mut ours = Learner {
         ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model, config.always_frozen())),
         model,
         optimizer: OptimizerState::new(&config.train.optimizer),
         stepper,
     };
-    (0..2).try_for_each(|index| ours.step(batch.clone(), index))?;
+    for index in 0..2 {
+        step_and_wait(&mut ours, batch.clone(), [0, index])?;
+    }
     // Before the bare loop adds its own.
     let peak_memory_mb = peak_memory_mb();
     let mut bare = BareLoop::new(&design, config.seed, &compute.device, ours.stepper.frozen);
     let (mut times, mut bare_times) = (Vec::new(), Vec::new());
     for index in 0..=usize::from(common.steps) {
         let start = Instant::now();
-        ours.step(batch.clone(), index + 2)?;
+        step_and_wait(&mut ours, batch.clone(), [0, index + 2])?;
         times.push(start.elapsed().as_secs_f64());
         let start = Instant::now();
         bare.step(batch.images.clone(), [batch.len(), channels, height, width], &labels)?;
@@ -170,25 +172,14 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
     result.show(common.json)
 }
 
-/// The parts of a session that a step changes.
-struct Ours {
-    model: Classifier,
-    optimizer: OptimizerState,
-    ema: Option<Ema>,
-    stepper: Stepper,
-}
-
-impl Ours {
-    /// One step, waited for.
-    fn step(&mut self, batch: HostBatch, index: usize) -> anyhow::Result<()> {
-        let input = StepInput { batches: vec![batch], epoch: 0, first_batch: index, step: index, learning_rate: 1e-3 };
-        let (model, output) = self.stepper.step(self.model.clone(), &mut self.optimizer, self.ema.as_mut(), input);
-        self.model = model;
-        for loss in output.losses {
-            read(loss)?;
-        }
-        Ok(())
+/// One step on a batch of images, waited for.
+fn step_and_wait(learner: &mut Learner, batch: HostBatch, at: [usize; 2]) -> anyhow::Result<()> {
+    let ([epoch, step], entrance) = (at, learner.stepper.entrance);
+    let input = StepInput { batches: vec![batch], entrance, epoch, first_batch: step, step, learning_rate: 1e-3 };
+    for loss in learner.step(input).losses {
+        read(loss)?;
     }
+    Ok(())
 }
 
 fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
@@ -269,7 +260,7 @@ const EPOCHS: usize = 5;
 /// Seconds to make all batches of an epoch with so many workers.
 fn epoch_seconds(session: &Session, batch_size: usize, (epoch, workers): (usize, usize)) -> anyhow::Result<f64> {
     let start = Instant::now();
-    for batch in Loader::new(training_view(session, epoch), batch_size, 0, workers) {
+    for batch in Loader::new(session.datasets.training_view(&session.config, epoch), batch_size, 0, workers) {
         batch?;
     }
     Ok(start.elapsed().as_secs_f64())
@@ -277,16 +268,12 @@ fn epoch_seconds(session: &Session, batch_size: usize, (epoch, workers): (usize,
 
 /// Seconds that so many steps waited for pictures, and seconds that they took.
 fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f64)> {
-    let mut loader = Loader::new(training_view(session, 1), session.config.train.batch_size, 0, session.config.train.workers);
+    let train = &session.config.train;
+    let mut loader = Loader::new(session.datasets.training_view(&session.config, 1), train.batch_size, 0, train.workers);
     let start = Instant::now();
     for index in 0..steps {
         let Some(batch) = loader.next() else { break };
-        let input = StepInput { batches: vec![batch?], epoch: 1, first_batch: index, step: index, learning_rate: 1e-3 };
-        let (model, output) = session.stepper.step(session.model.clone(), &mut session.optimizer, None, input);
-        session.model = model;
-        for loss in output.losses {
-            read(loss)?;
-        }
+        step_and_wait(&mut session.learner, batch?, [1, index])?;
     }
     Ok((loader.waited.as_secs_f64(), start.elapsed().as_secs_f64()))
 }

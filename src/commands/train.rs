@@ -227,7 +227,7 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
     let name = if data.test.is_empty() { "val" } else { "test" };
     let evaluation = if data.test.is_empty() {
         // `split.csv` says which of them are copies.
-        let listed = Listed { set: Arc::clone(&session.validation), facts: Vec::new(), skipped: Vec::new() };
+        let listed = Listed { set: Arc::clone(&session.datasets.validation), facts: Vec::new(), skipped: Vec::new() };
         Evaluation::of(&best, listed, RUNS_VALIDATION.to_owned(), known_to(Part::Validation), &setup)?
     } else {
         let pictures = Pictures {
@@ -329,7 +329,8 @@ fn warn(data: &TrainingData, config: &Config) {
 
 /// Keras's `model.summary()`.
 fn summary_table(session: &Session) -> String {
-    let layers = summary(&session.model, session.stepper.entrance.shape, session.stepper.frozen);
+    let learner = &session.learner;
+    let layers = summary(&learner.model, learner.stepper.entrance.shape, learner.stepper.frozen);
     let mut table = ui::table(&["Layer", "Output shape", "Parameters", "Trainable"]);
     for layer in &layers {
         let shape: Vec<_> = layer.output_shape.iter().map(ToString::to_string).collect();

@@ -48,6 +48,11 @@ pub fn is_host(device: &Device) -> bool {
     matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_) | DispatchDevice::NdArray(_))
 }
 
+/// Whether values of this device can be read at any time without waiting for what else it has to do.
+pub fn reads_are_free(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+}
+
 /// Who computes, down to the last bit, as far as it can be told: the device and the instruction set of our kernels.
 pub fn kernel_words(device: &Device) -> String {
     let device = device.clone().without_autodiff();

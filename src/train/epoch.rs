@@ -1,204 +1,137 @@
-//! One pass over the training pictures, from wherever the epoch was left: steps, measures, saves inside the epoch.
+//! One pass over the training images, from wherever the epoch was left: steps, measures, saves inside the epoch.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
-    Observer, Session, TrainError,
-    features::{self, Source},
+    Learner, State, TrainError, Watch,
+    inputs::Source,
+    run_files::RunFiles,
     schedule::{Progress, learning_rate},
-    step::{StepInput, StepOutput, Stepper},
+    step::{StepInput, StepOutput},
 };
-use pixel_sampling::Finish;
-
 use crate::{
-    augment::{Augmenter, Key, Mixer},
-    config::{Augment, Config, Sampler},
-    data::{
-        batch::{HostBatch, ImageBatcher, Mix, Prepare},
-        dataset::{PictureSet, View},
-        loader::Loader,
-        normalize::Normalizer,
-        order::{self, Draw},
-    },
+    config::Train,
+    data::loader::Loader,
     metrics::argmax,
-    nn::{infer::read, model::Output},
+    nn::{host::reads_are_free, infer::read, model::Output},
 };
 
-/// Steps between two reads from the device, for the progress bar and the check for NaN.
+/// Steps between two reads from a device that has to be waited for, for the progress bar and the check for NaN.
 const READ_EVERY: usize = 10;
+
+/// What an epoch goes by.
+pub(super) struct Epoch<'a> {
+    pub(super) train: &'a Train,
+    /// Epochs of the phase that the schedule is made for.
+    pub(super) scheduled: usize,
+    /// Epochs of the phase that were asked for.
+    pub(super) asked: usize,
+    pub(super) files: &'a RunFiles,
+    pub(super) watch: Watch<'a>,
+}
 
 /// How an epoch ended.
 pub(super) struct EpochEnd {
-    /// Stopped by a signal after a step.
+    /// Stopped by a signal after a step, and saved.
     pub(super) is_interrupted: bool,
     /// Of the last step.
     pub(super) learning_rate: f64,
-    /// How long the steps waited for pictures.
+    /// How long the steps waited for images.
     pub(super) waited: Duration,
 }
 
-/// The training pictures of `epoch` (counted from 0) in its order, augmented and normalised.
-pub fn view(session: &Session, epoch: usize) -> View {
-    let normalizer = session.normalizer.clone();
-    augmented(&session.config, &session.train, epoch, normalizer.finish(), Arc::new(move |levels| normalizer.apply(levels)))
-}
-
-/// The training pictures of `epoch` (counted from 0) in its order, augmented: grey levels 0 to 255.
-pub fn levels_view(config: &Config, train: &Arc<PictureSet>, epoch: usize) -> View {
-    augmented(config, train, epoch, Some(Finish::LEVELS), Arc::new(|_| ()))
-}
-
-/// The pictures of a set in order, each with its augmentation `round`; by the common settings only, since nobody knows the class of a picture
-/// that is to be classified.
-pub fn unlabelled_view(config: &Config, set: &Arc<PictureSet>, normalizer: &Normalizer, round: usize) -> View {
-    let augment = Augment { class: BTreeMap::new(), ..config.augment.clone() };
-    let config = Config { augment, ..config.clone() };
-    let normalizer = normalizer.clone();
-    let view = augmented(&config, set, round, normalizer.finish(), Arc::new(move |levels| normalizer.apply(levels)));
-    View { draws: order::in_order(set.pictures.len()), batcher: ImageBatcher { mix: None, ..view.batcher }, set: Arc::clone(set) }
-}
-
-/// The normalisation that isn't one factor and summand a channel.
-type Rest = Arc<dyn Fn(&mut [f32]) + Send + Sync>;
-
-/// Values go through `finish`; where there is none, levels go through `apply`.
-fn augmented(config: &Config, set: &Arc<PictureSet>, epoch: usize, finish: Option<Finish>, apply: Rest) -> View {
-    let draws = match config.train.sampler {
-        Sampler::Shuffle => order::shuffled(set.pictures.len(), config.seed, epoch),
-        Sampler::Balanced => order::balanced(&set.labels(), config.seed, epoch),
-    };
-    let shape = set.store.format().shape();
-    let augmenters = augmenters(config, set);
-    let key = move |draw: Draw| Key { epoch, picture: draw.picture, repeat: draw.repeat };
-    let prepare: Prepare = Arc::new(move |subject, out| {
-        let start = out.len();
-        augmenters[subject.label].write(subject.bytes, key(subject.draw), finish.as_ref(), out);
-        if finish.is_none() {
-            apply(&mut out[start..]);
-        }
-    });
-    let mix = Mixer::new(&config.augment, shape, config.seed).map(|mixer| -> Mix {
-        Arc::new(move |batch: &mut HostBatch| {
-            let keys: Vec<_> = batch.draws.iter().map(|draw| key(*draw)).collect();
-            mixer.mix(&keys, &mut batch.images, &mut batch.targets, &mut batch.weights);
-        })
-    });
-    View { set: Arc::clone(set), draws, batcher: ImageBatcher { prepare, mix, num_classes: set.classes.len() } }
-}
-
-/// What is done to the pictures of each class.
-pub fn augmenters(config: &Config, set: &PictureSet) -> Vec<Augmenter> {
-    let shape = set.store.format().shape();
-    let of_class = |class: &String| {
-        let settings = config.augment.for_class(class).expect("a configuration that was read has been checked");
-        Augmenter::new(&settings, shape, config.seed)
-    };
-    set.classes.iter().map(of_class).collect()
-}
-
-/// Trains from `session.state.batch` to the end of the epoch, or to a step after which `stop` is set.
-pub(super) fn run(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<EpochEnd, TrainError> {
-    let train = session.config.train.clone();
-    let epoch = session.state.epoch;
-    let mut end = EpochEnd { is_interrupted: false, learning_rate: session.state.plateau.learning_rate, waited: Duration::ZERO };
-    let mut start = Instant::now();
-    let Some(Source { view, entrance }) = features::training(session, observer, stop)? else {
-        return Ok(EpochEnd { is_interrupted: true, ..end });
-    };
-    let stepper = Stepper { entrance, ..session.stepper.clone() };
-    let total = view.draws.len();
-    observer.epoch_started(epoch + 1, (session.state.batch * train.batch_size).min(total), total);
-    let mut loader = Loader::new(view, train.batch_size, session.state.batch, train.workers);
-    let steps_per_epoch = loader.num_batches().div_ceil(train.accumulate);
-    let rate = |session: &Session, step: usize| {
-        let step = step - session.state.phase.first_step;
-        let at = Progress { step, steps_per_epoch, epochs: session.scheduled_epochs(), asked: session.phase().epochs };
-        learning_rate(&train.schedule, session.state.plateau.learning_rate, at)
-    };
-    if session.state.batch > 0 {
+impl Epoch<'_> {
+    /// Trains on `inputs` from batch `state.batch` to the end of the epoch, or to a step after which the run is stopped.
+    ///
+    /// # Errors
+    /// The loss is no number; an image can't be read again; the device fails; a file can't be written.
+    pub(super) fn run(&self, inputs: Source, learner: &mut Learner, state: &mut State) -> Result<EpochEnd, TrainError> {
+        let Self { train, watch, .. } = self;
+        let total = inputs.view.draws.len();
+        watch.observer.epoch_started(state.epoch + 1, (state.batch * train.batch_size).min(total), total);
+        let mut start = Instant::now();
+        let mut loader = Loader::new(inputs.view, train.batch_size, state.batch, train.workers);
+        let (num_batches, num_steps) = (loader.num_batches(), loader.num_batches().div_ceil(train.accumulate));
         // Of the step before, in case that it was the last one.
-        end.learning_rate = rate(session, session.state.step - 1);
+        let first_rate = if state.batch > 0 { self.rate(state, state.step - 1, num_steps) } else { state.plateau.learning_rate };
+        let mut end = EpochEnd { is_interrupted: false, learning_rate: first_rate, waited: Duration::ZERO };
+        let mut unread = Vec::new();
+        loop {
+            let batches = loader.by_ref().take(train.accumulate).collect::<Result<Vec<_>, _>>()?;
+            if batches.is_empty() {
+                break;
+            }
+            let (first_batch, step) = (state.batch, state.step);
+            end.learning_rate = self.rate(state, step, num_steps);
+            state.batch += batches.len();
+            state.step += 1;
+            let input =
+                StepInput { batches, entrance: inputs.entrance, epoch: state.epoch, first_batch, step, learning_rate: end.learning_rate };
+            unread.push((first_batch, learner.step(input)));
+            let is_over = state.batch >= num_batches;
+            end.is_interrupted = watch.is_stopped() && !is_over;
+            let is_saved = end.is_interrupted
+                || !is_over && train.checkpoint.every_steps > 0 && state.step.is_multiple_of(train.checkpoint.every_steps);
+            if is_over || is_saved || unread.len() >= READ_EVERY || reads_are_free(&learner.stepper.device) {
+                self.measure(std::mem::take(&mut unread), state)?;
+            }
+            if is_saved {
+                state.partial.seconds += start.elapsed().as_secs_f64();
+                start = Instant::now();
+                self.files.save(&["last"], learner, state)?;
+            }
+            if end.is_interrupted {
+                break;
+            }
+        }
+        state.partial.seconds += start.elapsed().as_secs_f64();
+        end.waited = loader.waited;
+        Ok(end)
     }
-    let mut unread = Vec::new();
-    loop {
-        let batches = loader.by_ref().take(train.accumulate).collect::<Result<Vec<_>, _>>()?;
-        if batches.is_empty() {
-            break;
-        }
-        end.learning_rate = rate(session, session.state.step);
-        let num_batches = batches.len();
-        let input =
-            StepInput { batches, epoch, first_batch: session.state.batch, step: session.state.step, learning_rate: end.learning_rate };
-        let model = session.model.clone();
-        let (model, output) = stepper.step(model, &mut session.optimizer, session.ema.as_mut(), input);
-        session.model = model;
-        unread.push((session.state.batch, output));
-        session.state.batch += num_batches;
-        session.state.step += 1;
-        let is_over = session.state.batch >= loader.num_batches();
-        end.is_interrupted = stop.load(Ordering::Relaxed) && !is_over;
-        let is_saved =
-            end.is_interrupted || (train.checkpoint.every_steps > 0 && session.state.step.is_multiple_of(train.checkpoint.every_steps));
-        if is_over || is_saved || unread.len() >= READ_EVERY || session.stepper.device == burn::tensor::Device::flex() {
-            take_in(session, std::mem::take(&mut unread), observer)?;
-        }
-        if is_saved && !is_over {
-            session.state.partial.seconds += start.elapsed().as_secs_f64();
-            start = Instant::now();
-            session.save(&["last"])?;
-        }
-        if end.is_interrupted {
-            break;
-        }
-    }
-    session.state.partial.seconds += start.elapsed().as_secs_f64();
-    end.waited = loader.waited;
-    Ok(end)
-}
 
-/// Reads what steps left on the device and adds it to the epoch's measures. Waits for the device.
-fn take_in(session: &mut Session, outputs: Vec<(usize, StepOutput)>, observer: &dyn Observer) -> Result<(), TrainError> {
-    let mut pictures = 0;
-    for (batch, output) in outputs {
-        for (offset, loss) in output.losses.into_iter().enumerate() {
-            let value = read(loss)?[0];
-            if !value.is_finite() {
-                let kept = match session.state.best.found {
-                    Some((_, epoch)) => format!("the best epoch so far is {epoch}, kept in {}", session.folder().join("best").display()),
-                    None => "there is no best epoch yet".to_owned(),
-                };
-                return Err(TrainError::Diverged {
-                    what: "loss",
-                    value,
-                    epoch: session.state.epoch + 1,
-                    step: Some(batch + offset + 1),
-                    kept,
-                });
-            }
-            session.state.partial.loss_sum += f64::from(value);
-        }
-        let mut labels = output.labels.into_iter();
-        for logits in output.logits {
-            let [count, num_logits] = logits.dims();
-            let values = read(logits)?;
-            for (row, label) in values.chunks_exact(num_logits).zip(labels.by_ref().take(count)) {
-                let predicted = match Output::of(session.config.train.loss) {
-                    Output::Softmax => argmax(row),
-                    Output::Sigmoid => usize::from(row[0] > 0.0),
-                };
-                session.state.partial.confusion.add(label, predicted);
-            }
-            pictures += count;
-        }
+    /// The learning rate of step `step` of the run.
+    fn rate(&self, state: &State, step: usize, steps_per_epoch: usize) -> f64 {
+        let step = step - state.phase.first_step;
+        let at = Progress { step, steps_per_epoch, epochs: self.scheduled, asked: self.asked };
+        learning_rate(&self.train.schedule, state.plateau.learning_rate, at)
     }
-    let partial = &session.state.partial;
-    observer.trained(pictures, partial.loss_sum / partial.confusion.total() as f64, partial.confusion.accuracy());
-    Ok(())
+
+    /// Reads what steps left on the device, each with its first batch, and adds it to the measures of the epoch. Waits for the device.
+    fn measure(&self, outputs: Vec<(usize, StepOutput)>, state: &mut State) -> Result<(), TrainError> {
+        let mut images = 0;
+        for (first_batch, output) in outputs {
+            for (offset, loss) in output.losses.into_iter().enumerate() {
+                let value = read(loss)?[0];
+                if !value.is_finite() {
+                    return Err(self.diverged(value, first_batch + offset + 1, state));
+                }
+                state.partial.loss_sum += f64::from(value);
+            }
+            let mut labels = output.labels.into_iter();
+            for logits in output.logits {
+                let [count, num_logits] = logits.dims();
+                let values = read(logits)?;
+                for (row, label) in values.chunks_exact(num_logits).zip(labels.by_ref().take(count)) {
+                    let predicted = match Output::of(self.train.loss) {
+                        Output::Softmax => argmax(row),
+                        Output::Sigmoid => usize::from(row[0] > 0.0),
+                    };
+                    state.partial.confusion.add(label, predicted);
+                }
+                images += count;
+            }
+        }
+        let partial = &state.partial;
+        self.watch.observer.trained(images, partial.loss_sum / partial.confusion.total() as f64, partial.confusion.accuracy());
+        Ok(())
+    }
+
+    fn diverged(&self, value: f32, batch: usize, state: &State) -> TrainError {
+        let best = self.files.path().join("best");
+        let kept = match state.best.found {
+            Some((_, epoch)) => format!("the best epoch so far is {epoch}, kept in {}", best.display()),
+            None => "there is no best epoch yet".to_owned(),
+        };
+        TrainError::Diverged { what: "loss", value, epoch: state.epoch + 1, step: Some(batch), kept }
+    }
 }

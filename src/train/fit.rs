@@ -1,17 +1,16 @@
 //! The loop as one reads it aloud: an epoch, validation, record, best, stop or go on; saved after each.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
 };
 
 use super::{
-    Observer, Session, TrainError, epoch,
-    features::{self, Source},
+    Observer, Session, TrainError,
+    epoch::Epoch,
+    inputs::{Inputs, Source},
     outlook::Clock,
+    schedule::PlateauRule,
     state::Partial,
     tensorboard::TensorBoard,
 };
@@ -30,8 +29,22 @@ use crate::{
 pub struct Outcome {
     /// By a signal; `last/` is saved.
     pub is_interrupted: bool,
-    /// Share of the training time that steps waited for pictures.
+    /// Fraction of the training time that steps waited for images.
     pub data_wait_share: f64,
+}
+
+/// Who watches a run, and whether it is to stop.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) observer: &'a dyn Observer,
+    stop: &'a AtomicBool,
+}
+
+impl Watch<'_> {
+    /// Whether the run is to stop after what it is at.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// Trains until the last epoch, early stopping, the time limit, or `stop`.
@@ -39,83 +52,95 @@ pub struct Outcome {
 /// # Errors
 /// [`TrainError`]; what was saved before stays.
 pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+    let watch = Watch { observer, stop };
     let mut clock = Clock::start();
-    let (mut waited, mut trained) = (Duration::ZERO, Duration::ZERO);
-    let outcome = |is_interrupted, waited: Duration, trained: Duration| Outcome {
-        is_interrupted,
-        data_wait_share: waited.as_secs_f64() / trained.as_secs_f64().max(1e-9),
-    };
     if let Some(words) = session.phase_words().filter(|_| session.finished().is_none()) {
         observer.say(&words);
     }
-    let board = match session.config.train.tensorboard {
-        true => Some(TensorBoard::start(session.folder(), &session.train.classes, &session.state.history)?),
-        false => None,
-    };
-    session.plan_anew().iter().for_each(|words| observer.say(words));
+    let classes = &session.datasets.train.classes;
+    let board =
+        session.config.train.tensorboard.then(|| TensorBoard::start(session.folder(), classes, &session.state.history)).transpose()?;
+    if let Some(words) = session.plan_anew() {
+        observer.say(&words);
+    }
+    let mut inputs = Inputs::of_phase(session.sources(), observer);
     while session.finished().is_none() {
-        let epoch_start = Instant::now();
-        // Before the epoch, so that nothing of it is lost if somebody can't wait.
-        let Some(validation) = features::validation(session, observer, stop)? else { return Ok(outcome(true, waited, trained)) };
-        session.state.partial.seconds += epoch_start.elapsed().as_secs_f64();
-        let end = epoch::run(session, observer, stop)?;
-        (waited, trained) = (waited + end.waited, trained + epoch_start.elapsed());
-        if end.is_interrupted {
-            return Ok(outcome(true, waited, trained));
-        }
-        let validation_start = Instant::now();
-        let Some(validation) = validate(session, validation, observer, stop)? else {
-            // All steps of the epoch are done; a resume validates.
-            session.save(&["last"])?;
-            return Ok(outcome(true, waited, trained));
-        };
-        let partial = std::mem::replace(&mut session.state.partial, Partial::new(session.train.classes.len()));
-        let record = EpochRecord {
-            epoch: session.state.epoch + 1,
-            train: split_record(partial.loss_sum / partial.confusion.total() as f64, &partial.confusion),
-            validation,
-            learning_rate: end.learning_rate,
-            seconds: partial.seconds + validation_start.elapsed().as_secs_f64(),
-        };
+        let Some(record) = train_and_validate(session, &mut inputs, &mut clock, watch)? else { return Ok(clock.outcome(true)) };
         observer.epoch_ended(&record);
-        let stops = take_in(session, record, observer);
-        let is_next = (stops || session.phase_is_over()) && session.next_phase();
-        clock.lap(is_next);
+        let stops_early = record_epoch(session, record, observer);
+        let is_next_phase = (stops_early || session.phase_is_over()) && session.next_phase();
+        clock.lap(is_next_phase);
         // Before it is saved, so that a resume goes on by it.
-        session.plan(clock.elapsed(), &clock.laps).iter().for_each(|words| observer.say(words));
+        if let Some(words) = session.plan(clock.elapsed(), &clock.laps) {
+            observer.say(&words);
+        }
         save(session, observer)?;
         if let (Some(board), Some(record)) = (&board, session.state.history.last()) {
             board.add(record)?;
         }
-        if stops {
+        if stops_early {
             observer.say(&format!("Epoch {}: early stopping", session.state.epoch));
         }
-        if is_next {
+        if is_next_phase {
             observer.say(&session.phase_words().unwrap_or_default());
+            inputs = Inputs::of_phase(session.sources(), observer);
         }
-        if stop.load(Ordering::Relaxed) {
-            return Ok(outcome(true, waited, trained));
+        if watch.is_stopped() {
+            return Ok(clock.outcome(true));
         }
         if let Some(limit) = session.config.train.max_time.filter(|limit| clock.elapsed() >= limit.0) {
             observer.say(&format!("Epoch {}: stopping, train.max_time = \"{}\" is over", session.state.epoch, String::from(limit)));
             break;
         }
     }
-    Ok(outcome(false, waited, trained))
+    Ok(clock.outcome(false))
 }
 
-/// Updates counters and decisions with the record of an epoch. True if early stopping says so.
-fn take_in(session: &mut Session, record: EpochRecord, observer: &dyn Observer) -> bool {
-    let plateau_rule = session.plateau_rule();
-    let (config, state) = (&session.config, &mut session.state);
+/// Runs what is left of the epoch under way and measures it on the validation images. Returns its record; `None` if the run was stopped
+/// before, and is saved.
+fn train_and_validate(
+    session: &mut Session,
+    inputs: &mut Inputs,
+    clock: &mut Clock,
+    watch: Watch<'_>,
+) -> Result<Option<EpochRecord>, TrainError> {
+    let start = Instant::now();
+    // Both before the first step, so that nothing of an epoch is lost if the run is stopped meanwhile.
+    let Some(validation) = inputs.validation(session.sources(), watch)? else { return Ok(None) };
+    let Some(training) = inputs.training(session.sources(), session.state.epoch, watch)? else { return Ok(None) };
+    session.state.partial.seconds += start.elapsed().as_secs_f64();
+    let (scheduled, asked) = (session.scheduled_epochs(), session.phase().epochs);
+    let epoch = Epoch { train: &session.config.train, scheduled, asked, files: &session.files, watch };
+    let end = epoch.run(training, &mut session.learner, &mut session.state)?;
+    clock.trained(start.elapsed(), end.waited);
+    if end.is_interrupted {
+        return Ok(None);
+    }
+    let validation_start = Instant::now();
+    let Some(validation) = validate(session, validation, watch)? else {
+        // All steps of the epoch are done; a resume validates.
+        session.save(&["last"])?;
+        return Ok(None);
+    };
+    let num_classes = session.datasets.train.classes.len();
+    let partial = std::mem::replace(&mut session.state.partial, Partial::new(num_classes));
+    Ok(Some(EpochRecord {
+        epoch: session.state.epoch + 1,
+        train: split_record(partial.loss_sum / partial.confusion.total() as f64, &partial.confusion),
+        validation,
+        learning_rate: end.learning_rate,
+        seconds: partial.seconds + validation_start.elapsed().as_secs_f64(),
+    }))
+}
+
+/// Updates counters and decisions with the record of an epoch. Returns whether early stopping ends the phase.
+fn record_epoch(session: &mut Session, record: EpochRecord, observer: &dyn Observer) -> bool {
+    let (train, classes, state) = (&session.config.train, &session.datasets.train.classes, &mut session.state);
     let epoch = record.epoch;
-    let stops = config
-        .train
-        .early_stopping
-        .as_ref()
-        .is_some_and(|rule| state.patience.update(rule, epoch - 1, record.value(&rule.monitor, &session.train.classes)));
-    if let Some(rule) = plateau_rule
-        && state.plateau.update(&rule, record.value(&rule.monitor, &session.train.classes))
+    let early_stopping = train.early_stopping.as_ref();
+    let stops_early = early_stopping.is_some_and(|rule| state.patience.update(rule, epoch - 1, record.value(&rule.monitor, classes)));
+    if let Some(rule) = PlateauRule::of(&train.schedule)
+        && state.plateau.update(&rule, record.value(&rule.monitor, classes))
     {
         observer.say(&format!("Epoch {epoch}: ReduceLROnPlateau reducing learning rate to {}", state.plateau.learning_rate));
     }
@@ -126,7 +151,7 @@ fn take_in(session: &mut Session, record: EpochRecord, observer: &dyn Observer) 
     }
     state.history.push(record);
     (state.epoch, state.batch) = (epoch, 0);
-    stops
+    stops_early
 }
 
 /// Saves `best/` if the epoch is the best so far, then `last/`, then the history. A crash in between leaves a `last/` that leads
@@ -134,7 +159,7 @@ fn take_in(session: &mut Session, record: EpochRecord, observer: &dyn Observer) 
 fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError> {
     let monitor = &session.config.train.checkpoint.monitor;
     let Some(record) = session.state.history.last() else { return Ok(()) };
-    let (epoch, value) = (record.epoch, record.value(monitor, &session.train.classes));
+    let (epoch, value) = (record.epoch, record.value(monitor, &session.datasets.train.classes));
     let before = session.state.best.found;
     let is_best = session.state.best.update(monitor, epoch, value);
     let folder = session.folder().join("best");
@@ -146,32 +171,28 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
         observer.say(&format!("Epoch {epoch}: {monitor} did not improve from {}", shown(before)));
         session.save(&["last"])?;
     }
-    session.write_history()
+    session.files.write_history(&session.state)
 }
 
-/// The validation pictures as they are, in order, with the unweighted loss and no label smoothing; `None` if `stop` came before the end.
-fn validate(
-    session: &Session,
-    Source { view, entrance }: Source,
-    observer: &dyn Observer,
-    stop: &AtomicBool,
-) -> Result<Option<SplitRecord>, TrainError> {
-    let set = Arc::clone(&session.validation);
+/// Measures the network on the validation images as they are, in order, with the unweighted loss and no label smoothing; `None` if the run was
+/// stopped before the end.
+fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'_>) -> Result<Option<SplitRecord>, TrainError> {
+    let (train, stepper, set) = (&session.config.train, &session.learner.stepper, &session.datasets.validation);
     let settings = Settings {
-        device: session.stepper.device.clone().without_autodiff(),
+        device: stepper.device.clone().without_autodiff(),
         entrance,
-        batch_size: session.config.train.batch_size,
-        workers: session.config.train.workers,
-        output: Output::of(session.config.train.loss),
+        batch_size: train.batch_size,
+        workers: train.workers,
+        output: Output::of(train.loss),
         temperature: 1.0,
-        loss: LossFn { label_smoothing: 0.0, ..session.stepper.loss.clone() },
+        loss: LossFn { label_smoothing: 0.0, ..stepper.loss.clone() },
         keep: Keep::Classes,
     };
-    let goes_on = |pictures| {
-        observer.validated(pictures);
-        !stop.load(Ordering::Relaxed)
+    let goes_on = |images| {
+        watch.observer.validated(images);
+        !watch.is_stopped()
     };
-    let Some(found) = predict_while(&session.inference_model(), view, &settings, &goes_on)? else { return Ok(None) };
+    let Some(found) = predict_while(&session.learner.inference_model(), view, &settings, &goes_on)? else { return Ok(None) };
     let mut confusion = Confusion::new(set.classes.len());
     for (picture, predicted) in found.pictures.iter().zip(&found.predicted) {
         confusion.add(set.pictures[*picture].label, *predicted);

@@ -3,24 +3,29 @@
 mod changes;
 pub mod early_stopping;
 mod epoch;
-mod features;
 mod fit;
+mod inputs;
+mod learner;
 mod outlook;
 mod prepare;
+mod run_files;
 pub mod schedule;
 mod session;
 mod state;
 mod step;
 mod tensorboard;
+mod views;
 
 use std::path::PathBuf;
 
-pub use epoch::{augmenters, levels_view, unlabelled_view, view as training_view};
+use fit::Watch;
 pub use fit::{Outcome, fit};
+pub use learner::Learner;
 pub use prepare::{check_augmented_classes, check_memory};
 pub use session::Session;
 pub use state::{State, history};
 pub use step::{StepInput, Stepper};
+pub use views::{Datasets, augmenters, levels_view, unlabelled_view};
 
 use crate::{
     base::{

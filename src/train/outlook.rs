@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Session, prepare::largest_batch, schedule::has_end};
+use super::{Outcome, Session, prepare::largest_batch, schedule::has_end};
 use crate::nn::{estimate::Estimate, optim::ema_decay};
 
 impl Session {
     /// What a step takes of this machine's memory.
     pub fn memory_words(&self) -> String {
-        let batch = largest_batch(&self.config, &self.train, &self.validation);
-        let estimate = Estimate::of(&self.config, self.train.classes.len(), batch);
+        let batch = largest_batch(&self.config, &self.datasets.train, &self.datasets.validation);
+        let estimate = Estimate::of(&self.config, self.datasets.train.classes.len(), batch);
         format!("Memory: {}, pictures aside; the most for {}", estimate.words(), estimate.largest.name)
     }
 
@@ -17,7 +17,7 @@ impl Session {
     pub fn average_words(&self) -> Option<String> {
         let train = &self.config.train;
         let wanted = train.ema_decay?;
-        let per_epoch = self.train.pictures.len().div_ceil(train.batch_size).div_ceil(train.accumulate);
+        let per_epoch = self.datasets.train.pictures.len().div_ceil(train.batch_size).div_ceil(train.accumulate);
         let steps = per_epoch.saturating_mul(train.epochs);
         let decay = ema_decay(wanted, steps.saturating_sub(1));
         let spanned = 1.0 / (1.0 - decay);
@@ -68,16 +68,29 @@ pub(super) struct Clock {
     lap: Instant,
     /// Seconds from one epoch's end to the next, saving included, in the phase under way.
     pub(super) laps: Vec<f64>,
+    trained: Duration,
+    waited: Duration,
 }
 
 impl Clock {
     pub(super) fn start() -> Self {
         let now = Instant::now();
-        Self { start: now, lap: now, laps: Vec::new() }
+        Self { start: now, lap: now, laps: Vec::new(), trained: Duration::ZERO, waited: Duration::ZERO }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Adds the time that the steps of an epoch took, and how much of it they waited for images.
+    pub(super) fn trained(&mut self, trained: Duration, waited: Duration) {
+        self.trained += trained;
+        self.waited += waited;
+    }
+
+    /// Returns how the run ends now.
+    pub(super) fn outcome(&self, is_interrupted: bool) -> Outcome {
+        Outcome { is_interrupted, data_wait_share: self.waited.as_secs_f64() / self.trained.as_secs_f64().max(1e-9) }
     }
 
     /// An epoch has ended, and perhaps its phase, after which others will take another time.

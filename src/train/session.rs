@@ -2,26 +2,24 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use burn::{module::Module, tensor::Device};
+use burn::tensor::Device;
 
 use super::{
-    TrainError,
+    Datasets, Learner, TrainError,
     changes::{follow_pictures, refuse_changes, split_rows, written_rows},
     early_stopping::{Best, Patience},
-    features::FeatureSets,
+    inputs::Sources,
     prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
-    schedule::{Plateau, PlateauRule, jump},
+    run_files::RunFiles,
+    schedule::{Plateau, jump},
     state::{Partial, PhaseState, State},
     step::Stepper,
 };
 use crate::{
-    base::files::write_atomic,
-    checkpoint::{Checkpoint, Frozen, FrozenBytes, Meta, Resumable, RunFolder, RunId, check_run, read_meta, save, save_meta},
-    config::{Config, Metric, Phase},
+    checkpoint::{Frozen, FrozenBytes, Meta, Resumable, RunFolder, RunId, check_run},
+    config::{Config, Phase},
     data::{
-        TrainingData,
-        dataset::PictureSet,
-        known,
+        TrainingData, known,
         normalize::Normalizer,
         table::{self, Skipped},
     },
@@ -29,12 +27,11 @@ use crate::{
         estimate::Estimate,
         host::is_host,
         loss::LossFn,
-        model::{Classifier, Design, Entrance},
+        model::{Design, Entrance},
         optim::{Ema, OptimizerState},
         params,
-        weights::{Part, TrainingState, state_from_bytes, state_to_bytes, to_bytes},
+        weights::state_from_bytes,
     },
-    record::history_csv,
 };
 
 /// A run in memory.
@@ -42,37 +39,16 @@ use crate::{
 pub struct Session {
     /// The resolved configuration.
     pub config: Config,
-    /// Trained on.
-    pub train: Arc<PictureSet>,
-    /// Looked at after each epoch.
-    pub validation: Arc<PictureSet>,
-    /// How a step is taken.
-    pub stepper: Stepper,
-    /// With autodiff.
-    pub model: Classifier,
-    /// With its state.
-    pub optimizer: OptimizerState,
-    /// The averaged weights, where they are wanted.
-    pub ema: Option<Ema>,
+    /// What it learns from and is measured on.
+    pub datasets: Datasets,
+    /// The network, and how it learns.
+    pub learner: Learner,
     /// Counters and decisions.
     pub state: State,
-    /// What is done to a picture's pixels last.
-    pub normalizer: Normalizer,
     /// What a resume has to say before it goes on.
     pub remarks: Vec<String>,
-    /// What frozen layers make of the pictures.
-    pub(super) features: FeatureSets,
+    pub(super) files: RunFiles,
     phases: Vec<Phase>,
-    /// Layers that no phase trains.
-    backbone: Option<Arc<FrozenBytes>>,
-    design: Design,
-    /// Where the run is written, once it has begun.
-    folder: Option<RunFolder>,
-    run: RunId,
-    /// The text of `split.csv`, where it is to be written.
-    split: Option<Vec<u8>>,
-    /// The looks of its pictures, likewise.
-    looks: Option<Vec<u8>>,
 }
 
 impl Session {
@@ -100,8 +76,9 @@ impl Session {
         check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
         let network = Network::start(&config, data, device)?;
         let split = table::to_csv(&written_rows(data));
-        let session = Self::new(config, data, RunId::new(&split), state, network)?;
-        Ok(Self { split: Some(split), looks: Some(known::looks_to_bytes(data)), ..session })
+        let mut session = Self::new(config, data, RunId::new(&split), state, network)?;
+        (session.files.split, session.files.looks) = (Some(split), Some(known::looks_to_bytes(data)));
+        Ok(session)
     }
 
     /// The run in the folder `run` where the checkpoint at `path` left it, in memory, under a `config` that may differ in what a resume may
@@ -130,71 +107,45 @@ impl Session {
             frozen.weights = config.model.weights();
         }
         let network = Network::resume(&config, data, device, &checkpoint)?;
-        let frozen = config.always_frozen();
         let id = match checkpoint.meta.run {
             Some(id) => id,
             None => RunId::new(&table::read_bytes(&run.join("split.csv"))?),
         };
         // An older version wrote the run; looks have the order of `split.csv`, which that of moved pictures needn't be.
         let looks = (moved.is_none() && !run.join(known::LOOKS).is_file()).then(|| known::looks_to_bytes(data));
-        let split = moved.map(|moved| moved.split);
-        let mut session = Self { remarks, split, looks, ..Self::new(config, data, id, state, network)? };
-        let trained = state_from_bytes(&optimizer, device)?;
-        session.optimizer.slots = trained.slots;
-        if let Some(ema) = &mut session.ema {
-            // The checkpoint's weights are the averaged ones; training goes on with those behind them.
-            *ema = Ema::new(session.config.train.ema_decay.unwrap_or_default(), &session.model, frozen);
-            session.model = params::replace(session.model, trained.raw);
+        let mut session = Self { remarks, ..Self::new(config, data, id, state, network)? };
+        (session.files.split, session.files.looks) = (moved.map(|moved| moved.split), looks);
+        let (trained, learner) = (state_from_bytes(&optimizer, device)?, &mut session.learner);
+        learner.optimizer.slots = trained.slots;
+        if learner.ema.is_some() {
+            // The checkpoint's weights, which the average starts from, are the averaged ones; training goes on with those behind them.
+            learner.model = params::replace(learner.model.clone(), trained.raw);
         }
         Ok(session)
     }
 
-    /// From here on the run is in `folder`: `config.toml`, `split.csv`, a new one's `skipped.csv` and first checkpoint. It can be resumed
-    /// whatever happens.
+    /// Writes what a run starts with into `folder`; from then on it can be resumed, whatever happens.
     ///
     /// # Errors
-    /// The system's.
+    /// A file can't be written.
     pub fn begin(&mut self, folder: RunFolder, skipped: &[Skipped]) -> Result<(), TrainError> {
-        let path = folder.path().to_owned();
-        let is_new = self.state.step == 0 && !path.join("last").is_dir();
-        if let Some(split) = self.split.take() {
-            self.run.add(&split);
-            if !is_new {
-                // Before the file itself, so that checkpoints know it whenever a crash comes.
-                ["best", "last"].iter().try_for_each(|name| add_split(&folder, name, &split))?;
-            }
-            write_atomic(&path.join("split.csv"), &split)?;
-        }
-        if let Some(looks) = self.looks.take() {
-            write_atomic(&path.join(known::LOOKS), &looks)?;
-        }
-        write_atomic(&path.join("config.toml"), self.config.to_toml().as_bytes())?;
-        self.folder = Some(folder);
-        if !is_new {
-            // A crash may have come between the checkpoint and its line.
-            return self.write_history();
-        }
-        if !skipped.is_empty() {
-            write_atomic(&path.join("skipped.csv"), &table::to_csv(skipped))?;
-        }
-        self.save(&["last"])
+        self.files.begin(folder, skipped, &self.learner, &self.state)
     }
 
-    /// Where the run is written.
+    /// Returns the folder that the run is written to.
     ///
     /// # Panics
-    /// It hasn't begun.
+    /// The run hasn't begun.
     pub fn folder(&self) -> &Path {
-        self.run_folder().path()
+        self.files.path()
     }
 
-    fn run_folder(&self) -> &RunFolder {
-        self.folder.as_ref().expect("a run that is trained or saved has begun")
-    }
-
-    /// Which run it is.
-    pub fn run_id(&self) -> &RunId {
-        &self.run
+    /// Saves the run as it is now under these names (`last`, `best`). Waits for the device.
+    ///
+    /// # Errors
+    /// The device fails, or a file can't be written.
+    pub fn save(&self, names: &[&str]) -> Result<(), TrainError> {
+        self.files.save(names, &self.learner, &self.state)
     }
 
     fn new(config: Config, data: &TrainingData, run: RunId, state: State, network: Network) -> Result<Self, TrainError> {
@@ -214,39 +165,35 @@ impl Session {
             clip_norm: config.train.clip_norm,
             seed: config.seed,
         };
-        let mut session = Self {
-            train: Arc::clone(&data.train),
-            validation: Arc::clone(&data.validation),
+        let files = RunFiles {
+            meta: meta(&config, &data.classes, (design, normalizer.clone()), backbone.as_deref(), run),
+            backbone,
+            include_backbone: config.train.checkpoint.include_backbone,
+            split: None,
+            looks: None,
+            folder: None,
+        };
+        let learner = Learner {
             stepper,
             optimizer: OptimizerState::new(&config.train.optimizer),
             ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model, config.always_frozen())),
             model,
-            state,
-            normalizer,
-            features: FeatureSets::default(),
-            phases: config.phases(),
-            backbone,
-            design,
-            config,
-            remarks: Vec::new(),
-            folder: None,
-            run,
-            split: None,
-            looks: None,
         };
+        let (train, validation) = (Arc::clone(&data.train), Arc::clone(&data.validation));
+        let datasets = Datasets { train, validation, normalizer };
+        let mut session = Self { datasets, learner, state, files, phases: config.phases(), config, remarks: Vec::new() };
         session.enter_phase();
         Ok(session)
     }
 
-    /// The phase that is under way.
+    /// Returns the phase that is under way.
     pub fn phase(&self) -> &Phase {
         &self.phases[self.state.phase.index.min(self.phases.len() - 1)]
     }
 
-    /// How the phase that is under way is called; nothing where there is one only.
+    /// Describes the phase that is under way; `None` where there is only one.
     pub fn phase_words(&self) -> Option<String> {
-        let phase = self.phase();
-        let of = self.phases.len();
+        let (phase, of) = (self.phase(), self.phases.len());
         let words = || {
             let rate = base_rate(&self.config, phase);
             format!(
@@ -259,15 +206,15 @@ impl Session {
         (of > 1).then(words)
     }
 
-    /// Sets the stepper for the phase that is under way.
+    /// Sets the learner for the phase that is under way, with a fresh optimizer.
     fn enter_phase(&mut self) {
-        self.stepper.frozen = self.config.model.frozen_groups(self.phase().freeze);
-        self.stepper.layer_factor = self.phase().layer_factor;
-        self.features = FeatureSets::default();
+        let frozen = self.config.model.frozen_groups(self.phase().freeze);
+        let layer_factor = self.phase().layer_factor;
+        self.learner.enter_phase(frozen, layer_factor, &self.config.train.optimizer);
     }
 
-    /// Ends the phase after the epochs done so far; the next one starts with a fresh optimiser, schedule and patience. False where there is
-    /// none.
+    /// Ends the phase after the epochs done so far; the next one starts with a fresh optimizer, schedule and patience. Returns whether there
+    /// is one.
     pub(super) fn next_phase(&mut self) -> bool {
         let index = self.state.phase.index + 1;
         if index >= self.phases.len() {
@@ -276,88 +223,11 @@ impl Session {
         self.state.phase = PhaseState { index, first_epoch: self.state.epoch, first_step: self.state.step };
         self.state.patience = Patience::default();
         self.state.plateau = Plateau::new(base_rate(&self.config, &self.phases[index]));
-        self.optimizer = OptimizerState::new(&self.config.train.optimizer);
         self.enter_phase();
         true
     }
 
-    /// The network to validate and to save as `best/`: with averaged weights where they are wanted. Without autodiff.
-    pub fn inference_model(&self) -> Classifier {
-        match &self.ema {
-            Some(ema) => ema.apply(&self.model),
-            None => self.model.valid(),
-        }
-    }
-
-    /// What the weights belong to.
-    pub fn meta(&self) -> Meta {
-        let record = self.state.history.last();
-        let data = &self.config.data;
-        Meta {
-            format: Meta::format(),
-            emberlens: env!("CARGO_PKG_VERSION").to_owned(),
-            name: self.config.name.clone(),
-            classes: self.train.classes.to_vec(),
-            image_size: data.image_size,
-            color: data.color,
-            resize: data.resize,
-            interpolation: data.interpolation,
-            normalize: self.normalizer.clone(),
-            design: self.design.clone(),
-            loss: self.stepper.loss.kind,
-            focal_gamma: self.stepper.loss.gamma,
-            epoch: self.state.epoch,
-            temperature: 1.0,
-            threshold: None,
-            coverage: None,
-            frozen: self.backbone.as_ref().map(|backbone| Frozen {
-                groups: self.config.always_frozen(),
-                weights: self.config.model.weights(),
-                sha256: backbone.sha256.clone(),
-            }),
-            metrics: record.map_or_else(BTreeMap::new, |record| {
-                let value = |metric| Some(record.value(metric, &self.train.classes)).filter(|value| value.is_finite());
-                Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), value(metric))).collect()
-            }),
-            run: Some(self.run.clone()),
-            files: BTreeMap::new(),
-        }
-    }
-
-    /// Saves the run as it is now under these names (`last`, `best`). Waits for the device.
-    ///
-    /// # Errors
-    /// The device's or the system's.
-    pub fn save(&self, names: &[&str]) -> Result<(), TrainError> {
-        let frozen = self.config.always_frozen();
-        let raw = if self.ema.is_some() {
-            params::trained(&self.model, frozen).into_iter().map(|param| (param.path, param.values)).collect()
-        } else {
-            BTreeMap::new()
-        };
-        let checkpoint = Checkpoint {
-            meta: self.meta(),
-            model: to_bytes(&self.inference_model(), Part::Rest(frozen))?,
-            backbone: self.backbone.clone().filter(|_| self.config.train.checkpoint.include_backbone),
-        };
-        let saved = Resumable {
-            checkpoint,
-            optimizer: state_to_bytes(&TrainingState { slots: self.optimizer.slots.clone(), raw })?,
-            state: serde_json::to_value(&self.state).expect("plain values are JSON"),
-        };
-        Ok(save(self.run_folder(), names, &saved)?)
-    }
-
-    /// Writes `history.csv` anew from the records, so that it never holds a line twice or a torn one.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn write_history(&self) -> Result<(), TrainError> {
-        let text = history_csv(&self.state.history, &self.train.classes);
-        Ok(write_atomic(&self.folder().join("history.csv"), text.as_bytes())?)
-    }
-
-    /// Has the run come to its end under its configuration? In words.
+    /// Returns why training is finished, in words; `None` while it isn't.
     pub fn finished(&self) -> Option<String> {
         if self.state.phase.index + 1 < self.phases.len() {
             return None;
@@ -369,25 +239,50 @@ impl Session {
         self.state.patience.still_stops(rule).then(|| format!("stopped early after epoch {}", self.state.epoch))
     }
 
-    /// Are all epochs of the phase done?
+    /// Whether all epochs of the phase are done.
     pub(super) fn phase_is_over(&self) -> bool {
         self.state.epoch >= self.state.phase.first_epoch + self.phase().epochs
     }
 
-    /// The rule of the plateau schedule, if that is the schedule.
-    pub fn plateau_rule(&self) -> Option<PlateauRule> {
-        PlateauRule::of(&self.config.train.schedule)
+    /// Returns what the inputs of the phase are made from.
+    pub(super) fn sources(&self) -> Sources<'_> {
+        Sources { config: &self.config, datasets: &self.datasets, learner: &self.learner }
     }
 }
 
-/// Lets the checkpoint of this name, where there is one, know another text of `split.csv`.
-fn add_split(folder: &RunFolder, name: &str, split: &[u8]) -> Result<(), TrainError> {
-    let path = folder.path().join(name);
-    if !path.is_dir() {
-        return Ok(());
+/// What every checkpoint of a run says, but for its epoch and metrics.
+fn meta(
+    config: &Config,
+    classes: &[String],
+    (design, normalize): (Design, Normalizer),
+    backbone: Option<&FrozenBytes>,
+    run: RunId,
+) -> Meta {
+    let data = &config.data;
+    Meta {
+        format: Meta::format(),
+        emberlens: env!("CARGO_PKG_VERSION").to_owned(),
+        name: config.name.clone(),
+        classes: classes.to_vec(),
+        image_size: data.image_size,
+        color: data.color,
+        resize: data.resize,
+        interpolation: data.interpolation,
+        normalize,
+        design,
+        loss: config.train.loss,
+        focal_gamma: config.train.focal_gamma.unwrap_or(2.0),
+        epoch: 0,
+        temperature: 1.0,
+        threshold: None,
+        coverage: None,
+        frozen: backbone.map(|backbone| Frozen {
+            groups: config.always_frozen(),
+            weights: config.model.weights(),
+            sha256: backbone.sha256.clone(),
+        }),
+        metrics: BTreeMap::new(),
+        run: Some(run),
+        files: BTreeMap::new(),
     }
-    let mut meta = read_meta(&path)?;
-    let Some(run) = &mut meta.run else { return Ok(()) };
-    run.add(split);
-    Ok(save_meta(folder, &path, &meta)?)
 }

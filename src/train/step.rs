@@ -24,7 +24,7 @@ use crate::{
 pub struct Stepper {
     /// With autodiff.
     pub device: Device,
-    /// What the batches hold.
+    /// Where images enter the network.
     pub entrance: Entrance,
     /// Layer groups, counted from the input, that keep their weights.
     pub frozen: usize,
@@ -45,6 +45,8 @@ pub struct Stepper {
 pub struct StepInput {
     /// One, or as many as are accumulated.
     pub batches: Vec<HostBatch>,
+    /// What the batches hold, and where it enters the network.
+    pub entrance: Entrance,
     /// Counted from 0.
     pub epoch: usize,
     /// Position of the first batch in the epoch.
@@ -79,11 +81,14 @@ impl Stepper {
         let count: usize = input.batches.iter().map(HostBatch::len).sum();
         let mut output = StepOutput { losses: Vec::new(), logits: Vec::new(), labels: Vec::with_capacity(count) };
         let mut accumulator = GradientsAccumulator::new();
-        let is_single = input.batches.len() == 1;
+        let (entrance, is_single) = (input.entrance, input.batches.len() == 1);
         let mut gradients = None;
         for (offset, batch) in input.batches.into_iter().enumerate() {
             output.labels.extend(batch.labels());
-            let found = self.backward(&model, batch, count, [input.epoch, input.first_batch + offset], &mut output);
+            // Dropout draws from the framework's generator, which can't be saved: each batch starts it anew.
+            let at = [input.epoch as u64, (input.first_batch + offset) as u64, 0];
+            self.device.seed(stream(self.seed, Purpose::Step, at).next_u64());
+            let found = self.backward(&model, batch, entrance, count, &mut output);
             if is_single {
                 gradients = Some(found);
             } else {
@@ -99,11 +104,9 @@ impl Stepper {
         (model, output)
     }
 
-    fn backward(&self, model: &Classifier, batch: HostBatch, count: usize, at: [usize; 2], output: &mut StepOutput) -> GradientsParams {
-        let batch = upload(batch, self.entrance.shape, &self.device);
-        // Dropout draws from the framework's generator, which can't be saved: each batch starts it anew.
-        self.device.seed(stream(self.seed, Purpose::Step, [at[0] as u64, at[1] as u64, 0]).next_u64());
-        let logits = model.forward_from(self.frozen.max(self.entrance.group), self.through_frozen(model, batch.images));
+    fn backward(&self, model: &Classifier, batch: HostBatch, entrance: Entrance, count: usize, output: &mut StepOutput) -> GradientsParams {
+        let batch = upload(batch, entrance.shape, &self.device);
+        let logits = model.forward_from(self.frozen.max(entrance.group), self.through_frozen(model, batch.images, entrance.group));
         let [pictures, num_classes] = batch.targets.dims();
         let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device).reshape([1, num_classes]);
         let weights = (batch.targets.clone() * class_weights).sum_dim(1).reshape([pictures]) * batch.weights;
@@ -114,10 +117,10 @@ impl Stepper {
     }
 
     /// What trained layers see: without autodiff up to there, so that frozen layers keep nothing for a backward pass.
-    fn through_frozen(&self, model: &Classifier, images: Tensor<4>) -> Tensor<4> {
-        if self.frozen <= self.entrance.group {
+    fn through_frozen(&self, model: &Classifier, images: Tensor<4>, group: usize) -> Tensor<4> {
+        if self.frozen <= group {
             return images;
         }
-        Tensor::from_inner(model.valid().forward_frozen(self.entrance.group..self.frozen, images.inner()))
+        Tensor::from_inner(model.valid().forward_frozen(group..self.frozen, images.inner()))
     }
 }

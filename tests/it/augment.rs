@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use emberlens::{
-    config,
-    data::load_for_training,
-    train::{Session, training_view},
-};
+use emberlens::{config, data::load_for_training, train::Session};
 
 use crate::support::Place;
 
@@ -150,7 +146,7 @@ fn one_class_alone_can_be_augmented() {
     place.recipe("", "");
     let plain = session(&place, &["augment={}"]);
     let only_b = session(&place, &["augment={ class = { b = { vertical_flip = true, brightness_range = [0.5, 0.6] } } }"]);
-    let (plain, changed) = (training_view(&plain, 0), training_view(&only_b, 0));
+    let (plain, changed) = (plain.datasets.training_view(&plain.config, 0), only_b.datasets.training_view(&only_b.config, 0));
     for index in 0..plain.draws.len() {
         let (before, after) = (plain.batch(index..index + 1).expect("read"), changed.batch(index..index + 1).expect("read"));
         let label = plain.sample(index).expect("read").label;
@@ -164,7 +160,7 @@ fn mixed_pictures_have_mixed_targets_and_train_to_the_same_bytes_for_any_number_
     place.classes("train", &[11, 9]);
     place.recipe("", "epochs = 2");
     let mixed = session(&place, &["augment={ mixup = { alpha = 1 }, cutmix = { alpha = 1, probability = 0.5 } }"]);
-    let view = training_view(&mixed, 0);
+    let view = mixed.datasets.training_view(&mixed.config, 0);
     let batch = view.batch(0..8).expect("read");
     let shares: Vec<f32> = batch.targets.chunks_exact(2).map(|target| target.iter().sum()).collect();
     assert!(shares.iter().all(|share| (share - 1.0).abs() < 1e-6), "{shares:?}");

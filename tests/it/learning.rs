@@ -62,7 +62,8 @@ fn step(
     learning_rate: f64,
 ) -> (Classifier, f32) {
     let count: usize = batches.iter().map(HostBatch::len).sum();
-    let (model, output) = stepper.step(model, optimizer, None, StepInput { batches, epoch: 0, first_batch: 0, step: 0, learning_rate });
+    let input = StepInput { batches, entrance: stepper.entrance, epoch: 0, first_batch: 0, step: 0, learning_rate };
+    let (model, output) = stepper.step(model, optimizer, None, input);
     let sum: f32 = output.losses.into_iter().map(|loss| read(loss).expect("read")[0]).sum();
     (model, sum / count as f32)
 }

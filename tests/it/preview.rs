@@ -1,11 +1,7 @@
 //! What `preview` shows is what training sees.
 
 use burn::tensor::Device;
-use emberlens::{
-    config,
-    data::load_for_training,
-    train::{Session, training_view},
-};
+use emberlens::{config, data::load_for_training, train::Session};
 
 use crate::support::Place;
 
@@ -26,7 +22,7 @@ fn the_pixels_of_an_epoch_are_those_that_it_trains_on() {
     let session = Session::start(config, &data, &Device::flex()).expect("a session");
 
     let picture = 11;
-    let view = training_view(&session, 6);
+    let view = session.datasets.training_view(&session.config, 6);
     let draw = view.draws.iter().position(|draw| draw.picture == picture).expect("each picture is drawn");
     let trained_on = view.batch(draw..draw + 1).expect("a picture").images;
     let path = data.train.pictures[picture].path.display().to_string();

@@ -1,0 +1,140 @@
+//! What a run writes into its folder: its configuration and split, checkpoints, and the history of its epochs.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use super::{Learner, State, TrainError};
+use crate::{
+    base::files::write_atomic,
+    checkpoint::{Checkpoint, FrozenBytes, Meta, Resumable, RunFolder, read_meta, save, save_meta},
+    config::Metric,
+    data::{
+        known,
+        table::{self, Skipped},
+    },
+    nn::{
+        params,
+        weights::{Part, TrainingState, state_to_bytes, to_bytes},
+    },
+    record::history_csv,
+};
+
+/// The files of a run. Nothing is written before [`Self::begin`].
+#[derive(Debug)]
+pub(super) struct RunFiles {
+    /// Of every checkpoint, but for its epoch and metrics.
+    pub(super) meta: Meta,
+    /// Layers that no phase trains.
+    pub(super) backbone: Option<Arc<FrozenBytes>>,
+    /// Whether each checkpoint has a copy of those layers.
+    pub(super) include_backbone: bool,
+    /// The text of `split.csv`, where it is to be written.
+    pub(super) split: Option<Vec<u8>>,
+    /// The looks of its images, likewise.
+    pub(super) looks: Option<Vec<u8>>,
+    pub(super) folder: Option<RunFolder>,
+}
+
+impl RunFiles {
+    /// Writes `config.toml`, `split.csv`, and a new run's `skipped.csv` and first checkpoint into `folder`, so that the run can be resumed
+    /// from then on, whatever happens.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub(super) fn begin(&mut self, folder: RunFolder, skipped: &[Skipped], learner: &Learner, state: &State) -> Result<(), TrainError> {
+        let path = folder.path().to_owned();
+        let is_new = state.step == 0 && !path.join("last").is_dir();
+        if let Some(split) = self.split.take() {
+            if let Some(run) = &mut self.meta.run {
+                run.add(&split);
+            }
+            if !is_new {
+                // Before the file itself, so that checkpoints know it whenever a crash comes.
+                for name in ["best", "last"] {
+                    add_split(&folder, name, &split)?;
+                }
+            }
+            write_atomic(&path.join("split.csv"), &split)?;
+        }
+        if let Some(looks) = self.looks.take() {
+            write_atomic(&path.join(known::LOOKS), &looks)?;
+        }
+        write_atomic(&path.join("config.toml"), state.config.to_toml().as_bytes())?;
+        self.folder = Some(folder);
+        if !is_new {
+            // A crash may have come between the checkpoint and its line.
+            return self.write_history(state);
+        }
+        if !skipped.is_empty() {
+            write_atomic(&path.join("skipped.csv"), &table::to_csv(skipped))?;
+        }
+        self.save(&["last"], learner, state)
+    }
+
+    /// Returns the run's folder.
+    ///
+    /// # Panics
+    /// The run hasn't begun.
+    pub(super) fn folder(&self) -> &RunFolder {
+        self.folder.as_ref().expect("a run that is trained or saved has begun")
+    }
+
+    /// Returns the path of the run's folder.
+    ///
+    /// # Panics
+    /// The run hasn't begun.
+    pub(super) fn path(&self) -> &Path {
+        self.folder().path()
+    }
+
+    /// Saves the run as it is now under these names (`last`, `best`). Waits for the device.
+    ///
+    /// # Errors
+    /// The device fails, or a file can't be written.
+    pub(super) fn save(&self, names: &[&str], learner: &Learner, state: &State) -> Result<(), TrainError> {
+        let frozen = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);
+        let raw = if learner.ema.is_some() {
+            params::trained(&learner.model, frozen).into_iter().map(|param| (param.path, param.values)).collect()
+        } else {
+            BTreeMap::new()
+        };
+        let checkpoint = Checkpoint {
+            meta: Meta { epoch: state.epoch, metrics: self.metrics(state), ..self.meta.clone() },
+            model: to_bytes(&learner.inference_model(), Part::Rest(frozen))?,
+            backbone: self.backbone.clone().filter(|_| self.include_backbone),
+        };
+        let saved = Resumable {
+            checkpoint,
+            optimizer: state_to_bytes(&TrainingState { slots: learner.optimizer.slots.clone(), raw })?,
+            state: serde_json::to_value(state).expect("plain values are JSON"),
+        };
+        Ok(save(self.folder(), names, &saved)?)
+    }
+
+    /// The metrics of the last epoch by name; `None` for one that isn't a number.
+    fn metrics(&self, state: &State) -> BTreeMap<String, Option<f64>> {
+        let Some(record) = state.history.last() else { return BTreeMap::new() };
+        let value = |metric| Some(record.value(metric, &self.meta.classes)).filter(|value| value.is_finite());
+        Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), value(metric))).collect()
+    }
+
+    /// Writes `history.csv` anew from the records, so that it never holds a line twice or a torn one.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub(super) fn write_history(&self, state: &State) -> Result<(), TrainError> {
+        let text = history_csv(&state.history, &self.meta.classes);
+        Ok(write_atomic(&self.path().join("history.csv"), text.as_bytes())?)
+    }
+}
+
+/// Adds a text of `split.csv` to those that the checkpoint `name` belongs to, where there is such a checkpoint.
+fn add_split(folder: &RunFolder, name: &str, split: &[u8]) -> Result<(), TrainError> {
+    let path = folder.path().join(name);
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let mut meta = read_meta(&path)?;
+    let Some(run) = &mut meta.run else { return Ok(()) };
+    run.add(split);
+    Ok(save_meta(folder, &path, &meta)?)
+}
