@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::meta::Meta;
 use crate::{
     config::{Architecture, Color, Pooling},
-    nn::model::{Design, Output},
+    nn::networks::classifier::{Design, Output},
 };
 
 /// Sides of pictures, as a recipe may ask for.

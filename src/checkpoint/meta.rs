@@ -15,7 +15,7 @@ use crate::{
     config::{Color, Interpolation, Loss, Resize, Weights},
     data::normalize::Normalizer,
     metrics::{Coverage, Threshold},
-    nn::model::Design,
+    nn::networks::classifier::Design,
 };
 
 /// Raised when a program can't read what an older one wrote.

@@ -257,7 +257,7 @@ mod tests {
         config::{Color, Hidden, Interpolation, Loss, Model, Resize},
         data::normalize::Normalizer,
         metrics::Coverage,
-        nn::model::{Design, Output},
+        nn::networks::classifier::{Design, Output},
     };
 
     fn saved(epoch: usize) -> Resumable {

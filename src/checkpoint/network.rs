@@ -13,8 +13,8 @@ use crate::{
     base::files::sha256_hex,
     config::Weights,
     nn::{
-        NnError, empty,
-        model::Classifier,
+        NnError,
+        networks::{classifier::Classifier, empty},
         pretrained::{self, locate},
         weights::{Part, from_bytes, to_bytes},
     },

@@ -9,10 +9,12 @@ use crate::{
     data::{Surveyed, dataset::View, normalize::Normalizer, pictures::Format},
     inspect::Features,
     nn::{
-        build,
         device::open,
         infer::average_features,
-        model::{Design, Output},
+        networks::{
+            build,
+            classifier::{Design, Output},
+        },
         pretrained::{self, Origin, locate, published},
     },
 };

@@ -35,7 +35,7 @@ use crate::{
         device::Compute,
         infer::{Keep, Predictions, Settings, predict},
         loss::LossFn,
-        model::Entrance,
+        networks::classifier::Entrance,
     },
     train::unlabelled_view,
 };

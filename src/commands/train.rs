@@ -33,7 +33,7 @@ use crate::{
         table::Skipped,
     },
     inspect::{Finding, Inspection, Kind, counted},
-    nn::{device::Compute, estimate::Estimate, infer::Keep, summary::summary},
+    nn::{device::Compute, estimate::Estimate, infer::Keep, networks::summary::summary},
     train::{Outcome, Session, TrainError, check_augmented_classes, check_memory, fit},
 };
 

@@ -4,7 +4,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 use super::{Explainer, Map, Method};
-use crate::nn::{NnError, infer::read, model::Output};
+use crate::nn::{NnError, infer::read, networks::classifier::Output};
 
 /// Keeps the weights of Grad-CAM++ finite.
 const EPSILON: f32 = 1e-6;

@@ -7,6 +7,7 @@ mod map;
 mod occlusion;
 mod overlay;
 
+use crate::nn::networks::paths;
 use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
@@ -21,10 +22,13 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::Weights,
     nn::{
-        NnError, build,
+        NnError,
         infer::read,
-        model::{Classifier, Design},
-        params,
+        networks::{
+            build,
+            classifier::{Classifier, Design},
+            params,
+        },
     },
 };
 
@@ -202,7 +206,7 @@ impl Explainer {
         design.model.weights = Some(Weights::None);
         let first = self.plain.num_groups() - groups;
         let drawn = params::collect(&build(&design, seed, &self.device())).into_iter();
-        let is_replaced = |param: &params::Named| params::group(&param.path).is_none_or(|group| group >= first);
+        let is_replaced = |param: &params::Named| paths::group(&param.path).is_none_or(|group| group >= first);
         let values = drawn.filter(is_replaced).map(|param| (param.path, param.values)).collect();
         let model = params::replace(self.model.clone(), values).freeze();
         Self { plain: model.valid(), model, ..self.clone() }
@@ -253,7 +257,7 @@ mod tests {
     use crate::{
         config::{Architecture, Hidden, Model, Normalize, Pooling},
         nn::{
-            model::Output,
+            networks::classifier::Output,
             pretrained::tests::{SIZE, devices, golden, input, narrow_with_classifier},
         },
     };

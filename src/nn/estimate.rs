@@ -1,7 +1,7 @@
 //! How much memory a training step will take, from the recipe alone: told before it is taken, so that a network that can't fit is refused
 //! by name rather than by the system. For the CPU backends with our own kernels; measured figures are in ARCHITECTURE.md.
 
-use super::{backbone::Backbone, conv_layer::Planned, model::FROZEN_CHUNK};
+use super::networks::{backbone::Backbone, classifier::FROZEN_CHUNK, conv_layer::Planned};
 use crate::config::{Config, Loss, Optimizer, Pooling};
 
 /// Bytes of a number.
@@ -204,10 +204,9 @@ mod tests {
     use super::*;
     use crate::{
         config::parse,
-        nn::{
-            empty,
-            model::{Design, Output},
-            params,
+        nn::networks::{
+            classifier::{Design, Output},
+            empty, params,
         },
     };
 

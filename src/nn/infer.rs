@@ -5,9 +5,11 @@ use burn::tensor::Device;
 use super::{
     NnError,
     batch::upload,
-    head::average,
     loss::LossFn,
-    model::{Classifier, Entrance, Output, probabilities},
+    networks::{
+        classifier::{Classifier, Entrance, Output, probabilities},
+        head::average,
+    },
 };
 use crate::{
     data::{DataError, dataset::View, loader::Loader},

@@ -3,6 +3,7 @@
 //! Burn's own optimisers compute the same but load a saved state onto the default device, which is a GPU in a build that has
 //! one (0.22.1, `ModuleOptimizer::load_record`), and clip by parameter rather than by the whole gradient.
 
+use super::networks::paths;
 use std::collections::BTreeMap;
 
 use burn::{
@@ -11,10 +12,11 @@ use burn::{
 };
 
 use super::{
-    host,
-    model::Classifier,
-    params,
-    update::{self, Rule},
+    cpu::{
+        backend,
+        fused_step::{self, Rule},
+    },
+    networks::{classifier::Classifier, params},
 };
 use crate::config::Optimizer;
 
@@ -43,7 +45,7 @@ pub struct Rates {
 impl Rates {
     /// For a parameter by its path.
     pub fn of(&self, path: &str) -> f64 {
-        let distance = params::group(path).map_or(0, |group| self.num_groups - group);
+        let distance = paths::group(path).map_or(0, |group| self.num_groups - group);
         self.head * self.layer_factor.powi(i32::try_from(distance).unwrap_or(i32::MAX))
     }
 }
@@ -89,7 +91,7 @@ impl OptimizerState {
 
 /// The new values of one parameter.
 fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, is_decayed: bool) -> Tensor<1> {
-    if host::has_kernels(&values.device())
+    if backend::has_kernels(&values.device())
         && let Some(rule) = rule(settings, slot.steps, lr, is_decayed)
     {
         return update_on_host(rule, slot, values, gradient);
@@ -175,7 +177,7 @@ fn update_on_host(rule: Rule, slot: &mut Slot, values: Tensor<1>, gradient: Tens
     let has_second = matches!(rule, Rule::Adam { .. });
     // A rule without a second state gets one that it does not touch.
     let second = slot.second.take().unwrap_or_else(|| if has_second { values.zeros_like() } else { gradient.clone() });
-    let [values, first, second] = update::update(rule, [values, gradient, first, second]);
+    let [values, first, second] = fused_step::update(rule, [values, gradient, first, second]);
     (slot.first, slot.second) = (Some(first), has_second.then_some(second));
     values
 }

@@ -11,10 +11,12 @@ use burn::{
 
 use super::{
     infer::read,
-    init::build,
     loss::LossFn,
-    model::{Design, Output},
-    params,
+    networks::{
+        build,
+        classifier::{Design, Output},
+        params,
+    },
 };
 use crate::{
     base::rng::{Purpose, normal, stream},

@@ -1,6 +1,7 @@
 //! Weights as safetensors with PyTorch's names and layouts, and an optimiser's state in the same format. The same weights
 //! always give the same bytes.
 
+use super::networks::paths;
 use std::collections::{BTreeMap, HashMap};
 
 use burn::{
@@ -12,9 +13,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     NnError,
-    model::Classifier,
+    networks::{classifier::Classifier, params},
     optim::{Slot, flat},
-    params,
 };
 
 /// Which of a network's tensors a file holds.
@@ -32,8 +32,8 @@ impl Part {
 
     fn holds(self, path: &str) -> bool {
         match self {
-            Self::Frozen(groups) => params::is_frozen(path, groups),
-            Self::Rest(groups) => !params::is_frozen(path, groups),
+            Self::Frozen(groups) => paths::is_frozen(path, groups),
+            Self::Rest(groups) => !paths::is_frozen(path, groups),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     config::Train,
     data::loader::Loader,
     metrics::argmax,
-    nn::{host::reads_are_free, infer::read, model::Output},
+    nn::{cpu::backend::reads_are_free, infer::read, networks::classifier::Output},
 };
 
 /// Steps between two reads from a device that has to be waited for, for the progress bar and the check for NaN.

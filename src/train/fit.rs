@@ -19,7 +19,7 @@ use crate::{
     nn::{
         infer::{Keep, Settings, predict_while},
         loss::LossFn,
-        model::Output,
+        networks::classifier::Output,
     },
     record::{EpochRecord, SplitRecord},
 };

@@ -26,10 +26,9 @@ use crate::{
     },
     nn::{
         batch::upload,
-        head::average,
-        host::kernel_words,
+        cpu::backend::kernel_words,
         infer::read,
-        model::Entrance,
+        networks::{classifier::Entrance, head::average},
         weights::{Part, to_bytes},
     },
 };

@@ -6,7 +6,7 @@ use super::{StepInput, Stepper, step::StepOutput};
 use crate::{
     config::Optimizer,
     nn::{
-        model::Classifier,
+        networks::classifier::Classifier,
         optim::{Ema, OptimizerState},
     },
 };

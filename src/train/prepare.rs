@@ -12,9 +12,11 @@ use crate::{
     config::{ClassWeights, Config, Loss, Metric, Normalize, Phase, Split},
     data::{TrainingData, dataset::PictureSet, normalize::Normalizer, pictures::Format},
     nn::{
-        build,
         estimate::Estimate,
-        model::{Classifier, Design, Output},
+        networks::{
+            build,
+            classifier::{Classifier, Design, Output},
+        },
         pretrained::{self, Origin, locate},
     },
 };

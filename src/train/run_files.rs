@@ -12,7 +12,7 @@ use crate::{
         table::{self, Skipped},
     },
     nn::{
-        params,
+        networks::params,
         weights::{Part, TrainingState, state_to_bytes, to_bytes},
     },
     record::history_csv,

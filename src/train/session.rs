@@ -24,12 +24,14 @@ use crate::{
         table::{self, Skipped},
     },
     nn::{
+        cpu::backend::is_host,
         estimate::Estimate,
-        host::is_host,
         loss::LossFn,
-        model::{Design, Entrance},
+        networks::{
+            classifier::{Design, Entrance},
+            params,
+        },
         optim::{Ema, OptimizerState},
-        params,
         weights::state_from_bytes,
     },
 };

@@ -13,9 +13,11 @@ use crate::{
     nn::{
         batch::upload,
         loss::LossFn,
-        model::{Classifier, Entrance},
+        networks::{
+            classifier::{Classifier, Entrance},
+            params::take_gradients,
+        },
         optim::{Ema, OptimizerState, Rates},
-        params::take_gradients,
     },
 };
 

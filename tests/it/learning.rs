@@ -7,12 +7,14 @@ use emberlens::{
     config::{Hidden, Loss, Model, Optimizer, Pooling},
     data::{batch::HostBatch, order},
     nn::{
-        build,
         infer::read,
         loss::LossFn,
-        model::{Classifier, Design, Entrance, Output},
+        networks::{
+            build,
+            classifier::{Classifier, Design, Entrance, Output},
+            params,
+        },
         optim::OptimizerState,
-        params,
         weights::{Part, from_bytes, to_bytes},
     },
     train::{StepInput, Stepper},

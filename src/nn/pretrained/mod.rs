@@ -11,10 +11,12 @@ use burn::tensor::Device;
 use self::files::Entry;
 use super::{
     NnError,
-    backbone::LayerName,
-    model::Classifier,
+    networks::{
+        classifier::Classifier,
+        groups::LayerName,
+        params::{self, Named},
+    },
     optim::flat,
-    params::{self, Named},
 };
 
 pub use published::{PUBLISHED, Published, locate, published};

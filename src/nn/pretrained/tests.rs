@@ -11,11 +11,13 @@ use crate::{
     config::{Architecture, Color, DeviceName, Hidden, Model, Normalize, Pooling},
     data::{normalize::Normalizer, set_of},
     nn::{
-        backbone::Backbone,
-        head::Head,
         infer::read,
-        model::{Design, Output},
-        vgg::Vgg,
+        networks::{
+            backbone::Backbone,
+            classifier::{Design, Output},
+            head::Head,
+            vgg::Vgg,
+        },
     },
 };
 
@@ -184,7 +186,8 @@ fn squeezenet_is_torchvisions() {
     let expected = SafeTensors::deserialize(&bytes).expect("whole");
     let model = Model { architecture: Architecture::Squeezenet1_1, ..Model::default() };
     let size = [67, 90];
-    let empty = crate::nn::empty(&Design { model, input: [3, size[0], size[1]], num_classes: 2, output: Output::Softmax }, &device);
+    let empty =
+        crate::nn::networks::empty(&Design { model, input: [3, size[0], size[1]], num_classes: 2, output: Output::Softmax }, &device);
     // Weights by the script's formula, written under torchvision's names and read as any file.
     let mut shapes = BTreeMap::new();
     for wanted in torch(&empty.layer_names(), &params::collect(&empty).into_iter().map(|p| (p.path.clone(), p)).collect(), "") {
@@ -299,7 +302,7 @@ fn full_width_networks_are_torchvisions_and_kerass() {
         ] {
             let model = Model { architecture, hidden: hidden.clone(), pooling, ..Model::default() };
             let design = Design { model, input: [3, 224, 224], num_classes: 1000, output: Output::Softmax };
-            let (model, origin) = load(crate::nn::empty(&design, &device), &folder.join(file)).expect(file);
+            let (model, origin) = load(crate::nn::networks::empty(&design, &device), &folder.join(file)).expect(file);
             let normalize = if origin == Origin::Torch { Normalize::Imagenet } else { Normalize::Caffe };
             let images = input(&normalize, 2, [224, 224], &device);
             assert_close(file, model.forward_features(images.clone()), &expected(&format!("{name}.features")));

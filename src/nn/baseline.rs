@@ -10,10 +10,12 @@ use burn::{
 
 use super::{
     NnError,
-    host::BurnAlone,
+    cpu::backend::BurnAlone,
     infer::read,
-    init::build,
-    model::{Classifier, Design},
+    networks::{
+        build,
+        classifier::{Classifier, Design},
+    },
 };
 
 /// The network and Burn's Adam.
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Model,
-        nn::{host::has_kernels, model::Output},
+        nn::{cpu::backend::has_kernels, networks::classifier::Output},
     };
 
     /// The first loss is that of our own path, the weights move, and our kernels are back afterwards.

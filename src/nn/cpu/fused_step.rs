@@ -8,14 +8,14 @@ use burn::{
 use burn_ndarray::NdArray;
 use rayon::prelude::*;
 
-use super::host::HostBackend;
+use super::backend::HostBackend;
 
 /// Values that one task works on.
 const PART: usize = 64 * 1024;
 
 /// A rule with its constants for this step.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Rule {
+pub(in crate::nn) enum Rule {
     /// Adam; `decay` is added to the gradient, `shrink` multiplies the values before (AdamW).
     Adam { betas: [f32; 2], epsilon: f32, rate: f32, decay: f32, shrink: f32 },
     /// SGD with momentum, perhaps Nesterov's; the first step takes the gradient as it is.
@@ -55,7 +55,7 @@ impl Rule {
 }
 
 /// One step on flat tensors of a device with kernels: values, gradient, state, and out come values and state.
-pub(super) fn update(rule: Rule, [values, gradient, first, second]: [Tensor<1>; 4]) -> [Tensor<1>; 3] {
+pub(in crate::nn) fn update(rule: Rule, [values, gradient, first, second]: [Tensor<1>; 4]) -> [Tensor<1>; 3] {
     let (values, first, second) =
         Dispatch::update(values.into_dispatch(), gradient.into_dispatch(), first.into_dispatch(), second.into_dispatch(), rule);
     [values, first, second].map(Tensor::from_dispatch)
@@ -63,7 +63,7 @@ pub(super) fn update(rule: Rule, [values, gradient, first, second]: [Tensor<1>; 
 
 /// The operation as Burn's dispatch knows it; without autodiff, as nobody differentiates an optimiser.
 #[backend_extension(Flex, NdArray)]
-pub(super) trait UpdateOps: Backend {
+pub(in crate::nn) trait UpdateOps: Backend {
     /// See [`update`].
     fn update(
         values: FloatTensor<Self>,

@@ -4,7 +4,7 @@
 use burn::tensor::{DType, Tensor, TensorData, module::max_pool2d, ops::MaxPoolOptions};
 use rayon::prelude::*;
 
-use super::host::has_kernels;
+use super::backend::has_kernels;
 
 /// Rows and columns of a window, and the step to the next.
 const WINDOW: usize = 3;
@@ -14,7 +14,7 @@ const STEP: usize = 2;
 ///
 /// # Shapes
 /// `[batch, channels, height, width]` in; out come [`pooled`] rows and columns.
-pub(super) fn max_pool(x: Tensor<4>) -> Tensor<4> {
+pub(in crate::nn) fn max_pool(x: Tensor<4>) -> Tensor<4> {
     let (device, [batch, channels, height, width]) = (x.device(), x.dims());
     if device.is_autodiff() || x.dtype() != DType::F32 || !has_kernels(&device) {
         return max_pool2d(x, MaxPoolOptions { stride: [STEP; 2], ceil_mode: true, ..MaxPoolOptions::new([WINDOW; 2]) });
@@ -29,7 +29,7 @@ pub(super) fn max_pool(x: Tensor<4>) -> Tensor<4> {
 }
 
 /// Rows or columns after [`max_pool`].
-pub(super) fn pooled(side: usize) -> usize {
+pub(in crate::nn) fn pooled(side: usize) -> usize {
     side.saturating_sub(WINDOW).div_ceil(STEP) + 1
 }
 

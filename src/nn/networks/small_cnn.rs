@@ -7,24 +7,24 @@ use burn::{
 use conv_block::Tail;
 
 use super::{
-    backbone::{Groups, LayerName, LayerShape},
     conv_layer::{ConvLayer, ConvShape, Planned},
+    groups::{Groups, LayerName, LayerShape},
 };
 
 /// The backbone; each block is a layer group.
 #[derive(Module, Debug)]
-pub(super) struct SmallCnn {
+pub(in crate::nn) struct SmallCnn {
     blocks: Vec<ConvLayer>,
 }
 
 impl SmallCnn {
     /// With all parameters zero.
-    pub(super) fn new(inputs: usize, channels: &[usize], batch_norm: bool, device: &Device) -> Self {
+    pub(in crate::nn) fn new(inputs: usize, channels: &[usize], batch_norm: bool, device: &Device) -> Self {
         Self { blocks: shapes(inputs, channels, batch_norm).map(|shape| ConvLayer::new(shape, device)).collect() }
     }
 
     /// The layers that [`Self::new`] would have.
-    pub(super) fn plan(inputs: usize, channels: &[usize], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
+    pub(in crate::nn) fn plan(inputs: usize, channels: &[usize], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
         let layer = |(index, shape)| {
             let layer = Planned::new(format!("blocks.{index}"), index, shape, size, true);
             size = layer.sizes[2];

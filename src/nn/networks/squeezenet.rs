@@ -7,10 +7,10 @@ use burn::{
 use conv_block::Tail;
 
 use super::{
-    backbone::{Elsewhere, Groups, LayerName, LayerShape},
     conv_layer::{ConvLayer, ConvShape, Planned},
-    pool::{max_pool, pooled},
+    groups::{Elsewhere, Groups, LayerName, LayerShape},
 };
+use crate::nn::cpu::max_pool::{max_pool, pooled};
 
 /// Channels of each fire module, layer group by layer group: squeezed, expanded by each of the two kernels.
 const FIRES: [&[[usize; 2]]; 4] = [&[], &[[16, 64], [16, 64]], &[[32, 128], [32, 128]], &[[48, 192], [48, 192], [64, 256], [64, 256]]];
@@ -20,7 +20,7 @@ const POSITIONS: [&[usize]; 4] = [&[], &[3, 4], &[6, 7], &[9, 10, 11, 12]];
 
 /// The backbone; a layer group ends with pooling, but for the last.
 #[derive(Module, Debug)]
-pub(super) struct SqueezeNet {
+pub(in crate::nn) struct SqueezeNet {
     blocks: Vec<Stage>,
 }
 
@@ -64,7 +64,7 @@ impl Fire {
 
 impl SqueezeNet {
     /// With all parameters zero.
-    pub(super) fn new(inputs: usize, device: &Device) -> Self {
+    pub(in crate::nn) fn new(inputs: usize, device: &Device) -> Self {
         let stem = stem(inputs);
         let mut inputs = stem.outputs;
         let mut fire = |channels: &[usize; 2]| {
@@ -80,7 +80,7 @@ impl SqueezeNet {
     }
 
     /// The layers that [`Self::new`] would have; the pooling between them has no weights.
-    pub(super) fn plan(inputs: usize, size: [usize; 2]) -> Vec<Planned> {
+    pub(in crate::nn) fn plan(inputs: usize, size: [usize; 2]) -> Vec<Planned> {
         let first = Planned::new("blocks.0.stem".to_owned(), 0, stem(inputs), size, false);
         let (mut inputs, mut size) = (first.conv.outputs, first.sizes[2]);
         let mut layers = vec![first];

@@ -22,14 +22,14 @@ use burn_autodiff::{
 use burn_ndarray::NdArray;
 use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
 
-use super::host::{HostBackend, has_kernels};
+use super::backend::{HostBackend, has_kernels};
 
 /// Convolution with a bias and what follows it.
 ///
 /// # Shapes
 /// `x` `[batch, inputs, height, width]`, `weight` `[outputs, inputs, kernel, kernel]`, `bias` `[outputs]`; out comes
 /// `[batch, outputs, rows, columns]`, rows and columns halved (rounded down) by pooling.
-pub(super) fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, block: Block) -> Tensor<4> {
+pub(in crate::nn) fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, block: Block) -> Tensor<4> {
     if !block.has_kernel(&x, &weight) {
         return block.follow(block.convolve(x, weight, bias));
     }
@@ -42,7 +42,7 @@ pub(super) fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>
 ///
 /// # Shapes
 /// As [`conv_block`].
-pub(super) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &BatchNorm, block: Block) -> Tensor<4> {
+pub(in crate::nn) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &BatchNorm, block: Block) -> Tensor<4> {
     if !block.has_kernel(&x, &weight) {
         return block.follow(norm.forward(block.convolve(x, weight, None)));
     }
@@ -67,10 +67,10 @@ pub(super) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &BatchNorm,
 
 /// What a block does beside its tensors.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
-    pub(super) stride: usize,
-    pub(super) padding: usize,
-    pub(super) tail: Tail,
+pub(in crate::nn) struct Block {
+    pub(in crate::nn) stride: usize,
+    pub(in crate::nn) padding: usize,
+    pub(in crate::nn) tail: Tail,
 }
 
 impl Block {
@@ -108,7 +108,7 @@ fn conv_of(x: &Shape, weight: &Shape, block: Block) -> Conv {
 
 /// The operation as Burn's dispatch knows it.
 #[backend_extension(Flex, NdArray, Autodiff)]
-pub(super) trait BlockOps: Backend {
+pub(in crate::nn) trait BlockOps: Backend {
     /// See [`conv_block`].
     fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self>;
 

@@ -1,5 +1,6 @@
 //! Parameters by name, each as one flat vector: what the optimiser, the moving average and the initialiser work on.
 
+use super::paths;
 use std::collections::BTreeMap;
 
 use burn::{
@@ -8,7 +9,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::model::Classifier;
+use super::classifier::Classifier;
 
 /// One parameter or running statistic.
 #[derive(Clone, Debug)]
@@ -33,16 +34,6 @@ impl Named {
     }
 }
 
-/// The layer group of the backbone that a path belongs to, counted from the input; `None` for the head.
-pub fn group(path: &str) -> Option<usize> {
-    path.strip_prefix("backbone.blocks.")?.split('.').next()?.parse().ok()
-}
-
-/// Does a path belong to one of the first `frozen` layer groups?
-pub fn is_frozen(path: &str, frozen: usize) -> bool {
-    group(path).is_some_and(|group| group < frozen)
-}
-
 /// All parameters and statistics, in the order of the network.
 pub fn collect(model: &Classifier) -> Vec<Named> {
     let mut visitor = Collect::default();
@@ -52,7 +43,7 @@ pub fn collect(model: &Classifier) -> Vec<Named> {
 
 /// What training may change: no statistics, and nothing of the first `frozen` layer groups.
 pub fn trained(model: &Classifier, frozen: usize) -> Vec<Named> {
-    collect(model).into_iter().filter(|param| !param.is_statistic() && !is_frozen(&param.path, frozen)).collect()
+    collect(model).into_iter().filter(|param| !param.is_statistic() && !paths::is_frozen(&param.path, frozen)).collect()
 }
 
 /// The gradients by name, taken out of Burn's container; parameters without one are left out.

@@ -10,7 +10,7 @@ use crate::config::{Model, Pooling};
 
 /// The head.
 #[derive(Module, Debug)]
-pub(super) struct Head {
+pub(in crate::nn) struct Head {
     hidden: Vec<Linear>,
     dropout: Dropout,
     output: Linear,
@@ -29,7 +29,7 @@ pub fn average(features: Tensor<4>) -> Tensor<4> {
 
 impl Head {
     /// With all parameters zero, for features of `[channels, height, width]`.
-    pub(super) fn new(settings: &Model, [channels, height, width]: [usize; 3], num_outputs: usize, device: &Device) -> Self {
+    pub(in crate::nn) fn new(settings: &Model, [channels, height, width]: [usize; 3], num_outputs: usize, device: &Device) -> Self {
         let mut inputs = match settings.pooling {
             Pooling::Flatten => channels * height * width,
             Pooling::Average => channels,
@@ -49,7 +49,7 @@ impl Head {
 
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, outputs]`.
-    pub(super) fn forward(&self, features: Tensor<4>) -> Tensor<2> {
+    pub(in crate::nn) fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let [batch, channels, height, width] = features.dims();
         let mut x = match self.pooling {
             Pooling::Flatten => features.reshape([batch, channels * height * width]),
@@ -65,7 +65,7 @@ impl Head {
     }
 
     /// Layers with their output shapes, after features of this shape.
-    pub(super) fn layers(&self, [channels, height, width]: [usize; 3]) -> Vec<(String, Vec<usize>)> {
+    pub(in crate::nn) fn layers(&self, [channels, height, width]: [usize; 3]) -> Vec<(String, Vec<usize>)> {
         let mut layers = vec![match self.pooling {
             Pooling::Flatten => ("flatten".to_owned(), vec![channels * height * width]),
             Pooling::Average => ("average".to_owned(), vec![channels]),

@@ -1,10 +1,11 @@
 //! A network with its initial weights: He's normal for layers before a ReLU (arXiv 1502.01852), drawn on the host from keyed
 //! streams, so that a seed gives the same weights on every device.
 
+use super::paths;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
-    model::{Classifier, Design},
+    classifier::{Classifier, Design},
     params::{self, Named},
 };
 use crate::{
@@ -21,7 +22,7 @@ pub fn empty(design: &Design, device: &Device) -> Classifier {
 pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
     let model = empty(design, device);
     let plain = device.clone().without_autodiff();
-    let is_drawn = |param: &Named| param.is_decayed() && (design.model.weights() == Weights::None || params::group(&param.path).is_none());
+    let is_drawn = |param: &Named| param.is_decayed() && (design.model.weights() == Weights::None || paths::group(&param.path).is_none());
     let values = params::collect(&model).into_iter().enumerate().filter(|(_, param)| is_drawn(param)).map(|(index, param)| {
         let values = draw(&param, seed, index as u64);
         let count = values.len();

@@ -18,13 +18,13 @@ thread_local! {
 
 /// While it lives, this thread builds its graphs of Burn's own operations alone; backward passes follow the graph.
 #[derive(Debug)]
-pub(super) struct BurnAlone {
+pub(in crate::nn) struct BurnAlone {
     before: bool,
 }
 
 impl BurnAlone {
     /// From here on.
-    pub(super) fn begin() -> Self {
+    pub(in crate::nn) fn begin() -> Self {
         Self { before: IS_BARE.replace(true) }
     }
 }
@@ -37,7 +37,7 @@ impl Drop for BurnAlone {
 
 /// Whether tensors of this device are slices, and our own operations are wanted: `EMBERLENS_KERNELS=off` takes Burn's everywhere, and
 /// [`BurnAlone`] on this thread, to compare.
-pub(super) fn has_kernels(device: &Device) -> bool {
+pub(in crate::nn) fn has_kernels(device: &Device) -> bool {
     static IS_ON: OnceLock<bool> = OnceLock::new();
     let is_on = *IS_ON.get_or_init(|| std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off"));
     is_on && !IS_BARE.get() && is_host(device)
@@ -60,7 +60,7 @@ pub fn kernel_words(device: &Device) -> String {
 }
 
 /// A backend whose tensors are slices in this process.
-pub(super) trait HostBackend: Backend {
+pub(in crate::nn) trait HostBackend: Backend {
     /// The same tensor with its values in order.
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
 

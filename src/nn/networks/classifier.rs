@@ -1,5 +1,6 @@
 //! Any network behind one seam: features, head, logits, probabilities.
 
+use super::paths;
 use std::ops::Range;
 
 use burn::{
@@ -8,16 +9,12 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    backbone::{Backbone, LayerName},
-    head::Head,
-    host::has_kernels,
-    params,
-};
+use super::{backbone::Backbone, groups::LayerName, head::Head};
 use crate::config::{Loss, Model};
+use crate::nn::cpu::backend::has_kernels;
 
 /// Pictures that frozen layers see at a time on the CPU. More take more memory, fewer pack the weights more often.
-pub(super) const FROZEN_CHUNK: usize = 8;
+pub(in crate::nn) const FROZEN_CHUNK: usize = 8;
 
 /// What the logits mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +87,7 @@ impl Classifier {
     ///
     /// # Panics
     /// The pictures are too small for the network, which a checked configuration excludes.
-    pub(super) fn new(design: &Design, device: &Device) -> Self {
+    pub(in crate::nn) fn new(design: &Design, device: &Device) -> Self {
         let [channels, height, width] = design.input;
         let features = design.model.feature_shape([height, width]).expect("a checked configuration leaves features");
         let num_outputs = design.output.num_logits(design.num_classes);
@@ -98,7 +95,7 @@ impl Classifier {
     }
 
     #[cfg(test)]
-    pub(super) fn of(backbone: Backbone, head: Head) -> Self {
+    pub(in crate::nn) fn of(backbone: Backbone, head: Head) -> Self {
         Self { backbone, head }
     }
 
@@ -128,7 +125,7 @@ impl Classifier {
     /// Channels, height and width of what the first `groups` layer groups make of pictures of `input`.
     pub fn shape_after(&self, groups: usize, input: [usize; 3]) -> [usize; 3] {
         let layers = self.backbone.groups().layers(input);
-        let is_within = |(name, _): &&(String, [usize; 3])| params::is_frozen(&format!("backbone.{name}"), groups);
+        let is_within = |(name, _): &&(String, [usize; 3])| paths::is_frozen(&format!("backbone.{name}"), groups);
         layers.iter().rfind(is_within).map_or(input, |(_, shape)| *shape)
     }
 
@@ -175,7 +172,7 @@ impl Classifier {
     }
 
     /// The backbone's convolutions by their names, ours whole.
-    pub(super) fn layer_names(&self) -> Vec<LayerName> {
+    pub(in crate::nn) fn layer_names(&self) -> Vec<LayerName> {
         let whole = |name: LayerName| LayerName { ours: format!("backbone.{}", name.ours), ..name };
         self.backbone.groups().names().into_iter().map(whole).collect()
     }

@@ -10,40 +10,40 @@ use burn::{
 };
 use conv_block::Tail;
 
-use super::kernels::{Block, conv_block, conv_norm_block};
+use crate::nn::cpu::conv_op::{Block, conv_block, conv_norm_block};
 
 /// The shape of a layer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ConvShape {
+pub(in crate::nn) struct ConvShape {
     /// Channels in.
-    pub(super) inputs: usize,
+    pub(in crate::nn) inputs: usize,
     /// Channels out.
-    pub(super) outputs: usize,
+    pub(in crate::nn) outputs: usize,
     /// Rows and columns of the kernel.
-    pub(super) kernel: usize,
+    pub(in crate::nn) kernel: usize,
     /// Pixels from one place of the kernel to the next.
-    pub(super) stride: usize,
+    pub(in crate::nn) stride: usize,
     /// Zeros around the picture.
-    pub(super) padding: usize,
+    pub(in crate::nn) padding: usize,
     /// With batch norm instead of a bias?
-    pub(super) batch_norm: bool,
+    pub(in crate::nn) batch_norm: bool,
 }
 
 /// A layer of a network that isn't built yet.
 #[derive(Clone, Debug)]
-pub(super) struct Planned {
+pub(in crate::nn) struct Planned {
     /// As it will be called, `backbone.blocks.0`.
-    pub(super) name: String,
+    pub(in crate::nn) name: String,
     /// The layer group it belongs to.
-    pub(super) group: usize,
-    pub(super) conv: ConvShape,
+    pub(in crate::nn) group: usize,
+    pub(in crate::nn) conv: ConvShape,
     /// Rows and columns in, out, and out of the pooling that is a part of the layer.
-    pub(super) sizes: [[usize; 2]; 3],
+    pub(in crate::nn) sizes: [[usize; 2]; 3],
 }
 
 impl Planned {
     /// For pictures of this size; with 2x2 pooling or without.
-    pub(super) fn new(name: String, group: usize, conv: ConvShape, input: [usize; 2], is_pooled: bool) -> Self {
+    pub(in crate::nn) fn new(name: String, group: usize, conv: ConvShape, input: [usize; 2], is_pooled: bool) -> Self {
         let output = input.map(|side| conv.side(side));
         let pooled = if is_pooled { output.map(|side| side / 2) } else { output };
         Self { name: format!("backbone.{name}"), group, conv, sizes: [input, output, pooled] }
@@ -52,14 +52,14 @@ impl Planned {
 
 impl ConvShape {
     /// Rows or columns out of so many in, before any pooling.
-    pub(super) fn side(&self, side: usize) -> usize {
+    pub(in crate::nn) fn side(&self, side: usize) -> usize {
         out_side(side, self.kernel, self.stride, self.padding)
     }
 }
 
 /// Convolution, then a bias or batch norm.
 #[derive(Module, Debug)]
-pub(super) struct ConvLayer {
+pub(in crate::nn) struct ConvLayer {
     conv: Conv2d,
     norm: Option<BatchNorm>,
     #[module(skip)]
@@ -70,7 +70,7 @@ pub(super) struct ConvLayer {
 
 impl ConvLayer {
     /// With all parameters zero.
-    pub(super) fn new(shape: ConvShape, device: &Device) -> Self {
+    pub(in crate::nn) fn new(shape: ConvShape, device: &Device) -> Self {
         let ConvShape { inputs, outputs, kernel, stride, padding, batch_norm } = shape;
         let conv = Conv2dConfig::new([inputs, outputs], [kernel; 2])
             .with_stride([stride; 2])
@@ -83,7 +83,7 @@ impl ConvLayer {
 
     /// # Shapes
     /// `[batch, inputs, height, width]` to `[batch, outputs, rows, columns]`, halved (rounded down) by a pooling tail.
-    pub(super) fn forward(&self, x: Tensor<4>, tail: Tail) -> Tensor<4> {
+    pub(in crate::nn) fn forward(&self, x: Tensor<4>, tail: Tail) -> Tensor<4> {
         let block = Block { stride: self.stride, padding: self.padding, tail };
         match &self.norm {
             Some(norm) => conv_norm_block(x, self.conv.weight.val(), norm, block),
@@ -92,17 +92,17 @@ impl ConvLayer {
     }
 
     /// Channels out.
-    pub(super) fn outputs(&self) -> usize {
+    pub(in crate::nn) fn outputs(&self) -> usize {
         self.conv.weight.dims()[0]
     }
 
     /// Is there a batch norm?
-    pub(super) fn has_norm(&self) -> bool {
+    pub(in crate::nn) fn has_norm(&self) -> bool {
         self.norm.is_some()
     }
 
     /// Rows or columns out of so many in, before any pooling.
-    pub(super) fn side(&self, side: usize) -> usize {
+    pub(in crate::nn) fn side(&self, side: usize) -> usize {
         out_side(side, self.conv.weight.dims()[2], self.stride, self.padding)
     }
 }

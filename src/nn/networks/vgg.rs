@@ -7,28 +7,28 @@ use burn::{
 use conv_block::Tail;
 
 use super::{
-    backbone::{Elsewhere, Groups, LayerName, LayerShape},
     conv_layer::{ConvLayer, ConvShape, Planned},
+    groups::{Elsewhere, Groups, LayerName, LayerShape},
 };
 
 /// Output channels of each convolution of VGG16, block by block.
-pub(super) const VGG16: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]];
+pub(in crate::nn) const VGG16: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]];
 
 /// The backbone; each block of 3x3 convolutions, which ends with 2x2 max-pooling, is a layer group.
 #[derive(Module, Debug)]
-pub(super) struct Vgg {
+pub(in crate::nn) struct Vgg {
     blocks: Vec<Vec<ConvLayer>>,
 }
 
 impl Vgg {
     /// With all parameters zero; `channels` of each convolution, block by block.
-    pub(super) fn new(inputs: usize, channels: &[&[usize]], batch_norm: bool, device: &Device) -> Self {
+    pub(in crate::nn) fn new(inputs: usize, channels: &[&[usize]], batch_norm: bool, device: &Device) -> Self {
         let layer = |shape| ConvLayer::new(shape, device);
         Self { blocks: shapes(inputs, channels, batch_norm).into_iter().map(|block| block.into_iter().map(layer).collect()).collect() }
     }
 
     /// The layers that [`Self::new`] would have.
-    pub(super) fn plan(inputs: usize, channels: &[&[usize]], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
+    pub(in crate::nn) fn plan(inputs: usize, channels: &[&[usize]], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
         let mut layers = Vec::new();
         for (group, block) in shapes(inputs, channels, batch_norm).into_iter().enumerate() {
             for (at, shape) in block.iter().enumerate() {

@@ -1,8 +1,9 @@
 //! The table that Keras prints as `model.summary()`: layer, output shape, parameters, trainable.
 
+use super::paths;
 use std::collections::BTreeMap;
 
-use super::{model::Classifier, params};
+use super::{classifier::Classifier, params};
 
 /// A line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub fn summary(model: &Classifier, input: [usize; 3], frozen: usize) -> Vec<Laye
     let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     for param in params::collect(model) {
         let layer = param.path.rsplit_once('.').map_or("", |(layer, _)| layer).to_owned();
-        counts.entry(layer).or_default()[usize::from(param.is_statistic() || params::is_frozen(&param.path, frozen))] +=
+        counts.entry(layer).or_default()[usize::from(param.is_statistic() || paths::is_frozen(&param.path, frozen))] +=
             param.dims.iter().product::<usize>();
     }
     let line = |(name, output_shape): (String, Vec<usize>)| {
