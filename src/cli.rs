@@ -5,9 +5,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    base::usage::UsageError,
     checkpoint::CheckpointError,
-    commands::{augment, bench, calibrate, devices, evaluate, explain, init, inspect, predict, preview, train, ui, weights},
+    commands::{
+        augment, bench, calibrate, devices, evaluate, exit_status::ExitStatus, explain, init, inspect, predict, preview, train, ui, weights,
+    },
     config::ConfigError,
+    nn::pretrained::FetchError,
     train::TrainError,
 };
 
@@ -52,17 +56,6 @@ enum Command {
     Init(init::Args),
 }
 
-/// How a command ended, if not by an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Everything asked for is done.
-    Done,
-    /// Some of it failed and was reported.
-    Partly,
-    /// By a signal, after saving: the exit code.
-    Interrupted(u8),
-}
-
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -82,9 +75,9 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
     };
     match result {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Partly) => ExitCode::from(1),
-        Ok(Ending::Interrupted(code)) => ExitCode::from(code),
+        Ok(ExitStatus::Done) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Partly) => ExitCode::from(1),
+        Ok(ExitStatus::Interrupted(code)) => ExitCode::from(code),
         Err(error) => {
             ui::print_error(&error);
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
@@ -108,5 +101,9 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let of_folder = error
         .downcast_ref::<CheckpointError>()
         .is_some_and(|error| matches!(error, CheckpointError::Occupied(_) | CheckpointError::Held { .. } | CheckpointError::Unstarted(_)));
-    in_run || of_folder || error.is::<ConfigError>() || error.is::<ui::UsageError>()
+    in_run
+        || of_folder
+        || error.is::<ConfigError>()
+        || error.is::<UsageError>()
+        || matches!(error.downcast_ref(), Some(FetchError::Other(_)))
 }

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod evaluation;
 pub mod explain;
 pub mod inspect;
 pub mod metrics;

@@ -9,5 +9,8 @@ pub mod names;
 pub mod npy;
 mod partial;
 pub mod process;
+pub mod progress;
+pub mod raw_file;
 pub mod rng;
+pub mod usage;
 pub mod words;

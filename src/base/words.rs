@@ -23,6 +23,11 @@ pub fn listed(all: &[String]) -> String {
     }
 }
 
+/// `1 group`, `2 groups`.
+pub fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

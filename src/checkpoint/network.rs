@@ -10,12 +10,12 @@ use super::{
     meta::{Frozen, Meta},
 };
 use crate::{
-    base::files::sha256_hex,
+    base::{files::sha256_hex, progress::Progress},
     config::Weights,
     nn::{
         NnError,
         networks::{classifier::Classifier, empty},
-        pretrained::{self, locate},
+        pretrained::{self, FetchError, fetch, locate},
         weights::{Part, from_bytes, to_bytes},
     },
 };
@@ -63,6 +63,19 @@ pub struct Resumable {
 }
 
 impl Checkpoint {
+    /// Downloads the published weights that the checkpoint names but doesn't hold, unless they are cached.
+    ///
+    /// # Errors
+    /// They can't be downloaded.
+    pub fn fetch_backbone(&self, progress: &dyn Progress) -> Result<(), FetchError> {
+        match &self.meta.frozen {
+            Some(frozen) if self.backbone.is_none() && frozen.weights == Weights::Imagenet => {
+                fetch::ensure(self.meta.design.model.architecture, progress)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The network with its weights, on `device`.
     ///
     /// # Errors

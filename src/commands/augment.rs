@@ -12,18 +12,18 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    data_folders,
-    tables::count_words,
-    train,
-    ui::{self, Reading, UsageError, say},
+    folders,
+    ui::{self, say},
 };
 use crate::{
     augment::{Augmenter, Key, to_bytes},
     base::{
         files::{with_path, write_atomic},
         names,
+        progress::Progress,
+        usage::UsageError,
     },
-    cli::Ending,
+    commands::{exit_status::ExitStatus, inputs, ui::Terminal},
     config::{self, Config},
     data::{
         TrainingData,
@@ -31,6 +31,7 @@ use crate::{
         listing::Part,
         table::to_csv,
     },
+    report::class_counts::count_words,
     train::augmenters,
 };
 
@@ -90,7 +91,7 @@ struct Copy {
 ///
 /// # Errors
 /// A folder that isn't empty or belongs to the data; a recipe that changes nothing; the system's errors.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if args.quality.is_some() && args.format == Format::Png {
         return Err(UsageError("--quality has no effect on PNG files; add --format jpeg or leave it out".to_owned()).into());
     }
@@ -99,7 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     if config.augment.mixes() {
         say("warning: mixup and cutmix join pictures of different classes and are left out; training on the result can still do them");
     }
-    let data = train::load(&config)?;
+    let data = inputs::load(&config)?;
     let copies = copies(&data.train, args);
     refuse_equal_copies(&copies, &data.train, &config)?;
     std::fs::create_dir_all(&args.out).map_err(|error| with_path(&error, "can't create the folder", &args.out))?;
@@ -120,7 +121,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         names::of_path(&manifest),
         names::of_path(&manifest)
     ))?;
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// A class that nothing changes would be written as it is, again and again.
@@ -147,7 +148,7 @@ fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
             UsageError(format!("the folder isn't empty and is left as it is; choose another --out: {}", names::of_path(out))).into()
         );
     }
-    Ok(data_folders::refuse_inside(out, &data_folders::of_data(&config.data), "--out")?)
+    Ok(folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?)
 }
 
 /// Each copy's picture, number and file.
@@ -175,8 +176,8 @@ fn copies(set: &PictureSet, args: &Args) -> Vec<Copy> {
 }
 
 fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], args: &Args) -> anyhow::Result<()> {
-    let bar = Reading::new("Writing pictures");
-    bar.start(copies.len());
+    let task = Terminal.items("Writing pictures");
+    task.set_total(copies.len());
     let shape = set.store.format().shape();
     copies.par_iter().try_for_each(|copy| -> anyhow::Result<()> {
         let picture = &set.pictures[copy.picture];
@@ -185,7 +186,7 @@ fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], arg
         augmenters[picture.label].write(&bytes, Key { epoch: copy.number, picture: copy.picture, repeat: 0 }, None, &mut levels);
         let file = encode(&levels, shape, args)?;
         write_atomic(&copy.path, &file)?;
-        bar.done(1);
+        task.add(1);
         Ok(())
     })
 }
@@ -209,7 +210,7 @@ fn rows(data: &TrainingData, copies: &[Copy]) -> Vec<Row> {
     let mut groups = BTreeMap::new();
     for (set, part) in [(&data.train, Part::Train), (&data.validation, Part::Validation)] {
         for (index, picture) in set.pictures.iter().enumerate() {
-            let path = names::of_path(&data_folders::resolve(&picture.path));
+            let path = names::of_path(&folders::resolve(&picture.path));
             let group = picture.group.clone().unwrap_or_else(|| path.clone());
             if part == Part::Train {
                 groups.insert(index, group.clone());

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::ui::{self, say};
 use crate::{
     base::rng::{Purpose, normal, stream},
-    cli::Ending,
+    commands::exit_status::ExitStatus,
     config::{self, Config, DeviceName},
     data::{batch::HostBatch, load_for_training, loader::Loader, order, pictures::Format},
     nn::{
@@ -24,6 +24,7 @@ use crate::{
         },
         optim::{Ema, OptimizerState},
     },
+    report::text_table,
     train::{Learner, Session, StepInput, Stepper, check_memory},
 };
 
@@ -68,7 +69,7 @@ struct Common {
 ///
 /// # Errors
 /// A recipe, data or device that can't be used.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let common = match &args.what {
         What::Step(common) | What::Pipeline(common) => common,
     };
@@ -99,7 +100,7 @@ struct StepResult {
 }
 
 impl StepResult {
-    fn show(&self, json: bool) -> anyhow::Result<Ending> {
+    fn show(&self, json: bool) -> anyhow::Result<ExitStatus> {
         show(
             self,
             json,
@@ -117,7 +118,7 @@ impl StepResult {
     }
 }
 
-fn step(config: &Config, common: &Common) -> anyhow::Result<Ending> {
+fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
     let compute = ui::open_device(config.device)?;
     let estimate = Estimate::of(config, CLASSES, config.train.batch_size);
     check_memory(&estimate, is_host(&compute.device))?;
@@ -213,7 +214,7 @@ struct PipelineResult {
     images: usize,
 }
 
-fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<Ending> {
+fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
     // Test pictures are no part of an epoch.
     config.data.test = None;
     let start = Instant::now();
@@ -280,16 +281,16 @@ fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f6
     Ok((loader.waited.as_secs_f64(), start.elapsed().as_secs_f64()))
 }
 
-fn show(result: &impl Serialize, json: bool, rows: &[(String, String)]) -> anyhow::Result<Ending> {
+fn show(result: &impl Serialize, json: bool, rows: &[(String, String)]) -> anyhow::Result<ExitStatus> {
     if json {
         ui::print(&(serde_json::to_string_pretty(result)? + "\n"))?;
     } else {
-        let mut table = ui::table(&["", ""]);
+        let mut table = text_table::table(&["", ""]);
         rows.iter().for_each(|(name, value)| _ = table.add_row([name, value]));
-        ui::align_right(&mut table, [1]);
+        text_table::align_right(&mut table, [1]);
         ui::print(&format!("{table}\n"))?;
     }
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn median(times: &[f64]) -> f64 {

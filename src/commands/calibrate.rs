@@ -4,23 +4,22 @@
 use std::{
     path::{Path, PathBuf},
     str::FromStr,
-    sync::Arc,
 };
 
 use anyhow::bail;
 use clap::Parser;
 use serde::Serialize;
 
-use super::{
-    evaluate::{Setup, SplitName, data_settings, from_split, infer, no_run, run_of},
-    ui::{self, UsageError, say},
-};
+use super::ui::{self, say};
 use crate::{
-    base::{names, words::listed},
+    base::{names, usage::UsageError, words::listed},
     checkpoint::{self, Meta, RunFolder},
-    cli::Ending,
+    commands::{exit_status::ExitStatus, ui::Terminal},
     config::DeviceName,
-    data::load_listed,
+    evaluation::{
+        images::{SplitName, from_split, no_run, run_of},
+        predictor::Predictor,
+    },
     metrics::{
         Coverage, Judged, TEMPERATURES, Threshold, argmax, calibration_error, fit_coverage, fit_temperature, fit_threshold, pictures_for,
         softened, temperature_interval,
@@ -138,19 +137,18 @@ struct FittedTemperature {
 ///
 /// # Errors
 /// A checkpoint or validation pictures that can't be used; too little to fit on. The checkpoint is left as it was.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let path = checkpoint::resolve(&args.run, "best")?;
     let run = run_of(&path).ok_or_else(|| no_run(&path))?;
     // A training would write over what is kept here.
     let folder = RunFolder::open(run)?;
-    let mut checkpoint = checkpoint::load(&path)?;
+    let checkpoint = checkpoint::load(&path)?;
     checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
     let wishes = Wishes::of(args, &checkpoint.meta)?;
-    let pictures = from_split(SplitName::Val, run)?;
+    let pictures = from_split(SplitName::Val, run, &Terminal)?;
     let compute = ui::open_device(args.device)?;
-    let classes = Arc::new(checkpoint.meta.classes.clone());
-    let data = data_settings(&checkpoint.meta);
-    let listed = load_listed(&pictures.entries, &classes, &data, &|_| ())?;
+    let mut predictor = Predictor { keep: Keep::Logits, ..Predictor::new(&checkpoint, &compute, &Terminal)? };
+    let listed = predictor.read(&pictures.entries)?;
     if !listed.skipped.is_empty() {
         say(&format!("warning: {} of {} validation pictures can't be read and are left out", listed.skipped.len(), pictures.entries.len()));
     }
@@ -159,29 +157,28 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         bail!("found no validation picture of the run that can be read, expected some to fit on: {}", names::of_path(run));
     }
     let (set, labels) = (&listed.set, listed.set.labels());
-    let setup = Setup { run: None, data: &data, compute: &compute, batch_size: 32, tta: None, keep: Keep::Logits };
-    let mut found = infer(&checkpoint, set, &setup)?;
+    let mut found = predictor.predict(set)?;
+    let mut meta = checkpoint.meta.clone();
     let mut fitted = Fitted { images: labels.len(), temperature: None, threshold: None, coverage: None };
     if wishes.temperature {
         let temperature = FittedTemperature::new(&found, &labels, run)?;
-        checkpoint.meta.temperature = temperature.value;
+        (meta.temperature, predictor.temperature) = (temperature.value, temperature.value);
         fitted.temperature = Some(temperature);
         // What follows goes by the new probabilities.
-        found = infer(&checkpoint, set, &setup)?;
+        found = predictor.predict(set)?;
     }
-    let meta = &mut checkpoint.meta;
     if let Some((class, sensitivity)) = &wishes.threshold {
-        fitted.threshold = Some(threshold(&found.probabilities, &labels, meta, (class, *sensitivity))?);
+        fitted.threshold = Some(threshold(&found.probabilities, &labels, &meta, (class, *sensitivity))?);
         meta.threshold.clone_from(&fitted.threshold);
     }
     if let Some(share) = wishes.coverage {
         fitted.coverage = Some(coverage(&found.probabilities, &labels, share)?);
         meta.coverage.clone_from(&fitted.coverage);
     }
-    checkpoint::save_meta(&folder, &path, meta)?;
+    checkpoint::save_meta(&folder, &path, &meta)?;
     ui::print(&if args.json { serde_json::to_string_pretty(&fitted)? + "\n" } else { fitted.words(run) })?;
     say(&format!("Kept in {}; predict and evaluate use it", names::of_path(&path)));
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 impl Fitted {

@@ -4,7 +4,7 @@ use clap::Parser;
 use serde_json::json;
 
 use super::ui;
-use crate::{cli::Ending, nn::device::check_all};
+use crate::{commands::exit_status::ExitStatus, nn::device::check_all, report::text_table};
 
 /// Arguments of `devices`.
 #[derive(Debug, Parser)]
@@ -18,7 +18,7 @@ pub struct Args {
 ///
 /// # Errors
 /// Stdout can't be written.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let devices = check_all();
     if args.json {
         let devices: Vec<_> = devices
@@ -32,9 +32,9 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
             })
             .collect();
         ui::print(&(serde_json::to_string_pretty(&json!({ "devices": devices }))? + "\n"))?;
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     }
-    let mut table = ui::table(&["--device", "What", "Usable", "Self-test: one step of a small net beside the CPU"]);
+    let mut table = text_table::table(&["--device", "What", "Usable", "Self-test: one step of a small net beside the CPU"]);
     for device in devices {
         let (usable, detail) = match device.result {
             Ok(detail) => ("yes", detail),
@@ -43,5 +43,5 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         table.add_row([device.name, device.about, usable.to_owned(), detail]);
     }
     ui::print(&format!("{table}\n"))?;
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }

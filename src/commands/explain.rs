@@ -9,22 +9,24 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
 use super::{
-    data_folders,
-    explanations::{Wanted, Work},
-    predict::{find, read_unlabelled},
-    raw::RawFile,
-    ui::{self, UsageError, say},
-    weights,
+    folders,
+    inputs::{find, read_unlabelled},
+    ui::{self, say},
 };
 use crate::{
     base::{
         names::{self, of_text},
+        raw_file::RawFile,
+        usage::UsageError,
         words::listed,
     },
     checkpoint,
-    cli::Ending,
+    commands::{exit_status::ExitStatus, ui::Terminal},
     config::DeviceName,
-    explain::{Explainer, Method},
+    explain::{
+        Explainer, Method,
+        explanations::{Print, Wanted, Work},
+    },
 };
 
 /// Pictures read at a time, so that memory stays bounded.
@@ -82,7 +84,7 @@ enum Format {
 ///
 /// # Errors
 /// A checkpoint, class or layer that can't be used; a folder that has something in it.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.raw.as_ref().map_or(Ok(()), RawFile::check)?;
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
     let checkpoint = checkpoint::load(&path)?;
@@ -90,18 +92,24 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let class = args.class.as_ref().map(|name| class_index(name, &meta.classes)).transpose()?;
     if let Some(out) = &args.out {
         let folders = args.paths.iter().filter(|path| path.is_dir()).cloned();
-        data_folders::refuse_inside(out, &folders.chain(data_folders::of_run(path.parent())).collect::<Vec<_>>(), "--out")?;
+        folders::refuse_inside(out, &folders.chain(folders::of_run(path.parent())).collect::<Vec<_>>(), "--out")?;
     }
     let out = free_folder(args.out.as_deref(), path.parent().unwrap_or(Path::new(".")))?;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
-    weights::ensure_for(&checkpoint)?;
+    checkpoint.fetch_backbone(&Terminal)?;
     let explainer = Explainer::new(&checkpoint, &compute.device, args.method, args.layer)?;
     say(&format!("{} of {}", args.method.name(), explainer.layer()));
     std::fs::create_dir_all(&out).with_context(|| format!("can't create {}", names::of_path(&out)))?;
     let has_table = args.format.map_or_else(|| std::io::stdout().is_terminal(), |format| format == Format::Table);
-    let wanted = Wanted { class, curves: args.curves, sanity: args.sanity, lines: !has_table, raw: args.raw.clone() };
-    let mut work = Work::new(&explainer, wanted, &out);
+    let wanted = Wanted {
+        class,
+        curves: args.curves,
+        sanity: args.sanity,
+        print: (!has_table).then_some(ui::print as Print),
+        raw: args.raw.clone(),
+    };
+    let mut work = Work::new(&explainer, wanted, &out, &Terminal);
     for chunk in paths.chunks(CHUNK) {
         let set = read_unlabelled(chunk, meta, &mut num_failed)?;
         if !set.pictures.is_empty() {
@@ -116,10 +124,10 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     }
     work.finish()?;
     if num_failed == 0 {
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     }
     say(&format!("{num_failed} of {} paths gave no result", paths.len().max(num_failed)));
-    Ok(Ending::Partly)
+    Ok(ExitStatus::Partly)
 }
 
 fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {

@@ -9,20 +9,17 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 
-use super::{
-    data_folders,
-    tables::count_words,
-    ui::{self, UsageError},
-};
+use super::{folders, ui};
 use crate::{
-    base::{files::write_atomic, names},
-    cli::Ending,
+    base::{files::write_atomic, names, usage::UsageError},
+    commands::exit_status::ExitStatus,
     config,
     data::{
         decode::decode,
         listing::{Exclude, Listing, Splits, alike, list, splits},
         table::Skipped,
     },
+    report::class_counts::count_words,
 };
 
 /// Pictures that are opened to see their size and colour, spread over all.
@@ -45,10 +42,10 @@ pub struct Args {
 ///
 /// # Errors
 /// No pictures, or a recipe that is there already.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let Draft { name, text, about, folders } = Draft::of(&args.dir)?;
     if let Some(out) = &args.out {
-        data_folders::refuse_inside(out, &folders, "--out")?;
+        folders::refuse_inside(out, &folders, "--out")?;
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.exists() {
@@ -58,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     write_atomic(&out, text.as_bytes())?;
     let out = names::of_path(&out);
     ui::print(&format!("{about}\n{out}\nTrain with: emberlens train --config {out}\n"))?;
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// A recipe for a folder of pictures.
@@ -124,7 +121,7 @@ impl Found {
 
     /// The folders of pictures.
     fn folders(&self, dir: &Path) -> Vec<PathBuf> {
-        data_folders::of_folder(dir, &[Some(self.train.clone()), self.validation.clone(), self.test.clone()])
+        folders::of_folder(dir, &[Some(self.train.clone()), self.validation.clone(), self.test.clone()])
     }
 
     fn describe(&self) -> String {

@@ -11,14 +11,12 @@ use clap::Parser;
 use image::RgbImage;
 
 use super::{
-    backbone, data_folders,
-    report::jpeg,
-    tables::count_table,
-    ui::{self, Reading, UsageError, say},
+    folders,
+    ui::{self, say},
 };
 use crate::{
-    base::{files::write_atomic, names},
-    cli::Ending,
+    base::{files::write_atomic, names, progress::Progress, usage::UsageError},
+    commands::{exit_status::ExitStatus, ui::Terminal},
     config::{self, Cache, Color, Data, Validation},
     data::{
         copies::Likeness,
@@ -27,9 +25,13 @@ use crate::{
         survey,
         table::to_csv,
     },
-    explain::{magnified, side_by_side},
-    inspect::{CopyGroup, Inspection, Member, Side},
-    report::{Gallery, Page, Shot, Table},
+    inspect::{CopyGroup, Inspection, Member, Side, features},
+    report::{
+        Gallery, Page, Shot, Table,
+        class_counts::count_table,
+        images::{jpeg, magnified, side_by_side},
+        text_table,
+    },
 };
 
 /// Of the pictures that a clean list holds back: the default of a recipe.
@@ -72,25 +74,25 @@ pub struct Args {
 ///
 /// # Errors
 /// Pictures that can't be listed; a page that is there already.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let (data, weights) = match (&args.dir, &args.config) {
         (Some(dir), _) => {
-            let weights = backbone::weights_at_hand(None);
+            let weights = features::weights_at_hand(None);
             (of_folder(dir, weights.is_some())?, weights)
         }
         (None, Some(config)) => {
             let config = config::load(config, &args.overrides)?;
-            let weights = backbone::weights_at_hand(Some(&config.model));
+            let weights = features::weights_at_hand(Some(&config.model));
             (config.data, weights)
         }
         (None, None) => return Err(UsageError("expected a folder or --config".to_owned()).into()),
     };
     refuse_files(args, &data)?;
     let surveyed = {
-        let bar = Reading::new("Reading pictures");
-        survey(&data, &|count| bar.start(count), &|count| bar.done(count))?
+        let task = Terminal.items("Reading pictures");
+        survey(&data, &|count| task.set_total(count), &|count| task.add(count))?
     };
-    let features = weights.map(|weights| backbone::features(&surveyed, &data, &weights)).transpose()?.flatten();
+    let features = weights.map(|weights| features::features(&surveyed, &data, &weights, &Terminal)).transpose()?.flatten();
     let found = Inspection::of(surveyed.survey, features);
     if let Some(path) = &args.html {
         write_atomic(path, page(&found, args).to_html().as_bytes())?;
@@ -114,19 +116,19 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
         ));
     }
     ui::print(&if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { text(&found) })?;
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Nothing is overwritten, and nothing is written among the pictures.
 fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
-    let mut folders = data_folders::of_data(data);
-    folders.extend(args.dir.iter().flat_map(|dir| data_folders::of_folder(dir, &[])));
+    let mut folders = folders::of_data(data);
+    folders.extend(args.dir.iter().flat_map(|dir| folders::of_folder(dir, &[])));
     for (name, file) in [("--html", &args.html), ("--write-clean", &args.write_clean)] {
         let Some(file) = file else { continue };
         if file.exists() {
             return Err(UsageError(format!("the file is there already; choose another {name}: {}", names::of_path(file))));
         }
-        data_folders::refuse_inside(file, &folders, name)?;
+        folders::refuse_inside(file, &folders, name)?;
     }
     Ok(())
 }
@@ -139,7 +141,7 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
         false => Splits { parts: [Some(dir.to_owned()), None, None], others: Vec::new() },
     };
     others.iter().for_each(|words| say(words));
-    let (side, cache) = if is_kept { (backbone::SIDE, Cache::Auto) } else { (1, Cache::Off) };
+    let (side, cache) = if is_kept { (features::SIDE, Cache::Auto) } else { (1, Cache::Off) };
     Ok(Data {
         train: train.as_ref().map_or_else(String::new, text),
         validation: validation.as_ref().map_or_else(Validation::default, |path| Validation::Path(text(path))),
@@ -151,7 +153,7 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
 }
 
 fn text(found: &Inspection) -> String {
-    let mut text = ui::table_text(&class_table(found));
+    let mut text = text_table::table_text(&class_table(found));
     let _ = writeln!(text, "\n");
     for (name, value) in facts(found) {
         let _ = writeln!(text, "{name}: {value}");

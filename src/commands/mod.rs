@@ -1,30 +1,19 @@
 //! One file a subcommand: its arguments beside what it does. The only place that prints or picks a device.
 
 pub mod augment;
-mod backbone;
 pub mod bench;
 pub mod calibrate;
-mod chosen;
-mod class_means;
-mod data_folders;
-pub mod decisions;
+mod contact_sheet;
 pub mod devices;
 pub mod evaluate;
-pub mod evaluation;
+pub mod exit_status;
 pub mod explain;
-mod explanations;
+mod folders;
 pub mod init;
+mod inputs;
 pub mod inspect;
-mod mosaic;
-mod place;
 pub mod predict;
-mod predictions;
 pub mod preview;
-pub mod raw;
-pub mod report;
-mod sanity;
-mod signals;
-mod tables;
 pub mod train;
 pub mod ui;
 pub mod weights;

@@ -1,30 +1,26 @@
 //! `emberlens predict`: files and folders in, a class with its probability a picture out.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{Parser, ValueEnum};
 use serde::{Serialize, Serializer};
 
-use super::{
-    evaluate::{Setup, data_settings, infer},
-    ui::{self, Reading, UsageError, say},
-};
+use super::ui::{self, say};
 use crate::{
-    base::names::{self, of_text},
-    checkpoint::{self, Checkpoint, Meta},
-    cli::Ending,
-    config::DeviceName,
-    data::{
-        Listed,
-        dataset::PictureSet,
-        listing::{Entry, Exclude, Found, PassedOver, no_file, walk},
-        load_listed,
+    base::{
+        names::{self, of_text},
+        usage::UsageError,
     },
+    checkpoint::{self, Meta},
+    commands::{
+        exit_status::ExitStatus,
+        inputs::{find, read_unlabelled},
+        ui::Terminal,
+    },
+    config::DeviceName,
+    evaluation::predictor::Predictor,
     metrics::{most, prediction_set},
-    nn::{device::Compute, infer::Keep},
+    report::text_table,
 };
 
 /// Pictures read and classified at a time, so that memory stays bounded and results come early.
@@ -96,7 +92,7 @@ impl Serialize for Probabilities {
 ///
 /// # Errors
 /// A checkpoint that can't be used.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let checkpoint = checkpoint::load(&checkpoint::resolve(&args.checkpoint, "best")?)?;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
@@ -111,82 +107,28 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     if args.format == Format::Csv {
         ui::print(&csv_line(csv_head(top_k, &checkpoint.meta))?)?;
     }
+    let predictor = Predictor::new(&checkpoint, &compute, &Terminal)?;
     for chunk in paths.chunks(CHUNK) {
-        let mut predictions = classify(chunk, &checkpoint, &compute, top_k, &mut num_failed)?;
+        let mut predictions = classify(chunk, &predictor, top_k, &mut num_failed)?;
         if args.abstain {
             predictions.iter_mut().for_each(Prediction::abstain);
         }
         ui::print(&written(&predictions, args.format, &checkpoint.meta)?)?;
     }
     if num_failed == 0 {
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     }
     say(&format!("{num_failed} of {} paths gave no result", paths.len().max(num_failed)));
-    Ok(Ending::Partly)
+    Ok(ExitStatus::Partly)
 }
 
-/// The pictures behind the arguments, and how many of them and of what is in them can't be opened. A file that is named is taken whatever its
-/// ending.
-pub(super) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
-    let (mut found, mut num_failed) = (Vec::new(), 0);
-    let mut fail = |path: &Path, reason: &str| {
-        say(&format!("error: {reason}: {}", names::of_path(path)));
-        num_failed += 1;
-    };
-    for argument in arguments {
-        if !argument.is_dir() {
-            match no_file(argument) {
-                None => found.push(argument.clone()),
-                Some(reason) => fail(argument, &reason),
-            }
-            continue;
-        }
-        let (before, mut passed_over) = (found.len(), PassedOver::default());
-        walk(argument, argument, &Exclude::default(), &mut |what| match what {
-            Found::Picture(path) => found.push(path),
-            Found::Unreadable(path, reason) => fail(&path, &reason),
-            Found::PassedOver(kind, path) => passed_over.add(kind, &path),
-            Found::Folder(_) => {}
-        });
-        passed_over.words(argument).iter().for_each(|words| say(words));
-        if found.len() == before {
-            fail(argument, "no picture in this folder");
-        }
-    }
-    (found, num_failed)
-}
-
-/// Reads pictures of unknown class for a network; those that can't be read are reported and counted.
-pub(super) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<PictureSet>> {
-    let classes = Arc::new(meta.classes.clone());
-    // The class of a picture isn't known: any will do, since nothing looks at it.
-    let entry = |path: &PathBuf| Entry { path: path.clone(), class: classes[0].clone(), group: None, weight: 1.0, split: None };
-    let entries: Vec<_> = paths.iter().map(entry).collect();
-    let Listed { set, skipped, .. } = {
-        let bar = Reading::new("Reading pictures");
-        bar.start(entries.len());
-        load_listed(&entries, &classes, &data_settings(meta), &|count| bar.done(count))?
-    };
-    for bad in &skipped {
-        say(&format!("error: {}: {}", bad.reason, bad.path));
-    }
-    *num_failed += skipped.len();
-    Ok(set)
-}
-
-fn classify(
-    paths: &[PathBuf],
-    checkpoint: &Checkpoint,
-    compute: &Compute,
-    top_k: usize,
-    num_failed: &mut usize,
-) -> anyhow::Result<Vec<Prediction>> {
+fn classify(paths: &[PathBuf], predictor: &Predictor<'_>, top_k: usize, num_failed: &mut usize) -> anyhow::Result<Vec<Prediction>> {
+    let checkpoint = predictor.checkpoint;
     let set = read_unlabelled(paths, &checkpoint.meta, num_failed)?;
     if set.pictures.is_empty() {
         return Ok(Vec::new());
     }
-    let data = data_settings(&checkpoint.meta);
-    let found = infer(checkpoint, &set, &Setup { run: None, data: &data, compute, batch_size: 32, tta: None, keep: Keep::Probabilities })?;
+    let found = predictor.predict(&set)?;
     let flagged = checkpoint.meta.threshold.as_ref().and_then(|fitted| {
         let class = set.classes.iter().position(|class| *class == fitted.class)?;
         Some((class, fitted.probability))
@@ -257,15 +199,16 @@ fn written(predictions: &[Prediction], format: Format, meta: &Meta) -> anyhow::R
         Format::Table => {
             let remarks = remark_columns(meta);
             let head: Vec<&str> = ["Picture", "Class", "Probability"].into_iter().chain(remarks.iter().map(String::as_str)).collect();
-            let mut table = ui::table(&head);
+            let mut table = text_table::table(&head);
             for prediction in predictions {
-                let first = [ui::cell(&prediction.path), ui::cell(&prediction.label), format!("{:.4}", prediction.probability)];
-                table.add_row(first.into_iter().chain(prediction.remarks().into_iter().flatten().map(|remark| ui::cell(&remark))));
+                let first =
+                    [text_table::cell(&prediction.path), text_table::cell(&prediction.label), format!("{:.4}", prediction.probability)];
+                table.add_row(first.into_iter().chain(prediction.remarks().into_iter().flatten().map(|remark| text_table::cell(&remark))));
                 for (label, probability) in prediction.others() {
-                    table.add_row([String::new(), ui::cell(&label), format!("{probability:.4}")]);
+                    table.add_row([String::new(), text_table::cell(&label), format!("{probability:.4}")]);
                 }
             }
-            ui::align_right(&mut table, [2]);
+            text_table::align_right(&mut table, [2]);
             Ok(format!("{table}\n"))
         }
     }

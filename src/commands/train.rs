@@ -8,33 +8,30 @@ use std::{
 use clap::Parser;
 
 use super::{
-    data_folders,
-    evaluate::{Pictures, RUNS_TEST, RUNS_VALIDATION, Setup},
-    evaluation::Evaluation,
+    folders,
     init::Draft,
-    place, preview,
-    report::{self, Subject},
-    signals::{self, Signals},
-    tables::{absent_words, count_words},
-    ui::{self, Reading, TrainingView, UsageError, say},
-    weights,
+    ui::{
+        self, TrainingView, say,
+        signals::{self, Signals},
+    },
 };
 use crate::{
-    base::{files::write_atomic, names},
+    base::{files::write_atomic, names, usage::UsageError, words::counted},
     checkpoint::{self, CheckpointError, RunFolder},
-    cli::Ending,
+    commands::{contact_sheet, exit_status::ExitStatus, inputs, ui::Terminal},
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
-    data::{
-        Listed, TrainingData,
-        leaks::known_to,
-        listing::{Listing, Part},
-        load_for_training,
-        survey::Survey,
-        table::Skipped,
+    data::{Listed, TrainingData, leaks::known_to, listing::Part, survey::Survey},
+    evaluation::{
+        Evaluation,
+        images::{EvalSet, RUNS_TEST, RUNS_VALIDATION},
+        page::{self, Subject},
+        place,
+        predictor::Predictor,
     },
-    inspect::{Finding, Inspection, Kind, counted},
-    nn::{device::Compute, estimate::Estimate, infer::Keep, networks::summary::summary},
-    train::{Outcome, Session, TrainError, check_augmented_classes, check_memory, fit},
+    inspect::{Finding, Inspection, Kind},
+    nn::{device::Compute, estimate::Estimate, networks::summary::summary, pretrained::fetch},
+    report::text_table,
+    train::{Outcome, Session, TrainError, check_memory, fit},
 };
 
 /// Arguments of `train`.
@@ -67,7 +64,7 @@ pub struct Args {
 ///
 /// # Errors
 /// Anything that ends a run.
-pub fn run(mut args: Args) -> anyhow::Result<Ending> {
+pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     if let Some(device) = args.device {
         args.overrides.push(format!("device={device}"));
     }
@@ -78,7 +75,7 @@ pub fn run(mut args: Args) -> anyhow::Result<Ending> {
     }
 }
 
-fn start(args: &Args, signals: &Signals) -> anyhow::Result<Ending> {
+fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     let path = args.config.as_deref().or(args.source.as_deref()).expect("clap asks for one of them where there is no --resume");
     let config = match &args.source {
         Some(folder) if folder.is_dir() => recipe_for(folder, &args.overrides)?,
@@ -90,21 +87,21 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<Ending> {
         _ => config::load(path, &args.overrides)?,
     };
     if let Some(out) = &args.out {
-        data_folders::refuse_inside(out, &data_folders::of_data(&config.data), "--out")?;
+        folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
     }
     // What can't fit with one picture and two classes need not wait for all pictures to be read.
     check_memory(&Estimate::of(&config, 2, 1), matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray))?;
-    let mut data = load(&config)?;
+    let mut data = inputs::load(&config)?;
     warn(&data, &config);
     if config.model.weights() == Weights::Imagenet {
-        weights::ensure(config.model.architecture)?;
+        fetch::ensure(config.model.architecture, &Terminal)?;
     }
     let compute = ui::open_device(config.device)?;
     let mut session = Session::start(config, &data, &compute.device)?;
     if args.dry_run {
         say(&summary_table(&session));
         say("A dry run: nothing was trained or written.");
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     }
     let (path, folder) = match &args.out {
         Some(out) => (out.clone(), RunFolder::create(out)),
@@ -124,7 +121,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<Ending> {
         say(&format!("What was skipped is listed in {}", names::of_path(&session.folder().join("skipped.csv"))));
     }
     if session.config.augment.is_active() {
-        write_atomic(&session.folder().join("augmentation.png"), &preview::sample(&session.config, &data.train)?)?;
+        write_atomic(&session.folder().join("augmentation.png"), &contact_sheet::sample(&session.config, &data.train)?)?;
     }
     train(session, data, &compute, signals)
 }
@@ -142,7 +139,7 @@ fn recipe_for(folder: &Path, overrides: &[String]) -> anyhow::Result<Config> {
     Ok(config::parse(&draft.text, &origin, overrides)?)
 }
 
-fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<Ending> {
+fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<ExitStatus> {
     let run = match (run, &args.config) {
         (Some(run), _) => run.to_owned(),
         (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
@@ -157,16 +154,16 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     let recipe = args.config.clone().unwrap_or_else(|| run.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
     let moved = |_: &anyhow::Error| say("If the pictures have moved, say where to: --set data.train=FOLDER");
-    let mut data = read(&config).inspect_err(moved)?;
+    let mut data = inputs::read_data(&config).inspect_err(moved)?;
     warn(&data, &config);
-    weights::ensure_for(&saved.checkpoint)?;
+    saved.checkpoint.fetch_backbone(&Terminal)?;
     let compute = ui::open_device(config.device)?;
     let mut session = Session::resume(config, &mut data, [&run, &path], &compute.device, saved)?;
     data.survey = Survey::default();
     session.remarks.iter().for_each(|remark| say(remark));
     let Some(folder) = folder else {
         say("A dry run: the run can be resumed.");
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     };
     session.begin(folder, &[])?;
     match session.finished() {
@@ -177,7 +174,7 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
 }
 
 /// Trains, then measures the best epoch on the test pictures.
-fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &Signals) -> anyhow::Result<Ending> {
+fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &Signals) -> anyhow::Result<ExitStatus> {
     if session.state.step == 0 {
         say(&summary_table(&session));
     }
@@ -191,7 +188,7 @@ fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &
     if let Some(number) = signals.caught() {
         let folder = names::of_path(session.folder());
         say(&format!("Stopped by {}; saved. Go on with: emberlens train --resume {folder}", signals::name(number)));
-        return Ok(Ending::Interrupted(signals::exit_code(number)));
+        return Ok(ExitStatus::Interrupted(signals::exit_code(number)));
     }
     finish(&session, data, compute, outcome)
 }
@@ -209,28 +206,28 @@ fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<checkpoint
     Ok(best)
 }
 
-fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Outcome) -> anyhow::Result<Ending> {
+fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Outcome) -> anyhow::Result<ExitStatus> {
     let folder = session.folder();
     if outcome.data_wait_share > 0.0 {
         say(&format!("Steps waited for pictures {:.1} % of the time", outcome.data_wait_share * 100.0));
     }
     let Some((value, epoch)) = session.state.best.found else {
         say("warning: no epoch had a usable metric, so there is no best one");
-        return Ok(Ending::Partly);
+        return Ok(ExitStatus::Partly);
     };
     say(&format!("Restoring model weights from the end of the best epoch: {epoch}."));
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
     let best = best_checkpoint(session, epoch)?;
-    let batch_size = session.config.train.batch_size;
-    let setup = Setup { run: Some(folder), data: &session.config.data, compute, batch_size, tta: None, keep: Keep::Probabilities };
+    let (data_settings, batch_size) = (session.config.data.clone(), session.config.train.batch_size);
+    let predictor = Predictor { data: data_settings, batch_size, ..Predictor::new(&best, compute, &Terminal)? };
     let name = if data.test.is_empty() { "val" } else { "test" };
     let evaluation = if data.test.is_empty() {
         // `split.csv` says which of them are copies.
         let listed = Listed { set: Arc::clone(&session.datasets.validation), facts: Vec::new(), skipped: Vec::new() };
-        Evaluation::of(&best, listed, RUNS_VALIDATION.to_owned(), known_to(Part::Validation), &setup)?
+        Evaluation::of(&predictor, listed, RUNS_VALIDATION.to_owned(), known_to(Part::Validation), Some(folder))?
     } else {
-        let pictures = Pictures {
+        let images = EvalSet {
             entries: data.test,
             skipped: data.skipped.into_iter().filter(|file| file.split == Part::Test.name()).collect(),
             name: name.to_owned(),
@@ -238,17 +235,17 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
             known: known_to(Part::Test),
             digests: Vec::new(),
         };
-        let found = Evaluation::run(&best, pictures, &setup)?;
+        let found = Evaluation::run(&predictor, images, Some(folder))?;
         text.push_str(&found.to_text());
         found
     };
     evaluation.write(&place::free(&folder.join("evaluation"), name, &evaluation.data.blake3)?)?;
     text.push_str(&format!("Run folder: {}\n", names::of_path(folder)));
     ui::print(&text)?;
-    report::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder)?;
+    page::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder, &Terminal)?;
     // Last, where one looks.
     ui::print(&format!("{} {}\n", if name == "val" { "Validation" } else { "Test" }, evaluation.accuracy_words()))?;
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// An error of the system with what to do about it.
@@ -260,44 +257,6 @@ fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
         _ => return error.into(),
     };
     anyhow::anyhow!("{error}; {advice}{then}")
-}
-
-/// Reads the pictures and tells what was found, what was passed over and what was skipped.
-///
-/// # Errors
-/// Data that can't be trained on; a pattern of `data.exclude` without effect.
-pub fn load(config: &Config) -> anyhow::Result<TrainingData> {
-    let data = read(config)?;
-    match &data.without_effect {
-        Some(words) => Err(UsageError(words.clone()).into()),
-        None => Ok(data),
-    }
-}
-
-/// As [`load`], of a run that was started: what a pattern left out may be gone since.
-fn read(config: &Config) -> anyhow::Result<TrainingData> {
-    let data = {
-        let bar = Reading::new("Reading pictures");
-        load_for_training(&config.data, config.seed, &|count| bar.start(count), &|count| bar.done(count))?
-    };
-    check_augmented_classes(config, &data.classes)?;
-    let found = |what: &str, count| say(&format!("{} ({what})", Listing::found(count, data.classes.len())));
-    found("training", data.train.pictures.len());
-    found("validation", data.validation.pictures.len());
-    if !data.test.is_empty() {
-        found("test, measured on at the end", data.test.len());
-    }
-    data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
-    Skipped::words(&data.skipped).iter().for_each(|line| say(&format!("warning: {line}")));
-    if let Some(test) = config.data.test.as_ref().filter(|_| data.test.is_empty()) {
-        say(&format!("warning: there is no picture in {test} that can be read, so that there is no test"));
-    }
-    let counts = data.train.class_counts();
-    say(&format!("Training pictures a class: {}; {}", count_words(&data.classes, &counts), data.train.store.place()));
-    if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
-        say(&format!("warning: no validation picture of {absent}"));
-    }
-    Ok(data)
 }
 
 /// A line for each finding.
@@ -331,7 +290,7 @@ fn warn(data: &TrainingData, config: &Config) {
 fn summary_table(session: &Session) -> String {
     let learner = &session.learner;
     let layers = summary(&learner.model, learner.stepper.entrance.shape, learner.stepper.frozen);
-    let mut table = ui::table(&["Layer", "Output shape", "Parameters", "Trainable"]);
+    let mut table = text_table::table(&["Layer", "Output shape", "Parameters", "Trainable"]);
     for layer in &layers {
         let shape: Vec<_> = layer.output_shape.iter().map(ToString::to_string).collect();
         let count = layer.trainable + layer.others;
@@ -343,7 +302,7 @@ fn summary_table(session: &Session) -> String {
         };
         table.add_row([layer.name.clone(), shape.join(" x "), count.to_string(), trainable]);
     }
-    ui::align_right(&mut table, [1, 2]);
+    text_table::align_right(&mut table, [1, 2]);
     let (trainable, others) = layers.iter().fold((0, 0), |sum, layer| (sum.0 + layer.trainable, sum.1 + layer.others));
     let average = session.average_words().map_or_else(String::new, |words| format!("\n{words}"));
     format!("{table}\nParameters: {}, trainable {trainable}\n{}{average}", trainable + others, session.memory_words())

@@ -1,17 +1,13 @@
 //! `emberlens weights`: the published weights of the backbones, listed and downloaded.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use super::ui::{self, Bytes, UsageError, say};
+use super::ui;
 use crate::{
-    base::download::{Expected, download, is_whole},
-    checkpoint::Checkpoint,
-    cli::Ending,
-    config::{Architecture, Weights},
-    nn::pretrained::{PUBLISHED, Published, published},
+    base::usage::UsageError,
+    commands::{exit_status::ExitStatus, ui::Terminal},
+    nn::pretrained::{PUBLISHED, Published, fetch},
+    report::text_table,
 };
 
 /// Arguments of `weights`.
@@ -39,7 +35,7 @@ enum What {
 ///
 /// # Errors
 /// An unknown name; a download that fails or brings something else.
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     match &args.what {
         What::List => list(),
         What::Fetch { name, mirror } => {
@@ -51,79 +47,23 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
                 Some(mirror) => format!("{}/{}", mirror.trim_end_matches('/'), published.file()),
                 None => published.url.to_owned(),
             };
-            let place = fetch(published, &url)?;
+            let place = fetch::fetch(published, &url, &Terminal)?;
             ui::print(&format!("{}\n", place.display()))?;
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
     }
 }
 
-fn list() -> anyhow::Result<Ending> {
-    let mut table = ui::table(&["Name", "MB", "From", "Trained by, on", "Here"]);
+fn list() -> anyhow::Result<ExitStatus> {
+    let mut table = text_table::table(&["Name", "MB", "From", "Trained by, on", "Here"]);
     for published in &PUBLISHED {
-        let place = place(published)?;
+        let place = fetch::place(published)?;
         let is_here = place.metadata().is_ok_and(|found| found.len() == published.bytes);
         let here = if is_here { place.display().to_string() } else { "no".to_owned() };
         let megabytes = published.bytes.div_ceil(1 << 20).to_string();
         table.add_row([published.name().to_owned(), megabytes, published.url.to_owned(), published.about.to_owned(), here]);
     }
-    ui::align_right(&mut table, [1]);
+    text_table::align_right(&mut table, [1]);
     ui::print(&format!("{table}\n"))?;
-    Ok(Ending::Done)
-}
-
-fn place(published: &Published) -> anyhow::Result<PathBuf> {
-    published.place().context("the system names no cache folder for this user; set HOME or XDG_CACHE_HOME")
-}
-
-/// Has the published weights of a network at hand.
-///
-/// # Errors
-/// They can't be downloaded; with what to do by hand.
-pub(super) fn ensure(architecture: Architecture) -> anyhow::Result<()> {
-    let Some(published) = published(architecture) else { return Ok(()) };
-    if place(published)?.metadata().is_ok_and(|found| found.len() == published.bytes) {
-        return Ok(());
-    }
-    fetch(published, published.url).map(|_| ())
-}
-
-/// The same for the layers that a checkpoint doesn't hold itself.
-///
-/// # Errors
-/// As [`ensure`].
-pub(super) fn ensure_for(checkpoint: &Checkpoint) -> anyhow::Result<()> {
-    match &checkpoint.meta.frozen {
-        Some(frozen) if checkpoint.backbone.is_none() && frozen.weights == Weights::Imagenet => {
-            ensure(checkpoint.meta.design.model.architecture)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn fetch(published: &Published, url: &str) -> anyhow::Result<PathBuf> {
-    let place = place(published)?;
-    let expected = Expected { bytes: published.bytes, sha256: published.sha256 };
-    let by_hand = |place: &Path| {
-        format!(
-            "no weights of {}; without a network, put the file {} ({} bytes, SHA-256 {}) from {} at {}, or name another file with model.weights",
-            published.name(),
-            published.file(),
-            published.bytes,
-            published.sha256,
-            published.url,
-            place.display()
-        )
-    };
-    if place.exists() {
-        if is_whole(&place, expected)? {
-            return Ok(place);
-        }
-        let message = format!("the file there is not the published one; move it away: {}", place.display());
-        return Err(UsageError(message).into());
-    }
-    say(&format!("Downloading {url}"));
-    let bar = Bytes::new(published.bytes);
-    download(url, expected, &place, &|at| bar.at(at)).with_context(|| by_hand(&place))?;
-    Ok(place)
+    Ok(ExitStatus::Done)
 }

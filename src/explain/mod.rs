@@ -3,11 +3,13 @@
 
 mod cam;
 mod check;
+mod class_means;
+pub mod explanations;
 mod map;
 mod occlusion;
 mod overlay;
+mod sanity;
 
-use crate::nn::networks::paths;
 use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
@@ -16,7 +18,7 @@ use clap::ValueEnum;
 
 pub use check::{Border, Curve, Curves, border, spearman};
 pub use map::Map;
-pub use overlay::{colored, magnified, overlay, side_by_side};
+pub use overlay::overlay;
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
@@ -27,7 +29,7 @@ use crate::{
         networks::{
             build,
             classifier::{Classifier, Design},
-            params,
+            params, paths,
         },
     },
 };

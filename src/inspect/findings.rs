@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{CopyGroup, Inspection, Labels, Member, Rule};
-use crate::data::{
-    copies::Likeness,
-    listing::{Part, alike},
+use crate::{
+    base::words::counted,
+    data::{
+        copies::Likeness,
+        listing::{Part, alike},
+    },
 };
 
 /// Pictures in the largest class for one in the smallest from which it is told.
@@ -52,11 +55,6 @@ pub struct Finding {
     pub first: Option<String>,
     /// What to do.
     pub advice: String,
-}
-
-/// `1 group`, `2 groups`.
-pub fn counted(count: usize, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `verb` for one, `verbs` for more.

@@ -1,6 +1,7 @@
 //! Look before you train: what is in the pictures, which are copies, which stand out, what gives the class away. Reads; changes nothing.
 
 mod clean;
+pub mod features;
 mod findings;
 mod labels;
 mod logistic;
@@ -15,7 +16,7 @@ use std::{
 use serde::Serialize;
 
 pub use clean::{Clean, Side};
-pub use findings::{Finding, Kind, counted};
+pub use findings::{Finding, Kind};
 pub use labels::{DoubtfulLabel, Features, Labels};
 pub use rules::Rule;
 pub use suspects::Suspect;

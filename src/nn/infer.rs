@@ -1,6 +1,7 @@
 //! Probabilities and losses of a whole view, one read from the device a batch.
 
 use burn::tensor::Device;
+use std::path::PathBuf;
 
 use super::{
     NnError,
@@ -12,6 +13,7 @@ use super::{
     },
 };
 use crate::{
+    base::names,
     data::{DataError, dataset::View, loader::Loader},
     metrics::argmax,
 };
@@ -54,6 +56,14 @@ pub enum InferError {
     #[error(transparent)]
     Nn(#[from] NnError),
 }
+
+/// Outputs that are no numbers, of the image at this path.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the network's output is no number: its weights are damaged or its training diverged; the first such picture: {}",
+    names::of_path(.0)
+)]
+pub struct NotANumber(pub PathBuf);
 
 /// Runs `model` (without autodiff) over `view`. `done` hears how many more pictures are through.
 ///

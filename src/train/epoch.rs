@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::observer::Watch;
 use super::{
-    Learner, State, TrainError, Watch,
+    Learner, State, TrainError,
     inputs::Source,
     run_files::RunFiles,
     schedule::{Progress, learning_rate},

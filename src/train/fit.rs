@@ -1,15 +1,13 @@
 //! The loop as one reads it aloud: an epoch, validation, record, best, stop or go on; saved after each.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::{sync::atomic::AtomicBool, time::Instant};
 
 use super::{
-    Observer, Session, TrainError,
+    Observer, Outcome, Session, TrainError,
+    clock::Clock,
     epoch::Epoch,
     inputs::{Inputs, Source},
-    outlook::Clock,
+    observer::Watch,
     schedule::PlateauRule,
     state::Partial,
     tensorboard::TensorBoard,
@@ -23,29 +21,6 @@ use crate::{
     },
     record::{EpochRecord, SplitRecord},
 };
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
-    /// By a signal; `last/` is saved.
-    pub is_interrupted: bool,
-    /// Fraction of the training time that steps waited for images.
-    pub data_wait_share: f64,
-}
-
-/// Who watches a run, and whether it is to stop.
-#[derive(Clone, Copy)]
-pub(super) struct Watch<'a> {
-    pub(super) observer: &'a dyn Observer,
-    stop: &'a AtomicBool,
-}
-
-impl Watch<'_> {
-    /// Whether the run is to stop after what it is at.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
 
 /// Trains until the last epoch, early stopping, the time limit, or `stop`.
 ///

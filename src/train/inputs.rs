@@ -13,7 +13,8 @@ use std::{
 use mapped_file::MappedFile;
 use rayon::prelude::*;
 
-use super::{Datasets, Learner, Observer, TrainError, Watch};
+use super::observer::Watch;
+use super::{Datasets, Learner, Observer, TrainError};
 use crate::{
     base::files::{self, PartialFile, with_path},
     config::{Config, Pooling},

@@ -1,8 +1,8 @@
 //! What is to be expected of a run, in words and for the schedule: memory, averaged weights, the epochs that fit the time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Outcome, Session, prepare::largest_batch, schedule::has_end};
+use super::{Session, prepare::largest_batch, schedule::has_end};
 use crate::nn::{estimate::Estimate, optim::ema_decay};
 
 impl Session {
@@ -59,47 +59,6 @@ impl Session {
         let is_over = self.state.planned_epochs.is_some_and(|planned| planned <= self.state.epoch);
         let last = self.state.history.last().map(|record| record.seconds).filter(|_| is_over)?;
         self.plan(Duration::ZERO, &[last])
-    }
-}
-
-/// The time of this part of a run.
-pub(super) struct Clock {
-    start: Instant,
-    lap: Instant,
-    /// Seconds from one epoch's end to the next, saving included, in the phase under way.
-    pub(super) laps: Vec<f64>,
-    trained: Duration,
-    waited: Duration,
-}
-
-impl Clock {
-    pub(super) fn start() -> Self {
-        let now = Instant::now();
-        Self { start: now, lap: now, laps: Vec::new(), trained: Duration::ZERO, waited: Duration::ZERO }
-    }
-
-    pub(super) fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    /// Adds the time that the steps of an epoch took, and how much of it they waited for images.
-    pub(super) fn trained(&mut self, trained: Duration, waited: Duration) {
-        self.trained += trained;
-        self.waited += waited;
-    }
-
-    /// Returns how the run ends now.
-    pub(super) fn outcome(&self, is_interrupted: bool) -> Outcome {
-        Outcome { is_interrupted, data_wait_share: self.waited.as_secs_f64() / self.trained.as_secs_f64().max(1e-9) }
-    }
-
-    /// An epoch has ended, and perhaps its phase, after which others will take another time.
-    pub(super) fn lap(&mut self, ends_phase: bool) {
-        self.laps.push(self.lap.elapsed().as_secs_f64());
-        self.lap = Instant::now();
-        if ends_phase {
-            self.laps.clear();
-        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::State;
-use crate::config::{Config, Metric, Schedule};
+use crate::config::{Metric, Schedule};
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
@@ -54,28 +53,6 @@ pub fn learning_rate(schedule: &Schedule, base: f64, at: Progress) -> f64 {
             }
         }
     }
-}
-
-/// Where a resume for more or fewer epochs makes the learning rate jump, in words. `pictures` are trained on.
-pub(super) fn jump(state: &State, config: &Config, pictures: usize) -> Option<String> {
-    let (schedule, index) = (&config.train.schedule, state.phase.index);
-    let name = match schedule {
-        Schedule::Cosine { .. } => "cosine",
-        Schedule::OneCycle { .. } => "one-cycle",
-        // The others don't know how long the training will be.
-        _ => return None,
-    };
-    let [before, now] = [state.config.phases().get(index)?.epochs, config.phases().get(index)?.epochs];
-    let steps_per_epoch = pictures.div_ceil(config.train.batch_size).div_ceil(config.train.accumulate);
-    let rate =
-        |step, epochs| learning_rate(schedule, state.plateau.learning_rate, Progress { step, steps_per_epoch, epochs, asked: epochs });
-    let next = state.step - state.phase.first_step;
-    let (last, planned, jumped) = (rate(next.checked_sub(1)?, before), rate(next, before), rate(next, now));
-    ((jumped - planned).abs() > 1e-9 * planned.abs().max(jumped.abs())).then(|| {
-        format!(
-            "warning: the learning rate jumps from {last:.3e} to {jumped:.3e}: the {name} schedule now ends after {now} epochs, no longer after {before}"
-        )
-    })
 }
 
 /// Half a cosine from `start` to `end`.

@@ -6,12 +6,12 @@ use burn::tensor::Device;
 
 use super::{
     Datasets, Learner, TrainError,
-    changes::{follow_pictures, refuse_changes, split_rows, written_rows},
+    changes::{follow_pictures, jump, refuse_changes, split_rows, written_rows},
     early_stopping::{Best, Patience},
     inputs::Sources,
     prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
     run_files::RunFiles,
-    schedule::{Plateau, jump},
+    schedule::Plateau,
     state::{Partial, PhaseState, State},
     step::Stepper,
 };

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, path::Path};
 use crate::support::root;
 
 /// Modules by floor, lowest first. A module uses lower floors only.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 9] = [
     &["base"],
     &["config", "record"],
     &["data", "augment", "metrics"],
     &["nn"],
     &["checkpoint"],
-    &["train", "explain", "report", "inspect"],
+    &["train", "report"],
+    &["explain", "inspect"],
+    &["evaluation"],
     &["commands", "cli"],
 ];
 
@@ -49,7 +51,7 @@ fn a_module_uses_lower_floors_only() {
             let is_used =
                 code.contains(&format!("crate::{other}")) || grouped.lines().any(|line| line.trim().starts_with(&format!("{other}::")));
             // Arguments and the exit code share the top floor; a recipe's metrics are what a record is made of.
-            let is_neighbour = ["commands", "cli"].contains(other) && own == 6 || module == "record" && *other == "config";
+            let is_neighbour = ["commands", "cli"].contains(other) && own == 8 || module == "record" && *other == "config";
             let allowed = *other == module || is_neighbour || floor(other).is_some_and(|floor| floor < own);
             assert!(!is_used || allowed, "{file} uses {other}, which isn't below it");
         }

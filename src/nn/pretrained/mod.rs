@@ -1,6 +1,7 @@
 //! Weights that others trained, put into a backbone: torchvision's and timm's names, Keras's, our own. All that is missing, superfluous or
 //! of another shape is told at once, before anything is read.
 
+pub mod fetch;
 mod files;
 mod published;
 
@@ -19,6 +20,7 @@ use super::{
     optim::flat,
 };
 
+pub use fetch::FetchError;
 pub use published::{PUBLISHED, Published, locate, published};
 
 /// Who named the tensors of a file; with it goes what the network expects of pixels.

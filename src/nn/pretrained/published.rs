@@ -30,7 +30,7 @@ impl Published {
         self.url.rsplit('/').next().unwrap_or(self.url)
     }
 
-    /// Where it is kept; `None` where the system has no cache folder for the user.
+    /// Returns where it is kept; `None` where the system has no cache folder for the user.
     pub fn place(&self) -> Option<PathBuf> {
         dirs::cache_dir().map(|folder| folder.join("emberlens").join("weights").join(self.file()))
     }

@@ -2,18 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{
-    evaluate::Setup,
-    evaluation::{Evaluation, Unseen},
-    ui,
-};
+use super::{Evaluation, Unseen};
 use crate::{
-    base::{names::of_text, words},
-    checkpoint::Meta,
-    config::Loss,
-    inspect::counted,
+    base::{names::of_text, words::counted},
     metrics::{ClassReport, Estimate, RANKED_CLASSES},
-    report::Table,
+    report::{Table, text_table::table_text},
 };
 
 /// Classes up to which a table has all of them; of more, it has the worst and the best.
@@ -29,7 +22,7 @@ impl Evaluation {
     /// Tables for a person.
     pub fn to_text(&self) -> String {
         let confusion = if self.classes.len() > MATRIX { self.mistakes() } else { self.confusion_table() };
-        let tables = [&self.class_figures(), &confusion, &self.measures()].map(ui::table_text).join("\n\n");
+        let tables = [&self.class_figures(), &confusion, &self.measures()].map(table_text).join("\n\n");
         let mut text = format!("{}{tables}\n\n", self.class_words().map_or(String::new(), |words| format!("{words}:\n")));
         let Self { images, accuracy, macro_f1, loss, .. } = self;
         let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
@@ -62,7 +55,7 @@ impl Evaluation {
     }
 
     /// The accuracy with its interval and the number of pictures, of those never seen too, in a line.
-    pub(super) fn accuracy_words(&self) -> String {
+    pub fn accuracy_words(&self) -> String {
         let words = |metrics: &BTreeMap<String, Estimate>| {
             let Estimate { value, low, high } = metrics.get("accuracy").copied().unwrap_or(Estimate::NONE);
             format!("{} [{}, {}]", number(value), number(low), number(high))
@@ -178,71 +171,6 @@ impl Evaluation {
         });
         ranked.into_iter().chain(losses).collect()
     }
-}
-
-/// Pictures of each class in a line; of many classes, the range.
-pub(super) fn count_words(classes: &[String], counts: &[usize]) -> String {
-    /// Classes that a line has room for.
-    const LINE: usize = 20;
-    if classes.len() <= LINE {
-        return classes.iter().zip(counts).map(|(class, count)| format!("{} {count}", of_text(class))).collect::<Vec<_>>().join(", ");
-    }
-    let [least, most] = [counts.iter().min(), counts.iter().max()].map(|count| *count.unwrap_or(&0));
-    let one_of = |count: usize| counts.iter().position(|other| *other == count).map_or_else(String::new, |class| of_text(&classes[class]));
-    let range = match least == most {
-        true => format!("{least} each"),
-        false => format!("{least} ({}) to {most} ({}) each", one_of(least), one_of(most)),
-    };
-    format!("{} classes, {range}", classes.len())
-}
-
-/// The classes without a picture, for a sentence: "the class b", "3 classes (b, c, d)". `None` where there are none.
-pub(super) fn absent_words(classes: &[String], counts: &[usize]) -> Option<String> {
-    let absent: Vec<String> = classes.iter().zip(counts).filter(|(_, count)| **count == 0).map(|(class, _)| class.clone()).collect();
-    let names = words::listed(&absent);
-    match absent.len() {
-        0 => None,
-        1 => Some(format!("the class {names}")),
-        count => Some(format!("{count} classes ({names})")),
-    }
-}
-
-/// Pictures by class under a head, `counts[class]` beside each name, and their sums; of more than forty classes, the least and the most of one.
-pub(super) fn count_table(head: Vec<String>, classes: &[String], counts: &[Vec<usize>]) -> Table {
-    let column = |of: &dyn Fn(&mut dyn Iterator<Item = usize>) -> usize| {
-        (0..head.len() - 1).map(|column| of(&mut counts.iter().map(|row| row[column]))).collect::<Vec<_>>()
-    };
-    let row = |name: &str, counts: &[usize]| std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)).collect();
-    let mut rows: Vec<Vec<String>> = match classes.len() > ALL {
-        false => classes.iter().zip(counts).map(|(class, counts)| row(class, counts)).collect(),
-        true => vec![
-            row("the least of a class", &column(&|counts| counts.min().unwrap_or(0))),
-            row("the most of a class", &column(&|counts| counts.max().unwrap_or(0))),
-        ],
-    };
-    rows.push(row("all", &column(&|counts| counts.sum())));
-    Table { head, rows }
-}
-
-/// Why the loss of a run and the log loss of its probabilities are two numbers; none where they are one. `of_truth` is the probability of each
-/// picture's own class.
-pub(super) fn loss_reasons(meta: &Meta, setup: &Setup<'_>, of_truth: impl Iterator<Item = f32>) -> Vec<String> {
-    let clipped = of_truth.filter(|probability| f64::from(*probability) < f64::EPSILON).count();
-    let reasons = [
-        (meta.loss == Loss::Focal, "the run's own is the focal loss".to_owned()),
-        (meta.temperature != 1.0, format!("log loss is of probabilities calibrated with the temperature {:.4}", meta.temperature)),
-        (setup.tta.is_some(), "log loss is of probabilities averaged over augmentations".to_owned()),
-        (
-            clipped > 0,
-            format!(
-                "log loss takes a probability of less than {:.1e} for that much, as scikit-learn does ({} of such confidence in another class), \
-                 while the run's own has no bound",
-                f64::EPSILON,
-                counted(clipped, "picture")
-            ),
-        ),
-    ];
-    reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, words)| words).collect()
 }
 
 /// The measures of the table, in its order.

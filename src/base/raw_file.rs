@@ -5,11 +5,11 @@ use std::{
     str::FromStr,
 };
 
-use super::ui::UsageError;
-use crate::base::{
+use super::{
     files::write_atomic,
     names::{self, of_text},
     npy::npy,
+    usage::UsageError,
 };
 
 /// Where raw numbers go.

@@ -1,20 +1,28 @@
-//! What an evaluation found: as JSON, as files, as tables for a person.
+//! A checkpoint measured on images: as JSON, as files, as tables and a page for a person.
+
+pub mod decisions;
+pub mod images;
+pub mod page;
+pub mod place;
+mod predictions;
+pub mod predictor;
+mod subset;
+mod tables;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::{
-    chosen::{Chosen, SEED},
+use self::{
     decisions::Decisions,
-    evaluate::{Pictures, Setup, infer},
-    tables::{absent_words, loss_reasons},
-    ui::{Reading, say},
+    images::EvalSet,
+    predictor::{Predictor, loss_reasons},
+    subset::{Chosen, SEED},
 };
 use crate::{
-    base::{files::write_atomic, names, words},
-    checkpoint::{Checkpoint, Meta},
+    base::{files::write_atomic, names, progress::Progress, words},
+    checkpoint::Meta,
     data::{
         Listed,
         copies::Likeness,
@@ -22,11 +30,11 @@ use crate::{
         facts::Facts,
         known::{Known, KnownCopy},
         listing::Part,
-        load_listed,
         table::{self, Skipped},
     },
     metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, argmax},
     record::LISTED_CLASSES,
+    report::class_counts::absent_words,
 };
 
 /// Which pictures were measured on.
@@ -161,39 +169,40 @@ pub struct Unseen {
 }
 
 impl Evaluation {
-    /// Measures `checkpoint` on `pictures`. With its run, pictures that are copies of those that the run knew are told apart.
+    /// Measures a checkpoint on images. Where its run is known, images that are copies of those that the run knew are told apart.
     ///
     /// # Errors
-    /// A class that the checkpoint doesn't know; no picture that can be read; probabilities that are no numbers; a device that fails.
-    pub fn run(checkpoint: &Checkpoint, pictures: Pictures, setup: &Setup<'_>) -> anyhow::Result<Self> {
-        let classes = Arc::new(checkpoint.meta.classes.clone());
-        let mut listed = {
-            let bar = Reading::new("Reading pictures");
-            bar.start(pictures.entries.len());
-            load_listed(&pictures.entries, &classes, setup.data, &|count| bar.done(count))?
-        };
-        Skipped::words(&listed.skipped).iter().for_each(|words| say(&format!("warning: {words}")));
-        pictures.changed(&listed.set).iter().for_each(|words| say(words));
-        listed.skipped.splice(0..0, pictures.skipped);
-        if listed.set.pictures.is_empty() {
-            bail!("found no picture to evaluate on among {}, expected one or more", pictures.entries.len());
+    /// A class that the checkpoint doesn't know; no image that can be read; probabilities that are no numbers; a device that fails.
+    pub fn run(predictor: &Predictor<'_>, images: EvalSet, run: Option<&Path>) -> anyhow::Result<Self> {
+        let progress = predictor.progress;
+        let mut listed = predictor.read(&images.entries)?;
+        for words in Skipped::words(&listed.skipped) {
+            progress.say(&format!("warning: {words}"));
         }
-        Self::of(checkpoint, listed, pictures.source, pictures.known, setup)
+        if let Some(words) = images.changed(&listed.set) {
+            progress.say(&words);
+        }
+        listed.skipped.splice(0..0, images.skipped);
+        if listed.set.pictures.is_empty() {
+            bail!("found no picture to evaluate on among {}, expected one or more", images.entries.len());
+        }
+        Self::of(predictor, listed, images.source, images.known, run)
     }
 
-    /// The same of pictures that are read already; copies of the `known` parts of the run are told apart, by their looks where there are facts.
+    /// Measures a checkpoint on images that are read already; copies of the `known` parts of its run are told apart, by their looks where
+    /// there are facts.
     ///
     /// # Errors
     /// Probabilities that are no numbers; a device that fails; what the run knew can't be read.
-    pub fn of(checkpoint: &Checkpoint, listed: Listed, source: String, known: &[Part], setup: &Setup<'_>) -> anyhow::Result<Self> {
+    pub fn of(predictor: &Predictor<'_>, listed: Listed, source: String, known: &[Part], run: Option<&Path>) -> anyhow::Result<Self> {
         let Listed { set, facts, skipped } = listed;
         let classes = Arc::clone(&set.classes);
         if let Some(absent) = absent_words(&classes, &set.class_counts()) {
-            say(&format!("warning: no picture of {absent} to measure on"));
+            predictor.progress.say(&format!("warning: no picture of {absent} to measure on"));
         }
-        let found = infer(checkpoint, &set, setup)?;
-        let copied = copies_of_known(&set, &facts, known, setup)?;
-        let meta = decided(&checkpoint.meta, setup);
+        let found = predictor.predict(&set)?;
+        let copied = copies_of_known(&set, &facts, known, run, predictor.progress)?;
+        let meta = decided(predictor);
         let indices: Vec<_> = (0..set.pictures.len()).collect();
         let unseen = copied.as_deref().map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
         let all = Chosen::of(&set, &found.probabilities, &indices);
@@ -222,7 +231,7 @@ impl Evaluation {
             calibration: report.calibration,
             unseen,
             skipped,
-            loss_reasons: loss_reasons(&checkpoint.meta, setup, all.labels.iter().zip(&all.probabilities).map(|(label, row)| row[*label])),
+            loss_reasons: loss_reasons(predictor, all.labels.iter().zip(&all.probabilities).map(|(label, row)| row[*label])),
             decisions: all.decisions(&meta),
             comparison: None,
             copies: copied.iter().flatten().map(Option::is_some).collect(),
@@ -291,24 +300,27 @@ impl Evaluation {
 }
 
 /// What the checkpoint decides. Nothing where predictions are averaged over augmentations, which it wasn't fitted for.
-fn decided(meta: &Meta, setup: &Setup<'_>) -> Meta {
-    if setup.tta.is_none() || (meta.threshold.is_none() && meta.coverage.is_none()) {
+fn decided(predictor: &Predictor<'_>) -> Meta {
+    let meta = &predictor.checkpoint.meta;
+    if predictor.tta.is_none() || (meta.threshold.is_none() && meta.coverage.is_none()) {
         return meta.clone();
     }
-    say("The checkpoint's threshold and sets were fitted without --tta: they are not measured with it");
+    predictor.progress.say("The checkpoint's threshold and sets were fitted without --tta: they are not measured with it");
     Meta { threshold: None, coverage: None, ..meta.clone() }
 }
 
-/// Of each picture, what it is a copy of among the `known` parts of the run; `None` where nobody knows.
+/// Of each image, what it is a copy of among the `known` parts of its run; `None` where the run isn't known.
 fn copies_of_known(
     set: &PictureSet,
     facts: &[Arc<Facts>],
     known: &[Part],
-    setup: &Setup<'_>,
+    run: Option<&Path>,
+    progress: &dyn Progress,
 ) -> anyhow::Result<Option<Vec<Option<KnownCopy>>>> {
-    let run = setup.run.map(Known::open).transpose()?.flatten();
+    let run = run.map(Known::open).transpose()?.flatten();
     if run.as_ref().is_some_and(|run| !run.has_looks()) && !facts.is_empty() {
-        say("The run is of an older version, which kept no looks: copies that were saved again are told among its own pictures only");
+        progress
+            .say("The run is of an older version, which kept no looks: copies that were saved again are told among its own pictures only");
     }
     let pixels: Vec<_> = set.pictures.iter().map(|picture| picture.digest).collect();
     Ok(run.map(|run| run.copies(known, &pixels, facts)))

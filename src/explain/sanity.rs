@@ -1,9 +1,9 @@
 //! The sanity test of maps (Adebayo et al. 2018, arXiv 1810.03292): networks with more and more layers drawn anew must be explained by other maps.
 
-use super::ui;
+use super::{Explainer, Map, spearman};
 use crate::{
-    explain::{Explainer, Map, spearman},
     nn::NnError,
+    report::text_table::{align_right, table},
 };
 
 /// Likeness below which maps of a network with random layers count as others.
@@ -37,11 +37,11 @@ impl Sanity {
     /// A table and what it means.
     pub(super) fn text(&self) -> String {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let mut table = ui::table(&["Drawn anew", "Likeness of the maps (Spearman)"]);
+        let mut table = table(&["Drawn anew", "Likeness of the maps (Spearman)"]);
         for (stage, _, likeness) in &self.0 {
             table.add_row([stage.clone(), format!("{:.3}", mean(likeness))]);
         }
-        ui::align_right(&mut table, [1]);
+        align_right(&mut table, [1]);
         let last = self.0.last().map_or(f64::NAN, |(.., likeness)| mean(likeness));
         let verdict = if last < UNLIKE {
             "The maps depend on what the network learned."

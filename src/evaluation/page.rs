@@ -1,18 +1,18 @@
 //! `report.html` and the plots of a run and an evaluation: what was found is put together here, `report` draws it.
 
+use image::RgbImage;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, anyhow};
-use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
-use super::{
-    evaluation::Evaluation,
-    explanations::in_a_row,
-    tables::count_table,
-    ui::{Reading, say},
-};
+use super::Evaluation;
 use crate::{
-    base::{files::write_atomic, names, words::listed},
+    base::{
+        files::write_atomic,
+        names,
+        progress::{Progress, Task},
+        words::listed,
+    },
     checkpoint::Checkpoint,
     config::Weights,
     data::{
@@ -20,11 +20,17 @@ use crate::{
         listing::Part,
         table::{SplitRow, read_split},
     },
-    explain::{Explainer, Map, Method, SURE, colored, magnified, overlay},
+    explain::{Explainer, Map, Method, SURE, overlay},
     metrics::{Estimate, Judged, argmax},
     nn::device::Compute,
     record::{history_csv, read_history},
-    report::{Figure, Gallery, MATRIX_CLASSES, PAGE, Page, Section, Shot, Table, confusion, curves, precision_recall, reliability, roc},
+    report::{
+        Figure, Gallery, MATRIX_CLASSES, PAGE, Page, Section, Shot, Table,
+        class_counts::count_table,
+        confusion, curves,
+        images::{colored, in_a_row, jpeg, magnified},
+        precision_recall, reliability, roc,
+    },
     train::history,
 };
 
@@ -38,8 +44,6 @@ const HITS: usize = 2;
 const ALL_HITS: usize = 24;
 /// Files that are named in a list.
 const NAMED: usize = 20;
-/// Of the pictures on the page.
-const JPEG_QUALITY: u8 = 88;
 /// Pixels across, so that the page stays small whatever the network's input.
 const SHOT_WIDTH: u32 = 660;
 const MOSAIC_WIDTH: u32 = 1600;
@@ -63,7 +67,7 @@ pub struct Subject<'a> {
 ///
 /// # Errors
 /// The system's; a device that fails.
-pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
+pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> anyhow::Result<()> {
     let figures = subject.figures();
     let plots = folder.join("plots");
     std::fs::create_dir_all(&plots).with_context(|| format!("can't create {}", plots.display()))?;
@@ -72,7 +76,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
         write_atomic(&plots.join(format!("{}.svg", figure.name)), figure.svg().as_bytes())?;
         write_atomic(&plots.join(format!("{}.png", figure.name)), &png)?;
     }
-    let [mistakes, hits] = subject.galleries()?;
+    let [mistakes, hits] = subject.galleries(progress)?;
     let gallery = |title, shots| Gallery { title, words: MAPS.to_owned(), shots };
     let (split, from_run) = (subject.split(), |name: &str| subject.run.map(|run| run.join(name)));
     let page = Page {
@@ -93,7 +97,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<()> {
     };
     let path = folder.join(PAGE);
     write_atomic(&path, page.to_html().as_bytes())?;
-    say(&format!("Report: {}", path.display()));
+    progress.say(&format!("Report: {}", path.display()));
     Ok(())
 }
 
@@ -275,7 +279,7 @@ impl Subject<'_> {
     }
 
     /// The worst mistakes and typical hits, each beside its Grad-CAM.
-    fn galleries(&self) -> anyhow::Result<[Vec<Shot>; 2]> {
+    fn galleries(&self, progress: &dyn Progress) -> anyhow::Result<[Vec<Shot>; 2]> {
         let Evaluation { set, probabilities, classes, .. } = self.evaluation;
         let truth = |index: usize| probabilities[index][set.pictures[index].label];
         let is_right = |index: &usize| argmax(&probabilities[*index]) == set.pictures[*index].label;
@@ -290,13 +294,14 @@ impl Subject<'_> {
         };
         let hits: Vec<usize> = right.into_iter().flat_map(of_class).take(ALL_HITS).collect();
         let explainer = Explainer::new(self.checkpoint, &self.compute.device, Method::GradCam, None)?;
-        let bar = Reading::new("Explaining");
-        bar.start(mistakes.len() + hits.len());
-        let shots = |indices: &[usize]| indices.iter().map(|index| self.shot(&explainer, *index, &bar)).collect::<anyhow::Result<Vec<_>>>();
+        let task = progress.items("Explaining");
+        task.set_total(mistakes.len() + hits.len());
+        let shots =
+            |indices: &[usize]| indices.iter().map(|index| self.shot(&explainer, *index, &*task)).collect::<anyhow::Result<Vec<_>>>();
         Ok([shots(&mistakes)?, shots(&hits)?])
     }
 
-    fn shot(&self, explainer: &Explainer, index: usize, bar: &Reading) -> anyhow::Result<Shot> {
+    fn shot(&self, explainer: &Explainer, index: usize, task: &dyn Task) -> anyhow::Result<Shot> {
         let Evaluation { set, probabilities, classes, copies, .. } = self.evaluation;
         let (picture, row) = (&set.pictures[index], &probabilities[index]);
         let predicted = argmax(row);
@@ -327,22 +332,9 @@ impl Subject<'_> {
             let beside = next.map(|(explainer, _)| format!("; on the right: {}", explainer.method().name()));
             lines.push(format!("{words}{}", beside.unwrap_or_default()));
         }
-        bar.done(1);
+        task.add(1);
         Ok(Shot { jpeg, lines })
     }
-}
-
-/// A picture as JPEG, no wider than that.
-pub(super) fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY);
-    if picture.width() <= width {
-        picture.write_with_encoder(encoder)?;
-    } else {
-        let height = (u64::from(picture.height()) * u64::from(width) / u64::from(picture.width())).max(1) as u32;
-        imageops::resize(picture, width, height, imageops::FilterType::Triangle).write_with_encoder(encoder)?;
-    }
-    Ok(out)
 }
 
 /// `3 h 5 min`, `2 min 4 s`, `7.2 s`.

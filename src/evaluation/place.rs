@@ -5,12 +5,14 @@ use std::{fs, io::ErrorKind, path::Path, path::PathBuf};
 use anyhow::Context;
 use serde_json::Value;
 
-use super::ui::UsageError;
-use crate::{base::names, report};
+use crate::{
+    base::{names, usage::UsageError},
+    report,
+};
 
 /// The name of the folder for an evaluation of pictures called `pictures` by the checkpoint in this folder; only the best epoch's goes without
 /// saying.
-pub(super) fn name(pictures: &str, checkpoint: &Path) -> String {
+pub fn name(pictures: &str, checkpoint: &Path) -> String {
     match checkpoint.file_name().map(|name| name.to_string_lossy()) {
         Some(folder) if folder != "best" => format!("{pictures}-{folder}"),
         _ => pictures.to_owned(),
@@ -21,7 +23,7 @@ pub(super) fn name(pictures: &str, checkpoint: &Path) -> String {
 ///
 /// # Errors
 /// The system's.
-pub(super) fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> {
+pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> {
     let in_words = |path: &Path| format!("can't create {}", names::of_path(path));
     fs::create_dir_all(folder).with_context(|| in_words(folder))?;
     for count in 1.. {
@@ -43,7 +45,7 @@ pub(super) fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<Pa
 ///
 /// # Errors
 /// Files of the names that are to be written, which aren't of an evaluation of the same pictures.
-pub(super) fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
+pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
     let taken = ["metrics.json", "predictions.csv", report::PAGE].iter().map(|name| out.join(name)).find(|path| path.exists());
     match taken.filter(|_| digest_in(out).is_none_or(|found| found != digest)) {
         Some(path) => Err(UsageError(format!(

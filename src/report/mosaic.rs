@@ -11,24 +11,24 @@ const LINE: u32 = 12;
 
 /// A picture of the grid.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub struct Cell {
     /// Above it.
-    pub(super) caption: String,
+    pub caption: String,
     /// Grey levels 0 to 255, `[channels, height, width]`; one channel or three; none leaves the place empty.
-    pub(super) levels: Vec<f32>,
+    pub levels: Vec<f32>,
 }
 
 /// A row of pictures of one size, with a title.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub struct Row {
     /// Above the row.
-    pub(super) title: String,
+    pub title: String,
     /// Side by side.
-    pub(super) cells: Vec<Cell>,
+    pub cells: Vec<Cell>,
 }
 
 /// The grid on white.
-pub(super) fn draw(rows: &[Row], [height, width]: [usize; 2]) -> RgbImage {
+pub fn draw(rows: &[Row], [height, width]: [usize; 2]) -> RgbImage {
     let (height, width) = (height as u32, width as u32);
     let factor = LEAST_SIDE.div_ceil(height.min(width).max(1));
     let columns = rows.iter().map(|row| row.cells.len()).max().unwrap_or(0) as u32;

@@ -1,30 +1,28 @@
 //! Picture by picture: the map, what it shows in words, and the files and lines that hold both.
 
-use std::{io::Cursor, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use anyhow::Context;
-use image::RgbImage;
 use serde::Serialize;
 
-use super::{
-    class_means::ClassMeans,
-    evaluate::no_number,
-    raw::{Raw, RawFile},
-    sanity::Sanity,
-    ui::{self, Reading, say},
-};
+use super::{Border, Curves, Explainer, Map, SURE, border, class_means::ClassMeans, overlay, sanity::Sanity};
 use crate::{
     base::{
         files::write_atomic,
         names::{self, for_file, of_text},
+        progress::Progress,
+        raw_file::{Raw, RawFile},
     },
     data::{
         dataset::{PictureSet, View},
         normalize::Normalizer,
     },
-    explain::{Border, Curves, Explainer, Map, SURE, border, colored, magnified, overlay, side_by_side},
     metrics::argmax,
-    report,
+    nn::infer::NotANumber,
+    report::{
+        self,
+        images::{colored, in_a_row, magnified, write_png},
+        text_table::table_text,
+    },
 };
 
 /// Pictures explained at a time.
@@ -71,26 +69,30 @@ struct Next {
     map: String,
 }
 
+/// Takes a line for whoever reads the results.
+pub type Print = fn(&str) -> anyhow::Result<()>;
+
 /// What is wanted beside maps.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub struct Wanted {
     /// Explain this one instead of the class that is predicted.
-    pub(super) class: Option<usize>,
+    pub class: Option<usize>,
     /// Deletion and insertion.
-    pub(super) curves: bool,
+    pub curves: bool,
     /// Networks with random layers.
-    pub(super) sanity: bool,
-    /// A JSON line on stdout for each picture.
-    pub(super) lines: bool,
+    pub sanity: bool,
+    /// Takes a JSON line for each picture.
+    pub print: Option<Print>,
     /// Maps as numbers.
-    pub(super) raw: Option<RawFile>,
+    pub raw: Option<RawFile>,
 }
 
 /// Explanations under way.
-pub(super) struct Work<'a> {
+pub struct Work<'a> {
     explainer: &'a Explainer,
     wanted: Wanted,
     out: &'a Path,
+    progress: &'a dyn Progress,
     lines: String,
     rows: Vec<Vec<String>>,
     without_evidence: usize,
@@ -114,12 +116,13 @@ struct Found<'a> {
 
 impl<'a> Work<'a> {
     /// Nothing explained yet.
-    pub(super) fn new(explainer: &'a Explainer, wanted: Wanted, out: &'a Path) -> Self {
+    pub fn new(explainer: &'a Explainer, wanted: Wanted, out: &'a Path, progress: &'a dyn Progress) -> Self {
         Self {
             sanity: wanted.sanity.then(|| Sanity::new(explainer)),
             explainer,
             wanted,
             out,
+            progress,
             lines: String::new(),
             rows: Vec::new(),
             without_evidence: 0,
@@ -134,11 +137,11 @@ impl<'a> Work<'a> {
     ///
     /// # Errors
     /// A picture that can't be read again; outputs that are no numbers; the device's and the system's.
-    pub(super) fn explain(&mut self, set: &Arc<PictureSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
+    pub fn explain(&mut self, set: &Arc<PictureSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
         let view = View::plain(set, normalizer);
         self.shape = set.store.format().shape();
-        let bar = Reading::new("Explaining");
-        bar.start(set.pictures.len());
+        let task = self.progress.items("Explaining");
+        task.set_total(set.pictures.len());
         for start in (0..set.pictures.len()).step_by(BATCH) {
             let indices = start..(start + BATCH).min(set.pictures.len());
             let batch = view.batch(indices.clone())?;
@@ -146,7 +149,7 @@ impl<'a> Work<'a> {
             let label = |row: &Vec<f64>| argmax(&row.iter().map(|value| *value as f32).collect::<Vec<_>>());
             let labels: Vec<usize> = probabilities.iter().map(label).collect();
             if let Some(bad) = probabilities.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
-                return Err(no_number(&set.pictures[start + bad].path));
+                return Err(NotANumber(set.pictures[start + bad].path.clone()).into());
             }
             let classes: Vec<usize> = labels.iter().map(|label| self.wanted.class.unwrap_or(*label)).collect();
             let maps = self.explainer.explain(&batch.images, &classes)?;
@@ -166,7 +169,7 @@ impl<'a> Work<'a> {
                 };
                 self.curves.extend(curves.clone());
                 self.write(set, index, Found { label, class, probabilities, map, next, curves })?;
-                bar.done(1);
+                task.add(1);
             }
         }
         Ok(())
@@ -234,27 +237,27 @@ impl<'a> Work<'a> {
         }
         self.rows.push(row(explanation));
         let line = serde_json::to_string(explanation)? + "\n";
-        if self.wanted.lines {
-            ui::print(&line)?;
+        if let Some(print) = self.wanted.print {
+            print(&line)?;
         }
         self.lines.push_str(&line);
         Ok(())
     }
 
     /// The pictures so far for a person, the first `most` of them.
-    pub(super) fn table(&self, most: usize) -> String {
+    pub fn table(&self, most: usize) -> String {
         let head = ["Picture", "Class", "Probability", "Method", "Most at x, y", "On the border"].map(str::to_owned).to_vec();
         let table = report::Table { head, rows: self.rows.iter().take(most).cloned().collect() };
         let more = self.rows.len().saturating_sub(most);
         let more = if more == 0 { String::new() } else { format!("... and {more} more in explanations.jsonl\n") };
-        if self.rows.is_empty() { String::new() } else { format!("{}\n{more}", ui::table_text(&table)) }
+        if self.rows.is_empty() { String::new() } else { format!("{}\n{more}", table_text(&table)) }
     }
 
     /// Class means, the sanity test, raw numbers, and what was found in all.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn finish(&self) -> anyhow::Result<()> {
+    pub fn finish(&self) -> anyhow::Result<()> {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -263,23 +266,23 @@ impl<'a> Work<'a> {
             let [rows, columns] = [self.raw.shape[0], self.raw.shape[1]];
             file.write(&self.raw, (0..rows).flat_map(|row| (0..columns).map(move |column| format!("r{row}c{column}"))))?;
         }
-        self.means.write(self.out, self.shape)?;
+        self.means.write(self.out, self.shape, self.progress)?;
         if self.without_evidence > 0 {
             let of = self.rows.len();
-            say(&format!(
+            self.progress.say(&format!(
                 "{} of {of} pictures have no evidence that can be placed; see \"words\" in explanations.jsonl",
                 self.without_evidence
             ));
         }
         if !self.curves.is_empty() {
-            say(&curve_words(&self.curves));
+            self.progress.say(&curve_words(&self.curves));
         }
         if let Some(sanity) = &self.sanity {
             let text = sanity.text();
             write_atomic(&self.out.join("sanity.txt"), text.as_bytes())?;
-            say(&text);
+            self.progress.say(&text);
         }
-        say(&format!("Explanations: {}", names::of_path(self.out)));
+        self.progress.say(&format!("Explanations: {}", names::of_path(self.out)));
         Ok(())
     }
 }
@@ -342,20 +345,4 @@ fn words(map: &Map, class: &str, probability: f64, (border, next, curves): (Bord
         ));
     }
     words
-}
-
-/// Pictures of one size in a row.
-pub(super) fn in_a_row(pictures: &[RgbImage]) -> RgbImage {
-    let (first, others) = pictures.split_first().expect("one picture or more");
-    others.iter().fold(first.clone(), |row, picture| side_by_side(&row, picture))
-}
-
-/// Writes a picture as PNG.
-///
-/// # Errors
-/// The system's.
-pub(super) fn write_png(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
-    let mut png = Vec::new();
-    picture.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
-    write_atomic(path, &png).with_context(|| format!("can't write the picture: {}", names::of_path(path)))
 }

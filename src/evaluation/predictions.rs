@@ -1,11 +1,11 @@
 //! Picture by picture what the network said: `predictions.csv`, and logits for other programs.
 
-use super::{
-    evaluation::Evaluation,
-    raw::{Raw, RawFile},
-};
+use super::Evaluation;
 use crate::{
-    base::names::{of_path, of_text},
+    base::{
+        names::{of_path, of_text},
+        raw_file::{Raw, RawFile},
+    },
     metrics::{argmax, most},
     record::LISTED_CLASSES,
 };

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ui::Reading;
+use super::Features;
 use crate::{
+    base::progress::Progress,
     config::{Architecture, Color, Data, DeviceName, Hidden, Loss, Model, Normalize, Pooling, Weights},
     data::{Surveyed, dataset::View, normalize::Normalizer, pictures::Format},
-    inspect::Features,
     nn::{
         device::open,
         infer::average_features,
@@ -22,12 +22,12 @@ use crate::{
 /// The one that is cheap: the others take minutes on a CPU where everything else takes seconds.
 const CHEAP: Architecture = Architecture::Squeezenet1_1;
 /// Rows and columns of its pictures, where no recipe says.
-pub(super) const SIDE: usize = 128;
+pub const SIDE: usize = 128;
 /// Rows and columns below which it sees nothing.
 const LEAST_SIDE: usize = 64;
 
 /// The weights of the cheap backbone, the recipe's or the published ones, if they are there.
-pub(super) fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
+pub fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
     let of_recipe = model.filter(|model| model.architecture == CHEAP).and_then(|model| locate(CHEAP, &model.weights()));
     let published = published(CHEAP)?;
     let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|found| found.len() == published.bytes);
@@ -38,7 +38,7 @@ pub(super) fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Weights that can't be read; pictures that can't be read again.
-pub(super) fn features(surveyed: &Surveyed, data: &Data, weights: &Path) -> anyhow::Result<Option<Features>> {
+pub fn features(surveyed: &Surveyed, data: &Data, weights: &Path, progress: &dyn Progress) -> anyhow::Result<Option<Features>> {
     let [height, width, channels] = Format::of(data).shape();
     if data.color != Color::Rgb || height.min(width) < LEAST_SIDE {
         return Ok(None);
@@ -53,12 +53,12 @@ pub(super) fn features(surveyed: &Surveyed, data: &Data, weights: &Path) -> anyh
         return Ok(None);
     }
     let normalizer = Normalizer::fit(&Normalize::Imagenet, data.color, &surveyed.sets[0])?;
-    let bar = Reading::new("Looking at labels");
-    bar.start(surveyed.survey.seen.len());
+    let task = progress.items("Looking at labels");
+    task.set_total(surveyed.survey.seen.len());
     let mut values = Vec::new();
     for set in surveyed.sets.iter().filter(|set| !set.pictures.is_empty()) {
         let view = View::plain(set, &normalizer);
-        values.extend(average_features(&model, view, &device, &|count| bar.done(count))?);
+        values.extend(average_features(&model, view, &device, &|count| task.add(count))?);
     }
     let width = values.len() / surveyed.survey.seen.len().max(1);
     Ok(Some(Features { words: "features of a SqueezeNet trained on ImageNet".to_owned(), width, values }))

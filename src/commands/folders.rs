@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ui::UsageError;
 use crate::{
-    base::names,
+    base::{names, usage::UsageError},
     config::{self, Data, PHANTOM, Validation},
 };
 

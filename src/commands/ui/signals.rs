@@ -8,7 +8,7 @@ use std::sync::{
 
 use anyhow::Context;
 
-use super::ui::say;
+use super::say;
 use crate::base::files::discard_partial_files;
 
 /// Not a signal.
@@ -16,7 +16,7 @@ const NONE: i32 = 0;
 
 /// What the program does when it is told to stop.
 #[derive(Clone, Debug)]
-pub(super) struct Signals {
+pub(in crate::commands) struct Signals {
     /// Is there a training that can be saved?
     is_training: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -28,25 +28,25 @@ impl Signals {
     ///
     /// # Errors
     /// The system doesn't let signals be watched.
-    pub(super) fn watch() -> anyhow::Result<Self> {
+    pub(in crate::commands) fn watch() -> anyhow::Result<Self> {
         let signals = Self { is_training: Arc::default(), stop: Arc::default(), first: Arc::new(AtomicI32::new(NONE)) };
         start(signals.clone()).context("can't watch for signals")?;
         Ok(signals)
     }
 
     /// A training begins: what it is to look at between two steps.
-    pub(super) fn training(&self) -> &AtomicBool {
+    pub(in crate::commands) fn training(&self) -> &AtomicBool {
         self.is_training.store(true, Ordering::SeqCst);
         &self.stop
     }
 
     /// The training is over and saved.
-    pub(super) fn over(&self) {
+    pub(in crate::commands) fn over(&self) {
         self.is_training.store(false, Ordering::SeqCst);
     }
 
     /// The number of the signal that stopped the training.
-    pub(super) fn caught(&self) -> Option<i32> {
+    pub(in crate::commands) fn caught(&self) -> Option<i32> {
         Some(self.first.load(Ordering::SeqCst)).filter(|number| *number != NONE)
     }
 
@@ -74,7 +74,7 @@ fn end(number: i32) -> ! {
 }
 
 /// As shells count: 130 for Ctrl-C, 143 for SIGTERM.
-pub(super) fn exit_code(number: i32) -> u8 {
+pub(in crate::commands) fn exit_code(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
 }
 
@@ -90,7 +90,7 @@ mod system {
 
     use super::Signals;
 
-    pub(super) fn start(signals: Signals) -> io::Result<()> {
+    pub(in crate::commands) fn start(signals: Signals) -> io::Result<()> {
         let watched = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU];
         let mut arriving = Arriving::new(watched.into_iter().filter(|number| *number != SIGHUP || !is_hangup_ignored()))?;
         let watch = move || arriving.forever().for_each(|number| signals.take(number));
@@ -105,7 +105,7 @@ mod system {
         mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
     }
 
-    pub(super) fn repeats(number: i32) -> bool {
+    pub(in crate::commands) fn repeats(number: i32) -> bool {
         number == SIGXCPU
     }
 
@@ -123,11 +123,11 @@ mod system {
 
     const CTRL_C: i32 = 2;
 
-    pub(super) fn start(signals: Signals) -> io::Result<()> {
+    pub(in crate::commands) fn start(signals: Signals) -> io::Result<()> {
         ctrlc::set_handler(move || signals.take(CTRL_C)).map_err(io::Error::other)
     }
 
-    pub(super) fn repeats(_number: i32) -> bool {
+    pub(in crate::commands) fn repeats(_number: i32) -> bool {
         false
     }
 
@@ -137,5 +137,5 @@ mod system {
     }
 }
 
-pub(super) use system::name;
+pub(in crate::commands) use system::name;
 use system::{repeats, start};

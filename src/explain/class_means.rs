@@ -5,13 +5,13 @@ use std::{
     path::Path,
 };
 
-use super::{
-    explanations::{in_a_row, write_png},
-    ui::say,
-};
+use super::{Border, border, overlay};
 use crate::{
-    base::names::{self, for_file, of_text},
-    explain::{Border, border, colored, magnified, overlay},
+    base::{
+        names::{self, for_file, of_text},
+        progress::Progress,
+    },
+    report::images::{colored, in_a_row, magnified, write_png},
 };
 
 /// Classes that have a mean: each takes the room of some pictures, and somebody has to look at them.
@@ -52,7 +52,7 @@ impl ClassMeans {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn write(&self, out: &Path, shape: [usize; 3]) -> anyhow::Result<()> {
+    pub(super) fn write(&self, out: &Path, shape: [usize; 3], progress: &dyn Progress) -> anyhow::Result<()> {
         let several: Vec<_> = self.sums.iter().filter(|(_, sums)| sums.count > 1).collect();
         let mut taken = BTreeSet::new();
         for (index, (class, Sums { map, picture, count })) in several.iter().enumerate() {
@@ -66,7 +66,7 @@ impl ClassMeans {
             let path = out.join(format!("mean-{name}.png"));
             write_png(&in_a_row(&[magnified(&picture), magnified(&overlay(&picture, &map))]), &path)?;
             if index < LINES {
-                say(&format!(
+                progress.say(&format!(
                     "{}: mean of {count} pictures, {:.0} % of the attention on the border, which is {:.0} % of the picture: {}",
                     of_text(class),
                     share * 100.0,
@@ -76,10 +76,14 @@ impl ClassMeans {
             }
         }
         if several.len() > LINES {
-            say(&format!("... and the means of {} more classes: {}", several.len() - LINES, names::of_path(&out.join("mean-*.png"))));
+            progress.say(&format!(
+                "... and the means of {} more classes: {}",
+                several.len() - LINES,
+                names::of_path(&out.join("mean-*.png"))
+            ));
         }
         if self.num_without > 0 {
-            say(&format!("{} pictures are of other classes than the first {CLASSES}, which alone have a mean", self.num_without));
+            progress.say(&format!("{} pictures are of other classes than the first {CLASSES}, which alone have a mean", self.num_without));
         }
         Ok(())
     }
@@ -103,7 +107,7 @@ mod tests {
         for class in ["a|b", "a?b", "a_b-2", &long] {
             (0..2).for_each(|_| means.add(class, &[0.0, 1.0], &[10, 20]));
         }
-        means.write(folder.path(), [1, 2, 1]).expect("written");
+        means.write(folder.path(), [1, 2, 1], &crate::base::progress::Silent).expect("written");
         let mut names: Vec<_> = std::fs::read_dir(folder.path())
             .expect("listed")
             .map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned())

@@ -1,0 +1,86 @@
+//! Training pictures as the first epochs see them, on one PNG.
+
+use std::{io::Cursor, ops::Range, sync::Arc};
+
+use anyhow::Context;
+use pixel_sampling::{Finish, Picture, sample_unmoved};
+
+use crate::{
+    base::names,
+    config::Config,
+    data::dataset::{PictureSet, View},
+    report::mosaic::{self, Cell, Row},
+    train::levels_view,
+};
+
+/// Pictures of each class as the first epochs see them, as a PNG.
+///
+/// # Errors
+/// A picture that can't be read again.
+pub(super) fn sample(config: &Config, set: &Arc<PictureSet>) -> anyhow::Result<Vec<u8>> {
+    let mut pictures = of_each_class(set, if set.classes.len() > 4 { 1 } else { 2 });
+    pictures.truncate(ROWS);
+    draw(config, set, &pictures, 1..7)
+}
+
+/// The rows of a sample at most.
+const ROWS: usize = 12;
+
+/// A row a picture: as it is, then as each of the epochs draws it first. PNG.
+pub(super) fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Range<u32>) -> anyhow::Result<Vec<u8>> {
+    let shape = set.store.format().shape();
+    let mut rows = Vec::new();
+    for picture in pictures {
+        let found = &set.pictures[*picture];
+        let name = names::of_os(found.path.file_name().unwrap_or_default());
+        let mut levels = Vec::new();
+        let bytes = set.store.pixels(found.slot)?;
+        sample_unmoved(
+            Picture::new(&bytes, shape).context("the store has pictures of another shape")?,
+            [false; 2],
+            &Finish::LEVELS,
+            &mut levels,
+        );
+        let title = format!("{}: {name}", set.classes[found.label]);
+        rows.push(Row { title, cells: vec![Cell { caption: "original".to_owned(), levels }] });
+    }
+    for epoch in epochs {
+        let view = levels_view(config, set, epoch as usize - 1);
+        for (row, picture) in rows.iter_mut().zip(pictures) {
+            row.cells.push(seen(&view, *picture, config.train.batch_size, epoch)?);
+        }
+    }
+    let mut png = Vec::new();
+    mosaic::draw(&rows, [shape[0], shape[1]]).write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
+    Ok(png)
+}
+
+/// A picture as the epoch draws it first, within its batch, whose pictures may be mixed.
+fn seen(view: &View, picture: usize, batch_size: usize, epoch: u32) -> anyhow::Result<Cell> {
+    let nothing = || Cell { caption: format!("epoch {epoch}: not drawn"), levels: Vec::new() };
+    let Some(at) = view.draws.iter().position(|draw| draw.picture == picture && draw.repeat == 0) else { return Ok(nothing()) };
+    let start = at / batch_size * batch_size;
+    // By itself where pictures don't touch one another.
+    let draws = if view.batcher.mix.is_some() { start..(start + batch_size).min(view.draws.len()) } else { at..at + 1 };
+    let offset = at - draws.start;
+    let batch = view.batch(draws)?;
+    let (size, num_classes) = (batch.images.len() / batch.len(), view.set.classes.len());
+    let target = &batch.targets[offset * num_classes..(offset + 1) * num_classes];
+    let mut caption = format!("epoch {epoch}");
+    if target.iter().all(|share| *share < 1.0) {
+        let shares = target.iter().zip(view.set.classes.iter()).filter(|(share, _)| **share > 0.0);
+        shares.for_each(|(share, class)| caption.push_str(&format!(" {:.0}% {class}", share * 100.0)));
+    }
+    Ok(Cell { caption, levels: batch.images[offset * size..(offset + 1) * size].to_vec() })
+}
+
+/// Positions of so many pictures of each class, spread over it.
+pub(super) fn of_each_class(set: &PictureSet, count: usize) -> Vec<usize> {
+    let mut members = vec![Vec::new(); set.classes.len()];
+    set.pictures.iter().enumerate().for_each(|(index, picture)| members[picture.label].push(index));
+    let spread = |members: Vec<usize>| {
+        let count = count.min(members.len());
+        (0..count).map(move |index| members[index * members.len() / count]).collect::<Vec<_>>()
+    };
+    members.into_iter().flat_map(spread).collect()
+}

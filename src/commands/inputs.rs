@@ -1,0 +1,103 @@
+//! What commands read: the data of a recipe, pictures and folders that are named.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::ui::{Terminal, say};
+use crate::{
+    base::{names, progress::Progress, usage::UsageError},
+    checkpoint::Meta,
+    config::Config,
+    data::{
+        Listed, TrainingData,
+        dataset::PictureSet,
+        listing::{Entry, Exclude, Found, Listing, PassedOver, no_file, walk},
+        load_for_training,
+        table::Skipped,
+    },
+    evaluation::predictor::{read, reading_of},
+    report::class_counts::{absent_words, count_words},
+    train::check_augmented_classes,
+};
+
+/// Reads the pictures and tells what was found, what was passed over and what was skipped.
+///
+/// # Errors
+/// Data that can't be trained on; a pattern of `data.exclude` without effect.
+pub(super) fn load(config: &Config) -> anyhow::Result<TrainingData> {
+    let data = read_data(config)?;
+    match &data.without_effect {
+        Some(words) => Err(UsageError(words.clone()).into()),
+        None => Ok(data),
+    }
+}
+
+/// As [`load`], of a run that was started: what a pattern left out may be gone since.
+pub(super) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
+    let data = {
+        let task = Terminal.items("Reading pictures");
+        load_for_training(&config.data, config.seed, &|count| task.set_total(count), &|count| task.add(count))?
+    };
+    check_augmented_classes(config, &data.classes)?;
+    let found = |what: &str, count| say(&format!("{} ({what})", Listing::found(count, data.classes.len())));
+    found("training", data.train.pictures.len());
+    found("validation", data.validation.pictures.len());
+    if !data.test.is_empty() {
+        found("test, measured on at the end", data.test.len());
+    }
+    data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
+    Skipped::words(&data.skipped).iter().for_each(|line| say(&format!("warning: {line}")));
+    if let Some(test) = config.data.test.as_ref().filter(|_| data.test.is_empty()) {
+        say(&format!("warning: there is no picture in {test} that can be read, so that there is no test"));
+    }
+    let counts = data.train.class_counts();
+    say(&format!("Training pictures a class: {}; {}", count_words(&data.classes, &counts), data.train.store.place()));
+    if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
+        say(&format!("warning: no validation picture of {absent}"));
+    }
+    Ok(data)
+}
+
+/// The pictures behind the arguments, and how many of them and of what is in them can't be opened. A file that is named is taken whatever its
+/// ending.
+pub(super) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
+    let (mut found, mut num_failed) = (Vec::new(), 0);
+    let mut fail = |path: &Path, reason: &str| {
+        say(&format!("error: {reason}: {}", names::of_path(path)));
+        num_failed += 1;
+    };
+    for argument in arguments {
+        if !argument.is_dir() {
+            match no_file(argument) {
+                None => found.push(argument.clone()),
+                Some(reason) => fail(argument, &reason),
+            }
+            continue;
+        }
+        let (before, mut passed_over) = (found.len(), PassedOver::default());
+        walk(argument, argument, &Exclude::default(), &mut |what| match what {
+            Found::Picture(path) => found.push(path),
+            Found::Unreadable(path, reason) => fail(&path, &reason),
+            Found::PassedOver(kind, path) => passed_over.add(kind, &path),
+            Found::Folder(_) => {}
+        });
+        passed_over.words(argument).iter().for_each(|words| say(words));
+        if found.len() == before {
+            fail(argument, "no picture in this folder");
+        }
+    }
+    (found, num_failed)
+}
+
+/// Reads pictures of unknown class for a network; those that can't be read are reported and counted.
+pub(super) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<PictureSet>> {
+    // The class of a picture isn't known: any will do, since nothing looks at it.
+    let entry = |path: &PathBuf| Entry { path: path.clone(), class: meta.classes[0].clone(), group: None, weight: 1.0, split: None };
+    let entries: Vec<_> = paths.iter().map(entry).collect();
+    let Listed { set, skipped, .. } = read(&entries, meta, &reading_of(meta), &Terminal)?;
+    for bad in &skipped {
+        say(&format!("error: {}: {}", bad.reason, bad.path));
+    }
+    *num_failed += skipped.len();
+    Ok(set)
+}

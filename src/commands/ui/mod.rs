@@ -1,0 +1,142 @@
+//! What a person sees: bars and lines on stderr, results on stdout.
+
+pub(super) mod signals;
+mod training;
+
+use std::{
+    io::{self, Write},
+    sync::OnceLock,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use training::TrainingView;
+
+use crate::{
+    base::{
+        names,
+        progress::{Progress, Task},
+    },
+    config::DeviceName,
+    nn::{
+        NnError,
+        device::{Compute, open},
+    },
+};
+
+/// All bars of the program, so that lines can go between them.
+fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+}
+
+/// Our own warnings on stderr. Graphics drivers log errors for each way of theirs that isn't there, so the crates below
+/// us are not shown: what fails for good comes back as an error value.
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("emberlens")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            say(&format!("{}: {}", if record.level() == log::Level::Error { "error" } else { "warning" }, record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Shows warnings from here on.
+pub fn start_log() {
+    // A second call finds the logger there, which is what it wants.
+    let _ = log::set_logger(&Log).map(|()| log::set_max_level(log::LevelFilter::Warn));
+}
+
+/// A line on stderr, above any bar. Nothing in it that a terminal would obey. A closed terminal leaves nobody to tell, and the work goes on.
+pub fn say(line: &str) {
+    let (line, bars) = (names::of_lines(line), bars());
+    // `suspend` would end the program where the terminal is gone.
+    let _ = if bars.is_hidden() { writeln!(io::stderr(), "{line}") } else { bars.println(line) };
+}
+
+/// A result on stdout. Nothing in it that a terminal would obey. A reader that has gone away (`| head`) is no error.
+///
+/// # Errors
+/// Stdout can't be written otherwise.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(names::of_lines(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The error that ends the program.
+pub fn print_error(error: &anyhow::Error) {
+    say(&format!("error: {error:#}"));
+}
+
+/// Opens the device and says what it is.
+///
+/// # Errors
+/// It isn't there or computes wrongly.
+pub fn open_device(name: DeviceName) -> Result<Compute, NnError> {
+    let compute = open(name)?;
+    match &compute.fallback {
+        Some(reason) => say(&format!("warning: no GPU is used: {reason}; computing on {}", compute.about)),
+        None => say(&format!("Device {}: {}", compute.name, compute.about)),
+    }
+    Ok(compute)
+}
+
+/// The terminal: lines and bars on stderr.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal;
+
+impl Progress for Terminal {
+    fn say(&self, line: &str) {
+        say(line);
+    }
+
+    fn items(&self, task: &str) -> Box<dyn Task> {
+        let bar = Bar::new("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
+        bar.0.set_message(task.to_owned());
+        Box::new(bar)
+    }
+
+    fn bytes(&self) -> Box<dyn Task> {
+        Box::new(Bar::new("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"))
+    }
+}
+
+/// A bar that goes away with the value.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(template: &str) -> Self {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(bars().add(ProgressBar::new(0).with_style(style)))
+    }
+}
+
+impl Task for Bar {
+    fn set_total(&self, total: usize) {
+        self.0.set_length(total as u64);
+    }
+
+    fn set_done(&self, count: usize) {
+        self.0.set_position(count as u64);
+    }
+
+    fn add(&self, count: usize) {
+        self.0.inc(count as u64);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+        bars().remove(&self.0);
+    }
+}

@@ -1,0 +1,106 @@
+//! Bars and lines of a training run.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{bars, say};
+use crate::{record::EpochRecord, train::Observer};
+
+/// What the bar says while frozen layers look at pictures.
+const FEATURES: &str = "Features";
+
+/// Bars for a training run; off a terminal one line an epoch.
+pub struct TrainingView {
+    epochs: usize,
+    run: ProgressBar,
+    epoch: Mutex<Epoch>,
+}
+
+struct Epoch {
+    bar: ProgressBar,
+    start: Instant,
+    pictures: usize,
+}
+
+impl TrainingView {
+    /// For a run that has done `done` of `epochs`.
+    pub fn new(done: usize, epochs: usize) -> Self {
+        let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(0).with_style(style("{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left"));
+        let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), pictures: 0 };
+        let run = ProgressBar::new(epochs as u64).with_style(style("{msg:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone, {eta} left"));
+        let run = bars().add(run.with_message("Run").with_position(done as u64));
+        // The time goes on between two epochs.
+        run.enable_steady_tick(Duration::from_secs(1));
+        Self { epochs, run, epoch: Mutex::new(epoch) }
+    }
+
+    fn epoch(&self) -> std::sync::MutexGuard<'_, Epoch> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for TrainingView {
+    fn epoch_started(&self, epoch: usize, done: usize, total: usize) {
+        let mut state = self.epoch();
+        (state.start, state.pictures) = (Instant::now(), 0);
+        state.bar.set_length(total as u64);
+        state.bar.set_position(done as u64);
+        state.bar.reset_eta();
+        state.bar.set_prefix(format!("Epoch {epoch}/{}", self.epochs));
+    }
+
+    fn trained(&self, pictures: usize, loss: f64, accuracy: f64) {
+        let mut state = self.epoch();
+        state.pictures += pictures;
+        state.bar.inc(pictures as u64);
+        let rate = state.pictures as f64 / state.start.elapsed().as_secs_f64();
+        state.bar.set_message(format!("loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"));
+    }
+
+    fn computed_features(&self, done: usize, total: usize) {
+        let state = self.epoch();
+        if state.bar.prefix() != FEATURES {
+            state.bar.set_prefix(FEATURES);
+            state.bar.set_message("computed once");
+            state.bar.reset_eta();
+        }
+        state.bar.set_length(total as u64);
+        state.bar.set_position(done as u64);
+    }
+
+    fn validated(&self, _pictures: usize) {
+        self.epoch().bar.set_prefix("Validating");
+    }
+
+    fn epoch_ended(&self, record: &EpochRecord) {
+        self.run.set_position(record.epoch as u64);
+        say(&format!(
+            "Epoch {}/{} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
+            record.epoch,
+            self.epochs,
+            record.seconds,
+            record.train.loss,
+            record.train.accuracy,
+            record.validation.loss,
+            record.validation.accuracy,
+            record.validation.macro_f1,
+            record.learning_rate,
+        ));
+    }
+
+    fn say(&self, line: &str) {
+        say(line);
+    }
+}
+
+impl Drop for TrainingView {
+    fn drop(&mut self) {
+        self.epoch().bar.finish_and_clear();
+        self.run.finish_and_clear();
+    }
+}

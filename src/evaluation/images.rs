@@ -1,0 +1,175 @@
+//! The images that a checkpoint is measured on: a folder, a CSV, or what a run held out or back.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::{
+    base::{names, progress::Progress, usage::UsageError, words},
+    config::{self, Config},
+    data::{
+        TestListing, Unknown,
+        dataset::{Picture, PictureSet},
+        leaks::known_to,
+        listing::{self, Entry, Exclude, Part},
+        pictures::digest_from_hex,
+        table::{Skipped, SplitRow, read_split},
+        test_listing,
+    },
+};
+
+/// A part of a run's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SplitName {
+    /// Held back.
+    Val,
+    /// Held out.
+    Test,
+}
+
+/// The run that a checkpoint folder is in, which knows what was trained on.
+pub fn run_of(checkpoint: &Path) -> Option<&Path> {
+    checkpoint.parent().filter(|run| run.join("config.toml").is_file())
+}
+
+/// The error of a checkpoint that stands alone, where its run is needed.
+pub fn no_run(path: &Path) -> UsageError {
+    let path = names::of_path(path);
+    UsageError(format!(
+        "{path} stands alone, without a run's config.toml beside it, which says what it was trained on; name pictures with --data"
+    ))
+}
+
+/// Where a run's own pictures come from, for a person.
+pub const RUNS_TEST: &str = "the run's test pictures";
+/// The same of validation pictures.
+pub const RUNS_VALIDATION: &str = "the run's validation pictures";
+
+/// Images to measure on.
+#[derive(Clone, Debug)]
+pub struct EvalSet {
+    /// Listed, unread.
+    pub entries: Vec<Entry>,
+    /// Those that are known not to be readable.
+    pub skipped: Vec<Skipped>,
+    /// For the folder of the results.
+    pub name: String,
+    /// Where they come from, for a person.
+    pub source: String,
+    /// What the run knew before: copies of these parts of its data are no news. Validation pictures chose the best epoch, so they count,
+    /// unless they are what is measured.
+    pub known: &'static [Part],
+    /// Of the pixels of each when the run held them back; nothing of pictures that it didn't.
+    pub digests: Vec<Option<[u8; 32]>>,
+}
+
+impl EvalSet {
+    /// Says so where pictures that were read are others than those that the run held back.
+    pub fn changed(&self, set: &PictureSet) -> Option<String> {
+        let held = |slot: usize| self.digests.get(slot).copied().flatten();
+        let is_other = |picture: &&Picture| held(picture.slot).is_some_and(|digest| digest != picture.digest);
+        let changed: Vec<_> = set.pictures.iter().filter(is_other).collect();
+        let first = names::of_path(&changed.first()?.path);
+        Some(format!(
+            "warning: {} of {} validation pictures have other pixels than when the run held them back: they were changed since, or another version \
+             of the program reads them; the first: {first}",
+            changed.len(),
+            set.pictures.len()
+        ))
+    }
+}
+
+/// The images under a path: a folder with one folder a class, or a CSV.
+///
+/// # Errors
+/// Nothing can be listed there; classes that the checkpoint doesn't know.
+pub fn from_path(path: &Path, classes: &[String], progress: &dyn Progress) -> anyhow::Result<EvalSet> {
+    let listing = listing::list(path, &Exclude::default())?;
+    if let Some(Unknown { names, meant, .. }) = Unknown::of(&listing.classes, classes) {
+        bail!(
+            "found {names} that the checkpoint doesn't know, expected classes among {}{meant}; rename or move what isn't one of them: {}",
+            words::listed(classes),
+            names::of_path(path)
+        );
+    }
+    listing.words(path).iter().for_each(|words| progress.say(words));
+    let mut skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, file.split)).collect();
+    let mut entries = listing.entries;
+    if entries.iter().any(|entry| entry.split == Some(Part::Test)) {
+        entries.retain(|entry| entry.split == Some(Part::Test));
+        skipped.retain(|file| file.split == Part::Test.name());
+        progress.say(&format!("Of {}, the {} rows with split test", names::of_path(path), entries.len()));
+    }
+    let name = path.file_stem().map_or("data".to_owned(), |name| names::for_file(&names::of_os(name)));
+    Ok(told(EvalSet { entries, skipped, name, source: names::of_path(path), known: known_to(Part::Test), digests: Vec::new() }, progress))
+}
+
+/// Tells what can't be opened of pictures.
+fn told(set: EvalSet, progress: &dyn Progress) -> EvalSet {
+    for words in Skipped::words(&set.skipped) {
+        progress.say(&format!("warning: {words}"));
+    }
+    set
+}
+
+/// The test pictures of a run or, where it has none, its validation pictures.
+pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
+    let config: Config = config::load(&run.join("config.toml"), &[])?;
+    let TestListing { entries, unopened } = test_listing(&config.data)?;
+    if entries.is_empty() && unopened.is_empty() {
+        progress
+            .say("The run has no test pictures: measuring on its validation pictures, which chose the best epoch (--data takes others)");
+        return from_split(SplitName::Val, run, progress);
+    }
+    from_split(SplitName::Test, run, progress)
+}
+
+/// The pictures of a part of a run.
+///
+/// # Errors
+/// The run has none.
+pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
+    let config: Config = config::load(&run.join("config.toml"), &[])?;
+    match split {
+        SplitName::Test => {
+            let TestListing { entries, unopened } = test_listing(&config.data)?;
+            if !unopened.is_empty() && entries.is_empty() {
+                bail!("none of the {} test pictures of the run can be opened; the first: {}", unopened.len(), Skipped::named(&unopened, 1));
+            }
+            if entries.is_empty() {
+                return Err(UsageError("the run has no test pictures; say which with --data, or --split val".to_owned()).into());
+            }
+            let source = RUNS_TEST.to_owned();
+            let (name, digests) = ("test".to_owned(), Vec::new());
+            Ok(told(EvalSet { entries, skipped: unopened, name, source, known: known_to(Part::Test), digests }, progress))
+        }
+        SplitName::Val => {
+            let rows = read_split(&run.join("split.csv"))?;
+            let held_back: Vec<_> = rows.into_iter().filter(|row| row.split == Part::Validation.name()).collect();
+            let digests = held_back.iter().map(|row| digest_from_hex(&row.blake3)).collect();
+            let entry = |row: SplitRow| {
+                let group = (!row.group.is_empty()).then_some(row.group);
+                Entry { path: names::to_path(&row.path), class: row.class, group, weight: 1.0, split: None }
+            };
+            let entries: Vec<_> = held_back.into_iter().map(entry).collect();
+            check_there(&entries, run)?;
+            let (skipped, source) = (Vec::new(), RUNS_VALIDATION.to_owned());
+            Ok(EvalSet { entries, skipped, name: "val".to_owned(), source, known: known_to(Part::Validation), digests })
+        }
+    }
+}
+
+/// Refuses pictures of a run none of which is where it was.
+fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
+    match entries.first().filter(|_| !entries.iter().any(|entry| entry.path.exists())) {
+        Some(first) => bail!(
+            "none of the {} validation pictures in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
+             where the training ran, say where the pictures are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name others with \
+             --data",
+            entries.len(),
+            names::of_path(&run.join("split.csv")),
+            names::of_path(&first.path)
+        ),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,184 @@
+//! A checkpoint at work: images are read as it was trained on them, and become probabilities.
+
+use std::{path::Path, sync::Arc};
+
+use super::images::{no_run, run_of};
+use crate::{
+    base::{names, progress::Progress, usage::UsageError, words::counted},
+    checkpoint::{Checkpoint, Meta},
+    config::{self, Config, Data, Loss},
+    data::{
+        Listed,
+        dataset::{PictureSet, View},
+        listing::Entry,
+        load_listed,
+    },
+    nn::{
+        device::Compute,
+        infer::{Keep, NotANumber, Predictions, Settings, predict},
+        loss::LossFn,
+        networks::classifier::{Classifier, Entrance},
+    },
+    train::unlabelled_view,
+};
+
+/// Images at a time, where no recipe says.
+const BATCH_SIZE: usize = 32;
+
+/// A checkpoint's network on a device, with the preprocessing that belongs to it.
+pub struct Predictor<'a> {
+    /// What predicts.
+    pub checkpoint: &'a Checkpoint,
+    /// How images are read.
+    pub data: Data,
+    /// What it computes on.
+    pub compute: &'a Compute,
+    /// What logits are divided by before they become probabilities; the checkpoint's own to begin with.
+    pub temperature: f64,
+    /// Images at a time.
+    pub batch_size: usize,
+    /// Test-time augmentation.
+    pub tta: Option<Tta>,
+    /// What is kept of each image.
+    pub keep: Keep,
+    /// Who is told how far it has come.
+    pub progress: &'a dyn Progress,
+    /// With its weights, on the device of [`Self::compute`].
+    pub model: Classifier,
+}
+
+impl<'a> Predictor<'a> {
+    /// Builds the network of a checkpoint on a device. Weights that the checkpoint names but doesn't hold are downloaded where they aren't
+    /// cached.
+    ///
+    /// # Errors
+    /// Weights that don't fit or can't be had.
+    pub fn new(checkpoint: &'a Checkpoint, compute: &'a Compute, progress: &'a dyn Progress) -> anyhow::Result<Self> {
+        checkpoint.fetch_backbone(progress)?;
+        Ok(Self {
+            checkpoint,
+            data: reading_of(&checkpoint.meta),
+            compute,
+            temperature: checkpoint.meta.temperature,
+            batch_size: BATCH_SIZE,
+            tta: None,
+            keep: Keep::Probabilities,
+            progress,
+            model: checkpoint.network(&compute.device)?,
+        })
+    }
+
+    /// Reads listed images; those that can't be read are in [`Listed::skipped`].
+    ///
+    /// # Errors
+    /// A class that the checkpoint doesn't know; a cache that can't be written.
+    pub fn read(&self, entries: &[Entry]) -> anyhow::Result<Listed> {
+        read(entries, &self.checkpoint.meta, &self.data, self.progress)
+    }
+
+    /// Predicts the images of a set. Probabilities are averaged over the augmentations of [`Self::tta`], logits and losses are those of the
+    /// images as they are; all in the set's order.
+    ///
+    /// # Errors
+    /// Outputs that are no numbers; an image that can't be read again; a device that fails.
+    pub fn predict(&self, set: &Arc<PictureSet>) -> anyhow::Result<Predictions> {
+        let meta = &self.checkpoint.meta;
+        let settings = Settings {
+            device: self.compute.device.clone(),
+            entrance: Entrance { shape: meta.design.input, group: 0 },
+            batch_size: self.batch_size,
+            workers: 1,
+            output: meta.design.output,
+            temperature: self.temperature,
+            loss: LossFn { kind: meta.loss, gamma: meta.focal_gamma, label_smoothing: 0.0 },
+            keep: self.keep,
+        };
+        let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
+        let task = self.progress.items("Classifying");
+        task.set_total(set.pictures.len() * (rounds + 1));
+        let mut found = predict(&self.model, View::plain(set, &meta.normalize), &settings, &|count| task.add(count))?;
+        if let Some(bad) = found.first_bad {
+            return Err(NotANumber(set.pictures[bad].path.clone()).into());
+        }
+        let Some(Tta { config, rounds }) = &self.tta else { return Ok(found) };
+        for round in 0..*rounds {
+            let view = unlabelled_view(config, set, &meta.normalize, round);
+            let again = predict(&self.model, view, &Settings { keep: Keep::Probabilities, ..settings.clone() }, &|count| task.add(count))?;
+            for (sums, row) in found.probabilities.iter_mut().zip(&again.probabilities) {
+                sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            }
+        }
+        let share = 1.0 / (rounds + 1) as f32;
+        found.probabilities.iter_mut().flatten().for_each(|value| *value *= share);
+        Ok(found)
+    }
+}
+
+/// Returns how images are read for a checkpoint, with nothing kept in caches by name.
+pub fn reading_of(meta: &Meta) -> Data {
+    // The normalization is the checkpoint's own, which has its statistics.
+    Data {
+        image_size: meta.image_size,
+        color: meta.color,
+        resize: meta.resize,
+        interpolation: meta.interpolation,
+        ..Data::of(String::new())
+    }
+}
+
+/// Reads listed images with the classes of `meta`; those that can't be read are in [`Listed::skipped`].
+///
+/// # Errors
+/// A class that the checkpoint doesn't know; a cache that can't be written.
+pub fn read(entries: &[Entry], meta: &Meta, data: &Data, progress: &dyn Progress) -> anyhow::Result<Listed> {
+    let task = progress.items("Reading pictures");
+    task.set_total(entries.len());
+    Ok(load_listed(entries, &Arc::new(meta.classes.clone()), data, &|count| task.add(count))?)
+}
+
+/// Test-time augmentation: predictions are averaged over augmentations of each image.
+#[derive(Clone, Debug)]
+pub struct Tta {
+    config: Config,
+    rounds: usize,
+}
+
+impl Tta {
+    /// Augments `rounds` times as the recipe of the run says that the checkpoint in this folder is of.
+    ///
+    /// # Errors
+    /// The checkpoint stands alone; its recipe augments nothing.
+    pub fn of_run(rounds: u16, checkpoint: &Path) -> anyhow::Result<Self> {
+        let run = run_of(checkpoint).ok_or_else(|| no_run(checkpoint))?;
+        let recipe = run.join("config.toml");
+        let config = config::load(&recipe, &[])?;
+        if !config.augment.is_active() {
+            let message =
+                format!("--tta has no effect: the recipe of the run augments nothing; see [augment] in {}", names::of_path(&recipe));
+            return Err(UsageError(message).into());
+        }
+        Ok(Self { config, rounds: rounds.into() })
+    }
+}
+
+/// Why the loss of a run and the log loss of its probabilities are two numbers; none where they are one. `of_truth` is the probability of each
+/// picture's own class.
+pub(super) fn loss_reasons(predictor: &Predictor<'_>, of_truth: impl Iterator<Item = f32>) -> Vec<String> {
+    let meta = &predictor.checkpoint.meta;
+    let clipped = of_truth.filter(|probability| f64::from(*probability) < f64::EPSILON).count();
+    let reasons = [
+        (meta.loss == Loss::Focal, "the run's own is the focal loss".to_owned()),
+        (meta.temperature != 1.0, format!("log loss is of probabilities calibrated with the temperature {:.4}", meta.temperature)),
+        (predictor.tta.is_some(), "log loss is of probabilities averaged over augmentations".to_owned()),
+        (
+            clipped > 0,
+            format!(
+                "log loss takes a probability of less than {:.1e} for that much, as scikit-learn does ({} of such confidence in another class), \
+                 while the run's own has no bound",
+                f64::EPSILON,
+                counted(clipped, "picture")
+            ),
+        ),
+    ];
+    reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, words)| words).collect()
+}

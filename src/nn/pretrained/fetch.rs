@@ -1,0 +1,89 @@
+//! Published weights are downloaded into the cache folder, once.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{Published, published};
+use crate::{
+    base::{
+        download::{DownloadError, Expected, download, is_whole},
+        progress::Progress,
+    },
+    config::Architecture,
+};
+
+/// Weights can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No place to keep them.
+    #[error("the system names no cache folder for this user; set HOME or XDG_CACHE_HOME")]
+    NoCache,
+    /// Another file where they belong.
+    #[error("the file there is not the published one; move it away: {}", .0.display())]
+    Other(PathBuf),
+    /// It can't be read.
+    #[error("can't read the cached weights: {0}: {path}", path = .1.display())]
+    Read(io::Error, PathBuf),
+    /// The download failed.
+    #[error("{by_hand}: {error}")]
+    Download {
+        /// What to do without a network.
+        by_hand: String,
+        /// What happened.
+        error: DownloadError,
+    },
+}
+
+/// Downloads the published weights of a network unless they are cached; a network without any needs none.
+///
+/// # Errors
+/// They can't be downloaded; with what to do by hand.
+pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(), FetchError> {
+    let Some(published) = published(architecture) else { return Ok(()) };
+    if place(published)?.metadata().is_ok_and(|found| found.len() == published.bytes) {
+        return Ok(());
+    }
+    fetch(published, published.url, progress).map(|_| ())
+}
+
+/// Downloads a published file from `url` unless it is cached, and checks it. A download that was cut off is resumed. Returns the path in the
+/// cache.
+///
+/// # Errors
+/// It can't be downloaded; with what to do by hand. Another file is in its place.
+pub fn fetch(published: &Published, url: &str, progress: &dyn Progress) -> Result<PathBuf, FetchError> {
+    let place = place(published)?;
+    let expected = Expected { bytes: published.bytes, sha256: published.sha256 };
+    if place.exists() {
+        let is_whole = is_whole(&place, expected).map_err(|error| FetchError::Read(error, place.clone()))?;
+        return if is_whole { Ok(place) } else { Err(FetchError::Other(place)) };
+    }
+    progress.say(&format!("Downloading {url}"));
+    let task = progress.bytes();
+    task.set_total(published.bytes as usize);
+    download(url, expected, &place, &|at| task.set_done(at as usize))
+        .map_err(|error| FetchError::Download { by_hand: by_hand(published, &place), error })?;
+    Ok(place)
+}
+
+/// Returns where a published file is kept.
+///
+/// # Errors
+/// The system has no cache folder for the user.
+pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
+    published.place().ok_or(FetchError::NoCache)
+}
+
+fn by_hand(published: &Published, place: &Path) -> String {
+    format!(
+        "no weights of {}; without a network, put the file {} ({} bytes, SHA-256 {}) from {} at {}, or name another file with model.weights",
+        published.name(),
+        published.file(),
+        published.bytes,
+        published.sha256,
+        published.url,
+        place.display()
+    )
+}

@@ -1,0 +1,51 @@
+//! How many images there are of each class, in words and as a table.
+
+use super::Table;
+use crate::base::{names::of_text, words};
+
+/// Classes up to which a table has all of them; of more, it has the least and the most of one.
+const ALL: usize = 40;
+
+/// Pictures of each class in a line; of many classes, the range.
+pub fn count_words(classes: &[String], counts: &[usize]) -> String {
+    /// Classes that a line has room for.
+    const LINE: usize = 20;
+    if classes.len() <= LINE {
+        return classes.iter().zip(counts).map(|(class, count)| format!("{} {count}", of_text(class))).collect::<Vec<_>>().join(", ");
+    }
+    let [least, most] = [counts.iter().min(), counts.iter().max()].map(|count| *count.unwrap_or(&0));
+    let one_of = |count: usize| counts.iter().position(|other| *other == count).map_or_else(String::new, |class| of_text(&classes[class]));
+    let range = match least == most {
+        true => format!("{least} each"),
+        false => format!("{least} ({}) to {most} ({}) each", one_of(least), one_of(most)),
+    };
+    format!("{} classes, {range}", classes.len())
+}
+
+/// The classes without a picture, for a sentence: "the class b", "3 classes (b, c, d)". `None` where there are none.
+pub fn absent_words(classes: &[String], counts: &[usize]) -> Option<String> {
+    let absent: Vec<String> = classes.iter().zip(counts).filter(|(_, count)| **count == 0).map(|(class, _)| class.clone()).collect();
+    let names = words::listed(&absent);
+    match absent.len() {
+        0 => None,
+        1 => Some(format!("the class {names}")),
+        count => Some(format!("{count} classes ({names})")),
+    }
+}
+
+/// Pictures by class under a head, `counts[class]` beside each name, and their sums; of more than forty classes, the least and the most of one.
+pub fn count_table(head: Vec<String>, classes: &[String], counts: &[Vec<usize>]) -> Table {
+    let column = |of: &dyn Fn(&mut dyn Iterator<Item = usize>) -> usize| {
+        (0..head.len() - 1).map(|column| of(&mut counts.iter().map(|row| row[column]))).collect::<Vec<_>>()
+    };
+    let row = |name: &str, counts: &[usize]| std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)).collect();
+    let mut rows: Vec<Vec<String>> = match classes.len() > ALL {
+        false => classes.iter().zip(counts).map(|(class, counts)| row(class, counts)).collect(),
+        true => vec![
+            row("the least of a class", &column(&|counts| counts.min().unwrap_or(0))),
+            row("the most of a class", &column(&|counts| counts.max().unwrap_or(0))),
+        ],
+    };
+    rows.push(row("all", &column(&|counts| counts.sum())));
+    Table { head, rows }
+}
