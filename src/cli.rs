@@ -8,7 +8,8 @@ use crate::{
     base::usage::UsageError,
     checkpoint::CheckpointError,
     commands::{
-        augment, bench, calibrate, devices, evaluate, exit_status::ExitStatus, explain, init, inspect, predict, preview, train, ui, weights,
+        augment, bench, calibrate, common::exit_status::ExitStatus, devices, evaluate, explain, init, inspect, predict, preview, train, ui,
+        weights,
     },
     config::ConfigError,
     nn::pretrained::FetchError,

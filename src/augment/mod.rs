@@ -4,6 +4,7 @@
 //! changes of levels in a fixed order. Each family draws from a stream of its own, keyed by (seed, family, epoch, picture), so that
 //! switching one on or off leaves the draws of the others as they were.
 
+mod change;
 mod color;
 mod filters;
 mod geometry;
@@ -11,10 +12,10 @@ mod mixing;
 mod plan;
 mod policy;
 
+pub use change::{Change, Plan};
 pub use filters::blur;
 pub use mixing::Mixer;
 use pixel_sampling::{Edge, Finish, Picture, sample, sample_unmoved};
-pub use plan::{Change, Plan};
 
 use crate::{
     base::rng::{Purpose, Stream, stream},

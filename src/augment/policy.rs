@@ -5,8 +5,8 @@ use pixel_sampling::Map;
 use rand::RngExt as _;
 
 use super::{
+    change::{Change, Plan},
     geometry::{about_centre, compose},
-    plan::{Change, Plan},
 };
 use crate::{base::rng::Stream, config::Policy};
 

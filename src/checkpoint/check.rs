@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use serde_json::Value;
-
-use super::meta::Meta;
+use super::{
+    fault::{Fault, cut},
+    meta::Meta,
+};
 use crate::{
     config::{Architecture, Color, Pooling},
     nn::networks::classifier::{Design, Output},
@@ -17,76 +18,10 @@ const SIDES: std::ops::RangeInclusive<usize> = 8..=4096;
 /// Beyond them logits of any size are one class or all classes; what is fitted stays far within.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
-/// Letters of a value that a message shows.
-const SHOWN: usize = 60;
-
-/// What is wrong with a file of JSON.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// Another version's.
-    Version(u64),
-    /// No JSON, or not what belongs there.
-    Unreadable {
-        /// Dotted; empty for the whole.
-        field: String,
-        /// As the reader said it.
-        reason: String,
-    },
-    /// A value that can't be.
-    Value {
-        /// Dotted.
-        field: String,
-        found: String,
-        expected: String,
-    },
-}
-
-impl Fault {
-    pub(super) fn of(field: &str, found: &str, expected: &str) -> Self {
-        Self::Value { field: field.to_owned(), found: found.to_owned(), expected: expected.to_owned() }
-    }
-
-    /// The field of the whole that it is in.
-    pub(super) fn field(&self) -> &str {
-        match self {
-            Self::Version(_) => "format",
-            Self::Unreadable { field, .. } | Self::Value { field, .. } => field.split(['.', '[']).next().unwrap_or_default(),
-        }
-    }
-
-    pub(super) fn missing(field: &str) -> Self {
-        Self::of(field, "nothing", "this field")
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(found) => write!(f, "`format`: found {found}, expected another"),
-            Self::Value { field, found, expected } => write!(f, "`{field}`: found {found}, expected {expected}"),
-            Self::Unreadable { field, reason } => {
-                let reason =
-                    reason.replace("invalid type: ", "found ").replace("invalid value: ", "found ").replace("unknown variant ", "found ");
-                if field.is_empty() { f.write_str(&reason) } else { write!(f, "`{field}`: {reason}") }
-            }
-        }
-    }
-}
-
-/// A value for a message, cut where it is long.
-pub(super) fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).collect::<String>() + "..." }
-}
-
 type Checked = Result<(), Fault>;
 
 fn require(holds: bool, field: &str, found: impl fmt::Debug, expected: impl fmt::Display) -> Checked {
     if holds { Ok(()) } else { Err(Fault::of(field, &cut(&format!("{found:?}")), &expected.to_string())) }
-}
-
-fn cut(text: &str) -> String {
-    if text.chars().count() <= SHOWN { text.to_owned() } else { text.chars().take(SHOWN).collect::<String>() + "..." }
 }
 
 /// Holds everything in `meta` against everything else.

@@ -5,7 +5,9 @@
 
 mod check;
 mod error;
+mod fault;
 mod meta;
+mod meta_file;
 mod network;
 mod run;
 
@@ -16,10 +18,11 @@ use std::{
     time::Duration,
 };
 
-use check::{Fault, check_size};
+use check::check_size;
 pub use error::CheckpointError;
-use meta::pretty;
+use fault::Fault;
 pub use meta::{Frozen, Meta, RunId};
+use meta_file::pretty;
 pub use network::{Checkpoint, FrozenBytes, Resumable};
 pub use run::{RunFolder, check_run, resolve_resumable};
 use serde_json::Value;

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    folders,
+    common::folders,
     ui::{self, say},
 };
 use crate::{
@@ -23,7 +23,10 @@ use crate::{
         progress::Progress,
         usage::UsageError,
     },
-    commands::{exit_status::ExitStatus, inputs, ui::Terminal},
+    commands::{
+        common::{exit_status::ExitStatus, inputs},
+        ui::Terminal,
+    },
     config::{self, Config},
     data::{
         TrainingData,

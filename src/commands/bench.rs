@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::ui::{self, say};
 use crate::{
     base::rng::{Purpose, normal, stream},
-    commands::exit_status::ExitStatus,
+    commands::common::exit_status::ExitStatus,
     config::{self, Config, DeviceName},
     data::{batch::HostBatch, load_for_training, loader::Loader, order, pictures::Format},
     nn::{

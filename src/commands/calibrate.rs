@@ -14,7 +14,7 @@ use super::ui::{self, say};
 use crate::{
     base::{names, usage::UsageError, words::listed},
     checkpoint::{self, Meta, RunFolder},
-    commands::{exit_status::ExitStatus, ui::Terminal},
+    commands::{common::exit_status::ExitStatus, ui::Terminal},
     config::DeviceName,
     evaluation::{
         images::{SplitName, from_split, no_run, run_of},

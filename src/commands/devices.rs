@@ -4,7 +4,7 @@ use clap::Parser;
 use serde_json::json;
 
 use super::ui;
-use crate::{commands::exit_status::ExitStatus, nn::device::check_all, report::text_table};
+use crate::{commands::common::exit_status::ExitStatus, nn::device::check_all, report::text_table};
 
 /// Arguments of `devices`.
 #[derive(Debug, Parser)]

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use super::{
-    exit_status::ExitStatus,
-    folders,
+    common::{exit_status::ExitStatus, folders},
     ui::{self, Terminal, say},
 };
 use crate::{

@@ -9,8 +9,10 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
 use super::{
-    folders,
-    inputs::{find, read_unlabelled},
+    common::{
+        folders,
+        inputs::{find, read_unlabelled},
+    },
     ui::{self, say},
 };
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
         words::listed,
     },
     checkpoint,
-    commands::{exit_status::ExitStatus, ui::Terminal},
+    commands::{common::exit_status::ExitStatus, ui::Terminal},
     config::DeviceName,
     explain::{
         Explainer, Method,

@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 
-use super::{folders, ui};
+use super::{common::folders, ui};
 use crate::{
     base::{files::write_atomic, names, usage::UsageError},
-    commands::exit_status::ExitStatus,
+    commands::common::exit_status::ExitStatus,
     config,
     data::{
         decode::decode,

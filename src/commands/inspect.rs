@@ -11,12 +11,12 @@ use clap::Parser;
 use image::RgbImage;
 
 use super::{
-    folders,
+    common::folders,
     ui::{self, say},
 };
 use crate::{
     base::{files::write_atomic, names, progress::Progress, usage::UsageError},
-    commands::{exit_status::ExitStatus, ui::Terminal},
+    commands::{common::exit_status::ExitStatus, ui::Terminal},
     config::{self, Cache, Color, Data, Validation},
     data::{
         copies::Likeness,

@@ -3,14 +3,11 @@
 pub mod augment;
 pub mod bench;
 pub mod calibrate;
-mod contact_sheet;
+pub mod common;
 pub mod devices;
 pub mod evaluate;
-pub mod exit_status;
 pub mod explain;
-mod folders;
 pub mod init;
-mod inputs;
 pub mod inspect;
 pub mod predict;
 pub mod preview;

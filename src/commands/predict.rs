@@ -13,8 +13,10 @@ use crate::{
     },
     checkpoint::{self, Meta},
     commands::{
-        exit_status::ExitStatus,
-        inputs::{find, read_unlabelled},
+        common::{
+            exit_status::ExitStatus,
+            inputs::{find, read_unlabelled},
+        },
         ui::Terminal,
     },
     config::DeviceName,

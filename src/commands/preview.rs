@@ -6,13 +6,15 @@ use anyhow::bail;
 use clap::Parser;
 
 use super::{
-    contact_sheet::{draw, of_each_class},
-    folders, inputs,
+    common::{
+        contact_sheet::{draw, of_each_class},
+        folders, inputs,
+    },
     ui::say,
 };
 use crate::{
     base::{files::write_atomic, names, usage::UsageError},
-    commands::exit_status::ExitStatus,
+    commands::common::exit_status::ExitStatus,
     config,
     data::{TrainingData, dataset::PictureSet},
 };

@@ -8,7 +8,7 @@ use std::{
 use clap::Parser;
 
 use super::{
-    folders,
+    common::folders,
     init::Draft,
     ui::{
         self, TrainingView, say,
@@ -18,7 +18,10 @@ use super::{
 use crate::{
     base::{files::write_atomic, names, usage::UsageError, words::counted},
     checkpoint::{self, CheckpointError, RunFolder},
-    commands::{contact_sheet, exit_status::ExitStatus, inputs, ui::Terminal},
+    commands::{
+        common::{contact_sheet, exit_status::ExitStatus, inputs},
+        ui::Terminal,
+    },
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
     data::{Listed, TrainingData, leaks::known_to, listing::Part, survey::Survey},
     evaluation::{

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use super::ui;
 use crate::{
     base::usage::UsageError,
-    commands::{exit_status::ExitStatus, ui::Terminal},
+    commands::{common::exit_status::ExitStatus, ui::Terminal},
     nn::pretrained::{PUBLISHED, Published, fetch},
     report::text_table,
 };

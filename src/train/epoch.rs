@@ -6,8 +6,8 @@ use super::observer::Watch;
 use super::{
     Learner, State, TrainError,
     inputs::Source,
-    run_files::RunFiles,
-    schedule::{Progress, learning_rate},
+    rules::schedule::{Progress, learning_rate},
+    run::files::RunFiles,
     step::{StepInput, StepOutput},
 };
 use crate::{

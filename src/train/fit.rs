@@ -8,9 +8,8 @@ use super::{
     epoch::Epoch,
     inputs::{Inputs, Source},
     observer::Watch,
-    schedule::PlateauRule,
-    state::Partial,
-    tensorboard::TensorBoard,
+    rules::schedule::PlateauRule,
+    run::{state::Partial, tensorboard::TensorBoard},
 };
 use crate::{
     metrics::Confusion,

@@ -1,8 +1,6 @@
 //! The training loop: epochs of steps, validation, best and last checkpoints, and when to stop.
 
-mod changes;
 mod clock;
-pub mod early_stopping;
 mod epoch;
 mod error;
 mod fit;
@@ -10,13 +8,9 @@ mod inputs;
 mod learner;
 mod observer;
 mod outlook;
-mod prepare;
-mod run_files;
-pub mod schedule;
-mod session;
-mod state;
+pub mod rules;
+mod run;
 mod step;
-mod tensorboard;
 mod views;
 
 pub use clock::Outcome;
@@ -24,8 +18,6 @@ pub use error::TrainError;
 pub use fit::fit;
 pub use learner::Learner;
 pub use observer::Observer;
-pub use prepare::{check_augmented_classes, check_memory};
-pub use session::Session;
-pub use state::{State, history};
+pub use run::{Session, State, check_augmented_classes, check_memory, history};
 pub use step::{StepInput, Stepper};
 pub use views::{Datasets, augmenters, levels_view, unlabelled_view};

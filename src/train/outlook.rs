@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Session, prepare::largest_batch, schedule::has_end};
+use super::{Session, rules::schedule::has_end, run::prepare::largest_batch};
 use crate::nn::{estimate::Estimate, optim::ema_decay};
 
 impl Session {

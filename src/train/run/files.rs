@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::{Learner, State, TrainError};
+use crate::train::{Learner, State, TrainError};
 use crate::{
     base::files::write_atomic,
     checkpoint::{Checkpoint, FrozenBytes, Meta, Resumable, RunFolder, read_meta, save, save_meta},
@@ -20,18 +20,18 @@ use crate::{
 
 /// The files of a run. Nothing is written before [`Self::begin`].
 #[derive(Debug)]
-pub(super) struct RunFiles {
+pub(in crate::train) struct RunFiles {
     /// Of every checkpoint, but for its epoch and metrics.
-    pub(super) meta: Meta,
+    pub(in crate::train) meta: Meta,
     /// Layers that no phase trains.
-    pub(super) backbone: Option<Arc<FrozenBytes>>,
+    pub(in crate::train) backbone: Option<Arc<FrozenBytes>>,
     /// Whether each checkpoint has a copy of those layers.
-    pub(super) include_backbone: bool,
+    pub(in crate::train) include_backbone: bool,
     /// The text of `split.csv`, where it is to be written.
-    pub(super) split: Option<Vec<u8>>,
+    pub(in crate::train) split: Option<Vec<u8>>,
     /// The looks of its images, likewise.
-    pub(super) looks: Option<Vec<u8>>,
-    pub(super) folder: Option<RunFolder>,
+    pub(in crate::train) looks: Option<Vec<u8>>,
+    pub(in crate::train) folder: Option<RunFolder>,
 }
 
 impl RunFiles {
@@ -40,7 +40,13 @@ impl RunFiles {
     ///
     /// # Errors
     /// A file can't be written.
-    pub(super) fn begin(&mut self, folder: RunFolder, skipped: &[Skipped], learner: &Learner, state: &State) -> Result<(), TrainError> {
+    pub(in crate::train) fn begin(
+        &mut self,
+        folder: RunFolder,
+        skipped: &[Skipped],
+        learner: &Learner,
+        state: &State,
+    ) -> Result<(), TrainError> {
         let path = folder.path().to_owned();
         let is_new = state.step == 0 && !path.join("last").is_dir();
         if let Some(split) = self.split.take() {
@@ -74,7 +80,7 @@ impl RunFiles {
     ///
     /// # Panics
     /// The run hasn't begun.
-    pub(super) fn folder(&self) -> &RunFolder {
+    pub(in crate::train) fn folder(&self) -> &RunFolder {
         self.folder.as_ref().expect("a run that is trained or saved has begun")
     }
 
@@ -82,7 +88,7 @@ impl RunFiles {
     ///
     /// # Panics
     /// The run hasn't begun.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::train) fn path(&self) -> &Path {
         self.folder().path()
     }
 
@@ -90,7 +96,7 @@ impl RunFiles {
     ///
     /// # Errors
     /// The device fails, or a file can't be written.
-    pub(super) fn save(&self, names: &[&str], learner: &Learner, state: &State) -> Result<(), TrainError> {
+    pub(in crate::train) fn save(&self, names: &[&str], learner: &Learner, state: &State) -> Result<(), TrainError> {
         let frozen = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);
         let raw = if learner.ema.is_some() {
             params::trained(&learner.model, frozen).into_iter().map(|param| (param.path, param.values)).collect()
@@ -121,7 +127,7 @@ impl RunFiles {
     ///
     /// # Errors
     /// The file can't be written.
-    pub(super) fn write_history(&self, state: &State) -> Result<(), TrainError> {
+    pub(in crate::train) fn write_history(&self, state: &State) -> Result<(), TrainError> {
         let text = history_csv(&state.history, &self.meta.classes);
         Ok(write_atomic(&self.path().join("history.csv"), text.as_bytes())?)
     }

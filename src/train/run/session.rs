@@ -5,14 +5,18 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use burn::tensor::Device;
 
 use super::{
-    Datasets, Learner, TrainError,
     changes::{follow_pictures, jump, refuse_changes, split_rows, written_rows},
-    early_stopping::{Best, Patience},
-    inputs::Sources,
+    files::RunFiles,
     prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
-    run_files::RunFiles,
-    schedule::Plateau,
     state::{Partial, PhaseState, State},
+};
+use crate::train::{
+    Datasets, Learner, TrainError,
+    inputs::Sources,
+    rules::{
+        early_stopping::{Best, Patience},
+        schedule::Plateau,
+    },
     step::Stepper,
 };
 use crate::{
@@ -49,7 +53,7 @@ pub struct Session {
     pub state: State,
     /// What a resume has to say before it goes on.
     pub remarks: Vec<String>,
-    pub(super) files: RunFiles,
+    pub(in crate::train) files: RunFiles,
     phases: Vec<Phase>,
 }
 
@@ -217,7 +221,7 @@ impl Session {
 
     /// Ends the phase after the epochs done so far; the next one starts with a fresh optimizer, schedule and patience. Returns whether there
     /// is one.
-    pub(super) fn next_phase(&mut self) -> bool {
+    pub(in crate::train) fn next_phase(&mut self) -> bool {
         let index = self.state.phase.index + 1;
         if index >= self.phases.len() {
             return false;
@@ -242,12 +246,12 @@ impl Session {
     }
 
     /// Whether all epochs of the phase are done.
-    pub(super) fn phase_is_over(&self) -> bool {
+    pub(in crate::train) fn phase_is_over(&self) -> bool {
         self.state.epoch >= self.state.phase.first_epoch + self.phase().epochs
     }
 
     /// Returns what the inputs of the phase are made from.
-    pub(super) fn sources(&self) -> Sources<'_> {
+    pub(in crate::train) fn sources(&self) -> Sources<'_> {
         Sources { config: &self.config, datasets: &self.datasets, learner: &self.learner }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// A picture that can't be read again.
-pub(super) fn sample(config: &Config, set: &Arc<PictureSet>) -> anyhow::Result<Vec<u8>> {
+pub(in crate::commands) fn sample(config: &Config, set: &Arc<PictureSet>) -> anyhow::Result<Vec<u8>> {
     let mut pictures = of_each_class(set, if set.classes.len() > 4 { 1 } else { 2 });
     pictures.truncate(ROWS);
     draw(config, set, &pictures, 1..7)
@@ -27,7 +27,7 @@ pub(super) fn sample(config: &Config, set: &Arc<PictureSet>) -> anyhow::Result<V
 const ROWS: usize = 12;
 
 /// A row a picture: as it is, then as each of the epochs draws it first. PNG.
-pub(super) fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Range<u32>) -> anyhow::Result<Vec<u8>> {
+pub(in crate::commands) fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Range<u32>) -> anyhow::Result<Vec<u8>> {
     let shape = set.store.format().shape();
     let mut rows = Vec::new();
     for picture in pictures {
@@ -75,7 +75,7 @@ fn seen(view: &View, picture: usize, batch_size: usize, epoch: u32) -> anyhow::R
 }
 
 /// Positions of so many pictures of each class, spread over it.
-pub(super) fn of_each_class(set: &PictureSet, count: usize) -> Vec<usize> {
+pub(in crate::commands) fn of_each_class(set: &PictureSet, count: usize) -> Vec<usize> {
     let mut members = vec![Vec::new(); set.classes.len()];
     set.pictures.iter().enumerate().for_each(|(index, picture)| members[picture.label].push(index));
     let spread = |members: Vec<usize>| {

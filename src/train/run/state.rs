@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
+use crate::train::rules::{
     early_stopping::{Best, Patience},
     schedule::Plateau,
 };
@@ -89,7 +89,7 @@ impl State {
     ///
     /// # Errors
     /// Something in it can't be, in words.
-    pub(super) fn read(value: &Value, path: &Path, num_classes: usize, epoch: usize) -> Result<Self, CheckpointError> {
+    pub(in crate::train) fn read(value: &Value, path: &Path, num_classes: usize, epoch: usize) -> Result<Self, CheckpointError> {
         let damaged =
             |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason: format!("state.json: {reason}"), other: None };
         let state: Self =

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{State, TrainError};
+use crate::train::{State, TrainError};
 use crate::{
     base::{files::hex, names},
     config::{Config, Schedule, Validation, changed_keys},
@@ -17,7 +17,7 @@ use crate::{
         listing::Part,
         table::{self, Matched, SplitRow, difference},
     },
-    train::schedule::{Progress, learning_rate},
+    train::rules::schedule::{Progress, learning_rate},
 };
 
 /// Keys that a resume may change: none of them changes a byte of what is computed.
@@ -48,12 +48,12 @@ const MUST_STAY: [&str; 8] = [
 ];
 
 /// The lines of `split.csv`.
-pub(super) fn split_rows(data: &TrainingData) -> Vec<SplitRow> {
+pub(in crate::train) fn split_rows(data: &TrainingData) -> Vec<SplitRow> {
     [table::rows(&data.train, Part::Train), table::rows(&data.validation, Part::Validation)].concat()
 }
 
 /// [`split_rows`] with the copies marked, and the test pictures after them.
-pub(super) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
+pub(in crate::train) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
     let copy_of = |leak: &Leak| leak.copy_of.as_ref().map_or_else(String::new, |path| names::of_path(path));
     let marks: BTreeMap<String, String> = data.leaks.iter().map(|leak| (names::of_path(&leak.path), copy_of(leak))).collect();
     let mut rows = split_rows(data);
@@ -86,7 +86,7 @@ fn differ_in_length(old: &Config, new: &Config) -> bool {
 }
 
 /// Refuses a configuration that would compute something else.
-pub(super) fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainError> {
+pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainError> {
     let are_paths = matches!((&old.data.validation, &new.data.validation), (Validation::Path(_), Validation::Path(_)));
     let may_change = |key: &str| {
         let must_stay = || MUST_STAY.iter().any(|fixed| key == *fixed || key.strip_prefix(fixed).is_some_and(|rest| rest.starts_with('.')));
@@ -109,7 +109,7 @@ pub(super) fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainErro
 }
 
 /// Where a resume for more or fewer epochs makes the learning rate jump, in words. `pictures` are trained on.
-pub(super) fn jump(state: &State, config: &Config, pictures: usize) -> Option<String> {
+pub(in crate::train) fn jump(state: &State, config: &Config, pictures: usize) -> Option<String> {
     let (schedule, index) = (&config.train.schedule, state.phase.index);
     let name = match schedule {
         Schedule::Cosine { .. } => "cosine",
@@ -132,16 +132,16 @@ pub(super) fn jump(state: &State, config: &Config, pictures: usize) -> Option<St
 
 /// What is new where pictures have moved.
 #[derive(Debug)]
-pub(super) struct Moved {
+pub(in crate::train) struct Moved {
     /// The text of `split.csv` with the new paths.
-    pub(super) split: Vec<u8>,
+    pub(in crate::train) split: Vec<u8>,
     /// What happened.
-    pub(super) words: String,
+    pub(in crate::train) words: String,
 }
 
 /// Refuses other pictures than those of the run in the folder `run`. The same ones in other places are put into the order and the parts that they
 /// had, so that every batch is the one that it would have been.
-pub(super) fn follow_pictures(state: &mut State, data: &mut TrainingData, run: &Path) -> Result<Option<Moved>, TrainError> {
+pub(in crate::train) fn follow_pictures(state: &mut State, data: &mut TrainingData, run: &Path) -> Result<Option<Moved>, TrainError> {
     let now = split_rows(data);
     if table::fingerprint(&now) == state.data_fingerprint {
         return Ok(None);

@@ -21,7 +21,7 @@ const FILE: &str = "events.out.tfevents.emberlens";
 
 /// The event files of a run.
 #[derive(Debug)]
-pub(super) struct TensorBoard {
+pub(in crate::train) struct TensorBoard {
     classes: Vec<String>,
     folder: PathBuf,
 }
@@ -31,7 +31,7 @@ type Value = (String, f64);
 
 impl TensorBoard {
     /// Files that hold what the run has done so far, whatever a crash left of them.
-    pub(super) fn start(run: &Path, classes: &[String], history: &[EpochRecord]) -> io::Result<Self> {
+    pub(in crate::train) fn start(run: &Path, classes: &[String], history: &[EpochRecord]) -> io::Result<Self> {
         let board = Self { classes: classes.to_vec(), folder: run.join("tensorboard") };
         let now = now();
         for part in 0..2 {
@@ -49,7 +49,7 @@ impl TensorBoard {
     }
 
     /// Adds an epoch.
-    pub(super) fn add(&self, epoch: &EpochRecord) -> io::Result<()> {
+    pub(in crate::train) fn add(&self, epoch: &EpochRecord) -> io::Result<()> {
         for (part, values) in self.values(epoch).iter().enumerate() {
             let path = self.path(part);
             let mut file = OpenOptions::new().append(true).open(&path).map_err(|error| with_path(&error, "can't open", &path))?;
@@ -141,7 +141,7 @@ mod tests {
     /// `scripts/reference/tensorboard_events.py`, TensorBoard's own writer.
     #[test]
     fn records_are_tensorboards_to_the_byte() {
-        let golden = include_bytes!("../../tests/golden/events.tfevents");
+        let golden = include_bytes!("../../../tests/golden/events.tfevents");
         let values = |names: &[(&str, f64)]| names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect::<Vec<_>>();
         let first = values(&[("epoch_accuracy", 0.5), ("epoch_loss", 1.25), ("epoch_recall/Hirntumor \u{e4}", 1e-7)]);
         let bytes = [

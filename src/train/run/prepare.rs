@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use burn::tensor::Device;
 
-use super::{TrainError, schedule::PlateauRule};
+use crate::train::{TrainError, rules::schedule::PlateauRule};
 use crate::{
     base::memory::available_bytes,
     checkpoint::{Checkpoint, FrozenBytes, load},
@@ -22,15 +22,15 @@ use crate::{
 };
 
 /// What a session is made of beside its configuration and data.
-pub(super) struct Network {
-    pub(super) design: Design,
+pub(in crate::train) struct Network {
+    pub(in crate::train) design: Design,
     /// With autodiff.
-    pub(super) device: Device,
+    pub(in crate::train) device: Device,
     /// With autodiff.
-    pub(super) model: Classifier,
-    pub(super) normalizer: Normalizer,
+    pub(in crate::train) model: Classifier,
+    pub(in crate::train) normalizer: Normalizer,
     /// Layers that no phase trains.
-    pub(super) backbone: Option<Arc<FrozenBytes>>,
+    pub(in crate::train) backbone: Option<Arc<FrozenBytes>>,
 }
 
 impl Network {
@@ -38,7 +38,7 @@ impl Network {
     ///
     /// # Errors
     /// Weights that can't be read or don't fit; pictures that can't be read again.
-    pub(super) fn start(config: &Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
+    pub(in crate::train) fn start(config: &Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
         let design = design(config, data)?;
         let device = device.clone().autodiff();
         let model = build(&design, config.seed, &device);
@@ -51,7 +51,12 @@ impl Network {
     ///
     /// # Errors
     /// Weights that don't fit.
-    pub(super) fn resume(config: &Config, data: &TrainingData, device: &Device, checkpoint: &Checkpoint) -> Result<Self, TrainError> {
+    pub(in crate::train) fn resume(
+        config: &Config,
+        data: &TrainingData,
+        device: &Device,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let model = checkpoint.network(&device)?;
         let backbone = match &checkpoint.backbone {
@@ -99,7 +104,7 @@ fn normalizer_beside(path: &Path) -> Result<Normalizer, TrainError> {
 }
 
 /// The learning rate that a phase starts from.
-pub(super) fn base_rate(config: &Config, phase: &Phase) -> f64 {
+pub(in crate::train) fn base_rate(config: &Config, phase: &Phase) -> f64 {
     phase.learning_rate.unwrap_or_else(|| config.train.optimizer.learning_rate())
 }
 
@@ -115,7 +120,7 @@ pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<()
 }
 
 /// Pictures of the largest batch, which is never larger than the set that it comes from.
-pub(super) fn largest_batch(config: &Config, train: &PictureSet, validation: &PictureSet) -> usize {
+pub(in crate::train) fn largest_batch(config: &Config, train: &PictureSet, validation: &PictureSet) -> usize {
     config.train.batch_size.min(train.pictures.len().max(validation.pictures.len()))
 }
 
@@ -144,7 +149,7 @@ pub fn check_memory(estimate: &Estimate, on_host: bool) -> Result<(), TrainError
 }
 
 /// Every class that the configuration names must be there.
-pub(super) fn check_names(config: &Config, data: &TrainingData) -> Result<(), TrainError> {
+pub(in crate::train) fn check_names(config: &Config, data: &TrainingData) -> Result<(), TrainError> {
     check_augmented_classes(config, &data.classes)?;
     check_monitors(config, &data.validation)?;
     class_weights(&config.train.class_weights, &data.train).map(|_| ())
@@ -170,7 +175,7 @@ fn check_monitors(config: &Config, validation: &PictureSet) -> Result<(), TrainE
 }
 
 /// One factor a class. Balanced: pictures / (classes * pictures of the class), as scikit-learn.
-pub(super) fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result<Vec<f32>, TrainError> {
+pub(in crate::train) fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result<Vec<f32>, TrainError> {
     let classes = &train.classes;
     match wanted {
         ClassWeights::None => Ok(vec![1.0; classes.len()]),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ui::{Terminal, say};
+use crate::commands::ui::{Terminal, say};
 use crate::{
     base::{names, progress::Progress, usage::UsageError},
     checkpoint::Meta,
@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// Data that can't be trained on; a pattern of `data.exclude` without effect.
-pub(super) fn load(config: &Config) -> anyhow::Result<TrainingData> {
+pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData> {
     let data = read_data(config)?;
     match &data.without_effect {
         Some(words) => Err(UsageError(words.clone()).into()),
@@ -33,7 +33,7 @@ pub(super) fn load(config: &Config) -> anyhow::Result<TrainingData> {
 }
 
 /// As [`load`], of a run that was started: what a pattern left out may be gone since.
-pub(super) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
+pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
     let data = {
         let task = Terminal.items("Reading pictures");
         load_for_training(&config.data, config.seed, &|count| task.set_total(count), &|count| task.add(count))?
@@ -60,7 +60,7 @@ pub(super) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
 
 /// The pictures behind the arguments, and how many of them and of what is in them can't be opened. A file that is named is taken whatever its
 /// ending.
-pub(super) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
+pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut found, mut num_failed) = (Vec::new(), 0);
     let mut fail = |path: &Path, reason: &str| {
         say(&format!("error: {reason}: {}", names::of_path(path)));
@@ -90,7 +90,7 @@ pub(super) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
 }
 
 /// Reads pictures of unknown class for a network; those that can't be read are reported and counted.
-pub(super) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<PictureSet>> {
+pub(in crate::commands) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<PictureSet>> {
     // The class of a picture isn't known: any will do, since nothing looks at it.
     let entry = |path: &PathBuf| Entry { path: path.clone(), class: meta.classes[0].clone(), group: None, weight: 1.0, split: None };
     let entries: Vec<_> = paths.iter().map(entry).collect();

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The folders of pictures that a recipe names.
-pub(super) fn of_data(data: &Data) -> Vec<PathBuf> {
+pub(in crate::commands) fn of_data(data: &Data) -> Vec<PathBuf> {
     let validation = match &data.validation {
         Validation::Path(path) => Some(path),
         Validation::Share(_) => None,
@@ -19,20 +19,20 @@ pub(super) fn of_data(data: &Data) -> Vec<PathBuf> {
 }
 
 /// Those of a run's recipe. A run whose recipe can't be read may have lost it; who needs more of it than this says so.
-pub(super) fn of_run(run: Option<&Path>) -> Vec<PathBuf> {
+pub(in crate::commands) fn of_run(run: Option<&Path>) -> Vec<PathBuf> {
     let recipe = run.map(|run| config::load(&run.join("config.toml"), &[]));
     recipe.and_then(Result::ok).map_or_else(Vec::new, |recipe| of_data(&recipe.data))
 }
 
 /// A folder that was named on the command line, and the parts found in it. Who stands in it writes beside the parts.
-pub(super) fn of_folder(dir: &Path, parts: &[Option<PathBuf>]) -> Vec<PathBuf> {
+pub(in crate::commands) fn of_folder(dir: &Path, parts: &[Option<PathBuf>]) -> Vec<PathBuf> {
     let stands_in_it = resolve(Path::new(".")).starts_with(resolve(dir));
     let dir = (!stands_in_it).then(|| dir.to_owned());
     parts.iter().flatten().cloned().chain(dir).filter(|path| path.is_dir()).collect()
 }
 
 /// Refuses to write `out`, which the user asked for with `option`, into one of these folders.
-pub(super) fn refuse_inside(out: &Path, folders: &[PathBuf], option: &str) -> Result<(), UsageError> {
+pub(in crate::commands) fn refuse_inside(out: &Path, folders: &[PathBuf], option: &str) -> Result<(), UsageError> {
     let resolved = resolve(out);
     let Some(folder) = folders.iter().find(|folder| resolved.starts_with(resolve(folder))) else { return Ok(()) };
     Err(UsageError(format!(
@@ -43,7 +43,7 @@ pub(super) fn refuse_inside(out: &Path, folders: &[PathBuf], option: &str) -> Re
 }
 
 /// The whole path, links followed as far as it exists.
-pub(super) fn resolve(path: &Path) -> PathBuf {
+pub(in crate::commands) fn resolve(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let existing = whole.ancestors().find_map(|parent| Some((parent, parent.canonicalize().ok()?)));
     let Some((parent, canonical)) = existing else { return whole };

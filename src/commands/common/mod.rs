@@ -1,0 +1,6 @@
+//! What several subcommands share.
+
+pub(super) mod contact_sheet;
+pub mod exit_status;
+pub(super) mod folders;
+pub(super) mod inputs;

@@ -1,0 +1,12 @@
+//! A run: what it starts from, its state in memory, its files, and what a resume may change.
+
+pub(super) mod changes;
+pub(super) mod files;
+pub(super) mod prepare;
+pub(super) mod session;
+pub(super) mod state;
+pub(super) mod tensorboard;
+
+pub use prepare::{check_augmented_classes, check_memory};
+pub use session::Session;
+pub use state::{State, history};
