@@ -2,88 +2,24 @@
 //!
 //! `configs/schema.json` and `docs/configuration.md` are made from the comments in this folder.
 
-mod augment;
 mod check;
-mod check_augment;
-mod data;
 mod docs;
-mod families;
-mod lines;
-mod max_time;
-mod meant;
-mod metric;
-mod model;
-mod normalize;
-mod overrides;
-mod parse;
-mod shape;
-mod syntax;
-mod train;
-mod transfer;
-
-use std::path::PathBuf;
+mod options;
+mod rules;
+mod text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use augment::{Augment, FillMode, Semantics, Shift, Zoom};
-pub use data::{Cache, Color, Data, Interpolation, OnBadImage, OnLeak, PHANTOM, Resize, Validation};
 pub use docs::{reference_markdown, schema_json};
-pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
-pub use max_time::MaxTime;
-pub use metric::{Metric, Split};
-pub use model::{Architecture, Hidden, Model, Pooling};
-pub use normalize::{KerasStandardize, Normalize};
-pub use parse::{changed_keys, load, name_of, parse};
-pub use train::{Checkpoint, ClassWeights, EarlyStopping, Loss, Optimizer, Sampler, Schedule, Train};
-pub use transfer::{Freeze, Phase, Weights};
-
-/// What can be wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("can't read the recipe: {error}{}: {}", read_hint(.error), path.display())]
-    Read {
-        /// The configuration file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// Not TOML.
-    #[error("{message}: {place}")]
-    Parse {
-        /// What is wrong.
-        message: String,
-        /// "line 3 of FILE".
-        place: String,
-    },
-    /// An unknown key, a value of the wrong kind or one that can't work, or an option that would have no effect.
-    #[error("`{key}`: {message}{place}")]
-    Value {
-        /// The key, dotted.
-        key: String,
-        /// What was found, what was expected and what to do.
-        message: String,
-        /// Where it was written: ": line 3 of FILE"; empty for a default.
-        place: String,
-    },
-    /// A `--set` that can't be read.
-    #[error("--set {text}: {message}")]
-    Override {
-        /// As it was written.
-        text: String,
-        /// What was found and what was expected.
-        message: String,
-    },
-}
-
-fn read_hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::IsADirectory => "; to train on the pictures of a folder: emberlens train FOLDER",
-        std::io::ErrorKind::InvalidData => "; a recipe is TOML in UTF-8",
-        _ => "",
-    }
-}
+pub use options::{
+    Architecture, Augment, Cache, Chance, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping, ErasedName, ErasedTo, Erasing,
+    FillMode, Freeze, Hidden, Interpolation, KerasStandardize, Loss, MaxTime, Metric, Mixing, Model, Normalize, OnBadImage, OnLeak,
+    Optimizer, PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics, Shift, Split, Train, Validation,
+    Weights, Zoom,
+};
+pub use rules::{ConfigError, Problem};
+pub use text::{changed_keys, load, name_of, parse};
 
 /// Everything a training run depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -113,75 +49,6 @@ pub struct Config {
 
 fn default_seed() -> u64 {
     42
-}
-
-/// A device as the user writes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DeviceName {
-    /// A GPU that passes its self-test, else the CPU.
-    #[default]
-    Auto,
-    /// A GPU through wgpu; `None` is the one that the system prefers.
-    Gpu(Option<usize>),
-    /// burn-flex.
-    Cpu,
-    /// burn-ndarray.
-    Ndarray,
-}
-
-impl JsonSchema for DeviceName {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Device".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^(auto|cpu|ndarray|gpu(:[0-9]+)?)$" })
-    }
-}
-
-impl std::str::FromStr for DeviceName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "gpu" => Ok(Self::Gpu(None)),
-            "cpu" => Ok(Self::Cpu),
-            "ndarray" => Ok(Self::Ndarray),
-            _ => text
-                .strip_prefix("gpu:")
-                .and_then(|index| index.parse().ok())
-                .map(|index| Self::Gpu(Some(index)))
-                .ok_or_else(|| format!("unknown device `{text}`, expected auto, gpu, gpu:N, cpu or ndarray")),
-        }
-    }
-}
-
-impl TryFrom<String> for DeviceName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl std::fmt::Display for DeviceName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Gpu(None) => f.write_str("gpu"),
-            Self::Gpu(Some(index)) => write!(f, "gpu:{index}"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Ndarray => f.write_str("ndarray"),
-        }
-    }
-}
-
-impl From<DeviceName> for String {
-    fn from(device: DeviceName) -> Self {
-        device.to_string()
-    }
 }
 
 impl Config {

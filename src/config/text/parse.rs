@@ -6,14 +6,13 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError,
-    check::check,
+    forms::{Meant, Misfit, has_kinds},
     lines::KeyPath,
-    meant::has_kinds,
+    meant::misfits,
     overrides::Override,
-    shape::{Meant, Misfit, check_shape},
     syntax::syntax_words,
 };
+use crate::config::{Config, ConfigError, Problem, check::check};
 
 /// Reads, overrides and checks the configuration at `path`.
 ///
@@ -36,10 +35,16 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, Co
     let overrides = overrides.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
     overrides.iter().try_for_each(|change| change.apply(&mut table))?;
     let source = Source { text, path, overrides: &overrides };
-    check_shape(&table).map_err(|misfit| source.explain(misfit))?;
+    let misfits = misfits(&table);
+    if !misfits.is_empty() {
+        return Err(ConfigError::Values(misfits.into_iter().map(|misfit| source.explain(misfit)).collect()));
+    }
     let mut config = Config::deserialize(table.clone())
         .map_err(|error| ConfigError::Parse { message: error.message().to_owned(), place: path.display().to_string() })?;
-    check(&config, &table).map_err(|error| source.with_place(error))?;
+    let problems = check(&config, &table);
+    if !problems.is_empty() {
+        return Err(ConfigError::Values(problems.into_iter().map(|problem| source.with_place(problem)).collect()));
+    }
     if !config.train.phases.is_empty() {
         config.train.epochs = config.train.phases.iter().map(|phase| phase.epochs).sum();
     }
@@ -65,8 +70,8 @@ impl Source<'_> {
         change.or_else(|| path.line_in(self.text).map(|line| format!("line {line} of {}", self.path.display())))
     }
 
-    fn explain(&self, misfit: Misfit) -> ConfigError {
-        let Misfit { path, message, meant } = misfit;
+    fn explain(&self, misfit: Misfit) -> Problem {
+        let Misfit { path, message, meant, .. } = misfit;
         let meant = match meant {
             None => String::new(),
             Some(Meant::Value(value)) => format!("; did you mean {value}?"),
@@ -81,14 +86,13 @@ impl Source<'_> {
             },
         };
         let place = self.place(&path).unwrap_or_else(|| self.path.display().to_string());
-        ConfigError::Value { key: path.to_string(), message: message + &meant, place: format!(": {place}") }
+        Problem { key: path.to_string(), message: message + &meant, place: format!(": {place}") }
     }
 
-    /// Adds where the key of the error was written.
-    fn with_place(&self, error: ConfigError) -> ConfigError {
-        let ConfigError::Value { key, message, .. } = error else { return error };
-        let place = self.place(&KeyPath::of(&key)).map_or_else(String::new, |place| format!(": {place}"));
-        ConfigError::Value { key, message, place }
+    /// Adds where the key was written.
+    fn with_place(&self, problem: Problem) -> Problem {
+        let place = self.place(&KeyPath::of(&problem.key)).map_or_else(String::new, |place| format!(": {place}"));
+        Problem { place, ..problem }
     }
 }
 
@@ -229,7 +233,7 @@ mod tests {
             "{}",
             "1979-05-27",
         ];
-        let full = include_str!("../../tests/full.toml");
+        let full = include_str!("../../../tests/full.toml");
         parsed(full, &[]).expect("a recipe with every key");
         let mut all = Vec::new();
         paths("", &Value::Table(toml::from_str(full).expect("TOML")), &mut all);

@@ -74,7 +74,7 @@ pub(super) fn control_words(text: &str) -> Option<String> {
 }
 
 /// A text as a message shows it: not too much of it, and nothing that moves a cursor.
-pub(super) fn shortened(text: &str) -> String {
+pub(in crate::config) fn shortened(text: &str) -> String {
     const MOST: usize = 80;
     let mut shown: String = text.chars().take(MOST).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     if text.chars().nth(MOST).is_some() {

@@ -4,7 +4,7 @@ use regex_lite::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Normalize;
+use crate::config::Normalize;
 
 /// The value of `data.train` that asks for the pictures that the program draws itself.
 pub const PHANTOM: &str = "phantom";

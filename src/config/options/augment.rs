@@ -93,7 +93,7 @@ pub struct Augment {
 }
 
 /// Settings that hold for a whole batch, which has pictures of every class.
-pub(super) const NOT_BY_CLASS: [&str; 4] = ["class", "semantics", "mixup", "cutmix"];
+pub(in crate::config) const NOT_BY_CLASS: [&str; 4] = ["class", "semantics", "mixup", "cutmix"];
 
 /// The settings of one class, for the schema: those of all classes without their defaults, and `inherit`.
 struct OfClass;

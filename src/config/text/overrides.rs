@@ -3,11 +3,11 @@
 use toml::{Table, Value};
 
 use super::{
-    ConfigError,
+    forms::default_kind,
     lines::{KeyPath, Step},
-    shape::default_kind,
     syntax::syntax_words,
 };
+use crate::config::ConfigError;
 
 /// One `--set`.
 pub(super) struct Override {

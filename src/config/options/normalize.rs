@@ -9,11 +9,6 @@ use serde::{
 };
 use toml::Table;
 
-use super::{
-    Color, ConfigError, Data,
-    check::{bad, require},
-};
-
 /// How grey levels 0 to 255 become the network's input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -131,52 +126,6 @@ impl<'de> Deserialize<'de> for Normalize {
             }
         }
         deserializer.deserialize_any(Form)
-    }
-}
-
-/// Most values a picture may have to be whitened: the matrix has the square of it (32x32 colour pictures: 38 MB).
-const MOST_WHITENED: usize = 32 * 32 * 3;
-
-pub(super) fn check_normalize(data: &Data) -> Result<(), ConfigError> {
-    const KEY: &str = "data.normalize";
-    let channels = data.color.channels();
-    match &data.normalize {
-        Normalize::Imagenet | Normalize::Caffe if data.color == Color::Grayscale => {
-            bad(KEY, "found a mean of three channels with grayscale pictures; use \"unit\" or set color = \"rgb\"")
-        }
-        Normalize::Custom { mean, std } => {
-            let fits = mean.len() == channels && std.len() == channels && std.iter().all(|value| *value > 0.0);
-            let found = format!("mean {mean:?} and std {std:?}");
-            require(fits, KEY, found, &format!("{channels} numbers each, one a channel, std above 0"))
-        }
-        Normalize::Keras(keras) => {
-            require(
-                keras.rescale > 0.0 && keras.rescale.is_finite(),
-                "data.normalize.rescale",
-                keras.rescale,
-                "a factor above 0, such as 0.00392",
-            )?;
-            if keras.zca_whitening && keras.featurewise_std_normalization {
-                return bad("data.normalize.featurewise_std_normalization", "has no effect with zca_whitening; leave one of them out");
-            }
-            let values = data.image_size[0] * data.image_size[1] * channels;
-            if keras.zca_whitening && values > MOST_WHITENED {
-                return bad(
-                    "data.normalize.zca_whitening",
-                    format!(
-                        "found pictures of {values} values, whose matrix would have {values} times as many; expected at most {MOST_WHITENED}: make data.image_size smaller"
-                    ),
-                );
-            }
-            match keras.zca_epsilon {
-                Some(_) if !keras.zca_whitening => {
-                    bad("data.normalize.zca_epsilon", "has no effect without zca_whitening; set that or leave zca_epsilon out")
-                }
-                Some(epsilon) => require(epsilon > 0.0, "data.normalize.zca_epsilon", epsilon, "a number above 0"),
-                None => Ok(()),
-            }
-        }
-        _ => Ok(()),
     }
 }
 

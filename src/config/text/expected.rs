@@ -1,14 +1,13 @@
-//! What may stand in a recipe, in words, and what was probably meant by what can't.
+//! What may stand in a recipe, in words.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value as Json};
-use toml::Value;
 
 use super::{
+    forms::{Meant, Misfit, forms, kinds, misfit, resolve, schema},
     lines::KeyPath,
-    shape::{Meant, Misfit, forms, kinds, resolve, schema, walk},
 };
 use crate::base::words::{listed, nearest};
 
@@ -69,7 +68,7 @@ pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) 
         None if names.is_empty() => "no such key; there are none here".to_owned(),
         None => format!("no such key, expected one of {}", names.join(", ")),
     };
-    Misfit { path: path.key(key), message, meant }
+    Misfit { meant, ..misfit(&path.key(key), message) }
 }
 
 /// All keys by their last name, dotted.
@@ -94,18 +93,6 @@ fn places() -> &'static BTreeMap<String, Vec<String>> {
     })
 }
 
-/// Does a dotted key take a table that comes in kinds?
-pub(super) fn has_kinds(dotted: &str) -> bool {
-    let mut node = schema();
-    for key in dotted.split('.') {
-        match resolve(node).get("properties").and_then(|properties| properties.get(key)) {
-            Some(next) => node = next,
-            None => return false,
-        }
-    }
-    !kinds(&forms(node)).is_empty()
-}
-
 /// A key that has to be there.
 pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
     // What it is, without all the forms that it may have.
@@ -113,43 +100,7 @@ pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
     let about = property["description"].as_str().map_or_else(String::new, what);
     let required = resolve(property)["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>();
     let expected = if required.is_empty() { expected(&forms(property)) } else { format!("a table with {}", required.join(", ")) };
-    Misfit { path: path.clone(), message: format!("found nothing, expected {expected}{about}"), meant: None }
-}
-
-/// What was probably meant by a value that has none of these forms.
-pub(super) fn value(found: &Value, forms: &[&'static Json], constants: &[&str]) -> Option<Meant> {
-    let kinds = kinds(forms);
-    let Some(text) = found.as_str() else {
-        if forms.iter().all(|form| form_words(form) == "a text in quotes") {
-            return Some(Meant::Value(format!("\"{found}\", in quotes")));
-        }
-        return table_around(found, forms).map(Meant::Value);
-    };
-    if let Some(kind) = nearest(text, kinds.iter().map(|(name, _)| *name)) {
-        return Some(Meant::Value(format!("{{ kind = \"{kind}\" }}")));
-    }
-    let truths = forms.iter().any(|form| form_words(form) == "true or false").then_some(["true", "false"]);
-    if let Some(name) = nearest(text, constants.iter().copied().chain(truths.into_iter().flatten())) {
-        return Some(Meant::Value(format!("`{name}`")));
-    }
-    // A value in quotes too many.
-    let unquoted = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
-    if let Some(unquoted) = unquoted
-        && forms.iter().any(|form| walk(&KeyPath::default(), &unquoted, form).is_ok())
-    {
-        return Some(Meant::Value(format!("{unquoted}, without quotes")));
-    }
-    table_around(found, forms).map(Meant::Value)
-}
-
-/// The table whose one key takes the value, where a table was expected.
-fn table_around(value: &Value, forms: &[&'static Json]) -> Option<String> {
-    let keys = forms.iter().filter_map(|form| resolve(form)["properties"].as_object()).flatten();
-    let mut takers = keys.filter(|(_, property)| walk(&KeyPath::default(), value, property).is_ok()).map(|(key, _)| key);
-    match (takers.next(), takers.next()) {
-        (Some(key), None) => Some(format!("{{ {key} = {value} }}")),
-        _ => None,
-    }
+    misfit(path, format!("found nothing, expected {expected}{about}"))
 }
 
 /// What may stand there.
@@ -177,7 +128,7 @@ fn joined(words: &[String]) -> String {
     }
 }
 
-fn form_words(form: &'static Json) -> String {
+pub(super) fn form_words(form: &'static Json) -> String {
     let form = resolve(form);
     if let Some(name) = form["const"].as_str() {
         return format!("\"{name}\"");

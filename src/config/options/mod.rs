@@ -1,0 +1,28 @@
+//! The sections of a recipe, as they are written: one file a section or a kind of value.
+
+mod augment;
+mod data;
+mod device;
+mod families;
+mod max_time;
+mod metric;
+mod model;
+mod normalize;
+mod optimizer;
+mod schedule;
+mod train;
+mod transfer;
+
+pub(super) use augment::NOT_BY_CLASS;
+pub use augment::{Augment, FillMode, Semantics, Shift, Zoom};
+pub use data::{Cache, Color, Data, Interpolation, OnBadImage, OnLeak, PHANTOM, Resize, Validation};
+pub use device::DeviceName;
+pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
+pub use max_time::MaxTime;
+pub use metric::{Metric, Split};
+pub use model::{Architecture, Hidden, Model, Pooling};
+pub use normalize::{KerasStandardize, Normalize};
+pub use optimizer::Optimizer;
+pub use schedule::Schedule;
+pub use train::{Checkpoint, ClassWeights, EarlyStopping, Loss, Sampler, Train};
+pub use transfer::{Freeze, Phase, Weights};

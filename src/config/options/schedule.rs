@@ -1,0 +1,89 @@
+//! `[train.schedule]`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Metric;
+
+/// The learning rate as a function of the step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Schedule {
+    /// The optimiser's learning rate throughout.
+    #[default]
+    Constant,
+    /// Up in a straight line over the warm-up, then down half a cosine to `min_lr` at the last epoch.
+    Cosine {
+        /// Epochs, whole or not.
+        #[serde(default)]
+        warmup_epochs: f64,
+        /// Learning rate at the end.
+        #[serde(default)]
+        min_lr: f64,
+    },
+    /// Times `factor` after every `every_epochs` epochs.
+    Step {
+        /// Epochs at one rate.
+        every_epochs: usize,
+        /// Above 0, at most 1.
+        #[serde(default = "tenth")]
+        factor: f64,
+    },
+    /// Times `factor` each epoch, falling at every step.
+    Exponential {
+        /// Above 0, at most 1.
+        factor: f64,
+    },
+    /// Up to the optimiser's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR` defaults.
+    OneCycle {
+        /// Share of all steps that go up.
+        #[serde(default = "pct_start")]
+        pct_start: f64,
+        /// The first learning rate is the highest divided by this.
+        #[serde(default = "div_factor")]
+        div_factor: f64,
+        /// The last learning rate is the first divided by this.
+        #[serde(default = "final_div_factor")]
+        final_div_factor: f64,
+    },
+    /// Times `factor` when a metric has stopped improving: Keras's `ReduceLROnPlateau`.
+    Plateau {
+        /// A metric of `history.csv`, `val_recall_<class>` included.
+        #[serde(default)]
+        monitor: Metric,
+        /// Above 0, below 1.
+        #[serde(default = "tenth")]
+        factor: f64,
+        /// Epochs without improvement before the rate falls.
+        #[serde(default = "plateau_patience")]
+        patience: usize,
+        /// An improvement must be larger than this.
+        #[serde(default = "plateau_min_delta")]
+        min_delta: f64,
+        /// Epochs to wait after a fall before counting again.
+        #[serde(default)]
+        cooldown: usize,
+        /// The rate never falls below.
+        #[serde(default)]
+        min_lr: f64,
+    },
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+fn pct_start() -> f64 {
+    0.3
+}
+fn div_factor() -> f64 {
+    25.0
+}
+fn final_div_factor() -> f64 {
+    1e4
+}
+fn plateau_patience() -> usize {
+    10
+}
+fn plateau_min_delta() -> f64 {
+    1e-4
+}
