@@ -1,7 +1,9 @@
-//! Emberlens trains image classifiers from a folder of pictures.
+//! Emberlens trains image classifiers from a folder of images.
 //!
-//! The floors, from the bottom: [`base`] (random streams, files), [`config`] and [`record`], [`augment`], [`data`] and
-//! [`metrics`] (pixels on the CPU), `nn` (Burn), `checkpoint`, `train`, `commands`. A module uses lower floors only.
+//! Modules form layers, and each uses only those below it. From the bottom: [`base`] (random
+//! streams, files); [`config`] and [`record`]; [`data`], [`augment`] and [`metrics`], which work on
+//! pixels and numbers without tensors; [`nn`], the networks in Burn; [`checkpoint`]; [`train`] and
+//! [`report`]; [`explain`] and [`inspect`]; [`evaluation`]; [`commands`] and [`cli`].
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
 

@@ -1,4 +1,4 @@
-//! What an epoch leaves behind, and the file that a person plots: `history.csv`.
+//! The metrics of each epoch, and `history.csv`, the table they are written to.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -9,25 +9,29 @@ use crate::{
     config::{Metric, Split},
 };
 
-/// Classes up to which every file has room for each of them, and for each pair: recalls in `history.csv` and for TensorBoard, the confusion
-/// matrix in `metrics.json`, all probabilities in `predictions.csv`. Of more, files have what doesn't grow with their square.
+/// Largest number of classes for which files have an entry per class or per pair of classes:
+/// recalls in `history.csv` and for TensorBoard, the confusion matrix in `metrics.json`, all
+/// probabilities in `predictions.csv`. With more classes these are left out, because they would
+/// grow with the square of the number of classes.
 pub const LISTED_CLASSES: usize = 256;
 
-/// The measures of one split in one epoch.
+/// The metrics of one split in one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitRecord {
-    /// Mean loss; weighted in training, unweighted in validation.
+    /// Mean loss; weighted for the training set, unweighted for the validation set.
     pub loss: f64,
-    /// Share of right predictions.
+    /// Fraction of correct predictions.
     pub accuracy: f64,
-    /// Mean F1 of the classes.
+    /// Mean F1 over the classes.
     pub macro_f1: f64,
-    /// Recall of each class; nothing for a class without a picture, which has none. Of more than [`LISTED_CLASSES`], only the latest epoch has it.
+    /// Recall of each class; `None` for a class without an image. With more than [`LISTED_CLASSES`]
+    /// classes, only the latest epoch has it.
     pub recall: Vec<Option<f64>>,
 }
 
 impl SplitRecord {
-    /// Lets go of what would grow with classes times epochs.
+    /// Drops the recalls if there are more than [`LISTED_CLASSES`], so that the history doesn't
+    /// grow with classes times epochs.
     pub fn condense(&mut self) {
         if self.recall.len() > LISTED_CLASSES {
             self.recall = Vec::new();
@@ -35,23 +39,24 @@ impl SplitRecord {
     }
 }
 
-/// One line of `history.csv`.
+/// A line of `history.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
-    /// Counted from 1.
+    /// Number of the epoch, counted from 1.
     pub epoch: usize,
-    /// On the augmented training pictures, while the weights changed.
+    /// Metrics on the augmented training images, while the weights changed.
     pub train: SplitRecord,
-    /// On the validation pictures, at the end of the epoch.
+    /// Metrics on the validation images, at the end of the epoch.
     pub validation: SplitRecord,
-    /// Of the epoch's last step.
+    /// Learning rate of the epoch's last step.
     pub learning_rate: f64,
-    /// Of the whole epoch, validation and saving included.
+    /// Duration of the epoch in seconds, with validation and saving.
     pub seconds: f64,
 }
 
 impl EpochRecord {
-    /// The value of a metric, with the run's class names; NaN for a class that isn't there or has no validation picture.
+    /// Returns the value of a metric. The recall of a class that is not among `classes`, or that
+    /// has no validation image, is NaN.
     pub fn value(&self, metric: &Metric, classes: &[String]) -> f64 {
         let of = |split: &Split| match split {
             Split::Training => &self.train,
@@ -69,8 +74,9 @@ impl EpochRecord {
     }
 }
 
-/// The text of `history.csv`: Keras's names where Keras has the thing, then recall a class on the validation pictures, empty for a class that
-/// they don't have, up to [`LISTED_CLASSES`].
+/// Formats `history.csv`. Columns have Keras's names where Keras has them; after those comes a
+/// validation recall per class, empty for a class without validation images, for up to
+/// [`LISTED_CLASSES`] classes.
 pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
     let recalls = if classes.len() > LISTED_CLASSES { 0 } else { classes.len() };
     let mut text = "epoch".to_owned();
@@ -94,7 +100,8 @@ pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
     text
 }
 
-/// The columns of a `history.csv` by their names; what is no number is NaN. `None` if it is none of ours.
+/// Parses the columns of a `history.csv`, by name. Fields that are not numbers become NaN. Returns
+/// `None` if the text is not a history.
 pub fn read_history(text: &str) -> Option<BTreeMap<String, Vec<f64>>> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names: Vec<String> = reader.headers().ok()?.iter().map(str::to_owned).collect();
@@ -105,7 +112,7 @@ pub fn read_history(text: &str) -> Option<BTreeMap<String, Vec<f64>>> {
     names.iter().any(|name| name == "epoch").then(|| names.into_iter().zip(columns).collect())
 }
 
-/// A field of a CSV, quoted where it must be.
+/// Quotes a CSV field if it needs quotes (RFC 4180).
 fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
@@ -128,7 +135,7 @@ mod tests {
         assert_eq!(read_history("a,b\n1,2\n"), None);
         let written = serde_json::to_string(&record).expect("plain values");
         assert_eq!(serde_json::from_str::<EpochRecord>(&written).expect("read back"), record);
-        // Runs of before had a number for each class.
+        // Earlier versions wrote a number for every class.
         let before = written.replace("null", "0.0");
         assert_eq!(serde_json::from_str::<EpochRecord>(&before).expect("read").validation.recall, [Some(1.0), Some(0.0), Some(0.0)]);
     }

@@ -1,4 +1,4 @@
-//! What is done to one image: a map of its pixels, then changes of their values in a fixed order.
+//! The changes to one image: a map of its pixels, then changes of their values in a fixed order.
 
 use pixel_sampling::{IDENTITY, Map};
 use rand::RngExt as _;
@@ -6,63 +6,67 @@ use rand::RngExt as _;
 use super::{color, filters};
 use crate::base::rng::Stream;
 
-/// Drawn changes.
+/// The changes drawn for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Where an output pixel comes from.
+    /// Map from the pixels of the result to those of the source.
     pub map: Map,
-    /// In order.
+    /// Changes of the pixel values, in order.
     pub changes: Vec<Change>,
 }
 
 impl Plan {
-    /// No change.
+    /// A plan that changes nothing.
     pub const NONE: Self = Self { map: IDENTITY, changes: Vec::new() };
 }
 
-/// A change of levels, which are 0 to 255.
+/// A change of pixel values between 0 and 255.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Added to all channels, clipped to the picture's own range (Keras's `apply_channel_shift`).
+    /// Adds a value to all channels and clips to the image's own range (Keras's
+    /// `apply_channel_shift`).
     ChannelShift(f32),
-    /// Factor, clipped to 0..255.
+    /// Multiplies by a factor and clips to 0..=255.
     Brightness(f32),
-    /// Factor, cut to whole levels as Keras and Pillow do.
+    /// Multiplies by a factor and truncates to whole values, as Keras and Pillow do.
     WholeBrightness(f32),
-    /// Factor on the distance from the mean grey.
+    /// Scales the distance from the mean luma.
     Contrast(f32),
-    /// Exponent on levels of 0..1.
+    /// Raises values, scaled to 0..=1, to a power.
     Gamma(f32),
-    /// Factor on the distance from grey.
+    /// Scales the distance from each pixel's luma.
     Saturation(f32),
-    /// Degrees around the colour circle.
+    /// Rotates the hue by an angle in degrees.
     Hue(f32),
-    /// Each pixel its luma.
+    /// Replaces each pixel by its luma.
     Grey,
-    /// So many bits a level are kept.
+    /// Keeps this number of leading bits of each value.
     Posterize(u32),
-    /// Levels from this one on are inverted.
+    /// Inverts values at or above a threshold.
     Solarize(f32),
-    /// Each channel stretched to 0..255.
+    /// Stretches each channel to 0..=255.
     AutoContrast,
-    /// Each channel's histogram made even.
+    /// Equalizes each channel's histogram.
     Equalize,
-    /// Deviation in pixels.
+    /// Blurs with a Gaussian of this standard deviation, in pixels.
     Blur(f32),
-    /// Factor on what smoothing takes away.
+    /// Scales the difference between the image and a smoothed copy.
     Sharpen(f32),
-    /// Deviation in levels, and the noise's own stream.
+    /// Adds Gaussian noise of this standard deviation, in pixel values, from its own stream.
     Noise(f32, Box<Stream>),
-    /// Quality.
+    /// Compresses as a JPEG of this quality and decodes it.
     Jpeg(u8),
-    /// Top, left, height and width of a rectangle, and its level.
+    /// Fills a rectangle, given by top, left, height and width, with a value.
     Erase([usize; 4], f32),
-    /// As before, of noise.
+    /// Fills a rectangle, given by top, left, height and width, with uniform noise.
     EraseToNoise([usize; 4], Box<Stream>),
 }
 
 impl Change {
-    /// Changes levels `[channels, height, width]` in place.
+    /// Changes the pixel values in place.
+    ///
+    /// # Shapes
+    /// `levels` is `[channels, height, width]`, while `shape` is `[height, width, channels]`.
     pub(super) fn apply(&self, levels: &mut [f32], shape: [usize; 3]) {
         match self {
             Self::ChannelShift(shift) => color::shift(levels, *shift),
@@ -83,6 +87,7 @@ impl Change {
             Self::Jpeg(quality) => filters::jpeg(levels, *quality, shape),
             Self::Erase(area, level) => filters::erase(levels, *area, shape, || *level),
             Self::EraseToNoise(area, stream) => {
+                // A clone, so that applying a plan again gives the same noise.
                 let mut stream = stream.as_ref().clone();
                 filters::erase(levels, *area, shape, || stream.random::<f32>() * 255.0);
             }

@@ -1,5 +1,6 @@
-//! Changes that look at more than one pixel, or at none: blur, sharpening, noise, JPEG, erased rectangles. Levels 0 to 255, planes
-//! `[channels, height, width]`.
+//! Blur, sharpening, noise, JPEG artifacts and erased rectangles, on planes
+//! `[channels, height, width]` of values 0 to 255. The shape is given as
+//! `[height, width, channels]` throughout.
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use jpeg_pixels::Jpeg;
@@ -8,7 +9,8 @@ use rand::RngExt as _;
 use super::to_bytes;
 use crate::base::rng::Stream;
 
-/// Gaussian, to three deviations, mirrored at the edge.
+/// Blurs with a Gaussian of the given standard deviation in pixels, cut off at three standard
+/// deviations. The image is mirrored at its edges.
 pub fn blur(levels: &mut [f32], deviation: f32, [height, width, _]: [usize; 3]) {
     let reach = (3.0 * deviation).ceil() as usize;
     if reach == 0 {
@@ -37,18 +39,20 @@ pub fn blur(levels: &mut [f32], deviation: f32, [height, width, _]: [usize; 3]) 
     }
 }
 
+/// Returns the weighted sum around position `at` of a line of `length` values.
 fn weighted(weights: &[f32], at: usize, length: usize, level: impl Fn(usize) -> f32) -> f32 {
     let reach = weights.len() as isize - 1;
     (-reach..=reach).map(|offset| weights[offset.unsigned_abs()] * level(mirrored(at as isize + offset, length))).sum()
 }
 
-/// Mirrored about the outer edge of the outermost pixels, however often.
+/// Mirrors a position about the outer edges of the outermost pixels, as often as needed.
 fn mirrored(at: isize, length: usize) -> usize {
     let at = at.rem_euclid(2 * length as isize) as usize;
     at.min(2 * length - 1 - at)
 }
 
-/// Away from a smoothed picture, as Pillow's `ImageEnhance.Sharpness`: the outermost pixels stay.
+/// Scales the difference from a smoothed image, as Pillow's `ImageEnhance.Sharpness`. The outermost
+/// pixels stay as they are.
 pub(super) fn sharpen(levels: &mut [f32], factor: f32, [height, width, _]: [usize; 3]) {
     let mut source = vec![0.0; height * width];
     for plane in levels.chunks_exact_mut(height * width) {
@@ -64,10 +68,10 @@ pub(super) fn sharpen(levels: &mut [f32], factor: f32, [height, width, _]: [usiz
     }
 }
 
-/// Each level on its own; clipped.
+/// Adds independent Gaussian noise of the given standard deviation to each value, and clips.
 pub(super) fn noise(levels: &mut [f32], deviation: f32, mut stream: Stream) {
     for pair in levels.chunks_mut(2) {
-        // Box-Muller gives two at a time.
+        // Box-Muller gives two values at a time.
         let radius = deviation * (-2.0 * (1.0 - stream.random::<f32>()).ln()).sqrt();
         let (sine, cosine) = (std::f32::consts::TAU * stream.random::<f32>()).sin_cos();
         for (level, share) in pair.iter_mut().zip([cosine, sine]) {
@@ -76,7 +80,7 @@ pub(super) fn noise(levels: &mut [f32], deviation: f32, mut stream: Stream) {
     }
 }
 
-/// Saved and read again.
+/// Encodes the image as a JPEG of the given quality and decodes it again.
 pub(super) fn jpeg(levels: &mut [f32], quality: u8, [height, width, channels]: [usize; 3]) {
     let plane = height * width;
     let bytes = to_bytes(levels, [height, width, channels]);
@@ -87,12 +91,13 @@ pub(super) fn jpeg(levels: &mut [f32], quality: u8, [height, width, channels]: [
         .expect("memory takes every byte, and sides are below 65536");
     let decoded = Jpeg::open(&file).and_then(Jpeg::decode).expect("what was just written can be read");
     for (at, pixel) in decoded.bytes.chunks_exact(decoded.channels).enumerate() {
-        // Grey comes back as one channel.
+        // A gray image comes back as one channel.
         (0..channels).for_each(|channel| levels[channel * plane + at] = f32::from(pixel[channel.min(decoded.channels - 1)]));
     }
 }
 
-/// `level` gives each value of the rectangle `[top, left, height, width]`, plane after plane.
+/// Fills the rectangle `[top, left, height, width]` of each channel with the values that `level`
+/// returns, row by row.
 pub(super) fn erase(
     levels: &mut [f32],
     [top, left, rows, columns]: [usize; 4],

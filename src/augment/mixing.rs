@@ -1,7 +1,9 @@
-//! Mixup and cutmix: each picture of a batch with the one after it, the last with the first, targets and weights alike.
+//! MixUp (Zhang et al. 2018, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899). Each
+//! image of a batch is mixed with the next one, the last with the first, and its target and weight
+//! likewise.
 //!
-//! Whether, how and how much comes from the picture's own stream; with what, from the order of the batch, which is drawn anew each
-//! epoch. A batch of one stays as it is.
+//! Whether, how and how much an image is mixed comes from its own stream; its partner comes from
+//! the order of the batch, which is shuffled each epoch. A batch of one image stays as it is.
 
 use rand::RngExt as _;
 
@@ -11,43 +13,45 @@ use crate::{
     config::{Augment, Mixing},
 };
 
-/// Mixes the pictures of batches of one run.
+/// Mixes the images of a run's batches.
 #[derive(Clone, Debug)]
 pub struct Mixer {
     mixup: Option<Mixing>,
     cutmix: Option<Mixing>,
-    /// Channels, height and width.
+    /// Channels, height and width of an image.
     shape: [usize; 3],
     seed: u64,
 }
 
-/// What one picture takes of its partner.
+/// The way in which an image takes from its partner.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mixture {
-    /// So much of each pixel stays.
+    /// Fraction of each pixel that stays.
     Blend(f32),
-    /// The rectangle `[top, left, height, width]` is the partner's.
+    /// Rectangle `[top, left, height, width]` that is replaced by the partner's.
     Cut([usize; 4]),
 }
 
 impl Mixer {
-    /// `None` where nothing is mixed. For pictures of `[height, width, channels]`.
+    /// Creates a mixer for images of `[height, width, channels]`, or returns `None` if the settings
+    /// mix nothing.
     pub fn new(settings: &Augment, [height, width, channels]: [usize; 3], seed: u64) -> Option<Self> {
         let shape = [channels, height, width];
         settings.mixes().then(|| Self { mixup: settings.mixup.clone(), cutmix: settings.cutmix.clone(), shape, seed })
     }
 
-    /// Mixes a batch in place.
+    /// Mixes a batch in place; `keys` identify its images.
     ///
     /// # Shapes
-    /// images `[batch, channels, height, width]`, targets `[batch, classes]`, weights `[batch]`.
+    /// `images` `[batch, channels, height, width]`, `targets` `[batch, classes]`, `weights`
+    /// `[batch]`.
     pub fn mix(&self, keys: &[Key], images: &mut [f32], targets: &mut [f32], weights: &mut [f32]) {
         let count = keys.len();
         if count < 2 {
             return;
         }
         let (size, num_classes) = (images.len() / count, targets.len() / count);
-        // The last one's partner is the first as it was.
+        // The last image's partner is the first before it was mixed.
         let first = images[..size].to_vec();
         let (old_targets, old_weights) = (targets.to_vec(), weights.to_vec());
         for (index, key) in keys.iter().enumerate() {
@@ -65,6 +69,8 @@ impl Mixer {
         }
     }
 
+    /// Draws how an image is mixed, or `None` if it isn't. If both methods come up, MixUp's stream
+    /// decides between them.
     fn draw(&self, key: Key) -> Option<Mixture> {
         let drawn = |settings: &Option<Mixing>, purpose| {
             let settings = settings.as_ref()?;
@@ -82,7 +88,8 @@ impl Mixer {
         }
     }
 
-    /// About `1 - share` of the picture, anywhere, cut to the picture (Yun et al., 2019).
+    /// Draws a rectangle of about `1 - share` of the image, centered anywhere and clipped to the
+    /// image (Yun et al. 2019).
     fn rectangle(&self, share: f64, stream: &mut Stream) -> [usize; 4] {
         let [_, height, width] = self.shape;
         let half = (1.0 - share).sqrt() / 2.0;
@@ -96,7 +103,7 @@ impl Mixer {
         [top, left, rows, columns]
     }
 
-    /// The share of `own` that is left.
+    /// Mixes `other` into `own` and returns the fraction of `own` that is left.
     fn apply(&self, mixture: Mixture, own: &mut [f32], other: &[f32]) -> f32 {
         let [_, height, width] = self.shape;
         match mixture {
@@ -110,19 +117,22 @@ impl Mixer {
                         own[at..at + columns].copy_from_slice(&other[at..at + columns]);
                     }
                 }
+                // The fraction of the clipped rectangle, not the drawn one, as Yun et al. weight
+                // the labels.
                 1.0 - (rows * columns) as f32 / (height * width) as f32
             }
         }
     }
 }
 
-/// From Beta(alpha, alpha), as the share of two gamma draws.
+/// Draws from Beta(alpha, alpha), as the fraction that one of two gamma draws has of their sum.
 fn beta(alpha: f64, stream: &mut Stream) -> f64 {
     let (a, b) = (log_gamma_draw(alpha, stream), log_gamma_draw(alpha, stream));
     1.0 / (1.0 + (b - a).exp())
 }
 
-/// The logarithm of a draw from Gamma(alpha, 1) (Marsaglia and Tsang, 2000): for a small alpha the draw itself would be 0.
+/// Returns the logarithm of a draw from Gamma(alpha, 1) (Marsaglia and Tsang 2000). The draw itself
+/// would underflow to 0 for a small `alpha`.
 fn log_gamma_draw(alpha: f64, stream: &mut Stream) -> f64 {
     if alpha < 1.0 {
         let boost = (1.0 - stream.random::<f64>()).ln() / alpha;

@@ -1,8 +1,10 @@
-//! Random changes to one training picture: bytes `[height, width, channels]` in, values `[channels, height, width]` out.
+//! Random augmentation of training images: bytes `[height, width, channels]` in, values
+//! `[channels, height, width]` out.
 //!
-//! A picture's changes are drawn first, as a [`Plan`]: one map for everything that moves pixels, so that they are sampled once, then
-//! changes of levels in a fixed order. Each family draws from a stream of its own, keyed by (seed, family, epoch, picture), so that
-//! switching one on or off leaves the draws of the others as they were.
+//! An image's changes are drawn first, as a [`Plan`]: a single map for everything that moves
+//! pixels, so that they are interpolated once, then changes of the pixel values in a fixed order.
+//! Each family of changes draws from its own stream, keyed by (seed, family, epoch, image), so that
+//! turning one on or off leaves the draws of the others as they were.
 
 mod change;
 mod color;
@@ -22,7 +24,7 @@ use crate::{
     config::{Augment, FillMode},
 };
 
-/// Changes pictures of one shape.
+/// Augments images of one shape.
 #[derive(Clone, Debug)]
 pub struct Augmenter {
     settings: Augment,
@@ -30,46 +32,48 @@ pub struct Augmenter {
     seed: u64,
 }
 
-/// Which draw of which picture.
+/// Identifies one draw of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Counted from 0.
+    /// The epoch, counted from 0.
     pub epoch: usize,
-    /// Position of the picture in the training set.
+    /// Index of the image in the training set.
     pub picture: usize,
-    /// How often it was drawn before in this epoch.
+    /// Number of times the image was drawn before in this epoch.
     pub repeat: usize,
 }
 
 impl Key {
+    /// Opens the random stream of this draw for one family.
     fn stream(self, seed: u64, purpose: Purpose) -> Stream {
         stream(seed, purpose, [self.epoch as u64, self.picture as u64, self.repeat as u64])
     }
 }
 
 impl Augmenter {
-    /// For pictures of `[height, width, channels]`, under the run's `seed`.
+    /// Creates an augmenter for images of `[height, width, channels]`; `seed` is that of the run.
     pub fn new(settings: &Augment, shape: [usize; 3], seed: u64) -> Self {
         Self { settings: settings.clone(), shape, seed }
     }
 
-    /// What will be done to the picture.
+    /// Draws the changes to an image.
     pub fn plan(&self, key: Key) -> Plan {
         plan::draw(&self.settings, self.shape, &|purpose| key.stream(self.seed, purpose))
     }
 
-    /// Appends the changed picture, each level through `finish` where one is given.
+    /// Augments an image and appends it to `out`, with the affine transform of `finish` applied to
+    /// each value if it is given.
     ///
     /// # Shapes
-    /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
+    /// `[height, width, channels]` bytes to `[channels, height, width]` values.
     ///
     /// # Panics
-    /// A picture of another shape.
+    /// Panics if `bytes` have another shape.
     pub fn write(&self, bytes: &[u8], key: Key, finish: Option<&Finish>, out: &mut Vec<f32>) {
         self.plan(key).write(bytes, self.shape, self.edge(), finish, out);
     }
 
-    /// What stands outside the picture.
+    /// Returns the values of pixels outside the image.
     pub fn edge(&self) -> Edge {
         match self.settings.fill_mode {
             FillMode::Nearest => Edge::Nearest,
@@ -81,20 +85,21 @@ impl Augmenter {
 }
 
 impl Plan {
-    /// Carries it out.
+    /// Applies the changes to an image and appends the result to `out`.
     ///
     /// # Shapes
-    /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
+    /// `[height, width, channels]` bytes to `[channels, height, width]` values.
     ///
     /// # Panics
-    /// A picture of another shape.
+    /// Panics if `bytes` have another shape.
     pub fn write(&self, bytes: &[u8], shape: [usize; 3], edge: Edge, finish: Option<&Finish>, out: &mut Vec<f32>) {
         let picture = Picture::new(bytes, shape).expect("pictures have the shape that the augmenter was made for");
         let put = |finish: &Finish, out: &mut Vec<f32>| match geometry::mirrors(&self.map, shape) {
+            // Mirroring alone needs no interpolation and copies whole rows.
             Some(mirrors) => sample_unmoved(picture, mirrors, finish, out),
             None => sample(picture, &self.map, edge, finish, out),
         };
-        // Brightness alone is part of the pass that samples.
+        // Brightness alone is part of the sampling pass, which spares a pass over the values.
         let gain = match self.changes[..] {
             [] => Some(1.0),
             [Change::Brightness(factor)] => Some(factor),
@@ -113,7 +118,7 @@ impl Plan {
     }
 }
 
-/// Levels as whole ones, channels interleaved.
+/// Rounds pixel values to bytes and interleaves the channels.
 ///
 /// # Shapes
 /// `[channels, height, width]` to `[height, width, channels]`.
@@ -130,7 +135,7 @@ mod tests {
 
     const SHAPE: [usize; 3] = [9, 14, 3];
 
-    /// No symmetry, not square.
+    /// An image without symmetry that is not square.
     fn picture([height, width, channels]: [usize; 3]) -> Vec<u8> {
         (0..height * width * channels)
             .map(|index| {
@@ -191,7 +196,7 @@ mod tests {
         ]
     }
 
-    /// Everything at once, later settings in place of earlier ones where both set a key.
+    /// All families at once; a later setting replaces an earlier one of the same key.
     fn all() -> Augment {
         let mut table = toml::Table::new();
         for (_, family) in families() {
@@ -225,7 +230,7 @@ mod tests {
     fn switching_one_family_off_leaves_what_the_others_draw() {
         let with_all: Vec<_> = (0..30).map(|index| Augmenter::new(&all(), SHAPE, 9).plan(key(index))).collect();
         for (name, family) in families() {
-            // Those that share a map or a policy with others can't be told apart in it.
+            // Families that share a map or a policy with others can't be told apart in it.
             let alone: Vec<_> = (0..30).map(|index| Augmenter::new(&family, SHAPE, 9).plan(key(index))).collect();
             if alone.iter().any(|plan| plan.map != pixel_sampling::IDENTITY) || ["policy", "trivial"].contains(&name) {
                 continue;
@@ -259,7 +264,7 @@ mod tests {
             ..Augment::default()
         };
         let source = picture(SHAPE);
-        // Some of RandAugment's operations have no strength to be zero.
+        // Some of RandAugment's operations have no strength that could be zero.
         let strengthless =
             |plan: &Plan| plan.changes.iter().any(|change| matches!(change, Change::AutoContrast | Change::Equalize | Change::Solarize(_)));
         let mut seen = 0;
@@ -382,7 +387,7 @@ mod tests {
                 assert_eq!(down[row * 14 + column], plain[(row - 2) * 14 + column]);
             }
         }
-        // A whole number n draws from -(n - 1) to n - 1, as Keras's documentation promises.
+        // A whole number n draws from -(n - 1) to n - 1, as Keras documents it.
         let among: std::collections::BTreeSet<i64> = (0..200)
             .map(|index| {
                 let whole = Augment { width_shift_range: Shift::Pixels(3), ..Augment::default() };

@@ -1,4 +1,5 @@
-//! What will be done to a picture: one map, then changes of its levels in a fixed order.
+//! Draws the changes to an image: one map of its pixels, then changes of their values in a fixed
+//! order.
 
 use rand::RngExt as _;
 
@@ -13,7 +14,7 @@ use crate::{
     config::{Augment, ErasedTo, Erasing, Ranged, Semantics},
 };
 
-/// Draws everything that `settings` ask for. `stream` opens a family's own.
+/// Draws the changes that `settings` ask for; `stream` opens the random stream of a family.
 pub(super) fn draw(settings: &Augment, [height, width, _]: [usize; 3], stream: &dyn Fn(Purpose) -> Stream) -> Plan {
     let size = [height, width];
     let mut plan = Plan::NONE;
@@ -23,6 +24,8 @@ pub(super) fn draw(settings: &Augment, [height, width, _]: [usize; 3], stream: &
         plan.map = geometry::crop(crop, size, &mut own);
     }
     if let Some((distortion, mut own)) = strength(settings.perspective.as_ref(), Purpose::Perspective, stream) {
+        // A map leads from the result to the source, so the one composed last is applied to the
+        // image last: the image is cropped, then distorted, then rotated.
         plan.map = geometry::compose(plan.map, geometry::perspective(distortion, size, &mut own));
     }
     if settings.resamples() || settings.horizontal_flip || settings.vertical_flip {
@@ -39,6 +42,7 @@ pub(super) fn draw(settings: &Augment, [height, width, _]: [usize; 3], stream: &
     plan
 }
 
+/// Draws the changes of color, in the order in which they are applied.
 fn draw_color(settings: &Augment, stream: &dyn Fn(Purpose) -> Stream, changes: &mut Vec<Change>) {
     if settings.channel_shift_range != 0.0 || settings.brightness_range.is_some() {
         let mut own = stream(Purpose::Color);
@@ -68,13 +72,15 @@ fn draw_color(settings: &Augment, stream: &dyn Fn(Purpose) -> Stream, changes: &
     }
 }
 
+/// Draws blur, sharpening, noise, JPEG artifacts and erasing, in the order in which they are
+/// applied.
 fn draw_filters(settings: &Augment, size: [usize; 2], stream: &dyn Fn(Purpose) -> Stream, changes: &mut Vec<Change>) {
     changes.extend(strength(settings.gaussian_blur.as_ref(), Purpose::Blur, stream).map(|(sigma, _)| Change::Blur(sigma as f32)));
     changes.extend(strength(settings.sharpen.as_ref(), Purpose::Sharpen, stream).map(|(factor, _)| Change::Sharpen(factor as f32)));
     changes.extend(
         strength(settings.gaussian_noise.as_ref(), Purpose::Noise, stream).map(|(sigma, own)| Change::Noise(sigma as f32, Box::new(own))),
     );
-    // Whole qualities, each equally likely but for the ends.
+    // Rounding makes all whole qualities equally likely except the two ends.
     changes.extend(strength(settings.jpeg.as_ref(), Purpose::Jpeg, stream).map(|(quality, _)| Change::Jpeg(quality.round() as u8)));
     if let Some(erasing) = &settings.random_erasing
         && let Some(mut own) = comes_up(erasing.probability, Purpose::Erasing, stream)
@@ -87,13 +93,14 @@ fn draw_filters(settings: &Augment, size: [usize; 2], stream: &dyn Fn(Purpose) -
     }
 }
 
-/// The family's stream behind its first draw, if that says yes.
+/// Opens the family's stream and returns it, after its first draw, with the given probability.
 fn comes_up(probability: f64, purpose: Purpose, stream: &dyn Fn(Purpose) -> Stream) -> Option<Stream> {
     let mut own = stream(purpose);
     (own.random::<f64>() < probability).then_some(own)
 }
 
-/// A strength from the family's range, and its stream behind that.
+/// Draws a strength from the family's range with its probability, and returns it with the family's
+/// stream.
 fn strength(family: Option<&Ranged>, purpose: Purpose, stream: &dyn Fn(Purpose) -> Stream) -> Option<(f64, Stream)> {
     let family = family?;
     let mut own = comes_up(family.probability, purpose, stream)?;
@@ -101,7 +108,8 @@ fn strength(family: Option<&Ranged>, purpose: Purpose, stream: &dyn Fn(Purpose) 
     Some((uniform(&mut own, low, high), own))
 }
 
-/// Top, left, height and width: of the drawn area and ratio, cut to the picture.
+/// Draws a rectangle, as top, left, height and width, of a random area and aspect ratio (Zhong et
+/// al. 2020, arXiv 1708.04896), clipped to the image.
 fn rectangle(erasing: &Erasing, [height, width]: [usize; 2], stream: &mut Stream) -> [usize; 4] {
     let area = uniform(stream, erasing.scale[0], erasing.scale[1]) * (height * width) as f64;
     let ratio = uniform(stream, erasing.ratio[0].ln(), erasing.ratio[1].ln()).exp();
@@ -118,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// `scripts/reference/imagedatagenerator.py`, Keras 3.15.1.
+    /// From `scripts/reference/imagedatagenerator.py`, Keras 3.15.1.
     const GOLDEN: &[u8] = include_bytes!("../../tests/golden/imagedatagenerator.safetensors");
 
     fn number(value: &Value, key: &str, otherwise: f64) -> f64 {
@@ -189,7 +197,7 @@ mod tests {
             for (at, bytes) in expected.data().chunks_exact(4).enumerate() {
                 let expected = f32::from_le_bytes(bytes.try_into().expect("four bytes"));
                 let got = got[at % channels * height * width + at / channels];
-                // Levels far beyond 255 have no thousandths.
+                // Values far beyond 255 have no precise thousandths.
                 let difference = (got - expected).abs() / (expected.abs() / 255.0).max(1.0);
                 worst = if limit < 1.0 { worst.max(difference) } else { worst };
                 assert!(difference <= limit, "case {index} at {at}: {got}, Keras has {expected}: {case}");

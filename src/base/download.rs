@@ -1,4 +1,5 @@
-//! One file from an address: resumed where it was cut off, checked by length and digest, complete or absent.
+//! Downloads one file: resumes a partial download, checks length and digest, and leaves a complete
+//! file or none.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,55 +17,59 @@ use ureq::{
 
 use super::files::{hex, sync_folder};
 
-/// What a file must be.
+/// Length and digest of the file to download.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// Length.
+    /// Length in bytes.
     pub bytes: u64,
     /// SHA-256 in hexadecimal.
     pub sha256: &'a str,
 }
 
-/// Why there is no file.
+/// An error in downloading a file.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The server can't be reached or gives no file.
+    /// The server can't be reached or doesn't have the file.
     #[error("can't download {url}: {reason}")]
     Server {
-        /// The address.
+        /// URL of the file.
         url: String,
-        /// What the server or the network said.
+        /// Message of the server or the network.
         reason: String,
     },
-    /// Something else came.
+    /// The server sent another file.
     #[error("what came from {url} is not the expected file: found {found}, expected {expected}; nothing of it was kept")]
     Wrong {
-        /// The address.
+        /// URL of the file.
         url: String,
-        /// Length or digest.
+        /// Length or digest of what was sent.
         found: String,
-        /// Length or digest.
+        /// Length or digest of the expected file.
         expected: String,
     },
-    /// The system refused.
+    /// An I/O error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// The server has this long to answer.
+/// Maximum time to connect, and to wait for a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One connection lasts this long at most; what is missing then comes over the next, so that a silent one doesn't last for ever.
+/// Maximum duration of a connection. The rest is requested over a new one, so that a stalled
+/// connection doesn't block forever.
 const CONNECTION: Duration = Duration::from_secs(300);
 
-/// How often in a row a download may bring nothing before it is given up.
+/// Number of consecutive attempts without a new byte after which a download fails.
 const TRIES: usize = 3;
 
-/// Downloads `url` to `target`. What an earlier download of the same file left beside it is gone on with. `progress` hears how many bytes are
-/// there. Proxies are taken from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but for this machine itself.
+/// Downloads `url` to `target`, resuming a partial download left next to it.
+///
+/// `progress` is called with the number of bytes received. Proxies are read from the environment
+/// (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), except for this machine itself.
 ///
 /// # Errors
-/// [`DownloadError`]; a download that was cut off stays beside `target` for the next time.
+/// Returns an error if the server fails, sends another file, or the file can't be written. An
+/// interrupted download stays next to `target` for the next attempt.
 pub fn download(url: &str, expected: Expected<'_>, target: &Path, progress: &dyn Fn(u64)) -> Result<(), DownloadError> {
     let partial = partial_path(target);
     if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -72,7 +77,7 @@ pub fn download(url: &str, expected: Expected<'_>, target: &Path, progress: &dyn
     }
     let system = |error: io::Error| super::files::with_path(&error, "can't write", &partial);
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&partial).map_err(system)?;
-    // Two programs that fetch the same file take turns.
+    // Two programs that download the same file take turns; the second finds it complete.
     file.lock().map_err(system)?;
     if is_whole(target, expected)? {
         return Ok(());
@@ -81,7 +86,7 @@ pub fn download(url: &str, expected: Expected<'_>, target: &Path, progress: &dyn
     receive(url, expected, &mut file, progress)?;
     let mut found = check(&mut file, expected).map_err(system)?;
     if found.is_some() && was_resumed {
-        // The first part may have been of another file.
+        // The first part may belong to another version of the file.
         file.set_len(0).map_err(system)?;
         receive(url, expected, &mut file, progress)?;
         found = check(&mut file, expected).map_err(system)?;
@@ -95,10 +100,10 @@ pub fn download(url: &str, expected: Expected<'_>, target: &Path, progress: &dyn
     Ok(sync_folder(target.parent().unwrap_or(Path::new(".")))?)
 }
 
-/// Is the file at `path` the expected one?
+/// Whether the file at `path` has the expected length and digest; false if there is no file.
 ///
 /// # Errors
-/// The system's, but for a file that isn't there.
+/// Returns the I/O error if the file can't be read.
 pub fn is_whole(path: &Path, expected: Expected<'_>) -> io::Result<bool> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -107,13 +112,13 @@ pub fn is_whole(path: &Path, expected: Expected<'_>) -> io::Result<bool> {
     }
 }
 
-/// `vgg16.pth` comes by way of `vgg16.pth.partial`.
+/// Returns the path of a partial download: `vgg16.pth.partial` for `vgg16.pth`.
 fn partial_path(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!("{name}.partial"))
 }
 
-/// What was found and what was expected, where they differ.
+/// Returns what was found and what was expected if the file differs.
 fn check(file: &mut File, expected: Expected<'_>) -> io::Result<Option<(String, String)>> {
     let length = file.metadata()?.len();
     if length != expected.bytes {
@@ -132,7 +137,7 @@ fn check(file: &mut File, expected: Expected<'_>) -> io::Result<Option<(String, 
     Ok((found != expected.sha256).then(|| (format!("SHA-256 {found}"), format!("SHA-256 {}", expected.sha256))))
 }
 
-/// Appends to `file` until it is as long as expected, or longer.
+/// Appends to `file` until it has at least the expected length.
 fn receive(url: &str, expected: Expected<'_>, file: &mut File, progress: &dyn Fn(u64)) -> Result<(), DownloadError> {
     let mut roots = RootCerts::PlatformVerifier;
     let mut fruitless = 0;
@@ -143,7 +148,7 @@ fn receive(url: &str, expected: Expected<'_>, file: &mut File, progress: &dyn Fn
         }
         match attempt(url, expected, file, &roots, progress) {
             Ok(()) => return Ok(()),
-            // A system without certificates of its own; those of Mozilla are in the program.
+            // The system has no certificates; the program includes Mozilla's.
             Err(Attempt::Lost(reason)) if reason.contains("certificate") && matches!(roots, RootCerts::PlatformVerifier) => {
                 roots = RootCerts::WebPki;
             }
@@ -159,15 +164,17 @@ fn receive(url: &str, expected: Expected<'_>, file: &mut File, progress: &dyn Fn
     }
 }
 
+/// A failed attempt to download the rest of a file.
 enum Attempt {
-    /// The connection; trying again may help.
+    /// The connection failed; another attempt may help.
     Lost(String),
-    /// The server's answer; it won't.
+    /// The server refused; another attempt won't help.
     Refused(String),
-    /// Our own disk.
+    /// The local file failed.
     Io(io::Error),
 }
 
+/// Requests the rest of a file once and appends what arrives.
 fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts, progress: &dyn Fn(u64)) -> Result<(), Attempt> {
     let tls = TlsConfig::builder().root_certs(roots.clone()).build();
     let config = Agent::config_builder().tls_config(tls).timeout_connect(Some(TIMEOUT)).timeout_recv_response(Some(TIMEOUT));
@@ -185,7 +192,7 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
     })?;
     let mut at = match response.status() {
         StatusCode::PARTIAL_CONTENT if is_from(&response, start) => start,
-        // The whole file, or a part that wasn't asked for: from the beginning.
+        // The whole file, although a part was requested.
         StatusCode::OK => 0,
         StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
             file.set_len(0).map_err(Attempt::Io)?;
@@ -194,7 +201,7 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
         status => return Err(Attempt::Refused(format!("the server answered {status}"))),
     };
     file.set_len(at).and_then(|()| file.seek(SeekFrom::Start(at))).map_err(Attempt::Io)?;
-    // Never more than one byte too many, whatever the server sends.
+    // One byte more than expected is enough to notice a file that is too long.
     let mut body = response.body_mut().as_reader().take(expected.bytes.saturating_sub(at) + 1);
     let mut part = vec![0; 1 << 16];
     loop {
@@ -211,12 +218,13 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
     }
 }
 
-/// This machine is never reached through a proxy.
+/// Whether a URL is of this machine, which is never reached through a proxy.
 fn is_loopback(url: &str) -> bool {
     let uri = url.parse::<ureq::http::Uri>().ok();
     uri.as_ref().and_then(|uri| uri.host()).is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
 }
 
+/// Whether a partial response starts at byte `start`.
 fn is_from<T>(response: &ureq::http::Response<T>, start: u64) -> bool {
     let range = response.headers().get("Content-Range").and_then(|value| value.to_str().ok());
     range.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
@@ -234,18 +242,19 @@ mod tests {
     use super::*;
     use crate::base::files::{sha256_hex, write_atomic};
 
-    /// What the server does with one request: the part of the file that it sends, from where it says it begins.
+    /// How the test server answers a request.
     #[derive(Clone, Copy)]
     enum Answer {
-        /// The whole file, whatever was asked for, breaking off after so many bytes.
+        /// The whole file, cut off after this many bytes, whatever was requested.
         Whole(usize),
-        /// From where it was asked to.
+        /// The requested part.
         Rest,
-        /// An error.
+        /// An error status.
         Status(&'static str),
     }
 
-    /// A server on loopback that answers as many requests; it gives the `Range` of each.
+    /// Starts a server on loopback that gives these answers and returns the `Range` of each
+    /// request.
     fn serve(file: Vec<u8>, answers: &'static [Answer]) -> (String, JoinHandle<Vec<Option<usize>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/file.bin", listener.local_addr().expect("bound"));
@@ -276,7 +285,7 @@ mod tests {
             String::new()
         };
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{place}Connection: close\r\n\r\n");
-        // A client that has had enough closes first.
+        // The client closes early when it has read enough.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&file[start..end]));
         range
     }
@@ -287,7 +296,7 @@ mod tests {
 
     struct Case {
         why: &'static str,
-        /// Left by an earlier download.
+        /// What an earlier download left.
         before: Vec<u8>,
         answers: &'static [Answer],
         ranges: &'static [Option<usize>],

@@ -1,4 +1,5 @@
-//! Files and folders that are complete or absent: written beside, synced, renamed. Nothing here deletes what it did not write.
+//! Files and folders that are complete or absent: written beside, synced, renamed. Deletes nothing
+//! that it didn't write.
 
 use std::{
     fs::{self, File},
@@ -10,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 pub use super::partial::{PartialFile, discard_partial_files};
 
-/// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part.
+/// Writes `bytes` to `path`, so that a reader finds the old or the new content and never a part.
 ///
 /// # Errors
-/// The system's error, with the path in its text.
+/// Returns the I/O error, with the path in its message.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let write = || {
         let mut file = PartialFile::new(path)?;
@@ -23,7 +24,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write().map_err(|error| with_path(&error, "can't write", path))
 }
 
-/// A folder that replaces `target` as a whole once `commit` is called, and leaves it as it was if it never is.
+/// A folder that replaces `target` as a whole on `commit`, and leaves it unchanged otherwise.
 #[derive(Debug)]
 pub struct FolderWriter {
     target: PathBuf,
@@ -31,10 +32,11 @@ pub struct FolderWriter {
 }
 
 impl FolderWriter {
-    /// Starts beside `target`. What an interrupted writer left there under the same working name is ours and goes first.
+    /// Starts a folder beside `target`. A folder that an interrupted writer left under the same
+    /// working name is removed first.
     ///
     /// # Errors
-    /// The system's error, with the path in its text.
+    /// Returns the I/O error, with the path in its message.
     pub fn new(target: &Path) -> io::Result<Self> {
         let partial = sibling(target, "partial");
         remove_folder_if_there(&partial)?;
@@ -45,7 +47,7 @@ impl FolderWriter {
     /// Writes and syncs one file of the folder.
     ///
     /// # Errors
-    /// The system's error, with the path in its text.
+    /// Returns the I/O error, with the path in its message.
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.partial.join(name);
         let write = || {
@@ -56,10 +58,11 @@ impl FolderWriter {
         write().map_err(|error| with_path(&error, "can't write", &path))
     }
 
-    /// A file of the folder that is the same as one that is there already and never changed: a link where the system can, else a copy.
+    /// Adds a file with the content of `from`, which must never change: as a hard link, or as a
+    /// copy on file systems without them.
     ///
     /// # Errors
-    /// The system's error, with the path in its text.
+    /// Returns the I/O error, with the path in its message.
     pub fn link(&self, name: &str, from: &Path) -> io::Result<()> {
         let path = self.partial.join(name);
         fs::hard_link(from, &path)
@@ -70,14 +73,18 @@ impl FolderWriter {
             .map_err(|error| with_path(&error, "can't write", &path))
     }
 
-    /// Puts the new folder in the old one's place; the old one goes last.
+    /// Puts the folder in the place of `target`; the old folder is removed last.
     ///
     /// # Errors
-    /// The system's error, with the path in its text. [`recover_folder`] mends what a crash in between leaves.
+    /// Returns the I/O error, with the path in its message. [`recover_folder`] repairs what a crash
+    /// in between leaves.
     pub fn commit(self) -> io::Result<()> {
         let (new, old) = (sibling(&self.target, "new"), sibling(&self.target, "old"));
         let parent = self.target.parent().unwrap_or(Path::new("."));
         let swap = || {
+            // A folder can't be renamed over one with content, so there are two renames. Under the
+            // name `.new` the folder is complete; after a crash between the renames it takes the
+            // place.
             sync_folder(&self.partial)?;
             remove_folder_if_there(&new)?;
             fs::rename(&self.partial, &new)?;
@@ -94,10 +101,11 @@ impl FolderWriter {
     }
 }
 
-/// Finishes a replacement of `target` that a crash cut off: a complete new folder takes its place, else the old one returns.
+/// Finishes a replacement of `target` that a crash interrupted: a complete new folder takes its
+/// place, otherwise the old one returns.
 ///
 /// # Errors
-/// The system's error, with the path in its text.
+/// Returns the I/O error, with the path in its message.
 pub fn recover_folder(target: &Path) -> io::Result<()> {
     let (new, old) = (sibling(target, "new"), sibling(target, "old"));
     let mend = || {
@@ -113,39 +121,41 @@ pub fn recover_folder(target: &Path) -> io::Result<()> {
     mend().map_err(|error: io::Error| with_path(&error, "can't restore", target))
 }
 
-/// A rename that somebody else may have done just now: a program that reads a run mends it while another one trains it.
+/// Renames a folder, or finds that another process has just done so: a program that reads a run
+/// repairs it while another one trains.
 fn rename_or_found(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to).or_else(|error| if to.exists() { Ok(()) } else { Err(error) })
 }
 
-/// The SHA-256 of `bytes` in hexadecimal.
+/// Returns the SHA-256 of `bytes` in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Bytes in hexadecimal.
+/// Formats bytes in lowercase hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An error that says what was being done and to which path, each once, whoever wrapped it before.
+/// Returns an error whose message says what was being done and to which path. If `error` was
+/// wrapped before, the new words replace the old.
 pub fn with_path(error: &io::Error, doing: &str, path: &Path) -> io::Error {
     let reason = reason(error);
     io::Error::new(error.kind(), WithPath { text: format!("{doing}: {reason}: {}", path.display()), reason })
 }
 
-/// What the system said, without the paths and words that were put around it.
+/// Returns the message of the system, without the paths and words that were added to it.
 pub fn reason(error: &io::Error) -> String {
     let Some(inner) = error.get_ref() else { return error.to_string() };
     if let Some(found) = inner.downcast_ref::<WithPath>() {
         return found.reason.clone();
     }
-    // A temporary file's error tells the file's name, which nobody gave it.
+    // The error of a temporary file adds its random name, which means nothing to the user.
     let text = error.to_string();
     text.split_once(" at path \"").map_or(text.as_str(), |(said, _)| said).to_owned()
 }
 
-/// What [`with_path`] makes.
+/// The error that [`with_path`] makes.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 struct WithPath {
@@ -153,16 +163,17 @@ struct WithPath {
     reason: String,
 }
 
-/// The working name beside `target`: `last` becomes `.last.new`.
+/// Returns a working name beside `target`: `.last.new` for `last`.
 fn sibling(target: &Path, suffix: &str) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.{suffix}"))
 }
 
-/// Removes what interrupted writers of the folder `target` left beside it. For who alone may write it, after [`recover_folder`].
+/// Removes what interrupted writers of the folder `target` left beside it. Only for the process
+/// that holds the lock of the run; finishes an interrupted replacement first.
 ///
 /// # Errors
-/// The system's error, with the path in its text.
+/// Returns the I/O error, with the path in its message.
 pub fn clear_working_names(target: &Path) -> io::Result<()> {
     recover_folder(target)?;
     ["partial", "new", "old"].into_iter().try_for_each(|suffix| {
@@ -171,7 +182,8 @@ pub fn clear_working_names(target: &Path) -> io::Result<()> {
     })
 }
 
-/// Is it a name that only a writer that is still at work, or was killed, leaves in a folder that has the folder `target`?
+/// Whether only a writer at work or a killed one can have left this name in a folder that contains
+/// the folder `target`.
 pub fn is_working_name(name: &str, target: &str) -> bool {
     super::partial::is_partial(name) || ["partial", "new", "old"].iter().any(|suffix| name == format!(".{target}.{suffix}"))
 }
@@ -189,7 +201,8 @@ fn create(path: &Path) -> io::Result<File> {
     File::create(path)
 }
 
-/// Makes a rename in `folder` last through a power cut, where the system can (a folder can't be opened on Windows).
+/// Makes a rename in `folder` survive a power failure, where the system allows it (folders can't be
+/// opened on Windows).
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -202,7 +215,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 pub(super) mod tests {
     use super::*;
 
-    /// What is in a folder, sorted.
+    /// Returns the names in a folder, sorted.
     pub(in crate::base) fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =
             fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned()).collect();

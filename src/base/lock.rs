@@ -1,4 +1,5 @@
-//! One process at a time: a file that is locked by who is at work, and says who that is. The system lets go of it with the process, however that ends.
+//! Locks between processes: a file that one process holds locked and that names its holder. The
+//! system releases the lock when the process ends, however it ends.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -13,28 +14,30 @@ use time::OffsetDateTime;
 
 use super::{files::with_path, process};
 
-/// Looks at a file whose new owner hasn't written yet who it is, and the time between them.
+/// Read attempts of a file whose new holder hasn't written its name yet.
 const TRIES: usize = 20;
+/// Pause between two read attempts.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Who holds a lock.
+/// The process that holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The machine.
+    /// Name of its machine.
     pub host: String,
-    /// The number of the process there.
+    /// Process ID on that machine.
     pub process: u32,
-    /// Seconds since 1970.
+    /// Start of the lock in seconds since 1970.
     pub since: u64,
 }
 
 impl Holder {
+    /// Returns this process as a holder from now on.
     fn this() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self { host: process::host(), process: std::process::id(), since }
     }
 
-    /// A process of this machine that is no more.
+    /// Whether it was a process of this machine that has ended.
     fn is_dead(&self) -> bool {
         self.host == process::host() && !process::is_alive(self.process)
     }
@@ -50,13 +53,13 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Why a lock isn't ours.
+/// An error in taking a lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has it; nobody knows which where the file can't be read.
+    /// The lock is held by another process, unknown if the file can't be read.
     #[error("{}", .0.as_ref().map_or("another process".to_owned(), ToString::to_string))]
     Held(Option<Holder>),
-    /// The system refused.
+    /// An I/O error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -66,13 +69,17 @@ pub enum LockError {
 pub struct Lock(File);
 
 impl Lock {
-    /// Takes the lock of the file at `path`, which is made where there is none. On a file system without locks (some of those over a network),
-    /// what the file says decides: then a process of another machine holds it until it says otherwise.
+    /// Takes the lock of the file at `path`, creating the file if there is none.
+    ///
+    /// On a file system without locks (some network file systems) the content of the file decides;
+    /// a process of another machine then holds the lock until it clears the file.
     ///
     /// # Errors
-    /// [`LockError::Held`] at once where another process has it; the system's.
+    /// Returns [`LockError::Held`] at once if another process holds the lock, and an error if the
+    /// file can't be opened or written.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let system = |error: io::Error| with_path(&error, "can't lock", path);
+        // Not truncated before the lock is taken: another process's name may be in it.
         let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(system)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -89,6 +96,7 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Replaces the content of the file.
     fn replace(&mut self, text: &str) -> io::Result<()> {
         self.0.set_len(0)?;
         self.0.rewind()?;
@@ -98,12 +106,13 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Where this fails the lock goes all the same.
+        // If this fails, the system still releases the lock.
         let _ = self.replace("");
     }
 }
 
-/// Who has it just now, once that is written.
+/// Returns the current holder. Waits a little for a holder that has the lock but hasn't written its
+/// name.
 fn holder(file: &mut File) -> Option<Holder> {
     for _ in 0..TRIES {
         if let Some(found) = written(file).filter(|found| !found.is_dead()) {
@@ -114,6 +123,7 @@ fn holder(file: &mut File) -> Option<Holder> {
     None
 }
 
+/// Returns the holder that the file names.
 fn written(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;

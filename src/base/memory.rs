@@ -1,38 +1,40 @@
-//! How much memory this process may still take, by whatever limits it: the machine, its control groups (containers, cluster jobs) and
-//! `ulimit`. Known on Linux; elsewhere nothing is said rather than something wrong.
+//! Memory that this process may still allocate, under every limit: the machine, its control groups
+//! (containers, cluster jobs) and `ulimit`. Known on Linux only.
 
-/// Bytes that can still be taken before the system refuses or kills; `None` where that isn't known (other systems than Linux). Memory that
-/// only caches files counts as free, swap doesn't.
+/// Returns how many bytes can be allocated before the system refuses or kills the process, or
+/// `None` if that isn't known (on systems other than Linux). Page cache counts as available, swap
+/// doesn't.
 pub fn available_bytes() -> Option<u64> {
-    // A file that can't be read is a limit that isn't there.
+    // A file that can't be read means that there is no such limit.
     available(&|path| std::fs::read_to_string(path).ok())
 }
 
-/// The least that any limit leaves, from what `read` finds in the files of the system.
+/// Returns the smallest amount that any limit leaves. `read` returns the content of a system file.
 fn available(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     let machine = field(&read("/proc/meminfo")?, "MemAvailable:")? * 1024;
+    // Each limit applies on its own, so the smallest counts.
     let limits = [machine].into_iter().chain(left_by_ulimit(read)).chain(left_by_groups(read));
     limits.min()
 }
 
-/// The first number after `name` at the start of a line.
+/// Returns the first number after `name` at the start of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
-/// What `ulimit -v` (address space) and `ulimit -d` (data) leave.
+/// Returns what `ulimit -v` (address space) and `ulimit -d` (data) leave, in bytes.
 fn left_by_ulimit(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
     let (limits, taken) = (read("/proc/self/limits").unwrap_or_default(), read("/proc/self/status").unwrap_or_default());
     let left = |(limit, taken_as): (&str, &str)| Some(field(&limits, limit)?.saturating_sub(field(&taken, taken_as)? * 1024));
     [("Max address space", "VmSize:"), ("Max data size", "VmData:")].into_iter().filter_map(left).collect()
 }
 
-/// The files of one version of control groups.
+/// Files of one version of control groups.
 struct Groups {
     root: &'static str,
     limit: &'static str,
     taken: &'static str,
-    /// Names in `memory.stat` of what is only cached and goes when memory is wanted.
+    /// Names in `memory.stat` of page cache, which the kernel reclaims under pressure.
     cached: [&'static str; 2],
 }
 
@@ -46,8 +48,8 @@ const V1: Groups = Groups {
 const V2: Groups =
     Groups { root: "/sys/fs/cgroup", limit: "memory.max", taken: "memory.current", cached: ["inactive_file ", "active_file "] };
 
-/// What each control group that this process is in leaves, the group itself and all around it. Where a container sees only its own part of
-/// the tree, that part is the root.
+/// Returns what each control group of this process leaves, from the innermost to the root: a limit
+/// of any of them applies. In a container, the root is the container's own group.
 fn left_by_groups(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
     let mut left = Vec::new();
     for line in read("/proc/self/cgroup").unwrap_or_default().lines() {
@@ -69,7 +71,7 @@ fn left_by_groups(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
 }
 
 impl Groups {
-    /// What the group in `folder` leaves; `None` without a limit.
+    /// Returns the bytes that the group in `folder` leaves, or `None` without a limit.
     fn left(&self, read: &dyn Fn(&str) -> Option<String>, folder: &str) -> Option<u64> {
         let number = |file: &str| read(&format!("{folder}/{file}"))?.trim().parse::<u64>().ok();
         let limit = number(self.limit)?;
@@ -85,7 +87,7 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    /// A name, files with their texts, and what is left.
+    /// A name, system files with their content, and the bytes available.
     type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<u64>);
 
     fn found(files: &[(&str, &str)]) -> Option<u64> {
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_tightest_limit_counts() {
-        // 8 GiB free of the machine.
+        // 8 GiB are available on the machine.
         let machine = ("/proc/meminfo", "MemTotal:       16777216 kB\nMemFree:         1048576 kB\nMemAvailable:    8388608 kB\n");
         let unlimited = "Max data size             unlimited            unlimited            bytes     \n\
                          Max address space         unlimited            unlimited            bytes     \n";
@@ -115,7 +117,7 @@ mod tests {
         let none = ("/sys/fs/cgroup/a/memory.max", "max\n");
         let v1 = [
             ("/proc/self/cgroup", "5:cpu,cpuacct:/job\n4:memory:/docker/1234\n0::/\n"),
-            // The container's own part of the tree.
+            // A container sees its own group as the root.
             ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824"),
             ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "805306368"),
             ("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 268435456\ntotal_active_file 268435456\n"),

@@ -1,6 +1,8 @@
-//! What everything else stands on: keyed random streams, atomic files, locks, names that can be shown, downloads, how much memory there is,
-//! words for messages. Knows nothing of pictures or networks.
+//! What every other module builds on: keyed random streams, atomic files, locks, printable names,
+//! downloads, available memory, words for messages. Knows nothing of images or networks.
 
+pub mod bytes;
+pub mod cache;
 pub mod download;
 pub mod files;
 pub mod lock;
@@ -12,5 +14,6 @@ pub mod process;
 pub mod progress;
 pub mod raw_file;
 pub mod rng;
+pub mod stats;
 pub mod usage;
 pub mod words;

@@ -1,7 +1,9 @@
-//! Names of files, folders and classes as text that can be shown, written to a list, and led back to the file.
+//! Names of files, folders and classes as text that can be printed, written to a list, and turned
+//! back into the path.
 //!
-//! What a terminal would obey and what isn't UTF-8 stands as its bytes, each as `\x1B` or `\xE9`; everything else stays as it is. A backslash
-//! that could be taken for the beginning of one of these stands as `\x5C`, so that no two names have the same text.
+//! Control characters of a terminal and bytes that aren't UTF-8 are written as `\x1B` or `\xE9`;
+//! everything else stays as it is. A backslash that could be read as the start of such an escape is
+//! written as `\x5C`, so that no two names have the same text.
 
 use std::{
     ffi::OsStr,
@@ -9,18 +11,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A path as text.
+/// Returns a path as printable text.
 pub fn of_path(path: &Path) -> String {
     of_os(path.as_os_str())
 }
 
-/// A name as the system has it, as text.
+/// Returns a name of the operating system as printable text.
 pub fn of_os(name: &OsStr) -> String {
     let mut text = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
         let valid = chunk.valid();
         for (at, letter) in valid.char_indices() {
-            // On Windows a backslash separates folders, and names are text.
+            // On Windows a backslash separates folders and names are Unicode.
             let is_taken_for_one = cfg!(unix) && escaped_byte(&valid.as_bytes()[at..]).is_some();
             push(&mut text, letter, is_taken_for_one || is_obeyed(letter));
         }
@@ -29,23 +31,26 @@ pub fn of_os(name: &OsStr) -> String {
     text
 }
 
-/// Text from elsewhere (a label in a list, say) as a name: without anything that a terminal would obey. What is a name already stays itself.
+/// Returns text from elsewhere, for example a label in a list, with control characters escaped.
+/// Text of [`of_path`] stays as it is.
 pub fn of_text(text: &str) -> String {
     printable(text, &[])
 }
 
-/// Lines for a terminal: line breaks stay.
+/// Returns text for a terminal with control characters escaped, except line breaks and tabs.
 pub fn of_lines(text: &str) -> String {
     printable(text, &['\n', '\t'])
 }
 
+/// Escapes every control character that isn't in `kept`.
 fn printable(text: &str, kept: &[char]) -> String {
     let mut clean = String::with_capacity(text.len());
     text.chars().for_each(|letter| push(&mut clean, letter, is_obeyed(letter) && !kept.contains(&letter)));
     clean
 }
 
-/// A name for a sentence or a list of names: in quotes where one wouldn't see where it ends, or what is in it.
+/// Returns a name for a sentence or a list: in quotes if it is empty, has a comma or semicolon, or
+/// has ends or characters that wouldn't be visible.
 pub fn quoted(name: &str) -> String {
     let is_plain = !name.is_empty() && name.trim() == name && !name.contains([',', ';']) && !name.chars().any(is_unseen);
     if is_plain {
@@ -62,12 +67,13 @@ pub fn quoted(name: &str) -> String {
     text + "\""
 }
 
-/// The path behind a text of [`of_path`]. Text that was never one of ours is taken as it stands, unless a file is where its escapes lead.
+/// Returns the path of a text of [`of_path`]. Its escapes are read as such only if the file that
+/// they lead to exists; any other text is taken literally.
 pub fn to_path(text: &str) -> PathBuf {
     unescaped(text).filter(|path| path.symlink_metadata().is_ok()).unwrap_or_else(|| PathBuf::from(text))
 }
 
-/// The path that the escapes in a text stand for; `None` where it has none.
+/// Returns the path that the escapes in a text stand for, or `None` if it has none.
 #[cfg(unix)]
 pub fn unescaped(text: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
@@ -81,14 +87,16 @@ pub fn unescaped(text: &str) -> Option<PathBuf> {
     has_any.then(|| std::ffi::OsString::from_vec(bytes).into())
 }
 
-/// The path that the escapes in a text stand for: none here, where names are text.
+/// Returns the path that the escapes in a text stand for: never one here, where names are Unicode.
 #[cfg(not(unix))]
 pub fn unescaped(_text: &str) -> Option<PathBuf> {
     None
 }
 
-/// A name as a part of a file name on any system: without separators and what systems refuse, and short enough for something before and behind.
+/// Returns a name as part of a file name on any system: without separators and reserved characters,
+/// and short enough to leave room for a prefix and an extension.
 pub fn for_file(name: &str) -> String {
+    // Most file systems allow 255 bytes.
     const MOST_BYTES: usize = 160;
     let is_refused = |letter: char| is_obeyed(letter) || "/\\:*?\"<>|".contains(letter);
     let mut part = String::new();
@@ -101,17 +109,19 @@ pub fn for_file(name: &str) -> String {
     if part.starts_with('.') { format!("_{part}") } else { part }
 }
 
-/// Does a character move the cursor, end a line, or turn the direction of what follows?
+/// Whether a terminal reacts to a character: it moves the cursor, ends a line or changes the
+/// writing direction.
 fn is_obeyed(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Is a character there that nobody sees, or that looks like a space and isn't one?
+/// Whether a character is invisible, or is whitespace other than a space.
 pub fn is_unseen(letter: char) -> bool {
     matches!(letter, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}') || letter.is_whitespace() && letter != ' '
 }
 
+/// Appends a character, or its UTF-8 bytes as escapes.
 fn push(text: &mut String, letter: char, is_escaped: bool) {
     if is_escaped { push_bytes(text, letter.encode_utf8(&mut [0; 4]).as_bytes()) } else { text.push(letter) }
 }
@@ -120,7 +130,8 @@ fn push_bytes(text: &mut String, bytes: &[u8]) {
     bytes.iter().for_each(|byte| _ = write!(text, "\\x{byte:02X}"));
 }
 
-/// The byte that an escape at the beginning stands for.
+/// Returns the byte of the escape at the start of `bytes`. Hexadecimal digits are uppercase only,
+/// as they are written, so that `\xe9` in a name isn't an escape.
 fn escaped_byte(bytes: &[u8]) -> Option<u8> {
     let [b'\\', b'x', high, low, ..] = bytes else { return None };
     let digit = |byte: u8| if byte.is_ascii_lowercase() { None } else { char::from(byte).to_digit(16) };
@@ -184,7 +195,7 @@ mod tests {
             let path = entry.expect("read").path();
             assert_eq!(to_path(&of_path(&path)), path);
         }
-        // What isn't there is taken as it stands.
+        // A path that doesn't exist is taken literally.
         assert_eq!(to_path("nowhere\\x41"), Path::new("nowhere\\x41"));
     }
 

@@ -1,16 +1,16 @@
-//! NumPy's file format, version 1.0, for arrays of `f32`: what `numpy.load` reads.
+//! NumPy's file format, version 1.0, for arrays of `f32`. Writes only; `numpy.load` reads it.
 
-/// An array in C order as the bytes of a `.npy` file.
+/// Returns an array in C order as the bytes of a `.npy` file.
 ///
 /// # Panics
-/// `values` aren't as many as `shape` says: a mistake of the caller.
+/// Panics if the number of values isn't the product of `shape`.
 pub fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
     assert_eq!(shape.iter().product::<usize>(), values.len(), "as many values as the shape says");
     let sides: String = shape.iter().map(|side| format!("{side}, ")).collect();
-    // One side is a tuple only with its comma, several only without the last.
+    // Python writes a tuple of one with a trailing comma, others without.
     let sides = if shape.len() == 1 { sides.trim_end() } else { sides.trim_end_matches(", ") };
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sides}), }}");
-    // Values begin at a multiple of 64 bytes, behind a line end.
+    // The format aligns values to 64 bytes and ends the header with a line break.
     const BEFORE: usize = 10;
     let padding = (BEFORE + header.len() + 1).next_multiple_of(64) - (BEFORE + header.len() + 1);
     header.push_str(&" ".repeat(padding));
@@ -26,7 +26,8 @@ pub fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// `numpy.save` of `numpy.arange(6, dtype="<f4").reshape(2, 3) - 2.5` (NumPy 2), and of `numpy.zeros(3, dtype="<f4")`.
+    /// `numpy.save` of `numpy.arange(6, dtype="<f4").reshape(2, 3) - 2.5` (NumPy 2), and of
+    /// `numpy.zeros(3, dtype="<f4")`.
     #[test]
     fn files_are_numpys_to_the_byte() {
         let head = |shape: &str| {

@@ -1,5 +1,5 @@
-//! A file on its way to its place: under a working name beside it, which says whose it is, so that what a killed program left can be told from
-//! what another one is writing just now.
+//! A file under a working name until it is complete. The name has the machine and process, so that
+//! leftovers of killed programs can be told from files that another program is writing.
 
 use std::{
     collections::BTreeSet,
@@ -17,10 +17,10 @@ use super::{
     process,
 };
 
-/// How a working name begins; the machine, the process and some random letters follow.
+/// Prefix of a working name; the machine, the process ID and random characters follow.
 const PREFIX: &str = ".partial-";
 
-/// Working files of this process, and folders in which it has looked for those of dead ones.
+/// Working files of this process, and folders in which it has removed leftovers.
 #[derive(Default)]
 struct Known {
     files: BTreeSet<PathBuf>,
@@ -30,10 +30,13 @@ struct Known {
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 fn known() -> std::sync::MutexGuard<'static, Known> {
+    // A panic in another thread leaves the sets usable, and working files must be removed all the
+    // same.
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that is written beside its place and takes it with [`Self::commit`]; dropped before, nothing is left of it.
+/// A file that is written beside its target and replaces it on [`Self::commit`]. Dropped before, it
+/// is removed.
 #[derive(Debug)]
 pub struct PartialFile {
     file: NamedTempFile,
@@ -41,10 +44,11 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Starts beside `target`. What dead processes left in its folder goes, once in the life of this one.
+    /// Creates a file beside `target`. The first time in each folder, leftovers of ended processes
+    /// are removed there.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the I/O error if the file can't be created.
     pub fn new(target: &Path) -> io::Result<Self> {
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if known().folders.insert(folder.to_owned()) {
@@ -52,15 +56,16 @@ impl PartialFile {
         }
         let file = tempfile::Builder::new().prefix(&own_prefix()).tempfile_in(folder)?;
         known().files.insert(file.path().to_owned());
-        // Held as long as the file is written; where a system has no locks, the process tells.
+        // Held while the file is written. On a file system without locks, the process ID in the
+        // name has to do.
         let _ = file.as_file().try_lock();
         Ok(Self { file, target: target.to_owned() })
     }
 
-    /// Puts the file in its place, whole and synced.
+    /// Syncs the file and renames it to its target.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the I/O error if a step fails.
     pub fn commit(mut self) -> io::Result<()> {
         self.file.as_file_mut().flush()?;
         self.file.as_file().sync_all()?;
@@ -84,51 +89,54 @@ impl Write for PartialFile {
     }
 }
 
-/// Removes the working files of this process, which is about to end.
+/// Removes the working files of this process, which is about to exit.
 pub fn discard_partial_files() {
-    // What can't be removed now, the next program will find.
+    // Whatever can't be removed now is found by the next program in that folder.
     known().files.iter().for_each(|path| _ = fs::remove_file(path));
 }
 
-/// Is it the name of such a file?
+/// Whether a name is a working name.
 pub(super) fn is_partial(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
+/// Returns the prefix of this process's working names.
 fn own_prefix() -> String {
     format!("{PREFIX}{}-{}-", machine(), std::process::id())
 }
 
-/// Short, and nothing but letters and digits.
+/// Returns a digest of the machine's name, because host names may have characters of their own.
 fn machine() -> String {
     sha256_hex(process::host().as_bytes())[..8].to_owned()
 }
 
-/// Removes working files of processes of this machine that are no more.
+/// Removes the working files of ended processes of this machine.
 fn remove_leftovers(folder: &Path) {
-    // A folder that can't be listed will be told by the writing itself.
+    // If the folder can't be listed, creating the file there reports it.
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_dead = || {
             let (machine_of, process) = owner(path.file_name()?)?;
-            // Its number may mean nothing here where processes are counted by container; a lock holds everywhere.
+            // The process ID may be of another container with its own numbering; the lock holds
+            // across containers.
             let is_free = || File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
             Some(machine_of == machine() && !process::is_alive(process) && is_free())
         };
         if is_dead() == Some(true) {
-            // Somebody else may have been faster.
+            // Another process may have removed it already.
             let _ = fs::remove_file(&path);
         }
     }
 }
 
-/// Machine and process of a working name.
+/// Returns the machine and process of a working name.
 fn owner(name: &OsStr) -> Option<(&str, u32)> {
     let (machine, rest) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
     Some((machine, rest.split_once('-')?.0.parse().ok()?))
 }
 
-/// Temporary files are private to their owner; a finished file has the permissions that a new file would have.
+/// Makes a finished file readable by everyone, as results are; temporary files are private to their
+/// owner.
 #[cfg(unix)]
 fn make_world_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -164,7 +172,7 @@ mod tests {
     fn what_a_dead_process_left_goes_and_what_others_write_or_own_stays() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let own = machine();
-        // The largest process number that Linux has is 2^22.
+        // Linux has no process ID above 2^22.
         let dead = format!("{PREFIX}{own}-{}-abcdef", u32::MAX >> 2);
         let alive = format!("{PREFIX}{own}-{}-abcdef", std::process::id());
         let elsewhere = format!("{PREFIX}00000000-{}-abcdef", u32::MAX >> 2);

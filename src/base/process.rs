@@ -1,6 +1,6 @@
-//! Which machine this is, and which of its processes are alive.
+//! The name of this machine, and whether a process of it is alive.
 
-/// The name of this machine; empty where the system tells none.
+/// Returns the host name of this machine, empty if it is unknown.
 pub fn host() -> String {
     #[cfg(unix)]
     let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -9,7 +9,7 @@ pub fn host() -> String {
     name
 }
 
-/// Is there a process of this number on this machine? Where nobody can tell, there is.
+/// Whether a process with this ID exists on this machine; true on systems where that can't be told.
 pub fn is_alive(process: u32) -> bool {
     #[cfg(unix)]
     {

@@ -1,30 +1,32 @@
-//! What long work tells whoever waits for it, so that the same code runs under a terminal, in a test and in another program.
+//! Progress of long work, reported through traits, so that the same code runs in a terminal, in a
+//! test and in another program.
 
-/// Is told how far work has come.
+/// Receives messages and progress.
 pub trait Progress: Sync {
-    /// Shows a line.
+    /// Shows a message of one line.
     fn say(&self, line: &str);
 
-    /// Starts to count the items of `task`, as "Reading pictures"; counting ends when the returned value is dropped.
+    /// Starts counting the items of `task`, such as "Reading pictures". Counting ends when the
+    /// returned value is dropped.
     fn items(&self, task: &str) -> Box<dyn Task>;
 
-    /// Starts to count the bytes of a download.
+    /// Starts counting the bytes of a download.
     fn bytes(&self) -> Box<dyn Task>;
 }
 
-/// A count under way.
+/// A count in progress.
 pub trait Task: Sync {
-    /// Sets how many there are.
+    /// Sets the total.
     fn set_total(&self, total: usize);
 
-    /// Sets how many are done.
+    /// Sets the number done.
     fn set_done(&self, count: usize);
 
-    /// Adds to those that are done.
+    /// Adds to the number done.
     fn add(&self, count: usize);
 }
 
-/// Tells nobody anything.
+/// Ignores all progress.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 

@@ -1,4 +1,5 @@
-//! Numbers as the network has them, for other programs: a NumPy array or a CSV, by the ending of the file's name.
+//! Values as the network has them, for other programs: written as a NumPy array or a CSV, by the
+//! extension of the file name.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use super::{
     usage::UsageError,
 };
 
-/// Where raw numbers go.
+/// Output file for raw values.
 #[derive(Clone, Debug)]
 pub struct RawFile {
     path: PathBuf,
@@ -33,22 +34,22 @@ impl FromStr for RawFile {
     }
 }
 
-/// Numbers, picture by picture.
+/// Raw values of a number of images.
 #[derive(Clone, Debug)]
 pub struct Raw {
-    /// Of one picture.
+    /// Shape of the values of one image.
     pub shape: Vec<usize>,
-    /// Of all pictures, one after the other.
+    /// Values of all images, one image after the other.
     pub values: Vec<f32>,
-    /// Path and class of each picture.
+    /// Path and class of each image.
     pub pictures: Vec<[String; 2]>,
 }
 
 impl RawFile {
-    /// Before anything is computed.
+    /// Checks that the file doesn't exist, to be called before anything expensive is computed.
     ///
     /// # Errors
-    /// There is such a file already.
+    /// Returns an error if the file exists.
     pub fn check(&self) -> Result<(), UsageError> {
         match self.path.exists() {
             true => Err(UsageError(format!("the file is there already; choose another name: {}", names::of_path(&self.path)))),
@@ -56,10 +57,11 @@ impl RawFile {
         }
     }
 
-    /// Writes an array of shape `[pictures, ...]`, or a CSV of a line a picture with its path, its class and a number under each of `columns`.
+    /// Writes an array of shape `[images, ...]`, or a CSV with a row per image: its path, its class
+    /// and a value under each of `columns`.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns an error if the file can't be written.
     pub fn write(&self, raw: &Raw, columns: impl Iterator<Item = String>) -> anyhow::Result<()> {
         if self.is_array {
             let shape: Vec<usize> = std::iter::once(raw.pictures.len()).chain(raw.shape.iter().copied()).collect();

@@ -1,5 +1,6 @@
-//! Random streams keyed by what they are for, so that a draw depends on (seed, purpose, indices) and on nothing else:
-//! not on threads, order, workers or a resume. ChaCha8 is counter-based: any stream starts anywhere at no cost.
+//! Random streams keyed by what they are for, so that a draw depends on seed, purpose and indices
+//! and on nothing else: not on threads, order, workers or a resume. ChaCha8 (Bernstein, 2008) is
+//! counter-based, so that a stream starts anywhere at no cost.
 
 use rand::SeedableRng;
 pub use rand::{Rng, RngExt};
@@ -8,24 +9,27 @@ use rand_chacha::ChaCha8Rng;
 /// A stream of random numbers.
 pub type Stream = ChaCha8Rng;
 
-/// What a stream is for. The number is part of the key: never reuse or renumber one.
+/// Purpose of a stream. The number is part of the key: never reuse or renumber one, or seeds give
+/// other results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Which pictures go to validation. Indices: class.
+    /// Split into training and validation images. Indices: class.
     Split = 1,
-    /// The order of an epoch. Indices: epoch.
+    /// Order of an epoch. Indices: epoch.
     Order = 2,
-    /// Geometric augmentation of one picture. Indices: epoch, picture, how often it was drawn before in that epoch.
+    /// Geometric augmentation of an image. Indices: epoch, image, number of earlier draws of it in
+    /// the epoch.
     Geometry = 3,
-    /// Brightness and channel shift of one picture. Indices as for geometry, and so for all augmentation below.
+    /// Brightness and channel shift of an image. Indices of this and all augmentation below: as for
+    /// geometry.
     Color = 4,
     /// Initial weights. Indices: position of the parameter.
     Weights = 5,
-    /// The framework's generator (dropout) in one step. Indices: epoch, step.
+    /// Burn's generator (dropout) for a batch. Indices: epoch, batch.
     Step = 6,
-    /// The drawn phantom pictures. Indices: class, picture.
+    /// The synthetic phantom images. Indices: class, set, image.
     Phantom = 7,
-    /// Made-up pictures of the self-test and the benchmarks.
+    /// Synthetic images of the self-test and the benchmarks.
     Synthetic = 8,
     /// Random resized crop.
     ResizedCrop = 9,
@@ -39,7 +43,7 @@ pub enum Purpose {
     Saturation = 13,
     /// Hue.
     Hue = 14,
-    /// Random grey.
+    /// Random grayscale.
     Gray = 15,
     /// TrivialAugment and RandAugment.
     Policy = 16,
@@ -49,7 +53,7 @@ pub enum Purpose {
     Sharpen = 18,
     /// Gaussian noise.
     Noise = 19,
-    /// JPEG artefacts.
+    /// JPEG artifacts.
     Jpeg = 20,
     /// Random erasing.
     Erasing = 21,
@@ -57,18 +61,19 @@ pub enum Purpose {
     Mixup = 22,
     /// Cutmix.
     Cutmix = 23,
-    /// Draws with replacement behind an interval. Indices: draw.
+    /// Bootstrap draws behind confidence intervals. Indices: draw.
     Bootstrap = 24,
-    /// Maps of evidence with their places shuffled. Indices: picture.
+    /// Saliency maps with shuffled pixels. Indices: image.
     Shuffled = 25,
-    /// Which pictures judge a rule that was made from the others.
+    /// Folds of a cross-validation, and the order in which clusters are split. Indices: user.
     Folds = 26,
-    /// Waves over small pictures, by which a linear model sees them. Indices: wave.
+    /// Random Fourier features of the label model. Indices: feature.
     Waves = 27,
 }
 
-/// The stream of `purpose` at `indices`, under the run's `seed`.
+/// Returns the stream of `purpose` at `indices` under the run's `seed`.
 pub fn stream(seed: u64, purpose: Purpose, indices: [u64; 3]) -> Stream {
+    // Three indices don't fit into the key beside seed and purpose; the third is the stream number.
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
@@ -79,7 +84,7 @@ pub fn stream(seed: u64, purpose: Purpose, indices: [u64; 3]) -> Stream {
     stream
 }
 
-/// A permutation of `0..count` (Fisher-Yates), each equally likely.
+/// Returns a uniformly random permutation of `0..count` (Fisher-Yates).
 pub fn permutation(stream: &mut Stream, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {
@@ -88,14 +93,17 @@ pub fn permutation(stream: &mut Stream, count: usize) -> Vec<usize> {
     order
 }
 
-/// A uniform draw from `low..high`, or `low` where the range is empty. One number is always taken from the stream.
+/// Draws uniformly from `low..high`; returns `low` for an empty range. Always takes one number from
+/// the stream, so that later draws don't depend on the range.
 pub fn uniform(stream: &mut Stream, low: f64, high: f64) -> f64 {
     let share: f64 = stream.random();
     low + share * (high - low)
 }
 
-/// A standard normal draw (Box-Muller; the second value is not kept, so that each call takes two numbers).
+/// Draws from the standard normal distribution (Box-Muller). The second value isn't kept, so that
+/// every call takes two numbers.
 pub fn normal(stream: &mut Stream) -> f64 {
+    // 1 - u lies in (0, 1], where the logarithm is finite; u may be 0.
     let radius = (-2.0 * (1.0 - stream.random::<f64>()).ln()).sqrt();
     let angle: f64 = std::f64::consts::TAU * stream.random::<f64>();
     radius * angle.cos()

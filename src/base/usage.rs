@@ -1,6 +1,6 @@
-//! The error of somebody who asked for what can't be done.
+//! The error for arguments that are well-formed but impossible.
 
-/// Something in the arguments that their syntax doesn't show; the program exits with 2.
+/// An error in the arguments that their syntax doesn't show. The program exits with status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);

@@ -2,19 +2,20 @@
 
 use super::names;
 
-/// Names of a list that a message shows.
+/// Maximum number of names that a message lists.
 const SHOWN: usize = 10;
 
-/// Of `names` the one most like `found`, if any is like it; upper and lower case are alike.
+/// Returns the one of `names` most similar to `found` (Jaro-Winkler, ignoring case), if any is
+/// similar enough to be meant.
 pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.75;
     let found = found.to_lowercase();
     let alike = names.into_iter().map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), name));
-    // The first of equals, whatever the order of `max_by`.
+    // The first of equals: `max_by` would return the last.
     alike.filter(|(similarity, _)| *similarity > ALIKE).reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, name)| name)
 }
 
-/// Names one after the other, each as [`names::quoted`]; of many the first ones and how many there are.
+/// Lists names, each as [`names::quoted`]; of a long list the first ones and the number of all.
 pub fn listed(all: &[String]) -> String {
     let shown: Vec<_> = all.iter().take(SHOWN).map(|name| names::quoted(name)).collect();
     match all.len() {
@@ -23,7 +24,17 @@ pub fn listed(all: &[String]) -> String {
     }
 }
 
-/// `1 group`, `2 groups`.
+/// Returns a text as a message shows it: its first 80 characters, and nothing that moves a cursor.
+pub fn shortened(text: &str) -> String {
+    const MOST: usize = 80;
+    let mut shown: String = text.chars().take(MOST).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Returns a number with its noun: `1 group`, `2 groups`.
 pub fn counted(count: usize, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,5 +1,5 @@
-//! Is a `meta.json` one that this program could have written? Each number against bounds and against the others, before memory is taken for what
-//! they describe.
+//! Checks whether this program could have written a `meta.json`: each value against bounds and
+//! against the others, before memory is allocated for what they describe.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -12,19 +12,21 @@ use crate::{
     nn::networks::classifier::{Design, Output},
 };
 
-/// Sides of pictures, as a recipe may ask for.
+/// Sides of images in pixels, the range that the configuration accepts.
 const SIDES: std::ops::RangeInclusive<usize> = 8..=4096;
 
-/// Beyond them logits of any size are one class or all classes; what is fitted stays far within.
+/// Outside this range, softmax probabilities are one-hot or uniform for logits of any usual size;
+/// fitted temperatures stay far within.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
 type Checked = Result<(), Fault>;
 
+/// Returns a fault that names `field` unless the condition holds.
 fn require(holds: bool, field: &str, found: impl fmt::Debug, expected: impl fmt::Display) -> Checked {
     if holds { Ok(()) } else { Err(Fault::of(field, &cut(&format!("{found:?}")), &expected.to_string())) }
 }
 
-/// Holds everything in `meta` against everything else.
+/// Checks every field of `meta` against its bounds and the other fields.
 pub(super) fn check(meta: &Meta) -> Checked {
     check_classes(&meta.classes)?;
     check_pictures(meta)?;
@@ -71,6 +73,7 @@ fn check_design(meta: &Meta) -> Checked {
         format!("{}, the number of `classes`", meta.classes.len()),
     )?;
     require(*output == Output::of(meta.loss), "design.output", output, format!("{:?}, which goes with `loss`", Output::of(meta.loss)))?;
+    // One logit tells two classes apart, no more.
     let fits = *output == Output::Softmax || *num_classes == 2;
     require(fits, "design.output", output, "Softmax for any number of classes but two")?;
     if model.architecture == Architecture::SmallCnn {
@@ -123,17 +126,20 @@ fn check_files(meta: &Meta) -> Checked {
     require(!run.splits.is_empty() && run.splits.iter().all(|split| is_digest(split)), "run.splits", &run.splits, "SHA-256s")
 }
 
+/// Whether a text is a SHA-256 in hexadecimal.
 fn is_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|letter| letter.is_ascii_hexdigit())
 }
 
-/// Refuses a network that is larger than the files with its weights, `bytes` long together.
+/// Checks that a network isn't larger than the files with its weights, which have `bytes` in total.
+// Four bytes a weight: the files hold 32-bit floats.
 pub(super) fn check_size(meta: &Meta, bytes: u64) -> Checked {
     let (needed, there) = (num_weights(&meta.design, meta.frozen.is_some()), u128::from(bytes) / 4);
     require(needed <= there, "design.model", needed, format!("{there} weights at most, which the checkpoint's files have room for"))
 }
 
-/// Weights that a network of this design has at least: of its matrices, and of its convolutions where it is one of ours and they are kept here.
+/// Returns a lower bound of the number of weights of a network: those of its dense layers, and of
+/// its convolutions if it is a `small_cnn` whose weights aren't frozen.
 fn num_weights(design: &Design, is_frozen: bool) -> u128 {
     let model = &design.model;
     let mut sum = 0u128;

@@ -1,70 +1,71 @@
-//! What can be wrong with a checkpoint or the run that it is in.
+//! Errors of a checkpoint and of the run that contains it.
 
 use std::path::{Path, PathBuf};
 
 use super::meta::{FORMAT, OLDEST};
 use crate::{base::lock::LockError, nn::NnError};
 
-/// What is wrong with a checkpoint.
+/// An error in reading or writing a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// Nothing there.
+    /// No checkpoint at the path.
     #[error("found no checkpoint, expected a run folder with best/ and last/ or one of these: {}", .0.display())]
     Missing(PathBuf),
-    /// A file is missing, cut off or changed.
+    /// A checkpoint with a missing, incomplete or changed file.
     #[error("the checkpoint is damaged: {reason}{}: {}", other_hint(.other.as_deref()), path.display())]
     Damaged {
-        /// The checkpoint folder.
+        /// Path of the checkpoint folder.
         path: PathBuf,
-        /// Which file and what is wrong with it.
+        /// The file and what is wrong with it.
         reason: String,
-        /// A whole checkpoint of the same run.
+        /// An intact checkpoint of the same run.
         other: Option<PathBuf>,
     },
-    /// Written by a newer or older program.
+    /// A checkpoint whose format this version doesn't read.
     #[error("the checkpoint is damaged or of another version: meta.json: `format`: found {found}, expected {OLDEST} to {FORMAT}; {} emberlens can read it: {}", if *found > u64::from(FORMAT) { "a newer" } else { "an older" }, path.display())]
     Version {
-        /// The checkpoint folder.
+        /// Path of the checkpoint folder.
         path: PathBuf,
-        /// Its format.
+        /// Format of the checkpoint.
         found: u64,
     },
-    /// A checkpoint without its frozen layers, and the file that they came from isn't there or isn't the same.
+    /// A checkpoint without its frozen layers, if the file that they came from is missing or has
+    /// changed.
     #[error("the checkpoint holds no frozen layers (train.checkpoint.include_backbone = false) and needs those of {}: {reason}; {hint}", path.display())]
     Backbone {
-        /// The file.
+        /// Path of that file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
-        /// What to do.
+        /// How to proceed.
         hint: String,
     },
-    /// The folder of a new run holds something else.
+    /// A folder for a new run that has other content.
     #[error("the folder is there already and isn't empty; choose another --out, or --resume it: {}", .0.display())]
     Occupied(PathBuf),
-    /// Another process writes into the run.
+    /// A run that another process writes into.
     #[error("the run is in use by {holder}; wait for it, or stop it: {}", path.display())]
     Held {
-        /// The run folder.
+        /// Path of the run folder.
         path: PathBuf,
-        /// Who has it.
+        /// The process that holds the lock.
         holder: LockError,
     },
-    /// A run that was ended before its first save.
+    /// A run that ended before its first save.
     #[error("the run was ended before its first save, so there is nothing to go on with; start it again with the same recipe and --out: {}", .0.display())]
     Unstarted(PathBuf),
-    /// Files of one run that don't belong together.
+    /// A file or checkpoint that doesn't belong to the run.
     #[error("{reason}: {}", path.display())]
     Mixed {
-        /// The file or checkpoint that is out of place.
+        /// Path of that file or checkpoint.
         path: PathBuf,
-        /// What was found, what was expected and what to do.
+        /// What was found, what was expected and how to proceed.
         reason: String,
     },
-    /// Weights that don't fit.
+    /// Weights that don't fit the network.
     #[error(transparent)]
     Nn(#[from] NnError),
-    /// The system refused.
+    /// An I/O error.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }

@@ -1,27 +1,27 @@
-//! What is wrong with a file of JSON, with the field that it is in.
+//! Faults in a JSON file, each with the field that contains it.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// Letters of a value that a message shows.
+/// Number of characters of a value that a message shows.
 const SHOWN: usize = 60;
 
-/// What is wrong with a file of JSON.
+/// A fault in a JSON file.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Another version's.
+    /// A format that this version doesn't read.
     Version(u64),
-    /// No JSON, or not what belongs there.
+    /// No JSON, or a value of another type.
     Unreadable {
-        /// Dotted; empty for the whole.
+        /// Dotted path; empty for the whole file.
         field: String,
-        /// As the reader said it.
+        /// Message of the JSON reader.
         reason: String,
     },
-    /// A value that can't be.
+    /// A value that is impossible.
     Value {
-        /// Dotted.
+        /// Dotted path.
         field: String,
         found: String,
         expected: String,
@@ -33,7 +33,7 @@ impl Fault {
         Self::Value { field: field.to_owned(), found: found.to_owned(), expected: expected.to_owned() }
     }
 
-    /// The field of the whole that it is in.
+    /// Returns the top-level field that contains the fault.
     pub(super) fn field(&self) -> &str {
         match self {
             Self::Version(_) => "format",
@@ -60,12 +60,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A value for a message, cut where it is long.
+/// Formats a value for a message, cut off if it is long.
 pub(super) fn shown(value: &Value) -> String {
     cut(&value.to_string())
 }
 
-/// A text, cut where it is long.
+/// Cuts a text off if it is long.
 pub(super) fn cut(text: &str) -> String {
     if text.chars().count() <= SHOWN { text.to_owned() } else { text.chars().take(SHOWN).collect::<String>() + "..." }
 }

@@ -1,5 +1,5 @@
-//! `meta.json`: what the weights belong to. Each of its fields carries a digest, so that one that was changed is named; each is held against
-//! the others before anybody trusts it.
+//! The content of `meta.json`: what the weights belong to, and everything that `evaluate` and
+//! `predict` need besides. Reading and checking it is the task of `meta_file` and `check`.
 
 use std::{
     collections::BTreeMap,
@@ -16,63 +16,64 @@ use crate::{
     nn::networks::classifier::Design,
 };
 
-/// Raised when a program can't read what an older one wrote.
+/// Format that is written; to be raised when older programs can't read it any more.
 pub(super) const FORMAT: u32 = 3;
 
-/// The oldest that can be read. Its fields have no digests.
+/// Oldest format that can be read. Its fields have no digests.
 pub(super) const OLDEST: u32 = 2;
 
-/// The field with the digests of all others.
+/// Name of the field with the digests of all others.
 pub(super) const DIGESTS: &str = "digests";
 
-/// What the weights belong to: all that `evaluate` and `predict` need beside them.
+/// Metadata of a checkpoint: what the weights belong to, and how to predict with them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
-    /// The format of the folder.
+    /// Format of the checkpoint folder.
     pub format: u32,
-    /// The program that wrote it.
+    /// Version of the program that wrote it.
     pub emberlens: String,
-    /// The recipe's name.
+    /// Name of the configuration.
     pub name: String,
     /// Class names in the order of the logits.
     pub classes: Vec<String>,
-    /// Height and width in pixels.
+    /// Height and width of the network's input in pixels.
     pub image_size: [usize; 2],
-    /// Colours that the network sees.
+    /// Color mode of the network's input.
     pub color: Color,
-    /// How a picture gets to that size.
+    /// How images are brought to that size.
     pub resize: Resize,
-    /// The filter of that.
+    /// Filter for resizing.
     #[serde(default)]
     pub interpolation: Interpolation,
-    /// Mean and deviation.
+    /// Normalization of pixel values.
     pub normalize: Normalizer,
-    /// The network.
+    /// Architecture, input shape and number of classes.
     pub design: Design,
-    /// The loss that is reported.
+    /// Loss that is trained with and reported.
     pub loss: Loss,
     /// Exponent of the focal loss.
     pub focal_gamma: f64,
-    /// Epochs trained, counted from 1.
+    /// Number of epochs trained.
     pub epoch: usize,
-    /// The metrics of that epoch, by their names in `history.csv`; nothing where one is no number.
+    /// Metrics of the last epoch by their names in `history.csv`; `None` for one that isn't finite.
     pub metrics: BTreeMap<String, Option<f64>>,
-    /// What logits are divided by before they become probabilities: 1, or what `calibrate --temperature` found.
+    /// Divisor of logits before they become probabilities: 1, or the result of `calibrate
+    /// --temperature`.
     #[serde(default = "one")]
     pub temperature: f64,
-    /// When a picture counts as one of a class, by `calibrate --sensitivity`.
+    /// Decision threshold of one class, fitted by `calibrate --sensitivity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
-    /// When a class belongs to a picture's set, by `calibrate --coverage`.
+    /// Threshold of prediction sets, fitted by `calibrate --coverage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// The layers that no phase of the training changes, where there are any.
+    /// Layers that no phase of the training changes, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Frozen>,
-    /// The run that it is of; older programs didn't say.
+    /// The run that the checkpoint belongs to; `None` in checkpoints of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
-    /// SHA-256 of the other files.
+    /// SHA-256 of the other files of the checkpoint.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
 }
@@ -82,30 +83,31 @@ fn one() -> f64 {
 }
 
 impl Meta {
-    /// The format that this program writes.
+    /// Returns the format that this version writes.
     pub fn format() -> u32 {
         FORMAT
     }
 }
 
-/// Which run a checkpoint is of, and how that run's data was split.
+/// Identity of a run, and the data it was started with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunId {
-    /// Of every start another one.
+    /// Identifier, different for every start.
     pub id: String,
-    /// SHA-256 of the run's `split.csv`, each time that it was written: a resume with pictures that have moved writes it again.
+    /// SHA-256 of each content of the run's `split.csv`: a resume with images that have moved
+    /// writes it again.
     pub splits: Vec<String>,
 }
 
 impl RunId {
-    /// Of a run that starts now with this text of `split.csv`.
+    /// Returns the identity of a run that starts now with this content of `split.csv`.
     pub fn new(split: &[u8]) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
         let id = sha256_hex(format!("{} {} {now}", process::host(), std::process::id()).as_bytes());
         Self { id: id[..32].to_owned(), splits: vec![sha256_hex(split)] }
     }
 
-    /// The run writes this text of `split.csv` as well.
+    /// Adds a content of `split.csv`, unless it is known.
     pub fn add(&mut self, split: &[u8]) {
         let digest = sha256_hex(split);
         if !self.splits.contains(&digest) {
@@ -114,13 +116,13 @@ impl RunId {
     }
 }
 
-/// Layers that stay as they were found.
+/// Frozen layers of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
-    /// So many layer groups, counted from the input.
+    /// Number of layer groups, counted from the input.
     pub groups: usize,
-    /// Where they came from.
+    /// Origin of their weights.
     pub weights: Weights,
-    /// SHA-256 of `backbone.safetensors`, whether it is kept or not.
+    /// SHA-256 of `backbone.safetensors`, whether the checkpoint includes it or not.
     pub sha256: String,
 }

@@ -1,4 +1,5 @@
-//! `meta.json` as text: written with a digest of each field, and refused where one was changed or can't be.
+//! `meta.json` as text: written with a digest of each field, so that a changed one can be named,
+//! and refused if a field was changed or is impossible.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::base::files::sha256_hex;
 
-/// A `meta.json` with the digests of its fields.
+/// Metadata with the digests of its fields.
 #[derive(Serialize)]
 struct Sealed<'a> {
     #[serde(flatten)]
@@ -21,17 +22,19 @@ struct Sealed<'a> {
 }
 
 impl Meta {
-    /// The text of `meta.json`.
+    /// Returns the content of `meta.json`.
     pub(super) fn to_text(&self) -> Vec<u8> {
-        // Of the fields as they will be read again: a number that is written and read may be another type.
+        // Digests are of the fields as they will be read: a number may have another type after a
+        // round trip, and then another text.
         let plain = serde_json::to_vec(self).expect("plain values are JSON");
         let fields: Map<String, Value> = serde_json::from_slice(&plain).expect("a struct is a map");
         let digests = fields.iter().map(|(field, value)| (field.clone(), digest(value))).collect();
         pretty(&Sealed { meta: self, digests })
     }
 
-    /// Reads what [`Self::to_text`] wrote.
+    /// Parses and checks the content of `meta.json`.
     pub(super) fn from_text(text: &[u8]) -> Result<Self, Fault> {
+        // The format is read first: the fields of another format may not parse at all.
         #[derive(Deserialize)]
         struct Format {
             format: u64,
@@ -43,7 +46,8 @@ impl Meta {
         }
         let meta: Self = from_json(text)?;
         match (check_digests(&meta, text), check(&meta)) {
-            // The digests know which field was changed, the bounds why it can't be.
+            // The digests tell which field was changed, the bounds why its value is impossible.
+            // Where both name one field, the bounds say more.
             (Err(changed), Err(bounds)) if bounds.field() == changed.field() => Err(bounds),
             (Err(fault), _) | (Ok(()), Err(fault)) => Err(fault),
             (Ok(()), Ok(())) => Ok(meta),
@@ -51,7 +55,7 @@ impl Meta {
     }
 }
 
-/// Each field is what was written.
+/// Checks that each field has the digest that it was written with.
 fn check_digests(meta: &Meta, text: &[u8]) -> Result<(), Fault> {
     let mut fields: Map<String, Value> = serde_json::from_slice(text).map_err(|error| Fault::of("", "", &error.to_string()))?;
     let Some(digests) = fields.remove(DIGESTS) else {
@@ -76,11 +80,12 @@ fn check_digests(meta: &Meta, text: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Returns the SHA-256 of a value's compact JSON.
 fn digest(value: &Value) -> String {
     sha256_hex(&serde_json::to_vec(value).expect("a value is JSON"))
 }
 
-/// A value of JSON text, with the field that doesn't fit.
+/// Parses JSON. A fault names the field that doesn't fit.
 pub(super) fn from_json<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Fault> {
     let reader = &mut serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
@@ -91,7 +96,7 @@ pub(super) fn from_json<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Fa
     Ok(value)
 }
 
-/// As the files of a checkpoint are written.
+/// Returns a value as indented JSON with a final newline, as the files of a checkpoint have it.
 pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain values are JSON");
     text.push(b'\n');
@@ -102,7 +107,7 @@ pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// As an older program wrote it: without digests.
+    /// A file of an older version, without digests.
     const OLD: &str = r#"{
         "format": 2, "emberlens": "0.1.0", "name": "x", "classes": ["a", "b"], "image_size": [24, 20], "color": "grayscale", "resize": "stretch",
         "normalize": { "rescale": 0.00392, "mean": [0.1], "std": [0.30000001192092896] },

@@ -1,7 +1,9 @@
-//! One checkpoint folder, saved as a whole or not at all, and refused where a byte of it is wrong.
+//! One checkpoint folder: saved as a whole or not at all, and refused if any byte of it is wrong.
 //!
-//! `model.safetensors`, `meta.json`, and what a resume needs: `optimizer.safetensors`, `state.json`. Layers that stay frozen are in a file of
-//! their own, `backbone.safetensors`, which all checkpoints of a run share, or are told by the file they came from and their digest.
+//! It has `model.safetensors` and `meta.json`, and for a resume `optimizer.safetensors` and
+//! `state.json`. Layers that stay frozen have a file of their own, `backbone.safetensors`, which
+//! the checkpoints of a run share; without it, they are identified by the file they came from and a
+//! digest.
 
 mod check;
 mod error;
@@ -32,26 +34,32 @@ use crate::{
     data::Whitening,
 };
 
-/// Looks at a folder that is being replaced, and the time between them.
+/// Read attempts while another process replaces the folder.
 const TRIES: usize = 10;
+/// Pause between two read attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// All weights but those in [`BACKBONE`].
 const MODEL: &str = "model.safetensors";
-/// Only where layers stay frozen, and the user wants them kept.
+/// Weights of frozen layers, if `train.checkpoint.include_backbone` is set.
 const BACKBONE: &str = "backbone.safetensors";
+/// State of the optimizer, and the weights behind averaged ones.
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// Counters and decisions of the training loop.
 const STATE: &str = "state.json";
-/// Only where pictures are whitened.
+/// Matrix of ZCA whitening, if images are whitened.
 const WHITENING: &str = "whitening.safetensors";
+/// Metadata, with the digests of all other files.
 const META: &str = "meta.json";
 
-/// More than any `meta.json` has.
+/// Maximum size of `meta.json` that is read; no real one comes near it.
 const META_BYTES: u64 = 64 << 20;
 
-/// Replaces the checkpoints of these names (`best`, `last`) in the folder of a run by this one.
+/// Saves a checkpoint under each of `names` (`best`, `last`) in the folder of a run, in this order.
 ///
 /// # Errors
-/// The system's, with the path.
+/// Returns an error with the path if a file can't be written. A checkpoint of the same name stays
+/// until the new one is complete.
 pub fn save(run: &RunFolder, names: &[&str], saved: &Resumable) -> Result<(), CheckpointError> {
     let Resumable { checkpoint, optimizer, state } = saved;
     let state = pretty(state);
@@ -59,6 +67,8 @@ pub fn save(run: &RunFolder, names: &[&str], saved: &Resumable) -> Result<(), Ch
     let mut files = vec![(MODEL, &checkpoint.model), (OPTIMIZER, optimizer), (STATE, &state)];
     files.extend(whitening.as_ref().map(|bytes| (WHITENING, bytes)));
     let mut meta = checkpoint.meta.clone();
+    // SHA-256 rather than the faster BLAKE3, because users can check it with the tools of any
+    // system.
     meta.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes))).collect();
     meta.files.extend(checkpoint.backbone.as_ref().map(|backbone| (BACKBONE.to_owned(), backbone.sha256.clone())));
     let meta = meta.to_text();
@@ -66,10 +76,12 @@ pub fn save(run: &RunFolder, names: &[&str], saved: &Resumable) -> Result<(), Ch
     names.iter().try_for_each(|name| write(&run.path().join(name), checkpoint.backbone.as_deref(), &files))
 }
 
+/// Writes one checkpoint folder beside `path` and renames it.
 fn write(path: &Path, backbone: Option<&FrozenBytes>, files: &[(&str, &Vec<u8>)]) -> Result<(), CheckpointError> {
     let writer = FolderWriter::new(path)?;
     if let Some(backbone) = backbone {
-        // It never changes within a run: the one that this checkpoint or the other holds already will do.
+        // It never changes within a run, so a file in either checkpoint with the right length and
+        // digest is linked rather than written: VGG16's takes 59 MB.
         let is_it = |folder: &PathBuf| {
             let length = fs::metadata(folder.join(BACKBONE)).map(|found| found.len());
             length.is_ok_and(|length| length == backbone.bytes.len() as u64) && written_digest(folder).as_ref() == Some(&backbone.sha256)
@@ -85,33 +97,36 @@ fn write(path: &Path, backbone: Option<&FrozenBytes>, files: &[(&str, &Vec<u8>)]
     Ok(writer.commit()?)
 }
 
-/// Writes what a checkpoint's predictions go by (temperature, threshold, sets) into its `meta.json`.
+/// Replaces the `meta.json` of the checkpoint at `path`, to store a temperature, threshold or
+/// coverage.
 ///
-/// `path` is a checkpoint of the run, which nobody else writes into meanwhile.
+/// The lock of the run, to which the checkpoint must belong, keeps other writers away.
 ///
 /// # Errors
-/// The system's.
+/// Returns an error if the file can't be written.
 pub fn save_meta(_run: &RunFolder, path: &Path, meta: &Meta) -> Result<(), CheckpointError> {
     Ok(write_atomic(&path.join(META), &meta.to_text())?)
 }
 
-/// The digest of `backbone.safetensors` that the checkpoint in `folder` was written with.
+/// Returns the digest of `backbone.safetensors` that the checkpoint in `folder` was saved with.
 fn written_digest(folder: &Path) -> Option<String> {
     read_meta(folder).ok()?.files.get(BACKBONE).cloned()
 }
 
-/// Loads what predictions are made with from the checkpoint folder at `path`; every byte of that is checked, and the rest isn't read.
+/// Loads the checkpoint folder at `path` for predictions. Every byte that they need is checked; the
+/// optimizer's state, two thirds of a checkpoint, isn't read.
 ///
 /// # Errors
-/// [`CheckpointError`]; a damaged one names the other checkpoint of the run if that is whole.
+/// Returns an error if a file is missing, damaged or of another version. For a damaged checkpoint
+/// it names the other checkpoint of the run if that one is whole.
 pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     load_with(path, read)
 }
 
-/// Loads all of the checkpoint folder at `path`, every byte checked.
+/// Loads the checkpoint folder at `path` for a resume. Every byte is checked.
 ///
 /// # Errors
-/// As [`load`].
+/// Fails as [`load`] does.
 pub fn load_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
     load_with(path, read_resumable)
 }
@@ -119,6 +134,7 @@ pub fn load_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
 type Reading<T> = fn(&Path) -> Result<T, CheckpointError>;
 
 fn load_with<T>(path: &Path, read: Reading<T>) -> Result<T, CheckpointError> {
+    // A reader may find a run between the two renames of a save, or after a crash there.
     recover_folder(path)?;
     read_whole(path, read).map_err(|error| match error {
         CheckpointError::Damaged { path, reason, .. } => {
@@ -129,9 +145,11 @@ fn load_with<T>(path: &Path, read: Reading<T>) -> Result<T, CheckpointError> {
     })
 }
 
-/// Reads the folder, again where a training replaced it meanwhile.
+/// Reads the folder, and again if a training process replaced it meanwhile.
 fn read_whole<T>(path: &Path, read: Reading<T>) -> Result<T, CheckpointError> {
     for _ in 0..TRIES {
+        // A failure counts only if `meta.json` was there and the same before and after; it differs
+        // between any two checkpoints of a run.
         let before = fs::read(path.join(META)).ok();
         let found = read(path);
         if found.is_ok() || before.is_some() && fs::read(path.join(META)).ok() == before {
@@ -142,7 +160,7 @@ fn read_whole<T>(path: &Path, read: Reading<T>) -> Result<T, CheckpointError> {
     read(path)
 }
 
-/// `best` for `last` and the other way round.
+/// Returns the path of `best` for `last` and of `last` for `best`.
 fn other_of(path: &Path) -> Option<PathBuf> {
     let name = match path.file_name()?.to_str()? {
         "best" => "last",
@@ -160,10 +178,10 @@ fn bytes(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
     fs::read(path.join(name)).map_err(|error| damaged(path, format!("{name}: {error}")))
 }
 
-/// The `meta.json` of a checkpoint folder, checked.
+/// Reads and checks the `meta.json` of a checkpoint folder.
 ///
 /// # Errors
-/// It is missing, or something in it can't be.
+/// Returns an error if the file is missing, was changed, or contradicts itself.
 pub fn read_meta(path: &Path) -> Result<Meta, CheckpointError> {
     if !path.is_dir() {
         return Err(CheckpointError::Missing(path.to_owned()));
@@ -177,16 +195,16 @@ pub fn read_meta(path: &Path) -> Result<Meta, CheckpointError> {
     })
 }
 
-/// The counters and decisions of the loop in the checkpoint folder at `path`, without the rest.
+/// Reads the state of the training loop from the checkpoint folder at `path`, and nothing else.
 ///
 /// # Errors
-/// As [`load`].
+/// Fails as [`load`] does.
 pub fn read_state(path: &Path) -> Result<Value, CheckpointError> {
     let state = checked(path, &read_meta(path)?, STATE)?;
     serde_json::from_slice(&state).map_err(|error| damaged(path, format!("{STATE}: {error}")))
 }
 
-/// A file that `meta` lists.
+/// Reads a file and compares it with the digest that `meta` lists.
 fn checked(path: &Path, meta: &Meta, name: &str) -> Result<Vec<u8>, CheckpointError> {
     let content = bytes(path, name)?;
     match meta.files.get(name) {
@@ -216,7 +234,8 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         Some(sha256) => Some(Arc::new(FrozenBytes { bytes: checked(path, &meta, BACKBONE)?, sha256 })),
         None => None,
     };
-    // Whole files, and still others than those of this network: before memory is taken for it.
+    // The files are whole, but `meta.json` may describe a larger network than theirs: check before
+    // memory is allocated for it.
     let length = model.len() + backbone.as_ref().map_or(0, |kept| kept.bytes.len());
     check_size(&meta, length as u64).map_err(|fault| damaged(path, format!("{META}: {fault}")))?;
     Ok(Checkpoint { meta, model, backbone })
@@ -227,10 +246,11 @@ fn read_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
     Ok(Resumable { optimizer: checked(path, &checkpoint.meta, OPTIMIZER)?, state: read_state(path)?, checkpoint })
 }
 
-/// The checkpoint folder that the user means: `path` itself, or `path/preferred` where `path` is a run folder.
+/// Returns the checkpoint folder that a path names: `path` itself, or `path/preferred` if `path` is
+/// a run folder.
 ///
 /// # Errors
-/// Neither is there.
+/// Returns an error if there is neither, naming the other checkpoint of the run if there is one.
 pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError> {
     let inner = path.join(preferred);
     recover_folder(&inner)?;
@@ -245,7 +265,7 @@ pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError>
             other: other_of(&inner),
         })
     } else {
-        // A folder that is named like a checkpoint but lost its meta.json is damaged rather than missing.
+        // A folder named like a checkpoint but without `meta.json` is damaged rather than missing.
         let is_checkpoint = path.is_dir() && other_of(path).is_some();
         if is_checkpoint { Ok(path.to_owned()) } else { Err(CheckpointError::Missing(path.to_owned())) }
     }

@@ -1,4 +1,4 @@
-//! A checkpoint in memory: the network's weights as bytes, and what a training needs beside them.
+//! A checkpoint in memory: the network's weights as bytes, and what training needs besides.
 
 use std::sync::Arc;
 
@@ -20,53 +20,54 @@ use crate::{
     },
 };
 
-/// The frozen layers of a network as the bytes of `backbone.safetensors`, with their digest.
+/// Frozen layers of a network as the bytes of `backbone.safetensors`, with their digest.
 #[derive(Debug)]
 pub struct FrozenBytes {
-    /// Safetensors.
+    /// Weights in safetensors format.
     pub bytes: Vec<u8>,
-    /// In hexadecimal.
+    /// SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
 }
 
 impl FrozenBytes {
-    /// Of the first `groups` layer groups.
+    /// Returns the first `groups` layer groups of a network as bytes.
     ///
     /// # Errors
-    /// The device can't be read.
+    /// Returns an error if the device can't be read.
     pub fn of(model: &Classifier, groups: usize) -> Result<Self, NnError> {
         let bytes = to_bytes(model, Part::Frozen(groups))?;
         Ok(Self { sha256: sha256_hex(&bytes), bytes })
     }
 }
 
-/// What predictions are made with.
+/// Content of a checkpoint for predictions.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// What the weights belong to.
+    /// Classes, preprocessing, design and decisions.
     pub meta: Meta,
-    /// Safetensors: all but the frozen layers.
+    /// Weights of all but the frozen layers, in safetensors format.
     pub model: Vec<u8>,
-    /// The frozen layers, where there are any and they are kept.
+    /// Frozen layers, if there are any and the checkpoint includes them.
     pub backbone: Option<Arc<FrozenBytes>>,
 }
 
-/// What a training goes on with.
+/// Content of a checkpoint for a resume.
 #[derive(Clone, Debug)]
 pub struct Resumable {
-    /// The network.
+    /// Network and metadata.
     pub checkpoint: Checkpoint,
-    /// Safetensors: the optimiser's state, and the weights behind a moving average.
+    /// State of the optimizer, and the weights behind averaged ones, in safetensors format.
     pub optimizer: Vec<u8>,
-    /// Counters and decisions of the loop.
+    /// Counters and decisions of the training loop.
     pub state: Value,
 }
 
 impl Checkpoint {
-    /// Downloads the published weights that the checkpoint names but doesn't hold, unless they are cached.
+    /// Downloads the published weights that the checkpoint refers to, unless it includes them or
+    /// they are cached.
     ///
     /// # Errors
-    /// They can't be downloaded.
+    /// Returns an error if the download fails.
     pub fn fetch_backbone(&self, progress: &dyn Progress) -> Result<(), FetchError> {
         match &self.meta.frozen {
             Some(frozen) if self.backbone.is_none() && frozen.weights == Weights::Imagenet => {
@@ -76,10 +77,11 @@ impl Checkpoint {
         }
     }
 
-    /// The network with its weights, on `device`.
+    /// Builds the network with its weights on `device`.
     ///
     /// # Errors
-    /// Weights that don't fit; frozen layers that aren't kept and can't be found.
+    /// Returns an error if weights don't fit the network, or if frozen layers that the checkpoint
+    /// doesn't include can't be found or have changed.
     pub fn network(&self, device: &Device) -> Result<Classifier, CheckpointError> {
         let mut model = empty(&self.meta.design, device);
         let groups = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);
@@ -91,6 +93,7 @@ impl Checkpoint {
         Ok(from_bytes(model, &self.model, Part::Rest(groups))?)
     }
 
+    /// Loads frozen layers that the checkpoint doesn't include, from the file that they came from.
     fn find_frozen(&self, model: Classifier, frozen: &Frozen) -> Result<Classifier, CheckpointError> {
         let architecture = self.meta.design.model.architecture;
         let path = locate(architecture, &frozen.weights).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The folder of a run: who may write into it, and do the files in it belong together?
+//! The folder of a run: which process may write into it, and whether its files belong together.
 
 use std::{
     fs, io,
@@ -14,16 +14,17 @@ use crate::{
     data::known::LOOKS,
 };
 
-/// Locked by who writes into the run.
+/// Name of the file that a process holds locked while it writes into the run.
 const LOCK: &str = "run.lock";
 
-/// The checkpoints of a run.
+/// Names of a run's checkpoints.
 const CHECKPOINTS: [&str; 2] = ["best", "last"];
 
-/// What a start writes before the first checkpoint: all that there is of a run that was killed in its first moments.
+/// Files that a start writes before its first checkpoint; a run killed before that has nothing
+/// else.
 const BEFORE_FIRST_SAVE: [&str; 5] = [LOCK, "config.toml", "split.csv", "skipped.csv", LOOKS];
 
-/// A run's folder that nobody else writes into as long as this value lives.
+/// Folder of a run, locked against other processes until the value is dropped.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -31,27 +32,31 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run; an empty one will do, and so will what a start left that was killed before its first save.
+    /// Creates the folder of a new run. An empty folder is taken as well, and one left by a start
+    /// that was killed before its first save.
     ///
     /// # Errors
-    /// The folder holds something else; another process has it; the system's.
+    /// Returns an error if the folder has other content, another process holds it, or it can't be
+    /// created.
     pub fn create(path: &Path) -> Result<Self, CheckpointError> {
         let refuse = || CheckpointError::Occupied(path.to_owned());
+        // Without `run.lock`, files with the names of a start may be the user's own.
         let was_ours = path.join(LOCK).exists();
         if !is_free(path, was_ours) {
-            // Who holds it is more to the point than that it isn't empty.
+            // Which process holds it says more than that it isn't empty.
             return Err(if was_ours { Self::open(path).err().unwrap_or_else(refuse) } else { refuse() });
         }
         fs::create_dir_all(path).map_err(|error| with_path(&error, "can't create the run folder", path))?;
         let folder = Self::lock(path)?;
-        // Another start may have begun and ended since.
+        // Another process may have started and ended a run between the check and the lock.
         if is_free(path, true) { folder.cleared() } else { Err(refuse()) }
     }
 
-    /// The folder of a new run: `parent/name`, or the first of `name-2`, `name-3`, ... that nobody has.
+    /// Creates the folder of a new run: `parent/name`, or the first free one of `name-2`, `name-3`
+    /// and so on.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns an error if a folder can't be created.
     pub fn create_free(parent: &Path, name: &str) -> Result<Self, CheckpointError> {
         let folder = |count: usize| parent.join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
         let create = |count| match Self::create(&folder(count)) {
@@ -62,15 +67,15 @@ impl RunFolder {
         (1..).find_map(create).expect("there are more numbers than folders")
     }
 
-    /// The folder of a run that is there.
+    /// Locks the folder of an existing run.
     ///
     /// # Errors
-    /// Another process has it; the system's.
+    /// Returns an error if another process holds it or it can't be locked.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         Self::lock(path)?.cleared()
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -83,29 +88,31 @@ impl RunFolder {
         }
     }
 
-    /// Without what writers left that were killed.
+    /// Removes what killed writers left.
     fn cleared(self) -> Result<Self, CheckpointError> {
         CHECKPOINTS.iter().try_for_each(|name| clear_working_names(&self.path.join(name)))?;
         Ok(self)
     }
 }
 
-/// Is there nothing in the folder that a new run could not take the place of? With `was_ours` a start that was killed may have been there.
+/// Whether a new run may take the folder: it has nothing, or with `was_ours` nothing but what a
+/// killed start left.
 fn is_free(path: &Path, was_ours: bool) -> bool {
     let is_left = |name: &str| {
+        // `.new` and `.old` are checkpoints between two renames, which `recover_folder` restores.
         is_working_name(name, "last") && !name.ends_with(".new") && !name.ends_with(".old") || was_ours && BEFORE_FIRST_SAVE.contains(&name)
     };
     match fs::read_dir(path) {
         Ok(entries) => entries.flatten().all(|entry| entry.file_name().to_str().is_some_and(is_left)),
-        // What is no folder, its making will tell.
+        // A path that is no folder fails when the folder is created, with a better message.
         Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
     }
 }
 
-/// The checkpoint that a training goes on from, and the folder of its run: `path` is either.
+/// Returns the checkpoint to resume from and the folder of its run; `path` is either of them.
 ///
 /// # Errors
-/// There is none, or the run was ended before its first save.
+/// Returns an error if there is no checkpoint, or the run ended before its first save.
 pub fn resolve_resumable(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
     let found = resolve(path, "last");
     if matches!(found, Err(CheckpointError::Missing(_))) && path.join(LOCK).is_file() && is_free(path, true) {
@@ -116,10 +123,11 @@ pub fn resolve_resumable(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointEr
     Ok((checkpoint, run))
 }
 
-/// Do `split.csv` and the other checkpoint of the run belong to the checkpoint at `path`, which is of the run `id`?
+/// Checks that `split.csv` and the other checkpoint of the run belong to the checkpoint at `path`,
+/// whose run is `id`.
 ///
 /// # Errors
-/// [`CheckpointError::Mixed`]; files that can't be read.
+/// Returns [`CheckpointError::Mixed`] if one doesn't, and an error if a file can't be read.
 pub fn check_run(id: Option<&RunId>, path: &Path) -> Result<(), CheckpointError> {
     let Some(id) = id else { return Ok(()) };
     let mixed = |path: PathBuf, reason: String| Err(CheckpointError::Mixed { path, reason });
@@ -131,7 +139,7 @@ pub fn check_run(id: Option<&RunId>, path: &Path) -> Result<(), CheckpointError>
         }
     }
     let Some(other) = other_of(path).filter(|other| other.join(META).is_file()) else { return Ok(()) };
-    // One that can't be read is told by who needs it.
+    // An unreadable one is no obstacle here; whatever needs it reports it.
     let other_id = read_meta(&other).ok().and_then(|meta| meta.run);
     match other_id {
         Some(found) if found.id != id.id => {

@@ -1,4 +1,5 @@
-//! `emberlens augment`: augmented training pictures as files, and a CSV of old and new ones that trains as it is.
+//! `emberlens augment`: writes augmented training images to files, and a CSV of original and new
+//! images that `train` reads.
 
 use std::{
     collections::BTreeMap,
@@ -71,7 +72,7 @@ enum Format {
     Jpeg,
 }
 
-/// A line of the manifest: what `data.train` reads.
+/// A row of the manifest, which `data.train` reads.
 #[derive(Serialize)]
 struct Row {
     path: String,
@@ -81,19 +82,20 @@ struct Row {
     weight: f32,
 }
 
-/// A file to be written.
+/// A file to write.
 struct Copy {
     picture: usize,
-    /// How many there are of this picture before.
+    /// Number of earlier copies of the same image.
     number: usize,
     path: PathBuf,
 }
 
-/// Runs the command. Validation pictures are listed in the manifest as they are, so that training on it sees the same split and
-/// never a changed copy of one of them.
+/// Runs the command. The manifest lists validation images unchanged, so that training on it has the
+/// same split and never an augmented copy of a validation image.
 ///
 /// # Errors
-/// A folder that isn't empty or belongs to the data; a recipe that changes nothing; the system's errors.
+/// Returns an error if the folder isn't empty or belongs to the data, the configuration augments
+/// nothing, or a file can't be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if args.quality.is_some() && args.format == Format::Png {
         return Err(UsageError("--quality has no effect on PNG files; add --format jpeg or leave it out".to_owned()).into());
@@ -127,7 +129,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// A class that nothing changes would be written as it is, again and again.
+/// Checks that every class with copies is augmented; copies would equal their images otherwise.
 fn refuse_equal_copies(copies: &[Copy], set: &PictureSet, config: &Config) -> anyhow::Result<()> {
     let is_written = |label: usize| copies.iter().any(|copy| set.pictures[copy.picture].label == label);
     let unchanged = set.classes.iter().enumerate().filter(|(label, class)| is_written(*label) && !config.augment.changes_class(class));
@@ -142,6 +144,7 @@ fn refuse_equal_copies(copies: &[Copy], set: &PictureSet, config: &Config) -> an
     .into())
 }
 
+/// Checks that the output folder is new or empty and belongs to no data.
 fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
     if out.exists() && !out.is_dir() {
         return Err(UsageError(format!("there is a file of that name; choose another --out: {}", names::of_path(out))).into());
@@ -154,7 +157,7 @@ fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
     Ok(folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?)
 }
 
-/// Each copy's picture, number and file.
+/// Returns the image, number and file of each copy.
 fn copies(set: &PictureSet, args: &Args) -> Vec<Copy> {
     let counts = set.class_counts();
     let largest = counts.iter().copied().max().unwrap_or(0);
@@ -162,7 +165,7 @@ fn copies(set: &PictureSet, args: &Args) -> Vec<Copy> {
     let mut seen = vec![0; counts.len()];
     let mut copies = Vec::new();
     for (index, picture) in set.pictures.iter().enumerate() {
-        // The pictures of a class in turn, so that their numbers of copies differ by one at most.
+        // Numbers of copies of the images of a class differ by at most one.
         let count = match args.per_image {
             Some(count) => usize::from(count),
             None => (largest - counts[picture.label] + counts[picture.label] - 1 - seen[picture.label]) / counts[picture.label],
@@ -171,13 +174,14 @@ fn copies(set: &PictureSet, args: &Args) -> Vec<Copy> {
         let stem = names::for_file(&names::of_os(picture.path.file_stem().unwrap_or_default()));
         let folder = args.out.join(names::for_file(&set.classes[picture.label]));
         copies.extend((0..count).map(|number| {
-            // The position keeps pictures of one name in different folders apart.
+            // The position tells images of the same name in different folders apart.
             Copy { picture: index, number, path: folder.join(format!("{stem}-{index:05}-{:02}.{extension}", number + 1)) }
         }));
     }
     copies
 }
 
+/// Writes the copies in parallel. Copy number n is the augmentation of epoch n, counted from 0.
 fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], args: &Args) -> anyhow::Result<()> {
     let task = Terminal.items("Writing pictures");
     task.set_total(copies.len());
@@ -194,7 +198,10 @@ fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], arg
     })
 }
 
-/// Levels `[channels, height, width]` as a file.
+/// Encodes an image as a file.
+///
+/// # Shapes
+/// `levels` is `[channels, height, width]`, flattened, with values 0 to 255.
 fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) -> anyhow::Result<Vec<u8>> {
     let bytes = to_bytes(levels, [height, width, channels]);
     let kind = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
@@ -207,7 +214,8 @@ fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) ->
     Ok(file.into_inner())
 }
 
-/// Old pictures by their whole paths, new ones by theirs beside the manifest. A picture and its copies are one group.
+/// Returns the rows of the manifest: original images by their absolute paths, new ones relative to
+/// the manifest. An image and its copies are one group, so that no split separates them.
 fn rows(data: &TrainingData, copies: &[Copy]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut groups = BTreeMap::new();

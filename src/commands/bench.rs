@@ -1,5 +1,5 @@
-//! `emberlens bench`: seconds a training step, images a second through the pipeline. Figures of one machine at one time: compare
-//! them as ratios within one run.
+//! `emberlens bench`: seconds per training step, and images per second through the pipeline. The
+//! figures depend on the machine and its load: compare them within one run, as ratios.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::ui::{self, say};
 use crate::{
     base::rng::{Purpose, normal, stream},
+    base::stats::median,
     commands::common::exit_status::ExitStatus,
     config::{self, Config, DeviceName},
     data::{batch::HostBatch, load_for_training, loader::Loader, order, pictures::Format},
@@ -28,7 +29,7 @@ use crate::{
     train::{Learner, Session, StepInput, Stepper, check_memory},
 };
 
-/// Classes of the made-up pictures of `bench step`.
+/// Number of classes of the synthetic images of `bench step`.
 const CLASSES: usize = 4;
 
 /// Arguments of `bench`.
@@ -68,7 +69,7 @@ struct Common {
 /// Runs the command.
 ///
 /// # Errors
-/// A recipe, data or device that can't be used.
+/// Returns an error if the configuration, data or device can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let common = match &args.what {
         What::Step(common) | What::Pipeline(common) => common,
@@ -82,19 +83,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     }
 }
 
+/// Result of `bench step`, as `--json` prints it.
 #[derive(Serialize)]
 struct StepResult {
-    /// Median.
+    /// Median over the steps.
     seconds_per_step: f64,
     images_per_second: f64,
     batch_size: usize,
-    /// Of the process, before the bare loop begins; null where the system doesn't tell.
+    /// Peak memory of the process before the bare loop starts; null if the system doesn't report
+    /// it.
     peak_memory_mb: Option<f64>,
-    /// What a run of the recipe is expected to take, saving included, without its pictures and the program itself.
+    /// Estimated memory of a run of the configuration, saving included, without images and program.
     estimated_memory_mb: f64,
     device: String,
-    /// Median of the same network's forward, backward and Adam in a bare loop of the framework, with its own convolutions, measured in turn
-    /// with ours.
+    /// Median of forward, backward and Adam of the same network in a bare loop of Burn, with Burn's
+    /// own convolutions. Steps of both alternate, so that load on the machine affects both.
     bare_seconds_per_step: f64,
     steps: u16,
 }
@@ -146,7 +149,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
     for index in 0..2 {
         step_and_wait(&mut ours, batch.clone(), [0, index])?;
     }
-    // Before the bare loop adds its own.
+    // Measured before the bare loop allocates a second network.
     let peak_memory_mb = peak_memory_mb();
     let mut bare = BareLoop::new(&design, config.seed, &compute.device, ours.stepper.frozen);
     let (mut times, mut bare_times) = (Vec::new(), Vec::new());
@@ -159,7 +162,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
         bare_times.push(start.elapsed().as_secs_f64());
         say(&format!("step {}: {:.4} s, Burn alone {:.4} s", index + 1, times[index], bare_times[index]));
     }
-    // The first of each warms up the bare loop.
+    // The first step of the bare loop is a warm-up, so it is left out on both sides.
     let (times, bare_times) = (&times[1..], &bare_times[1..]);
     let seconds = median(times);
     let result = StepResult {
@@ -175,7 +178,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
     result.show(common.json)
 }
 
-/// One step on a batch of images, waited for.
+/// Takes one step on a batch of images and waits for it.
 fn step_and_wait(learner: &mut Learner, batch: HostBatch, at: [usize; 2]) -> anyhow::Result<()> {
     let ([epoch, step], entrance) = (at, learner.stepper.entrance);
     let input = StepInput { batches: vec![batch], entrance, epoch, first_batch: step, step, learning_rate: 1e-3 };
@@ -185,6 +188,7 @@ fn step_and_wait(learner: &mut Learner, batch: HostBatch, at: [usize; 2]) -> any
     Ok(())
 }
 
+/// Returns a batch of normally distributed pixel values.
 fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
     let mut stream = stream(0, Purpose::Synthetic, [1, 0, 0]);
     let size: usize = input.iter().product();
@@ -198,24 +202,26 @@ fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
     }
 }
 
+/// Result of `bench pipeline`, as `--json` prints it.
 #[derive(Serialize)]
 struct PipelineResult {
-    /// Cached pictures augmented, normalised and batched by the recipe's `train.workers`; the median of some epochs.
+    /// Cached images augmented, normalized and batched by `train.workers` workers; median over
+    /// epochs.
     images_per_second: f64,
-    /// The same for other numbers of workers: 0 is the calling thread alone, one core.
+    /// The same by number of workers; 0 is the calling thread alone.
     by_workers: BTreeMap<usize, f64>,
-    /// Threads of the decoder.
+    /// Number of decoding threads.
     threads: usize,
     workers: usize,
-    /// Pictures read from files, decoded, hashed and resized, and the first epoch of them augmented.
+    /// Images read from files, decoded, hashed, resized, and augmented for the first epoch.
     cold_images_per_second: f64,
-    /// Share of the training time that steps wait for pictures.
+    /// Fraction of the training time that steps wait for images.
     data_wait_share: f64,
     images: usize,
 }
 
 fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
-    // Test pictures are no part of an epoch.
+    // An epoch doesn't read test images.
     config.data.test = None;
     let start = Instant::now();
     let data = load_for_training(&config.data, config.seed, &|_| (), &|_| ())?;
@@ -236,7 +242,7 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
         images_per_second: by_workers[&workers],
         threads,
         workers,
-        // Validation pictures are read as well and not augmented.
+        // Validation images are read too, though they aren't augmented.
         cold_images_per_second: (images + data.validation.pictures.len()) as f64 / (read + first_epoch),
         data_wait_share: waited / trained,
         images,
@@ -257,10 +263,10 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
     show(&result, common.json, &rows)
 }
 
-/// Epochs that a rate is the median of.
+/// Number of epochs that a rate is the median of.
 const EPOCHS: usize = 5;
 
-/// Seconds to make all batches of an epoch with so many workers.
+/// Returns the seconds that all batches of an epoch take with this number of workers.
 fn epoch_seconds(session: &Session, batch_size: usize, (epoch, workers): (usize, usize)) -> anyhow::Result<f64> {
     let start = Instant::now();
     for batch in Loader::new(session.datasets.training_view(&session.config, epoch), batch_size, 0, workers) {
@@ -269,7 +275,7 @@ fn epoch_seconds(session: &Session, batch_size: usize, (epoch, workers): (usize,
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// Seconds that so many steps waited for pictures, and seconds that they took.
+/// Returns the seconds that `steps` steps waited for images, and the seconds they took.
 fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f64)> {
     let train = &session.config.train;
     let mut loader = Loader::new(session.datasets.training_view(&session.config, 1), train.batch_size, 0, train.workers);
@@ -281,6 +287,7 @@ fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f6
     Ok((loader.waited.as_secs_f64(), start.elapsed().as_secs_f64()))
 }
 
+/// Prints a result as JSON or as a table.
 fn show(result: &impl Serialize, json: bool, rows: &[(String, String)]) -> anyhow::Result<ExitStatus> {
     if json {
         ui::print(&(serde_json::to_string_pretty(result)? + "\n"))?;
@@ -293,18 +300,11 @@ fn show(result: &impl Serialize, json: bool, rows: &[(String, String)]) -> anyho
     Ok(ExitStatus::Done)
 }
 
-fn median(times: &[f64]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[middle - 1], sorted[middle]) } else { sorted[middle] }
-}
-
-/// The most memory that the process has had at once.
+/// Returns the peak memory of the process in MiB.
 #[cfg(unix)]
 pub(super) fn peak_memory_mb() -> Option<f64> {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
-    // Kilobytes, but for Apple's bytes.
+    // `ru_maxrss` is in KiB, on Apple's systems in bytes.
     let divisor = if cfg!(target_vendor = "apple") { 1024.0 * 1024.0 } else { 1024.0 };
     Some(usage.max_rss() as f64 / divisor)
 }

@@ -1,5 +1,6 @@
-//! `emberlens calibrate`: how far to believe a probability, how sure is sure enough for a class, which classes a picture may be of. Fitted on the
-//! pictures that the run held back, kept in the checkpoint's `meta.json`; nothing is kept unless all that was asked for can be fitted.
+//! `emberlens calibrate`: fits a temperature, a threshold for one class and prediction sets on the
+//! validation images, and stores them in the checkpoint's `meta.json`. Stores nothing unless
+//! everything requested can be fitted.
 
 use std::{
     path::{Path, PathBuf},
@@ -51,7 +52,7 @@ pub struct Args {
     json: bool,
 }
 
-/// A share, without its ends.
+/// A fraction between 0 and 1, both excluded.
 #[derive(Clone, Copy, Debug)]
 struct Share(f64);
 
@@ -64,7 +65,7 @@ impl FromStr for Share {
     }
 }
 
-/// A class and the share of its pictures that is to be found.
+/// A class and the fraction of its images to find.
 #[derive(Clone, Debug)]
 struct Sensitivity {
     class: String,
@@ -80,7 +81,7 @@ impl FromStr for Sensitivity {
     }
 }
 
-/// What is to be fitted.
+/// What to fit.
 struct Wishes {
     temperature: bool,
     threshold: Option<(String, f64)>,
@@ -88,7 +89,8 @@ struct Wishes {
 }
 
 impl Wishes {
-    /// A new temperature makes new probabilities, so what was fitted on the old ones is fitted again.
+    /// Returns what the arguments request. A new temperature changes the probabilities, so a
+    /// threshold or sets fitted on the old ones are fitted again.
     fn of(args: &Args, meta: &Meta) -> Result<Self, UsageError> {
         let temperature = args.temperature || (args.sensitivity.is_none() && args.coverage.is_none());
         if let Some(Sensitivity { class, .. }) = args.sensitivity.as_ref().filter(|wish| !meta.classes.contains(&wish.class)) {
@@ -106,41 +108,42 @@ impl Wishes {
     }
 }
 
-/// What was fitted: what `--json` prints.
+/// What was fitted, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Fitted {
-    /// Validation pictures that it was fitted on.
+    /// Number of validation images it was fitted on.
     images: usize,
-    /// Where it was asked for.
+    /// The temperature, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<FittedTemperature>,
-    /// Of one class.
+    /// The threshold of one class, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<Threshold>,
-    /// Of all.
+    /// The prediction sets, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
 }
 
-/// A temperature with what it mends on the pictures that it was fitted on.
+/// A temperature and its effect on the images that it was fitted on.
 #[derive(Debug, Serialize)]
 struct FittedTemperature {
     value: f64,
-    /// 95 % interval.
+    /// Bounds of the 95 % confidence interval.
     low: f64,
     high: f64,
-    /// Expected calibration error without and with it.
+    /// Expected calibration error without and with the temperature.
     calibration_error: [f64; 2],
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// A checkpoint or validation pictures that can't be used; too little to fit on. The checkpoint is left as it was.
+/// Returns an error if the checkpoint or the validation images can't be used, or there are too few
+/// images to fit on. The checkpoint is left unchanged then.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let path = checkpoint::resolve(&args.run, "best")?;
     let run = run_of(&path).ok_or_else(|| no_run(&path))?;
-    // A training would write over what is kept here.
+    // A training process would overwrite what is stored here.
     let folder = RunFolder::open(run)?;
     let checkpoint = checkpoint::load(&path)?;
     checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
@@ -164,7 +167,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         let temperature = FittedTemperature::new(&found, &labels, run)?;
         (meta.temperature, predictor.temperature) = (temperature.value, temperature.value);
         fitted.temperature = Some(temperature);
-        // What follows goes by the new probabilities.
+        // Threshold and sets are fitted on the probabilities with the new temperature.
         found = predictor.predict(set)?;
     }
     if let Some((class, sensitivity)) = &wishes.threshold {
@@ -182,7 +185,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 }
 
 impl Fitted {
-    /// A sentence each.
+    /// Describes each fitted value in a sentence.
     fn words(&self, run: &Path) -> String {
         let mut text = String::new();
         if let Some(FittedTemperature { value, low, high, calibration_error: [before, after] }) = &self.temperature {
@@ -211,6 +214,11 @@ impl Fitted {
 }
 
 impl FittedTemperature {
+    /// Fits a temperature to the logits of validation images.
+    ///
+    /// # Errors
+    /// Returns an error if no image is mistaken or no temperature within the bounds fits: the data
+    /// don't determine one then.
     fn new(found: &Predictions, labels: &[usize], run: &Path) -> anyhow::Result<Self> {
         let mistakes = found.logits.iter().zip(labels).filter(|(row, label)| argmax(row) != **label).count();
         if mistakes == 0 {
@@ -242,6 +250,10 @@ impl FittedTemperature {
     }
 }
 
+/// Fits the threshold of one class.
+///
+/// # Errors
+/// Returns an error if the class has too few images for the sensitivity.
 fn threshold(probabilities: &[Vec<f32>], labels: &[usize], meta: &Meta, (class, sensitivity): (&str, f64)) -> anyhow::Result<Threshold> {
     let index = meta.classes.iter().position(|known| known == class).unwrap_or(0);
     let own: Vec<f32> = labels.iter().zip(probabilities).filter(|(label, _)| **label == index).map(|(_, row)| row[index]).collect();
@@ -255,6 +267,10 @@ fn threshold(probabilities: &[Vec<f32>], labels: &[usize], meta: &Meta, (class, 
     }
 }
 
+/// Fits prediction sets.
+///
+/// # Errors
+/// Returns an error if there are too few images for the coverage.
 fn coverage(probabilities: &[Vec<f32>], labels: &[usize], coverage: f64) -> anyhow::Result<Coverage> {
     let own = labels.iter().zip(probabilities).map(|(label, row)| row[*label]).collect();
     let Some(probability) = fit_coverage(own, coverage) else {

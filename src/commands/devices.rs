@@ -1,4 +1,4 @@
-//! `emberlens devices`: what can be computed on here, and does it compute right.
+//! `emberlens devices`: lists the devices, each with the result of its self-test.
 
 use clap::Parser;
 use serde_json::json;
@@ -17,7 +17,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Stdout can't be written.
+/// Returns an error if stdout can't be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let devices = check_all();
     if args.json {

@@ -1,4 +1,4 @@
-//! `emberlens preview`: training pictures as the network will see them, epoch by epoch, on one PNG to look at.
+//! `emberlens preview`: training images as the epochs augment them, in one PNG.
 
 use std::path::{Path, PathBuf};
 
@@ -45,11 +45,12 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Runs the command. Each picture is shown as it is at the network's size, then as each epoch draws it first, to the pixel; what
-/// normalisation does to the numbers is not seen.
+/// Runs the command. Each image is shown at the size of the network's input, then as the first draw
+/// of each epoch, to the pixel. Normalization isn't shown.
 ///
 /// # Errors
-/// A recipe or data that can't be used, a picture that isn't trained on, a file that is there already.
+/// Returns an error if the configuration or data can't be used, an image isn't trained on, or the
+/// output file exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if args.out.exists() {
         return Err(UsageError(format!("the file is there already; choose another --out: {}", names::of_path(&args.out))).into());
@@ -69,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// Positions of the pictures behind the arguments.
+/// Returns the positions of the images that the arguments name.
 fn named(data: &TrainingData, images: &[PathBuf]) -> anyhow::Result<Vec<usize>> {
     let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let find = |set: &PictureSet, wanted: &Path| set.pictures.iter().position(|picture| resolved(&picture.path) == wanted);

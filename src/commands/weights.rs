@@ -1,4 +1,4 @@
-//! `emberlens weights`: the published weights of the backbones, listed and downloaded.
+//! `emberlens weights`: lists and downloads the published weights of the backbones.
 
 use clap::{Parser, Subcommand};
 
@@ -34,7 +34,7 @@ enum What {
 /// Runs the command.
 ///
 /// # Errors
-/// An unknown name; a download that fails or brings something else.
+/// Returns an error if the name is unknown, or the download fails or brings another file.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     match &args.what {
         What::List => list(),
@@ -54,10 +54,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     }
 }
 
+/// Prints the published weights, and where those in the cache are.
 fn list() -> anyhow::Result<ExitStatus> {
     let mut table = text_table::table(&["Name", "MB", "From", "Trained by, on", "Here"]);
     for published in &PUBLISHED {
         let place = fetch::place(published)?;
+        // The length alone: a digest of half a gigabyte for each line would take seconds.
         let is_here = place.metadata().is_ok_and(|found| found.len() == published.bytes);
         let here = if is_here { place.display().to_string() } else { "no".to_owned() };
         let megabytes = published.bytes.div_ceil(1 << 20).to_string();

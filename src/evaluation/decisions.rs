@@ -1,4 +1,5 @@
-//! What a checkpoint decides beyond the most probable class (`emberlens calibrate` fits it), measured on pictures.
+//! Measures the decisions that `emberlens calibrate` fits: a threshold for one class, and
+//! prediction sets.
 
 use serde::Serialize;
 
@@ -7,48 +8,50 @@ use crate::{
     metrics::{Coverage, Estimate, Threshold, argmax, prediction_set, share},
 };
 
-/// What a promise that isn't kept means.
+/// What a missed target means: the confidence interval ends below it.
 const OTHER_KIND: &str = ". That is less than was promised: these pictures are of another kind than the validation pictures";
 
-/// The decisions of a checkpoint, measured.
+/// Metrics of a checkpoint's decisions.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Decisions {
-    /// The class with a threshold.
+    /// Metrics of the threshold, if one was fitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<AtThreshold>,
-    /// Sets of classes.
+    /// Metrics of the prediction sets, if they were fitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sets: Option<Sets>,
 }
 
-/// A class against all others from a probability on.
+/// Metrics of a threshold, which tells one class from all others.
 #[derive(Clone, Debug, Serialize)]
 pub struct AtThreshold {
-    /// What was fitted.
+    /// The fitted threshold.
     pub fitted: Threshold,
-    /// Share of the class's pictures that are found.
+    /// Fraction of the class's images at or above the threshold.
     pub sensitivity: Estimate,
-    /// Share of the others that raise no alarm.
+    /// Fraction of the other images below it.
     pub specificity: Estimate,
 }
 
-/// Sets of classes.
+/// Metrics of prediction sets (split conformal prediction).
 #[derive(Clone, Debug, Serialize)]
 pub struct Sets {
-    /// What was fitted.
+    /// The fitted coverage.
     pub fitted: Coverage,
-    /// Share of the sets that hold the true class.
+    /// Fraction of the sets that contain the true class.
     pub coverage: Estimate,
-    /// Classes in a set, on average.
+    /// Mean number of classes in a set.
     pub mean_size: f64,
-    /// Share of the pictures that `predict --abstain` refers: their set has none or several classes.
+    /// Fraction of the images that `predict --abstain` refers, because their set has no class or
+    /// several.
     pub referred: f64,
-    /// Accuracy on those that it answers.
+    /// Accuracy on the other images.
     pub accuracy_of_answers: Estimate,
 }
 
 impl Decisions {
-    /// Of the pictures with these labels and probabilities; those of one group are drawn together.
+    /// Measures the decisions of a checkpoint on images with these labels and probabilities. Groups
+    /// are resampled as a whole.
     pub fn measure(meta: &Meta, labels: &[usize], probabilities: &[&[f32]], groups: &[usize]) -> Self {
         let among = |hits: &dyn Fn(usize) -> bool, of: &dyn Fn(usize) -> bool| {
             let members: Vec<usize> = (0..labels.len()).filter(|index| of(*index)).collect();
@@ -56,6 +59,7 @@ impl Decisions {
             share(&hits, &members.iter().map(|index| groups[*index]).collect::<Vec<_>>(), 0)
         };
         let threshold = meta.threshold.as_ref().map(|fitted| {
+            // A checked `meta.json` names one of its classes.
             let class = meta.classes.iter().position(|class| *class == fitted.class).unwrap_or(0);
             let alarms = |index: usize| probabilities[index][class] >= fitted.probability;
             AtThreshold {
@@ -79,13 +83,15 @@ impl Decisions {
         Self { threshold, sets }
     }
 
-    /// A line each.
+    /// Describes each decision in a line.
     pub fn words(&self) -> Vec<String> {
         let shown = |Estimate { value, low, high }: Estimate| match value.is_nan() {
             true => "no picture to tell".to_owned(),
             false => format!("{value:.4} [{low:.4}, {high:.4}]"),
         };
         let threshold = self.threshold.as_ref().map(|AtThreshold { fitted, sensitivity, specificity }| {
+            // Reported only if the whole interval lies below the target; anything less may be
+            // chance.
             let kept = if sensitivity.high < fitted.sensitivity { OTHER_KIND } else { "" };
             format!(
                 "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity {}{kept}.",

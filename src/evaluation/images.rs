@@ -1,4 +1,5 @@
-//! The images that a checkpoint is measured on: a folder, a CSV, or what a run held out or back.
+//! Lists the images that a checkpoint is measured on: a folder, a CSV, or the test or validation
+//! images of its run. Reads no image.
 
 use std::path::Path;
 
@@ -27,12 +28,12 @@ pub enum SplitName {
     Test,
 }
 
-/// The run that a checkpoint folder is in, which knows what was trained on.
+/// Returns the run that a checkpoint folder belongs to, or `None` if there is no run around it.
 pub fn run_of(checkpoint: &Path) -> Option<&Path> {
     checkpoint.parent().filter(|run| run.join("config.toml").is_file())
 }
 
-/// The error of a checkpoint that stands alone, where its run is needed.
+/// Returns the error for a checkpoint that belongs to no run, where one is needed.
 pub fn no_run(path: &Path) -> UsageError {
     let path = names::of_path(path);
     UsageError(format!(
@@ -40,31 +41,33 @@ pub fn no_run(path: &Path) -> UsageError {
     ))
 }
 
-/// Where a run's own pictures come from, for a person.
+/// Origin of a run's test images, in words.
 pub const RUNS_TEST: &str = "the run's test pictures";
-/// The same of validation pictures.
+/// Origin of a run's validation images, in words.
 pub const RUNS_VALIDATION: &str = "the run's validation pictures";
 
 /// Images to measure on.
 #[derive(Clone, Debug)]
 pub struct EvalSet {
-    /// Listed, unread.
+    /// The listed images.
     pub entries: Vec<Entry>,
-    /// Those that are known not to be readable.
+    /// Files that are known to be unreadable.
     pub skipped: Vec<Skipped>,
-    /// For the folder of the results.
+    /// Name for the folder of the results.
     pub name: String,
-    /// Where they come from, for a person.
+    /// Origin of the images, in words.
     pub source: String,
-    /// What the run knew before: copies of these parts of its data are no news. Validation pictures chose the best epoch, so they count,
-    /// unless they are what is measured.
+    /// Parts of the run's data whose duplicates are measured apart. Validation images chose the
+    /// best epoch, so they are among them, unless they are measured themselves.
     pub known: &'static [Part],
-    /// Of the pixels of each when the run held them back; nothing of pictures that it didn't.
+    /// Digest of each image's pixels at the time of training; `None` for images that weren't part
+    /// of the run.
     pub digests: Vec<Option<[u8; 32]>>,
 }
 
 impl EvalSet {
-    /// Says so where pictures that were read are others than those that the run held back.
+    /// Describes images whose pixels have changed since the run used them, or returns `None` if
+    /// none have.
     pub fn changed(&self, set: &PictureSet) -> Option<String> {
         let held = |slot: usize| self.digests.get(slot).copied().flatten();
         let is_other = |picture: &&Picture| held(picture.slot).is_some_and(|digest| digest != picture.digest);
@@ -79,10 +82,10 @@ impl EvalSet {
     }
 }
 
-/// The images under a path: a folder with one folder a class, or a CSV.
+/// Lists the images under a path: a folder with one folder per class, or a CSV.
 ///
 /// # Errors
-/// Nothing can be listed there; classes that the checkpoint doesn't know.
+/// Returns an error if nothing can be listed there, or the checkpoint doesn't know a class.
 pub fn from_path(path: &Path, classes: &[String], progress: &dyn Progress) -> anyhow::Result<EvalSet> {
     let listing = listing::list(path, &Exclude::default())?;
     if let Some(Unknown { names, meant, .. }) = Unknown::of(&listing.classes, classes) {
@@ -94,6 +97,7 @@ pub fn from_path(path: &Path, classes: &[String], progress: &dyn Progress) -> an
     }
     listing.words(path).iter().for_each(|words| progress.say(words));
     let mut skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, file.split)).collect();
+    // Rows without a split, or with another one, aren't test images of a list that names some.
     let mut entries = listing.entries;
     if entries.iter().any(|entry| entry.split == Some(Part::Test)) {
         entries.retain(|entry| entry.split == Some(Part::Test));
@@ -104,7 +108,7 @@ pub fn from_path(path: &Path, classes: &[String], progress: &dyn Progress) -> an
     Ok(told(EvalSet { entries, skipped, name, source: names::of_path(path), known: known_to(Part::Test), digests: Vec::new() }, progress))
 }
 
-/// Tells what can't be opened of pictures.
+/// Reports the files of a set that can't be opened.
 fn told(set: EvalSet, progress: &dyn Progress) -> EvalSet {
     for words in Skipped::words(&set.skipped) {
         progress.say(&format!("warning: {words}"));
@@ -112,7 +116,10 @@ fn told(set: EvalSet, progress: &dyn Progress) -> EvalSet {
     set
 }
 
-/// The test pictures of a run or, where it has none, its validation pictures.
+/// Lists the test images of a run or, if it has none, its validation images.
+///
+/// # Errors
+/// Returns an error if the configuration or the images of the run can't be listed.
 pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
     let TestListing { entries, unopened } = test_listing(&config.data)?;
@@ -124,10 +131,10 @@ pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<E
     from_split(SplitName::Test, run, progress)
 }
 
-/// The pictures of a part of a run.
+/// Lists the images of a part of a run.
 ///
 /// # Errors
-/// The run has none.
+/// Returns an error if the run has none, or none of them can be found.
 pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
     match split {
@@ -147,6 +154,7 @@ pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyh
             let rows = read_split(&run.join("split.csv"))?;
             let held_back: Vec<_> = rows.into_iter().filter(|row| row.split == Part::Validation.name()).collect();
             let digests = held_back.iter().map(|row| digest_from_hex(&row.blake3)).collect();
+            // Sample weights belong to training; evaluation counts each image once.
             let entry = |row: SplitRow| {
                 let group = (!row.group.is_empty()).then_some(row.group);
                 Entry { path: names::to_path(&row.path), class: row.class, group, weight: 1.0, split: None }
@@ -159,7 +167,7 @@ pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyh
     }
 }
 
-/// Refuses pictures of a run none of which is where it was.
+/// Fails if none of the images exists, most likely because paths are relative to another folder.
 fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
     match entries.first().filter(|_| !entries.iter().any(|entry| entry.path.exists())) {
         Some(first) => bail!(

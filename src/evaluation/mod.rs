@@ -1,4 +1,5 @@
-//! A checkpoint measured on images: as JSON, as files, as tables and a page for a person.
+//! Measures a checkpoint on images and presents the result: as JSON, as files, as tables and as a
+//! page. Never writes into a checkpoint.
 
 pub mod decisions;
 pub mod images;
@@ -37,15 +38,17 @@ use crate::{
     report::class_counts::absent_words,
 };
 
-/// Which pictures were measured on.
+/// The images that an evaluation is of.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// Where they come from, for a person.
+    /// Their origin, in words.
     pub source: String,
-    /// BLAKE3 over the digests of their pixels, each with its class, in an order of its own: the same pictures give the same wherever they lie.
+    /// BLAKE3 of the digests of their pixels, each with its class, sorted: the same images give the
+    /// same value wherever they lie.
     pub blake3: String,
 }
 
+/// Returns the identity of the images of a set.
 impl Measured {
     fn of(set: &PictureSet, source: String) -> Self {
         let mut pictures: Vec<_> = set.pictures.iter().map(|picture| (picture.digest, set.classes[picture.label].as_str())).collect();
@@ -58,121 +61,126 @@ impl Measured {
     }
 }
 
-/// The result: what `--json` prints.
+/// The result of an evaluation, as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub struct Evaluation {
-    /// Which pictures these are.
+    /// The images measured.
     pub data: Measured,
-    /// Pictures measured on.
+    /// Number of images measured.
     pub images: usize,
-    /// Share of right predictions.
+    /// Fraction of correct predictions.
     pub accuracy: f64,
     /// Mean F1 of the classes that occur.
     pub macro_f1: f64,
-    /// The run's own loss: mean, unweighted, of the network's outputs, without bound. `metrics.log_loss` beside it is scikit-learn's, of the
-    /// probabilities.
+    /// Mean loss of the network's outputs with the loss of the run, unweighted and not clipped.
+    /// `metrics.log_loss` is scikit-learn's, of the probabilities.
     pub loss: f64,
-    /// In the order of the matrix.
+    /// Class names in the order of the matrix.
     pub classes: Vec<String>,
-    /// Rows are the truth, columns the prediction; up to [`LISTED_CLASSES`].
+    /// Rows are true classes, columns predictions; up to [`LISTED_CLASSES`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confusion_matrix: Option<Vec<Vec<u64>>>,
-    /// Each row divided by its sum; null where a class has no picture.
+    /// The matrix with each row divided by its sum; null for a class without images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confusion_matrix_normalized: Option<Vec<Vec<f64>>>,
-    /// The same without its empty places, for any number of classes.
+    /// The nonzero entries of the matrix, for any number of classes.
     pub confusions: Vec<Confused>,
-    /// Every figure with its 95 % interval, by name.
+    /// Every metric with its 95 % confidence interval, by name.
     pub metrics: BTreeMap<String, Estimate>,
-    /// By name.
+    /// Metrics of each class by name.
     pub per_class: BTreeMap<String, ClassReport>,
-    /// How far probabilities can be taken at their word.
+    /// How well probabilities agree with frequencies.
     pub calibration: Calibration,
-    /// Pictures without a copy (equal pixels, or much the same to the eye) among those that the run trained on or chose its best epoch by.
+    /// Metrics on images that duplicate neither a training image nor one that chose the best epoch,
+    /// with equal pixels or nearly so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Unseen>,
-    /// Pictures that couldn't be decoded.
+    /// Images that couldn't be read.
     pub skipped: Vec<Skipped>,
-    /// What the checkpoint decides beyond the most probable class.
+    /// Metrics of the checkpoint's threshold and prediction sets.
     #[serde(flatten)]
     pub decisions: Decisions,
-    /// Beside another network.
+    /// Comparison with another network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Compared>,
-    /// The pictures.
+    /// The images measured.
     #[serde(skip)]
     pub(super) set: Arc<PictureSet>,
-    /// Of each class, picture by picture.
+    /// Probabilities of each image.
     #[serde(skip)]
     pub(super) probabilities: Vec<Vec<f32>>,
-    /// The same before any temperature and augmentation, where they are wanted.
+    /// Logits of each image before temperature and augmentation, if they are kept.
     #[serde(skip)]
     pub(super) logits: Vec<Vec<f32>>,
-    /// Why the loss and the log loss are two numbers, where they are.
+    /// Why loss and log loss differ, if they do.
     #[serde(skip)]
     pub(super) loss_reasons: Vec<String>,
-    /// Counts by class.
+    /// Confusion matrix.
     #[serde(skip)]
     pub(super) confusion: Confusion,
-    /// Is it a copy of one that the run knew? Empty where nobody knows.
+    /// Whether each image duplicates one that the run knew; empty if the run is unknown.
     #[serde(skip)]
     pub(super) copies: Vec<bool>,
-    /// Of which, in the same order.
+    /// The image that each one duplicates, in the same order.
     #[serde(skip)]
     copied: Vec<Option<KnownCopy>>,
-    /// Pictures of one group are drawn together.
+    /// Group of each image; groups are resampled as a whole.
     #[serde(skip)]
     groups: Vec<usize>,
 }
 
-/// Pictures of one class that were taken for one class, another or the same.
+/// Number of images of one class that were predicted as a class.
 #[derive(Clone, Debug, Serialize)]
 pub struct Confused {
     /// The true class.
     pub truth: String,
-    /// What it was taken for.
+    /// The predicted class.
     pub predicted: String,
-    /// How often.
+    /// Number of images.
     pub count: u64,
 }
 
-/// This network beside another on the same pictures; differences are the other's figures minus this one's.
+/// Comparison with another network on the same images. Differences are the other's metrics minus
+/// this one's.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
-    /// The other.
+    /// Path of the other network.
     pub with: String,
-    /// What was found.
+    /// Differences and their intervals.
     #[serde(flatten)]
     pub found: Comparison,
-    /// The same for a person.
+    /// The comparison in words.
     pub words: String,
 }
 
-/// The pictures that the network has never seen.
+/// Metrics on the images that the run didn't know.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unseen {
-    /// How many.
+    /// Number of images.
     pub count: usize,
-    /// Of the others, those with equal pixels.
+    /// Number of left-out images with pixels equal to a known one.
     pub exact_copies: usize,
-    /// Of the others, those saved again, resized, cropped, turned or the like.
+    /// Number of left-out images that duplicate a known one after resaving, resizing, cropping,
+    /// turning or the like.
     pub near_copies: usize,
-    /// `None` where there is none.
+    /// Fraction of correct predictions; `None` without images.
     pub accuracy: Option<f64>,
-    /// `None` where there is none.
+    /// Mean F1 of the classes; `None` without images.
     pub macro_f1: Option<f64>,
-    /// Every figure on them with its 95 % interval, by name; empty where there is none.
+    /// Every metric with its 95 % confidence interval, by name; empty without images.
     pub metrics: BTreeMap<String, Estimate>,
-    /// What the checkpoint decides on them.
+    /// Metrics of the checkpoint's threshold and prediction sets.
     #[serde(flatten)]
     pub decisions: Decisions,
 }
 
 impl Evaluation {
-    /// Measures a checkpoint on images. Where its run is known, images that are copies of those that the run knew are told apart.
+    /// Measures a checkpoint on images. If its run is known, images that duplicate one the run knew
+    /// are measured apart.
     ///
     /// # Errors
-    /// A class that the checkpoint doesn't know; no image that can be read; probabilities that are no numbers; a device that fails.
+    /// Returns an error if the images have a class that the checkpoint doesn't know, none can be
+    /// read, a probability is not finite, or the device fails.
     pub fn run(predictor: &Predictor<'_>, images: EvalSet, run: Option<&Path>) -> anyhow::Result<Self> {
         let progress = predictor.progress;
         let mut listed = predictor.read(&images.entries)?;
@@ -189,11 +197,14 @@ impl Evaluation {
         Self::of(predictor, listed, images.source, images.known, run)
     }
 
-    /// Measures a checkpoint on images that are read already; copies of the `known` parts of its run are told apart, by their looks where
-    /// there are facts.
+    /// Measures a checkpoint on images that have been read.
+    ///
+    /// Duplicates of the `known` parts of its run are measured apart: exact ones, and
+    /// near-duplicates if `listed` has thumbnails.
     ///
     /// # Errors
-    /// Probabilities that are no numbers; a device that fails; what the run knew can't be read.
+    /// Returns an error if a probability is not finite, the device fails, or the thumbnails of the
+    /// run can't be read.
     pub fn of(predictor: &Predictor<'_>, listed: Listed, source: String, known: &[Part], run: Option<&Path>) -> anyhow::Result<Self> {
         let Listed { set, facts, skipped } = listed;
         let classes = Arc::clone(&set.classes);
@@ -209,6 +220,7 @@ impl Evaluation {
         let report = all.report(&classes);
         let mut confusion = Confusion::new(classes.len());
         all.labels.iter().zip(&all.probabilities).for_each(|(label, row)| confusion.add(*label, argmax(row)));
+        // The dense matrix grows with the square of the number of classes.
         let dense = (classes.len() <= LISTED_CLASSES).then(|| confusion.dense());
         let share = |row: &Vec<u64>| row.iter().map(|count| *count as f64 / row.iter().sum::<u64>() as f64).collect();
         let confused = |(truth, predicted, count): (usize, usize, u64)| Confused {
@@ -244,10 +256,11 @@ impl Evaluation {
         })
     }
 
-    /// Compares this network with another that was measured on the same pictures; `paths` are what the two are called.
+    /// Compares this network with another one measured on the same images. `paths` are the names of
+    /// the two.
     ///
     /// # Errors
-    /// Other classes or other pictures.
+    /// Returns an error if the classes or the images differ.
     pub fn compare(&mut self, other: &Self, paths: [&Path; 2]) -> anyhow::Result<()> {
         let [own_name, other_name] = paths.map(names::of_path);
         let theirs: BTreeMap<&String, usize> = other.classes.iter().enumerate().map(|(place, class)| (class, place)).collect();
@@ -263,6 +276,7 @@ impl Evaluation {
         if paths(self) != paths(other) {
             bail!("the two runs could not read the same pictures, so they can't be compared; see the warnings above");
         }
+        // The other network may have the same classes in another order.
         let labels = self.set.labels();
         let theirs: Vec<Vec<f32>> = other.probabilities.iter().map(|row| places.iter().map(|place| row[*place]).collect()).collect();
         let judge = |rows: Vec<_>| Judged::new(labels.clone(), rows, self.classes.len());
@@ -272,10 +286,11 @@ impl Evaluation {
         Ok(())
     }
 
-    /// Writes `predictions.csv` and `metrics.json` (and `copies.csv`, `skipped.csv` where there is something to list).
+    /// Writes `predictions.csv` and `metrics.json` into `folder`, and `copies.csv` and
+    /// `skipped.csv` unless they would be empty.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns an error if a file can't be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", names::of_path(folder)))?;
         write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
@@ -290,16 +305,17 @@ impl Evaluation {
         Ok(write_atomic(&folder.join("predictions.csv"), &self.predictions_csv()?)?)
     }
 
-    /// One JSON document.
+    /// Returns the evaluation as a JSON document.
     ///
     /// # Errors
-    /// None that happens: plain values are JSON.
+    /// Never fails in practice: all values can be written as JSON.
     pub fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 }
 
-/// What the checkpoint decides. Nothing where predictions are averaged over augmentations, which it wasn't fitted for.
+/// Returns the checkpoint's metadata, without its decisions if predictions are averaged over
+/// augmentations, for which these weren't fitted.
 fn decided(predictor: &Predictor<'_>) -> Meta {
     let meta = &predictor.checkpoint.meta;
     if predictor.tta.is_none() || (meta.threshold.is_none() && meta.coverage.is_none()) {
@@ -309,7 +325,8 @@ fn decided(predictor: &Predictor<'_>) -> Meta {
     Meta { threshold: None, coverage: None, ..meta.clone() }
 }
 
-/// Of each image, what it is a copy of among the `known` parts of its run; `None` where the run isn't known.
+/// Returns which image of the `known` parts of the run each image duplicates; `None` if the run is
+/// unknown.
 fn copies_of_known(
     set: &PictureSet,
     facts: &[Arc<Facts>],
@@ -326,11 +343,11 @@ fn copies_of_known(
     Ok(run.map(|run| run.copies(known, &pixels, facts)))
 }
 
-/// A line of `copies.csv`.
+/// A row of `copies.csv`.
 #[derive(Serialize)]
 struct CopyRow {
     path: String,
-    /// The picture of the run that it is a copy of.
+    /// The image of the run that it duplicates.
     copy_of: String,
     likeness: Likeness,
 }
@@ -342,6 +359,7 @@ impl CopyRow {
 }
 
 impl Unseen {
+    /// Measures the images that aren't copies.
     fn of(meta: &Meta, set: &PictureSet, probabilities: &[Vec<f32>], copied: &[Option<KnownCopy>]) -> Self {
         let unseen: Vec<usize> = (0..copied.len()).filter(|index| copied[*index].is_none()).collect();
         let near_copies = copied.iter().flatten().filter(|copy| copy.likeness == Likeness::Near).count();

@@ -1,4 +1,4 @@
-//! `report.html` and the plots of a run and an evaluation: what was found is put together here, `report` draws it.
+//! Composes `report.html` and the plots of a run and its evaluation; `report` draws them.
 
 use image::RgbImage;
 use std::{collections::BTreeMap, path::Path};
@@ -34,39 +34,42 @@ use crate::{
     train::history,
 };
 
-/// What the pictures of a gallery show.
+/// Caption of a gallery.
 const MAPS: &str = "Beside each picture: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network \
                     looks, not why; `emberlens explain` has other methods and checks.";
-/// Mistakes that the page shows at most.
+/// Maximum number of mistakes shown.
 const MISTAKES: usize = 24;
-/// Hits of each class, and of all together at most.
+/// Number of correct predictions shown of each class.
 const HITS: usize = 2;
+/// Maximum number of correct predictions shown of all classes together.
 const ALL_HITS: usize = 24;
-/// Files that are named in a list.
+/// Maximum number of skipped files named.
 const NAMED: usize = 20;
-/// Pixels across, so that the page stays small whatever the network's input.
+/// Maximum width of an image with its maps in pixels, so that the size of the page doesn't depend
+/// on the network's input.
 const SHOT_WIDTH: u32 = 660;
+/// Maximum width of the augmentation samples in pixels.
 const MOSAIC_WIDTH: u32 = 1600;
 
-/// What a report is about.
+/// Subject of a report.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    /// What was found.
+    /// The evaluation.
     pub evaluation: &'a Evaluation,
-    /// On which pictures: `test`, `val`, or the name of a folder.
+    /// The images: `test`, `val`, or the name of a folder.
     pub name: &'a str,
-    /// Of which network.
+    /// The network.
     pub checkpoint: &'a Checkpoint,
-    /// Its run, where there is one.
+    /// Its run, if it is known.
     pub run: Option<&'a Path>,
-    /// On what is computed.
+    /// The device.
     pub compute: &'a Compute,
 }
 
 /// Writes `report.html` and `plots/` into `folder`.
 ///
 /// # Errors
-/// The system's; a device that fails.
+/// Returns an error if a file can't be written or the device fails.
 pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> anyhow::Result<()> {
     let figures = subject.figures();
     let plots = folder.join("plots");
@@ -110,6 +113,7 @@ impl Subject<'_> {
         }
     }
 
+    /// Returns the columns of the run's history, from its last checkpoint.
     fn history(&self) -> BTreeMap<String, Vec<f64>> {
         let records = self.run.and_then(history).unwrap_or_default();
         read_history(&history_csv(&records, &self.checkpoint.meta.classes)).unwrap_or_default()
@@ -137,7 +141,7 @@ impl Subject<'_> {
 
     fn tables(&self) -> Vec<Section> {
         let found = self.evaluation;
-        // Up to there, the matrix has names to read them by.
+        // Up to that number of classes, the labeled matrix shows the mistakes.
         let mistakes = if found.classes.len() > MATRIX_CLASSES { found.mistakes() } else { Table::default() };
         vec![
             Section { title: "Measures", words: found.measure_words(), table: found.measures() },
@@ -150,7 +154,7 @@ impl Subject<'_> {
         ]
     }
 
-    /// What a reader must know before believing a number.
+    /// Returns the summary at the top of the page: accuracy, and what limits its meaning.
     fn lead(&self) -> Vec<String> {
         let Evaluation { images, metrics, unseen, classes, per_class, calibration, decisions, .. } = self.evaluation;
         let shown = |Estimate { value, low, high }: Estimate| format!("{value:.3} (95 %: {low:.3} to {high:.3})");
@@ -170,6 +174,7 @@ impl Subject<'_> {
         if self.name == "val" {
             lead.push("The best epoch was chosen by these pictures, so the figures flatter; a test split tells more.".to_owned());
         }
+        // Accuracy on unbalanced classes misleads without that of the trivial predictor.
         let most = classes.iter().max_by_key(|class| per_class[*class].measures.support);
         if let Some(class) = most {
             let share = per_class[class].measures.support as f64 / *images as f64;
@@ -231,7 +236,7 @@ impl Subject<'_> {
         if classes.len() > MATRIX_CLASSES { listed(classes) } else { classes.join(", ") }
     }
 
-    /// Where the network's first weights came from.
+    /// Describes where the network's initial weights came from.
     fn origin(&self) -> String {
         let meta = &self.checkpoint.meta;
         let frozen = meta.frozen.as_ref().map_or(String::new(), |frozen| format!(", {} of its layer groups never trained", frozen.groups));
@@ -258,7 +263,7 @@ impl Subject<'_> {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let trained = self.run.and_then(|run| csv::Reader::from_path(run.join("skipped.csv")).ok());
-        // The test pictures among them are told as those that were to be measured on.
+        // Skipped test images are listed under measuring.
         let is_known = |row: &csv::StringRecord| row.get(2) != Some(Part::Test.name());
         let trained = trained.into_iter().flat_map(|reader| reader.into_records().flatten()).filter(is_known).map(|row| {
             let field = |index| row.get(index).unwrap_or_default().to_owned();
@@ -278,16 +283,19 @@ impl Subject<'_> {
         notes
     }
 
-    /// The worst mistakes and typical hits, each beside its Grad-CAM.
+    /// Returns the worst mistakes and typical correct predictions, each beside its Grad-CAM.
     fn galleries(&self, progress: &dyn Progress) -> anyhow::Result<[Vec<Shot>; 2]> {
         let Evaluation { set, probabilities, classes, .. } = self.evaluation;
         let truth = |index: usize| probabilities[index][set.pictures[index].label];
         let is_right = |index: &usize| argmax(&probabilities[*index]) == set.pictures[*index].label;
         let mut order: Vec<usize> = (0..set.pictures.len()).collect();
+        // By the probability of the true class: the worst mistakes come first.
         order.sort_by(|a, b| truth(*a).total_cmp(&truth(*b)));
         let mistakes: Vec<usize> = order.iter().copied().filter(|index| !is_right(index)).take(MISTAKES).collect();
         let mut right: Vec<Vec<usize>> = vec![Vec::new(); classes.len()];
         order.iter().filter(|index| is_right(index)).for_each(|index| right[set.pictures[*index].label].push(*index));
+        // Around the median: the surest predictions look alike, the least sure are close to
+        // mistakes.
         let of_class = |hits: Vec<usize>| {
             let start = (hits.len() / 2).saturating_sub(HITS / 2);
             hits.into_iter().skip(start).take(HITS).collect::<Vec<_>>()
@@ -309,6 +317,8 @@ impl Subject<'_> {
         let map = explainer.explain(&batch.images, &[predicted])?.swap_remove(0);
         let shape = set.store.format().shape();
         let plain = colored(&set.store.colored(picture.slot)?, shape);
+        // A map without evidence for a class that the network is sure of would leave the reader
+        // with nothing, so another method's map is shown beside it.
         let next = match !map.places_evidence() && f64::from(row[predicted]) >= SURE {
             true => explainer.next_evidence(&batch.images, predicted)?,
             false => None,
@@ -337,7 +347,7 @@ impl Subject<'_> {
     }
 }
 
-/// `3 h 5 min`, `2 min 4 s`, `7.2 s`.
+/// Formats a duration: `3 h 5 min`, `2 min 4 s`, `7.2 s`.
 fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {

@@ -1,4 +1,4 @@
-//! Where the results of an evaluation go, so that none takes the place of one of other pictures.
+//! Chooses the folder for the results of an evaluation. Results of other images are never replaced.
 
 use std::{fs, io::ErrorKind, path::Path, path::PathBuf};
 
@@ -10,8 +10,8 @@ use crate::{
     report,
 };
 
-/// The name of the folder for an evaluation of pictures called `pictures` by the checkpoint in this folder; only the best epoch's goes without
-/// saying.
+/// Returns the folder name for an evaluation of images called `pictures` by the checkpoint in this
+/// folder. The name of the checkpoint is added unless it is `best`.
 pub fn name(pictures: &str, checkpoint: &Path) -> String {
     match checkpoint.file_name().map(|name| name.to_string_lossy()) {
         Some(folder) if folder != "best" => format!("{pictures}-{folder}"),
@@ -19,15 +19,18 @@ pub fn name(pictures: &str, checkpoint: &Path) -> String {
     }
 }
 
-/// `NAME` in `folder`, or the first of `NAME-2`, `NAME-3`, ... that isn't there or holds an evaluation of the same pictures. Makes it.
+/// Creates a folder for results: `name` in `folder`, or the first of `name-2`, `name-3` and so on
+/// that doesn't exist or has an evaluation of the same images.
 ///
 /// # Errors
-/// The system's.
+/// Returns an error if a folder can't be created.
 pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> {
     let in_words = |path: &Path| format!("can't create {}", names::of_path(path));
     fs::create_dir_all(folder).with_context(|| in_words(folder))?;
     for count in 1.. {
         let path = folder.join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
+        // Creating the folder decides between two evaluations at the same time; a check before it
+        // could not.
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -41,10 +44,11 @@ pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> 
     unreachable!("there are more numbers than folders")
 }
 
-/// `out`, unless results would take the place of something else there.
+/// Returns `out`, unless results there are of other images.
 ///
 /// # Errors
-/// Files of the names that are to be written, which aren't of an evaluation of the same pictures.
+/// Returns an error if a file that would be written exists and isn't from an evaluation of the same
+/// images.
 pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
     let taken = ["metrics.json", "predictions.csv", report::PAGE].iter().map(|name| out.join(name)).find(|path| path.exists());
     match taken.filter(|_| digest_in(out).is_none_or(|found| found != digest)) {
@@ -56,7 +60,7 @@ pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
     }
 }
 
-/// Of the pictures that the evaluation in this folder measured, where it says so.
+/// Returns the digest of the images that the evaluation in this folder measured, if it is known.
 fn digest_in(folder: &Path) -> Option<String> {
     let metrics: Value = serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
     Some(metrics.get("data")?.get("blake3")?.as_str()?.to_owned())
@@ -77,7 +81,7 @@ mod tests {
         };
         let got: Vec<_> = ["a", "b", "a", "c", "b"].into_iter().map(place).collect();
         assert_eq!(got, ["test", "test-2", "test", "test-3", "test-2"]);
-        // What an older version wrote doesn't say whose it is.
+        // Results of an older version don't name their images.
         fs::write(evaluation.join("test/metrics.json"), "{}").expect("written");
         assert_eq!(place("a"), "test-4");
         assert!(chosen(&evaluation.join("test-2"), "b").is_ok() && chosen(&evaluation.join("never"), "b").is_ok());

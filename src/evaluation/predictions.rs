@@ -1,4 +1,4 @@
-//! Picture by picture what the network said: `predictions.csv`, and logits for other programs.
+//! Predictions of each image as files: `predictions.csv`, and logits for other programs.
 
 use super::Evaluation;
 use crate::{
@@ -10,15 +10,16 @@ use crate::{
     record::LISTED_CLASSES,
 };
 
-/// Most probable classes of a picture where not all are written.
+/// Number of most probable classes that are written if not all are.
 const FIRST: usize = 5;
 
 impl Evaluation {
-    /// `predictions.csv`: path, label, predicted class, then the probability of each class under its name. Of more than [`LISTED_CLASSES`], the
-    /// five most probable ones instead, as `predict --format csv --top-k 5` has them.
+    /// Returns the content of `predictions.csv`: path, label, predicted class, and the probability
+    /// of each class under its name. Above [`LISTED_CLASSES`], the five most probable classes take
+    /// the place of the probabilities, as in `predict --format csv --top-k 5`.
     ///
     /// # Errors
-    /// None that happens: rows go into memory.
+    /// Never fails in practice: rows are written to memory.
     pub(super) fn predictions_csv(&self) -> anyhow::Result<Vec<u8>> {
         let is_whole = self.classes.len() <= LISTED_CLASSES;
         let name = |class: usize| of_text(&self.classes[class]);
@@ -43,10 +44,11 @@ impl Evaluation {
         Ok(writer.into_inner()?)
     }
 
-    /// Writes the logits, in the order of `predictions.csv`: before any temperature, without augmentation, one a class.
+    /// Writes the logits in the order of `predictions.csv`: one per class, before temperature and
+    /// augmentation.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns an error if the file can't be written.
     pub fn write_logits(&self, file: &RawFile) -> anyhow::Result<()> {
         let raw = Raw {
             shape: vec![self.classes.len()],

@@ -1,4 +1,4 @@
-//! A checkpoint at work: images are read as it was trained on them, and become probabilities.
+//! Turns images into probabilities with a checkpoint, reading them as its run did.
 
 use std::{path::Path, sync::Arc};
 
@@ -22,37 +22,37 @@ use crate::{
     train::unlabelled_view,
 };
 
-/// Images at a time, where no recipe says.
+/// Number of images per batch unless the caller sets another.
 const BATCH_SIZE: usize = 32;
 
-/// A checkpoint's network on a device, with the preprocessing that belongs to it.
+/// Network of a checkpoint on a device, with its preprocessing.
 pub struct Predictor<'a> {
-    /// What predicts.
+    /// The checkpoint.
     pub checkpoint: &'a Checkpoint,
     /// How images are read.
     pub data: Data,
-    /// What it computes on.
+    /// The device.
     pub compute: &'a Compute,
-    /// What logits are divided by before they become probabilities; the checkpoint's own to begin with.
+    /// Divisor of logits before they become probabilities; initially the checkpoint's own.
     pub temperature: f64,
-    /// Images at a time.
+    /// Number of images per batch.
     pub batch_size: usize,
-    /// Test-time augmentation.
+    /// Test-time augmentation, if any.
     pub tta: Option<Tta>,
     /// What is kept of each image.
     pub keep: Keep,
-    /// Who is told how far it has come.
+    /// Receiver of progress.
     pub progress: &'a dyn Progress,
-    /// With its weights, on the device of [`Self::compute`].
+    /// The network with its weights, on the device of [`Self::compute`].
     pub model: Classifier,
 }
 
 impl<'a> Predictor<'a> {
-    /// Builds the network of a checkpoint on a device. Weights that the checkpoint names but doesn't hold are downloaded where they aren't
-    /// cached.
+    /// Builds the network of a checkpoint on a device. Downloads published weights that the
+    /// checkpoint refers to but doesn't include, unless they are cached.
     ///
     /// # Errors
-    /// Weights that don't fit or can't be had.
+    /// Returns an error if the weights don't fit or can't be downloaded.
     pub fn new(checkpoint: &'a Checkpoint, compute: &'a Compute, progress: &'a dyn Progress) -> anyhow::Result<Self> {
         checkpoint.fetch_backbone(progress)?;
         Ok(Self {
@@ -71,16 +71,19 @@ impl<'a> Predictor<'a> {
     /// Reads listed images; those that can't be read are in [`Listed::skipped`].
     ///
     /// # Errors
-    /// A class that the checkpoint doesn't know; a cache that can't be written.
+    /// Returns an error if the images have a class that the checkpoint doesn't know, or the pixel
+    /// cache can't be written.
     pub fn read(&self, entries: &[Entry]) -> anyhow::Result<Listed> {
         read(entries, &self.checkpoint.meta, &self.data, self.progress)
     }
 
-    /// Predicts the images of a set. Probabilities are averaged over the augmentations of [`Self::tta`], logits and losses are those of the
-    /// images as they are; all in the set's order.
+    /// Predicts the images of a set, in its order. Probabilities are averaged over the images and
+    /// their augmentations by [`Self::tta`]; logits and losses are those of the images without
+    /// augmentation.
     ///
     /// # Errors
-    /// Outputs that are no numbers; an image that can't be read again; a device that fails.
+    /// Returns an error if an output is not finite, an image can't be read again, or the device
+    /// fails.
     pub fn predict(&self, set: &Arc<PictureSet>) -> anyhow::Result<Predictions> {
         let meta = &self.checkpoint.meta;
         let settings = Settings {
@@ -108,15 +111,16 @@ impl<'a> Predictor<'a> {
                 sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
         }
+        // The image without augmentation counts as one of the variants.
         let share = 1.0 / (rounds + 1) as f32;
         found.probabilities.iter_mut().flatten().for_each(|value| *value *= share);
         Ok(found)
     }
 }
 
-/// Returns how images are read for a checkpoint, with nothing kept in caches by name.
+/// Returns how images are read for a checkpoint, without a cache that outlives the process.
 pub fn reading_of(meta: &Meta) -> Data {
-    // The normalization is the checkpoint's own, which has its statistics.
+    // Normalization isn't part of it: the checkpoint has its own, with statistics of its data.
     Data {
         image_size: meta.image_size,
         color: meta.color,
@@ -126,17 +130,19 @@ pub fn reading_of(meta: &Meta) -> Data {
     }
 }
 
-/// Reads listed images with the classes of `meta`; those that can't be read are in [`Listed::skipped`].
+/// Reads listed images with the classes of `meta`; those that can't be read are in
+/// [`Listed::skipped`].
 ///
 /// # Errors
-/// A class that the checkpoint doesn't know; a cache that can't be written.
+/// Returns an error if the images have a class that `meta` doesn't list, or the pixel cache can't
+/// be written.
 pub fn read(entries: &[Entry], meta: &Meta, data: &Data, progress: &dyn Progress) -> anyhow::Result<Listed> {
     let task = progress.items("Reading pictures");
     task.set_total(entries.len());
     Ok(load_listed(entries, &Arc::new(meta.classes.clone()), data, &|count| task.add(count))?)
 }
 
-/// Test-time augmentation: predictions are averaged over augmentations of each image.
+/// Test-time augmentation: probabilities are averaged over augmented variants of each image.
 #[derive(Clone, Debug)]
 pub struct Tta {
     config: Config,
@@ -144,10 +150,11 @@ pub struct Tta {
 }
 
 impl Tta {
-    /// Augments `rounds` times as the recipe of the run says that the checkpoint in this folder is of.
+    /// Returns a test-time augmentation of `rounds` variants with the augmentation settings of the
+    /// run that the checkpoint folder belongs to.
     ///
     /// # Errors
-    /// The checkpoint stands alone; its recipe augments nothing.
+    /// Returns an error if the checkpoint belongs to no run, or the run augments nothing.
     pub fn of_run(rounds: u16, checkpoint: &Path) -> anyhow::Result<Self> {
         let run = run_of(checkpoint).ok_or_else(|| no_run(checkpoint))?;
         let recipe = run.join("config.toml");
@@ -161,10 +168,11 @@ impl Tta {
     }
 }
 
-/// Why the loss of a run and the log loss of its probabilities are two numbers; none where they are one. `of_truth` is the probability of each
-/// picture's own class.
+/// Explains why the loss of a run and the log loss of its probabilities differ; empty if they
+/// don't. `of_truth` are the probabilities of each image's own class.
 pub(super) fn loss_reasons(predictor: &Predictor<'_>, of_truth: impl Iterator<Item = f32>) -> Vec<String> {
     let meta = &predictor.checkpoint.meta;
+    // scikit-learn's `log_loss` clips 64-bit probabilities at their machine epsilon.
     let clipped = of_truth.filter(|probability| f64::from(*probability) < f64::EPSILON).count();
     let reasons = [
         (meta.loss == Loss::Focal, "the run's own is the focal loss".to_owned()),

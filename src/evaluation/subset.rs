@@ -1,4 +1,4 @@
-//! Some of the pictures of an evaluation, and what can be measured on them.
+//! A subset of an evaluation's images, and its metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,21 +9,21 @@ use crate::{
     metrics::{Judged, Report},
 };
 
-/// Of the draws behind the intervals: the same figures give the same intervals.
+/// Seed of the bootstrap, constant so that equal predictions give equal intervals.
 pub(super) const SEED: u64 = 0;
 
-/// Some of the pictures; those of one group are drawn together.
+/// A subset of images. Groups are resampled as a whole, because their images aren't independent.
 pub(super) struct Chosen<'a> {
-    /// The class of each.
+    /// Class of each image.
     pub(super) labels: Vec<usize>,
-    /// Of each class.
+    /// Probabilities of each image.
     pub(super) probabilities: Vec<&'a [f32]>,
-    /// The group of each.
+    /// Group of each image.
     pub(super) groups: Vec<usize>,
 }
 
 impl<'a> Chosen<'a> {
-    /// Those at `indices`.
+    /// Returns the images at `indices`.
     pub(super) fn of(set: &PictureSet, probabilities: &'a [Vec<f32>], indices: &[usize]) -> Self {
         Self {
             labels: indices.iter().map(|index| set.pictures[*index].label).collect(),
@@ -32,21 +32,22 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// Every figure on them.
+    /// Returns every metric on the subset.
     pub(super) fn report(&self, classes: &[String]) -> Report {
         Report::new(&Judged::new(self.labels.clone(), self.probabilities.clone(), classes.len()), classes, &self.groups, SEED)
     }
 
-    /// What a checkpoint decides on them.
+    /// Returns the metrics of a checkpoint's decisions on the subset.
     pub(super) fn decisions(&self, meta: &Meta) -> Decisions {
         Decisions::measure(meta, &self.labels, &self.probabilities, &self.groups)
     }
 }
 
-/// The number of each picture's group; a picture without one has its own.
+/// Returns the number of each image's group; an image without a group gets one of its own.
 fn groups(set: &PictureSet, indices: &[usize]) -> Vec<usize> {
     let names: BTreeSet<&str> = indices.iter().filter_map(|index| set.pictures[*index].group.as_deref()).collect();
     let places: BTreeMap<&str, usize> = names.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
+    // Numbers after those of named groups.
     let mut alone = places.len();
     let group = |index: &usize| match &set.pictures[*index].group {
         Some(name) => places[name.as_str()],

@@ -1,4 +1,4 @@
-//! What an evaluation found, as tables for a person.
+//! The result of an evaluation as tables.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -9,17 +9,20 @@ use crate::{
     report::{Table, text_table::table_text},
 };
 
-/// Classes up to which a table has all of them; of more, it has the worst and the best.
+/// Maximum number of classes for a table of all; above it, the worst and the best are shown.
 const ALL: usize = 40;
+/// Number of classes shown with the lowest recall.
 const WORST: usize = 20;
+/// Number of classes shown with the highest recall.
 const BEST: usize = 5;
-/// Classes up to which the terminal shows the confusion matrix; of more, the most frequent mistakes.
+/// Maximum number of classes whose confusion matrix the terminal shows; above it, the most frequent
+/// mistakes are shown.
 const MATRIX: usize = 20;
-/// Mistakes that are listed.
+/// Number of mistakes listed.
 const MISTAKES: usize = 20;
 
 impl Evaluation {
-    /// Tables for a person.
+    /// Returns the tables and remarks that the terminal shows.
     pub fn to_text(&self) -> String {
         let confusion = if self.classes.len() > MATRIX { self.mistakes() } else { self.confusion_table() };
         let tables = [&self.class_figures(), &confusion, &self.measures()].map(table_text).join("\n\n");
@@ -54,7 +57,8 @@ impl Evaluation {
         text
     }
 
-    /// The accuracy with its interval and the number of pictures, of those never seen too, in a line.
+    /// Describes the accuracy with its interval and number of images in a line, also of the images
+    /// that the run didn't know.
     pub fn accuracy_words(&self) -> String {
         let words = |metrics: &BTreeMap<String, Estimate>| {
             let Estimate { value, low, high } = metrics.get("accuracy").copied().unwrap_or(Estimate::NONE);
@@ -68,7 +72,7 @@ impl Evaluation {
         format!("accuracy {} on {}{unseen}", words(&self.metrics), counted(self.images, "picture"))
     }
 
-    /// Which classes [`Self::class_figures`] has, where it hasn't all of them.
+    /// Describes which classes [`Self::class_figures`] shows if it doesn't show all.
     pub(super) fn class_words(&self) -> Option<String> {
         (self.classes.len() > ALL).then(|| {
             let count = self.classes.len();
@@ -78,14 +82,14 @@ impl Evaluation {
         })
     }
 
-    /// The classes of [`Self::class_figures`]; `None` for a gap.
+    /// Returns the classes of [`Self::class_figures`], with `None` for a gap.
     fn shown_classes(&self) -> Vec<Option<&String>> {
         if self.classes.len() <= ALL {
             return self.classes.iter().map(Some).collect();
         }
         let measures = |class: &String| &self.per_class[class].measures;
         let mut order: Vec<&String> = self.classes.iter().filter(|class| measures(class).support > 0).collect();
-        // Of classes that are found as often, the one with more pictures says more.
+        // Of classes with equal scores, the one with more images is better supported.
         order.sort_by(|a, b| {
             let (a, b) = (measures(a), measures(b));
             a.recall.total_cmp(&b.recall).then(a.f1.total_cmp(&b.f1)).then(b.support.cmp(&a.support))
@@ -97,7 +101,7 @@ impl Evaluation {
         order[..WORST].iter().copied().map(Some).chain([None]).chain(best.iter().copied().map(Some)).collect()
     }
 
-    /// The figures of each class; of more than forty, the worst and the best.
+    /// Returns the metrics of each class; above [`ALL`] classes, of the worst and the best.
     pub(super) fn class_figures(&self) -> Table {
         let head = ["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"].map(str::to_owned).to_vec();
         let row = |class: Option<&String>| {
@@ -118,6 +122,7 @@ impl Evaluation {
         Table { head, rows }
     }
 
+    /// Returns the confusion matrix.
     fn confusion_table(&self) -> Table {
         let head = std::iter::once("True \\ predicted".to_owned()).chain(self.classes.iter().cloned()).collect();
         let row =
@@ -125,7 +130,7 @@ impl Evaluation {
         Table { head, rows: self.classes.iter().zip(self.confusion.dense()).map(row).collect() }
     }
 
-    /// What is taken for what, the most frequent first.
+    /// Returns the most frequent pairs of true and predicted class.
     pub(super) fn mistakes(&self) -> Table {
         let head = ["True class", "Taken for", "Pictures", "Of the class"].map(str::to_owned).to_vec();
         let row = |(truth, predicted, count): (usize, usize, u64)| {
@@ -136,7 +141,8 @@ impl Evaluation {
         Table { head, rows: self.confusion.mistakes().into_iter().take(MISTAKES).map(row).collect() }
     }
 
-    /// Each measure on all pictures and, where some are copies of pictures that the training knew, on those that are not.
+    /// Returns every metric on all images and, if some are duplicates of images that the run knew,
+    /// on the others.
     pub(super) fn measures(&self) -> Table {
         let unseen = self.unseen.as_ref().filter(|unseen| unseen.count < self.images && unseen.count > 0);
         let mut head = vec!["Measure".to_owned(), format!("All {}", self.images), "95 %".to_owned()];
@@ -158,7 +164,7 @@ impl Evaluation {
 }
 
 impl Evaluation {
-    /// What has to be said of the figures: of ranks without an interval, of two losses.
+    /// Returns remarks on the metrics: missing intervals, and why two losses differ.
     pub(super) fn measure_words(&self) -> Vec<String> {
         let ranked = (self.classes.len() > RANKED_CLASSES).then(|| {
             format!(
@@ -173,7 +179,7 @@ impl Evaluation {
     }
 }
 
-/// The measures of the table, in its order.
+/// Metrics of the table with their names, in its order.
 const MEASURES: [(&str, &str); 17] = [
     ("accuracy", "Accuracy"),
     ("top_2_accuracy", "Top-2 accuracy"),
@@ -194,7 +200,7 @@ const MEASURES: [(&str, &str); 17] = [
     ("brier", "Brier score"),
 ];
 
-/// Four decimals, or a dash where there is no number.
+/// Formats a number with four decimals, NaN as a dash.
 fn number(value: f64) -> String {
     if value.is_nan() { "-".to_owned() } else { format!("{value:.4}") }
 }

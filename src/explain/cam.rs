@@ -1,21 +1,27 @@
-//! Class activation maps: what the channels of a layer show, weighted by what they do for the score of a class. The numbers are those of
-//! pytorch-grad-cam 1.5.
+//! Class activation maps: the feature maps of a layer, weighted by the gradient of the class score.
+//! The values are those of pytorch-grad-cam 1.5.
 
 use burn::tensor::{Tensor, TensorData};
 
 use super::{Explainer, Map, Method};
 use crate::nn::{NnError, infer::read, networks::classifier::Output};
 
-/// Keeps the weights of Grad-CAM++ finite.
+/// Added to the denominator of Grad-CAM++, as in pytorch-grad-cam, to keep it from being zero.
 const EPSILON: f32 = 1e-6;
 
 impl Explainer {
+    /// Returns the map of each image by a method other than occlusion.
+    ///
+    /// # Shapes
+    /// `images` is `[batch, channels, height, width]`.
     pub(super) fn activation_maps(&self, method: Method, images: Tensor<4>, classes: &[usize]) -> Result<Vec<Map>, NnError> {
+        // Without autodiff up to the layer, with it from there on: memory holds the backward pass
+        // of the upper layers only.
         let values = self.plain.forward_frozen(0..self.groups, images);
         let [_, channels, height, width] = values.dims();
         let values = Tensor::from_inner(values).require_grad();
         let scores = self.scores(self.model.forward_from(self.groups, values.clone()), classes);
-        // Pictures have nothing to do with one another, so the gradient of the sum is that of each.
+        // Images don't interact, so the gradient of the sum holds the gradient of each.
         let gradients = values.grad(&scores.sum().backward()).expect("the head depends on its input");
         let (values, gradients) = (read(values.inner())?, read(gradients)?);
         let size = channels * height * width;
@@ -23,7 +29,11 @@ impl Explainer {
         Ok(values.chunks_exact(size).zip(gradients.chunks_exact(size)).map(map).collect())
     }
 
-    /// The score of each picture's class: its logit, or the one logit with the sign of the class.
+    /// Returns the score of each image's class: its logit, or the only logit with the sign of the
+    /// class.
+    ///
+    /// # Shapes
+    /// `[batch, logits]` in and out; entries of other classes are 0.
     fn scores(&self, logits: Tensor<2>, classes: &[usize]) -> Tensor<2> {
         let [count, width] = logits.dims();
         let mut mask = vec![0.0f32; count * width];
@@ -38,7 +48,10 @@ impl Explainer {
     }
 }
 
-/// The map of one picture from the values of a layer and the score's gradients there, `[channels, places]`.
+/// Returns the map of one image from the values of a layer and the gradients of the score there.
+///
+/// # Shapes
+/// `values` and `gradients` are `[channels, places]`, flattened; returns `[places]`.
 fn weigh(method: Method, values: &[f32], gradients: &[f32], places: usize) -> Vec<f32> {
     let mut map = vec![0.0; places];
     for (values, gradients) in values.chunks_exact(places).zip(gradients.chunks_exact(places)) {
@@ -53,7 +66,7 @@ fn weigh(method: Method, values: &[f32], gradients: &[f32], places: usize) -> Ve
     map
 }
 
-/// Equations 7 and 19 of Grad-CAM++.
+/// Returns the weight of a channel by equations 7 and 19 of Grad-CAM++.
 fn positive_weight(values: &[f32], gradients: &[f32]) -> f32 {
     let sum: f32 = values.iter().sum();
     let weight = |gradient: &f32| {

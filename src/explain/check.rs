@@ -1,4 +1,5 @@
-//! How far a map can be trusted: attention on the border, what the network says when the best places go or come first, and likeness.
+//! Measures how far a map can be trusted: evidence on the border, deletion and insertion curves,
+//! and rank correlation of maps.
 
 use serde::Serialize;
 
@@ -9,22 +10,25 @@ use crate::{
     nn::NnError,
 };
 
-/// The frame of a picture: a tenth of its height at the top and at the bottom, of its width at the sides.
+/// Divisor of a side that gives the width of the border: a tenth at each end.
 const FRAME: usize = 10;
 
-/// Steps of a deletion or insertion curve.
+/// Number of steps of a deletion or insertion curve.
 const STEPS: usize = 20;
 
-/// Attention on the frame of the picture.
+/// Evidence on the border of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Border {
-    /// Share of the map there; NaN where there is no evidence.
+    /// Fraction of the map on the border; NaN without evidence.
     pub share: f64,
-    /// Share of the picture's pixels that are there: what an even map would have.
+    /// Fraction of the pixels on the border, the value for a uniform map.
     pub area: f64,
 }
 
-/// The share of `values` (`[height, width]`) on the frame.
+/// Measures the evidence on the border.
+///
+/// # Shapes
+/// `values` is `[height, width]`, flattened.
 pub fn border(values: &[f32], [height, width]: [usize; 2]) -> Border {
     let [rows, columns] = [height, width].map(|side| (side as f64 / FRAME as f64).round().max(1.0) as usize);
     let is_frame = |at: usize| {
@@ -38,40 +42,44 @@ pub fn border(values: &[f32], [height, width]: [usize; 2]) -> Border {
     Border { share: sum(&is_frame) / sum(&|_| true), area }
 }
 
-/// The probability of the class while pixels go, or come.
+/// Probability of a class while pixels are replaced step by step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Curve {
-    /// After none, a twentieth, ... all of the pixels.
+    /// Probability after none, a twentieth, and so on up to all of the pixels.
     pub probabilities: Vec<f64>,
-    /// Mean under the curve.
+    /// Area under the curve by the trapezoidal rule, as a fraction from 0 to 1.
     pub area: f64,
 }
 
-/// Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421), beside those of the same map with its places shuffled. A map that shows
-/// what counts has a smaller area than the shuffled one in deletion, and a larger one in insertion.
+/// Deletion and insertion curves (Petsiuk et al. 2018, arXiv 1806.07421), and their areas for the
+/// same map with its values shuffled. A map that shows what matters has a smaller area than the
+/// shuffled one in deletion and a larger one in insertion.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Curves {
-    /// The best places first replaced by the picture's mean.
+    /// Pixels are replaced by the mean of the image, those with the most evidence first.
     pub deletion: Curve,
-    /// The best places first put into the blurred picture.
+    /// Pixels are restored in a blurred image, those with the most evidence first.
     pub insertion: Curve,
-    /// Area of the deletion of the shuffled map.
+    /// Area under the deletion curve of the shuffled map.
     pub deletion_shuffled: f64,
-    /// Area of the insertion of the shuffled map.
+    /// Area under the insertion curve of the shuffled map.
     pub insertion_shuffled: f64,
 }
 
 impl Explainer {
-    /// The curves of one picture; `index` makes its shuffle its own.
+    /// Computes the curves of one image. `index` seeds the shuffling of its map.
+    ///
+    /// # Shapes
+    /// `image` is `[channels, height, width]`, flattened and normalized.
     ///
     /// # Errors
-    /// The device's.
+    /// Returns an error if the device fails.
     pub fn curves(&self, image: &[f32], class: usize, map: &Map, index: usize) -> Result<Curves, NnError> {
         let [channels, height, width] = self.design.input;
         let mut mean = Vec::with_capacity(image.len());
         self.channel_means(image).iter().for_each(|value| mean.extend(std::iter::repeat_n(*value, height * width)));
         let mut blurred = image.to_vec();
-        // RISE's 5 pixels of 224.
+        // RISE blurs images of 224 pixels with a standard deviation of 5 pixels.
         blur(&mut blurred, 5.0 * height.min(width) as f32 / 224.0, [height, width, channels]);
         let shuffled = map.shuffled(index);
         let curve = |map: &Map, from: &[f32], to: &[f32]| self.curve(from, to, class, &order(&map.at_size([height, width])));
@@ -83,7 +91,7 @@ impl Explainer {
         })
     }
 
-    /// `from` becomes `to`, pixel by pixel in `order`.
+    /// Computes the curve while `from` becomes `to`, pixel by pixel in `order`.
     fn curve(&self, from: &[f32], to: &[f32], class: usize, order: &[usize]) -> Result<Curve, NnError> {
         let pixels = order.len();
         let mut image = from.to_vec();
@@ -102,20 +110,22 @@ impl Explainer {
 }
 
 impl Map {
+    /// Returns the map with its values in random places.
     fn shuffled(&self, index: usize) -> Self {
         let order = permutation(&mut stream(0, Purpose::Shuffled, [index as u64, 0, 0]), self.values.len());
         Self { size: self.size, values: order.iter().map(|at| self.values[*at]).collect() }
     }
 }
 
-/// Places by falling value, the first of equals first.
+/// Returns positions by decreasing value; equal values keep their order.
 fn order(values: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
     order
 }
 
-/// Spearman's rank correlation, equals sharing their ranks; 0 where one of the two is the same everywhere.
+/// Returns Spearman's rank correlation, with mean ranks for equal values as SciPy has it; 0 if
+/// either argument is constant.
 pub fn spearman(a: &[f32], b: &[f32]) -> f64 {
     let (a, b) = (ranks(a), ranks(b));
     let mean = (a.len() as f64 + 1.0) / 2.0;
@@ -124,7 +134,7 @@ pub fn spearman(a: &[f32], b: &[f32]) -> f64 {
     if scale == 0.0 { 0.0 } else { product(&a, &b) / scale }
 }
 
-/// Counted from 1; equals have the mean of theirs.
+/// Returns ranks, counted from 1; equal values have their mean rank.
 fn ranks(values: &[f32]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
@@ -156,7 +166,7 @@ mod tests {
         assert!(border(&[0.0; 600], [20, 30]).share.is_nan());
     }
 
-    /// `scipy.stats.spearmanr([1, 2, 2, 5, 3], [4, 1, 3, 9, 1])` and its like.
+    /// From SciPy: `scipy.stats.spearmanr([1, 2, 2, 5, 3], [4, 1, 3, 9, 1])` and the like.
     #[test]
     fn rank_correlation_is_scipys() {
         for (a, b, expected) in [

@@ -1,4 +1,4 @@
-//! The mean map of a class over the mean of its pictures: what the network looks at in general.
+//! Mean map and mean image of each class: where a network finds evidence for the class in general.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +14,12 @@ use crate::{
     report::images::{colored, in_a_row, magnified, write_png},
 };
 
-/// Classes that have a mean: each takes the room of some pictures, and somebody has to look at them.
+/// Maximum number of classes with a mean: each takes the memory of several images.
 const CLASSES: usize = 50;
-/// Classes whose means have a line each.
+/// Maximum number of classes whose means are reported in a line.
 const LINES: usize = 10;
 
-/// Sums over the pictures that a class was explained for.
+/// Sums over the images that a class was explained for.
 #[derive(Debug)]
 struct Sums {
     map: Vec<f32>,
@@ -27,15 +27,20 @@ struct Sums {
     count: usize,
 }
 
-/// The sums of each class, up to fifty.
+/// Sums of each class, for the first [`CLASSES`] classes.
 #[derive(Debug, Default)]
 pub(super) struct ClassMeans {
     sums: BTreeMap<String, Sums>,
+    /// Number of images of other classes.
     num_without: usize,
 }
 
 impl ClassMeans {
-    /// Adds a picture of `[height, width, channels]` bytes and its map of the same height and width.
+    /// Adds an image and its map.
+    ///
+    /// # Shapes
+    /// `picture` is `[height, width, channels]` with values 0 to 255, `map` is `[height, width]`,
+    /// both flattened.
     pub(super) fn add(&mut self, class: &str, map: &[f32], picture: &[u8]) {
         if self.sums.len() == CLASSES && !self.sums.contains_key(class) {
             self.num_without += 1;
@@ -48,10 +53,10 @@ impl ClassMeans {
         sums.count += 1;
     }
 
-    /// Writes `mean-CLASS.png` for each class of several pictures, and says what it shows.
+    /// Writes `mean-CLASS.png` for each class with several images, and reports what it shows.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns an error if a file can't be written.
     pub(super) fn write(&self, out: &Path, shape: [usize; 3], progress: &dyn Progress) -> anyhow::Result<()> {
         let several: Vec<_> = self.sums.iter().filter(|(_, sums)| sums.count > 1).collect();
         let mut taken = BTreeSet::new();
@@ -61,6 +66,7 @@ impl ClassMeans {
             let map: Vec<f32> = map.iter().map(|sum| sum / *count as f32).collect();
             let Border { share, area } = border(&map, [shape[0], shape[1]]);
             let name = file_name(class);
+            // Different classes may have the same file name after replacements.
             let numbered = |count: usize| if count == 1 { name.clone() } else { format!("{name}-{count}") };
             let name = (1..).map(numbered).find(|name| taken.insert(name.clone())).expect("there are more numbers than classes");
             let path = out.join(format!("mean-{name}.png"));
@@ -89,7 +95,7 @@ impl ClassMeans {
     }
 }
 
-/// A class name as part of a file name.
+/// Returns a class name as part of a file name.
 fn file_name(class: &str) -> String {
     let kept = |letter: char| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' };
     for_file(&class.chars().map(kept).collect::<String>())

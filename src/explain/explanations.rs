@@ -1,4 +1,4 @@
-//! Picture by picture: the map, what it shows in words, and the files and lines that hold both.
+//! Explains the images of a set: maps, what they show in words, and the files and lines with both.
 
 use std::{path::Path, sync::Arc};
 
@@ -25,41 +25,42 @@ use crate::{
     },
 };
 
-/// Pictures explained at a time.
+/// Number of images per batch.
 const BATCH: usize = 16;
 
-/// One picture's explanation: a line on stdout and of `explanations.jsonl`.
+/// Explanation of one image: a line on stdout and of `explanations.jsonl`.
 #[derive(Debug, Serialize)]
 struct Explanation {
     path: String,
-    /// The class that is predicted, and its probability.
+    /// The predicted class, and its probability.
     label: String,
     probability: f64,
-    /// The class that is explained, and its probability.
+    /// The explained class, and its probability.
     class: String,
     class_probability: f64,
     method: &'static str,
     layer: String,
-    /// Does anything speak for the class?
+    /// Whether anything is evidence for the class.
     evidence: bool,
     words: String,
-    /// Where most does, `[x, y]` in pixels of the network's input.
+    /// Location of the most evidence, `[x, y]` in pixels of the network's input.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak: Option<[usize; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     border: Option<Border>,
-    /// What another method finds, where this one finds nothing for a class that the network is sure of.
+    /// Map of another method, if this one finds no evidence for a class that the network is sure
+    /// of.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Next>,
     #[serde(skip_serializing_if = "Option::is_none")]
     curves: Option<Curves>,
-    /// The picture beside itself under the map, and under that of the next method.
+    /// File with the image, the map over it, and the next method's map over it.
     overlay: String,
-    /// The map alone, grey.
+    /// File with the map alone, in gray.
     map: String,
 }
 
-/// The first of the other methods that finds evidence.
+/// Result of the first other method that finds evidence.
 #[derive(Debug, Serialize)]
 struct Next {
     method: &'static str,
@@ -69,25 +70,25 @@ struct Next {
     map: String,
 }
 
-/// Takes a line for whoever reads the results.
+/// Writes a line of results.
 pub type Print = fn(&str) -> anyhow::Result<()>;
 
-/// What is wanted beside maps.
+/// What to compute besides maps.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Explain this one instead of the class that is predicted.
+    /// Class to explain instead of the predicted one.
     pub class: Option<usize>,
-    /// Deletion and insertion.
+    /// Whether to compute deletion and insertion curves.
     pub curves: bool,
-    /// Networks with random layers.
+    /// Whether to compare with random networks.
     pub sanity: bool,
-    /// Takes a JSON line for each picture.
+    /// Receives a JSON line for each image.
     pub print: Option<Print>,
-    /// Maps as numbers.
+    /// File for the values of the maps.
     pub raw: Option<RawFile>,
 }
 
-/// Explanations under way.
+/// Explanations in progress.
 pub struct Work<'a> {
     explainer: &'a Explainer,
     wanted: Wanted,
@@ -99,12 +100,12 @@ pub struct Work<'a> {
     means: ClassMeans,
     shape: [usize; 3],
     raw: Raw,
-    /// Of each picture that has them.
+    /// Curves of the images that have some.
     curves: Vec<Curves>,
     sanity: Option<Sanity>,
 }
 
-/// What was found about one picture.
+/// Results for one image.
 struct Found<'a> {
     label: usize,
     class: usize,
@@ -115,7 +116,7 @@ struct Found<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Nothing explained yet.
+    /// Creates an explanation without images.
     pub fn new(explainer: &'a Explainer, wanted: Wanted, out: &'a Path, progress: &'a dyn Progress) -> Self {
         Self {
             sanity: wanted.sanity.then(|| Sanity::new(explainer)),
@@ -133,10 +134,11 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Explains the pictures of a set and writes what was found.
+    /// Explains the images of a set and writes the results.
     ///
     /// # Errors
-    /// A picture that can't be read again; outputs that are no numbers; the device's and the system's.
+    /// Returns an error if an image can't be read again, a probability is not finite, the device
+    /// fails or a file can't be written.
     pub fn explain(&mut self, set: &Arc<PictureSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
         let view = View::plain(set, normalizer);
         self.shape = set.store.format().shape();
@@ -175,6 +177,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
+    /// Writes the files of one image and keeps its result.
     fn write(&mut self, set: &PictureSet, index: usize, found: Found<'_>) -> anyhow::Result<()> {
         let Found { label, class, probabilities, map, next, curves } = found;
         let size = [self.shape[0], self.shape[1]];
@@ -183,6 +186,7 @@ impl<'a> Work<'a> {
         let (picture, evidence) = (colored(&bytes, self.shape), map.at_size(size));
         let number = self.rows.len() + 1;
         let stem = for_file(&path.file_stem().unwrap_or_default().to_string_lossy());
+        // The number tells images of the same name apart.
         let name = |what: &str| self.out.join(format!("{number:04}-{stem}.{what}.png"));
         let mut sides = vec![magnified(&picture), magnified(&overlay(&picture, &evidence))];
         let grey = |values: &[f32]| {
@@ -203,6 +207,7 @@ impl<'a> Work<'a> {
         write_png(&in_a_row(&sides), &name("overlay"))?;
         let has_evidence = map.places_evidence();
         if has_evidence {
+            // A map without evidence is zero everywhere and would only scale the mean down.
             self.means.add(&classes[class], &evidence, &bytes);
         } else {
             self.without_evidence += 1;
@@ -228,7 +233,7 @@ impl<'a> Work<'a> {
         self.keep(&explanation, map)
     }
 
-    /// Keeps the row, the line and, where they are wanted, the numbers.
+    /// Keeps the row and the line of an image and, if wanted, the values of its map.
     fn keep(&mut self, explanation: &Explanation, map: &Map) -> anyhow::Result<()> {
         if self.wanted.raw.is_some() {
             self.raw.shape = map.size.to_vec();
@@ -244,7 +249,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The pictures so far for a person, the first `most` of them.
+    /// Returns a table of the first `most` images.
     pub fn table(&self, most: usize) -> String {
         let head = ["Picture", "Class", "Probability", "Method", "Most at x, y", "On the border"].map(str::to_owned).to_vec();
         let table = report::Table { head, rows: self.rows.iter().take(most).cloned().collect() };
@@ -253,10 +258,11 @@ impl<'a> Work<'a> {
         if self.rows.is_empty() { String::new() } else { format!("{}\n{more}", table_text(&table)) }
     }
 
-    /// Class means, the sanity test, raw numbers, and what was found in all.
+    /// Writes the class means, the randomization test, the values of the maps and all lines, and
+    /// reports totals.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns an error if a file can't be written.
     pub fn finish(&self) -> anyhow::Result<()> {
         if self.rows.is_empty() {
             return Ok(());
@@ -287,7 +293,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// A row of the table.
+/// Returns an image's row of the table.
 fn row(found: &Explanation) -> Vec<String> {
     let place = |peak: [usize; 2], border: &Border| {
         [format!("{}, {}", peak[0], peak[1]), format!("{:.0} % (it is {:.0} %)", border.share * 100.0, border.area * 100.0)]
@@ -304,7 +310,7 @@ fn row(found: &Explanation) -> Vec<String> {
     vec![found.path.clone(), class, format!("{:.4}", found.class_probability), method, peak, border]
 }
 
-/// The curves of all pictures together.
+/// Describes the mean curves of all images.
 fn curve_words(curves: &[Curves]) -> String {
     let mean = |of: &dyn Fn(&Curves) -> f64| curves.iter().map(of).sum::<f64>() / curves.len() as f64;
     format!(
@@ -317,7 +323,7 @@ fn curve_words(curves: &[Curves]) -> String {
     )
 }
 
-/// What a map says, and what can be said against it.
+/// Describes what a map shows, and what limits it.
 fn words(map: &Map, class: &str, probability: f64, (border, next, curves): (Border, Option<&Next>, Option<&Curves>)) -> String {
     let class = of_text(class);
     let beside = match next {

@@ -1,16 +1,16 @@
-//! A map of evidence: coarse as the layer has it, and at the size of the picture.
+//! A map of evidence, at the resolution of its layer and resized to the image.
 
 use image::{ImageBuffer, Luma, imageops};
 
-/// Below this share of the largest number, evidence is a rounding error.
+/// Fraction of the largest value below which evidence is a rounding error.
 const NOTHING: f32 = 1e-6;
 
-/// Evidence for a class, place by place; below zero what speaks against it.
+/// Evidence for a class by location; negative values are evidence against it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
-    /// Rows and columns.
+    /// Number of rows and columns.
     pub size: [usize; 2],
-    /// Row by row.
+    /// Values, row by row.
     pub values: Vec<f32>,
 }
 
@@ -20,46 +20,51 @@ impl Map {
         Self { size, values }
     }
 
-    /// Does anything speak for the class?
+    /// Whether anything is evidence for the class.
     pub fn has_evidence(&self) -> bool {
         let largest = self.values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         self.values.iter().any(|value| *value > NOTHING * largest)
     }
 
-    /// Is there evidence, and as much of it everywhere?
+    /// Whether there is evidence, and equally much everywhere.
     pub fn is_flat(&self) -> bool {
         let [least, most] = self.range();
         self.has_evidence() && most - least <= NOTHING * most
     }
 
-    /// Is there evidence, and more of it in one place than in another?
+    /// Whether there is evidence, and more of it in some places than in others.
     pub fn places_evidence(&self) -> bool {
         self.has_evidence() && !self.is_flat()
     }
 
+    /// Returns the smallest and the largest value after clipping at zero.
     fn range(&self) -> [f32; 2] {
         let positive = || self.values.iter().map(|value| value.max(0.0));
         [positive().fold(f32::INFINITY, f32::min), positive().fold(0.0, f32::max)]
     }
 
-    /// What speaks for the class, from 0 (the least there is) to 1 (the most) as pytorch-grad-cam scales it; 0 everywhere without evidence.
+    /// Returns the evidence for the class, scaled from 0 (the smallest value) to 1 (the largest) as
+    /// in pytorch-grad-cam; 0 everywhere without evidence.
     pub fn scaled(&self) -> Vec<f32> {
         if !self.places_evidence() {
             return vec![0.0; self.values.len()];
         }
         let [least, most] = self.range();
+        // pytorch-grad-cam adds the same 1e-7.
         self.values.iter().map(|value| (value.max(0.0) - least) / (most - least + 1e-7)).collect()
     }
 
-    /// [`Self::scaled`] at `[height, width]`, bilinear between the centres of places, scaled to 0 and 1 again.
+    /// Returns [`Self::scaled`] at `[height, width]`, resized bilinearly and scaled again.
     pub fn at_size(&self, [height, width]: [usize; 2]) -> Vec<f32> {
         let [rows, columns] = self.size.map(|side| side as u32);
         let places = ImageBuffer::<Luma<f32>, _>::from_raw(columns, rows, self.scaled()).expect("a map has as many values as places");
+        // Enlarging with a triangle is bilinear interpolation, as pytorch-grad-cam does with
+        // OpenCV.
         let values = imageops::resize(&places, width as u32, height as u32, imageops::FilterType::Triangle).into_raw();
         Self { size: [height, width], values }.scaled()
     }
 
-    /// The place of the most evidence at `[height, width]`, as `[x, y]`.
+    /// Returns the location of the most evidence at `[height, width]`, as `[x, y]`.
     pub fn peak(&self, size: [usize; 2]) -> [usize; 2] {
         let values = self.at_size(size);
         let at = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]).then(b.cmp(a))).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! Where a network looks: a picture and a class in, a map of the evidence for the class out, and how far the map can be trusted. Says in
-//! words where there is no evidence; writes and prints nothing.
+//! Saliency maps: turns an image and a class into a map of the evidence for the class, with checks
+//! of how far the map can be trusted. States where there is no evidence; prints nothing.
 
 mod cam;
 mod check;
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// How evidence is found.
+/// Method of computing a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
     /// Channels weighted by their mean gradient (Selvaraju et al. 2017, arXiv 1610.02391)
@@ -49,7 +49,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::GradCam => "grad-cam",
@@ -59,7 +59,7 @@ impl Method {
         }
     }
 
-    /// The one to try where this one finds nothing; none behind occlusion.
+    /// Returns the method to try where this one finds no evidence, `None` after occlusion.
     fn next(self) -> Option<Self> {
         match self {
             Self::GradCam => Some(Self::GradCamPlusPlus),
@@ -70,57 +70,62 @@ impl Method {
     }
 }
 
-/// From this probability on a network counts as sure of a class: a map without evidence for it needs another beside it.
+/// Probability from which on a network counts as sure of a class. A map without evidence for such a
+/// class is shown beside one of another method.
 pub const SURE: f64 = 0.5;
 
-/// What keeps a network from being explained.
+/// An error in explaining a network.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// The checkpoint.
+    /// An error of the checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The device.
+    /// An error of the network or its device.
     #[error(transparent)]
     Nn(#[from] NnError),
-    /// A layer that isn't there.
+    /// A layer group that the network doesn't have.
     #[error("found no layer group {found}, expected one of: {known}")]
     Layer {
-        /// What was asked for.
+        /// The requested layer group.
         found: usize,
-        /// What there is.
+        /// The layer groups of the network.
         known: String,
     },
 }
 
-/// Rows and columns that a map has at least, where a layer group has that many: with fewer it places nothing.
+/// Minimum number of rows and columns of a map, if a layer group has that many: smaller maps locate
+/// nothing.
 const LEAST_SIDE: usize = 4;
 
-/// A network and a way to explain it.
+/// A network and a method to explain it.
 #[derive(Clone, Debug)]
 pub struct Explainer {
-    /// With autodiff; no parameter wants a gradient, norms and dropout are as in use.
+    /// Network with autodiff. It is frozen: no parameter has a gradient, batch norm uses its
+    /// running statistics and dropout is off.
     model: Classifier,
-    /// Without.
+    /// Network without autodiff, for the layers before the map.
     plain: Classifier,
     design: Design,
     temperature: f64,
     method: Method,
-    /// Layer groups before the map.
+    /// Number of layer groups before the map.
     groups: usize,
 }
 
 impl Explainer {
-    /// The network of a checkpoint on `device` (without autodiff). The map is what layer group `layer`, counted from 0, gives out; by itself
-    /// it is the last one that has four rows and columns.
+    /// Prepares the network of a checkpoint on `device` (without autodiff).
+    ///
+    /// The map is computed at the output of layer group `layer`, counted from 0; by default the
+    /// last one whose output has at least four rows and columns.
     ///
     /// # Errors
-    /// Weights that can't be used; a layer group that isn't there.
+    /// Returns an error if the weights can't be loaded or the network has no such layer group.
     pub fn new(checkpoint: &Checkpoint, device: &Device, method: Method, layer: Option<usize>) -> Result<Self, ExplainError> {
         let model = checkpoint.network(&device.clone().autodiff())?;
         Self::of(model, checkpoint.meta.design.clone(), checkpoint.meta.temperature, method, layer)
     }
 
-    /// `model` is with autodiff.
+    /// Prepares a network. `model` is with autodiff.
     fn of(model: Classifier, design: Design, temperature: f64, method: Method, layer: Option<usize>) -> Result<Self, ExplainError> {
         let model = model.freeze();
         let mut explainer = Self { plain: model.valid(), model, design, temperature, method, groups: 0 };
@@ -143,11 +148,13 @@ impl Explainer {
         Ok(explainer)
     }
 
+    /// Returns the shape after the first `groups` layer groups, `[channels, height, width]`.
     fn shape_after(&self, groups: usize) -> [usize; 3] {
         self.plain.shape_after(groups, self.design.input)
     }
 
-    /// The layer group whose output is looked at, with its rows and columns; in occlusion, the input.
+    /// Returns the layer group that the map is of, with its rows and columns; the input for
+    /// occlusion.
     pub fn layer(&self) -> String {
         let [_, height, width] = self.shape_after(self.groups);
         match self.method {
@@ -156,13 +163,13 @@ impl Explainer {
         }
     }
 
-    /// The evidence for `classes[i]` in picture `i`.
+    /// Returns the map of the evidence for `classes[i]` in image `i`.
     ///
     /// # Shapes
-    /// `images` `[batch, channels, height, width]`, normalised.
+    /// `images` is `[batch, channels, height, width]`, flattened and normalized.
     ///
     /// # Errors
-    /// The device's.
+    /// Returns an error if the device fails.
     pub fn explain(&self, images: &[f32], classes: &[usize]) -> Result<Vec<Map>, NnError> {
         match self.method {
             Method::Occlusion => self.each(images).zip(classes).map(|(image, class)| self.occlude(image, *class)).collect(),
@@ -170,11 +177,14 @@ impl Explainer {
         }
     }
 
-    /// Another method's map of one picture, where this one's has no evidence: of the methods that follow, the first that finds some. `None`
-    /// where none does.
+    /// Returns the map of the first of the following methods that finds evidence in an image, with
+    /// that method; `None` if none does.
+    ///
+    /// # Shapes
+    /// `image` is `[channels, height, width]`, flattened and normalized.
     ///
     /// # Errors
-    /// The device's.
+    /// Returns an error if the device fails.
     pub fn next_evidence(&self, image: &[f32], class: usize) -> Result<Option<(Self, Map)>, NnError> {
         let mut explainer = self.clone();
         while let Some(method) = explainer.method.next() {
@@ -187,24 +197,29 @@ impl Explainer {
         Ok(None)
     }
 
-    /// How evidence is found.
+    /// Returns the method.
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// The probability of each class, picture by picture.
+    /// Returns the probabilities of each image, with the temperature of the checkpoint.
+    ///
+    /// # Shapes
+    /// `images` is `[batch, channels, height, width]`, flattened and normalized.
     ///
     /// # Errors
-    /// The device's.
+    /// Returns an error if the device fails.
     pub fn probabilities(&self, images: &[f32]) -> Result<Vec<Vec<f64>>, NnError> {
         let scaled = |row: Vec<f32>| row.iter().map(|logit| f64::from(*logit) / self.temperature).collect::<Vec<_>>();
         Ok(self.logits(images)?.into_iter().map(scaled).map(|row| softmax(&row)).collect())
     }
 
-    /// The same way of explaining a network whose head and last `groups` layer groups are drawn anew: what a map must not look like if
-    /// it has anything to do with what was learned (Adebayo et al. 2018, arXiv 1810.03292).
+    /// Returns the same explainer for a network whose head and last `groups` layer groups have
+    /// random weights. Its maps must differ if maps depend on what was learned (Adebayo et al.
+    /// 2018, arXiv 1810.03292).
     pub fn randomized(&self, groups: usize, seed: u64) -> Self {
         let mut design = self.design.clone();
+        // `build` leaves a backbone zero if its weights come from a file.
         design.model.weights = Some(Weights::None);
         let first = self.plain.num_groups() - groups;
         let drawn = params::collect(&build(&design, seed, &self.device())).into_iter();
@@ -214,19 +229,25 @@ impl Explainer {
         Self { plain: model.valid(), model, ..self.clone() }
     }
 
-    /// Layer groups that there are.
+    /// Returns the number of layer groups.
     pub fn num_groups(&self) -> usize {
         self.plain.num_groups()
     }
 
+    /// Returns the number of values of an image.
     fn num_values(&self) -> usize {
         self.design.input.iter().product()
     }
 
+    /// Iterates over the images of a batch.
     fn each<'a>(&self, images: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
         images.chunks_exact(self.num_values())
     }
 
+    /// Uploads a batch of images.
+    ///
+    /// # Shapes
+    /// Returns `[batch, channels, height, width]`.
     fn upload(&self, images: &[f32]) -> Tensor<4> {
         let [channels, height, width] = self.design.input;
         let count = images.len() / self.num_values();
@@ -237,7 +258,8 @@ impl Explainer {
         params::collect(&self.plain)[0].values.device()
     }
 
-    /// A logit a class.
+    /// Returns one logit per class for each image; a network with one logit has 0 for the first
+    /// class.
     fn logits(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, NnError> {
         let features = self.plain.forward_frozen(0..self.plain.num_groups(), self.upload(images));
         let logits = read(self.plain.forward_head(features))?;
@@ -245,6 +267,7 @@ impl Explainer {
     }
 }
 
+/// Returns the softmax of a row of logits, shifted by their maximum to avoid overflow.
 fn softmax(row: &[f64]) -> Vec<f64> {
     let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
@@ -275,7 +298,7 @@ mod tests {
         assert!(worst <= 1e-4 * scale, "{what}: differs by {worst}, the scale is {scale}");
     }
 
-    /// `scripts/reference/grad_cam.py`.
+    /// `scripts/reference/grad_cam.py` made the expected maps with pytorch-grad-cam.
     #[test]
     fn activation_maps_are_those_of_pytorch_grad_cam() {
         let bytes = std::fs::read(golden("grad_cam.safetensors")).expect("there");
@@ -346,7 +369,8 @@ mod tests {
         }
     }
 
-    /// A network that is sure of a class by its bias, while what it sees speaks against the class but for one place, or everywhere.
+    /// The network is sure of a class by its bias, while its features speak against the class
+    /// everywhere but in one place, or everywhere.
     #[test]
     fn where_one_method_finds_nothing_the_next_that_does_is_taken() {
         let model = Model { channels: Some(vec![1]), hidden: Hidden::One(0), pooling: Pooling::Flatten, ..Model::default() };
@@ -356,7 +380,7 @@ mod tests {
         for (at_first, image, expected) in [
             (1.0, varied.clone(), Some(Method::GradCamPlusPlus)),
             (-1.0, varied, Some(Method::Occlusion)),
-            // What is covered is what was there.
+            // The patch covers a uniform image with the same value.
             (-1.0, vec![1.0; 64], None),
         ] {
             let head: Vec<f32> = (0..16).flat_map(|place| [0.0, if place == 0 { at_first } else { -1.0 }]).collect();
@@ -377,7 +401,8 @@ mod tests {
         }
     }
 
-    /// With one logit, what speaks for one class speaks against the other; a network drawn anew is another one.
+    /// With one logit, evidence for one class is evidence against the other; a network with new
+    /// random layers is another one.
     #[test]
     fn both_classes_of_one_logit_are_explained_and_random_layers_are_others() {
         let design = Design {

@@ -1,17 +1,22 @@
-//! Occlusion: a patch of the picture is covered, place by place, and the class loses something or doesn't.
+//! Occlusion: covers one patch of an image after the other and measures how much evidence the class
+//! loses.
 
 use super::{Explainer, Map};
 use crate::nn::NnError;
 
-/// Patches along the smaller side, without overlap; they move by half of themselves.
+/// Number of patches along the shorter side if they didn't overlap; they move by half their size.
 const PATCHES: usize = 8;
 
-/// Covered pictures that the network sees at a time.
+/// Number of covered images per batch.
 const BATCH: usize = 32;
 
 impl Explainer {
-    /// The mean loss of log-odds of the class over all patches that cover a pixel. Covered pixels have the picture's own mean, channel by
-    /// channel. Log-odds rather than probabilities, which stay at 1 where a network is very sure.
+    /// Returns the mean loss of log-odds of the class over all patches that cover a pixel. Patches
+    /// have the mean of each channel of the image. Log-odds rather than probabilities, which stay
+    /// at 1 for a network that is very sure.
+    ///
+    /// # Shapes
+    /// `image` is `[channels, height, width]`, flattened and normalized.
     pub(super) fn occlude(&self, image: &[f32], class: usize) -> Result<Map, NnError> {
         let [_, height, width] = self.design.input;
         let mean = self.channel_means(image);
@@ -42,21 +47,24 @@ impl Explainer {
         Ok(Map::new(sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect(), [height, width]))
     }
 
+    /// Returns the mean of each channel of an image.
     pub(super) fn channel_means(&self, image: &[f32]) -> Vec<f32> {
         let [_, height, width] = self.design.input;
         image.chunks_exact(height * width).map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect()
     }
 }
 
-/// Where patches begin along a side: half of one apart, the last at the end.
+/// Returns where patches start along a side: half a patch apart, the last one at the end.
 fn starts(length: usize, side: usize) -> Vec<usize> {
+    // Ends at the border even if steps don't add up, so that every pixel is covered.
     let last = length.saturating_sub(side);
     (0..last).step_by((side / 2).max(1)).chain([last]).collect()
 }
 
-/// The logarithm of p / (1 - p).
+/// Returns log(p / (1 - p)) of a class, computed from logits without overflow.
 fn log_odds(logits: &[f32], class: usize) -> f32 {
     let others = || logits.iter().enumerate().filter(|(index, _)| *index != class).map(|(_, logit)| *logit);
+    // Log-sum-exp of the other logits, shifted by their maximum.
     let most = others().fold(f32::NEG_INFINITY, f32::max);
     logits[class] - most - others().map(|logit| (logit - most).exp()).sum::<f32>().ln()
 }

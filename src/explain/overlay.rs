@@ -1,11 +1,11 @@
-//! Maps as pictures: colours over grey levels.
+//! Draws maps over images.
 
 use image::RgbImage;
 
-/// How much of the picture the strongest colour covers.
+/// Maximum opacity of a map's color.
 const COVER: f32 = 0.7;
 
-/// matplotlib's `inferno` at eighths.
+/// Colors of matplotlib's `inferno` at multiples of an eighth.
 const COLORS: [[f32; 3]; 9] = [
     [0.0, 0.0, 4.0],
     [27.0, 12.0, 65.0],
@@ -18,13 +18,14 @@ const COLORS: [[f32; 3]; 9] = [
     [252.0, 255.0, 164.0],
 ];
 
+/// Returns the color of a value from 0 to 1, interpolated.
 fn color(value: f32) -> [f32; 3] {
     let at = value.clamp(0.0, 1.0) * (COLORS.len() - 1) as f32;
     let (below, share) = ((at as usize).min(COLORS.len() - 2), at - at.floor().min((COLORS.len() - 2) as f32));
     std::array::from_fn(|channel| COLORS[below][channel] + (COLORS[below + 1][channel] - COLORS[below][channel]) * share)
 }
 
-/// A picture under a map of its size, values 0 (the picture) to 1.
+/// Draws a map over an image of the same size. Values from 0, transparent, to 1.
 pub fn overlay(picture: &RgbImage, map: &[f32]) -> RgbImage {
     let mut out = picture.clone();
     for (pixel, value) in out.pixels_mut().zip(map) {

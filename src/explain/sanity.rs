@@ -1,4 +1,5 @@
-//! The sanity test of maps (Adebayo et al. 2018, arXiv 1810.03292): networks with more and more layers drawn anew must be explained by other maps.
+//! The randomization test of saliency maps (Adebayo et al. 2018, arXiv 1810.03292): networks with
+//! more and more random layers must have other maps.
 
 use super::{Explainer, Map, spearman};
 use crate::{
@@ -6,14 +7,15 @@ use crate::{
     report::text_table::{align_right, table},
 };
 
-/// Likeness below which maps of a network with random layers count as others.
+/// Rank correlation below which the maps of a network with random layers count as different.
 const UNLIKE: f64 = 0.5;
 
-/// Networks with more and more layers drawn anew, from the head down, and the likeness of their maps, picture by picture.
+/// Networks with more and more random layers, from the head down, each with the rank correlation of
+/// its maps to the network's own, image by image.
 pub(super) struct Sanity(Vec<(String, Explainer, Vec<f64>)>);
 
 impl Sanity {
-    /// Draws the networks.
+    /// Builds the networks.
     pub(super) fn new(explainer: &Explainer) -> Self {
         let stage = |groups: usize| match groups {
             0 => "head".to_owned(),
@@ -22,19 +24,20 @@ impl Sanity {
         Self((0..=explainer.num_groups()).map(|groups| (stage(groups), explainer.randomized(groups, 0), Vec::new())).collect())
     }
 
-    /// Compares the maps of a batch.
+    /// Compares the maps of a batch with those of the random networks.
     ///
     /// # Errors
-    /// The device's.
+    /// Returns an error if the device fails.
     pub(super) fn add(&mut self, images: &[f32], classes: &[usize], maps: &[Map]) -> Result<(), NnError> {
         for (_, explainer, likeness) in &mut self.0 {
             let random = explainer.explain(images, classes)?;
+            // An inverted map counts as similar: it depends on the image in the same way.
             likeness.extend(maps.iter().zip(&random).map(|(map, random)| spearman(&map.scaled(), &random.scaled()).abs()));
         }
         Ok(())
     }
 
-    /// A table and what it means.
+    /// Returns the mean correlations as a table, and the conclusion.
     pub(super) fn text(&self) -> String {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let mut table = table(&["Drawn anew", "Likeness of the maps (Spearman)"]);

@@ -1,5 +1,5 @@
-//! Two networks on the same pictures: is one better, or is it chance? McNemar's exact test on the pictures that only one of them gets right,
-//! and the bootstrap of the differences, both drawing the same pictures.
+//! Compares two networks on the same images: McNemar's exact test (McNemar 1947) on the images that
+//! only one of them classifies correctly, and a paired bootstrap of the differences.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,25 @@ use super::{
     measures::{Judged, Measurer, Measures, names},
 };
 
-/// What a comparison found. Differences are the second minus the first.
+/// The result of a comparison. Differences are the second network's value minus the first's.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// Pictures that the first alone gets right.
+    /// Number of images that only the first network classifies correctly.
     pub only_first_right: u64,
-    /// Pictures that the second alone gets right.
+    /// Number of images that only the second network classifies correctly.
     pub only_second_right: u64,
-    /// Of McNemar's exact test, two-sided: how often chance alone would tell two equal networks so far apart.
+    /// Two-sided p-value of McNemar's exact test.
     pub mcnemar_p: f64,
-    /// Of each measure, with its 95 % interval.
+    /// Difference of each metric, with its 95 % interval.
     pub differences: BTreeMap<String, Estimate>,
 }
 
-/// A difference is called one where chance would make it less often than this.
+/// Significance level below which a difference is reported as one.
 const LEVEL: f64 = 0.05;
 
 impl Comparison {
-    /// Compares the judgements of two networks on the same pictures in the same order. `groups` as for
-    /// [`Report::new`](super::Report::new).
+    /// Compares the predictions of two networks on the same images in the same order. `groups` and
+    /// `seed` are as in [`Report::new`](super::Report::new).
     pub fn new(first: &Judged<'_>, second: &Judged<'_>, groups: &[usize], seed: u64) -> Self {
         let only = |one: &Judged<'_>, other: &Judged<'_>| {
             (0..one.len()).filter(|index| one.is_right(*index) && !other.is_right(*index)).count() as u64
@@ -42,6 +42,8 @@ impl Comparison {
         let (first, second) = (Measurer::new(first), Measurer::new(second));
         let found = differences(first.figures(), second.figures());
         let draw = |index: u64| {
+            // Both networks are measured on the same resample; independent ones would add the
+            // variance of the images to that of the difference.
             let counts = resample(groups, seed, index);
             differences(first.measure(&counts), second.measure(&counts))
         };
@@ -55,7 +57,7 @@ impl Comparison {
         }
     }
 
-    /// In plain words, about networks of these names.
+    /// Describes the comparison in sentences that call the networks `first` and `second`.
     pub fn words(&self, first: &str, second: &str) -> String {
         let difference = self.differences["accuracy"];
         let (better, worse) = if difference.value > 0.0 { (second, first) } else { (first, second) };
@@ -72,10 +74,11 @@ impl Comparison {
     }
 }
 
-/// McNemar's exact test, two-sided: the probability of a split of `first + second` as uneven as this, or more, by fair coins.
+/// Returns the two-sided p-value of McNemar's exact test: the probability that `first + second`
+/// fair coins split at least as unevenly.
 fn mcnemar(first: u64, second: u64) -> f64 {
     let (fewer, all) = (first.min(second), first + second);
-    // ln of the number of ways to choose, one term after the other.
+    // The logarithm of the binomial coefficient, updated term by term, which never overflows.
     let mut log_ways = 0.0;
     let mut sum = 0.0;
     for count in 0..=fewer {
@@ -89,7 +92,7 @@ fn mcnemar(first: u64, second: u64) -> f64 {
 mod tests {
     use super::*;
 
-    /// SciPy's `binomtest(first, first + second)` (`scripts/reference/metrics.py`).
+    /// p-values from SciPy's `binomtest(first, first + second)` (`scripts/reference/metrics.py`).
     #[test]
     fn mcnemars_test_is_the_exact_binomial_one() {
         let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).expect("JSON");
@@ -108,7 +111,7 @@ mod tests {
     #[test]
     fn a_clear_difference_is_told_from_chance_and_a_network_does_not_differ_from_itself() {
         let labels: Vec<usize> = (0..200).map(|index| index % 2).collect();
-        // Wrong on every `nth` picture.
+        // Wrong on every `nth` image.
         let rows = |nth: usize| -> Vec<Vec<f32>> {
             let row = |(index, label): (usize, &usize)| {
                 let right = if index % nth == 0 { 0.3 } else { 0.9 };

@@ -1,41 +1,41 @@
-//! Counts of (true class, predicted class), kept where there are any: of ten thousand classes, ten thousand pictures fill ten thousand of a
-//! hundred million places.
+//! A sparse confusion matrix. It holds only cells that were counted: with 10,000 classes, 10,000
+//! images fill at most 10,000 of 100 million cells.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What one class counts.
+/// The counts of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Pictures of the class.
+    /// Number of images of the class.
     pub support: u32,
-    /// Pictures predicted as the class.
+    /// Number of images predicted as the class.
     pub predicted: u32,
-    /// Pictures that are both.
+    /// Number of images of the class that are predicted as it.
     pub hits: u32,
 }
 
-/// What a tally says of its class, with scikit-learn's zero where a ratio has no denominator.
+/// The scores of one class. A ratio without a denominator is 0, as in scikit-learn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClassScores {
-    /// Share of the pictures predicted as this class that are of it.
+    /// Fraction of the images predicted as the class that belong to it.
     pub precision: f64,
-    /// Share of the pictures of this class that were predicted as it.
+    /// Fraction of the class's images that are predicted as it.
     pub recall: f64,
-    /// Harmonic mean of the two.
+    /// Harmonic mean of precision and recall.
     pub f1: f64,
-    /// Pictures of this class.
+    /// Number of images of the class.
     pub support: u64,
 }
 
 impl Tally {
-    /// Is there a picture of the class, or one predicted as it?
+    /// Whether any image belongs to the class or is predicted as it.
     pub fn occurs(self) -> bool {
         self.support + self.predicted > 0
     }
 
-    /// Precision, recall and F1.
+    /// Computes precision, recall and F1.
     pub fn scores(self) -> ClassScores {
         let [support, predicted, hits] = [self.support, self.predicted, self.hits].map(f64::from);
         let ratio = |part: f64, whole: f64| if whole == 0.0 { 0.0 } else { part / whole };
@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// A confusion matrix.
+/// A confusion matrix: counts of true and predicted class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Confusion {
@@ -58,7 +58,7 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Nothing counted yet.
+    /// Creates a matrix of zeros.
     pub fn new(num_classes: usize) -> Self {
         Self { cells: BTreeMap::new(), tallies: vec![Tally::default(); num_classes], total: 0 }
     }
@@ -68,6 +68,7 @@ impl Confusion {
         self.add_many(truth, predicted, 1);
     }
 
+    /// Counts `count` equal predictions.
     fn add_many(&mut self, truth: usize, predicted: usize, count: u32) {
         *self.cells.entry((truth, predicted)).or_default() += u64::from(count);
         self.tallies[truth].support += count;
@@ -78,72 +79,76 @@ impl Confusion {
         self.total += u64::from(count);
     }
 
-    /// Classes that there are.
+    /// Returns the number of classes.
     pub fn num_classes(&self) -> usize {
         self.tallies.len()
     }
 
-    /// Pictures counted.
+    /// Returns the number of predictions.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// How often a class was taken for another, or for itself.
+    /// Returns how often `truth` was predicted as `predicted`.
     pub fn count(&self, truth: usize, predicted: usize) -> u64 {
         self.cells.get(&(truth, predicted)).copied().unwrap_or(0)
     }
 
-    /// The places that aren't empty, row by row: true class, predicted class, count.
+    /// Iterates over the nonzero cells, row by row: true class, predicted class, count.
     pub fn cells(&self) -> impl Iterator<Item = (usize, usize, u64)> {
         self.cells.iter().map(|((truth, predicted), count)| (*truth, *predicted, *count))
     }
 
-    /// The mistakes, the most frequent first, of equals in the order of the matrix.
+    /// Lists the nonzero cells off the diagonal, the most frequent first, equals in the order of
+    /// the matrix.
     pub fn mistakes(&self) -> Vec<(usize, usize, u64)> {
         let mut mistakes: Vec<_> = self.cells().filter(|(truth, predicted, _)| truth != predicted).collect();
+        // The sort is stable, so equal counts keep the order of the matrix.
         mistakes.sort_by_key(|(.., count)| std::cmp::Reverse(*count));
         mistakes
     }
 
-    /// The whole matrix: rows are the truth, columns the prediction.
+    /// Returns the whole matrix; rows are the true class, columns the predicted one.
     pub fn dense(&self) -> Vec<Vec<u64>> {
         let count = self.num_classes();
         (0..count).map(|truth| (0..count).map(|predicted| self.count(truth, predicted)).collect()).collect()
     }
 
-    /// What each class counts.
+    /// Returns the counts of each class.
     pub fn tallies(&self) -> &[Tally] {
         &self.tallies
     }
 
-    /// Share of right predictions; NaN where nothing was counted.
+    /// Returns the fraction of correct predictions, or NaN if nothing was counted.
     pub fn accuracy(&self) -> f64 {
         let right: u64 = self.tallies.iter().map(|tally| u64::from(tally.hits)).sum();
         right as f64 / self.total as f64
     }
 
-    /// Mean F1 over the classes that occur, as truth or as prediction (scikit-learn's `f1_score(average="macro")`).
+    /// Returns the mean F1 over the classes that occur as truth or prediction, as scikit-learn's
+    /// `f1_score(average="macro")`.
     pub fn macro_f1(&self) -> f64 {
         let occurring: Vec<_> = self.tallies.iter().filter(|tally| tally.occurs()).map(|tally| tally.scores().f1).collect();
         occurring.iter().sum::<f64>() / occurring.len() as f64
     }
 }
 
-/// As a file has it.
+/// The serialized forms of a confusion matrix.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Stored {
-    /// What is written.
+    /// The form that is written.
     Sparse {
         num_classes: usize,
         /// True class, predicted class, count.
         cells: Vec<(usize, usize, u32)>,
     },
-    /// What earlier versions wrote: `counts[truth][predicted]`.
+    /// The form that earlier versions wrote: `counts[truth][predicted]`.
     Dense { counts: Vec<Vec<u32>> },
 }
 
-/// Classes that a file may have: beyond, it is damaged, and no memory is taken for them.
+/// Largest number of classes accepted from a file. A larger number means that the file is damaged,
+/// and no memory is allocated for it.
 const MOST_CLASSES: usize = 10_000_000;
 
 impl From<Confusion> for Stored {

@@ -1,55 +1,61 @@
-//! Decisions beyond the most probable class, with what they promise: a threshold that finds a wanted share of a class, and sets of classes
-//! that hold the true one as often as wanted. Both are fitted on pictures that were not trained on.
+//! Decision rules beyond the most probable class: a probability threshold that reaches a given
+//! sensitivity for a class, and sets of classes that hold the true one with a given probability.
+//! Both are fitted on images that the network was not trained on.
 
 use serde::{Deserialize, Serialize};
 
-/// From which probability on a picture counts as one of the class.
+/// The probability at which an image counts as one of a class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
-    /// The class.
+    /// Name of the class.
     pub class: String,
-    /// Share of its pictures that is to be found.
+    /// Fraction of the class's images that the threshold must find.
     pub sensitivity: f64,
     /// The highest probability that finds them.
     pub probability: f32,
-    /// Pictures of the class that it was fitted on.
+    /// Number of images of the class that it was fitted on.
     pub fitted_on: usize,
 }
 
-/// From which probability on a class belongs to a picture's set.
+/// The probability at which a class belongs to an image's prediction set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// Share of pictures whose set is to hold the true class.
+    /// Fraction of images whose set must hold the true class.
     pub coverage: f64,
-    /// The threshold for every class.
+    /// The threshold, common to all classes.
     pub probability: f32,
-    /// Pictures that it was fitted on.
+    /// Number of images that it was fitted on.
     pub fitted_on: usize,
 }
 
-/// The highest threshold that at least `sensitivity` of these probabilities reach; `None` of none.
+/// Returns the highest threshold that at least a fraction of `sensitivity` of the probabilities
+/// reach, or `None` if there are none.
 pub fn fit_threshold(mut probabilities: Vec<f32>, sensitivity: f64) -> Option<f32> {
     probabilities.sort_by(|a, b| b.total_cmp(a));
     let wanted = (sensitivity * probabilities.len() as f64).ceil() as usize;
     probabilities.get(wanted.max(1) - 1).copied()
 }
 
-/// The threshold of split conformal prediction (Vovk et al. 2005; Sadinle, Lei and Wasserman 2019, arXiv 1609.00451) from the probabilities
-/// of the true classes: a new picture of the same kind has its class in the set with a probability of `coverage` or more, whatever the
-/// network. `None` where there are too few pictures to promise that.
+/// Fits the threshold of split conformal prediction (Vovk et al. 2005; Sadinle, Lei and Wasserman
+/// 2019, arXiv 1609.00451) to the probabilities of the true classes.
+///
+/// The set of a new image from the same distribution holds its class with a probability of at least
+/// `coverage`, whatever the network. Returns `None` if there are too few images to guarantee that;
+/// see [`pictures_for`].
 pub fn fit_coverage(mut probabilities: Vec<f32>, coverage: f64) -> Option<f32> {
     probabilities.sort_by(|a, b| b.total_cmp(a));
-    // The correction keeps the promise for one picture more than there are. What is a whole number stays one.
+    // The guarantee counts the new image as well, hence n + 1. The small constant keeps a product
+    // that is a whole number from being rounded up.
     let wanted = ((probabilities.len() + 1) as f64 * coverage - 1e-9).ceil() as usize;
     probabilities.get(wanted.max(1) - 1).copied()
 }
 
-/// Pictures that [`fit_coverage`] needs at least.
+/// Returns the least number of images that [`fit_coverage`] needs.
 pub fn pictures_for(coverage: f64) -> usize {
     (coverage / (1.0 - coverage) - 1e-9).ceil() as usize
 }
 
-/// The classes of a picture's set, the most probable first.
+/// Returns the classes in an image's prediction set, the most probable first. The set may be empty.
 pub fn prediction_set(probabilities: &[f32], threshold: f32) -> Vec<usize> {
     let mut set: Vec<usize> = (0..probabilities.len()).filter(|class| probabilities[*class] >= threshold).collect();
     set.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
@@ -91,7 +97,8 @@ mod tests {
         }
     }
 
-    /// The promise itself: over many draws of 40 pictures to fit on, new pictures are covered as often as promised and little more.
+    /// The guarantee itself: over many draws of 40 images to fit on, new images are covered as
+    /// often as promised and little more.
     #[test]
     fn new_pictures_are_covered_as_often_as_promised() {
         for coverage in [0.8, 0.9] {
@@ -104,7 +111,7 @@ mod tests {
                 covered += u32::from(draw() >= threshold);
             }
             let share = f64::from(covered) / rounds as f64;
-            // One part in 41 at most above; three deviations of the count below.
+            // At most 1/41 above, and three standard deviations of the count below.
             assert!(share > coverage - 0.009 && share < coverage + 1.0 / 41.0 + 0.009, "{coverage}: {share}");
         }
     }

@@ -1,4 +1,5 @@
-//! How far a figure can be trusted: Wilson's interval for a share, the bootstrap for everything else, at 95 %.
+//! 95 % confidence intervals: Wilson's for a fraction of images, percentiles of the bootstrap
+//! (Efron 1979) for everything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,63 +9,68 @@ use serde::Serialize;
 use super::measures::{ClassMeasures, Measurer, Measures};
 use crate::base::rng::{Purpose, RngExt, stream};
 
-/// A figure with its 95 % interval; NaN (in JSON null) where there is none.
+/// A value with its 95 % interval. NaN (`null` in JSON) stands for a value or an interval that does
+/// not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// The figure.
+    /// The value.
     pub value: f64,
-    /// Lower end.
+    /// Lower end of the interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval.
     pub high: f64,
 }
 
 impl Estimate {
-    /// No figure.
+    /// Neither a value nor an interval.
     pub const NONE: Self = Self { value: f64::NAN, low: f64::NAN, high: f64::NAN };
 }
 
-/// Draws of the bootstrap.
+/// Number of bootstrap resamples.
 pub(super) const DRAWS: u64 = 1000;
 
-/// The standard normal's 97.5 % point.
+/// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// A share of `total` with Wilson's score interval (Wilson 1927).
+/// Returns the fraction `part / total` with Wilson's score interval (Wilson 1927).
 pub fn wilson(part: u64, total: u64) -> Estimate {
     let (count, share) = (total as f64, part as f64 / total as f64);
     let spread = 1.0 + Z * Z / count;
     let centre = (share + Z * Z / (2.0 * count)) / spread;
     let half = Z / spread * (share * (1.0 - share) / count + Z * Z / (4.0 * count * count)).sqrt();
-    // Exact at the ends, where rounding would leave them a last bit off.
+    // Exact at the ends, where rounding would leave the last bit wrong.
     let low = if part == 0 { 0.0 } else { (centre - half).max(0.0) };
     let high = if part == total { 1.0 } else { (centre + half).min(1.0) };
     Estimate { value: share, low, high }
 }
 
-/// The measures of draws with replacement, as many pictures (or groups of pictures) each as there are: the same for the same `seed`.
+/// The measures of resamples with replacement. Each has as many images, or groups of images, as the
+/// data; the same `seed` gives the same resamples.
 #[derive(Clone, Debug)]
 pub(super) struct Bootstrap(Vec<Measures>);
 
 impl Bootstrap {
-    /// `groups[i]` is the group of picture `i`; pictures of one group are drawn together.
+    /// Measures all resamples. `groups[i]` is the group of image `i`; the images of a group are
+    /// drawn together, as they are not independent of each other.
     pub(super) fn new(measurer: &Measurer<'_>, groups: &[usize], seed: u64) -> Self {
         let draw = |index: u64| measurer.measure(&resample(groups, seed, index));
         Self((0..DRAWS).into_par_iter().map(draw).collect())
     }
 
-    /// The interval of one measure around its `value`: the middle 95 % of the draws that have it.
+    /// Returns the interval of a measure around its `value`: the middle 95 % of the resamples in
+    /// which it exists.
     pub(super) fn interval(&self, value: f64, of: impl Fn(&Measures) -> f64) -> Estimate {
         middle(value, self.0.iter().map(of))
     }
 
-    /// As [`Self::interval`] for a measure of one class.
+    /// As [`Self::interval`], for a measure of one class.
     pub(super) fn class_interval(&self, value: f64, class: usize, of: fn(&ClassMeasures) -> f64) -> Estimate {
         self.interval(value, |measures| of(&measures.class(class)))
     }
 }
 
-/// The share of hits: Wilson's interval where each has a group of its own, else the bootstrap's over `groups`; NaN of none.
+/// Returns the fraction of hits: with Wilson's interval if every image is a group of its own, else
+/// with that of the bootstrap over `groups`. The result is [`Estimate::NONE`] without images.
 pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
     let (part, total) = (hits.iter().filter(|hit| **hit).count() as u64, hits.len() as u64);
     let names: BTreeSet<usize> = groups.iter().copied().collect();
@@ -84,7 +90,7 @@ pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
     middle(part as f64 / total as f64, (0..DRAWS).map(draw))
 }
 
-/// `value` with the middle 95 % of those draws that are numbers.
+/// Returns `value` with the middle 95 % of the draws that are not NaN.
 pub(super) fn middle(value: f64, draws: impl Iterator<Item = f64>) -> Estimate {
     let mut found: Vec<f64> = draws.filter(|value| !value.is_nan()).collect();
     found.sort_by(f64::total_cmp);
@@ -92,7 +98,7 @@ pub(super) fn middle(value: f64, draws: impl Iterator<Item = f64>) -> Estimate {
     if value.is_nan() { Estimate { value, low: f64::NAN, high: f64::NAN } } else { Estimate { value, low, high } }
 }
 
-/// How often each picture is in draw `index`.
+/// Returns how often each image occurs in resample `index`.
 pub(super) fn resample(groups: &[usize], seed: u64, index: u64) -> Vec<u32> {
     let num_groups = groups.iter().max().map_or(0, |last| last + 1);
     let mut stream = stream(seed, Purpose::Bootstrap, [index, 0, 0]);
@@ -101,7 +107,8 @@ pub(super) fn resample(groups: &[usize], seed: u64, index: u64) -> Vec<u32> {
     groups.iter().map(|group| of_group[*group]).collect()
 }
 
-/// Linear between neighbours, as NumPy; NaN of nothing.
+/// Returns a quantile of sorted values, interpolated linearly as by NumPy's default; NaN if there
+/// are none.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let at = share * last as f64;

@@ -1,5 +1,6 @@
-//! Every measure of a set of predictions, with each picture counted as often as a draw has it: once for the figure itself, as often as the
-//! bootstrap says for its interval. Definitions are scikit-learn's; where it has no number (one class only, say) there is NaN.
+//! Computes the metrics of a set of predictions with weighted images: each counts once for the
+//! metric itself, and as often as it was drawn for a bootstrap resample. The definitions are
+//! scikit-learn's; where scikit-learn has no value, as with a single class, the result is NaN.
 
 use rayon::prelude::*;
 
@@ -8,14 +9,16 @@ use super::{
     ranking::{Areas, Ranking},
 };
 
-/// Classes up to which draws are ranked: ROC AUC and average precision of more have no interval, because each of a thousand draws would look
-/// at each picture once for each class.
+/// Largest number of classes for which resamples are ranked. Beyond it, ROC AUC and average
+/// precision have no interval, because a thousand resamples would each visit every image once per
+/// class.
 pub const RANKED_CLASSES: usize = 100;
 
-/// Classes whose probabilities are taken from all pictures at once: they lie beside each other, those of one class a picture's row apart.
+/// Number of classes whose probabilities are copied from all images in one pass. Neighboring
+/// classes are adjacent in memory, while the values of one class are a row apart.
 const BLOCK: usize = 64;
 
-/// Predictions beside the truth.
+/// Predictions together with the true classes.
 #[derive(Clone, Debug)]
 pub struct Judged<'a> {
     labels: Vec<usize>,
@@ -24,61 +27,62 @@ pub struct Judged<'a> {
     num_classes: usize,
 }
 
-/// The same, looked at once for all that the measures of any draw need.
+/// Predictions with the per-image quantities that the metrics of every resample need.
 #[derive(Clone, Debug)]
 pub(super) struct Measurer<'a> {
     judged: &'a Judged<'a>,
-    /// Class by class; none of more than [`RANKED_CLASSES`].
+    /// Ranking of each class; empty for more than [`RANKED_CLASSES`] classes.
     rankings: Vec<Ranking>,
-    /// Of all pictures, class by class.
+    /// Areas of each class over all images.
     areas: Vec<Areas>,
-    /// Place of the true class among the classes of each picture, the most probable 0; of equals the later class comes first.
+    /// Rank of the true class among each image's probabilities, 0 for the most probable. Among
+    /// equals the later class comes first, as in scikit-learn's `top_k_accuracy_score`.
     ranks: Vec<usize>,
-    /// Logarithmic loss and squared error of each picture.
+    /// Log loss and squared error of each image.
     errors: Vec<[f64; 2]>,
 }
 
-/// The measures of all pictures together, in the order of [`names`], and what those of each class are made of.
+/// Metrics over all images, and the counts that those of each class are computed from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measures {
-    /// As named by [`names`].
+    /// Values in the order of [`names`].
     pub values: Vec<f64>,
     total: u64,
     tallies: Vec<Tally>,
-    /// Empty where nothing was ranked.
+    /// Areas of each class; empty if nothing was ranked.
     areas: Vec<Areas>,
 }
 
 impl Measures {
-    /// The measures of one class.
+    /// Computes the metrics of one class.
     pub(super) fn class(&self, class: usize) -> ClassMeasures {
         let areas = self.areas.get(class).copied().unwrap_or(Areas::NONE);
         ClassMeasures::new(self.tallies[class], areas, self.total)
     }
 }
 
-/// The measures of one class against all others.
+/// The metrics of one class against all others.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct ClassMeasures {
-    /// Pictures of the class.
+    /// Number of images of the class.
     pub support: u64,
-    /// Pictures of other classes.
+    /// Number of images of other classes.
     pub others: u64,
-    /// Pictures predicted as the class.
+    /// Number of images predicted as the class.
     pub predicted: u64,
-    /// Of its pictures, those predicted as it.
+    /// Number of images of the class that are predicted as it.
     pub hits: u64,
-    /// Share of the predicted that are of it; 0 where none is predicted.
+    /// Fraction of the images predicted as the class that belong to it; 0 if none is predicted.
     pub precision: f64,
-    /// Share of its pictures that are predicted as it (sensitivity); 0 where there is none.
+    /// Fraction of the class's images that are predicted as it (sensitivity); 0 if there are none.
     pub recall: f64,
-    /// Share of other pictures that are not predicted as it; NaN where there is none.
+    /// Fraction of the other images that are not predicted as it; NaN if there are none.
     pub specificity: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
-    /// Area under the ROC curve; NaN without pictures on both sides.
+    /// Area under the ROC curve; NaN unless there are images of the class and of others.
     pub roc_auc: f64,
-    /// Average precision; NaN without a picture of the class.
+    /// Average precision; NaN without an image of the class.
     pub average_precision: f64,
 }
 
@@ -101,10 +105,10 @@ impl ClassMeasures {
     }
 }
 
-/// The largest ks of top-k accuracy that are given, where there are more classes.
+/// The k of the top-k accuracies, each reported if there are more classes than k.
 const TOP: [usize; 3] = [2, 3, 5];
 
-/// What [`Measures::values`] hold for so many classes.
+/// Returns the names of [`Measures::values`] for this number of classes.
 pub(super) fn names(num_classes: usize) -> Vec<String> {
     const NAMES: [&str; 14] = [
         "accuracy",
@@ -126,39 +130,40 @@ pub(super) fn names(num_classes: usize) -> Vec<String> {
     NAMES.iter().map(|name| (*name).to_owned()).chain(top).collect()
 }
 
-/// A mean of what is a number; NaN where nothing is.
+/// Returns the mean of the values that are not NaN, or NaN if there are none.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.filter(|value| !value.is_nan()).fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     sum / count
 }
 
 impl<'a> Judged<'a> {
-    /// `labels` and the probability of each class, picture by picture.
+    /// Pairs each image's label with its row of class probabilities.
     pub fn new(labels: Vec<usize>, rows: Vec<&'a [f32]>, num_classes: usize) -> Self {
         Self { predicted: rows.iter().map(|row| argmax(row)).collect(), labels, rows, num_classes }
     }
 
-    /// How many pictures there are.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// How many classes there are.
+    /// Returns the number of classes.
     pub fn num_classes(&self) -> usize {
         self.num_classes
     }
 
-    /// Is the prediction of a picture right?
+    /// Whether the image at `index` is predicted correctly.
     pub fn is_right(&self, index: usize) -> bool {
         self.predicted[index] == self.labels[index]
     }
 
-    /// Is there none?
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// For each probability of a class that occurs, falling: how many pictures of the class, and of others, have it.
+    /// For each distinct probability of a class, in falling order, counts the images of the class
+    /// and the other images that have it.
     fn thresholds(&self, class: usize) -> Vec<[f64; 2]> {
         let value = |index: &usize| self.rows[*index][class];
         let mut order: Vec<usize> = (0..self.len()).collect();
@@ -170,7 +175,8 @@ impl<'a> Judged<'a> {
         order.chunk_by(|a, b| value(a) == value(b)).map(sums).collect()
     }
 
-    /// The points of the ROC curve of a class: share of others and share of the class above each threshold, from (0, 0) to (1, 1).
+    /// Returns the points of a class's ROC curve, false positive rate and true positive rate at
+    /// each threshold, from (0, 0) to (1, 1).
     pub fn roc(&self, class: usize) -> Vec<[f64; 2]> {
         let points = self.thresholds(class).into_iter().scan([0.0, 0.0], |at, [hits, alarms]| {
             *at = [at[0] + alarms, at[1] + hits];
@@ -181,7 +187,8 @@ impl<'a> Judged<'a> {
         points.into_iter().map(|[x, y]| [x / alarms, y / hits]).collect()
     }
 
-    /// The points of the precision-recall curve of a class, by rising recall.
+    /// Returns the points of a class's precision-recall curve, recall and precision at each
+    /// threshold, by rising recall.
     pub fn precision_recall(&self, class: usize) -> Vec<[f64; 2]> {
         let points = self.thresholds(class).into_iter().scan([0.0, 0.0], |at, [hits, alarms]| {
             *at = [at[0] + hits, at[1] + alarms];
@@ -192,11 +199,14 @@ impl<'a> Judged<'a> {
         points.into_iter().map(|[hits, alarms]| [hits / all, hits / (hits + alarms)]).collect()
     }
 
-    /// The reliability curve: predictions by their highest probability, in equal steps from 0 to 1.
+    /// Returns the reliability curve: predictions binned by their confidence in equal steps from 0
+    /// to 1.
     pub fn reliability(&self) -> Vec<Bin> {
         let mut bins = vec![Bin::default(); BINS];
         for (index, row) in self.rows.iter().enumerate() {
             let confidence = f64::from(row[self.predicted[index]]);
+            // Bins are open below and closed above, as in Guo et al.; a confidence of 0 falls into
+            // the first.
             let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
             bin.count += 1;
             bin.confidence += confidence;
@@ -211,7 +221,7 @@ impl<'a> Judged<'a> {
 }
 
 impl<'a> Measurer<'a> {
-    /// Looks at every probability.
+    /// Ranks the images for every class and computes each image's errors.
     pub(super) fn new(judged: &'a Judged<'a>) -> Self {
         let Judged { labels, rows, num_classes, .. } = judged;
         let num_classes = *num_classes;
@@ -236,16 +246,19 @@ impl<'a> Measurer<'a> {
         }
     }
 
-    /// The measures of all pictures, those of ranks whatever the number of classes.
+    /// Computes the metrics with each image counted once. Ranked metrics are computed for any
+    /// number of classes.
     pub(super) fn figures(&self) -> Measures {
         self.measure_with(&vec![1; self.judged.len()], self.areas.clone())
     }
 
-    /// The measures with picture `i` counted `counts[i]` times; those of ranks are NaN with more than [`RANKED_CLASSES`].
+    /// Computes the metrics with image `i` counted `counts[i]` times. Ranked metrics are NaN for
+    /// more than [`RANKED_CLASSES`] classes.
     pub(super) fn measure(&self, counts: &[u32]) -> Measures {
         self.measure_with(counts, self.rankings.iter().map(|ranking| ranking.areas(counts)).collect())
     }
 
+    /// Computes the metrics with these weights and areas.
     fn measure_with(&self, counts: &[u32], areas: Vec<Areas>) -> Measures {
         let mut tallies = vec![Tally::default(); self.judged.num_classes];
         for ((label, predicted), count) in self.judged.labels.iter().zip(&self.judged.predicted).zip(counts) {
@@ -258,6 +271,8 @@ impl<'a> Measurer<'a> {
         let total = sum as f64;
         let mut measures = Measures { values: Vec::new(), total: sum, tallies, areas };
         let per_class: Vec<ClassMeasures> = (0..self.judged.num_classes).map(|class| measures.class(class)).collect();
+        // scikit-learn's macro averages leave out classes that occur neither as truth nor as
+        // prediction; balanced accuracy leaves out those that are not the truth.
         let occurs = |scores: &&ClassMeasures| scores.support + scores.predicted > 0;
         let macro_mean = |of: fn(&ClassMeasures) -> f64| mean(per_class.iter().filter(occurs).map(of));
         let weighted =
@@ -287,8 +302,10 @@ impl<'a> Measurer<'a> {
         measures
     }
 
-    /// Sums of the logarithmic loss and of the Brier score (which for two classes is halved, as usual).
+    /// Returns the weighted sums of the log loss and of the Brier score.
     fn sum_errors(&self, counts: &[u32]) -> [f64; 2] {
+        // With two classes both squared errors are equal, and the usual binary score is one of
+        // them.
         let scale = if self.judged.num_classes == 2 { 0.5 } else { 1.0 };
         self.errors.iter().zip(counts).fold([0.0, 0.0], |[log, brier], ([own_log, square], count)| {
             let count = f64::from(*count);
@@ -297,7 +314,8 @@ impl<'a> Measurer<'a> {
     }
 }
 
-/// The classes of a block from `start` on, each with its probabilities, picture by picture.
+/// Returns the classes of the block that begins at `start`, each with its probability for every
+/// image.
 fn columns(rows: &[&[f32]], start: usize, num_classes: usize) -> Vec<(usize, Vec<f32>)> {
     let end = (start + BLOCK).min(num_classes);
     let mut columns: Vec<(usize, Vec<f32>)> = (start..end).map(|class| (class, Vec::with_capacity(rows.len()))).collect();
@@ -307,34 +325,37 @@ fn columns(rows: &[&[f32]], start: usize, num_classes: usize) -> Vec<(usize, Vec
     columns
 }
 
-/// Logarithmic loss and squared error of one picture.
+/// Returns the log loss and the squared error of one image.
 fn errors(label: usize, row: &[f32]) -> [f64; 2] {
+    // scikit-learn's `log_loss` clips probabilities in the same way.
     let of_truth = f64::from(row[label]).clamp(f64::EPSILON, 1.0 - f64::EPSILON);
     let square = |(class, value): (usize, &f32)| (f64::from(*value) - if class == label { 1.0 } else { 0.0 }).powi(2);
     [-of_truth.ln(), row.iter().enumerate().map(square).sum()]
 }
 
-/// Steps of the reliability curve (Guo et al. 2017, arXiv 1706.04599, take as many).
+/// Number of bins of the reliability curve, as in Guo et al. 2017 (arXiv 1706.04599).
 const BINS: usize = 15;
 
-/// Predictions of about one confidence.
+/// A bin of predictions of similar confidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Bin {
-    /// How many.
+    /// Number of predictions.
     pub count: u64,
-    /// Their mean highest probability.
+    /// Mean of their highest probabilities.
     pub confidence: f64,
-    /// Share of them that is right.
+    /// Fraction of them that is correct.
     pub accuracy: f64,
 }
 
-/// Expected calibration error: the mean distance of confidence from accuracy, by the number of predictions.
+/// Returns the expected calibration error: the mean distance between confidence and accuracy,
+/// weighted by the number of predictions.
 pub fn calibration_error(bins: &[Bin]) -> f64 {
     let total: u64 = bins.iter().map(|bin| bin.count).sum();
     bins.iter().map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs()).sum::<f64>() / total as f64
 }
 
-/// Matthews's correlation for any number of classes (Gorodkin 2004); 0 where truth or prediction has one class only.
+/// Returns Matthews's correlation coefficient for any number of classes (Gorodkin 2004), or 0 if
+/// the truth or the prediction has one class only.
 fn mcc(per_class: &[ClassMeasures], total: f64) -> f64 {
     let sum = |of: fn(&ClassMeasures) -> f64| per_class.iter().map(of).sum::<f64>();
     let both = sum(|scores| scores.support as f64 * scores.predicted as f64);
@@ -343,7 +364,7 @@ fn mcc(per_class: &[ClassMeasures], total: f64) -> f64 {
     if spread == 0.0 { 0.0 } else { (total * sum(|scores| scores.hits as f64) - both) / spread.sqrt() }
 }
 
-/// Cohen's kappa; NaN where chance alone agrees.
+/// Returns Cohen's kappa (Cohen 1960), or NaN if chance alone agrees fully.
 fn kappa(per_class: &[ClassMeasures], total: f64) -> f64 {
     let sum = |of: fn(&ClassMeasures) -> f64| per_class.iter().map(of).sum::<f64>();
     let chance = sum(|scores| scores.support as f64 * scores.predicted as f64) / total;

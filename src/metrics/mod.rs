@@ -1,4 +1,5 @@
-//! How good predictions are: a confusion matrix, and what follows from it. Rows are the truth, columns the prediction.
+//! Metrics of a set of predictions: the confusion matrix, scores with intervals, calibration, and
+//! decisions. In every matrix, rows are the true class and columns the predicted one.
 
 mod compare;
 mod confusion;
@@ -17,7 +18,7 @@ pub use measures::{Bin, ClassMeasures, Judged, RANKED_CLASSES, calibration_error
 pub use report::{Calibration, ClassReport, Report};
 pub use temperature::{TEMPERATURES, fit_temperature, softened, temperature_interval};
 
-/// The index of the largest value, the first of equals; NaN is never the largest.
+/// Returns the index of the largest value, the first among equals. NaN is never the largest.
 pub fn argmax(values: &[f32]) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
@@ -28,7 +29,7 @@ pub fn argmax(values: &[f32]) -> usize {
     best
 }
 
-/// The classes of the `count` largest values, the largest first, of equals the first.
+/// Returns the indices of the `count` largest values, the largest first and the first among equals.
 pub fn most(values: &[f32], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     let by_value = |a: &usize, b: &usize| values[*b].total_cmp(&values[*a]).then(a.cmp(b));

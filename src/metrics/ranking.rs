@@ -1,33 +1,37 @@
-//! The pictures by falling probability of one class, as far as the class's own pictures tell them apart: what the area under the ROC curve
-//! and the average precision are made of, with each picture counted as often as a draw has it. Definitions are scikit-learn's.
+//! Ranks images by their probability of one class, for the area under the ROC curve and the average
+//! precision with weighted images. The definitions are scikit-learn's.
 
-/// A class's ranking. Between two neighbouring probabilities of its own pictures the order of the others makes no difference, so a picture has
-/// a place among few, and a draw is counted without sorting.
+/// The ranking of the images for one class.
+///
+/// The order of other classes' images matters only relative to the class's own probabilities. An
+/// image is therefore assigned to one of a few buckets once, and each bootstrap resample is counted
+/// in one pass, without sorting.
 #[derive(Clone, Debug)]
 pub(super) struct Ranking {
-    /// Of each picture. For pictures of other classes: above the first own probability 0, equal to it 1, between it and the second 2, and so
-    /// on, below the last `2 * own`. For the class's own pictures: `2 * own + 1` and the rank of their probability.
+    /// Bucket of each image. For images of other classes: 0 above the first own probability, 1
+    /// equal to it, 2 between it and the second, and so on, `2 * own` below the last. For the
+    /// class's own images: `2 * own + 1` plus the rank of their probability.
     places: Vec<u32>,
-    /// Different probabilities of the class's own pictures.
+    /// Number of different probabilities among the class's own images.
     own: usize,
 }
 
-/// What a ranking is worth.
+/// The areas under a class's two curves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Areas {
-    /// Area under the ROC curve; NaN without pictures on both sides.
+    /// Area under the ROC curve; NaN unless there are images of the class and of others.
     pub(super) roc_auc: f64,
-    /// NaN without a picture of the class.
+    /// Average precision; NaN without an image of the class.
     pub(super) average_precision: f64,
 }
 
 impl Areas {
-    /// Where nothing was ranked.
+    /// The areas where no ranking was made.
     pub(super) const NONE: Self = Self { roc_auc: f64::NAN, average_precision: f64::NAN };
 }
 
 impl Ranking {
-    /// `values` are the probabilities of `class`, picture by picture.
+    /// Ranks the images for `class`; `values` are their probabilities of it.
     pub(super) fn new(values: &[f32], labels: &[usize], class: usize) -> Self {
         let mut own: Vec<f32> = values.iter().zip(labels).filter(|(_, label)| **label == class).map(|(value, _)| *value).collect();
         own.sort_by(|a, b| b.total_cmp(a));
@@ -40,7 +44,8 @@ impl Ranking {
         Self { places: values.iter().zip(labels).map(place).collect(), own: own.len() }
     }
 
-    /// With picture `i` counted `counts[i]` times; equal probabilities are one threshold.
+    /// Computes the areas with image `i` counted `counts[i]` times. Equal probabilities form one
+    /// threshold.
     pub(super) fn areas(&self, counts: &[u32]) -> Areas {
         let mut sums = vec![0u32; 3 * self.own + 1];
         self.places.iter().zip(counts).for_each(|(place, count)| sums[*place as usize] += count);
@@ -48,6 +53,7 @@ impl Ranking {
         let (mut hits, mut alarms, mut area, mut precision) = (0.0f64, 0.0f64, 0.0, 0.0);
         for (new_hits, others) in own.iter().zip(others.chunks_exact(2)) {
             let [new_hits, above, equal] = [*new_hits, others[0], others[1]].map(f64::from);
+            // A pair of equal probabilities counts half, as under a diagonal step of the curve.
             area += above * hits + equal * (hits + new_hits / 2.0);
             (hits, alarms) = (hits + new_hits, alarms + above + equal);
             if hits + alarms > 0.0 {
@@ -65,7 +71,8 @@ mod tests {
 
     use super::*;
 
-    /// The definitions, pair by pair and threshold by threshold, on a list in which each picture is repeated.
+    /// The definitions, pair by pair and threshold by threshold, on a list in which each image is
+    /// repeated.
     fn by_definition(values: &[u8], is_own: &[bool], counts: &[u32]) -> [f64; 2] {
         let list: Vec<(u8, bool)> = (0..values.len()).flat_map(|at| vec![(values[at], is_own[at]); counts[at] as usize]).collect();
         let of = |wanted: bool| list.iter().filter(move |(_, is_own)| *is_own == wanted).map(|(value, _)| *value);

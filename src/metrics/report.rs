@@ -1,4 +1,4 @@
-//! All figures of a set of predictions with their intervals, as `metrics.json` holds them.
+//! All metrics of a set of predictions with their intervals, in the form of `metrics.json`.
 
 use std::collections::BTreeMap;
 
@@ -10,64 +10,70 @@ use super::{
     measures::{Bin, ClassMeasures, Judged, Measurer, RANKED_CLASSES, calibration_error, names},
 };
 
-/// The figures of a set.
+/// The metrics of a set.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Of all pictures together, by name.
+    /// Metrics over all images, by name.
     pub metrics: BTreeMap<String, Estimate>,
-    /// Of each class against all others, by name.
+    /// Metrics of each class against all others, by class name.
     pub per_class: BTreeMap<String, ClassReport>,
-    /// How far probabilities can be taken at their word.
+    /// Agreement of the probabilities with the accuracy.
     pub calibration: Calibration,
 }
 
-/// The figures of one class.
+/// The metrics of one class.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ClassReport {
-    /// Its figures and the counts behind them.
+    /// Its metrics and the counts they are computed from.
     #[serde(flatten)]
     pub measures: ClassMeasures,
-    /// The same figures with their intervals.
+    /// The same metrics with their intervals.
     pub intervals: ClassIntervals,
 }
 
-/// 95 % intervals of a class's figures.
+/// 95 % intervals of a class's metrics.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ClassIntervals {
-    /// Of the precision.
+    /// Precision.
     pub precision: Estimate,
-    /// Of the recall.
+    /// Recall.
     pub recall: Estimate,
-    /// Of the specificity.
+    /// Specificity.
     pub specificity: Estimate,
-    /// Of the F1.
+    /// F1 score.
     pub f1: Estimate,
-    /// Of the area under the ROC curve.
+    /// Area under the ROC curve.
     pub roc_auc: Estimate,
-    /// Of the average precision.
+    /// Average precision.
     pub average_precision: Estimate,
 }
 
-/// Confidence beside accuracy.
+/// Confidence compared with accuracy.
 #[derive(Clone, Debug, Serialize)]
 pub struct Calibration {
-    /// Mean distance of the two, by number of predictions.
+    /// Mean distance between confidence and accuracy, weighted by the number of predictions in each
+    /// bin.
     pub expected_calibration_error: f64,
-    /// The reliability curve.
+    /// Bins of the reliability curve.
     pub bins: Vec<Bin>,
 }
 
-/// Shares of pictures, which have Wilson's interval; all else is bootstrapped.
+/// Metrics that are fractions of images, which get Wilson's interval; the others are bootstrapped.
 const SHARES: [&str; 4] = ["accuracy", "top_2_accuracy", "top_3_accuracy", "top_5_accuracy"];
 
 impl Report {
-    /// Measures predictions. `groups[i]` is the group that picture `i` is drawn with (a patient, say): each picture one of its own where the
-    /// data has none. Shares of pictures have Wilson's interval where each picture stands for itself; everything else has that of the
-    /// bootstrap, drawn from `seed`, but for ROC AUC and average precision of more than [`RANKED_CLASSES`], which have none.
+    /// Computes all metrics of the predictions.
+    ///
+    /// `groups[i]` is the group that image `i` belongs to, such as a patient; without groups in the
+    /// data each image is one of its own. Fractions of images get Wilson's interval if no two
+    /// images share a group. All other metrics get the interval of a bootstrap seeded with `seed`,
+    /// except ROC AUC and average precision of more than [`RANKED_CLASSES`] classes, which get
+    /// none.
     pub fn new(judged: &Judged<'_>, classes: &[String], groups: &[usize], seed: u64) -> Self {
         let measurer = Measurer::new(judged);
         let bootstrap = Bootstrap::new(&measurer, groups, seed);
         let found = measurer.figures();
+        // Groups are numbered without gaps.
         let are_alone = groups.iter().max().is_none_or(|last| last + 1 == groups.len());
         let total = judged.len() as u64;
         let metrics = names(classes.len()).into_iter().zip(&found.values).enumerate().map(|(index, (name, value))| {
@@ -108,7 +114,7 @@ impl Report {
     }
 }
 
-/// Wilson's interval, or none where there is nothing to take a share of.
+/// Returns `part / total` with Wilson's interval, or the value without one if `total` is 0.
 fn wilson_or_nothing(part: u64, total: u64, value: f64) -> Estimate {
     if total == 0 { Estimate { value, low: f64::NAN, high: f64::NAN } } else { wilson(part, total) }
 }
@@ -155,7 +161,7 @@ mod tests {
         }
     }
 
-    /// `scripts/reference/metrics.py`.
+    /// Compares with `scripts/reference/metrics.py`.
     #[test]
     fn every_measure_is_scikit_learns() {
         let mut seen = 0;
@@ -188,7 +194,7 @@ mod tests {
         assert!(seen > 120, "{seen}");
     }
 
-    /// SciPy's `binomtest(...).proportion_ci(method="wilson")`.
+    /// Intervals from SciPy's `binomtest(...).proportion_ci(method="wilson")`.
     #[test]
     fn wilsons_interval_is_scipys() {
         for row in golden()["wilson"].as_array().expect("a list") {
@@ -198,7 +204,8 @@ mod tests {
         }
     }
 
-    /// A picture drawn twice counts as two pictures: the weighted measures are those of the longer list.
+    /// An image drawn twice counts as two images: the weighted measures are those of the longer
+    /// list.
     #[test]
     fn counts_are_repetitions() {
         for Case { labels, probabilities, classes, about } in cases() {
@@ -220,7 +227,7 @@ mod tests {
         let Case { labels, probabilities, classes, .. } = cases().swap_remove(0);
         let names: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let width = |estimate: &Estimate| estimate.high - estimate.low;
-        // Each picture five times: no more is known than of one.
+        // Each image five times holds no more information than once.
         let five = |index: usize| index % labels.len();
         let many: Vec<_> = (0..labels.len() * 5).collect();
         let fivefold = many.iter().map(|index| probabilities[five(*index)].as_slice()).collect();
@@ -232,7 +239,7 @@ mod tests {
             assert!(estimate.low <= estimate.value && estimate.value <= estimate.high, "{name}: {estimate:?}");
             let [picture, group] = [&by_picture, &by_group].map(|report| width(&report.metrics[name]));
             assert!(picture < 0.7 * width(estimate), "{name}: {picture} beside {}", width(estimate));
-            // Wilson's interval and the bootstrap's are two of a kind, not the same.
+            // Wilson's interval and that of the bootstrap are similar, not equal.
             let tolerance = if SHARES.contains(&name.as_str()) { 0.3 } else { 0.15 };
             assert!((group / width(estimate) - 1.0).abs() < tolerance, "{name}: {group} beside {}", width(estimate));
         }
@@ -261,12 +268,13 @@ mod tests {
             labels.iter().map(|label| (0..classes).map(|class| if class == *label { 1.0 } else { 0.0 }).collect()).collect();
         let bins = Judged::new(labels, rows(&sure), classes).reliability();
         assert_eq!((calibration_error(&bins), bins[14].count), (0.0, 60));
-        // Half of the predictions at 0.8 are right.
+        // Half of the predictions at a confidence of 0.8 are right.
         let half = [vec![0.8, 0.2], vec![0.8, 0.2]];
         assert!((calibration_error(&Judged::new(vec![0, 1], rows(&half), 2).reliability()) - 0.3).abs() < 1e-6);
     }
 
-    /// As many classes as pictures: nothing is left out but the intervals of ranks, and a class costs no more than one of few.
+    /// With more than [`RANKED_CLASSES`] classes, only the intervals of ranked metrics are left
+    /// out.
     #[test]
     fn many_classes_have_every_figure_and_no_interval_of_ranks() {
         let classes = 3 * RANKED_CLASSES;
@@ -274,7 +282,7 @@ mod tests {
         let labels: Vec<usize> = (0..2 * classes).map(|index| index % classes).collect();
         let row = |(index, label): (usize, &usize)| {
             let mut row = vec![0.5 / classes as f32; classes];
-            // Every third is taken for the next class, and the true one comes second.
+            // Every third image is mistaken for the next class, and its true class comes second.
             row[(label + usize::from(index % 3 == 0)) % classes] = 0.5;
             row[*label] = row[*label].max(0.25);
             row

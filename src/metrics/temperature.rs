@@ -1,18 +1,25 @@
-//! Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one number that makes probabilities as sure as they may be, and changes no
-//! prediction.
+//! Temperature scaling (Guo et al. 2017, arXiv 1706.04599): divides all logits by one number, which
+//! corrects the confidence of the probabilities and changes no prediction.
 
-/// The coldest and the hottest that is ever fitted: beyond them, the pictures don't say.
+/// The lowest and highest temperature that is fitted; outside them the images carry no information.
 pub const TEMPERATURES: [f64; 2] = [0.05, 20.0];
 
-/// The temperature that logits are to be divided by for the smallest log loss on these pictures. The loss is convex in its inverse, so there
-/// is one; it is found by halving.
+/// Returns the temperature that minimizes the log loss of these images, or 1 if the loss doesn't
+/// depend on it.
+///
+/// # Shapes
+/// `logits` has a row of `[classes]` per image, and `labels` one class index.
 pub fn fit_temperature(logits: &[Vec<f32>], labels: &[usize]) -> f64 {
+    // The loss is convex in the inverse temperature, so the zero of its slope is found by
+    // bisection.
     let slope =
         |inverse: f64| -> f64 { logits.iter().zip(labels).map(|(row, label)| expected(row, inverse) - f64::from(row[*label])).sum() };
+    // The temperature is optimal already, or has no effect on equal logits.
     if slope(1.0) == 0.0 {
         return 1.0;
     }
     let (mut low, mut high) = (1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]);
+    // More halvings than a double has bits.
     for _ in 0..200 {
         let middle = f64::midpoint(low, high);
         if slope(middle) < 0.0 { low = middle } else { high = middle }
@@ -20,9 +27,11 @@ pub fn fit_temperature(logits: &[Vec<f32>], labels: &[usize]) -> f64 {
     1.0 / f64::midpoint(low, high)
 }
 
-/// The 95 % interval of a fitted temperature: of an estimate that minimises a sum over pictures, its inverse is normal with the variance of the
-/// sandwich (Huber 1967; White 1982), the sum of the squared slopes over the squared curvature. Where the pictures don't bound it, the limits
-/// do.
+/// Returns the 95 % interval of a fitted temperature.
+///
+/// The inverse temperature minimizes a sum over images, so its estimate is asymptotically normal
+/// with the sandwich variance (Huber 1967; White 1982): the sum of the squared slopes over the
+/// squared curvature. The result is clamped to [`TEMPERATURES`].
 pub fn temperature_interval(logits: &[Vec<f32>], labels: &[usize], temperature: f64) -> [f64; 2] {
     let inverse = 1.0 / temperature;
     let (mut squares, mut curvature) = (0.0, 0.0);
@@ -36,7 +45,7 @@ pub fn temperature_interval(logits: &[Vec<f32>], labels: &[usize], temperature: 
     [inverse + reach, inverse - reach].map(|inverse| 1.0 / inverse.clamp(1.0 / hottest, 1.0 / coldest))
 }
 
-/// Probabilities of these logits at this temperature.
+/// Computes the probabilities of these logits at a temperature.
 pub fn softened(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f32>> {
     let row = |row: &Vec<f32>| {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -47,12 +56,12 @@ pub fn softened(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f32>> {
     logits.iter().map(row).collect()
 }
 
-/// The mean logit under the probabilities that these logits give at this inverse temperature.
+/// Returns the mean logit under the softmax of the logits times `inverse`.
 fn expected(row: &[f32], inverse: f64) -> f64 {
     expected_of(row, inverse, |value| value)
 }
 
-/// The mean of a function of the logit under the same probabilities.
+/// Returns the mean of a function of the logit under that softmax.
 fn expected_of(row: &[f32], inverse: f64, of: impl Fn(f64) -> f64) -> f64 {
     let largest = row.iter().fold(f64::NEG_INFINITY, |most, value| most.max(f64::from(*value)));
     let (mut sum, mut weighted) = (0.0, 0.0);
@@ -68,7 +77,8 @@ fn expected_of(row: &[f32], inverse: f64, of: impl Fn(f64) -> f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// SciPy's `minimize_scalar` of the same loss (`scripts/reference/metrics.py`).
+    /// Temperatures from SciPy's `minimize_scalar` on the same loss
+    /// (`scripts/reference/metrics.py`).
     #[test]
     fn the_temperature_is_the_one_of_the_smallest_loss() {
         let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).expect("JSON");
@@ -80,7 +90,8 @@ mod tests {
         }
     }
 
-    /// Logits drawn for a known temperature: the interval holds it in about 95 of 100 sets, and is as wide as the estimates scatter.
+    /// Logits drawn for a known temperature: the interval holds it in about 95 of 100 sets, and is
+    /// as wide as the estimates scatter.
     #[test]
     fn the_interval_holds_the_true_temperature_as_often_as_it_says() {
         use crate::base::rng::{Purpose, RngExt, stream};
@@ -109,7 +120,7 @@ mod tests {
         let mean = found.iter().sum::<f64>() / sets as f64;
         let spread = (found.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / sets as f64).sqrt();
         let share = held as f64 / sets as f64;
-        // Three deviations of the share of 400; the width against the scatter within a fifth.
+        // Three standard deviations of a fraction of 400; the width within a fifth of the scatter.
         assert!((share - 0.95).abs() < 0.033, "{share}");
         assert!((widths / (2.0 * 1.96 * spread) - 1.0).abs() < 0.2, "{widths} {spread}");
     }
@@ -117,7 +128,7 @@ mod tests {
     #[test]
     fn pictures_that_do_not_say_lead_to_a_limit_and_never_to_nan() {
         let sure = vec![vec![5.0, -5.0], vec![-3.0, 3.0]];
-        // Colder than that, all probabilities are 0 or 1 already.
+        // Below that, all probabilities are 0 or 1 already.
         assert!((TEMPERATURES[0]..0.3).contains(&fit_temperature(&sure, &[0, 1])));
         assert!((fit_temperature(&sure, &[1, 0]) - TEMPERATURES[1]).abs() < 1e-9);
         assert_eq!(fit_temperature(&[vec![1.0, 1.0]], &[0]), 1.0);

@@ -1,5 +1,5 @@
-//! A training step as a Burn user would write it, with Burn's own convolutions, loss and Adam and none of our kernels: what `bench step`
-//! measures ours against.
+//! The reference training step of `bench step`: Burn's own convolutions, cross-entropy loss and
+//! Adam, without the kernels of `crates/conv-block`.
 
 use burn::{
     module::Module,
@@ -18,7 +18,7 @@ use super::{
     },
 };
 
-/// The network and Burn's Adam.
+/// A network trained with Burn's own Adam and loss.
 pub struct BareLoop {
     device: Device,
     model: Option<Classifier>,
@@ -27,22 +27,31 @@ pub struct BareLoop {
 }
 
 impl BareLoop {
-    /// `device` is without autodiff; the first `frozen` layer groups are run without it too.
+    /// Creates the network with the initial weights of `seed` on `device`, which must be without
+    /// autodiff. The first `frozen` layer groups are not trained.
     pub fn new(design: &Design, seed: u64, device: &Device, frozen: usize) -> Self {
         let device = device.clone().autodiff();
+        // PyTorch's and our epsilon; Burn's default is 1e-5.
         let optimizer = AdamConfig::new().with_epsilon(1e-8).init();
         Self { model: Some(build(design, seed, &device)), optimizer, device, frozen }
     }
 
-    /// One step on `[batch, channels, height, width]` pixels; the loss.
+    /// Takes one training step at a learning rate of 0.001 and returns the loss before it.
+    ///
+    /// # Shapes
+    /// `images` holds `[batch, channels, height, width]` values, given as `shape`; `labels` is
+    /// `[batch]`.
     ///
     /// # Errors
-    /// The device can't be read.
+    /// Returns an error if the loss can't be read from the device, or if an earlier step panicked.
     pub fn step(&mut self, images: Vec<f32>, shape: [usize; 4], labels: &[i64]) -> Result<f32, NnError> {
+        // Without this guard the network's layers would call our kernels on the CPU backends.
         let _alone = BurnAlone::begin();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.to_vec(), [labels.len()]), &self.device);
         let Some(model) = self.model.take() else { return Err(NnError::Read("a step before it failed".to_owned())) };
         let images = Tensor::<4>::from_data(TensorData::new(images, shape), &self.device.clone().without_autodiff());
+        // Frozen groups run without autodiff, as in our own loop, so that Burn isn't charged for
+        // gradients that are never used.
         let features = Tensor::from_inner(model.valid().forward_groups(0..self.frozen, images));
         let loss = CrossEntropyLossConfig::new().init(&self.device).forward(model.forward_from(self.frozen, features), labels);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
@@ -59,7 +68,8 @@ mod tests {
         nn::{cpu::backend::has_kernels, networks::classifier::Output},
     };
 
-    /// The first loss is that of our own path, the weights move, and our kernels are back afterwards.
+    /// The first loss equals that of our own path, the weights change, and our kernels are active
+    /// again afterwards.
     #[test]
     fn the_bare_loop_runs_no_kernel_of_ours_and_learns_the_same() {
         let device = Device::flex();

@@ -1,4 +1,4 @@
-//! A batch on the device: one upload a tensor.
+//! Uploads host batches to a device, one transfer per tensor.
 
 use burn::{
     data::dataloader::batcher::Batcher,
@@ -10,23 +10,25 @@ use crate::data::{
     dataset::Sample,
 };
 
-/// A batch on a device.
+/// A batch of images, soft targets and weights on a device.
 #[derive(Clone, Debug)]
 pub struct Batch {
+    /// Normalized images, or cached features of the frozen layers,
     /// `[batch, channels, height, width]`.
     pub images: Tensor<4>,
-    /// `[batch, classes]`: share of each class.
+    /// Fraction of each class, `[batch, classes]`; each row sums to 1.
     pub targets: Tensor<2>,
-    /// `[batch]`: factor on each picture's loss.
+    /// Factor on the loss of each image, `[batch]`.
     pub weights: Tensor<1>,
 }
 
-/// Uploads a host batch of pictures of `[channels, height, width]`.
+/// Uploads a host batch of images of `[channels, height, width]`.
 ///
 /// # Shapes
-/// As [`Batch`] says.
+/// As documented at [`Batch`].
 pub fn upload(batch: HostBatch, [channels, height, width]: [usize; 3], device: &Device) -> Batch {
     let count = batch.len();
+    // An empty batch must not divide by zero.
     let num_classes = batch.targets.len() / count.max(1);
     Batch {
         images: Tensor::from_data(TensorData::new(batch.images, [count, channels, height, width]), device),
@@ -35,12 +37,12 @@ pub fn upload(batch: HostBatch, [channels, height, width]: [usize; 3], device: &
     }
 }
 
-/// Batches on the device for Burn's own loader, of pictures of one shape.
+/// A [`Batcher`] for Burn's own data loader, for images of one shape.
 #[derive(Clone, Debug)]
 pub struct DeviceBatcher {
-    /// Augments and normalises.
+    /// Augments and normalizes the images on the host.
     pub batcher: ImageBatcher,
-    /// Channels, height and width.
+    /// Channels, height and width of an image.
     pub shape: [usize; 3],
 }
 

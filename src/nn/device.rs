@@ -1,4 +1,5 @@
-//! The devices of this machine by the names that users write, each tested against the CPU before it is used.
+//! Opens the devices of this machine by the names that users write. Each device but the CPU, the
+//! reference, must agree with the CPU on a small network before it is used.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,31 +10,32 @@ use burn::tensor::DeviceType;
 use super::{NnError, self_test};
 use crate::config::DeviceName;
 
-/// A device that may be used.
+/// A device that passed its self-test.
 #[derive(Clone, Debug)]
 pub struct Compute {
-    /// Without autodiff.
+    /// The device, without autodiff.
     pub device: Device,
-    /// The name that chooses it: `cpu`, `ndarray`, `gpu:0`.
+    /// Name that selects it: `cpu`, `ndarray`, `gpu:0`.
     pub name: String,
-    /// What it is, for a person.
+    /// Description for people, such as the GPU's model.
     pub about: String,
-    /// Why it isn't the device that was hoped for.
+    /// Why `auto` fell back to the CPU, if it rejected a GPU.
     pub fallback: Option<String>,
 }
 
 /// A line of `emberlens devices`.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// The name that chooses it.
+    /// Name that selects the device.
     pub name: String,
-    /// What it is.
+    /// Description for people.
     pub about: String,
-    /// The largest difference from the CPU and where, or why it can't be used.
+    /// The largest difference from the CPU and the tensor it occurs in, or why the device can't be
+    /// used.
     pub result: Result<String, String>,
 }
 
-/// Every device that this build can reach, tested.
+/// Tests every device that this build can reach, the CPU included.
 pub fn check_all() -> Vec<Checked> {
     candidates()
         .into_iter()
@@ -44,13 +46,16 @@ pub fn check_all() -> Vec<Checked> {
         .collect()
 }
 
-/// The device that the user asked for, tested. `auto` takes the first GPU that passes, else the CPU.
+/// Opens the requested device after testing it. `auto` takes the first GPU that passes the
+/// self-test, else the CPU; it never takes a software GPU driver.
 ///
 /// # Errors
-/// The device isn't there or computes wrongly, with the difference.
+/// Returns [`NnError::Device`] if the device doesn't exist, can't be opened, or differs from the
+/// CPU by more than the tolerance of the self-test.
 pub fn open(wanted: DeviceName) -> Result<Compute, NnError> {
     let failed = |name: &str, message: String| NnError::Device { name: name.to_owned(), message };
     match wanted {
+        // The CPU is the reference of the self-test and has nothing to be compared with.
         DeviceName::Cpu => Ok(cpu(None)),
         DeviceName::Ndarray => {
             let device = ndarray();
@@ -87,7 +92,8 @@ fn cpu(fallback: Option<String>) -> Compute {
 
 fn auto() -> Compute {
     let mut reasons = Vec::new();
-    // A Vulkan driver that runs on the CPU is slower than the CPU itself; it has to be asked for by name.
+    // A Vulkan driver that runs on the CPU is slower than the CPU backend; it must be requested by
+    // name.
     for (name, about, device) in gpus().unwrap_or_default().into_iter().filter(|(_, about, _)| !about.contains(SOFTWARE)) {
         match device.and_then(|device| test(&device).map(|_| device)) {
             Ok(device) => return Compute { device, name, about, fallback: None },
@@ -108,7 +114,7 @@ fn candidates() -> Vec<Candidate> {
     all
 }
 
-/// How a driver that computes on the CPU is described.
+/// Marks a driver that computes on the CPU in a device's description.
 const SOFTWARE: &str = "software";
 
 #[cfg(not(feature = "gpu"))]
@@ -116,7 +122,7 @@ fn gpus() -> Result<Vec<Candidate>, String> {
     Err("this build has no GPU support; build it with the feature `gpu`, which is on by default".to_owned())
 }
 
-/// GPUs in the order of wgpu: discrete, integrated, virtual, software.
+/// Lists the GPUs in wgpu's order: discrete, integrated, virtual, software.
 #[cfg(feature = "gpu")]
 fn gpus() -> Result<Vec<Candidate>, String> {
     let devices = guarded(|| Ok(Device::enumerate(DeviceType::Wgpu).into_vec()))?;
@@ -134,11 +140,13 @@ fn gpus() -> Result<Vec<Candidate>, String> {
 #[cfg(feature = "gpu")]
 fn describe(device: &Device) -> String {
     let part = device.identity().map_or_else(|| "unnamed".to_owned(), |identity| identity.name);
+    // wgpu's software drivers are the variant `Cpu` of Burn's device.
     let is_software = format!("{device:?}").contains("Cpu");
     if is_software { format!("{part}, {SOFTWARE} on the CPU") } else { part }
 }
 
-/// The largest difference from the CPU in words, if it is small enough.
+/// Runs the self-test and describes the largest difference from the CPU, or fails if it exceeds the
+/// tolerance.
 fn test(device: &Device) -> Result<String, String> {
     let (largest, place) = guarded(|| self_test::compare(device))?;
     let words = format!("largest difference from the CPU {largest:.1e}, in {place}");
@@ -149,7 +157,8 @@ fn test(device: &Device) -> Result<String, String> {
     }
 }
 
-/// Drivers and the framework may panic where we want an error.
+/// Turns a panic of a driver or of the framework into an error, so that one broken GPU doesn't end
+/// the program.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));

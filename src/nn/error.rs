@@ -1,20 +1,20 @@
-//! What can go wrong between the framework and us.
+//! Errors of devices, networks and weights.
 
-/// An error of this floor.
+/// An error of the `nn` module.
 #[derive(Debug, thiserror::Error)]
 pub enum NnError {
-    /// The device isn't there or computes wrongly.
+    /// The device doesn't exist or computes wrong results.
     #[error("device `{name}`: {message}")]
     Device {
-        /// As the user wrote it.
+        /// Name as the user wrote it.
         name: String,
-        /// What was found and what to do.
+        /// What was found and how to fix it.
         message: String,
     },
-    /// Weights that don't fit the network, or no weights at all.
+    /// Weights that can't be read or written, or that don't fit the network.
     #[error("{0}")]
     Weights(String),
-    /// The device failed to give a result back.
+    /// A result couldn't be read back from the device.
     #[error("can't read a result from the device: {0}")]
     Read(String),
 }

@@ -1,4 +1,4 @@
-//! Probabilities and losses of a whole view, one read from the device a batch.
+//! Predictions and losses of a network over a whole view, batch by batch. Nothing is trained here.
 
 use burn::tensor::Device;
 use std::path::PathBuf;
@@ -18,46 +18,48 @@ use crate::{
     metrics::argmax,
 };
 
-/// What the network says of each picture, in the order of the view.
+/// The network's outputs for each image, in the order of the view.
 #[derive(Clone, Debug, Default)]
 pub struct Predictions {
-    /// Position of each picture in its set.
+    /// Index of each image in its set.
     pub pictures: Vec<usize>,
-    /// The most probable class.
+    /// Index of the most probable class.
     pub predicted: Vec<usize>,
-    /// Probability of each class, where it is kept.
+    /// Probability of each class; empty with [`Keep::Classes`].
     pub probabilities: Vec<Vec<f32>>,
-    /// A logit for each class, before any temperature, where it is kept; the first of two is 0 where the network has one.
+    /// Logit of each class before temperature scaling; filled only with [`Keep::Logits`]. A network
+    /// with a single logit has 0 for its first class.
     pub logits: Vec<Vec<f32>>,
-    /// The first picture of the view whose logits are no numbers.
+    /// Index in the view of the first image whose logits are not finite.
     pub first_bad: Option<usize>,
-    /// Unweighted loss.
+    /// Unweighted loss of each image.
     pub losses: Vec<f32>,
 }
 
-/// What is kept of each picture beside its class and its loss: of ten thousand pictures and classes, either is 400 MB.
+/// What is kept of each image beside its class and its loss. For 10,000 images and 10,000 classes,
+/// probabilities take 400 MB and logits as much again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Nothing more.
+    /// Nothing in addition.
     Classes,
     /// The probabilities.
     Probabilities,
-    /// Probabilities and logits.
+    /// The probabilities and the logits.
     Logits,
 }
 
-/// An error of either floor.
+/// An error while predicting.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
-    /// A picture.
+    /// An image can't be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The network.
+    /// The device failed.
     #[error(transparent)]
     Nn(#[from] NnError),
 }
 
-/// Outputs that are no numbers, of the image at this path.
+/// An error for an image, given by its path, whose logits are not finite.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the network's output is no number: its weights are damaged or its training diverged; the first such picture: {}",
@@ -65,10 +67,11 @@ pub enum InferError {
 )]
 pub struct NotANumber(pub PathBuf);
 
-/// Runs `model` (without autodiff) over `view`. `done` hears how many more pictures are through.
+/// Runs `model`, which must be without autodiff, over `view`. Calls `done` after each batch with
+/// the number of images in it.
 ///
 /// # Errors
-/// A picture that can't be read again; a device that fails.
+/// Returns an error if an image can no longer be read or the device fails.
 pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn Fn(usize)) -> Result<Predictions, InferError> {
     let goes_on = |count| {
         done(count);
@@ -77,7 +80,8 @@ pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn F
     Ok(predict_while(model, view, settings, &goes_on)?.unwrap_or_default())
 }
 
-/// [`predict`], as long as `goes_on`, which hears how many more pictures are through, says so; `None` if it said no before the end.
+/// Like [`predict`], but stops when `goes_on` returns false; it is called after each batch with the
+/// number of images in it. Returns `None` if it stopped before the last batch.
 ///
 /// # Errors
 /// As [`predict`].
@@ -97,7 +101,8 @@ pub fn predict_while(
         let features = model.forward_frozen(settings.entrance.group..model.num_groups(), batch.images);
         let logits = model.forward_head(features);
         let losses = settings.loss.each(logits.clone(), batch.targets);
-        // The one wait for the device.
+        // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
+        // probabilities, waits once more.
         found.losses.extend(read(losses)?);
         let each = read(logits.clone())?;
         let width = each.len() / count;
@@ -118,34 +123,35 @@ pub fn predict_while(
     Ok(Some(found))
 }
 
-/// How [`predict`] runs.
+/// The settings of [`predict`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Without autodiff.
+    /// The device of the model, without autodiff.
     pub device: Device,
-    /// What the view holds.
+    /// What the view holds: images, or cached features of the frozen layers.
     pub entrance: Entrance,
-    /// Pictures at a time.
+    /// Number of images per batch.
     pub batch_size: usize,
-    /// Threads that prepare batches.
+    /// Number of threads that prepare batches.
     pub workers: usize,
-    /// What the logits mean.
+    /// What the network's logits mean.
     pub output: Output,
-    /// What they are divided by before they become probabilities; 1 changes nothing.
+    /// Divisor of the logits before the softmax or sigmoid; 1 leaves them as they are.
     pub temperature: f64,
-    /// Reported unweighted.
+    /// The loss that is reported, unweighted.
     pub loss: LossFn,
-    /// What is kept.
+    /// What is kept of each image.
     pub keep: Keep,
 }
 
-/// What the backbone of `model` (without autodiff) makes of each picture of `view`, channel by channel averaged, picture by picture. `done`
-/// hears how many more are through.
+/// Returns the global average of each channel of the backbone's features, image after image in one
+/// vector of `[images, channels]` values. `model` must be without autodiff. Calls `done` after each
+/// batch with the number of images in it.
 ///
 /// # Errors
 /// As [`predict`].
 pub fn average_features(model: &Classifier, view: View, device: &Device, done: &dyn Fn(usize)) -> Result<Vec<f32>, InferError> {
-    // Few: what the first layers make of them is large.
+    // A small batch, because the first layers' feature maps are large.
     const BATCH: usize = 8;
     let [height, width, channels] = view.set.store.format().shape();
     let mut found = Vec::new();
@@ -159,10 +165,13 @@ pub fn average_features(model: &Classifier, view: View, device: &Device, done: &
     Ok(found)
 }
 
-/// The values of a tensor on the host. Waits for the device.
+/// Copies a tensor's values to the host. Waits for the device.
+///
+/// # Shapes
+/// Any; the values come in row-major order.
 ///
 /// # Errors
-/// The device's own.
+/// Returns [`NnError::Read`] if the device fails.
 pub fn read<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>, NnError> {
     tensor.into_data().try_to_vec().map_err(|error| NnError::Read(format!("{error:?}")))
 }

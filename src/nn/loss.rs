@@ -1,25 +1,26 @@
-//! Losses on logits and soft targets, a sum over the batch of each picture's loss times its weight.
+//! Losses on logits and soft targets, with PyTorch's definitions. A batch's loss is the sum of its
+//! images' weighted losses, so that the caller chooses the divisor.
 
 use burn::tensor::{Tensor, activation};
 
 use crate::config::Loss;
 
-/// A loss with its numbers.
+/// A loss with its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossFn {
-    /// Which.
+    /// Kind of the loss.
     pub kind: Loss,
-    /// Exponent of the focal loss.
+    /// Exponent of the focal loss (Lin et al. 2017, arXiv 1708.02002); unused by the others.
     pub gamma: f64,
-    /// Share of each target spread evenly over the classes.
+    /// Fraction of each target that is spread evenly over all classes.
     pub label_smoothing: f64,
 }
 
 impl LossFn {
-    /// The loss of each picture, unweighted.
+    /// Computes the unweighted loss of each image.
     ///
     /// # Shapes
-    /// logits `[batch, logits]`, targets `[batch, classes]` to `[batch]`.
+    /// `logits` `[batch, logits]` and `targets` `[batch, classes]` to `[batch]`.
     pub fn each(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
         let [batch, num_classes] = targets.dims();
         let spread = self.label_smoothing / num_classes as f64;
@@ -29,11 +30,13 @@ impl LossFn {
             Loss::Focal => {
                 let log_probs = activation::log_softmax(logits, 1);
                 let ease = (log_probs.clone().exp().neg() + 1.0).clamp_min(0.0);
-                // A power of zero has no finite slope below exponent 1, so the base stays above it.
+                // The derivative of x^gamma is infinite at 0 for gamma < 1, so the base stays above
+                // 0.
                 -(targets * ease.clamp_min(1e-7).powf_scalar(self.gamma) * log_probs)
             }
             Loss::BinaryCrossEntropy => {
-                // log(1 + e^-|x|) + max(x, 0) - x t, which never overflows.
+                // log(1 + e^-|x|) + max(x, 0) - x t equals -t log s(x) - (1 - t) log(1 - s(x)) and
+                // never overflows.
                 let second = targets.narrow(1, 1, 1);
                 let tail = (logits.clone().abs().neg().exp() + 1.0).log();
                 tail + activation::relu(logits.clone()) - logits * second
@@ -42,10 +45,10 @@ impl LossFn {
         each.sum_dim(1).reshape([batch])
     }
 
-    /// The sum of the pictures' losses, each times its weight.
+    /// Computes the sum of the images' losses, each times its weight.
     ///
     /// # Shapes
-    /// logits `[batch, logits]`, targets `[batch, classes]`, weights `[batch]` to `[1]`.
+    /// `logits` `[batch, logits]`, `targets` `[batch, classes]` and `weights` `[batch]` to `[1]`.
     pub fn weighted_sum(&self, logits: Tensor<2>, targets: Tensor<2>, weights: Tensor<1>) -> Tensor<1> {
         (self.each(logits, targets) * weights).sum()
     }
@@ -56,8 +59,10 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    /// From PyTorch 2.15 (`scripts/reference/losses.py`), per picture: `F.cross_entropy(x, t, reduction="none")`, the same with `label_smoothing=0.1`,
-    /// `(1 - p)**2 * ce` with `p = softmax(x)[label]`, and `F.binary_cross_entropy_with_logits(z, t, reduction="none")`;
+    /// Losses per image from PyTorch 2.15 (`scripts/reference/losses.py`):
+    /// `F.cross_entropy(x, t, reduction="none")`, the same with `label_smoothing=0.1`,
+    /// `(1 - p)**2 * ce` with `p = softmax(x)[label]`, and
+    /// `F.binary_cross_entropy_with_logits(z, t, reduction="none")`;
     /// `x = [[2, -1, 0.5], [0, 3, -2]]`, `t = [0, 2]`, `z = [1.5, -40]`, labels 0 and 1.
     #[test]
     fn losses_are_pytorchs() {

@@ -1,4 +1,5 @@
-//! The network on a device: building it, its loss, its gradients, its weights as bytes. All of Burn's tensors live here.
+//! Networks on a device: layers, losses, optimizers, inference, and weights as bytes. The modules
+//! below this one use no tensors.
 
 pub mod baseline;
 pub mod batch;

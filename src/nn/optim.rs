@@ -1,7 +1,9 @@
-//! Adam, AdamW, SGD and RMSprop with PyTorch's formulas, on flat parameters with a state that is saved by parameter name.
+//! Adam, AdamW, SGD and RMSprop with PyTorch's formulas, on flat parameters, with a state that is
+//! saved by parameter name.
 //!
-//! Burn's own optimisers compute the same but load a saved state onto the default device, which is a GPU in a build that has
-//! one (0.22.1, `ModuleOptimizer::load_record`), and clip by parameter rather than by the whole gradient.
+//! Burn's own optimizers compute the same values, but (0.22.1, `ModuleOptimizer::load_record`) load
+//! a saved state onto `Device::default()`, which in a build with GPU support is a GPU that may not
+//! exist, and clip each parameter's gradient instead of the whole.
 
 use super::networks::paths;
 use std::collections::BTreeMap;
@@ -20,51 +22,55 @@ use super::{
 };
 use crate::config::Optimizer;
 
-/// The state of one parameter.
+/// The optimizer's state of one parameter.
 #[derive(Clone, Debug, Default)]
 pub struct Slot {
-    /// Steps taken.
+    /// Number of steps taken.
     pub steps: u64,
-    /// Running mean of the gradient (Adam), or momentum buffer.
+    /// Running mean of the gradient (Adam), or the momentum buffer (SGD, RMSprop).
     pub first: Option<Tensor<1>>,
-    /// Running mean of the squared gradient.
+    /// Running mean of the squared gradient (Adam, RMSprop).
     pub second: Option<Tensor<1>>,
 }
 
-/// The learning rate of each part of a network.
+/// The learning rates of the head and of the backbone's layer groups.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
-    /// The head's.
+    /// Learning rate of the head.
     pub head: f64,
-    /// Each layer group learns at this share of the rate of what follows it.
+    /// Ratio of a layer group's learning rate to that of the layers after it; 1 gives all layers
+    /// the same rate.
     pub layer_factor: f64,
-    /// Layer groups of the backbone.
+    /// Number of layer groups in the backbone.
     pub num_groups: usize,
 }
 
 impl Rates {
-    /// For a parameter by its path.
+    /// Returns the learning rate of the parameter at `path`.
     pub fn of(&self, path: &str) -> f64 {
         let distance = paths::group(path).map_or(0, |group| self.num_groups - group);
         self.head * self.layer_factor.powi(i32::try_from(distance).unwrap_or(i32::MAX))
     }
 }
 
-/// An optimiser and its state, by parameter name.
+/// An optimizer and its state.
 #[derive(Clone, Debug)]
 pub struct OptimizerState {
     settings: Optimizer,
-    /// By parameter name.
+    /// State of each parameter, by the parameter's name.
     pub slots: BTreeMap<String, Slot>,
 }
 
 impl OptimizerState {
-    /// Without any step taken.
+    /// Creates an optimizer that has taken no step.
     pub fn new(settings: &Optimizer) -> Self {
         Self { settings: settings.clone(), slots: BTreeMap::new() }
     }
 
-    /// One step of the size that `rates` says against `gradients` (by parameter name), after scaling them down to `clip_norm` where they are longer together.
+    /// Takes one step against `gradients`, which are given by parameter name, at the learning rates
+    /// `rates`, and returns the network with the new values. If the norm of all gradients together
+    /// exceeds `clip_norm`, they are first scaled down to it. Parameters without a gradient stay as
+    /// they are.
     pub fn step(
         &mut self,
         model: Classifier,
@@ -77,6 +83,7 @@ impl OptimizerState {
         }
         let mut changed = BTreeMap::new();
         for param in params::collect(&model) {
+            // Frozen parameters have no gradient; they must not gain a state or a step.
             if let Some(gradient) = gradients.remove(&param.path) {
                 let is_decayed = param.is_decayed();
                 let slot = self.slots.entry(param.path.clone()).or_default();
@@ -89,7 +96,10 @@ impl OptimizerState {
     }
 }
 
-/// The new values of one parameter.
+/// Computes the new values of one parameter.
+///
+/// # Shapes
+/// All tensors are `[values]`.
 fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, is_decayed: bool) -> Tensor<1> {
     if backend::has_kernels(&values.device())
         && let Some(rule) = rule(settings, slot.steps, lr, is_decayed)
@@ -99,7 +109,10 @@ fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Te
     update_by_tensors(settings, slot, [values, gradient], lr, is_decayed)
 }
 
-/// The same by Burn's operations.
+/// Computes the new values with Burn's operations, on any device.
+///
+/// # Shapes
+/// All tensors are `[values]`.
 fn update_by_tensors(settings: &Optimizer, slot: &mut Slot, [values, gradient]: [Tensor<1>; 2], lr: f64, is_decayed: bool) -> Tensor<1> {
     let decay = |weight_decay: f64| if is_decayed { weight_decay } else { 0.0 };
     let with_decay = |gradient: Tensor<1>, values: &Tensor<1>, weight_decay: f64| match decay(weight_decay) {
@@ -145,10 +158,12 @@ fn update_by_tensors(settings: &Optimizer, slot: &mut Slot, [values, gradient]: 
     }
 }
 
-/// The rule for the CPU's single pass, if there is one.
+/// Returns the rule for the single pass of [`fused_step`], or `None` for plain SGD and RMSprop,
+/// which it doesn't implement.
 fn rule(settings: &Optimizer, steps: u64, lr: f64, is_decayed: bool) -> Option<Rule> {
     let decay = |weight_decay: f64| if is_decayed { weight_decay } else { 0.0 };
     let adam = |[beta1, beta2]: [f64; 2], epsilon: f64, decay: f64, shrink: f64| {
+        // The bias corrections move into epsilon and the rate, as in [`adam`], in double precision.
         let (correction1, root2) = corrections([beta1, beta2], steps);
         Rule::Adam {
             betas: [beta1 as f32, beta2 as f32],
@@ -172,32 +187,46 @@ fn rule(settings: &Optimizer, steps: u64, lr: f64, is_decayed: bool) -> Option<R
     }
 }
 
+/// Computes the new values in a single pass on the CPU.
+///
+/// # Shapes
+/// All tensors are `[values]`.
 fn update_on_host(rule: Rule, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
     let first = slot.first.take().unwrap_or_else(|| values.zeros_like());
     let has_second = matches!(rule, Rule::Adam { .. });
-    // A rule without a second state gets one that it does not touch.
+    // A rule without a second state still needs a tensor of the right length, which it does not
+    // touch.
     let second = slot.second.take().unwrap_or_else(|| if has_second { values.zeros_like() } else { gradient.clone() });
     let [values, first, second] = fused_step::update(rule, [values, gradient, first, second]);
     (slot.first, slot.second) = (Some(first), has_second.then_some(second));
     values
 }
 
-/// Adam's corrections for the start: of the first mean, and the root of that of the second.
+/// Returns Adam's bias corrections (Kingma and Ba 2015, arXiv 1412.6980): `1 - beta1^steps`, and
+/// the square root of `1 - beta2^steps`.
 fn corrections([beta1, beta2]: [f64; 2], steps: u64) -> (f64, f64) {
     let steps = i32::try_from(steps).unwrap_or(i32::MAX);
     (1.0 - beta1.powi(steps), (1.0 - beta2.powi(steps)).sqrt())
 }
 
+/// Updates Adam's running means in `slot` and returns the new values.
+///
+/// # Shapes
+/// All tensors are `[values]`.
 fn adam(slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, [beta1, beta2]: [f64; 2], epsilon: f64) -> Tensor<1> {
     let first = mean_of(slot.first.take(), gradient.clone(), beta1);
     let second = mean_of(slot.second.take(), gradient.square(), beta2);
     (slot.first, slot.second) = (Some(first.clone()), Some(second.clone()));
-    // PyTorch's sqrt(second / correction2) + epsilon, with the correction moved into the factors: one pass less.
+    // PyTorch divides by sqrt(second / correction2) + epsilon; moving the correction into the
+    // constants saves a pass over the values.
     let (correction1, root2) = corrections([beta1, beta2], slot.steps);
     values - first / (second.sqrt() + epsilon * root2) * (lr * root2 / correction1)
 }
 
-/// `keep * old + (1 - keep) * new`, from zero where there is no old.
+/// Returns `keep * old + (1 - keep) * new`, with zero for a missing `old`.
+///
+/// # Shapes
+/// Both tensors and the result are `[values]`.
 fn mean_of(old: Option<Tensor<1>>, new: Tensor<1>, keep: f64) -> Tensor<1> {
     let new = new * (1.0 - keep);
     match old {
@@ -206,21 +235,30 @@ fn mean_of(old: Option<Tensor<1>>, new: Tensor<1>, keep: f64) -> Tensor<1> {
     }
 }
 
-/// Scales all gradients by one factor, computed and applied on the device without reading it.
+/// Scales all gradients by one factor so that their common norm is at most `limit`. The factor
+/// stays on the device: reading it would wait for the backward pass in every step.
+///
+/// # Shapes
+/// Each gradient is `[values]`.
 fn clip(gradients: &mut BTreeMap<String, Tensor<1>>, limit: f64) {
     let squares: Vec<_> = gradients.values().map(|gradient| sum_of_squares(gradient.clone())).collect();
     if squares.is_empty() {
         return;
     }
     let norm = Tensor::cat(squares, 0).sum().sqrt();
-    // PyTorch's `clip_grad_norm_`, with its small number.
+    // The small constant is that of PyTorch's `clip_grad_norm_`.
     let factor = ((norm + 1e-6).recip() * limit).clamp_max(1.0);
     for gradient in gradients.values_mut() {
         *gradient = gradient.clone() * factor.clone();
     }
 }
 
-/// A sum in two stages: burn-flex sums long vectors in an order that depends on its threads.
+/// Returns the sum of squares, summed in rows of 4,096: burn-flex sums vectors of four million
+/// values and more in an order that depends on the number of threads, and the clipped gradients
+/// would depend on it too.
+///
+/// # Shapes
+/// `[values]` to `[1]`.
 fn sum_of_squares(gradient: Tensor<1>) -> Tensor<1> {
     const ROW: usize = 4096;
     let squares = gradient.square();
@@ -236,28 +274,33 @@ fn sum_of_squares(gradient: Tensor<1>) -> Tensor<1> {
     Tensor::cat(sums, 0).sum()
 }
 
-/// The decay of the average in one step. Over the first steps it is smaller, so that the initial weights don't stay in the average of a short
-/// run: `min(decay, (1 + step) / (10 + step))`, TensorFlow's `ExponentialMovingAverage` with `num_updates`.
+/// Returns the decay of the moving average in the given step, counted from 0:
+/// `min(decay, (1 + step) / (10 + step))`, as TensorFlow's `ExponentialMovingAverage` with
+/// `num_updates`. Without the warm-up, 240 steps at a decay of 0.9999 would leave 98 % of the
+/// initial weights in the average.
 pub fn ema_decay(decay: f64, step: usize) -> f64 {
     decay.min((1.0 + step as f64) / (10.0 + step as f64))
 }
 
-/// An exponential moving average of the trained values; statistics of norm layers are taken as they are.
+/// An exponential moving average of the trained parameters. Running statistics of norm layers are
+/// not averaged.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
-    /// By parameter name.
+    /// The averages, by parameter name.
     pub values: BTreeMap<String, Tensor<1>>,
 }
 
 impl Ema {
-    /// Starts at the network's own values; the first `frozen` layer groups are left out.
+    /// Starts the averages at the network's current values, without the first `frozen` layer
+    /// groups.
     pub fn new(decay: f64, model: &Classifier, frozen: usize) -> Self {
         let trained = params::trained(model, frozen).into_iter();
         Self { decay, values: trained.map(|param| (param.path, param.values)).collect() }
     }
 
-    /// Takes in the values after a step that left the first `frozen` layer groups alone; `step` steps of the run came before it.
+    /// Updates the averages after a step; `step` is the number of steps taken before it. Averages
+    /// of the first `frozen` layer groups, which that step did not change, stay as they are.
     pub fn update(&mut self, model: &Classifier, frozen: usize, step: usize) {
         let decay = ema_decay(self.decay, step);
         for param in params::trained(model, frozen) {
@@ -267,13 +310,17 @@ impl Ema {
         }
     }
 
-    /// The network with the averaged values.
+    /// Returns the network, without autodiff, with the averaged values in place of the trained
+    /// ones.
     pub fn apply(&self, model: &Classifier) -> Classifier {
         params::replace(model.valid(), self.values.clone())
     }
 }
 
-/// A flat tensor from host values.
+/// Creates a tensor from host values.
+///
+/// # Shapes
+/// `[values]`.
 pub fn flat(values: Vec<f32>, device: &Device) -> Tensor<1> {
     let count = values.len();
     Tensor::from_data(TensorData::new(values, [count]), device)
@@ -287,7 +334,8 @@ mod tests {
         tensor.into_data().try_to_vec().expect("floats")
     }
 
-    /// From PyTorch 2.15 (`scripts/reference/optimizers.py`): three steps from [1, -2] at learning rate 0.1.
+    /// Values from PyTorch 2.15 (`scripts/reference/optimizers.py`): three steps from [1, -2] at a
+    /// learning rate of 0.1.
     #[test]
     fn three_steps_are_pytorchs() {
         let device = Device::flex();
@@ -320,7 +368,7 @@ mod tests {
         }
     }
 
-    /// The rule as TensorFlow documents it: a tenth in the first step, then rising to the decay that is asked for.
+    /// TensorFlow's documented rule: 0.1 in the first step, then rising to the configured decay.
     #[test]
     fn the_decay_of_the_average_is_warmed_up() {
         for (decay, step, expected) in

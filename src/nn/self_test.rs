@@ -1,5 +1,6 @@
-//! Does a device compute what the CPU computes? One forward and backward of a small net with every kind of layer, compared
-//! number by number: wrong results on a GPU stack are a real case (tracel-ai/burn#5257, #5162).
+//! Compares a device with the CPU on one forward and backward pass of a small network of
+//! convolutions, batch norm, pooling and dense layers. Wrong results from GPU drivers and compilers
+//! do occur (tracel-ai/burn#5257, #5162).
 
 use std::collections::BTreeMap;
 
@@ -23,20 +24,24 @@ use crate::{
     config::{Hidden, Loss, Model},
 };
 
-/// A device may differ from the CPU by this share of the largest number in a tensor.
+/// Largest difference from the CPU that is accepted, as a fraction of the largest absolute value in
+/// the tensor. It leaves room for other orders of summation: the software driver lavapipe (Mesa
+/// 22.3) differed by 1.4e-6.
 pub(super) const TOLERANCE: f64 = 2e-3;
 
-/// Loss, logits and gradients of the small net, by name.
+/// Loss, logits and gradients of the small network, by name.
 type Numbers = BTreeMap<String, Vec<f32>>;
 
-/// The largest difference from the CPU, as a share of the largest number of the tensor, and where it is.
+/// Returns the largest difference from the CPU, as a fraction of the largest absolute value in its
+/// tensor, and the name of that tensor.
 ///
 /// # Errors
-/// The device failed, or a number isn't finite; in words.
+/// Returns a description if the device fails or a value isn't finite.
 pub(super) fn compare(device: &Device) -> Result<(f64, String), String> {
     difference(&compute(&Device::flex())?, &compute(device)?)
 }
 
+/// Returns the largest relative difference between two results and the name of its tensor.
 fn difference(expected: &Numbers, got: &Numbers) -> Result<(f64, String), String> {
     let mut worst = (0.0, "nothing".to_owned());
     for (name, expected) in expected {
@@ -44,6 +49,7 @@ fn difference(expected: &Numbers, got: &Numbers) -> Result<(f64, String), String
         if let Some(bad) = got.iter().find(|value| !value.is_finite()) {
             return Err(format!("{name} holds {bad}"));
         }
+        // The floor keeps a tensor of zeros from dividing by zero.
         let scale = expected.iter().fold(1e-6f64, |scale, value| scale.max(f64::from(value.abs())));
         let largest = expected.iter().zip(got).map(|(a, b)| f64::from((a - b).abs()) / scale).fold(0.0, f64::max);
         if largest > worst.0 {
@@ -53,10 +59,12 @@ fn difference(expected: &Numbers, got: &Numbers) -> Result<(f64, String), String
     Ok(worst)
 }
 
+/// Runs the small network on `device` with weights and inputs that depend on nothing else.
 fn compute(device: &Device) -> Result<Numbers, String> {
     const BATCH: usize = 3;
     let design = Design {
         model: Model { channels: Some(vec![6, 8]), batch_norm: Some(true), hidden: Hidden::One(10), dropout: 0.0, ..Model::default() },
+        // Neither square nor a power of two, so that swapped sides and padding errors show.
         input: [3, 14, 10],
         num_classes: 4,
         output: Output::Softmax,
@@ -83,7 +91,7 @@ fn compute(device: &Device) -> Result<Numbers, String> {
     for (name, gradient) in gradients {
         keep(format!("the gradient of {name}"), read(gradient))?;
     }
-    // Validation takes another path: stored statistics, no autodiff.
+    // Validation takes another path: stored statistics, without autodiff.
     keep("the validation logits".to_owned(), read(model.valid().forward(Tensor::from_data(images, device))))?;
     Ok(numbers)
 }

@@ -1,7 +1,7 @@
-//! Weights as safetensors with PyTorch's names and layouts, and an optimiser's state in the same format. The same weights
-//! always give the same bytes.
+//! Converts weights and the optimizer's state to and from safetensors, with PyTorch's names and
+//! layouts. Equal weights always give equal bytes.
 
-use super::networks::paths;
+use crate::base::bytes::{from_f32, to_f32};
 use std::collections::{BTreeMap, HashMap};
 
 use burn::{
@@ -13,23 +13,24 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     NnError,
-    networks::{classifier::Classifier, params},
+    networks::{classifier::Classifier, params, paths},
     optim::{Slot, flat},
 };
 
-/// Which of a network's tensors a file holds.
+/// The part of a network's tensors that a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The first so many layer groups.
+    /// The given number of first layer groups.
     Frozen(usize),
-    /// All but the first so many layer groups.
+    /// Everything but the given number of first layer groups.
     Rest(usize),
 }
 
 impl Part {
-    /// All of them.
+    /// All tensors.
     pub const ALL: Self = Self::Rest(0);
 
+    /// Whether the tensor at `path` belongs to this part.
     fn holds(self, path: &str) -> bool {
         match self {
             Self::Frozen(groups) => paths::is_frozen(path, groups),
@@ -37,23 +38,26 @@ impl Part {
         }
     }
 
+    /// Returns a filter for the tensors of this part.
     fn filter(self, model: &Classifier) -> PathFilter {
-        // Files are filtered by PyTorch's names, networks by ours.
+        // burn-store matches files against PyTorch's names, networks against ours.
         let both = |path: String| [torch_name(&path), path];
         let paths = params::collect(model).into_iter().map(|param| param.path).filter(|path| self.holds(path));
         PathFilter::new().with_full_paths(paths.flat_map(both))
     }
 }
 
-/// Weights and statistics of a part: `torch.nn.Linear`'s `[out, in]`, norm layers' `weight` and `bias`.
+/// Serializes the weights and statistics of a part, with `torch.nn.Linear`'s `[outputs, inputs]`
+/// layout and norm layers' `weight` and `bias`.
 ///
 /// # Errors
-/// The device can't be read.
+/// Returns an error if the device can't be read.
 pub fn to_bytes(model: &Classifier, part: Part) -> Result<Vec<u8>, NnError> {
-    // One metadata entry: more would be written in the random order of a hash map.
+    // A single metadata entry: several would be written in the random order of a hash map.
     let mut store = SafetensorsStore::from_bytes(None)
         .filter(part.filter(model))
         .with_to_adapter(BurnToPyTorchAdapter)
+        // Variant names of the backbone's enum are not part of PyTorch's paths.
         .skip_enum_variants(true)
         .clear_metadata()
         .metadata("format", "pt");
@@ -61,10 +65,12 @@ pub fn to_bytes(model: &Classifier, part: Part) -> Result<Vec<u8>, NnError> {
     store.get_bytes().map_err(|error| NnError::Weights(format!("can't write the weights: {error}")))
 }
 
-/// `model` with the weights of `bytes`, which holds a part, on its own device. Beside `bytes`, memory is taken for the weights once.
+/// Returns `model` with the weights of `bytes`, which hold the given part, on the model's own
+/// device. Needs memory for the weights once, beside `bytes`.
 ///
 /// # Errors
-/// Not safetensors; or every tensor that is missing, superfluous or of another shape, in one message.
+/// Returns an error if `bytes` are not a whole safetensors file of `f32` values, or one that lists
+/// every tensor that is missing, superfluous or of another shape.
 pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classifier, NnError> {
     check(&model, bytes, part.filter(&model))?;
     let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("not a whole safetensors file: {error}"));
@@ -86,14 +92,14 @@ pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classif
     Ok(params::replace(model, values))
 }
 
-/// What PyTorch calls a parameter or statistic of ours.
+/// Returns PyTorch's name for the parameter or statistic at `path`.
 fn torch_name(path: &str) -> String {
     path.replace(".gamma", ".weight").replace(".beta", ".bias")
 }
 
-/// PyTorch's `[outputs, inputs]` as our `[inputs, outputs]`.
+/// Transposes PyTorch's `[outputs, inputs]` to `[inputs, outputs]`.
 fn transposed(bytes: &[u8], inputs: usize, outputs: usize) -> Vec<f32> {
-    // Small squares, so that neither side jumps through memory.
+    // Tiles keep both the reads and the writes within the cache.
     const SIDE: usize = 32;
     let mut values = vec![0.0; inputs * outputs];
     for first_input in (0..inputs).step_by(SIDE) {
@@ -109,7 +115,7 @@ fn transposed(bytes: &[u8], inputs: usize, outputs: usize) -> Vec<f32> {
     values
 }
 
-/// Compares names and shapes before anything is loaded.
+/// Compares names and shapes before any tensor is loaded, and reports all differences at once.
 fn check(model: &Classifier, bytes: &[u8], filter: PathFilter) -> Result<(), NnError> {
     let found = SafeTensors::deserialize(bytes).map_err(|error| NnError::Weights(format!("not a whole safetensors file: {error}")))?;
     let found: BTreeMap<_, _> = found.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
@@ -127,24 +133,25 @@ fn check(model: &Classifier, bytes: &[u8], filter: PathFilter) -> Result<(), NnE
     if faults.is_empty() { Ok(()) } else { Err(NnError::Weights(format!("the weights don't fit the network: {}", faults.join("; ")))) }
 }
 
-/// What training goes on with, beside the weights that are evaluated.
+/// The state that training resumes from, beside the weights that are evaluated.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingState {
-    /// The optimiser's, by parameter name.
+    /// Optimizer state, by parameter name.
     pub slots: BTreeMap<String, Slot>,
-    /// The trained values behind a moving average, by parameter name; empty where there is none.
+    /// Trained values, by parameter name, where the weights are their moving average; else empty.
     pub raw: BTreeMap<String, Tensor<1>>,
 }
 
-/// The state as safetensors: `optimizer.NAME.steps`, `.first`, `.second`, and `raw.NAME`.
+/// Serializes the state as `optimizer.NAME.steps`, `optimizer.NAME.first`, `optimizer.NAME.second`
+/// and `raw.NAME`.
 ///
 /// # Errors
-/// The device can't be read.
+/// Returns an error if the device can't be read.
 pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
     let mut tensors: BTreeMap<String, (Dtype, Vec<u8>)> = BTreeMap::new();
     let floats = |tensor: &Tensor<1>| {
         let values = super::infer::read(tensor.clone())?;
-        Ok((Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        Ok((Dtype::F32, from_f32(&values)))
     };
     for (name, slot) in &state.slots {
         tensors.insert(format!("optimizer.{name}.steps"), (Dtype::U64, slot.steps.to_le_bytes().to_vec()));
@@ -166,10 +173,10 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
     safetensors::serialize(views, None::<HashMap<String, String>>).map_err(failed)
 }
 
-/// What [`state_to_bytes`] wrote, on `device`.
+/// Reads what [`state_to_bytes`] wrote, onto `device`.
 ///
 /// # Errors
-/// Not safetensors, or not one of ours.
+/// Returns an error if `bytes` are not a whole safetensors file or have a tensor of another name.
 pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<TrainingState, NnError> {
     let broken = |what: &str| NnError::Weights(format!("the optimiser's state is damaged: {what}"));
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error.to_string()))?;
@@ -192,6 +199,7 @@ pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<TrainingState, 
     Ok(state)
 }
 
+/// Decodes little-endian `f32` values.
 fn floats_of(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
+    to_f32(bytes).collect()
 }

@@ -1,74 +1,78 @@
-//! Curves as SVG: axes with round numbers, lines, bars, a legend below. Ink is `currentColor`, so that a page gives it its own.
+//! Line and bar charts as SVG: axes with round numbers, lines, bars, a legend below. Ink is
+//! `currentColor`, so that a page draws them in its own text color, light or dark.
 
 use maud::{Markup, html};
 
 use crate::base::names::of_text;
 
-/// Width of a chart in its own units; a page scales it.
+/// Width of a chart in SVG units; a page scales it.
 pub(super) const WIDTH: f64 = 430.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 46.0;
-/// Of the area that is drawn on.
+/// Height of the plot area.
 const HEIGHT: f64 = 220.0;
-/// Below it: numbers and the axis's name.
+/// Height below the plot area, for tick labels and the name of the axis.
 const FOOT: f64 = 44.0;
-/// A line of the legend.
+/// Height of a line of the legend.
 const LINE: f64 = 18.0;
-/// Points nearer than this to the last one are left out.
+/// Distance below which a point is left out after the last one kept.
 const APART: f64 = 0.7;
-/// A letter of the usual size, on average.
+/// Average width of a character at the usual font size.
 pub(super) const LETTER: f64 = 6.4;
 
-/// Colours that can be told apart by all, on white and on black (Okabe and Ito 2008).
+/// Colors that can be told apart with any color vision, on white and on black (Okabe and Ito,
+/// 2008).
 pub(super) const COLORS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#b2a100"];
 
-/// One axis.
+/// An axis of a chart.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// What it shows, with its unit.
+    /// What the axis shows, with its unit.
     pub label: &'static str,
-    /// From, to.
+    /// First and last value.
     pub range: [f64; 2],
 }
 
-/// A line.
+/// A line of a chart.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// For the legend.
+    /// Name in the legend.
     pub name: String,
-    /// In the order of x.
+    /// Points by increasing x.
     pub points: Vec<[f64; 2]>,
 }
 
-/// Curves over one another.
+/// A chart of several lines or bars.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    /// Above it.
+    /// Title above the chart.
     pub title: String,
-    /// Across.
+    /// Horizontal axis.
     pub x: Axis,
-    /// Up.
+    /// Vertical axis.
     pub y: Axis,
-    /// In the order of the colours; ninth and later begin again.
+    /// Lines, in the order of the colors, which repeat after the eighth.
     pub series: Vec<Series>,
-    /// Bars from below: left, right, height, and words above.
+    /// Bars: left, right and height, and the label above.
     pub bars: Vec<([f64; 3], String)>,
-    /// The line from corner to corner that says nothing, or the best there could be.
+    /// Whether to draw the diagonal: chance in a ROC curve, perfect calibration in a reliability
+    /// diagram.
     pub has_diagonal: bool,
-    /// A place on x that is marked, and its name.
+    /// A marked value of x, and its label.
     pub mark: Option<(f64, String)>,
 }
 
 impl Chart {
-    /// Height of the whole.
+    /// Returns the height in SVG units.
     pub(super) fn height(&self) -> f64 {
         TOP + HEIGHT + FOOT + self.legend().len() as f64 * LINE
     }
 
-    /// The legend: lines of (series, where its name begins).
+    /// Returns the lines of the legend, each entry as the index of a series and its left edge.
     fn legend(&self) -> Vec<Vec<(usize, f64)>> {
         let mut lines: Vec<Vec<(usize, f64)>> = Vec::new();
+        // The first entry starts the first line.
         let mut at = f64::INFINITY;
         for (index, series) in self.series.iter().enumerate() {
             let width = 30.0 + series.name.chars().count() as f64 * LETTER;
@@ -82,12 +86,13 @@ impl Chart {
         lines
     }
 
+    /// Returns the position of a value in SVG units.
     fn place(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let share = |value: f64, [from, to]: [f64; 2]| (value - from) / (to - from);
         [LEFT + share(x, self.x.range) * (WIDTH - LEFT - RIGHT), TOP + (1.0 - share(y, self.y.range)) * HEIGHT]
     }
 
-    /// What stands inside an `svg` element.
+    /// Returns the content of an `svg` element.
     pub(super) fn body(&self) -> Markup {
         let [bottom, right] = [TOP + HEIGHT, WIDTH - RIGHT];
         html! {
@@ -124,12 +129,14 @@ impl Chart {
         }
     }
 
+    /// Returns the points of a polyline; values that aren't finite are left out.
     fn points(&self, series: &Series) -> String {
         let mut kept: Vec<[f64; 2]> = Vec::new();
         let places: Vec<_> =
             series.points.iter().filter(|point| point.iter().all(|value| value.is_finite())).map(|point| self.place(*point)).collect();
         for (index, [x, y]) in places.iter().enumerate() {
-            // Thousands of pictures make thousands of points that nobody can tell apart.
+            // Thousands of images give thousands of points that can't be told apart and would make
+            // the page many times larger.
             let is_apart = kept.last().is_none_or(|last| (last[0] - x).abs().max((last[1] - y).abs()) >= APART);
             if is_apart || index + 1 == places.len() {
                 kept.push([*x, *y]);
@@ -138,6 +145,7 @@ impl Chart {
         kept.iter().map(|[x, y]| format!("{},{}", short(*x), short(*y))).collect::<Vec<_>>().join(" ")
     }
 
+    /// Returns the grid with its tick labels and the names of the axes.
     fn grid(&self) -> Markup {
         let [bottom, right] = [TOP + HEIGHT, WIDTH - RIGHT];
         html! {
@@ -159,7 +167,7 @@ impl Chart {
     }
 }
 
-/// A name as it may be shown, cut after so many letters.
+/// Returns a printable name, cut off after `letters` characters.
 pub(super) fn shortened(name: &str, letters: usize) -> String {
     let name = of_text(name);
     match name.chars().count() > letters {
@@ -168,34 +176,38 @@ pub(super) fn shortened(name: &str, letters: usize) -> String {
     }
 }
 
-/// The smallest range that holds all values and a little more; one of its own where there is nothing to hold.
+/// Returns the smallest range with all finite values and some margin; `[0, 1]` without any.
 pub(super) fn range_of(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let (low, high) = values
         .filter(|value| value.is_finite())
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    // No finite value at all.
     if low > high {
         return [0.0, 1.0];
     }
+    // Equal values get a range too, or positions would be divided by zero.
     let room = ((high - low) * 0.05).max(1e-6 + high.abs() * 1e-3);
     [if low >= 0.0 { (low - room).max(0.0) } else { low - room }, high + room]
 }
 
-/// Four to eight round numbers in a range.
+/// Returns four to eight round numbers in a range.
 pub(super) fn ticks([from, to]: [f64; 2]) -> Vec<f64> {
     let rough = (to - from) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough * 0.999).unwrap_or(power);
+    // The tolerance keeps ticks at the ends of the range despite rounding.
     let first = (from / step - 1e-9).ceil() as i64;
     (first..).map(|index| index as f64 * step).take_while(|tick| *tick <= to + step * 1e-9).collect()
 }
 
+/// Formats a tick with at most four decimals.
 pub(super) fn tick_text(tick: f64) -> String {
     let text = format!("{tick:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text.is_empty() || text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// A length in half the usual number of letters.
+/// Formats an SVG coordinate with one decimal to keep the file small.
 pub(super) fn short(value: f64) -> String {
     tick_text((value * 10.0).round() / 10.0)
 }

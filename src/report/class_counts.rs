@@ -1,14 +1,14 @@
-//! How many images there are of each class, in words and as a table.
+//! Numbers of images per class, in words and as a table.
 
 use super::Table;
 use crate::base::{names::of_text, words};
 
-/// Classes up to which a table has all of them; of more, it has the least and the most of one.
+/// Maximum number of classes for a table of all; above it, only extremes are shown.
 const ALL: usize = 40;
 
-/// Pictures of each class in a line; of many classes, the range.
+/// Describes the number of images of each class in a line; of many classes, the range.
 pub fn count_words(classes: &[String], counts: &[usize]) -> String {
-    /// Classes that a line has room for.
+    /// Maximum number of classes in a line.
     const LINE: usize = 20;
     if classes.len() <= LINE {
         return classes.iter().zip(counts).map(|(class, count)| format!("{} {count}", of_text(class))).collect::<Vec<_>>().join(", ");
@@ -22,7 +22,8 @@ pub fn count_words(classes: &[String], counts: &[usize]) -> String {
     format!("{} classes, {range}", classes.len())
 }
 
-/// The classes without a picture, for a sentence: "the class b", "3 classes (b, c, d)". `None` where there are none.
+/// Describes the classes without images, as in "the class b" or "3 classes (b, c, d)". `None` if
+/// there are none.
 pub fn absent_words(classes: &[String], counts: &[usize]) -> Option<String> {
     let absent: Vec<String> = classes.iter().zip(counts).filter(|(_, count)| **count == 0).map(|(class, _)| class.clone()).collect();
     let names = words::listed(&absent);
@@ -33,7 +34,8 @@ pub fn absent_words(classes: &[String], counts: &[usize]) -> Option<String> {
     }
 }
 
-/// Pictures by class under a head, `counts[class]` beside each name, and their sums; of more than forty classes, the least and the most of one.
+/// Returns a table of images per class under a head, with sums. `counts[class]` has a number for
+/// each column after the first. Above 40 classes, only the smallest and largest number are shown.
 pub fn count_table(head: Vec<String>, classes: &[String], counts: &[Vec<usize>]) -> Table {
     let column = |of: &dyn Fn(&mut dyn Iterator<Item = usize>) -> usize| {
         (0..head.len() - 1).map(|column| of(&mut counts.iter().map(|row| row[column]))).collect::<Vec<_>>()

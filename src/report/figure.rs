@@ -1,4 +1,4 @@
-//! A figure: charts or a matrix as one SVG, inside a page or as a file of its own, and the same as PNG.
+//! A figure: charts or a matrix as one SVG, within a page or as a file, and as PNG.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,24 +15,24 @@ use super::{
     matrix::Matrix,
 };
 
-/// Pixels of a PNG to a unit of the SVG.
+/// Pixels of the PNG per SVG unit.
 const PIXELS: f32 = 2.0;
 
-/// Something to look at.
+/// A figure of one or more panels.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// The file's name without its ending.
+    /// File name without extension.
     pub name: &'static str,
-    /// What it shows, in a line.
+    /// Caption in one line.
     pub caption: String,
-    /// One beside the other.
+    /// Panels, side by side.
     pub panels: Vec<Panel>,
 }
 
-/// A part of a figure.
+/// A panel of a figure.
 #[derive(Clone, Debug)]
 pub enum Panel {
-    /// Curves.
+    /// A line or bar chart.
     Chart(Chart),
     /// A confusion matrix.
     Matrix(Matrix),
@@ -60,7 +60,7 @@ impl Panel {
         }
     }
 
-    /// For a page, in its ink and at its width.
+    /// Returns the panel for a page, in the page's text color and width.
     pub(super) fn inline(&self) -> Markup {
         html! {
             svg role="img" aria-label=(self.title()) viewBox=(format!("0 0 {WIDTH} {}", short(self.height()))) fill="currentColor" font-family="system-ui, sans-serif" { (visible(self.body())) }
@@ -68,14 +68,14 @@ impl Panel {
     }
 }
 
-/// Markup whose names hide nothing: XML has no place for control characters, and a renderer refuses all of a figure that has one. None of our
-/// own markup has one, nor a line end.
+/// Replaces invisible and control characters in names. XML has no representation for them, and a
+/// renderer refuses the whole figure. The markup itself has none, and no line breaks.
 fn visible(markup: Markup) -> Markup {
     PreEscaped(of_text(&markup.into_string()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}"))
 }
 
 impl Figure {
-    /// A whole SVG file, black on white.
+    /// Returns the figure as an SVG file, black on white.
     pub fn svg(&self) -> String {
         let height = self.panels.iter().map(Panel::height).fold(0.0, f64::max);
         let width = WIDTH * self.panels.len() as f64;
@@ -92,14 +92,16 @@ impl Figure {
         format!("{}\n", visible(body).into_string())
     }
 
-    /// The same as PNG, at twice its size. The letters are those of a font on board, the same on every machine.
+    /// Returns the figure as PNG at twice its size. The font is included in the program, so that
+    /// the image is the same on every machine.
     ///
     /// # Errors
-    /// In words, where the picture has no size.
+    /// Returns the reason if the SVG can't be rendered.
     pub fn png(&self) -> Result<Vec<u8>, String> {
         static FONTS: OnceLock<Arc<Database>> = OnceLock::new();
         let fonts = FONTS.get_or_init(|| {
             let mut fonts = Database::new();
+            // It has Latin, Greek and Cyrillic letters; system fonts differ between machines.
             fonts.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
             let family = fonts.faces().next().and_then(|face| Some(face.families.first()?.0.clone())).unwrap_or_default();
             fonts.set_sans_serif_family(family);

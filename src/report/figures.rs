@@ -1,4 +1,4 @@
-//! The figures of a run and of an evaluation.
+//! The figures of a run and of an evaluation, composed from charts and matrices.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,13 @@ use super::{
 };
 use crate::metrics::{Calibration, Confusion, Judged};
 
-/// Letters of a class name in a legend.
+/// Maximum length of a class name in a legend.
 const LETTERS: usize = 40;
-/// Classes that have a curve of their own; of more, the worst are shown.
+/// Maximum number of classes with a curve; above it, the worst are shown.
 const CURVES: usize = 8;
 
-/// Accuracy and loss by epoch, from the columns of `history.csv`; `best` is the epoch that was kept.
+/// Returns accuracy and loss by epoch, from the columns of `history.csv`, or `None` without epochs.
+/// `best` is the epoch whose checkpoint was kept.
 pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Option<Figure> {
     let epochs = history.get("epoch").filter(|epochs| !epochs.is_empty())?;
     let panel = |title: &str, name: &str, whole: Option<[f64; 2]>| {
@@ -29,6 +30,7 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
         let range = whole.unwrap_or_else(|| range_of(series.iter().flat_map(|series| series.points.iter().map(|point| point[1]))));
         Panel::Chart(Chart {
             title: title.to_owned(),
+            // A single epoch needs an axis of some length.
             x: Axis { label: "epoch", range: [epochs[0], epochs[epochs.len() - 1].max(epochs[0] + 1.0)] },
             y: Axis { label: if name == "loss" { "loss" } else { "share of pictures" }, range },
             series,
@@ -44,7 +46,7 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
     })
 }
 
-/// Counts of (true class, predicted class).
+/// Returns the confusion matrix.
 pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
     let matrix = Matrix { title: "Confusion matrix".to_owned(), classes: classes.to_vec(), confusion: confusion.clone() };
     let mut caption = "Rows are the true class, columns the predicted one; the colour is the share of the row.".to_owned();
@@ -59,7 +61,8 @@ pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
     Figure { name: "confusion_matrix", caption, panels: vec![Panel::Matrix(matrix)] }
 }
 
-/// The share of a class that is found beside the share of the others that raise a false alarm, for every threshold.
+/// Returns the ROC curves: true positive rate against false positive rate of each class, for every
+/// threshold. `areas` are the areas under them.
 pub fn roc(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
     let (series, more) = by_class(classes, areas, |class| judged.roc(class));
     let caption = format!("Receiver operating characteristic, each class against the rest; in brackets the area under the curve{more}.");
@@ -67,14 +70,15 @@ pub fn roc(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
     Figure { name: "roc", caption, panels: vec![unit_chart("ROC", axes, series, true)] }
 }
 
-/// Precision by recall, for every threshold.
+/// Returns the precision-recall curves of each class, for every threshold. `areas` are the average
+/// precisions.
 pub fn precision_recall(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
     let (series, more) = by_class(classes, areas, |class| judged.precision_recall(class));
     let caption = format!("Precision by recall, each class against the rest; in brackets the average precision{more}.");
     Figure { name: "pr", caption, panels: vec![unit_chart("Precision and recall", ["recall", "precision"], series, false)] }
 }
 
-/// Accuracy by confidence, with the number of pictures.
+/// Returns the reliability diagram: accuracy by confidence, with the number of images.
 pub fn reliability(calibration: &Calibration) -> Figure {
     let width = 1.0 / calibration.bins.len().max(1) as f64;
     let bars = calibration.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
@@ -83,6 +87,7 @@ pub fn reliability(calibration: &Calibration) -> Figure {
     let mut panel = unit_chart("Reliability", axes, Vec::new(), true);
     if let Panel::Chart(chart) = &mut panel {
         chart.bars = bars.collect();
+        // Leaves room for the counts above full bars.
         chart.y.range[1] = 1.05;
     }
     let error = calibration.expected_calibration_error;
@@ -93,12 +98,14 @@ pub fn reliability(calibration: &Calibration) -> Figure {
     Figure { name: "reliability", caption, panels: vec![panel] }
 }
 
+/// Returns a chart whose axes both range from 0 to 1.
 fn unit_chart(title: &str, [x, y]: [&'static str; 2], series: Vec<Series>, has_diagonal: bool) -> Panel {
     let axis = |label| Axis { label, range: [0.0, 1.0] };
     Panel::Chart(Chart { title: title.to_owned(), x: axis(x), y: axis(y), series, bars: Vec::new(), has_diagonal, mark: None })
 }
 
-/// A curve for each class that has an area, the worst first where there are too many; and what the caption says of the others.
+/// Returns a curve for each class with an area, the worst ones if there are many, and what the
+/// caption says about the others.
 fn by_class(classes: &[String], areas: &[f64], points: impl Fn(usize) -> Vec<[f64; 2]>) -> (Vec<Series>, String) {
     let mut shown: Vec<usize> = (0..classes.len()).filter(|class| !areas[*class].is_nan()).collect();
     let count = shown.len();
@@ -140,7 +147,8 @@ mod tests {
         ]
     }
 
-    /// One picture, an absent class, ties, many pictures: no figure has a number that is none, and each can be drawn.
+    /// One image, an absent class, ties, many images: no figure contains a number that isn't
+    /// finite, and each can be drawn.
     #[test]
     fn figures_of_odd_evaluations_are_whole() {
         let many: Vec<Vec<f32>> = (0..400)

@@ -1,4 +1,5 @@
-//! The confusion matrix of many classes: a picture without names and numbers, as large for ten thousand classes as for a hundred.
+//! The confusion matrix of many classes as a heat map without names and numbers, whose size doesn't
+//! grow with the number of classes.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -7,25 +8,25 @@ use maud::{Markup, html};
 use super::chart::{COLORS, WIDTH, short, tick_text, ticks};
 use crate::metrics::Confusion;
 
-/// Places along a side at most; of more classes, several share one.
+/// Maximum number of cells per side; of more classes, several share a cell.
 const PLACES: usize = 250;
-/// Shades of each colour.
+/// Number of shades of each color.
 const SHADES: usize = 8;
 const LEFT: f64 = 84.0;
 const TOP: f64 = 78.0;
 const SIDE: f64 = WIDTH - LEFT - 30.0;
 
-/// Height of the whole.
+/// Returns the height in SVG units.
 pub(super) fn height() -> f64 {
     TOP + SIDE + 14.0
 }
 
-/// Classes that share a place.
+/// Returns the number of classes that share a cell.
 pub(super) fn classes_per_place(num_classes: usize) -> usize {
     num_classes.div_ceil(PLACES).max(1)
 }
 
-/// What stands inside an `svg` element.
+/// Returns the content of an `svg` element.
 pub(super) fn body(title: &str, confusion: &Confusion) -> Markup {
     let count = confusion.num_classes();
     let places = count.div_ceil(classes_per_place(count));
@@ -40,6 +41,7 @@ pub(super) fn body(title: &str, confusion: &Confusion) -> Markup {
             text x=(short(LEFT + place(tick - 0.5))) y=(short(TOP - 8.0)) font-size="11" text-anchor="middle" { (tick_text(tick)) }
             text x=(short(LEFT - 8.0)) y=(short(TOP + place(tick - 0.5) + 4.0)) font-size="11" text-anchor="end" { (tick_text(tick)) }
         }
+        // Antialiasing would draw seams between neighboring squares.
         g transform=(format!("translate({LEFT} {TOP}) scale({scale:.4})")) shape-rendering="crispEdges" {
             @for ((color, shade), path) in paths(confusion) {
                 path d=(path) fill=(COLORS[color]) fill-opacity=(format!("{:.3}", shade as f64 / SHADES as f64)) {}
@@ -49,7 +51,9 @@ pub(super) fn body(title: &str, confusion: &Confusion) -> Markup {
     }
 }
 
-/// A path for each colour (0 for hits, 1 for mistakes) and shade that occurs: squares of a unit.
+/// Returns a path for each color (0 for correct predictions, 1 for mistakes) and shade that occurs,
+/// of unit squares. A path for each shade rather than a rectangle for each cell keeps the figure
+/// small.
 fn paths(confusion: &Confusion) -> BTreeMap<(usize, usize), String> {
     let share = classes_per_place(confusion.num_classes());
     let mut squares: BTreeMap<(usize, usize), [u64; 2]> = BTreeMap::new();
@@ -61,7 +65,7 @@ fn paths(confusion: &Confusion) -> BTreeMap<(usize, usize), String> {
     let mut paths: BTreeMap<(usize, usize), String> = BTreeMap::new();
     for ((row, column), [hits, mistakes]) in squares {
         let color = usize::from(mistakes > hits);
-        // Square roots, so that one mistake among a hundred pictures is still seen.
+        // The square root keeps one mistake among a hundred images visible.
         let part = (hits.max(mistakes) as f64 / rows[&row] as f64).sqrt();
         let shade = ((part * SHADES as f64).ceil() as usize).clamp(1, SHADES);
         // Writing to a string can't fail.

@@ -1,4 +1,4 @@
-//! Images for a page: from bytes, magnified, beside each other, as JPEG.
+//! Images for a page: magnified, side by side, as JPEG and PNG.
 
 use std::{io::Cursor, path::Path};
 
@@ -7,15 +7,20 @@ use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
 use crate::base::{files::write_atomic, names};
 
-/// Rows or columns of the smaller side that an image is magnified to, by a whole factor.
+/// Length in pixels to which the shorter side of an image is magnified, by a whole factor.
 const LEAST_SIDE: u32 = 160;
+/// Pixels between two images.
 const GAP: u32 = 6;
+/// Quality of JPEG files, from 1 to 100.
 const JPEG_QUALITY: u8 = 88;
 
-/// A picture of `[height, width, channels]` bytes in colour.
+/// Returns an image as RGB.
+///
+/// # Shapes
+/// `bytes` is `[height, width, channels]`, flattened; one channel becomes gray.
 ///
 /// # Panics
-/// Other than one or three channels.
+/// Panics if `bytes` has fewer values than the shape requires.
 pub fn colored(bytes: &[u8], [height, width, channels]: [usize; 3]) -> RgbImage {
     let pixel = |x: u32, y: u32| {
         let at = (y as usize * width + x as usize) * channels;
@@ -24,13 +29,14 @@ pub fn colored(bytes: &[u8], [height, width, channels]: [usize; 3]) -> RgbImage 
     RgbImage::from_fn(width as u32, height as u32, pixel)
 }
 
-/// By a whole factor to a size that a person can look at.
+/// Magnifies a small image by a whole factor, so that its pixels stay visible.
 pub fn magnified(picture: &RgbImage) -> RgbImage {
+    // Nearest neighbor at a whole factor: every pixel becomes a square and no value changes.
     let factor = LEAST_SIDE.div_ceil(picture.width().min(picture.height()).max(1));
     imageops::resize(picture, picture.width() * factor, picture.height() * factor, imageops::FilterType::Nearest)
 }
 
-/// Two pictures of one size beside each other on white.
+/// Returns two images of one size side by side on white.
 pub fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
     let mut out = RgbImage::from_pixel(left.width() + GAP + right.width(), left.height().max(right.height()), Rgb([255; 3]));
     imageops::replace(&mut out, left, 0, 0);
@@ -38,13 +44,19 @@ pub fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
     out
 }
 
-/// Pictures of one size in a row.
+/// Returns images of one size in a row.
+///
+/// # Panics
+/// Panics if there is no image.
 pub fn in_a_row(pictures: &[RgbImage]) -> RgbImage {
     let (first, others) = pictures.split_first().expect("one picture or more");
     others.iter().fold(first.clone(), |row, picture| side_by_side(&row, picture))
 }
 
-/// A picture as JPEG, no wider than that.
+/// Encodes an image as JPEG, reduced to at most `width` pixels.
+///
+/// # Errors
+/// Returns an error if the image can't be encoded.
 pub fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
     let mut out = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY);
@@ -57,10 +69,10 @@ pub fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Writes a picture as PNG.
+/// Writes an image as PNG.
 ///
 /// # Errors
-/// The system's.
+/// Returns an error if the file can't be written.
 pub fn write_png(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
     let mut png = Vec::new();
     picture.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;

@@ -1,4 +1,4 @@
-//! The confusion matrix as SVG: rows are the truth, and the axes say so.
+//! The confusion matrix as SVG: rows are true classes, columns predictions, and the axes say so.
 
 use maud::{Markup, html};
 
@@ -8,34 +8,37 @@ use super::{
 };
 use crate::metrics::Confusion;
 
-/// Letters of a class name that are shown.
+/// Maximum length of a class name.
 const LETTERS: usize = 18;
-/// Classes up to which each cell has its numbers.
+/// Maximum number of classes for numbers in the cells.
 const NUMBERED: usize = 12;
-/// Classes up to which rows and columns have their names.
+/// Maximum number of classes for names of rows and columns; above it, the matrix is a heat map.
 pub const MATRIX_CLASSES: usize = 40;
 
-/// Counts of (true class, predicted class).
+/// A confusion matrix to draw.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    /// Above it.
+    /// Title above the matrix.
     pub title: String,
-    /// In the order of rows and columns.
+    /// Class names in the order of rows and columns.
     pub classes: Vec<String>,
-    /// What is shown.
+    /// Numbers of images by true and predicted class.
     pub confusion: Confusion,
 }
 
 impl Matrix {
+    /// Returns the class names as they are shown.
     fn names(&self) -> Vec<String> {
         self.classes.iter().map(|name| shortened(name, LETTERS)).collect()
     }
 
-    /// Space for the names: of rows on the left, of columns (slanted) above.
+    /// Returns the space for the longest name: of rows at the left, of columns (slanted) at the
+    /// top.
     fn margin(&self) -> f64 {
         self.names().iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64 * LETTER
     }
 
+    /// Returns the width of a cell.
     fn cell(&self) -> f64 {
         (WIDTH - self.left() - 40.0) / self.classes.len() as f64
     }
@@ -48,7 +51,8 @@ impl Matrix {
         60.0 + self.margin() * 0.72
     }
 
-    /// Rows are at most as high as wide, and never higher than needed.
+    /// Returns the height of a row: at most the width of a cell, and never more than its text
+    /// needs.
     fn row(&self) -> f64 {
         self.cell().min(52.0)
     }
@@ -57,7 +61,7 @@ impl Matrix {
         if self.is_heat() { heat::height() } else { self.top() + self.row() * self.classes.len() as f64 + 14.0 }
     }
 
-    /// Are there too many classes for names?
+    /// Whether there are too many classes for names.
     fn is_heat(&self) -> bool {
         self.classes.len() > MATRIX_CLASSES
     }
@@ -66,6 +70,7 @@ impl Matrix {
         if self.is_heat() { heat::body(&self.title, &self.confusion) } else { self.cells() }
     }
 
+    /// Returns the matrix with a cell for each pair of classes.
     fn cells(&self) -> Markup {
         let (left, top, cell, row) = (self.left(), self.top(), self.cell(), self.row());
         let count = self.classes.len() as f64;
@@ -96,6 +101,7 @@ impl Matrix {
         }
     }
 
+    /// Returns the font size of names.
     fn letters(&self) -> String {
         short((self.row() * 0.8).clamp(3.0, 11.0))
     }

@@ -1,4 +1,5 @@
-//! What a person is handed: figures as files, and one page that holds everything, opens from disk and asks nobody for anything.
+//! Figures as files, and one page with everything: self-contained, loads no external resources.
+//! Knows no network and no device.
 
 /// The page's file name.
 pub const PAGE: &str = "report.html";

@@ -1,33 +1,36 @@
-//! Small pictures in a grid with captions, as one PNG: what a person looks at.
+//! Small images in a grid with captions, as one image.
 
 use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 
-/// Pixels that the smaller side of a picture is magnified to at least, by a whole factor, so that each pixel can be seen.
+/// Minimum length in pixels of the shorter side after magnification by a whole factor, so that each
+/// pixel is visible.
 const LEAST_SIDE: u32 = 96;
+/// Pixels between two images.
 const GAP: u32 = 6;
-/// A line of text with the space below it.
+/// Height of a line of text with the space below it.
 const LINE: u32 = 12;
 
-/// A picture of the grid.
+/// An image of the grid.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// Above it.
+    /// Caption above the image.
     pub caption: String,
-    /// Grey levels 0 to 255, `[channels, height, width]`; one channel or three; none leaves the place empty.
+    /// Pixel values 0 to 255, `[channels, height, width]` with one or three channels; empty for a
+    /// gap.
     pub levels: Vec<f32>,
 }
 
-/// A row of pictures of one size, with a title.
+/// A row of images of one size, with a title.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Above the row.
+    /// Title above the row.
     pub title: String,
-    /// Side by side.
+    /// Images, side by side.
     pub cells: Vec<Cell>,
 }
 
-/// The grid on white.
+/// Draws the grid on white. Images have `[height, width]` pixels.
 pub fn draw(rows: &[Row], [height, width]: [usize; 2]) -> RgbImage {
     let (height, width) = (height as u32, width as u32);
     let factor = LEAST_SIDE.div_ceil(height.min(width).max(1));
@@ -46,7 +49,7 @@ pub fn draw(rows: &[Row], [height, width]: [usize; 2]) -> RgbImage {
             }
             for (x, y) in (0..width * factor).flat_map(|x| (0..height * factor).map(move |y| (x, y))) {
                 let at = (y / factor * width + x / factor) as usize;
-                // The last plane again where there is one only.
+                // A single channel serves for red, green and blue.
                 let level =
                     |channel: usize| cell.levels[(channel * plane).min(cell.levels.len() - plane) + at].round().clamp(0.0, 255.0) as u8;
                 out.put_pixel(left + x, top + 2 * LINE + y, Rgb([level(0), level(1), level(2)]));
@@ -56,7 +59,7 @@ pub fn draw(rows: &[Row], [height, width]: [usize; 2]) -> RgbImage {
     out
 }
 
-/// Black letters from a corner, as many as fit.
+/// Writes black text from a corner, as many characters as fit into `width` pixels.
 fn write(out: &mut RgbImage, text: &str, [left, top]: [u32; 2], width: u32) {
     for (index, letter) in text.chars().take(width as usize / 8).enumerate() {
         let rows = BASIC_FONTS.get(letter).or_else(|| LATIN_FONTS.get(letter)).or_else(|| BASIC_FONTS.get('?')).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One HTML file with everything in it: no script, nothing from anywhere, light and dark, on paper too.
+//! One self-contained HTML file: no script, no external resources, light and dark, printable.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -8,78 +8,78 @@ use crate::base::names::of_text;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Nothing may be loaded or run, whatever a class name or a path holds.
+/// Content security policy: nothing may be loaded or run, whatever a class name or path contains.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
-/// What the page shows.
+/// Content of the page.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Of the run.
+    /// Title of the page.
     pub title: String,
-    /// What a reader must know, the most important first.
+    /// Summary, the most important first.
     pub lead: Vec<String>,
-    /// Above the facts.
+    /// Heading above the facts.
     pub about: &'static str,
-    /// What was trained, with what, on what.
+    /// Names and values: what was trained, on which data and device.
     pub facts: Vec<(String, String)>,
-    /// Pictures by class and split.
+    /// Numbers of images by class and split.
     pub data: Table,
-    /// What is to be said of the data: skipped files, copies.
+    /// Notes on the data: skipped files, copies.
     pub notes: Vec<String>,
-    /// Curves, matrix and so on.
+    /// Curves, confusion matrix and other plots.
     pub figures: Vec<Figure>,
-    /// Measures, and classes.
+    /// Metrics, overall and by class.
     pub tables: Vec<Section>,
-    /// Pictures.
+    /// Galleries of images.
     pub galleries: Vec<Gallery>,
-    /// Training pictures as the network saw them, as JPEG.
+    /// Augmented training images, as JPEG.
     pub mosaic: Option<Vec<u8>>,
-    /// The recipe with every default.
+    /// The configuration with all defaults.
     pub config: String,
 }
 
-/// Rows under a head; the first column is words, the others numbers.
+/// A table; the first column has words, the others numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Names of the columns.
     pub head: Vec<String>,
-    /// Cells.
+    /// Cells, row by row.
     pub rows: Vec<Vec<String>>,
 }
 
-/// A table with what is said of it.
+/// A table with a heading and remarks.
 #[derive(Clone, Debug, Default)]
 pub struct Section {
-    /// Above it.
+    /// Heading.
     pub title: &'static str,
-    /// Between the two, a paragraph each.
+    /// Remarks between heading and table, a paragraph each.
     pub words: Vec<String>,
-    /// The table; without rows, nothing is shown.
+    /// The table; without rows, the section is left out.
     pub table: Table,
 }
 
-/// Pictures of one kind.
+/// Images of one kind.
 #[derive(Clone, Debug)]
 pub struct Gallery {
-    /// Above them.
+    /// Heading.
     pub title: &'static str,
-    /// What they show; what is between backquotes is what one types.
+    /// Caption; text between backticks is shown as code.
     pub words: String,
-    /// The pictures; without any, nothing is shown.
+    /// The images; without any, the gallery is left out.
     pub shots: Vec<Shot>,
 }
 
-/// A picture with what is said of it.
+/// An image with its description.
 #[derive(Clone, Debug)]
 pub struct Shot {
-    /// As JPEG.
+    /// The image as JPEG.
     pub jpeg: Vec<u8>,
-    /// Below it; the first is the heading.
+    /// Lines below it; the first is emphasized.
     pub lines: Vec<String>,
 }
 
 impl Page {
-    /// The file.
+    /// Returns the page as HTML.
     pub fn to_html(&self) -> String {
         let page = html! {
             (DOCTYPE)
@@ -179,12 +179,12 @@ impl Gallery {
     }
 }
 
-/// A text of several lines whose names hide nothing.
+/// Returns a text of several lines with control characters escaped.
 fn lines(text: &str) -> String {
     text.lines().map(|line| of_text(line) + "\n").collect()
 }
 
-/// Words between backquotes are what one types.
+/// Returns text with the parts between backticks as code.
 fn rich(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('`').enumerate() {

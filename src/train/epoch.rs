@@ -1,4 +1,5 @@
-//! One pass over the training images, from wherever the epoch was left: steps, measures, saves inside the epoch.
+//! One pass over the training images, from the batch where a resume starts: steps, running measures
+//! and saves within the epoch. Doesn't validate and decides nothing about the next epoch.
 
 use std::time::{Duration, Instant};
 
@@ -17,35 +18,39 @@ use crate::{
     nn::{cpu::backend::reads_are_free, infer::read, networks::classifier::Output},
 };
 
-/// Steps between two reads from a device that has to be waited for, for the progress bar and the check for NaN.
+/// Steps between two reads of loss and logits from a device whose reads block. Each read waits
+/// until the device has finished all queued work, and a device that is read after every step idles
+/// between steps.
 const READ_EVERY: usize = 10;
 
-/// What an epoch goes by.
+/// The settings of an epoch.
 pub(super) struct Epoch<'a> {
     pub(super) train: &'a Train,
-    /// Epochs of the phase that the schedule is made for.
+    /// Number of epochs that the schedule of the phase is computed for.
     pub(super) scheduled: usize,
-    /// Epochs of the phase that were asked for.
+    /// Number of epochs that the phase was configured with.
     pub(super) asked: usize,
     pub(super) files: &'a RunFiles,
     pub(super) watch: Watch<'a>,
 }
 
-/// How an epoch ended.
+/// The result of an epoch.
 pub(super) struct EpochEnd {
-    /// Stopped by a signal after a step, and saved.
+    /// Whether the epoch was stopped after a step, before its end. The run is saved then.
     pub(super) is_interrupted: bool,
-    /// Of the last step.
+    /// Learning rate of the last step.
     pub(super) learning_rate: f64,
-    /// How long the steps waited for images.
+    /// Time that steps waited for batches.
     pub(super) waited: Duration,
 }
 
 impl Epoch<'_> {
-    /// Trains on `inputs` from batch `state.batch` to the end of the epoch, or to a step after which the run is stopped.
+    /// Trains on `inputs` from batch `state.batch` to the end of the epoch, or until the run is
+    /// stopped.
     ///
     /// # Errors
-    /// The loss is no number; an image can't be read again; the device fails; a file can't be written.
+    /// Returns an error if the loss is not finite, an image can't be read again, the device fails
+    /// or a file can't be written.
     pub(super) fn run(&self, inputs: Source, learner: &mut Learner, state: &mut State) -> Result<EpochEnd, TrainError> {
         let Self { train, watch, .. } = self;
         let total = inputs.view.draws.len();
@@ -53,7 +58,8 @@ impl Epoch<'_> {
         let mut start = Instant::now();
         let mut loader = Loader::new(inputs.view, train.batch_size, state.batch, train.workers);
         let (num_batches, num_steps) = (loader.num_batches(), loader.num_batches().div_ceil(train.accumulate));
-        // Of the step before, in case that it was the last one.
+        // A resume after the last step of an epoch takes no step and only validates; the record
+        // still gets the rate of that last step.
         let first_rate = if state.batch > 0 { self.rate(state, state.step - 1, num_steps) } else { state.plateau.learning_rate };
         let mut end = EpochEnd { is_interrupted: false, learning_rate: first_rate, waited: Duration::ZERO };
         let mut unread = Vec::new();
@@ -69,10 +75,15 @@ impl Epoch<'_> {
             let input =
                 StepInput { batches, entrance: inputs.entrance, epoch: state.epoch, first_batch, step, learning_rate: end.learning_rate };
             unread.push((first_batch, learner.step(input)));
+            // The counters are those after the step even while its loss is unread: whatever is
+            // saved below is read first, so that `state.partial` always covers `state.batch`
+            // batches.
             let is_over = state.batch >= num_batches;
+            // After the last step, the signal is left to validation, which stops and saves.
             end.is_interrupted = watch.is_stopped() && !is_over;
             let is_saved = end.is_interrupted
                 || !is_over && train.checkpoint.every_steps > 0 && state.step.is_multiple_of(train.checkpoint.every_steps);
+            // On burn-flex, values are computed when a step returns, so reading them is free.
             if is_over || is_saved || unread.len() >= READ_EVERY || reads_are_free(&learner.stepper.device) {
                 self.measure(std::mem::take(&mut unread), state)?;
             }
@@ -90,14 +101,16 @@ impl Epoch<'_> {
         Ok(end)
     }
 
-    /// The learning rate of step `step` of the run.
+    /// Returns the learning rate of step `step`, counted over the whole run.
     fn rate(&self, state: &State, step: usize, steps_per_epoch: usize) -> f64 {
+        // Each phase has a schedule of its own, from its first step on.
         let step = step - state.phase.first_step;
         let at = Progress { step, steps_per_epoch, epochs: self.scheduled, asked: self.asked };
         learning_rate(&self.train.schedule, state.plateau.learning_rate, at)
     }
 
-    /// Reads what steps left on the device, each with its first batch, and adds it to the measures of the epoch. Waits for the device.
+    /// Reads the losses and logits of steps from the device, each with the position of its first
+    /// batch, and adds them to the measures of the epoch. Waits for the device; steps never do.
     fn measure(&self, outputs: Vec<(usize, StepOutput)>, state: &mut State) -> Result<(), TrainError> {
         let mut images = 0;
         for (first_batch, output) in outputs {
@@ -115,6 +128,7 @@ impl Epoch<'_> {
                 for (row, label) in values.chunks_exact(num_logits).zip(labels.by_ref().take(count)) {
                     let predicted = match Output::of(self.train.loss) {
                         Output::Softmax => argmax(row),
+                        // A logit above 0 is a probability above 0.5.
                         Output::Sigmoid => usize::from(row[0] > 0.0),
                     };
                     state.partial.confusion.add(label, predicted);

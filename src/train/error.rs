@@ -1,4 +1,4 @@
-//! What ends a run before its time.
+//! Errors that end a run.
 
 use std::path::PathBuf;
 
@@ -17,102 +17,102 @@ use crate::{
     },
 };
 
-/// What ends a run before its time.
+/// An error that ends a run.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// Not a number, or infinite.
+    /// A loss that is NaN or infinite.
     #[error("the {what} became {value} in epoch {epoch}{}; {kept}; a smaller learning rate or train.clip_norm usually helps", step_words(*.step))]
     Diverged {
         /// "loss" or "validation loss".
         what: &'static str,
-        /// NaN or infinity.
+        /// The value, NaN or infinite.
         value: f32,
-        /// Counted from 1.
+        /// Epoch, counted from 1.
         epoch: usize,
-        /// Batch of the epoch, counted from 1; `None` after the epoch.
+        /// Batch of the epoch, counted from 1; `None` for the validation loss.
         step: Option<usize>,
-        /// What is still there.
+        /// Which checkpoint is left.
         kept: String,
     },
-    /// A resume with something changed.
+    /// A resume with a changed configuration or changed data.
     #[error("can't resume: {what} has changed: {detail}; {hint}")]
     Changed {
         /// "the configuration" or "the data".
         what: &'static str,
-        /// The key or file with both values.
+        /// The key or file, with its old and new value.
         detail: String,
-        /// What to do.
+        /// How to proceed.
         hint: String,
     },
-    /// A setting for a class that isn't there.
+    /// A setting that names an unknown class.
     #[error("{key} names {name}, which is no class; {}", among(.name, .classes))]
     Class {
-        /// The setting.
+        /// The key of the setting.
         key: String,
-        /// The name.
+        /// The unknown name.
         name: String,
-        /// Those that there are.
+        /// The classes of the run.
         classes: Vec<String>,
     },
-    /// A decision by a metric that no epoch will have.
+    /// A monitored metric that has no value on this validation set.
     #[error(
         "{key} = \"{metric}\" can't be measured: validation has no picture of {class}; add some, or choose another metric, such as {instead}"
     )]
     Unmeasured {
-        /// The setting.
+        /// The key of the setting.
         key: &'static str,
-        /// The metric.
+        /// The monitored metric.
         metric: Metric,
-        /// Whose validation pictures are missing.
+        /// The class without validation images.
         class: String,
         /// A metric that can be measured.
         instead: Metric,
     },
-    /// A network that this machine hasn't got the memory for.
+    /// A network that needs more memory than is available.
     #[error("a step needs about {}, and {} are left here; the layer {} alone needs {}: {advice}", size_words(*.needed), size_words(*.available), .largest.name, size_words(.largest.bytes))]
     Memory {
-        /// Bytes.
+        /// Bytes needed.
         needed: f64,
-        /// Bytes.
+        /// Bytes available.
         available: f64,
-        /// The layer that needs the most.
+        /// Layer that needs the most memory.
         largest: Largest,
-        /// What to do.
+        /// How to need less.
         advice: &'static str,
     },
-    /// Weights of a checkpoint whose preprocessing isn't known.
+    /// Weights without the `meta.json` that states their normalization.
     #[error("found no meta.json beside the weights, which says how their pictures were normalised; set data.normalize as it was for them: {}", .0.display())]
     Normalize(PathBuf),
-    /// A sigmoid for more than two classes.
+    /// A sigmoid output with more or fewer than two classes.
     #[error("loss = \"binary_cross_entropy\" tells two classes apart, found {0}; use \"cross_entropy\"")]
     Binary(usize),
-    /// The run folder can't be made.
+    /// A run folder that can't be created.
     #[error("can't create the run folder: {}; choose another folder with --out: {}", reason(.error), path.display())]
     Folder {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The underlying error.
         error: std::io::Error,
     },
-    /// The system refused.
+    /// An I/O error.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// Pictures.
+    /// An error of the data.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The network or its device.
+    /// An error of the network or its device.
     #[error(transparent)]
     Nn(#[from] NnError),
-    /// Saving or loading.
+    /// An error in saving or loading a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The run's own configuration.
+    /// An error in the run's saved configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
 impl TrainError {
-    /// The kind of the system's error, if it is one that doesn't say by itself what to do.
+    /// Returns the kind of an I/O error whose message doesn't say by itself what to do.
     pub fn kind(&self) -> Option<std::io::ErrorKind> {
         match self {
             Self::Io(error) | Self::Checkpoint(CheckpointError::Io(error)) => Some(error.kind()),
@@ -121,7 +121,7 @@ impl TrainError {
     }
 }
 
-/// The class that was meant, and those that there are.
+/// Describes the classes, with the one most similar to `name` if there is one.
 fn among(name: &str, classes: &[String]) -> String {
     let known = format!("the classes are {}", listed(classes));
     nearest(name, classes.iter().map(String::as_str)).map_or_else(|| known.clone(), |meant| format!("did you mean `{meant}`? ({known})"))

@@ -1,4 +1,5 @@
-//! The loop as one reads it aloud: an epoch, validation, record, best, stop or go on; saved after each.
+//! The training loop: an epoch, validation, the record, best or not, stop or continue, and a save
+//! after each epoch. Everything it decides by is in the [`Session`], so that a resume is exact.
 
 use std::{sync::atomic::AtomicBool, time::Instant};
 
@@ -23,8 +24,12 @@ use crate::{
 
 /// Trains until the last epoch, early stopping, the time limit, or `stop`.
 ///
+/// `stop` is checked after each step and each batch of validation or of frozen layers; the run is
+/// saved before the function returns.
+///
 /// # Errors
-/// [`TrainError`]; what was saved before stays.
+/// Returns an error if a loss is not finite, an image can't be read again, the device fails or a
+/// file can't be written. Checkpoints saved before stay as they are.
 pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
     let watch = Watch { observer, stop };
     let mut clock = Clock::start();
@@ -37,14 +42,16 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
     if let Some(words) = session.plan_anew() {
         observer.say(&words);
     }
+    // Resolved once per phase: within it, frozen layers and what is cached of them stay the same.
     let mut inputs = Inputs::of_phase(session.sources(), observer);
     while session.finished().is_none() {
         let Some(record) = train_and_validate(session, &mut inputs, &mut clock, watch)? else { return Ok(clock.outcome(true)) };
         observer.epoch_ended(&record);
         let stops_early = record_epoch(session, record, observer);
+        // Early stopping ends the phase; the run ends with its last phase.
         let is_next_phase = (stops_early || session.phase_is_over()) && session.next_phase();
         clock.lap(is_next_phase);
-        // Before it is saved, so that a resume goes on by it.
+        // Before the save, so that a resumed run continues with the same plan.
         if let Some(words) = session.plan(clock.elapsed(), &clock.laps) {
             observer.say(&words);
         }
@@ -59,6 +66,7 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
             observer.say(&session.phase_words().unwrap_or_default());
             inputs = Inputs::of_phase(session.sources(), observer);
         }
+        // A signal that arrived since the last check finds the epoch saved.
         if watch.is_stopped() {
             return Ok(clock.outcome(true));
         }
@@ -70,8 +78,8 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
     Ok(clock.outcome(false))
 }
 
-/// Runs what is left of the epoch under way and measures it on the validation images. Returns its record; `None` if the run was stopped
-/// before, and is saved.
+/// Runs the rest of the current epoch and validates. Returns the epoch's record, or `None` if the
+/// run was stopped before the end; the run is saved then.
 fn train_and_validate(
     session: &mut Session,
     inputs: &mut Inputs,
@@ -79,7 +87,8 @@ fn train_and_validate(
     watch: Watch<'_>,
 ) -> Result<Option<EpochRecord>, TrainError> {
     let start = Instant::now();
-    // Both before the first step, so that nothing of an epoch is lost if the run is stopped meanwhile.
+    // Computing features can take minutes and be stopped. Doing both before the first step loses
+    // nothing of the epoch then.
     let Some(validation) = inputs.validation(session.sources(), watch)? else { return Ok(None) };
     let Some(training) = inputs.training(session.sources(), session.state.epoch, watch)? else { return Ok(None) };
     session.state.partial.seconds += start.elapsed().as_secs_f64();
@@ -92,11 +101,12 @@ fn train_and_validate(
     }
     let validation_start = Instant::now();
     let Some(validation) = validate(session, validation, watch)? else {
-        // All steps of the epoch are done; a resume validates.
+        // All steps of the epoch are done, so a resume only validates.
         session.save(&["last"])?;
         return Ok(None);
     };
     let num_classes = session.datasets.train.classes.len();
+    // Reset here and the counters in `record_epoch`, before anything is saved.
     let partial = std::mem::replace(&mut session.state.partial, Partial::new(num_classes));
     Ok(Some(EpochRecord {
         epoch: session.state.epoch + 1,
@@ -107,11 +117,13 @@ fn train_and_validate(
     }))
 }
 
-/// Updates counters and decisions with the record of an epoch. Returns whether early stopping ends the phase.
+/// Updates the counters, early stopping and the plateau schedule with the record of an epoch.
+/// Returns whether early stopping ends the phase.
 fn record_epoch(session: &mut Session, record: EpochRecord, observer: &dyn Observer) -> bool {
     let (train, classes, state) = (&session.config.train, &session.datasets.train.classes, &mut session.state);
     let epoch = record.epoch;
     let early_stopping = train.early_stopping.as_ref();
+    // `EarlyStopping` counts epochs from 0, as Keras does; records count from 1.
     let stops_early = early_stopping.is_some_and(|rule| state.patience.update(rule, epoch - 1, record.value(&rule.monitor, classes)));
     if let Some(rule) = PlateauRule::of(&train.schedule)
         && state.plateau.update(&rule, record.value(&rule.monitor, classes))
@@ -119,6 +131,8 @@ fn record_epoch(session: &mut Session, record: EpochRecord, observer: &dyn Obser
         observer.say(&format!("Epoch {epoch}: ReduceLROnPlateau reducing learning rate to {}", state.plateau.learning_rate));
     }
     state.seconds += record.seconds;
+    // Of many classes, only the latest epoch keeps its recalls: the history is saved with every
+    // checkpoint and would grow with classes times epochs.
     if let Some(before) = state.history.last_mut() {
         before.train.condense();
         before.validation.condense();
@@ -128,8 +142,8 @@ fn record_epoch(session: &mut Session, record: EpochRecord, observer: &dyn Obser
     stops_early
 }
 
-/// Saves `best/` if the epoch is the best so far, then `last/`, then the history. A crash in between leaves a `last/` that leads
-/// to the same `best/` again.
+/// Saves `best/` if the epoch is the best so far, then `last/`, then the history. After a crash in
+/// between, `last/` leads to the same `best/` again.
 fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError> {
     let monitor = &session.config.train.checkpoint.monitor;
     let Some(record) = session.state.history.last() else { return Ok(()) };
@@ -148,8 +162,8 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
     session.files.write_history(&session.state)
 }
 
-/// Measures the network on the validation images as they are, in order, with the unweighted loss and no label smoothing; `None` if the run was
-/// stopped before the end.
+/// Measures the network on the validation images, in order and without augmentation, with the
+/// unweighted loss and no label smoothing. Returns `None` if the run was stopped before the end.
 fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'_>) -> Result<Option<SplitRecord>, TrainError> {
     let (train, stepper, set) = (&session.config.train, &session.learner.stepper, &session.datasets.validation);
     let settings = Settings {
@@ -188,6 +202,7 @@ fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'
     Ok(Some(split_record(loss, &confusion)))
 }
 
+/// Returns the record of one split; a class without images has no recall.
 fn split_record(loss: f64, confusion: &Confusion) -> SplitRecord {
     let recall = confusion.tallies().iter().map(|tally| (tally.support > 0).then(|| tally.scores().recall)).collect();
     SplitRecord { loss, accuracy: confusion.accuracy(), macro_f1: confusion.macro_f1(), recall }

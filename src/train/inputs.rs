@@ -1,6 +1,12 @@
-//! Where the inputs of a phase come from: the images, or what its frozen layers make of them. What doesn't change is computed once and kept
-//! in a mapped file, which later runs find again: the features of validation images, of training images where nothing is augmented, and of
-//! `train.feature_cache` augmentations of each.
+//! The inputs of a phase: images, or features of its frozen layers.
+//!
+//! Features that don't change between epochs are computed once and kept in a mapped file that later
+//! runs find by its name: those of validation images, of training images without augmentation, and
+//! of `train.feature_cache` augmented variants of each training image.
+//!
+//! Measured with a frozen VGG16 and 575 training images of 150 x 150 pixels on two cores: 30 epochs
+//! took 119 s, 78 s of them for the features; one epoch with fresh augmentation, which computes
+//! them anew, took 65 to 68 s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +22,10 @@ use rayon::prelude::*;
 use super::observer::Watch;
 use super::{Datasets, Learner, Observer, TrainError};
 use crate::{
-    base::files::{self, PartialFile, with_path},
+    base::{
+        bytes, cache,
+        files::{self, PartialFile, with_path},
+    },
     config::{Config, Pooling},
     data::{
         batch::{ImageBatcher, Prepare},
@@ -34,32 +43,33 @@ use crate::{
     },
 };
 
-/// Part of a file's key: raise it when a frozen layer computes other values.
+/// Part of a file's key; to be raised whenever a frozen layer computes different values.
 const VERSION: &str = "emberlens features 2";
 
-/// Most bytes that the features of one set may take on disk; above, the frozen layers run in each epoch.
+/// Maximum size on disk of the features of one set; above it, the frozen layers run in each epoch.
 const MAX_BYTES: usize = 16 << 30;
 
-/// What enters the network: a view of images or of features, and where in the network it enters.
+/// The inputs of an epoch, and where they enter the network.
 pub(super) struct Source {
     pub(super) view: View,
     pub(super) entrance: Entrance,
 }
 
-/// Where the inputs of the phase under way come from. `None` as a layout stands for the images themselves.
+/// The inputs of the current phase. Without a layout, they are the images themselves.
 pub(super) struct Inputs {
     train: Option<Layout>,
     validation: Option<Layout>,
-    /// Augmentations of each training image whose features are kept; 1 where nothing is augmented.
+    /// Number of augmented variants of each training image whose features are kept; 1 without
+    /// augmentation.
     rounds: usize,
-    /// Hash of the frozen layers, once it is needed.
+    /// Hash of the frozen layers, computed on first use.
     frozen: Option<[u8; 32]>,
     validation_set: Option<Arc<PictureSet>>,
-    /// Features of the training images by the round of their augmentation.
+    /// Features of the training images by the number of their augmented variant.
     train_files: BTreeMap<usize, Arc<MappedFile>>,
 }
 
-/// What inputs are made from; all but the weights of trained layers stay the same through a phase.
+/// What inputs are computed from; within a phase, only the weights of trained layers change.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
     pub(super) config: &'a Config,
@@ -67,23 +77,24 @@ pub(super) struct Sources<'a> {
     pub(super) learner: &'a Learner,
 }
 
-/// Shape and place of the features of an image.
+/// Shape and folder of the features of an image.
 #[derive(Clone)]
 struct Layout {
-    /// Layer groups that made them.
+    /// Number of layer groups that compute the features.
     groups: usize,
     /// `[channels, height, width]`.
     shape: [usize; 3],
-    /// Averaged to one value a channel, as the head would do it.
+    /// Whether features are averaged to one value per channel, as the head would do.
     is_averaged: bool,
     folder: PathBuf,
 }
 
 impl Layout {
-    /// Returns the layout after the frozen groups; `None` where nothing is frozen.
+    /// Returns the layout of the features after the frozen layer groups, or `None` if nothing is
+    /// frozen.
     ///
     /// # Errors
-    /// Features can't be kept, in words.
+    /// Returns the reason if there is no folder to keep features in.
     fn of(Sources { config, learner, .. }: Sources<'_>) -> Result<Option<Self>, String> {
         let (groups, model) = (learner.stepper.frozen, &learner.model);
         if groups == 0 {
@@ -92,19 +103,22 @@ impl Layout {
         let mut shape = model.shape_after(groups, learner.stepper.entrance.shape);
         let is_averaged = groups == model.num_groups() && config.model.pooling == Pooling::Average;
         if is_averaged {
-            // The mean of a mean of one is itself: the head sees nothing but what comes after the pooling.
+            // Global average pooling leaves a mean of one value as it is, so the head computes the
+            // same from averaged features at 1/(height * width) of their size.
             (shape[1], shape[2]) = (1, 1);
         }
         Ok(Some(Self { groups, shape, is_averaged, folder: folder()? }))
     }
 
-    /// Bytes an image.
+    /// Returns the bytes of one image's features.
     fn size(&self) -> usize {
         self.shape.iter().product::<usize>() * size_of::<f32>()
     }
 
+    /// Checks the size of the features of `count` images.
+    ///
     /// # Errors
-    /// The features of `count` images are too large to keep, in words.
+    /// Returns the reason if they are too large to keep.
     fn check(&self, count: usize) -> Result<(), String> {
         let bytes = self.size().saturating_mul(count);
         if bytes > MAX_BYTES {
@@ -114,15 +128,16 @@ impl Layout {
     }
 }
 
+/// Returns the folder for features in the user's cache folder, creating it.
 fn folder() -> Result<PathBuf, String> {
-    let cache = dirs::cache_dir().ok_or("the system names no cache folder for this user")?;
-    let folder = cache.join("emberlens").join("features");
+    let folder = cache::folder("features").ok_or("the system names no cache folder for this user")?;
     fs::create_dir_all(&folder).map_err(|error| format!("can't create the folder for features: {error}: {}", folder.display()))?;
     Ok(folder)
 }
 
 impl Inputs {
-    /// Decides for the phase under way what is kept. Where features can't be kept, the observer is told why, once.
+    /// Decides which features of the current phase are kept. If some can't be, tells the observer
+    /// why, once.
     pub(super) fn of_phase(sources: Sources<'_>, observer: &dyn Observer) -> Self {
         let Sources { config, datasets, .. } = sources;
         let rounds = if config.augment.is_active() { config.train.feature_cache } else { 1 };
@@ -140,7 +155,8 @@ impl Inputs {
         Self { train, validation, rounds, frozen: None, validation_set: None, train_files: BTreeMap::new() }
     }
 
-    /// Returns the training inputs of `epoch` (counted from 0); `None` if the run was stopped before they were there.
+    /// Returns the training inputs of `epoch` (counted from 0), or `None` if the run was stopped
+    /// while features were computed.
     pub(super) fn training(&mut self, sources: Sources<'_>, epoch: usize, watch: Watch<'_>) -> Result<Option<Source>, TrainError> {
         let Sources { config, datasets, learner } = sources;
         let plain = datasets.training_view(config, epoch);
@@ -148,6 +164,8 @@ impl Inputs {
             return Ok(Some(Source { view: plain, entrance: learner.stepper.entrance }));
         };
         let (rounds, count) = (self.rounds, datasets.train.pictures.len());
+        // Epoch e takes the variants of epoch e mod K, so that the first K epochs equal those
+        // without a cache, byte for byte.
         let round_of = |draw: &Draw| (epoch + draw.repeat) % rounds;
         let needed: BTreeSet<usize> = plain.draws.iter().map(round_of).collect();
         for round in &needed {
@@ -155,6 +173,8 @@ impl Inputs {
                 continue;
             }
             let (view, augmentation) = if config.augment.is_active() {
+                // Mixup and cutmix mix images, not features; a checked configuration has neither
+                // here.
                 let batcher = ImageBatcher { mix: None, ..datasets.training_view(config, *round).batcher };
                 (View { draws: order::in_order(count), batcher, ..plain.clone() }, Some(*round))
             } else {
@@ -171,7 +191,8 @@ impl Inputs {
         Ok(Some(source(set, draws, &layout)))
     }
 
-    /// Returns the validation inputs in order; `None` if the run was stopped before they were there.
+    /// Returns the validation inputs in order, or `None` if the run was stopped while features were
+    /// computed.
     pub(super) fn validation(&mut self, sources: Sources<'_>, watch: Watch<'_>) -> Result<Option<Source>, TrainError> {
         let Sources { datasets, learner, .. } = sources;
         let plain = datasets.validation_view();
@@ -190,8 +211,9 @@ impl Inputs {
         Ok(Some(source(set, draws, &layout)))
     }
 
-    /// Returns the file with the features of the images of `view`, as an earlier run left it or computed now; `round` says which
-    /// augmentation they have. `None` if the run was stopped before the end.
+    /// Returns the file with the features of the images of `view`, from an earlier run or computed
+    /// now, or `None` if the run was stopped before the end. `round` is the number of the augmented
+    /// variant.
     fn open_or_compute(
         &mut self,
         sources: Sources<'_>,
@@ -204,6 +226,8 @@ impl Inputs {
         let total = view.draws.len();
         if let Ok(file) = MappedFile::open(&path) {
             if is_whole(&file, total, layout.size()) {
+                // Epochs read images in random order, so reading ahead would only evict other
+                // pages.
                 return Ok(Some(Arc::new(file.in_any_order())));
             }
             watch.observer.say(&format!("warning: the features that were kept are damaged and are computed anew: {}", path.display()));
@@ -217,9 +241,11 @@ impl Inputs {
         Ok(Some(Arc::new(file.in_any_order())))
     }
 
-    /// Returns a hash of everything that features depend on: the layers and what computes them, the pixels and what is done to them.
+    /// Returns a hash of everything that the features depend on: the layers, the device and
+    /// instruction set that run them, the pixels, and their normalization and augmentation.
     fn key(&mut self, sources: Sources<'_>, layout: &Layout, view: &View, round: Option<usize>) -> Result<String, TrainError> {
         let Sources { config, datasets, learner } = sources;
+        // Hashing the frozen layers reads tens of megabytes; one hash serves the whole phase.
         let frozen = match self.frozen {
             Some(digest) => digest,
             None => *blake3::hash(&to_bytes(&learner.inference_model(), Part::Frozen(layout.groups))?).as_bytes(),
@@ -237,7 +263,8 @@ impl Inputs {
             hash.update(&picture.digest);
         }
         if let Some(round) = round {
-            // An image's draws come from its place among the others; its class may have settings of its own.
+            // The random draws of an image depend on its position in the set, and its class may
+            // have augmentation settings of its own.
             hash.update(&serde_json::to_vec(&config.augment).expect("plain values are JSON"));
             hash.update(format!("{} {round} {:?} {:?}", config.seed, view.set.labels(), view.set.classes).as_bytes());
         }
@@ -245,8 +272,8 @@ impl Inputs {
     }
 }
 
-/// Writes the features of the images of `view` to `path`, and a checksum of each after them. Returns whether it came to the end before the
-/// run was stopped; the file is there only then.
+/// Writes the features of the images of `view` to `path`, followed by a CRC-32C of each image.
+/// Returns false, leaving no file, if the run was stopped before the end.
 fn compute(sources: Sources<'_>, layout: &Layout, view: View, path: &Path, watch: Watch<'_>) -> Result<bool, TrainError> {
     let Sources { config, learner, .. } = sources;
     let failed = |error: std::io::Error| with_path(&error, "can't write the features", path);
@@ -265,7 +292,7 @@ fn compute(sources: Sources<'_>, layout: &Layout, view: View, path: &Path, watch
         let features = model.forward_frozen(0..layout.groups, images);
         let features = if layout.is_averaged { average(features) } else { features };
         for values in read(features)?.chunks_exact(layout.size() / size_of::<f32>()) {
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes = bytes::from_f32(values);
             checksums.extend(crc32c::crc32c(&bytes).to_le_bytes());
             writer.write_all(&bytes).map_err(failed)?;
         }
@@ -276,7 +303,7 @@ fn compute(sources: Sources<'_>, layout: &Layout, view: View, path: &Path, watch
     Ok(true)
 }
 
-/// Returns as many copies of the images of a set as there are files, each with the features of one file.
+/// Returns a set with the images of `set` once per file, each with its features from that file.
 fn feature_set(set: &PictureSet, layout: &Layout, files: Vec<Arc<MappedFile>>) -> Arc<PictureSet> {
     let slots = 0..set.pictures.len() * files.len();
     let pictures = slots.zip(set.pictures.iter().cycle()).map(|(slot, picture)| Picture { slot, ..picture.clone() }).collect();
@@ -285,16 +312,17 @@ fn feature_set(set: &PictureSet, layout: &Layout, files: Vec<Arc<MappedFile>>) -
     Arc::new(PictureSet { classes: Arc::clone(&set.classes), pictures, store })
 }
 
+/// Returns inputs whose values are features read as little-endian floats.
 fn source(set: Arc<PictureSet>, draws: Vec<Draw>, layout: &Layout) -> Source {
     let prepare: Prepare = Arc::new(|subject, out| {
-        out.extend(subject.bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
+        out.extend(bytes::to_f32(subject.bytes));
     });
     let batcher = ImageBatcher { prepare, mix: None, num_classes: set.classes.len() };
     Source { view: View { set, draws, batcher }, entrance: Entrance { shape: layout.shape, group: layout.groups } }
 }
 
-/// Whether every image's part is what was written, by the checkchecksums after the features. Reads the file from end to end, which also brings it
-/// into memory.
+/// Whether the features of every image match the checksums stored after them. Reads the whole file,
+/// which also brings it into memory.
 fn is_whole(file: &[u8], count: usize, size: usize) -> bool {
     let Some((features, checksums)) = file.split_at_checked(count * size) else { return false };
     checksums.len() == count * size_of::<u32>()

@@ -1,4 +1,4 @@
-//! What a step changes beside the counters: the network, its optimizer and the average of its weights.
+//! What a step changes besides the counters: the network, its optimizer and its averaged weights.
 
 use burn::module::Module;
 
@@ -11,35 +11,36 @@ use crate::{
     },
 };
 
-/// A network that learns.
+/// A network and what trains it.
 #[derive(Debug)]
 pub struct Learner {
-    /// How a step is taken.
+    /// Settings of a step.
     pub stepper: Stepper,
-    /// With autodiff.
+    /// Network with autodiff.
     pub model: Classifier,
-    /// With its state.
+    /// Optimizer with its state.
     pub optimizer: OptimizerState,
-    /// The averaged weights, where they are wanted.
+    /// Averaged weights, if `train.ema_decay` is set.
     pub ema: Option<Ema>,
 }
 
 impl Learner {
-    /// Takes one step.
+    /// Takes one step on the network.
     pub fn step(&mut self, input: StepInput) -> StepOutput {
         let (model, output) = self.stepper.step(self.model.clone(), &mut self.optimizer, self.ema.as_mut(), input);
         self.model = model;
         output
     }
 
-    /// Freezes the first `frozen` layer groups, lets each group learn at `layer_factor` of the rate of the one after it, and forgets what the
-    /// optimizer has gathered.
+    /// Prepares for a phase: freezes the first `frozen` layer groups, sets the learning-rate factor
+    /// between groups to `layer_factor` and resets the optimizer.
     pub(super) fn enter_phase(&mut self, frozen: usize, layer_factor: f64, optimizer: &Optimizer) {
         (self.stepper.frozen, self.stepper.layer_factor) = (frozen, layer_factor);
         self.optimizer = OptimizerState::new(optimizer);
     }
 
-    /// Returns the network to validate and to save as `best/`: with averaged weights where they are wanted, without autodiff.
+    /// Returns the network to validate and to save, without autodiff, with averaged weights if
+    /// there are any.
     pub fn inference_model(&self) -> Classifier {
         match &self.ema {
             Some(ema) => ema.apply(&self.model),

@@ -1,4 +1,5 @@
-//! The training loop: epochs of steps, validation, best and last checkpoints, and when to stop.
+//! The training loop: turns a configuration, data and initial weights into checkpoints and a record
+//! of each epoch. Prints nothing, but reports progress to an [`Observer`]; chooses no device.
 
 mod clock;
 mod epoch;

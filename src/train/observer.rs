@@ -1,26 +1,28 @@
-//! Who watches a run.
+//! Progress of a run, reported through a trait: this floor prints nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::record::EpochRecord;
 
-/// Who watches a run: progress bars, a log, a test.
+/// Receives the progress of a run: progress bars, a log, or a test.
 pub trait Observer {
-    /// An epoch begins, or goes on at picture `done` of `total`.
+    /// An epoch (counted from 1) starts or is resumed, with `done` of `total` images already
+    /// trained on.
     fn epoch_started(&self, epoch: usize, done: usize, total: usize);
-    /// So many pictures more are trained on; mean loss and accuracy of the epoch so far.
+    /// `pictures` more images were trained on; `loss` and `accuracy` are the means of the epoch so
+    /// far.
     fn trained(&self, pictures: usize, loss: f64, accuracy: f64);
-    /// Frozen layers have seen `done` of `total` pictures, whose features are kept for all epochs.
+    /// The frozen layers have computed the features of `done` of `total` images.
     fn computed_features(&self, done: usize, total: usize);
-    /// So many pictures more are validated.
+    /// `pictures` more images were validated.
     fn validated(&self, pictures: usize);
-    /// An epoch is over.
+    /// An epoch has ended, with its record.
     fn epoch_ended(&self, record: &EpochRecord);
-    /// A line for the user.
+    /// A message for the user, one line.
     fn say(&self, line: &str);
 }
 
-/// Who watches a run, and whether it is to stop.
+/// The observer of a run and its stop flag.
 #[derive(Clone, Copy)]
 pub(super) struct Watch<'a> {
     pub(super) observer: &'a dyn Observer,
@@ -28,7 +30,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Whether the run is to stop after what it is at.
+    /// Whether the run should stop at the next opportunity.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

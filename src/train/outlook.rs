@@ -1,4 +1,5 @@
-//! What is to be expected of a run, in words and for the schedule: memory, averaged weights, the epochs that fit the time.
+//! Forecasts of a run: memory, the span of averaged weights, and the epochs that fit the time
+//! limit.
 
 use std::time::Duration;
 
@@ -6,20 +7,22 @@ use super::{Session, rules::schedule::has_end, run::prepare::largest_batch};
 use crate::nn::{estimate::Estimate, optim::ema_decay};
 
 impl Session {
-    /// What a step takes of this machine's memory.
+    /// Describes how much memory a step needs.
     pub fn memory_words(&self) -> String {
         let batch = largest_batch(&self.config, &self.datasets.train, &self.datasets.validation);
         let estimate = Estimate::of(&self.config, self.datasets.train.classes.len(), batch);
         format!("Memory: {}, pictures aside; the most for {}", estimate.words(), estimate.largest.name)
     }
 
-    /// What the averaged weights span; nothing where there is no average.
+    /// Describes how many steps the averaged weights span, or returns `None` if weights aren't
+    /// averaged.
     pub fn average_words(&self) -> Option<String> {
         let train = &self.config.train;
         let wanted = train.ema_decay?;
         let per_epoch = self.datasets.train.pictures.len().div_ceil(train.batch_size).div_ceil(train.accumulate);
         let steps = per_epoch.saturating_mul(train.epochs);
         let decay = ema_decay(wanted, steps.saturating_sub(1));
+        // An exponential average with decay d has the weight of about 1 / (1 - d) steps.
         let spanned = 1.0 / (1.0 - decay);
         let warmed = if decay < wanted { format!("; its decay is warmed up, to {decay:.4} in {steps} steps") } else { String::new() };
         Some(format!(
@@ -28,7 +31,8 @@ impl Session {
         ))
     }
 
-    /// Epochs of the phase under way that the schedule is made for: all, or those that are expected to fit the time.
+    /// Returns the number of epochs of the current phase that the schedule is computed for: all, or
+    /// those expected to fit `train.max_time`.
     pub(super) fn scheduled_epochs(&self) -> usize {
         let asked = self.phase().epochs;
         match self.state.planned_epochs.filter(|_| self.config.train.max_time.is_some()) {
@@ -37,8 +41,12 @@ impl Session {
         }
     }
 
-    /// Counts anew the epochs that fit `train.max_time`: `elapsed` of it is gone, and the epochs of this part of the run in this phase took
-    /// `seconds` each. What comes out is kept in the state, so that the rate stays a function of the step and the state. Words where it changes.
+    /// Estimates again how many epochs fit `train.max_time` and returns a message if the number
+    /// changed.
+    ///
+    /// `elapsed` is the time used up, `seconds` the durations of the epochs that this process ran
+    /// in this phase. The estimate is kept in the state, so that the learning rate stays a function
+    /// of the step and the state, also after a resume.
     pub(super) fn plan(&mut self, elapsed: Duration, seconds: &[f64]) -> Option<String> {
         let train = &self.config.train;
         let limit = train.max_time.filter(|limit| has_end(&train.schedule) && elapsed < limit.0)?;
@@ -54,7 +62,7 @@ impl Session {
         })
     }
 
-    /// Plans for a part of a run that begins where the one before had planned to end.
+    /// Plans again for a resumed run whose planned epochs are all done.
     pub(super) fn plan_anew(&mut self) -> Option<String> {
         let is_over = self.state.planned_epochs.is_some_and(|planned| planned <= self.state.epoch);
         let last = self.state.history.last().map(|record| record.seconds).filter(|_| is_over)?;
@@ -62,12 +70,13 @@ impl Session {
     }
 }
 
-/// Epochs that begin before `left` is gone, by the seconds that earlier ones took; the first one, which reads the pictures, counts only
-/// where it is all there is. `None` without any.
+/// Returns the number of epochs that begin before `left` is over, given the durations of earlier
+/// ones, or `None` without any. The first epoch, which also decodes the images, counts only if it
+/// is the only one.
 fn epochs_that_fit(left: Duration, seconds: &[f64]) -> Option<usize> {
     let counted = if seconds.len() > 1 { &seconds[1..] } else { seconds };
     let mean = counted.iter().sum::<f64>() / counted.len() as f64;
-    // A cast cuts off at the largest number.
+    // A cast saturates at the largest integer.
     (mean > 0.0).then(|| (left.as_secs_f64() / mean).ceil() as usize)
 }
 

@@ -1,4 +1,5 @@
-//! One optimiser step: batches forward and backward, gradients added up, one update. Nothing here waits for the device.
+//! One optimizer step: forward and backward passes, accumulated gradients, one update. Never waits
+//! for the device.
 
 use burn::{
     module::Module,
@@ -21,58 +22,60 @@ use crate::{
     },
 };
 
-/// What a step needs beside the network and its pictures.
+/// The settings of a step, beside the network and its images.
 #[derive(Clone, Debug)]
 pub struct Stepper {
-    /// With autodiff.
+    /// Device with autodiff.
     pub device: Device,
     /// Where images enter the network.
     pub entrance: Entrance,
-    /// Layer groups, counted from the input, that keep their weights.
+    /// Number of layer groups, counted from the input, whose weights stay fixed.
     pub frozen: usize,
-    /// Each layer group learns at this share of the rate of what follows it.
+    /// Factor on the learning rate from one layer group to the group before it.
     pub layer_factor: f64,
-    /// With label smoothing.
+    /// Loss with label smoothing.
     pub loss: LossFn,
     /// Factor on the loss of each class.
     pub class_weights: Vec<f32>,
-    /// Largest length of the whole gradient.
+    /// Maximum norm of the gradient of all parameters together.
     pub clip_norm: Option<f64>,
-    /// Of the run.
+    /// Seed of the run.
     pub seed: u64,
 }
 
 /// The batches of one step.
 #[derive(Debug)]
 pub struct StepInput {
-    /// One, or as many as are accumulated.
+    /// As many batches as gradients are accumulated over; fewer at the end of an epoch.
     pub batches: Vec<HostBatch>,
-    /// What the batches hold, and where it enters the network.
+    /// Where the batches enter the network: as images, or as features of the frozen layers.
     pub entrance: Entrance,
-    /// Counted from 0.
+    /// Epoch, counted from 0.
     pub epoch: usize,
     /// Position of the first batch in the epoch.
     pub first_batch: usize,
-    /// Optimiser steps that the run took before this one.
+    /// Number of optimizer steps that the run took before this one.
     pub step: usize,
-    /// For this step.
+    /// Learning rate of the head.
     pub learning_rate: f64,
 }
 
-/// What a step leaves on the device, to be read when somebody looks.
+/// Results of a step that are still on the device.
 #[derive(Clone, Debug)]
 pub struct StepOutput {
-    /// `[1]` each batch: the sum of weighted losses.
+    /// Sum of the weighted losses of each batch, `[1]`.
     pub losses: Vec<Tensor<1>>,
-    /// `[batch, logits]` each batch.
+    /// Logits of each batch, `[batch, logits]`.
     pub logits: Vec<Tensor<2>>,
-    /// The class of each picture; of a mixed one, that with the largest share.
+    /// Class of each image; of an image mixed from two, the class with the larger fraction.
     pub labels: Vec<usize>,
 }
 
 impl Stepper {
-    /// Takes one step. The gradient is that of the mean loss over all pictures of the step, so that the last, smaller
-    /// group of an epoch counts each of its pictures like any other.
+    /// Takes one step and returns the new network.
+    ///
+    /// The gradient is that of the mean loss over all images of the step, so that each image of the
+    /// last, smaller group of an epoch counts as much as any other.
     pub fn step(
         &self,
         model: Classifier,
@@ -87,8 +90,10 @@ impl Stepper {
         let mut gradients = None;
         for (offset, batch) in input.batches.into_iter().enumerate() {
             output.labels.extend(batch.labels());
-            // Dropout draws from the framework's generator, which can't be saved: each batch starts it anew.
+            // Dropout draws from Burn's global generator, whose state can't be saved. Seeding it
+            // for each batch makes a resume exact.
             let at = [input.epoch as u64, (input.first_batch + offset) as u64, 0];
+            // `count` divides every batch's loss, so that accumulated gradients add up to the mean.
             self.device.seed(stream(self.seed, Purpose::Step, at).next_u64());
             let found = self.backward(&model, batch, entrance, count, &mut output);
             if is_single {
@@ -97,6 +102,7 @@ impl Stepper {
                 accumulator.accumulate(&model, found);
             }
         }
+        // By name, so that the optimizer's state can be saved by parameter.
         let gradients = take_gradients(&model, gradients.unwrap_or_else(|| accumulator.grads()));
         let rates = Rates { head: input.learning_rate, layer_factor: self.layer_factor, num_groups: model.num_groups() };
         let model = optimizer.step(model, gradients, rates, self.clip_norm);
@@ -106,19 +112,29 @@ impl Stepper {
         (model, output)
     }
 
+    /// Runs a batch forward and backward, adds its loss and logits to `output` and returns its
+    /// gradients.
     fn backward(&self, model: &Classifier, batch: HostBatch, entrance: Entrance, count: usize, output: &mut StepOutput) -> GradientsParams {
         let batch = upload(batch, entrance.shape, &self.device);
         let logits = model.forward_from(self.frozen.max(entrance.group), self.through_frozen(model, batch.images, entrance.group));
         let [pictures, num_classes] = batch.targets.dims();
         let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device).reshape([1, num_classes]);
+        // A mixed image has the mean of its classes' weights, by their fractions.
         let weights = (batch.targets.clone() * class_weights).sum_dim(1).reshape([pictures]) * batch.weights;
         let sum = self.loss.weighted_sum(logits.clone(), batch.targets, weights);
         output.losses.push(sum.clone().without_autodiff());
         output.logits.push(logits.without_autodiff());
+        // Divided by the number of images, as Keras does with class and sample weights; PyTorch's
+        // weighted mean divides by the sum of the weights.
         GradientsParams::from_grads((sum / count as f64).backward(), model)
     }
 
-    /// What trained layers see: without autodiff up to there, so that frozen layers keep nothing for a backward pass.
+    /// Returns the input of the first trained layer. The layers before it run without autodiff, so
+    /// that they keep nothing for a backward pass; their batch norm uses its running statistics, as
+    /// with `trainable = False` in Keras.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` in and out.
     fn through_frozen(&self, model: &Classifier, images: Tensor<4>, group: usize) -> Tensor<4> {
         if self.frozen <= group {
             return images;

@@ -1,4 +1,5 @@
-//! How training sees its images: the draws of an epoch in their order, each augmented and normalized.
+//! The images of a run as training reads them: the draws of an epoch in their order, augmented and
+//! normalized when a batch is made. Joins `data` and `augment`, which don't know each other.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,19 +16,20 @@ use crate::{
     },
 };
 
-/// The images of a run.
+/// The training and validation set of a run.
 #[derive(Clone, Debug)]
 pub struct Datasets {
-    /// Trained on.
+    /// Images to train on.
     pub train: Arc<PictureSet>,
-    /// Measured after each epoch.
+    /// Images measured after each epoch.
     pub validation: Arc<PictureSet>,
-    /// What is done to an image's pixels last.
+    /// Normalization of pixel values, the last step before the network.
     pub normalizer: Normalizer,
 }
 
 impl Datasets {
-    /// Returns the training images of `epoch` (counted from 0) in its order, augmented and normalized.
+    /// Returns the training images of `epoch` (counted from 0) in their order, augmented and
+    /// normalized.
     pub fn training_view(&self, config: &Config, epoch: usize) -> View {
         normalized(config, &self.train, &self.normalizer, epoch)
     }
@@ -38,28 +40,34 @@ impl Datasets {
     }
 }
 
-/// Returns the training images of `epoch` (counted from 0) in its order, augmented, as pixel values from 0 to 255.
+/// Returns the training images of `epoch` (counted from 0) in their order, augmented, as pixel
+/// values from 0 to 255.
 pub fn levels_view(config: &Config, train: &Arc<PictureSet>, epoch: usize) -> View {
     augmented(config, train, epoch, Some(Finish::LEVELS), Arc::new(|_| ()))
 }
 
-/// Returns the images of a set in order, each with its augmentation `round`, by the settings for all classes alone: the class of an
-/// image to be classified isn't known.
+/// Returns the images of a set in order, each with its augmentation number `round`.
+///
+/// Only the settings for all classes apply, because the class of an image to be classified is
+/// unknown.
 pub fn unlabelled_view(config: &Config, set: &Arc<PictureSet>, normalizer: &Normalizer, round: usize) -> View {
     let augment = Augment { class: BTreeMap::new(), ..config.augment.clone() };
     let view = normalized(&Config { augment, ..config.clone() }, set, normalizer, round);
+    // Without mixup and cutmix: predictions would be of other images as well.
     View { draws: order::in_order(set.pictures.len()), batcher: ImageBatcher { mix: None, ..view.batcher }, set: Arc::clone(set) }
 }
 
+/// Returns the images of `epoch`, augmented and normalized.
 fn normalized(config: &Config, set: &Arc<PictureSet>, normalizer: &Normalizer, epoch: usize) -> View {
     let normalizer = normalizer.clone();
     augmented(config, set, epoch, normalizer.finish(), Arc::new(move |values| normalizer.apply(values)))
 }
 
-/// A normalization other than one factor and one offset a channel, applied in place.
+/// A normalization other than one factor and one offset per channel, applied in place.
 type Normalize = Arc<dyn Fn(&mut [f32]) + Send + Sync>;
 
-/// Values go through `finish` as they are sampled, or through `normalize` afterwards where there is none.
+/// Returns the images of `epoch`, augmented. Values go through `finish` while they are sampled,
+/// which saves a pass over the image, or through `normalize` afterwards if there is none.
 fn augmented(config: &Config, set: &Arc<PictureSet>, epoch: usize, finish: Option<Finish>, normalize: Normalize) -> View {
     let draws = match config.train.sampler {
         Sampler::Shuffle => order::shuffled(set.pictures.len(), config.seed, epoch),
@@ -75,6 +83,8 @@ fn augmented(config: &Config, set: &Arc<PictureSet>, epoch: usize, finish: Optio
             normalize(&mut out[start..]);
         }
     });
+    // A batch depends on the keys of its draws alone, so that workers may make batches in any
+    // order.
     let mix = Mixer::new(&config.augment, shape, config.seed).map(|mixer| -> Mix {
         Arc::new(move |batch: &mut HostBatch| {
             let keys: Vec<_> = batch.draws.iter().map(|draw| key(*draw)).collect();
@@ -85,6 +95,9 @@ fn augmented(config: &Config, set: &Arc<PictureSet>, epoch: usize, finish: Optio
 }
 
 /// Returns the augmenter of each class of `set`.
+///
+/// # Panics
+/// Panics if the settings of a class contradict each other, which a checked configuration excludes.
 pub fn augmenters(config: &Config, set: &PictureSet) -> Vec<Augmenter> {
     let shape = set.store.format().shape();
     let of_class = |class: &String| {

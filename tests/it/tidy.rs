@@ -1,14 +1,22 @@
-//! What the architecture says, held by a test: floors, module docs, sizes.
+//! What the architecture says, held by a test: floors, rooms without circles, module docs, sizes, words.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use syn::{
+    Attribute, Item, ItemMod, ItemUse, UseTree,
+    visit::{self, Visit},
+};
 
 use crate::support::root;
 
 /// Modules by floor, lowest first. A module uses lower floors only.
 const FLOORS: [&[&str]; 9] = [
     &["base"],
-    &["config", "record"],
-    &["data", "augment", "metrics"],
+    &["config"],
+    &["record", "data", "augment", "metrics"],
     &["nn"],
     &["checkpoint"],
     &["train", "report"],
@@ -17,6 +25,13 @@ const FLOORS: [&[&str]; 9] = [
     &["commands", "cli"],
 ];
 
+/// Most files of a folder, its `mod.rs` not counted.
+const MOST_FILES: usize = 12;
+
+/// Most lines of a file, its tests not counted.
+const MOST_LINES: usize = 400;
+
+/// The text of each source file by its path below `src`.
 fn sources() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join("src")];
@@ -31,38 +46,237 @@ fn sources() -> BTreeMap<String, String> {
             }
         }
     }
-    assert!(found.len() > 40, "{} files", found.len());
+    assert!(found.len() > 100, "{} files", found.len());
     found
 }
 
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
+/// `data/listing/mod.rs` is `["data", "listing"]`.
+fn module_of(file: &str) -> Vec<String> {
+    let mut parts: Vec<String> = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
+        parts.pop();
+    }
+    parts
+}
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
+    })
+}
+
+/// What the code of a file names outside of its tests, as paths from the crate's root.
+struct Names {
+    /// The module of the file, then inner ones.
+    module: Vec<String>,
+    used: BTreeSet<Vec<String>>,
+    /// What `pub use` calls by another path: the name here, and where it is.
+    reexported: Vec<(Vec<String>, Vec<String>)>,
+}
+
+impl Names {
+    /// A path as it is written, from the crate's root; `None` outside the crate.
+    fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
+        let mut base = self.module.clone();
+        let mut rest = path;
+        match path.first()?.as_str() {
+            "crate" => {
+                base.clear();
+                rest = &rest[1..];
+            }
+            "self" => rest = &rest[1..],
+            "super" => {}
+            _ => return None,
+        }
+        while rest.first().is_some_and(|part| part == "super") {
+            base.pop()?;
+            rest = &rest[1..];
+        }
+        base.extend(rest.iter().cloned());
+        Some(base)
+    }
+
+    fn add_use(&mut self, tree: &UseTree, path: &mut Vec<String>, is_public: bool) {
+        match tree {
+            UseTree::Path(next) => {
+                path.push(next.ident.to_string());
+                self.add_use(&next.tree, path, is_public);
+                path.pop();
+            }
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_use(tree, path, is_public)),
+            UseTree::Glob(_) => self.add(path, None, is_public),
+            UseTree::Name(name) if name.ident == "self" => self.add(path, None, is_public),
+            UseTree::Name(name) => {
+                let name = name.ident.to_string();
+                path.push(name.clone());
+                self.add(path, Some(&name), is_public);
+                path.pop();
+            }
+            UseTree::Rename(rename) => {
+                path.push(rename.ident.to_string());
+                self.add(path, Some(&rename.rename.to_string()), is_public);
+                path.pop();
+            }
+        }
+    }
+
+    fn add(&mut self, path: &[String], name: Option<&str>, is_public: bool) {
+        // Within `mod.rs`, `use child::X` names a module of its own.
+        let written: Vec<String> = match path.first().map(String::as_str) {
+            Some("crate" | "self" | "super") | None => path.to_vec(),
+            Some(_) => std::iter::once("self".to_owned()).chain(path.iter().cloned()).collect(),
+        };
+        let Some(absolute) = self.absolute(&written) else { return };
+        match name {
+            Some(name) if is_public => {
+                let here = self.module.iter().cloned().chain([name.to_owned()]).collect();
+                self.reexported.push((here, absolute));
+            }
+            _ => _ = self.used.insert(absolute),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let attributes = match item {
+            Item::Mod(item) => &item.attrs,
+            Item::Fn(item) => &item.attrs,
+            Item::Use(item) => &item.attrs,
+            Item::Impl(item) => &item.attrs,
+            Item::Const(item) => &item.attrs,
+            Item::Struct(item) => &item.attrs,
+            _ => return visit::visit_item(self, item),
+        };
+        if !is_test(attributes) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
+        self.module.push(item.ident.to_string());
+        visit::visit_item_mod(self, item);
+        self.module.pop();
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        let is_public = !matches!(item.vis, syn::Visibility::Inherited);
+        self.add_use(&item.tree, &mut Vec::new(), is_public);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let parts: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        if let Some(absolute) = self.absolute(&parts) {
+            self.used.insert(absolute);
+        }
+        visit::visit_path(self, path);
+    }
+}
+
+/// Which files each file uses, by their modules. A name that a `mod.rs` re-exports counts where it comes from.
+fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let mut names = BTreeMap::new();
+    for (file, text) in sources() {
+        let module = module_of(&file);
+        if module.is_empty() || file.ends_with("tests.rs") {
+            continue;
+        }
+        let mut found = Names { module: module.clone(), used: BTreeSet::new(), reexported: Vec::new() };
+        found.visit_file(&syn::parse_file(&text).expect("Rust"));
+        names.insert(module, found);
+    }
+    let reexported: BTreeMap<_, _> = names.values().flat_map(|found| found.reexported.clone()).collect();
+    let file_of = |path: &[String]| {
+        let mut path = path.to_vec();
+        // As often as a name can be handed on.
+        for _ in 0..8 {
+            let longer = (1..=path.len()).find_map(|length| Some((length, reexported.get(&path[..length])?)));
+            let Some((length, target)) = longer else { break };
+            path = target.iter().chain(&path[length..]).cloned().collect();
+        }
+        (1..=path.len()).rev().map(|length| path[..length].to_vec()).find(|module| names.contains_key(module))
+    };
+    let used =
+        |module: &Vec<String>, found: &Names| found.used.iter().filter_map(|path| file_of(path)).filter(|file| file != module).collect();
+    names.iter().map(|(module, found)| (module.clone(), used(module, found))).collect()
+}
+
+/// A way from `start` back to itself, if there is one.
+fn circle<T: Clone + Ord>(graph: &BTreeMap<T, BTreeSet<T>>, start: &T) -> Option<Vec<T>> {
+    let mut seen = BTreeSet::new();
+    let mut ways: Vec<Vec<T>> = vec![vec![start.clone()]];
+    while let Some(way) = ways.pop() {
+        for next in graph.get(way.last()?).into_iter().flatten() {
+            if next == start {
+                return Some(way);
+            }
+            if seen.insert(next.clone()) {
+                ways.push(way.iter().cloned().chain([next.clone()]).collect());
+            }
+        }
+    }
+    None
 }
 
 #[test]
 fn a_module_uses_lower_floors_only() {
-    for (file, text) in sources() {
-        let module = Path::new(&file).iter().next().expect("a name").to_string_lossy().replace(".rs", "");
-        let Some(own) = floor(&module) else { continue };
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        // `use crate::{a::..., b}` and `crate::a::...` alike.
-        for other in FLOORS.iter().flat_map(|floor| floor.iter()) {
-            let grouped = code.split("use crate::{").nth(1).and_then(|rest| rest.split("};").next()).unwrap_or_default();
-            let is_used =
-                code.contains(&format!("crate::{other}")) || grouped.lines().any(|line| line.trim().starts_with(&format!("{other}::")));
-            // Arguments and the exit code share the top floor; a recipe's metrics are what a record is made of.
-            let is_neighbour = ["commands", "cli"].contains(other) && own == 8 || module == "record" && *other == "config";
-            let allowed = *other == module || is_neighbour || floor(other).is_some_and(|floor| floor < own);
-            assert!(!is_used || allowed, "{file} uses {other}, which isn't below it");
+    let floor = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
+    for (module, used) in imports() {
+        let own = floor(&module[0]).unwrap_or_else(|| panic!("{} has no floor", module[0]));
+        for other in used.iter().filter(|other| other[0] != module[0]) {
+            let other_floor = floor(&other[0]).expect("every module has a floor");
+            // Arguments and subcommands share the top floor.
+            let allowed = other_floor < own || module[0] == "cli" && other[0] == "commands";
+            assert!(allowed, "{} uses {}, which isn't below it", module.join("::"), other.join("::"));
         }
     }
 }
 
 #[test]
-fn each_file_says_what_it_is_for_and_stays_small() {
+fn no_file_uses_itself_by_a_circle() {
+    let graph = imports();
+    for module in graph.keys() {
+        if let Some(way) = circle(&graph, module) {
+            let way: Vec<_> = way.iter().map(|module| module.join("::")).collect();
+            panic!("a circle of imports: {} -> {}", way.join(" -> "), way[0]);
+        }
+    }
+}
+
+/// Files and folders side by side have an order: none uses another that uses it, through whatever lies in them.
+#[test]
+fn rooms_side_by_side_have_an_order() {
+    let mut rooms: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (module, used) in imports() {
+        for other in used {
+            let shared = module.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            if let (Some(own), Some(other)) = (module.get(shared), other.get(shared)) {
+                rooms.entry(module[..shared].to_vec()).or_default().entry(own.clone()).or_default().insert(other.clone());
+            }
+        }
+    }
+    for (folder, graph) in &rooms {
+        for room in graph.keys() {
+            if let Some(way) = circle(graph, room) {
+                panic!("in {}: {} -> {room}", folder.join("/"), way.join(" -> "));
+            }
+        }
+    }
+}
+
+#[test]
+fn each_file_says_what_it_is_for_and_stays_small_and_no_folder_is_full() {
+    let mut folders: BTreeMap<String, usize> = BTreeMap::new();
     for (file, text) in sources() {
         assert!(text.starts_with("//! "), "{file} has no module doc");
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
-        assert!(code <= 400, "{file} has {code} lines without its tests");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().lines().count();
+        assert!(code <= MOST_LINES, "{file} has {code} lines without its tests");
+        if !file.ends_with("mod.rs") && !file.ends_with("tests.rs") {
+            let folder = Path::new(&file).parent().unwrap_or(Path::new("")).display().to_string();
+            *folders.entry(folder).or_default() += 1;
+        }
+    }
+    for (folder, count) in folders {
+        assert!(count <= MOST_FILES, "src/{folder} has {count} files beside its mod.rs");
     }
 }

@@ -1,5 +1,6 @@
-//! Times the blocks of the small CNN, forward and backward, and the convolutions of VGG16 forward: `cargo bench -p conv-block`. The
-//! best of several runs each, on as many threads as rayon takes (`RAYON_NUM_THREADS`).
+//! Times the blocks of the small CNN, forward and backward, and the convolutions of VGG16 forward:
+//! `cargo bench -p conv-block`. Reports the best of several runs each, on as many threads as rayon
+//! uses (`RAYON_NUM_THREADS`).
 #![expect(clippy::print_stdout, reason = "a table for a person")]
 
 use std::{hint::black_box, time::Instant};
@@ -9,7 +10,7 @@ use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, nor
 const RUNS: usize = 12;
 
 fn main() {
-    // As in the program.
+    // As the program does.
     heap::keep_large_blocks();
     let isa = Isa::best();
     println!("{isa:?}, {} threads, batch 32", rayon::current_num_threads());
@@ -30,7 +31,7 @@ fn main() {
     }
 }
 
-/// Numbers between -1 and 1.
+/// Values between -1 and 1.
 fn values(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 % 1009) as f32 - 504.0) / 504.0).collect()
 }
@@ -40,7 +41,7 @@ fn flops(conv: &Conv) -> f64 {
     2.0 * (conv.weight_len() * conv.images * rows * columns) as f64
 }
 
-/// Seconds forward and backward.
+/// Returns the seconds of a forward and of a backward pass.
 fn block(isa: Isa, conv: &Conv, kind: &str) -> [f64; 2] {
     let (input, weight, ones) = (values(conv.input_len()), values(conv.weight_len()), vec![1.0; conv.outputs]);
     let tail = if kind == "relu" { Tail::Relu } else { Tail::ReluPool };
@@ -70,14 +71,14 @@ fn block(isa: Isa, conv: &Conv, kind: &str) -> [f64; 2] {
     best
 }
 
-/// Seconds for the thirteen convolutions of VGG16 with their ReLUs and pools.
+/// Returns the seconds that the thirteen convolutions of VGG16 take with their ReLUs and pooling.
 fn vgg16(isa: Isa, images: usize, side: usize) -> f64 {
     let layers = [(64, false), (64, true), (128, false), (128, true), (256, false), (256, false), (256, true)];
     let layers = layers.into_iter().chain([(512, false), (512, false), (512, true), (512, false), (512, false), (512, true)]);
     let (mut height, mut inputs, mut convs) = (side, 3, Vec::new());
     for (outputs, is_pooled) in layers {
         let conv = Conv { images, inputs, height, width: height, outputs, kernel: 3, stride: 1, padding: 1 };
-        // As large as training would have them, so that nothing overflows.
+        // As large as in training, so that nothing overflows.
         let scale = (2.0 / (9 * inputs) as f32).sqrt();
         let weight: Vec<f32> = values(conv.weight_len()).iter().map(|value| value * scale).collect();
         convs.push((conv, weight, if is_pooled { Tail::ReluPool } else { Tail::Relu }));

@@ -1,7 +1,9 @@
-//! Convolution by register tiles: a strip of rows is packed so that neighbours in a row are neighbours in memory, then each
-//! tile runs over the kernel's rows and the channels, and its tail (bias, ReLU, pooling) happens before anything is stored.
+//! Dense convolution by register tiles. A strip of rows is packed so that neighbors in a row are
+//! neighbors in memory; each tile then runs over the kernel's rows and the channels, and applies
+//! the tail (bias, ReLU, pooling) before anything is stored.
 //!
-//! The gradient for the input is the same convolution, with the weights turned round and the gradient as the picture.
+//! The input's gradient is the same convolution, with rotated weights and the output's gradient as
+//! the image.
 
 use rayon::prelude::*;
 
@@ -14,31 +16,32 @@ use crate::{
     tile::{Tile, multiply},
 };
 
-/// One convolution in general form.
+/// A convolution in general form.
 pub(crate) struct Dense<'a> {
     pub(crate) images: usize,
     pub(crate) inputs: usize,
     /// Rows and columns of `source`.
     pub(crate) in_size: (usize, usize),
-    /// Zeros are put between the source's values so that they lie this far apart.
+    /// Distance between the values of `source`, with zeros in between.
     pub(crate) dilation: usize,
     pub(crate) outputs: usize,
     /// Rows and columns to compute; even if they are pooled.
     pub(crate) out_size: (usize, usize),
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
-    /// Zeros before the first row and column; below zero, rows and columns that are left out.
+    /// Zeros before the first row and column. A negative value leaves rows and columns out.
     pub(crate) padding: isize,
     pub(crate) source: &'a dyn Rows,
-    /// From [`pack_weights`].
+    /// Packed by [`pack_weights`].
     pub(crate) weights: &'a [f32],
-    /// One an output channel, padded with zeros to whole blocks.
+    /// One value per output channel, padded with zeros to whole blocks.
     pub(crate) bias: &'a [f32],
     pub(crate) tail: Tail,
 }
 
-/// Weights in the order in which tiles read them: `[block of outputs][kernel row][input][kernel column][output in block]`,
-/// zeros for outputs that there are not. `at(output, input, row, column)` gives the weight.
+/// Packs weights in the order in which tiles read them:
+/// `[block of outputs][kernel row][input][kernel column][output in block]`, with zeros for missing
+/// outputs. `at(output, input, row, column)` returns a weight.
 pub(crate) fn pack_weights(
     isa: Isa,
     [outputs, inputs, kernel]: [usize; 3],
@@ -57,7 +60,8 @@ pub(crate) fn pack_weights(
     packed
 }
 
-/// Computes all of it into `out`, `[images, outputs, rows, columns]` after the tail, and, where it pools, the `codes`.
+/// Computes the convolution and its tail into `out`, `[images, outputs, rows, columns]`, and the
+/// `codes` if it pools.
 pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]) {
     let (rows, columns) = dense.out_size;
     if rows * columns == 0 {
@@ -65,7 +69,8 @@ pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]
     }
     let row_len = dense.inputs * packed_width(dense);
     let strip_rows = (STRIP_LEN / (row_len * dense.stride)).saturating_sub(dense.kernel - 1).max(2) & !1;
-    // Few pictures: shorter strips, so that there is work for many threads. The cut changes nothing in the values.
+    // A small batch gets shorter strips, so that every thread has work. The division doesn't change
+    // the values.
     let strip_rows = strip_rows.min((rows * dense.images).div_ceil(32).next_multiple_of(2)).max(2);
     let strips = rows.div_ceil(strip_rows);
     let (out, codes) = (SharedMut::new(out), SharedMut::new(codes));
@@ -80,13 +85,15 @@ pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]
     });
 }
 
-/// Columns of a packed row; never a multiple of 256 bytes, where the rows of many channels would fall into few cache sets.
+/// Returns the columns of a packed row. It is never a multiple of 256 bytes, which would map the
+/// rows of many channels to few cache sets.
 fn packed_width(dense: &Dense<'_>) -> usize {
     let needed = (dense.out_size.1.next_multiple_of(2) - 1) * dense.stride + dense.kernel;
     let width = needed.next_multiple_of(4);
     if width.is_multiple_of(64) { width + 4 } else { width }
 }
 
+/// Some rows of one image's result.
 struct Strip<'a> {
     dense: &'a Dense<'a>,
     image: usize,
@@ -102,7 +109,7 @@ per_isa! {
 }
 
 /// # Safety
-/// The CPU has the instruction set.
+/// The CPU must have the instruction set.
 #[inline(always)]
 unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f32], sums: &mut [f32]) {
     let d = strip.dense;
@@ -115,7 +122,7 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f3
         let bias = &d.bias[b * block..(b + 1) * block];
         for row in (0..strip.rows).step_by(2) {
             let pair = Pair { d, packed, width, row, weights, bias };
-            // SAFETY: the instruction set is the caller's promise; the lengths are checked above.
+            // SAFETY: the caller promises the instruction set; the lengths are checked above.
             unsafe {
                 match (d.kernel, d.stride) {
                     (3, 1) => row_pair::<S, NV, 3, 1>(&pair, sums),
@@ -124,13 +131,13 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f3
                     (_, _) => row_pair::<S, NV, 1, 2>(&pair, sums),
                 }
             }
-            // SAFETY: as above.
+            // SAFETY: as above; `row_pair` has filled `sums` for all columns.
             unsafe { strip.store::<S>(sums, [b * block, block.min(d.outputs - b * block), block], row) };
         }
     }
 }
 
-/// `[row][input][column]`, with the zeros around the picture.
+/// Packs rows of the source as `[row][input][column]`, with padding and dilation.
 fn pack_strip(isa: Isa, d: &Dense<'_>, image: usize, first: usize, packed: &mut [f32]) {
     let (height, columns) = d.in_size;
     let width = packed_width(d);
@@ -171,15 +178,18 @@ struct Pair<'a> {
     bias: &'a [f32],
 }
 
+/// Computes two rows into `sums`: values of `[row][column][output]`, or pooled values and then
+/// codes.
+///
 /// # Safety
-/// The CPU has the instruction set; `packed` holds the rows of the strip, `weights` and `bias` a whole block, and `sums` two
-/// rows of an even number of columns of a block each (pooled: values, then codes).
+/// The CPU must have the instruction set. `packed` must hold the rows of the strip, `weights` and
+/// `bias` a whole block, and `sums` two rows of an even number of columns with a block each.
 #[inline(always)]
 unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const STEP: usize>(pair: &Pair<'_>, sums: &mut [f32]) {
     let columns = pair.d.out_size.1.next_multiple_of(2);
     let mut column = 0;
     while column < columns {
-        // SAFETY: as asked of the caller; a tile ends at the last column at most.
+        // SAFETY: as promised by the caller; a tile ends at the last column at most.
         unsafe {
             match columns - column {
                 2 => tile_at::<S, NV, 2, T, STEP>(pair, column, sums),
@@ -191,8 +201,10 @@ unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const STEP: usize>(
     }
 }
 
+/// Computes one tile of two rows by `Q` columns.
+///
 /// # Safety
-/// As for [`row_pair`].
+/// As for [`row_pair`]; the tile must end at the last column at most.
 #[inline(always)]
 unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, const STEP: usize>(
     pair: &Pair<'_>,
@@ -201,7 +213,8 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
 ) {
     let d = pair.d;
     let row_len = d.inputs * pair.width;
-    // SAFETY: as asked of the caller.
+    // SAFETY: as promised by the caller, all values of the tile's rows, weights and bias can be
+    // read.
     unsafe {
         let mut tile: Tile<S, NV, Q> = [[[S::splat(0.0); NV]; Q]; 2];
         for v in 0..NV {
@@ -234,30 +247,31 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
     }
 }
 
-/// Stores `[row][column][output]`.
+/// Stores a tile as `[row][column][output]`.
 ///
 /// # Safety
-/// As for [`row_pair`].
+/// As for [`tile_at`].
 #[inline(always)]
 unsafe fn store_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV, Q>, columns: usize, column: usize, sums: &mut [f32]) {
     let columns = columns.next_multiple_of(2);
     for (r, row) in tile.iter().enumerate() {
         for (q, position) in row.iter().enumerate() {
             for (v, vector) in position.iter().enumerate() {
-                // SAFETY: as asked of the caller.
+                // SAFETY: as promised by the caller, `sums` has room for both rows.
                 unsafe { S::store(sums.as_mut_ptr().add(((r * columns + column + q) * NV + v) * S::LANES), *vector) };
             }
         }
     }
 }
 
-/// Stores the largest of each cell, then the codes: `[cell][output]` each.
+/// Stores the largest value of each cell, and its code behind all values, as `[cell][output]` each.
 ///
 /// # Safety
-/// As for [`row_pair`].
+/// As for [`tile_at`].
 #[inline(always)]
 unsafe fn pool_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV, Q>, cells: usize, cell: usize, sums: &mut [f32]) {
-    // SAFETY: as asked of the caller.
+    // SAFETY: as promised by the caller; values and codes of a row of cells take as much room as
+    // one row of results each.
     unsafe {
         let code = [S::splat(0.0), S::splat(1.0), S::splat(2.0), S::splat(3.0)];
         let dead = S::splat(f32::from(DEAD));
@@ -277,10 +291,11 @@ unsafe fn pool_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV,
 }
 
 impl Strip<'_> {
-    /// Copies two rows of results to where they belong, channel by channel.
+    /// Copies two rows of results to their places in the output, channel by channel.
     ///
     /// # Safety
-    /// As for [`row_pair`].
+    /// The CPU must have the instruction set, and `sums` must be filled by [`row_pair`]. No other
+    /// task may hold a strip of the same rows.
     #[inline(always)]
     unsafe fn store<S: Simd>(&self, sums: &[f32], [first_output, outputs, block]: [usize; 3], row: usize) {
         let (height, width) = self.dense.out_size;
@@ -288,7 +303,8 @@ impl Strip<'_> {
         let (height, columns) = if is_pooled { (height / 2, width / 2) } else { (height, width) };
         for output in 0..outputs {
             let plane = (self.image * self.dense.outputs + first_output + output) * height;
-            // SAFETY: each strip has its own rows of each plane; `sums` holds a block for each of their columns.
+            // SAFETY: strips have rows of their own in each plane, an even number each, so that no
+            // two share a row of cells; `sums` holds a block for each column.
             unsafe {
                 let sums = sums.as_ptr().add(output);
                 if is_pooled {

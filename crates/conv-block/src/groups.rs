@@ -1,14 +1,15 @@
-//! Sums over a batch that come out the same for any number of threads: the pictures are cut into groups by the shape alone,
-//! each group adds up in order, and the groups are added up in order.
+//! Sums over a batch that don't depend on the number of threads. The images are divided into groups
+//! by the shape alone; each group is summed in order, and so are the groups.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-/// The most that the sums of all groups may take.
+/// Largest number of values in the partial sums of all groups together.
 const SUMS_LEN: usize = 16 * 1024 * 1024;
 
-/// Runs `work` on each group of pictures with zeroed sums of `len`, and adds up the sums.
+/// Runs `work` on each group of images with `len` zeroed sums of its own, and returns the total of
+/// all groups' sums.
 pub(crate) fn sum_over_images(images: usize, len: usize, work: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
     let groups = (SUMS_LEN / len.max(1)).clamp(2, 16).min(images);
     let mut sums = vec![0.0; groups * len];

@@ -1,11 +1,13 @@
-//! Convolution blocks for training on the CPU: convolution, bias, ReLU and 2x2 max-pooling as one operation, forward and
-//! backward, on plain `f32` slices in the order `[images, channels, rows, columns]`.
+//! Convolution blocks for training on the CPU: convolution, bias, ReLU and 2x2 max-pooling as one
+//! operation, forward and backward, on plain `f32` slices of `[images, channels, rows, columns]`.
+//! The crate knows no framework.
 //!
-//! What a block keeps for its backward pass is small: one byte for each pooled cell, or its own result; never what lay between.
-//! The values are the same for any number of threads, and differ in their last bits between instruction sets.
+//! A block keeps little for its backward pass: one byte per pooled value, or its own output, but
+//! nothing in between. Results are the same for any number of threads, and differ in their last
+//! bits between instruction sets.
 //!
-//! A NaN or infinity in the input reaches the output. In the backward pass a gradient that is zero adds nothing, whatever it
-//! would be multiplied with.
+//! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero
+//! contributes nothing, whatever it is multiplied by.
 
 #![expect(clippy::needless_range_loop, reason = "register tiles are arrays of arrays that are walked side by side")]
 
@@ -28,47 +30,53 @@ use dense::Dense;
 use pooled::Pooled;
 use rows::{Plain, PoolGrad, ReluGrad, Rows};
 
-/// The code of a pooled cell none of whose values is above zero. Other codes are the place of the largest: 0 and 1 in the
-/// upper row, 2 and 3 in the lower; the first of equals, as PyTorch has it.
+/// The code of a pooled value whose cell has nothing above zero. The other codes are the position
+/// of the maximum in its cell: 0 and 1 in the upper row, 2 and 3 in the lower. The first of equal
+/// values counts, as in PyTorch.
 pub const DEAD: u8 = 4;
 
-/// What comes out of [`forward`].
+/// The result of [`forward`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
-    /// `[images, outputs, rows, columns]` after the tail.
+    /// Output after the tail, `[images, outputs, rows, columns]`.
     pub output: Vec<f32>,
-    /// One a value of `output` with [`Tail::ReluPool`], else empty.
+    /// A code per value of `output` with [`Tail::ReluPool`], else empty.
     pub codes: Vec<u8>,
 }
 
-/// What comes out of [`backward`].
+/// The result of [`backward`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients {
-    /// As the input, if it was wanted.
+    /// Gradient of the input, `[images, inputs, height, width]`, if requested.
     pub input: Option<Vec<f32>>,
-    /// As the weights.
+    /// Gradient of the weights, `[outputs, inputs, kernel, kernel]`.
     pub weight: Vec<f32>,
-    /// One an output channel.
+    /// Gradient of the bias, `[outputs]`.
     pub bias: Vec<f32>,
 }
 
-/// What [`backward`] needs beside the gradient.
+/// What [`backward`] needs of the forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
-    /// `[images, inputs, height, width]`.
+    /// Input, `[images, inputs, height, width]`.
     pub input: &'a [f32],
-    /// `[outputs, inputs, kernel, kernel]`.
+    /// Weights, `[outputs, inputs, kernel, kernel]`.
     pub weight: &'a [f32],
-    /// What [`forward`] gave; not looked at with [`Tail::Linear`] and [`Tail::ReluPool`].
+    /// Output of [`forward`]; read with [`Tail::Relu`] only.
     pub output: &'a [f32],
-    /// What [`forward`] gave with [`Tail::ReluPool`].
+    /// Codes of [`forward`]; read with [`Tail::ReluPool`] only.
     pub codes: &'a [u8],
 }
 
-/// The block's output.
+/// Computes the block's output.
+///
+/// # Shapes
+/// `input` `[images, inputs, height, width]`, `weight` `[outputs, inputs, kernel, kernel]` and
+/// `bias` `[outputs]`; see [`Forward`] for the result.
 ///
 /// # Panics
-/// The shape is not supported (see [`Conv::is_supported`]) or a slice is not as long as it says.
+/// Panics if the shape is not supported (see [`Conv::is_supported`]) or a slice has another length
+/// than it says.
 pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Forward {
     assert!(conv.is_supported(), "{conv:?} is not supported");
     assert_eq!(input.len(), conv.input_len(), "input of {conv:?}");
@@ -89,6 +97,7 @@ pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32],
         in_size: (conv.height, conv.width),
         dilation: 1,
         outputs: conv.outputs,
+        // An odd last row or column is not pooled, so it isn't computed either.
         out_size: if tail == Tail::ReluPool { (rows & !1, columns & !1) } else { (rows, columns) },
         kernel,
         stride: conv.stride,
@@ -102,10 +111,15 @@ pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32],
     Forward { output, codes }
 }
 
-/// The gradients of weights and bias, and that of the input if it `is_input_wanted`, for the output's gradient `grad`.
+/// Computes the gradients of weights and bias, and of the input if `is_input_wanted`, from the
+/// gradient `grad` of the output.
+///
+/// # Shapes
+/// `grad` is `[images, outputs, rows, columns]` after the tail; see [`Gradients`] for the results.
 ///
 /// # Panics
-/// The shape is not supported (see [`Conv::is_supported`]) or a slice is not as long as it says.
+/// Panics if the shape is not supported (see [`Conv::is_supported`]) or a slice has another length
+/// than it says.
 pub fn backward(isa: Isa, conv: &Conv, tail: Tail, saved: Saved<'_>, grad: &[f32], is_input_wanted: bool) -> Gradients {
     assert!(conv.is_supported(), "{conv:?} is not supported");
     assert_eq!(saved.input.len(), conv.input_len(), "input of {conv:?}");
@@ -121,6 +135,7 @@ pub fn backward(isa: Isa, conv: &Conv, tail: Tail, saved: Saved<'_>, grad: &[f32
         }
         Tail::ReluPool => {
             assert_eq!(saved.codes.len(), grad.values.len(), "codes of {conv:?}");
+            // Only a quarter of this gradient can be nonzero, which the sparse kernel makes use of.
             if conv.kernel == 3 && conv.stride == 1 {
                 let pooled = Pooled { conv, input: saved.input, weight: saved.weight, codes: saved.codes, grad: grad.values };
                 let mut input = is_input_wanted.then(|| vec![0.0; conv.input_len()]);
@@ -133,12 +148,14 @@ pub fn backward(isa: Isa, conv: &Conv, tail: Tail, saved: Saved<'_>, grad: &[f32
     }
 }
 
-/// For a gradient of the convolution's result of any kind.
+/// Computes the gradients from any gradient of the convolution's own result.
 fn backward_dense(isa: Isa, conv: &Conv, saved: &Saved<'_>, grad: &dyn Rows, is_input_wanted: bool) -> Gradients {
     let source = Plain { values: saved.input, channels: conv.inputs, height: conv.height, width: conv.width };
     let (weight, bias) = weight::run(isa, conv, &source, grad);
     let input = is_input_wanted.then(|| {
         let kernel = conv.kernel;
+        // The input's gradient is a convolution with the kernel rotated by 180 degrees, on the
+        // gradient dilated by the stride.
         let turned = dense::pack_weights(isa, [conv.inputs, conv.outputs, kernel], |input, output, row, column| {
             saved.weight[((output * conv.inputs + input) * kernel + kernel - 1 - row) * kernel + kernel - 1 - column]
         });

@@ -1,8 +1,8 @@
-//! Batch norm between the convolution and its ReLU, by the batch's own statistics (Ioffe and Szegedy, arXiv 1502.03167), with
-//! the gradients through them.
+//! Batch norm between the convolution and its ReLU, by the batch's own statistics (Ioffe and
+//! Szegedy 2015, arXiv 1502.03167), with gradients through the statistics.
 //!
-//! The gradient needs every value of the convolution's result. It is computed again in the backward pass rather than kept: a
-//! seventh more time, for the largest part of the memory.
+//! The gradient needs every value of the convolution's result. The backward pass computes it again
+//! instead of keeping it, which takes a seventh more time and saves the largest part of the memory.
 
 use rayon::prelude::*;
 
@@ -12,66 +12,70 @@ use crate::{
     simd::{Isa, Simd, per_isa},
 };
 
-/// The parameters of a norm.
+/// The parameters of a batch norm.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
-    /// Factors, one an output channel.
+    /// Factor of each output channel.
     pub gamma: &'a [f32],
-    /// Summands, one an output channel.
+    /// Offset of each output channel.
     pub beta: &'a [f32],
-    /// Added to the variance.
+    /// Small constant added to the variance.
     pub epsilon: f64,
 }
 
-/// What comes out of [`norm_forward`].
+/// The result of [`norm_forward`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormForward {
-    /// `[images, outputs, rows, columns]` after the tail.
+    /// Output after the tail, `[images, outputs, rows, columns]`.
     pub output: Vec<f32>,
-    /// One a value of `output` with [`Tail::ReluPool`], else empty.
+    /// A code per value of `output` with [`Tail::ReluPool`], else empty.
     pub codes: Vec<u8>,
-    /// Of each output channel over the batch.
+    /// Mean of each output channel over the batch.
     pub mean: Vec<f32>,
-    /// Of each output channel over the batch; divided by the count of values, epsilon left out.
+    /// Biased variance of each output channel over the batch, without epsilon.
     pub variance: Vec<f32>,
 }
 
-/// What [`norm_backward`] needs beside the gradient.
+/// What [`norm_backward`] needs of the forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct NormSaved<'a> {
-    /// `[images, inputs, height, width]`.
+    /// Input, `[images, inputs, height, width]`.
     pub input: &'a [f32],
-    /// `[outputs, inputs, kernel, kernel]`.
+    /// Weights, `[outputs, inputs, kernel, kernel]`.
     pub weight: &'a [f32],
-    /// What [`norm_forward`] took.
+    /// Parameters given to [`norm_forward`].
     pub norm: Norm<'a>,
-    /// What [`norm_forward`] gave.
+    /// Output of [`norm_forward`]; read with [`Tail::Relu`] only.
     pub output: &'a [f32],
-    /// What [`norm_forward`] gave.
+    /// Codes of [`norm_forward`]; read with [`Tail::ReluPool`] only.
     pub codes: &'a [u8],
-    /// What [`norm_forward`] gave.
+    /// Mean from [`norm_forward`].
     pub mean: &'a [f32],
-    /// What [`norm_forward`] gave.
+    /// Variance from [`norm_forward`].
     pub variance: &'a [f32],
 }
 
-/// What comes out of [`norm_backward`].
+/// The result of [`norm_backward`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormGradients {
-    /// As the input, if it was wanted.
+    /// Gradient of the input, `[images, inputs, height, width]`, if requested.
     pub input: Option<Vec<f32>>,
-    /// As the weights.
+    /// Gradient of the weights, `[outputs, inputs, kernel, kernel]`.
     pub weight: Vec<f32>,
-    /// One an output channel.
+    /// Gradient of the factors, `[outputs]`.
     pub gamma: Vec<f32>,
-    /// One an output channel.
+    /// Gradient of the offsets, `[outputs]`.
     pub beta: Vec<f32>,
 }
 
-/// Convolution, norm by the batch's statistics, and the tail.
+/// Computes the convolution, the norm by the batch's statistics, and the tail.
+///
+/// # Shapes
+/// `input` `[images, inputs, height, width]` and `weight` `[outputs, inputs, kernel, kernel]`; see
+/// [`NormForward`] for the result.
 ///
 /// # Panics
-/// As [`crate::forward`].
+/// As [`crate::forward`], and if the norm has fewer than `conv.outputs` channels.
 pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], norm: Norm<'_>) -> NormForward {
     let result = forward(isa, conv, Tail::Linear, input, weight, None).output;
     let (rows, columns) = conv.result_size();
@@ -111,7 +115,12 @@ pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[
     NormForward { output, codes, mean, variance }
 }
 
-/// The gradients of weights, gamma and beta, and that of the input if it `is_input_wanted`, for the output's gradient `grad`.
+/// Computes the gradients of weights, gamma and beta, and of the input if `is_input_wanted`, from
+/// the gradient `grad` of the output.
+///
+/// # Shapes
+/// `grad` is `[images, outputs, rows, columns]` after the tail; see [`NormGradients`] for the
+/// results.
 ///
 /// # Panics
 /// As [`crate::backward`].
@@ -126,6 +135,7 @@ pub fn norm_backward(isa: Isa, conv: &Conv, tail: Tail, saved: NormSaved<'_>, gr
     }
 }
 
+/// Computes the gradients from that of the norm's output.
 fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, grad: &dyn Rows, is_input_wanted: bool) -> NormGradients {
     let norm = saved.norm;
     let (rows, columns) = conv.result_size();
@@ -152,7 +162,8 @@ fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, grad: &dyn Rows, is
             sums.iter().skip(channel).step_by(conv.outputs).fold([0.0, 0.0], |all, part| [all[0] + part[0], all[1] + part[1]]);
         let inverse = 1.0 / (f64::from(saved.variance[channel]) + norm.epsilon).sqrt();
         (beta[channel], gamma[channel]) = (grads as f32, (products * inverse) as f32);
-        // For the normalised value n, the result's gradient is gamma * inverse * (grad - mean(grad) - n * mean(grad * n)).
+        // For the normalized value n, the gradient of the result is gamma * inverse * (grad -
+        // mean(grad) - n * mean(grad * n)), which is affine in grad and in the result.
         let scale = f64::from(norm.gamma[channel]) * inverse;
         let slope = -scale * inverse * inverse * products / count;
         affine[channel] = [scale as f32, slope as f32, (-scale * grads / count - slope * f64::from(saved.mean[channel])) as f32];
@@ -163,7 +174,8 @@ fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, grad: &dyn Rows, is
     NormGradients { input: found.input, weight: found.weight, gamma, beta }
 }
 
-/// The gradient before the norm: `scale * grad + slope * result + offset`.
+/// The gradient before the norm, `scale * grad + slope * result + offset`, computed row by row
+/// while it is read.
 struct NormGrad<'a> {
     grad: &'a dyn Rows,
     result: Plain<'a>,
@@ -180,10 +192,12 @@ impl Rows for NormGrad<'_> {
 }
 
 per_isa! {
-    /// `out = scale * out + slope * result + offset`.
+    /// Computes `out = scale * out + slope * result + offset`.
     fn mix(results: &[f32], affine: [f32; 3], out: &mut [f32]) = mix_kernel
 }
 
+/// # Safety
+/// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
 unsafe fn mix_kernel<S: Simd, const NV: usize>(results: &[f32], [scale, slope, offset]: [f32; 3], out: &mut [f32]) {
     for (out, result) in out.iter_mut().zip(results) {
@@ -191,7 +205,7 @@ unsafe fn mix_kernel<S: Simd, const NV: usize>(results: &[f32], [scale, slope, o
     }
 }
 
-/// Mean and variance of parts of equal size, from theirs (Chan, Golub and LeVeque, 1979).
+/// Combines means and variances of parts of equal size (Chan, Golub and LeVeque 1979).
 fn combine<'a>(parts: impl Iterator<Item = &'a [f64; 2]>, size: f64) -> [f64; 2] {
     let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
     for [part_mean, part_variance] in parts {
@@ -204,20 +218,23 @@ fn combine<'a>(parts: impl Iterator<Item = &'a [f64; 2]>, size: f64) -> [f64; 2]
 }
 
 per_isa! {
-    /// Mean and variance.
+    /// Computes mean and biased variance.
     fn moments(values: &[f32], found: &mut [f64; 2]) = moments_kernel
 }
 
+/// # Safety
+/// None of its own, as for [`mix_kernel`].
 #[inline(always)]
 unsafe fn moments_kernel<S: Simd, const NV: usize>(values: &[f32], found: &mut [f64; 2]) {
     let mean = lane_sum(values, |value| value) / values.len() as f64;
     let center = mean as f32;
+    // Deviations from the mean rounded to `f32`; the shift corrects for the rounding.
     let squares = lane_sum(values, |value| (value - center) * (value - center));
     let shift = mean - f64::from(center);
     *found = [mean, squares / values.len() as f64 - shift * shift];
 }
 
-/// A sum in 32 lanes, so that it is fast and rounds little.
+/// Sums in 32 lanes, which is fast and keeps rounding errors small.
 #[inline(always)]
 fn lane_sum(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
     let mut total = 0.0;
@@ -236,10 +253,12 @@ fn lane_sum(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
 }
 
 per_isa! {
-    /// Adds the sum of the gradients, and of the gradients times the centred results.
+    /// Adds the sum of the gradients, and of the gradients times the centered results, to `sums`.
     fn add_products(grads: &[f32], results: &[f32], mean: f32, sums: &mut [f64; 2]) = products_kernel
 }
 
+/// # Safety
+/// None of its own, as for [`mix_kernel`].
 #[inline(always)]
 unsafe fn products_kernel<S: Simd, const NV: usize>(grads: &[f32], results: &[f32], mean: f32, sums: &mut [f64; 2]) {
     let (mut all, mut products) = ([0.0f32; 16], [0.0f32; 16]);
@@ -254,24 +273,29 @@ unsafe fn products_kernel<S: Simd, const NV: usize>(grads: &[f32], results: &[f3
 }
 
 per_isa! {
-    /// `value * affine[0] + affine[1]`, perhaps with ReLU.
+    /// Computes `value * affine[0] + affine[1]`, with ReLU if `is_relu`.
     fn scale_plane(values: &[f32], affine: [f32; 2], is_relu: bool, out: &mut [f32]) = scale_kernel
 }
 
+/// # Safety
+/// None of its own, as for [`mix_kernel`].
 #[inline(always)]
 unsafe fn scale_kernel<S: Simd, const NV: usize>(values: &[f32], [scale, shift]: [f32; 2], is_relu: bool, out: &mut [f32]) {
     let least = if is_relu { 0.0 } else { f32::NEG_INFINITY };
     for (out, value) in out.iter_mut().zip(values) {
         let value = value * scale + shift;
+        // A comparison rather than `f32::max`, so that a NaN passes.
         *out = if value < least { least } else { value };
     }
 }
 
 per_isa! {
-    /// The same with ReLU and 2x2 pooling; `columns` before and after.
+    /// Computes the same with ReLU and 2x2 pooling; `columns` are those before and after pooling.
     fn pool_plane(values: &[f32], columns: [usize; 2], affine: [f32; 2], out: &mut [f32], codes: &mut [u8]) = pool_kernel
 }
 
+/// # Safety
+/// None of its own, as for [`mix_kernel`].
 #[inline(always)]
 unsafe fn pool_kernel<S: Simd, const NV: usize>(
     values: &[f32],

@@ -1,10 +1,12 @@
-//! The gradients behind ReLU and 2x2 pooling, where at most one of the four values of a cell has a gradient and a dead cell none:
-//! only what lives is multiplied, a quarter of the dense work at most (the idea of SparseTrain, arXiv 1911.10175, on zeros
-//! whose pattern is known).
+//! Gradients behind ReLU and 2x2 pooling. At most one of the four values of a cell has a gradient,
+//! and an inactive cell has none. Only nonzero gradients are multiplied, which is at most a quarter
+//! of the dense work (the idea of SparseTrain, arXiv 1911.10175, applied to zeros in a known
+//! pattern).
 //!
-//! Picture and input gradient lie `[row][column][input]`, so that a kernel row's weights for all inputs of a block see one run
-//! of memory. A live cell of one output with gradient `g` at offset `o` means `weight gradient += g * picture[o..]` and
-//! `input gradient[o..] += g * weight`, for three runs.
+//! Image and input gradient are packed as `[row][column][input]`, where one row of the kernel
+//! covers a contiguous run of values for all inputs of a block. A cell of one output with gradient
+//! `g` at offset `o` then contributes `weight gradient += g * image[o..]` and
+//! `input gradient[o..] += g * weight`, for three runs each.
 
 use rayon::prelude::*;
 
@@ -17,10 +19,11 @@ use crate::{
     weight::pack_input,
 };
 
-/// Values of the picture that the live cells at hand should not exceed, so that they stay in the first-level cache.
+/// Number of image values that a segment of cells should not exceed, so that they stay in the
+/// first-level cache.
 const SEGMENT_LEN: usize = 5 * 1024;
 
-/// What is needed of the forward pass, and what came back.
+/// What the gradients are computed from.
 pub(crate) struct Pooled<'a> {
     pub(crate) conv: &'a Conv,
     pub(crate) input: &'a [f32],
@@ -29,7 +32,7 @@ pub(crate) struct Pooled<'a> {
     pub(crate) grad: &'a [f32],
 }
 
-/// Inputs are worked on in blocks of so many, the last one smaller.
+/// The blocks of inputs that are processed at a time; the last one may be smaller.
 struct Blocks {
     lanes: usize,
     size: usize,
@@ -37,37 +40,42 @@ struct Blocks {
 }
 
 impl Blocks {
+    /// Divides the inputs into blocks for an instruction set.
     fn new(isa: Isa, inputs: usize) -> Self {
         let lanes = isa.lanes();
-        // Twelve vectors a run at most.
+        // At most twelve vectors per run, which is what `segment_kernel` has code for.
         Self { lanes, size: inputs.min(if lanes == 4 { 16 } else { 32 }), inputs }
     }
 
+    /// Returns the number of blocks.
     fn count(&self) -> usize {
         self.inputs.div_ceil(self.size)
     }
 
+    /// Returns the number of inputs in a block.
     fn size_of(&self, block: usize) -> usize {
         self.size.min(self.inputs - block * self.size)
     }
 
-    /// Vectors of a run of a block.
+    /// Returns the number of vectors in a run of a block.
     fn vectors(&self, block: usize) -> usize {
         (3 * self.size_of(block)).div_ceil(self.lanes)
     }
 
-    /// Values of one output's three runs of a block.
+    /// Returns the number of values in the three runs of one output and block.
     fn runs_len(&self, block: usize) -> usize {
         3 * self.vectors(block) * self.lanes
     }
 
-    /// Where a block starts among the runs of all blocks and outputs: `[block][output][kernel row][run]`.
+    /// Returns the index at which a block starts among the runs of all blocks and outputs:
+    /// `[block][output][kernel row][run]`.
     fn runs_start(&self, block: usize, outputs: usize) -> usize {
         (0..block).map(|b| self.runs_len(b) * outputs).sum()
     }
 }
 
-/// Gradients of weights and bias, and of the input if it is wanted.
+/// Computes the gradients of weights and bias, and writes that of the input to `input_grad` if it
+/// is given. `input_grad` must be zero.
 pub(crate) fn run(isa: Isa, pooled: &Pooled<'_>, input_grad: Option<&mut [f32]>) -> (Vec<f32>, Vec<f32>) {
     let conv = pooled.conv;
     let blocks = Blocks::new(isa, conv.inputs);
@@ -89,7 +97,7 @@ pub(crate) fn run(isa: Isa, pooled: &Pooled<'_>, input_grad: Option<&mut [f32]>)
     (weight, bias.to_vec())
 }
 
-/// Where the weight `[output][index]` lies among the runs.
+/// Returns the index of the weight `[output][index]` among the runs.
 fn run_index(conv: &Conv, blocks: &Blocks, output: usize, index: usize) -> usize {
     let (input, row, column) = (index / 9, index % 9 / 3, index % 3);
     let block = input / blocks.size;
@@ -97,6 +105,7 @@ fn run_index(conv: &Conv, blocks: &Blocks, output: usize, index: usize) -> usize
     blocks.runs_start(block, conv.outputs) + output * blocks.runs_len(block) + row * blocks.runs_len(block) / 3 + run
 }
 
+/// Packs the weights as runs.
 fn pack_runs(conv: &Conv, blocks: &Blocks, weight: &[f32], len: usize) -> Vec<f32> {
     let mut runs = vec![0.0; len];
     for (output, weight) in weight.chunks_exact(conv.inputs * 9).enumerate() {
@@ -107,7 +116,7 @@ fn pack_runs(conv: &Conv, blocks: &Blocks, weight: &[f32], len: usize) -> Vec<f3
     runs
 }
 
-/// One picture of the batch.
+/// One image of the batch.
 struct Image<'a> {
     isa: Isa,
     pooled: &'a Pooled<'a>,
@@ -117,7 +126,7 @@ struct Image<'a> {
 }
 
 impl Image<'_> {
-    /// Adds its gradients to `sums` and writes that of its input, which is zero before.
+    /// Adds the image's gradients to `sums` and writes that of its input, which must be zero.
     fn add(&self, sums: &mut [f32], input_grad: Option<SharedMut<f32>>) {
         let conv = self.pooled.conv;
         let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
@@ -136,14 +145,15 @@ impl Image<'_> {
                 self.add_segments(x, dx, sums);
                 if let Some(input_grad) = input_grad {
                     let plane = conv.inputs * conv.height * conv.width;
-                    // SAFETY: each picture has its own part.
+                    // SAFETY: each image has its own part of the input gradient, which outlives the
+                    // tasks.
                     self.unpack(dx, [rows, columns], unsafe { input_grad.slice(self.image * plane, plane) });
                 }
             });
         });
     }
 
-    /// The picture, block by block: `[block][row][column][input in block]`.
+    /// Packs the image block by block, as `[block][row][column][input in block]`.
     fn pack(&self, x: &mut [f32], [rows, columns]: [usize; 2]) {
         let conv = self.pooled.conv;
         let mut rest = x;
@@ -159,7 +169,8 @@ impl Image<'_> {
         }
     }
 
-    /// The input's gradient back from blocks to planes, without the border. Rows and columns that no cell has seen stay as they are.
+    /// Unpacks the input's gradient from blocks to planes, without the padding. Rows and columns
+    /// that no cell covers stay as they are.
     fn unpack(&self, dx: &[f32], [rows, columns]: [usize; 2], out: &mut [f32]) {
         let conv = self.pooled.conv;
         let mut start = 0;
@@ -178,12 +189,13 @@ impl Image<'_> {
         }
     }
 
+    /// Adds the gradients of one image, segment by segment.
     fn add_segments(&self, x: &[f32], dx: &mut [f32], sums: &mut [f32]) {
         let conv = self.pooled.conv;
         let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
         let (rows, columns) = (2 * cell_rows + 2, 2 * cell_columns + 2);
         let size = self.blocks.size;
-        // As many whole rows of cells as fit, or a part of one.
+        // As many whole rows of cells as fit, or a part of one row.
         let height = (SEGMENT_LEN / (2 * columns * size)).saturating_sub(1).max(1);
         let width = if height > 1 { cell_columns } else { (SEGMENT_LEN / (8 * size)).saturating_sub(1).clamp(1, cell_columns) };
         let (runs_sums, bias) = sums.split_at_mut(sums.len() - conv.outputs);
@@ -194,6 +206,8 @@ impl Image<'_> {
                 let mut start = 0;
                 for block in 0..self.blocks.count() {
                     let size = self.blocks.size_of(block);
+                    // The lists hold offsets for blocks of one size; only a smaller last block
+                    // needs others.
                     if block == 0 || size != self.blocks.size {
                         let find = Find { image: self, cells, columns, size };
                         find_lives(self.isa, &find, &mut lists);
@@ -221,36 +235,39 @@ impl Image<'_> {
 }
 
 per_isa! {
-    /// `out[i] = from[i * stride]`.
+    /// Copies `out[i] = from[i * stride]`.
     fn gather(from: &[f32], stride: usize, out: &mut [f32]) = gather_kernel
 }
 
 /// # Safety
-/// The CPU has the instruction set.
+/// The CPU must have the instruction set.
 #[inline(always)]
 unsafe fn gather_kernel<S: Simd, const NV: usize>(from: &[f32], stride: usize, out: &mut [f32]) {
     assert!(out.is_empty() || (out.len() - 1) * stride < from.len());
-    // SAFETY: the instruction set is the caller's promise; the last value was just looked for.
+    // SAFETY: the caller promises the instruction set; the last value read is checked above, and
+    // `stride` is a block's number of inputs.
     unsafe { copy_strided::<S>(from.as_ptr(), stride, out) };
 }
 
-/// The gradients that live in some cells, output by output, and where the first of their runs lies from the start of the segment.
+/// The nonzero gradients of a segment, output by output, each with the offset of its first run from
+/// the segment's start.
 struct Lists {
     values: Vec<f32>,
     offsets: Vec<u32>,
-    /// Of each output.
+    /// Number of gradients of each output.
     counts: Vec<usize>,
-    /// Room for one output; a vector more than there are cells, as whole vectors are written.
+    /// Room for one output: one vector more than there are cells, as whole vectors are written.
     capacity: usize,
 }
 
 impl Lists {
+    /// Makes room for `cells` gradients of each output.
     fn new(outputs: usize, cells: usize) -> Self {
         let capacity = cells + 16;
         Self { values: vec![0.0; outputs * capacity], offsets: vec![0; outputs * capacity], counts: vec![0; outputs], capacity }
     }
 
-    /// Adds the sum of each output's gradients, in sixteen lanes.
+    /// Adds the sum of each output's gradients to its bias, in sixteen lanes.
     fn add_sums(&self, bias: &mut [f32]) {
         for (output, bias) in bias.iter_mut().enumerate() {
             let mut lanes = [0.0f32; 16];
@@ -267,12 +284,13 @@ impl Lists {
 /// A rectangle of cells.
 #[derive(Clone, Copy)]
 struct Cells {
-    /// From and to.
+    /// First row and the row after the last.
     rows: [usize; 2],
+    /// First column and the column after the last.
     columns: [usize; 2],
 }
 
-/// Where to look for gradients that live, and how the picture lies that they belong to.
+/// The cells to search, and the layout of the packed image that their offsets refer to.
 struct Find<'a> {
     image: &'a Image<'a>,
     cells: Cells,
@@ -281,12 +299,12 @@ struct Find<'a> {
 }
 
 per_isa! {
-    /// Lists them.
+    /// Lists the nonzero gradients of the cells.
     fn find_lives(find: &Find<'_>, lists: &mut Lists) = find_kernel
 }
 
 /// # Safety
-/// The CPU has the instruction set.
+/// The CPU must have the instruction set.
 #[inline(always)]
 unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lists) {
     let Find { image, cells: Cells { rows: [top, bottom], columns: [left, right] }, columns, size } = *find;
@@ -302,7 +320,8 @@ unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lis
             let range = plane + row * cell_columns + left..plane + row * cell_columns + right;
             let first = (2 * (row - top) * columns * size) as u32;
             let at = output * lists.capacity + count;
-            // SAFETY: the instruction set is the caller's promise; a list has room for all cells and a vector.
+            // SAFETY: the caller promises the instruction set; both slices have the same range, and
+            // a list has room for all cells and a vector more.
             unsafe {
                 let to = (lists.values.as_mut_ptr().add(at), lists.offsets.as_mut_ptr().add(at));
                 count += S::list_lives(&grad[range.clone()], &codes[range], [first, 2 * size as u32], &places, to);
@@ -312,7 +331,7 @@ unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lis
     }
 }
 
-/// Some of the inputs.
+/// The inputs from `first` on.
 struct Channels<'a> {
     input: &'a [f32],
     conv: &'a Conv,
@@ -326,32 +345,34 @@ impl Rows for Channels<'_> {
     }
 }
 
-/// The live cells of all outputs against one block of inputs.
+/// The nonzero gradients of all outputs, to be multiplied with one block of inputs.
 struct Segment<'a> {
     lists: &'a Lists,
-    /// From the segment's first pixel to the end of the block.
+    /// Packed image, from the segment's first pixel to the end of the block.
     x: &'a [f32],
-    /// Of a row.
+    /// Number of values in a row.
     pitch: usize,
-    /// Of a run.
+    /// Number of vectors in a run.
     vectors: usize,
-    /// Weights of this block; empty if the input's gradient isn't wanted.
+    /// Weights of this block; empty if the input's gradient isn't requested.
     runs: &'a [f32],
 }
 
 per_isa! {
-    /// Adds a segment to the gradient of the weights, `[output][kernel row][run]`, and, if it isn't empty, to that of the input.
+    /// Adds a segment to the gradient of the weights, `[output][kernel row][run]`, and to that of
+    /// the input unless `dx` is empty.
     fn add_segment(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) = segment_kernel
 }
 
 /// # Safety
-/// The CPU has the instruction set.
+/// The CPU must have the instruction set, and the lists must come from [`find_lives`] for this
+/// segment and block size.
 #[inline(always)]
 unsafe fn segment_kernel<S: Simd, const NV: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
     assert!(dx.is_empty() || (dx.len() == segment.x.len() && segment.runs.len() == sums.len()));
     assert!(sums.len() >= segment.lists.counts.len() * 3 * segment.vectors * S::LANES);
-    // SAFETY: the instruction set is the caller's promise. Offsets come from `find_lives`, which names cells of the segment; three
-    // runs from there end within the block and its slack.
+    // SAFETY: the caller promises the instruction set. The lists name cells of the segment, and
+    // three runs from there, a kernel row apart, end within the block and its slack.
     unsafe {
         macro_rules! with_vectors {
             ($rows:literal: $($vectors:literal)*) => {
@@ -369,10 +390,11 @@ unsafe fn segment_kernel<S: Simd, const NV: usize>(segment: &Segment<'_>, dx: &m
     }
 }
 
-/// `ROWS` of the three kernel rows at a time, `VECTORS` a run, all in registers.
+/// Processes `ROWS` of the three kernel rows at a time, with `VECTORS` vectors per run, all in
+/// registers.
 ///
 /// # Safety
-/// As for [`segment_kernel`].
+/// As for [`segment_kernel`], with `segment.vectors` equal to `VECTORS`.
 #[inline(always)]
 unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
     let run_len = VECTORS * S::LANES;
@@ -382,7 +404,7 @@ unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &S
         let offsets = &lists.offsets[output * lists.capacity..][..*count];
         for first in (0..3).step_by(ROWS) {
             let start = (output * 3 + first) * run_len;
-            // SAFETY: as asked of the caller.
+            // SAFETY: as promised by the caller; the lengths are checked in `segment_kernel`.
             unsafe {
                 let at = sums.as_mut_ptr().add(start);
                 let mut acc = [[S::splat(0.0); VECTORS]; ROWS];

@@ -1,14 +1,15 @@
-//! Where the rows of a picture come from: memory, or a gradient computed while it is read, so that it is never stored.
+//! Sources of an image's rows: memory, or a gradient that is computed while it is read, so that it
+//! is never stored.
 
 use crate::simd::{Isa, Simd, per_isa};
 
-/// `[images, channels, height, width]` values, one row at a time.
+/// `[images, channels, height, width]` values that are read one row at a time.
 pub(crate) trait Rows: Sync {
-    /// Fills `out` with the row.
+    /// Fills `out` with a row.
     fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]);
 }
 
-/// Rows of a tensor.
+/// Rows of a tensor in memory.
 pub(crate) struct Plain<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) channels: usize,
@@ -24,7 +25,7 @@ impl Rows for Plain<'_> {
     }
 }
 
-/// The gradient before a ReLU: what came back where something went out.
+/// The gradient before a ReLU.
 pub(crate) struct ReluGrad<'a> {
     pub(crate) grad: Plain<'a>,
     pub(crate) output: &'a [f32],
@@ -41,10 +42,13 @@ impl Rows for ReluGrad<'_> {
 }
 
 per_isa! {
-    /// The gradient where something went out. A NaN went out as it came, so its gradient passes too.
+    /// Passes the gradient where the output is above zero. NaN outputs pass it too, as ReLU passes
+    /// a NaN.
     fn pass_relu(grad: &[f32], output: &[f32], out: &mut [f32]) = relu_kernel
 }
 
+/// # Safety
+/// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
 unsafe fn relu_kernel<S: Simd, const NV: usize>(grad: &[f32], output: &[f32], out: &mut [f32]) {
     for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
@@ -52,11 +56,12 @@ unsafe fn relu_kernel<S: Simd, const NV: usize>(grad: &[f32], output: &[f32], ou
     }
 }
 
-/// The gradient before ReLU and 2x2 pooling: each pooled value goes back to where it was found, unless the code says dead.
+/// The gradient before ReLU and 2x2 pooling: each pooled gradient goes to the position that its
+/// code names, or nowhere for [`crate::DEAD`].
 pub(crate) struct PoolGrad<'a> {
-    /// Of the pooled values.
+    /// Gradient of the pooled values.
     pub(crate) grad: Plain<'a>,
-    /// Of the pooled values: 0 to 3 for the place in the cell, or [`crate::DEAD`].
+    /// Codes of the pooled values: 0 to 3 for the position in the cell, or [`crate::DEAD`].
     pub(crate) codes: &'a [u8],
 }
 
@@ -64,6 +69,7 @@ impl Rows for PoolGrad<'_> {
     #[inline]
     fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
         let Plain { values, channels, height, width } = self.grad;
+        // An odd last row is in no cell.
         if row / 2 >= height {
             return out.fill(0.0);
         }
@@ -74,10 +80,13 @@ impl Rows for PoolGrad<'_> {
 }
 
 per_isa! {
-    /// One row of cells: pooled gradients to where they were found, if that is this row, whose left code is given.
+    /// Writes one row of cells: each pooled gradient whose code is `left` or `left + 1`, the codes
+    /// of this row, goes to its position.
     fn spread(grad: &[f32], codes: &[u8], left: u8, out: &mut [f32]) = spread_kernel
 }
 
+/// # Safety
+/// None of its own, as for [`relu_kernel`].
 #[inline(always)]
 unsafe fn spread_kernel<S: Simd, const NV: usize>(grad: &[f32], codes: &[u8], left: u8, out: &mut [f32]) {
     let (cells, rest) = out.as_chunks_mut::<2>();

@@ -1,55 +1,68 @@
-//! Working memory that a thread keeps between tasks, aligned to cache lines, and a pointer that parallel tasks may share.
+//! Scratch memory that threads reuse between tasks, aligned to cache lines, and a slice that
+//! parallel tasks share.
 
 use std::cell::RefCell;
 
-/// Values that a packed strip of a picture should not exceed, so that it stays in a core's second-level cache.
+/// Number of values that a packed strip of an image should not exceed, so that it stays in a core's
+/// second-level cache.
 pub(crate) const STRIP_LEN: usize = 96 * 1024;
 
+/// A cache line.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "read as plain `f32`")] [f32; 16]);
 
 thread_local! {
+    // Stacks of buffers, since calls may be nested.
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `work` on `len` values of whatever content, aligned to 64 bytes. Calls may be nested.
+/// Calls `work` with `len` values of unspecified content, aligned to 64 bytes. Calls may be nested.
 pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
     let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     let num_lines = len.div_ceil(16);
     if lines.len() < num_lines {
         lines.resize(num_lines, Line([0.0; 16]));
     }
-    // SAFETY: a `Line` is sixteen `f32` without padding, and `len` of them fit.
+    // SAFETY: a `Line` is sixteen initialized `f32` without padding, and `lines` holds at least
+    // `len` of them; `lines` is not used until `values` is dropped.
     let values = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), len) };
     let result = work(values);
     FREE.with_borrow_mut(|free| free.push(lines));
     result
 }
 
-/// A buffer that parallel tasks write to, each its own part.
+/// A slice that parallel tasks write to, each its own part.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMut<T> {
     start: *mut T,
     len: usize,
 }
 
-// SAFETY: only `slice` gives access, and its callers keep the parts apart.
+// SAFETY: the pointer is dereferenced in `slice` only, whose caller keeps the parts of the tasks
+// apart.
 unsafe impl<T: Send> Send for SharedMut<T> {}
-// SAFETY: as above.
+// SAFETY: as above; a shared reference gives no access but through `slice`.
 unsafe impl<T: Send> Sync for SharedMut<T> {}
 
 impl<T> SharedMut<T> {
+    /// Shares `values`. The caller must not use them while parts are in use.
     pub(crate) fn new(values: &mut [T]) -> Self {
         Self { start: values.as_mut_ptr(), len: values.len() }
     }
 
+    /// Returns `len` values from `from` on.
+    ///
+    /// # Panics
+    /// Panics if the part is not inside the slice.
+    ///
     /// # Safety
-    /// No two live slices overlap, and the buffer outlives them.
+    /// No two parts in use at a time may overlap, and the shared slice must outlive them.
     #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts of the tasks apart")]
     pub(crate) unsafe fn slice(&self, from: usize, len: usize) -> &mut [T] {
         assert!(from + len <= self.len);
-        // SAFETY: inside the buffer; the caller promises that nothing else looks at it.
+        // SAFETY: the part is inside the slice; the caller promises that it is alive and that
+        // nothing else accesses the part.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
     }
 }

@@ -1,23 +1,24 @@
-//! What is convolved with what: the shape of a convolution, checked once, and of what comes out.
+//! The shape of a convolution and of its result.
 
-/// A square convolution over `[images, inputs, height, width]` with weights `[outputs, inputs, kernel, kernel]`.
+/// A square convolution of `[images, inputs, height, width]` with weights
+/// `[outputs, inputs, kernel, kernel]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
-    /// Pictures in the batch.
+    /// Number of images in the batch.
     pub images: usize,
-    /// Channels in.
+    /// Number of input channels.
     pub inputs: usize,
-    /// Rows in.
+    /// Rows of the input.
     pub height: usize,
-    /// Columns in.
+    /// Columns of the input.
     pub width: usize,
-    /// Channels out.
+    /// Number of output channels.
     pub outputs: usize,
-    /// Rows and columns of the kernel: 1 or 3.
+    /// Rows and columns of the kernel, 1 or 3.
     pub kernel: usize,
-    /// 1 or 2.
+    /// Step of the kernel, 1 or 2.
     pub stride: usize,
-    /// Zeros around the picture.
+    /// Zeros on each side of the image, less than 16.
     pub padding: usize,
 }
 
@@ -28,12 +29,12 @@ pub enum Tail {
     Linear,
     /// ReLU.
     Relu,
-    /// ReLU, then the largest of each 2x2 cell; an odd last row or column is dropped.
+    /// ReLU, then 2x2 max-pooling. An odd last row or column is dropped.
     ReluPool,
 }
 
 impl Conv {
-    /// Whether the kernels do this shape; callers do others by other means.
+    /// Whether the kernels support this shape.
     pub fn is_supported(&self) -> bool {
         let fits = |side: usize| side + 2 * self.padding >= self.kernel;
         matches!(self.kernel, 1 | 3)
@@ -44,13 +45,13 @@ impl Conv {
             && fits(self.width)
     }
 
-    /// Rows and columns of the convolution's result.
+    /// Returns the rows and columns of the convolution's result.
     pub fn result_size(&self) -> (usize, usize) {
         let side = |side: usize| (side + 2 * self.padding - self.kernel) / self.stride + 1;
         (side(self.height), side(self.width))
     }
 
-    /// Rows and columns after the tail.
+    /// Returns the rows and columns after the tail.
     pub fn output_size(&self, tail: Tail) -> (usize, usize) {
         let (height, width) = self.result_size();
         match tail {
@@ -59,17 +60,17 @@ impl Conv {
         }
     }
 
-    /// Values in.
+    /// Returns the number of input values.
     pub fn input_len(&self) -> usize {
         self.images * self.inputs * self.height * self.width
     }
 
-    /// Weights.
+    /// Returns the number of weights.
     pub fn weight_len(&self) -> usize {
         self.outputs * self.inputs * self.kernel * self.kernel
     }
 
-    /// Values out.
+    /// Returns the number of output values after the tail.
     pub fn output_len(&self, tail: Tail) -> usize {
         let (height, width) = self.output_size(tail);
         self.images * self.outputs * height * width

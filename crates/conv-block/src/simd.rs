@@ -1,11 +1,13 @@
-//! The few vector operations that the kernels are written in, once for each instruction set, and the choice among them.
+//! The few vector operations that the kernels are written in, for each instruction set, and the
+//! choice among the sets at run time.
 //!
-//! A kernel is a generic function, `inline(always)` down to the intrinsics, and [`per_isa!`] stamps it into one function with
-//! the target features of each set: nothing is called through a pointer inside a loop, and no compiler flag is needed.
+//! A kernel is a generic function that is `inline(always)` down to the intrinsics. [`per_isa!`]
+//! compiles it into one function per set, with the set's target features, so that no loop calls
+//! through a pointer and no compiler flag is needed.
 
 use crate::DEAD;
 
-/// An instruction set that this machine has and that the kernels have a code path for.
+/// An instruction set that this machine has and the kernels support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(pub(crate) Kind);
 
@@ -20,12 +22,12 @@ pub(crate) enum Kind {
     /// 4 lanes, 32 registers.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// Whatever the compiler makes of plain loops; no fused multiply-add.
+    /// Plain loops for any machine, without fused multiply-add.
     Portable,
 }
 
 impl Isa {
-    /// All that this machine has, the fastest first.
+    /// Returns all sets that this machine has, the fastest first.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -45,13 +47,14 @@ impl Isa {
         found
     }
 
-    /// The fastest that this machine has.
+    /// Returns the fastest set that this machine has.
     pub fn best() -> Self {
         static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
         *BEST.get_or_init(|| Self::available()[0])
     }
 
-    /// Output channels that one register tile computes: what weights are padded to.
+    /// Returns the number of output channels that one register tile computes, to which weights are
+    /// padded.
     pub(crate) fn block(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -60,7 +63,7 @@ impl Isa {
         }
     }
 
-    /// Lanes of one vector.
+    /// Returns the number of lanes of a vector.
     pub(crate) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -72,39 +75,76 @@ impl Isa {
     }
 }
 
-/// Vectors of `f32`.
+/// Vectors of `f32` of one instruction set.
 ///
 /// # Safety
-/// All functions need the CPU to have the instruction set; `load` and `store` need [`Self::LANES`] values at the pointer,
-/// of any alignment.
+/// All functions require the CPU to have the instruction set. Pointers must be valid for
+/// [`Self::LANES`] values and may have any alignment.
 pub(crate) trait Simd: Copy {
+    /// Number of values in a vector.
     const LANES: usize;
+    /// A vector.
     type V: Copy;
+    /// Returns a vector of equal values.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
     unsafe fn splat(x: f32) -> Self::V;
+    /// Loads consecutive values.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set; `from` must be valid for reads of all lanes.
     unsafe fn load(from: *const f32) -> Self::V;
+    /// Stores consecutive values.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set; `to` must be valid for writes of all lanes.
     unsafe fn store(to: *mut f32, v: Self::V);
-    /// Values that lie `stride` apart.
+    /// Loads values that are `stride` apart.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set; each value must be readable, and `stride` be less
+    /// than 2^27, as gathers take 32-bit offsets.
     unsafe fn load_strided(from: *const f32, stride: usize) -> Self::V;
-    /// As bytes; the values are whole numbers from 0 to 255.
+    /// Stores the lanes as bytes; they must hold whole numbers from 0 to 255.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set; `to` must be valid for writes of a byte per lane.
     unsafe fn store_bytes(to: *mut u8, v: Self::V);
-    /// The same pointer, of which the compiler knows nothing, so that it does not keep what it has read there in registers that
-    /// sums need.
+    /// Returns the same pointer, but hides from the compiler where it comes from. The compiler then
+    /// doesn't keep values it has read there in registers that the sums need.
     #[inline(always)]
     fn hide(pointer: *const f32) -> *const f32 {
         pointer
     }
-    /// Appends the gradients that live, and where they belong, to two lists, in order; returns how many. `codes[i]` below
-    /// [`crate::DEAD`] belongs to `first + i * step + places[codes[i]]`. May write [`Self::LANES`] values beyond what it returns.
+    /// Appends the gradients of active cells that aren't zero, and the offsets that they belong to,
+    /// to two lists in order, and returns their number. A code `codes[i]` below [`crate::DEAD`]
+    /// stands for the offset `first + i * step + places[codes[i]]`.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set. `codes` must be as long as `grads`, and the lists
+    /// have room for a vector more than there are gradients, as whole vectors are written.
     #[inline(always)]
     unsafe fn list_lives(grads: &[f32], codes: &[u8], [first, step]: [u32; 2], places: &[u32; 16], lists: (*mut f32, *mut u32)) -> usize {
-        // SAFETY: the caller has room for as many as there are, and more.
+        // SAFETY: the caller has provided room for all gradients and a vector more.
         unsafe { list_lives(grads, codes, [first, step], places, lists) }
     }
-    /// `a * b + c`.
+    /// Returns `a * b + c`, rounded once where the set can.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// A step of a running maximum that remembers where it was found: the first of equals wins, a NaN wins and stays.
+    /// Updates a running maximum and its code. The first of equal values wins; a NaN wins and
+    /// stays.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
     unsafe fn keep_max(best: Self::V, code: Self::V, value: Self::V, value_code: Self::V) -> (Self::V, Self::V);
-    /// ReLU of the maximum; where it is not above zero, the code becomes `dead`. NaN passes.
+    /// Applies ReLU to the maximum; where it is not above zero, the code becomes `dead`. NaN
+    /// passes.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
     unsafe fn relu(best: Self::V, code: Self::V, dead: Self::V) -> (Self::V, Self::V);
 }
 
@@ -116,10 +156,12 @@ mod x86 {
     use super::{DEAD, Simd, bytes};
     use std::arch::{asm, x86_64::*};
 
+    /// See [`Simd::hide`].
     #[expect(clippy::pointers_in_nomem_asm_block, reason = "the block is empty: it reads nothing")]
     #[inline(always)]
     fn hide(mut pointer: *const f32) -> *const f32 {
-        // SAFETY: no instruction at all.
+        // SAFETY: the block has no instruction; it only makes the compiler forget what it knows of
+        // the pointer.
         unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
         pointer
     }
@@ -127,7 +169,6 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
 
-    // SAFETY (of every body): the trait asks the caller for the instruction set and for valid pointers.
     impl Simd for Avx512 {
         const LANES: usize = 16;
         type V = __m512;
@@ -137,18 +178,22 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m512 {
+            // SAFETY: the caller promises AVX-512F.
             unsafe { _mm512_set1_ps(x) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m512 {
+            // SAFETY: the caller promises AVX-512F and a readable vector at `from`.
             unsafe { _mm512_loadu_ps(from) }
         }
         #[inline(always)]
         unsafe fn store(to: *mut f32, v: __m512) {
+            // SAFETY: the caller promises AVX-512F and room for a vector at `to`.
             unsafe { _mm512_storeu_ps(to, v) }
         }
         #[inline(always)]
         unsafe fn load_strided(from: *const f32, stride: usize) -> __m512 {
+            // SAFETY: the caller promises AVX-512F, readable values and offsets that fit 32 bits.
             unsafe {
                 let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
                 _mm512_i32gather_ps::<4>(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride as i32)), from)
@@ -156,6 +201,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn store_bytes(to: *mut u8, v: __m512) {
+            // SAFETY: the caller promises AVX-512F and room for 16 bytes at `to`.
             unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v))) }
         }
         #[inline(always)]
@@ -166,6 +212,8 @@ mod x86 {
             places: &[u32; 16],
             (values, offsets): (*mut f32, *mut u32),
         ) -> usize {
+            // SAFETY: the caller promises AVX-512F and lists with room for a vector more than there
+            // are gradients; loads end within `whole`, which both slices reach.
             unsafe {
                 let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
                 let steps = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(step as i32));
@@ -179,7 +227,8 @@ mod x86 {
                     let lives = _mm512_mask_cmp_ps_mask::<_CMP_NEQ_UQ>(lives, grad, _mm512_setzero_ps());
                     let start = _mm512_set1_epi32((first + i as u32 * step) as i32);
                     let offset = _mm512_add_epi32(_mm512_add_epi32(start, steps), _mm512_permutexvar_epi32(code, places_of));
-                    // Compressed in a register first: straight to memory is slow on some processors.
+                    // Compress in a register first: compressing straight to memory is slow on some
+                    // processors.
                     _mm512_storeu_ps(values.add(count), _mm512_maskz_compress_ps(lives, grad));
                     _mm512_storeu_si512(offsets.add(count).cast(), _mm512_maskz_compress_epi32(lives, offset));
                     count += lives.count_ones() as usize;
@@ -190,10 +239,12 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: the caller promises AVX-512F.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn keep_max(best: __m512, code: __m512, value: __m512, value_code: __m512) -> (__m512, __m512) {
+            // SAFETY: the caller promises AVX-512F.
             unsafe {
                 let ordered = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(best, best);
                 let takes = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(ordered, value, best);
@@ -202,6 +253,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn relu(best: __m512, code: __m512, dead: __m512) -> (__m512, __m512) {
+            // SAFETY: the caller promises AVX-512F.
             unsafe {
                 let lives = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(best, _mm512_setzero_ps());
                 (_mm512_maskz_mov_ps(lives, best), _mm512_mask_blend_ps(lives, dead, code))
@@ -212,7 +264,6 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2;
 
-    // SAFETY (of every body): the trait asks the caller for the instruction set and for valid pointers.
     impl Simd for Avx2 {
         const LANES: usize = 8;
         type V = __m256;
@@ -222,18 +273,23 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m256 {
+            // SAFETY: the caller promises AVX2 and FMA.
             unsafe { _mm256_set1_ps(x) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m256 {
+            // SAFETY: the caller promises AVX2 and FMA and a readable vector at `from`.
             unsafe { _mm256_loadu_ps(from) }
         }
         #[inline(always)]
         unsafe fn store(to: *mut f32, v: __m256) {
+            // SAFETY: the caller promises AVX2 and FMA and room for a vector at `to`.
             unsafe { _mm256_storeu_ps(to, v) }
         }
         #[inline(always)]
         unsafe fn load_strided(from: *const f32, stride: usize) -> __m256 {
+            // SAFETY: the caller promises AVX2 and FMA, readable values and offsets that fit 32
+            // bits.
             unsafe {
                 let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
                 _mm256_i32gather_ps::<4>(from, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(stride as i32)))
@@ -241,14 +297,17 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn store_bytes(to: *mut u8, v: __m256) {
+            // SAFETY: the caller promises AVX2 and FMA and room for 8 bytes at `to`.
             unsafe { to.cast::<[u8; 8]>().write_unaligned(bytes::<Self, 8>(v)) }
         }
         #[inline(always)]
         unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: the caller promises AVX2 and FMA.
             unsafe { _mm256_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn keep_max(best: __m256, code: __m256, value: __m256, value_code: __m256) -> (__m256, __m256) {
+            // SAFETY: the caller promises AVX2 and FMA.
             unsafe {
                 let ordered = _mm256_cmp_ps::<_CMP_ORD_Q>(best, best);
                 let takes = _mm256_and_ps(ordered, _mm256_cmp_ps::<_CMP_NLE_UQ>(value, best));
@@ -257,6 +316,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn relu(best: __m256, code: __m256, dead: __m256) -> (__m256, __m256) {
+            // SAFETY: the caller promises AVX2 and FMA.
             unsafe {
                 let lives = _mm256_cmp_ps::<_CMP_NLE_UQ>(best, _mm256_setzero_ps());
                 (_mm256_and_ps(lives, best), _mm256_blendv_ps(dead, code, lives))
@@ -276,32 +336,37 @@ mod arm {
     #[derive(Clone, Copy)]
     pub(crate) struct Neon;
 
-    // SAFETY (of every body): the trait asks the caller for the instruction set and for valid pointers.
     impl Simd for Neon {
         const LANES: usize = 4;
         type V = float32x4_t;
         #[inline(always)]
         unsafe fn splat(x: f32) -> float32x4_t {
+            // SAFETY: the caller promises NEON.
             unsafe { vdupq_n_f32(x) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> float32x4_t {
+            // SAFETY: the caller promises NEON and a readable vector at `from`.
             unsafe { vld1q_f32(from) }
         }
         #[inline(always)]
         unsafe fn store(to: *mut f32, v: float32x4_t) {
+            // SAFETY: the caller promises NEON and room for a vector at `to`.
             unsafe { vst1q_f32(to, v) }
         }
         #[inline(always)]
         unsafe fn load_strided(from: *const f32, stride: usize) -> float32x4_t {
+            // SAFETY: the caller promises NEON and readable values.
             unsafe { vld1q_f32([*from, *from.add(stride), *from.add(2 * stride), *from.add(3 * stride)].as_ptr()) }
         }
         #[inline(always)]
         unsafe fn store_bytes(to: *mut u8, v: float32x4_t) {
+            // SAFETY: the caller promises NEON and room for 4 bytes at `to`.
             unsafe { to.cast::<[u8; 4]>().write_unaligned(bytes::<Self, 4>(v)) }
         }
         #[inline(always)]
         unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller promises NEON.
             unsafe { vfmaq_f32(c, a, b) }
         }
         #[inline(always)]
@@ -311,6 +376,7 @@ mod arm {
             value: float32x4_t,
             value_code: float32x4_t,
         ) -> (float32x4_t, float32x4_t) {
+            // SAFETY: the caller promises NEON.
             unsafe {
                 let ordered = vceqq_f32(best, best);
                 let takes = vbicq_u32(ordered, vcleq_f32(value, best));
@@ -319,6 +385,7 @@ mod arm {
         }
         #[inline(always)]
         unsafe fn relu(best: float32x4_t, code: float32x4_t, dead: float32x4_t) -> (float32x4_t, float32x4_t) {
+            // SAFETY: the caller promises NEON.
             unsafe {
                 let dies = vcleq_f32(best, vdupq_n_f32(0.0));
                 (vbslq_f32(dies, vdupq_n_f32(0.0), best), vbslq_f32(dies, dead, code))
@@ -327,12 +394,15 @@ mod arm {
     }
 }
 
-/// The lanes as bytes, by way of memory.
+/// Returns the lanes as bytes, by way of memory.
+///
+/// # Safety
+/// The CPU must have the instruction set, and `LANES` be its number of lanes.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 unsafe fn bytes<S: Simd, const LANES: usize>(v: S::V) -> [u8; LANES] {
     let mut lanes = [0.0; LANES];
-    // SAFETY: the caller has the instruction set, and there is room for all lanes.
+    // SAFETY: the caller promises the instruction set, and `lanes` has room for all lanes.
     unsafe { S::store(lanes.as_mut_ptr(), v) };
     lanes.map(|value| value as u8)
 }
@@ -349,22 +419,22 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> [f32; 8] {
-        // SAFETY: the trait asks the caller for eight values.
+        // SAFETY: the caller promises eight readable values.
         unsafe { from.cast::<[f32; 8]>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, v: [f32; 8]) {
-        // SAFETY: the trait asks the caller for room for eight values.
+        // SAFETY: the caller promises room for eight values.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(v) }
     }
     #[inline(always)]
     unsafe fn load_strided(from: *const f32, stride: usize) -> [f32; 8] {
-        // SAFETY: the trait asks the caller for the values.
+        // SAFETY: the caller promises that each value can be read.
         std::array::from_fn(|i| unsafe { *from.add(i * stride) })
     }
     #[inline(always)]
     unsafe fn store_bytes(to: *mut u8, v: [f32; 8]) {
-        // SAFETY: the trait asks the caller for room for eight bytes.
+        // SAFETY: the caller promises room for eight bytes.
         unsafe { to.cast::<[u8; 8]>().write_unaligned(v.map(|value| value as u8)) }
     }
     #[inline(always)]
@@ -388,10 +458,11 @@ impl Simd for Portable {
     }
 }
 
-/// [`Simd::list_lives`] without vectors, and without a branch, as half of the cells may be dead in no order.
+/// The scalar form of [`Simd::list_lives`]. It has no branch, because half of the cells may be
+/// inactive in no order that a processor could predict.
 ///
 /// # Safety
-/// The lists have room for one more than there are gradients.
+/// The lists must have room for as many values as there are gradients.
 #[inline(always)]
 unsafe fn list_lives(
     grads: &[f32],
@@ -402,7 +473,8 @@ unsafe fn list_lives(
 ) -> usize {
     let (mut count, mut offset) = (0, first);
     for (grad, code) in grads.iter().zip(codes) {
-        // SAFETY: `count` is at most the number of gradients before this one.
+        // SAFETY: `count` is at most the number of gradients before this one, so it is inside the
+        // lists.
         unsafe {
             *values.add(count) = *grad;
             *offsets.add(count) = offset + places[usize::from(*code & 15)];
@@ -413,14 +485,15 @@ unsafe fn list_lives(
     count
 }
 
-/// `out[i] = from[i * stride]`.
+/// Copies `out[i] = from[i * stride]`.
 ///
 /// # Safety
-/// The CPU has the instruction set; `from` has the values.
+/// The CPU must have the instruction set, each value must be readable, and `stride` be less than
+/// 2^27.
 #[inline(always)]
 pub(crate) unsafe fn copy_strided<S: Simd>(from: *const f32, stride: usize, out: &mut [f32]) {
     let whole = out.len() - out.len() % S::LANES;
-    // SAFETY: as asked of the caller.
+    // SAFETY: as promised by the caller; stores end within `whole`.
     unsafe {
         for i in (0..whole).step_by(S::LANES) {
             S::store(out.as_mut_ptr().add(i), S::load_strided(from.add(i * stride), stride));
@@ -431,14 +504,14 @@ pub(crate) unsafe fn copy_strided<S: Simd>(from: *const f32, stride: usize, out:
     }
 }
 
-/// The same, as bytes.
+/// Copies `out[i] = from[i * stride]` as bytes.
 ///
 /// # Safety
 /// As for [`copy_strided`].
 #[inline(always)]
 pub(crate) unsafe fn copy_strided_bytes<S: Simd>(from: *const f32, stride: usize, out: &mut [u8]) {
     let whole = out.len() - out.len() % S::LANES;
-    // SAFETY: as asked of the caller.
+    // SAFETY: as promised by the caller; stores end within `whole`.
     unsafe {
         for i in (0..whole).step_by(S::LANES) {
             S::store_bytes(out.as_mut_ptr().add(i), S::load_strided(from.add(i * stride), stride));
@@ -449,33 +522,44 @@ pub(crate) unsafe fn copy_strided_bytes<S: Simd>(from: *const f32, stride: usize
     }
 }
 
-/// `per_isa! { fn name(args) -> T = kernel }` makes `name(isa, args)`, which runs `kernel::<S, NV>(args)` compiled for that
-/// set; `NV` is the number of vectors of output channels in a tile, so that `NV * LANES` is [`Isa::block`].
+/// `per_isa! { fn name(args) = kernel }` defines `name(isa, args)`, which runs
+/// `kernel::<S, NV>(args)` compiled for the given set. `NV` is the number of vectors of output
+/// channels in a tile, so that `NV * LANES` is [`Isa::block`].
 macro_rules! per_isa {
     ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
         $(#[$doc])*
         fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
             use $crate::simd::Kind;
+            /// # Safety
+            /// The CPU must have AVX-512F.
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f")]
             unsafe fn avx512($($arg: $ty),*) {
-                // SAFETY: this function is compiled with the features; its caller has seen them.
+                // SAFETY: this function is compiled with the feature, which its caller has
+                // detected.
                 unsafe { $kernel::<$crate::simd::Avx512, 2>($($arg),*) }
             }
+            /// # Safety
+            /// The CPU must have AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2($($arg: $ty),*) {
-                // SAFETY: this function is compiled with the features; its caller has seen them.
+                // SAFETY: this function is compiled with the features, which its caller has
+                // detected.
                 unsafe { $kernel::<$crate::simd::Avx2, 1>($($arg),*) }
             }
+            /// # Safety
+            /// The CPU must have NEON.
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon")]
             unsafe fn neon($($arg: $ty),*) {
-                // SAFETY: this function is compiled with the features; its caller has seen them.
+                // SAFETY: this function is compiled with the feature, which its caller has
+                // detected.
                 unsafe { $kernel::<$crate::simd::Neon, 2>($($arg),*) }
             }
-            // SAFETY: an `Isa` comes from `available`, which asks the CPU; the kernels' own demands are their callers' arguments,
-            // checked where they are built.
+            // SAFETY: an `Isa` comes from `available`, which has detected the set on this CPU. The
+            // kernels check the lengths they rely on; their other demands are met where their
+            // arguments are built.
             unsafe {
                 match isa.0 {
                     #[cfg(target_arch = "x86_64")]

@@ -1,15 +1,16 @@
-//! The register tile that all dense work is done in: two rows of `Q` positions by `NV` vectors of channels.
+//! The register tile of all dense work: two rows of `Q` positions by `NV` vectors of channels.
 
 use crate::simd::Simd;
 
-/// Sums of two rows of `Q` positions, each `NV` vectors of channels.
+/// Sums of two rows of `Q` positions, each of `NV` vectors of channels.
 pub(crate) type Tile<S, const NV: usize, const Q: usize> = [[[<S as Simd>::V; NV]; Q]; 2];
 
-/// `tile[r][q] += a[r][k * a_step + t + q * STEP] * b[(k * T + t) * NV * LANES..]` for `k < count` and `t < T`: each value of
-/// `a` is spread over a vector, each vector of `b` is channels.
+/// Computes `tile[r][q] += a[r][k * a_step + t + q * STEP] * b[(k * T + t) * NV * LANES..]` for all
+/// `k < count` and `t < T`. Each value of `a` is broadcast to a vector; each vector of `b` holds
+/// channels.
 ///
 /// # Safety
-/// The CPU has the instruction set, and all that is named above can be read.
+/// The CPU must have the instruction set, and all values named above must be readable.
 #[inline(always)]
 pub(crate) unsafe fn multiply<S: Simd, const NV: usize, const Q: usize, const T: usize, const STEP: usize>(
     tile: &mut Tile<S, NV, Q>,
@@ -18,13 +19,15 @@ pub(crate) unsafe fn multiply<S: Simd, const NV: usize, const Q: usize, const T:
     b: *const f32,
     count: usize,
 ) {
-    // A copy that never has its address taken stays in registers.
+    // A local copy whose address is never taken stays in registers.
     let mut sums = *tile;
     let (mut a0, mut a1, mut b) = (a[0], a[1], b);
     for _ in 0..count {
         for t in 0..T {
+            // Otherwise the compiler loads values of `a` early and keeps them in registers that the
+            // sums need.
             (a0, a1) = (S::hide(a0), S::hide(a1));
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller promises the instruction set and that these values can be read.
             unsafe {
                 let mut vectors = [S::splat(0.0); NV];
                 for (v, vector) in vectors.iter_mut().enumerate() {
@@ -42,7 +45,8 @@ pub(crate) unsafe fn multiply<S: Simd, const NV: usize, const Q: usize, const T:
                 }
             }
         }
-        // SAFETY: at most one step beyond what was read, within or at the end of the buffers.
+        // The last step may leave the buffers, where `add` would be undefined; nothing is read from
+        // there.
         (a0, a1, b) = (a0.wrapping_add(a_step), a1.wrapping_add(a_step), b.wrapping_add(T * NV * S::LANES));
     }
     *tile = sums;

@@ -1,7 +1,9 @@
-//! The gradients of weights and bias for a gradient of any kind: register tiles whose sum runs over the positions.
+//! Gradients of weights and bias, from any gradient of the convolution's result: register tiles
+//! whose sums run over the positions.
 //!
-//! The picture is packed `[row][column][input]`, where a kernel row's weights for all inputs see one run of memory; six
-//! neighbours of a run make one row of a tile, a block of outputs its vectors.
+//! The image is packed as `[row][column][input]`, where one row of the kernel covers a contiguous
+//! run of values for all inputs. A tile row is six neighbors of such a run, and its vectors are a
+//! block of outputs.
 
 use std::ops::Range;
 
@@ -16,18 +18,21 @@ use crate::{
     tile::{Tile, multiply},
 };
 
-/// Neighbours in one row of a tile.
+/// Neighboring values in one row of a tile.
 const CHUNK: usize = 6;
-/// Positions that a tile sums over before it goes back to memory.
+/// Positions that a tile sums over before its sums go back to memory.
 const POSITIONS: usize = 128;
 
-/// How the sums of one group lie in memory: `[block of outputs][chunk][six][output in block]`, then the bias.
+/// Layout of a group's sums in memory: `[block of outputs][chunk][6][output in block]`, then the
+/// bias.
 struct Layout {
+    /// Outputs in a block.
     block: usize,
+    /// Number of blocks.
     blocks: usize,
-    /// Of one kernel row.
+    /// Chunks of one kernel row.
     row_chunks: usize,
-    /// Of all kernel rows, even.
+    /// Chunks of all kernel rows, rounded up to an even number.
     chunks: usize,
 }
 
@@ -38,21 +43,24 @@ impl Layout {
         Self { block: isa.block(), blocks: conv.outputs.div_ceil(isa.block()), row_chunks, chunks }
     }
 
+    /// Returns the number of sums for the weights.
     fn weights_len(&self) -> usize {
         self.blocks * self.chunks * CHUNK * self.block
     }
 
+    /// Returns the number of sums for weights and bias.
     fn len(&self) -> usize {
         self.weights_len() + self.blocks * self.block
     }
 
+    /// Returns the index of the sum for a position of the run, in a kernel row and for an output.
     fn at(&self, output: usize, kernel_row: usize, run: usize) -> usize {
         let chunk = kernel_row * self.row_chunks + run / CHUNK;
         ((output / self.block * self.chunks + chunk) * CHUNK + run % CHUNK) * self.block + output % self.block
     }
 }
 
-/// Gradients of the weights and the bias; `grad` is that of the convolution's result.
+/// Computes the gradients of weights and bias; `grad` is that of the convolution's result.
 pub(crate) fn run(isa: Isa, conv: &Conv, input: &dyn Rows, grad: &dyn Rows) -> (Vec<f32>, Vec<f32>) {
     let layout = Layout::new(isa, conv);
     let sums = sum_over_images(conv.images, layout.len(), |images, sums| {
@@ -72,6 +80,7 @@ pub(crate) fn run(isa: Isa, conv: &Conv, input: &dyn Rows, grad: &dyn Rows) -> (
     (weight, bias)
 }
 
+/// Adds the gradients of one image to the sums of its group.
 fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 2], image: usize, sums: &mut [f32]) {
     let (rows, columns) = conv.result_size();
     let pitch = ((columns - 1) * conv.stride + conv.kernel) * conv.inputs;
@@ -80,7 +89,7 @@ fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 
     for first in (0..rows).step_by(strip_rows) {
         let count = strip_rows.min(rows - first);
         let in_rows = (count - 1) * conv.stride + conv.kernel;
-        // A chunk may reach beyond the last run.
+        // The last chunk of a run may reach beyond the end of the packed rows.
         with_scratch(in_rows * pitch + CHUNK, |x| {
             pack_input(isa, conv, input, [image, first * conv.stride], &mut x[..in_rows * pitch], pitch);
             for block in 0..layout.blocks {
@@ -97,7 +106,7 @@ fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 
     }
 }
 
-/// `[row][column][output]` for one block of outputs, zeros where there are fewer than a block.
+/// Packs one block of outputs as `[row][column][output]`, with zeros for missing outputs.
 fn pack_grad(isa: Isa, grad: &dyn Rows, [image, first, columns]: [usize; 3], outputs: Range<usize>, packed: &mut [f32]) {
     let block = isa.block();
     with_scratch(columns * block, |planes| {
@@ -111,7 +120,8 @@ fn pack_grad(isa: Isa, grad: &dyn Rows, [image, first, columns]: [usize; 3], out
     });
 }
 
-/// `[row][column][input]` with the zeros around the picture, from the padded picture's row `first` on.
+/// Packs an image as `[row][column][input]` with its padding, from row `first` of the padded image
+/// on.
 pub(crate) fn pack_input(isa: Isa, conv: &Conv, input: &dyn Rows, [image, first]: [usize; 2], packed: &mut [f32], pitch: usize) {
     let (rows, columns) = (packed.len() / pitch, pitch / conv.inputs);
     packed.fill(0.0);
@@ -129,22 +139,26 @@ pub(crate) fn pack_input(isa: Isa, conv: &Conv, input: &dyn Rows, [image, first]
 }
 
 per_isa! {
-    /// Pixels from planes that are `width` apart.
+    /// Interleaves planes that are `width` apart into pixels.
     fn turn(planes: &[f32], width: usize, pixels: &mut [f32]) = turn_kernel
 }
 
 /// # Safety
-/// The CPU has the instruction set.
+/// The CPU must have the instruction set.
 #[inline(always)]
 unsafe fn turn_kernel<S: Simd, const NV: usize>(planes: &[f32], width: usize, pixels: &mut [f32]) {
     let inputs = planes.len() / width;
     assert!(planes.len() == inputs * width && pixels.len() <= planes.len());
     for (column, pixel) in pixels.chunks_exact_mut(inputs).enumerate() {
-        // SAFETY: the instruction set is the caller's promise; `column` is less than `width`.
+        // SAFETY: the caller promises the instruction set; `column` is less than `width`, as
+        // `pixels` is no longer than `planes`, so every value read lies in its plane. A stride that
+        // a gather's 32-bit offsets can't hold would need rows of 8 GB.
         unsafe { copy_strided::<S>(planes.as_ptr().add(column), width, pixel) };
     }
 }
 
+/// A packed strip of an image, `x`, and the gradient of its results, `dy`, for one block of
+/// outputs.
 struct Strip<'a> {
     conv: &'a Conv,
     layout: &'a Layout,
@@ -156,12 +170,13 @@ struct Strip<'a> {
 }
 
 per_isa! {
-    /// Adds what one strip gives to one block of outputs: to the gradients of its weights, and of its bias.
+    /// Adds a strip's contribution to the gradients of the weights and the bias of one block of
+    /// outputs.
     fn add_strip(strip: &Strip<'_>, sums: &mut [f32], bias: &mut [f32]) = strip_kernel
 }
 
 /// # Safety
-/// The CPU has the instruction set.
+/// The CPU must have the instruction set.
 #[inline(always)]
 unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [f32], bias: &mut [f32]) {
     let Strip { conv, layout, x, dy, rows, columns, pitch } = *strip;
@@ -170,7 +185,7 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [
     assert!(x.len() >= ((rows - 1) * conv.stride + conv.kernel) * pitch + CHUNK);
     assert!(bias.len() == block);
     for v in 0..NV {
-        // SAFETY: the instruction set is the caller's promise; the lengths are checked above.
+        // SAFETY: the caller promises the instruction set; the lengths are checked above.
         unsafe {
             let ones = S::splat(1.0);
             let mut sum = S::splat(0.0);
@@ -186,10 +201,12 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [
     let step = (POSITIONS / columns).max(1);
     for first in (0..rows).step_by(step) {
         for chunk in (0..layout.chunks).step_by(2) {
-            // The last chunk of an odd number has a neighbour that nobody reads.
+            // Chunks are processed in pairs; the missing partner of an odd last one repeats a
+            // chunk, and its sums are never read.
             let (even, odd) = (offset(chunk), offset((chunk + 1).min(last)));
             let sums = &mut sums[chunk * CHUNK * block..(chunk + 2) * CHUNK * block];
-            // SAFETY: the instruction set is the caller's promise; the lengths are checked above.
+            // SAFETY: the caller promises the instruction set; the lengths are checked above, and
+            // `x` has a chunk more than its rows, for the last run.
             unsafe {
                 let mut tile: Tile<S, NV, CHUNK> = [[[S::splat(0.0); NV]; CHUNK]; 2];
                 for (r, row) in tile.iter_mut().enumerate() {

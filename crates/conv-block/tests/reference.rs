@@ -1,9 +1,10 @@
-//! Forward and all gradients against plain loops in `f64`, over random shapes and every instruction set of the machine.
+//! Compares forward passes and all gradients with plain loops in `f64`, over random shapes and
+//! every instruction set of the machine.
 
 use conv_block::{Conv, DEAD, Gradients, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
 use proptest::prelude::*;
 
-/// Numbers that look random and are the same each time.
+/// Pseudorandom numbers in -1..1 that depend on the seed only.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -15,7 +16,8 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Index of the value under tap `(row, column)` of result `(y, x)`, if it lies in the picture.
+/// Index of the value that the kernel's position `(row, column)` meets for result `(y, x)`, if it
+/// lies in the image.
 fn tap(conv: &Conv, y: usize, x: usize, row: usize, column: usize) -> Option<usize> {
     let y = (y * conv.stride + row).checked_sub(conv.padding).filter(|y| *y < conv.height)?;
     let x = (x * conv.stride + column).checked_sub(conv.padding).filter(|x| *x < conv.width)?;
@@ -46,7 +48,7 @@ fn visit(conv: &Conv, mut visit: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// Each value close to the true one, as measured by the largest of them.
+/// Asserts that each value is close to the true one, relative to the largest of them.
 fn assert_close(what: &str, ours: &[f32], truth: &[f64]) {
     assert_eq!(ours.len(), truth.len(), "{what}");
     let scale = truth.iter().fold(1e-3, |largest: f64, value| largest.max(value.abs()));
@@ -55,7 +57,8 @@ fn assert_close(what: &str, ours: &[f32], truth: &[f64]) {
     }
 }
 
-/// Each sum close to the true one, as measured by what was added up: terms that cancel leave a small sum, not a small rounding error.
+/// Asserts that each sum is close to the true one, relative to the sum of absolute terms: terms
+/// that cancel leave a small sum, not a small rounding error.
 fn assert_sums_close(what: &str, ours: &[f32], truth: &[f64], sizes: &[f64]) {
     assert_eq!([ours.len(), sizes.len()], [truth.len(); 2], "{what}");
     let scale = sizes.iter().fold(1e-3, |largest: f64, size| largest.max(*size));
@@ -86,7 +89,7 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
             Tail::Linear => (*output, result_grad[at(y, x)]) = (result[at(y, x)], grad),
             Tail::Relu => {
                 *output = result[at(y, x)].max(0.0);
-                // What is close to zero may round to either side: the gradient follows the output.
+                // A value close to zero may round to either side; the gradient follows the output.
                 result_grad[at(y, x)] = if found.output[index] > 0.0 { grad } else { 0.0 };
             }
             Tail::ReluPool => {
@@ -95,7 +98,8 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
                 let code = found.codes[index];
                 assert!(code <= DEAD);
                 if code < DEAD {
-                    // Near ties may round to either: the place is right if its value is the largest, but for rounding.
+                    // Of nearly equal values either may be found: the position is right if its
+                    // value is the largest within rounding.
                     assert!((result[cell[usize::from(code)]] - *output).abs() < 1e-4, "{code} in {cell:?}");
                     result_grad[cell[usize::from(code)]] = grad;
                 } else {
@@ -127,8 +131,8 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
     assert_eq!((without.input, without.weight, without.bias), (None, weight, bias));
 }
 
-/// What comes out of a block with norm in `f64`; which value of a cell passes and which is dead is given by what we found, so that
-/// the function has no kink.
+/// Computes a block with norm in `f64`. Which value of a cell is the maximum, and which cells are
+/// inactive, is taken from the result under test, so that the function is smooth.
 fn norm_truth(conv: &Conv, tail: Tail, [input, weight, gamma, beta]: [&[f64]; 4], found: &[f32], codes: &[u8]) -> Vec<f64> {
     let (rows, columns) = conv.result_size();
     let plane = rows * columns;
@@ -170,7 +174,7 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
     let wide: [Vec<f64>; 4] = std::array::from_fn(|i| tensors[i].iter().map(|value| f64::from(*value)).collect());
     let truth = |wide: &[Vec<f64>; 4]| norm_truth(conv, tail, std::array::from_fn(|i| wide[i].as_slice()), &found.output, &found.codes);
     let out = truth(&wide);
-    // A channel that varies little has its rounding blown up by the norm.
+    // The norm amplifies the rounding errors of a channel with little variance.
     let least = found.variance.iter().fold(1.0, |least: f32, value| least.min(*value));
     for (index, (ours, truth)) in found.output.iter().zip(&out).enumerate() {
         let allowed = 2e-5 / (f64::from(least) + EPSILON).sqrt();
@@ -234,9 +238,9 @@ proptest! {
 
     #[test]
     fn a_norm_has_the_slopes_of_the_true_function(
-        // The statistics of a handful of values have slopes without bound.
+        // The statistics of a handful of values have unbounded slopes.
         conv in convs().prop_filter("too few values", |conv| conv.images * conv.result_size().0 * conv.result_size().1 > if cfg!(miri) { 5 } else { 20 })
-            // A norm undoes the scale of a single weight: what is left of its slope is rounding.
+            // A norm cancels the scale of a single weight, and its slope is rounding error only.
             .prop_filter("one weight a channel", |conv| conv.inputs * conv.kernel > 1),
         tail in tails(),
         seed in 0..1000u64,
@@ -281,7 +285,7 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
     }
 }
 
-/// One 4x4 picture through a 1x1 kernel of weight 1: what is pooled is what is written here.
+/// Passes one 2x4 image through a 1x1 kernel of weight 1, so that the given values are pooled.
 fn pool(isa: Isa, picture: [[f32; 4]; 2]) -> (Vec<f32>, Vec<u8>) {
     let conv = Conv { images: 1, inputs: 1, height: 2, width: 4, outputs: 1, kernel: 1, stride: 1, padding: 0 };
     let found = forward(isa, &conv, Tail::ReluPool, picture.as_flattened(), &[1.0], None);

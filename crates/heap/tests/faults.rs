@@ -1,4 +1,5 @@
-//! Counts the pages that the system has to bring; on the main thread, so without a test harness.
+//! Counts page faults before and after the setting. Runs on the main thread, hence without a test
+//! harness.
 
 fn main() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -19,13 +20,14 @@ fn a_large_block_is_brought_once() {
         }
         faults() - before
     };
-    // 64 MiB are 16384 pages of 4 KiB, or 32 where the system gives out huge ones.
+    // 64 MiB are 16,384 pages of 4 KiB, or 32 huge pages.
     let brought = touch_five();
     heap::keep_large_blocks();
     touch_five();
     let kept = touch_five();
     assert!(kept < 1000 && kept * 10 < brought, "{kept} pages, {brought} before");
-    // Made by one thread and freed by another, as batches are: 40 MiB are 10240 pages, and two or three blocks are there at a time.
+    // Blocks allocated by one thread and freed by another, as batches are: 40 MiB are 10,240 pages,
+    // and two or three blocks exist at a time.
     let (sender, blocks) = std::sync::mpsc::sync_channel(0);
     let make = move || (0..25).for_each(|_| sender.send(vec![1u8; 40 << 20]).expect("taken"));
     let maker = std::thread::Builder::new().name("maker".to_owned()).spawn(make).expect("a thread");

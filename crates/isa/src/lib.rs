@@ -1,14 +1,16 @@
-//! Plain loops compiled once for each instruction set, and the choice among them at run time. Nobody writes an intrinsic, and all
-//! sets give the same bits: there is no fused multiply-add among them, which would round otherwise than the baseline.
+//! Compiles plain loops once per instruction set and chooses among them at run time. There are no
+//! intrinsics, and all sets give the same bits: none of them includes fused multiply-add, which
+//! rounds differently.
 
 use std::cell::Cell;
 
-/// Work that is compiled once for each instruction set: `run` and all it calls are `inline(always)`.
+/// Work that is compiled once per instruction set. `run` and everything it calls must be
+/// `inline(always)`, or it is compiled for the baseline.
 pub trait Work {
-    /// What comes out.
+    /// Type of the result.
     type Output;
 
-    /// Does it.
+    /// Does the work.
     fn run(self) -> Self::Output;
 }
 
@@ -17,6 +19,7 @@ pub trait Work {
 pub struct Isa(Kind);
 
 thread_local! {
+    /// The set that [`Isa::best`] returns on this thread instead of the fastest.
     static IN_PLACE: Cell<Option<Isa>> = const { Cell::new(None) };
 }
 
@@ -31,12 +34,13 @@ enum Kind {
 }
 
 impl Isa {
-    /// All that this machine has, the fastest first.
+    /// Returns all sets that this machine has, the fastest first.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         if !cfg!(miri) {
-            // The shifts and counts that came with AVX2 on every machine but some that never had it.
+            // Extensions that came with AVX2, except on a few machines; each is tested, because the
+            // code below is compiled with all of them.
             let has_avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("bmi1")
                 && is_x86_feature_detected!("bmi2")
@@ -56,13 +60,15 @@ impl Isa {
         found
     }
 
-    /// The fastest that this machine has, or the one that stands in its place ([`Self::as_best`]).
+    /// Returns the fastest set that this machine has, or the one that takes its place during
+    /// [`Self::as_best`].
     pub fn best() -> Self {
         static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
         IN_PLACE.get().unwrap_or_else(|| *BEST.get_or_init(|| Self::available()[0]))
     }
 
-    /// This one is the best while this thread calls `work`: tests compare what the sets give, whatever is between them and the loops.
+    /// Makes this set the best one on this thread while `work` runs, so that tests can compare sets
+    /// through any layer of calls.
     pub fn as_best<T>(self, work: impl FnOnce() -> T) -> T {
         struct Before(Option<Isa>);
         impl Drop for Before {
@@ -77,11 +83,12 @@ impl Isa {
     /// Does the work with this instruction set.
     pub fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
-            // SAFETY: an `Isa` is made by `available` only, which has asked the CPU.
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` is created by `available` only, which has detected the features on
+            // this CPU.
             Kind::Avx512 => unsafe { run_avx512(work) },
-            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
             Kind::Avx2 => unsafe { run_avx2(work) },
             Kind::Baseline => work.run(),
         }
@@ -104,7 +111,7 @@ fn run_avx2<W: Work>(work: W) -> W::Output {
 mod tests {
     use super::*;
 
-    /// Where the work is done is not for it to tell.
+    /// A sum whose result must not depend on the set.
     struct Sum<'a>(&'a [f32]);
 
     impl Work for Sum<'_> {

@@ -1,6 +1,8 @@
-//! A finished file as a slice of bytes, read through a memory map so that pages come and go with the system's memory.
+//! A file on disk as a slice of bytes, read through a memory map so that its pages come and go with
+//! the system's memory.
 //!
-//! Its one `unsafe` is the map, whose condition is in the constructor's contract.
+//! The crate's only `unsafe` is the map; its condition is part of the contract of
+//! [`MappedFile::open`].
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
 
@@ -11,7 +13,7 @@ use std::{
     path::Path,
 };
 
-/// A read-only map of a whole file.
+/// A read-only memory map of a whole file.
 #[derive(Debug)]
 pub struct MappedFile {
     map: memmap2::Mmap,
@@ -19,44 +21,48 @@ pub struct MappedFile {
 }
 
 impl MappedFile {
-    /// Maps `path`, which must be a finished file that is only ever replaced by a rename, never written in place:
-    /// a file that shrinks under a map ends the process with a bus error on most systems.
+    /// Maps the file at `path`. The file must be complete and may only be replaced by a rename,
+    /// never written in place: on most systems, a file that shrinks while it is mapped ends the
+    /// process with a bus error.
     ///
     /// # Errors
-    /// Whatever the system answers to opening or mapping the file.
+    /// Returns an error if the file can't be opened or mapped.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        // SAFETY: the map is private and read-only. The caller keeps the file unchanged while it is mapped: our caches are
-        // written beside, synced and renamed, so a reader holds the old inode until it drops the map.
+        // SAFETY: the map is private and read-only, and the contract above keeps the file unchanged
+        // while it is mapped. Our caches are written under another name, synced and renamed, so
+        // that a reader holds the old file until it drops the map.
         let map = unsafe { memmap2::MmapOptions::new().map_copy_read_only(&file)? };
         Ok(Self { map, file })
     }
 
-    /// Parts will be touched in any order, and are asked for: what else the system would read around them is not wanted.
+    /// Tells the system that parts are read in no order, so that it doesn't read what lies around
+    /// them.
     pub fn in_any_order(self) -> Self {
-        // Advice that is refused changes the speed only.
+        // Refused advice costs speed only.
         #[cfg(unix)]
         let _ = self.map.advise(memmap2::Advice::Random);
         self
     }
 
-    /// Has the system read this part ahead of its use, without waiting for it; a part beyond the end is cut off. Without effect
-    /// where the system has no such call: then each page is read when it is touched.
+    /// Tells the system to read a part ahead of its use, and doesn't wait for it. The part is cut
+    /// off at the end of the file. Has no effect on systems without such a call.
     pub fn will_need(&self, part: Range<usize>) {
         let start = part.start.min(self.map.len());
         let length = part.end.min(self.map.len()).saturating_sub(start);
-        // Advice that is refused changes the speed only.
+        // Refused advice costs speed only.
         #[cfg(unix)]
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, start, length);
         #[cfg(not(unix))]
         let _ = length;
     }
 
-    /// A copy of this part, read rather than touched: what was never mapped is forgotten at less cost, where a file is larger than memory,
-    /// and a disk that fails is an error.
+    /// Copies a part by reading the file instead of touching the map. Where a file is larger than
+    /// memory, the system takes longer to drop mapped pages than pages it has read. A failing disk
+    /// is an error here, where touching the map would end the process.
     ///
     /// # Errors
-    /// Whatever the system answers to reading; the file ends before the part does.
+    /// Returns an error if reading fails or the file ends before the part does.
     pub fn read(&self, part: Range<usize>) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; part.len()];
         let mut rest = &mut bytes[..];

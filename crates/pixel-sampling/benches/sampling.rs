@@ -1,4 +1,5 @@
-//! Pictures a second with each instruction set, the best of many turns taken one after another: `cargo bench -p pixel-sampling`.
+//! Images per second with each instruction set, the best of many alternating turns:
+//! `cargo bench -p pixel-sampling`.
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it saw")]
 
 use std::time::Instant;
@@ -53,7 +54,7 @@ fn main() {
     }
 }
 
-/// A turn about the middle and a small shift.
+/// A rotation about the center and a small shift.
 fn map(angle: f64) -> Map {
     let (sine, cosine) = angle.sin_cos();
     let center = 74.5;

@@ -1,20 +1,22 @@
-//! SciPy's four ways to fill what lies outside a picture.
+//! SciPy's four ways of filling what lies outside an image.
 
-/// What stands outside the picture.
+/// The values outside an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Edge {
     /// The nearest pixel: `aaaa|abcd|dddd`.
     Nearest,
-    /// This level, without any blending across the edge: `kkkk|abcd|kkkk`.
+    /// This value, without blending across the edge: `kkkk|abcd|kkkk`.
     Constant(f32),
     /// Mirrored about the outer edge of the outermost pixels: `dcba|abcd|dcba`.
     Reflect,
-    /// From the other side, where first and last pixel coincide: the period is one pixel short.
+    /// Continued from the other side, where the first and the last pixel coincide: the period is
+    /// one pixel short.
     Wrap,
 }
 
 impl Edge {
-    /// Brings coordinates outside `0..=length - 1` inside, but for what [`crate::sample`] does by itself: the nearest.
+    /// Moves coordinates outside `0..=length - 1` inside. Does nothing for [`Self::Nearest`] and
+    /// [`Self::Constant`], which [`crate::sample`] handles itself.
     #[inline(always)]
     pub(crate) fn fold(self, coordinates: &mut [f64], length: usize) {
         match self {
@@ -37,14 +39,14 @@ impl Edge {
     }
 }
 
-/// What is left of `at` above a multiple of `period`; up to 2^31 periods away, which no picture on screen is.
+/// Returns `at` modulo `period`, exact up to 2^31 periods away.
 #[inline(always)]
 fn modulo(at: f64, period: f64) -> f64 {
     const FAR: f64 = (1u32 << 31) as f64 - 1.0;
     let turns = at / period;
     let turns = if turns > -FAR { turns } else { -FAR };
     let turns = if turns < FAR { turns } else { FAR };
-    // SAFETY: within the range of i32, no NaN.
+    // SAFETY: clamped to the range of `i32` above, where NaN becomes its lower end.
     let cut = f64::from(unsafe { turns.to_int_unchecked::<i32>() });
     let below = if cut > turns { cut - 1.0 } else { cut };
     at - below * period

@@ -1,9 +1,11 @@
-//! A picture through one geometric map, one tone and one normalisation, in one pass: interleaved bytes in, planar `f32` out.
+//! Samples an image through one geometric map, with gain and normalization, in a single pass:
+//! interleaved bytes in, planar `f32` out.
 //!
-//! The arithmetic is plain `f64` for coordinates and `f32` for levels, each operation rounded on its own, so that every instruction
-//! set gives the same bits: the loops are compiled once for each of them (`isa`), not written once for each.
-//! Nothing is allocated but the output. Coordinates follow SciPy's `affine_transform(order=1)`: `(offset + m0 * row) + m1 * column`, sampled
-//! bilinearly, and what lies outside is filled as its modes of the same names do.
+//! Coordinates are computed in `f64` and pixel values in `f32`, each operation rounded on its own,
+//! so that every instruction set gives the same bits; the loops are written once and compiled for
+//! each set (`isa`). Nothing is allocated but the output. Coordinates follow SciPy's
+//! `affine_transform(order=1)`, `(offset + m0 * row) + m1 * column`, with bilinear interpolation,
+//! and the modes of filling the outside are SciPy's of the same names.
 
 mod edge;
 mod sample;
@@ -14,21 +16,23 @@ use std::mem::MaybeUninit;
 pub use edge::Edge;
 pub use isa::Isa;
 
-/// A picture as bytes, rows first, channels interleaved.
+/// An image as bytes, row by row with interleaved channels.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
     bytes: &'a [u8],
     height: usize,
     width: usize,
-    /// Of the bytes.
+    /// Channels of the bytes.
     channels: usize,
-    /// Of what comes out.
+    /// Channels of the output.
     planes: usize,
 }
 
 impl<'a> Picture<'a> {
-    /// For so many channels at the output, one or three. `None` unless `bytes` has `height * width * channels` values, or `height * width`,
-    /// which are the levels of three equal channels; and each side is 8 to 32768.
+    /// Describes `bytes` as an image of `[height, width, planes]` with one or three output
+    /// channels. Returns `None` unless there are `height * width * planes` bytes, or
+    /// `height * width`, which are the values of three equal channels, and each side is 8 to
+    /// 32,768.
     pub fn new(bytes: &'a [u8], [height, width, planes]: [usize; 3]) -> Option<Self> {
         let sides_fit = [height, width].iter().all(|side| (8..=1 << 15).contains(side));
         let channels = if bytes.len() == height * width { 1 } else { planes };
@@ -37,41 +41,44 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// Output (column, row, 1) to source (column, row, 1), up to a factor: where an output pixel comes from.
+/// A homogeneous map from (column, row, 1) of the output to (column, row, 1) of the source.
 pub type Map = [[f64; 3]; 3];
 
 /// The map that moves nothing.
 pub const IDENTITY: Map = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
-/// What is done to a sampled level.
+/// What is done to a sampled value: a gain, then an affine normalization.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finish {
-    /// Factor on the level, which is then clipped to 0..255; exactly 1 leaves it alone.
+    /// Factor on the value, which is then clipped to 0..=255.
     pub gain: f32,
-    /// What follows, for each channel.
+    /// Normalization of each channel.
     pub channels: [Channel; 3],
 }
 
-/// What becomes of one channel: `level * scale + offset`, in some plane of the output.
+/// The normalization of a channel, `value * scale + offset`, and its place in the output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Channel {
     /// Factor.
     pub scale: f32,
-    /// Summand.
+    /// Offset.
     pub offset: f32,
-    /// Which plane of the output.
+    /// Index of the output plane.
     pub plane: usize,
 }
 
 impl Finish {
-    /// Levels as they are.
+    /// Leaves the values as they are.
     pub const LEVELS: Self = {
         let plain = Channel { scale: 1.0, offset: 0.0, plane: 0 };
         Self { gain: 1.0, channels: [plain, Channel { plane: 1, ..plain }, Channel { plane: 2, ..plain }] }
     };
 
-    /// Factor and summand on planes that are there already, one for each channel in order; the planes change places where these go
-    /// backwards. Without the gain.
+    /// Normalizes planes that hold one channel each, in order. Exchanges the first and the last
+    /// plane if the channels of the output are reversed. The gain is not applied.
+    ///
+    /// # Shapes
+    /// `planes` is `[channels, height, width]`.
     pub fn normalize(&self, planes: &mut [f32], channels: usize) {
         let size = planes.len() / channels;
         for (values, channel) in planes.chunks_exact_mut(size).zip(self.channels) {
@@ -84,7 +91,7 @@ impl Finish {
         }
     }
 
-    /// Applied to one level of a channel.
+    /// Applies gain and normalization to a value of a channel.
     #[inline(always)]
     fn apply(&self, level: f32, channel: usize) -> f32 {
         let Channel { scale, offset, .. } = self.channels[channel];
@@ -92,28 +99,30 @@ impl Finish {
     }
 }
 
-/// To 0..255.
+/// Clips to 0..=255; NaN becomes 0.
 #[inline(always)]
 fn clip(level: f32) -> f32 {
     let level = if level > 0.0 { level } else { 0.0 };
     if level < 255.0 { level } else { 255.0 }
 }
 
-/// Samples `picture` through `map` and appends the result; `edge` tells what stands outside the picture.
+/// Samples `picture` through `map` and appends the result to `out`. `edge` gives the values outside
+/// the image.
 ///
 /// # Shapes
-/// `[channels, height, width]` values at the end of `out`.
+/// Appends `[channels, height, width]` values.
 ///
 /// # Panics
-/// Where the planes of `finish` are not those of the picture, each once.
+/// Panics if the planes of `finish` are not those of the image, each once.
 pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
     append(picture, finish, out, |planes| Isa::best().run(sample::Job { picture, map, edge, finish, planes }));
 }
 
-/// Appends `picture` unmoved, but for a mirroring of columns and of rows.
+/// Appends `picture` without resampling, with its columns and rows mirrored as `mirror` says, in
+/// this order.
 ///
 /// # Shapes
-/// `[channels, height, width]` values at the end of `out`.
+/// Appends `[channels, height, width]` values.
 ///
 /// # Panics
 /// As [`sample`].
@@ -121,7 +130,8 @@ pub fn sample_unmoved(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, 
     append(picture, finish, out, |planes| Isa::best().run(unmoved::Job { picture, mirror, finish, planes }));
 }
 
-/// A batch is too large to be filled with zeros first: `write` fills every row of every plane.
+/// Appends what `write` fills, which must be every row of every plane. The memory is not zeroed
+/// first, as a batch is too large for that.
 fn append(picture: Picture<'_>, finish: &Finish, out: &mut Vec<f32>, write: impl FnOnce(Planes<'_>)) {
     let mut planes: Vec<usize> = finish.channels[..picture.planes].iter().map(|channel| channel.plane).collect();
     planes.sort_unstable();
@@ -129,11 +139,12 @@ fn append(picture: Picture<'_>, finish: &Finish, out: &mut Vec<f32>, write: impl
     let count = picture.height * picture.width * picture.planes;
     out.reserve(count);
     write(Planes { values: &mut out.spare_capacity_mut()[..count], height: picture.height, width: picture.width });
-    // SAFETY: both writers go through all rows of all channels, which have planes of their own, and write each row as a whole.
+    // SAFETY: both callers' jobs fill all rows of all channels, each row as a whole, and the
+    // assertion above gives each channel a plane of its own.
     unsafe { out.set_len(out.len() + count) };
 }
 
-/// Planes to be filled.
+/// The planes to fill.
 struct Planes<'a> {
     values: &'a mut [MaybeUninit<f32>],
     height: usize,
@@ -141,7 +152,7 @@ struct Planes<'a> {
 }
 
 impl Planes<'_> {
-    /// Some values of a row from a column on.
+    /// Returns `count` values of a row, starting at a column.
     #[inline(always)]
     fn part(&mut self, plane: usize, row: usize, column: usize, count: usize) -> &mut [MaybeUninit<f32>] {
         let start = (plane * self.height + row) * self.width + column;

@@ -1,6 +1,8 @@
-//! The sampling loop, a run of columns at a time: coordinates, then the bytes they name, then the arithmetic on them. The first
-//! and the last are plain loops over arrays of a fixed length, which the compiler turns into vectors; only the loads in between
-//! go one by one. They run one run ahead, so that what they have stored has arrived when it is wanted as vectors.
+//! The sampling loop, which processes a run of columns at a time: coordinates, then the bytes at
+//! them, then the arithmetic. The first and the last step are plain loops over arrays of fixed
+//! length, which the compiler vectorizes; only the loads in between are scalar. Coordinates and
+//! loads are a run ahead of the arithmetic, so that their stores have completed when they are read
+//! as vectors.
 
 use std::mem::MaybeUninit;
 
@@ -8,9 +10,10 @@ use isa::Work;
 
 use crate::{Edge, Finish, Map, Picture, Planes};
 
-/// Columns at a time.
+/// Number of columns in a run.
 const RUN: usize = 32;
 
+/// An image to sample.
 pub(crate) struct Job<'a> {
     pub(crate) picture: Picture<'a>,
     pub(crate) map: &'a Map,
@@ -33,8 +36,9 @@ impl Work for Job<'_> {
     }
 }
 
-/// Reads a byte of each cache line, in order, which memory is quick at. The loads that follow go across the rows, and would wait for
-/// each line of a picture that comes from main memory: it took three fifths more time in all.
+/// Reads one byte of each cache line, in order, which brings the image into the cache. The loads
+/// that follow cross the rows and would wait for each line from main memory; without this pass they
+/// took three fifths more time in total.
 #[inline(always)]
 fn call_near(bytes: &[u8]) {
     const LINE: usize = 64;
@@ -50,7 +54,7 @@ fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
     for row in 0..height {
         let mut start = 0;
         while start < width {
-            // The last run of a row ends with the row, and may do some columns twice.
+            // The last run of a row ends with the row and may repeat some columns.
             let first = if width < RUN { 0 } else { start.min(width - RUN) };
             coordinates::<CHANNELS>(&job, row, first, &mut places[current]);
             load::<CHANNELS>(job.picture, &mut places[current]);
@@ -66,19 +70,21 @@ fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
     }
 }
 
-/// Where the columns of a run come from. Each field begins with a line of the cache: a stack begins anywhere, and one process in five was half as
-/// fast on the main thread.
+/// Source positions of a run's columns. Each field begins with a cache line: without the alignment,
+/// which the stack doesn't give by itself, one process in five was half as fast on the main thread.
 #[repr(C, align(64))]
 struct Places {
-    /// Not 0 where the source lies outside the picture.
+    /// Not 0 if the source lies outside the image.
     outside: [u32; RUN],
-    /// Offset of the upper left of four pixels.
+    /// Offset of the upper left of the four pixels, in bytes.
     offsets: [u32; RUN],
-    /// How far the source lies to the right of it and below it, 0 to 1.
+    /// Distance of the source to the right of that pixel and below it, 0 to 1.
     shares: [[f32; RUN]; 2],
-    /// The bytes of two pixels side by side: those above at the low end of a word, those below at the high end.
+    /// Bytes of two neighboring pixels, the upper ones at the low end of a word.
     upper: [[u32; 2]; RUN],
+    /// The lower ones, at the high end of a word.
     lower: [[u32; 2]; RUN],
+    /// Whether any source lies outside the image.
     any_outside: bool,
 }
 
@@ -93,7 +99,7 @@ impl Places {
     };
 }
 
-/// Fills `offsets`, `shares` and, where it matters, `outside`.
+/// Computes `offsets`, `shares` and, unless the edge is the nearest pixel, `outside`.
 #[inline(always)]
 fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, places: &mut Places) {
     let Picture { height, width, .. } = job.picture;
@@ -108,14 +114,15 @@ fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, p
     }
     if map[2] != [0.0, 0.0, 1.0] {
         for index in 0..RUN {
-            // A point at or beyond the horizon is as far away as can be.
+            // A point at or beyond the horizon is as far away as possible.
             let depth = base[2] + map[2][0] * f64::from((first + index) as i32);
             let depth = if depth > 1e-9 { depth } else { 1e-9 };
             x[index] /= depth;
             y[index] /= depth;
         }
     }
-    // Without a horizon coordinates only rise or only fall along a run: what its ends keep to, all of it keeps to.
+    // An affine map's coordinates are monotonic along a run, so bounds that both ends keep hold for
+    // all.
     let keeps_to = |at: &[f64; RUN], last: f64| {
         let [a, b] = [at[0], at[RUN - 1]];
         (a >= 0.0) & (b >= 0.0) & (a <= last - 1.0) & (b <= last - 1.0)
@@ -123,7 +130,7 @@ fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, p
     let stride = (width * CHANNELS) as i32;
     if map[2] == [0.0, 0.0, 1.0] && keeps_to(&x, last[0]) && keeps_to(&y, last[1]) {
         places.any_outside = false;
-        // SAFETY: all coordinates are between 0 and the last but one, as their ends are.
+        // SAFETY: all coordinates are between 0 and the last pixel but one, as both ends are.
         return put::<CHANNELS>(places, stride, |index| [x[index], y[index]].map(|at| unsafe { split_inside(at) }));
     }
     if job.edge != Edge::Nearest {
@@ -142,7 +149,7 @@ fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, p
     put::<CHANNELS>(places, stride, |index| [split(x[index], last[0]), split(y[index], last[1])]);
 }
 
-/// Fills `offsets` and `shares` from columns and rows.
+/// Fills `offsets` and `shares` from the columns and rows that `at` returns.
 #[inline(always)]
 fn put<const CHANNELS: usize>(places: &mut Places, stride: i32, at: impl Fn(usize) -> [(i32, f32); 2]) {
     for index in 0..RUN {
@@ -153,50 +160,52 @@ fn put<const CHANNELS: usize>(places: &mut Places, stride: i32, at: impl Fn(usiz
     }
 }
 
-/// [`split`] of a coordinate that needs no moving.
+/// Like [`split`], for a coordinate that is inside.
 ///
 /// # Safety
-/// It is between 0 and the last pixel but one.
+/// `at` must be between 0 and the last pixel but one.
 #[inline(always)]
 unsafe fn split_inside(at: f64) -> (i32, f32) {
-    // SAFETY: the caller's promise; sides are 32768 at most.
+    // SAFETY: the caller promises the range, and sides are at most 32,768.
     let pixel = unsafe { at.to_int_unchecked::<i32>() };
     (pixel, (at - f64::from(pixel)) as f32)
 }
 
-/// The pixel before a coordinate and the way beyond it, 0 to 1; coordinates outside are moved to the edge. The pixel is never the
-/// last, so that there is one after it.
+/// Splits a coordinate into the pixel before it and the distance from that pixel, 0 to 1.
+/// Coordinates outside are moved to the edge. The pixel is never the last one, so that there is a
+/// pixel after it.
 #[inline(always)]
 fn split(at: f64, last: f64) -> (i32, f32) {
     let at = if at > 0.0 { at } else { 0.0 };
     let at = if at < last { at } else { last };
     let before = if at < last - 1.0 { at } else { last - 1.0 };
-    // SAFETY: 0 to 32768, no NaN: the first comparison above turns one into 0.
+    // SAFETY: the value is between 0 and 32,768; the first comparison above turns NaN into 0.
     let pixel = unsafe { before.to_int_unchecked::<i32>() };
     (pixel, (at - f64::from(pixel)) as f32)
 }
 
-/// Reads two pixels above and two below each place.
+/// Loads the two upper and the two lower pixels of each position.
 ///
-/// Never inlined, so that it is compiled for the baseline: with AVX2 and AVX-512 the compiler would gather, which takes about
-/// twice as long as these loads.
+/// Never inlined, so that it is compiled for the baseline: with AVX2 and AVX-512 the compiler would
+/// use gathers, which take about twice as long as these loads.
 #[inline(never)]
 fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
-    // Eight bytes where two or six are wanted. Above, the unwanted ones follow; below, where they would be beyond the picture, they
-    // come before.
+    // Eight bytes are read where two or six are needed. The excess follows the upper pixels and
+    // precedes the lower ones, so that it never lies outside the image.
     let below = picture.width * CHANNELS + 2 * CHANNELS - 8;
     let start = picture.bytes.as_ptr();
     for ((upper, lower), offset) in places.upper.iter_mut().zip(&mut places.lower).zip(&places.offsets) {
         let offset = *offset as usize;
-        // SAFETY: `split` keeps the place within all rows and columns but the last, and rows have eight bytes at least: the wanted
-        // pixels are in the picture, and so are the two to six bytes after those above and before those below.
+        // SAFETY: `split` keeps positions before the last row and column, and rows have at least
+        // eight bytes, so the needed pixels and the two to six bytes after the upper or before the
+        // lower ones are in the image.
         let read = |at: usize| unsafe { start.add(at).cast::<[u32; 2]>().read_unaligned() }.map(u32::from_le);
         *upper = read(offset);
         *lower = read(offset + below);
     }
 }
 
-/// Blends the pixels of a run and puts them where they belong.
+/// Interpolates the pixels of a run and writes them to the output.
 #[inline(always)]
 fn finish<const CHANNELS: usize, const PLANES: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], places: &Places) {
     let width = job.picture.width;
@@ -221,16 +230,17 @@ fn finish<const CHANNELS: usize, const PLANES: usize>(job: &mut Job<'_>, [row, f
     }
 }
 
-/// A row shorter than a run.
+/// Writes a row shorter than a run.
 #[inline(never)]
 fn narrow(to: &mut [MaybeUninit<f32>], levels: &[f32; RUN]) {
     to.write_copy_of_slice(&levels[..to.len()]);
 }
 
-/// Bilinear: a flat part stays exactly flat.
+/// Interpolates bilinearly. A flat region stays exactly flat.
 #[inline(always)]
 fn blend<const CHANNELS: usize>(places: &Places) -> [[f32; RUN]; CHANNELS] {
-    // The halves of the words apart from one another: low, then high.
+    // Separates the halves of the words, low and then high, so that each is an array to vectorize
+    // over.
     let mut halves = [[[0; RUN]; 2]; 2];
     for (index, words) in places.upper.iter().zip(&places.lower).enumerate() {
         for (halves, word) in halves.iter_mut().zip([words.0, words.1]) {

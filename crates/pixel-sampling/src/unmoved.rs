@@ -1,12 +1,14 @@
-//! Pictures that are not resampled: each byte becomes a value where it stands, or across the middle.
+//! Images that are not resampled: each byte becomes a value at its position, or at the mirrored
+//! one.
 
 use isa::Work;
 
 use crate::{Finish, Picture, Planes};
 
+/// An image to convert without resampling.
 pub(crate) struct Job<'a> {
     pub(crate) picture: Picture<'a>,
-    /// Columns, rows.
+    /// Whether to mirror columns and rows.
     pub(crate) mirror: [bool; 2],
     pub(crate) finish: &'a Finish,
     pub(crate) planes: Planes<'a>,

@@ -1,4 +1,5 @@
-//! Sampling against a plain reference in `f64`, and every instruction set against every other, bit for bit.
+//! Compares sampling with a plain reference in `f64`, and all instruction sets with each other, bit
+//! for bit.
 
 use pixel_sampling::{Channel, Edge, Finish, IDENTITY, Isa, Map, Picture, sample, sample_unmoved};
 use proptest::prelude::*;
@@ -10,14 +11,14 @@ fn picture(shape: [usize; 3], seed: usize) -> Vec<u8> {
 }
 
 fn sampled(isa: Isa, bytes: &[u8], shape: [usize; 3], map: &Map, edge: Edge, finish: &Finish) -> Vec<f32> {
-    // Appended behind what is there.
+    // Appended after existing values.
     let mut out = vec![f32::NAN; 3];
     isa.as_best(|| sample(Picture::new(bytes, shape).expect("fits"), map, edge, finish, &mut out));
     assert!(out.len() == bytes.len() + 3 && out[2].is_nan());
     out.split_off(3)
 }
 
-/// SciPy's rules one pixel at a time.
+/// SciPy's rules, one pixel at a time.
 fn reference(bytes: &[u8], [height, width, channels]: [usize; 3], map: &Map, edge: Edge, at: [usize; 3]) -> f64 {
     let [channel, row, column] = at;
     let dot = |line: [f64; 3]| (line[2] + line[1] * row as f64) + line[0] * column as f64;
@@ -80,7 +81,7 @@ proptest! {
         for (index, got) in first.iter().enumerate() {
             let at = [index / (height * width), index / width % height, index % width];
             let expected = reference(&bytes, shape, &map, edge, at);
-            // A last bit of a coordinate tells inside from outside, and one period from the next.
+            // The last bit of a coordinate decides between inside and outside, and between periods.
             let is_close = (f64::from(*got) - expected).abs() < 1e-3;
             let on_the_brink = || [-1e-9, 1e-9].iter().any(|nudge| {
                 let nudged = [[map[0][0], map[0][1], map[0][2] + nudge], [map[1][0], map[1][1], map[1][2] + nudge], map[2]];
@@ -132,7 +133,7 @@ fn one_channel_comes_out_as_three_equal_ones_would() {
     }
 }
 
-/// Samples 0 to 7. The values are SciPy 1.17's, `map_coordinates(order=1)`.
+/// Samples the values 0 to 7; the expected ones are from SciPy 1.17's `map_coordinates(order=1)`.
 #[test]
 fn edges_are_scipys() {
     let shape = [8, 8, 1];
@@ -175,7 +176,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(sampled(Isa::best(), &bytes, [8, 8, 3], &IDENTITY, Edge::Wrap, &Finish::LEVELS)[64], f32::from(bytes[1]));
 }
 
-/// Seen on x86-64 (SSE2, AVX2, AVX-512) and on AArch64 (NEON).
+/// Confirmed on x86-64 (SSE2, AVX2, AVX-512) and on AArch64 (NEON).
 #[test]
 fn the_bits_are_the_same_on_every_kind_of_machine() {
     let maps: [Map; 3] = [

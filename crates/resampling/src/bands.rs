@@ -1,4 +1,5 @@
-//! The pass over rows: 64 of them are turned so that a column of them is a vector, weighted as the other pass does, and turned back.
+//! The horizontal pass. Bands of 64 rows are transposed, so that each column is a vector that is
+//! weighted as in the vertical pass, and the result is transposed back.
 
 use isa::Work;
 
@@ -7,16 +8,16 @@ use crate::{
     weights::{TAPS, Weights},
 };
 
-/// Rows that are turned together.
+/// Number of rows in a band.
 const LANES: usize = 64;
 
-/// A column of a band: a byte of each row.
+/// A column of a band: one byte of each row.
 type Column = [u8; LANES];
 
-/// Eight bytes of each row of a band, as `[row % 8][row / 8]`; or of eight columns.
+/// Eight bytes of each row of a band, as `[row % 8][row / 8]`, or eight columns in the same form.
 type Words = [[u64; LANES / 8]; 8];
 
-/// All new columns of all rows.
+/// The horizontal pass over all rows.
 pub(crate) struct Across<'a> {
     pub(crate) picture: Picture<'a>,
     pub(crate) weights: &'a Weights,
@@ -29,7 +30,7 @@ impl Work for Across<'_> {
     fn run(self) -> Vec<u8> {
         let Picture { bytes, width, channels, .. } = self.picture;
         let (length, new_length) = (width * channels, self.weights.len() * channels);
-        // Whole words of columns.
+        // Rounded up to whole words of eight columns.
         let mut columns = vec![[0; LANES]; length.next_multiple_of(8)];
         let mut new_columns = vec![[0; LANES]; new_length.next_multiple_of(8)];
         let mut out = vec![0; bytes.len() / length * new_length];
@@ -51,11 +52,11 @@ impl Work for Across<'_> {
     }
 }
 
-/// Rows to columns.
+/// Transposes a band to columns.
 #[inline(always)]
 fn turn(rows: &[u8], length: usize, columns: &mut [Column]) {
     let mut lines: [&[[u8; 8]]; LANES] = [&[]; LANES];
-    // What is left of each row at its end, and zeros.
+    // The bytes of each row after its last whole word, padded with zeros.
     let mut ends = [[[0; 8]]; LANES];
     for ((line, end), row) in lines.iter_mut().zip(&mut ends).zip(rows.chunks_exact(length)) {
         let (whole, rest) = row.as_chunks();
@@ -71,7 +72,7 @@ fn turn(rows: &[u8], length: usize, columns: &mut [Column]) {
     }
 }
 
-/// Eight bytes of each row to eight columns; rows that aren't there are zeros.
+/// Transposes eight bytes of each row to eight columns. Missing rows count as zeros.
 #[inline(always)]
 fn turn_words(lines: &[&[[u8; 8]]; LANES], index: usize, columns: &mut [Column; 8]) {
     let mut words = Words::default();
@@ -88,7 +89,7 @@ fn turn_words(lines: &[&[[u8; 8]]; LANES], index: usize, columns: &mut [Column; 
     }
 }
 
-/// Columns to rows.
+/// Transposes columns back to rows.
 #[inline(always)]
 fn turn_back(columns: &[Column], length: usize, rows: &mut [u8]) {
     for (index, columns) in columns.as_chunks::<8>().0.iter().enumerate() {
@@ -110,7 +111,8 @@ fn turn_back(columns: &[Column], length: usize, rows: &mut [u8]) {
     }
 }
 
-/// Byte `b` of word `w` becomes byte `w` of word `b`, in all lanes: halves change places, then quarters, then bytes.
+/// Exchanges byte `b` of word `w` with byte `w` of word `b` in all lanes: halves first, then
+/// quarters, then bytes.
 #[expect(clippy::needless_range_loop, reason = "the loop over lanes is the outer one, so that it is what becomes vectors")]
 #[inline(always)]
 fn exchanged(mut words: Words) -> Words {
@@ -129,7 +131,8 @@ fn exchanged(mut words: Words) -> Words {
     words
 }
 
-/// What is `APART` bytes up in a word, and what `mask` shows of the word `APART` further on.
+/// Exchanges the bytes `APART` positions up in a word with those that `mask` selects in the word
+/// `APART` further on.
 #[inline(always)]
 fn exchange<const APART: usize>(words: &mut [u64; 8], mask: u64) {
     for pair in 0..4 {

@@ -1,8 +1,11 @@
-//! Pictures at another size, level for level as Pillow 13's `Image.resize(size, resample, box)` gives them, and so Keras's `load_img`.
+//! Resizes images with exactly the pixel values of Pillow 13's `Image.resize(size, resample, box)`,
+//! on which Keras's `load_img` is built.
 //!
-//! Each direction is a pass of its own: weights in `f64`, made whole with 22 bits of fraction, sums in 32 bits, rounded and clipped to bytes
-//! after each pass, which is why their order shows. Going down, all pixels of a row are weighted alike, so that a row is a row of vectors.
-//! Going across, bands of rows are turned first ([`bands`]), and turned back. No unsafe code.
+//! Rows and columns are separate passes. Weights are computed in `f64` and rounded to 22 fractional
+//! bits, sums are 32-bit integers, and each pass rounds and clips to bytes, so that the order of
+//! the passes shows. The vertical pass weights all values of a row alike, so it adds whole rows as
+//! vectors; for the horizontal pass, bands of rows are transposed first ([`bands`]) and transposed
+//! back. No unsafe code.
 
 #![forbid(unsafe_code)]
 
@@ -12,43 +15,45 @@ mod weights;
 use isa::{Isa, Work};
 use weights::{TAPS, Weights};
 
-/// Pillow's filters.
+/// Pillow's resampling filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// The pixel that a place falls into.
+    /// The pixel at the position of the new pixel's center.
     Nearest,
-    /// The mean of the pixels that become one.
+    /// The mean of the pixels that are merged.
     Box,
     /// A triangle.
     Bilinear,
-    /// Like a triangle, and sharper.
+    /// A sinc under a Hamming window, sharper than the triangle.
     Hamming,
-    /// A cubic spline, a = -0.5.
+    /// A cubic spline with a = -0.5.
     Bicubic,
-    /// A sinc of three lobes.
+    /// A sinc with three lobes.
     Lanczos,
 }
 
-/// A picture, rows first, channels interleaved.
+/// An image, row by row with interleaved channels.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
-    /// `height * width * channels` levels.
+    /// The `height * width * channels` values.
     pub bytes: &'a [u8],
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
-    /// Of each pixel.
+    /// Number of values per pixel.
     pub channels: usize,
 }
 
-/// The part `[top, left, bottom, right]` of a picture, in pixels, at the size `[height, width]`.
+/// Resizes the part `[top, left, bottom, right]` of an image, in pixels, to the size
+/// `[height, width]`.
 ///
 /// # Shapes
-/// `height * width * channels` levels, as those of the picture.
+/// The result has `height * width * channels` values, with the channels of the image.
 ///
 /// # Panics
-/// A picture of another length than it says, a part that is empty or goes beyond it, a size without pixels.
+/// Panics if the image has another length than it says, if the part is empty or reaches beyond the
+/// image, or if the size is zero.
 pub fn resize(picture: Picture<'_>, part: [f32; 4], size: [usize; 2], filter: Filter) -> Vec<u8> {
     let Picture { bytes, height, width, channels } = picture;
     assert!(bytes.len() == height * width * channels && !bytes.is_empty(), "a picture has the length that it says");
@@ -68,13 +73,13 @@ pub fn resize(picture: Picture<'_>, part: [f32; 4], size: [usize; 2], filter: Fi
         (Some(down), None) => Isa::best().run(Down { picture, weights: &down }),
         (None, Some(across)) => Isa::best().run(bands::Across { picture, weights: &across }),
         (Some(down), Some(across)) => {
-            // Pillow 13's choice; up to 12 it is always across first.
+            // Pillow 13's choice of the order; Pillow up to 12 always resizes horizontally first.
             let is_down_first = size[0] < height && height - size[0] > 2 * width.saturating_sub(size[1]);
             if is_down_first {
                 let bytes = Isa::best().run(Down { picture, weights: &down });
                 Isa::best().run(bands::Across { picture: Picture { bytes: &bytes, height: size[0], ..picture }, weights: &across })
             } else {
-                // Only the rows that are wanted.
+                // Only the rows that the vertical pass needs.
                 let rows = down.span();
                 let wanted = &bytes[rows.start * width * channels..rows.end * width * channels];
                 let picture = Picture { bytes: wanted, height: rows.len(), ..picture };
@@ -86,7 +91,8 @@ pub fn resize(picture: Picture<'_>, part: [f32; 4], size: [usize; 2], filter: Fi
     }
 }
 
-/// The middle of each new pixel falls into an old one. Places are added up, as Pillow does, rather than multiplied.
+/// Takes the pixel at each new pixel's center. Positions are accumulated, as Pillow does, rather
+/// than multiplied, because rounding differs.
 fn nearest(picture: Picture<'_>, [down, across]: [[f32; 2]; 2], [height, width]: [usize; 2]) -> Vec<u8> {
     let places = |[from, to]: [f32; 2], count: usize, side: usize| {
         let step = f64::from(to - from) / count as f64;
@@ -107,7 +113,7 @@ fn nearest(picture: Picture<'_>, [down, across]: [[f32; 2]; 2], [height, width]:
     out
 }
 
-/// The pass over columns.
+/// The vertical pass.
 struct Down<'a> {
     picture: Picture<'a>,
     weights: &'a Weights,
@@ -125,7 +131,7 @@ impl Work for Down<'_> {
         for (line, (first, weights)) in out.chunks_exact_mut(length).zip(self.weights.iter()) {
             let mut start = 0;
             while start < length {
-                // The last run of a row ends with the row, and may do some columns twice.
+                // The last run of a row ends with the row and may repeat some columns.
                 let from = if length < RUN { 0 } else { start.min(length - RUN) };
                 let count = length.min(RUN);
                 let mut sums = [HALF; RUN];
@@ -145,10 +151,10 @@ impl Work for Down<'_> {
     }
 }
 
-/// What a sum begins with, so that it is rounded.
+/// Initial value of each sum, for rounding.
 const HALF: i32 = 1 << (weights::BITS - 1);
 
-/// Four rows at a time, so that sums are seldom fetched and put back.
+/// Adds four rows at a time, so that sums are loaded and stored less often.
 #[inline(always)]
 fn add<const LANES: usize>(rows: [&[u8]; TAPS], weights: [i32; TAPS], sums: &mut [i32; LANES]) {
     let weighted = |rows: [u8; TAPS]| (0..TAPS).map(|tap| i32::from(rows[tap]) * weights[tap]).sum::<i32>();

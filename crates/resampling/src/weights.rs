@@ -1,27 +1,29 @@
-//! What each new pixel of a row is made of.
+//! The weights of the source pixels for each new pixel of a row or column.
 
 use std::{f64::consts::PI, ops::Range};
 
 use crate::Filter;
 
-/// Bits of fraction: eight are for levels, and two for what goes beyond them.
+/// Fractional bits of a weight: of 32 bits, eight are for the pixel value and two for overshoot.
 pub(crate) const BITS: u32 = 32 - 8 - 2;
 
-/// Old pixels that are weighted together.
+/// Number of source pixels that are weighted together.
 pub(crate) const TAPS: usize = 4;
 
-/// For each new pixel, the first of those that it is made of, and their shares: zeros at the end, up to a multiple of [`TAPS`].
+/// The first source pixel of each new pixel, and the weights from there on, padded with zeros to a
+/// multiple of [`TAPS`].
 pub(crate) struct Weights {
     firsts: Vec<usize>,
-    /// Where the weights of each begin, and the last end.
+    /// Index of each new pixel's first weight, and the end of the last one's.
     starts: Vec<usize>,
     weights: Vec<[i32; TAPS]>,
-    /// Behind the last old pixel that any is made of.
+    /// One after the last source pixel that has a weight.
     end: usize,
 }
 
 impl Weights {
-    /// `count` new pixels from the part `[from, to]` of `side`.
+    /// Computes the weights of `count` new pixels from the part `[from, to]` of `side` source
+    /// pixels.
     pub(crate) fn new(side: usize, [from, to]: [f32; 2], count: usize, filter: Filter) -> Self {
         let part = Part { side, from: f64::from(from), scale: f64::from(to - from) / count as f64, count };
         match filter {
@@ -33,23 +35,23 @@ impl Weights {
         }
     }
 
-    /// New pixels.
+    /// Returns the number of new pixels.
     pub(crate) fn len(&self) -> usize {
         self.firsts.len()
     }
 
-    /// The first old pixel of each new one, and the weights from there on.
+    /// Iterates over the new pixels: the first source pixel and the weights from there on.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &[[i32; TAPS]])> {
         self.firsts.iter().zip(self.starts.windows(2)).map(|(first, ends)| (*first, &self.weights[ends[0]..ends[1]]))
     }
 
-    /// The old pixels that any is made of.
+    /// Returns the range of source pixels that have a weight.
     pub(crate) fn span(&self) -> Range<usize> {
         self.firsts.first().copied().unwrap_or(0)..self.end
     }
 
-    /// The same weights on what begins at this old pixel.
+    /// Returns the same weights for a source that begins at pixel `start`.
     pub(crate) fn counted_from(mut self, start: usize) -> Self {
         self.firsts.iter_mut().for_each(|first| *first -= start);
         self.end -= start;
@@ -57,26 +59,26 @@ impl Weights {
     }
 }
 
-/// Old pixels that become new ones.
+/// Source pixels that are resampled.
 struct Part {
     side: usize,
     from: f64,
-    /// Old pixels to a new one.
+    /// Source pixels per new pixel.
     scale: f64,
     count: usize,
 }
 
 impl Part {
-    /// With a filter that reaches so far each way.
+    /// Computes the weights of a filter that is zero beyond `reach`.
     fn weights(&self, reach: f64, filter: impl Fn(f64) -> f64) -> Weights {
-        // Never narrower than a pixel.
+        // Filters widen with the scale when shrinking, and are never narrower than a pixel.
         let width = self.scale.max(1.0);
         let (reach, narrowing) = (reach * width, 1.0 / width);
         let mut found = Weights { firsts: Vec::with_capacity(self.count), starts: vec![0], weights: Vec::new(), end: 0 };
         let mut shares = Vec::new();
         for pixel in 0..self.count {
             let centre = self.from + (pixel as f64 + 0.5) * self.scale;
-            // Below zero it is cut off as well.
+            // The cast also cuts negative values off at zero.
             let first = (centre - reach + 0.5) as usize;
             let last = ((centre + reach + 0.5) as usize).min(self.side);
             shares.clear();
@@ -96,7 +98,7 @@ impl Part {
     }
 }
 
-/// To the next whole number, with [`BITS`] of fraction.
+/// Rounds a weight to an integer with [`BITS`] fractional bits.
 fn whole(share: f64) -> i32 {
     let share = share * f64::from(1u32 << BITS);
     (if share < 0.0 { share - 0.5 } else { share + 0.5 }) as i32
@@ -111,7 +113,7 @@ fn bilinear(x: f64) -> f64 {
 }
 
 fn hamming(x: f64) -> f64 {
-    // Pillow has the two numbers in single precision.
+    // Pillow has these constants in single precision.
     let window = |x: f64| f64::from(0.54f32) + f64::from(0.46f32) * x.cos();
     match x.abs() {
         0.0 => 1.0,
@@ -120,7 +122,7 @@ fn hamming(x: f64) -> f64 {
     }
 }
 
-/// Keys 1981.
+/// Keys's cubic convolution (Keys 1981).
 fn bicubic(x: f64) -> f64 {
     const A: f64 = -0.5;
     match x.abs() {

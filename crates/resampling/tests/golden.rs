@@ -1,4 +1,5 @@
-//! Pillow's own numbers (`scripts/reference/resize.py`), to the last level.
+//! Compares with Pillow's results (`scripts/reference/resize.py`), which must be equal in every
+//! pixel value.
 
 use isa::Isa;
 use resampling::{Filter, Picture, resize};

@@ -1,4 +1,4 @@
-//! Training pictures as the first epochs see them, on one PNG.
+//! Draws training images as the first epochs augment them, in one PNG.
 
 use std::{io::Cursor, ops::Range, sync::Arc};
 
@@ -13,20 +13,24 @@ use crate::{
     train::levels_view,
 };
 
-/// Pictures of each class as the first epochs see them, as a PNG.
+/// Returns images of each class as the first epochs augment them, as PNG.
 ///
 /// # Errors
-/// A picture that can't be read again.
+/// Returns an error if an image can't be read again.
 pub(in crate::commands) fn sample(config: &Config, set: &Arc<PictureSet>) -> anyhow::Result<Vec<u8>> {
     let mut pictures = of_each_class(set, if set.classes.len() > 4 { 1 } else { 2 });
     pictures.truncate(ROWS);
     draw(config, set, &pictures, 1..7)
 }
 
-/// The rows of a sample at most.
+/// Maximum number of images in a sample.
 const ROWS: usize = 12;
 
-/// A row a picture: as it is, then as each of the epochs draws it first. PNG.
+/// Returns a PNG with a row for each image: the original, then its first draw in each epoch
+/// (counted from 1).
+///
+/// # Errors
+/// Returns an error if an image can't be read again.
 pub(in crate::commands) fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Range<u32>) -> anyhow::Result<Vec<u8>> {
     let shape = set.store.format().shape();
     let mut rows = Vec::new();
@@ -55,12 +59,12 @@ pub(in crate::commands) fn draw(config: &Config, set: &Arc<PictureSet>, pictures
     Ok(png)
 }
 
-/// A picture as the epoch draws it first, within its batch, whose pictures may be mixed.
+/// Returns an image as its first draw in an epoch, with its batch, whose images may be mixed.
 fn seen(view: &View, picture: usize, batch_size: usize, epoch: u32) -> anyhow::Result<Cell> {
     let nothing = || Cell { caption: format!("epoch {epoch}: not drawn"), levels: Vec::new() };
     let Some(at) = view.draws.iter().position(|draw| draw.picture == picture && draw.repeat == 0) else { return Ok(nothing()) };
     let start = at / batch_size * batch_size;
-    // By itself where pictures don't touch one another.
+    // Without mixing, an image doesn't depend on its batch.
     let draws = if view.batcher.mix.is_some() { start..(start + batch_size).min(view.draws.len()) } else { at..at + 1 };
     let offset = at - draws.start;
     let batch = view.batch(draws)?;
@@ -74,7 +78,7 @@ fn seen(view: &View, picture: usize, batch_size: usize, epoch: u32) -> anyhow::R
     Ok(Cell { caption, levels: batch.images[offset * size..(offset + 1) * size].to_vec() })
 }
 
-/// Positions of so many pictures of each class, spread over it.
+/// Returns the positions of up to `count` images of each class, spread evenly over the class.
 pub(in crate::commands) fn of_each_class(set: &PictureSet, count: usize) -> Vec<usize> {
     let mut members = vec![Vec::new(); set.classes.len()];
     set.pictures.iter().enumerate().for_each(|(index, picture)| members[picture.label].push(index));

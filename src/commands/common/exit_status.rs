@@ -1,12 +1,12 @@
-//! How a command ends if not by an error.
+//! The exit status of commands that don't end with an error.
 
-/// How a command ended, if not by an error.
+/// How a command ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// Everything asked for is done.
+    /// Everything was done.
     Done,
     /// Some of it failed and was reported.
     Partly,
-    /// By a signal, after saving: the exit code.
+    /// A signal stopped the command after it saved its work; the exit status.
     Interrupted(u8),
 }

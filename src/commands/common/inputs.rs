@@ -1,4 +1,5 @@
-//! What commands read: the data of a recipe, pictures and folders that are named.
+//! Reads the inputs of commands: the data of a configuration, and images and folders that are
+//! named.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use crate::{
     train::check_augmented_classes,
 };
 
-/// Reads the pictures and tells what was found, what was passed over and what was skipped.
+/// Reads the images of a configuration and reports what was found, left out and skipped.
 ///
 /// # Errors
-/// Data that can't be trained on; a pattern of `data.exclude` without effect.
+/// Returns an error if the data can't be trained on, or a pattern of `data.exclude` matches
+/// nothing.
 pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData> {
     let data = read_data(config)?;
     match &data.without_effect {
@@ -32,9 +34,11 @@ pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData>
     }
 }
 
-/// As [`load`], of a run that was started: what a pattern left out may be gone since.
+/// Does the same as [`load`] for an existing run, where a pattern may match nothing any more
+/// because the images it excluded are gone.
 pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
     let data = {
+        // The block ends the progress bar before the messages below.
         let task = Terminal.items("Reading pictures");
         load_for_training(&config.data, config.seed, &|count| task.set_total(count), &|count| task.add(count))?
     };
@@ -58,8 +62,8 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
     Ok(data)
 }
 
-/// The pictures behind the arguments, and how many of them and of what is in them can't be opened. A file that is named is taken whatever its
-/// ending.
+/// Returns the images that the arguments name or contain, and the number of files and folders that
+/// can't be opened. A file that is named directly is taken whatever its extension.
 pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut found, mut num_failed) = (Vec::new(), 0);
     let mut fail = |path: &Path, reason: &str| {
@@ -89,9 +93,10 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
     (found, num_failed)
 }
 
-/// Reads pictures of unknown class for a network; those that can't be read are reported and counted.
+/// Reads images of unknown class for a network. Those that can't be read are reported and added to
+/// `num_failed`.
 pub(in crate::commands) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<PictureSet>> {
-    // The class of a picture isn't known: any will do, since nothing looks at it.
+    // The set needs a class for each image. Any will do, because no label is used.
     let entry = |path: &PathBuf| Entry { path: path.clone(), class: meta.classes[0].clone(), group: None, weight: 1.0, split: None };
     let entries: Vec<_> = paths.iter().map(entry).collect();
     let Listed { set, skipped, .. } = read(&entries, meta, &reading_of(meta), &Terminal)?;

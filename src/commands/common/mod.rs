@@ -1,4 +1,4 @@
-//! What several subcommands share.
+//! Code shared by several subcommands.
 
 pub(super) mod contact_sheet;
 pub mod exit_status;

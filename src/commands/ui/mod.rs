@@ -1,4 +1,4 @@
-//! What a person sees: bars and lines on stderr, results on stdout.
+//! Terminal output: progress bars and messages on stderr, results on stdout.
 
 pub(super) mod signals;
 mod training;
@@ -23,14 +23,14 @@ use crate::{
     },
 };
 
-/// All bars of the program, so that lines can go between them.
+/// Returns the container of all progress bars, so that messages appear above them.
 fn bars() -> &'static MultiProgress {
     static BARS: OnceLock<MultiProgress> = OnceLock::new();
     BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
 }
 
-/// Our own warnings on stderr. Graphics drivers log errors for each way of theirs that isn't there, so the crates below
-/// us are not shown: what fails for good comes back as an error value.
+/// Shows warnings of this crate on stderr. Those of other crates are dropped: graphics drivers log
+/// errors for every API that they lack, and real failures are returned as errors.
 struct Log;
 
 impl log::Log for Log {
@@ -49,21 +49,23 @@ impl log::Log for Log {
 
 /// Shows warnings from here on.
 pub fn start_log() {
-    // A second call finds the logger there, which is what it wants.
+    // A second call fails because the logger is set, which is harmless.
     let _ = log::set_logger(&Log).map(|()| log::set_max_level(log::LevelFilter::Warn));
 }
 
-/// A line on stderr, above any bar. Nothing in it that a terminal would obey. A closed terminal leaves nobody to tell, and the work goes on.
+/// Writes a message to stderr above any progress bar, with control characters escaped. Failures are
+/// ignored, because a closed terminal must not end the work.
 pub fn say(line: &str) {
     let (line, bars) = (names::of_lines(line), bars());
-    // `suspend` would end the program where the terminal is gone.
+    // `MultiProgress::suspend` would panic if the terminal is gone.
     let _ = if bars.is_hidden() { writeln!(io::stderr(), "{line}") } else { bars.println(line) };
 }
 
-/// A result on stdout. Nothing in it that a terminal would obey. A reader that has gone away (`| head`) is no error.
+/// Writes a result to stdout, with control characters escaped. A closed pipe (`| head`) is no
+/// error.
 ///
 /// # Errors
-/// Stdout can't be written otherwise.
+/// Returns an error if stdout can't be written for another reason.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(names::of_lines(text).as_bytes()).and_then(|()| out.flush()) {
@@ -72,15 +74,15 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// The error that ends the program.
+/// Shows the error that ends the program.
 pub fn print_error(error: &anyhow::Error) {
     say(&format!("error: {error:#}"));
 }
 
-/// Opens the device and says what it is.
+/// Opens a device and reports which one it is.
 ///
 /// # Errors
-/// It isn't there or computes wrongly.
+/// Returns an error if the device isn't there or fails its self-test.
 pub fn open_device(name: DeviceName) -> Result<Compute, NnError> {
     let compute = open(name)?;
     match &compute.fallback {
@@ -90,7 +92,7 @@ pub fn open_device(name: DeviceName) -> Result<Compute, NnError> {
     Ok(compute)
 }
 
-/// The terminal: lines and bars on stderr.
+/// Reports progress to the terminal, on stderr.
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal;
 
@@ -110,7 +112,7 @@ impl Progress for Terminal {
     }
 }
 
-/// A bar that goes away with the value.
+/// A progress bar that is removed when the value is dropped.
 struct Bar(ProgressBar);
 
 impl Bar {

@@ -1,5 +1,7 @@
-//! Ctrl-C and what clusters, containers and closed terminals send instead: while a run is trained, the first finishes the step and saves; before and
-//! after, and the second, end the program at once. Its exit code is 128 and the signal's number.
+//! Stops the program on Ctrl-C and the signals that clusters, containers and closed terminals send.
+//! During training, the first signal finishes the step and saves the run. Before and after
+//! training, and at the second signal, the program ends at once. The exit status is 128 plus the
+//! signal's number, as shells have it.
 
 use std::sync::{
     Arc,
@@ -11,69 +13,75 @@ use anyhow::Context;
 use super::say;
 use crate::base::files::discard_partial_files;
 
-/// Not a signal.
+/// Value for no signal.
 const NONE: i32 = 0;
 
-/// What the program does when it is told to stop.
+/// State of signal handling, shared with the thread that receives signals.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct Signals {
-    /// Is there a training that can be saved?
+    /// Whether a run is being trained that can be saved.
     is_training: Arc<AtomicBool>,
+    /// Set to stop the training after its step.
     stop: Arc<AtomicBool>,
+    /// Number of the first signal during training.
     first: Arc<AtomicI32>,
 }
 
 impl Signals {
-    /// Watches from here on. Until [`Self::training`] a signal ends the program at once, with nothing half-written.
+    /// Starts to handle signals. Until [`Self::training`] is called, a signal ends the program at
+    /// once, with no partial file left.
     ///
     /// # Errors
-    /// The system doesn't let signals be watched.
+    /// Returns an error if signals can't be handled on this system.
     pub(in crate::commands) fn watch() -> anyhow::Result<Self> {
         let signals = Self { is_training: Arc::default(), stop: Arc::default(), first: Arc::new(AtomicI32::new(NONE)) };
         start(signals.clone()).context("can't watch for signals")?;
         Ok(signals)
     }
 
-    /// A training begins: what it is to look at between two steps.
+    /// Marks the start of training and returns the flag that training checks after each step.
     pub(in crate::commands) fn training(&self) -> &AtomicBool {
         self.is_training.store(true, Ordering::SeqCst);
         &self.stop
     }
 
-    /// The training is over and saved.
+    /// Marks the end of training, after the run is saved.
     pub(in crate::commands) fn over(&self) {
         self.is_training.store(false, Ordering::SeqCst);
     }
 
-    /// The number of the signal that stopped the training.
+    /// Returns the number of the signal that stopped the training.
     pub(in crate::commands) fn caught(&self) -> Option<i32> {
         Some(self.first.load(Ordering::SeqCst)).filter(|number| *number != NONE)
     }
 
-    /// What happens at a signal. Not in a handler, but in a thread of its own.
+    /// Handles a signal. Runs in a thread of its own, where locks and allocations are allowed,
+    /// unlike in a signal handler.
     fn take(&self, number: i32) {
         if !self.is_training.load(Ordering::SeqCst) {
             say(&format!("Stopped by {}", name(number)));
             end(number);
         }
+        // Only the first signal is recorded, for the exit status after the run is saved.
         match self.first.compare_exchange(NONE, number, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => {
                 self.stop.store(true, Ordering::SeqCst);
                 say(&format!("{}: finishing the step and saving; a second one stops at once", name(number)));
             }
-            // The system sends this one every second.
+            // After its soft limit, a process gets SIGXCPU every second.
             Err(first) if first == number && repeats(number) => {}
             Err(_) => end(number),
         }
     }
 }
 
+/// Ends the program because of a signal, without leaving partial files.
 fn end(number: i32) -> ! {
     discard_partial_files();
     std::process::exit(exit_code(number).into());
 }
 
-/// As shells count: 130 for Ctrl-C, 143 for SIGTERM.
+/// Returns the exit status for a signal: 130 for Ctrl-C, 143 for SIGTERM.
 pub(in crate::commands) fn exit_code(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
 }
@@ -90,6 +98,7 @@ mod system {
 
     use super::Signals;
 
+    /// Starts the thread that receives signals.
     pub(in crate::commands) fn start(signals: Signals) -> io::Result<()> {
         let watched = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU];
         let mut arriving = Arriving::new(watched.into_iter().filter(|number| *number != SIGHUP || !is_hangup_ignored()))?;
@@ -97,19 +106,21 @@ mod system {
         std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ())
     }
 
-    /// `nohup` starts programs that go on when their terminal is closed.
+    /// Whether SIGHUP was ignored at the start, as `nohup` does for programs that outlive their
+    /// terminal. Handling the signal would undo that.
     fn is_hangup_ignored() -> bool {
-        // Only Linux says so without more ado.
+        // Other systems than Linux offer no simple way to read this.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
     }
 
+    /// Whether the system sends a signal repeatedly.
     pub(in crate::commands) fn repeats(number: i32) -> bool {
         number == SIGXCPU
     }
 
-    /// The name of a signal, for a person.
+    /// Returns the name of a signal for messages.
     pub(in crate::commands) fn name(number: i32) -> String {
         if number == SIGINT { "Ctrl-C".to_owned() } else { signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned) }
     }
@@ -123,15 +134,17 @@ mod system {
 
     const CTRL_C: i32 = 2;
 
+    /// Starts to handle Ctrl-C.
     pub(in crate::commands) fn start(signals: Signals) -> io::Result<()> {
         ctrlc::set_handler(move || signals.take(CTRL_C)).map_err(io::Error::other)
     }
 
+    /// Whether the system sends a signal repeatedly.
     pub(in crate::commands) fn repeats(_number: i32) -> bool {
         false
     }
 
-    /// The name of a signal, for a person.
+    /// Returns the name of the signal for messages.
     pub(in crate::commands) fn name(_number: i32) -> String {
         "Ctrl-C".to_owned()
     }

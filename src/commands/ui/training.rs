@@ -1,4 +1,4 @@
-//! Bars and lines of a training run.
+//! Progress bars and messages of a training run.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,16 +10,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{bars, say};
 use crate::{record::EpochRecord, train::Observer};
 
-/// What the bar says while frozen layers look at pictures.
+/// Label of the bar while frozen layers compute features.
 const FEATURES: &str = "Features";
 
-/// Bars for a training run; off a terminal one line an epoch.
+/// Shows a training run: two progress bars in a terminal, one line per epoch elsewhere.
 pub struct TrainingView {
     epochs: usize,
     run: ProgressBar,
     epoch: Mutex<Epoch>,
 }
 
+/// The bar of an epoch, and the number of images since its start.
 struct Epoch {
     bar: ProgressBar,
     start: Instant,
@@ -27,14 +28,14 @@ struct Epoch {
 }
 
 impl TrainingView {
-    /// For a run that has done `done` of `epochs`.
+    /// Creates the view of a run with `done` of `epochs` epochs done.
     pub fn new(done: usize, epochs: usize) -> Self {
         let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style("{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left"));
         let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), pictures: 0 };
         let run = ProgressBar::new(epochs as u64).with_style(style("{msg:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone, {eta} left"));
         let run = bars().add(run.with_message("Run").with_position(done as u64));
-        // The time goes on between two epochs.
+        // Keeps the elapsed time moving during validation and saving.
         run.enable_steady_tick(Duration::from_secs(1));
         Self { epochs, run, epoch: Mutex::new(epoch) }
     }
@@ -58,6 +59,7 @@ impl Observer for TrainingView {
         let mut state = self.epoch();
         state.pictures += pictures;
         state.bar.inc(pictures as u64);
+        // Images since the epoch was started or resumed, not those done before.
         let rate = state.pictures as f64 / state.start.elapsed().as_secs_f64();
         state.bar.set_message(format!("loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"));
     }

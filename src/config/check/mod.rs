@@ -7,7 +7,8 @@ mod transfer;
 use toml::Table;
 
 use self::{augment::check_augment, normalize::check_normalize, transfer::check_transfer};
-use super::{ClassWeights, Config, Loss, Optimizer, PHANTOM, Pooling, Problem, Schedule, Validation, rules::Problems, text::shortened};
+use super::{ClassWeights, Config, Loss, Optimizer, PHANTOM, Pooling, Problem, Schedule, Validation, rules::Problems};
+use crate::base::words::shortened;
 
 /// Returns every value of `config` that can't work or has no effect; `table` tells what the user wrote from what is a default.
 pub(super) fn check(config: &Config, table: &Table) -> Vec<Problem> {

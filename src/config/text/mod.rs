@@ -10,4 +10,3 @@ mod shape;
 mod syntax;
 
 pub use parse::{changed_keys, load, name_of, parse};
-pub(super) use syntax::shortened;

@@ -8,9 +8,9 @@ use super::{
     expected,
     forms::{Meant, Misfit, Unmatched, forms, is_of_type, kinds, misfit, reference, schema, text_rule},
     lines::KeyPath,
-    syntax::{control_words, shortened},
+    syntax::control_words,
 };
-use crate::base::words::nearest;
+use crate::base::words::{nearest, shortened};
 
 /// Checks a whole recipe. Returns the values that don't fit.
 pub(super) fn check_shape(table: &Table) -> Vec<Misfit> {

@@ -1,6 +1,7 @@
 //! Texts that aren't TOML, and texts that are by accident: what is wrong with them, in words and with the line.
 
 use super::lines::line_at;
+use crate::base::words::shortened;
 
 /// Characters that a backslash and a letter stand for in double quotes.
 const ESCAPES: [(char, char, &str); 6] = [
@@ -71,14 +72,4 @@ pub(super) fn control_words(text: &str) -> Option<String> {
         return Some(format!("found \"{shown}\" with the control character U+{:04X} in it; leave it out", u32::from(control)));
     };
     Some(format!("found \"{shown}\": \\{letter} in double quotes is a {name}; {}", written_otherwise(&meant)))
-}
-
-/// A text as a message shows it: not too much of it, and nothing that moves a cursor.
-pub(in crate::config) fn shortened(text: &str) -> String {
-    const MOST: usize = 80;
-    let mut shown: String = text.chars().take(MOST).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push_str("...");
-    }
-    shown
 }

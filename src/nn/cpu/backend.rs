@@ -1,5 +1,5 @@
-//! The CPU backends as what they are: slices of this process, which our own operations read and write. The one place that knows
-//! how their tensors are built.
+//! Access to the CPU backends' tensors as slices of this process, for our own operations. Only this
+//! file depends on how those backends store their tensors.
 
 use std::{cell::Cell, sync::OnceLock};
 
@@ -12,18 +12,19 @@ use burn_ndarray::{NdArray, NdArrayTensor};
 use conv_block::Isa;
 
 thread_local! {
-    /// Whether what this thread computes is left to Burn.
+    /// Whether this thread uses Burn's operations only.
     static IS_BARE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While it lives, this thread builds its graphs of Burn's own operations alone; backward passes follow the graph.
+/// A guard during whose lifetime this thread builds its graphs from Burn's own operations only. A
+/// backward pass follows the graph it belongs to, whenever it runs.
 #[derive(Debug)]
 pub(in crate::nn) struct BurnAlone {
     before: bool,
 }
 
 impl BurnAlone {
-    /// From here on.
+    /// Starts using Burn's operations only; the earlier setting returns when the guard is dropped.
     pub(in crate::nn) fn begin() -> Self {
         Self { before: IS_BARE.replace(true) }
     }
@@ -35,25 +36,29 @@ impl Drop for BurnAlone {
     }
 }
 
-/// Whether tensors of this device are slices, and our own operations are wanted: `EMBERLENS_KERNELS=off` takes Burn's everywhere, and
-/// [`BurnAlone`] on this thread, to compare.
+/// Whether our own operations run on this device: its tensors are slices in this process, the
+/// environment variable `EMBERLENS_KERNELS` is not `off`, and no [`BurnAlone`] is alive on this
+/// thread. The latter two exist to compare with Burn's operations.
 pub(in crate::nn) fn has_kernels(device: &Device) -> bool {
     static IS_ON: OnceLock<bool> = OnceLock::new();
+    // Read once: a change during the run would mix the two kinds of results.
     let is_on = *IS_ON.get_or_init(|| std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off"));
     is_on && !IS_BARE.get() && is_host(device)
 }
 
-/// Whether tensors of this device lie in this process.
+/// Whether tensors of this device are in the memory of this process.
 pub fn is_host(device: &Device) -> bool {
     matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_) | DispatchDevice::NdArray(_))
 }
 
-/// Whether values of this device can be read at any time without waiting for what else it has to do.
+/// Whether reading a value from this device costs no synchronization, so that the loss can be read
+/// after every step. True of burn-flex only.
 pub fn reads_are_free(device: &Device) -> bool {
     matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
 }
 
-/// Who computes, down to the last bit, as far as it can be told: the device and the instruction set of our kernels.
+/// Describes what determines the results of this device to the last bit, as far as it is known: the
+/// device and the instruction set of our kernels. Cached features are keyed by it.
 pub fn kernel_words(device: &Device) -> String {
     let device = device.clone().without_autodiff();
     if has_kernels(&device) { format!("{device:?} {:?}", Isa::best()) } else { format!("{device:?}") }
@@ -61,16 +66,23 @@ pub fn kernel_words(device: &Device) -> String {
 
 /// A backend whose tensors are slices in this process.
 pub(in crate::nn) trait HostBackend: Backend {
-    /// The same tensor with its values in order.
+    /// Returns the tensor with its values in row-major order, copied only if they are not.
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// The values of a tensor that is [`Self::contiguous`] and holds `f32`.
+    /// Returns the values of an `f32` tensor from [`Self::contiguous`].
+    ///
+    /// # Panics
+    /// Panics if the tensor is not contiguous or not `f32`.
     fn values(tensor: &FloatTensor<Self>) -> &[f32];
 
-    /// The same to write to; copied before if somebody else holds the tensor too.
+    /// Returns the values of an `f32` tensor from [`Self::contiguous`] for writing. Copies them
+    /// first if the tensor is shared.
+    ///
+    /// # Panics
+    /// Panics if the tensor is not contiguous or not `f32`.
     fn values_mut(tensor: &mut FloatTensor<Self>) -> &mut [f32];
 
-    /// A tensor that takes over the values.
+    /// Creates a tensor that takes ownership of `values`.
     fn tensor(values: Vec<f32>, shape: Shape) -> FloatTensor<Self>;
 }
 

@@ -1,19 +1,21 @@
-//! SqueezeNet's pooling where no gradient is wanted: on the CPU in one pass over the values, as the framework's own keeps the places of all
-//! largest values too and takes longer than the convolutions around it.
+//! SqueezeNet's max-pooling. Without autodiff on the CPU it is our own single pass over the values:
+//! Burn's operation also stores the position of each maximum, and takes longer than the
+//! convolutions around it.
 
 use burn::tensor::{DType, Tensor, TensorData, module::max_pool2d, ops::MaxPoolOptions};
 use rayon::prelude::*;
 
 use super::backend::has_kernels;
 
-/// Rows and columns of a window, and the step to the next.
+/// Height and width of a window (`WINDOW`), and the step from one to the next (`STEP`).
 const WINDOW: usize = 3;
 const STEP: usize = 2;
 
-/// The largest of each 3x3 window in steps of 2; a last, cut-off window counts (`ceil_mode` of PyTorch).
+/// Computes the maximum of each 3x3 window in steps of 2. A last window that reaches beyond the
+/// edge counts, as with PyTorch's `ceil_mode`.
 ///
 /// # Shapes
-/// `[batch, channels, height, width]` in; out come [`pooled`] rows and columns.
+/// `[batch, channels, height, width]` to `[batch, channels, rows, columns]`; see [`pooled`].
 pub(in crate::nn) fn max_pool(x: Tensor<4>) -> Tensor<4> {
     let (device, [batch, channels, height, width]) = (x.device(), x.dims());
     if device.is_autodiff() || x.dtype() != DType::F32 || !has_kernels(&device) {
@@ -28,13 +30,14 @@ pub(in crate::nn) fn max_pool(x: Tensor<4>) -> Tensor<4> {
     Tensor::from_data(TensorData::new(out, [batch, channels, rows, columns]), &device)
 }
 
-/// Rows or columns after [`max_pool`].
+/// Returns the height or width after [`max_pool`].
 pub(in crate::nn) fn pooled(side: usize) -> usize {
     side.saturating_sub(WINDOW).div_ceil(STEP) + 1
 }
 
+/// Pools one channel of one image.
 fn pool_plane(plane: &[f32], width: usize, out: &mut [f32], columns: usize) {
-    // Not `f32::max`, which asks for NaNs in each place.
+    // `f32::max` checks each operand for NaN, which this loop doesn't need.
     let larger = |a: f32, b: f32| if a > b { a } else { b };
     let mut line = vec![0.0f32; width];
     for (row, out) in out.chunks_exact_mut(columns).enumerate() {
@@ -44,7 +47,7 @@ fn pool_plane(plane: &[f32], width: usize, out: &mut [f32], columns: usize) {
         for (out, window) in out.iter_mut().zip(line.windows(WINDOW).step_by(STEP)) {
             *out = larger(larger(window[0], window[1]), window[2]);
         }
-        // The last one may be cut off.
+        // The last window may reach beyond the edge.
         out[columns - 1] = line[(columns - 1) * STEP..].iter().copied().take(WINDOW).reduce(larger).expect("a window begins inside");
     }
 }

@@ -1,4 +1,5 @@
-//! The CPU backends as slices of this process: our own convolution blocks, pooling and optimizer steps on them.
+//! Our own operations on the CPU backends, which read and write their tensors as slices:
+//! convolution blocks, pooling and optimizer steps.
 
 #[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
 pub mod backend;

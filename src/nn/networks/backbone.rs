@@ -1,5 +1,6 @@
-//! Backbones behind one seam: layer groups from input to output, and what others call their layers. The next backbone is one file that
-//! implements [`Groups`], an arm in each `match` here, and its published weights in [`super::pretrained`].
+//! The backbones behind one enum. A new backbone is a file that implements [`Groups`], a variant
+//! with its arm in each `match` here, and an [`Architecture`] in the configuration; its published
+//! weights are described in `nn::pretrained`.
 
 use super::groups::Groups;
 use std::ops::Range;
@@ -17,19 +18,19 @@ use super::{
 };
 use crate::config::{Architecture, Model};
 
-/// A network without its head.
+/// A network without its classification head.
 #[derive(Module, Debug)]
 pub(in crate::nn) enum Backbone {
-    /// See [`SmallCnn`].
+    /// Blocks of one convolution and pooling, with configurable channels.
     SmallCnn(SmallCnn),
-    /// See [`Vgg`].
+    /// VGG16, with or without batch norm.
     Vgg(Vgg),
-    /// See [`SqueezeNet`].
+    /// SqueezeNet 1.1.
     SqueezeNet(SqueezeNet),
 }
 
 impl Backbone {
-    /// With all parameters zero.
+    /// Creates the backbone for images of `inputs` channels, with zero kernels and biases.
     pub(in crate::nn) fn new(settings: &Model, inputs: usize, device: &Device) -> Self {
         match settings.architecture {
             Architecture::SmallCnn => Self::SmallCnn(SmallCnn::new(inputs, &settings.channels(), settings.batch_norm(), device)),
@@ -39,7 +40,8 @@ impl Backbone {
         }
     }
 
-    /// The layers that [`Self::new`] would have, for pictures of this size.
+    /// Lists the convolutions that [`Self::new`] would create, with their shapes for images of
+    /// `size` (height and width), without allocating any weights.
     pub(in crate::nn) fn plan(settings: &Model, inputs: usize, size: [usize; 2]) -> Vec<Planned> {
         match settings.architecture {
             Architecture::SmallCnn => SmallCnn::plan(inputs, &settings.channels(), settings.batch_norm(), size),
@@ -49,6 +51,7 @@ impl Backbone {
         }
     }
 
+    /// Returns the network's layer groups.
     pub(in crate::nn) fn groups(&self) -> &dyn Groups {
         match self {
             Self::SmallCnn(network) => network,
@@ -57,7 +60,10 @@ impl Backbone {
         }
     }
 
-    /// These layer groups, one after the other.
+    /// Runs the given layer groups, counted from the input, one after the other.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` in and out.
     pub(in crate::nn) fn forward(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
         groups.fold(x, |x, index| self.groups().forward_group(index, x))
     }

@@ -1,4 +1,4 @@
-//! Any network behind one seam: features, head, logits, probabilities.
+//! The classifier: a backbone in layer groups and a head, from images to logits and probabilities.
 
 use super::paths;
 use std::ops::Range;
@@ -13,21 +13,22 @@ use super::{backbone::Backbone, groups::LayerName, head::Head};
 use crate::config::{Loss, Model};
 use crate::nn::cpu::backend::has_kernels;
 
-/// Pictures that frozen layers see at a time on the CPU. More take more memory, fewer pack the weights more often.
+/// Number of images that frozen layers process at a time on the CPU. A larger chunk takes more
+/// memory; a smaller one packs the weights more often.
 pub(in crate::nn) const FROZEN_CHUNK: usize = 8;
 
-/// What the logits mean.
+/// The meaning of a network's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
-    /// One logit a class.
+    /// One logit per class.
     Softmax,
-    /// One logit; its sigmoid is the probability of the second class.
+    /// A single logit, whose sigmoid is the probability of the second of two classes.
     Sigmoid,
 }
 
 impl Output {
-    /// What a loss asks for.
+    /// Returns the output that a loss is defined on.
     pub fn of(loss: Loss) -> Self {
         match loss {
             Loss::BinaryCrossEntropy => Self::Sigmoid,
@@ -35,7 +36,7 @@ impl Output {
         }
     }
 
-    /// Logits for so many classes.
+    /// Returns the number of logits for `num_classes` classes.
     pub fn num_logits(self, num_classes: usize) -> usize {
         match self {
             Self::Softmax => num_classes,
@@ -43,7 +44,13 @@ impl Output {
         }
     }
 
-    /// `[batch, logits]`, flat, as a logit a class for each picture; the first of two is 0 where the network has one.
+    /// Splits logits into one row per image with a logit per class. The first class of a
+    /// [`Self::Sigmoid`] output gets 0, so that a softmax of the row gives the sigmoid's
+    /// probabilities.
+    ///
+    /// # Shapes
+    /// `logits` is `[batch, logits]` in row-major order; the result has `batch` rows of
+    /// `num_classes`.
     pub fn rows(self, logits: &[f32], num_classes: usize) -> Vec<Vec<f32>> {
         let row = |row: &[f32]| match self {
             Self::Softmax => row.to_vec(),
@@ -53,29 +60,29 @@ impl Output {
     }
 }
 
-/// What a network is built from: enough to build it again from a checkpoint.
+/// The description that a network is built from, and built again from when a checkpoint is loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Design {
-    /// The knobs of `[model]`.
+    /// The settings of `[model]`.
     pub model: Model,
-    /// Channels, height and width.
+    /// Channels, height and width of an image.
     pub input: [usize; 3],
-    /// Classes to tell apart.
+    /// Number of classes.
     pub num_classes: usize,
-    /// What the logits mean.
+    /// The meaning of the logits.
     pub output: Output,
 }
 
-/// Where values enter a network: pictures, or what its first layer groups made of them.
+/// Where a tensor enters the network: as images, or as cached features of the first layer groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entrance {
-    /// Channels, height and width of the values.
+    /// Channels, height and width of the entering tensor.
     pub shape: [usize; 3],
-    /// The layer group that takes them, counted from the input.
+    /// Index of the layer group that takes it, counted from the input; 0 for images.
     pub group: usize,
 }
 
-/// A network that tells classes apart: a backbone in layer groups, and a head.
+/// An image classifier: a backbone in layer groups, and a head.
 #[derive(Module, Debug)]
 pub struct Classifier {
     backbone: Backbone,
@@ -83,10 +90,10 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// With all parameters zero; [`super::build`] fills them.
+    /// Creates the network with zero weights and biases; [`super::build`] initializes them.
     ///
     /// # Panics
-    /// The pictures are too small for the network, which a checked configuration excludes.
+    /// Panics if the images are too small for the network, which a checked configuration rules out.
     pub(in crate::nn) fn new(design: &Design, device: &Device) -> Self {
         let [channels, height, width] = design.input;
         let features = design.model.feature_shape([height, width]).expect("a checked configuration leaves features");
@@ -94,17 +101,19 @@ impl Classifier {
         Self { backbone: Backbone::new(&design.model, channels, device), head: Head::new(&design.model, features, num_outputs, device) }
     }
 
+    /// Joins a backbone and a head.
     #[cfg(test)]
     pub(in crate::nn) fn of(backbone: Backbone, head: Head) -> Self {
         Self { backbone, head }
     }
 
-    /// Layer groups of the backbone.
+    /// Returns the number of layer groups in the backbone.
     pub fn num_groups(&self) -> usize {
         self.backbone.groups().num_groups()
     }
 
-    /// What these layer groups of the backbone, counted from the input, make of what the groups before them made.
+    /// Runs the given layer groups of the backbone, counted from the input, on the output of the
+    /// groups before them.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
@@ -112,9 +121,14 @@ impl Classifier {
         self.backbone.forward(groups, x)
     }
 
-    /// [`Self::forward_groups`] where nothing is trained: a few pictures at a time on the CPU, so that what lies between takes little memory.
-    /// The values are the same. Without autodiff.
+    /// Runs layer groups that are not trained, on tensors without autodiff. On the CPU it takes a
+    /// few images at a time, which keeps the memory for intermediate feature maps small; the values
+    /// are those of [`Self::forward_groups`].
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` in and out.
     pub fn forward_frozen(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
+        // The chunk size was chosen for our kernels; other devices take the whole batch.
         if !has_kernels(&x.device()) || groups.is_empty() {
             return self.forward_groups(groups, x);
         }
@@ -122,14 +136,15 @@ impl Classifier {
         Tensor::cat(parts.collect(), 0)
     }
 
-    /// Channels, height and width of what the first `groups` layer groups make of pictures of `input`.
+    /// Returns the channels, height and width of the first `groups` layer groups' output, for
+    /// images of shape `input`.
     pub fn shape_after(&self, groups: usize, input: [usize; 3]) -> [usize; 3] {
         let layers = self.backbone.groups().layers(input);
         let is_within = |(name, _): &&(String, [usize; 3])| paths::is_frozen(&format!("backbone.{name}"), groups);
         layers.iter().rfind(is_within).map_or(input, |(_, shape)| *shape)
     }
 
-    /// The last feature map.
+    /// Computes the last feature map.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
@@ -137,7 +152,7 @@ impl Classifier {
         self.forward_groups(0..self.num_groups(), images)
     }
 
-    /// Logits from the last feature map.
+    /// Computes the logits from the last feature map.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, logits]`.
@@ -145,7 +160,7 @@ impl Classifier {
         self.head.forward(features)
     }
 
-    /// Logits from what the first `group` layer groups made.
+    /// Computes the logits from the output of the first `group` layer groups.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, logits]`.
@@ -153,7 +168,7 @@ impl Classifier {
         self.forward_head(self.forward_groups(group..self.num_groups(), x))
     }
 
-    /// Logits.
+    /// Computes the logits of images.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, logits]`.
@@ -161,7 +176,8 @@ impl Classifier {
         self.forward_from(0, images)
     }
 
-    /// Layers with their output shapes, batch left out.
+    /// Lists the layers with their output shapes, without the batch dimension, for images of shape
+    /// `input`.
     pub fn layers(&self, input: [usize; 3]) -> Vec<(String, Vec<usize>)> {
         let backbone = self.backbone.groups().layers(input);
         let features = backbone.last().map_or(input, |(_, shape)| *shape);
@@ -171,14 +187,14 @@ impl Classifier {
         layers
     }
 
-    /// The backbone's convolutions by their names, ours whole.
+    /// Lists the backbone's convolutions, with their full paths in this network.
     pub(in crate::nn) fn layer_names(&self) -> Vec<LayerName> {
         let whole = |name: LayerName| LayerName { ours: format!("backbone.{}", name.ours), ..name };
         self.backbone.groups().names().into_iter().map(whole).collect()
     }
 }
 
-/// Probabilities of all classes.
+/// Computes the probability of each class.
 ///
 /// # Shapes
 /// `[batch, logits]` to `[batch, classes]`.

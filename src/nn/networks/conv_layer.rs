@@ -1,4 +1,4 @@
-//! A convolution with its bias or its batch norm, and what follows: the brick of every backbone here.
+//! The building block of every backbone: a convolution, its bias or batch norm, and an activation.
 
 use burn::{
     module::{Module, Param},
@@ -12,37 +12,39 @@ use conv_block::Tail;
 
 use crate::nn::cpu::conv_op::{Block, conv_block, conv_norm_block};
 
-/// The shape of a layer.
+/// The hyperparameters of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct ConvShape {
-    /// Channels in.
+    /// Number of input channels.
     pub(in crate::nn) inputs: usize,
-    /// Channels out.
+    /// Number of output channels.
     pub(in crate::nn) outputs: usize,
-    /// Rows and columns of the kernel.
+    /// Height and width of the kernel.
     pub(in crate::nn) kernel: usize,
-    /// Pixels from one place of the kernel to the next.
+    /// Step of the kernel, in pixels.
     pub(in crate::nn) stride: usize,
-    /// Zeros around the picture.
+    /// Zeros added on each side of the image.
     pub(in crate::nn) padding: usize,
-    /// With batch norm instead of a bias?
+    /// Whether batch norm takes the place of a bias.
     pub(in crate::nn) batch_norm: bool,
 }
 
-/// A layer of a network that isn't built yet.
+/// A convolution of a network that has not been built.
 #[derive(Clone, Debug)]
 pub(in crate::nn) struct Planned {
-    /// As it will be called, `backbone.blocks.0`.
+    /// Path the layer will have, such as `backbone.blocks.0`.
     pub(in crate::nn) name: String,
-    /// The layer group it belongs to.
+    /// Index of its layer group, counted from the input.
     pub(in crate::nn) group: usize,
+    /// The convolution's hyperparameters.
     pub(in crate::nn) conv: ConvShape,
-    /// Rows and columns in, out, and out of the pooling that is a part of the layer.
+    /// Height and width of the input, of the convolution's output, and of that output after the
+    /// layer's own pooling.
     pub(in crate::nn) sizes: [[usize; 2]; 3],
 }
 
 impl Planned {
-    /// For pictures of this size; with 2x2 pooling or without.
+    /// Plans a layer for an input of the given height and width, with or without 2x2 pooling.
     pub(in crate::nn) fn new(name: String, group: usize, conv: ConvShape, input: [usize; 2], is_pooled: bool) -> Self {
         let output = input.map(|side| conv.side(side));
         let pooled = if is_pooled { output.map(|side| side / 2) } else { output };
@@ -51,13 +53,13 @@ impl Planned {
 }
 
 impl ConvShape {
-    /// Rows or columns out of so many in, before any pooling.
+    /// Returns the output height or width, before pooling, for an input of `side` pixels.
     pub(in crate::nn) fn side(&self, side: usize) -> usize {
         out_side(side, self.kernel, self.stride, self.padding)
     }
 }
 
-/// Convolution, then a bias or batch norm.
+/// A convolution followed by a bias or batch norm.
 #[derive(Module, Debug)]
 pub(in crate::nn) struct ConvLayer {
     conv: Conv2d,
@@ -69,7 +71,7 @@ pub(in crate::nn) struct ConvLayer {
 }
 
 impl ConvLayer {
-    /// With all parameters zero.
+    /// Creates the layer with zero kernels and biases; a batch norm starts as the identity.
     pub(in crate::nn) fn new(shape: ConvShape, device: &Device) -> Self {
         let ConvShape { inputs, outputs, kernel, stride, padding, batch_norm } = shape;
         let conv = Conv2dConfig::new([inputs, outputs], [kernel; 2])
@@ -81,8 +83,11 @@ impl ConvLayer {
         Self { conv, norm: batch_norm.then(|| BatchNormConfig::new(outputs).init(device)), stride, padding }
     }
 
+    /// Runs the convolution, its bias or batch norm, and the tail.
+    ///
     /// # Shapes
-    /// `[batch, inputs, height, width]` to `[batch, outputs, rows, columns]`, halved (rounded down) by a pooling tail.
+    /// `[batch, inputs, height, width]` to `[batch, outputs, rows, columns]`, with rows and columns
+    /// halved (rounded down) by a pooling tail.
     pub(in crate::nn) fn forward(&self, x: Tensor<4>, tail: Tail) -> Tensor<4> {
         let block = Block { stride: self.stride, padding: self.padding, tail };
         match &self.norm {
@@ -91,23 +96,24 @@ impl ConvLayer {
         }
     }
 
-    /// Channels out.
+    /// Returns the number of output channels.
     pub(in crate::nn) fn outputs(&self) -> usize {
         self.conv.weight.dims()[0]
     }
 
-    /// Is there a batch norm?
+    /// Whether the layer has batch norm.
     pub(in crate::nn) fn has_norm(&self) -> bool {
         self.norm.is_some()
     }
 
-    /// Rows or columns out of so many in, before any pooling.
+    /// Returns the output height or width, before pooling, for an input of `side` pixels.
     pub(in crate::nn) fn side(&self, side: usize) -> usize {
         out_side(side, self.conv.weight.dims()[2], self.stride, self.padding)
     }
 }
 
-/// Rows or columns of a convolution's result.
+/// Returns the height or width of a convolution's output. An input smaller than the kernel gives 1
+/// instead of an underflow; such images are refused by the configuration.
 fn out_side(side: usize, kernel: usize, stride: usize, padding: usize) -> usize {
     (side + 2 * padding).saturating_sub(kernel) / stride + 1
 }

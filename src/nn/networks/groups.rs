@@ -1,44 +1,48 @@
-//! What a network's body is to the rest of the program: layer groups from input to output, and what other programs call their layers.
+//! The interface of a backbone: its layer groups from input to output, and the names that other
+//! libraries give its layers.
 
 use burn::tensor::Tensor;
 
-/// A layer's name and output shape, `[channels, height, width]`.
+/// Name of a layer and its output shape, `[channels, height, width]`.
 pub(in crate::nn) type LayerShape = (String, [usize; 3]);
 
-/// A convolution (with its norm) by its names.
+/// The names of a convolution and of its norm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::nn) struct LayerName {
-    /// In this network, as `blocks.0.1`; its parameters are under `conv` and `norm`.
+    /// Path in the backbone, such as `blocks.0.1`; the parameters are below it, under `conv` and
+    /// `norm`.
     pub(in crate::nn) ours: String,
-    /// In files that others wrote, where there are any.
+    /// Names in other libraries' weight files, if they have this network.
     pub(in crate::nn) elsewhere: Option<Elsewhere>,
 }
 
-/// What others call a layer.
+/// The names of a layer in other libraries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::nn) struct Elsewhere {
-    /// torchvision and timm, after `features.`.
+    /// Path in torchvision and timm, without the leading `features.`.
     pub(in crate::nn) torch: String,
-    /// Its batch norm there.
+    /// Path of its batch norm there.
     pub(in crate::nn) torch_norm: Option<String>,
-    /// Keras, where it has this network.
+    /// Name in Keras, if Keras has this network.
     pub(in crate::nn) keras: Option<String>,
 }
 
-/// What a backbone is to the rest of the program. Its parameters lie in a field `blocks`, one element a layer group.
+/// A backbone in layer groups. Its parameters must be in a field `blocks` with one element per
+/// group, because freezing and learning rates find a parameter's group by its path.
 pub(in crate::nn) trait Groups {
-    /// How many layer groups there are.
+    /// Returns the number of layer groups.
     fn num_groups(&self) -> usize;
 
-    /// One group, counted from the input.
+    /// Runs one group, counted from the input.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
     fn forward_group(&self, index: usize, x: Tensor<4>) -> Tensor<4>;
 
-    /// The layers for pictures of `[channels, height, width]`, the last with the shape of the features.
+    /// Lists the layers for images of `[channels, height, width]`; the last has the shape of the
+    /// features.
     fn layers(&self, input: [usize; 3]) -> Vec<LayerShape>;
 
-    /// The convolutions by their names.
+    /// Lists the convolutions with their names.
     fn names(&self) -> Vec<LayerName>;
 }

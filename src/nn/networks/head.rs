@@ -1,4 +1,5 @@
-//! The head: a feature map to a vector, hidden layers with dropout, logits.
+//! The classification head: turns a feature map into a vector by pooling or flattening, and the
+//! vector into logits.
 
 use burn::{
     module::Module,
@@ -8,7 +9,7 @@ use burn::{
 
 use crate::config::{Model, Pooling};
 
-/// The head.
+/// The classification head.
 #[derive(Module, Debug)]
 pub(in crate::nn) struct Head {
     hidden: Vec<Linear>,
@@ -18,7 +19,7 @@ pub(in crate::nn) struct Head {
     pooling: Pooling,
 }
 
-/// Global average pooling: the mean of each channel.
+/// Global average pooling: computes the mean of each channel.
 ///
 /// # Shapes
 /// `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
@@ -28,7 +29,7 @@ pub fn average(features: Tensor<4>) -> Tensor<4> {
 }
 
 impl Head {
-    /// With all parameters zero, for features of `[channels, height, width]`.
+    /// Creates the head for features of `[channels, height, width]`, with zero weights and biases.
     pub(in crate::nn) fn new(settings: &Model, [channels, height, width]: [usize; 3], num_outputs: usize, device: &Device) -> Self {
         let mut inputs = match settings.pooling {
             Pooling::Flatten => channels * height * width,
@@ -47,6 +48,8 @@ impl Head {
         }
     }
 
+    /// Computes the logits.
+    ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, outputs]`.
     pub(in crate::nn) fn forward(&self, features: Tensor<4>) -> Tensor<2> {
@@ -55,6 +58,7 @@ impl Head {
             Pooling::Flatten => features.reshape([batch, channels * height * width]),
             Pooling::Average => average(features).reshape([batch, channels]),
         };
+        // Without hidden layers, dropout acts on the features, or `model.dropout` would do nothing.
         if self.hidden.is_empty() {
             x = self.dropout.forward(x);
         }
@@ -64,7 +68,7 @@ impl Head {
         self.output.forward(x)
     }
 
-    /// Layers with their output shapes, after features of this shape.
+    /// Lists the layers with their output shapes, for features of `[channels, height, width]`.
     pub(in crate::nn) fn layers(&self, [channels, height, width]: [usize; 3]) -> Vec<(String, Vec<usize>)> {
         let mut layers = vec![match self.pooling {
             Pooling::Flatten => ("flatten".to_owned(), vec![channels * height * width]),

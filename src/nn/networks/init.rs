@@ -1,5 +1,6 @@
-//! A network with its initial weights: He's normal for layers before a ReLU (arXiv 1502.01852), drawn on the host from keyed
-//! streams, so that a seed gives the same weights on every device.
+//! Initializes networks with He's normal distribution (He et al. 2015, arXiv 1502.01852). The
+//! values are drawn on the host from keyed streams, so that a seed gives the same weights on every
+//! device.
 
 use super::paths;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -13,16 +14,19 @@ use crate::{
     config::Weights,
 };
 
-/// Builds the network on `device` with all weights zero, for others to be loaded into it.
+/// Builds the network on `device` with zero weights and biases, to load other weights into.
 pub fn empty(design: &Design, device: &Device) -> Classifier {
     Classifier::new(design, device)
 }
 
-/// Builds the network on `device`, initialised from `seed`; a backbone whose weights come from a file stays zero.
+/// Builds the network on `device` and initializes it from `seed`. A backbone whose weights come
+/// from a file stays zero.
 pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
     let model = empty(design, device);
     let plain = device.clone().without_autodiff();
     let is_drawn = |param: &Named| param.is_decayed() && (design.model.weights() == Weights::None || paths::group(&param.path).is_none());
+    // The stream's index is the position among all parameters, drawn or not, so that the head's
+    // weights are the same whether or not the backbone is drawn.
     let values = params::collect(&model).into_iter().enumerate().filter(|(_, param)| is_drawn(param)).map(|(index, param)| {
         let values = draw(&param, seed, index as u64);
         let count = values.len();
@@ -32,7 +36,8 @@ pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
     params::replace(model, values)
 }
 
-/// Standard deviation sqrt(2 / inputs); for the output layer, which no ReLU follows, sqrt(1 / inputs).
+/// Draws a parameter's values with a standard deviation of sqrt(2 / inputs), or sqrt(1 / inputs)
+/// for the output layer, which no ReLU follows.
 fn draw(param: &Named, seed: u64, index: u64) -> Vec<f32> {
     let count: usize = param.dims.iter().product();
     // Kernels are [out, in, height, width], matrices [in, out].

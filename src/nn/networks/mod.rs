@@ -1,4 +1,4 @@
-//! Networks: their layers, their parameters by name, and the classifier that is made of them.
+//! Network definitions: backbones, heads, their parameters by name, and the classifier they form.
 
 pub(super) mod backbone;
 pub mod classifier;

@@ -1,4 +1,5 @@
-//! Parameters by name, each as one flat vector: what the optimiser, the moving average and the initialiser work on.
+//! A network's parameters by name, each as one flat vector. The optimizer, the moving average,
+//! initialization and the weight files work on these.
 
 use super::paths;
 use std::collections::BTreeMap;
@@ -11,54 +12,61 @@ use burn::{
 
 use super::classifier::Classifier;
 
-/// One parameter or running statistic.
+/// A parameter or running statistic.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// Dotted, as `backbone.blocks.0.conv.weight`.
+    /// Dotted path, such as `backbone.blocks.0.conv.weight`.
     pub path: String,
-    /// Its shape in the network.
+    /// Shape in the network.
     pub dims: Vec<usize>,
-    /// Its values, flat, without autodiff.
+    /// Values as `[values]`, without autodiff.
     pub values: Tensor<1>,
 }
 
 impl Named {
-    /// Is it a statistic that is measured rather than trained?
+    /// Whether this is a running statistic rather than a trained parameter.
     pub fn is_statistic(&self) -> bool {
         self.path.ends_with("running_mean") || self.path.ends_with("running_var")
     }
 
-    /// Weight decay acts on weight matrices and kernels only, not on biases and norm layers.
+    /// Whether weight decay applies: to kernels and weight matrices, not to biases and norm layers.
     pub fn is_decayed(&self) -> bool {
         self.path.ends_with("weight") && self.dims.len() > 1
     }
 }
 
-/// All parameters and statistics, in the order of the network.
+/// Lists all parameters and running statistics, in the order of the network's fields.
 pub fn collect(model: &Classifier) -> Vec<Named> {
     let mut visitor = Collect::default();
     model.visit(&mut visitor);
     visitor.found
 }
 
-/// What training may change: no statistics, and nothing of the first `frozen` layer groups.
+/// Lists the parameters that training changes: no running statistics, and nothing of the first
+/// `frozen` layer groups.
 pub fn trained(model: &Classifier, frozen: usize) -> Vec<Named> {
     collect(model).into_iter().filter(|param| !param.is_statistic() && !paths::is_frozen(&param.path, frozen)).collect()
 }
 
-/// The gradients by name, taken out of Burn's container; parameters without one are left out.
+/// Takes the gradients out of Burn's container, by parameter name. Parameters without a gradient
+/// are left out.
 pub fn take_gradients(model: &Classifier, gradients: GradientsParams) -> BTreeMap<String, Tensor<1>> {
     let mut visitor = TakeGradients { path: Path::default(), gradients, found: BTreeMap::new() };
     model.visit(&mut visitor);
     visitor.found
 }
 
-/// The network with other values where `values` has some.
+/// Returns the network with the values of `values` in place of its own; parameters that are not in
+/// it stay as they are.
+///
+/// # Panics
+/// Panics if a tensor has another number of values than its parameter.
 pub fn replace(model: Classifier, values: BTreeMap<String, Tensor<1>>) -> Classifier {
     model.map(&mut Replace { path: Path::default(), values })
 }
 
-/// Where in the network a visitor is; variants of enums have no name of their own.
+/// The position of a visitor in the network. An enum's variant adds no name, so that a path doesn't
+/// depend on the kind of backbone.
 #[derive(Default)]
 struct Path(Vec<Option<String>>);
 
@@ -76,6 +84,10 @@ impl Path {
     }
 }
 
+/// Flattens a tensor and detaches it from autodiff.
+///
+/// # Shapes
+/// Any shape to `[values]`.
 fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let count = tensor.shape().num_elements();
     tensor.without_autodiff().reshape([count])
@@ -140,6 +152,7 @@ impl ModuleMapper for Replace {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(values) = self.values.remove(&self.path.dotted()) else { return param };
+        // Keep the id: Burn's gradients and records refer to parameters by it.
         let (id, old, mapper) = param.consume();
         let new = values.reshape(old.shape());
         let new = if old.device().is_autodiff() { Tensor::from_inner(new).set_require_grad(old.is_require_grad()) } else { new };

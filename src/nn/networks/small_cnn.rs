@@ -1,4 +1,4 @@
-//! `small_cnn`: blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling.
+//! `small_cnn`: blocks of a 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling.
 
 use burn::{
     module::Module,
@@ -11,19 +11,20 @@ use super::{
     groups::{Groups, LayerName, LayerShape},
 };
 
-/// The backbone; each block is a layer group.
+/// The `small_cnn` backbone; each block is a layer group.
 #[derive(Module, Debug)]
 pub(in crate::nn) struct SmallCnn {
     blocks: Vec<ConvLayer>,
 }
 
 impl SmallCnn {
-    /// With all parameters zero.
+    /// Creates the backbone with zero kernels and biases; `channels` are the output channels of
+    /// each block.
     pub(in crate::nn) fn new(inputs: usize, channels: &[usize], batch_norm: bool, device: &Device) -> Self {
         Self { blocks: shapes(inputs, channels, batch_norm).map(|shape| ConvLayer::new(shape, device)).collect() }
     }
 
-    /// The layers that [`Self::new`] would have.
+    /// Lists the layers that [`Self::new`] would create.
     pub(in crate::nn) fn plan(inputs: usize, channels: &[usize], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
         let layer = |(index, shape)| {
             let layer = Planned::new(format!("blocks.{index}"), index, shape, size, true);
@@ -34,6 +35,7 @@ impl SmallCnn {
     }
 }
 
+/// Returns the convolution of each block.
 fn shapes(inputs: usize, channels: &[usize], batch_norm: bool) -> impl Iterator<Item = ConvShape> {
     let inputs = std::iter::once(inputs).chain(channels.iter().copied());
     inputs.zip(channels).map(move |(inputs, outputs)| ConvShape { inputs, outputs: *outputs, kernel: 3, stride: 1, padding: 1, batch_norm })
@@ -63,6 +65,7 @@ impl Groups for SmallCnn {
     }
 
     fn names(&self) -> Vec<LayerName> {
+        // No library publishes weights for this network.
         (0..self.blocks.len()).map(|index| LayerName { ours: format!("blocks.{index}"), elsewhere: None }).collect()
     }
 }

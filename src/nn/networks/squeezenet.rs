@@ -1,4 +1,5 @@
-//! SqueezeNet 1.1 without its top (Iandola et al. 2016, arXiv 1602.07360), in torchvision's layout.
+//! SqueezeNet 1.1 without its classifier (Iandola et al. 2016, arXiv 1602.07360), in torchvision's
+//! layout.
 
 use burn::{
     module::Module,
@@ -12,26 +13,27 @@ use super::{
 };
 use crate::nn::cpu::max_pool::{max_pool, pooled};
 
-/// Channels of each fire module, layer group by layer group: squeezed, expanded by each of the two kernels.
+/// Channels of each fire module, by layer group: those of the squeeze layer and of each expand
+/// layer.
 const FIRES: [&[[usize; 2]]; 4] = [&[], &[[16, 64], [16, 64]], &[[32, 128], [32, 128]], &[[48, 192], [48, 192], [64, 256], [64, 256]]];
 
-/// torchvision's position of each fire module.
+/// Index of each fire module in torchvision's `features`, by layer group.
 const POSITIONS: [&[usize]; 4] = [&[], &[3, 4], &[6, 7], &[9, 10, 11, 12]];
 
-/// The backbone; a layer group ends with pooling, but for the last.
+/// The SqueezeNet 1.1 backbone. All layer groups but the last end with max-pooling.
 #[derive(Module, Debug)]
 pub(in crate::nn) struct SqueezeNet {
     blocks: Vec<Stage>,
 }
 
-/// The first convolution, or fire modules.
+/// A layer group: the first convolution, or fire modules.
 #[derive(Module, Debug)]
 struct Stage {
     stem: Option<ConvLayer>,
     fires: Vec<Fire>,
 }
 
-/// A 1x1 convolution to few channels, then a 1x1 and a 3x3 one side by side.
+/// A fire module: a 1x1 convolution to few channels, then a 1x1 and a 3x3 one side by side.
 #[derive(Module, Debug)]
 struct Fire {
     squeeze: ConvLayer,
@@ -40,16 +42,20 @@ struct Fire {
 }
 
 impl Fire {
+    /// Creates the module with zero kernels and biases.
     fn new(inputs: usize, channels: [usize; 2], device: &Device) -> Self {
         let [squeeze, expand1x1, expand3x3] = Self::shapes(inputs, channels).map(|shape| ConvLayer::new(shape, device));
         Self { squeeze, expand1x1, expand3x3 }
     }
 
+    /// Returns the squeeze, 1x1 expand and 3x3 expand convolutions.
     fn shapes(inputs: usize, [squeezed, expanded]: [usize; 2]) -> [ConvShape; 3] {
         let shape = |inputs, outputs, kernel| ConvShape { inputs, outputs, kernel, stride: 1, padding: kernel / 2, batch_norm: false };
         [shape(inputs, squeezed, 1), shape(squeezed, expanded, 1), shape(squeezed, expanded, 3)]
     }
 
+    /// Runs the module.
+    ///
     /// # Shapes
     /// `[batch, inputs, height, width]` to `[batch, 2 * expanded, height, width]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -57,13 +63,14 @@ impl Fire {
         Tensor::cat(vec![self.expand1x1.forward(x.clone(), Tail::Relu), self.expand3x3.forward(x, Tail::Relu)], 1)
     }
 
+    /// Returns the convolutions with their names.
     fn layers(&self) -> [(&'static str, &ConvLayer); 3] {
         [("squeeze", &self.squeeze), ("expand1x1", &self.expand1x1), ("expand3x3", &self.expand3x3)]
     }
 }
 
 impl SqueezeNet {
-    /// With all parameters zero.
+    /// Creates the backbone with zero kernels and biases.
     pub(in crate::nn) fn new(inputs: usize, device: &Device) -> Self {
         let stem = stem(inputs);
         let mut inputs = stem.outputs;
@@ -79,7 +86,7 @@ impl SqueezeNet {
         Self { blocks: FIRES.iter().enumerate().map(stage).collect() }
     }
 
-    /// The layers that [`Self::new`] would have; the pooling between them has no weights.
+    /// Lists the layers that [`Self::new`] would create. The pooling between them has no weights.
     pub(in crate::nn) fn plan(inputs: usize, size: [usize; 2]) -> Vec<Planned> {
         let first = Planned::new("blocks.0.stem".to_owned(), 0, stem(inputs), size, false);
         let (mut inputs, mut size) = (first.conv.outputs, first.sizes[2]);
@@ -97,6 +104,7 @@ impl SqueezeNet {
     }
 }
 
+/// The first convolution: stride 2 and no padding, as in torchvision.
 fn stem(inputs: usize) -> ConvShape {
     ConvShape { inputs, outputs: 64, kernel: 3, stride: 2, padding: 0, batch_norm: false }
 }
@@ -138,6 +146,7 @@ impl Groups for SqueezeNet {
     }
 
     fn names(&self) -> Vec<LayerName> {
+        // Keras has no SqueezeNet, and version 1.1 has no batch norm.
         let name = |ours: String, torch: String| LayerName { ours, elsewhere: Some(Elsewhere { torch, torch_norm: None, keras: None }) };
         let mut names = vec![name("blocks.0.stem".to_owned(), "0".to_owned())];
         for (index, (stage, positions)) in self.blocks.iter().zip(POSITIONS).enumerate() {

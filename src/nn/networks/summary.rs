@@ -1,24 +1,25 @@
-//! The table that Keras prints as `model.summary()`: layer, output shape, parameters, trainable.
+//! Layers, output shapes and parameter counts of a network, as in Keras's `model.summary()`.
 
 use super::paths;
 use std::collections::BTreeMap;
 
 use super::{classifier::Classifier, params};
 
-/// A line of the table.
+/// A row of the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// As it is called in the weights.
+    /// Path of the layer, as in the weights.
     pub name: String,
-    /// Without the batch.
+    /// Output shape without the batch dimension.
     pub output_shape: Vec<usize>,
-    /// Numbers that training changes.
+    /// Number of trained parameters.
     pub trainable: usize,
-    /// Statistics that are measured, and what is frozen.
+    /// Number of running statistics and frozen parameters.
     pub others: usize,
 }
 
-/// The layers of a network on pictures of `[channels, height, width]`, the first `frozen` layer groups frozen.
+/// Summarizes a network for images of `[channels, height, width]`, with the first `frozen` layer
+/// groups frozen.
 pub fn summary(model: &Classifier, input: [usize; 3], frozen: usize) -> Vec<Layer> {
     let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     for param in params::collect(model) {

@@ -1,4 +1,5 @@
-//! VGG without its top (Simonyan and Zisserman 2015, arXiv 1409.1556), with or without batch norm, in torchvision's layout.
+//! VGG without its classifier (Simonyan and Zisserman 2015, arXiv 1409.1556), with or without batch
+//! norm, in torchvision's layout.
 
 use burn::{
     module::Module,
@@ -14,20 +15,22 @@ use super::{
 /// Output channels of each convolution of VGG16, block by block.
 pub(in crate::nn) const VGG16: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]];
 
-/// The backbone; each block of 3x3 convolutions, which ends with 2x2 max-pooling, is a layer group.
+/// The VGG backbone. Each block of 3x3 convolutions, which ends with 2x2 max-pooling, is a layer
+/// group.
 #[derive(Module, Debug)]
 pub(in crate::nn) struct Vgg {
     blocks: Vec<Vec<ConvLayer>>,
 }
 
 impl Vgg {
-    /// With all parameters zero; `channels` of each convolution, block by block.
+    /// Creates the backbone with zero kernels and biases; `channels` are the output channels of
+    /// each convolution, block by block.
     pub(in crate::nn) fn new(inputs: usize, channels: &[&[usize]], batch_norm: bool, device: &Device) -> Self {
         let layer = |shape| ConvLayer::new(shape, device);
         Self { blocks: shapes(inputs, channels, batch_norm).into_iter().map(|block| block.into_iter().map(layer).collect()).collect() }
     }
 
-    /// The layers that [`Self::new`] would have.
+    /// Lists the layers that [`Self::new`] would create.
     pub(in crate::nn) fn plan(inputs: usize, channels: &[&[usize]], batch_norm: bool, mut size: [usize; 2]) -> Vec<Planned> {
         let mut layers = Vec::new();
         for (group, block) in shapes(inputs, channels, batch_norm).into_iter().enumerate() {
@@ -41,6 +44,7 @@ impl Vgg {
     }
 }
 
+/// Returns the convolutions, block by block.
 fn shapes(mut inputs: usize, channels: &[&[usize]], batch_norm: bool) -> Vec<Vec<ConvShape>> {
     let mut shape = |outputs: &usize| {
         let shape = ConvShape { inputs, outputs: *outputs, kernel: 3, stride: 1, padding: 1, batch_norm };
@@ -76,7 +80,8 @@ impl Groups for Vgg {
         layers
     }
 
-    /// torchvision counts every layer, ReLU and pooling too; Keras counts convolutions within a block.
+    // torchvision's indices count every layer, ReLU and pooling included; Keras counts the
+    // convolutions within a block. Keras has no VGG with batch norm.
     fn names(&self) -> Vec<LayerName> {
         let mut names = Vec::new();
         let mut position = 0;

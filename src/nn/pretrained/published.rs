@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Architecture, Weights};
+use crate::{
+    base::cache,
+    config::{Architecture, Weights},
+};
 
 /// A published file.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,7 @@ impl Published {
 
     /// Returns where it is kept; `None` where the system has no cache folder for the user.
     pub fn place(&self) -> Option<PathBuf> {
-        dirs::cache_dir().map(|folder| folder.join("emberlens").join("weights").join(self.file()))
+        cache::folder("weights").map(|folder| folder.join(self.file()))
     }
 }
 

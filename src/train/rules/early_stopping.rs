@@ -1,20 +1,25 @@
-//! Keras's `EarlyStopping` and `ModelCheckpoint(save_best_only=True)` as values that a table can test.
+//! The rules of Keras's `EarlyStopping` and `ModelCheckpoint(save_best_only=True)`, as values
+//! without a model, a clock or files.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{EarlyStopping, Metric};
 
-/// What early stopping has seen so far.
+/// State of early stopping.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Patience {
     best: Option<f64>,
     wait: usize,
-    /// The last epoch ended with more patience lost than there was.
+    /// Whether the last epoch used up the patience.
     is_exhausted: bool,
 }
 
 impl Patience {
-    /// Takes in the metric of an epoch, counted from 0. True if training should stop.
+    /// Updates the state with the metric of an epoch, counted from 0. Returns whether training
+    /// should stop.
+    ///
+    /// As in Keras, an improvement over the best value starts the patience anew only if it also
+    /// beats `baseline`, and the first epoch never stops.
     pub fn update(&mut self, rule: &EarlyStopping, epoch: usize, value: f64) -> bool {
         self.is_exhausted = false;
         if epoch < rule.start_from_epoch {
@@ -29,11 +34,13 @@ impl Patience {
             }
             return false;
         }
+        // Keras doesn't stop after epoch 0, not even with a patience of 0.
         self.is_exhausted = self.wait >= rule.patience && epoch > 0;
         self.is_exhausted
     }
 
-    /// Would a run that stopped still stop under `rule`, whose patience a resume may have raised?
+    /// Whether a run that stopped early still stops under `rule`, whose patience a resume may have
+    /// raised.
     pub fn still_stops(&self, rule: &EarlyStopping) -> bool {
         self.is_exhausted && self.wait >= rule.patience
     }
@@ -42,12 +49,13 @@ impl Patience {
 /// The best epoch so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// The metric's value, and the epoch counted from 1.
+    /// Value of the metric, and the epoch, counted from 1.
     pub found: Option<(f64, usize)>,
 }
 
 impl Best {
-    /// Takes in the metric of an epoch, counted from 1. True if it is the new best: strictly better, and never NaN.
+    /// Updates the best epoch with the metric of an epoch, counted from 1. Returns whether the
+    /// epoch is the new best: strictly better, and not NaN.
     pub fn update(&mut self, monitor: &Metric, epoch: usize, value: f64) -> bool {
         let is_better = !value.is_nan() && self.found.is_none_or(|(best, _)| monitor.is_better(value, best, 0.0));
         if is_better {
@@ -67,7 +75,8 @@ mod tests {
         EarlyStopping { patience, ..EarlyStopping::default() }
     }
 
-    /// Each row: the values of `val_loss`, the rule, and the epoch (from 0) at whose end Keras 3 stops.
+    /// Each row has the values of `val_loss`, the rule, and the epoch (from 0) at whose end Keras 3
+    /// stops.
     #[test]
     fn stops_where_keras_stops() {
         let accuracy = "val_accuracy".parse().expect("a metric");

@@ -1,4 +1,5 @@
-//! Decisions between steps and epochs, as pure functions and small states: the learning rate, the best epoch, when to stop.
+//! Decisions between steps and epochs, as pure functions and small states: the learning rate, the
+//! best epoch, when to stop.
 
 pub mod early_stopping;
 pub mod schedule;

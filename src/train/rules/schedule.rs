@@ -1,28 +1,34 @@
-//! The learning rate as a pure function of the step. Nothing to save, but for the plateau schedule, whose state is a value.
+//! The learning rate as a pure function of the step, so that a resume has nothing to restore. Only
+//! the plateau schedule has a state.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Metric, Schedule};
 
-/// How far a run is.
+/// Position in a phase, and its length.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Optimiser steps taken before this one.
+    /// Number of optimizer steps of the phase before this one.
     pub step: usize,
-    /// Optimiser steps an epoch.
+    /// Number of optimizer steps per epoch.
     pub steps_per_epoch: usize,
-    /// Epochs that will be run.
+    /// Number of epochs that will be run.
     pub epochs: usize,
-    /// Epochs that were asked for: more where `train.max_time` ends the run before.
+    /// Number of epochs configured; more than `epochs` if `train.max_time` ends the run before.
     pub asked: usize,
 }
 
-/// Does the schedule come to an end with the last epoch?
+/// Whether the schedule ends with the last epoch, so that its length matters.
 pub fn has_end(schedule: &Schedule) -> bool {
     matches!(schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. })
 }
 
-/// The learning rate of one step. `base` is the optimiser's, or what a plateau has made of it.
+/// Returns the learning rate of one step.
+///
+/// `base` is the optimizer's learning rate, or the value that a plateau has reduced it to. Cosine
+/// is half a period of SGDR (Loshchilov and Hutter, 2017) after a linear warm-up; step and
+/// exponential are PyTorch's `StepLR` and `ExponentialLR`, the latter applied at each step;
+/// one-cycle is PyTorch's `OneCycleLR`.
 pub fn learning_rate(schedule: &Schedule, base: f64, at: Progress) -> f64 {
     let step = at.step as f64;
     let per_epoch = at.steps_per_epoch.max(1) as f64;
@@ -30,7 +36,8 @@ pub fn learning_rate(schedule: &Schedule, base: f64, at: Progress) -> f64 {
     match schedule {
         Schedule::Constant | Schedule::Plateau { .. } => base,
         Schedule::Cosine { warmup_epochs, min_lr } => {
-            // Of fewer epochs than were asked for, the same share is warm-up.
+            // A shortened run keeps the proportion of warm-up: with the configured length, a run
+            // cut to a few epochs might never leave it.
             let warmup = (warmup_epochs * per_epoch * (at.epochs as f64 / at.asked.max(1) as f64)).round();
             if step < warmup {
                 return base * (step + 1.0) / (warmup + 1.0);
@@ -44,7 +51,7 @@ pub fn learning_rate(schedule: &Schedule, base: f64, at: Progress) -> f64 {
         }
         Schedule::Exponential { factor } => base * factor.powf(step / per_epoch),
         Schedule::OneCycle { pct_start, div_factor, final_div_factor } => {
-            // PyTorch's OneCycleLR with cosine annealing: the peak is at pct_start * total - 1, the end at total - 1.
+            // The peak is at pct_start * total - 1 and the end at total - 1, as in PyTorch.
             let (first, peak, last) = (base / div_factor, pct_start * total - 1.0, total - 1.0);
             if step <= peak {
                 cosine(first, base, if peak > 0.0 { step / peak } else { 1.0 })
@@ -55,40 +62,40 @@ pub fn learning_rate(schedule: &Schedule, base: f64, at: Progress) -> f64 {
     }
 }
 
-/// Half a cosine from `start` to `end`.
+/// Returns the value of half a cosine from `start` to `end` at the fraction `share` of its length.
 fn cosine(start: f64, end: f64, share: f64) -> f64 {
     end + (start - end) / 2.0 * (1.0 + (std::f64::consts::PI * share).cos())
 }
 
-/// Keras's `ReduceLROnPlateau` between two epochs.
+/// State of Keras's `ReduceLROnPlateau`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
-    /// What the optimiser's learning rate has become.
+    /// The current learning rate.
     pub learning_rate: f64,
     best: Option<f64>,
     wait: usize,
     cooldown: usize,
 }
 
-/// The knobs of `Schedule::Plateau`.
+/// The parameters of `Schedule::Plateau`.
 #[derive(Clone, Debug)]
 pub struct PlateauRule {
-    /// What is looked at, and which way is better.
+    /// Metric to monitor; it defines which direction is better.
     pub monitor: Metric,
-    /// On the learning rate.
+    /// Factor on the learning rate.
     pub factor: f64,
-    /// Epochs without improvement.
+    /// Number of epochs without improvement before a reduction.
     pub patience: usize,
-    /// An improvement is larger.
+    /// Smallest change that counts as an improvement.
     pub min_delta: f64,
-    /// Epochs to wait after a fall.
+    /// Number of epochs after a reduction in which the patience isn't used up.
     pub cooldown: usize,
-    /// The learning rate never falls below.
+    /// Lower bound of the learning rate.
     pub min_lr: f64,
 }
 
 impl PlateauRule {
-    /// The rule of a schedule, if it is one.
+    /// Returns the rule of a plateau schedule, `None` for any other.
     pub fn of(schedule: &Schedule) -> Option<Self> {
         match schedule.clone() {
             Schedule::Plateau { monitor, factor, patience, min_delta, cooldown, min_lr } => {
@@ -100,17 +107,19 @@ impl PlateauRule {
 }
 
 impl Plateau {
-    /// Before the first epoch.
+    /// Returns the state before the first epoch.
     pub fn new(learning_rate: f64) -> Self {
         Self { learning_rate, best: None, wait: 0, cooldown: 0 }
     }
 
-    /// Takes in the metric of an epoch. True if the learning rate fell.
+    /// Updates the state with the metric of an epoch. Returns whether the learning rate was
+    /// reduced.
     pub fn update(&mut self, rule: &PlateauRule, value: f64) -> bool {
         if self.cooldown > 0 {
             self.cooldown -= 1;
             self.wait = 0;
         }
+        // As in Keras, an improvement counts during the cooldown too; only waiting is suspended.
         if self.best.is_none_or(|best| rule.monitor.is_better(value, best, rule.min_delta)) && !value.is_nan() {
             self.best = Some(value);
             self.wait = 0;
@@ -156,7 +165,7 @@ mod tests {
         );
     }
 
-    /// A run that `train.max_time` will end after two of eight epochs has the whole schedule in two.
+    /// A run that `train.max_time` ends after two of eight epochs has the whole schedule in two.
     #[test]
     fn a_shortened_run_has_the_same_shape_in_fewer_epochs() {
         let rate = |warmup_epochs, step, epochs, asked| {
@@ -168,7 +177,8 @@ mod tests {
         assert!((rate(4.0, 8, 2, 8) - 0.5).abs() < 1e-12, "at the end");
     }
 
-    /// From PyTorch 2.15 (`scripts/reference/schedules.py`): `OneCycleLR(max_lr=1, total_steps=10)`.
+    /// From PyTorch 2.15 (`scripts/reference/schedules.py`): `OneCycleLR(max_lr=1,
+    /// total_steps=10)`.
     #[test]
     fn one_cycle_is_pytorchs() {
         let schedule = Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };

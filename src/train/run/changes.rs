@@ -1,4 +1,5 @@
-//! What a resume may change, and the refusal of everything else. Pictures are known by their pixels, so that a run goes on wherever they lie.
+//! What a resume may change; everything else is refused. Images are matched by class and pixels, so
+//! that a run continues after they were moved.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,7 +21,8 @@ use crate::{
     train::rules::schedule::{Progress, learning_rate},
 };
 
-/// Keys that a resume may change: none of them changes a byte of what is computed.
+/// Keys that a resume may change: they name, place or prolong the run, or choose what computes it,
+/// and leave its data, network, loss and augmentation as they are.
 const MAY_CHANGE: [&str; 10] = [
     "name",
     "device",
@@ -34,8 +36,8 @@ const MAY_CHANGE: [&str; 10] = [
     "train.checkpoint.include_backbone",
 ];
 
-/// Of `[data]`, what makes other pixels or another split. The rest says where pictures are and how they are read; whether they are the same is
-/// seen when they are there.
+/// Keys of `[data]` that change pixels or the split. The others say where images are and how they
+/// are read; whether the images are the same is known from their pixels.
 const MUST_STAY: [&str; 8] = [
     "data.image_size",
     "data.color",
@@ -47,14 +49,15 @@ const MUST_STAY: [&str; 8] = [
     "data.on_leak",
 ];
 
-/// The lines of `split.csv`.
+/// Returns the rows of `split.csv` that identify the data: training, then validation images.
 pub(in crate::train) fn split_rows(data: &TrainingData) -> Vec<SplitRow> {
     [table::rows(&data.train, Part::Train), table::rows(&data.validation, Part::Validation)].concat()
 }
 
-/// [`split_rows`] with the copies marked, and the test pictures after them.
+/// Returns [`split_rows`] with copies marked, followed by the test images.
 pub(in crate::train) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
     let copy_of = |leak: &Leak| leak.copy_of.as_ref().map_or_else(String::new, |path| names::of_path(path));
+    // Marks aren't part of the fingerprint: a later version may find other copies in the same data.
     let marks: BTreeMap<String, String> = data.leaks.iter().map(|leak| (names::of_path(&leak.path), copy_of(leak))).collect();
     let mut rows = split_rows(data);
     for row in rows.iter_mut().filter(|row| row.split == Part::Validation.name()) {
@@ -75,7 +78,7 @@ pub(in crate::train) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
     rows
 }
 
-/// Do the phases differ in the number of epochs of the last one only?
+/// Whether the phases differ in the number of epochs of the last one only.
 fn differ_in_length(old: &Config, new: &Config) -> bool {
     let mut phases = new.train.phases.clone();
     match (phases.last_mut(), old.train.phases.last()) {
@@ -85,7 +88,10 @@ fn differ_in_length(old: &Config, new: &Config) -> bool {
     phases == old.train.phases
 }
 
-/// Refuses a configuration that would compute something else.
+/// Checks that the configuration computes the same as the run's.
+///
+/// # Errors
+/// Returns [`TrainError::Changed`] for the first key that a resume may not change.
 pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainError> {
     let are_paths = matches!((&old.data.validation, &new.data.validation), (Validation::Path(_), Validation::Path(_)));
     let may_change = |key: &str| {
@@ -108,13 +114,14 @@ pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(),
     }
 }
 
-/// Where a resume for more or fewer epochs makes the learning rate jump, in words. `pictures` are trained on.
+/// Describes where a resume with more or fewer epochs makes the learning rate jump. `pictures` is
+/// the number of training images.
 pub(in crate::train) fn jump(state: &State, config: &Config, pictures: usize) -> Option<String> {
     let (schedule, index) = (&config.train.schedule, state.phase.index);
     let name = match schedule {
         Schedule::Cosine { .. } => "cosine",
         Schedule::OneCycle { .. } => "one-cycle",
-        // The others don't know how long the training will be.
+        // The other schedules don't depend on the length of the phase.
         _ => return None,
     };
     let [before, now] = [state.config.phases().get(index)?.epochs, config.phases().get(index)?.epochs];
@@ -130,17 +137,23 @@ pub(in crate::train) fn jump(state: &State, config: &Config, pictures: usize) ->
     })
 }
 
-/// What is new where pictures have moved.
+/// The changes to the run's files after images were moved.
 #[derive(Debug)]
 pub(in crate::train) struct Moved {
-    /// The text of `split.csv` with the new paths.
+    /// Content of `split.csv` with the new paths.
     pub(in crate::train) split: Vec<u8>,
-    /// What happened.
+    /// Message for the user.
     pub(in crate::train) words: String,
 }
 
-/// Refuses other pictures than those of the run in the folder `run`. The same ones in other places are put into the order and the parts that they
-/// had, so that every batch is the one that it would have been.
+/// Checks that `data` has the images of the run in the folder `run`.
+///
+/// Images that were moved get the order and the parts that they had, so that every batch is the one
+/// that it would have been; among images with equal pixels, paths and then order decide.
+///
+/// # Errors
+/// Returns [`TrainError::Changed`] if the images, their labels or weights differ from the run's,
+/// and an error if `split.csv` can't be read.
 pub(in crate::train) fn follow_pictures(state: &mut State, data: &mut TrainingData, run: &Path) -> Result<Option<Moved>, TrainError> {
     let now = split_rows(data);
     if table::fingerprint(&now) == state.data_fingerprint {
@@ -151,6 +164,7 @@ pub(in crate::train) fn follow_pictures(state: &mut State, data: &mut TrainingDa
     let path = run.join("split.csv");
     let mut written = table::read_split(&path)?;
     let is_test = |row: &SplitRow| row.split == Part::Test.name();
+    // The fingerprint covers training and validation images only.
     let before: Vec<_> = written.iter().filter(|row| !is_test(row)).map(|row| SplitRow { copy_of: String::new(), ..row.clone() }).collect();
     if table::fingerprint(&before) != state.data_fingerprint {
         return Err(changed(format!("{} isn't the one of the checkpoint", path.display())));
@@ -159,6 +173,7 @@ pub(in crate::train) fn follow_pictures(state: &mut State, data: &mut TrainingDa
     let pairs: Vec<(&SplitRow, usize)> = before.iter().zip(&matched.now).filter_map(|(row, now)| Some((row, (*now)?))).collect();
     let is_same = |(row, at): &(&SplitRow, usize)| row.label == now[*at].label && row.weight.to_bits() == now[*at].weight.to_bits();
     let has_moved = pairs.iter().any(|(row, at)| row.path != now[*at].path);
+    // `reorder` moves images between the two sets, which works only if both read one store.
     let share_a_store = Arc::ptr_eq(&data.train.store, &data.validation.store);
     if !(matched.is_whole() && has_moved && share_a_store && pairs.iter().all(is_same)) {
         return Err(changed(difference(&before, &now).unwrap_or_else(|| "its order".to_owned())));
@@ -178,7 +193,7 @@ pub(in crate::train) fn follow_pictures(state: &mut State, data: &mut TrainingDa
     Ok(Some(Moved { split: table::to_csv(&written), words }))
 }
 
-/// The new path of each old one; of test pictures as far as they are there.
+/// Returns the new path of each old one; of test images, only those that were found again.
 fn new_paths<'a>(
     pairs: &[(&SplitRow, usize)],
     now: &[SplitRow],
@@ -193,7 +208,8 @@ fn new_paths<'a>(
     pairs.iter().map(|(row, at)| (row.path.clone(), now[*at].path.clone())).chain(tests.filter_map(test)).collect()
 }
 
-/// Gives `data` the pictures of the rows, each with its position among those that are there, in the order and the parts of the rows.
+/// Puts the images of `data` into the order and the parts of the rows. Each row comes with the
+/// position of its image in training and validation set together.
 fn reorder(data: &mut TrainingData, pairs: &[(&SplitRow, usize)]) {
     let all: Vec<Picture> = data.train.pictures.iter().chain(&data.validation.pictures).cloned().collect();
     let set = |part: Part| {

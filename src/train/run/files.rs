@@ -1,4 +1,5 @@
-//! What a run writes into its folder: its configuration and split, checkpoints, and the history of its epochs.
+//! The files of a run: configuration, split, checkpoints and the history of its epochs. Training
+//! only ever writes them here, through the lock of the [`RunFolder`].
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -21,25 +22,26 @@ use crate::{
 /// The files of a run. Nothing is written before [`Self::begin`].
 #[derive(Debug)]
 pub(in crate::train) struct RunFiles {
-    /// Of every checkpoint, but for its epoch and metrics.
+    /// Metadata of every checkpoint; epoch and metrics are filled in when one is saved.
     pub(in crate::train) meta: Meta,
     /// Layers that no phase trains.
     pub(in crate::train) backbone: Option<Arc<FrozenBytes>>,
     /// Whether each checkpoint has a copy of those layers.
     pub(in crate::train) include_backbone: bool,
-    /// The text of `split.csv`, where it is to be written.
+    /// Content of `split.csv`, if it is to be written.
     pub(in crate::train) split: Option<Vec<u8>>,
-    /// The looks of its images, likewise.
+    /// Thumbnails of the images for later searches for copies, if they are to be written.
     pub(in crate::train) looks: Option<Vec<u8>>,
+    /// Folder of the run, once it has begun.
     pub(in crate::train) folder: Option<RunFolder>,
 }
 
 impl RunFiles {
-    /// Writes `config.toml`, `split.csv`, and a new run's `skipped.csv` and first checkpoint into `folder`, so that the run can be resumed
-    /// from then on, whatever happens.
+    /// Writes `config.toml` and `split.csv` into `folder`, and for a new run `skipped.csv` and the
+    /// first checkpoint. From then on the run can be resumed.
     ///
     /// # Errors
-    /// A file can't be written.
+    /// Returns an error if a file can't be written.
     pub(in crate::train) fn begin(
         &mut self,
         folder: RunFolder,
@@ -54,7 +56,8 @@ impl RunFiles {
                 run.add(&split);
             }
             if !is_new {
-                // Before the file itself, so that checkpoints know it whenever a crash comes.
+                // Before `split.csv` itself: after a crash in between, the checkpoints accept both
+                // contents.
                 for name in ["best", "last"] {
                     add_split(&folder, name, &split)?;
                 }
@@ -67,7 +70,7 @@ impl RunFiles {
         write_atomic(&path.join("config.toml"), state.config.to_toml().as_bytes())?;
         self.folder = Some(folder);
         if !is_new {
-            // A crash may have come between the checkpoint and its line.
+            // A crash may have come between a checkpoint and its line in `history.csv`.
             return self.write_history(state);
         }
         if !skipped.is_empty() {
@@ -76,10 +79,10 @@ impl RunFiles {
         self.save(&["last"], learner, state)
     }
 
-    /// Returns the run's folder.
+    /// Returns the folder of the run.
     ///
     /// # Panics
-    /// The run hasn't begun.
+    /// Panics if the run hasn't begun.
     pub(in crate::train) fn folder(&self) -> &RunFolder {
         self.folder.as_ref().expect("a run that is trained or saved has begun")
     }
@@ -87,17 +90,20 @@ impl RunFiles {
     /// Returns the path of the run's folder.
     ///
     /// # Panics
-    /// The run hasn't begun.
+    /// Panics if the run hasn't begun.
     pub(in crate::train) fn path(&self) -> &Path {
         self.folder().path()
     }
 
-    /// Saves the run as it is now under these names (`last`, `best`). Waits for the device.
+    /// Saves the current state of the run under each of `names` (`last`, `best`). Waits for the
+    /// device.
     ///
     /// # Errors
-    /// The device fails, or a file can't be written.
+    /// Returns an error if the device fails or a file can't be written.
     pub(in crate::train) fn save(&self, names: &[&str], learner: &Learner, state: &State) -> Result<(), TrainError> {
         let frozen = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);
+        // With averaged weights, `model.safetensors` has the average; the weights that training
+        // continues with are saved beside the optimizer's state.
         let raw = if learner.ema.is_some() {
             params::trained(&learner.model, frozen).into_iter().map(|param| (param.path, param.values)).collect()
         } else {
@@ -116,24 +122,25 @@ impl RunFiles {
         Ok(save(self.folder(), names, &saved)?)
     }
 
-    /// The metrics of the last epoch by name; `None` for one that isn't a number.
+    /// Returns the metrics of the last epoch by name, `None` for one that isn't finite.
     fn metrics(&self, state: &State) -> BTreeMap<String, Option<f64>> {
         let Some(record) = state.history.last() else { return BTreeMap::new() };
         let value = |metric| Some(record.value(metric, &self.meta.classes)).filter(|value| value.is_finite());
         Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), value(metric))).collect()
     }
 
-    /// Writes `history.csv` anew from the records, so that it never holds a line twice or a torn one.
+    /// Writes `history.csv` from all records, which leaves no repeated or incomplete line after a
+    /// crash.
     ///
     /// # Errors
-    /// The file can't be written.
+    /// Returns an error if the file can't be written.
     pub(in crate::train) fn write_history(&self, state: &State) -> Result<(), TrainError> {
         let text = history_csv(&state.history, &self.meta.classes);
         Ok(write_atomic(&self.path().join("history.csv"), text.as_bytes())?)
     }
 }
 
-/// Adds a text of `split.csv` to those that the checkpoint `name` belongs to, where there is such a checkpoint.
+/// Adds `split` to the contents of `split.csv` that the checkpoint `name` accepts, if it exists.
 fn add_split(folder: &RunFolder, name: &str, split: &[u8]) -> Result<(), TrainError> {
     let path = folder.path().join(name);
     if !path.is_dir() {

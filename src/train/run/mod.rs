@@ -1,4 +1,4 @@
-//! A run: what it starts from, its state in memory, its files, and what a resume may change.
+//! A run: its initial state, its state in memory, its files, and what a resume may change.
 
 pub(super) mod changes;
 pub(super) mod files;

@@ -1,4 +1,4 @@
-//! A run in memory: everything that a step changes, how it starts anew and how it starts where it was left.
+//! A run in memory: everything that a step changes, for a new run and for a resume.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -43,25 +43,26 @@ use crate::{
 /// A run in memory.
 #[derive(Debug)]
 pub struct Session {
-    /// The resolved configuration.
+    /// The configuration with all defaults.
     pub config: Config,
-    /// What it learns from and is measured on.
+    /// Training and validation set.
     pub datasets: Datasets,
-    /// The network, and how it learns.
+    /// Network, optimizer and averaged weights.
     pub learner: Learner,
     /// Counters and decisions.
     pub state: State,
-    /// What a resume has to say before it goes on.
+    /// Messages for the user before a resumed run continues.
     pub remarks: Vec<String>,
     pub(in crate::train) files: RunFiles,
     phases: Vec<Phase>,
 }
 
 impl Session {
-    /// A new run, in memory. `device` is without autodiff.
+    /// Creates a new run in memory. `device` is without autodiff.
     ///
     /// # Errors
-    /// Class weights that name no class; weights that can't be read.
+    /// Returns an error if the configuration names a class that isn't there, the network needs more
+    /// memory than is available, or the weights can't be read or don't fit.
     pub fn start(config: Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
         let state = State {
             data_fingerprint: table::fingerprint(&split_rows(data)),
@@ -87,11 +88,14 @@ impl Session {
         Ok(session)
     }
 
-    /// The run in the folder `run` where the checkpoint at `path` left it, in memory, under a `config` that may differ in what a resume may
-    /// change. Pictures of `data` that have moved get the places that they had.
+    /// Restores the run in the folder `run` from its checkpoint at `path`, in memory.
+    ///
+    /// `config` may differ from the run's in what a resume may change. Images of `data` that have
+    /// moved are put back into the order of the run.
     ///
     /// # Errors
-    /// A configuration or data that has changed otherwise; files that don't belong together; weights that don't fit.
+    /// Returns an error if anything else of the configuration or data has changed, the files don't
+    /// belong to one run, or the weights don't fit.
     pub fn resume(
         config: Config,
         data: &mut TrainingData,
@@ -109,7 +113,8 @@ impl Session {
         check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
         state.config = config.clone();
         if let Some(frozen) = &mut checkpoint.meta.frozen {
-            // The file may have moved; its digest tells whether it is the same.
+            // The file of the initial weights may have moved; the digest of the frozen layers tells
+            // whether they are the same.
             frozen.weights = config.model.weights();
         }
         let network = Network::resume(&config, data, device, &checkpoint)?;
@@ -117,43 +122,47 @@ impl Session {
             Some(id) => id,
             None => RunId::new(&table::read_bytes(&run.join("split.csv"))?),
         };
-        // An older version wrote the run; looks have the order of `split.csv`, which that of moved pictures needn't be.
+        // A run of an older version has no thumbnails. Theirs is the order of `split.csv`, which
+        // only images that haven't moved are sure to have.
         let looks = (moved.is_none() && !run.join(known::LOOKS).is_file()).then(|| known::looks_to_bytes(data));
         let mut session = Self { remarks, ..Self::new(config, data, id, state, network)? };
         (session.files.split, session.files.looks) = (moved.map(|moved| moved.split), looks);
         let (trained, learner) = (state_from_bytes(&optimizer, device)?, &mut session.learner);
         learner.optimizer.slots = trained.slots;
         if learner.ema.is_some() {
-            // The checkpoint's weights, which the average starts from, are the averaged ones; training goes on with those behind them.
+            // The checkpoint's weights are the averaged ones, and the average starts from them;
+            // training continues with the weights saved beside the optimizer's state.
             learner.model = params::replace(learner.model.clone(), trained.raw);
         }
         Ok(session)
     }
 
-    /// Writes what a run starts with into `folder`; from then on it can be resumed, whatever happens.
+    /// Writes the first files of the run into `folder`; from then on it can be resumed.
     ///
     /// # Errors
-    /// A file can't be written.
+    /// Returns an error if a file can't be written.
     pub fn begin(&mut self, folder: RunFolder, skipped: &[Skipped]) -> Result<(), TrainError> {
         self.files.begin(folder, skipped, &self.learner, &self.state)
     }
 
-    /// Returns the folder that the run is written to.
+    /// Returns the folder of the run.
     ///
     /// # Panics
-    /// The run hasn't begun.
+    /// Panics if the run hasn't begun.
     pub fn folder(&self) -> &Path {
         self.files.path()
     }
 
-    /// Saves the run as it is now under these names (`last`, `best`). Waits for the device.
+    /// Saves the current state of the run under each of `names` (`last`, `best`). Waits for the
+    /// device.
     ///
     /// # Errors
-    /// The device fails, or a file can't be written.
+    /// Returns an error if the device fails or a file can't be written.
     pub fn save(&self, names: &[&str]) -> Result<(), TrainError> {
         self.files.save(names, &self.learner, &self.state)
     }
 
+    /// Joins the parts of a run and sets the learner for the current phase.
     fn new(config: Config, data: &TrainingData, run: RunId, state: State, network: Network) -> Result<Self, TrainError> {
         let Network { design, device, model, normalizer, backbone } = network;
         let loss = LossFn {
@@ -192,12 +201,12 @@ impl Session {
         Ok(session)
     }
 
-    /// Returns the phase that is under way.
+    /// Returns the current phase.
     pub fn phase(&self) -> &Phase {
         &self.phases[self.state.phase.index.min(self.phases.len() - 1)]
     }
 
-    /// Describes the phase that is under way; `None` where there is only one.
+    /// Describes the current phase, `None` if there is only one.
     pub fn phase_words(&self) -> Option<String> {
         let (phase, of) = (self.phase(), self.phases.len());
         let words = || {
@@ -212,15 +221,15 @@ impl Session {
         (of > 1).then(words)
     }
 
-    /// Sets the learner for the phase that is under way, with a fresh optimizer.
+    /// Prepares the learner for the current phase, with a fresh optimizer.
     fn enter_phase(&mut self) {
         let frozen = self.config.model.frozen_groups(self.phase().freeze);
         let layer_factor = self.phase().layer_factor;
         self.learner.enter_phase(frozen, layer_factor, &self.config.train.optimizer);
     }
 
-    /// Ends the phase after the epochs done so far; the next one starts with a fresh optimizer, schedule and patience. Returns whether there
-    /// is one.
+    /// Ends the phase after the epochs done so far. The next one starts with a fresh optimizer,
+    /// schedule and patience. Returns whether there is a next one.
     pub(in crate::train) fn next_phase(&mut self) -> bool {
         let index = self.state.phase.index + 1;
         if index >= self.phases.len() {
@@ -233,7 +242,7 @@ impl Session {
         true
     }
 
-    /// Returns why training is finished, in words; `None` while it isn't.
+    /// Returns why training is finished, `None` while it isn't.
     pub fn finished(&self) -> Option<String> {
         if self.state.phase.index + 1 < self.phases.len() {
             return None;
@@ -245,18 +254,18 @@ impl Session {
         self.state.patience.still_stops(rule).then(|| format!("stopped early after epoch {}", self.state.epoch))
     }
 
-    /// Whether all epochs of the phase are done.
+    /// Whether all epochs of the current phase are done.
     pub(in crate::train) fn phase_is_over(&self) -> bool {
         self.state.epoch >= self.state.phase.first_epoch + self.phase().epochs
     }
 
-    /// Returns what the inputs of the phase are made from.
+    /// Returns what the inputs of the current phase are computed from.
     pub(in crate::train) fn sources(&self) -> Sources<'_> {
         Sources { config: &self.config, datasets: &self.datasets, learner: &self.learner }
     }
 }
 
-/// What every checkpoint of a run says, but for its epoch and metrics.
+/// Returns the metadata of every checkpoint of a run, without epoch and metrics.
 fn meta(
     config: &Config,
     classes: &[String],

@@ -1,4 +1,5 @@
-//! Counters and decisions of the loop: with the weights and the optimiser's state, all that a resume needs.
+//! Counters and decisions of the loop: with the weights and the optimizer's state, all that a
+//! resume needs. Read back only after checks against the checkpoint that contains it.
 
 use std::path::Path;
 
@@ -16,79 +17,81 @@ use crate::{
     record::{EpochRecord, LISTED_CLASSES},
 };
 
-/// Counters and decisions of the loop: with the weights and the optimiser's state, all that a resume needs.
+/// Counters and decisions of the loop, saved as `state.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// As the run was started.
+    /// Configuration of the run, with the changes of resumes.
     pub config: Config,
-    /// Of `split.csv`.
+    /// Fingerprint of the rows of `split.csv`.
     pub data_fingerprint: String,
-    /// Where the training is among its phases.
+    /// The current phase.
     pub phase: PhaseState,
-    /// Whole epochs done.
+    /// Number of epochs done.
     pub epoch: usize,
-    /// Batches done in the epoch that is under way.
+    /// Number of batches done in the current epoch.
     pub batch: usize,
-    /// Optimiser steps done.
+    /// Number of optimizer steps done.
     pub step: usize,
-    /// What the batches of this epoch gave so far.
+    /// Measures of the current epoch so far.
     pub partial: Partial,
-    /// One record a whole epoch.
+    /// Records of the epochs done.
     pub history: Vec<EpochRecord>,
     /// The best epoch so far.
     pub best: Best,
-    /// What early stopping has seen.
+    /// State of early stopping in the current phase.
     pub patience: Patience,
-    /// What the plateau schedule has seen, and its learning rate.
+    /// State of the plateau schedule; its learning rate is the base of every schedule.
     pub plateau: Plateau,
-    /// Of all parts of the run together.
+    /// Duration of all epochs in seconds, over all resumes.
     pub seconds: f64,
-    /// Whole epochs that `train.max_time` is expected to leave time for, where it isn't all; the schedule ends there.
+    /// Number of epochs expected to fit `train.max_time`, if not all do; the schedule ends with
+    /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned_epochs: Option<usize>,
 }
 
-/// Which phase, and where it began.
+/// The current phase, and where it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseState {
-    /// Counted from 0.
+    /// Index of the phase, counted from 0.
     pub index: usize,
-    /// Whole epochs done before it.
+    /// Number of epochs done before the phase.
     pub first_epoch: usize,
-    /// Optimiser steps done before it.
+    /// Number of optimizer steps done before the phase.
     pub first_step: usize,
 }
 
-/// The measures of an epoch under way.
+/// Measures of an unfinished epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Partial {
-    /// Of weighted losses.
+    /// Sum of the weighted losses.
     pub loss_sum: f64,
-    /// On training pictures as they were trained on.
+    /// Predictions on the augmented training images, made while the weights changed.
     pub confusion: Confusion,
-    /// Seconds of the epoch.
+    /// Duration so far, in seconds.
     pub seconds: f64,
 }
 
 impl Partial {
-    /// At the start of an epoch.
+    /// Returns the measures at the start of an epoch.
     pub fn new(num_classes: usize) -> Self {
         Self { loss_sum: 0.0, confusion: Confusion::new(num_classes), seconds: 0.0 }
     }
 }
 
-/// The records of the run in the folder `run`, as its last checkpoint has them; `history.csv` is for people, who may change it. `None` where there
-/// is no checkpoint that can be read, as while it is being replaced.
+/// Returns the epoch records of the run in the folder `run` from its last checkpoint, because users
+/// may edit `history.csv`. `None` if no checkpoint can be read, for example while it is replaced.
 pub fn history(run: &Path) -> Option<Vec<EpochRecord>> {
     let state = read_state(&run.join("last")).ok()?;
     Vec::deserialize(state.get("history")?).ok()
 }
 
 impl State {
-    /// Reads the `state.json` of the checkpoint at `path`, of a network for so many classes, that is said to be after `epoch`.
+    /// Reads the `state.json` of the checkpoint at `path`, for a network with `num_classes` classes
+    /// and a `meta.json` that states `epoch`.
     ///
     /// # Errors
-    /// Something in it can't be, in words.
+    /// Returns an error that names the field if `value` contradicts itself or the checkpoint.
     pub(in crate::train) fn read(value: &Value, path: &Path, num_classes: usize, epoch: usize) -> Result<Self, CheckpointError> {
         let damaged =
             |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason: format!("state.json: {reason}"), other: None };
@@ -98,11 +101,12 @@ impl State {
         if state.epoch != epoch {
             return fault("epoch", state.epoch, &format!("{epoch}, that of meta.json"));
         }
+        // A record missing or repeated would shift every later epoch of `history.csv`.
         let numbers = state.history.iter().map(|record| record.epoch);
         if !numbers.eq(1..=state.epoch) {
             return fault("history", state.history.len(), &format!("one record for each of {} epochs", state.epoch));
         }
-        // Of many classes, earlier epochs have no recalls.
+        // Above `LISTED_CLASSES`, all but the latest epoch have no recalls.
         let of_history = state.history.iter().flat_map(|record| [record.train.recall.len(), record.validation.recall.len()]);
         let is_other = |length: &usize| *length != num_classes && (*length > 0 || num_classes <= LISTED_CLASSES);
         let of_matrix = Some(state.partial.confusion.num_classes()).filter(|length| *length != num_classes);

@@ -1,5 +1,6 @@
-//! TensorBoard's event files: what `history.csv` holds, under the names of Keras's callback, in `tensorboard/train` and
-//! `tensorboard/validation` of the run folder. Records and checksums are TensorFlow's `TFRecord`, their content its `Event` message.
+//! TensorBoard event files with the content of `history.csv` under the names of Keras's callback,
+//! in `tensorboard/train` and `tensorboard/validation` of the run folder. Records and checksums
+//! follow TensorFlow's `TFRecord` format, their content its `Event` message.
 
 use std::{
     fs::OpenOptions,
@@ -16,7 +17,7 @@ use crate::{
     record::{EpochRecord, LISTED_CLASSES},
 };
 
-/// TensorBoard takes any file with `tfevents` in its name.
+/// Name of an event file: TensorBoard reads any file with `tfevents` in its name.
 const FILE: &str = "events.out.tfevents.emberlens";
 
 /// The event files of a run.
@@ -26,11 +27,14 @@ pub(in crate::train) struct TensorBoard {
     folder: PathBuf,
 }
 
-/// A number under a name.
+/// The tag and value of a scalar.
 type Value = (String, f64);
 
 impl TensorBoard {
-    /// Files that hold what the run has done so far, whatever a crash left of them.
+    /// Writes event files with the records so far, replacing whatever a crash left.
+    ///
+    /// # Errors
+    /// Returns an error if a folder or file can't be written.
     pub(in crate::train) fn start(run: &Path, classes: &[String], history: &[EpochRecord]) -> io::Result<Self> {
         let board = Self { classes: classes.to_vec(), folder: run.join("tensorboard") };
         let now = now();
@@ -40,7 +44,7 @@ impl TensorBoard {
             std::fs::create_dir_all(folder).map_err(|error| with_path(&error, "can't create", folder))?;
             let mut bytes = record(&version(now));
             for epoch in history {
-                // When an epoch before this start ended isn't known; nobody looks at more than its order.
+                // When earlier epochs ended isn't recorded; plots against the step don't need it.
                 bytes.extend(record(&event(now, epoch.epoch, &board.values(epoch)[part])));
             }
             write_atomic(&path, &bytes)?;
@@ -48,7 +52,10 @@ impl TensorBoard {
         Ok(board)
     }
 
-    /// Adds an epoch.
+    /// Appends the record of an epoch.
+    ///
+    /// # Errors
+    /// Returns an error if a file can't be written.
     pub(in crate::train) fn add(&self, epoch: &EpochRecord) -> io::Result<()> {
         for (part, values) in self.values(epoch).iter().enumerate() {
             let path = self.path(part);
@@ -62,7 +69,7 @@ impl TensorBoard {
         self.folder.join(["train", "validation"][part]).join(FILE)
     }
 
-    /// Of training, and of validation.
+    /// Returns the scalars of the training and the validation set.
     fn values(&self, epoch: &EpochRecord) -> [Vec<Value>; 2] {
         let mut parts = [&epoch.train, &epoch.validation].map(|split| {
             [("epoch_accuracy", split.accuracy), ("epoch_loss", split.loss), ("epoch_macro_f1", split.macro_f1)]
@@ -70,7 +77,8 @@ impl TensorBoard {
                 .to_vec()
         });
         parts[0].push(("epoch_learning_rate".to_owned(), epoch.learning_rate));
-        // A chart each is more than anybody looks at, and than TensorBoard takes, from some hundreds on.
+        // A chart for each class is more than can be read, and from some hundreds on more than
+        // TensorBoard handles.
         if self.classes.len() <= LISTED_CLASSES {
             let recalls = self.classes.iter().zip(&epoch.validation.recall);
             parts[1].extend(recalls.filter_map(|(class, recall)| Some((format!("epoch_recall/{}", of_text(class)), (*recall)?))));
@@ -83,20 +91,21 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// Length, its checksum, data, its checksum.
+/// Returns a TFRecord: length, its masked CRC-32C, data, its masked CRC-32C.
 fn record(data: &[u8]) -> Vec<u8> {
     let masked = |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
     let length = (data.len() as u64).to_le_bytes();
     [&length[..], &masked(&length), data, &masked(data)].concat()
 }
 
-/// The first event of a file.
+/// Returns the first event of a file, which states the version of the format.
 fn version(time: f64) -> Vec<u8> {
     let mut out = wall_time(time);
     bytes_field(&mut out, 3, b"brain.Event:2");
     out
 }
 
+/// Returns a serialized `Event` with a `Summary` of scalars.
 fn event(time: f64, step: usize, values: &[Value]) -> Vec<u8> {
     let mut summary = Vec::new();
     for (name, value) in values {
@@ -113,18 +122,21 @@ fn event(time: f64, step: usize, values: &[Value]) -> Vec<u8> {
     out
 }
 
+/// Starts an `Event` with its wall time, field 1, a double.
 fn wall_time(time: f64) -> Vec<u8> {
     let mut out = vec![1 << 3 | 1];
     out.extend(time.to_le_bytes());
     out
 }
 
+/// Appends a length-delimited field of Protocol Buffers.
 fn bytes_field(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.push(field << 3 | 2);
     varint(out, bytes.len() as u64);
     out.extend(bytes);
 }
 
+/// Appends a base-128 varint of Protocol Buffers.
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -138,7 +150,7 @@ mod tests {
     use super::*;
     use crate::record::SplitRecord;
 
-    /// `scripts/reference/tensorboard_events.py`, TensorBoard's own writer.
+    /// `scripts/reference/tensorboard_events.py` made the file with TensorBoard's own writer.
     #[test]
     fn records_are_tensorboards_to_the_byte() {
         let golden = include_bytes!("../../../tests/golden/events.tfevents");

@@ -1,5 +1,6 @@
-//! Any shape, any bits as numbers, on every instruction set of the machine: no panic, and no read or write outside a buffer, for which
-//! the address sanitizer looks. `cargo +nightly fuzz run shapes` in `crates/conv-block`.
+//! Runs any shape with any bits as numbers on every instruction set of the machine. Nothing may
+//! panic, and the address sanitizer must find no access outside a buffer.
+//! `cargo +nightly fuzz run shapes` in `crates/conv-block`.
 
 #![no_main]
 
