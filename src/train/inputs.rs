@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use burn::module::Module;
 use mapped_file::MappedFile;
 use rayon::prelude::*;
 
@@ -38,7 +39,10 @@ use crate::{
         batch::upload,
         cpu::backend::kernel_words,
         infer::read,
-        networks::{classifier::Entrance, head::average},
+        networks::{
+            classifier::{Classifier, Entrance},
+            head::average,
+        },
         weights::{Part, to_bytes},
     },
 };
@@ -62,8 +66,8 @@ pub(super) struct Inputs {
     /// Number of augmented variants of each training image whose features are kept; 1 without
     /// augmentation.
     rounds: usize,
-    /// Hash of the frozen layers, computed on first use.
-    frozen: Option<[u8; 32]>,
+    /// Hashes of the frozen layers, computed on first use: of the weights, and of their averages.
+    frozen: [Option<[u8; 32]>; 2],
     validation_set: Option<Arc<PictureSet>>,
     /// Features of the training images by the number of their augmented variant.
     train_files: BTreeMap<usize, Arc<MappedFile>>,
@@ -135,6 +139,26 @@ fn folder() -> Result<PathBuf, String> {
     Ok(folder)
 }
 
+/// Features to be found.
+struct Job<'a> {
+    layout: &'a Layout,
+    /// The images.
+    view: View,
+    /// The number of their augmented variant.
+    round: Option<usize>,
+    /// Whether the averages of the weights compute them. A step runs the weights themselves, as
+    /// without a cache; validation runs the network that `best/` will have. The two differ in layers
+    /// that an earlier phase trained.
+    is_averaged: bool,
+}
+
+impl Job<'_> {
+    /// Returns the network that computes the features, without autodiff.
+    fn model(&self, learner: &Learner) -> Classifier {
+        if self.is_averaged { learner.inference_model() } else { learner.model.valid() }
+    }
+}
+
 impl Inputs {
     /// Decides which features of the current phase are kept. If some can't be, tells the observer
     /// why, once.
@@ -152,7 +176,7 @@ impl Inputs {
         if let Some(reason) = problem {
             observer.say(&format!("warning: {reason}; the frozen layers compute them anew in each epoch"));
         }
-        Self { train, validation, rounds, frozen: None, validation_set: None, train_files: BTreeMap::new() }
+        Self { train, validation, rounds, frozen: [None; 2], validation_set: None, train_files: BTreeMap::new() }
     }
 
     /// Returns the training inputs of `epoch` (counted from 0), or `None` if the run was stopped
@@ -180,7 +204,8 @@ impl Inputs {
             } else {
                 (View::plain(&datasets.train, &datasets.normalizer), None)
             };
-            let Some(file) = self.open_or_compute(sources, &layout, view, augmentation, watch)? else { return Ok(None) };
+            let job = Job { layout: &layout, view, round: augmentation, is_averaged: false };
+            let Some(file) = self.open_or_compute(sources, job, watch)? else { return Ok(None) };
             self.train_files.insert(*round, file);
         }
         let needed: Vec<usize> = needed.into_iter().collect();
@@ -202,28 +227,21 @@ impl Inputs {
         let draws = plain.draws.clone();
         let set = match self.validation_set.clone() {
             Some(set) => set,
-            None => match self.open_or_compute(sources, &layout, plain, None, watch)? {
-                Some(file) => feature_set(&datasets.validation, &layout, vec![file]),
-                None => return Ok(None),
-            },
+            None => {
+                let job = Job { layout: &layout, view: plain, round: None, is_averaged: learner.ema.is_some() };
+                let Some(file) = self.open_or_compute(sources, job, watch)? else { return Ok(None) };
+                feature_set(&datasets.validation, &layout, vec![file])
+            }
         };
         self.validation_set = Some(Arc::clone(&set));
         Ok(Some(source(set, draws, &layout)))
     }
 
-    /// Returns the file with the features of the images of `view`, from an earlier run or computed
-    /// now, or `None` if the run was stopped before the end. `round` is the number of the augmented
-    /// variant.
-    fn open_or_compute(
-        &mut self,
-        sources: Sources<'_>,
-        layout: &Layout,
-        view: View,
-        round: Option<usize>,
-        watch: Watch<'_>,
-    ) -> Result<Option<Arc<MappedFile>>, TrainError> {
-        let path = layout.folder.join(format!("{}.f32", self.key(sources, layout, &view, round)?));
-        let total = view.draws.len();
+    /// Returns the file with the features that `job` asks for, from an earlier run or computed now,
+    /// or `None` if the run was stopped before the end.
+    fn open_or_compute(&mut self, sources: Sources<'_>, job: Job<'_>, watch: Watch<'_>) -> Result<Option<Arc<MappedFile>>, TrainError> {
+        let (layout, total) = (job.layout, job.view.draws.len());
+        let path = layout.folder.join(format!("{}.f32", self.key(sources, &job)?));
         if let Ok(file) = MappedFile::open(&path) {
             if is_whole(&file, total, layout.size()) {
                 // Epochs read images in random order, so reading ahead would only evict other
@@ -232,9 +250,9 @@ impl Inputs {
             }
             watch.observer.say(&format!("warning: the features that were kept are damaged and are computed anew: {}", path.display()));
         }
-        let which = round.map_or(String::new(), |round| format!(", augmentation {}", round + 1));
+        let which = job.round.map_or(String::new(), |round| format!(", augmentation {}", round + 1));
         watch.observer.say(&format!("Frozen layers look at {total} pictures{which}, once; kept in {}", layout.folder.display()));
-        if !compute(sources, layout, view, &path, watch)? {
+        if !compute(sources, job, &path, watch)? {
             return Ok(None);
         }
         let file = MappedFile::open(&path).map_err(|error| with_path(&error, "can't map the features", &path))?;
@@ -243,14 +261,15 @@ impl Inputs {
 
     /// Returns a hash of everything that the features depend on: the layers, the device and
     /// instruction set that run them, the pixels, and their normalization and augmentation.
-    fn key(&mut self, sources: Sources<'_>, layout: &Layout, view: &View, round: Option<usize>) -> Result<String, TrainError> {
-        let Sources { config, datasets, learner } = sources;
+    fn key(&mut self, sources: Sources<'_>, job: &Job<'_>) -> Result<String, TrainError> {
+        let (Sources { config, datasets, learner }, Job { layout, view, round, .. }) = (sources, job);
         // Hashing the frozen layers reads tens of megabytes; one hash serves the whole phase.
-        let frozen = match self.frozen {
+        let kept = &mut self.frozen[usize::from(job.is_averaged)];
+        let frozen = match *kept {
             Some(digest) => digest,
-            None => *blake3::hash(&to_bytes(&learner.inference_model(), Part::Frozen(layout.groups))?).as_bytes(),
+            None => *blake3::hash(&to_bytes(&job.model(learner), Part::Frozen(layout.groups))?).as_bytes(),
         };
-        self.frozen = Some(frozen);
+        *kept = Some(frozen);
         let format = view.set.store.format();
         let mut hash = blake3::Hasher::new();
         let words = format!("{VERSION} {:?} {} {format:?}", config.model.architecture, kernel_words(&learner.stepper.device));
@@ -274,13 +293,14 @@ impl Inputs {
 
 /// Writes the features of the images of `view` to `path`, followed by a CRC-32C of each image.
 /// Returns false, leaving no file, if the run was stopped before the end.
-fn compute(sources: Sources<'_>, layout: &Layout, view: View, path: &Path, watch: Watch<'_>) -> Result<bool, TrainError> {
+fn compute(sources: Sources<'_>, job: Job<'_>, path: &Path, watch: Watch<'_>) -> Result<bool, TrainError> {
     let Sources { config, learner, .. } = sources;
+    let model = job.model(learner);
+    let Job { layout, view, .. } = job;
     let failed = |error: std::io::Error| with_path(&error, "can't write the features", path);
     let mut writer = BufWriter::new(PartialFile::new(path).map_err(failed)?);
     let mut checksums = Vec::new();
     let (total, mut done) = (view.draws.len(), 0);
-    let model = learner.inference_model();
     let device = learner.stepper.device.clone().without_autodiff();
     for batch in Loader::new(view, config.train.batch_size, 0, config.train.workers) {
         if watch.is_stopped() {

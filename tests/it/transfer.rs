@@ -147,6 +147,18 @@ fn averaged_features_are_cached_after_the_pooling_and_give_the_same_bytes() {
     assert!(sizes.len() == 3 && sizes.iter().all(|size| [9 * 36, 30 * 36].contains(size)), "{sizes:?}");
 }
 
+/// The averages of weights lag behind the weights, in layers too that are frozen after they were trained.
+#[test]
+fn layers_that_an_earlier_phase_trained_give_the_features_that_steps_compute_under_averaged_weights_too() {
+    let place = place();
+    let phases = "train.phases=[{ epochs = 2, freeze = 'none' }, { epochs = 2, freeze = 'backbone' }]";
+    let start = ["--set", phases, "--set", "train.ema_decay=0.9"];
+    transfer(&place, "fresh", &start);
+    transfer(&place, "cached", &[&start[..], &["--set", "train.feature_cache=2"]].concat());
+    assert!(features(&place).len() > 1, "training and validation features");
+    assert_eq!(result(&place, "cached"), result(&place, "fresh"));
+}
+
 #[test]
 fn without_augmentation_training_features_are_computed_once_and_blocks_can_be_frozen() {
     let place = place();

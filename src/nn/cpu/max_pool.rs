@@ -37,8 +37,8 @@ pub(in crate::nn) fn pooled(side: usize) -> usize {
 
 /// Pools one channel of one image.
 fn pool_plane(plane: &[f32], width: usize, out: &mut [f32], columns: usize) {
-    // `f32::max` checks each operand for NaN, which this loop doesn't need.
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    // Unlike `f32::max`, NaN wins, so that features that are no numbers are seen further on.
+    let larger = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
     let mut line = vec![0.0f32; width];
     for (row, out) in out.chunks_exact_mut(columns).enumerate() {
         let mut rows = plane[row * STEP * width..].chunks_exact(width).take(WINDOW);
@@ -58,6 +58,19 @@ mod tests {
 
     use super::*;
     use crate::nn::pretrained::tests::devices;
+
+    #[test]
+    fn a_value_that_is_no_number_stays_one_wherever_it_is_in_a_window() {
+        for at in 0..9 {
+            let mut values = [0.5f32; 15];
+            values[at / 3 * 5 + at % 3] = f32::NAN;
+            for device in devices() {
+                let x = Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 5]), &device);
+                let pooled: Vec<f32> = max_pool(x).into_data().try_to_vec().expect("f32");
+                assert!(pooled[0].is_nan() && (pooled[1].is_nan() || at % 3 < 2), "{at}: {pooled:?}");
+            }
+        }
+    }
 
     #[test]
     fn both_ways_pool_alike_whatever_the_shape() {
