@@ -89,7 +89,7 @@ pub(super) fn jpeg(levels: &mut [f32], quality: u8, [height, width, channels]: [
     JpegEncoder::new_with_quality(&mut file, quality)
         .encode(&bytes, width as u32, height as u32, kind)
         .expect("memory takes every byte, and sides are below 65536");
-    let decoded = Jpeg::open(&file).and_then(Jpeg::decode).expect("what was just written can be read");
+    let decoded = Jpeg::open(&file).and_then(Jpeg::decode).expect("what was just written can be read").pixels;
     for (at, pixel) in decoded.bytes.chunks_exact(decoded.channels).enumerate() {
         // A gray image comes back as one channel.
         (0..channels).for_each(|channel| levels[channel * plane + at] = f32::from(pixel[channel.min(decoded.channels - 1)]));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{files::sha256_hex, process},
-    config::{Color, Interpolation, Loss, Resize, Weights},
+    config::{Color, Data, Interpolation, Loss, OnBadImage, Resize, Weights},
     data::normalize::Normalizer,
     metrics::{Coverage, Threshold},
     nn::networks::classifier::Design,
@@ -45,6 +45,9 @@ pub struct Meta {
     /// Filter for resizing.
     #[serde(default)]
     pub interpolation: Interpolation,
+    /// Whether damaged images are used as far as they can be decoded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repair: bool,
     /// Normalization of pixel values.
     pub normalize: Normalizer,
     /// Architecture, input shape and number of classes.
@@ -83,6 +86,19 @@ fn one() -> f64 {
 }
 
 impl Meta {
+    /// Returns how images are read for the checkpoint, but for their normalization, which has
+    /// statistics of its own.
+    pub fn data(&self) -> Data {
+        Data {
+            image_size: self.image_size,
+            color: self.color,
+            resize: self.resize,
+            interpolation: self.interpolation,
+            on_bad_image: if self.repair { OnBadImage::Repair } else { OnBadImage::Skip },
+            ..Data::of(String::new())
+        }
+    }
+
     /// Returns the format that this version writes.
     pub fn format() -> u32 {
         FORMAT

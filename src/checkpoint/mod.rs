@@ -294,6 +294,7 @@ mod tests {
             color: Color::Grayscale,
             resize: Resize::Pad,
             interpolation: Interpolation::Box,
+            repair: true,
             normalize: Normalizer {
                 rescale: 1.0 / 255.0,
                 samplewise_center: true,

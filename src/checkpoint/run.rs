@@ -22,7 +22,7 @@ const CHECKPOINTS: [&str; 2] = ["best", "last"];
 
 /// Files that a start writes before its first checkpoint; a run killed before that has nothing
 /// else.
-const BEFORE_FIRST_SAVE: [&str; 5] = [LOCK, "config.toml", "split.csv", "skipped.csv", LOOKS];
+const BEFORE_FIRST_SAVE: [&str; 6] = [LOCK, "config.toml", "split.csv", "skipped.csv", "damaged.csv", LOOKS];
 
 /// Folder of a run, locked against other processes until the value is dropped.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ mod tests {
             (&[][..], true),
             (&["run.lock"], true),
             (&["run.lock", "config.toml", ".partial-12345678-9-abcdef"], true),
-            (&["run.lock", "config.toml", "split.csv", "skipped.csv", ".last.partial"], true),
+            (&["run.lock", "config.toml", "split.csv", "skipped.csv", "damaged.csv", ".last.partial"], true),
             (&["config.toml"], false),
             (&["mine.txt"], false),
             (&["run.lock", "config.toml", "mine.txt"], false),

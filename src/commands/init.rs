@@ -15,8 +15,9 @@ use crate::{
     commands::common::exit_status::ExitStatus,
     config,
     data::{
-        decode::decode,
+        decode::{Decoded, Wanted, decode_in},
         listing::{Exclude, Listing, Splits, alike, list, splits},
+        memory,
         table::Skipped,
     },
     report::class_counts::count_words,
@@ -198,9 +199,9 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
     let step = listing.entries.len().div_ceil(SAMPLE).max(1);
     let (mut heights, mut widths, mut is_grey) = (Vec::new(), Vec::new(), true);
     for entry in listing.entries.iter().step_by(step) {
-        let bytes = std::fs::read(&entry.path).map_err(|error| error.to_string());
-        match bytes.and_then(|bytes| decode(&bytes, config::Color::Rgb)) {
-            Ok(pixels) => {
+        let wanted = Wanted { color: config::Color::Rgb, repair: false };
+        match memory::with_file(&entry.path, |bytes, room| decode_in(bytes, wanted, room)) {
+            Ok(Decoded { pixels, .. }) => {
                 heights.push(pixels.height);
                 widths.push(pixels.width);
                 is_grey &= pixels

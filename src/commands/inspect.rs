@@ -17,11 +17,13 @@ use super::{
 use crate::{
     base::{files::write_atomic, names, progress::Progress, usage::UsageError},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
-    config::{self, Cache, Color, Data, Validation},
+    config::{self, Cache, Color, Data, Interpolation, Resize, Validation},
     data::{
         copies::Likeness,
-        decode::decode,
+        decode::{Pixels, Wanted, decode_in},
         listing::{Part, Splits, splits},
+        memory,
+        resize::resize,
         survey,
         table::to_csv,
     },
@@ -173,6 +175,11 @@ fn text(found: &Inspection) -> String {
     text
 }
 
+/// "path: reason" of the first files.
+fn files<'a, T>(files: &'a [T], named: impl Fn(&'a T) -> [&'a String; 2] + 'a) -> impl Iterator<Item = String> + 'a {
+    files.iter().take(SHOWN).map(named).map(|[path, reason]| format!("{path}: {reason}"))
+}
+
 /// The first of all that a finding is about.
 fn lists(found: &Inspection) -> String {
     let mut text = String::new();
@@ -180,6 +187,10 @@ fn lists(found: &Inspection) -> String {
         let _ = writeln!(text, "{}: {}: {}", skipped.failure.words(), skipped.path, skipped.reason);
     }
     more(&mut text, found.unreadable.len());
+    for damaged in found.damaged.iter().take(NAMED) {
+        let _ = writeln!(text, "damaged, used as far as it goes: {}: {}", damaged.path, damaged.reason);
+    }
+    more(&mut text, found.damaged.len());
     for (kind, suspects) in &found.suspects {
         for suspect in suspects.iter().take(NAMED) {
             let _ = writeln!(text, "{kind}: {}", suspect.path);
@@ -311,7 +322,9 @@ fn page(found: &Inspection, args: &Args) -> Page {
         about: "What is there",
         facts: facts(found),
         data: class_table(found),
-        notes: found.unreadable.iter().take(SHOWN).map(|skipped| format!("{}: {}", skipped.path, skipped.reason)).collect(),
+        notes: files(&found.unreadable, |file| [&file.path, &file.reason])
+            .chain(files(&found.damaged, |file| [&file.path, &file.reason]))
+            .collect(),
         galleries: vec![
             gallery("Copies across splits", "The first two of each group, side by side.", groups(&|group| group.is_across_splits)),
             gallery(
@@ -351,15 +364,21 @@ fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
 
 /// A picture of the inspection, small; `None` where it can't be read any more.
 fn picture(found: &Inspection, index: usize) -> Option<RgbImage> {
-    let bytes = std::fs::read(&found.seen[index].entry.path).ok()?;
-    let pixels = decode(&bytes, Color::Rgb).ok()?;
-    let picture = RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.into_color(Color::Rgb))?;
-    let longest = picture.width().max(picture.height());
-    if longest <= SIDE {
-        return Some(magnified(&picture));
-    }
-    let side = |side: u32| (side * SIDE / longest).max(1);
-    Some(image::imageops::thumbnail(&picture, side(picture.width()), side(picture.height())))
+    // Damaged ones were seen with leave to repair them.
+    let wanted = Wanted { color: Color::Rgb, repair: true };
+    let small = memory::with_file(&found.seen[index].entry.path, |bytes, room| {
+        let pixels = decode_in(bytes, wanted, room)?.pixels;
+        let longest = pixels.height.max(pixels.width);
+        if longest <= SIDE as usize {
+            return Ok((pixels, true));
+        }
+        let [height, width] = [pixels.height, pixels.width].map(|side| (side * SIDE as usize / longest).max(1));
+        let bytes = resize(&pixels, [height, width], Resize::Stretch, Interpolation::Box);
+        Ok((Pixels { height, width, channels: pixels.channels, bytes }, false))
+    });
+    let (small, is_whole) = small.ok()?;
+    let picture = RgbImage::from_raw(small.width as u32, small.height as u32, small.into_color(Color::Rgb))?;
+    Some(if is_whole { magnified(&picture) } else { picture })
 }
 
 fn shown(pictures: &[RgbImage]) -> Vec<u8> {

@@ -117,11 +117,17 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
         CheckpointError::Io(error) => anyhow::Error::from(TrainError::Folder { path, error }),
         error => error.into(),
     })?;
-    session.begin(folder, &data.skipped).map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
+    session.begin(folder, &data).map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
     // What was seen of the pictures lies in the run folder now, and takes 4 KiB each.
     data.survey = Survey::default();
     if !data.skipped.is_empty() {
         say(&format!("What was skipped is listed in {}", names::of_path(&session.folder().join("skipped.csv"))));
+    }
+    if !data.damaged.is_empty() {
+        say(&format!("What is damaged is listed in {}", names::of_path(&session.folder().join("damaged.csv"))));
+    }
+    if !data.damaged.is_empty() {
+        say(&format!("What is damaged is listed in {}", names::of_path(&session.folder().join("damaged.csv"))));
     }
     if session.config.augment.is_active() {
         write_atomic(&session.folder().join("augmentation.png"), &contact_sheet::sample(&session.config, &data.train)?)?;
@@ -168,7 +174,7 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         say("A dry run: the run can be resumed.");
         return Ok(ExitStatus::Done);
     };
-    session.begin(folder, &[])?;
+    session.begin(folder, &data)?;
     match session.finished() {
         Some(end) => say(&format!("Nothing to train: {end}. To go on, raise --set train.epochs=N or train.early_stopping.patience=N.")),
         None => say(&format!("Resuming {} after epoch {}, batch {}", names::of_path(&run), session.state.epoch, session.state.batch)),
@@ -269,6 +275,7 @@ fn warn(data: &TrainingData, config: &Config) {
         Kind::Imbalance => config.train.class_weights != ClassWeights::None,
         // These have lines of their own.
         Kind::Unreadable => !data.skipped.is_empty(),
+        Kind::Damaged => !data.damaged.is_empty(),
         Kind::Leak | Kind::ValidationLeak => config.data.on_leak == OnLeak::Exclude,
         _ => false,
     };

@@ -2,8 +2,8 @@
 //! What is read again is held against digests: a damaged cache is made anew.
 
 use std::{
-    fs,
-    io::{BufWriter, Write},
+    fs::{self, File},
+    io::{self, BufWriter, Write},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,12 +17,13 @@ use super::{
     DataError,
     facts::Facts,
     look::{LOOK_BYTES, Look},
+    memory,
     pictures::{Format, Read, read_picture},
 };
 use crate::base::files::{self, PartialFile};
 
 /// Part of the key: raise it when decoding or resizing changes its pixels.
-const VERSION: &str = "emberlens pixels 7";
+const VERSION: &str = "emberlens pixels 8";
 
 /// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
@@ -47,6 +48,8 @@ pub(super) struct CacheFile {
 struct Index {
     /// BLAKE3 of the looks, in hexadecimal.
     looks: String,
+    /// Bytes that decoding might take: with other ones, other pictures may be too large.
+    decode_limit: u64,
     pictures: Vec<Indexed>,
 }
 
@@ -84,10 +87,11 @@ pub(super) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync
     let names = Names::of(&folder.join(format!("{}.u8", key_of(paths, format))));
     if names.index.exists() {
         match open(&names, paths.len(), format) {
-            Ok(found) => {
+            Ok(Some(found)) => {
                 done(paths.len());
                 return Ok(found);
             }
+            Ok(None) => remove(&names.pixels),
             Err(reason) => discard(&names.pixels, &reason),
         }
     }
@@ -97,6 +101,10 @@ pub(super) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync
 /// Says that a cache is damaged and throws it away, so that the next one who wants it makes it anew.
 pub(super) fn discard(pixels: &Path, reason: &str) {
     log::warn!("the pixel cache is damaged and is made anew: {reason}: {}", pixels.display());
+    remove(pixels);
+}
+
+fn remove(pixels: &Path) {
     let Names { pixels, looks, index } = Names::of(pixels);
     // The index first: without it there is no cache. What can't be removed is replaced.
     [index, looks, pixels].iter().for_each(|path| _ = fs::remove_file(path));
@@ -134,7 +142,7 @@ fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) +
         Read::Good(facts) => Indexed::Good(Facts::clone(facts), *sum),
         Read::Bad(reason) => Indexed::Bad(reason.clone()),
     });
-    let index = Index { looks: digest(&looks), pictures: pictures.collect() };
+    let index = Index { looks: digest(&looks), decode_limit: memory::limit(), pictures: pictures.collect() };
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
     files::write_atomic(&names.index, &[digest(&index).as_bytes(), b"\n", &index].concat()).map_err(failed)?;
     let file = MappedFile::open(&names.pixels).map_err(|error| DataError::io("map", &names.pixels, error))?;
@@ -168,16 +176,26 @@ fn key_of(paths: &[&Path], format: Format) -> String {
 
 /// BLAKE3 of a file; zeros where it can't be read, which decoding will report.
 fn file_digest(path: &Path) -> [u8; 32] {
-    fs::read(path).map_or([0; 32], |bytes| blake3::hash(&bytes).into())
+    let digest = || {
+        let mut hash = blake3::Hasher::new();
+        hash.update_reader(File::open(path)?)?;
+        Ok::<_, io::Error>(hash.finalize().into())
+    };
+    // A file that is too long isn't read when it is decoded either.
+    if memory::is_too_long(path) { [0; 32] } else { digest().unwrap_or([0; 32]) }
 }
 
-/// The cache that an earlier run left; or what is wrong with it. Its pixels are looked at when they are read.
-fn open(names: &Names, count: usize, format: Format) -> Result<(CacheFile, Vec<Read>), String> {
+/// The cache that an earlier run left, unless it lacks pictures that might be read with what decoding may take now; or what is wrong with it. Its
+/// pixels are looked at when they are read.
+fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile, Vec<Read>)>, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let index = read(&names.index)?;
     let (expected, index) = index.split_at_checked(64).ok_or("its index is cut off")?;
     let index = index.strip_prefix(b"\n").filter(|index| digest(index).as_bytes() == expected).ok_or("its index has changed")?;
     let index: Index = serde_json::from_slice(index).map_err(|error| error.to_string())?;
+    if index.decode_limit != memory::limit() && index.pictures.iter().any(|picture| matches!(picture, Indexed::Bad(_))) {
+        return Ok(None);
+    }
     let looks = read(&names.looks)?;
     if digest(&looks) != index.looks {
         return Err("its looks have changed".to_owned());
@@ -204,5 +222,5 @@ fn open(names: &Names, count: usize, format: Format) -> Result<(CacheFile, Vec<R
     if file.len() != length {
         return Err(format!("found {} bytes, expected {length}", file.len()));
     }
-    Ok((CacheFile { file, spans, sums, path: names.pixels.clone() }, reads))
+    Ok(Some((CacheFile { file, spans, sums, path: names.pixels.clone() }, reads)))
 }

@@ -1,36 +1,47 @@
-//! File bytes in, upright 8-bit pixels in the wanted colours out, or the reason why not. Never a panic.
+//! File bytes in, upright 8-bit pixels in the wanted colours out, or the reason why not. Never a panic, and no memory before it is known how
+//! much: a header that promises more than its file can hold is refused, and what a picture needs comes from one budget ([`super::memory`]).
 //!
 //! | found | becomes |
 //! |---|---|
 //! | EXIF orientation | applied |
-//! | 16 bits a channel | the upper 8 (65535 is 255) |
+//! | 16 bits a channel, unsigned | the upper 8 |
+//! | grey of 32 bits, of 16 with a sign, or fractions (TIFF) | cut off below 0 and above 255, as Pillow's `convert` |
 //! | palette, 1, 2 and 4 bits | their colours at 8 bits |
 //! | alpha | blended over white |
-//! | CMYK and YCCK JPEG | RGB, as Pillow's `convert("RGB")` |
+//! | CMYK and YCCK JPEG, CMYK TIFF | RGB, as Pillow's `convert("RGB")` |
 //! | three equal channels | one |
 //! | colour where grey is wanted | ITU-R 601 luma, as Pillow's `convert("L")` |
 //! | an animation | its first frame |
+//! | a file of which only the end is missing, with all of its pixels (JPEG, PNG) | read, and said ([`Decoded::damage`]) |
+//! | a damaged JPEG | an error; where `repair` is wanted, what libjpeg makes of it, and said |
 //!
-//! JPEGs have libjpeg-turbo's levels, and so Pillow's and Keras's, to the last one (`crates/jpeg-pixels`).
+//! JPEGs have libjpeg-turbo's levels, and so Pillow's and Keras's, to the last one (`crates/jpeg-pixels`), and TIFFs have Pillow's
+//! (`crates/tiff-pixels`).
+
+mod bitmap;
+mod exif;
+mod foreign;
+mod gif;
+mod png;
+mod samples;
 
 use std::{
     cell::Cell,
-    fmt,
-    io::{Cursor, ErrorKind},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Once,
 };
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation};
+use image::{ImageDecoder, ImageError, ImageFormat, metadata::Orientation};
 use jpeg_pixels::Jpeg;
+use tiff_pixels::Tiff;
 
+use super::memory::Room;
 use crate::config::Color;
+
+pub use foreign::foreign_format;
 
 /// More pixels than this are taken for a decompression bomb (Pillow's limit for an error).
 const MAX_PIXELS: u64 = 178_956_970;
-
-/// What a decoder may allocate beside the picture itself.
-const MAX_DECODER_BYTES: u64 = 1 << 30;
 
 /// An upright 8-bit picture, rows first, channels interleaved: `[height, width, channels]`. Grey has one channel, whatever its file had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +91,30 @@ pub struct Stored {
 }
 
 impl Stored {
-    fn new(format: ImageFormat, mode: &impl fmt::Debug, orientation: Orientation) -> Self {
+    fn new(format: ImageFormat, mode: String, orientation: Orientation) -> Self {
         let format = format!("{format:?}").to_lowercase();
-        Self { format, mode: format!("{mode:?}"), is_turned: orientation != Orientation::NoTransforms }
+        Self { format, mode, is_turned: orientation != Orientation::NoTransforms }
     }
+}
+
+/// What is wanted of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Colours.
+    pub color: Color,
+    /// Take what libjpeg makes of a damaged JPEG?
+    pub repair: bool,
+}
+
+/// A picture and what there is to say of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// The picture.
+    pub pixels: Pixels,
+    /// How its file has it.
+    pub stored: Stored,
+    /// What is wrong with the file, of which the picture could be read all the same.
+    pub damage: Option<String>,
 }
 
 /// Decodes the bytes of a picture file.
@@ -91,49 +122,105 @@ impl Stored {
 /// # Errors
 /// The reason in words, without the path, which the caller knows.
 pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
-    decode_stored(bytes, color).map(|(pixels, _)| pixels)
+    decode_in(bytes, Wanted { color, repair: false }, &mut Room::open()).map(|decoded| decoded.pixels)
 }
 
-/// Decodes the bytes of a picture file and says how it was stored.
+/// Decodes the bytes of a picture file within a part of the budget, which `room` takes as it needs it.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_stored(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> {
+pub fn decode_in(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     if bytes.is_empty() {
         return Err("the file is empty (0 bytes)".to_owned());
     }
     // The decoders are meant not to panic; where one does all the same, it costs one picture.
-    let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, color))));
+    let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, wanted, room))));
     let decoded = decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))?;
-    if decoded.0.bytes.is_empty() { Err("the picture has no pixels".to_owned()) } else { Ok(decoded) }
+    if decoded.pixels.bytes.is_empty() { Err("the picture has no pixels".to_owned()) } else { Ok(decoded) }
 }
 
-fn decode_inner(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let format = reader.format().ok_or_else(|| format!("the content is no known picture format; it begins with {}", beginning(bytes)))?;
-    if format == ImageFormat::Jpeg {
-        return decode_jpeg(bytes, color);
+fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => decode_jpeg(bytes, wanted, room),
+        Ok(ImageFormat::Tiff) => decode_tiff(bytes, wanted, room),
+        Ok(ImageFormat::Gif) => gif::decode(bytes, wanted, room),
+        Ok(ImageFormat::Png) => png::decode(bytes, wanted, room),
+        Ok(format @ (ImageFormat::Bmp | ImageFormat::Pnm | ImageFormat::WebP)) => bitmap::decode(bytes, format, wanted, room),
+        _ if bytes.starts_with(b"MM\0\x2B") || bytes.starts_with(b"II\x2B\0") => decode_tiff(bytes, wanted, room),
+        _ if bitmap::is_headerless(bytes) => bitmap::decode(bytes, ImageFormat::Bmp, wanted, room),
+        _ => Err(match foreign_format(bytes) {
+            Some((name, advice)) => format!("it is {name}, which can't be read; {advice}"),
+            None => format!("the content is no known picture format; it begins with {}", beginning(bytes)),
+        }),
     }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_DECODER_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|error| in_words(&error))?;
-    let (width, height) = decoder.dimensions();
-    refuse_bomb(width, height)?;
-    let orientation = decoder.orientation().map_err(|error| in_words(&error))?;
-    let stored = Stored::new(format, &decoder.original_color_type(), orientation);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| in_words(&error))?;
-    picture.apply_orientation(orientation);
-    Ok((of_picture(picture, color), stored))
 }
 
-/// What a decoder says, for a person.
+/// Refuses a size that nobody decodes, and one that so few bytes can't hold: `most` pixels each.
+fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(), String> {
+    let pixels = height.saturating_mul(width);
+    if pixels > MAX_PIXELS {
+        return Err(format!("{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"));
+    }
+    if pixels > most.saturating_mul(bytes.len() as u64) {
+        return Err(format!("{width}x{height} pixels can't be in {} bytes: the file is cut off or a decompression bomb", bytes.len()));
+    }
+    Ok(())
+}
+
+fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
+    let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
+    let size = jpeg.size();
+    refuse_bomb(size.map(|side| side as u64), bytes, jpeg_pixels::MOST_PIXELS_A_BYTE)?;
+    let orientation = jpeg.exif().map_or(Orientation::NoTransforms, exif::orientation);
+    let mode = match jpeg.num_components() {
+        1 => "L8",
+        3 => "Rgb8",
+        _ => "Cmyk8",
+    };
+    let stored = Stored::new(ImageFormat::Jpeg, mode.to_owned(), orientation);
+    let turning = samples::memory(size, jpeg.num_components().min(3), orientation);
+    room.need(jpeg.memory(false).max(turning))?;
+    let (pixels, damage) = match jpeg.decode() {
+        Ok(decoded) => {
+            (decoded.pixels, (!decoded.has_end).then(|| "its end-of-image marker is missing; all of its pixels are there".to_owned()))
+        }
+        Err(error @ jpeg_pixels::Error::Unsupported(_)) => return Err(error.to_string()),
+        Err(error) if wanted.repair => {
+            let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
+            room.need(jpeg.memory(true).max(turning))?;
+            (jpeg.repair().map_err(|error| error.to_string())?, Some(error.to_string()))
+        }
+        Err(error) => {
+            return Err(format!(
+                "{error} (other programs show what there is and grey for the rest, as data.on_bad_image = \"repair\" does)"
+            ));
+        }
+    };
+    let jpeg_pixels::Pixels { height, width, channels, bytes } = pixels;
+    Ok(Decoded { pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color), stored, damage })
+}
+
+fn decode_tiff(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
+    let tiff = Tiff::open(bytes).map_err(|error| error.to_string())?;
+    let [height, width] = tiff.size();
+    // What a byte can hold depends on the compression, which is looked at with the memory.
+    refuse_bomb([height as u64, width as u64], bytes, u64::MAX)?;
+    let orientation = exif::of_number(tiff.orientation());
+    let memory = tiff.memory().map_err(|error| error.to_string())?;
+    room.need(memory.max(samples::memory([height, width], 4, orientation)))?;
+    let tiff_pixels::Pixels { channels, bytes } = tiff.decode().map_err(|error| error.to_string())?;
+    let stored = Stored::new(ImageFormat::Tiff, tiff.mode(), orientation);
+    Ok(Decoded { pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color), stored, damage: None })
+}
+
+/// What a decoder of `image` says, for a person.
 fn in_words(error: &ImageError) -> String {
     let text = error.to_string();
     match error {
-        ImageError::IoError(inner) if inner.kind() == ErrorKind::UnexpectedEof => {
+        ImageError::IoError(inner) if inner.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the file is cut off: it ends before the picture does".to_owned()
         }
+        ImageError::Limits(_) => "its header asks for more memory than a picture takes, which looks like a decompression bomb".to_owned(),
         ImageError::Decoding(inner) => {
             let format = inner.format_hint().to_string();
             let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
@@ -143,81 +230,11 @@ fn in_words(error: &ImageError) -> String {
     }
 }
 
-fn refuse_bomb(width: u32, height: u32) -> Result<(), String> {
-    if u64::from(width) * u64::from(height) <= MAX_PIXELS {
-        return Ok(());
-    }
-    Err(format!("{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"))
-}
-
-fn decode_jpeg(bytes: &[u8], color: Color) -> Result<(Pixels, Stored), String> {
-    let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
-    // Sixteen bits each.
-    let [height, width] = jpeg.size().map(|side| side as u32);
-    refuse_bomb(width, height)?;
-    let orientation = jpeg.exif().and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
-    let mode = match jpeg.num_components() {
-        1 => "L8",
-        3 => "Rgb8",
-        _ => "Cmyk8",
-    };
-    let stored = Stored { format: "jpeg".to_owned(), mode: mode.to_owned(), is_turned: orientation != Orientation::NoTransforms };
-    let jpeg_pixels::Pixels { height, width, channels, bytes } = jpeg.decode().map_err(|error| error.to_string())?;
-    if orientation == Orientation::NoTransforms {
-        return Ok((to_pixels([height, width, channels], bytes, color), stored));
-    }
-    let [high, wide] = [height, width].map(|side| side as u32);
-    let picture = match channels {
-        1 => image::GrayImage::from_raw(wide, high, bytes).map(DynamicImage::from),
-        _ => image::RgbImage::from_raw(wide, high, bytes).map(DynamicImage::from),
-    };
-    let mut picture = picture.ok_or_else(|| format!("{width}x{height} pixels were announced and others decoded"))?;
-    picture.apply_orientation(orientation);
-    Ok((of_picture(picture, color), stored))
-}
-
-fn of_picture(picture: DynamicImage, color: Color) -> Pixels {
-    let [height, width] = [picture.height() as usize, picture.width() as usize];
-    let (channels, bytes) = match (picture.color().has_color(), picture.color().has_alpha()) {
-        (false, false) => (1, picture.into_luma8().into_raw()),
-        (false, true) => {
-            let levels = picture.into_luma_alpha8().into_raw();
-            (1, levels.chunks_exact(2).map(|pixel| over_white(pixel[0], pixel[1])).collect())
-        }
-        (true, false) => (3, picture.into_rgb8().into_raw()),
-        (true, true) => {
-            let levels = picture.into_rgba8().into_raw();
-            let blended = levels.chunks_exact(4).flat_map(|pixel| [0, 1, 2].map(|channel| over_white(pixel[channel], pixel[3])));
-            (3, blended.collect())
-        }
-    };
-    to_pixels([height, width, channels], bytes, color)
-}
-
-/// Grey pictures and those that are wanted in grey with one channel.
-fn to_pixels([height, width, channels]: [usize; 3], bytes: Vec<u8>, color: Color) -> Pixels {
-    if channels == 1 {
-        return Pixels { height, width, channels, bytes };
-    }
-    let pixels = bytes.as_chunks::<3>().0;
-    // A row at a time, so that what has colour is soon known to.
-    let is_grey = pixels.chunks(width).all(|row| row.iter().fold(true, |all, [red, green, blue]| all & (red == green) & (green == blue)));
-    let bytes = match color {
-        _ if is_grey => pixels.iter().map(|pixel| pixel[0]).collect(),
-        Color::Grayscale => pixels.iter().map(|[red, green, blue]| luma(*red, *green, *blue)).collect(),
-        Color::Rgb => return Pixels { height, width, channels, bytes },
-    };
-    Pixels { height, width, channels: 1, bytes }
-}
-
-/// ITU-R 601-2 luma in 16-bit fixed point, as Pillow rounds it.
-fn luma(red: u8, green: u8, blue: u8) -> u8 {
-    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
-}
-
-fn over_white(level: u8, alpha: u8) -> u8 {
-    let (level, alpha) = (u32::from(level), u32::from(alpha));
-    ((level * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+/// All samples of a picture that `image` decodes, as they are stored.
+fn all_samples(decoder: impl ImageDecoder) -> Result<Vec<u8>, ImageError> {
+    let mut samples = vec![0; decoder.total_bytes() as usize];
+    decoder.read_image(&mut samples)?;
+    Ok(samples)
 }
 
 /// The first bytes as a person would read them.
@@ -248,6 +265,10 @@ fn silent<T>(work: impl FnOnce() -> T) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use image::DynamicImage;
+
     use super::*;
 
     /// A 5x3 picture, no two pixels alike, as a file of the format.
@@ -299,13 +320,118 @@ mod tests {
         for (bytes, expected) in [
             (&b""[..], "empty"),
             (b"a letter, not a picture", "no known picture format; it begins with \"a letter, not a \""),
-            (&jpeg[..jpeg.len() - 2], "cut off"),
+            (&jpeg[..jpeg.len() - 3], "cut off"),
             (&png[..png.len() / 2], ""),
             (&bomb, ""),
         ] {
             let reason = decode(bytes, Color::Rgb).expect_err("broken");
             assert!(reason.contains(expected), "{reason}");
         }
+    }
+
+    /// With leave to repair.
+    fn repaired(bytes: &[u8]) -> Result<Decoded, String> {
+        decode_in(bytes, Wanted { color: Color::Rgb, repair: true }, &mut Room::open())
+    }
+
+    #[test]
+    fn a_picture_is_turned_by_numbers_of_any_length_behind_any_head() {
+        let upright = rgb();
+        let mut turned = upright.clone();
+        turned.apply_orientation(Orientation::Rotate90);
+        let expected = turned.to_rgb8().into_raw();
+        for (is_little_endian, kind) in [(true, 3), (false, 3), (true, 4), (false, 4)] {
+            for head in [&b""[..], b"Exif\0\0"] {
+                let exif = [head, &exif::tests::exif(is_little_endian, kind, 6)].concat();
+                // WebP has it as a chunk, behind the header that tells the canvas.
+                let simple = file(&upright, ImageFormat::WebP);
+                let canvas = [&b"VP8X\x0A\0\0\0\x08\0\0\0"[..], &[4, 0, 0, 2, 0, 0]].concat();
+                let length = (exif.len() as u32).to_le_bytes();
+                let padding = vec![0; exif.len() % 2];
+                let body = [b"WEBP", &canvas[..], &simple[12..], b"EXIF", &length, &exif, &padding].concat();
+                let webp = [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat();
+                // PNG as a chunk before the pixels, of which nobody checks the sum of a broken one.
+                let simple = file(&upright, ImageFormat::Png);
+                let mut sum = crc(b"eXIf");
+                exif.iter().for_each(|byte| sum = crc_of(sum, *byte));
+                let chunk = [&(exif.len() as u32).to_be_bytes()[..], b"eXIf", &exif, &(!sum).to_be_bytes()].concat();
+                let png = [&simple[..33], &chunk, &simple[33..]].concat();
+                for (name, bytes) in [("webp", webp), ("png", png)] {
+                    let found = repaired(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+                    assert_eq!((found.pixels.height, found.pixels.width, found.stored.is_turned), (5, 3, true), "{name} {kind} {head:?}");
+                    assert_eq!(found.pixels.bytes, expected, "{name} {kind} {head:?}");
+                }
+            }
+        }
+    }
+
+    /// The checksum of PNG's chunks, before its last step.
+    fn crc(bytes: &[u8]) -> u32 {
+        bytes.iter().fold(u32::MAX, |sum, byte| crc_of(sum, *byte))
+    }
+
+    fn crc_of(sum: u32, byte: u8) -> u32 {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xEDB8_8320 } else { sum >> 1 })
+    }
+
+    #[test]
+    fn a_jpeg_without_its_end_is_read_and_a_damaged_one_only_where_that_is_wanted() {
+        let picture: DynamicImage =
+            image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([(x * 6) as u8, (y * 10) as u8, ((x + y) * 4) as u8])).into();
+        let whole = file(&picture, ImageFormat::Jpeg);
+        let expected = decode(&whole, Color::Rgb).expect("whole");
+        for bytes in [&whole[..whole.len() - 2], &whole[..whole.len() - 1]] {
+            let found = decode_in(bytes, Wanted { color: Color::Rgb, repair: false }, &mut Room::open()).expect("all rows are there");
+            assert_eq!(found.pixels, expected);
+            assert!(found.damage.is_some_and(|damage| damage.contains("end-of-image marker is missing")));
+        }
+        // Some of the data, behind the header of the scan.
+        let scan = whole.windows(2).position(|marker| marker == [0xFF, 0xDA]).expect("a scan");
+        let half = &whole[..scan + (whole.len() - scan) * 4 / 5];
+        let reason = decode(half, Color::Rgb).expect_err("rows are missing");
+        assert!(reason.contains("cut off") && reason.contains("data.on_bad_image = \"repair\""), "{reason}");
+        let found = repaired(half).expect("some rows are there");
+        assert_eq!((found.pixels.height, found.pixels.width), (24, 40));
+        assert_eq!(found.pixels.bytes[..40 * 3], expected.bytes[..40 * 3], "the first row");
+        assert_eq!(found.pixels.bytes[(23 * 40 + 39) * 3..], [128; 3], "the last pixel");
+        assert!(found.damage.is_some_and(|damage| damage.contains("cut off")));
+        assert_eq!(repaired(&whole).expect("whole").damage, None);
+        // Nothing can be made of a header alone.
+        assert!(repaired(&whole[..100]).is_err());
+    }
+
+    #[test]
+    fn sizes_that_a_file_cannot_hold_are_refused_before_memory_is_taken() {
+        // A progressive frame of 13370x13370 without a scan of first coefficients, as small as can be.
+        let mut jpeg = file(&rgb(), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a frame");
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0x34, 0x3A, 0x34, 0x3A]);
+        let mut png = file(&rgb(), ImageFormat::Png);
+        png[16..24].copy_from_slice(&[0, 0, 0x34, 0x3A, 0, 0, 0x34, 0x3A]);
+        let sum = !png[12..29].iter().fold(u32::MAX, |sum, byte| crc_of(sum, *byte));
+        png[29..33].copy_from_slice(&sum.to_be_bytes());
+        let mut bmp = file(&rgb(), ImageFormat::Bmp);
+        bmp[18..26].copy_from_slice(&[0x3A, 0x34, 0, 0, 0x3A, 0x34, 0, 0]);
+        let pnm = b"P5 13370 13370 255\n0123456789";
+        for bytes in [&jpeg[..], &png, &bmp, pnm] {
+            let reason = repaired(bytes).expect_err("a bomb");
+            assert!(reason.contains("13370x13370 pixels can't be in"), "{reason}");
+        }
+        // What compresses best of all that is honest: white pages.
+        let page: DynamicImage = image::GrayImage::from_pixel(2480, 3508, image::Luma([255])).into();
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Pnm, ImageFormat::Bmp] {
+            let page = if format == ImageFormat::WebP { page.to_rgb8().into() } else { page.clone() };
+            let found = decode(&file(&page, format), Color::Rgb).unwrap_or_else(|error| panic!("{format:?}: {error}"));
+            assert_eq!((found.height, found.width, found.channels), (3508, 2480, 1), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_bitmap_without_the_head_of_a_file_and_a_foreign_format_are_told_by_their_content() {
+        let bitmap = file(&rgb(), ImageFormat::Bmp);
+        assert_eq!(decode(&bitmap[14..], Color::Rgb), decode(&bitmap, Color::Rgb));
+        let reason = decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1", Color::Rgb).expect_err("not read");
+        assert_eq!(reason, "it is a HEIC picture, which can't be read; save it as JPEG or PNG");
     }
 
     #[test]

@@ -1,14 +1,22 @@
 //! What there is to say of one picture file before anybody trains on it.
 
+use std::path::Path;
+
 use isa::{Isa, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    decode::{Pixels, Stored, decode_stored},
+    decode::{Decoded, Pixels, Stored, Wanted, decode_in},
+    listing::Part,
     look::{Look, REDUCED, reduced},
+    memory::Room,
     resize::resize,
+    table::Damaged,
 };
-use crate::config::{Color, Interpolation, Resize};
+use crate::{
+    base::names,
+    config::{Color, Interpolation, Resize},
+};
 
 /// Rows and columns at which sharpness is measured, whatever the picture's own.
 const SHARP_SIDE: usize = REDUCED;
@@ -37,6 +45,9 @@ pub struct Facts {
     pub mode: String,
     /// Does EXIF say that it must be turned or mirrored?
     pub is_turned: bool,
+    /// What is wrong with the file, of which the picture could be read all the same.
+    #[serde(default)]
+    pub damage: Option<String>,
     /// Mean grey level, 0 to 255.
     pub brightness: f32,
     /// Standard deviation of the grey levels.
@@ -47,12 +58,28 @@ pub struct Facts {
     pub sharpness: f32,
 }
 
+impl Facts {
+    /// The line of a picture of `class`, used for `part`, whose file is damaged.
+    pub fn damaged(&self, path: &Path, part: Option<Part>, class: &str) -> Option<Damaged> {
+        let reason = self.damage.clone()?;
+        Some(Damaged { path: names::of_path(path), reason, split: part.map_or("", Part::name), class: class.to_owned() })
+    }
+}
+
 /// Looks at the bytes of a picture file; its decoded pixels come along.
 ///
 /// # Errors
 /// Why it can't be decoded, in words, without the path.
 pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
-    let (pixels, Stored { format, mode, is_turned }) = decode_stored(bytes, color)?;
+    look_within(bytes, Wanted { color, repair: false }, &mut Room::open())
+}
+
+/// The same within a part of the budget, which `room` takes as it needs it.
+///
+/// # Errors
+/// As [`look_at`].
+pub fn look_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<(Facts, Pixels), String> {
+    let Decoded { pixels, stored: Stored { format, mode, is_turned }, damage } = decode_in(bytes, wanted, room)?;
     let grey = reduced(&pixels);
     let look = Look::of_reduced(&grey);
     let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));
@@ -69,6 +96,7 @@ pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
         format,
         mode,
         is_turned,
+        damage,
         brightness,
         contrast,
         border,

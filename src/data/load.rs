@@ -9,11 +9,12 @@ use super::{
     facts::Facts,
     leaks::{self, Leak},
     listing::{Entry, Part},
+    memory,
     parts::Parts,
     pictures::{Format, Keep, Read, Store, read},
     split::{Member, hold_back, why_none_held},
     survey::{Seen, Survey},
-    table::{Failure, Skipped},
+    table::{Damaged, Failure, Skipped},
 };
 use crate::{
     base::{names, words},
@@ -37,6 +38,8 @@ pub struct TrainingData {
     pub excluded: Vec<usize>,
     /// Pictures of all parts that couldn't be opened or decoded.
     pub skipped: Vec<Skipped>,
+    /// Pictures of all parts that could, though their files are damaged, and how.
+    pub damaged: Vec<Damaged>,
     /// What there is to say of all pictures; taken by who says it.
     pub survey: Survey,
     /// A pattern of `data.exclude` that nothing fits, in words.
@@ -99,7 +102,7 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     let mut copies = vec![0; classes.len()];
     let from_train = excluded.iter().map(|index| &loaded.pictures[*index]).filter(|(entry, _)| *entry < parts.train.len());
     from_train.for_each(|(_, picture)| copies[picture.label] += 1);
-    let skipped = survey.unreadable.clone();
+    let (skipped, damaged) = (survey.unreadable.clone(), survey.damaged());
     let why_none_held = || why_none_held(&members, if let Validation::Share(share) = data.validation { share } else { 0.0 });
     let outcome = Outcome {
         data,
@@ -114,7 +117,7 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     survey.notes.extend(outcome.weightless());
     let test = tests.pictures.iter().map(|(index, _)| parts.test[*index].clone()).collect();
     let without_effect = parts.exclude.without_effect();
-    Ok(TrainingData { classes, train, validation, test, leaks, excluded, skipped, survey, without_effect })
+    Ok(TrainingData { classes, train, validation, test, leaks, excluded, skipped, damaged, survey, without_effect })
 }
 
 /// All pictures of a recipe, with their pixels.
@@ -136,15 +139,20 @@ pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync))
     parts.exclude.without_effect().map_or(Ok(()), |words| Err(DataError::Classes(words)))?;
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
-    let lenient = Data { on_bad_image: OnBadImage::Skip, ..data.clone() };
-    let known = read_entries(&parts.known(), &classes, &lenient, done)?;
-    let tests = read_entries(&parts.test.iter().collect::<Vec<_>>(), &classes, &lenient, done)?;
+    let all = Data { on_bad_image: lenient(data.on_bad_image), ..data.clone() };
+    let known = read_entries(&parts.known(), &classes, &all, done)?;
+    let tests = read_entries(&parts.test.iter().collect::<Vec<_>>(), &classes, &all, done)?;
     let survey = parts.survey(&known, &tests);
     let set = |loaded: Loaded| {
         let pictures = loaded.pictures.into_iter().map(|(_, picture)| picture).collect();
         Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: loaded.store })
     };
     Ok(Surveyed { survey, sets: [set(known), set(tests)] })
+}
+
+/// The same without an end at the first bad picture.
+fn lenient(on_bad_image: OnBadImage) -> OnBadImage {
+    if on_bad_image == OnBadImage::Error { OnBadImage::Skip } else { on_bad_image }
 }
 
 /// Listed pictures that were read.
@@ -156,6 +164,14 @@ pub struct Listed {
     pub facts: Vec<Arc<Facts>>,
     /// Those that can't.
     pub skipped: Vec<Skipped>,
+}
+
+impl Listed {
+    /// Those of them whose files are damaged.
+    pub fn damaged(&self) -> Vec<Damaged> {
+        let pictures = self.set.pictures.iter().zip(&self.facts);
+        pictures.filter_map(|(picture, facts)| facts.damaged(&picture.path, None, &self.set.classes[picture.label])).collect()
+    }
 }
 
 /// Reads listed pictures, of classes that are known, into one set, and names those that couldn't be read.
@@ -183,6 +199,7 @@ pub(super) struct Loaded {
 fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
     let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
     let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
+    memory::set_limit(data.decode_memory_mb);
     let (store, reads) = read(&paths, Format::of(data), keep, done)?;
     let mut loaded = Loaded { store, pictures: Vec::new(), facts: Vec::new(), skipped: Vec::new() };
     let labels: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(label, class)| (class.as_str(), label)).collect();

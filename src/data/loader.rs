@@ -212,8 +212,13 @@ mod tests {
                 path
             })
             .collect();
-        let format =
-            Format { image_size: [2, 3], color: Color::Grayscale, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
+        let format = Format {
+            image_size: [2, 3],
+            color: Color::Grayscale,
+            resize: Resize::Stretch,
+            interpolation: Interpolation::Bilinear,
+            repair: false,
+        };
         let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
         let pictures = paths

@@ -17,6 +17,7 @@ pub mod listing;
 mod load;
 pub mod loader;
 pub mod look;
+pub mod memory;
 pub mod normalize;
 pub mod order;
 mod parts;

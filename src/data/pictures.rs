@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt, fs,
+    fmt,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -17,11 +17,12 @@ use rayon::prelude::*;
 use super::{
     DataError,
     cache_file::{self, CacheFile, Spans},
-    decode::{Pixels, decode},
-    facts::{Facts, look_at},
+    decode::{Pixels, Wanted, decode_in},
+    facts::{Facts, look_within},
+    memory,
     resize::resize,
 };
-use crate::config::{Cache, Color, Data, Interpolation, Resize};
+use crate::config::{Cache, Color, Data, Interpolation, OnBadImage, Resize};
 
 /// What each picture becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Format {
     pub resize: Resize,
     /// The filter of that.
     pub interpolation: Interpolation,
+    /// Is a damaged one shown as far as it goes?
+    pub repair: bool,
 }
 
 impl Format {
@@ -49,7 +52,12 @@ impl Format {
 
     /// The format that `[data]` asks for.
     pub fn of(data: &Data) -> Self {
-        Self { image_size: data.image_size, color: data.color, resize: data.resize, interpolation: data.interpolation }
+        let repair = data.on_bad_image == OnBadImage::Repair;
+        Self { image_size: data.image_size, color: data.color, resize: data.resize, interpolation: data.interpolation, repair }
+    }
+
+    fn wanted(self) -> Wanted {
+        Wanted { color: self.color, repair: self.repair }
     }
 }
 
@@ -163,8 +171,9 @@ impl Store {
     }
 
     fn decode_again(&self, path: &Path) -> Result<Vec<u8>, DataError> {
-        let bytes = fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-        let pixels = decode(&bytes, self.format.color).map(|pixels| resized(&pixels, self.format));
+        let pixels = memory::with_file(path, |bytes, room| {
+            decode_in(bytes, self.format.wanted(), room).map(|decoded| resized(&decoded.pixels, self.format))
+        });
         pixels.map_err(|reason| DataError::Picture { path: path.to_owned(), reason })
     }
 
@@ -299,9 +308,8 @@ fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)
 
 /// A file to what is to say of the picture, and its resized bytes.
 pub(super) fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Facts, Vec<u8>), String> {
-    let bytes = fs::read(path).map_err(|error| error.to_string());
-    let read = bytes.and_then(|bytes| {
-        let (facts, pixels) = look_at(&bytes, format.color)?;
+    let read = memory::with_file(path, |bytes, room| {
+        let (facts, pixels) = look_within(bytes, format.wanted(), room)?;
         Ok((facts, resized(&pixels, format)))
     });
     done(1);
@@ -357,11 +365,13 @@ pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::base::files;
 
     const FORMAT: Format =
-        Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
+        Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear, repair: false };
 
     /// The third can't be read, the last is grey.
     fn pictures(folder: &Path) -> Vec<PathBuf> {

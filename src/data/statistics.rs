@@ -154,7 +154,8 @@ pub(crate) mod tests {
             image::save_buffer(path, bytes, width as u32, height as u32, kind).expect("written");
         }
         let borrowed: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
-        let format = Format { image_size: [height, width], color, resize: Resize::Stretch, interpolation: Interpolation::Bilinear };
+        let format =
+            Format { image_size: [height, width], color, resize: Resize::Stretch, interpolation: Interpolation::Bilinear, repair: false };
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Memory, memory_mb: 1 }, &|_| {}).expect("read");
         let picture = |(slot, (path, read)): (usize, (&std::path::PathBuf, &Read))| match read {
             Read::Good(facts) => Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },

@@ -6,7 +6,7 @@ use super::{
     copies::{self, Candidate, Group},
     facts::Facts,
     listing::{Entry, Part},
-    table::Skipped,
+    table::{Damaged, Skipped},
 };
 
 /// A picture that can be read.
@@ -40,6 +40,11 @@ impl Survey {
     pub(super) fn new(seen: Vec<Seen>, unreadable: Vec<Skipped>) -> Self {
         let groups = copies::find(&seen.iter().map(|seen| Candidate::from(&*seen.facts)).collect::<Vec<_>>());
         Self { seen, groups, unreadable, passed_over: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Pictures that could be read though their files are damaged, and how.
+    pub fn damaged(&self) -> Vec<Damaged> {
+        self.seen.iter().filter_map(|seen| seen.facts.damaged(&seen.entry.path, Some(seen.part), &seen.entry.class)).collect()
     }
 
     /// Numbers that are equal where pictures are copies of one another: of each, the position of the first of its group.

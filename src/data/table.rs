@@ -1,4 +1,4 @@
-//! `split.csv` and `skipped.csv`: which picture went where, which didn't, and whether the data is still the same.
+//! `split.csv`, `skipped.csv` and `damaged.csv`: which picture went where, which didn't or only in part, and whether the data is still the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -112,10 +112,7 @@ impl Skipped {
     pub fn words(skipped: &[Self]) -> Vec<String> {
         let of = |failure: Failure, what: &str, most: usize| {
             let files: Vec<&Self> = skipped.iter().filter(|file| file.failure == failure).collect();
-            let count = |part: Part| files.iter().filter(|file| file.split == part.name()).count();
-            let parts = [Part::Train, Part::Validation, Part::Test].map(|part| (part.name(), count(part)));
-            let parts: Vec<_> = parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
-            let parts = if parts.len() > 1 || count(Part::Test) > 0 { format!(" ({})", parts.join(", ")) } else { String::new() };
+            let parts = parts_words(files.iter().map(|file| file.split));
             let (plural, are) = if files.len() == 1 { ("", "is") } else { ("s", "are") };
             let first = if files.len().min(most) > 1 { format!("the first {}", files.len().min(most)) } else { "the first".to_owned() };
             let named = Self::named(files.iter().copied(), most);
@@ -124,6 +121,44 @@ impl Skipped {
         };
         [of(Failure::Opening, "file", 5), of(Failure::Decoding, "picture", 1)].into_iter().flatten().collect()
     }
+}
+
+/// A picture that could be read though its file is damaged: a line of `damaged.csv`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damaged {
+    /// Where it is.
+    pub path: String,
+    /// How it is damaged.
+    pub reason: String,
+    /// `train`, `val` or `test`; empty where it is for none of them.
+    pub split: &'static str,
+    /// The name of its class; empty where that isn't known.
+    pub class: String,
+}
+
+impl Damaged {
+    /// That there are so many.
+    pub fn count_words(count: usize) -> String {
+        match count {
+            1 => "1 picture's file is damaged and is used as far as it goes".to_owned(),
+            _ => format!("{count} pictures' files are damaged and are used as far as they go"),
+        }
+    }
+
+    /// A line with their number and the first.
+    pub fn words(damaged: &[Self]) -> Option<String> {
+        let Self { path, reason, .. } = damaged.first()?;
+        let parts = parts_words(damaged.iter().map(|file| file.split));
+        Some(format!("{}{parts}; the first: {path}: {reason}", Self::count_words(damaged.len())))
+    }
+}
+
+/// How many files are for which part, in brackets, where that is more than training alone.
+fn parts_words<'a>(splits: impl Iterator<Item = &'a str> + Clone) -> String {
+    let count = |part: Part| splits.clone().filter(|split| *split == part.name()).count();
+    let parts = [Part::Train, Part::Validation, Part::Test].map(|part| (part.name(), count(part)));
+    let found: Vec<_> = parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    if found.len() > 1 || count(Part::Test) > 0 { format!(" ({})", found.join(", ")) } else { String::new() }
 }
 
 /// The lines for one set.

@@ -31,7 +31,7 @@ use crate::{
         facts::Facts,
         known::{Known, KnownCopy},
         listing::Part,
-        table::{self, Skipped},
+        table::{self, Damaged, Skipped},
     },
     metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, argmax},
     record::LISTED_CLASSES,
@@ -97,6 +97,9 @@ pub struct Evaluation {
     pub unseen: Option<Unseen>,
     /// Images that couldn't be read.
     pub skipped: Vec<Skipped>,
+    /// Images that were used though their files are damaged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<Damaged>,
     /// Metrics of the checkpoint's threshold and prediction sets.
     #[serde(flatten)]
     pub decisions: Decisions,
@@ -206,6 +209,7 @@ impl Evaluation {
     /// Returns an error if a probability is not finite, the device fails, or the thumbnails of the
     /// run can't be read.
     pub fn of(predictor: &Predictor<'_>, listed: Listed, source: String, known: &[Part], run: Option<&Path>) -> anyhow::Result<Self> {
+        let damaged = listed.damaged();
         let Listed { set, facts, skipped } = listed;
         let classes = Arc::clone(&set.classes);
         if let Some(absent) = absent_words(&classes, &set.class_counts()) {
@@ -243,6 +247,7 @@ impl Evaluation {
             calibration: report.calibration,
             unseen,
             skipped,
+            damaged,
             loss_reasons: loss_reasons(predictor, all.labels.iter().zip(&all.probabilities).map(|(label, row)| row[*label])),
             decisions: all.decisions(&meta),
             comparison: None,
@@ -286,8 +291,8 @@ impl Evaluation {
         Ok(())
     }
 
-    /// Writes `predictions.csv` and `metrics.json` into `folder`, and `copies.csv` and
-    /// `skipped.csv` unless they would be empty.
+    /// Writes `predictions.csv` and `metrics.json` into `folder`, and `copies.csv`,
+    /// `skipped.csv` and `damaged.csv` unless they would be empty.
     ///
     /// # Errors
     /// Returns an error if a file can't be written.
@@ -296,6 +301,9 @@ impl Evaluation {
         write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
         if !self.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
+        }
+        if !self.damaged.is_empty() {
+            write_atomic(&folder.join("damaged.csv"), &table::to_csv(&self.damaged))?;
         }
         let copies: Vec<CopyRow> =
             self.set.pictures.iter().zip(&self.copied).filter_map(|(picture, copy)| CopyRow::of(&picture.path, copy)).collect();

@@ -262,22 +262,29 @@ impl Subject<'_> {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let trained = self.run.and_then(|run| csv::Reader::from_path(run.join("skipped.csv")).ok());
-        // Skipped test images are listed under measuring.
+        // Skipped and damaged test images are listed under measuring.
         let is_known = |row: &csv::StringRecord| row.get(2) != Some(Part::Test.name());
-        let trained = trained.into_iter().flat_map(|reader| reader.into_records().flatten()).filter(is_known).map(|row| {
-            let field = |index| row.get(index).unwrap_or_default().to_owned();
-            [field(0), field(1)]
-        });
-        let measured = self.evaluation.skipped.iter().map(|skipped| [skipped.path.clone(), skipped.reason.clone()]);
-        for (skipped, what) in [(trained.collect::<Vec<_>>(), "training and validation"), (measured.collect(), "measuring")] {
-            if skipped.is_empty() {
+        let of_run = |list: &str| -> Vec<[String; 2]> {
+            let reader = self.run.and_then(|run| csv::Reader::from_path(run.join(list)).ok());
+            let rows = reader.into_iter().flat_map(|reader| reader.into_records().flatten()).filter(is_known);
+            rows.map(|row| [0, 1].map(|index| row.get(index).unwrap_or_default().to_owned())).collect()
+        };
+        let skipped = self.evaluation.skipped.iter().map(|file| [file.path.clone(), file.reason.clone()]).collect();
+        let damaged = self.evaluation.damaged.iter().map(|file| [file.path.clone(), file.reason.clone()]).collect();
+        let (known, measured) = ("training and validation", "measuring");
+        for (files, list, what) in [
+            (of_run("skipped.csv"), "skipped.csv", format!("couldn't be read for {known} and were left out")),
+            (skipped, "skipped.csv", format!("couldn't be read for {measured} and were left out")),
+            (of_run("damaged.csv"), "damaged.csv", format!("for {known} are damaged and were used as far as they go")),
+            (damaged, "damaged.csv", format!("for {measured} are damaged and were used as far as they go")),
+        ] {
+            if files.is_empty() {
                 continue;
             }
-            notes.push(format!("{} files couldn't be read for {what} and were left out:", skipped.len()));
-            notes.extend(skipped.iter().take(NAMED).map(|[path, reason]| format!("{path}: {reason}")));
-            if skipped.len() > NAMED {
-                notes.push(format!("... and {} more, listed in skipped.csv", skipped.len() - NAMED));
+            notes.push(format!("{} files {what}:", files.len()));
+            notes.extend(files.iter().take(NAMED).map(|[path, reason]| format!("{path}: {reason}")));
+            if files.len() > NAMED {
+                notes.push(format!("... and {} more, listed in {list}", files.len() - NAMED));
             }
         }
         notes

@@ -57,7 +57,7 @@ impl<'a> Predictor<'a> {
         checkpoint.fetch_backbone(progress)?;
         Ok(Self {
             checkpoint,
-            data: reading_of(&checkpoint.meta),
+            data: checkpoint.meta.data(),
             compute,
             temperature: checkpoint.meta.temperature,
             batch_size: BATCH_SIZE,
@@ -115,18 +115,6 @@ impl<'a> Predictor<'a> {
         let share = 1.0 / (rounds + 1) as f32;
         found.probabilities.iter_mut().flatten().for_each(|value| *value *= share);
         Ok(found)
-    }
-}
-
-/// Returns how images are read for a checkpoint, without a cache that outlives the process.
-pub fn reading_of(meta: &Meta) -> Data {
-    // Normalization isn't part of it: the checkpoint has its own, with statistics of its data.
-    Data {
-        image_size: meta.image_size,
-        color: meta.color,
-        resize: meta.resize,
-        interpolation: meta.interpolation,
-        ..Data::of(String::new())
     }
 }
 

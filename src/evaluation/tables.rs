@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use super::{Evaluation, Unseen};
 use crate::{
     base::{names::of_text, words::counted},
+    data::table::Damaged,
     metrics::{ClassReport, Estimate, RANKED_CLASSES},
     report::{Table, text_table::table_text},
 };
@@ -50,6 +51,9 @@ impl Evaluation {
         }
         if !self.skipped.is_empty() {
             let _ = writeln!(text, "{} images can't be decoded and were skipped", self.skipped.len());
+        }
+        if let Some(words) = Damaged::words(&self.damaged) {
+            let _ = writeln!(text, "{words}");
         }
         if let Some(comparison) = &self.comparison {
             let _ = writeln!(text, "\nBeside {}: {}", comparison.with, comparison.words);

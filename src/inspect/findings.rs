@@ -10,6 +10,7 @@ use crate::{
     data::{
         copies::Likeness,
         listing::{Part, alike},
+        table::Damaged,
     },
 };
 
@@ -32,6 +33,8 @@ pub enum Kind {
     DoubtfulLabels,
     /// Files that can't be opened or decoded.
     Unreadable,
+    /// Files that are damaged and could be decoded all the same.
+    Damaged,
     /// Classes whose names look the same.
     AlikeClasses,
     /// Copies in one part.
@@ -72,6 +75,7 @@ pub(super) fn of(found: &Inspection) -> Vec<Finding> {
         doubtful_labels,
         alike_classes,
         unreadable,
+        damaged,
         repeats,
         rule,
         imbalance,
@@ -191,6 +195,16 @@ fn unreadable(found: &Inspection) -> Option<Finding> {
         format!("{} {}", counted(found.unreadable.len(), "file"), how),
         Some(format!("{}: {}", first.path, first.reason)),
         "save them again or remove them; training skips and lists them",
+    ))
+}
+
+fn damaged(found: &Inspection) -> Option<Finding> {
+    let first = found.damaged.first()?;
+    Some(Finding::new(
+        Kind::Damaged,
+        Damaged::count_words(found.damaged.len()),
+        Some(format!("{}: {}", first.path, first.reason)),
+        "look at them, and fetch them again if you can; training lists them in damaged.csv",
     ))
 }
 

@@ -27,7 +27,7 @@ use crate::{
         copies::{Group, Likeness},
         listing::Part,
         survey::{Seen, Survey},
-        table::Skipped,
+        table::{Damaged, Skipped},
     },
 };
 
@@ -56,6 +56,8 @@ pub struct Inspection {
     pub sizes: usize,
     /// Files that can't be opened or decoded, with the reason.
     pub unreadable: Vec<Skipped>,
+    /// Files that are damaged and could be decoded all the same, with the damage.
+    pub damaged: Vec<Damaged>,
     /// Files that were passed over, in words.
     pub passed_over: Vec<String>,
     /// How lists were read, in words.
@@ -130,6 +132,7 @@ impl Inspection {
     pub fn of(survey: Survey, features: Option<Features>) -> Self {
         let copies = Copies::of(&survey);
         let labels = labels::judge(&survey, features);
+        let damaged = survey.damaged();
         let Survey { seen, unreadable, passed_over, notes, .. } = survey;
         let mut classes: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
         let (mut formats, mut modes) = (BTreeMap::new(), BTreeMap::new());
@@ -151,6 +154,7 @@ impl Inspection {
             aspect_ratios: spread(seen.iter().map(|seen| seen.facts.width as f64 / seen.facts.height as f64)),
             sizes: sizes.len(),
             unreadable,
+            damaged,
             passed_over,
             notes,
             leaked_test_images: copies.leaked(),

@@ -9,6 +9,7 @@ mod bad_input;
 mod checkpoints;
 mod classes;
 mod commands;
+mod damaged;
 mod docs;
 mod evaluation;
 mod gpu;

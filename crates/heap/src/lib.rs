@@ -20,3 +20,13 @@ pub fn keep_large_blocks() {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
+
+/// Gives the system back what is free now: after something so large that it won't be asked for again soon. Takes some milliseconds, and the next
+/// who asks for blocks gets them from the system, page by page. Elsewhere than on glibc this does nothing.
+pub fn give_back_free_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the allocator gives up pages that nobody has; it may be called at any time by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -3,7 +3,27 @@
 
 fn main() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    a_large_block_is_brought_once();
+    {
+        a_large_block_is_brought_once();
+        what_is_free_goes_back_when_that_is_asked_for();
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn what_is_free_goes_back_when_that_is_asked_for() {
+    let resident = || {
+        let sizes = std::fs::read_to_string("/proc/self/statm").expect("readable");
+        sizes.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") >> 8
+    };
+    // A block behind the large one, so that it isn't the last of the heap.
+    let large = std::hint::black_box(vec![1u8; 256 << 20]);
+    let behind = std::hint::black_box(vec![1u8; 1 << 20]);
+    drop(large);
+    let kept = resident();
+    heap::give_back_free_blocks();
+    let left = resident();
+    assert!(kept > 256 && left < 64, "{kept} MiB, {left} after");
+    drop(behind);
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -26,6 +26,10 @@ pub(crate) struct Frame {
     pub(crate) most: [usize; 2],
     /// Rows and columns of the units that scans of several components are made of.
     pub(crate) units: [usize; 2],
+    /// Scans that were begun.
+    pub(crate) num_scans: usize,
+    /// The last row of units that a scan of a damaged file had data for.
+    pub(crate) last_good: usize,
 }
 
 /// One component.
@@ -41,12 +45,30 @@ pub(crate) struct Component {
     pub(crate) size: [usize; 2],
     /// Rows and columns of blocks, whole units of them.
     pub(crate) blocks: [usize; 2],
+    /// Of a progressive picture, what the scans told.
+    pub(crate) known: Known,
     /// Of some rows of blocks, or of all.
     pub(crate) coefficients: Vec<Group>,
     /// The last block's first coefficient.
     pub(crate) prediction: i32,
     /// Levels, [`Self::stride`] a row; none as long as they would all be 128.
     pub(crate) plane: Vec<u8>,
+}
+
+/// Of each coefficient in zigzag, how many of its last bits later scans have yet to tell; -1 where no scan told anything.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) now: [i8; 64],
+    /// Before the last scan of the component; zeros where that was the first of all.
+    pub(crate) before: [i8; 64],
+}
+
+impl Known {
+    /// A scan of these places begins, the first of the file or a later one, and leaves so many bits to others.
+    pub(crate) fn begin(&mut self, places: [usize; 2], shift: u32, is_first: bool) {
+        self.before = if is_first { [0; 64] } else { self.now };
+        self.now[places[0]..=places[1]].fill(shift as i8);
+    }
 }
 
 impl Component {
@@ -69,6 +91,11 @@ impl Component {
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         &self.plane[row * self.stride()..][..self.size[1]]
+    }
+
+    /// Rows and columns of blocks that belong to the picture.
+    pub(crate) fn own_blocks(&self) -> [usize; 2] {
+        self.size.map(|side| side.div_ceil(8))
     }
 
     /// Room for the coefficients of so many rows of blocks, all zero.
@@ -107,7 +134,8 @@ impl Frame {
         if listed.len() != usize::from(*count) || !rest.is_empty() {
             return Err(Error::Damaged("its frame header has another length than its components have"));
         }
-        let mut frame = Self { is_progressive, height, width, components: Vec::new(), most: [1; 2], units: [0; 2] };
+        let mut frame =
+            Self { is_progressive, height, width, components: Vec::new(), most: [1; 2], units: [0; 2], num_scans: 0, last_good: 0 };
         for [id, sampling, table] in listed {
             // One component alone is never sampled otherwise than the picture.
             let sampling = if *count == 1 { [1, 1] } else { [usize::from(sampling & 15), usize::from(sampling >> 4)] };
@@ -122,6 +150,7 @@ impl Frame {
                 factors: None,
                 size: [0; 2],
                 blocks: [0; 2],
+                known: Known { now: [-1; 64], before: [0; 64] },
                 coefficients: Vec::new(),
                 prediction: 0,
                 plane: Vec::new(),

@@ -70,6 +70,26 @@ impl Huffman {
     }
 }
 
+impl Huffman {
+    /// The next symbol, bit by bit; none for a code of 17 bits, which isn't in any table.
+    pub(crate) fn bitwise_symbol(&self, mut next_bit: impl FnMut() -> u32) -> Option<u8> {
+        let mut code = 0;
+        for length in 1..17usize {
+            code = code << 1 | next_bit();
+            if code << (16 - length) < self.limits[length] {
+                return Some(self.symbols[(code as i32 + self.offsets[length]) as usize & 0xFF]);
+            }
+        }
+        next_bit();
+        None
+    }
+
+    /// Are there first coefficients of more than 15 bits among the symbols?
+    pub(crate) fn is_long(&self) -> bool {
+        self.symbols.iter().any(|symbol| *symbol > 15)
+    }
+}
+
 /// What the next bits mean in a sequential scan.
 #[derive(Clone, Copy)]
 pub(crate) struct Meaning(u32);
@@ -121,6 +141,10 @@ pub(crate) struct Meanings<'a> {
 impl<'a> Meanings<'a> {
     pub(crate) fn of(codes: &'a Huffman) -> Self {
         Self { codes, short: codes.meanings.get_or_init(|| codes.short_meanings()) }
+    }
+
+    pub(crate) fn codes(self) -> &'a Huffman {
+        self.codes
     }
 
     /// The next meaning, which is read; [`LOOK`] bits must be ready. True if it took no more.
@@ -188,7 +212,23 @@ mod tests {
             bits.fill();
             assert_eq!(table.symbol(&mut bits), Ok((length as u8 - 1) * 17), "{length}");
             assert_eq!(bits.ready(), 56 - length);
+            let mut read = 0;
+            let next_bit = || {
+                read += 1;
+                (word >> (64 - read)) as u32 & 1
+            };
+            assert_eq!(table.bitwise_symbol(next_bit), Some((length as u8 - 1) * 17));
+            assert_eq!(read, length);
         }
+        let mut read = 0;
+        assert_eq!(
+            table.bitwise_symbol(|| {
+                read += 1;
+                1
+            }),
+            None
+        );
+        assert_eq!(read, 17);
         let padded = [0xFF; 16];
         let mut bits = Bits::new(&padded, Position::default());
         bits.fill();

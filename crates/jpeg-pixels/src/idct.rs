@@ -5,6 +5,8 @@ use std::num::Wrapping;
 
 use isa::Work;
 
+use crate::wrapped;
+
 /// Blocks side by side.
 pub(crate) const LANES: usize = 16;
 
@@ -35,18 +37,21 @@ impl Work for Transform<'_> {
             let mut next_row = || rows.next().and_then(|row| row[index * LANES * 8..].first_chunk_mut::<{ LANES * 8 }>());
             // Beside the first coefficients.
             if !are_zero(&group[LANES..]) {
-                columns(group, self.factors, &mut halfway);
-                for line in halfway.as_chunks::<8>().0 {
-                    if let Some(row) = next_row() {
-                        put(&pass(line, 18), row);
+                if columns(group, self.factors, &mut halfway) {
+                    for line in halfway.as_chunks::<8>().0 {
+                        if let Some(row) = next_row() {
+                            put(&pass(line, 18), row);
+                        }
                     }
+                    continue;
                 }
-            } else {
-                let levels = flat(group, self.factors[0]);
+            } else if let Some(levels) = flat(group, self.factors[0]) {
                 while let Some(row) = next_row() {
                     row.copy_from_slice(levels.as_flattened());
                 }
+                continue;
             }
+            wrapped::transform_group(group, self.factors, next_row);
         }
     }
 }
@@ -63,9 +68,13 @@ pub(crate) fn are_zero(coefficients: &[i16]) -> bool {
     all == [0; LANES]
 }
 
-/// The first pass, over the columns.
+/// Numbers between the passes up to this are the same in 16 bits, whatever is added up of them; those of pictures are a tenth of it.
+const MOST: i32 = 1 << 14;
+
+/// The first pass, over the columns. False where numbers come out that need more than 16 bits, as only damage makes them.
 #[inline(always)]
-fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) {
+fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) -> bool {
+    let mut bits = [0; LANES];
     for column in 0..8 {
         let mut line = [[Wrapping(0); LANES]; 8];
         for (row, line) in line.iter_mut().enumerate() {
@@ -78,8 +87,17 @@ fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) {
         let line = pass(&line, 11);
         for row in 0..8 {
             halfway[row * 8 + column] = line[row];
+            // A plain loop: a closure would be compiled without the vectors of the machine.
+            for lane in 0..LANES {
+                bits[lane] |= (line[row][lane] + Wrapping(MOST)).0;
+            }
         }
     }
+    let mut all = 0;
+    for bits in bits {
+        all |= bits as u32;
+    }
+    all < 2 * MOST as u32
 }
 
 /// Eight numbers in, eight out, rounded to whole multiples of `2^shift`.
@@ -125,13 +143,16 @@ fn put(columns: &[Lanes; 8], row: &mut [u8; LANES * 8]) {
     }
 }
 
-/// The levels of blocks that have one each.
+/// The levels of blocks that have one each; none where one needs more than 16 bits on its way.
 #[inline(always)]
-fn flat(group: &Group, factor: i16) -> [[u8; 8]; LANES] {
-    std::array::from_fn(|lane| {
+fn flat(group: &Group, factor: i16) -> Option<[[u8; 8]; LANES]> {
+    let (mut levels, mut is_small) = ([[0; 8]; LANES], true);
+    for lane in 0..LANES {
         let mean = i32::from(group[lane].wrapping_mul(factor));
-        [(((mean + 4) >> 3) + 128).clamp(0, 255) as u8; 8]
-    })
+        is_small &= 4 * mean.abs() < MOST;
+        levels[lane] = [(((mean + 4) >> 3) + 128).clamp(0, 255) as u8; 8];
+    }
+    is_small.then_some(levels)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! | baseline, extended and progressive frames with Huffman codes and 8 bits a level | read |
 //! | one component (grey), three (colours) or four (inks), sampled in whole ratios; one scan or many; restarts | read |
 //! | arithmetic codes, lossless and hierarchical frames, 12 bits | [`Error::Unsupported`] |
-//! | data that end too early, codes and coefficients that can't be | an error, never a half-grey picture |
+//! | data that end too early, codes and coefficients that can't be | an error, never a half-grey picture; [`Jpeg::repair`] shows what libjpeg does |
+//! | a missing end-of-image marker behind a whole picture | read, and said |
+//! | a progressive picture whose later scans are missing | what they lack is guessed from the blocks around, as libjpeg does |
 //!
 //! Pictures without any colour in them come out with one channel, and as fast: their colour differences are never transformed. No
 //! unsafe code: plain loops over sixteen blocks at a time, compiled once for each instruction set.
@@ -20,9 +22,13 @@ mod huffman;
 mod idct;
 mod markers;
 mod progressive;
+mod repair;
 mod scan;
 mod sequential;
+mod smooth;
+mod stream;
 mod usual;
+mod wrapped;
 
 use std::fmt;
 
@@ -30,11 +36,18 @@ use color::{Colors, Row, Space};
 use frame::{Frame, Tables};
 use isa::Isa;
 use markers::{END_OF_IMAGE, Markers, START_OF_IMAGE, START_OF_SCAN, Segment};
+use stream::Stream;
+
+/// More scans than any encoder writes: each bit of each coefficient in a scan of its own would be some forty.
+pub const MOST_SCANS: usize = 100;
+
+/// Pixels that a byte of a file can hold at most: each block of 64 has a bit or more.
+pub const MOST_PIXELS_A_BYTE: u64 = 512;
 
 /// Why a file can't be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// It ends before its end marker.
+    /// The file ends before the picture does.
     CutOff,
     /// What is wrong with it.
     Damaged(&'static str),
@@ -45,7 +58,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CutOff => f.write_str("the JPEG is cut off: it has no end-of-image marker"),
+            Self::CutOff => f.write_str("the JPEG is cut off: the file ends before the picture does"),
             Self::Damaged(what) => write!(f, "the JPEG is damaged: {what}"),
             Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the picture again as a usual JPEG or as PNG"),
         }
@@ -61,10 +74,19 @@ pub struct Pixels {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// 3: red, green and blue. 1: grey, of which red, green and blue are three copies.
+    /// 3: red, green and blue. 1: grey, of which red, green and blue are three copies. Of components as they are: 1, 3 or 4.
     pub channels: usize,
     /// `height * width * channels` levels.
     pub bytes: Vec<u8>,
+}
+
+/// A picture, and whether its file was whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// All of the picture.
+    pub pixels: Pixels,
+    /// Is there an end-of-image marker? Where only that is missing, nothing of the picture is.
+    pub has_end: bool,
 }
 
 /// A file whose headers are read, up to the compressed data.
@@ -105,9 +127,10 @@ impl<'a> Jpeg<'a> {
                     return Err(Error::Damaged("it has two frame headers"));
                 }
                 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => frame = Some(Frame::new(marker, bytes)?),
-                0xE0 => has_jfif |= bytes.starts_with(b"JFIF\0"),
+                // Shorter ones are none to libjpeg, and of several the last one counts.
+                0xE0 => has_jfif |= bytes.starts_with(b"JFIF\0") && bytes.len() >= 14,
                 0xE1 => exif = exif.or(bytes.strip_prefix(b"Exif\0\0")),
-                0xEE if bytes.starts_with(b"Adobe") => adobe = adobe.or(bytes.get(11).copied()),
+                0xEE if bytes.starts_with(b"Adobe") => adobe = bytes.get(11).copied().or(adobe),
                 START_OF_SCAN => {
                     let frame = frame.ok_or(Error::Damaged("a scan comes before the frame header"))?;
                     return Ok(Self { markers, frame, tables, scan: bytes, has_jfif, adobe, exif });
@@ -133,30 +156,107 @@ impl<'a> Jpeg<'a> {
         self.exif
     }
 
-    /// Decodes the picture as it is stored, without what EXIF says of its orientation. Takes twice its pixels in memory, and a
-    /// progressive one five times.
+    /// Decodes the picture as it is stored, without what EXIF says of its orientation. Takes [`Self::memory`].
     ///
     /// # Errors
     /// A file that is damaged or cut off.
-    pub fn decode(mut self) -> Result<Pixels, Error> {
-        scan::read(&mut self.frame, &self.tables, self.scan, &mut self.markers)?;
-        loop {
-            let Segment { marker, bytes } = self.markers.next()?;
-            match marker {
-                START_OF_SCAN => scan::read(&mut self.frame, &self.tables, bytes, &mut self.markers)?,
-                END_OF_IMAGE => break,
-                0xDC => return Err(Error::Unsupported("JPEG whose height is told behind its data")),
-                _ => tables_of(&mut self.tables, marker, bytes)?,
+    pub fn decode(mut self) -> Result<Decoded, Error> {
+        let has_end = self.read_scans()?;
+        Ok(Decoded { pixels: self.colored(), has_end })
+    }
+
+    /// As [`Self::decode`], with components as they are: nothing is taken for luma and differences, or for inks. One channel each.
+    ///
+    /// # Errors
+    /// A file that is damaged or cut off.
+    pub fn decode_components(mut self) -> Result<Decoded, Error> {
+        let has_end = self.read_scans()?;
+        let (height, width, channels) = (self.frame.height, self.frame.width, self.num_components());
+        let mut bytes = vec![0; height * width * channels];
+        let mut rows: Vec<Row<'_>> = self.frame.components.iter().map(|component| Row::new(component, &self.frame)).collect();
+        for (row, line) in bytes.chunks_exact_mut(width * channels).enumerate() {
+            for (channel, rows) in rows.iter_mut().enumerate() {
+                line[channel..].iter_mut().step_by(channels).zip(rows.levels(row)).for_each(|(to, level)| *to = *level);
             }
         }
+        Ok(Decoded { pixels: Pixels { height, width, channels, bytes }, has_end })
+    }
+
+    /// All scans into the planes; false where the end marker is missing.
+    fn read_scans(&mut self) -> Result<bool, Error> {
+        scan::read(&mut self.frame, &self.tables, self.scan, &mut self.markers)?;
+        let has_end = loop {
+            match self.markers.next() {
+                Ok(Segment { marker: START_OF_SCAN, bytes }) => scan::read(&mut self.frame, &self.tables, bytes, &mut self.markers)?,
+                Ok(Segment { marker: END_OF_IMAGE, .. }) => break true,
+                Ok(Segment { marker: 0xDC, .. }) => return Err(Error::Unsupported("JPEG whose height is told behind its data")),
+                Ok(Segment { marker, bytes }) => tables_of(&mut self.tables, marker, bytes)?,
+                Err(Error::CutOff) if scan::are_whole(&self.frame) => break false,
+                Err(error) => return Err(error),
+            }
+        };
         scan::finish(&mut self.frame)?;
+        Ok(has_end)
+    }
+
+    /// Bytes of memory that decoding takes at most, the pixels included; more to [`Self::repair`] than to [`Self::decode`].
+    pub fn memory(&self, is_damaged: bool) -> u64 {
+        let plane = |component: &frame::Component| (component.blocks[0] * 8 * component.stride()) as u64;
+        let planes: u64 = self.frame.components.iter().map(plane).sum();
+        let pixels = (self.frame.height * self.frame.width * self.num_components().min(3)) as u64;
+        let in_scan = self.scan.first().map_or(0, |count| usize::from(*count));
+        let waits = is_damaged || self.frame.is_progressive || in_scan < self.num_components();
+        // Coefficients have two bytes, and wait for the planes; pixels follow.
+        planes + if waits { (2 * planes).max(pixels) } else { pixels }
+    }
+
+    /// Decodes what there is of the picture, of a file that [`Self::decode`] finds damaged, and leaves the rest grey: level for level what
+    /// libjpeg-turbo makes of it.
+    ///
+    /// # Errors
+    /// A file that libjpeg doesn't read either.
+    pub fn repair(mut self) -> Result<Pixels, Error> {
+        let mut segment = self.scan;
+        // The rest of a file that has all in one scan is of no interest.
+        let is_single = !self.frame.is_progressive && segment.first().map(|count| usize::from(*count)) == Some(self.num_components());
+        loop {
+            let mut stream = Stream::new(self.markers.bytes(), self.markers.position());
+            repair::read(&mut self.frame, &self.tables, segment, &mut stream)?;
+            self.markers = Markers::from(self.markers.bytes(), stream.position());
+            match if is_single { None } else { self.next_scan()? } {
+                Some(next) => segment = next,
+                None => break,
+            }
+        }
+        repair::finish(&mut self.frame);
+        Ok(self.colored())
+    }
+
+    /// The header of the next scan of a damaged file, where there is one.
+    fn next_scan(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        while let Ok(marker) = self.markers.next_marker() {
+            let is_known = matches!(marker, 0xC4 | 0xDB..=0xDD | 0xE0..=0xEF | 0xFE | START_OF_SCAN);
+            match self.markers.segment_of(marker) {
+                Ok(Segment { marker: END_OF_IMAGE, .. }) => break,
+                _ if !is_known => return Err(Error::Damaged("it has a marker that doesn't exist")),
+                Ok(Segment { marker: START_OF_SCAN, bytes }) => return Ok(Some(bytes)),
+                Ok(Segment { marker, bytes }) => tables_of(&mut self.tables, marker, bytes)?,
+                Err(Error::CutOff) if marker >= 0xE0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The planes in colours.
+    fn colored(mut self) -> Pixels {
         let (height, width) = (self.frame.height, self.frame.width);
         if self.is_grey() {
-            return Ok(Pixels { height, width, channels: 1, bytes: self.luma() });
+            return Pixels { height, width, channels: 1, bytes: self.luma() };
         }
         let mut pixels = vec![0; height * width * 3];
         Isa::best().run(Colors { frame: &self.frame, space: self.space(), pixels: &mut pixels });
-        Ok(Pixels { height, width, channels: 3, bytes: pixels })
+        Pixels { height, width, channels: 3, bytes: pixels }
     }
 
     /// One component, or no colour in the others.

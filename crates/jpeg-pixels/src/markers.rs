@@ -15,6 +15,17 @@ pub(crate) struct Markers<'a> {
     at: usize,
 }
 
+/// What compressed data end at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The restart that was due, which is read.
+    Restart,
+    /// Another marker, which stays.
+    Marker,
+    /// The end of the file.
+    End,
+}
+
 /// A marker and the bytes that belong to it.
 pub(crate) struct Segment<'a> {
     pub(crate) marker: u8,
@@ -26,15 +37,38 @@ impl<'a> Markers<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// Goes on from here.
+    pub(crate) fn from(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at }
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
     /// The next segment. What is between segments is passed over, as libjpeg does.
     pub(crate) fn next(&mut self) -> Result<Segment<'a>, Error> {
-        let marker = loop {
+        let marker = self.next_marker()?;
+        self.segment_of(marker)
+    }
+
+    /// The next marker that something belongs to.
+    pub(crate) fn next_marker(&mut self) -> Result<u8, Error> {
+        loop {
             match self.skip_to_marker()? {
                 // Nothing to start again; what libjpeg passes over as well.
                 0x01 | 0xD0..=0xD7 => {}
-                marker => break marker,
+                marker => return Ok(marker),
             }
-        };
+        }
+    }
+
+    /// What belongs to a marker that was just read.
+    pub(crate) fn segment_of(&mut self, marker: u8) -> Result<Segment<'a>, Error> {
         if matches!(marker, START_OF_IMAGE | END_OF_IMAGE) {
             return Ok(Segment { marker, bytes: &[] });
         }
@@ -61,25 +95,28 @@ impl<'a> Markers<'a> {
         }
     }
 
-    /// The compressed data up to the next marker, freed of stuffed zeros, with [`PADDING`] behind; true if the marker is the restart of this
-    /// number, which is read then, else it stays.
-    pub(crate) fn read_data(&mut self, restart: u8, into: &mut Vec<u8>) -> Result<bool, Error> {
+    /// The compressed data up to the next marker, freed of stuffed zeros, with [`PADDING`] behind. Of restarts, the one of this number is due.
+    pub(crate) fn read_data(&mut self, restart: u8, into: &mut Vec<u8>) -> Stop {
         into.clear();
-        loop {
+        let stop = loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let start = memchr(0xFF, rest).ok_or(Error::CutOff)?;
+            let start = memchr(0xFF, rest).unwrap_or(rest.len());
             into.extend_from_slice(&rest[..start]);
-            let marker = rest[start..].iter().position(|byte| *byte != 0xFF).ok_or(Error::CutOff)? + start;
+            let Some(marker) = rest[start..].iter().position(|byte| *byte != 0xFF).map(|length| start + length) else {
+                self.at = self.bytes.len();
+                break Stop::End;
+            };
             if rest[marker] == 0 {
                 into.push(0xFF);
                 self.at += marker + 1;
                 continue;
             }
-            into.extend_from_slice(&[0; PADDING]);
             let is_restart = rest[marker] == 0xD0 + restart % 8;
             self.at += if is_restart { marker + 1 } else { start };
-            return Ok(is_restart);
-        }
+            break if is_restart { Stop::Restart } else { Stop::Marker };
+        };
+        into.extend_from_slice(&[0; PADDING]);
+        stop
     }
 }
 
@@ -92,12 +129,16 @@ mod tests {
         let bytes = [1, 0xFF, 0, 2, 0xFF, 0xFF, 0, 0xFF, 0xD1, 3, 0xFF, 0xFF, 0xD9];
         let mut markers = Markers::new(&bytes);
         let mut data = Vec::new();
-        assert_eq!(markers.read_data(1, &mut data), Ok(true));
+        assert_eq!(markers.read_data(1, &mut data), Stop::Restart);
         assert_eq!(data, [1, 0xFF, 2, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(markers.read_data(2, &mut data), Ok(false));
+        assert_eq!(markers.read_data(2, &mut data), Stop::Marker);
         assert_eq!(data, [3, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(markers.next().map(|segment| segment.marker), Ok(END_OF_IMAGE));
         assert_eq!(markers.next().map(|segment| segment.marker), Err(Error::CutOff));
+        // A marker that is cut off is none.
+        let mut markers = Markers::new(&[4, 5, 0xFF]);
+        assert_eq!(markers.read_data(0, &mut data), Stop::End);
+        assert_eq!(data, [4, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -101,8 +101,12 @@ impl Band {
                     zeros -= 1;
                 } else {
                     *coefficient = fresh;
+                    fresh = 0;
                     break;
                 }
+            }
+            if fresh != 0 {
+                return Err(Error::Damaged("its compressed data hold more coefficients than a block has"));
             }
         }
         if *blocks_to_skip > 0 {

@@ -3,19 +3,21 @@
 use isa::{Isa, Work};
 
 use crate::{
-    Error,
+    Error, MOST_SCANS,
     bits::{Bits, Position},
     block::Block,
     frame::{Component, Frame, Tables},
     huffman::{Huffman, Meanings},
     idct::{LANES, Transform, are_zero},
-    markers::Markers,
-    progressive, sequential,
+    markers::{Markers, Stop},
+    progressive, sequential, smooth,
 };
+
+const TOO_SHORT: Error = Error::Damaged("its compressed data end before the picture does");
 
 /// What is read of each block, and by which codes.
 #[derive(Clone, Copy)]
-enum Pass<'a> {
+pub(crate) enum Pass<'a> {
     /// All of it.
     Sequential { dc: Meanings<'a>, ac: Meanings<'a> },
     /// The first coefficient, but for its last bits.
@@ -29,26 +31,29 @@ enum Pass<'a> {
 }
 
 /// A component in a scan.
-struct Part<'a> {
-    component: usize,
+pub(crate) struct Part<'a> {
+    pub(crate) component: usize,
     /// Blocks of a unit, down and across.
-    sampling: [usize; 2],
-    pass: Pass<'a>,
+    pub(crate) sampling: [usize; 2],
+    pub(crate) pass: Pass<'a>,
 }
 
 /// A scan's header (B.2.3).
-struct Scan<'a> {
-    parts: Vec<Part<'a>>,
+pub(crate) struct Scan<'a> {
+    pub(crate) parts: Vec<Part<'a>>,
     /// The first and the last coefficient, in zigzag.
-    band: [usize; 2],
+    pub(crate) band: [usize; 2],
     /// Bits that later scans tell.
-    shift: u32,
+    pub(crate) shift: u32,
     /// Rows and columns of units.
-    units: [usize; 2],
+    pub(crate) units: [usize; 2],
 }
 
 impl<'a> Scan<'a> {
-    fn new(frame: &Frame, tables: &'a Tables, segment: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn new(frame: &Frame, tables: &'a Tables, segment: &[u8]) -> Result<Self, Error> {
+        if frame.num_scans == MOST_SCANS {
+            return Err(Error::Damaged("it has more than 100 scans, which no encoder writes"));
+        }
         const SHORT: Error = Error::Damaged("a scan header has another length than its components have");
         let [count, rest @ ..] = segment else { return Err(SHORT) };
         let (listed, [first, last, shifts]) = rest.split_at_checked(2 * usize::from(*count)).ok_or(SHORT)? else { return Err(SHORT) };
@@ -80,7 +85,7 @@ impl<'a> Scan<'a> {
             parts.push(Part { component, sampling, pass });
         }
         let units = match &parts[..] {
-            [part] => frame.components[part.component].size.map(|side| side.div_ceil(8)),
+            [part] => frame.components[part.component].own_blocks(),
             _ => frame.units,
         };
         Ok(Self { parts, band, shift, units })
@@ -92,10 +97,12 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], markers: 
     let scan = Scan::new(frame, tables, segment)?;
     // A scan that holds all there is goes into the planes row by row; else coefficients wait for the other scans.
     let is_streamed = !frame.is_progressive && scan.parts.len() == frame.components.len();
+    frame.num_scans += 1;
     for part in &scan.parts {
         let component = &mut frame.components[part.component];
         tables.settle(component)?;
         component.prediction = 0;
+        component.known.begin(scan.band, scan.shift, frame.num_scans == 1);
         if component.coefficients.is_empty() {
             component.make_room(if is_streamed { part.sampling[0] } else { component.blocks[0] });
         } else if !frame.is_progressive {
@@ -107,15 +114,24 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], markers: 
     reader.read(&mut frame.components, markers)
 }
 
+/// Did the scans tell all there is to tell?
+pub(crate) fn are_whole(frame: &Frame) -> bool {
+    frame.components.iter().all(|component| if frame.is_progressive { component.known.now == [0; 64] } else { component.factors.is_some() })
+}
+
 /// Coefficients that waited for all scans, transformed into the planes.
 pub(crate) fn finish(frame: &mut Frame) -> Result<(), Error> {
+    if frame.components.iter().any(|component| component.factors.is_none()) {
+        return Err(Error::Damaged("a component has no scan"));
+    }
+    if smooth::is_due(frame) {
+        smooth::smooth(frame, usize::MAX);
+    }
     for component in &mut frame.components {
-        if component.factors.is_none() {
-            return Err(Error::Damaged("a component has no scan"));
-        }
         // Streamed ones have their plane, or they are blank and what is left of them is too.
         if component.plane.is_empty() {
             transform(component, 0);
+            component.coefficients = Vec::new();
         }
     }
     Ok(())
@@ -154,21 +170,25 @@ impl Reader<'_> {
     fn read(&mut self, components: &mut [Component], markers: &mut Markers<'_>) -> Result<(), Error> {
         let [rows, columns] = self.scan.units;
         let (mut restart, mut left) = (0u8, self.interval);
-        let mut goes_on = markers.read_data(restart, &mut self.data)?;
+        let mut stop = markers.read_data(restart, &mut self.data);
         for row in 0..rows {
             let mut from = 0;
             while from < columns {
                 if left == 0 {
-                    if !goes_on {
-                        return Err(Error::Damaged("a restart marker is missing"));
+                    match stop {
+                        Stop::Restart => {}
+                        Stop::Marker => return Err(Error::Damaged("a restart marker is missing")),
+                        Stop::End => return Err(Error::CutOff),
                     }
                     restart = (restart + 1) % 8;
-                    goes_on = markers.read_data(restart, &mut self.data)?;
+                    stop = markers.read_data(restart, &mut self.data);
                     (self.position, self.blocks_to_skip, left) = (Position::default(), 0, self.interval);
                     components.iter_mut().for_each(|component| component.prediction = 0);
                 }
                 let to = columns.min(from.saturating_add(left));
-                self.read_units(components, row, [from, to])?;
+                if !self.read_units(components, row, [from, to])? {
+                    return Err(if stop == Stop::End { Error::CutOff } else { TOO_SHORT });
+                }
                 left -= to - from;
                 from = to;
             }
@@ -179,16 +199,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn read_units(&mut self, components: &mut [Component], row: usize, columns: [usize; 2]) -> Result<(), Error> {
+    /// False where the data end before these units do.
+    fn read_units(&mut self, components: &mut [Component], row: usize, columns: [usize; 2]) -> Result<bool, Error> {
         let bits = Bits::new(&self.data, self.position);
         // The first row is the only one that there is room for where rows are streamed.
         let row = if self.is_streamed { 0 } else { row };
         let bits = Isa::best().run(Units { scan: &self.scan, components, row, columns, bits, blocks_to_skip: &mut self.blocks_to_skip })?;
-        if bits.is_beyond() {
-            return Err(Error::Damaged("its compressed data end before the picture does"));
-        }
         self.position = bits.position();
-        Ok(())
+        Ok(!bits.is_beyond())
     }
 
     /// A row of units into the planes; its coefficients are zero again.

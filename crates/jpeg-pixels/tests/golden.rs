@@ -3,16 +3,19 @@
 use isa::Isa;
 use jpeg_pixels::{Error, Jpeg, Pixels};
 use proptest::prelude::*;
-use safetensors::SafeTensors;
+use safetensors::{SafeTensors, tensor::TensorView};
 
 const GOLDEN: &[u8] = include_bytes!("golden.safetensors");
+
+/// Damaged ones with what libjpeg-turbo makes of them (`scripts/reference/jpeg_damage.py`).
+const DAMAGED: &[u8] = include_bytes!("damaged.safetensors");
 
 fn golden() -> SafeTensors<'static> {
     SafeTensors::deserialize(GOLDEN).expect("whole")
 }
 
 fn decode(bytes: &[u8]) -> Result<Pixels, Error> {
-    Jpeg::open(bytes)?.decode()
+    Ok(Jpeg::open(bytes)?.decode()?.pixels)
 }
 
 fn file(name: &str) -> &'static [u8] {
@@ -29,16 +32,82 @@ fn every_level_is_libjpeg_turbos() {
         for isa in Isa::available() {
             assert!(isa.as_best(decode) == found, "{name} {isa:?}");
         }
-        let [height, width, _] = view.shape() else { panic!("{name}: {:?}", view.shape()) };
-        assert_eq!([found.height, found.width], [*height, *width], "{name}");
-        let is_grey = view.data().as_chunks::<3>().0.iter().all(|[red, green, blue]| red == green && green == blue);
-        assert_eq!(found.channels, if is_grey { 1 } else { 3 }, "{name}");
-        let copies = 3 / found.channels;
-        let differs = view.data().iter().enumerate().find(|(at, level)| found.bytes[at / copies] != **level);
-        assert_eq!(differs, None, "{name}");
+        check(name, &found, &view);
+        // What is for damaged files reads whole ones as well.
+        check(name, &Jpeg::open(file(name)).and_then(Jpeg::repair).expect(name), &view);
         seen += 1;
     }
     assert!(seen > 60, "{seen} files");
+}
+
+/// The levels of a file as red, green and blue.
+#[track_caller]
+fn check(name: &str, found: &Pixels, view: &TensorView<'_>) {
+    let [height, width, _] = view.shape() else { panic!("{name}: {:?}", view.shape()) };
+    assert_eq!([found.height, found.width], [*height, *width], "{name}");
+    let is_grey = view.data().as_chunks::<3>().0.iter().all(|[red, green, blue]| red == green && green == blue);
+    // Damage can make grey of what has colours.
+    assert!(if is_grey { found.channels <= 3 } else { found.channels == 3 }, "{name}");
+    let copies = 3 / found.channels;
+    let differs = view.data().iter().enumerate().find(|(at, level)| found.bytes[at / copies] != **level);
+    assert_eq!(differs, None, "{name}");
+}
+
+#[test]
+fn of_damaged_files_every_level_is_what_libjpeg_turbo_makes_of_them() {
+    let damaged = SafeTensors::deserialize(DAMAGED).expect("whole");
+    let (mut seen, mut refused) = (0, 0);
+    for (name, view) in damaged.iter().filter(|(name, _)| !name.ends_with(".jpg")) {
+        let file = damaged.tensor(&format!("{name}.jpg")).expect("present");
+        let jpeg = || Jpeg::open(file.data()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // What damage left readable is read without repair, and has the same levels.
+        match jpeg().decode() {
+            Ok(decoded) => check(name, &decoded.pixels, &view),
+            Err(_) => refused += 1,
+        }
+        check(name, &jpeg().repair().unwrap_or_else(|error| panic!("{name}: {error}")), &view);
+        seen += 1;
+    }
+    assert_eq!((seen, refused), (134, 66), "files, and those that are refused without repair");
+}
+
+#[test]
+fn a_missing_end_marker_is_said_and_of_several_adobe_segments_the_last_counts() {
+    for name in ["420 quality 75", "444 progressive", "a scan a component", "grey"] {
+        let whole = file(name);
+        for length in [whole.len() - 2, whole.len() - 1] {
+            let found = Jpeg::open(&whole[..length]).and_then(Jpeg::decode).expect("all rows are there");
+            assert!(!found.has_end && Ok(found.pixels) == decode(whole), "{name} {length}");
+        }
+        assert!(Jpeg::open(whole).and_then(Jpeg::decode).expect("whole").has_end);
+    }
+    // Without a JFIF segment, Adobe's tells the colours: none (red, green and blue), or luma and differences.
+    let whole = file("444 quality 75");
+    let start = 4 + usize::from(u16::from_be_bytes([whole[4], whole[5]]));
+    let adobe = |transform: u8| [b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0", &[transform][..]].concat();
+    let with = |first: u8, second: u8| [&whole[..2], &adobe(first), &adobe(second), &whole[start..]].concat();
+    assert_eq!(decode(&with(0, 1)), decode(whole));
+    assert_eq!(decode(&with(1, 0)), decode(&with(0, 0)));
+    assert_ne!(decode(&with(0, 0)), decode(whole));
+    // Too short to tell anything.
+    let short = [&whole[..2], b"\xFF\xEE\0\x0DAdobe\0\x64\0\0\0\0", &whole[start..]].concat();
+    assert_eq!(decode(&short), decode(whole));
+}
+
+#[test]
+fn what_fills_time_or_memory_is_known_before() {
+    let jpeg = |name: &str| Jpeg::open(file(name)).expect("whole");
+    // 61x37 in blocks of 16x16, sixteen blocks a group: 48 rows of 128 levels, half of both for the differences; and the pixels.
+    let planes = 48 * 128 + 2 * 24 * 128;
+    assert_eq!(jpeg("420 quality 75").memory(false), planes + 61 * 37 * 3);
+    assert_eq!(jpeg("420 progressive").memory(false), planes + 2 * planes);
+    assert_eq!(jpeg("420 quality 75").memory(true), planes + 2 * planes);
+    // The same scan again and again.
+    let whole = file("progressive in bands");
+    let scan = whole.windows(2).rposition(|marker| marker == [0xFF, 0xDA]).expect("a scan");
+    let (start, last) = (&whole[..scan], &whole[scan..whole.len() - 2]);
+    let bomb = [start, &last.repeat(200), &[0xFF, 0xD9]].concat();
+    assert!(matches!(decode(&bomb), Err(Error::Damaged(what)) if what.contains("more than 100 scans")));
 }
 
 #[test]
@@ -58,7 +127,7 @@ fn what_is_cut_off_is_an_error_at_every_byte() {
     for name in ["420 quality 75", "444 progressive", "restart each row", "a scan a component", "grey"] {
         let whole = file(name);
         assert!(whole.ends_with(&[0xFF, 0xD9]));
-        for length in 0..whole.len() {
+        for length in 0..whole.len() - 2 {
             assert!(decode(&whole[..length]).is_err(), "{name} cut at {length}");
         }
         // An end marker does not make it whole: rows are missing.
@@ -100,7 +169,7 @@ proptest! {
         let [height, width] = jpeg.size();
         // A size that the damage made up takes long to fill.
         if height * width <= 1 << 20
-            && let Ok(pixels) = jpeg.decode()
+            && let Ok(pixels) = jpeg.decode().map(|decoded| decoded.pixels).or_else(|_| Jpeg::open(&bytes)?.repair())
         {
             prop_assert_eq!([pixels.height, pixels.width], [height, width]);
             prop_assert_eq!(pixels.bytes.len(), height * width * pixels.channels);

@@ -10,13 +10,13 @@ use crate::{
     checkpoint::Meta,
     config::Config,
     data::{
-        Listed, TrainingData,
+        TrainingData,
         dataset::PictureSet,
         listing::{Entry, Exclude, Found, Listing, PassedOver, no_file, walk},
         load_for_training,
-        table::Skipped,
+        table::{Damaged, Skipped},
     },
-    evaluation::predictor::{read, reading_of},
+    evaluation::predictor::read,
     report::class_counts::{absent_words, count_words},
     train::check_augmented_classes,
 };
@@ -50,7 +50,7 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
         found("test, measured on at the end", data.test.len());
     }
     data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
-    Skipped::words(&data.skipped).iter().for_each(|line| say(&format!("warning: {line}")));
+    Skipped::words(&data.skipped).iter().chain(&Damaged::words(&data.damaged)).for_each(|line| say(&format!("warning: {line}")));
     if let Some(test) = config.data.test.as_ref().filter(|_| data.test.is_empty()) {
         say(&format!("warning: there is no picture in {test} that can be read, so that there is no test"));
     }
@@ -99,10 +99,13 @@ pub(in crate::commands) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_f
     // The set needs a class for each image. Any will do, because no label is used.
     let entry = |path: &PathBuf| Entry { path: path.clone(), class: meta.classes[0].clone(), group: None, weight: 1.0, split: None };
     let entries: Vec<_> = paths.iter().map(entry).collect();
-    let Listed { set, skipped, .. } = read(&entries, meta, &reading_of(meta), &Terminal)?;
-    for bad in &skipped {
+    let listed = read(&entries, meta, &meta.data(), &Terminal)?;
+    for bad in &listed.skipped {
         say(&format!("error: {}: {}", bad.reason, bad.path));
     }
-    *num_failed += skipped.len();
-    Ok(set)
+    for bad in &listed.damaged() {
+        say(&format!("warning: damaged, used as far as it goes: {}: {}", bad.path, bad.reason));
+    }
+    *num_failed += listed.skipped.len();
+    Ok(listed.set)
 }

@@ -44,6 +44,14 @@ fn check_data(config: &Config, problems: &mut Problems) {
     let [height, width] = data.image_size;
     let sides_are_possible = [height, width].iter().all(|side| (8..=4096).contains(side));
     problems.require(sides_are_possible, "data.image_size", format!("[{height}, {width}]"), "[height, width], each from 8 to 4096 pixels");
+    if let Some(megabytes) = data.decode_memory_mb {
+        problems.require(
+            (16..=1 << 24).contains(&megabytes),
+            "data.decode_memory_mb",
+            megabytes,
+            "16 MiB or more, as many as the machine can spare",
+        );
+    }
     if let Validation::Share(share) = data.validation {
         problems.require(share > 0.0 && share < 1.0, "data.validation", share, "a share above 0 and below 1, or a folder or CSV");
     }
@@ -205,6 +213,7 @@ mod tests {
         let cases = [
             ("name=a/b", "`name`"),
             ("data.image_size=[4, 4]", "`data.image_size`"),
+            ("data.decode_memory_mb=0", "`data.decode_memory_mb`"),
             ("data.validation=1.5", "`data.validation`"),
             ("data.train=phantom", "`data.test`"),
             ("data.normalize={ mean = [0.5], std = [0.5] }", "`data.normalize`"),

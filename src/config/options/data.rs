@@ -60,6 +60,10 @@ pub struct Data {
     /// user's cache folder, and those beyond are streamed from there.
     #[serde(default = "default_cache_memory_mb")]
     pub cache_memory_mb: usize,
+    /// So many MiB of memory all threads together may take to decode pictures; a thread waits for it, and a picture that needs more is a bad
+    /// one. By default a fortieth of the machine's memory, from 512 to 768; the environment's `EMBERLENS_DECODE_MEMORY_MB` is another default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_memory_mb: Option<usize>,
     /// What to do with a picture that can't be decoded, and with a link or a line of a CSV that leads to no file.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
@@ -85,6 +89,7 @@ impl Data {
             normalize: Normalize::default(),
             cache: Cache::default(),
             cache_memory_mb: default_cache_memory_mb(),
+            decode_memory_mb: None,
             on_bad_image: OnBadImage::default(),
             on_leak: OnLeak::default(),
         }
@@ -222,6 +227,9 @@ pub enum OnBadImage {
     /// Leave it out, count it, and list it with the reason in `skipped.csv`.
     #[default]
     Skip,
+    /// Take what libjpeg makes of a damaged JPEG (what there is, and grey for the rest), count it, and list it with the damage in `damaged.csv`;
+    /// skip what it can't read either.
+    Repair,
     /// Stop before the first epoch.
     Error,
 }

@@ -12,7 +12,7 @@ pub struct Model {
     /// Which network.
     pub architecture: Architecture,
     /// Where the backbone's first weights come from: `"none"` (drawn from the seed), `"imagenet"` (the published ones, see
-    /// `emberlens weights list`) or the path of a `.pth`, `.safetensors` or Keras `.h5` file. `"imagenet"` by default, `"none"` for
+    /// `emberlens weights list`) or the path of a `.pth`, `.safetensors` or Keras `.h5` or `.keras` file. `"imagenet"` by default, `"none"` for
     /// `small_cnn`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,

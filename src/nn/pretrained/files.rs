@@ -1,5 +1,5 @@
-//! Files with weights as tensors by name, each read when it is asked for: safetensors, PyTorch's `.pth`, HDF5. The kind is told from the
-//! content. What a file claims is checked against its length before memory is taken, and nothing in it is run.
+//! Files with weights as tensors by name, each read when it is asked for: safetensors, PyTorch's `.pth`, HDF5, and the HDF5 in a `.keras`
+//! archive. The kind is told from the content. What a file claims is checked against its length before memory is taken, and nothing in it is run.
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path, sync::Arc};
 
@@ -9,6 +9,8 @@ use mapped_file::MappedFile;
 use pytorch_reader::PytorchReader;
 use safetensors::SafeTensors;
 
+use super::archive;
+
 /// The longest header of a safetensors file that is read; those of the networks here have some kilobytes.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
 
@@ -17,6 +19,12 @@ const MOST_TENSORS: usize = 10_000;
 const MOST_DEPTH: usize = 16;
 
 const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
+
+/// The file in a `.keras` archive that the weights are in.
+const KERAS_MEMBER: &str = "model.weights.h5";
+
+/// What to do with a model whose weights can't be taken out of it.
+const SAVE_WEIGHTS: &str = "save its weights from Keras with model.save_weights(\"x.weights.h5\") and name that file";
 
 /// One tensor of a file.
 pub(super) struct Entry {
@@ -43,12 +51,22 @@ impl Entry {
 /// # Errors
 /// What is wrong with it, in words.
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
+    let is_saved_model = path.ends_with("saved_model.pb") || path.join("saved_model.pb").is_file();
+    if is_saved_model || path.is_dir() {
+        let kind = if is_saved_model { "a SavedModel" } else { "a folder" };
+        return Err(format!("found {kind}, expected a file with weights; {SAVE_WEIGHTS}"));
+    }
     let mut start = Vec::new();
     let file = File::open(path).map_err(|error| format!("can't read the weights: {error}"))?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     file.take(9).read_to_end(&mut start).map_err(|error| error.to_string())?;
     if start.starts_with(HDF5_MAGIC) {
         hdf5(path).map_err(|error| format!("not a whole HDF5 file: {error}"))
+    } else if start.starts_with(b"PK")
+        && let Some(inner) = archive::unpacked(path, KERAS_MEMBER).map_err(|error| format!("not a whole .keras file: {error}"))?
+    {
+        // What is open stays readable when its name is gone.
+        hdf5(inner.path()).map_err(|error| format!("not a whole .keras file: {KERAS_MEMBER} in it: {error}"))
     } else if start.get(8) == Some(&b'{') {
         let header = u64::from_le_bytes(start[..8].try_into().expect("nine bytes were read"));
         if header > MOST_HEADER_BYTES.min(length) {

@@ -1,6 +1,7 @@
 //! Weights that others trained, put into a backbone: torchvision's and timm's names, Keras's, our own. All that is missing, superfluous or
 //! of another shape is told at once, before anything is read.
 
+mod archive;
 pub mod fetch;
 mod files;
 mod published;

@@ -108,6 +108,31 @@ fn features_and_logits_are_torchvisions_and_kerass_from_every_format() {
     }
 }
 
+#[test]
+fn a_keras_archive_has_the_weights_of_the_file_in_it_and_a_folder_says_what_to_do() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let inner = fs::read(golden("vgg_keras.weights.h5")).expect("there");
+    let features = |path: &Path| {
+        let (model, origin) = load(narrow(false, &device), path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(origin, Origin::Keras);
+        read(model.forward_features(input(&Normalize::Caffe, 2, SIZE, &device))).expect("read")
+    };
+    let expected = features(&golden("vgg_keras.weights.h5"));
+    for is_deflated in [false, true] {
+        let path = folder.path().join("model.keras");
+        crate::base::files::write_atomic(&path, &archive::tests::archive("model.weights.h5", &inner, is_deflated)).expect("written");
+        assert_eq!(features(&path), expected);
+    }
+    let error = load(narrow(false, &device), folder.path()).expect_err("a folder").to_string();
+    assert!(error.contains("found a folder") && error.contains("model.save_weights"), "{error}");
+    crate::base::files::write_atomic(&folder.path().join("saved_model.pb"), b"\x08\x01").expect("written");
+    for path in [folder.path().to_owned(), folder.path().join("saved_model.pb")] {
+        let error = load(narrow(false, &device), &path).expect_err("a SavedModel").to_string();
+        assert!(error.contains("found a SavedModel") && error.contains("model.save_weights"), "{error}");
+    }
+}
+
 /// torchvision's three dense layers in the head.
 fn with_classifier(model: Classifier, path: &Path) -> Classifier {
     let file = files::open(path).expect("whole");

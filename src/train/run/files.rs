@@ -3,20 +3,17 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use crate::train::{Learner, State, TrainError};
 use crate::{
     base::files::write_atomic,
     checkpoint::{Checkpoint, FrozenBytes, Meta, Resumable, RunFolder, read_meta, save, save_meta},
     config::Metric,
-    data::{
-        known,
-        table::{self, Skipped},
-    },
+    data::{TrainingData, known, table},
     nn::{
         networks::params,
         weights::{Part, TrainingState, state_to_bytes, to_bytes},
     },
     record::history_csv,
+    train::{Learner, State, TrainError},
 };
 
 /// The files of a run. Nothing is written before [`Self::begin`].
@@ -45,7 +42,7 @@ impl RunFiles {
     pub(in crate::train) fn begin(
         &mut self,
         folder: RunFolder,
-        skipped: &[Skipped],
+        data: &TrainingData,
         learner: &Learner,
         state: &State,
     ) -> Result<(), TrainError> {
@@ -73,8 +70,11 @@ impl RunFiles {
             // A crash may have come between a checkpoint and its line in `history.csv`.
             return self.write_history(state);
         }
-        if !skipped.is_empty() {
-            write_atomic(&path.join("skipped.csv"), &table::to_csv(skipped))?;
+        if !data.skipped.is_empty() {
+            write_atomic(&path.join("skipped.csv"), &table::to_csv(&data.skipped))?;
+        }
+        if !data.damaged.is_empty() {
+            write_atomic(&path.join("damaged.csv"), &table::to_csv(&data.damaged))?;
         }
         self.save(&["last"], learner, state)
     }

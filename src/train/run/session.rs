@@ -10,23 +10,10 @@ use super::{
     prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
     state::{Partial, PhaseState, State},
 };
-use crate::train::{
-    Datasets, Learner, TrainError,
-    inputs::Sources,
-    rules::{
-        early_stopping::{Best, Patience},
-        schedule::Plateau,
-    },
-    step::Stepper,
-};
 use crate::{
     checkpoint::{Frozen, FrozenBytes, Meta, Resumable, RunFolder, RunId, check_run},
-    config::{Config, Phase},
-    data::{
-        TrainingData, known,
-        normalize::Normalizer,
-        table::{self, Skipped},
-    },
+    config::{Config, OnBadImage, Phase},
+    data::{TrainingData, known, normalize::Normalizer, table},
     nn::{
         cpu::backend::is_host,
         estimate::Estimate,
@@ -37,6 +24,15 @@ use crate::{
         },
         optim::{Ema, OptimizerState},
         weights::state_from_bytes,
+    },
+    train::{
+        Datasets, Learner, TrainError,
+        inputs::Sources,
+        rules::{
+            early_stopping::{Best, Patience},
+            schedule::Plateau,
+        },
+        step::Stepper,
     },
 };
 
@@ -141,8 +137,8 @@ impl Session {
     ///
     /// # Errors
     /// Returns an error if a file can't be written.
-    pub fn begin(&mut self, folder: RunFolder, skipped: &[Skipped]) -> Result<(), TrainError> {
-        self.files.begin(folder, skipped, &self.learner, &self.state)
+    pub fn begin(&mut self, folder: RunFolder, data: &TrainingData) -> Result<(), TrainError> {
+        self.files.begin(folder, data, &self.learner, &self.state)
     }
 
     /// Returns the folder of the run.
@@ -283,6 +279,7 @@ fn meta(
         color: data.color,
         resize: data.resize,
         interpolation: data.interpolation,
+        repair: data.on_bad_image == OnBadImage::Repair,
         normalize,
         design,
         loss: config.train.loss,

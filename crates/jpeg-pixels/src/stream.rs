@@ -1,0 +1,157 @@
+//! Compressed data that may be damaged, bit by bit, with libjpeg's rules for what is missing: zeros behind the data of a stretch, the restart
+//! nearest to the one that is due, an end-of-image marker at the end of the file.
+
+use crate::{huffman::Huffman, markers::END_OF_IMAGE};
+
+/// Bits that libjpeg makes up at once where data are missing.
+const MADE_UP: u32 = 57;
+
+/// A place among compressed data.
+pub(crate) struct Stream<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    waiting: u64,
+    num_waiting: u32,
+    /// A marker that was met and not yet dealt with, and where it stands.
+    marker: Option<(u8, usize)>,
+    /// Were bits asked for that this stretch doesn't have?
+    pub(crate) is_out: bool,
+    /// The number of the restart that is due.
+    restart: u8,
+}
+
+impl<'a> Stream<'a> {
+    pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at, waiting: 0, num_waiting: 0, marker: None, is_out: false, restart: 0 }
+    }
+
+    /// Where the next marker is to be looked for.
+    pub(crate) fn position(&self) -> usize {
+        self.marker.map_or(self.at, |(_, start)| start)
+    }
+
+    /// The next `count` bits, 0 to 16.
+    pub(crate) fn take(&mut self, count: u32) -> u32 {
+        while self.num_waiting < count && self.marker.is_none() {
+            self.fetch();
+        }
+        if self.num_waiting < count {
+            self.is_out = true;
+            self.waiting <<= MADE_UP - self.num_waiting;
+            self.num_waiting = MADE_UP;
+        }
+        self.num_waiting -= count;
+        (self.waiting >> self.num_waiting) as u32 & ((1 << count) - 1)
+    }
+
+    /// The next symbol; 0 for a code that isn't in the table.
+    pub(crate) fn symbol(&mut self, codes: &Huffman) -> u8 {
+        codes.bitwise_symbol(|| self.take(1)).unwrap_or(0)
+    }
+
+    /// A number of so many bits ([`crate::bits::Bits::number`]).
+    pub(crate) fn number(&mut self, size: u32) -> i32 {
+        crate::bits::extend(self.take(size), size)
+    }
+
+    /// One more byte of data, or a marker.
+    fn fetch(&mut self) {
+        let start = self.at;
+        let mut byte = self.next_byte();
+        if byte == 0xFF {
+            while byte == 0xFF {
+                byte = self.next_byte();
+            }
+            if byte != 0 {
+                self.marker = Some((byte, start));
+                return;
+            }
+            byte = 0xFF;
+        }
+        self.waiting = self.waiting << 8 | u64::from(byte);
+        self.num_waiting += 8;
+    }
+
+    /// Behind the file, there is an end-of-image marker after the other.
+    fn next_byte(&mut self) -> u8 {
+        let behind = self.at.checked_sub(self.bytes.len());
+        let byte = self.bytes.get(self.at).copied();
+        self.at += 1;
+        byte.unwrap_or(if behind.is_some_and(|behind| behind % 2 == 1) { END_OF_IMAGE } else { 0xFF })
+    }
+
+    fn next_marker(&mut self) -> (u8, usize) {
+        loop {
+            while self.next_byte() != 0xFF {}
+            let start = self.at - 1;
+            let mut byte = 0xFF;
+            while byte == 0xFF {
+                byte = self.next_byte();
+            }
+            if byte != 0 {
+                return (byte, start);
+            }
+        }
+    }
+
+    /// Goes on behind the restart that is due; or, where another marker is met, before or behind it, whichever loses less of the picture.
+    pub(crate) fn start_again(&mut self) {
+        self.num_waiting = 0;
+        let mut met = self.marker.take().unwrap_or_else(|| self.next_marker());
+        loop {
+            // How far ahead of the restart that is due.
+            let ahead = met.0.wrapping_sub(0xD0 + self.restart) & 7;
+            match met.0 {
+                // No marker, or a restart that was due before.
+                ..0xC0 => met = self.next_marker(),
+                0xD0..=0xD7 if ahead >= 6 => met = self.next_marker(),
+                // Not far ahead: what lies between is lost.
+                0xD0..=0xD7 if ahead == 1 || ahead == 2 => break self.marker = Some(met),
+                0xD0..=0xD7 => break,
+                _ => break self.marker = Some(met),
+            }
+        }
+        self.restart = (self.restart + 1) % 8;
+        if self.marker.is_none() {
+            self.is_out = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_go_on_as_zeros_behind_the_data() {
+        let mut stream = Stream::new(&[0xA5, 0xFF, 0x00, 0xFF, 0xC4], 0);
+        assert_eq!((stream.take(4), stream.take(12)), (0xA, 0x5FF));
+        assert!(!stream.is_out);
+        assert_eq!((stream.take(16), stream.take(16)), (0, 0));
+        assert!(stream.is_out);
+        assert_eq!(stream.position(), 3, "before the marker");
+        let mut stream = Stream::new(&[0x80], 0);
+        assert_eq!((stream.take(1), stream.take(8)), (1, 0));
+        assert!(stream.is_out);
+    }
+
+    #[test]
+    fn the_restart_that_loses_least_is_taken() {
+        // The third is due; what is found, and how many bytes of 7 can be read behind it.
+        for (found, is_read) in [(2, true), (3, false), (4, false), (0, true), (1, true), (5, true), (6, true), (7, true)] {
+            let bytes = [0x11, 0xFF, 0xD0 + found, 0x77, 0xFF, 0xD2, 0x77, 0xFF, 0xD9];
+            let mut stream = Stream::new(&bytes, 0);
+            stream.restart = 2;
+            stream.start_again();
+            assert_eq!((stream.take(8) == 0x77, stream.is_out), (is_read, !is_read), "{found}");
+            let at = if found == 0 || found == 1 {
+                7
+            } else if is_read {
+                4
+            } else {
+                1
+            };
+            assert_eq!(stream.position(), at, "{found}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What a directory says of the picture: size, samples, where they are. Refuses what isn't read, before memory is taken.
+
+use crate::{
+    Error,
+    directory::{Directory, File},
+    fax::Coding,
+    unpack::Packing,
+};
+
+/// What samples stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    WhiteIsZero,
+    BlackIsZero,
+    Rgb,
+    Palette,
+    Cmyk,
+    YCbCr,
+}
+
+impl Meaning {
+    /// Samples of a pixel, without alpha and what else there may be.
+    pub(crate) fn samples(self) -> usize {
+        match self {
+            Self::WhiteIsZero | Self::BlackIsZero | Self::Palette => 1,
+            Self::Rgb | Self::YCbCr => 3,
+            Self::Cmyk => 4,
+        }
+    }
+}
+
+/// How a sample is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Unsigned,
+    Signed,
+    Float,
+}
+
+/// What the sample behind the colours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alpha {
+    None,
+    /// Colours as they are.
+    Straight,
+    /// Colours multiplied by it.
+    Multiplied,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Jpeg,
+    Other(Packing),
+}
+
+/// A picture's parts, strips or tiles, as rectangles of equal size that go beyond its edges.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    /// Rows and columns of a part.
+    pub(crate) size: [usize; 2],
+    /// Do parts at the edges have all their rows? Tiles do.
+    pub(crate) are_tiles: bool,
+    /// Where each is, and its bytes there.
+    pub(crate) spans: Vec<[u64; 2]>,
+}
+
+pub(crate) struct Layout {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) meaning: Meaning,
+    pub(crate) kind: Kind,
+    pub(crate) bits: usize,
+    /// All samples of a pixel.
+    pub(crate) samples: usize,
+    pub(crate) alpha: Alpha,
+    pub(crate) compression: Compression,
+    /// Each sample in a plane of its own?
+    pub(crate) is_planar: bool,
+    pub(crate) is_reversed: bool,
+    /// 1, 2 or 3: as it is, differences, differences of bytes of fractions.
+    pub(crate) predictor: u64,
+    /// Samples of luma to one of the differences, down and across.
+    pub(crate) sampling: [usize; 2],
+    pub(crate) parts: Parts,
+}
+
+impl Layout {
+    pub(crate) fn of(file: &File<'_>, directory: &Directory<'_>) -> Result<Self, Error> {
+        let number = |tag, usual| directory.number(tag).unwrap_or(usual);
+        // Cameras put a small picture first, and their own data below it.
+        let is_preview = number(254, 0) & 1 == 1 && directory.bytes(330).is_some();
+        if is_preview || directory.bytes(50706).is_some() || file.bytes.get(8..10) == Some(b"CR") {
+            return Err(Error::Unsupported("a raw photograph (DNG, CR2, NEF, ARW)".into()));
+        }
+        let side = |tag| directory.number(tag).filter(|side| (1..=u64::from(u32::MAX)).contains(side)).map(|side| side as usize);
+        let (Some(width), Some(height)) = (side(256), side(257)) else { return Err(Error::Damaged("it says no size".into())) };
+        let meaning = match number(262, 0) {
+            0 => Meaning::WhiteIsZero,
+            1 | 4 => Meaning::BlackIsZero,
+            2 => Meaning::Rgb,
+            3 => Meaning::Palette,
+            5 => Meaning::Cmyk,
+            6 => Meaning::YCbCr,
+            8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colours".into())),
+            other => return Err(Error::Unsupported(format!("TIFF of photometric interpretation {other}").into())),
+        };
+        let samples = number(277, 1) as usize;
+        let bits = directory.numbers(258).unwrap_or_else(|| vec![1]);
+        let [first, ..] = bits[..] else { return Err(Error::Damaged("it says no bits a sample".into())) };
+        if !bits.iter().all(|bits| *bits == first) || !matches!(first, 1 | 2 | 4 | 8 | 12 | 16 | 32 | 64) {
+            return Err(Error::Unsupported(format!("TIFF of {bits:?} bits a sample").into()));
+        }
+        let compression = compression(number(259, 1), number(292, 0))?;
+        let extra = directory.numbers(338).unwrap_or_default();
+        let kind = kind(number(339, 1))?;
+        let sampling = match directory.numbers(530).as_deref() {
+            _ if meaning != Meaning::YCbCr || compression == Compression::Jpeg => [1, 1],
+            Some([across, down, ..]) => [*down as usize, *across as usize],
+            _ => [2, 2],
+        };
+        let layout = Self {
+            height,
+            width,
+            meaning,
+            kind,
+            bits: first as usize,
+            samples,
+            alpha: alpha(samples, meaning, &extra),
+            compression,
+            is_planar: number(284, 1) == 2 && samples > 1,
+            is_reversed: number(266, 1) == 2 && compression != Compression::Jpeg,
+            predictor: number(317, 1),
+            sampling,
+            parts: parts(file, directory, [height, width])?,
+        };
+        layout.check()?;
+        Ok(layout)
+    }
+
+    /// Is it of a kind that is read, and does all agree?
+    fn check(&self) -> Result<(), Error> {
+        let is_grey = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
+        let is_read = match (self.kind, self.bits) {
+            (Kind::Unsigned, 8 | 16) => true,
+            (Kind::Unsigned, 1 | 2 | 4) => is_grey || self.meaning == Meaning::Palette,
+            (Kind::Unsigned, 12 | 32) | (Kind::Signed, 8 | 16 | 32) | (Kind::Float, 64) => is_grey,
+            (Kind::Float, 32) => is_grey || self.meaning == Meaning::Rgb,
+            _ => false,
+        };
+        let has_kind = is_read && !(self.meaning == Meaning::Palette && self.bits > 8 || self.meaning == Meaning::YCbCr && self.bits != 8);
+        if !has_kind {
+            let (kind, bits, meaning) = (self.kind, self.bits, self.meaning);
+            return Err(Error::Unsupported(format!("TIFF of {bits} bits a sample ({kind:?}, {meaning:?})").into()));
+        }
+        let most = self.meaning.samples() + 3;
+        if self.samples < self.meaning.samples() || self.samples > most {
+            let samples = self.samples;
+            return Err(Error::Unsupported(format!("TIFF of {samples} samples a pixel ({:?})", self.meaning).into()));
+        }
+        let is_subsampled = self.sampling != [1, 1];
+        if self.sampling.iter().any(|factor| ![1, 2, 4].contains(factor)) || is_subsampled && (self.is_planar || self.samples != 3) {
+            return Err(Error::Unsupported("TIFF whose colour differences are sampled otherwise than in one, two or four".into()));
+        }
+        let is_predicted = match self.predictor {
+            1 => true,
+            2 => matches!(self.bits, 8 | 16 | 32) && !is_subsampled,
+            3 => self.kind == Kind::Float,
+            _ => false,
+        };
+        if !is_predicted {
+            return Err(Error::Unsupported(format!("TIFF with predictor {} of {} bits", self.predictor, self.bits).into()));
+        }
+        if self.compression == Compression::Jpeg && (self.bits != 8 || self.predictor != 1) {
+            return Err(Error::Unsupported("TIFF with JPEG data of other than 8 bits".into()));
+        }
+        if matches!(self.compression, Compression::Other(Packing::Fax(_))) && (self.bits != 1 || self.samples != 1) {
+            return Err(Error::Damaged("a facsimile has more than one bit a pixel".into()));
+        }
+        let planes = if self.is_planar { self.samples } else { 1 };
+        if self.parts.spans.len() < self.num_parts().iter().product::<usize>() * planes {
+            return Err(Error::Damaged("it has fewer strips or tiles than its size needs".into()));
+        }
+        Ok(())
+    }
+
+    /// Parts down and across.
+    pub(crate) fn num_parts(&self) -> [usize; 2] {
+        [self.height.div_ceil(self.parts.size[0]), self.width.div_ceil(self.parts.size[1])]
+    }
+
+    /// Samples of a pixel in one plane.
+    pub(crate) fn samples_a_plane(&self) -> usize {
+        if self.is_planar { 1 } else { self.samples }
+    }
+
+    /// Samples of a pixel that are of use.
+    pub(crate) fn kept(&self) -> usize {
+        self.meaning.samples() + usize::from(self.alpha != Alpha::None)
+    }
+
+    /// Rows of a part that are written, of which the last ones may be beyond the picture.
+    pub(crate) fn written_rows(&self, first: usize) -> usize {
+        if self.parts.are_tiles { self.parts.size[0] } else { self.parts.size[0].min(self.height - first) }
+    }
+
+    /// Bytes of so many rows of a part, unpacked.
+    pub(crate) fn bytes_of(&self, rows: usize) -> u64 {
+        let (rows, width) = (rows as u64, self.parts.size[1] as u64);
+        if self.sampling != [1, 1] {
+            let [down, across] = self.sampling.map(|factor| factor as u64);
+            return rows.div_ceil(down).saturating_mul(width.div_ceil(across)).saturating_mul(down * across + 2);
+        }
+        rows.saturating_mul(width.saturating_mul((self.samples_a_plane() * self.bits) as u64).div_ceil(8))
+    }
+}
+
+fn compression(number: u64, options: u64) -> Result<Compression, Error> {
+    Ok(match number {
+        1 => Compression::Other(Packing::Plain),
+        2 => Compression::Other(Packing::Fax(Coding::Rows)),
+        3 if options & 1 == 0 => Compression::Other(Packing::Fax(Coding::Group3)),
+        4 => Compression::Other(Packing::Fax(Coding::Group4)),
+        5 => Compression::Other(Packing::Lzw),
+        7 => Compression::Jpeg,
+        8 | 32946 => Compression::Other(Packing::Deflate),
+        32773 => Compression::Other(Packing::PackBits),
+        3 => return Err(Error::Unsupported("TIFF with two-dimensional Group 3 facsimile data".into())),
+        6 => return Err(Error::Unsupported("TIFF with JPEG data of the old kind".into())),
+        34925 => return Err(Error::Unsupported("TIFF with LZMA data".into())),
+        50000 => return Err(Error::Unsupported("TIFF with Zstandard data".into())),
+        50001 => return Err(Error::Unsupported("TIFF with WebP data".into())),
+        other => return Err(Error::Unsupported(format!("TIFF with compression {other}").into())),
+    })
+}
+
+fn kind(number: u64) -> Result<Kind, Error> {
+    match number {
+        1 | 4 => Ok(Kind::Unsigned),
+        2 => Ok(Kind::Signed),
+        3 => Ok(Kind::Float),
+        other => Err(Error::Unsupported(format!("TIFF of sample format {other}").into())),
+    }
+}
+
+/// A fourth sample of colours and a second of grey is alpha where nothing says otherwise.
+fn alpha(samples: usize, meaning: Meaning, extra: &[u64]) -> Alpha {
+    match extra.first() {
+        _ if samples <= meaning.samples() || matches!(meaning, Meaning::Cmyk | Meaning::YCbCr) => Alpha::None,
+        Some(1) => Alpha::Multiplied,
+        Some(2 | 999) | None => Alpha::Straight,
+        Some(_) => Alpha::None,
+    }
+}
+
+fn parts(file: &File<'_>, directory: &Directory<'_>, [height, width]: [usize; 2]) -> Result<Parts, Error> {
+    let side = |tag| directory.number(tag).filter(|side| (1..=u64::from(u32::MAX)).contains(side)).map(|side| side as usize);
+    let are_tiles = directory.bytes(324).is_some();
+    let (size, offsets, counts) = if are_tiles {
+        let (Some(width), Some(height)) = (side(322), side(323)) else { return Err(Error::Damaged("it says no size of its tiles".into())) };
+        ([height, width], directory.numbers(324), directory.numbers(325))
+    } else {
+        ([side(278).unwrap_or(height).min(height), width], directory.numbers(273), directory.numbers(279))
+    };
+    let offsets = offsets.ok_or(Error::Damaged("it doesn't say where its pixels are".into()))?;
+    // Without counts, each goes to the end of the file at most.
+    let spans = offsets.iter().enumerate().map(|(index, offset)| {
+        let rest = (file.bytes.len() as u64).saturating_sub(*offset);
+        [*offset, counts.as_ref().map_or(Some(&rest), |counts| counts.get(index)).copied().unwrap_or(0)]
+    });
+    Ok(Parts { size, are_tiles, spans: spans.collect() })
+}
