@@ -1,4 +1,4 @@
-"""What Keras's ImageDataGenerator makes of pictures, for the tests of src/augment and src/data/normalize.rs.
+"""What Keras's ImageDataGenerator makes of pictures, for the tests of src/augment and src/data/batches/normalize.rs.
 
     pip install tensorflow-cpu scipy pillow safetensors
     python imagedatagenerator.py        # writes tests/golden/imagedatagenerator.safetensors

@@ -1,4 +1,4 @@
-"""Reference numbers of src/train/schedule.rs: pip install torch; python schedules.py"""
+"""Reference numbers of src/train/rules/schedule.rs: pip install torch; python schedules.py"""
 import torch
 o = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0); s = torch.optim.lr_scheduler.OneCycleLR(o, max_lr=1.0, total_steps=10)
 out = []

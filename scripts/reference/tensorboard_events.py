@@ -1,4 +1,4 @@
-"""Reference of src/train/tensorboard.rs: pip install tensorboard; python tensorboard_events.py
+"""Reference of src/train/run/tensorboard.rs: pip install tensorboard; python tensorboard_events.py
 
 The records that TensorBoard's own writer makes of three events, in tests/golden/events.tfevents."""
 import io, os
