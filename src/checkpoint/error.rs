@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::meta::{FORMAT, OLDEST};
-use crate::{base::lock::LockError, nn::NnError};
+use crate::{base::io::lock::LockError, nn::NnError};
 
 /// An error in reading or writing a checkpoint.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::{files::sha256_hex, process},
+    base::{io::files::sha256_hex, process},
     config::{Color, Data, Interpolation, Loss, OnBadImage, Resize, Weights},
-    data::normalize::Normalizer,
+    data::batches::normalize::Normalizer,
     metrics::{Coverage, Threshold},
     nn::networks::classifier::Design,
 };

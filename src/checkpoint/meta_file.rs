@@ -11,7 +11,7 @@ use super::{
     fault::{Fault, shown},
     meta::{DIGESTS, FORMAT, Meta, OLDEST},
 };
-use crate::base::files::sha256_hex;
+use crate::base::io::files::sha256_hex;
 
 /// Metadata with the digests of its fields.
 #[derive(Serialize)]

@@ -30,7 +30,7 @@ pub use run::{RunFolder, check_run, resolve_resumable};
 use serde_json::Value;
 
 use crate::{
-    base::files::{FolderWriter, recover_folder, sha256_hex, write_atomic},
+    base::io::files::{FolderWriter, recover_folder, sha256_hex, write_atomic},
     data::Whitening,
 };
 
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Color, Hidden, Interpolation, Loss, Model, Resize},
-        data::normalize::Normalizer,
+        data::batches::normalize::Normalizer,
         metrics::Coverage,
         nn::networks::classifier::{Design, Output},
     };

@@ -10,7 +10,7 @@ use super::{
     meta::{Frozen, Meta},
 };
 use crate::{
-    base::{files::sha256_hex, progress::Progress},
+    base::{io::files::sha256_hex, progress::Progress},
     config::Weights,
     nn::{
         NnError,

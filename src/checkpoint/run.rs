@@ -7,11 +7,11 @@ use std::{
 
 use super::{META, RunId, error::CheckpointError, other_of, read_meta, resolve};
 use crate::{
-    base::{
+    base::io::{
         files::{clear_working_names, is_working_name, sha256_hex, with_path},
         lock::{Lock, LockError},
     },
-    data::known::LOOKS,
+    data::duplicates::known::LOOKS,
 };
 
 /// Name of the file that a process holds locked while it writes into the run.

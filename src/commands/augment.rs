@@ -19,7 +19,7 @@ use super::{
 use crate::{
     augment::{Augmenter, Key, to_bytes},
     base::{
-        files::{with_path, write_atomic},
+        io::files::{with_path, write_atomic},
         names,
         progress::Progress,
         usage::UsageError,
@@ -31,7 +31,7 @@ use crate::{
     config::{self, Config},
     data::{
         TrainingData,
-        dataset::{Picture, PictureSet},
+        batches::dataset::{Picture, PictureSet},
         listing::Part,
         table::to_csv,
     },

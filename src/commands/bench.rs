@@ -8,11 +8,17 @@ use serde::Serialize;
 
 use super::ui::{self, say};
 use crate::{
-    base::rng::{Purpose, normal, stream},
-    base::stats::median,
+    base::{
+        rng::{Purpose, normal, stream},
+        stats::median,
+    },
     commands::common::exit_status::ExitStatus,
     config::{self, Config, DeviceName},
-    data::{batch::HostBatch, load_for_training, loader::Loader, order, pictures::Format},
+    data::{
+        batches::{batch::HostBatch, loader::Loader, order},
+        load_for_training,
+        store::Format,
+    },
     nn::{
         baseline::BareLoop,
         cpu::backend::is_host,

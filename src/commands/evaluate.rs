@@ -9,7 +9,7 @@ use super::{
     ui::{self, Terminal, say},
 };
 use crate::{
-    base::{names, raw_file::RawFile, usage::UsageError},
+    base::{io::raw_file::RawFile, names, usage::UsageError},
     checkpoint,
     config::DeviceName,
     evaluation::{

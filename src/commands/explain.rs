@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     base::{
+        io::raw_file::RawFile,
         names::{self, of_text},
-        raw_file::RawFile,
         usage::UsageError,
         words::listed,
     },

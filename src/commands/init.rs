@@ -11,13 +11,15 @@ use clap::Parser;
 
 use super::{common::folders, ui};
 use crate::{
-    base::{files::write_atomic, names, usage::UsageError},
+    base::{io::files::write_atomic, names, usage::UsageError},
     commands::common::exit_status::ExitStatus,
     config,
     data::{
-        decode::{Decoded, Wanted, decode_in},
         listing::{Exclude, Listing, Splits, alike, list, splits},
-        memory,
+        pixels::{
+            decode::{Decoded, Wanted, decode_in},
+            memory,
+        },
         table::Skipped,
     },
     report::class_counts::count_words,

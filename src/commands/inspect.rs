@@ -15,15 +15,17 @@ use super::{
     ui::{self, say},
 };
 use crate::{
-    base::{files::write_atomic, names, progress::Progress, usage::UsageError},
+    base::{io::files::write_atomic, names, progress::Progress, usage::UsageError},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
     config::{self, Cache, Color, Data, Interpolation, Resize, Validation},
     data::{
-        copies::Likeness,
-        decode::{Pixels, Wanted, decode_in},
+        duplicates::Likeness,
         listing::{Part, Splits, splits},
-        memory,
-        resize::resize,
+        pixels::{
+            decode::{Pixels, Wanted, decode_in},
+            memory,
+            resize::resize,
+        },
         survey,
         table::to_csv,
     },

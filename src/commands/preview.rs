@@ -13,10 +13,10 @@ use super::{
     ui::say,
 };
 use crate::{
-    base::{files::write_atomic, names, usage::UsageError},
+    base::{io::files::write_atomic, names, usage::UsageError},
     commands::common::exit_status::ExitStatus,
     config,
-    data::{TrainingData, dataset::PictureSet},
+    data::{TrainingData, batches::dataset::PictureSet},
 };
 
 /// Arguments of `preview`.

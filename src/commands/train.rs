@@ -16,14 +16,18 @@ use super::{
     },
 };
 use crate::{
-    base::{files::write_atomic, names, usage::UsageError, words::counted},
+    base::{io::files::write_atomic, names, usage::UsageError, words::counted},
     checkpoint::{self, CheckpointError, RunFolder},
     commands::{
         common::{contact_sheet, exit_status::ExitStatus, inputs},
         ui::Terminal,
     },
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
-    data::{Listed, TrainingData, leaks::known_to, listing::Part, survey::Survey},
+    data::{
+        Listed, TrainingData,
+        duplicates::{leaks::known_to, survey::Survey},
+        listing::Part,
+    },
     evaluation::{
         Evaluation,
         images::{EvalSet, RUNS_TEST, RUNS_VALIDATION},

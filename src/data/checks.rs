@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    DataError,
-    dataset::PictureSet,
+    batches::dataset::PictureSet,
+    error::DataError,
     listing::{EXTENSIONS, Part},
     parts::Parts,
     table::{Failure, Skipped},

@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use burn::data::dataset::DatasetError;
 
-use crate::base::{files::reason, names};
+use crate::base::{io::files::reason, names};
 
 /// An error of this floor. Cheap to clone, since a batch error goes through channels and Burn's own error type.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,24 +1,26 @@
 //! `[data]` in, the sets of a run out: listed, read, split, checked. What can't be used is named.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    DataError,
+    batches::dataset::{Picture, PictureSet},
     checks::{self, Outcome},
-    dataset::{Picture, PictureSet},
-    facts::Facts,
-    leaks::{self, Leak},
-    listing::{Entry, Part},
-    memory,
+    duplicates::{
+        leaks::{self, Leak},
+        survey::{Seen, Survey},
+    },
+    error::DataError,
+    listing::{
+        Entry, Part,
+        split::{Member, hold_back, why_none_held},
+    },
     parts::Parts,
-    pictures::{Format, Keep, Read, Store, read},
-    split::{Member, hold_back, why_none_held},
-    survey::{Seen, Survey},
-    table::{Damaged, Failure, Skipped},
+    pixels::facts::Facts,
+    table::{Damaged, Skipped},
 };
 use crate::{
-    base::{names, words},
     config::{Cache, Data, OnBadImage, OnLeak, Validation},
+    data::entries::{Loaded, read_entries},
 };
 
 /// Everything that training looks at. Test pictures are listed, and opened for what is said of all pictures beforehand; none of their pixels is kept.
@@ -170,7 +172,7 @@ impl Listed {
     /// Those of them whose files are damaged.
     pub fn damaged(&self) -> Vec<Damaged> {
         let pictures = self.set.pictures.iter().zip(&self.facts);
-        pictures.filter_map(|(picture, facts)| facts.damaged(&picture.path, None, &self.set.classes[picture.label])).collect()
+        pictures.filter_map(|(picture, facts)| Damaged::of(facts, &picture.path, None, &self.set.classes[picture.label])).collect()
     }
 }
 
@@ -185,54 +187,12 @@ pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, d
     Ok(Listed { set: Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store }), facts, skipped })
 }
 
-/// Pictures that were read.
-pub(super) struct Loaded {
-    store: Arc<Store>,
-    /// Each picture with its position among the entries.
-    pub pictures: Vec<(usize, Picture)>,
-    /// What was found of each.
-    pub facts: Vec<Arc<Facts>>,
-    /// What couldn't be decoded, with its position among the entries.
-    pub skipped: Vec<(usize, Skipped)>,
-}
-
-fn read_entries(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
-    let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
-    let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
-    memory::set_limit(data.decode_memory_mb);
-    let (store, reads) = read(&paths, Format::of(data), keep, done)?;
-    let mut loaded = Loaded { store, pictures: Vec::new(), facts: Vec::new(), skipped: Vec::new() };
-    let labels: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(label, class)| (class.as_str(), label)).collect();
-    for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
-        let (path, group) = (entry.path.clone(), entry.group.clone());
-        match read {
-            Read::Good(facts) => {
-                let label = labels.get(entry.class.as_str()).copied().ok_or_else(|| {
-                    DataError::Classes(format!(
-                        "found the unknown class {}, expected one of {}: {}",
-                        names::quoted(&entry.class),
-                        words::listed(classes),
-                        names::of_path(&path)
-                    ))
-                })?;
-                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest: facts.pixels, slot: index }));
-                loaded.facts.push(facts);
-            }
-            Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Picture { path, reason }),
-            Read::Bad(reason) => {
-                let (path, split) = (names::of_path(&path), entry.split.map_or("", Part::name));
-                loaded.skipped.push((index, Skipped { path, reason, split, class: entry.class.clone(), failure: Failure::Decoding }));
-            }
-        }
-    }
-    Ok(loaded)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::data::table::Failure;
 
     /// Class folders with `count` pictures each, no two alike unless `copies`.
     fn folder(classes: &[(&str, usize)]) -> tempfile::TempDir {

@@ -6,12 +6,11 @@ use std::{
 };
 
 use super::{
-    DataError,
-    facts::Facts,
-    listing::{Entry, Exclude, Listing, Part, alike, list},
-    load::Loaded,
-    phantom,
-    survey::{Seen, Survey},
+    duplicates::survey::{Seen, Survey},
+    entries::Loaded,
+    error::DataError,
+    listing::{Entry, Exclude, Listing, Part, alike, list, phantom},
+    pixels::facts::Facts,
     table::Skipped,
 };
 use crate::{

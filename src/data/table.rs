@@ -8,12 +8,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataError,
-    dataset::PictureSet,
+    batches::dataset::PictureSet,
+    error::DataError,
     listing::{Part, Unreadable},
-    pictures::digest_from_hex,
 };
-use crate::base::{files, names};
+use crate::{
+    base::{
+        io::files::{self, digest_from_hex},
+        names,
+    },
+    data::{batches::dataset::Picture, pixels::facts::Facts},
+};
 
 /// A line of `split.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +142,12 @@ pub struct Damaged {
 }
 
 impl Damaged {
+    /// The line of a picture whose file is damaged by its `facts`; `None` for a whole one.
+    pub fn of(facts: &Facts, path: &Path, part: Option<Part>, class: &str) -> Option<Self> {
+        let reason = facts.damage.clone()?;
+        Some(Self { path: names::of_path(path), reason, split: part.map_or("", Part::name), class: class.to_owned() })
+    }
+
     /// That there are so many.
     pub fn count_words(count: usize) -> String {
         match count {
@@ -163,7 +174,7 @@ fn parts_words<'a>(splits: impl Iterator<Item = &'a str> + Clone) -> String {
 
 /// The lines for one set.
 pub fn rows(set: &PictureSet, part: Part) -> Vec<SplitRow> {
-    let row = |picture: &super::dataset::Picture| SplitRow {
+    let row = |picture: &Picture| SplitRow {
         path: names::of_path(&picture.path),
         label: picture.label,
         class: set.classes[picture.label].clone(),

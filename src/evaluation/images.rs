@@ -6,14 +6,13 @@ use std::path::Path;
 use anyhow::bail;
 
 use crate::{
-    base::{names, progress::Progress, usage::UsageError, words},
+    base::{io::files::digest_from_hex, names, progress::Progress, usage::UsageError, words},
     config::{self, Config},
     data::{
         TestListing, Unknown,
-        dataset::{Picture, PictureSet},
-        leaks::known_to,
+        batches::dataset::{Picture, PictureSet},
+        duplicates::leaks::known_to,
         listing::{self, Entry, Exclude, Part},
-        pictures::digest_from_hex,
         table::{Skipped, SplitRow, read_split},
         test_listing,
     },

@@ -22,15 +22,17 @@ use self::{
     subset::{Chosen, SEED},
 };
 use crate::{
-    base::{files::write_atomic, names, progress::Progress, words},
+    base::{io::files::write_atomic, names, progress::Progress, words},
     checkpoint::Meta,
     data::{
         Listed,
-        copies::Likeness,
-        dataset::PictureSet,
-        facts::Facts,
-        known::{Known, KnownCopy},
+        batches::dataset::PictureSet,
+        duplicates::{
+            Likeness,
+            known::{Known, KnownCopy},
+        },
         listing::Part,
+        pixels::facts::Facts,
         table::{self, Damaged, Skipped},
     },
     metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, argmax},

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use super::Evaluation;
 use crate::{
     base::{
-        files::write_atomic,
+        io::files::write_atomic,
         names,
         progress::{Progress, Task},
         words::listed,
@@ -16,7 +16,7 @@ use crate::{
     checkpoint::Checkpoint,
     config::Weights,
     data::{
-        dataset::View,
+        batches::view::View,
         listing::Part,
         table::{SplitRow, read_split},
     },

@@ -3,8 +3,8 @@
 use super::Evaluation;
 use crate::{
     base::{
+        io::raw_file::{Raw, RawFile},
         names::{of_path, of_text},
-        raw_file::{Raw, RawFile},
     },
     metrics::{argmax, most},
     record::LISTED_CLASSES,

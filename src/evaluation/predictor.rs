@@ -9,7 +9,7 @@ use crate::{
     config::{self, Config, Data, Loss},
     data::{
         Listed,
-        dataset::{PictureSet, View},
+        batches::{dataset::PictureSet, view::View},
         listing::Entry,
         load_listed,
     },

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decisions::Decisions;
 use crate::{
     checkpoint::Meta,
-    data::dataset::PictureSet,
+    data::batches::dataset::PictureSet,
     metrics::{Judged, Report},
 };
 

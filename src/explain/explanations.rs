@@ -7,15 +7,14 @@ use serde::Serialize;
 use super::{Border, Curves, Explainer, Map, SURE, border, class_means::ClassMeans, overlay, sanity::Sanity};
 use crate::{
     base::{
-        files::write_atomic,
+        io::{
+            files::write_atomic,
+            raw_file::{Raw, RawFile},
+        },
         names::{self, for_file, of_text},
         progress::Progress,
-        raw_file::{Raw, RawFile},
     },
-    data::{
-        dataset::{PictureSet, View},
-        normalize::Normalizer,
-    },
+    data::batches::{dataset::PictureSet, normalize::Normalizer, view::View},
     metrics::argmax,
     nn::infer::NotANumber,
     report::{

@@ -9,9 +9,11 @@ use super::{CopyGroup, Inspection};
 use crate::{
     base::names,
     data::{
-        listing::Part,
-        split::{Member, hold_back},
-        survey::Seen,
+        duplicates::survey::Seen,
+        listing::{
+            Part,
+            split::{Member, hold_back},
+        },
     },
 };
 

@@ -7,7 +7,11 @@ use super::Features;
 use crate::{
     base::progress::Progress,
     config::{Architecture, Color, Data, DeviceName, Hidden, Loss, Model, Normalize, Pooling, Weights},
-    data::{Surveyed, dataset::View, normalize::Normalizer, pictures::Format},
+    data::{
+        Surveyed,
+        batches::{normalize::Normalizer, view::View},
+        store::Format,
+    },
     nn::{
         device::open,
         infer::average_features,

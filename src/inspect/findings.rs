@@ -8,7 +8,7 @@ use super::{CopyGroup, Inspection, Labels, Member, Rule};
 use crate::{
     base::words::counted,
     data::{
-        copies::Likeness,
+        duplicates::Likeness,
         listing::{Part, alike},
         table::Damaged,
     },

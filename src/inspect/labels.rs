@@ -13,9 +13,9 @@ use crate::{
         rng::{Purpose, RngExt, normal, permutation, stream},
     },
     data::{
-        look::{Look, SIDE},
-        split::{Member, folds},
-        survey::{Seen, Survey},
+        duplicates::survey::{Seen, Survey},
+        listing::split::{Member, folds},
+        pixels::look::{Look, SIDE},
     },
 };
 
@@ -209,9 +209,8 @@ mod tests {
 
     use super::*;
     use crate::data::{
-        decode::Pixels,
-        facts::look_at,
         listing::{Entry, Part},
+        pixels::{decode::Pixels, facts::look_at},
     };
 
     /// A picture whose class shows, in many ways: a bright half on the left, on the right, or below, of any brightness, in noise.

@@ -24,9 +24,11 @@ pub use suspects::Suspect;
 use crate::{
     base::names,
     data::{
-        copies::{Group, Likeness},
+        duplicates::{
+            Group, Likeness,
+            survey::{Seen, Survey},
+        },
         listing::Part,
-        survey::{Seen, Survey},
         table::{Damaged, Skipped},
     },
 };

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::source_name;
 use crate::{
     base::rng::{Purpose, permutation, stream},
-    data::{listing::Part, survey::Seen},
+    data::{duplicates::survey::Seen, listing::Part},
 };
 
 /// Parts that the pictures are split into; each is judged by a rule from the others.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     base::names,
-    data::{facts::Facts, survey::Seen},
+    data::{duplicates::survey::Seen, pixels::facts::Facts},
 };
 
 /// Mean levels below and above which a picture is dark or light, whatever the others.

@@ -5,10 +5,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 
-use crate::data::{
-    batch::{HostBatch, ImageBatcher},
-    dataset::Sample,
-};
+use crate::data::batches::batch::{HostBatch, ImageBatcher, Sample};
 
 /// A batch of images, soft targets and weights on a device.
 #[derive(Clone, Debug)]

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     base::names,
-    data::{DataError, dataset::View, loader::Loader},
+    data::{
+        DataError,
+        batches::{loader::Loader, view::View},
+    },
     metrics::argmax,
 };
 

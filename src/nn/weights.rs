@@ -1,7 +1,7 @@
 //! Converts weights and the optimizer's state to and from safetensors, with PyTorch's names and
 //! layouts. Equal weights always give equal bytes.
 
-use crate::base::bytes::{from_f32, to_f32};
+use crate::base::io::bytes::{from_f32, to_f32};
 use std::collections::{BTreeMap, HashMap};
 
 use burn::{

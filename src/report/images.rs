@@ -5,7 +5,7 @@ use std::{io::Cursor, path::Path};
 use anyhow::Context;
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
-use crate::base::{files::write_atomic, names};
+use crate::base::{io::files::write_atomic, names};
 
 /// Length in pixels to which the shorter side of an image is magnified, by a whole factor.
 const LEAST_SIDE: u32 = 160;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Train,
-    data::loader::Loader,
+    data::batches::loader::Loader,
     metrics::argmax,
     nn::{cpu::backend::reads_are_free, infer::read, networks::classifier::Output},
 };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     base::{
-        files::reason,
+        io::files::reason,
         words::{listed, nearest},
     },
     checkpoint::CheckpointError,

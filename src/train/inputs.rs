@@ -23,17 +23,20 @@ use rayon::prelude::*;
 use super::observer::Watch;
 use super::{Datasets, Learner, Observer, TrainError};
 use crate::{
-    base::{
+    base::io::{
         bytes, cache,
         files::{self, PartialFile, with_path},
     },
     config::{Config, Pooling},
     data::{
-        batch::{ImageBatcher, Prepare},
-        dataset::{Picture, PictureSet, View},
-        loader::Loader,
-        order::{self, Draw},
-        pictures::{Features, Store},
+        batches::{
+            batch::{ImageBatcher, Prepare},
+            dataset::{Picture, PictureSet},
+            loader::Loader,
+            order::{self, Draw},
+            view::View,
+        },
+        store::{Features, Store},
     },
     nn::{
         batch::upload,

@@ -10,7 +10,7 @@ use rand::Rng as _;
 
 use crate::{
     base::rng::{Purpose, stream},
-    data::batch::HostBatch,
+    data::batches::batch::HostBatch,
     nn::{
         batch::upload,
         loss::LossFn,

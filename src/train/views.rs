@@ -8,11 +8,12 @@ use pixel_sampling::Finish;
 use crate::{
     augment::{Augmenter, Key, Mixer},
     config::{Augment, Config, Sampler},
-    data::{
+    data::batches::{
         batch::{HostBatch, ImageBatcher, Mix, Prepare},
-        dataset::{PictureSet, View},
+        dataset::PictureSet,
         normalize::Normalizer,
         order::{self, Draw},
+        view::View,
     },
 };
 

@@ -207,7 +207,7 @@ fn outputs_that_are_no_numbers_are_an_error_that_names_a_picture() {
     let mut weights = place.bytes("run/best/model.safetensors");
     let end = weights.len();
     weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    change_meta(&place, |meta| _ = meta.files.insert("model.safetensors".to_owned(), emberlens::base::files::sha256_hex(&weights)));
+    change_meta(&place, |meta| _ = meta.files.insert("model.safetensors".to_owned(), emberlens::base::io::files::sha256_hex(&weights)));
     std::fs::write(place.path("run/best/model.safetensors"), weights).expect("written");
     let meta = place.read("run/best/meta.json");
     for arguments in [

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use emberlens::{
     config::{Hidden, Loss, Model, Optimizer, Pooling},
-    data::{batch::HostBatch, order},
+    data::batches::{batch::HostBatch, order},
     nn::{
         infer::read,
         loss::LossFn,

@@ -2,12 +2,12 @@
 
 use std::{fs, path::PathBuf};
 
-use emberlens::{config::Color, data::decode::decode};
+use emberlens::{config::Color, data::pixels::decode::decode};
 
 use crate::support::root;
 
 /// The files of one folder with what decoding gave.
-fn decoded(folder: &str) -> Vec<(String, Result<emberlens::data::decode::Pixels, String>)> {
+fn decoded(folder: &str) -> Vec<(String, Result<emberlens::data::pixels::decode::Pixels, String>)> {
     let folder: PathBuf = root().join("../shared/data/odd").join(folder);
     let Ok(entries) = fs::read_dir(&folder) else {
         println!("no {} here, nothing tested", folder.display());

@@ -137,7 +137,7 @@ fn working_files_of_a_killed_process_go_with_the_next_run() {
     let pixels = place.path("cache/emberlens/pixels");
     let working = |process: u32| {
         // As the program names them: its machine, its process.
-        let host = emberlens::base::files::sha256_hex(emberlens::base::process::host().as_bytes());
+        let host = emberlens::base::io::files::sha256_hex(emberlens::base::process::host().as_bytes());
         format!(".partial-{}-{process}-abcdef", &host[..8])
     };
     let (dead, alive) = (working(u32::MAX >> 2), working(std::process::id()));

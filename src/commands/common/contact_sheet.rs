@@ -8,7 +8,7 @@ use pixel_sampling::{Finish, Picture, sample_unmoved};
 use crate::{
     base::names,
     config::Config,
-    data::dataset::{PictureSet, View},
+    data::batches::{dataset::PictureSet, view::View},
     report::mosaic::{self, Cell, Row},
     train::levels_view,
 };

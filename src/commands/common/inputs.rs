@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     data::{
         TrainingData,
-        dataset::PictureSet,
+        batches::dataset::PictureSet,
         listing::{Entry, Exclude, Found, Listing, PassedOver, no_file, walk},
         load_for_training,
         table::{Damaged, Skipped},

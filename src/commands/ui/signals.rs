@@ -11,7 +11,7 @@ use std::sync::{
 use anyhow::Context;
 
 use super::say;
-use crate::base::files::discard_partial_files;
+use crate::base::io::files::discard_partial_files;
 
 /// Value for no signal.
 const NONE: i32 = 0;

@@ -72,14 +72,14 @@ fn check_model(config: &Config, problems: &mut Problems) {
     let channels = model.channels();
     let channels_are_possible = !channels.is_empty() && channels.iter().all(|count| *count > 0);
     problems.require(channels_are_possible, "model.channels", format!("{channels:?}"), "one number above 0 for each block");
+    problems.require((0.0..1.0).contains(&model.dropout), "model.dropout", model.dropout, "a share from 0 to below 1");
+    let hidden = model.hidden.widths();
+    problems.require(!hidden.contains(&0), "model.hidden", format!("{hidden:?}"), "widths above 0, or 0 alone for none");
     let Some(features) = model.feature_shape([height, width]) else {
         let found = format!("found {} blocks, each of which halves {height}x{width}", channels.len());
         return problems
             .bad("model.channels", format!("{found}, expected fewer blocks or larger pictures, so that at least one pixel is left"));
     };
-    problems.require((0.0..1.0).contains(&model.dropout), "model.dropout", model.dropout, "a share from 0 to below 1");
-    let hidden = model.hidden.widths();
-    problems.require(!hidden.contains(&0), "model.hidden", format!("{hidden:?}"), "widths above 0, or 0 alone for none");
     check_dense(model.pooling, features.map(|side| side as u128), &hidden, problems)
 }
 

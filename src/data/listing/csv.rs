@@ -14,7 +14,7 @@ use super::{
     text::{Text, decode, to_windows_1252},
     walk::{NOT_THERE, no_file},
 };
-use crate::{base::names, data::DataError};
+use crate::{base::names, data::error::DataError};
 
 /// A list of more bytes is none.
 const MOST_BYTES: u64 = 1 << 30;

@@ -4,7 +4,7 @@ use std::{cell::Cell, path::Path};
 
 use glob::{MatchOptions, Pattern};
 
-use crate::{base::names, config::Data, data::DataError};
+use crate::{base::names, config::Data, data::error::DataError};
 
 /// `*` and `?` stay within one name; `**` goes through folders.
 const OPTIONS: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };

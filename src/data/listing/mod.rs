@@ -5,7 +5,9 @@ mod columns;
 mod csv;
 mod exclude;
 mod passed_over;
+pub mod phantom;
 mod records;
+pub mod split;
 mod text;
 mod walk;
 
@@ -15,7 +17,7 @@ pub use exclude::Exclude;
 pub use passed_over::{Kind, PassedOver};
 pub use walk::{Found, no_file, walk};
 
-use super::DataError;
+use super::error::DataError;
 use crate::base::{names, words};
 
 /// File name endings that are taken for pictures, in any case. What a file really is, its content decides.

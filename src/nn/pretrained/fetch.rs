@@ -8,7 +8,7 @@ use std::{
 use super::{Published, published};
 use crate::{
     base::{
-        download::{DownloadError, Expected, download, is_whole},
+        io::download::{DownloadError, Expected, download, is_whole},
         progress::Progress,
     },
     config::Architecture,

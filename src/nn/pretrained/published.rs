@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    base::cache,
+    base::io::cache,
     config::{Architecture, Weights},
 };
 

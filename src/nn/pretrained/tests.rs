@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use super::*;
 use crate::{
     config::{Architecture, Color, DeviceName, Hidden, Model, Normalize, Pooling},
-    data::{normalize::Normalizer, set_of},
+    data::{batches::normalize::Normalizer, set_of},
     nn::{
         infer::read,
         networks::{
@@ -121,12 +121,12 @@ fn a_keras_archive_has_the_weights_of_the_file_in_it_and_a_folder_says_what_to_d
     let expected = features(&golden("vgg_keras.weights.h5"));
     for is_deflated in [false, true] {
         let path = folder.path().join("model.keras");
-        crate::base::files::write_atomic(&path, &archive::tests::archive("model.weights.h5", &inner, is_deflated)).expect("written");
+        crate::base::io::files::write_atomic(&path, &archive::tests::archive("model.weights.h5", &inner, is_deflated)).expect("written");
         assert_eq!(features(&path), expected);
     }
     let error = load(narrow(false, &device), folder.path()).expect_err("a folder").to_string();
     assert!(error.contains("found a folder") && error.contains("model.save_weights"), "{error}");
-    crate::base::files::write_atomic(&folder.path().join("saved_model.pb"), b"\x08\x01").expect("written");
+    crate::base::io::files::write_atomic(&folder.path().join("saved_model.pb"), b"\x08\x01").expect("written");
     for path in [folder.path().to_owned(), folder.path().join("saved_model.pb")] {
         let error = load(narrow(false, &device), &path).expect_err("a SavedModel").to_string();
         assert!(error.contains("found a SavedModel") && error.contains("model.save_weights"), "{error}");
@@ -185,7 +185,7 @@ fn timms_names_are_read_and_its_head_is_left() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.safetensors");
     let file = safetensors::serialize(views, None::<std::collections::HashMap<String, String>>).expect("written");
-    crate::base::files::write_atomic(&path, &file).expect("written");
+    crate::base::io::files::write_atomic(&path, &file).expect("written");
     let values = |path: &Path| {
         let (model, origin) = load(narrow(false, &device), path).expect("loaded");
         assert_eq!(origin, Origin::Torch);
@@ -225,7 +225,7 @@ fn squeezenet_is_torchvisions() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("weights");
     let file = safetensors::serialize(views, None::<std::collections::HashMap<String, String>>).expect("written");
-    crate::base::files::write_atomic(&path, &file).expect("written");
+    crate::base::io::files::write_atomic(&path, &file).expect("written");
     let (model, _) = load(empty, &path).expect("loaded");
     let images = input(&Normalize::Imagenet, 2, size, &device);
     assert_close("squeezenet", model.forward_features(images), expected.tensor("squeezenet.features").expect("there").data());
@@ -270,7 +270,7 @@ fn a_file_that_is_cut_off_changed_or_means_harm_is_an_error_and_runs_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("weights");
     let attempt = |bytes: &[u8]| {
-        crate::base::files::write_atomic(&path, bytes).expect("written");
+        crate::base::io::files::write_atomic(&path, bytes).expect("written");
         load(narrow(false, &device), &path)
     };
     for file in ["vgg.pth", "vgg_nested.pth", "vgg_bare_f16.safetensors", "vgg_keras.h5", "vgg_keras_published.h5"] {

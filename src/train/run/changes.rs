@@ -9,12 +9,12 @@ use std::{
 
 use crate::train::{State, TrainError};
 use crate::{
-    base::{files::hex, names},
+    base::{io::files::hex, names},
     config::{Config, Schedule, Validation, changed_keys},
     data::{
         TrainingData,
-        dataset::{Picture, PictureSet},
-        leaks::Leak,
+        batches::dataset::{Picture, PictureSet},
+        duplicates::leaks::Leak,
         listing::Part,
         table::{self, Matched, SplitRow, difference},
     },

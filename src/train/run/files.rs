@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
-    base::files::write_atomic,
+    base::io::files::write_atomic,
     checkpoint::{Checkpoint, FrozenBytes, Meta, Resumable, RunFolder, read_meta, save, save_meta},
     config::Metric,
-    data::{TrainingData, known, table},
+    data::{TrainingData, duplicates::known, table},
     nn::{
         networks::params,
         weights::{Part, TrainingState, state_to_bytes, to_bytes},

@@ -10,7 +10,11 @@ use crate::{
     base::memory::available_bytes,
     checkpoint::{Checkpoint, FrozenBytes, load},
     config::{ClassWeights, Config, Loss, Metric, Normalize, Phase, Split},
-    data::{TrainingData, dataset::PictureSet, normalize::Normalizer, pictures::Format},
+    data::{
+        TrainingData,
+        batches::{dataset::PictureSet, normalize::Normalizer},
+        store::Format,
+    },
     nn::{
         estimate::Estimate,
         networks::{

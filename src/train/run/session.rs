@@ -13,7 +13,7 @@ use super::{
 use crate::{
     checkpoint::{Frozen, FrozenBytes, Meta, Resumable, RunFolder, RunId, check_run},
     config::{Config, OnBadImage, Phase},
-    data::{TrainingData, known, normalize::Normalizer, table},
+    data::{TrainingData, batches::normalize::Normalizer, duplicates::known, table},
     nn::{
         cpu::backend::is_host,
         estimate::Estimate,
@@ -80,7 +80,7 @@ impl Session {
         let network = Network::start(&config, data, device)?;
         let split = table::to_csv(&written_rows(data));
         let mut session = Self::new(config, data, RunId::new(&split), state, network)?;
-        (session.files.split, session.files.looks) = (Some(split), Some(known::looks_to_bytes(data)));
+        (session.files.split, session.files.looks) = (Some(split), Some(known::looks_to_bytes(&data.known().collect::<Vec<_>>())));
         Ok(session)
     }
 
@@ -120,7 +120,8 @@ impl Session {
         };
         // A run of an older version has no thumbnails. Theirs is the order of `split.csv`, which
         // only images that haven't moved are sure to have.
-        let looks = (moved.is_none() && !run.join(known::LOOKS).is_file()).then(|| known::looks_to_bytes(data));
+        let looks =
+            (moved.is_none() && !run.join(known::LOOKS).is_file()).then(|| known::looks_to_bytes(&data.known().collect::<Vec<_>>()));
         let mut session = Self { remarks, ..Self::new(config, data, id, state, network)? };
         (session.files.split, session.files.looks) = (moved.map(|moved| moved.split), looks);
         let (trained, learner) = (state_from_bytes(&optimizer, device)?, &mut session.learner);

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     base::{
-        files::{with_path, write_atomic},
+        io::files::{with_path, write_atomic},
         names::of_text,
     },
     record::{EpochRecord, LISTED_CLASSES},

@@ -1,0 +1,10 @@
+//! Files: written whole or not at all, locked, downloaded, cached; numbers as bytes.
+
+pub mod bytes;
+pub mod cache;
+pub mod download;
+pub mod files;
+pub mod lock;
+pub mod npy;
+mod partial;
+pub mod raw_file;

@@ -1,0 +1,121 @@
+//! Copies across the parts of a run's data: test and validation pictures that measure memory.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Candidate, Group, Likeness,
+    survey::{Seen, Survey},
+};
+use crate::{
+    base::names,
+    config::OnLeak,
+    data::{error::DataError, listing::Part},
+};
+
+/// A picture that is measured on or chosen by, and the picture that is a copy of it among those that the training knows by then, if there is
+/// one: training pictures, and for a test picture the validation pictures as well, since they choose the best epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leak {
+    /// The picture.
+    pub path: PathBuf,
+    /// The class it is said to be of.
+    pub class: String,
+    /// What it is used for.
+    pub part: Part,
+    /// BLAKE3 of its decoded pixels.
+    pub digest: [u8; 32],
+    /// The copy: one with equal pixels where there is one, a training picture rather than a validation picture.
+    pub copy_of: Option<PathBuf>,
+    /// How much alike the two are.
+    pub likeness: Option<Likeness>,
+}
+
+/// What the weights of a run know by the time that a picture of `part` is looked at, what they know best first.
+pub fn known_to(part: Part) -> &'static [Part] {
+    match part {
+        Part::Train => &[],
+        Part::Validation => &[Part::Train],
+        Part::Test => &[Part::Train, Part::Validation],
+    }
+}
+
+/// Every validation and test picture, with its copy among what is known by then; pictures at the positions `excluded` are left out.
+pub(in crate::data) fn find(survey: &Survey, excluded: &[usize]) -> Vec<Leak> {
+    let mut source: Vec<Option<usize>> = vec![None; survey.seen.len()];
+    for group in &survey.groups {
+        for &index in &group.members {
+            source[index] = copy_of(index, group, &survey.seen, excluded);
+        }
+    }
+    let leak = |(index, seen): (usize, &Seen)| {
+        let copy = source[index].map(|copy| &survey.seen[copy]);
+        Leak {
+            path: seen.entry.path.clone(),
+            class: seen.entry.class.clone(),
+            part: seen.part,
+            digest: seen.facts.pixels,
+            copy_of: copy.map(|copy| copy.entry.path.clone()),
+            likeness: copy.map(|copy| likeness(seen, copy)),
+        }
+    };
+    let is_told = |(index, seen): &(usize, &Seen)| seen.part != Part::Train && excluded.binary_search(index).is_err();
+    survey.seen.iter().enumerate().filter(is_told).map(leak).collect()
+}
+
+/// Of the other members of its group, the one to be told as what the picture is a copy of.
+fn copy_of(index: usize, group: &Group, seen: &[Seen], excluded: &[usize]) -> Option<usize> {
+    let own = &seen[index];
+    let rank = |other: usize| known_to(own.part).iter().position(|part| *part == seen[other].part);
+    let known = group.members.iter().copied().filter(|other| excluded.binary_search(other).is_err());
+    let known = known.filter_map(|other| Some((likeness(own, &seen[other]) == Likeness::Near, rank(other)?, other)));
+    known.min().map(|(.., other)| other)
+}
+
+fn likeness(one: &Seen, other: &Seen) -> Likeness {
+    Candidate::from(&*one.facts).likeness(&Candidate::from(&*other.facts))
+}
+
+/// Positions, rising, of what is left out so that no copy is on two sides: training and validation pictures that are copies of test pictures,
+/// and training pictures that are copies of validation pictures.
+pub(in crate::data) fn to_exclude(survey: &Survey) -> Vec<usize> {
+    let mut excluded = Vec::new();
+    for group in &survey.groups {
+        // The highest part keeps its pictures.
+        let kept = group.members.iter().map(|index| survey.seen[*index].part).max();
+        excluded.extend(group.members.iter().copied().filter(|index| Some(survey.seen[*index].part) < kept));
+    }
+    excluded.sort_unstable();
+    excluded
+}
+
+/// What is found of a part, in words; `None` of nothing.
+fn words(leaks: &[Leak], part: Part) -> Option<String> {
+    let of_part: Vec<_> = leaks.iter().filter(|leak| leak.part == part).collect();
+    let copies: Vec<_> = of_part.iter().filter(|leak| leak.copy_of.is_some()).collect();
+    let first = copies.first()?;
+    let near = copies.iter().filter(|leak| leak.likeness == Some(Likeness::Near)).count();
+    let near = if near > 0 { format!(", {near} of them saved again, cropped, turned or the like") } else { String::new() };
+    let (what, of) = match part {
+        Part::Test => ("test", "training or validation"),
+        _ => ("validation", "training"),
+    };
+    Some(format!(
+        "{} of {} {what} pictures are copies of {of} pictures{near}; the first: {} = {}",
+        copies.len(),
+        of_part.len(),
+        names::of_path(&first.path),
+        names::of_path(first.copy_of.as_deref().unwrap_or(Path::new("")))
+    ))
+}
+
+/// The error, where that is wanted.
+pub(in crate::data) fn check(leaks: &[Leak], on_leak: OnLeak) -> Result<(), DataError> {
+    let found: Vec<_> = [Part::Test, Part::Validation].into_iter().filter_map(|part| words(leaks, part)).collect();
+    if found.is_empty() || on_leak != OnLeak::Error {
+        return Ok(());
+    }
+    Err(DataError::Classes(format!(
+        "{}; remove them, or set data.on_leak = \"exclude\" to leave out the training and validation copies; `emberlens inspect` lists all",
+        found.join("; ")
+    )))
+}

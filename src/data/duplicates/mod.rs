@@ -1,0 +1,333 @@
+//! Which pictures are copies of one another: the same file, the same pixels, or the same picture saved again, resized, brighter or darker,
+//! cropped a little, mirrored or turned. Two slices of one brain are not copies.
+
+pub(in crate::data) mod align;
+mod hashes;
+pub mod known;
+pub mod leaks;
+pub mod survey;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use rayon::prelude::*;
+
+use self::{align::likeness, hashes::pairs};
+use super::pixels::{
+    facts::Facts,
+    look::{Look, Sketch},
+};
+
+/// Correlation that copies have at least once they are laid over one another. On the brain-tumour set copies begin at 0.996, neighbouring
+/// slices end at 0.994.
+const SAME: f32 = 0.995;
+
+/// Correlation of low frequencies below which nobody needs to lay two pictures over one another.
+const SIMILAR: f32 = 0.9;
+
+/// What makes pictures copies, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Likeness {
+    /// Equal files.
+    File,
+    /// Equal decoded pixels.
+    Pixels,
+    /// Much the same to the eye.
+    Near,
+}
+
+/// A picture that may have copies.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// BLAKE3 of the file, where somebody looked.
+    pub file: Option<[u8; 32]>,
+    /// BLAKE3 of the decoded pixels.
+    pub pixels: [u8; 32],
+    /// At a glance.
+    pub look: &'a Look,
+}
+
+impl<'a> From<&'a Facts> for Candidate<'a> {
+    fn from(facts: &'a Facts) -> Self {
+        Self { file: Some(facts.file), pixels: facts.pixels, look: &facts.look }
+    }
+}
+
+impl Candidate<'_> {
+    /// How much alike these two members of a group are.
+    pub fn likeness(&self, other: &Self) -> Likeness {
+        if self.file.is_some() && self.file == other.file {
+            Likeness::File
+        } else if self.pixels == other.pixels {
+            Likeness::Pixels
+        } else {
+            Likeness::Near
+        }
+    }
+}
+
+/// Pictures that are copies of one another, two or more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Positions, rising.
+    pub members: Vec<usize>,
+    /// The weakest link among them.
+    pub likeness: Likeness,
+}
+
+/// Finds the groups of copies, in the order of their first members.
+pub fn find(pictures: &[Candidate<'_>]) -> Vec<Group> {
+    let mut groups = Groups::new(pictures.len());
+    let mut by_file = BTreeMap::new();
+    let mut by_pixels = BTreeMap::new();
+    for (index, picture) in pictures.iter().enumerate() {
+        if let Some(file) = picture.file {
+            groups.join(*by_file.entry(file).or_insert(index), index, Likeness::File);
+        }
+        groups.join(*by_pixels.entry(picture.pixels).or_insert(index), index, Likeness::Pixels);
+    }
+    // One of each: the rest is known.
+    let different: Vec<usize> = by_pixels.into_values().collect();
+    join_near(pictures, different, groups).into_groups()
+}
+
+/// Of each new picture, the known one that it is a copy of, by position, and how much alike they are: the one most alike, and of several the
+/// first.
+pub fn sources(known: &[Candidate<'_>], new: &[Candidate<'_>]) -> Vec<Option<(usize, Likeness)>> {
+    let all = [known, new].concat();
+    let mut sources = vec![None; new.len()];
+    for Group { members, .. } in find(&all) {
+        let (of_known, of_new) = members.split_at(members.partition_point(|index| *index < known.len()));
+        for index in of_new {
+            let source = |known: &usize| (*known, all[*known].likeness(&all[*index]));
+            sources[index - known.len()] = of_known.iter().map(source).min_by_key(|(_, likeness)| *likeness);
+        }
+    }
+    sources
+}
+
+/// Joins those of `different` that are near copies.
+fn join_near(pictures: &[Candidate<'_>], mut different: Vec<usize>, groups: Groups) -> Groups {
+    different.retain(|index| !pictures[*index].look.is_flat());
+    let sketches: Vec<Sketch> = different.par_iter().map(|index| pictures[*index].look.sketch()).collect();
+    let hashes: Vec<_> = sketches.iter().map(|sketch| sketch.hashes).collect();
+    let groups = Mutex::new(groups);
+    let grown = || groups.lock().unwrap_or_else(PoisonError::into_inner);
+    pairs(&hashes, |a, turn, b| {
+        let (first, second) = (different[a], different[b]);
+        // The lock is let go before anybody lays pictures over one another.
+        let are_joined = || grown().are_joined(first, second);
+        let is_copy = sketches[a].correlation(turn, &sketches[b]) >= SIMILAR
+            && !are_joined()
+            && likeness(pictures[first].look, turn, pictures[second].look) >= SAME;
+        if is_copy {
+            grown().join(first, second, Likeness::Near);
+        }
+    });
+    groups.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets that grow together.
+struct Groups {
+    parents: Vec<usize>,
+    likeness: Vec<Likeness>,
+}
+
+impl Groups {
+    fn new(count: usize) -> Self {
+        Self { parents: (0..count).collect(), likeness: vec![Likeness::File; count] }
+    }
+
+    fn root(&mut self, mut at: usize) -> usize {
+        while self.parents[at] != at {
+            self.parents[at] = self.parents[self.parents[at]];
+            at = self.parents[at];
+        }
+        at
+    }
+
+    fn are_joined(&mut self, a: usize, b: usize) -> bool {
+        self.root(a) == self.root(b)
+    }
+
+    fn join(&mut self, a: usize, b: usize, likeness: Likeness) {
+        let (a, b) = (self.root(a), self.root(b));
+        if a != b {
+            self.parents[a.max(b)] = a.min(b);
+            self.likeness[a.min(b)] = likeness.max(self.likeness[a]).max(self.likeness[b]);
+        }
+    }
+
+    fn into_groups(mut self) -> Vec<Group> {
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for index in 0..self.parents.len() {
+            let root = self.root(index);
+            groups.entry(root).or_default().push(index);
+        }
+        let grown = groups.into_iter().filter(|(_, members)| members.len() > 1);
+        grown.map(|(root, members)| Group { members, likeness: self.likeness[root] }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, RgbImage, imageops};
+
+    use super::*;
+    use crate::{
+        base::rng::{Purpose, RngExt, Stream, stream},
+        config::Color,
+        data::pixels::decode::decode,
+    };
+
+    /// A picture of its own: blobs and bars of random places, sizes and colours, neither square nor symmetric.
+    fn scene(index: u64) -> DynamicImage {
+        let mut draw = stream(7, Purpose::Synthetic, [index, 1, 0]);
+        let (width, height) = (draw.random_range(150..260u32), draw.random_range(120..230u32));
+        let ground: [u8; 3] = draw.random();
+        let mut picture = RgbImage::from_pixel(width, height, image::Rgb(ground.map(|level| level / 2)));
+        for _ in 0..draw.random_range(8..16) {
+            let color = image::Rgb(draw.random::<[u8; 3]>().map(|level| level / 5 * 4));
+            let [x, y] = [draw.random_range(0.0..width as f32), draw.random_range(0.0..height as f32)];
+            let [a, b] = [draw.random_range(6.0..60.0f32), draw.random_range(6.0..60.0f32)];
+            let is_bar: bool = draw.random();
+            for (column, row, pixel) in picture.enumerate_pixels_mut() {
+                let [u, v] = [(column as f32 - x) / a, (row as f32 - y) / b];
+                if if is_bar { u.abs().max(v.abs()) < 0.6 } else { u * u + v * v < 1.0 } {
+                    *pixel = color;
+                }
+            }
+        }
+        DynamicImage::from(picture)
+    }
+
+    fn cropped(picture: &DynamicImage, draw: &mut Stream) -> DynamicImage {
+        let (width, height) = (picture.width(), picture.height());
+        let mut share = |side: u32| (f64::from(side) * draw.random_range(0.0..0.03)) as u32;
+        let [left, right, top, bottom] = [share(width), share(width), share(height), share(height)];
+        picture.crop_imm(left, top, width - left - right, height - top - bottom)
+    }
+
+    /// The changes of the promise, by name.
+    fn changes(picture: &DynamicImage, draw: &mut Stream) -> Vec<(&'static str, Vec<u8>)> {
+        let resized = |share: f64| {
+            let side = |side: u32| (f64::from(side) * share).round() as u32;
+            picture.resize_exact(side(picture.width()), side(picture.height()), imageops::FilterType::CatmullRom)
+        };
+        let brighter = |factor: f32| {
+            let mut out = picture.to_rgb8();
+            out.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|level| (f32::from(level) * factor).round().min(255.0) as u8));
+            DynamicImage::from(out)
+        };
+        let crop = cropped(picture, draw);
+        let middle = picture.crop_imm(
+            picture.width() * 3 / 200,
+            picture.height() * 3 / 200,
+            picture.width() * 97 / 100,
+            picture.height() * 97 / 100,
+        );
+        [
+            ("saved at quality 60", jpeg(picture, 60)),
+            ("half the size", png(&resized(0.5))),
+            ("half as large again", png(&resized(1.5))),
+            ("mirrored", png(&picture.fliph())),
+            ("upside down", png(&picture.flipv())),
+            ("turned right", png(&picture.rotate90())),
+            ("turned left", png(&picture.rotate270())),
+            ("turned about", png(&picture.rotate180())),
+            ("darker", png(&brighter(0.8))),
+            ("brighter", png(&brighter(1.2))),
+            ("cropped", png(&crop)),
+            ("cropped about the middle", png(&middle)),
+            ("cropped and saved at quality 60", jpeg(&crop, 60)),
+        ]
+        .to_vec()
+    }
+
+    fn png(picture: &DynamicImage) -> Vec<u8> {
+        let mut out = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut out, image::ImageFormat::Png).expect("memory");
+        out.into_inner()
+    }
+
+    fn jpeg(picture: &DynamicImage, quality: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        picture.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, quality)).expect("memory");
+        out
+    }
+
+    fn seen(file: &[u8]) -> ([u8; 32], Look) {
+        let pixels = decode(file, Color::Rgb).expect("a picture");
+        (pixels.digest(), Look::of(&pixels))
+    }
+
+    fn groups(seen: &[([u8; 32], Look)]) -> Vec<Group> {
+        find(&seen.iter().map(|(pixels, look)| Candidate { file: None, pixels: *pixels, look }).collect::<Vec<_>>())
+    }
+
+    /// 1,000 unrelated pictures; then 13 changes of 60 of them beside all the others: how many are found, and how much of what is found is true.
+    #[test]
+    fn changed_pictures_are_found_and_unrelated_ones_are_not() {
+        const SCENES: usize = 1000;
+        let mut pictures: Vec<_> = (0..SCENES as u64).into_par_iter().map(|index| seen(&png(&scene(index)))).collect();
+        assert_eq!(groups(&pictures), [], "unrelated pictures are no copies");
+        let mut draw = stream(7, Purpose::Synthetic, [0, 2, 0]);
+        let mut sources: Vec<(usize, &str)> = (0..SCENES).map(|index| (index, "")).collect();
+        let mut found_alone = 0;
+        for index in 0..60 {
+            for (name, file) in changes(&scene(index as u64), &mut draw) {
+                let changed = seen(&file);
+                found_alone += groups(&[pictures[index].clone(), changed.clone()]).len();
+                pictures.push(changed);
+                sources.push((index, name));
+            }
+        }
+        let (mut found, mut is_true, mut all_pairs) = (vec![false; sources.len()], 0, 0);
+        for Group { members, .. } in groups(&pictures) {
+            for (a, b) in members.iter().flat_map(|a| members.iter().map(move |b| (*a, *b))).filter(|(a, b)| a < b) {
+                all_pairs += 1;
+                is_true += usize::from(sources[a].0 == sources[b].0);
+                // The picture itself comes before its changes.
+                found[b] |= sources[a] == (sources[b].0, "");
+            }
+        }
+        let changed = sources.len() - SCENES;
+        assert!(found_alone as f64 >= 0.98 * changed as f64, "{found_alone} of {changed} without the help of others");
+        let recall = found.iter().filter(|found| **found).count() as f64 / changed as f64;
+        let precision = f64::from(is_true as u32) / f64::from(all_pairs as u32);
+        let missed: Vec<&str> = (SCENES..sources.len()).filter(|index| !found[*index]).map(|index| sources[index].1).collect();
+        assert!(recall >= 0.98 && precision >= 0.98, "recall {recall}, precision {precision}, missed {missed:?}");
+    }
+
+    #[test]
+    fn equal_files_and_equal_pixels_are_told_apart_and_groups_grow_together() {
+        let (a, b, c) = (seen(&png(&scene(1))), seen(&png(&scene(2))), seen(&jpeg(&scene(1), 80)));
+        let candidate = |seen: &'static ([u8; 32], Look), file: u8| Candidate { file: Some([file; 32]), pixels: seen.0, look: &seen.1 };
+        let [a, b, c] = [a, b, c].map(|seen| &*Box::leak(Box::new(seen)));
+        let found = find(&[candidate(a, 1), candidate(b, 2), candidate(b, 3), candidate(a, 1), candidate(c, 4), candidate(b, 2)]);
+        let group = |members: &[usize], likeness| Group { members: members.to_vec(), likeness };
+        assert_eq!(found, [group(&[0, 3, 4], Likeness::Near), group(&[1, 2, 5], Likeness::Pixels)]);
+        assert_eq!(find(&[candidate(a, 1), candidate(a, 1)]), [group(&[0, 1], Likeness::File)]);
+        assert_eq!(find(&[]), []);
+    }
+
+    #[test]
+    fn a_new_picture_is_a_copy_of_the_known_one_that_it_is_most_like() {
+        let files = [png(&scene(1)), jpeg(&scene(1), 80), png(&scene(2)), png(&scene(3))];
+        let looks = files.each_ref().map(|file| seen(file));
+        let candidate = |at: usize, file: u8| Candidate { file: Some([file; 32]), pixels: looks[at].0, look: &looks[at].1 };
+        // The same picture saved twice, and another one.
+        let known = [candidate(1, 1), candidate(0, 2), candidate(2, 3)];
+        let new = [candidate(0, 4), candidate(0, 2), candidate(1, 5), candidate(3, 6), candidate(2, 7)];
+        let expected =
+            [Some((1, Likeness::Pixels)), Some((1, Likeness::File)), Some((0, Likeness::Pixels)), None, Some((2, Likeness::Pixels))];
+        assert_eq!(sources(&known, &new), expected);
+        // Without the known one of the same pixels, the other one is left.
+        assert_eq!(sources(&known[..1], &new[..2]), [Some((0, Likeness::Near)); 2]);
+        // Copies among the new ones alone say nothing of the known ones.
+        assert_eq!(sources(&known[2..], &new[..3]), [None; 3]);
+    }
+}

@@ -1,0 +1,59 @@
+//! Everything that can be said of a recipe's pictures before anybody trains: what each is, which are copies, which can't be read.
+
+use std::sync::Arc;
+
+use super::{Candidate, Group};
+use crate::data::{
+    duplicates,
+    listing::{Entry, Part},
+    pixels::facts::Facts,
+    table::{Damaged, Skipped},
+};
+
+/// A picture that can be read.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Where it is and what it is said to be.
+    pub entry: Entry,
+    /// What it is used for.
+    pub part: Part,
+    /// What was found.
+    pub facts: Arc<Facts>,
+}
+
+/// All pictures of a recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Those that can be read: of the training source, of the validation source, of the test source.
+    pub seen: Vec<Seen>,
+    /// Copies among them, by position.
+    pub groups: Vec<Group>,
+    /// Those that can't be opened or decoded, with the reason.
+    pub unreadable: Vec<Skipped>,
+    /// Files that were passed over, in words.
+    pub passed_over: Vec<String>,
+    /// How lists were read, and what else is to be said of them, in words.
+    pub notes: Vec<String>,
+}
+
+impl Survey {
+    /// Looks for copies among `seen`.
+    pub(in crate::data) fn new(seen: Vec<Seen>, unreadable: Vec<Skipped>) -> Self {
+        let groups = duplicates::find(&seen.iter().map(|seen| Candidate::from(&*seen.facts)).collect::<Vec<_>>());
+        Self { seen, groups, unreadable, passed_over: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Pictures that could be read though their files are damaged, and how.
+    pub fn damaged(&self) -> Vec<Damaged> {
+        self.seen.iter().filter_map(|seen| Damaged::of(&seen.facts, &seen.entry.path, Some(seen.part), &seen.entry.class)).collect()
+    }
+
+    /// Numbers that are equal where pictures are copies of one another: of each, the position of the first of its group.
+    pub fn firsts(&self) -> Vec<usize> {
+        let mut firsts: Vec<usize> = (0..self.seen.len()).collect();
+        for group in &self.groups {
+            group.members.iter().for_each(|index| firsts[*index] = group.members[0]);
+        }
+        firsts
+    }
+}

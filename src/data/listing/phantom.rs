@@ -1,0 +1,215 @@
+//! Head phantoms drawn by the program itself, so that everything can be tried with nothing downloaded.
+//!
+//! An ellipse skull around a textured brain with ventricles, a bias field and noise. What tells the classes apart is the
+//! lesion: none; a diffuse one somewhere in a hemisphere; a sharp one that touches the skull; a small one in the middle
+//! below the ventricles. Size, place, tilt, contrast and noise vary, and bright spots of no meaning distract.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use image::{GrayImage, Luma};
+use rayon::prelude::*;
+
+use crate::{
+    base::{
+        io::files,
+        rng::{Purpose, Stream, normal, stream, uniform},
+    },
+    data::error::DataError,
+};
+
+/// Where the pictures are drawn.
+pub const FOLDER: &str = "datasets/phantom";
+
+/// The classes, in the order of the alphabet.
+pub const CLASSES: [&str; 4] = ["diffuse_lesion", "midline_lesion", "no_lesion", "skull_lesion"];
+
+/// Pictures a class for training (and validation), and for the test.
+const COUNTS: [(&str, usize); 2] = [("train", 300), ("test", 75)];
+
+/// Height and width of a picture: not square, so that an exchange of the two shows.
+const SIZE: [usize; 2] = [96, 80];
+
+/// What the marker file in the folder says; another text means that the pictures are of another version.
+const MARKER: &str = "Drawn by emberlens, phantom set 1. The folder may be deleted; it is drawn again when it is needed.\n";
+
+/// Draws the set unless it is there, and returns its training and test folders.
+///
+/// # Errors
+/// A folder of that name that isn't ours, or the system's error.
+pub fn draw_set() -> Result<[PathBuf; 2], DataError> {
+    draw_set_in(Path::new(FOLDER))
+}
+
+fn draw_set_in(folder: &Path) -> Result<[PathBuf; 2], DataError> {
+    let marker = folder.join("README.txt");
+    let folders = COUNTS.map(|(part, _)| folder.join(part));
+    if fs::read_to_string(&marker).is_ok_and(|text| text == MARKER) {
+        return Ok(folders);
+    }
+    let is_foreign = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) && !folder.join(".drawing").exists();
+    if is_foreign {
+        return Err(DataError::Missing {
+            expected: "phantom set of this version, but another folder,",
+            path: folder.to_owned(),
+            hint: "rename or delete that folder; the phantom set is drawn there".to_owned(),
+        });
+    }
+    // The marker comes last, so that a set that was cut off is drawn again.
+    fs::create_dir_all(folder).map_err(|error| DataError::io("create", folder, error))?;
+    write(&folder.join(".drawing"), b"")?;
+    for (part, (name, count)) in COUNTS.iter().enumerate() {
+        for (class, class_name) in CLASSES.iter().enumerate() {
+            let class_folder = folder.join(name).join(class_name);
+            fs::create_dir_all(&class_folder).map_err(|error| DataError::io("create", &class_folder, error))?;
+            (0..*count).into_par_iter().try_for_each(|index| {
+                let mut bytes = std::io::Cursor::new(Vec::new());
+                let path = class_folder.join(format!("{index:03}.png"));
+                draw(class, [part as u64, index as u64])
+                    .write_to(&mut bytes, image::ImageFormat::Png)
+                    .map_err(|error| DataError::Picture { path: path.clone(), reason: error.to_string() })?;
+                write(&path, bytes.get_ref())
+            })?;
+        }
+    }
+    write(&marker, MARKER.as_bytes())?;
+    fs::remove_file(folder.join(".drawing")).map_err(|error| DataError::io("finish", folder, error))?;
+    Ok(folders)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    files::write_atomic(path, bytes).map_err(|error| DataError::io("write", path, error))
+}
+
+/// One head in its own coordinates: the brain is the unit disc, rows grow downwards.
+struct Head {
+    center: [f64; 2],
+    radii: [f64; 2],
+    tilt: f64,
+    brain: f64,
+    bias: [f64; 3],
+    waves: [[f64; 4]; 4],
+    ventricle: f64,
+    /// Blobs as center row and column, radius, softness of the edge, contrast.
+    blobs: Vec<[f64; 5]>,
+}
+
+/// The picture of `class` (an index into [`CLASSES`]).
+fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
+    let mut stream = stream(0, Purpose::Phantom, [class as u64, part, index]);
+    let head = head(class, &mut stream);
+    let noise = uniform(&mut stream, 4.0, 9.0);
+    let [height, width] = SIZE;
+    GrayImage::from_fn(width as u32, height as u32, |column, row| {
+        let level = head.level(f64::from(row) + 0.5, f64::from(column) + 0.5) + noise * normal(&mut stream);
+        Luma([level.round().clamp(0.0, 255.0) as u8])
+    })
+}
+
+fn head(class: usize, stream: &mut Stream) -> Head {
+    let mut draw = |low, high| uniform(stream, low, high);
+    let [height, width] = SIZE.map(|side| side as f64);
+    let size = draw(0.82, 1.0);
+    let mut blobs = Vec::new();
+    for _ in 0..2 {
+        // Spots of no meaning: smaller and fainter than any lesion, anywhere in the brain.
+        let (angle, distance) = (draw(0.0, std::f64::consts::TAU), draw(0.2, 0.85));
+        blobs.push([distance * angle.sin(), distance * angle.cos(), draw(0.04, 0.07), 0.03, draw(10.0, 30.0)]);
+    }
+    let side = if draw(0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
+    let (angle, contrast) = (draw(-1.2, 1.2), draw(55.0, 95.0));
+    match class {
+        0 => {
+            let distance = draw(0.35, 0.6);
+            blobs.push([distance * angle.sin(), side * distance * angle.cos(), draw(0.16, 0.26), 0.16, contrast]);
+        }
+        1 => blobs.push([draw(0.28, 0.46), draw(-0.08, 0.08), draw(0.12, 0.17), 0.05, contrast]),
+        3 => {
+            let radius = draw(0.13, 0.22);
+            let distance = 0.97 - radius;
+            blobs.push([distance * angle.sin(), side * distance * angle.cos(), radius, 0.04, contrast]);
+        }
+        _ => {}
+    }
+    Head {
+        center: [height / 2.0 + draw(-4.0, 4.0), width / 2.0 + draw(-4.0, 4.0)],
+        radii: [height * 0.42 * size * draw(0.94, 1.06), width * 0.42 * size * draw(0.94, 1.06)],
+        tilt: draw(-0.25, 0.25),
+        brain: draw(70.0, 110.0),
+        bias: [draw(-25.0, 25.0), draw(-25.0, 25.0), draw(-15.0, 15.0)],
+        waves: std::array::from_fn(|_| [draw(3.0, 14.0), draw(-14.0, 14.0), draw(0.0, 6.3), draw(2.0, 7.0)]),
+        ventricle: draw(0.7, 1.3),
+        blobs,
+    }
+}
+
+impl Head {
+    /// The grey level at a point of the picture, without noise.
+    fn level(&self, row: f64, column: f64) -> f64 {
+        let (sine, cosine) = self.tilt.sin_cos();
+        let (down, right) = (row - self.center[0], column - self.center[1]);
+        let y = (cosine * down - sine * right) / self.radii[0];
+        let x = (sine * down + cosine * right) / self.radii[1];
+        let radius = y.hypot(x);
+        if radius > 1.12 {
+            return 8.0;
+        }
+        if radius > 1.0 {
+            return 185.0;
+        }
+        let texture: f64 = self.waves.iter().map(|[fy, fx, phase, height]| height * (fy * y + fx * x + phase).sin()).sum();
+        let mut level = self.brain + texture + self.bias[0] * y + self.bias[1] * x + self.bias[2] * (y * y + x * x);
+        // Two dark ventricles beside the middle line.
+        let ventricle = ((y + 0.05) / (0.26 * self.ventricle)).powi(2) + ((x.abs() - 0.1) / (0.07 * self.ventricle)).powi(2);
+        level -= 45.0 * (1.0 - smooth_step(0.6, 1.4, ventricle));
+        for [center_y, center_x, size, softness, contrast] in &self.blobs {
+            let distance = (y - center_y).hypot(x - center_x);
+            level += contrast * (1.0 - smooth_step(size - softness, size + softness, distance));
+        }
+        level
+    }
+}
+
+fn smooth_step(low: f64, high: f64, value: f64) -> f64 {
+    let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
+    share * share * (3.0 - 2.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_drawn_the_same_again_and_no_two_alike() {
+        assert_eq!(draw(0, [0, 3]), draw(0, [0, 3]));
+        assert_ne!(draw(0, [0, 3]), draw(0, [0, 4]));
+        assert_ne!(draw(0, [0, 3]), draw(0, [1, 3]));
+        assert_eq!((draw(2, [0, 0]).width(), draw(2, [0, 0]).height()), (80, 96));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_ours_is_left_alone() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        fs::write(parent.path().join("mine.txt"), "mine").expect("written");
+        let error = draw_set_in(parent.path()).expect_err("foreign").to_string();
+        assert!(error.contains("rename or delete"), "{error}");
+        assert_eq!(fs::read_dir(parent.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_set_that_was_cut_off_is_drawn_again_and_a_whole_one_is_not() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let folder = parent.path().join("phantom");
+        let [train, test] = draw_set_in(&folder).expect("drawn");
+        let picture = train.join("no_lesion/007.png");
+        fs::remove_file(&picture).expect("removed");
+        draw_set_in(&folder).expect("there");
+        assert!(!picture.exists(), "a finished set is the user's to change");
+        fs::remove_file(folder.join("README.txt")).expect("removed");
+        fs::write(folder.join(".drawing"), "").expect("written");
+        draw_set_in(&folder).expect("drawn again");
+        assert!(picture.exists() && test.join("skull_lesion/074.png").exists());
+    }
+}

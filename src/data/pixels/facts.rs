@@ -1,0 +1,193 @@
+//! What there is to say of one picture file before anybody trains on it.
+
+use isa::{Isa, Work};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    decode::{Decoded, Pixels, Stored, Wanted, decode_in},
+    look::{Look, REDUCED, reduced},
+    memory::Room,
+    resize::resize,
+};
+use crate::config::{Color, Interpolation, Resize};
+
+/// Rows and columns at which sharpness is measured, whatever the picture's own.
+const SHARP_SIDE: usize = REDUCED;
+
+/// A picture file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// BLAKE3 of the file.
+    pub file: [u8; 32],
+    /// BLAKE3 of the decoded pixels at full size, in the wanted colours.
+    pub pixels: [u8; 32],
+    /// At a glance, at full size.
+    #[serde(skip, default = "Look::black")]
+    pub look: Look,
+    /// Rows, upright.
+    pub height: usize,
+    /// Columns, upright.
+    pub width: usize,
+    /// Of the decoded pixels: 1 where all of them are grey.
+    pub channels: usize,
+    /// `jpeg`, `png` and so on.
+    pub format: String,
+    /// Colours and bits as stored, in the words of the decoder: `Rgb8`, `L16`.
+    pub mode: String,
+    /// Does EXIF say that it must be turned or mirrored?
+    pub is_turned: bool,
+    /// What is wrong with the file, of which the picture could be read all the same.
+    #[serde(default)]
+    pub damage: Option<String>,
+    /// Mean grey level, 0 to 255.
+    pub brightness: f32,
+    /// Standard deviation of the grey levels.
+    pub contrast: f32,
+    /// Mean grey level of the outermost sixteenth.
+    pub border: f32,
+    /// Variance of the Laplacian at 128 x 128, as a share of the variance of the levels.
+    pub sharpness: f32,
+}
+
+impl Facts {}
+
+/// Looks at the bytes of a picture file; its decoded pixels come along.
+///
+/// # Errors
+/// Why it can't be decoded, in words, without the path.
+pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
+    look_within(bytes, Wanted { color, repair: false }, &mut Room::open())
+}
+
+/// The same within a part of the budget, which `room` takes as it needs it.
+///
+/// # Errors
+/// As [`look_at`].
+pub fn look_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<(Facts, Pixels), String> {
+    let Decoded { pixels, stored: Stored { format, mode, is_turned }, damage } = decode_in(bytes, wanted, room)?;
+    let grey = reduced(&pixels);
+    let look = Look::of_reduced(&grey);
+    let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));
+    let [border, _] = moments(look.border().map(i32::from));
+    let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear);
+    let facts = Facts {
+        file_bytes: bytes.len() as u64,
+        file: blake3::hash(bytes).into(),
+        pixels: pixels.digest(),
+        look,
+        height: pixels.height,
+        width: pixels.width,
+        channels: pixels.channels,
+        format,
+        mode,
+        is_turned,
+        damage,
+        brightness,
+        contrast,
+        border,
+        sharpness: Isa::best().run(Sharpness(&square)),
+    };
+    Ok((facts, pixels))
+}
+
+/// Mean and standard deviation, of whole numbers, which can be summed up in any order.
+#[inline(always)]
+fn moments(values: impl Iterator<Item = i32>) -> [f32; 2] {
+    let (mut count, mut sum, mut squares) = (0i64, 0i64, 0i64);
+    for value in values {
+        count += 1;
+        sum += i64::from(value);
+        squares += i64::from(value * value);
+    }
+    let mean = sum as f64 / count as f64;
+    [mean as f32, (squares as f64 / count as f64 - mean * mean).max(0.0).sqrt() as f32]
+}
+
+/// Of a square of [`SHARP_SIDE`].
+struct Sharpness<'a>(&'a [u8]);
+
+impl Work for Sharpness<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let rows = self.0.as_chunks::<SHARP_SIDE>().0;
+        let (mut sum, mut squares) = (0i64, 0i64);
+        for [above, here, below] in rows.array_windows() {
+            let (mut of_row, mut squares_of_row) = (0i32, 0i32);
+            for column in 1..SHARP_SIDE - 1 {
+                let level = |row: &[u8; SHARP_SIDE], column: usize| i32::from(row[column]);
+                let beside = level(here, column - 1) + level(here, column + 1) + level(above, column) + level(below, column);
+                let edge = 4 * level(here, column) - beside;
+                of_row += edge;
+                squares_of_row += edge * edge;
+            }
+            sum += i64::from(of_row);
+            squares += i64::from(squares_of_row);
+        }
+        let count = ((SHARP_SIDE - 2) * (SHARP_SIDE - 2)) as f64;
+        let edges = squares as f64 / count - (sum as f64 / count).powi(2);
+        let [_, contrast] = moments(self.0.iter().copied().map(i32::from));
+        (edges / f64::from(contrast.max(1.0)).powi(2)) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use isa::Isa;
+
+    use super::*;
+    use crate::{
+        config::{Interpolation, Resize},
+        data::{duplicates::align::likeness, pixels::resize::resize},
+    };
+
+    fn png(picture: &image::DynamicImage) -> Vec<u8> {
+        let mut out = Cursor::new(Vec::new());
+        picture.write_to(&mut out, image::ImageFormat::Png).expect("memory");
+        out.into_inner()
+    }
+
+    #[test]
+    fn facts_of_a_picture() {
+        let picture = image::GrayImage::from_fn(60, 40, |x, y| image::Luma([if x < 30 && (8..32).contains(&y) { 200 } else { 20 }]));
+        let (facts, _) = look_at(&png(&picture.clone().into()), Color::Rgb).expect("a picture");
+        assert_eq!((facts.height, facts.width, facts.format.as_str(), facts.mode.as_str(), facts.is_turned), (40, 60, "png", "L8", false));
+        assert!((facts.brightness - (20.0 + 180.0 * 0.3)).abs() < 2.0, "{}", facts.brightness);
+        assert!(facts.border > 20.0 && facts.border < facts.brightness, "{}", facts.border);
+        let blurred = image::imageops::blur(&picture, 6.0);
+        let (other, _) = look_at(&png(&blurred.into()), Color::Rgb).expect("a picture");
+        assert!(facts.sharpness > 10.0 * other.sharpness, "{} {}", facts.sharpness, other.sharpness);
+        assert!(look_at(b"", Color::Rgb).is_err() && look_at(b"text", Color::Rgb).is_err());
+    }
+
+    #[test]
+    fn every_instruction_set_finds_the_same_of_a_picture_and_of_a_pair_to_the_bit() {
+        let scene = |moved: f32, gain: f32| {
+            image::RgbImage::from_fn(230, 170, |x, y| {
+                let (x, y) = (x as f32 + moved, y as f32 - moved / 2.0);
+                let level = 110.0 + 60.0 * (x / 17.0).sin() * (y / 23.0 + x / 90.0).cos() + 30.0 * (x * y / 900.0).sin();
+                image::Rgb([level, 0.8 * level + y / 9.0, 200.0 - x / 2.0].map(|level| (gain * level) as u8))
+            })
+        };
+        let files = [scene(0.0, 1.0), scene(4.0, 0.9)].map(|picture| png(&picture.into()));
+        let found = |isa: Isa| {
+            isa.as_best(|| {
+                let [one, other] = files.each_ref().map(|file| look_at(file, Color::Rgb).expect("a picture"));
+                let sketches = [one.0.look.sketch(), other.0.look.sketch()];
+                let likeness = likeness(&one.0.look, 0, &other.0.look).to_bits();
+                let resized = resize(&one.1, [61, 47], Resize::Stretch, Interpolation::Lanczos);
+                (one, other, sketches, likeness, resized)
+            })
+        };
+        let best = found(Isa::best());
+        assert!(f32::from_bits(best.3) > 0.99, "{}", f32::from_bits(best.3));
+        for isa in Isa::available() {
+            assert!(found(isa) == best, "{isa:?}");
+        }
+    }
+}

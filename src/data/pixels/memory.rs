@@ -1,0 +1,300 @@
+//! One budget of memory for all threads that decode pictures. What a picture needs is estimated from its header and taken from the budget
+//! before memory is: a thread waits until it fits, and a picture that never will is refused in words.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+    sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+};
+
+/// MiB in place of the default.
+pub const VARIABLE: &str = "EMBERLENS_DECODE_MEMORY_MB";
+
+/// The default is this part of the machine's memory, not less than what a photograph of 100 megapixels takes, and not more than leaves the whole
+/// program below 1 GB.
+const SHARE: u64 = 40;
+const USUAL_MB: [u64; 2] = [512, 768];
+
+/// Files up to this many bytes aren't counted: decoding them takes more.
+const SMALL_FILE: u64 = 1 << 20;
+
+/// Of the process.
+static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget::new(usual_mb()));
+
+/// Bytes that may be taken, and that are.
+#[derive(Debug)]
+struct Budget {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: u64,
+    taken: u64,
+    /// Who waits gets a number, and is served in that order: a large picture waits for smaller ones that came before it, not for those behind.
+    next: u64,
+    served: u64,
+}
+
+/// Memory for one picture, given back when dropped.
+#[derive(Debug)]
+pub struct Room<'a> {
+    budget: &'a Budget,
+    /// Bytes of the file, which stay while its picture is decoded.
+    file: u64,
+    taken: u64,
+    /// What the picture needs besides, where that wasn't there and waiting for it with a file in hand could block others.
+    lacking: Option<u64>,
+}
+
+impl Budget {
+    fn new(limit_mb: u64) -> Self {
+        let state = State { limit: limit_mb << 20, taken: 0, next: 0, served: 0 };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic of a decoder is caught before it could get here, and numbers are whole after each statement.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for so many bytes.
+    fn take(&self, bytes: u64) {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        while state.served < number || state.taken + bytes > state.limit.max(bytes) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.taken += bytes;
+        state.served += 1;
+        self.changed.notify_all();
+    }
+
+    /// So many bytes, if they are there and nobody waits for them.
+    fn try_take(&self, bytes: u64) -> bool {
+        let mut state = self.state();
+        let is_there = state.served == state.next && state.taken + bytes <= state.limit;
+        state.taken += if is_there { bytes } else { 0 };
+        is_there
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.state().taken -= bytes;
+        self.changed.notify_all();
+    }
+
+    /// Refuses what will never fit.
+    fn check(&self, bytes: u64, what: &str) -> Result<(), String> {
+        let limit = self.state().limit;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(format!(
+            "{what} {} MB of memory, more than the {} MB that decoding may take; make the picture smaller or raise data.decode_memory_mb \
+             (or {VARIABLE})",
+            bytes.div_ceil(1 << 20),
+            limit >> 20
+        ))
+    }
+}
+
+impl Room<'static> {
+    /// For a picture whose file is somebody else's.
+    pub fn open() -> Self {
+        Self { budget: &BUDGET, file: 0, taken: 0, lacking: None }
+    }
+}
+
+impl<'a> Room<'a> {
+    /// For a file of so many bytes.
+    fn of_file(budget: &'a Budget, bytes: u64) -> Result<Self, String> {
+        budget.check(bytes, "the file takes")?;
+        let file = if bytes <= SMALL_FILE { 0 } else { bytes };
+        if file > 0 {
+            budget.take(file);
+        }
+        Ok(Self { budget, file, taken: file, lacking: None })
+    }
+
+    /// Takes what is lacking of so many bytes.
+    ///
+    /// # Errors
+    /// More than there will ever be.
+    pub fn need(&mut self, bytes: u64) -> Result<(), String> {
+        self.budget.check(bytes.saturating_add(self.file), "decoding it takes")?;
+        let more = (bytes + self.file).saturating_sub(self.taken);
+        if more == 0 {
+            return Ok(());
+        }
+        // Two that wait with a file in hand could wait for one another.
+        if self.taken == 0 {
+            self.budget.take(more);
+        } else if !self.budget.try_take(more) {
+            self.lacking = Some(bytes);
+            return Err("memory for it is taken by others".to_owned());
+        }
+        self.taken += more;
+        Ok(())
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        // The allocator keeps what is freed (`heap::keep_large_blocks`): holes of large pictures side by side would soon be more than the budget.
+        if self.taken > self.budget.state().limit / 4 {
+            heap::give_back_free_blocks();
+        }
+        if self.taken > 0 {
+            self.budget.give_back(self.taken);
+        }
+    }
+}
+
+/// Sets the MiB that all decoding threads may take together; `None` for the default.
+pub fn set_limit(megabytes: Option<usize>) {
+    BUDGET.state().limit = megabytes.map_or_else(usual_mb, |megabytes| megabytes as u64) << 20;
+}
+
+/// Bytes that all decoding threads may take together.
+pub(in crate::data) fn limit() -> u64 {
+    BUDGET.state().limit
+}
+
+/// Reads a picture file and makes something of its bytes, within the budget. `work` says what it needs to the room that it is given.
+///
+/// # Errors
+/// What the system or `work` said; a file that is no file, or larger than the budget.
+pub fn with_file<T>(path: &Path, work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>) -> Result<T, String> {
+    with_file_of(&BUDGET, path, work)
+}
+
+fn with_file_of<T>(budget: &Budget, path: &Path, work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>) -> Result<T, String> {
+    let mut lacking = None;
+    loop {
+        let found = fs::metadata(path).map_err(|error| error.to_string())?;
+        if !found.is_file() {
+            return Err("it is no file".to_owned());
+        }
+        // What was lacking is taken before the file is read again.
+        let mut room = match lacking {
+            None => Room::of_file(budget, found.len())?,
+            Some(bytes) => {
+                budget.check(found.len().saturating_add(bytes), "decoding it takes")?;
+                budget.take(found.len() + bytes);
+                Room { budget, file: found.len(), taken: found.len() + bytes, lacking: None }
+            }
+        };
+        let mut bytes = Vec::with_capacity(found.len() as usize);
+        let read = File::open(path).and_then(|file| file.take(found.len()).read_to_end(&mut bytes));
+        read.map_err(|error| error.to_string())?;
+        let result = work(&bytes, &mut room);
+        lacking = room.lacking;
+        if lacking.is_none() {
+            return result;
+        }
+    }
+}
+
+/// Is a file longer than all that decoding may take? It isn't read then.
+pub(in crate::data) fn is_too_long(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() || found.len() > limit())
+}
+
+/// MiB that the environment says, or a share of the memory there is.
+fn usual_mb() -> u64 {
+    let told = std::env::var(VARIABLE).ok().and_then(|text| text.trim().parse().ok());
+    told.filter(|megabytes| *megabytes > 0).unwrap_or_else(|| {
+        let machine = machine_bytes() >> 20;
+        (machine / SHARE).clamp(USUAL_MB[0], USUAL_MB[1]).min((machine / 4).max(64))
+    })
+}
+
+/// Bytes that the machine has, or that the process may have where that is less; 16 GiB where nobody knows.
+fn machine_bytes() -> u64 {
+    let number = |text: &str| text.split_whitespace().find_map(|word| word.parse::<u64>().ok());
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| number(text.lines().next()?)).map(|kilobytes| kilobytes << 10);
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| number(&text));
+    [machine, group, process_bytes()].into_iter().flatten().min().unwrap_or(16 << 30)
+}
+
+/// What `ulimit -v` leaves.
+#[cfg(unix)]
+fn process_bytes() -> Option<u64> {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_AS).ok().map(|(soft, _)| soft)
+}
+
+#[cfg(not(unix))]
+fn process_bytes() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn pictures_of_many_threads_never_take_more_than_there_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("picture");
+        // A file that is counted.
+        fs::write(&path, vec![7; (SMALL_FILE + 1) as usize]).expect("written");
+        let budget = Budget::new(8);
+        let (now, most, served) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for thread in 0..8u64 {
+                let (budget, path, now, most, served) = (&budget, &path, &now, &most, &served);
+                scope.spawn(move || {
+                    for turn in 0..20 {
+                        // From a small part to all but the file.
+                        let bytes = (1 + (thread + turn) % 6) << 20;
+                        let length = with_file_of(budget, path, |file, room| {
+                            room.need(bytes)?;
+                            most.fetch_max(
+                                now.fetch_add(bytes + file.len() as u64, Ordering::SeqCst) + bytes + file.len() as u64,
+                                Ordering::SeqCst,
+                            );
+                            thread::yield_now();
+                            now.fetch_sub(bytes + file.len() as u64, Ordering::SeqCst);
+                            Ok(file.len() as u64)
+                        });
+                        assert_eq!(length, Ok(SMALL_FILE + 1));
+                        served.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(served.into_inner(), 160);
+        let most = most.into_inner();
+        assert!((2 << 20..=8 << 20).contains(&most), "{most}");
+        assert_eq!(budget.state().taken, 0);
+    }
+
+    #[test]
+    fn what_never_fits_is_refused_with_its_need_the_limit_and_the_key() {
+        let budget = Budget::new(2);
+        let mut room = Room { budget: &budget, file: 0, taken: 0, lacking: None };
+        assert_eq!(room.need(2 << 20), Ok(()));
+        let reason = room.need((5 << 20) - 1).expect_err("too much");
+        for part in ["5 MB", "2 MB", "data.decode_memory_mb", VARIABLE] {
+            assert!(reason.contains(part), "{reason}");
+        }
+        drop(room);
+        // A file with a hole is as long as it says, and isn't read.
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("hole");
+        File::create(&path).and_then(|file| file.set_len(6 << 30)).expect("a hole");
+        let reason = with_file_of(&budget, &path, |_, _| Ok(())).expect_err("too long");
+        assert!(reason.contains("the file takes 6144 MB"), "{reason}");
+        assert!(with_file_of(&budget, folder.path(), |_, _| Ok(())).is_err(), "a folder");
+        assert_eq!(budget.state().taken, 0);
+    }
+}

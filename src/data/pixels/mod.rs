@@ -1,0 +1,7 @@
+//! One picture file: decoded within a budget of memory, resized, and what there is to say of it.
+
+pub mod decode;
+pub mod facts;
+pub mod look;
+pub mod memory;
+pub mod resize;

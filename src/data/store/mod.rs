@@ -1,0 +1,346 @@
+//! Listed pictures in, decoded and resized bytes out, kept where the configuration says: memory, a file, or nowhere.
+
+mod cache_file;
+mod format;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use mapped_file::MappedFile;
+use rayon::prelude::*;
+
+pub use self::format::{Format, Read};
+use self::{
+    cache_file::{CacheFile, Spans},
+    format::{read_picture, resized},
+};
+use super::{
+    error::DataError,
+    pixels::{
+        decode::{Pixels, decode_in},
+        memory,
+    },
+};
+use crate::config::Cache;
+
+/// Where decoded pictures are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// The user's choice.
+    pub cache: Cache,
+    /// MiB of memory that `auto` may use.
+    pub memory_mb: usize,
+}
+
+/// Decoded, resized pictures; or what a network's first layers made of them, as `f32`. A picture's slot is its position among those that were
+/// to be read.
+pub struct Store {
+    format: Format,
+    place: Place,
+}
+
+enum Place {
+    Memory(Vec<u8>, Spans),
+    /// A file, and a copy of its first bytes in memory: pictures are drawn in any order, so that a system which keeps what was used last would
+    /// seldom have the next one.
+    Disk {
+        file: MappedFile,
+        held: Vec<u8>,
+        spans: Spans,
+        /// What each picture's bytes are known by.
+        sums: Vec<u32>,
+        path: PathBuf,
+        /// Where they came from, in case that the file is damaged.
+        sources: Vec<PathBuf>,
+        is_damaged: AtomicBool,
+    },
+    /// Decoded again at each look.
+    Nowhere(Vec<PathBuf>),
+    Features(Features),
+}
+
+/// What a network's first layers made of pictures, in one file or several one after the other.
+pub struct Features {
+    /// Each holds the features of so many pictures; what comes after them isn't looked at.
+    pub files: Vec<Arc<MappedFile>>,
+    /// Pictures a file.
+    pub count: usize,
+    /// Bytes a picture.
+    pub size: usize,
+    /// Where the files are.
+    pub folder: PathBuf,
+}
+
+impl Features {
+    /// The file that a picture's are in, and where.
+    fn find(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
+        let start = slot.checked_rem(self.count)? * self.size;
+        Some((self.files.get(slot / self.count)?, start..start + self.size))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("format", &self.format).field("place", &self.place()).finish()
+    }
+}
+
+impl Store {
+    /// The bytes of one picture, `[height, width, channels]`; of a grey one `[height, width]`, whatever colours are wanted.
+    ///
+    /// # Errors
+    /// Only where they aren't kept in memory: a file may have changed since it was read first.
+    pub fn pixels(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        if let Some(bytes) = self.kept(slot) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        match &self.place {
+            Place::Disk { file, spans, sums, path, sources, is_damaged, .. } => {
+                let reason = match file.read(spans[slot].clone()) {
+                    Ok(bytes) if cache_file::sum(&bytes) == sums[slot] => return Ok(Cow::Owned(bytes)),
+                    Ok(_) => format!("the pixels of {} have changed", sources[slot].display()),
+                    Err(error) => error.to_string(),
+                };
+                if !is_damaged.swap(true, Ordering::Relaxed) {
+                    cache_file::discard(path, &reason);
+                }
+                let bytes = self.decode_again(&sources[slot])?;
+                let reason = || "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned();
+                let is_same = cache_file::sum(&bytes) == sums[slot];
+                if is_same { Ok(Cow::Owned(bytes)) } else { Err(DataError::Picture { path: sources[slot].clone(), reason: reason() }) }
+            }
+            Place::Nowhere(paths) => Ok(Cow::Owned(self.decode_again(&paths[slot])?)),
+            Place::Memory(..) | Place::Features(..) => unreachable!("all of them are kept"),
+        }
+    }
+
+    fn decode_again(&self, path: &Path) -> Result<Vec<u8>, DataError> {
+        let pixels = memory::with_file(path, |bytes, room| {
+            decode_in(bytes, self.format.wanted(), room).map(|decoded| resized(&decoded.pixels, self.format))
+        });
+        pixels.map_err(|reason| DataError::Picture { path: path.to_owned(), reason })
+    }
+
+    /// The bytes of one picture in the wanted colours, `[height, width, channels]`.
+    ///
+    /// # Errors
+    /// As [`Self::pixels`].
+    pub fn colored(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        let bytes = self.pixels(slot)?;
+        let [height, width, channels] = self.format.shape();
+        if bytes.len() == height * width * channels {
+            return Ok(bytes);
+        }
+        Ok(Cow::Owned(Pixels { height, width, channels: 1, bytes: bytes.into_owned() }.into_color(self.format.color)))
+    }
+
+    /// The bytes of one picture, if they are kept in memory or in a map.
+    pub fn kept(&self, slot: usize) -> Option<&[u8]> {
+        match &self.place {
+            Place::Memory(held, spans) | Place::Disk { held, spans, .. } => held.get(spans.get(slot)?.clone()),
+            Place::Features(features) => {
+                let (map, span) = features.find(slot)?;
+                map.get(span)
+            }
+            Place::Nowhere(_) => None,
+        }
+    }
+
+    /// Of pictures of `format`.
+    pub fn of_features(format: Format, features: Features) -> Self {
+        Self { format, place: Place::Features(features) }
+    }
+
+    /// Values that a batch has of each of these.
+    pub fn num_values(&self) -> usize {
+        match &self.place {
+            Place::Features(features) => features.size / size_of::<f32>(),
+            _ => self.format.shape().iter().product(),
+        }
+    }
+
+    /// Bytes that are kept of each, at most.
+    pub fn num_bytes(&self) -> usize {
+        match &self.place {
+            Place::Features(features) => features.size,
+            _ => self.format.num_bytes(),
+        }
+    }
+
+    /// Are there any that can be read ahead?
+    pub fn is_on_disk(&self) -> bool {
+        match &self.place {
+            Place::Disk { file, held, .. } => held.len() < file.len(),
+            Place::Features(..) => true,
+            Place::Memory(..) | Place::Nowhere(_) => false,
+        }
+    }
+
+    /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory
+    /// for them.
+    pub fn will_need(&self, slot: usize) {
+        let found = match &self.place {
+            Place::Disk { file, held, spans, .. } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
+            Place::Features(features) => features.find(slot),
+            Place::Memory(..) | Place::Nowhere(_) => None,
+        };
+        if let Some((file, span)) = found {
+            file.will_need(span);
+        }
+    }
+
+    /// What each picture became.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Where the pictures are, for the log.
+    pub fn place(&self) -> String {
+        let of_spans = |spans: &Spans| spans.iter().map(Range::len).sum::<usize>() >> 20;
+        match &self.place {
+            Place::Memory(_, spans) => format!("{} MiB in memory", of_spans(spans)),
+            Place::Disk { held, spans, path, .. } if held.is_empty() => format!("{} MiB in {}", of_spans(spans), path.display()),
+            Place::Disk { held, spans, path, .. } => {
+                format!("{} MiB in {}, {} of them in memory", of_spans(spans), path.display(), held.len() >> 20)
+            }
+            Place::Features(Features { files, folder, .. }) => {
+                format!("{} MiB in {}", files.iter().map(|file| file.len()).sum::<usize>() >> 20, folder.display())
+            }
+            Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
+        }
+    }
+}
+
+/// Reads all pictures of `paths`. `done` hears how many more are read.
+///
+/// # Errors
+/// The cache file can't be written or read. A picture that can't be read is no error here, but [`Read::Bad`].
+pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+    let memory = keep.memory_mb.saturating_mul(1 << 20);
+    let fits = format.num_bytes().saturating_mul(paths.len()) <= memory;
+    match keep.cache {
+        Cache::Memory => read_to_memory(paths, format, done),
+        Cache::Auto if fits => read_to_memory(paths, format, done),
+        Cache::Auto => read_to_disk(paths, format, memory, done),
+        Cache::Disk => read_to_disk(paths, format, 0, done),
+        Cache::Off => {
+            let read = |path: &&Path| match read_picture(path, format, done) {
+                Ok((facts, _)) => Read::Good(Arc::new(facts)),
+                Err(reason) => Read::Bad(reason),
+            };
+            let place = Place::Nowhere(paths.iter().map(|path| path.to_path_buf()).collect());
+            Ok((Arc::new(Store { format, place }), paths.par_iter().map(read).collect()))
+        }
+    }
+}
+
+/// Each picture into a place of its own, which has room for all colours and of which a grey one fills a third: what nobody writes to takes
+/// no memory.
+fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+    let size = format.num_bytes();
+    let mut kept = vec![0; paths.len() * size];
+    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_picture(path, format, done) {
+        Ok((facts, pixels)) => {
+            place[..pixels.len()].copy_from_slice(&pixels);
+            (Read::Good(Arc::new(facts)), slot * size..slot * size + pixels.len())
+        }
+        Err(reason) => (Read::Bad(reason), 0..0),
+    };
+    let (reads, spans) = paths.par_iter().zip(kept.par_chunks_exact_mut(size)).enumerate().map(read).unzip();
+    Ok((Arc::new(Store { format, place: Place::Memory(kept, spans) }), reads))
+}
+
+/// Through the cache file, so many bytes of which are held in `memory` as well.
+fn read_to_disk(
+    paths: &[&Path],
+    format: Format,
+    memory: usize,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+    let read_held = |cache: &CacheFile| -> Result<Vec<u8>, String> {
+        let held = cache.file.read(0..memory.min(cache.file.len())).map_err(|error| error.to_string())?;
+        let is_whole = |(span, sum): (&Range<usize>, &u32)| held.get(span.clone()).is_none_or(|bytes| cache_file::sum(bytes) == *sum);
+        match cache.spans.par_iter().zip(&cache.sums).position_any(|pair| !is_whole(pair)) {
+            Some(slot) => Err(format!("the pixels of {} have changed", paths[slot].display())),
+            None => Ok(held),
+        }
+    };
+    let (mut cache, mut reads) = cache_file::read(paths, format, done)?;
+    let held = match read_held(&cache) {
+        Ok(held) => held,
+        Err(reason) => {
+            cache_file::discard(&cache.path, &reason);
+            (cache, reads) = cache_file::read(paths, format, &|_| ())?;
+            let failed = |reason| DataError::io("read the pixel cache", &cache.path, std::io::Error::other(reason));
+            read_held(&cache).map_err(failed)?
+        }
+    };
+    let CacheFile { file, spans, sums, path } = cache;
+    let sources = paths.iter().map(|path| path.to_path_buf()).collect();
+    let place = Place::Disk { file, held, spans, sums, path, sources, is_damaged: AtomicBool::new(false) };
+    Ok((Arc::new(Store { format, place }), reads))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::{Color, Interpolation, Resize};
+
+    const FORMAT: Format =
+        Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear, repair: false };
+
+    /// The third can't be read, the last is grey.
+    fn pictures(folder: &Path) -> Vec<PathBuf> {
+        let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();
+        for (index, path) in paths.iter().enumerate() {
+            let level =
+                |x: u32, y: u32| if index == 4 { [(x * 20 + y) as u8; 3] } else { [(index * 40) as u8, (x * 20) as u8, (y * 30) as u8] };
+            image::RgbImage::from_fn(9, 7, |x, y| image::Rgb(level(x, y))).save(path).expect("written");
+        }
+        fs::write(&paths[2], b"not a picture").expect("written");
+        paths
+    }
+
+    #[test]
+    fn memory_and_nowhere_hold_the_same_pixels_and_name_the_same_bad_picture() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let paths = pictures(folder.path());
+        let paths: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
+        let read = |cache| read(&paths, FORMAT, Keep { cache, memory_mb: 1 }, &|_| {}).expect("read");
+        let (memory, reads) = read(Cache::Memory);
+        let (nowhere, other_reads) = read(Cache::Off);
+        assert_eq!(reads, other_reads);
+        assert!(matches!(&reads[2], Read::Bad(reason) if reason.contains("not a picture")), "{:?}", reads[2]);
+        for slot in [0, 1, 3, 4] {
+            assert_eq!(memory.pixels(slot).expect("kept"), nowhere.pixels(slot).expect("decoded"));
+            assert_eq!(memory.pixels(slot).expect("kept").len(), if slot == 4 { 24 } else { 72 });
+            assert_eq!(memory.colored(slot).expect("kept").len(), 72);
+        }
+        assert_eq!(
+            memory.colored(4).expect("kept")[66..],
+            [memory.pixels(4).expect("kept")[22], memory.pixels(4).expect("kept")[23]].map(|level| [level; 3]).concat()
+        );
+        assert_ne!(memory.pixels(0).expect("kept"), memory.pixels(1).expect("kept"));
+    }
+
+    #[test]
+    fn a_picture_that_changes_while_nothing_is_kept_is_an_error_with_its_path() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let paths = pictures(folder.path());
+        let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
+        let (store, _) = read(&borrowed, FORMAT, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
+        fs::write(&paths[4], b"").expect("written");
+        let error = store.pixels(4).expect_err("emptied").to_string();
+        assert!(error.contains("4.png") && error.contains("empty"), "{error}");
+    }
+}
