@@ -280,7 +280,7 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
     ));
     let labels = match &found.labels {
         Some(labels) => format!(
-            "{} of {} doubtful by a regression on {}, whose balanced accuracy is {:.2}",
+            "{} of {} doubtful by a linear model of {}, whose balanced accuracy is {:.2}",
             labels.suspects.len(),
             labels.images,
             labels.features,

@@ -48,6 +48,9 @@ pub struct TrainingData {
     pub without_effect: Option<String>,
 }
 
+/// Pictures from which on it is worth keeping what was found of them.
+const MANY: usize = 500;
+
 impl TrainingData {
     /// What was seen of the pictures of the two sets, as long as the survey isn't taken: of [`Self::train`], then of [`Self::validation`].
     pub fn known(&self) -> impl Iterator<Item = &Seen> {
@@ -71,9 +74,7 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
     let loaded = read_entries(&parts.known(), &classes, data, done)?;
-    // Decoded as small as a picture gets, and forgotten: nobody looks at these pixels.
-    let glance = Data { image_size: [1, 1], cache: Cache::Off, ..data.clone() };
-    let tests = read_entries(&parts.test.iter().collect::<Vec<_>>(), &classes, &glance, done)?;
+    let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
     let mut survey = parts.survey(&loaded, &tests);
     let mut members = Vec::new();
     // Pictures keep their order; those from the training source come first.
@@ -131,7 +132,8 @@ pub struct Surveyed {
     pub sets: [Arc<PictureSet>; 2],
 }
 
-/// Lists and reads all pictures of a recipe, as training and evaluation do, so that they find the same cache. `start` hears how many
+/// Lists and reads all pictures of a recipe, as training and evaluation do, so that they find the same cache; of pictures of one pixel only
+/// what is to say of them, as nobody will look at that pixel. `start` hears how many
 /// pictures will be read, `done` how many more are.
 ///
 /// # Errors
@@ -142,8 +144,9 @@ pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync))
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
     let all = Data { on_bad_image: lenient(data.on_bad_image), ..data.clone() };
-    let known = read_entries(&parts.known(), &classes, &all, done)?;
-    let tests = read_entries(&parts.test.iter().collect::<Vec<_>>(), &classes, &all, done)?;
+    let read = if data.image_size == [1, 1] { glance_at } else { read_entries };
+    let known = read(&parts.known(), &classes, &all, done)?;
+    let tests = read(&parts.test.iter().collect::<Vec<_>>(), &classes, &all, done)?;
     let survey = parts.survey(&known, &tests);
     let set = |loaded: Loaded| {
         let pictures = loaded.pictures.into_iter().map(|(_, picture)| picture).collect();
@@ -185,6 +188,18 @@ pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, d
     let pictures = pictures.into_iter().map(|(_, picture)| picture).collect();
     let skipped = skipped.into_iter().map(|(_, skipped)| skipped).collect();
     Ok(Listed { set: Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store }), facts, skipped })
+}
+
+/// Only what there is to say of pictures, decoded as small as a picture gets. Where there are many, it is kept in the cache folder for the next
+/// look at them, if that can be written to.
+fn glance_at(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
+    let glance = |cache| Data { image_size: [1, 1], cache, ..data.clone() };
+    if entries.len() >= MANY
+        && let Ok(loaded) = read_entries(entries, classes, &glance(Cache::Disk), done)
+    {
+        return Ok(loaded);
+    }
+    read_entries(entries, classes, &glance(Cache::Off), done)
 }
 
 #[cfg(test)]

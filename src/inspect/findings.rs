@@ -171,7 +171,7 @@ fn doubtful_labels(found: &Inspection) -> Option<Finding> {
     Some(Finding::new(
         Kind::DoubtfulLabels,
         format!(
-            "{count} of {images} labels {are} doubtful: a regression on {features} says otherwise; its balanced accuracy is \
+            "{count} of {images} labels {are} doubtful: a linear model of {features} says otherwise; its balanced accuracy is \
              {balanced_accuracy:.2} on pictures that it wasn't fitted to"
         ),
         Some(format!("{} ({}, or {}?)", worst.path, worst.label, worst.suggestion)),

@@ -1,14 +1,16 @@
-//! Labels that a cheap model doesn't believe: a regression on features of the pictures, fitted without the picture that is judged, and
-//! confident learning (Northcutt et al. 2021, arXiv 1911.00068) on its probabilities.
+//! Labels that a cheap model doesn't believe: a linear discriminant on features of the pictures, fitted without the picture that is judged,
+//! and confident learning (Northcutt et al. 2021, arXiv 1911.00068) on its probabilities; of these, labels that are wrong rather than pictures
+//! that are hard.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::logistic::{Bound, Matrix, dot, fit};
+use super::discriminant::{Matrix, Model, Sums};
 use crate::{
     base::{
+        io::kept::{Key, kept_or},
         names,
         rng::{Purpose, RngExt, normal, permutation, stream},
     },
@@ -17,21 +19,39 @@ use crate::{
         listing::split::{Member, folds},
         pixels::look::{Look, SIDE},
     },
+    metrics::fit_weighted_temperature,
 };
 
+/// Part of the key of what is kept: raise it when a judgement changes.
+const VERSION: &str = "emberlens labels 2";
+/// Labels from which on it is worth keeping a judgement.
+const MANY: usize = 500;
 /// Parts that the pictures are dealt to; each is judged by a model of the others.
 const FOLDS: usize = 5;
 /// Pictures of a class below which nothing is said of it.
 const LEAST: usize = 20;
-/// Pictures that a model is fitted to at most.
-const FITTED: usize = 8000;
+/// Pictures that models are fitted to at most, all parts together.
+const FITTED: usize = 16_000;
+/// Pictures that are asked at most where some tell as much as all: whether the model knows anything, and how sure it may be.
+const ASKED: usize = 4000;
 /// How far above chance a model must be to be asked, as a share of what is left above chance.
 const SKILLED: f64 = 0.5;
+/// How probably a label must be wrong to be told.
+const PROBABLY: f64 = 0.5;
+/// Rounds in which the share of wrong labels is found, at most, and the change below which there is no need of more.
+const ROUNDS: usize = 20;
+const STILL: f64 = 1e-4;
+/// Halvings by which each finds the temperature.
+const HALVINGS: usize = 24;
+/// The share that the first round starts from.
+const FEW: f64 = 0.05;
 /// A small picture has a row for so many of a look, and so many rows and columns.
 const STEP: usize = 4;
 const SMALL: usize = SIDE / STEP;
 /// Waves over them.
 const WAVES: usize = 512;
+/// What a model may be short of the skill that it needs on those that are asked first.
+const LUCK: f64 = 0.1;
 /// How many times as likely as the label the suggestion must be.
 const ODDS: f64 = 5.0;
 
@@ -50,19 +70,27 @@ impl Features {
     /// Of small grey pictures: cosines of random waves over them, which do for a linear model what a Gaussian kernel would (Rahimi and Recht
     /// 2007).
     fn of_looks(looks: &[&Look]) -> Self {
-        let small: Vec<f32> = looks.iter().flat_map(|look| small(look)).collect();
+        let small: Vec<f32> = looks.par_iter().flat_map_iter(|look| small(look)).collect();
         let small = Matrix::standardised(&small, SMALL * SMALL);
-        let wave = |index: usize| -> Vec<f32> {
+        let wave = |index: usize| {
             let mut draw = stream(0, Purpose::Waves, [index as u64, 0, 0]);
             let scale = 1.0 / SMALL as f64;
-            let weights: Vec<f32> = (0..SMALL * SMALL).map(|_| (scale * normal(&mut draw)) as f32).collect();
-            weights.into_iter().chain([draw.random_range(0.0..std::f32::consts::TAU)]).collect()
+            let weights = (0..SMALL * SMALL).map(|_| (scale * normal(&mut draw)) as f32).collect();
+            (small.padded(weights), draw.random_range(0.0..std::f32::consts::TAU))
         };
-        let waves: Vec<Vec<f32>> = (0..WAVES).map(wave).collect();
-        let of_one = |index: usize| waves.iter().map(|wave| dot(wave, small.row(index)).cos()).collect::<Vec<_>>();
+        let (waves, phases): (Vec<Vec<f32>>, Vec<f32>) = (0..WAVES).map(wave).unzip();
+        let waves = waves.concat();
+        let of_one = |index: usize| {
+            let products = small.products(index, &waves);
+            products.into_iter().zip(&phases).map(|(product, phase)| (product + phase).cos()).collect::<Vec<_>>()
+        };
         let values = (0..looks.len()).into_par_iter().flat_map_iter(of_one).collect();
-        Self { words: format!("small pictures ({SMALL}x{SMALL}, grey)"), width: WAVES, values }
+        Self { words: words_of_looks(), width: WAVES, values }
     }
+}
+
+fn words_of_looks() -> String {
+    format!("small pictures ({SMALL}x{SMALL}, grey)")
 }
 
 fn small(look: &Look) -> Vec<f32> {
@@ -118,12 +146,9 @@ pub(super) fn judge(survey: &Survey, features: Option<Features>) -> Option<Label
     if classes.len() < 2 {
         return None;
     }
-    let features = features.unwrap_or_else(|| Features::of_looks(&survey.seen.iter().map(|seen| &seen.facts.look).collect::<Vec<_>>()));
     let class = |seen: &Seen| classes.binary_search(&seen.entry.class.as_str()).ok();
     let (judged, labels): (Vec<usize>, Vec<usize>) =
         survey.seen.iter().enumerate().filter_map(|(index, seen)| Some((index, class(seen)?))).unzip();
-    let values: Vec<f32> =
-        judged.iter().flat_map(|index| &features.values[index * features.width..(index + 1) * features.width]).copied().collect();
     let firsts = survey.firsts();
     let member = |(index, label): (&usize, &usize)| {
         // Copies are in one part, so that nobody is judged by its own copy.
@@ -131,48 +156,175 @@ pub(super) fn judge(survey: &Survey, features: Option<Features>) -> Option<Label
         Member { class: *label, group: survey.seen[*index].entry.group.clone(), digest }
     };
     let members: Vec<Member> = judged.iter().zip(&labels).map(member).collect();
-    let probabilities = out_of_fold(&Matrix::standardised(&values, features.width), &labels, classes.len(), &folds(&members, FOLDS, 0));
-    let balanced_accuracy = balanced_accuracy(&probabilities, &labels, classes.len());
-    let chance = 1.0 / classes.len() as f64;
-    if balanced_accuracy < chance + SKILLED * (1.0 - chance) {
-        return None;
-    }
-    let suspect = |(at, suggestion): (usize, usize)| DoubtfulLabel {
-        path: names::of_path(&survey.seen[judged[at]].entry.path),
-        label: classes[labels[at]].to_owned(),
-        suggestion: classes[suggestion].to_owned(),
-        label_probability: probabilities[at][labels[at]],
-        suggestion_probability: probabilities[at][suggestion],
-        index: judged[at],
+    let words = features.as_ref().map_or_else(words_of_looks, |features| features.words.clone());
+    let judgement = || {
+        let of_judged = |features: &Features| -> Vec<f32> {
+            judged.iter().flat_map(|index| &features.values[index * features.width..(index + 1) * features.width]).copied().collect()
+        };
+        let looks = || Features::of_looks(&judged.iter().map(|index| &survey.seen[*index].facts.look).collect::<Vec<_>>());
+        let (values, width) = match &features {
+            Some(features) => (of_judged(features), features.width),
+            None => (looks().values, WAVES),
+        };
+        Judgement::of(&Matrix::standardised(&values, width), &members, classes.len())
     };
-    let mut suspects: Vec<DoubtfulLabel> = doubtful(&probabilities, &labels, classes.len()).into_iter().map(suspect).collect();
-    // Confident learning alone takes each hard picture of a clean set for a wrong label.
-    suspects.retain(|suspect| suspect.label_probability * ODDS <= suspect.suggestion_probability);
-    let margin = |suspect: &DoubtfulLabel| suspect.label_probability - suspect.suggestion_probability;
-    suspects.sort_by(|a, b| margin(a).total_cmp(&margin(b)));
-    Some(Labels { features: features.words, images: judged.len(), balanced_accuracy, suspects })
+    let judgement = if judged.len() < MANY { judgement() } else { kept_or(&key(survey, &judged, &members, features.as_ref()), judgement) };
+    let Judgement { balanced_accuracy, doubts } = judgement?;
+    let suspect = |doubt: Doubt| DoubtfulLabel {
+        path: names::of_path(&survey.seen[judged[doubt.at]].entry.path),
+        label: classes[labels[doubt.at]].to_owned(),
+        suggestion: classes[doubt.suggestion].to_owned(),
+        label_probability: doubt.probabilities[0],
+        suggestion_probability: doubt.probabilities[1],
+        index: judged[doubt.at],
+    };
+    Some(Labels { features: words, images: judged.len(), balanced_accuracy, suspects: doubts.into_iter().map(suspect).collect() })
 }
 
-/// Probabilities of the classes for each row, by a model of the rows of the other folds.
-fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[usize]) -> Vec<Vec<f64>> {
+/// All that a judgement depends on.
+fn key(survey: &Survey, judged: &[usize], members: &[Member], features: Option<&Features>) -> Key {
+    let mut key = Key::new(VERSION);
+    for (index, Member { class, group, digest }) in judged.iter().zip(members) {
+        key.add_number(*class);
+        key.add(group.as_deref().unwrap_or("").as_bytes());
+        key.add(digest);
+        if features.is_none() {
+            key.add(survey.seen[*index].facts.look.bytes());
+        }
+    }
+    for value in features.iter().flat_map(|features| &features.values) {
+        key.add(&value.to_le_bytes());
+    }
+    key
+}
+
+/// What a model says of the labels.
+#[derive(Debug, Serialize, Deserialize)]
+struct Judgement {
+    balanced_accuracy: f64,
+    doubts: Vec<Doubt>,
+}
+
+/// A label that it doesn't believe.
+#[derive(Debug, Serialize, Deserialize)]
+struct Doubt {
+    /// Its position among those that are judged.
+    at: usize,
+    /// The class that the model takes it for.
+    suggestion: usize,
+    /// Of the label and of the suggestion.
+    probabilities: [f64; 2],
+}
+
+impl Judgement {
+    /// `None` where the model knows too little to be asked.
+    fn of(matrix: &Matrix, members: &[Member], num_classes: usize) -> Option<Self> {
+        let labels: Vec<usize> = members.iter().map(|member| member.class).collect();
+        let logits = out_of_fold(matrix, &labels, num_classes, &folds(members, FOLDS, 0))?;
+        let Belief { temperature, wrong } = Belief::of(&logits, &labels);
+        let probabilities = softmax_all(&logits, temperature);
+        let balanced_accuracy = balanced_accuracy(&probabilities, &labels, num_classes);
+        if !is_skilled(balanced_accuracy, num_classes) {
+            return None;
+        }
+        let mut doubts = doubtful(&probabilities, &labels, num_classes);
+        let ratio = |(at, suggestion): &(usize, usize)| probabilities[*at][labels[*at]] / probabilities[*at][*suggestion];
+        let is_wrong = |at: usize| wrong_label(probabilities[at][labels[at]], wrong, num_classes) > PROBABLY;
+        // Confident learning alone takes each hard picture of a clean set for a wrong label.
+        doubts.retain(|doubt| ratio(doubt) * ODDS <= 1.0 && is_wrong(doubt.0));
+        doubts.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+        let doubt = |(at, suggestion): (usize, usize)| {
+            let probabilities = [labels[at], suggestion].map(|class| probabilities[at][class]);
+            Doubt { at, suggestion, probabilities }
+        };
+        Some(Self { balanced_accuracy, doubts: doubts.into_iter().map(doubt).collect() })
+    }
+}
+
+fn is_skilled(balanced_accuracy: f64, num_classes: usize) -> bool {
+    let chance = 1.0 / num_classes as f64;
+    balanced_accuracy >= chance + SKILLED * (1.0 - chance)
+}
+
+/// Logits of the classes for each row, by a model of the rows of the other folds; `None` where the first pictures that are asked show
+/// that it knows too little, as sets with many classes would take long for nothing.
+fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[usize]) -> Option<Vec<Vec<f32>>> {
     let order = permutation(&mut stream(0, Purpose::Folds, [2, 0, 0]), labels.len());
-    // What bounds the curvature over more rows bounds it over fewer.
-    let bound = Bound::of(matrix, &order[..order.len().min(2 * FITTED)]);
-    let of_fold = |fold: usize| {
-        let fitted: Vec<usize> = order.iter().copied().take(2 * FITTED).filter(|index| folds[*index] != fold).take(FITTED).collect();
-        let model = fit(matrix, labels, num_classes, &fitted, &bound);
-        let judged: Vec<usize> = (0..labels.len()).filter(|index| folds[*index] == fold).collect();
-        let found = model.probabilities(matrix, &judged);
-        judged.into_iter().zip(found).collect::<Vec<_>>()
+    let of_fold = |rows: &[usize], fold: usize| rows.iter().copied().filter(|index| folds[*index] == fold).collect::<Vec<_>>();
+    let fitted = &order[..order.len().min(FITTED)];
+    let sums: Vec<Sums> = (0..FOLDS).map(|fold| Sums::of(matrix, labels, num_classes, &of_fold(fitted, fold))).collect();
+    let model = |fold: usize| {
+        let mut others = sums.iter().enumerate().filter(|(other, _)| *other != fold).map(|(_, sums)| sums);
+        let mut all = others.next()?.clone();
+        others.for_each(|other| all.add(other));
+        Some(Model::of(&all, matrix))
     };
-    let mut probabilities = vec![Vec::new(); labels.len()];
-    (0..FOLDS)
-        .into_par_iter()
-        .flat_map_iter(of_fold)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .for_each(|(index, found)| probabilities[index] = found);
-    probabilities
+    let asked = of_fold(&order[..order.len().min(ASKED)], 0);
+    let (found, of_asked): (Vec<_>, Vec<_>) =
+        (softmax_all(&model(0)?.logits(matrix, &asked), 1.0), asked.iter().map(|index| labels[*index]).collect());
+    // A little luck is granted: all of them decide in the end.
+    if !is_skilled(balanced_accuracy(&found, &of_asked, num_classes) + LUCK, num_classes) {
+        return None;
+    }
+    let mut logits = vec![Vec::new(); labels.len()];
+    for fold in 0..FOLDS {
+        let judged = of_fold(&order, fold);
+        let found = model(fold)?.logits(matrix, &judged);
+        judged.into_iter().zip(found).for_each(|(index, found)| logits[index] = found);
+    }
+    Some(logits)
+}
+
+fn softmax_all(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f64>> {
+    let softmax = |row: &Vec<f32>| {
+        let most = row.iter().copied().fold(f32::MIN, f32::max);
+        let mut out: Vec<f64> = row.iter().map(|value| (f64::from(value - most) / temperature).exp()).collect();
+        let sum: f64 = out.iter().sum();
+        out.iter_mut().for_each(|value| *value /= sum);
+        out
+    };
+    logits.par_iter().map(softmax).collect()
+}
+
+/// What labels say of the model that is asked about them, and of themselves.
+struct Belief {
+    /// How sure the model may be of what the pictures show.
+    temperature: f64,
+    /// Share of the labels that are any other class's. What is hard gets unsure answers, which the temperature accounts for; wrong labels are those
+    /// that it doesn't.
+    wrong: f64,
+}
+
+impl Belief {
+    /// The most likely one, by expectation and maximisation, from some of the labels where there are many.
+    fn of(logits: &[Vec<f32>], labels: &[usize]) -> Self {
+        let most = (ASKED * 100 / logits.first().map_or(1, Vec::len)).clamp(LEAST * LEAST, ASKED);
+        let asked = (0..labels.len()).step_by(labels.len().div_ceil(most));
+        let (some, their_labels): (Vec<Vec<f32>>, Vec<usize>) = asked.map(|at| (logits[at].clone(), labels[at])).unzip();
+        let mut belief = Self { temperature: 1.0, wrong: FEW };
+        let mut right = vec![1.0; some.len()];
+        for _ in 0..ROUNDS {
+            belief.temperature = fit_weighted_temperature(&some, &their_labels, &right, HALVINGS);
+            let probabilities = softmax_all(&some, belief.temperature);
+            for ((right, row), label) in right.iter_mut().zip(&probabilities).zip(&their_labels) {
+                *right = 1.0 - wrong_label(row[*label], belief.wrong, row.len());
+            }
+            let wrong = 1.0 - right.iter().sum::<f64>() / right.len() as f64;
+            let change = (wrong - belief.wrong).abs();
+            belief.wrong = wrong;
+            if change < STILL {
+                break;
+            }
+        }
+        belief
+    }
+}
+
+/// How probable it is that a label is wrong which the picture has at this probability, where so many of all are wrong, and any class as likely
+/// in its place.
+fn wrong_label(probability: f64, wrong: f64, num_classes: usize) -> f64 {
+    let otherwise = wrong / (num_classes - 1) as f64 * (1.0 - probability);
+    otherwise / (otherwise + (1.0 - wrong) * probability).max(f64::MIN_POSITIVE)
 }
 
 fn most_likely(probabilities: &[f64]) -> usize {
@@ -191,11 +343,12 @@ fn balanced_accuracy(probabilities: &[Vec<f64>], labels: &[usize], num_classes: 
 /// Positions off the diagonal of the confident joint, each with the class that it is taken for. A class is confidently predicted from the
 /// mean probability on that it gets from pictures with its label.
 fn doubtful(probabilities: &[Vec<f64>], labels: &[usize], num_classes: usize) -> Vec<(usize, usize)> {
-    let threshold = |class: usize| {
-        let own = || probabilities.iter().zip(labels).filter(|(_, label)| **label == class);
-        own().map(|(probabilities, _)| probabilities[class]).sum::<f64>() / own().count().max(1) as f64
-    };
-    let thresholds: Vec<f64> = (0..num_classes).map(threshold).collect();
+    let (mut sums, mut counts) = (vec![0.0; num_classes], vec![0.0f64; num_classes]);
+    for (probabilities, label) in probabilities.iter().zip(labels) {
+        sums[*label] += probabilities[*label];
+        counts[*label] += 1.0;
+    }
+    let thresholds: Vec<f64> = sums.iter().zip(&counts).map(|(sum, count)| sum / count.max(1.0)).collect();
     let suspect = |(at, (probabilities, label)): (usize, (&Vec<f64>, &usize))| {
         let class = most_likely(probabilities);
         (class != *label && probabilities[class] >= thresholds[class] - 1e-6).then_some((at, class))
@@ -251,6 +404,26 @@ mod tests {
             [&worst.path, &worst.label, &worst.suggestion],
             [&format!("{index}.png"), &format!("class {}", (index + 1) % 3), &format!("class {}", index % 3)]
         );
+    }
+
+    /// A model that is as often wrong as it says: no label is, however many it doesn't believe. The same with labels turned: as many are.
+    #[test]
+    fn hard_pictures_are_no_wrong_labels_and_turned_ones_are() {
+        let mut draw = stream(5, Purpose::Synthetic, [0, 8, 0]);
+        // Sure of most pictures, and of one in twenty only nine times out of ten; twice as sure as it may be.
+        let shown: Vec<f64> = (0..4000).map(|at| if at % 20 == 0 { 0.9 } else { 0.9999 }).collect();
+        let logits: Vec<Vec<f32>> = shown.iter().map(|shown| vec![2.0 * (shown / (1.0 - shown)).ln() as f32, 0.0]).collect();
+        let mut labels: Vec<usize> = shown.iter().map(|shown| usize::from(draw.random::<f64>() >= *shown)).collect();
+        let mistakes = labels.iter().sum::<usize>();
+        let Belief { temperature, wrong } = Belief::of(&logits, &labels);
+        assert!(mistakes > 12 && wrong < 1e-3 && (1.5..2.8).contains(&temperature), "{mistakes}, {wrong}, {temperature}");
+        let turned: Vec<usize> = (1..4000).step_by(40).collect();
+        turned.iter().for_each(|at| labels[*at] = 1 - labels[*at]);
+        let Belief { temperature, wrong } = Belief::of(&logits, &labels);
+        assert!((wrong - 0.025).abs() < 0.003 && (1.5..2.8).contains(&temperature), "{wrong}, {temperature}");
+        let probabilities = softmax_all(&logits, temperature);
+        let told: Vec<usize> = (0..4000).filter(|at| wrong_label(probabilities[*at][labels[*at]], wrong, 2) > PROBABLY).collect();
+        assert!(turned.iter().all(|at| told.contains(at)) && told.len() <= turned.len() + 3, "{}", told.len());
     }
 
     #[test]

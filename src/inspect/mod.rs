@@ -1,10 +1,10 @@
 //! Look before you train: what is in the pictures, which are copies, which stand out, what gives the class away. Reads; changes nothing.
 
 mod clean;
+mod discriminant;
 pub mod features;
 mod findings;
 mod labels;
-mod logistic;
 mod rules;
 mod suspects;
 

@@ -96,28 +96,29 @@ fn places(names: Vec<String>) -> Vec<usize> {
 /// Balanced accuracy of the rule "the class that this value has most, for its size", on the fold that it wasn't made from.
 fn judge(values: &[usize], labels: &[usize], num_classes: usize) -> f64 {
     let count = values.len();
-    let sizes: Vec<f64> = (0..num_classes).map(|class| labels.iter().filter(|label| **label == class).count() as f64).collect();
+    let mut sizes = vec![0.0; num_classes];
+    labels.iter().for_each(|label| sizes[*label] += 1.0);
     // Each class in equal parts: what is more in one part would be less in the others.
     let (mut folds, mut dealt) = (vec![0; count], vec![0; num_classes]);
     for index in permutation(&mut stream(0, Purpose::Folds, [0, 0, 0]), count) {
         folds[index] = dealt[labels[index]] % FOLDS;
         dealt[labels[index]] += 1;
     }
-    let (mut hits, num_values) = (vec![0.0; num_classes], values.iter().max().map_or(0, |most| most + 1));
-    for fold in 0..FOLDS {
-        let mut counts = vec![vec![0u32; num_classes]; num_values];
-        let mut weights = vec![vec![0.0; num_classes]; num_values];
-        (0..count).filter(|index| folds[*index] != fold).for_each(|index| counts[values[index]][labels[index]] += 1);
-        for (weights, counts) in weights.iter_mut().zip(&counts) {
-            weights.iter_mut().zip(counts).zip(&sizes).for_each(|((weight, count), size)| *weight = f64::from(*count) / size);
-        }
-        for index in (0..count).filter(|index| folds[*index] == fold) {
-            let weights = &weights[values[index]];
-            let most = weights.iter().copied().fold(0.0, f64::max);
+    let mut sorted: Vec<usize> = (0..count).collect();
+    sorted.sort_by_key(|index| values[*index]);
+    let mut hits = vec![0.0; num_classes];
+    for alike in sorted.chunk_by(|a, b| values[*a] == values[*b]) {
+        for fold in 0..FOLDS {
+            // Of the classes that have this value at all, so that many classes cost nothing where each has its own.
+            let mut counts: BTreeMap<usize, f64> = BTreeMap::new();
+            alike.iter().filter(|index| folds[**index] != fold).for_each(|index| *counts.entry(labels[*index]).or_default() += 1.0);
+            let weight = |class: usize| counts.get(&class).map_or(0.0, |count| count / sizes[class]);
+            let most = counts.keys().map(|class| weight(*class)).fold(0.0, f64::max);
             // A value that the rule has never seen, or classes that tie, are guessed.
-            let tied = weights.iter().filter(|weight| **weight == most).count() as f64;
-            if weights[labels[index]] == most {
-                hits[labels[index]] += 1.0 / tied;
+            let tied = counts.keys().filter(|class| weight(**class) == most).count();
+            let tied = if tied == 0 { num_classes } else { tied };
+            for index in alike.iter().filter(|index| folds[**index] == fold && weight(labels[**index]) == most) {
+                hits[labels[*index]] += 1.0 / tied as f64;
             }
         }
     }

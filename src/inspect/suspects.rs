@@ -1,6 +1,6 @@
 //! Pictures that a person should look at: dark, light, almost empty, blurred, odd in size or shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::{
     data::{duplicates::survey::Seen, pixels::facts::Facts},
 };
 
-/// Mean levels below and above which a picture is dark or light, whatever the others.
+/// Mean levels below and above which a picture is dark or light, unless the others are as well.
 const DARK: f32 = 12.0;
 const LIGHT: f32 = 243.0;
 /// Standard deviation of the levels below which there is next to nothing in it.
@@ -43,21 +43,37 @@ impl Suspect {
 /// A number of a picture.
 type Measure = fn(&Facts) -> f64;
 
+/// What else must be odd.
+type Also = (Measure, Odd);
+
 /// Suspects by their kind, the oddest first.
 pub(super) fn find(seen: &[Seen]) -> BTreeMap<&'static str, Vec<Suspect>> {
-    let kinds: [(&'static str, Measure, Odd); 7] = [
-        ("dark", |facts| f64::from(facts.brightness), Odd::Below(f64::from(DARK))),
-        ("light", |facts| f64::from(facts.brightness), Odd::Above(f64::from(LIGHT))),
-        ("almost empty", |facts| f64::from(facts.contrast), Odd::Below(f64::from(EMPTY))),
-        ("blurred", |facts| f64::from(facts.sharpness).max(1e-9).ln(), Odd::FarBelow),
-        ("small", |facts| (facts.height.min(facts.width) as f64).ln(), Odd::FarBelow),
-        ("wide", |facts| (facts.width as f64 / facts.height as f64).ln(), Odd::FarAbove),
-        ("tall", |facts| (facts.height as f64 / facts.width as f64).ln(), Odd::FarAbove),
+    let brightness: Measure = |facts| f64::from(facts.brightness);
+    // Twice the light is as far everywhere.
+    let light: Measure = |facts| f64::from(facts.brightness + 1.0).ln();
+    let shade: Measure = |facts| f64::from(256.0 - facts.brightness).ln();
+    let kinds: [(&'static str, Measure, Odd, Option<Also>); 7] = [
+        ("dark", brightness, Odd::Below(f64::from(DARK)), Some((light, Odd::FarBelow))),
+        ("light", brightness, Odd::Above(f64::from(LIGHT)), Some((shade, Odd::FarBelow))),
+        ("almost empty", |facts| f64::from(facts.contrast), Odd::Below(f64::from(EMPTY)), None),
+        ("blurred", |facts| f64::from(facts.sharpness).max(1e-9).ln(), Odd::FarBelow, None),
+        ("small", |facts| (facts.height.min(facts.width) as f64).ln(), Odd::FarBelow, None),
+        ("wide", |facts| (facts.width as f64 / facts.height as f64).ln(), Odd::FarAbove, None),
+        ("tall", |facts| (facts.height as f64 / facts.width as f64).ln(), Odd::FarAbove, None),
     ];
     let mut found = BTreeMap::new();
-    for (kind, of, odd) in kinds {
-        let values: Vec<f64> = seen.iter().map(|seen| of(&seen.facts)).collect();
-        let suspects = odd.among(&values);
+    for (kind, of, odd, and) in kinds {
+        let values_of = |of: Measure| seen.iter().map(|seen| of(&seen.facts)).collect::<Vec<f64>>();
+        let values = values_of(of);
+        let mut suspects = odd.among(&values);
+        // Nothing is odd that many are.
+        if and.is_none() && matches!(odd, Odd::FarBelow | Odd::FarAbove) && suspects.len() as f64 > COMMON * seen.len() as f64 {
+            continue;
+        }
+        if let Some((of, odd)) = and {
+            let far: BTreeSet<usize> = odd.among(&values_of(of)).into_iter().collect();
+            suspects.retain(|index| far.contains(index));
+        }
         if !suspects.is_empty() {
             let usual = median(values.clone());
             let suspect = |index: usize| Suspect { path: names::of_path(&seen[index].entry.path), value: values[index], usual, index };
@@ -89,12 +105,7 @@ impl Odd {
             Self::FarBelow => (centre - value) / usual - ODD,
             Self::FarAbove => (value - centre) / usual - ODD,
         };
-        // Nothing is odd that many are.
-        let is_common = |count: usize| count as f64 > COMMON * values.len() as f64;
         let mut odd: Vec<usize> = (0..values.len()).filter(|index| oddness(values[*index]) > 0.0).collect();
-        if matches!(self, Self::FarBelow | Self::FarAbove) && is_common(odd.len()) {
-            return Vec::new();
-        }
         odd.sort_by(|a, b| oddness(values[*b]).total_cmp(&oddness(values[*a])));
         odd
     }
@@ -107,7 +118,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::data::{
+        listing::{Entry, Part},
+        pixels::facts::look_at,
+    };
 
     #[test]
     fn what_is_odd_depends_on_the_others_or_on_a_limit() {
@@ -123,6 +140,34 @@ mod tests {
             (vec![], Odd::FarAbove, vec![]),
         ] {
             assert_eq!(odd.among(&values), expected, "{values:?}");
+        }
+    }
+
+    fn seen(brightness: &[f32]) -> Vec<Seen> {
+        let grey = image::GrayImage::from_fn(40, 30, |x, y| image::Luma([(x * 5 + y) as u8]));
+        let mut file = std::io::Cursor::new(Vec::new());
+        grey.write_to(&mut file, image::ImageFormat::Png).expect("memory");
+        let (facts, _) = look_at(file.get_ref(), crate::config::Color::Rgb).expect("a picture");
+        let one = |(index, brightness): (usize, &f32)| {
+            let entry = Entry { path: format!("{index}.png").into(), class: "a".to_owned(), group: None, weight: 1.0, split: None };
+            Seen { entry, part: Part::Train, facts: Arc::new(Facts { brightness: *brightness, ..facts.clone() }) }
+        };
+        brightness.iter().enumerate().map(one).collect()
+    }
+
+    /// Digits on black are dark all of them: only a black picture is odd among them. Among photos, a dark one is; and the same for light.
+    #[test]
+    fn dark_and_light_are_told_where_the_others_are_not() {
+        let digits: Vec<f32> = (0..200).map(|index| 6.0 + (index % 50) as f32).collect();
+        let photos: Vec<f32> = (0..200).map(|index| 60.0 + (index % 120) as f32).collect();
+        let light = |values: &[f32]| values.iter().map(|value| 255.0 - value).collect::<Vec<_>>();
+        for (others, value, is_odd) in [(&digits, 0.2, true), (&digits, 9.0, false), (&photos, 9.0, true), (&photos, 20.0, false)] {
+            let all = [&others[..], &[value]].concat();
+            for (kind, values) in [("dark", all.clone()), ("light", light(&all))] {
+                let found: Vec<usize> =
+                    find(&seen(&values)).get(kind).map_or_else(Vec::new, |found| found.iter().map(Suspect::index).collect());
+                assert_eq!(found, if is_odd { vec![200] } else { vec![] }, "{kind} {value}");
+            }
         }
     }
 }

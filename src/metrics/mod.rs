@@ -16,7 +16,7 @@ pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, pictures_fo
 pub use interval::{Estimate, share, wilson};
 pub use measures::{Bin, ClassMeasures, Judged, RANKED_CLASSES, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
-pub use temperature::{TEMPERATURES, fit_temperature, softened, temperature_interval};
+pub use temperature::{TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval};
 
 /// Returns the index of the largest value, the first among equals. NaN is never the largest.
 pub fn argmax(values: &[f32]) -> usize {

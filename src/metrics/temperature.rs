@@ -10,17 +10,25 @@ pub const TEMPERATURES: [f64; 2] = [0.05, 20.0];
 /// # Shapes
 /// `logits` has a row of `[classes]` per image, and `labels` one class index.
 pub fn fit_temperature(logits: &[Vec<f32>], labels: &[usize]) -> f64 {
+    // More halvings than a double has bits.
+    fit_weighted_temperature(logits, labels, &vec![1.0; labels.len()], 200)
+}
+
+/// Returns [`fit_temperature`] with a weight on the loss of each image, found by `halvings`
+/// bisections of the interval of [`TEMPERATURES`].
+pub fn fit_weighted_temperature(logits: &[Vec<f32>], labels: &[usize], weights: &[f64], halvings: usize) -> f64 {
     // The loss is convex in the inverse temperature, so the zero of its slope is found by
     // bisection.
-    let slope =
-        |inverse: f64| -> f64 { logits.iter().zip(labels).map(|(row, label)| expected(row, inverse) - f64::from(row[*label])).sum() };
+    let slope = |inverse: f64| -> f64 {
+        let images = logits.iter().zip(labels).zip(weights);
+        images.map(|((row, label), weight)| weight * (expected(row, inverse) - f64::from(row[*label]))).sum()
+    };
     // The temperature is optimal already, or has no effect on equal logits.
     if slope(1.0) == 0.0 {
         return 1.0;
     }
     let (mut low, mut high) = (1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]);
-    // More halvings than a double has bits.
-    for _ in 0..200 {
+    for _ in 0..halvings {
         let middle = f64::midpoint(low, high);
         if slope(middle) < 0.0 { low = middle } else { high = middle }
     }

@@ -116,6 +116,31 @@ fn words_on_copies_count_pictures_and_tell_the_same_pixels_from_changed_ones() {
     assert!(conflicts.contains("at least one label of each is wrong") && conflicts.ends_with(&conflict), "{conflicts}");
 }
 
+/// The second look at many pictures takes all from the cache folder, and none of it where one of them has changed.
+#[test]
+fn a_second_look_finds_the_same_and_a_changed_picture_is_seen() {
+    let place = Place::new();
+    for class in ["a", "b"] {
+        std::fs::create_dir_all(place.path(&format!("data/{class}"))).expect("created");
+    }
+    for number in 0..520u32 {
+        let picture = image::imageops::thumbnail(&scene(number / 4 * 4), 24 + number % 4, 18);
+        picture.save(place.path(&format!("data/{}/{number:03}.png", ["a", "b"][number as usize / 260]))).expect("saved");
+    }
+    let first = place.done(&["inspect", "data", "--json"]).out;
+    let groups = |text: &str| json(text)["copies"]["groups"].as_array().expect("a list").clone();
+    assert!(groups(&first).len() >= 100, "{}", groups(&first).len());
+    assert_eq!(place.done(&["inspect", "data", "--json"]).out, first);
+    // Another picture under the same name.
+    std::fs::copy(place.path("data/b/519.png"), place.path("data/a/000.png")).expect("copied");
+    let changed = place.done(&["inspect", "data", "--json"]).out;
+    let has = |group: &Value, name: &str| {
+        group["members"].as_array().expect("a list").iter().any(|member| member["path"].as_str().is_some_and(|path| path.ends_with(name)))
+    };
+    assert!(groups(&changed).iter().any(|group| has(group, "a/000.png") && has(group, "b/519.png")), "{changed:.300}");
+    assert!(!groups(&first).iter().any(|group| has(group, "a/000.png") && has(group, "b/519.png")));
+}
+
 #[test]
 fn a_clean_list_trains_as_it_is_and_has_no_copies() {
     let place = Place::new();

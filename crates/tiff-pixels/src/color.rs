@@ -32,7 +32,8 @@ pub(crate) fn colored(mut samples: Vec<u8>, layout: &Layout, directory: &Directo
     if layout.alpha == Alpha::Multiplied {
         levels.chunks_exact_mut(channels).for_each(|pixel| {
             let alpha = u32::from(pixel[channels - 1]);
-            let divided = |level: u8| if alpha == 0 { level } else { (u32::from(level) * 255 / alpha).min(255) as u8 };
+            // Nothing is left of a level times nothing: it stays.
+            let divided = |level: u8| (u32::from(level) * 255).checked_div(alpha).map_or(level, |level| level.min(255) as u8);
             pixel[..channels - 1].iter_mut().for_each(|level| *level = divided(*level));
         });
     }

@@ -4,6 +4,7 @@ pub mod bytes;
 pub mod cache;
 pub mod download;
 pub mod files;
+pub mod kept;
 pub mod lock;
 pub mod npy;
 mod partial;

@@ -13,7 +13,7 @@ const MARGIN: usize = 16;
 const BRIGHT: f32 = 236.0;
 
 /// Correlation at half the size that hardly any copy is below after one step of laying it over the other, two, three and so on.
-const HOPEFUL: [f32; 4] = [0.8, 0.85, 0.85, 0.85];
+const HOPEFUL: [f32; 4] = [0.85, 0.88, 0.9, 0.9];
 
 /// Correlation at half the size that no copy is below in the end.
 const PROMISING: f32 = 0.96;
@@ -85,7 +85,7 @@ impl Work for Halves<'_> {
 }
 
 /// Blurred a little (a Gaussian of 0.7 pixels in three places), so that moves of less than a pixel are smooth.
-fn smoothed(look: &Look) -> Vec<f32> {
+pub(super) fn smoothed(look: &Look) -> Vec<f32> {
     let blur = |before: f32, here: f32, after: f32| 0.21 * before + 0.58 * here + 0.21 * after;
     let mut across = [[0.0; SIDE]; SIDE];
     for (out, row) in across.iter_mut().zip(look.bytes().as_chunks::<SIDE>().0) {
@@ -141,7 +141,8 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
         let sums = Isa::best().run(Equations { pair: self, warp });
         let [_, _, _, _, [.., bb, b, ab], [.., count, a], [.., aa]] = sums;
         let correlation = correlation::<SIDE>([count, a, b, aa, bb, ab]);
-        let next = solve(sums).map(|step| step.map(|value| value as f32)).filter(|step| step[..4].iter().any(|value| value.abs() >= 2e-3));
+        let next =
+            solve::<7, 6>(sums).map(|step| step.map(|value| value as f32)).filter(|step| step[..4].iter().any(|value| value.abs() >= 2e-3));
         let next = next.map(|step| {
             let limit = SIDE as f32 / 16.0;
             Warp {
@@ -313,19 +314,19 @@ impl<const SIDE: usize> Work for Moments<'_, SIDE> {
     }
 }
 
-/// Gauss's elimination with pivots; `None` of a singular matrix.
-fn solve(mut matrix: [[f64; 7]; 7]) -> Option<[f64; 6]> {
-    for column in 0..6 {
-        let pivot = (column..6).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))?;
+/// Gauss's elimination with pivots, of as many lines as there are unknowns, the right side last in each; `None` of a singular matrix.
+pub(super) fn solve<const TERMS: usize, const UNKNOWNS: usize>(mut matrix: [[f64; TERMS]; TERMS]) -> Option<[f64; UNKNOWNS]> {
+    for column in 0..UNKNOWNS {
+        let pivot = (column..UNKNOWNS).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))?;
         matrix.swap(column, pivot);
         if matrix[column][column].abs() < 1e-9 {
             return None;
         }
         let line = matrix[column];
-        for row in (0..6).filter(|row| *row != column) {
+        for row in (0..UNKNOWNS).filter(|row| *row != column) {
             let factor = matrix[row][column] / line[column];
             matrix[row].iter_mut().zip(line).for_each(|(value, other)| *value -= factor * other);
         }
     }
-    Some(std::array::from_fn(|row| matrix[row][6] / matrix[row][row]))
+    Some(std::array::from_fn(|row| matrix[row][UNKNOWNS] / matrix[row][row]))
 }

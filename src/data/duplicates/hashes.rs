@@ -1,8 +1,9 @@
 //! Pairs of pictures whose hashes differ in a few bits, found without comparing all with all.
 
+use isa::{Isa, Work};
 use rayon::prelude::*;
 
-use crate::data::pixels::look::{Sketch, TURNS, VARIANTS};
+use crate::data::pixels::look::{TURNS, VARIANTS};
 
 /// Bits that the hashes of two copies may differ in.
 const RADIUS: u32 = 9;
@@ -13,24 +14,38 @@ const PARTS: [(u32, u32); 5] = [(0, 13), (13, 13), (26, 13), (39, 12), (51, 12)]
 /// The hashes of a picture: the whole in all turns, then upright parts.
 type Hashes = [u64; VARIANTS];
 
-/// Calls `found` once for each two pictures and each turn of the first of them that looks like the second: `(first, turn, second)`, in any
-/// order, on any thread.
+/// Hashes that are compared at a time.
+const BLOCK: usize = 32;
+
+/// Calls `found` for each two pictures of which the first has a hash, at `variant`, that is much the first hash of the second:
+/// `(first, variant, second)`, in any order, on any thread; of what is upright, once.
 pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usize) + Sync) {
-    let all = |variants: usize| {
-        hashes.iter().zip(0u32..).flat_map(move |(hashes, picture)| {
-            hashes[..variants].iter().zip(0u32..).map(move |(hash, variant)| Entry { hash: *hash, picture, variant })
-        })
-    };
+    alike(hashes, |first, variant, second| {
+        if is_news(hashes, first, variant, second) {
+            found(first, variant, second);
+        }
+    });
+}
+
+/// Calls `found` for each hash of a picture that is much the first one of another picture: `(picture, variant, other)`, in any order, on any
+/// thread.
+pub(in crate::data) fn alike<const VARIANTS: usize>(hashes: &[[u64; VARIANTS]], found: impl Fn(usize, usize, usize) + Sync) {
     for (number, place) in PARTS.into_iter().enumerate() {
-        let (asked, known) = (Table::new(all(VARIANTS), place), Table::new(all(1), place));
+        let (asked, known) = (Table::new(hashes, place), Table::new(&hashes.iter().map(|hashes| [hashes[0]]).collect::<Vec<_>>(), place));
         // Value by value, so that what is compared many times stays near.
-        (0..1 << place.1).into_par_iter().for_each(|value: usize| {
+        (0..1 << place.1).into_par_iter().for_each_init(Vec::new, |near, value: usize| {
+            let asked = asked.with(value);
+            if asked.hashes.is_empty() {
+                return;
+            }
             for flip in std::iter::once(0).chain((0..place.1).map(|bit| 1 << bit)) {
-                for other in known.with(value ^ flip) {
-                    for entry in asked.with(value) {
-                        let difference = entry.hash ^ other.hash;
-                        if difference.count_ones() <= RADIUS && is_first(number, difference) && is_news(hashes, entry, other) {
-                            found(entry.picture as usize, Sketch::turn(entry.variant as usize), other.picture as usize);
+                let known = known.with(value ^ flip);
+                for (other, [second, _]) in known.hashes.iter().zip(known.of) {
+                    Isa::best().run(Near { asked: asked.hashes, other: *other, near });
+                    for (at, difference) in near.drain(..) {
+                        let [first, variant] = asked.of[at];
+                        if first != *second && is_first(number, difference) {
+                            found(first as usize, variant as usize, *second as usize);
                         }
                     }
                 }
@@ -39,38 +54,65 @@ pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usi
     }
 }
 
-/// A hash and what it is of.
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    hash: u64,
-    picture: u32,
-    variant: u32,
+/// Which of many hashes differ from one in a few bits, and in which.
+struct Near<'a> {
+    asked: &'a [u64],
+    other: u64,
+    near: &'a mut Vec<(usize, u64)>,
+}
+
+impl Work for Near<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let is_near = |hash: u64| u64::from((hash ^ self.other).count_ones() <= RADIUS);
+        for (number, block) in self.asked.chunks(BLOCK).enumerate() {
+            // First whether there is any: that is done side by side.
+            if block.iter().map(|hash| is_near(*hash)).sum::<u64>() > 0 {
+                let near = block.iter().enumerate().filter(|(_, hash)| is_near(**hash) > 0);
+                self.near.extend(near.map(|(at, hash)| (number * BLOCK + at, hash ^ self.other)));
+            }
+        }
+    }
 }
 
 /// Hashes by one part.
 struct Table {
     /// Where each value of the part begins.
     starts: Vec<u32>,
-    sorted: Vec<Entry>,
+    hashes: Vec<u64>,
+    /// Of which picture each is, and which of its hashes.
+    of: Vec<[u32; 2]>,
+}
+
+/// Those with one value.
+#[derive(Clone, Copy)]
+struct Bucket<'a> {
+    hashes: &'a [u64],
+    of: &'a [[u32; 2]],
 }
 
 impl Table {
-    fn new(entries: impl Iterator<Item = Entry> + Clone, place: (u32, u32)) -> Self {
+    fn new<const VARIANTS: usize>(hashes: &[[u64; VARIANTS]], place: (u32, u32)) -> Self {
         let mut starts = vec![0u32; (1 << place.1) + 1];
-        entries.clone().for_each(|entry| starts[part(entry.hash, place) + 1] += 1);
+        hashes.as_flattened().iter().for_each(|hash| starts[part(*hash, place) + 1] += 1);
         (1..starts.len()).for_each(|value| starts[value] += starts[value - 1]);
         let mut next = starts.clone();
-        let mut sorted = vec![Entry::default(); starts[starts.len() - 1] as usize];
-        for entry in entries {
-            let at = &mut next[part(entry.hash, place)];
-            sorted[*at as usize] = entry;
-            *at += 1;
+        let (mut sorted, mut of) = (vec![0; hashes.len() * VARIANTS], vec![[0; 2]; hashes.len() * VARIANTS]);
+        for (picture, hashes) in (0u32..).zip(hashes) {
+            for (variant, hash) in (0u32..).zip(hashes) {
+                let at = &mut next[part(*hash, place)];
+                (sorted[*at as usize], of[*at as usize]) = (*hash, [picture, variant]);
+                *at += 1;
+            }
         }
-        Self { starts, sorted }
+        Self { starts, hashes: sorted, of }
     }
 
-    fn with(&self, value: usize) -> &[Entry] {
-        &self.sorted[self.starts[value] as usize..self.starts[value + 1] as usize]
+    fn with(&self, value: usize) -> Bucket<'_> {
+        let place = self.starts[value] as usize..self.starts[value + 1] as usize;
+        Bucket { hashes: &self.hashes[place.clone()], of: &self.of[place] }
     }
 }
 
@@ -84,17 +126,17 @@ fn is_first(number: usize, difference: u64) -> bool {
 }
 
 /// Nothing else says the same of these two.
-fn is_news(hashes: &[Hashes], asked: &Entry, other: &Entry) -> bool {
+fn is_news(hashes: &[Hashes], first: usize, variant: usize, second: usize) -> bool {
     let is_within = |a: u64, b: u64| (a ^ b).count_ones() <= RADIUS;
-    if (asked.variant as usize) < TURNS {
+    if variant < TURNS {
         // Whole pictures meet from both sides.
-        return asked.picture < other.picture;
+        return first < second;
     }
-    let [own, others] = [asked, other].map(|entry| &hashes[entry.picture as usize]);
-    let mut earlier = std::iter::once(own[0]).chain(own[TURNS..asked.variant as usize].iter().copied());
-    let is_known = earlier.any(|hash| is_within(hash, other.hash));
-    let is_found_there = asked.picture > other.picture && others[TURNS..].iter().any(|hash| is_within(*hash, own[0]));
-    asked.picture != other.picture && !is_known && !is_found_there
+    let [own, others] = [&hashes[first], &hashes[second]];
+    let mut earlier = std::iter::once(own[0]).chain(own[TURNS..variant].iter().copied());
+    let is_known = earlier.any(|hash| is_within(hash, others[0]));
+    let is_found_there = first > second && others[TURNS..].iter().any(|hash| is_within(*hash, own[0]));
+    !is_known && !is_found_there
 }
 
 #[cfg(test)]
@@ -102,7 +144,10 @@ mod tests {
     use std::{collections::BTreeMap, sync::Mutex};
 
     use super::*;
-    use crate::base::rng::{Purpose, RngExt, stream};
+    use crate::{
+        base::rng::{Purpose, RngExt, stream},
+        data::pixels::look::Sketch,
+    };
 
     /// The tables find exactly what a look at every pair finds, and that once.
     #[test]
@@ -131,7 +176,8 @@ mod tests {
             }
         }
         let found = Mutex::new(BTreeMap::new());
-        pairs(&hashes, |a, turn, b| {
+        pairs(&hashes, |a, variant, b| {
+            let turn = Sketch::turn(variant);
             let pair = if turn == 0 { (a.min(b), a.max(b)) } else { (a, b) };
             *found.lock().expect("whole").entry((pair, turn)).or_insert(0) += 1;
         });

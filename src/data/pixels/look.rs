@@ -17,7 +17,10 @@ pub(in crate::data) const REDUCED: usize = 128;
 pub const LOOK_BYTES: usize = SIDE * SIDE;
 
 /// Coefficients a side that a hash is made of.
-const ORDER: usize = 8;
+pub(in crate::data) const ORDER: usize = 8;
+
+/// Bits between the signs of neighbouring frequencies in a hash.
+const APART: usize = 5;
 
 /// Grey levels that vary less than this (standard deviation) show nothing that could be compared.
 const FLAT: f64 = 2.0;
@@ -39,7 +42,7 @@ const CROPS: [[usize; 2]; 5] = [[1, 1], [2, 2], [2, 3], [3, 2], [3, 3]];
 pub struct Look(Box<[u8]>);
 
 /// Low frequencies of a look, `[row][column]`.
-type Frequencies = [[f32; ORDER]; ORDER];
+pub(in crate::data) type Frequencies = [[f32; ORDER]; ORDER];
 
 /// Hashes that a copy of a picture may have: the whole in all turns, then upright parts of it.
 pub const VARIANTS: usize = TURNS + CROPS.len();
@@ -61,8 +64,7 @@ impl Sketch {
 
     /// Correlation of this picture, turned, with another one, as far as their low frequencies tell.
     pub fn correlation(&self, turn: usize, other: &Self) -> f32 {
-        let product = |at: usize| frequency(&self.frequencies, turn, at) * other.frequencies[at / ORDER][at % ORDER];
-        (1..ORDER * ORDER).map(product).sum()
+        correlation(&self.frequencies, turn, &other.frequencies)
     }
 }
 
@@ -109,13 +111,8 @@ impl Look {
     /// What its copies are found by.
     pub fn sketch(&self) -> Sketch {
         let parts = Isa::best().run(Parts(&self.0));
-        let mut frequencies = parts[0];
-        let hash = |variant: usize| signs(&parts[variant.saturating_sub(TURNS - 1)], Sketch::turn(variant));
-        let hashes = std::array::from_fn(hash);
-        frequencies[0][0] = 0.0;
-        let length = frequencies.iter().flatten().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        frequencies.iter_mut().flatten().for_each(|value| *value /= length);
-        Sketch { hashes, frequencies }
+        let hash = |variant: usize| hash(&parts[variant.saturating_sub(TURNS - 1)], Sketch::turn(variant));
+        Sketch { hashes: std::array::from_fn(hash), frequencies: unit(parts[0]) }
     }
 }
 
@@ -260,9 +257,24 @@ fn frequency(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
     if is_odd { -frequencies[down][across] } else { frequencies[down][across] }
 }
 
-/// A bit for each frequency but the mean, as they are in the picture turned.
-fn signs(frequencies: &Frequencies, turn: usize) -> u64 {
-    (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(frequency(frequencies, turn, at) > 0.0) << (at - 1))
+/// The sign of each frequency but the mean, as they are in the picture turned.
+pub(in crate::data) fn hash(frequencies: &Frequencies, turn: usize) -> u64 {
+    // Neighbours lie apart: in pictures that resemble each other whole rows have the same signs, and no part of a hash may be all of these.
+    let place = |at: usize| (at - 1) * APART % (ORDER * ORDER - 1);
+    (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(frequency(frequencies, turn, at) > 0.0) << place(at))
+}
+
+/// Without the mean, and of length one.
+pub(in crate::data) fn unit(mut frequencies: Frequencies) -> Frequencies {
+    frequencies[0][0] = 0.0;
+    let length = frequencies.iter().flatten().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    frequencies.iter_mut().flatten().for_each(|value| *value /= length);
+    frequencies
+}
+
+/// Of one picture turned with another one, from what [`unit`] made.
+pub(in crate::data) fn correlation(one: &Frequencies, turn: usize, other: &Frequencies) -> f32 {
+    (1..ORDER * ORDER).map(|at| frequency(one, turn, at) * other[at / ORDER][at % ORDER]).sum()
 }
 
 #[cfg(test)]

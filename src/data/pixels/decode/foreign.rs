@@ -6,6 +6,48 @@ const SAVE: &str = "save it as JPEG or PNG";
 /// What a page or an archive is for.
 const NOT_A_PICTURE: &str = "take the picture itself";
 
+/// How files begin, what they are, and what to do with them.
+const MARKS: &[(&[u8], &str, &str)] = &[
+    (b"\xFF\x0A", "a JPEG XL picture", SAVE),
+    (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL picture", SAVE),
+    (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 picture", SAVE),
+    (b"\xFF\x4F\xFF\x51", "a JPEG 2000 picture", SAVE),
+    (b"8BPS", "a Photoshop document", SAVE),
+    (b"%PDF-", "a PDF document", "save its pictures as PNG, with pdfimages or as pages"),
+    (b"%!PS", "a PostScript document", SAVE),
+    (b"gimp xcf", "a GIMP document", SAVE),
+    (b"\x76\x2F\x31\x01", "an OpenEXR picture", SAVE),
+    (b"#?RADIANCE", "a Radiance HDR picture", SAVE),
+    (b"DDS ", "a DirectDraw texture", SAVE),
+    (b"\xABKTX", "a KTX texture", SAVE),
+    (b"qoif", "a QOI picture", SAVE),
+    (b"\0\0\x01\0", "an icon (ICO)", SAVE),
+    (b"\0\0\x02\0", "a cursor (CUR)", SAVE),
+    (b"icns", "an icon (ICNS)", SAVE),
+    (b"BPG\xFB", "a BPG picture", SAVE),
+    (b"farbfeld", "a farbfeld picture", SAVE),
+    (b"Pf\n", "a PFM picture", SAVE),
+    (b"PF\n", "a PFM picture", SAVE),
+    (b"FUJIFILMCCD-RAW", "a raw photograph (RAF)", SAVE),
+    (b"IIRO", "a raw photograph (ORF)", SAVE),
+    (b"IIU\0", "a raw photograph (RW2)", SAVE),
+    (b"\x89HDF\r\n\x1A\n", "an HDF5 file", "save each picture in it as PNG"),
+    (b"\x93NUMPY", "a NumPy array", "save each picture in it as PNG"),
+    (b"SIMPLE  =", "a FITS picture", "save it as 8-bit PNG, with the levels that matter stretched"),
+    (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
+    (b"PK\x05\x06", "an empty ZIP archive", NOT_A_PICTURE),
+    (b"\x1F\x8B", "a file compressed with gzip", "unpack it first"),
+    (b"Rar!", "a RAR archive", "unpack it first"),
+    (b"7z\xBC\xAF\x27\x1C", "a 7z archive", "unpack it first"),
+    (b"BZh", "a file compressed with bzip2", "unpack it first"),
+    (b"\xFD7zXZ\0", "a file compressed with xz", "unpack it first"),
+    (b"\x1A\x45\xDF\xA3", "a film (Matroska or WebM)", "save its frames as JPEG or PNG"),
+    (b"RIFF", "a RIFF file (a film or a sound, not WebP)", "save its frames as JPEG or PNG"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the picture itself", "fetch it with `git lfs pull`"),
+    (b"{\\rtf", "a text document", NOT_A_PICTURE),
+    (b"\xD0\xCF\x11\xE0", "a Microsoft Office document", NOT_A_PICTURE),
+];
+
 /// The name of a format that isn't read, with its article, and what to do; from how a file begins.
 pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let has = |at: usize, mark: &[u8]| bytes.get(at..at + mark.len()) == Some(mark);
@@ -23,47 +65,7 @@ pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         let advice = "convert it with its window of levels, with pydicom or dcm2pnm (dcm2niix for volumes), and save it as PNG";
         return Some(("a DICOM picture", advice));
     }
-    let marks: &[(&[u8], &str, &str)] = &[
-        (b"\xFF\x0A", "a JPEG XL picture", SAVE),
-        (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL picture", SAVE),
-        (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 picture", SAVE),
-        (b"\xFF\x4F\xFF\x51", "a JPEG 2000 picture", SAVE),
-        (b"8BPS", "a Photoshop document", SAVE),
-        (b"%PDF-", "a PDF document", "save its pictures as PNG, with pdfimages or as pages"),
-        (b"%!PS", "a PostScript document", SAVE),
-        (b"gimp xcf", "a GIMP document", SAVE),
-        (b"\x76\x2F\x31\x01", "an OpenEXR picture", SAVE),
-        (b"#?RADIANCE", "a Radiance HDR picture", SAVE),
-        (b"DDS ", "a DirectDraw texture", SAVE),
-        (b"\xABKTX", "a KTX texture", SAVE),
-        (b"qoif", "a QOI picture", SAVE),
-        (b"\0\0\x01\0", "an icon (ICO)", SAVE),
-        (b"\0\0\x02\0", "a cursor (CUR)", SAVE),
-        (b"icns", "an icon (ICNS)", SAVE),
-        (b"BPG\xFB", "a BPG picture", SAVE),
-        (b"farbfeld", "a farbfeld picture", SAVE),
-        (b"Pf\n", "a PFM picture", SAVE),
-        (b"PF\n", "a PFM picture", SAVE),
-        (b"FUJIFILMCCD-RAW", "a raw photograph (RAF)", SAVE),
-        (b"IIRO", "a raw photograph (ORF)", SAVE),
-        (b"IIU\0", "a raw photograph (RW2)", SAVE),
-        (b"\x89HDF\r\n\x1A\n", "an HDF5 file", "save each picture in it as PNG"),
-        (b"\x93NUMPY", "a NumPy array", "save each picture in it as PNG"),
-        (b"SIMPLE  =", "a FITS picture", "save it as 8-bit PNG, with the levels that matter stretched"),
-        (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
-        (b"PK\x05\x06", "an empty ZIP archive", NOT_A_PICTURE),
-        (b"\x1F\x8B", "a file compressed with gzip", "unpack it first"),
-        (b"Rar!", "a RAR archive", "unpack it first"),
-        (b"7z\xBC\xAF\x27\x1C", "a 7z archive", "unpack it first"),
-        (b"BZh", "a file compressed with bzip2", "unpack it first"),
-        (b"\xFD7zXZ\0", "a file compressed with xz", "unpack it first"),
-        (b"\x1A\x45\xDF\xA3", "a film (Matroska or WebM)", "save its frames as JPEG or PNG"),
-        (b"RIFF", "a RIFF file (a film or a sound, not WebP)", "save its frames as JPEG or PNG"),
-        (b"version https://git-lfs", "a pointer of Git LFS, not the picture itself", "fetch it with `git lfs pull`"),
-        (b"{\\rtf", "a text document", NOT_A_PICTURE),
-        (b"\xD0\xCF\x11\xE0", "a Microsoft Office document", NOT_A_PICTURE),
-    ];
-    let found = marks.iter().find(|(mark, ..)| bytes.starts_with(mark)).map(|(_, name, advice)| (*name, *advice));
+    let found = MARKS.iter().find(|(mark, ..)| bytes.starts_with(mark)).map(|(_, name, advice)| (*name, *advice));
     found.or_else(|| of_text(bytes)).or_else(|| {
         let rest = bytes.first_chunk::<348>()?;
         // The length of the header, in either order, and the mark at its end.

@@ -1,0 +1,124 @@
+//! Findings that take long and depend on nothing but what they are of: kept in the user's cache folder under a digest of that, and taken from
+//! there only whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::files;
+
+/// What a finding is of: everything that it depends on.
+#[derive(Clone, Debug, Default)]
+pub struct Key(blake3::Hasher);
+
+impl Key {
+    /// `version` names the kind of finding; another one forgets all that was kept.
+    pub fn new(version: &str) -> Self {
+        let mut key = Self::default();
+        key.add(version.as_bytes());
+        key
+    }
+
+    /// One more thing; its length counts, so that no two lists of things are the same bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+
+    /// One more number.
+    pub fn add_number(&mut self, number: usize) {
+        self.add(&(number as u64).to_le_bytes());
+    }
+}
+
+/// What was kept under this key, or what `find` finds now, which is kept. Where nothing can be kept, it is found again each time.
+pub fn kept_or<T: Serialize + DeserializeOwned>(key: &Key, find: impl FnOnce() -> T) -> T {
+    kept_in(dirs::cache_dir().map(|folder| folder.join("emberlens").join("findings")), key, find)
+}
+
+fn kept_in<T: Serialize + DeserializeOwned>(folder: Option<PathBuf>, key: &Key, find: impl FnOnce() -> T) -> T {
+    let Some(folder) = folder else { return find() };
+    let path = folder.join(format!("{}.json", files::hex(key.0.finalize().as_bytes())));
+    if let Some(found) = open(&path, key) {
+        return found;
+    }
+    let found = find();
+    let written = serde_json::to_vec(&found).map_err(std::io::Error::from).and_then(|json| {
+        fs::create_dir_all(&folder)?;
+        files::write_atomic(&path, &[digest(&json, key).as_bytes(), b"\n", &json[..]].concat())
+    });
+    if let Err(error) = written {
+        log::debug!("{}", files::with_path(&error, "keep a finding", &path));
+    }
+    found
+}
+
+/// Of the content and what it is of, so that a file under another name is no finding either.
+fn digest(json: &[u8], key: &Key) -> String {
+    let mut hash = key.0.clone();
+    hash.update(json);
+    files::hex(hash.finalize().as_bytes())
+}
+
+/// What is there, if it is whole.
+fn open<T: DeserializeOwned>(path: &Path, key: &Key) -> Option<T> {
+    let bytes = fs::read(path).ok()?;
+    let (found, json) = bytes.split_at_checked(64)?;
+    let json = json.strip_prefix(b"\n")?;
+    (found == digest(json, key).as_bytes()).then(|| serde_json::from_slice(json).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_found_once_and_a_damaged_one_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let place = || Some(folder.path().join("new"));
+        let key = |number: usize| {
+            let mut key = Key::new("test 1");
+            key.add_number(number);
+            key
+        };
+        let asked = std::cell::Cell::new(0);
+        let ask = |key: &Key, answer: u32| {
+            kept_in(place(), key, || {
+                asked.set(asked.get() + 1);
+                vec![(answer, 0.1f64)]
+            })
+        };
+        assert_eq!((ask(&key(1), 7), ask(&key(1), 8), asked.get()), (vec![(7, 0.1)], vec![(7, 0.1)], 1));
+        assert_eq!((ask(&key(2), 9), asked.get()), (vec![(9, 0.1)], 2));
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(folder.path().join("new")).expect("listed").flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        assert_eq!(files.len(), 2);
+        // Any byte of it; and one finding under the name of another.
+        let whole: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("read")).collect();
+        for at in 0..whole[0].len() {
+            let mut damaged = whole[0].clone();
+            damaged[at] ^= 4;
+            fs::write(&files[0], &damaged).expect("written");
+            assert_eq!(open::<Vec<(u32, f64)>>(&files[0], &key(1)).or(open(&files[0], &key(2))), None, "{at}");
+        }
+        fs::write(&files[0], &whole[1]).expect("written");
+        let before = asked.get();
+        assert_eq!((ask(&key(1), 7), ask(&key(2), 9), asked.get()), (vec![(7, 0.1)], vec![(9, 0.1)], before + 1));
+        // Nowhere to keep it.
+        assert_eq!(kept_in(None, &key(3), || 5), 5);
+    }
+
+    #[test]
+    fn what_is_added_together_is_not_what_is_added_apart() {
+        let of = |parts: &[&[u8]]| {
+            let mut key = Key::new("test");
+            parts.iter().for_each(|part| key.add(part));
+            *key.0.finalize().as_bytes()
+        };
+        assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));
+        assert_ne!(of(&[b"ab"]), of(&[b"ab", b""]));
+    }
+}

@@ -1,0 +1,195 @@
+//! The cheapest look at a pair: may one picture be the other one, moved and stretched a little? Nearly all pictures that only resemble each other
+//! are told apart here, without laying them over one another.
+
+use isa::{Isa, Work};
+
+use crate::data::pixels::look::{LOOK_BYTES, Look, SIDE, turned};
+
+/// Rows and columns.
+const COARSE: usize = 16;
+/// Those that count: a crop moved something else to the outermost.
+const INNER: std::ops::Range<usize> = 1..COARSE - 1;
+/// What a picture and all its small moves are made of: its levels; across and down, moved and stretched; one level everywhere.
+const TERMS: usize = 6;
+
+/// A picture of 16 x 16 levels and what of another one it explains.
+#[derive(Clone, Debug)]
+pub(in crate::data) struct Coarse {
+    levels: [u8; COARSE * COARSE],
+    /// Of the terms' products, `[term][term]`.
+    inverse: [[f32; TERMS]; TERMS],
+}
+
+impl Coarse {
+    pub(in crate::data) fn of(look: &Look) -> Self {
+        const STEP: usize = SIDE / COARSE;
+        let mut sums = [0u16; COARSE * COARSE];
+        for (at, level) in look.bytes().iter().enumerate() {
+            sums[at / SIDE / STEP * COARSE + at % SIDE / STEP] += u16::from(*level);
+        }
+        let levels = sums.map(|sum| ((usize::from(sum) + STEP * STEP / 2) / (LOOK_BYTES / (COARSE * COARSE))) as u8);
+        let mut products = [[0.0f64; TERMS]; TERMS];
+        let mut terms = [[0.0f32; COARSE]; TERMS];
+        for row in INNER {
+            of_row(&levels, row, &mut terms);
+            for (one, line) in terms.iter().zip(&mut products) {
+                for (other, product) in terms.iter().zip(line) {
+                    *product += one.iter().zip(other).map(|(one, other)| f64::from(one * other)).sum::<f64>();
+                }
+            }
+        }
+        Self { levels, inverse: inverted(products).map(|line| line.map(|value| value as f32)) }
+    }
+
+    /// Correlation of this picture, turned, with another one, once one of them was moved and stretched a little: as far as a step of the
+    /// length of a pixel tells.
+    pub(in crate::data) fn likeness(&self, turn: usize, other: &Self) -> f32 {
+        // The way back is the same turn, but for those that are a quarter.
+        const BACK: [usize; 8] = [0, 1, 2, 3, 4, 6, 5, 7];
+        let explained = |own: &Self, levels: &[u8; COARSE * COARSE], turn: usize| {
+            let levels = levels.map(f32::from);
+            match turn {
+                0 => Isa::best().run(Explained { own, levels: &levels }),
+                _ => Isa::best().run(Explained { own, levels: &turned(levels.to_vec(), turn) }),
+            }
+        };
+        // A crop is explained by the whole picture more surely than the whole picture by the crop.
+        explained(self, &other.levels, BACK[turn]).max(explained(other, &self.levels, turn))
+    }
+}
+
+/// The terms of a row.
+#[inline(always)]
+fn of_row(levels: &[u8; COARSE * COARSE], row: usize, terms: &mut [[f32; COARSE]; TERMS]) {
+    let centre = (COARSE as f32 - 1.0) / 2.0;
+    let line = |row: usize| -> [f32; COARSE] { std::array::from_fn(|column| f32::from(levels[row * COARSE + column])) };
+    let (above, here, below) = (line(row - 1), line(row), line(row + 1));
+    let (before, after): ([f32; COARSE], [f32; COARSE]) = (shifted(&here, 1), shifted(&here, COARSE - 1));
+    let y = row as f32 - centre;
+    for column in 0..COARSE {
+        let counts = f32::from(u8::from(INNER.contains(&column)));
+        let [across, down] = [counts * (after[column] - before[column]), counts * (below[column] - above[column])];
+        let x = column as f32 - centre;
+        // About the middle, so that small numbers keep more of their digits.
+        let found = [counts * (here[column] - 128.0), across, across * x, down, down * y, counts];
+        for term in 0..TERMS {
+            terms[term][column] = found[term];
+        }
+    }
+}
+
+/// Each column's neighbour; at the ends, where nothing counts, that of the other end.
+#[inline(always)]
+fn shifted(line: &[f32; COARSE], by: usize) -> [f32; COARSE] {
+    std::array::from_fn(|column| line[(column + COARSE - by) % COARSE])
+}
+
+/// The correlation of some levels with the nearest that the terms of another picture make.
+struct Explained<'a> {
+    own: &'a Coarse,
+    levels: &'a [f32],
+}
+
+impl Work for Explained<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let mut terms = [[0.0f32; COARSE]; TERMS];
+        let mut sums = [[0.0f32; COARSE]; TERMS];
+        let mut squares = [0.0f32; COARSE];
+        for row in INNER {
+            of_row(&self.own.levels, row, &mut terms);
+            for column in 0..COARSE {
+                let level = (self.levels[row * COARSE + column] - 128.0) * terms[TERMS - 1][column];
+                for term in 0..TERMS {
+                    sums[term][column] += terms[term][column] * level;
+                }
+                squares[column] += level * level;
+            }
+        }
+        let sums = sums.map(|lanes| lanes.iter().sum::<f32>());
+        let fitted: f32 =
+            self.own.inverse.iter().zip(sums).map(|(line, sum)| sum * line.iter().zip(sums).map(|(a, b)| a * b).sum::<f32>()).sum();
+        // What one level everywhere explains is no likeness.
+        let mean = sums[TERMS - 1] * sums[TERMS - 1] / (INNER.len() * INNER.len()) as f32;
+        let spread = squares.iter().sum::<f32>() - mean;
+        if spread > 1.0 { ((fitted - mean) / spread).max(0.0).sqrt() } else { 0.0 }
+    }
+}
+
+/// Gauss and Jordan, of a matrix that is positive but for terms which say nothing: those stay out.
+fn inverted(mut matrix: [[f64; TERMS]; TERMS]) -> [[f64; TERMS]; TERMS] {
+    let mut inverse = [[0.0; TERMS]; TERMS];
+    for (at, line) in inverse.iter_mut().enumerate() {
+        line[at] = 1.0;
+    }
+    let scales: [f64; TERMS] = std::array::from_fn(|at| matrix[at][at]);
+    let mut is_out = [false; TERMS];
+    for pivot in 0..TERMS {
+        if matrix[pivot][pivot] <= 1e-6 * scales[pivot] {
+            is_out[pivot] = true;
+            continue;
+        }
+        let factor = 1.0 / matrix[pivot][pivot];
+        matrix[pivot].iter_mut().chain(&mut inverse[pivot]).for_each(|value| *value *= factor);
+        let (line, own) = (matrix[pivot], inverse[pivot]);
+        for row in (0..TERMS).filter(|row| *row != pivot) {
+            let factor = matrix[row][pivot];
+            matrix[row].iter_mut().zip(line).chain(inverse[row].iter_mut().zip(own)).for_each(|(value, other)| *value -= factor * other);
+        }
+    }
+    for at in (0..TERMS).filter(|at| is_out[*at]) {
+        inverse[at] = [0.0; TERMS];
+        inverse.iter_mut().for_each(|line| line[at] = 0.0);
+    }
+    inverse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waves that nothing repeats or mirrors, moved and stretched by so many pixels of a look.
+    fn look(moved: f32, stretched: f32) -> Look {
+        let level = |at: usize| {
+            let place = |at: usize| (at as f32 - 31.5) * stretched + moved + 31.5;
+            let (x, y) = (place(at % SIDE), place(at / SIDE));
+            (120.0 + 60.0 * (x / 9.0).sin() * (y / 13.0 + x / 40.0).cos() + 30.0 * (x * y / 700.0).sin()) as u8
+        };
+        Look::from_bytes(&(0..LOOK_BYTES).map(level).collect::<Vec<_>>()).expect("all bytes")
+    }
+
+    #[test]
+    fn a_moved_picture_is_like_it_in_every_turn_and_another_one_is_not() {
+        let picture = Coarse::of(&look(0.0, 1.0));
+        for (moved, stretched, least) in [(0.0, 1.0, 0.9999), (1.5, 1.0, 0.99), (-1.0, 1.03, 0.99), (0.5, 0.97, 0.99)] {
+            for turn in 0..8 {
+                let other = look(moved, stretched);
+                let other = turned(other.bytes().iter().map(|level| f32::from(*level)).collect(), turn);
+                let other = Coarse::of(&Look::from_bytes(&other.iter().map(|level| *level as u8).collect::<Vec<_>>()).expect("all bytes"));
+                let found: Vec<f32> = (0..8).map(|turn| picture.likeness(turn, &other)).collect();
+                assert!(found[turn] > least, "{moved} {stretched}: {found:?}");
+                assert!(found.iter().enumerate().all(|(at, found)| at == turn || *found < 0.95), "{moved} {stretched} {turn}: {found:?}");
+            }
+        }
+        assert!(picture.likeness(0, &Coarse::of(&look(40.0, 1.4))) < 0.9);
+    }
+
+    #[test]
+    fn one_level_is_like_nothing_and_brightness_changes_nothing() {
+        let of = |level: &dyn Fn(u8) -> u8| {
+            Coarse::of(&Look::from_bytes(&look(0.0, 1.0).bytes().iter().map(|value| level(*value)).collect::<Vec<_>>()).expect("all bytes"))
+        };
+        let (picture, dark, flat) = (of(&|level| level), of(&|level| level / 2 + 20), of(&|_| 77));
+        assert!(picture.likeness(0, &dark) > 0.999 && dark.likeness(0, &picture) > 0.999);
+        assert!(picture.likeness(0, &flat) == 0.0 && flat.likeness(0, &flat) == 0.0);
+    }
+
+    #[test]
+    fn every_instruction_set_finds_the_same_to_the_bit() {
+        let [one, other] = [look(0.0, 1.0), look(2.0, 0.98)];
+        let found = |isa: Isa| isa.as_best(|| Coarse::of(&one).likeness(5, &Coarse::of(&other)).to_bits());
+        assert!(Isa::available().into_iter().all(|isa| found(isa) == found(Isa::best())));
+    }
+}
