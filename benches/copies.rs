@@ -7,18 +7,17 @@ use std::time::Instant;
 use emberlens::{
     base::rng::{Purpose, RngExt, stream},
     data::{
-        copies::{Candidate, find},
-        decode::Pixels,
-        look::Look,
+        duplicates::{Candidate, find},
+        pixels::{decode::Pixels, thumbnail::Thumbnail},
     },
 };
 use rayon::prelude::*;
 
 /// Smooth pictures, as real ones are: 8 x 8 levels drawn at random, enlarged.
-fn look(index: u64) -> ([u8; 32], Look) {
+fn look(index: u64) -> ([u8; 32], Thumbnail) {
     let mut draw = stream(3, Purpose::Synthetic, [index, 4, 0]);
     let pixels = Pixels { height: 8, width: 8, channels: 1, bytes: (0..64).map(|_| draw.random()).collect() };
-    (pixels.digest(), Look::of(&pixels))
+    (pixels.digest(), Thumbnail::of(&pixels))
 }
 
 fn main() {

@@ -7,11 +7,13 @@ use std::{hint::black_box, path::PathBuf, time::Instant};
 use emberlens::{
     config::{Color, Interpolation, Resize},
     data::{
-        copies::{Candidate, find},
-        decode::{Pixels, decode},
-        facts::look_at,
-        look::Look,
-        resize::resize,
+        duplicates::{Candidate, find},
+        pixels::{
+            decode::{Pixels, decode},
+            image_stats::measure_image,
+            resize::resize,
+            thumbnail::Thumbnail,
+        },
     },
 };
 
@@ -26,7 +28,7 @@ fn main() {
         .filter(|bytes| decode(bytes, Color::Rgb).is_ok())
         .collect();
     let pictures: Vec<Pixels> = files.iter().filter_map(|bytes| decode(bytes, Color::Rgb).ok()).collect();
-    let looks: Vec<Look> = pictures.iter().map(Look::of).collect();
+    let looks: Vec<Thumbnail> = pictures.iter().map(Thumbnail::of).collect();
     println!("{} pictures, milliseconds each, the best of {ROUNDS} rounds", files.len());
     let measure = |name: &str, work: &dyn Fn(usize)| {
         let seconds = (0..ROUNDS).map(|_| {
@@ -37,9 +39,9 @@ fn main() {
         println!("{name:20} {:.3}", seconds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3);
     };
     measure("decoded", &|index| _ = black_box(decode(&files[index], Color::Rgb)));
-    measure("decoded, with facts", &|index| _ = black_box(look_at(&files[index], Color::Rgb)));
+    measure("decoded, with facts", &|index| _ = black_box(measure_image(&files[index], Color::Rgb)));
     measure("digest", &|index| _ = black_box(pictures[index].digest()));
-    measure("look", &|index| _ = black_box(Look::of(&pictures[index])));
+    measure("look", &|index| _ = black_box(Thumbnail::of(&pictures[index])));
     measure("sketch of a look", &|index| _ = black_box(looks[index].sketch()));
     let digests: Vec<[u8; 32]> = pictures.iter().map(Pixels::digest).collect();
     let candidates: Vec<_> = looks.iter().zip(&digests).map(|(look, digest)| Candidate { file: None, pixels: *digest, look }).collect();

@@ -114,6 +114,7 @@
 //! An image that can't be read isn't in the set but, with the reason, in
 //! [`Listed::skipped`](data::Listed::skipped).
 
+#![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
 
 pub mod augment;

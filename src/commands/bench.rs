@@ -27,7 +27,7 @@ use crate::{
         loss::LossFn,
         networks::{
             build,
-            classifier::{Design, Entrance, Output},
+            classifier::{Design, NetworkInput, Output},
         },
         optim::{Ema, OptimizerState},
     },
@@ -137,7 +137,7 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
     let labels: Vec<i64> = (0..config.train.batch_size).map(|index| (index % CLASSES) as i64).collect();
     let stepper = Stepper {
         device: compute.device.clone().autodiff(),
-        entrance: Entrance { shape: design.input, group: 0 },
+        entrance: NetworkInput { shape: design.input, group: 0 },
         frozen: config.model.frozen_groups(config.phases()[0].freeze),
         layer_factor: 1.0,
         loss: LossFn { kind: crate::config::Loss::CrossEntropy, gamma: 0.0, label_smoothing: config.train.label_smoothing },

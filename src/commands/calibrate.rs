@@ -22,8 +22,8 @@ use crate::{
         predictor::Predictor,
     },
     metrics::{
-        Coverage, Judged, TEMPERATURES, Threshold, argmax, calibration_error, fit_coverage, fit_temperature, fit_threshold, pictures_for,
-        softened, temperature_interval,
+        Coverage, ScoredPredictions, TEMPERATURES, Threshold, argmax, calibration_error, fit_coverage, fit_temperature, fit_threshold,
+        pictures_for, softened, temperature_interval,
     },
     nn::infer::{Keep, Predictions},
 };
@@ -82,13 +82,13 @@ impl FromStr for Sensitivity {
 }
 
 /// What to fit.
-struct Wishes {
+struct FitRequest {
     temperature: bool,
     threshold: Option<(String, f64)>,
     coverage: Option<f64>,
 }
 
-impl Wishes {
+impl FitRequest {
     /// Returns what the arguments request. A new temperature changes the probabilities, so a
     /// threshold or sets fitted on the old ones are fitted again.
     fn of(args: &Args, meta: &Meta) -> Result<Self, UsageError> {
@@ -147,7 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let folder = RunFolder::open(run)?;
     let checkpoint = checkpoint::load(&path)?;
     checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
-    let wishes = Wishes::of(args, &checkpoint.meta)?;
+    let wishes = FitRequest::of(args, &checkpoint.meta)?;
     let pictures = from_split(SplitName::Val, run, &Terminal)?;
     let compute = ui::open_device(args.device)?;
     let mut predictor = Predictor { keep: Keep::Logits, ..Predictor::new(&checkpoint, &compute, &Terminal)? };
@@ -244,7 +244,9 @@ impl FittedTemperature {
         let num_classes = found.logits[0].len();
         let error = |temperature| {
             let probabilities = softened(&found.logits, temperature);
-            calibration_error(&Judged::new(labels.to_vec(), probabilities.iter().map(Vec::as_slice).collect(), num_classes).reliability())
+            calibration_error(
+                &ScoredPredictions::new(labels.to_vec(), probabilities.iter().map(Vec::as_slice).collect(), num_classes).reliability(),
+            )
         };
         Ok(Self { value, low, high, calibration_error: [error(1.0), error(value)] })
     }

@@ -25,7 +25,7 @@ use crate::{
     config::{self, ClassWeights, Config, DeviceName, OnLeak, Weights},
     data::{
         Listed, TrainingData,
-        duplicates::{leaks::known_to, survey::Survey},
+        duplicates::{leaks::known_to, scan::Scan},
         listing::Part,
     },
     evaluation::{
@@ -123,7 +123,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     })?;
     session.begin(folder, &data).map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
     // What was seen of the pictures lies in the run folder now, and takes 4 KiB each.
-    data.survey = Survey::default();
+    data.survey = Scan::default();
     if !data.skipped.is_empty() {
         say(&format!("What was skipped is listed in {}", names::of_path(&session.folder().join("skipped.csv"))));
     }
@@ -172,7 +172,7 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     saved.checkpoint.fetch_backbone(&Terminal)?;
     let compute = ui::open_device(config.device)?;
     let mut session = Session::resume(config, &mut data, [&run, &path], &compute.device, saved)?;
-    data.survey = Survey::default();
+    data.survey = Scan::default();
     session.remarks.iter().for_each(|remark| say(remark));
     let Some(folder) = folder else {
         say("A dry run: the run can be resumed.");

@@ -6,7 +6,7 @@ use super::{
     batches::dataset::Picture,
     error::DataError,
     listing::{Entry, Part},
-    pixels::{facts::Facts, memory},
+    pixels::{image_stats::ImageStats, memory},
     store::{Format, Keep, Read, Store, read},
     table::{Failure, Skipped},
 };
@@ -21,7 +21,7 @@ pub(super) struct Loaded {
     /// Each picture with its position among the entries.
     pub pictures: Vec<(usize, Picture)>,
     /// What was found of each.
-    pub facts: Vec<Arc<Facts>>,
+    pub facts: Vec<Arc<ImageStats>>,
     /// What couldn't be decoded, with its position among the entries.
     pub skipped: Vec<(usize, Skipped)>,
 }

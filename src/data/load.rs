@@ -7,7 +7,7 @@ use super::{
     checks::{self, Outcome},
     duplicates::{
         leaks::{self, Leak},
-        survey::{Seen, Survey},
+        scan::{Scan, ScannedImage},
     },
     error::DataError,
     listing::{
@@ -15,7 +15,7 @@ use super::{
         split::{Member, hold_back, why_none_held},
     },
     parts::Parts,
-    pixels::facts::Facts,
+    pixels::image_stats::ImageStats,
     table::{Damaged, Skipped},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub struct TrainingData {
     /// Pictures of all parts that could, though their files are damaged, and how.
     pub damaged: Vec<Damaged>,
     /// What there is to say of all pictures; taken by who says it.
-    pub survey: Survey,
+    pub survey: Scan,
     /// A pattern of `data.exclude` that nothing fits, in words.
     pub without_effect: Option<String>,
 }
@@ -53,9 +53,10 @@ const MANY: usize = 500;
 
 impl TrainingData {
     /// What was seen of the pictures of the two sets, as long as the survey isn't taken: of [`Self::train`], then of [`Self::validation`].
-    pub fn known(&self) -> impl Iterator<Item = &Seen> {
-        let is_in =
-            move |part: Part| move |(index, seen): &(usize, &Seen)| seen.part == part && self.excluded.binary_search(index).is_err();
+    pub fn known(&self) -> impl Iterator<Item = &ScannedImage> {
+        let is_in = move |part: Part| {
+            move |(index, seen): &(usize, &ScannedImage)| seen.part == part && self.excluded.binary_search(index).is_err()
+        };
         let of = move |part| self.survey.seen.iter().enumerate().filter(is_in(part)).map(|(_, seen)| seen);
         of(Part::Train).chain(of(Part::Validation))
     }
@@ -125,9 +126,9 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
 
 /// All pictures of a recipe, with their pixels.
 #[derive(Debug)]
-pub struct Surveyed {
+pub struct Scanned {
     /// What there is to say of them. Pictures that validation takes a share of are for training.
-    pub survey: Survey,
+    pub survey: Scan,
     /// The same pictures, one set after the other: training and validation, test.
     pub sets: [Arc<PictureSet>; 2],
 }
@@ -138,7 +139,7 @@ pub struct Surveyed {
 ///
 /// # Errors
 /// [`DataError`] where the recipe's data isn't there, or the cache can't be written.
-pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<Surveyed, DataError> {
+pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<Scanned, DataError> {
     let parts = Parts::of(data)?;
     parts.exclude.without_effect().map_or(Ok(()), |words| Err(DataError::Classes(words)))?;
     start(parts.train.len() + parts.validation.len() + parts.test.len());
@@ -152,7 +153,7 @@ pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync))
         let pictures = loaded.pictures.into_iter().map(|(_, picture)| picture).collect();
         Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: loaded.store })
     };
-    Ok(Surveyed { survey, sets: [set(known), set(tests)] })
+    Ok(Scanned { survey, sets: [set(known), set(tests)] })
 }
 
 /// The same without an end at the first bad picture.
@@ -166,7 +167,7 @@ pub struct Listed {
     /// Those that can be decoded.
     pub set: Arc<PictureSet>,
     /// What was found of each, in the order of the set.
-    pub facts: Vec<Arc<Facts>>,
+    pub facts: Vec<Arc<ImageStats>>,
     /// Those that can't.
     pub skipped: Vec<Skipped>,
 }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    duplicates::survey::{Seen, Survey},
+    duplicates::scan::{Scan, ScannedImage},
     entries::Loaded,
     error::DataError,
     listing::{Entry, Exclude, Listing, Part, alike, list, phantom},
-    pixels::facts::Facts,
+    pixels::image_stats::ImageStats,
     table::Skipped,
 };
 use crate::{
@@ -119,13 +119,17 @@ impl Parts {
     }
 
     /// What there is to say of [`Self::known`] and the test pictures.
-    pub(super) fn survey(&self, known: &Loaded, tests: &Loaded) -> Survey {
+    pub(super) fn survey(&self, known: &Loaded, tests: &Loaded) -> Scan {
         let entries = self.known();
-        let seen = |entry: &Entry, part: Part, facts: &std::sync::Arc<Facts>| Seen { entry: entry.clone(), part, facts: facts.clone() };
+        let seen = |entry: &Entry, part: Part, facts: &std::sync::Arc<ImageStats>| ScannedImage {
+            entry: entry.clone(),
+            part,
+            facts: facts.clone(),
+        };
         let of_known =
             known.pictures.iter().zip(&known.facts).map(|((index, _), facts)| seen(entries[*index], self.part_of(*index), facts));
         let of_tests = tests.pictures.iter().zip(&tests.facts).map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
-        let mut survey = Survey::new(of_known.chain(of_tests).collect(), self.skipped(known, tests));
+        let mut survey = Scan::new(of_known.chain(of_tests).collect(), self.skipped(known, tests));
         survey.passed_over.clone_from(&self.passed_over);
         survey.notes.clone_from(&self.notes);
         survey

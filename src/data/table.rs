@@ -17,7 +17,7 @@ use crate::{
         io::files::{self, digest_from_hex},
         names,
     },
-    data::{batches::dataset::Picture, pixels::facts::Facts},
+    data::{batches::dataset::Picture, pixels::image_stats::ImageStats},
 };
 
 /// A line of `split.csv`.
@@ -143,7 +143,7 @@ pub struct Damaged {
 
 impl Damaged {
     /// The line of a picture whose file is damaged by its `facts`; `None` for a whole one.
-    pub fn of(facts: &Facts, path: &Path, part: Option<Part>, class: &str) -> Option<Self> {
+    pub fn of(facts: &ImageStats, path: &Path, part: Option<Part>, class: &str) -> Option<Self> {
         let reason = facts.damage.clone()?;
         Some(Self { path: names::of_path(path), reason, split: part.map_or("", Part::name), class: class.to_owned() })
     }

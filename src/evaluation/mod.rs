@@ -19,7 +19,7 @@ use self::{
     decisions::Decisions,
     images::EvalSet,
     predictor::{Predictor, loss_reasons},
-    subset::{Chosen, SEED},
+    subset::{SEED, Subset},
 };
 use crate::{
     base::{io::files::write_atomic, names, progress::Progress, words},
@@ -32,10 +32,10 @@ use crate::{
             known::{Known, KnownCopy},
         },
         listing::Part,
-        pixels::facts::Facts,
+        pixels::image_stats::ImageStats,
         table::{self, Damaged, Skipped},
     },
-    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, Judged, argmax},
+    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, ScoredPredictions, argmax},
     record::LISTED_CLASSES,
     report::class_counts::absent_words,
 };
@@ -107,7 +107,7 @@ pub struct Evaluation {
     pub decisions: Decisions,
     /// Comparison with another network.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<Compared>,
+    pub comparison: Option<RunComparison>,
     /// The images measured.
     #[serde(skip)]
     pub(super) set: Arc<PictureSet>,
@@ -148,7 +148,7 @@ pub struct Confused {
 /// Comparison with another network on the same images. Differences are the other's metrics minus
 /// this one's.
 #[derive(Clone, Debug, Serialize)]
-pub struct Compared {
+pub struct RunComparison {
     /// Path of the other network.
     pub with: String,
     /// Differences and their intervals.
@@ -222,7 +222,7 @@ impl Evaluation {
         let meta = decided(predictor);
         let indices: Vec<_> = (0..set.pictures.len()).collect();
         let unseen = copied.as_deref().map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
-        let all = Chosen::of(&set, &found.probabilities, &indices);
+        let all = Subset::of(&set, &found.probabilities, &indices);
         let report = all.report(&classes);
         let mut confusion = Confusion::new(classes.len());
         all.labels.iter().zip(&all.probabilities).for_each(|(label, row)| confusion.add(*label, argmax(row)));
@@ -286,10 +286,10 @@ impl Evaluation {
         // The other network may have the same classes in another order.
         let labels = self.set.labels();
         let theirs: Vec<Vec<f32>> = other.probabilities.iter().map(|row| places.iter().map(|place| row[*place]).collect()).collect();
-        let judge = |rows: Vec<_>| Judged::new(labels.clone(), rows, self.classes.len());
+        let judge = |rows: Vec<_>| ScoredPredictions::new(labels.clone(), rows, self.classes.len());
         let [own, theirs] = [&self.probabilities, &theirs].map(|rows| judge(rows.iter().map(Vec::as_slice).collect()));
         let found = Comparison::new(&own, &theirs, &self.groups, SEED);
-        self.comparison = Some(Compared { words: found.words(&own_name, &other_name), with: other_name, found });
+        self.comparison = Some(RunComparison { words: found.words(&own_name, &other_name), with: other_name, found });
         Ok(())
     }
 
@@ -339,7 +339,7 @@ fn decided(predictor: &Predictor<'_>) -> Meta {
 /// unknown.
 fn copies_of_known(
     set: &PictureSet,
-    facts: &[Arc<Facts>],
+    facts: &[Arc<ImageStats>],
     known: &[Part],
     run: Option<&Path>,
     progress: &dyn Progress,
@@ -383,7 +383,7 @@ impl Unseen {
             decisions: Decisions::default(),
         };
         if !unseen.is_empty() {
-            let part = Chosen::of(set, probabilities, &unseen);
+            let part = Subset::of(set, probabilities, &unseen);
             found.metrics = part.report(&meta.classes).metrics;
             let value = |name: &str| found.metrics.get(name).map(|estimate| estimate.value);
             (found.accuracy, found.macro_f1, found.decisions) = (value("accuracy"), value("macro_f1"), part.decisions(meta));

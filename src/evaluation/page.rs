@@ -21,7 +21,7 @@ use crate::{
         table::{SplitRow, read_split},
     },
     explain::{Explainer, Map, Method, SURE, overlay},
-    metrics::{Estimate, Judged, argmax},
+    metrics::{Estimate, ScoredPredictions, argmax},
     nn::device::Compute,
     record::{history_csv, read_history},
     report::{
@@ -125,7 +125,7 @@ impl Subject<'_> {
 
     fn figures(&self) -> Vec<Figure> {
         let Evaluation { classes, probabilities, set, per_class, confusion: counts, calibration, .. } = self.evaluation;
-        let judged = Judged::new(set.labels(), probabilities.iter().map(Vec::as_slice).collect(), classes.len());
+        let judged = ScoredPredictions::new(set.labels(), probabilities.iter().map(Vec::as_slice).collect(), classes.len());
         let areas = |of: fn(&crate::metrics::ClassReport) -> f64| classes.iter().map(|class| of(&per_class[class])).collect::<Vec<_>>();
         let curves = curves(&self.history(), Some(self.checkpoint.meta.epoch));
         curves

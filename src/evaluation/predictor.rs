@@ -17,7 +17,7 @@ use crate::{
         device::Compute,
         infer::{Keep, NotANumber, Predictions, Settings, predict},
         loss::LossFn,
-        networks::classifier::{Classifier, Entrance},
+        networks::classifier::{Classifier, NetworkInput},
     },
     train::unlabelled_view,
 };
@@ -88,7 +88,7 @@ impl<'a> Predictor<'a> {
         let meta = &self.checkpoint.meta;
         let settings = Settings {
             device: self.compute.device.clone(),
-            entrance: Entrance { shape: meta.design.input, group: 0 },
+            entrance: NetworkInput { shape: meta.design.input, group: 0 },
             batch_size: self.batch_size,
             workers: 1,
             output: meta.design.output,

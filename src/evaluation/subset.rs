@@ -6,14 +6,14 @@ use super::decisions::Decisions;
 use crate::{
     checkpoint::Meta,
     data::batches::dataset::PictureSet,
-    metrics::{Judged, Report},
+    metrics::{Report, ScoredPredictions},
 };
 
 /// Seed of the bootstrap, constant so that equal predictions give equal intervals.
 pub(super) const SEED: u64 = 0;
 
 /// A subset of images. Groups are resampled as a whole, because their images aren't independent.
-pub(super) struct Chosen<'a> {
+pub(super) struct Subset<'a> {
     /// Class of each image.
     pub(super) labels: Vec<usize>,
     /// Probabilities of each image.
@@ -22,7 +22,7 @@ pub(super) struct Chosen<'a> {
     pub(super) groups: Vec<usize>,
 }
 
-impl<'a> Chosen<'a> {
+impl<'a> Subset<'a> {
     /// Returns the images at `indices`.
     pub(super) fn of(set: &PictureSet, probabilities: &'a [Vec<f32>], indices: &[usize]) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl<'a> Chosen<'a> {
 
     /// Returns every metric on the subset.
     pub(super) fn report(&self, classes: &[String]) -> Report {
-        Report::new(&Judged::new(self.labels.clone(), self.probabilities.clone(), classes.len()), classes, &self.groups, SEED)
+        Report::new(&ScoredPredictions::new(self.labels.clone(), self.probabilities.clone(), classes.len()), classes, &self.groups, SEED)
     }
 
     /// Returns the metrics of a checkpoint's decisions on the subset.

@@ -9,7 +9,7 @@ use super::{CopyGroup, Inspection};
 use crate::{
     base::names,
     data::{
-        duplicates::survey::Seen,
+        duplicates::scan::ScannedImage,
         listing::{
             Part,
             split::{Member, hold_back},
@@ -68,7 +68,7 @@ impl Inspection {
         let copies = out.len() - conflicting;
         let sides = self.sides_of_groups(side, &out);
         let is_astray =
-            |seen: &Seen| seen.entry.group.as_deref().is_some_and(|group| sides.get(group).is_some_and(|part| *part != seen.part));
+            |seen: &ScannedImage| seen.entry.group.as_deref().is_some_and(|group| sides.get(group).is_some_and(|part| *part != seen.part));
         let left: Vec<usize> = (0..self.seen.len()).filter(|index| !out.contains(index) && !is_astray(&self.seen[*index])).collect();
         let held = self.held_back(&left, seed);
         let row = |index: &usize| {

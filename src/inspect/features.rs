@@ -8,7 +8,7 @@ use crate::{
     base::progress::Progress,
     config::{Architecture, Color, Data, DeviceName, Hidden, Loss, Model, Normalize, Pooling, Weights},
     data::{
-        Surveyed,
+        Scanned,
         batches::{normalize::Normalizer, view::View},
         store::Format,
     },
@@ -42,7 +42,7 @@ pub fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Weights that can't be read; pictures that can't be read again.
-pub fn features(surveyed: &Surveyed, data: &Data, weights: &Path, progress: &dyn Progress) -> anyhow::Result<Option<Features>> {
+pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn Progress) -> anyhow::Result<Option<Features>> {
     let [height, width, channels] = Format::of(data).shape();
     if data.color != Color::Rgb || height.min(width) < LEAST_SIDE {
         return Ok(None);

@@ -15,9 +15,9 @@ use crate::{
         rng::{Purpose, RngExt, normal, permutation, stream},
     },
     data::{
-        duplicates::survey::{Seen, Survey},
+        duplicates::scan::{Scan, ScannedImage},
         listing::split::{Member, folds},
-        pixels::look::{Look, SIDE},
+        pixels::thumbnail::{SIDE, Thumbnail},
     },
     metrics::fit_weighted_temperature,
 };
@@ -69,7 +69,7 @@ pub struct Features {
 impl Features {
     /// Of small grey pictures: cosines of random waves over them, which do for a linear model what a Gaussian kernel would (Rahimi and Recht
     /// 2007).
-    fn of_looks(looks: &[&Look]) -> Self {
+    fn of_looks(looks: &[&Thumbnail]) -> Self {
         let small: Vec<f32> = looks.par_iter().flat_map_iter(|look| small(look)).collect();
         let small = Matrix::standardised(&small, SMALL * SMALL);
         let wave = |index: usize| {
@@ -93,7 +93,7 @@ fn words_of_looks() -> String {
     format!("small pictures ({SMALL}x{SMALL}, grey)")
 }
 
-fn small(look: &Look) -> Vec<f32> {
+fn small(look: &Thumbnail) -> Vec<f32> {
     let mut out = vec![0.0; SMALL * SMALL];
     for (at, level) in look.bytes().iter().enumerate() {
         out[at / SIDE / STEP * SMALL + at % SIDE / STEP] += f32::from(*level);
@@ -139,14 +139,14 @@ impl DoubtfulLabel {
 }
 
 /// Judges the labels of all pictures; `None` where there are too few to fit a model to, or the model knows too little to be asked.
-pub(super) fn judge(survey: &Survey, features: Option<Features>) -> Option<Labels> {
+pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     survey.seen.iter().for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
     let classes: Vec<&str> = counts.iter().filter(|(_, count)| **count >= LEAST).map(|(class, _)| *class).collect();
     if classes.len() < 2 {
         return None;
     }
-    let class = |seen: &Seen| classes.binary_search(&seen.entry.class.as_str()).ok();
+    let class = |seen: &ScannedImage| classes.binary_search(&seen.entry.class.as_str()).ok();
     let (judged, labels): (Vec<usize>, Vec<usize>) =
         survey.seen.iter().enumerate().filter_map(|(index, seen)| Some((index, class(seen)?))).unzip();
     let firsts = survey.firsts();
@@ -182,7 +182,7 @@ pub(super) fn judge(survey: &Survey, features: Option<Features>) -> Option<Label
 }
 
 /// All that a judgement depends on.
-fn key(survey: &Survey, judged: &[usize], members: &[Member], features: Option<&Features>) -> Key {
+fn key(survey: &Scan, judged: &[usize], members: &[Member], features: Option<&Features>) -> Key {
     let mut key = Key::new(VERSION);
     for (index, Member { class, group, digest }) in judged.iter().zip(members) {
         key.add_number(*class);
@@ -363,7 +363,7 @@ mod tests {
     use super::*;
     use crate::data::{
         listing::{Entry, Part},
-        pixels::{decode::Pixels, facts::look_at},
+        pixels::{decode::Pixels, image_stats::measure_image},
     };
 
     /// A picture whose class shows, in many ways: a bright half on the left, on the right, or below, of any brightness, in noise.
@@ -375,18 +375,18 @@ mod tests {
         Pixels { height: 40, width: 48, channels: 1, bytes: bytes.collect() }
     }
 
-    fn survey(labels: &[(usize, usize)]) -> Survey {
+    fn survey(labels: &[(usize, usize)]) -> Scan {
         let seen = |(index, (shown, label)): (usize, &(usize, usize))| {
             let pixels = picture(*shown, index as u64);
             let grey = image::GrayImage::from_raw(48, 40, pixels.bytes).expect("all its pixels");
             let mut file = std::io::Cursor::new(Vec::new());
             grey.write_to(&mut file, image::ImageFormat::Png).expect("memory");
-            let (facts, _) = look_at(file.get_ref(), crate::config::Color::Rgb).expect("a picture");
+            let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("a picture");
             let path = PathBuf::from(format!("{index}.png"));
             let entry = Entry { path, class: format!("class {label}"), group: None, weight: 1.0, split: None };
-            Seen { entry, part: Part::Train, facts: Arc::new(facts) }
+            ScannedImage { entry, part: Part::Train, facts: Arc::new(facts) }
         };
-        Survey { seen: labels.iter().enumerate().map(seen).collect(), ..Survey::default() }
+        Scan { seen: labels.iter().enumerate().map(seen).collect(), ..Scan::default() }
     }
 
     #[test]

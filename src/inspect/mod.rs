@@ -26,7 +26,7 @@ use crate::{
     data::{
         duplicates::{
             Group, Likeness,
-            survey::{Seen, Survey},
+            scan::{Scan, ScannedImage},
         },
         listing::Part,
         table::{Damaged, Skipped},
@@ -78,7 +78,7 @@ pub struct Inspection {
     pub findings: Vec<Finding>,
     /// The pictures.
     #[serde(skip)]
-    pub seen: Vec<Seen>,
+    pub seen: Vec<ScannedImage>,
 }
 
 /// Groups of copies.
@@ -131,14 +131,14 @@ impl Member {
 
 impl Inspection {
     /// What there is to say of these pictures. Labels are judged by `features` of theirs, in their order, or by small pictures of them.
-    pub fn of(survey: Survey, features: Option<Features>) -> Self {
+    pub fn of(survey: Scan, features: Option<Features>) -> Self {
         let copies = Copies::of(&survey);
         let labels = labels::judge(&survey, features);
         let damaged = survey.damaged();
-        let Survey { seen, unreadable, passed_over, notes, .. } = survey;
+        let Scan { seen, unreadable, passed_over, notes, .. } = survey;
         let mut classes: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
         let (mut formats, mut modes) = (BTreeMap::new(), BTreeMap::new());
-        for Seen { entry, part, facts } in &seen {
+        for ScannedImage { entry, part, facts } in &seen {
             *classes.entry(entry.class.clone()).or_default().entry(part.name()).or_default() += 1;
             *formats.entry(facts.format.clone()).or_default() += 1;
             *modes.entry(facts.mode.clone()).or_default() += 1;
@@ -192,7 +192,7 @@ fn imbalance(classes: &BTreeMap<String, BTreeMap<&'static str, usize>>) -> f64 {
 }
 
 impl Copies {
-    fn of(survey: &Survey) -> Self {
+    fn of(survey: &Scan) -> Self {
         let groups: Vec<CopyGroup> = survey.groups.iter().map(|group| CopyGroup::of(group, &survey.seen)).collect();
         Self {
             across_splits: groups.iter().filter(|group| group.is_across_splits).count(),
@@ -211,9 +211,9 @@ impl Copies {
 }
 
 impl CopyGroup {
-    fn of(group: &Group, seen: &[Seen]) -> Self {
+    fn of(group: &Group, seen: &[ScannedImage]) -> Self {
         let member = |index: usize| {
-            let Seen { entry, part, facts } = &seen[index];
+            let ScannedImage { entry, part, facts } = &seen[index];
             let (path, class) = (names::of_path(&entry.path), entry.class.clone());
             Member { path, class, split: part.name(), index, pixels: facts.pixels }
         };

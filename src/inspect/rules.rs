@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::source_name;
 use crate::{
     base::rng::{Purpose, permutation, stream},
-    data::{duplicates::survey::Seen, listing::Part},
+    data::{duplicates::scan::ScannedImage, listing::Part},
 };
 
 /// Parts that the pictures are split into; each is judged by a rule from the others.
@@ -37,8 +37,8 @@ pub struct Rule {
 }
 
 /// Rules on the training pictures that are well above chance, the most telling first.
-pub(super) fn find(seen: &[Seen]) -> Vec<Rule> {
-    let trained: Vec<&Seen> = seen.iter().filter(|seen| seen.part == Part::Train).collect();
+pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
+    let trained: Vec<&ScannedImage> = seen.iter().filter(|seen| seen.part == Part::Train).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     trained.iter().for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
     let classes: Vec<&str> = counts.iter().filter(|(_, count)| **count >= LEAST).map(|(class, _)| *class).collect();
@@ -46,9 +46,9 @@ pub(super) fn find(seen: &[Seen]) -> Vec<Rule> {
         return Vec::new();
     }
     let labelled = trained.iter().filter_map(|seen| Some((*seen, classes.binary_search(&seen.entry.class.as_str()).ok()?)));
-    let (pictures, labels): (Vec<&Seen>, Vec<usize>) = labelled.unzip();
-    let numbers = |of: fn(&Seen) -> f64| steps(&pictures.iter().map(|seen| of(seen)).collect::<Vec<_>>());
-    let names = |of: fn(&Seen) -> String| places(pictures.iter().map(|seen| of(seen)).collect());
+    let (pictures, labels): (Vec<&ScannedImage>, Vec<usize>) = labelled.unzip();
+    let numbers = |of: fn(&ScannedImage) -> f64| steps(&pictures.iter().map(|seen| of(seen)).collect::<Vec<_>>());
+    let names = |of: fn(&ScannedImage) -> String| places(pictures.iter().map(|seen| of(seen)).collect());
     let properties = [
         ("the picture's width", numbers(|seen| seen.facts.width as f64)),
         ("the picture's height", numbers(|seen| seen.facts.height as f64)),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     base::names,
-    data::{duplicates::survey::Seen, pixels::facts::Facts},
+    data::{duplicates::scan::ScannedImage, pixels::image_stats::ImageStats},
 };
 
 /// Mean levels below and above which a picture is dark or light, unless the others are as well.
@@ -41,13 +41,13 @@ impl Suspect {
 }
 
 /// A number of a picture.
-type Measure = fn(&Facts) -> f64;
+type Measure = fn(&ImageStats) -> f64;
 
 /// What else must be odd.
 type Also = (Measure, Odd);
 
 /// Suspects by their kind, the oddest first.
-pub(super) fn find(seen: &[Seen]) -> BTreeMap<&'static str, Vec<Suspect>> {
+pub(super) fn find(seen: &[ScannedImage]) -> BTreeMap<&'static str, Vec<Suspect>> {
     let brightness: Measure = |facts| f64::from(facts.brightness);
     // Twice the light is as far everywhere.
     let light: Measure = |facts| f64::from(facts.brightness + 1.0).ln();
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::data::{
         listing::{Entry, Part},
-        pixels::facts::look_at,
+        pixels::image_stats::measure_image,
     };
 
     #[test]
@@ -143,14 +143,14 @@ mod tests {
         }
     }
 
-    fn seen(brightness: &[f32]) -> Vec<Seen> {
+    fn seen(brightness: &[f32]) -> Vec<ScannedImage> {
         let grey = image::GrayImage::from_fn(40, 30, |x, y| image::Luma([(x * 5 + y) as u8]));
         let mut file = std::io::Cursor::new(Vec::new());
         grey.write_to(&mut file, image::ImageFormat::Png).expect("memory");
-        let (facts, _) = look_at(file.get_ref(), crate::config::Color::Rgb).expect("a picture");
+        let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("a picture");
         let one = |(index, brightness): (usize, &f32)| {
             let entry = Entry { path: format!("{index}.png").into(), class: "a".to_owned(), group: None, weight: 1.0, split: None };
-            Seen { entry, part: Part::Train, facts: Arc::new(Facts { brightness: *brightness, ..facts.clone() }) }
+            ScannedImage { entry, part: Part::Train, facts: Arc::new(ImageStats { brightness: *brightness, ..facts.clone() }) }
         };
         brightness.iter().enumerate().map(one).collect()
     }

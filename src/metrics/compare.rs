@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     interval::{DRAWS, Estimate, middle, resample},
-    measures::{Judged, Measurer, Measures, names},
+    measures::{Measurer, Measures, ScoredPredictions, names},
 };
 
 /// The result of a comparison. Differences are the second network's value minus the first's.
@@ -30,8 +30,8 @@ const LEVEL: f64 = 0.05;
 impl Comparison {
     /// Compares the predictions of two networks on the same images in the same order. `groups` and
     /// `seed` are as in [`Report::new`](super::Report::new).
-    pub fn new(first: &Judged<'_>, second: &Judged<'_>, groups: &[usize], seed: u64) -> Self {
-        let only = |one: &Judged<'_>, other: &Judged<'_>| {
+    pub fn new(first: &ScoredPredictions<'_>, second: &ScoredPredictions<'_>, groups: &[usize], seed: u64) -> Self {
+        let only = |one: &ScoredPredictions<'_>, other: &ScoredPredictions<'_>| {
             (0..one.len()).filter(|index| one.is_right(*index) && !other.is_right(*index)).count() as u64
         };
         let (only_first_right, only_second_right) = (only(first, second), only(second, first));
@@ -104,8 +104,8 @@ mod tests {
         assert_eq!(mcnemar(0, 0), 1.0);
     }
 
-    fn judge<'a>(labels: &[usize], rows: &'a [Vec<f32>]) -> Judged<'a> {
-        Judged::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 2)
+    fn judge<'a>(labels: &[usize], rows: &'a [Vec<f32>]) -> ScoredPredictions<'a> {
+        ScoredPredictions::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 2)
     }
 
     #[test]

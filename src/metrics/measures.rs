@@ -20,7 +20,7 @@ const BLOCK: usize = 64;
 
 /// Predictions together with the true classes.
 #[derive(Clone, Debug)]
-pub struct Judged<'a> {
+pub struct ScoredPredictions<'a> {
     labels: Vec<usize>,
     rows: Vec<&'a [f32]>,
     predicted: Vec<usize>,
@@ -30,7 +30,7 @@ pub struct Judged<'a> {
 /// Predictions with the per-image quantities that the metrics of every resample need.
 #[derive(Clone, Debug)]
 pub(super) struct Measurer<'a> {
-    judged: &'a Judged<'a>,
+    judged: &'a ScoredPredictions<'a>,
     /// Ranking of each class; empty for more than [`RANKED_CLASSES`] classes.
     rankings: Vec<Ranking>,
     /// Areas of each class over all images.
@@ -136,7 +136,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count
 }
 
-impl<'a> Judged<'a> {
+impl<'a> ScoredPredictions<'a> {
     /// Pairs each image's label with its row of class probabilities.
     pub fn new(labels: Vec<usize>, rows: Vec<&'a [f32]>, num_classes: usize) -> Self {
         Self { predicted: rows.iter().map(|row| argmax(row)).collect(), labels, rows, num_classes }
@@ -222,8 +222,8 @@ impl<'a> Judged<'a> {
 
 impl<'a> Measurer<'a> {
     /// Ranks the images for every class and computes each image's errors.
-    pub(super) fn new(judged: &'a Judged<'a>) -> Self {
-        let Judged { labels, rows, num_classes, .. } = judged;
+    pub(super) fn new(judged: &'a ScoredPredictions<'a>) -> Self {
+        let ScoredPredictions { labels, rows, num_classes, .. } = judged;
         let num_classes = *num_classes;
         let rank = |(label, row): (&usize, &&[f32])| {
             row.iter().enumerate().filter(|(class, value)| **value > row[*label] || (**value == row[*label] && class > label)).count()

@@ -14,7 +14,7 @@ pub use compare::Comparison;
 pub use confusion::{ClassScores, Confusion, Tally};
 pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, pictures_for, prediction_set};
 pub use interval::{Estimate, share, wilson};
-pub use measures::{Bin, ClassMeasures, Judged, RANKED_CLASSES, calibration_error};
+pub use measures::{Bin, ClassMeasures, RANKED_CLASSES, ScoredPredictions, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
 pub use temperature::{TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval};
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     interval::{Bootstrap, Estimate, wilson},
-    measures::{Bin, ClassMeasures, Judged, Measurer, RANKED_CLASSES, calibration_error, names},
+    measures::{Bin, ClassMeasures, Measurer, RANKED_CLASSES, ScoredPredictions, calibration_error, names},
 };
 
 /// The metrics of a set.
@@ -69,7 +69,7 @@ impl Report {
     /// images share a group. All other metrics get the interval of a bootstrap seeded with `seed`,
     /// except ROC AUC and average precision of more than [`RANKED_CLASSES`] classes, which get
     /// none.
-    pub fn new(judged: &Judged<'_>, classes: &[String], groups: &[usize], seed: u64) -> Self {
+    pub fn new(judged: &ScoredPredictions<'_>, classes: &[String], groups: &[usize], seed: u64) -> Self {
         let measurer = Measurer::new(judged);
         let bootstrap = Bootstrap::new(&measurer, groups, seed);
         let found = measurer.figures();
@@ -166,7 +166,7 @@ mod tests {
     fn every_measure_is_scikit_learns() {
         let mut seen = 0;
         for Case { about, labels, probabilities, classes } in cases() {
-            let judged = Judged::new(labels.clone(), rows(&probabilities), classes);
+            let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
             let found = Measurer::new(&judged).measure(&vec![1; labels.len()]);
             for (name, value) in names(classes).iter().zip(&found.values) {
                 assert_equal(&format!("{name} of {}", about["name"]), *value, &about["expected"][name]);
@@ -209,13 +209,13 @@ mod tests {
     #[test]
     fn counts_are_repetitions() {
         for Case { labels, probabilities, classes, about } in cases() {
-            let judged = Judged::new(labels.clone(), rows(&probabilities), classes);
+            let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
             let counts = super::super::interval::resample(&(0..labels.len()).collect::<Vec<_>>(), 3, 1);
             assert_eq!(counts.iter().sum::<u32>() as usize, labels.len());
             let repeated = |index: usize| std::iter::repeat_n(index, counts[index] as usize);
             let drawn: Vec<usize> = (0..labels.len()).flat_map(repeated).collect();
             let repeated: Vec<_> = drawn.iter().map(|index| probabilities[*index].as_slice()).collect();
-            let longer = Judged::new(drawn.iter().map(|index| labels[*index]).collect(), repeated, classes);
+            let longer = ScoredPredictions::new(drawn.iter().map(|index| labels[*index]).collect(), repeated, classes);
             let (a, b) = (Measurer::new(&judged).measure(&counts).values, Measurer::new(&longer).figures().values);
             let are_equal = a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-12 || a.is_nan() && b.is_nan());
             assert!(are_equal, "{}: {a:?} {b:?}", about["name"]);
@@ -231,8 +231,8 @@ mod tests {
         let five = |index: usize| index % labels.len();
         let many: Vec<_> = (0..labels.len() * 5).collect();
         let fivefold = many.iter().map(|index| probabilities[five(*index)].as_slice()).collect();
-        let repeated = Judged::new(many.iter().map(|index| labels[five(*index)]).collect(), fivefold, classes);
-        let as_one = Report::new(&Judged::new(labels.clone(), rows(&probabilities), classes), &names, &many[..labels.len()], 1);
+        let repeated = ScoredPredictions::new(many.iter().map(|index| labels[five(*index)]).collect(), fivefold, classes);
+        let as_one = Report::new(&ScoredPredictions::new(labels.clone(), rows(&probabilities), classes), &names, &many[..labels.len()], 1);
         let by_picture = Report::new(&repeated, &names, &many, 1);
         let by_group = Report::new(&repeated, &names, &many.iter().map(|index| five(*index)).collect::<Vec<_>>(), 1);
         for (name, estimate) in &as_one.metrics {
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(
             serde_json::to_value(&as_one).expect("JSON"),
             serde_json::to_value(Report::new(
-                &Judged::new(labels.clone(), rows(&probabilities), classes),
+                &ScoredPredictions::new(labels.clone(), rows(&probabilities), classes),
                 &names,
                 &many[..labels.len()],
                 1
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn curves_begin_and_end_where_they_must_and_a_perfect_confidence_has_no_error() {
         let Case { labels, probabilities, classes, .. } = cases().swap_remove(1);
-        let judged = Judged::new(labels.clone(), rows(&probabilities), classes);
+        let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
         for class in 0..classes {
             let (roc, curve) = (judged.roc(class), judged.precision_recall(class));
             assert_eq!((roc[0], roc[roc.len() - 1], curve[curve.len() - 1][0]), ([0.0, 0.0], [1.0, 1.0], 1.0));
@@ -266,11 +266,11 @@ mod tests {
         }
         let sure: Vec<Vec<f32>> =
             labels.iter().map(|label| (0..classes).map(|class| if class == *label { 1.0 } else { 0.0 }).collect()).collect();
-        let bins = Judged::new(labels, rows(&sure), classes).reliability();
+        let bins = ScoredPredictions::new(labels, rows(&sure), classes).reliability();
         assert_eq!((calibration_error(&bins), bins[14].count), (0.0, 60));
         // Half of the predictions at a confidence of 0.8 are right.
         let half = [vec![0.8, 0.2], vec![0.8, 0.2]];
-        assert!((calibration_error(&Judged::new(vec![0, 1], rows(&half), 2).reliability()) - 0.3).abs() < 1e-6);
+        assert!((calibration_error(&ScoredPredictions::new(vec![0, 1], rows(&half), 2).reliability()) - 0.3).abs() < 1e-6);
     }
 
     /// With more than [`RANKED_CLASSES`] classes, only the intervals of ranked metrics are left
@@ -289,7 +289,7 @@ mod tests {
         };
         let probabilities: Vec<Vec<f32>> = labels.iter().enumerate().map(row).collect();
         let groups: Vec<usize> = (0..labels.len()).collect();
-        let report = Report::new(&Judged::new(labels, rows(&probabilities), classes), &names, &groups, 1);
+        let report = Report::new(&ScoredPredictions::new(labels, rows(&probabilities), classes), &names, &groups, 1);
         for (name, expected) in [("accuracy", 2.0 / 3.0), ("top_2_accuracy", 1.0), ("balanced_accuracy", 2.0 / 3.0)] {
             let Estimate { value, low, high } = report.metrics[name];
             assert!((value - expected).abs() < 1e-9 && low <= value && value <= high && high - low < 0.2, "{name}: {value} {low} {high}");

@@ -8,7 +8,7 @@ use super::{
     batch::upload,
     loss::LossFn,
     networks::{
-        classifier::{Classifier, Entrance, Output, probabilities},
+        classifier::{Classifier, NetworkInput, Output, probabilities},
         head::average,
     },
 };
@@ -132,7 +132,7 @@ pub struct Settings {
     /// The device of the model, without autodiff.
     pub device: Device,
     /// What the view holds: images, or cached features of the frozen layers.
-    pub entrance: Entrance,
+    pub entrance: NetworkInput,
     /// Number of images per batch.
     pub batch_size: usize,
     /// Number of threads that prepare batches.

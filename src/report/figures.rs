@@ -9,7 +9,7 @@ use super::{
     heat::classes_per_place,
     matrix::Matrix,
 };
-use crate::metrics::{Calibration, Confusion, Judged};
+use crate::metrics::{Calibration, Confusion, ScoredPredictions};
 
 /// Maximum length of a class name in a legend.
 const LETTERS: usize = 40;
@@ -63,7 +63,7 @@ pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
 
 /// Returns the ROC curves: true positive rate against false positive rate of each class, for every
 /// threshold. `areas` are the areas under them.
-pub fn roc(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
+pub fn roc(judged: &ScoredPredictions<'_>, classes: &[String], areas: &[f64]) -> Figure {
     let (series, more) = by_class(classes, areas, |class| judged.roc(class));
     let caption = format!("Receiver operating characteristic, each class against the rest; in brackets the area under the curve{more}.");
     let axes = ["share of other classes taken for it (1 - specificity)", "share of the class found (sensitivity)"];
@@ -72,7 +72,7 @@ pub fn roc(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
 
 /// Returns the precision-recall curves of each class, for every threshold. `areas` are the average
 /// precisions.
-pub fn precision_recall(judged: &Judged<'_>, classes: &[String], areas: &[f64]) -> Figure {
+pub fn precision_recall(judged: &ScoredPredictions<'_>, classes: &[String], areas: &[f64]) -> Figure {
     let (series, more) = by_class(classes, areas, |class| judged.precision_recall(class));
     let caption = format!("Precision by recall, each class against the rest; in brackets the average precision{more}.");
     Figure { name: "pr", caption, panels: vec![unit_chart("Precision and recall", ["recall", "precision"], series, false)] }
@@ -126,7 +126,7 @@ mod tests {
 
     fn judged(labels: &[usize], rows: &[Vec<f32>]) -> Vec<Figure> {
         let classes: Vec<String> = ["no <lesion>", "b & c", "a class with a very long name indeed"].map(str::to_owned).to_vec();
-        let judged = Judged::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 3);
+        let judged = ScoredPredictions::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 3);
         let report = Report::new(&judged, &classes, &(0..labels.len()).collect::<Vec<_>>(), 1);
         let areas: Vec<f64> = classes.iter().map(|class| report.per_class[class].measures.roc_auc).collect();
         let mut counts = Confusion::new(3);

@@ -43,7 +43,7 @@ use crate::{
         cpu::backend::kernel_words,
         infer::read,
         networks::{
-            classifier::{Classifier, Entrance},
+            classifier::{Classifier, NetworkInput},
             head::average,
         },
         weights::{Part, to_bytes},
@@ -59,7 +59,7 @@ const MAX_BYTES: usize = 16 << 30;
 /// The inputs of an epoch, and where they enter the network.
 pub(super) struct Source {
     pub(super) view: View,
-    pub(super) entrance: Entrance,
+    pub(super) entrance: NetworkInput,
 }
 
 /// The inputs of the current phase. Without a layout, they are the images themselves.
@@ -341,7 +341,7 @@ fn source(set: Arc<PictureSet>, draws: Vec<Draw>, layout: &Layout) -> Source {
         out.extend(bytes::to_f32(subject.bytes));
     });
     let batcher = ImageBatcher { prepare, mix: None, num_classes: set.classes.len() };
-    Source { view: View { set, draws, batcher }, entrance: Entrance { shape: layout.shape, group: layout.groups } }
+    Source { view: View { set, draws, batcher }, entrance: NetworkInput { shape: layout.shape, group: layout.groups } }
 }
 
 /// Whether the features of every image match the checksums stored after them. Reads the whole file,

@@ -15,7 +15,7 @@ use crate::{
         batch::upload,
         loss::LossFn,
         networks::{
-            classifier::{Classifier, Entrance},
+            classifier::{Classifier, NetworkInput},
             params::take_gradients,
         },
         optim::{Ema, OptimizerState, Rates},
@@ -28,7 +28,7 @@ pub struct Stepper {
     /// Device with autodiff.
     pub device: Device,
     /// Where images enter the network.
-    pub entrance: Entrance,
+    pub entrance: NetworkInput,
     /// Number of layer groups, counted from the input, whose weights stay fixed.
     pub frozen: usize,
     /// Factor on the learning rate from one layer group to the group before it.
@@ -49,7 +49,7 @@ pub struct StepInput {
     /// As many batches as gradients are accumulated over; fewer at the end of an epoch.
     pub batches: Vec<HostBatch>,
     /// Where the batches enter the network: as images, or as features of the frozen layers.
-    pub entrance: Entrance,
+    pub entrance: NetworkInput,
     /// Epoch, counted from 0.
     pub epoch: usize,
     /// Position of the first batch in the epoch.
@@ -114,7 +114,14 @@ impl Stepper {
 
     /// Runs a batch forward and backward, adds its loss and logits to `output` and returns its
     /// gradients.
-    fn backward(&self, model: &Classifier, batch: HostBatch, entrance: Entrance, count: usize, output: &mut StepOutput) -> GradientsParams {
+    fn backward(
+        &self,
+        model: &Classifier,
+        batch: HostBatch,
+        entrance: NetworkInput,
+        count: usize,
+        output: &mut StepOutput,
+    ) -> GradientsParams {
         let batch = upload(batch, entrance.shape, &self.device);
         let logits = model.forward_from(self.frozen.max(entrance.group), self.through_frozen(model, batch.images, entrance.group));
         let [pictures, num_classes] = batch.targets.dims();

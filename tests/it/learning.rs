@@ -11,7 +11,7 @@ use emberlens::{
         loss::LossFn,
         networks::{
             build,
-            classifier::{Classifier, Design, Entrance, Output},
+            classifier::{Classifier, Design, NetworkInput, Output},
             params,
         },
         optim::OptimizerState,
@@ -31,7 +31,7 @@ fn design(output: Output, num_classes: usize) -> Design {
 fn stepper(kind: Loss, num_classes: usize) -> Stepper {
     Stepper {
         device: Device::flex().autodiff(),
-        entrance: Entrance { shape: INPUT, group: 0 },
+        entrance: NetworkInput { shape: INPUT, group: 0 },
         frozen: 0,
         layer_factor: 1.0,
         loss: LossFn { kind, gamma: 2.0, label_smoothing: 0.0 },

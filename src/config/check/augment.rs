@@ -36,7 +36,7 @@ fn check_one(path: &str, augment: &Augment, written: Option<&Table>, color: Colo
     let is_written = written.is_some_and(|table| table.contains_key("fill_mode"));
     let used_by_a_class = augment.class.keys().any(|class| augment.for_class(class).is_ok_and(|own| own.resamples()));
     if is_written && augment.fill_mode != FillMode::Nearest && !augment.resamples() && !used_by_a_class {
-        return problems.bad(&key("fill_mode"), "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode out");
+        problems.bad(&key("fill_mode"), "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode out");
     }
 }
 

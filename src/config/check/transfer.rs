@@ -42,7 +42,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     check_phases(config, table, problems);
     check_feature_cache(config, problems);
     if !config.train.checkpoint.include_backbone && (config.always_frozen() == 0 || model.weights() == Weights::None) {
-        return problems.bad(
+        problems.bad(
             "train.checkpoint.include_backbone",
             "only layers that stay frozen, with weights from a file, can be left out; set it to true",
         );
@@ -103,7 +103,7 @@ fn check_feature_cache(config: &Config, problems: &mut Problems) {
         return problems.bad(KEY, "mixup and cutmix mix pixels, of which cached features have none; leave one of them out");
     }
     if !config.augment.is_active() {
-        return problems.bad(KEY, "has no effect without augmentation: features are then computed once in any case; leave it out");
+        problems.bad(KEY, "has no effect without augmentation: features are then computed once in any case; leave it out");
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     align::{smoothed, solve},
     focus::{Focus, Tilt, halved},
 };
-use crate::data::pixels::look::{Look, SIDE};
+use crate::data::pixels::thumbnail::{SIDE, Thumbnail};
 
 /// Of a side, at each end: what is there may have been put in.
 const MARGIN: usize = 16;
@@ -35,12 +35,12 @@ pub(in crate::data) struct Small {
 }
 
 impl Small {
-    pub(in crate::data) fn of(look: &Look) -> Self {
+    pub(in crate::data) fn of(look: &Thumbnail) -> Self {
         Self { quarter: halved(&half(look)) }
     }
 }
 
-fn half(look: &Look) -> Vec<f32> {
+fn half(look: &Thumbnail) -> Vec<f32> {
     halved(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>())
 }
 
@@ -85,7 +85,7 @@ pub(in crate::data) struct Agreement {
 
 /// How well two looks agree, the first of them laid over the second for the best fit, from a first guess; nothing where that isn't well, or not
 /// what a copy may be.
-pub(in crate::data) fn agreement(looks: [&Look; 2], small: [&Small; 2], guess: Affine) -> Option<Agreement> {
+pub(in crate::data) fn agreement(looks: [&Thumbnail; 2], small: [&Small; 2], guess: Affine) -> Option<Agreement> {
     let warp = Pair::<{ SIDE / 4 }> { looks: [&small[0].quarter, &small[1].quarter] }.laid_over(guess, HOPEFUL[0])?;
     let halves = looks.map(half);
     let warp = Pair::<{ SIDE / 2 }> { looks: [&halves[0], &halves[1]] }.laid_over(warp.doubled(), HOPEFUL[1])?;
@@ -288,7 +288,7 @@ mod tests {
     use crate::data::duplicates::focus::Weight;
 
     /// Blobs of five places, seen under a warp.
-    fn look(warp: Affine, sizes: f32) -> Look {
+    fn look(warp: Affine, sizes: f32) -> Thumbnail {
         let [a, b, x, c, d, y] = warp.0;
         let level = |at: usize| {
             let [u, v] = [at % SIDE, at / SIDE].map(|place| place as f32 - (SIDE as f32 - 1.0) / 2.0);
@@ -299,7 +299,7 @@ mod tests {
                 [[-9.0, -7.0, 6.0, 90.0], [8.0, -4.0, 4.0, 120.0], [2.0, 9.0, 7.0, 80.0], [-6.0, 6.0, 3.0, 60.0], [14.0, 12.0, 5.0, 70.0]];
             (40.0 + blobs.into_iter().map(blob).sum::<f32>()).min(230.0).round() as u8
         };
-        Look::from_bytes(&(0..SIDE * SIDE).map(level).collect::<Vec<_>>()).expect("all bytes")
+        Thumbnail::from_bytes(&(0..SIDE * SIDE).map(level).collect::<Vec<_>>()).expect("all bytes")
     }
 
     const NONE: Affine = Affine([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);

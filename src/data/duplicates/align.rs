@@ -4,7 +4,7 @@ use std::{cell::OnceCell, ops::Range};
 
 use isa::{Isa, Work};
 
-use crate::data::pixels::look::{LOOK_BYTES, Look, SIDE, turned};
+use crate::data::pixels::thumbnail::{SIDE, THUMBNAIL_BYTES, Thumbnail, turned};
 
 /// Of a side, at each end: a crop moved something else there, so it doesn't count.
 const MARGIN: usize = 16;
@@ -26,7 +26,7 @@ const LANES: usize = 16;
 
 /// The correlation of two looks, the first of them turned, after one of them was moved and stretched along its sides for the best fit
 /// (Lucas and Kanade 1981, with gain and offset as unknowns); roughly, where it is small.
-pub(in crate::data) fn likeness(a: &Look, turn: usize, b: &Look) -> f32 {
+pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f32 {
     let halves = [turned(halved(a), turn), halved(b)];
     let wholes = OnceCell::new();
     let laid_over = |first: usize| {
@@ -58,18 +58,18 @@ pub(in crate::data) fn likeness(a: &Look, turn: usize, b: &Look) -> f32 {
 }
 
 /// Means of two by two.
-fn halved(look: &Look) -> Vec<f32> {
+fn halved(look: &Thumbnail) -> Vec<f32> {
     Isa::best().run(Halves(look))
 }
 
-struct Halves<'a>(&'a Look);
+struct Halves<'a>(&'a Thumbnail);
 
 impl Work for Halves<'_> {
     type Output = Vec<f32>;
 
     #[inline(always)]
     fn run(self) -> Vec<f32> {
-        let mut means = vec![0.0; LOOK_BYTES / 4];
+        let mut means = vec![0.0; THUMBNAIL_BYTES / 4];
         let rows = self.0.bytes().as_chunks::<SIDE>().0.as_chunks::<2>().0;
         for (means, [upper, lower]) in means.as_chunks_mut::<{ SIDE / 2 }>().0.iter_mut().zip(rows) {
             let mut sums = [0u16; SIDE];
@@ -85,7 +85,7 @@ impl Work for Halves<'_> {
 }
 
 /// Blurred a little (a Gaussian of 0.7 pixels in three places), so that moves of less than a pixel are smooth.
-pub(super) fn smoothed(look: &Look) -> Vec<f32> {
+pub(super) fn smoothed(look: &Thumbnail) -> Vec<f32> {
     let blur = |before: f32, here: f32, after: f32| 0.21 * before + 0.58 * here + 0.21 * after;
     let mut across = [[0.0; SIDE]; SIDE];
     for (out, row) in across.iter_mut().zip(look.bytes().as_chunks::<SIDE>().0) {
@@ -96,7 +96,7 @@ pub(super) fn smoothed(look: &Look) -> Vec<f32> {
         out[0] = blur(row[0], row[0], row[1]);
         out[SIDE - 1] = blur(row[SIDE - 2], row[SIDE - 1], row[SIDE - 1]);
     }
-    let mut both = vec![0.0; LOOK_BYTES];
+    let mut both = vec![0.0; THUMBNAIL_BYTES];
     for (row, out) in both.as_chunks_mut::<SIDE>().0.iter_mut().enumerate() {
         let [before, here, after] = [row.saturating_sub(1), row, (row + 1).min(SIDE - 1)].map(|row| &across[row]);
         for column in 0..SIDE {

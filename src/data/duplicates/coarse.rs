@@ -3,7 +3,7 @@
 
 use isa::{Isa, Work};
 
-use crate::data::pixels::look::{LOOK_BYTES, Look, SIDE, turned};
+use crate::data::pixels::thumbnail::{SIDE, THUMBNAIL_BYTES, Thumbnail, turned};
 
 /// Rows and columns.
 const COARSE: usize = 16;
@@ -21,13 +21,13 @@ pub(in crate::data) struct Coarse {
 }
 
 impl Coarse {
-    pub(in crate::data) fn of(look: &Look) -> Self {
+    pub(in crate::data) fn of(look: &Thumbnail) -> Self {
         const STEP: usize = SIDE / COARSE;
         let mut sums = [0u16; COARSE * COARSE];
         for (at, level) in look.bytes().iter().enumerate() {
             sums[at / SIDE / STEP * COARSE + at % SIDE / STEP] += u16::from(*level);
         }
-        let levels = sums.map(|sum| ((usize::from(sum) + STEP * STEP / 2) / (LOOK_BYTES / (COARSE * COARSE))) as u8);
+        let levels = sums.map(|sum| ((usize::from(sum) + STEP * STEP / 2) / (THUMBNAIL_BYTES / (COARSE * COARSE))) as u8);
         let mut products = [[0.0f64; TERMS]; TERMS];
         let mut terms = [[0.0f32; COARSE]; TERMS];
         for row in INNER {
@@ -151,13 +151,13 @@ mod tests {
     use super::*;
 
     /// Waves that nothing repeats or mirrors, moved and stretched by so many pixels of a look.
-    fn look(moved: f32, stretched: f32) -> Look {
+    fn look(moved: f32, stretched: f32) -> Thumbnail {
         let level = |at: usize| {
             let place = |at: usize| (at as f32 - 31.5) * stretched + moved + 31.5;
             let (x, y) = (place(at % SIDE), place(at / SIDE));
             (120.0 + 60.0 * (x / 9.0).sin() * (y / 13.0 + x / 40.0).cos() + 30.0 * (x * y / 700.0).sin()) as u8
         };
-        Look::from_bytes(&(0..LOOK_BYTES).map(level).collect::<Vec<_>>()).expect("all bytes")
+        Thumbnail::from_bytes(&(0..THUMBNAIL_BYTES).map(level).collect::<Vec<_>>()).expect("all bytes")
     }
 
     #[test]
@@ -167,7 +167,8 @@ mod tests {
             for turn in 0..8 {
                 let other = look(moved, stretched);
                 let other = turned(other.bytes().iter().map(|level| f32::from(*level)).collect(), turn);
-                let other = Coarse::of(&Look::from_bytes(&other.iter().map(|level| *level as u8).collect::<Vec<_>>()).expect("all bytes"));
+                let other =
+                    Coarse::of(&Thumbnail::from_bytes(&other.iter().map(|level| *level as u8).collect::<Vec<_>>()).expect("all bytes"));
                 let found: Vec<f32> = (0..8).map(|turn| picture.likeness(turn, &other)).collect();
                 assert!(found[turn] > least, "{moved} {stretched}: {found:?}");
                 assert!(found.iter().enumerate().all(|(at, found)| at == turn || *found < 0.95), "{moved} {stretched} {turn}: {found:?}");
@@ -179,7 +180,9 @@ mod tests {
     #[test]
     fn one_level_is_like_nothing_and_brightness_changes_nothing() {
         let of = |level: &dyn Fn(u8) -> u8| {
-            Coarse::of(&Look::from_bytes(&look(0.0, 1.0).bytes().iter().map(|value| level(*value)).collect::<Vec<_>>()).expect("all bytes"))
+            Coarse::of(
+                &Thumbnail::from_bytes(&look(0.0, 1.0).bytes().iter().map(|value| level(*value)).collect::<Vec<_>>()).expect("all bytes"),
+            )
         };
         let (picture, dark, flat) = (of(&|level| level), of(&|level| level / 2 + 20), of(&|_| 77));
         assert!(picture.likeness(0, &dark) > 0.999 && dark.likeness(0, &picture) > 0.999);

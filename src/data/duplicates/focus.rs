@@ -3,7 +3,7 @@
 
 use std::{f32::consts::PI, sync::OnceLock};
 
-use crate::data::pixels::look::{Frequencies, Look, ORDER, SIDE, correlation, hash, unit};
+use crate::data::pixels::thumbnail::{Frequencies, ORDER, SIDE, Thumbnail, correlation, hash, unit};
 
 /// Rows and columns of the window, and of the small picture that its place is found in.
 const WINDOW: usize = 16;
@@ -65,7 +65,7 @@ impl Tilt {
 }
 
 impl Focus {
-    pub(in crate::data) fn of(look: &Look, weight: Weight) -> Self {
+    pub(in crate::data) fn of(look: &Thumbnail, weight: Weight) -> Self {
         let half = halved(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>());
         let middle = middle(&halved(&half), weight);
         let frequencies = ANGLES.map(|angle| unit(frequencies(&window(&half, middle, angle.to_radians()))));
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     /// Dots and a bar before a plain ground, moved by shares of a side and then turned, about the picture's centre.
-    fn look(moved: [f32; 2], degrees: f32, is_mirrored: bool) -> Look {
+    fn look(moved: [f32; 2], degrees: f32, is_mirrored: bool) -> Thumbnail {
         let (sine, cosine) = degrees.to_radians().sin_cos();
         let level = |at: usize| {
             let [x, y] = [at % SIDE, at / SIDE].map(|place| (place as f32 + 0.5) / SIDE as f32 - 0.5);
@@ -175,7 +175,7 @@ mod tests {
             let dots = dot([-0.08, -0.1], 0.07, 160.0) + dot([0.1, -0.02], 0.05, 110.0) + dot([-0.02, 0.12], 0.09, 200.0);
             (40.0 + dots + if x.abs() < 0.18 && (y - 0.03).abs() < 0.02 { 20.0 } else { 0.0 }).round() as u8
         };
-        Look::from_bytes(&(0..SIDE * SIDE).map(level).collect::<Vec<_>>()).expect("all bytes")
+        Thumbnail::from_bytes(&(0..SIDE * SIDE).map(level).collect::<Vec<_>>()).expect("all bytes")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use isa::{Isa, Work};
 use rayon::prelude::*;
 
-use crate::data::pixels::look::{TURNS, VARIANTS};
+use crate::data::pixels::thumbnail::{TURNS, VARIANTS};
 
 /// Bits that the hashes of two copies may differ in.
 const RADIUS: u32 = 9;
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::{
         base::rng::{Purpose, RngExt, stream},
-        data::pixels::look::Sketch,
+        data::pixels::thumbnail::PerceptualHash,
     };
 
     /// The tables find exactly what a look at every pair finds, and that once.
@@ -167,17 +167,17 @@ mod tests {
             for (b, other) in hashes.iter().enumerate().filter(|(b, _)| *b != a) {
                 for variant in (0..VARIANTS).filter(|variant| (asked[*variant] ^ other[0]).count_ones() <= RADIUS) {
                     // An upright pair counts for both of them.
-                    let is_upright = Sketch::turn(variant) == 0;
+                    let is_upright = PerceptualHash::turn(variant) == 0;
                     if is_upright || a < b {
                         let pair = if is_upright { (a.min(b), a.max(b)) } else { (a, b) };
-                        expected.insert((pair, Sketch::turn(variant)), 1);
+                        expected.insert((pair, PerceptualHash::turn(variant)), 1);
                     }
                 }
             }
         }
         let found = Mutex::new(BTreeMap::new());
         pairs(&hashes, |a, variant, b| {
-            let turn = Sketch::turn(variant);
+            let turn = PerceptualHash::turn(variant);
             let pair = if turn == 0 { (a.min(b), a.max(b)) } else { (a, b) };
             *found.lock().expect("whole").entry((pair, turn)).or_insert(0) += 1;
         });

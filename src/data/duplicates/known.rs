@@ -9,7 +9,7 @@ use std::{
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{Candidate, Likeness, survey::Seen};
+use super::{Candidate, Likeness, scan::ScannedImage};
 use crate::{
     base::io::files::{self, digest_from_hex},
     data::{
@@ -17,8 +17,8 @@ use crate::{
         error::DataError,
         listing::Part,
         pixels::{
-            facts::Facts,
-            look::{LOOK_BYTES, Look, SIDE},
+            image_stats::ImageStats,
+            thumbnail::{SIDE, THUMBNAIL_BYTES, Thumbnail},
         },
         table::{SplitRow, read_split},
     },
@@ -38,7 +38,7 @@ const DIGEST_BYTES: usize = 32;
 pub struct Known {
     rows: Vec<SplitRow>,
     /// Of the training and validation rows; `None` where an older version wrote the run.
-    looks: Option<Vec<Look>>,
+    looks: Option<Vec<Thumbnail>>,
 }
 
 /// What another picture is a copy of.
@@ -51,7 +51,7 @@ pub struct KnownCopy {
 }
 
 /// Returns what [`LOOKS`] holds of the pictures that a run knows: 4 KiB each, and the digests of their pixels.
-pub fn looks_to_bytes(known: &[&Seen]) -> Vec<u8> {
+pub fn looks_to_bytes(known: &[&ScannedImage]) -> Vec<u8> {
     let pixels: Vec<u8> = known.iter().flat_map(|seen| seen.facts.pixels).collect();
     let looks: Vec<u8> = known.iter().flat_map(|seen| seen.facts.look.bytes()).copied().collect();
     let digest = HashMap::from([("blake3".to_owned(), digest(&pixels, &looks))]);
@@ -96,7 +96,7 @@ impl Known {
 
     /// Of each picture with these pixels, what it is a copy of among the `parts` of the run: by equal pixels; by its look, where `facts` (one a
     /// picture, or none at all) tell it; or because the run itself took it for a copy.
-    pub fn copies(&self, parts: &[Part], pixels: &[[u8; DIGEST_BYTES]], facts: &[Arc<Facts>]) -> Vec<Option<KnownCopy>> {
+    pub fn copies(&self, parts: &[Part], pixels: &[[u8; DIGEST_BYTES]], facts: &[Arc<ImageStats>]) -> Vec<Option<KnownCopy>> {
         let is_known = |row: &SplitRow| parts.iter().any(|part| row.split == part.name());
         let known: Vec<&SplitRow> = self.rows.iter().filter(|row| is_known(row)).collect();
         let paths: std::collections::BTreeSet<&str> = known.iter().map(|row| row.path.as_str()).collect();
@@ -118,10 +118,10 @@ impl Known {
     }
 
     /// Positions of pictures that are copies of known ones by their looks, each with the known one that it is most like.
-    fn near(&self, is_known: &dyn Fn(&SplitRow) -> bool, facts: &[Arc<Facts>]) -> Vec<(usize, &SplitRow)> {
+    fn near(&self, is_known: &dyn Fn(&SplitRow) -> bool, facts: &[Arc<ImageStats>]) -> Vec<(usize, &SplitRow)> {
         let Some(looks) = &self.looks else { return Vec::new() };
         let of_looks = self.rows.iter().filter(|row| row.split != Part::Test.name()).zip(looks);
-        let known: Vec<(&SplitRow, &Look)> = of_looks.filter(|(row, _)| is_known(row)).collect();
+        let known: Vec<(&SplitRow, &Thumbnail)> = of_looks.filter(|(row, _)| is_known(row)).collect();
         let pixels = |row: &SplitRow| digest_from_hex(&row.blake3).unwrap_or_default();
         let of_known: Vec<_> = known.iter().map(|(row, look)| Candidate { file: None, pixels: pixels(row), look }).collect();
         let new: Vec<_> = facts.iter().map(|facts| Candidate { file: None, ..Candidate::from(&**facts) }).collect();
@@ -131,7 +131,7 @@ impl Known {
 }
 
 /// The looks of these rows, or what was found instead.
-fn read_looks(bytes: &[u8], rows: &[SplitRow]) -> Result<Vec<Look>, String> {
+fn read_looks(bytes: &[u8], rows: &[SplitRow]) -> Result<Vec<Thumbnail>, String> {
     let in_words = |error: safetensors::SafeTensorError| format!("a file that is cut off or damaged ({error})");
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(in_words)?;
     let file = SafeTensors::deserialize(bytes).map_err(in_words)?;
@@ -142,9 +142,9 @@ fn read_looks(bytes: &[u8], rows: &[SplitRow]) -> Result<Vec<Look>, String> {
     }
     let known: Vec<_> = rows.iter().filter(|row| row.split != Part::Test.name()).collect();
     let is_of = |(pixels, row): (&[u8; DIGEST_BYTES], &&SplitRow)| digest_from_hex(&row.blake3) == Some(*pixels);
-    let (of_file, looks) = (pixels.data().as_chunks().0, looks.data().chunks_exact(LOOK_BYTES));
+    let (of_file, looks) = (pixels.data().as_chunks().0, looks.data().chunks_exact(THUMBNAIL_BYTES));
     if of_file.len() != known.len() || looks.len() != known.len() || !of_file.iter().zip(&known).all(is_of) {
         return Err(format!("{} looks of other pictures than the {} that are trained on and chosen by", looks.len(), known.len()));
     }
-    Ok(looks.filter_map(Look::from_bytes).collect())
+    Ok(looks.filter_map(Thumbnail::from_bytes).collect())
 }

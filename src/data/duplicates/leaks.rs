@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Candidate, Group, Likeness,
-    survey::{Seen, Survey},
+    scan::{Scan, ScannedImage},
 };
 use crate::{
     base::names,
@@ -40,14 +40,14 @@ pub fn known_to(part: Part) -> &'static [Part] {
 }
 
 /// Every validation and test picture, with its copy among what is known by then; pictures at the positions `excluded` are left out.
-pub(in crate::data) fn find(survey: &Survey, excluded: &[usize]) -> Vec<Leak> {
+pub(in crate::data) fn find(survey: &Scan, excluded: &[usize]) -> Vec<Leak> {
     let mut source: Vec<Option<usize>> = vec![None; survey.seen.len()];
     for group in &survey.groups {
         for &index in &group.members {
             source[index] = copy_of(index, group, &survey.seen, excluded);
         }
     }
-    let leak = |(index, seen): (usize, &Seen)| {
+    let leak = |(index, seen): (usize, &ScannedImage)| {
         let copy = source[index].map(|copy| &survey.seen[copy]);
         Leak {
             path: seen.entry.path.clone(),
@@ -58,12 +58,12 @@ pub(in crate::data) fn find(survey: &Survey, excluded: &[usize]) -> Vec<Leak> {
             likeness: copy.map(|copy| likeness(seen, copy)),
         }
     };
-    let is_told = |(index, seen): &(usize, &Seen)| seen.part != Part::Train && excluded.binary_search(index).is_err();
+    let is_told = |(index, seen): &(usize, &ScannedImage)| seen.part != Part::Train && excluded.binary_search(index).is_err();
     survey.seen.iter().enumerate().filter(is_told).map(leak).collect()
 }
 
 /// Of the other members of its group, the one to be told as what the picture is a copy of.
-fn copy_of(index: usize, group: &Group, seen: &[Seen], excluded: &[usize]) -> Option<usize> {
+fn copy_of(index: usize, group: &Group, seen: &[ScannedImage], excluded: &[usize]) -> Option<usize> {
     let own = &seen[index];
     let rank = |other: usize| known_to(own.part).iter().position(|part| *part == seen[other].part);
     let known = group.members.iter().copied().filter(|other| excluded.binary_search(other).is_err());
@@ -71,13 +71,13 @@ fn copy_of(index: usize, group: &Group, seen: &[Seen], excluded: &[usize]) -> Op
     known.min().map(|(.., other)| other)
 }
 
-fn likeness(one: &Seen, other: &Seen) -> Likeness {
+fn likeness(one: &ScannedImage, other: &ScannedImage) -> Likeness {
     Candidate::from(&*one.facts).likeness(&Candidate::from(&*other.facts))
 }
 
 /// Positions, rising, of what is left out so that no copy is on two sides: training and validation pictures that are copies of test pictures,
 /// and training pictures that are copies of validation pictures.
-pub(in crate::data) fn to_exclude(survey: &Survey) -> Vec<usize> {
+pub(in crate::data) fn to_exclude(survey: &Scan) -> Vec<usize> {
     let mut excluded = Vec::new();
     for group in &survey.groups {
         // The highest part keeps its pictures.

@@ -9,7 +9,7 @@ mod hashes;
 pub mod known;
 pub mod leaks;
 mod near;
-pub mod survey;
+pub mod scan;
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use std::{
 };
 
 use self::near::Joined;
-use super::pixels::{facts::Facts, look::Look};
+use super::pixels::{image_stats::ImageStats, thumbnail::Thumbnail};
 use crate::base::io::kept::{Key, kept_or};
 
 /// What makes pictures copies, the strongest first.
@@ -40,11 +40,11 @@ pub struct Candidate<'a> {
     /// BLAKE3 of the decoded pixels.
     pub pixels: [u8; 32],
     /// At a glance.
-    pub look: &'a Look,
+    pub look: &'a Thumbnail,
 }
 
-impl<'a> From<&'a Facts> for Candidate<'a> {
-    fn from(facts: &'a Facts) -> Self {
+impl<'a> From<&'a ImageStats> for Candidate<'a> {
+    fn from(facts: &'a ImageStats) -> Self {
         Self { file: Some(facts.file), pixels: facts.pixels, look: &facts.look }
     }
 }
@@ -125,7 +125,7 @@ pub fn sources(known: &[Candidate<'_>], new: &[Candidate<'_>]) -> Vec<Option<(us
 /// Joins those of `different` that are near copies.
 fn join_near(pictures: &[Candidate<'_>], mut different: Vec<usize>, groups: Groups) -> Groups {
     different.retain(|index| !pictures[*index].look.is_flat());
-    let looks: Vec<&Look> = different.iter().map(|index| pictures[*index].look).collect();
+    let looks: Vec<&Thumbnail> = different.iter().map(|index| pictures[*index].look).collect();
     let growing = Growing { different, groups: Mutex::new(groups) };
     near::join(&looks, &growing);
     growing.groups.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -283,12 +283,12 @@ mod tests {
         out
     }
 
-    fn seen(file: &[u8]) -> ([u8; 32], Look) {
+    fn seen(file: &[u8]) -> ([u8; 32], Thumbnail) {
         let pixels = decode(file, Color::Rgb).expect("a picture");
-        (pixels.digest(), Look::of(&pixels))
+        (pixels.digest(), Thumbnail::of(&pixels))
     }
 
-    fn groups(seen: &[([u8; 32], Look)]) -> Vec<Group> {
+    fn groups(seen: &[([u8; 32], Thumbnail)]) -> Vec<Group> {
         search(&seen.iter().map(|(pixels, look)| Candidate { file: None, pixels: *pixels, look }).collect::<Vec<_>>())
     }
 
@@ -386,7 +386,8 @@ mod tests {
     #[test]
     fn equal_files_and_equal_pixels_are_told_apart_and_groups_grow_together() {
         let (a, b, c) = (seen(&png(&scene(1))), seen(&png(&scene(2))), seen(&jpeg(&scene(1), 80)));
-        let candidate = |seen: &'static ([u8; 32], Look), file: u8| Candidate { file: Some([file; 32]), pixels: seen.0, look: &seen.1 };
+        let candidate =
+            |seen: &'static ([u8; 32], Thumbnail), file: u8| Candidate { file: Some([file; 32]), pixels: seen.0, look: &seen.1 };
         let [a, b, c] = [a, b, c].map(|seen| &*Box::leak(Box::new(seen)));
         let found = find(&[candidate(a, 1), candidate(b, 2), candidate(b, 3), candidate(a, 1), candidate(c, 4), candidate(b, 2)]);
         let group = |members: &[usize], likeness| Group { members: members.to_vec(), likeness };

@@ -15,7 +15,7 @@ use super::{
     focus::{Focus, Tilt, Weight},
     hashes::{alike, pairs},
 };
-use crate::data::pixels::look::{Look, Sketch};
+use crate::data::pixels::thumbnail::{PerceptualHash, Thumbnail};
 
 /// Correlation that copies have at least once they are laid over one another along their sides. On the brain-tumour set copies begin at 0.996,
 /// neighbouring slices end at 0.994.
@@ -47,17 +47,18 @@ pub(in crate::data) trait Joined: Sync {
 
 /// Joins the looks that show the same picture. Which are joined in the end doesn't depend on the order, as those only are passed over that are
 /// joined already.
-pub(in crate::data) fn join(looks: &[&Look], known: &impl Joined) {
+pub(in crate::data) fn join(looks: &[&Thumbnail], known: &impl Joined) {
     join_along_sides(looks, known);
     for weight in [Weight::Levels, Weight::Edges] {
         join_tilted(looks, weight, known);
     }
 }
 
-fn join_along_sides(looks: &[&Look], known: &impl Joined) {
-    let sketches: Vec<Sketch> = looks.par_iter().map(|look| look.sketch()).collect();
+fn join_along_sides(looks: &[&Thumbnail], known: &impl Joined) {
+    let sketches: Vec<PerceptualHash> = looks.par_iter().map(|look| look.sketch()).collect();
     let hashes: Vec<_> = sketches.iter().map(|sketch| sketch.hashes).collect();
-    let correlation = |first: usize, variant: usize, second: usize| sketches[first].correlation(Sketch::turn(variant), &sketches[second]);
+    let correlation =
+        |first: usize, variant: usize, second: usize| sketches[first].correlation(PerceptualHash::turn(variant), &sketches[second]);
     let others = Others::new(looks.len());
     pairs(&hashes, |first, variant, second| {
         if correlation(first, variant, second) >= POSSIBLE[0] {
@@ -68,7 +69,7 @@ fn join_along_sides(looks: &[&Look], known: &impl Joined) {
     let coarse: Vec<OnceLock<Box<Coarse>>> = looks.iter().map(|_| OnceLock::new()).collect();
     let coarse = |at: usize| coarse[at].get_or_init(|| Box::new(Coarse::of(looks[at])));
     pairs(&hashes, |first, variant, second| {
-        let turn = Sketch::turn(variant);
+        let turn = PerceptualHash::turn(variant);
         let [frequencies, levels] = if others.are_many(first, second, CROWD) { POSSIBLE_IN_CROWD } else { POSSIBLE };
         let is_copy = correlation(first, variant, second) >= frequencies
             && !known.are_joined(first, second)
@@ -80,7 +81,7 @@ fn join_along_sides(looks: &[&Look], known: &impl Joined) {
     });
 }
 
-fn join_tilted(looks: &[&Look], weight: Weight, known: &impl Joined) {
+fn join_tilted(looks: &[&Thumbnail], weight: Weight, known: &impl Joined) {
     let foci: Vec<Focus> = looks.par_iter().map(|look| Focus::of(look, weight)).collect();
     let hashes: Vec<_> = foci.iter().map(|focus| focus.hashes).collect();
     let is_possible = |first: usize, variant: usize, second: usize| {

@@ -1,7 +1,7 @@
 //! One picture file: decoded within a budget of memory, resized, and what there is to say of it.
 
 pub mod decode;
-pub mod facts;
-pub mod look;
+pub mod image_stats;
 pub mod memory;
 pub mod resize;
+pub mod thumbnail;

@@ -19,9 +19,9 @@ use crate::{
     data::{
         error::DataError,
         pixels::{
-            facts::Facts,
-            look::{LOOK_BYTES, Look},
+            image_stats::ImageStats,
             memory,
+            thumbnail::{THUMBNAIL_BYTES, Thumbnail},
         },
     },
 };
@@ -60,7 +60,7 @@ struct Index {
 #[derive(Serialize, Deserialize)]
 enum Indexed {
     /// What was found, and the CRC-32C of the pixels.
-    Good(Facts, u32),
+    Good(ImageStats, u32),
     Bad(String),
 }
 
@@ -143,7 +143,7 @@ fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) +
     let looks = reads.iter().filter_map(Read::facts).map(|facts| facts.look.bytes()).collect::<Vec<_>>().concat();
     files::write_atomic(&names.looks, &looks).map_err(failed)?;
     let pictures = reads.iter().zip(&sums).map(|(read, sum)| match read {
-        Read::Good(facts) => Indexed::Good(Facts::clone(facts), *sum),
+        Read::Good(facts) => Indexed::Good(ImageStats::clone(facts), *sum),
         Read::Bad(reason) => Indexed::Bad(reason.clone()),
     });
     let index = Index { looks: digest(&looks), decode_limit: memory::limit(), pictures: pictures.collect() };
@@ -204,14 +204,14 @@ fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile
     if digest(&looks) != index.looks {
         return Err("its looks have changed".to_owned());
     }
-    let mut looks = looks.chunks_exact(LOOK_BYTES);
+    let mut looks = looks.chunks_exact(THUMBNAIL_BYTES);
     let (mut reads, mut sums) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for entry in index.pictures {
         let (read, sum) = match entry {
             Indexed::Bad(reason) => (Read::Bad(reason), sum(&[])),
             Indexed::Good(facts, sum) => {
-                let look = looks.next().and_then(Look::from_bytes).ok_or("a look is missing")?;
-                (Read::Good(Arc::new(Facts { look, ..facts })), sum)
+                let look = looks.next().and_then(Thumbnail::from_bytes).ok_or("a look is missing")?;
+                (Read::Good(Arc::new(ImageStats { look, ..facts })), sum)
             }
         };
         reads.push(read);

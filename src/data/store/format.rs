@@ -6,7 +6,7 @@ use crate::{
     config::{Color, Data, Interpolation, OnBadImage, Resize},
     data::pixels::{
         decode::{Pixels, Wanted},
-        facts::{Facts, look_within},
+        image_stats::{ImageStats, measure_within},
         memory,
         resize::resize,
     },
@@ -53,13 +53,13 @@ impl Format {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Read {
     /// Decoded, and what was found.
-    Good(Arc<Facts>),
+    Good(Arc<ImageStats>),
     /// Not decoded, and why.
     Bad(String),
 }
 
 impl Read {
-    pub(in crate::data) fn facts(&self) -> Option<&Arc<Facts>> {
+    pub(in crate::data) fn facts(&self) -> Option<&Arc<ImageStats>> {
         match self {
             Self::Good(facts) => Some(facts),
             Self::Bad(_) => None,
@@ -68,9 +68,9 @@ impl Read {
 }
 
 /// A file to what is to say of the picture, and its resized bytes.
-pub(in crate::data) fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Facts, Vec<u8>), String> {
+pub(in crate::data) fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(ImageStats, Vec<u8>), String> {
     let read = memory::with_file(path, |bytes, room| {
-        let (facts, pixels) = look_within(bytes, format.wanted(), room)?;
+        let (facts, pixels) = measure_within(bytes, format.wanted(), room)?;
         Ok((facts, resized(&pixels, format)))
     });
     done(1);

@@ -75,7 +75,7 @@ pub struct Design {
 
 /// Where a tensor enters the network: as images, or as cached features of the first layer groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entrance {
+pub struct NetworkInput {
     /// Channels, height and width of the entering tensor.
     pub shape: [usize; 3],
     /// Index of the layer group that takes it, counted from the input; 0 for images.

@@ -13,12 +13,12 @@ pub(in crate::nn) struct LayerName {
     /// `norm`.
     pub(in crate::nn) ours: String,
     /// Names in other libraries' weight files, if they have this network.
-    pub(in crate::nn) elsewhere: Option<Elsewhere>,
+    pub(in crate::nn) elsewhere: Option<ForeignName>,
 }
 
 /// The names of a layer in other libraries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::nn) struct Elsewhere {
+pub(in crate::nn) struct ForeignName {
     /// Path in torchvision and timm, without the leading `features.`.
     pub(in crate::nn) torch: String,
     /// Path of its batch norm there.

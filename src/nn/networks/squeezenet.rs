@@ -9,7 +9,7 @@ use conv_block::Tail;
 
 use super::{
     conv_layer::{ConvLayer, ConvShape, Planned},
-    groups::{Elsewhere, Groups, LayerName, LayerShape},
+    groups::{ForeignName, Groups, LayerName, LayerShape},
 };
 use crate::nn::cpu::max_pool::{max_pool, pooled};
 
@@ -147,7 +147,7 @@ impl Groups for SqueezeNet {
 
     fn names(&self) -> Vec<LayerName> {
         // Keras has no SqueezeNet, and version 1.1 has no batch norm.
-        let name = |ours: String, torch: String| LayerName { ours, elsewhere: Some(Elsewhere { torch, torch_norm: None, keras: None }) };
+        let name = |ours: String, torch: String| LayerName { ours, elsewhere: Some(ForeignName { torch, torch_norm: None, keras: None }) };
         let mut names = vec![name("blocks.0.stem".to_owned(), "0".to_owned())];
         for (index, (stage, positions)) in self.blocks.iter().zip(POSITIONS).enumerate() {
             for (at, (fire, position)) in stage.fires.iter().zip(positions).enumerate() {

@@ -9,7 +9,7 @@ use conv_block::Tail;
 
 use super::{
     conv_layer::{ConvLayer, ConvShape, Planned},
-    groups::{Elsewhere, Groups, LayerName, LayerShape},
+    groups::{ForeignName, Groups, LayerName, LayerShape},
 };
 
 /// Output channels of each convolution of VGG16, block by block.
@@ -89,7 +89,7 @@ impl Groups for Vgg {
             for (at, layer) in block.iter().enumerate() {
                 let torch_norm = layer.has_norm().then(|| (position + 1).to_string());
                 let keras = (!layer.has_norm()).then(|| format!("block{}_conv{}", index + 1, at + 1));
-                let elsewhere = Some(Elsewhere { torch: position.to_string(), torch_norm, keras });
+                let elsewhere = Some(ForeignName { torch: position.to_string(), torch_norm, keras });
                 names.push(LayerName { ours: format!("blocks.{index}.{at}"), elsewhere });
                 position += if layer.has_norm() { 3 } else { 2 };
             }

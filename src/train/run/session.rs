@@ -19,7 +19,7 @@ use crate::{
         estimate::Estimate,
         loss::LossFn,
         networks::{
-            classifier::{Design, Entrance},
+            classifier::{Design, NetworkInput},
             params,
         },
         optim::{Ema, OptimizerState},
@@ -169,7 +169,7 @@ impl Session {
         };
         let stepper = Stepper {
             device,
-            entrance: Entrance { shape: design.input, group: 0 },
+            entrance: NetworkInput { shape: design.input, group: 0 },
             frozen: 0,
             layer_factor: 1.0,
             loss,

@@ -14,7 +14,7 @@ pub const SIDE: usize = 64;
 pub(in crate::data) const REDUCED: usize = 128;
 
 /// Bytes of a look.
-pub const LOOK_BYTES: usize = SIDE * SIDE;
+pub const THUMBNAIL_BYTES: usize = SIDE * SIDE;
 
 /// Coefficients a side that a hash is made of.
 pub(in crate::data) const ORDER: usize = 8;
@@ -39,7 +39,7 @@ const CROPS: [[usize; 2]; 5] = [[1, 1], [2, 2], [2, 3], [3, 2], [3, 3]];
 
 /// A picture at a glance: 64 x 64 grey levels, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look(Box<[u8]>);
+pub struct Thumbnail(Box<[u8]>);
 
 /// Low frequencies of a look, `[row][column]`.
 pub(in crate::data) type Frequencies = [[f32; ORDER]; ORDER];
@@ -49,14 +49,14 @@ pub const VARIANTS: usize = TURNS + CROPS.len();
 
 /// What copies find one another by.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sketch {
+pub struct PerceptualHash {
     /// Signs of low frequencies, as in pHash; brightness and contrast don't change them. The first is the whole picture's, upright.
     pub hashes: [u64; VARIANTS],
     /// Low frequencies of the whole but the mean, of length one.
     frequencies: Frequencies,
 }
 
-impl Sketch {
+impl PerceptualHash {
     /// How the picture of a hash is turned.
     pub fn turn(variant: usize) -> usize {
         if variant < TURNS { variant } else { 0 }
@@ -68,7 +68,7 @@ impl Sketch {
     }
 }
 
-impl Look {
+impl Thumbnail {
     /// The look of a decoded picture.
     pub fn of(pixels: &Pixels) -> Self {
         Self::of_reduced(&reduced(pixels))
@@ -81,12 +81,12 @@ impl Look {
 
     /// Of nothing yet.
     pub(in crate::data) fn black() -> Self {
-        Self([0; LOOK_BYTES].into())
+        Self([0; THUMBNAIL_BYTES].into())
     }
 
     /// From what [`Self::bytes`] gave.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() == LOOK_BYTES).then(|| Self(bytes.into()))
+        (bytes.len() == THUMBNAIL_BYTES).then(|| Self(bytes.into()))
     }
 
     /// The grey levels.
@@ -104,15 +104,15 @@ impl Look {
     /// Does it show too little to be compared?
     pub fn is_flat(&self) -> bool {
         let levels = || self.0.iter().map(|level| u32::from(*level));
-        let mean = |sum: u32| f64::from(sum) / LOOK_BYTES as f64;
+        let mean = |sum: u32| f64::from(sum) / THUMBNAIL_BYTES as f64;
         mean(levels().map(|level| level * level).sum()) - mean(levels().sum()).powi(2) < FLAT * FLAT
     }
 
     /// What its copies are found by.
-    pub fn sketch(&self) -> Sketch {
+    pub fn sketch(&self) -> PerceptualHash {
         let parts = Isa::best().run(Parts(&self.0));
-        let hash = |variant: usize| hash(&parts[variant.saturating_sub(TURNS - 1)], Sketch::turn(variant));
-        Sketch { hashes: std::array::from_fn(hash), frequencies: unit(parts[0]) }
+        let hash = |variant: usize| hash(&parts[variant.saturating_sub(TURNS - 1)], PerceptualHash::turn(variant));
+        PerceptualHash { hashes: std::array::from_fn(hash), frequencies: unit(parts[0]) }
     }
 }
 
@@ -281,12 +281,12 @@ pub(in crate::data) fn correlation(one: &Frequencies, turn: usize, other: &Frequ
 mod tests {
     use super::*;
 
-    fn look(level: impl Fn(usize, usize) -> usize) -> Look {
-        Look((0..LOOK_BYTES).map(|at| (level(at / SIDE, at % SIDE) % 256) as u8).collect())
+    fn look(level: impl Fn(usize, usize) -> usize) -> Thumbnail {
+        Thumbnail((0..THUMBNAIL_BYTES).map(|at| (level(at / SIDE, at % SIDE) % 256) as u8).collect())
     }
 
     /// Nothing in it repeats or mirrors.
-    fn odd() -> Look {
+    fn odd() -> Thumbnail {
         look(|row, column| row * 3 + column * column / 24 + if row > 40 && column < 20 { 90 } else { 0 } + (row * column) / 40)
     }
 
@@ -296,7 +296,7 @@ mod tests {
         for turn in 0..TURNS {
             let levels = picture.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>();
             let turned_levels = turned(levels.clone(), turn);
-            let (turned_sketch, sketch) = (Look(turned_levels.iter().map(|level| *level as u8).collect()).sketch(), picture.sketch());
+            let (turned_sketch, sketch) = (Thumbnail(turned_levels.iter().map(|level| *level as u8).collect()).sketch(), picture.sketch());
             assert!((turned_sketch.hashes[0] ^ sketch.hashes[turn]).count_ones() <= 1, "{turn}");
             assert!(sketch.correlation(turn, &turned_sketch) > 0.9999, "{turn}");
             assert!((0..TURNS).all(|other| other == turn || sketch.correlation(other, &turned_sketch) < 0.99), "{turn}");
@@ -306,11 +306,11 @@ mod tests {
 
     #[test]
     fn brightness_changes_no_hash_and_one_level_shows_nothing() {
-        let (picture, dark) = (odd(), Look(odd().0.iter().map(|level| level / 2 + 3).collect()));
+        let (picture, dark) = (odd(), Thumbnail(odd().0.iter().map(|level| level / 2 + 3).collect()));
         assert!((picture.sketch().hashes[0] ^ dark.sketch().hashes[0]).count_ones() <= 2);
         assert!(look(|_, column| 100 + column % 2).is_flat() && !picture.is_flat());
-        assert_eq!(Look::from_bytes(picture.bytes()), Some(picture));
-        assert_eq!(Look::from_bytes(&[0; 3]), None);
+        assert_eq!(Thumbnail::from_bytes(picture.bytes()), Some(picture));
+        assert_eq!(Thumbnail::from_bytes(&[0; 3]), None);
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_look_is_upright_and_grey() {
         let bytes = (0..10 * 30 * 3).map(|at| if at / 3 % 30 < 15 && at / 90 < 5 { 200 } else { 10 }).collect();
-        let look = Look::of(&Pixels { height: 10, width: 30, channels: 3, bytes });
-        assert_eq!([look.0[0], look.0[SIDE - 1], look.0[LOOK_BYTES - SIDE], look.0[LOOK_BYTES - 1]], [200, 10, 10, 10]);
+        let look = Thumbnail::of(&Pixels { height: 10, width: 30, channels: 3, bytes });
+        assert_eq!([look.0[0], look.0[SIDE - 1], look.0[THUMBNAIL_BYTES - SIDE], look.0[THUMBNAIL_BYTES - 1]], [200, 10, 10, 10]);
     }
 }

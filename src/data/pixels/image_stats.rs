@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     decode::{Decoded, Pixels, Stored, Wanted, decode_in},
-    look::{Look, REDUCED, reduced},
     memory::Room,
     resize::resize,
+    thumbnail::{REDUCED, Thumbnail, reduced},
 };
 use crate::config::{Color, Interpolation, Resize};
 
@@ -16,7 +16,7 @@ const SHARP_SIDE: usize = REDUCED;
 
 /// A picture file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct ImageStats {
     /// Length of the file.
     pub file_bytes: u64,
     /// BLAKE3 of the file.
@@ -24,8 +24,8 @@ pub struct Facts {
     /// BLAKE3 of the decoded pixels at full size, in the wanted colours.
     pub pixels: [u8; 32],
     /// At a glance, at full size.
-    #[serde(skip, default = "Look::black")]
-    pub look: Look,
+    #[serde(skip, default = "Thumbnail::black")]
+    pub look: Thumbnail,
     /// Rows, upright.
     pub height: usize,
     /// Columns, upright.
@@ -51,28 +51,28 @@ pub struct Facts {
     pub sharpness: f32,
 }
 
-impl Facts {}
+impl ImageStats {}
 
 /// Looks at the bytes of a picture file; its decoded pixels come along.
 ///
 /// # Errors
 /// Why it can't be decoded, in words, without the path.
-pub fn look_at(bytes: &[u8], color: Color) -> Result<(Facts, Pixels), String> {
-    look_within(bytes, Wanted { color, repair: false }, &mut Room::open())
+pub fn measure_image(bytes: &[u8], color: Color) -> Result<(ImageStats, Pixels), String> {
+    measure_within(bytes, Wanted { color, repair: false }, &mut Room::open())
 }
 
 /// The same within a part of the budget, which `room` takes as it needs it.
 ///
 /// # Errors
-/// As [`look_at`].
-pub fn look_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<(Facts, Pixels), String> {
+/// As [`measure_image`].
+pub fn measure_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<(ImageStats, Pixels), String> {
     let Decoded { pixels, stored: Stored { format, mode, is_turned }, damage } = decode_in(bytes, wanted, room)?;
     let grey = reduced(&pixels);
-    let look = Look::of_reduced(&grey);
+    let look = Thumbnail::of_reduced(&grey);
     let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));
     let [border, _] = moments(look.border().map(i32::from));
     let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear);
-    let facts = Facts {
+    let facts = ImageStats {
         file_bytes: bytes.len() as u64,
         file: blake3::hash(bytes).into(),
         pixels: pixels.digest(),
@@ -155,14 +155,14 @@ mod tests {
     #[test]
     fn facts_of_a_picture() {
         let picture = image::GrayImage::from_fn(60, 40, |x, y| image::Luma([if x < 30 && (8..32).contains(&y) { 200 } else { 20 }]));
-        let (facts, _) = look_at(&png(&picture.clone().into()), Color::Rgb).expect("a picture");
+        let (facts, _) = measure_image(&png(&picture.clone().into()), Color::Rgb).expect("a picture");
         assert_eq!((facts.height, facts.width, facts.format.as_str(), facts.mode.as_str(), facts.is_turned), (40, 60, "png", "L8", false));
         assert!((facts.brightness - (20.0 + 180.0 * 0.3)).abs() < 2.0, "{}", facts.brightness);
         assert!(facts.border > 20.0 && facts.border < facts.brightness, "{}", facts.border);
         let blurred = image::imageops::blur(&picture, 6.0);
-        let (other, _) = look_at(&png(&blurred.into()), Color::Rgb).expect("a picture");
+        let (other, _) = measure_image(&png(&blurred.into()), Color::Rgb).expect("a picture");
         assert!(facts.sharpness > 10.0 * other.sharpness, "{} {}", facts.sharpness, other.sharpness);
-        assert!(look_at(b"", Color::Rgb).is_err() && look_at(b"text", Color::Rgb).is_err());
+        assert!(measure_image(b"", Color::Rgb).is_err() && measure_image(b"text", Color::Rgb).is_err());
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         let files = [scene(0.0, 1.0), scene(4.0, 0.9)].map(|picture| png(&picture.into()));
         let found = |isa: Isa| {
             isa.as_best(|| {
-                let [one, other] = files.each_ref().map(|file| look_at(file, Color::Rgb).expect("a picture"));
+                let [one, other] = files.each_ref().map(|file| measure_image(file, Color::Rgb).expect("a picture"));
                 let sketches = [one.0.look.sketch(), other.0.look.sketch()];
                 let likeness = likeness(&one.0.look, 0, &other.0.look).to_bits();
                 let resized = resize(&one.1, [61, 47], Resize::Stretch, Interpolation::Lanczos);

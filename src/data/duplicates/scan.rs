@@ -6,26 +6,26 @@ use super::{Candidate, Group};
 use crate::data::{
     duplicates,
     listing::{Entry, Part},
-    pixels::facts::Facts,
+    pixels::image_stats::ImageStats,
     table::{Damaged, Skipped},
 };
 
 /// A picture that can be read.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ScannedImage {
     /// Where it is and what it is said to be.
     pub entry: Entry,
     /// What it is used for.
     pub part: Part,
     /// What was found.
-    pub facts: Arc<Facts>,
+    pub facts: Arc<ImageStats>,
 }
 
 /// All pictures of a recipe.
 #[derive(Clone, Debug, Default)]
-pub struct Survey {
+pub struct Scan {
     /// Those that can be read: of the training source, of the validation source, of the test source.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<ScannedImage>,
     /// Copies among them, by position.
     pub groups: Vec<Group>,
     /// Those that can't be opened or decoded, with the reason.
@@ -36,9 +36,9 @@ pub struct Survey {
     pub notes: Vec<String>,
 }
 
-impl Survey {
+impl Scan {
     /// Looks for copies among `seen`.
-    pub(in crate::data) fn new(seen: Vec<Seen>, unreadable: Vec<Skipped>) -> Self {
+    pub(in crate::data) fn new(seen: Vec<ScannedImage>, unreadable: Vec<Skipped>) -> Self {
         let groups = duplicates::find(&seen.iter().map(|seen| Candidate::from(&*seen.facts)).collect::<Vec<_>>());
         Self { seen, groups, unreadable, passed_over: Vec::new(), notes: Vec::new() }
     }
