@@ -68,7 +68,7 @@
 //! let data = load_for_training(&config.data, config.seed, &|_| {}, &|_| {})?;
 //! let compute = device::open(config.device)?;
 //! let mut session = Session::start(config, &data, &compute.device)?;
-//! session.begin(RunFolder::create(Path::new("checkpoints/flowers"))?, &data.skipped)?;
+//! session.begin(RunFolder::create(Path::new("checkpoints/flowers"))?, &data)?;
 //! // Setting the flag, from another thread, stops the run after its step and saves it.
 //! fit(&mut session, &Log, &AtomicBool::new(false))?;
 //! println!("value and epoch of the best: {:?}", session.state.best.found);

@@ -285,7 +285,9 @@ fn a_wrong_override_is_named_with_what_may_stand_there() {
 const RECIPES: &[(&str, &str)] = &[
     (
         "",
-        "`name`: found nothing, expected a text in quotes: The name of the recipe: the run folder is `checkpoints/<name>`, then `<name>-2`, and so on: c.toml",
+        "2 values of the recipe don't fit:\n\
+         - `name`: found nothing, expected a text in quotes: The name of the recipe: the run folder is `checkpoints/<name>`, then `<name>-2`, and so on: c.toml\n\
+         - `data`: found nothing, expected a table with train: The pictures and how they are read: c.toml",
     ),
     ("name = 'x'\n", "`data`: found nothing, expected a table with train: The pictures and how they are read: c.toml"),
     (

@@ -164,6 +164,9 @@ impl<'ast> Visit<'ast> for Names {
         self.add_use(&item.tree, &mut Vec::new(), is_public);
     }
 
+    /// `pub(super)` uses nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let parts: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if let Some(absolute) = self.absolute(&parts) {

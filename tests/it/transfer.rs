@@ -154,9 +154,9 @@ fn layers_that_an_earlier_phase_trained_give_the_features_that_steps_compute_und
     let phases = "train.phases=[{ epochs = 2, freeze = 'none' }, { epochs = 2, freeze = 'backbone' }]";
     let start = ["--set", phases, "--set", "train.ema_decay=0.9"];
     transfer(&place, "fresh", &start);
-    transfer(&place, "cached", &[&start[..], &["--set", "train.feature_cache=2"]].concat());
+    transfer(&place, "cached", &[&start[..], &["--set", "train.feature_cache=4"]].concat());
     assert!(features(&place).len() > 1, "training and validation features");
-    assert_eq!(result(&place, "cached"), result(&place, "fresh"));
+    assert!(result(&place, "cached") == result(&place, "fresh"), "as many augmentations as epochs");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Rows and columns are separate passes. Weights are computed in `f64` and rounded to 22 fractional
 //! bits, sums are 32-bit integers, and each pass rounds and clips to bytes, so that the order of
 //! the passes shows. The vertical pass weights all values of a row alike, so it adds whole rows as
-//! vectors; for the horizontal pass, bands of rows are transposed first ([`bands`]) and transposed
+//! vectors; for the horizontal pass, bands of rows are transposed first (`bands`) and transposed
 //! back. No unsafe code.
 
 #![forbid(unsafe_code)]

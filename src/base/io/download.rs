@@ -15,7 +15,7 @@ use ureq::{
     tls::{RootCerts, TlsConfig},
 };
 
-use super::files::{hex, sync_folder};
+use super::{digest::hex, partial::sync_folder};
 
 /// Length and digest of the file to download.
 #[derive(Clone, Copy, Debug)]

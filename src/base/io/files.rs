@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
-
-pub use super::partial::{PartialFile, discard_partial_files};
+use super::partial::sync_folder;
+pub use super::{
+    digest::{digest_from_hex, hex, sha256_hex},
+    partial::{PartialFile, discard_partial_files},
+};
 
 /// Writes `bytes` to `path`, so that a reader finds the old or the new content and never a part.
 ///
@@ -127,28 +129,6 @@ fn rename_or_found(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to).or_else(|error| if to.exists() { Ok(()) } else { Err(error) })
 }
 
-/// Returns the SHA-256 of `bytes` in hexadecimal.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// Formats bytes in lowercase hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Returns the 32 bytes that [`hex`] wrote as `text`, or `None` if it didn't.
-pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
-}
-
 /// Returns an error whose message says what was being done and to which path. If `error` was
 /// wrapped before, the new words replace the old.
 pub fn with_path(error: &io::Error, doing: &str, path: &Path) -> io::Error {
@@ -213,26 +193,9 @@ fn create(path: &Path) -> io::Result<File> {
     File::create(path)
 }
 
-/// Makes a rename in `folder` survive a power failure, where the system allows it (folders can't be
-/// opened on Windows).
-pub(in crate::base) fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 pub(in crate::base) mod tests {
     use super::*;
-
-    #[test]
-    fn digests_survive_hexadecimal() {
-        let digest = std::array::from_fn(|index| index as u8 * 7);
-        assert_eq!(digest_from_hex(&hex(&digest)), Some(digest));
-        assert_eq!(digest_from_hex("zz"), None);
-    }
 
     /// Returns the names in a folder, sorted.
     pub(in crate::base) fn names(folder: &Path) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod cache;
+mod digest;
 pub mod download;
 pub mod files;
 pub mod kept;

@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::files::{sha256_hex, sync_folder};
+use super::digest::sha256_hex;
 use crate::base::process;
 
 /// Prefix of a working name; the machine, the process ID and random characters follow.
@@ -143,6 +143,16 @@ fn make_world_readable(file: &File) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn make_world_readable(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes a rename in `folder` survive a power failure, where the system allows it (folders can't be
+/// opened on Windows).
+pub(in crate::base) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder)?.sync_all()?;
+    }
     Ok(())
 }
 

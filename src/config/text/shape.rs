@@ -116,8 +116,11 @@ fn walk_table(path: &KeyPath, table: &Table, form: &'static Json) -> Vec<Misfit>
     }
     let is_there =
         |name: &str| table.contains_key(name) || properties[name]["aliases"].as_array().is_some_and(|names| has_any(table, names));
+    // A key that was misspelt is told once.
+    let is_meant = |name: &str| found.iter().any(|misfit| matches!(&misfit.meant, Some(Meant::Sibling(meant)) if meant == name));
     let required = form["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
-    found.extend(required.filter(|name| !is_there(name)).map(|name| expected::missing(&path.key(name), &properties[name])));
+    let missing: Vec<_> = required.filter(|name| !is_there(name) && !is_meant(name)).collect();
+    found.extend(missing.into_iter().map(|name| expected::missing(&path.key(name), &properties[name])));
     found
 }
 
