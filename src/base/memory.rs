@@ -1,19 +1,50 @@
-//! Memory that this process may still allocate, under every limit: the machine, its control groups
-//! (containers, cluster jobs) and `ulimit`. Known on Linux only.
+//! Memory that this process may have, and may still allocate, under every limit: the machine, its
+//! control groups (containers, cluster jobs) and `ulimit`. Known on Linux only.
 
 /// Returns how many bytes can be allocated before the system refuses or kills the process, or
 /// `None` if that isn't known (on systems other than Linux). Page cache counts as available, swap
 /// doesn't.
 pub fn available_bytes() -> Option<u64> {
-    // A file that can't be read means that there is no such limit.
-    available(&|path| std::fs::read_to_string(path).ok())
+    smallest(Amount::Available, &read)
 }
 
-/// Returns the smallest amount that any limit leaves. `read` returns the content of a system file.
-fn available(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
-    let machine = field(&read("/proc/meminfo")?, "MemAvailable:")? * 1024;
+/// Returns how many bytes the process could have at most with nothing else running, or `None` if
+/// that isn't known (on systems other than Linux). Unlike [`available_bytes`], it is the same from
+/// run to run.
+pub fn total_bytes() -> Option<u64> {
+    smallest(Amount::Total, &read)
+}
+
+/// Returns the content of a system file, or `None` if it can't be read: then there is no such limit.
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// What is asked of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Amount {
+    /// What it leaves.
+    Available,
+    /// What it allows.
+    Total,
+}
+
+impl Amount {
+    /// Returns this amount of a limit of which so much is taken.
+    fn of(self, limit: u64, taken: impl FnOnce() -> Option<u64>) -> Option<u64> {
+        match self {
+            Self::Available => Some(limit.saturating_sub(taken()?)),
+            Self::Total => Some(limit),
+        }
+    }
+}
+
+/// Returns the smallest amount of any limit. `read` returns the content of a system file.
+fn smallest(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
+    let name = if amount == Amount::Available { "MemAvailable:" } else { "MemTotal:" };
+    let machine = field(&read("/proc/meminfo")?, name)? * 1024;
     // Each limit applies on its own, so the smallest counts.
-    let limits = [machine].into_iter().chain(left_by_ulimit(read)).chain(left_by_groups(read));
+    let limits = [machine].into_iter().chain(by_ulimit(amount, read)).chain(by_groups(amount, read));
     limits.min()
 }
 
@@ -22,11 +53,11 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
-/// Returns what `ulimit -v` (address space) and `ulimit -d` (data) leave, in bytes.
-fn left_by_ulimit(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
+/// Returns the amounts of `ulimit -v` (address space) and `ulimit -d` (data), in bytes.
+fn by_ulimit(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
     let (limits, taken) = (read("/proc/self/limits").unwrap_or_default(), read("/proc/self/status").unwrap_or_default());
-    let left = |(limit, taken_as): (&str, &str)| Some(field(&limits, limit)?.saturating_sub(field(&taken, taken_as)? * 1024));
-    [("Max address space", "VmSize:"), ("Max data size", "VmData:")].into_iter().filter_map(left).collect()
+    let of = |(limit, taken_as): (&str, &str)| amount.of(field(&limits, limit)?, || Some(field(&taken, taken_as)? * 1024));
+    [("Max address space", "VmSize:"), ("Max data size", "VmData:")].into_iter().filter_map(of).collect()
 }
 
 /// Files of one version of control groups.
@@ -48,10 +79,10 @@ const V1: Groups = Groups {
 const V2: Groups =
     Groups { root: "/sys/fs/cgroup", limit: "memory.max", taken: "memory.current", cached: ["inactive_file ", "active_file "] };
 
-/// Returns what each control group of this process leaves, from the innermost to the root: a limit
+/// Returns the amount of each control group of this process, from the innermost to the root: a limit
 /// of any of them applies. In a container, the root is the container's own group.
-fn left_by_groups(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
-    let mut left = Vec::new();
+fn by_groups(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
+    let mut found = Vec::new();
     for line in read("/proc/self/cgroup").unwrap_or_default().lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
@@ -62,22 +93,23 @@ fn left_by_groups(read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
         };
         let mut path = path.trim_end_matches('/');
         loop {
-            left.extend(groups.left(read, &format!("{}{path}", groups.root)));
+            found.extend(groups.amount(amount, read, &format!("{}{path}", groups.root)));
             let Some((parent, _)) = path.rsplit_once('/') else { break };
             path = parent;
         }
     }
-    left
+    found
 }
 
 impl Groups {
-    /// Returns the bytes that the group in `folder` leaves, or `None` without a limit.
-    fn left(&self, read: &dyn Fn(&str) -> Option<String>, folder: &str) -> Option<u64> {
+    /// Returns the amount of the group in `folder`, or `None` without a limit.
+    fn amount(&self, amount: Amount, read: &dyn Fn(&str) -> Option<String>, folder: &str) -> Option<u64> {
         let number = |file: &str| read(&format!("{folder}/{file}"))?.trim().parse::<u64>().ok();
-        let limit = number(self.limit)?;
-        let stat = read(&format!("{folder}/memory.stat")).unwrap_or_default();
-        let cached: u64 = self.cached.iter().filter_map(|name| field(&stat, name)).sum();
-        Some(limit.saturating_sub(number(self.taken)?.saturating_sub(cached)))
+        amount.of(number(self.limit)?, || {
+            let stat = read(&format!("{folder}/memory.stat")).unwrap_or_default();
+            let cached: u64 = self.cached.iter().filter_map(|name| field(&stat, name)).sum();
+            Some(number(self.taken)?.saturating_sub(cached))
+        })
     }
 }
 
@@ -85,13 +117,13 @@ impl Groups {
 mod tests {
     use super::*;
 
-    const GIB: u64 = 1 << 30;
+    const GIB: f64 = (1u64 << 30) as f64;
 
-    /// A name, system files with their content, and the bytes available.
-    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<u64>);
+    /// A name, system files with their content, and GiB available and in all.
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<[f64; 2]>);
 
-    fn found(files: &[(&str, &str)]) -> Option<u64> {
-        available(&|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
+    fn found(amount: Amount, files: &[(&str, &str)]) -> Option<u64> {
+        smallest(amount, &|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
     }
 
     #[test]
@@ -124,20 +156,23 @@ mod tests {
         ];
         let cases: [Case<'_>; 7] = [
             ("another system", vec![], None),
-            ("the machine alone", vec![machine, ("/proc/self/limits", unlimited), taken], Some(8 * GIB)),
-            ("ulimit -v, of which some is taken", vec![machine, ("/proc/self/limits", limited), taken], Some(5 * GIB)),
-            ("a group of 4 GiB with 2 taken, of which 1 is cache", [vec![machine], group.to_vec()].concat(), Some(3 * GIB)),
-            ("a tighter one around it", [vec![machine, around, around_taken], group.to_vec()].concat(), Some(2 * GIB)),
-            ("none around it", [vec![machine, none, around_taken], group.to_vec()].concat(), Some(3 * GIB)),
-            ("version 1 in a container", [vec![machine], v1.to_vec()].concat(), Some(GIB - (GIB / 4))),
+            ("the machine alone", vec![machine, ("/proc/self/limits", unlimited), taken], Some([8.0, 16.0])),
+            ("ulimit -v, of which some is taken", vec![machine, ("/proc/self/limits", limited), taken], Some([5.0, 6.0])),
+            ("a group of 4 GiB with 2 taken, of which 1 is cache", [vec![machine], group.to_vec()].concat(), Some([3.0, 4.0])),
+            ("a tighter one around it", [vec![machine, around, around_taken], group.to_vec()].concat(), Some([2.0, 3.0])),
+            ("none around it", [vec![machine, none, around_taken], group.to_vec()].concat(), Some([3.0, 4.0])),
+            ("version 1 in a container", [vec![machine], v1.to_vec()].concat(), Some([0.75, 1.0])),
         ];
         for (name, files, expected) in cases {
-            assert_eq!(found(&files), expected, "{name}");
+            for (amount, at) in [(Amount::Available, 0), (Amount::Total, 1)] {
+                assert_eq!(found(amount, &files), expected.map(|gib| (gib[at] * GIB) as u64), "{name}, {amount:?}");
+            }
         }
     }
 
     #[test]
     fn this_machine_has_some_where_it_can_be_known() {
         assert_eq!(available_bytes().is_some_and(|bytes| bytes > 1 << 20), cfg!(target_os = "linux"));
+        assert!(total_bytes() >= available_bytes());
     }
 }

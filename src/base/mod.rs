@@ -8,5 +8,6 @@ pub mod process;
 pub mod progress;
 pub mod rng;
 pub mod stats;
+pub mod union_find;
 pub mod usage;
 pub mod words;

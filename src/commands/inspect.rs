@@ -17,7 +17,7 @@ use super::{
 use crate::{
     base::{io::files::write_atomic, names, progress::Progress, usage::UsageError},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
-    config::{self, Cache, Color, Data, Interpolation, Resize, Validation},
+    config::{self, Color, Data, Interpolation, Resize, Validation},
     data::{
         duplicates::Likeness,
         listing::{Part, Splits, splits},
@@ -145,13 +145,12 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
         false => Splits { parts: [Some(dir.to_owned()), None, None], others: Vec::new() },
     };
     others.iter().for_each(|words| say(words));
-    let (side, cache) = if is_kept { (features::SIDE, Cache::Auto) } else { (1, Cache::Off) };
+    let side = if is_kept { features::SIDE } else { 1 };
     Ok(Data {
         train: train.as_ref().map_or_else(String::new, text),
         validation: validation.as_ref().map_or_else(Validation::default, |path| Validation::Path(text(path))),
         test: test.as_ref().map(text),
         image_size: [side, side],
-        cache,
         ..Data::of(names::of_path(dir))
     })
 }
@@ -325,7 +324,7 @@ fn page(found: &Inspection, args: &Args) -> Page {
         facts: facts(found),
         data: class_table(found),
         notes: files(&found.unreadable, |file| [&file.path, &file.reason])
-            .chain(files(&found.damaged, |file| [&file.path, &file.reason]))
+            .chain(files(&found.damaged, |file| [&file.path, &file.reason]).map(|file| format!("damaged, used as far as it goes: {file}")))
             .collect(),
         galleries: vec![
             gallery("Copies across splits", "The first two of each group, side by side.", groups(&|group| group.is_across_splits)),

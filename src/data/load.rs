@@ -191,11 +191,12 @@ pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, d
     Ok(Listed { set: Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store }), facts, skipped })
 }
 
-/// Only what there is to say of pictures, decoded as small as a picture gets. Where there are many, it is kept in the cache folder for the next
-/// look at them, if that can be written to.
+/// Only what there is to say of pictures, decoded as small as a picture gets. Where there are many and the recipe lets pixels be
+/// kept on disk, it is kept in the cache folder for the next look at them, if that can be written to.
 fn glance_at(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
     let glance = |cache| Data { image_size: [1, 1], cache, ..data.clone() };
     if entries.len() >= MANY
+        && matches!(data.cache, Cache::Auto | Cache::Disk)
         && let Ok(loaded) = read_entries(entries, classes, &glance(Cache::Disk), done)
     {
         return Ok(loaded);

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::files;
+use super::{cache, files};
 
 /// What a finding is of: everything that it depends on.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ impl Key {
 
 /// What was kept under this key, or what `find` finds now, which is kept. Where nothing can be kept, it is found again each time.
 pub fn kept_or<T: Serialize + DeserializeOwned>(key: &Key, find: impl FnOnce() -> T) -> T {
-    kept_in(dirs::cache_dir().map(|folder| folder.join("emberlens").join("findings")), key, find)
+    kept_in(cache::folder("findings"), key, find)
 }
 
 fn kept_in<T: Serialize + DeserializeOwned>(folder: Option<PathBuf>, key: &Key, find: impl FnOnce() -> T) -> T {

@@ -18,7 +18,10 @@ use std::{
 
 use self::near::Joined;
 use super::pixels::{image_stats::ImageStats, thumbnail::Thumbnail};
-use crate::base::io::kept::{Key, kept_or};
+use crate::base::{
+    io::kept::{Key, kept_or},
+    union_find::UnionFind,
+};
 
 /// What makes pictures copies, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -153,45 +156,30 @@ impl Joined for Growing {
     }
 }
 
-/// Sets that grow together.
+/// Groups of copies, each with its weakest link at its first member.
 struct Groups {
-    parents: Vec<usize>,
+    sets: UnionFind,
     likeness: Vec<Likeness>,
 }
 
 impl Groups {
     fn new(count: usize) -> Self {
-        Self { parents: (0..count).collect(), likeness: vec![Likeness::File; count] }
-    }
-
-    fn root(&mut self, mut at: usize) -> usize {
-        while self.parents[at] != at {
-            self.parents[at] = self.parents[self.parents[at]];
-            at = self.parents[at];
-        }
-        at
+        Self { sets: UnionFind::new(count), likeness: vec![Likeness::File; count] }
     }
 
     fn are_joined(&mut self, a: usize, b: usize) -> bool {
-        self.root(a) == self.root(b)
+        self.sets.root(a) == self.sets.root(b)
     }
 
     fn join(&mut self, a: usize, b: usize, likeness: Likeness) {
-        let (a, b) = (self.root(a), self.root(b));
-        if a != b {
-            self.parents[a.max(b)] = a.min(b);
-            self.likeness[a.min(b)] = likeness.max(self.likeness[a]).max(self.likeness[b]);
+        if let Some([first, other]) = self.sets.join(a, b) {
+            self.likeness[first] = likeness.max(self.likeness[first]).max(self.likeness[other]);
         }
     }
 
-    fn into_groups(mut self) -> Vec<Group> {
-        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for index in 0..self.parents.len() {
-            let root = self.root(index);
-            groups.entry(root).or_default().push(index);
-        }
-        let grown = groups.into_iter().filter(|(_, members)| members.len() > 1);
-        grown.map(|(root, members)| Group { members, likeness: self.likeness[root] }).collect()
+    fn into_groups(self) -> Vec<Group> {
+        let grown = self.sets.into_sets().into_iter().filter(|(_, members)| members.len() > 1);
+        grown.map(|(first, members)| Group { members, likeness: self.likeness[first] }).collect()
     }
 }
 

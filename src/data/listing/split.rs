@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::{
     names,
     rng::{Purpose, permutation, stream},
+    union_find::UnionFind,
 };
 
 /// What the split looks at of one picture.
@@ -90,31 +91,16 @@ pub fn folds(members: &[Member], count: usize, seed: u64) -> Vec<usize> {
 
 /// Members that must stay together, each cluster sorted; the clusters sorted by their first member.
 fn clusters(members: &[Member]) -> Vec<Vec<usize>> {
-    let mut parent: Vec<usize> = (0..members.len()).collect();
+    let mut sets = UnionFind::new(members.len());
     let mut first_of_group = BTreeMap::new();
     let mut first_of_digest = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
-        let copies = *first_of_digest.entry(member.digest).or_insert(index);
-        let group = member.group.as_deref().map_or(index, |group| *first_of_group.entry(group).or_insert(index));
-        for other in [copies, group] {
-            let (a, b) = (root(&mut parent, other), root(&mut parent, index));
-            parent[a.max(b)] = a.min(b);
+        sets.join(*first_of_digest.entry(member.digest).or_insert(index), index);
+        if let Some(group) = &member.group {
+            sets.join(*first_of_group.entry(group).or_insert(index), index);
         }
     }
-    let mut clusters: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for index in 0..members.len() {
-        clusters.entry(root(&mut parent, index)).or_default().push(index);
-    }
-    clusters.into_values().collect()
-}
-
-/// The first member of the cluster of `index` (union-find with path halving).
-fn root(parent: &mut [usize], mut index: usize) -> usize {
-    while parent[index] != index {
-        parent[index] = parent[parent[index]];
-        index = parent[index];
-    }
-    index
+    sets.into_sets().into_values().collect()
 }
 
 #[cfg(test)]

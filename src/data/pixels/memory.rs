@@ -8,6 +8,8 @@ use std::{
     sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::base::memory::total_bytes;
+
 /// MiB in place of the default.
 pub const VARIABLE: &str = "EMBERLENS_DECODE_MEMORY_MB";
 
@@ -207,29 +209,10 @@ pub(in crate::data) fn is_too_long(path: &Path) -> bool {
 fn usual_mb() -> u64 {
     let told = std::env::var(VARIABLE).ok().and_then(|text| text.trim().parse().ok());
     told.filter(|megabytes| *megabytes > 0).unwrap_or_else(|| {
-        let machine = machine_bytes() >> 20;
+        // 16 GiB where nobody knows. Not what is left now: which pictures fit mustn't depend on what else runs.
+        let machine = total_bytes().unwrap_or(16 << 30) >> 20;
         (machine / SHARE).clamp(USUAL_MB[0], USUAL_MB[1]).min((machine / 4).max(64))
     })
-}
-
-/// Bytes that the machine has, or that the process may have where that is less; 16 GiB where nobody knows.
-fn machine_bytes() -> u64 {
-    let number = |text: &str| text.split_whitespace().find_map(|word| word.parse::<u64>().ok());
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| number(text.lines().next()?)).map(|kilobytes| kilobytes << 10);
-    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| number(&text));
-    [machine, group, process_bytes()].into_iter().flatten().min().unwrap_or(16 << 30)
-}
-
-/// What `ulimit -v` leaves.
-#[cfg(unix)]
-fn process_bytes() -> Option<u64> {
-    use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_AS).ok().map(|(soft, _)| soft)
-}
-
-#[cfg(not(unix))]
-fn process_bytes() -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

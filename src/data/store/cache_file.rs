@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{Format, Read, read_picture};
 use crate::{
-    base::io::files::{self, PartialFile},
+    base::io::{
+        cache,
+        files::{self, PartialFile},
+    },
     data::{
         error::DataError,
         pixels::{
@@ -82,7 +85,7 @@ impl Names {
 /// # Errors
 /// It can't be written, or not opened.
 pub(in crate::data) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(CacheFile, Vec<Read>), DataError> {
-    let folder = dirs::cache_dir().map(|folder| folder.join("emberlens").join("pixels")).ok_or_else(|| DataError::Missing {
+    let folder = cache::folder("pixels").ok_or_else(|| DataError::Missing {
         expected: "cache folder of the user",
         path: PathBuf::from("~/.cache"),
         hint: "set data.cache to \"memory\" or \"off\"".to_owned(),
