@@ -52,8 +52,11 @@ impl PartialFile {
         if known().folders.insert(folder.to_owned()) {
             remove_leftovers(folder);
         }
+        // Under the lock, so that there is none which `discard_partial_files` doesn't know.
+        let mut known = known();
         let file = tempfile::Builder::new().prefix(&own_prefix()).tempfile_in(folder)?;
-        known().files.insert(file.path().to_owned());
+        known.files.insert(file.path().to_owned());
+        drop(known);
         // Held while the file is written. On a file system without locks, the process ID in the
         // name has to do.
         let _ = file.as_file().try_lock();
@@ -87,10 +90,14 @@ impl Write for PartialFile {
     }
 }
 
-/// Removes the working files of this process, which is about to exit.
+/// Removes the working files of this process, which is about to exit. No thread can create or commit
+/// one from then on.
 pub fn discard_partial_files() {
+    let known = known();
     // Whatever can't be removed now is found by the next program in that folder.
-    known().files.iter().for_each(|path| _ = fs::remove_file(path));
+    known.files.iter().for_each(|path| _ = fs::remove_file(path));
+    // Other threads go on until the process exits: never unlocked.
+    std::mem::forget(known);
 }
 
 /// Whether a name is a working name.
