@@ -54,17 +54,19 @@ fn pool_plane(plane: &[f32], width: usize, out: &mut [f32], columns: usize) {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Distribution;
+    use burn::tensor::{Device, Distribution};
 
     use super::*;
     use crate::nn::pretrained::tests::devices;
 
+    /// On the CPU only: the shading language of GPUs lets a compiler assume that there is no NaN,
+    /// so that there a window of Burn's may lose one.
     #[test]
     fn a_value_that_is_no_number_stays_one_wherever_it_is_in_a_window() {
         for at in 0..9 {
             let mut values = [0.5f32; 15];
             values[at / 3 * 5 + at % 3] = f32::NAN;
-            for device in devices() {
+            for device in [Device::flex(), Device::ndarray()] {
                 let x = Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 5]), &device);
                 let pooled: Vec<f32> = max_pool(x).into_data().try_to_vec().expect("f32");
                 assert!(pooled[0].is_nan() && (pooled[1].is_nan() || at % 3 < 2), "{at}: {pooled:?}");
