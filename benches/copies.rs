@@ -13,7 +13,7 @@ use emberlens::{
 };
 use rayon::prelude::*;
 
-/// Smooth pictures, as real ones are: 8 x 8 levels drawn at random, enlarged.
+/// Smooth images, as real ones are: 8 x 8 levels drawn at random, enlarged.
 fn look(index: u64) -> ([u8; 32], Thumbnail) {
     let mut draw = stream(3, Purpose::Synthetic, [index, 4, 0]);
     let pixels = Pixels { height: 8, width: 8, channels: 1, bytes: (0..64).map(|_| draw.random()).collect() };

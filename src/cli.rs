@@ -16,7 +16,7 @@ use crate::{
     train::TrainError,
 };
 
-/// Train an image classifier from a folder of pictures.
+/// Train an image classifier from a folder of images.
 #[derive(Debug, Parser)]
 #[command(
     name = "emberlens",
@@ -33,17 +33,17 @@ struct Cli {
 enum Command {
     /// Train from a recipe, or go on with a run
     Train(train::Args),
-    /// Measure a checkpoint on pictures whose class is known
+    /// Measure a checkpoint on images whose class is known
     Evaluate(evaluate::Args),
-    /// Fit, on the pictures that a run held back, how far to believe its probabilities and how sure is sure enough
+    /// Fit, on the images that a run held back, how far to believe its probabilities and how sure is sure enough
     Calibrate(calibrate::Args),
-    /// Tell the class of pictures
+    /// Tell the class of images
     Predict(predict::Args),
     /// Show where a network looks: maps of the evidence for a class, and how far they can be trusted
     Explain(explain::Args),
-    /// Show training pictures as the epochs will see them, on one PNG
+    /// Show training images as the epochs will see them, on one PNG
     Preview(preview::Args),
-    /// Write augmented pictures, and a CSV that trains on old and new ones
+    /// Write augmented images, and a CSV that trains on old and new ones
     Augment(augment::Args),
     /// List what can be computed on here, and whether it computes right
     Devices(devices::Args),
@@ -51,9 +51,9 @@ enum Command {
     Weights(weights::Args),
     /// Measure how fast a recipe runs here
     Bench(bench::Args),
-    /// Look before you train: copies, leaks, broken and odd pictures, what gives the class away
+    /// Look before you train: copies, leaks, broken and odd images, what gives the class away
     Inspect(inspect::Args),
-    /// Write a recipe for a folder of pictures
+    /// Write a recipe for a folder of images
     Init(init::Args),
 }
 

@@ -104,7 +104,7 @@
 //! let path = "new/rose.jpg".into();
 //! let listed = predictor.read(&[Entry { path, class, group: None, weight: 1.0, split: None }])?;
 //! let found = predictor.predict(&listed.set)?;
-//! for (image, row) in listed.set.pictures.iter().zip(&found.probabilities) {
+//! for (image, row) in listed.set.images.iter().zip(&found.probabilities) {
 //!     let class = argmax(row);
 //!     println!("{}: {} {:.3}", image.path.display(), listed.set.classes[class], row[class]);
 //! }

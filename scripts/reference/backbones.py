@@ -1,7 +1,7 @@
 """Reference files of src/nn/pretrained/: pip install torch torchvision keras h5py safetensors; python backbones.py
 
 Narrow networks in torchvision's and Keras's own layers with random weights, saved in every format that is read, and what they make of
-formula pictures; SqueezeNet 1.1 at full width with formula weights. `--full DIR` writes VGG16, VGG16-BN (torchvision) and VGG16 (Keras) at
+formula images; SqueezeNet 1.1 at full width with formula weights. `--full DIR` writes VGG16, VGG16-BN (torchvision) and VGG16 (Keras) at
 full width there, for the ignored test."""
 import os, sys
 os.environ["KERAS_BACKEND"] = "torch"

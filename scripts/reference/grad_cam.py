@@ -1,6 +1,6 @@
 """Reference maps of src/explain/: pip install torch torchvision grad-cam safetensors; python grad_cam.py
 
-pytorch-grad-cam on the narrow networks of backbones.py (tests/golden/vgg.pth, vgg_bn.pth) and its formula pictures: Grad-CAM, Grad-CAM++ and
+pytorch-grad-cam on the narrow networks of backbones.py (tests/golden/vgg.pth, vgg_bn.pth) and its formula images: Grad-CAM, Grad-CAM++ and
 LayerCAM for every class, on the output of two blocks; `raw` before its scaling and, of some, `map` as it returns them."""
 import os
 import numpy as np, torch, torchvision
@@ -15,7 +15,7 @@ SIZE = (44, 70)
 CLASSES = 5
 
 
-def pictures(count, height, width):
+def images(count, height, width):
     """As in backbones.py, normalised."""
     n = np.arange(1, count * 3 * height * width + 1, dtype=np.uint64)
     x = ((n * n * np.uint64(2654435761) % np.uint64(1 << 32)) >> np.uint64(24)).astype(np.float32).reshape(count, 3, height, width)
@@ -41,7 +41,7 @@ def main():
     for name, batch_norm in (("vgg", False), ("vgg_bn", True)):
         net = network(f"{name}.pth", batch_norm)
         pools = [m for m in net.features if isinstance(m, nn.MaxPool2d)]
-        x = pictures(2, *SIZE)
+        x = images(2, *SIZE)
         for method, kind in (("grad_cam", GradCAM), ("grad_cam_plus_plus", GradCAMPlusPlus), ("layer_cam", LayerCAM)):
             for group in (2, 4):
                 for target in range(CLASSES):

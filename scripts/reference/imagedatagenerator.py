@@ -1,4 +1,4 @@
-"""What Keras's ImageDataGenerator makes of pictures, for the tests of src/augment and src/data/batches/normalize.rs.
+"""What Keras's ImageDataGenerator makes of images, for the tests of src/augment and src/data/batches/normalize.rs.
 
     pip install tensorflow-cpu scipy pillow safetensors
     python imagedatagenerator.py        # writes tests/golden/imagedatagenerator.safetensors
@@ -12,14 +12,14 @@ from safetensors.numpy import save_file
 keras.config.set_image_data_format("channels_last")
 
 
-def picture(height, width, channels, seed=0):
+def image(height, width, channels, seed=0):
     """Bytes by a rule that the tests repeat: no symmetry, all levels."""
     row, column, channel = np.meshgrid(np.arange(height), np.arange(width), np.arange(channels), indexing="ij")
     return ((row * 37 + column * 91 + channel * 53 + row * column * 7 + seed * 29) % 256).astype(np.float32)
 
 
 def scattered(shape, seed):
-    """Bytes without a pattern (Knuth's multiplicative hash), so that pictures are independent of one another."""
+    """Bytes without a pattern (Knuth's multiplicative hash), so that images are independent of one another."""
     index = np.arange(1, np.prod(shape) + 1, dtype=np.uint64) + np.uint64(seed * 1000)
     return (index * index * np.uint64(2654435761) % np.uint64(2**32) >> np.uint64(24)).astype(np.float32).reshape(shape)
 
@@ -65,20 +65,20 @@ for shape, (fill_mode, cval), parameters in itertools.product(SHAPES, FILLS, ALO
     turn = FILLS.index((fill_mode, cval)) + (ALONE + COMBINED).index(parameters)
     if SHAPES.index(shape) == turn % 3 or (fill_mode, cval) in FILLS[:2]:
         generator = ImageDataGenerator(fill_mode=fill_mode, cval=cval)
-        keep("transform", {"shape": shape, "fill_mode": fill_mode, "cval": cval, "parameters": parameters}, generator.apply_transform(picture(*shape), dict(parameters)))
+        keep("transform", {"shape": shape, "fill_mode": fill_mode, "cval": cval, "parameters": parameters}, generator.apply_transform(image(*shape), dict(parameters)))
 for shape, parameters in itertools.product(SHAPES[:2], LEVELS_ONLY):
-    keep("transform", {"shape": shape, "fill_mode": "nearest", "cval": 0.0, "parameters": parameters}, ImageDataGenerator().apply_transform(picture(*shape), dict(parameters)))
+    keep("transform", {"shape": shape, "fill_mode": "nearest", "cval": 0.0, "parameters": parameters}, ImageDataGenerator().apply_transform(image(*shape), dict(parameters)))
 # Levels with fractions, and beyond 0 to 255, which brightness squeezes in.
 for scale, offset, parameters in [(0.731, 3.3, {"brightness": 1.2}), (1.9, -90.0, {"brightness": 0.7}), (1.9, -90.0, {"channel_shift_intensity": 50.0, "brightness": 1.4}), (0.0, 300.0, {"brightness": 0.5}), (1e4, 0.0, {"brightness": 1.1})]:
-    keep("levels", {"shape": SHAPES[0], "scale": scale, "offset": offset, "parameters": parameters}, ImageDataGenerator().apply_transform(picture(*SHAPES[0]) * np.float32(scale) + np.float32(offset), dict(parameters)))
+    keep("levels", {"shape": SHAPES[0], "scale": scale, "offset": offset, "parameters": parameters}, ImageDataGenerator().apply_transform(image(*SHAPES[0]) * np.float32(scale) + np.float32(offset), dict(parameters)))
 for shape, count in [((8, 9, 3), 3), ((8, 8, 1), 90)]:
     for options in STANDARDIZE:
         if options.get("zca_whitening") and shape[2] == 3:
             continue
         generator = ImageDataGenerator(**options)
-        pictures = [scattered(shape, seed) for seed in range(count)]
-        generator.fit(np.stack(pictures))
-        keep("standardize", {"shape": shape, "count": count, "options": options}, generator.standardize(pictures[1].copy()[None] if options.get("zca_whitening") else pictures[1].copy()).reshape(shape))
+        images = [scattered(shape, seed) for seed in range(count)]
+        generator.fit(np.stack(images))
+        keep("standardize", {"shape": shape, "count": count, "options": options}, generator.standardize(images[1].copy()[None] if options.get("zca_whitening") else images[1].copy()).reshape(shape))
 
 path = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "imagedatagenerator.safetensors"
 save_file(tensors, path, metadata={"keras": keras.__version__, "cases": json.dumps(cases)})

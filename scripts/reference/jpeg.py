@@ -10,7 +10,7 @@ from PIL import Image, features
 from safetensors.numpy import save_file
 
 
-def picture(height, width):
+def image(height, width):
     """Smooth, with edges and some noise, no two corners alike."""
     row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     noise = (row * 7919 + column * 104729 + row * column * 31) % 23
@@ -48,14 +48,14 @@ def without_tables(data):
     return data
 
 
-main, grey = picture(37, 61), picture(29, 43).convert("L")
+main, grey = image(37, 61), image(29, 43).convert("L")
 files = {}
 for name, sampling in [("444", 0), ("422", 1), ("420", 2)]:
     for quality in [15, 75, 98]:
         files[f"{name} quality {quality}"] = pillow(main, subsampling=sampling, quality=quality)
     files[f"{name} progressive"] = pillow(main, subsampling=sampling, progressive=True)
     for size in [(1, 1), (2, 3), (8, 8), (16, 16), (17, 33), (5, 150), (140, 4)]:
-        files[f"{name} {size[0]}x{size[1]}"] = pillow(picture(*size), subsampling=sampling)
+        files[f"{name} {size[0]}x{size[1]}"] = pillow(image(*size), subsampling=sampling)
 for sampling in ["1x2", "4x1", "1x4", "4x2", "2x2,1x2,1x1", "1x1,2x2,2x2", "2x2,2x1,1x2"]:
     parts = sampling.split(",")
     files[f"sampled {sampling}"] = cjpeg(main, "-sample", ",".join(parts if len(parts) == 3 else [sampling, "1x1", "1x1"]))

@@ -71,9 +71,9 @@ cases = [
     case("two classes", rng.integers(0, 2, 50), 2),
     case("two classes with ties", rng.integers(0, 2, 50), 2, digits=1),
     case("seven classes, some rare", np.concatenate([rng.integers(0, 3, 40), [3, 4, 5, 6]]), 7),
-    case("a class without a picture", rng.choice([0, 1, 3], 40), 4),
-    case("pictures of one class only", np.full(12, 1), 3),
-    case("one picture", [2], 3),
+    case("a class without an image", rng.choice([0, 1, 3], 40), 4),
+    case("images of one class only", np.full(12, 1), 3),
+    case("one image", [2], 3),
     case("all right", rng.integers(0, 3, 30), 3, sharpness=40.0),
 ]
 wilson = [[k, n, *m_ci] for k, n in ((0, 1), (1, 1), (8, 10), (238, 394), (31, 135), (1, 10000)) for m_ci in [binomtest(k, n).proportion_ci(method="wilson")]]

@@ -1,4 +1,4 @@
-"""What Pillow's filters make of a picture, for the tests of crates/resampling: pip install pillow safetensors; python resize.py"""
+"""What Pillow's filters make of an image, for the tests of crates/resampling: pip install pillow safetensors; python resize.py"""
 import pathlib, sys
 
 import numpy as np, PIL

@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 19, 27
 row, column = np.meshgrid(np.arange(HEIGHT), np.arange(WIDTH), indexing="ij")
 levels = np.stack([(row * 7 + column * 3) % 256, (column * 9 + row) % 256, (row * column + 13) % 256, 255 - row * 11], -1).astype(np.uint8)
 rgb, grey, alpha = Image.fromarray(levels[..., :3]), levels[..., 0], Image.fromarray(levels[..., 3])
-pictures = {
+images = {
     "bits": Image.fromarray(grey > 60).convert("1"), "grey": Image.fromarray(grey), "palette": rgb.quantize(37), "colours": rgb,
     "grey and alpha": Image.merge("LA", [Image.fromarray(grey), alpha]), "palette and alpha": rgb.quantize(37).convert("PA"),
     "colours and alpha": Image.merge("RGBA", [*rgb.split(), alpha]), "inks": rgb.convert("CMYK"), "luma": rgb.convert("YCbCr"),
@@ -25,9 +25,9 @@ pictures = {
 files = {}
 
 
-def pillow(name, picture, **options):
+def pillow(name, image, **options):
     out = io.BytesIO()
-    picture.save(out, "TIFF", **options)
+    image.save(out, "TIFF", **options)
     files[name] = out.getvalue()
 
 
@@ -58,18 +58,18 @@ def raw(name, data, height=HEIGHT, width=WIDTH, **tags):
     files[name] = b"II*\0" + struct.pack("<I", 8) + directory + lists + data
 
 
-for name, picture in pictures.items():
-    pillow(name, picture)
-    pillow(f"{name}, LZW", picture, compression="tiff_lzw", tiffinfo={278: 5})
+for name, image in images.items():
+    pillow(name, image)
+    pillow(f"{name}, LZW", image, compression="tiff_lzw", tiffinfo={278: 5})
     if name not in ["bits", "luma"]:
-        pillow(f"{name}, Deflate and differences", picture, compression="tiff_adobe_deflate", tiffinfo={317: 2} if name != "fractions" else {})
-pillow("bits, PackBits", pictures["bits"], compression="packbits")
+        pillow(f"{name}, Deflate and differences", image, compression="tiff_adobe_deflate", tiffinfo={317: 2} if name != "fractions" else {})
+pillow("bits, PackBits", images["bits"], compression="packbits")
 pillow("colours, PackBits", rgb, compression="packbits")
 for compression in ["group3", "group4", "tiff_ccitt"]:
-    pillow(f"bits, {compression}", pictures["bits"], compression=compression)
+    pillow(f"bits, {compression}", images["bits"], compression=compression)
 pillow("big", rgb, big_tiff=True)
 for name in ["grey", "colours", "luma", "inks"]:
-    pillow(f"{name}, JPEG", pictures[name], compression="jpeg")
+    pillow(f"{name}, JPEG", images[name], compression="jpeg")
 wide = levels.astype(np.uint16) * 257 + 5
 for order, byteorder in [("little", "<"), ("big", ">")]:
     written(f"tiles in planes, {order} endian", np.moveaxis(wide[..., :3], -1, 0), photometric="rgb", planarconfig="separate", tile=(16, 16), byteorder=byteorder)
@@ -108,16 +108,16 @@ for name, data in files.items():
     # Pillow doesn't read fractions of 64 bits, and turns the bytes of differences of them once too often where they are big endian; those of 32
     # bits and the little endian ones show what it would do.
     alike = name.replace("float64", "float32")
-    picture = Image.open(io.BytesIO(files[alike.replace("big", "little") if "float32 with differences" in alike else alike]))
-    picture.load()
+    image = Image.open(io.BytesIO(files[alike.replace("big", "little") if "float32 with differences" in alike else alike]))
+    image.load()
     if name.startswith("tiles in planes"):
         # Pillow takes the bytes of plain planes of 16 bits for pixels.
         found = np.ascontiguousarray(np.moveaxis(tifffile.imread(io.BytesIO(data)) >> 8, 0, -1).astype(np.uint8))
-    elif picture.mode.startswith("I;16"):
-        found = (np.asarray(picture) >> (4 if name == "12 bits" else 8)).astype(np.uint8)
+    elif image.mode.startswith("I;16"):
+        found = (np.asarray(image) >> (4 if name == "12 bits" else 8)).astype(np.uint8)
     else:
-        mode = {"1": "L", "I": "L", "F": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "PA": "RGBA"}.get(picture.mode, picture.mode)
-        found = np.asarray(picture.convert(mode))
+        mode = {"1": "L", "I": "L", "F": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "PA": "RGBA"}.get(image.mode, image.mode)
+        found = np.asarray(image.convert(mode))
     tensors[name + ".tif"] = np.frombuffer(data, np.uint8)
     tensors[name] = found if found.ndim == 3 else found[..., None]
 path = pathlib.Path(__file__).parents[2] / "crates" / "tiff-pixels" / "tests" / "golden.safetensors"

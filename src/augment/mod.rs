@@ -17,7 +17,7 @@ mod policy;
 pub use change::{Change, Plan};
 pub use filters::blur;
 pub use mixing::Mixer;
-use pixel_sampling::{Edge, Finish, Picture, sample, sample_unmoved};
+use pixel_sampling::{Edge, Finish, Image, sample, sample_unmoved};
 
 use crate::{
     base::rng::{Purpose, Stream, stream},
@@ -38,7 +38,7 @@ pub struct Key {
     /// The epoch, counted from 0.
     pub epoch: usize,
     /// Index of the image in the training set.
-    pub picture: usize,
+    pub image: usize,
     /// Number of times the image was drawn before in this epoch.
     pub repeat: usize,
 }
@@ -46,7 +46,7 @@ pub struct Key {
 impl Key {
     /// Opens the random stream of this draw for one family.
     fn stream(self, seed: u64, purpose: Purpose) -> Stream {
-        stream(seed, purpose, [self.epoch as u64, self.picture as u64, self.repeat as u64])
+        stream(seed, purpose, [self.epoch as u64, self.image as u64, self.repeat as u64])
     }
 }
 
@@ -93,11 +93,11 @@ impl Plan {
     /// # Panics
     /// Panics if `bytes` have another shape.
     pub fn write(&self, bytes: &[u8], shape: [usize; 3], edge: Edge, finish: Option<&Finish>, out: &mut Vec<f32>) {
-        let picture = Picture::new(bytes, shape).expect("pictures have the shape that the augmenter was made for");
+        let image = Image::new(bytes, shape).expect("images have the shape that the augmenter was made for");
         let put = |finish: &Finish, out: &mut Vec<f32>| match geometry::mirrors(&self.map, shape) {
             // Mirroring alone needs no interpolation and copies whole rows.
-            Some(mirrors) => sample_unmoved(picture, mirrors, finish, out),
-            None => sample(picture, &self.map, edge, finish, out),
+            Some(mirrors) => sample_unmoved(image, mirrors, finish, out),
+            None => sample(image, &self.map, edge, finish, out),
         };
         // Brightness alone is part of the sampling pass, which spares a pass over the values.
         let gain = match self.changes[..] {
@@ -136,7 +136,7 @@ mod tests {
     const SHAPE: [usize; 3] = [9, 14, 3];
 
     /// An image without symmetry that is not square.
-    fn picture([height, width, channels]: [usize; 3]) -> Vec<u8> {
+    fn image([height, width, channels]: [usize; 3]) -> Vec<u8> {
         (0..height * width * channels)
             .map(|index| {
                 let (row, column, channel) = (index / channels / width, index / channels % width, index % channels);
@@ -145,18 +145,18 @@ mod tests {
             .collect()
     }
 
-    fn key(picture: usize) -> Key {
-        Key { epoch: 1, picture, repeat: 0 }
+    fn key(image: usize) -> Key {
+        Key { epoch: 1, image, repeat: 0 }
     }
 
-    fn levels(settings: &Augment, shape: [usize; 3], picture: &[u8], key: Key) -> Vec<f32> {
+    fn levels(settings: &Augment, shape: [usize; 3], image: &[u8], key: Key) -> Vec<f32> {
         let mut out = Vec::new();
-        Augmenter::new(settings, shape, 9).write(picture, key, None, &mut out);
+        Augmenter::new(settings, shape, 9).write(image, key, None, &mut out);
         out
     }
 
-    fn plain(shape: [usize; 3], picture: &[u8]) -> Vec<f32> {
-        levels(&Augment::default(), shape, picture, key(0))
+    fn plain(shape: [usize; 3], image: &[u8]) -> Vec<f32> {
+        levels(&Augment::default(), shape, image, key(0))
     }
 
     fn ranged(low: f64, high: f64) -> Option<Ranged> {
@@ -208,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn each_family_changes_pictures_repeats_by_key_and_stays_in_range() {
+    fn each_family_changes_images_repeats_by_key_and_stays_in_range() {
         for shape in [SHAPE, [11, 8, 1]] {
-            let source = picture(shape);
+            let source = image(shape);
             for (name, family) in families() {
                 if shape[2] == 1 && ["saturation", "hue", "grey"].contains(&name) {
                     continue;
@@ -218,10 +218,10 @@ mod tests {
                 let draws: Vec<_> = (0..40).map(|index| levels(&family, shape, &source, key(index))).collect();
                 assert_eq!(draws[3], levels(&family, shape, &source, key(3)), "{name} repeats");
                 let changed = draws.iter().filter(|draw| **draw != plain(shape, &source)).count();
-                assert!(changed >= 10, "{name} changes {changed} of 40 pictures");
+                assert!(changed >= 10, "{name} changes {changed} of 40 images");
                 assert!(draws.iter().flatten().all(|level| (0.0..=255.0).contains(level)), "{name} stays within 0 to 255");
                 let kinds = draws.iter().filter(|draw| **draw != draws[0]).count();
-                assert!(kinds >= 10, "{name} draws anew for each picture");
+                assert!(kinds >= 10, "{name} draws anew for each image");
             }
         }
     }
@@ -263,7 +263,7 @@ mod tests {
             policy: Some(Policy::RandAugment { probability: 1.0, num_ops: 1, magnitude: 0 }),
             ..Augment::default()
         };
-        let source = picture(SHAPE);
+        let source = image(SHAPE);
         // Some of RandAugment's operations have no strength that could be zero.
         let strengthless =
             |plan: &Plan| plan.changes.iter().any(|change| matches!(change, Change::AutoContrast | Change::Equalize | Change::Solarize(_)));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probability_is_a_share_of_the_pictures() {
+    fn a_probability_is_a_share_of_the_images() {
         let settings = Augment { jpeg: Some(Ranged { probability: 0.3, range: [50.0, 60.0] }), ..Augment::default() };
         let count = (0..2000).filter(|index| !Augmenter::new(&settings, SHAPE, 9).plan(key(*index)).changes.is_empty()).count();
         assert!((540..=660).contains(&count), "{count} of 2000");
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_finish_is_the_same_in_one_pass_and_after_changes() {
-        let source = picture(SHAPE);
+        let source = image(SHAPE);
         let mut finish = Finish::LEVELS;
         for (index, channel) in finish.channels.iter_mut().enumerate() {
             *channel = pixel_sampling::Channel { scale: 0.01 * (index + 1) as f32, offset: index as f32, plane: 2 - index };
@@ -347,7 +347,7 @@ mod tests {
         #[test]
         fn a_flip_twice_is_no_flip_and_a_quarter_turn_of_a_square_is_exact(side in 8usize..40, height in 8usize..40, horizontal: bool, vertical: bool) {
             let shape = [height, side, 3];
-            let source = picture(shape);
+            let source = image(shape);
             let flip = geometry::Geometry { flip_horizontal: horizontal, flip_vertical: vertical, ..geometry::Geometry::NONE };
             let once = Plan { map: flip.map([height, side], Semantics::Standard), changes: Vec::new() };
             let mut out = Vec::new();
@@ -360,7 +360,7 @@ mod tests {
             prop_assert_eq!(&out, &plain(shape, &source));
 
             let shape = [side, side, 1];
-            let source = picture(shape);
+            let source = image(shape);
             for (quarters, at) in [(1.0, (|row, column, side| (column, side - 1 - row)) as fn(usize, usize, usize) -> (usize, usize)), (2.0, |row, column, side| (side - 1 - row, side - 1 - column))] {
                 let turn = geometry::Geometry { theta: 90.0 * quarters, ..geometry::Geometry::NONE };
                 let plan = Plan { map: turn.map([side, side], Semantics::Standard), changes: Vec::new() };
@@ -375,8 +375,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shift_moves_the_picture_to_where_it_says() {
-        let source = picture(SHAPE);
+    fn a_shift_moves_the_image_to_where_it_says() {
+        let source = image(SHAPE);
         let plain = plain(SHAPE, &source);
         let right = Augment { width_shift_range: Shift::Among(vec![3.0]), ..Augment::default() };
         let down = Augment { height_shift_range: Shift::Among(vec![2.0]), ..Augment::default() };
@@ -398,12 +398,12 @@ mod tests {
     }
 
     #[test]
-    fn mixing_keeps_the_sum_of_targets_and_takes_from_the_next_picture() {
+    fn mixing_keeps_the_sum_of_targets_and_takes_from_the_next_image() {
         let mixing = |alpha| Some(Mixing { probability: 1.0, alpha });
         for settings in [Augment { mixup: mixing(0.4), ..Augment::default() }, Augment { cutmix: mixing(1.0), ..Augment::default() }] {
             let mixer = Mixer::new(&settings, [2, 3, 1], 5).expect("mixes");
             for epoch in 0..50 {
-                let keys: Vec<_> = (0..3).map(|picture| Key { epoch, picture, repeat: 0 }).collect();
+                let keys: Vec<_> = (0..3).map(|image| Key { epoch, image, repeat: 0 }).collect();
                 let mut images: Vec<f32> = [10.0f32, 20.0, 40.0].iter().flat_map(|level| [*level; 6]).collect();
                 let mut targets = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
                 let mut weights = vec![1.0, 2.0, 4.0];

@@ -6,7 +6,7 @@ pub trait Progress: Sync {
     /// Shows a message of one line.
     fn say(&self, line: &str);
 
-    /// Starts counting the items of `task`, such as "Reading pictures". Counting ends when the
+    /// Starts counting the items of `task`, such as "Reading images". Counting ends when the
     /// returned value is dropped.
     fn items(&self, task: &str) -> Box<dyn Task>;
 

@@ -29,7 +29,7 @@ fn require(holds: bool, field: &str, found: impl fmt::Debug, expected: impl fmt:
 /// Checks every field of `meta` against its bounds and the other fields.
 pub(super) fn check(meta: &Meta) -> Checked {
     check_classes(&meta.classes)?;
-    check_pictures(meta)?;
+    check_images(meta)?;
     check_design(meta)?;
     check_decisions(meta)?;
     check_files(meta)?;
@@ -44,7 +44,7 @@ fn check_classes(classes: &[String]) -> Checked {
     require(distinct.len() == classes.len(), "classes", classes, "names that differ from one another")
 }
 
-fn check_pictures(meta: &Meta) -> Checked {
+fn check_images(meta: &Meta) -> Checked {
     require(
         meta.image_size.iter().all(|side| SIDES.contains(side)),
         "image_size",
@@ -86,7 +86,7 @@ fn check_design(meta: &Meta) -> Checked {
         require(meta.color == Color::Rgb, "color", meta.color, "\"rgb\" for this architecture")?;
     }
     let leaves_features = model.feature_shape(meta.image_size).is_some();
-    require(leaves_features, "design.model.channels", model.channels(), "fewer blocks, each of which halves the picture")?;
+    require(leaves_features, "design.model.channels", model.channels(), "fewer blocks, each of which halves the image")?;
     require(!model.hidden.widths().contains(&0), "design.model.hidden", &model.hidden, "widths above 0, or 0 alone")?;
     require((0.0..1.0).contains(&model.dropout), "design.model.dropout", model.dropout, "a share from 0 to below 1")?;
     let groups = model.num_groups();
@@ -105,12 +105,12 @@ fn check_decisions(meta: &Meta) -> Checked {
         require(meta.classes.contains(&fitted.class), "threshold.class", &fitted.class, "one of `classes`")?;
         require(is_share(fitted.sensitivity), "threshold.sensitivity", fitted.sensitivity, "a share between 0 and 1")?;
         probability("threshold.probability", fitted.probability)?;
-        require(fitted.fitted_on > 0, "threshold.fitted_on", fitted.fitted_on, "one picture or more")?;
+        require(fitted.fitted_on > 0, "threshold.fitted_on", fitted.fitted_on, "one image or more")?;
     }
     if let Some(fitted) = &meta.coverage {
         require(is_share(fitted.coverage), "coverage.coverage", fitted.coverage, "a share between 0 and 1")?;
         probability("coverage.probability", fitted.probability)?;
-        require(fitted.fitted_on > 0, "coverage.fitted_on", fitted.fitted_on, "one picture or more")?;
+        require(fitted.fitted_on > 0, "coverage.fitted_on", fitted.fitted_on, "one image or more")?;
     }
     Ok(())
 }

@@ -225,7 +225,7 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
             let found = whitening.matrix.len();
             return Err(damaged(
                 path,
-                format!("{WHITENING}: found {found} numbers, expected {size} times {size} for the pictures of {META}"),
+                format!("{WHITENING}: found {found} numbers, expected {size} times {size} for the images of {META}"),
             ));
         }
         meta.normalize.whitening = Some(whitening);

@@ -135,7 +135,7 @@ pub fn check_run(id: Option<&RunId>, path: &Path) -> Result<(), CheckpointError>
         let text = fs::read(&split).map_err(|error| with_path(&error, "can't read", &split))?;
         if !id.splits.contains(&sha256_hex(&text)) {
             let reason = "split.csv was changed since the run wrote it (its SHA-256 isn't one of `run.splits` in meta.json), so \
-                          nobody can say which pictures were trained on; put it back as it was";
+                          nobody can say which images were trained on; put it back as it was";
             return mixed(split, reason.to_owned());
         }
     }

@@ -31,7 +31,7 @@ use crate::{
     config::{self, Config},
     data::{
         TrainingData,
-        batches::dataset::{Picture, PictureSet},
+        batches::dataset::{Image, ImageSet},
         listing::Part,
         table::to_csv,
     },
@@ -52,7 +52,7 @@ pub struct Args {
     /// The folder to write into: new or empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// So many changed copies of each training picture: what the first N epochs draw
+    /// So many changed copies of each training image: what the first N epochs draw
     #[arg(long, value_name = "N", group = "how_many", value_parser = clap::value_parser!(u16).range(1..))]
     per_image: Option<u16>,
     /// As many changed copies as fill each class up to the largest
@@ -84,7 +84,7 @@ struct Row {
 
 /// A file to write.
 struct Copy {
-    picture: usize,
+    image: usize,
     /// Number of earlier copies of the same image.
     number: usize,
     path: PathBuf,
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let config = config::load(&args.config, &args.overrides)?;
     refuse_folder(&args.out, &config)?;
     if config.augment.mixes() {
-        say("warning: mixup and cutmix join pictures of different classes and are left out; training on the result can still do them");
+        say("warning: mixup and cutmix join images of different classes and are left out; training on the result can still do them");
     }
     let data = inputs::load(&config)?;
     let copies = copies(&data.train, args);
@@ -118,9 +118,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let manifest = args.out.join("manifest.csv");
     write_atomic(&manifest, &to_csv(&rows))?;
     let mut counts = vec![0; data.classes.len()];
-    copies.iter().for_each(|copy| counts[data.train.pictures[copy.picture].label] += 1);
+    copies.iter().for_each(|copy| counts[data.train.images[copy.image].label] += 1);
     ui::print(&format!(
-        "Wrote {} pictures: {}\n{}\nTrain on them with --set data.train={}\n",
+        "Wrote {} images: {}\n{}\nTrain on them with --set data.train={}\n",
         copies.len(),
         count_words(&data.classes, &counts),
         names::of_path(&manifest),
@@ -130,8 +130,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 }
 
 /// Checks that every class with copies is augmented; copies would equal their images otherwise.
-fn refuse_equal_copies(copies: &[Copy], set: &PictureSet, config: &Config) -> anyhow::Result<()> {
-    let is_written = |label: usize| copies.iter().any(|copy| set.pictures[copy.picture].label == label);
+fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyhow::Result<()> {
+    let is_written = |label: usize| copies.iter().any(|copy| set.images[copy.image].label == label);
     let unchanged = set.classes.iter().enumerate().filter(|(label, class)| is_written(*label) && !config.augment.changes_class(class));
     let names: Vec<_> = unchanged.map(|(_, class)| class.as_str()).collect();
     if names.is_empty() {
@@ -139,7 +139,7 @@ fn refuse_equal_copies(copies: &[Copy], set: &PictureSet, config: &Config) -> an
     }
     let names = names.join(", ");
     Err(UsageError(format!(
-        "the recipe augments nothing in {names}, so that copies would be the pictures themselves; set something under [augment]"
+        "the recipe augments nothing in {names}, so that copies would be the images themselves; set something under [augment]"
     ))
     .into())
 }
@@ -158,39 +158,39 @@ fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
 }
 
 /// Returns the image, number and file of each copy.
-fn copies(set: &PictureSet, args: &Args) -> Vec<Copy> {
+fn copies(set: &ImageSet, args: &Args) -> Vec<Copy> {
     let counts = set.class_counts();
     let largest = counts.iter().copied().max().unwrap_or(0);
     let extension = if args.format == Format::Png { "png" } else { "jpg" };
     let mut seen = vec![0; counts.len()];
     let mut copies = Vec::new();
-    for (index, picture) in set.pictures.iter().enumerate() {
+    for (index, image) in set.images.iter().enumerate() {
         // Numbers of copies of the images of a class differ by at most one.
         let count = match args.per_image {
             Some(count) => usize::from(count),
-            None => (largest - counts[picture.label] + counts[picture.label] - 1 - seen[picture.label]) / counts[picture.label],
+            None => (largest - counts[image.label] + counts[image.label] - 1 - seen[image.label]) / counts[image.label],
         };
-        seen[picture.label] += 1;
-        let stem = names::for_file(&names::of_os(picture.path.file_stem().unwrap_or_default()));
-        let folder = args.out.join(names::for_file(&set.classes[picture.label]));
+        seen[image.label] += 1;
+        let stem = names::for_file(&names::of_os(image.path.file_stem().unwrap_or_default()));
+        let folder = args.out.join(names::for_file(&set.classes[image.label]));
         copies.extend((0..count).map(|number| {
             // The position tells images of the same name in different folders apart.
-            Copy { picture: index, number, path: folder.join(format!("{stem}-{index:05}-{:02}.{extension}", number + 1)) }
+            Copy { image: index, number, path: folder.join(format!("{stem}-{index:05}-{:02}.{extension}", number + 1)) }
         }));
     }
     copies
 }
 
 /// Writes the copies in parallel. Copy number n is the augmentation of epoch n, counted from 0.
-fn write_copies(copies: &[Copy], set: &PictureSet, augmenters: &[Augmenter], args: &Args) -> anyhow::Result<()> {
-    let task = Terminal.items("Writing pictures");
+fn write_copies(copies: &[Copy], set: &ImageSet, augmenters: &[Augmenter], args: &Args) -> anyhow::Result<()> {
+    let task = Terminal.items("Writing images");
     task.set_total(copies.len());
     let shape = set.store.format().shape();
     copies.par_iter().try_for_each(|copy| -> anyhow::Result<()> {
-        let picture = &set.pictures[copy.picture];
-        let bytes = set.store.pixels(picture.slot)?;
+        let image = &set.images[copy.image];
+        let bytes = set.store.pixels(image.slot)?;
         let mut levels = Vec::new();
-        augmenters[picture.label].write(&bytes, Key { epoch: copy.number, picture: copy.picture, repeat: 0 }, None, &mut levels);
+        augmenters[image.label].write(&bytes, Key { epoch: copy.number, image: copy.image, repeat: 0 }, None, &mut levels);
         let file = encode(&levels, shape, args)?;
         write_atomic(&copy.path, &file)?;
         task.add(1);
@@ -220,24 +220,24 @@ fn rows(data: &TrainingData, copies: &[Copy]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut groups = BTreeMap::new();
     for (set, part) in [(&data.train, Part::Train), (&data.validation, Part::Validation)] {
-        for (index, picture) in set.pictures.iter().enumerate() {
-            let path = names::of_path(&folders::resolve(&picture.path));
-            let group = picture.group.clone().unwrap_or_else(|| path.clone());
+        for (index, image) in set.images.iter().enumerate() {
+            let path = names::of_path(&folders::resolve(&image.path));
+            let group = image.group.clone().unwrap_or_else(|| path.clone());
             if part == Part::Train {
                 groups.insert(index, group.clone());
             }
-            rows.push(row(path, picture, &data.classes, (part, group)));
+            rows.push(row(path, image, &data.classes, (part, group)));
         }
     }
     for copy in copies {
-        let picture = &data.train.pictures[copy.picture];
+        let image = &data.train.images[copy.image];
         let name = names::of_os(copy.path.file_name().unwrap_or_default());
-        let path = format!("{}/{name}", names::for_file(&data.classes[picture.label]));
-        rows.push(row(path, picture, &data.classes, (Part::Train, groups[&copy.picture].clone())));
+        let path = format!("{}/{name}", names::for_file(&data.classes[image.label]));
+        rows.push(row(path, image, &data.classes, (Part::Train, groups[&copy.image].clone())));
     }
     rows
 }
 
-fn row(path: String, picture: &Picture, classes: &[String], (part, group): (Part, String)) -> Row {
-    Row { path, label: classes[picture.label].clone(), split: part.name(), group, weight: picture.weight }
+fn row(path: String, image: &Image, classes: &[String], (part, group): (Part, String)) -> Row {
+    Row { path, label: classes[image.label].clone(), split: part.name(), group, weight: image.weight }
 }

@@ -47,7 +47,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Seconds a training step on made-up pictures, beside the same network in a bare loop of the framework, with none of our kernels
+    /// Seconds a training step on made-up images, beside the same network in a bare loop of the framework, with none of our kernels
     Step(Common),
     /// Images a second from disk and from the cache, augmented, and how long steps wait for them
     Pipeline(Common),
@@ -232,7 +232,7 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
     let start = Instant::now();
     let data = load_for_training(&config.data, config.seed, &|_| (), &|_| ())?;
     let read = start.elapsed().as_secs_f64();
-    let images = data.train.pictures.len();
+    let images = data.train.images.len();
     let compute = ui::open_device(config.device)?;
     let (batch_size, workers) = (config.train.batch_size, config.train.workers);
     let mut session = Session::start(config, &data, &compute.device)?;
@@ -249,7 +249,7 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
         threads,
         workers,
         // Validation images are read too, though they aren't augmented.
-        cold_images_per_second: (images + data.validation.pictures.len()) as f64 / (read + first_epoch),
+        cold_images_per_second: (images + data.validation.images.len()) as f64 / (read + first_epoch),
         data_wait_share: waited / trained,
         images,
         by_workers,
@@ -263,7 +263,7 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
         ("Images a second, from files and augmented".to_owned(), format!("{:.0}", result.cold_images_per_second)),
         ("Decoder threads".to_owned(), result.threads.to_string()),
         ("Loader workers".to_owned(), result.workers.to_string()),
-        ("Share of training that waits for pictures".to_owned(), format!("{:.2} %", result.data_wait_share * 100.0)),
+        ("Share of training that waits for images".to_owned(), format!("{:.2} %", result.data_wait_share * 100.0)),
         ("Training images".to_owned(), result.images.to_string()),
     ]);
     show(&result, common.json, &rows)

@@ -23,7 +23,7 @@ use crate::{
     },
     metrics::{
         Coverage, ScoredPredictions, TEMPERATURES, Threshold, argmax, calibration_error, fit_coverage, fit_temperature, fit_threshold,
-        pictures_for, softened, temperature_interval,
+        images_for, softened, temperature_interval,
     },
     nn::infer::{Keep, Predictions},
 };
@@ -37,11 +37,11 @@ pub struct Args {
     /// for. A threshold and sets that the checkpoint has are fitted again with it
     #[arg(long)]
     temperature: bool,
-    /// Find the probability from which a picture counts as CLASS so that SHARE of the class is found, as in glioma=0.95; `predict` then says
-    /// which pictures it flags
+    /// Find the probability from which an image counts as CLASS so that SHARE of the class is found, as in glioma=0.95; `predict` then says
+    /// which images it flags
     #[arg(long, value_name = "CLASS=SHARE")]
     sensitivity: Option<Sensitivity>,
-    /// Fit sets of classes that hold the true one for SHARE of new pictures of the same kind (conformal prediction), for `predict --abstain`
+    /// Fit sets of classes that hold the true one for SHARE of new images of the same kind (conformal prediction), for `predict --abstain`
     #[arg(long, value_name = "SHARE")]
     coverage: Option<Share>,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -148,16 +148,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let checkpoint = checkpoint::load(&path)?;
     checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
     let wishes = FitRequest::of(args, &checkpoint.meta)?;
-    let pictures = from_split(SplitName::Val, run, &Terminal)?;
+    let images = from_split(SplitName::Val, run, &Terminal)?;
     let compute = ui::open_device(args.device)?;
     let mut predictor = Predictor { keep: Keep::Logits, ..Predictor::new(&checkpoint, &compute, &Terminal)? };
-    let listed = predictor.read(&pictures.entries)?;
+    let listed = predictor.read(&images.entries)?;
     if !listed.skipped.is_empty() {
-        say(&format!("warning: {} of {} validation pictures can't be read and are left out", listed.skipped.len(), pictures.entries.len()));
+        say(&format!("warning: {} of {} validation images can't be read and are left out", listed.skipped.len(), images.entries.len()));
     }
-    pictures.changed(&listed.set).iter().for_each(|words| say(words));
-    if listed.set.pictures.is_empty() {
-        bail!("found no validation picture of the run that can be read, expected some to fit on: {}", names::of_path(run));
+    images.changed(&listed.set).iter().for_each(|words| say(words));
+    if listed.set.images.is_empty() {
+        bail!("found no validation image of the run that can be read, expected some to fit on: {}", names::of_path(run));
     }
     let (set, labels) = (&listed.set, listed.set.labels());
     let mut found = predictor.predict(set)?;
@@ -190,7 +190,7 @@ impl Fitted {
         let mut text = String::new();
         if let Some(FittedTemperature { value, low, high, calibration_error: [before, after] }) = &self.temperature {
             text += &format!(
-                "Temperature {value:.4} (95 %: {low:.4} to {high:.4}), fitted on {} validation pictures, whose probabilities were off by {before:.4} \
+                "Temperature {value:.4} (95 %: {low:.4} to {high:.4}), fitted on {} validation images, whose probabilities were off by {before:.4} \
                  on average and are by {after:.4}.\n",
                 self.images
             );
@@ -200,16 +200,16 @@ impl Fitted {
         }
         if let Some(Threshold { class, sensitivity, probability, fitted_on }) = &self.threshold {
             text += &format!(
-                "{class} from a probability of {probability:.4} on: finds {sensitivity} of its {fitted_on} validation pictures or more.\n"
+                "{class} from a probability of {probability:.4} on: finds {sensitivity} of its {fitted_on} validation images or more.\n"
             );
         }
         if let Some(Coverage { coverage, probability, fitted_on }) = &self.coverage {
             text += &format!(
-                "Sets of the classes from a probability of {probability:.4} on: hold the true one for {coverage} or more of new pictures like the \
+                "Sets of the classes from a probability of {probability:.4} on: hold the true one for {coverage} or more of new images like the \
                  {fitted_on} that they were fitted on.\n"
             );
         }
-        text + &format!("How it does on pictures that it wasn't fitted on: emberlens evaluate --checkpoint {}\n", names::of_path(run))
+        text + &format!("How it does on images that it wasn't fitted on: emberlens evaluate --checkpoint {}\n", names::of_path(run))
     }
 }
 
@@ -223,8 +223,8 @@ impl FittedTemperature {
         let mistakes = found.logits.iter().zip(labels).filter(|(row, label)| argmax(row) != **label).count();
         if mistakes == 0 {
             bail!(
-                "found no mistake among the {} validation pictures, expected some: without one, the best temperature is 0, which makes every \
-                 probability 1; hold more pictures back (data.validation): {}",
+                "found no mistake among the {} validation images, expected some: without one, the best temperature is 0, which makes every \
+                 probability 1; hold more images back (data.validation): {}",
                 labels.len(),
                 names::of_path(run)
             );
@@ -232,7 +232,7 @@ impl FittedTemperature {
         let value = fit_temperature(&found.logits, labels);
         if TEMPERATURES.iter().any(|limit| (value / limit - 1.0).abs() < 1e-6) {
             bail!(
-                "found no temperature from {} to {} that fits the {} validation pictures ({mistakes} of them mistaken): the network's outputs say \
+                "found no temperature from {} to {} that fits the {} validation images ({mistakes} of them mistaken): the network's outputs say \
                  next to nothing about them: {}",
                 TEMPERATURES[0],
                 TEMPERATURES[1],
@@ -259,11 +259,11 @@ impl FittedTemperature {
 fn threshold(probabilities: &[Vec<f32>], labels: &[usize], meta: &Meta, (class, sensitivity): (&str, f64)) -> anyhow::Result<Threshold> {
     let index = meta.classes.iter().position(|known| known == class).unwrap_or(0);
     let own: Vec<f32> = labels.iter().zip(probabilities).filter(|(label, _)| **label == index).map(|(_, row)| row[index]).collect();
-    let (fitted_on, least) = (own.len(), pictures_for(sensitivity));
+    let (fitted_on, least) = (own.len(), images_for(sensitivity));
     match fit_threshold(own, sensitivity) {
         Some(probability) if fitted_on >= least => Ok(Threshold { class: class.to_owned(), sensitivity, probability, fitted_on }),
         _ => bail!(
-            "found {fitted_on} validation pictures of the class {class}, expected {least} or more to find {sensitivity} of it; hold more pictures \
+            "found {fitted_on} validation images of the class {class}, expected {least} or more to find {sensitivity} of it; hold more images \
              back (data.validation) or ask for less"
         ),
     }
@@ -277,10 +277,10 @@ fn coverage(probabilities: &[Vec<f32>], labels: &[usize], coverage: f64) -> anyh
     let own = labels.iter().zip(probabilities).map(|(label, row)| row[*label]).collect();
     let Some(probability) = fit_coverage(own, coverage) else {
         bail!(
-            "found {} validation pictures, expected {} or more to promise a coverage of {coverage}; hold more pictures back (data.validation) or \
+            "found {} validation images, expected {} or more to promise a coverage of {coverage}; hold more images back (data.validation) or \
              ask for less",
             labels.len(),
-            pictures_for(coverage)
+            images_for(coverage)
         );
     };
     Ok(Coverage { coverage, probability, fitted_on: labels.len() })

@@ -1,4 +1,4 @@
-//! `emberlens evaluate`: a checkpoint and pictures whose class is known become a table, `metrics.json` and `predictions.csv`.
+//! `emberlens evaluate`: a checkpoint and images whose class is known become a table, `metrics.json` and `predictions.csv`.
 
 use std::path::{Path, PathBuf};
 
@@ -31,19 +31,19 @@ pub struct Args {
     /// A folder with one folder a class, or a CSV
     #[arg(long, value_name = "DIR|CSV", conflicts_with = "split")]
     data: Option<PathBuf>,
-    /// The pictures that the run held out or, with `val`, held back; without this option those held out if there are any
+    /// The images that the run held out or, with `val`, held back; without this option those held out if there are any
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// Average the probabilities of each picture and of N augmentations of it, drawn as the run's recipe says
+    /// Average the probabilities of each image and of N augmentations of it, drawn as the run's recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     tta: Option<u16>,
-    /// Another run or checkpoint, measured on the same pictures: is one of them better? With --tta, each by its own recipe
+    /// Another run or checkpoint, measured on the same images: is one of them better? With --tta, each by its own recipe
     #[arg(long, value_name = "RUN")]
     compare: Option<PathBuf>,
     /// Where report.html, plots, predictions.csv and metrics.json go, instead of RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write the logits of all pictures, in the order of predictions.csv: a NumPy array of pictures x classes, or a CSV
+    /// Write the logits of all images, in the order of predictions.csv: a NumPy array of images x classes, or a CSV
     #[arg(long, value_name = "FILE.npy|csv")]
     logits: Option<RawFile>,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -90,7 +90,7 @@ impl Moved {
 /// Runs the command.
 ///
 /// # Errors
-/// A checkpoint or pictures that can't be used.
+/// A checkpoint or images that can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;

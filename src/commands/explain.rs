@@ -1,4 +1,4 @@
-//! `emberlens explain`: pictures in, maps of where the network looks out, each with what can be said against it.
+//! `emberlens explain`: images in, maps of where the network looks out, each with what can be said against it.
 
 use std::{
     io::IsTerminal,
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Pictures read at a time, so that memory stays bounded.
+/// Images read at a time, so that memory stays bounded.
 const CHUNK: usize = 256;
 
 /// Rows of the table beside JSON lines.
@@ -43,7 +43,7 @@ pub struct Args {
     /// A run folder (its best epoch), or one checkpoint in it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
-    /// Pictures, or folders with pictures at any depth
+    /// Images, or folders with images at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Explain this class, instead of the one that is predicted
@@ -55,13 +55,13 @@ pub struct Args {
     /// The layer group whose output is looked at, counted from 0, instead of the last with four rows and columns
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
-    /// Deletion and insertion: does the prediction follow the map? 84 looks at each picture
+    /// Deletion and insertion: does the prediction follow the map? 84 looks at each image
     #[arg(long)]
     curves: bool,
     /// Draw the network's layers anew, from the head down, and compare: maps that stay the same show nothing that was learned
     #[arg(long)]
     sanity: bool,
-    /// Write the maps as numbers, in the order of explanations.jsonl: a NumPy array of pictures x rows x columns, or a CSV; as the layer has
+    /// Write the maps as numbers, in the order of explanations.jsonl: a NumPy array of images x rows x columns, or a CSV; as the layer has
     /// them, with what speaks against the class below zero, neither scaled nor enlarged
     #[arg(long, value_name = "FILE.npy|csv")]
     raw: Option<RawFile>,
@@ -82,7 +82,7 @@ enum Format {
     Jsonl,
 }
 
-/// Runs the command. A picture that can't be read is reported and the others go on.
+/// Runs the command. An image that can't be read is reported and the others go on.
 ///
 /// # Errors
 /// A checkpoint, class or layer that can't be used; a folder that has something in it.
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let mut work = Work::new(&explainer, wanted, &out, &Terminal);
     for chunk in paths.chunks(CHUNK) {
         let set = read_unlabelled(chunk, meta, &mut num_failed)?;
-        if !set.pictures.is_empty() {
+        if !set.images.is_empty() {
             work.explain(&set, &meta.normalize)?;
         }
     }

@@ -1,4 +1,4 @@
-//! `emberlens init`: a folder of pictures in, a recipe that trains on it out.
+//! `emberlens init`: a folder of images in, a recipe that trains on it out.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
     report::class_counts::count_words,
 };
 
-/// Pictures that are opened to see their size and colour, spread over all.
+/// Images that are opened to see their size and colour, spread over all.
 const SAMPLE: usize = 120;
 
 /// The longer side of what the network will see, at most.
@@ -44,7 +44,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// No pictures, or a recipe that is there already.
+/// No images, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let Draft { name, text, about, folders } = Draft::of(&args.dir)?;
     if let Some(out) = &args.out {
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// A recipe for a folder of pictures.
+/// A recipe for a folder of images.
 pub struct Draft {
     /// The recipe's name, after the folder's.
     pub name: String,
@@ -69,7 +69,7 @@ pub struct Draft {
     pub text: String,
     /// What was found in the folder, in words.
     pub about: String,
-    /// The folders of pictures, which nothing is written into.
+    /// The folders of images, which nothing is written into.
     pub folders: Vec<PathBuf>,
 }
 
@@ -77,7 +77,7 @@ impl Draft {
     /// Looks into `dir`, which stays as it is.
     ///
     /// # Errors
-    /// No pictures.
+    /// No images.
     pub fn of(dir: &Path) -> anyhow::Result<Self> {
         let found = Found::look(dir)?;
         let name = recipe_name(dir);
@@ -89,7 +89,7 @@ impl Draft {
 fn recipe_name(dir: &Path) -> String {
     let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let name = whole.file_name().map_or_else(String::new, |name| names::for_file(names::of_os(name).trim_start_matches('.')));
-    if name.is_empty() { "pictures".to_owned() } else { name }
+    if name.is_empty() { "images".to_owned() } else { name }
 }
 
 /// What is in the folder.
@@ -122,7 +122,7 @@ impl Found {
         Ok(Self { train, validation, test, classes, typical, is_grey })
     }
 
-    /// The folders of pictures.
+    /// The folders of images.
     fn folders(&self, dir: &Path) -> Vec<PathBuf> {
         folders::of_folder(dir, &[Some(self.train.clone()), self.validation.clone(), self.test.clone()])
     }
@@ -164,7 +164,7 @@ impl Found {
         let color = if self.is_grey { "grayscale" } else { "rgb" };
         let _ = write!(
             text,
-            "image_size = [{height}, {width}]            # height, width; typical pictures have {} x {}\ncolor = \"{color}\"\n\n\
+            "image_size = [{height}, {width}]            # height, width; typical images have {} x {}\ncolor = \"{color}\"\n\n\
              [augment]\nrotation_range = 15\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\nhorizontal_flip = true\n\n\
              [model]\narchitecture = \"small_cnn\"\n",
             self.typical[0], self.typical[1]
@@ -175,7 +175,7 @@ impl Found {
         }
         let _ = write!(text, "\n[train]\nepochs = 30\nbatch_size = 32\n");
         if most * 2 > fewest * 3 {
-            let _ = writeln!(text, "class_weights = \"balanced\"        # {fewest} pictures in the smallest class, {most} in the largest");
+            let _ = writeln!(text, "class_weights = \"balanced\"        # {fewest} images in the smallest class, {most} in the largest");
         }
         text.push_str(
             "schedule = { kind = \"cosine\", warmup_epochs = 1 }\n\
@@ -196,7 +196,7 @@ fn depth(side: usize) -> usize {
     (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
 }
 
-/// Median height and width, and whether all are grey, of pictures spread over the listing.
+/// Median height and width, and whether all are grey, of images spread over the listing.
 fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
     let step = listing.entries.len().div_ceil(SAMPLE).max(1);
     let (mut heights, mut widths, mut is_grey) = (Vec::new(), Vec::new(), true);
@@ -215,7 +215,7 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
         }
     }
     if heights.is_empty() {
-        bail!("found no picture that can be decoded among {}, expected some in every class folder", listing.entries.len());
+        bail!("found no image that can be decoded among {}, expected some in every class folder", listing.entries.len());
     }
     let median = |sides: &mut Vec<usize>| {
         sides.sort_unstable();
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_folder_gives_its_name_to_the_recipe_where_it_can() {
         for (folder, expected) in
-            [("no/such/cats", "cats"), ("no/such/.hidden", "hidden"), ("no/such/a:b\tc", "a_b_x09c"), ("no/...", "pictures")]
+            [("no/such/cats", "cats"), ("no/such/.hidden", "hidden"), ("no/such/a:b\tc", "a_b_x09c"), ("no/...", "images")]
         {
             assert_eq!(recipe_name(Path::new(folder)), expected);
         }

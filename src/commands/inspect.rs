@@ -1,4 +1,4 @@
-//! `emberlens inspect`: a folder or a recipe in, what is in its pictures and what is wrong with them out.
+//! `emberlens inspect`: a folder or a recipe in, what is in its images and what is wrong with them out.
 
 use std::{
     collections::BTreeMap,
@@ -38,11 +38,11 @@ use crate::{
     },
 };
 
-/// Of the pictures that a clean list holds back: the default of a recipe.
+/// Of the images that a clean list holds back: the default of a recipe.
 const SEED: u64 = 42;
 /// Of each kind, shown on the page.
 const SHOWN: usize = 24;
-/// Rows and columns that a picture on the page has at most.
+/// Rows and columns that an image on the page has at most.
 const SIDE: u32 = 220;
 /// Paths named on the terminal.
 const NAMED: usize = 5;
@@ -53,7 +53,7 @@ pub struct Args {
     /// A folder of class folders, one with train, val and test folders of them in it, or a CSV
     #[arg(value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
     dir: Option<PathBuf>,
-    /// The pictures of a recipe
+    /// The images of a recipe
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one value of the recipe, as in --set data.test=DIR
@@ -62,7 +62,7 @@ pub struct Args {
     /// Also write a page with the copies side by side
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
-    /// Also write a CSV that trains as it is: one picture of each group of copies, none whose copies have another label, nothing on both
+    /// Also write a CSV that trains as it is: one image of each group of copies, none whose copies have another label, nothing on both
     /// sides of a split
     #[arg(long, value_name = "FILE.csv")]
     write_clean: Option<PathBuf>,
@@ -77,7 +77,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Pictures that can't be listed; a page that is there already.
+/// Images that can't be listed; a page that is there already.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let (data, weights) = match (&args.dir, &args.config) {
         (Some(dir), _) => {
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     };
     refuse_files(args, &data)?;
     let surveyed = {
-        let task = Terminal.items("Reading pictures");
+        let task = Terminal.items("Reading images");
         survey(&data, &|count| task.set_total(count), &|count| task.add(count))?
     };
     let features = weights.map(|weights| features::features(&surveyed, &data, &weights, &Terminal)).transpose()?.flatten();
@@ -105,11 +105,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if let Some(path) = &args.write_clean {
         let clean = found.clean(args.keep, SEED);
         if clean.rows.is_empty() {
-            bail!("found no picture for a clean list, expected one or more of the {} that can be read", found.images);
+            bail!("found no image for a clean list, expected one or more of the {} that can be read", found.images);
         }
         write_atomic(path, &to_csv(&clean.rows))?;
         say(&format!(
-            "{} pictures in {}; left out: {} copies of them, {} whose copies have another label, {} whose group is on another side, {} that \
+            "{} images in {}; left out: {} copies of them, {} whose copies have another label, {} whose group is on another side, {} that \
              can't be read",
             clean.rows.len(),
             names::of_path(path),
@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// Nothing is overwritten, and nothing is written among the pictures.
+/// Nothing is overwritten, and nothing is written among the images.
 fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     let mut folders = folders::of_data(data);
     folders.extend(args.dir.iter().flat_map(|dir| folders::of_folder(dir, &[])));
@@ -225,7 +225,7 @@ fn likeness_words(likeness: Likeness) -> &'static str {
     match likeness {
         Likeness::File => "the same file",
         Likeness::Pixels => "the same pixels",
-        Likeness::Near => "the same picture",
+        Likeness::Near => "the same image",
     }
 }
 
@@ -245,7 +245,7 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
     let [narrow, usual, wide] = found.widths;
     let [tall, common, flat] = found.aspect_ratios;
     let mut facts = vec![
-        ("Pictures".to_owned(), found.images.to_string()),
+        ("Images".to_owned(), found.images.to_string()),
         (
             "Sizes".to_owned(),
             format!(
@@ -270,7 +270,7 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
     facts.push((
         "Copies".to_owned(),
         format!(
-            "{} groups, {} across splits, {} with conflicting labels; {} pictures more than different ones",
+            "{} groups, {} across splits, {} with conflicting labels; {} images more than different ones",
             copies.groups.len(),
             copies.across_splits,
             copies.conflicting_labels,
@@ -285,7 +285,7 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
             labels.features,
             labels.balanced_accuracy
         ),
-        None => "not judged: too few pictures, or too hard for a cheap model".to_owned(),
+        None => "not judged: too few images, or too hard for a cheap model".to_owned(),
     };
     facts.push(("Labels".to_owned(), labels));
     let rules = found.rules.iter().take(3).map(|rule| format!("{} {:.2}", rule.property, rule.balanced_accuracy));
@@ -306,7 +306,7 @@ fn page(found: &Inspection, args: &Args) -> Page {
     };
     let suspects = found.suspects.iter().flat_map(|(kind, suspects)| {
         suspects.iter().take(SHOWN / 4).filter_map(|suspect| {
-            Some(Shot { jpeg: shown(&[picture(found, suspect.index())?]), lines: vec![(*kind).to_owned(), suspect.path.clone()] })
+            Some(Shot { jpeg: shown(&[image(found, suspect.index())?]), lines: vec![(*kind).to_owned(), suspect.path.clone()] })
         })
     });
     let doubtful = found.labels.iter().flat_map(|labels| &labels.suspects).take(SHOWN).filter_map(|suspect| {
@@ -314,11 +314,11 @@ fn page(found: &Inspection, args: &Args) -> Page {
             "{} ({:.2}), or {} ({:.2})?",
             suspect.label, suspect.label_probability, suspect.suggestion, suspect.suggestion_probability
         );
-        Some(Shot { jpeg: shown(&[picture(found, suspect.index())?]), lines: vec![line, suspect.path.clone()] })
+        Some(Shot { jpeg: shown(&[image(found, suspect.index())?]), lines: vec![line, suspect.path.clone()] })
     });
     let gallery = |title, words: &str, shots| Gallery { title, words: words.to_owned(), shots };
     Page {
-        title: format!("{name}: {} pictures", found.images),
+        title: format!("{name}: {} images", found.images),
         lead: found.findings.iter().map(|finding| format!("{}: {}.", finding.what, finding.advice)).collect(),
         about: "What is there",
         facts: facts(found),
@@ -344,7 +344,7 @@ fn page(found: &Inspection, args: &Args) -> Page {
                 groups(&|group| !group.is_across_splits && group.likeness == Likeness::Near),
             ),
             gallery("Doubtful labels", "What a cheap model says, with its probabilities; the least believed first.", doubtful.collect()),
-            gallery("Pictures that stand out", "Measured, not judged: look at them.", suspects.collect()),
+            gallery("Images that stand out", "Measured, not judged: look at them.", suspects.collect()),
         ],
         ..Page::default()
     }
@@ -353,18 +353,18 @@ fn page(found: &Inspection, args: &Args) -> Page {
 /// Two of a group side by side, of different split or label where there are such.
 fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
     let [first, second] = group.contradiction().unwrap_or_else(|| group.pair());
-    let pictures: Vec<RgbImage> = [first, second].iter().filter_map(|member| picture(found, member.index())).collect();
+    let images: Vec<RgbImage> = [first, second].iter().filter_map(|member| image(found, member.index())).collect();
     let line = |member: &Member| format!("{}, {}: {}", member.split, member.class, member.path);
     let title = format!(
         "{}{}",
         likeness_words(group.likeness),
         if group.members.len() > 2 { format!(", {} of them", group.members.len()) } else { String::new() }
     );
-    Shot { jpeg: shown(&pictures), lines: vec![title, line(first), line(second)] }
+    Shot { jpeg: shown(&images), lines: vec![title, line(first), line(second)] }
 }
 
-/// A picture of the inspection, small; `None` where it can't be read any more.
-fn picture(found: &Inspection, index: usize) -> Option<RgbImage> {
+/// An image of the inspection, small; `None` where it can't be read any more.
+fn image(found: &Inspection, index: usize) -> Option<RgbImage> {
     // Damaged ones were seen with leave to repair them.
     let wanted = Wanted { color: Color::Rgb, repair: true };
     let small = memory::with_file(&found.seen[index].entry.path, |bytes, room| {
@@ -378,12 +378,12 @@ fn picture(found: &Inspection, index: usize) -> Option<RgbImage> {
         Ok((Pixels { height, width, channels: pixels.channels, bytes }, false))
     });
     let (small, is_whole) = small.ok()?;
-    let picture = RgbImage::from_raw(small.width as u32, small.height as u32, small.into_color(Color::Rgb))?;
-    Some(if is_whole { magnified(&picture) } else { picture })
+    let image = RgbImage::from_raw(small.width as u32, small.height as u32, small.into_color(Color::Rgb))?;
+    Some(if is_whole { magnified(&image) } else { image })
 }
 
-fn shown(pictures: &[RgbImage]) -> Vec<u8> {
-    let both = match pictures {
+fn shown(images: &[RgbImage]) -> Vec<u8> {
+    let both = match images {
         [one] => one.clone(),
         [one, other, ..] => side_by_side(one, other),
         [] => RgbImage::new(1, 1),

@@ -1,4 +1,4 @@
-//! `emberlens predict`: files and folders in, a class with its probability a picture out.
+//! `emberlens predict`: files and folders in, a class with its probability an image out.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::{
     report::text_table,
 };
 
-/// Pictures read and classified at a time, so that memory stays bounded and results come early.
+/// Images read and classified at a time, so that memory stays bounded and results come early.
 const CHUNK: usize = 512;
 
 /// Arguments of `predict`.
@@ -34,16 +34,16 @@ pub struct Args {
     /// A run folder (its best epoch), or one checkpoint in it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
-    /// Pictures, or folders with pictures at any depth
+    /// Images, or folders with images at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// How the results are written
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Classes to show a picture, the most probable first (table and csv)
+    /// Classes to show an image, the most probable first (table and csv)
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: u16,
-    /// Say "refer" instead of guessing, where the classes that a picture may belong to are none or several: needs
+    /// Say "refer" instead of guessing, where the classes that an image may belong to are none or several: needs
     /// `calibrate --coverage SHARE` once, and keeps its promise
     #[arg(long)]
     abstain: bool,
@@ -59,7 +59,7 @@ enum Format {
     Jsonl,
 }
 
-/// One picture's result.
+/// One image's result.
 #[derive(Debug, Serialize)]
 struct Prediction {
     path: String,
@@ -90,7 +90,7 @@ impl Serialize for Probabilities {
     }
 }
 
-/// Runs the command. A picture that can't be read is reported and the others go on.
+/// Runs the command. An image that can't be read is reported and the others go on.
 ///
 /// # Errors
 /// A checkpoint that can't be used.
@@ -127,7 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 fn classify(paths: &[PathBuf], predictor: &Predictor<'_>, top_k: usize, num_failed: &mut usize) -> anyhow::Result<Vec<Prediction>> {
     let checkpoint = predictor.checkpoint;
     let set = read_unlabelled(paths, &checkpoint.meta, num_failed)?;
-    if set.pictures.is_empty() {
+    if set.images.is_empty() {
         return Ok(Vec::new());
     }
     let found = predictor.predict(&set)?;
@@ -135,12 +135,12 @@ fn classify(paths: &[PathBuf], predictor: &Predictor<'_>, top_k: usize, num_fail
         let class = set.classes.iter().position(|class| *class == fitted.class)?;
         Some((class, fitted.probability))
     });
-    let predictions = set.pictures.iter().zip(found.probabilities).map(|(picture, row)| {
+    let predictions = set.images.iter().zip(found.probabilities).map(|(image, row)| {
         let names = |classes: Vec<usize>| classes.into_iter().map(|class| set.classes[class].clone()).collect();
         let coverage = checkpoint.meta.coverage.as_ref();
         let ranked = most(&row, top_k);
         Prediction {
-            path: names::of_path(&picture.path),
+            path: names::of_path(&image.path),
             label: set.classes[ranked[0]].clone(),
             probability: row[ranked[0]],
             flagged: flagged.map(|(class, probability)| row[class] >= probability),
@@ -153,7 +153,7 @@ fn classify(paths: &[PathBuf], predictor: &Predictor<'_>, top_k: usize, num_fail
 }
 
 impl Prediction {
-    /// "refer" for a label, unless the picture may belong to one class only.
+    /// "refer" for a label, unless the image may belong to one class only.
     fn abstain(&mut self) {
         if self.set.as_ref().is_none_or(|set| set.len() != 1) {
             REFER.clone_into(&mut self.label);
@@ -175,7 +175,7 @@ impl Prediction {
     }
 }
 
-/// The label of a picture that somebody else should look at.
+/// The label of an image that somebody else should look at.
 const REFER: &str = "refer";
 
 /// What the columns of [`Prediction::remarks`] are called, those that the checkpoint has.
@@ -200,7 +200,7 @@ fn written(predictions: &[Prediction], format: Format, meta: &Meta) -> anyhow::R
         Format::Table if predictions.is_empty() => Ok(String::new()),
         Format::Table => {
             let remarks = remark_columns(meta);
-            let head: Vec<&str> = ["Picture", "Class", "Probability"].into_iter().chain(remarks.iter().map(String::as_str)).collect();
+            let head: Vec<&str> = ["Image", "Class", "Probability"].into_iter().chain(remarks.iter().map(String::as_str)).collect();
             let mut table = text_table::table(&head);
             for prediction in predictions {
                 let first =

@@ -16,7 +16,7 @@ use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
     commands::common::exit_status::ExitStatus,
     config,
-    data::{TrainingData, batches::dataset::PictureSet},
+    data::{TrainingData, batches::dataset::ImageSet},
 };
 
 /// Arguments of `preview`.
@@ -28,10 +28,10 @@ pub struct Args {
     /// Change one value of the recipe, as in --set augment.rotation_range=30
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
-    /// A training picture to show, instead of some of each class; may be given more than once
+    /// A training image to show, instead of some of each class; may be given more than once
     #[arg(long = "image", value_name = "FILE")]
     images: Vec<PathBuf>,
-    /// Pictures of each class
+    /// Images of each class
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=50))]
     per_class: u16,
     /// The first epoch to show, counted from 1
@@ -59,9 +59,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     folders::refuse_inside(&args.out, &folders::of_data(&config.data), "--out")?;
     let data = inputs::load(&config)?;
     let set = &data.train;
-    let pictures = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
+    let images = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
     let epochs = args.epoch..args.epoch + u32::from(args.epochs);
-    let png = draw(&config, set, &pictures, epochs)?;
+    let png = draw(&config, set, &images, epochs)?;
     write_atomic(&args.out, &png)?;
     if !config.augment.is_active() {
         say("The recipe augments nothing: each epoch shows the original.");
@@ -73,16 +73,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 /// Returns the positions of the images that the arguments name.
 fn named(data: &TrainingData, images: &[PathBuf]) -> anyhow::Result<Vec<usize>> {
     let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let find = |set: &PictureSet, wanted: &Path| set.pictures.iter().position(|picture| resolved(&picture.path) == wanted);
+    let find = |set: &ImageSet, wanted: &Path| set.images.iter().position(|image| resolved(&image.path) == wanted);
     let mut found = Vec::new();
     for image in images {
         let wanted = resolved(image);
         match find(&data.train, &wanted) {
             Some(position) => found.push(position),
             None if find(&data.validation, &wanted).is_some() => {
-                bail!("the picture is for validation, where nothing is augmented; choose one that is trained on: {}", names::of_path(image))
+                bail!("the image is for validation, where nothing is augmented; choose one that is trained on: {}", names::of_path(image))
             }
-            None => bail!("the picture is not among those of data.train that can be read: {}", names::of_path(image)),
+            None => bail!("the image is not among those of data.train that can be read: {}", names::of_path(image)),
         }
     }
     Ok(found)

@@ -44,7 +44,7 @@ use crate::{
 /// Arguments of `train`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder of pictures, for which a recipe is made as `init` does; or a recipe
+    /// A folder of images, for which a recipe is made as `init` does; or a recipe
     #[arg(value_name = "DIR|FILE", required_unless_present_any = ["config", "resume"], conflicts_with_all = ["config", "resume"])]
     source: Option<PathBuf>,
     /// The recipe
@@ -88,7 +88,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
         Some(folder) if folder.is_dir() => recipe_for(folder, &args.overrides)?,
         Some(list) if list.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) => {
             let list = names::of_path(list);
-            let message = format!("{list} is a list of pictures; a recipe that trains on it has data.train = \"{list}\" in it");
+            let message = format!("{list} is a list of images; a recipe that trains on it has data.train = \"{list}\" in it");
             return Err(UsageError(message).into());
         }
         _ => config::load(path, &args.overrides)?,
@@ -96,7 +96,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     if let Some(out) = &args.out {
         folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
     }
-    // What can't fit with one picture and two classes need not wait for all pictures to be read.
+    // What can't fit with one image and two classes need not wait for all images to be read.
     check_memory(&Estimate::of(&config, 2, 1), matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray))?;
     let mut data = inputs::load(&config)?;
     warn(&data, &config);
@@ -122,7 +122,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
         error => error.into(),
     })?;
     session.begin(folder, &data).map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
-    // What was seen of the pictures lies in the run folder now, and takes 4 KiB each.
+    // What was seen of the images lies in the run folder now, and takes 4 KiB each.
     data.survey = Scan::default();
     if !data.skipped.is_empty() {
         say(&format!("What was skipped is listed in {}", names::of_path(&session.folder().join("skipped.csv"))));
@@ -139,11 +139,11 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     train(session, data, &compute, signals)
 }
 
-/// The recipe that `init` would write for a folder of pictures; the run folder will have it.
+/// The recipe that `init` would write for a folder of images; the run folder will have it.
 fn recipe_for(folder: &Path, overrides: &[String]) -> anyhow::Result<Config> {
     if ["last", "best"].iter().any(|name| folder.join(name).join("meta.json").is_file()) {
         let message =
-            format!("{0} is a run, not a folder of pictures; to go on with it: emberlens train --resume {0}", names::of_path(folder));
+            format!("{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}", names::of_path(folder));
         return Err(UsageError(message).into());
     }
     let draft = Draft::of(folder)?;
@@ -166,7 +166,7 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     let saved = checkpoint::load_resumable(&path)?;
     let recipe = args.config.clone().unwrap_or_else(|| run.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
-    let moved = |_: &anyhow::Error| say("If the pictures have moved, say where to: --set data.train=FOLDER");
+    let moved = |_: &anyhow::Error| say("If the images have moved, say where to: --set data.train=FOLDER");
     let mut data = inputs::read_data(&config).inspect_err(moved)?;
     warn(&data, &config);
     saved.checkpoint.fetch_backbone(&Terminal)?;
@@ -186,7 +186,7 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     train(session, data, &compute, signals)
 }
 
-/// Trains, then measures the best epoch on the test pictures.
+/// Trains, then measures the best epoch on the test images.
 fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &Signals) -> anyhow::Result<ExitStatus> {
     if session.state.step == 0 {
         say(&summary_table(&session));
@@ -222,7 +222,7 @@ fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<checkpoint
 fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Outcome) -> anyhow::Result<ExitStatus> {
     let folder = session.folder();
     if outcome.data_wait_share > 0.0 {
-        say(&format!("Steps waited for pictures {:.1} % of the time", outcome.data_wait_share * 100.0));
+        say(&format!("Steps waited for images {:.1} % of the time", outcome.data_wait_share * 100.0));
     }
     let Some((value, epoch)) = session.state.best.found else {
         say("warning: no epoch had a usable metric, so there is no best one");
@@ -290,9 +290,9 @@ fn warn(data: &TrainingData, config: &Config) {
     if !data.excluded.is_empty() {
         let count = |part| data.excluded.iter().filter(|index| data.survey.seen[**index].part == part).count();
         say(&format!(
-            "{} and {} are copies of pictures that are measured on and were left out for that (data.on_leak = \"exclude\")",
-            counted(count(Part::Train), "training picture"),
-            counted(count(Part::Validation), "validation picture"),
+            "{} and {} are copies of images that are measured on and were left out for that (data.on_leak = \"exclude\")",
+            counted(count(Part::Train), "training image"),
+            counted(count(Part::Validation), "validation image"),
         ));
     }
     if !found.findings.is_empty() {

@@ -34,9 +34,9 @@ pub struct Config {
     /// `ndarray` (burn-ndarray, much slower).
     #[serde(default)]
     pub device: DeviceName,
-    /// The pictures and how they are read.
+    /// The images and how they are read.
     pub data: Data,
-    /// Random changes to training pictures, drawn anew each epoch. Validation and test pictures are never changed.
+    /// Random changes to training images, drawn anew each epoch. Validation and test images are never changed.
     #[serde(default)]
     pub augment: Augment,
     /// The network.

@@ -36,7 +36,7 @@ pub enum ConfigError {
 
 fn read_hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::IsADirectory => "; to train on the pictures of a folder: emberlens train FOLDER",
+        std::io::ErrorKind::IsADirectory => "; to train on the images of a folder: emberlens train FOLDER",
         std::io::ErrorKind::InvalidData => "; a recipe is TOML in UTF-8",
         _ => "",
     }

@@ -1,9 +1,9 @@
-//! What can't be trained on, with the cause: classes without a picture, no validation pictures, weights that leave nothing.
+//! What can't be trained on, with the cause: classes without an image, no validation images, weights that leave nothing.
 
 use std::collections::BTreeSet;
 
 use super::{
-    batches::dataset::PictureSet,
+    batches::dataset::ImageSet,
     error::DataError,
     listing::{EXTENSIONS, Part},
     parts::Parts,
@@ -17,7 +17,7 @@ use crate::{
 /// Files named in an error.
 const NAMED: usize = 5;
 
-/// Before anything is read: two classes or more, each with a picture.
+/// Before anything is read: two classes or more, each with an image.
 pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
     let source = &data.train;
     let passed_over: String = parts.passed_over.iter().map(|words| format!("; {words}")).collect();
@@ -25,7 +25,7 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
         let others: Vec<&Skipped> = parts.unopened.iter().filter(|file| file.class.is_empty()).collect();
         let others = if others.is_empty() { String::new() } else { format!("; {}", Skipped::named(others, NAMED)) };
         return Err(DataError::Classes(format!(
-            "found the one class {} in {source}, expected two or more; a class is a folder with pictures in it (in a CSV, a label){others}{passed_over}",
+            "found the one class {} in {source}, expected two or more; a class is a folder with images in it (in a CSV, a label){others}{passed_over}",
             names::quoted(&parts.classes[0])
         )));
     }
@@ -33,8 +33,8 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
     if let Some(class) = parts.classes.iter().find(|class| !trained.contains(class)) {
         let unopened = cause_of_skipped(&parts.unopened, class, Part::Train).map_or(String::new(), |cause| format!(": {cause}"));
         return Err(DataError::Classes(format!(
-            "found no training picture of the class {} in {source}, expected one or more{unopened}; add some or remove the class, or leave it out \
-             with data.exclude = [\"{class}\"] (picture files end in {}){passed_over}",
+            "found no training image of the class {} in {source}, expected one or more{unopened}; add some or remove the class, or leave it out \
+             with data.exclude = [\"{class}\"] (image files end in {}){passed_over}",
             names::quoted(class),
             EXTENSIONS.join(", ")
         )));
@@ -57,37 +57,37 @@ pub(super) fn opened(skipped: &[Skipped]) -> Result<(), DataError> {
     )))
 }
 
-/// What became of the pictures that were listed.
+/// What became of the images that were listed.
 pub(super) struct Outcome<'a> {
     pub data: &'a Data,
-    pub train: &'a PictureSet,
-    pub validation: &'a PictureSet,
+    pub train: &'a ImageSet,
+    pub validation: &'a ImageSet,
     pub skipped: &'a [Skipped],
-    /// Of each class, pictures of the training source that are copies and left out.
+    /// Of each class, images of the training source that are copies and left out.
     pub copies: Vec<usize>,
-    /// Validation pictures that are copies and left out.
+    /// Validation images that are copies and left out.
     pub copies_of_validation: usize,
-    /// Why a share of the training pictures gave no validation pictures; asked for where there are none.
+    /// Why a share of the training images gave no validation images; asked for where there are none.
     pub why_none_held: &'a dyn Fn() -> String,
 }
 
 impl Outcome<'_> {
-    /// Each class must still have a picture to train on, validation must have any, and some weight must be above 0.
+    /// Each class must still have an image to train on, validation must have any, and some weight must be above 0.
     pub(super) fn check(&self) -> Result<(), DataError> {
         if let Some(class) = self.train.class_counts().iter().position(|count| *count == 0) {
             let name = &self.train.classes[class];
             return Err(DataError::Classes(format!(
-                "found no picture of the class {} left to train on, expected one or more: {}",
+                "found no image of the class {} left to train on, expected one or more: {}",
                 names::quoted(name),
                 self.why_empty(class, name)
             )));
         }
-        if self.validation.pictures.is_empty() {
-            return Err(DataError::Classes(format!("found no validation pictures, expected one or more{}", self.why_unvalidated())));
+        if self.validation.images.is_empty() {
+            return Err(DataError::Classes(format!("found no validation images, expected one or more{}", self.why_unvalidated())));
         }
-        if self.train.pictures.iter().all(|picture| picture.weight == 0.0) {
+        if self.train.images.iter().all(|image| image.weight == 0.0) {
             return Err(DataError::Classes(format!(
-                "no training picture has a weight above 0, so that nothing would be learned; look at the weights in {}",
+                "no training image has a weight above 0, so that nothing would be learned; look at the weights in {}",
                 self.data.train
             )));
         }
@@ -98,13 +98,13 @@ impl Outcome<'_> {
         let (copies, held) = (self.copies[class], self.validation.class_counts()[class]);
         let mut causes: Vec<String> = cause_of_skipped(self.skipped, name, Part::Train).into_iter().collect();
         if copies > 0 {
-            causes.push(format!("{copies} are copies of test or validation pictures and left out (data.on_leak = \"exclude\")"));
+            causes.push(format!("{copies} are copies of test or validation images and left out (data.on_leak = \"exclude\")"));
         }
         if held > 0 && matches!(self.data.validation, Validation::Share(_)) {
-            let advice = if copies == 0 { ": make data.validation smaller, or add pictures" } else { "" };
+            let advice = if copies == 0 { ": make data.validation smaller, or add images" } else { "" };
             causes.push(format!("{held} are held back for validation{advice}"));
         }
-        if causes.is_empty() { "add pictures".to_owned() } else { causes.join("; ") }
+        if causes.is_empty() { "add images".to_owned() } else { causes.join("; ") }
     }
 
     fn why_unvalidated(&self) -> String {
@@ -112,21 +112,21 @@ impl Outcome<'_> {
         match &self.data.validation {
             _ if self.copies_of_validation > 0 => {
                 let count = self.copies_of_validation;
-                format!(": {count} are copies of test pictures and left out (data.on_leak = \"exclude\")")
+                format!(": {count} are copies of test images and left out (data.on_leak = \"exclude\")")
             }
-            _ if !skipped.is_empty() => format!(": none of the {} validation pictures can be read; {}", skipped.len(), first(&skipped)),
-            Validation::Path(path) => format!(": there is no picture in the class folders of {path}"),
+            _ if !skipped.is_empty() => format!(": none of the {} validation images can be read; {}", skipped.len(), first(&skipped)),
+            Validation::Path(path) => format!(": there is no image in the class folders of {path}"),
             Validation::Share(_) => (self.why_none_held)(),
         }
     }
 
-    /// Classes all of whose training pictures weigh nothing, in words.
+    /// Classes all of whose training images weigh nothing, in words.
     pub(super) fn weightless(&self) -> Vec<String> {
         let mut heaviest = vec![0.0f32; self.train.classes.len()];
-        self.train.pictures.iter().for_each(|picture| heaviest[picture.label] = heaviest[picture.label].max(picture.weight));
+        self.train.images.iter().for_each(|image| heaviest[image.label] = heaviest[image.label].max(image.weight));
         let weightless = heaviest.iter().zip(self.train.classes.iter()).filter(|(weight, _)| **weight == 0.0);
         let words = |(_, class): (&f32, &String)| {
-            format!("warning: all training pictures of the class {} have the weight 0: it isn't learned", names::quoted(class))
+            format!("warning: all training images of the class {} have the weight 0: it isn't learned", names::quoted(class))
         };
         weightless.map(words).collect()
     }

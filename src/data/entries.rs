@@ -1,9 +1,9 @@
-//! Listed pictures in, read ones out; those that can't be are skipped, or end the run where the configuration says so.
+//! Listed images in, read ones out; those that can't be are skipped, or end the run where the configuration says so.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    batches::dataset::Picture,
+    batches::dataset::Image,
     error::DataError,
     listing::{Entry, Part},
     pixels::{image_stats::ImageStats, memory},
@@ -15,21 +15,21 @@ use crate::{
     config::{Data, OnBadImage},
 };
 
-/// Pictures that were read.
+/// Images that were read.
 pub(super) struct Loaded {
     pub store: Arc<Store>,
-    /// Each picture with its position among the entries.
-    pub pictures: Vec<(usize, Picture)>,
+    /// Each image with its position among the entries.
+    pub images: Vec<(usize, Image)>,
     /// What was found of each.
     pub facts: Vec<Arc<ImageStats>>,
     /// What couldn't be decoded, with its position among the entries.
     pub skipped: Vec<(usize, Skipped)>,
 }
 
-/// Reads listed pictures as `data` says.
+/// Reads listed images as `data` says.
 ///
 /// # Errors
-/// Returns an error for a class that isn't among `classes`, and for a picture that can't be read where that ends the run.
+/// Returns an error for a class that isn't among `classes`, and for an image that can't be read where that ends the run.
 pub(super) fn read_entries(
     entries: &[&Entry],
     classes: &[String],
@@ -40,7 +40,7 @@ pub(super) fn read_entries(
     let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
     memory::set_limit(data.decode_memory_mb);
     let (store, reads) = read(&paths, Format::of(data), keep, done)?;
-    let mut loaded = Loaded { store, pictures: Vec::new(), facts: Vec::new(), skipped: Vec::new() };
+    let mut loaded = Loaded { store, images: Vec::new(), facts: Vec::new(), skipped: Vec::new() };
     let labels: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(label, class)| (class.as_str(), label)).collect();
     for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
         let (path, group) = (entry.path.clone(), entry.group.clone());
@@ -54,10 +54,10 @@ pub(super) fn read_entries(
                         names::of_path(&path)
                     ))
                 })?;
-                loaded.pictures.push((index, Picture { path, label, group, weight: entry.weight, digest: facts.pixels, slot: index }));
+                loaded.images.push((index, Image { path, label, group, weight: entry.weight, digest: facts.pixels, slot: index }));
                 loaded.facts.push(facts);
             }
-            Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Picture { path, reason }),
+            Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Image { path, reason }),
             Read::Bad(reason) => {
                 let (path, split) = (names::of_path(&path), entry.split.map_or("", Part::name));
                 loaded.skipped.push((index, Skipped { path, reason, split, class: entry.class.clone(), failure: Failure::Decoding }));

@@ -1,4 +1,4 @@
-//! What can be wrong with pictures and lists of pictures.
+//! What can be wrong with images and lists of images.
 
 use std::{error::Error, io, path::PathBuf, sync::Arc};
 
@@ -32,7 +32,7 @@ pub enum DataError {
     /// Classes that can't be trained on.
     #[error("{0}")]
     Classes(String),
-    /// A CSV that can't be read as a list of pictures.
+    /// A CSV that can't be read as a list of images.
     #[error("{message}: {}, line {line}", names::of_path(path))]
     Csv {
         /// What was found and what was expected.
@@ -50,10 +50,10 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
-    /// A picture that can't be decoded, where that ends the run.
-    #[error("can't decode a picture: {reason}: {}", names::of_path(path))]
-    Picture {
-        /// The picture.
+    /// An image that can't be decoded, where that ends the run.
+    #[error("can't decode an image: {reason}: {}", names::of_path(path))]
+    Image {
+        /// The image.
         path: PathBuf,
         /// Why.
         reason: String,
@@ -73,7 +73,7 @@ impl DataError {
     }
 }
 
-/// What to do where pictures can't be kept for the next epoch.
+/// What to do where images can't be kept for the next epoch.
 fn hint(doing: &str, kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match kind {

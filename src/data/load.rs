@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    batches::dataset::{Picture, PictureSet},
+    batches::dataset::{Image, ImageSet},
     checks::{self, Outcome},
     duplicates::{
         leaks::{self, Leak},
@@ -23,36 +23,36 @@ use crate::{
     data::entries::{Loaded, read_entries},
 };
 
-/// Everything that training looks at. Test pictures are listed, and opened for what is said of all pictures beforehand; none of their pixels is kept.
+/// Everything that training looks at. Test images are listed, and opened for what is said of all images beforehand; none of their pixels is kept.
 #[derive(Debug)]
 pub struct TrainingData {
     /// Class names; a label is an index into them.
     pub classes: Arc<Vec<String>>,
     /// Trained on.
-    pub train: Arc<PictureSet>,
+    pub train: Arc<ImageSet>,
     /// Looked at after each epoch.
-    pub validation: Arc<PictureSet>,
+    pub validation: Arc<ImageSet>,
     /// Held out, those that can be read; empty where there is no test set.
     pub test: Vec<Entry>,
-    /// Validation and test pictures that can be read and weren't left out, each with its copy among those that are known by then, if there is one.
+    /// Validation and test images that can be read and weren't left out, each with its copy among those that are known by then, if there is one.
     pub leaks: Vec<Leak>,
-    /// Positions in the survey of the training and validation pictures that were left out for being copies, rising.
+    /// Positions in the survey of the training and validation images that were left out for being copies, rising.
     pub excluded: Vec<usize>,
-    /// Pictures of all parts that couldn't be opened or decoded.
+    /// Images of all parts that couldn't be opened or decoded.
     pub skipped: Vec<Skipped>,
-    /// Pictures of all parts that could, though their files are damaged, and how.
+    /// Images of all parts that could, though their files are damaged, and how.
     pub damaged: Vec<Damaged>,
-    /// What there is to say of all pictures; taken by who says it.
+    /// What there is to say of all images; taken by who says it.
     pub survey: Scan,
     /// A pattern of `data.exclude` that nothing fits, in words.
     pub without_effect: Option<String>,
 }
 
-/// Pictures from which on it is worth keeping what was found of them.
+/// Images from which on it is worth keeping what was found of them.
 const MANY: usize = 500;
 
 impl TrainingData {
-    /// What was seen of the pictures of the two sets, as long as the survey isn't taken: of [`Self::train`], then of [`Self::validation`].
+    /// What was seen of the images of the two sets, as long as the survey isn't taken: of [`Self::train`], then of [`Self::validation`].
     pub fn known(&self) -> impl Iterator<Item = &ScannedImage> {
         let is_in = move |part: Part| {
             move |(index, seen): &(usize, &ScannedImage)| seen.part == part && self.excluded.binary_search(index).is_err()
@@ -62,7 +62,7 @@ impl TrainingData {
     }
 }
 
-/// Lists, reads and splits what a run trains on. `start` hears how many pictures will be read, `done` how many more are.
+/// Lists, reads and splits what a run trains on. `start` hears how many images will be read, `done` how many more are.
 ///
 /// # Errors
 /// [`DataError`] for anything that can't be trained on, in words that say what to do.
@@ -78,17 +78,17 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
     let mut survey = parts.survey(&loaded, &tests);
     let mut members = Vec::new();
-    // Pictures keep their order; those from the training source come first.
+    // Images keep their order; those from the training source come first.
     if let Validation::Share(share) = data.validation
         && parts.validation.is_empty()
     {
         let firsts = survey.firsts();
-        let member = |((_, picture), first): (&(usize, Picture), &usize)| Member {
-            class: picture.label,
-            group: picture.group.clone(),
+        let member = |((_, image), first): (&(usize, Image), &usize)| Member {
+            class: image.label,
+            group: image.group.clone(),
             digest: survey.seen[*first].facts.pixels,
         };
-        members = loaded.pictures.iter().zip(&firsts).map(member).collect();
+        members = loaded.images.iter().zip(&firsts).map(member).collect();
         let held = hold_back(&members, share, seed);
         let held = survey.seen.iter_mut().zip(held).filter(|(_, is_held)| *is_held);
         held.for_each(|(seen, _)| seen.part = Part::Validation);
@@ -98,14 +98,14 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     let leaks = leaks::find(&survey, &excluded);
     leaks::check(&leaks, data.on_leak)?;
     let set = |wanted| {
-        let of_part = (0..loaded.pictures.len()).filter(|index| survey.seen[*index].part == wanted && !is_excluded(*index));
-        let pictures = of_part.map(|index| loaded.pictures[index].1.clone()).collect();
-        Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: Arc::clone(&loaded.store) })
+        let of_part = (0..loaded.images.len()).filter(|index| survey.seen[*index].part == wanted && !is_excluded(*index));
+        let images = of_part.map(|index| loaded.images[index].1.clone()).collect();
+        Arc::new(ImageSet { classes: Arc::clone(&classes), images, store: Arc::clone(&loaded.store) })
     };
     let (train, validation) = (set(Part::Train), set(Part::Validation));
     let mut copies = vec![0; classes.len()];
-    let from_train = excluded.iter().map(|index| &loaded.pictures[*index]).filter(|(entry, _)| *entry < parts.train.len());
-    from_train.for_each(|(_, picture)| copies[picture.label] += 1);
+    let from_train = excluded.iter().map(|index| &loaded.images[*index]).filter(|(entry, _)| *entry < parts.train.len());
+    from_train.for_each(|(_, image)| copies[image.label] += 1);
     let (skipped, damaged) = (survey.unreadable.clone(), survey.damaged());
     let why_none_held = || why_none_held(&members, if let Validation::Share(share) = data.validation { share } else { 0.0 });
     let outcome = Outcome {
@@ -119,23 +119,23 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     };
     outcome.check()?;
     survey.notes.extend(outcome.weightless());
-    let test = tests.pictures.iter().map(|(index, _)| parts.test[*index].clone()).collect();
+    let test = tests.images.iter().map(|(index, _)| parts.test[*index].clone()).collect();
     let without_effect = parts.exclude.without_effect();
     Ok(TrainingData { classes, train, validation, test, leaks, excluded, skipped, damaged, survey, without_effect })
 }
 
-/// All pictures of a recipe, with their pixels.
+/// All images of a recipe, with their pixels.
 #[derive(Debug)]
 pub struct Scanned {
-    /// What there is to say of them. Pictures that validation takes a share of are for training.
+    /// What there is to say of them. Images that validation takes a share of are for training.
     pub survey: Scan,
-    /// The same pictures, one set after the other: training and validation, test.
-    pub sets: [Arc<PictureSet>; 2],
+    /// The same images, one set after the other: training and validation, test.
+    pub sets: [Arc<ImageSet>; 2],
 }
 
-/// Lists and reads all pictures of a recipe, as training and evaluation do, so that they find the same cache; of pictures of one pixel only
+/// Lists and reads all images of a recipe, as training and evaluation do, so that they find the same cache; of images of one pixel only
 /// what is to say of them, as nobody will look at that pixel. `start` hears how many
-/// pictures will be read, `done` how many more are.
+/// images will be read, `done` how many more are.
 ///
 /// # Errors
 /// [`DataError`] where the recipe's data isn't there, or the cache can't be written.
@@ -150,22 +150,22 @@ pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync))
     let tests = read(&parts.test.iter().collect::<Vec<_>>(), &classes, &all, done)?;
     let survey = parts.survey(&known, &tests);
     let set = |loaded: Loaded| {
-        let pictures = loaded.pictures.into_iter().map(|(_, picture)| picture).collect();
-        Arc::new(PictureSet { classes: Arc::clone(&classes), pictures, store: loaded.store })
+        let images = loaded.images.into_iter().map(|(_, image)| image).collect();
+        Arc::new(ImageSet { classes: Arc::clone(&classes), images, store: loaded.store })
     };
     Ok(Scanned { survey, sets: [set(known), set(tests)] })
 }
 
-/// The same without an end at the first bad picture.
+/// The same without an end at the first bad image.
 fn lenient(on_bad_image: OnBadImage) -> OnBadImage {
     if on_bad_image == OnBadImage::Error { OnBadImage::Skip } else { on_bad_image }
 }
 
-/// Listed pictures that were read.
+/// Listed images that were read.
 #[derive(Debug)]
 pub struct Listed {
     /// Those that can be decoded.
-    pub set: Arc<PictureSet>,
+    pub set: Arc<ImageSet>,
     /// What was found of each, in the order of the set.
     pub facts: Vec<Arc<ImageStats>>,
     /// Those that can't.
@@ -175,23 +175,23 @@ pub struct Listed {
 impl Listed {
     /// Those of them whose files are damaged.
     pub fn damaged(&self) -> Vec<Damaged> {
-        let pictures = self.set.pictures.iter().zip(&self.facts);
-        pictures.filter_map(|(picture, facts)| Damaged::of(facts, &picture.path, None, &self.set.classes[picture.label])).collect()
+        let images = self.set.images.iter().zip(&self.facts);
+        images.filter_map(|(image, facts)| Damaged::of(facts, &image.path, None, &self.set.classes[image.label])).collect()
     }
 }
 
-/// Reads listed pictures, of classes that are known, into one set, and names those that couldn't be read.
+/// Reads listed images, of classes that are known, into one set, and names those that couldn't be read.
 ///
 /// # Errors
-/// A bad picture where the configuration says so; a cache that can't be written.
+/// A bad image where the configuration says so; a cache that can't be written.
 pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Listed, DataError> {
-    let Loaded { store, pictures, facts, skipped } = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
-    let pictures = pictures.into_iter().map(|(_, picture)| picture).collect();
+    let Loaded { store, images, facts, skipped } = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
+    let images = images.into_iter().map(|(_, image)| image).collect();
     let skipped = skipped.into_iter().map(|(_, skipped)| skipped).collect();
-    Ok(Listed { set: Arc::new(PictureSet { classes: Arc::clone(classes), pictures, store }), facts, skipped })
+    Ok(Listed { set: Arc::new(ImageSet { classes: Arc::clone(classes), images, store }), facts, skipped })
 }
 
-/// Only what there is to say of pictures, decoded as small as a picture gets. Where there are many and the recipe lets pixels be
+/// Only what there is to say of images, decoded as small as an image gets. Where there are many and the recipe lets pixels be
 /// kept on disk, it is kept in the cache folder for the next look at them, if that can be written to.
 fn glance_at(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
     let glance = |cache| Data { image_size: [1, 1], cache, ..data.clone() };
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use crate::data::table::Failure;
 
-    /// Class folders with `count` pictures each, no two alike unless `copies`.
+    /// Class folders with `count` images each, no two alike unless `copies`.
     fn folder(classes: &[(&str, usize)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (class_index, (class, count)) in classes.iter().enumerate() {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn training_and_validation_share_every_picture_between_them() {
+    fn training_and_validation_share_every_image_between_them() {
         let folder = folder(&[("a", 20), ("b", 10)]);
         let loaded = load(&data(folder.path(), "")).expect("loaded");
         assert_eq!(loaded.train.class_counts(), [16, 8]);
@@ -241,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_picture_is_skipped_with_its_reason_or_ends_the_run() {
+    fn a_bad_image_is_skipped_with_its_reason_or_ends_the_run() {
         let folder = folder(&[("a", 5), ("b", 5)]);
         let bad = folder.path().join("a/zero.jpg");
         std::fs::write(&bad, b"").expect("written");
         let loaded = load(&data(folder.path(), "")).expect("loaded");
         let (path, reason) = (bad.display().to_string(), "the file is empty (0 bytes)".to_owned());
         assert_eq!(loaded.skipped, [Skipped { path, reason, split: "train", class: "a".to_owned(), failure: Failure::Decoding }]);
-        assert_eq!(loaded.train.pictures.len() + loaded.validation.pictures.len(), 10);
+        assert_eq!(loaded.train.images.len() + loaded.validation.images.len(), 10);
         let error = load(&data(folder.path(), "on_bad_image = 'error'")).expect_err("stops").to_string();
         assert!(error.contains("zero.jpg") && error.contains("empty"), "{error}");
     }
@@ -267,12 +267,12 @@ mod tests {
         let missing = good.path().join("nowhere");
         let cases = [
             (data(single.path(), ""), "found the one class a"),
-            (data(hollow.path(), ""), "no training picture of the class b"),
-            (data(broken.path(), ""), "text.jpg: the content is no known picture format"),
+            (data(hollow.path(), ""), "no training image of the class b"),
+            (data(broken.path(), ""), "text.jpg: the content is no known image format"),
             (data(good.path(), &test), "found the test class c that training doesn't know"),
             (data(good.path(), &validation), "found the validation class c that training doesn't know"),
             (data(&missing, ""), "found no folder of class folders"),
-            (data(few.path(), ""), "found no validation pictures"),
+            (data(few.path(), ""), "found no validation images"),
         ];
         for (data, expected) in cases {
             let error = load(&data).expect_err(expected).to_string();
@@ -308,27 +308,24 @@ mod tests {
         let validation = |folder: &Path| format!("validation = '{}'", folder.display());
         let copies = format!("test = '{}'\non_leak = 'exclude'", good.path().display());
         let cases = [
-            (data(&one_group, ""), ": all 24 pictures are of one group, p; what belongs together stays on one side"),
-            (
-                data(&two_groups, ""),
-                ": the 24 pictures lie in 2 sets of groups and copies, of 12 pictures or more, where 4 were wanted in all",
-            ),
+            (data(&one_group, ""), ": all 24 images are of one group, p; what belongs together stays on one side"),
+            (data(&two_groups, ""), ": the 24 images lie in 2 sets of groups and copies, of 12 images or more, where 4 were wanted in all"),
             (
                 data(good.path(), "validation = 0.01"),
-                "; 24 pictures are too few for that share: make data.validation larger or name a folder",
+                "; 24 images are too few for that share: make data.validation larger or name a folder",
             ),
-            (data(good.path(), &validation(strange.path())), ": none of the 2 validation pictures can be read; the first: "),
-            (data(good.path(), &validation(hollow.path())), ": there is no picture in the class folders of "),
+            (data(good.path(), &validation(strange.path())), ": none of the 2 validation images can be read; the first: "),
+            (data(good.path(), &validation(hollow.path())), ": there is no image in the class folders of "),
             (
                 data(good.path(), &copies),
-                "one or more: 12 are copies of test or validation pictures and left out (data.on_leak = \"exclude\")",
+                "one or more: 12 are copies of test or validation images and left out (data.on_leak = \"exclude\")",
             ),
             (
                 data(held.path(), "validation = 0.7"),
                 "class b left to train on, expected one or more: 1 are held back for validation: make data.validation smaller",
             ),
-            (data(&weightless, ""), "no training picture has a weight above 0"),
-            (data(&gone, ""), "found no training picture of the class b in "),
+            (data(&weightless, ""), "no training image has a weight above 0"),
+            (data(&gone, ""), "found no training image of the class b in "),
             (data(&gone, ""), ": 12 files can't be read; the first: "),
         ];
         for (data, expected) in cases {
@@ -347,7 +344,7 @@ mod tests {
         let lines: String = (0..6).map(|index| format!("a/{index:02}.png,a,0\nb/{index:02}.png,b,1\n")).collect();
         std::fs::write(&csv, format!("path,label,weight\n{lines}")).expect("written");
         let loaded = load(&data(&csv, "")).expect("loaded");
-        assert_eq!(loaded.survey.notes, ["warning: all training pictures of the class a have the weight 0: it isn't learned"]);
+        assert_eq!(loaded.survey.notes, ["warning: all training images of the class a have the weight 0: it isn't learned"]);
     }
 
     #[test]
@@ -375,18 +372,18 @@ mod tests {
             words[0].starts_with("2 files can't be opened and are skipped; the first 2: ") && words[0].contains("a/05.png: not there ("),
             "{words:?}"
         );
-        assert!(words[1].starts_with("2 pictures can't be decoded and are skipped (1 train, 1 test); the first: "), "{words:?}");
+        assert!(words[1].starts_with("2 images can't be decoded and are skipped (1 train, 1 test); the first: "), "{words:?}");
         let error = load(&data(&csv, "on_bad_image = 'error'")).expect_err("stops").to_string();
         assert!(error.starts_with("2 files can't be opened: ") && error.contains("data.on_bad_image = \"skip\""), "{error}");
         let error = load(&data(train.path(), &format!("{more}\non_bad_image = 'error'"))).expect_err("stops").to_string();
-        assert!(error.contains("can't decode a picture"), "{error}");
+        assert!(error.contains("can't decode an image"), "{error}");
     }
 
     #[test]
     fn a_pattern_without_effect_is_told() {
         let folder = folder(&[("a", 5), ("b", 5), ("drafts", 2)]);
         let loaded = load(&data(folder.path(), "exclude = ['drafts', 'a/00.png']")).expect("loaded");
-        assert_eq!((loaded.classes.len(), loaded.train.pictures.len() + loaded.validation.pictures.len()), (2, 9));
+        assert_eq!((loaded.classes.len(), loaded.train.images.len() + loaded.validation.images.len()), (2, 9));
         assert_eq!(loaded.without_effect, None);
         let other = data(folder.path(), "exclude = ['drafts', 'c/*']");
         let words = load(&other).expect("loaded").without_effect.expect("unused");
@@ -401,9 +398,9 @@ mod tests {
         let lines = ["a/00.png,x,train", "a/01.png,x,val", "b/00.png,y,train", "b/01.png,y,val", "b/02.png,y,test"];
         std::fs::write(&csv, format!("path,label,split\n{}\n", lines.join("\n"))).expect("written");
         let loaded = load(&data(&csv, "")).expect("loaded");
-        assert_eq!((loaded.train.pictures.len(), loaded.validation.pictures.len(), loaded.test.len()), (2, 2, 1));
+        assert_eq!((loaded.train.images.len(), loaded.validation.images.len(), loaded.test.len()), (2, 2, 1));
         assert_eq!(*loaded.classes, ["x", "y"]);
         let twice = data(&csv, &format!("test = '{}'", folder.path().display()));
-        assert!(load(&twice).expect_err("two test sets").to_string().contains("test pictures twice"));
+        assert!(load(&twice).expect_err("two test sets").to_string().contains("test images twice"));
     }
 }

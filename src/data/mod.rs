@@ -1,4 +1,4 @@
-//! From files to host batches: which pictures there are, what is in them, who is held back, in which order they come.
+//! From files to host batches: which images there are, what is in them, who is held back, in which order they come.
 
 pub mod batches;
 mod checks;

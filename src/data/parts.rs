@@ -76,7 +76,7 @@ impl Parts {
             let into = if part == Part::Test { &parts.test } else { &parts.validation };
             if !into.is_empty() {
                 return Err(DataError::Classes(format!(
-                    "found {what} pictures twice: {} lines of {} and data.{what} = \"{}\"; take one of them out",
+                    "found {what} images twice: {} lines of {} and data.{what} = \"{}\"; take one of them out",
                     into.len(),
                     names::of_path(&sources.train),
                     names::of_path(path)
@@ -105,12 +105,12 @@ impl Parts {
         self.train.iter().chain(&self.validation).collect()
     }
 
-    /// The part of a picture of [`Self::known`].
+    /// The part of an image of [`Self::known`].
     pub(super) fn part_of(&self, index: usize) -> Part {
         if index < self.train.len() { Part::Train } else { Part::Validation }
     }
 
-    /// What can't be opened, what can't be decoded of [`Self::known`], and what can't of the test pictures.
+    /// What can't be opened, what can't be decoded of [`Self::known`], and what can't of the test images.
     pub(super) fn skipped(&self, known: &Loaded, tests: &Loaded) -> Vec<Skipped> {
         let of_part = |part: Part, skipped: &Skipped| Skipped { split: part.name(), ..skipped.clone() };
         let of_known = known.skipped.iter().map(|(index, skipped)| of_part(self.part_of(*index), skipped));
@@ -118,7 +118,7 @@ impl Parts {
         self.unopened.iter().cloned().chain(of_known).chain(of_tests).collect()
     }
 
-    /// What there is to say of [`Self::known`] and the test pictures.
+    /// What there is to say of [`Self::known`] and the test images.
     pub(super) fn survey(&self, known: &Loaded, tests: &Loaded) -> Scan {
         let entries = self.known();
         let seen = |entry: &Entry, part: Part, facts: &std::sync::Arc<ImageStats>| ScannedImage {
@@ -126,16 +126,15 @@ impl Parts {
             part,
             facts: facts.clone(),
         };
-        let of_known =
-            known.pictures.iter().zip(&known.facts).map(|((index, _), facts)| seen(entries[*index], self.part_of(*index), facts));
-        let of_tests = tests.pictures.iter().zip(&tests.facts).map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
+        let of_known = known.images.iter().zip(&known.facts).map(|((index, _), facts)| seen(entries[*index], self.part_of(*index), facts));
+        let of_tests = tests.images.iter().zip(&tests.facts).map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
         let mut survey = Scan::new(of_known.chain(of_tests).collect(), self.skipped(known, tests));
         survey.passed_over.clone_from(&self.passed_over);
         survey.notes.clone_from(&self.notes);
         survey
     }
 
-    /// Gives pictures without a group the one that their name tells.
+    /// Gives images without a group the one that their name tells.
     fn group_by_name(&mut self, data: &Data) -> Result<(), DataError> {
         let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else { return Ok(()) };
         let mut first = None;
@@ -198,7 +197,7 @@ pub struct TestListing {
     pub unopened: Vec<Skipped>,
 }
 
-/// The test pictures of a recipe, listed only.
+/// The test images of a recipe, listed only.
 ///
 /// # Errors
 /// [`DataError`] where the recipe's data isn't there.

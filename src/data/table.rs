@@ -1,4 +1,4 @@
-//! `split.csv`, `skipped.csv` and `damaged.csv`: which picture went where, which didn't or only in part, and whether the data is still the same.
+//! `split.csv`, `skipped.csv` and `damaged.csv`: which image went where, which didn't or only in part, and whether the data is still the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    batches::dataset::PictureSet,
+    batches::dataset::ImageSet,
     error::DataError,
     listing::{Part, Unreadable},
 };
@@ -17,13 +17,13 @@ use crate::{
         io::files::{self, digest_from_hex},
         names,
     },
-    data::{batches::dataset::Picture, pixels::image_stats::ImageStats},
+    data::{batches::dataset::Image, pixels::image_stats::ImageStats},
 };
 
 /// A line of `split.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitRow {
-    /// Where the picture is.
+    /// Where the image is.
     pub path: String,
     /// Class index.
     pub label: usize,
@@ -33,11 +33,11 @@ pub struct SplitRow {
     pub split: String,
     /// Empty where there is none.
     pub group: String,
-    /// BLAKE3 of the decoded picture, in hexadecimal.
+    /// BLAKE3 of the decoded image, in hexadecimal.
     pub blake3: String,
     /// Factor on the loss in training.
     pub weight: f32,
-    /// The training picture that a validation or test picture is a copy of; empty where there is none.
+    /// The training image that a validation or test image is a copy of; empty where there is none.
     #[serde(default)]
     pub copy_of: String,
 }
@@ -82,7 +82,7 @@ pub struct Skipped {
 pub enum Failure {
     /// It isn't there, or nobody may open it.
     Opening,
-    /// It is no picture, or a damaged one.
+    /// It is no image, or a damaged one.
     Decoding,
 }
 
@@ -124,11 +124,11 @@ impl Skipped {
             let line = format!("{} {what}{plural} {} and {are} skipped{parts}; {first}: {named}", files.len(), failure.words());
             (!files.is_empty()).then_some(line)
         };
-        [of(Failure::Opening, "file", 5), of(Failure::Decoding, "picture", 1)].into_iter().flatten().collect()
+        [of(Failure::Opening, "file", 5), of(Failure::Decoding, "image", 1)].into_iter().flatten().collect()
     }
 }
 
-/// A picture that could be read though its file is damaged: a line of `damaged.csv`.
+/// An image that could be read though its file is damaged: a line of `damaged.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damaged {
     /// Where it is.
@@ -142,7 +142,7 @@ pub struct Damaged {
 }
 
 impl Damaged {
-    /// The line of a picture whose file is damaged by its `facts`; `None` for a whole one.
+    /// The line of an image whose file is damaged by its `facts`; `None` for a whole one.
     pub fn of(facts: &ImageStats, path: &Path, part: Option<Part>, class: &str) -> Option<Self> {
         let reason = facts.damage.clone()?;
         Some(Self { path: names::of_path(path), reason, split: part.map_or("", Part::name), class: class.to_owned() })
@@ -151,8 +151,8 @@ impl Damaged {
     /// That there are so many.
     pub fn count_words(count: usize) -> String {
         match count {
-            1 => "1 picture's file is damaged and is used as far as it goes".to_owned(),
-            _ => format!("{count} pictures' files are damaged and are used as far as they go"),
+            1 => "1 image's file is damaged and is used as far as it goes".to_owned(),
+            _ => format!("{count} images' files are damaged and are used as far as they go"),
         }
     }
 
@@ -173,18 +173,18 @@ fn parts_words<'a>(splits: impl Iterator<Item = &'a str> + Clone) -> String {
 }
 
 /// The lines for one set.
-pub fn rows(set: &PictureSet, part: Part) -> Vec<SplitRow> {
-    let row = |picture: &Picture| SplitRow {
-        path: names::of_path(&picture.path),
-        label: picture.label,
-        class: set.classes[picture.label].clone(),
+pub fn rows(set: &ImageSet, part: Part) -> Vec<SplitRow> {
+    let row = |image: &Image| SplitRow {
+        path: names::of_path(&image.path),
+        label: image.label,
+        class: set.classes[image.label].clone(),
         split: part.name().to_owned(),
-        group: picture.group.clone().unwrap_or_default(),
-        blake3: files::hex(&picture.digest),
-        weight: picture.weight,
+        group: image.group.clone().unwrap_or_default(),
+        blake3: files::hex(&image.digest),
+        weight: image.weight,
         copy_of: String::new(),
     };
-    set.pictures.iter().map(row).collect()
+    set.images.iter().map(row).collect()
 }
 
 /// Rows as the text of a CSV. Spaces at the ends of a field are quoted: readers of lists, ours as well, trim others.
@@ -234,18 +234,18 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     std::fs::read(path).map_err(|error| DataError::io("read", path, error))
 }
 
-/// The decoded digests of the pictures in these parts of a `split.csv`.
+/// The decoded digests of the images in these parts of a `split.csv`.
 pub fn digests_of(rows: &[SplitRow], parts: &[Part]) -> BTreeSet<[u8; 32]> {
     let is_in = |row: &&SplitRow| parts.iter().any(|part| row.split == part.name());
     rows.iter().filter(is_in).filter_map(|row| digest_from_hex(&row.blake3)).collect()
 }
 
-/// One number for the whole table: it changes when any picture, label, split, group or weight does.
+/// One number for the whole table: it changes when any image, label, split, group or weight does.
 pub fn fingerprint(rows: &[SplitRow]) -> String {
     files::sha256_hex(&to_plain_csv(&rows.iter().map(Fixed::of).collect::<Vec<_>>()))
 }
 
-/// Which picture that is there now is which of a run, wherever it lies: known by class and decoded pixels, of equals first by the path and then
+/// Which image that is there now is which of a run, wherever it lies: known by class and decoded pixels, of equals first by the path and then
 /// by the order.
 #[derive(Debug, Default)]
 pub struct Matched {
@@ -275,16 +275,16 @@ impl Matched {
         Self { now: found, added }
     }
 
-    /// Are they the same pictures, one for one?
+    /// Are they the same images, one for one?
     pub fn is_whole(&self) -> bool {
         self.added.is_empty() && self.now.iter().all(Option::is_some)
     }
 }
 
-/// Pictures that a message names.
+/// Images that a message names.
 const NAMED: usize = 5;
 
-/// What differs between the data of a run and the data that is there now, in words; `None` where nothing does. Pictures that come and go are
+/// What differs between the data of a run and the data that is there now, in words; `None` where nothing does. Images that come and go are
 /// told before what may follow from that.
 pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
     let matched = Matched::of(before, now);
@@ -320,10 +320,10 @@ pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
             }
         }
     }
-    changes.words().or_else(|| (before != now).then(|| "the order of the pictures has changed".to_owned()))
+    changes.words().or_else(|| (before != now).then(|| "the order of the images has changed".to_owned()))
 }
 
-/// What happened to pictures: said of one, said of several, and which.
+/// What happened to images: said of one, said of several, and which.
 #[derive(Default)]
 struct Changes(Vec<(String, String, Vec<String>)>);
 
@@ -339,7 +339,7 @@ impl Changes {
         let words = |(one, several, paths): &(String, String, Vec<String>)| {
             let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
             let more = if paths.len() > NAMED { ", ..." } else { "" };
-            if paths.len() == 1 { format!("{named}{one}") } else { format!("{} pictures {several}: {named}{more}", paths.len()) }
+            if paths.len() == 1 { format!("{named}{one}") } else { format!("{} images {several}: {named}{more}", paths.len()) }
         };
         (!self.0.is_empty()).then(|| self.0.iter().map(words).collect::<Vec<_>>().join("; "))
     }
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_known_by_class_and_pixels_wherever_they_lie() {
+    fn images_are_known_by_class_and_pixels_wherever_they_lie() {
         let of = |path: &str, class: &str, pixels: u8| SplitRow { class: class.to_owned(), blake3: files::hex(&[pixels; 32]), ..row(path) };
         let before = [of("old/1", "a", 1), of("old/2", "a", 2), of("old/3", "a", 1), of("old/4", "b", 1)];
         let moved = [of("new/1", "a", 1), of("new/3", "a", 1), of("new/4", "b", 1), of("new/2", "a", 2)];
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_change_is_named_with_the_picture() {
+    fn each_kind_of_change_is_named_with_the_image() {
         let before = vec![row("1.png"), row("2.png")];
         let changed = |change: &dyn Fn(&mut SplitRow)| {
             let mut rows = before.clone();
@@ -403,8 +403,8 @@ mod tests {
         };
         let many: Vec<_> = (3..10).map(|number| SplitRow { blake3: files::hex(&[number; 32]), ..row(&format!("{number}.png")) }).collect();
         let cases: [(Vec<SplitRow>, &str); 9] = [
-            ([before.clone(), many].concat(), "7 pictures are new: 3.png, 4.png, 5.png, 6.png, 7.png, ..."),
-            // The split was drawn anew because of the picture that is new, which is what somebody has to know.
+            ([before.clone(), many].concat(), "7 images are new: 3.png, 4.png, 5.png, 6.png, 7.png, ..."),
+            // The split was drawn anew because of the image that is new, which is what somebody has to know.
             (
                 [changed(&|row| row.split = "val".to_owned()), vec![SplitRow { blake3: files::hex(&[3; 32]), ..row("3.png") }]].concat(),
                 "3.png is new",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What a missed target means: the confidence interval ends below it.
-const OTHER_KIND: &str = ". That is less than was promised: these pictures are of another kind than the validation pictures";
+const OTHER_KIND: &str = ". That is less than was promised: these images are of another kind than the validation images";
 
 /// Metrics of a checkpoint's decisions.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -86,7 +86,7 @@ impl Decisions {
     /// Describes each decision in a line.
     pub fn words(&self) -> Vec<String> {
         let shown = |Estimate { value, low, high }: Estimate| match value.is_nan() {
-            true => "no picture to tell".to_owned(),
+            true => "no image to tell".to_owned(),
             false => format!("{value:.4} [{low:.4}, {high:.4}]"),
         };
         let threshold = self.threshold.as_ref().map(|AtThreshold { fitted, sensitivity, specificity }| {
@@ -105,8 +105,8 @@ impl Decisions {
         let sets = self.sets.as_ref().map(|sets| {
             let kept = if sets.coverage.high < sets.fitted.coverage { OTHER_KIND } else { "" };
             format!(
-                "Sets of classes promised to hold the true one for {} of new pictures: they do for {}; {:.2} classes on average; {:.1} % of the \
-                 pictures would be referred, on the others the accuracy is {}{kept}.",
+                "Sets of classes promised to hold the true one for {} of new images: they do for {}; {:.2} classes on average; {:.1} % of the \
+                 images would be referred, on the others the accuracy is {}{kept}.",
                 sets.fitted.coverage,
                 shown(sets.coverage),
                 sets.mean_size,

@@ -10,7 +10,7 @@ use crate::{
     config::{self, Config},
     data::{
         TestListing, Unknown,
-        batches::dataset::{Picture, PictureSet},
+        batches::dataset::{Image, ImageSet},
         duplicates::leaks::known_to,
         listing::{self, Entry, Exclude, Part},
         table::{Skipped, SplitRow, read_split},
@@ -36,14 +36,14 @@ pub fn run_of(checkpoint: &Path) -> Option<&Path> {
 pub fn no_run(path: &Path) -> UsageError {
     let path = names::of_path(path);
     UsageError(format!(
-        "{path} stands alone, without a run's config.toml beside it, which says what it was trained on; name pictures with --data"
+        "{path} stands alone, without a run's config.toml beside it, which says what it was trained on; name images with --data"
     ))
 }
 
 /// Origin of a run's test images, in words.
-pub const RUNS_TEST: &str = "the run's test pictures";
+pub const RUNS_TEST: &str = "the run's test images";
 /// Origin of a run's validation images, in words.
-pub const RUNS_VALIDATION: &str = "the run's validation pictures";
+pub const RUNS_VALIDATION: &str = "the run's validation images";
 
 /// Images to measure on.
 #[derive(Clone, Debug)]
@@ -67,16 +67,16 @@ pub struct EvalSet {
 impl EvalSet {
     /// Describes images whose pixels have changed since the run used them, or returns `None` if
     /// none have.
-    pub fn changed(&self, set: &PictureSet) -> Option<String> {
+    pub fn changed(&self, set: &ImageSet) -> Option<String> {
         let held = |slot: usize| self.digests.get(slot).copied().flatten();
-        let is_other = |picture: &&Picture| held(picture.slot).is_some_and(|digest| digest != picture.digest);
-        let changed: Vec<_> = set.pictures.iter().filter(is_other).collect();
+        let is_other = |image: &&Image| held(image.slot).is_some_and(|digest| digest != image.digest);
+        let changed: Vec<_> = set.images.iter().filter(is_other).collect();
         let first = names::of_path(&changed.first()?.path);
         Some(format!(
-            "warning: {} of {} validation pictures have other pixels than when the run held them back: they were changed since, or another version \
+            "warning: {} of {} validation images have other pixels than when the run held them back: they were changed since, or another version \
              of the program reads them; the first: {first}",
             changed.len(),
-            set.pictures.len()
+            set.images.len()
         ))
     }
 }
@@ -123,8 +123,7 @@ pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<E
     let config: Config = config::load(&run.join("config.toml"), &[])?;
     let TestListing { entries, unopened } = test_listing(&config.data)?;
     if entries.is_empty() && unopened.is_empty() {
-        progress
-            .say("The run has no test pictures: measuring on its validation pictures, which chose the best epoch (--data takes others)");
+        progress.say("The run has no test images: measuring on its validation images, which chose the best epoch (--data takes others)");
         return from_split(SplitName::Val, run, progress);
     }
     from_split(SplitName::Test, run, progress)
@@ -140,10 +139,10 @@ pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyh
         SplitName::Test => {
             let TestListing { entries, unopened } = test_listing(&config.data)?;
             if !unopened.is_empty() && entries.is_empty() {
-                bail!("none of the {} test pictures of the run can be opened; the first: {}", unopened.len(), Skipped::named(&unopened, 1));
+                bail!("none of the {} test images of the run can be opened; the first: {}", unopened.len(), Skipped::named(&unopened, 1));
             }
             if entries.is_empty() {
-                return Err(UsageError("the run has no test pictures; say which with --data, or --split val".to_owned()).into());
+                return Err(UsageError("the run has no test images; say which with --data, or --split val".to_owned()).into());
             }
             let source = RUNS_TEST.to_owned();
             let (name, digests) = ("test".to_owned(), Vec::new());
@@ -170,8 +169,8 @@ pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyh
 fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
     match entries.first().filter(|_| !entries.iter().any(|entry| entry.path.exists())) {
         Some(first) => bail!(
-            "none of the {} validation pictures in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
-             where the training ran, say where the pictures are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name others with \
+            "none of the {} validation images in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
+             where the training ran, say where the images are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name others with \
              --data",
             entries.len(),
             names::of_path(&run.join("split.csv")),

@@ -26,7 +26,7 @@ use crate::{
     checkpoint::Meta,
     data::{
         Listed,
-        batches::dataset::PictureSet,
+        batches::dataset::ImageSet,
         duplicates::{
             Likeness,
             known::{Known, KnownCopy},
@@ -52,11 +52,11 @@ pub struct Measured {
 
 /// Returns the identity of the images of a set.
 impl Measured {
-    fn of(set: &PictureSet, source: String) -> Self {
-        let mut pictures: Vec<_> = set.pictures.iter().map(|picture| (picture.digest, set.classes[picture.label].as_str())).collect();
-        pictures.sort_unstable();
+    fn of(set: &ImageSet, source: String) -> Self {
+        let mut images: Vec<_> = set.images.iter().map(|image| (image.digest, set.classes[image.label].as_str())).collect();
+        images.sort_unstable();
         let mut hash = blake3::Hasher::new();
-        for (pixels, class) in pictures {
+        for (pixels, class) in images {
             hash.update(&pixels).update(class.as_bytes()).update(&[0]);
         }
         Self { source, blake3: hash.finalize().to_hex().to_string() }
@@ -110,7 +110,7 @@ pub struct Evaluation {
     pub comparison: Option<RunComparison>,
     /// The images measured.
     #[serde(skip)]
-    pub(super) set: Arc<PictureSet>,
+    pub(super) set: Arc<ImageSet>,
     /// Probabilities of each image.
     #[serde(skip)]
     pub(super) probabilities: Vec<Vec<f32>>,
@@ -196,8 +196,8 @@ impl Evaluation {
             progress.say(&words);
         }
         listed.skipped.splice(0..0, images.skipped);
-        if listed.set.pictures.is_empty() {
-            bail!("found no picture to evaluate on among {}, expected one or more", images.entries.len());
+        if listed.set.images.is_empty() {
+            bail!("found no image to evaluate on among {}, expected one or more", images.entries.len());
         }
         Self::of(predictor, listed, images.source, images.known, run)
     }
@@ -215,12 +215,12 @@ impl Evaluation {
         let Listed { set, facts, skipped } = listed;
         let classes = Arc::clone(&set.classes);
         if let Some(absent) = absent_words(&classes, &set.class_counts()) {
-            predictor.progress.say(&format!("warning: no picture of {absent} to measure on"));
+            predictor.progress.say(&format!("warning: no image of {absent} to measure on"));
         }
         let found = predictor.predict(&set)?;
         let copied = copies_of_known(&set, &facts, known, run, predictor.progress)?;
         let meta = decided(predictor);
-        let indices: Vec<_> = (0..set.pictures.len()).collect();
+        let indices: Vec<_> = (0..set.images.len()).collect();
         let unseen = copied.as_deref().map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
         let all = Subset::of(&set, &found.probabilities, &indices);
         let report = all.report(&classes);
@@ -236,7 +236,7 @@ impl Evaluation {
         };
         Ok(Self {
             data: Measured::of(&set, source),
-            images: set.pictures.len(),
+            images: set.images.len(),
             accuracy: confusion.accuracy(),
             macro_f1: confusion.macro_f1(),
             loss: found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64,
@@ -279,9 +279,9 @@ impl Evaluation {
                 words::listed(&other.classes)
             );
         };
-        let paths = |evaluation: &Self| evaluation.set.pictures.iter().map(|picture| picture.path.clone()).collect::<Vec<_>>();
+        let paths = |evaluation: &Self| evaluation.set.images.iter().map(|image| image.path.clone()).collect::<Vec<_>>();
         if paths(self) != paths(other) {
-            bail!("the two runs could not read the same pictures, so they can't be compared; see the warnings above");
+            bail!("the two runs could not read the same images, so they can't be compared; see the warnings above");
         }
         // The other network may have the same classes in another order.
         let labels = self.set.labels();
@@ -308,7 +308,7 @@ impl Evaluation {
             write_atomic(&folder.join("damaged.csv"), &table::to_csv(&self.damaged))?;
         }
         let copies: Vec<CopyRow> =
-            self.set.pictures.iter().zip(&self.copied).filter_map(|(picture, copy)| CopyRow::of(&picture.path, copy)).collect();
+            self.set.images.iter().zip(&self.copied).filter_map(|(image, copy)| CopyRow::of(&image.path, copy)).collect();
         if !copies.is_empty() {
             write_atomic(&folder.join("copies.csv"), &table::to_csv(&copies))?;
         }
@@ -338,7 +338,7 @@ fn decided(predictor: &Predictor<'_>) -> Meta {
 /// Returns which image of the `known` parts of the run each image duplicates; `None` if the run is
 /// unknown.
 fn copies_of_known(
-    set: &PictureSet,
+    set: &ImageSet,
     facts: &[Arc<ImageStats>],
     known: &[Part],
     run: Option<&Path>,
@@ -347,9 +347,9 @@ fn copies_of_known(
     let run = run.map(Known::open).transpose()?.flatten();
     if run.as_ref().is_some_and(|run| !run.has_looks()) && !facts.is_empty() {
         progress
-            .say("The run is of an older version, which kept no looks: copies that were saved again are told among its own pictures only");
+            .say("The run is of an older version, which kept no looks: copies that were saved again are told among its own images only");
     }
-    let pixels: Vec<_> = set.pictures.iter().map(|picture| picture.digest).collect();
+    let pixels: Vec<_> = set.images.iter().map(|image| image.digest).collect();
     Ok(run.map(|run| run.copies(known, &pixels, facts)))
 }
 
@@ -370,7 +370,7 @@ impl CopyRow {
 
 impl Unseen {
     /// Measures the images that aren't copies.
-    fn of(meta: &Meta, set: &PictureSet, probabilities: &[Vec<f32>], copied: &[Option<KnownCopy>]) -> Self {
+    fn of(meta: &Meta, set: &ImageSet, probabilities: &[Vec<f32>], copied: &[Option<KnownCopy>]) -> Self {
         let unseen: Vec<usize> = (0..copied.len()).filter(|index| copied[*index].is_none()).collect();
         let near_copies = copied.iter().flatten().filter(|copy| copy.likeness == Likeness::Near).count();
         let mut found = Self {

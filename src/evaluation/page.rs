@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Caption of a gallery.
-const MAPS: &str = "Beside each picture: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network \
+const MAPS: &str = "Beside each image: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network \
                     looks, not why; `emberlens explain` has other methods and checks.";
 /// Maximum number of mistakes shown.
 const MISTAKES: usize = 24;
@@ -83,7 +83,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
     let gallery = |title, shots| Gallery { title, words: MAPS.to_owned(), shots };
     let (split, from_run) = (subject.split(), |name: &str| subject.run.map(|run| run.join(name)));
     let page = Page {
-        title: format!("{}: {} pictures of {}", subject.checkpoint.meta.name, subject.evaluation.images, subject.name_in_words()),
+        title: format!("{}: {} images of {}", subject.checkpoint.meta.name, subject.evaluation.images, subject.name_in_words()),
         lead: subject.lead(),
         about: "What was trained",
         facts: subject.facts(),
@@ -159,20 +159,20 @@ impl Subject<'_> {
         let Evaluation { images, metrics, unseen, classes, per_class, calibration, decisions, .. } = self.evaluation;
         let shown = |Estimate { value, low, high }: Estimate| format!("{value:.3} (95 %: {low:.3} to {high:.3})");
         let accuracy = |metrics: &BTreeMap<String, Estimate>| metrics.get("accuracy").map(|estimate| shown(*estimate)).unwrap_or_default();
-        let mut lead = vec![format!("Accuracy {} on {images} pictures of {}.", accuracy(metrics), self.name_in_words())];
+        let mut lead = vec![format!("Accuracy {} on {images} images of {}.", accuracy(metrics), self.name_in_words())];
         if let Some(unseen) = unseen.as_ref().filter(|unseen| unseen.count < *images) {
             let copies = images - unseen.count;
             lead.push(match unseen.count {
-                0 => format!("All {copies} are copies of pictures that the training knew: nothing is known about new ones."),
+                0 => format!("All {copies} are copies of images that the training knew: nothing is known about new ones."),
                 count => format!(
-                    "{copies} of them are copies of pictures that the training knew. On the {count} that are not, the accuracy is {}: this is \
-                     what to expect of new pictures.",
+                    "{copies} of them are copies of images that the training knew. On the {count} that are not, the accuracy is {}: this is \
+                     what to expect of new images.",
                     accuracy(&unseen.metrics)
                 ),
             });
         }
         if self.name == "val" {
-            lead.push("The best epoch was chosen by these pictures, so the figures flatter; a test split tells more.".to_owned());
+            lead.push("The best epoch was chosen by these images, so the figures flatter; a test split tells more.".to_owned());
         }
         // Accuracy on unbalanced classes misleads without that of the trivial predictor.
         let most = classes.iter().max_by_key(|class| per_class[*class].measures.support);
@@ -183,19 +183,15 @@ impl Subject<'_> {
         let worst = classes.iter().filter(|class| per_class[*class].measures.support > 0);
         if let Some(class) = worst.min_by(|a, b| per_class[*a].measures.recall.total_cmp(&per_class[*b].measures.recall)) {
             let report = &per_class[class];
-            lead.push(format!(
-                "Found least often: {class}, {} of its {} pictures.",
-                shown(report.intervals.recall),
-                report.measures.support
-            ));
+            lead.push(format!("Found least often: {class}, {} of its {} images.", shown(report.intervals.recall), report.measures.support));
         }
         let error = calibration.expected_calibration_error;
         lead.push(match self.checkpoint.meta.temperature {
             1.0 => format!("Its probabilities are off by {error:.3} on average; `emberlens calibrate` may mend that."),
-            _ => format!("Its probabilities, calibrated on validation pictures, are off by {error:.3} on average here."),
+            _ => format!("Its probabilities, calibrated on validation images, are off by {error:.3} on average here."),
         });
         lead.extend(decisions.words());
-        lead.push("Measured on these pictures only: nothing is known about pictures from other devices, places or people.".to_owned());
+        lead.push("Measured on these images only: nothing is known about images from other devices, places or people.".to_owned());
         lead
     }
 
@@ -206,7 +202,7 @@ impl Subject<'_> {
             ("Classes", self.class_names()),
             ("Network", format!("{}{}", meta.design.model.architecture.name(), self.origin())),
             (
-                "Pictures",
+                "Images",
                 format!(
                     "{} x {} pixels (height x width), {}",
                     meta.image_size[0],
@@ -222,9 +218,9 @@ impl Subject<'_> {
         }
         facts.push(("Kept", format!("the end of epoch {}", meta.epoch)));
         if meta.temperature != 1.0 {
-            facts.push(("Temperature", format!("{:.4}, fitted on validation pictures", meta.temperature)));
+            facts.push(("Temperature", format!("{:.4}, fitted on validation images", meta.temperature)));
         }
-        facts.push(("Measured on", format!("{}, {} pictures", self.name_in_words(), self.evaluation.images)));
+        facts.push(("Measured on", format!("{}, {} images", self.name_in_words(), self.evaluation.images)));
         facts.push(("Device", format!("{} ({})", self.compute.name, self.compute.about)));
         facts.push(("Program", format!("emberlens {} (the network is of {})", env!("CARGO_PKG_VERSION"), meta.emberlens)));
         facts.push(("Written", time::OffsetDateTime::now_utc().date().to_string()));
@@ -293,14 +289,14 @@ impl Subject<'_> {
     /// Returns the worst mistakes and typical correct predictions, each beside its Grad-CAM.
     fn galleries(&self, progress: &dyn Progress) -> anyhow::Result<[Vec<Shot>; 2]> {
         let Evaluation { set, probabilities, classes, .. } = self.evaluation;
-        let truth = |index: usize| probabilities[index][set.pictures[index].label];
-        let is_right = |index: &usize| argmax(&probabilities[*index]) == set.pictures[*index].label;
-        let mut order: Vec<usize> = (0..set.pictures.len()).collect();
+        let truth = |index: usize| probabilities[index][set.images[index].label];
+        let is_right = |index: &usize| argmax(&probabilities[*index]) == set.images[*index].label;
+        let mut order: Vec<usize> = (0..set.images.len()).collect();
         // By the probability of the true class: the worst mistakes come first.
         order.sort_by(|a, b| truth(*a).total_cmp(&truth(*b)));
         let mistakes: Vec<usize> = order.iter().copied().filter(|index| !is_right(index)).take(MISTAKES).collect();
         let mut right: Vec<Vec<usize>> = vec![Vec::new(); classes.len()];
-        order.iter().filter(|index| is_right(index)).for_each(|index| right[set.pictures[*index].label].push(*index));
+        order.iter().filter(|index| is_right(index)).for_each(|index| right[set.images[*index].label].push(*index));
         // Around the median: the surest predictions look alike, the least sure are close to
         // mistakes.
         let of_class = |hits: Vec<usize>| {
@@ -318,12 +314,12 @@ impl Subject<'_> {
 
     fn shot(&self, explainer: &Explainer, index: usize, task: &dyn Task) -> anyhow::Result<Shot> {
         let Evaluation { set, probabilities, classes, copies, .. } = self.evaluation;
-        let (picture, row) = (&set.pictures[index], &probabilities[index]);
+        let (image, row) = (&set.images[index], &probabilities[index]);
         let predicted = argmax(row);
         let batch = View::plain(set, &self.checkpoint.meta.normalize).batch(index..index + 1)?;
         let map = explainer.explain(&batch.images, &[predicted])?.swap_remove(0);
         let shape = set.store.format().shape();
-        let plain = colored(&set.store.colored(picture.slot)?, shape);
+        let plain = colored(&set.store.colored(image.slot)?, shape);
         // A map without evidence for a class that the network is sure of would leave the reader
         // with nothing, so another method's map is shown beside it.
         let next = match !map.places_evidence() && f64::from(row[predicted]) >= SURE {
@@ -333,16 +329,16 @@ impl Subject<'_> {
         let shown = |map: &Map| magnified(&overlay(&plain, &map.at_size([shape[0], shape[1]])));
         let sides: Vec<RgbImage> = [magnified(&plain), shown(&map)].into_iter().chain(next.iter().map(|(_, map)| shown(map))).collect();
         let jpeg = jpeg(&in_a_row(&sides), SHOT_WIDTH)?;
-        let mut lines = match predicted == picture.label {
+        let mut lines = match predicted == image.label {
             true => vec![format!("{} ({:.3})", classes[predicted], row[predicted])],
             false => vec![
                 format!("taken for {} ({:.3})", classes[predicted], row[predicted]),
-                format!("is {} ({:.3})", classes[picture.label], row[picture.label]),
+                format!("is {} ({:.3})", classes[image.label], row[image.label]),
             ],
         };
-        lines.push(names::of_os(picture.path.file_name().unwrap_or_default()));
+        lines.push(names::of_os(image.path.file_name().unwrap_or_default()));
         if copies.get(index).is_some_and(|is_copy| *is_copy) {
-            lines.push("a copy of a picture that the training knew".to_owned());
+            lines.push("a copy of an image that the training knew".to_owned());
         }
         if !map.places_evidence() {
             let words = if map.has_evidence() { "the evidence is the same everywhere" } else { "no positive evidence at this layer" };

@@ -10,12 +10,12 @@ use crate::{
     report,
 };
 
-/// Returns the folder name for an evaluation of images called `pictures` by the checkpoint in this
+/// Returns the folder name for an evaluation of images called `images` by the checkpoint in this
 /// folder. The name of the checkpoint is added unless it is `best`.
-pub fn name(pictures: &str, checkpoint: &Path) -> String {
+pub fn name(images: &str, checkpoint: &Path) -> String {
     match checkpoint.file_name().map(|name| name.to_string_lossy()) {
-        Some(folder) if folder != "best" => format!("{pictures}-{folder}"),
-        _ => pictures.to_owned(),
+        Some(folder) if folder != "best" => format!("{images}-{folder}"),
+        _ => images.to_owned(),
     }
 }
 
@@ -53,7 +53,7 @@ pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
     let taken = ["metrics.json", "predictions.csv", report::PAGE].iter().map(|name| out.join(name)).find(|path| path.exists());
     match taken.filter(|_| digest_in(out).is_none_or(|found| found != digest)) {
         Some(path) => Err(UsageError(format!(
-            "found results of other pictures, which would be replaced; choose another --out: {}",
+            "found results of other images, which would be replaced; choose another --out: {}",
             names::of_path(&path)
         ))),
         None => Ok(out.to_owned()),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evaluations_of_other_pictures_are_kept_and_of_the_same_replaced() {
+    fn evaluations_of_other_images_are_kept_and_of_the_same_replaced() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let evaluation = folder.path().join("evaluation");
         let place = |digest: &str| {
@@ -85,7 +85,7 @@ mod tests {
         fs::write(evaluation.join("test/metrics.json"), "{}").expect("written");
         assert_eq!(place("a"), "test-4");
         assert!(chosen(&evaluation.join("test-2"), "b").is_ok() && chosen(&evaluation.join("never"), "b").is_ok());
-        let refused = chosen(&evaluation.join("test-2"), "a").expect_err("other pictures").to_string();
+        let refused = chosen(&evaluation.join("test-2"), "a").expect_err("other images").to_string();
         assert!(refused.contains("choose another --out") && refused.ends_with("test-2/metrics.json"), "{refused}");
         assert_eq!((name("test", Path::new("run/best")), name("test", Path::new("run/last"))), ("test".to_owned(), "test-last".to_owned()));
     }

@@ -32,9 +32,9 @@ impl Evaluation {
                 .collect(),
         };
         writer.write_record(head.chain(columns))?;
-        for (picture, row) in self.set.pictures.iter().zip(&self.probabilities) {
-            let path = of_path(&picture.path);
-            let start = [path, name(picture.label), name(argmax(row))].into_iter();
+        for (image, row) in self.set.images.iter().zip(&self.probabilities) {
+            let path = of_path(&image.path);
+            let start = [path, name(image.label), name(argmax(row))].into_iter();
             let numbers: Vec<String> = match is_whole {
                 true => row.iter().map(ToString::to_string).collect(),
                 false => most(row, FIRST).into_iter().flat_map(|class| [name(class), row[class].to_string()]).skip(1).collect(),
@@ -53,7 +53,7 @@ impl Evaluation {
         let raw = Raw {
             shape: vec![self.classes.len()],
             values: self.logits.concat(),
-            pictures: self.set.pictures.iter().map(|picture| [of_path(&picture.path), self.classes[picture.label].clone()]).collect(),
+            images: self.set.images.iter().map(|image| [of_path(&image.path), self.classes[image.label].clone()]).collect(),
         };
         file.write(&raw, self.classes.iter().map(|class| of_text(class)))
     }

@@ -9,7 +9,7 @@ use crate::{
     config::{self, Config, Data, Loss},
     data::{
         Listed,
-        batches::{dataset::PictureSet, view::View},
+        batches::{dataset::ImageSet, view::View},
         listing::Entry,
         load_listed,
     },
@@ -84,7 +84,7 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// Returns an error if an output is not finite, an image can't be read again, or the device
     /// fails.
-    pub fn predict(&self, set: &Arc<PictureSet>) -> anyhow::Result<Predictions> {
+    pub fn predict(&self, set: &Arc<ImageSet>) -> anyhow::Result<Predictions> {
         let meta = &self.checkpoint.meta;
         let settings = Settings {
             device: self.compute.device.clone(),
@@ -98,10 +98,10 @@ impl<'a> Predictor<'a> {
         };
         let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
         let task = self.progress.items("Classifying");
-        task.set_total(set.pictures.len() * (rounds + 1));
+        task.set_total(set.images.len() * (rounds + 1));
         let mut found = predict(&self.model, View::plain(set, &meta.normalize), &settings, &|count| task.add(count))?;
         if let Some(bad) = found.first_bad {
-            return Err(NotANumber(set.pictures[bad].path.clone()).into());
+            return Err(NotANumber(set.images[bad].path.clone()).into());
         }
         let Some(Tta { config, rounds }) = &self.tta else { return Ok(found) };
         for round in 0..*rounds {
@@ -125,7 +125,7 @@ impl<'a> Predictor<'a> {
 /// Returns an error if the images have a class that `meta` doesn't list, or the pixel cache can't
 /// be written.
 pub fn read(entries: &[Entry], meta: &Meta, data: &Data, progress: &dyn Progress) -> anyhow::Result<Listed> {
-    let task = progress.items("Reading pictures");
+    let task = progress.items("Reading images");
     task.set_total(entries.len());
     Ok(load_listed(entries, &Arc::new(meta.classes.clone()), data, &|count| task.add(count))?)
 }
@@ -172,7 +172,7 @@ pub(super) fn loss_reasons(predictor: &Predictor<'_>, of_truth: impl Iterator<It
                 "log loss takes a probability of less than {:.1e} for that much, as scikit-learn does ({} of such confidence in another class), \
                  while the run's own has no bound",
                 f64::EPSILON,
-                counted(clipped, "picture")
+                counted(clipped, "image")
             ),
         ),
     ];

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decisions::Decisions;
 use crate::{
     checkpoint::Meta,
-    data::batches::dataset::PictureSet,
+    data::batches::dataset::ImageSet,
     metrics::{Report, ScoredPredictions},
 };
 
@@ -24,9 +24,9 @@ pub(super) struct Subset<'a> {
 
 impl<'a> Subset<'a> {
     /// Returns the images at `indices`.
-    pub(super) fn of(set: &PictureSet, probabilities: &'a [Vec<f32>], indices: &[usize]) -> Self {
+    pub(super) fn of(set: &ImageSet, probabilities: &'a [Vec<f32>], indices: &[usize]) -> Self {
         Self {
-            labels: indices.iter().map(|index| set.pictures[*index].label).collect(),
+            labels: indices.iter().map(|index| set.images[*index].label).collect(),
             probabilities: indices.iter().map(|index| probabilities[*index].as_slice()).collect(),
             groups: groups(set, indices),
         }
@@ -44,12 +44,12 @@ impl<'a> Subset<'a> {
 }
 
 /// Returns the number of each image's group; an image without a group gets one of its own.
-fn groups(set: &PictureSet, indices: &[usize]) -> Vec<usize> {
-    let names: BTreeSet<&str> = indices.iter().filter_map(|index| set.pictures[*index].group.as_deref()).collect();
+fn groups(set: &ImageSet, indices: &[usize]) -> Vec<usize> {
+    let names: BTreeSet<&str> = indices.iter().filter_map(|index| set.images[*index].group.as_deref()).collect();
     let places: BTreeMap<&str, usize> = names.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
     // Numbers after those of named groups.
     let mut alone = places.len();
-    let group = |index: &usize| match &set.pictures[*index].group {
+    let group = |index: &usize| match &set.images[*index].group {
         Some(name) => places[name.as_str()],
         None => {
             alone += 1;

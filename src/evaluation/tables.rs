@@ -39,7 +39,7 @@ impl Evaluation {
             };
             let _ = writeln!(
                 text,
-                "{} of them are copies of pictures that the training knew; on the {count} that are not: {numbers}",
+                "{} of them are copies of images that the training knew; on the {count} that are not: {numbers}",
                 images - count
             );
         }
@@ -73,7 +73,7 @@ impl Evaluation {
             Some(unseen) => format!(" ({} never seen: {})", unseen.count, words(&unseen.metrics)),
             None => String::new(),
         };
-        format!("accuracy {} on {}{unseen}", words(&self.metrics), counted(self.images, "picture"))
+        format!("accuracy {} on {}{unseen}", words(&self.metrics), counted(self.images, "image"))
     }
 
     /// Describes which classes [`Self::class_figures`] shows if it doesn't show all.
@@ -136,7 +136,7 @@ impl Evaluation {
 
     /// Returns the most frequent pairs of true and predicted class.
     pub(super) fn mistakes(&self) -> Table {
-        let head = ["True class", "Taken for", "Pictures", "Of the class"].map(str::to_owned).to_vec();
+        let head = ["True class", "Taken for", "Images", "Of the class"].map(str::to_owned).to_vec();
         let row = |(truth, predicted, count): (usize, usize, u64)| {
             let support = self.confusion.tallies()[truth].support;
             let share = format!("{:.0} %", count as f64 / f64::from(support) * 100.0);

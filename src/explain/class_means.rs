@@ -23,7 +23,7 @@ const LINES: usize = 10;
 #[derive(Debug)]
 struct Sums {
     map: Vec<f32>,
-    picture: Vec<f32>,
+    image: Vec<f32>,
     count: usize,
 }
 
@@ -39,17 +39,17 @@ impl ClassMeans {
     /// Adds an image and its map.
     ///
     /// # Shapes
-    /// `picture` is `[height, width, channels]` with values 0 to 255, `map` is `[height, width]`,
+    /// `image` is `[height, width, channels]` with values 0 to 255, `map` is `[height, width]`,
     /// both flattened.
-    pub(super) fn add(&mut self, class: &str, map: &[f32], picture: &[u8]) {
+    pub(super) fn add(&mut self, class: &str, map: &[f32], image: &[u8]) {
         if self.sums.len() == CLASSES && !self.sums.contains_key(class) {
             self.num_without += 1;
             return;
         }
-        let empty = || Sums { map: vec![0.0; map.len()], picture: vec![0.0; picture.len()], count: 0 };
+        let empty = || Sums { map: vec![0.0; map.len()], image: vec![0.0; image.len()], count: 0 };
         let sums = self.sums.entry(class.to_owned()).or_insert_with(empty);
         sums.map.iter_mut().zip(map).for_each(|(sum, value)| *sum += value);
-        sums.picture.iter_mut().zip(picture).for_each(|(sum, level)| *sum += f32::from(*level));
+        sums.image.iter_mut().zip(image).for_each(|(sum, level)| *sum += f32::from(*level));
         sums.count += 1;
     }
 
@@ -60,9 +60,9 @@ impl ClassMeans {
     pub(super) fn write(&self, out: &Path, shape: [usize; 3], progress: &dyn Progress) -> anyhow::Result<()> {
         let several: Vec<_> = self.sums.iter().filter(|(_, sums)| sums.count > 1).collect();
         let mut taken = BTreeSet::new();
-        for (index, (class, Sums { map, picture, count })) in several.iter().enumerate() {
+        for (index, (class, Sums { map, image, count })) in several.iter().enumerate() {
             let level = |sum: &f32| (sum / *count as f32).round() as u8;
-            let picture = colored(&picture.iter().map(level).collect::<Vec<_>>(), shape);
+            let image = colored(&image.iter().map(level).collect::<Vec<_>>(), shape);
             let map: Vec<f32> = map.iter().map(|sum| sum / *count as f32).collect();
             let Border { share, area } = border(&map, [shape[0], shape[1]]);
             let name = file_name(class);
@@ -70,10 +70,10 @@ impl ClassMeans {
             let numbered = |count: usize| if count == 1 { name.clone() } else { format!("{name}-{count}") };
             let name = (1..).map(numbered).find(|name| taken.insert(name.clone())).expect("there are more numbers than classes");
             let path = out.join(format!("mean-{name}.png"));
-            write_png(&in_a_row(&[magnified(&picture), magnified(&overlay(&picture, &map))]), &path)?;
+            write_png(&in_a_row(&[magnified(&image), magnified(&overlay(&image, &map))]), &path)?;
             if index < LINES {
                 progress.say(&format!(
-                    "{}: mean of {count} pictures, {:.0} % of the attention on the border, which is {:.0} % of the picture: {}",
+                    "{}: mean of {count} images, {:.0} % of the attention on the border, which is {:.0} % of the image: {}",
                     of_text(class),
                     share * 100.0,
                     area * 100.0,
@@ -89,7 +89,7 @@ impl ClassMeans {
             ));
         }
         if self.num_without > 0 {
-            progress.say(&format!("{} pictures are of other classes than the first {CLASSES}, which alone have a mean", self.num_without));
+            progress.say(&format!("{} images are of other classes than the first {CLASSES}, which alone have a mean", self.num_without));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
         names::{self, for_file, of_text},
         progress::Progress,
     },
-    data::batches::{dataset::PictureSet, normalize::Normalizer, view::View},
+    data::batches::{dataset::ImageSet, normalize::Normalizer, view::View},
     metrics::argmax,
     nn::infer::NotANumber,
     report::{
@@ -128,7 +128,7 @@ impl<'a> Work<'a> {
             without_evidence: 0,
             means: ClassMeans::default(),
             shape: [0; 3],
-            raw: Raw { shape: Vec::new(), values: Vec::new(), pictures: Vec::new() },
+            raw: Raw { shape: Vec::new(), values: Vec::new(), images: Vec::new() },
             curves: Vec::new(),
         }
     }
@@ -138,19 +138,19 @@ impl<'a> Work<'a> {
     /// # Errors
     /// Returns an error if an image can't be read again, a probability is not finite, the device
     /// fails or a file can't be written.
-    pub fn explain(&mut self, set: &Arc<PictureSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
+    pub fn explain(&mut self, set: &Arc<ImageSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
         let view = View::plain(set, normalizer);
         self.shape = set.store.format().shape();
         let task = self.progress.items("Explaining");
-        task.set_total(set.pictures.len());
-        for start in (0..set.pictures.len()).step_by(BATCH) {
-            let indices = start..(start + BATCH).min(set.pictures.len());
+        task.set_total(set.images.len());
+        for start in (0..set.images.len()).step_by(BATCH) {
+            let indices = start..(start + BATCH).min(set.images.len());
             let batch = view.batch(indices.clone())?;
             let probabilities = self.explainer.probabilities(&batch.images)?;
             let label = |row: &Vec<f64>| argmax(&row.iter().map(|value| *value as f32).collect::<Vec<_>>());
             let labels: Vec<usize> = probabilities.iter().map(label).collect();
             if let Some(bad) = probabilities.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
-                return Err(NotANumber(set.pictures[start + bad].path.clone()).into());
+                return Err(NotANumber(set.images[start + bad].path.clone()).into());
             }
             let classes: Vec<usize> = labels.iter().map(|label| self.wanted.class.unwrap_or(*label)).collect();
             let maps = self.explainer.explain(&batch.images, &classes)?;
@@ -177,17 +177,17 @@ impl<'a> Work<'a> {
     }
 
     /// Writes the files of one image and keeps its result.
-    fn write(&mut self, set: &PictureSet, index: usize, found: Found<'_>) -> anyhow::Result<()> {
+    fn write(&mut self, set: &ImageSet, index: usize, found: Found<'_>) -> anyhow::Result<()> {
         let Found { label, class, probabilities, map, next, curves } = found;
         let size = [self.shape[0], self.shape[1]];
-        let (path, classes) = (&set.pictures[index].path, &set.classes);
-        let bytes = set.store.colored(set.pictures[index].slot)?;
-        let (picture, evidence) = (colored(&bytes, self.shape), map.at_size(size));
+        let (path, classes) = (&set.images[index].path, &set.classes);
+        let bytes = set.store.colored(set.images[index].slot)?;
+        let (image, evidence) = (colored(&bytes, self.shape), map.at_size(size));
         let number = self.rows.len() + 1;
         let stem = for_file(&path.file_stem().unwrap_or_default().to_string_lossy());
         // The number tells images of the same name apart.
         let name = |what: &str| self.out.join(format!("{number:04}-{stem}.{what}.png"));
-        let mut sides = vec![magnified(&picture), magnified(&overlay(&picture, &evidence))];
+        let mut sides = vec![magnified(&image), magnified(&overlay(&image, &evidence))];
         let grey = |values: &[f32]| {
             let levels: Vec<u8> = values.iter().map(|value| (value * 255.0).round() as u8).collect();
             colored(&levels, [size[0], size[1], 1])
@@ -197,7 +197,7 @@ impl<'a> Work<'a> {
             Some((explainer, map)) => {
                 let (evidence, path) = (map.at_size(size), name(&format!("map-{}", explainer.method().name())));
                 write_png(&grey(&evidence), &path)?;
-                sides.push(magnified(&overlay(&picture, &evidence)));
+                sides.push(magnified(&overlay(&image, &evidence)));
                 let (method, layer) = (explainer.method().name(), explainer.layer());
                 Some(Next { method, layer, peak: map.peak(size), border: border(&evidence, size), map: names::of_path(&path) })
             }
@@ -237,7 +237,7 @@ impl<'a> Work<'a> {
         if self.wanted.raw.is_some() {
             self.raw.shape = map.size.to_vec();
             self.raw.values.extend_from_slice(&map.values);
-            self.raw.pictures.push([explanation.path.clone(), explanation.class.clone()]);
+            self.raw.images.push([explanation.path.clone(), explanation.class.clone()]);
         }
         self.rows.push(row(explanation));
         let line = serde_json::to_string(explanation)? + "\n";
@@ -250,7 +250,7 @@ impl<'a> Work<'a> {
 
     /// Returns a table of the first `most` images.
     pub fn table(&self, most: usize) -> String {
-        let head = ["Picture", "Class", "Probability", "Method", "Most at x, y", "On the border"].map(str::to_owned).to_vec();
+        let head = ["Image", "Class", "Probability", "Method", "Most at x, y", "On the border"].map(str::to_owned).to_vec();
         let table = report::Table { head, rows: self.rows.iter().take(most).cloned().collect() };
         let more = self.rows.len().saturating_sub(most);
         let more = if more == 0 { String::new() } else { format!("... and {more} more in explanations.jsonl\n") };
@@ -275,7 +275,7 @@ impl<'a> Work<'a> {
         if self.without_evidence > 0 {
             let of = self.rows.len();
             self.progress.say(&format!(
-                "{} of {of} pictures have no evidence that can be placed; see \"words\" in explanations.jsonl",
+                "{} of {of} images have no evidence that can be placed; see \"words\" in explanations.jsonl",
                 self.without_evidence
             ));
         }
@@ -337,7 +337,7 @@ fn words(map: &Map, class: &str, probability: f64, (border, next, curves): (Bord
         return format!("the evidence for {class} is the same everywhere: this layer can't say where{beside}");
     }
     let mut words = format!(
-        "{:.0} % of the evidence for {class} is on the border, which is {:.0} % of the picture",
+        "{:.0} % of the evidence for {class} is on the border, which is {:.0} % of the image",
         border.share * 100.0,
         border.area * 100.0
     );

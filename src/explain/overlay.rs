@@ -26,8 +26,8 @@ fn color(value: f32) -> [f32; 3] {
 }
 
 /// Draws a map over an image of the same size. Values from 0, transparent, to 1.
-pub fn overlay(picture: &RgbImage, map: &[f32]) -> RgbImage {
-    let mut out = picture.clone();
+pub fn overlay(image: &RgbImage, map: &[f32]) -> RgbImage {
+    let mut out = image.clone();
     for (pixel, value) in out.pixels_mut().zip(map) {
         let (color, cover) = (color(*value), COVER * value.clamp(0.0, 1.0));
         for (level, color) in pixel.0.iter_mut().zip(color) {
@@ -46,9 +46,9 @@ mod tests {
 
     #[test]
     fn colours_run_from_nothing_to_the_brightest() {
-        let picture = colored(&[10, 20, 30, 40, 50, 60], [2, 1, 3]);
-        assert_eq!(overlay(&picture, &[0.0, 0.0]), picture);
-        assert_eq!(overlay(&picture, &[0.0, 1.0]).get_pixel(0, 1), &Rgb([188, 194, 133]));
+        let image = colored(&[10, 20, 30, 40, 50, 60], [2, 1, 3]);
+        assert_eq!(overlay(&image, &[0.0, 0.0]), image);
+        assert_eq!(overlay(&image, &[0.0, 1.0]).get_pixel(0, 1), &Rgb([188, 194, 133]));
         assert_eq!(color(0.5), [165.0, 44.0, 96.0]);
         assert_eq!(color(1.0), [252.0, 255.0, 164.0]);
         assert_eq!(color(f32::from_bits(1.0f32.to_bits() - 1)).map(f32::round), [252.0, 255.0, 164.0]);

@@ -1,4 +1,4 @@
-//! A list of pictures that trains as it is: no copy twice, no picture under two labels, nothing on both sides of a split.
+//! A list of images that trains as it is: no copy twice, no image under two labels, nothing on both sides of a split.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Share of the training pictures that is held back where there is no validation part.
+/// Share of the training images that is held back where there is no validation part.
 const VALIDATION: f64 = 0.2;
 
 /// Of copies across splits, which are kept.
@@ -45,18 +45,18 @@ pub struct CleanRow {
 /// What is on a clean list, and what isn't.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clean {
-    /// The list, in the order of the pictures.
+    /// The list, in the order of the images.
     pub rows: Vec<CleanRow>,
-    /// Pictures left out as their copies have another label.
+    /// Images left out as their copies have another label.
     pub conflicting: usize,
-    /// Pictures left out as a copy of them is on the list.
+    /// Images left out as a copy of them is on the list.
     pub copies: usize,
-    /// Pictures left out as their group is on another side.
+    /// Images left out as their group is on another side.
     pub split_groups: usize,
 }
 
 impl Inspection {
-    /// The clean list. Without validation pictures, a share of the training pictures is held back, stratified, groups kept together.
+    /// The clean list. Without validation images, a share of the training images is held back, stratified, groups kept together.
     pub fn clean(&self, side: Side, seed: u64) -> Clean {
         let mut out = BTreeSet::new();
         let mut conflicting = 0;
@@ -85,7 +85,7 @@ impl Inspection {
         Clean { rows: left.iter().map(row).collect(), conflicting, copies, split_groups }
     }
 
-    /// The part that each group stays in, of those that its pictures on the list are in.
+    /// The part that each group stays in, of those that its images on the list are in.
     fn sides_of_groups(&self, side: Side, out: &BTreeSet<usize>) -> BTreeMap<&str, Part> {
         let mut sides: BTreeMap<&str, Part> = BTreeMap::new();
         for (_, seen) in self.seen.iter().enumerate().filter(|(index, _)| !out.contains(index)) {
@@ -97,7 +97,7 @@ impl Inspection {
         sides
     }
 
-    /// Of these pictures, those for validation where there is no part for it.
+    /// Of these images, those for validation where there is no part for it.
     fn held_back(&self, left: &[usize], seed: u64) -> BTreeSet<usize> {
         if self.count(Part::Validation) > 0 {
             return BTreeSet::new();
@@ -114,13 +114,13 @@ impl Inspection {
     }
 }
 
-/// The picture of a group of copies that stays.
+/// The image of a group of copies that stays.
 fn kept(group: &CopyGroup, side: Side) -> usize {
     let of_member = |split: &str| Part::from_name(split).map_or(usize::MAX, |part| rank(part, side));
     group.members.iter().min_by_key(|member| of_member(member.split)).map_or(0, |member| member.index)
 }
 
-/// Where pictures stay that are on two sides: the least.
+/// Where images stay that are on two sides: the least.
 fn rank(part: Part, side: Side) -> usize {
     match (part, side) {
         (Part::Test, Side::Test) | (Part::Train, Side::Train) => 0,

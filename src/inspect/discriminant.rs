@@ -1,5 +1,5 @@
 //! Linear discriminant analysis with a ridge: classes as Gaussians of one covariance, found from sums alone. A model of some parts of the
-//! pictures takes no second look at them, and many classes cost little more than few.
+//! images takes no second look at them, and many classes cost little more than few.
 
 use std::ops::Range;
 

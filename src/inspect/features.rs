@@ -1,4 +1,4 @@
-//! What a small backbone that others trained makes of pictures, for a look at their labels. It must be on this machine already: nobody
+//! What a small backbone that others trained makes of images, for a look at their labels. It must be on this machine already: nobody
 //! downloads anything to look.
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::{
 
 /// The one that is cheap: the others take minutes on a CPU where everything else takes seconds.
 const CHEAP: Architecture = Architecture::Squeezenet1_1;
-/// Rows and columns of its pictures, where no recipe says.
+/// Rows and columns of its images, where no recipe says.
 pub const SIDE: usize = 128;
 /// Rows and columns below which it sees nothing.
 const LEAST_SIDE: usize = 64;
@@ -38,10 +38,10 @@ pub fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
     of_recipe.filter(|path| path.is_file()).or_else(|| locate(CHEAP, &Weights::Imagenet).filter(is_whole))
 }
 
-/// The features of all pictures; `None` where the backbone can't look at such pictures.
+/// The features of all images; `None` where the backbone can't look at such images.
 ///
 /// # Errors
-/// Weights that can't be read; pictures that can't be read again.
+/// Weights that can't be read; images that can't be read again.
 pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn Progress) -> anyhow::Result<Option<Features>> {
     let [height, width, channels] = Format::of(data).shape();
     if data.color != Color::Rgb || height.min(width) < LEAST_SIDE {
@@ -60,7 +60,7 @@ pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn 
     let task = progress.items("Looking at labels");
     task.set_total(surveyed.survey.seen.len());
     let mut values = Vec::new();
-    for set in surveyed.sets.iter().filter(|set| !set.pictures.is_empty()) {
+    for set in surveyed.sets.iter().filter(|set| !set.images.is_empty()) {
         let view = View::plain(set, &normalizer);
         values.extend(average_features(&model, view, &device, &|count| task.add(count))?);
     }

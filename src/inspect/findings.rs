@@ -14,18 +14,18 @@ use crate::{
     },
 };
 
-/// Pictures in the largest class for one in the smallest from which it is told.
+/// Images in the largest class for one in the smallest from which it is told.
 const IMBALANCED: f64 = 1.5;
 
 /// What a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Test pictures are copies of what training knows.
+    /// Test images are copies of what training knows.
     Leak,
     /// Copies with more than one label.
     ConflictingLabels,
-    /// Validation pictures are copies of training pictures.
+    /// Validation images are copies of training images.
     ValidationLeak,
     /// A group (a patient, say) is in more than one part.
     SplitGroup,
@@ -39,11 +39,11 @@ pub enum Kind {
     AlikeClasses,
     /// Copies in one part.
     Repeats,
-    /// Something that tells the class and isn't what the picture shows.
+    /// Something that tells the class and isn't what the image shows.
     Rule,
     /// Classes of different size.
     Imbalance,
-    /// Pictures that stand out.
+    /// Images that stand out.
     Odd,
 }
 
@@ -100,9 +100,9 @@ fn leak(found: &Inspection) -> Option<Finding> {
     let (tests, are) = (found.count(Part::Test), verb(count, "is a copy", "are copies"));
     Some(Finding::new(
         Kind::Leak,
-        format!("{count} of {tests} test pictures {are} of pictures that are trained on or chosen by{near}"),
+        format!("{count} of {tests} test images {are} of images that are trained on or chosen by{near}"),
         Some(first),
-        "believe `evaluate`'s second column, on the pictures never seen, or set data.on_leak = \"exclude\"",
+        "believe `evaluate`'s second column, on the images never seen, or set data.on_leak = \"exclude\"",
     ))
 }
 
@@ -140,7 +140,7 @@ fn validation_leak(found: &Inspection) -> Option<Finding> {
     let (all, are) = (found.count(Part::Validation), verb(count, "is a copy", "are copies"));
     Some(Finding::new(
         Kind::ValidationLeak,
-        format!("{count} of {all} validation pictures {are} of training pictures"),
+        format!("{count} of {all} validation images {are} of training images"),
         Some(first),
         "take them out of one side, or set data.on_leak = \"exclude\": the best epoch is chosen by memory otherwise",
     ))
@@ -158,9 +158,9 @@ fn split_groups(found: &Inspection) -> Option<Finding> {
     let parts: Vec<_> = parts.iter().map(|part| part.name()).collect();
     Some(Finding::new(
         Kind::SplitGroup,
-        format!("{} {} pictures in more than one split", counted(split.len(), "group"), verb(split.len(), "has", "have")),
+        format!("{} {} images in more than one split", counted(split.len(), "group"), verb(split.len(), "has", "have")),
         Some(format!("{group} ({})", parts.join(" and "))),
-        "what is learned of a patient helps on that patient's other pictures: put each group on one side",
+        "what is learned of a patient helps on that patient's other images: put each group on one side",
     ))
 }
 
@@ -172,10 +172,10 @@ fn doubtful_labels(found: &Inspection) -> Option<Finding> {
         Kind::DoubtfulLabels,
         format!(
             "{count} of {images} labels {are} doubtful: a linear model of {features} says otherwise; its balanced accuracy is \
-             {balanced_accuracy:.2} on pictures that it wasn't fitted to"
+             {balanced_accuracy:.2} on images that it wasn't fitted to"
         ),
         Some(format!("{} ({}, or {}?)", worst.path, worst.label, worst.suggestion)),
-        "look at them, the least believed first; a hard picture with a right label is doubtful as well",
+        "look at them, the least believed first; a hard image with a right label is doubtful as well",
     ))
 }
 
@@ -217,7 +217,7 @@ fn repeats(found: &Inspection) -> Option<Finding> {
         Kind::Repeats,
         format!("{groups} of copies {lie} within one split ({near} of them saved again, resized, turned or the like)"),
         Some(first),
-        "they stay together when validation pictures are held back, and count more than once all the same; --write-clean keeps one of each",
+        "they stay together when validation images are held back, and count more than once all the same; --write-clean keeps one of each",
     ))
 }
 
@@ -227,12 +227,12 @@ fn rule(found: &Inspection) -> Option<Finding> {
         Kind::Rule,
         format!("a rule on {property} scores {balanced_accuracy:.2} (balanced accuracy; guessing {chance:.2})"),
         None,
-        "pictures of the classes come from different places: a network may learn the place; `explain` shows where it looks",
+        "images of the classes come from different places: a network may learn the place; `explain` shows where it looks",
     ))
 }
 
 fn imbalance(found: &Inspection) -> Option<Finding> {
-    let what = format!("the largest class has {:.1} training pictures for one of the smallest", found.imbalance);
+    let what = format!("the largest class has {:.1} training images for one of the smallest", found.imbalance);
     (found.imbalance > IMBALANCED).then(|| Finding::new(Kind::Imbalance, what, None, "train.class_weights = \"balanced\""))
 }
 
@@ -240,7 +240,7 @@ fn odd(found: &Inspection) -> Option<Finding> {
     let count: usize = found.suspects.values().map(Vec::len).sum();
     let (kind, suspects) = found.suspects.first_key_value()?;
     let kinds: Vec<_> = found.suspects.iter().map(|(kind, suspects)| format!("{} {kind}", suspects.len())).collect();
-    let what = format!("{} {} out: {}", counted(count, "picture"), verb(count, "stands", "stand"), kinds.join(", "));
+    let what = format!("{} {} out: {}", counted(count, "image"), verb(count, "stands", "stand"), kinds.join(", "));
     Some(Finding::new(Kind::Odd, what, Some(format!("{} ({kind})", suspects.first()?.path)), "look at them"))
 }
 

@@ -1,5 +1,5 @@
-//! Labels that a cheap model doesn't believe: a linear discriminant on features of the pictures, fitted without the picture that is judged,
-//! and confident learning (Northcutt et al. 2021, arXiv 1911.00068) on its probabilities; of these, labels that are wrong rather than pictures
+//! Labels that a cheap model doesn't believe: a linear discriminant on features of the images, fitted without the image that is judged,
+//! and confident learning (Northcutt et al. 2021, arXiv 1911.00068) on its probabilities; of these, labels that are wrong rather than images
 //! that are hard.
 
 use std::collections::BTreeMap;
@@ -26,13 +26,13 @@ use crate::{
 const VERSION: &str = "emberlens labels 2";
 /// Labels from which on it is worth keeping a judgement.
 const MANY: usize = 500;
-/// Parts that the pictures are dealt to; each is judged by a model of the others.
+/// Parts that the images are dealt to; each is judged by a model of the others.
 const FOLDS: usize = 5;
-/// Pictures of a class below which nothing is said of it.
+/// Images of a class below which nothing is said of it.
 const LEAST: usize = 20;
-/// Pictures that models are fitted to at most, all parts together.
+/// Images that models are fitted to at most, all parts together.
 const FITTED: usize = 16_000;
-/// Pictures that are asked at most where some tell as much as all: whether the model knows anything, and how sure it may be.
+/// Images that are asked at most where some tell as much as all: whether the model knows anything, and how sure it may be.
 const ASKED: usize = 4000;
 /// How far above chance a model must be to be asked, as a share of what is left above chance.
 const SKILLED: f64 = 0.5;
@@ -45,7 +45,7 @@ const STILL: f64 = 1e-4;
 const HALVINGS: usize = 24;
 /// The share that the first round starts from.
 const FEW: f64 = 0.05;
-/// A small picture has a row for so many of a look, and so many rows and columns.
+/// A small image has a row for so many of a look, and so many rows and columns.
 const STEP: usize = 4;
 const SMALL: usize = SIDE / STEP;
 /// Waves over them.
@@ -55,19 +55,19 @@ const LUCK: f64 = 0.1;
 /// How many times as likely as the label the suggestion must be.
 const ODDS: f64 = 5.0;
 
-/// Numbers of each picture that tell more than its pixels.
+/// Numbers of each image that tell more than its pixels.
 #[derive(Clone, Debug)]
 pub struct Features {
     /// What they are, in words.
     pub words: String,
-    /// Of each picture.
+    /// Of each image.
     pub width: usize,
-    /// Picture by picture.
+    /// Image by image.
     pub values: Vec<f32>,
 }
 
 impl Features {
-    /// Of small grey pictures: cosines of random waves over them, which do for a linear model what a Gaussian kernel would (Rahimi and Recht
+    /// Of small grey images: cosines of random waves over them, which do for a linear model what a Gaussian kernel would (Rahimi and Recht
     /// 2007).
     fn of_looks(looks: &[&Thumbnail]) -> Self {
         let small: Vec<f32> = looks.par_iter().flat_map_iter(|look| small(look)).collect();
@@ -90,7 +90,7 @@ impl Features {
 }
 
 fn words_of_looks() -> String {
-    format!("small pictures ({SMALL}x{SMALL}, grey)")
+    format!("small images ({SMALL}x{SMALL}, grey)")
 }
 
 fn small(look: &Thumbnail) -> Vec<f32> {
@@ -106,9 +106,9 @@ fn small(look: &Thumbnail) -> Vec<f32> {
 pub struct Labels {
     /// What it looked at.
     pub features: String,
-    /// Labels that it judged: those of classes with enough pictures.
+    /// Labels that it judged: those of classes with enough images.
     pub images: usize,
-    /// Mean recall of the classes, on pictures that it wasn't fitted to.
+    /// Mean recall of the classes, on images that it wasn't fitted to.
     pub balanced_accuracy: f64,
     /// Labels that it doesn't believe, the least believed first.
     pub suspects: Vec<DoubtfulLabel>,
@@ -117,7 +117,7 @@ pub struct Labels {
 /// A label that a model doesn't believe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DoubtfulLabel {
-    /// Where the picture is.
+    /// Where the image is.
     pub path: String,
     /// What it is said to be.
     pub label: String,
@@ -132,13 +132,13 @@ pub struct DoubtfulLabel {
 }
 
 impl DoubtfulLabel {
-    /// Its position among the pictures that were seen.
+    /// Its position among the images that were seen.
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
-/// Judges the labels of all pictures; `None` where there are too few to fit a model to, or the model knows too little to be asked.
+/// Judges the labels of all images; `None` where there are too few to fit a model to, or the model knows too little to be asked.
 pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     survey.seen.iter().for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
@@ -230,7 +230,7 @@ impl Judgement {
         let mut doubts = doubtful(&probabilities, &labels, num_classes);
         let ratio = |(at, suggestion): &(usize, usize)| probabilities[*at][labels[*at]] / probabilities[*at][*suggestion];
         let is_wrong = |at: usize| wrong_label(probabilities[at][labels[at]], wrong, num_classes) > PROBABLY;
-        // Confident learning alone takes each hard picture of a clean set for a wrong label.
+        // Confident learning alone takes each hard image of a clean set for a wrong label.
         doubts.retain(|doubt| ratio(doubt) * ODDS <= 1.0 && is_wrong(doubt.0));
         doubts.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
         let doubt = |(at, suggestion): (usize, usize)| {
@@ -246,7 +246,7 @@ fn is_skilled(balanced_accuracy: f64, num_classes: usize) -> bool {
     balanced_accuracy >= chance + SKILLED * (1.0 - chance)
 }
 
-/// Logits of the classes for each row, by a model of the rows of the other folds; `None` where the first pictures that are asked show
+/// Logits of the classes for each row, by a model of the rows of the other folds; `None` where the first images that are asked show
 /// that it knows too little, as sets with many classes would take long for nothing.
 fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[usize]) -> Option<Vec<Vec<f32>>> {
     let order = permutation(&mut stream(0, Purpose::Folds, [2, 0, 0]), labels.len());
@@ -288,7 +288,7 @@ fn softmax_all(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f64>> {
 
 /// What labels say of the model that is asked about them, and of themselves.
 struct Belief {
-    /// How sure the model may be of what the pictures show.
+    /// How sure the model may be of what the images show.
     temperature: f64,
     /// Share of the labels that are any other class's. What is hard gets unsure answers, which the temperature accounts for; wrong labels are those
     /// that it doesn't.
@@ -320,7 +320,7 @@ impl Belief {
     }
 }
 
-/// How probable it is that a label is wrong which the picture has at this probability, where so many of all are wrong, and any class as likely
+/// How probable it is that a label is wrong which the image has at this probability, where so many of all are wrong, and any class as likely
 /// in its place.
 fn wrong_label(probability: f64, wrong: f64, num_classes: usize) -> f64 {
     let otherwise = wrong / (num_classes - 1) as f64 * (1.0 - probability);
@@ -341,7 +341,7 @@ fn balanced_accuracy(probabilities: &[Vec<f64>], labels: &[usize], num_classes: 
 }
 
 /// Positions off the diagonal of the confident joint, each with the class that it is taken for. A class is confidently predicted from the
-/// mean probability on that it gets from pictures with its label.
+/// mean probability on that it gets from images with its label.
 fn doubtful(probabilities: &[Vec<f64>], labels: &[usize], num_classes: usize) -> Vec<(usize, usize)> {
     let (mut sums, mut counts) = (vec![0.0; num_classes], vec![0.0f64; num_classes]);
     for (probabilities, label) in probabilities.iter().zip(labels) {
@@ -366,8 +366,8 @@ mod tests {
         pixels::{decode::Pixels, image_stats::measure_image},
     };
 
-    /// A picture whose class shows, in many ways: a bright half on the left, on the right, or below, of any brightness, in noise.
-    fn picture(class: usize, index: u64) -> Pixels {
+    /// An image whose class shows, in many ways: a bright half on the left, on the right, or below, of any brightness, in noise.
+    fn image(class: usize, index: u64) -> Pixels {
         let mut draw = stream(5, Purpose::Synthetic, [index, class as u64, 0]);
         let (strength, noise) = (draw.random_range(60..120u8), draw.random_range(10..60u8));
         let is_bright = |row: usize, column: usize| [column < 20, column > 28, row > 18][class];
@@ -377,11 +377,11 @@ mod tests {
 
     fn survey(labels: &[(usize, usize)]) -> Scan {
         let seen = |(index, (shown, label)): (usize, &(usize, usize))| {
-            let pixels = picture(*shown, index as u64);
+            let pixels = image(*shown, index as u64);
             let grey = image::GrayImage::from_raw(48, 40, pixels.bytes).expect("all its pixels");
             let mut file = std::io::Cursor::new(Vec::new());
             grey.write_to(&mut file, image::ImageFormat::Png).expect("memory");
-            let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("a picture");
+            let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");
             let path = PathBuf::from(format!("{index}.png"));
             let entry = Entry { path, class: format!("class {label}"), group: None, weight: 1.0, split: None };
             ScannedImage { entry, part: Part::Train, facts: Arc::new(facts) }
@@ -408,9 +408,9 @@ mod tests {
 
     /// A model that is as often wrong as it says: no label is, however many it doesn't believe. The same with labels turned: as many are.
     #[test]
-    fn hard_pictures_are_no_wrong_labels_and_turned_ones_are() {
+    fn hard_images_are_no_wrong_labels_and_turned_ones_are() {
         let mut draw = stream(5, Purpose::Synthetic, [0, 8, 0]);
-        // Sure of most pictures, and of one in twenty only nine times out of ten; twice as sure as it may be.
+        // Sure of most images, and of one in twenty only nine times out of ten; twice as sure as it may be.
         let shown: Vec<f64> = (0..4000).map(|at| if at % 20 == 0 { 0.9 } else { 0.9999 }).collect();
         let logits: Vec<Vec<f32>> = shown.iter().map(|shown| vec![2.0 * (shown / (1.0 - shown)).ln() as f32, 0.0]).collect();
         let mut labels: Vec<usize> = shown.iter().map(|shown| usize::from(draw.random::<f64>() >= *shown)).collect();
@@ -428,7 +428,7 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_who_knows_nothing() {
-        // What the pictures show has nothing to do with their labels.
+        // What the images show has nothing to do with their labels.
         assert_eq!(judge(&survey(&(0..90).map(|index| (index % 3, index / 3 % 3)).collect::<Vec<_>>()), None), None);
         // Too few.
         assert_eq!(judge(&survey(&(0..30).map(|index| (index % 3, index % 3)).collect::<Vec<_>>()), None), None);

@@ -1,4 +1,4 @@
-//! Look before you train: what is in the pictures, which are copies, which stand out, what gives the class away. Reads; changes nothing.
+//! Look before you train: what is in the images, which are copies, which stand out, what gives the class away. Reads; changes nothing.
 
 mod clean;
 mod discriminant;
@@ -36,17 +36,17 @@ use crate::{
 /// What an inspection found.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
-    /// Pictures that can be read.
+    /// Images that can be read.
     pub images: usize,
     /// By class, then by part.
     pub classes: BTreeMap<String, BTreeMap<&'static str, usize>>,
-    /// Pictures in the largest class for one in the smallest, among those that are trained on.
+    /// Images in the largest class for one in the smallest, among those that are trained on.
     pub imbalance: f64,
-    /// Pictures by format.
+    /// Images by format.
     pub formats: BTreeMap<String, usize>,
-    /// Pictures by colours and bits as stored.
+    /// Images by colours and bits as stored.
     pub modes: BTreeMap<String, usize>,
-    /// Pictures that EXIF turns or mirrors.
+    /// Images that EXIF turns or mirrors.
     pub turned_by_exif: usize,
     /// Of heights and widths: least, median, most.
     pub heights: [usize; 3],
@@ -66,17 +66,17 @@ pub struct Inspection {
     pub notes: Vec<String>,
     /// Copies.
     pub copies: Copies,
-    /// Test pictures with a copy among the pictures that are trained on or chosen by.
+    /// Test images with a copy among the images that are trained on or chosen by.
     pub leaked_test_images: Vec<String>,
-    /// Pictures that stand out, by what of them does.
+    /// Images that stand out, by what of them does.
     pub suspects: BTreeMap<&'static str, Vec<Suspect>>,
-    /// Properties that tell the class without looking at the picture, the most telling first.
+    /// Properties that tell the class without looking at the image, the most telling first.
     pub rules: Vec<Rule>,
-    /// Labels that a cheap model was asked about; nothing where there are too few pictures for one, or it knows too little.
+    /// Labels that a cheap model was asked about; nothing where there are too few images for one, or it knows too little.
     pub labels: Option<Labels>,
     /// What it all means, the worst first.
     pub findings: Vec<Finding>,
-    /// The pictures.
+    /// The images.
     #[serde(skip)]
     pub seen: Vec<ScannedImage>,
 }
@@ -86,20 +86,20 @@ pub struct Inspection {
 pub struct Copies {
     /// All.
     pub groups: Vec<CopyGroup>,
-    /// Groups with pictures in more than one part.
+    /// Groups with images in more than one part.
     pub across_splits: usize,
     /// Groups with more than one label.
     pub conflicting_labels: usize,
-    /// Pictures that would be gone if one of each group were kept.
+    /// Images that would be gone if one of each group were kept.
     pub surplus: usize,
 }
 
-/// Pictures that are copies of one another.
+/// Images that are copies of one another.
 #[derive(Debug, Serialize)]
 pub struct CopyGroup {
     /// The weakest link.
     pub likeness: Likeness,
-    /// The pictures.
+    /// The images.
     pub members: Vec<Member>,
     /// In more than one part?
     pub is_across_splits: bool,
@@ -107,7 +107,7 @@ pub struct CopyGroup {
     pub has_conflicting_labels: bool,
 }
 
-/// A picture of a group.
+/// An image of a group.
 #[derive(Debug, Serialize)]
 pub struct Member {
     /// Where it is.
@@ -123,14 +123,14 @@ pub struct Member {
 }
 
 impl Member {
-    /// Its position among the pictures that were seen.
+    /// Its position among the images that were seen.
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
 impl Inspection {
-    /// What there is to say of these pictures. Labels are judged by `features` of theirs, in their order, or by small pictures of them.
+    /// What there is to say of these images. Labels are judged by `features` of theirs, in their order, or by small images of them.
     pub fn of(survey: Scan, features: Option<Features>) -> Self {
         let copies = Copies::of(&survey);
         let labels = labels::judge(&survey, features);
@@ -171,7 +171,7 @@ impl Inspection {
         inspection
     }
 
-    /// Pictures of a part.
+    /// Images of a part.
     pub fn count(&self, part: Part) -> usize {
         self.seen.iter().filter(|seen| seen.part == part).count()
     }

@@ -1,4 +1,4 @@
-//! Does something tell the class that has nothing to do with what the picture shows? A rule on one property of the file, tried on pictures
+//! Does something tell the class that has nothing to do with what the image shows? A rule on one property of the file, tried on images
 //! that it wasn't made from.
 
 use std::collections::BTreeMap;
@@ -11,11 +11,11 @@ use crate::{
     data::{duplicates::scan::ScannedImage, listing::Part},
 };
 
-/// Parts that the pictures are split into; each is judged by a rule from the others.
+/// Parts that the images are split into; each is judged by a rule from the others.
 const FOLDS: usize = 5;
 /// Steps that a number is cut into.
 const STEPS: usize = 16;
-/// Pictures of each class that it takes to say anything.
+/// Images of each class that it takes to say anything.
 const LEAST: usize = 20;
 /// How far above chance a rule must be to be told, as a share of what is left above chance.
 const TELLING: f64 = 0.2;
@@ -28,7 +28,7 @@ const NAME: &str = "the name of the file without its digits";
 pub struct Rule {
     /// Of the file.
     pub property: &'static str,
-    /// Mean recall of the classes by a rule on it, on pictures that the rule wasn't made from.
+    /// Mean recall of the classes by a rule on it, on images that the rule wasn't made from.
     pub balanced_accuracy: f64,
     /// The same of guessing.
     pub chance: f64,
@@ -36,7 +36,7 @@ pub struct Rule {
     pub is_seen: bool,
 }
 
-/// Rules on the training pictures that are well above chance, the most telling first.
+/// Rules on the training images that are well above chance, the most telling first.
 pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
     let trained: Vec<&ScannedImage> = seen.iter().filter(|seen| seen.part == Part::Train).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -46,13 +46,13 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
         return Vec::new();
     }
     let labelled = trained.iter().filter_map(|seen| Some((*seen, classes.binary_search(&seen.entry.class.as_str()).ok()?)));
-    let (pictures, labels): (Vec<&ScannedImage>, Vec<usize>) = labelled.unzip();
-    let numbers = |of: fn(&ScannedImage) -> f64| steps(&pictures.iter().map(|seen| of(seen)).collect::<Vec<_>>());
-    let names = |of: fn(&ScannedImage) -> String| places(pictures.iter().map(|seen| of(seen)).collect());
+    let (images, labels): (Vec<&ScannedImage>, Vec<usize>) = labelled.unzip();
+    let numbers = |of: fn(&ScannedImage) -> f64| steps(&images.iter().map(|seen| of(seen)).collect::<Vec<_>>());
+    let names = |of: fn(&ScannedImage) -> String| places(images.iter().map(|seen| of(seen)).collect());
     let properties = [
-        ("the picture's width", numbers(|seen| seen.facts.width as f64)),
-        ("the picture's height", numbers(|seen| seen.facts.height as f64)),
-        ("the picture's size (height and width)", names(|seen| format!("{}x{}", seen.facts.height, seen.facts.width))),
+        ("the image's width", numbers(|seen| seen.facts.width as f64)),
+        ("the image's height", numbers(|seen| seen.facts.height as f64)),
+        ("the image's size (height and width)", names(|seen| format!("{}x{}", seen.facts.height, seen.facts.width))),
         ("the aspect ratio", numbers(|seen| seen.facts.width as f64 / seen.facts.height as f64)),
         (
             "the length of the file for a pixel",
@@ -77,7 +77,7 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
     rules
 }
 
-/// Numbers cut into steps with as many pictures each.
+/// Numbers cut into steps with as many images each.
 fn steps(values: &[f64]) -> Vec<usize> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_have_as_many_pictures_each_and_equal_values_stay_together() {
+    fn steps_have_as_many_images_each_and_equal_values_stay_together() {
         let values: Vec<f64> = (0..160).map(f64::from).collect();
         let found = steps(&values);
         assert!((0..STEPS).all(|step| found.iter().filter(|value| **value == step).count() == 10));

@@ -1,4 +1,4 @@
-//! Pictures that a person should look at: dark, light, almost empty, blurred, odd in size or shape.
+//! Images that a person should look at: dark, light, almost empty, blurred, odd in size or shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::{
     data::{duplicates::scan::ScannedImage, pixels::image_stats::ImageStats},
 };
 
-/// Mean levels below and above which a picture is dark or light, unless the others are as well.
+/// Mean levels below and above which an image is dark or light, unless the others are as well.
 const DARK: f32 = 12.0;
 const LIGHT: f32 = 243.0;
 /// Standard deviation of the levels below which there is next to nothing in it.
@@ -17,10 +17,10 @@ const EMPTY: f32 = 5.0;
 /// Distances from the median, in usual distances (the median one), from which a value is odd.
 const ODD: f64 = 7.0;
 
-/// Share of the pictures from which on something is common rather than odd.
+/// Share of the images from which on something is common rather than odd.
 const COMMON: f64 = 0.03;
 
-/// A picture that stands out.
+/// An image that stands out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Suspect {
     /// Where it is.
@@ -34,13 +34,13 @@ pub struct Suspect {
 }
 
 impl Suspect {
-    /// Its position among the pictures that were seen.
+    /// Its position among the images that were seen.
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
-/// A number of a picture.
+/// A number of an image.
 type Measure = fn(&ImageStats) -> f64;
 
 /// What else must be odd.
@@ -147,7 +147,7 @@ mod tests {
         let grey = image::GrayImage::from_fn(40, 30, |x, y| image::Luma([(x * 5 + y) as u8]));
         let mut file = std::io::Cursor::new(Vec::new());
         grey.write_to(&mut file, image::ImageFormat::Png).expect("memory");
-        let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("a picture");
+        let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");
         let one = |(index, brightness): (usize, &f32)| {
             let entry = Entry { path: format!("{index}.png").into(), class: "a".to_owned(), group: None, weight: 1.0, split: None };
             ScannedImage { entry, part: Part::Train, facts: Arc::new(ImageStats { brightness: *brightness, ..facts.clone() }) }
@@ -155,7 +155,7 @@ mod tests {
         brightness.iter().enumerate().map(one).collect()
     }
 
-    /// Digits on black are dark all of them: only a black picture is odd among them. Among photos, a dark one is; and the same for light.
+    /// Digits on black are dark all of them: only a black image is odd among them. Among photos, a dark one is; and the same for light.
     #[test]
     fn dark_and_light_are_told_where_the_others_are_not() {
         let digits: Vec<f32> = (0..200).map(|index| 6.0 + (index % 50) as f32).collect();

@@ -62,11 +62,11 @@ impl Comparison {
         let difference = self.differences["accuracy"];
         let (better, worse) = if difference.value > 0.0 { (second, first) } else { (first, second) };
         let numbers = format!(
-            "accuracy differs by {:+.4} (95 %: {:+.4} to {:+.4}); {} pictures only {second} gets right, {} only {first}; McNemar p = {:.4}",
+            "accuracy differs by {:+.4} (95 %: {:+.4} to {:+.4}); {} images only {second} gets right, {} only {first}; McNemar p = {:.4}",
             difference.value, difference.low, difference.high, self.only_second_right, self.only_first_right, self.mcnemar_p
         );
         let verdict = match self.mcnemar_p < LEVEL {
-            true => format!("{better} is better than {worse} on pictures like these: chance alone would seldom do this"),
+            true => format!("{better} is better than {worse} on images like these: chance alone would seldom do this"),
             false if self.only_first_right == self.only_second_right => "Neither is better".to_owned(),
             false => format!("This does not show that {better} is better than {worse}: chance alone does as much often enough"),
         };

@@ -41,7 +41,7 @@ pub fn fit_threshold(mut probabilities: Vec<f32>, sensitivity: f64) -> Option<f3
 ///
 /// The set of a new image from the same distribution holds its class with a probability of at least
 /// `coverage`, whatever the network. Returns `None` if there are too few images to guarantee that;
-/// see [`pictures_for`].
+/// see [`images_for`].
 pub fn fit_coverage(mut probabilities: Vec<f32>, coverage: f64) -> Option<f32> {
     probabilities.sort_by(|a, b| b.total_cmp(a));
     // The guarantee counts the new image as well, hence n + 1. The small constant keeps a product
@@ -51,7 +51,7 @@ pub fn fit_coverage(mut probabilities: Vec<f32>, coverage: f64) -> Option<f32> {
 }
 
 /// Returns the least number of images that [`fit_coverage`] needs.
-pub fn pictures_for(coverage: f64) -> usize {
+pub fn images_for(coverage: f64) -> usize {
     (coverage / (1.0 - coverage) - 1e-9).ceil() as usize
 }
 
@@ -80,7 +80,7 @@ mod tests {
             assert_eq!(fit_coverage(list(), coverage), expected, "{coverage}");
         }
         for (coverage, least) in [(0.9, 9), (0.95, 19), (0.8, 4), (0.5, 1)] {
-            assert_eq!(pictures_for(coverage), least, "{coverage}");
+            assert_eq!(images_for(coverage), least, "{coverage}");
             assert!(fit_coverage(vec![0.5; least], coverage).is_some() && fit_coverage(vec![0.5; least - 1], coverage).is_none());
         }
         assert_eq!(prediction_set(&[0.2, 0.5, 0.3], 0.3), [1, 2]);
@@ -100,7 +100,7 @@ mod tests {
     /// The guarantee itself: over many draws of 40 images to fit on, new images are covered as
     /// often as promised and little more.
     #[test]
-    fn new_pictures_are_covered_as_often_as_promised() {
+    fn new_images_are_covered_as_often_as_promised() {
         for coverage in [0.8, 0.9] {
             let mut covered = 0;
             let rounds = 20_000;

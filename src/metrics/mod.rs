@@ -12,7 +12,7 @@ mod temperature;
 
 pub use compare::Comparison;
 pub use confusion::{ClassScores, Confusion, Tally};
-pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, pictures_for, prediction_set};
+pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, images_for, prediction_set};
 pub use interval::{Estimate, share, wilson};
 pub use measures::{Bin, ClassMeasures, RANKED_CLASSES, ScoredPredictions, calibration_error};
 pub use report::{Calibration, ClassReport, Report};

@@ -98,10 +98,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn areas_are_those_of_the_definitions(pictures in prop::collection::vec((0u8..12, any::<bool>(), 0u32..4), 1..40)) {
-            let values: Vec<u8> = pictures.iter().map(|picture| picture.0).collect();
-            let is_own: Vec<bool> = pictures.iter().map(|picture| picture.1).collect();
-            let counts: Vec<u32> = pictures.iter().map(|picture| picture.2).collect();
+        fn areas_are_those_of_the_definitions(images in prop::collection::vec((0u8..12, any::<bool>(), 0u32..4), 1..40)) {
+            let values: Vec<u8> = images.iter().map(|image| image.0).collect();
+            let is_own: Vec<bool> = images.iter().map(|image| image.1).collect();
+            let counts: Vec<u32> = images.iter().map(|image| image.2).collect();
             let probabilities: Vec<f32> = values.iter().map(|value| f32::from(*value) / 12.0).collect();
             let labels: Vec<usize> = is_own.iter().map(|is_own| if *is_own { 3 } else { 1 }).collect();
             let found = Ranking::new(&probabilities, &labels, 3).areas(&counts);

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_hold_their_value_and_are_wider_where_pictures_come_in_groups() {
+    fn intervals_hold_their_value_and_are_wider_where_images_come_in_groups() {
         let Case { labels, probabilities, classes, .. } = cases().swap_remove(0);
         let names: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let width = |estimate: &Estimate| estimate.high - estimate.low;
@@ -233,12 +233,12 @@ mod tests {
         let fivefold = many.iter().map(|index| probabilities[five(*index)].as_slice()).collect();
         let repeated = ScoredPredictions::new(many.iter().map(|index| labels[five(*index)]).collect(), fivefold, classes);
         let as_one = Report::new(&ScoredPredictions::new(labels.clone(), rows(&probabilities), classes), &names, &many[..labels.len()], 1);
-        let by_picture = Report::new(&repeated, &names, &many, 1);
+        let by_image = Report::new(&repeated, &names, &many, 1);
         let by_group = Report::new(&repeated, &names, &many.iter().map(|index| five(*index)).collect::<Vec<_>>(), 1);
         for (name, estimate) in &as_one.metrics {
             assert!(estimate.low <= estimate.value && estimate.value <= estimate.high, "{name}: {estimate:?}");
-            let [picture, group] = [&by_picture, &by_group].map(|report| width(&report.metrics[name]));
-            assert!(picture < 0.7 * width(estimate), "{name}: {picture} beside {}", width(estimate));
+            let [image, group] = [&by_image, &by_group].map(|report| width(&report.metrics[name]));
+            assert!(image < 0.7 * width(estimate), "{name}: {image} beside {}", width(estimate));
             // Wilson's interval and that of the bootstrap are similar, not equal.
             let tolerance = if SHARES.contains(&name.as_str()) { 0.3 } else { 0.15 };
             assert!((group / width(estimate) - 1.0).abs() < tolerance, "{name}: {group} beside {}", width(estimate));

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_do_not_say_lead_to_a_limit_and_never_to_nan() {
+    fn images_that_do_not_say_lead_to_a_limit_and_never_to_nan() {
         let sure = vec![vec![5.0, -5.0], vec![-3.0, 3.0]];
         // Below that, all probabilities are 0 or 1 already.
         assert!((TEMPERATURES[0]..0.3).contains(&fit_temperature(&sure, &[0, 1])));

@@ -227,7 +227,7 @@ mod tests {
     };
 
     fn config(changes: &[&str]) -> Config {
-        let text = "name = 'x'\n[data]\ntrain = 'pictures'\nimage_size = [40, 66]\n";
+        let text = "name = 'x'\n[data]\ntrain = 'images'\nimage_size = [40, 66]\n";
         let changes: Vec<_> = changes.iter().map(|change| (*change).to_owned()).collect();
         parse(text, Path::new("recipe.toml"), &changes).expect("parsed")
     }

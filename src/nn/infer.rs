@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Predictions {
     /// Index of each image in its set.
-    pub pictures: Vec<usize>,
+    pub images: Vec<usize>,
     /// Index of the most probable class.
     pub predicted: Vec<usize>,
     /// Probability of each class; empty with [`Keep::Classes`].
@@ -65,7 +65,7 @@ pub enum InferError {
 /// An error for an image, given by its path, whose logits are not finite.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the network's output is no number: its weights are damaged or its training diverged; the first such picture: {}",
+    "the network's output is no number: its weights are damaged or its training diverged; the first such image: {}",
     names::of_path(.0)
 )]
 pub struct NotANumber(pub PathBuf);
@@ -99,7 +99,7 @@ pub fn predict_while(
     for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
         let batch = batch?;
         let count = batch.len();
-        found.pictures.extend(batch.draws.iter().map(|draw| draw.picture));
+        found.images.extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.entrance.shape, &settings.device);
         let features = model.forward_frozen(settings.entrance.group..model.num_groups(), batch.images);
         let logits = model.forward_head(features);
@@ -119,7 +119,7 @@ pub fn predict_while(
         if settings.keep != Keep::Classes {
             found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
         }
-        if !goes_on(count) && found.pictures.len() < total {
+        if !goes_on(count) && found.images.len() < total {
             return Ok(None);
         }
     }

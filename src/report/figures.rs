@@ -32,7 +32,7 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
             title: title.to_owned(),
             // A single epoch needs an axis of some length.
             x: Axis { label: "epoch", range: [epochs[0], epochs[epochs.len() - 1].max(epochs[0] + 1.0)] },
-            y: Axis { label: if name == "loss" { "loss" } else { "share of pictures" }, range },
+            y: Axis { label: if name == "loss" { "loss" } else { "share of images" }, range },
             series,
             bars: Vec::new(),
             has_diagonal: false,
@@ -83,7 +83,7 @@ pub fn reliability(calibration: &Calibration) -> Figure {
     let width = 1.0 / calibration.bins.len().max(1) as f64;
     let bars = calibration.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
     let bars = bars.map(|(index, bin)| ([index as f64 * width, (index + 1) as f64 * width, bin.accuracy], bin.count.to_string()));
-    let axes = ["highest probability of a picture", "share of them predicted right"];
+    let axes = ["highest probability of an image", "share of them predicted right"];
     let mut panel = unit_chart("Reliability", axes, Vec::new(), true);
     if let Panel::Chart(chart) = &mut panel {
         chart.bars = bars.collect();
@@ -167,12 +167,12 @@ mod tests {
                 let svg = figure.svg();
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}: {svg}", figure.name);
                 assert!(!svg.contains("<lesion>") && svg.len() < 60_000, "{}: {} bytes", figure.name, svg.len());
-                let picture = image::load_from_memory(&figure.png().expect(figure.name)).expect("a PNG").into_rgb8();
+                let image = image::load_from_memory(&figure.png().expect(figure.name)).expect("a PNG").into_rgb8();
                 let height: f64 =
                     svg.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a height").parse().expect("a number");
-                assert_eq!(picture.width(), 860 * figure.panels.len() as u32);
-                assert!((f64::from(picture.height()) - 2.0 * height).abs() <= 2.0);
-                let dark = picture.pixels().filter(|pixel| pixel.0.iter().all(|level| *level < 120)).count();
+                assert_eq!(image.width(), 860 * figure.panels.len() as u32);
+                assert!((f64::from(image.height()) - 2.0 * height).abs() <= 2.0);
+                let dark = image.pixels().filter(|pixel| pixel.0.iter().all(|level| *level < 120)).count();
                 assert!(dark > 500, "{}: no letters on it", figure.name);
             }
         }

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_classes_are_no_larger_than_their_picture() {
+    fn ten_thousand_classes_are_no_larger_than_their_image() {
         let mut confusion = Confusion::new(10_000);
         (0..200_000).for_each(|index: usize| confusion.add(index * 7919 % 10_000, index * 104_729 % 9973));
         let svg = body("Confusion matrix", &confusion).into_string();

@@ -30,10 +30,10 @@ pub fn colored(bytes: &[u8], [height, width, channels]: [usize; 3]) -> RgbImage 
 }
 
 /// Magnifies a small image by a whole factor, so that its pixels stay visible.
-pub fn magnified(picture: &RgbImage) -> RgbImage {
+pub fn magnified(image: &RgbImage) -> RgbImage {
     // Nearest neighbor at a whole factor: every pixel becomes a square and no value changes.
-    let factor = LEAST_SIDE.div_ceil(picture.width().min(picture.height()).max(1));
-    imageops::resize(picture, picture.width() * factor, picture.height() * factor, imageops::FilterType::Nearest)
+    let factor = LEAST_SIDE.div_ceil(image.width().min(image.height()).max(1));
+    imageops::resize(image, image.width() * factor, image.height() * factor, imageops::FilterType::Nearest)
 }
 
 /// Returns two images of one size side by side on white.
@@ -48,23 +48,23 @@ pub fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
 ///
 /// # Panics
 /// Panics if there is no image.
-pub fn in_a_row(pictures: &[RgbImage]) -> RgbImage {
-    let (first, others) = pictures.split_first().expect("one picture or more");
-    others.iter().fold(first.clone(), |row, picture| side_by_side(&row, picture))
+pub fn in_a_row(images: &[RgbImage]) -> RgbImage {
+    let (first, others) = images.split_first().expect("one image or more");
+    others.iter().fold(first.clone(), |row, image| side_by_side(&row, image))
 }
 
 /// Encodes an image as JPEG, reduced to at most `width` pixels.
 ///
 /// # Errors
 /// Returns an error if the image can't be encoded.
-pub fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
+pub fn jpeg(image: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
     let mut out = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY);
-    if picture.width() <= width {
-        picture.write_with_encoder(encoder)?;
+    if image.width() <= width {
+        image.write_with_encoder(encoder)?;
     } else {
-        let height = (u64::from(picture.height()) * u64::from(width) / u64::from(picture.width())).max(1) as u32;
-        imageops::resize(picture, width, height, imageops::FilterType::Triangle).write_with_encoder(encoder)?;
+        let height = (u64::from(image.height()) * u64::from(width) / u64::from(image.width())).max(1) as u32;
+        imageops::resize(image, width, height, imageops::FilterType::Triangle).write_with_encoder(encoder)?;
     }
     Ok(out)
 }
@@ -73,10 +73,10 @@ pub fn jpeg(picture: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Returns an error if the file can't be written.
-pub fn write_png(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
+pub fn write_png(image: &RgbImage, path: &Path) -> anyhow::Result<()> {
     let mut png = Vec::new();
-    picture.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
-    write_atomic(path, &png).with_context(|| format!("can't write the picture: {}", names::of_path(path)))
+    image.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
+    write_atomic(path, &png).with_context(|| format!("can't write the image: {}", names::of_path(path)))
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grey_picture_and_its_neighbour_keep_their_places() {
+    fn a_grey_image_and_its_neighbour_keep_their_places() {
         let left = magnified(&colored(&[1, 2, 3, 4, 5, 6], [2, 3, 1]));
         assert_eq!((left.width(), left.height(), left.get_pixel(239, 0)), (240, 160, &Rgb([3; 3])));
         let both = side_by_side(&left, &left);

@@ -130,8 +130,8 @@ impl Page {
             @if let Some(mosaic) = &self.mosaic {
                 section {
                     h2 { "Augmentation" }
-                    p { "Training pictures at the network's size, and as the first epochs drew them." }
-                    div.scroll { img.mosaic src=(data_uri(mosaic)) alt="Training pictures, original and augmented"; }
+                    p { "Training images at the network's size, and as the first epochs drew them." }
+                    div.scroll { img.mosaic src=(data_uri(mosaic)) alt="Training images, original and augmented"; }
                 }
             }
             @if !self.config.is_empty() {
@@ -211,7 +211,7 @@ mod tests {
             data: Table { head: vec![bad.clone()], rows: vec![vec![bad.clone()]] },
             notes: vec![bad.clone()],
             galleries: vec![Gallery {
-                title: "Pictures",
+                title: "Images",
                 words: bad.clone(),
                 shots: vec![Shot { jpeg: vec![1, 2, 3], lines: vec![bad.clone(), bad.clone()] }],
             }],

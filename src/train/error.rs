@@ -56,7 +56,7 @@ pub enum TrainError {
     },
     /// A monitored metric that has no value on this validation set.
     #[error(
-        "{key} = \"{metric}\" can't be measured: validation has no picture of {class}; add some, or choose another metric, such as {instead}"
+        "{key} = \"{metric}\" can't be measured: validation has no image of {class}; add some, or choose another metric, such as {instead}"
     )]
     Unmeasured {
         /// The key of the setting.
@@ -81,7 +81,7 @@ pub enum TrainError {
         advice: &'static str,
     },
     /// Weights without the `meta.json` that states their normalization.
-    #[error("found no meta.json beside the weights, which says how their pictures were normalised; set data.normalize as it was for them: {}", .0.display())]
+    #[error("found no meta.json beside the weights, which says how their images were normalised; set data.normalize as it was for them: {}", .0.display())]
     Normalize(PathBuf),
     /// A sigmoid output with more or fewer than two classes.
     #[error("loss = \"binary_cross_entropy\" tells two classes apart, found {0}; use \"cross_entropy\"")]

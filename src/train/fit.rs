@@ -182,8 +182,8 @@ fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'
     };
     let Some(found) = predict_while(&session.learner.inference_model(), view, &settings, &goes_on)? else { return Ok(None) };
     let mut confusion = Confusion::new(set.classes.len());
-    for (picture, predicted) in found.pictures.iter().zip(&found.predicted) {
-        confusion.add(set.pictures[*picture].label, *predicted);
+    for (image, predicted) in found.images.iter().zip(&found.predicted) {
+        confusion.add(set.images[*image].label, *predicted);
     }
     let loss = found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64;
     if !loss.is_finite() {

@@ -31,7 +31,7 @@ use crate::{
     data::{
         batches::{
             batch::{ImageBatcher, Prepare},
-            dataset::{Picture, PictureSet},
+            dataset::{Image, ImageSet},
             loader::Loader,
             order::{self, Draw},
             view::View,
@@ -71,7 +71,7 @@ pub(super) struct Inputs {
     rounds: usize,
     /// Hashes of the frozen layers, computed on first use: of the weights, and of their averages.
     frozen: [Option<[u8; 32]>; 2],
-    validation_set: Option<Arc<PictureSet>>,
+    validation_set: Option<Arc<ImageSet>>,
     /// Features of the training images by the number of their augmented variant.
     train_files: BTreeMap<usize, Arc<MappedFile>>,
 }
@@ -174,8 +174,8 @@ impl Inputs {
         };
         let mut kept =
             |count: usize| layout.clone().filter(|layout| layout.check(count).map_err(|reason| problem.get_or_insert(reason)).is_ok());
-        let validation = kept(datasets.validation.pictures.len());
-        let train = if rounds > 0 { kept(datasets.train.pictures.len() * rounds) } else { None };
+        let validation = kept(datasets.validation.images.len());
+        let train = if rounds > 0 { kept(datasets.train.images.len() * rounds) } else { None };
         if let Some(reason) = problem {
             observer.say(&format!("warning: {reason}; the frozen layers compute them anew in each epoch"));
         }
@@ -190,7 +190,7 @@ impl Inputs {
         let Some(layout) = self.train.clone() else {
             return Ok(Some(Source { view: plain, entrance: learner.stepper.entrance }));
         };
-        let (rounds, count) = (self.rounds, datasets.train.pictures.len());
+        let (rounds, count) = (self.rounds, datasets.train.images.len());
         // Epoch e takes the variants of epoch e mod K, so that the first K epochs equal those
         // without a cache, byte for byte.
         let round_of = |draw: &Draw| (epoch + draw.repeat) % rounds;
@@ -215,7 +215,7 @@ impl Inputs {
         let files = needed.iter().map(|round| Arc::clone(&self.train_files[round])).collect();
         let set = feature_set(&datasets.train, &layout, files);
         let position = |draw: &Draw| needed.iter().position(|needed| *needed == round_of(draw)).unwrap_or(0);
-        let draws = plain.draws.iter().map(|draw| Draw { picture: position(draw) * count + draw.picture, ..*draw }).collect();
+        let draws = plain.draws.iter().map(|draw| Draw { image: position(draw) * count + draw.image, ..*draw }).collect();
         Ok(Some(source(set, draws, &layout)))
     }
 
@@ -254,7 +254,7 @@ impl Inputs {
             watch.observer.say(&format!("warning: the features that were kept are damaged and are computed anew: {}", path.display()));
         }
         let which = job.round.map_or(String::new(), |round| format!(", augmentation {}", round + 1));
-        watch.observer.say(&format!("Frozen layers look at {total} pictures{which}, once; kept in {}", layout.folder.display()));
+        watch.observer.say(&format!("Frozen layers look at {total} images{which}, once; kept in {}", layout.folder.display()));
         if !compute(sources, job, &path, watch)? {
             return Ok(None);
         }
@@ -281,8 +281,8 @@ impl Inputs {
         if let Some(whitening) = &datasets.normalizer.whitening {
             hash.update(&whitening.to_bytes());
         }
-        for picture in &view.set.pictures {
-            hash.update(&picture.digest);
+        for image in &view.set.images {
+            hash.update(&image.digest);
         }
         if let Some(round) = round {
             // The random draws of an image depend on its position in the set, and its class may
@@ -327,16 +327,16 @@ fn compute(sources: Sources<'_>, job: Job<'_>, path: &Path, watch: Watch<'_>) ->
 }
 
 /// Returns a set with the images of `set` once per file, each with its features from that file.
-fn feature_set(set: &PictureSet, layout: &Layout, files: Vec<Arc<MappedFile>>) -> Arc<PictureSet> {
-    let slots = 0..set.pictures.len() * files.len();
-    let pictures = slots.zip(set.pictures.iter().cycle()).map(|(slot, picture)| Picture { slot, ..picture.clone() }).collect();
-    let features = Features { files, count: set.pictures.len(), size: layout.size(), folder: layout.folder.clone() };
+fn feature_set(set: &ImageSet, layout: &Layout, files: Vec<Arc<MappedFile>>) -> Arc<ImageSet> {
+    let slots = 0..set.images.len() * files.len();
+    let images = slots.zip(set.images.iter().cycle()).map(|(slot, image)| Image { slot, ..image.clone() }).collect();
+    let features = Features { files, count: set.images.len(), size: layout.size(), folder: layout.folder.clone() };
     let store = Arc::new(Store::of_features(set.store.format(), features));
-    Arc::new(PictureSet { classes: Arc::clone(&set.classes), pictures, store })
+    Arc::new(ImageSet { classes: Arc::clone(&set.classes), images, store })
 }
 
 /// Returns inputs whose values are features read as little-endian floats.
-fn source(set: Arc<PictureSet>, draws: Vec<Draw>, layout: &Layout) -> Source {
+fn source(set: Arc<ImageSet>, draws: Vec<Draw>, layout: &Layout) -> Source {
     let prepare: Prepare = Arc::new(|subject, out| {
         out.extend(bytes::to_f32(subject.bytes));
     });

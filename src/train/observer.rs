@@ -9,13 +9,13 @@ pub trait Observer {
     /// An epoch (counted from 1) starts or is resumed, with `done` of `total` images already
     /// trained on.
     fn epoch_started(&self, epoch: usize, done: usize, total: usize);
-    /// `pictures` more images were trained on; `loss` and `accuracy` are the means of the epoch so
+    /// `images` more images were trained on; `loss` and `accuracy` are the means of the epoch so
     /// far.
-    fn trained(&self, pictures: usize, loss: f64, accuracy: f64);
+    fn trained(&self, images: usize, loss: f64, accuracy: f64);
     /// The frozen layers have computed the features of `done` of `total` images.
     fn computed_features(&self, done: usize, total: usize);
-    /// `pictures` more images were validated.
-    fn validated(&self, pictures: usize);
+    /// `images` more images were validated.
+    fn validated(&self, images: usize);
     /// An epoch has ended, with its record.
     fn epoch_ended(&self, record: &EpochRecord);
     /// A message for the user, one line.

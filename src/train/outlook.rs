@@ -11,7 +11,7 @@ impl Session {
     pub fn memory_words(&self) -> String {
         let batch = largest_batch(&self.config, &self.datasets.train, &self.datasets.validation);
         let estimate = Estimate::of(&self.config, self.datasets.train.classes.len(), batch);
-        format!("Memory: {}, pictures aside; the most for {}", estimate.words(), estimate.largest.name)
+        format!("Memory: {}, images aside; the most for {}", estimate.words(), estimate.largest.name)
     }
 
     /// Describes how many steps the averaged weights span, or returns `None` if weights aren't
@@ -19,7 +19,7 @@ impl Session {
     pub fn average_words(&self) -> Option<String> {
         let train = &self.config.train;
         let wanted = train.ema_decay?;
-        let per_epoch = self.datasets.train.pictures.len().div_ceil(train.batch_size).div_ceil(train.accumulate);
+        let per_epoch = self.datasets.train.images.len().div_ceil(train.batch_size).div_ceil(train.accumulate);
         let steps = per_epoch.saturating_mul(train.epochs);
         let decay = ema_decay(wanted, steps.saturating_sub(1));
         // An exponential average with decay d has the weight of about 1 / (1 - d) steps.
@@ -89,7 +89,7 @@ mod tests {
         for (left, seconds, expected, why) in [
             (60.0, &[10.0][..], Some(6), "the first alone"),
             (61.0, &[10.0], Some(7), "one that begins is finished"),
-            (60.0, &[30.0, 2.0, 4.0], Some(20), "the first reads the pictures"),
+            (60.0, &[30.0, 2.0, 4.0], Some(20), "the first reads the images"),
             (0.5, &[30.0, 2.0], Some(1), "there is some time"),
             (60.0, &[], None, "nothing is known"),
             (60.0, &[0.0], None, "a clock that stands still"),

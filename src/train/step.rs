@@ -124,10 +124,10 @@ impl Stepper {
     ) -> GradientsParams {
         let batch = upload(batch, entrance.shape, &self.device);
         let logits = model.forward_from(self.frozen.max(entrance.group), self.through_frozen(model, batch.images, entrance.group));
-        let [pictures, num_classes] = batch.targets.dims();
+        let [images, num_classes] = batch.targets.dims();
         let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device).reshape([1, num_classes]);
         // A mixed image has the mean of its classes' weights, by their fractions.
-        let weights = (batch.targets.clone() * class_weights).sum_dim(1).reshape([pictures]) * batch.weights;
+        let weights = (batch.targets.clone() * class_weights).sum_dim(1).reshape([images]) * batch.weights;
         let sum = self.loss.weighted_sum(logits.clone(), batch.targets, weights);
         output.losses.push(sum.clone().without_autodiff());
         output.logits.push(logits.without_autodiff());

@@ -10,7 +10,7 @@ use crate::{
     config::{Augment, Config, Sampler},
     data::batches::{
         batch::{HostBatch, ImageBatcher, Mix, Prepare},
-        dataset::PictureSet,
+        dataset::ImageSet,
         normalize::Normalizer,
         order::{self, Draw},
         view::View,
@@ -21,9 +21,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Datasets {
     /// Images to train on.
-    pub train: Arc<PictureSet>,
+    pub train: Arc<ImageSet>,
     /// Images measured after each epoch.
-    pub validation: Arc<PictureSet>,
+    pub validation: Arc<ImageSet>,
     /// Normalization of pixel values, the last step before the network.
     pub normalizer: Normalizer,
 }
@@ -43,7 +43,7 @@ impl Datasets {
 
 /// Returns the training images of `epoch` (counted from 0) in their order, augmented, as pixel
 /// values from 0 to 255.
-pub fn levels_view(config: &Config, train: &Arc<PictureSet>, epoch: usize) -> View {
+pub fn levels_view(config: &Config, train: &Arc<ImageSet>, epoch: usize) -> View {
     augmented(config, train, epoch, Some(Finish::LEVELS), Arc::new(|_| ()))
 }
 
@@ -51,15 +51,15 @@ pub fn levels_view(config: &Config, train: &Arc<PictureSet>, epoch: usize) -> Vi
 ///
 /// Only the settings for all classes apply, because the class of an image to be classified is
 /// unknown.
-pub fn unlabelled_view(config: &Config, set: &Arc<PictureSet>, normalizer: &Normalizer, round: usize) -> View {
+pub fn unlabelled_view(config: &Config, set: &Arc<ImageSet>, normalizer: &Normalizer, round: usize) -> View {
     let augment = Augment { class: BTreeMap::new(), ..config.augment.clone() };
     let view = normalized(&Config { augment, ..config.clone() }, set, normalizer, round);
     // Without mixup and cutmix: predictions would be of other images as well.
-    View { draws: order::in_order(set.pictures.len()), batcher: ImageBatcher { mix: None, ..view.batcher }, set: Arc::clone(set) }
+    View { draws: order::in_order(set.images.len()), batcher: ImageBatcher { mix: None, ..view.batcher }, set: Arc::clone(set) }
 }
 
 /// Returns the images of `epoch`, augmented and normalized.
-fn normalized(config: &Config, set: &Arc<PictureSet>, normalizer: &Normalizer, epoch: usize) -> View {
+fn normalized(config: &Config, set: &Arc<ImageSet>, normalizer: &Normalizer, epoch: usize) -> View {
     let normalizer = normalizer.clone();
     augmented(config, set, epoch, normalizer.finish(), Arc::new(move |values| normalizer.apply(values)))
 }
@@ -69,14 +69,14 @@ type Normalize = Arc<dyn Fn(&mut [f32]) + Send + Sync>;
 
 /// Returns the images of `epoch`, augmented. Values go through `finish` while they are sampled,
 /// which saves a pass over the image, or through `normalize` afterwards if there is none.
-fn augmented(config: &Config, set: &Arc<PictureSet>, epoch: usize, finish: Option<Finish>, normalize: Normalize) -> View {
+fn augmented(config: &Config, set: &Arc<ImageSet>, epoch: usize, finish: Option<Finish>, normalize: Normalize) -> View {
     let draws = match config.train.sampler {
-        Sampler::Shuffle => order::shuffled(set.pictures.len(), config.seed, epoch),
+        Sampler::Shuffle => order::shuffled(set.images.len(), config.seed, epoch),
         Sampler::Balanced => order::balanced(&set.labels(), config.seed, epoch),
     };
     let shape = set.store.format().shape();
     let augmenters = augmenters(config, set);
-    let key = move |draw: Draw| Key { epoch, picture: draw.picture, repeat: draw.repeat };
+    let key = move |draw: Draw| Key { epoch, image: draw.image, repeat: draw.repeat };
     let prepare: Prepare = Arc::new(move |subject, out| {
         let start = out.len();
         augmenters[subject.label].write(subject.bytes, key(subject.draw), finish.as_ref(), out);
@@ -99,7 +99,7 @@ fn augmented(config: &Config, set: &Arc<PictureSet>, epoch: usize, finish: Optio
 ///
 /// # Panics
 /// Panics if the settings of a class contradict each other, which a checked configuration excludes.
-pub fn augmenters(config: &Config, set: &PictureSet) -> Vec<Augmenter> {
+pub fn augmenters(config: &Config, set: &ImageSet) -> Vec<Augmenter> {
     let shape = set.store.format().shape();
     let of_class = |class: &String| {
         let settings = config.augment.for_class(class).expect("a configuration that was read has been checked");

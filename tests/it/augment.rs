@@ -13,8 +13,8 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
     place.classes("train", &[9, 5]);
     place.recipe("", "epochs = 1");
     let ran = place.done(&["augment", "--config", "small.toml", "--out", "new/set", "--per-image", "2"]);
-    assert!(ran.out.contains("Wrote 22 pictures: a 14, b 8"), "{}", ran.out);
-    // Copy 2 of a picture is what its second epoch draws: the same pixels in the preview.
+    assert!(ran.out.contains("Wrote 22 images: a 14, b 8"), "{}", ran.out);
+    // Copy 2 of an image is what its second epoch draws: the same pixels in the preview.
     let written: Vec<_> = std::fs::read_dir(place.path("new/set/b")).expect("a folder").map(|entry| entry.expect("read").path()).collect();
     let copy = written.iter().find(|path| path.to_string_lossy().ends_with("-02.png")).expect("a second copy");
     let stem = copy.file_stem().expect("a name").to_string_lossy()[..3].to_owned();
@@ -38,11 +38,11 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
     }
 
     let manifest = place.read("new/set/manifest.csv");
-    assert_eq!(manifest.lines().count(), 1 + 14 + 22, "old and new pictures");
+    assert_eq!(manifest.lines().count(), 1 + 14 + 22, "old and new images");
     let train = place.done(&["train", "--config", "small.toml", "--set", "data.train=new/set/manifest.csv", "--out", "run"]);
     assert!(train.err.contains("Found 33 images belonging to 2 classes. (training)"), "{}", train.err);
     assert!(train.err.contains("Found 3 images belonging to 2 classes. (validation)"), "{}", train.err);
-    // No changed copy of a validation picture is trained on.
+    // No changed copy of a validation image is trained on.
     let mut sides: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in csv::Reader::from_reader(manifest.as_bytes()).records().map(|line| line.expect("a line")) {
         sides.entry(line[3].to_owned()).or_default().push(line[2].to_owned());
@@ -135,7 +135,7 @@ fn session(place: &Place, changes: &[&str]) -> Session {
     let train = format!("data.train={:?}", place.path("train").display().to_string());
     let changes: Vec<_> = changes.iter().map(|change| (*change).to_owned()).chain([train]).collect();
     let config = config::load(&place.path("small.toml"), &changes).expect("a recipe");
-    let data = load_for_training(&config.data, config.seed, &|_| (), &|_| ()).expect("pictures");
+    let data = load_for_training(&config.data, config.seed, &|_| (), &|_| ()).expect("images");
     Session::start(config, &data, &Device::flex()).expect("a session")
 }
 
@@ -150,12 +150,12 @@ fn one_class_alone_can_be_augmented() {
     for index in 0..plain.draws.len() {
         let (before, after) = (plain.batch(index..index + 1).expect("read"), changed.batch(index..index + 1).expect("read"));
         let label = plain.sample(index).expect("read").label;
-        assert_eq!(before.images == after.images, label == 0, "picture {index} of class {label}");
+        assert_eq!(before.images == after.images, label == 0, "image {index} of class {label}");
     }
 }
 
 #[test]
-fn mixed_pictures_have_mixed_targets_and_train_to_the_same_bytes_for_any_number_of_workers() {
+fn mixed_images_have_mixed_targets_and_train_to_the_same_bytes_for_any_number_of_workers() {
     let place = Place::new();
     place.classes("train", &[11, 9]);
     place.recipe("", "epochs = 2");
@@ -176,7 +176,7 @@ fn mixed_pictures_have_mixed_targets_and_train_to_the_same_bytes_for_any_number_
 }
 
 #[test]
-fn statistics_of_the_training_pictures_live_in_the_checkpoint() {
+fn statistics_of_the_training_images_live_in_the_checkpoint() {
     let place = Place::new();
     place.classes("train", &[10, 10]);
     place.classes("other", &[3, 3]);

@@ -15,7 +15,7 @@ fn data_that_cannot_be_trained_on_is_explained() {
     let cases: [(&str, Prepare, &[&str]); 8] = [
         ("a missing folder", |_| {}, &["found no folder of class folders", "train"]),
         ("one class", |place| place.classes("train", &[5]), &["found the one class a", "expected two or more"]),
-        ("an empty class", |place| place.classes("train", &[5, 0]), &["no training picture of the class b", "add some or remove"]),
+        ("an empty class", |place| place.classes("train", &[5, 0]), &["no training image of the class b", "add some or remove"]),
         ("no class folders", |place| place.write("train/readme.txt", "x"), &["found no class folders", "it has: readme.txt"]),
         (
             "an unknown test class",
@@ -32,7 +32,7 @@ fn data_that_cannot_be_trained_on_is_explained() {
                 place.classes("train", &[5, 0]);
                 place.write("train/b/cut.png", "\u{89}PNG");
             },
-            &["found no picture of the class b left", "train/b/cut.png"],
+            &["found no image of the class b left", "train/b/cut.png"],
         ),
         (
             "a text file where errors stop",
@@ -41,7 +41,7 @@ fn data_that_cannot_be_trained_on_is_explained() {
                 place.write("train/b/text.jpg", "just text");
                 place.recipe("on_bad_image = 'error'", "epochs = 1");
             },
-            &["can't decode a picture", "begins with \"just text\"", "train/b/text.jpg"],
+            &["can't decode an image", "begins with \"just text\"", "train/b/text.jpg"],
         ),
         (
             "a CSV with a missing file",
@@ -111,7 +111,7 @@ fn a_network_that_cannot_fit_is_refused_with_its_largest_layer_and_leaves_nothin
     }
 }
 
-/// What `ulimit -v` leaves counts: four pictures of 2048 x 2048 in 32 channels are more than that.
+/// What `ulimit -v` leaves counts: four images of 2048 x 2048 in 32 channels are more than that.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_limit_on_memory_is_seen_before_it_is_hit() {
@@ -129,7 +129,7 @@ fn a_limit_on_memory_is_seen_before_it_is_hit() {
     assert!(!place.path("run").exists());
 }
 
-/// A class without a validation picture has no recall: nothing may be decided by it, and the history says nothing rather than 0.
+/// A class without a validation image has no recall: nothing may be decided by it, and the history says nothing rather than 0.
 #[test]
 fn a_metric_that_cannot_be_measured_decides_nothing() {
     let place = Place::new();
@@ -143,7 +143,7 @@ fn a_metric_that_cannot_be_measured_decides_nothing() {
     ] {
         let (code, error) = train_error(&place, &["--set", change]);
         assert_eq!(code, Some(2), "{change}: {error}");
-        let expected = "monitor = \"val_recall_c\" can't be measured: validation has no picture of c; add some, or choose another metric";
+        let expected = "monitor = \"val_recall_c\" can't be measured: validation has no image of c; add some, or choose another metric";
         assert!(error.contains(expected), "{change}: {error}");
         assert!(!place.path("run").exists(), "{change}");
     }
@@ -186,12 +186,12 @@ fn what_the_system_says_is_said_once_with_what_to_do() {
 }
 
 #[test]
-fn bad_pictures_are_found_before_the_first_epoch_listed_and_counted() {
+fn bad_images_are_found_before_the_first_epoch_listed_and_counted() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
     place.write("train/a/zero.png", "");
-    place.write("train/a/text.jpg", "not a picture");
+    place.write("train/a/text.jpg", "not an image");
     let whole = place.bytes("train/b/000.png");
     std::fs::write(place.path("train/b/cut off, half.png"), &whole[..whole.len() / 2]).expect("written");
     let mut bomb = whole.clone();
@@ -199,7 +199,7 @@ fn bad_pictures_are_found_before_the_first_epoch_listed_and_counted() {
     std::fs::write(place.path("train/b/bomb.png"), bomb).expect("written");
     place.write("train/b/Thumbs.db", "x");
     let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    assert!(ran.err.contains("4 pictures can't be decoded and are skipped"), "{}", ran.err);
+    assert!(ran.err.contains("4 images can't be decoded and are skipped"), "{}", ran.err);
     assert!(ran.err.contains("hidden files and folders, 1"), "{}", ran.err);
     assert!(ran.err.contains("Found 12 images belonging to 2 classes. (training)"), "{}", ran.err);
     let skipped = place.read("run/skipped.csv");

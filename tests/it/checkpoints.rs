@@ -177,7 +177,7 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
 }
 
 #[test]
-fn a_best_checkpoint_of_a_run_on_the_same_pictures_is_not_taken_for_ones_own() {
+fn a_best_checkpoint_of_a_run_on_the_same_images_is_not_taken_for_ones_own() {
     let place = place();
     place.done(&["train", "--config", "small.toml", "--out", "other", "--set", "train.batch_size=4"]);
     assert_eq!(place.read("run/split.csv"), place.read("other/split.csv"));
@@ -207,13 +207,13 @@ fn a_damaged_pixel_cache_is_made_anew_and_changes_nothing() {
     for (ending, out) in [("u8", "pixels"), ("look", "looks"), ("json", "index")] {
         for path in cached(ending) {
             let mut bytes = fs::read(&path).expect("read");
-            // Every picture of it.
+            // Every image of it.
             bytes.iter_mut().step_by(97).for_each(|byte| *byte ^= 1);
             fs::write(&path, bytes).expect("written");
         }
         let ran = train(out);
         assert!(ran.err.contains("the pixel cache is damaged and is made anew"), "{ending}: {}", ran.err);
-        assert!(place.bytes(&format!("{out}/last/model.safetensors")) == expected, "{ending}: other pictures were trained on");
+        assert!(place.bytes(&format!("{out}/last/model.safetensors")) == expected, "{ending}: other images were trained on");
         let again = train(&format!("{out}-again"));
         assert!(!again.err.contains("damaged"), "{ending}: {}", again.err);
     }

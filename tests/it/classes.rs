@@ -10,7 +10,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:.300}"))
 }
 
-/// `count` grey pictures of noise, 9 wide and 6 high, one file each.
+/// `count` grey images of noise, 9 wide and 6 high, one file each.
 fn noise(place: &Place, folder: &str, class: usize, count: usize) {
     fs::create_dir_all(place.path(folder)).expect("created");
     for index in 0..count {
@@ -56,10 +56,10 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
     let ran = place.done(&["train", "--config", "many.toml", "--out", "run"]);
     assert_readable(&ran.err);
     assert_readable(&ran.out);
-    assert!(ran.err.contains("Training pictures a class: 1000 classes, 2 each;"), "{}", ran.err);
-    assert!(ran.err.contains("no validation picture of the class n00007"), "{}", ran.err);
+    assert!(ran.err.contains("Training images a class: 1000 classes, 2 each;"), "{}", ran.err);
+    assert!(ran.err.contains("no validation image of the class n00007"), "{}", ran.err);
     assert!(
-        ran.out.lines().last().expect("a line").starts_with("Validation accuracy 0.") && ran.out.contains("] on 1000 pictures"),
+        ran.out.lines().last().expect("a line").starts_with("Validation accuracy 0.") && ran.out.contains("] on 1000 images"),
         "{}",
         ran.out
     );
@@ -154,7 +154,7 @@ fn assert_tables(text: &str) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn names_of_classes_and_files_break_no_table_page_picture_or_terminal() {
+fn names_of_classes_and_files_break_no_table_page_image_or_terminal() {
     let place = Place::new();
     let long = "é".repeat(127);
     let names: Vec<&str> = NAMES.into_iter().chain([long.as_str()]).collect();

@@ -1,4 +1,4 @@
-//! Each command does its job end to end on small pictures: folders and CSV, grey and colour, two and seven classes.
+//! Each command does its job end to end on small images: folders and CSV, grey and colour, two and seven classes.
 
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ fn a_schedule_ends_where_max_time_ends_the_run() {
 }
 
 #[test]
-fn a_folder_of_pictures_is_all_that_train_needs() {
+fn a_folder_of_images_is_all_that_train_needs() {
     let place = Place::new();
     place.classes("set/train", &[8, 8]);
     place.classes("set/test", &[3, 3]);
@@ -110,9 +110,9 @@ fn a_folder_of_pictures_is_all_that_train_needs() {
     }
     let mut inside: Vec<_> = std::fs::read_dir(place.path("set")).expect("listed").map(|entry| entry.expect("read").file_name()).collect();
     inside.sort();
-    assert_eq!(inside, ["test", "train"], "nothing is written into the folder of pictures");
+    assert_eq!(inside, ["test", "train"], "nothing is written into the folder of images");
     assert!(!place.path("set.toml").exists());
-    // A recipe does as well, and a run is told from pictures.
+    // A recipe does as well, and a run is told from images.
     place.done(&["train", "checkpoints/set/config.toml", "--dry-run"]);
     let ran = place.run(&["train", "checkpoints/set"]);
     assert!(ran.code == Some(2) && ran.err.contains("emberlens train --resume checkpoints/set"), "{}", ran.err);
@@ -123,12 +123,12 @@ fn a_folder_of_pictures_is_all_that_train_needs() {
 #[test]
 fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
     let place = Place::new();
-    place.classes("pictures", &[14, 14]);
+    place.classes("images", &[14, 14]);
     let mut csv = "path,label,split,group,weight\n".to_owned();
     for (class, label) in [("a", "yes"), ("b", "no")] {
         for index in 0..14 {
             let split = if index >= 12 { "test" } else { "train" };
-            csv += &format!("pictures/{class}/{index:03}.png,{label},{split},p{},{}\n", index / 3, 1 + index % 2);
+            csv += &format!("images/{class}/{index:03}.png,{label},{split},p{},{}\n", index / 3, 1 + index % 2);
         }
     }
     place.write("list.csv", &csv);
@@ -190,7 +190,7 @@ fn caches_change_no_pixel() {
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 2");
     let mut weights = Vec::new();
-    // 16 pictures of 90 kB: `auto` has room for 11 of them.
+    // 16 images of 90 kB: `auto` has room for 11 of them.
     for (out, cache) in [("m", "memory"), ("d", "disk"), ("a", "auto"), ("o", "off")] {
         let set = |value: &str| ["--set".to_owned(), format!("data.{value}")];
         let sets = [set(&format!("cache={cache}")), set("cache_memory_mb=1"), set("image_size=[150, 200]")].concat();
@@ -203,22 +203,22 @@ fn caches_change_no_pixel() {
     let cached: Vec<_> = std::fs::read_dir(place.path("cache/emberlens/pixels")).expect("the cache folder").collect();
     assert_eq!(cached.len(), 3, "one file of pixels, one of looks and their index, used twice");
     let beside = std::fs::read_dir(place.path("train")).expect("listed").count();
-    assert_eq!(beside, 2, "nothing is written beside the pictures");
+    assert_eq!(beside, 2, "nothing is written beside the images");
 }
 
 #[test]
-fn evaluate_tells_copies_of_training_pictures_from_new_ones_and_matches_classes_by_name() {
+fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by_name() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
-    place.pictures("other/b", 1, 30);
+    place.images("other/b", 1, 30);
     place.recipe("", "epochs = 4");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu", "--out", "result"]);
     let result = json(&ran.out);
-    // Pictures 0 to 11 of class b are those of training and validation.
+    // Images 0 to 11 of class b are those of training and validation.
     let count = result["unseen"]["count"].as_u64().expect("a count");
     assert_eq!(count, 18);
-    // Validation pictures are new where they are what is measured.
+    // Validation images are new where they are what is measured.
     let own = json(&place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu"]).out);
     assert_eq!(own["unseen"]["count"], own["images"]);
     assert_eq!(result["per_class"]["b"]["support"], 30);
@@ -230,7 +230,7 @@ fn evaluate_tells_copies_of_training_pictures_from_new_ones_and_matches_classes_
         high - low
     };
     assert_eq!(result["unseen"]["metrics"]["accuracy"]["value"], result["unseen"]["accuracy"]);
-    assert!(width(&result["unseen"]["metrics"]) > width(&result["metrics"]), "fewer pictures, less certain: {result}");
+    assert!(width(&result["unseen"]["metrics"]) > width(&result["metrics"]), "fewer images, less certain: {result}");
     let text = place.done(&["evaluate", "--checkpoint", "run", "--data", "other", "--device", "cpu", "--out", "text"]).out;
     for expected in [format!("The {count} never seen"), "Balanced accuracy".to_owned(), "Calibration error".to_owned()] {
         assert!(text.contains(&expected), "{expected}: {text}");
@@ -253,10 +253,10 @@ fn evaluate_tells_copies_of_training_pictures_from_new_ones_and_matches_classes_
 fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
-    place.pictures("other/b", 1, 30);
-    // Two pictures under the wrong label: without a mistake there is no temperature to fit.
+    place.images("other/b", 1, 30);
+    // Two images under the wrong label: without a mistake there is no temperature to fit.
     place.classes("val", &[6, 6]);
-    place.pictures("val/a/wrong", 1, 2);
+    place.images("val/a/wrong", 1, 2);
     place.recipe("validation = 'val'", "epochs = 12");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let evaluate = ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu"];

@@ -1,4 +1,4 @@
-//! Damaged pictures, files that promise more than they hold, and formats that aren't read: named, counted, listed, and never the program's end.
+//! Damaged images, files that promise more than they hold, and formats that aren't read: named, counted, listed, and never the program's end.
 
 use std::{fs, io::Cursor};
 
@@ -14,12 +14,12 @@ fn jpeg(number: u32) -> Vec<u8> {
         (state >> 24) as u8
     };
     let tiles: Vec<[u8; 3]> = (0..20).map(|_| [draw(), draw(), draw()]).collect();
-    let picture = image::RgbImage::from_fn(40, 32, |x, y| {
+    let image = image::RgbImage::from_fn(40, 32, |x, y| {
         let [red, green, blue] = tiles[(y / 8 * 5 + x / 8) as usize];
         image::Rgb([red, green.saturating_add(x as u8), blue.saturating_sub(y as u8)])
     });
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).expect("memory");
+    image.write_to(&mut bytes, image::ImageFormat::Jpeg).expect("memory");
     bytes.into_inner()
 }
 
@@ -39,7 +39,7 @@ fn rows(place: &Place, list: &str) -> Vec<[String; 2]> {
 }
 
 #[test]
-fn damaged_pictures_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_them_are_listed() {
+fn damaged_images_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_them_are_listed() {
     let place = Place::new();
     for (first, name) in [(0, "a"), (100, "b")] {
         for number in 0..9 {
@@ -58,16 +58,16 @@ fn damaged_pictures_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_t
 
     let said = train("skipped", &[]);
     let [endless, cut, tested] = [["train/a/endless.jpg", "train"], ["train/b/cut.jpg", "train"], ["test/b/cut.jpg", "test"]];
-    assert!(said.contains("2 pictures can't be decoded and are skipped (1 train, 1 test); the first: train/b/cut.jpg: "), "{said}");
+    assert!(said.contains("2 images can't be decoded and are skipped (1 train, 1 test); the first: train/b/cut.jpg: "), "{said}");
     assert!(said.contains("as data.on_bad_image = \"repair\" does"), "the reason says what other programs do: {said}");
     assert!(
-        said.contains("1 picture's file is damaged and is used as far as it goes; the first: train/a/endless.jpg: its end-of-image"),
+        said.contains("1 image's file is damaged and is used as far as it goes; the first: train/a/endless.jpg: its end-of-image"),
         "{said}"
     );
     assert!(rows(&place, "skipped/skipped.csv") == files(&[tested, cut]) && rows(&place, "skipped/damaged.csv").len() == 1);
 
     let said = train("repaired", &["--set", "data.on_bad_image=repair"]);
-    let told = ["3 pictures' files are damaged and are used as far as they go (", "1 test); the first: train/a/endless.jpg"];
+    let told = ["3 images' files are damaged and are used as far as they go (", "1 test); the first: train/a/endless.jpg"];
     assert!(told.iter().all(|part| said.contains(part)), "{said}");
     assert!(!place.path("repaired/skipped.csv").exists() && !said.contains("can't be decoded"), "{said}");
     let listed = rows(&place, "repaired/damaged.csv");
@@ -87,7 +87,7 @@ fn damaged_pictures_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_t
     let evaluated: Value = serde_json::from_str(&evaluated.out).expect("JSON");
     assert_eq!((&evaluated["images"], evaluated["damaged"].as_array().map(Vec::len)), (&Value::from(19), Some(1)));
     place.done(&["train", "--resume", "repaired", "--set", "train.epochs=2"]);
-    // What decoding may take changes nothing, repaired pictures do.
+    // What decoding may take changes nothing, repaired images do.
     place.done(&["train", "--resume", "skipped", "--set", "train.epochs=2", "--set", "data.decode_memory_mb=128"]);
     let refused = place.run(&["train", "--resume", "skipped", "--set", "train.epochs=3", "--set", "data.on_bad_image=repair"]);
     assert!(refused.code == Some(2) && refused.err.contains("train/b/cut.jpg is new"), "{:?} {}", refused.code, refused.err);
@@ -97,7 +97,7 @@ fn damaged_pictures_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_t
     let inspected = place.done(&["inspect", "train"]).out;
     assert!(inspected.contains("can't be decoded: train/b/cut.jpg: the JPEG is cut off"), "{inspected}");
     assert!(inspected.contains("damaged, used as far as it goes: train/a/endless.jpg: its end-of-image marker is missing"), "{inspected}");
-    assert!(inspected.contains("1 picture's file is damaged and is used as far as it goes; the first: train/a/endless.jpg"), "{inspected}");
+    assert!(inspected.contains("1 image's file is damaged and is used as far as it goes; the first: train/a/endless.jpg"), "{inspected}");
 }
 
 /// Files that promise more than they hold, or more than decoding may take, by name.
@@ -205,14 +205,14 @@ fn formats_that_are_not_read_are_named_with_what_to_do_whatever_they_are_called(
     place.classes("data", &[6, 6]);
     let dicom = [&[0; 128][..], b"DICM\x02\0"].concat();
     let files: [(&str, &[u8], &str); 5] = [
-        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1", "it is a HEIC picture, which can't be read; save it as JPEG or PNG"),
-        ("scan.png", &dicom, "it is a DICOM picture, which can't be read; convert it with its window of levels"),
-        ("page.jpg", b"%PDF-1.7\n", "it is a PDF document, which can't be read; save its pictures as PNG"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1", "it is a HEIC image, which can't be read; save it as JPEG or PNG"),
+        ("scan.png", &dicom, "it is a DICOM image, which can't be read; convert it with its window of levels"),
+        ("page.jpg", b"%PDF-1.7\n", "it is a PDF document, which can't be read; save its images as PNG"),
         ("logo.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is an SVG drawing, which can't be read; save it as PNG"),
         (
             "moved.jpg",
             b"<!DOCTYPE html><title>404</title>",
-            "it is an HTML page (as failed downloads leave), which can't be read; download the picture again",
+            "it is an HTML page (as failed downloads leave), which can't be read; download the image again",
         ),
     ];
     files.iter().for_each(|(name, bytes, _)| put(&place, &format!("data/a/{name}"), bytes));
@@ -221,5 +221,5 @@ fn formats_that_are_not_read_are_named_with_what_to_do_whatever_they_are_called(
     for (name, _, words) in files {
         assert!(said.contains(&format!("can't be decoded: data/a/{name}: {words}")), "{name}: {said}");
     }
-    assert!(said.contains("1 AVIF picture, which can't be read; save it as JPEG or PNG; the first: data/b/film.avif"), "{said}");
+    assert!(said.contains("1 AVIF image, which can't be read; save it as JPEG or PNG; the first: data/b/film.avif"), "{said}");
 }

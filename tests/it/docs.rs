@@ -65,7 +65,7 @@ fn every_example_of_the_augmentation_page_looks_as_shown() {
     while let Some(line) = lines.next() {
         let Some(settings) = line.strip_prefix("### `").and_then(|line| line.strip_suffix('`')) else { continue };
         let image =
-            lines.by_ref().find_map(|line| line.split_once("](").and_then(|(_, rest)| rest.strip_suffix(')'))).expect("a picture for each");
+            lines.by_ref().find_map(|line| line.split_once("](").and_then(|(_, rest)| rest.strip_suffix(')'))).expect("an image for each");
         let out = format!("{examples}.png");
         let set = format!("augment={{ {settings} }}");
         place.done(&["preview", "--config", "x.toml", "--set", &set, "--image", "train/day/a.png", "--epochs", "5", "--out", &out]);

@@ -51,9 +51,9 @@ fn every_method_points_at_what_tells_the_classes_apart() {
         assert!(hits >= least, "{method}: {hits} of 24\n{}", ran.out);
         let line = &found[0];
         assert_eq!((&line["method"], line["path"].as_str()), (&json(&format!("\"{method}\"")), Some("test/a/000.png")));
-        let overlay = image::open(place.path(line["overlay"].as_str().expect("a path"))).expect("a picture");
-        assert_eq!((overlay.width(), overlay.height()), (2 * 192 + 6, 160), "picture and overlay of 24 x 20, eightfold");
-        let map = image::open(place.path(line["map"].as_str().expect("a path"))).expect("a picture").into_luma8();
+        let overlay = image::open(place.path(line["overlay"].as_str().expect("a path"))).expect("an image");
+        assert_eq!((overlay.width(), overlay.height()), (2 * 192 + 6, 160), "image and overlay of 24 x 20, eightfold");
+        let map = image::open(place.path(line["map"].as_str().expect("a path"))).expect("an image").into_luma8();
         assert_eq!((map.width(), map.height(), map.pixels().map(|pixel| pixel.0[0]).max()), (24, 20, Some(255)));
         assert!(place.path(&format!("{out}/mean-a.png")).is_file() && ran.err.contains("a: mean of"), "{}", ran.err);
         assert_eq!(place.read(&format!("{out}/explanations.jsonl")), ran.out);
@@ -76,7 +76,7 @@ fn every_method_points_at_what_tells_the_classes_apart() {
     assert_eq!((csv.lines().count(), last[0], last.len()), (25, "test/b/011.png", size + 2));
     assert_eq!(last[2..].iter().map(|value| value.parse::<f32>().expect("a number")).collect::<Vec<_>>(), maps[maps.len() - size..]);
     let table = place.done(&["explain", "--checkpoint", "run", "test", "--out", "table", "--format", "table", "--device", "cpu"]).out;
-    assert!(table.starts_with("| Picture") && table.lines().count() == 26 && table.contains("test/b/011.png"), "{table}");
+    assert!(table.starts_with("| Image") && table.lines().count() == 26 && table.contains("test/b/011.png"), "{table}");
     let again = place.run(&["explain", "--checkpoint", "run", "test", "--out", "maps-occlusion"]);
     assert!(again.code == Some(2) && again.err.contains("isn't empty"), "{}", again.err);
 }
@@ -132,7 +132,7 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     assert!(told["temperature"]["low"].as_f64() < told["temperature"]["high"].as_f64(), "{told}");
     let [sensitivity, coverage] =
         [&found["threshold"]["sensitivity"]["value"], &found["sets"]["coverage"]["value"]].map(|value| value.as_f64().expect("a number"));
-    assert!(sensitivity >= 0.95 && coverage >= 0.9, "of the pictures that it was fitted on: {sensitivity}, {coverage}");
+    assert!(sensitivity >= 0.95 && coverage >= 0.9, "of the images that it was fitted on: {sensitivity}, {coverage}");
     let meta = || json(&place.read("run/best/meta.json"));
     let fitted = meta();
     assert_eq!((&fitted["threshold"]["class"], &fitted["coverage"]["fitted_on"]), (&json("\"b\""), &json("48")));
@@ -153,8 +153,8 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     assert!(table.contains("flagged_b") && table.contains("set"), "{table}");
     for (arguments, expected) in [
         (["--coverage", "1"], "expected a number between 0 and 1"),
-        (["--coverage", "0.99"], "found 48 validation pictures, expected 99 or more"),
-        (["--sensitivity", "b=0.97"], "found 24 validation pictures of the class b, expected 33 or more"),
+        (["--coverage", "0.99"], "found 48 validation images, expected 99 or more"),
+        (["--sensitivity", "b=0.97"], "found 24 validation images of the class b, expected 33 or more"),
         (["--sensitivity", "b"], "expected CLASS=SHARE"),
         (["--sensitivity", "c=0.9"], "unknown class c, expected one of a, b"),
     ] {
@@ -165,7 +165,7 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
 }
 
 #[test]
-fn pictures_without_a_label_strange_and_empty_classes_are_told() {
+fn images_without_a_label_strange_and_empty_classes_are_told() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
@@ -173,9 +173,9 @@ fn pictures_without_a_label_strange_and_empty_classes_are_told() {
     let evaluate = |data: &str| place.run(&["evaluate", "--checkpoint", "run", "--data", data, "--device", "cpu"]);
 
     place.classes("loose", &[3, 2]);
-    place.pictures("loose", 0, 4);
+    place.images("loose", 0, 4);
     let ran = evaluate("loose");
-    assert!(ran.code == Some(0) && ran.err.contains("passed over in loose: pictures without a class folder, 4"), "{}", ran.err);
+    assert!(ran.code == Some(0) && ran.err.contains("passed over in loose: images without a class folder, 4"), "{}", ran.err);
     assert!(ran.out.contains("5 images: accuracy"), "{}", ran.out);
 
     place.write("list.csv", "path,label\nloose/a/000.png,a\nloose/b/000.png,b\nloose/000.png,\nloose/001.png,\n");
@@ -193,13 +193,13 @@ fn pictures_without_a_label_strange_and_empty_classes_are_told() {
 
     place.classes("hollow", &[3, 0]);
     let ran = evaluate("hollow");
-    assert!(ran.code == Some(0) && ran.err.contains("no picture of the class b to measure on"), "{}", ran.err);
+    assert!(ran.code == Some(0) && ran.err.contains("no image of the class b to measure on"), "{}", ran.err);
     let report = place.read("run/evaluation/hollow/report.html");
-    assert!(report.contains("3 pictures of hollow") && !report.contains("NaN"));
+    assert!(report.contains("3 images of hollow") && !report.contains("NaN"));
 }
 
 #[test]
-fn outputs_that_are_no_numbers_are_an_error_that_names_a_picture() {
+fn outputs_that_are_no_numbers_are_an_error_that_names_an_image() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
@@ -267,9 +267,9 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     trained(&place, "epochs = 12");
     let meta = || place.read("run/best/meta.json");
     let before = meta();
-    // All validation pictures are told apart: nothing to fit a temperature on, and then the sets aren't kept either.
+    // All validation images are told apart: nothing to fit a temperature on, and then the sets aren't kept either.
     let refused = place.run(&["calibrate", "run", "--temperature", "--coverage", "0.8", "--device", "cpu"]);
-    assert!(refused.code == Some(1) && refused.err.contains("found no mistake among the 16 validation pictures"), "{}", refused.err);
+    assert!(refused.code == Some(1) && refused.err.contains("found no mistake among the 16 validation images"), "{}", refused.err);
     assert_eq!(meta(), before);
     place.done(&["calibrate", "run", "--coverage", "0.8", "--device", "cpu"]);
     let evaluate =
@@ -284,26 +284,26 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     let ran = place.run(&["evaluate", "--checkpoint", "run", "--tta", "2", "--compare", "plain", "--device", "cpu"]);
     assert!(ran.code == Some(2) && ran.err.contains("plain/config.toml"), "each run by its own recipe: {}", ran.err);
     assert_eq!(meta(), fitted, "evaluate only reads");
-    // Without test pictures the validation part is measured, and it says so.
+    // Without test images the validation part is measured, and it says so.
     place.recipe("", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "untested"]);
     let ran = place.done(&["evaluate", "--checkpoint", "untested", "--json", "--device", "cpu"]);
-    assert!(ran.err.contains("no test pictures") && json(&ran.out)["data"]["source"] == "the run's validation pictures", "{}", ran.err);
+    assert!(ran.err.contains("no test images") && json(&ran.out)["data"]["source"] == "the run's validation images", "{}", ran.err);
     let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "test", "--device", "cpu"]);
-    assert!(ran.code == Some(2) && ran.err.contains("no test pictures"), "{}", ran.err);
-    // A validation picture that isn't the one any more.
+    assert!(ran.code == Some(2) && ran.err.contains("no test images"), "{}", ran.err);
+    // A validation image that isn't the one any more.
     let split = place.read("untested/split.csv");
     let held: Vec<&str> = split.lines().filter(|line| line.contains(",val,")).filter_map(|line| line.split(',').next()).collect();
     let original = place.bytes(held[0]);
     std::fs::copy(place.path(held[1]), place.path(held[0])).expect("copied");
     let ran = place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]);
-    let words = "1 of 16 validation pictures have other pixels than when the run held them back";
+    let words = "1 of 16 validation images have other pixels than when the run held them back";
     assert!(ran.err.contains(words) && ran.err.contains(&format!("the first: {}", held[0])), "{}", ran.err);
     std::fs::write(place.path(held[0]), original).expect("written");
     assert!(!place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]).err.contains("other pixels"));
-    // Training pictures that have gone elsewhere: one error.
+    // Training images that have gone elsewhere: one error.
     std::fs::rename(place.path("train"), place.path("moved")).expect("moved");
     let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "val", "--device", "cpu"]);
-    let words = "none of the 16 validation pictures in untested/split.csv is there, the first: train/a/";
+    let words = "none of the 16 validation images in untested/split.csv is there, the first: train/a/";
     assert!(ran.code == Some(1) && ran.err.contains(words) && ran.err.matches("train/a/").count() == 1, "{}", ran.err);
 }

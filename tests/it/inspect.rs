@@ -1,4 +1,4 @@
-//! Copies, leaks and odd pictures, found before anybody trains.
+//! Copies, leaks and odd images, found before anybody trains.
 
 use serde_json::Value;
 
@@ -8,27 +8,27 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// A picture of its own for each number: blobs of random places and colours, 90 wide and 70 high.
+/// An image of its own for each number: blobs of random places and colours, 90 wide and 70 high.
 fn scene(number: u32) -> image::RgbImage {
     let mut state = number.wrapping_mul(7919) + 11;
     let mut draw = |limit: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) % limit
     };
-    let mut picture = image::RgbImage::from_pixel(90, 70, image::Rgb([draw(120) as u8, draw(120) as u8, draw(120) as u8]));
+    let mut image = image::RgbImage::from_pixel(90, 70, image::Rgb([draw(120) as u8, draw(120) as u8, draw(120) as u8]));
     for _ in 0..10 {
         let (x, y, size) = (draw(90), draw(70), 5 + draw(22));
         let color = image::Rgb([draw(220) as u8, draw(220) as u8, draw(220) as u8]);
-        for (column, row, pixel) in picture.enumerate_pixels_mut() {
+        for (column, row, pixel) in image.enumerate_pixels_mut() {
             if column.abs_diff(x).pow(2) + row.abs_diff(y).pow(2) < size * size {
                 *pixel = color;
             }
         }
     }
-    picture
+    image
 }
 
-/// Two classes for training and for test, with known copies between them; how many test pictures are copies: three of eight.
+/// Two classes for training and for test, with known copies between them; how many test images are copies: three of eight.
 fn leaky(place: &Place) {
     for (folder, first, count) in [("data/train/a", 0, 12), ("data/train/b", 100, 12), ("data/test/a", 200, 3), ("data/test/b", 300, 2)] {
         std::fs::create_dir_all(place.path(folder)).expect("created");
@@ -39,7 +39,7 @@ fn leaky(place: &Place) {
     std::fs::copy(place.path("data/train/a/03.png"), place.path("data/test/a/same.png")).expect("copied");
     let mirrored = image::imageops::flip_horizontal(&scene(105));
     mirrored.save(place.path("data/test/b/mirrored.jpg")).expect("saved");
-    // The same picture under the other label, half as large again.
+    // The same image under the other label, half as large again.
     let larger = image::imageops::resize(&scene(1), 135, 105, image::imageops::FilterType::CatmullRom);
     larger.save(place.path("data/test/b/larger.bmp")).expect("saved");
 }
@@ -74,8 +74,8 @@ fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
     assert!(page.contains("Copies across splits") && page.contains("data:image/jpeg;base64,") && !page.contains("http://"), "{page:.600}");
     let text = place.done(&["inspect", "data"]).out;
     for part in [
-        "1. 3 of 8 test pictures are copies",
-        "1. 3 of 8 test pictures are copies of pictures that are trained on or chosen by, 2 of them saved again",
+        "1. 3 of 8 test images are copies",
+        "1. 3 of 8 test images are copies of images that are trained on or chosen by, 2 of them saved again",
         "2. 1 group of copies has more than one label; the first: data/train/a/01.png (train, a) = data/test/b/larger.bmp (test, b)",
         "broken.jpg",
         "dark: data/train/b/black.png",
@@ -83,7 +83,7 @@ fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let place_of = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
-    assert!(place_of("2. 1 group") < place_of("dark: ") && place_of("dark: ") < place_of("the same picture: "), "lists come last: {text}");
+    assert!(place_of("2. 1 group") < place_of("dark: ") && place_of("dark: ") < place_of("the same image: "), "lists come last: {text}");
     let again = place.run(&["inspect", "data", "--html", "page.html"]);
     assert!(again.code == Some(2) && again.err.contains("is there already"), "{}", again.err);
     let missing = place.run(&["inspect", "nowhere"]);
@@ -92,11 +92,11 @@ fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
 
 /// One group of everything: the same pixels and changed ones, one label and two.
 #[test]
-fn words_on_copies_count_pictures_and_tell_the_same_pixels_from_changed_ones() {
+fn words_on_copies_count_images_and_tell_the_same_pixels_from_changed_ones() {
     let place = Place::new();
     leaky(&place);
     let copy = |from: &str, to: &str| std::fs::copy(place.path(from), place.path(to)).map(|_| ()).expect("copied");
-    // The training picture, once to the pixel and once mirrored: one of the two is changed, though all three are one group.
+    // The training image, once to the pixel and once mirrored: one of the two is changed, though all three are one group.
     copy("data/train/b/05.png", "data/test/b/same.png");
     let finding = |place: &Place, what: &str| {
         let found = json(&place.done(&["inspect", "data", "--json"]).out);
@@ -104,9 +104,9 @@ fn words_on_copies_count_pictures_and_tell_the_same_pixels_from_changed_ones() {
         findings.retain(|finding| finding["what"].as_str().is_some_and(|words| words.contains(what)));
         findings.iter().map(|finding| format!("{}: {}", finding["what"], finding["advice"])).collect::<Vec<_>>().join("\n")
     };
-    let leak = finding(&place, "test pictures");
-    assert!(leak.contains("4 of 9 test pictures are copies") && leak.contains(", 2 of them saved again"), "{leak}");
-    // A changed picture may have another label for a reason; the same pixels can't have two.
+    let leak = finding(&place, "test images");
+    assert!(leak.contains("4 of 9 test images are copies") && leak.contains(", 2 of them saved again"), "{leak}");
+    // A changed image may have another label for a reason; the same pixels can't have two.
     let conflict = finding(&place, "more than one label");
     assert!(conflict.starts_with("\"1 group of copies has") && conflict.contains("perhaps on purpose"), "{conflict}");
     assert!(!conflict.contains("at least one label"), "{conflict}");
@@ -116,22 +116,22 @@ fn words_on_copies_count_pictures_and_tell_the_same_pixels_from_changed_ones() {
     assert!(conflicts.contains("at least one label of each is wrong") && conflicts.ends_with(&conflict), "{conflicts}");
 }
 
-/// The second look at many pictures takes all from the cache folder, and none of it where one of them has changed.
+/// The second look at many images takes all from the cache folder, and none of it where one of them has changed.
 #[test]
-fn a_second_look_finds_the_same_and_a_changed_picture_is_seen() {
+fn a_second_look_finds_the_same_and_a_changed_image_is_seen() {
     let place = Place::new();
     for class in ["a", "b"] {
         std::fs::create_dir_all(place.path(&format!("data/{class}"))).expect("created");
     }
     for number in 0..520u32 {
-        let picture = image::imageops::thumbnail(&scene(number / 4 * 4), 24 + number % 4, 18);
-        picture.save(place.path(&format!("data/{}/{number:03}.png", ["a", "b"][number as usize / 260]))).expect("saved");
+        let image = image::imageops::thumbnail(&scene(number / 4 * 4), 24 + number % 4, 18);
+        image.save(place.path(&format!("data/{}/{number:03}.png", ["a", "b"][number as usize / 260]))).expect("saved");
     }
     let first = place.done(&["inspect", "data", "--json"]).out;
     let groups = |text: &str| json(text)["copies"]["groups"].as_array().expect("a list").clone();
     assert!(groups(&first).len() >= 100, "{}", groups(&first).len());
     assert_eq!(place.done(&["inspect", "data", "--json"]).out, first);
-    // Another picture under the same name.
+    // Another image under the same name.
     std::fs::copy(place.path("data/b/519.png"), place.path("data/a/000.png")).expect("copied");
     let changed = place.done(&["inspect", "data", "--json"]).out;
     let has = |group: &Value, name: &str| {
@@ -149,12 +149,8 @@ fn a_clean_list_trains_as_it_is_and_has_no_copies() {
     for (keep, tests) in [("test", 7), ("train", 5)] {
         let (csv, run) = (format!("{keep}.csv"), format!("run-{keep}"));
         let ran = place.done(&["inspect", "data", "--write-clean", &csv, "--keep", keep]);
-        // 12 + 13 + 8 pictures; two under two labels; three groups of two.
-        assert!(
-            ran.err.contains("28 pictures in") && ran.err.contains("3 copies of them, 2 whose copies have another label"),
-            "{}",
-            ran.err
-        );
+        // 12 + 13 + 8 images; two under two labels; three groups of two.
+        assert!(ran.err.contains("28 images in") && ran.err.contains("3 copies of them, 2 whose copies have another label"), "{}", ran.err);
         let list = place.read(&csv);
         let count = |split: &str| list.lines().filter(|line| line.contains(&format!(",{split},"))).count();
         assert_eq!((list.lines().next(), count("test")), (Some("path,label,split,group"), tests), "{list}");
@@ -180,7 +176,7 @@ fn training_says_leaves_out_or_refuses_leaks() {
     place.write("small.toml", &recipe);
     let ran = place.done(&["train", "--config", "small.toml", "--out", "warned"]);
     assert!(
-        ran.err.contains("warning: 3 of 8 test pictures are copies of pictures that are trained on or chosen by, 2 of them saved again"),
+        ran.err.contains("warning: 3 of 8 test images are copies of images that are trained on or chosen by, 2 of them saved again"),
         "{}",
         ran.err
     );
@@ -195,12 +191,12 @@ fn training_says_leaves_out_or_refuses_leaks() {
     let known = |run: &str| place.read(&format!("{run}/split.csv")).lines().filter(|line| !line.contains(",test,")).count();
     let ran = place.done(&["train", "--config", "small.toml", "--out", "clean", "--set", "data.on_leak=exclude"]);
     assert!(ran.err.contains("left out for that (data.on_leak"), "{}", ran.err);
-    assert!(!ran.err.contains("are copies of pictures that are trained on"), "what is left out is no leak any more: {}", ran.err);
-    // Three training or validation pictures have a copy among the test pictures.
+    assert!(!ran.err.contains("are copies of images that are trained on"), "what is left out is no leak any more: {}", ran.err);
+    // Three training or validation images have a copy among the test images.
     assert_eq!(known("clean") + 3, known("warned"));
     let split = place.read("clean/split.csv");
     assert!(split.lines().skip(1).all(|line| line.ends_with(',')), "no copy is left to be marked: {split}");
-    // The same pictures are left out again.
+    // The same images are left out again.
     place.done(&["train", "--resume", "clean", "--set", "train.epochs=2"]);
 
     let ran = place.run(&["train", "--config", "small.toml", "--out", "never", "--set", "data.on_leak=error"]);
@@ -208,7 +204,7 @@ fn training_says_leaves_out_or_refuses_leaks() {
     assert!(!place.path("never").exists());
 }
 
-/// Of the run `warned` on [`leaky`] pictures: what `evaluate` calls never seen, on its own test pictures and on others.
+/// Of the run `warned` on [`leaky`] images: what `evaluate` calls never seen, on its own test images and on others.
 fn never_seen_leaves_out_near_copies(place: &Place) {
     let evaluated =
         |data: &[&str], run: &str| json(&place.done(&[&["evaluate", "--checkpoint", run, "--json", "--device", "cpu"], data].concat()).out);
@@ -217,11 +213,11 @@ fn never_seen_leaves_out_near_copies(place: &Place) {
     assert_eq!(counts(&evaluated(&[], "warned")), [5, 1, 2]);
     let copies = place.read("warned/evaluation/test/copies.csv");
     assert_eq!(copies.lines().next(), Some("path,copy_of,likeness"));
-    let row = |picture: &str| copies.lines().find(|line| line.starts_with(picture)).unwrap_or_default().to_owned();
+    let row = |image: &str| copies.lines().find(|line| line.starts_with(image)).unwrap_or_default().to_owned();
     assert!(row("data/test/a/same.png").ends_with("data/train/a/03.png,pixels"), "{copies}");
     assert!(row("data/test/b/larger.bmp").ends_with("data/train/a/01.png,near"), "{copies}");
 
-    // Pictures that the run has no list of: all of the training pictures saved again, beside new ones.
+    // Images that the run has no list of: all of the training images saved again, beside new ones.
     for (class, first) in [("a", 0), ("b", 100)] {
         std::fs::create_dir_all(place.path(&format!("elsewhere/test/{class}"))).expect("created");
         for index in 0..12 {
@@ -233,12 +229,12 @@ fn never_seen_leaves_out_near_copies(place: &Place) {
     let elsewhere = ["--data", "elsewhere/test"];
     let found = evaluated(&elsewhere, "warned");
     assert_eq!((counts(&found), &found["images"]), ([24, 0, 24], &json("48")));
-    // Neither the run's own evaluation nor anybody else's is replaced by that of other pictures of the same name.
+    // Neither the run's own evaluation nor anybody else's is replaced by that of other images of the same name.
     assert_eq!(counts(&json(&place.read("warned/evaluation/test/metrics.json"))), [5, 1, 2]);
     assert_eq!(counts(&json(&place.read("warned/evaluation/test-2/metrics.json"))), [24, 0, 24]);
     evaluated(&elsewhere, "warned");
-    assert!(!place.path("warned/evaluation/test-3").exists(), "the same pictures have one place");
-    // Without the training pictures at hand, and with looks that somebody changed.
+    assert!(!place.path("warned/evaluation/test-3").exists(), "the same images have one place");
+    // Without the training images at hand, and with looks that somebody changed.
     std::fs::rename(place.path("data/train"), place.path("away")).expect("moved");
     assert_eq!(counts(&evaluated(&elsewhere, "warned")), [24, 0, 24]);
     let looks = place.bytes("warned/looks.safetensors");
@@ -253,7 +249,7 @@ fn never_seen_leaves_out_near_copies(place: &Place) {
 }
 
 #[test]
-fn a_pattern_keeps_a_patients_pictures_on_one_side() {
+fn a_pattern_keeps_a_patients_images_on_one_side() {
     let place = Place::new();
     for (class, first) in [("a", 0), ("b", 100)] {
         std::fs::create_dir_all(place.path(&format!("train/{class}"))).expect("created");
@@ -293,17 +289,17 @@ fn a_group_on_two_sides_is_told() {
     let mut list = "path,label,split,group\n".to_owned();
     for (index, split) in ["train", "train", "test", "train", "train", "test"].iter().enumerate() {
         scene(index as u32).save(place.path(&format!("data/{index}.png"))).expect("saved");
-        // Ada's pictures are for training and for test, Ben's and Cy's aren't.
+        // Ada's images are for training and for test, Ben's and Cy's aren't.
         let group = ["ada", "ben", "ada", "ben", "", "cy"][index];
         list.push_str(&format!("data/{index}.png,{},{split},{group}\n", ["x", "y"][index % 2]));
     }
     place.write("list.csv", &list);
     let text = place.done(&["inspect", "list.csv"]).out;
-    assert!(text.contains("1 group has pictures in more than one split; the first: ada (train and test)"), "{text}");
+    assert!(text.contains("1 group has images in more than one split; the first: ada (train and test)"), "{text}");
     for (keep, expected) in [("test", ["ada", "test"]), ("train", ["ada", "train"])] {
         let csv = format!("{keep}.csv");
         let ran = place.done(&["inspect", "list.csv", "--write-clean", &csv, "--keep", keep]);
-        assert!(ran.err.contains("5 pictures in") && ran.err.contains("1 whose group is on another side"), "{}", ran.err);
+        assert!(ran.err.contains("5 images in") && ran.err.contains("1 whose group is on another side"), "{}", ran.err);
         let ada: Vec<String> = place.read(&csv).lines().filter(|line| line.ends_with(expected[0])).map(str::to_owned).collect();
         assert!(ada.len() == 1 && ada[0].contains(&format!(",{},", expected[1])), "{ada:?}");
     }
@@ -319,12 +315,12 @@ fn turned_labels_are_doubted() {
     for index in 0..240u32 {
         // Bright on the left or on the right, in many ways.
         let is_left = index % 2 == 0;
-        let mut picture = scene(1000 + index);
-        for (x, _, pixel) in picture.enumerate_pixels_mut() {
+        let mut image = scene(1000 + index);
+        for (x, _, pixel) in image.enumerate_pixels_mut() {
             pixel.0 = pixel.0.map(|level| level / 3 + if (x < 45) == is_left { 110 } else { 0 });
         }
         let path = format!("data/{index}.png");
-        picture.save(place.path(&path)).expect("saved");
+        image.save(place.path(&path)).expect("saved");
         let is_turned = index % 20 == 7;
         if is_turned {
             turned.push(path.clone());
@@ -344,7 +340,7 @@ fn turned_labels_are_doubted() {
     assert!(ran.err.contains(&format!("warning: {} of 240 labels are doubtful", doubted.len())), "{}", ran.err);
 }
 
-/// Real weights, where they are: the doubtful labels of a set that small pictures say nothing about.
+/// Real weights, where they are: the doubtful labels of a set that small images say nothing about.
 #[test]
 fn a_backbone_judges_labels_where_its_weights_are() {
     let shared = root().join("../shared/data");

@@ -41,7 +41,7 @@ fn stepper(kind: Loss, num_classes: usize) -> Stepper {
     }
 }
 
-/// `count` noise pictures of classes in turn.
+/// `count` noise images of classes in turn.
 fn batch(count: usize, num_classes: usize, from: usize) -> HostBatch {
     let size: usize = INPUT.iter().product();
     let mut state = from as u32 * 7919 + 17;

@@ -1,4 +1,4 @@
-//! What lies among pictures and isn't one, names that nobody expects, and results that are never written among pictures.
+//! What lies among images and isn't one, names that nobody expects, and results that are never written among images.
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +50,7 @@ fn runs_beside_the_classes_are_passed_over_and_go_on() {
 }
 
 #[test]
-fn nothing_is_written_among_pictures() {
+fn nothing_is_written_among_images() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
@@ -75,7 +75,7 @@ fn nothing_is_written_among_pictures() {
         assert!(ran.err.contains("nothing is written into the data's own folder train; choose another --"), "{arguments:?}: {}", ran.err);
     }
     assert_eq!(everything(&place.path("train")), before);
-    // Beside the pictures is not among them.
+    // Beside the images is not among them.
     place.done(&["init", "train"]);
     place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
 }
@@ -104,9 +104,9 @@ fn links_pipes_and_files_of_systems_end_no_command() {
         "passed over in train: folders of the system, 2; the first: train/b/@eaDir",
         "passed over in train: pipes, sockets and devices, 1; the first: train/a/pipe.png",
         "passed over in train: links to a folder that they are in, 1; the first: train/a/up",
-        "passed over in train: 1 HEIC picture, which can't be read; save it as JPEG or PNG; the first: train/a/phone.heic",
+        "passed over in train: 1 HEIC image, which can't be read; save it as JPEG or PNG; the first: train/a/phone.heic",
         "warning: 3 files can't be opened and are skipped (2 train, 1 test); the first 3: train/a/gone.png: a link to /nowhere/x.png, which is not there",
-        "warning: 1 picture can't be decoded and is skipped (1 test); the first: test/a/bad.png: ",
+        "warning: 1 image can't be decoded and is skipped (1 test); the first: test/a/bad.png: ",
         "What was skipped is listed in run/skipped.csv",
     ] {
         assert_eq!(ran.err.matches(words).count(), 1, "{words}: {}", ran.err);
@@ -161,7 +161,7 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
     let evaluated = place.done(&["evaluate", "--checkpoint", "run", "--split", "val"]);
     assert!(evaluated.out.contains("12 images: accuracy"), "{}", evaluated.out);
     let predicted = place.done(&["predict", "--checkpoint", "run", "train", "--format", "csv"]);
-    assert_eq!(predicted.out.lines().count(), 25, "a line a picture");
+    assert_eq!(predicted.out.lines().count(), 25, "a line an image");
     assert!(predicted.out.contains("train/na\\xEFve/f\\xE9.png,"), "{}", predicted.out);
     let inspected = place.done(&["inspect", "train", "--write-clean", "clean.csv", "--json"]);
     let augmented = place.done(&["augment", "--config", "small.toml", "--out", "more", "--per-image", "1"]);
@@ -194,8 +194,8 @@ fn class_names_come_through_lists_as_they_are() {
     let place = Place::new();
     let classes = if cfg!(unix) { ["  a", "b ", "c, \"d\"", "#e", "=f;g"] } else { [" a", "b", "c, d", "#e", "=f;g"] };
     for (index, class) in classes.iter().enumerate() {
-        place.pictures(&format!("train/{class}"), index, 6);
-        place.pictures(&format!("test/{class}"), index + 10, 2);
+        place.images(&format!("train/{class}"), index, 6);
+        place.images(&format!("test/{class}"), index + 10, 2);
     }
     place.recipe("test = 'test'", "epochs = 1");
     place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
@@ -210,7 +210,7 @@ fn class_names_come_through_lists_as_they_are() {
 fn class_names_that_look_the_same_are_told_apart() {
     let place = Place::new();
     for (index, class) in ["Dog", "dog", "caf\u{e9}"].iter().enumerate() {
-        place.pictures(&format!("train/{class}"), index, 6);
+        place.images(&format!("train/{class}"), index, 6);
     }
     place.recipe("", "epochs = 1");
     let alike = "the classes Dog and dog differ in upper and lower case only";
@@ -218,8 +218,8 @@ fn class_names_that_look_the_same_are_told_apart() {
     assert_eq!(ran.err.matches(alike).count(), 1, "{}", ran.err);
     assert!(place.done(&["inspect", "train"]).out.contains(alike));
     assert!(place.done(&["init", "train", "--out", "x.toml"]).err.contains(alike));
-    place.pictures("test/Dog ", 0, 2);
-    place.pictures("test/cafe\u{301}", 2, 2);
+    place.images("test/Dog ", 0, 2);
+    place.images("test/cafe\u{301}", 2, 2);
     let expected = [
         "found the test classes \"Dog \", cafe\u{301} that training doesn't know, in test; training knows Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in \
          spaces at the beginning or end only; cafe\u{301} and caf\u{e9} differ in how accents are composed (one character, or a letter and a mark) \
@@ -262,7 +262,7 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
     for (source, words) in [
         (
             "train/a/000.png",
-            "found a PNG picture, which is no folder of class folders and no CSV of the columns path,label: train/a/000.png, line 1",
+            "found a PNG image, which is no folder of class folders and no CSV of the columns path,label: train/a/000.png, line 1",
         ),
         ("small.toml", "found a recipe, which belongs behind --config"),
     ] {
@@ -273,20 +273,20 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_none_of_whose_test_pictures_can_be_opened_says_so() {
+fn a_run_none_of_whose_test_images_can_be_opened_says_so() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.classes("test", &[2, 1]);
     place.recipe("test = 'test'", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    for picture in ["test/a/000.png", "test/a/001.png", "test/b/000.png"] {
-        std::fs::remove_file(place.path(picture)).expect("removed");
-        std::os::unix::fs::symlink("/nowhere/x.png", place.path(picture)).expect("linked");
+    for image in ["test/a/000.png", "test/a/001.png", "test/b/000.png"] {
+        std::fs::remove_file(place.path(image)).expect("removed");
+        std::os::unix::fs::symlink("/nowhere/x.png", place.path(image)).expect("linked");
     }
     for split in [&[][..], &["--split", "test"]] {
         let ran = place.run(&[&["evaluate", "--checkpoint", "run", "--device", "cpu"], split].concat());
         let words =
-            "none of the 3 test pictures of the run can be opened; the first: test/a/000.png: a link to /nowhere/x.png, which is not there";
+            "none of the 3 test images of the run can be opened; the first: test/a/000.png: a link to /nowhere/x.png, which is not there";
         assert!(ran.code == Some(1) && ran.err.contains(words), "{}", ran.err);
     }
 }

@@ -1,4 +1,4 @@
-//! The program as its users meet it: real processes on pictures made here, never square and never symmetric.
+//! The program as its users meet it: real processes on images made here, never square and never symmetric.
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes")]
 #![expect(clippy::print_stdout, reason = "a test that has nothing to test says so")]

@@ -9,7 +9,7 @@ use emberlens::{
     train::TrainError,
 };
 
-const SMALL: &str = "name = 'x'\n[data]\ntrain = 'pictures'\n";
+const SMALL: &str = "name = 'x'\n[data]\ntrain = 'images'\n";
 
 fn said(text: &str, changes: &[&str]) -> String {
     let changes: Vec<_> = changes.iter().map(|change| (*change).to_owned()).collect();
@@ -254,7 +254,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "augment.class.a={ mixup = { alpha = 0.3 } }",
-        "`augment.class.a.mixup`: can't be set for one class: a batch has pictures of all; set it under [augment]: --set augment.class.a={ mixup = { alpha = 0.3 } }",
+        "`augment.class.a.mixup`: can't be set for one class: a batch has images of all; set it under [augment]: --set augment.class.a={ mixup = { alpha = 0.3 } }",
     ),
     (
         "augment.class.a={ inherit = 3 }",
@@ -287,12 +287,12 @@ const RECIPES: &[(&str, &str)] = &[
         "",
         "2 values of the recipe don't fit:\n\
          - `name`: found nothing, expected a text in quotes: The name of the recipe: the run folder is `checkpoints/<name>`, then `<name>-2`, and so on: c.toml\n\
-         - `data`: found nothing, expected a table with train: The pictures and how they are read: c.toml",
+         - `data`: found nothing, expected a table with train: The images and how they are read: c.toml",
     ),
-    ("name = 'x'\n", "`data`: found nothing, expected a table with train: The pictures and how they are read: c.toml"),
+    ("name = 'x'\n", "`data`: found nothing, expected a table with train: The images and how they are read: c.toml"),
     (
         "name = 'x'\n[data]\ncolor = 'rgb'\n",
-        "`data.train`: found nothing, expected a text in quotes: Training pictures: a folder with one folder a class: line 2 of c.toml",
+        "`data.train`: found nothing, expected a text in quotes: Training images: a folder with one folder a class: line 2 of c.toml",
     ),
     ("name = 'x'\nepochs = 3\n[data]\ntrain = 'a'\n", "`epochs`: no such key; did you mean `train.epochs`?: line 2 of c.toml"),
     (
@@ -316,8 +316,8 @@ const RECIPES: &[(&str, &str)] = &[
         "\"regex:(\\d+)\": in double quotes a backslash begins a special character; write 'regex:(\\d+)': line 4 of c.toml",
     ),
     (
-        "name = 'x'\n[data]\ntrain = pictures\n",
-        "train = pictures: expected a number, true, false, a list, a table or a text in quotes: line 3 of c.toml",
+        "name = 'x'\n[data]\ntrain = images\n",
+        "train = images: expected a number, true, false, a list, a table or a text in quotes: line 3 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\n[train]\ntensorboard = True\n",

@@ -35,7 +35,7 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
     assert_eq!(place.read("maps/explanations.jsonl").lines().count(), 20);
     place.done(&["augment", "--config", "small.toml", "--out", "new", "--per-image", "1"]);
     let rows = csv::Reader::from_path(place.path("new/manifest.csv")).expect("a manifest").into_records().count();
-    assert_eq!(rows, 16 + 20, "old and new training pictures, and those held back");
+    assert_eq!(rows, 16 + 20, "old and new training images, and those held back");
     for folder in ["maps", "new"] {
         for entry in std::fs::read_dir(place.path(folder)).expect("listed") {
             let name = entry.expect("read").file_name().to_string_lossy().into_owned();

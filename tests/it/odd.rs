@@ -48,7 +48,7 @@ fn the_png_suite_decodes_but_for_what_is_corrupt_on_purpose() {
 
 /// The first pixels are those of Pillow 13, which refuses the same files.
 #[test]
-fn broken_jpegs_and_bitmaps_are_errors_and_odd_ones_the_pictures_that_pillow_sees() {
+fn broken_jpegs_and_bitmaps_are_errors_and_odd_ones_the_images_that_pillow_sees() {
     let expected: [(&str, Result<[u8; 3], &str>); 14] = [
         ("broken_stream.jpg", Err("")),
         ("cymk.jpg", Ok([4, 55, 173])),

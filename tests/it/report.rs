@@ -64,14 +64,13 @@ fn the_report_is_whole_in_a_browser_at_any_width_and_asks_for_nothing() {
     place.classes("train", &[14, 14, 14]);
     place.classes("test", &[6, 5, 4]);
     place.write("test/b/broken.png", "\u{89}PNG");
-    // A copy of a training picture, and a name that would be markup.
+    // A copy of a training image, and a name that would be markup.
     std::fs::copy(place.path("train/a/000.png"), place.path("test/a/<b>copy & co.png")).expect("copied");
     place.recipe("test = 'test'", "epochs = 3");
     let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
     assert!(ran.err.contains("Report: run/report.html"), "{}", ran.err);
     let page = place.read("run/report.html");
-    for part in
-        ["16 pictures of the test split", "copies of pictures that the training knew", "broken.png", "Grad-CAM", "rotation_range = 10"]
+    for part in ["16 images of the test split", "copies of images that the training knew", "broken.png", "Grad-CAM", "rotation_range = 10"]
     {
         assert!(page.contains(part), "{part}");
     }

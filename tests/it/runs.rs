@@ -1,4 +1,4 @@
-//! A run belongs to one process, goes on wherever its pictures lie, and may change what changes no result.
+//! A run belongs to one process, goes on wherever its images lie, and may change what changes no result.
 
 use std::process::Stdio;
 
@@ -104,44 +104,44 @@ fn what_changes_no_result_may_change() {
 }
 
 #[test]
-fn a_run_goes_on_with_pictures_that_have_moved_and_ends_with_the_same_bytes() {
+fn a_run_goes_on_with_images_that_have_moved_and_ends_with_the_same_bytes() {
     let place = Place::with_recipe("");
     place.classes("test", &[3, 2]);
     place.recipe("test = 'test'", "");
     place.done(&["train", "--config", "small.toml", "--out", "whole", "--set", "train.epochs=3"]);
     place.done(&["train", "--config", "small.toml", "--out", "run", "--set", "train.epochs=1"]);
     std::fs::create_dir(place.path("disk")).expect("created");
-    std::fs::rename(place.path("train"), place.path("disk/pictures")).expect("moved");
+    std::fs::rename(place.path("train"), place.path("disk/images")).expect("moved");
     let ran = place.run(&["train", "--resume", "run", "--set", "train.epochs=2"]);
     assert!(ran.code == Some(1) && ran.err.contains("--set data.train=FOLDER"), "{}", ran.err);
     let ran = place.run(&["evaluate", "--checkpoint", "run", "--split", "val", "--device", "cpu"]);
     assert!(ran.code == Some(1) && ran.err.contains("none of the") && !ran.err.contains("skipped"), "{}", ran.err);
-    let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=2", "--set", "data.train=disk/pictures"]);
-    assert!(ran.err.contains("30 of 30 pictures have moved"), "{}", ran.err);
-    assert!(place.read("run/split.csv").contains("disk/pictures/a/000.png") && !place.read("run/split.csv").contains("\ntrain/"));
+    let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=2", "--set", "data.train=disk/images"]);
+    assert!(ran.err.contains("30 of 30 images have moved"), "{}", ran.err);
+    assert!(place.read("run/split.csv").contains("disk/images/a/000.png") && !place.read("run/split.csv").contains("\ntrain/"));
     place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--device", "cpu"]);
-    // Other names, another order: each picture still has the place that it had.
+    // Other names, another order: each image still has the place that it had.
     for index in 0..17 {
-        let [from, to] = [format!("disk/pictures/a/{index:03}.png"), format!("disk/pictures/a/x{:03}.png", 16 - index)];
+        let [from, to] = [format!("disk/images/a/{index:03}.png"), format!("disk/images/a/x{:03}.png", 16 - index)];
         std::fs::rename(place.path(&from), place.path(&to)).expect("renamed");
     }
     let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
-    assert!(ran.err.contains("17 of 30 pictures have moved"), "{}", ran.err);
+    assert!(ran.err.contains("17 of 30 images have moved"), "{}", ran.err);
     assert!(place.result("whole") == place.result("run"));
     place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--device", "cpu"]);
 }
 
 #[test]
-fn pictures_that_come_and_go_are_named_with_their_number() {
+fn images_that_come_and_go_are_named_with_their_number() {
     let place = Place::with_recipe("epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    place.pictures("more", 2, 7);
+    place.images("more", 2, 7);
     for index in 0..7 {
         std::fs::copy(place.path(&format!("more/{index:03}.png")), place.path(&format!("train/a/n{index}.png"))).expect("copied");
     }
     std::fs::remove_file(place.path("train/b/004.png")).expect("removed");
     let ran = place.run(&["train", "--resume", "run", "--set", "train.epochs=2"]);
-    let new = "7 pictures are new: train/a/n0.png, train/a/n1.png, train/a/n2.png, train/a/n3.png, train/a/n4.png, ...";
+    let new = "7 images are new: train/a/n0.png, train/a/n1.png, train/a/n2.png, train/a/n3.png, train/a/n4.png, ...";
     assert!(ran.code == Some(2) && ran.err.contains(new) && ran.err.contains("train/b/004.png was in"), "{}", ran.err);
 }
 

@@ -147,10 +147,10 @@ fn working_files_of_a_killed_process_go_with_the_next_run() {
         }
     }
     std::fs::create_dir(place.path("run/.best.old")).expect("created");
-    place.pictures("train/a", 2, 13);
+    place.images("train/a", 2, 13);
     place.done(&["train", "--config", "small.toml", "--out", "other"]);
     assert!(!pixels.join(&dead).exists() && pixels.join(&alive).exists());
-    place.pictures("train/a", 0, 12);
+    place.images("train/a", 0, 12);
     std::fs::remove_file(place.path("train/a/012.png")).expect("removed");
     place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
     assert!(!place.path("run").join(&dead).exists() && !place.path("run/.best.old").exists());

@@ -1,4 +1,4 @@
-//! A temporary folder with pictures in it and the program run inside.
+//! A temporary folder with images in it and the program run inside.
 
 use std::{
     fs,
@@ -57,14 +57,14 @@ impl Place {
         fs::read(self.path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
     }
 
-    /// `count` pictures of `class`, 26 wide and 22 high. Classes differ in where a bright block stands; each picture has noise
+    /// `count` images of `class`, 26 wide and 22 high. Classes differ in where a bright block stands; each image has noise
     /// and a corner mark of its own.
-    pub fn pictures(&self, folder: &str, class: usize, count: usize) {
+    pub fn images(&self, folder: &str, class: usize, count: usize) {
         let folder = self.path(folder);
         fs::create_dir_all(&folder).expect("created");
         for index in 0..count {
             let mut state = (class * 1000 + index) as u32 + 1;
-            let picture = image::RgbImage::from_fn(26, 22, |x, y| {
+            let image = image::RgbImage::from_fn(26, 22, |x, y| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let noise = (state >> 27) as u8;
                 let (left, top) = (3 + 6 * (class as u32 % 3), 2 + 9 * (class as u32 / 3));
@@ -73,15 +73,15 @@ impl Place {
                 let level = if is_block { 180 } else { 40 };
                 image::Rgb([level + noise + mark, level + noise / 2, 20 + noise])
             });
-            picture.save(folder.join(format!("{index:03}.png"))).expect("saved");
+            image.save(folder.join(format!("{index:03}.png"))).expect("saved");
         }
     }
 
-    /// Class folders `a`, `b`, ... with so many pictures each.
+    /// Class folders `a`, `b`, ... with so many images each.
     pub fn classes(&self, folder: &str, counts: &[usize]) {
         for (class, count) in counts.iter().enumerate() {
             let name = char::from(b'a' + class as u8);
-            self.pictures(&format!("{folder}/{name}"), class, *count);
+            self.images(&format!("{folder}/{name}"), class, *count);
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::Place;
 
-/// A folder with pictures, their own validation pictures, and the run `first`, whose backbone the others take.
+/// A folder with images, their own validation images, and the run `first`, whose backbone the others take.
 fn place() -> Place {
     let place = Place::new();
     place.classes("train", &[17, 13]);
@@ -96,7 +96,7 @@ fn damaged_features_are_computed_anew_and_change_nothing() {
         for (name, _) in features(&place) {
             let path = place.path(&format!("cache/emberlens/features/{name}"));
             let mut bytes = fs::read(&path).expect("read");
-            // A value of the first picture, and the sum of the last.
+            // A value of the first image, and the sum of the last.
             let at = at.min(bytes.len() - 1);
             bytes[at] ^= 1;
             fs::write(&path, bytes).expect("written");
@@ -115,7 +115,7 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
     let frozen = ["--set", "model.freeze=backbone", "--set", "train.epochs=3"];
     transfer(&place, "fresh", &frozen);
     let after_fresh = features(&place);
-    assert_eq!(after_fresh.len(), 1, "those of the validation pictures");
+    assert_eq!(after_fresh.len(), 1, "those of the validation images");
     transfer(&place, "cached", &[&frozen[..], &["--set", "train.feature_cache=3"]].concat());
     assert!(result(&place, "fresh") == result(&place, "cached"), "as many augmentations as epochs");
     let after_cached = features(&place);
@@ -143,7 +143,7 @@ fn averaged_features_are_cached_after_the_pooling_and_give_the_same_bytes() {
     assert!(result(&place, "fresh") == result(&place, "cached"));
     let folder = place.path("cache/emberlens/features");
     let sizes: Vec<_> = fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").metadata().expect("known").len()).collect();
-    // Eight channels of four bytes, and a checksum of four: nine validation pictures, and thirty of each augmentation.
+    // Eight channels of four bytes, and a checksum of four: nine validation images, and thirty of each augmentation.
     assert!(sizes.len() == 3 && sizes.iter().all(|size| [9 * 36, 30 * 36].contains(size)), "{sizes:?}");
 }
 
@@ -166,7 +166,7 @@ fn without_augmentation_training_features_are_computed_once_and_blocks_can_be_fr
         let before = features_or_none(&place);
         let freeze = format!("model.freeze={freeze}");
         transfer(&place, &freeze, &[&PLAIN[..], &["--set", &freeze, "--set", "train.epochs=3"]].concat());
-        assert_eq!(features_or_none(&place) - before, 2, "{freeze}: training and validation pictures");
+        assert_eq!(features_or_none(&place) - before, 2, "{freeze}: training and validation images");
     }
     let trained = tensors(&place, "model.freeze=blocks:1/last/model.safetensors");
     assert!(trained.contains_key("backbone.blocks.1.conv.weight") && !trained.contains_key("backbone.blocks.0.conv.weight"));

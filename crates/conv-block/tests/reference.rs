@@ -216,7 +216,7 @@ fn convs() -> impl Strategy<Value = Conv> {
             stride,
             padding,
         })
-        .prop_filter("a kernel larger than the picture", Conv::is_supported)
+        .prop_filter("a kernel larger than the image", Conv::is_supported)
 }
 
 fn tails() -> impl Strategy<Value = Tail> {
@@ -286,9 +286,9 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
 }
 
 /// Passes one 2x4 image through a 1x1 kernel of weight 1, so that the given values are pooled.
-fn pool(isa: Isa, picture: [[f32; 4]; 2]) -> (Vec<f32>, Vec<u8>) {
+fn pool(isa: Isa, image: [[f32; 4]; 2]) -> (Vec<f32>, Vec<u8>) {
     let conv = Conv { images: 1, inputs: 1, height: 2, width: 4, outputs: 1, kernel: 1, stride: 1, padding: 0 };
-    let found = forward(isa, &conv, Tail::ReluPool, picture.as_flattened(), &[1.0], None);
+    let found = forward(isa, &conv, Tail::ReluPool, image.as_flattened(), &[1.0], None);
     (found.output, found.codes)
 }
 

@@ -1,4 +1,4 @@
-//! Planes to pixels: components brought to the picture's size ("fancy" upsampling of libjpeg: a triangle over two samples each way), then
+//! Planes to pixels: components brought to the image's size ("fancy" upsampling of libjpeg: a triangle over two samples each way), then
 //! from luma and colour differences to red, green and blue (ITU-R 601 as in JFIF, 16 bits of fraction).
 
 use isa::Work;
@@ -16,7 +16,7 @@ pub(crate) enum Space {
     Ycck,
 }
 
-/// All rows of a picture of three components or four.
+/// All rows of an image of three components or four.
 pub(crate) struct Colors<'a> {
     pub(crate) frame: &'a Frame,
     pub(crate) space: Space,
@@ -46,11 +46,11 @@ impl Work for Colors<'_> {
     }
 }
 
-/// The rows of one component at the picture's width, all of them the picture's height.
+/// The rows of one component at the image's width, all of them the image's height.
 pub(crate) struct Row<'a> {
     component: &'a Component,
     width: usize,
-    /// Picture's samples to one of the component, down and across.
+    /// Image's samples to one of the component, down and across.
     ratio: [usize; 2],
     is_smooth: bool,
     /// Samples of one or two rows added up, with one more at each end.

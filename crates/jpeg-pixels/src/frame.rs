@@ -1,4 +1,4 @@
-//! What a file says of its picture before the compressed data: size, components, tables.
+//! What a file says of its image before the compressed data: size, components, tables.
 
 use crate::{
     Error,
@@ -41,11 +41,11 @@ pub(crate) struct Component {
     table: usize,
     /// Its factors, once a scan has told.
     pub(crate) factors: Option<[i16; 64]>,
-    /// Rows and columns of samples that belong to the picture.
+    /// Rows and columns of samples that belong to the image.
     pub(crate) size: [usize; 2],
     /// Rows and columns of blocks, whole units of them.
     pub(crate) blocks: [usize; 2],
-    /// Of a progressive picture, what the scans told.
+    /// Of a progressive image, what the scans told.
     pub(crate) known: Known,
     /// Of some rows of blocks, or of all.
     pub(crate) coefficients: Vec<Group>,
@@ -87,13 +87,13 @@ impl Component {
         self.plane.is_empty()
     }
 
-    /// A row of levels, as many as belong to the picture.
+    /// A row of levels, as many as belong to the image.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         &self.plane[row * self.stride()..][..self.size[1]]
     }
 
-    /// Rows and columns of blocks that belong to the picture.
+    /// Rows and columns of blocks that belong to the image.
     pub(crate) fn own_blocks(&self) -> [usize; 2] {
         self.size.map(|side| side.div_ceil(8))
     }
@@ -137,7 +137,7 @@ impl Frame {
         let mut frame =
             Self { is_progressive, height, width, components: Vec::new(), most: [1; 2], units: [0; 2], num_scans: 0, last_good: 0 };
         for [id, sampling, table] in listed {
-            // One component alone is never sampled otherwise than the picture.
+            // One component alone is never sampled otherwise than the image.
             let sampling = if *count == 1 { [1, 1] } else { [usize::from(sampling & 15), usize::from(sampling >> 4)] };
             if sampling.iter().any(|factor| !(1..=4).contains(factor)) || *table > 3 {
                 return Err(Error::Damaged("a component has a sampling factor or table that doesn't exist"));

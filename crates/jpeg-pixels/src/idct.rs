@@ -68,7 +68,7 @@ pub(crate) fn are_zero(coefficients: &[i16]) -> bool {
     all == [0; LANES]
 }
 
-/// Numbers between the passes up to this are the same in 16 bits, whatever is added up of them; those of pictures are a tenth of it.
+/// Numbers between the passes up to this are the same in 16 bits, whatever is added up of them; those of images are a tenth of it.
 const MOST: i32 = 1 << 14;
 
 /// The first pass, over the columns. False where numbers come out that need more than 16 bits, as only damage makes them.
@@ -80,7 +80,7 @@ fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) -> boo
         for (row, line) in line.iter_mut().enumerate() {
             let at = row * 8 + column;
             for lane in 0..LANES {
-                // In 16 bits, as vectors do it everywhere: more isn't in any file that was made of a picture.
+                // In 16 bits, as vectors do it everywhere: more isn't in any file that was made of an image.
                 line[lane] = Wrapping(i32::from(group[at * LANES + lane].wrapping_mul(factors[at])));
             }
         }
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn coefficients_beyond_any_picture_wrap_around_and_do_not_panic() {
+    fn coefficients_beyond_any_image_wrap_around_and_do_not_panic() {
         let groups = [[i16::MAX; 64 * LANES], [i16::MIN; 64 * LANES]];
         assert_eq!(transformed(Isa::best(), &groups, &[i16::MAX; 64]).len(), 2 * LANES * 64);
     }

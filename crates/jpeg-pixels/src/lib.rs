@@ -5,11 +5,11 @@
 //! | baseline, extended and progressive frames with Huffman codes and 8 bits a level | read |
 //! | one component (grey), three (colours) or four (inks), sampled in whole ratios; one scan or many; restarts | read |
 //! | arithmetic codes, lossless and hierarchical frames, 12 bits | [`Error::Unsupported`] |
-//! | data that end too early, codes and coefficients that can't be | an error, never a half-grey picture; [`Jpeg::repair`] shows what libjpeg does |
-//! | a missing end-of-image marker behind a whole picture | read, and said |
-//! | a progressive picture whose later scans are missing | what they lack is guessed from the blocks around, as libjpeg does |
+//! | data that end too early, codes and coefficients that can't be | an error, never a half-grey image; [`Jpeg::repair`] shows what libjpeg does |
+//! | a missing end-of-image marker behind a whole image | read, and said |
+//! | a progressive image whose later scans are missing | what they lack is guessed from the blocks around, as libjpeg does |
 //!
-//! Pictures without any colour in them come out with one channel, and as fast: their colour differences are never transformed. No
+//! Images without any colour in them come out with one channel, and as fast: their colour differences are never transformed. No
 //! unsafe code: plain loops over sixteen blocks at a time, compiled once for each instruction set.
 
 #![forbid(unsafe_code)]
@@ -47,7 +47,7 @@ pub const MOST_PIXELS_A_BYTE: u64 = 512;
 /// Why a file can't be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The file ends before the picture does.
+    /// The file ends before the image does.
     CutOff,
     /// What is wrong with it.
     Damaged(&'static str),
@@ -58,16 +58,16 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CutOff => f.write_str("the JPEG is cut off: the file ends before the picture does"),
+            Self::CutOff => f.write_str("the JPEG is cut off: the file ends before the image does"),
             Self::Damaged(what) => write!(f, "the JPEG is damaged: {what}"),
-            Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the picture again as a usual JPEG or as PNG"),
+            Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the image again as a usual JPEG or as PNG"),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
-/// A picture, rows first, channels interleaved.
+/// An image, rows first, channels interleaved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
     /// Rows.
@@ -80,12 +80,12 @@ pub struct Pixels {
     pub bytes: Vec<u8>,
 }
 
-/// A picture, and whether its file was whole.
+/// An image, and whether its file was whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// All of the picture.
+    /// All of the image.
     pub pixels: Pixels,
-    /// Is there an end-of-image marker? Where only that is missing, nothing of the picture is.
+    /// Is there an end-of-image marker? Where only that is missing, nothing of the image is.
     pub has_end: bool,
 }
 
@@ -135,13 +135,13 @@ impl<'a> Jpeg<'a> {
                     let frame = frame.ok_or(Error::Damaged("a scan comes before the frame header"))?;
                     return Ok(Self { markers, frame, tables, scan: bytes, has_jfif, adobe, exif });
                 }
-                END_OF_IMAGE => return Err(Error::Damaged("it ends before any picture")),
+                END_OF_IMAGE => return Err(Error::Damaged("it ends before any image")),
                 _ => tables_of(&mut tables, marker, bytes)?,
             }
         }
     }
 
-    /// Height and width of the picture as it is stored.
+    /// Height and width of the image as it is stored.
     pub fn size(&self) -> [usize; 2] {
         [self.frame.height, self.frame.width]
     }
@@ -156,7 +156,7 @@ impl<'a> Jpeg<'a> {
         self.exif
     }
 
-    /// Decodes the picture as it is stored, without what EXIF says of its orientation. Takes [`Self::memory`].
+    /// Decodes the image as it is stored, without what EXIF says of its orientation. Takes [`Self::memory`].
     ///
     /// # Errors
     /// A file that is damaged or cut off.
@@ -210,7 +210,7 @@ impl<'a> Jpeg<'a> {
         planes + if waits { (2 * planes).max(pixels) } else { pixels }
     }
 
-    /// Decodes what there is of the picture, of a file that [`Self::decode`] finds damaged, and leaves the rest grey: level for level what
+    /// Decodes what there is of the image, of a file that [`Self::decode`] finds damaged, and leaves the rest grey: level for level what
     /// libjpeg-turbo makes of it.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &
             component.make_room(component.blocks[0]);
         }
     }
-    // A row of units of the whole picture has several rows of a component alone.
+    // A row of units of the whole image has several rows of a component alone.
     let lines = if let [part] = &scan.parts[..] { frame.components[part.component].sampling[0] } else { 1 };
     let (mut left, mut blocks_to_skip) = (tables.restart_interval, 0);
     for row in 0..scan.units[0] {

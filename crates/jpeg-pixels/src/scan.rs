@@ -13,7 +13,7 @@ use crate::{
     progressive, sequential, smooth,
 };
 
-const TOO_SHORT: Error = Error::Damaged("its compressed data end before the picture does");
+const TOO_SHORT: Error = Error::Damaged("its compressed data end before the image does");
 
 /// What is read of each block, and by which codes.
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ impl<'a> Scan<'a> {
         };
         let is_band = !frame.is_progressive || band == [0, 0] || 0 < band[0] && band[0] <= band[1] && band[1] < 64 && *count == 1;
         if *count == 0 || !is_band || shift > 13 {
-            return Err(Error::Damaged("a scan is of no part of the picture that can be"));
+            return Err(Error::Damaged("a scan is of no part of the image that can be"));
         }
         let mut parts: Vec<Part<'_>> = Vec::new();
         for [id, slots] in listed.as_chunks::<2>().0 {

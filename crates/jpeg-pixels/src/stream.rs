@@ -94,7 +94,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Goes on behind the restart that is due; or, where another marker is met, before or behind it, whichever loses less of the picture.
+    /// Goes on behind the restart that is due; or, where another marker is met, before or behind it, whichever loses less of the image.
     pub(crate) fn start_again(&mut self) {
         self.num_waiting = 0;
         let mut met = self.marker.take().unwrap_or_else(|| self.next_marker());

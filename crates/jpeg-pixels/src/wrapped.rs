@@ -1,5 +1,5 @@
 //! The transform of [`crate::idct`] as libjpeg-turbo's vectors compute it: in 16 bits between the steps, which wrap around or are cut off. Only
-//! coefficients that no picture has, damaged ones, tell the difference.
+//! coefficients that no image has, damaged ones, tell the difference.
 
 use crate::idct::{Group, LANES};
 
@@ -66,7 +66,7 @@ mod tests {
     use crate::idct::{LANES, Transform};
 
     #[test]
-    fn blocks_of_pictures_have_the_same_levels_as_many_at_once() {
+    fn blocks_of_images_have_the_same_levels_as_many_at_once() {
         let mut state = 7u64;
         let mut draw = |most: i64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

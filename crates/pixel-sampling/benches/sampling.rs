@@ -4,30 +4,29 @@
 
 use std::time::Instant;
 
-use pixel_sampling::{Channel, Edge, Finish, Isa, Map, Picture, sample, sample_unmoved};
+use pixel_sampling::{Channel, Edge, Finish, Image, Isa, Map, sample, sample_unmoved};
 
 const SHAPE: [usize; 3] = [150, 150, 3];
 const SIZE: usize = 150 * 150 * 3;
 const TURNS: usize = 60;
 
 fn main() {
-    let pictures: Vec<Vec<u8>> =
-        (0..32).map(|seed: usize| (0..SIZE).map(|index| ((index * (seed + 7) * 31) >> 3) as u8).collect()).collect();
+    let images: Vec<Vec<u8>> = (0..32).map(|seed: usize| (0..SIZE).map(|index| ((index * (seed + 7) * 31) >> 3) as u8).collect()).collect();
     let channel = |plane| Channel { scale: 1.0 / 255.0, offset: 0.0, plane };
     let finish = Finish { gain: 1.1, channels: [channel(0), channel(1), channel(2)] };
-    let mut batch: Vec<f32> = Vec::with_capacity(pictures.len() * SIZE);
+    let mut batch: Vec<f32> = Vec::with_capacity(images.len() * SIZE);
     let mut best = Vec::new();
     for turn in 0..TURNS {
         let mut index = 0;
         let batch = &mut batch;
-        let mut measure = |name: String, work: &mut dyn FnMut(Picture<'_>, &Map, &mut Vec<f32>)| {
+        let mut measure = |name: String, work: &mut dyn FnMut(Image<'_>, &Map, &mut Vec<f32>)| {
             let start = Instant::now();
             batch.clear();
-            for picture in &pictures {
-                let picture = Picture::new(picture, SHAPE).expect("fits");
-                work(picture, &map((turn % 40) as f64 * 0.017 - 0.34), batch);
+            for image in &images {
+                let image = Image::new(image, SHAPE).expect("fits");
+                work(image, &map((turn % 40) as f64 * 0.017 - 0.34), batch);
             }
-            let rate = pictures.len() as f64 / start.elapsed().as_secs_f64();
+            let rate = images.len() as f64 / start.elapsed().as_secs_f64();
             if best.len() == index {
                 best.push((name, rate));
             }
@@ -36,21 +35,21 @@ fn main() {
         };
         for isa in Isa::available() {
             for edge in [Edge::Nearest, Edge::Constant(0.0), Edge::Reflect, Edge::Wrap] {
-                measure(format!("{isa:?} {edge:?}"), &mut |picture, map, out| {
-                    isa.as_best(|| sample(picture, map, edge, &finish, out));
+                measure(format!("{isa:?} {edge:?}"), &mut |image, map, out| {
+                    isa.as_best(|| sample(image, map, edge, &finish, out));
                 });
             }
         }
         let plane = SIZE / 3;
-        measure(format!("{:?} Nearest, of one channel", Isa::best()), &mut |picture, map, out| {
-            let grey = Picture::new(&pictures[turn % pictures.len()][..plane], SHAPE).expect("fits");
-            let _ = picture;
+        measure(format!("{:?} Nearest, of one channel", Isa::best()), &mut |image, map, out| {
+            let grey = Image::new(&images[turn % images.len()][..plane], SHAPE).expect("fits");
+            let _ = image;
             sample(grey, map, Edge::Nearest, &finish, out);
         });
-        measure("unmoved".to_owned(), &mut |picture, _, out| sample_unmoved(picture, [true, false], &finish, out));
+        measure("unmoved".to_owned(), &mut |image, _, out| sample_unmoved(image, [true, false], &finish, out));
     }
     for (name, rate) in best {
-        println!("{name}: {rate:.0} pictures/s");
+        println!("{name}: {rate:.0} images/s");
     }
 }
 

@@ -18,7 +18,7 @@ pub use isa::Isa;
 
 /// An image as bytes, row by row with interleaved channels.
 #[derive(Clone, Copy, Debug)]
-pub struct Picture<'a> {
+pub struct Image<'a> {
     bytes: &'a [u8],
     height: usize,
     width: usize,
@@ -28,7 +28,7 @@ pub struct Picture<'a> {
     planes: usize,
 }
 
-impl<'a> Picture<'a> {
+impl<'a> Image<'a> {
     /// Describes `bytes` as an image of `[height, width, planes]` with one or three output
     /// channels. Returns `None` unless there are `height * width * planes` bytes, or
     /// `height * width`, which are the values of three equal channels, and each side is 8 to
@@ -106,7 +106,7 @@ fn clip(level: f32) -> f32 {
     if level < 255.0 { level } else { 255.0 }
 }
 
-/// Samples `picture` through `map` and appends the result to `out`. `edge` gives the values outside
+/// Samples `image` through `map` and appends the result to `out`. `edge` gives the values outside
 /// the image.
 ///
 /// # Shapes
@@ -114,11 +114,11 @@ fn clip(level: f32) -> f32 {
 ///
 /// # Panics
 /// Panics if the planes of `finish` are not those of the image, each once.
-pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
-    append(picture, finish, out, |planes| Isa::best().run(sample::Job { picture, map, edge, finish, planes }));
+pub fn sample(image: Image<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
+    append(image, finish, out, |planes| Isa::best().run(sample::Job { image, map, edge, finish, planes }));
 }
 
-/// Appends `picture` without resampling, with its columns and rows mirrored as `mirror` says, in
+/// Appends `image` without resampling, with its columns and rows mirrored as `mirror` says, in
 /// this order.
 ///
 /// # Shapes
@@ -126,19 +126,19 @@ pub fn sample(picture: Picture<'_>, map: &Map, edge: Edge, finish: &Finish, out:
 ///
 /// # Panics
 /// As [`sample`].
-pub fn sample_unmoved(picture: Picture<'_>, mirror: [bool; 2], finish: &Finish, out: &mut Vec<f32>) {
-    append(picture, finish, out, |planes| Isa::best().run(unmoved::Job { picture, mirror, finish, planes }));
+pub fn sample_unmoved(image: Image<'_>, mirror: [bool; 2], finish: &Finish, out: &mut Vec<f32>) {
+    append(image, finish, out, |planes| Isa::best().run(unmoved::Job { image, mirror, finish, planes }));
 }
 
 /// Appends what `write` fills, which must be every row of every plane. The memory is not zeroed
 /// first, as a batch is too large for that.
-fn append(picture: Picture<'_>, finish: &Finish, out: &mut Vec<f32>, write: impl FnOnce(Planes<'_>)) {
-    let mut planes: Vec<usize> = finish.channels[..picture.planes].iter().map(|channel| channel.plane).collect();
+fn append(image: Image<'_>, finish: &Finish, out: &mut Vec<f32>, write: impl FnOnce(Planes<'_>)) {
+    let mut planes: Vec<usize> = finish.channels[..image.planes].iter().map(|channel| channel.plane).collect();
     planes.sort_unstable();
-    assert!(planes.into_iter().eq(0..picture.planes), "each channel goes to a plane of its own");
-    let count = picture.height * picture.width * picture.planes;
+    assert!(planes.into_iter().eq(0..image.planes), "each channel goes to a plane of its own");
+    let count = image.height * image.width * image.planes;
     out.reserve(count);
-    write(Planes { values: &mut out.spare_capacity_mut()[..count], height: picture.height, width: picture.width });
+    write(Planes { values: &mut out.spare_capacity_mut()[..count], height: image.height, width: image.width });
     // SAFETY: both callers' jobs fill all rows of all channels, each row as a whole, and the
     // assertion above gives each channel a plane of its own.
     unsafe { out.set_len(out.len() + count) };

@@ -8,14 +8,14 @@ use std::mem::MaybeUninit;
 
 use isa::Work;
 
-use crate::{Edge, Finish, Map, Picture, Planes};
+use crate::{Edge, Finish, Image, Map, Planes};
 
 /// Number of columns in a run.
 const RUN: usize = 32;
 
 /// An image to sample.
 pub(crate) struct Job<'a> {
-    pub(crate) picture: Picture<'a>,
+    pub(crate) image: Image<'a>,
     pub(crate) map: &'a Map,
     pub(crate) edge: Edge,
     pub(crate) finish: &'a Finish,
@@ -27,8 +27,8 @@ impl Work for Job<'_> {
 
     #[inline(always)]
     fn run(self) {
-        call_near(self.picture.bytes);
-        match (self.picture.channels, self.picture.planes) {
+        call_near(self.image.bytes);
+        match (self.image.channels, self.image.planes) {
             (1, 1) => rows::<1, 1>(self),
             (1, _) => rows::<1, 3>(self),
             _ => rows::<3, 3>(self),
@@ -47,7 +47,7 @@ fn call_near(bytes: &[u8]) {
 
 #[inline(always)]
 fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
-    let Picture { height, width, .. } = job.picture;
+    let Image { height, width, .. } = job.image;
     let mut places = [Places::NONE; 2];
     let mut waiting: Option<[usize; 2]> = None;
     let mut current = 0;
@@ -57,7 +57,7 @@ fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
             // The last run of a row ends with the row and may repeat some columns.
             let first = if width < RUN { 0 } else { start.min(width - RUN) };
             coordinates::<CHANNELS>(&job, row, first, &mut places[current]);
-            load::<CHANNELS>(job.picture, &mut places[current]);
+            load::<CHANNELS>(job.image, &mut places[current]);
             current = 1 - current;
             if let Some(at) = waiting.replace([row, first]) {
                 finish::<CHANNELS, PLANES>(&mut job, at, &places[current]);
@@ -102,7 +102,7 @@ impl Places {
 /// Computes `offsets`, `shares` and, unless the edge is the nearest pixel, `outside`.
 #[inline(always)]
 fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, places: &mut Places) {
-    let Picture { height, width, .. } = job.picture;
+    let Image { height, width, .. } = job.image;
     let last = [(width - 1) as f64, (height - 1) as f64];
     let (map, row) = (job.map, row as f64);
     let base = map.map(|line| line[2] + line[1] * row);
@@ -189,11 +189,11 @@ fn split(at: f64, last: f64) -> (i32, f32) {
 /// Never inlined, so that it is compiled for the baseline: with AVX2 and AVX-512 the compiler would
 /// use gathers, which take about twice as long as these loads.
 #[inline(never)]
-fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
+fn load<const CHANNELS: usize>(image: Image<'_>, places: &mut Places) {
     // Eight bytes are read where two or six are needed. The excess follows the upper pixels and
     // precedes the lower ones, so that it never lies outside the image.
-    let below = picture.width * CHANNELS + 2 * CHANNELS - 8;
-    let start = picture.bytes.as_ptr();
+    let below = image.width * CHANNELS + 2 * CHANNELS - 8;
+    let start = image.bytes.as_ptr();
     for ((upper, lower), offset) in places.upper.iter_mut().zip(&mut places.lower).zip(&places.offsets) {
         let offset = *offset as usize;
         // SAFETY: `split` keeps positions before the last row and column, and rows have at least
@@ -208,7 +208,7 @@ fn load<const CHANNELS: usize>(picture: Picture<'_>, places: &mut Places) {
 /// Interpolates the pixels of a run and writes them to the output.
 #[inline(always)]
 fn finish<const CHANNELS: usize, const PLANES: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], places: &Places) {
-    let width = job.picture.width;
+    let width = job.image.width;
     let blended = blend::<CHANNELS>(places);
     for channel in 0..PLANES {
         let mut levels = blended[channel % CHANNELS];

@@ -3,11 +3,11 @@
 
 use isa::Work;
 
-use crate::{Finish, Picture, Planes};
+use crate::{Finish, Image, Planes};
 
 /// An image to convert without resampling.
 pub(crate) struct Job<'a> {
-    pub(crate) picture: Picture<'a>,
+    pub(crate) image: Image<'a>,
     /// Whether to mirror columns and rows.
     pub(crate) mirror: [bool; 2],
     pub(crate) finish: &'a Finish,
@@ -19,7 +19,7 @@ impl Work for Job<'_> {
 
     #[inline(always)]
     fn run(self) {
-        match (self.picture.channels, self.picture.planes) {
+        match (self.image.channels, self.image.planes) {
             (1, 1) => rows::<1, 1>(self),
             (1, _) => rows::<1, 3>(self),
             _ => rows::<3, 3>(self),
@@ -29,7 +29,7 @@ impl Work for Job<'_> {
 
 #[inline(always)]
 fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
-    let Picture { bytes, height, width, .. } = job.picture;
+    let Image { bytes, height, width, .. } = job.image;
     let [mirror_columns, mirror_rows] = job.mirror;
     for (row, line) in bytes.chunks_exact(width * CHANNELS).enumerate() {
         let row = if mirror_rows { height - 1 - row } else { row };

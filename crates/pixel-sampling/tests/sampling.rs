@@ -1,19 +1,19 @@
 //! Compares sampling with a plain reference in `f64`, and all instruction sets with each other, bit
 //! for bit.
 
-use pixel_sampling::{Channel, Edge, Finish, IDENTITY, Isa, Map, Picture, sample, sample_unmoved};
+use pixel_sampling::{Channel, Edge, Finish, IDENTITY, Image, Isa, Map, sample, sample_unmoved};
 use proptest::prelude::*;
 
 const EDGES: [Edge; 4] = [Edge::Nearest, Edge::Constant(77.25), Edge::Reflect, Edge::Wrap];
 
-fn picture(shape: [usize; 3], seed: usize) -> Vec<u8> {
+fn image(shape: [usize; 3], seed: usize) -> Vec<u8> {
     (0..shape.iter().product()).map(|index: usize| (((index + seed) * (index + 3) * 2_654_435_761) >> 11) as u8).collect()
 }
 
 fn sampled(isa: Isa, bytes: &[u8], shape: [usize; 3], map: &Map, edge: Edge, finish: &Finish) -> Vec<f32> {
     // Appended after existing values.
     let mut out = vec![f32::NAN; 3];
-    isa.as_best(|| sample(Picture::new(bytes, shape).expect("fits"), map, edge, finish, &mut out));
+    isa.as_best(|| sample(Image::new(bytes, shape).expect("fits"), map, edge, finish, &mut out));
     assert!(out.len() == bytes.len() + 3 && out[2].is_nan());
     out.split_off(3)
 }
@@ -69,7 +69,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 300 }))]
     #[test]
     fn every_instruction_set_gives_the_same_bits_and_the_references_levels(shape in shapes(), map in maps(), edge in 0usize..4, seed in 0usize..1000) {
-        let (bytes, edge) = (picture(shape, seed), EDGES[edge]);
+        let (bytes, edge) = (image(shape, seed), EDGES[edge]);
         let isas = Isa::available();
         let first = sampled(isas[0], &bytes, shape, &map, edge, &Finish::LEVELS);
         for isa in &isas[1..] {
@@ -93,18 +93,18 @@ proptest! {
 
     #[test]
     fn unmoved_is_sampled_through_a_mirror_on_every_instruction_set(shape in shapes(), horizontal: bool, vertical: bool, gain in 0.0f32..2.0) {
-        let bytes = picture(shape, 5);
+        let bytes = image(shape, 5);
         let [height, width, channels] = shape;
         let channel = |plane: usize| Channel { scale: 0.01 * (plane + 1) as f32, offset: -0.5, plane: channels - 1 - plane.min(channels - 1) };
         let finish = Finish { gain, channels: [channel(0), channel(1), channel(2)] };
         let line = |on: bool, side: usize| if on { (-1.0, side as f64 - 1.0) } else { (1.0, 0.0) };
         let ((sx, x), (sy, y)) = (line(horizontal, width), line(vertical, height));
         let map = [[sx, 0.0, x], [0.0, sy, y], [0.0, 0.0, 1.0]];
-        let picture = Picture::new(&bytes, shape).expect("fits");
+        let image = Image::new(&bytes, shape).expect("fits");
         let expected = sampled(Isa::best(), &bytes, shape, &map, Edge::Nearest, &finish);
         for isa in Isa::available() {
             let mut out = Vec::new();
-            isa.as_best(|| sample_unmoved(picture, [horizontal, vertical], &finish, &mut out));
+            isa.as_best(|| sample_unmoved(image, [horizontal, vertical], &finish, &mut out));
             prop_assert_eq!(&out, &expected, "{:?}", isa);
         }
     }
@@ -115,14 +115,14 @@ fn one_channel_comes_out_as_three_equal_ones_would() {
     let channel = |plane: usize| Channel { scale: 0.013 * (plane + 1) as f32, offset: plane as f32 - 2.1, plane: (plane + 1) % 3 };
     let finish = Finish { gain: 1.17, channels: [channel(0), channel(1), channel(2)] };
     let map = [[0.94, -0.34, 6.3], [0.31, 1.07, -5.9], [0.0, 0.0, 1.0]];
-    let (grey, shape) = (picture([37, 61, 1], 3), [37, 61, 3]);
+    let (grey, shape) = (image([37, 61, 1], 3), [37, 61, 3]);
     let copies: Vec<u8> = grey.iter().flat_map(|level| [*level; 3]).collect();
     let of = |bytes: &[u8], isa: Isa, edge: Edge| {
-        let picture = Picture::new(bytes, shape).expect("fits");
+        let image = Image::new(bytes, shape).expect("fits");
         let mut out = Vec::new();
         isa.as_best(|| {
-            sample(picture, &map, edge, &finish, &mut out);
-            sample_unmoved(picture, [true, false], &finish, &mut out);
+            sample(image, &map, edge, &finish, &mut out);
+            sample_unmoved(image, [true, false], &finish, &mut out);
         });
         out
     };
@@ -170,9 +170,9 @@ fn what_does_not_fit_is_refused() {
     for (length, shape) in
         [(7 * 8, [7, 8, 1]), (8 * 8 * 2, [8, 8, 2]), (8 * 8, [8, 8, 2]), (8 * 8 * 2, [8, 8, 3]), (8 * 8 * 3, [8, 8, 1]), (0, [0, 8, 1])]
     {
-        assert!(Picture::new(&vec![0; length], shape).is_none(), "{shape:?}");
+        assert!(Image::new(&vec![0; length], shape).is_none(), "{shape:?}");
     }
-    let bytes = picture([8, 8, 3], 1);
+    let bytes = image([8, 8, 3], 1);
     assert_eq!(sampled(Isa::best(), &bytes, [8, 8, 3], &IDENTITY, Edge::Wrap, &Finish::LEVELS)[64], f32::from(bytes[1]));
 }
 
@@ -190,7 +190,7 @@ fn the_bits_are_the_same_on_every_kind_of_machine() {
         let mut hash = 0xCBF2_9CE4_8422_2325u64;
         for (map, shape) in maps.iter().zip([[37, 61, 3], [64, 40, 1], [19, 33, 3]]) {
             for edge in EDGES {
-                for value in sampled(isa, &picture(shape, 11), shape, map, edge, &finish) {
+                for value in sampled(isa, &image(shape, 11), shape, map, edge, &finish) {
                     hash = (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01B3);
                 }
             }

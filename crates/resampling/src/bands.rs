@@ -4,7 +4,7 @@
 use isa::Work;
 
 use crate::{
-    HALF, Picture, add, clipped,
+    HALF, Image, add, clipped,
     weights::{TAPS, Weights},
 };
 
@@ -19,7 +19,7 @@ type Words = [[u64; LANES / 8]; 8];
 
 /// The horizontal pass over all rows.
 pub(crate) struct Across<'a> {
-    pub(crate) picture: Picture<'a>,
+    pub(crate) image: Image<'a>,
     pub(crate) weights: &'a Weights,
 }
 
@@ -28,7 +28,7 @@ impl Work for Across<'_> {
 
     #[inline(always)]
     fn run(self) -> Vec<u8> {
-        let Picture { bytes, width, channels, .. } = self.picture;
+        let Image { bytes, width, channels, .. } = self.image;
         let (length, new_length) = (width * channels, self.weights.len() * channels);
         // Rounded up to whole words of eight columns.
         let mut columns = vec![[0; LANES]; length.next_multiple_of(8)];

@@ -34,7 +34,7 @@ pub enum Filter {
 
 /// An image, row by row with interleaved channels.
 #[derive(Clone, Copy, Debug)]
-pub struct Picture<'a> {
+pub struct Image<'a> {
     /// The `height * width * channels` values.
     pub bytes: &'a [u8],
     /// Number of rows.
@@ -54,38 +54,38 @@ pub struct Picture<'a> {
 /// # Panics
 /// Panics if the image has another length than it says, if the part is empty or reaches beyond the
 /// image, or if the size is zero.
-pub fn resize(picture: Picture<'_>, part: [f32; 4], size: [usize; 2], filter: Filter) -> Vec<u8> {
-    let Picture { bytes, height, width, channels } = picture;
-    assert!(bytes.len() == height * width * channels && !bytes.is_empty(), "a picture has the length that it says");
+pub fn resize(image: Image<'_>, part: [f32; 4], size: [usize; 2], filter: Filter) -> Vec<u8> {
+    let Image { bytes, height, width, channels } = image;
+    assert!(bytes.len() == height * width * channels && !bytes.is_empty(), "an image has the length that it says");
     let [top, left, bottom, right] = part;
     let is_within = |from: f32, to: f32, side: usize| from >= 0.0 && from < to && to <= side as f32;
-    assert!(is_within(top, bottom, height) && is_within(left, right, width), "a part lies within its picture");
+    assert!(is_within(top, bottom, height) && is_within(left, right, width), "a part lies within its image");
     assert!(size[0] > 0 && size[1] > 0, "a size has pixels");
     let (down, across) = ([top, bottom], [left, right]);
     if filter == Filter::Nearest {
-        return nearest(picture, [down, across], size);
+        return nearest(image, [down, across], size);
     }
     let is_whole = |[from, to]: [f32; 2], side: usize, less: usize| from == 0.0 && to == side as f32 && less == side;
     let down = (!is_whole(down, height, size[0])).then(|| Weights::new(height, down, size[0], filter));
     let across = (!is_whole(across, width, size[1])).then(|| Weights::new(width, across, size[1], filter));
     match (down, across) {
         (None, None) => bytes.to_vec(),
-        (Some(down), None) => Isa::best().run(Down { picture, weights: &down }),
-        (None, Some(across)) => Isa::best().run(bands::Across { picture, weights: &across }),
+        (Some(down), None) => Isa::best().run(Down { image, weights: &down }),
+        (None, Some(across)) => Isa::best().run(bands::Across { image, weights: &across }),
         (Some(down), Some(across)) => {
             // Pillow 13's choice of the order; Pillow up to 12 always resizes horizontally first.
             let is_down_first = size[0] < height && height - size[0] > 2 * width.saturating_sub(size[1]);
             if is_down_first {
-                let bytes = Isa::best().run(Down { picture, weights: &down });
-                Isa::best().run(bands::Across { picture: Picture { bytes: &bytes, height: size[0], ..picture }, weights: &across })
+                let bytes = Isa::best().run(Down { image, weights: &down });
+                Isa::best().run(bands::Across { image: Image { bytes: &bytes, height: size[0], ..image }, weights: &across })
             } else {
                 // Only the rows that the vertical pass needs.
                 let rows = down.span();
                 let wanted = &bytes[rows.start * width * channels..rows.end * width * channels];
-                let picture = Picture { bytes: wanted, height: rows.len(), ..picture };
-                let bytes = Isa::best().run(bands::Across { picture, weights: &across });
-                let picture = Picture { bytes: &bytes, width: size[1], ..picture };
-                Isa::best().run(Down { picture, weights: &down.counted_from(rows.start) })
+                let image = Image { bytes: wanted, height: rows.len(), ..image };
+                let bytes = Isa::best().run(bands::Across { image, weights: &across });
+                let image = Image { bytes: &bytes, width: size[1], ..image };
+                Isa::best().run(Down { image, weights: &down.counted_from(rows.start) })
             }
         }
     }
@@ -93,7 +93,7 @@ pub fn resize(picture: Picture<'_>, part: [f32; 4], size: [usize; 2], filter: Fi
 
 /// Takes the pixel at each new pixel's center. Positions are accumulated, as Pillow does, rather
 /// than multiplied, because rounding differs.
-fn nearest(picture: Picture<'_>, [down, across]: [[f32; 2]; 2], [height, width]: [usize; 2]) -> Vec<u8> {
+fn nearest(image: Image<'_>, [down, across]: [[f32; 2]; 2], [height, width]: [usize; 2]) -> Vec<u8> {
     let places = |[from, to]: [f32; 2], count: usize, side: usize| {
         let step = f64::from(to - from) / count as f64;
         let mut place = f64::from(from) + step * 0.5;
@@ -104,18 +104,18 @@ fn nearest(picture: Picture<'_>, [down, across]: [[f32; 2]; 2], [height, width]:
         });
         places.collect::<Vec<_>>()
     };
-    let columns = places(across, width, picture.width);
-    let mut out = Vec::with_capacity(height * width * picture.channels);
-    for row in places(down, height, picture.height) {
-        let line = &picture.bytes[row * picture.width * picture.channels..][..picture.width * picture.channels];
-        columns.iter().for_each(|column| out.extend_from_slice(&line[column * picture.channels..][..picture.channels]));
+    let columns = places(across, width, image.width);
+    let mut out = Vec::with_capacity(height * width * image.channels);
+    for row in places(down, height, image.height) {
+        let line = &image.bytes[row * image.width * image.channels..][..image.width * image.channels];
+        columns.iter().for_each(|column| out.extend_from_slice(&line[column * image.channels..][..image.channels]));
     }
     out
 }
 
 /// The vertical pass.
 struct Down<'a> {
-    picture: Picture<'a>,
+    image: Image<'a>,
     weights: &'a Weights,
 }
 
@@ -125,8 +125,8 @@ impl Work for Down<'_> {
     #[inline(always)]
     fn run(self) -> Vec<u8> {
         const RUN: usize = 64;
-        let length = self.picture.width * self.picture.channels;
-        let last = self.picture.height - 1;
+        let length = self.image.width * self.image.channels;
+        let last = self.image.height - 1;
         let mut out = vec![0; self.weights.len() * length];
         for (line, (first, weights)) in out.chunks_exact_mut(length).zip(self.weights.iter()) {
             let mut start = 0;
@@ -136,7 +136,7 @@ impl Work for Down<'_> {
                 let count = length.min(RUN);
                 let mut sums = [HALF; RUN];
                 for (index, weights) in weights.iter().enumerate() {
-                    let row = |tap: usize| &self.picture.bytes[(first + index * TAPS + tap).min(last) * length + from..][..count];
+                    let row = |tap: usize| &self.image.bytes[(first + index * TAPS + tap).min(last) * length + from..][..count];
                     add([row(0), row(1), row(2), row(3)], *weights, &mut sums);
                 }
                 let levels = clipped(&sums);

@@ -25,7 +25,7 @@ pub(crate) struct Directory<'a> {
     entries: Vec<Entry<'a>>,
 }
 
-const CUT_OFF: Error = Error::Damaged(Cow::Borrowed("the file ends before the picture does"));
+const CUT_OFF: Error = Error::Damaged(Cow::Borrowed("the file ends before the image does"));
 
 impl<'a> File<'a> {
     /// The file and where its first directory is.

@@ -1,4 +1,4 @@
-//! What a directory says of the picture: size, samples, where they are. Refuses what isn't read, before memory is taken.
+//! What a directory says of the image: size, samples, where they are. Refuses what isn't read, before memory is taken.
 
 use crate::{
     Error,
@@ -53,7 +53,7 @@ pub(crate) enum Compression {
     Other(Packing),
 }
 
-/// A picture's parts, strips or tiles, as rectangles of equal size that go beyond its edges.
+/// An image's parts, strips or tiles, as rectangles of equal size that go beyond its edges.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     /// Rows and columns of a part.
@@ -87,7 +87,7 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn of(file: &File<'_>, directory: &Directory<'_>) -> Result<Self, Error> {
         let number = |tag, usual| directory.number(tag).unwrap_or(usual);
-        // Cameras put a small picture first, and their own data below it.
+        // Cameras put a small image first, and their own data below it.
         let is_preview = number(254, 0) & 1 == 1 && directory.bytes(330).is_some();
         if is_preview || directory.bytes(50706).is_some() || file.bytes.get(8..10) == Some(b"CR") {
             return Err(Error::Unsupported("a raw photograph (DNG, CR2, NEF, ARW)".into()));
@@ -198,7 +198,7 @@ impl Layout {
         self.meaning.samples() + usize::from(self.alpha != Alpha::None)
     }
 
-    /// Rows of a part that are written, of which the last ones may be beyond the picture.
+    /// Rows of a part that are written, of which the last ones may be beyond the image.
     pub(crate) fn written_rows(&self, first: usize) -> usize {
         if self.parts.are_tiles { self.parts.size[0] } else { self.parts.size[0].min(self.height - first) }
     }

@@ -1,4 +1,4 @@
-//! Unpacked strips and tiles to samples of eight bits, each in its place among the picture's.
+//! Unpacked strips and tiles to samples of eight bits, each in its place among the image's.
 
 use crate::layout::{Kind, Layout, Meaning};
 

@@ -1,4 +1,4 @@
-//! TIFF files in, levels of eight bits out, as Pillow converts them: the first picture of a file.
+//! TIFF files in, levels of eight bits out, as Pillow converts them: the first image of a file.
 //!
 //! | what | |
 //! |---|---|
@@ -39,14 +39,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged(what) => write!(f, "the TIFF is damaged: {what}"),
-            Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the picture as 8-bit TIFF with LZW or as PNG"),
+            Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the image as 8-bit TIFF with LZW or as PNG"),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
-/// A picture, rows first, channels interleaved.
+/// An image, rows first, channels interleaved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
     /// 1 grey, 2 grey and alpha, 3 red, green and blue, 4 those and alpha.
@@ -80,7 +80,7 @@ impl<'a> Tiff<'a> {
         Ok(Self { file, directory, layout })
     }
 
-    /// Height and width of the picture as it is stored.
+    /// Height and width of the image as it is stored.
     pub fn size(&self) -> [usize; 2] {
         [self.layout.height, self.layout.width]
     }
@@ -114,7 +114,7 @@ impl<'a> Tiff<'a> {
         let pixels = (layout.height as u64).saturating_mul(layout.width as u64);
         let planes = if layout.is_planar { layout.samples as u64 } else { 1 };
         let [down, across] = layout.num_parts().map(|count| count as u64);
-        // Strips end with the picture.
+        // Strips end with the image.
         let rows = if layout.parts.are_tiles { down * layout.parts.size[0] as u64 } else { layout.height as u64 };
         let unpacked = layout.bytes_of(rows as usize).saturating_mul(across).saturating_mul(planes);
         let row_bytes = layout.bytes_of(1);
@@ -133,7 +133,7 @@ impl<'a> Tiff<'a> {
         Ok(part.saturating_add(pixels.saturating_mul(layout.kept() as u64 + 4)))
     }
 
-    /// Decodes the picture as it is stored, without what is said of its orientation.
+    /// Decodes the image as it is stored, without what is said of its orientation.
     ///
     /// # Errors
     /// A file that is damaged or cut off.
@@ -206,7 +206,7 @@ impl<'a> Tiff<'a> {
     }
 }
 
-/// A part among the samples of the picture.
+/// A part among the samples of the image.
 fn place(part: &[u8], layout: &Layout, plane: usize, [top, left]: [usize; 2], samples: &mut [u8]) {
     let (kept, from) = (layout.kept(), layout.samples_a_plane());
     let columns = layout.parts.size[1].min(layout.width - left);

@@ -41,7 +41,7 @@ pub struct Raw {
     /// Values of all images, one image after the other.
     pub values: Vec<f32>,
     /// Path and class of each image.
-    pub pictures: Vec<[String; 2]>,
+    pub images: Vec<[String; 2]>,
 }
 
 impl RawFile {
@@ -63,14 +63,14 @@ impl RawFile {
     /// Returns an error if the file can't be written.
     pub fn write(&self, raw: &Raw, columns: impl Iterator<Item = String>) -> anyhow::Result<()> {
         if self.is_array {
-            let shape: Vec<usize> = std::iter::once(raw.pictures.len()).chain(raw.shape.iter().copied()).collect();
+            let shape: Vec<usize> = std::iter::once(raw.images.len()).chain(raw.shape.iter().copied()).collect();
             return Ok(write_atomic(&self.path, &npy(&shape, &raw.values))?);
         }
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(["path", "class"].map(str::to_owned).into_iter().chain(columns))?;
         let size = raw.shape.iter().product::<usize>().max(1);
-        for (picture, values) in raw.pictures.iter().zip(raw.values.chunks_exact(size)) {
-            let names = picture.iter().map(|name| of_text(name));
+        for (image, values) in raw.images.iter().zip(raw.values.chunks_exact(size)) {
+            let names = image.iter().map(|name| of_text(name));
             writer.write_record(names.chain(values.iter().map(ToString::to_string)))?;
         }
         Ok(write_atomic(&self.path, &writer.into_inner()?)?)
@@ -87,7 +87,7 @@ mod tests {
         let raw = Raw {
             shape: vec![1, 2],
             values: vec![0.5, -1.0, 2.0, 1e-9],
-            pictures: vec![["a\n.png".to_owned(), "x, y".to_owned()], ["b.png".to_owned(), "z".to_owned()]],
+            images: vec![["a\n.png".to_owned(), "x, y".to_owned()], ["b.png".to_owned(), "z".to_owned()]],
         };
         let file = |name: &str| -> RawFile { folder.path().join(name).display().to_string().parse().expect("an ending") };
         for name in ["maps.npy", "maps.CSV"] {

@@ -3,12 +3,12 @@
 use std::{io::Cursor, ops::Range, sync::Arc};
 
 use anyhow::Context;
-use pixel_sampling::{Finish, Picture, sample_unmoved};
+use pixel_sampling::{Finish, Image, sample_unmoved};
 
 use crate::{
     base::names,
     config::Config,
-    data::batches::{dataset::PictureSet, view::View},
+    data::batches::{dataset::ImageSet, view::View},
     report::mosaic::{self, Cell, Row},
     train::levels_view,
 };
@@ -17,10 +17,10 @@ use crate::{
 ///
 /// # Errors
 /// Returns an error if an image can't be read again.
-pub(in crate::commands) fn sample(config: &Config, set: &Arc<PictureSet>) -> anyhow::Result<Vec<u8>> {
-    let mut pictures = of_each_class(set, if set.classes.len() > 4 { 1 } else { 2 });
-    pictures.truncate(ROWS);
-    draw(config, set, &pictures, 1..7)
+pub(in crate::commands) fn sample(config: &Config, set: &Arc<ImageSet>) -> anyhow::Result<Vec<u8>> {
+    let mut images = of_each_class(set, if set.classes.len() > 4 { 1 } else { 2 });
+    images.truncate(ROWS);
+    draw(config, set, &images, 1..7)
 }
 
 /// Maximum number of images in a sample.
@@ -31,16 +31,16 @@ const ROWS: usize = 12;
 ///
 /// # Errors
 /// Returns an error if an image can't be read again.
-pub(in crate::commands) fn draw(config: &Config, set: &Arc<PictureSet>, pictures: &[usize], epochs: Range<u32>) -> anyhow::Result<Vec<u8>> {
+pub(in crate::commands) fn draw(config: &Config, set: &Arc<ImageSet>, images: &[usize], epochs: Range<u32>) -> anyhow::Result<Vec<u8>> {
     let shape = set.store.format().shape();
     let mut rows = Vec::new();
-    for picture in pictures {
-        let found = &set.pictures[*picture];
+    for image in images {
+        let found = &set.images[*image];
         let name = names::of_os(found.path.file_name().unwrap_or_default());
         let mut levels = Vec::new();
         let bytes = set.store.pixels(found.slot)?;
         sample_unmoved(
-            Picture::new(&bytes, shape).context("the store has pictures of another shape")?,
+            Image::new(&bytes, shape).context("the store has images of another shape")?,
             [false; 2],
             &Finish::LEVELS,
             &mut levels,
@@ -50,8 +50,8 @@ pub(in crate::commands) fn draw(config: &Config, set: &Arc<PictureSet>, pictures
     }
     for epoch in epochs {
         let view = levels_view(config, set, epoch as usize - 1);
-        for (row, picture) in rows.iter_mut().zip(pictures) {
-            row.cells.push(seen(&view, *picture, config.train.batch_size, epoch)?);
+        for (row, image) in rows.iter_mut().zip(images) {
+            row.cells.push(seen(&view, *image, config.train.batch_size, epoch)?);
         }
     }
     let mut png = Vec::new();
@@ -60,9 +60,9 @@ pub(in crate::commands) fn draw(config: &Config, set: &Arc<PictureSet>, pictures
 }
 
 /// Returns an image as its first draw in an epoch, with its batch, whose images may be mixed.
-fn seen(view: &View, picture: usize, batch_size: usize, epoch: u32) -> anyhow::Result<Cell> {
+fn seen(view: &View, image: usize, batch_size: usize, epoch: u32) -> anyhow::Result<Cell> {
     let nothing = || Cell { caption: format!("epoch {epoch}: not drawn"), levels: Vec::new() };
-    let Some(at) = view.draws.iter().position(|draw| draw.picture == picture && draw.repeat == 0) else { return Ok(nothing()) };
+    let Some(at) = view.draws.iter().position(|draw| draw.image == image && draw.repeat == 0) else { return Ok(nothing()) };
     let start = at / batch_size * batch_size;
     // Without mixing, an image doesn't depend on its batch.
     let draws = if view.batcher.mix.is_some() { start..(start + batch_size).min(view.draws.len()) } else { at..at + 1 };
@@ -79,9 +79,9 @@ fn seen(view: &View, picture: usize, batch_size: usize, epoch: u32) -> anyhow::R
 }
 
 /// Returns the positions of up to `count` images of each class, spread evenly over the class.
-pub(in crate::commands) fn of_each_class(set: &PictureSet, count: usize) -> Vec<usize> {
+pub(in crate::commands) fn of_each_class(set: &ImageSet, count: usize) -> Vec<usize> {
     let mut members = vec![Vec::new(); set.classes.len()];
-    set.pictures.iter().enumerate().for_each(|(index, picture)| members[picture.label].push(index));
+    set.images.iter().enumerate().for_each(|(index, image)| members[image.label].push(index));
     let spread = |members: Vec<usize>| {
         let count = count.min(members.len());
         (0..count).map(move |index| members[index * members.len() / count]).collect::<Vec<_>>()

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     data::{
         TrainingData,
-        batches::dataset::PictureSet,
+        batches::dataset::ImageSet,
         listing::{Entry, Exclude, Found, Listing, PassedOver, no_file, walk},
         load_for_training,
         table::{Damaged, Skipped},
@@ -39,25 +39,25 @@ pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData>
 pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
     let data = {
         // The block ends the progress bar before the messages below.
-        let task = Terminal.items("Reading pictures");
+        let task = Terminal.items("Reading images");
         load_for_training(&config.data, config.seed, &|count| task.set_total(count), &|count| task.add(count))?
     };
     check_augmented_classes(config, &data.classes)?;
     let found = |what: &str, count| say(&format!("{} ({what})", Listing::found(count, data.classes.len())));
-    found("training", data.train.pictures.len());
-    found("validation", data.validation.pictures.len());
+    found("training", data.train.images.len());
+    found("validation", data.validation.images.len());
     if !data.test.is_empty() {
         found("test, measured on at the end", data.test.len());
     }
     data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
     Skipped::words(&data.skipped).iter().chain(&Damaged::words(&data.damaged)).for_each(|line| say(&format!("warning: {line}")));
     if let Some(test) = config.data.test.as_ref().filter(|_| data.test.is_empty()) {
-        say(&format!("warning: there is no picture in {test} that can be read, so that there is no test"));
+        say(&format!("warning: there is no image in {test} that can be read, so that there is no test"));
     }
     let counts = data.train.class_counts();
-    say(&format!("Training pictures a class: {}; {}", count_words(&data.classes, &counts), data.train.store.place()));
+    say(&format!("Training images a class: {}; {}", count_words(&data.classes, &counts), data.train.store.place()));
     if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
-        say(&format!("warning: no validation picture of {absent}"));
+        say(&format!("warning: no validation image of {absent}"));
     }
     Ok(data)
 }
@@ -80,14 +80,14 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
         }
         let (before, mut passed_over) = (found.len(), PassedOver::default());
         walk(argument, argument, &Exclude::default(), &mut |what| match what {
-            Found::Picture(path) => found.push(path),
+            Found::Image(path) => found.push(path),
             Found::Unreadable(path, reason) => fail(&path, &reason),
             Found::PassedOver(kind, path) => passed_over.add(kind, &path),
             Found::Folder(_) => {}
         });
         passed_over.words(argument).iter().for_each(|words| say(words));
         if found.len() == before {
-            fail(argument, "no picture in this folder");
+            fail(argument, "no image in this folder");
         }
     }
     (found, num_failed)
@@ -95,7 +95,7 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
 
 /// Reads images of unknown class for a network. Those that can't be read are reported and added to
 /// `num_failed`.
-pub(in crate::commands) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<PictureSet>> {
+pub(in crate::commands) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<ImageSet>> {
     // The set needs a class for each image. Any will do, because no label is used.
     let entry = |path: &PathBuf| Entry { path: path.clone(), class: meta.classes[0].clone(), group: None, weight: 1.0, split: None };
     let entries: Vec<_> = paths.iter().map(entry).collect();

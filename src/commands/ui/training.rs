@@ -24,7 +24,7 @@ pub struct TrainingView {
 struct Epoch {
     bar: ProgressBar,
     start: Instant,
-    pictures: usize,
+    images: usize,
 }
 
 impl TrainingView {
@@ -32,7 +32,7 @@ impl TrainingView {
     pub fn new(done: usize, epochs: usize) -> Self {
         let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style("{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left"));
-        let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), pictures: 0 };
+        let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), images: 0 };
         let run = ProgressBar::new(epochs as u64).with_style(style("{msg:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone, {eta} left"));
         let run = bars().add(run.with_message("Run").with_position(done as u64));
         // Keeps the elapsed time moving during validation and saving.
@@ -48,19 +48,19 @@ impl TrainingView {
 impl Observer for TrainingView {
     fn epoch_started(&self, epoch: usize, done: usize, total: usize) {
         let mut state = self.epoch();
-        (state.start, state.pictures) = (Instant::now(), 0);
+        (state.start, state.images) = (Instant::now(), 0);
         state.bar.set_length(total as u64);
         state.bar.set_position(done as u64);
         state.bar.reset_eta();
         state.bar.set_prefix(format!("Epoch {epoch}/{}", self.epochs));
     }
 
-    fn trained(&self, pictures: usize, loss: f64, accuracy: f64) {
+    fn trained(&self, images: usize, loss: f64, accuracy: f64) {
         let mut state = self.epoch();
-        state.pictures += pictures;
-        state.bar.inc(pictures as u64);
+        state.images += images;
+        state.bar.inc(images as u64);
         // Images since the epoch was started or resumed, not those done before.
-        let rate = state.pictures as f64 / state.start.elapsed().as_secs_f64();
+        let rate = state.images as f64 / state.start.elapsed().as_secs_f64();
         state.bar.set_message(format!("loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"));
     }
 
@@ -75,7 +75,7 @@ impl Observer for TrainingView {
         state.bar.set_position(done as u64);
     }
 
-    fn validated(&self, _pictures: usize) {
+    fn validated(&self, _images: usize) {
         self.epoch().bar.set_prefix("Validating");
     }
 

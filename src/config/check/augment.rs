@@ -12,8 +12,7 @@ pub(super) fn check_augment(config: &Config, table: &Table, problems: &mut Probl
     for (name, own) in &augment.class {
         let path = format!("augment.class.{name}");
         if let Some(key) = NOT_BY_CLASS.iter().find(|key| own.contains_key(**key)) {
-            return problems
-                .bad(&format!("{path}.{key}"), "can't be set for one class: a batch has pictures of all; set it under [augment]");
+            return problems.bad(&format!("{path}.{key}"), "can't be set for one class: a batch has images of all; set it under [augment]");
         }
         if own.iter().all(|(key, value)| key == "inherit" && value.as_bool() == Some(true)) {
             return problems.bad(&path, "has no effect: it sets nothing; leave it out");
@@ -102,8 +101,7 @@ fn check_families(path: &str, augment: &Augment, color: Color, problems: &mut Pr
         let colored =
             [("saturation", augment.saturation.is_some()), ("hue", augment.hue.is_some()), ("random_gray", augment.random_gray.is_some())];
         if let Some((name, _)) = colored.iter().find(|(_, is_set)| *is_set) {
-            return problems
-                .bad(&format!("{path}.{name}"), "has no effect on grayscale pictures; leave it out or set data.color = \"rgb\"");
+            return problems.bad(&format!("{path}.{name}"), "has no effect on grayscale images; leave it out or set data.color = \"rgb\"");
         }
     }
     if let Some(gray) = &augment.random_gray {

@@ -62,7 +62,7 @@ fn check_data(config: &Config, problems: &mut Problems) {
         return problems.bad("data.exclude", message);
     }
     if data.train == PHANTOM && data.test.is_some() {
-        return problems.bad("data.test", "the phantom set brings its own test pictures; leave `data.test` out");
+        return problems.bad("data.test", "the phantom set brings its own test images; leave `data.test` out");
     }
     check_normalize(data, problems)
 }
@@ -78,7 +78,7 @@ fn check_model(config: &Config, problems: &mut Problems) {
     let Some(features) = model.feature_shape([height, width]) else {
         let found = format!("found {} blocks, each of which halves {height}x{width}", channels.len());
         return problems
-            .bad("model.channels", format!("{found}, expected fewer blocks or larger pictures, so that at least one pixel is left"));
+            .bad("model.channels", format!("{found}, expected fewer blocks or larger images, so that at least one pixel is left"));
     };
     check_dense(model.pooling, features.map(|side| side as u128), &hidden, problems)
 }
@@ -93,7 +93,7 @@ fn check_dense(pooling: Pooling, features: [u128; 3], hidden: &[usize], problems
         let found = format!("a dense layer of {inputs} x {width} = {weights} weights");
         let average_helps = index == 0 && pooling == Pooling::Flatten && features[0].saturating_mul(*width as u128) < MOST;
         let (key, advice) = match index {
-            _ if average_helps => ("model.pooling", "use pooling = \"average\" or smaller pictures"),
+            _ if average_helps => ("model.pooling", "use pooling = \"average\" or smaller images"),
             0 if features[0] > *width as u128 => ("model.channels", "make the last block narrower"),
             _ => ("model.hidden", "make the hidden layers narrower"),
         };
@@ -243,7 +243,7 @@ mod tests {
             ("train.max_time=soon", "can't read `soon`"),
             ("device=tpu", "unknown device `tpu`"),
         ];
-        let text = "name = 'x'\n[data]\ntrain = 'pictures'\ntest = 'more'\n";
+        let text = "name = 'x'\n[data]\ntrain = 'images'\ntest = 'more'\n";
         for (change, expected) in cases {
             let error = parse(text, Path::new("recipe.toml"), &[change.to_owned()]).expect_err(change).to_string();
             assert!(error.contains(expected), "{change}: {error}");
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn everything_that_does_not_fit_is_told_at_once_each_key_once() {
-        let text = "name = 'x'\nsed = 1\n[data]\ntrain = 'pictures'\nimage_size = [150, 150, 3]\n[train]\nepochs = '5'\n";
+        let text = "name = 'x'\nsed = 1\n[data]\ntrain = 'images'\nimage_size = [150, 150, 3]\n[train]\nepochs = '5'\n";
         let error = parse(text, Path::new("recipe.toml"), &[]).expect_err("three typos").to_string();
         let lines: Vec<_> = error.lines().collect();
         assert_eq!(lines.len(), 4, "{error}");
@@ -265,7 +265,7 @@ mod tests {
         ] {
             assert!(lines[line].starts_with(start) && lines[line].ends_with(end), "{error}");
         }
-        let text = "name = 'x'\n[data]\ntrain = 'pictures'\n[model]\nchannels = []\ndropout = 1.0\n[train]\nbatch_size = 0\n";
+        let text = "name = 'x'\n[data]\ntrain = 'images'\n[model]\nchannels = []\ndropout = 1.0\n[train]\nbatch_size = 0\n";
         let error = parse(text, Path::new("recipe.toml"), &["train.epochs=0".to_owned()]).expect_err("four that can't work").to_string();
         let keys: Vec<_> = error.lines().skip(1).filter_map(|line| line.split('`').nth(1)).collect();
         assert_eq!(keys, ["train.epochs", "model.channels", "model.dropout", "train.batch_size"], "{error}");

@@ -2,7 +2,7 @@
 
 use crate::config::{Color, Data, Normalize, rules::Problems};
 
-/// Most values a picture may have to be whitened: the matrix has the square of it (32x32 colour pictures: 38 MB).
+/// Most values an image may have to be whitened: the matrix has the square of it (32x32 colour images: 38 MB).
 const MOST_WHITENED: usize = 32 * 32 * 3;
 
 pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
@@ -10,7 +10,7 @@ pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
     let channels = data.color.channels();
     match &data.normalize {
         Normalize::Imagenet | Normalize::Caffe if data.color == Color::Grayscale => {
-            problems.bad(KEY, "found a mean of three channels with grayscale pictures; use \"unit\" or set color = \"rgb\"")
+            problems.bad(KEY, "found a mean of three channels with grayscale images; use \"unit\" or set color = \"rgb\"")
         }
         Normalize::Custom { mean, std } => {
             let fits = mean.len() == channels && std.len() == channels && std.iter().all(|value| *value > 0.0);
@@ -33,7 +33,7 @@ pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
                 return problems.bad(
                     "data.normalize.zca_whitening",
                     format!(
-                        "found pictures of {values} values, whose matrix would have {values} times as many; expected at most {MOST_WHITENED}: make data.image_size smaller"
+                        "found images of {values} values, whose matrix would have {values} times as many; expected at most {MOST_WHITENED}: make data.image_size smaller"
                     ),
                 );
             }

@@ -4,7 +4,7 @@ use toml::Table;
 
 use crate::config::{Architecture, Color, Config, Freeze, Weights, rules::Problems};
 
-/// Sides of pictures below which nothing is left of them, or too little (Keras asks for 32 as well).
+/// Sides of images below which nothing is left of them, or too little (Keras asks for 32 as well).
 const SMALLEST_SIDE: usize = 32;
 
 pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Problems) {
@@ -24,7 +24,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
             data.color == Color::Rgb,
             "data.color",
             "grayscale",
-            &format!("\"rgb\", which {name} is made for; grey pictures do as well"),
+            &format!("\"rgb\", which {name} is made for; grey images do as well"),
         );
         let [height, width] = data.image_size;
         let are_large_enough = height.min(width) >= SMALLEST_SIDE;
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::config::text::parse;
 
-    const TEXT: &str = "name = 'x'\n[data]\ntrain = 'pictures'\n";
+    const TEXT: &str = "name = 'x'\n[data]\ntrain = 'images'\n";
 
     fn parsed(changes: &[&str]) -> Result<Config, String> {
         let changes: Vec<_> = changes.iter().map(|change| (*change).to_owned()).collect();

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::families::{Chance, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 
-/// Random changes to training pictures.
+/// Random changes to training images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
@@ -33,20 +33,20 @@ pub struct Augment {
     /// Factor on all pixels, drawn uniformly from this pair; `[1, 1]` is off. Clipped to 0..255.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub brightness_range: Option<[f64; 2]>,
-    /// Added to all channels alike, drawn uniformly from -x to x, in grey levels of 0..255; clipped to the picture's own range.
+    /// Added to all channels alike, drawn uniformly from -x to x, in grey levels of 0..255; clipped to the image's own range.
     pub channel_shift_range: f64,
-    /// What stands where the changed picture has no pixels.
+    /// What stands where the changed image has no pixels.
     pub fill_mode: FillMode,
     /// The grey level of 0..255 for `fill_mode = "constant"`; 0 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cval: Option<f32>,
-    /// A part of the picture at the whole size.
+    /// A part of the image at the whole size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_resized_crop: Option<ResizedCrop>,
     /// Seen from aside: range 0 to 1, how far each corner may move towards the middle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perspective: Option<Ranged>,
-    /// Factor on the distance from the picture's mean grey.
+    /// Factor on the distance from the image's mean grey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contrast: Option<Ranged>,
     /// Exponent on levels of 0..1; above 1 darkens.
@@ -58,7 +58,7 @@ pub struct Augment {
     /// Degrees around the colour circle, -180 to 180.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hue: Option<Ranged>,
-    /// Colour pictures without their colour.
+    /// Colour images without their colour.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_gray: Option<Chance>,
     /// TrivialAugment or RandAugment.
@@ -73,26 +73,26 @@ pub struct Augment {
     /// Standard deviation of Gaussian noise in grey levels, each pixel and channel on its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gaussian_noise: Option<Ranged>,
-    /// Quality 1 to 100 of a JPEG that the picture is saved as and read from.
+    /// Quality 1 to 100 of a JPEG that the image is saved as and read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jpeg: Option<Ranged>,
     /// A rectangle without content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_erasing: Option<Erasing>,
-    /// The picture and the next of the batch blended, labels likewise (Zhang et al., 2018).
+    /// The image and the next of the batch blended, labels likewise (Zhang et al., 2018).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<Mixing>,
-    /// A rectangle of the next picture of the batch, labels by area (Yun et al., 2019).
+    /// A rectangle of the next image of the batch, labels by area (Yun et al., 2019).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<Mixing>,
-    /// `[augment.class.NAME]`: settings for the pictures of one class, each in place of the common one; `inherit = false` leaves
+    /// `[augment.class.NAME]`: settings for the images of one class, each in place of the common one; `inherit = false` leaves
     /// all common ones out. Anything but `semantics`, `mixup` and `cutmix`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, OfClass>", extend("default" = {}))]
     pub class: BTreeMap<String, Table>,
 }
 
-/// Settings that hold for a whole batch, which has pictures of every class.
+/// Settings that hold for a whole batch, which has images of every class.
 pub(in crate::config) const NOT_BY_CLASS: [&str; 4] = ["class", "semantics", "mixup", "cutmix"];
 
 /// The settings of one class, for the schema: those of all classes without their defaults, and `inherit`.
@@ -127,20 +127,20 @@ impl Augment {
 
     /// Does any setting change anything at all, in any class?
     pub fn is_active(&self) -> bool {
-        self.mixes() || self.changes_pictures() || self.class.keys().any(|class| self.changes_class(class))
+        self.mixes() || self.changes_images() || self.class.keys().any(|class| self.changes_class(class))
     }
 
-    /// Does any setting change the pictures of `class` by themselves?
+    /// Does any setting change the images of `class` by themselves?
     pub fn changes_class(&self, class: &str) -> bool {
-        self.for_class(class).is_ok_and(|own| own.changes_pictures())
+        self.for_class(class).is_ok_and(|own| own.changes_images())
     }
 
-    /// Are pictures of a batch mixed with one another?
+    /// Are images of a batch mixed with one another?
     pub fn mixes(&self) -> bool {
         self.mixup.is_some() || self.cutmix.is_some()
     }
 
-    fn changes_pictures(&self) -> bool {
+    fn changes_images(&self) -> bool {
         let others = [
             &self.contrast,
             &self.gamma,
@@ -161,7 +161,7 @@ impl Augment {
             || self.random_erasing.is_some()
     }
 
-    /// The settings for pictures of `class`.
+    /// The settings for images of `class`.
     ///
     /// # Errors
     /// A key or value under `[augment.class.NAME]` that isn't one; a configuration that was checked has none.
@@ -181,11 +181,11 @@ impl Augment {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Semantics {
-    /// As its documentation says: a width shift goes sideways, everything turns about the picture's centre, brightness keeps
+    /// As its documentation says: a width shift goes sideways, everything turns about the image's centre, brightness keeps
     /// fractions of a level.
     #[default]
     Standard,
-    /// As Keras 2.9 to 3.15 does it: shifts exchanged, the centre of a picture that isn't square misplaced, brightness cut
+    /// As Keras 2.9 to 3.15 does it: shifts exchanged, the centre of an image that isn't square misplaced, brightness cut
     /// to whole levels.
     Keras,
 }
@@ -245,7 +245,7 @@ impl Default for Zoom {
     }
 }
 
-/// What stands where the changed picture has no pixels (SciPy's modes, as Keras uses them).
+/// What stands where the changed image has no pixels (SciPy's modes, as Keras uses them).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FillMode {

@@ -1,4 +1,4 @@
-//! `[data]`: which pictures, how they are split, and what is done to each once.
+//! `[data]`: which images, how they are split, and what is done to each once.
 
 use regex_lite::Regex;
 use schemars::JsonSchema;
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Normalize;
 
-/// The value of `data.train` that asks for the pictures that the program draws itself.
+/// The value of `data.train` that asks for the images that the program draws itself.
 pub const PHANTOM: &str = "phantom";
 
-/// The pictures and how they are read.
+/// The images and how they are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Training pictures: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`,
+    /// Training images: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`,
     /// paths relative to the CSV (semicolons, tabs and the names that others use, as `filename,class`, are read as well, and said); or
     /// `"phantom"`, drawn by the program itself into `datasets/phantom`.
     pub train: String,
-    /// Test pictures, a folder or a CSV, evaluated once at the end and never seen before. A CSV with a `split` column and
+    /// Test images, a folder or a CSV, evaluated once at the end and never seen before. A CSV with a `split` column and
     /// `"phantom"` bring their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
-    /// Validation pictures: a share of the training pictures (stratified by class and seeded; pictures of one `group` and
-    /// pictures with equal pixels stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
+    /// Validation images: a share of the training images (stratified by class and seeded; images of one `group` and
+    /// images with equal pixels stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
     /// Keras's name `validation_split` does as well.
     #[serde(default, alias = "validation_split")]
     #[schemars(extend("aliases" = ["validation_split"]))]
     pub validation: Validation,
-    /// Which pictures belong together (a patient's, say), so that they stay on one side when validation pictures are held back and intervals
+    /// Which images belong together (a patient's, say), so that they stay on one side when validation images are held back and intervals
     /// draw them together: `"regex:^(patient\\d+)"` takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -39,12 +39,12 @@ pub struct Data {
     /// Height and width in pixels that the network sees; its colours are `data.color`.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
-    /// Colours that the network sees. Grey pictures become colour by repetition, colour pictures grey by ITU-R 601 luma.
+    /// Colours that the network sees. Grey images become colour by repetition, colour images grey by ITU-R 601 luma.
     /// Keras's name `color_mode` does as well.
     #[serde(default, alias = "color_mode")]
     #[schemars(extend("aliases" = ["color_mode"]))]
     pub color: Color,
-    /// How a picture gets to `image_size`.
+    /// How an image gets to `image_size`.
     #[serde(default)]
     pub resize: Resize,
     /// The filter of that, Pillow's of the same name: antialiased, but for `nearest`.
@@ -53,28 +53,28 @@ pub struct Data {
     /// How grey levels 0 to 255 become the network's input.
     #[serde(default)]
     pub normalize: Normalize,
-    /// Where decoded, resized pictures are kept between epochs.
+    /// Where decoded, resized images are kept between epochs.
     #[serde(default)]
     pub cache: Cache,
-    /// So many MiB of decoded pictures `cache = "auto"` keeps in memory. Where there are more, all of them are in a file in the
+    /// So many MiB of decoded images `cache = "auto"` keeps in memory. Where there are more, all of them are in a file in the
     /// user's cache folder, and those beyond are streamed from there.
     #[serde(default = "default_cache_memory_mb")]
     pub cache_memory_mb: usize,
-    /// So many MiB of memory all threads together may take to decode pictures; a thread waits for it, and a picture that needs more is a bad
+    /// So many MiB of memory all threads together may take to decode images; a thread waits for it, and an image that needs more is a bad
     /// one. By default a fortieth of the machine's memory, from 512 to 768; the environment's `EMBERLENS_DECODE_MEMORY_MB` is another default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_memory_mb: Option<usize>,
-    /// What to do with a picture that can't be decoded, and with a link or a line of a CSV that leads to no file.
+    /// What to do with an image that can't be decoded, and with a link or a line of a CSV that leads to no file.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
-    /// What to do where test or validation pictures are copies of training pictures: equal pixels, or the same picture saved again, resized,
+    /// What to do where test or validation images are copies of training images: equal pixels, or the same image saved again, resized,
     /// brighter, cropped a little, mirrored or turned.
     #[serde(default)]
     pub on_leak: OnLeak,
 }
 
 impl Data {
-    /// These training pictures, everything else as by default.
+    /// These training images, everything else as by default.
     pub fn of(train: String) -> Self {
         Self {
             train,
@@ -136,11 +136,11 @@ fn default_cache_memory_mb() -> usize {
     1024
 }
 
-/// Validation pictures: a share of the training pictures, or a folder or CSV.
+/// Validation images: a share of the training images, or a folder or CSV.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Validation {
-    /// A share of the training pictures, above 0 and below 1.
+    /// A share of the training images, above 0 and below 1.
     Share(f64),
     /// A folder with one folder a class, or a CSV.
     Path(String),
@@ -173,20 +173,20 @@ impl Color {
     }
 }
 
-/// How a picture gets to the network's size.
+/// How an image gets to the network's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// Each side on its own; the aspect ratio changes, nothing is lost.
     #[default]
     Stretch,
-    /// The whole picture fits, black bars fill the rest.
+    /// The whole image fits, black bars fill the rest.
     Pad,
     /// The largest centred part with the right aspect ratio.
     Crop,
 }
 
-/// The filter that a picture is resized with.
+/// The filter that an image is resized with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
@@ -205,7 +205,7 @@ pub enum Interpolation {
     Hamming,
 }
 
-/// Where decoded, resized pictures are kept between epochs.
+/// Where decoded, resized images are kept between epochs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cache {
@@ -214,13 +214,13 @@ pub enum Cache {
     Auto,
     /// Memory, however much.
     Memory,
-    /// A file in the user's cache folder, used again by the next run on the same pictures.
+    /// A file in the user's cache folder, used again by the next run on the same images.
     Disk,
-    /// Nowhere: each picture is decoded each epoch.
+    /// Nowhere: each image is decoded each epoch.
     Off,
 }
 
-/// What to do with a picture that can't be opened or decoded.
+/// What to do with an image that can't be opened or decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadImage {
@@ -241,7 +241,7 @@ pub enum OnLeak {
     /// Say how many there are.
     #[default]
     Warn,
-    /// Leave out training and validation copies of test pictures, and training copies of validation pictures.
+    /// Leave out training and validation copies of test images, and training copies of validation images.
     Exclude,
     /// Don't train.
     Error,

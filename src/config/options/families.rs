@@ -11,7 +11,7 @@ fn always() -> f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ranged {
-    /// How often a picture is changed, 0 to 1.
+    /// How often an image is changed, 0 to 1.
     #[serde(default = "always")]
     pub probability: f64,
     /// Low and high; the strength is drawn uniformly between them.
@@ -22,17 +22,17 @@ pub struct Ranged {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Chance {
-    /// How often a picture is changed, 0 to 1.
+    /// How often an image is changed, 0 to 1.
     pub probability: f64,
 }
 
-/// A part of the picture at the whole size (torchvision's `RandomResizedCrop`).
+/// A part of the image at the whole size (torchvision's `RandomResizedCrop`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResizedCrop {
-    /// How often a picture is cropped, 0 to 1.
+    /// How often an image is cropped, 0 to 1.
     pub probability: f64,
-    /// Share of the picture's area that is kept, low and high.
+    /// Share of the image's area that is kept, low and high.
     pub scale: [f64; 2],
     /// Width to height of the part, before it is stretched to the whole; drawn evenly on a logarithmic scale.
     pub ratio: [f64; 2],
@@ -48,9 +48,9 @@ impl Default for ResizedCrop {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Erasing {
-    /// How often a picture is changed, 0 to 1.
+    /// How often an image is changed, 0 to 1.
     pub probability: f64,
-    /// Share of the picture's area, low and high.
+    /// Share of the image's area, low and high.
     pub scale: [f64; 2],
     /// Width to height of the rectangle; drawn evenly on a logarithmic scale.
     pub ratio: [f64; 2],
@@ -82,13 +82,13 @@ pub enum ErasedName {
     Noise,
 }
 
-/// Two pictures in one.
+/// Two images in one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixing {
-    /// How often a picture is mixed, 0 to 1. Where mixup and cutmix both come up, one is tossed for.
+    /// How often an image is mixed, 0 to 1. Where mixup and cutmix both come up, one is tossed for.
     pub probability: f64,
-    /// The share of the picture itself is drawn from Beta(alpha, alpha): small values mix little, 1 is uniform.
+    /// The share of the image itself is drawn from Beta(alpha, alpha): small values mix little, 1 is uniform.
     pub alpha: f64,
 }
 
@@ -104,16 +104,16 @@ impl Default for Mixing {
 pub enum Policy {
     /// One operation of any strength (Mueller and Hutter, 2021; torchvision's `TrivialAugmentWide`).
     TrivialAugment {
-        /// How often a picture is changed, 0 to 1.
+        /// How often an image is changed, 0 to 1.
         #[serde(default = "always")]
         probability: f64,
     },
     /// Some operations, one after the other, of one strength (Cubuk et al., 2020).
     RandAugment {
-        /// How often a picture is changed, 0 to 1.
+        /// How often an image is changed, 0 to 1.
         #[serde(default = "always")]
         probability: f64,
-        /// Operations a picture.
+        /// Operations an image.
         #[serde(default = "two")]
         num_ops: usize,
         /// Strength, 0 to 30.
@@ -131,7 +131,7 @@ fn nine() -> usize {
 }
 
 impl Policy {
-    /// How often a picture is changed.
+    /// How often an image is changed.
     pub fn probability(&self) -> f64 {
         match self {
             Self::TrivialAugment { probability } | Self::RandAugment { probability, .. } => *probability,

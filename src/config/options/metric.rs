@@ -13,20 +13,20 @@ use crate::base::words::nearest;
 pub enum Metric {
     /// Mean loss; smaller is better.
     Loss(Split),
-    /// Share of pictures whose most probable class is the right one.
+    /// Share of images whose most probable class is the right one.
     Accuracy(Split),
     /// Mean of the classes' F1.
     MacroF1(Split),
-    /// Share of the validation pictures of this class that are found: its sensitivity.
+    /// Share of the validation images of this class that are found: its sensitivity.
     Recall(String),
 }
 
-/// Which pictures a metric is measured on.
+/// Which images a metric is measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Training pictures, augmented, as they were trained on.
+    /// Training images, augmented, as they were trained on.
     Training,
-    /// Validation pictures.
+    /// Validation images.
     Validation,
 }
 

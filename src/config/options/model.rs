@@ -91,7 +91,7 @@ impl Model {
         }
     }
 
-    /// Channels, height and width of the last feature map for pictures of this size; `None` where nothing would be left of them.
+    /// Channels, height and width of the last feature map for images of this size; `None` where nothing would be left of them.
     pub fn feature_shape(&self, [height, width]: [usize; 2]) -> Option<[usize; 3]> {
         let halved = |side: usize, times: usize| if times < usize::BITS as usize { side >> times } else { 0 };
         let (channels, side): (usize, Box<dyn Fn(usize) -> usize>) = match self.architecture {

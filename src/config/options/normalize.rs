@@ -22,9 +22,9 @@ pub enum Normalize {
     Imagenet,
     /// The mean of ImageNet subtracted, blue first, no division (Keras's `preprocess_input` for VGG and ResNet); RGB only.
     Caffe,
-    /// Divided by 255, then the mean and standard deviation of the training pictures, channel by channel.
+    /// Divided by 255, then the mean and standard deviation of the training images, channel by channel.
     Dataset,
-    /// Each picture to mean 0 and deviation 1, all its channels together.
+    /// Each image to mean 0 and deviation 1, all its channels together.
     Samplewise,
     /// Divided by 255, then this mean subtracted and divided by this standard deviation.
     #[serde(untagged)]
@@ -39,24 +39,24 @@ pub enum Normalize {
     Keras(KerasStandardize),
 }
 
-/// ImageDataGenerator's options for the numbers of a picture, applied in this order. What needs the training pictures is computed
+/// ImageDataGenerator's options for the numbers of an image, applied in this order. What needs the training images is computed
 /// from them once, without augmentation, and kept in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KerasStandardize {
     /// Factor on the grey levels; 1 changes nothing.
     pub rescale: f64,
-    /// The mean of each picture subtracted.
+    /// The mean of each image subtracted.
     pub samplewise_center: bool,
-    /// Each picture divided by its deviation, after `samplewise_center`, which it brings along.
+    /// Each image divided by its deviation, after `samplewise_center`, which it brings along.
     pub samplewise_std_normalization: bool,
-    /// The mean of the training pictures subtracted, channel by channel.
+    /// The mean of the training images subtracted, channel by channel.
     pub featurewise_center: bool,
-    /// Divided by the deviation of the training pictures, after `featurewise_center`, which it brings along.
+    /// Divided by the deviation of the training images, after `featurewise_center`, which it brings along.
     pub featurewise_std_normalization: bool,
-    /// The pixels of a picture made uncorrelated, after `featurewise_center`, which it brings along; small pictures only.
+    /// The pixels of an image made uncorrelated, after `featurewise_center`, which it brings along; small images only.
     pub zca_whitening: bool,
-    /// Added to each singular value of the training pictures.
+    /// Added to each singular value of the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zca_epsilon: Option<f64>,
 }

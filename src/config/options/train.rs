@@ -11,22 +11,22 @@ use super::{MaxTime, Metric, Optimizer, Phase, Schedule, Split};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
-    /// Passes over the training pictures, at most; with `phases` their sum.
+    /// Passes over the training images, at most; with `phases` their sum.
     #[serde(skip_serializing_if = "is_zero")]
     pub epochs: usize,
     /// Training in several stretches, as in `[[train.phases]]`: the head first, say, then the last blocks at a lower rate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,
-    /// With frozen layers and augmentation: so many augmentations of each picture are drawn, what the frozen layers make of them is kept,
+    /// With frozen layers and augmentation: so many augmentations of each image are drawn, what the frozen layers make of them is kept,
     /// and epochs take them in turn (epoch e those of epoch e mod N). 0 draws and computes anew in each epoch.
     pub feature_cache: usize,
-    /// Pictures a step. The last, shorter batch of an epoch is trained on as well.
+    /// Images a step. The last, shorter batch of an epoch is trained on as well.
     pub batch_size: usize,
     /// Threads that prepare batches beside the training step; 0 prepares them in the training thread. The batches are the same.
     pub workers: usize,
-    /// In which order, and how often, pictures are drawn.
+    /// In which order, and how often, images are drawn.
     pub sampler: Sampler,
-    /// Factor on the loss of each class: `"none"`, `"balanced"` (pictures / (classes * pictures of the class), as scikit-learn),
+    /// Factor on the loss of each class: `"none"`, `"balanced"` (images / (classes * images of the class), as scikit-learn),
     /// or a table of class names; a class left out has 1. The training loss is the weighted sum divided by the batch size
     /// (Keras; PyTorch divides by the sum of the weights). The validation loss is never weighted.
     pub class_weights: ClassWeights,
@@ -45,7 +45,7 @@ pub struct Train {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Batches whose mean gradient makes one optimiser step. The last group of an epoch may be smaller and is averaged by its
-    /// own number of pictures.
+    /// own number of images.
     pub accumulate: usize,
     /// Keep an exponential moving average of the weights with this decay (0.999, say: some 1,000 steps), and validate and save that. The decay
     /// is warmed up: step n, counted from 0, has the smaller of this and (1 + n) / (10 + n), so that the average spans about the last ninth of
@@ -95,14 +95,14 @@ impl Default for Train {
     }
 }
 
-/// In which order, and how often, pictures are drawn.
+/// In which order, and how often, images are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// Each picture once an epoch, in an order that is a permutation drawn from (seed, epoch).
+    /// Each image once an epoch, in an order that is a permutation drawn from (seed, epoch).
     #[default]
     Shuffle,
-    /// As many pictures an epoch, each class equally often; a picture drawn again is augmented afresh.
+    /// As many images an epoch, each class equally often; an image drawn again is augmented afresh.
     Balanced,
 }
 
@@ -113,7 +113,7 @@ pub enum ClassWeights {
     /// 1 for each class.
     #[default]
     None,
-    /// Pictures / (classes * pictures of the class).
+    /// Images / (classes * images of the class).
     Balanced,
     /// By the names of classes.
     #[serde(untagged)]
@@ -129,7 +129,7 @@ pub enum Loss {
     CrossEntropy,
     /// One sigmoid output for two classes.
     BinaryCrossEntropy,
-    /// Cross-entropy with easy pictures counted less (Lin et al. 2017, arXiv 1708.02002), without its alpha: use `class_weights`.
+    /// Cross-entropy with easy images counted less (Lin et al. 2017, arXiv 1708.02002), without its alpha: use `class_weights`.
     Focal,
 }
 

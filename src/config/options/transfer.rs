@@ -117,7 +117,7 @@ impl JsonSchema for Freeze {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// Passes over the training pictures, at most.
+    /// Passes over the training images, at most.
     pub epochs: usize,
     /// What keeps its weights, as `model.freeze`.
     pub freeze: Freeze,

@@ -132,7 +132,7 @@ fn flatten(config: &Config) -> BTreeMap<String, Value> {
 mod tests {
     use super::*;
 
-    const SMALL: &str = "name = 'x'\n[data]\ntrain = 'pictures'\n";
+    const SMALL: &str = "name = 'x'\n[data]\ntrain = 'images'\n";
 
     fn parsed(text: &str, overrides: &[&str]) -> Result<Config, String> {
         let overrides: Vec<_> = overrides.iter().map(|text| (*text).to_owned()).collect();

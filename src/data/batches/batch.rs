@@ -1,4 +1,4 @@
-//! Burn's `Batcher`: draws in, one contiguous batch in host memory out, each picture changed and normalised straight into its place.
+//! Burn's `Batcher`: draws in, one contiguous batch in host memory out, each image changed and normalised straight into its place.
 //! The upload is the floor above.
 
 use std::{convert::Infallible, fmt, sync::Arc};
@@ -13,7 +13,7 @@ use crate::data::store::Store;
 pub struct Sample {
     /// Of the set.
     pub store: Arc<Store>,
-    /// Which picture, and which time.
+    /// Which image, and which time.
     pub draw: Draw,
     /// Class index.
     pub label: usize,
@@ -37,16 +37,16 @@ impl Sample {
 pub struct HostBatch {
     /// `[batch, channels, height, width]`.
     pub images: Vec<f32>,
-    /// `[batch, classes]`: a one for the class, unless pictures are mixed.
+    /// `[batch, classes]`: a one for the class, unless images are mixed.
     pub targets: Vec<f32>,
     /// `[batch]`.
     pub weights: Vec<f32>,
-    /// Which picture each is, and which time.
+    /// Which image each is, and which time.
     pub draws: Vec<Draw>,
 }
 
 impl HostBatch {
-    /// Pictures in the batch.
+    /// Images in the batch.
     pub fn len(&self) -> usize {
         self.draws.len()
     }
@@ -56,7 +56,7 @@ impl HostBatch {
         self.draws.is_empty()
     }
 
-    /// The class of each picture that has the largest share: the first of equals.
+    /// The class of each image that has the largest share: the first of equals.
     pub fn labels(&self) -> Vec<usize> {
         let num_classes = self.targets.len() / self.len().max(1);
         let largest = |target: &[f32]| (0..num_classes).rev().max_by(|a, b| target[*a].total_cmp(&target[*b])).unwrap_or(0);
@@ -64,27 +64,27 @@ impl HostBatch {
     }
 }
 
-/// A picture to be prepared.
+/// An image to be prepared.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// `[height, width, channels]`, or `[height, width]` of a grey one.
     pub bytes: &'a [u8],
     /// Class index.
     pub label: usize,
-    /// Which picture, and which time.
+    /// Which image, and which time.
     pub draw: Draw,
 }
 
-/// What is done to a picture: normalised values `[channels, height, width]` are appended.
+/// What is done to an image: normalised values `[channels, height, width]` are appended.
 pub type Prepare = Arc<dyn Fn(Subject<'_>, &mut Vec<f32>) + Send + Sync>;
 
-/// What is done to a batch after its pictures: images and targets of its pictures mixed.
+/// What is done to a batch after its images: images and targets of its images mixed.
 pub type Mix = Arc<dyn Fn(&mut HostBatch) + Send + Sync>;
 
-/// Prepares pictures side by side.
+/// Prepares images side by side.
 #[derive(Clone)]
 pub struct ImageBatcher {
-    /// What is done to each picture.
+    /// What is done to each image.
     pub prepare: Prepare,
     /// What is done to them together.
     pub mix: Option<Mix>,

@@ -1,17 +1,17 @@
-//! Pictures of one split, with their pixels.
+//! Images of one split, with their pixels.
 
 use std::{path::PathBuf, sync::Arc};
 
 use crate::data::store::Store;
 
-/// One picture of a set.
+/// One image of a set.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct Image {
     /// Where the file is.
     pub path: PathBuf,
     /// Class index.
     pub label: usize,
-    /// Pictures of one group stay on one side of a split.
+    /// Images of one group stay on one side of a split.
     pub group: Option<String>,
     /// Factor on the loss in training.
     pub weight: f32,
@@ -21,27 +21,27 @@ pub struct Picture {
     pub slot: usize,
 }
 
-/// Pictures of one split, with their pixels.
+/// Images of one split, with their pixels.
 #[derive(Clone, Debug)]
-pub struct PictureSet {
+pub struct ImageSet {
     /// Class names; a label is an index into them.
     pub classes: Arc<Vec<String>>,
-    /// The pictures.
-    pub pictures: Vec<Picture>,
+    /// The images.
+    pub images: Vec<Image>,
     /// Their pixels, which other sets may share.
     pub store: Arc<Store>,
 }
 
-impl PictureSet {
-    /// The class index of each picture.
+impl ImageSet {
+    /// The class index of each image.
     pub fn labels(&self) -> Vec<usize> {
-        self.pictures.iter().map(|picture| picture.label).collect()
+        self.images.iter().map(|image| image.label).collect()
     }
 
-    /// Pictures of each class.
+    /// Images of each class.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
-        self.pictures.iter().for_each(|picture| counts[picture.label] += 1);
+        self.images.iter().for_each(|image| counts[image.label] += 1);
         counts
     }
 }

@@ -14,14 +14,14 @@ use crate::data::error::DataError;
 /// Batches ahead of the consumer hold at most this many bytes together, but each worker may have one, and one may be ready.
 const MAX_AHEAD_BYTES: usize = 32 << 20;
 
-/// Pictures on disk are asked for so many bytes ahead (but two batches at least).
+/// Images on disk are asked for so many bytes ahead (but two batches at least).
 const MAX_ASKED_BYTES: usize = 8 << 20;
 
 /// An iterator over the batches of a [`View`].
 pub struct Loader {
     job: Arc<Job>,
     workers: Vec<JoinHandle<()>>,
-    /// Asks the disk for pictures: finding memory for them takes as long as augmenting them, where there is little.
+    /// Asks the disk for images: finding memory for them takes as long as augmenting them, where there is little.
     reader: Option<JoinHandle<()>>,
     /// Batches from the first to this one are delivered.
     next: usize,
@@ -161,7 +161,7 @@ impl Job {
         }
     }
 
-    /// Asks for the pictures of one batch after the other, some batches before they are claimed.
+    /// Asks for the images of one batch after the other, some batches before they are claimed.
     fn read_ahead(&self, first: usize) {
         let batch_bytes = self.view.set.store.num_bytes() * self.batch_size;
         let far = (MAX_ASKED_BYTES / batch_bytes.max(1)).max(2);
@@ -198,7 +198,7 @@ mod tests {
         data::{
             batches::{
                 batch::ImageBatcher,
-                dataset::{Picture, PictureSet},
+                dataset::{Image, ImageSet},
                 order,
             },
             store::{Format, Keep, Read, read},
@@ -206,7 +206,7 @@ mod tests {
     };
     use std::path::PathBuf;
 
-    /// Seven 3x2 pictures, drawn twice in another order, each with a pixel value of its own.
+    /// Seven 3x2 images, drawn twice in another order, each with a pixel value of its own.
     fn view(folder: &std::path::Path) -> View {
         let paths: Vec<PathBuf> = (0..7u8)
             .map(|index| {
@@ -224,18 +224,18 @@ mod tests {
         };
         let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
-        let pictures = paths
+        let images = paths
             .iter()
             .zip(reads)
             .enumerate()
             .map(|(slot, (path, read))| match read {
-                Read::Good(facts) => Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },
+                Read::Good(facts) => Image { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },
                 Read::Bad(reason) => panic!("{reason}"),
             })
             .collect();
         let classes = Arc::new(vec!["a".to_owned(), "b".to_owned()]);
         View {
-            set: Arc::new(PictureSet { classes, pictures, store }),
+            set: Arc::new(ImageSet { classes, images, store }),
             draws: [order::shuffled(7, 1, 0), order::shuffled(7, 1, 1)].concat(),
             batcher: ImageBatcher {
                 prepare: Arc::new(|subject, out| {
@@ -265,13 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_picture_is_one_error_with_its_path_and_then_the_end() {
+    fn a_bad_image_is_one_error_with_its_path_and_then_the_end() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let view = view(folder.path());
         std::fs::write(folder.path().join("3.png"), b"no longer").expect("written");
         for workers in [0, 3] {
             let results: Vec<_> = Loader::new(view.clone(), 4, 0, workers).collect();
-            let error = results.last().expect("something").as_ref().expect_err("the bad picture").to_string();
+            let error = results.last().expect("something").as_ref().expect_err("the bad image").to_string();
             assert!(error.contains("3.png"), "{error}");
             assert!(results.len() <= 4 && results[..results.len() - 1].iter().all(Result::is_ok));
         }
@@ -281,7 +281,7 @@ mod tests {
     fn a_panic_in_preparation_is_an_error_and_not_a_hang() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut view = view(folder.path());
-        view.batcher.prepare = Arc::new(|subject, _| assert_ne!(subject.draw.picture, 3, "a bug, on purpose"));
+        view.batcher.prepare = Arc::new(|subject, _| assert_ne!(subject.draw.image, 3, "a bug, on purpose"));
         let last = Loader::new(view, 4, 0, 1).last().expect("something");
         assert!(matches!(last, Err(DataError::Loader(_))));
     }

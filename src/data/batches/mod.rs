@@ -1,4 +1,4 @@
-//! From sets of pictures to batches in host memory: order, augmentation and normalization of each draw.
+//! From sets of images to batches in host memory: order, augmentation and normalization of each draw.
 
 pub mod batch;
 pub mod dataset;

@@ -1,12 +1,12 @@
 //! Grey levels 0 to 255 to the network's input: ImageDataGenerator's steps in its order, of which the usual normalisations are cases.
 //!
-//! rescale, each picture's own mean and deviation, the mean and deviation of each channel, whitening.
+//! rescale, each image's own mean and deviation, the mean and deviation of each channel, whitening.
 
-use pixel_sampling::{Channel, Finish, Picture, sample_unmoved};
+use pixel_sampling::{Channel, Finish, Image, sample_unmoved};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    dataset::PictureSet,
+    dataset::ImageSet,
     statistics::{self, Whitening},
 };
 use crate::{
@@ -17,16 +17,16 @@ use crate::{
 /// Keras adds it to every deviation.
 const EPSILON: f64 = 1e-6;
 
-/// What is done to a picture's numbers. It belongs to the weights and lives in the checkpoint.
+/// What is done to an image's numbers. It belongs to the weights and lives in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalizer {
     /// Factor on the grey levels.
     #[serde(default = "unit")]
     pub rescale: f64,
-    /// Each picture's own mean subtracted.
+    /// Each image's own mean subtracted.
     #[serde(default)]
     pub samplewise_center: bool,
-    /// Each picture divided by its own deviation.
+    /// Each image divided by its own deviation.
     #[serde(default)]
     pub samplewise_std: bool,
     /// Then subtracted, one number a channel.
@@ -49,8 +49,8 @@ impl Normalizer {
     /// What the configuration asks for, with the statistics of `train` where it needs them.
     ///
     /// # Errors
-    /// A picture that can't be read again, where nothing is kept.
-    pub fn fit(normalize: &Normalize, color: Color, train: &PictureSet) -> Result<Self, DataError> {
+    /// An image that can't be read again, where nothing is kept.
+    pub fn fit(normalize: &Normalize, color: Color, train: &ImageSet) -> Result<Self, DataError> {
         let channels = color.channels();
         let plain = Self {
             rescale: unit(),
@@ -77,7 +77,7 @@ impl Normalizer {
         })
     }
 
-    fn fit_keras(keras: &KerasStandardize, plain: Self, train: &PictureSet) -> Result<Self, DataError> {
+    fn fit_keras(keras: &KerasStandardize, plain: Self, train: &ImageSet) -> Result<Self, DataError> {
         let mut normalizer = Self {
             rescale: keras.rescale,
             samplewise_center: keras.samplewise_center || keras.samplewise_std_normalization,
@@ -100,8 +100,8 @@ impl Normalizer {
 
     /// The whole normalisation as one factor and summand a channel, where it is that.
     pub fn finish(&self) -> Option<Finish> {
-        let depends_on_the_picture = self.samplewise_center || self.samplewise_std || self.whitening.is_some();
-        (!depends_on_the_picture).then(|| self.affine(self.rescale))
+        let depends_on_the_image = self.samplewise_center || self.samplewise_std || self.whitening.is_some();
+        (!depends_on_the_image).then(|| self.affine(self.rescale))
     }
 
     fn affine(&self, rescale: f64) -> Finish {
@@ -133,16 +133,16 @@ impl Normalizer {
         }
     }
 
-    /// Appends a picture as it is in the cache.
+    /// Appends an image as it is in the cache.
     ///
     /// # Shapes
     /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
-    pub fn write(&self, picture: Picture<'_>, out: &mut Vec<f32>) {
+    pub fn write(&self, image: Image<'_>, out: &mut Vec<f32>) {
         match self.finish() {
-            Some(finish) => sample_unmoved(picture, [false; 2], &finish, out),
+            Some(finish) => sample_unmoved(image, [false; 2], &finish, out),
             None => {
                 let start = out.len();
-                sample_unmoved(picture, [false; 2], &Finish::LEVELS, out);
+                sample_unmoved(image, [false; 2], &Finish::LEVELS, out);
                 self.apply(&mut out[start..]);
             }
         }
@@ -156,19 +156,19 @@ mod tests {
 
     const SHAPE: [usize; 3] = [8, 9, 3];
 
-    fn picture(seed: usize) -> Vec<u8> {
+    fn image(seed: usize) -> Vec<u8> {
         (0..SHAPE.iter().product()).map(|index: usize| (index * (7 + seed) + index / 11 * 29 + seed * 40) as u8).collect()
     }
 
-    fn normalized(normalize: &Normalize, picture: &[u8]) -> Vec<f32> {
+    fn normalized(normalize: &Normalize, image: &[u8]) -> Vec<f32> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let set = set_of(folder.path(), &[self::picture(0), self::picture(1), self::picture(2)], SHAPE);
+        let set = set_of(folder.path(), &[self::image(0), self::image(1), self::image(2)], SHAPE);
         let normalizer = Normalizer::fit(normalize, Color::Rgb, &set).expect("fitted");
-        let picture = Picture::new(picture, SHAPE).expect("fits");
+        let image = Image::new(image, SHAPE).expect("fits");
         let mut out = Vec::new();
-        normalizer.write(picture, &mut out);
+        normalizer.write(image, &mut out);
         let mut in_two_steps = Vec::new();
-        sample_unmoved(picture, [false; 2], &Finish::LEVELS, &mut in_two_steps);
+        sample_unmoved(image, [false; 2], &Finish::LEVELS, &mut in_two_steps);
         normalizer.apply(&mut in_two_steps);
         assert!(out.iter().zip(&in_two_steps).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1.0)), "{normalize:?}");
         out
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn each_channel_has_its_own_mean_and_deviation() {
         let custom = Normalize::Custom { mean: vec![0.5, 0.0, 1.0], std: vec![0.5, 1.0, 2.0] };
-        let source = picture(4);
+        let source = image(4);
         let plane = 72;
         let at = |index: usize, channel: usize| f64::from(source[index * 3 + channel]);
         for (normalize, expected) in [
@@ -204,20 +204,20 @@ mod tests {
             let shape: [usize; 3] = serde_json::from_value(case["shape"].clone()).expect("a shape");
             let [height, width, channels] = shape;
             let count = case["count"].as_u64().expect("a number") as usize;
-            // The pictures of the script.
+            // The images of the script.
             let level = |seed: usize, index: usize| {
                 let number = (index + 1 + seed * 1000) as u64;
                 ((number.wrapping_mul(number).wrapping_mul(2_654_435_761) % (1 << 32)) >> 24) as u8
             };
             let size = height * width * channels;
-            let pictures: Vec<Vec<u8>> = (0..count).map(|seed| (0..size).map(|index| level(seed, index)).collect()).collect();
+            let images: Vec<Vec<u8>> = (0..count).map(|seed| (0..size).map(|index| level(seed, index)).collect()).collect();
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let set = set_of(folder.path(), &pictures, shape);
+            let set = set_of(folder.path(), &images, shape);
             let options: KerasStandardize = serde_json::from_value(case["options"].clone()).expect("options");
             let color = if channels == 3 { Color::Rgb } else { Color::Grayscale };
             let normalizer = Normalizer::fit(&Normalize::Keras(options), color, &set).expect("fitted");
             let mut got = Vec::new();
-            normalizer.write(Picture::new(&pictures[1], shape).expect("fits"), &mut got);
+            normalizer.write(Image::new(&images[1], shape).expect("fits"), &mut got);
             let expected = file.tensor(&format!("{index:03}")).expect("present");
             let expected: Vec<f32> =
                 expected.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes"))).collect();
@@ -232,18 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn the_training_set_and_each_picture_come_out_with_mean_zero_and_deviation_one() {
+    fn the_training_set_and_each_image_come_out_with_mean_zero_and_deviation_one() {
         let moments = |values: &[f32]| {
             let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
             (mean, (values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt())
         };
-        let all: Vec<_> = (0..3).map(|seed| normalized(&Normalize::Dataset, &picture(seed))).collect();
+        let all: Vec<_> = (0..3).map(|seed| normalized(&Normalize::Dataset, &image(seed))).collect();
         for channel in 0..3 {
             let values: Vec<f32> = all.iter().flat_map(|values| values[channel * 72..(channel + 1) * 72].to_vec()).collect();
             let (mean, std) = moments(&values);
             assert!(mean.abs() < 1e-5 && (std - 1.0).abs() < 1e-5, "channel {channel}: {mean} {std}");
         }
-        let (mean, std) = moments(&normalized(&Normalize::Samplewise, &picture(9)));
+        let (mean, std) = moments(&normalized(&Normalize::Samplewise, &image(9)));
         assert!(mean.abs() < 1e-5 && (std - 1.0).abs() < 1e-4, "{mean} {std}");
     }
 }

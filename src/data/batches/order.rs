@@ -1,35 +1,35 @@
-//! In which order pictures are drawn: a pure function of (seed, epoch, classes).
+//! In which order images are drawn: a pure function of (seed, epoch, classes).
 
 use crate::base::rng::{Purpose, Stream, permutation, stream};
 
-/// One draw of a picture.
+/// One draw of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Draw {
-    /// Position of the picture in its set.
-    pub picture: usize,
+    /// Position of the image in its set.
+    pub image: usize,
     /// How often it was drawn before in this epoch.
     pub repeat: usize,
 }
 
-/// Each picture once, as listed.
+/// Each image once, as listed.
 pub fn in_order(count: usize) -> Vec<Draw> {
-    (0..count).map(|picture| Draw { picture, repeat: 0 }).collect()
+    (0..count).map(|image| Draw { image, repeat: 0 }).collect()
 }
 
-/// Each picture once, in an order of its own each epoch.
+/// Each image once, in an order of its own each epoch.
 pub fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<Draw> {
     let order = permutation(&mut epoch_stream(seed, epoch), count);
-    order.into_iter().map(|picture| Draw { picture, repeat: 0 }).collect()
+    order.into_iter().map(|image| Draw { image, repeat: 0 }).collect()
 }
 
-/// As many draws as pictures, each class equally often (to within one). Within a class every picture is drawn before any is
+/// As many draws as images, each class equally often (to within one). Within a class every image is drawn before any is
 /// drawn again.
 pub fn balanced(labels: &[usize], seed: u64, epoch: usize) -> Vec<Draw> {
     let mut stream = epoch_stream(seed, epoch);
     let mut members: Vec<Vec<usize>> = Vec::new();
-    for (picture, label) in labels.iter().enumerate() {
+    for (image, label) in labels.iter().enumerate() {
         members.resize_with(members.len().max(label + 1), Vec::new);
-        members[*label].push(picture);
+        members[*label].push(image);
     }
     members.retain(|members| !members.is_empty());
     let mut draws = Vec::with_capacity(labels.len());
@@ -48,7 +48,7 @@ fn repeated(members: &[usize], count: usize, stream: &mut Stream) -> Vec<Draw> {
             break;
         }
         let left = count - draws.len();
-        draws.extend(permutation(stream, members.len()).into_iter().take(left).map(|index| Draw { picture: members[index], repeat }));
+        draws.extend(permutation(stream, members.len()).into_iter().take(left).map(|index| Draw { image: members[index], repeat }));
     }
     draws
 }
@@ -71,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shuffled_draws_each_picture_once(count in 0usize..200, seed: u64, epoch in 0usize..5) {
+        fn shuffled_draws_each_image_once(count in 0usize..200, seed: u64, epoch in 0usize..5) {
             let mut draws = shuffled(count, seed, epoch);
             draws.sort_unstable();
             prop_assert_eq!(draws, in_order(count));
@@ -81,7 +81,7 @@ mod tests {
         fn balanced_draws_each_class_equally_and_no_draw_twice(labels in prop::collection::vec(0usize..5, 1..200), seed: u64) {
             let mut draws = balanced(&labels, seed, 0);
             prop_assert_eq!(draws.len(), labels.len());
-            let count = |class| draws.iter().filter(|draw| labels[draw.picture] == class).count();
+            let count = |class| draws.iter().filter(|draw| labels[draw.image] == class).count();
             let counts: Vec<_> = (0..5).filter(|class| labels.contains(class)).map(count).collect();
             prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
             draws.sort_unstable();

@@ -1,10 +1,10 @@
-//! What normalisation needs to know of the training pictures: means, deviations, and the whitening of their pixels. One pass over
+//! What normalisation needs to know of the training images: means, deviations, and the whitening of their pixels. One pass over
 //! the bytes in whole numbers, so that the order and the number of threads change nothing.
 
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{dataset::PictureSet, eigen};
+use super::{dataset::ImageSet, eigen};
 use crate::data::error::DataError;
 
 /// Mean and deviation of each channel, in grey levels.
@@ -15,7 +15,7 @@ pub(in crate::data) struct Moments {
 }
 
 /// Of all pixels of the set.
-pub(in crate::data) fn moments(set: &PictureSet, channels: usize) -> Result<Moments, DataError> {
+pub(in crate::data) fn moments(set: &ImageSet, channels: usize) -> Result<Moments, DataError> {
     let sums = |slot: usize| -> Result<Vec<[u64; 2]>, DataError> {
         let bytes = set.store.colored(slot)?;
         let mut sums = vec![[0, 0]; channels];
@@ -29,9 +29,9 @@ pub(in crate::data) fn moments(set: &PictureSet, channels: usize) -> Result<Mome
     };
     let add = |a: Vec<[u64; 2]>, b: Vec<[u64; 2]>| a.iter().zip(&b).map(|(a, b)| [a[0] + b[0], a[1] + b[1]]).collect::<Vec<_>>();
     let nothing = || vec![[0, 0]; channels];
-    let total = set.pictures.par_iter().map(|picture| sums(picture.slot)).try_reduce(nothing, |a, b| Ok(add(a, b)))?;
+    let total = set.images.par_iter().map(|image| sums(image.slot)).try_reduce(nothing, |a, b| Ok(add(a, b)))?;
     let [height, width, _] = set.store.format().shape();
-    let count = (set.pictures.len() * height * width) as f64;
+    let count = (set.images.len() * height * width) as f64;
     let mean: Vec<f64> = total.iter().map(|sums| sums[0] as f64 / count).collect();
     // In whole numbers as far as they go: the difference of two large numbers is exact.
     let variance = |[sum, squares]: [u64; 2]| {
@@ -41,8 +41,8 @@ pub(in crate::data) fn moments(set: &PictureSet, channels: usize) -> Result<Mome
     Ok(Moments { std: total.iter().map(|sums| variance(*sums).sqrt()).collect(), mean })
 }
 
-/// ZCA whitening: a matrix that makes the values of a picture uncorrelated and moves them as little as possible. Keras's: with the
-/// singular values `s` and left vectors `U` of the centred training pictures, `U diag(sqrt(n) / (s + epsilon)) U^T`.
+/// ZCA whitening: a matrix that makes the values of an image uncorrelated and moves them as little as possible. Keras's: with the
+/// singular values `s` and left vectors `U` of the centred training images, `U diag(sqrt(n) / (s + epsilon)) U^T`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Whitening {
     /// `[values, values]`, symmetric; values in the order `[channels, height, width]`.
@@ -69,7 +69,7 @@ impl Whitening {
         Ok(Self { matrix: view.data().chunks_exact(4).map(value).collect() })
     }
 
-    /// Multiplies the values of one picture.
+    /// Multiplies the values of one image.
     pub(in crate::data) fn apply(&self, values: &mut [f32]) {
         let source = values.to_vec();
         for (value, row) in values.iter_mut().zip(self.matrix.chunks_exact(source.len())) {
@@ -86,27 +86,27 @@ impl Whitening {
 }
 
 /// Of the set, centred by `moments` channel by channel and multiplied by `rescale`.
-pub(in crate::data) fn whitening(set: &PictureSet, moments: &Moments, rescale: f64, epsilon: f64) -> Result<Whitening, DataError> {
+pub(in crate::data) fn whitening(set: &ImageSet, moments: &Moments, rescale: f64, epsilon: f64) -> Result<Whitening, DataError> {
     let [height, width, channels] = set.store.format().shape();
     let (plane, size) = (height * width, height * width * channels);
     let means: Vec<f64> = (0..size).map(|index| moments.mean[index / plane]).collect();
     // The sums of products of all pairs of values, in whole numbers, some rows a thread.
-    let pictures: Vec<Vec<u8>> = set
-        .pictures
+    let images: Vec<Vec<u8>> = set
+        .images
         .par_iter()
-        .map(|picture| {
-            let bytes = set.store.colored(picture.slot)?;
+        .map(|image| {
+            let bytes = set.store.colored(image.slot)?;
             Ok((0..size).map(|index| bytes[index % plane * channels + index / plane]).collect())
         })
         .collect::<Result<_, DataError>>()?;
-    let sums: Vec<u64> = (0..size).map(|value| pictures.iter().map(|picture| u64::from(picture[value])).sum()).collect();
-    let count = pictures.len() as f64;
+    let sums: Vec<u64> = (0..size).map(|value| images.iter().map(|image| u64::from(image[value])).sum()).collect();
+    let count = images.len() as f64;
     let mut products = vec![0.0; size * size];
     products.par_chunks_exact_mut(size).enumerate().for_each(|(row, products)| {
         let mut whole = vec![0u64; size];
-        for picture in &pictures {
-            let factor = u64::from(picture[row]);
-            whole.iter_mut().zip(picture).for_each(|(sum, value)| *sum += factor * u64::from(*value));
+        for image in &images {
+            let factor = u64::from(image[row]);
+            whole.iter_mut().zip(image).for_each(|(sum, value)| *sum += factor * u64::from(*value));
         }
         for (column, (product, whole)) in products.iter_mut().zip(&whole).enumerate() {
             let centred =
@@ -115,10 +115,10 @@ pub(in crate::data) fn whitening(set: &PictureSet, moments: &Moments, rescale: f
         }
     });
     let (values, vectors) = eigen::decompose(products, size);
-    // Keras's decomposition has as many vectors as there are pictures or values, whichever are fewer: those of the largest values.
+    // Keras's decomposition has as many vectors as there are images or values, whichever are fewer: those of the largest values.
     let mut order: Vec<usize> = (0..size).collect();
     order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
-    let kept = &order[..size.min(pictures.len())];
+    let kept = &order[..size.min(images.len())];
     let factors: Vec<f64> = kept.iter().map(|index| count.sqrt() / (values[*index].max(0.0).sqrt() + epsilon)).collect();
     let mut matrix = vec![0.0; size * size];
     matrix.par_chunks_exact_mut(size).enumerate().for_each(|(row, out)| {
@@ -138,42 +138,42 @@ pub(crate) mod tests {
     use std::{path::Path, sync::Arc};
 
     use super::*;
-    use crate::data::batches::dataset::Picture;
+    use crate::data::batches::dataset::Image;
 
     use crate::{
         config::{Cache, Color, Interpolation, Resize},
         data::store::{Format, Keep, Read, read},
     };
 
-    /// A set of pictures with these bytes.
-    pub(crate) fn set_of(folder: &Path, pictures: &[Vec<u8>], [height, width, channels]: [usize; 3]) -> PictureSet {
+    /// A set of images with these bytes.
+    pub(crate) fn set_of(folder: &Path, images: &[Vec<u8>], [height, width, channels]: [usize; 3]) -> ImageSet {
         let color = if channels == 3 { Color::Rgb } else { Color::Grayscale };
         let kind = if channels == 3 { image::ExtendedColorType::Rgb8 } else { image::ExtendedColorType::L8 };
-        let paths: Vec<_> = (0..pictures.len()).map(|index| folder.join(format!("{index:03}.png"))).collect();
-        for (path, bytes) in paths.iter().zip(pictures) {
+        let paths: Vec<_> = (0..images.len()).map(|index| folder.join(format!("{index:03}.png"))).collect();
+        for (path, bytes) in paths.iter().zip(images) {
             image::save_buffer(path, bytes, width as u32, height as u32, kind).expect("written");
         }
         let borrowed: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
         let format =
             Format { image_size: [height, width], color, resize: Resize::Stretch, interpolation: Interpolation::Bilinear, repair: false };
         let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Memory, memory_mb: 1 }, &|_| {}).expect("read");
-        let picture = |(slot, (path, read)): (usize, (&std::path::PathBuf, &Read))| match read {
-            Read::Good(facts) => Picture { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },
+        let image = |(slot, (path, read)): (usize, (&std::path::PathBuf, &Read))| match read {
+            Read::Good(facts) => Image { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },
             Read::Bad(reason) => panic!("{reason}"),
         };
         let classes = Arc::new(vec!["a".to_owned(), "b".to_owned()]);
-        PictureSet { classes, pictures: paths.iter().zip(&reads).enumerate().map(picture).collect(), store }
+        ImageSet { classes, images: paths.iter().zip(&reads).enumerate().map(image).collect(), store }
     }
 
     #[test]
     fn moments_are_those_of_a_plain_sum() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let pictures: Vec<Vec<u8>> =
+        let images: Vec<Vec<u8>> =
             (0..5usize).map(|seed| (0..8 * 9 * 3).map(|index: usize| (index * (seed + 3)) as u8).collect()).collect();
-        let got = moments(&set_of(folder.path(), &pictures, [8, 9, 3]), 3).expect("read");
+        let got = moments(&set_of(folder.path(), &images, [8, 9, 3]), 3).expect("read");
         for channel in 0..3 {
             let levels: Vec<f64> =
-                pictures.iter().flat_map(|bytes| bytes.iter().skip(channel).step_by(3)).map(|level| f64::from(*level)).collect();
+                images.iter().flat_map(|bytes| bytes.iter().skip(channel).step_by(3)).map(|level| f64::from(*level)).collect();
             let mean = levels.iter().sum::<f64>() / levels.len() as f64;
             let variance = levels.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / levels.len() as f64;
             assert!((got.mean[channel] - mean).abs() < 1e-9 && (got.std[channel] - variance.sqrt()).abs() < 1e-9);

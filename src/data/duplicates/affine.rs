@@ -16,7 +16,7 @@ const BRIGHT: f32 = 236.0;
 const HOPEFUL: [&[f32]; 3] = [&[0.7, 0.83, 0.85, 0.87, 0.88], &[0.8, 0.9, 0.94, 0.945, 0.95], &[0.975, 0.988, 0.993, 0.995, 0.995, 0.995]];
 /// Pixels between which details are measured, at full size.
 const DETAIL: usize = 4;
-/// Share of the picture that must be left to tell.
+/// Share of the image that must be left to tell.
 const LEFT: f32 = 0.35;
 /// How much a copy may be stretched, and how much its sides may lean.
 const STRETCHED: [f32; 2] = [0.8, 1.25];
@@ -49,7 +49,7 @@ fn half(look: &Thumbnail) -> Vec<f32> {
 pub(in crate::data) struct Affine([f32; 6]);
 
 impl Affine {
-    /// What lays the window of one picture over that of another, at a quarter of the size.
+    /// What lays the window of one image over that of another, at a quarter of the size.
     pub(in crate::data) fn of(one: &Focus, tilt: Tilt, other: &Focus) -> Self {
         let (sine, cosine) = tilt.angle.sin_cos();
         let [x, y] = tilt.mirrored.map(|is_mirrored| if is_mirrored { -1.0 } else { 1.0 });
@@ -79,7 +79,7 @@ impl Affine {
 pub(in crate::data) struct Agreement {
     /// Correlation of their levels.
     pub levels: f32,
-    /// Correlation of the differences of each pixel from those around it: pictures of a kind have the same light and shade, and not these.
+    /// Correlation of the differences of each pixel from those around it: images of a kind have the same light and shade, and not these.
     pub details: f32,
 }
 
@@ -132,7 +132,7 @@ fn level(levels: &[f32], [x, y]: [f32; 2]) -> f32 {
     mixed(row) * (1.0 - below) + mixed(row + 1) * below
 }
 
-/// Two square pictures, `SIDE * SIDE` levels each.
+/// Two square images, `SIDE * SIDE` levels each.
 #[derive(Clone, Copy)]
 struct Pair<'a, const SIDE: usize> {
     looks: [&'a [f32]; 2],
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_turned_and_mirrored_picture_agrees_and_another_one_does_not() {
+    fn a_moved_turned_and_mirrored_image_agrees_and_another_one_does_not() {
         let turned = |degrees: f32, [across, down]: [f32; 2], mirror: f32| {
             let (sine, cosine) = degrees.to_radians().sin_cos();
             Affine([mirror * cosine * 1.03, -sine, across, mirror * sine * 1.03, cosine * 0.98, down])

@@ -53,7 +53,7 @@ pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f3
         whole.correlation(warp).max(whole.correlation(Warp::NONE))
     };
     let likeness = laid_over(0);
-    // A crop is found in the whole picture more surely than the whole picture in the crop.
+    // A crop is found in the whole image more surely than the whole image in the crop.
     if (HOPEFUL[3]..PROMISING).contains(&likeness) { likeness.max(laid_over(1)) } else { likeness }
 }
 
@@ -126,7 +126,7 @@ impl Warp {
     }
 }
 
-/// Two square pictures, `SIDE * SIDE` levels each.
+/// Two square images, `SIDE * SIDE` levels each.
 #[derive(Clone, Copy)]
 struct Pair<'a, const SIDE: usize> {
     looks: [&'a [f32]; 2],
@@ -171,7 +171,7 @@ struct Step {
 /// Of the pixels that count: how many; sums of the first look, of the second, of their squares, of their product.
 fn correlation<const SIDE: usize>([count, a, b, aa, bb, ab]: [f64; 6]) -> f32 {
     let spread = (aa - a * a / count) * (bb - b * b / count);
-    // A quarter of the picture must be left to tell.
+    // A quarter of the image must be left to tell.
     let is_enough = count > (SIDE * SIDE) as f64 / 4.0 && spread > 1.0;
     if is_enough { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
 }

@@ -1,4 +1,4 @@
-//! The cheapest look at a pair: may one picture be the other one, moved and stretched a little? Nearly all pictures that only resemble each other
+//! The cheapest look at a pair: may one image be the other one, moved and stretched a little? Nearly all images that only resemble each other
 //! are told apart here, without laying them over one another.
 
 use isa::{Isa, Work};
@@ -9,10 +9,10 @@ use crate::data::pixels::thumbnail::{SIDE, THUMBNAIL_BYTES, Thumbnail, turned};
 const COARSE: usize = 16;
 /// Those that count: a crop moved something else to the outermost.
 const INNER: std::ops::Range<usize> = 1..COARSE - 1;
-/// What a picture and all its small moves are made of: its levels; across and down, moved and stretched; one level everywhere.
+/// What an image and all its small moves are made of: its levels; across and down, moved and stretched; one level everywhere.
 const TERMS: usize = 6;
 
-/// A picture of 16 x 16 levels and what of another one it explains.
+/// An image of 16 x 16 levels and what of another one it explains.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct Coarse {
     levels: [u8; COARSE * COARSE],
@@ -41,7 +41,7 @@ impl Coarse {
         Self { levels, inverse: inverted(products).map(|line| line.map(|value| value as f32)) }
     }
 
-    /// Correlation of this picture, turned, with another one, once one of them was moved and stretched a little: as far as a step of the
+    /// Correlation of this image, turned, with another one, once one of them was moved and stretched a little: as far as a step of the
     /// length of a pixel tells.
     pub(in crate::data) fn likeness(&self, turn: usize, other: &Self) -> f32 {
         // The way back is the same turn, but for those that are a quarter.
@@ -53,7 +53,7 @@ impl Coarse {
                 _ => Isa::best().run(Explained { own, levels: &turned(levels.to_vec(), turn) }),
             }
         };
-        // A crop is explained by the whole picture more surely than the whole picture by the crop.
+        // A crop is explained by the whole image more surely than the whole image by the crop.
         explained(self, &other.levels, BACK[turn]).max(explained(other, &self.levels, turn))
     }
 }
@@ -84,7 +84,7 @@ fn shifted(line: &[f32; COARSE], by: usize) -> [f32; COARSE] {
     std::array::from_fn(|column| line[(column + COARSE - by) % COARSE])
 }
 
-/// The correlation of some levels with the nearest that the terms of another picture make.
+/// The correlation of some levels with the nearest that the terms of another image make.
 struct Explained<'a> {
     own: &'a Coarse,
     levels: &'a [f32],
@@ -161,20 +161,20 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_picture_is_like_it_in_every_turn_and_another_one_is_not() {
-        let picture = Coarse::of(&look(0.0, 1.0));
+    fn a_moved_image_is_like_it_in_every_turn_and_another_one_is_not() {
+        let image = Coarse::of(&look(0.0, 1.0));
         for (moved, stretched, least) in [(0.0, 1.0, 0.9999), (1.5, 1.0, 0.99), (-1.0, 1.03, 0.99), (0.5, 0.97, 0.99)] {
             for turn in 0..8 {
                 let other = look(moved, stretched);
                 let other = turned(other.bytes().iter().map(|level| f32::from(*level)).collect(), turn);
                 let other =
                     Coarse::of(&Thumbnail::from_bytes(&other.iter().map(|level| *level as u8).collect::<Vec<_>>()).expect("all bytes"));
-                let found: Vec<f32> = (0..8).map(|turn| picture.likeness(turn, &other)).collect();
+                let found: Vec<f32> = (0..8).map(|turn| image.likeness(turn, &other)).collect();
                 assert!(found[turn] > least, "{moved} {stretched}: {found:?}");
                 assert!(found.iter().enumerate().all(|(at, found)| at == turn || *found < 0.95), "{moved} {stretched} {turn}: {found:?}");
             }
         }
-        assert!(picture.likeness(0, &Coarse::of(&look(40.0, 1.4))) < 0.9);
+        assert!(image.likeness(0, &Coarse::of(&look(40.0, 1.4))) < 0.9);
     }
 
     #[test]
@@ -184,9 +184,9 @@ mod tests {
                 &Thumbnail::from_bytes(&look(0.0, 1.0).bytes().iter().map(|value| level(*value)).collect::<Vec<_>>()).expect("all bytes"),
             )
         };
-        let (picture, dark, flat) = (of(&|level| level), of(&|level| level / 2 + 20), of(&|_| 77));
-        assert!(picture.likeness(0, &dark) > 0.999 && dark.likeness(0, &picture) > 0.999);
-        assert!(picture.likeness(0, &flat) == 0.0 && flat.likeness(0, &flat) == 0.0);
+        let (image, dark, flat) = (of(&|level| level), of(&|level| level / 2 + 20), of(&|_| 77));
+        assert!(image.likeness(0, &dark) > 0.999 && dark.likeness(0, &image) > 0.999);
+        assert!(image.likeness(0, &flat) == 0.0 && flat.likeness(0, &flat) == 0.0);
     }
 
     #[test]

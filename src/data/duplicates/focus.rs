@@ -1,29 +1,29 @@
-//! What a picture shows, wherever in it that lies: a window about its middle, and hashes of it by which copies find one another that were moved
+//! What an image shows, wherever in it that lies: a window about its middle, and hashes of it by which copies find one another that were moved
 //! by a tenth or turned by a few degrees.
 
 use std::{f32::consts::PI, sync::OnceLock};
 
 use crate::data::pixels::thumbnail::{Frequencies, ORDER, SIDE, Thumbnail, correlation, hash, unit};
 
-/// Rows and columns of the window, and of the small picture that its place is found in.
+/// Rows and columns of the window, and of the small image that its place is found in.
 const WINDOW: usize = 16;
-/// Rows and columns of the picture that it is cut out of.
+/// Rows and columns of the image that it is cut out of.
 const HALF: usize = SIDE / 2;
 /// What the window shows of a side.
 const SHARE: f32 = 0.7;
 /// Steps to its place.
 const STEPS: usize = 5;
-/// How far around it a step looks, in pixels of the small picture.
+/// How far around it a step looks, in pixels of the small image.
 const REACH: f32 = 7.0;
 
 /// How a copy may be turned: a hash finds what is turned by three or four degrees more or less.
 const ANGLES: [f32; 3] = [0.0, -7.0, 7.0];
 /// As it is, mirrored left to right, top to bottom, and both.
 const MIRRORS: usize = 4;
-/// Hashes that a copy of a picture may have.
+/// Hashes that a copy of an image may have.
 pub(in crate::data) const TILTS: usize = ANGLES.len() * MIRRORS;
 
-/// What the middle of a picture is the middle of.
+/// What the middle of an image is the middle of.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::data) enum Weight {
     /// Edges: what is sharp in a photo.
@@ -32,18 +32,18 @@ pub(in crate::data) enum Weight {
     Levels,
 }
 
-/// A window about the middle of what a picture shows.
+/// A window about the middle of what an image shows.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct Focus {
     /// The first is the window's as it is.
     pub hashes: [u64; TILTS],
-    /// Where its middle is, from that of the picture, in shares of a side: across, down.
+    /// Where its middle is, from that of the image, in shares of a side: across, down.
     pub middle: [f32; 2],
     /// By angle.
     frequencies: [Frequencies; ANGLES.len()],
 }
 
-/// How the window of one picture lies in that of another.
+/// How the window of one image lies in that of another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::data) struct Tilt {
     /// Radians.
@@ -58,7 +58,7 @@ impl Tilt {
         Self { angle: ANGLES[variant / MIRRORS].to_radians(), mirrored: [variant & 1 != 0, variant & 2 != 0] }
     }
 
-    /// Is it mirrored at most? Then each of the two pictures lies like this in the other one.
+    /// Is it mirrored at most? Then each of the two images lies like this in the other one.
     pub(in crate::data) fn is_upright(variant: usize) -> bool {
         variant < MIRRORS
     }
@@ -106,7 +106,7 @@ fn middle(small: &[f32], weight: Weight) -> [f32; 2] {
             sum += near;
             moved = [moved[0] + near * away[0], moved[1] + near * away[1]];
         }
-        // The window stays in the picture.
+        // The window stays in the image.
         let limit = CENTRE * (1.0 - SHARE);
         middle = [0, 1].map(|axis| (middle[axis] + moved[axis] / sum).clamp(-limit, limit));
     }
@@ -163,7 +163,7 @@ fn frequencies(window: &[f32]) -> Frequencies {
 mod tests {
     use super::*;
 
-    /// Dots and a bar before a plain ground, moved by shares of a side and then turned, about the picture's centre.
+    /// Dots and a bar before a plain ground, moved by shares of a side and then turned, about the image's centre.
     fn look(moved: [f32; 2], degrees: f32, is_mirrored: bool) -> Thumbnail {
         let (sine, cosine) = degrees.to_radians().sin_cos();
         let level = |at: usize| {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_goes_where_the_picture_goes() {
+    fn the_middle_goes_where_the_image_goes() {
         for weight in [Weight::Levels, Weight::Edges] {
             let middle = Focus::of(&look([0.0, 0.0], 0.0, false), weight).middle;
             for moved in [[0.1, -0.06], [-0.09, 0.1]] {

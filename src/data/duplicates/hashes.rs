@@ -1,4 +1,4 @@
-//! Pairs of pictures whose hashes differ in a few bits, found without comparing all with all.
+//! Pairs of images whose hashes differ in a few bits, found without comparing all with all.
 
 use isa::{Isa, Work};
 use rayon::prelude::*;
@@ -11,13 +11,13 @@ const RADIUS: u32 = 9;
 /// Parts of a hash, from which bit and how many, each with its own table: of [`RADIUS`] bits in five parts, one part has one bit at most.
 const PARTS: [(u32, u32); 5] = [(0, 13), (13, 13), (26, 13), (39, 12), (51, 12)];
 
-/// The hashes of a picture: the whole in all turns, then upright parts.
+/// The hashes of an image: the whole in all turns, then upright parts.
 type Hashes = [u64; VARIANTS];
 
 /// Hashes that are compared at a time.
 const BLOCK: usize = 32;
 
-/// Calls `found` for each two pictures of which the first has a hash, at `variant`, that is much the first hash of the second:
+/// Calls `found` for each two images of which the first has a hash, at `variant`, that is much the first hash of the second:
 /// `(first, variant, second)`, in any order, on any thread; of what is upright, once.
 pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usize) + Sync) {
     alike(hashes, |first, variant, second| {
@@ -27,7 +27,7 @@ pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usi
     });
 }
 
-/// Calls `found` for each hash of a picture that is much the first one of another picture: `(picture, variant, other)`, in any order, on any
+/// Calls `found` for each hash of an image that is much the first one of another image: `(image, variant, other)`, in any order, on any
 /// thread.
 pub(in crate::data) fn alike<const VARIANTS: usize>(hashes: &[[u64; VARIANTS]], found: impl Fn(usize, usize, usize) + Sync) {
     for (number, place) in PARTS.into_iter().enumerate() {
@@ -82,7 +82,7 @@ struct Table {
     /// Where each value of the part begins.
     starts: Vec<u32>,
     hashes: Vec<u64>,
-    /// Of which picture each is, and which of its hashes.
+    /// Of which image each is, and which of its hashes.
     of: Vec<[u32; 2]>,
 }
 
@@ -100,10 +100,10 @@ impl Table {
         (1..starts.len()).for_each(|value| starts[value] += starts[value - 1]);
         let mut next = starts.clone();
         let (mut sorted, mut of) = (vec![0; hashes.len() * VARIANTS], vec![[0; 2]; hashes.len() * VARIANTS]);
-        for (picture, hashes) in (0u32..).zip(hashes) {
+        for (image, hashes) in (0u32..).zip(hashes) {
             for (variant, hash) in (0u32..).zip(hashes) {
                 let at = &mut next[part(*hash, place)];
-                (sorted[*at as usize], of[*at as usize]) = (*hash, [picture, variant]);
+                (sorted[*at as usize], of[*at as usize]) = (*hash, [image, variant]);
                 *at += 1;
             }
         }
@@ -129,7 +129,7 @@ fn is_first(number: usize, difference: u64) -> bool {
 fn is_news(hashes: &[Hashes], first: usize, variant: usize, second: usize) -> bool {
     let is_within = |a: u64, b: u64| (a ^ b).count_ones() <= RADIUS;
     if variant < TURNS {
-        // Whole pictures meet from both sides.
+        // Whole images meet from both sides.
         return first < second;
     }
     let [own, others] = [&hashes[first], &hashes[second]];

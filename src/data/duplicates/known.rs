@@ -1,4 +1,4 @@
-//! What a run knows, kept in its folder: the looks of its training and validation pictures beside `split.csv`; and which of other pictures are
+//! What a run knows, kept in its folder: the looks of its training and validation images beside `split.csv`; and which of other images are
 //! copies of those.
 
 use std::{
@@ -41,16 +41,16 @@ pub struct Known {
     looks: Option<Vec<Thumbnail>>,
 }
 
-/// What another picture is a copy of.
+/// What another image is a copy of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownCopy {
-    /// A picture of the run, as `split.csv` names it.
+    /// An image of the run, as `split.csv` names it.
     pub path: String,
     /// Equal pixels, or much the same to the eye.
     pub likeness: Likeness,
 }
 
-/// Returns what [`LOOKS`] holds of the pictures that a run knows: 4 KiB each, and the digests of their pixels.
+/// Returns what [`LOOKS`] holds of the images that a run knows: 4 KiB each, and the digests of their pixels.
 pub fn looks_to_bytes(known: &[&ScannedImage]) -> Vec<u8> {
     let pixels: Vec<u8> = known.iter().flat_map(|seen| seen.facts.pixels).collect();
     let looks: Vec<u8> = known.iter().flat_map(|seen| seen.facts.look.bytes()).copied().collect();
@@ -68,7 +68,7 @@ impl Known {
     /// Reads what the run in this folder knows; `None` where there is no `split.csv`.
     ///
     /// # Errors
-    /// A file that was cut off or changed, or looks that aren't those of the pictures in `split.csv`.
+    /// A file that was cut off or changed, or looks that aren't those of the images in `split.csv`.
     pub fn open(run: &Path) -> Result<Option<Self>, DataError> {
         let (split, path) = (run.join(SPLIT), run.join(LOOKS));
         if !split.is_file() {
@@ -81,7 +81,7 @@ impl Known {
         let bytes = std::fs::read(&path).map_err(|error| DataError::io("read", &path, error))?;
         let looks = read_looks(&bytes, &rows).map_err(|found| DataError::Damaged {
             message: format!(
-                "found {found}, expected the looks of the pictures in {SPLIT}; put back the file that the run wrote, or remove it: copies are then \
+                "found {found}, expected the looks of the images in {SPLIT}; put back the file that the run wrote, or remove it: copies are then \
                  told by equal pixels only"
             ),
             path,
@@ -89,13 +89,13 @@ impl Known {
         Ok(Some(Self { rows, looks: Some(looks) }))
     }
 
-    /// Are near copies told of any picture? In runs of older versions only of those in their own `split.csv`.
+    /// Are near copies told of any image? In runs of older versions only of those in their own `split.csv`.
     pub fn has_looks(&self) -> bool {
         self.looks.is_some()
     }
 
-    /// Of each picture with these pixels, what it is a copy of among the `parts` of the run: by equal pixels; by its look, where `facts` (one a
-    /// picture, or none at all) tell it; or because the run itself took it for a copy.
+    /// Of each image with these pixels, what it is a copy of among the `parts` of the run: by equal pixels; by its look, where `facts` (one an
+    /// image, or none at all) tell it; or because the run itself took it for a copy.
     pub fn copies(&self, parts: &[Part], pixels: &[[u8; DIGEST_BYTES]], facts: &[Arc<ImageStats>]) -> Vec<Option<KnownCopy>> {
         let is_known = |row: &SplitRow| parts.iter().any(|part| row.split == part.name());
         let known: Vec<&SplitRow> = self.rows.iter().filter(|row| is_known(row)).collect();
@@ -117,7 +117,7 @@ impl Known {
         copies
     }
 
-    /// Positions of pictures that are copies of known ones by their looks, each with the known one that it is most like.
+    /// Positions of images that are copies of known ones by their looks, each with the known one that it is most like.
     fn near(&self, is_known: &dyn Fn(&SplitRow) -> bool, facts: &[Arc<ImageStats>]) -> Vec<(usize, &SplitRow)> {
         let Some(looks) = &self.looks else { return Vec::new() };
         let of_looks = self.rows.iter().filter(|row| row.split != Part::Test.name()).zip(looks);
@@ -144,7 +144,7 @@ fn read_looks(bytes: &[u8], rows: &[SplitRow]) -> Result<Vec<Thumbnail>, String>
     let is_of = |(pixels, row): (&[u8; DIGEST_BYTES], &&SplitRow)| digest_from_hex(&row.blake3) == Some(*pixels);
     let (of_file, looks) = (pixels.data().as_chunks().0, looks.data().chunks_exact(THUMBNAIL_BYTES));
     if of_file.len() != known.len() || looks.len() != known.len() || !of_file.iter().zip(&known).all(is_of) {
-        return Err(format!("{} looks of other pictures than the {} that are trained on and chosen by", looks.len(), known.len()));
+        return Err(format!("{} looks of other images than the {} that are trained on and chosen by", looks.len(), known.len()));
     }
     Ok(looks.filter_map(Thumbnail::from_bytes).collect())
 }

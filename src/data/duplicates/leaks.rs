@@ -1,4 +1,4 @@
-//! Copies across the parts of a run's data: test and validation pictures that measure memory.
+//! Copies across the parts of a run's data: test and validation images that measure memory.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,11 @@ use crate::{
     data::{error::DataError, listing::Part},
 };
 
-/// A picture that is measured on or chosen by, and the picture that is a copy of it among those that the training knows by then, if there is
-/// one: training pictures, and for a test picture the validation pictures as well, since they choose the best epoch.
+/// An image that is measured on or chosen by, and the image that is a copy of it among those that the training knows by then, if there is
+/// one: training images, and for a test image the validation images as well, since they choose the best epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
-    /// The picture.
+    /// The image.
     pub path: PathBuf,
     /// The class it is said to be of.
     pub class: String,
@@ -24,13 +24,13 @@ pub struct Leak {
     pub part: Part,
     /// BLAKE3 of its decoded pixels.
     pub digest: [u8; 32],
-    /// The copy: one with equal pixels where there is one, a training picture rather than a validation picture.
+    /// The copy: one with equal pixels where there is one, a training image rather than a validation image.
     pub copy_of: Option<PathBuf>,
     /// How much alike the two are.
     pub likeness: Option<Likeness>,
 }
 
-/// What the weights of a run know by the time that a picture of `part` is looked at, what they know best first.
+/// What the weights of a run know by the time that an image of `part` is looked at, what they know best first.
 pub fn known_to(part: Part) -> &'static [Part] {
     match part {
         Part::Train => &[],
@@ -39,7 +39,7 @@ pub fn known_to(part: Part) -> &'static [Part] {
     }
 }
 
-/// Every validation and test picture, with its copy among what is known by then; pictures at the positions `excluded` are left out.
+/// Every validation and test image, with its copy among what is known by then; images at the positions `excluded` are left out.
 pub(in crate::data) fn find(survey: &Scan, excluded: &[usize]) -> Vec<Leak> {
     let mut source: Vec<Option<usize>> = vec![None; survey.seen.len()];
     for group in &survey.groups {
@@ -62,7 +62,7 @@ pub(in crate::data) fn find(survey: &Scan, excluded: &[usize]) -> Vec<Leak> {
     survey.seen.iter().enumerate().filter(is_told).map(leak).collect()
 }
 
-/// Of the other members of its group, the one to be told as what the picture is a copy of.
+/// Of the other members of its group, the one to be told as what the image is a copy of.
 fn copy_of(index: usize, group: &Group, seen: &[ScannedImage], excluded: &[usize]) -> Option<usize> {
     let own = &seen[index];
     let rank = |other: usize| known_to(own.part).iter().position(|part| *part == seen[other].part);
@@ -75,12 +75,12 @@ fn likeness(one: &ScannedImage, other: &ScannedImage) -> Likeness {
     Candidate::from(&*one.facts).likeness(&Candidate::from(&*other.facts))
 }
 
-/// Positions, rising, of what is left out so that no copy is on two sides: training and validation pictures that are copies of test pictures,
-/// and training pictures that are copies of validation pictures.
+/// Positions, rising, of what is left out so that no copy is on two sides: training and validation images that are copies of test images,
+/// and training images that are copies of validation images.
 pub(in crate::data) fn to_exclude(survey: &Scan) -> Vec<usize> {
     let mut excluded = Vec::new();
     for group in &survey.groups {
-        // The highest part keeps its pictures.
+        // The highest part keeps its images.
         let kept = group.members.iter().map(|index| survey.seen[*index].part).max();
         excluded.extend(group.members.iter().copied().filter(|index| Some(survey.seen[*index].part) < kept));
     }
@@ -100,7 +100,7 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
         _ => ("validation", "training"),
     };
     Some(format!(
-        "{} of {} {what} pictures are copies of {of} pictures{near}; the first: {} = {}",
+        "{} of {} {what} images are copies of {of} images{near}; the first: {} = {}",
         copies.len(),
         of_part.len(),
         names::of_path(&first.path),

@@ -1,4 +1,4 @@
-//! Which pictures are copies of one another: the same file, the same pixels, or the same picture saved again, resized, brighter or darker,
+//! Which images are copies of one another: the same file, the same pixels, or the same image saved again, resized, brighter or darker,
 //! cropped or moved a little, mirrored or turned, by quarters or by a few degrees. Two slices of one brain are not copies.
 
 mod affine;
@@ -23,7 +23,7 @@ use crate::base::{
     union_find::UnionFind,
 };
 
-/// What makes pictures copies, the strongest first.
+/// What makes images copies, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Likeness {
@@ -35,7 +35,7 @@ pub enum Likeness {
     Near,
 }
 
-/// A picture that may have copies.
+/// An image that may have copies.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// BLAKE3 of the file, where somebody looked.
@@ -65,7 +65,7 @@ impl Candidate<'_> {
     }
 }
 
-/// Pictures that are copies of one another, two or more.
+/// Images that are copies of one another, two or more.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Group {
     /// Positions, rising.
@@ -74,43 +74,43 @@ pub struct Group {
     pub likeness: Likeness,
 }
 
-/// Part of the key of what is kept: raise it when looks change, or which pictures are copies.
+/// Part of the key of what is kept: raise it when looks change, or which images are copies.
 const VERSION: &str = "emberlens copies 1";
 
-/// Pictures from which on it is worth keeping what was found.
+/// Images from which on it is worth keeping what was found.
 const MANY: usize = 500;
 
-/// Finds the groups of copies, in the order of their first members; of many pictures that are the same as before, without looking again.
-pub fn find(pictures: &[Candidate<'_>]) -> Vec<Group> {
-    if pictures.len() < MANY {
-        return search(pictures);
+/// Finds the groups of copies, in the order of their first members; of many images that are the same as before, without looking again.
+pub fn find(images: &[Candidate<'_>]) -> Vec<Group> {
+    if images.len() < MANY {
+        return search(images);
     }
     let mut key = Key::new(VERSION);
-    for picture in pictures {
-        key.add(&picture.file.unwrap_or_default());
-        key.add(&picture.pixels);
+    for image in images {
+        key.add(&image.file.unwrap_or_default());
+        key.add(&image.pixels);
         // Other colours or another decoder may give the same pixels another look.
-        key.add(picture.look.bytes());
+        key.add(image.look.bytes());
     }
-    kept_or(&key, || search(pictures))
+    kept_or(&key, || search(images))
 }
 
-fn search(pictures: &[Candidate<'_>]) -> Vec<Group> {
-    let mut groups = Groups::new(pictures.len());
+fn search(images: &[Candidate<'_>]) -> Vec<Group> {
+    let mut groups = Groups::new(images.len());
     let mut by_file = BTreeMap::new();
     let mut by_pixels = BTreeMap::new();
-    for (index, picture) in pictures.iter().enumerate() {
-        if let Some(file) = picture.file {
+    for (index, image) in images.iter().enumerate() {
+        if let Some(file) = image.file {
             groups.join(*by_file.entry(file).or_insert(index), index, Likeness::File);
         }
-        groups.join(*by_pixels.entry(picture.pixels).or_insert(index), index, Likeness::Pixels);
+        groups.join(*by_pixels.entry(image.pixels).or_insert(index), index, Likeness::Pixels);
     }
     // One of each: the rest is known.
     let different: Vec<usize> = by_pixels.into_values().collect();
-    join_near(pictures, different, groups).into_groups()
+    join_near(images, different, groups).into_groups()
 }
 
-/// Of each new picture, the known one that it is a copy of, by position, and how much alike they are: the one most alike, and of several the
+/// Of each new image, the known one that it is a copy of, by position, and how much alike they are: the one most alike, and of several the
 /// first.
 pub fn sources(known: &[Candidate<'_>], new: &[Candidate<'_>]) -> Vec<Option<(usize, Likeness)>> {
     let all = [known, new].concat();
@@ -126,15 +126,15 @@ pub fn sources(known: &[Candidate<'_>], new: &[Candidate<'_>]) -> Vec<Option<(us
 }
 
 /// Joins those of `different` that are near copies.
-fn join_near(pictures: &[Candidate<'_>], mut different: Vec<usize>, groups: Groups) -> Groups {
-    different.retain(|index| !pictures[*index].look.is_flat());
-    let looks: Vec<&Thumbnail> = different.iter().map(|index| pictures[*index].look).collect();
+fn join_near(images: &[Candidate<'_>], mut different: Vec<usize>, groups: Groups) -> Groups {
+    different.retain(|index| !images[*index].look.is_flat());
+    let looks: Vec<&Thumbnail> = different.iter().map(|index| images[*index].look).collect();
     let growing = Growing { different, groups: Mutex::new(groups) };
     near::join(&looks, &growing);
     growing.groups.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Groups of some of the pictures while they are looked for.
+/// Groups of some of the images while they are looked for.
 struct Growing {
     different: Vec<usize>,
     groups: Mutex<Groups>,
@@ -195,61 +195,56 @@ mod tests {
         data::pixels::decode::decode,
     };
 
-    /// A picture of its own: blobs and bars of random places, sizes and colours, neither square nor symmetric.
+    /// An image of its own: blobs and bars of random places, sizes and colours, neither square nor symmetric.
     fn scene(index: u64) -> DynamicImage {
         let mut draw = stream(7, Purpose::Synthetic, [index, 1, 0]);
         let (width, height) = (draw.random_range(150..260u32), draw.random_range(120..230u32));
         let ground: [u8; 3] = draw.random();
-        let mut picture = RgbImage::from_pixel(width, height, image::Rgb(ground.map(|level| level / 2)));
+        let mut image = RgbImage::from_pixel(width, height, image::Rgb(ground.map(|level| level / 2)));
         for _ in 0..draw.random_range(8..16) {
             let color = image::Rgb(draw.random::<[u8; 3]>().map(|level| level / 5 * 4));
             let [x, y] = [draw.random_range(0.0..width as f32), draw.random_range(0.0..height as f32)];
             let [a, b] = [draw.random_range(6.0..60.0f32), draw.random_range(6.0..60.0f32)];
             let is_bar: bool = draw.random();
-            for (column, row, pixel) in picture.enumerate_pixels_mut() {
+            for (column, row, pixel) in image.enumerate_pixels_mut() {
                 let [u, v] = [(column as f32 - x) / a, (row as f32 - y) / b];
                 if if is_bar { u.abs().max(v.abs()) < 0.6 } else { u * u + v * v < 1.0 } {
                     *pixel = color;
                 }
             }
         }
-        DynamicImage::from(picture)
+        DynamicImage::from(image)
     }
 
-    fn cropped(picture: &DynamicImage, draw: &mut Stream) -> DynamicImage {
-        let (width, height) = (picture.width(), picture.height());
+    fn cropped(image: &DynamicImage, draw: &mut Stream) -> DynamicImage {
+        let (width, height) = (image.width(), image.height());
         let mut share = |side: u32| (f64::from(side) * draw.random_range(0.0..0.03)) as u32;
         let [left, right, top, bottom] = [share(width), share(width), share(height), share(height)];
-        picture.crop_imm(left, top, width - left - right, height - top - bottom)
+        image.crop_imm(left, top, width - left - right, height - top - bottom)
     }
 
     /// The changes of the promise, by name.
-    fn changes(picture: &DynamicImage, draw: &mut Stream) -> Vec<(&'static str, Vec<u8>)> {
+    fn changes(image: &DynamicImage, draw: &mut Stream) -> Vec<(&'static str, Vec<u8>)> {
         let resized = |share: f64| {
             let side = |side: u32| (f64::from(side) * share).round() as u32;
-            picture.resize_exact(side(picture.width()), side(picture.height()), imageops::FilterType::CatmullRom)
+            image.resize_exact(side(image.width()), side(image.height()), imageops::FilterType::CatmullRom)
         };
         let brighter = |factor: f32| {
-            let mut out = picture.to_rgb8();
+            let mut out = image.to_rgb8();
             out.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|level| (f32::from(level) * factor).round().min(255.0) as u8));
             DynamicImage::from(out)
         };
-        let crop = cropped(picture, draw);
-        let middle = picture.crop_imm(
-            picture.width() * 3 / 200,
-            picture.height() * 3 / 200,
-            picture.width() * 97 / 100,
-            picture.height() * 97 / 100,
-        );
+        let crop = cropped(image, draw);
+        let middle = image.crop_imm(image.width() * 3 / 200, image.height() * 3 / 200, image.width() * 97 / 100, image.height() * 97 / 100);
         [
-            ("saved at quality 60", jpeg(picture, 60)),
+            ("saved at quality 60", jpeg(image, 60)),
             ("half the size", png(&resized(0.5))),
             ("half as large again", png(&resized(1.5))),
-            ("mirrored", png(&picture.fliph())),
-            ("upside down", png(&picture.flipv())),
-            ("turned right", png(&picture.rotate90())),
-            ("turned left", png(&picture.rotate270())),
-            ("turned about", png(&picture.rotate180())),
+            ("mirrored", png(&image.fliph())),
+            ("upside down", png(&image.flipv())),
+            ("turned right", png(&image.rotate90())),
+            ("turned left", png(&image.rotate270())),
+            ("turned about", png(&image.rotate180())),
             ("darker", png(&brighter(0.8))),
             ("brighter", png(&brighter(1.2))),
             ("cropped", png(&crop)),
@@ -259,20 +254,20 @@ mod tests {
         .to_vec()
     }
 
-    fn png(picture: &DynamicImage) -> Vec<u8> {
+    fn png(image: &DynamicImage) -> Vec<u8> {
         let mut out = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut out, image::ImageFormat::Png).expect("memory");
+        image.write_to(&mut out, image::ImageFormat::Png).expect("memory");
         out.into_inner()
     }
 
-    fn jpeg(picture: &DynamicImage, quality: u8) -> Vec<u8> {
+    fn jpeg(image: &DynamicImage, quality: u8) -> Vec<u8> {
         let mut out = Vec::new();
-        picture.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, quality)).expect("memory");
+        image.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, quality)).expect("memory");
         out
     }
 
     fn seen(file: &[u8]) -> ([u8; 32], Thumbnail) {
-        let pixels = decode(file, Color::Rgb).expect("a picture");
+        let pixels = decode(file, Color::Rgb).expect("an image");
         (pixels.digest(), Thumbnail::of(&pixels))
     }
 
@@ -280,29 +275,29 @@ mod tests {
         search(&seen.iter().map(|(pixels, look)| Candidate { file: None, pixels: *pixels, look }).collect::<Vec<_>>())
     }
 
-    /// 1,000 unrelated pictures; then 13 changes of 60 of them beside all the others: how many are found, and how much of what is found is true.
+    /// 1,000 unrelated images; then 13 changes of 60 of them beside all the others: how many are found, and how much of what is found is true.
     #[test]
-    fn changed_pictures_are_found_and_unrelated_ones_are_not() {
+    fn changed_images_are_found_and_unrelated_ones_are_not() {
         const SCENES: usize = 1000;
-        let mut pictures: Vec<_> = (0..SCENES as u64).into_par_iter().map(|index| seen(&png(&scene(index)))).collect();
-        assert_eq!(groups(&pictures), [], "unrelated pictures are no copies");
+        let mut images: Vec<_> = (0..SCENES as u64).into_par_iter().map(|index| seen(&png(&scene(index)))).collect();
+        assert_eq!(groups(&images), [], "unrelated images are no copies");
         let mut draw = stream(7, Purpose::Synthetic, [0, 2, 0]);
         let mut sources: Vec<(usize, &str)> = (0..SCENES).map(|index| (index, "")).collect();
         let mut found_alone = 0;
         for index in 0..60 {
             for (name, file) in changes(&scene(index as u64), &mut draw) {
                 let changed = seen(&file);
-                found_alone += groups(&[pictures[index].clone(), changed.clone()]).len();
-                pictures.push(changed);
+                found_alone += groups(&[images[index].clone(), changed.clone()]).len();
+                images.push(changed);
                 sources.push((index, name));
             }
         }
         let (mut found, mut is_true, mut all_pairs) = (vec![false; sources.len()], 0, 0);
-        for Group { members, .. } in groups(&pictures) {
+        for Group { members, .. } in groups(&images) {
             for (a, b) in members.iter().flat_map(|a| members.iter().map(move |b| (*a, *b))).filter(|(a, b)| a < b) {
                 all_pairs += 1;
                 is_true += usize::from(sources[a].0 == sources[b].0);
-                // The picture itself comes before its changes.
+                // The image itself comes before its changes.
                 found[b] |= sources[a] == (sources[b].0, "");
             }
         }
@@ -314,20 +309,20 @@ mod tests {
         assert!(recall >= 0.98 && precision >= 0.98, "recall {recall}, precision {precision}, missed {missed:?}");
     }
 
-    /// What Keras's `ImageDataGenerator` makes of a picture: turned, moved (shares of a side), zoomed and mirrored, by lines of its own; beyond
+    /// What Keras's `ImageDataGenerator` makes of an image: turned, moved (shares of a side), zoomed and mirrored, by lines of its own; beyond
     /// the borders the nearest pixel, or black.
     fn generated(
-        picture: &RgbImage,
+        image: &RgbImage,
         degrees: f64,
         [across, down]: [f64; 2],
         [wide, high]: [f64; 2],
         is_mirrored: bool,
         is_black: bool,
     ) -> RgbImage {
-        let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
+        let (width, height) = (f64::from(image.width()), f64::from(image.height()));
         let (sine, cosine) = degrees.to_radians().sin_cos();
-        RgbImage::from_fn(picture.width(), picture.height(), |column, row| {
-            let column = if is_mirrored { picture.width() - 1 - column } else { column };
+        RgbImage::from_fn(image.width(), image.height(), |column, row| {
+            let column = if is_mirrored { image.width() - 1 - column } else { column };
             let (u, v) = ((f64::from(column) + 0.5 - width / 2.0) * wide, (f64::from(row) + 0.5 - height / 2.0) * high);
             let x = u * cosine - v * sine + (0.5 + across) * width - 0.5;
             let y = u * sine + v * cosine + (0.5 + down) * height - 0.5;
@@ -336,18 +331,18 @@ mod tests {
             }
             let (x, y) = (x.clamp(0.0, width - 1.001), y.clamp(0.0, height - 1.001));
             let (right, below) = (x.fract(), y.fract());
-            let level = |dx: u32, dy: u32, channel: usize| f64::from(picture.get_pixel(x as u32 + dx, y as u32 + dy).0[channel]);
+            let level = |dx: u32, dy: u32, channel: usize| f64::from(image.get_pixel(x as u32 + dx, y as u32 + dy).0[channel]);
             let mixed = |dy: u32, channel: usize| level(0, dy, channel) * (1.0 - right) + level(1, dy, channel) * right;
             image::Rgb([0, 1, 2].map(|channel| (mixed(0, channel) * (1.0 - below) + mixed(1, channel) * below).round() as u8))
         })
     }
 
-    /// Of 300 unrelated pictures 100 were turned by up to 10 degrees, zoomed by 5 %, half of them mirrored, and moved by up to 3 % or by up to 10 %
+    /// Of 300 unrelated images 100 were turned by up to 10 degrees, zoomed by 5 %, half of them mirrored, and moved by up to 3 % or by up to 10 %
     /// three times each.
     #[test]
-    fn pictures_turned_by_a_few_degrees_are_found_and_nothing_else() {
+    fn images_turned_by_a_few_degrees_are_found_and_nothing_else() {
         const SCENES: usize = 300;
-        let mut pictures: Vec<_> = (0..SCENES as u64).into_par_iter().map(|index| seen(&png(&scene(5000 + index)))).collect();
+        let mut images: Vec<_> = (0..SCENES as u64).into_par_iter().map(|index| seen(&png(&scene(5000 + index)))).collect();
         for (moved, least) in [(0.03, 0.75), (0.1, 0.35)] {
             let changed: Vec<_> = (0..300u64)
                 .into_par_iter()
@@ -355,15 +350,15 @@ mod tests {
                     let mut draw = stream(7, Purpose::Synthetic, [index, 3, (moved * 100.0) as u64]);
                     let mut within = |share: f64| draw.random_range(-share..share);
                     let (degrees, shift, zoom) = (within(10.0), [within(moved), within(moved)], [1.0 + within(0.05), 1.0 + within(0.05)]);
-                    let picture = scene(5000 + index / 3).to_rgb8();
-                    seen(&png(&generated(&picture, degrees, shift, zoom, index % 2 == 1, index % 4 > 1).into()))
+                    let image = scene(5000 + index / 3).to_rgb8();
+                    seen(&png(&generated(&image, degrees, shift, zoom, index % 2 == 1, index % 4 > 1).into()))
                 })
                 .collect();
-            pictures.truncate(SCENES);
-            pictures.extend(changed);
+            images.truncate(SCENES);
+            images.extend(changed);
             let source = |at: usize| if at < SCENES { at } else { (at - SCENES) / 3 };
             let mut found = 0;
-            for Group { members, .. } in groups(&pictures) {
+            for Group { members, .. } in groups(&images) {
                 assert!(members.iter().all(|at| source(*at) == source(members[0])), "no others: {members:?}");
                 found += members.iter().filter(|at| **at >= SCENES && members.contains(&source(**at))).count();
             }
@@ -385,11 +380,11 @@ mod tests {
     }
 
     #[test]
-    fn a_new_picture_is_a_copy_of_the_known_one_that_it_is_most_like() {
+    fn a_new_image_is_a_copy_of_the_known_one_that_it_is_most_like() {
         let files = [png(&scene(1)), jpeg(&scene(1), 80), png(&scene(2)), png(&scene(3))];
         let looks = files.each_ref().map(|file| seen(file));
         let candidate = |at: usize, file: u8| Candidate { file: Some([file; 32]), pixels: looks[at].0, look: &looks[at].1 };
-        // The same picture saved twice, and another one.
+        // The same image saved twice, and another one.
         let known = [candidate(1, 1), candidate(0, 2), candidate(2, 3)];
         let new = [candidate(0, 4), candidate(0, 2), candidate(1, 5), candidate(3, 6), candidate(2, 7)];
         let expected =

@@ -1,4 +1,4 @@
-//! Which looks show the same picture, though their pixels differ: moved or stretched along the sides, cropped, brighter or darker, in all eight
+//! Which looks show the same image, though their pixels differ: moved or stretched along the sides, cropped, brighter or darker, in all eight
 //! turns; or moved by up to a tenth and turned by a few degrees, mirrored or not. Nobody compares all with all.
 
 use std::sync::{
@@ -20,16 +20,16 @@ use crate::data::pixels::thumbnail::{PerceptualHash, Thumbnail};
 /// Correlation that copies have at least once they are laid over one another along their sides. On the brain-tumour set copies begin at 0.996,
 /// neighbouring slices end at 0.994.
 const SAME: f32 = 0.995;
-/// The same where a picture may be turned as well, which lays neighbouring slices over one another up to 0.9957.
+/// The same where an image may be turned as well, which lays neighbouring slices over one another up to 0.9957.
 const SAME_TILTED: f32 = 0.996;
-/// Correlation of the details of such copies. Pictures saved again at quality 75 begin at 0.99, neighbouring slices end at 0.984.
+/// Correlation of the details of such copies. Images saved again at quality 75 begin at 0.99, neighbouring slices end at 0.984.
 const SAME_DETAILS: f32 = 0.99;
 
-/// Correlation of low frequencies, and of 16 x 16 levels, below which nobody needs to lay two pictures over one another.
+/// Correlation of low frequencies, and of 16 x 16 levels, below which nobody needs to lay two images over one another.
 const POSSIBLE: [f32; 2] = [0.9, 0.94];
 /// The same where one of them looks like many others, as one digit does like another.
 const POSSIBLE_IN_CROWD: [f32; 2] = [0.95, 0.985];
-/// Others that a picture may look like before it is one of many.
+/// Others that an image may look like before it is one of many.
 const CROWD: u32 = 64;
 
 /// Correlation of low frequencies of turned windows below which nobody needs to look closer.
@@ -45,7 +45,7 @@ pub(in crate::data) trait Joined: Sync {
     fn join(&self, first: usize, second: usize);
 }
 
-/// Joins the looks that show the same picture. Which are joined in the end doesn't depend on the order, as those only are passed over that are
+/// Joins the looks that show the same image. Which are joined in the end doesn't depend on the order, as those only are passed over that are
 /// joined already.
 pub(in crate::data) fn join(looks: &[&Thumbnail], known: &impl Joined) {
     join_along_sides(looks, known);
@@ -110,7 +110,7 @@ fn join_tilted(looks: &[&Thumbnail], weight: Weight, known: &impl Joined) {
     });
 }
 
-/// How many others each picture looks like.
+/// How many others each image looks like.
 struct Others(Vec<AtomicU32>);
 
 impl Others {

@@ -1,4 +1,4 @@
-//! Everything that can be said of a recipe's pictures before anybody trains: what each is, which are copies, which can't be read.
+//! Everything that can be said of a recipe's images before anybody trains: what each is, which are copies, which can't be read.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::data::{
     table::{Damaged, Skipped},
 };
 
-/// A picture that can be read.
+/// An image that can be read.
 #[derive(Clone, Debug)]
 pub struct ScannedImage {
     /// Where it is and what it is said to be.
@@ -21,7 +21,7 @@ pub struct ScannedImage {
     pub facts: Arc<ImageStats>,
 }
 
-/// All pictures of a recipe.
+/// All images of a recipe.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
     /// Those that can be read: of the training source, of the validation source, of the test source.
@@ -43,12 +43,12 @@ impl Scan {
         Self { seen, groups, unreadable, passed_over: Vec::new(), notes: Vec::new() }
     }
 
-    /// Pictures that could be read though their files are damaged, and how.
+    /// Images that could be read though their files are damaged, and how.
     pub fn damaged(&self) -> Vec<Damaged> {
         self.seen.iter().filter_map(|seen| Damaged::of(&seen.facts, &seen.entry.path, Some(seen.part), &seen.entry.class)).collect()
     }
 
-    /// Numbers that are equal where pictures are copies of one another: of each, the position of the first of its group.
+    /// Numbers that are equal where images are copies of one another: of each, the position of the first of its group.
     pub fn firsts(&self) -> Vec<usize> {
         let mut firsts: Vec<usize> = (0..self.seen.len()).collect();
         for group in &self.groups {

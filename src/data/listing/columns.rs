@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    has_picture_extension,
+    has_image_extension,
     records::{Record, split},
 };
 
@@ -140,9 +140,9 @@ fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
     Ok(Columns { separator, roles, count: names.len(), head: 1, words })
 }
 
-/// Two columns, one of them with pictures in the first line: there is no header, and no doubt either.
+/// Two columns, one of them with images in the first line: there is no header, and no doubt either.
 fn without_header(names: &[String], separator: char) -> Option<Result<Columns, String>> {
-    let is_path = |name: &String| has_picture_extension(Path::new(name));
+    let is_path = |name: &String| has_image_extension(Path::new(name));
     let path = names.iter().position(is_path)?;
     if names.len() != 2 || is_path(&names[1 - path]) {
         return Some(Err(format!("the first line looks like data, there is no header; {EXPECTED} in the first line")));
@@ -163,7 +163,7 @@ fn unknown_header(names: &[String], found: &[Option<usize>; 5]) -> String {
         let nearest = others.filter(|name| likeness(name) > 0.8).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         match nearest {
             Some(name) => message.push_str(&format!("; did you mean `{}` by `{name}`?", aliases[0])),
-            None => message.push_str(&format!("; there is no {} (`{}`, also `{}`)", ["picture", "class"][role], aliases[0], aliases[3])),
+            None => message.push_str(&format!("; there is no {} (`{}`, also `{}`)", ["image", "class"][role], aliases[0], aliases[3])),
         }
     }
     message

@@ -30,7 +30,7 @@ enum How {
     WithEnding,
 }
 
-/// Lists the pictures of a CSV. Lines whose file can't be opened are listed apart.
+/// Lists the images of a CSV. Lines whose file can't be opened are listed apart.
 ///
 /// # Errors
 /// What is no CSV; a line that can't be understood; no file that is there.
@@ -122,7 +122,7 @@ impl<'a> Row<'a> {
         });
         let (path, label) = (field(Role::Path).unwrap_or_default(), field(Role::Label).unwrap_or_default());
         if path.is_empty() && !label.is_empty() {
-            return Err("found an empty path, expected that of a picture".to_owned());
+            return Err("found an empty path, expected that of an image".to_owned());
         }
         let (split, weight) = (split.transpose()?, weight.transpose()?.unwrap_or(1.0));
         Ok(Self { path, label, split, group: given(Role::Group).map(names::of_text), weight })
@@ -151,7 +151,7 @@ fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), Str
     }
 }
 
-/// Files that are there and have a picture's ending behind this name.
+/// Files that are there and have an image's ending behind this name.
 fn with_endings(path: &Path) -> Vec<PathBuf> {
     let with = |ending: String| {
         let mut name: OsString = path.as_os_str().to_owned();
@@ -195,7 +195,7 @@ fn nothing(listing: &Listing, path: &Path, records: &[Record]) -> DataError {
     if listing.unreadable.is_empty() {
         let passed_over: String = listing.passed_over.words(path).iter().map(|words| format!("; {words}")).collect();
         let line = records.first().map_or(1, |record| record.line as u64);
-        let message = format!("found no pictures, expected lines of path,label[,split][,group][,weight] after the header{passed_over}");
+        let message = format!("found no images, expected lines of path,label[,split][,group][,weight] after the header{passed_over}");
         return DataError::Csv { message, path: path.to_owned(), line };
     }
     let named: Vec<_> =
@@ -254,10 +254,10 @@ mod tests {
             ("path,label\n1.png,a,b\n", "found 3 fields, expected 2; quote a field that has `,` in it: "),
             ("path,label,split\n1.png,a,later\n", "unknown split `later`"),
             ("path,label,weight\n1.png,a,-1\n", "found the weight `-1`"),
-            ("path,label\n1.png,\n", "found no pictures"),
+            ("path,label\n1.png,\n", "found no images"),
             ("path,label\n,a\n", "found an empty path"),
             ("what,label\n1.png,a\n", "expected the columns path,label"),
-            ("path,label\n", "found no pictures"),
+            ("path,label\n", "found no images"),
             ("path,label\n1.png,\"a\n", "found a quote that opens here and never closes: "),
             ("path,label\nno.png,a\n", "found no file "),
             ("\u{89}PNG", "expected the columns path,label"),
@@ -265,8 +265,8 @@ mod tests {
             let error = listed(folder.path(), text).expect_err(text);
             assert!(error.contains(expected) && error.contains("list.csv"), "{error}");
         }
-        let picture = listed(folder.path(), b"\x89PNG\r\n\x1A\n\0").expect_err("a picture");
-        assert!(picture.starts_with("found a PNG picture, which is no folder of class folders and no CSV"), "{picture}");
+        let image = listed(folder.path(), b"\x89PNG\r\n\x1A\n\0").expect_err("an image");
+        assert!(image.starts_with("found a PNG image, which is no folder of class folders and no CSV"), "{image}");
     }
 
     #[test]

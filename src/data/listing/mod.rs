@@ -1,4 +1,4 @@
-//! Which pictures there are: class folders or a CSV in, a sorted list with class names out. Opens no picture.
+//! Which images there are: class folders or a CSV in, a sorted list with class names out. Opens no image.
 
 pub mod alike;
 mod columns;
@@ -20,20 +20,20 @@ pub use walk::{Found, no_file, walk};
 use super::error::DataError;
 use crate::base::{names, words};
 
-/// File name endings that are taken for pictures, in any case. What a file really is, its content decides.
+/// File name endings that are taken for images, in any case. What a file really is, its content decides.
 pub const EXTENSIONS: [&str; 15] =
     ["bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
 
-/// One picture as it is listed.
+/// One image as it is listed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Where the file is.
     pub path: PathBuf,
     /// The name of its class.
     pub class: String,
-    /// Pictures of one group (a patient, say) stay on one side of a split.
+    /// Images of one group (a patient, say) stay on one side of a split.
     pub group: Option<String>,
-    /// Factor on the picture's loss in training.
+    /// Factor on the image's loss in training.
     pub weight: f32,
     /// The split that a CSV asks for.
     pub split: Option<Part>,
@@ -84,16 +84,16 @@ impl Part {
     }
 }
 
-/// The pictures of a folder or CSV.
+/// The images of a folder or CSV.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// Class names in the order of the alphabet, also those without a picture.
+    /// Class names in the order of the alphabet, also those without an image.
     pub classes: Vec<String>,
-    /// Pictures, sorted by class and path (folders) or as they stand (CSV).
+    /// Images, sorted by class and path (folders) or as they stand (CSV).
     pub entries: Vec<Entry>,
     /// What can't be opened: links that lead nowhere, folders that nobody may read, lines whose file isn't there.
     pub unreadable: Vec<Unreadable>,
-    /// What is none of the pictures.
+    /// What is none of the images.
     pub passed_over: PassedOver,
     /// How a CSV was understood, where that isn't plain.
     pub notes: Vec<String>,
@@ -140,7 +140,7 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     for found in walk::children(folder, exclude).map_err(|error| DataError::io("list", folder, error))? {
         match found {
             Found::Folder(path) => list_class(&path, folder, exclude, &mut listing),
-            Found::Picture(path) => listing.passed_over.add(Kind::WithoutClass, &path),
+            Found::Image(path) => listing.passed_over.add(Kind::WithoutClass, &path),
             Found::PassedOver(kind, path) => listing.passed_over.add(kind, &path),
             Found::Unreadable(path, reason) => listing.unreadable.push(Unreadable { path, reason, class: None, split: None }),
         }
@@ -149,7 +149,7 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
         let closed = listing.unreadable.iter().take(1).map(|first| format!("{}: {}", names::of_path(&first.path), first.reason));
         let reasons: String = closed.chain(listing.passed_over.words(folder)).map(|words| format!("; {words}")).collect();
         return Err(DataError::Classes(format!(
-            "found no class folders in {}, expected one folder a class with pictures in it; it has: {}{reasons}",
+            "found no class folders in {}, expected one folder a class with images in it; it has: {}{reasons}",
             names::of_path(folder),
             names_in(folder)
         )));
@@ -165,7 +165,7 @@ fn list_class(path: &Path, root: &Path, exclude: &Exclude, listing: &mut Listing
     let class = names::of_os(path.file_name().unwrap_or_default());
     let (mut entries, mut unreadable, mut passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
     walk(path, root, exclude, &mut |found| match found {
-        Found::Picture(path) => entries.push(Entry { path, class: class.clone(), group: None, weight: 1.0, split: None }),
+        Found::Image(path) => entries.push(Entry { path, class: class.clone(), group: None, weight: 1.0, split: None }),
         Found::Unreadable(path, reason) => unreadable.push(Unreadable { path, reason, class: Some(class.clone()), split: None }),
         Found::PassedOver(kind, path) => passed_over.add(kind, &path),
         Found::Folder(_) => {}
@@ -208,7 +208,7 @@ pub fn splits(dir: &Path) -> Result<Splits, DataError> {
                 others.push(format!("{}: {reason}", names::of_path(&path)));
                 continue;
             }
-            Found::Picture(_) | Found::PassedOver(..) => continue,
+            Found::Image(_) | Found::PassedOver(..) => continue,
         };
         let Some(part) = Part::from_name(&names::of_os(path.file_name().unwrap_or_default())) else {
             others.push(format!("passed over: {}, a folder that is none of train, val (or dev) and test", names::of_path(&path)));
@@ -225,15 +225,15 @@ pub fn splits(dir: &Path) -> Result<Splits, DataError> {
     })
 }
 
-/// Is there something that this program wrote in a folder, and no other folder and no picture?
+/// Is there something that this program wrote in a folder, and no other folder and no image?
 fn holds_ours(folder: &Path) -> bool {
     let found = walk::children(folder, &Exclude::default()).unwrap_or_default();
     let is_ours = |found: &Found| matches!(found, Found::PassedOver(Kind::Own, _));
-    found.iter().any(is_ours) && found.iter().all(|found| is_ours(found) || !matches!(found, Found::Folder(_) | Found::Picture(_)))
+    found.iter().any(is_ours) && found.iter().all(|found| is_ours(found) || !matches!(found, Found::Folder(_) | Found::Image(_)))
 }
 
-/// Does the name end like a picture's?
-pub fn has_picture_extension(path: &Path) -> bool {
+/// Does the name end like an image's?
+pub fn has_image_extension(path: &Path) -> bool {
     path.extension().is_some_and(|extension| EXTENSIONS.contains(&extension.to_string_lossy().to_lowercase().as_str()))
 }
 
@@ -267,8 +267,8 @@ pub(super) mod tests {
         list(folder, &Exclude::default()).expect("listed")
     }
 
-    /// The paths of pictures below `folder`.
-    fn pictures(listing: &Listing, folder: &Path) -> Vec<String> {
+    /// The paths of images below `folder`.
+    fn images(listing: &Listing, folder: &Path) -> Vec<String> {
         listing.entries.iter().map(|entry| names::of_path(entry.path.strip_prefix(folder).expect("inside"))).collect()
     }
 
@@ -287,9 +287,9 @@ pub(super) mod tests {
         ]);
         let listing = listed(folder.path());
         assert_eq!(listing.classes, ["a", "b"]);
-        assert_eq!(pictures(&listing, folder.path()), ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]);
-        // `loose.jpg` stands outside, `notes.txt` is no picture, the rest is hidden.
-        for (kind, count) in [(Kind::NotAPicture, 1), (Kind::Hidden, 4), (Kind::WithoutClass, 1), (Kind::System, 0)] {
+        assert_eq!(images(&listing, folder.path()), ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]);
+        // `loose.jpg` stands outside, `notes.txt` is no image, the rest is hidden.
+        for (kind, count) in [(Kind::NotAnImage, 1), (Kind::Hidden, 4), (Kind::WithoutClass, 1), (Kind::System, 0)] {
             assert_eq!(listing.passed_over.count(kind), count, "{kind}");
         }
     }
@@ -347,7 +347,7 @@ pub(super) mod tests {
         add(folder.path(), "young/config.toml", &recipe.to_toml());
         let listing = listed(folder.path());
         assert_eq!(listing.classes, ["a", "b"]);
-        assert_eq!(pictures(&listing, folder.path()), ["a/1.png", "b/2.png"]);
+        assert_eq!(images(&listing, folder.path()), ["a/1.png", "b/2.png"]);
         assert_eq!(listing.passed_over.count(Kind::Own), 7);
     }
 
@@ -379,9 +379,9 @@ pub(super) mod tests {
                     "passed over in x: 1 DICOM file, which can't be read; export it as PNG, with the window that a reader would set; {}",
                     first("b/4.dcm")
                 ),
-                format!("passed over in x: 2 HEIC pictures, which can't be read; save them as JPEG or PNG; {}", first("a/2.HEIC")),
+                format!("passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; {}", first("a/2.HEIC")),
                 format!("passed over in x: 1 SVG drawing, which can't be read; save it as PNG; {}", first("b/5.svg")),
-                "passed over in x: files that aren't pictures, 1".to_owned(),
+                "passed over in x: files that aren't images, 1".to_owned(),
             ]
         );
     }
@@ -394,7 +394,7 @@ pub(super) mod tests {
         let exclude = Exclude::of(&data(&["drafts", "**/*_mask.png", "old/**"])).expect("patterns");
         let listing = list(folder.path(), &exclude).expect("listed");
         assert_eq!(
-            (&listing.classes[..], pictures(&listing, folder.path())),
+            (&listing.classes[..], images(&listing, folder.path())),
             (&["a".to_owned(), "b".to_owned()][..], vec!["a/1.png".to_owned(), "b/3.png".to_owned()])
         );
         assert_eq!(listing.passed_over.count(Kind::Excluded), 4);
@@ -421,8 +421,8 @@ pub(super) mod tests {
         let _socket = UnixListener::bind(at("b/socket.png")).expect("bound");
         let listing = listed(folder.path());
         assert_eq!(listing.classes, ["a", "b", "elsewhere"]);
-        assert_eq!(pictures(&listing, folder.path()), ["a/1.png", "b/2.png", "b/linked/3.png", "elsewhere/c/3.png"]);
-        let counts = [Kind::Loop, Kind::Special, Kind::NotAPicture].map(|kind| listing.passed_over.count(kind));
+        assert_eq!(images(&listing, folder.path()), ["a/1.png", "b/2.png", "b/linked/3.png", "elsewhere/c/3.png"]);
+        let counts = [Kind::Loop, Kind::Special, Kind::NotAnImage].map(|kind| listing.passed_over.count(kind));
         assert_eq!(counts, [1, 2, 1]);
         let mut unreadable: Vec<_> =
             listing.unreadable.iter().map(|file| (file.path.clone(), file.class.as_deref(), file.reason.as_str())).collect();
@@ -463,7 +463,7 @@ pub(super) mod tests {
         std::fs::create_dir_all(deep("other", 18)).expect("created");
         std::fs::rename(folder.path().join("other"), deep("b", 3).join("other")).expect("moved");
         let listing = listed(folder.path());
-        assert_eq!(pictures(&listing, folder.path()), ["a/1.png", "b/2.png"]);
+        assert_eq!(images(&listing, folder.path()), ["a/1.png", "b/2.png"]);
         assert_eq!(listing.unreadable.len(), 1);
         assert!(listing.unreadable[0].reason.starts_with("its path has 4"), "{}", listing.unreadable[0].reason);
     }

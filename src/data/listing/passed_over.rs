@@ -1,4 +1,4 @@
-//! What is found among pictures and is none of them: what the system, a camera or this program put there. Told by its name, its ending, or what
+//! What is found among images and is none of them: what the system, a camera or this program put there. Told by its name, its ending, or what
 //! is in it; nothing is opened but a recipe of ours.
 
 use std::{
@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::has_picture_extension;
+use super::has_image_extension;
 use crate::base::names;
 
-/// Why something is none of the pictures.
+/// Why something is none of the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// By its name.
@@ -27,11 +27,11 @@ pub enum Kind {
     Special,
     /// A link that leads back to a folder above it.
     Loop,
-    /// A picture in a format that isn't read.
+    /// An image in a format that isn't read.
     Foreign(&'static Format),
-    /// Neither a picture nor a folder.
-    NotAPicture,
-    /// A picture beside the class folders.
+    /// Neither an image nor a folder.
+    NotAnImage,
+    /// An image beside the class folders.
     WithoutClass,
     /// A line of a list.
     WithoutLabel,
@@ -45,37 +45,37 @@ pub struct Format {
     advice: &'static str,
 }
 
-const AS_PICTURES: &str = "save them as JPEG or PNG";
+const AS_IMAGES: &str = "save them as JPEG or PNG";
 
 /// Formats that people have and this program doesn't read.
 static FOREIGN: [Format; 13] = [
-    Format { endings: &["heic", "heif", "hif"], name: "HEIC picture", advice: AS_PICTURES },
-    Format { endings: &["avif"], name: "AVIF picture", advice: AS_PICTURES },
-    Format { endings: &["jxl"], name: "JPEG XL picture", advice: AS_PICTURES },
-    Format { endings: &["jp2", "j2k", "j2c", "jpf", "jpx"], name: "JPEG 2000 picture", advice: AS_PICTURES },
+    Format { endings: &["heic", "heif", "hif"], name: "HEIC image", advice: AS_IMAGES },
+    Format { endings: &["avif"], name: "AVIF image", advice: AS_IMAGES },
+    Format { endings: &["jxl"], name: "JPEG XL image", advice: AS_IMAGES },
+    Format { endings: &["jp2", "j2k", "j2c", "jpf", "jpx"], name: "JPEG 2000 image", advice: AS_IMAGES },
     Format { endings: &["svg", "svgz"], name: "SVG drawing", advice: "save them as PNG" },
     Format { endings: &["pdf", "eps", "ps"], name: "PDF or PostScript file", advice: "save their pages as PNG" },
     Format { endings: &["dcm", "dicom"], name: "DICOM file", advice: "export them as PNG, with the window that a reader would set" },
     Format { endings: &["nii", "mha", "mhd", "nrrd"], name: "volume (NIfTI, MetaImage or NRRD)", advice: "export their slices as PNG" },
-    Format { endings: &["psd", "psb", "xcf"], name: "image editor file", advice: AS_PICTURES },
+    Format { endings: &["psd", "psb", "xcf"], name: "image editor file", advice: AS_IMAGES },
     Format {
         endings: &["cr2", "cr3", "nef", "dng", "arw", "orf", "rw2", "raf", "pef", "srw", "raw"],
-        name: "raw camera picture",
+        name: "raw camera image",
         advice: "develop them as JPEG or PNG",
     },
-    Format { endings: &["exr", "hdr", "tga", "pcx", "ico", "icns", "qoi", "dds"], name: "picture in a rare format", advice: AS_PICTURES },
-    Format { endings: &["npy", "npz"], name: "NumPy array", advice: "save each picture as PNG" },
+    Format { endings: &["exr", "hdr", "tga", "pcx", "ico", "icns", "qoi", "dds"], name: "image in a rare format", advice: AS_IMAGES },
+    Format { endings: &["npy", "npz"], name: "NumPy array", advice: "save each image as PNG" },
     Format { endings: &["mp4", "avi", "mov", "mkv", "webm"], name: "video", advice: "save their frames as JPEG or PNG" },
 ];
 
 impl Format {
-    /// "12 HEIC pictures", and what to do with them.
+    /// "12 HEIC images", and what to do with them.
     fn words(&self, count: usize) -> String {
         let Self { name, advice, .. } = self;
         if count == 1 {
             return format!("1 {name}, which can't be read; {}", advice.replace("them", "it").replace("their", "its"));
         }
-        let (first, rest) = name.split_once([' ']).filter(|(first, _)| ["picture", "volume"].contains(first)).unwrap_or((name, ""));
+        let (first, rest) = name.split_once([' ']).filter(|(first, _)| ["image", "volume"].contains(first)).unwrap_or((name, ""));
         format!("{count} {first}s{}{rest}, which can't be read; {advice}", if rest.is_empty() { "" } else { " " })
     }
 }
@@ -118,7 +118,7 @@ impl PassedOver {
                 Kind::Foreign(format) => {
                     format!("passed over in {place}: {}; the first: {first}", format.words(*count))
                 }
-                Kind::Hidden | Kind::NotAPicture | Kind::WithoutClass | Kind::WithoutLabel => {
+                Kind::Hidden | Kind::NotAnImage | Kind::WithoutClass | Kind::WithoutLabel => {
                     format!("passed over in {place}: {kind}, {count}")
                 }
                 Kind::System | Kind::Own | Kind::Excluded | Kind::Special | Kind::Loop => {
@@ -140,8 +140,8 @@ impl fmt::Display for Kind {
             Self::Special => "pipes, sockets and devices",
             Self::Loop => "links to a folder that they are in",
             Self::Foreign(format) => format.name,
-            Self::NotAPicture => "files that aren't pictures",
-            Self::WithoutClass => "pictures without a class folder",
+            Self::NotAnImage => "files that aren't images",
+            Self::WithoutClass => "images without a class folder",
             Self::WithoutLabel => "lines without a label",
         })
     }
@@ -171,17 +171,17 @@ pub(super) fn by_name(path: &Path) -> Option<Kind> {
     }
 }
 
-/// What a file's ending tells; nothing of a picture's.
+/// What a file's ending tells; nothing of an image's.
 pub(super) fn by_ending(path: &Path) -> Option<Kind> {
-    if has_picture_extension(path) {
+    if has_image_extension(path) {
         return None;
     }
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let format = FOREIGN.iter().find(|format| format.endings.contains(&ending.as_str()));
-    Some(format.map_or(Kind::NotAPicture, Kind::Foreign))
+    Some(format.map_or(Kind::NotAnImage, Kind::Foreign))
 }
 
-/// Is a folder something that this program wrote: a run, a checkpoint, an evaluation, explanations, augmented pictures, the user's cache?
+/// Is a folder something that this program wrote: a run, a checkpoint, an evaluation, explanations, augmented images, the user's cache?
 pub(super) fn is_ours(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let is_checkpoint = |folder: &Path| folder.join("meta.json").is_file() && folder.join("model.safetensors").is_file();
@@ -195,7 +195,7 @@ pub(super) fn is_ours(folder: &Path) -> bool {
         || is_cache(folder)
 }
 
-/// A list that `augment` wrote beside its pictures.
+/// A list that `augment` wrote beside its images.
 fn is_manifest(path: &Path) -> bool {
     beginning(path).is_some_and(|bytes| bytes.starts_with(b"path,label,split,group,weight\n"))
 }

@@ -20,19 +20,19 @@ use crate::{
     data::error::DataError,
 };
 
-/// Where the pictures are drawn.
+/// Where the images are drawn.
 pub const FOLDER: &str = "datasets/phantom";
 
 /// The classes, in the order of the alphabet.
 pub const CLASSES: [&str; 4] = ["diffuse_lesion", "midline_lesion", "no_lesion", "skull_lesion"];
 
-/// Pictures a class for training (and validation), and for the test.
+/// Images a class for training (and validation), and for the test.
 const COUNTS: [(&str, usize); 2] = [("train", 300), ("test", 75)];
 
-/// Height and width of a picture: not square, so that an exchange of the two shows.
+/// Height and width of an image: not square, so that an exchange of the two shows.
 const SIZE: [usize; 2] = [96, 80];
 
-/// What the marker file in the folder says; another text means that the pictures are of another version.
+/// What the marker file in the folder says; another text means that the images are of another version.
 const MARKER: &str = "Drawn by emberlens, phantom set 1. The folder may be deleted; it is drawn again when it is needed.\n";
 
 /// Draws the set unless it is there, and returns its training and test folders.
@@ -69,7 +69,7 @@ fn draw_set_in(folder: &Path) -> Result<[PathBuf; 2], DataError> {
                 let path = class_folder.join(format!("{index:03}.png"));
                 draw(class, [part as u64, index as u64])
                     .write_to(&mut bytes, image::ImageFormat::Png)
-                    .map_err(|error| DataError::Picture { path: path.clone(), reason: error.to_string() })?;
+                    .map_err(|error| DataError::Image { path: path.clone(), reason: error.to_string() })?;
                 write(&path, bytes.get_ref())
             })?;
         }
@@ -96,7 +96,7 @@ struct Head {
     blobs: Vec<[f64; 5]>,
 }
 
-/// The picture of `class` (an index into [`CLASSES`]).
+/// The image of `class` (an index into [`CLASSES`]).
 fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
     let mut stream = stream(0, Purpose::Phantom, [class as u64, part, index]);
     let head = head(class, &mut stream);
@@ -146,7 +146,7 @@ fn head(class: usize, stream: &mut Stream) -> Head {
 }
 
 impl Head {
-    /// The grey level at a point of the picture, without noise.
+    /// The grey level at a point of the image, without noise.
     fn level(&self, row: f64, column: f64) -> f64 {
         let (sine, cosine) = self.tilt.sin_cos();
         let (down, right) = (row - self.center[0], column - self.center[1]);
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_is_drawn_the_same_again_and_no_two_alike() {
+    fn an_image_is_drawn_the_same_again_and_no_two_alike() {
         assert_eq!(draw(0, [0, 3]), draw(0, [0, 3]));
         assert_ne!(draw(0, [0, 3]), draw(0, [0, 4]));
         assert_ne!(draw(0, [0, 3]), draw(0, [1, 3]));
@@ -203,13 +203,13 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let folder = parent.path().join("phantom");
         let [train, test] = draw_set_in(&folder).expect("drawn");
-        let picture = train.join("no_lesion/007.png");
-        fs::remove_file(&picture).expect("removed");
+        let image = train.join("no_lesion/007.png");
+        fs::remove_file(&image).expect("removed");
         draw_set_in(&folder).expect("there");
-        assert!(!picture.exists(), "a finished set is the user's to change");
+        assert!(!image.exists(), "a finished set is the user's to change");
         fs::remove_file(folder.join("README.txt")).expect("removed");
         fs::write(folder.join(".drawing"), "").expect("written");
         draw_set_in(&folder).expect("drawn again");
-        assert!(picture.exists() && test.join("skull_lesion/074.png").exists());
+        assert!(image.exists() && test.join("skull_lesion/074.png").exists());
     }
 }

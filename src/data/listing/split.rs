@@ -1,4 +1,4 @@
-//! Which training pictures are held back for validation: stratified, seeded, copies and groups kept together.
+//! Which training images are held back for validation: stratified, seeded, copies and groups kept together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use crate::base::{
     union_find::UnionFind,
 };
 
-/// What the split looks at of one picture.
+/// What the split looks at of one image.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Class index.
     pub class: usize,
-    /// Pictures of one group stay on one side.
+    /// Images of one group stay on one side.
     pub group: Option<String>,
-    /// Digest of the decoded pixels; pictures with equal digests stay on one side.
+    /// Digest of the decoded pixels; images with equal digests stay on one side.
     pub digest: [u8; 32],
 }
 
@@ -42,7 +42,7 @@ pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     held
 }
 
-/// Why [`hold_back`] gave nothing: behind "found no validation pictures, expected one or more".
+/// Why [`hold_back`] gave nothing: behind "found no validation images, expected one or more".
 pub fn why_none_held(members: &[Member], share: f64) -> String {
     let clusters = clusters(members);
     let count = members.len();
@@ -51,22 +51,19 @@ pub fn why_none_held(members: &[Member], share: f64) -> String {
     let of_class = |class: usize| members.iter().filter(|member| member.class == class).count();
     let wanted: usize = (0..num_classes).map(|class| (share * of_class(class) as f64).round() as usize).sum();
     if wanted == 0 || clusters.len() == count {
-        return format!("; {count} pictures are too few for that share: make data.validation larger or name a folder");
+        return format!("; {count} images are too few for that share: make data.validation larger or name a folder");
     }
     let advice = "what belongs together stays on one side: name a folder with data.validation";
     match groups.first() {
         Some(group) if clusters.len() == 1 && groups.len() == 1 && members.iter().all(|member| member.group.is_some()) => {
-            format!(
-                ": all {count} pictures are of one group, {}; {advice}, or tell more groups apart with data.group",
-                names::quoted(group)
-            )
+            format!(": all {count} images are of one group, {}; {advice}, or tell more groups apart with data.group", names::quoted(group))
         }
-        _ if clusters.len() == 1 && groups.is_empty() => format!(": all {count} pictures are copies of one another; {advice}"),
+        _ if clusters.len() == 1 && groups.is_empty() => format!(": all {count} images are copies of one another; {advice}"),
         _ => {
             let smallest = clusters.iter().map(Vec::len).min().unwrap_or(0);
             let joined = if groups.is_empty() { "copies" } else { "groups and copies" };
             format!(
-                ": the {count} pictures lie in {} sets of {joined}, of {smallest} pictures or more, where {wanted} were wanted in all; {advice}, or \
+                ": the {count} images lie in {} sets of {joined}, of {smallest} images or more, where {wanted} were wanted in all; {advice}, or \
                  make it larger",
                 clusters.len()
             )
@@ -123,7 +120,7 @@ mod tests {
 
     #[test]
     fn folds_deal_each_class_evenly_and_keep_together_what_belongs_together() {
-        // Three pictures of each group; two classes, one of them three times as large.
+        // Three images of each group; two classes, one of them three times as large.
         let members: Vec<_> = (0..120u8).map(|index| member(usize::from(index >= 90), Some(index / 3), index)).collect();
         let found = folds(&members, 5, 3);
         for (class, expected) in [(0, 18), (1, 6)] {

@@ -10,12 +10,12 @@ pub(super) struct Text {
 
 /// Beginnings of files that are no lists.
 const MAGIC: [(&[u8], &str); 13] = [
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xFF\xD8\xFF", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"II*\0", "a TIFF picture"),
-    (b"MM\0*", "a TIFF picture"),
-    (b"RIFF", "a WebP picture or the like"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xFF\xD8\xFF", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"RIFF", "a WebP image or the like"),
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
     (b"\xD0\xCF\x11\xE0", "an old Excel workbook or the like"),
     (b"\x1F\x8B", "a gzip archive"),
@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn what_is_no_text_is_named() {
         for (bytes, expected) in [
-            (&b"\x89PNG\r\n\x1a\n\0\0\0"[..], "found a PNG picture, which is no folder of class folders and no CSV"),
-            (b"\xFF\xD8\xFF\xE0\0", "a JPEG picture"),
+            (&b"\x89PNG\r\n\x1a\n\0\0\0"[..], "found a PNG image, which is no folder of class folders and no CSV"),
+            (b"\xFF\xD8\xFF\xE0\0", "a JPEG image"),
             (b"PK\x03\x04\x14\0", "save the sheet as CSV"),
             (b"abc\0def", "no text"),
         ] {

@@ -1,4 +1,4 @@
-//! A folder in, everything in it out, sorted: pictures, folders, what is passed over, and what can't be opened, with the reason. Nothing that is
+//! A folder in, everything in it out, sorted: images, folders, what is passed over, and what can't be opened, with the reason. Nothing that is
 //! found ends the walk, and pipes and devices are never opened.
 
 use std::{
@@ -10,7 +10,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::{
     exclude::Exclude,
-    has_picture_extension,
+    has_image_extension,
     passed_over::{Kind, by_ending, by_name, is_ours},
 };
 use crate::base::names;
@@ -18,11 +18,11 @@ use crate::base::names;
 /// Something in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A file with a picture's ending.
-    Picture(PathBuf),
+    /// A file with an image's ending.
+    Image(PathBuf),
     /// A folder to look into.
     Folder(PathBuf),
-    /// None of the pictures.
+    /// None of the images.
     PassedOver(Kind, PathBuf),
     /// Neither is known nor can be found out, and why.
     Unreadable(PathBuf, String),
@@ -78,13 +78,13 @@ fn sorted(entry: walkdir::Result<DirEntry>, root: &Path, exclude: &Exclude) -> F
         }
         Ok(entry) if entry.file_type().is_file() => match by_ending(&path) {
             Some(kind) => Found::PassedOver(kind, path),
-            None => Found::Picture(path),
+            None => Found::Image(path),
         },
         Ok(_) => Found::PassedOver(Kind::Special, path),
         Err(error) if error.loop_ancestor().is_some() => Found::PassedOver(Kind::Loop, path),
         // A file that nobody would have looked at.
-        Err(_) if path.extension().is_some() && !has_picture_extension(&path) && !path.is_dir() => {
-            Found::PassedOver(by_ending(&path).unwrap_or(Kind::NotAPicture), path)
+        Err(_) if path.extension().is_some() && !has_image_extension(&path) && !path.is_dir() => {
+            Found::PassedOver(by_ending(&path).unwrap_or(Kind::NotAnImage), path)
         }
         Err(error) => {
             let reason = why_not(&path, &error.into_io_error().unwrap_or_else(|| io::Error::other("the system doesn't say why")));
@@ -124,7 +124,7 @@ fn why_not(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Why `path` is no file that can be read as a picture; `None` of an ordinary file. Nothing is opened: a pipe might never end.
+/// Why `path` is no file that can be read as an image; `None` of an ordinary file. Nothing is opened: a pipe might never end.
 pub fn no_file(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_file() => None,

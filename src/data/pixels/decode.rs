@@ -1,5 +1,5 @@
 //! File bytes in, upright 8-bit pixels in the wanted colours out, or the reason why not. Never a panic, and no memory before it is known how
-//! much: a header that promises more than its file can hold is refused, and what a picture needs comes from one budget ([`super::memory`]).
+//! much: a header that promises more than its file can hold is refused, and what an image needs comes from one budget ([`super::memory`]).
 //!
 //! | found | becomes |
 //! |---|---|
@@ -43,7 +43,7 @@ pub use foreign::foreign_format;
 /// More pixels than this are taken for a decompression bomb (Pillow's limit for an error).
 const MAX_PIXELS: u64 = 178_956_970;
 
-/// An upright 8-bit picture, rows first, channels interleaved: `[height, width, channels]`. Grey has one channel, whatever its file had.
+/// An upright 8-bit image, rows first, channels interleaved: `[height, width, channels]`. Grey has one channel, whatever its file had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
     /// Rows.
@@ -57,7 +57,7 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// BLAKE3 over shape and bytes: equal pictures have equal digests whatever file format they came in, and grey ones whatever colours are
+    /// BLAKE3 over shape and bytes: equal images have equal digests whatever file format they came in, and grey ones whatever colours are
     /// wanted.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = blake3::Hasher::new();
@@ -79,7 +79,7 @@ impl Pixels {
     }
 }
 
-/// How a picture is stored in its file.
+/// How an image is stored in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// `jpeg`, `png` and so on.
@@ -106,18 +106,18 @@ pub struct Wanted {
     pub repair: bool,
 }
 
-/// A picture and what there is to say of its file.
+/// An image and what there is to say of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// The picture.
+    /// The image.
     pub pixels: Pixels,
     /// How its file has it.
     pub stored: Stored,
-    /// What is wrong with the file, of which the picture could be read all the same.
+    /// What is wrong with the file, of which the image could be read all the same.
     pub damage: Option<String>,
 }
 
-/// Decodes the bytes of a picture file.
+/// Decodes the bytes of an image file.
 ///
 /// # Errors
 /// The reason in words, without the path, which the caller knows.
@@ -125,7 +125,7 @@ pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
     decode_in(bytes, Wanted { color, repair: false }, &mut Room::open()).map(|decoded| decoded.pixels)
 }
 
-/// Decodes the bytes of a picture file within a part of the budget, which `room` takes as it needs it.
+/// Decodes the bytes of an image file within a part of the budget, which `room` takes as it needs it.
 ///
 /// # Errors
 /// As [`decode`].
@@ -133,10 +133,10 @@ pub fn decode_in(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<De
     if bytes.is_empty() {
         return Err("the file is empty (0 bytes)".to_owned());
     }
-    // The decoders are meant not to panic; where one does all the same, it costs one picture.
+    // The decoders are meant not to panic; where one does all the same, it costs one image.
     let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, wanted, room))));
     let decoded = decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))?;
-    if decoded.pixels.bytes.is_empty() { Err("the picture has no pixels".to_owned()) } else { Ok(decoded) }
+    if decoded.pixels.bytes.is_empty() { Err("the image has no pixels".to_owned()) } else { Ok(decoded) }
 }
 
 fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
@@ -150,7 +150,7 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
         _ if bitmap::is_headerless(bytes) => bitmap::decode(bytes, ImageFormat::Bmp, wanted, room),
         _ => Err(match foreign_format(bytes) {
             Some((name, advice)) => format!("it is {name}, which can't be read; {advice}"),
-            None => format!("the content is no known picture format; it begins with {}", beginning(bytes)),
+            None => format!("the content is no known image format; it begins with {}", beginning(bytes)),
         }),
     }
 }
@@ -218,9 +218,9 @@ fn in_words(error: &ImageError) -> String {
     let text = error.to_string();
     match error {
         ImageError::IoError(inner) if inner.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the file is cut off: it ends before the picture does".to_owned()
+            "the file is cut off: it ends before the image does".to_owned()
         }
-        ImageError::Limits(_) => "its header asks for more memory than a picture takes, which looks like a decompression bomb".to_owned(),
+        ImageError::Limits(_) => "its header asks for more memory than an image takes, which looks like a decompression bomb".to_owned(),
         ImageError::Decoding(inner) => {
             let format = inner.format_hint().to_string();
             let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
@@ -230,7 +230,7 @@ fn in_words(error: &ImageError) -> String {
     }
 }
 
-/// All samples of a picture that `image` decodes, as they are stored.
+/// All samples of an image that `image` decodes, as they are stored.
 fn all_samples(decoder: impl ImageDecoder) -> Result<Vec<u8>, ImageError> {
     let mut samples = vec![0; decoder.total_bytes() as usize];
     decoder.read_image(&mut samples)?;
@@ -271,10 +271,10 @@ mod tests {
 
     use super::*;
 
-    /// A 5x3 picture, no two pixels alike, as a file of the format.
-    fn file(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    /// A 5x3 image, no two pixels alike, as a file of the format.
+    fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, format).expect("encoded");
+        image.write_to(&mut bytes, format).expect("encoded");
         bytes.into_inner()
     }
 
@@ -304,14 +304,14 @@ mod tests {
             (&rgba, Color::Rgb, vec![200, 100, 0, 244, 224, 204]),
             (&rgba, Color::Grayscale, vec![118, 228]),
         ];
-        for (picture, color, expected) in cases {
-            let pixels = decode(&file(picture, ImageFormat::Png), color).expect("decoded");
-            assert_eq!(pixels.into_color(color), expected, "{:?}", picture.color());
+        for (image, color, expected) in cases {
+            let pixels = decode(&file(image, ImageFormat::Png), color).expect("decoded");
+            assert_eq!(pixels.into_color(color), expected, "{:?}", image.color());
         }
     }
 
     #[test]
-    fn what_is_no_picture_is_an_error_with_a_reason() {
+    fn what_is_no_image_is_an_error_with_a_reason() {
         let jpeg = file(&rgb(), ImageFormat::Jpeg);
         decode(&jpeg, Color::Rgb).expect("whole");
         let png = file(&rgb(), ImageFormat::Png);
@@ -319,7 +319,7 @@ mod tests {
         bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         for (bytes, expected) in [
             (&b""[..], "empty"),
-            (b"a letter, not a picture", "no known picture format; it begins with \"a letter, not a \""),
+            (b"a letter, not an image", "no known image format; it begins with \"a letter, not a \""),
             (&jpeg[..jpeg.len() - 3], "cut off"),
             (&png[..png.len() / 2], ""),
             (&bomb, ""),
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_turned_by_numbers_of_any_length_behind_any_head() {
+    fn an_image_is_turned_by_numbers_of_any_length_behind_any_head() {
         let upright = rgb();
         let mut turned = upright.clone();
         turned.apply_orientation(Orientation::Rotate90);
@@ -376,9 +376,9 @@ mod tests {
 
     #[test]
     fn a_jpeg_without_its_end_is_read_and_a_damaged_one_only_where_that_is_wanted() {
-        let picture: DynamicImage =
+        let image: DynamicImage =
             image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([(x * 6) as u8, (y * 10) as u8, ((x + y) * 4) as u8])).into();
-        let whole = file(&picture, ImageFormat::Jpeg);
+        let whole = file(&image, ImageFormat::Jpeg);
         let expected = decode(&whole, Color::Rgb).expect("whole");
         for bytes in [&whole[..whole.len() - 2], &whole[..whole.len() - 1]] {
             let found = decode_in(bytes, Wanted { color: Color::Rgb, repair: false }, &mut Room::open()).expect("all rows are there");
@@ -431,7 +431,7 @@ mod tests {
         let bitmap = file(&rgb(), ImageFormat::Bmp);
         assert_eq!(decode(&bitmap[14..], Color::Rgb), decode(&bitmap, Color::Rgb));
         let reason = decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1", Color::Rgb).expect_err("not read");
-        assert_eq!(reason, "it is a HEIC picture, which can't be read; save it as JPEG or PNG");
+        assert_eq!(reason, "it is a HEIC image, which can't be read; save it as JPEG or PNG");
     }
 
     #[test]
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn equal_pixels_have_equal_digests_whatever_the_file() {
-        let digest = |picture: &DynamicImage, format| decode(&file(picture, format), Color::Rgb).expect("decoded").digest();
+        let digest = |image: &DynamicImage, format| decode(&file(image, format), Color::Rgb).expect("decoded").digest();
         assert_eq!(digest(&rgb(), ImageFormat::Png), digest(&rgb(), ImageFormat::Bmp));
         assert_ne!(digest(&rgb(), ImageFormat::Png), digest(&rgb().rotate180(), ImageFormat::Png));
     }
@@ -458,10 +458,10 @@ mod tests {
         let grey = rgb().to_luma8();
         let in_three: DynamicImage = DynamicImage::from(grey.clone()).to_rgb8().into();
         let mut all = Vec::new();
-        for (picture, format) in
+        for (image, format) in
             [(&DynamicImage::from(grey.clone()), ImageFormat::Png), (&in_three, ImageFormat::Png), (&in_three, ImageFormat::Bmp)]
         {
-            all.extend([Color::Rgb, Color::Grayscale].map(|color| decode(&file(picture, format), color).expect("decoded")));
+            all.extend([Color::Rgb, Color::Grayscale].map(|color| decode(&file(image, format), color).expect("decoded")));
         }
         assert!(all.iter().all(|pixels| pixels.channels == 1 && pixels.bytes == *grey.as_raw()), "{all:?}");
         assert_eq!(all[0].clone().into_color(Color::Rgb)[6..9], [grey.as_raw()[2]; 3]);

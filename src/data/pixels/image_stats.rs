@@ -1,4 +1,4 @@
-//! What there is to say of one picture file before anybody trains on it.
+//! What there is to say of one image file before anybody trains on it.
 
 use isa::{Isa, Work};
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::config::{Color, Interpolation, Resize};
 
-/// Rows and columns at which sharpness is measured, whatever the picture's own.
+/// Rows and columns at which sharpness is measured, whatever the image's own.
 const SHARP_SIDE: usize = REDUCED;
 
-/// A picture file.
+/// An image file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageStats {
     /// Length of the file.
@@ -38,7 +38,7 @@ pub struct ImageStats {
     pub mode: String,
     /// Does EXIF say that it must be turned or mirrored?
     pub is_turned: bool,
-    /// What is wrong with the file, of which the picture could be read all the same.
+    /// What is wrong with the file, of which the image could be read all the same.
     #[serde(default)]
     pub damage: Option<String>,
     /// Mean grey level, 0 to 255.
@@ -53,7 +53,7 @@ pub struct ImageStats {
 
 impl ImageStats {}
 
-/// Looks at the bytes of a picture file; its decoded pixels come along.
+/// Looks at the bytes of an image file; its decoded pixels come along.
 ///
 /// # Errors
 /// Why it can't be decoded, in words, without the path.
@@ -146,27 +146,27 @@ mod tests {
         data::{duplicates::align::likeness, pixels::resize::resize},
     };
 
-    fn png(picture: &image::DynamicImage) -> Vec<u8> {
+    fn png(image: &image::DynamicImage) -> Vec<u8> {
         let mut out = Cursor::new(Vec::new());
-        picture.write_to(&mut out, image::ImageFormat::Png).expect("memory");
+        image.write_to(&mut out, image::ImageFormat::Png).expect("memory");
         out.into_inner()
     }
 
     #[test]
-    fn facts_of_a_picture() {
-        let picture = image::GrayImage::from_fn(60, 40, |x, y| image::Luma([if x < 30 && (8..32).contains(&y) { 200 } else { 20 }]));
-        let (facts, _) = measure_image(&png(&picture.clone().into()), Color::Rgb).expect("a picture");
+    fn facts_of_an_image() {
+        let image = image::GrayImage::from_fn(60, 40, |x, y| image::Luma([if x < 30 && (8..32).contains(&y) { 200 } else { 20 }]));
+        let (facts, _) = measure_image(&png(&image.clone().into()), Color::Rgb).expect("an image");
         assert_eq!((facts.height, facts.width, facts.format.as_str(), facts.mode.as_str(), facts.is_turned), (40, 60, "png", "L8", false));
         assert!((facts.brightness - (20.0 + 180.0 * 0.3)).abs() < 2.0, "{}", facts.brightness);
         assert!(facts.border > 20.0 && facts.border < facts.brightness, "{}", facts.border);
-        let blurred = image::imageops::blur(&picture, 6.0);
-        let (other, _) = measure_image(&png(&blurred.into()), Color::Rgb).expect("a picture");
+        let blurred = image::imageops::blur(&image, 6.0);
+        let (other, _) = measure_image(&png(&blurred.into()), Color::Rgb).expect("an image");
         assert!(facts.sharpness > 10.0 * other.sharpness, "{} {}", facts.sharpness, other.sharpness);
         assert!(measure_image(b"", Color::Rgb).is_err() && measure_image(b"text", Color::Rgb).is_err());
     }
 
     #[test]
-    fn every_instruction_set_finds_the_same_of_a_picture_and_of_a_pair_to_the_bit() {
+    fn every_instruction_set_finds_the_same_of_an_image_and_of_a_pair_to_the_bit() {
         let scene = |moved: f32, gain: f32| {
             image::RgbImage::from_fn(230, 170, |x, y| {
                 let (x, y) = (x as f32 + moved, y as f32 - moved / 2.0);
@@ -174,10 +174,10 @@ mod tests {
                 image::Rgb([level, 0.8 * level + y / 9.0, 200.0 - x / 2.0].map(|level| (gain * level) as u8))
             })
         };
-        let files = [scene(0.0, 1.0), scene(4.0, 0.9)].map(|picture| png(&picture.into()));
+        let files = [scene(0.0, 1.0), scene(4.0, 0.9)].map(|image| png(&image.into()));
         let found = |isa: Isa| {
             isa.as_best(|| {
-                let [one, other] = files.each_ref().map(|file| measure_image(file, Color::Rgb).expect("a picture"));
+                let [one, other] = files.each_ref().map(|file| measure_image(file, Color::Rgb).expect("an image"));
                 let sketches = [one.0.look.sketch(), other.0.look.sketch()];
                 let likeness = likeness(&one.0.look, 0, &other.0.look).to_bits();
                 let resized = resize(&one.1, [61, 47], Resize::Stretch, Interpolation::Lanczos);

@@ -1,5 +1,5 @@
-//! One budget of memory for all threads that decode pictures. What a picture needs is estimated from its header and taken from the budget
-//! before memory is: a thread waits until it fits, and a picture that never will is refused in words.
+//! One budget of memory for all threads that decode images. What an image needs is estimated from its header and taken from the budget
+//! before memory is: a thread waits until it fits, and an image that never will is refused in words.
 
 use std::{
     fs::{self, File},
@@ -35,19 +35,19 @@ struct Budget {
 struct State {
     limit: u64,
     taken: u64,
-    /// Who waits gets a number, and is served in that order: a large picture waits for smaller ones that came before it, not for those behind.
+    /// Who waits gets a number, and is served in that order: a large image waits for smaller ones that came before it, not for those behind.
     next: u64,
     served: u64,
 }
 
-/// Memory for one picture, given back when dropped.
+/// Memory for one image, given back when dropped.
 #[derive(Debug)]
 pub struct Room<'a> {
     budget: &'a Budget,
-    /// Bytes of the file, which stay while its picture is decoded.
+    /// Bytes of the file, which stay while its image is decoded.
     file: u64,
     taken: u64,
-    /// What the picture needs besides, where that wasn't there and waiting for it with a file in hand could block others.
+    /// What the image needs besides, where that wasn't there and waiting for it with a file in hand could block others.
     lacking: Option<u64>,
 }
 
@@ -95,7 +95,7 @@ impl Budget {
             return Ok(());
         }
         Err(format!(
-            "{what} {} MB of memory, more than the {} MB that decoding may take; make the picture smaller or raise data.decode_memory_mb \
+            "{what} {} MB of memory, more than the {} MB that decoding may take; make the image smaller or raise data.decode_memory_mb \
              (or {VARIABLE})",
             bytes.div_ceil(1 << 20),
             limit >> 20
@@ -104,7 +104,7 @@ impl Budget {
 }
 
 impl Room<'static> {
-    /// For a picture whose file is somebody else's.
+    /// For an image whose file is somebody else's.
     pub fn open() -> Self {
         Self { budget: &BUDGET, file: 0, taken: 0, lacking: None }
     }
@@ -145,7 +145,7 @@ impl<'a> Room<'a> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        // The allocator keeps what is freed (`heap::keep_large_blocks`): holes of large pictures side by side would soon be more than the budget.
+        // The allocator keeps what is freed (`heap::keep_large_blocks`): holes of large images side by side would soon be more than the budget.
         if self.taken > self.budget.state().limit / 4 {
             heap::give_back_free_blocks();
         }
@@ -165,7 +165,7 @@ pub(in crate::data) fn limit() -> u64 {
     BUDGET.state().limit
 }
 
-/// Reads a picture file and makes something of its bytes, within the budget. `work` says what it needs to the room that it is given.
+/// Reads an image file and makes something of its bytes, within the budget. `work` says what it needs to the room that it is given.
 ///
 /// # Errors
 /// What the system or `work` said; a file that is no file, or larger than the budget.
@@ -209,7 +209,7 @@ pub(in crate::data) fn is_too_long(path: &Path) -> bool {
 fn usual_mb() -> u64 {
     let told = std::env::var(VARIABLE).ok().and_then(|text| text.trim().parse().ok());
     told.filter(|megabytes| *megabytes > 0).unwrap_or_else(|| {
-        // 16 GiB where nobody knows. Not what is left now: which pictures fit mustn't depend on what else runs.
+        // 16 GiB where nobody knows. Not what is left now: which images fit mustn't depend on what else runs.
         let machine = total_bytes().unwrap_or(16 << 30) >> 20;
         (machine / SHARE).clamp(USUAL_MB[0], USUAL_MB[1]).min((machine / 4).max(64))
     })
@@ -225,9 +225,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_of_many_threads_never_take_more_than_there_is() {
+    fn images_of_many_threads_never_take_more_than_there_is() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("picture");
+        let path = folder.path().join("image");
         // A file that is counted.
         fs::write(&path, vec![7; (SMALL_FILE + 1) as usize]).expect("written");
         let budget = Budget::new(8);

@@ -1,4 +1,4 @@
-//! One picture file: decoded within a budget of memory, resized, and what there is to say of it.
+//! One image file: decoded within a budget of memory, resized, and what there is to say of it.
 
 pub mod decode;
 pub mod image_stats;

@@ -1,6 +1,6 @@
-//! A decoded picture at the network's size: stretched, padded or cropped, through one of Pillow's filters, level for level.
+//! A decoded image at the network's size: stretched, padded or cropped, through one of Pillow's filters, level for level.
 
-use resampling::{Filter, Picture};
+use resampling::{Filter, Image};
 
 use super::decode::Pixels;
 use crate::config::{Interpolation, Resize};
@@ -34,7 +34,7 @@ pub fn resize(pixels: &Pixels, [height, width]: [usize; 2], how: Resize, filter:
 /// The part `[top, left, bottom, right]` of `pixels` at another size.
 fn scale(pixels: &Pixels, part: [f64; 4], size: [usize; 2], filter: Interpolation) -> Vec<u8> {
     let Pixels { height, width, channels, bytes } = pixels;
-    let picture = Picture { bytes, height: *height, width: *width, channels: *channels };
+    let image = Image { bytes, height: *height, width: *width, channels: *channels };
     let filter = match filter {
         Interpolation::Nearest => Filter::Nearest,
         Interpolation::Bilinear => Filter::Bilinear,
@@ -44,7 +44,7 @@ fn scale(pixels: &Pixels, part: [f64; 4], size: [usize; 2], filter: Interpolatio
         Interpolation::Hamming => Filter::Hamming,
     };
     // Pillow's precision.
-    resampling::resize(picture, part.map(|edge| edge as f32), size, filter)
+    resampling::resize(image, part.map(|edge| edge as f32), size, filter)
 }
 
 /// `inner` in the middle of black.
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crop_of_any_size_is_inside_the_picture() {
+    fn a_crop_of_any_size_is_inside_the_image() {
         for (height, width) in (1..1200).step_by(3).flat_map(|side| [(side, 500), (375, side), (side, side + 1)]) {
             let pixels = Pixels { height, width, channels: 1, bytes: vec![7; height * width] };
             for size in [[224, 224], [150, 90]] {

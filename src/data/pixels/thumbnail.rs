@@ -1,4 +1,4 @@
-//! A picture at a glance: a small grey one, and hashes of its coarse structure by which copies find one another.
+//! An image at a glance: a small grey one, and hashes of its coarse structure by which copies find one another.
 
 use std::{f32::consts::PI, sync::OnceLock};
 
@@ -10,7 +10,7 @@ use crate::config::{Interpolation, Resize};
 /// Rows and columns of a look.
 pub const SIDE: usize = 64;
 
-/// The least that a side of a picture is reduced to before anybody looks closer.
+/// The least that a side of an image is reduced to before anybody looks closer.
 pub(in crate::data) const REDUCED: usize = 128;
 
 /// Bytes of a look.
@@ -25,7 +25,7 @@ const APART: usize = 5;
 /// Grey levels that vary less than this (standard deviation) show nothing that could be compared.
 const FLAT: f64 = 2.0;
 
-/// How a picture may have been turned and mirrored.
+/// How an image may have been turned and mirrored.
 pub const TURNS: usize = 8;
 
 /// Parts of a side that a hash looks at, from and to: all of it, and what is left of it after a small crop in the middle or at an end.
@@ -37,39 +37,39 @@ const WHOLE: [usize; 2] = [0, 0];
 /// Those of a small crop that are tried together.
 const CROPS: [[usize; 2]; 5] = [[1, 1], [2, 2], [2, 3], [3, 2], [3, 3]];
 
-/// A picture at a glance: 64 x 64 grey levels, row by row.
+/// An image at a glance: 64 x 64 grey levels, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thumbnail(Box<[u8]>);
 
 /// Low frequencies of a look, `[row][column]`.
 pub(in crate::data) type Frequencies = [[f32; ORDER]; ORDER];
 
-/// Hashes that a copy of a picture may have: the whole in all turns, then upright parts of it.
+/// Hashes that a copy of an image may have: the whole in all turns, then upright parts of it.
 pub const VARIANTS: usize = TURNS + CROPS.len();
 
 /// What copies find one another by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PerceptualHash {
-    /// Signs of low frequencies, as in pHash; brightness and contrast don't change them. The first is the whole picture's, upright.
+    /// Signs of low frequencies, as in pHash; brightness and contrast don't change them. The first is the whole image's, upright.
     pub hashes: [u64; VARIANTS],
     /// Low frequencies of the whole but the mean, of length one.
     frequencies: Frequencies,
 }
 
 impl PerceptualHash {
-    /// How the picture of a hash is turned.
+    /// How the image of a hash is turned.
     pub fn turn(variant: usize) -> usize {
         if variant < TURNS { variant } else { 0 }
     }
 
-    /// Correlation of this picture, turned, with another one, as far as their low frequencies tell.
+    /// Correlation of this image, turned, with another one, as far as their low frequencies tell.
     pub fn correlation(&self, turn: usize, other: &Self) -> f32 {
         correlation(&self.frequencies, turn, &other.frequencies)
     }
 }
 
 impl Thumbnail {
-    /// The look of a decoded picture.
+    /// The look of a decoded image.
     pub fn of(pixels: &Pixels) -> Self {
         Self::of_reduced(&reduced(pixels))
     }
@@ -143,7 +143,7 @@ impl Work for Parts<'_> {
     }
 }
 
-/// The levels of a square picture turned: mirrored left to right (1), top to bottom (2), and then transposed (4), as the bits of `turn` say.
+/// The levels of a square image turned: mirrored left to right (1), top to bottom (2), and then transposed (4), as the bits of `turn` say.
 pub(in crate::data) fn turned(levels: Vec<f32>, turn: usize) -> Vec<f32> {
     if turn == 0 {
         return levels;
@@ -163,8 +163,8 @@ pub(in crate::data) fn turned(levels: Vec<f32>, turn: usize) -> Vec<f32> {
     out
 }
 
-/// A picture in grey, `[height, width, 1]`, each level the mean of whole pixels, so that a side has [`REDUCED`] of them or more where the
-/// picture has, and less than twice as many.
+/// An image in grey, `[height, width, 1]`, each level the mean of whole pixels, so that a side has [`REDUCED`] of them or more where the
+/// image has, and less than twice as many.
 pub(in crate::data) fn reduced(pixels: &Pixels) -> Pixels {
     // The sum of 256 rows is still 16 bits long.
     let less = |side: usize| (side / (side / REDUCED).max(1)).max(side.div_ceil(256));
@@ -248,7 +248,7 @@ fn wave([from, to]: [f32; 2], frequency: usize) -> [f32; SIDE] {
     wave
 }
 
-/// The frequency at this place in the picture turned.
+/// The frequency at this place in the image turned.
 fn frequency(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
     let (row, column) = (at / ORDER, at % ORDER);
     let (down, across) = if turn & 4 == 0 { (row, column) } else { (column, row) };
@@ -257,9 +257,9 @@ fn frequency(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
     if is_odd { -frequencies[down][across] } else { frequencies[down][across] }
 }
 
-/// The sign of each frequency but the mean, as they are in the picture turned.
+/// The sign of each frequency but the mean, as they are in the image turned.
 pub(in crate::data) fn hash(frequencies: &Frequencies, turn: usize) -> u64 {
-    // Neighbours lie apart: in pictures that resemble each other whole rows have the same signs, and no part of a hash may be all of these.
+    // Neighbours lie apart: in images that resemble each other whole rows have the same signs, and no part of a hash may be all of these.
     let place = |at: usize| (at - 1) * APART % (ORDER * ORDER - 1);
     (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(frequency(frequencies, turn, at) > 0.0) << place(at))
 }
@@ -272,7 +272,7 @@ pub(in crate::data) fn unit(mut frequencies: Frequencies) -> Frequencies {
     frequencies
 }
 
-/// Of one picture turned with another one, from what [`unit`] made.
+/// Of one image turned with another one, from what [`unit`] made.
 pub(in crate::data) fn correlation(one: &Frequencies, turn: usize, other: &Frequencies) -> f32 {
     (1..ORDER * ORDER).map(|at| frequency(one, turn, at) * other[at / ORDER][at % ORDER]).sum()
 }
@@ -291,12 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_turns_with_its_picture() {
-        let picture = odd();
+    fn a_hash_turns_with_its_image() {
+        let image = odd();
         for turn in 0..TURNS {
-            let levels = picture.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>();
+            let levels = image.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>();
             let turned_levels = turned(levels.clone(), turn);
-            let (turned_sketch, sketch) = (Thumbnail(turned_levels.iter().map(|level| *level as u8).collect()).sketch(), picture.sketch());
+            let (turned_sketch, sketch) = (Thumbnail(turned_levels.iter().map(|level| *level as u8).collect()).sketch(), image.sketch());
             assert!((turned_sketch.hashes[0] ^ sketch.hashes[turn]).count_ones() <= 1, "{turn}");
             assert!(sketch.correlation(turn, &turned_sketch) > 0.9999, "{turn}");
             assert!((0..TURNS).all(|other| other == turn || sketch.correlation(other, &turned_sketch) < 0.99), "{turn}");
@@ -306,10 +306,10 @@ mod tests {
 
     #[test]
     fn brightness_changes_no_hash_and_one_level_shows_nothing() {
-        let (picture, dark) = (odd(), Thumbnail(odd().0.iter().map(|level| level / 2 + 3).collect()));
-        assert!((picture.sketch().hashes[0] ^ dark.sketch().hashes[0]).count_ones() <= 2);
-        assert!(look(|_, column| 100 + column % 2).is_flat() && !picture.is_flat());
-        assert_eq!(Thumbnail::from_bytes(picture.bytes()), Some(picture));
+        let (image, dark) = (odd(), Thumbnail(odd().0.iter().map(|level| level / 2 + 3).collect()));
+        assert!((image.sketch().hashes[0] ^ dark.sketch().hashes[0]).count_ones() <= 2);
+        assert!(look(|_, column| 100 + column % 2).is_flat() && !image.is_flat());
+        assert_eq!(Thumbnail::from_bytes(image.bytes()), Some(image));
         assert_eq!(Thumbnail::from_bytes(&[0; 3]), None);
     }
 

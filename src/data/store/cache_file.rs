@@ -1,4 +1,4 @@
-//! Decoded pictures in a file in the user's cache folder, which the next run on the same pictures finds there; beside it what was found of them.
+//! Decoded images in a file in the user's cache folder, which the next run on the same images finds there; beside it what was found of them.
 //! What is read again is held against digests: a damaged cache is made anew.
 
 use std::{
@@ -13,7 +13,7 @@ use mapped_file::MappedFile;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::format::{Format, Read, read_picture};
+use super::format::{Format, Read, read_image};
 use crate::{
     base::io::{
         cache,
@@ -32,32 +32,32 @@ use crate::{
 /// Part of the key: raise it when decoding or resizing changes its pixels.
 const VERSION: &str = "emberlens pixels 8";
 
-/// Pictures that are decoded at a time, so that memory stays bounded whatever their number.
+/// Images that are decoded at a time, so that memory stays bounded whatever their number.
 const CHUNK: usize = 128;
 
-/// Where each picture begins and ends, nowhere for one that can't be read.
+/// Where each image begins and ends, nowhere for one that can't be read.
 pub(in crate::data) type Spans = Vec<Range<usize>>;
 
-/// Pictures one behind the other.
+/// Images one behind the other.
 pub(in crate::data) struct CacheFile {
     /// Their bytes.
     pub file: MappedFile,
     /// Of each.
     pub spans: Spans,
-    /// CRC-32C of each, to be compared when it is read: a few microseconds a picture.
+    /// CRC-32C of each, to be compared when it is read: a few microseconds an image.
     pub sums: Vec<u32>,
     /// Where the file is.
     pub path: PathBuf,
 }
 
-/// What stands beside a cache file, one entry a picture; the looks have a file of their own.
+/// What stands beside a cache file, one entry an image; the looks have a file of their own.
 #[derive(Serialize, Deserialize)]
 struct Index {
     /// BLAKE3 of the looks, in hexadecimal.
     looks: String,
-    /// Bytes that decoding might take: with other ones, other pictures may be too large.
+    /// Bytes that decoding might take: with other ones, other images may be too large.
     decode_limit: u64,
-    pictures: Vec<Indexed>,
+    images: Vec<Indexed>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl Names {
     }
 }
 
-/// Reads all pictures of `paths` through the file for their contents and these settings: the one that is there, or a new one.
+/// Reads all images of `paths` through the file for their contents and these settings: the one that is there, or a new one.
 ///
 /// # Errors
 /// It can't be written, or not opened.
@@ -117,7 +117,7 @@ fn remove(pixels: &Path) {
     [index, looks, pixels].iter().for_each(|path| _ = fs::remove_file(path));
 }
 
-/// The sum that a picture's pixels are known by.
+/// The sum that an image's pixels are known by.
 pub(in crate::data) fn sum(pixels: &[u8]) -> u32 {
     crc32c::crc32c(pixels)
 }
@@ -128,7 +128,7 @@ fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) +
     let (mut reads, mut sums) = (Vec::with_capacity(paths.len()), Vec::with_capacity(paths.len()));
     for chunk in paths.chunks(CHUNK) {
         let decoded: Vec<_> =
-            chunk.par_iter().map(|path| read_picture(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))).collect();
+            chunk.par_iter().map(|path| read_image(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))).collect();
         for result in decoded {
             let (read, sum) = match result {
                 Ok((facts, sum, pixels)) => {
@@ -145,11 +145,11 @@ fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) +
     file.commit().map_err(failed)?;
     let looks = reads.iter().filter_map(Read::facts).map(|facts| facts.look.bytes()).collect::<Vec<_>>().concat();
     files::write_atomic(&names.looks, &looks).map_err(failed)?;
-    let pictures = reads.iter().zip(&sums).map(|(read, sum)| match read {
+    let images = reads.iter().zip(&sums).map(|(read, sum)| match read {
         Read::Good(facts) => Indexed::Good(ImageStats::clone(facts), *sum),
         Read::Bad(reason) => Indexed::Bad(reason.clone()),
     });
-    let index = Index { looks: digest(&looks), decode_limit: memory::limit(), pictures: pictures.collect() };
+    let index = Index { looks: digest(&looks), decode_limit: memory::limit(), images: images.collect() };
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
     files::write_atomic(&names.index, &[digest(&index).as_bytes(), b"\n", &index].concat()).map_err(failed)?;
     let file = MappedFile::open(&names.pixels).map_err(|error| DataError::io("map", &names.pixels, error))?;
@@ -160,7 +160,7 @@ fn digest(bytes: &[u8]) -> String {
     files::hex(blake3::hash(bytes).as_bytes())
 }
 
-/// Where each picture is in a cache file: one behind the other.
+/// Where each image is in a cache file: one behind the other.
 fn spans(reads: &[Read], format: Format) -> Spans {
     let [height, width, _] = format.shape();
     let mut end = 0;
@@ -192,7 +192,7 @@ fn file_digest(path: &Path) -> [u8; 32] {
     if memory::is_too_long(path) { [0; 32] } else { digest().unwrap_or([0; 32]) }
 }
 
-/// The cache that an earlier run left, unless it lacks pictures that might be read with what decoding may take now; or what is wrong with it. Its
+/// The cache that an earlier run left, unless it lacks images that might be read with what decoding may take now; or what is wrong with it. Its
 /// pixels are looked at when they are read.
 fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile, Vec<Read>)>, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
@@ -200,7 +200,7 @@ fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile
     let (expected, index) = index.split_at_checked(64).ok_or("its index is cut off")?;
     let index = index.strip_prefix(b"\n").filter(|index| digest(index).as_bytes() == expected).ok_or("its index has changed")?;
     let index: Index = serde_json::from_slice(index).map_err(|error| error.to_string())?;
-    if index.decode_limit != memory::limit() && index.pictures.iter().any(|picture| matches!(picture, Indexed::Bad(_))) {
+    if index.decode_limit != memory::limit() && index.images.iter().any(|image| matches!(image, Indexed::Bad(_))) {
         return Ok(None);
     }
     let looks = read(&names.looks)?;
@@ -209,7 +209,7 @@ fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile
     }
     let mut looks = looks.chunks_exact(THUMBNAIL_BYTES);
     let (mut reads, mut sums) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for entry in index.pictures {
+    for entry in index.images {
         let (read, sum) = match entry {
             Indexed::Bad(reason) => (Read::Bad(reason), sum(&[])),
             Indexed::Good(facts, sum) => {
@@ -221,7 +221,7 @@ fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile
         sums.push(sum);
     }
     if reads.len() != count {
-        return Err(format!("found {} pictures in its index, expected {count}", reads.len()));
+        return Err(format!("found {} images in its index, expected {count}", reads.len()));
     }
     let file = MappedFile::open(&names.pixels).map_err(|error| error.to_string())?;
     let spans = spans(&reads, format);

@@ -1,4 +1,4 @@
-//! One picture file in, its resized bytes and what there is to say of it out.
+//! One image file in, its resized bytes and what there is to say of it out.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,14 +12,14 @@ use crate::{
     },
 };
 
-/// What each picture becomes.
+/// What each image becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// Height and width.
     pub image_size: [usize; 2],
     /// One channel or three.
     pub color: Color,
-    /// How a picture gets to that size.
+    /// How an image gets to that size.
     pub resize: Resize,
     /// The filter of that.
     pub interpolation: Interpolation,
@@ -33,7 +33,7 @@ impl Format {
         [self.image_size[0], self.image_size[1], self.color.channels()]
     }
 
-    /// Bytes a picture.
+    /// Bytes an image.
     pub fn num_bytes(self) -> usize {
         self.shape().iter().product()
     }
@@ -49,7 +49,7 @@ impl Format {
     }
 }
 
-/// One picture as it was read.
+/// One image as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Read {
     /// Decoded, and what was found.
@@ -67,8 +67,8 @@ impl Read {
     }
 }
 
-/// A file to what is to say of the picture, and its resized bytes.
-pub(in crate::data) fn read_picture(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(ImageStats, Vec<u8>), String> {
+/// A file to what is to say of the image, and its resized bytes.
+pub(in crate::data) fn read_image(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(ImageStats, Vec<u8>), String> {
     let read = memory::with_file(path, |bytes, room| {
         let (facts, pixels) = measure_within(bytes, format.wanted(), room)?;
         Ok((facts, resized(&pixels, format)))

@@ -1,4 +1,4 @@
-//! Listed pictures in, decoded and resized bytes out, kept where the configuration says: memory, a file, or nowhere.
+//! Listed images in, decoded and resized bytes out, kept where the configuration says: memory, a file, or nowhere.
 
 mod cache_file;
 mod format;
@@ -20,7 +20,7 @@ use rayon::prelude::*;
 pub use self::format::{Format, Read};
 use self::{
     cache_file::{CacheFile, Spans},
-    format::{read_picture, resized},
+    format::{read_image, resized},
 };
 use super::{
     error::DataError,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::config::Cache;
 
-/// Where decoded pictures are kept.
+/// Where decoded images are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
     /// The user's choice.
@@ -40,7 +40,7 @@ pub struct Keep {
     pub memory_mb: usize,
 }
 
-/// Decoded, resized pictures; or what a network's first layers made of them, as `f32`. A picture's slot is its position among those that were
+/// Decoded, resized images; or what a network's first layers made of them, as `f32`. An image's slot is its position among those that were
 /// to be read.
 pub struct Store {
     format: Format,
@@ -49,13 +49,13 @@ pub struct Store {
 
 enum Place {
     Memory(Vec<u8>, Spans),
-    /// A file, and a copy of its first bytes in memory: pictures are drawn in any order, so that a system which keeps what was used last would
+    /// A file, and a copy of its first bytes in memory: images are drawn in any order, so that a system which keeps what was used last would
     /// seldom have the next one.
     Disk {
         file: MappedFile,
         held: Vec<u8>,
         spans: Spans,
-        /// What each picture's bytes are known by.
+        /// What each image's bytes are known by.
         sums: Vec<u32>,
         path: PathBuf,
         /// Where they came from, in case that the file is damaged.
@@ -67,20 +67,20 @@ enum Place {
     Features(Features),
 }
 
-/// What a network's first layers made of pictures, in one file or several one after the other.
+/// What a network's first layers made of images, in one file or several one after the other.
 pub struct Features {
-    /// Each holds the features of so many pictures; what comes after them isn't looked at.
+    /// Each holds the features of so many images; what comes after them isn't looked at.
     pub files: Vec<Arc<MappedFile>>,
-    /// Pictures a file.
+    /// Images a file.
     pub count: usize,
-    /// Bytes a picture.
+    /// Bytes an image.
     pub size: usize,
     /// Where the files are.
     pub folder: PathBuf,
 }
 
 impl Features {
-    /// The file that a picture's are in, and where.
+    /// The file that an image's are in, and where.
     fn find(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
         let start = slot.checked_rem(self.count)? * self.size;
         Some((self.files.get(slot / self.count)?, start..start + self.size))
@@ -94,7 +94,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// The bytes of one picture, `[height, width, channels]`; of a grey one `[height, width]`, whatever colours are wanted.
+    /// The bytes of one image, `[height, width, channels]`; of a grey one `[height, width]`, whatever colours are wanted.
     ///
     /// # Errors
     /// Only where they aren't kept in memory: a file may have changed since it was read first.
@@ -115,7 +115,7 @@ impl Store {
                 let bytes = self.decode_again(&sources[slot])?;
                 let reason = || "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned();
                 let is_same = cache_file::sum(&bytes) == sums[slot];
-                if is_same { Ok(Cow::Owned(bytes)) } else { Err(DataError::Picture { path: sources[slot].clone(), reason: reason() }) }
+                if is_same { Ok(Cow::Owned(bytes)) } else { Err(DataError::Image { path: sources[slot].clone(), reason: reason() }) }
             }
             Place::Nowhere(paths) => Ok(Cow::Owned(self.decode_again(&paths[slot])?)),
             Place::Memory(..) | Place::Features(..) => unreachable!("all of them are kept"),
@@ -126,10 +126,10 @@ impl Store {
         let pixels = memory::with_file(path, |bytes, room| {
             decode_in(bytes, self.format.wanted(), room).map(|decoded| resized(&decoded.pixels, self.format))
         });
-        pixels.map_err(|reason| DataError::Picture { path: path.to_owned(), reason })
+        pixels.map_err(|reason| DataError::Image { path: path.to_owned(), reason })
     }
 
-    /// The bytes of one picture in the wanted colours, `[height, width, channels]`.
+    /// The bytes of one image in the wanted colours, `[height, width, channels]`.
     ///
     /// # Errors
     /// As [`Self::pixels`].
@@ -142,7 +142,7 @@ impl Store {
         Ok(Cow::Owned(Pixels { height, width, channels: 1, bytes: bytes.into_owned() }.into_color(self.format.color)))
     }
 
-    /// The bytes of one picture, if they are kept in memory or in a map.
+    /// The bytes of one image, if they are kept in memory or in a map.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
         match &self.place {
             Place::Memory(held, spans) | Place::Disk { held, spans, .. } => held.get(spans.get(slot)?.clone()),
@@ -154,7 +154,7 @@ impl Store {
         }
     }
 
-    /// Of pictures of `format`.
+    /// Of images of `format`.
     pub fn of_features(format: Format, features: Features) -> Self {
         Self { format, place: Place::Features(features) }
     }
@@ -184,7 +184,7 @@ impl Store {
         }
     }
 
-    /// Has the picture's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory
+    /// Has the image's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory
     /// for them.
     pub fn will_need(&self, slot: usize) {
         let found = match &self.place {
@@ -197,12 +197,12 @@ impl Store {
         }
     }
 
-    /// What each picture became.
+    /// What each image became.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Where the pictures are, for the log.
+    /// Where the images are, for the log.
     pub fn place(&self) -> String {
         let of_spans = |spans: &Spans| spans.iter().map(Range::len).sum::<usize>() >> 20;
         match &self.place {
@@ -219,10 +219,10 @@ impl Store {
     }
 }
 
-/// Reads all pictures of `paths`. `done` hears how many more are read.
+/// Reads all images of `paths`. `done` hears how many more are read.
 ///
 /// # Errors
-/// The cache file can't be written or read. A picture that can't be read is no error here, but [`Read::Bad`].
+/// The cache file can't be written or read. An image that can't be read is no error here, but [`Read::Bad`].
 pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let memory = keep.memory_mb.saturating_mul(1 << 20);
     let fits = format.num_bytes().saturating_mul(paths.len()) <= memory;
@@ -232,7 +232,7 @@ pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) +
         Cache::Auto => read_to_disk(paths, format, memory, done),
         Cache::Disk => read_to_disk(paths, format, 0, done),
         Cache::Off => {
-            let read = |path: &&Path| match read_picture(path, format, done) {
+            let read = |path: &&Path| match read_image(path, format, done) {
                 Ok((facts, _)) => Read::Good(Arc::new(facts)),
                 Err(reason) => Read::Bad(reason),
             };
@@ -242,12 +242,12 @@ pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) +
     }
 }
 
-/// Each picture into a place of its own, which has room for all colours and of which a grey one fills a third: what nobody writes to takes
+/// Each image into a place of its own, which has room for all colours and of which a grey one fills a third: what nobody writes to takes
 /// no memory.
 fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let size = format.num_bytes();
     let mut kept = vec![0; paths.len() * size];
-    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_picture(path, format, done) {
+    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_image(path, format, done) {
         Ok((facts, pixels)) => {
             place[..pixels.len()].copy_from_slice(&pixels);
             (Read::Good(Arc::new(facts)), slot * size..slot * size + pixels.len())
@@ -300,27 +300,27 @@ mod tests {
         Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear, repair: false };
 
     /// The third can't be read, the last is grey.
-    fn pictures(folder: &Path) -> Vec<PathBuf> {
+    fn images(folder: &Path) -> Vec<PathBuf> {
         let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();
         for (index, path) in paths.iter().enumerate() {
             let level =
                 |x: u32, y: u32| if index == 4 { [(x * 20 + y) as u8; 3] } else { [(index * 40) as u8, (x * 20) as u8, (y * 30) as u8] };
             image::RgbImage::from_fn(9, 7, |x, y| image::Rgb(level(x, y))).save(path).expect("written");
         }
-        fs::write(&paths[2], b"not a picture").expect("written");
+        fs::write(&paths[2], b"not an image").expect("written");
         paths
     }
 
     #[test]
-    fn memory_and_nowhere_hold_the_same_pixels_and_name_the_same_bad_picture() {
+    fn memory_and_nowhere_hold_the_same_pixels_and_name_the_same_bad_image() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let paths = pictures(folder.path());
+        let paths = images(folder.path());
         let paths: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
         let read = |cache| read(&paths, FORMAT, Keep { cache, memory_mb: 1 }, &|_| {}).expect("read");
         let (memory, reads) = read(Cache::Memory);
         let (nowhere, other_reads) = read(Cache::Off);
         assert_eq!(reads, other_reads);
-        assert!(matches!(&reads[2], Read::Bad(reason) if reason.contains("not a picture")), "{:?}", reads[2]);
+        assert!(matches!(&reads[2], Read::Bad(reason) if reason.contains("not an image")), "{:?}", reads[2]);
         for slot in [0, 1, 3, 4] {
             assert_eq!(memory.pixels(slot).expect("kept"), nowhere.pixels(slot).expect("decoded"));
             assert_eq!(memory.pixels(slot).expect("kept").len(), if slot == 4 { 24 } else { 72 });
@@ -334,9 +334,9 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_changes_while_nothing_is_kept_is_an_error_with_its_path() {
+    fn an_image_that_changes_while_nothing_is_kept_is_an_error_with_its_path() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let paths = pictures(folder.path());
+        let paths = images(folder.path());
         let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
         let (store, _) = read(&borrowed, FORMAT, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
         fs::write(&paths[4], b"").expect("written");

@@ -1,9 +1,9 @@
-//! Weights in every format that is read, beside what torchvision and Keras make of the same pictures; and files that mean harm.
+//! Weights in every format that is read, beside what torchvision and Keras make of the same images; and files that mean harm.
 
 use std::{collections::BTreeMap, fs};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use pixel_sampling::Picture;
+use pixel_sampling::Image;
 use safetensors::SafeTensors;
 
 use super::*;
@@ -28,27 +28,27 @@ pub(crate) fn golden(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-/// The pictures of `scripts/reference/backbones.py`, `[height, width, channels]` bytes each.
-fn pictures(count: usize, [height, width]: [usize; 2]) -> Vec<Vec<u8>> {
+/// The images of `scripts/reference/backbones.py`, `[height, width, channels]` bytes each.
+fn images(count: usize, [height, width]: [usize; 2]) -> Vec<Vec<u8>> {
     let level = |index: usize| {
         let number = (index + 1) as u64;
         ((number.wrapping_mul(number).wrapping_mul(2_654_435_761) % (1 << 32)) >> 24) as u8
     };
-    let picture = |image: usize| {
+    let image = |image: usize| {
         let value = |place: usize| level((image * 3 + place % 3) * height * width + place / 3);
         (0..height * width * 3).map(value).collect()
     };
-    (0..count).map(picture).collect()
+    (0..count).map(image).collect()
 }
 
-/// The pictures as the network sees them.
+/// The images as the network sees them.
 pub(crate) fn input(normalize: &Normalize, count: usize, size: [usize; 2], device: &Device) -> Tensor<4> {
-    let pictures = pictures(count, size);
+    let images = images(count, size);
     let shape = [size[0], size[1], 3];
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let normalizer = Normalizer::fit(normalize, Color::Rgb, &set_of(folder.path(), &pictures, shape)).expect("fitted");
+    let normalizer = Normalizer::fit(normalize, Color::Rgb, &set_of(folder.path(), &images, shape)).expect("fitted");
     let mut values = Vec::new();
-    pictures.iter().for_each(|picture| normalizer.write(Picture::new(picture, shape).expect("fits"), &mut values));
+    images.iter().for_each(|image| normalizer.write(Image::new(image, shape).expect("fits"), &mut values));
     Tensor::from_data(TensorData::new(values, [count, 3, size[0], size[1]]), device)
 }
 

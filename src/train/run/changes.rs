@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Schedule, Validation, changed_keys},
     data::{
         TrainingData,
-        batches::dataset::{Picture, PictureSet},
+        batches::dataset::{Image, ImageSet},
         duplicates::leaks::Leak,
         listing::Part,
         table::{self, Matched, SplitRow, difference},
@@ -114,9 +114,9 @@ pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(),
     }
 }
 
-/// Describes where a resume with more or fewer epochs makes the learning rate jump. `pictures` is
+/// Describes where a resume with more or fewer epochs makes the learning rate jump. `images` is
 /// the number of training images.
-pub(in crate::train) fn jump(state: &State, config: &Config, pictures: usize) -> Option<String> {
+pub(in crate::train) fn jump(state: &State, config: &Config, images: usize) -> Option<String> {
     let (schedule, index) = (&config.train.schedule, state.phase.index);
     let name = match schedule {
         Schedule::Cosine { .. } => "cosine",
@@ -125,7 +125,7 @@ pub(in crate::train) fn jump(state: &State, config: &Config, pictures: usize) ->
         _ => return None,
     };
     let [before, now] = [state.config.phases().get(index)?.epochs, config.phases().get(index)?.epochs];
-    let steps_per_epoch = pictures.div_ceil(config.train.batch_size).div_ceil(config.train.accumulate);
+    let steps_per_epoch = images.div_ceil(config.train.batch_size).div_ceil(config.train.accumulate);
     let rate =
         |step, epochs| learning_rate(schedule, state.plateau.learning_rate, Progress { step, steps_per_epoch, epochs, asked: epochs });
     let next = state.step - state.phase.first_step;
@@ -154,7 +154,7 @@ pub(in crate::train) struct Moved {
 /// # Errors
 /// Returns [`TrainError::Changed`] if the images, their labels or weights differ from the run's,
 /// and an error if `split.csv` can't be read.
-pub(in crate::train) fn follow_pictures(state: &mut State, data: &mut TrainingData, run: &Path) -> Result<Option<Moved>, TrainError> {
+pub(in crate::train) fn follow_images(state: &mut State, data: &mut TrainingData, run: &Path) -> Result<Option<Moved>, TrainError> {
     let now = split_rows(data);
     if table::fingerprint(&now) == state.data_fingerprint {
         return Ok(None);
@@ -179,7 +179,7 @@ pub(in crate::train) fn follow_pictures(state: &mut State, data: &mut TrainingDa
         return Err(changed(difference(&before, &now).unwrap_or_else(|| "its order".to_owned())));
     }
     let count = pairs.iter().filter(|(row, at)| row.path != now[*at].path).count();
-    let words = format!("{count} of {} pictures have moved; they are the same, and split.csv now says where they are", pairs.len());
+    let words = format!("{count} of {} images have moved; they are the same, and split.csv now says where they are", pairs.len());
     let new_paths = new_paths(&pairs, &now, written.iter().filter(|row| is_test(row)), &data.leaks);
     reorder(data, &pairs);
     for row in &mut written {
@@ -211,15 +211,13 @@ fn new_paths<'a>(
 /// Puts the images of `data` into the order and the parts of the rows. Each row comes with the
 /// position of its image in training and validation set together.
 fn reorder(data: &mut TrainingData, pairs: &[(&SplitRow, usize)]) {
-    let all: Vec<Picture> = data.train.pictures.iter().chain(&data.validation.pictures).cloned().collect();
+    let all: Vec<Image> = data.train.images.iter().chain(&data.validation.images).cloned().collect();
     let set = |part: Part| {
         let of_part = pairs.iter().filter(|(row, _)| row.split == part.name());
-        let picture = |(row, at): &(&SplitRow, usize)| Picture {
-            group: Some(row.group.clone()).filter(|group| !group.is_empty()),
-            ..all[*at].clone()
-        };
-        Arc::new(PictureSet {
-            pictures: of_part.map(picture).collect(),
+        let image =
+            |(row, at): &(&SplitRow, usize)| Image { group: Some(row.group.clone()).filter(|group| !group.is_empty()), ..all[*at].clone() };
+        Arc::new(ImageSet {
+            images: of_part.map(image).collect(),
             classes: Arc::clone(&data.classes),
             store: Arc::clone(&data.train.store),
         })

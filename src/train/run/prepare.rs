@@ -12,7 +12,7 @@ use crate::{
     config::{ClassWeights, Config, Loss, Metric, Normalize, Phase, Split},
     data::{
         TrainingData,
-        batches::{dataset::PictureSet, normalize::Normalizer},
+        batches::{dataset::ImageSet, normalize::Normalizer},
         store::Format,
     },
     nn::{
@@ -94,7 +94,7 @@ fn design(config: &Config, data: &TrainingData) -> Result<Design, TrainError> {
 
 /// Returns the network with the configured initial weights, and the normalization that is
 /// configured or belongs to those weights.
-fn pretrain(model: Classifier, config: &Config, train: &PictureSet) -> Result<(Classifier, Normalizer), TrainError> {
+fn pretrain(model: Classifier, config: &Config, train: &ImageSet) -> Result<(Classifier, Normalizer), TrainError> {
     let fit = |normalize: &Normalize| Normalizer::fit(normalize, config.data.color, train);
     let Some(path) = locate(config.model.architecture, &config.model.weights()) else {
         return Ok((model, fit(&config.data.normalize)?));
@@ -134,8 +134,8 @@ pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<()
 }
 
 /// Returns the number of images in the largest batch, which is never larger than its set.
-pub(in crate::train) fn largest_batch(config: &Config, train: &PictureSet, validation: &PictureSet) -> usize {
-    config.train.batch_size.min(train.pictures.len().max(validation.pictures.len()))
+pub(in crate::train) fn largest_batch(config: &Config, train: &ImageSet, validation: &ImageSet) -> usize {
+    config.train.batch_size.min(train.images.len().max(validation.images.len()))
 }
 
 /// Checks that a network fits the available memory, before anything of it is allocated.
@@ -178,7 +178,7 @@ pub(in crate::train) fn check_names(config: &Config, data: &TrainingData) -> Res
 
 /// Checks that each monitored metric of one class names a class with validation images: without
 /// them, the metric would be NaN in every epoch and no epoch could be the best.
-fn check_monitors(config: &Config, validation: &PictureSet) -> Result<(), TrainError> {
+fn check_monitors(config: &Config, validation: &ImageSet) -> Result<(), TrainError> {
     let (train, classes) = (&config.train, &validation.classes);
     let plateau = PlateauRule::of(&train.schedule).map(|rule| ("train.schedule.monitor", rule.monitor));
     let stopping = train.early_stopping.as_ref().map(|rule| ("train.early_stopping.monitor", rule.monitor.clone()));
@@ -198,7 +198,7 @@ fn check_monitors(config: &Config, validation: &PictureSet) -> Result<(), TrainE
 
 /// Returns the factor on the loss of each class. Balanced weights are images / (classes * images of
 /// the class), as in scikit-learn.
-pub(in crate::train) fn class_weights(wanted: &ClassWeights, train: &PictureSet) -> Result<Vec<f32>, TrainError> {
+pub(in crate::train) fn class_weights(wanted: &ClassWeights, train: &ImageSet) -> Result<Vec<f32>, TrainError> {
     let classes = &train.classes;
     match wanted {
         ClassWeights::None => Ok(vec![1.0; classes.len()]),

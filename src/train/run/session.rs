@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use burn::tensor::Device;
 
 use super::{
-    changes::{follow_pictures, jump, refuse_changes, split_rows, written_rows},
+    changes::{follow_images, jump, refuse_changes, split_rows, written_rows},
     files::RunFiles,
     prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
     state::{Partial, PhaseState, State},
@@ -103,8 +103,8 @@ impl Session {
         let mut state = State::read(&state, path, checkpoint.meta.classes.len(), checkpoint.meta.epoch)?;
         refuse_changes(&state.config, &config)?;
         check_run(checkpoint.meta.run.as_ref(), path)?;
-        let moved = follow_pictures(&mut state, data, run)?;
-        let remarks = moved.iter().map(|moved| moved.words.clone()).chain(jump(&state, &config, data.train.pictures.len())).collect();
+        let moved = follow_images(&mut state, data, run)?;
+        let remarks = moved.iter().map(|moved| moved.words.clone()).chain(jump(&state, &config, data.train.images.len())).collect();
         check_names(&config, data)?;
         check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
         state.config = config.clone();

@@ -15,7 +15,7 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat, wanted: Wanted, room: &m
     let file = Cursor::new(bytes);
     match format {
         ImageFormat::WebP => {
-            // Two bits and less can be a picture of one colour, so that the budget is all that holds it. A frame and its canvas of four bytes
+            // Two bits and less can be an image of one colour, so that the budget is all that holds it. A frame and its canvas of four bytes
             // a pixel each.
             let decoder = WebPDecoder::new(file).map_err(|error| in_words(&error))?;
             finish(decoder, [u64::MAX, 8], bytes, format, wanted, room)

@@ -1,4 +1,4 @@
-//! How a picture is to be turned, from the EXIF data of its file.
+//! How an image is to be turned, from the EXIF data of its file.
 
 use image::metadata::Orientation;
 

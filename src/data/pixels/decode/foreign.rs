@@ -4,38 +4,38 @@
 const SAVE: &str = "save it as JPEG or PNG";
 
 /// What a page or an archive is for.
-const NOT_A_PICTURE: &str = "take the picture itself";
+const NOT_A_IMAGE: &str = "take the image itself";
 
 /// How files begin, what they are, and what to do with them.
 const MARKS: &[(&[u8], &str, &str)] = &[
-    (b"\xFF\x0A", "a JPEG XL picture", SAVE),
-    (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL picture", SAVE),
-    (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 picture", SAVE),
-    (b"\xFF\x4F\xFF\x51", "a JPEG 2000 picture", SAVE),
+    (b"\xFF\x0A", "a JPEG XL image", SAVE),
+    (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL image", SAVE),
+    (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 image", SAVE),
+    (b"\xFF\x4F\xFF\x51", "a JPEG 2000 image", SAVE),
     (b"8BPS", "a Photoshop document", SAVE),
-    (b"%PDF-", "a PDF document", "save its pictures as PNG, with pdfimages or as pages"),
+    (b"%PDF-", "a PDF document", "save its images as PNG, with pdfimages or as pages"),
     (b"%!PS", "a PostScript document", SAVE),
     (b"gimp xcf", "a GIMP document", SAVE),
-    (b"\x76\x2F\x31\x01", "an OpenEXR picture", SAVE),
-    (b"#?RADIANCE", "a Radiance HDR picture", SAVE),
+    (b"\x76\x2F\x31\x01", "an OpenEXR image", SAVE),
+    (b"#?RADIANCE", "a Radiance HDR image", SAVE),
     (b"DDS ", "a DirectDraw texture", SAVE),
     (b"\xABKTX", "a KTX texture", SAVE),
-    (b"qoif", "a QOI picture", SAVE),
+    (b"qoif", "a QOI image", SAVE),
     (b"\0\0\x01\0", "an icon (ICO)", SAVE),
     (b"\0\0\x02\0", "a cursor (CUR)", SAVE),
     (b"icns", "an icon (ICNS)", SAVE),
-    (b"BPG\xFB", "a BPG picture", SAVE),
-    (b"farbfeld", "a farbfeld picture", SAVE),
-    (b"Pf\n", "a PFM picture", SAVE),
-    (b"PF\n", "a PFM picture", SAVE),
+    (b"BPG\xFB", "a BPG image", SAVE),
+    (b"farbfeld", "a farbfeld image", SAVE),
+    (b"Pf\n", "a PFM image", SAVE),
+    (b"PF\n", "a PFM image", SAVE),
     (b"FUJIFILMCCD-RAW", "a raw photograph (RAF)", SAVE),
     (b"IIRO", "a raw photograph (ORF)", SAVE),
     (b"IIU\0", "a raw photograph (RW2)", SAVE),
-    (b"\x89HDF\r\n\x1A\n", "an HDF5 file", "save each picture in it as PNG"),
-    (b"\x93NUMPY", "a NumPy array", "save each picture in it as PNG"),
-    (b"SIMPLE  =", "a FITS picture", "save it as 8-bit PNG, with the levels that matter stretched"),
+    (b"\x89HDF\r\n\x1A\n", "an HDF5 file", "save each image in it as PNG"),
+    (b"\x93NUMPY", "a NumPy array", "save each image in it as PNG"),
+    (b"SIMPLE  =", "a FITS image", "save it as 8-bit PNG, with the levels that matter stretched"),
     (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
-    (b"PK\x05\x06", "an empty ZIP archive", NOT_A_PICTURE),
+    (b"PK\x05\x06", "an empty ZIP archive", NOT_A_IMAGE),
     (b"\x1F\x8B", "a file compressed with gzip", "unpack it first"),
     (b"Rar!", "a RAR archive", "unpack it first"),
     (b"7z\xBC\xAF\x27\x1C", "a 7z archive", "unpack it first"),
@@ -43,9 +43,9 @@ const MARKS: &[(&[u8], &str, &str)] = &[
     (b"\xFD7zXZ\0", "a file compressed with xz", "unpack it first"),
     (b"\x1A\x45\xDF\xA3", "a film (Matroska or WebM)", "save its frames as JPEG or PNG"),
     (b"RIFF", "a RIFF file (a film or a sound, not WebP)", "save its frames as JPEG or PNG"),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the picture itself", "fetch it with `git lfs pull`"),
-    (b"{\\rtf", "a text document", NOT_A_PICTURE),
-    (b"\xD0\xCF\x11\xE0", "a Microsoft Office document", NOT_A_PICTURE),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the image itself", "fetch it with `git lfs pull`"),
+    (b"{\\rtf", "a text document", NOT_A_IMAGE),
+    (b"\xD0\xCF\x11\xE0", "a Microsoft Office document", NOT_A_IMAGE),
 ];
 
 /// The name of a format that isn't read, with its article, and what to do; from how a file begins.
@@ -54,16 +54,16 @@ pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let named = |name| Some((name, SAVE));
     if has(4, b"ftyp") {
         return match bytes.get(8..12)? {
-            b"avif" | b"avis" => named("an AVIF picture"),
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => named("a HEIC picture"),
+            b"avif" | b"avis" => named("an AVIF image"),
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => named("a HEIC image"),
             b"crx " => named("a raw photograph (CR3)"),
-            b"jxl " => named("a JPEG XL picture"),
+            b"jxl " => named("a JPEG XL image"),
             _ => Some(("a film (MP4 or QuickTime)", "save its frames as JPEG or PNG")),
         };
     }
     if has(128, b"DICM") {
         let advice = "convert it with its window of levels, with pydicom or dcm2pnm (dcm2niix for volumes), and save it as PNG";
-        return Some(("a DICOM picture", advice));
+        return Some(("a DICOM image", advice));
     }
     let found = MARKS.iter().find(|(mark, ..)| bytes.starts_with(mark)).map(|(_, name, advice)| (*name, *advice));
     found.or_else(|| of_text(bytes)).or_else(|| {
@@ -82,9 +82,9 @@ fn of_text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     match () {
         () if is_tag("<svg") => Some(("an SVG drawing", "save it as PNG in the size that is wanted")),
         () if is_tag("<!doctype html") || is_tag("<html") || is_tag("<head") || is_tag("<body") => {
-            Some(("an HTML page (as failed downloads leave)", "download the picture again"))
+            Some(("an HTML page (as failed downloads leave)", "download the image again"))
         }
-        () if start.starts_with("<?xml") => Some(("an XML file", NOT_A_PICTURE)),
+        () if start.starts_with("<?xml") => Some(("an XML file", NOT_A_IMAGE)),
         () => None,
     }
 }
@@ -98,19 +98,19 @@ mod tests {
         let dicom = [&[0; 128][..], b"DICM\x02\0"].concat();
         let nifti = [&[0x5C, 1, 0, 0][..], &[0; 340], b"n+1\0"].concat();
         let cases: [(&[u8], &str, &str); 17] = [
-            (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture", "JPEG or PNG"),
-            (b"\0\0\0\x20ftypavif\0\0\0\0", "an AVIF picture", "JPEG or PNG"),
-            (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL picture", "JPEG or PNG"),
-            (b"\xFF\x0A\x11\x22", "a JPEG XL picture", "JPEG or PNG"),
-            (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 picture", "JPEG or PNG"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image", "JPEG or PNG"),
+            (b"\0\0\0\x20ftypavif\0\0\0\0", "an AVIF image", "JPEG or PNG"),
+            (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL image", "JPEG or PNG"),
+            (b"\xFF\x0A\x11\x22", "a JPEG XL image", "JPEG or PNG"),
+            (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 image", "JPEG or PNG"),
             (b"8BPS\0\x01", "a Photoshop document", "JPEG or PNG"),
             (b"%PDF-1.7\n", "a PDF document", "pdfimages"),
-            (&dicom, "a DICOM picture", "pydicom"),
+            (&dicom, "a DICOM image", "pydicom"),
             (&nifti, "a NIfTI volume", "slices"),
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing", "PNG"),
             (b"<?xml version='1.0'?>\n<!-- made -->\n<svg/>", "an SVG drawing", "PNG"),
-            (b"\n\n<!DOCTYPE HTML><title>404</title>", "an HTML page", "download the picture again"),
-            (b"<?xml version='1.0'?><Error/>", "an XML file", "picture itself"),
+            (b"\n\n<!DOCTYPE HTML><title>404</title>", "an HTML page", "download the image again"),
+            (b"<?xml version='1.0'?><Error/>", "an XML file", "image itself"),
             (b"PK\x03\x04\x14\0", "a ZIP archive", "unpack"),
             (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
             (b"\0\0\0\x1CftypIsom\0\0", "a film", "frames"),

@@ -49,7 +49,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
 fn in_words(error: &DecodingError) -> String {
     match error {
         DecodingError::Io(inner) if inner.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the file is cut off: it ends before the picture does".to_owned()
+            "the file is cut off: it ends before the image does".to_owned()
         }
         _ => format!("the file is damaged or no valid Gif: {error}"),
     }

@@ -61,7 +61,7 @@ fn without_end(bytes: &[u8], kind: ColorType) -> Option<Vec<u8>> {
     Some(samples)
 }
 
-/// Rows of the seven pictures that an interlaced one is made of, but of those without columns.
+/// Rows of the seven images that an interlaced one is made of, but of those without columns.
 fn interlaced_rows([height, width]: [usize; 2]) -> usize {
     // First row, step of rows, first column.
     let passes = [[0, 8, 0], [0, 8, 4], [4, 8, 0], [0, 4, 2], [2, 4, 0], [0, 2, 1], [1, 2, 0]];
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_interlaced_pictures_are_counted_as_the_decoder_gives_them() {
+    fn rows_of_interlaced_images_are_counted_as_the_decoder_gives_them() {
         for (size, rows) in [([1, 1], 1), ([8, 8], 15), ([9, 13], 19), ([5, 2], 8), ([3, 1], 3)] {
             assert_eq!(interlaced_rows(size), rows, "{size:?}");
         }

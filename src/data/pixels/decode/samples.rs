@@ -5,10 +5,10 @@ use image::{ColorType, metadata::Orientation};
 use super::Pixels;
 use crate::config::Color;
 
-/// Bytes that a picture takes at most from its samples, of so many bytes a pixel, to its pixels, both included.
+/// Bytes that an image takes at most from its samples, of so many bytes a pixel, to its pixels, both included.
 pub(super) fn memory([height, width]: [usize; 2], bytes_a_pixel: usize, orientation: Orientation) -> u64 {
     let pixels = (height as u64).saturating_mul(width as u64);
-    // A turned copy beside the picture, or the one channel of a grey one.
+    // A turned copy beside the image, or the one channel of a grey one.
     let copy = if orientation == Orientation::NoTransforms { 1 } else { bytes_a_pixel.min(3) };
     pixels.saturating_mul((bytes_a_pixel + copy) as u64)
 }
@@ -54,7 +54,7 @@ fn over_white<const CHANNELS: usize>(mut samples: Vec<u8>) -> Vec<u8> {
     samples
 }
 
-/// Grey pictures and those that are wanted in grey with one channel.
+/// Grey images and those that are wanted in grey with one channel.
 fn reduced([height, width, channels]: [usize; 3], bytes: Vec<u8>, color: Color) -> Pixels {
     if channels == 1 {
         return Pixels { height, width, channels, bytes };
@@ -75,7 +75,7 @@ fn luma(red: u8, green: u8, blue: u8) -> u8 {
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
 }
 
-/// The picture as it is meant to be seen.
+/// The image as it is meant to be seen.
 fn turned(pixels: Pixels, orientation: Orientation) -> Pixels {
     if orientation == Orientation::NoTransforms {
         return pixels;
@@ -84,7 +84,7 @@ fn turned(pixels: Pixels, orientation: Orientation) -> Pixels {
     use Orientation::{FlipHorizontal, FlipVertical, NoTransforms, Rotate90, Rotate90FlipH, Rotate180, Rotate270, Rotate270FlipH};
     let is_on_its_side = matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
     let [high, wide] = if is_on_its_side { [width, height] } else { [height, width] };
-    // Where each pixel of the new picture comes from.
+    // Where each pixel of the new image comes from.
     let from = |row: usize, column: usize| match orientation {
         NoTransforms => [row, column],
         FlipHorizontal => [row, width - 1 - column],
@@ -113,12 +113,12 @@ mod tests {
 
     #[test]
     fn all_eight_orientations_are_those_of_image() {
-        let picture = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([(x * 50) as u8, (y * 100) as u8, (x * y * 20) as u8]));
+        let image = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([(x * 50) as u8, (y * 100) as u8, (x * y * 20) as u8]));
         for number in 1..=8 {
             let orientation = Orientation::from_exif(number).expect("one of eight");
-            let mut expected = DynamicImage::from(picture.clone());
+            let mut expected = DynamicImage::from(image.clone());
             expected.apply_orientation(orientation);
-            let found = upright([3, 5, 3], picture.as_raw().clone(), orientation, Color::Rgb);
+            let found = upright([3, 5, 3], image.as_raw().clone(), orientation, Color::Rgb);
             assert_eq!([found.height, found.width], [expected.height(), expected.width()].map(|side| side as usize), "{number}");
             assert_eq!(found.bytes, expected.into_rgb8().into_raw(), "{number}");
         }
