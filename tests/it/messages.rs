@@ -316,6 +316,11 @@ const RECIPES: &[(&str, &str)] = &[
         "\"regex:(\\d+)\": in double quotes a backslash begins a special character; write 'regex:(\\d+)': line 4 of c.toml",
     ),
     (
+        "name = 'x'\n[data]\ntrain = pictures\n",
+        "train = pictures: expected a number, true, false, a list, a table or a text in quotes: line 3 of c.toml",
+    ),
+    ("name = 'x'\n[data]\ntrain = null\n", "train = null: leave the key out for nothing: line 3 of c.toml"),
+    (
         "name = 'x'\n[data]\ntrain = images\n",
         "train = images: expected a number, true, false, a list, a table or a text in quotes: line 3 of c.toml",
     ),

@@ -22,6 +22,8 @@ pub(super) fn syntax_words(text: &str, error: &toml::de::Error) -> (usize, Strin
     let words = match quoted_with_backslash(written) {
         Some(quoted) if said.contains("escape") || said.contains("unicode") => backslash_words(quoted),
         _ if said.contains("must be quoted") || said == "missing value" || said.contains("boolean") => unquoted_words(written),
+        // The parser takes a word that begins with `i` or `n` for `inf` or `nan`.
+        _ if said == "invalid float" && has_word(written) => unquoted_words(written),
         _ if said == "key with no value" => format!("{}: expected key = value", shortened(written)),
         _ if said == "duplicate key" => {
             let key = written.split('=').next().unwrap_or_default().trim();
@@ -30,6 +32,11 @@ pub(super) fn syntax_words(text: &str, error: &toml::de::Error) -> (usize, Strin
         _ => format!("{said}: {}", shortened(written)),
     };
     (line, words)
+}
+
+/// Returns whether the value on this line begins with a letter.
+fn has_word(written: &str) -> bool {
+    written.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with(char::is_alphabetic))
 }
 
 /// A text without quotes, most of the time.

@@ -319,7 +319,7 @@ mod tests {
         bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         for (bytes, expected) in [
             (&b""[..], "empty"),
-            (b"a letter, not an image", "no known image format; it begins with \"a letter, not a \""),
+            (b"a letter, not an image", "no known image format; it begins with \"a letter, not an\""),
             (&jpeg[..jpeg.len() - 3], "cut off"),
             (&png[..png.len() / 2], ""),
             (&bomb, ""),
