@@ -2,7 +2,7 @@
 //! pixel value.
 
 use isa::Isa;
-use resampling::{Filter, Picture, resize};
+use resampling::{Filter, Image, resize};
 use safetensors::SafeTensors;
 
 const GOLDEN: &[u8] = include_bytes!("golden.safetensors");
@@ -34,9 +34,9 @@ fn every_level_is_pillows() {
         let size = [words[2], words[3]].map(|side| side.parse().expect("a number"));
         let part = [words[4], words[5], words[6], words[7]].map(|edge| edge.parse().expect("a number"));
         let bytes = source(channels);
-        let picture = Picture { bytes: &bytes, height: SIZE[0], width: SIZE[1], channels: channels.len() };
+        let image = Image { bytes: &bytes, height: SIZE[0], width: SIZE[1], channels: channels.len() };
         for isa in Isa::available() {
-            assert_eq!(isa.as_best(|| resize(picture, part, size, filter)), view.data(), "{name} {isa:?}");
+            assert_eq!(isa.as_best(|| resize(image, part, size, filter)), view.data(), "{name} {isa:?}");
         }
         seen += 1;
     }
@@ -44,14 +44,14 @@ fn every_level_is_pillows() {
 }
 
 #[test]
-fn a_flat_picture_stays_flat_at_any_size() {
+fn a_flat_image_stays_flat_at_any_size() {
     let filters = [Filter::Nearest, Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos];
     for (height, width) in [(1, 1), (1, 500), (300, 1), (7, 9), (65, 129)] {
         for size in [[1, 1], [3, 200], [200, 3], [64, 8]] {
             for filter in filters {
                 let bytes = vec![201; height * width * 3];
                 let found =
-                    resize(Picture { bytes: &bytes, height, width, channels: 3 }, [0.0, 0.0, height as f32, width as f32], size, filter);
+                    resize(Image { bytes: &bytes, height, width, channels: 3 }, [0.0, 0.0, height as f32, width as f32], size, filter);
                 assert!(
                     found.len() == size[0] * size[1] * 3 && found.iter().all(|level| *level == 201),
                     "{height}x{width} {size:?} {filter:?}"
@@ -62,7 +62,7 @@ fn a_flat_picture_stays_flat_at_any_size() {
 }
 
 #[test]
-#[should_panic(expected = "within its picture")]
-fn a_part_beyond_the_picture_is_refused() {
-    resize(Picture { bytes: &[0; 12], height: 3, width: 4, channels: 1 }, [0.0, 0.0, 3.5, 4.0], [2, 2], Filter::Box);
+#[should_panic(expected = "within its image")]
+fn a_part_beyond_the_image_is_refused() {
+    resize(Image { bytes: &[0; 12], height: 3, width: 4, channels: 1 }, [0.0, 0.0, 3.5, 4.0], [2, 2], Filter::Box);
 }

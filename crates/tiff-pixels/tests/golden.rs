@@ -72,7 +72,7 @@ fn what_is_cut_off_is_an_error_at_every_byte_and_what_is_not_read_says_so() {
     for (compression, name) in
         [(50000, "Zstandard"), (34925, "LZMA"), (50001, "WebP"), (6, "JPEG data of the old kind"), (77, "compression 77")]
     {
-        assert!(with(compression).contains(name) && with(compression).contains("save the picture"), "{}", with(compression));
+        assert!(with(compression).contains(name) && with(compression).contains("save the image"), "{}", with(compression));
     }
 }
 
