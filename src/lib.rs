@@ -117,6 +117,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
 
+pub mod architecture;
 pub mod augment;
 pub mod base;
 pub mod checkpoint;

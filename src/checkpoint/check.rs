@@ -8,7 +8,8 @@ use super::{
     meta::Meta,
 };
 use crate::{
-    config::{Architecture, Color, Pooling},
+    architecture::Kind,
+    config::{Color, Pooling},
     nn::networks::classifier::{Design, Output},
 };
 
@@ -76,7 +77,7 @@ fn check_design(meta: &Meta) -> Checked {
     // One logit tells two classes apart, no more.
     let fits = *output == Output::Softmax || *num_classes == 2;
     require(fits, "design.output", output, "Softmax for any number of classes but two")?;
-    if model.architecture == Architecture::SmallCnn {
+    if model.architecture.is_of_recipe() {
         let channels = model.channels();
         let are_possible = !channels.is_empty() && !channels.contains(&0);
         require(are_possible, "design.model.channels", &channels, "one number above 0 for each block")?;
@@ -85,7 +86,7 @@ fn check_design(meta: &Meta) -> Checked {
         require(model.batch_norm.is_none(), "design.model.batch_norm", model.batch_norm, "none for this architecture")?;
         require(meta.color == Color::Rgb, "color", meta.color, "\"rgb\" for this architecture")?;
     }
-    let leaves_features = model.feature_shape(meta.image_size).is_some();
+    let leaves_features = model.features(meta.image_size).is_ok();
     require(leaves_features, "design.model.channels", model.channels(), "fewer blocks, each of which halves the image")?;
     require(!model.hidden.widths().contains(&0), "design.model.hidden", &model.hidden, "widths above 0, or 0 alone")?;
     require((0.0..1.0).contains(&model.dropout), "design.model.dropout", model.dropout, "a share from 0 to below 1")?;
@@ -139,17 +140,19 @@ pub(super) fn check_size(meta: &Meta, bytes: u64) -> Checked {
 }
 
 /// Returns a lower bound of the number of weights of a network: those of its dense layers, and of
-/// its convolutions if it is a `small_cnn` whose weights aren't frozen.
+/// its convolutions unless they are frozen.
 fn num_weights(design: &Design, is_frozen: bool) -> u128 {
     let model = &design.model;
+    let network = model.network(design.input[0]);
     let mut sum = 0u128;
     let mut add = |inputs: u128, outputs: u128| sum = sum.saturating_add(inputs.saturating_mul(outputs));
-    if model.architecture == Architecture::SmallCnn && !is_frozen {
-        let channels = std::iter::once(design.input[0]).chain(model.channels());
-        let channels: Vec<u128> = channels.map(|count| count as u128).collect();
-        channels.windows(2).for_each(|pair| add(pair[0].saturating_mul(9), pair[1]));
+    for (layer, inputs) in network.modules() {
+        if let (Kind::Conv(conv), false) = (&layer.kind, is_frozen) {
+            let [outputs, inputs, height, width] = conv.weight_shape(inputs).map(|side| side as u128);
+            add(inputs.saturating_mul(height * width), outputs);
+        }
     }
-    let [channels, height, width] = model.feature_shape([design.input[1], design.input[2]]).unwrap_or_default().map(|side| side as u128);
+    let [channels, height, width] = network.features([design.input[1], design.input[2]]).unwrap_or_default().map(|side| side as u128);
     let area = if model.pooling == Pooling::Flatten { height.saturating_mul(width) } else { 1 };
     let mut inputs = channels.saturating_mul(area);
     for outputs in model.hidden.widths().into_iter().chain([design.output.num_logits(design.num_classes)]) {

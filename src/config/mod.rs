@@ -11,12 +11,13 @@ mod text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::architecture::{Architecture, Dialect};
 pub use docs::{reference_markdown, schema_json};
 pub use options::{
-    Architecture, Augment, Cache, Chance, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping, ErasedName, ErasedTo, Erasing,
-    FillMode, Freeze, Hidden, Interpolation, KerasStandardize, Loss, MaxTime, Metric, Mixing, Model, Normalize, OnBadImage, OnLeak,
-    Optimizer, PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics, Shift, Split, Train, Validation,
-    Weights, Zoom,
+    Augment, Cache, Chance, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping, ErasedName, ErasedTo, Erasing, FillMode,
+    Freeze, Hidden, Interpolation, KerasStandardize, Loss, MaxTime, Metric, Mixing, Model, Normalize, OnBadImage, OnLeak, Optimizer,
+    PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics, Shift, Split, Train, Validation, Weights,
+    Zoom,
 };
 pub use rules::{ConfigError, Problem};
 pub use text::{changed_keys, load, name_of, parse};

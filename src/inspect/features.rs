@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Features;
 use crate::{
     base::progress::Progress,
-    config::{Architecture, Color, Data, DeviceName, Hidden, Loss, Model, Normalize, Pooling, Weights},
+    config::{Architecture, Color, Data, DeviceName, Dialect, Hidden, Loss, Model, Normalize, Pooling, Weights},
     data::{
         Scanned,
         batches::{normalize::Normalizer, view::View},
@@ -19,12 +19,15 @@ use crate::{
             build,
             classifier::{Design, Output},
         },
-        pretrained::{self, Origin, locate, published},
+        pretrained::{self, Origin, locate},
     },
 };
 
 /// The one that is cheap: the others take minutes on a CPU where everything else takes seconds.
-const CHEAP: Architecture = Architecture::Squeezenet1_1;
+fn cheap() -> Architecture {
+    Architecture::find("squeezenet1_1").expect("it is listed")
+}
+
 /// Rows and columns of its images, where no recipe says.
 pub const SIDE: usize = 128;
 /// Rows and columns below which it sees nothing.
@@ -32,10 +35,10 @@ const LEAST_SIDE: usize = 64;
 
 /// The weights of the cheap backbone, the recipe's or the published ones, if they are there.
 pub fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
-    let of_recipe = model.filter(|model| model.architecture == CHEAP).and_then(|model| locate(CHEAP, &model.weights()));
-    let published = published(CHEAP)?;
+    let of_recipe = model.filter(|model| model.architecture == cheap()).and_then(|model| locate(cheap(), &model.weights()));
+    let published = cheap().entry().published.as_ref()?;
     let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|found| found.len() == published.bytes);
-    of_recipe.filter(|path| path.is_file()).or_else(|| locate(CHEAP, &Weights::Imagenet).filter(is_whole))
+    of_recipe.filter(|path| path.is_file()).or_else(|| locate(cheap(), &Weights::Imagenet).filter(is_whole))
 }
 
 /// The features of all images; `None` where the backbone can't look at such images.
@@ -49,10 +52,10 @@ pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn 
     }
     let device = open(DeviceName::Cpu)?.device;
     // A head that costs nothing: nobody asks it.
-    let model = Model { architecture: CHEAP, pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
+    let model = Model { architecture: cheap(), pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
     let design = Design { model, input: [channels, height, width], num_classes: 2, output: Output::of(Loss::default()) };
     let (model, origin) = pretrained::load(build(&design, 0, &device), weights)?;
-    if origin != Origin::Torch {
+    if origin != Origin::Library(Dialect::Torchvision) {
         // What others expect of pixels isn't known here.
         return Ok(None);
     }

@@ -7,8 +7,11 @@
 //! frozen, half frozen and unfrozen; `train` with 25 million dense weights, where saving is the
 //! peak, 0.9 to 1.0.
 
-use super::networks::{backbone::Backbone, classifier::FROZEN_CHUNK, conv_layer::Planned};
-use crate::config::{Config, Loss, Optimizer, Pooling};
+use super::networks::classifier::FROZEN_CHUNK;
+use crate::{
+    architecture::{Activation, Groups, Kind, Placed, Pool},
+    config::{Config, Loss, Optimizer, Pooling},
+};
 
 /// Bytes of an `f32`.
 const NUMBER: f64 = 4.0;
@@ -164,10 +167,11 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
     let image = inputs as f64 * size[0] as f64 * size[1] as f64;
     let none =
         |name: &str, kept: f64| Share { name: name.to_owned(), group: None, weights: 0.0, statistics: 0.0, kept, passing: 0.0, sums: 0.0 };
-    let plan = Backbone::plan(model, inputs, size);
+    let network = model.network(inputs);
+    let placed = network.walk(size).unwrap_or_default();
     let mut shares = vec![none("input", image)];
-    shares.extend(plan.iter().map(share));
-    let features = model.feature_shape(size).unwrap_or([1; 3]).map(|side| side as f64);
+    shares.extend(units(&placed).into_iter().map(share));
+    let features = placed.last().map_or([1; 3], |last| last.output).map(|side| side as f64);
     let mut width = if model.pooling == Pooling::Flatten { features.iter().product() } else { features[0] };
     let outputs = if config.train.loss == Loss::BinaryCrossEntropy { 1 } else { num_classes };
     let hidden = model.hidden.widths();
@@ -182,32 +186,72 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
     shares
 }
 
-fn share(layer: &Planned) -> Share {
-    let conv = layer.conv;
-    let [inputs, outputs] = [conv.inputs, conv.outputs].map(|channels| channels as f64);
-    let [input, output, pooled] = layer.sizes.map(|[rows, columns]| rows as f64 * columns as f64);
-    let kernel = inputs * outputs * (conv.kernel * conv.kernel) as f64;
-    let is_pooled = layer.sizes[1] != layer.sizes[2];
-    // A pooled value has one byte more, its position in the 2x2 cell.
-    let kept = outputs * pooled * if is_pooled { 1.25 } else { 1.0 };
-    // A fire module's two outputs are copied when they are concatenated.
-    let kept = if layer.name.contains(".expand") { 2.0 * kept } else { kept };
-    let [weights, statistics] = if conv.batch_norm { [kernel + 2.0 * outputs, 2.0 * outputs] } else { [kernel + outputs, 0.0] };
-    // Batch norm needs the whole result for its statistics before anything is pooled.
-    let written = match (is_pooled, conv.batch_norm) {
-        (true, true) => pooled + output,
-        (true, false) => pooled,
-        (false, true) => 2.0 * output,
-        (false, false) => output,
+/// Returns the layers that are computed as one: a convolution with its norm, ReLU and pool, as in
+/// `networks::steps`; any other by itself.
+fn units<'a>(placed: &'a [Placed<'a>]) -> Vec<&'a [Placed<'a>]> {
+    let mut units = Vec::new();
+    let mut rest = placed;
+    while let Some(first) = rest.first() {
+        let mut length = 1;
+        let mut takes = |wanted: &dyn Fn(&Kind) -> bool| {
+            let is_next = rest.get(length).is_some_and(|next| wanted(&next.layer.kind));
+            length += usize::from(is_next);
+            is_next
+        };
+        if matches!(first.layer.kind, Kind::Conv(_)) {
+            takes(&|kind| matches!(kind, Kind::BatchNorm { .. }));
+            if takes(&|kind| *kind == Kind::Activation(Activation::Relu)) {
+                takes(&|kind| *kind == Kind::Pool(Pool::HALVE));
+            }
+        }
+        let (unit, behind) = rest.split_at(length);
+        units.push(unit);
+        rest = behind;
+    }
+    units
+}
+
+/// Returns the memory of layers that are computed as one.
+fn share(unit: &[Placed<'_>]) -> Share {
+    let (first, last) = (unit[0], unit[unit.len() - 1]);
+    let values = |shape: [usize; 3]| shape.iter().map(|side| *side as f64).product::<f64>();
+    let [input, whole, output] = [first.input, first.output, last.output].map(values);
+    let name = if first.layer.name.is_empty() { "a layer without a name" } else { first.layer.name.trim_end_matches(".conv") };
+    let channels = first.output[0] as f64;
+    let empty = Share {
+        name: format!("backbone.{name}"),
+        group: Some(first.group),
+        weights: 0.0,
+        statistics: 0.0,
+        kept: output,
+        passing: input + output,
+        sums: 0.0,
     };
-    Share {
-        name: layer.name.clone(),
-        group: Some(layer.group),
-        weights,
-        statistics,
-        kept,
-        passing: inputs * input + outputs * written,
-        sums: kernel,
+    let has_norm = unit.iter().any(|placed| matches!(placed.layer.kind, Kind::BatchNorm { .. }));
+    match &first.layer.kind {
+        Kind::Conv(conv) => {
+            let [outputs, inputs, height, width] = conv.weight_shape(first.input[0]).map(|side| side as f64);
+            let kernel = outputs * inputs * height * width;
+            let is_pooled = whole != output;
+            let bias = if conv.bias { outputs } else { 0.0 };
+            let [weights, statistics] = if has_norm { [kernel + bias + 2.0 * outputs, 2.0 * outputs] } else { [kernel + bias, 0.0] };
+            // A pooled value has one byte more, its position in the 2x2 cell.
+            let kept = output * if is_pooled { 1.25 } else { 1.0 };
+            // Our kernels keep only the result; Burn's own convolution and norm, which depthwise
+            // layers use, keep what lies between as well.
+            let kept = if conv.groups == Groups::Depthwise && has_norm { 4.0 * kept } else { kept };
+            // Batch norm needs the whole result for its statistics before anything is pooled.
+            let written = match (is_pooled, has_norm) {
+                (true, true) => output + whole,
+                (false, true) => 2.0 * whole,
+                (_, false) => output,
+            };
+            Share { weights, statistics, kept, passing: input + written, sums: kernel, ..empty }
+        }
+        Kind::BatchNorm { .. } => Share { weights: 2.0 * channels, statistics: 2.0 * channels, kept: 3.0 * output, ..empty },
+        Kind::LayerNorm { .. } => Share { weights: 2.0 * channels, kept: 4.0 * output, ..empty },
+        Kind::Scale => Share { weights: channels, ..empty },
+        _ => empty,
     }
 }
 
@@ -240,6 +284,11 @@ mod tests {
             &["model.architecture=vgg16", "model.hidden=4"],
             &["model.architecture=vgg16_bn", "model.pooling=average", "model.hidden=4"],
             &["model.architecture=squeezenet1_1", "model.hidden=4"],
+            &["model.architecture=resnet18", "model.hidden=4"],
+            &["model.architecture=mobilenet_v2", "model.width=0.35"],
+            &["model.architecture=efficientnet_b0"],
+            &["model.architecture=densenet121"],
+            &["model.architecture=convnext_tiny", "model.pooling=average"],
             &["model.channels=[5]", "train.loss=binary_cross_entropy"],
         ] {
             let config = config(changes);
@@ -253,7 +302,7 @@ mod tests {
             // The head is planned for the shape of the last layer's features.
             let layers = model.layers(input);
             let last = layers.iter().rfind(|(name, _)| name.starts_with("backbone.")).expect("a layer");
-            assert_eq!(last.1, config.model.feature_shape([40, 66]).expect("features"), "{changes:?}");
+            assert_eq!(last.1, config.model.features([40, 66]).expect("features"), "{changes:?}");
         }
     }
 

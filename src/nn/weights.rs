@@ -4,16 +4,16 @@
 use crate::base::io::bytes::{from_f32, to_f32};
 use std::collections::{BTreeMap, HashMap};
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
-use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PathFilter, SafetensorsStore};
+use burn::tensor::{Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     NnError,
-    networks::{classifier::Classifier, params, paths},
+    networks::{
+        classifier::Classifier,
+        params::{self, Named},
+        paths,
+    },
     optim::{Slot, flat},
 };
 
@@ -38,12 +38,10 @@ impl Part {
         }
     }
 
-    /// Returns a filter for the tensors of this part.
-    fn filter(self, model: &Classifier) -> PathFilter {
-        // burn-store matches files against PyTorch's names, networks against ours.
-        let both = |path: String| [torch_name(&path), path];
-        let paths = params::collect(model).into_iter().map(|param| param.path).filter(|path| self.holds(path));
-        PathFilter::new().with_full_paths(paths.flat_map(both))
+    /// Returns the tensors of this part with their names in a file.
+    fn of(self, model: &Classifier) -> impl Iterator<Item = (String, Named)> {
+        let held = params::collect(model).into_iter().filter(move |param| self.holds(&param.path));
+        held.map(|param| (torch_name(&param.path), param))
     }
 }
 
@@ -53,16 +51,29 @@ impl Part {
 /// # Errors
 /// Returns an error if the device can't be read.
 pub fn to_bytes(model: &Classifier, part: Part) -> Result<Vec<u8>, NnError> {
+    let mut tensors = Vec::new();
+    for (name, param) in part.of(model) {
+        let bytes = from_f32(&super::infer::read(param.values)?);
+        let bytes = match param.dims[..] {
+            [inputs, outputs] => from_f32(&transposed(&bytes, outputs, inputs)),
+            _ => bytes,
+        };
+        tensors.push((name, torch_shape(&param.dims), bytes));
+    }
+    let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("can't write the weights: {error}"));
+    let views = tensors.iter().map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)));
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     // A single metadata entry: several would be written in the random order of a hash map.
-    let mut store = SafetensorsStore::from_bytes(None)
-        .filter(part.filter(model))
-        .with_to_adapter(BurnToPyTorchAdapter)
-        // Variant names of the backbone's enum are not part of PyTorch's paths.
-        .skip_enum_variants(true)
-        .clear_metadata()
-        .metadata("format", "pt");
-    model.valid().save_into(&mut store).map_err(|error| NnError::Weights(format!("can't collect the weights: {error}")))?;
-    store.get_bytes().map_err(|error| NnError::Weights(format!("can't write the weights: {error}")))
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(metadata)).map_err(failed)
+}
+
+/// Returns the shape of a tensor in a file.
+fn torch_shape(dims: &[usize]) -> Vec<usize> {
+    match dims {
+        [inputs, outputs] => vec![*outputs, *inputs],
+        _ => dims.to_vec(),
+    }
 }
 
 /// Returns `model` with the weights of `bytes`, which hold the given part, on the model's own
@@ -72,12 +83,11 @@ pub fn to_bytes(model: &Classifier, part: Part) -> Result<Vec<u8>, NnError> {
 /// Returns an error if `bytes` are not a whole safetensors file of `f32` values, or one that lists
 /// every tensor that is missing, superfluous or of another shape.
 pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classifier, NnError> {
-    check(&model, bytes, part.filter(&model))?;
+    check(&model, bytes, part)?;
     let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("not a whole safetensors file: {error}"));
     let file = SafeTensors::deserialize(bytes).map_err(failed)?;
     let mut values = BTreeMap::new();
-    for param in params::collect(&model).into_iter().filter(|param| part.holds(&param.path)) {
-        let name = torch_name(&param.path);
+    for (name, param) in part.of(&model) {
         let view = file.tensor(&name).map_err(failed)?;
         if view.dtype() != Dtype::F32 {
             return Err(NnError::Weights(format!("{name} holds {:?}, expected F32", view.dtype())));
@@ -94,7 +104,11 @@ pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classif
 
 /// Returns PyTorch's name for the parameter or statistic at `path`.
 fn torch_name(path: &str) -> String {
-    path.replace(".gamma", ".weight").replace(".beta", ".bias")
+    match path.rsplit_once('.') {
+        Some((layer, "gamma")) => format!("{layer}.weight"),
+        Some((layer, "beta")) => format!("{layer}.bias"),
+        _ => path.to_owned(),
+    }
 }
 
 /// Transposes PyTorch's `[outputs, inputs]` to `[inputs, outputs]`.
@@ -116,11 +130,10 @@ fn transposed(bytes: &[u8], inputs: usize, outputs: usize) -> Vec<f32> {
 }
 
 /// Compares names and shapes before any tensor is loaded, and reports all differences at once.
-fn check(model: &Classifier, bytes: &[u8], filter: PathFilter) -> Result<(), NnError> {
+fn check(model: &Classifier, bytes: &[u8], part: Part) -> Result<(), NnError> {
     let found = SafeTensors::deserialize(bytes).map_err(|error| NnError::Weights(format!("not a whole safetensors file: {error}")))?;
     let found: BTreeMap<_, _> = found.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
-    let expected = model.valid().collect(Some(filter), Some(Box::new(BurnToPyTorchAdapter)), true);
-    let expected: BTreeMap<_, _> = expected.iter().map(|tensor| (tensor.name.clone(), tensor.shape.to_vec())).collect();
+    let expected: BTreeMap<_, _> = part.of(model).map(|(name, param)| (name, torch_shape(&param.dims))).collect();
     let mut faults = Vec::new();
     for (name, shape) in &expected {
         match found.get(name) {

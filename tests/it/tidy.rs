@@ -13,8 +13,9 @@ use syn::{
 use crate::support::root;
 
 /// Modules by floor, lowest first. A module uses lower floors only.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["base"],
+    &["architecture"],
     &["config"],
     &["record", "data", "augment", "metrics"],
     &["nn"],

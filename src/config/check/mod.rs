@@ -75,10 +75,14 @@ fn check_model(config: &Config, problems: &mut Problems) {
     problems.require((0.0..1.0).contains(&model.dropout), "model.dropout", model.dropout, "a share from 0 to below 1");
     let hidden = model.hidden.widths();
     problems.require(!hidden.contains(&0), "model.hidden", format!("{hidden:?}"), "widths above 0, or 0 alone for none");
-    let Some(features) = model.feature_shape([height, width]) else {
-        let found = format!("found {} blocks, each of which halves {height}x{width}", channels.len());
-        return problems
-            .bad("model.channels", format!("{found}, expected fewer blocks or larger images, so that at least one pixel is left"));
+    let features = match model.features([height, width]) {
+        Ok(features) => features,
+        Err(_) if model.architecture.is_of_recipe() => {
+            let found = format!("found {} blocks, each of which halves {height}x{width}", channels.len());
+            let message = format!("{found}, expected fewer blocks or larger images, so that at least one pixel is left");
+            return problems.bad("model.channels", message);
+        }
+        Err(error) => return problems.bad("data.image_size", format!("found [{height}, {width}]: {error}; expected larger images")),
     };
     check_dense(model.pooling, features.map(|side| side as u128), &hidden, problems)
 }

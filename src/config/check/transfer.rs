@@ -2,7 +2,7 @@
 
 use toml::Table;
 
-use crate::config::{Architecture, Color, Config, Freeze, Weights, rules::Problems};
+use crate::config::{Color, Config, Freeze, Weights, rules::Problems};
 
 /// Sides of images below which nothing is left of them, or too little (Keras asks for 32 as well).
 const SMALLEST_SIDE: usize = 32;
@@ -10,7 +10,22 @@ const SMALLEST_SIDE: usize = 32;
 pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Problems) {
     let (model, data) = (&config.model, &config.data);
     let name = model.architecture.name();
-    if model.architecture == Architecture::SmallCnn {
+    let architecture = model.architecture;
+    if let Some(width) = model.width {
+        if !architecture.is_scaled() {
+            return problems.bad("model.width", format!("has no effect on {name}, whose channels are fixed; leave it out"));
+        }
+        problems.require((0.1..=2.0).contains(&width), "model.width", width, "a factor from 0.1 to 2");
+    }
+    let dialects = architecture.entry().dialects;
+    if let Some(dialect) = model.dialect
+        && !dialects.iter().any(|(known, _)| *known == dialect)
+    {
+        let known: Vec<_> = dialects.iter().map(|(known, _)| format!("\"{known}\"")).collect();
+        let known = if known.is_empty() { "none, because nobody publishes weights for it".to_owned() } else { known.join(", ") };
+        return problems.bad("model.dialect", format!("found \"{dialect}\" with {name}, expected {known}"));
+    }
+    if architecture.is_of_recipe() {
         if model.weights() == Weights::Imagenet {
             return problems.bad("model.weights", "there are no published weights for small_cnn; name a file or leave it out");
         }

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Freeze, Weights};
+use crate::{
+    architecture::{Architecture, Dialect, Network, ShapeError, Source, Variant, small_cnn},
+    config::{Freeze, Weights},
+};
 
 /// The network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +29,19 @@ pub struct Model {
     /// `small_cnn` only: batch normalisation after each convolution (which then has no bias). Off by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,
+    /// `mobilenet_v1` and `mobilenet_v2` only: factor on the channels of all layers, 1 by default. It belongs to the weights, which are
+    /// published for 0.25, 0.5, 0.75 and 1 (V1), and 0.35, 0.5, 0.75, 1, 1.3 and 1.4 (V2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<f64>,
+    /// The library whose weights the network is built for; it says how convolutions are padded, the epsilon of norms and what
+    /// `data.normalize = "auto"` is. By default it is told from the file of the weights. `"timm_tf"` are timm's networks with TensorFlow's
+    /// weights (`tf_...`), whose files have the same names in them as timm's others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
+    /// Whether batch norms that are trained on keep the statistics and gains of their weights, as Keras advises for fine-tuning: a few
+    /// small batches would ruin them. `true` with weights from a file, `false` without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze_norms: Option<bool>,
     /// How the last feature map becomes a vector.
     pub pooling: Pooling,
     /// Width of the hidden layer after pooling, or a list of widths; 0 leaves it out.
@@ -43,6 +59,9 @@ impl Default for Model {
             freeze: None,
             channels: None,
             batch_norm: None,
+            width: None,
+            dialect: None,
+            freeze_norms: None,
             pooling: Pooling::default(),
             hidden: Hidden::One(512),
             dropout: 0.5,
@@ -53,14 +72,19 @@ impl Default for Model {
 impl Model {
     /// Where the first weights come from.
     pub fn weights(&self) -> Weights {
-        let default = if self.architecture == Architecture::SmallCnn { Weights::None } else { Weights::Imagenet };
+        let default = if self.architecture.is_of_recipe() { Weights::None } else { Weights::Imagenet };
         self.weights.clone().unwrap_or(default)
     }
 
     /// What keeps its weights, where there are no phases.
     pub fn freeze(&self) -> Freeze {
-        let default = if self.architecture == Architecture::SmallCnn { Freeze::None } else { Freeze::Backbone };
+        let default = if self.architecture.is_of_recipe() { Freeze::None } else { Freeze::Backbone };
         self.freeze.unwrap_or(default)
+    }
+
+    /// Whether batch norms keep the statistics and gains of their weights.
+    pub fn freeze_norms(&self) -> bool {
+        self.freeze_norms.unwrap_or(self.weights() != Weights::None)
     }
 
     /// `small_cnn`'s channels.
@@ -73,13 +97,18 @@ impl Model {
         self.batch_norm.unwrap_or(false)
     }
 
+    /// Describes the backbone for images of `inputs` channels.
+    pub fn network(&self, inputs: usize) -> Network {
+        let variant = Variant { inputs, width: self.width.unwrap_or(1.0), traits: self.architecture.traits(self.dialect) };
+        match self.architecture.entry().source {
+            Source::Recipe => small_cnn(inputs, &self.channels(), self.batch_norm()),
+            Source::Table(build) | Source::Scaled(build) => build(&variant),
+        }
+    }
+
     /// Layer groups of the backbone, from input to output.
     pub fn num_groups(&self) -> usize {
-        match self.architecture {
-            Architecture::SmallCnn => self.channels().len(),
-            Architecture::Vgg16 | Architecture::Vgg16Bn => 5,
-            Architecture::Squeezenet1_1 => 4,
-        }
+        self.network(1).groups.len()
     }
 
     /// How many layer groups `freeze` freezes.
@@ -91,52 +120,12 @@ impl Model {
         }
     }
 
-    /// Channels, height and width of the last feature map for images of this size; `None` where nothing would be left of them.
-    pub fn feature_shape(&self, [height, width]: [usize; 2]) -> Option<[usize; 3]> {
-        let halved = |side: usize, times: usize| if times < usize::BITS as usize { side >> times } else { 0 };
-        let (channels, side): (usize, Box<dyn Fn(usize) -> usize>) = match self.architecture {
-            Architecture::SmallCnn => {
-                let channels = self.channels();
-                (*channels.last()?, Box::new(move |side| halved(side, channels.len())))
-            }
-            Architecture::Vgg16 | Architecture::Vgg16Bn => (512, Box::new(|side| halved(side, 5))),
-            // A convolution of 3 in steps of 2, then three poolings of 3 in steps of 2 that round up.
-            Architecture::Squeezenet1_1 => {
-                let step = |side: usize| side.saturating_sub(3).div_ceil(2) + 1;
-                (512, Box::new(move |side| step(step(step((side.saturating_sub(3)) / 2 + 1)))))
-            }
-        };
-        let (height, width) = (side(height), side(width));
-        (height > 0 && width > 0).then_some([channels, height, width])
-    }
-}
-
-/// Which network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Architecture {
-    /// Blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling, then a small head; trained from scratch.
-    #[default]
-    SmallCnn,
-    /// VGG16 without its top (Simonyan and Zisserman 2015, arXiv 1409.1556), in torchvision's layout; 14.7 million parameters.
-    Vgg16,
-    /// The same with batch norm after each convolution.
-    Vgg16Bn,
-    /// SqueezeNet 1.1 without its top (Iandola et al. 2016, arXiv 1602.07360), in torchvision's layout; 0.7 million parameters, a fortieth
-    /// of VGG16's work.
-    #[serde(rename = "squeezenet1_1")]
-    Squeezenet1_1,
-}
-
-impl Architecture {
-    /// As it is written in a recipe.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SmallCnn => "small_cnn",
-            Self::Vgg16 => "vgg16",
-            Self::Vgg16Bn => "vgg16_bn",
-            Self::Squeezenet1_1 => "squeezenet1_1",
-        }
+    /// Returns channels, height and width of the last feature map for images of this size.
+    ///
+    /// # Errors
+    /// Returns an error that names the first layer for which too little of the image is left.
+    pub fn features(&self, size: [usize; 2]) -> Result<[usize; 3], ShapeError> {
+        self.network(1).features(size)
     }
 }
 

@@ -13,7 +13,7 @@ use toml::Table;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalize {
-    /// What belongs to the pretrained weights: `imagenet` for torchvision's and timm's, `caffe` for Keras's `.h5`; `unit` without any.
+    /// What belongs to the pretrained weights and their `model.dialect`; `unit` without any.
     #[default]
     Auto,
     /// Divided by 255 (Keras's `rescale = 1/255`).
@@ -22,6 +22,8 @@ pub enum Normalize {
     Imagenet,
     /// The mean of ImageNet subtracted, blue first, no division (Keras's `preprocess_input` for VGG and ResNet); RGB only.
     Caffe,
+    /// Divided by 127.5, minus 1: from -1 to 1 (Keras's `preprocess_input` for MobileNet and Inception, TensorFlow's weights).
+    Tf,
     /// Divided by 255, then the mean and standard deviation of the training images, channel by channel.
     Dataset,
     /// Each image to mean 0 and deviation 1, all its channels together.
@@ -82,6 +84,7 @@ enum Name {
     Unit,
     Imagenet,
     Caffe,
+    Tf,
     Dataset,
     Samplewise,
 }
@@ -101,7 +104,7 @@ impl<'de> Deserialize<'de> for Normalize {
             type Value = Normalize;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"auto\", \"unit\", \"imagenet\", \"caffe\", \"dataset\", \"samplewise\", { mean = [...], std = [...] } or a table of Keras's options")
+                f.write_str("\"auto\", \"unit\", \"imagenet\", \"caffe\", \"tf\", \"dataset\", \"samplewise\", { mean = [...], std = [...] } or a table of Keras's options")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Normalize, E> {
@@ -110,6 +113,7 @@ impl<'de> Deserialize<'de> for Normalize {
                     Name::Unit => Normalize::Unit,
                     Name::Imagenet => Normalize::Imagenet,
                     Name::Caffe => Normalize::Caffe,
+                    Name::Tf => Normalize::Tf,
                     Name::Dataset => Normalize::Dataset,
                     Name::Samplewise => Normalize::Samplewise,
                 })

@@ -65,6 +65,8 @@ impl Normalizer {
             Normalize::Unit | Normalize::Auto => plain,
             Normalize::Imagenet => Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225], ..plain },
             Normalize::Caffe => Self { rescale: 1.0, mean: vec![103.939, 116.779, 123.68], blue_first: true, ..plain },
+            // The same as dividing by 127.5 and subtracting 1.
+            Normalize::Tf => Self { mean: vec![0.5; channels], std: vec![0.5; channels], ..plain },
             Normalize::Samplewise => Self { samplewise_center: true, samplewise_std: true, ..plain },
             Normalize::Custom { mean, std } => Self { mean: mean.clone(), std: std.clone(), ..plain },
             Normalize::Dataset => {

@@ -50,12 +50,13 @@ pub(in crate::nn) fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Te
 /// # Shapes
 /// As [`conv_block()`].
 pub(in crate::nn) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &BatchNorm, block: Block) -> Tensor<4> {
-    if !block.has_kernel(&x, &weight) {
+    let device = x.device();
+    let is_learning = device.is_autodiff() && norm.training.is_enabled();
+    if !has_kernels(&device) || is_learning && !block.has_kernel(&x, &weight) {
         return block.follow(norm.forward(block.convolve(x, weight, None)));
     }
-    let device = x.device();
     let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
-    if device.is_autodiff() && norm.training.is_enabled() {
+    if is_learning {
         let tensors = (x.into_dispatch(), weight.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
         let (output, mean, variance) = Dispatch::conv_norm_block(tensors.0, tensors.1, tensors.2, tensors.3, norm.epsilon, block);
         for (running, batch) in [(&norm.running_mean, mean), (&norm.running_var, variance)] {
@@ -78,7 +79,10 @@ pub(in crate::nn) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &Bat
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Block {
     pub(in crate::nn) stride: usize,
-    pub(in crate::nn) padding: usize,
+    /// Zeros above and below, and left and right.
+    pub(in crate::nn) padding: [usize; 2],
+    /// Number of parts that the channels are divided into.
+    pub(in crate::nn) groups: usize,
     pub(in crate::nn) tail: Tail,
 }
 
@@ -88,6 +92,8 @@ impl Block {
         let [_, _, kernel_height, kernel_width] = weight.dims();
         has_kernels(&x.device())
             && kernel_height == kernel_width
+            && self.padding[0] == self.padding[1]
+            && self.groups == 1
             && [x.dtype(), weight.dtype()] == [DType::F32; 2]
             && shape(x.dims(), weight.dims(), self).is_supported()
     }
@@ -97,7 +103,7 @@ impl Block {
     /// # Shapes
     /// As [`conv_block()`], without pooling.
     fn convolve(self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
-        module::conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1))
+        module::conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], self.padding, [1, 1], self.groups))
     }
 
     /// Runs the tail with Burn's operations.
@@ -115,7 +121,7 @@ impl Block {
 
 /// Describes the convolution to `conv_block`, from the shapes of its input and weights.
 fn shape([images, inputs, height, width]: [usize; 4], [outputs, _, kernel, _]: [usize; 4], block: Block) -> Conv {
-    Conv { images, inputs, height, width, outputs, kernel, stride: block.stride, padding: block.padding }
+    Conv { images, inputs, height, width, outputs, kernel, stride: block.stride, padding: block.padding[0] }
 }
 
 /// As [`shape`], for tensors of a backend.
@@ -376,7 +382,7 @@ mod tests {
     fn a_block_equals_the_operations_of_burn() {
         for device in devices() {
             for (tail, stride) in TAILS.into_iter().flat_map(|tail| [(tail, 1), (tail, 2)]) {
-                let block = Block { stride, padding: 1, tail };
+                let block = Block { stride, padding: [1, 1], groups: 1, tail };
                 let [x, weight, factors] = tensors(&device, block);
                 let bias = vector([0.3, -0.2, 0.0, 0.1, -0.4], &device);
                 let ours = conv_block(x.clone(), weight.clone(), Some(bias.clone()), block);
@@ -394,7 +400,7 @@ mod tests {
     fn a_block_with_norm_equals_the_operations_of_burn_and_moves_the_running_statistics() {
         for device in devices() {
             for tail in TAILS {
-                let block = Block { stride: 1, padding: 1, tail };
+                let block = Block { stride: 1, padding: [1, 1], groups: 1, tail };
                 let [x, weight, factors] = tensors(&device, block);
                 let [ours, burns] = [0, 1].map(|_| {
                     let mut norm = BatchNormConfig::new(5).init(&device);
@@ -428,13 +434,13 @@ mod tests {
     #[test]
     fn an_input_that_is_a_view_and_a_kernel_that_is_not_ours_give_the_same_too() {
         let device = Device::flex();
-        let block = Block { stride: 1, padding: 1, tail: Tail::ReluPool };
+        let block = Block { stride: 1, padding: [1, 1], groups: 1, tail: Tail::ReluPool };
         let [x, weight, _] = tensors(&device, block);
         let view = x.swap_dims(2, 3).narrow(2, 1, 12);
         let whole = Tensor::from_data(view.clone().into_data(), &device);
         assert_same("view", conv_block(view, weight.clone(), None, block), block.follow(block.convolve(whole, weight, None)));
         let wide = Tensor::<4>::ones([2, 3, 5, 5], &device);
         let x = Tensor::<4>::ones([1, 3, 8, 6], &device);
-        assert_eq!(conv_block(x, wide, None, Block { stride: 1, padding: 2, tail: Tail::Relu }).dims(), [1, 2, 8, 6]);
+        assert_eq!(conv_block(x, wide, None, Block { stride: 1, padding: [2, 2], groups: 1, tail: Tail::Relu }).dims(), [1, 2, 8, 6]);
     }
 }

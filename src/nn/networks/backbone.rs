@@ -1,8 +1,5 @@
-//! The backbones behind one enum. A new backbone is a file that implements [`Groups`], a variant
-//! with its arm in each `match` here, and an [`Architecture`] in the configuration; its published
-//! weights are described in `nn::pretrained`.
+//! A network without its classification head, built from its description.
 
-use super::groups::Groups;
 use std::ops::Range;
 
 use burn::{
@@ -11,53 +8,33 @@ use burn::{
 };
 
 use super::{
-    conv_layer::Planned,
-    small_cnn::SmallCnn,
-    squeezenet::SqueezeNet,
-    vgg::{VGG16, Vgg},
+    layers::{self, Layer},
+    steps::{self, Step},
 };
-use crate::config::{Architecture, Model};
+use crate::architecture::Network;
 
 /// A network without its classification head.
 #[derive(Module, Debug)]
-pub(in crate::nn) enum Backbone {
-    /// Blocks of one convolution and pooling, with configurable channels.
-    SmallCnn(SmallCnn),
-    /// VGG16, with or without batch norm.
-    Vgg(Vgg),
-    /// SqueezeNet 1.1.
-    SqueezeNet(SqueezeNet),
+pub(in crate::nn) struct Backbone {
+    layers: Vec<Layer>,
+    #[module(skip)]
+    network: Network,
+    /// The steps of each layer group.
+    #[module(skip)]
+    groups: Vec<Vec<Step>>,
 }
 
 impl Backbone {
-    /// Creates the backbone for images of `inputs` channels, with zero kernels and biases.
-    pub(in crate::nn) fn new(settings: &Model, inputs: usize, device: &Device) -> Self {
-        match settings.architecture {
-            Architecture::SmallCnn => Self::SmallCnn(SmallCnn::new(inputs, &settings.channels(), settings.batch_norm(), device)),
-            Architecture::Vgg16 => Self::Vgg(Vgg::new(inputs, &VGG16, false, device)),
-            Architecture::Vgg16Bn => Self::Vgg(Vgg::new(inputs, &VGG16, true, device)),
-            Architecture::Squeezenet1_1 => Self::SqueezeNet(SqueezeNet::new(inputs, device)),
-        }
+    /// Creates the network with zero kernels and biases.
+    pub(in crate::nn) fn new(network: Network, device: &Device) -> Self {
+        let mut next = 0;
+        let groups = network.groups.iter().map(|layers| steps::find(layers, &mut next)).collect();
+        Self { layers: layers::create(&network, device), network, groups }
     }
 
-    /// Lists the convolutions that [`Self::new`] would create, with their shapes for images of
-    /// `size` (height and width), without allocating any weights.
-    pub(in crate::nn) fn plan(settings: &Model, inputs: usize, size: [usize; 2]) -> Vec<Planned> {
-        match settings.architecture {
-            Architecture::SmallCnn => SmallCnn::plan(inputs, &settings.channels(), settings.batch_norm(), size),
-            Architecture::Vgg16 => Vgg::plan(inputs, &VGG16, false, size),
-            Architecture::Vgg16Bn => Vgg::plan(inputs, &VGG16, true, size),
-            Architecture::Squeezenet1_1 => SqueezeNet::plan(inputs, size),
-        }
-    }
-
-    /// Returns the network's layer groups.
-    pub(in crate::nn) fn groups(&self) -> &dyn Groups {
-        match self {
-            Self::SmallCnn(network) => network,
-            Self::Vgg(network) => network,
-            Self::SqueezeNet(network) => network,
-        }
+    /// Returns the description.
+    pub(in crate::nn) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// Runs the given layer groups, counted from the input, one after the other.
@@ -65,6 +42,13 @@ impl Backbone {
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
     pub(in crate::nn) fn forward(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
-        groups.fold(x, |x, index| self.groups().forward_group(index, x))
+        groups.fold(x, |x, group| steps::run(&self.groups[group], &self.layers, x))
+    }
+
+    /// Returns the network with batch norms that keep their statistics and gains in training.
+    pub(in crate::nn) fn with_frozen_norms(mut self) -> Self {
+        let freeze = |layer: Layer| if let Layer::BatchNorm(norm) = layer { Layer::BatchNorm(norm.freeze()) } else { layer };
+        self.layers = self.layers.into_iter().map(freeze).collect();
+        self
     }
 }

@@ -1,6 +1,5 @@
 //! The classifier: a backbone in layer groups and a head, from images to logits and probabilities.
 
-use super::paths;
 use std::ops::Range;
 
 use burn::{
@@ -9,9 +8,12 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{backbone::Backbone, groups::LayerName, head::Head};
-use crate::config::{Loss, Model};
+use super::{backbone::Backbone, head::Head};
 use crate::nn::cpu::backend::has_kernels;
+use crate::{
+    architecture::Network,
+    config::{Loss, Model},
+};
 
 /// Number of images that frozen layers process at a time on the CPU. A larger chunk takes more
 /// memory; a smaller one packs the weights more often.
@@ -96,9 +98,10 @@ impl Classifier {
     /// Panics if the images are too small for the network, which a checked configuration rules out.
     pub(in crate::nn) fn new(design: &Design, device: &Device) -> Self {
         let [channels, height, width] = design.input;
-        let features = design.model.feature_shape([height, width]).expect("a checked configuration leaves features");
+        let network = design.model.network(channels);
+        let features = network.features([height, width]).expect("a checked configuration leaves features");
         let num_outputs = design.output.num_logits(design.num_classes);
-        Self { backbone: Backbone::new(&design.model, channels, device), head: Head::new(&design.model, features, num_outputs, device) }
+        Self { head: Head::new(&design.model, features, num_outputs, device), backbone: Backbone::new(network, device) }
     }
 
     /// Joins a backbone and a head.
@@ -109,7 +112,7 @@ impl Classifier {
 
     /// Returns the number of layer groups in the backbone.
     pub fn num_groups(&self) -> usize {
-        self.backbone.groups().num_groups()
+        self.network().groups.len()
     }
 
     /// Runs the given layer groups of the backbone, counted from the input, on the output of the
@@ -139,9 +142,9 @@ impl Classifier {
     /// Returns the channels, height and width of the first `groups` layer groups' output, for
     /// images of shape `input`.
     pub fn shape_after(&self, groups: usize, input: [usize; 3]) -> [usize; 3] {
-        let layers = self.backbone.groups().layers(input);
-        let is_within = |(name, _): &&(String, [usize; 3])| paths::is_frozen(&format!("backbone.{name}"), groups);
-        layers.iter().rfind(is_within).map_or(input, |(_, shape)| *shape)
+        let [_, height, width] = input;
+        let layers = self.network().walk([height, width]).expect("the network was built for images of this size");
+        layers.iter().rfind(|placed| placed.group < groups).map_or(input, |placed| placed.output)
     }
 
     /// Computes the last feature map.
@@ -179,18 +182,25 @@ impl Classifier {
     /// Lists the layers with their output shapes, without the batch dimension, for images of shape
     /// `input`.
     pub fn layers(&self, input: [usize; 3]) -> Vec<(String, Vec<usize>)> {
-        let backbone = self.backbone.groups().layers(input);
-        let features = backbone.last().map_or(input, |(_, shape)| *shape);
+        let [_, height, width] = input;
+        let backbone = self.network().walk([height, width]).expect("the network was built for images of this size");
+        let features = backbone.last().map_or(input, |placed| placed.output);
         let mut layers = vec![("input".to_owned(), input.to_vec())];
-        layers.extend(backbone.into_iter().map(|(name, shape)| (format!("backbone.{name}"), shape.to_vec())));
+        let named = backbone.into_iter().filter(|placed| !placed.layer.name.is_empty());
+        layers.extend(named.map(|placed| (format!("backbone.{}", placed.layer.name), placed.output.to_vec())));
         layers.extend(self.head.layers(features).into_iter().map(|(name, shape)| (format!("head.{name}"), shape)));
         layers
     }
 
-    /// Lists the backbone's convolutions, with their full paths in this network.
-    pub(in crate::nn) fn layer_names(&self) -> Vec<LayerName> {
-        let whole = |name: LayerName| LayerName { ours: format!("backbone.{}", name.ours), ..name };
-        self.backbone.groups().names().into_iter().map(whole).collect()
+    /// Returns the description of the backbone.
+    pub(in crate::nn) fn network(&self) -> &Network {
+        self.backbone.network()
+    }
+
+    /// Returns the network with batch norms in the backbone that keep their statistics and gains in
+    /// training.
+    pub fn with_frozen_norms(self) -> Self {
+        Self { backbone: self.backbone.with_frozen_norms(), ..self }
     }
 }
 

@@ -2,15 +2,12 @@
 
 pub(super) mod backbone;
 pub mod classifier;
-pub(super) mod conv_layer;
-pub(super) mod groups;
 pub mod head;
 mod init;
+mod layers;
 pub mod params;
 pub mod paths;
-mod small_cnn;
-mod squeezenet;
+mod steps;
 pub mod summary;
-pub(super) mod vgg;
 
 pub use init::{build, empty};

@@ -37,7 +37,7 @@ impl Named {
 
 /// Lists all parameters and running statistics, in the order of the network's fields.
 pub fn collect(model: &Classifier) -> Vec<Named> {
-    let mut visitor = Collect::default();
+    let mut visitor = Collect { path: Path::of(model), found: Vec::new() };
     model.visit(&mut visitor);
     visitor.found
 }
@@ -51,7 +51,7 @@ pub fn trained(model: &Classifier, frozen: usize) -> Vec<Named> {
 /// Takes the gradients out of Burn's container, by parameter name. Parameters without a gradient
 /// are left out.
 pub fn take_gradients(model: &Classifier, gradients: GradientsParams) -> BTreeMap<String, Tensor<1>> {
-    let mut visitor = TakeGradients { path: Path::default(), gradients, found: BTreeMap::new() };
+    let mut visitor = TakeGradients { path: Path::of(model), gradients, found: BTreeMap::new() };
     model.visit(&mut visitor);
     visitor.found
 }
@@ -62,25 +62,41 @@ pub fn take_gradients(model: &Classifier, gradients: GradientsParams) -> BTreeMa
 /// # Panics
 /// Panics if a tensor has another number of values than its parameter.
 pub fn replace(model: Classifier, values: BTreeMap<String, Tensor<1>>) -> Classifier {
-    model.map(&mut Replace { path: Path::default(), values })
+    let path = Path::of(&model);
+    model.map(&mut Replace { path, values })
 }
 
-/// The position of a visitor in the network. An enum's variant adds no name, so that a path doesn't
-/// depend on the kind of backbone.
-#[derive(Default)]
-struct Path(Vec<Option<String>>);
+/// The position of a visitor in the network.
+struct Path {
+    /// The names of the backbone's layers, which the module only numbers.
+    layers: Vec<String>,
+    parts: Vec<Option<String>>,
+}
 
 impl Path {
+    fn of(model: &Classifier) -> Self {
+        let layers = model.network().modules().into_iter().map(|(layer, _)| layer.name.clone()).collect();
+        Self { layers, parts: Vec::new() }
+    }
+
+    /// An enum's variant adds no name, so that a path doesn't depend on the kind of layer.
     fn enter(&mut self, name: &str, container: &str) {
-        self.0.push((!container.starts_with("Enum:")).then(|| name.to_owned()));
+        self.parts.push((!container.starts_with("Enum:")).then(|| name.to_owned()));
     }
 
     fn exit(&mut self) {
-        self.0.pop();
+        self.parts.pop();
     }
 
     fn dotted(&self) -> String {
-        self.0.iter().flatten().cloned().collect::<Vec<_>>().join(".")
+        let parts: Vec<&str> = self.parts.iter().flatten().map(String::as_str).collect();
+        match parts[..] {
+            ["backbone", "layers", index, ref rest @ ..] => {
+                let name = &self.layers[index.parse::<usize>().expect("layers are numbered")];
+                format!("backbone.{name}.{}", rest.join("."))
+            }
+            _ => parts.join("."),
+        }
     }
 }
 
@@ -93,7 +109,6 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.without_autodiff().reshape([count])
 }
 
-#[derive(Default)]
 struct Collect {
     path: Path,
     found: Vec<Named>,

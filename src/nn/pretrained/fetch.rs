@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Published, published};
+use super::published;
 use crate::{
+    architecture::{Architecture, Published},
     base::{
         io::download::{DownloadError, Expected, download, is_whole},
         progress::Progress,
     },
-    config::Architecture,
 };
 
 /// Weights can't be had.
@@ -41,11 +41,11 @@ pub enum FetchError {
 /// # Errors
 /// They can't be downloaded; with what to do by hand.
 pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(), FetchError> {
-    let Some(published) = published(architecture) else { return Ok(()) };
+    let Some(published) = &architecture.entry().published else { return Ok(()) };
     if place(published)?.metadata().is_ok_and(|found| found.len() == published.bytes) {
         return Ok(());
     }
-    fetch(published, published.url, progress).map(|_| ())
+    fetch(architecture, published, published.url, progress).map(|_| ())
 }
 
 /// Downloads a published file from `url` unless it is cached, and checks it. A download that was cut off is resumed. Returns the path in the
@@ -53,7 +53,7 @@ pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(),
 ///
 /// # Errors
 /// It can't be downloaded; with what to do by hand. Another file is in its place.
-pub fn fetch(published: &Published, url: &str, progress: &dyn Progress) -> Result<PathBuf, FetchError> {
+pub fn fetch(architecture: Architecture, published: &Published, url: &str, progress: &dyn Progress) -> Result<PathBuf, FetchError> {
     let place = place(published)?;
     let expected = Expected { bytes: published.bytes, sha256: published.sha256 };
     if place.exists() {
@@ -64,7 +64,7 @@ pub fn fetch(published: &Published, url: &str, progress: &dyn Progress) -> Resul
     let task = progress.bytes();
     task.set_total(published.bytes as usize);
     download(url, expected, &place, &|at| task.set_done(at as usize))
-        .map_err(|error| FetchError::Download { by_hand: by_hand(published, &place), error })?;
+        .map_err(|error| FetchError::Download { by_hand: by_hand(architecture, published, &place), error })?;
     Ok(place)
 }
 
@@ -73,13 +73,13 @@ pub fn fetch(published: &Published, url: &str, progress: &dyn Progress) -> Resul
 /// # Errors
 /// The system has no cache folder for the user.
 pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
-    published.place().ok_or(FetchError::NoCache)
+    published::place(published).ok_or(FetchError::NoCache)
 }
 
-fn by_hand(published: &Published, place: &Path) -> String {
+fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> String {
     format!(
         "no weights of {}; without a network, put the file {} ({} bytes, SHA-256 {}) from {} at {}, or name another file with model.weights",
-        published.name(),
+        architecture.name(),
         published.file(),
         published.bytes,
         published.sha256,

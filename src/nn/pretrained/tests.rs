@@ -8,7 +8,8 @@ use safetensors::SafeTensors;
 
 use super::*;
 use crate::{
-    config::{Architecture, Color, DeviceName, Hidden, Model, Normalize, Pooling},
+    architecture::{Architecture, Dialect, vgg},
+    config::{Color, DeviceName, Hidden, Model, Normalize, Pooling},
     data::{batches::normalize::Normalizer, set_of},
     nn::{
         infer::read,
@@ -16,7 +17,6 @@ use crate::{
             backbone::Backbone,
             classifier::{Design, Output},
             head::Head,
-            vgg::Vgg,
         },
     },
 };
@@ -55,7 +55,7 @@ pub(crate) fn input(normalize: &Normalize, count: usize, size: [usize; 2], devic
 /// VGG with few channels and torchvision's classifier for a head.
 fn narrow(batch_norm: bool, device: &Device) -> Classifier {
     let settings = Model { hidden: Hidden::Many(vec![10, 9]), ..Model::default() };
-    let backbone = Backbone::Vgg(Vgg::new(3, &NARROW, batch_norm, device));
+    let backbone = Backbone::new(vgg(3, &NARROW, batch_norm), device);
     Classifier::of(backbone, Head::new(&settings, [12, 1, 2], 5, device))
 }
 
@@ -87,19 +87,19 @@ fn features_and_logits_are_torchvisions_and_kerass_from_every_format() {
     let expected = |name: &str| expected.tensor(name).expect(name).data().to_vec();
     for device in devices() {
         for (file, batch_norm, origin, name) in [
-            ("vgg.pth", false, Origin::Torch, "vgg"),
-            ("vgg_nested.pth", false, Origin::Torch, "vgg"),
-            ("vgg_bn.pth", true, Origin::Torch, "vgg_bn"),
-            ("vgg_keras.h5", false, Origin::Keras, "keras"),
-            ("vgg_keras.weights.h5", false, Origin::Keras, "keras"),
-            ("vgg_keras_published.h5", false, Origin::Keras, "keras"),
+            ("vgg.pth", false, Origin::Library(Dialect::Torchvision), "vgg"),
+            ("vgg_nested.pth", false, Origin::Library(Dialect::Torchvision), "vgg"),
+            ("vgg_bn.pth", true, Origin::Library(Dialect::Torchvision), "vgg_bn"),
+            ("vgg_keras.h5", false, Origin::Library(Dialect::Keras), "keras"),
+            ("vgg_keras.weights.h5", false, Origin::Library(Dialect::Keras), "keras"),
+            ("vgg_keras_published.h5", false, Origin::Library(Dialect::Keras), "keras"),
         ] {
             let (model, found) = load(narrow(batch_norm, &device), &golden(file)).expect(file);
             assert_eq!(found, origin, "{file}");
-            let normalize = if origin == Origin::Torch { Normalize::Imagenet } else { Normalize::Caffe };
+            let normalize = if origin == Origin::Library(Dialect::Torchvision) { Normalize::Imagenet } else { Normalize::Caffe };
             let images = input(&normalize, 2, SIZE, &device);
             assert_close(file, model.forward_features(images.clone()), &expected(&format!("{name}.features")));
-            if origin == Origin::Torch {
+            if origin == Origin::Library(Dialect::Torchvision) {
                 let logits = with_classifier(model, &golden(file)).forward(images);
                 let [count, classes] = logits.dims();
                 assert_close(file, logits.reshape([count, classes, 1, 1]), &expected(&format!("{name}.logits")));
@@ -115,7 +115,7 @@ fn a_keras_archive_has_the_weights_of_the_file_in_it_and_a_folder_says_what_to_d
     let inner = fs::read(golden("vgg_keras.weights.h5")).expect("there");
     let features = |path: &Path| {
         let (model, origin) = load(narrow(false, &device), path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(origin, Origin::Keras);
+        assert_eq!(origin, Origin::Library(Dialect::Keras));
         read(model.forward_features(input(&Normalize::Caffe, 2, SIZE, &device))).expect("read")
     };
     let expected = features(&golden("vgg_keras.weights.h5"));
@@ -188,7 +188,7 @@ fn timms_names_are_read_and_its_head_is_left() {
     crate::base::io::files::write_atomic(&path, &file).expect("written");
     let values = |path: &Path| {
         let (model, origin) = load(narrow(false, &device), path).expect("loaded");
-        assert_eq!(origin, Origin::Torch);
+        assert_eq!(origin, Origin::Library(Dialect::Torchvision));
         params::collect(&model).into_iter().map(|param| read(param.values).expect("read")).collect::<Vec<_>>()
     };
     assert_eq!(values(&path), values(&golden("vgg.pth")));
@@ -209,14 +209,15 @@ fn squeezenet_is_torchvisions() {
     let device = Device::flex();
     let bytes = fs::read(golden("backbones.safetensors")).expect("there");
     let expected = SafeTensors::deserialize(&bytes).expect("whole");
-    let model = Model { architecture: Architecture::Squeezenet1_1, ..Model::default() };
+    let model = Model { architecture: Architecture::find("squeezenet1_1").expect("listed"), ..Model::default() };
     let size = [67, 90];
     let empty =
         crate::nn::networks::empty(&Design { model, input: [3, size[0], size[1]], num_classes: 2, output: Output::Softmax }, &device);
     // Weights by the script's formula, written under torchvision's names and read as any file.
     let mut shapes = BTreeMap::new();
-    for wanted in torch(&empty.layer_names(), &params::collect(&empty).into_iter().map(|p| (p.path.clone(), p)).collect(), "") {
-        shapes.insert(wanted.name, wanted.shape);
+    for (layer, inputs) in empty.network().modules() {
+        let name = layer.elsewhere.torchvision.as_deref().and_then(|name| name.strip_prefix("features.")).expect("all have names");
+        shapes.extend(wanted::parts(layer, inputs).into_iter().map(|(part, shape)| (format!("{name}.{}", part.torch), shape)));
     }
     let tensors: Vec<_> = shapes.into_iter().enumerate().map(|(index, (name, shape))| (name, formula(index, &shape), shape)).collect();
     let views = tensors.iter().map(|(name, bytes, shape)| {
@@ -250,7 +251,7 @@ fn weights_of_another_network_are_refused_with_every_fault() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
     let wider = Classifier::of(
-        Backbone::Vgg(Vgg::new(3, &[&[4, 6], &[6, 8], &[8, 8, 8], &[8, 10, 8], &[8, 8, 14]], false, &device)),
+        Backbone::new(vgg(3, &[&[4, 6], &[6, 8], &[8, 8, 8], &[8, 10, 8], &[8, 8, 14]], false), &device),
         Head::new(&Model::default(), [14, 1, 2], 5, &device),
     );
     for (file, expected) in [
@@ -320,18 +321,17 @@ fn full_width_networks_are_torchvisions_and_kerass() {
         let has_logits = index < 2;
         let (hidden, pooling) =
             if has_logits { (Hidden::Many(vec![4096, 4096]), Pooling::Flatten) } else { (Hidden::One(0), Pooling::Average) };
-        for (file, architecture, name) in [
-            ("vgg16.pth", Architecture::Vgg16, "vgg16"),
-            ("vgg16_bn.pth", Architecture::Vgg16Bn, "vgg16_bn"),
-            ("vgg16_top.h5", Architecture::Vgg16, "keras"),
-        ] {
+        for (file, architecture, name) in
+            [("vgg16.pth", "vgg16", "vgg16"), ("vgg16_bn.pth", "vgg16_bn", "vgg16_bn"), ("vgg16_top.h5", "vgg16", "keras")]
+        {
+            let architecture = Architecture::find(architecture).expect("listed");
             let model = Model { architecture, hidden: hidden.clone(), pooling, ..Model::default() };
             let design = Design { model, input: [3, 224, 224], num_classes: 1000, output: Output::Softmax };
             let (model, origin) = load(crate::nn::networks::empty(&design, &device), &folder.join(file)).expect(file);
-            let normalize = if origin == Origin::Torch { Normalize::Imagenet } else { Normalize::Caffe };
+            let normalize = if origin == Origin::Library(Dialect::Torchvision) { Normalize::Imagenet } else { Normalize::Caffe };
             let images = input(&normalize, 2, [224, 224], &device);
             assert_close(file, model.forward_features(images.clone()), &expected(&format!("{name}.features")));
-            if has_logits && origin == Origin::Torch {
+            if has_logits && origin == Origin::Library(Dialect::Torchvision) {
                 let logits = with_classifier(model, &folder.join(file)).forward(images);
                 assert_close(file, logits.reshape([2, 1000, 1, 1]), &expected(&format!("{name}.logits")));
             }

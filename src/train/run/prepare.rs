@@ -1,12 +1,16 @@
 //! The initial state of a run: the network with its first weights, the normalization that belongs
 //! to them and the class weights; and the checks of the configuration that need the data.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::tensor::Device;
 
 use crate::train::{TrainError, rules::schedule::PlateauRule};
 use crate::{
+    architecture::Dialect,
     base::memory::available_bytes,
     checkpoint::{Checkpoint, FrozenBytes, load},
     config::{ClassWeights, Config, Loss, Metric, Normalize, Phase, Split},
@@ -21,7 +25,7 @@ use crate::{
             build,
             classifier::{Classifier, Design, Output},
         },
-        pretrained::{self, Origin, locate},
+        pretrained::{self, Found, Origin, locate},
     },
 };
 
@@ -44,12 +48,17 @@ impl Network {
     /// Returns an error if the weights can't be read or don't fit the network, or if an image can't
     /// be read again.
     pub(in crate::train) fn start(config: &Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
-        let design = design(config, data)?;
+        let mut design = design(config, data)?;
+        let found = weights_file(config)?;
+        design.model.dialect = match &found {
+            Some((path, found)) => dialect_of(path, found)?,
+            None => config.model.dialect,
+        };
         let device = device.clone().autodiff();
         let model = build(&design, config.seed, &device);
-        let (model, normalizer) = pretrain(model, config, &data.train)?;
+        let (model, normalizer) = pretrain(model, config, &data.train, found)?;
         let backbone = frozen_bytes(&model, config)?;
-        Ok(Self { design, device, model, normalizer, backbone })
+        Ok(Self { design, device, model: with_norms(model, config), normalizer, backbone })
     }
 
     /// Builds the network of a resumed run, with the normalization that the run was started with.
@@ -69,7 +78,36 @@ impl Network {
             Some(kept) => Some(Arc::clone(kept)),
             None => frozen_bytes(&model, config)?,
         };
-        Ok(Self { design: design(config, data)?, device, model, normalizer: checkpoint.meta.normalize.clone(), backbone })
+        let mut design = design(config, data)?;
+        design.model.dialect = checkpoint.meta.design.model.dialect;
+        Ok(Self { design, device, model: with_norms(model, config), normalizer: checkpoint.meta.normalize.clone(), backbone })
+    }
+}
+
+/// Returns the network with batch norms that learn, or that keep what their weights came with.
+fn with_norms(model: Classifier, config: &Config) -> Classifier {
+    if config.model.freeze_norms() { model.with_frozen_norms() } else { model }
+}
+
+/// Returns the file with the configured weights, and what is known of it.
+///
+/// # Errors
+/// Returns an error if it can't be read or is of another network.
+fn weights_file(config: &Config) -> Result<Option<(PathBuf, Found)>, TrainError> {
+    let model = &config.model;
+    let Some(path) = locate(model.architecture, &model.weights()) else { return Ok(None) };
+    let found = pretrained::find(model.architecture, &model.network(config.data.color.channels()), model.dialect, &path)?;
+    Ok(Some((path, found)))
+}
+
+/// Returns the library whose layers the weights at `path` belong to.
+///
+/// # Errors
+/// Returns an error if they are a checkpoint's whose `meta.json` can't be read.
+fn dialect_of(path: &Path, found: &Found) -> Result<Option<Dialect>, TrainError> {
+    match found.origin {
+        Origin::Own => Ok(checkpoint_beside(path)?.meta.design.model.dialect),
+        Origin::Library(_) => Ok(found.dialect),
     }
 }
 
@@ -94,27 +132,26 @@ fn design(config: &Config, data: &TrainingData) -> Result<Design, TrainError> {
 
 /// Returns the network with the configured initial weights, and the normalization that is
 /// configured or belongs to those weights.
-fn pretrain(model: Classifier, config: &Config, train: &ImageSet) -> Result<(Classifier, Normalizer), TrainError> {
+fn pretrain(
+    model: Classifier,
+    config: &Config,
+    train: &ImageSet,
+    found: Option<(PathBuf, Found)>,
+) -> Result<(Classifier, Normalizer), TrainError> {
     let fit = |normalize: &Normalize| Normalizer::fit(normalize, config.data.color, train);
-    let Some(path) = locate(config.model.architecture, &config.model.weights()) else {
-        return Ok((model, fit(&config.data.normalize)?));
-    };
-    let (model, origin) = pretrained::load(model, &path)?;
-    let normalizer = match (&config.data.normalize, origin) {
-        // `auto` takes the normalization that the weights were trained with: torchvision's mean and
-        // standard deviation, or the Caffe mode of Keras's `preprocess_input`.
-        (Normalize::Auto, Origin::Torch) => fit(&Normalize::Imagenet)?,
-        (Normalize::Auto, Origin::Keras) => fit(&Normalize::Caffe)?,
-        (Normalize::Auto, Origin::Own) => normalizer_beside(&path)?,
+    let Some((path, found)) = found else { return Ok((model, fit(&config.data.normalize)?)) };
+    let (model, _) = pretrained::load(model, &path)?;
+    let normalizer = match (&config.data.normalize, found.normalize) {
+        (Normalize::Auto, Some(expected)) => fit(&expected)?,
+        (Normalize::Auto, None) => checkpoint_beside(&path)?.meta.normalize,
         (chosen, _) => fit(chosen)?,
     };
     Ok((model, normalizer))
 }
 
-/// Returns the normalization of the checkpoint that contains the weights at `path`.
-fn normalizer_beside(path: &Path) -> Result<Normalizer, TrainError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    load(folder).map(|checkpoint| checkpoint.meta.normalize).map_err(|_| TrainError::Normalize(path.to_owned()))
+/// Returns the checkpoint that contains the weights at `path`.
+fn checkpoint_beside(path: &Path) -> Result<Checkpoint, TrainError> {
+    load(path.parent().unwrap_or(Path::new("."))).map_err(|_| TrainError::Normalize(path.to_owned()))
 }
 
 /// Returns the learning rate that a phase starts with.

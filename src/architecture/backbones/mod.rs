@@ -1,0 +1,52 @@
+//! The architectures, a file for each family.
+
+mod convnext;
+mod densenet;
+mod efficientnet;
+mod inverted_residual;
+mod mobilenet_v1;
+mod mobilenet_v2;
+mod mobilenet_v3;
+mod resnet;
+mod squeezenet;
+pub(super) mod vgg;
+
+use super::entry::{Entry, Source};
+
+/// Every architecture that a recipe can name.
+pub const ARCHITECTURES: [&Entry; 23] = [
+    &SMALL_CNN,
+    &vgg::VGG16,
+    &vgg::VGG16_BN,
+    &vgg::VGG19,
+    &squeezenet::SQUEEZENET1_1,
+    &resnet::RESNET18,
+    &resnet::RESNET34,
+    &resnet::RESNET50,
+    &resnet::RESNET101,
+    &mobilenet_v1::MOBILENET_V1,
+    &mobilenet_v2::MOBILENET_V2,
+    &mobilenet_v3::SMALL,
+    &mobilenet_v3::LARGE,
+    &efficientnet::B0,
+    &efficientnet::B1,
+    &efficientnet::B2,
+    &efficientnet::B3,
+    &efficientnet::B4,
+    &efficientnet::LITE0,
+    &efficientnet::LITE1,
+    &efficientnet::LITE2,
+    &densenet::DENSENET121,
+    &convnext::CONVNEXT_TINY,
+];
+
+/// The classic of Keras's notebooks.
+static SMALL_CNN: Entry = Entry {
+    name: "small_cnn",
+    about: "Blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling, then a small head; trained from scratch.",
+    source: Source::Recipe,
+    dialects: &[],
+    side: 150,
+    gflop: 0.0,
+    published: None,
+};

@@ -1,0 +1,117 @@
+//! Short forms for the tables of backbones.
+
+use super::{
+    entry::{Strided, Traits, Variant},
+    layer::{Activation, Conv, Elsewhere, Groups, Join, Kind, Layer, Padding, Pool},
+};
+
+/// Momentum of batch norms in training, PyTorch's default. Keras's backbones have 0.01 and 0.001
+/// here, which follow the statistics of another data set too slowly.
+const MOMENTUM: f64 = 0.1;
+
+/// Names of a convolution and of its norm in each library; an empty text where a library lacks it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    /// torchvision's.
+    pub(super) torchvision: [String; 2],
+    /// timm's.
+    pub(super) timm: [String; 2],
+    /// Keras's.
+    pub(super) keras: [String; 2],
+}
+
+impl Names {
+    /// Returns the names of the convolution (0) or of the norm (1).
+    fn of(&self, part: usize) -> Elsewhere {
+        let name = |names: &[String; 2]| (!names[part].is_empty()).then(|| names[part].clone());
+        Elsewhere { torchvision: name(&self.torchvision), timm: name(&self.timm), keras: name(&self.keras) }
+    }
+}
+
+/// Names of a single layer.
+pub(super) fn elsewhere(torchvision: impl Into<String>, timm: impl Into<String>, keras: impl Into<String>) -> Elsewhere {
+    let some = |name: String| (!name.is_empty()).then_some(name);
+    Elsewhere { torchvision: some(torchvision.into()), timm: some(timm.into()), keras: some(keras.into()) }
+}
+
+/// A convolution with bias, at `path`.
+pub(super) fn conv(path: String, elsewhere: Elsewhere, shape: Conv) -> Layer {
+    Layer { name: path, elsewhere, kind: Kind::Conv(shape) }
+}
+
+/// A batch norm at `path`.
+pub(super) fn norm(path: String, elsewhere: Elsewhere, epsilon: f64) -> Layer {
+    Layer { name: path, elsewhere, kind: Kind::BatchNorm { epsilon, momentum: MOMENTUM } }
+}
+
+/// A layer without weights that the summary leaves out.
+pub(super) fn unnamed(kind: Kind) -> Layer {
+    Layer { name: String::new(), elsewhere: Elsewhere::default(), kind }
+}
+
+/// An activation.
+pub(super) fn activation(function: Activation) -> Layer {
+    unnamed(Kind::Activation(function))
+}
+
+/// A pool at `path`.
+pub(super) fn pool(path: String, pool: Pool) -> Layer {
+    Layer { name: path, elsewhere: Elsewhere::default(), kind: Kind::Pool(pool) }
+}
+
+/// Paths whose outputs are joined, at `path`.
+pub(super) fn branches(path: String, join: Join, paths: Vec<Vec<Layer>>) -> Layer {
+    Layer { name: path, elsewhere: Elsewhere::default(), kind: Kind::Branches(join, paths) }
+}
+
+/// A convolution without bias, its norm and an activation, at `path`.
+pub(super) fn unit(path: &str, names: &Names, shape: Conv, variant: &Variant, function: Option<Activation>) -> Vec<Layer> {
+    let mut layers =
+        vec![conv(format!("{path}.conv"), names.of(0), shape), norm(format!("{path}.norm"), names.of(1), variant.traits.epsilon)];
+    layers.extend(function.map(activation));
+    layers
+}
+
+/// A gate that weighs the channels by their means (squeeze-excite; Hu et al. 2018, arXiv
+/// 1709.01507): two 1x1 convolutions with bias, the first to `reduced` channels, each followed by
+/// its function.
+pub(super) fn squeeze_excite(
+    path: &str,
+    [reduce, expand]: [Elsewhere; 2],
+    [reduced, channels]: [usize; 2],
+    functions: [Activation; 2],
+) -> Layer {
+    let shape = |outputs| Conv { bias: true, ..Conv::new(outputs, 1) };
+    let gate = vec![
+        unnamed(Kind::GlobalAverage),
+        conv(format!("{path}.reduce"), reduce, shape(reduced)),
+        activation(functions[0]),
+        conv(format!("{path}.expand"), expand, shape(channels)),
+        activation(functions[1]),
+    ];
+    branches(path.to_owned(), Join::Multiply, vec![Vec::new(), gate])
+}
+
+impl Traits {
+    /// A convolution without bias, padded as these weights expect.
+    pub(super) fn conv(self, outputs: usize, kernel: usize, stride: usize) -> Conv {
+        let padding = match self.padding {
+            Strided::Same if stride > 1 => Padding::Same,
+            Strided::After if stride > 1 => Padding::After(kernel - 2),
+            _ => Padding::half(kernel),
+        };
+        Conv { stride, padding, ..Conv::new(outputs, kernel) }
+    }
+
+    /// The same with a kernel for each channel.
+    pub(super) fn depthwise(self, channels: usize, kernel: usize, stride: usize) -> Conv {
+        Conv { groups: Groups::Depthwise, ..self.conv(channels, kernel, stride) }
+    }
+}
+
+/// Rounds a scaled number of channels to a multiple of 8, by at most a tenth downwards (Sandler et
+/// al. 2018, arXiv 1801.04381, and all networks after it).
+pub(super) fn divisible(channels: f64) -> usize {
+    let rounded = (((channels + 4.0) / 8.0) as usize * 8).max(8);
+    if (rounded as f64) < 0.9 * channels { rounded + 8 } else { rounded }
+}

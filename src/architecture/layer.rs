@@ -1,0 +1,289 @@
+//! The layers that networks are described with, and the shapes they make.
+
+use std::fmt;
+
+/// Channels, height and width of an image or feature map.
+pub type Shape = [usize; 3];
+
+/// A layer of a network, or layers side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Path below `backbone.`, such as `blocks.0.conv`; empty for layers without weights that the
+    /// summary leaves out.
+    pub name: String,
+    /// Names in other libraries' weight files.
+    pub elsewhere: Elsewhere,
+    /// What it computes.
+    pub kind: Kind,
+}
+
+/// The full names of a layer in other libraries' weight files, for those that have this network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// torchvision's.
+    pub torchvision: Option<String>,
+    /// timm's.
+    pub timm: Option<String>,
+    /// Keras's.
+    pub keras: Option<String>,
+}
+
+/// What a layer computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// A convolution.
+    Conv(Conv),
+    /// Batch norm.
+    BatchNorm {
+        /// Added to the variance.
+        epsilon: f64,
+        /// Weight of a batch in the running statistics, as PyTorch counts it; Keras's is 1 minus
+        /// this.
+        momentum: f64,
+    },
+    /// Layer norm over the channels of each position.
+    LayerNorm {
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// A learned factor for each channel (ConvNeXt's layer scale).
+    Scale,
+    /// A function of each value.
+    Activation(Activation),
+    /// The largest or the mean value of each window.
+    Pool(Pool),
+    /// The mean of each channel over all positions, which leaves one row and one column.
+    GlobalAverage,
+    /// Paths that take the same input, and what is made of their outputs. An empty path passes its
+    /// input on.
+    Branches(Join, Vec<Vec<Layer>>),
+    /// Stochastic depth (Huang et al. 2016, arXiv 1603.09382): in training, zeros for an image with
+    /// this probability, the others scaled up to keep the mean.
+    DropPath(f64),
+    /// Dropout of single values, in training.
+    Dropout(f64),
+}
+
+/// A convolution. The number of input channels follows from where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Number of output channels.
+    pub outputs: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Step of the kernel in pixels.
+    pub stride: usize,
+    /// What is added around the image.
+    pub padding: Padding,
+    /// How many parts the channels are divided into, each with kernels of its own.
+    pub groups: Groups,
+    /// Whether a bias is added.
+    pub bias: bool,
+}
+
+/// The groups of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// Every output depends on every input channel.
+    One,
+    /// Each output channel depends on one input channel.
+    Depthwise,
+}
+
+/// Zeros around an image before a convolution, and what a pool ignores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// None: the window stays inside (Keras's `valid`).
+    Valid,
+    /// As much as makes the output `ceil(side / stride)` long, the odd one after the image
+    /// (TensorFlow's `SAME`).
+    Same,
+    /// So many rows above and below and columns left and right (PyTorch's).
+    Each([usize; 2]),
+    /// So many rows below and columns right.
+    After(usize),
+}
+
+/// A pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The largest value or the mean.
+    pub kind: PoolKind,
+    /// Height and width of the window.
+    pub kernel: usize,
+    /// Step of the window in pixels.
+    pub stride: usize,
+    /// How far windows may reach beyond the edge. Padding never wins a maximum and, except in
+    /// PyTorch's mean, never counts.
+    pub padding: Padding,
+    /// Whether a last window that reaches beyond the edge counts (PyTorch's `ceil_mode`).
+    pub ceil: bool,
+}
+
+/// What a pool makes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// The largest value.
+    Max,
+    /// The mean of the window, padding counted as zeros (PyTorch's default).
+    Average,
+    /// The mean of the values of the window that lie inside (TensorFlow's rule).
+    AverageInside,
+}
+
+/// A function of each value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x` above 0, `0.01 * x` below; Keras's default slope is 0.3, PyTorch's this one.
+    LeakyRelu,
+    /// `x` above 0, `exp(x) - 1` below.
+    Elu,
+    /// Half of `x * (1 + erf(x / sqrt(2)))`.
+    Gelu,
+    /// `x / (1 + exp(-x))`, also known as swish.
+    Silu,
+    /// `x * relu6(x + 3) / 6`.
+    HardSwish,
+    /// `relu6(x + 3) / 6`.
+    HardSigmoid,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+/// What is made of the outputs of paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// Their sum.
+    Add,
+    /// Their channels one after the other.
+    Concat,
+    /// Their product; a single row or column is repeated (squeeze-excite).
+    Multiply,
+}
+
+/// An image or feature map that is too small for a layer, or that doesn't fit the others of a sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeError {
+    /// Position of the layer in the network, counted from 1 as a reader of the recipe does.
+    pub position: usize,
+    /// The layer in words, such as `max_pool 2`.
+    pub layer: String,
+    /// Height and width that reach the layer.
+    pub found: [usize; 2],
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [height, width] = self.found;
+        write!(f, "layer {}, {}: {height} x {width} is left of the image, which is too small for it", self.position, self.layer)
+    }
+}
+
+impl Padding {
+    /// Padding of half the kernel on all sides, which keeps the size at stride 1.
+    pub fn half(kernel: usize) -> Self {
+        Self::Each([kernel / 2; 2])
+    }
+
+    /// Returns the zeros before and after a side of `side` pixels, of the height (`axis` 0) or width
+    /// (`axis` 1).
+    pub fn of_side(self, axis: usize, side: usize, kernel: usize, stride: usize) -> [usize; 2] {
+        match self {
+            Self::Valid => [0; 2],
+            Self::Each(padding) => [padding[axis]; 2],
+            Self::After(padding) => [0, padding],
+            Self::Same => {
+                let total = (side.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(side);
+                [total / 2, total - total / 2]
+            }
+        }
+    }
+}
+
+impl Conv {
+    /// A dense convolution of stride 1 without bias, padded by half its kernel.
+    pub fn new(outputs: usize, kernel: usize) -> Self {
+        Self { outputs, kernel: [kernel; 2], stride: 1, padding: Padding::half(kernel), groups: Groups::One, bias: false }
+    }
+
+    /// Returns height and width of the output, `None` if the window doesn't fit.
+    pub fn output(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
+        let side = |axis: usize, side: usize| {
+            let [before, after] = self.padding.of_side(axis, side, self.kernel[axis], self.stride);
+            Some((side.checked_add(before + after)?.checked_sub(self.kernel[axis])?) / self.stride + 1)
+        };
+        Some([side(0, height)?, side(1, width)?])
+    }
+
+    /// Returns the shape of the kernel, `[outputs, inputs, height, width]` as PyTorch counts it.
+    pub fn weight_shape(&self, inputs: usize) -> [usize; 4] {
+        let inputs = if self.groups == Groups::Depthwise { 1 } else { inputs };
+        [self.outputs, inputs, self.kernel[0], self.kernel[1]]
+    }
+}
+
+impl Pool {
+    /// A 2x2 maximum, which halves height and width, rounded down.
+    pub const HALVE: Self = Self { kind: PoolKind::Max, kernel: 2, stride: 2, padding: Padding::Valid, ceil: false };
+
+    /// Returns height and width of the output, `None` if the window doesn't fit.
+    pub fn output(&self, size: [usize; 2]) -> Option<[usize; 2]> {
+        let side = |axis: usize, side: usize| {
+            let [before, after] = self.padding.of_side(axis, side, self.kernel, self.stride);
+            let steps = side.checked_add(before + after)?.checked_sub(self.kernel)?;
+            Some(if self.ceil { steps.div_ceil(self.stride) } else { steps / self.stride } + 1)
+        };
+        Some([side(0, size[0])?, side(1, size[1])?])
+    }
+}
+
+impl Kind {
+    /// Returns the shape of the output; `None` if the input is too small, or if the outputs of
+    /// paths don't fit each other.
+    pub fn output(&self, input: Shape) -> Option<Shape> {
+        let [channels, height, width] = input;
+        let sized = |channels: usize, [height, width]: [usize; 2]| [channels, height, width];
+        match self {
+            Self::Conv(conv) => conv.output([height, width]).map(|size| sized(conv.outputs, size)),
+            Self::Pool(pool) => pool.output([height, width]).map(|size| sized(channels, size)),
+            Self::GlobalAverage => Some([channels, 1, 1]),
+            Self::Branches(join, paths) => {
+                let through = |path: &Vec<Layer>| path.iter().try_fold(input, |shape, layer| layer.kind.output(shape));
+                let shapes = paths.iter().map(through).collect::<Option<Vec<_>>>()?;
+                join.output(&shapes)
+            }
+            _ => Some(input),
+        }
+    }
+
+    /// Returns the kind in a recipe's words, such as `conv 3`.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Conv(conv) => format!("conv {}", conv.kernel[0]),
+            Self::Pool(Pool { kind: PoolKind::Max, kernel, .. }) => format!("max_pool {kernel}"),
+            Self::Pool(pool) => format!("average_pool {}", pool.kernel),
+            Self::Branches(..) => "branches".to_owned(),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+}
+
+impl Join {
+    /// Returns the shape of the joined outputs, `None` if they don't fit each other.
+    fn output(self, shapes: &[Shape]) -> Option<Shape> {
+        let first = *shapes.first()?;
+        let are_alike = match self {
+            Self::Add => shapes.iter().all(|shape| *shape == first),
+            Self::Concat => shapes.iter().all(|shape| shape[1..] == first[1..]),
+            Self::Multiply => shapes.iter().all(|shape| *shape == first || shape[0] == first[0] && shape[1..] == [1; 2]),
+        };
+        let channels = if self == Self::Concat { shapes.iter().map(|shape| shape[0]).sum() } else { first[0] };
+        are_alike.then_some([channels, first[1], first[2]])
+    }
+}

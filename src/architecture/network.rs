@@ -1,0 +1,106 @@
+//! A network without its head, in layer groups, and a walk over its layers.
+
+use super::layer::{Join, Kind, Layer, Shape, ShapeError};
+
+/// A network without its classification head. Freezing and learning rates go by layer group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// Number of channels of the images.
+    pub inputs: usize,
+    /// The layers of each group, from the input to the features.
+    pub groups: Vec<Vec<Layer>>,
+}
+
+/// A layer and what reaches it.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// The layer.
+    pub layer: &'a Layer,
+    /// Index of its layer group, counted from the input.
+    pub group: usize,
+    /// Shape of its input.
+    pub input: Shape,
+    /// Shape of its output.
+    pub output: Shape,
+}
+
+impl Network {
+    /// Lists the layers in the order in which they run, those of paths before the layer that joins
+    /// them, for images of the given height and width.
+    ///
+    /// # Errors
+    /// Returns an error that names the first layer for which too little of the image is left.
+    pub fn walk(&self, [height, width]: [usize; 2]) -> Result<Vec<Placed<'_>>, ShapeError> {
+        let mut placed = Vec::new();
+        let mut shape = [self.inputs, height, width];
+        let mut first = 0;
+        for (group, layers) in self.groups.iter().enumerate() {
+            shape = walk(layers, group, first, shape, &mut placed)?;
+            first += layers.len();
+        }
+        Ok(placed)
+    }
+
+    /// Returns channels, height and width of the features, for images of the given height and
+    /// width.
+    ///
+    /// # Errors
+    /// Returns an error that names the first layer for which too little of the image is left.
+    pub fn features(&self, [height, width]: [usize; 2]) -> Result<Shape, ShapeError> {
+        let mut shape = [self.inputs, height, width];
+        for (position, layer) in self.groups.iter().flatten().enumerate() {
+            shape = output(layer, position, shape)?;
+        }
+        Ok(shape)
+    }
+
+    /// Lists the layers that have weights or act in training only, in the order in which they run,
+    /// with the number of channels that reach each.
+    pub fn modules(&self) -> Vec<(&Layer, usize)> {
+        let mut found = Vec::new();
+        self.groups.iter().flatten().fold(self.inputs, |channels, layer| modules(layer, channels, &mut found));
+        found
+    }
+}
+
+/// Walks over layers one after the other. `first` is the position of the first of them among the
+/// top-level layers.
+fn walk<'a>(layers: &'a [Layer], group: usize, first: usize, mut shape: Shape, placed: &mut Vec<Placed<'a>>) -> Result<Shape, ShapeError> {
+    for (position, layer) in layers.iter().enumerate() {
+        let next = output(layer, first + position, shape)?;
+        if let Kind::Branches(_, paths) = &layer.kind {
+            for path in paths {
+                walk(path, group, first + position, shape, placed)?;
+            }
+        }
+        placed.push(Placed { layer, group, input: shape, output: next });
+        shape = next;
+    }
+    Ok(shape)
+}
+
+fn output(layer: &Layer, position: usize, shape: Shape) -> Result<Shape, ShapeError> {
+    let failed = || ShapeError { position: position + 1, layer: layer.kind.words(), found: [shape[1], shape[2]] };
+    layer.kind.output(shape).ok_or_else(failed)
+}
+
+/// Adds a layer, or those within it, and returns the number of channels behind it. Channels, unlike
+/// height and width, are the same for images of any size.
+fn modules<'a>(layer: &'a Layer, channels: usize, found: &mut Vec<(&'a Layer, usize)>) -> usize {
+    match &layer.kind {
+        Kind::Conv(conv) => {
+            found.push((layer, channels));
+            conv.outputs
+        }
+        Kind::BatchNorm { .. } | Kind::LayerNorm { .. } | Kind::Scale | Kind::DropPath(_) | Kind::Dropout(_) => {
+            found.push((layer, channels));
+            channels
+        }
+        Kind::Branches(join, paths) => {
+            let through = |path: &'a Vec<Layer>| path.iter().fold(channels, |channels, layer| modules(layer, channels, found));
+            let outputs: Vec<usize> = paths.iter().map(through).collect();
+            if *join == Join::Concat { outputs.iter().sum() } else { outputs.first().copied().unwrap_or(channels) }
+        }
+        _ => channels,
+    }
+}

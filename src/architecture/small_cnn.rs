@@ -1,0 +1,21 @@
+//! `small_cnn`: blocks of a 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling.
+
+use super::{
+    builder::{activation, conv, norm, pool},
+    layer::{Activation, Conv, Elsewhere, Layer, Pool},
+    network::Network,
+};
+
+/// Describes a `small_cnn` for images of `inputs` channels; each of `channels` is a block and a
+/// layer group.
+pub fn small_cnn(inputs: usize, channels: &[usize], batch_norm: bool) -> Network {
+    let block = |(index, outputs): (usize, &usize)| {
+        let path = format!("blocks.{index}");
+        let shape = Conv { bias: !batch_norm, ..Conv::new(*outputs, 3) };
+        let mut layers: Vec<Layer> = vec![conv(format!("{path}.conv"), Elsewhere::default(), shape)];
+        layers.extend(batch_norm.then(|| norm(format!("{path}.norm"), Elsewhere::default(), 1e-5)));
+        layers.extend([activation(Activation::Relu), pool(format!("{path}.pool"), Pool::HALVE)]);
+        layers
+    };
+    Network { inputs, groups: channels.iter().enumerate().map(block).collect() }
+}

@@ -1,0 +1,177 @@
+//! Pooling with every padding. A maximum without autodiff on the CPU is our own single pass over the
+//! values: Burn's operation also stores the position of each maximum, and takes longer than the
+//! convolutions around it.
+
+use burn::tensor::{
+    DType, Tensor, TensorData,
+    module::{avg_pool2d, max_pool2d},
+    ops::{AvgPoolOptions, MaxPoolOptions, PadMode},
+};
+use rayon::prelude::*;
+
+use super::backend::has_kernels;
+use crate::architecture::{Pool, PoolKind};
+
+/// Pools each channel.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, channels, rows, columns]`, by [`Pool::output`].
+///
+/// # Panics
+/// Panics if the image is smaller than the window.
+pub(in crate::nn) fn pool(x: Tensor<4>, shape: Pool) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let sides = [(0, height), (1, width)].map(|(axis, side)| shape.padding.of_side(axis, side, shape.kernel, shape.stride));
+    if shape.kind == PoolKind::Max && !x.device().is_autodiff() && x.dtype() == DType::F32 && has_kernels(&x.device()) {
+        return max_pool_on_host(x, shape, sides.map(|[before, _]| before));
+    }
+    let padding = sides.map(|[before, after]| (before, after));
+    let (kernel, stride) = ([shape.kernel; 2], [shape.stride; 2]);
+    let average = |count_include_pad| {
+        avg_pool2d(x.clone(), AvgPoolOptions { stride, padding, count_include_pad, ceil_mode: shape.ceil, ..AvgPoolOptions::new(kernel) })
+    };
+    match shape.kind {
+        PoolKind::Max => max_pool2d(x, MaxPoolOptions { stride, padding, ceil_mode: shape.ceil, ..MaxPoolOptions::new(kernel) }),
+        PoolKind::Average => average(true),
+        PoolKind::AverageInside => average(false),
+    }
+}
+
+/// Pads height and width with zeros, `[before, after]` each.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, channels, rows, columns]`.
+pub(in crate::nn) fn pad(x: Tensor<4>, rows: [usize; 2], columns: [usize; 2]) -> Tensor<4> {
+    x.pad((columns[0], columns[1], rows[0], rows[1]), PadMode::Constant(0.0))
+}
+
+/// Computes the maxima of windows that begin `before` rows and columns outside.
+///
+/// # Shapes
+/// As [`pool`].
+fn max_pool_on_host(x: Tensor<4>, shape: Pool, before: [usize; 2]) -> Tensor<4> {
+    let (device, [batch, channels, height, width]) = (x.device(), x.dims());
+    let [rows, columns] = shape.output([height, width]).expect("the description was checked for images of this size");
+    let data = x.into_data();
+    let values = data.as_slice::<f32>().expect("looked at above");
+    let mut out = vec![0.0; batch * channels * rows * columns];
+    let planes = out.par_chunks_exact_mut(rows * columns).zip(values.par_chunks_exact(height * width));
+    planes.for_each(|(out, plane)| max_of_windows(plane, width, shape, before, out, columns));
+    Tensor::from_data(TensorData::new(out, [batch, channels, rows, columns]), &device)
+}
+
+/// Pools one channel of one image.
+fn max_of_windows(plane: &[f32], width: usize, shape: Pool, before: [usize; 2], out: &mut [f32], columns: usize) {
+    // Unlike `f32::max`, NaN wins, so that features that are no numbers are seen further on.
+    let larger = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
+    let height = plane.len() / width;
+    // The part of a window that lies inside.
+    let window = |at: usize, before: usize, side: usize| {
+        let start = at * shape.stride;
+        start.saturating_sub(before)..(start + shape.kernel - before).min(side)
+    };
+    // Windows that lie inside whole.
+    let inside = before[1].div_ceil(shape.stride)..columns.min((width + before[1]).saturating_sub(shape.kernel) / shape.stride + 1);
+    let mut line = vec![0.0f32; width];
+    for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+        let rows = window(row, before[0], height);
+        line.copy_from_slice(&plane[rows.start * width..][..width]);
+        for row in plane[..rows.end * width].chunks_exact(width).skip(rows.start + 1) {
+            line.iter_mut().zip(row).for_each(|(most, value)| *most = larger(*value, *most));
+        }
+        if shape.kernel == 3 && shape.stride == 2 && !inside.is_empty() {
+            // The window of most networks, whose length the compiler must know to be fast.
+            let first = inside.start * 2 - before[1];
+            let windows = line[first..].windows(3).step_by(2);
+            out[inside.clone()].iter_mut().zip(windows).for_each(|(out, w)| *out = larger(larger(w[0], w[1]), w[2]));
+        } else {
+            let whole = inside.clone();
+            whole.for_each(|at| out[at] = line[window(at, before[1], width)].iter().copied().fold(f32::NEG_INFINITY, larger));
+        }
+        for at in (0..inside.start.min(columns)).chain(inside.end.max(inside.start)..columns) {
+            out[at] = line[window(at, before[1], width)].iter().copied().reduce(larger).expect("a window reaches inside");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::{
+        architecture::Padding,
+        nn::{cpu::backend::is_host, infer::read, pretrained::tests::devices},
+    };
+
+    const THREE: Pool = Pool { kind: PoolKind::Max, kernel: 3, stride: 2, padding: Padding::Valid, ceil: true };
+
+    /// On the CPU only: the shading language of GPUs lets a compiler assume that there is no NaN,
+    /// so that there a window of Burn's may lose one.
+    #[test]
+    fn a_value_that_is_no_number_stays_one_wherever_it_is_in_a_window() {
+        for at in 0..9 {
+            let mut values = [0.5f32; 15];
+            values[at / 3 * 5 + at % 3] = f32::NAN;
+            for device in devices().into_iter().filter(is_host) {
+                let x = Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 5]), &device);
+                let pooled: Vec<f32> = pool(x, THREE).into_data().try_to_vec().expect("f32");
+                assert!(pooled[0].is_nan() && (pooled[1].is_nan() || at % 3 < 2), "{at}: {pooled:?}");
+            }
+        }
+    }
+
+    /// With and without autodiff, which take different ways, and against a plain loop.
+    #[test]
+    fn every_pool_is_that_of_a_plain_loop_on_every_device() {
+        let paddings = [Padding::Valid, Padding::Same, Padding::Each([1, 1])];
+        for device in devices() {
+            for (height, width) in [(3, 3), (4, 7), (5, 4), (8, 8), (13, 6), (31, 54)] {
+                let x = Tensor::<4>::random([2, 3, height, width], Distribution::Normal(0.0, 1.0), &device);
+                let values = read(x.clone()).expect("read");
+                for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageInside] {
+                    for (kernel, stride, ceil) in [(2, 2, false), (3, 2, false), (3, 2, true), (3, 1, false), (3, 3, false)] {
+                        for padding in paddings {
+                            if ceil && (padding != Padding::Valid || kind != PoolKind::Max)
+                                || padding == Padding::Each([1, 1]) && kernel == 2 && height < 4
+                            {
+                                continue;
+                            }
+                            let shape = Pool { kind, kernel, stride, padding, ceil };
+                            let expected = plain(&values, [height, width], shape);
+                            for x in [x.clone(), Tensor::from_inner(x.clone())] {
+                                let got = read(pool(x, shape)).expect("read");
+                                assert_eq!(got.len(), expected.len(), "{shape:?} {height}x{width}");
+                                let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                                assert!(worst < 1e-5, "{shape:?} {height}x{width}: {worst}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn plain(values: &[f32], [height, width]: [usize; 2], shape: Pool) -> Vec<f32> {
+        let [rows, columns] = shape.output([height, width]).expect("fits");
+        let before = [(0, height), (1, width)].map(|(axis, side)| shape.padding.of_side(axis, side, shape.kernel, shape.stride)[0]);
+        let mut out = Vec::new();
+        for plane in values.chunks_exact(height * width) {
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                let inside = |start: usize, before: usize, side: usize| {
+                    (0..shape.kernel).filter_map(move |step| (start + step).checked_sub(before).filter(|at| *at < side))
+                };
+                let window: Vec<f32> = inside(row * shape.stride, before[0], height)
+                    .flat_map(|y| inside(column * shape.stride, before[1], width).map(move |x| plane[y * width + x]))
+                    .collect();
+                let sum: f32 = window.iter().sum();
+                out.push(match shape.kind {
+                    PoolKind::Max => window.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                    PoolKind::Average => sum / (shape.kernel * shape.kernel) as f32,
+                    PoolKind::AverageInside => sum / window.len() as f32,
+                });
+            }
+        }
+        out
+    }
+}

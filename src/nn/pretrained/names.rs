@@ -1,0 +1,118 @@
+//! The names that a file has for a network's tensors.
+
+use std::collections::BTreeMap;
+
+use super::{
+    files::Entry,
+    keras,
+    wanted::{Part, Turn, Wanted, bias_before, parts, path},
+};
+use crate::architecture::{Dialect, Elsewhere, Layer, Network};
+
+/// Who named the tensors of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A library. torchvision stands for timm where they share all names.
+    Library(Dialect),
+    /// A checkpoint of this program.
+    Own,
+}
+
+/// What is looked for in a file.
+pub(super) struct Chosen {
+    pub(super) origin: Origin,
+    /// What stands before all names of the network's state; other names belong to something else.
+    pub(super) prefix: String,
+    pub(super) wanted: Vec<Wanted>,
+}
+
+/// Finds out which names the file uses; `None` if it has none of the network's.
+pub(super) fn choose(network: &Network, file: &BTreeMap<String, Entry>) -> Option<Chosen> {
+    let own = own(network);
+    if own.first().is_some_and(|first| file.contains_key(&first.name)) {
+        return Some(Chosen { origin: Origin::Own, prefix: String::new(), wanted: own });
+    }
+    type Name = fn(&Elsewhere) -> Option<&String>;
+    let libraries: [(Dialect, Name); 2] =
+        [(Dialect::Torchvision, |names| names.torchvision.as_ref()), (Dialect::Timm, |names| names.timm.as_ref())];
+    for (dialect, name) in libraries {
+        for is_bare in [false, true] {
+            let name_of = |layer: &Layer| {
+                let name = name(&layer.elsewhere)?;
+                // A backbone saved by itself has no name of its own.
+                Some(if is_bare { name.strip_prefix("features.")? } else { name }.to_owned())
+            };
+            let (first, inputs) = *network.modules().first()?;
+            let Some(first_name) = name_of(first) else { continue };
+            let expected = parts(first, inputs).swap_remove(0).1;
+            let ending = format!("{first_name}.weight");
+            let found = file.iter().filter(|(_, entry)| entry.shape == expected || entry.shape.len() == expected.len());
+            // Checkpoints put their state under a key, parallel training under another.
+            let prefixes =
+                found.filter_map(|(name, _)| name.strip_suffix(&ending)).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));
+            let prefixes = prefixes.filter(|prefix| !is_bare || prefix.is_empty());
+            if let Some(prefix) = prefixes.min_by_key(|prefix| prefix.len()) {
+                let wanted = torch(network, prefix, &name_of, file);
+                return Some(Chosen { origin: Origin::Library(dialect), prefix: prefix.to_owned(), wanted });
+            }
+        }
+    }
+    let wanted = keras::wanted(network, file);
+    (!wanted.is_empty()).then(|| Chosen { origin: Origin::Library(Dialect::Keras), prefix: String::new(), wanted })
+}
+
+fn own(network: &Network) -> Vec<Wanted> {
+    let of_layer = |(layer, inputs): (&Layer, usize)| {
+        let wanted = |(part, shape): (Part, Vec<usize>)| {
+            let name = if part.torch.is_empty() { part.ours } else { part.torch };
+            let name = format!("backbone.{}.{name}", layer.name);
+            Wanted { path: path(layer, &part), name, shape, turn: Turn::None, is_optional: false }
+        };
+        parts(layer, inputs).into_iter().map(wanted).collect::<Vec<_>>()
+    };
+    network.modules().into_iter().flat_map(of_layer).collect()
+}
+
+fn torch(network: &Network, prefix: &str, name_of: &dyn Fn(&Layer) -> Option<String>, file: &BTreeMap<String, Entry>) -> Vec<Wanted> {
+    let mut found = Vec::new();
+    let modules = network.modules();
+    for (at, (layer, inputs)) in modules.iter().enumerate() {
+        let Some(name) = name_of(layer) else { continue };
+        let name = |part: &Part| {
+            let whole =
+                |layer: &str| if part.torch.is_empty() { format!("{prefix}{layer}") } else { format!("{prefix}{layer}.{}", part.torch) };
+            // torchvision's published DenseNet says `norm.1` where its code says `norm1`.
+            let dotted = name.char_indices().next_back().map(|(last, _)| format!("{}.{}", &name[..last], &name[last..]));
+            let dotted = dotted.map(|name| whole(&name)).filter(|dotted| file.contains_key(dotted));
+            if file.contains_key(&whole(&name)) { whole(&name) } else { dotted.unwrap_or_else(|| whole(&name)) }
+        };
+        for (part, shape) in parts(layer, *inputs) {
+            found.push(Wanted { path: path(layer, &part), name: name(&part), shape, turn: Turn::None, is_optional: false });
+        }
+        found.extend(bias_before(&modules, at, name(&Part::BIAS)));
+    }
+    // A norm's mean must be there before a bias moves it.
+    found.sort_by_key(|wanted| wanted.turn == Turn::BiasBeforeNorm);
+    found
+}
+
+/// Whether a tensor belongs to a head, or to counters that nothing needs.
+pub(super) fn is_of_head(origin: Origin, name: &str, shape: &[usize]) -> bool {
+    const TORCH: [&str; 6] = ["classifier.", "pre_logits.", "head.", "fc.", "AuxLogits.", "conv_head."];
+    match origin {
+        Origin::Own => name.starts_with("head."),
+        Origin::Library(Dialect::Keras) => keras::is_of_head(name, shape),
+        Origin::Library(_) => TORCH.iter().any(|head| name.starts_with(head)) || name.ends_with("num_batches_tracked"),
+    }
+}
+
+/// Describes a file with none of the names that are known.
+pub(super) fn unknown(file: &BTreeMap<String, Entry>) -> String {
+    let some: Vec<_> = file.keys().take(3).map(String::as_str).collect();
+    format!(
+        "found {} tensors named like {}, expected torchvision's or timm's names, Keras's or those of a checkpoint of this program, \
+         for the architecture of the recipe",
+        file.len(),
+        if some.is_empty() { "nothing".to_owned() } else { some.join(", ") }
+    )
+}
