@@ -20,7 +20,7 @@ GRADIENT = {
 }
 # Gain of the kernels, 2 where nothing is said. Branches that are added up and linear projections let 2 grow to millions, beside which
 # a bias or a mean would count for nothing; through a chain of ReLUs less than 2 lets the early layers vanish.
-GAIN = {"resnet": 1.0, "mobilenet_v2": 1.3, "mobilenet_v3": 1.6}
+GAIN = {"resnet": 1.0, "mobilenetv2": 1.3, "mobilenetv3": 1.6, "lite": 1.3}
 
 
 def uniform(name, shape):
@@ -64,7 +64,7 @@ def formula(name, shape, gain, keras):
 
 
 def gain_of(name):
-    return next((gain for part, gain in GAIN.items() if part in name), 2.0)
+    return next((gain for part, gain in GAIN.items() if part in name.replace("_", "")), 2.0)
 
 
 def store(library, version, name, tensors, run, features):
