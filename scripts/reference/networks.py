@@ -136,11 +136,56 @@ def timm_networks():
         torch_network("timm", timm.__version__, f"{name}_tf", net, of_features, 'forward_features; built with pad_type="same", bn_eps=1e-3')
 
 
+def keras_tensors(layers, group=""):
+    """(name, variable) as in the files that Keras publishes: a group a layer, in it the name with the layer's again."""
+    import keras
+    for layer in layers:
+        if isinstance(layer, keras.Sequential):
+            yield from keras_tensors(layer.layers, f"{layer.name}/")
+            continue
+        for variable in layer.weights:
+            part = "depthwise_kernel" if isinstance(layer, keras.layers.DepthwiseConv2D) and variable.name == "kernel" else variable.name
+            yield f"{group or layer.name + '/'}{layer.name}/{part}:0", variable
+
+
+def keras_run(net, x):
+    y = net(x.permute(0, 2, 3, 1).contiguous(), training=False)
+    return y.permute(0, 3, 1, 2)
+
+
+def keras_networks():
+    import keras
+    names = "ResNet50 ResNet101 MobileNet MobileNetV2 MobileNetV2_035 MobileNetV3Small MobileNetV3Large EfficientNetB0 DenseNet121 VGG19 InceptionV3 ConvNeXtTiny"
+    for title in names.split():
+        kind, name, nets = title.split("_")[0], title.lower(), {}
+        shape = INCEPTION_SHAPE if name.startswith("inception") else SHAPE
+        more = {"alpha": 0.35} if title.endswith("_035") else {"include_preprocessing": False} if kind.startswith(("MobileNetV3", "ConvNeXt")) else {}
+        for dtype in ("float32", "float64"):
+            # Numbers in the names of unnamed layers begin anew.
+            keras.backend.clear_session()
+            keras.config.set_floatx(dtype)
+            net = getattr(keras.applications, kind)(weights=None, include_top=False, input_shape=(*shape[2:], 3), **more)
+            tensors = [(key, list(variable.shape)) for key, variable in keras_tensors(net.layers)]
+            for key, variable in keras_tensors(net.layers):
+                variable.assign(formula(key, tuple(variable.shape), gain_of(name), True))
+            features = f"output of include_top=False{''.join(f', {k}={v}' for k, v in more.items())}"
+            if kind == "EfficientNetB0":
+                features += "; rescaling and normalization do nothing, so the input is what the stem gets"
+                net.get_layer("rescaling").scale = 1.0
+                scaler = net.get_layer("normalization")
+                scaler.mean, scaler.variance = (torch.full((1, 1, 1, 3), value, dtype=getattr(torch, dtype)) for value in (0.0, 1.0))
+            if kind == "ConvNeXtTiny":
+                features += ", before its last layer_normalization"
+                net = keras.Model(net.inputs, net.layers[-1].input)
+            nets[getattr(torch, dtype)] = net
+        store("keras", keras.__version__, name, tensors, lambda x: keras_run(nets[x.dtype], x), features)
+
+
 def main():
     torch.set_num_threads(1)
     torch.manual_seed(1)
     os.makedirs(HERE, exist_ok=True)
-    made = {"torchvision": torchvision_networks, "timm": timm_networks}
+    made = {"torchvision": torchvision_networks, "timm": timm_networks, "keras": keras_networks}
     for library in sys.argv[1:] or made:
         made[library]()
         gc.collect()
