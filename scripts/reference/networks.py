@@ -1,4 +1,4 @@
-"""Reference files of whole networks: pip install torch torchvision timm keras safetensors; python networks.py [torchvision timm keras]
+"""Reference files of whole networks: pip install torch torchvision timm keras; python networks.py [torchvision timm keras]
 
 torchvision's, timm's and Keras's own networks (torch 2.15, torchvision 0.29.2, timm 1.0.31, Keras 3.15.1 on torch) with every tensor computed
 from its name by `formula`, in inference mode on a computed input. Writes tests/golden/networks/<library>.<network>.safetensors:
@@ -8,7 +8,6 @@ from f32 weights and input; the line printed for each tells how far the same in 
 import gc, json, os, sys
 os.environ["KERAS_BACKEND"] = "torch"
 import numpy as np, torch
-from safetensors.numpy import save_file
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden", "networks")
 SHAPE, INCEPTION_SHAPE = (2, 3, 72, 104), (1, 3, 107, 139)
@@ -67,6 +66,20 @@ def gain_of(name):
     return next((gain for part, gain in GAIN.items() if part in name.replace("_", "")), 2.0)
 
 
+def save(path, tensors, about):
+    """A safetensors file, the metadata always in the same order."""
+    header, at = {"__metadata__": about}, 0
+    for name, values in tensors.items():
+        header[name] = {"dtype": "F32", "shape": values.shape, "data_offsets": [at, at + values.nbytes]}
+        at += values.nbytes
+    header = json.dumps(header, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with open(path, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for values in tensors.values():
+            file.write(values.astype("<f4").tobytes())
+
+
 def store(library, version, name, tensors, run, features):
     """`run(x)` computes the features in the type of `x`."""
     shape = INCEPTION_SHAPE if name.startswith("inception") else SHAPE
@@ -83,7 +96,7 @@ def store(library, version, name, tensors, run, features):
         (y * torch.from_numpy(cotangent)).sum().backward()
         out["input_gradient"] = x.grad.float().contiguous().numpy()
     about = {"library": f"{library} {version.split('+')[0]}", "input": json.dumps(shape), "gain": str(gain_of(name)), "features": features, "tensors": json.dumps(tensors, separators=(",", ":"))}
-    save_file(out, os.path.join(HERE, f"{library}.{name}.safetensors"), about)
+    save(os.path.join(HERE, f"{library}.{name}.safetensors"), out, about)
     assert all(np.isfinite(v).all() for v in out.values())
     largest = {k: float(np.abs(v).max()) for k, v in out.items()}
     wrong = float((single.double() - y.detach()).abs().max())
@@ -144,7 +157,10 @@ def keras_tensors(layers, group=""):
             yield from keras_tensors(layer.layers, f"{layer.name}/")
             continue
         for variable in layer.weights:
-            part = "depthwise_kernel" if isinstance(layer, keras.layers.DepthwiseConv2D) and variable.name == "kernel" else variable.name
+            # A layer scale's has no name of its own, so Keras counts them.
+            part = variable.name if not variable.name.startswith("variable_") else "variable"
+            if isinstance(layer, keras.layers.DepthwiseConv2D) and part == "kernel":
+                part = "depthwise_kernel"
             yield f"{group or layer.name + '/'}{layer.name}/{part}:0", variable
 
 
