@@ -42,6 +42,7 @@ pub(super) fn read_entries(
 ) -> Result<Loaded, DataError> {
     let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
     let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
+    // One budget for the process: the recipe that is read last sets it.
     memory::set_limit(data.decode_memory_mb);
     let (store, reads) = read(&paths, Format::of(data), keep, done)?;
     let mut loaded = Loaded { store, images: Vec::new(), facts: Vec::new(), skipped: Vec::new() };

@@ -78,6 +78,7 @@ impl DataError {
 fn hint(doing: &str, kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match kind {
+        // Only the cache can be done without.
         _ if !doing.contains("pixel cache") => "",
         StorageFull | QuotaExceeded => "; free some space, or set data.cache = \"memory\"",
         PermissionDenied | ReadOnlyFilesystem => "; let XDG_CACHE_HOME name a folder that can be written, or set data.cache = \"memory\"",

@@ -74,6 +74,7 @@ impl TrainingData {
 /// Returns [`DataError`] if the data can't be listed, read or trained on.
 pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<TrainingData, DataError> {
     let parts = Parts::of(data)?;
+    // What the listing shows is reported before minutes of decoding.
     checks::listed(&parts, data)?;
     if data.on_bad_image == OnBadImage::Error {
         checks::opened(&parts.unopened)?;
@@ -81,6 +82,7 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
     let loaded = read_entries(&parts.known(), &classes, data, done)?;
+    // Test images are decoded for the findings only; none of their pixels may reach training.
     let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
     let mut survey = parts.survey(&loaded, &tests);
     let mut members = Vec::new();
@@ -101,6 +103,7 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
         let held = survey.seen.iter_mut().zip(held).filter(|(_, is_held)| *is_held);
         held.for_each(|(seen, _)| seen.part = Part::Validation);
     }
+    // After the split, so that copies across training and validation count too.
     let excluded = if data.on_leak == OnLeak::Exclude { leaks::to_exclude(&survey) } else { Vec::new() };
     let is_excluded = |index: usize| excluded.binary_search(&index).is_ok();
     let leaks = leaks::find(&survey, &excluded);

@@ -88,6 +88,8 @@ impl Parts {
                 )));
             }
             let other = list(path, &exclude)?;
+            // A label is an index into the classes of training, which an unknown class doesn't
+            // have.
             check_known(&other, &parts.classes, path, what)?;
             parts.note(&other, path, Some(part));
             (if part == Part::Test { &mut parts.test } else { &mut parts.validation }).extend(other.entries);

@@ -194,6 +194,8 @@ pub fn rows(set: &ImageSet, part: Part) -> Vec<SplitRow> {
 /// of lists, ours included, trim others.
 pub fn to_csv(rows: &[impl Serialize]) -> Vec<u8> {
     let plain = to_plain_csv(rows);
+    // The `csv` crate quotes either all fields or those that it would misread itself, so fields are
+    // quoted in a second pass.
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(plain.as_slice());
     let mut text = Vec::with_capacity(plain.len());
     for record in reader.records() {

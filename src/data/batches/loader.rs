@@ -90,6 +90,7 @@ impl Loader {
     /// Waits for the next batch, or prepares it if there are no workers.
     fn take(&mut self) -> Result<HostBatch, DataError> {
         if self.workers.is_empty() {
+            // The read-ahead thread follows the claims, without workers too.
             self.job.lock().next_claim = self.next + 1;
             self.job.changed.notify_all();
             return self.job.prepare(self.next);

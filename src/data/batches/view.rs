@@ -47,6 +47,7 @@ impl View {
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let draw = self.draws[index];
         let image = &self.set.images[draw.image];
+        // Bytes in memory are taken from the store later, without a copy.
         let read = match self.set.store.pixels(image.slot)? {
             Cow::Borrowed(_) => None,
             Cow::Owned(bytes) => Some(bytes),

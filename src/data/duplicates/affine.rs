@@ -158,6 +158,7 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
             if found < *hopeful {
                 return None;
             }
+            // A step may overshoot, so the best map is kept rather than the last.
             if found > best.0 {
                 best = (found, warp);
             }

@@ -29,6 +29,7 @@ const LANES: usize = 16;
 /// Kanade, 1981, with gain and offset as unknowns). It is approximate where it is low.
 pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f32 {
     let halves = [turned(halved(a), turn), halved(b)];
+    // Blurred only if the half size is promising, and once for both directions.
     let wholes = OnceCell::new();
     let laid_over = |first: usize| {
         // At half size, a step reaches twice as far and costs a quarter.

@@ -139,6 +139,7 @@ fn is_news(hashes: &[Hashes], first: usize, variant: usize, second: usize) -> bo
     let [own, others] = [&hashes[first], &hashes[second]];
     let mut earlier = std::iter::once(own[0]).chain(own[TURNS..variant].iter().copied());
     let is_known = earlier.any(|hash| is_within(hash, others[0]));
+    // The pair is reported from the other side if a crop of `second` matches all of `first`.
     let is_found_there = first > second && others[TURNS..].iter().any(|hash| is_within(*hash, own[0]));
     !is_known && !is_found_there
 }

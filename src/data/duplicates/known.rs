@@ -119,6 +119,7 @@ impl Known {
         }
         let mut copies: Vec<Option<KnownCopy>> = pixels.iter().map(|pixels| found.get(pixels).cloned()).collect();
         for (index, row) in self.near(&is_known, facts) {
+            // Equal pixels and the run's own finding are more certain than a thumbnail.
             copies[index].get_or_insert_with(|| copy(&row.path, Likeness::Near));
         }
         copies
@@ -145,6 +146,7 @@ fn read_looks(bytes: &[u8], rows: &[SplitRow]) -> Result<Vec<Thumbnail>, String>
     let file = SafeTensors::deserialize(bytes).map_err(in_words)?;
     let [pixels, looks] = [file.tensor("pixels").map_err(in_words)?, file.tensor("looks").map_err(in_words)?];
     let written = metadata.metadata().as_ref().and_then(|metadata| metadata.get("blake3"));
+    // The format checks shapes only.
     if written != Some(&digest(pixels.data(), looks.data())) {
         return Err("bytes that were changed (their BLAKE3 isn't the one that they were written with)".to_owned());
     }

@@ -63,6 +63,7 @@ fn join_along_sides(looks: &[&Thumbnail], known: &impl Joined) {
     let correlation =
         |first: usize, variant: usize, second: usize| sketches[first].correlation(PerceptualHash::turn(variant), &sketches[second]);
     let others = Others::new(looks.len());
+    // Counted in a pass of its own, so that the thresholds don't depend on the order of the pairs.
     pairs(&hashes, |first, variant, second| {
         if correlation(first, variant, second) >= POSSIBLE[0] {
             others.count(first, second);

@@ -14,6 +14,7 @@ struct Way {
     words: &'static str,
 }
 
+/// All ways, in the order in which they are tried and named.
 const WAYS: [Way; 8] = [
     Way { fold: |name| name.trim().to_owned(), words: "in spaces at the beginning or end" },
     Way { fold: |name| name.chars().filter(|letter| !names::is_unseen(*letter)).collect(), words: "in characters that nobody sees" },

@@ -44,6 +44,7 @@ pub(super) fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError>
     let failed = |line: usize, message| DataError::Csv { message, path: path.to_owned(), line: line as u64 };
     let Text { text, encoding } = read(path)?.map_err(|message| failed(1, message))?;
     let (columns, records) = understand(&text).map_err(|(line, message)| failed(line, message))?;
+    // Paths are relative to the list, so that it can be moved together with its images.
     let folder = path.parent().unwrap_or(Path::new(""));
     let (mut listing, mut classes, mut ways) = (Listing::default(), BTreeSet::new(), BTreeMap::new());
     for record in &records[columns.head..] {
@@ -110,6 +111,7 @@ impl<'a> Row<'a> {
     /// Reads the fields of a record. The error says what is wrong with it.
     fn of(record: &'a Record, columns: &Columns) -> Result<Self, String> {
         let fields = &record.fields;
+        // Spreadsheets pad lines with empty fields, and leave out empty ones at the end.
         let is_longer = fields.get(columns.count..).is_some_and(|more| more.iter().any(|field| !field.text.is_empty()));
         let most = columns.roles[..2].iter().flatten().max().map_or(0, |column| column + 1);
         if is_longer || fields.len() < most {
@@ -149,6 +151,8 @@ fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), Str
     if let Some(path) = same_name {
         return Ok((path, How::AsWritten));
     }
+    // Lists from Windows separate folders with backslashes, which are ordinary characters
+    // elsewhere.
     let slashed = (!cfg!(windows) && text.contains('\\')).then(|| folder.join(text.replace('\\', "/")));
     if let Some(path) = slashed.clone().filter(is_file) {
         return Ok((path, How::Slashes));

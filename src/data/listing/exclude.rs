@@ -33,6 +33,7 @@ impl Exclude {
         }
         let path = slashed(path.strip_prefix(root).unwrap_or(path));
         let mut is_taken = false;
+        // All patterns are tried, so that each that matches counts as used.
         for (pattern, is_used) in &self.patterns {
             if pattern.matches_with(&path, OPTIONS) {
                 is_used.set(true);

@@ -208,6 +208,7 @@ pub fn splits(dir: &Path) -> Result<Splits, DataError> {
     let (mut parts, mut others) = ([None, None, None], Vec::new());
     for found in walk::children(dir, &Exclude::default()).map_err(|error| DataError::io("list", dir, error))? {
         let path = match found {
+            // Such as `checkpoints` beside the parts.
             Found::Folder(path) if holds_ours(&path) => continue,
             Found::Folder(path) => path,
             Found::Unreadable(path, reason) => {

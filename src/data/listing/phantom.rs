@@ -109,6 +109,7 @@ struct Head {
 
 /// Draws image `index` of a class (an index into [`CLASSES`]) for training (`part` 0) or test (1).
 fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
+    // Always seed 0, so that results on these images can be compared between machines.
     let mut stream = stream(0, Purpose::Phantom, [class as u64, part, index]);
     let head = head(class, &mut stream);
     let noise = uniform(&mut stream, 4.0, 9.0);

@@ -196,6 +196,7 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
         }
         Err(error @ jpeg_pixels::Error::Unsupported(_)) => return Err(error.to_string()),
         Err(error) if wanted.repair => {
+            // `decode` has consumed the first decoder.
             let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
             room.need(jpeg.memory(true).max(turning))?;
             (jpeg.repair().map_err(|error| error.to_string())?, Some(error.to_string()))

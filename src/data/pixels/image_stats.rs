@@ -70,6 +70,7 @@ pub fn measure_image(bytes: &[u8], color: Color) -> Result<(ImageStats, Pixels),
 /// As [`measure_image`].
 pub fn measure_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<(ImageStats, Pixels), String> {
     let Decoded { pixels, stored: Stored { format, mode, is_turned }, damage } = decode_in(bytes, wanted, room)?;
+    // One pass over the full image serves the thumbnail and the sharpness.
     let grey = reduced(&pixels);
     let look = Thumbnail::of_reduced(&grey);
     let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));

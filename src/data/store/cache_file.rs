@@ -186,6 +186,8 @@ fn spans(reads: &[Read], format: Format) -> Spans {
 
 /// Returns the digest of the settings and of the content of each file, in order.
 fn key_of(paths: &[&Path], format: Format) -> String {
+    // Contents rather than paths and times, so that images that were moved or copied keep their
+    // cache.
     let contents: Vec<[u8; 32]> = paths.par_iter().map(|path| file_digest(path)).collect();
     let mut hash = blake3::Hasher::new();
     hash.update(format!("{VERSION} {format:?}").as_bytes());

@@ -124,6 +124,7 @@ impl Store {
                 if !is_damaged.swap(true, Ordering::Relaxed) {
                     cache_file::discard(path, &reason);
                 }
+                // The run continues only if the image file still gives the same pixels.
                 let bytes = self.decode_again(&sources[slot])?;
                 let reason = || "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned();
                 let is_same = cache_file::sum(&bytes) == sums[slot];
@@ -285,6 +286,7 @@ fn read_to_disk(
 ) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let read_held = |cache: &CacheFile| -> Result<Vec<u8>, String> {
         let held = cache.file.read(0..memory.min(cache.file.len())).map_err(|error| error.to_string())?;
+        // Images that aren't held are checked when they are read.
         let is_whole = |(span, sum): (&Range<usize>, &u32)| held.get(span.clone()).is_none_or(|bytes| cache_file::sum(bytes) == *sum);
         match cache.spans.par_iter().zip(&cache.sums).position_any(|pair| !is_whole(pair)) {
             Some(slot) => Err(format!("the pixels of {} have changed", paths[slot].display())),

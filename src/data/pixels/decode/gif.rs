@@ -31,6 +31,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
     let palette = if has_local { decoder.palette().ok() } else { decoder.global_palette() };
     let palette = palette.ok_or("the file has no palette")?.as_chunks::<3>().0;
     let colors: [[u8; 4]; 256] = std::array::from_fn(|index| {
+        // Indices beyond the palette are black.
         let [red, green, blue] = palette.get(index).copied().unwrap_or_default();
         [red, green, blue, if transparent == Some(index as u8) { 0 } else { 255 }]
     });

@@ -32,6 +32,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
         Ok(samples) => (samples, None),
         Err(error) => {
             let words = in_words(&error);
+            // An I/O error is the end of the file; damaged data give other errors.
             let samples = without_end(bytes, kind).filter(|_| matches!(error, ImageError::IoError(_)));
             (samples.ok_or(words)?, Some("its end is missing; all of its pixels are there".to_owned()))
         }
