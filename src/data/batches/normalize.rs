@@ -14,7 +14,7 @@ use crate::{
     data::error::DataError,
 };
 
-/// Added to each standard deviation, as in Keras.
+/// Added to a standard deviation in Keras's way, and its minimum otherwise.
 const EPSILON: f64 = 1e-6;
 
 /// The normalization of images. It belongs to the weights and is saved in the checkpoint.

@@ -105,8 +105,8 @@ impl Store {
     /// mode.
     ///
     /// # Errors
-    /// Returns an error if the image isn't kept in memory and can't be read again, or has changed
-    /// since it was first read.
+    /// Returns an error if the image isn't kept in memory and can't be read again. If its copy in
+    /// the cache file is damaged, it must also have the same pixels as before.
     pub fn pixels(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
         if let Some(bytes) = self.kept(slot) {
             return Ok(Cow::Borrowed(bytes));
