@@ -1,4 +1,5 @@
-//! What can't be trained on, with the cause: classes without an image, no validation images, weights that leave nothing.
+//! Refuses data that can't be trained on, with the cause: classes without an image, no validation
+//! images, or weights that leave nothing to learn.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +15,11 @@ use crate::{
     config::{Data, Validation},
 };
 
-/// Files named in an error.
+/// Maximum number of files named in an error.
 const NAMED: usize = 5;
 
-/// Before anything is read: two classes or more, each with an image.
+/// Checks the listing before anything is read: there must be at least two classes, each with a
+/// training image.
 pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
     let source = &data.train;
     let passed_over: String = parts.passed_over.iter().map(|words| format!("; {words}")).collect();
@@ -42,7 +44,7 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
     Ok(())
 }
 
-/// With `data.on_bad_image = "error"`, the first file that can't be opened ends the run.
+/// Returns an error if files can't be opened, for `data.on_bad_image = "error"`.
 pub(super) fn opened(skipped: &[Skipped]) -> Result<(), DataError> {
     let unopened: Vec<&Skipped> = skipped.iter().filter(|file| file.failure == Failure::Opening).collect();
     if unopened.is_empty() {
@@ -57,22 +59,23 @@ pub(super) fn opened(skipped: &[Skipped]) -> Result<(), DataError> {
     )))
 }
 
-/// What became of the images that were listed.
+/// What became of the listed images.
 pub(super) struct Outcome<'a> {
     pub data: &'a Data,
     pub train: &'a ImageSet,
     pub validation: &'a ImageSet,
     pub skipped: &'a [Skipped],
-    /// Of each class, images of the training source that are copies and left out.
+    /// Number of images of the training source that are left out as copies, by class.
     pub copies: Vec<usize>,
-    /// Validation images that are copies and left out.
+    /// Number of validation images that are left out as copies.
     pub copies_of_validation: usize,
-    /// Why a share of the training images gave no validation images; asked for where there are none.
+    /// Explains why no validation images were held back. Called only if there are none.
     pub why_none_held: &'a dyn Fn() -> String,
 }
 
 impl Outcome<'_> {
-    /// Each class must still have an image to train on, validation must have any, and some weight must be above 0.
+    /// Checks that each class has an image to train on, that there are validation images, and that
+    /// some weight is above 0.
     pub(super) fn check(&self) -> Result<(), DataError> {
         if let Some(class) = self.train.class_counts().iter().position(|count| *count == 0) {
             let name = &self.train.classes[class];
@@ -94,6 +97,7 @@ impl Outcome<'_> {
         Ok(())
     }
 
+    /// Explains why no training image of a class is left.
     fn why_empty(&self, class: usize, name: &str) -> String {
         let (copies, held) = (self.copies[class], self.validation.class_counts()[class]);
         let mut causes: Vec<String> = cause_of_skipped(self.skipped, name, Part::Train).into_iter().collect();
@@ -107,6 +111,7 @@ impl Outcome<'_> {
         if causes.is_empty() { "add images".to_owned() } else { causes.join("; ") }
     }
 
+    /// Explains why there are no validation images, as the continuation of a sentence.
     fn why_unvalidated(&self) -> String {
         let skipped: Vec<&Skipped> = self.skipped.iter().filter(|file| file.split == Part::Validation.name()).collect();
         match &self.data.validation {
@@ -120,7 +125,7 @@ impl Outcome<'_> {
         }
     }
 
-    /// Classes all of whose training images weigh nothing, in words.
+    /// Returns a warning for each class whose training images all have the weight 0.
     pub(super) fn weightless(&self) -> Vec<String> {
         let mut heaviest = vec![0.0f32; self.train.classes.len()];
         self.train.images.iter().for_each(|image| heaviest[image.label] = heaviest[image.label].max(image.weight));
@@ -132,13 +137,14 @@ impl Outcome<'_> {
     }
 }
 
-/// How many files of a class were skipped, and the first with its reason.
+/// Returns how many files of a class were skipped in a part, and the first with its reason.
 fn cause_of_skipped(skipped: &[Skipped], class: &str, part: Part) -> Option<String> {
     let of_class: Vec<&Skipped> = skipped.iter().filter(|file| file.class == class && file.split == part.name()).collect();
     let (count, are) = (of_class.len(), if of_class.len() == 1 { "file" } else { "files" });
     (count > 0).then(|| format!("{count} {are} can't be read; {}", first(&of_class)))
 }
 
+/// Names the first of some skipped files.
 fn first(skipped: &[&Skipped]) -> String {
     format!("the first: {}", Skipped::named(skipped.iter().copied(), 1))
 }

@@ -1,4 +1,5 @@
-//! Listed images in, read ones out; those that can't be are skipped, or end the run where the configuration says so.
+//! Reads listed images. Those that can't be read are skipped, or end the run if the configuration
+//! says so.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,19 +18,22 @@ use crate::{
 
 /// Images that were read.
 pub(super) struct Loaded {
+    /// The pixels.
     pub store: Arc<Store>,
-    /// Each image with its position among the entries.
+    /// The images, each with its position among the entries.
     pub images: Vec<(usize, Image)>,
-    /// What was found of each.
+    /// Statistics of each image.
     pub facts: Vec<Arc<ImageStats>>,
-    /// What couldn't be decoded, with its position among the entries.
+    /// Images that can't be decoded, with their position among the entries.
     pub skipped: Vec<(usize, Skipped)>,
 }
 
-/// Reads listed images as `data` says.
+/// Reads listed images as `data` says. `done` is called with the number of images that were read
+/// since the last call, from any thread.
 ///
 /// # Errors
-/// Returns an error for a class that isn't among `classes`, and for an image that can't be read where that ends the run.
+/// Returns an error for a class that isn't among `classes`, and for an image that can't be read if
+/// `data.on_bad_image` is `error`.
 pub(super) fn read_entries(
     entries: &[&Entry],
     classes: &[String],
@@ -38,6 +42,7 @@ pub(super) fn read_entries(
 ) -> Result<Loaded, DataError> {
     let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
     let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
+    // One budget for the process: the recipe that is read last sets it.
     memory::set_limit(data.decode_memory_mb);
     let (store, reads) = read(&paths, Format::of(data), keep, done)?;
     let mut loaded = Loaded { store, images: Vec::new(), facts: Vec::new(), skipped: Vec::new() };

@@ -1,4 +1,4 @@
-//! What can be wrong with images and lists of images.
+//! Errors of images and lists of images.
 
 use std::{error::Error, io, path::PathBuf, sync::Arc};
 
@@ -6,77 +6,79 @@ use burn::data::dataset::DatasetError;
 
 use crate::base::{io::files::reason, names};
 
-/// An error of this floor. Cheap to clone, since a batch error goes through channels and Burn's own error type.
+/// An error of `data`. Cheap to clone, since the error of a batch passes through channels and
+/// Burn's own error type.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DataError {
     /// A folder or file that isn't there.
     #[error("found no {expected}: {}; {hint}", names::of_path(path))]
     Missing {
-        /// "folder of class folders", "CSV", ...
+        /// What was expected, such as "folder of class folders".
         expected: &'static str,
-        /// What was looked for.
+        /// The path of it.
         path: PathBuf,
         /// What to do.
         hint: String,
     },
-    /// The system refused.
+    /// An input or output error.
     #[error("can't {doing}: {}{}: {}", reason(.error), hint(.doing, .error.kind()), names::of_path(path))]
     Io {
-        /// "read", "list", ...
+        /// What failed, such as "read" or "list".
         doing: &'static str,
-        /// Where.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: Arc<io::Error>,
     },
-    /// Classes that can't be trained on.
+    /// Classes or images that can't be trained on; the message.
     #[error("{0}")]
     Classes(String),
     /// A CSV that can't be read as a list of images.
     #[error("{message}: {}, line {line}", names::of_path(path))]
     Csv {
-        /// What was found and what was expected.
+        /// What was found, and what was expected.
         message: String,
-        /// The CSV.
+        /// The path of the CSV.
         path: PathBuf,
-        /// Counted from 1, the header included.
+        /// Line, counted from 1 with the header.
         line: u64,
     },
-    /// A file of ours that isn't what it was written as.
+    /// A file of ours that was changed or damaged.
     #[error("{message}: {}", names::of_path(path))]
     Damaged {
-        /// What was found, what was expected, what to do.
+        /// What was found, what was expected, and what to do.
         message: String,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// An image that can't be decoded, where that ends the run.
+    /// An image that can't be decoded, if that ends the run.
     #[error("can't decode an image: {reason}: {}", names::of_path(path))]
     Image {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Why.
+        /// Why it can't be decoded.
         reason: String,
     },
-    /// An error of a data set that isn't ours.
+    /// An error of a data set of another program; the message.
     #[error("{0}")]
     Foreign(String),
-    /// A part of the pipeline ended without a word: a bug.
+    /// A thread of the loader has panicked: a bug. The index of the batch.
     #[error("the batch loader stopped unexpectedly at batch {0}; please report this")]
     Loader(usize),
 }
 
 impl DataError {
-    /// The system's answer to `doing` something with `path`.
+    /// Returns the error of `doing` something with `path`.
     pub fn io(doing: &'static str, path: impl Into<PathBuf>, error: io::Error) -> Self {
         Self::Io { doing, path: path.into(), error: Arc::new(error) }
     }
 }
 
-/// What to do where images can't be kept for the next epoch.
+/// Returns what to do if decoded images can't be kept for the next epoch.
 fn hint(doing: &str, kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match kind {
+        // Only the cache can be done without.
         _ if !doing.contains("pixel cache") => "",
         StorageFull | QuotaExceeded => "; free some space, or set data.cache = \"memory\"",
         PermissionDenied | ReadOnlyFilesystem => "; let XDG_CACHE_HOME name a folder that can be written, or set data.cache = \"memory\"",
@@ -85,7 +87,7 @@ fn hint(doing: &str, kind: io::ErrorKind) -> &'static str {
 }
 
 impl From<DatasetError> for DataError {
-    /// Our own error comes back out of Burn's box.
+    /// Takes our own error out of Burn's box, and the message of any other.
     fn from(error: DatasetError) -> Self {
         error.source().and_then(|source| source.downcast_ref()).cloned().unwrap_or_else(|| Self::Foreign(error.to_string()))
     }

@@ -1,4 +1,5 @@
-//! `[data]` in, the sets of a run out: listed, read, split, checked. What can't be used is named.
+//! Turns `[data]` into the sets of a run: lists, reads, splits and checks the images. Refuses data
+//! that can't be trained on, with the reason.
 
 use std::sync::Arc;
 
@@ -23,36 +24,40 @@ use crate::{
     data::entries::{Loaded, read_entries},
 };
 
-/// Everything that training looks at. Test images are listed, and opened for what is said of all images beforehand; none of their pixels is kept.
+/// The data of a run. Test images are decoded for the scan of all images only; their pixels aren't
+/// kept.
 #[derive(Debug)]
 pub struct TrainingData {
     /// Class names; a label is an index into them.
     pub classes: Arc<Vec<String>>,
-    /// Trained on.
+    /// The training set.
     pub train: Arc<ImageSet>,
-    /// Looked at after each epoch.
+    /// The validation set.
     pub validation: Arc<ImageSet>,
-    /// Held out, those that can be read; empty where there is no test set.
+    /// The test images that can be read; empty if there is no test set.
     pub test: Vec<Entry>,
-    /// Validation and test images that can be read and weren't left out, each with its copy among those that are known by then, if there is one.
+    /// Validation and test images that can be read and weren't left out, with what they are copies
+    /// of.
     pub leaks: Vec<Leak>,
-    /// Positions in the survey of the training and validation images that were left out for being copies, rising.
+    /// Positions in the scan, rising, of the training and validation images that were left out as
+    /// copies.
     pub excluded: Vec<usize>,
-    /// Images of all parts that couldn't be opened or decoded.
+    /// Files of all parts that can't be opened or decoded.
     pub skipped: Vec<Skipped>,
-    /// Images of all parts that could, though their files are damaged, and how.
+    /// Images of all parts whose files are damaged and could be read nevertheless.
     pub damaged: Vec<Damaged>,
-    /// What there is to say of all images; taken by who says it.
+    /// The scan of all images. Callers may take it to free its memory once the findings are made.
     pub survey: Scan,
-    /// A pattern of `data.exclude` that nothing fits, in words.
+    /// A warning about a pattern of `data.exclude` that nothing matches.
     pub without_effect: Option<String>,
 }
 
-/// Images from which on it is worth keeping what was found of them.
+/// Number of images from which on their statistics are kept on disk.
 const MANY: usize = 500;
 
 impl TrainingData {
-    /// What was seen of the images of the two sets, as long as the survey isn't taken: of [`Self::train`], then of [`Self::validation`].
+    /// Returns the scanned images of [`Self::train`], then of [`Self::validation`]. There are none
+    /// once the scan has been taken.
     pub fn known(&self) -> impl Iterator<Item = &ScannedImage> {
         let is_in = move |part: Part| {
             move |(index, seen): &(usize, &ScannedImage)| seen.part == part && self.excluded.binary_search(index).is_err()
@@ -62,12 +67,14 @@ impl TrainingData {
     }
 }
 
-/// Lists, reads and splits what a run trains on. `start` hears how many images will be read, `done` how many more are.
+/// Lists, reads and splits the images of a run. `start` is called with the number of images to
+/// read, `done` with the number that were read since the last call, from any thread.
 ///
 /// # Errors
-/// [`DataError`] for anything that can't be trained on, in words that say what to do.
+/// Returns [`DataError`] if the data can't be listed, read or trained on.
 pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<TrainingData, DataError> {
     let parts = Parts::of(data)?;
+    // What the listing shows is reported before minutes of decoding.
     checks::listed(&parts, data)?;
     if data.on_bad_image == OnBadImage::Error {
         checks::opened(&parts.unopened)?;
@@ -75,13 +82,16 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
     let loaded = read_entries(&parts.known(), &classes, data, done)?;
+    // Test images are decoded for the findings only; none of their pixels may reach training.
     let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
     let mut survey = parts.survey(&loaded, &tests);
     let mut members = Vec::new();
-    // Images keep their order; those from the training source come first.
+    // Images keep their order, and those of the training source come first.
     if let Validation::Share(share) = data.validation
         && parts.validation.is_empty()
     {
+        // The digest of the first of its copies stands for each image, so that near-duplicates stay
+        // on the same side too.
         let firsts = survey.firsts();
         let member = |((_, image), first): (&(usize, Image), &usize)| Member {
             class: image.label,
@@ -93,6 +103,7 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
         let held = survey.seen.iter_mut().zip(held).filter(|(_, is_held)| *is_held);
         held.for_each(|(seen, _)| seen.part = Part::Validation);
     }
+    // After the split, so that copies across training and validation count too.
     let excluded = if data.on_leak == OnLeak::Exclude { leaks::to_exclude(&survey) } else { Vec::new() };
     let is_excluded = |index: usize| excluded.binary_search(&index).is_ok();
     let leaks = leaks::find(&survey, &excluded);
@@ -127,18 +138,20 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
 /// All images of a recipe, with their pixels.
 #[derive(Debug)]
 pub struct Scanned {
-    /// What there is to say of them. Images that validation takes a share of are for training.
+    /// The scan of the images. Nothing is held back from the training source for validation.
     pub survey: Scan,
-    /// The same images, one set after the other: training and validation, test.
+    /// The same images in two sets: training and validation images, and test images.
     pub sets: [Arc<ImageSet>; 2],
 }
 
-/// Lists and reads all images of a recipe, as training and evaluation do, so that they find the same cache; of images of one pixel only
-/// what is to say of them, as nobody will look at that pixel. `start` hears how many
-/// images will be read, `done` how many more are.
+/// Lists and reads all images of a recipe in the way of training and evaluation, so that they use
+/// the same cache. If `data.image_size` is one pixel, only the statistics are computed. `start` is
+/// called with the number of images to read, `done` with the number that were read since the last
+/// call.
 ///
 /// # Errors
-/// [`DataError`] where the recipe's data isn't there, or the cache can't be written.
+/// Returns [`DataError`] if the data can't be listed, if a pattern of `data.exclude` matches
+/// nothing, or if the cache can't be written.
 pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<Scanned, DataError> {
     let parts = Parts::of(data)?;
     parts.exclude.without_effect().map_or(Ok(()), |words| Err(DataError::Classes(words)))?;
@@ -156,7 +169,7 @@ pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync))
     Ok(Scanned { survey, sets: [set(known), set(tests)] })
 }
 
-/// The same without an end at the first bad image.
+/// Returns the same setting, with skipping instead of ending at the first bad image.
 fn lenient(on_bad_image: OnBadImage) -> OnBadImage {
     if on_bad_image == OnBadImage::Error { OnBadImage::Skip } else { on_bad_image }
 }
@@ -164,26 +177,28 @@ fn lenient(on_bad_image: OnBadImage) -> OnBadImage {
 /// Listed images that were read.
 #[derive(Debug)]
 pub struct Listed {
-    /// Those that can be decoded.
+    /// The images that can be decoded.
     pub set: Arc<ImageSet>,
-    /// What was found of each, in the order of the set.
+    /// Statistics of each image, in the order of the set.
     pub facts: Vec<Arc<ImageStats>>,
-    /// Those that can't.
+    /// The files that can't be decoded.
     pub skipped: Vec<Skipped>,
 }
 
 impl Listed {
-    /// Those of them whose files are damaged.
+    /// Returns the images whose files are damaged and could be read nevertheless.
     pub fn damaged(&self) -> Vec<Damaged> {
         let images = self.set.images.iter().zip(&self.facts);
         images.filter_map(|(image, facts)| Damaged::of(facts, &image.path, None, &self.set.classes[image.label])).collect()
     }
 }
 
-/// Reads listed images, of classes that are known, into one set, and names those that couldn't be read.
+/// Reads listed images of known classes into a set. `done` is called with the number of images that
+/// were read since the last call.
 ///
 /// # Errors
-/// A bad image where the configuration says so; a cache that can't be written.
+/// Returns an error for an unknown class, for a bad image if the configuration says so, and if the
+/// cache can't be written.
 pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Listed, DataError> {
     let Loaded { store, images, facts, skipped } = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
     let images = images.into_iter().map(|(_, image)| image).collect();
@@ -191,8 +206,9 @@ pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, d
     Ok(Listed { set: Arc::new(ImageSet { classes: Arc::clone(classes), images, store }), facts, skipped })
 }
 
-/// Only what there is to say of images, decoded as small as an image gets. Where there are many and the recipe lets pixels be
-/// kept on disk, it is kept in the cache folder for the next look at them, if that can be written to.
+/// Computes the statistics of images without keeping their pixels, which are resized to a single
+/// one. The statistics of many images are kept in the cache folder if the recipe allows it and the
+/// folder can be written.
 fn glance_at(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
     let glance = |cache| Data { image_size: [1, 1], cache, ..data.clone() };
     if entries.len() >= MANY
@@ -211,7 +227,7 @@ mod tests {
     use super::*;
     use crate::data::table::Failure;
 
-    /// Class folders with `count` images each, no two alike unless `copies`.
+    /// Returns a folder of class folders with `count` distinct images each.
     fn folder(classes: &[(&str, usize)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (class_index, (class, count)) in classes.iter().enumerate() {

@@ -1,4 +1,6 @@
-//! From files to host batches: which images there are, what is in them, who is held back, in which order they come.
+//! From image files to batches in host memory: lists images, decodes and stores them, finds
+//! duplicates, holds back the validation set, and puts batches together. Knows no network and no
+//! device.
 
 pub mod batches;
 mod checks;

@@ -1,4 +1,5 @@
-//! `[data]` in, its parts out, listed and unread: what is for training, for validation and for the test, and what there is to say of the lists.
+//! Turns `[data]` into its listed, unread parts: the training, validation and test images, and
+//! remarks on the lists.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +19,7 @@ use crate::{
     config::{Data, PHANTOM, Validation},
 };
 
-/// Where the parts of a recipe's data come from.
+/// Paths of the parts of a recipe's data.
 struct Sources {
     train: PathBuf,
     validation: Option<PathBuf>,
@@ -26,6 +27,7 @@ struct Sources {
 }
 
 impl Sources {
+    /// Returns the paths that a recipe names. Draws the phantom images if it asks for them.
     fn of(data: &Data) -> Result<Self, DataError> {
         let validation = match &data.validation {
             Validation::Share(_) => None,
@@ -41,21 +43,24 @@ impl Sources {
 
 /// The listed, unread parts.
 pub(super) struct Parts {
+    /// Class names of the training source.
     pub classes: Vec<String>,
     pub train: Vec<Entry>,
     pub validation: Vec<Entry>,
     pub test: Vec<Entry>,
-    /// What can't be opened.
+    /// Files that can't be opened.
     pub unopened: Vec<Skipped>,
-    /// What was passed over, in words.
+    /// Descriptions of what was passed over.
     pub passed_over: Vec<String>,
-    /// How lists were read, in words.
+    /// Descriptions of how lists were read.
     pub notes: Vec<String>,
-    /// Patterns of `data.exclude` and what they have left out.
+    /// Patterns of `data.exclude`, with whether they have excluded something.
     pub exclude: Exclude,
 }
 
 impl Parts {
+    /// Lists the parts of a recipe's data. A CSV may assign its images to parts; then no other
+    /// source for such a part is allowed.
     pub(super) fn of(data: &Data) -> Result<Self, DataError> {
         let (sources, exclude) = (Sources::of(data)?, Exclude::of(data)?);
         let listing = list(&sources.train, &exclude)?;
@@ -83,6 +88,8 @@ impl Parts {
                 )));
             }
             let other = list(path, &exclude)?;
+            // A label is an index into the classes of training, which an unknown class doesn't
+            // have.
             check_known(&other, &parts.classes, path, what)?;
             parts.note(&other, path, Some(part));
             (if part == Part::Test { &mut parts.test } else { &mut parts.validation }).extend(other.entries);
@@ -92,7 +99,8 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Keeps what is to be said of a listing. Files of `part`, or of the part that the list says.
+    /// Keeps what there is to report of a listing. Its files are of `part`, or of the part that the
+    /// list assigns.
     fn note(&mut self, listing: &Listing, path: &Path, part: Option<Part>) {
         let of_file = |split: Option<Part>| part.unwrap_or(split.unwrap_or(Part::Train));
         self.unopened.extend(listing.unreadable.iter().map(|file| Skipped::unopened(file, Some(of_file(file.split)))));
@@ -100,17 +108,18 @@ impl Parts {
         self.notes.extend(listing.notes.iter().cloned());
     }
 
-    /// What training reads.
+    /// Returns the training and validation images.
     pub(super) fn known(&self) -> Vec<&Entry> {
         self.train.iter().chain(&self.validation).collect()
     }
 
-    /// The part of an image of [`Self::known`].
+    /// Returns the part of an image of [`Self::known`].
     pub(super) fn part_of(&self, index: usize) -> Part {
         if index < self.train.len() { Part::Train } else { Part::Validation }
     }
 
-    /// What can't be opened, what can't be decoded of [`Self::known`], and what can't of the test images.
+    /// Returns the files that can't be opened, those of [`Self::known`] that can't be decoded, and
+    /// the test images that can't be decoded.
     pub(super) fn skipped(&self, known: &Loaded, tests: &Loaded) -> Vec<Skipped> {
         let of_part = |part: Part, skipped: &Skipped| Skipped { split: part.name(), ..skipped.clone() };
         let of_known = known.skipped.iter().map(|(index, skipped)| of_part(self.part_of(*index), skipped));
@@ -118,7 +127,7 @@ impl Parts {
         self.unopened.iter().cloned().chain(of_known).chain(of_tests).collect()
     }
 
-    /// What there is to say of [`Self::known`] and the test images.
+    /// Returns the scan of [`Self::known`] and the test images.
     pub(super) fn survey(&self, known: &Loaded, tests: &Loaded) -> Scan {
         let entries = self.known();
         let seen = |entry: &Entry, part: Part, facts: &std::sync::Arc<ImageStats>| ScannedImage {
@@ -134,7 +143,7 @@ impl Parts {
         survey
     }
 
-    /// Gives images without a group the one that their name tells.
+    /// Gives images without a group the one that `data.group` finds in their file name.
     fn group_by_name(&mut self, data: &Data) -> Result<(), DataError> {
         let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else { return Ok(()) };
         let mut first = None;
@@ -158,6 +167,7 @@ impl Parts {
     }
 }
 
+/// Returns an error if a listing has classes that training doesn't know.
 fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> Result<(), DataError> {
     let Some(Unknown { names, meant, count }) = Unknown::of(&other.classes, classes) else { return Ok(()) };
     let (plural, them) = if count == 1 { ("", "it") } else { ("es", "them") };
@@ -168,18 +178,18 @@ fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> 
     )))
 }
 
-/// Classes that somebody doesn't know, in words.
+/// Class names that training or a model doesn't know.
 pub struct Unknown {
-    /// Their names.
+    /// The names.
     pub names: String,
-    /// What may have been meant by them, behind a semicolon; empty where nothing comes near.
+    /// What may have been meant by them, after a semicolon; empty if no known name is similar.
     pub meant: String,
-    /// How many there are.
+    /// Number of unknown names.
     pub count: usize,
 }
 
 impl Unknown {
-    /// Those of `classes` that `known` lacks; `None` where there are none.
+    /// Returns the names in `classes` that `known` lacks, or `None` if there are none.
     pub fn of(classes: &[String], known: &[String]) -> Option<Self> {
         let names: BTreeSet<&String> = known.iter().collect();
         let unknown: Vec<String> = classes.iter().filter(|class| !names.contains(class)).cloned().collect();
@@ -188,19 +198,19 @@ impl Unknown {
     }
 }
 
-/// Test files that can be opened, and those that can't.
+/// The test images of a recipe.
 #[derive(Debug)]
 pub struct TestListing {
-    /// Those that can.
+    /// Files that can be opened.
     pub entries: Vec<Entry>,
-    /// Those that can't.
+    /// Files that can't be opened.
     pub unopened: Vec<Skipped>,
 }
 
-/// The test images of a recipe, listed only.
+/// Lists the test images of a recipe without reading them.
 ///
 /// # Errors
-/// [`DataError`] where the recipe's data isn't there.
+/// Returns [`DataError`] if the recipe's data can't be listed.
 pub fn test_listing(data: &Data) -> Result<TestListing, DataError> {
     let Parts { test, mut unopened, .. } = Parts::of(data)?;
     unopened.retain(|file| file.split == Part::Test.name());

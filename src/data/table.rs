@@ -1,4 +1,5 @@
-//! `split.csv`, `skipped.csv` and `damaged.csv`: which image went where, which didn't or only in part, and whether the data is still the same.
+//! `split.csv`, `skipped.csv` and `damaged.csv`: the part of each image, the files that were
+//! skipped or are damaged, and whether the data is still that of a run.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,26 +24,26 @@ use crate::{
 /// A line of `split.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitRow {
-    /// Where the image is.
+    /// Path of the image.
     pub path: String,
     /// Class index.
     pub label: usize,
     /// Class name.
     pub class: String,
-    /// `train`, `val` or `test`.
+    /// Part: `train`, `val` or `test`.
     pub split: String,
-    /// Empty where there is none.
+    /// Group; empty if there is none.
     pub group: String,
-    /// BLAKE3 of the decoded image, in hexadecimal.
+    /// BLAKE3 digest of the decoded pixels, in hexadecimal.
     pub blake3: String,
     /// Factor on the loss in training.
     pub weight: f32,
-    /// The training image that a validation or test image is a copy of; empty where there is none.
+    /// Path of the image that a validation or test image is a copy of; empty if there is none.
     #[serde(default)]
     pub copy_of: String,
 }
 
-/// The part of a row that a run depends on.
+/// The fields of a row that a run depends on.
 #[derive(Serialize)]
 struct Fixed<'a> {
     path: &'a str,
@@ -55,39 +56,40 @@ struct Fixed<'a> {
 }
 
 impl<'a> Fixed<'a> {
+    /// Returns the fields of a row.
     fn of(row: &'a SplitRow) -> Self {
         let SplitRow { path, label, class, split, group, blake3, weight, copy_of: _ } = row;
         Self { path, label: *label, class, split, group, blake3, weight: *weight }
     }
 }
 
-/// A file that was left out: a line of `skipped.csv`.
+/// A file that was skipped; a line of `skipped.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// Where it is.
+    /// Path of the file.
     pub path: String,
-    /// Why.
+    /// Why it was skipped.
     pub reason: String,
-    /// `train`, `val` or `test`; empty where it is for none of them.
+    /// Part: `train`, `val` or `test`; empty if it belongs to none.
     pub split: &'static str,
-    /// The name of its class; empty where that isn't known.
+    /// Class name; empty if it isn't known.
     pub class: String,
-    /// How far reading it came.
+    /// The step at which reading failed.
     #[serde(skip)]
     pub failure: Failure,
 }
 
-/// How far reading a file came.
+/// The step at which reading a file fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It isn't there, or nobody may open it.
+    /// The file is missing or can't be opened.
     Opening,
-    /// It is no image, or a damaged one.
+    /// The content is no image, or a damaged one.
     Decoding,
 }
 
 impl Failure {
-    /// What can't be done with such files.
+    /// Returns what can't be done with such files.
     pub fn words(self) -> &'static str {
         match self {
             Self::Opening => "can't be opened",
@@ -97,7 +99,7 @@ impl Failure {
 }
 
 impl Skipped {
-    /// What couldn't be opened, for `part`.
+    /// Returns the line of a file that can't be opened.
     pub fn unopened(file: &Unreadable, part: Option<Part>) -> Self {
         Self {
             path: names::of_path(&file.path),
@@ -108,12 +110,13 @@ impl Skipped {
         }
     }
 
-    /// "path: reason" of the first so many.
+    /// Returns "path: reason" for the first `count` files.
     pub fn named<'a>(skipped: impl IntoIterator<Item = &'a Self>, count: usize) -> String {
         skipped.into_iter().take(count).map(|file| format!("{}: {}", file.path, file.reason)).collect::<Vec<_>>().join("; ")
     }
 
-    /// A line for what can't be opened, with the first five, and one for what can't be decoded, with the first.
+    /// Describes the skipped files: a line for those that can't be opened, with the first five, and
+    /// one for those that can't be decoded, with the first.
     pub fn words(skipped: &[Self]) -> Vec<String> {
         let of = |failure: Failure, what: &str, most: usize| {
             let files: Vec<&Self> = skipped.iter().filter(|file| file.failure == failure).collect();
@@ -128,27 +131,27 @@ impl Skipped {
     }
 }
 
-/// An image that could be read though its file is damaged: a line of `damaged.csv`.
+/// An image that could be read though its file is damaged; a line of `damaged.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damaged {
-    /// Where it is.
+    /// Path of the file.
     pub path: String,
     /// How it is damaged.
     pub reason: String,
-    /// `train`, `val` or `test`; empty where it is for none of them.
+    /// Part: `train`, `val` or `test`; empty if it belongs to none.
     pub split: &'static str,
-    /// The name of its class; empty where that isn't known.
+    /// Class name; empty if it isn't known.
     pub class: String,
 }
 
 impl Damaged {
-    /// The line of an image whose file is damaged by its `facts`; `None` for a whole one.
+    /// Returns the line of an image, or `None` if its file isn't damaged.
     pub fn of(facts: &ImageStats, path: &Path, part: Option<Part>, class: &str) -> Option<Self> {
         let reason = facts.damage.clone()?;
         Some(Self { path: names::of_path(path), reason, split: part.map_or("", Part::name), class: class.to_owned() })
     }
 
-    /// That there are so many.
+    /// Describes how many files are damaged.
     pub fn count_words(count: usize) -> String {
         match count {
             1 => "1 image's file is damaged and is used as far as it goes".to_owned(),
@@ -156,7 +159,7 @@ impl Damaged {
         }
     }
 
-    /// A line with their number and the first.
+    /// Describes how many files are damaged, and names the first.
     pub fn words(damaged: &[Self]) -> Option<String> {
         let Self { path, reason, .. } = damaged.first()?;
         let parts = parts_words(damaged.iter().map(|file| file.split));
@@ -164,7 +167,7 @@ impl Damaged {
     }
 }
 
-/// How many files are for which part, in brackets, where that is more than training alone.
+/// Returns the number of files of each part in brackets; empty if all belong to the training set.
 fn parts_words<'a>(splits: impl Iterator<Item = &'a str> + Clone) -> String {
     let count = |part: Part| splits.clone().filter(|split| *split == part.name()).count();
     let parts = [Part::Train, Part::Validation, Part::Test].map(|part| (part.name(), count(part)));
@@ -172,7 +175,7 @@ fn parts_words<'a>(splits: impl Iterator<Item = &'a str> + Clone) -> String {
     if found.len() > 1 || count(Part::Test) > 0 { format!(" ({})", found.join(", ")) } else { String::new() }
 }
 
-/// The lines for one set.
+/// Returns the rows of a set.
 pub fn rows(set: &ImageSet, part: Part) -> Vec<SplitRow> {
     let row = |image: &Image| SplitRow {
         path: names::of_path(&image.path),
@@ -187,9 +190,12 @@ pub fn rows(set: &ImageSet, part: Part) -> Vec<SplitRow> {
     set.images.iter().map(row).collect()
 }
 
-/// Rows as the text of a CSV. Spaces at the ends of a field are quoted: readers of lists, ours as well, trim others.
+/// Returns rows as the text of a CSV. Fields with spaces at their ends are quoted, because readers
+/// of lists, ours included, trim others.
 pub fn to_csv(rows: &[impl Serialize]) -> Vec<u8> {
     let plain = to_plain_csv(rows);
+    // The `csv` crate quotes either all fields or those that it would misread itself, so fields are
+    // quoted in a second pass.
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(plain.as_slice());
     let mut text = Vec::with_capacity(plain.len());
     for record in reader.records() {
@@ -200,12 +206,14 @@ pub fn to_csv(rows: &[impl Serialize]) -> Vec<u8> {
     text
 }
 
-/// A field, in quotes where a reader would take it for something else.
+/// Returns a field, in quotes if a reader would take it for something else without them.
 fn quoted(field: &str) -> String {
     let is_plain = field.trim() == field && !field.contains([',', '"', '\n', '\r']);
     if is_plain { field.to_owned() } else { format!("\"{}\"", field.replace('"', "\"\"")) }
 }
 
+/// Returns rows as the `csv` crate writes them, which doesn't quote spaces. Fingerprints are made
+/// of this form.
 fn to_plain_csv(rows: &[impl Serialize]) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
@@ -217,7 +225,7 @@ fn to_plain_csv(rows: &[impl Serialize]) -> Vec<u8> {
 /// Reads a `split.csv`.
 ///
 /// # Errors
-/// The file is missing or not one of ours.
+/// Returns an error if the file can't be read or a row isn't a [`SplitRow`].
 pub fn read_split(path: &Path) -> Result<Vec<SplitRow>, DataError> {
     let failed = |message: String| DataError::Csv { message, path: path.to_owned(), line: 1 };
     csv::Reader::from_reader(read_bytes(path)?.as_slice())
@@ -226,43 +234,45 @@ pub fn read_split(path: &Path) -> Result<Vec<SplitRow>, DataError> {
         .map_err(|error| failed(error.to_string()))
 }
 
-/// The text of a `split.csv`.
+/// Reads the bytes of a `split.csv`.
 ///
 /// # Errors
-/// The file can't be read.
+/// Returns an error if the file can't be read.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     std::fs::read(path).map_err(|error| DataError::io("read", path, error))
 }
 
-/// The decoded digests of the images in these parts of a `split.csv`.
+/// Returns the digests of the decoded pixels of the images in these parts.
 pub fn digests_of(rows: &[SplitRow], parts: &[Part]) -> BTreeSet<[u8; 32]> {
     let is_in = |row: &&SplitRow| parts.iter().any(|part| row.split == part.name());
     rows.iter().filter(is_in).filter_map(|row| digest_from_hex(&row.blake3)).collect()
 }
 
-/// One number for the whole table: it changes when any image, label, split, group or weight does.
+/// Returns a digest of the table (SHA-256 in hexadecimal), which changes with any image, label,
+/// part, group or weight, and with their order.
 pub fn fingerprint(rows: &[SplitRow]) -> String {
     files::sha256_hex(&to_plain_csv(&rows.iter().map(Fixed::of).collect::<Vec<_>>()))
 }
 
-/// Which image that is there now is which of a run, wherever it lies: known by class and decoded pixels, of equals first by the path and then
-/// by the order.
+/// Which present image is which image of a run, wherever it is now. Images are matched by class and
+/// decoded pixels; equal ones first by path, then in order.
 #[derive(Debug, Default)]
 pub struct Matched {
-    /// For each row of the run the row that is there now.
+    /// For each row of the run, the index of the present row.
     pub now: Vec<Option<usize>>,
-    /// Rows that are there now and weren't in the run.
+    /// Indices of the present rows that aren't in the run.
     pub added: Vec<usize>,
 }
 
 impl Matched {
-    /// Of the rows of a run and those that are there now.
+    /// Matches the rows of a run with the present ones.
     pub fn of(before: &[SplitRow], now: &[SplitRow]) -> Self {
         let mut places: BTreeMap<(&str, &str), VecDeque<usize>> = BTreeMap::new();
         for (index, row) in now.iter().enumerate() {
             places.entry((&row.class, &row.blake3)).or_default().push_back(index);
         }
         let mut found = vec![None; before.len()];
+        // Two passes, so that an image that has moved doesn't take the place of one that hasn't.
         for is_at_its_path in [true, false] {
             for (row, found) in before.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
                 let Some(equals) = places.get_mut(&(row.class.as_str(), row.blake3.as_str())) else { continue };
@@ -275,17 +285,18 @@ impl Matched {
         Self { now: found, added }
     }
 
-    /// Are they the same images, one for one?
+    /// Returns whether they are the same images, one for one.
     pub fn is_whole(&self) -> bool {
         self.added.is_empty() && self.now.iter().all(Option::is_some)
     }
 }
 
-/// Images that a message names.
+/// Maximum number of images named in a message.
 const NAMED: usize = 5;
 
-/// What differs between the data of a run and the data that is there now, in words; `None` where nothing does. Images that come and go are
-/// told before what may follow from that.
+/// Describes what differs between the data of a run and the present data; `None` if nothing does.
+/// If images are new, gone or changed, other differences aren't reported, since they may follow
+/// from that.
 pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
     let matched = Matched::of(before, now);
     let added: BTreeMap<&str, &SplitRow> = matched.added.iter().map(|index| (now[*index].path.as_str(), &now[*index])).collect();
@@ -320,14 +331,16 @@ pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
             }
         }
     }
+    // A different order changes the batches, though all images are the same.
     changes.words().or_else(|| (before != now).then(|| "the order of the images has changed".to_owned()))
 }
 
-/// What happened to images: said of one, said of several, and which.
+/// Changes: the description for one image, for several, and the paths.
 #[derive(Default)]
 struct Changes(Vec<(String, String, Vec<String>)>);
 
 impl Changes {
+    /// Adds an image to the change with this description.
     fn add(&mut self, one: &str, several: &str, path: &str) {
         match self.0.iter_mut().find(|(known, ..)| known == one) {
             Some((.., paths)) => paths.push(path.to_owned()),
@@ -335,6 +348,7 @@ impl Changes {
         }
     }
 
+    /// Describes all changes; `None` if there are none.
     fn words(&self) -> Option<String> {
         let words = |(one, several, paths): &(String, String, Vec<String>)| {
             let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
@@ -384,7 +398,7 @@ mod tests {
         let matched = Matched::of(&before, &moved);
         assert!(matched.is_whole());
         assert_eq!(matched.now, [Some(0), Some(3), Some(1), Some(2)]);
-        // Of equals, the one at its own path first.
+        // Of equal images, the one at its own path first.
         let half = [of("new/1", "a", 1), of("old/1", "a", 1), of("old/2", "a", 2), of("old/4", "b", 1)];
         assert_eq!(Matched::of(&before, &half).now, [Some(1), Some(2), Some(0), Some(3)]);
         let other = [of("new/1", "b", 1), of("new/2", "a", 2), of("new/3", "a", 1), of("new/4", "b", 1)];
@@ -404,7 +418,8 @@ mod tests {
         let many: Vec<_> = (3..10).map(|number| SplitRow { blake3: files::hex(&[number; 32]), ..row(&format!("{number}.png")) }).collect();
         let cases: [(Vec<SplitRow>, &str); 9] = [
             ([before.clone(), many].concat(), "7 images are new: 3.png, 4.png, 5.png, 6.png, 7.png, ..."),
-            // The split was drawn anew because of the image that is new, which is what somebody has to know.
+            // The split was drawn anew because of the new image, which is what the user has to
+            // know.
             (
                 [changed(&|row| row.split = "val".to_owned()), vec![SplitRow { blake3: files::hex(&[3; 32]), ..row("3.png") }]].concat(),
                 "3.png is new",

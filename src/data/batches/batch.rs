@@ -1,5 +1,5 @@
-//! Burn's `Batcher`: draws in, one contiguous batch in host memory out, each image changed and normalised straight into its place.
-//! The upload is the floor above.
+//! Burn's `Batcher`: joins draws to one contiguous batch in host memory, each image augmented and
+//! normalized straight into its place. The upload to the device is in `nn`.
 
 use std::{convert::Infallible, fmt, sync::Arc};
 
@@ -8,25 +8,31 @@ use burn::{data::dataloader::batcher::Batcher, tensor::Device};
 use super::order::Draw;
 use crate::data::store::Store;
 
-/// A draw on its way to the batcher, which augments and normalises it.
+/// A draw on its way to the batcher.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Of the set.
+    /// Store of the set.
     pub store: Arc<Store>,
-    /// Which image, and which time.
+    /// The image, and the number of its earlier draws.
     pub draw: Draw,
     /// Class index.
     pub label: usize,
     /// Factor on the loss.
     pub weight: f32,
-    /// Where its bytes are in the store.
+    /// Position of its pixels in the store.
     pub slot: usize,
-    /// Its bytes, where the store doesn't keep them in memory.
+    /// Its pixels, if the store doesn't keep them in memory.
     pub read: Option<Vec<u8>>,
 }
 
 impl Sample {
-    /// `[height, width, channels]`, or `[height, width]` of a grey one.
+    /// Returns the pixels.
+    ///
+    /// # Shapes
+    /// Returns `[height, width, channels]`, or `[height, width]` for a gray image.
+    ///
+    /// # Panics
+    /// Panics if neither the sample nor the store has the pixels in memory.
     pub fn bytes(&self) -> &[u8] {
         self.read.as_deref().or_else(|| self.store.kept(self.slot)).expect("a sample holds the bytes that its store doesn't")
     }
@@ -35,28 +41,28 @@ impl Sample {
 /// A batch in host memory.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostBatch {
-    /// `[batch, channels, height, width]`.
+    /// The images, normalized, `[batch, channels, height, width]`.
     pub images: Vec<f32>,
-    /// `[batch, classes]`: a one for the class, unless images are mixed.
+    /// The targets, `[batch, classes]`: one-hot unless images are mixed.
     pub targets: Vec<f32>,
-    /// `[batch]`.
+    /// Factor on the loss of each image, `[batch]`.
     pub weights: Vec<f32>,
-    /// Which image each is, and which time.
+    /// The draw of each image.
     pub draws: Vec<Draw>,
 }
 
 impl HostBatch {
-    /// Images in the batch.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.draws.len()
     }
 
-    /// Is there none?
+    /// Returns whether the batch has no images.
     pub fn is_empty(&self) -> bool {
         self.draws.is_empty()
     }
 
-    /// The class of each image that has the largest share: the first of equals.
+    /// Returns the class of each image with the largest target, the first of equal ones.
     pub fn labels(&self) -> Vec<usize> {
         let num_classes = self.targets.len() / self.len().max(1);
         let largest = |target: &[f32]| (0..num_classes).rev().max_by(|a, b| target[*a].total_cmp(&target[*b])).unwrap_or(0);
@@ -64,31 +70,31 @@ impl HostBatch {
     }
 }
 
-/// An image to be prepared.
+/// An image to prepare.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// `[height, width, channels]`, or `[height, width]` of a grey one.
+    /// The pixels, `[height, width, channels]`, or `[height, width]` for a gray image.
     pub bytes: &'a [u8],
     /// Class index.
     pub label: usize,
-    /// Which image, and which time.
+    /// The image, and the number of its earlier draws.
     pub draw: Draw,
 }
 
-/// What is done to an image: normalised values `[channels, height, width]` are appended.
+/// Prepares an image: appends its normalized values, `[channels, height, width]`.
 pub type Prepare = Arc<dyn Fn(Subject<'_>, &mut Vec<f32>) + Send + Sync>;
 
-/// What is done to a batch after its images: images and targets of its images mixed.
+/// Changes a batch as a whole, to mix its images and targets.
 pub type Mix = Arc<dyn Fn(&mut HostBatch) + Send + Sync>;
 
-/// Prepares images side by side.
+/// Prepares images and joins them to batches.
 #[derive(Clone)]
 pub struct ImageBatcher {
-    /// What is done to each image.
+    /// Prepares each image.
     pub prepare: Prepare,
-    /// What is done to them together.
+    /// Changes the batch afterwards.
     pub mix: Option<Mix>,
-    /// Length of a target.
+    /// Number of classes, the length of a target.
     pub num_classes: usize,
 }
 
@@ -99,15 +105,21 @@ impl fmt::Debug for ImageBatcher {
 }
 
 impl ImageBatcher {
-    /// The batch of these samples. Each is dropped before the next is asked for, so that bytes which were read for it are still in the CPU's cache.
+    /// Joins samples to a batch. Each sample is dropped before the next is taken, so that bytes
+    /// that were read for it are still in the CPU's cache.
+    ///
+    /// # Shapes
+    /// Takes images of `[height, width, channels]`. `images` is `[batch, channels, height, width]`,
+    /// `targets` is `[batch, classes]`.
     ///
     /// # Errors
-    /// The first that a sample has.
+    /// Returns the first error of a sample.
     pub fn collate<E>(&self, samples: impl ExactSizeIterator<Item = Result<Sample, E>>) -> Result<HostBatch, E> {
         let count = samples.len();
         let mut batch = HostBatch { targets: vec![0.0; count * self.num_classes], ..HostBatch::default() };
         for (index, sample) in samples.enumerate() {
             let sample = sample?;
+            // Reserved at once: growing by doubling would copy tens of megabytes.
             if index == 0 {
                 batch.images.reserve_exact(count * sample.store.num_values());
             }

@@ -1,44 +1,44 @@
-//! Images of one split, with their pixels.
+//! The images of the training, validation or test set, with their pixels.
 
 use std::{path::PathBuf, sync::Arc};
 
 use crate::data::store::Store;
 
-/// One image of a set.
+/// An image of a set.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Where the file is.
+    /// Path of the file.
     pub path: PathBuf,
     /// Class index.
     pub label: usize,
-    /// Images of one group stay on one side of a split.
+    /// Group, such as a patient. Images of a group stay on the same side of a split.
     pub group: Option<String>,
     /// Factor on the loss in training.
     pub weight: f32,
-    /// BLAKE3 of the decoded pixels.
+    /// BLAKE3 digest of the decoded pixels.
     pub digest: [u8; 32],
-    /// Where its bytes are in the store.
+    /// Position of its pixels in the store.
     pub slot: usize,
 }
 
-/// Images of one split, with their pixels.
+/// A set of images with their pixels.
 #[derive(Clone, Debug)]
 pub struct ImageSet {
     /// Class names; a label is an index into them.
     pub classes: Arc<Vec<String>>,
     /// The images.
     pub images: Vec<Image>,
-    /// Their pixels, which other sets may share.
+    /// Their pixels. Several sets may share a store.
     pub store: Arc<Store>,
 }
 
 impl ImageSet {
-    /// The class index of each image.
+    /// Returns the class index of each image.
     pub fn labels(&self) -> Vec<usize> {
         self.images.iter().map(|image| image.label).collect()
     }
 
-    /// Images of each class.
+    /// Returns the number of images of each class.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         self.images.iter().for_each(|image| counts[image.label] += 1);

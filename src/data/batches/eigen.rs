@@ -1,13 +1,16 @@
-//! Eigenvalues and eigenvectors of a symmetric matrix: Householder's reduction to three diagonals, then the implicit QL iteration
-//! (Golub and Van Loan, Matrix Computations, 8.3). The libraries for it would have the GPU stack's crates built anew.
+//! Eigenvalues and eigenvectors of a symmetric matrix: Householder's reduction to tridiagonal form,
+//! then the implicit QL iteration (Golub and Van Loan, Matrix Computations, 8.3). Our own, because
+//! the libraries for it switch on features of crates below Burn, which would build the GPU stack
+//! twice.
 
 use rayon::prelude::*;
 
-/// The values, and the vectors one after the other, of the symmetric `[size, size]` matrix.
+/// Returns the eigenvalues of the symmetric `[size, size]` matrix, and its eigenvectors one after
+/// the other.
 pub(in crate::data) fn decompose(mut matrix: Vec<f64>, size: usize) -> (Vec<f64>, Vec<f64>) {
     let (mut diagonal, mut off_diagonal, reflections) = reduce(&mut matrix, size);
     let rotations = iterate(&mut diagonal, &mut off_diagonal);
-    // A rotation mixes two neighbouring columns, each row on its own: some rows at a time.
+    // A rotation mixes two neighboring columns, each row by itself: several rows are a vector.
     let mut groups: Vec<Vec<[f64; LANES]>> = (0..size.div_ceil(LANES)).map(|group| unit_rows(group, size)).collect();
     groups.par_iter_mut().for_each(|columns| {
         for Rotation { index, cosine, sine } in &rotations {
@@ -30,15 +33,16 @@ pub(in crate::data) fn decompose(mut matrix: Vec<f64>, size: usize) -> (Vec<f64>
     (diagonal, vectors)
 }
 
-/// Rows that are rotated at a time.
+/// Number of rows that are rotated at a time.
 const LANES: usize = 8;
 
-/// Some rows of the unit matrix, column by column.
+/// Returns [`LANES`] rows of the identity matrix, column by column.
 fn unit_rows(group: usize, size: usize) -> Vec<[f64; LANES]> {
     (0..size).map(|column| std::array::from_fn(|lane| f64::from(u8::from(group * LANES + lane == column)))).collect()
 }
 
-/// The diagonal, the one beside it, and the mirrors (of length 1 or 0) that lead there: `matrix` becomes `H matrix H` for each.
+/// Reduces a matrix to tridiagonal form. Returns the diagonal, the off-diagonal, and the vectors of
+/// the reflections (of length 1 or 0) that lead there: `matrix` becomes `H matrix H` for each.
 fn reduce(matrix: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>) {
     let mut reflections = Vec::new();
     let mut off_diagonal = vec![0.0; size];
@@ -46,6 +50,7 @@ fn reduce(matrix: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>
         let first = column + 1;
         let mut mirror: Vec<f64> = (first..size).map(|row| matrix[row * size + column]).collect();
         let length = mirror.iter().map(|value| value * value).sum::<f64>().sqrt();
+        // The opposite sign, so that the subtraction below cancels no digits.
         let target = if mirror[0] > 0.0 { -length } else { length };
         off_diagonal[column] = target;
         mirror[0] -= target;
@@ -70,16 +75,16 @@ fn reduce(matrix: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>
     ((0..size).map(|index| matrix[index * size + index]).collect(), off_diagonal, reflections)
 }
 
-/// Of two neighbouring columns.
+/// A rotation of the columns `index` and `index + 1`.
 struct Rotation {
     index: usize,
     cosine: f64,
     sine: f64,
 }
 
-/// Drives `off_diagonal` to zero; the rotations that did it, in order.
+/// Drives the off-diagonal to zero and returns the rotations that did it, in order.
 fn iterate(diagonal: &mut [f64], off_diagonal: &mut [f64]) -> Vec<Rotation> {
-    /// Far more than any matrix has been seen to need.
+    /// Limit on the iterations for an eigenvalue, far above what any matrix has needed.
     const MOST: usize = 100;
     let mut rotations = Vec::new();
     for first in 0..diagonal.len() {
@@ -133,7 +138,7 @@ mod tests {
         fn vectors_are_orthonormal_and_the_matrix_stretches_them_by_their_values(
             size in 1usize..14, seed in prop::collection::vec(-10.0f64..10.0, 200), rank in 1usize..14
         ) {
-            // A product of `rank` vectors, so that values repeat at zero.
+            // A product of `rank` vectors, so that the eigenvalue zero repeats.
             let matrix: Vec<f64> = (0..size * size)
                 .map(|index| (0..rank).map(|k| seed[(index / size * 13 + k) % 200] * seed[(index % size * 13 + k) % 200]).sum())
                 .collect();

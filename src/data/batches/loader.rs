@@ -1,4 +1,5 @@
-//! Batches in order, prepared ahead by threads, bounded in bytes. The same batches for any number of threads, errors as values.
+//! An iterator over batches in order that threads prepare ahead, bounded in bytes. Gives the same
+//! batches for any number of threads, and errors as values.
 
 use std::{
     collections::BTreeMap,
@@ -11,53 +12,63 @@ use std::{
 use super::{batch::HostBatch, view::View};
 use crate::data::error::DataError;
 
-/// Batches ahead of the consumer hold at most this many bytes together, but each worker may have one, and one may be ready.
+/// Maximum number of bytes in batches ahead of the consumer. Nevertheless, each worker may prepare
+/// one batch, and one may be ready.
 const MAX_AHEAD_BYTES: usize = 32 << 20;
 
-/// Images on disk are asked for so many bytes ahead (but two batches at least).
+/// Number of bytes up to which images on disk are read ahead, but at least two batches.
 const MAX_ASKED_BYTES: usize = 8 << 20;
 
-/// An iterator over the batches of a [`View`].
+/// An iterator over the batches of a [`View`]. It ends after the first error.
 pub struct Loader {
     job: Arc<Job>,
     workers: Vec<JoinHandle<()>>,
-    /// Asks the disk for images: finding memory for them takes as long as augmenting them, where there is little.
+    /// Reads images ahead. A thread of its own, because where memory is short, the system takes as
+    /// long to find memory for an image as augmenting it takes.
     reader: Option<JoinHandle<()>>,
-    /// Batches from the first to this one are delivered.
+    /// Index of the next batch to deliver.
     next: usize,
-    /// How long the consumer has waited for batches.
+    /// Time that the consumer has waited for batches.
     pub waited: Duration,
 }
 
 /// What the threads share.
 struct Job {
+    /// The draws.
     view: View,
+    /// Number of images per batch, except for the last one.
     batch_size: usize,
     num_batches: usize,
-    /// How many batches may be claimed ahead of the consumer.
+    /// Number of batches that may be claimed ahead of the consumer.
     window: usize,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
+/// The state of the batches.
 struct Queue {
+    /// Prepared batches by index.
     ready: BTreeMap<usize, Result<HostBatch, DataError>>,
+    /// Index of the next batch that a worker takes.
     next_claim: usize,
+    /// Index of the first batch that the consumer hasn't taken.
     delivered: usize,
+    /// Whether the loader is being dropped.
     is_closed: bool,
+    /// Whether a thread has panicked.
     has_lost_worker: bool,
 }
 
 impl Loader {
-    /// Starts at batch `first`, so that an epoch can go on where it was left. With no `workers`, batches are prepared in the
-    /// calling thread.
+    /// Starts a loader at batch `first`, so that an epoch can be resumed. Without `workers`,
+    /// batches are prepared in the calling thread.
     pub fn new(view: View, batch_size: usize, first: usize, workers: usize) -> Self {
         let num_batches = view.draws.len().div_ceil(batch_size);
         let batch_bytes = view.set.store.num_values() * size_of::<f32>() * batch_size;
         let queue = Queue { ready: BTreeMap::new(), next_claim: first, delivered: first, is_closed: false, has_lost_worker: false };
         let window = (MAX_AHEAD_BYTES / batch_bytes.max(1)).max(workers + 1);
         let job = Arc::new(Job { view, batch_size, num_batches, window, queue: Mutex::new(queue), changed: Condvar::new() });
-        // A system that gives no thread still gives the batches, in the calling thread.
+        // If the system gives no thread, batches are prepared in the calling thread.
         let work = |job: &Job| {
             while let Some(index) = job.claim() {
                 let batch = job.prepare(index);
@@ -71,13 +82,15 @@ impl Loader {
         Self { job, workers, reader, next: first, waited: Duration::ZERO }
     }
 
-    /// Batches of the whole epoch.
+    /// Returns the number of batches in the whole epoch.
     pub fn num_batches(&self) -> usize {
         self.job.num_batches
     }
 
+    /// Waits for the next batch, or prepares it if there are no workers.
     fn take(&mut self) -> Result<HostBatch, DataError> {
         if self.workers.is_empty() {
+            // The read-ahead thread follows the claims, without workers too.
             self.job.lock().next_claim = self.next + 1;
             self.job.changed.notify_all();
             return self.job.prepare(self.next);
@@ -117,12 +130,13 @@ impl Drop for Loader {
         self.job.lock().is_closed = true;
         self.job.changed.notify_all();
         for worker in self.workers.drain(..).chain(self.reader.take()) {
-            // A worker that panicked has said so through `has_lost_worker`.
+            // A panic was reported through `has_lost_worker`.
             let _ = worker.join();
         }
     }
 }
 
+/// Starts a thread. Logs a warning and returns `None` if the system refuses.
 fn spawn(job: &Arc<Job>, name: String, work: impl FnOnce(&Job) + Send + 'static) -> Option<JoinHandle<()>> {
     let job = Arc::clone(job);
     let guarded = move || {
@@ -132,7 +146,7 @@ fn spawn(job: &Arc<Job>, name: String, work: impl FnOnce(&Job) + Send + 'static)
     Builder::new().name(name).spawn(guarded).inspect_err(|error| log::warn!("can't start a loader thread: {error}")).ok()
 }
 
-/// Tells the consumer if the thread ends by a panic, so that it doesn't wait for ever.
+/// Reports a panic of its thread, so that the consumer doesn't wait forever.
 struct LostWorker<'a>(&'a Job);
 
 impl Drop for LostWorker<'_> {
@@ -145,7 +159,7 @@ impl Drop for LostWorker<'_> {
 }
 
 impl Job {
-    /// The next batch to prepare, once there is room for it.
+    /// Waits until another batch may be prepared and returns its index. Returns `None` at the end.
     fn claim(&self) -> Option<usize> {
         let mut queue = self.lock();
         loop {
@@ -161,7 +175,7 @@ impl Job {
         }
     }
 
-    /// Asks for the images of one batch after the other, some batches before they are claimed.
+    /// Reads the images of each batch ahead, some batches before a worker claims it.
     fn read_ahead(&self, first: usize) {
         let batch_bytes = self.view.set.store.num_bytes() * self.batch_size;
         let far = (MAX_ASKED_BYTES / batch_bytes.max(1)).max(2);
@@ -171,6 +185,7 @@ impl Job {
             if queue.is_closed {
                 return;
             }
+            // Reading may wait for memory; the workers must not wait with it.
             drop(queue);
             self.view.will_need(self.draws(index));
         }
@@ -180,6 +195,7 @@ impl Job {
         self.view.batch(self.draws(index))
     }
 
+    /// Returns the draws of a batch.
     fn draws(&self, index: usize) -> Range<usize> {
         let start = index * self.batch_size;
         start..(start + self.batch_size).min(self.view.draws.len())
@@ -206,7 +222,7 @@ mod tests {
     };
     use std::path::PathBuf;
 
-    /// Seven 3x2 images, drawn twice in another order, each with a pixel value of its own.
+    /// Seven images of 3x2 pixels with distinct values, each drawn twice.
     fn view(folder: &std::path::Path) -> View {
         let paths: Vec<PathBuf> = (0..7u8)
             .map(|index| {

@@ -1,4 +1,5 @@
-//! From sets of images to batches in host memory: order, augmentation and normalization of each draw.
+//! Turns sets of images into batches in host memory: the order of an epoch, the preparation of each
+//! draw, and normalization. Uploads nothing.
 
 pub mod batch;
 pub mod dataset;

@@ -1,6 +1,6 @@
-//! Grey levels 0 to 255 to the network's input: ImageDataGenerator's steps in its order, of which the usual normalisations are cases.
-//!
-//! rescale, each image's own mean and deviation, the mean and deviation of each channel, whitening.
+//! Turns pixel values of 0 to 255 into the network's input, by the steps of Keras's
+//! `ImageDataGenerator` in its order, of which the usual normalizations are cases: rescaling, each
+//! image's own mean and standard deviation, mean and standard deviation per channel, whitening.
 
 use pixel_sampling::{Channel, Finish, Image, sample_unmoved};
 use serde::{Deserialize, Serialize};
@@ -14,42 +14,46 @@ use crate::{
     data::error::DataError,
 };
 
-/// Keras adds it to every deviation.
+/// Added to a standard deviation in Keras's way, and its minimum otherwise.
 const EPSILON: f64 = 1e-6;
 
-/// What is done to an image's numbers. It belongs to the weights and lives in the checkpoint.
+/// The normalization of images. It belongs to the weights and is saved in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalizer {
-    /// Factor on the grey levels.
+    /// Factor on the pixel values.
     #[serde(default = "unit")]
     pub rescale: f64,
-    /// Each image's own mean subtracted.
+    /// Whether to subtract each image's own mean.
     #[serde(default)]
     pub samplewise_center: bool,
-    /// Each image divided by its own deviation.
+    /// Whether to divide each image by its own standard deviation.
     #[serde(default)]
     pub samplewise_std: bool,
-    /// Then subtracted, one number a channel.
+    /// Mean to subtract afterwards, per channel.
     pub mean: Vec<f32>,
-    /// Then divided by, one number a channel.
+    /// Standard deviation to divide by afterwards, per channel.
     pub std: Vec<f32>,
-    /// Blue first; mean and deviation are in that order.
+    /// Whether channels are in the order blue, green, red, as in Caffe; `mean` and `std` are in
+    /// that order too.
     #[serde(default)]
     pub blue_first: bool,
-    /// Then multiplied by; not in `meta.json`, but in a file of its own.
+    /// Matrix to multiply by afterwards. It has a file of its own rather than a place in
+    /// `meta.json`.
     #[serde(skip)]
     pub whitening: Option<Whitening>,
 }
 
+/// Factor that brings pixel values to 0..=1.
 fn unit() -> f64 {
     1.0 / 255.0
 }
 
 impl Normalizer {
-    /// What the configuration asks for, with the statistics of `train` where it needs them.
+    /// Returns the normalization that the configuration asks for. Computes the statistics of
+    /// `train` if it needs them.
     ///
     /// # Errors
-    /// An image that can't be read again, where nothing is kept.
+    /// Returns an error if an image of `train` isn't kept in memory and can't be read again.
     pub fn fit(normalize: &Normalize, color: Color, train: &ImageSet) -> Result<Self, DataError> {
         let channels = color.channels();
         let plain = Self {
@@ -71,7 +75,7 @@ impl Normalizer {
             Normalize::Custom { mean, std } => Self { mean: mean.clone(), std: std.clone(), ..plain },
             Normalize::Dataset => {
                 let moments = statistics::moments(train, channels)?;
-                // A channel that never changes has no deviation to divide by.
+                // A constant channel has a standard deviation of zero.
                 let std = moments.std.iter().map(|std| (std * unit()).max(EPSILON) as f32).collect();
                 Self { mean: moments.mean.iter().map(|mean| (mean * unit()) as f32).collect(), std, ..plain }
             }
@@ -79,6 +83,8 @@ impl Normalizer {
         })
     }
 
+    /// Returns the normalization of `ImageDataGenerator`. As there, dividing by a standard
+    /// deviation and whitening include centering.
     fn fit_keras(keras: &KerasStandardize, plain: Self, train: &ImageSet) -> Result<Self, DataError> {
         let mut normalizer = Self {
             rescale: keras.rescale,
@@ -100,12 +106,14 @@ impl Normalizer {
         Ok(normalizer)
     }
 
-    /// The whole normalisation as one factor and summand a channel, where it is that.
+    /// Returns the normalization as a factor and an offset per channel, or `None` if it depends on
+    /// the image or mixes values.
     pub fn finish(&self) -> Option<Finish> {
         let depends_on_the_image = self.samplewise_center || self.samplewise_std || self.whitening.is_some();
         (!depends_on_the_image).then(|| self.affine(self.rescale))
     }
 
+    /// Returns rescaling, mean and standard deviation as a factor and an offset per channel.
     fn affine(&self, rescale: f64) -> Finish {
         let mut finish = Finish::LEVELS;
         let channels = self.mean.len();
@@ -117,7 +125,10 @@ impl Normalizer {
         finish
     }
 
-    /// Changes grey levels `[channels, height, width]`, red first, in place.
+    /// Normalizes pixel values in place.
+    ///
+    /// # Shapes
+    /// `levels` is `[channels, height, width]`, red first.
     pub fn apply(&self, levels: &mut [f32]) {
         let mut rescale = self.rescale;
         if self.samplewise_center || self.samplewise_std {
@@ -135,12 +146,13 @@ impl Normalizer {
         }
     }
 
-    /// Appends an image as it is in the cache.
+    /// Normalizes an image of the store and appends its values to `out`.
     ///
     /// # Shapes
-    /// `[height, width, channels]` bytes in, `[channels, height, width]` values at the end of `out`.
+    /// Takes `[height, width, channels]` bytes and appends `[channels, height, width]` values.
     pub fn write(&self, image: Image<'_>, out: &mut Vec<f32>) {
         match self.finish() {
+            // One pass over the pixels instead of two.
             Some(finish) => sample_unmoved(image, [false; 2], &finish, out),
             None => {
                 let start = out.len();
@@ -206,7 +218,7 @@ mod tests {
             let shape: [usize; 3] = serde_json::from_value(case["shape"].clone()).expect("a shape");
             let [height, width, channels] = shape;
             let count = case["count"].as_u64().expect("a number") as usize;
-            // The images of the script.
+            // The images of the script that made the golden file.
             let level = |seed: usize, index: usize| {
                 let number = (index + 1 + seed * 1000) as u64;
                 ((number.wrapping_mul(number).wrapping_mul(2_654_435_761) % (1 << 32)) >> 24) as u8

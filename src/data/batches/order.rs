@@ -1,29 +1,29 @@
-//! In which order images are drawn: a pure function of (seed, epoch, classes).
+//! The order in which images are drawn: a pure function of seed, epoch and classes.
 
 use crate::base::rng::{Purpose, Stream, permutation, stream};
 
-/// One draw of an image.
+/// A draw of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Draw {
     /// Position of the image in its set.
     pub image: usize,
-    /// How often it was drawn before in this epoch.
+    /// Number of its earlier draws in the epoch.
     pub repeat: usize,
 }
 
-/// Each image once, as listed.
+/// Draws each image once, in the order of the set.
 pub fn in_order(count: usize) -> Vec<Draw> {
     (0..count).map(|image| Draw { image, repeat: 0 }).collect()
 }
 
-/// Each image once, in an order of its own each epoch.
+/// Draws each image once, in another order in each epoch.
 pub fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<Draw> {
     let order = permutation(&mut epoch_stream(seed, epoch), count);
     order.into_iter().map(|image| Draw { image, repeat: 0 }).collect()
 }
 
-/// As many draws as images, each class equally often (to within one). Within a class every image is drawn before any is
-/// drawn again.
+/// Draws as many images as there are, each class equally often (to within one). Within a class,
+/// every image is drawn before any is drawn again.
 pub fn balanced(labels: &[usize], seed: u64, epoch: usize) -> Vec<Draw> {
     let mut stream = epoch_stream(seed, epoch);
     let mut members: Vec<Vec<usize>> = Vec::new();
@@ -34,13 +34,14 @@ pub fn balanced(labels: &[usize], seed: u64, epoch: usize) -> Vec<Draw> {
     members.retain(|members| !members.is_empty());
     let mut draws = Vec::with_capacity(labels.len());
     for (class, of_class) in members.iter().enumerate() {
+        // Differences of rounded cumulative counts add up to the number of images.
         let share = labels.len() * (class + 1) / members.len() - labels.len() * class / members.len();
         draws.extend(repeated(of_class, share, &mut stream));
     }
     permutation(&mut stream, draws.len()).into_iter().map(|index| draws[index]).collect()
 }
 
-/// `count` draws from `members`, all of them once before any again.
+/// Draws `count` of `members`, all of them before any again.
 fn repeated(members: &[usize], count: usize, stream: &mut Stream) -> Vec<Draw> {
     let mut draws = Vec::with_capacity(count);
     for repeat in 0.. {
@@ -53,6 +54,7 @@ fn repeated(members: &[usize], count: usize, stream: &mut Stream) -> Vec<Draw> {
     draws
 }
 
+/// Returns the random stream of an epoch's order.
 fn epoch_stream(seed: u64, epoch: usize) -> Stream {
     stream(seed, Purpose::Order, [epoch as u64, 0, 0])
 }

@@ -1,5 +1,6 @@
-//! What normalisation needs to know of the training images: means, deviations, and the whitening of their pixels. One pass over
-//! the bytes in whole numbers, so that the order and the number of threads change nothing.
+//! Statistics of the training images that normalization needs: mean and standard deviation per
+//! channel, and ZCA whitening. Sums are whole numbers, so that the order and the number of threads
+//! don't change them.
 
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -7,14 +8,14 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use super::{dataset::ImageSet, eigen};
 use crate::data::error::DataError;
 
-/// Mean and deviation of each channel, in grey levels.
+/// Mean and population standard deviation of each channel, of pixel values of 0 to 255.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::data) struct Moments {
     pub(in crate::data) mean: Vec<f64>,
     pub(in crate::data) std: Vec<f64>,
 }
 
-/// Of all pixels of the set.
+/// Computes the moments of all pixels of a set.
 pub(in crate::data) fn moments(set: &ImageSet, channels: usize) -> Result<Moments, DataError> {
     let sums = |slot: usize| -> Result<Vec<[u64; 2]>, DataError> {
         let bytes = set.store.colored(slot)?;
@@ -33,7 +34,7 @@ pub(in crate::data) fn moments(set: &ImageSet, channels: usize) -> Result<Moment
     let [height, width, _] = set.store.format().shape();
     let count = (set.images.len() * height * width) as f64;
     let mean: Vec<f64> = total.iter().map(|sums| sums[0] as f64 / count).collect();
-    // In whole numbers as far as they go: the difference of two large numbers is exact.
+    // Exact in whole numbers; in floats, the difference of two large numbers would lose its digits.
     let variance = |[sum, squares]: [u64; 2]| {
         let count = count as u128;
         (count * u128::from(squares) - u128::from(sum) * u128::from(sum)) as f64 / (count * count) as f64
@@ -41,16 +42,18 @@ pub(in crate::data) fn moments(set: &ImageSet, channels: usize) -> Result<Moment
     Ok(Moments { std: total.iter().map(|sums| variance(*sums).sqrt()).collect(), mean })
 }
 
-/// ZCA whitening: a matrix that makes the values of an image uncorrelated and moves them as little as possible. Keras's: with the
-/// singular values `s` and left vectors `U` of the centred training images, `U diag(sqrt(n) / (s + epsilon)) U^T`.
+/// ZCA whitening (Bell and Sejnowski, 1997): a matrix that decorrelates the values of an image and
+/// changes them as little as possible. Keras's formula: with the singular values `s` and left
+/// vectors `U` of the `n` centered training images, `U diag(sqrt(n) / (s + epsilon)) U^T`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Whitening {
-    /// `[values, values]`, symmetric; values in the order `[channels, height, width]`.
+    /// The matrix, `[values, values]`, symmetric. Values are in the order `[channels, height,
+    /// width]`.
     pub matrix: Vec<f32>,
 }
 
 impl Whitening {
-    /// As safetensors: one tensor `matrix`.
+    /// Returns the matrix as a safetensors file with one tensor `matrix`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let bytes: Vec<u8> = self.matrix.iter().flat_map(|value| value.to_le_bytes()).collect();
         let side = self.matrix.len().isqrt();
@@ -58,10 +61,10 @@ impl Whitening {
         safetensors::serialize([("matrix", view)], None).expect("memory takes every byte")
     }
 
-    /// What [`Self::to_bytes`] wrote.
+    /// Reads a matrix that [`Self::to_bytes`] wrote.
     ///
     /// # Errors
-    /// In words.
+    /// Returns the reason if the bytes are no safetensors file with a `matrix`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let view = file.tensor("matrix").map_err(|error| error.to_string())?;
@@ -69,11 +72,14 @@ impl Whitening {
         Ok(Self { matrix: view.data().chunks_exact(4).map(value).collect() })
     }
 
-    /// Multiplies the values of one image.
+    /// Multiplies the values of an image by the matrix.
+    ///
+    /// # Shapes
+    /// `values` is `[channels, height, width]`.
     pub(in crate::data) fn apply(&self, values: &mut [f32]) {
         let source = values.to_vec();
         for (value, row) in values.iter_mut().zip(self.matrix.chunks_exact(source.len())) {
-            // Eight sums at a time, always the same eight.
+            // Eight partial sums become a vector, and are the same eight on every machine.
             let mut sums = [0.0f32; 8];
             let (rows, sources) = (row.chunks_exact(8), source.chunks_exact(8));
             let rest: f32 = rows.remainder().iter().zip(sources.remainder()).map(|(a, b)| a * b).sum();
@@ -85,12 +91,13 @@ impl Whitening {
     }
 }
 
-/// Of the set, centred by `moments` channel by channel and multiplied by `rescale`.
+/// Computes the whitening of a set, centered by `moments` per channel and multiplied by `rescale`.
 pub(in crate::data) fn whitening(set: &ImageSet, moments: &Moments, rescale: f64, epsilon: f64) -> Result<Whitening, DataError> {
     let [height, width, channels] = set.store.format().shape();
     let (plane, size) = (height * width, height * width * channels);
     let means: Vec<f64> = (0..size).map(|index| moments.mean[index / plane]).collect();
-    // The sums of products of all pairs of values, in whole numbers, some rows a thread.
+    // Sums of the products of all pairs of values, in whole numbers. Each row belongs to one
+    // thread.
     let images: Vec<Vec<u8>> = set
         .images
         .par_iter()
@@ -115,7 +122,8 @@ pub(in crate::data) fn whitening(set: &ImageSet, moments: &Moments, rescale: f64
         }
     });
     let (values, vectors) = eigen::decompose(products, size);
-    // Keras's decomposition has as many vectors as there are images or values, whichever are fewer: those of the largest values.
+    // Keras's reduced decomposition has as many vectors as there are images or values, whichever
+    // are fewer, namely those of the largest values.
     let mut order: Vec<usize> = (0..size).collect();
     order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
     let kept = &order[..size.min(images.len())];
@@ -145,7 +153,7 @@ pub(crate) mod tests {
         data::store::{Format, Keep, Read, read},
     };
 
-    /// A set of images with these bytes.
+    /// Returns a set of images with these bytes.
     pub(crate) fn set_of(folder: &Path, images: &[Vec<u8>], [height, width, channels]: [usize; 3]) -> ImageSet {
         let color = if channels == 3 { Color::Rgb } else { Color::Grayscale };
         let kind = if channels == 3 { image::ExtendedColorType::Rgb8 } else { image::ExtendedColorType::L8 };

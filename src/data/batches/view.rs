@@ -1,4 +1,5 @@
-//! Burn's `Dataset` over our images: a set, an order of draws, and what is done to the pixels of each draw.
+//! A set of images as a Burn `Dataset`: the set, an order of draws, and what is done to the pixels
+//! of each draw.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
@@ -13,19 +14,22 @@ use super::{
 };
 use crate::data::error::DataError;
 
-/// The draws of one epoch (or one evaluation) as a Burn data set.
+/// The draws of an epoch or an evaluation.
 #[derive(Clone)]
 pub struct View {
     /// The images.
     pub set: Arc<ImageSet>,
-    /// Which are drawn, in order.
+    /// The draws in order.
     pub draws: Vec<Draw>,
-    /// What is done to them.
+    /// Prepares and joins the drawn images.
     pub batcher: ImageBatcher,
 }
 
 impl View {
-    /// Each image of the set once, as it is, in order.
+    /// Returns a view of each image once, in order, normalized only.
+    ///
+    /// # Panics
+    /// The batcher panics if a side of the images is below 8 or above 32,768 pixels.
     pub fn plain(set: &Arc<ImageSet>, normalizer: &Normalizer) -> Self {
         let (normalizer, shape) = (normalizer.clone(), set.store.format().shape());
         let prepare: Prepare = Arc::new(move |subject, out| {
@@ -36,13 +40,14 @@ impl View {
         Self { set: Arc::clone(set), draws: order::in_order(set.images.len()), batcher }
     }
 
-    /// The sample of draw `index`.
+    /// Returns the sample of the draw at `index`.
     ///
     /// # Errors
-    /// An image that can't be read again, where it isn't kept in memory.
+    /// Returns an error if the image isn't kept in memory and can't be read again.
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let draw = self.draws[index];
         let image = &self.set.images[draw.image];
+        // Bytes in memory are taken from the store later, without a copy.
         let read = match self.set.store.pixels(image.slot)? {
             Cow::Borrowed(_) => None,
             Cow::Owned(bytes) => Some(bytes),
@@ -51,12 +56,15 @@ impl View {
         Ok(Sample { store, draw, label: image.label, weight: image.weight, slot: image.slot, read })
     }
 
-    /// Has the images of these draws read ahead where they are on disk.
+    /// Reads the images of these draws ahead if they are on disk.
     pub(in crate::data) fn will_need(&self, draws: Range<usize>) {
         self.draws[draws].iter().for_each(|draw| self.set.store.will_need(self.set.images[draw.image].slot));
     }
 
-    /// The batch of these draws.
+    /// Returns the batch of these draws.
+    ///
+    /// # Shapes
+    /// `images` is `[batch, channels, height, width]`, `targets` is `[batch, classes]`.
     ///
     /// # Errors
     /// As [`Self::sample`].

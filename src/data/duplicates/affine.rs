@@ -1,4 +1,5 @@
-//! Two looks laid over one another as well as they will go: moved, turned, stretched and mirrored, brighter or darker.
+//! Aligns two thumbnails by an affine map: moved, rotated, stretched and mirrored for the best fit,
+//! with brightness and contrast free.
 
 use isa::{Isa, Work};
 
@@ -8,48 +9,54 @@ use super::{
 };
 use crate::data::pixels::thumbnail::{SIDE, Thumbnail};
 
-/// Of a side, at each end: what is there may have been put in.
+/// A side divided by this is ignored along each edge, where other content may have been filled in.
 const MARGIN: usize = 16;
-/// Grey levels from here on may be cut off by brightness and don't count.
+/// Pixel values from here on are ignored, as brightness may have clipped them.
 const BRIGHT: f32 = 236.0;
-/// Correlation at a quarter of the size, at half of it and at full size that hardly any copy is below at first, after one step, two and so on.
+/// Correlations that hardly any copy falls below at a quarter of the size, at half of it and at
+/// full size, each before the first step, after one step, two steps and so on.
 const HOPEFUL: [&[f32]; 3] = [&[0.7, 0.83, 0.85, 0.87, 0.88], &[0.8, 0.9, 0.94, 0.945, 0.95], &[0.975, 0.988, 0.993, 0.995, 0.995, 0.995]];
-/// Pixels between which details are measured, at full size.
+/// Distance in pixels over which details are measured, at full size.
 const DETAIL: usize = 4;
-/// Share of the image that must be left to tell.
+/// Minimum fraction of the image that must be compared.
 const LEFT: f32 = 0.35;
-/// How much a copy may be stretched, and how much its sides may lean.
+/// Bounds of the scale of a copy.
 const STRETCHED: [f32; 2] = [0.8, 1.25];
+/// Maximum cosine of the angle between the mapped sides of a copy.
 const LEANING: f32 = 0.15;
-/// Pixels below which a step goes nowhere.
+/// Change in pixels below which a step counts as none.
 const STILL: f64 = 2e-3;
-/// Pixels that are summed up side by side; the same number everywhere, so that sums are too.
+/// Number of partial sums. It is the same for every instruction set, so that the results are too.
 const LANES: usize = 16;
-/// What a step's equations are made of: six unknowns of the place, gain, offset; then the right side.
+/// Number of terms of a step's equations: six unknowns of the map, gain and offset, and the right
+/// side.
 const TERMS: usize = 9;
 
-/// A look at a quarter of its size.
+/// A thumbnail at a quarter of its size, 16 x 16 values.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct Small {
     quarter: Vec<f32>,
 }
 
 impl Small {
+    /// Reduces a thumbnail.
     pub(in crate::data) fn of(look: &Thumbnail) -> Self {
         Self { quarter: halved(&half(look)) }
     }
 }
 
+/// Returns a thumbnail at half its size.
 fn half(look: &Thumbnail) -> Vec<f32> {
     halved(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>())
 }
 
-/// Where a pixel of the second look is in the first: a matrix and a shift, about the centres.
+/// Maps pixels of the second image to the first: a matrix and a shift, relative to the centers.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::data) struct Affine([f32; 6]);
 
 impl Affine {
-    /// What lays the window of one image over that of another, at a quarter of the size.
+    /// Returns the map that lays the window of one image over that of another, at a quarter of the
+    /// size.
     pub(in crate::data) fn of(one: &Focus, tilt: Tilt, other: &Focus) -> Self {
         let (sine, cosine) = tilt.angle.sin_cos();
         let [x, y] = tilt.mirrored.map(|is_mirrored| if is_mirrored { -1.0 } else { 1.0 });
@@ -59,13 +66,13 @@ impl Affine {
         Self([a, b, from[0] - a * to[0] - b * to[1], c, d, from[1] - c * to[0] - d * to[1]])
     }
 
-    /// At twice the size.
+    /// Returns the same map at twice the size.
     fn doubled(self) -> Self {
         let [a, b, x, c, d, y] = self.0;
         Self([a, b, 2.0 * x, c, d, 2.0 * y])
     }
 
-    /// Is it what a copy may be?
+    /// Returns whether a copy may be distorted like this.
     fn is_small(self) -> bool {
         let [a, b, _, c, d, _] = self.0;
         let [across, down] = [a.hypot(c), b.hypot(d)];
@@ -74,17 +81,18 @@ impl Affine {
     }
 }
 
-/// How well two looks agree.
+/// How well two thumbnails agree.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::data) struct Agreement {
-    /// Correlation of their levels.
+    /// Correlation of the values.
     pub levels: f32,
-    /// Correlation of the differences of each pixel from those around it: images of a kind have the same light and shade, and not these.
+    /// Correlation of the details, the differences of each pixel from those around it. Different
+    /// images of one kind agree in light and shade, and not in these.
     pub details: f32,
 }
 
-/// How well two looks agree, the first of them laid over the second for the best fit, from a first guess; nothing where that isn't well, or not
-/// what a copy may be.
+/// Aligns the first thumbnail with the second, from a first guess, and returns how well they agree.
+/// Returns `None` if that is too little on the way, or if the map isn't one of a copy.
 pub(in crate::data) fn agreement(looks: [&Thumbnail; 2], small: [&Small; 2], guess: Affine) -> Option<Agreement> {
     let warp = Pair::<{ SIDE / 4 }> { looks: [&small[0].quarter, &small[1].quarter] }.laid_over(guess, HOPEFUL[0])?;
     let halves = looks.map(half);
@@ -96,7 +104,7 @@ pub(in crate::data) fn agreement(looks: [&Thumbnail; 2], small: [&Small; 2], gue
     Some(Agreement { levels, details: details(&wholes, warp) })
 }
 
-/// Of the second look and of the first under the warp.
+/// Returns the correlation of the details of the second image and of the first one under the warp.
 fn details([first, second]: &[Vec<f32>; 2], warp: Affine) -> f32 {
     let centre = (SIDE as f32 - 1.0) / 2.0;
     let inside = (SIDE / MARGIN) as f32..=(SIDE - 1 - SIDE / MARGIN) as f32 - 1e-3;
@@ -124,7 +132,7 @@ fn details([first, second]: &[Vec<f32>; 2], warp: Affine) -> f32 {
     if spread > 1.0 { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
 }
 
-/// Between the pixels of a square, at a place that has four around it.
+/// Interpolates between four pixels of a square image. The position must be inside.
 fn level(levels: &[f32], [x, y]: [f32; 2]) -> f32 {
     let (column, row) = (x as usize, y as usize);
     let [right, below] = [x - column as f32, y - row as f32];
@@ -132,15 +140,16 @@ fn level(levels: &[f32], [x, y]: [f32; 2]) -> f32 {
     mixed(row) * (1.0 - below) + mixed(row + 1) * below
 }
 
-/// Two square images, `SIDE * SIDE` levels each.
+/// Two square images of `SIDE * SIDE` values.
 #[derive(Clone, Copy)]
 struct Pair<'a, const SIDE: usize> {
     looks: [&'a [f32]; 2],
 }
 
 impl<const SIDE: usize> Pair<'_, SIDE> {
-    /// Where the looks agree best, as steps of Gauss and Newton find it (Lucas and Kanade 1981); nothing where they agree less than is hopeful
-    /// on the way, or where a copy can't be.
+    /// Finds the map of the best agreement by Gauss-Newton steps (Lucas and Kanade, 1981). Returns
+    /// `None` if the agreement is less than `hopeful` on the way, or if the map isn't one of a
+    /// copy.
     fn laid_over(self, mut warp: Affine, hopeful: &[f32]) -> Option<Affine> {
         let mut best = (0.0, warp);
         for hopeful in hopeful {
@@ -149,6 +158,7 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
             if found < *hopeful {
                 return None;
             }
+            // A step may overshoot, so the best map is kept rather than the last.
             if found > best.0 {
                 best = (found, warp);
             }
@@ -163,7 +173,8 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
     }
 }
 
-/// From the sums of a step: gain and offset stand for the second look and for one.
+/// Computes the correlation from the sums of a step. The terms of gain and offset are the second
+/// image and a constant.
 fn correlation<const SIDE: usize>(sums: &[[f64; TERMS]; TERMS]) -> f32 {
     let (count, a, b, aa, bb, ab) = (sums[7][7], sums[7][8], sums[6][7], sums[8][8], sums[6][6], sums[6][8]);
     let spread = (aa - a * a / count) * (bb - b * b / count);
@@ -171,7 +182,7 @@ fn correlation<const SIDE: usize>(sums: &[[f64; TERMS]; TERMS]) -> f32 {
     if is_enough { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
 }
 
-/// Products of the terms, summed over the pixels that count.
+/// Sums of the products of the terms over the pixels that are compared.
 struct Equations<'a, const SIDE: usize> {
     pair: Pair<'a, SIDE>,
     warp: Affine,
@@ -209,17 +220,18 @@ impl<const SIDE: usize> Work for Equations<'_, SIDE> {
     }
 }
 
-/// A row of the second look, and the first look under the warp there.
+/// A row of the second image, and the first image warped to it.
 struct Row<const SIDE: usize> {
-    /// Of each column: the pixel of the first look before its place, and the way beyond that.
+    /// Index of the pixel of the first image before each column's position, and the fractions
+    /// beyond it.
     before: [u32; SIDE],
     right: [f32; SIDE],
     below: [f32; SIDE],
-    /// 1 where that is inside, else 0.
+    /// 1 if the position is inside, else 0.
     inside: [f32; SIDE],
-    /// The pixels around the place: two above, two below.
+    /// The four pixels around the position: two above, two below.
     around: [[f32; SIDE]; 4],
-    /// Zero where a pixel doesn't count.
+    /// The terms; zero for pixels that aren't compared.
     terms: [[f32; SIDE]; TERMS],
 }
 
@@ -246,14 +258,14 @@ impl<const SIDE: usize> Row<SIDE> {
             let level = above + (under - above) * below;
             let weight = if (level < BRIGHT) & (*other < BRIGHT) { self.inside[column] } else { 0.0 };
             let [across, down] = [(edge + (lower_edge - edge) * below) * weight, (under - above) * weight];
-            // About the middle, so that small numbers keep more of their digits.
+            // Centered, since small numbers keep more digits in a sum.
             let [level, other] = [(level - 128.0) * weight, (other - 128.0) * weight];
             let found = [across * u, across * v, across, down * u, down * v, down, -other, -weight, -level];
             self.terms.iter_mut().zip(found).for_each(|(terms, found)| terms[column] = found);
         }
     }
 
-    /// Where the columns of a row are in the first look.
+    /// Finds the positions of a row's columns in the first image.
     #[inline(always)]
     fn find(&mut self, warp: Affine, v: f32) {
         let (low, high) = ((SIDE / MARGIN) as f32, (SIDE - 1 - SIDE / MARGIN) as f32);
@@ -271,12 +283,13 @@ impl<const SIDE: usize> Row<SIDE> {
     }
 }
 
-/// The pixels around each place. A function of its own, so that it isn't made of gathers, which take twice as long.
+/// Picks the pixels around each position. A function of its own, because inlined it becomes gather
+/// instructions, which take twice as long.
 #[inline(never)]
 fn pick<const SIDE: usize>(levels: &[f32], before: &[u32; SIDE], around: &mut [[f32; SIDE]; 4]) {
     let levels = &levels[..SIDE * SIDE];
     for (column, before) in before.iter().enumerate() {
-        // The remainders only tell the compiler what is so anyway.
+        // The remainder is a no-op that saves the bounds check.
         let level = |beyond: usize| levels[(*before as usize + beyond) % (SIDE * SIDE)];
         [around[0][column], around[1][column], around[2][column], around[3][column]] = [level(0), level(1), level(SIDE), level(SIDE + 1)];
     }
@@ -287,7 +300,7 @@ mod tests {
     use super::*;
     use crate::data::duplicates::focus::Weight;
 
-    /// Blobs of five places, seen under a warp.
+    /// Blobs in five places, seen under a warp.
     fn look(warp: Affine, sizes: f32) -> Thumbnail {
         let [a, b, x, c, d, y] = warp.0;
         let level = |at: usize| {
@@ -304,7 +317,7 @@ mod tests {
 
     const NONE: Affine = Affine([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
 
-    /// Of a look and what it looks like under the warp, from the guess that their windows give.
+    /// Compares a thumbnail with itself under a warp, from the guess that their windows give.
     fn found(warp: Affine, sizes: f32, tilt: Tilt) -> Option<Agreement> {
         let looks = [look(NONE, 1.0), look(warp, sizes)];
         let [one, other] = looks.each_ref().map(|look| Focus::of(look, Weight::Levels));
@@ -325,10 +338,10 @@ mod tests {
             let is_copy = |found: Option<Agreement>| found.is_some_and(|found| found.levels > 0.999 && found.details > 0.995);
             let guess = tilt(if degrees == 0.0 { 0.0 } else { 7.0f32.copysign(degrees) }, is_mirrored);
             assert!(is_copy(found(warp, 1.0, guess)), "{degrees} {:?}", found(warp, 1.0, guess));
-            // The same places and other sizes.
+            // The same places with other sizes.
             assert!(!is_copy(found(warp, 1.2, guess)), "{degrees} {:?}", found(warp, 1.2, guess));
         }
-        // More than a copy may be stretched.
+        // Stretched more than a copy may be.
         assert!(found(Affine([1.4, 0.0, 0.0, 0.0, 0.7, 0.0]), 1.0, tilt(0.0, false)).is_none_or(|found| found.levels < 0.99));
     }
 

@@ -1,4 +1,5 @@
-//! Two looks laid over one another as well as they will go: moved and stretched along their sides, brighter or darker.
+//! Aligns two thumbnails along their sides: moved and stretched for the best fit, with brightness
+//! and contrast free. Doesn't rotate (`affine` does).
 
 use std::{cell::OnceCell, ops::Range};
 
@@ -6,30 +7,32 @@ use isa::{Isa, Work};
 
 use crate::data::pixels::thumbnail::{SIDE, THUMBNAIL_BYTES, Thumbnail, turned};
 
-/// Of a side, at each end: a crop moved something else there, so it doesn't count.
+/// A side divided by this is ignored along each edge, where a crop may show other content.
 const MARGIN: usize = 16;
 
-/// Grey levels from here on may be cut off by brightness and don't count.
+/// Pixel values from here on are ignored, as brightness may have clipped them.
 const BRIGHT: f32 = 236.0;
 
-/// Correlation at half the size that hardly any copy is below after one step of laying it over the other, two, three and so on.
+/// Correlations at half size that hardly any copy falls below after one step, two steps and so on.
 const HOPEFUL: [f32; 4] = [0.85, 0.88, 0.9, 0.9];
 
-/// Correlation at half the size that no copy is below in the end.
+/// Correlation at half size that no copy falls below in the end.
 const PROMISING: f32 = 0.96;
 
-/// Steps at full size, at most.
+/// Maximum number of steps at full size.
 const STEPS: usize = 8;
 
-/// Pixels that are summed up side by side; the same number everywhere, so that sums are too.
+/// Number of partial sums. It is the same for every instruction set, so that the results are too.
 const LANES: usize = 16;
 
-/// The correlation of two looks, the first of them turned, after one of them was moved and stretched along its sides for the best fit
-/// (Lucas and Kanade 1981, with gain and offset as unknowns); roughly, where it is small.
+/// Returns the correlation of two thumbnails, the first of them turned, after alignment (Lucas and
+/// Kanade, 1981, with gain and offset as unknowns). It is approximate where it is low.
 pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f32 {
     let halves = [turned(halved(a), turn), halved(b)];
+    // Blurred only if the half size is promising, and once for both directions.
     let wholes = OnceCell::new();
     let laid_over = |first: usize| {
+        // At half size, a step reaches twice as far and costs a quarter.
         let half = Pair::<{ SIDE / 2 }> { looks: [&halves[first], &halves[1 - first]] };
         let upright = half.step(Warp::NONE);
         let mut step = upright;
@@ -53,15 +56,16 @@ pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f3
         whole.correlation(warp).max(whole.correlation(Warp::NONE))
     };
     let likeness = laid_over(0);
-    // A crop is found in the whole image more surely than the whole image in the crop.
+    // A crop is found in the whole image more reliably than the whole image in the crop.
     if (HOPEFUL[3]..PROMISING).contains(&likeness) { likeness.max(laid_over(1)) } else { likeness }
 }
 
-/// Means of two by two.
+/// Halves the sides by means of 2 x 2 pixels.
 fn halved(look: &Thumbnail) -> Vec<f32> {
     Isa::best().run(Halves(look))
 }
 
+/// Work of [`halved`].
 struct Halves<'a>(&'a Thumbnail);
 
 impl Work for Halves<'_> {
@@ -84,7 +88,8 @@ impl Work for Halves<'_> {
     }
 }
 
-/// Blurred a little (a Gaussian of 0.7 pixels in three places), so that moves of less than a pixel are smooth.
+/// Blurs slightly (three taps of a Gaussian of 0.7 pixels), so that values change smoothly when an
+/// image moves by less than a pixel.
 pub(super) fn smoothed(look: &Thumbnail) -> Vec<f32> {
     let blur = |before: f32, here: f32, after: f32| 0.21 * before + 0.58 * here + 0.21 * after;
     let mut across = [[0.0; SIDE]; SIDE];
@@ -106,7 +111,8 @@ pub(super) fn smoothed(look: &Thumbnail) -> Vec<f32> {
     both
 }
 
-/// Where a pixel of the second look is in the first: about the centre, `[across, down]`.
+/// Maps pixels of the second image to the first: scale and shift around the center, `[across,
+/// down]`.
 #[derive(Clone, Copy, Debug)]
 struct Warp {
     scale: [f32; 2],
@@ -116,7 +122,8 @@ struct Warp {
 impl Warp {
     const NONE: Self = Self { scale: [1.0; 2], shift: [0.0; 2] };
 
-    /// A place in the second look as its offset from the centre, the pixel of the first look before it, and the way beyond that.
+    /// Returns the offset of a pixel from the center, and its position in the first image as a
+    /// whole pixel and a fraction.
     #[inline(always)]
     fn place<const SIDE: usize>(self, axis: usize, at: usize) -> (f32, usize, f32) {
         let centre = (SIDE as f32 - 1.0) / 2.0;
@@ -126,17 +133,18 @@ impl Warp {
     }
 }
 
-/// Two square images, `SIDE * SIDE` levels each.
+/// Two square images of `SIDE * SIDE` values.
 #[derive(Clone, Copy)]
 struct Pair<'a, const SIDE: usize> {
     looks: [&'a [f32]; 2],
 }
 
 impl<const SIDE: usize> Pair<'_, SIDE> {
-    /// Rows and columns that count.
+    /// Rows and columns that are compared.
     const INNER: Range<usize> = SIDE / MARGIN..SIDE - SIDE / MARGIN;
 
-    /// How well the looks agree under this warp, roughly, and one step of Gauss and Newton from there.
+    /// Computes how well the images agree under a warp, approximately, and takes a Gauss-Newton
+    /// step from there.
     fn step(self, warp: Warp) -> Step {
         let sums = Isa::best().run(Equations { pair: self, warp });
         let [_, _, _, _, [.., bb, b, ab], [.., count, a], [.., aa]] = sums;
@@ -144,6 +152,8 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
         let next =
             solve::<7, 6>(sums).map(|step| step.map(|value| value as f32)).filter(|step| step[..4].iter().any(|value| value.abs() >= 2e-3));
         let next = next.map(|step| {
+            // The search is for copies that are moved by a sixteenth of a side and stretched by a
+            // tenth at most.
             let limit = SIDE as f32 / 16.0;
             Warp {
                 scale: [0, 1].map(|axis| (warp.scale[axis] + step[2 * axis]).clamp(0.9, 1.1)),
@@ -153,44 +163,48 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
         Step { warp, correlation, next }
     }
 
-    /// How well they agree.
+    /// Computes how well the images agree under a warp.
     fn correlation(self, warp: Warp) -> f32 {
         correlation::<SIDE>(Isa::best().run(Moments { pair: self, warp }))
     }
 }
 
-/// A place on the way.
+/// A warp on the way, and the next one.
 #[derive(Clone, Copy)]
 struct Step {
     warp: Warp,
     correlation: f32,
-    /// Where the looks agree better; `None` where they say nothing, or where that is no longer another place.
+    /// The improved warp; `None` if the equations are singular or the step is negligible.
     next: Option<Warp>,
 }
 
-/// Of the pixels that count: how many; sums of the first look, of the second, of their squares, of their product.
+/// Computes a correlation from the number of pixels, the sums of the first and the second image, of
+/// their squares, and of their products.
 fn correlation<const SIDE: usize>([count, a, b, aa, bb, ab]: [f64; 6]) -> f32 {
     let spread = (aa - a * a / count) * (bb - b * b / count);
-    // A quarter of the image must be left to tell.
+    // A quarter of the image must remain.
     let is_enough = count > (SIDE * SIDE) as f64 / 4.0 && spread > 1.0;
     if is_enough { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
 }
 
-/// A row of the second look, and the first look under the warp there.
+/// A row of the second image, and the first image warped to it.
 struct Row<'a, const SIDE: usize> {
     pair: Pair<'a, SIDE>,
     warp: Warp,
-    /// Of each column: offset from the centre, the pixel before its place, the way beyond that.
+    /// Offset of each column from the center, the pixel before its position, and the fraction
+    /// beyond it.
     x: [f32; SIDE],
     left: [usize; SIDE],
     right: [f32; SIDE],
-    /// The row's offset from the centre.
+    /// Offset of the row from the center.
     y: f32,
-    /// 1 for pixels that count, else 0.
+    /// 1 for pixels that are compared, else 0.
     weight: [f32; SIDE],
+    /// Values and derivatives of the first image.
     level: [f32; SIDE],
     across: [f32; SIDE],
     down: [f32; SIDE],
+    /// Values of the second image.
     other: [f32; SIDE],
 }
 
@@ -200,7 +214,7 @@ impl<'a, const SIDE: usize> Row<'a, SIDE> {
         let zeros = [0.0; SIDE];
         let (x, left, right) = (zeros, [0; SIDE], zeros);
         let mut row = Self { pair, warp, x, left, right, y: 0.0, weight: zeros, level: zeros, across: zeros, down: zeros, other: zeros };
-        // The sides don't turn, so that columns are found once, and rows are mixed as a whole.
+        // Nothing rotates, so columns are found once for all rows.
         for column in 0..SIDE {
             (row.x[column], row.left[column], row.right[column]) = warp.place::<SIDE>(0, column);
         }
@@ -231,17 +245,18 @@ impl<'a, const SIDE: usize> Row<'a, SIDE> {
     }
 }
 
-/// Two neighbours for each column. A function of its own, so that it isn't made of gathers, which take twice as long.
+/// Picks two neighbors for each column. A function of its own, because inlined it becomes gather
+/// instructions, which take twice as long.
 #[inline(never)]
 fn pick<const SIDE: usize>(line: &[[f32; 2]; SIDE], left: &[usize; SIDE], picked: &mut [[[f32; 2]; 2]; SIDE]) {
     for (picked, left) in picked.iter_mut().zip(left) {
-        // The remainders only tell the compiler what is so anyway.
+        // The remainders are no-ops that save the bounds checks.
         *picked = [line[left % SIDE], line[(left + 1) % SIDE]];
     }
 }
 
-/// Products of what a step's equations are made of, summed over the pixels that count. Unknowns: scale and shift across, scale and shift
-/// down, gain, offset; then the right side.
+/// Sums of the products of the terms of a step's equations. The unknowns are scale and shift
+/// across, scale and shift down, gain and offset; the last term is the right side.
 struct Equations<'a, const SIDE: usize> {
     pair: Pair<'a, SIDE>,
     warp: Warp,
@@ -261,7 +276,8 @@ impl<const SIDE: usize> Work for Equations<'_, SIDE> {
                 for lane in 0..LANES {
                     let at = (start + lane) % SIDE;
                     let (weight, across, down) = (row.weight[at], row.across[at], row.down[at]);
-                    // About the middle, as an offset is among the unknowns, and small numbers keep more of their digits.
+                    // Centered: an offset is among the unknowns, and small numbers keep more digits
+                    // in a sum.
                     let [level, other] = [row.level[at], row.other[at]].map(|level| level - 128.0);
                     let terms = [across * row.x[at], across, down * row.y, down, -other, -1.0, -level];
                     for left in 0..7 {
@@ -284,7 +300,7 @@ impl<const SIDE: usize> Work for Equations<'_, SIDE> {
     }
 }
 
-/// What [`correlation`] is made of, with all digits.
+/// Computes the input of [`correlation`] in double precision.
 struct Moments<'a, const SIDE: usize> {
     pair: Pair<'a, SIDE>,
     warp: Warp,
@@ -314,7 +330,8 @@ impl<const SIDE: usize> Work for Moments<'_, SIDE> {
     }
 }
 
-/// Gauss's elimination with pivots, of as many lines as there are unknowns, the right side last in each; `None` of a singular matrix.
+/// Solves linear equations by Gaussian elimination with partial pivoting. Each of the first
+/// `UNKNOWNS` rows has its right side in the last column. Returns `None` if the matrix is singular.
 pub(super) fn solve<const TERMS: usize, const UNKNOWNS: usize>(mut matrix: [[f64; TERMS]; TERMS]) -> Option<[f64; UNKNOWNS]> {
     for column in 0..UNKNOWNS {
         let pivot = (column..UNKNOWNS).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))?;

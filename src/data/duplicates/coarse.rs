@@ -1,26 +1,29 @@
-//! The cheapest look at a pair: may one image be the other one, moved and stretched a little? Nearly all images that only resemble each other
-//! are told apart here, without laying them over one another.
+//! The cheapest comparison of a pair, on 16 x 16 values: whether one image can be the other,
+//! slightly moved and stretched. It rejects nearly all images that only resemble each other, before
+//! they are aligned.
 
 use isa::{Isa, Work};
 
 use crate::data::pixels::thumbnail::{SIDE, THUMBNAIL_BYTES, Thumbnail, turned};
 
-/// Rows and columns.
+/// Number of rows and columns.
 const COARSE: usize = 16;
-/// Those that count: a crop moved something else to the outermost.
+/// Rows and columns that are compared; a crop brings other content to the outermost.
 const INNER: std::ops::Range<usize> = 1..COARSE - 1;
-/// What an image and all its small moves are made of: its levels; across and down, moved and stretched; one level everywhere.
+/// Number of terms that an image and its small moves are combined from (a first-order expansion):
+/// its values; its derivatives across and down, each for moving and for stretching; and a constant.
 const TERMS: usize = 6;
 
-/// An image of 16 x 16 levels and what of another one it explains.
+/// An image of 16 x 16 values, with what is needed to fit its terms to another one.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct Coarse {
     levels: [u8; COARSE * COARSE],
-    /// Of the terms' products, `[term][term]`.
+    /// Inverse of the terms' products, `[term][term]`.
     inverse: [[f32; TERMS]; TERMS],
 }
 
 impl Coarse {
+    /// Reduces a thumbnail.
     pub(in crate::data) fn of(look: &Thumbnail) -> Self {
         const STEP: usize = SIDE / COARSE;
         let mut sums = [0u16; COARSE * COARSE];
@@ -41,10 +44,10 @@ impl Coarse {
         Self { levels, inverse: inverted(products).map(|line| line.map(|value| value as f32)) }
     }
 
-    /// Correlation of this image, turned, with another one, once one of them was moved and stretched a little: as far as a step of the
-    /// length of a pixel tells.
+    /// Returns the correlation of this image, turned, with another one, after the best small move
+    /// and stretch of one of them, to first order.
     pub(in crate::data) fn likeness(&self, turn: usize, other: &Self) -> f32 {
-        // The way back is the same turn, but for those that are a quarter.
+        // Each turn is its own inverse, except for rotations by a quarter.
         const BACK: [usize; 8] = [0, 1, 2, 3, 4, 6, 5, 7];
         let explained = |own: &Self, levels: &[u8; COARSE * COARSE], turn: usize| {
             let levels = levels.map(f32::from);
@@ -53,12 +56,12 @@ impl Coarse {
                 _ => Isa::best().run(Explained { own, levels: &turned(levels.to_vec(), turn) }),
             }
         };
-        // A crop is explained by the whole image more surely than the whole image by the crop.
+        // The whole image explains a crop better than the crop explains the whole.
         explained(self, &other.levels, BACK[turn]).max(explained(other, &self.levels, turn))
     }
 }
 
-/// The terms of a row.
+/// Computes the terms of a row.
 #[inline(always)]
 fn of_row(levels: &[u8; COARSE * COARSE], row: usize, terms: &mut [[f32; COARSE]; TERMS]) {
     let centre = (COARSE as f32 - 1.0) / 2.0;
@@ -70,7 +73,7 @@ fn of_row(levels: &[u8; COARSE * COARSE], row: usize, terms: &mut [[f32; COARSE]
         let counts = f32::from(u8::from(INNER.contains(&column)));
         let [across, down] = [counts * (after[column] - before[column]), counts * (below[column] - above[column])];
         let x = column as f32 - centre;
-        // About the middle, so that small numbers keep more of their digits.
+        // Centered, since small numbers keep more digits in a sum.
         let found = [counts * (here[column] - 128.0), across, across * x, down, down * y, counts];
         for term in 0..TERMS {
             terms[term][column] = found[term];
@@ -78,13 +81,13 @@ fn of_row(levels: &[u8; COARSE * COARSE], row: usize, terms: &mut [[f32; COARSE]
     }
 }
 
-/// Each column's neighbour; at the ends, where nothing counts, that of the other end.
+/// Returns the neighbor of each column. The ends take the other end, where nothing is compared.
 #[inline(always)]
 fn shifted(line: &[f32; COARSE], by: usize) -> [f32; COARSE] {
     std::array::from_fn(|column| line[(column + COARSE - by) % COARSE])
 }
 
-/// The correlation of some levels with the nearest that the terms of another image make.
+/// Correlation of some values with their best fit by the terms of another image.
 struct Explained<'a> {
     own: &'a Coarse,
     levels: &'a [f32],
@@ -111,14 +114,15 @@ impl Work for Explained<'_> {
         let sums = sums.map(|lanes| lanes.iter().sum::<f32>());
         let fitted: f32 =
             self.own.inverse.iter().zip(sums).map(|(line, sum)| sum * line.iter().zip(sums).map(|(a, b)| a * b).sum::<f32>()).sum();
-        // What one level everywhere explains is no likeness.
+        // What the constant explains is no likeness.
         let mean = sums[TERMS - 1] * sums[TERMS - 1] / (INNER.len() * INNER.len()) as f32;
         let spread = squares.iter().sum::<f32>() - mean;
         if spread > 1.0 { ((fitted - mean) / spread).max(0.0).sqrt() } else { 0.0 }
     }
 }
 
-/// Gauss and Jordan, of a matrix that is positive but for terms which say nothing: those stay out.
+/// Inverts a positive semidefinite matrix by Gauss-Jordan elimination. Terms that depend on the
+/// others, as in an image without structure, are left out.
 fn inverted(mut matrix: [[f64; TERMS]; TERMS]) -> [[f64; TERMS]; TERMS] {
     let mut inverse = [[0.0; TERMS]; TERMS];
     for (at, line) in inverse.iter_mut().enumerate() {
@@ -150,7 +154,7 @@ fn inverted(mut matrix: [[f64; TERMS]; TERMS]) -> [[f64; TERMS]; TERMS] {
 mod tests {
     use super::*;
 
-    /// Waves that nothing repeats or mirrors, moved and stretched by so many pixels of a look.
+    /// Waves in which nothing repeats or mirrors, moved and stretched by pixels of a thumbnail.
     fn look(moved: f32, stretched: f32) -> Thumbnail {
         let level = |at: usize| {
             let place = |at: usize| (at as f32 - 31.5) * stretched + moved + 31.5;

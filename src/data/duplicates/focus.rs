@@ -1,70 +1,72 @@
-//! What an image shows, wherever in it that lies: a window about its middle, and hashes of it by which copies find one another that were moved
-//! by a tenth or turned by a few degrees.
+//! Finds what an image shows, wherever it is: a window around its middle, and hashes of the window
+//! by which copies are found that were moved by a tenth or rotated by a few degrees.
 
 use std::{f32::consts::PI, sync::OnceLock};
 
 use crate::data::pixels::thumbnail::{Frequencies, ORDER, SIDE, Thumbnail, correlation, hash, unit};
 
-/// Rows and columns of the window, and of the small image that its place is found in.
+/// Side of the window, and of the small image in which its middle is found.
 const WINDOW: usize = 16;
-/// Rows and columns of the image that it is cut out of.
+/// Side of the image that the window is taken from.
 const HALF: usize = SIDE / 2;
-/// What the window shows of a side.
+/// Side of the window as a fraction of the image's.
 const SHARE: f32 = 0.7;
-/// Steps to its place.
+/// Number of mean shift steps.
 const STEPS: usize = 5;
-/// How far around it a step looks, in pixels of the small image.
+/// Radius of a step's neighborhood, in pixels of the small image.
 const REACH: f32 = 7.0;
 
-/// How a copy may be turned: a hash finds what is turned by three or four degrees more or less.
+/// Rotations of the window in degrees. A hash tolerates three or four degrees to each side.
 const ANGLES: [f32; 3] = [0.0, -7.0, 7.0];
-/// As it is, mirrored left to right, top to bottom, and both.
+/// Number of reflections: none, left to right, top to bottom, both.
 const MIRRORS: usize = 4;
-/// Hashes that a copy of an image may have.
+/// Number of hashes of a window.
 pub(in crate::data) const TILTS: usize = ANGLES.len() * MIRRORS;
 
 /// What the middle of an image is the middle of.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::data) enum Weight {
-    /// Edges: what is sharp in a photo.
+    /// Edges: the sharp parts of a photograph.
     Edges,
-    /// What differs from the border: a body before a plain ground.
+    /// Differences from the border: a body on a plain ground.
     Levels,
 }
 
-/// A window about the middle of what an image shows.
+/// A window around the middle of what an image shows.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct Focus {
-    /// The first is the window's as it is.
+    /// Hashes by angle and reflection. The first is that of the upright window.
     pub hashes: [u64; TILTS],
-    /// Where its middle is, from that of the image, in shares of a side: across, down.
+    /// Offset of the middle from the image's center, across and down, as fractions of a side.
     pub middle: [f32; 2],
-    /// By angle.
+    /// Low frequencies of the window at each angle.
     frequencies: [Frequencies; ANGLES.len()],
 }
 
-/// How the window of one image lies in that of another.
+/// How the window of one image is oriented in another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::data) struct Tilt {
-    /// Radians.
+    /// Angle in radians.
     pub angle: f32,
-    /// Is it mirrored left to right, top to bottom?
+    /// Whether it is mirrored left to right, and top to bottom.
     pub mirrored: [bool; 2],
 }
 
 impl Tilt {
-    /// Of a hash.
+    /// Returns the orientation of a hash.
     pub(in crate::data) fn of(variant: usize) -> Self {
         Self { angle: ANGLES[variant / MIRRORS].to_radians(), mirrored: [variant & 1 != 0, variant & 2 != 0] }
     }
 
-    /// Is it mirrored at most? Then each of the two images lies like this in the other one.
+    /// Returns whether a hash is at most mirrored; then each of two images has this orientation in
+    /// the other.
     pub(in crate::data) fn is_upright(variant: usize) -> bool {
         variant < MIRRORS
     }
 }
 
 impl Focus {
+    /// Finds the window of a thumbnail and computes its hashes.
     pub(in crate::data) fn of(look: &Thumbnail, weight: Weight) -> Self {
         let half = halved(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>());
         let middle = middle(&halved(&half), weight);
@@ -73,13 +75,14 @@ impl Focus {
         Self { hashes, middle, frequencies }
     }
 
-    /// Correlation of this window, as that variant has it, with another one, as far as low frequencies tell.
+    /// Returns the correlation of this window, oriented as `variant` says, with another one, as far
+    /// as low frequencies tell.
     pub(in crate::data) fn correlation(&self, variant: usize, other: &Self) -> f32 {
         correlation(&self.frequencies[variant / MIRRORS], variant % MIRRORS, &other.frequencies[0])
     }
 }
 
-/// Means of two by two, of a square.
+/// Halves the sides of a square image by means of 2 x 2 pixels.
 pub(in crate::data) fn halved(levels: &[f32]) -> Vec<f32> {
     let side = levels.len().isqrt();
     let rows = levels.chunks_exact(2 * side);
@@ -91,13 +94,14 @@ pub(in crate::data) fn halved(levels: &[f32]) -> Vec<f32> {
     rows.flat_map(means).collect()
 }
 
-/// The middle of what weighs, found by going where most of it is near (mean shift): what came in or went out at the borders hardly matters.
+/// Finds the middle of the weights by mean shift (Comaniciu and Meer, 2002): since only what is
+/// near counts, content that enters or leaves at the borders hardly moves it.
 fn middle(small: &[f32], weight: Weight) -> [f32; 2] {
     const CENTRE: f32 = (WINDOW as f32 - 1.0) / 2.0;
     let weights = weights(small, weight);
     let mut middle = [0.0f32; 2];
     for step in 0..STEPS {
-        // All of it at first.
+        // The first step covers the whole image.
         let reach = if step == 0 { 4.0 * REACH } else { REACH };
         let (mut sum, mut moved) = (1e-6, [0.0; 2]);
         for (at, weight) in weights.iter().enumerate() {
@@ -106,13 +110,14 @@ fn middle(small: &[f32], weight: Weight) -> [f32; 2] {
             sum += near;
             moved = [moved[0] + near * away[0], moved[1] + near * away[1]];
         }
-        // The window stays in the image.
+        // Keeps the window inside the image.
         let limit = CENTRE * (1.0 - SHARE);
         middle = [0, 1].map(|axis| (middle[axis] + moved[axis] / sum).clamp(-limit, limit));
     }
     middle.map(|place| place / WINDOW as f32)
 }
 
+/// Returns the weight of each pixel; the outermost have none.
 fn weights(small: &[f32], weight: Weight) -> Vec<f32> {
     let is_inner = |at: usize| (1..WINDOW - 1).contains(&(at / WINDOW)) && (1..WINDOW - 1).contains(&(at % WINDOW));
     let of = |at: usize, ground: f32| match weight {
@@ -120,12 +125,13 @@ fn weights(small: &[f32], weight: Weight) -> Vec<f32> {
         Weight::Edges => (small[at + 1] - small[at - 1]).hypot(small[at + WINDOW] - small[at - WINDOW]),
         Weight::Levels => (small[at] - ground).abs(),
     };
+    // The ground is the median of the border.
     let mut border: Vec<f32> = (0..small.len()).filter(|at| !is_inner(*at)).map(|at| small[at]).collect();
     border.sort_by(f32::total_cmp);
     (0..small.len()).map(|at| of(at, border[border.len() / 2])).collect()
 }
 
-/// Turned about its middle.
+/// Samples the window, rotated around its middle, with bilinear interpolation.
 fn window(half: &[f32], middle: [f32; 2], angle: f32) -> Vec<f32> {
     const CENTRE: f32 = (HALF as f32 - 1.0) / 2.0;
     const STEP: f32 = SHARE * HALF as f32 / WINDOW as f32;
@@ -142,6 +148,7 @@ fn window(half: &[f32], middle: [f32; 2], angle: f32) -> Vec<f32> {
     (0..WINDOW * WINDOW).map(level).collect()
 }
 
+/// Computes the low frequencies of a window (DCT-II).
 fn frequencies(window: &[f32]) -> Frequencies {
     static WAVES: OnceLock<[[f32; ORDER]; WINDOW]> = OnceLock::new();
     let wave = |at: usize, frequency: usize| (PI * frequency as f32 * (at as f32 + 0.5) / WINDOW as f32).cos();
@@ -163,7 +170,8 @@ fn frequencies(window: &[f32]) -> Frequencies {
 mod tests {
     use super::*;
 
-    /// Dots and a bar before a plain ground, moved by shares of a side and then turned, about the image's centre.
+    /// Dots and a bar on a plain ground, moved by fractions of a side and then rotated around the
+    /// center.
     fn look(moved: [f32; 2], degrees: f32, is_mirrored: bool) -> Thumbnail {
         let (sine, cosine) = degrees.to_radians().sin_cos();
         let level = |at: usize| {
@@ -205,7 +213,8 @@ mod tests {
                 let bits = (focus.hashes[best] ^ other.hashes[0]).count_ones();
                 assert!(bits <= 9 && alike(&best) > 0.95, "{weight:?} {moved:?} {degrees}: {bits}, {}", alike(&best));
                 let Tilt { angle, mirrored } = Tilt::of(best);
-                // What was turned one way is found by turning the other one the other way.
+                // A rotation in one direction is found by rotating the other image in the opposite
+                // one.
                 let pose = (mirrored, -(angle.to_degrees() / 7.0).round());
                 assert_eq!(pose, ([is_mirrored, false], (degrees / 7.0f32).round()), "{weight:?} {moved:?} {degrees}");
             }

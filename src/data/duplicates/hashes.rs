@@ -1,24 +1,26 @@
-//! Pairs of images whose hashes differ in a few bits, found without comparing all with all.
+//! Finds pairs of images whose hashes differ in a few bits, without comparing all pairs.
 
 use isa::{Isa, Work};
 use rayon::prelude::*;
 
 use crate::data::pixels::thumbnail::{TURNS, VARIANTS};
 
-/// Bits that the hashes of two copies may differ in.
+/// Maximum number of different bits in the hashes of two copies.
 const RADIUS: u32 = 9;
 
-/// Parts of a hash, from which bit and how many, each with its own table: of [`RADIUS`] bits in five parts, one part has one bit at most.
+/// Parts of a hash (first bit and number of bits), each with a table. If [`RADIUS`] bits differ, at
+/// least one of the five parts differs in at most one bit.
 const PARTS: [(u32, u32); 5] = [(0, 13), (13, 13), (26, 13), (39, 12), (51, 12)];
 
 /// The hashes of an image: the whole in all turns, then upright parts.
 type Hashes = [u64; VARIANTS];
 
-/// Hashes that are compared at a time.
+/// Number of hashes that are compared at a time.
 const BLOCK: usize = 32;
 
-/// Calls `found` for each two images of which the first has a hash, at `variant`, that is much the first hash of the second:
-/// `(first, variant, second)`, in any order, on any thread; of what is upright, once.
+/// Calls `found(first, variant, second)` for each pair in which the hash `variant` of the first
+/// image is close to the first hash of the second, in any order and on any thread. An upright pair
+/// is reported once.
 pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usize) + Sync) {
     alike(hashes, |first, variant, second| {
         if is_news(hashes, first, variant, second) {
@@ -27,12 +29,12 @@ pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usi
     });
 }
 
-/// Calls `found` for each hash of an image that is much the first one of another image: `(image, variant, other)`, in any order, on any
-/// thread.
+/// Calls `found(image, variant, other)` for each hash of an image that is close to the first hash
+/// of another image, in any order and on any thread.
 pub(in crate::data) fn alike<const VARIANTS: usize>(hashes: &[[u64; VARIANTS]], found: impl Fn(usize, usize, usize) + Sync) {
     for (number, place) in PARTS.into_iter().enumerate() {
         let (asked, known) = (Table::new(hashes, place), Table::new(&hashes.iter().map(|hashes| [hashes[0]]).collect::<Vec<_>>(), place));
-        // Value by value, so that what is compared many times stays near.
+        // By the value of the part, so that hashes that are compared often stay in the CPU's cache.
         (0..1 << place.1).into_par_iter().for_each_init(Vec::new, |near, value: usize| {
             let asked = asked.with(value);
             if asked.hashes.is_empty() {
@@ -54,7 +56,7 @@ pub(in crate::data) fn alike<const VARIANTS: usize>(hashes: &[[u64; VARIANTS]], 
     }
 }
 
-/// Which of many hashes differ from one in a few bits, and in which.
+/// Finds the hashes within [`RADIUS`] of another one, and the bits that differ.
 struct Near<'a> {
     asked: &'a [u64],
     other: u64,
@@ -68,7 +70,7 @@ impl Work for Near<'_> {
     fn run(self) {
         let is_near = |hash: u64| u64::from((hash ^ self.other).count_ones() <= RADIUS);
         for (number, block) in self.asked.chunks(BLOCK).enumerate() {
-            // First whether there is any: that is done side by side.
+            // Counting first becomes vector code, and most blocks have none.
             if block.iter().map(|hash| is_near(*hash)).sum::<u64>() > 0 {
                 let near = block.iter().enumerate().filter(|(_, hash)| is_near(**hash) > 0);
                 self.near.extend(near.map(|(at, hash)| (number * BLOCK + at, hash ^ self.other)));
@@ -77,16 +79,16 @@ impl Work for Near<'_> {
     }
 }
 
-/// Hashes by one part.
+/// Hashes sorted by the value of one part.
 struct Table {
-    /// Where each value of the part begins.
+    /// Position of the first hash of each value.
     starts: Vec<u32>,
     hashes: Vec<u64>,
-    /// Of which image each is, and which of its hashes.
+    /// Image of each hash, and which of its hashes it is.
     of: Vec<[u32; 2]>,
 }
 
-/// Those with one value.
+/// The hashes with one value of the part.
 #[derive(Clone, Copy)]
 struct Bucket<'a> {
     hashes: &'a [u64],
@@ -110,31 +112,34 @@ impl Table {
         Self { starts, hashes: sorted, of }
     }
 
+    /// Returns the hashes whose part has this value.
     fn with(&self, value: usize) -> Bucket<'_> {
         let place = self.starts[value] as usize..self.starts[value + 1] as usize;
         Bucket { hashes: &self.hashes[place.clone()], of: &self.of[place] }
     }
 }
 
+/// Returns the value of a part of a hash.
 fn part(hash: u64, (shift, bits): (u32, u32)) -> usize {
     (hash >> shift) as usize & ((1 << bits) - 1)
 }
 
-/// No earlier table finds hashes that differ like this.
+/// Returns whether no earlier table finds hashes with this difference.
 fn is_first(number: usize, difference: u64) -> bool {
     PARTS[..number].iter().all(|place| part(difference, *place).count_ones() > 1)
 }
 
-/// Nothing else says the same of these two.
+/// Returns whether this is the one variant that is reported for these two images.
 fn is_news(hashes: &[Hashes], first: usize, variant: usize, second: usize) -> bool {
     let is_within = |a: u64, b: u64| (a ^ b).count_ones() <= RADIUS;
     if variant < TURNS {
-        // Whole images meet from both sides.
+        // Whole images find each other from both sides.
         return first < second;
     }
     let [own, others] = [&hashes[first], &hashes[second]];
     let mut earlier = std::iter::once(own[0]).chain(own[TURNS..variant].iter().copied());
     let is_known = earlier.any(|hash| is_within(hash, others[0]));
+    // The pair is reported from the other side if a crop of `second` matches all of `first`.
     let is_found_there = first > second && others[TURNS..].iter().any(|hash| is_within(*hash, own[0]));
     !is_known && !is_found_there
 }
@@ -149,7 +154,7 @@ mod tests {
         data::pixels::thumbnail::PerceptualHash,
     };
 
-    /// The tables find exactly what a look at every pair finds, and that once.
+    /// The tables find exactly the pairs that a comparison of all pairs finds, each once.
     #[test]
     fn tables_find_every_pair_within_the_radius_once() {
         let mut draw = stream(9, Purpose::Synthetic, [0, 3, 0]);
@@ -166,7 +171,7 @@ mod tests {
         for (a, asked) in hashes.iter().enumerate() {
             for (b, other) in hashes.iter().enumerate().filter(|(b, _)| *b != a) {
                 for variant in (0..VARIANTS).filter(|variant| (asked[*variant] ^ other[0]).count_ones() <= RADIUS) {
-                    // An upright pair counts for both of them.
+                    // An upright pair counts for both images.
                     let is_upright = PerceptualHash::turn(variant) == 0;
                     if is_upright || a < b {
                         let pair = if is_upright { (a.min(b), a.max(b)) } else { (a, b) };

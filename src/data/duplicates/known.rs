@@ -1,5 +1,5 @@
-//! What a run knows, kept in its folder: the looks of its training and validation images beside `split.csv`; and which of other images are
-//! copies of those.
+//! The thumbnails of a run's training and validation images, kept in its folder beside `split.csv`,
+//! by which copies of them are found on any images, wherever the run's own images are by then.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,33 +24,34 @@ use crate::{
     },
 };
 
-/// The looks, in the order of the training and validation rows of `split.csv`.
+/// File of the thumbnails, in the order of the training and validation rows of `split.csv`.
 pub const LOOKS: &str = "looks.safetensors";
 
-/// The rows of a run's `split.csv`.
+/// File of the rows.
 const SPLIT: &str = "split.csv";
 
-/// Of a digest.
+/// Length of a digest.
 const DIGEST_BYTES: usize = 32;
 
-/// What a run knows.
+/// The images that a run knows.
 #[derive(Debug)]
 pub struct Known {
     rows: Vec<SplitRow>,
-    /// Of the training and validation rows; `None` where an older version wrote the run.
+    /// Thumbnails of the training and validation rows; `None` if an older version wrote the run.
     looks: Option<Vec<Thumbnail>>,
 }
 
-/// What another image is a copy of.
+/// What an image is a copy of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownCopy {
-    /// An image of the run, as `split.csv` names it.
+    /// Path of the run's image in `split.csv`.
     pub path: String,
-    /// Equal pixels, or much the same to the eye.
+    /// How the two are copies of one another.
     pub likeness: Likeness,
 }
 
-/// Returns what [`LOOKS`] holds of the images that a run knows: 4 KiB each, and the digests of their pixels.
+/// Returns the content of [`LOOKS`] for the images of a run: a thumbnail of 4 KiB and the digest of
+/// the pixels for each.
 pub fn looks_to_bytes(known: &[&ScannedImage]) -> Vec<u8> {
     let pixels: Vec<u8> = known.iter().flat_map(|seen| seen.facts.pixels).collect();
     let looks: Vec<u8> = known.iter().flat_map(|seen| seen.facts.look.bytes()).copied().collect();
@@ -60,15 +61,18 @@ pub fn looks_to_bytes(known: &[&ScannedImage]) -> Vec<u8> {
     safetensors::serialize(tensors, Some(digest)).expect("memory takes every byte")
 }
 
+/// Returns the digest that covers both tensors.
 fn digest(pixels: &[u8], looks: &[u8]) -> String {
     files::hex(blake3::Hasher::new().update(pixels).update(looks).finalize().as_bytes())
 }
 
 impl Known {
-    /// Reads what the run in this folder knows; `None` where there is no `split.csv`.
+    /// Reads the images that a run knows from its folder. Returns `None` if there is no
+    /// `split.csv`.
     ///
     /// # Errors
-    /// A file that was cut off or changed, or looks that aren't those of the images in `split.csv`.
+    /// Returns an error if a file is cut off or was changed, or if the thumbnails are of other
+    /// images than those in `split.csv`.
     pub fn open(run: &Path) -> Result<Option<Self>, DataError> {
         let (split, path) = (run.join(SPLIT), run.join(LOOKS));
         if !split.is_file() {
@@ -89,19 +93,22 @@ impl Known {
         Ok(Some(Self { rows, looks: Some(looks) }))
     }
 
-    /// Are near copies told of any image? In runs of older versions only of those in their own `split.csv`.
+    /// Returns whether near-duplicates are found among any images. Runs of older versions know only
+    /// those in their own `split.csv`.
     pub fn has_looks(&self) -> bool {
         self.looks.is_some()
     }
 
-    /// Of each image with these pixels, what it is a copy of among the `parts` of the run: by equal pixels; by its look, where `facts` (one an
-    /// image, or none at all) tell it; or because the run itself took it for a copy.
+    /// Returns for each image, given by its digest, the image in `parts` that it is a copy of: one
+    /// with equal pixels, one that the run itself found it to be a copy of, or one with a similar
+    /// thumbnail. `facts` has one entry per image, or none at all.
     pub fn copies(&self, parts: &[Part], pixels: &[[u8; DIGEST_BYTES]], facts: &[Arc<ImageStats>]) -> Vec<Option<KnownCopy>> {
         let is_known = |row: &SplitRow| parts.iter().any(|part| row.split == part.name());
         let known: Vec<&SplitRow> = self.rows.iter().filter(|row| is_known(row)).collect();
         let paths: std::collections::BTreeSet<&str> = known.iter().map(|row| row.path.as_str()).collect();
         let copy = |path: &str, likeness| KnownCopy { path: path.to_owned(), likeness };
         let mut found = BTreeMap::new();
+        // In reverse, so that the first of equal images is kept.
         for row in known.iter().rev() {
             found.extend(digest_from_hex(&row.blake3).map(|pixels| (pixels, copy(&row.path, Likeness::Pixels))));
         }
@@ -112,12 +119,14 @@ impl Known {
         }
         let mut copies: Vec<Option<KnownCopy>> = pixels.iter().map(|pixels| found.get(pixels).cloned()).collect();
         for (index, row) in self.near(&is_known, facts) {
+            // Equal pixels and the run's own finding are more certain than a thumbnail.
             copies[index].get_or_insert_with(|| copy(&row.path, Likeness::Near));
         }
         copies
     }
 
-    /// Positions of images that are copies of known ones by their looks, each with the known one that it is most like.
+    /// Returns the positions of images that are near-duplicates of known ones, with the most
+    /// similar row.
     fn near(&self, is_known: &dyn Fn(&SplitRow) -> bool, facts: &[Arc<ImageStats>]) -> Vec<(usize, &SplitRow)> {
         let Some(looks) = &self.looks else { return Vec::new() };
         let of_looks = self.rows.iter().filter(|row| row.split != Part::Test.name()).zip(looks);
@@ -130,13 +139,14 @@ impl Known {
     }
 }
 
-/// The looks of these rows, or what was found instead.
+/// Reads the thumbnails of these rows, or says what was found instead.
 fn read_looks(bytes: &[u8], rows: &[SplitRow]) -> Result<Vec<Thumbnail>, String> {
     let in_words = |error: safetensors::SafeTensorError| format!("a file that is cut off or damaged ({error})");
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(in_words)?;
     let file = SafeTensors::deserialize(bytes).map_err(in_words)?;
     let [pixels, looks] = [file.tensor("pixels").map_err(in_words)?, file.tensor("looks").map_err(in_words)?];
     let written = metadata.metadata().as_ref().and_then(|metadata| metadata.get("blake3"));
+    // The format checks shapes only.
     if written != Some(&digest(pixels.data(), looks.data())) {
         return Err("bytes that were changed (their BLAKE3 isn't the one that they were written with)".to_owned());
     }

@@ -1,4 +1,5 @@
-//! Copies across the parts of a run's data: test and validation images that measure memory.
+//! Finds leaks: copies across the training, validation and test sets, on which a figure measures
+//! what was memorized.
 
 use std::path::{Path, PathBuf};
 
@@ -12,25 +13,26 @@ use crate::{
     data::{error::DataError, listing::Part},
 };
 
-/// An image that is measured on or chosen by, and the image that is a copy of it among those that the training knows by then, if there is
-/// one: training images, and for a test image the validation images as well, since they choose the best epoch.
+/// A validation or test image, and the image that it is a copy of, if any: for a validation image a
+/// training image, for a test image a training or validation image, since validation images choose
+/// the best epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
-    /// The image.
+    /// Path of the image.
     pub path: PathBuf,
-    /// The class it is said to be of.
+    /// Class of the image, as listed.
     pub class: String,
-    /// What it is used for.
+    /// The part that it belongs to.
     pub part: Part,
-    /// BLAKE3 of its decoded pixels.
+    /// BLAKE3 digest of its decoded pixels.
     pub digest: [u8; 32],
-    /// The copy: one with equal pixels where there is one, a training image rather than a validation image.
+    /// The image that it is a copy of: preferably one with equal pixels, then a training image.
     pub copy_of: Option<PathBuf>,
-    /// How much alike the two are.
+    /// How the two are copies of one another.
     pub likeness: Option<Likeness>,
 }
 
-/// What the weights of a run know by the time that an image of `part` is looked at, what they know best first.
+/// Returns the parts that a run knows when it is measured on `part`, the best known first.
 pub fn known_to(part: Part) -> &'static [Part] {
     match part {
         Part::Train => &[],
@@ -39,7 +41,8 @@ pub fn known_to(part: Part) -> &'static [Part] {
     }
 }
 
-/// Every validation and test image, with its copy among what is known by then; images at the positions `excluded` are left out.
+/// Returns all validation and test images with what they are copies of, except for the positions in
+/// `excluded`.
 pub(in crate::data) fn find(survey: &Scan, excluded: &[usize]) -> Vec<Leak> {
     let mut source: Vec<Option<usize>> = vec![None; survey.seen.len()];
     for group in &survey.groups {
@@ -62,7 +65,7 @@ pub(in crate::data) fn find(survey: &Scan, excluded: &[usize]) -> Vec<Leak> {
     survey.seen.iter().enumerate().filter(is_told).map(leak).collect()
 }
 
-/// Of the other members of its group, the one to be told as what the image is a copy of.
+/// Returns the member of a group that an image is reported as a copy of.
 fn copy_of(index: usize, group: &Group, seen: &[ScannedImage], excluded: &[usize]) -> Option<usize> {
     let own = &seen[index];
     let rank = |other: usize| known_to(own.part).iter().position(|part| *part == seen[other].part);
@@ -71,16 +74,18 @@ fn copy_of(index: usize, group: &Group, seen: &[ScannedImage], excluded: &[usize
     known.min().map(|(.., other)| other)
 }
 
+/// Returns how two members of a group are copies of one another.
 fn likeness(one: &ScannedImage, other: &ScannedImage) -> Likeness {
     Candidate::from(&*one.facts).likeness(&Candidate::from(&*other.facts))
 }
 
-/// Positions, rising, of what is left out so that no copy is on two sides: training and validation images that are copies of test images,
-/// and training images that are copies of validation images.
+/// Returns the positions, rising, to leave out so that no image has a copy in another part:
+/// training and validation images that are copies of test images, and training images that are
+/// copies of validation images.
 pub(in crate::data) fn to_exclude(survey: &Scan) -> Vec<usize> {
     let mut excluded = Vec::new();
     for group in &survey.groups {
-        // The highest part keeps its images.
+        // Test is above validation, which is above training: the highest part keeps its images.
         let kept = group.members.iter().map(|index| survey.seen[*index].part).max();
         excluded.extend(group.members.iter().copied().filter(|index| Some(survey.seen[*index].part) < kept));
     }
@@ -88,7 +93,7 @@ pub(in crate::data) fn to_exclude(survey: &Scan) -> Vec<usize> {
     excluded
 }
 
-/// What is found of a part, in words; `None` of nothing.
+/// Describes the leaks into a part; `None` if there are none.
 fn words(leaks: &[Leak], part: Part) -> Option<String> {
     let of_part: Vec<_> = leaks.iter().filter(|leak| leak.part == part).collect();
     let copies: Vec<_> = of_part.iter().filter(|leak| leak.copy_of.is_some()).collect();
@@ -108,7 +113,7 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
     ))
 }
 
-/// The error, where that is wanted.
+/// Returns an error that describes all leaks, if `on_leak` asks for one.
 pub(in crate::data) fn check(leaks: &[Leak], on_leak: OnLeak) -> Result<(), DataError> {
     let found: Vec<_> = [Part::Test, Part::Validation].into_iter().filter_map(|part| words(leaks, part)).collect();
     if found.is_empty() || on_leak != OnLeak::Error {

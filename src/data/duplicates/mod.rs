@@ -1,5 +1,6 @@
-//! Which images are copies of one another: the same file, the same pixels, or the same image saved again, resized, brighter or darker,
-//! cropped or moved a little, mirrored or turned, by quarters or by a few degrees. Two slices of one brain are not copies.
+//! Finds images that are copies of one another: the same file, the same pixels, or the same image
+//! saved again, resized, brighter or darker, slightly cropped or moved, mirrored, or rotated by
+//! quarters or by a few degrees. Neighboring slices of one brain are not copies.
 
 mod affine;
 pub(in crate::data) mod align;
@@ -23,7 +24,7 @@ use crate::base::{
     union_find::UnionFind,
 };
 
-/// What makes images copies, the strongest first.
+/// How images are copies of one another, from equal to similar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Likeness {
@@ -31,18 +32,18 @@ pub enum Likeness {
     File,
     /// Equal decoded pixels.
     Pixels,
-    /// Much the same to the eye.
+    /// The same image with other pixels, by the search for near-duplicates.
     Near,
 }
 
 /// An image that may have copies.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// BLAKE3 of the file, where somebody looked.
+    /// BLAKE3 digest of the file, if known.
     pub file: Option<[u8; 32]>,
-    /// BLAKE3 of the decoded pixels.
+    /// BLAKE3 digest of the decoded pixels.
     pub pixels: [u8; 32],
-    /// At a glance.
+    /// The thumbnail.
     pub look: &'a Thumbnail,
 }
 
@@ -53,7 +54,7 @@ impl<'a> From<&'a ImageStats> for Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// How much alike these two members of a group are.
+    /// Returns how two members of a group are copies of one another.
     pub fn likeness(&self, other: &Self) -> Likeness {
         if self.file.is_some() && self.file == other.file {
             Likeness::File
@@ -65,22 +66,23 @@ impl Candidate<'_> {
     }
 }
 
-/// Images that are copies of one another, two or more.
+/// Two or more images that are copies of one another.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Group {
-    /// Positions, rising.
+    /// Positions of the images, rising.
     pub members: Vec<usize>,
-    /// The weakest link among them.
+    /// The weakest relation by which they were joined.
     pub likeness: Likeness,
 }
 
-/// Part of the key of what is kept: raise it when looks change, or which images are copies.
+/// Part of the key of the kept result. Raise it when thumbnails or the search change.
 const VERSION: &str = "emberlens copies 1";
 
-/// Images from which on it is worth keeping what was found.
+/// Number of images from which on the result is kept on disk.
 const MANY: usize = 500;
 
-/// Finds the groups of copies, in the order of their first members; of many images that are the same as before, without looking again.
+/// Finds the groups of copies, ordered by their first member. The result for many images is kept on
+/// disk and returned for the same images later.
 pub fn find(images: &[Candidate<'_>]) -> Vec<Group> {
     if images.len() < MANY {
         return search(images);
@@ -89,12 +91,13 @@ pub fn find(images: &[Candidate<'_>]) -> Vec<Group> {
     for image in images {
         key.add(&image.file.unwrap_or_default());
         key.add(&image.pixels);
-        // Other colours or another decoder may give the same pixels another look.
+        // Equal pixels may have another thumbnail, in another color mode for instance.
         key.add(image.look.bytes());
     }
     kept_or(&key, || search(images))
 }
 
+/// Finds the groups of copies.
 fn search(images: &[Candidate<'_>]) -> Vec<Group> {
     let mut groups = Groups::new(images.len());
     let mut by_file = BTreeMap::new();
@@ -105,13 +108,13 @@ fn search(images: &[Candidate<'_>]) -> Vec<Group> {
         }
         groups.join(*by_pixels.entry(image.pixels).or_insert(index), index, Likeness::Pixels);
     }
-    // One of each: the rest is known.
+    // One image of each digest; the others are joined to it already.
     let different: Vec<usize> = by_pixels.into_values().collect();
     join_near(images, different, groups).into_groups()
 }
 
-/// Of each new image, the known one that it is a copy of, by position, and how much alike they are: the one most alike, and of several the
-/// first.
+/// Returns for each new image the position of the known image that it is a copy of, and how. Takes
+/// the most similar one, and of several the first.
 pub fn sources(known: &[Candidate<'_>], new: &[Candidate<'_>]) -> Vec<Option<(usize, Likeness)>> {
     let all = [known, new].concat();
     let mut sources = vec![None; new.len()];
@@ -125,7 +128,7 @@ pub fn sources(known: &[Candidate<'_>], new: &[Candidate<'_>]) -> Vec<Option<(us
     sources
 }
 
-/// Joins those of `different` that are near copies.
+/// Joins the near-duplicates among the images at the positions `different`.
 fn join_near(images: &[Candidate<'_>], mut different: Vec<usize>, groups: Groups) -> Groups {
     different.retain(|index| !images[*index].look.is_flat());
     let looks: Vec<&Thumbnail> = different.iter().map(|index| images[*index].look).collect();
@@ -134,7 +137,7 @@ fn join_near(images: &[Candidate<'_>], mut different: Vec<usize>, groups: Groups
     growing.groups.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Groups of some of the images while they are looked for.
+/// The groups during the search, with the positions that `near` counts in.
 struct Growing {
     different: Vec<usize>,
     groups: Mutex<Groups>,
@@ -156,7 +159,7 @@ impl Joined for Growing {
     }
 }
 
-/// Groups of copies, each with its weakest link at its first member.
+/// Groups of copies. The likeness of a group is kept at its root.
 struct Groups {
     sets: UnionFind,
     likeness: Vec<Likeness>,
@@ -195,7 +198,8 @@ mod tests {
         data::pixels::decode::decode,
     };
 
-    /// An image of its own: blobs and bars of random places, sizes and colours, neither square nor symmetric.
+    /// Draws a scene of blobs and bars with random positions, sizes and colors, neither square nor
+    /// symmetric.
     fn scene(index: u64) -> DynamicImage {
         let mut draw = stream(7, Purpose::Synthetic, [index, 1, 0]);
         let (width, height) = (draw.random_range(150..260u32), draw.random_range(120..230u32));
@@ -223,7 +227,7 @@ mod tests {
         image.crop_imm(left, top, width - left - right, height - top - bottom)
     }
 
-    /// The changes of the promise, by name.
+    /// Returns files with the changes that must be found, and their names.
     fn changes(image: &DynamicImage, draw: &mut Stream) -> Vec<(&'static str, Vec<u8>)> {
         let resized = |share: f64| {
             let side = |side: u32| (f64::from(side) * share).round() as u32;
@@ -275,7 +279,8 @@ mod tests {
         search(&seen.iter().map(|(pixels, look)| Candidate { file: None, pixels: *pixels, look }).collect::<Vec<_>>())
     }
 
-    /// 1,000 unrelated images; then 13 changes of 60 of them beside all the others: how many are found, and how much of what is found is true.
+    /// Among 1,000 unrelated images and 13 changes of 60 of them, measures how many copies are
+    /// found (recall) and how many of the found pairs are right (precision).
     #[test]
     fn changed_images_are_found_and_unrelated_ones_are_not() {
         const SCENES: usize = 1000;
@@ -309,8 +314,8 @@ mod tests {
         assert!(recall >= 0.98 && precision >= 0.98, "recall {recall}, precision {precision}, missed {missed:?}");
     }
 
-    /// What Keras's `ImageDataGenerator` makes of an image: turned, moved (shares of a side), zoomed and mirrored, by lines of its own; beyond
-    /// the borders the nearest pixel, or black.
+    /// Changes an image as Keras's `ImageDataGenerator` does: rotated, moved (fractions of a side),
+    /// zoomed and mirrored. Beyond the borders is the nearest pixel, or black.
     fn generated(
         image: &RgbImage,
         degrees: f64,
@@ -337,8 +342,8 @@ mod tests {
         })
     }
 
-    /// Of 300 unrelated images 100 were turned by up to 10 degrees, zoomed by 5 %, half of them mirrored, and moved by up to 3 % or by up to 10 %
-    /// three times each.
+    /// Rotates 100 of 300 unrelated images by up to 10 degrees, zooms them by 5 %, mirrors half of
+    /// them, and moves them by up to 3 % or 10 %, three times each.
     #[test]
     fn images_turned_by_a_few_degrees_are_found_and_nothing_else() {
         const SCENES: usize = 300;
@@ -390,9 +395,9 @@ mod tests {
         let expected =
             [Some((1, Likeness::Pixels)), Some((1, Likeness::File)), Some((0, Likeness::Pixels)), None, Some((2, Likeness::Pixels))];
         assert_eq!(sources(&known, &new), expected);
-        // Without the known one of the same pixels, the other one is left.
+        // Without the known image of equal pixels, the near-duplicate is left.
         assert_eq!(sources(&known[..1], &new[..2]), [Some((0, Likeness::Near)); 2]);
-        // Copies among the new ones alone say nothing of the known ones.
+        // Copies among the new images are no copies of known ones.
         assert_eq!(sources(&known[2..], &new[..3]), [None; 3]);
     }
 }

@@ -1,4 +1,5 @@
-//! Everything that can be said of a recipe's images before anybody trains: what each is, which are copies, which can't be read.
+//! A scan of all images of a recipe before training: what each is, which are copies of one another,
+//! and which can't be read.
 
 use std::sync::Arc;
 
@@ -13,42 +14,44 @@ use crate::data::{
 /// An image that can be read.
 #[derive(Clone, Debug)]
 pub struct ScannedImage {
-    /// Where it is and what it is said to be.
+    /// The image as listed.
     pub entry: Entry,
-    /// What it is used for.
+    /// The part that it belongs to.
     pub part: Part,
-    /// What was found.
+    /// Its statistics.
     pub facts: Arc<ImageStats>,
 }
 
 /// All images of a recipe.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
-    /// Those that can be read: of the training source, of the validation source, of the test source.
+    /// Images that can be read, of the training source, the validation source and the test source,
+    /// in this order.
     pub seen: Vec<ScannedImage>,
-    /// Copies among them, by position.
+    /// Groups of copies, by position in `seen`.
     pub groups: Vec<Group>,
-    /// Those that can't be opened or decoded, with the reason.
+    /// Files that can't be opened or decoded, with the reason.
     pub unreadable: Vec<Skipped>,
-    /// Files that were passed over, in words.
+    /// Descriptions of the files that were passed over.
     pub passed_over: Vec<String>,
-    /// How lists were read, and what else is to be said of them, in words.
+    /// How lists were read, and other remarks.
     pub notes: Vec<String>,
 }
 
 impl Scan {
-    /// Looks for copies among `seen`.
+    /// Finds the copies among `seen`.
     pub(in crate::data) fn new(seen: Vec<ScannedImage>, unreadable: Vec<Skipped>) -> Self {
         let groups = duplicates::find(&seen.iter().map(|seen| Candidate::from(&*seen.facts)).collect::<Vec<_>>());
         Self { seen, groups, unreadable, passed_over: Vec::new(), notes: Vec::new() }
     }
 
-    /// Images that could be read though their files are damaged, and how.
+    /// Returns the images whose files are damaged and could be read nevertheless.
     pub fn damaged(&self) -> Vec<Damaged> {
         self.seen.iter().filter_map(|seen| Damaged::of(&seen.facts, &seen.entry.path, Some(seen.part), &seen.entry.class)).collect()
     }
 
-    /// Numbers that are equal where images are copies of one another: of each, the position of the first of its group.
+    /// Returns for each image the position of the first image of its group, which is equal for
+    /// copies.
     pub fn firsts(&self) -> Vec<usize> {
         let mut firsts: Vec<usize> = (0..self.seen.len()).collect();
         for group in &self.groups {

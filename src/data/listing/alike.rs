@@ -1,4 +1,5 @@
-//! Class names that are different and look the same: which they are, and where the difference lies.
+//! Class names that differ and look the same: finds them, and says where the difference lies, so
+//! that a misspelled class is not trained as one of its own.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +7,14 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use crate::base::{names, words::nearest};
 
-/// A way in which names may differ that is easily overlooked: what makes them equal, and its name.
+/// A way in which names may differ that is easily overlooked: a function that makes such names
+/// equal, and its description for messages.
 struct Way {
     fold: fn(&str) -> String,
     words: &'static str,
 }
 
+/// All ways, in the order in which they are tried and named.
 const WAYS: [Way; 8] = [
     Way { fold: |name| name.trim().to_owned(), words: "in spaces at the beginning or end" },
     Way { fold: |name| name.chars().filter(|letter| !names::is_unseen(*letter)).collect(), words: "in characters that nobody sees" },
@@ -23,7 +26,7 @@ const WAYS: [Way; 8] = [
     Way { fold: |name| name.chars().map(latin).collect(), words: "in letters of another alphabet that look the same" },
 ];
 
-/// Runs of spaces, hyphens and underscores as one space.
+/// Replaces each run of spaces, hyphens and underscores with one space.
 fn with_spaces(name: &str) -> String {
     let is_space = |letter: char| letter.is_whitespace() || "-_".contains(letter);
     let mut spaced = String::new();
@@ -37,20 +40,21 @@ fn with_spaces(name: &str) -> String {
     spaced
 }
 
-/// Greek and Cyrillic letters as the Latin ones that look like them.
+/// Returns the Latin letter that a Greek or Cyrillic one looks like, and other letters as they are.
 fn latin(letter: char) -> char {
     const OTHERS: &str = "АВЕКМНОРСТХаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ";
     const LATIN: &str = "ABEKMHOPCTXaeopcyxijsABEZHIKMNOPTYXovp";
     OTHERS.chars().zip(LATIN.chars()).find(|(other, _)| *other == letter).map_or(letter, |(_, latin)| latin)
 }
 
-/// Folds a name in all ways but one.
+/// Folds a name in all ways except `without`.
 fn folded(name: &str, without: Option<usize>) -> String {
     let ways = WAYS.iter().enumerate().filter(|(index, _)| Some(*index) != without);
     ways.fold(name.to_owned(), |name, (_, way)| (way.fold)(&name))
 }
 
-/// How two names differ, where they look the same.
+/// Returns how two names that look the same differ, in words. Returns `None` if they are equal or
+/// look different.
 pub fn difference(one: &str, other: &str) -> Option<String> {
     if one == other || folded(one, None) != folded(other, None) {
         return None;
@@ -58,11 +62,12 @@ pub fn difference(one: &str, other: &str) -> Option<String> {
     if let Some(way) = WAYS.iter().find(|way| (way.fold)(one) == (way.fold)(other)) {
         return Some(way.words.to_owned());
     }
+    // No single way is enough: report each without which the names would still differ.
     let needed = WAYS.iter().enumerate().filter(|(index, _)| folded(one, Some(*index)) != folded(other, Some(*index)));
     Some(needed.map(|(_, way)| way.words).collect::<Vec<_>>().join(" and "))
 }
 
-/// Of different names, those that look the same: in words, a sentence each.
+/// Returns a sentence for each pair of class names that differ and look the same.
 pub fn pairs<'a>(classes: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let mut alike: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     classes.into_iter().for_each(|class| alike.entry(folded(class, None)).or_default().push(class));
@@ -74,7 +79,8 @@ pub fn pairs<'a>(classes: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     alike.values().flat_map(|names| names[1..].iter().map(move |other| words(names[0], other))).collect()
 }
 
-/// What may have been meant by a name that isn't known: a part of a sentence, empty where nothing comes near.
+/// Returns what may have been meant by an unknown name, as the continuation of a sentence. The text
+/// is empty if no known name is similar.
 pub fn meant(unknown: &str, known: &[String]) -> String {
     if let Some((class, how)) = known.iter().find_map(|class| Some((class, difference(unknown, class)?))) {
         return format!("; {} and {} differ {how} only", names::quoted(unknown), names::quoted(class));

@@ -1,4 +1,6 @@
-//! The first line of a list in, what stands in which column out: by our names, or by those that others use, with words for what was taken as what.
+//! Turns the header of a list into the place of each column. Columns may have our names or those
+//! that other programs use; what was taken for what is reported. An ambiguous list is refused, not
+//! guessed.
 
 use std::path::Path;
 
@@ -7,22 +9,22 @@ use super::{
     records::{Record, split},
 };
 
-/// Where what stands.
+/// The columns of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Columns {
-    /// Between two fields.
+    /// Character between two fields.
     pub separator: char,
-    /// The column of each of [`ROLES`].
+    /// Index of the column of each of [`ROLES`], if there is one.
     pub roles: [Option<usize>; 5],
-    /// Fields of a line.
+    /// Number of fields in a line.
     pub count: usize,
-    /// Lines before the data.
+    /// Number of records before the data: the header, and Excel's `sep=` line.
     pub head: usize,
-    /// How the list is read, where that isn't plain.
+    /// How the list is read, where that isn't obvious.
     pub words: Vec<String>,
 }
 
-/// What a column may be.
+/// The meaning of a column. The numbers are indices into [`ROLES`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     Path,
@@ -32,7 +34,8 @@ pub(super) enum Role {
     Weight,
 }
 
-/// Our name of each, then those that others give it, the most telling first.
+/// Names of the columns of each role: ours, then those of other programs. The first one that a list
+/// has is used.
 const ROLES: [&[&str]; 5] = [
     &[
         "path",
@@ -64,17 +67,19 @@ const ROLES: [&[&str]; 5] = [
 
 const EXPECTED: &str = "expected the columns path,label and, where wanted, split,group,weight";
 
-/// Understands a list.
+/// Finds the separator and the columns of a list and splits it into records.
 ///
 /// # Errors
-/// The line and what is wrong there.
+/// Returns the line and what is wrong there, if a quote never closes or the columns can't be told.
 pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, String)> {
     let unclosed = |line| (line, "found a quote that opens here and never closes".to_owned());
     let mut lines = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty());
     let first = lines.next().unwrap_or_default();
-    // Excel's own line says what separates.
+    // Excel writes the separator into a line of its own.
     let declared = first.trim().to_lowercase().strip_prefix("sep=").and_then(|rest| rest.chars().next());
     let header = if declared.is_some() { lines.next().unwrap_or_default() } else { first };
+    // The header is read by itself below, where a quote that never closes would be reported as
+    // unknown columns.
     if split(header, ',').is_err() {
         split(text, ',').map_err(unclosed)?;
     }
@@ -82,7 +87,7 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
     let candidates = [',', ';', '\t', '|'];
     let is_whole = |separator: &char| roles(&fields(*separator))[..2].iter().all(Option::is_some);
     let separator = declared.or_else(|| candidates.into_iter().find(is_whole)).unwrap_or_else(|| {
-        // The first of those that give the most fields.
+        // `max_by_key` returns the last of equals, so in reverse the first candidate wins.
         candidates.into_iter().rev().max_by_key(|separator| fields(*separator).len()).unwrap_or(',')
     });
     let records = split(text, separator).map_err(unclosed)?;
@@ -106,7 +111,7 @@ fn roles(names: &[String]) -> [Option<usize>; 5] {
     let plain: Vec<String> = names.iter().map(|name| plain(name)).collect();
     let find = |aliases: &[&str]| aliases.iter().find_map(|alias| plain.iter().position(|name| name == alias));
     let mut roles = ROLES.map(find);
-    // A run's own split.csv has the number of a class as its label, and the class beside it.
+    // In a run's `split.csv`, `label` is the class index and `class` the name.
     let class = plain.iter().position(|name| name == "class");
     if class.is_some() && plain.iter().any(|name| name == "blake3") {
         roles[Role::Label as usize] = class;
@@ -140,7 +145,9 @@ fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
     Ok(Columns { separator, roles, count: names.len(), head: 1, words })
 }
 
-/// Two columns, one of them with images in the first line: there is no header, and no doubt either.
+/// Describes a list without a header, if the first line has exactly two fields and one of them is
+/// an image's path. Other lines with such a path are an error, since the meaning of the fields is
+/// unknown. Returns `None` if no field is a path.
 fn without_header(names: &[String], separator: char) -> Option<Result<Columns, String>> {
     let is_path = |name: &String| has_image_extension(Path::new(name));
     let path = names.iter().position(is_path)?;
@@ -155,7 +162,8 @@ fn unknown_header(names: &[String], found: &[Option<usize>; 5]) -> String {
     let shown: Vec<_> = names.iter().map(|name| format!("`{}`", crate::base::names::of_text(name))).collect();
     let mut message = format!("found the columns {}; {EXPECTED}", shown.join(", "));
     for (role, aliases) in ROLES.iter().enumerate().take(2).filter(|(role, _)| found[*role].is_none()) {
-        // Who misspells a word begins it right.
+        // Misspelled words usually keep their first letter; without this, short names resemble
+        // anything.
         let near =
             |name: &str, alias: &str| if name.chars().next() == alias.chars().next() { strsim::jaro_winkler(name, alias) } else { 0.0 };
         let likeness = |name: &String| aliases.iter().map(|alias| near(&plain(name), alias)).fold(0.0, f64::max);
@@ -169,7 +177,8 @@ fn unknown_header(names: &[String], found: &[Option<usize>; 5]) -> String {
     message
 }
 
-/// The optional column that a name was meant for: a letter is missing, too many, or two are exchanged. Another letter makes another word, as
+/// Returns the optional column that a name is a misspelling of: a letter is missing, there is one
+/// too many, or two neighbors are exchanged. A different letter makes a different word, such as
 /// height and weight.
 fn misspelt(name: &str) -> Option<&'static str> {
     let name = plain(name);

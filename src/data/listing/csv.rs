@@ -1,4 +1,5 @@
-//! A CSV in, a listing out: each line's file is looked for and named where it isn't there.
+//! Turns a CSV into a listing. Finds the file of each line; a file that isn't there is listed with
+//! the reason and the line, and doesn't end the reading.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,28 +17,34 @@ use super::{
 };
 use crate::{base::names, data::error::DataError};
 
-/// A list of more bytes is none.
+/// Size of a list in bytes above which it is refused, since it is probably another kind of file.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Files that aren't there and are named in an error.
+/// Maximum number of missing files named in an error.
 const NAMED: usize = 5;
 
-/// How a file was found that isn't named as it is.
+/// How a file was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum How {
+    /// By the name in the list.
     AsWritten,
+    /// With backslashes read as slashes.
     Slashes,
+    /// With an image's ending appended.
     WithEnding,
 }
 
-/// Lists the images of a CSV. Lines whose file can't be opened are listed apart.
+/// Lists the images of a CSV. A line without a label is counted as passed over, and a line whose
+/// file can't be opened is listed as unreadable.
 ///
 /// # Errors
-/// What is no CSV; a line that can't be understood; no file that is there.
+/// Returns an error if the file can't be read or is no CSV, if a line can't be understood, or if no
+/// file of the list can be opened.
 pub(super) fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     let failed = |line: usize, message| DataError::Csv { message, path: path.to_owned(), line: line as u64 };
     let Text { text, encoding } = read(path)?.map_err(|message| failed(1, message))?;
     let (columns, records) = understand(&text).map_err(|(line, message)| failed(line, message))?;
+    // Paths are relative to the list, so that it can be moved together with its images.
     let folder = path.parent().unwrap_or(Path::new(""));
     let (mut listing, mut classes, mut ways) = (Listing::default(), BTreeSet::new(), BTreeMap::new());
     for record in &records[columns.head..] {
@@ -72,7 +79,7 @@ pub(super) fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError>
     Ok(listing)
 }
 
-/// The bytes of a list as text, or what it is instead.
+/// Reads a list as text. The inner error says what the file is instead of a list.
 fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let kind = match ending.as_str() {
@@ -91,7 +98,7 @@ fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
     Ok(decode(&fs::read(path).map_err(failed)?))
 }
 
-/// A line.
+/// The fields of a line.
 struct Row<'a> {
     path: &'a str,
     label: &'a str,
@@ -101,8 +108,10 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// Reads the fields of a record. The error says what is wrong with it.
     fn of(record: &'a Record, columns: &Columns) -> Result<Self, String> {
         let fields = &record.fields;
+        // Spreadsheets pad lines with empty fields, and leave out empty ones at the end.
         let is_longer = fields.get(columns.count..).is_some_and(|more| more.iter().any(|field| !field.text.is_empty()));
         let most = columns.roles[..2].iter().flatten().max().map_or(0, |column| column + 1);
         if is_longer || fields.len() < most {
@@ -115,7 +124,7 @@ impl<'a> Row<'a> {
             Part::from_name(name).ok_or_else(|| format!("unknown split `{}`, expected train, val or test", names::of_text(name)))
         });
         let weight = given(Role::Weight).map(|text| {
-            // Where a comma doesn't separate fields, it may separate decimals.
+            // Where the decimal separator is a comma, Excel separates fields with a semicolon.
             let number = if columns.separator == ',' { text.to_owned() } else { text.replace(',', ".") };
             let weight = number.parse().ok().filter(|weight: &f32| weight.is_finite() && *weight >= 0.0);
             weight.ok_or_else(|| format!("found the weight `{}`, expected a number from 0 on", names::of_text(text)))
@@ -129,16 +138,21 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The file that a line means, relative to `folder`; else the reason why there is none.
+/// Returns the file of a line, relative to `folder`, and how it was found, or the reason why there
+/// is none. `is_latin` says that the list isn't encoded in UTF-8.
 fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), String> {
     let written = folder.join(text);
     let Some(reason) = no_file(&written) else { return Ok((written, How::AsWritten)) };
     let is_file = |path: &PathBuf| no_file(path).is_none();
+    // Such a list may come from a file system whose names are in Windows-1252: the name is the
+    // bytes of that encoding, not the text.
     let bytes = if is_latin { to_windows_1252(text).and_then(of_bytes) } else { None };
     let same_name = [names::unescaped(text), bytes].into_iter().flatten().map(|name| folder.join(name)).find(is_file);
     if let Some(path) = same_name {
         return Ok((path, How::AsWritten));
     }
+    // Lists from Windows separate folders with backslashes, which are ordinary characters
+    // elsewhere.
     let slashed = (!cfg!(windows) && text.contains('\\')).then(|| folder.join(text.replace('\\', "/")));
     if let Some(path) = slashed.clone().filter(is_file) {
         return Ok((path, How::Slashes));
@@ -151,7 +165,7 @@ fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), Str
     }
 }
 
-/// Files that are there and have an image's ending behind this name.
+/// Returns the existing files whose name is `path` with an image's ending appended.
 fn with_endings(path: &Path) -> Vec<PathBuf> {
     let with = |ending: String| {
         let mut name: OsString = path.as_os_str().to_owned();
@@ -164,6 +178,7 @@ fn with_endings(path: &Path) -> Vec<PathBuf> {
     if lower.is_empty() { files(str::to_uppercase) } else { lower }
 }
 
+/// Explains why a path leads to no file: `reason`, or a more specific one.
 fn why_missing(text: &str, reason: &str, slashed: Option<PathBuf>) -> String {
     let has_drive = matches!(text.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
     if text.contains("://") {
@@ -190,7 +205,7 @@ fn of_bytes(_bytes: Vec<u8>) -> Option<PathBuf> {
     None
 }
 
-/// The error of a list without any file.
+/// Returns the error for a list without any usable file.
 fn nothing(listing: &Listing, path: &Path, records: &[Record]) -> DataError {
     if listing.unreadable.is_empty() {
         let passed_over: String = listing.passed_over.words(path).iter().map(|words| format!("; {words}")).collect();
@@ -209,7 +224,7 @@ fn nothing(listing: &Listing, path: &Path, records: &[Record]) -> DataError {
     ))
 }
 
-/// How the list was read, where that isn't plain.
+/// Describes how the list was read, where that isn't obvious.
 fn notes(path: &Path, encoding: Option<&str>, mut words: Vec<String>, ways: &BTreeMap<How, (usize, PathBuf)>) -> Vec<String> {
     words.extend(encoding.map(|encoding| format!("in the encoding {encoding}")));
     for (how, (count, first)) in ways {
@@ -227,7 +242,7 @@ fn notes(path: &Path, encoding: Option<&str>, mut words: Vec<String>, ways: &BTr
 mod tests {
     use super::{super::tests::folder_with, *};
 
-    /// What a list of this text gives in `folder`.
+    /// Lists a CSV with this text, written to `folder`.
     fn listed(folder: &Path, text: impl AsRef<[u8]>) -> Result<Listing, String> {
         let csv = folder.join("list.csv");
         fs::write(&csv, text).expect("written");
@@ -347,7 +362,7 @@ mod tests {
             let text = crate::data::table::to_csv(&[Line { path: "1.png", label }]);
             assert_eq!(listed(folder.path(), text).expect("listed").classes, [label]);
         }
-        // What a terminal would obey stands as its bytes from the beginning.
+        // Control characters are replaced by their codes from the listing on.
         assert_eq!(listed(folder.path(), "path,label\n1.png,\"i\nj\"\n").expect("listed").classes, ["i\\x0Aj"]);
     }
 }

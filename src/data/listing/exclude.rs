@@ -1,4 +1,5 @@
-//! `data.exclude`: patterns of paths that are left out, relative to the folder or list that they are in.
+//! `data.exclude`: glob patterns of files and folders to leave out, relative to the listed folder
+//! or the folder of the CSV.
 
 use std::{cell::Cell, path::Path};
 
@@ -6,32 +7,33 @@ use glob::{MatchOptions, Pattern};
 
 use crate::{base::names, config::Data, data::error::DataError};
 
-/// `*` and `?` stay within one name; `**` goes through folders.
+/// As in a shell: `*` and `?` stay within a name, `**` spans folders, and case matters.
 const OPTIONS: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
-/// Patterns, and which of them have left something out so far.
+/// Patterns, each with whether it has excluded something so far.
 #[derive(Debug, Default)]
 pub struct Exclude {
     patterns: Vec<(Pattern, Cell<bool>)>,
 }
 
 impl Exclude {
-    /// Those of a configuration.
+    /// Reads the patterns of a configuration.
     ///
     /// # Errors
-    /// One that is no pattern.
+    /// Returns an error if one of them isn't a valid pattern.
     pub fn of(data: &Data) -> Result<Self, DataError> {
         let patterns = data.exclude_patterns().map_err(|error| DataError::Classes(format!("data.exclude: {error}")))?;
         Ok(Self { patterns: patterns.into_iter().map(|pattern| (pattern, Cell::new(false))).collect() })
     }
 
-    /// Is a path below `root` left out?
+    /// Returns whether a path below `root` is excluded, and records which patterns match it.
     pub fn takes(&self, path: &Path, root: &Path) -> bool {
         if self.patterns.is_empty() {
             return false;
         }
         let path = slashed(path.strip_prefix(root).unwrap_or(path));
         let mut is_taken = false;
+        // All patterns are tried, so that each that matches counts as used.
         for (pattern, is_used) in &self.patterns {
             if pattern.matches_with(&path, OPTIONS) {
                 is_used.set(true);
@@ -41,7 +43,7 @@ impl Exclude {
         is_taken
     }
 
-    /// The first pattern that no path fits, in words.
+    /// Returns a warning about the first pattern that nothing has matched, if there is one.
     pub fn without_effect(&self) -> Option<String> {
         let (pattern, _) = self.patterns.iter().find(|(_, is_used)| !is_used.get())?;
         Some(format!(
@@ -51,7 +53,7 @@ impl Exclude {
     }
 }
 
-/// With `/` between folders on every system, without a leading `./`.
+/// Returns a path with `/` between folders on every system and without a leading `./`.
 fn slashed(path: &Path) -> String {
     let text = names::of_path(path);
     let text = if cfg!(windows) { text.replace('\\', "/") } else { text };

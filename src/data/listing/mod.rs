@@ -1,4 +1,5 @@
-//! Which images there are: class folders or a CSV in, a sorted list with class names out. Opens no image.
+//! Turns a folder of class folders or a CSV into a sorted list of images with their classes. Opens
+//! no image: a file counts as an image by its ending.
 
 pub mod alike;
 mod columns;
@@ -20,51 +21,52 @@ pub use walk::{Found, no_file, walk};
 use super::error::DataError;
 use crate::base::{names, words};
 
-/// File name endings that are taken for images, in any case. What a file really is, its content decides.
+/// File name endings of images, in any case. The format is decided by the content when it is
+/// decoded.
 pub const EXTENSIONS: [&str; 15] =
     ["bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
 
-/// One image as it is listed.
+/// A listed image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Where the file is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The name of its class.
+    /// Name of the class.
     pub class: String,
-    /// Images of one group (a patient, say) stay on one side of a split.
+    /// Group, such as a patient. Images of a group stay on the same side of a split.
     pub group: Option<String>,
     /// Factor on the image's loss in training.
     pub weight: f32,
-    /// The split that a CSV asks for.
+    /// The part that a CSV assigns it to.
     pub split: Option<Part>,
 }
 
-/// A file or folder that would have been listed and can't be opened.
+/// A file or folder that should have been listed and can't be opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable {
-    /// Where it is said to be.
+    /// Path in the folder or list.
     pub path: PathBuf,
-    /// Why not, in words.
+    /// Why it can't be opened.
     pub reason: String,
-    /// Its class, where one is known.
+    /// Name of the class, if known.
     pub class: Option<String>,
-    /// The split that a CSV asks for.
+    /// The part that a CSV assigns it to.
     pub split: Option<Part>,
 }
 
-/// A part of the data.
+/// A part of the data: the training, validation or test set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Trained on.
+    /// Images that the weights are fitted to.
     Train,
-    /// Looked at after each epoch.
+    /// Images that are measured after each epoch and decide which epoch is the best.
     Validation,
-    /// Looked at once, at the end.
+    /// Images that are measured once, after training.
     Test,
 }
 
 impl Part {
-    /// The name in files.
+    /// Returns the name in files: `train`, `val` or `test`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -73,7 +75,7 @@ impl Part {
         }
     }
 
-    /// A part by any name that people give it, in any case.
+    /// Returns the part with this name, in any case and any of the usual spellings.
     pub fn from_name(name: &str) -> Option<Self> {
         match name.to_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
@@ -87,25 +89,25 @@ impl Part {
 /// The images of a folder or CSV.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// Class names in the order of the alphabet, also those without an image.
+    /// Class names in alphabetical order, including those without an image.
     pub classes: Vec<String>,
-    /// Images, sorted by class and path (folders) or as they stand (CSV).
+    /// The images, sorted by class and path (folders) or in the order of the lines (CSV).
     pub entries: Vec<Entry>,
-    /// What can't be opened: links that lead nowhere, folders that nobody may read, lines whose file isn't there.
+    /// What can't be opened: broken links, folders without permission, lines whose file is missing.
     pub unreadable: Vec<Unreadable>,
-    /// What is none of the images.
+    /// Counts of what is there and isn't listed.
     pub passed_over: PassedOver,
-    /// How a CSV was understood, where that isn't plain.
+    /// How a CSV was read, where that isn't obvious.
     pub notes: Vec<String>,
 }
 
 impl Listing {
-    /// Keras's line for one part.
+    /// Returns the line that Keras prints for a listed directory.
     pub fn found(count: usize, classes: usize) -> String {
         format!("Found {count} images belonging to {classes} classes.")
     }
 
-    /// How `path` was understood and what was passed over of it, in words.
+    /// Describes how `path` was read and what was passed over in it, a line each.
     pub fn words(&self, path: &Path) -> Vec<String> {
         self.notes.iter().cloned().chain(self.passed_over.words(path)).collect()
     }
@@ -114,7 +116,8 @@ impl Listing {
 /// Lists a folder of class folders, or a CSV.
 ///
 /// # Errors
-/// [`DataError`] where nothing is there, or a CSV has a line that can't be understood.
+/// Returns [`DataError`] if nothing is there, if a folder has no class folders, or if a CSV has a
+/// line that can't be understood.
 pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     if path.is_dir() {
         list_folder(path, exclude)
@@ -135,6 +138,7 @@ pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     }
 }
 
+/// Lists a folder of class folders.
 fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
     for found in walk::children(folder, exclude).map_err(|error| DataError::io("list", folder, error))? {
@@ -154,13 +158,13 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
             names_in(folder)
         )));
     }
-    // Names that stand as their bytes may come in another order than on the disk.
+    // The walk sorts by bytes; names that were escaped may be in another order as text.
     listing.classes.sort();
     Ok(listing)
 }
 
-/// Adds one class folder, whatever folders it has inside, sorted. A folder that can't be opened is no class, and neither is one in which there
-/// is nothing but what this program wrote or the configuration leaves out.
+/// Adds a class folder and all folders in it. A folder that can't be opened is no class, and
+/// neither is one that holds nothing but what this program wrote or the configuration excludes.
 fn list_class(path: &Path, root: &Path, exclude: &Exclude, listing: &mut Listing) {
     let class = names::of_os(path.file_name().unwrap_or_default());
     let (mut entries, mut unreadable, mut passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
@@ -172,9 +176,11 @@ fn list_class(path: &Path, root: &Path, exclude: &Exclude, listing: &mut Listing
     });
     let is_empty = entries.is_empty() && unreadable.is_empty();
     if let Some(closed) = unreadable.first_mut().filter(|first| first.path == path) {
+        // Otherwise the folder would be counted as an unreadable image of a class that isn't
+        // listed.
         closed.class = None;
     } else if is_empty && passed_over.count(Kind::Own) > 0 {
-        // `checkpoints` beside the classes.
+        // Such as `checkpoints` beside the class folders.
         return listing.passed_over.add(Kind::Own, path);
     } else if !is_empty || passed_over.count(Kind::Excluded) == 0 {
         listing.classes.push(class);
@@ -184,24 +190,25 @@ fn list_class(path: &Path, root: &Path, exclude: &Exclude, listing: &mut Listing
     listing.passed_over.extend(passed_over);
 }
 
-/// The folders for training, validation and test in a folder.
+/// The training, validation and test folders inside a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Splits {
-    /// Training, validation, test, by any name that people give them; the folder itself for training where there is none for that (a class may
-    /// be called "test").
+    /// Training, validation and test folder, under any of the usual names. If there is no training
+    /// folder, the folder itself is it, since a class may be called "test".
     pub parts: [Option<PathBuf>; 3],
-    /// Folders beside them, in words.
+    /// A line about each folder beside them that isn't used.
     pub others: Vec<String>,
 }
 
-/// Looks for [`Splits`].
+/// Finds the folders of the parts in `dir`.
 ///
 /// # Errors
-/// Two folders for the same; a folder that can't be listed.
+/// Returns an error if two folders have names of the same part, or if `dir` can't be listed.
 pub fn splits(dir: &Path) -> Result<Splits, DataError> {
     let (mut parts, mut others) = ([None, None, None], Vec::new());
     for found in walk::children(dir, &Exclude::default()).map_err(|error| DataError::io("list", dir, error))? {
         let path = match found {
+            // Such as `checkpoints` beside the parts.
             Found::Folder(path) if holds_ours(&path) => continue,
             Found::Folder(path) => path,
             Found::Unreadable(path, reason) => {
@@ -225,19 +232,19 @@ pub fn splits(dir: &Path) -> Result<Splits, DataError> {
     })
 }
 
-/// Is there something that this program wrote in a folder, and no other folder and no image?
+/// Returns whether a folder holds something that this program wrote, and no other folder or image.
 fn holds_ours(folder: &Path) -> bool {
     let found = walk::children(folder, &Exclude::default()).unwrap_or_default();
     let is_ours = |found: &Found| matches!(found, Found::PassedOver(Kind::Own, _));
     found.iter().any(is_ours) && found.iter().all(|found| is_ours(found) || !matches!(found, Found::Folder(_) | Found::Image(_)))
 }
 
-/// Does the name end like an image's?
+/// Returns whether a path ends in one of [`EXTENSIONS`], in any case.
 pub fn has_image_extension(path: &Path) -> bool {
     path.extension().is_some_and(|extension| EXTENSIONS.contains(&extension.to_string_lossy().to_lowercase().as_str()))
 }
 
-/// What is in a folder, for a message.
+/// Returns the names in a folder for a message.
 fn names_in(folder: &Path) -> String {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| names::of_os(&entry.file_name())).collect())
@@ -267,7 +274,7 @@ pub(super) mod tests {
         list(folder, &Exclude::default()).expect("listed")
     }
 
-    /// The paths of images below `folder`.
+    /// Returns the paths of the images, relative to `folder`.
     fn images(listing: &Listing, folder: &Path) -> Vec<String> {
         listing.entries.iter().map(|entry| names::of_path(entry.path.strip_prefix(folder).expect("inside"))).collect()
     }
@@ -288,7 +295,8 @@ pub(super) mod tests {
         let listing = listed(folder.path());
         assert_eq!(listing.classes, ["a", "b"]);
         assert_eq!(images(&listing, folder.path()), ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]);
-        // `loose.jpg` stands outside, `notes.txt` is no image, the rest is hidden.
+        // `loose.jpg` is outside the class folders, `notes.txt` is no image, and the others are
+        // hidden.
         for (kind, count) in [(Kind::NotAnImage, 1), (Kind::Hidden, 4), (Kind::WithoutClass, 1), (Kind::System, 0)] {
             assert_eq!(listing.passed_over.count(kind), count, "{kind}");
         }
@@ -458,7 +466,7 @@ pub(super) mod tests {
             (0..levels).for_each(|_| path.push("d".repeat(200)));
             path
         };
-        // As deep as a path can be made, and then moved deeper.
+        // Create the longest path that the system allows, then move it into a deeper folder.
         std::fs::create_dir_all(deep("b", 18)).expect("created");
         std::fs::create_dir_all(deep("other", 18)).expect("created");
         std::fs::rename(folder.path().join("other"), deep("b", 3).join("other")).expect("moved");
@@ -478,7 +486,7 @@ pub(super) mod tests {
         let extra =
             format!("passed over: {}, a folder that is none of train, val (or dev) and test", folder.path().join("extra").display());
         assert_eq!(found.others, [extra]);
-        // Without a folder for training, they are classes.
+        // Without a training folder, these are classes.
         let classes = folder_with(&["dev/1.png", "test/2.png"]);
         let whole = Splits { parts: [Some(classes.path().to_owned()), None, None], others: Vec::new() };
         assert_eq!(splits(classes.path()).expect("looked at"), whole);

@@ -1,5 +1,6 @@
-//! What is found among images and is none of them: what the system, a camera or this program put there. Told by its name, its ending, or what
-//! is in it; nothing is opened but a recipe of ours.
+//! What is found among images and isn't one: files of the system, of a camera, or of this program.
+//! Told by name and ending, or by the names of the files inside; only CSV manifests and recipes are
+//! opened.
 
 use std::{
     collections::BTreeMap,
@@ -12,32 +13,32 @@ use std::{
 use super::has_image_extension;
 use crate::base::names;
 
-/// Why something is none of the images.
+/// Why a file or folder isn't listed. Reported in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// By its name.
+    /// Hidden by its name.
     Hidden,
-    /// A folder that a system or a disk station puts on each disk.
+    /// A folder that an operating system or a network storage device creates.
     System,
-    /// A run folder, or something else that this program wrote.
+    /// A run folder, or another output of this program.
     Own,
-    /// The configuration leaves it out.
+    /// Excluded by `data.exclude`.
     Excluded,
     /// A pipe, socket or device, which may never end.
     Special,
-    /// A link that leads back to a folder above it.
+    /// A link to a folder that it is in.
     Loop,
-    /// An image in a format that isn't read.
+    /// An image or document in a format that isn't read.
     Foreign(&'static Format),
     /// Neither an image nor a folder.
     NotAnImage,
     /// An image beside the class folders.
     WithoutClass,
-    /// A line of a list.
+    /// A line of a CSV without a label.
     WithoutLabel,
 }
 
-/// A format that isn't read, by the endings of its files.
+/// A format that isn't read, told by its file name endings.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Format {
     endings: &'static [&'static str],
@@ -47,7 +48,7 @@ pub struct Format {
 
 const AS_IMAGES: &str = "save them as JPEG or PNG";
 
-/// Formats that people have and this program doesn't read.
+/// Common formats that this program doesn't read, with what to do instead.
 static FOREIGN: [Format; 13] = [
     Format { endings: &["heic", "heif", "hif"], name: "HEIC image", advice: AS_IMAGES },
     Format { endings: &["avif"], name: "AVIF image", advice: AS_IMAGES },
@@ -69,7 +70,7 @@ static FOREIGN: [Format; 13] = [
 ];
 
 impl Format {
-    /// "12 HEIC images", and what to do with them.
+    /// Describes `count` files of this format: "12 HEIC images, which can't be read; ...".
     fn words(&self, count: usize) -> String {
         let Self { name, advice, .. } = self;
         if count == 1 {
@@ -80,36 +81,36 @@ impl Format {
     }
 }
 
-/// Things of one kind.
+/// Number of things of a kind, and the first of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Passed {
     count: usize,
     first: PathBuf,
 }
 
-/// Everything that was passed over, by kind.
+/// Counts of everything that was passed over, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PassedOver(BTreeMap<Kind, Passed>);
 
 impl PassedOver {
-    /// One more.
+    /// Counts a file or folder.
     pub fn add(&mut self, kind: Kind, path: &Path) {
         self.0.entry(kind).or_insert_with(|| Passed { count: 0, first: path.to_owned() }).count += 1;
     }
 
-    /// All of these as well.
+    /// Adds the counts of `others`.
     pub fn extend(&mut self, others: Self) {
         for (kind, Passed { count, first }) in others.0 {
             self.0.entry(kind).or_insert_with(|| Passed { count: 0, first }).count += count;
         }
     }
 
-    /// How many of a kind.
+    /// Returns the number of things of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.0.get(&kind).map_or(0, |passed| passed.count)
     }
 
-    /// A line for each kind that was passed over in `place`.
+    /// Describes what was passed over in `place`, a line for each kind.
     pub fn words(&self, place: &Path) -> Vec<String> {
         let place = names::of_path(place);
         let words = |(kind, Passed { count, first }): (&Kind, &Passed)| {
@@ -147,13 +148,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a name alone tells, of files and folders.
+/// Returns why a file or folder is passed over, as far as its name tells.
 pub(super) fn by_name(path: &Path) -> Option<Kind> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let is_checked_disk =
         name.strip_prefix("found.").is_some_and(|number| number.len() == 3 && number.bytes().all(|digit| digit.is_ascii_digit()));
     match name.as_str() {
         "__macosx" | "desktop.ini" | "thumbs.db" | "ehthumbs.db" => Some(Kind::Hidden),
+        // Folders of Linux, Windows, Synology, QNAP, macOS and Python.
         "lost+found"
         | "system volume information"
         | "$recycle.bin"
@@ -171,7 +173,7 @@ pub(super) fn by_name(path: &Path) -> Option<Kind> {
     }
 }
 
-/// What a file's ending tells; nothing of an image's.
+/// Returns why a file is passed over, as far as its ending tells; `None` for an image's.
 pub(super) fn by_ending(path: &Path) -> Option<Kind> {
     if has_image_extension(path) {
         return None;
@@ -181,7 +183,8 @@ pub(super) fn by_ending(path: &Path) -> Option<Kind> {
     Some(format.map_or(Kind::NotAnImage, Kind::Foreign))
 }
 
-/// Is a folder something that this program wrote: a run, a checkpoint, an evaluation, explanations, augmented images, the user's cache?
+/// Returns whether a folder was written by this program: a run, a checkpoint, an evaluation,
+/// explanations, augmented images, or the cache.
 pub(super) fn is_ours(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let is_checkpoint = |folder: &Path| folder.join("meta.json").is_file() && folder.join("model.safetensors").is_file();
@@ -195,12 +198,13 @@ pub(super) fn is_ours(folder: &Path) -> bool {
         || is_cache(folder)
 }
 
-/// A list that `augment` wrote beside its images.
+/// Returns whether a file is the list that `augment` writes beside its images.
 fn is_manifest(path: &Path) -> bool {
     beginning(path).is_some_and(|bytes| bytes.starts_with(b"path,label,split,group,weight\n"))
 }
 
-/// The first kilobytes of a file, if it is one: nobody knows what else goes by its name.
+/// Returns the first 64 KiB of a file, or `None` if it can't be read. Any file may have the name of
+/// one of ours, whatever its size.
 fn beginning(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = path.is_file().then(|| File::open(path).ok()).flatten()?;
@@ -208,7 +212,8 @@ fn beginning(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A configuration with every default written out, as a run folder has it and nobody writes it by hand.
+/// Returns whether a file is a recipe with all defaults written out, as in a run folder. Recipes
+/// written by hand leave most keys out.
 fn is_resolved_recipe(path: &Path) -> bool {
     let table = beginning(path).and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<toml::Table>().ok()).unwrap_or_default();
     let has = |section: &str, keys: &[&str]| {
@@ -217,7 +222,7 @@ fn is_resolved_recipe(path: &Path) -> bool {
     has("data", &["train", "image_size", "cache", "on_bad_image"]) && has("model", &["architecture"]) && has("train", &["batch_size"])
 }
 
-/// A folder for caches in which this program's lie.
+/// Returns whether a folder is a cache folder that holds this program's cache.
 fn is_cache(folder: &Path) -> bool {
     ["pixels", "features", "weights"].iter().any(|part| folder.join("emberlens").join(part).is_dir())
 }

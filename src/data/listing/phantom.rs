@@ -1,8 +1,10 @@
-//! Head phantoms drawn by the program itself, so that everything can be tried with nothing downloaded.
+//! Synthetic images of heads (phantoms, as they are called in medical imaging), drawn by the
+//! program, so that everything can be tried without a download.
 //!
-//! An ellipse skull around a textured brain with ventricles, a bias field and noise. What tells the classes apart is the
-//! lesion: none; a diffuse one somewhere in a hemisphere; a sharp one that touches the skull; a small one in the middle
-//! below the ventricles. Size, place, tilt, contrast and noise vary, and bright spots of no meaning distract.
+//! An ellipse is the skull around a textured brain with ventricles, a bias field and noise. The
+//! classes differ in the lesion: none; a diffuse one somewhere in a hemisphere; a sharp one that
+//! touches the skull; a small one in the middle below the ventricles. Size, position, tilt,
+//! contrast and noise vary, and bright spots without meaning distract.
 
 use std::{
     fs,
@@ -20,25 +22,26 @@ use crate::{
     data::error::DataError,
 };
 
-/// Where the images are drawn.
+/// Folder of the images, relative to the working directory.
 pub const FOLDER: &str = "datasets/phantom";
 
-/// The classes, in the order of the alphabet.
+/// Class names in alphabetical order.
 pub const CLASSES: [&str; 4] = ["diffuse_lesion", "midline_lesion", "no_lesion", "skull_lesion"];
 
-/// Images a class for training (and validation), and for the test.
+/// Number of images per class in the training set (from which validation is held back) and the test
+/// set.
 const COUNTS: [(&str, usize); 2] = [("train", 300), ("test", 75)];
 
-/// Height and width of an image: not square, so that an exchange of the two shows.
+/// Height and width of an image: not square, so that exchanging them shows.
 const SIZE: [usize; 2] = [96, 80];
 
-/// What the marker file in the folder says; another text means that the images are of another version.
+/// Content of the marker file. With another content, the images are of another version.
 const MARKER: &str = "Drawn by emberlens, phantom set 1. The folder may be deleted; it is drawn again when it is needed.\n";
 
-/// Draws the set unless it is there, and returns its training and test folders.
+/// Draws the images unless they are there, and returns the training and the test folder.
 ///
 /// # Errors
-/// A folder of that name that isn't ours, or the system's error.
+/// Returns an error if the folder exists and isn't ours, or if it can't be written.
 pub fn draw_set() -> Result<[PathBuf; 2], DataError> {
     draw_set_in(Path::new(FOLDER))
 }
@@ -49,6 +52,7 @@ fn draw_set_in(folder: &Path) -> Result<[PathBuf; 2], DataError> {
     if fs::read_to_string(&marker).is_ok_and(|text| text == MARKER) {
         return Ok(folders);
     }
+    // `.drawing` marks a folder of ours in which drawing was interrupted; any other is the user's.
     let is_foreign = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) && !folder.join(".drawing").exists();
     if is_foreign {
         return Err(DataError::Missing {
@@ -57,7 +61,7 @@ fn draw_set_in(folder: &Path) -> Result<[PathBuf; 2], DataError> {
             hint: "rename or delete that folder; the phantom set is drawn there".to_owned(),
         });
     }
-    // The marker comes last, so that a set that was cut off is drawn again.
+    // The marker is written last, so that an interrupted set is drawn again.
     fs::create_dir_all(folder).map_err(|error| DataError::io("create", folder, error))?;
     write(&folder.join(".drawing"), b"")?;
     for (part, (name, count)) in COUNTS.iter().enumerate() {
@@ -83,21 +87,29 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     files::write_atomic(path, bytes).map_err(|error| DataError::io("write", path, error))
 }
 
-/// One head in its own coordinates: the brain is the unit disc, rows grow downwards.
+/// A head in its own coordinates: the brain is the unit disc, and rows grow downwards.
 struct Head {
+    /// Row and column of the center, in pixels.
     center: [f64; 2],
+    /// Vertical and horizontal radius of the brain, in pixels.
     radii: [f64; 2],
+    /// Rotation in radians.
     tilt: f64,
+    /// Mean pixel value of the brain.
     brain: f64,
+    /// Bias field: slope down, slope to the right, and curvature.
     bias: [f64; 3],
+    /// Waves of the texture: vertical and horizontal frequency, phase, amplitude.
     waves: [[f64; 4]; 4],
+    /// Size of the ventricles, 1 on average.
     ventricle: f64,
-    /// Blobs as center row and column, radius, softness of the edge, contrast.
+    /// Blobs: row and column of the center, radius, softness of the edge, contrast.
     blobs: Vec<[f64; 5]>,
 }
 
-/// The image of `class` (an index into [`CLASSES`]).
+/// Draws image `index` of a class (an index into [`CLASSES`]) for training (`part` 0) or test (1).
 fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
+    // Always seed 0, so that results on these images can be compared between machines.
     let mut stream = stream(0, Purpose::Phantom, [class as u64, part, index]);
     let head = head(class, &mut stream);
     let noise = uniform(&mut stream, 4.0, 9.0);
@@ -108,13 +120,14 @@ fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
     })
 }
 
+/// Draws the parameters of a head. The order of the draws determines the images.
 fn head(class: usize, stream: &mut Stream) -> Head {
     let mut draw = |low, high| uniform(stream, low, high);
     let [height, width] = SIZE.map(|side| side as f64);
     let size = draw(0.82, 1.0);
     let mut blobs = Vec::new();
     for _ in 0..2 {
-        // Spots of no meaning: smaller and fainter than any lesion, anywhere in the brain.
+        // Spots without meaning, smaller and fainter than any lesion, anywhere in the brain.
         let (angle, distance) = (draw(0.0, std::f64::consts::TAU), draw(0.2, 0.85));
         blobs.push([distance * angle.sin(), distance * angle.cos(), draw(0.04, 0.07), 0.03, draw(10.0, 30.0)]);
     }
@@ -146,7 +159,7 @@ fn head(class: usize, stream: &mut Stream) -> Head {
 }
 
 impl Head {
-    /// The grey level at a point of the image, without noise.
+    /// Returns the pixel value at a point of the image, without noise.
     fn level(&self, row: f64, column: f64) -> f64 {
         let (sine, cosine) = self.tilt.sin_cos();
         let (down, right) = (row - self.center[0], column - self.center[1]);
@@ -161,7 +174,7 @@ impl Head {
         }
         let texture: f64 = self.waves.iter().map(|[fy, fx, phase, height]| height * (fy * y + fx * x + phase).sin()).sum();
         let mut level = self.brain + texture + self.bias[0] * y + self.bias[1] * x + self.bias[2] * (y * y + x * x);
-        // Two dark ventricles beside the middle line.
+        // Two dark ventricles, one on each side of the midline.
         let ventricle = ((y + 0.05) / (0.26 * self.ventricle)).powi(2) + ((x.abs() - 0.1) / (0.07 * self.ventricle)).powi(2);
         level -= 45.0 * (1.0 - smooth_step(0.6, 1.4, ventricle));
         for [center_y, center_x, size, softness, contrast] in &self.blobs {
@@ -172,6 +185,7 @@ impl Head {
     }
 }
 
+/// Rises smoothly from 0 at `low` to 1 at `high` (the cubic Hermite polynomial 3t² - 2t³).
 fn smooth_step(low: f64, high: f64, value: f64) -> f64 {
     let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
     share * share * (3.0 - 2.0 * share)

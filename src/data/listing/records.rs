@@ -1,5 +1,6 @@
-//! The text of a CSV in, its fields out (RFC 4180), each with whether it stood in quotes: spaces around a field mean nothing unless they are quoted.
-//! Every record knows the line that it begins in, whatever empty lines and quoted line breaks come before.
+//! Splits the text of a CSV into fields (RFC 4180). Keeps whether a field was quoted, since spaces
+//! around a field count only inside quotes, and the line that each record begins in, through empty
+//! lines and quoted line breaks; the `csv` crate keeps neither.
 
 /// A field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -8,10 +9,10 @@ pub(super) struct Field {
     pub is_quoted: bool,
 }
 
-/// A line, or several where a line break is quoted.
+/// A line, or several if a line break is quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Where it begins, counted from 1.
+    /// Line that it begins in, counted from 1.
     pub line: usize,
     pub fields: Vec<Field>,
 }
@@ -22,10 +23,10 @@ impl Record {
     }
 }
 
-/// Splits a text; empty lines are left out.
+/// Splits a text into records. Records without any text are left out.
 ///
 /// # Errors
-/// The line in which a quote opens that never closes.
+/// Returns the line of a quote that never closes.
 pub(super) fn split(text: &str, separator: char) -> Result<Vec<Record>, usize> {
     let mut reader = Reader { rest: text, line: 1, separator };
     let mut records = Vec::new();
@@ -38,6 +39,7 @@ pub(super) fn split(text: &str, separator: char) -> Result<Vec<Record>, usize> {
     Ok(records)
 }
 
+/// The rest of a text, and the line it begins in.
 struct Reader<'a> {
     rest: &'a str,
     line: usize,
@@ -45,6 +47,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Reads a record and the line break after it.
     fn record(&mut self) -> Result<Record, usize> {
         let (line, mut fields) = (self.line, Vec::new());
         loop {
@@ -56,7 +59,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One field; what ends it is left to be read.
+    /// Reads a field, up to the separator or line break that ends it.
     fn field(&mut self) -> Result<Field, usize> {
         let (separator, line) = (self.separator, self.line);
         let start = self.rest.trim_start_matches(|letter: char| letter != separator && matches!(letter, ' ' | '\t'));
@@ -79,14 +82,15 @@ impl Reader<'_> {
                 Some(letter) => field.text.push(letter),
             }
         }
-        // Behind the quote is nothing but spaces; whatever else is there belongs to the field.
+        // After the closing quote, only spaces are expected; anything else is kept as part of the
+        // field.
         let end = self.rest.find(|letter| letter == separator || is_break(letter)).unwrap_or(self.rest.len());
         field.text.push_str(self.rest[..end].trim_end());
         self.rest = &self.rest[end..];
         Ok(field)
     }
 
-    /// The next character; every kind of line break is one `\n`.
+    /// Reads a character. Each kind of line break is read as one `\n`.
     fn next(&mut self) -> Option<char> {
         let letter = self.rest.chars().next()?;
         let length = if self.rest.starts_with("\r\n") { 2 } else { letter.len_utf8() };

@@ -1,4 +1,5 @@
-//! Which training images are held back for validation: stratified, seeded, copies and groups kept together.
+//! Chooses the training images that are held back for validation: stratified by class and drawn
+//! from the seed, with duplicates and groups kept on one side.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +9,20 @@ use crate::base::{
     union_find::UnionFind,
 };
 
-/// What the split looks at of one image.
+/// What the split depends on for each image.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Class index.
     pub class: usize,
-    /// Images of one group stay on one side.
+    /// Group, if any. Images of a group stay on the same side.
     pub group: Option<String>,
-    /// Digest of the decoded pixels; images with equal digests stay on one side.
+    /// Digest of the decoded pixels. Images with equal digests stay on the same side.
     pub digest: [u8; 32],
 }
 
-/// For each member, whether it is held back. About `share` of each class; what belongs together stays together, so that the
-/// share is met as nearly as whole groups allow. Depends on the seed and the members' order alone.
+/// Returns for each member whether it is held back. Holds back the fraction `share` of each class
+/// as nearly as whole clusters of groups and duplicates allow; a cluster counts for the class of
+/// its first member. Depends on the seed and the order of the members only.
 pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     let clusters = clusters(members);
     let mut held = vec![false; members.len()];
@@ -32,7 +34,7 @@ pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
         let mut taken = 0;
         for index in permutation(&mut stream(seed, Purpose::Split, [class as u64, 0, 0]), of_class.len()) {
             let cluster = of_class[index];
-            // A cluster goes where it leaves the share nearer to what was asked for.
+            // Take a cluster if at least half of it (rounded down) is still missing.
             if taken < target && taken + cluster.len() / 2 <= target {
                 taken += cluster.len();
                 cluster.iter().for_each(|member| held[*member] = true);
@@ -42,7 +44,8 @@ pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     held
 }
 
-/// Why [`hold_back`] gave nothing: behind "found no validation images, expected one or more".
+/// Explains why [`hold_back`] held back nothing, as the continuation of "found no validation
+/// images, expected one or more".
 pub fn why_none_held(members: &[Member], share: f64) -> String {
     let clusters = clusters(members);
     let count = members.len();
@@ -71,7 +74,8 @@ pub fn why_none_held(members: &[Member], share: f64) -> String {
     }
 }
 
-/// Deals members into `count` parts, about as many of each class in each; what belongs together stays together.
+/// Deals the members into `count` folds for cross-validation and returns the fold of each. Each
+/// class is spread as evenly as whole clusters of groups and duplicates allow.
 pub fn folds(members: &[Member], count: usize, seed: u64) -> Vec<usize> {
     let clusters = clusters(members);
     let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
@@ -86,7 +90,8 @@ pub fn folds(members: &[Member], count: usize, seed: u64) -> Vec<usize> {
     folds
 }
 
-/// Members that must stay together, each cluster sorted; the clusters sorted by their first member.
+/// Returns the clusters of members that must stay together, by their first member, each in rising
+/// order.
 fn clusters(members: &[Member]) -> Vec<Vec<usize>> {
     let mut sets = UnionFind::new(members.len());
     let mut first_of_group = BTreeMap::new();
@@ -120,7 +125,7 @@ mod tests {
 
     #[test]
     fn folds_deal_each_class_evenly_and_keep_together_what_belongs_together() {
-        // Three images of each group; two classes, one of them three times as large.
+        // Groups of three images; two classes, one of them three times as large as the other.
         let members: Vec<_> = (0..120u8).map(|index| member(usize::from(index >= 90), Some(index / 3), index)).collect();
         let found = folds(&members, 5, 3);
         for (class, expected) in [(0, 18), (1, 6)] {

@@ -1,14 +1,15 @@
-//! The bytes of a list in, its text out: UTF-8, UTF-16 and Windows-1252 are told apart, and what is no text is named.
+//! Decodes the bytes of a list: UTF-8, UTF-16 with or without a byte order mark, and Windows-1252.
+//! Refuses what is no text, and names it.
 
-/// A list as text.
+/// The text of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Text {
     pub text: String,
-    /// What was taken for it, where it isn't UTF-8.
+    /// The encoding, if it isn't UTF-8.
     pub encoding: Option<&'static str>,
 }
 
-/// Beginnings of files that are no lists.
+/// First bytes of files that are no lists, and what such files are.
 const MAGIC: [(&[u8], &str); 13] = [
     (b"\x89PNG", "a PNG image"),
     (b"\xFF\xD8\xFF", "a JPEG image"),
@@ -28,7 +29,7 @@ const MAGIC: [(&[u8], &str); 13] = [
 /// Decodes a list.
 ///
 /// # Errors
-/// What it is instead, and what to do.
+/// Returns what the file is instead of text, and what to do.
 pub(super) fn decode(bytes: &[u8]) -> Result<Text, String> {
     const ADVICE: &str = "is no folder of class folders and no CSV of the columns path,label";
     if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
@@ -38,7 +39,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Text, String> {
     if let Some(rest) = bytes.strip_prefix(b"\xEF\xBB\xBF") {
         return Ok(of_bytes(rest));
     }
-    // In UTF-16, every other byte of letters like these is zero, and none of the others.
+    // ASCII letters in UTF-16 have a zero in every second byte and none between them. Each test
+    // allows for some other characters.
     let zeros = |start: usize| bytes.iter().skip(start).step_by(2).filter(|byte| **byte == 0).count();
     let is_high = |start: usize| zeros(start) * 5 > bytes.len() && zeros(1 - start) * 50 < bytes.len();
     match bytes {
@@ -51,6 +53,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Text, String> {
     }
 }
 
+/// Decodes UTF-16 with the byte order of `unit`.
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Text, String> {
     let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
     let text = String::from_utf16(&units).map_err(|_| "found bytes that begin like UTF-16 and aren't; save it as UTF-8".to_owned())?;
@@ -58,6 +61,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Text, String> {
     Ok(Text { text, encoding: Some("UTF-16") })
 }
 
+/// Decodes UTF-8, or Windows-1252 if the bytes aren't valid UTF-8.
 fn of_bytes(bytes: &[u8]) -> Text {
     match std::str::from_utf8(bytes) {
         Ok(text) => Text { text: text.to_owned(), encoding: None },
@@ -65,7 +69,7 @@ fn of_bytes(bytes: &[u8]) -> Text {
     }
 }
 
-/// The characters of 0x80 to 0x9F in Windows-1252; those without one stand for themselves.
+/// Characters of the bytes 0x80 to 0x9F in Windows-1252. Unassigned bytes stand for themselves.
 const UPPER: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8D}', 'Ž', '\u{8F}', '\u{90}', '‘', '’', '“', '”', '•', '–',
     '—', '˜', '™', 'š', '›', 'œ', '\u{9D}', 'ž', 'Ÿ',
@@ -75,7 +79,8 @@ fn windows_1252(byte: u8) -> char {
     if (0x80..0xA0).contains(&byte) { UPPER[usize::from(byte - 0x80)] } else { char::from(byte) }
 }
 
-/// The bytes of a text in Windows-1252: a name as it is on a disk that was written in that.
+/// Encodes a text in Windows-1252, to find a file whose name was written in that encoding. Returns
+/// `None` if a character has no byte.
 pub(super) fn to_windows_1252(text: &str) -> Option<Vec<u8>> {
     let byte = |letter: char| match UPPER.iter().position(|upper| *upper == letter) {
         Some(at) => u8::try_from(at + 0x80).ok(),

@@ -1,5 +1,6 @@
-//! A folder in, everything in it out, sorted: images, folders, what is passed over, and what can't be opened, with the reason. Nothing that is
-//! found ends the walk, and pipes and devices are never opened.
+//! Walks a folder and classifies what is in it, sorted by name: images, folders, what is passed
+//! over, and what can't be opened. Nothing found ends the walk, and pipes and devices are never
+//! opened.
 
 use std::{
     fs, io,
@@ -15,30 +16,32 @@ use super::{
 };
 use crate::base::names;
 
-/// Something in a folder.
+/// A file or folder that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A file with an image's ending.
     Image(PathBuf),
-    /// A folder to look into.
+    /// A folder to list.
     Folder(PathBuf),
-    /// None of the images.
+    /// Not an image, and why.
     PassedOver(Kind, PathBuf),
-    /// Neither is known nor can be found out, and why.
+    /// What can't be opened, and why.
     Unreadable(PathBuf, String),
 }
 
-/// What is directly in a folder, sorted by name, links followed.
+/// Returns what is directly in a folder, sorted by name. Links are followed.
 ///
 /// # Errors
-/// The folder itself can't be listed.
+/// Returns an error if the folder itself can't be listed.
 pub(super) fn children(folder: &Path, exclude: &Exclude) -> io::Result<Vec<Found>> {
+    // `WalkDir` reports a folder that it can't read as an entry in it, not as an error.
     fs::read_dir(folder)?;
     let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().min_depth(1).max_depth(1);
     Ok(walk.into_iter().map(|entry| sorted(entry, folder, exclude)).collect())
 }
 
-/// What is in a folder at any depth, sorted by name, links followed; folders are gone into. `root` is what patterns are relative to.
+/// Calls `take` for each file in a folder at any depth, sorted by name, and for each folder that
+/// isn't walked. Links are followed. Patterns are relative to `root`.
 pub fn walk(folder: &Path, root: &Path, exclude: &Exclude, take: &mut dyn FnMut(Found)) {
     let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().min_depth(1).into_iter();
     while let Some(entry) = walk.next() {
@@ -55,6 +58,7 @@ pub fn walk(folder: &Path, root: &Path, exclude: &Exclude, take: &mut dyn FnMut(
     }
 }
 
+/// Classifies an entry.
 fn sorted(entry: walkdir::Result<DirEntry>, root: &Path, exclude: &Exclude) -> Found {
     let path = match &entry {
         Ok(entry) => entry.path().to_owned(),
@@ -82,7 +86,7 @@ fn sorted(entry: walkdir::Result<DirEntry>, root: &Path, exclude: &Exclude) -> F
         },
         Ok(_) => Found::PassedOver(Kind::Special, path),
         Err(error) if error.loop_ancestor().is_some() => Found::PassedOver(Kind::Loop, path),
-        // A file that nobody would have looked at.
+        // Broken links to what would have been passed over anyway, such as a missing text file.
         Err(_) if path.extension().is_some() && !has_image_extension(&path) && !path.is_dir() => {
             Found::PassedOver(by_ending(&path).unwrap_or(Kind::NotAnImage), path)
         }
@@ -93,17 +97,18 @@ fn sorted(entry: walkdir::Result<DirEntry>, root: &Path, exclude: &Exclude) -> F
     }
 }
 
-/// Does a link lead to a folder that it is in, however far up? Below it, everything would be found once more.
+/// Returns whether a link leads to a folder that contains it at any depth. Following it would list
+/// everything again.
 fn leads_up(link: &Path) -> bool {
     let target = link.canonicalize();
     let folder = link.parent().and_then(|parent| parent.canonicalize().ok());
     target.ok().zip(folder).is_some_and(|(target, folder)| folder.starts_with(target))
 }
 
-/// The reason of a path that leads nowhere.
+/// The reason given for a path that leads nowhere.
 pub(super) const NOT_THERE: &str = "not there";
 
-/// Why a file or folder can't be opened, in words.
+/// Explains why a file or folder can't be opened.
 fn why_not(path: &Path, error: &io::Error) -> String {
     if let Ok(target) = fs::read_link(path) {
         let target = names::of_path(&target);
@@ -124,7 +129,8 @@ fn why_not(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Why `path` is no file that can be read as an image; `None` of an ordinary file. Nothing is opened: a pipe might never end.
+/// Explains why `path` can't be read as an image file; `None` for an ordinary file. Opens nothing,
+/// as a pipe might never end.
 pub fn no_file(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_file() => None,

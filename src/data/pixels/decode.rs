@@ -1,22 +1,23 @@
-//! File bytes in, upright 8-bit pixels in the wanted colours out, or the reason why not. Never a panic, and no memory before it is known how
-//! much: a header that promises more than its file can hold is refused, and what an image needs comes from one budget ([`super::memory`]).
+//! Decodes the bytes of an image file into upright 8-bit pixels with the wanted channels. Never
+//! panics, and takes memory only when the amount is known: a header that claims more than the file
+//! can hold is refused, and what an image needs comes from one budget ([`super::memory`]).
 //!
 //! | found | becomes |
 //! |---|---|
 //! | EXIF orientation | applied |
-//! | 16 bits a channel, unsigned | the upper 8 |
-//! | grey of 32 bits, of 16 with a sign, or fractions (TIFF) | cut off below 0 and above 255, as Pillow's `convert` |
-//! | palette, 1, 2 and 4 bits | their colours at 8 bits |
+//! | 16 bits per channel, unsigned | the upper 8 |
+//! | gray of 32 bits, signed 16 bits or floats (TIFF) | clipped to 0..=255, as Pillow's `convert` |
+//! | palette, 1, 2 and 4 bits | their colors at 8 bits |
 //! | alpha | blended over white |
 //! | CMYK and YCCK JPEG, CMYK TIFF | RGB, as Pillow's `convert("RGB")` |
 //! | three equal channels | one |
-//! | colour where grey is wanted | ITU-R 601 luma, as Pillow's `convert("L")` |
+//! | color where gray is wanted | ITU-R 601 luma, as Pillow's `convert("L")` |
 //! | an animation | its first frame |
-//! | a file of which only the end is missing, with all of its pixels (JPEG, PNG) | read, and said ([`Decoded::damage`]) |
-//! | a damaged JPEG | an error; where `repair` is wanted, what libjpeg makes of it, and said |
+//! | a JPEG or PNG with all of its pixels and no end | read, with [`Decoded::damage`] |
+//! | a damaged JPEG | an error; with `repair`, what libjpeg makes of it, with [`Decoded::damage`] |
 //!
-//! JPEGs have libjpeg-turbo's levels, and so Pillow's and Keras's, to the last one (`crates/jpeg-pixels`), and TIFFs have Pillow's
-//! (`crates/tiff-pixels`).
+//! JPEGs have exactly the pixel values of libjpeg-turbo, and so of Pillow and Keras
+//! (`crates/jpeg-pixels`); TIFFs have those of Pillow (`crates/tiff-pixels`).
 
 mod bitmap;
 mod exif;
@@ -40,25 +41,27 @@ use crate::config::Color;
 
 pub use foreign::foreign_format;
 
-/// More pixels than this are taken for a decompression bomb (Pillow's limit for an error).
+/// Number of pixels above which an image counts as a decompression bomb: Pillow's limit for an
+/// error.
 const MAX_PIXELS: u64 = 178_956_970;
 
-/// An upright 8-bit image, rows first, channels interleaved: `[height, width, channels]`. Grey has one channel, whatever its file had.
+/// An upright 8-bit image, row by row with interleaved channels, `[height, width, channels]`. A
+/// gray image has one channel, whatever its file has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
-    /// 1, or 3 where colour is wanted and there is some.
+    /// Number of channels: 3 if color is wanted and the image has some, else 1.
     pub channels: usize,
-    /// `height * width * channels` bytes.
+    /// The `height * width * channels` values.
     pub bytes: Vec<u8>,
 }
 
 impl Pixels {
-    /// BLAKE3 over shape and bytes: equal images have equal digests whatever file format they came in, and grey ones whatever colours are
-    /// wanted.
+    /// Returns the BLAKE3 digest of shape and bytes. Equal images have equal digests, whatever
+    /// their file format; equal gray images also across color modes.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = blake3::Hasher::new();
         for side in [self.height, self.width, self.channels] {
@@ -68,12 +71,15 @@ impl Pixels {
         hash.finalize().into()
     }
 
-    /// As bytes with the channels of these colours.
+    /// Returns the bytes with the number of channels of `color`, where one channel may become
+    /// three.
     pub fn into_color(self, color: Color) -> Vec<u8> {
         if self.channels == color.channels() {
             return self.bytes;
         }
         let mut copies = vec![0; self.bytes.len() * 3];
+        // Only a gray image where RGB is wanted has another number of channels: `reduced` sees to
+        // that.
         copies.as_chunks_mut::<3>().0.iter_mut().zip(self.bytes).for_each(|(copies, level)| *copies = [level; 3]);
         copies
     }
@@ -82,11 +88,11 @@ impl Pixels {
 /// How an image is stored in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// `jpeg`, `png` and so on.
+    /// Name of the format, such as `jpeg` or `png`.
     pub format: String,
-    /// Colours and bits, in the words of the decoder: `Rgb8`, `L16`.
+    /// Channels and bits as the decoder names them, such as `Rgb8` or `L16`.
     pub mode: String,
-    /// Does EXIF say that it must be turned or mirrored?
+    /// Whether the EXIF data ask for a rotation or reflection.
     pub is_turned: bool,
 }
 
@@ -97,35 +103,35 @@ impl Stored {
     }
 }
 
-/// What is wanted of a file.
+/// What to make of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Colours.
+    /// Wanted channels.
     pub color: Color,
-    /// Take what libjpeg makes of a damaged JPEG?
+    /// Whether to decode a damaged JPEG as far as libjpeg would.
     pub repair: bool,
 }
 
-/// An image and what there is to say of its file.
+/// A decoded image, and how its file stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// The image.
+    /// The pixels.
     pub pixels: Pixels,
-    /// How its file has it.
+    /// How the file stores them.
     pub stored: Stored,
-    /// What is wrong with the file, of which the image could be read all the same.
+    /// What is wrong with the file, if it is damaged and could be decoded nevertheless.
     pub damage: Option<String>,
 }
 
-/// Decodes the bytes of an image file.
+/// Decodes the bytes of an image file, without repairing damaged ones.
 ///
 /// # Errors
-/// The reason in words, without the path, which the caller knows.
+/// Returns the reason, without the path, if the bytes can't be decoded.
 pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
     decode_in(bytes, Wanted { color, repair: false }, &mut Room::open()).map(|decoded| decoded.pixels)
 }
 
-/// Decodes the bytes of an image file within a part of the budget, which `room` takes as it needs it.
+/// Decodes the bytes of an image file within the memory budget; `room` takes what is needed.
 ///
 /// # Errors
 /// As [`decode`].
@@ -133,12 +139,13 @@ pub fn decode_in(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<De
     if bytes.is_empty() {
         return Err("the file is empty (0 bytes)".to_owned());
     }
-    // The decoders are meant not to panic; where one does all the same, it costs one image.
+    // A panic is a bug in a decoder; it should cost one image and not the run.
     let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, wanted, room))));
     let decoded = decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))?;
     if decoded.pixels.bytes.is_empty() { Err("the image has no pixels".to_owned()) } else { Ok(decoded) }
 }
 
+/// Decodes a file in the format that its first bytes tell, whatever its name.
 fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => decode_jpeg(bytes, wanted, room),
@@ -146,6 +153,7 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
         Ok(ImageFormat::Gif) => gif::decode(bytes, wanted, room),
         Ok(ImageFormat::Png) => png::decode(bytes, wanted, room),
         Ok(format @ (ImageFormat::Bmp | ImageFormat::Pnm | ImageFormat::WebP)) => bitmap::decode(bytes, format, wanted, room),
+        // BigTIFF, which `guess_format` doesn't know.
         _ if bytes.starts_with(b"MM\0\x2B") || bytes.starts_with(b"II\x2B\0") => decode_tiff(bytes, wanted, room),
         _ if bitmap::is_headerless(bytes) => bitmap::decode(bytes, ImageFormat::Bmp, wanted, room),
         _ => Err(match foreign_format(bytes) {
@@ -155,7 +163,8 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
     }
 }
 
-/// Refuses a size that nobody decodes, and one that so few bytes can't hold: `most` pixels each.
+/// Refuses an image above [`MAX_PIXELS`], and one with more than `most` pixels per byte of the
+/// file.
 fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(), String> {
     let pixels = height.saturating_mul(width);
     if pixels > MAX_PIXELS {
@@ -167,6 +176,7 @@ fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(),
     Ok(())
 }
 
+/// Decodes a JPEG, or what libjpeg would show of a damaged one.
 fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
     let size = jpeg.size();
@@ -186,6 +196,7 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
         }
         Err(error @ jpeg_pixels::Error::Unsupported(_)) => return Err(error.to_string()),
         Err(error) if wanted.repair => {
+            // `decode` has consumed the first decoder.
             let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
             room.need(jpeg.memory(true).max(turning))?;
             (jpeg.repair().map_err(|error| error.to_string())?, Some(error.to_string()))
@@ -200,10 +211,11 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
     Ok(Decoded { pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color), stored, damage })
 }
 
+/// Decodes a TIFF.
 fn decode_tiff(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let tiff = Tiff::open(bytes).map_err(|error| error.to_string())?;
     let [height, width] = tiff.size();
-    // What a byte can hold depends on the compression, which is looked at with the memory.
+    // How many pixels a byte can hold depends on the compression; `Tiff::memory` checks it.
     refuse_bomb([height as u64, width as u64], bytes, u64::MAX)?;
     let orientation = exif::of_number(tiff.orientation());
     let memory = tiff.memory().map_err(|error| error.to_string())?;
@@ -213,7 +225,7 @@ fn decode_tiff(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
     Ok(Decoded { pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color), stored, damage: None })
 }
 
-/// What a decoder of `image` says, for a person.
+/// Describes an error of the `image` crate.
 fn in_words(error: &ImageError) -> String {
     let text = error.to_string();
     match error {
@@ -230,14 +242,14 @@ fn in_words(error: &ImageError) -> String {
     }
 }
 
-/// All samples of an image that `image` decodes, as they are stored.
+/// Returns the samples of an image as the `image` crate decodes them.
 fn all_samples(decoder: impl ImageDecoder) -> Result<Vec<u8>, ImageError> {
     let mut samples = vec![0; decoder.total_bytes() as usize];
     decoder.read_image(&mut samples)?;
     Ok(samples)
 }
 
-/// The first bytes as a person would read them.
+/// Returns the first bytes as a quoted string, with escapes.
 fn beginning(bytes: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(16)]))
 }
@@ -246,7 +258,8 @@ thread_local! {
     static IS_SILENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work` without the message that a panic prints, which would read like a crash of the program.
+/// Runs `work` without printing the message of a panic, which would read like a crash of the
+/// program. The hook is installed once and passes on the panics of all other code.
 fn silent<T>(work: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -271,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    /// A 5x3 image, no two pixels alike, as a file of the format.
+    /// Encodes an image in a format.
     fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).expect("encoded");
@@ -329,7 +342,7 @@ mod tests {
         }
     }
 
-    /// With leave to repair.
+    /// Decodes a file, repairing it if it is damaged.
     fn repaired(bytes: &[u8]) -> Result<Decoded, String> {
         decode_in(bytes, Wanted { color: Color::Rgb, repair: true }, &mut Room::open())
     }
@@ -343,14 +356,14 @@ mod tests {
         for (is_little_endian, kind) in [(true, 3), (false, 3), (true, 4), (false, 4)] {
             for head in [&b""[..], b"Exif\0\0"] {
                 let exif = [head, &exif::tests::exif(is_little_endian, kind, 6)].concat();
-                // WebP has it as a chunk, behind the header that tells the canvas.
+                // WebP has the EXIF data in a chunk, after the header with the size of the canvas.
                 let simple = file(&upright, ImageFormat::WebP);
                 let canvas = [&b"VP8X\x0A\0\0\0\x08\0\0\0"[..], &[4, 0, 0, 2, 0, 0]].concat();
                 let length = (exif.len() as u32).to_le_bytes();
                 let padding = vec![0; exif.len() % 2];
                 let body = [b"WEBP", &canvas[..], &simple[12..], b"EXIF", &length, &exif, &padding].concat();
                 let webp = [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat();
-                // PNG as a chunk before the pixels, of which nobody checks the sum of a broken one.
+                // PNG has it in a chunk before the pixels.
                 let simple = file(&upright, ImageFormat::Png);
                 let mut sum = crc(b"eXIf");
                 exif.iter().for_each(|byte| sum = crc_of(sum, *byte));
@@ -365,7 +378,7 @@ mod tests {
         }
     }
 
-    /// The checksum of PNG's chunks, before its last step.
+    /// Returns the CRC of a PNG chunk, before its last inversion.
     fn crc(bytes: &[u8]) -> u32 {
         bytes.iter().fold(u32::MAX, |sum, byte| crc_of(sum, *byte))
     }
@@ -385,7 +398,7 @@ mod tests {
             assert_eq!(found.pixels, expected);
             assert!(found.damage.is_some_and(|damage| damage.contains("end-of-image marker is missing")));
         }
-        // Some of the data, behind the header of the scan.
+        // Part of the data, after the header of the scan.
         let scan = whole.windows(2).position(|marker| marker == [0xFF, 0xDA]).expect("a scan");
         let half = &whole[..scan + (whole.len() - scan) * 4 / 5];
         let reason = decode(half, Color::Rgb).expect_err("rows are missing");
@@ -396,13 +409,13 @@ mod tests {
         assert_eq!(found.pixels.bytes[(23 * 40 + 39) * 3..], [128; 3], "the last pixel");
         assert!(found.damage.is_some_and(|damage| damage.contains("cut off")));
         assert_eq!(repaired(&whole).expect("whole").damage, None);
-        // Nothing can be made of a header alone.
+        // A header alone can't be repaired.
         assert!(repaired(&whole[..100]).is_err());
     }
 
     #[test]
     fn sizes_that_a_file_cannot_hold_are_refused_before_memory_is_taken() {
-        // A progressive frame of 13370x13370 without a scan of first coefficients, as small as can be.
+        // A frame of 13370x13370 pixels in a file of a few hundred bytes.
         let mut jpeg = file(&rgb(), ImageFormat::Jpeg);
         let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a frame");
         jpeg[frame + 5..frame + 9].copy_from_slice(&[0x34, 0x3A, 0x34, 0x3A]);
@@ -417,7 +430,7 @@ mod tests {
             let reason = repaired(bytes).expect_err("a bomb");
             assert!(reason.contains("13370x13370 pixels can't be in"), "{reason}");
         }
-        // What compresses best of all that is honest: white pages.
+        // The honest images that compress best are white pages.
         let page: DynamicImage = image::GrayImage::from_pixel(2480, 3508, image::Luma([255])).into();
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Pnm, ImageFormat::Bmp] {
             let page = if format == ImageFormat::WebP { page.to_rgb8().into() } else { page.clone() };
@@ -439,7 +452,7 @@ mod tests {
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Gif] {
             let whole = file(&rgb(), format);
             for length in 0..whole.len() - 2 {
-                // A GIF or PNG may be complete before its last chunk; what counts is that nothing panics.
+                // A GIF or PNG may be complete before its last chunk; it must not panic.
                 let result = decode(&whole[..length], Color::Rgb);
                 assert!(format != ImageFormat::Jpeg || result.is_err(), "{format:?} cut at {length}");
             }
@@ -465,7 +478,7 @@ mod tests {
         }
         assert!(all.iter().all(|pixels| pixels.channels == 1 && pixels.bytes == *grey.as_raw()), "{all:?}");
         assert_eq!(all[0].clone().into_color(Color::Rgb)[6..9], [grey.as_raw()[2]; 3]);
-        // One pixel with a colour, in the last row.
+        // One colored pixel, in the last row.
         let mut spotted = in_three.to_rgb8();
         spotted.put_pixel(4, 2, image::Rgb([1, 1, 2]));
         assert_eq!(decode(&file(&spotted.into(), ImageFormat::Png), Color::Rgb).expect("decoded").channels, 3);

@@ -1,4 +1,5 @@
-//! What there is to say of one image file before anybody trains on it.
+//! Measures an image file for the findings before training: size, format, digests, brightness,
+//! sharpness and a thumbnail, all computed while it is decoded once.
 
 use isa::{Isa, Work};
 use serde::{Deserialize, Serialize};
@@ -11,62 +12,65 @@ use super::{
 };
 use crate::config::{Color, Interpolation, Resize};
 
-/// Rows and columns at which sharpness is measured, whatever the image's own.
+/// Side that images are resized to before sharpness is measured, so that it can be compared between
+/// images of any size.
 const SHARP_SIDE: usize = REDUCED;
 
-/// An image file.
+/// What is known of an image file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageStats {
-    /// Length of the file.
+    /// Size of the file in bytes.
     pub file_bytes: u64,
-    /// BLAKE3 of the file.
+    /// BLAKE3 digest of the file.
     pub file: [u8; 32],
-    /// BLAKE3 of the decoded pixels at full size, in the wanted colours.
+    /// BLAKE3 digest of the decoded pixels at their original size, with the wanted channels.
     pub pixels: [u8; 32],
-    /// At a glance, at full size.
+    /// Thumbnail of the decoded pixels. The cache keeps it in a file of its own.
     #[serde(skip, default = "Thumbnail::black")]
     pub look: Thumbnail,
-    /// Rows, upright.
+    /// Number of rows, upright.
     pub height: usize,
-    /// Columns, upright.
+    /// Number of columns, upright.
     pub width: usize,
-    /// Of the decoded pixels: 1 where all of them are grey.
+    /// Number of channels of the decoded pixels: 1 if all of them are gray.
     pub channels: usize,
-    /// `jpeg`, `png` and so on.
+    /// Name of the format, such as `jpeg` or `png`.
     pub format: String,
-    /// Colours and bits as stored, in the words of the decoder: `Rgb8`, `L16`.
+    /// Channels and bits as stored, as the decoder names them, such as `Rgb8` or `L16`.
     pub mode: String,
-    /// Does EXIF say that it must be turned or mirrored?
+    /// Whether the EXIF data ask for a rotation or reflection.
     pub is_turned: bool,
-    /// What is wrong with the file, of which the image could be read all the same.
+    /// What is wrong with the file, if it is damaged and could be decoded nevertheless.
     #[serde(default)]
     pub damage: Option<String>,
-    /// Mean grey level, 0 to 255.
+    /// Mean gray value of the thumbnail, 0 to 255.
     pub brightness: f32,
-    /// Standard deviation of the grey levels.
+    /// Standard deviation of the gray values of the thumbnail.
     pub contrast: f32,
-    /// Mean grey level of the outermost sixteenth.
+    /// Mean gray value of the outermost sixteenth of the thumbnail on each side.
     pub border: f32,
-    /// Variance of the Laplacian at 128 x 128, as a share of the variance of the levels.
+    /// Sharpness: the variance of the Laplacian at 128 x 128 pixels, divided by the variance of the
+    /// values, so that contrast doesn't count.
     pub sharpness: f32,
 }
 
 impl ImageStats {}
 
-/// Looks at the bytes of an image file; its decoded pixels come along.
+/// Decodes an image file and measures it. Also returns the decoded pixels.
 ///
 /// # Errors
-/// Why it can't be decoded, in words, without the path.
+/// Returns the reason, without the path, if it can't be decoded.
 pub fn measure_image(bytes: &[u8], color: Color) -> Result<(ImageStats, Pixels), String> {
     measure_within(bytes, Wanted { color, repair: false }, &mut Room::open())
 }
 
-/// The same within a part of the budget, which `room` takes as it needs it.
+/// As [`measure_image`], within the memory budget; `room` takes what is needed.
 ///
 /// # Errors
 /// As [`measure_image`].
 pub fn measure_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<(ImageStats, Pixels), String> {
     let Decoded { pixels, stored: Stored { format, mode, is_turned }, damage } = decode_in(bytes, wanted, room)?;
+    // One pass over the full image serves the thumbnail and the sharpness.
     let grey = reduced(&pixels);
     let look = Thumbnail::of_reduced(&grey);
     let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));
@@ -92,7 +96,8 @@ pub fn measure_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resu
     Ok((facts, pixels))
 }
 
-/// Mean and standard deviation, of whole numbers, which can be summed up in any order.
+/// Returns the mean and the standard deviation. Sums are whole numbers, so that every instruction
+/// set gives the same bits.
 #[inline(always)]
 fn moments(values: impl Iterator<Item = i32>) -> [f32; 2] {
     let (mut count, mut sum, mut squares) = (0i64, 0i64, 0i64);
@@ -105,7 +110,7 @@ fn moments(values: impl Iterator<Item = i32>) -> [f32; 2] {
     [mean as f32, (squares as f64 / count as f64 - mean * mean).max(0.0).sqrt() as f32]
 }
 
-/// Of a square of [`SHARP_SIDE`].
+/// Computes [`ImageStats::sharpness`] of a gray square with sides of [`SHARP_SIDE`].
 struct Sharpness<'a>(&'a [u8]);
 
 impl Work for Sharpness<'_> {
@@ -130,6 +135,7 @@ impl Work for Sharpness<'_> {
         let count = ((SHARP_SIDE - 2) * (SHARP_SIDE - 2)) as f64;
         let edges = squares as f64 / count - (sum as f64 / count).powi(2);
         let [_, contrast] = moments(self.0.iter().copied().map(i32::from));
+        // Noise in an image of one color must not look sharp.
         (edges / f64::from(contrast.max(1.0)).powi(2)) as f32
     }
 }

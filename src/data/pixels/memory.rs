@@ -1,5 +1,6 @@
-//! One budget of memory for all threads that decode images. What an image needs is estimated from its header and taken from the budget
-//! before memory is: a thread waits until it fits, and an image that never will is refused in words.
+//! A memory budget shared by all threads that decode images. What an image needs is estimated from
+//! its header and taken from the budget before any memory is: a thread waits until it fits, and an
+//! image that never will is refused.
 
 use std::{
     fs::{self, File},
@@ -10,21 +11,22 @@ use std::{
 
 use crate::base::memory::total_bytes;
 
-/// MiB in place of the default.
+/// Environment variable with the budget in MiB, used unless the configuration sets one.
 pub const VARIABLE: &str = "EMBERLENS_DECODE_MEMORY_MB";
 
-/// The default is this part of the machine's memory, not less than what a photograph of 100 megapixels takes, and not more than leaves the whole
-/// program below 1 GB.
+/// The default budget is the machine's memory divided by this, but at least what a photograph of
+/// 100 megapixels takes, and at most what leaves the whole program below 1 GB.
 const SHARE: u64 = 40;
+/// Bounds of the default budget in MiB.
 const USUAL_MB: [u64; 2] = [512, 768];
 
-/// Files up to this many bytes aren't counted: decoding them takes more.
+/// Size in bytes up to which a file isn't counted, since decoding it takes more.
 const SMALL_FILE: u64 = 1 << 20;
 
-/// Of the process.
+/// The budget of the process.
 static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget::new(usual_mb()));
 
-/// Bytes that may be taken, and that are.
+/// A limit in bytes, and what is taken of it.
 #[derive(Debug)]
 struct Budget {
     state: Mutex<State>,
@@ -35,19 +37,23 @@ struct Budget {
 struct State {
     limit: u64,
     taken: u64,
-    /// Who waits gets a number, and is served in that order: a large image waits for smaller ones that came before it, not for those behind.
+    /// Tickets: each waiting thread takes `next`, and they are served in that order. So a large
+    /// image waits for the smaller ones before it, and not for those after it.
     next: u64,
     served: u64,
 }
 
-/// Memory for one image, given back when dropped.
+/// Memory taken for one image, given back when dropped.
 #[derive(Debug)]
 pub struct Room<'a> {
     budget: &'a Budget,
-    /// Bytes of the file, which stay while its image is decoded.
+    /// Size of the file in bytes, which stays in memory while its image is decoded; 0 if it isn't
+    /// counted.
     file: u64,
+    /// Bytes taken from the budget, `file` included.
     taken: u64,
-    /// What the image needs besides, where that wasn't there and waiting for it with a file in hand could block others.
+    /// Bytes that the image needs in addition to the file, if they were not available and waiting
+    /// for them could block other threads.
     lacking: Option<u64>,
 }
 
@@ -58,15 +64,18 @@ impl Budget {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic of a decoder is caught before it could get here, and numbers are whole after each statement.
+        // No decoder runs while the lock is held, and the numbers are consistent after each
+        // statement, so a poisoned lock is usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for so many bytes.
+    /// Waits until `bytes` are available and takes them.
     fn take(&self, bytes: u64) {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
+        // `set_limit` may lower the limit after `check`; what no longer fits is then granted alone,
+        // as it would wait forever.
         while state.served < number || state.taken + bytes > state.limit.max(bytes) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -75,7 +84,7 @@ impl Budget {
         self.changed.notify_all();
     }
 
-    /// So many bytes, if they are there and nobody waits for them.
+    /// Takes `bytes` if they are available and no thread is waiting. Returns whether it did.
     fn try_take(&self, bytes: u64) -> bool {
         let mut state = self.state();
         let is_there = state.served == state.next && state.taken + bytes <= state.limit;
@@ -83,12 +92,13 @@ impl Budget {
         is_there
     }
 
+    /// Returns `bytes` to the budget and wakes the waiting threads.
     fn give_back(&self, bytes: u64) {
         self.state().taken -= bytes;
         self.changed.notify_all();
     }
 
-    /// Refuses what will never fit.
+    /// Refuses what exceeds the limit. `what` is the beginning of the message.
     fn check(&self, bytes: u64, what: &str) -> Result<(), String> {
         let limit = self.state().limit;
         if bytes <= limit {
@@ -104,14 +114,14 @@ impl Budget {
 }
 
 impl Room<'static> {
-    /// For an image whose file is somebody else's.
+    /// Opens an account for an image whose file the caller holds and which isn't counted.
     pub fn open() -> Self {
         Self { budget: &BUDGET, file: 0, taken: 0, lacking: None }
     }
 }
 
 impl<'a> Room<'a> {
-    /// For a file of so many bytes.
+    /// Takes the memory of a file of `bytes`, waiting if necessary.
     fn of_file(budget: &'a Budget, bytes: u64) -> Result<Self, String> {
         budget.check(bytes, "the file takes")?;
         let file = if bytes <= SMALL_FILE { 0 } else { bytes };
@@ -121,17 +131,19 @@ impl<'a> Room<'a> {
         Ok(Self { budget, file, taken: file, lacking: None })
     }
 
-    /// Takes what is lacking of so many bytes.
+    /// Takes what is missing of `bytes`, which an image needs in addition to its file.
     ///
     /// # Errors
-    /// More than there will ever be.
+    /// Returns an error if it exceeds the limit. Also returns one if some memory is held already
+    /// and the rest isn't available at once; [`with_file`] then gives back what is held and tries
+    /// again.
     pub fn need(&mut self, bytes: u64) -> Result<(), String> {
         self.budget.check(bytes.saturating_add(self.file), "decoding it takes")?;
         let more = (bytes + self.file).saturating_sub(self.taken);
         if more == 0 {
             return Ok(());
         }
-        // Two that wait with a file in hand could wait for one another.
+        // Two threads that wait while holding a file could wait for each other forever.
         if self.taken == 0 {
             self.budget.take(more);
         } else if !self.budget.try_take(more) {
@@ -145,7 +157,8 @@ impl<'a> Room<'a> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        // The allocator keeps what is freed (`heap::keep_large_blocks`): holes of large images side by side would soon be more than the budget.
+        // The allocator keeps what is freed (`heap::keep_large_blocks`); with large images side by
+        // side, that would soon exceed the budget.
         if self.taken > self.budget.state().limit / 4 {
             heap::give_back_free_blocks();
         }
@@ -155,20 +168,22 @@ impl Drop for Room<'_> {
     }
 }
 
-/// Sets the MiB that all decoding threads may take together; `None` for the default.
+/// Sets the budget in MiB for all decoding threads together; `None` for the default.
 pub fn set_limit(megabytes: Option<usize>) {
     BUDGET.state().limit = megabytes.map_or_else(usual_mb, |megabytes| megabytes as u64) << 20;
 }
 
-/// Bytes that all decoding threads may take together.
+/// Returns the budget in bytes.
 pub(in crate::data) fn limit() -> u64 {
     BUDGET.state().limit
 }
 
-/// Reads an image file and makes something of its bytes, within the budget. `work` says what it needs to the room that it is given.
+/// Reads an image file and calls `work` with its bytes, within the budget. `work` takes what it
+/// needs from the given room. It may be called again if memory was short.
 ///
 /// # Errors
-/// What the system or `work` said; a file that is no file, or larger than the budget.
+/// Returns an error if the file can't be read, isn't a regular file or is larger than the budget,
+/// and the error of `work`.
 pub fn with_file<T>(path: &Path, work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>) -> Result<T, String> {
     with_file_of(&BUDGET, path, work)
 }
@@ -180,7 +195,8 @@ fn with_file_of<T>(budget: &Budget, path: &Path, work: impl Fn(&[u8], &mut Room<
         if !found.is_file() {
             return Err("it is no file".to_owned());
         }
-        // What was lacking is taken before the file is read again.
+        // The missing memory is taken before the file is read again, so that the second attempt
+        // succeeds.
         let mut room = match lacking {
             None => Room::of_file(budget, found.len())?,
             Some(bytes) => {
@@ -190,6 +206,7 @@ fn with_file_of<T>(budget: &Budget, path: &Path, work: impl Fn(&[u8], &mut Room<
             }
         };
         let mut bytes = Vec::with_capacity(found.len() as usize);
+        // `take` bounds a file that has grown since its size was counted.
         let read = File::open(path).and_then(|file| file.take(found.len()).read_to_end(&mut bytes));
         read.map_err(|error| error.to_string())?;
         let result = work(&bytes, &mut room);
@@ -200,16 +217,17 @@ fn with_file_of<T>(budget: &Budget, path: &Path, work: impl Fn(&[u8], &mut Room<
     }
 }
 
-/// Is a file longer than all that decoding may take? It isn't read then.
+/// Returns whether a file is larger than the budget or no regular file. Such a file isn't read.
 pub(in crate::data) fn is_too_long(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file() || found.len() > limit())
 }
 
-/// MiB that the environment says, or a share of the memory there is.
+/// Returns the budget in MiB that the environment sets, or the default for this machine.
 fn usual_mb() -> u64 {
     let told = std::env::var(VARIABLE).ok().and_then(|text| text.trim().parse().ok());
     told.filter(|megabytes| *megabytes > 0).unwrap_or_else(|| {
-        // 16 GiB where nobody knows. Not what is left now: which images fit mustn't depend on what else runs.
+        // 16 GiB where it isn't known. Available memory would be the wrong measure: which images
+        // fit must not depend on what else is running.
         let machine = total_bytes().unwrap_or(16 << 30) >> 20;
         (machine / SHARE).clamp(USUAL_MB[0], USUAL_MB[1]).min((machine / 4).max(64))
     })
@@ -228,7 +246,7 @@ mod tests {
     fn images_of_many_threads_never_take_more_than_there_is() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("image");
-        // A file that is counted.
+        // Large enough to be counted.
         fs::write(&path, vec![7; (SMALL_FILE + 1) as usize]).expect("written");
         let budget = Budget::new(8);
         let (now, most, served) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -237,7 +255,7 @@ mod tests {
                 let (budget, path, now, most, served) = (&budget, &path, &now, &most, &served);
                 scope.spawn(move || {
                     for turn in 0..20 {
-                        // From a small part to all but the file.
+                        // From a small part to all that the file leaves.
                         let bytes = (1 + (thread + turn) % 6) << 20;
                         let length = with_file_of(budget, path, |file, room| {
                             room.need(bytes)?;
@@ -271,7 +289,7 @@ mod tests {
             assert!(reason.contains(part), "{reason}");
         }
         drop(room);
-        // A file with a hole is as long as it says, and isn't read.
+        // A sparse file has the size that it claims, and isn't read.
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("hole");
         File::create(&path).and_then(|file| file.set_len(6 << 30)).expect("a hole");

@@ -1,4 +1,5 @@
-//! One image file: decoded within a budget of memory, resized, and what there is to say of it.
+//! A single image file: decoded within a memory budget, resized, reduced to a thumbnail, and
+//! measured.
 
 pub mod decode;
 pub mod image_stats;

@@ -1,4 +1,5 @@
-//! A decoded image at the network's size: stretched, padded or cropped, through one of Pillow's filters, level for level.
+//! Resizes a decoded image to the network's input size: stretched, padded or cropped, through one
+//! of Pillow's filters, with exactly Pillow's pixel values.
 
 use resampling::{Filter, Image};
 
@@ -8,14 +9,14 @@ use crate::config::{Interpolation, Resize};
 /// Resizes `pixels` to `[height, width]`.
 ///
 /// # Shapes
-/// `[h, w, c]` in, `height * width * c` bytes out.
+/// Takes `[h, w, channels]` and returns `height * width * channels` bytes.
 pub fn resize(pixels: &Pixels, [height, width]: [usize; 2], how: Resize, filter: Interpolation) -> Vec<u8> {
     let (source_height, source_width) = (pixels.height as f64, pixels.width as f64);
     match how {
         Resize::Stretch => scale(pixels, [0.0, 0.0, source_height, source_width], [height, width], filter),
         Resize::Crop => {
             let scale_down = (source_height / height as f64).min(source_width / width as f64);
-            // The product can be a last bit above the side that it came from.
+            // Rounding can leave the product a bit above the side that it was computed from.
             let part = |side: usize, limit: f64| (side as f64 * scale_down).min(limit);
             let (part_height, part_width) = (part(height, source_height), part(width, source_width));
             let (top, left) = ((source_height - part_height) / 2.0, (source_width - part_width) / 2.0);
@@ -31,7 +32,7 @@ pub fn resize(pixels: &Pixels, [height, width]: [usize; 2], how: Resize, filter:
     }
 }
 
-/// The part `[top, left, bottom, right]` of `pixels` at another size.
+/// Resizes the part `[top, left, bottom, right]` of `pixels`, in pixels.
 fn scale(pixels: &Pixels, part: [f64; 4], size: [usize; 2], filter: Interpolation) -> Vec<u8> {
     let Pixels { height, width, channels, bytes } = pixels;
     let image = Image { bytes, height: *height, width: *width, channels: *channels };
@@ -43,11 +44,11 @@ fn scale(pixels: &Pixels, part: [f64; 4], size: [usize; 2], filter: Interpolatio
         Interpolation::Box => Filter::Box,
         Interpolation::Hamming => Filter::Hamming,
     };
-    // Pillow's precision.
+    // Pillow takes the box in single precision, on which pixel values depend.
     resampling::resize(image, part.map(|edge| edge as f32), size, filter)
 }
 
-/// `inner` in the middle of black.
+/// Centers `inner` on black.
 fn pad(inner: &[u8], [inner_height, inner_width, channels]: [usize; 3], [height, width]: [usize; 2]) -> Vec<u8> {
     let mut out = vec![0; height * width * channels];
     let (top, left) = ((height - inner_height) / 2, (width - inner_width) / 2);
@@ -73,7 +74,7 @@ mod tests {
         }
     }
 
-    /// 4 rows, 8 columns, one channel: the left half 0, the right half 200.
+    /// 4 rows, 8 columns, one channel: 0 on the left, 200 on the right.
     fn halves() -> Pixels {
         let bytes = (0..32).map(|index| if index % 8 < 4 { 0 } else { 200 }).collect();
         Pixels { height: 4, width: 8, channels: 1, bytes }

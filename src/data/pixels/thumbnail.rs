@@ -1,4 +1,5 @@
-//! An image at a glance: a small grey one, and hashes of its coarse structure by which copies find one another.
+//! A gray thumbnail of an image, and perceptual hashes of its low frequencies, by which duplicates
+//! are found (as in pHash: Zauner, 2010). They don't decide that two images are duplicates.
 
 use std::{f32::consts::PI, sync::OnceLock};
 
@@ -7,108 +8,112 @@ use isa::{Isa, Work};
 use super::{decode::Pixels, resize::resize};
 use crate::config::{Interpolation, Resize};
 
-/// Rows and columns of a look.
+/// Side of a thumbnail in pixels.
 pub const SIDE: usize = 64;
 
-/// The least that a side of an image is reduced to before anybody looks closer.
+/// Number of pixels that a side keeps at least when an image is reduced by averaging whole pixels.
 pub(in crate::data) const REDUCED: usize = 128;
 
-/// Bytes of a look.
+/// Number of bytes of a thumbnail.
 pub const THUMBNAIL_BYTES: usize = SIDE * SIDE;
 
-/// Coefficients a side that a hash is made of.
+/// Number of frequencies per side in a hash.
 pub(in crate::data) const ORDER: usize = 8;
 
-/// Bits between the signs of neighbouring frequencies in a hash.
+/// Distance in bits between the signs of neighboring frequencies in a hash.
 const APART: usize = 5;
 
-/// Grey levels that vary less than this (standard deviation) show nothing that could be compared.
+/// Standard deviation of the pixel values below which a thumbnail shows nothing that could be
+/// compared.
 const FLAT: f64 = 2.0;
 
-/// How an image may have been turned and mirrored.
+/// Number of ways in which an image may have been rotated by quarters and mirrored.
 pub const TURNS: usize = 8;
 
-/// Parts of a side that a hash looks at, from and to: all of it, and what is left of it after a small crop in the middle or at an end.
+/// Parts of a side that a hash covers, as fractions: all of it, and what a small crop leaves in the
+/// middle or at one end.
 const WINDOWS: [[f32; 2]; 4] = [[0.0, 1.0], [0.02, 0.98], [0.03, 1.0], [0.0, 0.97]];
 
-/// The windows of columns and rows of the whole.
+/// The windows of the whole image.
 const WHOLE: [usize; 2] = [0, 0];
 
-/// Those of a small crop that are tried together.
+/// Windows of columns and rows of the small crops that are tried.
 const CROPS: [[usize; 2]; 5] = [[1, 1], [2, 2], [2, 3], [3, 2], [3, 3]];
 
-/// An image at a glance: 64 x 64 grey levels, row by row.
+/// A gray thumbnail: 64 x 64 pixel values, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thumbnail(Box<[u8]>);
 
-/// Low frequencies of a look, `[row][column]`.
+/// Low frequencies of a thumbnail (DCT-II), `[row][column]`.
 pub(in crate::data) type Frequencies = [[f32; ORDER]; ORDER];
 
-/// Hashes that a copy of an image may have: the whole in all turns, then upright parts of it.
+/// Number of hashes of an image: the whole in all turns, then upright parts of it.
 pub const VARIANTS: usize = TURNS + CROPS.len();
 
-/// What copies find one another by.
+/// The hashes and low frequencies by which duplicates are found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PerceptualHash {
-    /// Signs of low frequencies, as in pHash; brightness and contrast don't change them. The first is the whole image's, upright.
+    /// Signs of the low frequencies, which don't depend on brightness and contrast. The first hash
+    /// is that of the whole image, upright.
     pub hashes: [u64; VARIANTS],
-    /// Low frequencies of the whole but the mean, of length one.
+    /// Low frequencies of the whole image without the mean, scaled to length one.
     frequencies: Frequencies,
 }
 
 impl PerceptualHash {
-    /// How the image of a hash is turned.
+    /// Returns the turn of a hash; crops are upright.
     pub fn turn(variant: usize) -> usize {
         if variant < TURNS { variant } else { 0 }
     }
 
-    /// Correlation of this image, turned, with another one, as far as their low frequencies tell.
+    /// Returns the correlation of this image, turned, with another one, as far as their low
+    /// frequencies tell.
     pub fn correlation(&self, turn: usize, other: &Self) -> f32 {
         correlation(&self.frequencies, turn, &other.frequencies)
     }
 }
 
 impl Thumbnail {
-    /// The look of a decoded image.
+    /// Computes the thumbnail of a decoded image.
     pub fn of(pixels: &Pixels) -> Self {
         Self::of_reduced(&reduced(pixels))
     }
 
-    /// The look of what [`reduced`] made.
+    /// Computes the thumbnail of a gray image from [`reduced`].
     pub(in crate::data) fn of_reduced(grey: &Pixels) -> Self {
         Self(resize(grey, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear).into())
     }
 
-    /// Of nothing yet.
+    /// Returns a thumbnail of zeros, for the time until the real one is read.
     pub(in crate::data) fn black() -> Self {
         Self([0; THUMBNAIL_BYTES].into())
     }
 
-    /// From what [`Self::bytes`] gave.
+    /// Returns a thumbnail with the bytes of [`Self::bytes`], or `None` if their number is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         (bytes.len() == THUMBNAIL_BYTES).then(|| Self(bytes.into()))
     }
 
-    /// The grey levels.
+    /// Returns the pixel values, row by row.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The outermost sixteenth of the grey levels, all around.
+    /// Returns the pixel values in the outermost sixteenth on each side.
     pub fn border(&self) -> impl Iterator<Item = u8> + Clone {
         const WIDTH: usize = SIDE / 16;
         let is_outer = |at: usize| !(WIDTH..SIDE - WIDTH).contains(&at);
         self.0.iter().enumerate().filter(move |(at, _)| is_outer(at / SIDE) || is_outer(at % SIDE)).map(|(_, level)| *level)
     }
 
-    /// Does it show too little to be compared?
+    /// Returns whether the image varies too little to be compared.
     pub fn is_flat(&self) -> bool {
         let levels = || self.0.iter().map(|level| u32::from(*level));
         let mean = |sum: u32| f64::from(sum) / THUMBNAIL_BYTES as f64;
         mean(levels().map(|level| level * level).sum()) - mean(levels().sum()).powi(2) < FLAT * FLAT
     }
 
-    /// What its copies are found by.
+    /// Computes the hashes.
     pub fn sketch(&self) -> PerceptualHash {
         let parts = Isa::best().run(Parts(&self.0));
         let hash = |variant: usize| hash(&parts[variant.saturating_sub(TURNS - 1)], PerceptualHash::turn(variant));
@@ -116,7 +121,7 @@ impl Thumbnail {
     }
 }
 
-/// Low frequencies of these grey levels: of the whole, and of each crop.
+/// Computes the low frequencies of pixel values: of the whole image, and of each crop.
 struct Parts<'a>(&'a [u8]);
 
 impl Work for Parts<'_> {
@@ -127,7 +132,8 @@ impl Work for Parts<'_> {
         let waves = waves();
         let mut parts = [[[0.0; ORDER]; ORDER]; CROPS.len() + 1];
         for (row, down) in self.0.as_chunks::<SIDE>().0.iter().zip(waves) {
-            // All windows at once: many short sums side by side, rather than one after the other.
+            // All windows at once: sums side by side become vectors, sums one after the other
+            // don't.
             let mut sums = [[0.0f32; ORDER]; WINDOWS.len()];
             for (level, across) in row.iter().zip(waves) {
                 let level = f32::from(*level);
@@ -143,13 +149,14 @@ impl Work for Parts<'_> {
     }
 }
 
-/// The levels of a square image turned: mirrored left to right (1), top to bottom (2), and then transposed (4), as the bits of `turn` say.
+/// Turns a square image: mirrored left to right (1), mirrored top to bottom (2), then transposed
+/// (4), as the bits of `turn` say.
 pub(in crate::data) fn turned(levels: Vec<f32>, turn: usize) -> Vec<f32> {
     if turn == 0 {
         return levels;
     }
     let side = levels.len().isqrt();
-    // From one row and column of the outcome to the next, in what is turned.
+    // Steps in the source for one row and one column of the result.
     let [down, across] = if turn & 4 == 0 { [side, 1] } else { [1, side] };
     let ends = |on: bool, step: usize| if on { ((side - 1) * step, -(step as isize)) } else { (0, step as isize) };
     let is_turned = |step: usize| turn & if step == side { 2 } else { 1 } != 0;
@@ -163,20 +170,22 @@ pub(in crate::data) fn turned(levels: Vec<f32>, turn: usize) -> Vec<f32> {
     out
 }
 
-/// An image in grey, `[height, width, 1]`, each level the mean of whole pixels, so that a side has [`REDUCED`] of them or more where the
-/// image has, and less than twice as many.
+/// Reduces an image to gray, `[height, width, 1]`, where each value is the mean of whole pixels. A
+/// side of [`REDUCED`] or more keeps at least that many pixels, and less than twice as many unless
+/// it is longer than 65,280.
 pub(in crate::data) fn reduced(pixels: &Pixels) -> Pixels {
-    // The sum of 256 rows is still 16 bits long.
+    // A sum of 256 rows of bytes still fits into 16 bits.
     let less = |side: usize| (side / (side / REDUCED).max(1)).max(side.div_ceil(256));
     let [height, width] = [less(pixels.height), less(pixels.width)];
     let bytes = match pixels.channels {
         1 => Isa::best().run(Reduction { pixels, shares: [1.0], size: [height, width] }),
+        // ITU-R 601 luma.
         _ => Isa::best().run(Reduction { pixels, shares: [0.299, 0.587, 0.114], size: [height, width] }),
     };
     Pixels { height, width, channels: 1, bytes }
 }
 
-/// Means of whole pixels, with the channels' shares in a grey level.
+/// Computes means of whole pixels, with the weight of each channel in a gray value.
 struct Reduction<'a, const CHANNELS: usize> {
     pixels: &'a Pixels,
     shares: [f32; CHANNELS],
@@ -204,7 +213,7 @@ impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
                 *grey = (0..CHANNELS).map(|channel| f32::from(sums[channel]) * self.shares[channel]).sum();
             }
             let scale = 1.0 / (bottom - top) as f32;
-            // The usual ratios in steps of a length that the compiler knows.
+            // Chunks of a constant length become vectors, for the usual ratios.
             match (full_width / width, full_width % width) {
                 (1, 0) => means.extend(grey.iter().map(|sum| mean(&[*sum], scale))),
                 (2, 0) => means.extend(grey.as_chunks::<2>().0.iter().map(|sums| mean(sums, scale))),
@@ -219,12 +228,14 @@ impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
 
 #[inline(always)]
 fn mean(sums: &[f32], scale: f32) -> u8 {
-    // The last bit of numbers of this size is worth 1: rounding without a conversion, of which there is none for vectors.
+    // At this size, a float's last bit is worth 1: this rounds without a conversion to integers,
+    // for which there is no vector instruction.
     const WHOLE: f32 = (1u32 << 23) as f32;
     (sums.iter().sum::<f32>() / sums.len() as f32 * scale + WHOLE).to_bits() as u8
 }
 
-/// Cosines over each window, `[place][window][frequency]`, zero outside of it; of the levels' mean nothing is left but in the first.
+/// Returns the cosines over each window, `[position][window][frequency]`, zero outside it. All
+/// except frequency 0 have a mean of zero, so that brightness doesn't enter.
 fn waves() -> &'static [[[f32; ORDER]; WINDOWS.len()]; SIDE] {
     static WAVES: OnceLock<[[[f32; ORDER]; WINDOWS.len()]; SIDE]> = OnceLock::new();
     WAVES.get_or_init(|| {
@@ -233,9 +244,10 @@ fn waves() -> &'static [[[f32; ORDER]; WINDOWS.len()]; SIDE] {
     })
 }
 
+/// Computes a cosine over the window `from..to` of a side.
 fn wave([from, to]: [f32; 2], frequency: usize) -> [f32; SIDE] {
     let mut wave: [f32; SIDE] = std::array::from_fn(|at| {
-        // The share of this place that is in the window.
+        // The fraction of this pixel that is inside the window.
         let (start, end) = (at as f32 / SIDE as f32, (at + 1) as f32 / SIDE as f32);
         let inside = ((end.min(to) - start.max(from)) * SIDE as f32).max(0.0);
         let place = (f32::midpoint(start, end) - from) / (to - from);
@@ -248,23 +260,24 @@ fn wave([from, to]: [f32; 2], frequency: usize) -> [f32; SIDE] {
     wave
 }
 
-/// The frequency at this place in the image turned.
+/// Returns the frequency at a position in the turned image.
 fn frequency(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
     let (row, column) = (at / ORDER, at % ORDER);
     let (down, across) = if turn & 4 == 0 { (row, column) } else { (column, row) };
-    // Mirrored, odd waves change their sign.
+    // A reflection changes the sign of odd frequencies.
     let is_odd = (turn & 1 != 0 && across % 2 == 1) ^ (turn & 2 != 0 && down % 2 == 1);
     if is_odd { -frequencies[down][across] } else { frequencies[down][across] }
 }
 
-/// The sign of each frequency but the mean, as they are in the image turned.
+/// Returns the signs of all frequencies except the mean, in the turned image.
 pub(in crate::data) fn hash(frequencies: &Frequencies, turn: usize) -> u64 {
-    // Neighbours lie apart: in images that resemble each other whole rows have the same signs, and no part of a hash may be all of these.
+    // Neighbors are far apart: in images that resemble each other, whole rows have the same signs,
+    // and no part of a hash should consist of these alone.
     let place = |at: usize| (at - 1) * APART % (ORDER * ORDER - 1);
     (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(frequency(frequencies, turn, at) > 0.0) << place(at))
 }
 
-/// Without the mean, and of length one.
+/// Removes the mean and scales the frequencies to length one.
 pub(in crate::data) fn unit(mut frequencies: Frequencies) -> Frequencies {
     frequencies[0][0] = 0.0;
     let length = frequencies.iter().flatten().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
@@ -272,7 +285,7 @@ pub(in crate::data) fn unit(mut frequencies: Frequencies) -> Frequencies {
     frequencies
 }
 
-/// Of one image turned with another one, from what [`unit`] made.
+/// Returns the correlation of one image, turned, with another one, from what [`unit`] returned.
 pub(in crate::data) fn correlation(one: &Frequencies, turn: usize, other: &Frequencies) -> f32 {
     (1..ORDER * ORDER).map(|at| frequency(one, turn, at) * other[at / ORDER][at % ORDER]).sum()
 }
@@ -285,7 +298,7 @@ mod tests {
         Thumbnail((0..THUMBNAIL_BYTES).map(|at| (level(at / SIDE, at % SIDE) % 256) as u8).collect())
     }
 
-    /// Nothing in it repeats or mirrors.
+    /// An image in which nothing repeats or mirrors.
     fn odd() -> Thumbnail {
         look(|row, column| row * 3 + column * column / 24 + if row > 40 && column < 20 { 90 } else { 0 } + (row * column) / 40)
     }

@@ -1,5 +1,6 @@
-//! Decoded images in a file in the user's cache folder, which the next run on the same images finds there; beside it what was found of them.
-//! What is read again is held against digests: a damaged cache is made anew.
+//! A cache file in the user's cache folder: decoded images and what was measured of them, for later
+//! runs on the same images. All that is read back is checked against digests, and a damaged cache
+//! is written anew.
 
 use std::{
     fs::{self, File},
@@ -29,45 +30,49 @@ use crate::{
     },
 };
 
-/// Part of the key: raise it when decoding or resizing changes its pixels.
+/// Part of the key. Raise it when decoding or resizing gives other pixels.
 const VERSION: &str = "emberlens pixels 8";
 
-/// Images that are decoded at a time, so that memory stays bounded whatever their number.
+/// Number of images that are decoded at a time, which bounds the memory for any number of images.
 const CHUNK: usize = 128;
 
-/// Where each image begins and ends, nowhere for one that can't be read.
+/// Position of each image in the bytes; empty for one that can't be decoded.
 pub(in crate::data) type Spans = Vec<Range<usize>>;
 
-/// Images one behind the other.
+/// An open cache file, in which images follow one another.
 pub(in crate::data) struct CacheFile {
-    /// Their bytes.
+    /// The bytes of all images.
     pub file: MappedFile,
-    /// Of each.
+    /// Position of each image.
     pub spans: Spans,
-    /// CRC-32C of each, to be compared when it is read: a few microseconds an image.
+    /// CRC-32C of each image, checked when it is read; takes a few microseconds.
     pub sums: Vec<u32>,
-    /// Where the file is.
+    /// Path of the file.
     pub path: PathBuf,
 }
 
-/// What stands beside a cache file, one entry an image; the looks have a file of their own.
+/// What is kept beside a cache file, with an entry for each image. Thumbnails have a file of their
+/// own.
 #[derive(Serialize, Deserialize)]
 struct Index {
-    /// BLAKE3 of the looks, in hexadecimal.
+    /// BLAKE3 digest of the thumbnails, in hexadecimal.
     looks: String,
-    /// Bytes that decoding might take: with other ones, other images may be too large.
+    /// Memory budget of decoding in bytes. With another one, other images may be too large.
     decode_limit: u64,
+    /// The images in order.
     images: Vec<Indexed>,
 }
 
+/// An image in the index.
 #[derive(Serialize, Deserialize)]
 enum Indexed {
-    /// What was found, and the CRC-32C of the pixels.
+    /// Its statistics, and the CRC-32C of its pixels.
     Good(ImageStats, u32),
+    /// The reason why it can't be decoded.
     Bad(String),
 }
 
-/// A cache by the names of its files.
+/// Paths of the files of a cache.
 struct Names {
     pixels: PathBuf,
     looks: PathBuf,
@@ -75,15 +80,17 @@ struct Names {
 }
 
 impl Names {
+    /// Returns the paths that belong to the file of the pixels.
     fn of(pixels: &Path) -> Self {
         Self { pixels: pixels.to_owned(), looks: pixels.with_extension("look"), index: pixels.with_extension("json") }
     }
 }
 
-/// Reads all images of `paths` through the file for their contents and these settings: the one that is there, or a new one.
+/// Reads the images of `paths` through the cache file for their contents and `format`. Uses an
+/// existing file, or writes a new one. `done` is called with the number of images that were read.
 ///
 /// # Errors
-/// It can't be written, or not opened.
+/// Returns an error if there is no cache folder, or if the file can't be written or opened.
 pub(in crate::data) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(CacheFile, Vec<Read>), DataError> {
     let folder = cache::folder("pixels").ok_or_else(|| DataError::Missing {
         expected: "cache folder of the user",
@@ -105,23 +112,26 @@ pub(in crate::data) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usiz
     write(&names, paths, format, done)
 }
 
-/// Says that a cache is damaged and throws it away, so that the next one who wants it makes it anew.
+/// Logs that a cache is damaged and removes it, so that the next run that needs it writes it anew.
 pub(in crate::data) fn discard(pixels: &Path, reason: &str) {
     log::warn!("the pixel cache is damaged and is made anew: {reason}: {}", pixels.display());
     remove(pixels);
 }
 
+/// Removes the files of a cache.
 fn remove(pixels: &Path) {
     let Names { pixels, looks, index } = Names::of(pixels);
-    // The index first: without it there is no cache. What can't be removed is replaced.
+    // The index first: without it, there is no cache. Files that can't be removed are replaced
+    // later.
     [index, looks, pixels].iter().for_each(|path| _ = fs::remove_file(path));
 }
 
-/// The sum that an image's pixels are known by.
+/// Returns the checksum of an image's pixels.
 pub(in crate::data) fn sum(pixels: &[u8]) -> u32 {
     crc32c::crc32c(pixels)
 }
 
+/// Decodes all images and writes the cache.
 fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(CacheFile, Vec<Read>), DataError> {
     let failed = |error| DataError::io("write the pixel cache", &names.pixels, error);
     let mut writer = BufWriter::new(PartialFile::new(&names.pixels).map_err(failed)?);
@@ -151,16 +161,18 @@ fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) +
     });
     let index = Index { looks: digest(&looks), decode_limit: memory::limit(), images: images.collect() };
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
+    // The index is written last, since a cache counts as complete once it has one.
     files::write_atomic(&names.index, &[digest(&index).as_bytes(), b"\n", &index].concat()).map_err(failed)?;
     let file = MappedFile::open(&names.pixels).map_err(|error| DataError::io("map", &names.pixels, error))?;
     Ok((CacheFile { file, spans: spans(&reads, format), sums, path: names.pixels.clone() }, reads))
 }
 
+/// Returns the BLAKE3 digest in hexadecimal.
 fn digest(bytes: &[u8]) -> String {
     files::hex(blake3::hash(bytes).as_bytes())
 }
 
-/// Where each image is in a cache file: one behind the other.
+/// Returns the position of each image in a cache file, from the number of its channels.
 fn spans(reads: &[Read], format: Format) -> Spans {
     let [height, width, _] = format.shape();
     let mut end = 0;
@@ -172,8 +184,10 @@ fn spans(reads: &[Read], format: Format) -> Spans {
     reads.iter().map(span).collect()
 }
 
-/// The settings and the content of every file, in order.
+/// Returns the digest of the settings and of the content of each file, in order.
 fn key_of(paths: &[&Path], format: Format) -> String {
+    // Contents rather than paths and times, so that images that were moved or copied keep their
+    // cache.
     let contents: Vec<[u8; 32]> = paths.par_iter().map(|path| file_digest(path)).collect();
     let mut hash = blake3::Hasher::new();
     hash.update(format!("{VERSION} {format:?}").as_bytes());
@@ -181,19 +195,20 @@ fn key_of(paths: &[&Path], format: Format) -> String {
     files::hex(hash.finalize().as_bytes())
 }
 
-/// BLAKE3 of a file; zeros where it can't be read, which decoding will report.
+/// Returns the BLAKE3 digest of a file, or zeros if it can't be read, which decoding will report.
 fn file_digest(path: &Path) -> [u8; 32] {
     let digest = || {
         let mut hash = blake3::Hasher::new();
         hash.update_reader(File::open(path)?)?;
         Ok::<_, io::Error>(hash.finalize().into())
     };
-    // A file that is too long isn't read when it is decoded either.
+    // Such a file isn't decoded either.
     if memory::is_too_long(path) { [0; 32] } else { digest().unwrap_or([0; 32]) }
 }
 
-/// The cache that an earlier run left, unless it lacks images that might be read with what decoding may take now; or what is wrong with it. Its
-/// pixels are looked at when they are read.
+/// Opens the cache of an earlier run. Returns `None` if it lacks images that the present memory
+/// budget may allow to decode, and an error that says what is wrong with a damaged one. Pixels are
+/// checked when they are read.
 fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile, Vec<Read>)>, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let index = read(&names.index)?;

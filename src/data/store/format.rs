@@ -1,4 +1,4 @@
-//! One image file in, its resized bytes and what there is to say of it out.
+//! Turns one image file into its resized bytes and its statistics.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,53 +12,55 @@ use crate::{
     },
 };
 
-/// What each image becomes.
+/// What each image is turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// Height and width.
+    /// Height and width in pixels.
     pub image_size: [usize; 2],
-    /// One channel or three.
+    /// Number of channels: gray or RGB.
     pub color: Color,
-    /// How an image gets to that size.
+    /// How images are brought to that size.
     pub resize: Resize,
-    /// The filter of that.
+    /// The filter used for resizing.
     pub interpolation: Interpolation,
-    /// Is a damaged one shown as far as it goes?
+    /// Whether damaged files are decoded as far as possible.
     pub repair: bool,
 }
 
 impl Format {
-    /// Height, width and channels.
+    /// Returns height, width and channels.
     pub fn shape(self) -> [usize; 3] {
         [self.image_size[0], self.image_size[1], self.color.channels()]
     }
 
-    /// Bytes an image.
+    /// Returns the number of bytes of an image with all of its channels.
     pub fn num_bytes(self) -> usize {
         self.shape().iter().product()
     }
 
-    /// The format that `[data]` asks for.
+    /// Returns the format that `[data]` asks for.
     pub fn of(data: &Data) -> Self {
         let repair = data.on_bad_image == OnBadImage::Repair;
         Self { image_size: data.image_size, color: data.color, resize: data.resize, interpolation: data.interpolation, repair }
     }
 
+    /// Returns what the decoder is asked for.
     pub(in crate::data) fn wanted(self) -> Wanted {
         Wanted { color: self.color, repair: self.repair }
     }
 }
 
-/// One image as it was read.
+/// The result of reading an image.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Read {
-    /// Decoded, and what was found.
+    /// It was decoded; its statistics.
     Good(Arc<ImageStats>),
-    /// Not decoded, and why.
+    /// It couldn't be decoded; the reason.
     Bad(String),
 }
 
 impl Read {
+    /// Returns the statistics of a decoded image.
     pub(in crate::data) fn facts(&self) -> Option<&Arc<ImageStats>> {
         match self {
             Self::Good(facts) => Some(facts),
@@ -67,7 +69,8 @@ impl Read {
     }
 }
 
-/// A file to what is to say of the image, and its resized bytes.
+/// Reads an image file and returns its statistics and its resized bytes. Calls `done` with 1 in any
+/// case.
 pub(in crate::data) fn read_image(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(ImageStats, Vec<u8>), String> {
     let read = memory::with_file(path, |bytes, room| {
         let (facts, pixels) = measure_within(bytes, format.wanted(), room)?;
@@ -77,6 +80,7 @@ pub(in crate::data) fn read_image(path: &Path, format: Format, done: &(dyn Fn(us
     read
 }
 
+/// Resizes decoded pixels.
 pub(in crate::data) fn resized(pixels: &Pixels, format: Format) -> Vec<u8> {
     resize(pixels, format.image_size, format.resize, format.interpolation)
 }

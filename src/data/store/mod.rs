@@ -1,4 +1,5 @@
-//! Listed images in, decoded and resized bytes out, kept where the configuration says: memory, a file, or nowhere.
+//! Keeps decoded and resized images where the configuration says: in memory, in a file, or nowhere,
+//! so that they are decoded in each epoch. Also holds cached features of frozen layers.
 
 mod cache_file;
 mod format;
@@ -31,56 +32,59 @@ use super::{
 };
 use crate::config::Cache;
 
-/// Where decoded images are kept.
+/// Where to keep decoded images.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// The user's choice.
+    /// The kind of storage.
     pub cache: Cache,
     /// MiB of memory that `auto` may use.
     pub memory_mb: usize,
 }
 
-/// Decoded, resized images; or what a network's first layers made of them, as `f32`. An image's slot is its position among those that were
-/// to be read.
+/// Decoded and resized images, or the features that a network's first layers make of them, as
+/// `f32`. The slot of an image is its position among the images that were read.
 pub struct Store {
     format: Format,
     place: Place,
 }
 
+/// Where the images are.
 enum Place {
+    /// All images in one block, and the position of each in it.
     Memory(Vec<u8>, Spans),
-    /// A file, and a copy of its first bytes in memory: images are drawn in any order, so that a system which keeps what was used last would
-    /// seldom have the next one.
+    /// A file, with a copy of its first bytes in memory. Images are drawn in any order, so the
+    /// system's page cache, which drops what was used longest ago, would seldom hold the next one.
     Disk {
         file: MappedFile,
         held: Vec<u8>,
         spans: Spans,
-        /// What each image's bytes are known by.
+        /// CRC-32C of each image.
         sums: Vec<u32>,
         path: PathBuf,
-        /// Where they came from, in case that the file is damaged.
+        /// Paths of the image files, needed if the cache file is damaged.
         sources: Vec<PathBuf>,
         is_damaged: AtomicBool,
     },
-    /// Decoded again at each look.
+    /// Not kept; decoded again each time.
     Nowhere(Vec<PathBuf>),
+    /// Features of frozen layers.
     Features(Features),
 }
 
-/// What a network's first layers made of images, in one file or several one after the other.
+/// Features of images in mapped files, one after the other.
 pub struct Features {
-    /// Each holds the features of so many images; what comes after them isn't looked at.
+    /// The files. Each holds `count` images; the bytes after them are ignored.
     pub files: Vec<Arc<MappedFile>>,
-    /// Images a file.
+    /// Number of images per file.
     pub count: usize,
-    /// Bytes an image.
+    /// Number of bytes per image.
     pub size: usize,
-    /// Where the files are.
+    /// Folder of the files.
     pub folder: PathBuf,
 }
 
 impl Features {
-    /// The file that an image's are in, and where.
+    /// Returns the file of an image and the position in it.
     fn find(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
         let start = slot.checked_rem(self.count)? * self.size;
         Some((self.files.get(slot / self.count)?, start..start + self.size))
@@ -94,24 +98,33 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// The bytes of one image, `[height, width, channels]`; of a grey one `[height, width]`, whatever colours are wanted.
+    /// Returns the bytes of an image.
+    ///
+    /// # Shapes
+    /// Returns `[height, width, channels]`, or `[height, width]` for a gray image in any color
+    /// mode.
     ///
     /// # Errors
-    /// Only where they aren't kept in memory: a file may have changed since it was read first.
+    /// Returns an error if the image isn't kept in memory and can't be read again. If its copy in
+    /// the cache file is damaged, it must also have the same pixels as before.
     pub fn pixels(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
         if let Some(bytes) = self.kept(slot) {
             return Ok(Cow::Borrowed(bytes));
         }
         match &self.place {
             Place::Disk { file, spans, sums, path, sources, is_damaged, .. } => {
+                // Read rather than mapped: where memory is short, the system takes longer to
+                // release mapped pages, which cost a fifth of the images per second.
                 let reason = match file.read(spans[slot].clone()) {
                     Ok(bytes) if cache_file::sum(&bytes) == sums[slot] => return Ok(Cow::Owned(bytes)),
                     Ok(_) => format!("the pixels of {} have changed", sources[slot].display()),
                     Err(error) => error.to_string(),
                 };
+                // Loader threads may find the damage at the same time; it is reported once.
                 if !is_damaged.swap(true, Ordering::Relaxed) {
                     cache_file::discard(path, &reason);
                 }
+                // The run continues only if the image file still gives the same pixels.
                 let bytes = self.decode_again(&sources[slot])?;
                 let reason = || "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned();
                 let is_same = cache_file::sum(&bytes) == sums[slot];
@@ -122,6 +135,7 @@ impl Store {
         }
     }
 
+    /// Decodes and resizes an image file once more.
     fn decode_again(&self, path: &Path) -> Result<Vec<u8>, DataError> {
         let pixels = memory::with_file(path, |bytes, room| {
             decode_in(bytes, self.format.wanted(), room).map(|decoded| resized(&decoded.pixels, self.format))
@@ -129,7 +143,10 @@ impl Store {
         pixels.map_err(|reason| DataError::Image { path: path.to_owned(), reason })
     }
 
-    /// The bytes of one image in the wanted colours, `[height, width, channels]`.
+    /// Returns the bytes of an image with all channels of the color mode.
+    ///
+    /// # Shapes
+    /// Returns `[height, width, channels]`.
     ///
     /// # Errors
     /// As [`Self::pixels`].
@@ -142,7 +159,7 @@ impl Store {
         Ok(Cow::Owned(Pixels { height, width, channels: 1, bytes: bytes.into_owned() }.into_color(self.format.color)))
     }
 
-    /// The bytes of one image, if they are kept in memory or in a map.
+    /// Returns the bytes of an image if they are in memory or in a map.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
         match &self.place {
             Place::Memory(held, spans) | Place::Disk { held, spans, .. } => held.get(spans.get(slot)?.clone()),
@@ -154,12 +171,12 @@ impl Store {
         }
     }
 
-    /// Of images of `format`.
+    /// Returns a store of features of images in this format.
     pub fn of_features(format: Format, features: Features) -> Self {
         Self { format, place: Place::Features(features) }
     }
 
-    /// Values that a batch has of each of these.
+    /// Returns the number of values of an image in a batch.
     pub fn num_values(&self) -> usize {
         match &self.place {
             Place::Features(features) => features.size / size_of::<f32>(),
@@ -167,7 +184,7 @@ impl Store {
         }
     }
 
-    /// Bytes that are kept of each, at most.
+    /// Returns the maximum number of bytes of an image in the store.
     pub fn num_bytes(&self) -> usize {
         match &self.place {
             Place::Features(features) => features.size,
@@ -175,7 +192,7 @@ impl Store {
         }
     }
 
-    /// Are there any that can be read ahead?
+    /// Returns whether some images are on disk only and can be read ahead.
     pub fn is_on_disk(&self) -> bool {
         match &self.place {
             Place::Disk { file, held, .. } => held.len() < file.len(),
@@ -184,8 +201,8 @@ impl Store {
         }
     }
 
-    /// Has the image's bytes read ahead where they are on disk, so that a set larger than memory streams. Takes as long as finding memory
-    /// for them.
+    /// Reads an image ahead if it is on disk, so that a set larger than memory streams. Takes as
+    /// long as the system needs to find memory for it.
     pub fn will_need(&self, slot: usize) {
         let found = match &self.place {
             Place::Disk { file, held, spans, .. } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
@@ -197,12 +214,12 @@ impl Store {
         }
     }
 
-    /// What each image became.
+    /// Returns the format of the images.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Where the images are, for the log.
+    /// Describes for the log where the images are.
     pub fn place(&self) -> String {
         let of_spans = |spans: &Spans| spans.iter().map(Range::len).sum::<usize>() >> 20;
         match &self.place {
@@ -219,10 +236,12 @@ impl Store {
     }
 }
 
-/// Reads all images of `paths`. `done` hears how many more are read.
+/// Reads all images of `paths` and keeps them as `keep` says. `done` is called with the number of
+/// images that were read since the last call, from any thread. An image that can't be read is a
+/// [`Read::Bad`].
 ///
 /// # Errors
-/// The cache file can't be written or read. An image that can't be read is no error here, but [`Read::Bad`].
+/// Returns an error if the cache file can't be written or read.
 pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let memory = keep.memory_mb.saturating_mul(1 << 20);
     let fits = format.num_bytes().saturating_mul(paths.len()) <= memory;
@@ -242,8 +261,8 @@ pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) +
     }
 }
 
-/// Each image into a place of its own, which has room for all colours and of which a grey one fills a third: what nobody writes to takes
-/// no memory.
+/// Reads the images into one block of memory. Each has room for all channels, of which a gray one
+/// fills the first third; the system takes no memory for pages that are never written.
 fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let size = format.num_bytes();
     let mut kept = vec![0; paths.len() * size];
@@ -258,7 +277,7 @@ fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)
     Ok((Arc::new(Store { format, place: Place::Memory(kept, spans) }), reads))
 }
 
-/// Through the cache file, so many bytes of which are held in `memory` as well.
+/// Reads the images through the cache file and holds its first `memory` bytes in memory.
 fn read_to_disk(
     paths: &[&Path],
     format: Format,
@@ -267,6 +286,7 @@ fn read_to_disk(
 ) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let read_held = |cache: &CacheFile| -> Result<Vec<u8>, String> {
         let held = cache.file.read(0..memory.min(cache.file.len())).map_err(|error| error.to_string())?;
+        // Images that aren't held are checked when they are read.
         let is_whole = |(span, sum): (&Range<usize>, &u32)| held.get(span.clone()).is_none_or(|bytes| cache_file::sum(bytes) == *sum);
         match cache.spans.par_iter().zip(&cache.sums).position_any(|pair| !is_whole(pair)) {
             Some(slot) => Err(format!("the pixels of {} have changed", paths[slot].display())),
@@ -299,7 +319,7 @@ mod tests {
     const FORMAT: Format =
         Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear, repair: false };
 
-    /// The third can't be read, the last is grey.
+    /// Writes five images. The third can't be read, and the last is gray.
     fn images(folder: &Path) -> Vec<PathBuf> {
         let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();
         for (index, path) in paths.iter().enumerate() {

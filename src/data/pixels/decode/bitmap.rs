@@ -1,4 +1,4 @@
-//! Bitmaps, PNM and WebP, through `image`.
+//! Decodes BMP, PNM and WebP through the `image` crate.
 
 use std::io::Cursor;
 
@@ -11,25 +11,29 @@ use image::{
 use super::{Decoded, Stored, Wanted, all_samples, exif, in_words, refuse_bomb, samples};
 use crate::data::pixels::memory::Room;
 
+/// Decodes a file of one of the three formats. PNM and BMP are bounded by the size of the file: a
+/// byte of a PNM holds eight pixels at most.
 pub(super) fn decode(bytes: &[u8], format: ImageFormat, wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let file = Cursor::new(bytes);
     match format {
         ImageFormat::WebP => {
-            // Two bits and less can be an image of one colour, so that the budget is all that holds it. A frame and its canvas of four bytes
-            // a pixel each.
+            // A WebP of one color takes next to no bits per pixel, so only the budget bounds it.
+            // The decoder holds a frame and its canvas, four bytes per pixel each.
             let decoder = WebPDecoder::new(file).map_err(|error| in_words(&error))?;
             finish(decoder, [u64::MAX, 8], bytes, format, wanted, room)
         }
         ImageFormat::Pnm => finish(PnmDecoder::new(file).map_err(|error| in_words(&error))?, [8, 0], bytes, format, wanted, room),
         _ => {
             let decoder = if is_headerless(bytes) { BmpDecoder::new_without_file_header(file) } else { BmpDecoder::new(file) };
-            // Two bytes end a row of which nothing is said.
+            // In a run-length encoded bitmap, two bytes end a row of any length: this allows empty
+            // rows of 8,192 pixels.
             finish(decoder.map_err(|error| in_words(&error))?, [4096, 0], bytes, format, wanted, room)
         }
     }
 }
 
-/// A decoder whose files hold so many pixels a byte at most, and which takes so many bytes a pixel beside its samples.
+/// Decodes with a decoder whose files hold at most `most` pixels per byte, and which takes `inner`
+/// bytes per pixel in addition to its samples.
 fn finish(
     decoder: impl ImageDecoder,
     [most, inner]: [u64; 2],
@@ -50,7 +54,8 @@ fn finish(
     Ok(Decoded { pixels: samples::of_image(kind, size, samples, orientation, wanted.color), stored, damage: None })
 }
 
-/// A bitmap as it is in memory, without the head of a file: the length of its header, one of those there are, a size, and one plane.
+/// Returns whether the bytes are a bitmap without the file header, as Windows keeps them in memory:
+/// a known header length, one plane, and a known number of bits.
 pub(super) fn is_headerless(bytes: &[u8]) -> bool {
     let Some(head) = bytes.first_chunk::<16>() else { return false };
     let number = |at: usize, length: usize| head[at..at + length].iter().rev().fold(0u32, |value, byte| value << 8 | u32::from(*byte));
@@ -61,7 +66,7 @@ pub(super) fn is_headerless(bytes: &[u8]) -> bool {
     }
 }
 
-/// The EXIF data of a WebP.
+/// Returns the EXIF data of a WebP file.
 fn in_riff(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes.get(12..)?;
     loop {
@@ -70,6 +75,7 @@ fn in_riff(bytes: &[u8]) -> Option<&[u8]> {
         if &head[..4] == b"EXIF" {
             return Some(&data[..length.min(data.len())]);
         }
+        // RIFF pads chunks to an even length.
         rest = data.get(length.checked_next_multiple_of(2)?..)?;
     }
 }

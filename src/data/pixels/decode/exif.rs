@@ -1,22 +1,24 @@
-//! How an image is to be turned, from the EXIF data of its file.
+//! Reads the orientation of an image from EXIF data. Data that can't be understood rotate nothing.
 
 use image::metadata::Orientation;
 
 /// The tag of the orientation.
 const ORIENTATION: u64 = 0x0112;
 
-/// From EXIF data, which may or may not begin with the name that JPEGs put before them. Nothing is turned where they can't be understood.
+/// Returns the orientation in EXIF data, with or without the `Exif` prefix that JPEGs have, or
+/// `NoTransforms` if there is none.
 pub(super) fn orientation(exif: &[u8]) -> Orientation {
     number(exif).map_or(Orientation::NoTransforms, of_number)
 }
 
-/// The orientation with this number.
+/// Returns the orientation with this number, or `NoTransforms` if there is none.
 pub(super) fn of_number(number: u64) -> Orientation {
     u8::try_from(number).ok().and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
 }
 
-/// The number in the first directory.
+/// Returns the number of the orientation in the first directory.
 fn number(mut exif: &[u8]) -> Option<u64> {
+    // The prefix belongs to JPEG; other files may have it too, even twice.
     while let Some(rest) = exif.strip_prefix(b"Exif\0\0") {
         exif = rest;
     }
@@ -34,7 +36,7 @@ fn number(mut exif: &[u8]) -> Option<u64> {
     let count = value(directory, 2)? as usize;
     let entries = (0..count).map(|index| directory + 2 + index * 12);
     let entry = entries.take_while(|entry| entry + 12 <= exif.len()).find(|entry| value(*entry, 2) == Some(ORIENTATION))?;
-    // Whole numbers of one, two or four bytes, with and without a sign: cameras write two, others what they like.
+    // The standard says 16 bits; some programs write other lengths and signed numbers.
     let length = match (value(entry + 2, 2)?, value(entry + 4, 4)?) {
         (1 | 6, 1) => 1,
         (3 | 8, 1) => 2,
@@ -48,7 +50,7 @@ fn number(mut exif: &[u8]) -> Option<u64> {
 pub(super) mod tests {
     use super::*;
 
-    /// EXIF data with one entry of this type.
+    /// Returns EXIF data with a single entry, of this type.
     pub(crate) fn exif(is_little_endian: bool, kind: u16, orientation: u32) -> Vec<u8> {
         let number = |value: u32, length: usize| {
             let bytes = if is_little_endian { value.to_le_bytes().to_vec() } else { value.to_be_bytes()[4 - length..].to_vec() };

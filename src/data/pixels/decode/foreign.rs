@@ -1,12 +1,12 @@
-//! Names of what isn't read here, and what to do with it.
+//! Names formats that aren't decoded here by their first bytes, with what to do instead.
 
-/// What to do with most of it.
+/// The advice for most formats.
 const SAVE: &str = "save it as JPEG or PNG";
 
-/// What a page or an archive is for.
+/// The advice for pages and archives.
 const NOT_A_IMAGE: &str = "take the image itself";
 
-/// How files begin, what they are, and what to do with them.
+/// First bytes of a format, its name, and what to do.
 const MARKS: &[(&[u8], &str, &str)] = &[
     (b"\xFF\x0A", "a JPEG XL image", SAVE),
     (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL image", SAVE),
@@ -48,10 +48,11 @@ const MARKS: &[(&[u8], &str, &str)] = &[
     (b"\xD0\xCF\x11\xE0", "a Microsoft Office document", NOT_A_IMAGE),
 ];
 
-/// The name of a format that isn't read, with its article, and what to do; from how a file begins.
+/// Returns the name of a format that isn't decoded, with its article, and what to do.
 pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let has = |at: usize, mark: &[u8]| bytes.get(at..at + mark.len()) == Some(mark);
     let named = |name| Some((name, SAVE));
+    // ISO media files (ISO/IEC 14496-12) have their brand after the first box's length and type.
     if has(4, b"ftyp") {
         return match bytes.get(8..12)? {
             b"avif" | b"avis" => named("an AVIF image"),
@@ -68,13 +69,13 @@ pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let found = MARKS.iter().find(|(mark, ..)| bytes.starts_with(mark)).map(|(_, name, advice)| (*name, *advice));
     found.or_else(|| of_text(bytes)).or_else(|| {
         let rest = bytes.first_chunk::<348>()?;
-        // The length of the header, in either order, and the mark at its end.
+        // The header length in either byte order, and the magic at its end (NIfTI-1).
         let is_nifti = matches!(rest[..4], [0x5C, 1, 0, 0] | [0, 0, 1, 0x5C]) && matches!(&rest[344..347], b"n+1" | b"ni1");
         is_nifti.then_some(("a NIfTI volume", "save its slices as PNG, with the levels that matter stretched"))
     })
 }
 
-/// Text, and what it is written in.
+/// Names files that are text: drawings, and the pages that failed downloads leave.
 fn of_text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii_start();
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();

@@ -1,4 +1,5 @@
-//! The first frame of a GIF on its canvas, as Pillow shows it: around the frame is what is transparent, or the palette's first colour.
+//! Decodes the first frame of a GIF on its canvas, as Pillow shows it: the rest of the canvas is
+//! transparent, or has the palette's first color if the frame has no transparency.
 
 use std::io::Cursor;
 
@@ -8,9 +9,10 @@ use image::{ImageFormat, metadata::Orientation};
 use super::{Decoded, Stored, Wanted, refuse_bomb, samples};
 use crate::data::pixels::memory::Room;
 
-/// A code of twelve bits stands for 4,096 pixels at most.
+/// A code of at most 12 bits stands for at most 4,096 pixels.
 const MOST_PIXELS_A_BYTE: u64 = 2731;
 
+/// Decodes the first frame.
 pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -19,7 +21,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
     let frame = decoder.next_frame_info().map_err(|error| in_words(&error))?.ok_or("the file has no frame")?;
     let [top, left, height, width] = [frame.top, frame.left, frame.height, frame.width].map(usize::from);
     let (transparent, has_local) = (frame.transparent, frame.palette.is_some());
-    // A frame that goes beyond its canvas widens it.
+    // A frame that exceeds its canvas enlarges it.
     let size = [canvas[0].max(top + height), canvas[1].max(left + width)];
     refuse_bomb(size.map(|side| side as u64), bytes, MOST_PIXELS_A_BYTE)?;
     let channels = if transparent.is_some() { 4 } else { 3 };
@@ -29,6 +31,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
     let palette = if has_local { decoder.palette().ok() } else { decoder.global_palette() };
     let palette = palette.ok_or("the file has no palette")?.as_chunks::<3>().0;
     let colors: [[u8; 4]; 256] = std::array::from_fn(|index| {
+        // Indices beyond the palette are black.
         let [red, green, blue] = palette.get(index).copied().unwrap_or_default();
         [red, green, blue, if transparent == Some(index as u8) { 0 } else { 255 }]
     });
@@ -46,6 +49,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
     Ok(Decoded { pixels, stored, damage: None })
 }
 
+/// Describes an error of the decoder.
 fn in_words(error: &DecodingError) -> String {
     match error {
         DecodingError::Io(inner) if inner.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -59,7 +63,7 @@ fn in_words(error: &DecodingError) -> String {
 mod tests {
     use crate::{config::Color, data::pixels::decode::decode};
 
-    /// A canvas of 6x5 with a frame of 3x2 at column 2, row 1.
+    /// A canvas of 6x5 pixels with a frame of 3x2 at column 2 and row 1.
     fn file(transparent: Option<u8>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = gif::Encoder::new(&mut bytes, 6, 5, &[10, 20, 30, 200, 100, 50, 0, 0, 255]).expect("memory");

@@ -1,4 +1,4 @@
-//! PNG, through `image`; and what lacks only its end, row by row.
+//! Decodes PNG through the `image` crate, and files that lack only their end row by row.
 
 use std::io::Cursor;
 
@@ -9,12 +9,14 @@ use png::InterlaceInfo;
 use super::{Decoded, Stored, Wanted, all_samples, exif, in_words, refuse_bomb, samples};
 use crate::data::pixels::memory::Room;
 
-/// Deflate makes at most 1,032 bytes of one, and each has eight pixels at most.
+/// Deflate makes at most 1,032 bytes of one, each with at most eight pixels.
 const MOST_PIXELS_A_BYTE: u64 = 8 * 1032;
 
-/// What the decoder may take beside the pixels, for a row and the colour profile; texts take what they take in the file.
+/// Bytes that the decoder may take in addition to the pixels, for rows and the color profile. Text
+/// chunks are bounded by the file.
 const MOST_BESIDE: u64 = 16 << 20;
 
+/// Decodes a file; one with all of its pixels and a missing end is reported as damaged.
 pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MOST_BESIDE + bytes.len() as u64);
@@ -30,6 +32,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
         Ok(samples) => (samples, None),
         Err(error) => {
             let words = in_words(&error);
+            // An I/O error is the end of the file; damaged data give other errors.
             let samples = without_end(bytes, kind).filter(|_| matches!(error, ImageError::IoError(_)));
             (samples.ok_or(words)?, Some("its end is missing; all of its pixels are there".to_owned()))
         }
@@ -37,7 +40,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
     Ok(Decoded { pixels: samples::of_image(kind, size, samples, orientation, wanted.color), stored, damage })
 }
 
-/// All samples of a file that ends behind them, if they are there.
+/// Returns the samples of a file that ends after them, or `None` if some are missing.
 fn without_end(bytes: &[u8], kind: ColorType) -> Option<Vec<u8>> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::EXPAND);
@@ -55,13 +58,14 @@ fn without_end(bytes: &[u8], kind: ColorType) -> Option<Vec<u8>> {
         }
     }
     if usize::from(kind.bytes_per_pixel()) > usize::from(kind.channel_count()) {
-        // As `image` gives them.
+        // The `png` crate gives 16-bit samples in the file's order, `image` in the machine's.
         samples.as_chunks_mut::<2>().0.iter_mut().for_each(|sample| *sample = u16::from_be_bytes(*sample).to_ne_bytes());
     }
     Some(samples)
 }
 
-/// Rows of the seven images that an interlaced one is made of, but of those without columns.
+/// Returns the number of rows of the seven passes of an interlaced image (Adam7). Passes without
+/// columns have no rows.
 fn interlaced_rows([height, width]: [usize; 2]) -> usize {
     // First row, step of rows, first column.
     let passes = [[0, 8, 0], [0, 8, 4], [4, 8, 0], [0, 4, 2], [2, 4, 0], [0, 2, 1], [1, 2, 0]];
@@ -94,7 +98,7 @@ mod tests {
             let whole = file(color, depth);
             let expected = decode(&whole, Color::Rgb).expect("whole");
             let data_end = whole.len() - 12;
-            // Without its end, without the checksum of its data, and within the end.
+            // Without the end, without the checksum of the data, and cut off in the end chunk.
             for length in [data_end, data_end - 4, data_end - 2, data_end + 7] {
                 let found =
                     decode_in(&whole[..length], Wanted { color: Color::Rgb, repair: false }, &mut Room::open()).expect("all pixels");

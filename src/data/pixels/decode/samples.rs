@@ -1,26 +1,27 @@
-//! Samples of eight or sixteen bits to upright pixels in the wanted colours.
+//! Turns samples of 8 or 16 bits into upright pixels with the wanted channels.
 
 use image::{ColorType, metadata::Orientation};
 
 use super::Pixels;
 use crate::config::Color;
 
-/// Bytes that an image takes at most from its samples, of so many bytes a pixel, to its pixels, both included.
+/// Returns the maximum number of bytes that an image takes from its samples to its pixels, both
+/// included.
 pub(super) fn memory([height, width]: [usize; 2], bytes_a_pixel: usize, orientation: Orientation) -> u64 {
     let pixels = (height as u64).saturating_mul(width as u64);
-    // A turned copy beside the image, or the one channel of a grey one.
+    // The rotated copy beside the image, or the single channel of a gray one.
     let copy = if orientation == Orientation::NoTransforms { 1 } else { bytes_a_pixel.min(3) };
     pixels.saturating_mul((bytes_a_pixel + copy) as u64)
 }
 
-/// From what a decoder of `image` gives.
+/// Turns the samples of a decoder of the `image` crate into pixels.
 pub(super) fn of_image(kind: ColorType, [height, width]: [usize; 2], samples: Vec<u8>, orientation: Orientation, color: Color) -> Pixels {
     let channels = usize::from(kind.channel_count());
     let samples = if usize::from(kind.bytes_per_pixel()) > channels { upper(samples) } else { samples };
     upright([height, width, channels], samples, orientation, color)
 }
 
-/// The upper byte of samples of two, in the machine's order.
+/// Returns the upper bytes of 16-bit samples in the machine's byte order.
 fn upper(mut samples: Vec<u8>) -> Vec<u8> {
     let count = samples.len() / 2;
     for at in 0..count {
@@ -30,7 +31,8 @@ fn upper(mut samples: Vec<u8>) -> Vec<u8> {
     samples
 }
 
-/// Interleaved samples of eight bits: grey, grey and alpha, colours, or colours and alpha.
+/// Turns interleaved 8-bit samples into pixels. One to four channels are gray, gray and alpha, RGB,
+/// and RGB and alpha.
 pub(super) fn upright([height, width, channels]: [usize; 3], samples: Vec<u8>, orientation: Orientation, color: Color) -> Pixels {
     let (channels, levels) = match channels {
         2 => (1, over_white::<2>(samples)),
@@ -40,7 +42,8 @@ pub(super) fn upright([height, width, channels]: [usize; 3], samples: Vec<u8>, o
     turned(reduced([height, width, channels], levels, color), orientation)
 }
 
-/// Colours blended over white by the last channel, which is gone.
+/// Blends colors over white by the last channel, and removes that channel. The value is rounded to
+/// the nearest.
 fn over_white<const CHANNELS: usize>(mut samples: Vec<u8>) -> Vec<u8> {
     let count = samples.len() / CHANNELS;
     for at in 0..count {
@@ -54,13 +57,13 @@ fn over_white<const CHANNELS: usize>(mut samples: Vec<u8>) -> Vec<u8> {
     samples
 }
 
-/// Grey images and those that are wanted in grey with one channel.
+/// Reduces images that are gray, or are wanted in gray, to one channel.
 fn reduced([height, width, channels]: [usize; 3], bytes: Vec<u8>, color: Color) -> Pixels {
     if channels == 1 {
         return Pixels { height, width, channels, bytes };
     }
     let pixels = bytes.as_chunks::<3>().0;
-    // A row at a time, so that what has colour is soon known to.
+    // Row by row, so that a color image is recognized early.
     let is_grey = pixels.chunks(width).all(|row| row.iter().fold(true, |all, [red, green, blue]| all & (red == green) & (green == blue)));
     let bytes = match color {
         _ if is_grey => pixels.iter().map(|pixel| pixel[0]).collect(),
@@ -70,12 +73,12 @@ fn reduced([height, width, channels]: [usize; 3], bytes: Vec<u8>, color: Color) 
     Pixels { height, width, channels: 1, bytes }
 }
 
-/// ITU-R 601-2 luma in 16-bit fixed point, as Pillow rounds it.
+/// Returns the ITU-R 601-2 luma in 16-bit fixed point, rounded as Pillow does.
 fn luma(red: u8, green: u8, blue: u8) -> u8 {
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
 }
 
-/// The image as it is meant to be seen.
+/// Applies the orientation.
 fn turned(pixels: Pixels, orientation: Orientation) -> Pixels {
     if orientation == Orientation::NoTransforms {
         return pixels;
@@ -84,7 +87,7 @@ fn turned(pixels: Pixels, orientation: Orientation) -> Pixels {
     use Orientation::{FlipHorizontal, FlipVertical, NoTransforms, Rotate90, Rotate90FlipH, Rotate180, Rotate270, Rotate270FlipH};
     let is_on_its_side = matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
     let [high, wide] = if is_on_its_side { [width, height] } else { [height, width] };
-    // Where each pixel of the new image comes from.
+    // The source of each pixel of the result.
     let from = |row: usize, column: usize| match orientation {
         NoTransforms => [row, column],
         FlipHorizontal => [row, width - 1 - column],
