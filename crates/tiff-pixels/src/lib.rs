@@ -11,7 +11,7 @@
 //! - Gray of 32 bits, of 16 signed bits, and floats of 32 and 64 bits: values are clipped to 0 to
 //!   255.
 //! - RGB in 32-bit floats: values are clipped to 0 to 1 and scaled.
-//! - L*a*b*, old-style JPEG, Zstandard, LZMA, WebP and raw photographs are [`Error::Unsupported`].
+//! - CIELAB, old-style JPEG, Zstandard, LZMA, WebP and raw photographs are [`Error::Unsupported`].
 //!
 //! Nothing is allocated before it is known that the file can hold it.
 
