@@ -1,4 +1,6 @@
-//! A list of images that trains as it is: no copy twice, no image under two labels, nothing on both sides of a split.
+//! Builds the list of images that `inspect --write-clean` saves for training: one image of each
+//! group of copies, none whose copies have another label, and each group (a patient, say) on one
+//! side of a split.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +19,10 @@ use crate::{
     },
 };
 
-/// Share of the training images that is held back where there is no validation part.
+/// Fraction of the training images held back for validation if the set has no validation images.
 const VALIDATION: f64 = 0.2;
 
-/// Of copies across splits, which are kept.
+/// The split whose images are kept where copies or groups lie in several splits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Side {
     /// Those that are measured on: training loses its copies of them.
@@ -29,34 +31,36 @@ pub enum Side {
     Train,
 }
 
-/// A line of the list.
+/// A row of the clean list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CleanRow {
-    /// Absolute.
+    /// Absolute path of the image; the path as listed if it can't be resolved.
     pub path: String,
-    /// Its class.
+    /// Class of the image.
     pub label: String,
     /// `train`, `val` or `test`.
     pub split: &'static str,
-    /// Empty where there is none.
+    /// Group of the image; empty if it has none.
     pub group: String,
 }
 
-/// What is on a clean list, and what isn't.
+/// A clean list, with the number of images left out of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clean {
-    /// The list, in the order of the images.
+    /// Rows of the list, in the order of the inspected images.
     pub rows: Vec<CleanRow>,
-    /// Images left out as their copies have another label.
+    /// Number of images left out because their group of copies has more than one label.
     pub conflicting: usize,
-    /// Images left out as a copy of them is on the list.
+    /// Number of images left out because another image of their group of copies was chosen.
     pub copies: usize,
-    /// Images left out as their group is on another side.
+    /// Number of images left out because their group stays in another split.
     pub split_groups: usize,
 }
 
 impl Inspection {
-    /// The clean list. Without validation images, a share of the training images is held back, stratified, groups kept together.
+    /// Builds the clean list. If the set has no validation images, a fraction of the training
+    /// images is held back for validation, stratified by class and with groups kept together;
+    /// `seed` decides which.
     pub fn clean(&self, side: Side, seed: u64) -> Clean {
         let mut out = BTreeSet::new();
         let mut conflicting = 0;
@@ -67,6 +71,7 @@ impl Inspection {
         }
         let copies = out.len() - conflicting;
         let sides = self.sides_of_groups(side, &out);
+        // With a patient in two splits, the test measures how well the patient is recognized.
         let is_astray =
             |seen: &ScannedImage| seen.entry.group.as_deref().is_some_and(|group| sides.get(group).is_some_and(|part| *part != seen.part));
         let left: Vec<usize> = (0..self.seen.len()).filter(|index| !out.contains(index) && !is_astray(&self.seen[*index])).collect();
@@ -85,7 +90,8 @@ impl Inspection {
         Clean { rows: left.iter().map(row).collect(), conflicting, copies, split_groups }
     }
 
-    /// The part that each group stays in, of those that its images on the list are in.
+    /// Returns the split that each group stays in: the one of lowest [`rank`] among the splits of
+    /// its images. Images in `out` don't count.
     fn sides_of_groups(&self, side: Side, out: &BTreeSet<usize>) -> BTreeMap<&str, Part> {
         let mut sides: BTreeMap<&str, Part> = BTreeMap::new();
         for (_, seen) in self.seen.iter().enumerate().filter(|(index, _)| !out.contains(index)) {
@@ -97,7 +103,8 @@ impl Inspection {
         sides
     }
 
-    /// Of these images, those for validation where there is no part for it.
+    /// Returns which images of `left` are held back for validation: none if the set has validation
+    /// images.
     fn held_back(&self, left: &[usize], seed: u64) -> BTreeSet<usize> {
         if self.count(Part::Validation) > 0 {
             return BTreeSet::new();
@@ -114,13 +121,14 @@ impl Inspection {
     }
 }
 
-/// The image of a group of copies that stays.
+/// Returns the index of the image to keep of a group of copies: the first one in the split of
+/// lowest [`rank`].
 fn kept(group: &CopyGroup, side: Side) -> usize {
     let of_member = |split: &str| Part::from_name(split).map_or(usize::MAX, |part| rank(part, side));
     group.members.iter().min_by_key(|member| of_member(member.split)).map_or(0, |member| member.index)
 }
 
-/// Where images stay that are on two sides: the least.
+/// Returns the order in which splits keep their images, from 0 for the one that keeps them first.
 fn rank(part: Part, side: Side) -> usize {
     match (part, side) {
         (Part::Test, Side::Test) | (Part::Train, Side::Train) => 0,

@@ -1,32 +1,43 @@
-//! Linear discriminant analysis with a ridge: classes as Gaussians of one covariance, found from sums alone. A model of some parts of the
-//! images takes no second look at them, and many classes cost little more than few.
+//! Linear discriminant analysis with a ridge: models the classes as Gaussians with one covariance,
+//! estimated from sums over the rows alone. The sums of the folds are added to give the model of
+//! any of them, so that no row is read again, and many classes cost little more than few.
 
 use std::ops::Range;
 
 use isa::{Isa, Work};
 use rayon::prelude::*;
 
-/// What is added to the squares of each standardised feature within the classes. Wrong labels planted in the brain-tumour set, in hands and in
-/// digits are found best with 100 to 1000.
+/// Ridge: divided by the number of rows, it is added to the variance of each standardized feature
+/// within the classes. Wrong labels planted in the brain-tumor set, in hand signs and in digits are
+/// found best with 100 to 1000.
 const RIDGE: f64 = 300.0;
-/// Values that are summed side by side; the same number everywhere, so that sums are too.
+/// Number of values summed side by side. It is the same for every instruction set, so that the sums
+/// are the same to the bit.
 const LANES: usize = 32;
-/// Rows that are summed up at a time.
+/// Number of rows added in one pass over the sums.
 const ROWS: usize = 4;
-/// Lines of the squares that stay near while all rows pass by.
+/// Number of lines of the triangle that a task sums, so that they stay in the cache while all rows
+/// are added.
 const LINES: usize = 16;
 
-/// Rows of standardised features.
+/// Standardized features, one row per image.
 #[derive(Debug)]
 pub(super) struct Matrix {
+    /// Number of features.
     width: usize,
-    /// From one row to the next: what is beyond the width is zero.
+    /// Distance from one row to the next, a multiple of [`LANES`]; values beyond the width are
+    /// zero.
     stride: usize,
+    /// Features, `[rows, stride]`.
     values: Vec<f32>,
 }
 
 impl Matrix {
-    /// Each of `width` features with mean zero and deviation one; features that never change are zero.
+    /// Standardizes each of `width` features to mean zero and standard deviation one. A feature
+    /// that is constant becomes zero.
+    ///
+    /// # Shapes
+    /// `values` is `[rows, width]`.
     pub(super) fn standardised(values: &[f32], width: usize) -> Self {
         let count = (values.len() / width).max(1) as f64;
         let (mut means, mut squares) = (vec![0.0f64; width], vec![0.0f64; width]);
@@ -38,6 +49,8 @@ impl Matrix {
         }
         let scale = |(mean, square): (&f64, &f64)| {
             let variance = square - mean * mean;
+            // The subtraction above leaves a rounding error in place of a variance of zero, and its
+            // root would magnify a constant feature.
             if variance > 1e-9 * square { 1.0 / variance.sqrt() } else { 0.0 }
         };
         let scales: Vec<f64> = means.iter().zip(&squares).map(scale).collect();
@@ -55,19 +68,23 @@ impl Matrix {
         &self.values[index * self.stride..(index + 1) * self.stride]
     }
 
-    /// Numbers as long as a row is.
+    /// Pads `values` with zeros to the length of a row.
     pub(super) fn padded(&self, mut values: Vec<f32>) -> Vec<f32> {
         values.resize(self.stride, 0.0);
         values
     }
 
-    /// Products of a row with each of some [`Self::padded`] weights, which stand one after the other.
+    /// Computes the dot product of a row with each vector in `weights`.
+    ///
+    /// # Shapes
+    /// `weights` is `[vectors, stride]`, each vector from [`Self::padded`]; the result is
+    /// `[vectors]`.
     pub(super) fn products(&self, index: usize, weights: &[f32]) -> Vec<f32> {
         Isa::best().run(Products { row: self.row(index), weights })
     }
 }
 
-/// Of one row with all weights.
+/// The dot products of one row with all weights.
 struct Products<'a> {
     row: &'a [f32],
     weights: &'a [f32],
@@ -91,21 +108,23 @@ impl Work for Products<'_> {
     }
 }
 
-/// All that a model is made of, of some rows.
+/// The sums over some rows that a model is computed from.
 #[derive(Clone, Debug)]
 pub(super) struct Sums {
-    /// Of products of two features, the lower triangle, row by row.
+    /// Sums of products of two features, `[feature, feature]`. The lower triangle is filled, the
+    /// rest is zero.
     squares: Vec<f64>,
-    /// Of features, `[class][feature]`.
+    /// Sums of the features, `[class][feature]`.
     features: Vec<Vec<f64>>,
-    /// Rows of each class.
+    /// Number of rows of each class.
     counts: Vec<f64>,
 }
 
 impl Sums {
+    /// Sums the given rows of the matrix. `labels` has the class of every row of the matrix.
     pub(super) fn of(matrix: &Matrix, labels: &[usize], num_classes: usize, rows: &[usize]) -> Self {
         let (width, stride) = (matrix.width, matrix.stride);
-        // One after the other, as they are read again and again.
+        // Contiguous, because every task below reads all of these rows.
         let packed: Vec<f32> = rows.iter().flat_map(|index| matrix.row(*index)).copied().collect();
         let lines: Vec<usize> = (0..width).step_by(LINES).collect();
         let of_lines = |first: usize| {
@@ -127,7 +146,7 @@ impl Sums {
         Self { squares, features, counts }
     }
 
-    /// Of all these rows together.
+    /// Adds the sums over other rows.
     pub(super) fn add(&mut self, other: &Self) {
         let add = |(sum, value): (&mut f64, &f64)| *sum += value;
         self.squares.iter_mut().zip(&other.squares).for_each(add);
@@ -136,7 +155,7 @@ impl Sums {
     }
 }
 
-/// Some lines of the sums of products.
+/// The sums of products for some lines of the triangle.
 struct Squares<'a> {
     packed: &'a [f32],
     stride: usize,
@@ -150,10 +169,11 @@ impl Work for Squares<'_> {
     fn run(self) -> Vec<f32> {
         let stride = self.stride;
         let mut sums = vec![0.0; self.lines.len() * stride];
-        // The triangle: nothing beyond the last of these lines is asked for.
+        // What lies beyond the last of these lines is in the upper triangle, which isn't needed.
         let length = self.lines.end.next_multiple_of(LANES);
         for rows in self.packed.chunks(ROWS * stride) {
-            // Several rows in one pass over the sums; where there are fewer left, the others are nothing.
+            // The sums are loaded and stored once for four rows. Rows missing at the end get weight
+            // zero.
             let row = |at: usize| rows.get(at * stride..(at + 1) * stride);
             let first = row(0).unwrap_or(&[]);
             let [a, b, c, d] = [0, 1, 2, 3].map(|at| &row(at).unwrap_or(first)[..length]);
@@ -167,17 +187,18 @@ impl Work for Squares<'_> {
     }
 }
 
-/// What tells the classes apart.
+/// A fitted discriminant: one linear function of the features per class.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
-    /// One class after the other.
+    /// Weights, `[classes, stride]`.
     weights: Vec<f32>,
-    /// Of each class.
+    /// Constant term of each class.
     offsets: Vec<f32>,
 }
 
 impl Model {
-    /// From sums over the rows that it is fitted to.
+    /// Fits the model to the rows that `sums` was computed from. `matrix` gives the layout of the
+    /// rows.
     pub(super) fn of(sums: &Sums, matrix: &Matrix) -> Self {
         let count: f64 = sums.counts.iter().sum();
         let means: Vec<Vec<f64>> =
@@ -185,6 +206,7 @@ impl Model {
         let factor = factorised(covariance(sums, &means), matrix.width);
         let of_class = |(mean, class): (&Vec<f64>, &f64)| {
             let weights = solved(&factor, mean.clone());
+            // A class without rows counts as half a row: the logarithm of zero is infinite.
             let offset = (class.max(0.5) / count).ln() - 0.5 * weights.iter().zip(mean).map(|(weight, mean)| weight * mean).sum::<f64>();
             (matrix.padded(weights.into_iter().map(|weight| weight as f32).collect()), offset as f32)
         };
@@ -192,7 +214,11 @@ impl Model {
         Self { weights: weights.concat(), offsets }
     }
 
-    /// Logarithms of the probabilities of the classes but for what all have in common, of each of these rows.
+    /// Computes the log probabilities of the classes, up to a constant in each row, for the given
+    /// rows.
+    ///
+    /// # Shapes
+    /// The result is `[rows][classes]`.
     pub(super) fn logits(&self, matrix: &Matrix, rows: &[usize]) -> Vec<Vec<f32>> {
         let of_row = |index: &usize| {
             let products = matrix.products(*index, &self.weights);
@@ -202,11 +228,13 @@ impl Model {
     }
 }
 
+/// Multiplies each value by `factor`.
 fn scaled(values: &[f64], factor: f64) -> Vec<f64> {
     values.iter().map(|value| value * factor).collect()
 }
 
-/// Within the classes, with the ridge; the lower triangle.
+/// Computes the covariance within the classes, with the ridge on its diagonal. Only the lower
+/// triangle of the result is valid.
 fn covariance(sums: &Sums, means: &[Vec<f64>]) -> Vec<f64> {
     let width = means[0].len();
     let count: f64 = sums.counts.iter().sum();
@@ -222,7 +250,8 @@ fn covariance(sums: &Sums, means: &[Vec<f64>]) -> Vec<f64> {
     squares
 }
 
-/// Cholesky's factor.
+/// Computes the Cholesky factor of a matrix whose lower triangle is given. Each row of the factor
+/// ends with its diagonal element.
 fn factorised(mut matrix: Vec<f64>, width: usize) -> Vec<Vec<f64>> {
     let mut factor: Vec<Vec<f64>> = Vec::with_capacity(width);
     for (row, line) in matrix.chunks_exact_mut(width).enumerate() {
@@ -231,14 +260,14 @@ fn factorised(mut matrix: Vec<f64>, width: usize) -> Vec<Vec<f64>> {
             line[column] = (line[column] - known) / above[column];
         }
         let known: f64 = line[..row].iter().map(|value| value * value).sum();
-        // The ridge keeps it positive, but for rounding.
+        // The ridge makes this value positive; the bound guards against rounding.
         line[row] = (line[row] - known).max(1e-9).sqrt();
         factor.push(line[..=row].to_vec());
     }
     factor
 }
 
-/// What the factor's square times it gives `right`.
+/// Solves `factor * transpose(factor) * x = right` for `x`.
 fn solved(factor: &[Vec<f64>], mut right: Vec<f64>) -> Vec<f64> {
     for (row, line) in factor.iter().enumerate() {
         let known: f64 = line[..row].iter().zip(&right).map(|(a, b)| a * b).sum();
@@ -256,7 +285,8 @@ fn solved(factor: &[Vec<f64>], mut right: Vec<f64>) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// NumPy's numbers, by the textbook's formulas: means, the covariance within the classes, the ridge, and `log p + w x - w m / 2`.
+    /// Expected values are NumPy's, from the textbook formulas: class means, the covariance within
+    /// the classes, the ridge, and `log p + w x - w m / 2`.
     #[test]
     fn logits_are_those_of_gaussians_with_one_covariance() {
         let labels: Vec<usize> = (0..60).map(|index| index % 3).collect();
@@ -266,7 +296,7 @@ mod tests {
             [share(7, 11) + is(0), share(5, 13) + 0.8 * is(1), share(3, 17) + 0.6 * is(2), share(index, 19), 5.0]
         };
         let matrix = Matrix::standardised(&(0..60).flat_map(row).collect::<Vec<_>>(), 5);
-        // Of two parts, put together: what was summed up is never looked at again.
+        // Summed in two parts, as the sums of folds are.
         let part = |keep: fn(usize) -> bool| (0..60).filter(|index| index % 5 != 0 && keep(*index)).collect::<Vec<_>>();
         let mut sums = Sums::of(&matrix, &labels, 3, &part(|index| index < 23));
         sums.add(&Sums::of(&matrix, &labels, 3, &part(|index| index >= 23)));

@@ -1,5 +1,5 @@
-//! What a small backbone that others trained makes of images, for a look at their labels. It must be on this machine already: nobody
-//! downloads anything to look.
+//! Computes features of images with a small pretrained backbone, by which their labels are judged.
+//! Uses weights that are on this machine and never downloads any.
 
 use std::path::{Path, PathBuf};
 
@@ -23,40 +23,49 @@ use crate::{
     },
 };
 
-/// The one that is cheap: the others take minutes on a CPU where everything else takes seconds.
+/// The backbone that is used. The others take minutes on a CPU, where the rest of an inspection
+/// takes seconds.
 fn cheap() -> Architecture {
     Architecture::find("squeezenet1_1").expect("it is listed")
 }
 
-/// Rows and columns of its images, where no recipe says.
+/// Height and width of the images without a recipe, in pixels.
 pub const SIDE: usize = 128;
-/// Rows and columns below which it sees nothing.
+/// Smallest height and width from which features are computed, in pixels. Those of smaller images
+/// say little about the class.
 const LEAST_SIDE: usize = 64;
 
-/// The weights of the cheap backbone, the recipe's or the published ones, if they are there.
+/// Returns the path of the backbone's weights if they are on this machine: the file that the recipe
+/// names, or the published file in the cache folder.
 pub fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
     let of_recipe = model.filter(|model| model.architecture == cheap()).and_then(|model| locate(cheap(), &model.weights()));
     let published = cheap().entry().published.as_ref()?;
+    // An interrupted download is shorter.
     let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|found| found.len() == published.bytes);
     of_recipe.filter(|path| path.is_file()).or_else(|| locate(cheap(), &Weights::Imagenet).filter(is_whole))
 }
 
-/// The features of all images; `None` where the backbone can't look at such images.
+/// Computes the features of all images, in the order of the survey. Returns `None` for grayscale
+/// recipes, for images smaller than 64 x 64 and for weights that don't come from torchvision or
+/// timm.
+///
+/// # Shapes
+/// The values are `[images, width]`, with the global average of each channel of the backbone.
 ///
 /// # Errors
-/// Weights that can't be read; images that can't be read again.
+/// Returns an error if the weights can't be loaded or an image can't be read.
 pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn Progress) -> anyhow::Result<Option<Features>> {
     let [height, width, channels] = Format::of(data).shape();
     if data.color != Color::Rgb || height.min(width) < LEAST_SIDE {
         return Ok(None);
     }
     let device = open(DeviceName::Cpu)?.device;
-    // A head that costs nothing: nobody asks it.
-    let model = Model { architecture: cheap(), pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
+    // Only the backbone is evaluated, so the head is as small as possible.
+    let model = Model { architecture: CHEAP, pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
     let design = Design { model, input: [channels, height, width], num_classes: 2, output: Output::of(Loss::default()) };
     let (model, origin) = pretrained::load(build(&design, 0, &device), weights)?;
-    if origin != Origin::Library(Dialect::Torchvision) {
-        // What others expect of pixels isn't known here.
+    if origin != Origin::Torch {
+        // The normalization below is the one that torchvision's weights were trained with.
         return Ok(None);
     }
     let normalizer = Normalizer::fit(&Normalize::Imagenet, data.color, &surveyed.sets[0])?;

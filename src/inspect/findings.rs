@@ -1,4 +1,5 @@
-//! What was found, in words: the worst first, with the number that matters and what to do.
+//! Describes what an inspection found, the most serious first: what it is, the number that matters,
+//! an example and what to do. `inspect` and `train` report the same findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,57 +15,58 @@ use crate::{
     },
 };
 
-/// Images in the largest class for one in the smallest from which it is told.
+/// Ratio of the largest to the smallest class above which the set counts as imbalanced.
 const IMBALANCED: f64 = 1.5;
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Test images are copies of what training knows.
+    /// Test images that are copies of training or validation images.
     Leak,
-    /// Copies with more than one label.
+    /// Groups of copies with more than one label.
     ConflictingLabels,
-    /// Validation images are copies of training images.
+    /// Validation images that are copies of training images.
     ValidationLeak,
-    /// A group (a patient, say) is in more than one part.
+    /// Groups (patients, say) with images in more than one split.
     SplitGroup,
-    /// Labels that a model doesn't believe.
+    /// Labels that are probably wrong according to a linear model.
     DoubtfulLabels,
     /// Files that can't be opened or decoded.
     Unreadable,
-    /// Files that are damaged and could be decoded all the same.
+    /// Damaged files that could be decoded.
     Damaged,
-    /// Classes whose names look the same.
+    /// Classes whose names differ only in what is easily overlooked, such as case.
     AlikeClasses,
-    /// Copies in one part.
+    /// Copies within one split.
     Repeats,
-    /// Something that tells the class and isn't what the image shows.
+    /// A property other than the image's content that predicts the class.
     Rule,
     /// Classes of different size.
     Imbalance,
-    /// Images that stand out.
+    /// Images that differ from the others, such as dark or blurred ones.
     Odd,
 }
 
-/// Something to know before training.
+/// A fact to know before training.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about.
+    /// Subject of the finding.
     pub kind: Kind,
-    /// What was found.
+    /// Description of what was found, with its number.
     pub what: String,
-    /// The first of them, where there is one to name.
+    /// First example, if there is one to name.
     pub first: Option<String>,
-    /// What to do.
+    /// Advice on what to do.
     pub advice: String,
 }
 
-/// `verb` for one, `verbs` for more.
+/// Returns `one` if `count` is 1, else `more`.
 fn verb(count: usize, one: &'static str, more: &'static str) -> &'static str {
     if count == 1 { one } else { more }
 }
 
+/// Returns the findings of an inspection, the most serious first.
 pub(super) fn of(found: &Inspection) -> Vec<Finding> {
     let kinds = [
         leak,
@@ -118,7 +120,8 @@ fn contradictions(found: &Inspection) -> Option<Finding> {
     ))
 }
 
-/// Those that may be meant to differ.
+/// Reports groups with more than one label in which no two images with equal pixels differ in their
+/// label. Their labels may differ on purpose.
 fn conflicting_labels(found: &Inspection) -> Option<Finding> {
     let is_near = |group: &&CopyGroup| group.has_conflicting_labels && group.contradiction().is_none();
     let conflicts: Vec<&CopyGroup> = found.copies.groups.iter().filter(is_near).collect();
@@ -244,7 +247,7 @@ fn odd(found: &Inspection) -> Option<Finding> {
     Some(Finding::new(Kind::Odd, what, Some(format!("{} ({kind})", suspects.first()?.path)), "look at them"))
 }
 
-/// Two of a group.
+/// Describes two copies by path, split and class.
 fn words([first, second]: [&Member; 2]) -> String {
     let words = |member: &Member| format!("{} ({}, {})", member.path, member.split, member.class);
     format!("{} = {}", words(first), words(second))

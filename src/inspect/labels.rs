@@ -1,6 +1,7 @@
-//! Labels that a cheap model doesn't believe: a linear discriminant on features of the images, fitted without the image that is judged,
-//! and confident learning (Northcutt et al. 2021, arXiv 1911.00068) on its probabilities; of these, labels that are wrong rather than images
-//! that are hard.
+//! Finds doubtful labels. A linear discriminant is fitted to features of the images in five folds;
+//! confident learning (Northcutt et al. 2021, arXiv 1911.00068) selects labels by its held-out
+//! probabilities, and of these, labels that are more probably wrong than their images are hard are
+//! reported.
 
 use std::collections::BTreeMap;
 
@@ -22,58 +23,63 @@ use crate::{
     metrics::fit_weighted_temperature,
 };
 
-/// Part of the key of what is kept: raise it when a judgement changes.
+/// Version of the judgment in the cache key. Must change with anything that changes a judgment.
 const VERSION: &str = "emberlens labels 2";
-/// Labels from which on it is worth keeping a judgement.
+/// Number of labels from which a judgment is cached.
 const MANY: usize = 500;
-/// Parts that the images are dealt to; each is judged by a model of the others.
+/// Number of folds. Each is judged by a model fitted to the others.
 const FOLDS: usize = 5;
-/// Images of a class below which nothing is said of it.
+/// Number of images below which the labels of a class are not judged.
 const LEAST: usize = 20;
-/// Images that models are fitted to at most, all parts together.
+/// Maximum number of images that the models are fitted to, over all folds.
 const FITTED: usize = 16_000;
-/// Images that are asked at most where some tell as much as all: whether the model knows anything, and how sure it may be.
+/// Maximum size of the samples that decide whether the model has any skill and that fit [`Belief`].
 const ASKED: usize = 4000;
-/// How far above chance a model must be to be asked, as a share of what is left above chance.
+/// Skill from which the model's judgment counts: balanced accuracy above chance, as a fraction of
+/// the possible range above chance.
 const SKILLED: f64 = 0.5;
-/// How probably a label must be wrong to be told.
+/// Probability of being wrong above which a label is reported.
 const PROBABLY: f64 = 0.5;
-/// Rounds in which the share of wrong labels is found, at most, and the change below which there is no need of more.
+/// Maximum number of rounds of expectation maximization.
 const ROUNDS: usize = 20;
+/// Change in the fraction of wrong labels below which the rounds end.
 const STILL: f64 = 1e-4;
-/// Halvings by which each finds the temperature.
+/// Number of bisections with which each round fits the temperature.
 const HALVINGS: usize = 24;
-/// The share that the first round starts from.
+/// Fraction of wrong labels that the first round starts from.
 const FEW: f64 = 0.05;
-/// A small image has a row for so many of a look, and so many rows and columns.
+/// Number of rows and columns of a thumbnail that are summed to one pixel of a small image.
 const STEP: usize = 4;
+/// Height and width of a small image, in pixels.
 const SMALL: usize = SIDE / STEP;
-/// Waves over them.
+/// Number of random Fourier features. On the brain-tumor set with 6 % of the labels flipped, the
+/// balanced accuracy is 0.75 with them and 0.66 with the 16 x 16 gray values alone.
 const WAVES: usize = 512;
-/// What a model may be short of the skill that it needs on those that are asked first.
+/// Balanced accuracy by which the sample that is tried first may miss the required skill.
 const LUCK: f64 = 0.1;
-/// How many times as likely as the label the suggestion must be.
+/// Ratio of the suggestion's probability to the label's from which a label is reported.
 const ODDS: f64 = 5.0;
 
-/// Numbers of each image that tell more than its pixels.
+/// Features of the images, from which their labels are judged.
 #[derive(Clone, Debug)]
 pub struct Features {
-    /// What they are, in words.
+    /// Description for messages, such as "small images (16x16, grey)".
     pub words: String,
-    /// Of each image.
+    /// Number of features per image.
     pub width: usize,
-    /// Image by image.
+    /// Features, `[images, width]`.
     pub values: Vec<f32>,
 }
 
 impl Features {
-    /// Of small grey images: cosines of random waves over them, which do for a linear model what a Gaussian kernel would (Rahimi and Recht
-    /// 2007).
+    /// Computes random Fourier features of small gray images, with which a linear model
+    /// approximates a Gaussian kernel (Rahimi and Recht 2007).
     fn of_looks(looks: &[&Thumbnail]) -> Self {
         let small: Vec<f32> = looks.par_iter().flat_map_iter(|look| small(look)).collect();
         let small = Matrix::standardised(&small, SMALL * SMALL);
         let wave = |index: usize| {
             let mut draw = stream(0, Purpose::Waves, [index as u64, 0, 0]);
+            // The product of a standardized image with such a wave has a variance of about one.
             let scale = 1.0 / SMALL as f64;
             let weights = (0..SMALL * SMALL).map(|_| (scale * normal(&mut draw)) as f32).collect();
             (small.padded(weights), draw.random_range(0.0..std::f32::consts::TAU))
@@ -89,10 +95,12 @@ impl Features {
     }
 }
 
+/// Describes the features of small images.
 fn words_of_looks() -> String {
     format!("small images ({SMALL}x{SMALL}, grey)")
 }
 
+/// Sums a thumbnail's pixel values over squares of `STEP` x `STEP`, to `[SMALL, SMALL]`.
 fn small(look: &Thumbnail) -> Vec<f32> {
     let mut out = vec![0.0; SMALL * SMALL];
     for (at, level) in look.bytes().iter().enumerate() {
@@ -101,44 +109,45 @@ fn small(look: &Thumbnail) -> Vec<f32> {
     out
 }
 
-/// What a cheap model says of the labels.
+/// Judgment of the labels by a linear model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Labels {
-    /// What it looked at.
+    /// Description of the features that the model was fitted to.
     pub features: String,
-    /// Labels that it judged: those of classes with enough images.
+    /// Number of labels judged; classes with fewer than 20 images are left out.
     pub images: usize,
-    /// Mean recall of the classes, on images that it wasn't fitted to.
+    /// Mean recall of the classes on held-out images.
     pub balanced_accuracy: f64,
-    /// Labels that it doesn't believe, the least believed first.
+    /// Doubtful labels, in ascending order of the label's probability relative to the suggestion's.
     pub suspects: Vec<DoubtfulLabel>,
 }
 
-/// A label that a model doesn't believe.
+/// A label that is probably wrong.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DoubtfulLabel {
-    /// Where the image is.
+    /// Path of the image.
     pub path: String,
-    /// What it is said to be.
+    /// Class given by the label.
     pub label: String,
-    /// What the model takes it for.
+    /// Most probable class according to the model.
     pub suggestion: String,
-    /// Its probability of the label.
+    /// Held-out probability of the label.
     pub label_probability: f64,
-    /// Its probability of the suggestion.
+    /// Held-out probability of the suggestion.
     pub suggestion_probability: f64,
     #[serde(skip)]
     index: usize,
 }
 
 impl DoubtfulLabel {
-    /// Its position among the images that were seen.
+    /// Returns the image's index in `Inspection::seen`.
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
-/// Judges the labels of all images; `None` where there are too few to fit a model to, or the model knows too little to be asked.
+/// Judges the labels of all images, from `features` or else from small images. Returns `None` if
+/// fewer than two classes have enough images or the model's skill is too low.
 pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     survey.seen.iter().for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
@@ -151,7 +160,8 @@ pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels>
         survey.seen.iter().enumerate().filter_map(|(index, seen)| Some((index, class(seen)?))).unzip();
     let firsts = survey.firsts();
     let member = |(index, label): (&usize, &usize)| {
-        // Copies are in one part, so that nobody is judged by its own copy.
+        // Copies share a fold. Otherwise a model fitted to an image's copy, with the same wrong
+        // label, would confirm the label.
         let digest = survey.seen[firsts[*index]].facts.pixels;
         Member { class: *label, group: survey.seen[*index].entry.group.clone(), digest }
     };
@@ -181,7 +191,7 @@ pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels>
     Some(Labels { features: words, images: judged.len(), balanced_accuracy, suspects: doubts.into_iter().map(suspect).collect() })
 }
 
-/// All that a judgement depends on.
+/// Returns the cache key, which covers everything that the judgment depends on.
 fn key(survey: &Scan, judged: &[usize], members: &[Member], features: Option<&Features>) -> Key {
     let mut key = Key::new(VERSION);
     for (index, Member { class, group, digest }) in judged.iter().zip(members) {
@@ -198,26 +208,26 @@ fn key(survey: &Scan, judged: &[usize], members: &[Member], features: Option<&Fe
     key
 }
 
-/// What a model says of the labels.
+/// A judgment in the form that is cached.
 #[derive(Debug, Serialize, Deserialize)]
 struct Judgement {
     balanced_accuracy: f64,
     doubts: Vec<Doubt>,
 }
 
-/// A label that it doesn't believe.
+/// A doubtful label.
 #[derive(Debug, Serialize, Deserialize)]
 struct Doubt {
-    /// Its position among those that are judged.
+    /// Index among the judged images.
     at: usize,
-    /// The class that the model takes it for.
+    /// Most probable class.
     suggestion: usize,
-    /// Of the label and of the suggestion.
+    /// Probabilities of the label and of the suggestion.
     probabilities: [f64; 2],
 }
 
 impl Judgement {
-    /// `None` where the model knows too little to be asked.
+    /// Judges the label of each row of `matrix`. Returns `None` if the model's skill is too low.
     fn of(matrix: &Matrix, members: &[Member], num_classes: usize) -> Option<Self> {
         let labels: Vec<usize> = members.iter().map(|member| member.class).collect();
         let logits = out_of_fold(matrix, &labels, num_classes, &folds(members, FOLDS, 0))?;
@@ -230,7 +240,8 @@ impl Judgement {
         let mut doubts = doubtful(&probabilities, &labels, num_classes);
         let ratio = |(at, suggestion): &(usize, usize)| probabilities[*at][labels[*at]] / probabilities[*at][*suggestion];
         let is_wrong = |at: usize| wrong_label(probabilities[at][labels[at]], wrong, num_classes) > PROBABLY;
-        // Confident learning alone takes each hard image of a clean set for a wrong label.
+        // Confident learning alone reports the hard images of a clean set. Without the second
+        // condition, 163 of 10,000 MNIST digits were doubted, with it 27.
         doubts.retain(|doubt| ratio(doubt) * ODDS <= 1.0 && is_wrong(doubt.0));
         doubts.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
         let doubt = |(at, suggestion): (usize, usize)| {
@@ -241,13 +252,15 @@ impl Judgement {
     }
 }
 
+/// Whether a balanced accuracy reaches [`SKILLED`].
 fn is_skilled(balanced_accuracy: f64, num_classes: usize) -> bool {
     let chance = 1.0 / num_classes as f64;
     balanced_accuracy >= chance + SKILLED * (1.0 - chance)
 }
 
-/// Logits of the classes for each row, by a model of the rows of the other folds; `None` where the first images that are asked show
-/// that it knows too little, as sets with many classes would take long for nothing.
+/// Computes the held-out logits of each row, `[rows][classes]`, by a model fitted to the other
+/// folds. Returns `None` if a sample of the first fold shows that the skill is too low, because
+/// sets with many classes would take long without a result.
 fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[usize]) -> Option<Vec<Vec<f32>>> {
     let order = permutation(&mut stream(0, Purpose::Folds, [2, 0, 0]), labels.len());
     let of_fold = |rows: &[usize], fold: usize| rows.iter().copied().filter(|index| folds[*index] == fold).collect::<Vec<_>>();
@@ -262,7 +275,7 @@ fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[u
     let asked = of_fold(&order[..order.len().min(ASKED)], 0);
     let (found, of_asked): (Vec<_>, Vec<_>) =
         (softmax_all(&model(0)?.logits(matrix, &asked), 1.0), asked.iter().map(|index| labels[*index]).collect());
-    // A little luck is granted: all of them decide in the end.
+    // The sample is small, so the check is lenient; the final one is on all images.
     if !is_skilled(balanced_accuracy(&found, &of_asked, num_classes) + LUCK, num_classes) {
         return None;
     }
@@ -275,6 +288,7 @@ fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[u
     Some(logits)
 }
 
+/// Computes the probabilities of each row at a temperature, `[rows][classes]`.
 fn softmax_all(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f64>> {
     let softmax = |row: &Vec<f32>| {
         let most = row.iter().copied().fold(f32::MIN, f32::max);
@@ -286,18 +300,19 @@ fn softmax_all(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f64>> {
     logits.par_iter().map(softmax).collect()
 }
 
-/// What labels say of the model that is asked about them, and of themselves.
+/// The temperature and the fraction of wrong labels that best explain the labels, given the logits.
 struct Belief {
-    /// How sure the model may be of what the images show.
+    /// Temperature of the logits, fitted to the labels that are probably right.
     temperature: f64,
-    /// Share of the labels that are any other class's. What is hard gets unsure answers, which the temperature accounts for; wrong labels are those
-    /// that it doesn't.
+    /// Fraction of labels replaced by any other class. Hard images get uncertain answers, which the
+    /// temperature accounts for; wrong labels are what it doesn't account for.
     wrong: f64,
 }
 
 impl Belief {
-    /// The most likely one, by expectation and maximisation, from some of the labels where there are many.
+    /// Fits both by expectation maximization, on a sample if there are many labels.
     fn of(logits: &[Vec<f32>], labels: &[usize]) -> Self {
+        // The time of a round grows with the number of classes, so the sample shrinks with it.
         let most = (ASKED * 100 / logits.first().map_or(1, Vec::len)).clamp(LEAST * LEAST, ASKED);
         let asked = (0..labels.len()).step_by(labels.len().div_ceil(most));
         let (some, their_labels): (Vec<Vec<f32>>, Vec<usize>) = asked.map(|at| (logits[at].clone(), labels[at])).unzip();
@@ -320,17 +335,19 @@ impl Belief {
     }
 }
 
-/// How probable it is that a label is wrong which the image has at this probability, where so many of all are wrong, and any class as likely
-/// in its place.
+/// Returns the probability that a label is wrong, from the model's `probability` of it and the
+/// fraction `wrong` of wrong labels, each of which is any other class with equal probability.
 fn wrong_label(probability: f64, wrong: f64, num_classes: usize) -> f64 {
     let otherwise = wrong / (num_classes - 1) as f64 * (1.0 - probability);
     otherwise / (otherwise + (1.0 - wrong) * probability).max(f64::MIN_POSITIVE)
 }
 
+/// Returns the most probable class, the first of equals.
 fn most_likely(probabilities: &[f64]) -> usize {
     (0..probabilities.len()).rev().max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(0)
 }
 
+/// Computes the mean recall of the classes.
 fn balanced_accuracy(probabilities: &[Vec<f64>], labels: &[usize], num_classes: usize) -> f64 {
     let (mut hits, mut counts) = (vec![0.0; num_classes], vec![0.0f64; num_classes]);
     for (probabilities, label) in probabilities.iter().zip(labels) {
@@ -340,8 +357,10 @@ fn balanced_accuracy(probabilities: &[Vec<f64>], labels: &[usize], num_classes: 
     hits.iter().zip(&counts).map(|(hits, count)| hits / count.max(1.0)).sum::<f64>() / num_classes as f64
 }
 
-/// Positions off the diagonal of the confident joint, each with the class that it is taken for. A class is confidently predicted from the
-/// mean probability on that it gets from images with its label.
+/// Returns the entries off the diagonal of the confident joint, each as the row and the class it is
+/// counted as. A class is confident if its probability reaches the mean that it has over the images
+/// with its label. A row whose most probable class isn't confident is left out; cleanlab may count
+/// it as another class that is.
 fn doubtful(probabilities: &[Vec<f64>], labels: &[usize], num_classes: usize) -> Vec<(usize, usize)> {
     let (mut sums, mut counts) = (vec![0.0; num_classes], vec![0.0f64; num_classes]);
     for (probabilities, label) in probabilities.iter().zip(labels) {
@@ -351,6 +370,7 @@ fn doubtful(probabilities: &[Vec<f64>], labels: &[usize], num_classes: usize) ->
     let thresholds: Vec<f64> = sums.iter().zip(&counts).map(|(sum, count)| sum / count.max(1.0)).collect();
     let suspect = |(at, (probabilities, label)): (usize, (&Vec<f64>, &usize))| {
         let class = most_likely(probabilities);
+        // The tolerance is cleanlab's.
         (class != *label && probabilities[class] >= thresholds[class] - 1e-6).then_some((at, class))
     };
     probabilities.iter().zip(labels).enumerate().filter_map(suspect).collect()
@@ -366,7 +386,8 @@ mod tests {
         pixels::{decode::Pixels, image_stats::measure_image},
     };
 
-    /// An image whose class shows, in many ways: a bright half on the left, on the right, or below, of any brightness, in noise.
+    /// Returns an image with a bright region on the left, on the right or below, by class, of
+    /// varying brightness and with noise.
     fn image(class: usize, index: u64) -> Pixels {
         let mut draw = stream(5, Purpose::Synthetic, [index, class as u64, 0]);
         let (strength, noise) = (draw.random_range(60..120u8), draw.random_range(10..60u8));
@@ -406,11 +427,13 @@ mod tests {
         );
     }
 
-    /// A model that is as often wrong as it says: no label is, however many it doesn't believe. The same with labels turned: as many are.
+    /// The labels agree with a model that is wrong as often as its probabilities say, so none is
+    /// wrong. Then some labels are flipped, which are found.
     #[test]
     fn hard_images_are_no_wrong_labels_and_turned_ones_are() {
         let mut draw = stream(5, Purpose::Synthetic, [0, 8, 0]);
-        // Sure of most images, and of one in twenty only nine times out of ten; twice as sure as it may be.
+        // Probability of the shown class: 0.9 for one image in twenty, 0.9999 for the others. The
+        // logits claim twice the confidence.
         let shown: Vec<f64> = (0..4000).map(|at| if at % 20 == 0 { 0.9 } else { 0.9999 }).collect();
         let logits: Vec<Vec<f32>> = shown.iter().map(|shown| vec![2.0 * (shown / (1.0 - shown)).ln() as f32, 0.0]).collect();
         let mut labels: Vec<usize> = shown.iter().map(|shown| usize::from(draw.random::<f64>() >= *shown)).collect();
@@ -428,13 +451,13 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_who_knows_nothing() {
-        // What the images show has nothing to do with their labels.
+        // The labels are independent of what the images show.
         assert_eq!(judge(&survey(&(0..90).map(|index| (index % 3, index / 3 % 3)).collect::<Vec<_>>()), None), None);
-        // Too few.
+        // Too few images of each class.
         assert_eq!(judge(&survey(&(0..30).map(|index| (index % 3, index % 3)).collect::<Vec<_>>()), None), None);
     }
 
-    /// `scripts/reference/confident_learning.py`, cleanlab 2.9.0.
+    /// Expected rows are those of cleanlab 2.9.0 (`scripts/reference/confident_learning.py`).
     #[test]
     fn what_is_off_the_diagonal_is_cleanlabs() {
         #[derive(serde::Deserialize)]

@@ -1,4 +1,6 @@
-//! Look before you train: what is in the images, which are copies, which stand out, what gives the class away. Reads; changes nothing.
+//! Inspects a set of images before training: counts, sizes, copies, images that stand out, doubtful
+//! labels, and properties other than the content that predict the class. Changes no file of the
+//! set.
 
 mod clean;
 mod discriminant;
@@ -33,88 +35,89 @@ use crate::{
     },
 };
 
-/// What an inspection found.
+/// The result of an inspection.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
-    /// Images that can be read.
+    /// Number of images that can be read.
     pub images: usize,
-    /// By class, then by part.
+    /// Number of images by class and split.
     pub classes: BTreeMap<String, BTreeMap<&'static str, usize>>,
-    /// Images in the largest class for one in the smallest, among those that are trained on.
+    /// Ratio of the largest to the smallest class among the training images; NaN without any.
     pub imbalance: f64,
-    /// Images by format.
+    /// Number of images by file format.
     pub formats: BTreeMap<String, usize>,
-    /// Images by colours and bits as stored.
+    /// Number of images by stored color mode and bit depth, such as `Rgb8`.
     pub modes: BTreeMap<String, usize>,
-    /// Images that EXIF turns or mirrors.
+    /// Number of images that EXIF rotates or mirrors.
     pub turned_by_exif: usize,
-    /// Of heights and widths: least, median, most.
+    /// Smallest, median and largest height, in pixels.
     pub heights: [usize; 3],
-    /// As heights.
+    /// Smallest, median and largest width, in pixels.
     pub widths: [usize; 3],
-    /// Of widths over heights: least, median, most.
+    /// Smallest, median and largest ratio of width to height.
     pub aspect_ratios: [f64; 3],
-    /// Different heights and widths.
+    /// Number of distinct pairs of height and width.
     pub sizes: usize,
     /// Files that can't be opened or decoded, with the reason.
     pub unreadable: Vec<Skipped>,
-    /// Files that are damaged and could be decoded all the same, with the damage.
+    /// Damaged files that could be decoded, with the damage.
     pub damaged: Vec<Damaged>,
-    /// Files that were passed over, in words.
+    /// Descriptions of files that were ignored.
     pub passed_over: Vec<String>,
-    /// How lists were read, in words.
+    /// Remarks on how lists were read.
     pub notes: Vec<String>,
-    /// Copies.
+    /// Groups of copies among the images.
     pub copies: Copies,
-    /// Test images with a copy among the images that are trained on or chosen by.
+    /// Paths of test images that are copies of training or validation images.
     pub leaked_test_images: Vec<String>,
-    /// Images that stand out, by what of them does.
+    /// Images that stand out, by kind, such as `dark`.
     pub suspects: BTreeMap<&'static str, Vec<Suspect>>,
-    /// Properties that tell the class without looking at the image, the most telling first.
+    /// Properties other than the content that predict the class, the most accurate first.
     pub rules: Vec<Rule>,
-    /// Labels that a cheap model was asked about; nothing where there are too few images for one, or it knows too little.
+    /// Judgment of the labels; `None` if there are too few images for a model or its skill is too
+    /// low.
     pub labels: Option<Labels>,
-    /// What it all means, the worst first.
+    /// Findings, the most serious first.
     pub findings: Vec<Finding>,
-    /// The images.
+    /// The inspected images.
     #[serde(skip)]
     pub seen: Vec<ScannedImage>,
 }
 
-/// Groups of copies.
+/// Groups of copies, with counts.
 #[derive(Debug, Default, Serialize)]
 pub struct Copies {
-    /// All.
+    /// All groups.
     pub groups: Vec<CopyGroup>,
-    /// Groups with images in more than one part.
+    /// Number of groups with images in more than one split.
     pub across_splits: usize,
-    /// Groups with more than one label.
+    /// Number of groups with more than one label.
     pub conflicting_labels: usize,
-    /// Images that would be gone if one of each group were kept.
+    /// Number of images beyond one of each group.
     pub surplus: usize,
 }
 
 /// Images that are copies of one another.
 #[derive(Debug, Serialize)]
 pub struct CopyGroup {
-    /// The weakest link.
+    /// How alike the images are; the weakest likeness that connects the group.
     pub likeness: Likeness,
-    /// The images.
+    /// Images of the group.
     pub members: Vec<Member>,
-    /// In more than one part?
+    /// Whether the images lie in more than one split.
     pub is_across_splits: bool,
-    /// With more than one label?
+    /// Whether the images have more than one label.
     pub has_conflicting_labels: bool,
 }
 
-/// An image of a group.
+/// An image of a group of copies.
 #[derive(Debug, Serialize)]
 pub struct Member {
-    /// Where it is.
+    /// Path of the image.
     pub path: String,
-    /// Its label.
+    /// Class of the image.
     pub class: String,
-    /// What it is used for.
+    /// Split of the image: `train`, `val` or `test`.
     pub split: &'static str,
     #[serde(skip)]
     index: usize,
@@ -123,14 +126,15 @@ pub struct Member {
 }
 
 impl Member {
-    /// Its position among the images that were seen.
+    /// Returns the image's index in [`Inspection::seen`].
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
 impl Inspection {
-    /// What there is to say of these images. Labels are judged by `features` of theirs, in their order, or by small images of them.
+    /// Inspects the scanned images. Their labels are judged from `features`, which are in the order
+    /// of the images, or else from small images.
     pub fn of(survey: Scan, features: Option<Features>) -> Self {
         let copies = Copies::of(&survey);
         let labels = labels::judge(&survey, features);
@@ -171,13 +175,13 @@ impl Inspection {
         inspection
     }
 
-    /// Images of a part.
+    /// Returns the number of images in a split.
     pub fn count(&self, part: Part) -> usize {
         self.seen.iter().filter(|seen| seen.part == part).count()
     }
 }
 
-/// Least, median and most; zeros of nothing.
+/// Returns the smallest, median and largest value; zeros without any.
 fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -185,6 +189,7 @@ fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     [at(0), at(1), at(2)]
 }
 
+/// Returns the ratio of the largest to the smallest class with training images; NaN without any.
 fn imbalance(classes: &BTreeMap<String, BTreeMap<&'static str, usize>>) -> f64 {
     let trained = classes.values().map(|parts| parts.get(Part::Train.name()).copied().unwrap_or(0)).filter(|count| *count > 0);
     let (least, most) = trained.fold((usize::MAX, 0), |(least, most), count| (least.min(count), most.max(count)));
@@ -202,6 +207,7 @@ impl Copies {
         }
     }
 
+    /// Returns the paths of test images that have a copy outside the test set.
     fn leaked(&self) -> Vec<String> {
         let test = Part::Test.name();
         let is_known = |group: &&CopyGroup| group.members.iter().any(|member| member.split != test);
@@ -228,14 +234,16 @@ impl CopyGroup {
 }
 
 impl CopyGroup {
-    /// The first, and one of another part or label where there is one.
+    /// Returns the first image and one that differs from it in split or label; without any, the
+    /// second.
     pub fn pair(&self) -> [&Member; 2] {
         let first = &self.members[0];
         let differs = |member: &&Member| member.split != first.split || member.class != first.class;
         [first, self.members.iter().find(differs).unwrap_or(&self.members[1])]
     }
 
-    /// Two members with the same pixels and different labels, where there are such: at least one of these labels is wrong.
+    /// Returns two images with the same pixels and different labels, if there are any: at least one
+    /// of the labels is wrong.
     pub fn contradiction(&self) -> Option<[&Member; 2]> {
         let mut firsts: BTreeMap<[u8; 32], &Member> = BTreeMap::new();
         self.members.iter().find_map(|member| {
@@ -244,13 +252,14 @@ impl CopyGroup {
         })
     }
 
-    /// Members of one part that have the pixels of no member of the `others`.
+    /// Returns the number of images in `part` whose pixels equal those of no image in the `others`.
     fn changed(&self, part: Part, others: &[Part]) -> usize {
         let is_other = |member: &&Member| others.iter().any(|part| part.name() == member.split);
         let known: BTreeSet<[u8; 32]> = self.members.iter().filter(is_other).map(|member| member.pixels).collect();
         self.members.iter().filter(|member| member.split == part.name() && !known.contains(&member.pixels)).count()
     }
 
+    /// Returns the number of images in a split.
     fn count(&self, part: Part) -> usize {
         self.members.iter().filter(|member| member.split == part.name()).count()
     }
@@ -260,7 +269,7 @@ impl CopyGroup {
     }
 }
 
-/// The part of a path that its maker chose for many: its name without digits.
+/// Returns the file's name without extension and digits, which files of one source tend to share.
 fn source_name(path: &Path) -> String {
     let stem = path.file_stem().map(PathBuf::from).unwrap_or_default();
     stem.to_string_lossy().chars().filter(|letter| !letter.is_ascii_digit()).collect()

@@ -1,5 +1,6 @@
-//! Does something tell the class that has nothing to do with what the image shows? A rule on one property of the file, tried on images
-//! that it wasn't made from.
+//! Measures how well a single property of the files, such as their size or brightness, predicts the
+//! class. A network may learn such a property instead of the content. Each rule is evaluated by
+//! cross validation.
 
 use std::collections::BTreeMap;
 
@@ -11,32 +12,34 @@ use crate::{
     data::{duplicates::scan::ScannedImage, listing::Part},
 };
 
-/// Parts that the images are split into; each is judged by a rule from the others.
+/// Number of folds. Each is predicted by a rule made from the others.
 const FOLDS: usize = 5;
-/// Steps that a number is cut into.
+/// Number of quantile bins that a numeric property is divided into.
 const STEPS: usize = 16;
-/// Images of each class that it takes to say anything.
+/// Smallest number of training images of a class that is included.
 const LEAST: usize = 20;
-/// How far above chance a rule must be to be told, as a share of what is left above chance.
+/// Balanced accuracy above chance from which a rule is reported, as a fraction of the possible
+/// range above chance.
 const TELLING: f64 = 0.2;
 
-/// The one that is in no pixel.
+/// The property that isn't visible to a network.
 const NAME: &str = "the name of the file without its digits";
 
-/// A property that tells the class.
+/// A property that predicts the class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rule {
-    /// Of the file.
+    /// Description of the property.
     pub property: &'static str,
-    /// Mean recall of the classes by a rule on it, on images that the rule wasn't made from.
+    /// Mean recall of the classes on held-out folds.
     pub balanced_accuracy: f64,
-    /// The same of guessing.
+    /// Balanced accuracy of guessing.
     pub chance: f64,
-    /// Does a network see it?
+    /// Whether the property is visible in the pixels, so that a network can learn it.
     pub is_seen: bool,
 }
 
-/// Rules on the training images that are well above chance, the most telling first.
+/// Finds the properties that predict the class of the training images well above chance, the most
+/// accurate first.
 pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
     let trained: Vec<&ScannedImage> = seen.iter().filter(|seen| seen.part == Part::Train).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -77,7 +80,8 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
     rules
 }
 
-/// Numbers cut into steps with as many images each.
+/// Replaces each value by its quantile bin. Bins have about the same number of images; equal values
+/// share a bin.
 fn steps(values: &[f64]) -> Vec<usize> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -85,7 +89,7 @@ fn steps(values: &[f64]) -> Vec<usize> {
     values.iter().map(|value| ends.partition_point(|end| end <= value)).collect()
 }
 
-/// Names by their numbers.
+/// Replaces each name by its rank among the distinct names.
 fn places(names: Vec<String>) -> Vec<usize> {
     let mut sorted = names.clone();
     sorted.sort();
@@ -93,12 +97,14 @@ fn places(names: Vec<String>) -> Vec<usize> {
     names.iter().map(|name| sorted.partition_point(|other| other < name)).collect()
 }
 
-/// Balanced accuracy of the rule "the class that this value has most, for its size", on the fold that it wasn't made from.
+/// Computes the balanced accuracy of a rule on held-out folds: it predicts the class that has the
+/// value most often, relative to the size of the class.
 fn judge(values: &[usize], labels: &[usize], num_classes: usize) -> f64 {
     let count = values.len();
     let mut sizes = vec![0.0; num_classes];
     labels.iter().for_each(|label| sizes[*label] += 1.0);
-    // Each class in equal parts: what is more in one part would be less in the others.
+    // Stratified, because a class that is over-represented in one fold is missing in the others,
+    // which would bias the rule against it.
     let (mut folds, mut dealt) = (vec![0; count], vec![0; num_classes]);
     for index in permutation(&mut stream(0, Purpose::Folds, [0, 0, 0]), count) {
         folds[index] = dealt[labels[index]] % FOLDS;
@@ -109,12 +115,14 @@ fn judge(values: &[usize], labels: &[usize], num_classes: usize) -> f64 {
     let mut hits = vec![0.0; num_classes];
     for alike in sorted.chunk_by(|a, b| values[*a] == values[*b]) {
         for fold in 0..FOLDS {
-            // Of the classes that have this value at all, so that many classes cost nothing where each has its own.
+            // Only classes that have this value, so that values that are unique to a class stay
+            // cheap with many classes.
             let mut counts: BTreeMap<usize, f64> = BTreeMap::new();
             alike.iter().filter(|index| folds[**index] != fold).for_each(|index| *counts.entry(labels[*index]).or_default() += 1.0);
             let weight = |class: usize| counts.get(&class).map_or(0.0, |count| count / sizes[class]);
             let most = counts.keys().map(|class| weight(*class)).fold(0.0, f64::max);
-            // A value that the rule has never seen, or classes that tie, are guessed.
+            // Ties count as a guess among the tied classes, and a value that the other folds don't
+            // have as a guess among all.
             let tied = counts.keys().filter(|class| weight(**class) == most).count();
             let tied = if tied == 0 { num_classes } else { tied };
             for index in alike.iter().filter(|index| folds[**index] == fold && weight(labels[**index]) == most) {

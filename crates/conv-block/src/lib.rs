@@ -1,6 +1,6 @@
 //! Convolution blocks for training on the CPU: convolution, bias, ReLU and 2x2 max-pooling as one
 //! operation, forward and backward, on plain `f32` slices of `[images, channels, rows, columns]`.
-//! The crate knows no framework.
+//! The crate depends on no framework.
 //!
 //! A block keeps little for its backward pass: one byte per pooled value, or its own output, but
 //! nothing in between. Results are the same for any number of threads, and differ in their last

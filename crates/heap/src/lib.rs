@@ -21,11 +21,12 @@ pub fn keep_large_blocks() {
     }
 }
 
-/// Gives the system back what is free now: after something so large that it won't be asked for again soon. Takes some milliseconds, and the next
-/// who asks for blocks gets them from the system, page by page. Elsewhere than on glibc this does nothing.
+/// Returns free memory to the system. Meant for the time after a block so large that its like won't
+/// be allocated again soon: the call takes some milliseconds, and later allocations take a page
+/// fault for each page again. Does nothing without glibc.
 pub fn give_back_free_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: the allocator gives up pages that nobody has; it may be called at any time by any thread.
+    // SAFETY: the allocator releases pages of free blocks only, and the function is thread-safe.
     unsafe {
         libc::malloc_trim(0);
     }

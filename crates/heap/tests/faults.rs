@@ -15,7 +15,7 @@ fn what_is_free_goes_back_when_that_is_asked_for() {
         let sizes = std::fs::read_to_string("/proc/self/statm").expect("readable");
         sizes.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") >> 8
     };
-    // A block behind the large one, so that it isn't the last of the heap.
+    // A block behind the large one, so that the freed memory is not at the end of the heap.
     let large = std::hint::black_box(vec![1u8; 256 << 20]);
     let behind = std::hint::black_box(vec![1u8; 1 << 20]);
     drop(large);

@@ -1,25 +1,27 @@
-//! Bits of one stretch of compressed data, which has been freed of stuffed bytes: several codes are read between two looks at memory.
+//! Reads the bits of one stretch of compressed data, without stuffed bytes, through a 64-bit
+//! buffer, so that several codes are read per load.
 
-/// Zeros that must follow the data.
+/// Number of zero bytes that must follow the data.
 pub(crate) const PADDING: usize = 8;
 
-/// Bits that are ready after a look at memory.
+/// Least number of bits that are ready after [`Bits::fill`].
 pub(crate) const READY: u32 = 56;
 
-/// Reads bits, the highest of a byte first. Behind the end it reads zeros, and [`Self::is_beyond`] tells.
+/// A reader of bits, the highest of a byte first. After the end it reads zeros, which
+/// [`Self::is_beyond`] detects.
 #[derive(Clone, Copy)]
 pub(crate) struct Bits<'a> {
-    /// With [`PADDING`] behind it.
+    /// The data, followed by [`PADDING`] zeros.
     bytes: &'a [u8],
     at: Position,
 }
 
-/// How far somebody has read.
+/// A position of a reader.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Position {
-    /// The byte to be taken next.
+    /// Index of the next byte to load.
     next: usize,
-    /// Bits that were taken and not yet read, the first of them on top.
+    /// Bits that have been loaded and not yet read, the first one at the top.
     waiting: u64,
     num_waiting: u32,
 }
@@ -33,13 +35,13 @@ impl<'a> Bits<'a> {
         self.at
     }
 
-    /// Has more been read than there is?
+    /// Whether more bits have been read than there are.
     pub(crate) fn is_beyond(&self) -> bool {
         let taken = self.at.next as u64 * 8;
         taken - u64::from(self.at.num_waiting) > (self.bytes.len() - PADDING) as u64 * 8
     }
 
-    /// Makes [`READY`] bits or more ready.
+    /// Loads bytes until at least [`READY`] bits are ready.
     #[inline(always)]
     pub(crate) fn fill(&mut self) {
         let at = &mut self.at;
@@ -50,41 +52,43 @@ impl<'a> Bits<'a> {
         at.num_waiting += taken * 8;
     }
 
-    /// Bits that are ready.
+    /// Returns the number of bits that are ready.
     #[inline(always)]
     pub(crate) fn ready(&self) -> u32 {
         self.at.num_waiting
     }
 
-    /// The next `count` bits, 1 to 32, which stay.
+    /// Returns the next `count` bits, 1 to 32, without consuming them.
     #[inline(always)]
     pub(crate) fn peek(&self, count: u32) -> u32 {
         (self.at.waiting >> (64 - count)) as u32
     }
 
-    /// Goes on by `count` bits, which are ready.
+    /// Consumes `count` bits, which must be ready.
     #[inline(always)]
     pub(crate) fn skip(&mut self, count: u32) {
         self.at.waiting <<= count;
         self.at.num_waiting -= count;
     }
 
-    /// The next `count` bits, 0 to 16.
+    /// Reads `count` bits, 0 to 16, which must be ready.
     #[inline(always)]
     pub(crate) fn take(&mut self, count: u32) -> u32 {
+        // Two shifts, because a single one by 64 would overflow for no bits.
         let value = (self.at.waiting >> 1 >> (63 - count)) as u32;
         self.skip(count);
         value
     }
 
-    /// A number of so many bits, 0 to 15, as the standard writes it: below half of their range, it is negative (F.2.2.1, EXTEND).
+    /// Reads a signed number of `size` bits, 0 to 15: values below half of the range stand for
+    /// negative ones (F.2.2.1, EXTEND).
     #[inline(always)]
     pub(crate) fn number(&mut self, size: u32) -> i32 {
         extend(self.take(size), size)
     }
 }
 
-/// [`Bits::number`] of bits that were read.
+/// Converts bits to the number that [`Bits::number`] reads from them.
 #[inline(always)]
 pub(crate) fn extend(bits: u32, size: u32) -> i32 {
     let half = (1 << size) >> 1;
@@ -110,7 +114,7 @@ mod tests {
                 let end = (read + step).min(expected.len());
                 let wanted = expected[read..end].iter().fold(0, |value, bit| value << 1 | bit);
                 assert_eq!(bits.peek((end - read) as u32), wanted);
-                // Half way, from a position that was kept.
+                // Continue from a saved position.
                 bits = Bits::new(&padded, bits.position());
                 assert_eq!(bits.take((end - read) as u32), wanted, "{step} bits at {read}");
                 assert!(!bits.is_beyond());

@@ -1,11 +1,12 @@
-//! One block among the others of its group.
+//! Access to the coefficients of one block of a group.
 
 use crate::{
     frame::ZIGZAG,
     idct::{Group, LANES},
 };
 
-/// Where the coefficient of each place of a scan stands in a group. Beyond the last place, it is the last.
+/// Offset in a group of the coefficient at each zigzag index. Indices beyond the last coefficient,
+/// which damaged runs reach, stand for the last.
 const PLACES: [u16; 256] = {
     let mut places = [63 * LANES as u16; 256];
     let mut at = 0;
@@ -16,17 +17,17 @@ const PLACES: [u16; 256] = {
     places
 };
 
-/// A block.
+/// A block of a group.
 pub(crate) struct Block<'a> {
     pub(crate) group: &'a mut Group,
     pub(crate) lane: usize,
 }
 
 impl Block<'_> {
-    /// The coefficient of a place, counted in zigzag; of places behind the last, the last.
+    /// Returns the coefficient at a zigzag index, or the last one for an index beyond it.
     #[inline(always)]
     pub(crate) fn at(&mut self, place: usize) -> &mut i16 {
-        // The remainder only tells the compiler what is so anyway.
+        // The remainder never changes the index; it saves the bounds check.
         &mut self.group[(usize::from(PLACES[place & 0xFF]) + self.lane) % (64 * LANES)]
     }
 }

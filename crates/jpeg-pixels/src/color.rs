@@ -1,26 +1,27 @@
-//! Planes to pixels: components brought to the image's size ("fancy" upsampling of libjpeg: a triangle over two samples each way), then
-//! from luma and colour differences to red, green and blue (ITU-R 601 as in JFIF, 16 bits of fraction).
+//! Converts planes to pixels: scales the components to the image's size by libjpeg's "fancy"
+//! upsampling, a triangle filter over two samples in each direction, then converts YCbCr to RGB
+//! (ITU-R 601 as in JFIF, 16 fractional bits).
 
 use isa::Work;
 
 use crate::frame::{Component, Frame};
 
-/// How components are to be understood.
+/// Color space of the components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
     YCbCr,
     Rgb,
-    /// Ink of four colours, written as Adobe does: none is 255.
+    /// Four inks, inverted as Adobe writes them: 255 is no ink.
     Cmyk,
-    /// The first three of these as luma and differences.
+    /// Four inks, of which the first three are stored as YCbCr.
     Ycck,
 }
 
-/// All rows of an image of three components or four.
+/// The conversion of all rows of an image with three or four components.
 pub(crate) struct Colors<'a> {
     pub(crate) frame: &'a Frame,
     pub(crate) space: Space,
-    /// Three bytes a pixel.
+    /// Red, green and blue of each pixel.
     pub(crate) pixels: &'a mut [u8],
 }
 
@@ -46,21 +47,25 @@ impl Work for Colors<'_> {
     }
 }
 
-/// The rows of one component at the image's width, all of them the image's height.
+/// The rows of one component, scaled to the image's width and height.
 pub(crate) struct Row<'a> {
     component: &'a Component,
     width: usize,
-    /// Image's samples to one of the component, down and across.
+    /// Rows and columns of the image per sample of the component.
     ratio: [usize; 2],
+    /// Whether samples are interpolated; they are repeated otherwise.
     is_smooth: bool,
-    /// Samples of one or two rows added up, with one more at each end.
+    /// Samples of one row, or weighted sums of two, with one more at each end.
     sums: Vec<u16>,
+    /// The scaled row.
     levels: Vec<u8>,
 }
 
 impl<'a> Row<'a> {
     pub(crate) fn new(component: &'a Component, frame: &Frame) -> Self {
         let ratio = [0, 1].map(|axis| frame.most[axis] / component.sampling[axis]);
+        // libjpeg interpolates at these ratios only, and not across components of one or two
+        // columns.
         let is_smooth = match ratio {
             [1 | 2, 2] => component.size[1] > 2,
             [2, 1] => true,
@@ -70,6 +75,7 @@ impl<'a> Row<'a> {
         Self { component, width: frame.width, ratio, is_smooth, sums: Vec::new(), levels }
     }
 
+    /// Returns the values of the image's row `row`.
     #[inline(always)]
     pub(crate) fn levels(&mut self, row: usize) -> &[u8] {
         let component = self.component;
@@ -93,6 +99,8 @@ impl<'a> Row<'a> {
         let far = component.row(other);
         match self.ratio {
             [_, 1] => {
+                // As in libjpeg, halves are rounded down in one of the two rows and up in the
+                // other.
                 let half = if is_upper { 1 } else { 2 };
                 for ((level, near), far) in self.levels.iter_mut().zip(near).zip(far) {
                     *level = ((3 * u16::from(*near) + u16::from(*far) + half) >> 2) as u8;
@@ -113,7 +121,8 @@ impl<'a> Row<'a> {
         &self.levels[..self.width]
     }
 
-    /// Two levels a sum, each leaning to its side, rounded as libjpeg does: one up and one down.
+    /// Writes two values per sum, each closer to the neighbor on its side. `halves` are libjpeg's
+    /// constants for rounding, by which halves go down in one of the two and up in the other.
     #[inline(always)]
     fn widen(&mut self, halves: [u16; 2], shift: u32) {
         let last = self.sums.len() - 1;
@@ -125,16 +134,18 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Converts a row from YCbCr to RGB.
 #[inline(always)]
 fn convert([luma, blue, red]: [&[u8]; 3], pixels: &mut [u8]) {
     for (((pixel, luma), blue), red) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(luma).zip(blue).zip(red) {
         let (luma, blue, red) = (i32::from(*luma), i32::from(*blue) - 128, i32::from(*red) - 128);
-        // Factors are round(x * 2^16).
+        // The factors 1.402, 0.34414, 0.71414 and 1.772 of JFIF, times 2^16.
         let level = |difference: i32| (luma + ((difference + 32768) >> 16)).clamp(0, 255) as u8;
         *pixel = [level(91881 * red), level(-22554 * blue - 46802 * red), level(116_130 * blue)];
     }
 }
 
+/// Interleaves the rows of three planes.
 #[inline(always)]
 fn interleave([red, green, blue]: [&[u8]; 3], pixels: &mut [u8]) {
     for (((pixel, red), green), blue) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(red).zip(green).zip(blue) {
@@ -142,7 +153,8 @@ fn interleave([red, green, blue]: [&[u8]; 3], pixels: &mut [u8]) {
     }
 }
 
-/// What is left of white under three inks and black, as Pillow has it: it takes all inks for Adobe's.
+/// Replaces three inks by the light that they and black leave of white, as Pillow does, which takes
+/// all inks for inverted ones.
 #[inline(always)]
 fn print(black: &[u8], is_inverted: bool, pixels: &mut [u8]) {
     for (pixel, black) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(black) {

@@ -1,4 +1,4 @@
-//! What a file says of its image before the compressed data: size, components, tables.
+//! The headers before the compressed data: size, components and tables.
 
 use crate::{
     Error,
@@ -7,7 +7,7 @@ use crate::{
     usual,
 };
 
-/// Where the coefficient of each place of a scan stands: `row * 8 + column` (T.81, figure A.6).
+/// Position `row * 8 + column` of each coefficient in zigzag order (T.81, figure A.6).
 #[rustfmt::skip]
 pub(crate) const ZIGZAG: [u8; 64] = [
     0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
@@ -16,55 +16,58 @@ pub(crate) const ZIGZAG: [u8; 64] = [
    58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// The frame (T.81, B.2.2).
+/// A frame (T.81, B.2.2).
 pub(crate) struct Frame {
     pub(crate) is_progressive: bool,
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) components: Vec<Component>,
-    /// The most samples down and across that a component has.
+    /// Largest vertical and horizontal sampling factor of the components.
     pub(crate) most: [usize; 2],
-    /// Rows and columns of the units that scans of several components are made of.
+    /// Rows and columns of units (MCUs) in scans of several components.
     pub(crate) units: [usize; 2],
-    /// Scans that were begun.
+    /// Number of scans begun.
     pub(crate) num_scans: usize,
-    /// The last row of units that a scan of a damaged file had data for.
+    /// Last row of units for which the last scan of a damaged file had data.
     pub(crate) last_good: usize,
 }
 
-/// One component.
+/// A component.
 pub(crate) struct Component {
     pub(crate) id: u8,
-    /// Blocks of a unit, down and across.
+    /// Sampling factors: the vertical and horizontal number of blocks in a unit.
     pub(crate) sampling: [usize; 2],
-    /// Which table of factors.
+    /// Index of the quantization table.
     table: usize,
-    /// Its factors, once a scan has told.
+    /// Quantization factors, `[row][column]`, from the component's first scan on.
     pub(crate) factors: Option<[i16; 64]>,
-    /// Rows and columns of samples that belong to the image.
+    /// Rows and columns of samples inside the image.
     pub(crate) size: [usize; 2],
-    /// Rows and columns of blocks, whole units of them.
+    /// Rows and columns of blocks, in whole units.
     pub(crate) blocks: [usize; 2],
-    /// Of a progressive image, what the scans told.
+    /// Known bits of each coefficient in a progressive frame.
     pub(crate) known: Known,
-    /// Of some rows of blocks, or of all.
+    /// Coefficients of one row of units, or of the whole component.
     pub(crate) coefficients: Vec<Group>,
-    /// The last block's first coefficient.
+    /// DC coefficient of the previous block.
     pub(crate) prediction: i32,
-    /// Levels, [`Self::stride`] a row; none as long as they would all be 128.
+    /// Samples, [`Self::stride`] per row; empty while all of them would be 128.
     pub(crate) plane: Vec<u8>,
 }
 
-/// Of each coefficient in zigzag, how many of its last bits later scans have yet to tell; -1 where no scan told anything.
+/// For each coefficient in zigzag order, the number of low bits that are not known yet; -1 if no
+/// scan had the coefficient.
 #[derive(Clone)]
 pub(crate) struct Known {
+    /// After the scans begun so far.
     pub(crate) now: [i8; 64],
-    /// Before the last scan of the component; zeros where that was the first of all.
+    /// Before the last scan of the component; zeros if that was the first scan of the file.
     pub(crate) before: [i8; 64],
 }
 
 impl Known {
-    /// A scan of these places begins, the first of the file or a later one, and leaves so many bits to others.
+    /// Records that a scan of the coefficients `places` begins, which leaves `shift` low bits to
+    /// later scans. `is_first` says that it is the first scan of the file.
     pub(crate) fn begin(&mut self, places: [usize; 2], shift: u32, is_first: bool) {
         self.before = if is_first { [0; 64] } else { self.now };
         self.now[places[0]..=places[1]].fill(shift as i8);
@@ -72,40 +75,40 @@ impl Known {
 }
 
 impl Component {
-    /// Groups of blocks in a row.
+    /// Returns the number of groups of blocks in a row.
     pub(crate) fn groups(&self) -> usize {
         self.blocks[1].div_ceil(LANES)
     }
 
-    /// Levels in a row of the plane.
+    /// Returns the number of samples in a row of the plane.
     pub(crate) fn stride(&self) -> usize {
         self.groups() * LANES * 8
     }
 
-    /// Are all coefficients that were transformed zero?
+    /// Whether all coefficients transformed so far are zero.
     pub(crate) fn is_blank(&self) -> bool {
         self.plane.is_empty()
     }
 
-    /// A row of levels, as many as belong to the image.
+    /// Returns the samples of a row that are inside the image.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         &self.plane[row * self.stride()..][..self.size[1]]
     }
 
-    /// Rows and columns of blocks that belong to the image.
+    /// Returns the rows and columns of blocks with samples inside the image.
     pub(crate) fn own_blocks(&self) -> [usize; 2] {
         self.size.map(|side| side.div_ceil(8))
     }
 
-    /// Room for the coefficients of so many rows of blocks, all zero.
+    /// Allocates zeroed coefficients for `rows` rows of blocks.
     pub(crate) fn make_room(&mut self, rows: usize) {
         self.coefficients = vec![[0; 64 * LANES]; rows * self.groups()];
     }
 }
 
 impl Frame {
-    /// From the marker and its segment.
+    /// Reads a frame header from its marker and segment.
     pub(crate) fn new(marker: u8, segment: &[u8]) -> Result<Self, Error> {
         let is_progressive = match marker {
             0xC0 | 0xC1 => false,
@@ -137,7 +140,7 @@ impl Frame {
         let mut frame =
             Self { is_progressive, height, width, components: Vec::new(), most: [1; 2], units: [0; 2], num_scans: 0, last_good: 0 };
         for [id, sampling, table] in listed {
-            // One component alone is never sampled otherwise than the image.
+            // A single component has the size of the image, whatever its sampling factors.
             let sampling = if *count == 1 { [1, 1] } else { [usize::from(sampling & 15), usize::from(sampling >> 4)] };
             if sampling.iter().any(|factor| !(1..=4).contains(factor)) || *table > 3 {
                 return Err(Error::Damaged("a component has a sampling factor or table that doesn't exist"));
@@ -169,18 +172,18 @@ impl Frame {
     }
 }
 
-/// What may be told anew between scans.
+/// Tables that may be redefined between scans.
 #[derive(Default)]
 pub(crate) struct Tables {
     factors: [Option<[i16; 64]>; 4],
     dc: [Option<Huffman>; 4],
     ac: [Option<Huffman>; 4],
-    /// Units between two restarts, if there are any.
+    /// Number of units between two restarts; 0 without restarts.
     pub(crate) restart_interval: usize,
 }
 
 impl Tables {
-    /// DQT (B.2.4.1).
+    /// Reads quantization tables (DQT, B.2.4.1).
     pub(crate) fn read_factors(&mut self, mut segment: &[u8]) -> Result<(), Error> {
         const SHORT: Error = Error::Damaged("a quantisation table is cut off");
         while let [head, rest @ ..] = segment {
@@ -198,7 +201,7 @@ impl Tables {
         Ok(())
     }
 
-    /// DHT (B.2.4.2).
+    /// Reads Huffman tables (DHT, B.2.4.2).
     pub(crate) fn read_codes(&mut self, mut segment: &[u8]) -> Result<(), Error> {
         while let [head, rest @ ..] = segment {
             let Some((counts, rest)) = rest.split_first_chunk::<16>() else { return Err(Error::Damaged("a Huffman table is cut off")) };
@@ -219,24 +222,24 @@ impl Tables {
         Ok(())
     }
 
-    /// DRI (B.2.4.4).
+    /// Reads the restart interval (DRI, B.2.4.4).
     pub(crate) fn read_restart(&mut self, segment: &[u8]) -> Result<(), Error> {
         let bytes = segment.try_into().map_err(|_| Error::Damaged("its restart interval has no two bytes"))?;
         self.restart_interval = usize::from(u16::from_be_bytes(bytes));
         Ok(())
     }
 
-    /// The codes of first coefficients.
+    /// Returns a Huffman table for DC coefficients.
     pub(crate) fn dc(&self, slot: u8) -> Result<&Huffman, Error> {
         codes(&self.dc, &*usual::DC, slot)
     }
 
-    /// The codes of the others.
+    /// Returns a Huffman table for AC coefficients.
     pub(crate) fn ac(&self, slot: u8) -> Result<&Huffman, Error> {
         codes(&self.ac, &*usual::AC, slot)
     }
 
-    /// Gives a component the factors that stand now, unless it has some.
+    /// Gives a component the current quantization table, unless an earlier scan has.
     pub(crate) fn settle(&self, component: &mut Component) -> Result<(), Error> {
         if component.factors.is_none() {
             component.factors = self.factors[component.table];
@@ -245,6 +248,7 @@ impl Tables {
     }
 }
 
+/// Returns the file's table of this number, or the standard one if the file has none.
 fn codes<'a>(told: &'a [Option<Huffman>], usual: &'static [Option<Huffman>], slot: u8) -> Result<&'a Huffman, Error> {
     let of = |tables: &'a [Option<Huffman>]| tables.get(usize::from(slot)).and_then(Option::as_ref);
     of(told).or_else(|| of(usual)).ok_or(Error::Damaged("a Huffman table is missing"))

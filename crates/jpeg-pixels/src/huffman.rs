@@ -1,4 +1,5 @@
-//! Huffman codes (T.81, annex C and F.2.2.3): tables that tell several bits' meaning at once.
+//! Decodes Huffman codes (T.81, annex C and F.2.2.3) with tables that are looked up by several bits
+//! at once.
 
 use std::sync::OnceLock;
 
@@ -7,24 +8,25 @@ use crate::{
     bits::{Bits, extend},
 };
 
-/// Bits that a table is looked up by.
+/// Number of bits that tables are looked up by.
 pub(crate) const LOOK: u32 = 10;
 
-/// The codes of one table.
+/// A Huffman table.
 pub(crate) struct Huffman {
-    /// By the next [`LOOK`] bits: the length of the code that they begin with, and its symbol; no length where it is longer.
+    /// Length and symbol of the code that the next [`LOOK`] bits begin with; length 0 if it is
+    /// longer.
     short: [(u8, u8); 1 << LOOK],
-    /// For each length, where the codes of more bits begin, as sixteen bits.
+    /// For each length, the first longer code, left-aligned in sixteen bits.
     limits: [u32; 17],
-    /// For each length, what to add to a code to get the position of its symbol.
+    /// For each length, the number to add to a code to get the index of its symbol.
     offsets: [i32; 17],
     symbols: [u8; 256],
-    /// By the next [`LOOK`] bits, for sequential scans.
+    /// What the next [`LOOK`] bits mean in a sequential scan; computed on first use.
     meanings: OnceLock<Box<[Meaning; 1 << LOOK]>>,
 }
 
 impl Huffman {
-    /// From how many codes there are of each length from one on, and their symbols in order.
+    /// Builds a table from the number of codes of each length, 1 to 16, and the symbols in order.
     pub(crate) fn new(counts: &[u8; 16], listed: &[u8]) -> Result<Self, Error> {
         let (short, meanings) = ([(0, 0); 1 << LOOK], OnceLock::new());
         let mut table = Self { short, limits: [0; 17], offsets: [0; 17], symbols: [0; 256], meanings };
@@ -50,7 +52,7 @@ impl Huffman {
         Ok(table)
     }
 
-    /// The next symbol; 16 bits must be ready.
+    /// Reads a symbol; 16 bits must be ready.
     #[inline(always)]
     pub(crate) fn symbol(&self, bits: &mut Bits<'_>) -> Result<u8, Error> {
         let (length, symbol) = self.short[bits.peek(LOOK) as usize];
@@ -58,7 +60,8 @@ impl Huffman {
             bits.skip(u32::from(length));
             return Ok(symbol);
         }
-        // Counted rather than searched, as a call would cost the loop around it its registers.
+        // Counted rather than searched: a call would force the surrounding loop to spill its
+        // registers.
         let ahead = bits.peek(16);
         let length = (LOOK + 1..16).fold(LOOK + 1, |length, shorter| length + u32::from(ahead >= self.limits[shorter as usize]));
         if ahead >= self.limits[16] {
@@ -71,7 +74,8 @@ impl Huffman {
 }
 
 impl Huffman {
-    /// The next symbol, bit by bit; none for a code of 17 bits, which isn't in any table.
+    /// Reads a symbol bit by bit. Returns `None` after 17 bits that are no code, as many as libjpeg
+    /// consumes.
     pub(crate) fn bitwise_symbol(&self, mut next_bit: impl FnMut() -> u32) -> Option<u8> {
         let mut code = 0;
         for length in 1..17usize {
@@ -84,54 +88,56 @@ impl Huffman {
         None
     }
 
-    /// Are there first coefficients of more than 15 bits among the symbols?
+    /// Whether a symbol stands for a DC coefficient of more than 15 bits.
     pub(crate) fn is_long(&self) -> bool {
         self.symbols.iter().any(|symbol| *symbol > 15)
     }
 }
 
-/// What the next bits mean in a sequential scan.
+/// What a code and the number behind it mean in a sequential scan, packed into a word.
 #[derive(Clone, Copy)]
 pub(crate) struct Meaning(u32);
 
-/// How many coefficients are skipped at the end of a block: to behind the last in any case, and further than any damaged run goes.
+/// Number of coefficients that an end of block skips: more than there are, and more than any run of
+/// a damaged file skips.
 pub(crate) const END_OF_BLOCK: u8 = 128;
 
 impl Meaning {
-    /// Bits before the meaning is complete have this set.
+    /// Set if code and number take more than [`LOOK`] bits.
     const INCOMPLETE: u32 = 0x80;
 
-    /// A code and the number that follows it.
+    /// Packs the length of code and number, the coefficients to skip, and the value.
     fn complete(length: u32, skip: u8, value: i32) -> Self {
         Self(length | u32::from(skip) << 8 | u32::from(value as i16 as u16) << 16)
     }
 
-    /// Bits that it takes.
+    /// Returns the number of bits of code and number.
     #[inline(always)]
     pub(crate) fn length(self) -> u32 {
         self.0 & 0x7F
     }
 
-    /// Coefficients that are zero before it.
+    /// Returns the number of zero coefficients before the value.
     #[inline(always)]
     pub(crate) fn skip(self) -> usize {
         (self.0 >> 8 & 0xFF) as usize
     }
 
-    /// The number.
+    /// Returns the value of the coefficient.
     #[inline(always)]
     pub(crate) fn value(self) -> i16 {
         (self.0 >> 16) as i16
     }
 
-    /// Must the table of codes be asked?
+    /// Whether the code has to be decoded without this table.
     #[inline(always)]
     pub(crate) fn is_incomplete(self) -> bool {
         self.0 & Self::INCOMPLETE != 0
     }
 }
 
-/// The codes of a table with the numbers behind them, which are known at once where both are short.
+/// A Huffman table with the numbers behind the codes decoded as well, where both fit in [`LOOK`]
+/// bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Meanings<'a> {
     codes: &'a Huffman,
@@ -147,7 +153,8 @@ impl<'a> Meanings<'a> {
         self.codes
     }
 
-    /// The next meaning, which is read; [`LOOK`] bits must be ready. True if it took no more.
+    /// Reads a code and its number; [`LOOK`] bits must be ready. Returns true if it took no more
+    /// than these.
     #[inline(always)]
     pub(crate) fn next(self, bits: &mut Bits<'_>) -> Result<(Meaning, bool), Error> {
         let meaning = self.short[bits.peek(LOOK) as usize];
@@ -162,13 +169,14 @@ impl<'a> Meanings<'a> {
 }
 
 impl Huffman {
+    /// Decodes every pattern of [`LOOK`] bits.
     fn short_meanings(&self) -> Box<[Meaning; 1 << LOOK]> {
         let mut meanings = Box::new([Meaning(Meaning::INCOMPLETE); 1 << LOOK]);
         let mut rest = &mut meanings[..];
         while let Some((length, symbol)) = self.short.get((1 << LOOK) - rest.len()) {
             let length = u32::from(*length);
             let (skip, size) = split(*symbol);
-            // All that begins with this code; codes that are longer stand at the end.
+            // All patterns that begin with this code. Those of longer codes stand at the end.
             let (of_code, others) = rest.split_at_mut(if length > 0 { 1 << (LOOK - length) } else { rest.len() });
             if length > 0 && length + size <= LOOK {
                 for (number, meanings) in (0..).zip(of_code.chunks_exact_mut(1 << (LOOK - length - size))) {
@@ -181,7 +189,8 @@ impl Huffman {
     }
 }
 
-/// Coefficients to skip, and bits of the number. Of a first coefficient, nobody asks for the skip.
+/// Splits a symbol into the coefficients to skip and the size of the number in bits. Those to skip
+/// have no meaning for DC coefficients.
 #[inline(always)]
 fn split(symbol: u8) -> (u8, u32) {
     let size = u32::from(symbol & 15);
@@ -196,7 +205,7 @@ mod tests {
     use super::*;
     use crate::bits::{PADDING, Position};
 
-    /// One code of each length from 1 to 16: 0, 10, 110 and so on.
+    /// Returns a table with one code of each length from 1 to 16: 0, 10, 110 and so on.
     fn ladder() -> Huffman {
         Huffman::new(&[1; 16], &(0..16).map(|index| index * 17).collect::<Vec<_>>()).expect("fits")
     }

@@ -1,5 +1,6 @@
-//! Coefficients of blocks to levels: libjpeg's accurate integer transform ("islow": Loeffler, Ligtenberg and Moschytz 1989, 13 bits of
-//! fraction, 2 kept between the passes), sixteen blocks side by side, so that each step is the same for all lanes of a vector.
+//! Transforms coefficients to samples with libjpeg's accurate integer transform ("islow": Loeffler,
+//! Ligtenberg and Moschytz 1989; 13 fractional bits, 2 of them kept between the passes). Sixteen
+//! blocks lie side by side, so that each step is the same for all lanes of a vector.
 
 use std::num::Wrapping;
 
@@ -7,21 +8,21 @@ use isa::Work;
 
 use crate::wrapped;
 
-/// Blocks side by side.
+/// Number of blocks side by side.
 pub(crate) const LANES: usize = 16;
 
 /// Coefficients of [`LANES`] blocks, `[row][column][block]`.
 pub(crate) type Group = [i16; 64 * LANES];
 
-/// One number of each block.
+/// One value of each block.
 type Lanes = [Wrapping<i32>; LANES];
 
-/// Groups of a row of blocks, transformed into rows of a plane.
+/// The transform of a row of blocks into eight rows of a plane.
 pub(crate) struct Transform<'a> {
     pub(crate) groups: &'a [Group],
-    /// Factors of the coefficients, `[row][column]`.
+    /// Quantization factors, `[row][column]`.
     pub(crate) factors: &'a [i16; 64],
-    /// Eight rows, each of `8 * LANES` levels a group.
+    /// Eight rows, each with `8 * LANES` samples per group.
     pub(crate) rows: &'a mut [u8],
 }
 
@@ -35,7 +36,7 @@ impl Work for Transform<'_> {
         for (index, group) in self.groups.iter().enumerate() {
             let mut rows = self.rows.chunks_exact_mut(stride);
             let mut next_row = || rows.next().and_then(|row| row[index * LANES * 8..].first_chunk_mut::<{ LANES * 8 }>());
-            // Beside the first coefficients.
+            // Coefficients other than the first one of each block.
             if !are_zero(&group[LANES..]) {
                 if columns(group, self.factors, &mut halfway) {
                     for line in halfway.as_chunks::<8>().0 {
@@ -56,7 +57,7 @@ impl Work for Transform<'_> {
     }
 }
 
-/// Are all of these zero?
+/// Whether all of these coefficients are zero.
 #[inline(always)]
 pub(crate) fn are_zero(coefficients: &[i16]) -> bool {
     let mut all = [0; LANES];
@@ -68,10 +69,12 @@ pub(crate) fn are_zero(coefficients: &[i16]) -> bool {
     all == [0; LANES]
 }
 
-/// Numbers between the passes up to this are the same in 16 bits, whatever is added up of them; those of images are a tenth of it.
+/// Bound on the values between the passes up to which 16-bit arithmetic gives the same result.
+/// Values of images are a tenth of it.
 const MOST: i32 = 1 << 14;
 
-/// The first pass, over the columns. False where numbers come out that need more than 16 bits, as only damage makes them.
+/// Computes the first pass, over the columns. Returns false if a value exceeds 16-bit arithmetic,
+/// as only damage causes.
 #[inline(always)]
 fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) -> bool {
     let mut bits = [0; LANES];
@@ -80,14 +83,15 @@ fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) -> boo
         for (row, line) in line.iter_mut().enumerate() {
             let at = row * 8 + column;
             for lane in 0..LANES {
-                // In 16 bits, as vectors do it everywhere: more isn't in any file that was made of an image.
+                // The product wraps in 16 bits as in libjpeg-turbo's vector code. No file made of
+                // an image exceeds them.
                 line[lane] = Wrapping(i32::from(group[at * LANES + lane].wrapping_mul(factors[at])));
             }
         }
         let line = pass(&line, 11);
         for row in 0..8 {
             halfway[row * 8 + column] = line[row];
-            // A plain loop: a closure would be compiled without the vectors of the machine.
+            // A plain loop, because a closure would be compiled for the baseline instruction set.
             for lane in 0..LANES {
                 bits[lane] |= (line[row][lane] + Wrapping(MOST)).0;
             }
@@ -100,14 +104,15 @@ fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) -> boo
     all < 2 * MOST as u32
 }
 
-/// Eight numbers in, eight out, rounded to whole multiples of `2^shift`.
+/// Transforms a row or a column of eight values per lane. The result is rounded after a division by
+/// `2^shift`.
 #[inline(always)]
 fn pass(input: &[Lanes; 8], shift: usize) -> [Lanes; 8] {
     let mut out = [[Wrapping(0); LANES]; 8];
     for lane in 0..LANES {
         let at = |index: usize| input[index][lane];
         let times = |value: Wrapping<i32>, factor: i32| value * Wrapping(factor);
-        // Factors are round(x * 2^13).
+        // The factors are rounded multiples of `2^-13`.
         let turned = times(at(2) + at(6), 4433);
         let (low, high) = (turned + times(at(2), 6270), turned - times(at(6), 15137));
         let (sum, difference) = ((at(0) + at(4)) << 13, (at(0) - at(4)) << 13);
@@ -132,7 +137,7 @@ fn pass(input: &[Lanes; 8], shift: usize) -> [Lanes; 8] {
     out
 }
 
-/// One row of each block, from eight columns of lanes about zero to eight levels a block.
+/// Writes a row of each block, from eight columns of values about zero to eight samples per block.
 #[inline(always)]
 fn put(columns: &[Lanes; 8], row: &mut [u8; LANES * 8]) {
     for lane in 0..LANES {
@@ -143,7 +148,8 @@ fn put(columns: &[Lanes; 8], row: &mut [u8; LANES * 8]) {
     }
 }
 
-/// The levels of blocks that have one each; none where one needs more than 16 bits on its way.
+/// Returns the samples of blocks that have a DC coefficient only, eight equal ones per block;
+/// `None` if one exceeds 16-bit arithmetic.
 #[inline(always)]
 fn flat(group: &Group, factor: i16) -> Option<[[u8; 8]; LANES]> {
     let (mut levels, mut is_small) = ([[0; 8]; LANES], true);
@@ -167,7 +173,7 @@ mod tests {
         rows
     }
 
-    /// Like photographs' blocks: large where frequencies are low.
+    /// Returns coefficients like those of photographs, large at low frequencies.
     fn drawn(seed: u64) -> Group {
         let mut state = seed * 2 + 1;
         std::array::from_fn(|at| {
@@ -178,7 +184,7 @@ mod tests {
         })
     }
 
-    /// The definition (T.81, A.3.3), in `f64`.
+    /// Computes a sample by the definition (T.81, A.3.3), in `f64`.
     fn reference(group: &Group, lane: usize, row: usize, column: usize) -> f64 {
         let mut sum = 0.0;
         for (at, coefficients) in group.chunks_exact(LANES).enumerate() {
@@ -210,7 +216,7 @@ mod tests {
     fn a_block_of_one_level_needs_no_transform() {
         let mut group = [0; 64 * LANES];
         (0..LANES).for_each(|lane| group[lane] = lane as i16 * 160 - 1200);
-        // A detail in one block sends all of them through the transform.
+        // Another coefficient in one block sends the whole group through the transform.
         let mut other = group;
         other[20 * LANES + 7] = 90;
         for factor in [1, 3, 9] {

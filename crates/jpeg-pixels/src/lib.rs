@@ -1,16 +1,18 @@
-//! JPEG files in, the pixels out that libjpeg-turbo makes of them, level for level, which is what Pillow, OpenCV and so Keras read.
+//! Decodes JPEG files (ITU-T T.81) to exactly the pixel values of libjpeg-turbo, with which Pillow,
+//! OpenCV and thus Keras read.
 //!
-//! | what (ITU-T T.81) | |
-//! |---|---|
-//! | baseline, extended and progressive frames with Huffman codes and 8 bits a level | read |
-//! | one component (grey), three (colours) or four (inks), sampled in whole ratios; one scan or many; restarts | read |
-//! | arithmetic codes, lossless and hierarchical frames, 12 bits | [`Error::Unsupported`] |
-//! | data that end too early, codes and coefficients that can't be | an error, never a half-grey image; [`Jpeg::repair`] shows what libjpeg does |
-//! | a missing end-of-image marker behind a whole image | read, and said |
-//! | a progressive image whose later scans are missing | what they lack is guessed from the blocks around, as libjpeg does |
+//! - Baseline, extended and progressive frames with Huffman codes and 8 bits per sample are read:
+//!   one component (gray), three (color) or four (CMYK), subsampled in whole ratios, in one scan or
+//!   many, with restarts.
+//! - Arithmetic codes, lossless and hierarchical frames and 12 bits are [`Error::Unsupported`].
+//! - Data that end too early and impossible codes or coefficients are an error, never a half-gray
+//!   image. [`Jpeg::repair`] decodes what libjpeg does.
+//! - A missing end-of-image marker after a whole image is reported with the image.
+//! - What a progressive image lacks because its later scans are missing is estimated from the
+//!   blocks around, as libjpeg does.
 //!
-//! Images without any colour in them come out with one channel, and as fast: their colour differences are never transformed. No
-//! unsafe code: plain loops over sixteen blocks at a time, compiled once for each instruction set.
+//! An image without color is decoded to one channel, and its chroma is never transformed. No unsafe
+//! code: plain loops over sixteen blocks at a time, compiled once per instruction set (`isa`).
 
 #![forbid(unsafe_code)]
 
@@ -38,10 +40,11 @@ use isa::Isa;
 use markers::{END_OF_IMAGE, Markers, START_OF_IMAGE, START_OF_SCAN, Segment};
 use stream::Stream;
 
-/// More scans than any encoder writes: each bit of each coefficient in a scan of its own would be some forty.
+/// Maximum number of scans in a file, more than any encoder writes. Without it, a file that repeats
+/// a short scan could take any time to decode.
 pub const MOST_SCANS: usize = 100;
 
-/// Pixels that a byte of a file can hold at most: each block of 64 has a bit or more.
+/// Maximum number of pixels per byte of a file: each block of 64 pixels takes at least one bit.
 pub const MOST_PIXELS_A_BYTE: u64 = 512;
 
 /// Why a file can't be decoded.
@@ -49,9 +52,9 @@ pub const MOST_PIXELS_A_BYTE: u64 = 512;
 pub enum Error {
     /// The file ends before the image does.
     CutOff,
-    /// What is wrong with it.
+    /// The file is damaged, with a description of the damage.
     Damaged(&'static str),
-    /// A valid file of a kind that isn't read here.
+    /// A valid file of a kind that isn't supported, with its name.
     Unsupported(&'static str),
 }
 
@@ -67,37 +70,38 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An image, rows first, channels interleaved.
+/// An image, row by row with interleaved channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
-    /// 3: red, green and blue. 1: grey, of which red, green and blue are three copies. Of components as they are: 1, 3 or 4.
+    /// 3 for red, green and blue; 1 for gray, which is the value of all three. From
+    /// [`Jpeg::decode_components`], the number of components.
     pub channels: usize,
-    /// `height * width * channels` levels.
+    /// The `height * width * channels` values.
     pub bytes: Vec<u8>,
 }
 
-/// An image, and whether its file was whole.
+/// A decoded image, and whether its file was complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// All of the image.
+    /// The whole image.
     pub pixels: Pixels,
-    /// Is there an end-of-image marker? Where only that is missing, nothing of the image is.
+    /// Whether there is an end-of-image marker. The image is whole without it as well.
     pub has_end: bool,
 }
 
-/// A file whose headers are read, up to the compressed data.
+/// A JPEG file whose headers have been read, up to the compressed data.
 pub struct Jpeg<'a> {
     markers: Markers<'a>,
     frame: Frame,
     tables: Tables,
-    /// The header of the first scan.
+    /// Header of the first scan.
     scan: &'a [u8],
     has_jfif: bool,
-    /// What Adobe's segment says of the colours: 0 for none, 1 for YCbCr.
+    /// Color transform in Adobe's segment: 0 for none, 1 for YCbCr, 2 for YCCK.
     adobe: Option<u8>,
     exif: Option<&'a [u8]>,
 }
@@ -112,7 +116,8 @@ impl<'a> Jpeg<'a> {
     /// Reads the headers.
     ///
     /// # Errors
-    /// What is no JPEG, a damaged one, or of a kind that isn't read here.
+    /// Returns an error if the bytes are not a JPEG, the headers are damaged or cut off, or the
+    /// file is of an unsupported kind.
     pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut markers = Markers::new(bytes);
         if bytes.get(..2) != Some(&[0xFF, START_OF_IMAGE]) {
@@ -127,7 +132,8 @@ impl<'a> Jpeg<'a> {
                     return Err(Error::Damaged("it has two frame headers"));
                 }
                 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => frame = Some(Frame::new(marker, bytes)?),
-                // Shorter ones are none to libjpeg, and of several the last one counts.
+                // As in libjpeg: shorter segments of these names are ignored, and the last Adobe
+                // segment counts.
                 0xE0 => has_jfif |= bytes.starts_with(b"JFIF\0") && bytes.len() >= 14,
                 0xE1 => exif = exif.or(bytes.strip_prefix(b"Exif\0\0")),
                 0xEE if bytes.starts_with(b"Adobe") => adobe = bytes.get(11).copied().or(adobe),
@@ -141,34 +147,35 @@ impl<'a> Jpeg<'a> {
         }
     }
 
-    /// Height and width of the image as it is stored.
+    /// Returns the height and width of the image as it is stored, before any rotation by EXIF.
     pub fn size(&self) -> [usize; 2] {
         [self.frame.height, self.frame.width]
     }
 
-    /// Of one component: grey; of three: colours; of four: inks.
+    /// Returns the number of components: 1 for gray, 3 for color, 4 for CMYK or YCCK.
     pub fn num_components(&self) -> usize {
         self.frame.components.len()
     }
 
-    /// The EXIF data, from the byte order mark on.
+    /// Returns the EXIF data, starting with the byte order mark.
     pub fn exif(&self) -> Option<&'a [u8]> {
         self.exif
     }
 
-    /// Decodes the image as it is stored, without what EXIF says of its orientation. Takes [`Self::memory`].
+    /// Decodes the image as it is stored, without applying the orientation in EXIF. Takes at most
+    /// [`Self::memory`] bytes.
     ///
     /// # Errors
-    /// A file that is damaged or cut off.
+    /// Returns an error if the file is damaged, cut off or of an unsupported kind.
     pub fn decode(mut self) -> Result<Decoded, Error> {
         let has_end = self.read_scans()?;
         Ok(Decoded { pixels: self.colored(), has_end })
     }
 
-    /// As [`Self::decode`], with components as they are: nothing is taken for luma and differences, or for inks. One channel each.
+    /// Decodes the components without color conversion, one channel each.
     ///
     /// # Errors
-    /// A file that is damaged or cut off.
+    /// As [`Self::decode`].
     pub fn decode_components(mut self) -> Result<Decoded, Error> {
         let has_end = self.read_scans()?;
         let (height, width, channels) = (self.frame.height, self.frame.width, self.num_components());
@@ -182,7 +189,7 @@ impl<'a> Jpeg<'a> {
         Ok(Decoded { pixels: Pixels { height, width, channels, bytes }, has_end })
     }
 
-    /// All scans into the planes; false where the end marker is missing.
+    /// Decodes all scans into the planes. Returns false if the end-of-image marker is missing.
     fn read_scans(&mut self) -> Result<bool, Error> {
         scan::read(&mut self.frame, &self.tables, self.scan, &mut self.markers)?;
         let has_end = loop {
@@ -199,25 +206,27 @@ impl<'a> Jpeg<'a> {
         Ok(has_end)
     }
 
-    /// Bytes of memory that decoding takes at most, the pixels included; more to [`Self::repair`] than to [`Self::decode`].
+    /// Returns the maximum number of bytes that decoding takes, the pixels included:
+    /// [`Self::repair`] if `is_damaged`, which takes more, else [`Self::decode`].
     pub fn memory(&self, is_damaged: bool) -> u64 {
         let plane = |component: &frame::Component| (component.blocks[0] * 8 * component.stride()) as u64;
         let planes: u64 = self.frame.components.iter().map(plane).sum();
         let pixels = (self.frame.height * self.frame.width * self.num_components().min(3)) as u64;
         let in_scan = self.scan.first().map_or(0, |count| usize::from(*count));
         let waits = is_damaged || self.frame.is_progressive || in_scan < self.num_components();
-        // Coefficients have two bytes, and wait for the planes; pixels follow.
+        // Coefficients take two bytes each and are kept until the planes are complete. They are
+        // freed before the pixels are allocated.
         planes + if waits { (2 * planes).max(pixels) } else { pixels }
     }
 
-    /// Decodes what there is of the image, of a file that [`Self::decode`] finds damaged, and leaves the rest grey: level for level what
-    /// libjpeg-turbo makes of it.
+    /// Decodes a file that [`Self::decode`] finds damaged as far as possible, and leaves the rest
+    /// gray. The pixel values are exactly those of libjpeg-turbo.
     ///
     /// # Errors
-    /// A file that libjpeg doesn't read either.
+    /// Returns an error if libjpeg doesn't read the file either.
     pub fn repair(mut self) -> Result<Pixels, Error> {
         let mut segment = self.scan;
-        // The rest of a file that has all in one scan is of no interest.
+        // What follows a sequential scan of all components doesn't change the image.
         let is_single = !self.frame.is_progressive && segment.first().map(|count| usize::from(*count)) == Some(self.num_components());
         loop {
             let mut stream = Stream::new(self.markers.bytes(), self.markers.position());
@@ -232,7 +241,7 @@ impl<'a> Jpeg<'a> {
         Ok(self.colored())
     }
 
-    /// The header of the next scan of a damaged file, where there is one.
+    /// Returns the header of the next scan of a damaged file, if there is one.
     fn next_scan(&mut self) -> Result<Option<&'a [u8]>, Error> {
         while let Ok(marker) = self.markers.next_marker() {
             let is_known = matches!(marker, 0xC4 | 0xDB..=0xDD | 0xE0..=0xEF | 0xFE | START_OF_SCAN);
@@ -248,7 +257,7 @@ impl<'a> Jpeg<'a> {
         Ok(None)
     }
 
-    /// The planes in colours.
+    /// Converts the planes to pixels.
     fn colored(mut self) -> Pixels {
         let (height, width) = (self.frame.height, self.frame.width);
         if self.is_grey() {
@@ -259,13 +268,14 @@ impl<'a> Jpeg<'a> {
         Pixels { height, width, channels: 3, bytes: pixels }
     }
 
-    /// One component, or no colour in the others.
+    /// Whether the image has one component, or chroma that is zero everywhere.
     fn is_grey(&self) -> bool {
         let is_blank = self.frame.components[1..].iter().all(|component| component.is_blank());
         self.num_components() == 1 || is_blank && self.space() == Space::YCbCr
     }
 
-    /// libjpeg's guess.
+    /// Returns the color space, by libjpeg's rules: from the JFIF segment, Adobe's segment or the
+    /// names of the components.
     fn space(&self) -> Space {
         let ids: Vec<u8> = self.frame.components.iter().map(|component| component.id).collect();
         match self.adobe {
@@ -278,9 +288,11 @@ impl<'a> Jpeg<'a> {
         }
     }
 
+    /// Returns the first component at the size of the image.
     fn luma(&mut self) -> Vec<u8> {
         let (height, width) = (self.frame.height, self.frame.width);
         let is_exact = self.frame.components[0].sampling == self.frame.most && !self.frame.components[0].is_blank();
+        // Rows without padding: the plane is the image and needn't be copied.
         if is_exact && self.frame.components[0].stride() == width {
             let mut plane = std::mem::take(&mut self.frame.components[0].plane);
             plane.truncate(height * width);
@@ -293,7 +305,7 @@ impl<'a> Jpeg<'a> {
     }
 }
 
-/// What may stand before each scan; what tells nothing of the pixels is passed over.
+/// Reads a segment that may come before a scan. Segments without effect on the pixels are skipped.
 fn tables_of(tables: &mut Tables, marker: u8, bytes: &[u8]) -> Result<(), Error> {
     match marker {
         0xC4 => tables.read_codes(bytes),

@@ -1,4 +1,5 @@
-//! The file as a sequence of marked segments (T.81, annex B) and the compressed data between them.
+//! Splits a file into segments, each with a marker (T.81, annex B), and the compressed data between
+//! them.
 
 use memchr::memchr;
 
@@ -8,25 +9,25 @@ pub(crate) const START_OF_IMAGE: u8 = 0xD8;
 pub(crate) const END_OF_IMAGE: u8 = 0xD9;
 pub(crate) const START_OF_SCAN: u8 = 0xDA;
 
-/// A place in the file, between segments.
+/// A position in the file, between segments.
 #[derive(Clone, Copy)]
 pub(crate) struct Markers<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// What compressed data end at.
+/// What ends a stretch of compressed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The restart that was due, which is read.
+    /// The restart marker that was due, which has been read.
     Restart,
-    /// Another marker, which stays.
+    /// Another marker, which has not been read.
     Marker,
     /// The end of the file.
     End,
 }
 
-/// A marker and the bytes that belong to it.
+/// A marker and the content of its segment.
 pub(crate) struct Segment<'a> {
     pub(crate) marker: u8,
     pub(crate) bytes: &'a [u8],
@@ -37,7 +38,7 @@ impl<'a> Markers<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// Goes on from here.
+    /// Continues at the offset `at`.
     pub(crate) fn from(bytes: &'a [u8], at: usize) -> Self {
         Self { bytes, at }
     }
@@ -50,24 +51,24 @@ impl<'a> Markers<'a> {
         self.at
     }
 
-    /// The next segment. What is between segments is passed over, as libjpeg does.
+    /// Returns the next segment. Bytes between segments are skipped, as in libjpeg.
     pub(crate) fn next(&mut self) -> Result<Segment<'a>, Error> {
         let marker = self.next_marker()?;
         self.segment_of(marker)
     }
 
-    /// The next marker that something belongs to.
+    /// Returns the next marker that isn't a restart or TEM.
     pub(crate) fn next_marker(&mut self) -> Result<u8, Error> {
         loop {
             match self.skip_to_marker()? {
-                // Nothing to start again; what libjpeg passes over as well.
+                // These have no segment, and libjpeg skips them here as well.
                 0x01 | 0xD0..=0xD7 => {}
                 marker => return Ok(marker),
             }
         }
     }
 
-    /// What belongs to a marker that was just read.
+    /// Returns the segment of the marker that was just read.
     pub(crate) fn segment_of(&mut self, marker: u8) -> Result<Segment<'a>, Error> {
         if matches!(marker, START_OF_IMAGE | END_OF_IMAGE) {
             return Ok(Segment { marker, bytes: &[] });
@@ -82,7 +83,7 @@ impl<'a> Markers<'a> {
         Ok(Segment { marker, bytes })
     }
 
-    /// Behind the next marker, which is returned.
+    /// Moves behind the next marker and returns it.
     fn skip_to_marker(&mut self) -> Result<u8, Error> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
@@ -95,7 +96,8 @@ impl<'a> Markers<'a> {
         }
     }
 
-    /// The compressed data up to the next marker, freed of stuffed zeros, with [`PADDING`] behind. Of restarts, the one of this number is due.
+    /// Copies the compressed data up to the next marker, without stuffed zeros and with [`PADDING`]
+    /// zeros behind them. The restart marker that is due has the number `restart`, modulo 8.
     pub(crate) fn read_data(&mut self, restart: u8, into: &mut Vec<u8>) -> Stop {
         into.clear();
         let stop = loop {
@@ -135,7 +137,7 @@ mod tests {
         assert_eq!(data, [3, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(markers.next().map(|segment| segment.marker), Ok(END_OF_IMAGE));
         assert_eq!(markers.next().map(|segment| segment.marker), Err(Error::CutOff));
-        // A marker that is cut off is none.
+        // An incomplete marker doesn't count.
         let mut markers = Markers::new(&[4, 5, 0xFF]);
         assert_eq!(markers.read_data(0, &mut data), Stop::End);
         assert_eq!(data, [4, 5, 0, 0, 0, 0, 0, 0, 0, 0]);

@@ -1,18 +1,19 @@
-//! A block of a progressive scan (T.81, annex G): some of its coefficients, or one more bit of them.
+//! Decodes a block of a progressive scan (T.81, annex G): a band of its coefficients, or one more
+//! bit of them.
 
 use crate::{Error, bits::Bits, block::Block, huffman::Huffman};
 
-/// What a scan is of.
+/// What a scan has of each block.
 #[derive(Clone, Copy)]
 pub(crate) struct Band {
-    /// The first and the last coefficient, in zigzag.
+    /// First and last coefficient, as zigzag indices.
     pub(crate) places: [usize; 2],
-    /// Bits that later scans tell.
+    /// Number of low bits left to later scans.
     pub(crate) shift: u32,
 }
 
 impl Band {
-    /// The first coefficient, but for its last bits (G.1.2.1).
+    /// Reads the DC coefficient without its low bits (G.1.2.1).
     #[inline(always)]
     pub(crate) fn first_dc(self, bits: &mut Bits<'_>, codes: &Huffman, prediction: &mut i32, block: &mut Block<'_>) -> Result<(), Error> {
         bits.fill();
@@ -22,14 +23,15 @@ impl Band {
         Ok(())
     }
 
-    /// One more bit of it.
+    /// Reads one more bit of the DC coefficient.
     #[inline(always)]
     pub(crate) fn more_dc(self, bits: &mut Bits<'_>, block: &mut Block<'_>) {
         bits.fill();
         *block.at(0) |= (bits.take(1) as i16) << self.shift;
     }
 
-    /// Some other coefficients, but for their last bits (G.1.2.2).
+    /// Reads a band of AC coefficients without their low bits (G.1.2.2). `blocks_to_skip` is the
+    /// number of blocks that follow without further codes.
     #[inline(always)]
     pub(crate) fn first_ac(
         self,
@@ -66,7 +68,8 @@ impl Band {
         Ok(())
     }
 
-    /// One more bit of those, and others that begin with it (G.1.2.3).
+    /// Reads one more bit of the AC coefficients that aren't zero, and those that become so with it
+    /// (G.1.2.3).
     #[inline(always)]
     pub(crate) fn more_ac(
         self,
@@ -84,14 +87,14 @@ impl Band {
             match (zeros, size) {
                 (15, 0) => {}
                 (_, 0) => {
-                    // This block is one of them: what is left of it is only refined.
+                    // The count includes this block, whose remaining coefficients are only refined.
                     *blocks_to_skip = (1 << zeros) + bits.take(u32::from(zeros));
                     break;
                 }
                 (_, 1) => fresh = if bits.take(1) == 1 { 1 << self.shift } else { -1 << self.shift },
                 _ => return Err(Error::Damaged("its compressed data hold a coefficient of two bits where one is due")),
             }
-            // Over so many coefficients that are zero, and over those among them that are not.
+            // Skip `zeros` coefficients that are zero, and refine the others on the way.
             while place <= last {
                 let coefficient = block.at(place);
                 place += 1;
@@ -116,7 +119,7 @@ impl Band {
         Ok(())
     }
 
-    /// One more bit of a coefficient, unless it is zero.
+    /// Reads one more bit of a coefficient, unless it is zero.
     #[inline(always)]
     fn refine(self, bits: &mut Bits<'_>, coefficient: &mut i16) {
         if *coefficient == 0 {

@@ -1,5 +1,6 @@
-//! Damaged files as libjpeg-turbo shows them, and so Pillow (`LOAD_TRUNCATED_IMAGES`), OpenCV and browsers: what is there, and grey where
-//! nothing is. Slower than what reads whole files: bit by bit, all coefficients in memory.
+//! Decodes damaged files as libjpeg-turbo does, and thus Pillow (`LOAD_TRUNCATED_IMAGES`), OpenCV
+//! and browsers: what is there, and gray where nothing is. Slower than the decoder of whole files,
+//! because it reads bit by bit and keeps all coefficients in memory.
 
 use isa::Isa;
 
@@ -14,7 +15,7 @@ use crate::{
     stream::Stream,
 };
 
-/// Reads the scan whose header is `segment`, as far as it goes.
+/// Decodes the scan with the header `segment`, as far as its data go.
 pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &mut Stream<'_>) -> Result<(), Error> {
     let scan = Scan::new(frame, tables, segment)?;
     frame.num_scans += 1;
@@ -32,7 +33,8 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &
             component.make_room(component.blocks[0]);
         }
     }
-    // A row of units of the whole image has several rows of a component alone.
+    // A scan of one component has rows of blocks, of which each row of units in the frame has
+    // several.
     let lines = if let [part] = &scan.parts[..] { frame.components[part.component].sampling[0] } else { 1 };
     let (mut left, mut blocks_to_skip) = (tables.restart_interval, 0);
     for row in 0..scan.units[0] {
@@ -48,7 +50,7 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &
                 }
                 left -= 1;
             }
-            // What isn't there stays as it is; bits of zero change nothing.
+            // libjpeg leaves units without data as they are.
             if stream.is_out {
                 continue;
             }
@@ -60,7 +62,7 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &
     Ok(())
 }
 
-/// A unit of a scan, of which there may be less than all.
+/// Decodes the blocks that a unit has of one component. Missing bits are zeros.
 fn read_unit(
     scan: &Scan<'_>,
     part: &Part<'_>,
@@ -89,14 +91,15 @@ fn read_unit(
     }
 }
 
-/// The first coefficient of a block.
+/// Reads the DC coefficient of a block, without the shift of a progressive scan.
 fn first(stream: &mut Stream<'_>, codes: &Huffman, prediction: &mut i32) -> i32 {
     let size = u32::from(stream.symbol(codes));
     *prediction = prediction.wrapping_add(stream.number(size));
     *prediction
 }
 
-/// The other coefficients of a sequential block. Those behind the last one are the last one.
+/// Reads the AC coefficients of a sequential block. As in libjpeg, an index beyond the last
+/// coefficient stands for the last.
 fn others(stream: &mut Stream<'_>, codes: &Huffman, block: &mut Block<'_>) {
     let mut place = 1;
     while place < 64 {
@@ -110,11 +113,12 @@ fn others(stream: &mut Stream<'_>, codes: &Huffman, block: &mut Block<'_>) {
     }
 }
 
+/// Splits a symbol into a run of zeros and the size of a number in bits.
 fn run_and_size(symbol: u8) -> (usize, u32) {
     (usize::from(symbol >> 4), u32::from(symbol & 15))
 }
 
-/// Coefficients of a progressive scan ([`crate::progressive::Band`]).
+/// What a progressive scan has of each block ([`crate::progressive::Band`]).
 struct Band<'a> {
     places: [usize; 2],
     shift: u32,
@@ -161,7 +165,8 @@ impl Band<'_> {
                 }
                 place += 1;
             }
-            // Behind the band too, where the zeros went on to its end.
+            // If the zeros go on to the end of the band, this is beyond it, where libjpeg writes as
+            // well.
             if fresh != 0 {
                 *block.at(place) = fresh;
             }
@@ -185,7 +190,7 @@ impl Band<'_> {
     }
 }
 
-/// What was read into the planes.
+/// Transforms the coefficients of all components into their planes.
 pub(crate) fn finish(frame: &mut Frame) {
     if smooth::is_due(frame) {
         smooth::smooth(frame, frame.last_good);

@@ -1,4 +1,4 @@
-//! A scan: its header, its restarts, its blocks one after the other, and what becomes of them.
+//! Decodes a scan: its header, its restarts and its blocks, and transforms them into the planes.
 
 use isa::{Isa, Work};
 
@@ -15,41 +15,44 @@ use crate::{
 
 const TOO_SHORT: Error = Error::Damaged("its compressed data end before the image does");
 
-/// What is read of each block, and by which codes.
+/// What a scan has of each block, with the Huffman tables for it.
 #[derive(Clone, Copy)]
 pub(crate) enum Pass<'a> {
-    /// All of it.
+    /// All coefficients.
     Sequential { dc: Meanings<'a>, ac: Meanings<'a> },
-    /// The first coefficient, but for its last bits.
+    /// The DC coefficient without its low bits.
     FirstDc(&'a Huffman),
-    /// One more bit of the first coefficient.
+    /// One more bit of the DC coefficient.
     MoreDc,
-    /// Some other coefficients, but for their last bits.
+    /// A band of AC coefficients without their low bits.
     FirstAc(&'a Huffman),
-    /// One more bit of these.
+    /// One more bit of a band of AC coefficients.
     MoreAc(&'a Huffman),
 }
 
-/// A component in a scan.
+/// A component of a scan.
 pub(crate) struct Part<'a> {
+    /// Index of the component in the frame.
     pub(crate) component: usize,
-    /// Blocks of a unit, down and across.
+    /// Vertical and horizontal number of blocks in a unit; one each if the scan has no other
+    /// component.
     pub(crate) sampling: [usize; 2],
     pub(crate) pass: Pass<'a>,
 }
 
-/// A scan's header (B.2.3).
+/// A scan header (T.81, B.2.3).
 pub(crate) struct Scan<'a> {
     pub(crate) parts: Vec<Part<'a>>,
-    /// The first and the last coefficient, in zigzag.
+    /// First and last coefficient, as zigzag indices.
     pub(crate) band: [usize; 2],
-    /// Bits that later scans tell.
+    /// Number of low bits left to later scans.
     pub(crate) shift: u32,
-    /// Rows and columns of units.
+    /// Rows and columns of units in the scan.
     pub(crate) units: [usize; 2],
 }
 
 impl<'a> Scan<'a> {
+    /// Reads a scan header, with the tables that are valid for it.
     pub(crate) fn new(frame: &Frame, tables: &'a Tables, segment: &[u8]) -> Result<Self, Error> {
         if frame.num_scans == MOST_SCANS {
             return Err(Error::Damaged("it has more than 100 scans, which no encoder writes"));
@@ -92,10 +95,11 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Reads the scan behind `markers`, whose header is `segment`.
+/// Decodes the scan that has the header `segment` and its data at `markers`.
 pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], markers: &mut Markers<'_>) -> Result<(), Error> {
     let scan = Scan::new(frame, tables, segment)?;
-    // A scan that holds all there is goes into the planes row by row; else coefficients wait for the other scans.
+    // A sequential scan of all components is transformed row by row. Otherwise coefficients are
+    // kept until all scans are read.
     let is_streamed = !frame.is_progressive && scan.parts.len() == frame.components.len();
     frame.num_scans += 1;
     for part in &scan.parts {
@@ -114,12 +118,12 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], markers: 
     reader.read(&mut frame.components, markers)
 }
 
-/// Did the scans tell all there is to tell?
+/// Whether the scans so far hold the whole image.
 pub(crate) fn are_whole(frame: &Frame) -> bool {
     frame.components.iter().all(|component| if frame.is_progressive { component.known.now == [0; 64] } else { component.factors.is_some() })
 }
 
-/// Coefficients that waited for all scans, transformed into the planes.
+/// Transforms the coefficients that were kept until all scans were read.
 pub(crate) fn finish(frame: &mut Frame) -> Result<(), Error> {
     if frame.components.iter().any(|component| component.factors.is_none()) {
         return Err(Error::Damaged("a component has no scan"));
@@ -128,7 +132,7 @@ pub(crate) fn finish(frame: &mut Frame) -> Result<(), Error> {
         smooth::smooth(frame, usize::MAX);
     }
     for component in &mut frame.components {
-        // Streamed ones have their plane, or they are blank and what is left of them is too.
+        // Streamed components have a plane, or all of their coefficients were zero.
         if component.plane.is_empty() {
             transform(component, 0);
             component.coefficients = Vec::new();
@@ -137,7 +141,9 @@ pub(crate) fn finish(frame: &mut Frame) -> Result<(), Error> {
     Ok(())
 }
 
-/// The coefficients that are there into the plane, from this row of blocks on.
+/// Transforms the coefficients into the plane, from row of blocks `first` on. The plane is
+/// allocated with the first coefficient that isn't zero, so that images without color need no
+/// chroma.
 fn transform(component: &mut Component, first: usize) {
     let (stride, groups) = (component.stride(), component.groups());
     if component.is_blank() {
@@ -153,20 +159,21 @@ fn transform(component: &mut Component, first: usize) {
     }
 }
 
-/// A scan on its way.
+/// The state of decoding a scan.
 struct Reader<'a> {
     scan: Scan<'a>,
-    /// Units from one restart to the next.
+    /// Number of units between two restarts.
     interval: usize,
-    /// The compressed data between two restarts.
+    /// Compressed data up to the next restart.
     data: Vec<u8>,
     position: Position,
-    /// Blocks that have no more to tell, of a progressive scan.
+    /// Number of blocks without further codes, in a progressive scan.
     blocks_to_skip: u32,
     is_streamed: bool,
 }
 
 impl Reader<'_> {
+    /// Decodes all units of the scan.
     fn read(&mut self, components: &mut [Component], markers: &mut Markers<'_>) -> Result<(), Error> {
         let [rows, columns] = self.scan.units;
         let (mut restart, mut left) = (0u8, self.interval);
@@ -199,17 +206,17 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// False where the data end before these units do.
+    /// Decodes some units of a row. Returns false if the data end before they do.
     fn read_units(&mut self, components: &mut [Component], row: usize, columns: [usize; 2]) -> Result<bool, Error> {
         let bits = Bits::new(&self.data, self.position);
-        // The first row is the only one that there is room for where rows are streamed.
+        // Streamed rows share the coefficients of one row.
         let row = if self.is_streamed { 0 } else { row };
         let bits = Isa::best().run(Units { scan: &self.scan, components, row, columns, bits, blocks_to_skip: &mut self.blocks_to_skip })?;
         self.position = bits.position();
         Ok(!bits.is_beyond())
     }
 
-    /// A row of units into the planes; its coefficients are zero again.
+    /// Transforms a row of units into the planes and sets its coefficients to zero.
     fn stream(&self, components: &mut [Component], row: usize) {
         for part in &self.scan.parts {
             let component = &mut components[part.component];
@@ -221,7 +228,7 @@ impl Reader<'_> {
     }
 }
 
-/// Some units of a row.
+/// The decoding of some units of a row.
 struct Units<'a, 'b> {
     scan: &'a Scan<'a>,
     components: &'a mut [Component],

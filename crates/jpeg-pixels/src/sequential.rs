@@ -1,4 +1,4 @@
-//! A block of a sequential scan (T.81, F.2.2).
+//! Decodes a block of a sequential scan (T.81, F.2.2).
 
 use crate::{
     Error,
@@ -7,10 +7,10 @@ use crate::{
     huffman::{END_OF_BLOCK, LOOK, Meanings},
 };
 
-/// Reads the block, which is zero before.
+/// Reads a block, whose coefficients must be zero.
 #[inline(always)]
 pub(crate) fn read(bits: &mut Bits<'_>, [dc, ac]: [Meanings<'_>; 2], prediction: &mut i32, block: &mut Block<'_>) -> Result<(), Error> {
-    // A copy of its own stays in registers.
+    // A local copy stays in registers.
     let mut ahead = *bits;
     ahead.fill();
     *prediction = prediction.wrapping_add(i32::from(dc.next(&mut ahead)?.0.value()));
@@ -18,11 +18,12 @@ pub(crate) fn read(bits: &mut Bits<'_>, [dc, ac]: [Meanings<'_>; 2], prediction:
     let mut place = 1;
     'block: while place < 64 {
         ahead.fill();
-        // So many that are known at once are sure to be ready: nobody need ask in between.
+        // This many codes of at most [`LOOK`] bits are ready, so none of them is checked.
         for _ in 0..READY / LOOK {
             let (meaning, is_short) = ac.next(&mut ahead)?;
             place += meaning.skip();
-            // The end of a block and a run of sixteen zeros write a zero where one is: the last coefficient has none yet.
+            // An end of block and a run of sixteen zeros write a zero too, to a coefficient that is
+            // still zero.
             *block.at(place) = meaning.value();
             place += 1;
             if place >= 64 {
@@ -34,7 +35,7 @@ pub(crate) fn read(bits: &mut Bits<'_>, [dc, ac]: [Meanings<'_>; 2], prediction:
         }
     }
     *bits = ahead;
-    // An end goes further than any run of zeros can.
+    // An end of block skips further than any run of zeros.
     if place > 64 && place <= usize::from(END_OF_BLOCK) {
         return Err(Error::Damaged("its compressed data hold more coefficients than a block has"));
     }

@@ -1,5 +1,6 @@
-//! Coefficients that no scan of a progressive file told, guessed from the blocks around as libjpeg-turbo does: low frequencies of a block
-//! from the first coefficients of five rows and columns of blocks with it in the middle.
+//! Estimates coefficients that no scan of a progressive file had, as libjpeg-turbo does: the low
+//! frequencies of a block from the DC coefficients of the five rows and columns of blocks around
+//! it.
 
 use crate::{
     block::Block,
@@ -7,24 +8,25 @@ use crate::{
     idct::LANES,
 };
 
-/// Weights of the blocks around, `[row][column]`.
+/// Weights of the blocks around, `[row][column]`, in 256ths.
 type Kernel = [[i64; 5]; 5];
 
-/// How a coefficient is guessed.
+/// How a coefficient is estimated.
 struct Guess {
-    /// Its place in zigzag.
+    /// Zigzag index.
     place: usize,
-    /// `row * 8 + column`.
+    /// Position, `row * 8 + column`.
     at: usize,
-    /// Where no scan told any of the frequencies that are guessed.
+    /// Kernel if no scan had any of the coefficients that are estimated.
     alone: Kernel,
-    /// Where one did; higher frequencies aren't guessed then.
+    /// Kernel if a scan had one. Coefficients without this kernel are not estimated then.
     beside: Option<Kernel>,
 }
 
-/// Coefficients that may be guessed, in zigzag.
+/// Number of coefficients that may be estimated, the first ones in zigzag order.
 const PLACES: usize = 10;
 
+// The kernels are libjpeg-turbo's (`decompress_smooth_data`).
 const EMPTY: Kernel = [[0; 5]; 5];
 const MEAN: Kernel = [[-2, -6, -8, -6, -2], [-6, 6, 42, 6, -6], [-8, 42, 152, 42, -8], [-6, 6, 42, 6, -6], [-2, -6, -8, -6, -2]];
 const RISE: Kernel = [[-1, -1, 0, 1, 1], [-3, 13, 0, -13, 3], [-3, 38, 0, -38, 3], [-3, 13, 0, -13, 3], [-1, -1, 0, 1, 1]];
@@ -48,7 +50,7 @@ const GUESSES: [Guess; PLACES - 1] = [
     Guess { place: 9, at: 24, alone: turned(THIRD), beside: None },
 ];
 
-/// Rows for columns.
+/// Transposes a kernel.
 const fn turned(kernel: Kernel) -> Kernel {
     let mut turned = EMPTY;
     let mut at = 0;
@@ -59,7 +61,8 @@ const fn turned(kernel: Kernel) -> Kernel {
     turned
 }
 
-/// Is there anything to guess, and enough to guess it from?
+/// Whether coefficients are missing, and the DC coefficients and factors to estimate them from are
+/// known.
 pub(crate) fn is_due(frame: &Frame) -> bool {
     let is_told = |component: &Component| {
         let has_factors = |factors: &[i16; 64]| factors[0] != 0 && GUESSES.iter().all(|guess| factors[guess.at] != 0);
@@ -69,14 +72,16 @@ pub(crate) fn is_due(frame: &Frame) -> bool {
     frame.is_progressive && frame.components.iter().all(is_told) && frame.components.iter().any(lacks_some)
 }
 
-/// Guesses what is lacking. The last scan is whole up to this row of units, the rows behind know what was known before it.
+/// Estimates the missing coefficients. The last scan has data up to row of units `last_good`; below
+/// it, what was known before that scan counts.
 pub(crate) fn smooth(frame: &mut Frame, last_good: usize) {
     let (num_rows, is_alone) = (frame.units[0], frame.num_scans == 1);
     for component in &mut frame.components {
         let Some(factors) = component.factors else { continue };
         let [height, width] = component.own_blocks();
         let (sampling, groups) = (component.sampling[0], component.groups());
-        // The coefficient that guesses are made from is guessed itself.
+        // A copy, because DC coefficients are the source of all estimates and are estimated
+        // themselves.
         let means: Vec<i16> = component.coefficients.iter().flat_map(|group| group[..LANES].iter().copied()).collect();
         for row in 0..height {
             let unit = row / sampling;
@@ -87,7 +92,7 @@ pub(crate) fn smooth(frame: &mut Frame, last_good: usize) {
             };
             let rows = neighbours([unit, row % sampling], [num_rows, sampling], height).map(|row| &means[row * groups * LANES..]);
             for column in 0..width {
-                // Columns behind the edges are those at the edges.
+                // Columns beyond the edges are replaced by those at the edges.
                 let columns = [-2, -1, 0, 1, 2].map(|away| column.saturating_add_signed(away).min(width - 1));
                 let around = rows.map(|row| columns.map(|column| i64::from(row[column])));
                 let group = &mut component.coefficients[row * groups + column / LANES];
@@ -97,8 +102,8 @@ pub(crate) fn smooth(frame: &mut Frame, last_good: usize) {
     }
 }
 
-/// The rows of blocks that are two above to two below. At the edges libjpeg counts rows as if each unit had as many as the one that it is in,
-/// which the last may not have.
+/// Returns the rows of blocks from two above to two below. At the edges, libjpeg counts rows as if
+/// each unit had as many as the current one, which the last may not have.
 fn neighbours([unit, line]: [usize; 2], [num_units, sampling]: [usize; 2], height: usize) -> [usize; 5] {
     let lines = if unit + 1 < num_units { sampling } else { height - unit * sampling };
     let (row, counted, most) = (unit * sampling + line, unit * lines + line, num_units * lines);
@@ -109,12 +114,12 @@ fn neighbours([unit, line]: [usize; 2], [num_units, sampling]: [usize; 2], heigh
     [far_above, above, row, below, far_below]
 }
 
-/// Guesses the coefficients of a block that are zero as far as is known.
+/// Estimates the coefficients of a block that are zero as far as is known.
 fn guess(around: &Kernel, known: &[i8; 64], factors: &[i16; 64], block: &mut Block<'_>) {
     let is_alone = known[1..PLACES].iter().all(|left| *left == -1);
     let factor = |at: usize| i64::from(factors[at] as u16);
     let sum = |kernel: &Kernel| around.as_flattened().iter().zip(kernel.as_flattened()).map(|(mean, weight)| mean * weight).sum::<i64>();
-    // In 256ths, rounded away from zero at a half.
+    // Returns a number with the sign of the estimate, and its magnitude. Halves are rounded up.
     let level = |sum: i64, at: usize| (factor(0) * sum, (factor(at) * 128 + (factor(0) * sum).abs()) / (factor(at) * 256));
     for Guess { place, at, alone, beside } in &GUESSES {
         let Some(kernel) = (if is_alone { Some(alone) } else { beside.as_ref() }) else { continue };
@@ -124,7 +129,7 @@ fn guess(around: &Kernel, known: &[i8; 64], factors: &[i16; 64], block: &mut Blo
         }
         let (sign, mut size) = level(sum(kernel), *at);
         if left > 0 {
-            // More would have been told.
+            // A larger coefficient would have a bit among those that are known.
             size = size.min((1 << left) - 1);
         }
         *coefficient = (size * sign.signum()) as i16;

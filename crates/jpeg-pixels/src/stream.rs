@@ -1,22 +1,24 @@
-//! Compressed data that may be damaged, bit by bit, with libjpeg's rules for what is missing: zeros behind the data of a stretch, the restart
-//! nearest to the one that is due, an end-of-image marker at the end of the file.
+//! Reads compressed data that may be damaged, bit by bit, with libjpeg's rules for what is missing:
+//! zeros after the data of a stretch, the restart marker nearest to the one that is due, and
+//! end-of-image markers after the end of the file.
 
 use crate::{huffman::Huffman, markers::END_OF_IMAGE};
 
-/// Bits that libjpeg makes up at once where data are missing.
+/// Number of bits in libjpeg's buffer after it has filled it up with zeros.
 const MADE_UP: u32 = 57;
 
-/// A place among compressed data.
+/// A position in compressed data.
 pub(crate) struct Stream<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Bits that have been loaded and not yet read, at the low end.
     waiting: u64,
     num_waiting: u32,
-    /// A marker that was met and not yet dealt with, and where it stands.
+    /// Marker that ended the data and has not been processed, with its offset.
     marker: Option<(u8, usize)>,
-    /// Were bits asked for that this stretch doesn't have?
+    /// Whether more bits were read than the stretch up to the next restart has.
     pub(crate) is_out: bool,
-    /// The number of the restart that is due.
+    /// Number of the restart marker that is due, 0 to 7.
     restart: u8,
 }
 
@@ -25,12 +27,12 @@ impl<'a> Stream<'a> {
         Self { bytes, at, waiting: 0, num_waiting: 0, marker: None, is_out: false, restart: 0 }
     }
 
-    /// Where the next marker is to be looked for.
+    /// Returns the offset from which to look for the next marker.
     pub(crate) fn position(&self) -> usize {
         self.marker.map_or(self.at, |(_, start)| start)
     }
 
-    /// The next `count` bits, 0 to 16.
+    /// Reads `count` bits, 0 to 16.
     pub(crate) fn take(&mut self, count: u32) -> u32 {
         while self.num_waiting < count && self.marker.is_none() {
             self.fetch();
@@ -44,17 +46,17 @@ impl<'a> Stream<'a> {
         (self.waiting >> self.num_waiting) as u32 & ((1 << count) - 1)
     }
 
-    /// The next symbol; 0 for a code that isn't in the table.
+    /// Reads a symbol; 0 for a code that isn't in the table, as in libjpeg.
     pub(crate) fn symbol(&mut self, codes: &Huffman) -> u8 {
         codes.bitwise_symbol(|| self.take(1)).unwrap_or(0)
     }
 
-    /// A number of so many bits ([`crate::bits::Bits::number`]).
+    /// Reads a signed number of `size` bits ([`crate::bits::Bits::number`]).
     pub(crate) fn number(&mut self, size: u32) -> i32 {
         crate::bits::extend(self.take(size), size)
     }
 
-    /// One more byte of data, or a marker.
+    /// Loads a byte of data, or stops at a marker.
     fn fetch(&mut self) {
         let start = self.at;
         let mut byte = self.next_byte();
@@ -72,7 +74,7 @@ impl<'a> Stream<'a> {
         self.num_waiting += 8;
     }
 
-    /// Behind the file, there is an end-of-image marker after the other.
+    /// Reads a byte. The file is followed by endless end-of-image markers.
     fn next_byte(&mut self) -> u8 {
         let behind = self.at.checked_sub(self.bytes.len());
         let byte = self.bytes.get(self.at).copied();
@@ -80,6 +82,7 @@ impl<'a> Stream<'a> {
         byte.unwrap_or(if behind.is_some_and(|behind| behind % 2 == 1) { END_OF_IMAGE } else { 0xFF })
     }
 
+    /// Skips to the next marker and returns it with its offset.
     fn next_marker(&mut self) -> (u8, usize) {
         loop {
             while self.next_byte() != 0xFF {}
@@ -94,18 +97,20 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Goes on behind the restart that is due; or, where another marker is met, before or behind it, whichever loses less of the image.
+    /// Continues behind the restart marker that is due. If another marker is found, continues
+    /// before or behind it, whichever loses less of the image (libjpeg's `jpeg_resync_to_restart`).
     pub(crate) fn start_again(&mut self) {
         self.num_waiting = 0;
         let mut met = self.marker.take().unwrap_or_else(|| self.next_marker());
         loop {
-            // How far ahead of the restart that is due.
+            // How many restarts the marker is ahead of the one that is due, modulo 8.
             let ahead = met.0.wrapping_sub(0xD0 + self.restart) & 7;
             match met.0 {
-                // No marker, or a restart that was due before.
+                // Not a valid marker, or one of the last two restarts.
                 ..0xC0 => met = self.next_marker(),
                 0xD0..=0xD7 if ahead >= 6 => met = self.next_marker(),
-                // Not far ahead: what lies between is lost.
+                // One of the next two restarts: the stretches up to it are lost, and it stays for
+                // its turn.
                 0xD0..=0xD7 if ahead == 1 || ahead == 2 => break self.marker = Some(met),
                 0xD0..=0xD7 => break,
                 _ => break self.marker = Some(met),
@@ -137,7 +142,8 @@ mod tests {
 
     #[test]
     fn the_restart_that_loses_least_is_taken() {
-        // The third is due; what is found, and how many bytes of 7 can be read behind it.
+        // Restart 2 is due; the number of the restart that is found, and whether the data behind it
+        // are read.
         for (found, is_read) in [(2, true), (3, false), (4, false), (0, true), (1, true), (5, true), (6, true), (7, true)] {
             let bytes = [0x11, 0xFF, 0xD0 + found, 0x77, 0xFF, 0xD2, 0x77, 0xFF, 0xD9];
             let mut stream = Stream::new(&bytes, 0);

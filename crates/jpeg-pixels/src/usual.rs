@@ -1,11 +1,11 @@
-//! The Huffman codes that encoders take who don't make their own (T.81, tables K.3 to K.6): how many there are of each length, and their
-//! symbols. Frames of motion JPEG leave them out.
+//! The standard Huffman tables (T.81, tables K.3 to K.6), for streams that omit them, such as
+//! Motion JPEG: the number of codes of each length, and the symbols.
 
 use std::sync::LazyLock;
 
 use crate::huffman::Huffman;
 
-/// Codes of luma and of colour differences.
+/// The tables for luma and for chroma.
 type Pair = [Option<Huffman>; 2];
 
 pub(crate) static DC: LazyLock<Pair> = LazyLock::new(|| [Huffman::new(LUMA_DC, SIZES).ok(), Huffman::new(OTHER_DC, SIZES).ok()]);

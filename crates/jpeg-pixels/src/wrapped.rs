@@ -1,12 +1,13 @@
-//! The transform of [`crate::idct`] as libjpeg-turbo's vectors compute it: in 16 bits between the steps, which wrap around or are cut off. Only
-//! coefficients that no image has, damaged ones, tell the difference.
+//! The transform of [`crate::idct`] as libjpeg-turbo's vector code computes it: values between the
+//! steps have 16 bits and wrap around or saturate. The result differs only for coefficients that no
+//! image has, as in damaged files.
 
 use crate::idct::{Group, LANES};
 
-/// Sixteen bits, one for each column.
+/// Eight values of a row or column.
 type Line = [i16; 8];
 
-/// A group of blocks into eight rows.
+/// Transforms a group of blocks into eight rows.
 #[cold]
 pub(crate) fn transform_group<'a>(group: &Group, factors: &[i16; 64], mut next_row: impl FnMut() -> Option<&'a mut [u8; LANES * 8]>) {
     let blocks: [[u8; 64]; LANES] = std::array::from_fn(|lane| transform(std::array::from_fn(|at| group[at * LANES + lane]), factors));
@@ -17,10 +18,12 @@ pub(crate) fn transform_group<'a>(group: &Group, factors: &[i16; 64], mut next_r
     }
 }
 
-/// The levels of one block. Coefficients, factors and levels are `[row][column]`.
+/// Returns the samples of a block. Coefficients, factors and samples are `[row][column]`.
 fn transform(coefficients: [i16; 64], factors: &[i16; 64]) -> [u8; 64] {
     let mut block: [i16; 64] = std::array::from_fn(|at| coefficients[at].wrapping_mul(factors[at]));
     if coefficients[8..].iter().all(|coefficient| *coefficient == 0) {
+        // libjpeg-turbo's shortcut for blocks with a first row only wraps around where its full
+        // pass saturates.
         let first: Line = std::array::from_fn(|column| block[column] << 2);
         block = std::array::from_fn(|at| first[at % 8]);
     } else {
@@ -35,9 +38,10 @@ fn transform(coefficients: [i16; 64], factors: &[i16; 64]) -> [u8; 64] {
     block.map(|level| (level.clamp(-128, 127) + 128) as u8)
 }
 
-/// Eight numbers in, eight out, rounded to whole multiples of `2^shift`.
+/// Transforms a row or a column of eight values. The result is rounded after a division by
+/// `2^shift`.
 fn pass(at: Line, shift: u32) -> Line {
-    // Factors are round(x * 2^13); each product of two terms is exact.
+    // The factors are rounded multiples of `2^-13`; each sum of two products is exact.
     let sum = |a: i16, factor_a: i32, b: i16, factor_b: i32| (i32::from(a) * factor_a).wrapping_add(i32::from(b) * factor_b);
     let (low, high) = (sum(at[2], 10703, at[6], 4433), sum(at[2], 4433, at[6], -10704));
     let (total, difference) = (i32::from(at[0].wrapping_add(at[4])) << 13, i32::from(at[0].wrapping_sub(at[4])) << 13);
@@ -76,7 +80,7 @@ mod tests {
         for kind in 0..3 {
             let mut group = [0; 64 * LANES];
             for at in 0..64 {
-                // Details everywhere, in the first row, nowhere.
+                // Coefficients everywhere, in the first row, or only the DC coefficient.
                 let most = 180 / (1 + at as i64) * i64::from(at == 0 || kind == 0 || kind == 1 && at < 8);
                 (0..LANES).for_each(|lane| group[at * LANES + lane] = draw(most));
             }

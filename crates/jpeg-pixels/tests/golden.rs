@@ -1,4 +1,5 @@
-//! Files of every kind with the pixels that libjpeg-turbo makes of them (`scripts/reference/jpeg.py`), and what becomes of damaged ones.
+//! Compares files of every kind with the pixels that libjpeg-turbo decodes from them
+//! (`scripts/reference/jpeg.py`), and decodes damaged ones.
 
 use isa::Isa;
 use jpeg_pixels::{Error, Jpeg, Pixels};
@@ -7,7 +8,7 @@ use safetensors::{SafeTensors, tensor::TensorView};
 
 const GOLDEN: &[u8] = include_bytes!("golden.safetensors");
 
-/// Damaged ones with what libjpeg-turbo makes of them (`scripts/reference/jpeg_damage.py`).
+/// Damaged files and what libjpeg-turbo decodes from them (`scripts/reference/jpeg_damage.py`).
 const DAMAGED: &[u8] = include_bytes!("damaged.safetensors");
 
 fn golden() -> SafeTensors<'static> {
@@ -33,20 +34,20 @@ fn every_level_is_libjpeg_turbos() {
             assert!(isa.as_best(decode) == found, "{name} {isa:?}");
         }
         check(name, &found, &view);
-        // What is for damaged files reads whole ones as well.
+        // `repair` decodes whole files as well.
         check(name, &Jpeg::open(file(name)).and_then(Jpeg::repair).expect(name), &view);
         seen += 1;
     }
     assert!(seen > 60, "{seen} files");
 }
 
-/// The levels of a file as red, green and blue.
+/// Asserts that the pixels equal the expected red, green and blue.
 #[track_caller]
 fn check(name: &str, found: &Pixels, view: &TensorView<'_>) {
     let [height, width, _] = view.shape() else { panic!("{name}: {:?}", view.shape()) };
     assert_eq!([found.height, found.width], [*height, *width], "{name}");
     let is_grey = view.data().as_chunks::<3>().0.iter().all(|[red, green, blue]| red == green && green == blue);
-    // Damage can make grey of what has colours.
+    // Damage can remove the color from an image, which still has three channels then.
     assert!(if is_grey { found.channels <= 3 } else { found.channels == 3 }, "{name}");
     let copies = 3 / found.channels;
     let differs = view.data().iter().enumerate().find(|(at, level)| found.bytes[at / copies] != **level);
@@ -60,7 +61,7 @@ fn of_damaged_files_every_level_is_what_libjpeg_turbo_makes_of_them() {
     for (name, view) in damaged.iter().filter(|(name, _)| !name.ends_with(".jpg")) {
         let file = damaged.tensor(&format!("{name}.jpg")).expect("present");
         let jpeg = || Jpeg::open(file.data()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // What damage left readable is read without repair, and has the same levels.
+        // A file that is read in spite of its damage has the same pixels without repair.
         match jpeg().decode() {
             Ok(decoded) => check(name, &decoded.pixels, &view),
             Err(_) => refused += 1,
@@ -81,7 +82,7 @@ fn a_missing_end_marker_is_said_and_of_several_adobe_segments_the_last_counts() 
         }
         assert!(Jpeg::open(whole).and_then(Jpeg::decode).expect("whole").has_end);
     }
-    // Without a JFIF segment, Adobe's tells the colours: none (red, green and blue), or luma and differences.
+    // Without a JFIF segment, Adobe's decides the color space: RGB or YCbCr.
     let whole = file("444 quality 75");
     let start = 4 + usize::from(u16::from_be_bytes([whole[4], whole[5]]));
     let adobe = |transform: u8| [b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0", &[transform][..]].concat();
@@ -89,7 +90,7 @@ fn a_missing_end_marker_is_said_and_of_several_adobe_segments_the_last_counts() 
     assert_eq!(decode(&with(0, 1)), decode(whole));
     assert_eq!(decode(&with(1, 0)), decode(&with(0, 0)));
     assert_ne!(decode(&with(0, 0)), decode(whole));
-    // Too short to tell anything.
+    // Too short, and ignored.
     let short = [&whole[..2], b"\xFF\xEE\0\x0DAdobe\0\x64\0\0\0\0", &whole[start..]].concat();
     assert_eq!(decode(&short), decode(whole));
 }
@@ -97,12 +98,13 @@ fn a_missing_end_marker_is_said_and_of_several_adobe_segments_the_last_counts() 
 #[test]
 fn what_fills_time_or_memory_is_known_before() {
     let jpeg = |name: &str| Jpeg::open(file(name)).expect("whole");
-    // 61x37 in blocks of 16x16, sixteen blocks a group: 48 rows of 128 levels, half of both for the differences; and the pixels.
+    // 61x37 pixels in units of 16x16, sixteen blocks a group: 48 rows of 128 samples for luma, half
+    // of both for each chroma component; and the pixels.
     let planes = 48 * 128 + 2 * 24 * 128;
     assert_eq!(jpeg("420 quality 75").memory(false), planes + 61 * 37 * 3);
     assert_eq!(jpeg("420 progressive").memory(false), planes + 2 * planes);
     assert_eq!(jpeg("420 quality 75").memory(true), planes + 2 * planes);
-    // The same scan again and again.
+    // One scan repeated 200 times.
     let whole = file("progressive in bands");
     let scan = whole.windows(2).rposition(|marker| marker == [0xFF, 0xDA]).expect("a scan");
     let (start, last) = (&whole[..scan], &whole[scan..whole.len() - 2]);
@@ -130,7 +132,7 @@ fn what_is_cut_off_is_an_error_at_every_byte() {
         for length in 0..whole.len() - 2 {
             assert!(decode(&whole[..length]).is_err(), "{name} cut at {length}");
         }
-        // An end marker does not make it whole: rows are missing.
+        // An end-of-image marker doesn't make a file whole if rows are missing.
         let data = whole.len() / 2;
         let patched = [&whole[..data], &[0xFF, 0xD9]].concat();
         assert!(decode(&patched).is_err(), "{name} with its end put on early");
@@ -155,7 +157,7 @@ fn what_is_not_read_says_so() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 2000 }))]
-    /// Whatever comes out, it has the size that it says.
+    /// The pixels have the size in the header, whatever the damage.
     #[test]
     fn damage_is_never_a_panic(index: prop::sample::Index, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let golden = golden();
@@ -167,7 +169,7 @@ proptest! {
         }
         let Ok(jpeg) = Jpeg::open(&bytes) else { return Ok(()) };
         let [height, width] = jpeg.size();
-        // A size that the damage made up takes long to fill.
+        // Damage can make the image huge, which takes long to decode.
         if height * width <= 1 << 20
             && let Ok(pixels) = jpeg.decode().map(|decoded| decoded.pixels).or_else(|_| Jpeg::open(&bytes)?.repair())
         {

@@ -1,4 +1,4 @@
-//! Samples to grey or red, green and blue, with alpha behind them where there is some.
+//! Converts samples to gray or RGB, followed by alpha if there is one.
 
 use std::borrow::Cow;
 
@@ -9,12 +9,13 @@ use crate::{
     unpack::Packing,
 };
 
-/// Channels and levels of samples that are eight bits each.
+/// Converts 8-bit samples. Returns the number of channels and the values.
 pub(crate) fn colored(mut samples: Vec<u8>, layout: &Layout, directory: &Directory<'_>) -> Result<(usize, Vec<u8>), Error> {
     let kept = layout.kept();
     let (channels, mut levels) = match layout.meaning {
         Meaning::WhiteIsZero => {
-            // Not what stands for a number rather than for ink.
+            // Signed samples, floats and those of 32 bits are numbers rather than ink, and aren't
+            // inverted.
             if layout.bits <= 16 && layout.kind == crate::layout::Kind::Unsigned {
                 samples.chunks_exact_mut(kept).for_each(|pixel| pixel[0] = 255 - pixel[0]);
             }
@@ -32,7 +33,7 @@ pub(crate) fn colored(mut samples: Vec<u8>, layout: &Layout, directory: &Directo
     if layout.alpha == Alpha::Multiplied {
         levels.chunks_exact_mut(channels).for_each(|pixel| {
             let alpha = u32::from(pixel[channels - 1]);
-            // Nothing is left of a level times nothing: it stays.
+            // Where alpha is zero, the value can't be restored and stays as it is.
             let divided = |level: u8| (u32::from(level) * 255).checked_div(alpha).map_or(level, |level| level.min(255) as u8);
             pixel[..channels - 1].iter_mut().for_each(|level| *level = divided(*level));
         });
@@ -40,6 +41,8 @@ pub(crate) fn colored(mut samples: Vec<u8>, layout: &Layout, directory: &Directo
     Ok((channels, levels))
 }
 
+/// Looks the first sample of each pixel up in the palette, of which the upper eight bits are taken.
+/// Alpha stays.
 fn of_palette(samples: &[u8], layout: &Layout, directory: &Directory<'_>) -> Result<Vec<u8>, Error> {
     const MISSING: Error = Error::Damaged(Cow::Borrowed("it has no palette of that many colours"));
     let colors = directory.numbers(320).ok_or(MISSING)?;
@@ -56,7 +59,7 @@ fn of_palette(samples: &[u8], layout: &Layout, directory: &Directory<'_>) -> Res
     Ok(levels)
 }
 
-/// What is left of white under four inks, as Pillow has it.
+/// Converts CMYK to RGB as Pillow does: the light that black leaves, less the part each ink covers.
 fn printed([inks @ .., black]: &[u8; 4]) -> [u8; 3] {
     let light = 255 - u32::from(*black);
     inks.map(|ink| {
@@ -65,18 +68,20 @@ fn printed([inks @ .., black]: &[u8; 4]) -> [u8; 3] {
     })
 }
 
-/// What each level of luma and the differences adds, in fractions of `1 / 2^shift`.
+/// What each value of luma and chroma adds to red, green and blue: whole pixel values for luma,
+/// multiples of `2^-shift` for chroma.
 struct Tables {
     luma: [i32; 256],
     red: [i32; 256],
-    /// Of both differences.
+    /// For blue-difference and red-difference chroma.
     green: [[i32; 256]; 2],
     blue: [i32; 256],
     shift: u32,
 }
 
 impl Tables {
-    /// Pillow converts plain pixels itself and has libtiff convert compressed ones: they round otherwise.
+    /// Returns the tables for an image. Pillow converts uncompressed pixels without subsampling
+    /// itself and leaves all others to libtiff, which rounds differently.
     fn of(layout: &Layout, directory: &Directory<'_>) -> Self {
         if layout.compression == Compression::Other(Packing::Plain) && layout.sampling == [1, 1] {
             Self::pillow()
@@ -85,12 +90,15 @@ impl Tables {
         }
     }
 
+    /// Returns the tables of Pillow's own conversion.
     fn pillow() -> Self {
         let times = |factor: f64| std::array::from_fn(|level| ((level as f64 - 128.0) * factor * 64.0 + 0.5) as i32);
         let luma = std::array::from_fn(|level| level as i32);
         Self { luma, red: times(1.402), green: [times(-0.34414), times(-0.71414)], blue: times(1.772), shift: 6 }
     }
 
+    /// Returns the tables of libtiff, which respect the file's luma coefficients and its reference
+    /// black and white.
     fn libtiff(directory: &Directory<'_>) -> Self {
         let three = |tag| directory.fractions(tag);
         let [red, green, blue] = three(529).and_then(|found| found.first_chunk().copied()).unwrap_or([0.299, 0.587, 0.114]);
@@ -98,7 +106,7 @@ impl Tables {
         let fixed = |factor: f32| (f64::from(factor.clamp(0.0, 2.0)) * 65536.0 + 0.5) as i32;
         let (by_red, by_blue) = (2.0 - 2.0 * red, 2.0 - 2.0 * blue);
         let (green_by_red, green_by_blue) = (-fixed(red * by_red / green), -fixed(blue * by_blue / green));
-        // From the levels of black and white to all of the range.
+        // Stretches the interval from black to white to the whole range.
         let stretched = |level: f32, black: f32, white: f32, range: f32| {
             let (black, white) = (black as i32 as f32, white as i32 as f32);
             let width = if white == black { 1.0 } else { white - black };
@@ -116,6 +124,7 @@ impl Tables {
         }
     }
 
+    /// Converts a pixel to red, green and blue.
     fn rgb(&self, [luma, blue, red]: [u8; 3]) -> [u8; 3] {
         let [luma, blue, red] = [luma, blue, red].map(usize::from);
         let level = |added: i32| (self.luma[luma] + (added >> self.shift)).clamp(0, 255) as u8;

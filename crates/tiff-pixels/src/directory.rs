@@ -1,18 +1,20 @@
-//! The first directory of a file (TIFF 6.0, section 2, and BigTIFF): numbers by their tags. Every offset and count is checked against the file.
+//! Reads a directory of a file (TIFF 6.0, section 2, and BigTIFF): values by their tags. Every
+//! offset and count is checked against the length of the file.
 
 use std::borrow::Cow;
 
 use crate::Error;
 
-/// A file's bytes, and how numbers are written in it.
+/// The bytes of a file, and how numbers are written in it.
 #[derive(Clone, Copy)]
 pub(crate) struct File<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) is_little_endian: bool,
+    /// Whether the file is a BigTIFF, whose offsets have eight bytes.
     is_big: bool,
 }
 
-/// One entry: its type, and the bytes of its values.
+/// An entry of a directory: tag, type, and the bytes of its values.
 struct Entry<'a> {
     tag: u16,
     kind: u16,
@@ -28,7 +30,7 @@ pub(crate) struct Directory<'a> {
 const CUT_OFF: Error = Error::Damaged(Cow::Borrowed("the file ends before the image does"));
 
 impl<'a> File<'a> {
-    /// The file and where its first directory is.
+    /// Reads the header. Returns the file and the offset of its first directory.
     pub(crate) fn open(bytes: &'a [u8]) -> Result<(Self, u64), Error> {
         let (is_little_endian, version) = match bytes.first_chunk::<4>() {
             Some(b"II\x2A\0") => (true, 42),
@@ -42,17 +44,18 @@ impl<'a> File<'a> {
         Ok((file, at))
     }
 
-    /// Some bytes of the file.
+    /// Returns the `length` bytes from the offset `at` on.
     pub(crate) fn span(&self, at: u64, length: u64) -> Result<&'a [u8], Error> {
         let span = || self.bytes.get(usize::try_from(at).ok()?..usize::try_from(at.checked_add(length)?).ok()?);
         span().ok_or(CUT_OFF)
     }
 
-    /// A whole number of so many bytes.
+    /// Returns the unsigned integer in the `length` bytes from the offset `at` on.
     pub(crate) fn number(&self, at: u64, length: u64) -> Result<u64, Error> {
         Ok(self.value(self.span(at, length)?))
     }
 
+    /// Converts bytes to an unsigned integer in the file's byte order.
     fn value(&self, bytes: &[u8]) -> u64 {
         let add = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
         if self.is_little_endian { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) }
@@ -60,11 +63,12 @@ impl<'a> File<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// The directory at an offset.
+    /// Reads the directory at an offset. Entries of unknown types are skipped.
     pub(crate) fn read(file: File<'a>, at: u64) -> Result<Self, Error> {
         let (of_count, of_entry, of_value) = if file.is_big { (8, 20, 8) } else { (2, 12, 4) };
         let count = file.number(at, of_count)?;
-        // All entries are in the file before room is made for them.
+        // The count may be damaged, so the entries must be in the file before memory is allocated
+        // for them.
         let table = file.span(at.saturating_add(of_count), count.saturating_mul(of_entry))?;
         let mut entries = Vec::new();
         for entry in table.chunks_exact(of_entry as usize) {
@@ -78,25 +82,25 @@ impl<'a> Directory<'a> {
         Ok(Self { file, entries })
     }
 
-    /// The bytes of a tag's values.
+    /// Returns the bytes of a tag's values.
     pub(crate) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
         self.entries.iter().find(|entry| entry.tag == tag).map(|entry| entry.values)
     }
 
-    /// All whole numbers of a tag.
+    /// Returns the integers of a tag; `None` if it is missing or has fractions or floats.
     pub(crate) fn numbers(&self, tag: u16) -> Option<Vec<u64>> {
         let entry = self.entries.iter().find(|entry| entry.tag == tag)?;
-        // Fractions are no whole numbers.
+        // Fractions and floats.
         let width = width(entry.kind).filter(|_| !matches!(entry.kind, 5 | 10 | 11 | 12))? as usize;
         Some(entry.values.chunks_exact(width).map(|value| self.file.value(value)).collect())
     }
 
-    /// The only or first number of a tag.
+    /// Returns the first integer of a tag.
     pub(crate) fn number(&self, tag: u16) -> Option<u64> {
         self.numbers(tag)?.first().copied()
     }
 
-    /// All fractions of a tag, or whole numbers.
+    /// Returns the numbers of a tag as floats, whatever their type.
     pub(crate) fn fractions(&self, tag: u16) -> Option<Vec<f32>> {
         let entry = self.entries.iter().find(|entry| entry.tag == tag)?;
         let value = |bytes: &[u8]| self.file.value(bytes);
@@ -113,7 +117,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Bytes of a value of a type.
+/// Returns the number of bytes of a value; `None` for an unknown type.
 fn width(kind: u16) -> Option<u64> {
     match kind {
         1 | 2 | 6 | 7 => Some(1),

@@ -1,4 +1,5 @@
-//! Facsimile pages (TIFF 6.0, sections 10 and 11; ITU-T T.4 and T.6): rows of runs, white and black in turn, as rows of bits of which 1 is black.
+//! Decodes facsimile data (TIFF 6.0, sections 10 and 11; ITU-T T.4 and T.6), rows of alternating
+//! white and black runs, to rows of bits in which 1 is black.
 
 use fax::{
     BitReader, ByteReader, Color,
@@ -8,18 +9,18 @@ use fax::{
 
 use crate::Error;
 
-/// How rows are written.
+/// How rows are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
-    /// Runs, each row from a byte on.
+    /// Runs; each row begins with a byte (compression 2).
     Rows,
-    /// Runs, with marks between the rows.
+    /// Runs, with end-of-line codes between rows (Group 3, one-dimensional).
     Group3,
-    /// What differs from the row above.
+    /// Differences from the row above (Group 4).
     Group4,
 }
 
-/// Rows of `width` pixels, `length` bytes of them.
+/// Decodes `length` bytes of rows of `width` pixels, each row padded to whole bytes.
 pub(crate) fn unpack(coding: Coding, packed: &[u8], length: usize, width: usize) -> Result<Vec<u8>, Error> {
     let bytes = packed.iter().copied().map(Ok::<u8, std::convert::Infallible>);
     let mut rows = vec![0; length];
@@ -30,14 +31,14 @@ pub(crate) fn unpack(coding: Coding, packed: &[u8], length: usize, width: usize)
         for line in lines {
             match decoder.advance() {
                 Ok(DecodeStatus::Incomplete) => draw(decoder.transition(), width, line),
-                // White rows at the end may be left out.
+                // Encoders may omit white rows at the end.
                 Ok(DecodeStatus::End) => break,
                 Err(_) => return Err(damaged()),
             }
         }
         return Ok(rows);
     }
-    // Codes are looked for in more bits than they may have.
+    // Padding, because a code is looked up in more bits than the data may still have.
     let Ok(mut reader) = ByteReader::new(bytes.chain([Ok(0); 4]));
     lines.try_for_each(|line| {
         if coding == Coding::Group3 {
@@ -45,7 +46,7 @@ pub(crate) fn unpack(coding: Coding, packed: &[u8], length: usize, width: usize)
         }
         draw(&runs(&mut reader, wide)?, width, line);
         if coding == Coding::Rows {
-            // To the next byte.
+            // Skip to the next byte.
             let rest = reader.bits_to_byte_boundary();
             let Ok(()) = reader.consume(rest);
         }
@@ -58,7 +59,7 @@ fn damaged() -> Error {
     Error::Damaged("a row of the facsimile can't be read".into())
 }
 
-/// Zeros to fill up, eleven more, and a one.
+/// Skips an end-of-line code, if there is one: eleven or more zeros and a one.
 fn skip_end_of_line<R: BitReader>(reader: &mut R) {
     if reader.peek(11) != Some(0) {
         return;
@@ -71,14 +72,15 @@ fn skip_end_of_line<R: BitReader>(reader: &mut R) {
     let _ = reader.consume(1);
 }
 
-/// Where the colours of a row change.
+/// Reads the runs of a row. Returns the columns where the color changes, beginning with the first
+/// black one.
 fn runs<R: BitReader>(reader: &mut R, width: u16) -> Result<Vec<u16>, Error> {
     let (mut changes, mut at, mut color) = (Vec::new(), 0u16, Color::White);
     while at < width {
         loop {
             let run = if color == Color::White { white::decode(reader) } else { black::decode(reader) }.ok_or_else(damaged)?;
             at = at.checked_add(run).ok_or_else(damaged)?;
-            // Long runs are written in parts, of which the last is short.
+            // A run of 64 or more consists of several codes, of which the last is below 64.
             if run < 64 {
                 break;
             }
@@ -89,7 +91,7 @@ fn runs<R: BitReader>(reader: &mut R, width: u16) -> Result<Vec<u16>, Error> {
     Ok(changes)
 }
 
-/// Black from each second change to the next.
+/// Sets the bits of the black runs.
 fn draw(changes: &[u16], width: usize, line: &mut [u8]) {
     for pair in changes.chunks(2) {
         let from = usize::from(pair[0]);

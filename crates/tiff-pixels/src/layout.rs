@@ -1,4 +1,5 @@
-//! What a directory says of the image: size, samples, where they are. Refuses what isn't read, before memory is taken.
+//! Reads the layout of the image from its directory: size, samples, and where they are. Refuses
+//! what isn't supported before memory is taken.
 
 use crate::{
     Error,
@@ -7,7 +8,7 @@ use crate::{
     unpack::Packing,
 };
 
-/// What samples stand for.
+/// Photometric interpretation of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     WhiteIsZero,
@@ -19,7 +20,7 @@ pub(crate) enum Meaning {
 }
 
 impl Meaning {
-    /// Samples of a pixel, without alpha and what else there may be.
+    /// Returns the number of samples per pixel, without extra ones such as alpha.
     pub(crate) fn samples(self) -> usize {
         match self {
             Self::WhiteIsZero | Self::BlackIsZero | Self::Palette => 1,
@@ -29,7 +30,7 @@ impl Meaning {
     }
 }
 
-/// How a sample is written.
+/// Number format of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Unsigned,
@@ -37,57 +38,65 @@ pub(crate) enum Kind {
     Float,
 }
 
-/// What the sample behind the colours is.
+/// Meaning of the first extra sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alpha {
+    /// The extra sample isn't alpha, or there is none.
     None,
-    /// Colours as they are.
+    /// Alpha; the color isn't multiplied by it.
     Straight,
-    /// Colours multiplied by it.
+    /// Alpha by which the color is multiplied.
     Multiplied,
 }
 
+/// Compression of strips and tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
     Jpeg,
     Other(Packing),
 }
 
-/// An image's parts, strips or tiles, as rectangles of equal size that go beyond its edges.
+/// Strips or tiles: rectangles of equal size that may go beyond the edges of the image.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
-    /// Rows and columns of a part.
+    /// Rows and columns of a strip or tile.
     pub(crate) size: [usize; 2],
-    /// Do parts at the edges have all their rows? Tiles do.
+    /// Whether these are tiles, which have all their rows at the lower edge too; the last strip
+    /// doesn't.
     pub(crate) are_tiles: bool,
-    /// Where each is, and its bytes there.
+    /// Offset and length of each, in bytes.
     pub(crate) spans: Vec<[u64; 2]>,
 }
 
+/// Layout of an image.
 pub(crate) struct Layout {
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) meaning: Meaning,
     pub(crate) kind: Kind,
+    /// Bits per sample.
     pub(crate) bits: usize,
-    /// All samples of a pixel.
+    /// Number of samples per pixel, extra ones included.
     pub(crate) samples: usize,
     pub(crate) alpha: Alpha,
     pub(crate) compression: Compression,
-    /// Each sample in a plane of its own?
+    /// Whether each sample has a plane of its own.
     pub(crate) is_planar: bool,
+    /// Whether the bits of each byte are in reverse order.
     pub(crate) is_reversed: bool,
-    /// 1, 2 or 3: as it is, differences, differences of bytes of fractions.
+    /// Predictor: 1 for none, 2 for differences of samples, 3 for differences of the bytes of
+    /// floats.
     pub(crate) predictor: u64,
-    /// Samples of luma to one of the differences, down and across.
+    /// Rows and columns of luma samples per chroma sample.
     pub(crate) sampling: [usize; 2],
     pub(crate) parts: Parts,
 }
 
 impl Layout {
+    /// Reads the layout, with TIFF's defaults for missing tags.
     pub(crate) fn of(file: &File<'_>, directory: &Directory<'_>) -> Result<Self, Error> {
         let number = |tag, usual| directory.number(tag).unwrap_or(usual);
-        // Cameras put a small image first, and their own data below it.
+        // The first image of a raw photograph is only a preview.
         let is_preview = number(254, 0) & 1 == 1 && directory.bytes(330).is_some();
         if is_preview || directory.bytes(50706).is_some() || file.bytes.get(8..10) == Some(b"CR") {
             return Err(Error::Unsupported("a raw photograph (DNG, CR2, NEF, ARW)".into()));
@@ -137,7 +146,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Is it of a kind that is read, and does all agree?
+    /// Checks that the image is of a supported kind and that the values agree with each other.
     fn check(&self) -> Result<(), Error> {
         let is_grey = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
         let is_read = match (self.kind, self.bits) {
@@ -183,27 +192,28 @@ impl Layout {
         Ok(())
     }
 
-    /// Parts down and across.
+    /// Returns the number of rows and columns of strips or tiles.
     pub(crate) fn num_parts(&self) -> [usize; 2] {
         [self.height.div_ceil(self.parts.size[0]), self.width.div_ceil(self.parts.size[1])]
     }
 
-    /// Samples of a pixel in one plane.
+    /// Returns the number of samples per pixel in one plane.
     pub(crate) fn samples_a_plane(&self) -> usize {
         if self.is_planar { 1 } else { self.samples }
     }
 
-    /// Samples of a pixel that are of use.
+    /// Returns the number of samples per pixel that are decoded: color, and alpha if there is one.
     pub(crate) fn kept(&self) -> usize {
         self.meaning.samples() + usize::from(self.alpha != Alpha::None)
     }
 
-    /// Rows of a part that are written, of which the last ones may be beyond the image.
+    /// Returns the number of stored rows of the strip or tile that begins with row `first`. The
+    /// last rows of a tile may be beyond the image.
     pub(crate) fn written_rows(&self, first: usize) -> usize {
         if self.parts.are_tiles { self.parts.size[0] } else { self.parts.size[0].min(self.height - first) }
     }
 
-    /// Bytes of so many rows of a part, unpacked.
+    /// Returns the number of bytes of `rows` unpacked rows of a strip or tile.
     pub(crate) fn bytes_of(&self, rows: usize) -> u64 {
         let (rows, width) = (rows as u64, self.parts.size[1] as u64);
         if self.sampling != [1, 1] {
@@ -214,6 +224,7 @@ impl Layout {
     }
 }
 
+/// Returns the compression of a number. `options` are those of Group 3.
 fn compression(number: u64, options: u64) -> Result<Compression, Error> {
     Ok(match number {
         1 => Compression::Other(Packing::Plain),
@@ -233,6 +244,7 @@ fn compression(number: u64, options: u64) -> Result<Compression, Error> {
     })
 }
 
+/// Returns the number format of a tag's value; undefined ones count as unsigned.
 fn kind(number: u64) -> Result<Kind, Error> {
     match number {
         1 | 4 => Ok(Kind::Unsigned),
@@ -242,7 +254,7 @@ fn kind(number: u64) -> Result<Kind, Error> {
     }
 }
 
-/// A fourth sample of colours and a second of grey is alpha where nothing says otherwise.
+/// Returns the meaning of the first extra sample. A file that doesn't say what it is has alpha.
 fn alpha(samples: usize, meaning: Meaning, extra: &[u64]) -> Alpha {
     match extra.first() {
         _ if samples <= meaning.samples() || matches!(meaning, Meaning::Cmyk | Meaning::YCbCr) => Alpha::None,
@@ -252,6 +264,7 @@ fn alpha(samples: usize, meaning: Meaning, extra: &[u64]) -> Alpha {
     }
 }
 
+/// Reads size and places of the strips or tiles.
 fn parts(file: &File<'_>, directory: &Directory<'_>, [height, width]: [usize; 2]) -> Result<Parts, Error> {
     let side = |tag| directory.number(tag).filter(|side| (1..=u64::from(u32::MAX)).contains(side)).map(|side| side as usize);
     let are_tiles = directory.bytes(324).is_some();
@@ -262,7 +275,7 @@ fn parts(file: &File<'_>, directory: &Directory<'_>, [height, width]: [usize; 2]
         ([side(278).unwrap_or(height).min(height), width], directory.numbers(273), directory.numbers(279))
     };
     let offsets = offsets.ok_or(Error::Damaged("it doesn't say where its pixels are".into()))?;
-    // Without counts, each goes to the end of the file at most.
+    // If lengths are missing, each ends with the file at the latest.
     let spans = offsets.iter().enumerate().map(|(index, offset)| {
         let rest = (file.bytes.len() as u64).saturating_sub(*offset);
         [*offset, counts.as_ref().map_or(Some(&rest), |counts| counts.get(index)).copied().unwrap_or(0)]

@@ -1,15 +1,16 @@
-//! Unpacked strips and tiles to samples of eight bits, each in its place among the image's.
+//! Converts unpacked strips and tiles to 8-bit samples.
 
 use crate::layout::{Kind, Layout, Meaning};
 
-/// Undoes the prediction, and brings the bytes of each sample to little endian.
+/// Undoes the prediction, and converts samples to little endian.
 pub(crate) fn settle(bytes: &mut [u8], layout: &Layout, is_little_endian: bool) {
     let (width, samples) = (layout.parts.size[1], layout.samples_a_plane());
     let row_bytes = (width * samples * layout.bits).div_ceil(8).max(1);
     let size = layout.bits / 8;
     for row in bytes.chunks_exact_mut(row_bytes) {
         if layout.predictor == 3 {
-            // Bytes one after the other, then the first bytes of all samples, the second, and so on, the highest first.
+            // Differences of bytes, in which the highest bytes of all samples come first, then the
+            // second highest, and so on.
             (samples..row.len()).for_each(|at| row[at] = row[at].wrapping_add(row[at - samples]));
             let planes = row.to_vec();
             let count = width * samples;
@@ -25,7 +26,7 @@ pub(crate) fn settle(bytes: &mut [u8], layout: &Layout, is_little_endian: bool) 
     }
 }
 
-/// Each sample is the difference to the one `step` bytes before.
+/// Adds to each sample of `size` bytes the one `step` bytes before it.
 fn add_up(row: &mut [u8], step: usize, size: usize) {
     for at in (step..row.len()).step_by(size) {
         let mut carry = 0;
@@ -36,7 +37,7 @@ fn add_up(row: &mut [u8], step: usize, size: usize) {
     }
 }
 
-/// The samples of one row of a part as eight bits.
+/// Converts a row of a strip or tile to 8-bit samples.
 pub(crate) fn unpacked(row: &[u8], layout: &Layout, into: &mut Vec<u8>) {
     into.clear();
     let count = layout.parts.size[1] * layout.samples_a_plane();
@@ -45,34 +46,35 @@ pub(crate) fn unpacked(row: &[u8], layout: &Layout, into: &mut Vec<u8>) {
         (Kind::Unsigned, 16) => into.extend(row.as_chunks::<2>().0.iter().map(|[_, high]| *high)),
         (Kind::Unsigned, bits @ (1 | 2 | 4)) => {
             let most = (1u8 << bits) - 1;
-            // Positions in a palette stay as they are.
+            // Indices of a palette are not scaled.
             let scale = if layout.meaning == Meaning::Palette { 1 } else { 255 / most };
             let sample = |at: usize| (row[at * bits / 8] >> (8 - bits - at * bits % 8) & most) * scale;
             into.extend((0..count).map(sample));
         }
         (Kind::Unsigned, 12) => {
-            // Two samples in three bytes; the upper eight bits of each.
+            // Two samples lie in three bytes; the upper eight bits of each are taken.
             let sample =
                 |at: usize| if at.is_multiple_of(2) { row[at / 2 * 3] } else { row[at / 2 * 3 + 1] << 4 | row[at / 2 * 3 + 2] >> 4 };
             into.extend((0..count).map(sample));
         }
-        // Cut off at both ends, as Pillow converts whole numbers and fractions to grey. Above 2^31, it takes them for negative.
+        // Clipped, as Pillow converts integers and floats to gray. It takes unsigned values from
+        // 2^31 on for negative ones.
         (Kind::Unsigned | Kind::Signed, 32) => {
             into.extend(row.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes).clamp(0, 255) as u8))
         }
         (Kind::Signed, 16) => into.extend(row.as_chunks().0.iter().map(|bytes| i16::from_le_bytes(*bytes).clamp(0, 255) as u8)),
         (Kind::Float, 32) if layout.meaning == Meaning::Rgb => {
-            // Light from 0 to 1.
+            // Floats from 0 to 1.
             into.extend(row.as_chunks().0.iter().map(|bytes| (f32::from_le_bytes(*bytes).clamp(0.0, 1.0) * 255.0).round() as u8));
         }
         (Kind::Float, 32) => into.extend(row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes) as u8)),
         (Kind::Float, _) => into.extend(row.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as u8)),
-        // Eight bits with a sign, which Pillow takes for without.
+        // Signed 8-bit samples, which Pillow takes for unsigned ones.
         _ => into.extend_from_slice(&row[..count]),
     }
 }
 
-/// The samples of a part whose colour differences are fewer, a row at a time: three a pixel.
+/// Converts a row of a strip or tile with subsampled chroma to three samples per pixel.
 pub(crate) fn spread(bytes: &[u8], layout: &Layout, row: usize, into: &mut Vec<u8>) {
     into.clear();
     let [down, across] = layout.sampling;
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn differences_are_carried_from_byte_to_byte() {
-        // 0x01F0 and 0x0020 more, of two samples a pixel.
+        // 0x01F0 and a difference of 0x0020, with two samples per pixel.
         let mut row = [0xF0, 0x01, 0x05, 0x00, 0x20, 0x00, 0x01, 0x00];
         add_up(&mut row, 4, 2);
         assert_eq!(row, [0xF0, 0x01, 0x05, 0x00, 0x10, 0x02, 0x06, 0x00]);

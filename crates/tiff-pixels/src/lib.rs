@@ -1,13 +1,17 @@
-//! TIFF files in, levels of eight bits out, as Pillow converts them: the first image of a file.
+//! Decodes the first image of a TIFF file (TIFF 6.0 and BigTIFF) to 8-bit pixel values, those that
+//! Pillow's `convert` gives.
 //!
-//! | what | |
-//! |---|---|
-//! | classic TIFF and BigTIFF, both byte orders and both orders of bits; strips and tiles, samples together or in planes | read |
-//! | plain, PackBits, LZW, Deflate, JPEG, CCITT (Group 3 one-dimensional, Group 4), predictors 2 and 3 | read |
-//! | grey of 1, 2, 4, 8, 12 and 16 bits, palettes, RGB, CMYK of 8 and 16 bits, YCbCr, subsampled or not; alpha | the upper 8 bits |
-//! | grey of 32 bits, of 16 with a sign, and fractions of 32 and 64 bits | cut off below 0 and above 255 |
-//! | RGB as fractions of 32 bits | 0 to 1 |
-//! | L*a*b*, old JPEG, Zstandard, LZMA and WebP inside, raw photographs | [`Error::Unsupported`] |
+//! - Container: classic TIFF and BigTIFF, both byte orders and both bit orders; strips and tiles,
+//!   with samples interleaved or in planes.
+//! - Compression: none, PackBits, LZW, Deflate, JPEG, CCITT Group 3 (one-dimensional) and Group 4;
+//!   predictors 2 and 3.
+//! - Gray of 1, 2, 4, 8, 12 and 16 bits, palettes, RGB and CMYK of 8 and 16 bits, and YCbCr with or
+//!   without subsampling; with alpha, except for CMYK and YCbCr. The upper 8 bits of samples of 12
+//!   and 16 bits are taken.
+//! - Gray of 32 bits, of 16 signed bits, and floats of 32 and 64 bits: values are clipped to 0 to
+//!   255.
+//! - RGB in 32-bit floats: values are clipped to 0 to 1 and scaled.
+//! - CIELAB, old-style JPEG, Zstandard, LZMA, WebP and raw photographs are [`Error::Unsupported`].
 //!
 //! Nothing is allocated before it is known that the file can hold it.
 
@@ -29,9 +33,9 @@ use layout::{Compression, Layout, Meaning};
 /// Why a file can't be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// What is wrong with it.
+    /// The file is damaged, with a description of the damage.
     Damaged(Cow<'static, str>),
-    /// A valid file of a kind that isn't read here.
+    /// A valid file of a kind that isn't supported, with its name.
     Unsupported(Cow<'static, str>),
 }
 
@@ -46,16 +50,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An image, rows first, channels interleaved.
+/// A decoded image, row by row with interleaved channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
-    /// 1 grey, 2 grey and alpha, 3 red, green and blue, 4 those and alpha.
+    /// Number of channels: 1 for gray, 2 for gray and alpha, 3 for red, green and blue, 4 for these
+    /// and alpha.
     pub channels: usize,
-    /// `height * width * channels` levels.
+    /// The `height * width * channels` values.
     pub bytes: Vec<u8>,
 }
 
-/// A file whose directory is read.
+/// A TIFF file whose first directory has been read.
 pub struct Tiff<'a> {
     file: File<'a>,
     directory: Directory<'a>,
@@ -72,7 +77,8 @@ impl<'a> Tiff<'a> {
     /// Reads the first directory.
     ///
     /// # Errors
-    /// What is no TIFF, a damaged one, or of a kind that isn't read here.
+    /// Returns an error if the bytes are not a TIFF, the directory is damaged or cut off, or the
+    /// image is of an unsupported kind.
     pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let (file, at) = File::open(bytes)?;
         let directory = Directory::read(file, at)?;
@@ -80,17 +86,17 @@ impl<'a> Tiff<'a> {
         Ok(Self { file, directory, layout })
     }
 
-    /// Height and width of the image as it is stored.
+    /// Returns the height and width of the image as it is stored, before any rotation.
     pub fn size(&self) -> [usize; 2] {
         [self.layout.height, self.layout.width]
     }
 
-    /// How it is to be turned, as EXIF counts.
+    /// Returns the orientation as EXIF numbers it; 1 if the file has none.
     pub fn orientation(&self) -> u64 {
         self.directory.number(274).unwrap_or(1)
     }
 
-    /// Colours and bits, as `Rgb8`.
+    /// Returns the color mode and the bits per sample, such as `Rgb8`; floats end in `F`.
     pub fn mode(&self) -> String {
         let name = match (self.layout.meaning, self.layout.kept()) {
             (Meaning::WhiteIsZero | Meaning::BlackIsZero, 1) => "L",
@@ -105,21 +111,21 @@ impl<'a> Tiff<'a> {
         format!("{name}{}{kind}", self.layout.bits)
     }
 
-    /// Bytes that [`Self::decode`] takes at most, and whether the file can hold so many pixels.
+    /// Returns the maximum number of bytes that [`Self::decode`] takes.
     ///
     /// # Errors
-    /// A file that is too short for what it says.
+    /// Returns an error if the file is too short to hold the image.
     pub fn memory(&self) -> Result<u64, Error> {
         let layout = &self.layout;
         let pixels = (layout.height as u64).saturating_mul(layout.width as u64);
         let planes = if layout.is_planar { layout.samples as u64 } else { 1 };
         let [down, across] = layout.num_parts().map(|count| count as u64);
-        // Strips end with the image.
+        // The last strip ends with the image, where tiles go on.
         let rows = if layout.parts.are_tiles { down * layout.parts.size[0] as u64 } else { layout.height as u64 };
         let unpacked = layout.bytes_of(rows as usize).saturating_mul(across).saturating_mul(planes);
         let row_bytes = layout.bytes_of(1);
         let most = match layout.compression {
-            // A bit for a block.
+            // At least one bit per block of 64 samples.
             Compression::Jpeg => 512 * layout.samples as u64,
             Compression::Other(packing) => packing.most_from_a_byte(row_bytes),
         };
@@ -128,15 +134,16 @@ impl<'a> Tiff<'a> {
             return Err(Error::Damaged(format!("{width}x{height} pixels can't be in {} bytes", self.file.bytes.len()).into()));
         }
         let part = layout.bytes_of(layout.parts.size[0]);
-        // A part of JPEG data takes six times its samples; samples of a palette become three.
+        // A JPEG takes six times its samples to decode. The four bytes per pixel below leave room
+        // for the colors of a palette beside its indices.
         let part = if layout.compression == Compression::Jpeg { part.saturating_mul(6) } else { part.saturating_mul(2) };
         Ok(part.saturating_add(pixels.saturating_mul(layout.kept() as u64 + 4)))
     }
 
-    /// Decodes the image as it is stored, without what is said of its orientation.
+    /// Decodes the image as it is stored, without applying its orientation.
     ///
     /// # Errors
-    /// A file that is damaged or cut off.
+    /// Returns an error if the file is damaged or cut off.
     pub fn decode(&self) -> Result<Pixels, Error> {
         self.memory()?;
         let layout = &self.layout;
@@ -152,13 +159,13 @@ impl<'a> Tiff<'a> {
                 place(&part, layout, plane, corner, &mut samples);
             }
         }
-        // JPEG data bring their own colours.
+        // The JPEG decoder has converted YCbCr already.
         let is_colored = layout.compression == Compression::Jpeg && layout.meaning == Meaning::YCbCr;
         let (channels, bytes) = if is_colored { (3, samples) } else { color::colored(samples, layout, &self.directory)? };
         Ok(Pixels { channels, bytes })
     }
 
-    /// A strip or tile, unpacked; of JPEG data, samples of eight bits.
+    /// Returns the content of a strip or tile: unpacked rows, or 8-bit samples if it is a JPEG.
     fn part(&self, [at, length]: [u64; 2], first_row: usize) -> Result<Vec<u8>, Error> {
         let layout = &self.layout;
         let rows = layout.written_rows(first_row);
@@ -178,7 +185,7 @@ impl<'a> Tiff<'a> {
         }
     }
 
-    /// The tables that all parts share, and one part.
+    /// Decodes a JPEG part, with the tables that all parts share.
     fn jpeg(&self, part: &[u8], rows: usize) -> Result<Vec<u8>, Error> {
         let damaged = |error: jpeg_pixels::Error| match error {
             jpeg_pixels::Error::Unsupported(kind) => Error::Unsupported(format!("TIFF with {kind} inside").into()),
@@ -201,12 +208,12 @@ impl<'a> Tiff<'a> {
         if decoded.channels == samples {
             return Ok(decoded.bytes);
         }
-        // Grey that was saved in colours.
+        // The decoder returns one channel for an image without color.
         Ok(decoded.bytes.iter().flat_map(|level| [*level; 3]).collect())
     }
 }
 
-/// A part among the samples of the image.
+/// Copies a strip or tile to its place among the samples of the image.
 fn place(part: &[u8], layout: &Layout, plane: usize, [top, left]: [usize; 2], samples: &mut [u8]) {
     let (kept, from) = (layout.kept(), layout.samples_a_plane());
     let columns = layout.parts.size[1].min(layout.width - left);

@@ -1,4 +1,4 @@
-//! The bytes of a strip or tile, freed of their compression, never more than were asked for.
+//! Decompresses strips and tiles, to no more bytes than requested.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use weezl::{BitOrder, LzwStatus, decode::Decoder};
 
 use crate::{Error, fax};
 
-/// How strips and tiles are compressed, but for JPEG, which is another matter.
+/// Compression of strips and tiles other than JPEG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
     Plain,
@@ -18,22 +18,23 @@ pub(crate) enum Packing {
 }
 
 impl Packing {
-    /// Bytes that one byte of the file can become.
+    /// Returns the maximum number of bytes that one byte of the file can become. `row_bytes` is the
+    /// length of a row.
     pub(crate) fn most_from_a_byte(self, row_bytes: u64) -> u64 {
         match self {
             Self::Plain => 1,
             Self::PackBits => 64,
-            // A code of twelve bits stands for 4,096 bytes at most.
+            // A code of twelve bits stands for at most 4,096 bytes.
             Self::Lzw => 2731,
             Self::Deflate => 1032,
-            // A code of twelve bits for 2,560 pixels.
+            // A code of twelve bits stands for 2,560 pixels.
             Self::Fax(fax::Coding::Rows | fax::Coding::Group3) => 214,
-            // A bit for a row like the one above.
+            // One bit can repeat the row above.
             Self::Fax(fax::Coding::Group4) => row_bytes.saturating_mul(8),
         }
     }
 
-    /// Exactly `length` bytes, of rows of `width` pixels where they are a facsimile's.
+    /// Returns exactly `length` bytes. `width` is the number of pixels in a row of a facsimile.
     pub(crate) fn unpack(self, packed: &[u8], length: usize, width: usize) -> Result<Vec<u8>, Error> {
         const SHORT: &str = "the data of a strip or tile end before it does";
         let bytes = match self {
@@ -56,7 +57,7 @@ impl Packing {
     }
 }
 
-/// TIFF 6.0, section 9.
+/// Decompresses PackBits (TIFF 6.0, section 9).
 fn pack_bits(mut packed: &[u8], length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length);
     while let [head, rest @ ..] = packed
@@ -80,7 +81,7 @@ fn pack_bits(mut packed: &[u8], length: usize) -> Vec<u8> {
     bytes
 }
 
-/// TIFF 6.0, section 13.
+/// Decompresses LZW (TIFF 6.0, section 13).
 fn lzw(packed: &[u8], length: usize) -> Result<Vec<u8>, Error> {
     let mut decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
     let mut bytes = vec![0; length];

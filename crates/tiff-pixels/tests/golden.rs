@@ -1,4 +1,5 @@
-//! Files of every kind with the levels that Pillow makes of them (`scripts/reference/tiff.py`), and what becomes of damaged ones.
+//! Compares files of every kind with the pixel values that Pillow gives
+//! (`scripts/reference/tiff.py`), and decodes damaged ones.
 
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -31,7 +32,7 @@ fn every_level_is_pillows() {
         let differs = found.bytes.iter().zip(view.data()).enumerate().find(|(_, (found, expected))| found != expected);
         assert_eq!(differs, None, "{name}");
         let memory = tiff.memory().expect(name);
-        // The samples, and what becomes of them.
+        // Enough for the samples and the pixels, and no more than forty times the pixels.
         assert!((found.bytes.len() + height * width..40 * found.bytes.len()).contains(&(memory as usize)), "{name}: {memory}");
         seen += 1;
     }
@@ -51,18 +52,18 @@ fn headers_tell_size_mode_and_orientation() {
 #[test]
 fn what_is_cut_off_is_an_error_at_every_byte_and_what_is_not_read_says_so() {
     for name in ["1 bits, palette", "luma sampled 2x2", "12 bits"] {
-        // Pixels are at their end.
+        // These files end with their pixels.
         let whole = file(name);
         for length in 0..whole.len() {
             assert!(decode(&whole[..length]).is_err(), "{name} cut at {length}");
         }
     }
-    // A camera's: with the version of DNG in place of the tag of the rows a strip.
+    // A raw photograph: DNG's version tag takes the place of the rows per strip.
     let mut raw = file("12 bits").to_vec();
     let at = raw.windows(4).position(|bytes| bytes == [22, 1, 4, 0]).expect("a tag");
     raw[at..at + 2].copy_from_slice(&50706u16.to_le_bytes());
     assert!(decode(&raw).expect_err("not read").to_string().contains("raw photograph"));
-    // The tag of the compression, with a number in place of another.
+    // Changes the number of the compression.
     let with = |compression: u16| {
         let mut bytes = file("12 bits").to_vec();
         let at = bytes.windows(4).position(|bytes| bytes == [3, 1, 4, 0]).expect("a tag");
@@ -88,7 +89,7 @@ fn a_size_that_the_file_cannot_hold_is_refused_before_memory_is_taken() {
         }
         assert!(decode(&bytes).is_err(), "{name}");
     }
-    // One strip, so that its size is all that speaks against it.
+    // One strip, so that only its size is wrong.
     let mut bytes = file("12 bits").to_vec();
     for tag in [0, 1, 22] {
         let at = bytes.windows(4).position(|bytes| bytes == [tag, 1, 4, 0]).expect("a size");
@@ -100,7 +101,7 @@ fn a_size_that_the_file_cannot_hold_is_refused_before_memory_is_taken() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
-    /// Whatever comes out, it has the size that it says.
+    /// The pixels have the size in the header, whatever the damage.
     #[test]
     fn damage_is_never_a_panic(index: prop::sample::Index, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), is_in_head: bool) {
         let golden = golden();

@@ -1,11 +1,12 @@
-//! Any bytes at all: pixels of the announced size, or an error. `cargo +nightly fuzz run files`, with some JPEGs as a corpus.
+//! Decodes any bytes: the result must be pixels of the announced size, or an error.
+//! `cargo +nightly fuzz run files` in `crates/jpeg-pixels`, with some JPEGs as a corpus.
 
 #![no_main]
 
 use jpeg_pixels::Jpeg;
 use libfuzzer_sys::fuzz_target;
 
-/// Larger ones take too long to find anything in.
+/// Largest image that is decoded, in pixels. Larger ones slow the search down.
 const MOST_PIXELS: usize = 1 << 20;
 
 fuzz_target!(|bytes: &[u8]| {
