@@ -61,10 +61,10 @@ pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn 
     }
     let device = open(DeviceName::Cpu)?.device;
     // Only the backbone is evaluated, so the head is as small as possible.
-    let model = Model { architecture: CHEAP, pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
+    let model = Model { architecture: cheap(), pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
     let design = Design { model, input: [channels, height, width], num_classes: 2, output: Output::of(Loss::default()) };
     let (model, origin) = pretrained::load(build(&design, 0, &device), weights)?;
-    if origin != Origin::Torch {
+    if origin != Origin::Library(Dialect::Torchvision) {
         // The normalization below is the one that torchvision's weights were trained with.
         return Ok(None);
     }
