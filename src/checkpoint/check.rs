@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     architecture::Kind,
-    config::{Color, Pooling},
+    config::Color,
     nn::networks::classifier::{Design, Output},
 };
 
@@ -152,9 +152,8 @@ fn num_weights(design: &Design, is_frozen: bool) -> u128 {
             add(inputs.saturating_mul(height * width), outputs);
         }
     }
-    let [channels, height, width] = network.features([design.input[1], design.input[2]]).unwrap_or_default().map(|side| side as u128);
-    let area = if model.pooling == Pooling::Flatten { height.saturating_mul(width) } else { 1 };
-    let mut inputs = channels.saturating_mul(area);
+    let features = network.features([design.input[1], design.input[2]]).unwrap_or_default();
+    let mut inputs = model.pooling.width(features) as u128;
     for outputs in model.hidden.widths().into_iter().chain([design.output.num_logits(design.num_classes)]) {
         add(inputs, outputs as u128);
         inputs = outputs as u128;

@@ -10,7 +10,7 @@
 use super::networks::classifier::FROZEN_CHUNK;
 use crate::{
     architecture::{Activation, Groups, Kind, Placed, Pool},
-    config::{Config, Loss, Optimizer, Pooling},
+    config::{Config, Loss, Optimizer},
 };
 
 /// Bytes of an `f32`.
@@ -171,8 +171,8 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
     let placed = network.walk(size).unwrap_or_default();
     let mut shares = vec![none("input", image)];
     shares.extend(units(&placed).into_iter().map(share));
-    let features = placed.last().map_or([1; 3], |last| last.output).map(|side| side as f64);
-    let mut width = if model.pooling == Pooling::Flatten { features.iter().product() } else { features[0] };
+    let features = placed.last().map_or([1; 3], |last| last.output);
+    let mut width = model.pooling.width(features) as f64;
     let outputs = if config.train.loss == Loss::BinaryCrossEntropy { 1 } else { num_classes };
     let hidden = model.hidden.widths();
     let names = (0..hidden.len()).map(|index| format!("head.hidden.{index}")).chain(["head.output".to_owned()]);
@@ -180,7 +180,9 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
         let outputs = *outputs as f64;
         // The linear layer's output, that of ReLU, and that of dropout.
         let values = if name == "head.output" { outputs } else { 3.0 * outputs };
-        shares.push(Share { weights: width * outputs + outputs, kept: values, passing: width + outputs, ..none(&name, 0.0) });
+        let norm = if model.head_norm { 2.0 * width } else { 0.0 };
+        let weights = width * outputs + outputs + norm;
+        shares.push(Share { weights, statistics: norm, kept: values, passing: width + outputs, ..none(&name, 0.0) });
         width = outputs;
     }
     shares
@@ -289,6 +291,7 @@ mod tests {
             &["model.architecture=efficientnet_b0"],
             &["model.architecture=densenet121"],
             &["model.architecture=convnext_tiny", "model.pooling=average"],
+            &["model.channels=[5]", "model.pooling=max_average", "model.head_norm=true", "model.hidden=[7, 3]"],
             &["model.channels=[5]", "train.loss=binary_cross_entropy"],
         ] {
             let config = config(changes);

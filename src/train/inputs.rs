@@ -42,16 +42,13 @@ use crate::{
         batch::upload,
         cpu::backend::kernel_words,
         infer::read,
-        networks::{
-            classifier::{Classifier, NetworkInput},
-            head::average,
-        },
+        networks::classifier::{Classifier, NetworkInput},
         weights::{Part, to_bytes},
     },
 };
 
 /// Part of a file's key; to be raised whenever a frozen layer computes different values.
-const VERSION: &str = "emberlens features 2";
+const VERSION: &str = "emberlens features 3";
 
 /// Maximum size on disk of the features of one set; above it, the frozen layers run in each epoch.
 const MAX_BYTES: usize = 16 << 30;
@@ -91,8 +88,8 @@ struct Layout {
     groups: usize,
     /// `[channels, height, width]`.
     shape: [usize; 3],
-    /// Whether features are averaged to one value per channel, as the head would do.
-    is_averaged: bool,
+    /// Whether features are pooled as the head would pool them.
+    is_pooled: bool,
     folder: PathBuf,
 }
 
@@ -108,13 +105,12 @@ impl Layout {
             return Ok(None);
         }
         let mut shape = model.shape_after(groups, learner.stepper.entrance.shape);
-        let is_averaged = groups == model.num_groups() && config.model.pooling == Pooling::Average;
-        if is_averaged {
-            // Global average pooling leaves a mean of one value as it is, so the head computes the
-            // same from averaged features at 1/(height * width) of their size.
-            (shape[1], shape[2]) = (1, 1);
+        let is_pooled = groups == model.num_groups() && config.model.pooling != Pooling::Flatten;
+        if is_pooled {
+            // The head computes the same from pooled features, at a fraction of their size.
+            shape = [config.model.pooling.width(shape), 1, 1];
         }
-        Ok(Some(Self { groups, shape, is_averaged, folder: folder()? }))
+        Ok(Some(Self { groups, shape, is_pooled, folder: folder()? }))
     }
 
     /// Returns the bytes of one image's features.
@@ -275,7 +271,9 @@ impl Inputs {
         *kept = Some(frozen);
         let format = view.set.store.format();
         let mut hash = blake3::Hasher::new();
-        let words = format!("{VERSION} {:?} {} {format:?}", config.model.architecture, kernel_words(&learner.stepper.device));
+        // Weights alone don't say how images are padded, nor what the head keeps.
+        let network = learner.model.description();
+        let words = format!("{VERSION} {network} {:?} {} {format:?}", layout.shape, kernel_words(&learner.stepper.device));
         hash.update(words.as_bytes()).update(&frozen);
         hash.update(&serde_json::to_vec(&datasets.normalizer).expect("plain values are JSON"));
         if let Some(whitening) = &datasets.normalizer.whitening {
@@ -313,7 +311,7 @@ fn compute(sources: Sources<'_>, job: Job<'_>, path: &Path, watch: Watch<'_>) ->
         done += batch.len();
         let images = upload(batch, learner.stepper.entrance.shape, &device).images;
         let features = model.forward_frozen(0..layout.groups, images);
-        let features = if layout.is_averaged { average(features) } else { features };
+        let features = if layout.is_pooled { model.pool_features(features) } else { features };
         for values in read(features)?.chunks_exact(layout.size() / size_of::<f32>()) {
             let bytes = bytes::from_f32(values);
             checksums.extend(crc32c::crc32c(&bytes).to_le_bytes());

@@ -84,21 +84,20 @@ fn check_model(config: &Config, problems: &mut Problems) {
         }
         Err(error) => return problems.bad("data.image_size", format!("found [{height}, {width}]: {error}; expected larger images")),
     };
-    check_dense(model.pooling, features.map(|side| side as u128), &hidden, problems)
+    check_dense(model.pooling, features, &hidden, problems)
 }
 
 /// Dense layers grow with the product of their widths.
-fn check_dense(pooling: Pooling, features: [u128; 3], hidden: &[usize], problems: &mut Problems) {
+fn check_dense(pooling: Pooling, features: [usize; 3], hidden: &[usize], problems: &mut Problems) {
     const MOST: u128 = 1 << 28;
-    let flat = features.iter().product();
-    let mut inputs = if pooling == Pooling::Flatten { flat } else { features[0] };
+    let mut inputs = pooling.width(features) as u128;
     for (index, width) in hidden.iter().chain(hidden.is_empty().then_some(&1)).enumerate() {
         let weights = inputs.saturating_mul(*width as u128);
         let found = format!("a dense layer of {inputs} x {width} = {weights} weights");
-        let average_helps = index == 0 && pooling == Pooling::Flatten && features[0].saturating_mul(*width as u128) < MOST;
+        let average_helps = index == 0 && pooling == Pooling::Flatten && (features[0] as u128).saturating_mul(*width as u128) < MOST;
         let (key, advice) = match index {
             _ if average_helps => ("model.pooling", "use pooling = \"average\" or smaller images"),
-            0 if features[0] > *width as u128 => ("model.channels", "make the last block narrower"),
+            0 if features[0] > *width => ("model.channels", "make the last block narrower"),
             _ => ("model.hidden", "make the hidden layers narrower"),
         };
         problems.require(weights < MOST, key, found, &format!("fewer than 268 million; {advice}"));

@@ -46,6 +46,10 @@ pub struct Model {
     pub pooling: Pooling,
     /// Width of the hidden layer after pooling, or a list of widths; 0 leaves it out.
     pub hidden: Hidden,
+    /// Batch norm of what enters each layer of the head, as in fastai's: features of any scale are learned from alike, and the first loss is
+    /// that of chance. Off by default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub head_norm: bool,
     /// Share of the vector before the last layer that is set to zero in each training step; of the output of every hidden layer where there
     /// are several.
     pub dropout: f64,
@@ -64,6 +68,7 @@ impl Default for Model {
             freeze_norms: None,
             pooling: Pooling::default(),
             hidden: Hidden::One(512),
+            head_norm: false,
             dropout: 0.5,
         }
     }
@@ -138,6 +143,19 @@ pub enum Pooling {
     Flatten,
     /// The mean of each channel (global average pooling): fewer parameters.
     Average,
+    /// The maximum and the mean of each channel side by side, as in fastai's head.
+    MaxAverage,
+}
+
+impl Pooling {
+    /// Returns the length of the vector for features of this shape.
+    pub fn width(self, features: [usize; 3]) -> usize {
+        match self {
+            Self::Flatten => features.iter().fold(1, |product, side| product.saturating_mul(*side)),
+            Self::Average => features[0],
+            Self::MaxAverage => features[0].saturating_mul(2),
+        }
+    }
 }
 
 /// The layers between the vector and the output.

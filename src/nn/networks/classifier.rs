@@ -155,7 +155,16 @@ impl Classifier {
         self.forward_groups(0..self.num_groups(), images)
     }
 
-    /// Computes the logits from the last feature map.
+    /// Brings the last feature map to the size that the head keeps of it; see
+    /// [`Self::forward_head`].
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` to `[batch, values, rows, columns]`.
+    pub fn pool_features(&self, features: Tensor<4>) -> Tensor<4> {
+        self.head.pool(features)
+    }
+
+    /// Computes the logits from the last feature map, pooled or not.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, logits]`.
@@ -190,6 +199,11 @@ impl Classifier {
         layers.extend(named.map(|placed| (format!("backbone.{}", placed.layer.name), placed.output.to_vec())));
         layers.extend(self.head.layers(features).into_iter().map(|(name, shape)| (format!("head.{name}"), shape)));
         layers
+    }
+
+    /// Describes the backbone's layers in words that change whenever one of them does.
+    pub fn description(&self) -> String {
+        format!("{:?}", self.network())
     }
 
     /// Returns the description of the backbone.

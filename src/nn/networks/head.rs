@@ -3,7 +3,7 @@
 
 use burn::{
     module::Module,
-    nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
+    nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
     tensor::{Device, Tensor, activation::relu},
 };
 
@@ -15,6 +15,8 @@ pub(in crate::nn) struct Head {
     hidden: Vec<Linear>,
     dropout: Dropout,
     output: Linear,
+    /// Norms of what enters each hidden layer and the output layer; empty without them.
+    norms: Vec<BatchNorm>,
     #[module(skip)]
     pooling: Pooling,
 }
@@ -28,53 +30,96 @@ pub fn average(features: Tensor<4>) -> Tensor<4> {
     features.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels, 1, 1])
 }
 
+/// Computes the maximum and the mean of each channel.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, 2 * channels, 1, 1]`, maxima first.
+fn max_average(features: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = features.dims();
+    let max = features.clone().reshape([batch, channels, height * width]).max_dim(2).reshape([batch, channels, 1, 1]);
+    Tensor::cat(vec![max, average(features)], 1)
+}
+
 impl Head {
     /// Creates the head for features of `[channels, height, width]`, with zero weights and biases.
-    pub(in crate::nn) fn new(settings: &Model, [channels, height, width]: [usize; 3], num_outputs: usize, device: &Device) -> Self {
-        let mut inputs = match settings.pooling {
-            Pooling::Flatten => channels * height * width,
-            Pooling::Average => channels,
-        };
+    pub(in crate::nn) fn new(settings: &Model, features: [usize; 3], num_outputs: usize, device: &Device) -> Self {
+        let mut inputs = settings.pooling.width(features);
+        let hidden = settings.hidden.widths();
+        let norm = |width: usize| BatchNormConfig::new(width).init(device);
+        let norms = if settings.head_norm { std::iter::once(inputs).chain(hidden.iter().copied()).map(norm).collect() } else { Vec::new() };
         let mut linear = |outputs| {
             let layer = LinearConfig::new(inputs, outputs).with_initializer(Initializer::Zeros).init(device);
             inputs = outputs;
             layer
         };
         Self {
-            hidden: settings.hidden.widths().into_iter().map(&mut linear).collect(),
+            hidden: hidden.into_iter().map(&mut linear).collect(),
             output: linear(num_outputs),
             dropout: DropoutConfig::new(settings.dropout).init(),
+            norms,
             pooling: settings.pooling,
         }
     }
 
-    /// Computes the logits.
+    /// Brings features to the size that the head keeps of them, which is theirs if it flattens them.
+    /// The head computes the same from the result as from the features.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` to `[batch, channels, height, width]` or `[batch, values,
+    /// 1, 1]`.
+    pub(in crate::nn) fn pool(&self, features: Tensor<4>) -> Tensor<4> {
+        match self.pooling {
+            Pooling::Flatten => features,
+            Pooling::Average => average(features),
+            // Already pooled: the vector is twice as long as the features have channels.
+            Pooling::MaxAverage if features.dims()[1] == self.inputs() => features,
+            Pooling::MaxAverage => max_average(features),
+        }
+    }
+
+    /// Returns the length of the vector.
+    fn inputs(&self) -> usize {
+        self.hidden.first().unwrap_or(&self.output).weight.dims()[0]
+    }
+
+    /// Computes the logits from features, pooled or not.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, outputs]`.
     pub(in crate::nn) fn forward(&self, features: Tensor<4>) -> Tensor<2> {
+        let features = self.pool(features);
         let [batch, channels, height, width] = features.dims();
-        let mut x = match self.pooling {
-            Pooling::Flatten => features.reshape([batch, channels * height * width]),
-            Pooling::Average => average(features).reshape([batch, channels]),
+        let mut x = features.reshape([batch, channels * height * width]);
+        let norm = |index: usize, x: Tensor<2>| match self.norms.get(index) {
+            Some(norm) => norm.forward(x),
+            None => x,
         };
+        x = norm(0, x);
         // Without hidden layers, dropout acts on the features, or `model.dropout` would do nothing.
         if self.hidden.is_empty() {
             x = self.dropout.forward(x);
         }
-        for hidden in &self.hidden {
-            x = self.dropout.forward(relu(hidden.forward(x)));
+        for (index, hidden) in self.hidden.iter().enumerate() {
+            x = self.dropout.forward(norm(index + 1, relu(hidden.forward(x))));
         }
         self.output.forward(x)
     }
 
     /// Lists the layers with their output shapes, for features of `[channels, height, width]`.
-    pub(in crate::nn) fn layers(&self, [channels, height, width]: [usize; 3]) -> Vec<(String, Vec<usize>)> {
-        let mut layers = vec![match self.pooling {
-            Pooling::Flatten => ("flatten".to_owned(), vec![channels * height * width]),
-            Pooling::Average => ("average".to_owned(), vec![channels]),
-        }];
-        layers.extend(self.hidden.iter().enumerate().map(|(index, layer)| (format!("hidden.{index}"), vec![layer.weight.dims()[1]])));
+    pub(in crate::nn) fn layers(&self, features: [usize; 3]) -> Vec<(String, Vec<usize>)> {
+        let name = match self.pooling {
+            Pooling::Flatten => "flatten",
+            Pooling::Average => "average",
+            Pooling::MaxAverage => "max_average",
+        };
+        let mut layers = vec![(name.to_owned(), vec![self.pooling.width(features)])];
+        let norm = |index: usize, width: usize| (index < self.norms.len()).then(|| (format!("norms.{index}"), vec![width]));
+        layers.extend(norm(0, self.pooling.width(features)));
+        for (index, layer) in self.hidden.iter().enumerate() {
+            let width = layer.weight.dims()[1];
+            layers.push((format!("hidden.{index}"), vec![width]));
+            layers.extend(norm(index + 1, width));
+        }
         layers.push(("output".to_owned(), vec![self.output.weight.dims()[1]]));
         layers
     }

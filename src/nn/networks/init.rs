@@ -28,7 +28,7 @@ pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
     // The stream's index is the position among all parameters, drawn or not, so that the head's
     // weights are the same whether or not the backbone is drawn.
     let values = params::collect(&model).into_iter().enumerate().filter(|(_, param)| is_drawn(param)).map(|(index, param)| {
-        let values = draw(&param, seed, index as u64);
+        let values = draw(&param, design.model.head_norm, seed, index as u64);
         let count = values.len();
         (param.path, Tensor::from_data(TensorData::new(values, [count]), &plain))
     });
@@ -37,12 +37,18 @@ pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
 }
 
 /// Draws a parameter's values with a standard deviation of sqrt(2 / inputs), or sqrt(1 / inputs)
-/// for the output layer, which no ReLU follows.
-fn draw(param: &Named, seed: u64, index: u64) -> Vec<f32> {
+/// for the output layer, which no ReLU follows. Behind a norm the output layer's inputs have a
+/// variance of 1 whatever the features are, and a tenth of that deviation makes the first loss that
+/// of chance.
+fn draw(param: &Named, has_norm: bool, seed: u64, index: u64) -> Vec<f32> {
     let count: usize = param.dims.iter().product();
     // Kernels are [out, in, height, width], matrices [in, out].
     let inputs = if param.dims.len() == 4 { count / param.dims[0] } else { param.dims[0] };
-    let gain = if param.path.starts_with("head.output.") { 1.0 } else { 2.0 };
+    let gain = match (param.path.starts_with("head.output."), has_norm) {
+        (true, true) => 0.01,
+        (true, false) => 1.0,
+        (false, _) => 2.0,
+    };
     let deviation = (gain / inputs as f64).sqrt();
     let mut stream = stream(seed, Purpose::Weights, [index, 0, 0]);
     (0..count).map(|_| (deviation * normal(&mut stream)) as f32).collect()
