@@ -22,6 +22,9 @@ pub struct Entry {
     pub side: usize,
     /// Work of one such image, in billions of multiplications and additions counted as one each.
     pub gflop: f64,
+    /// Top-1 accuracy of its usual weights on ImageNet's validation images in percent, as published;
+    /// 0 without any.
+    pub top1: f64,
     /// Weights that can be downloaded.
     pub published: Option<Published>,
 }
@@ -115,8 +118,6 @@ pub struct Published {
     pub about: &'static str,
     /// License.
     pub license: &'static str,
-    /// Top-1 accuracy on ImageNet's validation images in percent, as published.
-    pub top1: f64,
 }
 
 impl Published {

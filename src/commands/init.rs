@@ -11,8 +11,12 @@ use clap::Parser;
 
 use super::{common::folders, ui};
 use crate::{
+    architecture::Architecture,
     base::{io::files::write_atomic, names, usage::UsageError},
-    commands::common::exit_status::ExitStatus,
+    commands::common::{
+        exit_status::ExitStatus,
+        first_recipe::{self, Approach, Facts},
+    },
     config,
     data::{
         listing::{Exclude, Listing, Splits, alike, list, splits},
@@ -22,14 +26,12 @@ use crate::{
         },
         table::Skipped,
     },
+    nn::pretrained,
     report::class_counts::count_words,
 };
 
 /// Images that are opened to see their size and colour, spread over all.
 const SAMPLE: usize = 120;
-
-/// The longer side of what the network will see, at most.
-const LONGEST: usize = 150;
 
 /// Arguments of `init`.
 #[derive(Debug, Parser)]
@@ -39,6 +41,9 @@ pub struct Args {
     /// The recipe to write, instead of NAME.toml for a folder NAME
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Pretrained weights to start from, instead of the best ones in the cache folder and in what EMBERLENS_WEIGHTS names
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -46,7 +51,7 @@ pub struct Args {
 /// # Errors
 /// No images, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let Draft { name, text, about, folders } = Draft::of(&args.dir)?;
+    let Draft { name, text, about, folders } = Draft::of(&args.dir, args.weights.as_deref())?;
     if let Some(out) = &args.out {
         folders::refuse_inside(out, &folders, "--out")?;
     }
@@ -74,14 +79,17 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Looks into `dir`, which stays as it is.
+    /// Makes a recipe for the images in `dir`, which stays as it is, with the pretrained `weights` or
+    /// the best ones on this machine.
     ///
     /// # Errors
-    /// No images.
-    pub fn of(dir: &Path) -> anyhow::Result<Self> {
+    /// Returns an error if there are no images, or if `weights` are of no known architecture.
+    pub fn of(dir: &Path, weights: Option<&Path>) -> anyhow::Result<Self> {
         let found = Found::look(dir)?;
         let name = recipe_name(dir);
-        Ok(Self { text: found.recipe(&name), about: found.describe(), folders: found.folders(dir), name })
+        let approach = found.approach(weights)?;
+        let about = format!("{}\n{}", found.describe(), first_recipe::words(&approach));
+        Ok(Self { text: found.recipe(&name, &approach), about, folders: found.folders(dir), name })
     }
 }
 
@@ -97,10 +105,7 @@ struct Found {
     train: PathBuf,
     validation: Option<PathBuf>,
     test: Option<PathBuf>,
-    classes: Vec<(String, usize)>,
-    /// Median height and width of the sample.
-    typical: [usize; 2],
-    is_grey: bool,
+    facts: Facts,
 }
 
 impl Found {
@@ -118,8 +123,8 @@ impl Found {
         let mut counts: BTreeMap<&String, usize> = listing.classes.iter().map(|class| (class, 0)).collect();
         listing.entries.iter().for_each(|entry| *counts.entry(&entry.class).or_default() += 1);
         let classes = counts.into_iter().map(|(class, count)| (class.clone(), count)).collect();
-        let (typical, is_grey) = sample(&listing)?;
-        Ok(Self { train, validation, test, classes, typical, is_grey })
+        let (typical, is_gray) = sample(&listing)?;
+        Ok(Self { train, validation, test, facts: Facts { classes, typical, is_gray } })
     }
 
     /// The folders of images.
@@ -127,13 +132,28 @@ impl Found {
         folders::of_folder(dir, &[Some(self.train.clone()), self.validation.clone(), self.test.clone()])
     }
 
+    /// Chooses the network: a pretrained one for photographs where there is one.
+    fn approach(&self, weights: Option<&Path>) -> anyhow::Result<Approach> {
+        let at_hand = match weights {
+            Some(path) => Some(pretrained::identify(path).ok_or_else(|| {
+                let known: Vec<_> = Architecture::all().filter(|known| !known.is_of_recipe()).map(Architecture::name).collect();
+                let path = names::of_path(path);
+                UsageError(format!("--weights {path}: found no weights of a known network there, expected those of {}", known.join(", ")))
+            })?),
+            // Gray images are mostly scans, which have little in common with ImageNet's photographs.
+            None if self.facts.is_gray => None,
+            None => first_recipe::best(pretrained::at_hand()),
+        };
+        Ok(at_hand.map_or(Approach::Scratch, Approach::Pretrained))
+    }
+
     fn describe(&self) -> String {
-        let (classes, counts): (Vec<String>, Vec<usize>) = self.classes.iter().map(|(class, count)| (class.clone(), *count)).unzip();
-        let [height, width] = self.typical;
+        let (classes, counts): (Vec<String>, Vec<usize>) = self.facts.classes.iter().map(|(class, count)| (class.clone(), *count)).unzip();
+        let [height, width] = self.facts.typical;
         let mut text = format!(
             "Classes: {}\nTypical size: {width}x{height}, {}",
             count_words(&classes, &counts),
-            if self.is_grey { "grey" } else { "colour" }
+            if self.facts.is_gray { "grey" } else { "colour" }
         );
         for (what, path) in [("Training", Some(&self.train)), ("Validation", self.validation.as_ref()), ("Test", self.test.as_ref())] {
             if let Some(path) = path {
@@ -143,10 +163,7 @@ impl Found {
         text
     }
 
-    fn recipe(&self, name: &str) -> String {
-        let [height, width] = self.image_size();
-        let counts = || self.classes.iter().map(|(_, count)| *count);
-        let (fewest, most) = (counts().min().unwrap_or(0).max(1), counts().max().unwrap_or(0));
+    fn recipe(&self, name: &str, approach: &Approach) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let path = |path: &Path| quoted(&names::of_path(path));
         let mut text = format!(
@@ -161,39 +178,8 @@ impl Found {
             Some(validation) => writeln!(text, "validation = {}", path(validation)),
             None => writeln!(text, "validation = 0.2                  # a share of train; copies stay on one side"),
         };
-        let color = if self.is_grey { "grayscale" } else { "rgb" };
-        let _ = write!(
-            text,
-            "image_size = [{height}, {width}]            # height, width; typical images have {} x {}\ncolor = \"{color}\"\n\n\
-             [augment]\nrotation_range = 15\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\nhorizontal_flip = true\n\n\
-             [model]\narchitecture = \"small_cnn\"\n",
-            self.typical[0], self.typical[1]
-        );
-        let depth = depth(height.min(width));
-        if depth < 4 {
-            let _ = writeln!(text, "channels = {:?}", &[32, 64, 128, 128][..depth]);
-        }
-        let _ = write!(text, "\n[train]\nepochs = 30\nbatch_size = 32\n");
-        if most * 2 > fewest * 3 {
-            let _ = writeln!(text, "class_weights = \"balanced\"        # {fewest} images in the smallest class, {most} in the largest");
-        }
-        text.push_str(
-            "schedule = { kind = \"cosine\", warmup_epochs = 1 }\n\
-             early_stopping = { monitor = \"val_accuracy\", patience = 8 }\ncheckpoint = { monitor = \"val_accuracy\" }\n",
-        );
-        text
+        text + &self.facts.recipe(approach)
     }
-
-    /// The typical size, scaled so that the longer side is at most [`LONGEST`].
-    fn image_size(&self) -> [usize; 2] {
-        let longest = self.typical[0].max(self.typical[1]).max(1);
-        self.typical.map(|side| if longest <= LONGEST { side.max(8) } else { (side * LONGEST).div_ceil(longest).max(16) })
-    }
-}
-
-/// Blocks that leave at least four pixels of the shorter side, at most four.
-fn depth(side: usize) -> usize {
-    (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
 }
 
 /// Median height and width, and whether all are grey, of images spread over the listing.

@@ -59,6 +59,9 @@ pub struct Args {
     /// The run folder, instead of checkpoints/NAME
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
+    /// For a folder of images: pretrained weights to start from, as with init
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "resume"])]
+    weights: Option<PathBuf>,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -85,7 +88,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
 fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     let path = args.config.as_deref().or(args.source.as_deref()).expect("clap asks for one of them where there is no --resume");
     let config = match &args.source {
-        Some(folder) if folder.is_dir() => recipe_for(folder, &args.overrides)?,
+        Some(folder) if folder.is_dir() => recipe_for(folder, args.weights.as_deref(), &args.overrides)?,
         Some(list) if list.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) => {
             let list = names::of_path(list);
             let message = format!("{list} is a list of images; a recipe that trains on it has data.train = \"{list}\" in it");
@@ -105,6 +108,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     }
     let compute = ui::open_device(config.device)?;
     let mut session = Session::start(config, &data, &compute.device)?;
+    session.remarks.iter().for_each(|remark| say(remark));
     if args.dry_run {
         say(&summary_table(&session));
         say("A dry run: nothing was trained or written.");
@@ -130,9 +134,6 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     if !data.damaged.is_empty() {
         say(&format!("What is damaged is listed in {}", names::of_path(&session.folder().join("damaged.csv"))));
     }
-    if !data.damaged.is_empty() {
-        say(&format!("What is damaged is listed in {}", names::of_path(&session.folder().join("damaged.csv"))));
-    }
     if session.config.augment.is_active() {
         write_atomic(&session.folder().join("augmentation.png"), &contact_sheet::sample(&session.config, &data.train)?)?;
     }
@@ -140,13 +141,13 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
 }
 
 /// The recipe that `init` would write for a folder of images; the run folder will have it.
-fn recipe_for(folder: &Path, overrides: &[String]) -> anyhow::Result<Config> {
+fn recipe_for(folder: &Path, weights: Option<&Path>, overrides: &[String]) -> anyhow::Result<Config> {
     if ["last", "best"].iter().any(|name| folder.join(name).join("meta.json").is_file()) {
         let message =
             format!("{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}", names::of_path(folder));
         return Err(UsageError(message).into());
     }
-    let draft = Draft::of(folder)?;
+    let draft = Draft::of(folder, weights)?;
     say(&draft.about);
     let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
     Ok(config::parse(&draft.text, &origin, overrides)?)

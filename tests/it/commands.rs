@@ -334,8 +334,14 @@ fn init_recognises_splits_colour_size_and_imbalance() {
     type Case<'a> = (&'a [(&'a str, &'a [usize])], &'a [&'a str]);
     let cases: [Case; 3] = [
         (
-            &[("set/Training", &[9, 3]), ("set/VALID", &[2, 2]), ("set/Testing", &[2, 2])],
-            &["train = 'set/Training'", "validation = 'set/VALID'", "test = 'set/Testing'", "class_weights = \"balanced\""],
+            &[("set/Training", &[15, 3]), ("set/VALID", &[2, 2]), ("set/Testing", &[2, 2])],
+            &[
+                "train = 'set/Training'",
+                "validation = 'set/VALID'",
+                "test = 'set/Testing'",
+                "class_weights = \"balanced\"",
+                "monitor = \"val_macro_f1\"",
+            ],
         ),
         (&[("set", &[6, 6, 6])], &["train = 'set'", "validation = 0.2", "image_size = [22, 26]", "color = \"rgb\""]),
         (&[("set/train", &[6, 6]), ("set/validation", &[2, 2])], &["train = 'set/train'", "validation = 'set/validation'"]),

@@ -189,7 +189,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "data.normalize=imagnet",
-        "`data.normalize`: found \"imagnet\", expected \"auto\", \"unit\", \"imagenet\", \"caffe\", \"dataset\", \"samplewise\", a table with mean, std or a table with featurewise_center, featurewise_std_normalization, rescale, samplewise_center, samplewise_std_normalization, zca_epsilon, zca_whitening; did you mean `imagenet`?: --set data.normalize=imagnet",
+        "`data.normalize`: found \"imagnet\", expected \"auto\", \"unit\", \"imagenet\", \"caffe\", \"tf\", \"dataset\", \"samplewise\", a table with mean, std or a table with featurewise_center, featurewise_std_normalization, rescale, samplewise_center, samplewise_std_normalization, zca_epsilon, zca_whitening; did you mean `imagenet`?: --set data.normalize=imagnet",
     ),
     (
         "data.normalize={ mean = [0.5] }",
@@ -198,7 +198,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("data.normalize={ rescal = 2 }", "`data.normalize.rescal`: no such key; did you mean `rescale`?: --set data.normalize={ rescal = 2 }"),
     (
         "data.normalize=3",
-        "`data.normalize`: found 3, expected \"auto\", \"unit\", \"imagenet\", \"caffe\", \"dataset\", \"samplewise\", a table with mean, std or a table with featurewise_center, featurewise_std_normalization, rescale, samplewise_center, samplewise_std_normalization, zca_epsilon, zca_whitening: --set data.normalize=3",
+        "`data.normalize`: found 3, expected \"auto\", \"unit\", \"imagenet\", \"caffe\", \"tf\", \"dataset\", \"samplewise\", a table with mean, std or a table with featurewise_center, featurewise_std_normalization, rescale, samplewise_center, samplewise_std_normalization, zca_epsilon, zca_whitening: --set data.normalize=3",
     ),
     ("data.validation_split=0.3", "fine"),
     ("data.train=a\\train", "fine"),

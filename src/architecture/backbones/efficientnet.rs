@@ -37,7 +37,7 @@ const DIALECTS: &[(Dialect, Traits)] = &[
 const LITE_DIALECTS: &[(Dialect, Traits)] = &[(Dialect::TimmTf, Traits::TENSORFLOW), (Dialect::Timm, Traits::TORCH)];
 
 macro_rules! entries {
-    ($($entry:ident $name:literal $width:literal $depth:literal $lite:literal $side:literal $gflop:literal $about:literal;)*) => {$(
+    ($($entry:ident $name:literal $width:literal $depth:literal $lite:literal $side:literal $gflop:literal $top1:literal $about:literal;)*) => {$(
         #[doc = $about]
         pub(super) static $entry: Entry = Entry {
             name: $name,
@@ -46,20 +46,21 @@ macro_rules! entries {
             dialects: if $lite { LITE_DIALECTS } else { DIALECTS },
             side: $side,
             gflop: $gflop,
+            top1: $top1,
             published: None,
         };
     )*};
 }
 
 entries! {
-    B0 "efficientnet_b0" 1.0 1.0 false 224 0.39 "EfficientNet-B0 without its top (Tan and Le 2019, arXiv 1905.11946), made for images of 224 pixels; 4.0 million parameters.";
-    B1 "efficientnet_b1" 1.0 1.1 false 240 0.69 "EfficientNet-B1 without its top, made for images of 240 pixels; 6.5 million parameters.";
-    B2 "efficientnet_b2" 1.1 1.2 false 260 1.0 "EfficientNet-B2 without its top, made for images of 260 pixels; 7.7 million parameters.";
-    B3 "efficientnet_b3" 1.2 1.4 false 300 1.8 "EfficientNet-B3 without its top, made for images of 300 pixels; 10.7 million parameters.";
-    B4 "efficientnet_b4" 1.4 1.8 false 380 4.2 "EfficientNet-B4 without its top, made for images of 380 pixels; 17.5 million parameters.";
-    LITE0 "efficientnet_lite0" 1.0 1.0 true 224 0.4 "EfficientNet-Lite0 without its top: B0 without gates and with ReLU6; 3.4 million parameters.";
-    LITE1 "efficientnet_lite1" 1.0 1.1 true 240 0.62 "EfficientNet-Lite1 without its top, made for images of 240 pixels; 4.1 million parameters.";
-    LITE2 "efficientnet_lite2" 1.1 1.2 true 260 0.89 "EfficientNet-Lite2 without its top, made for images of 260 pixels; 4.8 million parameters.";
+    B0 "efficientnet_b0" 1.0 1.0 false 224 0.39 77.692 "EfficientNet-B0 without its top (Tan and Le 2019, arXiv 1905.11946), made for images of 224 pixels; 4.0 million parameters.";
+    B1 "efficientnet_b1" 1.0 1.1 false 240 0.69 78.642 "EfficientNet-B1 without its top, made for images of 240 pixels; 6.5 million parameters.";
+    B2 "efficientnet_b2" 1.1 1.2 false 260 1.0 80.608 "EfficientNet-B2 without its top, made for images of 260 pixels; 7.7 million parameters.";
+    B3 "efficientnet_b3" 1.2 1.4 false 300 1.8 82.008 "EfficientNet-B3 without its top, made for images of 300 pixels; 10.7 million parameters.";
+    B4 "efficientnet_b4" 1.4 1.8 false 380 4.2 83.384 "EfficientNet-B4 without its top, made for images of 380 pixels; 17.5 million parameters.";
+    LITE0 "efficientnet_lite0" 1.0 1.0 true 224 0.4 75.1 "EfficientNet-Lite0 without its top: B0 without gates and with ReLU6; 3.4 million parameters.";
+    LITE1 "efficientnet_lite1" 1.0 1.1 true 240 0.62 76.7 "EfficientNet-Lite1 without its top, made for images of 240 pixels; 4.1 million parameters.";
+    LITE2 "efficientnet_lite2" 1.1 1.2 true 260 0.89 77.5 "EfficientNet-Lite2 without its top, made for images of 260 pixels; 4.8 million parameters.";
 }
 
 fn efficientnet(variant: &Variant, Scale { width, depth, is_lite }: Scale) -> Network {

@@ -23,15 +23,21 @@ const WITH_KERAS: &[(Dialect, Traits)] = &[
     (Dialect::Keras, Traits { epsilon: 1.001e-5, has_stride_first: true, input: Input::Caffe, ..Traits::TORCH }),
 ];
 
-const fn entry(name: &'static str, about: &'static str, gflop: f64, source: Source, dialects: &'static [(Dialect, Traits)]) -> Entry {
-    Entry { name, about, source, dialects, side: 224, gflop, published: None }
+const fn entry(
+    name: &'static str,
+    about: &'static str,
+    [gflop, top1]: [f64; 2],
+    source: Source,
+    dialects: &'static [(Dialect, Traits)],
+) -> Entry {
+    Entry { name, about, source, dialects, side: 224, gflop, top1, published: None }
 }
 
 /// ResNet-18.
 pub(super) static RESNET18: Entry = entry(
     "resnet18",
     "ResNet-18 without its top (He et al. 2016, arXiv 1512.03385); 11.2 million parameters, an eighth of VGG16's work.",
-    1.81,
+    [1.81, 69.758],
     Source::Table(|variant| resnet(variant, [2, 2, 2, 2], false)),
     TORCH,
 );
@@ -40,7 +46,7 @@ pub(super) static RESNET18: Entry = entry(
 pub(super) static RESNET34: Entry = entry(
     "resnet34",
     "ResNet-34 without its top; 21.3 million parameters, a quarter of VGG16's work.",
-    3.66,
+    [3.66, 73.314],
     Source::Table(|variant| resnet(variant, [3, 4, 6, 3], false)),
     TORCH,
 );
@@ -49,7 +55,7 @@ pub(super) static RESNET34: Entry = entry(
 pub(super) static RESNET50: Entry = entry(
     "resnet50",
     "ResNet-50 without its top, with torchvision's or Keras's strides; 23.5 million parameters, a quarter of VGG16's work.",
-    4.09,
+    [4.09, 76.13],
     Source::Table(|variant| resnet(variant, [3, 4, 6, 3], true)),
     WITH_KERAS,
 );
@@ -58,7 +64,7 @@ pub(super) static RESNET50: Entry = entry(
 pub(super) static RESNET101: Entry = entry(
     "resnet101",
     "ResNet-101 without its top, with torchvision's or Keras's strides; 42.5 million parameters, half of VGG16's work.",
-    7.8,
+    [7.8, 77.374],
     Source::Table(|variant| resnet(variant, [3, 4, 23, 3], true)),
     WITH_KERAS,
 );

@@ -28,6 +28,7 @@ pub(super) static SQUEEZENET1_1: Entry = Entry {
     dialects: &[(Dialect::Torchvision, Traits::TORCH)],
     side: 224,
     gflop: 0.35,
+    top1: 58.178,
     published: Some(Published {
         url: "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
         bytes: 4_958_839,
@@ -35,7 +36,6 @@ pub(super) static SQUEEZENET1_1: Entry = Entry {
         dialect: Dialect::Torchvision,
         about: "torchvision, ImageNet-1K",
         license: "BSD-3-Clause",
-        top1: 58.178,
     }),
 };
 

@@ -30,6 +30,7 @@ pub(super) static VGG16: Entry = Entry {
     dialects: DIALECTS,
     side: 224,
     gflop: 15.47,
+    top1: 71.592,
     published: Some(Published {
         url: "https://download.pytorch.org/models/vgg16-397923af.pth",
         bytes: 553_433_881,
@@ -37,7 +38,6 @@ pub(super) static VGG16: Entry = Entry {
         dialect: Dialect::Torchvision,
         about: "torchvision, ImageNet-1K",
         license: "BSD-3-Clause",
-        top1: 71.592,
     }),
 };
 
@@ -49,6 +49,7 @@ pub(super) static VGG16_BN: Entry = Entry {
     dialects: &[(Dialect::Torchvision, Traits::TORCH), (Dialect::Timm, Traits::TORCH)],
     side: 224,
     gflop: 15.47,
+    top1: 73.36,
     published: Some(Published {
         url: "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
         bytes: 553_507_836,
@@ -56,7 +57,6 @@ pub(super) static VGG16_BN: Entry = Entry {
         dialect: Dialect::Torchvision,
         about: "torchvision, ImageNet-1K",
         license: "BSD-3-Clause",
-        top1: 73.36,
     }),
 };
 
@@ -68,6 +68,7 @@ pub(super) static VGG19: Entry = Entry {
     dialects: DIALECTS,
     side: 224,
     gflop: 19.63,
+    top1: 72.376,
     published: None,
 };
 

@@ -2,5 +2,6 @@
 
 pub(super) mod contact_sheet;
 pub mod exit_status;
+pub(super) mod first_recipe;
 pub(super) mod folders;
 pub(super) mod inputs;

@@ -41,6 +41,16 @@ pub enum Normalize {
     Keras(KerasStandardize),
 }
 
+impl fmt::Display for Normalize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Custom { mean, std } => write!(f, "mean {mean:?}, standard deviation {std:?}"),
+            Self::Keras(_) => f.write_str("Keras's options"),
+            named => f.write_str(&format!("{named:?}").to_lowercase()),
+        }
+    }
+}
+
 /// ImageDataGenerator's options for the numbers of an image, applied in this order. What needs the training images is computed
 /// from them once, without augmentation, and kept in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -45,6 +45,14 @@ impl Backbone {
         groups.fold(x, |x, group| steps::run(&self.groups[group], &self.layers, x))
     }
 
+    /// Whether the layer called `name` is a batch norm that keeps its statistics and gains in
+    /// training.
+    pub(in crate::nn) fn has_frozen_norm(&self, name: &str) -> bool {
+        let mut modules = self.network.modules().into_iter().zip(&self.layers);
+        let found = modules.find(|((layer, _), _)| layer.name == name);
+        found.is_some_and(|(_, layer)| matches!(layer, Layer::BatchNorm(norm) if !norm.training.is_enabled()))
+    }
+
     /// Returns the network with batch norms that keep their statistics and gains in training.
     pub(in crate::nn) fn with_frozen_norms(mut self) -> Self {
         let freeze = |layer: Layer| if let Layer::BatchNorm(norm) = layer { Layer::BatchNorm(norm.freeze()) } else { layer };

@@ -201,6 +201,11 @@ impl Classifier {
         layers
     }
 
+    /// Whether the layer at `path` is a batch norm of the backbone that keeps its gains in training.
+    pub(in crate::nn) fn has_frozen_norm(&self, path: &str) -> bool {
+        path.strip_prefix("backbone.").is_some_and(|name| self.backbone.has_frozen_norm(name))
+    }
+
     /// Describes the backbone's layers in words that change whenever one of them does.
     pub fn description(&self) -> String {
         format!("{:?}", self.network())

@@ -3,6 +3,7 @@
 //! anything is read.
 
 mod archive;
+pub mod at_hand;
 pub mod dialect;
 pub mod fetch;
 mod files;
@@ -15,7 +16,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 
-use self::{files::Entry, names::Chosen, wanted::Turn};
+use self::wanted::Turn;
 use super::{
     NnError,
     networks::{
@@ -25,6 +26,7 @@ use super::{
     optim::flat,
 };
 
+pub use at_hand::{AtHand, at_hand, identify};
 pub use dialect::{Found, find};
 pub use fetch::FetchError;
 pub use names::Origin;
@@ -41,7 +43,7 @@ pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnEr
     let file = files::open(path).map_err(failed)?;
     let params: BTreeMap<String, Named> = params::collect(&model).into_iter().map(|param| (param.path.clone(), param)).collect();
     let chosen = names::choose(model.network(), &file).ok_or_else(|| failed(names::unknown(&file)))?;
-    let faults = faults(&chosen, &file);
+    let faults = chosen.faults(&file);
     if !faults.is_empty() {
         return Err(failed(format!("the weights don't fit the network: {}", faults.join("; "))));
     }
@@ -80,34 +82,6 @@ fn turned(values: &[f32], shape: &[usize]) -> Vec<f32> {
         values[(place * inputs + input) * outputs + output]
     };
     (0..values.len()).map(value).collect()
-}
-
-/// Whether a tensor of a file has the values of one of another shape in the same order: kernels of
-/// 1x1 convolutions are also kept as matrices, factors of channels with sides of 1.
-fn is_same_shape(found: &[usize], expected: &[usize]) -> bool {
-    let sides = |shape: &[usize]| shape.iter().copied().filter(|side| *side != 1).collect::<Vec<_>>();
-    sides(found) == sides(expected)
-}
-
-/// Lists every tensor that isn't as it should be, in words.
-fn faults(chosen: &Chosen, file: &BTreeMap<String, Entry>) -> Vec<String> {
-    let mut faults = Vec::new();
-    for wanted in &chosen.wanted {
-        match file.get(&wanted.name) {
-            None if !wanted.is_optional => faults.push(format!("{} {:?} is missing", wanted.name, wanted.shape)),
-            Some(entry) if !is_same_shape(&entry.shape, &wanted.shape) => {
-                faults.push(format!("{} has the shape {:?}, expected {:?}", wanted.name, entry.shape, wanted.shape));
-            }
-            _ => {}
-        }
-    }
-    let is_known = |name: &str| chosen.wanted.iter().any(|wanted| wanted.name == name);
-    let superfluous = file.iter().filter(|(name, entry)| {
-        let own = name.strip_prefix(chosen.prefix.as_str());
-        own.is_some_and(|name| !names::is_of_head(chosen.origin, name, &entry.shape)) && !is_known(name)
-    });
-    faults.extend(superfluous.map(|(name, _)| format!("{name} is superfluous")));
-    faults
 }
 
 #[cfg(test)]

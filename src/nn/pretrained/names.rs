@@ -26,6 +26,36 @@ pub(super) struct Chosen {
     pub(super) wanted: Vec<Wanted>,
 }
 
+impl Chosen {
+    /// Lists every tensor that isn't as it should be, in words.
+    pub(super) fn faults(&self, file: &BTreeMap<String, Entry>) -> Vec<String> {
+        let mut faults = Vec::new();
+        for wanted in &self.wanted {
+            match file.get(&wanted.name) {
+                None if !wanted.is_optional => faults.push(format!("{} {:?} is missing", wanted.name, wanted.shape)),
+                Some(entry) if !is_same_shape(&entry.shape, &wanted.shape) => {
+                    faults.push(format!("{} has the shape {:?}, expected {:?}", wanted.name, entry.shape, wanted.shape));
+                }
+                _ => {}
+            }
+        }
+        let is_known = |name: &str| self.wanted.iter().any(|wanted| wanted.name == name);
+        let superfluous = file.iter().filter(|(name, entry)| {
+            let own = name.strip_prefix(self.prefix.as_str());
+            own.is_some_and(|name| !is_of_head(self.origin, name, &entry.shape)) && !is_known(name)
+        });
+        faults.extend(superfluous.map(|(name, _)| format!("{name} is superfluous")));
+        faults
+    }
+}
+
+/// Whether a tensor of a file has the values of one of another shape in the same order: kernels of
+/// 1x1 convolutions are also kept as matrices, factors of channels with sides of 1.
+fn is_same_shape(found: &[usize], expected: &[usize]) -> bool {
+    let sides = |shape: &[usize]| shape.iter().copied().filter(|side| *side != 1).collect::<Vec<_>>();
+    sides(found) == sides(expected)
+}
+
 /// Finds out which names the file uses; `None` if it has none of the network's.
 pub(super) fn choose(network: &Network, file: &BTreeMap<String, Entry>) -> Option<Chosen> {
     let own = own(network);

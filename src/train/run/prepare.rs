@@ -10,7 +10,7 @@ use burn::tensor::Device;
 
 use crate::train::{TrainError, rules::schedule::PlateauRule};
 use crate::{
-    architecture::Dialect,
+    architecture::{Dialect, Strided},
     base::memory::available_bytes,
     checkpoint::{Checkpoint, FrozenBytes, load},
     config::{ClassWeights, Config, Loss, Metric, Normalize, Phase, Split},
@@ -39,6 +39,8 @@ pub(in crate::train) struct Network {
     pub(in crate::train) normalizer: Normalizer,
     /// Layers that no phase trains, as bytes.
     pub(in crate::train) backbone: Option<Arc<FrozenBytes>>,
+    /// What the weights expect, in words, if they come from a file.
+    pub(in crate::train) remark: Option<String>,
 }
 
 impl Network {
@@ -54,11 +56,12 @@ impl Network {
             Some((path, found)) => dialect_of(path, found)?,
             None => config.model.dialect,
         };
+        let remark = found.as_ref().and_then(|(_, found)| weights_words(config, found));
         let device = device.clone().autodiff();
         let model = build(&design, config.seed, &device);
         let (model, normalizer) = pretrain(model, config, &data.train, found)?;
         let backbone = frozen_bytes(&model, config)?;
-        Ok(Self { design, device, model: with_norms(model, config), normalizer, backbone })
+        Ok(Self { design, device, model: with_norms(model, config), normalizer, backbone, remark })
     }
 
     /// Builds the network of a resumed run, with the normalization that the run was started with.
@@ -80,13 +83,35 @@ impl Network {
         };
         let mut design = design(config, data)?;
         design.model.dialect = checkpoint.meta.design.model.dialect;
-        Ok(Self { design, device, model: with_norms(model, config), normalizer: checkpoint.meta.normalize.clone(), backbone })
+        Ok(Self { design, device, model: with_norms(model, config), normalizer: checkpoint.meta.normalize.clone(), backbone, remark: None })
     }
 }
 
 /// Returns the network with batch norms that learn, or that keep what their weights came with.
 fn with_norms(model: Classifier, config: &Config) -> Classifier {
     if config.model.freeze_norms() { model.with_frozen_norms() } else { model }
+}
+
+/// Describes what weights of a library expect and how that was told: "Weights as Keras's
+/// mobilenet_v2 (by the names in the file): padded by SAME, norm epsilon 0.001, pixel values -1 to
+/// 1".
+fn weights_words(config: &Config, found: &Found) -> Option<String> {
+    let dialect = found.dialect?;
+    let architecture = config.model.architecture;
+    let traits = architecture.traits(Some(dialect));
+    let padding = match traits.padding {
+        Strided::Even => "padded evenly",
+        Strided::Same => "padded by TensorFlow's SAME rule",
+        Strided::After => "padded below and right",
+    };
+    let normalize = match (&config.data.normalize, &found.normalize) {
+        (Normalize::Auto, Some(expected)) => format!("pixel values: {expected}"),
+        (chosen, Some(expected)) if chosen != expected => {
+            format!("pixel values: {chosen} as the recipe says, where the weights expect {expected}")
+        }
+        (chosen, _) => format!("pixel values: {chosen}"),
+    };
+    Some(format!("Weights as {dialect} has {architecture:?}, by {}: {padding}, norm epsilon {}, {normalize}", found.by, traits.epsilon))
 }
 
 /// Returns the file with the configured weights, and what is known of it.

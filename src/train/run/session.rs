@@ -161,7 +161,7 @@ impl Session {
 
     /// Joins the parts of a run and sets the learner for the current phase.
     fn new(config: Config, data: &TrainingData, run: RunId, state: State, network: Network) -> Result<Self, TrainError> {
-        let Network { design, device, model, normalizer, backbone } = network;
+        let Network { design, device, model, normalizer, backbone, remark } = network;
         let loss = LossFn {
             kind: config.train.loss,
             gamma: config.train.focal_gamma.unwrap_or(2.0),
@@ -193,7 +193,7 @@ impl Session {
         };
         let (train, validation) = (Arc::clone(&data.train), Arc::clone(&data.validation));
         let datasets = Datasets { train, validation, normalizer };
-        let mut session = Self { datasets, learner, state, files, phases: config.phases(), config, remarks: Vec::new() };
+        let mut session = Self { datasets, learner, state, files, phases: config.phases(), config, remarks: remark.into_iter().collect() };
         session.enter_phase();
         Ok(session)
     }

@@ -1,0 +1,237 @@
+//! The recipe that `init` writes: what an expert would try first on such images, with the reason
+//! beside each choice.
+
+use std::fmt::Write;
+
+use crate::{architecture::Architecture, base::names, config::Normalize, nn::pretrained::AtHand};
+
+/// What is known of the images.
+#[derive(Clone, Debug)]
+pub(in crate::commands) struct Facts {
+    /// Name of each class and number of its training images.
+    pub(in crate::commands) classes: Vec<(String, usize)>,
+    /// Median height and width.
+    pub(in crate::commands) typical: [usize; 2],
+    /// Whether all images are gray.
+    pub(in crate::commands) is_gray: bool,
+}
+
+/// The networks that a first recipe chooses from.
+#[derive(Clone, Debug)]
+pub(in crate::commands) enum Approach {
+    /// A pretrained backbone, from a file on this machine.
+    Pretrained(AtHand),
+    /// A small network from random weights.
+    Scratch,
+}
+
+/// The longer side of what a network from scratch sees, at most. A larger one takes longer than most
+/// first trials should, and gained nothing on small sets.
+const LONGEST: usize = 96;
+
+/// Steps of the optimizer that a network from scratch takes, about.
+const SCRATCH_STEPS: usize = 1500;
+
+/// Those of a head on features that are computed once. They cost next to nothing.
+const HEAD_STEPS: usize = 1500;
+
+/// The ratio of the largest to the smallest class from which classes are weighted.
+const IMBALANCE: usize = 5;
+
+/// Work of a backbone that a CPU computes fast enough for a first trial, in GFLOP an image.
+const CHEAP: f64 = 0.5;
+
+/// Returns the backbone to start from: the most accurate one on ImageNet, with a deduction for work,
+/// which costs a CPU minutes; `None` without any.
+pub(in crate::commands) fn best(mut found: Vec<AtHand>) -> Option<AtHand> {
+    found.retain(|at_hand| at_hand.found.normalize.is_some());
+    let score = |at_hand: &AtHand| {
+        let entry = at_hand.architecture.entry();
+        let width = at_hand.width.unwrap_or(1.0);
+        // Narrower networks lose about as much as those that were published for 0.35 and 1.
+        entry.top1 + 25.0 * width.log10() - 5.0 * (entry.gflop / CHEAP).max(1.0).log2()
+    };
+    found.into_iter().max_by(|a, b| score(a).total_cmp(&score(b)))
+}
+
+impl Facts {
+    fn count(&self) -> usize {
+        self.classes.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Whether mirrored images are as likely as the images themselves. Digits, letters, signs of
+    /// hands and sides of the body are not, and gray images are mostly scans.
+    pub(in crate::commands) fn can_flip(&self) -> bool {
+        const SIDED: [&str; 8] = ["left", "right", "digit", "letter", "sign", "hand", "xray", "x-ray"];
+        let is_sided = |name: &str| {
+            let name = name.to_lowercase();
+            name.chars().count() <= 2 || SIDED.iter().any(|word| name.contains(word))
+        };
+        !self.is_gray && !self.classes.iter().any(|(name, _)| is_sided(name))
+    }
+
+    /// Returns the batch size: smaller sets take more steps an epoch.
+    fn batch_size(&self) -> usize {
+        match self.count() {
+            0..=1000 => 16,
+            1001..=4000 => 32,
+            _ => 64,
+        }
+    }
+
+    /// Returns the epochs that make about so many steps.
+    fn epochs(&self, steps: usize, range: [usize; 2]) -> usize {
+        let of_epoch = self.count().div_ceil(self.batch_size()).max(1);
+        steps.div_ceil(of_epoch).clamp(range[0], range[1])
+    }
+
+    /// Returns the lines of `[data]` behind its paths, `[augment]`, `[model]` and `[train]`.
+    pub(in crate::commands) fn recipe(&self, approach: &Approach) -> String {
+        let mut text = String::new();
+        match approach {
+            Approach::Pretrained(at_hand) => self.pretrained(at_hand, &mut text),
+            Approach::Scratch => self.scratch(&mut text),
+        }
+        let counts = || self.classes.iter().map(|(_, count)| *count);
+        let (fewest, most) = (counts().min().unwrap_or(0).max(1), counts().max().unwrap_or(0));
+        let monitor = if most >= IMBALANCE * fewest {
+            let _ = writeln!(text, "class_weights = \"balanced\"        # {fewest} images in the smallest class, {most} in the largest");
+            "val_macro_f1"
+        } else {
+            "val_accuracy"
+        };
+        let _ = writeln!(text, "checkpoint = {{ monitor = \"{monitor}\" }}");
+        text
+    }
+
+    fn pretrained(&self, at_hand: &AtHand, text: &mut String) {
+        let entry = at_hand.architecture.entry();
+        let side = self.backbone_side(entry.side);
+        let [height, width] = self.typical;
+        let path = toml::Value::String(names::of_path(&at_hand.path)).to_string();
+        let _ = write!(
+            text,
+            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}\n\n\
+             # {1}\n# It stays as it is: what it computes of each image is computed once and kept, and only the head learns.\n\
+             [model]\narchitecture = \"{2}\"\nweights = {path}\n",
+            entry.side,
+            entry.about.replace('\n', " "),
+            entry.name
+        );
+        if let Some(factor) = at_hand.width {
+            let _ = writeln!(text, "width = {factor}");
+        }
+        if let Some(dialect) = at_hand.found.dialect {
+            let _ = writeln!(text, "dialect = \"{dialect}\"            # told by {}", at_hand.found.by);
+        }
+        let _ = write!(
+            text,
+            "pooling = \"average\"\nhead_norm = true                  # features of any scale are learned from alike\nhidden = 0\ndropout = 0.25\n\n\
+             [train]\nepochs = {}                       # some {HEAD_STEPS} steps, which take little time on kept features\nbatch_size = {}\n\
+             optimizer = {{ kind = \"adamw\", learning_rate = 0.001 }}\nschedule = {{ kind = \"cosine\", warmup_epochs = 1 }}\n",
+            self.epochs(HEAD_STEPS, [10, 60]),
+            self.batch_size()
+        );
+    }
+
+    /// Returns the side for a backbone: what it was trained on, or less where the images have less.
+    fn backbone_side(&self, trained_on: usize) -> usize {
+        let longest = self.typical[0].max(self.typical[1]);
+        trained_on.min(longest.div_ceil(32) * 32).max(96)
+    }
+
+    fn scratch(&self, text: &mut String) {
+        let [height, width] = self.image_size();
+        let color = if self.is_gray { "grayscale" } else { "rgb" };
+        let flip =
+            if self.can_flip() { "horizontal_flip = true\n" } else { "# No flips: mirrored, these images may mean something else.\n" };
+        let _ = write!(
+            text,
+            "image_size = [{height}, {width}]            # height, width; typical images have {} x {}\ncolor = \"{color}\"\n\n\
+             [augment]\nrotation_range = 10\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\n{flip}\n\
+             # A small network from random weights; norms let it learn in a few epochs.\n\
+             [model]\narchitecture = \"small_cnn\"\n",
+            self.typical[0], self.typical[1]
+        );
+        let depth = depth(height.min(width));
+        if depth < 4 {
+            let _ = writeln!(text, "channels = {:?}", &[32, 64, 128, 128][..depth]);
+        }
+        let _ = write!(
+            text,
+            "batch_norm = true\npooling = \"average\"\nhidden = 0\ndropout = 0.2\n\n\
+             [train]\nepochs = {}                       # some {SCRATCH_STEPS} steps\nbatch_size = {}\nlabel_smoothing = 0.1\n\
+             optimizer = {{ kind = \"adamw\", learning_rate = 0.003, weight_decay = 0.05 }}\n\
+             schedule = {{ kind = \"one_cycle\" }}     # no early stopping: the best epochs come at the end of the cycle\n",
+            self.epochs(SCRATCH_STEPS, [10, 60]),
+            self.batch_size()
+        );
+    }
+
+    /// Returns the typical size, scaled so that the longer side is at most [`LONGEST`].
+    fn image_size(&self) -> [usize; 2] {
+        let longest = self.typical[0].max(self.typical[1]).max(1);
+        self.typical.map(|side| if longest <= LONGEST { side.max(8) } else { (side * LONGEST).div_ceil(longest).max(16) })
+    }
+}
+
+/// Returns the number of blocks that leave at least four pixels of the shorter side, at most four.
+fn depth(side: usize) -> usize {
+    (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
+}
+
+/// Describes the choice.
+pub(in crate::commands) fn words(approach: &Approach) -> String {
+    match approach {
+        Approach::Pretrained(AtHand { path, architecture, found, .. }) => {
+            let normalize =
+                found.normalize.as_ref().map_or_else(String::new, |normalize: &Normalize| format!(", pixel values: {normalize}"));
+            format!("Pretrained backbone: {architecture:?} from {}{normalize}", names::of_path(path))
+        }
+        Approach::Scratch => format!(
+            "A small network from scratch: no pretrained weights are on this machine, or they don't suit gray images. {} would be downloaded \
+             by: emberlens weights fetch {0}",
+            fetched().name()
+        ),
+    }
+}
+
+/// The published backbone that is small enough to be downloaded for a first trial.
+pub(in crate::commands) fn fetched() -> Architecture {
+    Architecture::find("squeezenet1_1").expect("it is listed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(names: &[&str], counts: &[usize], is_gray: bool) -> Facts {
+        let classes = names.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        Facts { classes, typical: [120, 200], is_gray }
+    }
+
+    #[test]
+    fn images_are_flipped_only_where_that_means_the_same() {
+        for (names, is_gray, expected) in [
+            (&["ants", "bees"][..], false, true),
+            (&["ants", "bees"], true, false),
+            (&["0", "1"], false, false),
+            (&["left hand", "fist"], false, false),
+            (&["A", "tree"], false, false),
+        ] {
+            assert_eq!(facts(names, &[10, 10], is_gray).can_flip(), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn epochs_make_the_steps_and_imbalance_changes_what_is_monitored() {
+        let small = facts(&["cat", "dog"], &[100, 90], false).recipe(&Approach::Scratch);
+        assert!(small.contains("epochs = 60 ") && small.contains("val_accuracy") && !small.contains("class_weights"), "{small}");
+        let large = facts(&["cat", "dog"], &[9000, 1700], false).recipe(&Approach::Scratch);
+        assert!(
+            large.contains("epochs = 10 ") && large.contains("val_macro_f1") && large.contains("class_weights = \"balanced\""),
+            "{large}"
+        );
+        assert!(large.contains("image_size = [58, 96]") && large.contains("horizontal_flip"), "{large}");
+    }
+}
