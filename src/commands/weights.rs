@@ -4,9 +4,10 @@ use clap::{Parser, Subcommand};
 
 use super::ui;
 use crate::{
-    base::usage::UsageError,
+    architecture::Architecture,
+    base::{io::cache, names, usage::UsageError},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
-    nn::pretrained::{fetch, published},
+    nn::pretrained::{self, fetch, published},
     report::text_table,
 };
 
@@ -54,18 +55,25 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     }
 }
 
-/// Prints the published weights, and where those in the cache are.
+/// Prints every architecture with what its weights cost and reach, where they can be downloaded, and
+/// the files on this machine.
 fn list() -> anyhow::Result<ExitStatus> {
-    let mut table = text_table::table(&["Name", "MB", "From", "Trained by, on", "Here"]);
-    for (architecture, published) in published() {
-        let place = fetch::place(published)?;
-        // The length alone: a digest of half a gigabyte for each line would take seconds.
-        let is_here = place.metadata().is_ok_and(|found| found.len() == published.bytes);
-        let here = if is_here { place.display().to_string() } else { "no".to_owned() };
-        let megabytes = published.bytes.div_ceil(1 << 20).to_string();
-        table.add_row([architecture.name().to_owned(), megabytes, published.url.to_owned(), published.about.to_owned(), here]);
+    let at_hand = pretrained::at_hand();
+    let mut table = text_table::table(&["Name", "GFLOP", "Top-1 %", "MB", "Download from", "License", "Here"]);
+    for architecture in Architecture::all().filter(|architecture| !architecture.is_of_recipe()) {
+        let entry = architecture.entry();
+        let [megabytes, url, license] = match &entry.published {
+            Some(published) => [published.bytes.div_ceil(1_000_000).to_string(), published.url.to_owned(), published.license.to_owned()],
+            None => [String::new(), "a file of yours".to_owned(), String::new()],
+        };
+        let here: Vec<_> =
+            at_hand.iter().filter(|at_hand| at_hand.architecture == architecture).map(|at_hand| names::of_path(&at_hand.path)).collect();
+        let here = if here.is_empty() { "no".to_owned() } else { here.join(", ") };
+        table.add_row([entry.name.to_owned(), entry.gflop.to_string(), format!("{:.1}", entry.top1), megabytes, url, license, here]);
     }
-    text_table::align_right(&mut table, [1]);
-    ui::print(&format!("{table}\n"))?;
+    text_table::align_right(&mut table, [1, 2, 3]);
+    let folder = cache::folder("weights")
+        .map_or_else(String::new, |folder| format!("Files are looked for in {} and in EMBERLENS_WEIGHTS.\n", names::of_path(&folder)));
+    ui::print(&format!("{table}\n{folder}"))?;
     Ok(ExitStatus::Done)
 }

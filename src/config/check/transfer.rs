@@ -17,7 +17,13 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
         }
         problems.require((0.1..=2.0).contains(&width), "model.width", width, "a factor from 0.1 to 2");
     }
-    let dialects = architecture.entry().dialects;
+    let entry = architecture.entry();
+    if !architecture.is_of_recipe() && model.weights() == Weights::Imagenet && entry.published.is_none() {
+        let message =
+            format!("no address of published weights for {name} is known here; name a file of torchvision, timm or Keras, or say \"none\"");
+        return problems.bad("model.weights", message);
+    }
+    let dialects = entry.dialects;
     if let Some(dialect) = model.dialect
         && !dialects.iter().any(|(known, _)| *known == dialect)
     {
@@ -144,6 +150,14 @@ mod tests {
             (&["model.weights=imagenet"][..], "`model.weights`"),
             (&["model.freeze=backbone"], "`model.freeze`: found `backbone` with weights drawn at random"),
             (&["model.freeze=most"], "can't read `most`"),
+            (&["model.architecture=resnet18"], "`model.weights`: no address of published weights for resnet18 is known"),
+            (&[VGG, "model.width=0.5"], "`model.width`: has no effect on vgg16"),
+            (&["model.architecture=mobilenet_v2", "model.weights=a.h5", "model.width=7"], "`model.width`: found 7"),
+            (
+                &[VGG, "model.dialect=timm_tf"],
+                "`model.dialect`: found \"timm_tf\" with vgg16, expected \"torchvision\", \"timm\", \"keras\"",
+            ),
+            (&["model.dialect=keras"], "expected none, because nobody publishes weights for it"),
             (&[VGG, "model.channels=[4]"], "`model.channels`: has no effect on vgg16"),
             (&[VGG, "model.batch_norm=true"], "`model.batch_norm`"),
             (&[VGG, "data.color=grayscale"], "`data.color`"),
