@@ -36,17 +36,17 @@ pub(super) fn elsewhere(torchvision: impl Into<String>, timm: impl Into<String>,
 
 /// A convolution with bias, at `path`.
 pub(super) fn conv(path: String, elsewhere: Elsewhere, shape: Conv) -> Layer {
-    Layer { name: path, elsewhere, kind: Kind::Conv(shape) }
+    Layer { name: path, elsewhere, entry: None, kind: Kind::Conv(shape) }
 }
 
 /// A batch norm at `path`.
 pub(super) fn norm(path: String, elsewhere: Elsewhere, epsilon: f64) -> Layer {
-    Layer { name: path, elsewhere, kind: Kind::BatchNorm { epsilon, momentum: MOMENTUM } }
+    Layer { name: path, elsewhere, entry: None, kind: Kind::BatchNorm { epsilon, momentum: MOMENTUM } }
 }
 
 /// A layer without weights that the summary leaves out.
 pub(super) fn unnamed(kind: Kind) -> Layer {
-    Layer { name: String::new(), elsewhere: Elsewhere::default(), kind }
+    Layer { name: String::new(), elsewhere: Elsewhere::default(), entry: None, kind }
 }
 
 /// An activation.
@@ -56,12 +56,12 @@ pub(super) fn activation(function: Activation) -> Layer {
 
 /// A pool at `path`.
 pub(super) fn pool(path: String, pool: Pool) -> Layer {
-    Layer { name: path, elsewhere: Elsewhere::default(), kind: Kind::Pool(pool) }
+    Layer { name: path, elsewhere: Elsewhere::default(), entry: None, kind: Kind::Pool(pool) }
 }
 
 /// Paths whose outputs are joined, at `path`.
 pub(super) fn branches(path: String, join: Join, paths: Vec<Vec<Layer>>) -> Layer {
-    Layer { name: path, elsewhere: Elsewhere::default(), kind: Kind::Branches(join, paths) }
+    Layer { name: path, elsewhere: Elsewhere::default(), entry: None, kind: Kind::Branches(join, paths) }
 }
 
 /// A convolution without bias, its norm and an activation, at `path`.

@@ -32,8 +32,10 @@ pub struct Entry {
 /// Where an architecture's layers come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
-    /// The recipe lists them (`model.channels`).
-    Recipe,
+    /// The recipe says how wide its blocks are (`model.channels`).
+    Blocks,
+    /// The recipe lists them one by one (`model.layers`).
+    List,
     /// A table, built for a variant.
     Table(fn(&Variant) -> Network),
     /// The same, with a width factor (`model.width`).

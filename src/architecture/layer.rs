@@ -13,6 +13,9 @@ pub struct Layer {
     pub name: String,
     /// Names in other libraries' weight files.
     pub elsewhere: Elsewhere,
+    /// Entry of the recipe's list of layers that it comes from, counted from 1; `None` for networks
+    /// that no recipe lists.
+    pub entry: Option<usize>,
     /// What it computes.
     pub kind: Kind,
 }
@@ -170,18 +173,21 @@ pub enum Join {
 /// An image or feature map that is too small for a layer, or that doesn't fit the others of a sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeError {
-    /// Position of the layer in the network, counted from 1 as a reader of the recipe does.
+    /// Entry of the recipe's list of layers, or else position of the layer in the network; counted
+    /// from 1 as a reader of the recipe does.
     pub position: usize,
     /// The layer in words, such as `max_pool 2`.
     pub layer: String,
     /// Height and width that reach the layer.
     pub found: [usize; 2],
+    /// Height and width of the image.
+    pub image: [usize; 2],
 }
 
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [height, width] = self.found;
-        write!(f, "layer {}, {}: {height} x {width} is left of the image, which is too small for it", self.position, self.layer)
+        let ([height, width], [rows, columns]) = (self.found, self.image);
+        write!(f, "layer {}, {}: {height} x {width} is left of {rows} x {columns}", self.position, self.layer)
     }
 }
 
@@ -262,10 +268,11 @@ impl Kind {
         }
     }
 
-    /// Returns the kind in a recipe's words, such as `conv 3`.
+    /// Returns the kind in a recipe's words, such as `conv 32 (kernel 3)`.
     pub fn words(&self) -> String {
         match self {
-            Self::Conv(conv) => format!("conv {}", conv.kernel[0]),
+            Self::Conv(conv) if conv.groups == Groups::Depthwise => format!("depthwise conv (kernel {})", conv.kernel[0]),
+            Self::Conv(conv) => format!("conv {} (kernel {})", conv.outputs, conv.kernel[0]),
             Self::Pool(Pool { kind: PoolKind::Max, kernel, .. }) => format!("max_pool {kernel}"),
             Self::Pool(pool) => format!("average_pool {}", pool.kernel),
             Self::Branches(..) => "branches".to_owned(),

@@ -37,7 +37,12 @@ impl Architecture {
 
     /// Whether the recipe says what its layers are.
     pub fn is_of_recipe(self) -> bool {
-        matches!(self.0.source, Source::Recipe)
+        matches!(self.0.source, Source::Blocks | Source::List)
+    }
+
+    /// Whether the recipe lists its layers one by one.
+    pub fn is_list(self) -> bool {
+        matches!(self.0.source, Source::List)
     }
 
     /// Whether it has a width factor.

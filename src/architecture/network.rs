@@ -31,14 +31,14 @@ impl Network {
     /// # Errors
     /// Returns an error that names the first layer for which too little of the image is left.
     pub fn walk(&self, [height, width]: [usize; 2]) -> Result<Vec<Placed<'_>>, ShapeError> {
-        let mut placed = Vec::new();
+        let mut walk = Walk { image: [height, width], placed: Vec::new() };
         let mut shape = [self.inputs, height, width];
         let mut first = 0;
         for (group, layers) in self.groups.iter().enumerate() {
-            shape = walk(layers, group, first, shape, &mut placed)?;
+            shape = walk.through(layers, group, first, shape)?;
             first += layers.len();
         }
-        Ok(placed)
+        Ok(walk.placed)
     }
 
     /// Returns channels, height and width of the features, for images of the given height and
@@ -49,7 +49,7 @@ impl Network {
     pub fn features(&self, [height, width]: [usize; 2]) -> Result<Shape, ShapeError> {
         let mut shape = [self.inputs, height, width];
         for (position, layer) in self.groups.iter().flatten().enumerate() {
-            shape = output(layer, position, shape)?;
+            shape = output(layer, position, shape, [height, width])?;
         }
         Ok(shape)
     }
@@ -61,26 +61,46 @@ impl Network {
         self.groups.iter().flatten().fold(self.inputs, |channels, layer| modules(layer, channels, &mut found));
         found
     }
-}
 
-/// Walks over layers one after the other. `first` is the position of the first of them among the
-/// top-level layers.
-fn walk<'a>(layers: &'a [Layer], group: usize, first: usize, mut shape: Shape, placed: &mut Vec<Placed<'a>>) -> Result<Shape, ShapeError> {
-    for (position, layer) in layers.iter().enumerate() {
-        let next = output(layer, first + position, shape)?;
-        if let Kind::Branches(_, paths) = &layer.kind {
-            for path in paths {
-                walk(path, group, first + position, shape, placed)?;
-            }
-        }
-        placed.push(Placed { layer, group, input: shape, output: next });
-        shape = next;
+    /// Returns the number of weights in the kernels of all convolutions.
+    pub fn num_kernel_weights(&self) -> u128 {
+        let weights = |(layer, inputs): (&Layer, usize)| match &layer.kind {
+            Kind::Conv(conv) => conv.weight_shape(inputs).into_iter().fold(1, |product: u128, side| product.saturating_mul(side as u128)),
+            _ => 0,
+        };
+        self.modules().into_iter().map(weights).fold(0, u128::saturating_add)
     }
-    Ok(shape)
 }
 
-fn output(layer: &Layer, position: usize, shape: Shape) -> Result<Shape, ShapeError> {
-    let failed = || ShapeError { position: position + 1, layer: layer.kind.words(), found: [shape[1], shape[2]] };
+/// A walk over the layers of a network.
+struct Walk<'a> {
+    /// Height and width of the image.
+    image: [usize; 2],
+    /// The layers so far.
+    placed: Vec<Placed<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks over layers one after the other. `first` is the position of the first of them among the
+    /// top-level layers.
+    fn through(&mut self, layers: &'a [Layer], group: usize, first: usize, mut shape: Shape) -> Result<Shape, ShapeError> {
+        for (position, layer) in layers.iter().enumerate() {
+            let next = output(layer, first + position, shape, self.image)?;
+            if let Kind::Branches(_, paths) = &layer.kind {
+                for path in paths {
+                    self.through(path, group, first + position, shape)?;
+                }
+            }
+            self.placed.push(Placed { layer, group, input: shape, output: next });
+            shape = next;
+        }
+        Ok(shape)
+    }
+}
+
+fn output(layer: &Layer, index: usize, shape: Shape, image: [usize; 2]) -> Result<Shape, ShapeError> {
+    let position = layer.entry.unwrap_or(index + 1);
+    let failed = || ShapeError { position, layer: layer.kind.words(), found: [shape[1], shape[2]], image };
     layer.kind.output(shape).ok_or_else(failed)
 }
 

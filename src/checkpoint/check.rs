@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     architecture::Kind,
-    config::Color,
+    config::{Color, MOST_KERNEL_WEIGHTS},
     nn::networks::classifier::{Design, Output},
 };
 
@@ -77,7 +77,11 @@ fn check_design(meta: &Meta) -> Checked {
     // One logit tells two classes apart, no more.
     let fits = *output == Output::Softmax || *num_classes == 2;
     require(fits, "design.output", output, "Softmax for any number of classes but two")?;
-    if model.architecture.is_of_recipe() {
+    check_list(meta)?;
+    if model.architecture.is_list() {
+        require(model.channels.is_none(), "design.model.channels", &model.channels, "none for this architecture")?;
+        require(model.batch_norm.is_none(), "design.model.batch_norm", model.batch_norm, "none for this architecture")?;
+    } else if model.architecture.is_of_recipe() {
         let channels = model.channels();
         let are_possible = !channels.is_empty() && !channels.contains(&0);
         require(are_possible, "design.model.channels", &channels, "one number above 0 for each block")?;
@@ -87,7 +91,15 @@ fn check_design(meta: &Meta) -> Checked {
         require(meta.color == Color::Rgb, "color", meta.color, "\"rgb\" for this architecture")?;
     }
     let leaves_features = model.features(meta.image_size).is_ok();
+    if model.architecture.is_list() {
+        require(leaves_features, "design.model.layers", &model.layers, "layers for which enough of the image is left")?;
+    }
     require(leaves_features, "design.model.channels", model.channels(), "fewer blocks, each of which halves the image")?;
+    if meta.frozen.is_some() {
+        // The files don't bound frozen convolutions.
+        let weights = model.network(input[0]).num_kernel_weights();
+        require(weights < MOST_KERNEL_WEIGHTS, "design.model", weights, format!("fewer than {MOST_KERNEL_WEIGHTS} frozen weights"))?;
+    }
     require(!model.hidden.widths().contains(&0), "design.model.hidden", &model.hidden, "widths above 0, or 0 alone")?;
     require((0.0..1.0).contains(&model.dropout), "design.model.dropout", model.dropout, "a share from 0 to below 1")?;
     let groups = model.num_groups();
@@ -95,6 +107,20 @@ fn check_design(meta: &Meta) -> Checked {
         require((1..=groups).contains(&frozen.groups), "frozen.groups", frozen.groups, format!("1 to {groups}, the layer groups"))?;
         require(is_digest(&frozen.sha256), "frozen.sha256", &frozen.sha256, "a SHA-256")
     })
+}
+
+/// Checks a list of layers. What it describes is bounded by itself, since frozen convolutions aren't
+/// in the files.
+fn check_list(meta: &Meta) -> Checked {
+    let model = &meta.design.model;
+    if !model.architecture.is_list() {
+        require(model.layers.is_empty(), "design.model.layers", &model.layers, "none for this architecture")?;
+        require(model.activation.is_none(), "design.model.activation", model.activation, "none for this architecture")?;
+        require(model.norm_epsilon.is_none(), "design.model.norm_epsilon", model.norm_epsilon, "none for this architecture")?;
+        return require(model.norm_momentum.is_none(), "design.model.norm_momentum", model.norm_momentum, "none for this architecture");
+    }
+    let fault = model.layers_fault(meta.color.channels());
+    fault.map_or(Ok(()), |wrong| Err(Fault::of(&format!("design.model.{}", wrong.key), &wrong.found, wrong.expected)))
 }
 
 fn check_decisions(meta: &Meta) -> Checked {

@@ -161,6 +161,7 @@ mod tests {
 
     #[test]
     fn numbers_that_cannot_be_are_named_with_what_was_expected() {
+        let layers = |list: Value| serde_json::json!({ "architecture": "layers", "hidden": 0, "layers": list });
         let cases = [
             ("/classes", serde_json::json!([]), "`classes`: found [], expected two names or more"),
             ("/classes", serde_json::json!(["a", "a"]), "`classes`: found [\"a\", \"a\"], expected names that differ"),
@@ -182,6 +183,24 @@ mod tests {
             ("/design/model/channels", serde_json::json!([4, 4, 4, 4, 4, 4]), "expected fewer blocks"),
             ("/design/model/dropout", serde_json::json!(1.0), "`design.model.dropout`: found 1.0"),
             ("/design/model/architecture", serde_json::json!("vgg99"), "`design.model.architecture`: found `vgg99`, expected one of"),
+            ("/design/model/layers", serde_json::json!([{ "conv": 4 }]), "`design.model.layers`: found "),
+            ("/design/model", layers(serde_json::json!([])), "`design.model.layers`: found no layers"),
+            ("/design/model", layers(serde_json::json!([{ "conv": 4, "stride": 0 }])), "`design.model.layers (entry 1).stride`: found 0"),
+            (
+                "/design/model",
+                layers(serde_json::json!([{ "conv": 65536 }, { "conv": 65536 }])),
+                "`design.model.layers`: found convolutions of 38655295488 weights, expected fewer than 268 million",
+            ),
+            (
+                "/design/model",
+                layers(serde_json::json!([{ "conv": 4 }, { "max_pool": 32 }])),
+                "layers for which enough of the image is left",
+            ),
+            (
+                "/design/model",
+                layers(serde_json::json!([{ "conv": 4, "max_pool": 2 }])),
+                "expected a table with conv, separable_conv, max_pool",
+            ),
             ("/focal_gamma", serde_json::json!(-0.5), "`focal_gamma`: found -0.5, expected a number of 0 or more"),
             ("/temperature", serde_json::json!(0), "`temperature`: found 0.0, expected a number from 0.001 to 1000"),
             ("/temperature", serde_json::json!("hot"), "`temperature`: found string \"hot\", expected f64"),
@@ -189,6 +208,7 @@ mod tests {
         ];
         for (place, value, expected) in cases {
             let mut changed = old();
+            changed["design"]["model"]["layers"] = serde_json::json!([]);
             *changed.pointer_mut(place).expect("a field") = value;
             assert!(fault(&changed).contains(expected), "{place}: {}", fault(&changed));
         }

@@ -63,6 +63,14 @@ fn write_nested(page: &mut String, path: &str, value: &Value, defs: &Map<String,
         let path = if is_list { format!("[{path}]") } else { path.to_owned() };
         write_table(page, &format!("`{path}`"), &text(&target, "description").unwrap_or_default(), keys, defs);
     }
+    if is_list {
+        for form in target["anyOf"].as_array().into_iter().flatten().map(|form| resolve(form, defs)) {
+            let Some(keys) = form["properties"].as_object() else { continue };
+            let head = form["required"][0].as_str().unwrap_or_default();
+            write_table(page, &format!("`[[{path}]]` with `{head}`"), &text(&form, "description").unwrap_or_default(), keys, defs);
+        }
+        return;
+    }
     for variant in target["oneOf"].as_array().into_iter().flatten() {
         let Some(keys) = variant["properties"].as_object() else { continue };
         let Some(kind) = keys.get("kind").and_then(|kind| kind["const"].as_str()) else { continue };
@@ -72,7 +80,12 @@ fn write_nested(page: &mut String, path: &str, value: &Value, defs: &Map<String,
 }
 
 fn is_list_of_tables(target: &Value, defs: &Map<String, Value>) -> bool {
-    target["type"] == "array" && target.get("items").is_some_and(|items| resolve(items, defs).get("properties").is_some())
+    let is_table = |form: &Value| resolve(form, defs).get("properties").is_some();
+    let is_list_of = |items: &Value| match resolve(items, defs)["anyOf"].as_array() {
+        Some(forms) => forms.iter().all(is_table),
+        None => is_table(items),
+    };
+    target["type"] == "array" && target.get("items").is_some_and(is_list_of)
 }
 
 fn write_table(page: &mut String, title: &str, about: &str, keys: &Map<String, Value>, defs: &Map<String, Value>) {

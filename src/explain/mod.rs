@@ -358,7 +358,10 @@ mod tests {
                 "densenet121" | "convnext_tiny" => (64, "backbone.blocks.2 (4x4)"),
                 _ => (64, "backbone.blocks.3 (4x4)"),
             };
-            let model = Model { architecture, weights: Some(Weights::None), hidden: Hidden::One(0), ..Model::default() };
+            let blocks = "[[layers]]\nconv = 4\n[[layers]]\nmax_pool = 2\n".repeat(4);
+            let listed: Model = toml::from_str(&blocks).expect("layers");
+            let layers = if architecture.is_list() { listed.layers } else { Vec::new() };
+            let model = Model { architecture, weights: Some(Weights::None), hidden: Hidden::One(0), layers, ..Model::default() };
             let design = Design { model, input: [3, side, side], num_classes: 3, output: Output::Softmax };
             let image: Vec<f32> = (0..3 * side * side).map(|at| ((at * 7919 + at * at) % 255) as f32 / 127.0 - 1.0).collect();
             let network = build(&design, 2, &Device::flex().autodiff());

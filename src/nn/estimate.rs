@@ -252,6 +252,10 @@ fn share(unit: &[Placed<'_>]) -> Share {
         }
         Kind::BatchNorm { .. } => Share { weights: 2.0 * channels, statistics: 2.0 * channels, kept: 3.0 * output, ..empty },
         Kind::LayerNorm { .. } => Share { weights: 2.0 * channels, kept: 4.0 * output, ..empty },
+        // The mask beside the result.
+        Kind::Dropout(_) => Share { kept: 2.0 * output, ..empty },
+        // The exponential and the parts below and above 0 beside the result.
+        Kind::Activation(Activation::Elu) => Share { kept: 4.0 * output, ..empty },
         Kind::Scale => Share { weights: channels, ..empty },
         _ => empty,
     }
@@ -293,6 +297,10 @@ mod tests {
             &["model.architecture=convnext_tiny", "model.pooling=average", "model.weights=a.pth"],
             &["model.channels=[5]", "model.pooling=max_average", "model.head_norm=true", "model.hidden=[7, 3]"],
             &["model.channels=[5]", "train.loss=binary_cross_entropy"],
+            &[
+                "model.architecture=layers",
+                "model.layers=[{ conv = 5, kernel = 4, padding = 'valid' }, { max_pool = 3, stride = 2 }, { separable_conv = 7, batch_norm = true }, { dropout = 0.1 }]",
+            ],
         ] {
             let config = config(changes);
             let input = [config.data.color.channels(), 40, 66];

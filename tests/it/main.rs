@@ -15,6 +15,7 @@ mod evaluation;
 mod gpu;
 mod inspect;
 mod kernels;
+mod layers;
 mod learning;
 mod listing;
 mod messages;

@@ -86,6 +86,7 @@ fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64
         Layer {
             name: format!("{path}.scale"),
             elsewhere: elsewhere(format!("{torch}.layer_scale"), format!("{timm}.gamma"), format!("{keras}_layer_scale")),
+            entry: None,
             kind: Kind::Scale,
         },
     ];
@@ -96,5 +97,5 @@ fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64
 }
 
 fn layer_norm(path: String, elsewhere: Elsewhere) -> Layer {
-    Layer { name: path, elsewhere, kind: Kind::LayerNorm { epsilon: EPSILON } }
+    Layer { name: path, elsewhere, entry: None, kind: Kind::LayerNorm { epsilon: EPSILON } }
 }

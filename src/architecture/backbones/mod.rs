@@ -14,8 +14,9 @@ pub(super) mod vgg;
 use super::entry::{Entry, Source};
 
 /// Every architecture that a recipe can name.
-pub const ARCHITECTURES: [&Entry; 23] = [
+pub const ARCHITECTURES: [&Entry; 24] = [
     &SMALL_CNN,
+    &LAYERS,
     &vgg::VGG16,
     &vgg::VGG16_BN,
     &vgg::VGG19,
@@ -44,7 +45,19 @@ pub const ARCHITECTURES: [&Entry; 23] = [
 static SMALL_CNN: Entry = Entry {
     name: "small_cnn",
     about: "Blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling, then a small head; trained from scratch.",
-    source: Source::Recipe,
+    source: Source::Blocks,
+    dialects: &[],
+    side: 150,
+    gflop: 0.0,
+    top1: 0.0,
+    published: None,
+};
+
+/// What other notebooks have.
+static LAYERS: Entry = Entry {
+    name: "layers",
+    about: "The convolutions, pools and dropouts that the recipe lists in `[[model.layers]]`, then the head; trained from scratch.",
+    source: Source::List,
     dialects: &[],
     side: 150,
     gflop: 0.0,

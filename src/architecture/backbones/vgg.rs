@@ -109,6 +109,6 @@ mod tests {
         let network = build(&Variant { inputs: 3, width: 1.0, traits: Traits::TORCH });
         assert_eq!(network.features([100, 64]).expect("large enough"), [512, 3, 2]);
         let too_small = network.features([16, 64]).expect_err("four halvings leave one row");
-        assert_eq!(too_small.to_string(), "layer 37, max_pool 2: 1 x 4 is left of the image, which is too small for it");
+        assert_eq!(too_small.to_string(), "layer 37, max_pool 2: 1 x 4 is left of 16 x 64");
     }
 }

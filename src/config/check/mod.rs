@@ -1,13 +1,14 @@
 //! The rules between knobs: values that can't work, and options that would have no effect.
 
 mod augment;
+mod layers;
 mod normalize;
 mod transfer;
 
 use toml::Table;
 
-use self::{augment::check_augment, normalize::check_normalize, transfer::check_transfer};
-use super::{ClassWeights, Config, Loss, Optimizer, PHANTOM, Pooling, Problem, Schedule, Validation, rules::Problems};
+use self::{augment::check_augment, layers::check_layers, normalize::check_normalize, transfer::check_transfer};
+use super::{ClassWeights, Config, Loss, Model, Optimizer, PHANTOM, Pooling, Problem, Schedule, Validation, rules::Problems};
 use crate::base::words::shortened;
 
 /// Returns every value of `config` that can't work or has no effect; `table` tells what the user wrote from what is a default.
@@ -16,7 +17,9 @@ pub(super) fn check(config: &Config, table: &Table) -> Vec<Problem> {
     check_data(config, &mut problems);
     check_augment(config, table, &mut problems);
     check_transfer(config, table, &mut problems);
-    check_model(config, &mut problems);
+    if check_layers(config, &mut problems) {
+        check_model(config, &mut problems);
+    }
     check_train(config, &mut problems);
     check_schedule(&config.train.schedule, &mut problems);
     problems.0
@@ -77,6 +80,10 @@ fn check_model(config: &Config, problems: &mut Problems) {
     problems.require(!hidden.contains(&0), "model.hidden", format!("{hidden:?}"), "widths above 0, or 0 alone for none");
     let features = match model.features([height, width]) {
         Ok(features) => features,
+        Err(error) if model.architecture.is_list() => {
+            let message = format!("{error}, expected fewer pools before it or larger images");
+            return problems.bad(&format!("model.layers (entry {})", error.position), message);
+        }
         Err(_) if model.architecture.is_of_recipe() => {
             let found = format!("found {} blocks, each of which halves {height}x{width}", channels.len());
             let message = format!("{found}, expected fewer blocks or larger images, so that at least one pixel is left");
@@ -84,12 +91,18 @@ fn check_model(config: &Config, problems: &mut Problems) {
         }
         Err(error) => return problems.bad("data.image_size", format!("found [{height}, {width}]: {error}; expected larger images")),
     };
-    check_dense(model.pooling, features, &hidden, problems)
+    check_dense(model, features, &hidden, problems)
 }
 
 /// Dense layers grow with the product of their widths.
-fn check_dense(pooling: Pooling, features: [usize; 3], hidden: &[usize], problems: &mut Problems) {
+fn check_dense(model: &Model, features: [usize; 3], hidden: &[usize], problems: &mut Problems) {
     const MOST: u128 = 1 << 28;
+    let pooling = model.pooling;
+    let last_block = if model.architecture.is_list() {
+        ("model.layers", "make the last convolution narrower")
+    } else {
+        ("model.channels", "make the last block narrower")
+    };
     let mut inputs = pooling.width(features) as u128;
     for (index, width) in hidden.iter().chain(hidden.is_empty().then_some(&1)).enumerate() {
         let weights = inputs.saturating_mul(*width as u128);
@@ -97,7 +110,7 @@ fn check_dense(pooling: Pooling, features: [usize; 3], hidden: &[usize], problem
         let average_helps = index == 0 && pooling == Pooling::Flatten && (features[0] as u128).saturating_mul(*width as u128) < MOST;
         let (key, advice) = match index {
             _ if average_helps => ("model.pooling", "use pooling = \"average\" or smaller images"),
-            0 if features[0] > *width => ("model.channels", "make the last block narrower"),
+            0 if features[0] > *width => last_block,
             _ => ("model.hidden", "make the hidden layers narrower"),
         };
         problems.require(weights < MOST, key, found, &format!("fewer than 268 million; {advice}"));

@@ -2,7 +2,10 @@
 
 use toml::Table;
 
-use crate::config::{Color, Config, Freeze, Weights, rules::Problems};
+use crate::{
+    architecture::Source,
+    config::{Color, Config, Freeze, Weights, rules::Problems},
+};
 
 /// Sides of images below which nothing is left of them, or too little (Keras asks for 32 as well).
 const SMALLEST_SIDE: usize = 32;
@@ -31,16 +34,22 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
         let known = if known.is_empty() { "none, because nobody publishes weights for it".to_owned() } else { known.join(", ") };
         return problems.bad("model.dialect", format!("found \"{dialect}\" with {name}, expected {known}"));
     }
-    if architecture.is_of_recipe() {
-        if model.weights() == Weights::Imagenet {
-            return problems.bad("model.weights", "there are no published weights for small_cnn; name a file or leave it out");
-        }
-    } else {
+    if let Some(why) = match architecture.entry().source {
+        Source::Blocks => None,
+        Source::List => Some("which are listed in [[model.layers]]"),
+        Source::Table(_) | Source::Scaled(_) => Some("whose layers are fixed"),
+    } {
         for (key, is_set) in [("channels", model.channels.is_some()), ("batch_norm", model.batch_norm.is_some())] {
             if is_set {
-                return problems.bad(&format!("model.{key}"), format!("has no effect on {name}, whose layers are fixed; leave it out"));
+                return problems.bad(&format!("model.{key}"), format!("has no effect on {name}, {why}; leave it out"));
             }
         }
+    }
+    if architecture.is_of_recipe() {
+        if model.weights() == Weights::Imagenet {
+            return problems.bad("model.weights", format!("there are no published weights for {name}; name a file or leave it out"));
+        }
+    } else {
         problems.require(
             data.color == Color::Rgb,
             "data.color",

@@ -20,7 +20,7 @@ pub use device::DeviceName;
 pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 pub use max_time::MaxTime;
 pub use metric::{Metric, Split};
-pub use model::{Hidden, Model, Pooling};
+pub use model::{Hidden, LayersFault, Model, Pooling};
 pub use normalize::{KerasStandardize, Normalize};
 pub use optimizer::Optimizer;
 pub use schedule::Schedule;

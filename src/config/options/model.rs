@@ -4,8 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    architecture::{Architecture, Dialect, Network, ShapeError, Source, Variant, small_cnn},
-    config::{Freeze, Weights},
+    architecture::{Architecture, Dialect, Listed, Network, Norm, ShapeError, Source, Variant, listed, small_cnn},
+    config::{
+        Freeze, Weights,
+        layers::{Function, Init, LayerRecipe, MOST_KERNEL_WEIGHTS},
+    },
 };
 
 /// The network.
@@ -29,6 +32,19 @@ pub struct Model {
     /// `small_cnn` only: batch normalisation after each convolution (which then has no bias). Off by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,
+    /// `layers` only: the function behind each convolution that names no other, `"relu"` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Function>,
+    /// `layers` only: what batch norms add to the variance, 1e-5 by default as in PyTorch. Keras's default is 1e-3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_epsilon: Option<f64>,
+    /// `layers` only: weight of a batch in the running statistics of batch norms, 0.1 by default as in PyTorch. Keras's `momentum` is 1 minus
+    /// this, 0.99 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_momentum: Option<f64>,
+    /// How weights are drawn that come from no file, those of the head as well. `"he"` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<Init>,
     /// `mobilenet_v1` and `mobilenet_v2` only: factor on the channels of all layers, 1 by default. It belongs to the weights, which are
     /// published for 0.25, 0.5, 0.75 and 1 (V1), and 0.35, 0.5, 0.75, 1, 1.3 and 1.4 (V2).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +69,10 @@ pub struct Model {
     /// Share of the vector before the last layer that is set to zero in each training step; of the output of every hidden layer where there
     /// are several.
     pub dropout: f64,
+    /// `layers` only: the layers of the network up to `pooling`, from the input on, as in `[[model.layers]]`. Flattening and dense layers
+    /// are the head's: `pooling`, `hidden` and `dropout`. A convolution behind a pool begins a layer group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerRecipe>,
 }
 
 impl Default for Model {
@@ -63,6 +83,10 @@ impl Default for Model {
             freeze: None,
             channels: None,
             batch_norm: None,
+            activation: None,
+            norm_epsilon: None,
+            norm_momentum: None,
+            init: None,
             width: None,
             dialect: None,
             freeze_norms: None,
@@ -70,6 +94,7 @@ impl Default for Model {
             hidden: Hidden::One(512),
             head_norm: false,
             dropout: 0.5,
+            layers: Vec::new(),
         }
     }
 }
@@ -102,13 +127,49 @@ impl Model {
         self.batch_norm.unwrap_or(false)
     }
 
+    /// How weights are drawn.
+    pub fn init(&self) -> Init {
+        self.init.unwrap_or_default()
+    }
+
     /// Describes the backbone for images of `inputs` channels.
     pub fn network(&self, inputs: usize) -> Network {
         let variant = Variant { inputs, width: self.width.unwrap_or(1.0), traits: self.architecture.traits(self.dialect) };
         match self.architecture.entry().source {
-            Source::Recipe => small_cnn(inputs, &self.channels(), self.batch_norm()),
+            Source::List => listed(inputs, &self.listed()),
+            Source::Blocks => small_cnn(inputs, &self.channels(), self.batch_norm()),
             Source::Table(build) | Source::Scaled(build) => build(&variant),
         }
+    }
+
+    /// Describes the entries of the list of layers.
+    fn listed(&self) -> Vec<Listed> {
+        let norm = Norm { epsilon: self.norm_epsilon.unwrap_or(1e-5), momentum: self.norm_momentum.unwrap_or(0.1) };
+        self.layers.iter().map(|layer| layer.listed(self.activation.unwrap_or_default(), norm)).collect()
+    }
+
+    /// Returns the first value of a list of layers that can't work, for images of `inputs` channels.
+    /// Without one, shapes can be computed and the backbone takes memory within bounds.
+    pub fn layers_fault(&self, inputs: usize) -> Option<LayersFault> {
+        let fault = |key: &str, found: String, expected| Some(LayersFault { key: key.to_owned(), found, expected });
+        if !self.layers.iter().any(LayerRecipe::is_conv) {
+            let found = if self.layers.is_empty() { "no layers" } else { "no convolution" };
+            return fault("layers", found.to_owned(), "[[model.layers]] with conv = 32, say, and what follows it");
+        }
+        let mut faults = self.layers.iter().enumerate().filter_map(|(index, layer)| Some((index, layer.fault()?)));
+        if let Some((index, (key, found, expected))) = faults.next() {
+            return fault(&format!("layers (entry {}).{key}", index + 1), found, expected);
+        }
+        for (key, value) in [("norm_epsilon", self.norm_epsilon), ("norm_momentum", self.norm_momentum)] {
+            if let Some(value) = value.filter(|value| !(*value > 0.0 && *value <= 1.0)) {
+                return fault(key, value.to_string(), "a number above 0, at most 1");
+            }
+        }
+        let weights = self.network(inputs).num_kernel_weights();
+        if weights < MOST_KERNEL_WEIGHTS {
+            return None;
+        }
+        fault("layers", format!("convolutions of {weights} weights"), "fewer than 268 million; make them narrower")
     }
 
     /// Layer groups of the backbone, from input to output.
@@ -132,6 +193,17 @@ impl Model {
     pub fn features(&self, size: [usize; 2]) -> Result<[usize; 3], ShapeError> {
         self.network(1).features(size)
     }
+}
+
+/// A value of `[model]` that can't work.
+#[derive(Debug)]
+pub struct LayersFault {
+    /// Its key below `model`.
+    pub key: String,
+    /// The value.
+    pub found: String,
+    /// What may stand there.
+    pub expected: &'static str,
 }
 
 /// How the last feature map becomes a vector.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    forms::{Meant, Misfit, forms, kinds, misfit, resolve, schema},
+    forms::{Meant, Misfit, forms, headed, kinds, misfit, resolve, schema},
     lines::KeyPath,
 };
 use crate::base::words::{listed, nearest};
@@ -71,6 +71,45 @@ pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) 
     Misfit { meant, ..misfit(&path.key(key), message) }
 }
 
+/// What Keras and PyTorch call the layers of a list.
+const LAYERS: [(&str, &str); 13] = [
+    ("averagepooling2d", "average_pool"),
+    ("averagepool2d", "average_pool"),
+    ("avg_pool", "average_pool"),
+    ("avgpool2d", "average_pool"),
+    ("conv2d", "conv"),
+    ("convolution", "conv"),
+    ("filters", "conv"),
+    ("dropout2d", "dropout"),
+    ("rate", "dropout"),
+    ("maxpool2d", "max_pool"),
+    ("maxpooling2d", "max_pool"),
+    ("pool", "max_pool"),
+    ("separableconv2d", "separable_conv"),
+];
+
+/// What stands behind a list of layers.
+const HEAD: [&str; 8] = ["dense", "flatten", "global_average_pool", "globalaveragepooling2d", "global_pool", "linear", "output", "softmax"];
+
+/// A layer of a list without any of the keys that tell what it is.
+pub(super) fn unheaded(path: &KeyPath, table: &toml::Table, heads: &[&str], forms: &[&'static Json]) -> Misfit {
+    let names = joined(&heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>());
+    let is_of_layer = |key: &String| forms.iter().any(|form| form["properties"].get(key).is_some());
+    let Some(key) = table.keys().find(|key| !is_of_layer(key)) else {
+        return misfit(path, format!("found no layer, expected one of {names}"));
+    };
+    let lower = key.to_lowercase();
+    if HEAD.contains(&lower.as_str()) {
+        let message = "no such layer: the list ends before it; model.pooling, model.hidden and model.dropout are what follows";
+        return misfit(&path.key(key), message);
+    }
+    let called = LAYERS.iter().find(|(name, _)| *name == lower).map(|(_, head)| *head);
+    match called.or_else(|| nearest(key, heads.iter().copied())) {
+        Some(head) => Misfit { meant: Some(Meant::Sibling(head.to_owned())), ..misfit(&path.key(key), "no such layer") },
+        None => misfit(&path.key(key), format!("no such layer, expected one of {names}")),
+    }
+}
+
 /// All keys by their last name, dotted.
 fn places() -> &'static BTreeMap<String, Vec<String>> {
     fn collect(path: &str, node: &'static Json, found: &mut BTreeMap<String, Vec<String>>) {
@@ -105,8 +144,12 @@ pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
 
 /// What may stand there.
 pub(super) fn expected(all: &[&'static Json]) -> String {
-    let kinds = kinds(all);
-    let mut words: Vec<String> = all.iter().filter(|form| form["properties"]["kind"].is_null()).map(|form| form_words(form)).collect();
+    let (kinds, heads) = (kinds(all), headed(all));
+    let is_plain = |form: &&&'static Json| form["properties"]["kind"].is_null() && (heads.is_empty() || form["properties"].is_null());
+    let mut words: Vec<String> = all.iter().filter(is_plain).map(|form| form_words(form)).collect();
+    if !heads.is_empty() {
+        words.push(format!("a table with {}", joined(&heads.iter().map(|(head, _)| (*head).to_owned()).collect::<Vec<_>>())));
+    }
     if !kinds.is_empty() {
         let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
         words.push(format!("a table with kind = {}", alternatives(&names)));

@@ -127,6 +127,16 @@ pub(super) fn has_kinds(dotted: &str) -> bool {
     !kinds(&forms(node)).is_empty()
 }
 
+/// The forms of tables that are told by the one key which each has to have, with it; nothing if these aren't.
+pub(super) fn headed(forms: &[&'static Json]) -> Vec<(&'static str, &'static Json)> {
+    let tables = forms.iter().filter(|form| form["properties"].is_object());
+    let head = |form: &&'static Json| match form["required"].as_array()?.as_slice() {
+        [key] if form["properties"]["kind"].is_null() => Some((key.as_str()?, *form)),
+        _ => None,
+    };
+    tables.map(head).collect::<Option<Vec<_>>>().filter(|found| found.len() > 1).unwrap_or_default()
+}
+
 /// The forms that are told by their `kind`, with it.
 pub(super) fn kinds(forms: &[&'static Json]) -> Vec<(&'static str, &'static Json)> {
     forms.iter().filter_map(|form| Some((form["properties"]["kind"]["const"].as_str()?, *form))).collect()

@@ -18,9 +18,14 @@ pub(super) enum Step {
 pub(super) struct KeyPath(pub(super) Vec<Step>);
 
 impl KeyPath {
-    /// From a dotted key.
+    /// From a dotted key; entries of lists as it is displayed.
     pub(super) fn of(dotted: &str) -> Self {
-        Self(dotted.split('.').map(|key| Step::Key(key.to_owned())).collect())
+        let entry = |key: &str| {
+            let (list, entry) = key.strip_suffix(')')?.rsplit_once(" (entry ")?;
+            Some([Step::Key(list.to_owned()), Step::Entry(entry.parse::<usize>().ok()?.checked_sub(1)?)])
+        };
+        let steps = |key: &str| entry(key).map_or_else(|| vec![Step::Key(key.to_owned())], Vec::from);
+        Self(dotted.split('.').flat_map(steps).collect())
     }
 
     pub(super) fn key(&self, key: &str) -> Self {
@@ -29,6 +34,11 @@ impl KeyPath {
 
     pub(super) fn entry(&self, index: usize) -> Self {
         Self([self.0.as_slice(), &[Step::Entry(index)]].concat())
+    }
+
+    /// The dotted key of the list that an entry is of.
+    pub(super) fn list(&self) -> Self {
+        Self(self.0.iter().filter(|step| matches!(step, Step::Key(_))).cloned().collect())
     }
 
     /// Is one of them the other, or on the way to it?
@@ -102,6 +112,7 @@ mod tests {
             assert_eq!(path.line_in(text), line, "{path}");
         }
         assert_eq!(phase.key("epochs").to_string(), "train.phases (entry 2).epochs");
+        assert_eq!(KeyPath::of("train.phases (entry 2).epochs"), phase.key("epochs"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{
     expected,
-    forms::{Meant, Misfit, Unmatched, forms, is_of_type, kinds, misfit, reference, schema, text_rule},
+    forms::{Meant, Misfit, Unmatched, forms, headed, is_of_type, kinds, misfit, reference, schema, text_rule},
     lines::KeyPath,
     syntax::control_words,
 };
@@ -26,7 +26,7 @@ pub(super) fn walk(path: &KeyPath, value: &Value, node: &'static Json) -> Vec<Mi
     }
     let forms = forms(node);
     if let Value::Table(table) = value
-        && let Some(found) = walk_kinds(path, table, &forms)
+        && let Some(found) = walk_kinds(path, table, &forms).or_else(|| walk_headed(path, table, &forms))
     {
         return found;
     }
@@ -159,6 +159,32 @@ fn walk_kinds(path: &KeyPath, table: &Table, forms: &[&'static Json]) -> Option<
         if !others.is_empty() {
             let message = format!("kind = \"{name}\" has no such key; it belongs to kind = {}", expected::alternatives(&others));
             return Some(vec![misfit(&path.key(key), message)]);
+        }
+    }
+    Some(walk_table(path, table, form))
+}
+
+/// A table that is told by its first key, as a layer of a list; `None` if these forms aren't.
+fn walk_headed(path: &KeyPath, table: &Table, forms: &[&'static Json]) -> Option<Vec<Misfit>> {
+    let heads = headed(forms);
+    if heads.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = heads.iter().map(|(name, _)| *name).collect();
+    let there: Vec<_> = heads.iter().filter(|(name, _)| table.contains_key(*name)).collect();
+    let (name, form) = match there.as_slice() {
+        [head] => **head,
+        [] => return Some(vec![expected::unheaded(path, table, &names, forms)]),
+        several => {
+            let found: Vec<_> = several.iter().map(|(name, _)| *name).collect();
+            return Some(vec![misfit(path, format!("found {} in one layer; begin each with [[{}]]", found.join(" and "), path.list()))]);
+        }
+    };
+    let known = form["properties"].as_object()?;
+    if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
+        let others: Vec<_> = heads.iter().filter(|(_, form)| form["properties"].get(key).is_some()).map(|(name, _)| *name).collect();
+        if !others.is_empty() {
+            return Some(vec![misfit(&path.key(key), format!("{name} has no such key; it belongs to {}", others.join(" and ")))]);
         }
     }
     Some(walk_table(path, table, form))

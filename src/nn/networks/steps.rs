@@ -149,3 +149,166 @@ pub(super) fn activate(function: Activation, x: Tensor<4>) -> Tensor<4> {
         Activation::Tanh => tanh(x),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        module::Param,
+        tensor::{Device, TensorData},
+    };
+
+    use super::*;
+    use crate::{
+        architecture::{Network, Padding, PoolKind, Shape},
+        nn::networks::layers,
+    };
+
+    #[test]
+    fn activations_are_their_formulas() {
+        let relu6 = |x: f64| x.clamp(0.0, 6.0);
+        // Shares of the normal distribution below a value.
+        let share = |x: f64| {
+            let above = [(0.0, 0.5), (0.5, 0.691_462_461_3), (1.0, 0.841_344_746_1), (3.0, 0.998_650_101_9), (20.0, 1.0)];
+            let (_, share) = above.into_iter().find(|(value, _)| *value == x.abs()).expect("one of the values below");
+            if x < 0.0 { 1.0 - share } else { share }
+        };
+        let formulas: [(Activation, &dyn Fn(f64) -> f64); 10] = [
+            (Activation::Relu, &|x| x.max(0.0)),
+            (Activation::Relu6, &relu6),
+            (Activation::LeakyRelu, &|x| if x > 0.0 { x } else { 0.01 * x }),
+            (Activation::Elu, &|x| if x > 0.0 { x } else { x.exp() - 1.0 }),
+            (Activation::Gelu, &|x| x * share(x)),
+            (Activation::Silu, &|x| x / (1.0 + (-x).exp())),
+            (Activation::HardSwish, &|x| x * relu6(x + 3.0) / 6.0),
+            (Activation::HardSigmoid, &|x| relu6(x + 3.0) / 6.0),
+            (Activation::Sigmoid, &|x| 1.0 / (1.0 + (-x).exp())),
+            (Activation::Tanh, &f64::tanh),
+        ];
+        let values = [-20.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 20.0];
+        for (function, formula) in formulas {
+            let x = Tensor::<1>::from_floats(values.map(|x| x as f32), &Device::flex()).reshape([1, 1, 3, 3]);
+            let found = activate(function, x).into_data().try_to_vec::<f32>().expect("floats");
+            for (x, found) in values.into_iter().zip(found) {
+                let expected = formula(x);
+                assert!(
+                    (f64::from(found) - expected).abs() < 2e-6 * expected.abs().max(1.0),
+                    "{function:?} of {x}: {found}, not {expected}"
+                );
+            }
+        }
+    }
+
+    /// Values without a pattern from -1 to 1.
+    fn values(count: usize) -> Vec<f32> {
+        (0..count).map(|at| ((at * 7919 + at * at * 31) % 251) as f32 / 125.0 - 1.0).collect()
+    }
+
+    /// Calls `at` with each window of an image: its channel-independent place in the output, and the
+    /// places inside the image with their places in the kernel.
+    fn windows(size: [usize; 2], kernel: usize, stride: usize, padding: Padding) -> Vec<Vec<([usize; 2], [usize; 2])>> {
+        let sides = [0, 1].map(|axis| (size[axis], padding.of_side(axis, size[axis], kernel, stride)));
+        let starts = |(side, [before, after]): (usize, [usize; 2])| {
+            (0..=(side + before + after - kernel) / stride).map(move |at| (at * stride) as isize - before as isize)
+        };
+        let inside = |start: isize, side: usize| {
+            (0..kernel).filter_map(move |at| Some((usize::try_from(start + at as isize).ok().filter(|place| *place < side)?, at)))
+        };
+        let mut found = Vec::new();
+        for row in starts(sides[0]) {
+            for column in starts(sides[1]) {
+                let rows: Vec<_> = inside(row, size[0]).collect();
+                let places = rows.iter().flat_map(|(y, v)| inside(column, size[1]).map(|(x, u)| ([*y, x], [*v, u])));
+                found.push(places.collect());
+            }
+        }
+        found
+    }
+
+    fn ran(kind: Kind, weight: Option<Vec<f32>>, [channels, height, width]: Shape, device: &Device) -> (Vec<usize>, Vec<f32>) {
+        let layer = architecture::Layer {
+            name: "blocks.0.0.layer".to_owned(),
+            elsewhere: architecture::Elsewhere::default(),
+            entry: Some(1),
+            kind,
+        };
+        let network = Network { inputs: channels, groups: vec![vec![layer]] };
+        let mut modules = layers::create(&network, device);
+        if let (Some(Layer::Conv(conv)), Some(weight)) = (modules.first_mut(), weight) {
+            let shape = conv.weight.val().dims();
+            conv.weight = Param::from_tensor(Tensor::from_data(TensorData::new(weight, shape), device));
+        }
+        let x = Tensor::from_data(TensorData::new(values(channels * height * width), [1, channels, height, width]), device);
+        let out = run(&find(&network.groups[0], &mut 0), &modules, x);
+        let dims = out.dims().to_vec();
+        (dims, out.into_data().try_to_vec().expect("floats"))
+    }
+
+    fn assert_close(found: &[f32], expected: &[f64], what: &str) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-4, "{what}: {found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn convolutions_of_every_kernel_stride_and_padding_are_sums_over_windows() {
+        let input = [2, 11, 8];
+        let x = values(2 * 11 * 8);
+        for device in [Device::flex(), Device::flex().autodiff()] {
+            for (kernel, stride) in (1..=7).flat_map(|kernel| [1, 2, 3].map(|stride| (kernel, stride))) {
+                for (padding, groups) in [(Padding::Same, Groups::One), (Padding::Valid, Groups::One), (Padding::Same, Groups::Depthwise)] {
+                    let outputs = if groups == Groups::One { 3 } else { 2 };
+                    let conv = Conv { stride, padding, groups, ..Conv::new(outputs, kernel) };
+                    let [_, inputs, ..] = conv.weight_shape(2);
+                    let weight = values(outputs * inputs * kernel * kernel);
+                    let mut expected = Vec::new();
+                    for output in 0..outputs {
+                        for window in windows([11, 8], kernel, stride, padding) {
+                            let one = |channel: usize, ([y, x_at], [v, u]): ([usize; 2], [usize; 2])| {
+                                let plane = if groups == Groups::One { channel } else { output };
+                                let of_kernel = weight[((output * inputs + channel) * kernel + v) * kernel + u];
+                                f64::from(x[(plane * 11 + y) * 8 + x_at]) * f64::from(of_kernel)
+                            };
+                            expected.push(
+                                (0..inputs)
+                                    .flat_map(|channel| window.iter().map(move |place| (channel, *place)))
+                                    .map(|(c, p)| one(c, p))
+                                    .sum(),
+                            );
+                        }
+                    }
+                    let what = format!("{conv:?}");
+                    let (dims, found) = ran(Kind::Conv(conv), Some(weight), input, &device);
+                    assert_close(&found, &expected, &what);
+                    let [rows, columns] = conv.output([11, 8]).expect("large enough");
+                    assert_eq!(dims, [1, outputs, rows, columns], "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pools_of_every_window_take_what_lies_inside() {
+        let x = values(2 * 11 * 8);
+        for device in [Device::flex(), Device::flex().autodiff()] {
+            for (kernel, stride) in [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (4, 4), (5, 1), (8, 8)] {
+                for (kind, padding) in
+                    [PoolKind::Max, PoolKind::AverageInside].iter().flat_map(|kind| [Padding::Same, Padding::Valid].map(|p| (*kind, p)))
+                {
+                    let mut expected = Vec::new();
+                    for plane in 0..2 {
+                        for window in windows([11, 8], kernel, stride, padding) {
+                            let inside: Vec<_> = window.iter().map(|([y, x_at], _)| f64::from(x[(plane * 11 + y) * 8 + x_at])).collect();
+                            expected.push(match kind {
+                                PoolKind::Max => inside.iter().copied().fold(f64::MIN, f64::max),
+                                _ => inside.iter().sum::<f64>() / inside.len() as f64,
+                            });
+                        }
+                    }
+                    let pool = Pool { kind, kernel, stride, padding, ceil: false };
+                    assert_close(&ran(Kind::Pool(pool), None, [2, 11, 8], &device).1, &expected, &format!("{pool:?}"));
+                }
+            }
+        }
+    }
+}

@@ -59,3 +59,48 @@ fn by_group(layers: Vec<Layer>) -> Vec<Layer> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{
+        config::Model,
+        nn::networks::{
+            classifier::{Design, Output},
+            empty,
+        },
+    };
+
+    /// The network of Keras's first notebooks on cats and dogs, whose `model.summary()` ends in
+    /// "Total params: 3,453,121".
+    #[test]
+    fn the_classic_notebook_has_the_rows_of_keras_summary() {
+        let text: String = [32, 64, 128, 128]
+            .map(|channels| format!("[[layers]]\nconv = {channels}\npadding = 'valid'\n[[layers]]\nmax_pool = 2\n"))
+            .concat();
+        let model: Model = toml::from_str(&format!("architecture = 'layers'\nhidden = 512\n{text}")).expect("a table");
+        let design = Design { model, input: [3, 150, 150], num_classes: 2, output: Output::Sigmoid };
+        let rows = summary(&empty(&design, &Device::flex()), design.input, 1);
+        let expected: [(&str, &[usize], usize); 11] = [
+            ("input", &[3, 150, 150], 0),
+            ("backbone.blocks.0.0.conv", &[32, 148, 148], (3 * 9 + 1) * 32),
+            ("backbone.blocks.0.1.pool", &[32, 74, 74], 0),
+            ("backbone.blocks.1.0.conv", &[64, 72, 72], (32 * 9 + 1) * 64),
+            ("backbone.blocks.1.1.pool", &[64, 36, 36], 0),
+            ("backbone.blocks.2.0.conv", &[128, 34, 34], (64 * 9 + 1) * 128),
+            ("backbone.blocks.2.1.pool", &[128, 17, 17], 0),
+            ("backbone.blocks.3.0.conv", &[128, 15, 15], (128 * 9 + 1) * 128),
+            ("backbone.blocks.3.1.pool", &[128, 7, 7], 0),
+            ("head.flatten", &[6272], 0),
+            ("head.hidden.0", &[512], (6272 + 1) * 512),
+        ];
+        for (row, (name, shape, count)) in rows.iter().zip(expected) {
+            assert_eq!((row.name.as_str(), row.output_shape.as_slice(), row.trainable + row.others), (name, shape, count));
+        }
+        assert_eq!(rows.iter().map(|row| row.trainable + row.others).sum::<usize>(), 3_453_121);
+        // The first layer group is frozen, and nothing else.
+        assert_eq!(rows.iter().map(|row| row.others).sum::<usize>(), 896);
+    }
+}

@@ -222,8 +222,8 @@ pub fn check_memory(estimate: &Estimate, on_host: bool) -> Result<(), TrainError
         (true, "head.hidden.0") => "make model.hidden or data.image_size smaller, or set model.pooling = \"average\"",
         (true, name) if name.starts_with("head.hidden") => "make model.hidden smaller",
         (true, "head.output") => "make model.hidden smaller, or set model.pooling = \"average\"",
-        (true, _) => "make model.channels smaller",
-        (false, _) => "make train.batch_size, data.image_size or model.channels smaller",
+        (true, _) => "make model.channels smaller, or the layers of model.layers narrower",
+        (false, _) => "make train.batch_size, data.image_size or model.channels smaller, or the layers of model.layers narrower",
     };
     Err(TrainError::Memory { needed, available, largest, advice })
 }

@@ -1,0 +1,268 @@
+//! `[[model.layers]]`: the layers of a backbone as a recipe lists them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::{self, Activation, Convolution, Groups, Listed, Norm, Pool, PoolKind};
+
+/// A layer of the list, told by its first key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a table with conv, separable_conv, max_pool, average_pool or dropout")]
+pub enum LayerRecipe {
+    /// A convolution.
+    Conv(ConvRecipe),
+    /// A convolution of each channel by itself, and a 1x1 convolution of all.
+    SeparableConv(SeparableConvRecipe),
+    /// A pool of the largest values.
+    MaxPool(MaxPoolRecipe),
+    /// A pool of means.
+    AveragePool(AveragePoolRecipe),
+    /// Dropout.
+    Dropout(DropoutRecipe),
+}
+
+/// A convolution, its batch norm and its activation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConvRecipe {
+    /// Number of output channels (Keras's `filters`).
+    pub conv: usize,
+    /// Height and width of the kernel, 1 to 7.
+    #[serde(default = "three")]
+    pub kernel: usize,
+    /// Step of the kernel in pixels, 1 to 7.
+    #[serde(default = "one")]
+    pub stride: usize,
+    /// Zeros around the image, Keras's rule.
+    #[serde(default = "same")]
+    pub padding: Around,
+    /// Batch normalisation before the activation; the convolution then has no bias.
+    #[serde(default)]
+    pub batch_norm: bool,
+    /// The function behind it; `model.activation` where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Function>,
+}
+
+/// A convolution of each channel by itself, and a 1x1 convolution of all (Keras's `SeparableConv2D`), batch norm and activation behind both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeparableConvRecipe {
+    /// Number of output channels.
+    pub separable_conv: usize,
+    /// Height and width of the kernel, 1 to 7.
+    #[serde(default = "three")]
+    pub kernel: usize,
+    /// Step of the kernel in pixels, 1 to 7.
+    #[serde(default = "one")]
+    pub stride: usize,
+    /// Zeros around the image, Keras's rule.
+    #[serde(default = "same")]
+    pub padding: Around,
+    /// Batch normalisation before the activation; the 1x1 convolution then has no bias.
+    #[serde(default)]
+    pub batch_norm: bool,
+    /// The function behind it; `model.activation` where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Function>,
+}
+
+/// The largest value of each window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaxPoolRecipe {
+    /// Height and width of the window, 1 to 64.
+    pub max_pool: usize,
+    /// Step of the window in pixels; the window's side where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<usize>,
+    /// How far windows may reach beyond the edge; what lies there never wins.
+    #[serde(default = "valid")]
+    pub padding: Around,
+}
+
+/// The mean of each window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AveragePoolRecipe {
+    /// Height and width of the window, 1 to 64.
+    pub average_pool: usize,
+    /// Step of the window in pixels; the window's side where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<usize>,
+    /// How far windows may reach beyond the edge; what lies there doesn't count.
+    #[serde(default = "valid")]
+    pub padding: Around,
+}
+
+/// Values set to zero in training, the others scaled up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DropoutRecipe {
+    /// Share of the values that is set to zero in each training step.
+    pub dropout: f64,
+}
+
+/// What is added around an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Around {
+    /// As much as makes the output a stride'th as long, rounded up; the odd row and column come after the image.
+    Same,
+    /// Nothing.
+    Valid,
+}
+
+/// A function of each value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// The value where it is above 0, else 0.
+    #[default]
+    Relu,
+    /// The same, 6 at most.
+    Relu6,
+    /// The value where it is above 0, else a hundredth of it (PyTorch's slope).
+    LeakyRelu,
+    /// The value where it is above 0, else exp(x) - 1.
+    Elu,
+    /// The value times the normal distribution's share below it.
+    Gelu,
+    /// The value times its sigmoid, also known as swish.
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// The value itself.
+    None,
+}
+
+/// How weights are drawn that come from no file; biases are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// Normally, with a standard deviation of sqrt(2 / inputs); sqrt(1 / inputs) for the output layer.
+    #[default]
+    He,
+    /// Uniformly, up to sqrt(6 / (inputs + outputs)): Keras's default.
+    GlorotUniform,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn three() -> usize {
+    3
+}
+
+fn same() -> Around {
+    Around::Same
+}
+
+fn valid() -> Around {
+    Around::Valid
+}
+
+/// Weights that the convolutions of a list may have, 1 GiB.
+pub const MOST_KERNEL_WEIGHTS: u128 = 1 << 28;
+
+impl LayerRecipe {
+    /// Describes the layer; `function` and `norm` are the recipe's for all layers.
+    pub(super) fn listed(&self, function: Function, norm: Norm) -> Listed {
+        let pool = |kind, kernel, stride: Option<usize>, padding: Around| {
+            Listed::Pool(Pool { kind, kernel, stride: stride.unwrap_or(kernel), padding: padding.described(), ceil: false })
+        };
+        match self {
+            Self::Conv(conv) => conv.listed(function, norm, false),
+            Self::SeparableConv(conv) => conv.as_dense().listed(function, norm, true),
+            Self::MaxPool(MaxPoolRecipe { max_pool, stride, padding }) => pool(PoolKind::Max, *max_pool, *stride, *padding),
+            Self::AveragePool(AveragePoolRecipe { average_pool, stride, padding }) => {
+                pool(PoolKind::AverageInside, *average_pool, *stride, *padding)
+            }
+            Self::Dropout(DropoutRecipe { dropout }) => Listed::Dropout(*dropout),
+        }
+    }
+
+    /// Returns the key of the first value that can't work, the value, and what may stand there.
+    pub(super) fn fault(&self) -> Option<(&'static str, String, &'static str)> {
+        const CHANNELS: (&str, usize) = ("1 to 65536 channels", 65536);
+        const SIDE: (&str, usize) = ("1 to 7 pixels", 7);
+        const WINDOW: (&str, usize) = ("1 to 64 pixels", 64);
+        let outside = |(key, found, (expected, most)): (&'static str, usize, (&'static str, usize))| {
+            (!(1..=most).contains(&found)).then(|| (key, found.to_string(), expected))
+        };
+        let conv = |key, channels, conv: &ConvRecipe| {
+            let values = [(key, channels, CHANNELS), ("kernel", conv.kernel, SIDE), ("stride", conv.stride, SIDE)];
+            values.into_iter().find_map(outside)
+        };
+        let pool = |key, window, stride: Option<usize>| {
+            [(key, window, WINDOW), ("stride", stride.unwrap_or(1), WINDOW)].into_iter().find_map(outside)
+        };
+        match self {
+            Self::Conv(layer) => conv("conv", layer.conv, layer),
+            Self::SeparableConv(layer) => conv("separable_conv", layer.separable_conv, &layer.as_dense()),
+            Self::MaxPool(layer) => pool("max_pool", layer.max_pool, layer.stride),
+            Self::AveragePool(layer) => pool("average_pool", layer.average_pool, layer.stride),
+            Self::Dropout(DropoutRecipe { dropout }) => {
+                (!(0.0..1.0).contains(dropout)).then(|| ("dropout", dropout.to_string(), "a share from 0 to below 1"))
+            }
+        }
+    }
+
+    /// Whether it is a convolution.
+    pub(super) fn is_conv(&self) -> bool {
+        matches!(self, Self::Conv(_) | Self::SeparableConv(_))
+    }
+
+    /// Whether it has a batch norm.
+    pub(super) fn has_norm(&self) -> bool {
+        matches!(self, Self::Conv(ConvRecipe { batch_norm: true, .. }) | Self::SeparableConv(SeparableConvRecipe { batch_norm: true, .. }))
+    }
+}
+
+impl ConvRecipe {
+    fn listed(&self, function: Function, norm: Norm, is_separable: bool) -> Listed {
+        let shape = architecture::Conv {
+            outputs: self.conv,
+            kernel: [self.kernel; 2],
+            stride: self.stride,
+            padding: self.padding.described(),
+            groups: Groups::One,
+            bias: !self.batch_norm,
+        };
+        let activation = self.activation.unwrap_or(function).described();
+        Listed::Conv(Convolution { shape, is_separable, norm: self.batch_norm.then_some(norm), activation })
+    }
+}
+
+impl SeparableConvRecipe {
+    /// The dense convolution of the same numbers.
+    fn as_dense(&self) -> ConvRecipe {
+        let Self { separable_conv, kernel, stride, padding, batch_norm, activation } = *self;
+        ConvRecipe { conv: separable_conv, kernel, stride, padding, batch_norm, activation }
+    }
+}
+
+impl Around {
+    fn described(self) -> architecture::Padding {
+        match self {
+            Self::Same => architecture::Padding::Same,
+            Self::Valid => architecture::Padding::Valid,
+        }
+    }
+}
+
+impl Function {
+    fn described(self) -> Option<Activation> {
+        Some(match self {
+            Self::Relu => Activation::Relu,
+            Self::Relu6 => Activation::Relu6,
+            Self::LeakyRelu => Activation::LeakyRelu,
+            Self::Elu => Activation::Elu,
+            Self::Gelu => Activation::Gelu,
+            Self::Silu => Activation::Silu,
+            Self::Tanh => Activation::Tanh,
+            Self::None => return None,
+        })
+    }
+}
