@@ -4,7 +4,7 @@ use toml::Table;
 
 use crate::{
     architecture::Source,
-    config::{Color, Config, Freeze, Weights, rules::Problems},
+    config::{Color, Config, Freeze, Model, Weights, rules::Problems},
 };
 
 /// Sides of images below which nothing is left of them, or too little (Keras asks for 32 as well).
@@ -14,25 +14,8 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     let (model, data) = (&config.model, &config.data);
     let name = model.architecture.name();
     let architecture = model.architecture;
-    if let Some(width) = model.width {
-        if !architecture.is_scaled() {
-            return problems.bad("model.width", format!("has no effect on {name}, whose channels are fixed; leave it out"));
-        }
-        problems.require((0.1..=2.0).contains(&width), "model.width", width, "a factor from 0.1 to 2");
-    }
-    let entry = architecture.entry();
-    if !architecture.is_of_recipe() && model.weights() == Weights::Imagenet && entry.published.is_none() {
-        let message =
-            format!("no address of published weights for {name} is known here; name a file of torchvision, timm or Keras, or say \"none\"");
-        return problems.bad("model.weights", message);
-    }
-    let dialects = entry.dialects;
-    if let Some(dialect) = model.dialect
-        && !dialects.iter().any(|(known, _)| *known == dialect)
-    {
-        let known: Vec<_> = dialects.iter().map(|(known, _)| format!("\"{known}\"")).collect();
-        let known = if known.is_empty() { "none, because nobody publishes weights for it".to_owned() } else { known.join(", ") };
-        return problems.bad("model.dialect", format!("found \"{dialect}\" with {name}, expected {known}"));
+    if let Some((key, message)) = variant_fault(model) {
+        return problems.bad(key, message);
     }
     if let Some(why) = match architecture.entry().source {
         Source::Blocks => None,
@@ -77,6 +60,31 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
             "only layers that stay frozen, with weights from a file, can be left out; set it to true",
         );
     }
+}
+
+/// Returns the first fault of what distinguishes networks of one architecture: the key and what is
+/// wrong.
+fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
+    let (architecture, name) = (model.architecture, model.architecture.name());
+    let entry = architecture.entry();
+    match model.width {
+        Some(_) if !architecture.is_scaled() => {
+            return Some(("model.width", format!("has no effect on {name}, whose channels are fixed; leave it out")));
+        }
+        Some(width) if !(0.1..=2.0).contains(&width) => {
+            return Some(("model.width", format!("found {width}, expected a factor from 0.1 to 2")));
+        }
+        _ => {}
+    }
+    if !architecture.is_of_recipe() && model.weights() == Weights::Imagenet && entry.published.is_none() {
+        let message = "no address of published weights for";
+        let advice = "is known here; name a file of torchvision, timm or Keras, or say \"none\"";
+        return Some(("model.weights", format!("{message} {name} {advice}")));
+    }
+    let dialect = model.dialect.filter(|dialect| !entry.dialects.iter().any(|(known, _)| known == dialect))?;
+    let known: Vec<_> = entry.dialects.iter().map(|(known, _)| format!("\"{known}\"")).collect();
+    let known = if known.is_empty() { "none, because nobody publishes weights for it".to_owned() } else { known.join(", ") };
+    Some(("model.dialect", format!("found \"{dialect}\" with {name}, expected {known}")))
 }
 
 fn check_phases(config: &Config, table: &Table, problems: &mut Problems) {

@@ -197,7 +197,7 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
 }
 
 /// The names of the file that torchvision publishes, `denselayer1.norm.1` for `denselayer1.norm1`.
-fn rename_as_published(tensors: &mut Vec<(String, Vec<usize>)>, path: &Path) {
+fn rename_as_published(tensors: &mut [(String, Vec<usize>)], path: &Path) {
     let bytes = std::fs::read(path).expect("written above");
     let file = SafeTensors::deserialize(&bytes).expect("whole");
     let renamed = |name: &str| {
