@@ -140,8 +140,7 @@ impl Found {
                 let path = names::of_path(path);
                 UsageError(format!("--weights {path}: found no weights of a known network there, expected those of {}", known.join(", ")))
             })?),
-            // Gray images are mostly scans, which have little in common with ImageNet's photographs.
-            None if self.facts.is_gray => None,
+            None if !self.facts.are_photographs() => None,
             None => first_recipe::best(pretrained::at_hand()),
         };
         Ok(at_hand.map_or(Approach::Scratch, Approach::Pretrained))
