@@ -16,6 +16,7 @@ use crate::{
     commands::common::{
         exit_status::ExitStatus,
         first_recipe::{self, Approach, Facts},
+        trials,
     },
     config,
     data::{
@@ -26,7 +27,7 @@ use crate::{
         },
         table::Skipped,
     },
-    nn::pretrained,
+    nn::pretrained::{self, AtHand},
     report::class_counts::count_words,
 };
 
@@ -44,6 +45,9 @@ pub struct Args {
     /// Pretrained weights to start from, instead of the best ones in the cache folder and in what EMBERLENS_WEIGHTS names
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Train a pretrained network and a small one from scratch for half a minute each, and take the better one
+    #[arg(long)]
+    quick_trials: bool,
 }
 
 /// Runs the command.
@@ -51,7 +55,7 @@ pub struct Args {
 /// # Errors
 /// No images, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let Draft { name, text, about, folders } = Draft::of(&args.dir, args.weights.as_deref())?;
+    let Draft { name, text, about, folders } = Draft::of(&args.dir, args.weights.as_deref(), args.quick_trials)?;
     if let Some(out) = &args.out {
         folders::refuse_inside(out, &folders, "--out")?;
     }
@@ -80,17 +84,28 @@ pub struct Draft {
 
 impl Draft {
     /// Makes a recipe for the images in `dir`, which stays as it is, with the pretrained `weights` or
-    /// the best ones on this machine.
+    /// the best ones on this machine; with trials, whatever suits the images better.
     ///
     /// # Errors
     /// Returns an error if there are no images, or if `weights` are of no known architecture.
-    pub fn of(dir: &Path, weights: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn of(dir: &Path, weights: Option<&Path>, has_trials: bool) -> anyhow::Result<Self> {
         let found = Found::look(dir)?;
         let name = recipe_name(dir);
-        let approach = found.approach(weights)?;
+        let approach = if has_trials { found.tried(weights, &name)? } else { found.approach(weights)? };
         let about = format!("{}\n{}", found.describe(), first_recipe::words(&approach));
         Ok(Self { text: found.recipe(&name, &approach), about, folders: found.folders(dir), name })
     }
+}
+
+/// Returns the weights that the user names, or the best ones on this machine.
+fn pretrained_from(weights: Option<&Path>) -> anyhow::Result<Option<AtHand>> {
+    let Some(path) = weights else { return Ok(first_recipe::best(pretrained::at_hand())) };
+    let found = pretrained::identify(path).ok_or_else(|| {
+        let known: Vec<_> = Architecture::all().filter(|known| !known.is_of_recipe()).map(Architecture::name).collect();
+        let path = names::of_path(path);
+        UsageError(format!("--weights {path}: found no weights of a known network there, expected those of {}", known.join(", ")))
+    })?;
+    Ok(Some(found))
 }
 
 /// The folder's name as one that a run folder can have on any system.
@@ -134,16 +149,18 @@ impl Found {
 
     /// Chooses the network: a pretrained one for photographs where there is one.
     fn approach(&self, weights: Option<&Path>) -> anyhow::Result<Approach> {
-        let at_hand = match weights {
-            Some(path) => Some(pretrained::identify(path).ok_or_else(|| {
-                let known: Vec<_> = Architecture::all().filter(|known| !known.is_of_recipe()).map(Architecture::name).collect();
-                let path = names::of_path(path);
-                UsageError(format!("--weights {path}: found no weights of a known network there, expected those of {}", known.join(", ")))
-            })?),
-            None if !self.facts.are_photographs() => None,
-            None => first_recipe::best(pretrained::at_hand()),
-        };
-        Ok(at_hand.map_or(Approach::Scratch, Approach::Pretrained))
+        if weights.is_none() && !self.facts.are_photographs() {
+            return Ok(Approach::Scratch);
+        }
+        Ok(pretrained_from(weights)?.map_or(Approach::Scratch, Approach::Pretrained))
+    }
+
+    /// Chooses the network by training each for a moment.
+    fn tried(&self, weights: Option<&Path>, name: &str) -> anyhow::Result<Approach> {
+        let Some(at_hand) = pretrained_from(weights)? else { return Ok(Approach::Scratch) };
+        let mut approaches = vec![Approach::Scratch, Approach::Pretrained(at_hand)];
+        let recipes: Vec<_> = approaches.iter().map(|approach| (approach.name(), self.recipe(name, approach))).collect();
+        Ok(approaches.swap_remove(trials::best(&recipes)?))
     }
 
     fn describe(&self) -> String {

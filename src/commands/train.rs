@@ -62,6 +62,9 @@ pub struct Args {
     /// For a folder of images: pretrained weights to start from, as with init
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "resume"])]
     weights: Option<PathBuf>,
+    /// For a folder of images: try a pretrained network and one from scratch first, as with init
+    #[arg(long, conflicts_with_all = ["config", "resume"])]
+    quick_trials: bool,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -88,7 +91,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
 fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     let path = args.config.as_deref().or(args.source.as_deref()).expect("clap asks for one of them where there is no --resume");
     let config = match &args.source {
-        Some(folder) if folder.is_dir() => recipe_for(folder, args.weights.as_deref(), &args.overrides)?,
+        Some(folder) if folder.is_dir() => recipe_for(folder, args)?,
         Some(list) if list.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) => {
             let list = names::of_path(list);
             let message = format!("{list} is a list of images; a recipe that trains on it has data.train = \"{list}\" in it");
@@ -141,16 +144,16 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
 }
 
 /// The recipe that `init` would write for a folder of images; the run folder will have it.
-fn recipe_for(folder: &Path, weights: Option<&Path>, overrides: &[String]) -> anyhow::Result<Config> {
+fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     if ["last", "best"].iter().any(|name| folder.join(name).join("meta.json").is_file()) {
         let message =
             format!("{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}", names::of_path(folder));
         return Err(UsageError(message).into());
     }
-    let draft = Draft::of(folder, weights)?;
+    let draft = Draft::of(folder, args.weights.as_deref(), args.quick_trials)?;
     say(&draft.about);
     let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
-    Ok(config::parse(&draft.text, &origin, overrides)?)
+    Ok(config::parse(&draft.text, &origin, &args.overrides)?)
 }
 
 fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<ExitStatus> {

@@ -364,6 +364,20 @@ fn init_recognises_splits_colour_size_and_imbalance() {
 }
 
 #[test]
+fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
+    let place = Place::new();
+    place.classes("set", &[6, 6]);
+    place.write("notes.pth", "no weights");
+    let ran = place.run(&["init", "set", "--weights", "notes.pth"]);
+    assert!(ran.code == Some(2) && ran.err.contains("found no weights of a known network there, expected those of vgg16"), "{}", ran.err);
+    assert!(!place.path("set.toml").exists());
+    // Without weights there is nothing to compare, and no time is spent.
+    let out = place.done(&["init", "set", "--quick-trials"]).out;
+    assert!(out.contains("A small network from scratch"), "{out}");
+    assert!(place.read("set.toml").contains("architecture = \"small_cnn\""));
+}
+
+#[test]
 fn bench_and_devices_speak_json() {
     let place = Place::new();
     place.classes("train", &[12, 12]);

@@ -54,6 +54,16 @@ pub(in crate::commands) fn best(mut found: Vec<AtHand>) -> Option<AtHand> {
     found.into_iter().max_by(|a, b| score(a).total_cmp(&score(b)))
 }
 
+impl Approach {
+    /// Returns what it is called in messages.
+    pub(in crate::commands) fn name(&self) -> String {
+        match self {
+            Self::Pretrained(at_hand) => at_hand.architecture.name().to_owned(),
+            Self::Scratch => "a small network from scratch".to_owned(),
+        }
+    }
+}
+
 impl Facts {
     fn count(&self) -> usize {
         self.classes.iter().map(|(_, count)| count).sum()

@@ -5,3 +5,4 @@ pub mod exit_status;
 pub(super) mod first_recipe;
 pub(super) mod folders;
 pub(super) mod inputs;
+pub(super) mod trials;

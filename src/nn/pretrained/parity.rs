@@ -11,7 +11,7 @@ use burn::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
-    find, load,
+    find, identify, load,
     tests::{devices, golden},
 };
 use crate::{
@@ -175,6 +175,8 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
         Model { architecture, dialect: Some(dialect), width, hidden: Hidden::One(0), pooling: Pooling::Average, ..Model::default() };
     let told = find(architecture, &model.network(3), None, &path).expect(file);
     assert!(told.dialect == Some(dialect) || dialect == TimmTf || dialect == Timm, "{file}: {told:?}");
+    let identified = identify(&path).expect(file);
+    assert_eq!((identified.architecture, identified.width), (architecture, width), "{file}");
     let design = Design { model, input: [input[1], input[2], input[3]], num_classes: 2, output: Output::Softmax };
     let (model, _) = load(empty(&design, device), &path).expect(file);
     let count = input.iter().product();
