@@ -354,6 +354,7 @@ mod tests {
             let (side, expected) = match architecture.name() {
                 "squeezenet1_1" => (72, "backbone.blocks.3 (4x4)"),
                 "vgg16_bn" => (32, "backbone.blocks.2 (4x4)"),
+                "inception_v3" => (107, "backbone.blocks.3 (5x5)"),
                 // Their first group divides height and width by four.
                 "densenet121" | "convnext_tiny" => (64, "backbone.blocks.2 (4x4)"),
                 _ => (64, "backbone.blocks.3 (4x4)"),

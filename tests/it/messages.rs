@@ -214,7 +214,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("model.hidden=[8", "--set model.hidden=[8: unclosed array: model.hidden = [8"),
     (
         "model.architecture=vgg29",
-        "`model.architecture`: found \"vgg29\", expected \"small_cnn\", \"layers\", \"vgg16\", \"vgg16_bn\", \"vgg19\", \"squeezenet1_1\", \"resnet18\", \"resnet34\", \"resnet50\", \"resnet101\", \"mobilenet_v1\", \"mobilenet_v2\", \"mobilenet_v3_small\", \"mobilenet_v3_large\", \"efficientnet_b0\", \"efficientnet_b1\", \"efficientnet_b2\", \"efficientnet_b3\", \"efficientnet_b4\", \"efficientnet_lite0\", \"efficientnet_lite1\", \"efficientnet_lite2\", \"densenet121\" or \"convnext_tiny\"; did you mean `vgg19`?: --set model.architecture=vgg29",
+        "`model.architecture`: found \"vgg29\", expected \"small_cnn\", \"layers\", \"vgg16\", \"vgg16_bn\", \"vgg19\", \"squeezenet1_1\", \"resnet18\", \"resnet34\", \"resnet50\", \"resnet101\", \"mobilenet_v1\", \"mobilenet_v2\", \"mobilenet_v3_small\", \"mobilenet_v3_large\", \"efficientnet_b0\", \"efficientnet_b1\", \"efficientnet_b2\", \"efficientnet_b3\", \"efficientnet_b4\", \"efficientnet_lite0\", \"efficientnet_lite1\", \"efficientnet_lite2\", \"densenet121\", \"convnext_tiny\" or \"inception_v3\"; did you mean `vgg19`?: --set model.architecture=vgg29",
     ),
     (
         "augment.zoom_range=\"0.1\"",

@@ -3,6 +3,7 @@
 mod convnext;
 mod densenet;
 mod efficientnet;
+mod inception;
 mod inverted_residual;
 mod mobilenet_v1;
 mod mobilenet_v2;
@@ -14,7 +15,7 @@ pub(super) mod vgg;
 use super::entry::{Entry, Source};
 
 /// Every architecture that a recipe can name.
-pub const ARCHITECTURES: [&Entry; 24] = [
+pub const ARCHITECTURES: [&Entry; 25] = [
     &SMALL_CNN,
     &LAYERS,
     &vgg::VGG16,
@@ -39,6 +40,7 @@ pub const ARCHITECTURES: [&Entry; 24] = [
     &efficientnet::LITE2,
     &densenet::DENSENET121,
     &convnext::CONVNEXT_TINY,
+    &inception::INCEPTION_V3,
 ];
 
 /// The classic of Keras's notebooks.

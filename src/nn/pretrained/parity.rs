@@ -29,7 +29,7 @@ use crate::{
 use Dialect::{Keras, Timm, TimmTf, Torchvision};
 
 /// The networks of each library that have stored features, whose layers they have, and their width.
-const NETWORKS: [(&str, &str, Dialect, Option<f64>); 39] = [
+const NETWORKS: [(&str, &str, Dialect, Option<f64>); 41] = [
     ("torchvision.resnet18", "resnet18", Torchvision, None),
     ("torchvision.resnet34", "resnet34", Torchvision, None),
     ("torchvision.resnet50", "resnet50", Torchvision, None),
@@ -68,6 +68,8 @@ const NETWORKS: [(&str, &str, Dialect, Option<f64>); 39] = [
     ("keras.densenet121", "densenet121", Keras, None),
     ("keras.vgg19", "vgg19", Keras, None),
     ("keras.convnexttiny", "convnext_tiny", Keras, None),
+    ("torchvision.inception_v3", "inception_v3", Torchvision, None),
+    ("timm.inception_v3", "inception_v3", Torchvision, None),
     ("torchvision.densenet121_published", "densenet121", Torchvision, None),
 ];
 
