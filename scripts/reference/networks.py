@@ -207,4 +207,5 @@ def main():
         gc.collect()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -28,13 +28,19 @@ impl Names {
     }
 }
 
+/// Names of a convolution and of its norm, in torchvision, timm and Keras.
+pub(super) fn names(torchvision: [&str; 2], timm: [&str; 2], keras: [&str; 2]) -> Names {
+    let owned = |names: [&str; 2]| names.map(str::to_owned);
+    Names { torchvision: owned(torchvision), timm: owned(timm), keras: owned(keras) }
+}
+
 /// Names of a single layer.
 pub(super) fn elsewhere(torchvision: impl Into<String>, timm: impl Into<String>, keras: impl Into<String>) -> Elsewhere {
     let some = |name: String| (!name.is_empty()).then_some(name);
     Elsewhere { torchvision: some(torchvision.into()), timm: some(timm.into()), keras: some(keras.into()) }
 }
 
-/// A convolution with bias, at `path`.
+/// A convolution at `path`.
 pub(super) fn conv(path: String, elsewhere: Elsewhere, shape: Conv) -> Layer {
     Layer { name: path, elsewhere, entry: None, kind: Kind::Conv(shape) }
 }

@@ -281,6 +281,35 @@ impl Kind {
     }
 }
 
+/// What follows a convolution and can be computed with it in one pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fused {
+    /// Batch norm.
+    pub norm: bool,
+    /// ReLU.
+    pub relu: bool,
+    /// 2x2 max-pooling.
+    pub pool: bool,
+}
+
+impl Fused {
+    /// Finds what may be computed with `first`, given the layers behind it: for a convolution without
+    /// bias a norm, then ReLU, then 2x2 max-pooling. A bias before a norm isn't part of it.
+    pub fn of<'a>(first: &Kind, behind: impl IntoIterator<Item = &'a Kind>) -> Self {
+        let Kind::Conv(conv) = first else { return Self::default() };
+        let mut behind = behind.into_iter().peekable();
+        let norm = !conv.bias && behind.next_if(|kind| matches!(kind, Kind::BatchNorm { .. })).is_some();
+        let relu = behind.next_if(|kind| **kind == Kind::Activation(Activation::Relu)).is_some();
+        let pool = relu && behind.next_if(|kind| **kind == Kind::Pool(Pool::HALVE)).is_some();
+        Self { norm, relu, pool }
+    }
+
+    /// Returns the number of layers behind the convolution that are computed with it.
+    pub fn count(self) -> usize {
+        [self.norm, self.relu, self.pool].into_iter().filter(|is_there| *is_there).count()
+    }
+}
+
 impl Join {
     /// Returns the shape of the joined outputs, `None` if they don't fit each other.
     fn output(self, shapes: &[Shape]) -> Option<Shape> {

@@ -9,7 +9,7 @@
 
 use super::networks::classifier::FROZEN_CHUNK;
 use crate::{
-    architecture::{Activation, Groups, Kind, Placed, Pool},
+    architecture::{Activation, Fused, Groups, Kind, Placed},
     config::{Config, Loss, Optimizer},
 };
 
@@ -188,25 +188,13 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
     shares
 }
 
-/// Returns the layers that are computed as one: a convolution with its norm, ReLU and pool, as in
-/// `networks::steps`; any other by itself.
+/// Returns the layers that are computed as one; any other by itself.
 fn units<'a>(placed: &'a [Placed<'a>]) -> Vec<&'a [Placed<'a>]> {
     let mut units = Vec::new();
     let mut rest = placed;
-    while let Some(first) = rest.first() {
-        let mut length = 1;
-        let mut takes = |wanted: &dyn Fn(&Kind) -> bool| {
-            let is_next = rest.get(length).is_some_and(|next| wanted(&next.layer.kind));
-            length += usize::from(is_next);
-            is_next
-        };
-        if matches!(first.layer.kind, Kind::Conv(_)) {
-            takes(&|kind| matches!(kind, Kind::BatchNorm { .. }));
-            if takes(&|kind| *kind == Kind::Activation(Activation::Relu)) {
-                takes(&|kind| *kind == Kind::Pool(Pool::HALVE));
-            }
-        }
-        let (unit, behind) = rest.split_at(length);
+    while let [first, behind @ ..] = rest {
+        let fused = Fused::of(&first.layer.kind, behind.iter().map(|placed| &placed.layer.kind));
+        let (unit, behind) = rest.split_at(1 + fused.count());
         units.push(unit);
         rest = behind;
     }

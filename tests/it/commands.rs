@@ -377,6 +377,56 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     assert!(place.read("set.toml").contains("architecture = \"small_cnn\""));
 }
 
+/// SqueezeNet's weights under torchvision's names, drawn so that features neither vanish nor explode.
+fn squeezenet() -> Vec<u8> {
+    use emberlens::architecture::{Architecture, Kind, Source, Traits, Variant};
+    use safetensors::{Dtype, tensor::TensorView};
+    let architecture = Architecture::find("squeezenet1_1").expect("listed");
+    let Source::Table(build) = architecture.entry().source else { panic!("a table") };
+    let network = build(&Variant { inputs: 3, width: 1.0, traits: Traits::TORCH });
+    let mut tensors = Vec::new();
+    for (layer, inputs) in network.modules() {
+        let Kind::Conv(conv) = &layer.kind else { panic!("all have weights: {layer:?}") };
+        let shape = conv.weight_shape(inputs).to_vec();
+        let count: usize = shape.iter().product();
+        let scale = (6.0 / (count / shape[0]) as f32).sqrt();
+        let value = |at: usize| ((at * 7919 + at * at % 1013) % 2003) as f32 / 1001.0 - 1.0;
+        let name = layer.elsewhere.torchvision.as_deref().expect("torchvision has it");
+        let bytes: Vec<u8> = (0..count).flat_map(|at| (value(at) * scale).to_le_bytes()).collect();
+        tensors.push((format!("{name}.weight"), shape, bytes));
+        tensors.push((format!("{name}.bias"), vec![conv.outputs], vec![0; 4 * conv.outputs]));
+    }
+    let views = tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("fits")));
+    safetensors::serialize(views, None).expect("written")
+}
+
+#[test]
+fn init_finds_weights_and_quick_trials_compare_them_with_a_network_from_scratch() {
+    let place = Place::new();
+    place.classes("set", &[10, 10, 10]);
+    std::fs::create_dir(place.path("weights")).expect("created");
+    std::fs::write(place.path("weights/of_mine.safetensors"), squeezenet()).expect("written");
+    std::fs::write(place.path("weights/others.pth"), "no weights").expect("written");
+    let run = |arguments: &[&str]| {
+        let output = place.command(arguments).env("EMBERLENS_WEIGHTS", place.path("weights")).output().expect("started");
+        let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert_eq!(output.status.code(), Some(0), "{texts:?}");
+        texts.concat()
+    };
+    let list = run(&["weights", "list"]);
+    assert!(list.lines().any(|line| line.contains("squeezenet1_1") && line.contains("of_mine.safetensors")), "{list}");
+    let named = run(&["init", "set", "--weights", "weights/of_mine.safetensors", "--out", "named.toml"]);
+    assert!(named.contains("Pretrained backbone: squeezenet1_1"), "{named}");
+    assert!(place.read("named.toml").contains("of_mine.safetensors"));
+    run(&["train", "--config", "named.toml", "--dry-run", "--device", "cpu"]);
+    // Classes of single letters are taken for signs, unless trials say otherwise.
+    let tried = run(&["init", "set", "--quick-trials"]);
+    assert!(tried.contains("best validation result: a small network from scratch ") && tried.contains(", squeezenet1_1 "), "{tried}");
+    let taken = if tried.contains("Taken: squeezenet1_1") { "squeezenet1_1" } else { "small_cnn" };
+    assert!(place.read("set.toml").contains(&format!("architecture = \"{taken}\"")), "{tried}");
+    assert!(!place.path("checkpoints").exists(), "trials leave nothing");
+}
+
 #[test]
 fn bench_and_devices_speak_json() {
     let place = Place::new();

@@ -2,7 +2,7 @@
 //! input. The stem and each block with what follows it are layer groups.
 
 use crate::architecture::{
-    builder::{Names, activation, branches, conv, elsewhere, norm, pool, unit},
+    builder::{activation, branches, conv, elsewhere, names, norm, pool, unit},
     entry::{Dialect, Entry, Source, Traits, Variant},
     layer::{Activation::Relu, Conv, Elsewhere, Join, Layer, Padding, Pool, PoolKind},
     network::Network,
@@ -32,9 +32,9 @@ pub(super) static DENSENET121: Entry = Entry {
 };
 
 fn densenet(variant: &Variant) -> Network {
-    let torch = ["features.conv0", "features.norm0"].map(str::to_owned);
-    let names = Names { torchvision: torch.clone(), timm: torch, keras: ["conv1_conv", "conv1_bn"].map(str::to_owned) };
-    let mut stem = unit("blocks.0.stem", &names, variant.traits.conv(64, 7, 2), variant, Some(Relu));
+    let torch = ["features.conv0", "features.norm0"];
+    let mut stem =
+        unit("blocks.0.stem", &names(torch, torch, ["conv1_conv", "conv1_bn"]), variant.traits.conv(64, 7, 2), variant, Some(Relu));
     let window = Pool { kind: PoolKind::Max, kernel: 3, stride: 2, padding: Padding::Each([1; 2]), ceil: false };
     stem.push(pool("blocks.0.pool".to_owned(), window));
     let mut groups = vec![stem];

@@ -3,7 +3,7 @@
 
 use super::inverted_residual::{Block, BlockNames, Gate, Stages};
 use crate::architecture::{
-    builder::{Names, divisible, elsewhere, unit},
+    builder::{Names, divisible, elsewhere, names, unit},
     entry::{Dialect, Entry, Input, Source, Traits, Variant},
     layer::Activation::{Relu6, Sigmoid, Silu},
     network::Network,
@@ -133,9 +133,4 @@ pub(super) fn gated_names(block: &Block, torch: &str, timm: &str, keras: [[Strin
         ],
         project: part(last, of_project, project),
     }
-}
-
-/// Names of a convolution and its norm.
-pub(super) fn names(torchvision: [&str; 2], timm: [&str; 2], keras: [&str; 2]) -> Names {
-    Names { torchvision: torchvision.map(str::to_owned), timm: timm.map(str::to_owned), keras: keras.map(str::to_owned) }
 }

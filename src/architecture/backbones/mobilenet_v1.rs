@@ -1,7 +1,7 @@
 //! MobileNet (Howard et al. 2017, arXiv 1704.04861): depthwise and 1x1 convolutions in turn.
 
 use crate::architecture::{
-    builder::{Names, divisible, unit},
+    builder::{Names, divisible, names, unit},
     entry::{Dialect, Entry, Source, Strided, Traits, Variant},
     layer::Activation,
     network::Network,
@@ -34,7 +34,7 @@ fn mobilenet(variant: &Variant) -> Network {
     let (traits, relu6) = (variant.traits, Some(Activation::Relu6));
     // Keras cuts fractions off; timm rounds to multiples of 8. At the usual widths they agree.
     let scaled = |channels: usize| divisible(channels as f64 * variant.width);
-    let stem = names(["conv_stem", "bn1"], ["conv1", "conv1_bn"]);
+    let stem = names(["", ""], ["conv_stem", "bn1"], ["conv1", "conv1_bn"]);
     let mut groups = vec![unit("blocks.0.stem", &stem, traits.conv(divisible(STEM * variant.width), 3, 2), variant, relu6)];
     let mut inputs = divisible(STEM * variant.width);
     let [mut stage, mut at, mut in_group] = [0; 3];
@@ -57,8 +57,4 @@ fn mobilenet(variant: &Variant) -> Network {
         (at, in_group) = (at + 1, in_group + 1);
     }
     Network { inputs: variant.inputs, groups }
-}
-
-fn names(timm: [&str; 2], keras: [&str; 2]) -> Names {
-    Names { timm: timm.map(str::to_owned), keras: keras.map(str::to_owned), ..Names::default() }
 }

@@ -2,7 +2,7 @@
 
 use super::inverted_residual::{Block, BlockNames, Stages};
 use crate::architecture::{
-    builder::{Names, divisible, unit},
+    builder::{Names, divisible, names, unit},
     entry::{Dialect, Entry, Source, Traits, Variant},
     layer::{Activation, Elsewhere},
     network::Network,
@@ -92,8 +92,4 @@ fn block_names(index: usize, stage: usize, at: usize) -> BlockNames {
         gate,
         project: part(2, ["conv_pwl", "bn3"], "project"),
     }
-}
-
-fn names(torchvision: [&str; 2], timm: [&str; 2], keras: [&str; 2]) -> Names {
-    Names { torchvision: torchvision.map(str::to_owned), timm: timm.map(str::to_owned), keras: keras.map(str::to_owned) }
 }

@@ -2,8 +2,8 @@
 
 use super::inverted_residual::{Block, Gate, Stages};
 use crate::architecture::{
-    backbones::efficientnet::{gated_names, names},
-    builder::{divisible, unit},
+    backbones::efficientnet::gated_names,
+    builder::{divisible, names, unit},
     entry::{Dialect, Entry, Source, Traits, Variant},
     layer::Activation::{self, HardSigmoid, HardSwish, Relu},
     network::Network,
@@ -49,7 +49,7 @@ const LARGE_ROWS: [Row; 15] = [
 const DIALECTS: &[(Dialect, Traits)] = &[
     (Dialect::Torchvision, Traits { epsilon: 1e-3, ..Traits::TORCH }),
     (Dialect::Timm, Traits::TORCH),
-    (Dialect::TimmTf, Traits { input: crate::architecture::Input::Tf, ..Traits::TENSORFLOW }),
+    (Dialect::TimmTf, Traits::TENSORFLOW),
     (Dialect::Keras, Traits::TENSORFLOW),
 ];
 

@@ -2,7 +2,7 @@
 //! are layer groups.
 
 use crate::architecture::{
-    builder::{Names, activation, branches, pool, unit},
+    builder::{Names, activation, branches, names, pool, unit},
     entry::{Dialect, Entry, Input, Source, Traits, Variant},
     layer::{Activation, Join, Layer, Padding, Pool, PoolKind},
     network::Network,
@@ -127,6 +127,5 @@ fn block(variant: &Variant, stage: usize, index: usize, [inputs, width, outputs]
 
 /// Names of a convolution and its norm that torchvision and timm share.
 fn same_in_torch(conv: &str, norm: &str, keras_conv: &str, keras_norm: &str) -> Names {
-    let torch = [conv.to_owned(), norm.to_owned()];
-    Names { torchvision: torch.clone(), timm: torch, keras: [keras_conv.to_owned(), keras_norm.to_owned()] }
+    names([conv, norm], [conv, norm], [keras_conv, keras_norm])
 }

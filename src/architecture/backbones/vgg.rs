@@ -104,7 +104,7 @@ mod tests {
     use crate::architecture::entry::Variant;
 
     #[test]
-    fn channels_of_images_reach_the_first_layer() {
+    fn five_pools_halve_an_image_and_the_one_that_finds_too_little_is_named() {
         let Source::Table(build) = VGG19.source else { panic!("a table") };
         let network = build(&Variant { inputs: 3, width: 1.0, traits: Traits::TORCH });
         assert_eq!(network.features([100, 64]).expect("large enough"), [512, 3, 2]);

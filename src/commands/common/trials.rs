@@ -4,7 +4,6 @@ use std::{path::Path, sync::atomic::AtomicBool};
 
 use super::inputs;
 use crate::{
-    base::words::listed,
     checkpoint::RunFolder,
     commands::ui::{self, say},
     config,
@@ -24,7 +23,7 @@ pub(in crate::commands) fn best(recipes: &[(String, String)]) -> anyhow::Result<
     let results = recipes.iter().map(|(_, text)| result(text)).collect::<anyhow::Result<Vec<f64>>>()?;
     let best = (0..results.len()).max_by(|a, b| results[*a].total_cmp(&results[*b])).unwrap_or(0);
     let words: Vec<_> = recipes.iter().zip(&results).map(|((name, _), result)| format!("{name} {result:.3}")).collect();
-    say(&format!("Tried for {TIME} each, best validation result: {}. Taken: {}", listed(&words), recipes[best].0));
+    say(&format!("Tried for {TIME} each, best validation result: {}. Taken: {}", words.join(", "), recipes[best].0));
     Ok(best)
 }
 

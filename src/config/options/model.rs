@@ -63,7 +63,7 @@ pub struct Model {
     /// Width of the hidden layer after pooling, or a list of widths; 0 leaves it out.
     pub hidden: Hidden,
     /// Batch norm of what enters each layer of the head, as in fastai's: features of any scale are learned from alike, and the first loss is
-    /// that of chance. Off by default.
+    /// that of chance. For pooled features: of flattened ones many are almost never other than 0, and a norm makes these enormous. Off by default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub head_norm: bool,
     /// Share of the vector before the last layer that is set to zero in each training step; of the output of every hidden layer where there

@@ -9,7 +9,7 @@ use conv_block::Tail;
 
 use super::{head::average, layers::Layer};
 use crate::{
-    architecture::{self, Activation, Conv, Groups, Join, Kind, Pool},
+    architecture::{self, Activation, Conv, Fused, Groups, Join, Kind, Pool},
     nn::cpu::{
         conv_op::{Block, conv_block, conv_norm_block},
         pool::{pad, pool},
@@ -39,15 +39,15 @@ pub(super) enum Step {
 /// behind their last.
 pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut rest = layers.iter().map(|layer| &layer.kind).peekable();
-    while let Some(kind) = rest.next() {
-        steps.push(match kind {
+    let mut rest = layers;
+    while let [first, behind @ ..] = rest {
+        let fused = Fused::of(&first.kind, behind.iter().map(|layer| &layer.kind));
+        rest = &behind[fused.count()..];
+        steps.push(match &first.kind {
             Kind::Conv(shape) => {
                 let conv = advance(next);
-                let norm = rest.next_if(|kind| matches!(kind, Kind::BatchNorm { .. })).map(|_| advance(next));
-                let is_relu = rest.next_if(|kind| **kind == Kind::Activation(Activation::Relu)).is_some();
-                let is_pooled = is_relu && rest.next_if(|kind| **kind == Kind::Pool(Pool::HALVE)).is_some();
-                let tail = match (is_relu, is_pooled) {
+                let norm = fused.norm.then(|| advance(next));
+                let tail = match (fused.relu, fused.pool) {
                     (_, true) => Tail::ReluPool,
                     (true, false) => Tail::Relu,
                     (false, false) => Tail::Linear,

@@ -62,9 +62,8 @@ pub fn identify(path: &Path) -> Option<AtHand> {
         for width in widths {
             let model = Model { architecture, width: Some(*width), ..Model::default() };
             let network = model.network(3);
-            let fits = names::choose(&network, &file).is_some_and(|chosen| chosen.faults(&file).is_empty());
-            if fits {
-                let found = dialect::find(architecture, &network, None, path).ok()?;
+            if let Some(chosen) = names::choose(&network, &file).filter(|chosen| chosen.faults(&file).is_empty()) {
+                let found = dialect::tell(architecture, chosen.origin, None, path).ok()?;
                 let width = (*width != 1.0).then_some(*width);
                 return found.dialect.is_some().then(|| AtHand { path: path.to_owned(), architecture, width, found });
             }

@@ -37,13 +37,27 @@ pub struct Found {
 struct TimmConfig {
     #[serde(default)]
     architecture: String,
-    pretrained_cfg: Option<PretrainedConfig>,
+    pretrained_cfg: PretrainedConfig,
 }
 
 #[derive(Deserialize)]
 struct PretrainedConfig {
     mean: Option<Vec<f32>>,
     std: Option<Vec<f32>>,
+}
+
+impl PretrainedConfig {
+    /// Returns the mean and standard deviation, if both are there.
+    fn normalize(self) -> Option<Normalize> {
+        Some(Normalize::Custom { mean: self.mean?, std: self.std? })
+    }
+
+    /// Whether mean and standard deviation are those of three channels, or not there.
+    fn is_possible(&self) -> bool {
+        let is_mean = |mean: &Vec<f32>| mean.len() == 3 && mean.iter().all(|value| value.is_finite());
+        let is_std = |std: &Vec<f32>| std.len() == 3 && std.iter().all(|value| value.is_finite() && *value > 0.0);
+        self.mean.as_ref().is_none_or(is_mean) && self.std.as_ref().is_none_or(is_std)
+    }
 }
 
 /// Finds out whose weights are in the file at `path`, for a network of `architecture`. A dialect
@@ -56,16 +70,23 @@ pub fn find(architecture: Architecture, network: &Network, named: Option<Dialect
     let failed = |message: String| NnError::Weights(format!("{message}: {}", path.display()));
     let file = files::open(path).map_err(failed)?;
     let origin = names::choose(network, &file).ok_or_else(|| failed(names::unknown(&file)))?.origin;
+    tell(architecture, origin, named, path)
+}
+
+/// Finds out whose weights a file has whose tensors were named by `origin`.
+///
+/// # Errors
+/// Returns an error if the `config.json` beside it can't be read or says what can't be.
+pub(super) fn tell(architecture: Architecture, origin: Origin, named: Option<Dialect>, path: &Path) -> Result<Found, NnError> {
     let Origin::Library(library) = origin else {
         return Ok(Found { origin, dialect: None, normalize: None, by: "a checkpoint of this program" });
     };
-    let config = timm_config(path)?;
+    let config = if library == Dialect::Keras { None } else { timm_config(path)? };
     let (dialect, by) = match named {
         Some(dialect) => (dialect, "model.dialect"),
         None => told(architecture, library, config.as_ref(), path),
     };
-    let beside =
-        config.and_then(|config| config.pretrained_cfg).and_then(|config| Some(Normalize::Custom { mean: config.mean?, std: config.std? }));
+    let beside = config.and_then(|config| config.pretrained_cfg.normalize());
     let normalize = beside.unwrap_or(match architecture.traits(Some(dialect)).input {
         Input::Imagenet => Normalize::Imagenet,
         Input::Caffe => Normalize::Caffe,
@@ -99,14 +120,66 @@ fn told(architecture: Architecture, library: Dialect, config: Option<&TimmConfig
 }
 
 /// Reads timm's `config.json` from the folder of the weights; `None` if there is none, or another
-/// program's.
+/// program's. It belongs to a file that is called as in timm's repositories, not to any other that
+/// lies in the same folder.
+///
+/// # Errors
+/// Returns an error if it can't be read, or if its mean or standard deviation can't be.
 fn timm_config(path: &Path) -> Result<Option<TimmConfig>, NnError> {
     let beside = path.with_file_name("config.json");
-    if !fs::metadata(&beside).is_ok_and(|found| found.is_file() && found.len() <= MOST_CONFIG_BYTES) {
+    let is_timms = path.file_stem().is_some_and(|stem| stem == "model" || stem == "pytorch_model");
+    if !is_timms || !fs::metadata(&beside).is_ok_and(|found| found.is_file() && found.len() <= MOST_CONFIG_BYTES) {
         return Ok(None);
     }
-    let failed =
-        |error: std::io::Error| NnError::Weights(format!("can't read the configuration of the weights: {error}: {}", beside.display()));
-    let text = fs::read_to_string(&beside).map_err(failed)?;
-    Ok(serde_json::from_str::<TimmConfig>(&text).ok().filter(|config| config.pretrained_cfg.is_some()))
+    let failed = |message: String| NnError::Weights(format!("the configuration of the weights {message}: {}", beside.display()));
+    let text = fs::read_to_string(&beside).map_err(|error| failed(format!("can't be read: {error}")))?;
+    let Ok(config) = serde_json::from_str::<TimmConfig>(&text) else { return Ok(None) };
+    if !config.pretrained_cfg.is_possible() {
+        let PretrainedConfig { mean, std } = &config.pretrained_cfg;
+        return Err(failed(format!("has mean {mean:?} and std {std:?}, expected three numbers each, std above 0")));
+    }
+    Ok(Some(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of a file called `name` with timm's names in it, beside a `config.json`.
+    fn told_of(name: &str, library: Dialect, config: &str) -> Result<Found, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        crate::base::io::files::write_atomic(&folder.path().join("config.json"), config.as_bytes()).expect("written");
+        let architecture = Architecture::find("mobilenet_v2").expect("listed");
+        tell(architecture, Origin::Library(library), None, &folder.path().join(name)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_dialect_is_told_by_the_configuration_beside_a_file_its_name_and_its_names() {
+        const TF: &str =
+            r#"{"architecture": "tf_mobilenetv2_100", "pretrained_cfg": {"mean": [0.5, 0.25, 0.5], "std": [0.5, 0.5, 0.125]}}"#;
+        const OWN: &str = r#"{"architecture": "mobilenetv2_100", "pretrained_cfg": {}}"#;
+        let custom = Normalize::Custom { mean: vec![0.5, 0.25, 0.5], std: vec![0.5, 0.5, 0.125] };
+        for (name, library, config, dialect, normalize) in [
+            ("model.safetensors", Dialect::Timm, TF, Dialect::TimmTf, custom),
+            ("model.safetensors", Dialect::Timm, OWN, Dialect::Timm, Normalize::Imagenet),
+            // A file that only lies in the same folder, and Keras's.
+            ("mine.pth", Dialect::Timm, TF, Dialect::Timm, Normalize::Imagenet),
+            ("model.h5", Dialect::Keras, TF, Dialect::Keras, Normalize::Tf),
+            ("mobilenetv2_100_tf.pth", Dialect::Timm, OWN, Dialect::TimmTf, Normalize::Tf),
+            ("mobilenet_v2-b0353104.pth", Dialect::Torchvision, "{}", Dialect::Torchvision, Normalize::Imagenet),
+            ("model.safetensors", Dialect::Torchvision, "no JSON", Dialect::Torchvision, Normalize::Imagenet),
+        ] {
+            let found = told_of(name, library, config).expect(name);
+            assert_eq!((found.dialect, found.normalize), (Some(dialect), Some(normalize)), "{name} {config}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_is_an_error() {
+        for (mean, std) in [("[0.5]", "[0.5, 0.5, 0.5]"), ("[0.5, 0.5, 0.5]", "[0.5, 0.0, 0.5]"), ("[0.5, 0.5, 0.5]", "[]")] {
+            let config = format!(r#"{{"pretrained_cfg": {{"mean": {mean}, "std": {std}}}}}"#);
+            let error = told_of("model.safetensors", Dialect::Timm, &config).expect_err(&config);
+            assert!(error.contains("expected three numbers each, std above 0") && error.contains("config.json"), "{error}");
+        }
+    }
 }

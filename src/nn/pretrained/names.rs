@@ -76,7 +76,7 @@ pub(super) fn choose(network: &Network, file: &BTreeMap<String, Entry>) -> Optio
             let Some(first_name) = name_of(first) else { continue };
             let expected = parts(first, inputs).swap_remove(0).1;
             let ending = format!("{first_name}.weight");
-            let found = file.iter().filter(|(_, entry)| entry.shape == expected || entry.shape.len() == expected.len());
+            let found = file.iter().filter(|(_, entry)| entry.shape.len() == expected.len());
             // Checkpoints put their state under a key, parallel training under another.
             let prefixes =
                 found.filter_map(|(name, _)| name.strip_suffix(&ending)).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));

@@ -21,7 +21,7 @@ use crate::{
         infer::read,
         networks::{
             classifier::{Design, Output},
-            empty,
+            empty, params,
         },
     },
 };
@@ -136,11 +136,14 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Option<Vec<f32>> {
 /// Largest difference of features, as a fraction of the largest feature.
 const FEATURES: f32 = 1e-4;
 
-/// Norm of the difference of gradients, as a fraction of the gradient's norm. In single precision
-/// some values land on the other side of a ReLU than in the original's double precision, which changes the
-/// gradient of a whole region: most agree to 1e-6, Keras's MobileNetV2 to 1.1e-2, and a network with
-/// a wrong layer to nothing at all.
-const GRADIENT: f64 = 2e-2;
+/// Norm of the difference of gradients, as a fraction of the gradient's norm: twice the most that was
+/// seen, 9e-4 for DenseNet, where most agree to 1e-6. In single precision some values land on the
+/// other side of a ReLU than in the original's double precision.
+const GRADIENT: f64 = 2e-3;
+
+/// The same where Keras's own gradient in single precision is 1.1e-2 from its own in double
+/// precision: in one of the two images a value lies 6e-7 from a bend of ReLU6.
+const NEAR_A_BEND: (&str, f64) = ("keras.mobilenetv2", 2e-2);
 
 fn assert_features(what: &str, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{what}");
@@ -149,12 +152,12 @@ fn assert_features(what: &str, got: &[f32], expected: &[f32]) {
     assert!(scale > 1e-3 && worst <= FEATURES * scale, "{what}: differs by {worst} where the largest is {scale}");
 }
 
-fn assert_gradient(what: &str, got: &[f32], expected: &[f32]) {
+fn assert_gradient(what: &str, got: &[f32], expected: &[f32], tolerance: f64) {
     assert_eq!(got.len(), expected.len(), "{what}");
     let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
     let scale = norm(&mut expected.iter().copied());
     let difference = norm(&mut got.iter().zip(expected).map(|(a, b)| a - b));
-    assert!(scale > 1e-3 && difference <= GRADIENT * scale, "{what}: differs by {difference} where its norm is {scale}");
+    assert!(scale > 1e-3 && difference <= tolerance * scale, "{what}: differs by {difference} where its norm is {scale}");
 }
 
 /// Compares one network on one device.
@@ -187,6 +190,7 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
     let features = model.forward_features(images(device));
     assert_features(&format!("{file} on {device:?}"), &read(features).expect("read"), &floats(&expected, "features").expect(file));
     let Some(gradient) = floats(&expected, "input_gradient") else { return };
+    let tolerance = if file == NEAR_A_BEND.0 { NEAR_A_BEND.1 } else { GRADIENT };
     // With frozen norms, as the original in inference mode, and without dropout.
     let device = device.clone().autodiff();
     let (model, _) = load(empty(&design, &device), &path).expect(file);
@@ -197,7 +201,7 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
     let cotangent = Tensor::<4>::from_data(TensorData::new(cotangent, shape), &device);
     let gradients = (features * cotangent).sum().backward();
     let got = x.grad(&gradients).expect("the input's gradient");
-    assert_gradient(&format!("{file}'s gradient on {device:?}"), &read(got).expect("read"), &gradient);
+    assert_gradient(&format!("{file}'s gradient on {device:?}"), &read(got).expect("read"), &gradient, tolerance);
 }
 
 /// The names of the file that torchvision publishes, `denselayer1.norm.1` for `denselayer1.norm1`.
@@ -236,4 +240,59 @@ fn features_and_gradients_are_those_of_the_originals() {
             }
         }
     }
+}
+
+/// Keras's own `save_weights` numbers the layers of each kind in the network's order.
+#[test]
+fn layers_that_keras_only_numbers_are_found() {
+    let device = Device::flex();
+    for (file, architecture) in [
+        ("keras.mobilenet", "mobilenet_v1"),
+        ("keras.mobilenetv2", "mobilenet_v2"),
+        ("keras.mobilenetv3small", "mobilenet_v3_small"),
+        ("keras.efficientnetb0", "efficientnet_b0"),
+        ("keras.densenet121", "densenet121"),
+    ] {
+        let bytes = std::fs::read(golden(&format!("networks/{file}.safetensors"))).expect(file);
+        let (_, header) = SafeTensors::read_metadata(&bytes).expect(file);
+        let metadata = header.metadata().as_ref().expect("the script writes it");
+        let tensors: Vec<(String, Vec<usize>)> = serde_json::from_str(&metadata["tensors"]).expect(file);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [named, numbered] = ["named", "numbered"].map(|name| folder.path().join(name));
+        write(&tensors, metadata["gain"].parse().expect(file), &named);
+        renumber(&tensors, &named, &numbered);
+        let architecture = Architecture::find(architecture).expect("listed");
+        let model = Model { architecture, dialect: Some(Keras), hidden: Hidden::One(0), pooling: Pooling::Average, ..Model::default() };
+        let design = Design { model, input: [3, 64, 64], num_classes: 2, output: Output::Softmax };
+        let [by_name, by_number] = [&named, &numbered].map(|path| {
+            let (model, _) = load(empty(&design, &device), path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            params::collect(&model).into_iter().map(|param| read(param.values).expect("read")).collect::<Vec<_>>()
+        });
+        assert!(by_name == by_number, "{file}");
+    }
+}
+
+/// Writes the tensors of `named` as `layers/conv2d_1/vars/0` and so on.
+fn renumber(tensors: &[(String, Vec<usize>)], named: &Path, numbered: &Path) {
+    let bytes = std::fs::read(named).expect("written above");
+    let file = SafeTensors::deserialize(&bytes).expect("whole");
+    let kind = |name: &str, shape: &[usize]| match name.rsplit('/').next().expect("a name") {
+        "depthwise_kernel:0" => Some("depthwise_conv2d"),
+        "kernel:0" if shape.len() == 4 => Some("conv2d"),
+        "gamma:0" => Some("batch_normalization"),
+        _ => None,
+    };
+    let (mut counts, mut group, mut part) = (HashMap::<&str, usize>::new(), String::new(), 0);
+    let mut views = Vec::new();
+    for (name, shape) in tensors.iter().filter(|(name, _)| !name.starts_with("normalization/")) {
+        if let Some(kind) = kind(name, shape) {
+            let count = counts.entry(kind).or_default();
+            (group, part) = (if *count == 0 { kind.to_owned() } else { format!("{kind}_{count}") }, 0);
+            *count += 1;
+        }
+        views.push((format!("layers/{group}/vars/{part}"), file.tensor(name).expect("written above")));
+        part += 1;
+    }
+    let written = safetensors::serialize(views, None::<HashMap<String, String>>).expect("written");
+    crate::base::io::files::write_atomic(numbered, &written).expect("written");
 }
