@@ -136,14 +136,12 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Option<Vec<f32>> {
 /// Largest difference of features, as a fraction of the largest feature.
 const FEATURES: f32 = 1e-4;
 
-/// Norm of the difference of gradients, as a fraction of the gradient's norm: twice the most that was
-/// seen, 9e-4 for DenseNet, where most agree to 1e-6. In single precision some values land on the
-/// other side of a ReLU than in the original's double precision.
-const GRADIENT: f64 = 2e-3;
-
-/// The same where Keras's own gradient in single precision is 1.1e-2 from its own in double
-/// precision: in one of the two images a value lies 6e-7 from a bend of ReLU6.
-const NEAR_A_BEND: (&str, f64) = ("keras.mobilenetv2", 2e-2);
+/// Norm of the difference of gradients, as a fraction of the gradient's norm: at most for both images
+/// together, and for the one that agrees better. In single precision a value may land on the other
+/// side of a ReLU's bend than in the original's double precision, which moves the gradient of that
+/// image by a hundredth: Keras's own MobileNetV2 in single precision is 1.1e-2 from itself in double
+/// precision, by one image, in which a value lies 6e-7 from a bend. A wrong layer moves both.
+const GRADIENT: [f64; 2] = [2e-2, 2e-3];
 
 fn assert_features(what: &str, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{what}");
@@ -152,12 +150,15 @@ fn assert_features(what: &str, got: &[f32], expected: &[f32]) {
     assert!(scale > 1e-3 && worst <= FEATURES * scale, "{what}: differs by {worst} where the largest is {scale}");
 }
 
-fn assert_gradient(what: &str, got: &[f32], expected: &[f32], tolerance: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-    let scale = norm(&mut expected.iter().copied());
-    let difference = norm(&mut got.iter().zip(expected).map(|(a, b)| a - b));
-    assert!(scale > 1e-3 && difference <= tolerance * scale, "{what}: differs by {difference} where its norm is {scale}");
+fn assert_gradient(what: &str, got: &[f32], expected: &[f32]) {
+    const IMAGES: usize = 2;
+    assert_eq!((got.len(), got.len() % IMAGES), (expected.len(), 0), "{what}");
+    let norm = |values: &[f32]| values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    let differences: Vec<f32> = got.iter().zip(expected).map(|(a, b)| a - b).collect();
+    let relative = |at: std::ops::Range<usize>| norm(&differences[at.clone()]) / norm(&expected[at]).max(1e-3);
+    let (all, half) = (got.len(), got.len() / IMAGES);
+    let found = [relative(0..all), relative(0..half).min(relative(half..all))];
+    assert!(found.iter().zip(GRADIENT).all(|(found, most)| *found <= most), "{what}: differs by {found:?}, at most {GRADIENT:?}");
 }
 
 /// Compares one network on one device.
@@ -190,7 +191,6 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
     let features = model.forward_features(images(device));
     assert_features(&format!("{file} on {device:?}"), &read(features).expect("read"), &floats(&expected, "features").expect(file));
     let Some(gradient) = floats(&expected, "input_gradient") else { return };
-    let tolerance = if file == NEAR_A_BEND.0 { NEAR_A_BEND.1 } else { GRADIENT };
     // With frozen norms, as the original in inference mode, and without dropout.
     let device = device.clone().autodiff();
     let (model, _) = load(empty(&design, &device), &path).expect(file);
@@ -201,7 +201,7 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
     let cotangent = Tensor::<4>::from_data(TensorData::new(cotangent, shape), &device);
     let gradients = (features * cotangent).sum().backward();
     let got = x.grad(&gradients).expect("the input's gradient");
-    assert_gradient(&format!("{file}'s gradient on {device:?}"), &read(got).expect("read"), &gradient, tolerance);
+    assert_gradient(&format!("{file}'s gradient on {device:?}"), &read(got).expect("read"), &gradient);
 }
 
 /// The names of the file that torchvision publishes, `denselayer1.norm.1` for `denselayer1.norm1`.
