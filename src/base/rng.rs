@@ -13,7 +13,7 @@ pub type Stream = ChaCha8Rng;
 /// other results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Split into training and validation images. Indices: class.
+    /// Split into training, validation and test images. Indices: class, 1 for test images.
     Split = 1,
     /// Order of an epoch. Indices: epoch.
     Order = 2,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     base::{io::files::write_atomic, names, progress::Progress, usage::UsageError},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
-    config::{self, Color, Data, Interpolation, Resize, Validation},
+    config::{self, Color, Data, Interpolation, Resize, Source},
     data::{
         duplicates::Likeness,
         listing::{Part, Splits, splits},
@@ -146,13 +146,10 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     };
     others.iter().for_each(|words| say(words));
     let side = if is_kept { features::SIDE } else { 1 };
-    Ok(Data {
-        train: train.as_ref().map_or_else(String::new, text),
-        validation: validation.as_ref().map_or_else(Validation::default, |path| Validation::Path(text(path))),
-        test: test.as_ref().map(text),
-        image_size: [side, side],
-        ..Data::of(names::of_path(dir))
-    })
+    let source = |path: &PathBuf| Source::Path(text(path));
+    let data = Data::of(train.as_ref().map_or_else(String::new, text));
+    let validation = validation.as_ref().map_or(data.validation, source);
+    Ok(Data { validation, test: test.as_ref().map(source), image_size: [side, side], ..data })
 }
 
 fn text(found: &Inspection) -> String {

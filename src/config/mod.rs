@@ -21,7 +21,7 @@ pub use layers::{
 pub use options::{
     Augment, Cache, Chance, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping, ErasedName, ErasedTo, Erasing, FillMode,
     Freeze, Hidden, Interpolation, KerasStandardize, LayersFault, Loss, MaxTime, Metric, Mixing, Model, Normalize, OnBadImage, OnLeak,
-    Optimizer, PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics, Shift, Split, Train, Validation,
+    Optimizer, PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics, Shift, Source, Split, Train,
     Weights, Zoom,
 };
 pub use rules::{ConfigError, Problem};

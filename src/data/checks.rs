@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use super::{
     batches::dataset::ImageSet,
     error::DataError,
-    listing::{EXTENSIONS, Part},
+    listing::{EXTENSIONS, Entry, Part},
+    load::Held,
     parts::Parts,
     table::{Failure, Skipped},
 };
 use crate::{
     base::names,
-    config::{Data, Validation},
+    config::{Data, Source},
 };
 
 /// Maximum number of files named in an error.
@@ -64,18 +65,19 @@ pub(super) struct Outcome<'a> {
     pub data: &'a Data,
     pub train: &'a ImageSet,
     pub validation: &'a ImageSet,
+    pub test: &'a [Entry],
     pub skipped: &'a [Skipped],
     /// Number of images of the training source that are left out as copies, by class.
     pub copies: Vec<usize>,
     /// Number of validation images that are left out as copies.
     pub copies_of_validation: usize,
-    /// Explains why no validation images were held back. Called only if there are none.
-    pub why_none_held: &'a dyn Fn() -> String,
+    /// The parts that took a share of the training images.
+    pub held: &'a [Held],
 }
 
 impl Outcome<'_> {
-    /// Checks that each class has an image to train on, that there are validation images, and that
-    /// some weight is above 0.
+    /// Checks that each class has an image to train on, that there are validation images and test
+    /// images where a share of them is asked for, and that some weight is above 0.
     pub(super) fn check(&self) -> Result<(), DataError> {
         if let Some(class) = self.train.class_counts().iter().position(|count| *count == 0) {
             let name = &self.train.classes[class];
@@ -88,6 +90,9 @@ impl Outcome<'_> {
         if self.validation.images.is_empty() {
             return Err(DataError::Classes(format!("found no validation images, expected one or more{}", self.why_unvalidated())));
         }
+        if let Some(held) = self.held.iter().find(|held| held.part == Part::Test && self.test.is_empty()) {
+            return Err(DataError::Classes(format!("found no test images, expected one or more{}", held.why_none())));
+        }
         if self.train.images.iter().all(|image| image.weight == 0.0) {
             return Err(DataError::Classes(format!(
                 "no training image has a weight above 0, so that nothing would be learned; look at the weights in {}",
@@ -99,14 +104,18 @@ impl Outcome<'_> {
 
     /// Explains why no training image of a class is left.
     fn why_empty(&self, class: usize, name: &str) -> String {
-        let (copies, held) = (self.copies[class], self.validation.class_counts()[class]);
+        let copies = self.copies[class];
         let mut causes: Vec<String> = cause_of_skipped(self.skipped, name, Part::Train).into_iter().collect();
         if copies > 0 {
             causes.push(format!("{copies} are copies of test or validation images and left out (data.on_leak = \"exclude\")"));
         }
-        if held > 0 && matches!(self.data.validation, Validation::Share(_)) {
-            let advice = if copies == 0 { ": make data.validation smaller, or add images" } else { "" };
-            causes.push(format!("{held} are held back for validation{advice}"));
+        for held in self.held {
+            let (count, what) = match held.part {
+                Part::Test => (self.test.iter().filter(|entry| entry.class == name).count(), "out for the test"),
+                _ => (self.validation.class_counts()[class], "back for validation"),
+            };
+            let advice = if copies == 0 { format!(": make {} smaller, or add images", held.key()) } else { String::new() };
+            causes.extend((count > 0).then(|| format!("{count} are held {what}{advice}")));
         }
         if causes.is_empty() { "add images".to_owned() } else { causes.join("; ") }
     }
@@ -120,8 +129,8 @@ impl Outcome<'_> {
                 format!(": {count} are copies of test images and left out (data.on_leak = \"exclude\")")
             }
             _ if !skipped.is_empty() => format!(": none of the {} validation images can be read; {}", skipped.len(), first(&skipped)),
-            Validation::Path(path) => format!(": there is no image in the class folders of {path}"),
-            Validation::Share(_) => (self.why_none_held)(),
+            Source::Path(path) => format!(": there is no image in the class folders of {path}"),
+            Source::Share(_) => self.held.iter().find(|held| held.part == Part::Validation).map_or_else(String::new, Held::why_none),
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
     table::{Damaged, Skipped},
 };
 use crate::{
-    config::{Cache, Data, OnBadImage, OnLeak, Validation},
+    config::{Cache, Data, OnBadImage, OnLeak},
     data::entries::{Loaded, read_entries},
 };
 
@@ -85,24 +85,10 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     // Test images are decoded for the findings only; none of their pixels may reach training.
     let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
     let mut survey = parts.survey(&loaded, &tests);
-    let mut members = Vec::new();
-    // Images keep their order, and those of the training source come first.
-    if let Validation::Share(share) = data.validation
-        && parts.validation.is_empty()
-    {
-        // The digest of the first of its copies stands for each image, so that near-duplicates stay
-        // on the same side too.
-        let firsts = survey.firsts();
-        let member = |((_, image), first): (&(usize, Image), &usize)| Member {
-            class: image.label,
-            group: image.group.clone(),
-            digest: survey.seen[*first].facts.pixels,
-        };
-        members = loaded.images.iter().zip(&firsts).map(member).collect();
-        let held = hold_back(&members, share, seed);
-        let held = survey.seen.iter_mut().zip(held).filter(|(_, is_held)| *is_held);
-        held.for_each(|(seen, _)| seen.part = Part::Validation);
-    }
+    // Test images first: the rest is split as if they had never been there.
+    let shares = [(Part::Test, data.test.as_ref()), (Part::Validation, Some(&data.validation).filter(|_| parts.validation.is_empty()))];
+    let shares = shares.into_iter().filter_map(|(part, source)| Some((part, source?.share()?)));
+    let held: Vec<Held> = shares.map(|(part, share)| Held::back(part, share, &loaded, &mut survey, seed)).collect();
     // After the split, so that copies across training and validation count too.
     let excluded = if data.on_leak == OnLeak::Exclude { leaks::to_exclude(&survey) } else { Vec::new() };
     let is_excluded = |index: usize| excluded.binary_search(&index).is_ok();
@@ -114,31 +100,69 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
         Arc::new(ImageSet { classes: Arc::clone(&classes), images, store: Arc::clone(&loaded.store) })
     };
     let (train, validation) = (set(Part::Train), set(Part::Validation));
+    let held_out = survey.seen.iter().take(loaded.images.len()).filter(|seen| seen.part == Part::Test);
+    let listed = tests.images.iter().map(|(index, _)| &parts.test[*index]);
+    let test: Vec<Entry> = listed.chain(held_out.map(|seen| &seen.entry)).cloned().collect();
     let mut copies = vec![0; classes.len()];
     let from_train = excluded.iter().map(|index| &loaded.images[*index]).filter(|(entry, _)| *entry < parts.train.len());
     from_train.for_each(|(_, image)| copies[image.label] += 1);
     let (skipped, damaged) = (survey.unreadable.clone(), survey.damaged());
-    let why_none_held = || why_none_held(&members, if let Validation::Share(share) = data.validation { share } else { 0.0 });
     let outcome = Outcome {
         data,
         train: &train,
         validation: &validation,
+        test: &test,
         skipped: &skipped,
         copies,
         copies_of_validation: excluded.iter().filter(|index| survey.seen[**index].part == Part::Validation).count(),
-        why_none_held: &why_none_held,
+        held: &held,
     };
     outcome.check()?;
     survey.notes.extend(outcome.weightless());
-    let test = tests.images.iter().map(|(index, _)| parts.test[*index].clone()).collect();
     let without_effect = parts.exclude.without_effect();
     Ok(TrainingData { classes, train, validation, test, leaks, excluded, skipped, damaged, survey, without_effect })
+}
+
+/// A part that takes a share of the training images.
+pub(super) struct Held {
+    pub part: Part,
+    share: f64,
+    /// The training images that it was taken of.
+    of: Vec<Member>,
+}
+
+impl Held {
+    /// Moves a share of the training images in `survey`, the first of which are the `loaded` ones, to another part.
+    fn back(part: Part, share: f64, loaded: &Loaded, survey: &mut Scan, seed: u64) -> Self {
+        // The digest of the first of its copies stands for each image, so that near-duplicates stay
+        // on the same side too.
+        let firsts = survey.firsts();
+        let trained: Vec<usize> = (0..loaded.images.len()).filter(|index| survey.seen[*index].part == Part::Train).collect();
+        let member = |index: &usize| {
+            let Image { label, group, .. } = &loaded.images[*index].1;
+            Member { class: *label, group: group.clone(), digest: survey.seen[firsts[*index]].facts.pixels }
+        };
+        let of: Vec<Member> = trained.iter().map(member).collect();
+        let held = trained.iter().zip(hold_back(&of, share, part, seed)).filter(|(_, is_held)| *is_held);
+        held.for_each(|(index, _)| survey.seen[*index].part = part);
+        Self { part, share, of }
+    }
+
+    /// Returns the key that asks for the share.
+    pub(super) fn key(&self) -> &'static str {
+        if self.part == Part::Test { "data.test" } else { "data.validation" }
+    }
+
+    /// Explains why nothing was held back, as the continuation of "found no test images, expected one or more".
+    pub(super) fn why_none(&self) -> String {
+        why_none_held(&self.of, self.share, self.key())
+    }
 }
 
 /// All images of a recipe, with their pixels.
 #[derive(Debug)]
 pub struct Scanned {
-    /// The scan of the images. Nothing is held back from the training source for validation.
+    /// The scan of the images. Nothing is held back from the training source.
     pub survey: Scan,
     /// The same images in two sets: training and validation images, and test images.
     pub sets: [Arc<ImageSet>; 2],
@@ -222,7 +246,7 @@ fn glance_at(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{collections::BTreeSet, path::Path};
 
     use super::*;
     use crate::data::table::Failure;
@@ -330,6 +354,14 @@ mod tests {
                 data(good.path(), "validation = 0.01"),
                 "; 24 images are too few for that share: make data.validation larger or name a folder",
             ),
+            (
+                data(good.path(), "test = 0.01"),
+                "found no test images, expected one or more; 24 images are too few for that share: make data.test larger or name a folder",
+            ),
+            (
+                data(held.path(), "test = 0.7\nvalidation = 0.1"),
+                "class b left to train on, expected one or more: 1 are held out for the test: make data.test smaller",
+            ),
             (data(good.path(), &validation(strange.path())), ": none of the 2 validation images can be read; the first: "),
             (data(good.path(), &validation(hollow.path())), ": there is no image in the class folders of "),
             (
@@ -408,6 +440,29 @@ mod tests {
     }
 
     #[test]
+    fn a_test_share_is_held_out_first() {
+        let folder = folder(&[("a", 20), ("b", 40)]);
+        // A copy stays beside its original.
+        for copy in 0..10 {
+            let original = folder.path().join(format!("b/{copy:02}.png"));
+            std::fs::copy(original, folder.path().join(format!("b/copy{copy}.png"))).expect("copied");
+        }
+        let loaded = load(&data(folder.path(), "test = 0.25\nvalidation = 0.4")).expect("loaded");
+        let digests = |set: &ImageSet| set.images.iter().map(|image| image.digest).collect::<BTreeSet<_>>();
+        let of_test: BTreeSet<_> = loaded.leaks.iter().filter(|leak| leak.part == Part::Test).map(|leak| leak.digest).collect();
+        let (train, validation) = (digests(&loaded.train), digests(&loaded.validation));
+        assert!(of_test.is_disjoint(&train) && of_test.is_disjoint(&validation) && train.is_disjoint(&validation));
+        let of_class = |class: &str| loaded.test.iter().filter(|entry| entry.class == class).count();
+        assert_eq!((of_class("a"), loaded.validation.class_counts()[0], loaded.train.class_counts()[0]), (5, 6, 9));
+        assert_eq!(loaded.train.images.len() + loaded.validation.images.len() + loaded.test.len(), 70);
+        // Validation images of their own leave the share of the training images as it is.
+        let own = format!("test = 0.25\nvalidation = '{}'", folder.path().display());
+        let apart = load(&data(folder.path(), &own)).expect("loaded");
+        let paths = |loaded: &TrainingData| loaded.test.iter().map(|entry| entry.path.clone()).collect::<Vec<_>>();
+        assert_eq!((paths(&apart), apart.validation.images.len()), (paths(&loaded), 70));
+    }
+
+    #[test]
     fn a_csv_brings_its_own_splits() {
         let folder = folder(&[("a", 3), ("b", 3)]);
         let csv = folder.path().join("list.csv");
@@ -418,5 +473,7 @@ mod tests {
         assert_eq!(*loaded.classes, ["x", "y"]);
         let twice = data(&csv, &format!("test = '{}'", folder.path().display()));
         assert!(load(&twice).expect_err("two test sets").to_string().contains("test images twice"));
+        let error = load(&data(&csv, "test = 0.2")).expect_err("two test sets").to_string();
+        assert!(error.contains("test images twice: 1 lines of") && error.contains("data.test = 0.2"), "{error}");
     }
 }

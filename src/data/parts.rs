@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     base::{names, words},
-    config::{Data, PHANTOM, Validation},
+    config::{Data, PHANTOM, Source},
 };
 
 /// Paths of the parts of a recipe's data.
@@ -29,15 +29,13 @@ struct Sources {
 impl Sources {
     /// Returns the paths that a recipe names. Draws the phantom images if it asks for them.
     fn of(data: &Data) -> Result<Self, DataError> {
-        let validation = match &data.validation {
-            Validation::Share(_) => None,
-            Validation::Path(path) => Some(names::to_path(path)),
-        };
+        let path = |source: &Source| source.path().map(names::to_path);
+        let validation = path(&data.validation);
         if data.train == PHANTOM {
             let [train, test] = phantom::draw_set()?;
             return Ok(Self { train, validation, test: Some(test) });
         }
-        Ok(Self { train: names::to_path(&data.train), validation, test: data.test.as_deref().map(names::to_path) })
+        Ok(Self { train: names::to_path(&data.train), validation, test: data.test.as_ref().and_then(path) })
     }
 }
 
@@ -60,7 +58,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Lists the parts of a recipe's data. A CSV may assign its images to parts; then no other
-    /// source for such a part is allowed.
+    /// source for such a part is allowed, but for the share of validation images, which is a default.
     pub(super) fn of(data: &Data) -> Result<Self, DataError> {
         let (sources, exclude) = (Sources::of(data)?, Exclude::of(data)?);
         let listing = list(&sources.train, &exclude)?;
@@ -80,12 +78,7 @@ impl Parts {
             let Some(path) = path else { continue };
             let into = if part == Part::Test { &parts.test } else { &parts.validation };
             if !into.is_empty() {
-                return Err(DataError::Classes(format!(
-                    "found {what} images twice: {} lines of {} and data.{what} = \"{}\"; take one of them out",
-                    into.len(),
-                    names::of_path(&sources.train),
-                    names::of_path(path)
-                )));
+                return Err(twice(what, into, &sources.train, &format!("\"{}\"", names::of_path(path))));
             }
             let other = list(path, &exclude)?;
             // A label is an index into the classes of training, which an unknown class doesn't
@@ -93,6 +86,9 @@ impl Parts {
             check_known(&other, &parts.classes, path, what)?;
             parts.note(&other, path, Some(part));
             (if part == Part::Test { &mut parts.test } else { &mut parts.validation }).extend(other.entries);
+        }
+        if let Some(share) = data.test.as_ref().and_then(Source::share).filter(|_| !parts.test.is_empty()) {
+            return Err(twice("test", &parts.test, &sources.train, &share.to_string()));
         }
         parts.exclude = exclude;
         parts.group_by_name(data)?;
@@ -165,6 +161,15 @@ impl Parts {
             "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first file is {name}"
         )))
     }
+}
+
+/// Returns the error for a part that a list assigns images to and that the recipe has another source for.
+fn twice(what: &str, listed: &[Entry], list: &Path, value: &str) -> DataError {
+    DataError::Classes(format!(
+        "found {what} images twice: {} lines of {} and data.{what} = {value}; take one of them out",
+        listed.len(),
+        names::of_path(list)
+    ))
 }
 
 /// Returns an error if a listing has classes that training doesn't know.

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use crate::{
     base::{io::files::digest_from_hex, names, progress::Progress, usage::UsageError, words},
-    config::{self, Config},
+    config::{self, Config, Source},
     data::{
         TestListing, Unknown,
         batches::dataset::{Image, ImageSet},
@@ -73,8 +73,8 @@ impl EvalSet {
         let changed: Vec<_> = set.images.iter().filter(is_other).collect();
         let first = names::of_path(&changed.first()?.path);
         Some(format!(
-            "warning: {} of {} validation images have other pixels than when the run held them back: they were changed since, or another version \
-             of the program reads them; the first: {first}",
+            "warning: {} of {} images have other pixels than when the run held them back: they were changed since, or another version of the \
+             program reads them; the first: {first}",
             changed.len(),
             set.images.len()
         ))
@@ -121,6 +121,9 @@ fn told(set: EvalSet, progress: &dyn Progress) -> EvalSet {
 /// Returns an error if the configuration or the images of the run can't be listed.
 pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
+    if config.data.test.as_ref().and_then(Source::share).is_some() {
+        return from_split(SplitName::Test, run, progress);
+    }
     let TestListing { entries, unopened } = test_listing(&config.data)?;
     if entries.is_empty() && unopened.is_empty() {
         progress.say("The run has no test images: measuring on its validation images, which chose the best epoch (--data takes others)");
@@ -136,6 +139,7 @@ pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<E
 pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
     match split {
+        SplitName::Test if config.data.test.as_ref().and_then(Source::share).is_some() => from_rows(run, Part::Test, "test", RUNS_TEST),
         SplitName::Test => {
             let TestListing { entries, unopened } = test_listing(&config.data)?;
             if !unopened.is_empty() && entries.is_empty() {
@@ -148,28 +152,30 @@ pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyh
             let (name, digests) = ("test".to_owned(), Vec::new());
             Ok(told(EvalSet { entries, skipped: unopened, name, source, known: known_to(Part::Test), digests }, progress))
         }
-        SplitName::Val => {
-            let rows = read_split(&run.join("split.csv"))?;
-            let held_back: Vec<_> = rows.into_iter().filter(|row| row.split == Part::Validation.name()).collect();
-            let digests = held_back.iter().map(|row| digest_from_hex(&row.blake3)).collect();
-            // Sample weights belong to training; evaluation counts each image once.
-            let entry = |row: SplitRow| {
-                let group = (!row.group.is_empty()).then_some(row.group);
-                Entry { path: names::to_path(&row.path), class: row.class, group, weight: 1.0, split: None }
-            };
-            let entries: Vec<_> = held_back.into_iter().map(entry).collect();
-            check_there(&entries, run)?;
-            let (skipped, source) = (Vec::new(), RUNS_VALIDATION.to_owned());
-            Ok(EvalSet { entries, skipped, name: "val".to_owned(), source, known: known_to(Part::Validation), digests })
-        }
+        SplitName::Val => from_rows(run, Part::Validation, "val", RUNS_VALIDATION),
     }
+}
+
+/// Returns the images of a part as `split.csv` has it.
+fn from_rows(run: &Path, part: Part, name: &str, source: &str) -> anyhow::Result<EvalSet> {
+    let rows = read_split(&run.join("split.csv"))?;
+    let held_back: Vec<_> = rows.into_iter().filter(|row| row.split == part.name()).collect();
+    let digests = held_back.iter().map(|row| digest_from_hex(&row.blake3)).collect();
+    // Sample weights belong to training; evaluation counts each image once.
+    let entry = |row: SplitRow| {
+        let group = (!row.group.is_empty()).then_some(row.group);
+        Entry { path: names::to_path(&row.path), class: row.class, group, weight: 1.0, split: None }
+    };
+    let entries: Vec<_> = held_back.into_iter().map(entry).collect();
+    check_there(&entries, run)?;
+    Ok(EvalSet { entries, skipped: Vec::new(), name: name.to_owned(), source: source.to_owned(), known: known_to(part), digests })
 }
 
 /// Fails if none of the images exists, most likely because paths are relative to another folder.
 fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
     match entries.first().filter(|_| !entries.iter().any(|entry| entry.path.exists())) {
         Some(first) => bail!(
-            "none of the {} validation images in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
+            "none of the {} images held back in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
              where the training ran, say where the images are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name others with \
              --data",
             entries.len(),

@@ -116,7 +116,7 @@ impl Inspection {
             let class = classes.range(..seen.entry.class.as_str()).count();
             Member { class, group: seen.entry.group.clone(), digest: seen.facts.pixels }
         };
-        let held = hold_back(&trained.iter().map(member).collect::<Vec<_>>(), VALIDATION, seed);
+        let held = hold_back(&trained.iter().map(member).collect::<Vec<_>>(), VALIDATION, Part::Validation, seed);
         trained.into_iter().zip(held).filter(|(_, held)| *held).map(|(index, _)| index).collect()
     }
 }

@@ -297,13 +297,25 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     let original = place.bytes(held[0]);
     std::fs::copy(place.path(held[1]), place.path(held[0])).expect("copied");
     let ran = place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]);
-    let words = "1 of 16 validation images have other pixels than when the run held them back";
+    let words = "1 of 16 images have other pixels than when the run held them back";
     assert!(ran.err.contains(words) && ran.err.contains(&format!("the first: {}", held[0])), "{}", ran.err);
     std::fs::write(place.path(held[0]), original).expect("written");
     assert!(!place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]).err.contains("other pixels"));
+    // A share that is held out is what the end of the training and every evaluation measure.
+    place.recipe("test = 0.2", "epochs = 1");
+    let ran = place.done(&["train", "--config", "small.toml", "--out", "shared"]);
+    assert!(ran.err.contains("(test, measured on at the end)") && ran.out.contains("Test accuracy"), "{}", ran.err);
+    let rows = place.read("shared/split.csv").lines().filter(|line| line.contains(",test,")).count();
+    let at_end: Value = serde_json::from_str(&place.read("shared/evaluation/test/metrics.json")).expect("JSON");
+    let ran = place.done(&["evaluate", "--checkpoint", "shared", "--json", "--device", "cpu"]);
+    let again = json(&ran.out);
+    assert_eq!((again["images"].as_u64(), &again["data"]["source"]), (Some(rows as u64), &Value::from("the run's test images")));
+    assert_eq!(again["accuracy"], at_end["accuracy"]);
+    let ran = place.run(&["train", "--resume", "shared", "--set", "data.test=0.3", "--set", "train.epochs=2"]);
+    assert!(ran.code == Some(2) && ran.err.contains("data.test was 0.2 and is 0.3"), "{}", ran.err);
     // Training images that have gone elsewhere: one error.
     std::fs::rename(place.path("train"), place.path("moved")).expect("moved");
     let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "val", "--device", "cpu"]);
-    let words = "none of the 16 validation images in untested/split.csv is there, the first: train/a/";
+    let words = "none of the 16 images held back in untested/split.csv is there, the first: train/a/";
     assert!(ran.code == Some(1) && ran.err.contains(words) && ran.err.matches("train/a/").count() == 1, "{}", ran.err);
 }

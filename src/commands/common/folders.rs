@@ -5,18 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     base::{names, usage::UsageError},
-    config::{self, Data, PHANTOM, Validation},
+    config::{self, Data, PHANTOM, Source},
 };
 
 /// Returns the folders of images that a configuration names.
 pub(in crate::commands) fn of_data(data: &Data) -> Vec<PathBuf> {
-    let validation = match &data.validation {
-        Validation::Path(path) => Some(path),
-        Validation::Share(_) => None,
-    };
-    let train = Some(&data.train).filter(|train| *train != PHANTOM);
-    let named = [train, data.test.as_ref(), validation].into_iter().flatten();
-    named.map(|path| names::to_path(path)).filter(|path| path.is_dir()).collect()
+    let train = Some(data.train.as_str()).filter(|train| *train != PHANTOM);
+    let named = [train, data.test.as_ref().and_then(Source::path), data.validation.path()];
+    named.into_iter().flatten().map(names::to_path).filter(|path| path.is_dir()).collect()
 }
 
 /// Returns the folders of images of a run. Empty if its configuration can't be read; a caller that

@@ -8,7 +8,7 @@ use crate::commands::ui::{Terminal, say};
 use crate::{
     base::{names, progress::Progress, usage::UsageError},
     checkpoint::Meta,
-    config::Config,
+    config::{Config, Source},
     data::{
         TrainingData,
         batches::dataset::ImageSet,
@@ -51,7 +51,7 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
     }
     data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
     Skipped::words(&data.skipped).iter().chain(&Damaged::words(&data.damaged)).for_each(|line| say(&format!("warning: {line}")));
-    if let Some(test) = config.data.test.as_ref().filter(|_| data.test.is_empty()) {
+    if let Some(test) = config.data.test.as_ref().and_then(Source::path).filter(|_| data.test.is_empty()) {
         say(&format!("warning: there is no image in {test} that can be read, so that there is no test"));
     }
     let counts = data.train.class_counts();

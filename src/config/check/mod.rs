@@ -8,7 +8,7 @@ mod transfer;
 use toml::Table;
 
 use self::{augment::check_augment, layers::check_layers, normalize::check_normalize, transfer::check_transfer};
-use super::{ClassWeights, Config, Loss, Model, Optimizer, PHANTOM, Pooling, Problem, Schedule, Validation, rules::Problems};
+use super::{ClassWeights, Config, Loss, Model, Optimizer, PHANTOM, Pooling, Problem, Schedule, Source, rules::Problems};
 use crate::base::words::shortened;
 
 /// Returns every value of `config` that can't work or has no effect; `table` tells what the user wrote from what is a default.
@@ -55,8 +55,10 @@ fn check_data(config: &Config, problems: &mut Problems) {
             "16 MiB or more, as many as the machine can spare",
         );
     }
-    if let Validation::Share(share) = data.validation {
-        problems.require(share > 0.0 && share < 1.0, "data.validation", share, "a share above 0 and below 1, or a folder or CSV");
+    for (key, source) in [("data.validation", Some(&data.validation)), ("data.test", data.test.as_ref())] {
+        if let Some(share) = source.and_then(Source::share) {
+            problems.require(share > 0.0 && share < 1.0, key, share, "a share above 0 and below 1, or a folder or CSV");
+        }
     }
     if let Err(message) = data.group_pattern() {
         return problems.bad("data.group", message);
@@ -231,6 +233,7 @@ mod tests {
             ("data.image_size=[4, 4]", "`data.image_size`"),
             ("data.decode_memory_mb=0", "`data.decode_memory_mb`"),
             ("data.validation=1.5", "`data.validation`"),
+            ("data.test=0.0", "`data.test`"),
             ("data.train=phantom", "`data.test`"),
             ("data.normalize={ mean = [0.5], std = [0.5] }", "`data.normalize`"),
             ("augment.rotation_range=-1", "`augment.rotation_range`"),

@@ -17,16 +17,16 @@ pub struct Data {
     /// paths relative to the CSV (semicolons, tabs and the names that others use, as `filename,class`, are read as well, and said); or
     /// `"phantom"`, drawn by the program itself into `datasets/phantom`.
     pub train: String,
-    /// Test images, a folder or a CSV, evaluated once at the end and never seen before. A CSV with a `split` column and
-    /// `"phantom"` bring their own.
+    /// Test images, evaluated once at the end and never seen before: a folder, or a CSV, or a share of the training images, held out
+    /// before validation images are held back and in the same way. A CSV with a `split` column and `"phantom"` bring their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test: Option<String>,
+    pub test: Option<Source>,
     /// Validation images: a share of the training images (stratified by class and seeded; images of one `group` and
-    /// images with equal pixels stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
+    /// copies stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
     /// Keras's name `validation_split` does as well.
-    #[serde(default, alias = "validation_split")]
+    #[serde(default = "default_validation", alias = "validation_split")]
     #[schemars(extend("aliases" = ["validation_split"]))]
-    pub validation: Validation,
+    pub validation: Source,
     /// Which images belong together (a patient's, say), so that they stay on one side when validation images are held back and intervals
     /// draw them together: `"regex:^(patient\\d+)"` takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ impl Data {
         Self {
             train,
             test: None,
-            validation: Validation::default(),
+            validation: default_validation(),
             group: None,
             exclude: Vec::new(),
             image_size: default_image_size(),
@@ -132,23 +132,33 @@ fn default_image_size() -> [usize; 2] {
     [150, 150]
 }
 
+fn default_validation() -> Source {
+    Source::Share(0.2)
+}
+
 fn default_cache_memory_mb() -> usize {
     1024
 }
 
-/// Validation images: a share of the training images, or a folder or CSV.
+/// Where validation or test images come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Validation {
+pub enum Source {
     /// A share of the training images, above 0 and below 1.
     Share(f64),
     /// A folder with one folder a class, or a CSV.
     Path(String),
 }
 
-impl Default for Validation {
-    fn default() -> Self {
-        Self::Share(0.2)
+impl Source {
+    /// Returns the share of the training images, if it is one.
+    pub fn share(&self) -> Option<f64> {
+        if let Self::Share(share) = self { Some(*share) } else { None }
+    }
+
+    /// Returns the folder or CSV, if it is one.
+    pub fn path(&self) -> Option<&str> {
+        if let Self::Path(path) = self { Some(path) } else { None }
     }
 }
 

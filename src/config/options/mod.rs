@@ -15,7 +15,7 @@ mod transfer;
 
 pub(super) use augment::NOT_BY_CLASS;
 pub use augment::{Augment, FillMode, Semantics, Shift, Zoom};
-pub use data::{Cache, Color, Data, Interpolation, OnBadImage, OnLeak, PHANTOM, Resize, Validation};
+pub use data::{Cache, Color, Data, Interpolation, OnBadImage, OnLeak, PHANTOM, Resize, Source};
 pub use device::DeviceName;
 pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 pub use max_time::MaxTime;

@@ -131,6 +131,7 @@ fn flatten(config: &Config) -> BTreeMap<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Source;
 
     const SMALL: &str = "name = 'x'\n[data]\ntrain = 'images'\n";
 
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!(config.train.epochs, 5);
         assert_eq!(config.device.to_string(), "gpu:1");
         assert_eq!(config.train.early_stopping.expect("set").patience, 2);
-        assert_eq!(config.data.test.as_deref(), Some("a/b"));
+        assert_eq!(config.data.test.as_ref().and_then(Source::path), Some("a/b"));
         for text in ["train.epochs", "=5", "name.epochs=5"] {
             assert!(parsed(SMALL, &[text]).expect_err("malformed").contains("--set"), "{text}");
         }

@@ -1,8 +1,9 @@
-//! Chooses the training images that are held back for validation: stratified by class and drawn
-//! from the seed, with duplicates and groups kept on one side.
+//! Chooses the training images that are held back for validation or held out for the test: stratified
+//! by class and drawn from the seed, with duplicates and groups kept on one side.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Part;
 use crate::base::{
     names,
     rng::{Purpose, permutation, stream},
@@ -20,10 +21,10 @@ pub struct Member {
     pub digest: [u8; 32],
 }
 
-/// Returns for each member whether it is held back. Holds back the fraction `share` of each class
-/// as nearly as whole clusters of groups and duplicates allow; a cluster counts for the class of
-/// its first member. Depends on the seed and the order of the members only.
-pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
+/// Returns for each member whether it is held back for `part`. Holds back the fraction `share` of each
+/// class as nearly as whole clusters of groups and duplicates allow; a cluster counts for the class
+/// of its first member. Depends on the seed, the part and the order of the members only.
+pub fn hold_back(members: &[Member], share: f64, part: Part, seed: u64) -> Vec<bool> {
     let clusters = clusters(members);
     let mut held = vec![false; members.len()];
     let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
@@ -32,7 +33,7 @@ pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
         let count: usize = of_class.iter().map(|cluster| cluster.len()).sum();
         let target = (share * count as f64).round() as usize;
         let mut taken = 0;
-        for index in permutation(&mut stream(seed, Purpose::Split, [class as u64, 0, 0]), of_class.len()) {
+        for index in permutation(&mut stream(seed, Purpose::Split, [class as u64, u64::from(part == Part::Test), 0]), of_class.len()) {
             let cluster = of_class[index];
             // Take a cluster if at least half of it (rounded down) is still missing.
             if taken < target && taken + cluster.len() / 2 <= target {
@@ -44,9 +45,9 @@ pub fn hold_back(members: &[Member], share: f64, seed: u64) -> Vec<bool> {
     held
 }
 
-/// Explains why [`hold_back`] held back nothing, as the continuation of "found no validation
-/// images, expected one or more".
-pub fn why_none_held(members: &[Member], share: f64) -> String {
+/// Explains why [`hold_back`] held back nothing for the part whose key is `key`, as the continuation
+/// of "found no validation images, expected one or more".
+pub fn why_none_held(members: &[Member], share: f64, key: &str) -> String {
     let clusters = clusters(members);
     let count = members.len();
     let groups: BTreeSet<&str> = members.iter().filter_map(|member| member.group.as_deref()).collect();
@@ -54,9 +55,9 @@ pub fn why_none_held(members: &[Member], share: f64) -> String {
     let of_class = |class: usize| members.iter().filter(|member| member.class == class).count();
     let wanted: usize = (0..num_classes).map(|class| (share * of_class(class) as f64).round() as usize).sum();
     if wanted == 0 || clusters.len() == count {
-        return format!("; {count} images are too few for that share: make data.validation larger or name a folder");
+        return format!("; {count} images are too few for that share: make {key} larger or name a folder");
     }
-    let advice = "what belongs together stays on one side: name a folder with data.validation";
+    let advice = format!("what belongs together stays on one side: name a folder with {key}");
     match groups.first() {
         Some(group) if clusters.len() == 1 && groups.len() == 1 && members.iter().all(|member| member.group.is_some()) => {
             format!(": all {count} images are of one group, {}; {advice}, or tell more groups apart with data.group", names::quoted(group))
@@ -117,10 +118,11 @@ mod tests {
     #[test]
     fn each_class_gives_its_share() {
         let members: Vec<_> = (0..200).map(|index| Member { class: usize::from(index >= 150), group: None, digest: [index; 32] }).collect();
-        let held = hold_back(&members, 0.2, 7);
+        let held = hold_back(&members, 0.2, Part::Validation, 7);
         let count = |class| members.iter().zip(&held).filter(|(member, held)| member.class == class && **held).count();
         assert_eq!((count(0), count(1)), (30, 10));
-        assert_ne!(held, hold_back(&members, 0.2, 8), "another seed draws another split");
+        assert_ne!(held, hold_back(&members, 0.2, Part::Validation, 8), "another seed draws another split");
+        assert_ne!(held, hold_back(&members, 0.2, Part::Test, 7), "test images are drawn apart");
     }
 
     #[test]
@@ -150,8 +152,8 @@ mod tests {
             drawn in prop::collection::vec((0usize..3, prop::option::of(0u8..20), 0u8..40), 1..120), seed: u64, share in 0.05f64..0.95
         ) {
             let members: Vec<_> = drawn.iter().map(|(class, group, content)| member(*class, *group, *content)).collect();
-            let held = hold_back(&members, share, seed);
-            prop_assert_eq!(&held, &hold_back(&members, share, seed));
+            let held = hold_back(&members, share, Part::Test, seed);
+            prop_assert_eq!(&held, &hold_back(&members, share, Part::Test, seed));
             for (a, side_a) in members.iter().zip(&held) {
                 for (b, side_b) in members.iter().zip(&held) {
                     let together = a.digest == b.digest || (a.group.is_some() && a.group == b.group);

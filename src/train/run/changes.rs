@@ -10,7 +10,7 @@ use std::{
 use crate::train::{State, TrainError};
 use crate::{
     base::{io::files::hex, names},
-    config::{Config, Schedule, Validation, changed_keys},
+    config::{Config, Data, Schedule, changed_keys},
     data::{
         TrainingData,
         batches::dataset::{Image, ImageSet},
@@ -38,13 +38,14 @@ const MAY_CHANGE: [&str; 10] = [
 
 /// Keys of `[data]` that change pixels or the split. The others say where images are and how they
 /// are read; whether the images are the same is known from their pixels.
-const MUST_STAY: [&str; 8] = [
+const MUST_STAY: [&str; 9] = [
     "data.image_size",
     "data.color",
     "data.resize",
     "data.interpolation",
     "data.normalize",
     "data.validation",
+    "data.test",
     "data.group",
     "data.on_leak",
 ];
@@ -64,12 +65,14 @@ pub(in crate::train) fn written_rows(data: &TrainingData) -> Vec<SplitRow> {
         row.copy_of = marks.get(&row.path).cloned().unwrap_or_default();
     }
     let labels: BTreeMap<&String, usize> = data.classes.iter().enumerate().map(|(label, class)| (class, label)).collect();
+    let groups: BTreeMap<&Path, &String> =
+        data.test.iter().filter_map(|entry| Some((entry.path.as_path(), entry.group.as_ref()?))).collect();
     let tests = data.leaks.iter().filter(|leak| leak.part == Part::Test).map(|leak| SplitRow {
         path: names::of_path(&leak.path),
         label: labels.get(&leak.class).copied().unwrap_or_default(),
         class: leak.class.clone(),
         split: Part::Test.name().to_owned(),
-        group: String::new(),
+        group: groups.get(leak.path.as_path()).map_or_else(String::new, |group| (*group).clone()),
         blake3: hex(&leak.digest),
         weight: 1.0,
         copy_of: copy_of(leak),
@@ -93,13 +96,17 @@ fn differ_in_length(old: &Config, new: &Config) -> bool {
 /// # Errors
 /// Returns [`TrainError::Changed`] for the first key that a resume may not change.
 pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainError> {
-    let are_paths = matches!((&old.data.validation, &new.data.validation), (Validation::Path(_), Validation::Path(_)));
+    // A share changes the split; where a part lies doesn't.
+    let is_no_share = |key: &str| {
+        let sources = |data: &Data| if key == "data.test" { data.test.clone() } else { Some(data.validation.clone()) };
+        [old, new].into_iter().filter_map(|config| sources(&config.data)).all(|source| source.share().is_none())
+    };
     let may_change = |key: &str| {
         let must_stay = || MUST_STAY.iter().any(|fixed| key == *fixed || key.strip_prefix(fixed).is_some_and(|rest| rest.starts_with('.')));
         MAY_CHANGE.contains(&key)
             || key == "train.phases" && differ_in_length(old, new)
-            || key == "data.validation" && are_paths
             || key.starts_with("data.") && !must_stay()
+            || ["data.validation", "data.test"].contains(&key) && is_no_share(key)
     };
     match changed_keys(old, new).into_iter().find(|(key, ..)| !may_change(key)) {
         None => Ok(()),
