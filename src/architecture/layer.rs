@@ -288,25 +288,28 @@ pub struct Fused {
     pub norm: bool,
     /// ReLU.
     pub relu: bool,
+    /// ReLU6.
+    pub relu6: bool,
     /// 2x2 max-pooling.
     pub pool: bool,
 }
 
 impl Fused {
     /// Finds what may be computed with `first`, given the layers behind it: for a convolution without
-    /// bias a norm, then ReLU, then 2x2 max-pooling. A bias before a norm isn't part of it.
+    /// bias a norm, then ReLU6, or ReLU and perhaps 2x2 max-pooling. A bias before a norm isn't part of it.
     pub fn of<'a>(first: &Kind, behind: impl IntoIterator<Item = &'a Kind>) -> Self {
         let Kind::Conv(conv) = first else { return Self::default() };
         let mut behind = behind.into_iter().peekable();
         let norm = !conv.bias && behind.next_if(|kind| matches!(kind, Kind::BatchNorm { .. })).is_some();
-        let relu = behind.next_if(|kind| **kind == Kind::Activation(Activation::Relu)).is_some();
+        let mut is_next = |function| behind.next_if(|kind| **kind == Kind::Activation(function)).is_some();
+        let (relu, relu6) = (is_next(Activation::Relu), is_next(Activation::Relu6));
         let pool = relu && behind.next_if(|kind| **kind == Kind::Pool(Pool::HALVE)).is_some();
-        Self { norm, relu, pool }
+        Self { norm, relu, relu6: relu6 && !relu, pool }
     }
 
     /// Returns the number of layers behind the convolution that are computed with it.
     pub fn count(self) -> usize {
-        [self.norm, self.relu, self.pool].into_iter().filter(|is_there| *is_there).count()
+        [self.norm, self.relu, self.relu6, self.pool].into_iter().filter(|is_there| *is_there).count()
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::{hint::black_box, time::Instant};
 
-use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
+use conv_block::{
+    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, norm_backward,
+    norm_forward,
+};
 
 const RUNS: usize = 12;
 
@@ -25,6 +28,12 @@ fn main() {
             println!("| {inputs} to {outputs} at {side}, {kind} | {:.1} | {gflops:.0} | {:.1} |", best[0] * 1e3, best[1] * 1e3);
         }
         println!("| all, {kind} | {:.1} | | {:.1} |", all[0] * 1e3, all[1] * 1e3);
+    }
+    println!("| depthwise, batch 32 | forward, ms | backward, ms |\n|---|---|---|");
+    for (channels, side, kernel, stride) in [(32, 112, 3, 1), (96, 112, 3, 2), (144, 56, 5, 2), (480, 14, 5, 1), (672, 7, 5, 1)] {
+        let padding = [[kernel / 2; 2]; 2];
+        let [forward, backward] = depthwise(isa, &Depthwise { images: 32, channels, height: side, width: side, kernel, stride, padding });
+        println!("| {channels} at {side}, {kernel}x{kernel} by {stride} | {:.1} | {:.1} |", forward * 1e3, backward * 1e3);
     }
     for (images, side) in [(8, 224), (32, 150)] {
         println!("VGG16 forward, {images} at {side}: {:.2} s", vgg16(isa, images, side));
@@ -93,6 +102,23 @@ fn vgg16(isa: Isa, images: usize, side: usize) -> f64 {
         }
         best = best.min(start.elapsed().as_secs_f64());
         black_box(x);
+    }
+    best
+}
+
+/// Returns the seconds of a forward and of a backward pass of a depthwise convolution with ReLU6.
+fn depthwise(isa: Isa, shape: &Depthwise) -> [f64; 2] {
+    let (input, weight) = (values(shape.input_len()), values(shape.weight_len()));
+    let grad = values(shape.output_len());
+    let mut best = [f64::MAX; 2];
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let output = depthwise_forward(isa, shape, Tail::Relu6, &input, &weight, None);
+        let forward = start.elapsed().as_secs_f64();
+        let saved = Saved { input: &input, weight: &weight, output: &output, codes: &[] };
+        let start = Instant::now();
+        black_box(depthwise_backward(isa, shape, Tail::Relu6, saved, &grad, true));
+        best = [best[0].min(forward), best[1].min(start.elapsed().as_secs_f64())];
     }
     best
 }

@@ -232,12 +232,11 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
         }
         match d.tail {
             Tail::Linear => store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums),
-            Tail::Relu => {
-                for row in &mut tile {
-                    for position in row {
-                        for v in position {
-                            *v = S::relu(*v, *v, *v).0;
-                        }
+            Tail::Relu | Tail::Relu6 => {
+                for v in tile.as_flattened_mut().as_flattened_mut() {
+                    *v = S::relu(*v, *v, *v).0;
+                    if d.tail == Tail::Relu6 {
+                        *v = S::at_most(*v, S::splat(6.0));
                     }
                 }
                 store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums);

@@ -12,6 +12,7 @@
 #![expect(clippy::needless_range_loop, reason = "register tiles are arrays of arrays that are walked side by side")]
 
 mod dense;
+mod depthwise;
 mod groups;
 mod norm;
 mod pooled;
@@ -22,6 +23,7 @@ mod simd;
 mod tile;
 mod weight;
 
+pub use depthwise::{Depthwise, depthwise_backward, depthwise_forward};
 pub use norm::{Norm, NormForward, NormGradients, NormSaved, norm_backward, norm_forward};
 pub use shape::{Conv, Tail};
 pub use simd::Isa;
@@ -62,7 +64,7 @@ pub struct Saved<'a> {
     pub input: &'a [f32],
     /// Weights, `[outputs, inputs, kernel, kernel]`.
     pub weight: &'a [f32],
-    /// Output of [`forward`]; read with [`Tail::Relu`] only.
+    /// Output of [`forward`]; read with [`Tail::Relu`] and [`Tail::Relu6`] only.
     pub output: &'a [f32],
     /// Codes of [`forward`]; read with [`Tail::ReluPool`] only.
     pub codes: &'a [u8],
@@ -129,9 +131,9 @@ pub fn backward(isa: Isa, conv: &Conv, tail: Tail, saved: Saved<'_>, grad: &[f32
     let grad = Plain { values: grad, channels: conv.outputs, height, width };
     match tail {
         Tail::Linear => backward_dense(isa, conv, &saved, &grad, is_input_wanted),
-        Tail::Relu => {
+        Tail::Relu | Tail::Relu6 => {
             assert_eq!(saved.output.len(), grad.values.len(), "output of {conv:?}");
-            backward_dense(isa, conv, &saved, &ReluGrad { grad, output: saved.output }, is_input_wanted)
+            backward_dense(isa, conv, &saved, &ReluGrad { grad, output: saved.output, most: tail.most() }, is_input_wanted)
         }
         Tail::ReluPool => {
             assert_eq!(saved.codes.len(), grad.values.len(), "codes of {conv:?}");

@@ -45,7 +45,7 @@ pub struct NormSaved<'a> {
     pub weight: &'a [f32],
     /// Parameters given to [`norm_forward`].
     pub norm: Norm<'a>,
-    /// Output of [`norm_forward`]; read with [`Tail::Relu`] only.
+    /// Output of [`norm_forward`]; read with [`Tail::Relu`] and [`Tail::Relu6`] only.
     pub output: &'a [f32],
     /// Codes of [`norm_forward`]; read with [`Tail::ReluPool`] only.
     pub codes: &'a [u8],
@@ -109,7 +109,7 @@ pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[
     } else if out_plane > 0 {
         output.par_chunks_exact_mut(plane).enumerate().for_each(|(index, output)| {
             let values = &result[index * plane..(index + 1) * plane];
-            scale_plane(isa, values, affine[index % conv.outputs], tail == Tail::Relu, output);
+            scale_plane(isa, values, affine[index % conv.outputs], tail.range(), output);
         });
     }
     NormForward { output, codes, mean, variance }
@@ -130,7 +130,10 @@ pub fn norm_backward(isa: Isa, conv: &Conv, tail: Tail, saved: NormSaved<'_>, gr
     let grad = Plain { values: grad, channels: conv.outputs, height, width };
     match tail {
         Tail::Linear => through_norm(isa, conv, saved, &grad, is_input_wanted),
-        Tail::Relu => through_norm(isa, conv, saved, &ReluGrad { grad, output: saved.output }, is_input_wanted),
+        Tail::Relu | Tail::Relu6 => {
+            let grad = ReluGrad { grad, output: saved.output, most: tail.most() };
+            through_norm(isa, conv, saved, &grad, is_input_wanted)
+        }
         Tail::ReluPool => through_norm(isa, conv, saved, &PoolGrad { grad, codes: saved.codes }, is_input_wanted),
     }
 }
@@ -236,7 +239,7 @@ unsafe fn moments_kernel<S: Simd, const NV: usize>(values: &[f32], found: &mut [
 
 /// Sums in 32 lanes, which is fast and keeps rounding errors small.
 #[inline(always)]
-fn lane_sum(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
+pub(crate) fn lane_sum(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
     let mut total = 0.0;
     for part in values.chunks(2048) {
         let mut lanes = [0.0f32; 32];
@@ -273,19 +276,19 @@ unsafe fn products_kernel<S: Simd, const NV: usize>(grads: &[f32], results: &[f3
 }
 
 per_isa! {
-    /// Computes `value * affine[0] + affine[1]`, with ReLU if `is_relu`.
-    fn scale_plane(values: &[f32], affine: [f32; 2], is_relu: bool, out: &mut [f32]) = scale_kernel
+    /// Computes `value * affine[0] + affine[1]` within the range. NaN passes.
+    fn scale_plane(values: &[f32], affine: [f32; 2], range: [f32; 2], out: &mut [f32]) = scale_kernel
 }
 
 /// # Safety
 /// None of its own, as for [`mix_kernel`].
 #[inline(always)]
-unsafe fn scale_kernel<S: Simd, const NV: usize>(values: &[f32], [scale, shift]: [f32; 2], is_relu: bool, out: &mut [f32]) {
-    let least = if is_relu { 0.0 } else { f32::NEG_INFINITY };
+unsafe fn scale_kernel<S: Simd, const NV: usize>(values: &[f32], [scale, shift]: [f32; 2], [least, most]: [f32; 2], out: &mut [f32]) {
     for (out, value) in out.iter_mut().zip(values) {
         let value = value * scale + shift;
-        // A comparison rather than `f32::max`, so that a NaN passes.
-        *out = if value < least { least } else { value };
+        // Comparisons rather than `f32::clamp`, so that a NaN passes.
+        let value = if value < least { least } else { value };
+        *out = if value > most { most } else { value };
     }
 }
 

@@ -25,10 +25,12 @@ impl Rows for Plain<'_> {
     }
 }
 
-/// The gradient before a ReLU.
+/// The gradient before a ReLU, perhaps with a largest value.
 pub(crate) struct ReluGrad<'a> {
     pub(crate) grad: Plain<'a>,
     pub(crate) output: &'a [f32],
+    /// The largest value, NaN for none.
+    pub(crate) most: f32,
 }
 
 impl Rows for ReluGrad<'_> {
@@ -37,22 +39,22 @@ impl Rows for ReluGrad<'_> {
         let Plain { values, channels, height, width } = self.grad;
         let start = ((image * channels + channel) * height + row) * width;
         let (grad, output) = (&values[start..start + width], &self.output[start..start + width]);
-        pass_relu(isa, grad, output, out);
+        pass_tail(isa, grad, output, self.most, out);
     }
 }
 
 per_isa! {
-    /// Passes the gradient where the output is above zero. NaN outputs pass it too, as ReLU passes
-    /// a NaN.
-    fn pass_relu(grad: &[f32], output: &[f32], out: &mut [f32]) = relu_kernel
+    /// Passes the gradient where the output is above zero and isn't `most`. NaN outputs pass it too,
+    /// as ReLU passes a NaN.
+    pub(crate) fn pass_tail(grad: &[f32], output: &[f32], most: f32, out: &mut [f32]) = relu_kernel
 }
 
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
-unsafe fn relu_kernel<S: Simd, const NV: usize>(grad: &[f32], output: &[f32], out: &mut [f32]) {
+unsafe fn relu_kernel<S: Simd, const NV: usize>(grad: &[f32], output: &[f32], most: f32, out: &mut [f32]) {
     for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
-        *out = if *output <= 0.0 { 0.0 } else { *grad };
+        *out = if (*output <= 0.0) | (*output == most) { 0.0 } else { *grad };
     }
 }
 

@@ -29,8 +29,26 @@ pub enum Tail {
     Linear,
     /// ReLU.
     Relu,
+    /// ReLU, and 6 at most.
+    Relu6,
     /// ReLU, then 2x2 max-pooling. An odd last row or column is dropped.
     ReluPool,
+}
+
+impl Tail {
+    /// Returns the least and the largest value that it leaves.
+    pub(crate) fn range(self) -> [f32; 2] {
+        match self {
+            Self::Linear => [f32::NEG_INFINITY, f32::INFINITY],
+            Self::Relu | Self::ReluPool => [0.0, f32::INFINITY],
+            Self::Relu6 => [0.0, 6.0],
+        }
+    }
+
+    /// Returns the value from which on it passes no gradient, NaN if there is none.
+    pub(crate) fn most(self) -> f32 {
+        if self == Self::Relu6 { 6.0 } else { f32::NAN }
+    }
 }
 
 impl Conv {
@@ -56,7 +74,7 @@ impl Conv {
     pub fn output_size(&self, tail: Tail) -> (usize, usize) {
         let (height, width) = self.result_size();
         match tail {
-            Tail::Linear | Tail::Relu => (height, width),
+            Tail::Linear | Tail::Relu | Tail::Relu6 => (height, width),
             Tail::ReluPool => (height / 2, width / 2),
         }
     }

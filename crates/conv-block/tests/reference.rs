@@ -92,6 +92,10 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
                 // A value close to zero may round to either side; the gradient follows the output.
                 result_grad[at(y, x)] = if found.output[index] > 0.0 { grad } else { 0.0 };
             }
+            Tail::Relu6 => {
+                *output = result[at(y, x)].clamp(0.0, 6.0);
+                result_grad[at(y, x)] = if found.output[index] > 0.0 && found.output[index] < 6.0 { grad } else { 0.0 };
+            }
             Tail::ReluPool => {
                 let cell = [at(2 * y, 2 * x), at(2 * y, 2 * x + 1), at(2 * y + 1, 2 * x), at(2 * y + 1, 2 * x + 1)];
                 *output = cell.iter().fold(0.0, |largest: f64, at| largest.max(result[*at]));
@@ -157,7 +161,9 @@ fn norm_truth(conv: &Conv, tail: Tail, [input, weight, gamma, beta]: [&[f64]; 4]
                 let code = usize::from(codes[index]);
                 result[image * plane + (2 * y + code / 2) * columns + 2 * x + code % 2]
             }
-            Tail::Relu | Tail::ReluPool => 0.0,
+            Tail::Relu6 if found[index] >= 6.0 => 6.0,
+            Tail::Relu6 if found[index] > 0.0 => result[index],
+            Tail::Relu | Tail::Relu6 | Tail::ReluPool => 0.0,
         }
     };
     (0..found.len()).map(pick).collect()
@@ -220,7 +226,7 @@ fn convs() -> impl Strategy<Value = Conv> {
 }
 
 fn tails() -> impl Strategy<Value = Tail> {
-    prop_oneof![Just(Tail::Linear), Just(Tail::Relu), Just(Tail::ReluPool)]
+    prop_oneof![Just(Tail::Linear), Just(Tail::Relu), Just(Tail::Relu6), Just(Tail::ReluPool)]
 }
 
 proptest! {
@@ -259,7 +265,7 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
     let (input, weight) = (numbers(conv.input_len(), 1), numbers(conv.weight_len(), 2));
     let ones = vec![1.0; conv.outputs];
     let norm = Norm { gamma: &ones, beta: &ones, epsilon: EPSILON };
-    for tail in [Tail::Linear, Tail::Relu, Tail::ReluPool] {
+    for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
         let run = || {
             let isa = Isa::best();
             let plain = forward(isa, &conv, tail, &input, &weight, None);
@@ -310,7 +316,7 @@ fn what_is_not_a_number_is_passed_on() {
         let conv = Conv { images: 1, inputs: 1, height: 5, width: 4, outputs: 2, kernel: 3, stride: 1, padding: 1 };
         let mut input = vec![1.0; 20];
         input[0] = f32::NAN;
-        for tail in [Tail::Linear, Tail::Relu, Tail::ReluPool] {
+        for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
             let found = forward(isa, &conv, tail, &input, &[1.0; 18], None).output;
             assert!(found[0].is_nan() && found.iter().any(|value| value.is_finite()), "{tail:?} {found:?}");
         }

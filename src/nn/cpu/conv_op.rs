@@ -24,9 +24,15 @@ use burn_autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn_ndarray::NdArray;
-use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
+use conv_block::{
+    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, norm_backward,
+    norm_forward,
+};
 
-use super::backend::{HostBackend, has_kernels};
+use super::{
+    backend::{HostBackend, has_kernels},
+    pool::pad,
+};
 
 /// Runs a convolution with a bias, and the tail of `block`.
 ///
@@ -52,8 +58,9 @@ pub(in crate::nn) fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Te
 pub(in crate::nn) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &BatchNorm, block: Block) -> Tensor<4> {
     let device = x.device();
     let is_learning = device.is_autodiff() && norm.training.is_enabled();
-    if !has_kernels(&device) || is_learning && !block.has_kernel(&x, &weight) {
-        return block.follow(norm.forward(block.convolve(x, weight, None)));
+    if !has_kernels(&device) || is_learning && !(block.groups == 1 && block.has_kernel(&x, &weight)) {
+        let result = conv_block(x, weight, None, Block { tail: Tail::Linear, ..block });
+        return block.follow(norm.forward(result));
     }
     let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
     if is_learning {
@@ -80,7 +87,7 @@ pub(in crate::nn) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &Bat
 pub(in crate::nn) struct Block {
     pub(in crate::nn) stride: usize,
     /// Zeros above and below, and left and right.
-    pub(in crate::nn) padding: [usize; 2],
+    pub(in crate::nn) padding: [[usize; 2]; 2],
     /// Number of parts that the channels are divided into.
     pub(in crate::nn) groups: usize,
     pub(in crate::nn) tail: Tail,
@@ -89,13 +96,38 @@ pub(in crate::nn) struct Block {
 impl Block {
     /// Whether our kernels support this shape and can access these tensors.
     fn has_kernel(self, x: &Tensor<4>, weight: &Tensor<4>) -> bool {
-        let [_, _, kernel_height, kernel_width] = weight.dims();
-        has_kernels(&x.device())
-            && kernel_height == kernel_width
-            && self.padding[0] == self.padding[1]
-            && self.groups == 1
-            && [x.dtype(), weight.dtype()] == [DType::F32; 2]
-            && shape(x.dims(), weight.dims(), self).is_supported()
+        let [outputs, _, kernel_height, kernel_width] = weight.dims();
+        let is_supported = || {
+            if self.groups == 1 {
+                let [[above, below], [left, right]] = self.padding;
+                [below, left, right] == [above; 3] && conv_of(x.dims(), weight.dims(), self).is_supported()
+            } else {
+                let is_depthwise = [x.dims()[1], outputs] == [self.groups; 2] && self.tail != Tail::ReluPool;
+                is_depthwise && depthwise_of(x.dims(), weight.dims(), self).is_supported()
+            }
+        };
+        has_kernels(&x.device()) && kernel_height == kernel_width && [x.dtype(), weight.dtype()] == [DType::F32; 2] && is_supported()
+    }
+
+    /// Computes the output, the codes of pooled values, and the output's rows and columns.
+    fn forward(self, x: [usize; 4], weight: [usize; 4], [input, weights, bias]: [&[f32]; 3]) -> (Vec<f32>, Vec<u8>, [usize; 4]) {
+        if self.groups == 1 {
+            let conv = conv_of(x, weight, self);
+            let found = forward(Isa::best(), &conv, self.tail, input, weights, Some(bias));
+            return (found.output, found.codes, output_dims(&conv, self.tail));
+        }
+        let shape = depthwise_of(x, weight, self);
+        let (rows, columns) = shape.result_size();
+        let output = depthwise_forward(Isa::best(), &shape, self.tail, input, weights, Some(bias));
+        (output, Vec::new(), [shape.images, shape.channels, rows, columns])
+    }
+
+    /// Computes the gradients.
+    fn backward(self, x: [usize; 4], weight: [usize; 4], saved: Saved<'_>, grad: &[f32], is_input_wanted: bool) -> conv_block::Gradients {
+        if self.groups == 1 {
+            return backward(Isa::best(), &conv_of(x, weight, self), self.tail, saved, grad, is_input_wanted);
+        }
+        depthwise_backward(Isa::best(), &depthwise_of(x, weight, self), self.tail, saved, grad, is_input_wanted)
     }
 
     /// Runs the convolution with Burn's operations.
@@ -103,7 +135,11 @@ impl Block {
     /// # Shapes
     /// As [`conv_block()`], without pooling.
     fn convolve(self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
-        module::conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], self.padding, [1, 1], self.groups))
+        let [[above, below], [left, right]] = self.padding;
+        // Burn pads both ends alike.
+        let (x, padding) =
+            if above == below && left == right { (x, [above, left]) } else { (pad(x, self.padding[0], self.padding[1]), [0, 0]) };
+        module::conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], padding, [1, 1], self.groups))
     }
 
     /// Runs the tail with Burn's operations.
@@ -114,19 +150,20 @@ impl Block {
         match self.tail {
             Tail::Linear => x,
             Tail::Relu => relu(x),
+            Tail::Relu6 => x.clamp(0.0, 6.0),
             Tail::ReluPool => module::max_pool2d(relu(x), MaxPoolOptions::new([2, 2])),
         }
     }
 }
 
-/// Describes the convolution to `conv_block`, from the shapes of its input and weights.
-fn shape([images, inputs, height, width]: [usize; 4], [outputs, _, kernel, _]: [usize; 4], block: Block) -> Conv {
-    Conv { images, inputs, height, width, outputs, kernel, stride: block.stride, padding: block.padding[0] }
+/// Describes a convolution to `conv_block`, from the shapes of its input and weights.
+fn conv_of([images, inputs, height, width]: [usize; 4], [outputs, _, kernel, _]: [usize; 4], block: Block) -> Conv {
+    Conv { images, inputs, height, width, outputs, kernel, stride: block.stride, padding: block.padding[0][0] }
 }
 
-/// As [`shape`], for tensors of a backend.
-fn conv_of(x: &Shape, weight: &Shape, block: Block) -> Conv {
-    shape(x.dims(), weight.dims(), block)
+/// As [`conv_of`], for a depthwise convolution.
+fn depthwise_of([images, channels, height, width]: [usize; 4], [_, _, kernel, _]: [usize; 4], block: Block) -> Depthwise {
+    Depthwise { images, channels, height, width, kernel, stride: block.stride, padding: block.padding }
 }
 
 /// The blocks as an extension of Burn's backends.
@@ -186,23 +223,22 @@ struct Kept<B: HostBackend> {
 /// Runs the kernels on contiguous copies or views of the tensors `[x, weight, bias]`.
 fn run_forward<B: HostBackend>(tensors: [FloatTensor<B>; 3], block: Block) -> Kept<B> {
     let [x, weight, bias] = tensors.map(B::contiguous);
-    let conv = conv_of(&x.shape(), &weight.shape(), block);
-    let found = forward(Isa::best(), &conv, block.tail, B::values(&x), B::values(&weight), Some(B::values(&bias)));
-    let output = B::tensor(found.output, output_shape(&conv, block.tail));
-    Kept { block, x, weight, output, codes: found.codes.into() }
+    let values = [B::values(&x), B::values(&weight), B::values(&bias)];
+    let (output, codes, shape) = block.forward(x.shape().dims(), weight.shape().dims(), values);
+    Kept { block, output: B::tensor(output, Shape::new(shape)), codes: codes.into(), x, weight }
 }
 
 /// Returns the shape of the block's output, `[batch, outputs, rows, columns]`.
-fn output_shape(conv: &Conv, tail: Tail) -> Shape {
+fn output_dims(conv: &Conv, tail: Tail) -> [usize; 4] {
     let (rows, columns) = conv.output_size(tail);
-    Shape::new([conv.images, conv.outputs, rows, columns])
+    [conv.images, conv.outputs, rows, columns]
 }
 
 /// Returns the output if the backward pass of `tail` reads it, else an empty tensor, so that the
 /// output's memory is freed with its last user.
 fn output_to_keep<B: HostBackend>(output: &FloatTensor<B>, tail: Tail) -> FloatTensor<B> {
     match tail {
-        Tail::Relu => output.clone(),
+        Tail::Relu | Tail::Relu6 => output.clone(),
         Tail::Linear | Tail::ReluPool => B::tensor(Vec::new(), Shape::new([0])),
     }
 }
@@ -225,14 +261,14 @@ struct KeptNorm<B: HostBackend> {
 /// Runs the kernels on contiguous copies or views of the tensors `[x, weight, gamma, beta]`.
 fn run_norm_forward<B: HostBackend>(tensors: [FloatTensor<B>; 4], epsilon: f64, block: Block) -> KeptNorm<B> {
     let [x, weight, gamma, beta] = tensors.map(B::contiguous);
-    let conv = conv_of(&x.shape(), &weight.shape(), block);
+    let conv = conv_of(x.shape().dims(), weight.shape().dims(), block);
     let norm = Norm { gamma: B::values(&gamma), beta: B::values(&beta), epsilon };
     let found = norm_forward(Isa::best(), &conv, block.tail, B::values(&x), B::values(&weight), norm);
     let channels = || Shape::new([conv.outputs]);
     KeptNorm {
         block,
         epsilon,
-        output: B::tensor(found.output, output_shape(&conv, block.tail)),
+        output: B::tensor(found.output, Shape::new(output_dims(&conv, block.tail))),
         mean: B::tensor(found.mean, channels()),
         variance: B::tensor(found.variance, channels()),
         codes: found.codes.into(),
@@ -254,10 +290,9 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
             fn backward(self, ops: Ops<Kept<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = B::contiguous(grads.consume::<B>(&ops.node));
                 let Kept { block, x, weight, output, codes } = &ops.state;
-                let conv = conv_of(&x.shape(), &weight.shape(), *block);
                 let saved = Saved { input: B::values(x), weight: B::values(weight), output: B::values(output), codes };
                 let [input_node, weight_node, bias_node] = ops.parents;
-                let found = backward(Isa::best(), &conv, block.tail, saved, B::values(&grad), input_node.is_some());
+                let found = block.backward(x.shape().dims(), weight.shape().dims(), saved, B::values(&grad), input_node.is_some());
                 if let (Some(node), Some(values)) = (input_node, found.input) {
                     grads.register::<B>(node.id, B::tensor(values, x.shape()));
                 }
@@ -265,7 +300,7 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
                     grads.register::<B>(node.id, B::tensor(found.weight, weight.shape()));
                 }
                 if let Some(node) = bias_node {
-                    grads.register::<B>(node.id, B::tensor(found.bias, Shape::new([conv.outputs])));
+                    grads.register::<B>(node.id, B::tensor(found.bias, Shape::new([weight.shape()[0]])));
                 }
             }
         }
@@ -296,7 +331,7 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
             fn backward(self, ops: Ops<KeptNorm<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = B::contiguous(grads.consume::<B>(&ops.node));
                 let kept = &ops.state;
-                let conv = conv_of(&kept.x.shape(), &kept.weight.shape(), kept.block);
+                let conv = conv_of(kept.x.shape().dims(), kept.weight.shape().dims(), kept.block);
                 let norm = Norm { gamma: B::values(&kept.gamma), beta: B::values(&kept.beta), epsilon: kept.epsilon };
                 let saved = NormSaved {
                     input: B::values(&kept.x),
@@ -349,14 +384,14 @@ mod tests {
 
     use super::*;
 
-    const TAILS: [Tail; 3] = [Tail::Linear, Tail::Relu, Tail::ReluPool];
+    const TAILS: [Tail; 4] = [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool];
 
     /// An image with odd sides, weights for five outputs, and a factor for each output value.
     fn tensors(device: &Device, block: Block) -> [Tensor<4>; 3] {
         let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), device);
         let tracked = |tensor: Tensor<4>| if device.is_autodiff() { tensor.require_grad() } else { tensor };
         let (x, weight) = (tracked(random([2, 3, 9, 14])), tracked(random([5, 3, 3, 3])));
-        let (rows, columns) = conv_of(&x.shape(), &weight.shape(), block).output_size(block.tail);
+        let (rows, columns) = conv_of(x.dims(), weight.dims(), block).output_size(block.tail);
         [x, weight, random([2, 5, rows, columns])]
     }
 
@@ -382,7 +417,7 @@ mod tests {
     fn a_block_equals_the_operations_of_burn() {
         for device in devices() {
             for (tail, stride) in TAILS.into_iter().flat_map(|tail| [(tail, 1), (tail, 2)]) {
-                let block = Block { stride, padding: [1, 1], groups: 1, tail };
+                let block = Block { stride, padding: [[1, 1]; 2], groups: 1, tail };
                 let [x, weight, factors] = tensors(&device, block);
                 let bias = vector([0.3, -0.2, 0.0, 0.1, -0.4], &device);
                 let ours = conv_block(x.clone(), weight.clone(), Some(bias.clone()), block);
@@ -397,10 +432,32 @@ mod tests {
     }
 
     #[test]
+    fn a_depthwise_block_equals_the_operations_of_burn() {
+        for device in devices() {
+            for (tail, stride, kernel) in [(Tail::Linear, 1, 3), (Tail::Relu, 2, 5), (Tail::Relu6, 2, 3), (Tail::ReluPool, 1, 3)] {
+                let padding = [[kernel / 2 - 1, kernel / 2], [kernel / 2; 2]];
+                let block = Block { stride, padding, groups: 4, tail };
+                let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Uniform(-4.0, 4.0), &device).require_grad();
+                let (x, weight) = (random([2, 4, 9, 14]), random([4, 1, kernel, kernel]));
+                let bias = Tensor::<1>::from_floats([0.3, -0.2, 0.0, 0.1], &device).require_grad();
+                assert_eq!(block.has_kernel(&x, &weight), tail != Tail::ReluPool);
+                let ours = conv_block(x.clone(), weight.clone(), Some(bias.clone()), block);
+                let burns = block.follow(block.convolve(x.clone(), weight.clone(), Some(bias.clone())));
+                assert_same("output", ours.clone(), burns.clone());
+                let factors = Tensor::random(ours.dims(), Distribution::Uniform(-1.0, 1.0), &device);
+                let (ours, burns) = ((ours * factors.clone()).sum().backward(), (burns * factors).sum().backward());
+                assert_same_grads("input", &x, [&ours, &burns]);
+                assert_same_grads("weight", &weight, [&ours, &burns]);
+                assert_same_grads("bias", &bias, [&ours, &burns]);
+            }
+        }
+    }
+
+    #[test]
     fn a_block_with_norm_equals_the_operations_of_burn_and_moves_the_running_statistics() {
         for device in devices() {
             for tail in TAILS {
-                let block = Block { stride: 1, padding: [1, 1], groups: 1, tail };
+                let block = Block { stride: 1, padding: [[1, 1]; 2], groups: 1, tail };
                 let [x, weight, factors] = tensors(&device, block);
                 let [ours, burns] = [0, 1].map(|_| {
                     let mut norm = BatchNormConfig::new(5).init(&device);
@@ -434,13 +491,13 @@ mod tests {
     #[test]
     fn an_input_that_is_a_view_and_a_kernel_that_is_not_ours_give_the_same_too() {
         let device = Device::flex();
-        let block = Block { stride: 1, padding: [1, 1], groups: 1, tail: Tail::ReluPool };
+        let block = Block { stride: 1, padding: [[1, 1]; 2], groups: 1, tail: Tail::ReluPool };
         let [x, weight, _] = tensors(&device, block);
         let view = x.swap_dims(2, 3).narrow(2, 1, 12);
         let whole = Tensor::from_data(view.clone().into_data(), &device);
         assert_same("view", conv_block(view, weight.clone(), None, block), block.follow(block.convolve(whole, weight, None)));
         let wide = Tensor::<4>::ones([2, 3, 5, 5], &device);
         let x = Tensor::<4>::ones([1, 3, 8, 6], &device);
-        assert_eq!(conv_block(x, wide, None, Block { stride: 1, padding: [2, 2], groups: 1, tail: Tail::Relu }).dims(), [1, 2, 8, 6]);
+        assert_eq!(conv_block(x, wide, None, Block { stride: 1, padding: [[2, 2]; 2], groups: 1, tail: Tail::Relu }).dims(), [1, 2, 8, 6]);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     architecture::{self, Activation, Conv, Fused, Groups, Join, Kind, Pool},
     nn::cpu::{
         conv_op::{Block, conv_block, conv_norm_block},
-        pool::{pad, pool},
+        pool::pool,
     },
 };
 
@@ -47,10 +47,11 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
             Kind::Conv(shape) => {
                 let conv = advance(next);
                 let norm = fused.norm.then(|| advance(next));
-                let tail = match (fused.relu, fused.pool) {
-                    (_, true) => Tail::ReluPool,
-                    (true, false) => Tail::Relu,
-                    (false, false) => Tail::Linear,
+                let tail = match fused {
+                    Fused { pool: true, .. } => Tail::ReluPool,
+                    Fused { relu6: true, .. } => Tail::Relu6,
+                    Fused { relu: true, .. } => Tail::Relu,
+                    _ => Tail::Linear,
                 };
                 Step::Conv { conv, norm, shape: *shape, tail }
             }
@@ -84,7 +85,9 @@ impl Step {
         match self {
             Self::Conv { conv, norm, shape, tail } => {
                 let Layer::Conv(conv) = &modules[*conv] else { unreachable!("the step was found for a convolution") };
-                let (x, padding) = padded(x, shape);
+                let [_, _, height, width] = x.dims();
+                let padding =
+                    [(0, height), (1, width)].map(|(axis, side)| shape.padding.of_side(axis, side, shape.kernel[axis], shape.stride));
                 let groups = if shape.groups == Groups::Depthwise { shape.outputs } else { 1 };
                 let block = Block { stride: shape.stride, padding, groups, tail: *tail };
                 match norm.map(|norm| &modules[norm]) {
@@ -118,15 +121,6 @@ impl Step {
             }
         }
     }
-}
-
-/// Pads an image where its sides need more on one side than on the other, which no convolution does
-/// itself; else returns the padding of each side.
-fn padded(x: Tensor<4>, shape: &Conv) -> (Tensor<4>, [usize; 2]) {
-    let [_, _, height, width] = x.dims();
-    let rows = shape.padding.of_side(0, height, shape.kernel[0], shape.stride);
-    let columns = shape.padding.of_side(1, width, shape.kernel[1], shape.stride);
-    if rows[0] == rows[1] && columns[0] == columns[1] { (x, [rows[0], columns[0]]) } else { (pad(x, rows, columns), [0, 0]) }
 }
 
 /// Applies a function to each value.

@@ -56,4 +56,9 @@ impl Simd for Neon {
             (vbslq_f32(dies, vdupq_n_f32(0.0), best), vbslq_f32(dies, dead, code))
         }
     }
+    #[inline(always)]
+    unsafe fn at_most(value: float32x4_t, limit: float32x4_t) -> float32x4_t {
+        // SAFETY: the caller promises NEON. A NaN on either side passes.
+        unsafe { vminq_f32(value, limit) }
+    }
 }

@@ -157,6 +157,11 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The CPU must have the instruction set.
     unsafe fn relu(best: Self::V, code: Self::V, dead: Self::V) -> (Self::V, Self::V);
+    /// Returns the smaller one of value and limit. A NaN value passes.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
+    unsafe fn at_most(value: Self::V, limit: Self::V) -> Self::V;
 }
 
 /// Returns the lanes as bytes, by way of memory.
@@ -240,9 +245,9 @@ pub(crate) unsafe fn copy_strided_bytes<S: Simd>(from: *const f32, stride: usize
 /// `kernel::<S, NV>(args)` compiled for the given set. `NV` is the number of vectors of output
 /// channels in a tile, so that `NV * LANES` is [`Isa::block`].
 macro_rules! per_isa {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
         $(#[$doc])*
-        fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
+        $vis fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
             use $crate::simd::Kind;
             /// # Safety
             /// The CPU must have AVX-512F.

@@ -51,4 +51,8 @@ impl Simd for Portable {
             std::array::from_fn(|i| if best[i] <= 0.0 { dead[i] } else { code[i] }),
         )
     }
+    #[inline(always)]
+    unsafe fn at_most(value: [f32; 8], limit: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| if value[i] > limit[i] { limit[i] } else { value[i] })
+    }
 }

@@ -106,6 +106,11 @@ impl Simd for Avx512 {
             (_mm512_maskz_mov_ps(lives, best), _mm512_mask_blend_ps(lives, dead, code))
         }
     }
+    #[inline(always)]
+    unsafe fn at_most(value: __m512, limit: __m512) -> __m512 {
+        // SAFETY: the caller promises the instruction set. Where one of the two is NaN the second is taken.
+        unsafe { _mm512_min_ps(limit, value) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -168,5 +173,10 @@ impl Simd for Avx2 {
             let lives = _mm256_cmp_ps::<_CMP_NLE_UQ>(best, _mm256_setzero_ps());
             (_mm256_and_ps(lives, best), _mm256_blendv_ps(dead, code, lives))
         }
+    }
+    #[inline(always)]
+    unsafe fn at_most(value: __m256, limit: __m256) -> __m256 {
+        // SAFETY: the caller promises the instruction set. Where one of the two is NaN the second is taken.
+        unsafe { _mm256_min_ps(limit, value) }
     }
 }
