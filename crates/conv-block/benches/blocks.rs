@@ -65,14 +65,14 @@ fn block(isa: Isa, conv: &Conv, kind: &str) -> [f64; 2] {
             let (output, codes) = (&found.output, &found.codes);
             let saved = NormSaved { input: &input, weight: &weight, norm, output, codes, mean: &found.mean, variance: &found.variance };
             let start = Instant::now();
-            black_box(norm_backward(isa, conv, tail, saved, &grad, is_input_wanted));
+            black_box(norm_backward(isa, conv, tail, saved, &mut grad.clone(), is_input_wanted));
             [forward, start.elapsed().as_secs_f64()]
         } else {
             let found = forward(isa, conv, tail, &input, &weight, Some(&ones));
             let forward = start.elapsed().as_secs_f64();
             let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
             let start = Instant::now();
-            black_box(backward(isa, conv, tail, saved, &grad, is_input_wanted));
+            black_box(backward(isa, conv, tail, saved, &mut grad.clone(), is_input_wanted));
             [forward, start.elapsed().as_secs_f64()]
         };
         best = [best[0].min(seconds[0]), best[1].min(seconds[1])];

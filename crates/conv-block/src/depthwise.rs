@@ -16,6 +16,12 @@ use crate::{
     simd::{Isa, Simd, per_isa},
 };
 
+/// Rows and columns of the largest kernel.
+const LARGEST: usize = 7;
+
+/// Where each position of a kernel meets the first result, and its weight.
+type Taps = [(usize, f32); LARGEST * LARGEST];
+
 /// Results are computed in multiples of so many, whole vectors of every instruction set.
 const STEP: usize = 64;
 
@@ -49,7 +55,10 @@ impl Depthwise {
             side > 0 && side <= 1 << 24 && before < 16 && after < 16 && side + before + after >= self.kernel
         };
         let sides = [(self.height, self.padding[0]), (self.width, self.padding[1])];
-        (1..=7).contains(&self.kernel) && (1..=7).contains(&self.stride) && self.images * self.channels > 0 && sides.into_iter().all(fits)
+        (1..=LARGEST).contains(&self.kernel)
+            && (1..=7).contains(&self.stride)
+            && self.images * self.channels > 0
+            && sides.into_iter().all(fits)
     }
 
     /// Returns the rows and columns of the result.
@@ -97,12 +106,13 @@ pub fn depthwise_forward(isa: Isa, shape: &Depthwise, tail: Tail, input: &[f32],
     let mut output = vec![0.0; shape.output_len()];
     output.par_chunks_exact_mut(layout.rows * layout.columns).enumerate().for_each(|(index, output)| {
         let channel = index % shape.channels;
-        let taps = layout.taps(weight, channel);
+        let mut taps = [(0, 0.0); LARGEST * LARGEST];
+        let taps = layout.taps(weight, channel, &mut taps);
         let bias = bias.map_or(0.0, |bias| bias[channel]);
         with_scratch(layout.source_len + layout.results, |scratch| {
             let (source, results) = scratch.split_at_mut(layout.source_len);
             layout.deal(isa, layout.plane(input, index), source);
-            correlate(isa, &taps, bias, source, results);
+            correlate(isa, taps, bias, source, results);
             for (row, output) in output.chunks_exact_mut(layout.columns).enumerate() {
                 clamp(isa, &results[row * layout.pitch..][..layout.columns], tail.range(), output);
             }
@@ -133,14 +143,17 @@ pub fn depthwise_backward(isa: Isa, shape: &Depthwise, tail: Tail, saved: Saved<
     let mut sums = vec![0.0; shape.images * shape.channels * (count + 1)];
     let backward = |index: usize, sums: &mut [f32], input: Option<&mut [f32]>| {
         let plane = layout.rows * layout.columns;
-        let output = if tail == Tail::Linear { &[] } else { &saved.output[index * plane..][..plane] };
         with_scratch(layout.grad_len + layout.source_len, |scratch| {
             let (grads, source) = scratch.split_at_mut(layout.grad_len);
-            layout.spread(isa, &grad[index * plane..][..plane], (output, tail), grads);
+            layout.spread(&grad[index * plane..][..plane], grads);
+            if tail != Tail::Linear {
+                layout.mask(isa, tail, &saved.output[index * plane..][..plane], grads);
+            }
             layout.deal(isa, layout.plane(saved.input, index), source);
             multiply(isa, &layout.offsets, &grads[layout.lead..][..layout.results], source, sums);
             if let Some(input) = input {
-                layout.turn_back(isa, &layout.taps(saved.weight, index % shape.channels), grads, input);
+                let mut taps = [(0, 0.0); LARGEST * LARGEST];
+                layout.turn_back(isa, layout.taps(saved.weight, index % shape.channels, &mut taps), grads, input);
             }
         });
     };
@@ -225,10 +238,12 @@ impl Layout {
         &input[index * len..][..len]
     }
 
-    /// Returns the places and weights of a channel's kernel.
-    fn taps(&self, weight: &[f32], channel: usize) -> Vec<(usize, f32)> {
+    /// Puts the places and weights of a channel's kernel into `taps` and returns the filled part.
+    fn taps<'a>(&self, weight: &[f32], channel: usize, taps: &'a mut Taps) -> &'a [(usize, f32)] {
         let count = self.offsets.len();
-        self.offsets.iter().copied().zip(weight[channel * count..][..count].iter().copied()).collect()
+        let of_channel = &weight[channel * count..][..count];
+        taps.iter_mut().zip(self.offsets.iter().zip(of_channel)).for_each(|(tap, (offset, weight))| *tap = (*offset, *weight));
+        &taps[..count]
     }
 
     /// Returns for each phase of the columns the first column in it, where that one lies in a row of
@@ -259,15 +274,18 @@ impl Layout {
         }
     }
 
-    /// Lays the gradient of a plane of results out, before its tail, with zeros around and between.
-    fn spread(&self, isa: Isa, grad: &[f32], (output, tail): (&[f32], Tail), grads: &mut [f32]) {
+    /// Lays the gradient of a plane of results out, with zeros around and between.
+    fn spread(&self, grad: &[f32], grads: &mut [f32]) {
         grads.fill(0.0);
         for (row, grad) in grad.chunks_exact(self.columns).enumerate() {
-            let to = &mut grads[self.lead + row * self.pitch..][..self.columns];
-            match output.chunks_exact(self.columns).nth(row) {
-                Some(output) => pass_tail(isa, grad, output, tail.most(), to),
-                None => to.copy_from_slice(grad),
-            }
+            grads[self.lead + row * self.pitch..][..self.columns].copy_from_slice(grad);
+        }
+    }
+
+    /// Turns laid-out gradients into those before a ReLU, given its outputs.
+    fn mask(&self, isa: Isa, tail: Tail, output: &[f32], grads: &mut [f32]) {
+        for (row, output) in output.chunks_exact(self.columns).enumerate() {
+            pass_tail(isa, output, tail.most(), &mut grads[self.lead + row * self.pitch..][..self.columns]);
         }
     }
 
@@ -276,12 +294,14 @@ impl Layout {
         let len = self.phase_len.next_multiple_of(STEP);
         with_scratch(self.stride * self.stride * len, |phases| {
             for (phase, values) in phases.chunks_exact_mut(len).enumerate() {
-                let is_of_phase = |(at, _): &(usize, &(usize, f32))| {
-                    at / self.kernel % self.stride * self.stride + at % self.kernel % self.stride == phase
-                };
-                let of_phase = taps.iter().enumerate().filter(is_of_phase);
-                let turned: Vec<_> = of_phase.map(|(_, (offset, weight))| (self.lead + phase * self.phase_len - offset, *weight)).collect();
-                correlate(isa, &turned, 0.0, grads, values);
+                let (mut turned, mut count) = ([(0, 0.0); LARGEST * LARGEST], 0);
+                for (at, (offset, weight)) in taps.iter().enumerate() {
+                    if at / self.kernel % self.stride * self.stride + at % self.kernel % self.stride == phase {
+                        turned[count] = (self.lead + phase * self.phase_len - offset, *weight);
+                        count += 1;
+                    }
+                }
+                correlate(isa, &turned[..count], 0.0, grads, values);
             }
             for (row, input) in input.chunks_exact_mut(self.size[1]).enumerate() {
                 let start = self.start_of(row);

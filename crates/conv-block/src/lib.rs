@@ -30,7 +30,7 @@ pub use simd::Isa;
 
 use dense::Dense;
 use pooled::Pooled;
-use rows::{Plain, PoolGrad, ReluGrad, Rows};
+use rows::{Plain, PoolGrad, Rows, turn_before_tail};
 
 /// The code of a pooled value whose cell has nothing above zero. The other codes are the position
 /// of the maximum in its cell: 0 and 1 in the upper row, 2 and 3 in the lower. The first of equal
@@ -114,7 +114,7 @@ pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32],
 }
 
 /// Computes the gradients of weights and bias, and of the input if `is_input_wanted`, from the
-/// gradient `grad` of the output.
+/// gradient `grad` of the output. Behind a ReLU, `grad` becomes the gradient before it.
 ///
 /// # Shapes
 /// `grad` is `[images, outputs, rows, columns]` after the tail; see [`Gradients`] for the results.
@@ -122,19 +122,16 @@ pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32],
 /// # Panics
 /// Panics if the shape is not supported (see [`Conv::is_supported`]) or a slice has another length
 /// than it says.
-pub fn backward(isa: Isa, conv: &Conv, tail: Tail, saved: Saved<'_>, grad: &[f32], is_input_wanted: bool) -> Gradients {
+pub fn backward(isa: Isa, conv: &Conv, tail: Tail, saved: Saved<'_>, grad: &mut [f32], is_input_wanted: bool) -> Gradients {
     assert!(conv.is_supported(), "{conv:?} is not supported");
     assert_eq!(saved.input.len(), conv.input_len(), "input of {conv:?}");
     assert_eq!(saved.weight.len(), conv.weight_len(), "weight of {conv:?}");
     assert_eq!(grad.len(), conv.output_len(tail), "gradient of {conv:?}");
+    turn_before_tail(isa, tail, saved.output, grad);
     let (height, width) = conv.output_size(tail);
     let grad = Plain { values: grad, channels: conv.outputs, height, width };
     match tail {
-        Tail::Linear => backward_dense(isa, conv, &saved, &grad, is_input_wanted),
-        Tail::Relu | Tail::Relu6 => {
-            assert_eq!(saved.output.len(), grad.values.len(), "output of {conv:?}");
-            backward_dense(isa, conv, &saved, &ReluGrad { grad, output: saved.output, most: tail.most() }, is_input_wanted)
-        }
+        Tail::Linear | Tail::Relu | Tail::Relu6 => backward_dense(isa, conv, &saved, &grad, is_input_wanted),
         Tail::ReluPool => {
             assert_eq!(saved.codes.len(), grad.values.len(), "codes of {conv:?}");
             // Only a quarter of this gradient can be nonzero, which the sparse kernel makes use of.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     Conv, DEAD, Saved, Tail, backward_dense, forward,
-    rows::{Plain, PoolGrad, ReluGrad, Rows},
+    rows::{Plain, PoolGrad, Rows, turn_before_tail},
     simd::{Isa, Simd, per_isa},
 };
 
@@ -116,7 +116,7 @@ pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[
 }
 
 /// Computes the gradients of weights, gamma and beta, and of the input if `is_input_wanted`, from
-/// the gradient `grad` of the output.
+/// the gradient `grad` of the output. Behind a ReLU, `grad` becomes the gradient before it.
 ///
 /// # Shapes
 /// `grad` is `[images, outputs, rows, columns]` after the tail; see [`NormGradients`] for the
@@ -124,16 +124,13 @@ pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[
 ///
 /// # Panics
 /// As [`crate::backward`].
-pub fn norm_backward(isa: Isa, conv: &Conv, tail: Tail, saved: NormSaved<'_>, grad: &[f32], is_input_wanted: bool) -> NormGradients {
+pub fn norm_backward(isa: Isa, conv: &Conv, tail: Tail, saved: NormSaved<'_>, grad: &mut [f32], is_input_wanted: bool) -> NormGradients {
     assert_eq!(grad.len(), conv.output_len(tail), "gradient of {conv:?}");
+    turn_before_tail(isa, tail, saved.output, grad);
     let (height, width) = conv.output_size(tail);
     let grad = Plain { values: grad, channels: conv.outputs, height, width };
     match tail {
-        Tail::Linear => through_norm(isa, conv, saved, &grad, is_input_wanted),
-        Tail::Relu | Tail::Relu6 => {
-            let grad = ReluGrad { grad, output: saved.output, most: tail.most() };
-            through_norm(isa, conv, saved, &grad, is_input_wanted)
-        }
+        Tail::Linear | Tail::Relu | Tail::Relu6 => through_norm(isa, conv, saved, &grad, is_input_wanted),
         Tail::ReluPool => through_norm(isa, conv, saved, &PoolGrad { grad, codes: saved.codes }, is_input_wanted),
     }
 }

@@ -1,7 +1,12 @@
 //! Sources of an image's rows: memory, or a gradient that is computed while it is read, so that it
 //! is never stored.
 
-use crate::simd::{Isa, Simd, per_isa};
+use rayon::prelude::*;
+
+use crate::{
+    Tail,
+    simd::{Isa, Simd, per_isa},
+};
 
 /// `[images, channels, height, width]` values that are read one row at a time.
 pub(crate) trait Rows: Sync {
@@ -25,36 +30,32 @@ impl Rows for Plain<'_> {
     }
 }
 
-/// The gradient before a ReLU, perhaps with a largest value.
-pub(crate) struct ReluGrad<'a> {
-    pub(crate) grad: Plain<'a>,
-    pub(crate) output: &'a [f32],
-    /// The largest value, NaN for none.
-    pub(crate) most: f32,
-}
-
-impl Rows for ReluGrad<'_> {
-    #[inline]
-    fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
-        let Plain { values, channels, height, width } = self.grad;
-        let start = ((image * channels + channel) * height + row) * width;
-        let (grad, output) = (&values[start..start + width], &self.output[start..start + width]);
-        pass_tail(isa, grad, output, self.most, out);
+/// Turns the gradient of an output into that before its ReLU, in place. Other tails leave it: pooling
+/// is undone by [`PoolGrad`].
+///
+/// # Panics
+/// Panics if the output has another length.
+pub(crate) fn turn_before_tail(isa: Isa, tail: Tail, output: &[f32], grad: &mut [f32]) {
+    const PART: usize = 1 << 14;
+    if matches!(tail, Tail::Relu | Tail::Relu6) {
+        assert_eq!(output.len(), grad.len(), "output for {tail:?}");
+        let parts = grad.par_chunks_mut(PART).zip(output.par_chunks(PART));
+        parts.for_each(|(grad, output)| pass_tail(isa, output, tail.most(), grad));
     }
 }
 
 per_isa! {
     /// Passes the gradient where the output is above zero and isn't `most`. NaN outputs pass it too,
     /// as ReLU passes a NaN.
-    pub(crate) fn pass_tail(grad: &[f32], output: &[f32], most: f32, out: &mut [f32]) = relu_kernel
+    pub(crate) fn pass_tail(output: &[f32], most: f32, grad: &mut [f32]) = relu_kernel
 }
 
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
-unsafe fn relu_kernel<S: Simd, const NV: usize>(grad: &[f32], output: &[f32], most: f32, out: &mut [f32]) {
-    for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
-        *out = if (*output <= 0.0) | (*output == most) { 0.0 } else { *grad };
+unsafe fn relu_kernel<S: Simd, const NV: usize>(output: &[f32], most: f32, grad: &mut [f32]) {
+    for (grad, output) in grad.iter_mut().zip(output) {
+        *grad = if (*output <= 0.0) | (*output == most) { 0.0 } else { *grad };
     }
 }
 

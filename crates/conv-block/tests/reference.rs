@@ -127,11 +127,11 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
         bias_sizes[index / plane % conv.outputs] += grad.abs();
     }
     let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
-    let Gradients { input, weight, bias } = backward(isa, conv, tail, saved, &out_grad, true);
+    let Gradients { input, weight, bias } = backward(isa, conv, tail, saved, &mut out_grad.clone(), true);
     assert_sums_close("weight gradient", &weight, &weight_grad, &weight_sizes);
     assert_sums_close("bias gradient", &bias, &bias_grad, &bias_sizes);
     assert_close("input gradient", &input.unwrap_or_default(), &input_grad);
-    let without = backward(isa, conv, tail, saved, &out_grad, false);
+    let without = backward(isa, conv, tail, saved, &mut out_grad.clone(), false);
     assert_eq!((without.input, without.weight, without.bias), (None, weight, bias));
 }
 
@@ -188,7 +188,7 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
     }
     let out_grad = numbers(out.len(), seed + 4);
     let saved = NormSaved { input, weight, norm, output: &found.output, codes: &found.codes, mean: &found.mean, variance: &found.variance };
-    let grads = norm_backward(isa, conv, tail, saved, &out_grad, true);
+    let grads = norm_backward(isa, conv, tail, saved, &mut out_grad.clone(), true);
     let input_grad = grads.input.clone().unwrap_or_default();
     let loss = |wide: &[Vec<f64>; 4]| truth(wide).iter().zip(&out_grad).map(|(out, grad)| out * f64::from(*grad)).sum::<f64>();
     for (tensor, ours) in [&input_grad, &grads.weight, &grads.gamma, &grads.beta].into_iter().enumerate() {
@@ -203,7 +203,7 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
             assert!((slope - f64::from(ours[at])).abs() < 1e-4 * scale, "tensor {tensor}[{at}]: {} instead of {slope}", ours[at]);
         }
     }
-    assert_eq!(norm_backward(isa, conv, tail, saved, &out_grad, false).weight, grads.weight);
+    assert_eq!(norm_backward(isa, conv, tail, saved, &mut out_grad.clone(), false).weight, grads.weight);
 }
 
 fn convs() -> impl Strategy<Value = Conv> {
@@ -270,7 +270,7 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
             let isa = Isa::best();
             let plain = forward(isa, &conv, tail, &input, &weight, None);
             let saved = Saved { input: &input, weight: &weight, output: &plain.output, codes: &plain.codes };
-            let plain_grads = backward(isa, &conv, tail, saved, &plain.output, true);
+            let plain_grads = backward(isa, &conv, tail, saved, &mut plain.output.clone(), true);
             let normed = norm_forward(isa, &conv, tail, &input, &weight, norm);
             let saved = NormSaved {
                 input: &input,
@@ -281,7 +281,7 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
                 mean: &normed.mean,
                 variance: &normed.variance,
             };
-            let normed_grads = norm_backward(isa, &conv, tail, saved, &normed.output, true);
+            let normed_grads = norm_backward(isa, &conv, tail, saved, &mut normed.output.clone(), true);
             (plain, plain_grads, normed, normed_grads)
         };
         let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(run);

@@ -123,7 +123,14 @@ impl Block {
     }
 
     /// Computes the gradients.
-    fn backward(self, x: [usize; 4], weight: [usize; 4], saved: Saved<'_>, grad: &[f32], is_input_wanted: bool) -> conv_block::Gradients {
+    fn backward(
+        self,
+        x: [usize; 4],
+        weight: [usize; 4],
+        saved: Saved<'_>,
+        grad: &mut [f32],
+        is_input_wanted: bool,
+    ) -> conv_block::Gradients {
         if self.groups == 1 {
             return backward(Isa::best(), &conv_of(x, weight, self), self.tail, saved, grad, is_input_wanted);
         }
@@ -288,11 +295,11 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
             type State = Kept<B>;
 
             fn backward(self, ops: Ops<Kept<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-                let grad = B::contiguous(grads.consume::<B>(&ops.node));
+                let mut grad = B::contiguous(grads.consume::<B>(&ops.node));
                 let Kept { block, x, weight, output, codes } = &ops.state;
                 let saved = Saved { input: B::values(x), weight: B::values(weight), output: B::values(output), codes };
                 let [input_node, weight_node, bias_node] = ops.parents;
-                let found = block.backward(x.shape().dims(), weight.shape().dims(), saved, B::values(&grad), input_node.is_some());
+                let found = block.backward(x.shape().dims(), weight.shape().dims(), saved, B::values_mut(&mut grad), input_node.is_some());
                 if let (Some(node), Some(values)) = (input_node, found.input) {
                     grads.register::<B>(node.id, B::tensor(values, x.shape()));
                 }
@@ -329,7 +336,7 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
             type State = KeptNorm<B>;
 
             fn backward(self, ops: Ops<KeptNorm<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
-                let grad = B::contiguous(grads.consume::<B>(&ops.node));
+                let mut grad = B::contiguous(grads.consume::<B>(&ops.node));
                 let kept = &ops.state;
                 let conv = conv_of(kept.x.shape().dims(), kept.weight.shape().dims(), kept.block);
                 let norm = Norm { gamma: B::values(&kept.gamma), beta: B::values(&kept.beta), epsilon: kept.epsilon };
@@ -343,7 +350,7 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
                     variance: B::values(&kept.variance),
                 };
                 let is_input_wanted = ops.parents[0].is_some();
-                let found = norm_backward(Isa::best(), &conv, kept.block.tail, saved, B::values(&grad), is_input_wanted);
+                let found = norm_backward(Isa::best(), &conv, kept.block.tail, saved, B::values_mut(&mut grad), is_input_wanted);
                 let channels = || Shape::new([conv.outputs]);
                 let values = [
                     found.input.map(|values| (values, kept.x.shape())),

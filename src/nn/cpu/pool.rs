@@ -1,15 +1,27 @@
-//! Pooling with every padding. A maximum without autodiff on the CPU is our own single pass over the
-//! values: Burn's operation also stores the position of each maximum, and takes longer than the
-//! convolutions around it.
+//! Pooling with every padding. A maximum on the CPU is our own single pass over the values: Burn's
+//! operation also stores the position of each maximum, and takes longer than the convolutions around
+//! it. The backward pass looks for the positions again, in an input that others keep anyway.
 
-use burn::tensor::{
-    DType, Tensor, TensorData,
-    module::{avg_pool2d, max_pool2d},
-    ops::{AvgPoolOptions, MaxPoolOptions, PadMode},
+use std::ops::Range;
+
+use burn::{
+    backend::{Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor},
+    tensor::{
+        DType, Shape, Tensor,
+        module::{avg_pool2d, max_pool2d},
+        ops::{AvgPoolOptions, MaxPoolOptions, PadMode},
+    },
 };
+use burn_autodiff::{
+    Autodiff,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind},
+};
+use burn_ndarray::NdArray;
 use rayon::prelude::*;
 
-use super::backend::has_kernels;
+use super::backend::{HostBackend, has_kernels};
 use crate::architecture::{Pool, PoolKind};
 
 /// Pools each channel.
@@ -22,8 +34,8 @@ use crate::architecture::{Pool, PoolKind};
 pub(in crate::nn) fn pool(x: Tensor<4>, shape: Pool) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     let sides = [(0, height), (1, width)].map(|(axis, side)| shape.padding.of_side(axis, side, shape.kernel, shape.stride));
-    if shape.kind == PoolKind::Max && !x.device().is_autodiff() && x.dtype() == DType::F32 && has_kernels(&x.device()) {
-        return max_pool_on_host(x, shape, sides.map(|[before, _]| before));
+    if shape.kind == PoolKind::Max && x.dtype() == DType::F32 && has_kernels(&x.device()) {
+        return Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), Windows { shape, before: sides.map(|[before, _]| before) }));
     }
     let padding = sides.map(|[before, after]| (before, after));
     let (kernel, stride) = ([shape.kernel; 2], [shape.stride; 2]);
@@ -45,36 +57,107 @@ pub(in crate::nn) fn pad(x: Tensor<4>, rows: [usize; 2], columns: [usize; 2]) ->
     x.pad((columns[0], columns[1], rows[0], rows[1]), PadMode::Constant(0.0))
 }
 
-/// Computes the maxima of windows that begin `before` rows and columns outside.
-///
-/// # Shapes
-/// As [`pool`].
-fn max_pool_on_host(x: Tensor<4>, shape: Pool, before: [usize; 2]) -> Tensor<4> {
-    let (device, [batch, channels, height, width]) = (x.device(), x.dims());
-    let [rows, columns] = shape.output([height, width]).expect("the description was checked for images of this size");
-    let data = x.into_data();
-    let values = data.as_slice::<f32>().expect("looked at above");
-    let mut out = vec![0.0; batch * channels * rows * columns];
-    let planes = out.par_chunks_exact_mut(rows * columns).zip(values.par_chunks_exact(height * width));
-    planes.for_each(|(out, plane)| max_of_windows(plane, width, shape, before, out, columns));
-    Tensor::from_data(TensorData::new(out, [batch, channels, rows, columns]), &device)
+/// The windows of a maximum, the first of which begin `before` rows and columns outside.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Windows {
+    shape: Pool,
+    before: [usize; 2],
+}
+
+/// The maximum as an extension of Burn's backends.
+#[backend_extension(Flex, NdArray, Autodiff)]
+pub(in crate::nn) trait PoolOps: Backend {
+    /// See [`pool`].
+    fn max_pool(x: FloatTensor<Self>, windows: Windows) -> FloatTensor<Self>;
+}
+
+macro_rules! on_slices {
+    ($($backend:ty)*) => {$(
+        impl PoolOps for $backend {
+            fn max_pool(x: FloatTensor<Self>, windows: Windows) -> FloatTensor<Self> {
+                windows.forward::<Self>(&Self::contiguous(x))
+            }
+        }
+    )*};
+}
+
+on_slices!(Flex NdArray);
+
+impl<B: HostBackend + PoolOps, C: CheckpointStrategy> PoolOps for Autodiff<B, C> {
+    fn max_pool(x: FloatTensor<Self>, windows: Windows) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct MaxPool;
+
+        impl<B: HostBackend> Backward<B, 1> for MaxPool {
+            type State = (Windows, FloatTensor<B>, FloatTensor<B>);
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = B::contiguous(grads.consume::<B>(&ops.node));
+                let (windows, x, output) = &ops.state;
+                if let [Some(node)] = ops.parents {
+                    grads.register::<B>(node.id, windows.backward::<B>(x, output, &grad));
+                }
+            }
+        }
+
+        let node = x.node();
+        let x = B::contiguous(x.into_primitive());
+        let output = windows.forward::<B>(&x);
+        match MaxPool.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((windows, x, output.clone()), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+}
+
+impl Windows {
+    fn forward<B: HostBackend>(self, x: &FloatTensor<B>) -> FloatTensor<B> {
+        let [batch, channels, height, width]: [usize; 4] = x.shape().dims();
+        let [rows, columns] = self.shape.output([height, width]).expect("the description was checked for images of this size");
+        let mut out = vec![0.0; batch * channels * rows * columns];
+        let planes = out.par_chunks_exact_mut(rows * columns).zip(B::values(x).par_chunks_exact(height * width));
+        planes.for_each(|(out, plane)| max_of_windows(plane, width, self, out, columns));
+        B::tensor(out, Shape::new([batch, channels, rows, columns]))
+    }
+
+    /// Computes the gradient of `x`: that of each maximum goes to its first position in its window.
+    fn backward<B: HostBackend>(self, x: &FloatTensor<B>, output: &FloatTensor<B>, grad: &FloatTensor<B>) -> FloatTensor<B> {
+        let ([_, _, height, width], [_, _, rows, columns]): ([usize; 4], [usize; 4]) = (x.shape().dims(), output.shape().dims());
+        let values = B::values(x);
+        let mut of_x = vec![0.0; values.len()];
+        let of_outputs = B::values(output).par_chunks_exact(rows * columns).zip(B::values(grad).par_chunks_exact(rows * columns));
+        let planes = of_x.par_chunks_exact_mut(height * width).zip(values.par_chunks_exact(height * width)).zip(of_outputs);
+        planes.for_each(|((of_x, plane), (output, grad))| {
+            for (at, (most, grad)) in output.iter().zip(grad).enumerate() {
+                let inside = self.inside(at % columns, 1, width);
+                let is_it = |value: &f32| value == most || value.is_nan();
+                let place = self.inside(at / columns, 0, height).find_map(|row| {
+                    let start = row * width + inside.start;
+                    plane[start..row * width + inside.end].iter().position(is_it).map(|column| start + column)
+                });
+                of_x[place.expect("the maximum is in its window")] += grad;
+            }
+        });
+        B::tensor(of_x, x.shape())
+    }
+
+    /// Returns the part of a window that lies inside along an axis.
+    fn inside(self, at: usize, axis: usize, side: usize) -> Range<usize> {
+        let (start, before) = (at * self.shape.stride, self.before[axis]);
+        start.saturating_sub(before)..(start + self.shape.kernel - before).min(side)
+    }
 }
 
 /// Pools one channel of one image.
-fn max_of_windows(plane: &[f32], width: usize, shape: Pool, before: [usize; 2], out: &mut [f32], columns: usize) {
+fn max_of_windows(plane: &[f32], width: usize, windows: Windows, out: &mut [f32], columns: usize) {
     // Unlike `f32::max`, NaN wins, so that features that are no numbers are seen further on.
     let larger = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
-    let height = plane.len() / width;
-    // The part of a window that lies inside.
-    let window = |at: usize, before: usize, side: usize| {
-        let start = at * shape.stride;
-        start.saturating_sub(before)..(start + shape.kernel - before).min(side)
-    };
+    let (height, Windows { shape, before }) = (plane.len() / width, windows);
     // Windows that lie inside whole.
     let inside = before[1].div_ceil(shape.stride)..columns.min((width + before[1]).saturating_sub(shape.kernel) / shape.stride + 1);
     let mut line = vec![0.0f32; width];
     for (row, out) in out.chunks_exact_mut(columns).enumerate() {
-        let rows = window(row, before[0], height);
+        let rows = windows.inside(row, 0, height);
         line.copy_from_slice(&plane[rows.start * width..][..width]);
         for row in plane[..rows.end * width].chunks_exact(width).skip(rows.start + 1) {
             line.iter_mut().zip(row).for_each(|(most, value)| *most = larger(*value, *most));
@@ -82,21 +165,21 @@ fn max_of_windows(plane: &[f32], width: usize, shape: Pool, before: [usize; 2], 
         if shape.kernel == 3 && shape.stride == 2 && !inside.is_empty() {
             // The window of most networks, whose length the compiler must know to be fast.
             let first = inside.start * 2 - before[1];
-            let windows = line[first..].windows(3).step_by(2);
-            out[inside.clone()].iter_mut().zip(windows).for_each(|(out, w)| *out = larger(larger(w[0], w[1]), w[2]));
+            let triples = line[first..].windows(3).step_by(2);
+            out[inside.clone()].iter_mut().zip(triples).for_each(|(out, w)| *out = larger(larger(w[0], w[1]), w[2]));
         } else {
             let whole = inside.clone();
-            whole.for_each(|at| out[at] = line[window(at, before[1], width)].iter().copied().fold(f32::NEG_INFINITY, larger));
+            whole.for_each(|at| out[at] = line[windows.inside(at, 1, width)].iter().copied().fold(f32::NEG_INFINITY, larger));
         }
         for at in (0..inside.start.min(columns)).chain(inside.end.max(inside.start)..columns) {
-            out[at] = line[window(at, before[1], width)].iter().copied().reduce(larger).expect("a window reaches inside");
+            out[at] = line[windows.inside(at, 1, width)].iter().copied().reduce(larger).expect("a window reaches inside");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Distribution;
+    use burn::tensor::{Device, Distribution, TensorData};
 
     use super::*;
     use crate::{
@@ -148,6 +231,38 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Of equal values, too, in windows that overlap.
+    #[test]
+    fn the_gradient_of_a_maximum_goes_to_its_first_position() {
+        for device in [Device::flex(), Device::ndarray()].map(Device::autodiff) {
+            for padding in [Padding::Valid, Padding::Same, Padding::Each([1, 1])] {
+                let ([height, width], shape) = ([5, 8], Pool { kind: PoolKind::Max, kernel: 3, stride: 2, padding, ceil: false });
+                let values: Vec<f32> = (0..2 * height * width).map(|at| ((at * 7919 + at * at * 31) % 5) as f32 - 3.0).collect();
+                let x = Tensor::<4>::from_data(TensorData::new(values.clone(), [1, 2, height, width]), &device).require_grad();
+                let pooled = pool(x.clone(), shape);
+                let [_, _, rows, columns] = pooled.dims();
+                let factors: Vec<f32> = (0..2 * rows * columns).map(|at| at as f32 + 1.0).collect();
+                let of_pooled = Tensor::from_data(TensorData::new(factors.clone(), [1, 2, rows, columns]), &device);
+                let grads = (pooled * of_pooled).sum().backward();
+                let found: Vec<f32> = x.grad(&grads).expect("tracked").into_data().try_to_vec().expect("f32");
+                let before = [(0, height), (1, width)].map(|(axis, side)| padding.of_side(axis, side, 3, 2)[0]);
+                let mut expected = vec![0.0; values.len()];
+                for (at, factor) in factors.iter().enumerate() {
+                    let (plane, row, column) = (at / (rows * columns), at / columns % rows, at % columns);
+                    let window = (0..9).filter_map(|step| {
+                        let y = (row * 2 + step / 3).checked_sub(before[0]).filter(|y| *y < height)?;
+                        let x = (column * 2 + step % 3).checked_sub(before[1]).filter(|x| *x < width)?;
+                        Some((plane * height + y) * width + x)
+                    });
+                    let first =
+                        window.reduce(|best, at| if values[at] > values[best] { at } else { best }).expect("a window reaches inside");
+                    expected[first] += factor;
+                }
+                assert_eq!(found, expected, "{padding:?}");
             }
         }
     }

@@ -4,7 +4,10 @@
 
 #![no_main]
 
-use conv_block::{Conv, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
+use conv_block::{
+    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, norm_backward,
+    norm_forward,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -23,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     if !conv.is_supported() {
         return;
     }
-    let tail = [Tail::Linear, Tail::Relu, Tail::ReluPool][usize::from(form >> 4) % 3];
+    let tail = [Tail::Linear, Tail::Relu, Tail::ReluPool, Tail::Relu6][usize::from(form >> 4) % 4];
     let fill = |len: usize, shift: usize| -> Vec<f32> {
         let word = |i: usize| -> [u8; 4] { std::array::from_fn(|b| *values.get((i * 4 + b + shift) % values.len().max(1)).unwrap_or(&1)) };
         (0..len).map(|i| f32::from_le_bytes(word(i))).collect()
@@ -34,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     for isa in Isa::available() {
         let found = forward(isa, &conv, tail, &input, &weight, Some(&beta));
         let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
-        backward(isa, &conv, tail, saved, &grad, true);
+        backward(isa, &conv, tail, saved, &mut grad.clone(), true);
         let norm = Norm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
         let found = norm_forward(isa, &conv, tail, &input, &weight, norm);
         let saved = NormSaved {
@@ -46,6 +49,19 @@ fuzz_target!(|data: &[u8]| {
             mean: &found.mean,
             variance: &found.variance,
         };
-        norm_backward(isa, &conv, tail, saved, &grad, true);
+        norm_backward(isa, &conv, tail, saved, &mut grad.clone(), true);
+    }
+    let side = |byte: &u8| [usize::from(byte & 3), usize::from(byte >> 2 & 3)];
+    let (kernel, stride) = (usize::from(form >> 5) % 7 + 1, usize::from(form & 3) + 1);
+    let Conv { images, inputs: channels, height, width, .. } = conv;
+    let shape = Depthwise { images, channels, height, width, kernel, stride, padding: [side(form), side(outputs)] };
+    if !shape.is_supported() || tail == Tail::ReluPool {
+        return;
+    }
+    let (input, weight, grad) = (fill(shape.input_len(), 0), fill(shape.weight_len(), 1), fill(shape.output_len(), 5));
+    for isa in Isa::available() {
+        let output = depthwise_forward(isa, &shape, tail, &input, &weight, None);
+        let saved = Saved { input: &input, weight: &weight, output: &output, codes: &[] };
+        depthwise_backward(isa, &shape, tail, saved, &grad, true);
     }
 });
