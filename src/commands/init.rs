@@ -34,6 +34,12 @@ use crate::{
 /// Images that are opened to see their size and colour, spread over all.
 const SAMPLE: usize = 120;
 
+/// Share of the images that are held out for the test where there is no test folder.
+const TEST: f64 = 0.15;
+
+/// Images from which on there is a test: fifteen of them say little enough.
+const ENOUGH_FOR_TEST: usize = 100;
+
 /// Arguments of `init`.
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -187,12 +193,21 @@ impl Found {
             quoted(name),
             path(&self.train)
         );
-        if let Some(test) = &self.test {
-            let _ = writeln!(text, "test = {}", path(test));
-        }
+        let count = self.facts.count();
+        let _ = match (&self.test, &self.validation) {
+            (Some(test), _) => writeln!(text, "test = {}", path(test)),
+            // Whoever made a split keeps it, and learns what its figure is.
+            (None, Some(_)) => {
+                writeln!(text, "# No test images: the validation images choose the best epoch, so that their figure is a little too good.")
+            }
+            (None, None) if count < ENOUGH_FOR_TEST => writeln!(text, "# {count} images are too few to hold any out for a test."),
+            (None, None) => {
+                writeln!(text, "test = {TEST}                       # a share of train, held out until the end; copies stay on one side")
+            }
+        };
         let _ = match &self.validation {
             Some(validation) => writeln!(text, "validation = {}", path(validation)),
-            None => writeln!(text, "validation = 0.2                  # a share of train; copies stay on one side"),
+            None => writeln!(text, "validation = 0.2                  # a share of the others, which chooses the best epoch"),
         };
         text + &self.facts.recipe(approach)
     }

@@ -3,7 +3,12 @@
 
 use std::fmt::Write;
 
-use crate::{architecture::Architecture, base::names, config::Normalize, nn::pretrained::AtHand};
+use crate::{
+    architecture::{Architecture, Entry},
+    base::names,
+    config::Normalize,
+    nn::pretrained::AtHand,
+};
 
 /// What is known of the images.
 #[derive(Clone, Debug)]
@@ -41,6 +46,18 @@ const IMBALANCE: usize = 5;
 /// Work of a backbone that a CPU computes fast enough for a first trial, in GFLOP an image.
 const CHEAP: f64 = 0.5;
 
+/// Images from which on a backbone is trained too. Fewer only spoil it, and its features serve them as well.
+const ENOUGH_TO_TUNE: usize = 1000;
+
+/// Epochs in which a backbone is trained, at most.
+const TUNING_EPOCHS: usize = 3;
+
+/// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in five to ten minutes.
+const TUNING_WORK: f64 = 1500.0;
+
+/// The smallest side that a backbone gets.
+const SMALLEST: usize = 96;
+
 /// Returns the backbone to start from: the most accurate one on ImageNet, with a deduction for work,
 /// which costs a CPU minutes; `None` without any.
 pub(in crate::commands) fn best(mut found: Vec<AtHand>) -> Option<AtHand> {
@@ -65,7 +82,8 @@ impl Approach {
 }
 
 impl Facts {
-    fn count(&self) -> usize {
+    /// Number of images to learn from.
+    pub(in crate::commands) fn count(&self) -> usize {
         self.classes.iter().map(|(_, count)| count).sum()
     }
 
@@ -124,24 +142,43 @@ impl Facts {
 
     fn pretrained(&self, at_hand: &AtHand, text: &mut String) {
         let entry = at_hand.architecture.entry();
-        let side = self.backbone_side(entry.side);
+        let tuning = (self.count() >= ENOUGH_TO_TUNE).then(|| self.tuning(entry));
+        let side = tuning.map_or_else(|| self.backbone_side(entry.side), |(side, _)| side);
         let [height, width] = self.typical;
-        let path = toml::Value::String(names::of_path(&at_hand.path)).to_string();
         let _ = write!(
             text,
-            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}\n\n\
-             # {1}\n# It stays as it is: what it computes of each image is computed once and kept, and only the head learns.\n\
-             [model]\narchitecture = \"{2}\"\nweights = {path}\n",
+            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}\n\n",
             entry.side,
-            entry.about.replace('\n', " "),
-            entry.name
         );
+        match tuning {
+            Some((_, epochs)) => {
+                self.augment(text);
+                self.backbone(at_hand, "The head learns first, and then all layers.", text);
+                self.tuned(epochs, text);
+            }
+            None => {
+                let about = "It stays as it is: what it computes of each image is kept, and only the head learns.";
+                self.backbone(at_hand, about, text);
+                self.frozen(text);
+            }
+        }
+    }
+
+    fn backbone(&self, at_hand: &AtHand, what: &str, text: &mut String) {
+        let entry = at_hand.architecture.entry();
+        let path = toml::Value::String(names::of_path(&at_hand.path)).to_string();
+        let about = entry.about.replace('\n', " ");
+        let _ = write!(text, "# {about}\n# {what}\n[model]\narchitecture = \"{}\"\nweights = {path}\n", entry.name);
         if let Some(factor) = at_hand.width {
             let _ = writeln!(text, "width = {factor}");
         }
         if let Some(dialect) = at_hand.found.dialect {
             let _ = writeln!(text, "dialect = \"{dialect}\"            # told by {}", at_hand.found.by);
         }
+    }
+
+    /// The head and the training of a backbone that stays as it is.
+    fn frozen(&self, text: &mut String) {
         let _ = write!(
             text,
             "pooling = \"average\"\nhead_norm = true                  # features of any scale are learned from alike\nhidden = 0\ndropout = 0.25\n\n\
@@ -152,25 +189,54 @@ impl Facts {
         );
     }
 
+    /// The head and the training of a backbone that learns as well, as fastai's `fine_tune` does it.
+    fn tuned(&self, epochs: usize, text: &mut String) {
+        let _ = write!(
+            text,
+            "pooling = \"max_average\"\nhead_norm = true                  # features of any scale are learned from alike\nhidden = 512\ndropout = 0.25\n\n\
+             [train]\nbatch_size = {}\nlabel_smoothing = 0.1\noptimizer = {{ kind = \"adamw\", learning_rate = 0.002 }}\n\
+             schedule = {{ kind = \"one_cycle\" }}     # no early stopping: the best epochs come at the end of the cycle\n\
+             phases = [\n    {{ epochs = 1, freeze = \"backbone\" }},\n    \
+             {{ epochs = {epochs}, freeze = \"none\", learning_rate = 0.001, layer_factor = 0.5 }}, # earlier layers learn more slowly\n]\n",
+            self.batch_size()
+        );
+    }
+
     /// Returns the side for a backbone: what it was trained on, or less where the images have less.
     fn backbone_side(&self, trained_on: usize) -> usize {
         let longest = self.typical[0].max(self.typical[1]);
-        trained_on.min(longest.div_ceil(32) * 32).max(96)
+        trained_on.min(longest.div_ceil(32) * 32).max(SMALLEST)
+    }
+
+    /// Returns the side for a backbone that is trained and the epochs: what [`TUNING_WORK`] pays for, larger images rather than more epochs
+    /// of small ones.
+    fn tuning(&self, entry: &Entry) -> (usize, usize) {
+        let work = |side: usize, epochs: usize| (self.count() * epochs) as f64 * entry.gflop * (side as f64 / entry.side as f64).powi(2);
+        let largest = self.backbone_side(entry.side);
+        let sides = (SMALLEST..=largest).rev().step_by(32);
+        let mut choices = sides.map(|side| (side, TUNING_EPOCHS)).chain((1..TUNING_EPOCHS).rev().map(|epochs| (SMALLEST, epochs)));
+        choices.find(|(side, epochs)| work(*side, *epochs) <= TUNING_WORK).unwrap_or((SMALLEST, 1))
+    }
+
+    /// The changes that any images bear, and mirroring where that means the same.
+    fn augment(&self, text: &mut String) {
+        let flip =
+            if self.can_flip() { "horizontal_flip = true\n" } else { "# No flips: mirrored, these images may mean something else.\n" };
+        let _ =
+            write!(text, "[augment]\nrotation_range = 10\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\n{flip}\n");
     }
 
     fn scratch(&self, text: &mut String) {
         let [height, width] = self.image_size();
         let color = if self.is_gray { "grayscale" } else { "rgb" };
-        let flip =
-            if self.can_flip() { "horizontal_flip = true\n" } else { "# No flips: mirrored, these images may mean something else.\n" };
         let _ = write!(
             text,
-            "image_size = [{height}, {width}]            # height, width; typical images have {} x {}\ncolor = \"{color}\"\n\n\
-             [augment]\nrotation_range = 10\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\n{flip}\n\
-             # A small network from random weights; norms let it learn in a few epochs.\n\
-             [model]\narchitecture = \"small_cnn\"\n",
+            "image_size = [{height}, {width}]            # height, width; typical images have {} x {}\ncolor = \"{color}\"\n\n",
             self.typical[0], self.typical[1]
         );
+        self.augment(text);
+        let about = "A small network from random weights; norms let it learn in a few epochs.";
+        let _ = write!(text, "# {about}\n[model]\narchitecture = \"small_cnn\"\n");
         let depth = depth(height.min(width));
         if depth < 4 {
             let _ = writeln!(text, "channels = {:?}", &[32, 64, 128, 128][..depth]);
@@ -221,7 +287,14 @@ pub(in crate::commands) fn fetched() -> Architecture {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::{
+        architecture::Dialect,
+        config,
+        nn::pretrained::{Found, Origin},
+    };
 
     fn facts(names: &[&str], counts: &[usize], is_gray: bool) -> Facts {
         let classes = names.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), *count)).collect();
@@ -247,6 +320,40 @@ mod tests {
             [(&["ants", "bees"][..], false, true), (&["ants", "bees"], true, false), (&["0", "1"], false, false)]
         {
             assert_eq!(facts(names, &[10, 10], is_gray).are_photographs(), expected, "{names:?}");
+        }
+    }
+
+    fn pretrained(architecture: &str) -> Approach {
+        let found = Found {
+            origin: Origin::Library(Dialect::TimmTf),
+            dialect: Some(Dialect::TimmTf),
+            normalize: Some(Normalize::Tf),
+            by: "the file's name",
+        };
+        let architecture = Architecture::find(architecture).expect("listed");
+        Approach::Pretrained(AtHand { path: "w.safetensors".into(), architecture, width: None, found })
+    }
+
+    #[test]
+    fn a_backbone_is_trained_where_there_are_enough_images_as_long_as_that_takes_minutes() {
+        let read = |counts: &[usize], typical: [usize; 2], architecture: &str| {
+            let text = Facts { typical, ..facts(&["cat", "dog"], counts, false) }.recipe(&pretrained(architecture));
+            let text = format!("name = \"x\"\n[data]\ntrain = \"x\"\n{text}");
+            config::parse(&text, Path::new("x.toml"), &[]).expect("valid")
+        };
+        let few = read(&[400, 400], [300, 200], "efficientnet_lite0");
+        assert!(few.train.phases.is_empty() && few.data.image_size == [224, 224] && few.model.hidden.widths().is_empty());
+        for (counts, typical, architecture, side, epochs) in [
+            ([600, 600], [300, 200], "efficientnet_lite0", 224, 3),
+            ([1500, 1500], [300, 200], "efficientnet_lite0", 128, 3),
+            ([1500, 1500], [32, 32], "efficientnet_lite0", 96, 3),
+            ([4000, 4000], [300, 200], "efficientnet_lite0", 96, 2),
+            ([1500, 1500], [300, 200], "squeezenet1_1", 128, 3),
+            ([1500, 1500], [300, 200], "vgg16", 96, 1),
+        ] {
+            let found = read(&counts, typical, architecture);
+            let phases: Vec<_> = found.train.phases.iter().map(|phase| phase.epochs).collect();
+            assert_eq!((found.data.image_size, phases), ([side; 2], vec![1, epochs]), "{architecture} {counts:?} {typical:?}");
         }
     }
 

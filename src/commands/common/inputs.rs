@@ -17,9 +17,13 @@ use crate::{
         table::{Damaged, Skipped},
     },
     evaluation::predictor::read,
+    metrics::{Estimate, wilson},
     report::class_counts::{absent_words, count_words},
     train::check_augmented_classes,
 };
+
+/// Validation images below which it is said how little they say.
+const FEW: usize = 100;
 
 /// Reads the images of a configuration and reports what was found, left out and skipped.
 ///
@@ -48,6 +52,14 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
     found("validation", data.validation.images.len());
     if !data.test.is_empty() {
         found("test, measured on at the end", data.test.len());
+    }
+    let num_validation = data.validation.images.len();
+    if num_validation < FEW {
+        // What nine right out of ten say.
+        let Estimate { value, low, high } = wilson((0.9 * num_validation as f64).round() as u64, num_validation as u64);
+        say(&format!(
+            "warning: {num_validation} validation images say little: an accuracy of {value:.2} on them means {low:.2} to {high:.2} (95 % interval)"
+        ));
     }
     data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
     Skipped::words(&data.skipped).iter().chain(&Damaged::words(&data.damaged)).for_each(|line| say(&format!("warning: {line}")));
