@@ -197,7 +197,7 @@ fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &
     }
     say(&format!("Run folder: {}", names::of_path(session.folder())));
     let outcome = {
-        let view = TrainingView::new(session.state.epoch, session.config.train.epochs);
+        let view = TrainingView::new(session.state.epoch, session.work());
         let then = format!(", then go on with: emberlens train --resume {}", names::of_path(session.folder()));
         fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
     };

@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// Part of a file's key; to be raised whenever a frozen layer computes different values.
-const VERSION: &str = "emberlens features 3";
+const VERSION: &str = "emberlens features 4";
 
 /// Maximum size on disk of the features of one set; above it, the frozen layers run in each epoch.
 const MAX_BYTES: usize = 16 << 30;

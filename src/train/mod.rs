@@ -13,6 +13,7 @@ pub mod rules;
 mod run;
 mod step;
 mod views;
+mod work;
 
 pub use clock::Outcome;
 pub use error::TrainError;
@@ -22,3 +23,4 @@ pub use observer::Observer;
 pub use run::{Session, State, check_augmented_classes, check_memory, history};
 pub use step::{StepInput, Stepper};
 pub use views::{Datasets, augmenters, levels_view, unlabelled_view};
+pub use work::Work;

@@ -291,7 +291,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        architecture::Dialect,
         config,
         nn::pretrained::{Found, Origin},
     };
@@ -324,13 +323,10 @@ mod tests {
     }
 
     fn pretrained(architecture: &str) -> Approach {
-        let found = Found {
-            origin: Origin::Library(Dialect::TimmTf),
-            dialect: Some(Dialect::TimmTf),
-            normalize: Some(Normalize::Tf),
-            by: "the file's name",
-        };
         let architecture = Architecture::find(architecture).expect("listed");
+        let dialect = architecture.entry().dialects[0].0;
+        let found =
+            Found { origin: Origin::Library(dialect), dialect: Some(dialect), normalize: Some(Normalize::Tf), by: "the file's name" };
         Approach::Pretrained(AtHand { path: "w.safetensors".into(), architecture, width: None, found })
     }
 

@@ -5,19 +5,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::{bars, say};
-use crate::{record::EpochRecord, train::Observer};
+use crate::{
+    record::EpochRecord,
+    train::{Observer, Work},
+};
 
 /// Label of the bar while frozen layers compute features.
 const FEATURES: &str = "Features";
+
+/// Time after which the steps so far tell how long the run takes.
+const ENOUGH: Duration = Duration::from_secs(5);
+
+/// Time from which on it is worth a word.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Shows a training run: two progress bars in a terminal, one line per epoch elsewhere.
 pub struct TrainingView {
     epochs: usize,
     run: ProgressBar,
     epoch: Mutex<Epoch>,
+    /// The work of each epoch.
+    work: Vec<Work>,
+    start: Instant,
 }
 
 /// The bar of an epoch, and the number of images since its start.
@@ -25,19 +37,49 @@ struct Epoch {
     bar: ProgressBar,
     start: Instant,
     images: usize,
+    /// Images whose features were computed.
+    features: usize,
+    /// The work done by this process in earlier epochs.
+    done: f64,
+    /// Whether the time of the whole run has been told.
+    is_told: bool,
 }
 
 impl TrainingView {
-    /// Creates the view of a run with `done` of `epochs` epochs done.
-    pub fn new(done: usize, epochs: usize) -> Self {
+    /// Creates the view of a run with `done` of its epochs done, given the work of each.
+    pub fn new(done: usize, work: Vec<Work>) -> Self {
+        let epochs = work.len();
         let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style("{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left"));
-        let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), images: 0 };
-        let run = ProgressBar::new(epochs as u64).with_style(style("{msg:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone, {eta} left"));
-        let run = bars().add(run.with_message("Run").with_position(done as u64));
+        let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), images: 0, features: 0, done: 0.0, is_told: false };
+        let run = ProgressBar::new(epochs as u64).with_style(style("{prefix:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone{msg}"));
+        let run = bars().add(run.with_prefix("Run").with_position(done as u64));
         // Keeps the elapsed time moving during validation and saving.
         run.enable_steady_tick(Duration::from_secs(1));
-        Self { epochs, run, epoch: Mutex::new(epoch) }
+        Self { epochs, run, epoch: Mutex::new(epoch), work, start: Instant::now() }
+    }
+
+    /// Tells how long the rest of the run takes, by the time that the work so far took: on the bar,
+    /// and once, as soon as enough is known, in words.
+    fn tell(&self, state: &mut Epoch, takes_steps: bool) {
+        let (epochs, elapsed) = (self.run.position() as usize, self.start.elapsed());
+        let Some(Work { features, image, steps }) = self.work.get(epochs) else { return };
+        let share = |images: f64| if takes_steps { images / state.bar.length().unwrap_or(1).max(1) as f64 } else { 0.0 };
+        let computed = state.features as f64 * image;
+        // What another process did in this epoch took no time of this one.
+        let done = state.done + computed + share(state.images as f64) * steps;
+        if elapsed < ENOUGH || done <= 0.0 {
+            return;
+        }
+        let later = self.work.iter().skip(epochs + 1).map(|work| work.features + work.steps).sum::<f64>();
+        // Features that were kept by an earlier run aren't computed at all.
+        let features_left = if takes_steps { 0.0 } else { (features - computed).max(0.0) };
+        let rest = later + features_left + (1.0 - share(state.bar.position() as f64)) * steps;
+        let left = elapsed.mul_f64((rest / done).clamp(0.0, 1e6));
+        self.run.set_message(format!(", about {} left", HumanDuration(left)));
+        if !std::mem::replace(&mut state.is_told, true) && left >= LONG {
+            say(&format!("About {} for {} epochs, as far as the first steps tell", HumanDuration(left), self.epochs - epochs));
+        }
     }
 
     fn epoch(&self) -> std::sync::MutexGuard<'_, Epoch> {
@@ -62,17 +104,22 @@ impl Observer for TrainingView {
         // Images since the epoch was started or resumed, not those done before.
         let rate = state.images as f64 / state.start.elapsed().as_secs_f64();
         state.bar.set_message(format!("loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"));
+        self.tell(&mut state, true);
     }
 
     fn computed_features(&self, done: usize, total: usize) {
-        let state = self.epoch();
+        let mut state = self.epoch();
         if state.bar.prefix() != FEATURES {
             state.bar.set_prefix(FEATURES);
             state.bar.set_message("computed once");
             state.bar.reset_eta();
         }
+        // Those of validation images come first, then those of training images: each from 0.
+        let before = state.bar.position() as usize;
+        state.features += if done >= before { done - before } else { done };
         state.bar.set_length(total as u64);
         state.bar.set_position(done as u64);
+        self.tell(&mut state, false);
     }
 
     fn validated(&self, _images: usize) {
@@ -81,6 +128,9 @@ impl Observer for TrainingView {
 
     fn epoch_ended(&self, record: &EpochRecord) {
         self.run.set_position(record.epoch as u64);
+        let state = &mut self.epoch();
+        let features = std::mem::take(&mut state.features) as f64;
+        state.done += self.work.get(record.epoch - 1).map_or(0.0, |work| features * work.image + work.steps);
         say(&format!(
             "Epoch {}/{} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
             record.epoch,
