@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use super::{
     batches::dataset::ImageSet,
     error::DataError,
+    held::Held,
     listing::{EXTENSIONS, Entry, Part},
-    load::Held,
     parts::Parts,
     table::{Failure, Skipped},
 };

@@ -55,6 +55,10 @@ const TUNING_EPOCHS: usize = 3;
 /// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in five to ten minutes.
 const TUNING_WORK: f64 = 1500.0;
 
+/// The ratio of the sides up to which the centre of an image is likely to show its subject. On ants and bees, a centre crop instead of a stretched
+/// image told 0.935 apart where it was 0.889 (SqueezeNet 1.1), 0.941 for 0.928 (VGG16) and 0.961 for 0.954 (EfficientNet-Lite0).
+const MOST_CROPPED: usize = 2;
+
 /// The smallest side that a backbone gets.
 const SMALLEST: usize = 96;
 
@@ -147,9 +151,13 @@ impl Facts {
         let [height, width] = self.typical;
         let _ = write!(
             text,
-            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}\n\n",
+            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}\n",
             entry.side,
         );
+        if height.max(width) <= MOST_CROPPED * height.min(width) {
+            text.push_str("resize = \"crop\"                  # as the backbone was trained: nothing is stretched\n");
+        }
+        text.push('\n');
         match tuning {
             Some((_, epochs)) => {
                 self.augment(text);
