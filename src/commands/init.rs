@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 
-use super::{common::folders, ui};
+use super::{
+    common::folders,
+    ui::{self, Terminal},
+};
 use crate::{
     architecture::Architecture,
     base::{io::files::write_atomic, names, usage::UsageError},
@@ -27,7 +30,10 @@ use crate::{
         },
         table::Skipped,
     },
-    nn::pretrained::{self, AtHand},
+    nn::{
+        estimate::size_words,
+        pretrained::{self, AtHand, fetch},
+    },
     report::class_counts::count_words,
 };
 
@@ -54,6 +60,9 @@ pub struct Args {
     /// Train a pretrained network and a small one from scratch for half a minute each, and take the better one
     #[arg(long)]
     quick_trials: bool,
+    /// Download pretrained weights without asking where photographs need some and none are on this machine
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Runs the command.
@@ -61,7 +70,10 @@ pub struct Args {
 /// # Errors
 /// No images, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let Draft { name, text, about, folders } = Draft::of(&args.dir, args.weights.as_deref(), args.quick_trials)?;
+    let Draft { name, text, about, folders } = Draft::of(
+        &args.dir,
+        &Wishes { weights: args.weights.as_deref(), has_trials: args.quick_trials, download: Download::of(args.yes) },
+    )?;
     if let Some(out) = &args.out {
         folders::refuse_inside(out, &folders, "--out")?;
     }
@@ -74,6 +86,59 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let out = names::of_path(&out);
     ui::print(&format!("{about}\n{out}\nTrain with: emberlens train --config {out}\n"))?;
     Ok(ExitStatus::Done)
+}
+
+/// What the user wants of a recipe.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes<'a> {
+    /// Pretrained weights.
+    pub weights: Option<&'a Path>,
+    /// Whether networks are tried.
+    pub has_trials: bool,
+    /// Whether weights may be downloaded.
+    pub download: Download,
+}
+
+/// Whether weights may be downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Download {
+    /// No: nothing is to be written.
+    Never,
+    /// If the user, who is asked, agrees.
+    Ask,
+    /// Yes.
+    Agreed,
+}
+
+impl Download {
+    /// Without asking, or after it.
+    pub fn of(is_agreed: bool) -> Self {
+        if is_agreed { Self::Agreed } else { Self::Ask }
+    }
+
+    /// Downloads weights for photographs if that is wanted, and returns them. A download that fails is told, and no error: a network from
+    /// scratch needs none.
+    fn run(self) -> Option<AtHand> {
+        let architecture = first_recipe::fetched();
+        let published = architecture.entry().published.as_ref()?;
+        let question = || {
+            let (name, size) = (architecture.name(), size_words(published.bytes as f64));
+            format!(
+                "No pretrained weights are on this machine. Download those of {name} ({size}, {}) from {}?",
+                published.license, published.url
+            )
+        };
+        if self == Self::Never || self == Self::Ask && !ui::is_agreed(&question()) {
+            return None;
+        }
+        match fetch::fetch(architecture, published, published.url, &Terminal) {
+            Ok(path) => pretrained::identify(&path),
+            Err(error) => {
+                ui::say(&format!("warning: can't download weights: {error}; going on without"));
+                None
+            }
+        }
+    }
 }
 
 /// A recipe for a folder of images.
@@ -89,23 +154,25 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes a recipe for the images in `dir`, which stays as it is, with the pretrained `weights` or
-    /// the best ones on this machine; with trials, whatever suits the images better.
+    /// Makes a recipe for the images in `dir`, which stays as it is, with the pretrained weights that
+    /// are wished for or the best ones on this machine; with trials, whatever suits the images better.
     ///
     /// # Errors
-    /// Returns an error if there are no images, or if `weights` are of no known architecture.
-    pub fn of(dir: &Path, weights: Option<&Path>, has_trials: bool) -> anyhow::Result<Self> {
+    /// Returns an error if there are no images, or if the weights are of no known architecture.
+    pub fn of(dir: &Path, wishes: &Wishes<'_>) -> anyhow::Result<Self> {
         let found = Found::look(dir)?;
         let name = recipe_name(dir);
-        let approach = if has_trials { found.tried(weights, &name)? } else { found.approach(weights)? };
+        let approach = if wishes.has_trials { found.tried(wishes, &name)? } else { found.approach(wishes)? };
         let about = format!("{}\n{}", found.describe(), first_recipe::words(&approach));
         Ok(Self { text: found.recipe(&name, &approach), about, folders: found.folders(dir), name })
     }
 }
 
-/// Returns the weights that the user names, or the best ones on this machine.
-fn pretrained_from(weights: Option<&Path>) -> anyhow::Result<Option<AtHand>> {
-    let Some(path) = weights else { return Ok(first_recipe::best(pretrained::at_hand())) };
+/// Returns the weights that the user names, or the best ones on this machine, or downloaded ones.
+fn pretrained_from(wishes: &Wishes<'_>) -> anyhow::Result<Option<AtHand>> {
+    let Some(path) = wishes.weights else {
+        return Ok(first_recipe::best(pretrained::at_hand()).or_else(|| wishes.download.run()));
+    };
     let found = pretrained::identify(path).ok_or_else(|| {
         let known: Vec<_> = Architecture::all().filter(|known| !known.is_of_recipe()).map(Architecture::name).collect();
         let path = names::of_path(path);
@@ -154,16 +221,16 @@ impl Found {
     }
 
     /// Chooses the network: a pretrained one for photographs where there is one.
-    fn approach(&self, weights: Option<&Path>) -> anyhow::Result<Approach> {
-        if weights.is_none() && !self.facts.are_photographs() {
+    fn approach(&self, wishes: &Wishes<'_>) -> anyhow::Result<Approach> {
+        if wishes.weights.is_none() && !self.facts.are_photographs() {
             return Ok(Approach::Scratch);
         }
-        Ok(pretrained_from(weights)?.map_or(Approach::Scratch, Approach::Pretrained))
+        Ok(pretrained_from(wishes)?.map_or(Approach::Scratch, Approach::Pretrained))
     }
 
     /// Chooses the network by training each for a moment.
-    fn tried(&self, weights: Option<&Path>, name: &str) -> anyhow::Result<Approach> {
-        let Some(at_hand) = pretrained_from(weights)? else { return Ok(Approach::Scratch) };
+    fn tried(&self, wishes: &Wishes<'_>, name: &str) -> anyhow::Result<Approach> {
+        let Some(at_hand) = pretrained_from(wishes)? else { return Ok(Approach::Scratch) };
         let mut approaches = vec![Approach::Scratch, Approach::Pretrained(at_hand)];
         let recipes: Vec<_> = approaches.iter().map(|approach| (approach.name(), self.recipe(name, approach))).collect();
         Ok(approaches.swap_remove(trials::best(&recipes)?))

@@ -9,7 +9,7 @@ use clap::Parser;
 
 use super::{
     common::folders,
-    init::Draft,
+    init::{Download, Draft, Wishes},
     ui::{
         self, TrainingView, say,
         signals::{self, Signals},
@@ -65,6 +65,9 @@ pub struct Args {
     /// For a folder of images: try a pretrained network and one from scratch first, as with init
     #[arg(long, conflicts_with_all = ["config", "resume"])]
     quick_trials: bool,
+    /// For a folder of images: download pretrained weights without asking, as with init
+    #[arg(long, conflicts_with_all = ["config", "resume"])]
+    yes: bool,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -150,7 +153,8 @@ fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
             format!("{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}", names::of_path(folder));
         return Err(UsageError(message).into());
     }
-    let draft = Draft::of(folder, args.weights.as_deref(), args.quick_trials)?;
+    let download = if args.dry_run { Download::Never } else { Download::of(args.yes) };
+    let draft = Draft::of(folder, &Wishes { weights: args.weights.as_deref(), has_trials: args.quick_trials, download })?;
     say(&draft.about);
     let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
     Ok(config::parse(&draft.text, &origin, &args.overrides)?)

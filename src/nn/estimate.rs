@@ -170,7 +170,8 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
     let network = model.network(inputs);
     let placed = network.walk(size).unwrap_or_default();
     let mut shares = vec![none("input", image)];
-    shares.extend(units(&placed).into_iter().map(share));
+    let norms_learn = !model.freeze_norms();
+    shares.extend(units(&placed).into_iter().map(|unit| share(unit, norms_learn)));
     let features = placed.last().map_or([1; 3], |last| last.output);
     let mut width = model.pooling.width(features) as f64;
     let outputs = if config.train.loss == Loss::BinaryCrossEntropy { 1 } else { num_classes };
@@ -201,8 +202,8 @@ fn units<'a>(placed: &'a [Placed<'a>]) -> Vec<&'a [Placed<'a>]> {
     units
 }
 
-/// Returns the memory of layers that are computed as one.
-fn share(unit: &[Placed<'_>]) -> Share {
+/// Returns the memory of layers that are computed as one, where batch norms keep their statistics or learn.
+fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
     let (first, last) = (unit[0], unit[unit.len() - 1]);
     let values = |shape: [usize; 3]| shape.iter().map(|side| *side as f64).product::<f64>();
     let [input, whole, output] = [first.input, first.output, last.output].map(values);
@@ -227,11 +228,11 @@ fn share(unit: &[Placed<'_>]) -> Share {
             let [weights, statistics] = if has_norm { [kernel + bias + 2.0 * outputs, 2.0 * outputs] } else { [kernel + bias, 0.0] };
             // A pooled value has one byte more, its position in the 2x2 cell.
             let kept = output * if is_pooled { 1.25 } else { 1.0 };
-            // Our kernels keep only the result; Burn's own convolution and norm, which depthwise
-            // layers use, keep what lies between as well.
-            let kept = if conv.groups == Groups::Depthwise && has_norm { 4.0 * kept } else { kept };
-            // Batch norm needs the whole result for its statistics before anything is pooled.
-            let written = match (is_pooled, has_norm) {
+            // Our kernels keep only the result; Burn's own norm, which depthwise layers use where it
+            // learns, keeps what lies between as well.
+            let kept = if conv.groups == Groups::Depthwise && has_norm && norms_learn { 4.0 * kept } else { kept };
+            // A norm that learns needs the whole result for its statistics before anything is pooled.
+            let written = match (is_pooled, has_norm && norms_learn) {
                 (true, true) => output + whole,
                 (false, true) => 2.0 * whole,
                 (_, false) => output,

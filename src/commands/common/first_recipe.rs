@@ -49,6 +49,9 @@ const CHEAP: f64 = 0.5;
 /// Images from which on a backbone is trained too. Fewer only spoil it, and its features serve them as well.
 const ENOUGH_TO_TUNE: usize = 1000;
 
+/// Augmentations of each image whose features are kept where the backbone stays as it is.
+const VARIANTS: usize = 3;
+
 /// Epochs in which a backbone is trained, at most.
 const TUNING_EPOCHS: usize = 3;
 
@@ -158,15 +161,14 @@ impl Facts {
             text.push_str("resize = \"crop\"                  # as the backbone was trained: nothing is stretched\n");
         }
         text.push('\n');
+        self.augment(text);
         match tuning {
             Some((_, epochs)) => {
-                self.augment(text);
                 self.backbone(at_hand, "The head learns first, and then all layers.", text);
                 self.tuned(epochs, text);
             }
             None => {
-                let about = "It stays as it is: what it computes of each image is kept, and only the head learns.";
-                self.backbone(at_hand, about, text);
+                self.backbone(at_hand, "It stays as it is: what it computes of each image is kept, and only the head learns.", text);
                 self.frozen(text);
             }
         }
@@ -190,7 +192,8 @@ impl Facts {
         let _ = write!(
             text,
             "pooling = \"average\"\nhead_norm = true                  # features of any scale are learned from alike\nhidden = 0\ndropout = 0.25\n\n\
-             [train]\nepochs = {}                       # some {HEAD_STEPS} steps, which take little time on kept features\nbatch_size = {}\n\
+             [train]\nepochs = {}                       # some {HEAD_STEPS} steps, which take little time on kept features\n\
+             feature_cache = {VARIANTS}                 # so many augmentations of each image are kept\nbatch_size = {}\n\
              optimizer = {{ kind = \"adamw\", learning_rate = 0.001 }}\nschedule = {{ kind = \"cosine\", warmup_epochs = 1 }}\n",
             self.epochs(HEAD_STEPS, [10, 60]),
             self.batch_size()

@@ -4,7 +4,7 @@ pub(super) mod signals;
 mod training;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     sync::OnceLock,
 };
 
@@ -59,6 +59,16 @@ pub fn say(line: &str) {
     let (line, bars) = (names::of_lines(line), bars());
     // `MultiProgress::suspend` would panic if the terminal is gone.
     let _ = if bars.is_hidden() { writeln!(io::stderr(), "{line}") } else { bars.println(line) };
+}
+
+/// Asks a question that is answered by yes or no. Whoever isn't there to answer says no, and so does an empty line.
+pub fn is_agreed(question: &str) -> bool {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return false;
+    }
+    let mut answer = String::new();
+    let asked = write!(io::stderr(), "{} [y/N] ", names::of_lines(question)).and_then(|()| io::stdin().read_line(&mut answer));
+    asked.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
 /// Writes a result to stdout, with control characters escaped. A closed pipe (`| head`) is no

@@ -107,8 +107,13 @@ fn told(architecture: Architecture, library: Dialect, config: Option<&TimmConfig
             return (dialect, "the config.json beside the file");
         }
     }
-    if is_timm && knows(Dialect::TimmTf) && stem.split(['_', '-', '.']).any(|part| part == "tf") {
+    let says = |word| stem.split(['_', '-', '.']).any(|part| part.eq_ignore_ascii_case(word));
+    if is_timm && knows(Dialect::TimmTf) && says("tf") {
         return (Dialect::TimmTf, "the file's name");
+    }
+    // Keras's values under torchvision's names, as converters write them.
+    if library == Dialect::Torchvision && knows(Dialect::Keras) && says("keras") {
+        return (Dialect::Keras, "the file's name");
     }
     if library != Dialect::Timm {
         return (library, "the names in the file");
@@ -166,6 +171,7 @@ mod tests {
             ("mine.pth", Dialect::Timm, TF, Dialect::Timm, Normalize::Imagenet),
             ("model.h5", Dialect::Keras, TF, Dialect::Keras, Normalize::Tf),
             ("mobilenetv2_100_tf.pth", Dialect::Timm, OWN, Dialect::TimmTf, Normalize::Tf),
+            ("mobilenet_v2_keras.safetensors", Dialect::Torchvision, "{}", Dialect::Keras, Normalize::Tf),
             ("mobilenet_v2-b0353104.pth", Dialect::Torchvision, "{}", Dialect::Torchvision, Normalize::Imagenet),
             ("model.safetensors", Dialect::Torchvision, "no JSON", Dialect::Torchvision, Normalize::Imagenet),
         ] {
