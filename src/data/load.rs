@@ -316,14 +316,6 @@ mod tests {
                 data(good.path(), "validation = 0.01"),
                 "; 24 images are too few for that share: make data.validation larger or name a folder",
             ),
-            (
-                data(good.path(), "test = 0.01"),
-                "found no test images, expected one or more; 24 images are too few for that share: make data.test larger or name a folder",
-            ),
-            (
-                data(held.path(), "test = 0.7\nvalidation = 0.1"),
-                "class b left to train on, expected one or more: 1 are held out for the test: make data.test smaller",
-            ),
             (data(good.path(), &validation(strange.path())), ": none of the 2 validation images can be read; the first: "),
             (data(good.path(), &validation(hollow.path())), ": there is no image in the class folders of "),
             (
@@ -399,6 +391,24 @@ mod tests {
         let words = load(&other).expect("loaded").without_effect.expect("unused");
         assert!(words.contains("`c/*` has no effect"), "{words}");
         assert_eq!(survey(&other, &|_| {}, &|_| {}).expect_err("unused").to_string(), words);
+    }
+
+    #[test]
+    fn a_test_share_that_leaves_too_little_is_refused() {
+        let folder = folder(&[("a", 12), ("b", 1)]);
+        for (keys, expected) in [
+            (
+                "test = 0.01",
+                "found no test images, expected one or more; 13 images are too few for that share: make data.test larger or name a folder",
+            ),
+            (
+                "test = 0.7\nvalidation = 0.1",
+                "class b left to train on, expected one or more: 1 are held out for the test: make data.test smaller",
+            ),
+        ] {
+            let error = load(&data(folder.path(), keys)).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -152,9 +152,9 @@ impl Facts {
         let tuning = (self.count() >= ENOUGH_TO_TUNE).then(|| self.tuning(entry));
         let side = tuning.map_or_else(|| self.backbone_side(entry.side), |(side, _)| side);
         let [height, width] = self.typical;
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}\n",
+            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}",
             entry.side,
         );
         if height.max(width) <= MOST_CROPPED * height.min(width) {
