@@ -134,7 +134,7 @@ impl Download {
         match fetch::fetch(architecture, published, published.url, &Terminal) {
             Ok(path) => pretrained::identify(&path),
             Err(error) => {
-                ui::say(&format!("warning: can't download weights: {error}; going on without"));
+                ui::say(&format!("warning: {error}; going on without them"));
                 None
             }
         }
