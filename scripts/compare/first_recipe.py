@@ -7,7 +7,7 @@ process of its own, and prints a row each: accuracy on the validation and the te
 interval of Wilson, seconds of the whole process, peak memory.
 
 fastai: `vision_learner`, `fine_tune(3)`, `aug_transforms`, images of 224 x 224, batches of 64, the same
-weights: SqueezeNet 1.1 (torchvision's names) or a network of timm. Keras: ImageDataGenerator, four
+weights: SqueezeNet 1.1 in torchvision's names, or EfficientNet-Lite0 in timm's. Keras: ImageDataGenerator, four
 convolutions with pools at 150 x 150, dense 512, dropout 0.5, Adam, 25 epochs, the best epoch's weights.
 Needs fastai, timm and safetensors in the first Python, TensorFlow in the second.
 """

@@ -100,6 +100,13 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
             let message = format!("{list} is a list of images; a recipe that trains on it has data.train = \"{list}\" in it");
             return Err(UsageError(message).into());
         }
+        _ if args.weights.is_some() || args.quick_trials || args.yes => {
+            return Err(UsageError(format!(
+                "{} is no folder of images, whose recipe --weights, --quick-trials and --yes would help to choose; a recipe has model.weights",
+                names::of_path(path)
+            ))
+            .into());
+        }
         _ => config::load(path, &args.overrides)?,
     };
     if let Some(out) = &args.out {

@@ -371,6 +371,12 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     let ran = place.run(&["init", "set", "--weights", "notes.pth"]);
     assert!(ran.code == Some(2) && ran.err.contains("found no weights of a known network there, expected those of vgg16"), "{}", ran.err);
     assert!(!place.path("set.toml").exists());
+    place.classes("train", &[6, 6]);
+    place.recipe("", "epochs = 1");
+    for option in [&["--yes"][..], &["--quick-trials"], &["--weights", "notes.pth"]] {
+        let ran = place.run(&[&["train", "small.toml"], option].concat());
+        assert!(ran.code == Some(2) && ran.err.contains("small.toml is no folder of images"), "{}", ran.err);
+    }
     // Without weights there is nothing to compare, and no time is spent.
     let out = place.done(&["init", "set", "--quick-trials"]).out;
     assert!(out.contains("A small network from scratch"), "{out}");

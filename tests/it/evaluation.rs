@@ -305,6 +305,7 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     place.recipe("test = 0.2", "epochs = 1");
     let ran = place.done(&["train", "--config", "small.toml", "--out", "shared"]);
     assert!(ran.err.contains("(test, measured on at the end)") && ran.out.contains("Test accuracy"), "{}", ran.err);
+    assert!(ran.err.contains("warning: 12 validation images say little: an accuracy of 0.92 on them means 0.65 to 0.99"), "{}", ran.err);
     let rows = place.read("shared/split.csv").lines().filter(|line| line.contains(",test,")).count();
     let at_end: Value = serde_json::from_str(&place.read("shared/evaluation/test/metrics.json")).expect("JSON");
     let ran = place.done(&["evaluate", "--checkpoint", "shared", "--json", "--device", "cpu"]);

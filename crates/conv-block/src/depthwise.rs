@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::{
     Gradients, Saved, Tail,
-    norm::lane_sum,
+    norm::{lane_sum, scale_plane},
     rows::pass_tail,
     scratch::with_scratch,
     simd::{Isa, Simd, per_isa},
@@ -114,7 +114,7 @@ pub fn depthwise_forward(isa: Isa, shape: &Depthwise, tail: Tail, input: &[f32],
             layout.deal(isa, layout.plane(input, index), source);
             correlate(isa, taps, bias, source, results);
             for (row, output) in output.chunks_exact_mut(layout.columns).enumerate() {
-                clamp(isa, &results[row * layout.pitch..][..layout.columns], tail.range(), output);
+                scale_plane(isa, &results[row * layout.pitch..][..layout.columns], [1.0, 0.0], tail.range(), output);
             }
         });
     });
@@ -389,28 +389,12 @@ unsafe fn multiply_kernel<S: Simd, const NV: usize>(offsets: &[usize], grads: &[
 }
 
 per_isa! {
-    /// Computes `out = values` within the range. NaN passes.
-    fn clamp(values: &[f32], range: [f32; 2], out: &mut [f32]) = clamp_kernel
-}
-
-/// # Safety
-/// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
-#[inline(always)]
-unsafe fn clamp_kernel<S: Simd, const NV: usize>(values: &[f32], [least, most]: [f32; 2], out: &mut [f32]) {
-    for (out, value) in out.iter_mut().zip(values) {
-        // Comparisons rather than `f32::clamp`, so that a NaN passes.
-        let value = if *value < least { least } else { *value };
-        *out = if value > most { most } else { value };
-    }
-}
-
-per_isa! {
     /// Copies `out[i] = values[i * stride]`.
     fn every(values: &[f32], stride: usize, out: &mut [f32]) = every_kernel
 }
 
 /// # Safety
-/// None of its own, as for [`clamp_kernel`].
+/// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
 unsafe fn every_kernel<S: Simd, const NV: usize>(values: &[f32], stride: usize, out: &mut [f32]) {
     match stride {

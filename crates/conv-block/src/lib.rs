@@ -7,7 +7,7 @@
 //! bits between instruction sets.
 //!
 //! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero
-//! contributes nothing, whatever it is multiplied by.
+//! contributes nothing, whatever it is multiplied by; [`depthwise_backward`] alone multiplies it.
 
 #![expect(clippy::needless_range_loop, reason = "register tiles are arrays of arrays that are walked side by side")]
 

@@ -274,7 +274,7 @@ unsafe fn products_kernel<S: Simd, const NV: usize>(grads: &[f32], results: &[f3
 
 per_isa! {
     /// Computes `value * affine[0] + affine[1]` within the range. NaN passes.
-    fn scale_plane(values: &[f32], affine: [f32; 2], range: [f32; 2], out: &mut [f32]) = scale_kernel
+    pub(crate) fn scale_plane(values: &[f32], affine: [f32; 2], range: [f32; 2], out: &mut [f32]) = scale_kernel
 }
 
 /// # Safety

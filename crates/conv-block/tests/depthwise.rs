@@ -1,19 +1,14 @@
 //! Compares depthwise convolutions and their gradients with plain loops in `f64`, over random shapes
 //! and every instruction set of the machine.
 
+mod common;
+
 use conv_block::{Depthwise, Gradients, Isa, Saved, Tail, depthwise_backward, depthwise_forward};
 use proptest::prelude::*;
 
-/// Pseudorandom numbers in -3..3 that depend on the seed only, so that both bends of ReLU6 are met.
+/// Numbers in -3..3, so that both bends of ReLU6 are met.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 * 3.0 - 3.0
-    };
-    (0..len).map(|_| next()).collect()
+    common::numbers(len, seed).into_iter().map(|number| 3.0 * number).collect()
 }
 
 /// Calls `visit(result, input, weight)` for every product of the convolution.

@@ -1,20 +1,11 @@
 //! Compares forward passes and all gradients with plain loops in `f64`, over random shapes and
 //! every instruction set of the machine.
 
+mod common;
+
+use common::numbers;
 use conv_block::{Conv, DEAD, Gradients, Isa, Norm, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward};
 use proptest::prelude::*;
-
-/// Pseudorandom numbers in -1..1 that depend on the seed only.
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// Index of the value that the kernel's position `(row, column)` meets for result `(y, x)`, if it
 /// lies in the image.

@@ -58,8 +58,8 @@ const TUNING_EPOCHS: usize = 3;
 /// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in five to ten minutes.
 const TUNING_WORK: f64 = 1500.0;
 
-/// The ratio of the sides up to which the centre of an image is likely to show its subject. On ants and bees, a centre crop instead of a stretched
-/// image told 0.935 apart where it was 0.889 (SqueezeNet 1.1), 0.941 for 0.928 (VGG16) and 0.961 for 0.954 (EfficientNet-Lite0).
+/// The ratio of the sides up to which the centre of an image is likely to show its subject. What a centre crop gains is in
+/// docs/decisions/first-recipes.md.
 const MOST_CROPPED: usize = 2;
 
 /// The smallest side that a backbone gets.
@@ -164,17 +164,18 @@ impl Facts {
         self.augment(text);
         match tuning {
             Some((_, epochs)) => {
-                self.backbone(at_hand, "The head learns first, and then all layers.", text);
+                Self::backbone(at_hand, "The head learns first, and then all layers.", text);
                 self.tuned(epochs, text);
             }
             None => {
-                self.backbone(at_hand, "It stays as it is: what it computes of each image is kept, and only the head learns.", text);
+                Self::backbone(at_hand, "It stays as it is: what it computes of each image is kept, and only the head learns.", text);
                 self.frozen(text);
             }
         }
     }
 
-    fn backbone(&self, at_hand: &AtHand, what: &str, text: &mut String) {
+    /// The backbone, with what is done to it in words.
+    fn backbone(at_hand: &AtHand, what: &str, text: &mut String) {
         let entry = at_hand.architecture.entry();
         let path = toml::Value::String(names::of_path(&at_hand.path)).to_string();
         let about = entry.about.replace('\n', " ");

@@ -11,7 +11,8 @@ use super::{head::average, layers::Layer};
 use crate::{
     architecture::{self, Activation, Conv, Fused, Groups, Join, Kind, Pool},
     nn::cpu::{
-        conv_op::{Block, conv_block, conv_norm_block},
+        block::Block,
+        conv_op::{conv_block, conv_norm_block},
         pool::pool,
     },
 };
