@@ -296,18 +296,23 @@ pub struct Fused {
 
 impl Fused {
     /// Finds what may be computed with `first`, given the layers behind it: for a convolution without
-    /// bias a norm, then ReLU6, or ReLU and perhaps 2x2 max-pooling. A bias before a norm isn't part of it.
+    /// bias a norm, and for convolutions and norms ReLU6, or ReLU and perhaps 2x2 max-pooling. A bias
+    /// before a norm isn't part of it.
     pub fn of<'a>(first: &Kind, behind: impl IntoIterator<Item = &'a Kind>) -> Self {
-        let Kind::Conv(conv) = first else { return Self::default() };
+        let takes_norm = match first {
+            Kind::Conv(conv) => !conv.bias,
+            Kind::BatchNorm { .. } => false,
+            _ => return Self::default(),
+        };
         let mut behind = behind.into_iter().peekable();
-        let norm = !conv.bias && behind.next_if(|kind| matches!(kind, Kind::BatchNorm { .. })).is_some();
+        let norm = takes_norm && behind.next_if(|kind| matches!(kind, Kind::BatchNorm { .. })).is_some();
         let mut is_next = |function| behind.next_if(|kind| **kind == Kind::Activation(function)).is_some();
         let (relu, relu6) = (is_next(Activation::Relu), is_next(Activation::Relu6));
         let pool = relu && behind.next_if(|kind| **kind == Kind::Pool(Pool::HALVE)).is_some();
         Self { norm, relu, relu6: relu6 && !relu, pool }
     }
 
-    /// Returns the number of layers behind the convolution that are computed with it.
+    /// Returns the number of layers behind the first that are computed with it.
     pub fn count(self) -> usize {
         [self.norm, self.relu, self.relu6, self.pool].into_iter().filter(|is_there| *is_there).count()
     }

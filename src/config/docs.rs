@@ -185,7 +185,8 @@ fn text(value: &Value, key: &str) -> Option<String> {
 
 fn lower_first(text: &str) -> String {
     let trimmed = text.trim_end_matches('.');
-    if trimmed.chars().nth(1).is_some_and(char::is_uppercase) {
+    // Names such as `MobileNetV2` keep their capitals.
+    if trimmed.split(' ').next().is_some_and(|word| word.chars().skip(1).any(char::is_uppercase)) {
         return trimmed.to_owned();
     }
     let mut letters = trimmed.chars();

@@ -9,7 +9,7 @@
 
 use super::networks::classifier::FROZEN_CHUNK;
 use crate::{
-    architecture::{Activation, Fused, Groups, Kind, Placed},
+    architecture::{Activation, Fused, Kind, Placed},
     config::{Config, Loss, Optimizer},
 };
 
@@ -228,18 +228,15 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
             let [weights, statistics] = if has_norm { [kernel + bias + 2.0 * outputs, 2.0 * outputs] } else { [kernel + bias, 0.0] };
             // A pooled value has one byte more, its position in the 2x2 cell.
             let kept = output * if is_pooled { 1.25 } else { 1.0 };
-            // Our kernels keep only the result; Burn's own norm, which depthwise layers use where it
-            // learns, keeps what lies between as well.
-            let kept = if conv.groups == Groups::Depthwise && has_norm && norms_learn { 4.0 * kept } else { kept };
-            // A norm that learns needs the whole result for its statistics before anything is pooled.
-            let written = match (is_pooled, has_norm && norms_learn) {
-                (true, true) => output + whole,
-                (false, true) => 2.0 * whole,
-                (_, false) => output,
-            };
-            Share { weights, statistics, kept, passing: input + written, sums: kernel, ..empty }
+            // A norm that learns keeps what it normalized.
+            let kept = if has_norm && norms_learn { kept + whole } else { kept };
+            Share { weights, statistics, kept, passing: input + output, sums: kernel, ..empty }
         }
-        Kind::BatchNorm { .. } => Share { weights: 2.0 * channels, statistics: 2.0 * channels, kept: 3.0 * output, ..empty },
+        Kind::BatchNorm { .. } => {
+            // A learning norm keeps what it normalized; fixed statistics take Burn's operations.
+            let kept = if norms_learn { whole + output } else { 3.0 * output };
+            Share { weights: 2.0 * channels, statistics: 2.0 * channels, kept, ..empty }
+        }
         Kind::LayerNorm { .. } => Share { weights: 2.0 * channels, kept: 4.0 * output, ..empty },
         // The mask beside the result.
         Kind::Dropout(_) => Share { kept: 2.0 * output, ..empty },

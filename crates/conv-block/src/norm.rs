@@ -1,23 +1,24 @@
-//! Batch norm between the convolution and its ReLU, by the batch's own statistics (Ioffe and
-//! Szegedy 2015, arXiv 1502.03167), with gradients through the statistics.
+//! Batch norm by the batch's own statistics (Ioffe and Szegedy 2015, arXiv 1502.03167) with the tail
+//! that follows it, and gradients through the statistics.
 //!
-//! The gradient needs every value of the convolution's result. The backward pass computes it again
-//! instead of keeping it, which takes a seventh more time and saves the largest part of the memory.
+//! The gradient needs every value that was normalized. The caller keeps them, which takes the memory
+//! that computing them again would cost a fifth of a training step to save.
 
 use rayon::prelude::*;
 
 use crate::{
-    Conv, DEAD, Saved, Tail, backward_dense, forward,
+    DEAD, Tail,
     rows::{Plain, PoolGrad, Rows, turn_before_tail},
+    scratch::with_scratch,
     simd::{Isa, Simd, per_isa},
 };
 
 /// The parameters of a batch norm.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
-    /// Factor of each output channel.
+    /// Factor of each channel.
     pub gamma: &'a [f32],
-    /// Offset of each output channel.
+    /// Offset of each channel.
     pub beta: &'a [f32],
     /// Small constant added to the variance.
     pub epsilon: f64,
@@ -26,23 +27,19 @@ pub struct Norm<'a> {
 /// The result of [`norm_forward`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormForward {
-    /// Output after the tail, `[images, outputs, rows, columns]`.
+    /// Output after the tail, `[images, channels, rows, columns]`.
     pub output: Vec<f32>,
     /// A code per value of `output` with [`Tail::ReluPool`], else empty.
     pub codes: Vec<u8>,
-    /// Mean of each output channel over the batch.
+    /// Mean of each channel over the batch.
     pub mean: Vec<f32>,
-    /// Biased variance of each output channel over the batch, without epsilon.
+    /// Biased variance of each channel over the batch, without epsilon.
     pub variance: Vec<f32>,
 }
 
-/// What [`norm_backward`] needs of the forward pass.
+/// What [`norm_backward`] needs of the forward pass, beside the values that were normalized.
 #[derive(Clone, Copy, Debug)]
 pub struct NormSaved<'a> {
-    /// Input, `[images, inputs, height, width]`.
-    pub input: &'a [f32],
-    /// Weights, `[outputs, inputs, kernel, kernel]`.
-    pub weight: &'a [f32],
     /// Parameters given to [`norm_forward`].
     pub norm: Norm<'a>,
     /// Output of [`norm_forward`]; read with [`Tail::Relu`] and [`Tail::Relu6`] only.
@@ -58,150 +55,151 @@ pub struct NormSaved<'a> {
 /// The result of [`norm_backward`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormGradients {
-    /// Gradient of the input, `[images, inputs, height, width]`, if requested.
-    pub input: Option<Vec<f32>>,
-    /// Gradient of the weights, `[outputs, inputs, kernel, kernel]`.
-    pub weight: Vec<f32>,
-    /// Gradient of the factors, `[outputs]`.
+    /// Gradient of the factors, `[channels]`.
     pub gamma: Vec<f32>,
-    /// Gradient of the offsets, `[outputs]`.
+    /// Gradient of the offsets, `[channels]`.
     pub beta: Vec<f32>,
 }
 
-/// Computes the convolution, the norm by the batch's statistics, and the tail.
+/// Normalizes `values` by the batch's statistics and applies the tail.
 ///
 /// # Shapes
-/// `input` `[images, inputs, height, width]` and `weight` `[outputs, inputs, kernel, kernel]`; see
-/// [`NormForward`] for the result.
+/// `shape` is that of `values`, `[images, channels, height, width]`; see [`NormForward`] for the
+/// result.
 ///
 /// # Panics
-/// As [`crate::forward`], and if the norm has fewer than `conv.outputs` channels.
-pub fn norm_forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], norm: Norm<'_>) -> NormForward {
-    let result = forward(isa, conv, Tail::Linear, input, weight, None).output;
-    let (rows, columns) = conv.result_size();
-    let plane = rows * columns;
-    let parts: Vec<[f64; 2]> = result
-        .par_chunks_exact(plane)
+/// Panics if a slice has another length than the shape says, or the norm has fewer channels.
+pub fn norm_forward(isa: Isa, shape: [usize; 4], tail: Tail, values: &[f32], norm: Norm<'_>) -> NormForward {
+    let [images, channels, height, width] = shape;
+    let plane = height * width;
+    assert_eq!(values.len(), images * channels * plane, "values of {shape:?}");
+    let parts: Vec<[f64; 2]> = values
+        .par_chunks(plane.max(1))
         .map(|values| {
             let mut part = [0.0; 2];
             moments(isa, values, &mut part);
             part
         })
         .collect();
-    let (mut mean, mut variance) = (vec![0.0; conv.outputs], vec![0.0; conv.outputs]);
-    let mut affine = vec![[0.0; 2]; conv.outputs];
-    for channel in 0..conv.outputs {
-        let [channel_mean, channel_variance] = combine(parts.iter().skip(channel).step_by(conv.outputs), plane as f64);
+    let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
+    let mut affine = vec![[0.0; 2]; channels];
+    for channel in 0..channels {
+        let [channel_mean, channel_variance] = combine(parts.iter().skip(channel).step_by(channels), plane as f64);
         let scale = f64::from(norm.gamma[channel]) / (channel_variance + norm.epsilon).sqrt();
         affine[channel] = [scale as f32, (f64::from(norm.beta[channel]) - channel_mean * scale) as f32];
         (mean[channel], variance[channel]) = (channel_mean as f32, channel_variance as f32);
     }
-    let (out_rows, out_columns) = conv.output_size(tail);
+    let (out_rows, out_columns) = tail.output_size(height, width);
     let out_plane = out_rows * out_columns;
-    let mut output = vec![0.0; conv.output_len(tail)];
+    let mut output = vec![0.0; images * channels * out_plane];
     let mut codes = vec![0; if tail == Tail::ReluPool { output.len() } else { 0 }];
-    if tail == Tail::ReluPool && out_plane > 0 {
-        let planes = output.par_chunks_exact_mut(out_plane).zip(codes.par_chunks_exact_mut(out_plane)).enumerate();
-        planes.for_each(|(index, (output, codes))| {
-            let values = &result[index * plane..(index + 1) * plane];
-            pool_plane(isa, values, [columns, out_columns], affine[index % conv.outputs], output, codes);
+    if out_plane == 0 {
+        return NormForward { output, codes, mean, variance };
+    }
+    let planes = values.par_chunks_exact(plane).zip(output.par_chunks_exact_mut(out_plane)).enumerate();
+    if tail == Tail::ReluPool {
+        planes.zip(codes.par_chunks_exact_mut(out_plane)).for_each(|((index, (values, output)), codes)| {
+            pool_plane(isa, values, [width, out_columns], affine[index % channels], output, codes);
         });
-    } else if out_plane > 0 {
-        output.par_chunks_exact_mut(plane).enumerate().for_each(|(index, output)| {
-            let values = &result[index * plane..(index + 1) * plane];
-            scale_plane(isa, values, affine[index % conv.outputs], tail.range(), output);
-        });
+    } else {
+        planes.for_each(|(index, (values, output))| scale_plane(isa, values, affine[index % channels], tail.range(), output));
     }
     NormForward { output, codes, mean, variance }
 }
 
-/// Computes the gradients of weights, gamma and beta, and of the input if `is_input_wanted`, from
-/// the gradient `grad` of the output. Behind a ReLU, `grad` becomes the gradient before it.
+/// Computes the gradients of gamma and beta from the gradient `grad` of the output, and replaces the
+/// `values` that were normalized by their gradient. Behind a ReLU, `grad` becomes the gradient
+/// before it.
 ///
 /// # Shapes
-/// `grad` is `[images, outputs, rows, columns]` after the tail; see [`NormGradients`] for the
-/// results.
+/// `shape` is that of `values`, `[images, channels, height, width]`; `grad` has the output's,
+/// `[images, channels, rows, columns]` after the tail.
 ///
 /// # Panics
-/// As [`crate::backward`].
-pub fn norm_backward(isa: Isa, conv: &Conv, tail: Tail, saved: NormSaved<'_>, grad: &mut [f32], is_input_wanted: bool) -> NormGradients {
-    assert_eq!(grad.len(), conv.output_len(tail), "gradient of {conv:?}");
+/// Panics if a slice has another length than the shape says, or the norm has fewer channels.
+pub fn norm_backward(isa: Isa, shape: [usize; 4], tail: Tail, saved: NormSaved<'_>, grad: &mut [f32], values: &mut [f32]) -> NormGradients {
+    let [images, channels, height, width] = shape;
+    let (rows, columns) = tail.output_size(height, width);
+    assert_eq!(values.len(), images * channels * height * width, "values of {shape:?}");
+    assert_eq!(grad.len(), images * channels * rows * columns, "gradient of {shape:?} with {tail:?}");
     turn_before_tail(isa, tail, saved.output, grad);
-    let (height, width) = conv.output_size(tail);
-    let grad = Plain { values: grad, channels: conv.outputs, height, width };
-    match tail {
-        Tail::Linear | Tail::Relu | Tail::Relu6 => through_norm(isa, conv, saved, &grad, is_input_wanted),
-        Tail::ReluPool => through_norm(isa, conv, saved, &PoolGrad { grad, codes: saved.codes }, is_input_wanted),
-    }
-}
-
-/// Computes the gradients from that of the norm's output.
-fn through_norm(isa: Isa, conv: &Conv, saved: NormSaved<'_>, grad: &dyn Rows, is_input_wanted: bool) -> NormGradients {
-    let norm = saved.norm;
-    let (rows, columns) = conv.result_size();
-    let result = forward(isa, conv, Tail::Linear, saved.input, saved.weight, None).output;
-    let result = Plain { values: &result, channels: conv.outputs, height: rows, width: columns };
-    let sums: Vec<[f64; 2]> = (0..conv.images * conv.outputs)
-        .into_par_iter()
-        .map(|index| {
-            let (mut sums, mut buffer) = ([0.0; 2], vec![0.0; columns]);
-            let mean = saved.mean[index % conv.outputs];
-            for row in 0..rows {
-                grad.row(isa, index / conv.outputs, index % conv.outputs, row, &mut buffer);
-                let start = (index * rows + row) * columns;
-                add_products(isa, &buffer, &result.values[start..start + columns], mean, &mut sums);
-            }
+    let grad = if tail == Tail::ReluPool {
+        assert_eq!(saved.codes.len(), grad.len(), "codes of {shape:?}");
+        Grad::Pooled(PoolGrad { grad: Plain { values: grad, channels, height: rows, width: columns }, codes: saved.codes }, width)
+    } else {
+        Grad::Whole(grad)
+    };
+    let plane = (height * width).max(1);
+    let sums: Vec<[f64; 2]> = values
+        .par_chunks(plane)
+        .enumerate()
+        .map(|(index, values)| {
+            let mut sums = [0.0; 2];
+            let mean = saved.mean[index % channels];
+            grad.parts(isa, index, plane, |start, grad| {
+                add_products(isa, grad, &values[start..start + grad.len()], mean, &mut sums);
+            });
             sums
         })
         .collect();
-    let count = (conv.images * rows * columns) as f64;
-    let (mut gamma, mut beta) = (vec![0.0; conv.outputs], vec![0.0; conv.outputs]);
-    let mut affine = vec![[0.0; 3]; conv.outputs];
-    for channel in 0..conv.outputs {
+    let count = (images * plane) as f64;
+    let (mut gamma, mut beta) = (vec![0.0; channels], vec![0.0; channels]);
+    let mut affine = vec![[0.0; 3]; channels];
+    for channel in 0..channels {
         let [grads, products] =
-            sums.iter().skip(channel).step_by(conv.outputs).fold([0.0, 0.0], |all, part| [all[0] + part[0], all[1] + part[1]]);
-        let inverse = 1.0 / (f64::from(saved.variance[channel]) + norm.epsilon).sqrt();
+            sums.iter().skip(channel).step_by(channels).fold([0.0, 0.0], |all, part| [all[0] + part[0], all[1] + part[1]]);
+        let inverse = 1.0 / (f64::from(saved.variance[channel]) + saved.norm.epsilon).sqrt();
         (beta[channel], gamma[channel]) = (grads as f32, (products * inverse) as f32);
-        // For the normalized value n, the gradient of the result is gamma * inverse * (grad -
-        // mean(grad) - n * mean(grad * n)), which is affine in grad and in the result.
-        let scale = f64::from(norm.gamma[channel]) * inverse;
+        // For the normalized value n, the gradient of the value is gamma * inverse * (grad -
+        // mean(grad) - n * mean(grad * n)), which is affine in grad and in the value.
+        let scale = f64::from(saved.norm.gamma[channel]) * inverse;
         let slope = -scale * inverse * inverse * products / count;
         affine[channel] = [scale as f32, slope as f32, (-scale * grads / count - slope * f64::from(saved.mean[channel])) as f32];
     }
-    let source = NormGrad { grad, result, affine };
-    let saved = Saved { input: saved.input, weight: saved.weight, output: &[], codes: &[] };
-    let found = backward_dense(isa, conv, &saved, &source, is_input_wanted);
-    NormGradients { input: found.input, weight: found.weight, gamma, beta }
+    values.par_chunks_mut(plane).enumerate().for_each(|(index, values)| {
+        let affine = affine[index % channels];
+        grad.parts(isa, index, plane, |start, grad| {
+            mix(isa, grad, affine, &mut values[start..start + grad.len()]);
+        });
+    });
+    NormGradients { gamma, beta }
 }
 
-/// The gradient before the norm, `scale * grad + slope * result + offset`, computed row by row
-/// while it is read.
-struct NormGrad<'a> {
-    grad: &'a dyn Rows,
-    result: Plain<'a>,
-    affine: Vec<[f32; 3]>,
+/// The gradient of the norm's own result.
+enum Grad<'a> {
+    /// In memory.
+    Whole(&'a [f32]),
+    /// Before pooling, in rows of the given width.
+    Pooled(PoolGrad<'a>, usize),
 }
 
-impl Rows for NormGrad<'_> {
-    fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
-        self.grad.row(isa, image, channel, row, out);
-        let [scale, slope, offset] = self.affine[channel];
-        let start = ((image * self.result.channels + channel) * self.result.height + row) * self.result.width;
-        mix(isa, &self.result.values[start..start + self.result.width], [scale, slope, offset], out);
+impl Grad<'_> {
+    /// Calls `part` with the pieces of plane `index`, which has `len` values, and their places in it.
+    fn parts(&self, isa: Isa, index: usize, len: usize, mut part: impl FnMut(usize, &[f32])) {
+        match self {
+            Self::Whole(values) => part(0, &values[index * len..(index + 1) * len]),
+            Self::Pooled(grad, width) => with_scratch(*width, |values| {
+                let channels = grad.grad.channels;
+                for (row, start) in (0..len).step_by(*width).enumerate() {
+                    grad.row(isa, index / channels, index % channels, row, values);
+                    part(start, values);
+                }
+            }),
+        }
     }
 }
 
 per_isa! {
-    /// Computes `out = scale * out + slope * result + offset`.
-    fn mix(results: &[f32], affine: [f32; 3], out: &mut [f32]) = mix_kernel
+    /// Computes `value = scale * grad + slope * value + offset`.
+    fn mix(grads: &[f32], affine: [f32; 3], values: &mut [f32]) = mix_kernel
 }
 
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
-unsafe fn mix_kernel<S: Simd, const NV: usize>(results: &[f32], [scale, slope, offset]: [f32; 3], out: &mut [f32]) {
-    for (out, result) in out.iter_mut().zip(results) {
-        *out = scale * *out + (slope * result + offset);
+unsafe fn mix_kernel<S: Simd, const NV: usize>(grads: &[f32], [scale, slope, offset]: [f32; 3], values: &mut [f32]) {
+    for (value, grad) in values.iter_mut().zip(grads) {
+        *value = scale * grad + (slope * *value + offset);
     }
 }
 

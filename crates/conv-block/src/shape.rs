@@ -45,6 +45,14 @@ impl Tail {
         }
     }
 
+    /// Returns the rows and columns that it leaves.
+    pub fn output_size(self, height: usize, width: usize) -> (usize, usize) {
+        match self {
+            Self::Linear | Self::Relu | Self::Relu6 => (height, width),
+            Self::ReluPool => (height / 2, width / 2),
+        }
+    }
+
     /// Returns the value from which on it passes no gradient, NaN if there is none.
     pub(crate) fn most(self) -> f32 {
         if self == Self::Relu6 { 6.0 } else { f32::NAN }
@@ -73,10 +81,7 @@ impl Conv {
     /// Returns the rows and columns after the tail.
     pub fn output_size(&self, tail: Tail) -> (usize, usize) {
         let (height, width) = self.result_size();
-        match tail {
-            Tail::Linear | Tail::Relu | Tail::Relu6 => (height, width),
-            Tail::ReluPool => (height / 2, width / 2),
-        }
+        tail.output_size(height, width)
     }
 
     /// Returns the number of input values.

@@ -1,15 +1,21 @@
 //! The hyperparameters of a convolution block, and which kernels of `crates/conv-block` or operations
 //! of Burn compute it.
 
-use burn::tensor::{
-    DType, Tensor,
-    activation::relu,
-    module,
-    ops::{ConvOptions, MaxPoolOptions},
+use burn::{
+    backend::tensor::FloatTensor,
+    tensor::{
+        DType, Shape, Tensor,
+        activation::relu,
+        module,
+        ops::{ConvOptions, MaxPoolOptions},
+    },
 };
 use conv_block::{Conv, Depthwise, Gradients, Isa, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward};
 
-use super::{backend::has_kernels, pool::pad};
+use super::{
+    backend::{HostBackend, has_kernels},
+    pool::pad,
+};
 
 /// The hyperparameters of a block.
 #[derive(Clone, Copy, Debug)]
@@ -78,17 +84,31 @@ impl Block {
         module::conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], padding, [1, 1], self.groups))
     }
 
-    /// Runs the tail with Burn's operations.
-    ///
-    /// # Shapes
-    /// `[batch, outputs, rows, columns]` in and out, with rows and columns halved by pooling.
+    /// Runs the tail with Burn's operations; see [`follow`].
     pub(super) fn follow(self, x: Tensor<4>) -> Tensor<4> {
-        match self.tail {
-            Tail::Linear => x,
-            Tail::Relu => relu(x),
-            Tail::Relu6 => x.clamp(0.0, 6.0),
-            Tail::ReluPool => module::max_pool2d(relu(x), MaxPoolOptions::new([2, 2])),
-        }
+        follow(self.tail, x)
+    }
+}
+
+/// Runs a tail with Burn's operations.
+///
+/// # Shapes
+/// `[batch, channels, rows, columns]` in and out, with rows and columns halved by pooling.
+pub(super) fn follow(tail: Tail, x: Tensor<4>) -> Tensor<4> {
+    match tail {
+        Tail::Linear => x,
+        Tail::Relu => relu(x),
+        Tail::Relu6 => x.clamp(0.0, 6.0),
+        Tail::ReluPool => module::max_pool2d(relu(x), MaxPoolOptions::new([2, 2])),
+    }
+}
+
+/// Returns the output if the backward pass of `tail` reads it, else an empty tensor, so that the
+/// output's memory is freed with its last user.
+pub(super) fn output_to_keep<B: HostBackend>(output: &FloatTensor<B>, tail: Tail) -> FloatTensor<B> {
+    match tail {
+        Tail::Relu | Tail::Relu6 => output.clone(),
+        Tail::Linear | Tail::ReluPool => B::tensor(Vec::new(), Shape::new([0])),
     }
 }
 
@@ -103,7 +123,7 @@ fn depthwise_of([images, channels, height, width]: [usize; 4], [_, _, kernel, _]
 }
 
 /// Returns the shape of the block's output, `[batch, outputs, rows, columns]`.
-pub(super) fn output_dims(conv: &Conv, tail: Tail) -> [usize; 4] {
+fn output_dims(conv: &Conv, tail: Tail) -> [usize; 4] {
     let (rows, columns) = conv.output_size(tail);
     [conv.images, conv.outputs, rows, columns]
 }

@@ -1,6 +1,7 @@
-//! Convolution, batch norm, ReLU and pooling as one differentiable operation on the CPU backends
+//! Convolution, ReLU and pooling as one differentiable operation on the CPU backends
 //! (`crates/conv-block`), and as Burn's own operations on other devices and for shapes that the
-//! kernels don't support.
+//! kernels don't support. With fixed statistics a batch norm is part of it; one that learns is an
+//! operation of its own ([`super::norm`]).
 //!
 //! What lies between these steps is never kept, which makes a training step of the brain recipe
 //! take 0.27 to 0.47 s where burn-flex takes 2.5 s on the same two cores.
@@ -8,7 +9,7 @@
 use std::sync::Arc;
 
 use burn::{
-    backend::{AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor},
+    backend::{Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor},
     nn::BatchNorm,
     tensor::{Shape, Tensor},
 };
@@ -19,11 +20,12 @@ use burn_autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn_ndarray::NdArray;
-use conv_block::{Isa, Norm, NormSaved, Saved, Tail, norm_backward, norm_forward};
+use conv_block::{Saved, Tail};
 
 use super::{
     backend::{HostBackend, has_kernels},
-    block::{Block, conv_of, output_dims},
+    block::{Block, output_to_keep},
+    norm::{fixed, is_learning, norm_block},
 };
 
 /// Runs a convolution with a bias, and the tail of `block`.
@@ -49,48 +51,22 @@ pub(in crate::nn) fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Te
 /// As [`conv_block()`].
 pub(in crate::nn) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &BatchNorm, block: Block) -> Tensor<4> {
     let device = x.device();
-    let is_learning = device.is_autodiff() && norm.training.is_enabled();
-    if !has_kernels(&device) || is_learning && !(block.groups == 1 && block.has_kernel(&x, &weight)) {
+    if !has_kernels(&device) || is_learning(norm, &device) {
         let result = conv_block(x, weight, None, Block { tail: Tail::Linear, ..block });
-        return block.follow(norm.forward(result));
+        return norm_block(result, norm, block.tail);
     }
-    let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
-    if is_learning {
-        let tensors = (x.into_dispatch(), weight.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-        let (output, mean, variance) = Dispatch::conv_norm_block(tensors.0, tensors.1, tensors.2, tensors.3, norm.epsilon, block);
-        for (running, batch) in [(&norm.running_mean, mean), (&norm.running_var, variance)] {
-            let batch = Tensor::<1>::from_dispatch(batch).detach();
-            let before = running.value_sync().to_device(&device);
-            running.update((before * (1.0 - norm.momentum) + batch * norm.momentum).detach());
-        }
-        return Tensor::from_dispatch(output);
-    }
-    let (mean, variance) = (norm.running_mean.value().to_device(&device), norm.running_var.value().to_device(&device));
     // With fixed statistics the norm is linear in the weights, and folding it into them saves its
     // pass.
-    let scale = gamma / (variance + norm.epsilon).sqrt();
-    let bias = beta - mean * scale.clone();
+    let (scale, bias) = fixed(norm, &device);
     let outputs = weight.dims()[0];
     conv_block(x, weight * scale.reshape([outputs, 1, 1, 1]), Some(bias), block)
 }
 
-/// The blocks as an extension of Burn's backends.
+/// The block as an extension of Burn's backends.
 #[backend_extension(Flex, NdArray, Autodiff)]
 pub(in crate::nn) trait BlockOps: Backend {
     /// See [`conv_block()`].
     fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self>;
-
-    /// See [`conv_norm_block()`]; always normalizes by the batch's statistics.
-    /// Returns the output, the batch's mean and its biased variance. The statistics carry no
-    /// gradient.
-    fn conv_norm_block(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        block: Block,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 macro_rules! on_slices {
@@ -98,18 +74,6 @@ macro_rules! on_slices {
         impl BlockOps for $backend {
             fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self> {
                 run_forward::<Self>([x, weight, bias], block).output
-            }
-
-            fn conv_norm_block(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                gamma: FloatTensor<Self>,
-                beta: FloatTensor<Self>,
-                epsilon: f64,
-                block: Block,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let kept = run_norm_forward::<Self>([x, weight, gamma, beta], epsilon, block);
-                (kept.output, kept.mean, kept.variance)
             }
         }
     )*};
@@ -134,51 +98,6 @@ fn run_forward<B: HostBackend>(tensors: [FloatTensor<B>; 3], block: Block) -> Ke
     let values = [B::values(&x), B::values(&weight), B::values(&bias)];
     let (output, codes, shape) = block.forward(x.shape().dims(), weight.shape().dims(), values);
     Kept { block, output: B::tensor(output, Shape::new(shape)), codes: codes.into(), x, weight }
-}
-
-/// Returns the output if the backward pass of `tail` reads it, else an empty tensor, so that the
-/// output's memory is freed with its last user.
-fn output_to_keep<B: HostBackend>(output: &FloatTensor<B>, tail: Tail) -> FloatTensor<B> {
-    match tail {
-        Tail::Relu | Tail::Relu6 => output.clone(),
-        Tail::Linear | Tail::ReluPool => B::tensor(Vec::new(), Shape::new([0])),
-    }
-}
-
-/// The tensors that a block with batch norm keeps for its backward pass.
-#[derive(Clone, Debug)]
-struct KeptNorm<B: HostBackend> {
-    block: Block,
-    epsilon: f64,
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    beta: FloatTensor<B>,
-    output: FloatTensor<B>,
-    mean: FloatTensor<B>,
-    variance: FloatTensor<B>,
-    codes: Arc<[u8]>,
-}
-
-/// Runs the kernels on contiguous copies or views of the tensors `[x, weight, gamma, beta]`.
-fn run_norm_forward<B: HostBackend>(tensors: [FloatTensor<B>; 4], epsilon: f64, block: Block) -> KeptNorm<B> {
-    let [x, weight, gamma, beta] = tensors.map(B::contiguous);
-    let conv = conv_of(x.shape().dims(), weight.shape().dims(), block);
-    let norm = Norm { gamma: B::values(&gamma), beta: B::values(&beta), epsilon };
-    let found = norm_forward(Isa::best(), &conv, block.tail, B::values(&x), B::values(&weight), norm);
-    let channels = || Shape::new([conv.outputs]);
-    KeptNorm {
-        block,
-        epsilon,
-        output: B::tensor(found.output, Shape::new(output_dims(&conv, block.tail))),
-        mean: B::tensor(found.mean, channels()),
-        variance: B::tensor(found.variance, channels()),
-        codes: found.codes.into(),
-        x,
-        weight,
-        gamma,
-        beta,
-    }
 }
 
 impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, C> {
@@ -216,75 +135,14 @@ impl<B: HostBackend + BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, 
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
-    fn conv_norm_block(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        block: Block,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        #[derive(Debug)]
-        struct ConvNormBlock;
-
-        impl<B: HostBackend> Backward<B, 4> for ConvNormBlock {
-            type State = KeptNorm<B>;
-
-            fn backward(self, ops: Ops<KeptNorm<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
-                let mut grad = B::contiguous(grads.consume::<B>(&ops.node));
-                let kept = &ops.state;
-                let conv = conv_of(kept.x.shape().dims(), kept.weight.shape().dims(), kept.block);
-                let norm = Norm { gamma: B::values(&kept.gamma), beta: B::values(&kept.beta), epsilon: kept.epsilon };
-                let saved = NormSaved {
-                    input: B::values(&kept.x),
-                    weight: B::values(&kept.weight),
-                    norm,
-                    output: B::values(&kept.output),
-                    codes: &kept.codes,
-                    mean: B::values(&kept.mean),
-                    variance: B::values(&kept.variance),
-                };
-                let is_input_wanted = ops.parents[0].is_some();
-                let found = norm_backward(Isa::best(), &conv, kept.block.tail, saved, B::values_mut(&mut grad), is_input_wanted);
-                let channels = || Shape::new([conv.outputs]);
-                let values = [
-                    found.input.map(|values| (values, kept.x.shape())),
-                    Some((found.weight, kept.weight.shape())),
-                    Some((found.gamma, channels())),
-                    Some((found.beta, channels())),
-                ];
-                for (node, values) in ops.parents.into_iter().zip(values) {
-                    if let (Some(node), Some((values, shape))) = (node, values) {
-                        grads.register::<B>(node.id, B::tensor(values, shape));
-                    }
-                }
-            }
-        }
-
-        let nodes = [x.node(), weight.node(), gamma.node(), beta.node()];
-        let tensors = [x, weight, gamma, beta].map(|tensor| tensor.into_primitive());
-        let mut kept = run_norm_forward::<B>(tensors, epsilon, block);
-        let output = kept.output.clone();
-        kept.output = output_to_keep::<B>(&output, block.tail);
-        // The batch's statistics only feed the running ones, which carry no gradient.
-        let (mean, variance) = (Self::from_inner(kept.mean.clone()), Self::from_inner(kept.variance.clone()));
-        let output = match ConvNormBlock.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(kept, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        };
-        (output, mean, variance)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::{
-        module::{Module, Param},
-        nn::BatchNormConfig,
-        tensor::{Device, Distribution, Gradients},
-    };
+    use burn::tensor::{Device, Distribution, Gradients};
 
     use super::*;
+    use crate::nn::cpu::block::conv_of;
 
     const TAILS: [Tail; 4] = [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool];
 
@@ -351,41 +209,6 @@ mod tests {
                 assert_same_grads("input", &x, [&ours, &burns]);
                 assert_same_grads("weight", &weight, [&ours, &burns]);
                 assert_same_grads("bias", &bias, [&ours, &burns]);
-            }
-        }
-    }
-
-    #[test]
-    fn a_block_with_norm_equals_the_operations_of_burn_and_moves_the_running_statistics() {
-        for device in devices() {
-            for tail in TAILS {
-                let block = Block { stride: 1, padding: [[1, 1]; 2], groups: 1, tail };
-                let [x, weight, factors] = tensors(&device, block);
-                let [ours, burns] = [0, 1].map(|_| {
-                    let mut norm = BatchNormConfig::new(5).init(&device);
-                    norm.gamma = Param::from_tensor(vector([1.0, -0.5, 0.3, 2.0, 0.7], &device));
-                    norm.beta = Param::from_tensor(vector([0.3, -0.2, 0.0, 0.1, -0.4], &device));
-                    norm
-                });
-                let out = conv_norm_block(x.clone(), weight.clone(), &ours, block);
-                let burns_out = block.follow(burns.forward(block.convolve(x.clone(), weight.clone(), None)));
-                assert_same("output", out.clone(), burns_out.clone());
-                let grads = [(out * factors.clone()).sum().backward(), (burns_out * factors.clone()).sum().backward()];
-                assert_same_grads("input", &x, [&grads[0], &grads[1]]);
-                assert_same_grads("weight", &weight, [&grads[0], &grads[1]]);
-                for (ours, burns) in [(&ours.gamma, &burns.gamma), (&ours.beta, &burns.beta)] {
-                    assert_same(
-                        "gamma or beta",
-                        ours.val().grad(&grads[0]).expect("tracked"),
-                        burns.val().grad(&grads[1]).expect("tracked"),
-                    );
-                }
-                let (x, weight) = (x.without_autodiff(), weight.without_autodiff());
-                let [ours, burns] = [ours, burns].map(|norm| norm.valid());
-                assert_same("running mean", ours.running_mean.value(), burns.running_mean.value());
-                assert_same("running variance", ours.running_var.value(), burns.running_var.value());
-                let out = conv_norm_block(x.clone(), weight.clone(), &ours, block);
-                assert_same("evaluation", out, block.follow(burns.forward(block.convolve(x, weight, None))));
             }
         }
     }

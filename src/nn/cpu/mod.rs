@@ -1,5 +1,5 @@
 //! Our own operations on the CPU backends, which read and write their tensors as slices:
-//! convolution blocks, pooling and optimizer steps.
+//! convolution blocks, batch norm, pooling and optimizer steps.
 
 #[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
 pub mod backend;
@@ -8,5 +8,7 @@ pub(super) mod block;
 pub(super) mod conv_op;
 #[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
 pub(super) mod fused_step;
+#[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
+pub(super) mod norm;
 #[expect(deprecated, reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises")]
 pub(super) mod pool;

@@ -13,6 +13,7 @@ use crate::{
     nn::cpu::{
         block::Block,
         conv_op::{conv_block, conv_norm_block},
+        norm::norm_block,
         pool::pool,
     },
 };
@@ -22,7 +23,9 @@ use crate::{
 pub(super) enum Step {
     /// A convolution, perhaps with batch norm, and a tail.
     Conv { conv: usize, norm: Option<usize>, shape: Conv, tail: Tail },
-    /// Batch norm, layer norm or a scale by themselves, or dropout.
+    /// Batch norm by itself, and a tail.
+    Norm(usize, Tail),
+    /// Layer norm, a scale or dropout.
     Module(usize),
     /// Stochastic depth.
     DropPath(usize),
@@ -44,19 +47,19 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
     while let [first, behind @ ..] = rest {
         let fused = Fused::of(&first.kind, behind.iter().map(|layer| &layer.kind));
         rest = &behind[fused.count()..];
+        let tail = match fused {
+            Fused { pool: true, .. } => Tail::ReluPool,
+            Fused { relu6: true, .. } => Tail::Relu6,
+            Fused { relu: true, .. } => Tail::Relu,
+            _ => Tail::Linear,
+        };
         steps.push(match &first.kind {
             Kind::Conv(shape) => {
                 let conv = advance(next);
-                let norm = fused.norm.then(|| advance(next));
-                let tail = match fused {
-                    Fused { pool: true, .. } => Tail::ReluPool,
-                    Fused { relu6: true, .. } => Tail::Relu6,
-                    Fused { relu: true, .. } => Tail::Relu,
-                    _ => Tail::Linear,
-                };
-                Step::Conv { conv, norm, shape: *shape, tail }
+                Step::Conv { conv, norm: fused.norm.then(|| advance(next)), shape: *shape, tail }
             }
-            Kind::BatchNorm { .. } | Kind::LayerNorm { .. } | Kind::Scale | Kind::Dropout(_) => Step::Module(advance(next)),
+            Kind::BatchNorm { .. } => Step::Norm(advance(next), tail),
+            Kind::LayerNorm { .. } | Kind::Scale | Kind::Dropout(_) => Step::Module(advance(next)),
             Kind::DropPath(_) => Step::DropPath(advance(next)),
             Kind::Activation(function) => Step::Activation(*function),
             Kind::Pool(pool) => Step::Pool(*pool),
@@ -96,12 +99,15 @@ impl Step {
                     _ => conv_block(x, conv.weight.val(), conv.bias.as_ref().map(|bias| bias.val()), block),
                 }
             }
+            Self::Norm(norm, tail) => {
+                let Layer::BatchNorm(norm) = &modules[*norm] else { unreachable!("the step was found for a batch norm") };
+                norm_block(x, norm, *tail)
+            }
             Self::Module(module) => match &modules[*module] {
-                Layer::BatchNorm(norm) => norm.forward(x),
                 Layer::LayerNorm(norm) => norm.forward(x),
                 Layer::Scale(scale) => scale.forward(x),
                 Layer::Dropout(dropout) => dropout.forward(x),
-                Layer::Conv(_) => unreachable!("convolutions are steps of their own"),
+                Layer::Conv(_) | Layer::BatchNorm(_) => unreachable!("convolutions and batch norms are steps of their own"),
             },
             Self::DropPath(module) => {
                 let Layer::Dropout(dropout) = &modules[*module] else { unreachable!("the step was found for dropout") };

@@ -39,17 +39,12 @@ fuzz_target!(|data: &[u8]| {
         let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
         backward(isa, &conv, tail, saved, &mut grad.clone(), true);
         let norm = Norm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
-        let found = norm_forward(isa, &conv, tail, &input, &weight, norm);
-        let saved = NormSaved {
-            input: &input,
-            weight: &weight,
-            norm,
-            output: &found.output,
-            codes: &found.codes,
-            mean: &found.mean,
-            variance: &found.variance,
-        };
-        norm_backward(isa, &conv, tail, saved, &mut grad.clone(), true);
+        let mut values = forward(isa, &conv, Tail::Linear, &input, &weight, None).output;
+        let (rows, columns) = conv.result_size();
+        let shape = [conv.images, conv.outputs, rows, columns];
+        let found = norm_forward(isa, shape, tail, &values, norm);
+        let saved = NormSaved { norm, output: &found.output, codes: &found.codes, mean: &found.mean, variance: &found.variance };
+        norm_backward(isa, shape, tail, saved, &mut grad.clone(), &mut values);
     }
     let side = |byte: &u8| [usize::from(byte & 3), usize::from(byte >> 2 & 3)];
     let (kernel, stride) = (usize::from(form >> 5) % 7 + 1, usize::from(form & 3) + 1);
