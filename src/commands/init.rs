@@ -1,4 +1,4 @@
-//! `emberlens init`: a folder of images in, a recipe that trains on it out.
+//! `emberlens init`: a folder or list of images in, a recipe that trains on it out.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
     },
     config,
     data::{
-        listing::{Exclude, Listing, Splits, alike, list, splits},
+        listing::{Exclude, Listing, Part, Splits, alike, list, splits},
         pixels::{
             decode::{Decoded, Wanted, decode_in},
             memory,
@@ -49,9 +49,10 @@ const ENOUGH_FOR_TEST: usize = 100;
 /// Arguments of `init`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder of class folders, or one with train, val and test folders of class folders in it
-    dir: PathBuf,
-    /// The recipe to write, instead of NAME.toml for a folder NAME
+    /// A folder of class folders, one with train, val and test folders of class folders in it, or a CSV of paths and labels
+    #[arg(value_name = "DIR|CSV")]
+    source: PathBuf,
+    /// The recipe to write, instead of NAME.toml for a folder NAME or a list NAME.csv
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Pretrained weights to start from, instead of the best ones in the cache folder and in what EMBERLENS_WEIGHTS names
@@ -71,7 +72,7 @@ pub struct Args {
 /// No images, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let Draft { name, text, about, folders } = Draft::of(
-        &args.dir,
+        &args.source,
         &Wishes { weights: args.weights.as_deref(), has_trials: args.quick_trials, download: Download::of(args.yes) },
     )?;
     if let Some(out) = &args.out {
@@ -141,30 +142,31 @@ impl Download {
     }
 }
 
-/// A recipe for a folder of images.
+/// A recipe for a folder or list of images.
 pub struct Draft {
-    /// The recipe's name, after the folder's.
+    /// The recipe's name, after the folder's or list's.
     pub name: String,
     /// TOML.
     pub text: String,
-    /// What was found in the folder, in words.
+    /// What was found there, in words.
     pub about: String,
     /// The folders of images, which nothing is written into.
     pub folders: Vec<PathBuf>,
 }
 
 impl Draft {
-    /// Makes a recipe for the images in `dir`, which stays as it is, with the pretrained weights that
-    /// are wished for or the best ones on this machine; with trials, whatever suits the images better.
+    /// Makes a recipe for the images in the folder or list `source`, which stays as it is, with the
+    /// pretrained weights that are wished for or the best ones on this machine; with trials, whatever
+    /// suits the images better.
     ///
     /// # Errors
     /// Returns an error if there are no images, or if the weights are of no known architecture.
-    pub fn of(dir: &Path, wishes: &Wishes<'_>) -> anyhow::Result<Self> {
-        let found = Found::look(dir)?;
-        let name = recipe_name(dir);
+    pub fn of(source: &Path, wishes: &Wishes<'_>) -> anyhow::Result<Self> {
+        let found = Found::look(source)?;
+        let name = recipe_name(source);
         let approach = if wishes.has_trials { found.tried(wishes, &name)? } else { found.approach(wishes)? };
         let about = format!("{}\n{}", found.describe(), first_recipe::words(&approach));
-        Ok(Self { text: found.recipe(&name, &approach), about, folders: found.folders(dir), name })
+        Ok(Self { text: found.recipe(&name, &approach), about, folders: found.folders(source), name })
     }
 }
 
@@ -181,33 +183,54 @@ fn pretrained_from(wishes: &Wishes<'_>) -> anyhow::Result<Option<AtHand>> {
     Ok(Some(found))
 }
 
-/// The folder's name as one that a run folder can have on any system.
-fn recipe_name(dir: &Path) -> String {
-    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let name = whole.file_name().map_or_else(String::new, |name| names::for_file(names::of_os(name).trim_start_matches('.')));
+/// The name of a folder, or of a list without its ending, as one that a run folder can have on any system.
+fn recipe_name(source: &Path) -> String {
+    let whole = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    let name = if whole.is_file() { whole.file_stem() } else { whole.file_name() };
+    let name = name.map_or_else(String::new, |name| names::for_file(names::of_os(name).trim_start_matches('.')));
     if name.is_empty() { "images".to_owned() } else { name }
 }
 
-/// What is in the folder.
+/// What is in the folder or list.
 struct Found {
     train: PathBuf,
-    validation: Option<PathBuf>,
-    test: Option<PathBuf>,
+    validation: Option<Given>,
+    test: Option<Given>,
     facts: Facts,
 }
 
+/// Images of a part that the user has assigned to it.
+enum Given {
+    /// A folder or list of their own.
+    Path(PathBuf),
+    /// So many lines of the training images' list.
+    Lines(usize),
+}
+
 impl Found {
-    fn look(dir: &Path) -> anyhow::Result<Self> {
-        if !dir.is_dir() {
-            return Err(UsageError(format!("found no folder {}, expected a folder of class folders", names::of_path(dir))).into());
-        }
-        let Splits { parts: [train, validation, test], others } = splits(dir)?;
-        let train = train.unwrap_or_else(|| dir.to_owned());
-        let listing = list(&train, &Exclude::default())?;
+    fn look(source: &Path) -> anyhow::Result<Self> {
+        let Splits { parts: [train, validation, test], others } = match source {
+            _ if source.is_dir() => splits(source)?,
+            _ if is_list(source) => Splits { parts: lists_beside(source), others: Vec::new() },
+            _ => {
+                let source = names::of_path(source);
+                return Err(
+                    UsageError(format!("found no folder or CSV {source}, expected a folder of class folders or a list of images")).into()
+                );
+            }
+        };
+        let train = train.unwrap_or_else(|| source.to_owned());
+        let mut listing = list(&train, &Exclude::default())?;
         others.iter().chain(&listing.words(&train)).for_each(|words| ui::say(words));
         let skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, None)).collect();
         Skipped::words(&skipped).iter().for_each(|words| ui::say(&format!("warning: {words}")));
         alike::pairs(&listing.classes).iter().for_each(|words| ui::say(&format!("warning: {words}")));
+        let given = |path: Option<PathBuf>, part: Part| {
+            let lines = listing.entries.iter().filter(|entry| entry.split == Some(part)).count();
+            if lines > 0 { Some(Given::Lines(lines)) } else { path.map(Given::Path) }
+        };
+        let (validation, test) = (given(validation, Part::Validation), given(test, Part::Test));
+        listing.entries.retain(|entry| entry.split.is_none_or(|part| part == Part::Train));
         let mut counts: BTreeMap<&String, usize> = listing.classes.iter().map(|class| (class, 0)).collect();
         listing.entries.iter().for_each(|entry| *counts.entry(&entry.class).or_default() += 1);
         let classes = counts.into_iter().map(|(class, count)| (class.clone(), count)).collect();
@@ -216,8 +239,15 @@ impl Found {
     }
 
     /// The folders of images.
-    fn folders(&self, dir: &Path) -> Vec<PathBuf> {
-        folders::of_folder(dir, &[Some(self.train.clone()), self.validation.clone(), self.test.clone()])
+    fn folders(&self, source: &Path) -> Vec<PathBuf> {
+        if !source.is_dir() {
+            return Vec::new();
+        }
+        let path = |given: &Option<Given>| match given {
+            Some(Given::Path(path)) => Some(path.clone()),
+            Some(Given::Lines(_)) | None => None,
+        };
+        folders::of_folder(source, &[Some(self.train.clone()), path(&self.validation), path(&self.test)])
     }
 
     /// Chooses the network: a pretrained one for photographs where there is one.
@@ -244,10 +274,13 @@ impl Found {
             count_words(&classes, &counts),
             if self.facts.is_gray { "grey" } else { "colour" }
         );
-        for (what, path) in [("Training", Some(&self.train)), ("Validation", self.validation.as_ref()), ("Test", self.test.as_ref())] {
-            if let Some(path) = path {
-                let _ = write!(text, "\n{what}: {}", names::of_path(path));
-            }
+        let _ = write!(text, "\nTraining: {}", names::of_path(&self.train));
+        for (what, given) in [("Validation", &self.validation), ("Test", &self.test)] {
+            let _ = match given {
+                Some(Given::Path(path)) => write!(text, "\n{what}: {}", names::of_path(path)),
+                Some(Given::Lines(lines)) => write!(text, "\n{what}: {lines} lines of the same list"),
+                None => Ok(()),
+            };
         }
         text
     }
@@ -262,7 +295,8 @@ impl Found {
         );
         let count = self.facts.count();
         let _ = match (&self.test, &self.validation) {
-            (Some(test), _) => writeln!(text, "test = {}", path(test)),
+            (Some(Given::Path(test)), _) => writeln!(text, "test = {}", path(test)),
+            (Some(Given::Lines(lines)), _) => writeln!(text, "# The list itself has {lines} test images."),
             // Whoever made a split keeps it, and learns what its figure is.
             (None, Some(_)) => {
                 writeln!(text, "# No test images: the validation images choose the best epoch, so that their figure is a little too good.")
@@ -273,11 +307,39 @@ impl Found {
             }
         };
         let _ = match &self.validation {
-            Some(validation) => writeln!(text, "validation = {}", path(validation)),
+            Some(Given::Path(validation)) => writeln!(text, "validation = {}", path(validation)),
+            Some(Given::Lines(lines)) => writeln!(text, "# The list itself has {lines} validation images."),
             None => writeln!(text, "validation = 0.2                  # a share of the others, which chooses the best epoch"),
         };
         text + &self.facts.recipe(approach)
     }
+}
+
+/// Whether this is a file that may be a list of images.
+pub(in crate::commands) fn is_list(path: &Path) -> bool {
+    let endings = ["csv", "tsv"];
+    path.is_file() && path.extension().is_some_and(|ending| endings.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// Returns a list of training images with those of validation and test images beside it, such as train.csv with val.csv and test.csv; any
+/// other list alone.
+fn lists_beside(list: &Path) -> [Option<PathBuf>; 3] {
+    let part_of = |path: &Path| Part::from_name(&names::of_os(path.file_stem().unwrap_or_default()));
+    let mut parts = [Some(list.to_owned()), None, None];
+    if part_of(list) != Some(Part::Train) {
+        return parts;
+    }
+    let folder = list.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let mut others: Vec<_> =
+        folder.and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    others.sort();
+    for path in others.into_iter().filter(|path| path.extension() == list.extension() && path.is_file()) {
+        match part_of(&path) {
+            Some(part) if parts[part as usize].is_none() => parts[part as usize] = Some(path),
+            _ => {}
+        }
+    }
+    parts
 }
 
 /// Median height and width, and whether all are grey, of images spread over the listing.
@@ -311,6 +373,18 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_other_parts_beside_a_list_of_training_images_are_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["train.csv", "val.csv", "test.txt", "testing.csv", "labels.csv"] {
+            std::fs::write(folder.path().join(name), "").expect("written");
+        }
+        let at = |name: &str| Some(folder.path().join(name));
+        assert_eq!(lists_beside(&at("train.csv").expect("a path")), [at("train.csv"), at("val.csv"), at("testing.csv")]);
+        assert_eq!(lists_beside(&at("labels.csv").expect("a path")), [at("labels.csv"), None, None]);
+        assert_eq!(recipe_name(&at("labels.csv").expect("a path")), "labels");
+    }
 
     #[test]
     fn a_folder_gives_its_name_to_the_recipe_where_it_can() {

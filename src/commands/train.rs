@@ -9,7 +9,7 @@ use clap::Parser;
 
 use super::{
     common::folders,
-    init::{Download, Draft, Wishes},
+    init::{Download, Draft, Wishes, is_list},
     ui::{
         self, TrainingView, say,
         signals::{self, Signals},
@@ -44,8 +44,8 @@ use crate::{
 /// Arguments of `train`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder of images, for which a recipe is made as `init` does; or a recipe
-    #[arg(value_name = "DIR|FILE", required_unless_present_any = ["config", "resume"], conflicts_with_all = ["config", "resume"])]
+    /// A folder or CSV of images, for which a recipe is made as `init` does; or a recipe
+    #[arg(value_name = "DIR|CSV|FILE", required_unless_present_any = ["config", "resume"], conflicts_with_all = ["config", "resume"])]
     source: Option<PathBuf>,
     /// The recipe
     #[arg(long, value_name = "FILE")]
@@ -59,13 +59,13 @@ pub struct Args {
     /// The run folder, instead of checkpoints/NAME
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// For a folder of images: pretrained weights to start from, as with init
+    /// For a folder or CSV of images: pretrained weights to start from, as with init
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "resume"])]
     weights: Option<PathBuf>,
-    /// For a folder of images: try a pretrained network and one from scratch first, as with init
+    /// For a folder or CSV of images: try a pretrained network and one from scratch first, as with init
     #[arg(long, conflicts_with_all = ["config", "resume"])]
     quick_trials: bool,
-    /// For a folder of images: download pretrained weights without asking, as with init
+    /// For a folder or CSV of images: download pretrained weights without asking, as with init
     #[arg(long, conflicts_with_all = ["config", "resume"])]
     yes: bool,
     /// Change one value of the recipe, as in --set train.epochs=5
@@ -94,15 +94,10 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
 fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     let path = args.config.as_deref().or(args.source.as_deref()).expect("clap asks for one of them where there is no --resume");
     let config = match &args.source {
-        Some(folder) if folder.is_dir() => recipe_for(folder, args)?,
-        Some(list) if list.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) => {
-            let list = names::of_path(list);
-            let message = format!("{list} is a list of images; a recipe that trains on it has data.train = \"{list}\" in it");
-            return Err(UsageError(message).into());
-        }
+        Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args)?,
         _ if args.weights.is_some() || args.quick_trials || args.yes => {
             return Err(UsageError(format!(
-                "{} is no folder of images, whose recipe --weights, --quick-trials and --yes would help to choose; a recipe has model.weights",
+                "{} is no folder or CSV of images, whose recipe --weights, --quick-trials and --yes would help to choose; a recipe has model.weights",
                 names::of_path(path)
             ))
             .into());
@@ -153,7 +148,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     train(session, data, &compute, signals)
 }
 
-/// The recipe that `init` would write for a folder of images; the run folder will have it.
+/// The recipe that `init` would write for a folder or list of images; the run folder will have it.
 fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     if ["last", "best"].iter().any(|name| folder.join(name).join("meta.json").is_file()) {
         let message =
@@ -208,7 +203,8 @@ fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &
     }
     say(&format!("Run folder: {}", names::of_path(session.folder())));
     let outcome = {
-        let view = TrainingView::new(session.state.epoch, session.work());
+        let most = session.config.train.max_time.map(|limit| limit.0);
+        let view = TrainingView::new(session.state.epoch, session.work(), most);
         let then = format!(", then go on with: emberlens train --resume {}", names::of_path(session.folder()));
         fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
     };

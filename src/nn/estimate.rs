@@ -24,6 +24,10 @@ const SAVED: f64 = 6.0;
 const SUMS: f64 = 16.0;
 const SUMS_LEN: f64 = 16.0 * 1024.0 * 1024.0;
 
+/// Values that a kernel of 3x3 weights has by Winograd's algorithm, and those of images on their way
+/// through it, for each of its weights, on two threads.
+const TRANSFORMED: f64 = 7.0;
+
 /// Estimated bytes of a training run, without its cached images.
 ///
 /// The fields are floating-point numbers because the sizes of an unreasonable recipe overflow
@@ -153,8 +157,10 @@ fn activations(shares: &[Share], frozen: usize, batch: f64) -> f64 {
     let trained = || shares.iter().filter(|share| !is_frozen(share));
     let kept: f64 = trained().map(|share| share.kept).sum();
     let passing = most(&mut trained().map(|share| share.passing));
-    // Frozen layers run in chunks and leave nothing behind, so only the widest of them counts.
-    let through = most(&mut shares.iter().filter(is_frozen).map(|share| share.passing)) * batch.min(FROZEN_CHUNK as f64);
+    // Frozen layers run in chunks and leave nothing behind, so only the widest of them counts, and the
+    // largest of their kernels.
+    let through = most(&mut shares.iter().filter(is_frozen).map(|share| share.passing)) * batch.min(FROZEN_CHUNK as f64)
+        + TRANSFORMED * most(&mut shares.iter().filter(is_frozen).map(|share| share.sums));
     let sums = most(&mut trained().map(|share| share.sums * (SUMS_LEN / share.sums.max(1.0)).clamp(2.0, SUMS).min(batch)));
     // Two batches of images exist at a time: the current one and the one the loader prepares.
     let images = 2.0 * shares.first().map_or(0.0, |share| share.kept) * batch;

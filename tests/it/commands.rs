@@ -364,6 +364,35 @@ fn init_recognises_splits_colour_size_and_imbalance() {
 }
 
 #[test]
+fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
+    let place = Place::new();
+    place.classes("images", &[8, 8]);
+    let lines = |names: std::ops::Range<usize>, split: &str| -> String {
+        names.flat_map(|at| ["a", "b"].map(|class| format!("images/{class}/{at:03}.png,{class}{split}\n"))).collect()
+    };
+    let list = |header: &str, parts: &[String]| format!("{header}\n{}", parts.concat());
+    place.write("labels.csv", &list("path,label", &[lines(0..8, "")]));
+    place.write("split.csv", &list("path,label,split", &[lines(0..5, ",train"), lines(5..7, ",val"), lines(7..8, ",test")]));
+    place.write("train.csv", &list("path,label", &[lines(0..6, "")]));
+    place.write("val.csv", &list("path,label", &[lines(6..8, "")]));
+    for (list, expected, trained) in [
+        ("labels.csv", &["train = 'labels.csv'", "validation = 0.2"][..], 12),
+        ("split.csv", &["train = 'split.csv'", "itself has 4 validation images", "itself has 2 test images"], 10),
+        ("train.csv", &["train = 'train.csv'", "validation = 'val.csv'", "# No test images"], 12),
+    ] {
+        place.done(&["init", list]);
+        let text = place.read(&list.replace(".csv", ".toml")).replace('"', "'");
+        for part in expected {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let out = place.done(&["train", list, "--dry-run", "--device", "cpu"]);
+        assert!(out.err.contains(&format!("Found {trained} images belonging to 2 classes.")), "{trained}: {} {}", out.out, out.err);
+    }
+    let ran = place.run(&["init", "images/a/000.png"]);
+    assert!(ran.code == Some(2) && ran.err.contains("found no folder or CSV images/a/000.png"), "{}", ran.err);
+}
+
+#[test]
 fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     let place = Place::new();
     place.classes("set", &[6, 6]);

@@ -22,6 +22,7 @@ mod shape;
 mod simd;
 mod tile;
 mod weight;
+mod winograd;
 
 pub use depthwise::{Depthwise, depthwise_backward, depthwise_forward};
 pub use norm::{Norm, NormForward, NormGradients, NormSaved, norm_backward, norm_forward};
@@ -80,10 +81,7 @@ pub struct Saved<'a> {
 /// Panics if the shape is not supported (see [`Conv::is_supported`]) or a slice has another length
 /// than it says.
 pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Forward {
-    assert!(conv.is_supported(), "{conv:?} is not supported");
-    assert_eq!(input.len(), conv.input_len(), "input of {conv:?}");
-    assert_eq!(weight.len(), conv.weight_len(), "weight of {conv:?}");
-    assert!(bias.is_none_or(|bias| bias.len() == conv.outputs), "bias of {conv:?}");
+    check_lengths(conv, input, weight, bias);
     let mut output = vec![0.0; conv.output_len(tail)];
     let mut codes = vec![0; if tail == Tail::ReluPool { output.len() } else { 0 }];
     let kernel = conv.kernel;
@@ -111,6 +109,32 @@ pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32],
     };
     dense::run(isa, &dense, &mut output, &mut codes);
     Forward { output, codes }
+}
+
+/// Computes the block's output alone, for networks that don't learn: by Winograd's algorithm where
+/// that is faster, whose rounding errors are two to three times as large, else as [`forward`] does.
+///
+/// # Shapes
+/// As [`forward`]; returns `[images, outputs, rows, columns]` after the tail.
+///
+/// # Panics
+/// As [`forward`].
+pub fn infer(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    if !winograd::is_faster(conv) {
+        return forward(isa, conv, tail, input, weight, bias).output;
+    }
+    check_lengths(conv, input, weight, bias);
+    let mut output = vec![0.0; conv.output_len(tail)];
+    winograd::run(isa, conv, tail, [input, weight, bias.unwrap_or_default()], &mut output);
+    output
+}
+
+/// Panics unless the kernels support the shape and the slices have its lengths.
+fn check_lengths(conv: &Conv, input: &[f32], weight: &[f32], bias: Option<&[f32]>) {
+    assert!(conv.is_supported(), "{conv:?} is not supported");
+    assert_eq!(input.len(), conv.input_len(), "input of {conv:?}");
+    assert_eq!(weight.len(), conv.weight_len(), "weight of {conv:?}");
+    assert!(bias.is_none_or(|bias| bias.len() == conv.outputs), "bias of {conv:?}");
 }
 
 /// Computes the gradients of weights and bias, and of the input if `is_input_wanted`, from the

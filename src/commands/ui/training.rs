@@ -29,6 +29,8 @@ pub struct TrainingView {
     epoch: Mutex<Epoch>,
     /// The work of each epoch.
     work: Vec<Work>,
+    /// The time after which the run ends in any case.
+    most: Option<Duration>,
     start: Instant,
 }
 
@@ -46,8 +48,9 @@ struct Epoch {
 }
 
 impl TrainingView {
-    /// Creates the view of a run with `done` of its epochs done, given the work of each.
-    pub fn new(done: usize, work: Vec<Work>) -> Self {
+    /// Creates the view of a run with `done` of its epochs done, given the work of each, that ends after
+    /// `most` in any case.
+    pub fn new(done: usize, work: Vec<Work>, most: Option<Duration>) -> Self {
         let epochs = work.len();
         let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style("{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left"));
@@ -56,7 +59,7 @@ impl TrainingView {
         let run = bars().add(run.with_prefix("Run").with_position(done as u64));
         // Keeps the elapsed time moving during validation and saving.
         run.enable_steady_tick(Duration::from_secs(1));
-        Self { epochs, run, epoch: Mutex::new(epoch), work, start: Instant::now() }
+        Self { epochs, run, epoch: Mutex::new(epoch), work, most, start: Instant::now() }
     }
 
     /// Tells how long the rest of the run takes, by the time that the work so far took: on the bar,
@@ -75,10 +78,14 @@ impl TrainingView {
         // Features that were kept by an earlier run aren't computed at all.
         let features_left = if takes_steps { 0.0 } else { (features - computed).max(0.0) };
         let rest = later + features_left + (1.0 - share(state.bar.position() as f64)) * steps;
-        let left = elapsed.mul_f64((rest / done).clamp(0.0, 1e6));
+        let needed = elapsed.mul_f64((rest / done).clamp(0.0, 1e6));
+        let most = self.most.map_or(Duration::MAX, |most| most.saturating_sub(elapsed));
+        let left = needed.min(most);
         self.run.set_message(format!(", about {} left", HumanDuration(left)));
         if !std::mem::replace(&mut state.is_told, true) && left >= LONG {
-            say(&format!("About {} for {} epochs, as far as the first steps tell", HumanDuration(left), self.epochs - epochs));
+            let (epochs, needed) = (self.epochs - epochs, HumanDuration(needed));
+            let ended = if left == most { "; train.max_time ends the run before" } else { "" };
+            say(&format!("About {needed} for {epochs} epochs, as far as the first steps tell{ended}"));
         }
     }
 

@@ -40,10 +40,31 @@ impl Drop for BurnAlone {
 /// environment variable `EMBERLENS_KERNELS` is not `off`, and no [`BurnAlone`] is alive on this
 /// thread. The latter two exist to compare with Burn's operations.
 pub(in crate::nn) fn has_kernels(device: &Device) -> bool {
-    static IS_ON: OnceLock<bool> = OnceLock::new();
-    // Read once: a change during the run would mix the two kinds of results.
-    let is_on = *IS_ON.get_or_init(|| std::env::var_os("EMBERLENS_KERNELS").is_none_or(|value| value != "off"));
-    is_on && !IS_BARE.get() && is_host(device)
+    kernels() != Kernels::Off && !IS_BARE.get() && is_host(device)
+}
+
+/// Whether networks that don't learn may use Winograd's algorithm, which rounds differently.
+/// `EMBERLENS_KERNELS=direct` switches it off.
+pub(super) fn is_winograd_on() -> bool {
+    kernels() == Kernels::All
+}
+
+/// What `EMBERLENS_KERNELS` allows.
+#[derive(Clone, Copy, PartialEq)]
+enum Kernels {
+    Off,
+    Direct,
+    All,
+}
+
+fn kernels() -> Kernels {
+    static ALLOWED: OnceLock<Kernels> = OnceLock::new();
+    // Read once: a change during the run would mix kinds of results.
+    *ALLOWED.get_or_init(|| match std::env::var_os("EMBERLENS_KERNELS") {
+        Some(value) if value == "off" => Kernels::Off,
+        Some(value) if value == "direct" => Kernels::Direct,
+        _ => Kernels::All,
+    })
 }
 
 /// Whether tensors of this device are in the memory of this process.
@@ -61,7 +82,11 @@ pub fn reads_are_free(device: &Device) -> bool {
 /// device and the instruction set of our kernels. Cached features are keyed by it.
 pub fn kernel_words(device: &Device) -> String {
     let device = device.clone().without_autodiff();
-    if has_kernels(&device) { format!("{device:?} {:?}", Isa::best()) } else { format!("{device:?}") }
+    match has_kernels(&device) {
+        true if is_winograd_on() => format!("{device:?} {:?} Winograd", Isa::best()),
+        true => format!("{device:?} {:?}", Isa::best()),
+        false => format!("{device:?}"),
+    }
 }
 
 /// A backend whose tensors are slices in this process.

@@ -10,10 +10,10 @@ use burn::{
         ops::{ConvOptions, MaxPoolOptions},
     },
 };
-use conv_block::{Conv, Depthwise, Gradients, Isa, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward};
+use conv_block::{Conv, Depthwise, Gradients, Isa, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, infer};
 
 use super::{
-    backend::{HostBackend, has_kernels},
+    backend::{HostBackend, has_kernels, is_winograd_on},
     pool::pad,
 };
 
@@ -55,6 +55,16 @@ impl Block {
         let (rows, columns) = shape.result_size();
         let output = depthwise_forward(Isa::best(), &shape, self.tail, input, weights, Some(bias));
         (output, Vec::new(), [shape.images, shape.channels, rows, columns])
+    }
+
+    /// Computes the output and its shape where no gradient will be asked for.
+    pub(super) fn infer(self, x: [usize; 4], weight: [usize; 4], [input, weights, bias]: [&[f32]; 3]) -> (Vec<f32>, [usize; 4]) {
+        if self.groups == 1 && is_winograd_on() {
+            let conv = conv_of(x, weight, self);
+            return (infer(Isa::best(), &conv, self.tail, input, weights, Some(bias)), output_dims(&conv, self.tail));
+        }
+        let (output, _, shape) = self.forward(x, weight, [input, weights, bias]);
+        (output, shape)
     }
 
     /// Computes the gradients.

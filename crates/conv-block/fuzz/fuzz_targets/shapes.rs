@@ -5,7 +5,7 @@
 #![no_main]
 
 use conv_block::{
-    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, norm_backward,
+    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, infer, norm_backward,
     norm_forward,
 };
 use libfuzzer_sys::fuzz_target;
@@ -36,6 +36,7 @@ fuzz_target!(|data: &[u8]| {
     let grad = fill(conv.output_len(tail), 5);
     for isa in Isa::available() {
         let found = forward(isa, &conv, tail, &input, &weight, Some(&beta));
+        infer(isa, &conv, tail, &input, &weight, Some(&beta));
         let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
         backward(isa, &conv, tail, saved, &mut grad.clone(), true);
         let norm = Norm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };

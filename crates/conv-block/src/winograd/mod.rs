@@ -1,0 +1,472 @@
+//! 3x3 convolution with stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2015,
+//! arXiv 1509.09308): 36 products for 16 results instead of 144. Its rounding errors are two to three
+//! times those of the direct sum.
+//!
+//! The image is divided into tiles of 4x4 results. The 6x6 patch under each is transformed, channel
+//! by channel; at each of the 36 places of a transformed patch, a matrix product over the channels
+//! follows; its results are transformed back. Groups of tiles pass all three stages, so that what
+//! lies between fits the caches.
+
+mod transforms;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use self::transforms::{of_input, of_sums, of_weight};
+use crate::{
+    scratch::{SharedMut, with_scratch},
+    shape::{Conv, Tail},
+    simd::{Isa, Simd, per_isa},
+    tile::{Tile, multiply},
+};
+
+/// Rows and columns of a tile's results.
+const SIDE: usize = 4;
+/// Rows and columns of the patch under a tile.
+const PATCH: usize = SIDE + 2;
+/// Values of a patch.
+const PLACES: usize = PATCH * PATCH;
+/// Tiles that are multiplied together: two rows of six in registers.
+const GROUP: usize = 12;
+/// Most groups that pass the stages together. More would leave the second-level cache, fewer would
+/// read the weights more often.
+const GROUPS: usize = 8;
+/// Returns a distance in memory that is a cache line more than `len` values: with a power of two, all
+/// places of a patch would fall into the same set of the first-level cache.
+const fn pitch(len: usize) -> usize {
+    len + 16
+}
+
+/// Whether the algorithm computes this convolution faster than the direct sum does, by the operations
+/// for an image in a batch of eight, weighed as measured. The true number of images doesn't count: an
+/// image has the same results in any batch.
+pub(crate) fn is_faster(conv: &Conv) -> bool {
+    if conv.kernel != 3 || conv.stride != 1 || conv.padding > 1 {
+        return false;
+    }
+    let (rows, columns) = conv.result_size();
+    let tiles = (rows.div_ceil(SIDE) * columns.div_ceil(SIDE)) as f64;
+    let (inputs, outputs) = (conv.inputs as f64, conv.outputs as f64);
+    let places = PLACES as f64;
+    let products = tiles * places * inputs * outputs;
+    let patches = tiles * places * 32.0 * (inputs + outputs);
+    let weights = 24.0 * places * inputs * outputs / 8.0;
+    products + patches + weights < 9.0 * (rows * columns) as f64 * inputs * outputs
+}
+
+/// Computes the convolution and its tail into `out`, `[images, outputs, rows, columns]`.
+pub(crate) fn run(isa: Isa, conv: &Conv, tail: Tail, [input, weight, bias]: [&[f32]; 3], out: &mut [f32]) {
+    let (rows, columns) = conv.result_size();
+    let across = [rows.div_ceil(SIDE), columns.div_ceil(SIDE)];
+    let tiles = conv.images * across[0] * across[1];
+    let outputs = conv.outputs.next_multiple_of(isa.block());
+    let mut padded_bias = bias.to_vec();
+    padded_bias.resize(outputs, 0.0);
+    // Few tiles are divided so that every thread has work. The division doesn't change the values.
+    let groups = tiles.div_ceil(2 * GROUP * rayon::current_num_threads()).clamp(1, GROUPS);
+    let out = SharedMut::new(out);
+    // Scratch, because clearing fresh memory would take as long as the transform.
+    with_scratch(PLACES * pitch(conv.inputs * isa.block()) * outputs / isa.block(), |weights| {
+        transform_weights(isa, conv, weight, weights);
+        (0..tiles.div_ceil(groups * GROUP)).into_par_iter().for_each(|task| {
+            let first = task * groups * GROUP;
+            let tiles = first..(first + groups * GROUP).min(tiles);
+            let groups = tiles.len().div_ceil(GROUP);
+            let strip = Strip { conv, tail, input, bias: &padded_bias, weights, tiles, groups, across, out };
+            with_scratch(groups * PLACES * pitch(conv.inputs * GROUP), |patches| {
+                with_scratch(groups * PLACES * GROUP * outputs, |sums| {
+                    with_scratch(PLACES * pitch(groups * GROUP) + line_len(&strip), |values| run_strip(isa, &strip, values, patches, sums));
+                });
+            });
+        });
+    });
+}
+
+/// Some tiles, counted through all images, with all their channels.
+struct Strip<'a> {
+    conv: &'a Conv,
+    tail: Tail,
+    input: &'a [f32],
+    /// One value per output channel, padded with zeros to whole blocks.
+    bias: &'a [f32],
+    /// From [`transform_weights`].
+    weights: &'a [f32],
+    tiles: Range<usize>,
+    groups: usize,
+    /// Rows and columns of tiles in an image.
+    across: [usize; 2],
+    out: SharedMut<f32>,
+}
+
+/// Returns the most columns that the patches of a row of tiles cover.
+fn line_len(strip: &Strip<'_>) -> usize {
+    strip.across[1] * SIDE + PATCH
+}
+
+per_isa! {
+    /// Computes some tiles; `values`, `patches` and `sums` are working memory.
+    fn run_strip(strip: &Strip<'_>, values: &mut [f32], patches: &mut [f32], sums: &mut [f32]) = strip_kernel
+}
+
+/// # Safety
+/// The CPU must have the instruction set. No other task may hold a strip with the same tiles.
+#[inline(always)]
+unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, values: &mut [f32], patches: &mut [f32], sums: &mut [f32]) {
+    let (values, line) = values.split_at_mut(values.len() - line_len(strip));
+    // Behind the last tile nothing is laid out.
+    values.fill(0.0);
+    for input in 0..strip.conv.inputs {
+        strip.lay_out(input, values, line);
+        for group in 0..strip.groups {
+            // SAFETY: the caller promises the instruction set; the function checks the lengths.
+            unsafe { transform_patches::<S>(strip, [group, input], values, patches) };
+        }
+    }
+    // SAFETY: the caller promises the instruction set and that the tiles are this task's alone; the
+    // functions check the lengths.
+    unsafe {
+        multiply_places::<S, NV>(strip, patches, sums);
+        transform_sums::<S, NV>(strip, sums);
+    }
+}
+
+impl Strip<'_> {
+    /// Returns the image of a tile, and its row and column among the tiles.
+    fn place(&self, tile: usize) -> (usize, [usize; 2]) {
+        let [rows, columns] = self.across;
+        (tile / (rows * columns), [tile / columns % rows, tile % columns])
+    }
+
+    /// Lays out the patches of one channel as `[place][tile]`, with zeros around the image; `line` is
+    /// working memory.
+    #[inline(always)]
+    fn lay_out(&self, input: usize, values: &mut [f32], line: &mut [f32]) {
+        let Conv { inputs, height, width: columns, padding, .. } = *self.conv;
+        let width = pitch(self.groups * GROUP);
+        let mut tile = self.tiles.start;
+        while tile < self.tiles.end {
+            let (image, [row, column]) = self.place(tile);
+            let count = (self.across[1] - column).min(self.tiles.end - tile);
+            let plane = &self.input[(image * inputs + input) * height * columns..][..height * columns];
+            let line = &mut line[..(count - 1) * SIDE + PATCH];
+            // The columns of the line that lie inside the image.
+            let left = padding.saturating_sub(column * SIDE).min(line.len());
+            let first = (column * SIDE + left).saturating_sub(padding);
+            let inside = columns.saturating_sub(first).min(line.len() - left);
+            for r in 0..PATCH {
+                line.fill(0.0);
+                if let Some(row) = (row * SIDE + r).checked_sub(padding).filter(|row| *row < height) {
+                    line[left..left + inside].copy_from_slice(&plane[row * columns + first..][..inside]);
+                }
+                for c in 0..PATCH {
+                    let places = &mut values[(r * PATCH + c) * width + tile - self.tiles.start..][..count];
+                    for (place, value) in places.iter_mut().zip(line[c..].iter().step_by(SIDE)) {
+                        *place = *value;
+                    }
+                }
+            }
+            tile += count;
+        }
+    }
+}
+
+/// Transforms the patches of one group and channel into `[group][place][input][tile]`.
+///
+/// # Safety
+/// The CPU must have the instruction set.
+#[inline(always)]
+unsafe fn transform_patches<S: Simd>(strip: &Strip<'_>, [group, input]: [usize; 2], values: &[f32], patches: &mut [f32]) {
+    let (width, pitch) = (pitch(strip.groups * GROUP), pitch(strip.conv.inputs * GROUP));
+    let patches = &mut patches[group * PLACES * pitch..][..PLACES * pitch];
+    assert!(values.len() >= PLACES * width && input < strip.conv.inputs && group < strip.groups);
+    for part in 0..GROUP.div_ceil(S::LANES) {
+        // The last vector overlaps the one before, or reaches beyond the group: into the next
+        // channel, which is written later, or the room behind the last.
+        let first = (part * S::LANES).min(GROUP.saturating_sub(S::LANES));
+        // SAFETY: the caller promises the instruction set; a vector that begins in the group ends
+        // within `width` and `pitch`, which have sixteen values of room.
+        unsafe {
+            let from = values.as_ptr().add(group * GROUP + first);
+            let to = patches.as_mut_ptr().add(input * GROUP + first);
+            let mut half = [[S::splat(0.0); PATCH]; PATCH];
+            for c in 0..PATCH {
+                let mut column = [S::splat(0.0); PATCH];
+                for (r, value) in column.iter_mut().enumerate() {
+                    *value = S::load(from.add((r * PATCH + c) * width));
+                }
+                for (row, value) in half.iter_mut().zip(of_input::<S>(column)) {
+                    row[c] = value;
+                }
+            }
+            for (r, row) in half.into_iter().enumerate() {
+                for (c, value) in of_input::<S>(row).into_iter().enumerate() {
+                    S::store(to.add((r * PATCH + c) * pitch), value);
+                }
+            }
+        }
+    }
+}
+
+/// Multiplies the transformed patches, `[group][place][input][tile]`, with the weights at each
+/// place into `sums`, `[block of outputs][group][place][tile][output in block]`.
+///
+/// # Safety
+/// The CPU must have the instruction set.
+#[inline(always)]
+unsafe fn multiply_places<S: Simd, const NV: usize>(strip: &Strip<'_>, patches: &[f32], sums: &mut [f32]) {
+    let (block, inputs, groups) = (NV * S::LANES, strip.conv.inputs, strip.groups);
+    let blocks = strip.conv.outputs.div_ceil(block);
+    assert_eq!(patches.len(), groups * PLACES * pitch(inputs * GROUP));
+    assert_eq!(strip.weights.len(), blocks * PLACES * pitch(inputs * block));
+    assert_eq!(sums.len(), blocks * groups * PLACES * GROUP * block);
+    for place in 0..PLACES {
+        for b in 0..blocks {
+            let weights = &strip.weights[(b * PLACES + place) * pitch(inputs * block)..][..inputs * block];
+            for group in 0..groups {
+                let patches = &patches[(group * PLACES + place) * pitch(inputs * GROUP)..][..inputs * GROUP];
+                let sums = &mut sums[((b * groups + group) * PLACES + place) * GROUP * block..][..GROUP * block];
+                // SAFETY: the caller promises the instruction set; each slice has the length that
+                // its part of the product needs.
+                unsafe {
+                    let mut tile: Tile<S, NV, { GROUP / 2 }> = [[[S::splat(0.0); NV]; GROUP / 2]; 2];
+                    let rows = [patches.as_ptr(), patches.as_ptr().add(GROUP / 2)];
+                    multiply::<S, NV, { GROUP / 2 }, 1, 1>(&mut tile, rows, GROUP, weights.as_ptr(), inputs);
+                    for (index, vector) in tile.as_flattened().as_flattened().iter().enumerate() {
+                        S::store(sums.as_mut_ptr().add(index * S::LANES), *vector);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transforms the sums back, applies bias and tail, and writes the results.
+///
+/// # Safety
+/// The CPU must have the instruction set. No other task may hold a strip with the same tiles.
+#[inline(always)]
+unsafe fn transform_sums<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &[f32]) {
+    let (block, outputs) = (NV * S::LANES, strip.conv.outputs);
+    assert!(strip.bias.len() >= outputs.next_multiple_of(block));
+    for output in (0..outputs).step_by(S::LANES) {
+        for index in 0..strip.tiles.len() {
+            let place = ((output / block * strip.groups + index / GROUP) * PLACES * GROUP + index % GROUP) * block + output % block;
+            let sums = &sums[place..][..(PLACES - 1) * GROUP * block + S::LANES];
+            let mut results = [[0.0f32; 16]; SIDE * SIDE];
+            // SAFETY: the caller promises the instruction set; the lengths of `sums` and `bias` are
+            // checked above, and a vector has at most sixteen lanes.
+            unsafe {
+                let mut half = [[S::splat(0.0); PATCH]; SIDE];
+                for c in 0..PATCH {
+                    let mut column = [S::splat(0.0); PATCH];
+                    for (r, value) in column.iter_mut().enumerate() {
+                        *value = S::load(sums.as_ptr().add((r * PATCH + c) * GROUP * block));
+                    }
+                    for (row, value) in half.iter_mut().zip(of_sums::<S>(column)) {
+                        row[c] = value;
+                    }
+                }
+                let (one, bias) = (S::splat(1.0), S::load(strip.bias.as_ptr().add(output)));
+                for (r, row) in half.into_iter().enumerate() {
+                    for (c, value) in of_sums::<S>(row).into_iter().enumerate() {
+                        let mut value = S::fma(one, value, bias);
+                        if strip.tail != Tail::Linear {
+                            value = S::relu(value, value, value).0;
+                        }
+                        if strip.tail == Tail::Relu6 {
+                            value = S::at_most(value, S::splat(6.0));
+                        }
+                        S::store(results[r * SIDE + c].as_mut_ptr(), value);
+                    }
+                }
+            }
+            let lanes = S::LANES.min(outputs - output);
+            // SAFETY: the caller promises that this tile is this task's alone.
+            unsafe { strip.store(strip.tiles.start + index, output..output + lanes, &results) };
+        }
+    }
+}
+
+impl Strip<'_> {
+    /// Writes the results of a tile, or their maxima, to the planes of some output channels.
+    ///
+    /// # Safety
+    /// No other task may hold a strip with the same tile.
+    #[inline(always)]
+    unsafe fn store(&self, tile: usize, outputs: Range<usize>, results: &[[f32; 16]; SIDE * SIDE]) {
+        let (height, width) = self.conv.output_size(self.tail);
+        let (image, [row, column]) = self.place(tile);
+        let mut pooled = [[0.0; 16]; SIDE * SIDE / 4];
+        let (side, values) = if self.tail == Tail::ReluPool {
+            for (cell, pooled) in pooled.iter_mut().enumerate() {
+                let corner = cell / 2 * 2 * SIDE + cell % 2 * 2;
+                let others = [corner + 1, corner + SIDE, corner + SIDE + 1];
+                *pooled = others.into_iter().fold(results[corner], |best, other| larger(best, results[other]));
+            }
+            (SIDE / 2, &pooled[..])
+        } else {
+            (SIDE, &results[..])
+        };
+        let (row, column) = (row * side, column * side);
+        let (rows, columns) = (side.min(height.saturating_sub(row)), side.min(width.saturating_sub(column)));
+        for (lane, output) in outputs.enumerate() {
+            let plane = (image * self.conv.outputs + output) * height * width;
+            for r in 0..rows {
+                // SAFETY: the tile is this task's alone, and so are its pieces of rows.
+                let out = unsafe { self.out.slice(plane + (row + r) * width + column, columns) };
+                for (out, values) in out.iter_mut().zip(&values[r * side..]) {
+                    *out = values[lane];
+                }
+            }
+        }
+    }
+}
+
+/// Returns the larger values; NaN if one is NaN.
+#[inline(always)]
+fn larger(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+    let mut most = b;
+    for (most, a) in most.iter_mut().zip(a) {
+        *most = if a.is_nan() | (a > *most) { a } else { *most };
+    }
+    most
+}
+
+/// Transforms the weights into `[block of outputs][place][input][output in block]`, with zeros for
+/// missing outputs.
+fn transform_weights(isa: Isa, conv: &Conv, weight: &[f32], transformed: &mut [f32]) {
+    let (block, inputs) = (isa.block(), conv.inputs);
+    let blocks = transformed.par_chunks_mut(PLACES * pitch(inputs * block));
+    blocks.zip(weight.par_chunks(block * inputs * 9)).for_each(|(transformed, weight)| {
+        if weight.len() == block * inputs * 9 {
+            return transform_block(isa, inputs, weight, transformed);
+        }
+        with_scratch(block * inputs * 9, |whole| {
+            whole[..weight.len()].copy_from_slice(weight);
+            whole[weight.len()..].fill(0.0);
+            transform_block(isa, inputs, whole, transformed);
+        });
+    });
+}
+
+per_isa! {
+    /// Transforms the weights of one block of outputs.
+    fn transform_block(inputs: usize, weight: &[f32], transformed: &mut [f32]) = block_kernel
+}
+
+/// # Safety
+/// The CPU must have the instruction set.
+#[inline(always)]
+unsafe fn block_kernel<S: Simd, const NV: usize>(inputs: usize, weight: &[f32], transformed: &mut [f32]) {
+    let block = NV * S::LANES;
+    assert!(weight.len() >= block * inputs * 9 && transformed.len() >= PLACES * pitch(inputs * block));
+    for (input, first) in (0..inputs).flat_map(|input| (0..block).step_by(S::LANES).map(move |first| (input, first))) {
+        // SAFETY: the caller promises the instruction set; the lengths are checked above.
+        unsafe {
+            let from = weight.as_ptr().add((first * inputs + input) * 9);
+            let to = transformed.as_mut_ptr().add(input * block + first);
+            let mut half = [[S::splat(0.0); 3]; PATCH];
+            for c in 0..3 {
+                let mut column = [S::splat(0.0); 3];
+                for (r, value) in column.iter_mut().enumerate() {
+                    *value = S::load_strided(from.add(r * 3 + c), inputs * 9);
+                }
+                for (row, value) in half.iter_mut().zip(of_weight::<S>(column)) {
+                    row[c] = value;
+                }
+            }
+            for (r, row) in half.into_iter().enumerate() {
+                for (c, value) in of_weight::<S>(row).into_iter().enumerate() {
+                    S::store(to.add((r * PATCH + c) * pitch(inputs * block)), value);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward;
+
+    /// Values without a pattern from -1 to 1.
+    fn values(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|at| ((at * 7919 + at * at * 31 + seed * 613) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    fn infer(isa: Isa, conv: &Conv, tail: Tail, [input, weight, bias]: [&[f32]; 3]) -> Vec<f32> {
+        let mut out = vec![f32::NAN; conv.output_len(tail)];
+        run(isa, conv, tail, [input, weight, bias], &mut out);
+        out
+    }
+
+    #[test]
+    fn equals_the_direct_sum_for_any_shape() {
+        let shapes = [
+            // images, inputs, height, width, outputs, padding
+            [1, 1, 1, 1, 1, 1],
+            [1, 3, 3, 5, 2, 0],
+            [2, 5, 4, 4, 9, 1],
+            [1, 7, 6, 13, 33, 0],
+            [3, 40, 14, 9, 17, 1],
+            [2, 17, 31, 45, 8, 1],
+        ];
+        // Miri is ten thousand times slower.
+        for [images, inputs, height, width, outputs, padding] in shapes.into_iter().take(if cfg!(miri) { 3 } else { 6 }) {
+            let conv = Conv { images, inputs, height, width, outputs, kernel: 3, stride: 1, padding };
+            let (input, weight, bias) = (values(conv.input_len(), 1), values(conv.weight_len(), 2), values(outputs, 3));
+            for isa in Isa::available() {
+                for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
+                    for bias in [&bias[..], &[]] {
+                        let direct = |tail| forward(isa, &conv, tail, &input, &weight, (!bias.is_empty()).then_some(bias)).output;
+                        let scale = direct(Tail::Linear).iter().fold(1.0, |most: f32, value| most.max(value.abs()));
+                        let (found, direct) = (infer(isa, &conv, tail, [&input, &weight, bias]), direct(tail));
+                        assert_eq!(found.len(), direct.len());
+                        for (index, (found, direct)) in found.iter().zip(&direct).enumerate() {
+                            let what = format!("{isa:?} {conv:?} {tail:?} [{index}]");
+                            assert!((found - direct).abs() < 1e-5 * scale, "{what}: {found}, not {direct}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_nan_reaches_every_result_that_it_belongs_to() {
+        let conv = Conv { images: 1, inputs: 2, height: 9, width: 10, outputs: 3, kernel: 3, stride: 1, padding: 1 };
+        let (mut input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
+        input[4 * 10 + 5] = f32::NAN;
+        for isa in Isa::available() {
+            for (tail, columns, cells) in [(Tail::Relu, 10, vec![34, 45, 56]), (Tail::ReluPool, 5, vec![7, 8, 12, 13])] {
+                let found = infer(isa, &conv, tail, [&input, &weight, &[]]);
+                for output in found.chunks_exact(found.len() / 3) {
+                    assert!(cells.iter().all(|cell| output[*cell].is_nan()), "{isa:?} {tail:?} {columns}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "idle threads of three pools keep Miri busy without end")]
+    fn the_bytes_are_the_same_for_any_number_of_threads() {
+        let conv = Conv { images: 3, inputs: 5, height: 31, width: 45, outputs: 33, kernel: 3, stride: 1, padding: 1 };
+        let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| infer(Isa::best(), &conv, Tail::Relu, [&input, &weight, &[]]))
+        };
+        assert_eq!(with(1), with(8));
+    }
+
+    #[test]
+    fn the_layers_of_vgg16_are_faster_and_those_of_few_channels_are_not() {
+        let conv = |inputs, outputs, side| Conv { images: 8, inputs, height: side, width: side, outputs, kernel: 3, stride: 1, padding: 1 };
+        for (inputs, outputs, side) in [(64, 64, 224), (128, 256, 56), (512, 512, 28), (512, 512, 14)] {
+            assert!(is_faster(&conv(inputs, outputs, side)), "{inputs} to {outputs} at {side}");
+        }
+        assert!(!is_faster(&conv(3, 64, 224)) && !is_faster(&conv(16, 16, 224)) && !is_faster(&conv(512, 512, 2)));
+        assert!(!is_faster(&Conv { stride: 2, ..conv(64, 64, 224) }) && !is_faster(&Conv { kernel: 1, ..conv(64, 64, 224) }));
+    }
+}
