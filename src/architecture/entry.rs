@@ -1,6 +1,6 @@
 //! What is known of an architecture, and what its published weights expect.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -106,13 +106,14 @@ pub enum Input {
 }
 
 /// A file that its publisher offers for download.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Published {
     /// The publisher's own address.
     pub url: &'static str,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// SHA-256 in hexadecimal.
+    /// Length in bytes; a range where only its megabytes are published.
+    pub bytes: RangeInclusive<u64>,
+    /// SHA-256 in hexadecimal; its first eight digits, which the file's name has, where no more are
+    /// published.
     pub sha256: &'static str,
     /// Whose layers, norms and pixel values they are for.
     pub dialect: Dialect,
@@ -123,10 +124,27 @@ pub struct Published {
 }
 
 impl Published {
+    /// Returns torchvision's usual weights for a network.
+    pub(super) const fn torchvision(url: &'static str, bytes: RangeInclusive<u64>, sha256: &'static str) -> Self {
+        let (dialect, about) = (Dialect::Torchvision, "torchvision, ImageNet-1K");
+        Self { url, bytes, sha256, dialect, about, license: "BSD-3-Clause" }
+    }
+
+    /// Returns timm's copy of TensorFlow's weights for a network.
+    pub(super) const fn timm_tf(url: &'static str, bytes: RangeInclusive<u64>, sha256: &'static str) -> Self {
+        let (dialect, about) = (Dialect::TimmTf, "TensorFlow's by timm, ImageNet-1K");
+        Self { url, bytes, sha256, dialect, about, license: "Apache-2.0" }
+    }
+
     /// Returns the file's name, as the publisher calls it.
     pub fn file(&self) -> &'static str {
         self.url.rsplit('/').next().unwrap_or(self.url)
     }
+}
+
+/// Returns the lengths in bytes of a file whose length is published in MiB with three decimals.
+pub(super) const fn about(bytes: u64) -> RangeInclusive<u64> {
+    bytes - 600..=bytes + 600
 }
 
 impl Traits {

@@ -1,6 +1,11 @@
 //! Progress of long work, reported through traits, so that the same code runs in a terminal, in a
 //! test and in another program.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 /// Receives messages and progress.
 pub trait Progress: Sync {
     /// Shows a message of one line.
@@ -24,6 +29,36 @@ pub trait Task: Sync {
 
     /// Adds to the number done.
     fn add(&self, count: usize);
+}
+
+/// Passes each message on once, for work on the same images that is done twice.
+pub struct EachOnce<'a> {
+    inner: &'a dyn Progress,
+    said: Mutex<BTreeSet<String>>,
+}
+
+impl<'a> EachOnce<'a> {
+    /// Passes messages on to `inner`.
+    pub fn new(inner: &'a dyn Progress) -> Self {
+        Self { inner, said: Mutex::default() }
+    }
+}
+
+impl Progress for EachOnce<'_> {
+    fn say(&self, line: &str) {
+        // A panic in another thread leaves the set usable.
+        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
+            self.inner.say(line);
+        }
+    }
+
+    fn items(&self, task: &str) -> Box<dyn Task> {
+        self.inner.items(task)
+    }
+
+    fn bytes(&self) -> Box<dyn Task> {
+        self.inner.bytes()
+    }
 }
 
 /// Ignores all progress.

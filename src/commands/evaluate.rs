@@ -9,7 +9,7 @@ use super::{
     ui::{self, Terminal, say},
 };
 use crate::{
-    base::{io::raw_file::RawFile, names, usage::UsageError},
+    base::{io::raw_file::RawFile, names, progress::EachOnce, usage::UsageError},
     checkpoint,
     config::DeviceName,
     evaluation::{
@@ -120,10 +120,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let tta = tta(&path)?;
     let compute = ui::open_device(args.device)?;
     let keep = if args.logits.is_some() { Keep::Logits } else { Keep::Probabilities };
-    let predictor = Predictor { tta, keep, ..Predictor::new(&checkpoint, &compute, &Terminal)? };
+    // Both runs of a comparison have the same to say of the images.
+    let progress = EachOnce::new(&Terminal);
+    let predictor = Predictor { tta, keep, ..Predictor::new(&checkpoint, &compute, &progress)? };
     let mut evaluation = Evaluation::run(&predictor, images.clone(), run)?;
     if let Some((path, other, tta)) = other {
-        let predictor = Predictor { tta, ..Predictor::new(&other, &compute, &Terminal)? };
+        let predictor = Predictor { tta, ..Predictor::new(&other, &compute, &progress)? };
         let theirs = Evaluation::run(&predictor, images.clone(), None)?;
         evaluation.compare(&theirs, [&args.checkpoint, path])?;
     }

@@ -61,7 +61,7 @@ pub struct Args {
     /// Train a pretrained network and a small one from scratch for half a minute each, and take the better one
     #[arg(long)]
     quick_trials: bool,
-    /// Download pretrained weights without asking where photographs need some and none are on this machine
+    /// Download pretrained weights without asking where the images suit them and none are on this machine
     #[arg(long)]
     yes: bool,
 }
@@ -117,13 +117,13 @@ impl Download {
         if is_agreed { Self::Agreed } else { Self::Ask }
     }
 
-    /// Downloads weights for photographs if that is wanted, and returns them. A download that fails is told, and no error: a network from
+    /// Downloads weights if that is wanted, and returns them. A download that fails is told, and no error: a network from
     /// scratch needs none.
     fn run(self) -> Option<AtHand> {
         let architecture = first_recipe::fetched();
         let published = architecture.entry().published.as_ref()?;
         let question = || {
-            let (name, size) = (architecture.name(), size_words(published.bytes as f64));
+            let (name, size) = (architecture.name(), size_words(*published.bytes.end() as f64));
             format!(
                 "No pretrained weights are on this machine. Download those of {name} ({size}, {}) from {}?",
                 published.license, published.url
@@ -250,9 +250,9 @@ impl Found {
         folders::of_folder(source, &[Some(self.train.clone()), path(&self.validation), path(&self.test)])
     }
 
-    /// Chooses the network: a pretrained one for photographs where there is one.
+    /// Chooses the network: a pretrained one where there is one and the images suit it.
     fn approach(&self, wishes: &Wishes<'_>) -> anyhow::Result<Approach> {
-        if wishes.weights.is_none() && !self.facts.are_photographs() {
+        if wishes.weights.is_none() && !self.facts.suit_backbones() {
             return Ok(Approach::Scratch);
         }
         Ok(pretrained_from(wishes)?.map_or(Approach::Scratch, Approach::Pretrained))
@@ -329,9 +329,9 @@ fn lists_beside(list: &Path) -> [Option<PathBuf>; 3] {
     if part_of(list) != Some(Part::Train) {
         return parts;
     }
-    let folder = list.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    let mut others: Vec<_> =
-        folder.and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let folder = list.parent().unwrap_or(Path::new(""));
+    let found = if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.read_dir();
+    let mut others: Vec<_> = found.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name())).collect();
     others.sort();
     for path in others.into_iter().filter(|path| path.extension() == list.extension() && path.is_file()) {
         match part_of(&path) {

@@ -63,7 +63,9 @@ fn list() -> anyhow::Result<ExitStatus> {
     for architecture in Architecture::all().filter(|architecture| !architecture.is_of_recipe()) {
         let entry = architecture.entry();
         let [megabytes, url, license] = match &entry.published {
-            Some(published) => [published.bytes.div_ceil(1_000_000).to_string(), published.url.to_owned(), published.license.to_owned()],
+            Some(published) => {
+                [published.bytes.end().div_ceil(1_000_000).to_string(), published.url.to_owned(), published.license.to_owned()]
+            }
             None => [String::new(), "a file of yours".to_owned(), String::new()],
         };
         let here: Vec<_> =

@@ -298,6 +298,9 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     ]);
     let found = compared("bad").out;
     assert!(found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"), "{found}");
+    place.write("other/a/broken.png", "nothing");
+    let ran = compared("run");
+    assert_eq!(ran.err.matches("broken.png").count(), 1, "{}", ran.err);
     place.classes("three", &[6, 6, 6]);
     place.done(&["train", "--config", "small.toml", "--out", "three_run", "--set", "train.epochs=1", "--set", "data.train=three"]);
     let ran = compared("three_run");
@@ -363,6 +366,22 @@ fn init_recognises_splits_colour_size_and_imbalance() {
     }
 }
 
+/// Images may be of patients: whoever keeps files from others keeps these from them too.
+#[cfg(unix)]
+#[test]
+fn files_have_the_permissions_that_the_users_mask_leaves() {
+    use std::os::unix::fs::PermissionsExt;
+    for (mask, mode) in [("077", 0o600), ("002", 0o664)] {
+        let place = Place::new();
+        place.classes("images", &[4, 4]);
+        let command = format!("umask {mask}; exec '{}' init images", env!("CARGO_BIN_EXE_emberlens"));
+        let status = std::process::Command::new("sh").current_dir(place.path("")).args(["-c", &command]).output().expect("run").status;
+        assert!(status.success());
+        let found = std::fs::metadata(place.path("images.toml")).expect("written").permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{found:o}");
+    }
+}
+
 #[test]
 fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
     let place = Place::new();
@@ -404,7 +423,7 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     place.recipe("", "epochs = 1");
     for option in [&["--yes"][..], &["--quick-trials"], &["--weights", "notes.pth"]] {
         let ran = place.run(&[&["train", "small.toml"], option].concat());
-        assert!(ran.code == Some(2) && ran.err.contains("small.toml is no folder of images"), "{}", ran.err);
+        assert!(ran.code == Some(2) && ran.err.contains("small.toml is no folder or CSV of images"), "{}", ran.err);
     }
     // Without weights there is nothing to compare, and no time is spent.
     let out = place.done(&["init", "set", "--quick-trials"]).out;
@@ -506,5 +525,5 @@ fn every_recipe_of_the_project_parses() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 7);
 }

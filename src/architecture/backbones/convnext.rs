@@ -3,7 +3,7 @@
 
 use crate::architecture::{
     builder::{activation, branches, conv, elsewhere, unnamed},
-    entry::{Dialect, Entry, Source, Traits, Variant},
+    entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
     layer::{Activation, Conv, Elsewhere, Groups, Join, Kind, Layer, Padding},
     network::Network,
 };
@@ -26,7 +26,11 @@ pub(super) static CONVNEXT_TINY: Entry = Entry {
     side: 224,
     gflop: 4.46,
     top1: 82.52,
-    published: None,
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/convnext_tiny-983f1562.pth",
+        about(114_419_565),
+        "983f1562",
+    )),
 };
 
 fn convnext(variant: &Variant) -> Network {

@@ -3,7 +3,7 @@
 
 use crate::architecture::{
     builder::{activation, branches, conv, elsewhere, names, norm, pool, unit},
-    entry::{Dialect, Entry, Source, Traits, Variant},
+    entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
     layer::{Activation::Relu, Conv, Elsewhere, Join, Layer, Padding, Pool, PoolKind},
     network::Network,
 };
@@ -28,7 +28,7 @@ pub(super) static DENSENET121: Entry = Entry {
     side: 224,
     gflop: 2.83,
     top1: 74.434,
-    published: None,
+    published: Some(Published::torchvision("https://download.pytorch.org/models/densenet121-a639ec97.pth", about(32_343_327), "a639ec97")),
 };
 
 fn densenet(variant: &Variant) -> Network {

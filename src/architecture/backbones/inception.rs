@@ -3,7 +3,7 @@
 
 use crate::architecture::{
     builder::{Names, branches, pool, unit},
-    entry::{Dialect, Entry, Input, Source, Traits, Variant},
+    entry::{Dialect, Entry, Input, Published, Source, Traits, Variant, about},
     layer::{Activation, Conv, Groups, Join, Layer, Padding, Pool, PoolKind},
     network::Network,
 };
@@ -21,7 +21,11 @@ pub(super) static INCEPTION_V3: Entry = Entry {
     side: 299,
     gflop: 5.71,
     top1: 77.294,
-    published: None,
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+        about(108_950_192),
+        "0cc3c7bd",
+    )),
 };
 
 /// Windows of three in steps of two.

@@ -3,7 +3,7 @@
 use super::inverted_residual::{Block, BlockNames, Stages};
 use crate::architecture::{
     builder::{Names, divisible, names, unit},
-    entry::{Dialect, Entry, Source, Traits, Variant},
+    entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
     layer::{Activation, Elsewhere},
     network::Network,
 };
@@ -28,7 +28,7 @@ pub(super) static MOBILENET_V2: Entry = Entry {
     side: 224,
     gflop: 0.3,
     top1: 71.878,
-    published: None,
+    published: Some(Published::torchvision("https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", about(14_213_448), "b0353104")),
 };
 
 fn mobilenet(variant: &Variant) -> Network {

@@ -4,7 +4,7 @@ use super::inverted_residual::{Block, Gate, Stages};
 use crate::architecture::{
     backbones::efficientnet::gated_names,
     builder::{divisible, names, unit},
-    entry::{Dialect, Entry, Source, Traits, Variant},
+    entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
     layer::Activation::{self, HardSigmoid, HardSwish, Relu},
     network::Network,
 };
@@ -62,7 +62,11 @@ pub(super) static SMALL: Entry = Entry {
     side: 224,
     gflop: 0.057,
     top1: 67.668,
-    published: None,
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth",
+        10_306_551..=10_306_551,
+        "047dcff4addef86ea5bc2eff13c9614dc11f47ab1160d0a71a25e7db994f4e1f",
+    )),
 };
 
 /// MobileNetV3 large.
@@ -74,7 +78,11 @@ pub(super) static LARGE: Entry = Entry {
     side: 224,
     gflop: 0.217,
     top1: 74.042,
-    published: None,
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/mobilenet_v3_large-8738ca79.pth",
+        about(22_139_634),
+        "8738ca79",
+    )),
 };
 
 fn mobilenet(variant: &Variant, rows: &[Row]) -> Network {

@@ -3,7 +3,7 @@
 
 use crate::architecture::{
     builder::{Names, activation, branches, names, pool, unit},
-    entry::{Dialect, Entry, Input, Source, Traits, Variant},
+    entry::{Dialect, Entry, Input, Published, Source, Traits, Variant, about},
     layer::{Activation, Join, Layer, Padding, Pool, PoolKind},
     network::Network,
 };
@@ -29,8 +29,9 @@ const fn entry(
     [gflop, top1]: [f64; 2],
     source: Source,
     dialects: &'static [(Dialect, Traits)],
+    published: Published,
 ) -> Entry {
-    Entry { name, about, source, dialects, side: 224, gflop, top1, published: None }
+    Entry { name, about, source, dialects, side: 224, gflop, top1, published: Some(published) }
 }
 
 /// ResNet-18.
@@ -40,6 +41,11 @@ pub(super) static RESNET18: Entry = entry(
     [1.81, 69.758],
     Source::Table(|variant| resnet(variant, [2, 2, 2, 2], false)),
     TORCH,
+    Published::torchvision(
+        "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+        46_830_571..=46_830_571,
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    ),
 );
 
 /// ResNet-34.
@@ -49,6 +55,7 @@ pub(super) static RESNET34: Entry = entry(
     [3.66, 73.314],
     Source::Table(|variant| resnet(variant, [3, 4, 6, 3], false)),
     TORCH,
+    Published::torchvision("https://download.pytorch.org/models/resnet34-b627a593.pth", about(87_320_166), "b627a593"),
 );
 
 /// ResNet-50.
@@ -58,6 +65,11 @@ pub(super) static RESNET50: Entry = entry(
     [4.09, 76.13],
     Source::Table(|variant| resnet(variant, [3, 4, 6, 3], true)),
     WITH_KERAS,
+    Published::torchvision(
+        "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        102_530_333..=102_530_333,
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    ),
 );
 
 /// ResNet-101.
@@ -67,6 +79,7 @@ pub(super) static RESNET101: Entry = entry(
     [7.8, 77.374],
     Source::Table(|variant| resnet(variant, [3, 4, 23, 3], true)),
     WITH_KERAS,
+    Published::torchvision("https://download.pytorch.org/models/resnet101-63fe2227.pth", about(178_793_742), "63fe2227"),
 );
 
 fn resnet(variant: &Variant, blocks: [usize; 4], is_bottleneck: bool) -> Network {

@@ -29,14 +29,11 @@ pub(super) static SQUEEZENET1_1: Entry = Entry {
     side: 224,
     gflop: 0.35,
     top1: 58.178,
-    published: Some(Published {
-        url: "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-        bytes: 4_958_839,
-        sha256: "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-        dialect: Dialect::Torchvision,
-        about: "torchvision, ImageNet-1K",
-        license: "BSD-3-Clause",
-    }),
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+        4_958_839..=4_958_839,
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+    )),
 };
 
 fn squeezenet(inputs: usize) -> Network {

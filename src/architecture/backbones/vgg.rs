@@ -4,7 +4,7 @@
 
 use crate::architecture::{
     builder::{activation, conv, elsewhere, norm, pool},
-    entry::{Dialect, Entry, Input, Published, Source, Traits},
+    entry::{Dialect, Entry, Input, Published, Source, Traits, about},
     layer::{Activation, Conv, Layer, Pool},
     network::Network,
 };
@@ -31,14 +31,11 @@ pub(super) static VGG16: Entry = Entry {
     side: 224,
     gflop: 15.47,
     top1: 71.592,
-    published: Some(Published {
-        url: "https://download.pytorch.org/models/vgg16-397923af.pth",
-        bytes: 553_433_881,
-        sha256: "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        dialect: Dialect::Torchvision,
-        about: "torchvision, ImageNet-1K",
-        license: "BSD-3-Clause",
-    }),
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+        553_433_881..=553_433_881,
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    )),
 };
 
 /// VGG16 with batch norm.
@@ -50,14 +47,11 @@ pub(super) static VGG16_BN: Entry = Entry {
     side: 224,
     gflop: 15.47,
     top1: 73.36,
-    published: Some(Published {
-        url: "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
-        bytes: 553_507_836,
-        sha256: "6c64b3138f2f4fcb3bcc4cafde11619c4f440eb1631787e93a682fd88305888a",
-        dialect: Dialect::Torchvision,
-        about: "torchvision, ImageNet-1K",
-        license: "BSD-3-Clause",
-    }),
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
+        553_507_836..=553_507_836,
+        "6c64b3138f2f4fcb3bcc4cafde11619c4f440eb1631787e93a682fd88305888a",
+    )),
 };
 
 /// VGG19.
@@ -69,7 +63,7 @@ pub(super) static VGG19: Entry = Entry {
     side: 224,
     gflop: 19.63,
     top1: 72.376,
-    published: None,
+    published: Some(Published::torchvision("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", about(574_673_125), "dcbb9e9d")),
 };
 
 /// Describes a VGG with these channels.

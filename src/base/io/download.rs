@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,10 +21,18 @@ use super::{digest::hex, partial::sync_folder};
 /// Length and digest of the file to download.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// Length in bytes.
-    pub bytes: u64,
-    /// SHA-256 in hexadecimal.
+    /// Length in bytes, or the range in which it lies.
+    pub bytes: &'a RangeInclusive<u64>,
+    /// SHA-256 in hexadecimal, or its first digits.
     pub sha256: &'a str,
+}
+
+impl Expected<'_> {
+    /// Describes the length.
+    fn length(&self) -> String {
+        let (least, most) = (self.bytes.start(), self.bytes.end());
+        if least == most { format!("{most} bytes") } else { format!("{least} to {most} bytes") }
+    }
 }
 
 /// An error in downloading a file.
@@ -121,8 +130,8 @@ fn partial_path(target: &Path) -> PathBuf {
 /// Returns what was found and what was expected if the file differs.
 fn check(file: &mut File, expected: Expected<'_>) -> io::Result<Option<(String, String)>> {
     let length = file.metadata()?.len();
-    if length != expected.bytes {
-        return Ok(Some((format!("{length} bytes"), format!("{} bytes", expected.bytes))));
+    if !expected.bytes.contains(&length) {
+        return Ok(Some((format!("{length} bytes"), expected.length())));
     }
     file.seek(SeekFrom::Start(0))?;
     let mut digest = Sha256::new();
@@ -134,7 +143,7 @@ fn check(file: &mut File, expected: Expected<'_>) -> io::Result<Option<(String, 
         }
     }
     let found = hex(&digest.finalize());
-    Ok((found != expected.sha256).then(|| (format!("SHA-256 {found}"), format!("SHA-256 {}", expected.sha256))))
+    Ok((!found.starts_with(expected.sha256)).then(|| (format!("SHA-256 {found}"), format!("SHA-256 {}", expected.sha256))))
 }
 
 /// Appends to `file` until it has at least the expected length.
@@ -143,7 +152,7 @@ fn receive(url: &str, expected: Expected<'_>, file: &mut File, progress: &dyn Fn
     let mut fruitless = 0;
     loop {
         let before = file.metadata()?.len();
-        if before >= expected.bytes {
+        if before >= *expected.bytes.start() {
             return Ok(());
         }
         match attempt(url, expected, file, &roots, progress) {
@@ -202,13 +211,13 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
     };
     file.set_len(at).and_then(|()| file.seek(SeekFrom::Start(at))).map_err(Attempt::Io)?;
     // One byte more than expected is enough to notice a file that is too long.
-    let mut body = response.body_mut().as_reader().take(expected.bytes.saturating_sub(at) + 1);
+    let mut body = response.body_mut().as_reader().take(expected.bytes.end().saturating_sub(at) + 1);
     let mut part = vec![0; 1 << 16];
     loop {
         progress(at);
-        let broke_off = |why: &str| Attempt::Lost(format!("it broke off after {at} of {} bytes{why}", expected.bytes));
+        let broke_off = |why: &str| Attempt::Lost(format!("it broke off after {at} of {}{why}", expected.length()));
         match body.read(&mut part).map_err(|error| broke_off(&format!(": {error}")))? {
-            0 if at < expected.bytes => return Err(broke_off("")),
+            0 if at < *expected.bytes.start() => return Err(broke_off("")),
             0 => return Ok(()),
             count => {
                 file.write_all(&part[..count]).map_err(Attempt::Io)?;
@@ -335,13 +344,30 @@ mod tests {
             let (url, server) = serve(content(), answers);
             let sha256 = sha256_hex(&content());
             let seen = RefCell::new(Vec::new());
-            let expected = Expected { bytes: 300_000, sha256: &sha256 };
+            let expected = Expected { bytes: &(300_000..=300_000), sha256: &sha256 };
             download(&url, expected, &target, &|at| seen.borrow_mut().push(at)).expect(why);
             assert_eq!(fs::read(&target).expect("there"), content(), "{why}");
             assert_eq!(server.join().expect("served"), ranges, "{why}");
             assert_eq!(seen.borrow().last(), Some(&300_000), "{why}");
             assert!(!partial_path(&target).exists() && is_whole(&target, expected).expect("read"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_range_of_lengths_and_the_first_digits_of_the_digest_do() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let target = folder.path().join("file.bin");
+        let sha256 = sha256_hex(&content());
+        let bytes = 299_000..=301_000;
+        let (url, server) = serve(content(), &[Answer::Whole(usize::MAX)]);
+        let wrong = if sha256.starts_with('0') { "1" } else { "0" };
+        let error = download(&url, Expected { bytes: &bytes, sha256: wrong }, &target, &|_| {}).expect_err("another file");
+        assert!(error.to_string().contains("SHA-256") && !target.exists(), "{error}");
+        server.join().expect("served");
+        let (url, server) = serve(content(), &[Answer::Whole(298_000), Answer::Rest]);
+        download(&url, Expected { bytes: &bytes, sha256: &sha256[..8] }, &target, &|_| {}).expect("downloaded");
+        assert_eq!(fs::read(&target).expect("there"), content());
+        assert_eq!(server.join().expect("served"), [None, Some(298_000)]);
     }
 
     #[test]
@@ -359,7 +385,9 @@ mod tests {
             let target = folder.path().join("file.bin");
             let (url, server) = serve(file, answers);
             let sha256 = sha256_hex(&content());
-            let error = download(&url, Expected { bytes: 300_000, sha256: &sha256 }, &target, &|_| {}).expect_err(expected).to_string();
+            let error = download(&url, Expected { bytes: &(300_000..=300_000), sha256: &sha256 }, &target, &|_| {})
+                .expect_err(expected)
+                .to_string();
             assert!(error.contains(expected) && error.contains(&url), "{error}");
             assert!(!target.exists(), "{expected}");
             server.join().expect("served");
@@ -385,7 +413,8 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("http://{free}/file.bin");
-        let error = download(&url, Expected { bytes: 1, sha256: "" }, &folder.path().join("file.bin"), &|_| {}).expect_err("nobody there");
+        let error =
+            download(&url, Expected { bytes: &(1..=1), sha256: "" }, &folder.path().join("file.bin"), &|_| {}).expect_err("nobody there");
         assert!(error.to_string().contains(&url), "{error}");
     }
 }

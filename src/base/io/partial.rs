@@ -54,7 +54,7 @@ impl PartialFile {
         }
         // Under the lock, so that there is none which `discard_partial_files` doesn't know.
         let mut known = known();
-        let file = tempfile::Builder::new().prefix(&own_prefix()).tempfile_in(folder)?;
+        let file = with_usual_permissions(tempfile::Builder::new().prefix(&own_prefix())).tempfile_in(folder)?;
         known.files.insert(file.path().to_owned());
         drop(known);
         // Held while the file is written. On a file system without locks, the process ID in the
@@ -70,7 +70,6 @@ impl PartialFile {
     pub fn commit(mut self) -> io::Result<()> {
         self.file.as_file_mut().flush()?;
         self.file.as_file().sync_all()?;
-        make_world_readable(self.file.as_file())?;
         let working = self.file.path().to_owned();
         let folder = self.target.parent().unwrap_or(Path::new("."));
         let placed = self.file.persist(&self.target).map_err(|error| error.error);
@@ -140,17 +139,12 @@ fn owner(name: &OsStr) -> Option<(&str, u32)> {
     Some((machine, rest.split_once('-')?.0.parse().ok()?))
 }
 
-/// Makes a finished file readable by everyone, as results are; temporary files are private to their
-/// owner.
-#[cfg(unix)]
-fn make_world_readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_world_readable(_file: &File) -> io::Result<()> {
-    Ok(())
+/// Gives files the permissions of any other new file, of which the user's mask takes some away;
+/// temporary files are their owner's alone.
+fn with_usual_permissions<'a, 'b, 'c>(builder: &'c mut tempfile::Builder<'a, 'b>) -> &'c mut tempfile::Builder<'a, 'b> {
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Makes a rename in `folder` survive a power failure, where the system allows it (folders can't be

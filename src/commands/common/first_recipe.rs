@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::{
-    architecture::{Architecture, Entry},
+    architecture::{Architecture, Entry, Groups, Kind, Source, Traits, Variant},
     base::names,
     config::Normalize,
     nn::pretrained::AtHand,
@@ -55,12 +55,18 @@ const VARIANTS: usize = 3;
 /// Epochs in which a backbone is trained, at most.
 const TUNING_EPOCHS: usize = 3;
 
-/// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in five to ten minutes.
-const TUNING_WORK: f64 = 1500.0;
+/// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in ten minutes or so.
+const TUNING_WORK: f64 = 4500.0;
+
+/// How many times as long a network of depthwise convolutions trains for the same work: they wait for memory.
+const DEPTHWISE: f64 = 3.0;
 
 /// The ratio of the sides up to which the centre of an image is likely to show its subject. What a centre crop gains is in
 /// docs/decisions/first-recipes.md.
 const MOST_CROPPED: usize = 2;
+
+/// Sides below which gray images are left to networks from scratch.
+const SMALL: usize = 64;
 
 /// The smallest side that a backbone gets.
 const SMALLEST: usize = 96;
@@ -105,12 +111,13 @@ impl Facts {
         !self.is_gray && !self.classes.iter().any(|(name, _)| is_sided(name))
     }
 
-    /// Whether the images are likely to be photographs of things, on which backbones were trained.
-    /// Gray images are mostly scans; classes named by single characters are signs, of which a small
-    /// network from scratch told 0.99 apart where a frozen backbone told 0.90.
-    pub(in crate::commands) fn are_photographs(&self) -> bool {
+    /// Whether a backbone that was trained on photographs is likely to suit the images. Classes named by
+    /// single characters are signs, of which a small network from scratch told 0.99 apart where a
+    /// frozen backbone told 0.90. Small gray images are mostly drawings, letters or faces.
+    pub(in crate::commands) fn suit_backbones(&self) -> bool {
         let is_sign = |(name, _): &(String, usize)| name.chars().count() <= 1;
-        !self.is_gray && !self.classes.iter().all(is_sign)
+        let is_small = self.typical.iter().all(|side| *side < SMALL);
+        !(self.is_gray && is_small) && !self.classes.iter().all(is_sign)
     }
 
     /// Returns the batch size: smaller sets take more steps an epoch.
@@ -223,7 +230,8 @@ impl Facts {
     /// Returns the side for a backbone that is trained and the epochs: what [`TUNING_WORK`] pays for, larger images rather than more epochs
     /// of small ones.
     fn tuning(&self, entry: &Entry) -> (usize, usize) {
-        let work = |side: usize, epochs: usize| (self.count() * epochs) as f64 * entry.gflop * (side as f64 / entry.side as f64).powi(2);
+        let of_image = entry.gflop * if has_depthwise(entry) { DEPTHWISE } else { 1.0 };
+        let work = |side: usize, epochs: usize| (self.count() * epochs) as f64 * of_image * (side as f64 / entry.side as f64).powi(2);
         let largest = self.backbone_side(entry.side);
         let sides = (SMALLEST..=largest).rev().step_by(32);
         let mut choices = sides.map(|side| (side, TUNING_EPOCHS)).chain((1..TUNING_EPOCHS).rev().map(|epochs| (SMALLEST, epochs)));
@@ -271,6 +279,14 @@ impl Facts {
     }
 }
 
+/// Whether a network has depthwise convolutions.
+fn has_depthwise(entry: &Entry) -> bool {
+    let (Source::Table(build) | Source::Scaled(build)) = entry.source else { return false };
+    let network = build(&Variant { inputs: 3, width: 1.0, traits: Traits::TORCH });
+    let layers = network.walk([entry.side; 2]).unwrap_or_default();
+    layers.iter().any(|placed| matches!(&placed.layer.kind, Kind::Conv(conv) if conv.groups == Groups::Depthwise))
+}
+
 /// Returns the number of blocks that leave at least four pixels of the shorter side, at most four.
 fn depth(side: usize) -> usize {
     (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
@@ -285,7 +301,7 @@ pub(in crate::commands) fn words(approach: &Approach) -> String {
             format!("Pretrained backbone: {architecture:?} from {}{normalize}", names::of_path(path))
         }
         Approach::Scratch => format!(
-            "A small network from scratch: no pretrained weights are on this machine, or these are scans or signs, which they don't suit. \
+            "A small network from scratch: no pretrained weights are on this machine, or these are signs or small gray images, which they don't suit. \
              `emberlens weights fetch {}` downloads some; --weights names a file",
             fetched().name()
         ),
@@ -326,11 +342,15 @@ mod tests {
     }
 
     #[test]
-    fn scans_and_signs_are_no_photographs() {
-        for (names, is_gray, expected) in
-            [(&["ants", "bees"][..], false, true), (&["ants", "bees"], true, false), (&["0", "1"], false, false)]
-        {
-            assert_eq!(facts(names, &[10, 10], is_gray).are_photographs(), expected, "{names:?}");
+    fn signs_and_small_gray_images_are_left_to_networks_from_scratch() {
+        for (names, is_gray, typical, expected) in [
+            (&["ants", "bees"][..], false, [40, 50], true),
+            (&["ants", "bees"], true, [120, 200], true),
+            (&["ants", "bees"], true, [48, 48], false),
+            (&["0", "1"], false, [120, 200], false),
+        ] {
+            let facts = Facts { typical, ..facts(names, &[10, 10], is_gray) };
+            assert_eq!(facts.suit_backbones(), expected, "{names:?} {is_gray} {typical:?}");
         }
     }
 
@@ -356,7 +376,8 @@ mod tests {
             ([1500, 1500], [300, 200], "efficientnet_lite0", 128, 3),
             ([1500, 1500], [32, 32], "efficientnet_lite0", 96, 3),
             ([4000, 4000], [300, 200], "efficientnet_lite0", 96, 2),
-            ([1500, 1500], [300, 200], "squeezenet1_1", 128, 3),
+            ([1500, 1500], [300, 200], "squeezenet1_1", 224, 3),
+            ([6000, 6000], [300, 200], "squeezenet1_1", 128, 3),
             ([1500, 1500], [300, 200], "vgg16", 96, 1),
         ] {
             let found = read(&counts, typical, architecture);

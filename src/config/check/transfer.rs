@@ -74,6 +74,11 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
         Some(width) if !(0.1..=2.0).contains(&width) => {
             return Some(("model.width", format!("found {width}, expected a factor from 0.1 to 2")));
         }
+        Some(width) if width != 1.0 && model.weights() == Weights::Imagenet => {
+            let message =
+                "weights of this width have no known address: those that are are for 1; name a file of torchvision, timm or Keras";
+            return Some(("model.width", format!("found {width}; {message}, or set model.weights to \"none\"")));
+        }
         _ => {}
     }
     if !architecture.is_of_recipe() && model.weights() == Weights::Imagenet && entry.published.is_none() {
@@ -167,7 +172,11 @@ mod tests {
             (&["model.weights=imagenet"][..], "`model.weights`"),
             (&["model.freeze=backbone"], "`model.freeze`: found `backbone` with weights drawn at random"),
             (&["model.freeze=most"], "can't read `most`"),
-            (&["model.architecture=resnet18"], "`model.weights`: no address of published weights for resnet18 is known"),
+            (&["model.architecture=mobilenet_v1"], "`model.weights`: no address of published weights for mobilenet_v1 is known"),
+            (
+                &["model.architecture=mobilenet_v2", "model.width=0.5"],
+                "`model.width`: found 0.5; weights of this width have no known address",
+            ),
             (&[VGG, "model.width=0.5"], "`model.width`: has no effect on vgg16"),
             (&["model.architecture=mobilenet_v2", "model.weights=a.h5", "model.width=7"], "`model.width`: found 7"),
             (

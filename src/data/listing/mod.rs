@@ -138,6 +138,17 @@ pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     }
 }
 
+/// Whether the folders in `folder` are parts of a data set, each with class folders of its own, rather
+/// than classes.
+fn are_parts(folder: &Path, names: &[String]) -> bool {
+    let parts: Vec<_> = names.iter().map(|name| Part::from_name(name)).collect();
+    let has_folders = |name: &String| {
+        let found = walk::children(&folder.join(name), &Exclude::default()).unwrap_or_default();
+        found.iter().any(|found| matches!(found, Found::Folder(_)))
+    };
+    parts.len() > 1 && parts.contains(&Some(Part::Train)) && parts.iter().all(Option::is_some) && names.iter().all(has_folders)
+}
+
 /// Lists a folder of class folders.
 fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
@@ -148,6 +159,14 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
             Found::PassedOver(kind, path) => listing.passed_over.add(kind, &path),
             Found::Unreadable(path, reason) => listing.unreadable.push(Unreadable { path, reason, class: None, split: None }),
         }
+    }
+    if are_parts(folder, &listing.classes) {
+        let folder = names::of_path(folder);
+        return Err(DataError::Classes(format!(
+            "found the parts {} in {folder}, expected classes; name the parts one by one, as in data.train = \"{folder}/{}\"",
+            words::listed(&listing.classes),
+            listing.classes.iter().find(|class| Part::from_name(class) == Some(Part::Train)).map_or("train", String::as_str),
+        )));
     }
     if listing.classes.is_empty() {
         let closed = listing.unreadable.iter().take(1).map(|first| format!("{}: {}", names::of_path(&first.path), first.reason));
@@ -299,6 +318,18 @@ pub(super) mod tests {
         // hidden.
         for (kind, count) in [(Kind::NotAnImage, 1), (Kind::Hidden, 4), (Kind::WithoutClass, 1), (Kind::System, 0)] {
             assert_eq!(listing.passed_over.count(kind), count, "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_data_set_are_no_classes() {
+        let folder = folder_with(&["Training/a/1.png", "Training/b/1.png", "test/a/1.png", "test/b/1.png"]);
+        let error = list(folder.path(), &Exclude::default()).expect_err("parts").to_string();
+        let expected = format!("found the parts Training, test in {0}, expected classes", names::of_path(folder.path()));
+        assert!(error.contains(&expected) && error.ends_with("/Training\""), "{error}");
+        // Vehicles, say.
+        for files in [["train/1.png", "test/1.png"], ["train/old/1.png", "bus/new/1.png"]] {
+            assert_eq!(listed(folder_with(&files).path()).entries.len(), 2, "{files:?}");
         }
     }
 
