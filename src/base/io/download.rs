@@ -28,8 +28,8 @@ pub struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Describes the length.
-    fn length(&self) -> String {
+    /// Describes the length: "300 bytes" or "300 to 400 bytes".
+    pub fn length(&self) -> String {
         let (least, most) = (self.bytes.start(), self.bytes.end());
         if least == most { format!("{most} bytes") } else { format!("{least} to {most} bytes") }
     }

@@ -117,7 +117,7 @@ impl Facts {
     pub(in crate::commands) fn suit_backbones(&self) -> bool {
         let is_sign = |(name, _): &(String, usize)| name.chars().count() <= 1;
         let is_small = self.typical.iter().all(|side| *side < SMALL);
-        !(self.is_gray && is_small) && !self.classes.iter().all(is_sign)
+        !(self.is_gray && is_small || self.classes.iter().all(is_sign))
     }
 
     /// Returns the batch size: smaller sets take more steps an epoch.

@@ -81,7 +81,7 @@ fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> S
         "no weights of {}; without a network, put the file {} ({}, SHA-256 {}{}) from {} at {}, or name another file with model.weights",
         architecture.name(),
         published.file(),
-        format!("{} bytes", published.bytes.end()),
+        Expected { bytes: &published.bytes, sha256: published.sha256 }.length(),
         published.sha256,
         if published.sha256.len() < 64 { "..." } else { "" },
         published.url,
