@@ -203,3 +203,64 @@ fn backward_dense(isa: Isa, conv: &Conv, saved: &Saved<'_>, grad: &dyn Rows, is_
     });
     Gradients { input, weight, bias }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values without a pattern from -1 to 1.
+    fn values(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|at| ((at * 7919 + at * at * 31 + seed * 613) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    #[track_caller]
+    fn assert_alike(what: &str, found: &[f32], expected: &[f32]) {
+        let scale = expected.iter().fold(1.0, |most: f32, value| most.max(value.abs()));
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert!((found - expected).abs() < 2e-5 * scale, "{what}[{index}]: {found}, not {expected}");
+        }
+    }
+
+    /// Everything that the kernels of a set return for one dense and one depthwise convolution with
+    /// norm.
+    fn results(isa: Isa, tail: Tail, padding: usize) -> Vec<Vec<f32>> {
+        let conv = Conv { images: 3, inputs: 19, height: 14, width: 11, outputs: 37, kernel: 3, stride: 1, padding };
+        let (input, weight, bias) = (values(conv.input_len(), 1), values(conv.weight_len(), 2), values(conv.outputs, 3));
+        let direct = forward(isa, &conv, tail, &input, &weight, Some(&bias));
+        let saved = Saved { input: &input, weight: &weight, output: &direct.output, codes: &direct.codes };
+        let grads = backward(isa, &conv, tail, saved, &mut values(direct.output.len(), 4), true);
+        let mut found = vec![grads.input.expect("wanted"), grads.weight, grads.bias];
+        let (rows, columns) = conv.result_size();
+        let (shape, norm) = ([3, 37, rows, columns], Norm { gamma: &bias, beta: &bias, epsilon: 1e-3 });
+        let mut result = forward(isa, &conv, Tail::Linear, &input, &weight, None).output;
+        let normed = norm_forward(isa, shape, tail, &result, norm);
+        let saved = NormSaved { norm, output: &normed.output, codes: &normed.codes, mean: &normed.mean, variance: &normed.variance };
+        let grads = norm_backward(isa, shape, tail, saved, &mut values(normed.output.len(), 5), &mut result);
+        found.extend([grads.gamma, grads.beta, result, normed.output, normed.mean, normed.variance, direct.output]);
+        if tail != Tail::ReluPool {
+            let shape = Depthwise { images: 2, channels: 5, height: 23, width: 17, kernel: 5, stride: 2, padding: [[2, 1], [1, 2]] };
+            let (input, weight) = (values(shape.input_len(), 6), values(shape.weight_len(), 7));
+            let output = depthwise_forward(isa, &shape, tail, &input, &weight, None);
+            let saved = Saved { input: &input, weight: &weight, output: &output, codes: &[] };
+            let grads = depthwise_backward(isa, &shape, tail, saved, &values(output.len(), 8), true);
+            found.extend([grads.input.expect("wanted"), grads.weight, grads.bias, output]);
+        }
+        found
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "takes hours")]
+    fn kernels_of_any_number_of_lanes_agree() {
+        for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
+            for padding in [0, 1] {
+                let expected = results(Isa(simd::Kind::Portable), tail, padding);
+                for isa in Isa::available() {
+                    for (index, (found, expected)) in results(isa, tail, padding).iter().zip(&expected).enumerate() {
+                        assert_alike(&format!("{isa:?} {tail:?} {padding} {index}"), found, expected);
+                    }
+                }
+            }
+        }
+    }
+}

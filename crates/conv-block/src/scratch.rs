@@ -19,8 +19,8 @@ thread_local! {
 
 /// Calls `work` with `len` values of unspecified content, aligned to 64 bytes. Calls may be nested.
 pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     let num_lines = len.div_ceil(16);
+    let mut lines = FREE.with_borrow_mut(|free| take_fitting(free, num_lines));
     if lines.len() < num_lines {
         lines.resize(num_lines, Line([0.0; 16]));
     }
@@ -30,6 +30,14 @@ pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) ->
     let result = work(values);
     FREE.with_borrow_mut(|free| free.push(lines));
     result
+}
+
+/// Takes the smallest buffer that is large enough out of `free`, else the largest. Any other choice
+/// would let all of them grow to the size of the largest.
+fn take_fitting(free: &mut Vec<Vec<Line>>, num_lines: usize) -> Vec<Line> {
+    let large_enough = (0..free.len()).filter(|at| free[*at].len() >= num_lines).min_by_key(|at| free[*at].len());
+    let chosen = large_enough.or_else(|| (0..free.len()).max_by_key(|at| free[*at].len()));
+    chosen.map_or_else(Vec::new, |at| free.swap_remove(at))
 }
 
 /// A slice that parallel tasks write to, each its own part.

@@ -13,6 +13,8 @@ mod x86;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use self::arm::Neon;
+#[cfg(test)]
+pub(crate) use self::portable::Lanes;
 pub(crate) use self::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::x86::{Avx2, Avx512};
@@ -35,6 +37,12 @@ pub(crate) enum Kind {
     Neon,
     /// Plain loops for any machine, without fused multiply-add.
     Portable,
+    /// Plain loops with the lanes and blocks of AVX-512, so that tests on any machine see them.
+    #[cfg(test)]
+    Lanes16,
+    /// Plain loops with the lanes and blocks of NEON.
+    #[cfg(test)]
+    Lanes4,
 }
 
 impl Isa {
@@ -55,6 +63,8 @@ impl Isa {
             found.push(Self(Kind::Neon));
         }
         found.push(Self(Kind::Portable));
+        #[cfg(test)]
+        found.extend([Self(Kind::Lanes16), Self(Kind::Lanes4)]);
         found
     }
 
@@ -70,6 +80,8 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => 32,
+            #[cfg(test)]
+            Kind::Lanes16 => 32,
             _ => 8,
         }
     }
@@ -81,6 +93,10 @@ impl Isa {
             Kind::Avx512 => 16,
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => 4,
+            #[cfg(test)]
+            Kind::Lanes16 => 16,
+            #[cfg(test)]
+            Kind::Lanes4 => 4,
             _ => 8,
         }
     }
@@ -288,6 +304,10 @@ macro_rules! per_isa {
                     #[cfg(target_arch = "aarch64")]
                     Kind::Neon => neon($($arg),*),
                     Kind::Portable => $kernel::<$crate::simd::Portable, 1>($($arg),*),
+                    #[cfg(test)]
+                    Kind::Lanes16 => $kernel::<$crate::simd::Lanes<16>, 2>($($arg),*),
+                    #[cfg(test)]
+                    Kind::Lanes4 => $kernel::<$crate::simd::Lanes<4>, 2>($($arg),*),
                 }
             }
         }

@@ -32,6 +32,7 @@ const GROUP: usize = 12;
 /// Most groups that pass the stages together. More would leave the second-level cache, fewer would
 /// read the weights more often.
 const GROUPS: usize = 8;
+
 /// Returns a distance in memory that is a cache line more than `len` values: with a power of two, all
 /// places of a patch would fall into the same set of the first-level cache.
 const fn pitch(len: usize) -> usize {
