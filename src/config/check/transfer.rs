@@ -165,6 +165,13 @@ mod tests {
     }
 
     #[test]
+    fn weights_that_are_drawn_are_trained_unless_something_else_is_said() {
+        let freeze = |change: &str| parsed(&["model.architecture=resnet18", change]).expect("valid").model.freeze();
+        assert_eq!(freeze("model.weights=none"), Freeze::None);
+        assert_eq!(freeze("model.weights=a.pth"), Freeze::Backbone);
+    }
+
+    #[test]
     fn what_cannot_work_or_has_no_effect_names_its_key() {
         const VGG: &str = "model.architecture=vgg16";
         const OWN: &str = "model.weights=a.safetensors";
@@ -190,7 +197,7 @@ mod tests {
             (&[VGG, "data.image_size=[150, 31]"], "`data.image_size`"),
             (&[VGG, "model.freeze='blocks:6'"], "expected blocks:1 to blocks:5"),
             (&[VGG, "model.freeze='blocks:0'"], "expected blocks:1 to blocks:5"),
-            (&[VGG, "model.weights=none"], "`model.freeze`"),
+            (&[VGG, "model.weights=none", "model.freeze=backbone"], "`model.freeze`"),
             (&[VGG, "model.hidden=[256, 0]"], "`model.hidden`"),
             (&[VGG, "model.hidden=65536"], "`model.pooling`"),
             (&[VGG, "model.hidden=many"], "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of whole numbers"),
