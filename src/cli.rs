@@ -53,7 +53,7 @@ enum Command {
     Bench(bench::Args),
     /// Look before you train: copies, leaks, broken and odd images, what gives the class away
     Inspect(inspect::Args),
-    /// Write a recipe for a folder of images
+    /// Write a recipe for a folder or list of images
     Init(init::Args),
 }
 

@@ -13,6 +13,7 @@ mod damaged;
 mod docs;
 mod evaluation;
 mod gpu;
+mod init;
 mod inspect;
 mod kernels;
 mod layers;

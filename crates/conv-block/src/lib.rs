@@ -1,9 +1,9 @@
 //! Convolution blocks for training on the CPU: convolution, bias, ReLU and 2x2 max-pooling as one
-//! operation, forward and backward, on plain `f32` slices of `[images, channels, rows, columns]`.
-//! The crate depends on no framework.
+//! operation, and batch norm, ReLU and pooling as another, forward and backward, on plain `f32`
+//! slices of `[images, channels, rows, columns]`. The crate depends on no framework.
 //!
 //! A block keeps little for its backward pass: one byte per pooled value, or its own output, but
-//! nothing in between. Results are the same for any number of threads, and differ in their last
+//! nothing in between. A norm also keeps what it normalized. Results are the same for any number of threads, and differ in their last
 //! bits between instruction sets.
 //!
 //! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     /// Values without a pattern from -1 to 1.
-    fn values(len: usize, seed: usize) -> Vec<f32> {
+    pub(crate) fn values(len: usize, seed: usize) -> Vec<f32> {
         (0..len).map(|at| ((at * 7919 + at * at * 31 + seed * 613) % 2003) as f32 / 1001.0 - 1.0).collect()
     }
 

@@ -1,8 +1,8 @@
 //! Batch norm by the batch's own statistics (Ioffe and Szegedy 2015, arXiv 1502.03167) with the tail
 //! that follows it, and gradients through the statistics.
 //!
-//! The gradient needs every value that was normalized. The caller keeps them, which takes the memory
-//! that computing them again would cost a fifth of a training step to save.
+//! The gradient needs every value that was normalized. The caller keeps them: to compute them again
+//! would take a fifth of a training step.
 
 use rayon::prelude::*;
 

@@ -23,7 +23,8 @@ pub struct Model {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
     /// What keeps its weights: `"none"`, `"backbone"` (all but the head) or `"blocks:N"` (the N layer groups nearest the input). Frozen
-    /// batch norm uses its stored statistics. `"backbone"` by default, `"none"` for `small_cnn` and for weights drawn from the seed. With `train.phases` each phase says it.
+    /// batch norm uses its stored statistics. `"backbone"` by default, `"none"` for `small_cnn` and for weights drawn from the seed. With
+    /// `train.phases` each phase says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
     /// `small_cnn` only: output channels of each convolution block, `[32, 64, 128, 128]` by default; each block halves height and width.

@@ -82,11 +82,11 @@ pub fn reads_are_free(device: &Device) -> bool {
 /// device and the instruction set of our kernels. Cached features are keyed by it.
 pub fn kernel_words(device: &Device) -> String {
     let device = device.clone().without_autodiff();
-    match has_kernels(&device) {
-        true if is_winograd_on() => format!("{device:?} {:?} Winograd", Isa::best()),
-        true => format!("{device:?} {:?}", Isa::best()),
-        false => format!("{device:?}"),
+    if !has_kernels(&device) {
+        return format!("{device:?}");
     }
+    let algorithm = if is_winograd_on() { " Winograd" } else { "" };
+    format!("{device:?} {:?}{algorithm}", Isa::best())
 }
 
 /// A backend whose tensors are slices in this process.

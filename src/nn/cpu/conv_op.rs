@@ -25,7 +25,7 @@ use conv_block::{Saved, Tail};
 use super::{
     backend::{HostBackend, has_kernels},
     block::{Block, output_to_keep},
-    norm::{fixed, is_learning, norm_block},
+    norm::{is_learning, norm_block, scale_and_shift},
 };
 
 /// Runs a convolution with a bias, and the tail of `block`.
@@ -57,7 +57,7 @@ pub(in crate::nn) fn conv_norm_block(x: Tensor<4>, weight: Tensor<4>, norm: &Bat
     }
     // With fixed statistics the norm is linear in the weights, and folding it into them saves its
     // pass.
-    let (scale, bias) = fixed(norm, &device);
+    let (scale, bias) = scale_and_shift(norm, &device);
     let outputs = weight.dims()[0];
     conv_block(x, weight * scale.reshape([outputs, 1, 1, 1]), Some(bias), block)
 }

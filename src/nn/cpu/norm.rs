@@ -29,7 +29,7 @@ pub(super) fn is_learning(norm: &BatchNorm, device: &Device) -> bool {
 }
 
 /// Returns the factor and the offset of each channel that a norm by its running statistics is.
-pub(super) fn fixed(norm: &BatchNorm, device: &Device) -> (Tensor<1>, Tensor<1>) {
+pub(super) fn scale_and_shift(norm: &BatchNorm, device: &Device) -> (Tensor<1>, Tensor<1>) {
     let (mean, variance) = (norm.running_mean.value().to_device(device), norm.running_var.value().to_device(device));
     let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
     let shift = norm.beta.val() - mean * scale.clone();
@@ -47,12 +47,12 @@ pub(in crate::nn) fn norm_block(x: Tensor<4>, norm: &BatchNorm, tail: Tail) -> T
         return follow(tail, norm.forward(x));
     }
     if !is_learning(norm, &device) {
-        let (scale, shift) = fixed(norm, &device);
+        let (scale, shift) = scale_and_shift(norm, &device);
         let channels = [1, scale.dims()[0], 1, 1];
         return follow(tail, x * scale.reshape(channels) + shift.reshape(channels));
     }
     let (gamma, beta) = (norm.gamma.val().into_dispatch(), norm.beta.val().into_dispatch());
-    let (output, mean, variance) = Dispatch::norm_block(x.into_dispatch(), gamma, beta, norm.epsilon, Followed(tail));
+    let (output, mean, variance) = Dispatch::norm_block(x.into_dispatch(), gamma, beta, norm.epsilon, tail);
     for (running, batch) in [(&norm.running_mean, mean), (&norm.running_var, variance)] {
         let batch = Tensor::<1>::from_dispatch(batch).detach();
         let before = running.value_sync().to_device(&device);
@@ -60,10 +60,6 @@ pub(in crate::nn) fn norm_block(x: Tensor<4>, norm: &BatchNorm, tail: Tail) -> T
     }
     Tensor::from_dispatch(output)
 }
-
-/// What follows the norm.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::nn) struct Followed(Tail);
 
 /// The norm as an extension of Burn's backends.
 #[backend_extension(Flex, NdArray, Autodiff)]
@@ -75,7 +71,7 @@ pub(in crate::nn) trait NormOps: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
-        tail: Followed,
+        tail: Tail,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -87,9 +83,9 @@ macro_rules! on_slices {
                 gamma: FloatTensor<Self>,
                 beta: FloatTensor<Self>,
                 epsilon: f64,
-                tail: Followed,
+                tail: Tail,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let kept = Kept::<Self>::of([x, gamma, beta], epsilon, tail.0);
+                let kept = Kept::<Self>::of([x, gamma, beta], epsilon, tail);
                 (kept.output, kept.mean, kept.variance)
             }
         }
@@ -156,7 +152,7 @@ impl<B: HostBackend + NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C>
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
-        tail: Followed,
+        tail: Tail,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         #[derive(Debug)]
         struct NormBlock;
@@ -175,9 +171,9 @@ impl<B: HostBackend + NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C>
         }
 
         let nodes = [x.node(), gamma.node(), beta.node()];
-        let mut kept = Kept::<B>::of([x, gamma, beta].map(|tensor| tensor.into_primitive()), epsilon, tail.0);
+        let mut kept = Kept::<B>::of([x, gamma, beta].map(|tensor| tensor.into_primitive()), epsilon, tail);
         let output = kept.output.clone();
-        kept.output = output_to_keep::<B>(&output, tail.0);
+        kept.output = output_to_keep::<B>(&output, tail);
         // The batch's statistics only feed the running ones, which carry no gradient.
         let (mean, variance) = (Self::from_inner(kept.mean.clone()), Self::from_inner(kept.variance.clone()));
         let output = match NormBlock.prepare::<C>(nodes).compute_bound().stateful() {

@@ -389,12 +389,7 @@ unsafe fn block_kernel<S: Simd, const NV: usize>(inputs: usize, weight: &[f32], 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward;
-
-    /// Values without a pattern from -1 to 1.
-    fn values(len: usize, seed: usize) -> Vec<f32> {
-        (0..len).map(|at| ((at * 7919 + at * at * 31 + seed * 613) % 2003) as f32 / 1001.0 - 1.0).collect()
-    }
+    use crate::{forward, tests::values};
 
     fn infer(isa: Isa, conv: &Conv, tail: Tail, [input, weight, bias]: [&[f32]; 3]) -> Vec<f32> {
         let mut out = vec![f32::NAN; conv.output_len(tail)];
@@ -440,10 +435,10 @@ mod tests {
         let (mut input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
         input[4 * 10 + 5] = f32::NAN;
         for isa in Isa::available() {
-            for (tail, columns, cells) in [(Tail::Relu, 10, vec![34, 45, 56]), (Tail::ReluPool, 5, vec![7, 8, 12, 13])] {
+            for (tail, cells) in [(Tail::Relu, [34, 45, 46, 56]), (Tail::ReluPool, [7, 8, 12, 13])] {
                 let found = infer(isa, &conv, tail, [&input, &weight, &[]]);
                 for output in found.chunks_exact(found.len() / 3) {
-                    assert!(cells.iter().all(|cell| output[*cell].is_nan()), "{isa:?} {tail:?} {columns}");
+                    assert!(cells.iter().all(|cell| output[*cell].is_nan()), "{isa:?} {tail:?}");
                 }
             }
         }
