@@ -4,8 +4,8 @@
 use isa::{Isa, Work};
 
 use super::{
-    align::{smoothed, solve},
-    focus::{Focus, Tilt, halved},
+    align::{halved, smoothed, solve},
+    focus::{Focus, Tilt, quartered},
 };
 use crate::data::pixels::thumbnail::{SIDE, Thumbnail};
 
@@ -41,13 +41,8 @@ pub(in crate::data) struct Small {
 impl Small {
     /// Reduces a thumbnail.
     pub(in crate::data) fn of(look: &Thumbnail) -> Self {
-        Self { quarter: halved(&half(look)) }
+        Self { quarter: quartered(&halved(look)) }
     }
-}
-
-/// Returns a thumbnail at half its size.
-fn half(look: &Thumbnail) -> Vec<f32> {
-    halved(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>())
 }
 
 /// Maps pixels of the second image to the first: a matrix and a shift, relative to the centers.
@@ -95,7 +90,7 @@ pub(in crate::data) struct Agreement {
 /// Returns `None` if that is too little on the way, or if the map isn't one of a copy.
 pub(in crate::data) fn agreement(looks: [&Thumbnail; 2], small: [&Small; 2], guess: Affine) -> Option<Agreement> {
     let warp = Pair::<{ SIDE / 4 }> { looks: [&small[0].quarter, &small[1].quarter] }.laid_over(guess, HOPEFUL[0])?;
-    let halves = looks.map(half);
+    let halves = looks.map(halved);
     let warp = Pair::<{ SIDE / 2 }> { looks: [&halves[0], &halves[1]] }.laid_over(warp.doubled(), HOPEFUL[1])?;
     let wholes = looks.map(smoothed);
     let pair = Pair::<SIDE> { looks: [&wholes[0], &wholes[1]] };
@@ -320,7 +315,7 @@ mod tests {
     /// Compares a thumbnail with itself under a warp, from the guess that their windows give.
     fn found(warp: Affine, sizes: f32, tilt: Tilt) -> Option<Agreement> {
         let looks = [look(NONE, 1.0), look(warp, sizes)];
-        let [one, other] = looks.each_ref().map(|look| Focus::of(look, Weight::Levels));
+        let [one, other] = looks.each_ref().map(|look| Focus::of(look, [Weight::Levels; 2])[0].clone());
         let [first, second] = looks.each_ref().map(Small::of);
         agreement(looks.each_ref(), [&first, &second], Affine::of(&one, tilt, &other))
     }

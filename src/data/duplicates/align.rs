@@ -61,7 +61,7 @@ pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f3
 }
 
 /// Halves the sides by means of 2 x 2 pixels.
-fn halved(look: &Thumbnail) -> Vec<f32> {
+pub(super) fn halved(look: &Thumbnail) -> Vec<f32> {
     Isa::best().run(Halves(look))
 }
 

@@ -3,7 +3,10 @@
 
 use std::{f32::consts::PI, sync::OnceLock};
 
-use crate::data::pixels::thumbnail::{Frequencies, ORDER, SIDE, Thumbnail, correlation, hash, unit};
+use isa::{Isa, Work};
+
+use super::align::halved;
+use crate::data::pixels::thumbnail::{Frequencies, ORDER, SIDE, Spectrum, Thumbnail, correlation, hash, spectrum};
 
 /// Side of the window, and of the small image in which its middle is found.
 const WINDOW: usize = 16;
@@ -40,7 +43,7 @@ pub(in crate::data) struct Focus {
     /// Offset of the middle from the image's center, across and down, as fractions of a side.
     pub middle: [f32; 2],
     /// Low frequencies of the window at each angle.
-    frequencies: [Frequencies; ANGLES.len()],
+    spectra: [Spectrum; ANGLES.len()],
 }
 
 /// How the window of one image is oriented in another one.
@@ -66,86 +69,147 @@ impl Tilt {
 }
 
 impl Focus {
-    /// Finds the window of a thumbnail and computes its hashes.
-    pub(in crate::data) fn of(look: &Thumbnail, weight: Weight) -> Self {
-        let half = halved(&look.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>());
-        let middle = middle(&halved(&half), weight);
-        let frequencies = ANGLES.map(|angle| unit(frequencies(&window(&half, middle, angle.to_radians()))));
-        let hashes = std::array::from_fn(|variant| hash(&frequencies[variant / MIRRORS], variant % MIRRORS));
-        Self { hashes, middle, frequencies }
+    /// Finds the window of a thumbnail by each weight and computes its hashes.
+    pub(in crate::data) fn of(look: &Thumbnail, weights: [Weight; 2]) -> [Self; 2] {
+        let half = halved(look);
+        let quarter = quartered(&half);
+        weights.map(|weight| {
+            let middle = Isa::best().run(Middle(&weighed(&quarter, weight)));
+            let window = |angle: f32| Isa::best().run(Window { half: &half, middle, angle: angle.to_radians() });
+            let frequencies = ANGLES.map(|angle| frequencies(&window(angle)));
+            let hashes = std::array::from_fn(|variant| hash(&frequencies[variant / MIRRORS], variant % MIRRORS));
+            Self { hashes, middle, spectra: frequencies.map(|frequencies| spectrum(&frequencies, 0)) }
+        })
     }
 
     /// Returns the correlation of this window, oriented as `variant` says, with another one, as far
     /// as low frequencies tell.
     pub(in crate::data) fn correlation(&self, variant: usize, other: &Self) -> f32 {
-        correlation(&self.frequencies[variant / MIRRORS], variant % MIRRORS, &other.frequencies[0])
+        correlation(&self.spectra[variant / MIRRORS], variant % MIRRORS, &other.spectra[0])
     }
 }
 
-/// Halves the sides of a square image by means of 2 x 2 pixels.
-pub(in crate::data) fn halved(levels: &[f32]) -> Vec<f32> {
-    let side = levels.len().isqrt();
-    let rows = levels.chunks_exact(2 * side);
-    let means = |rows: &[f32]| -> Vec<f32> {
-        let (upper, lower) = rows.split_at(side);
-        let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-        pairs.map(|([a, b], [c, d])| (a + b + c + d) / 4.0).collect()
-    };
-    rows.flat_map(means).collect()
+/// Reduces half a thumbnail to [`WINDOW`] pixels a side by means of 2 x 2 pixels.
+pub(in crate::data) fn quartered(half: &[f32]) -> Vec<f32> {
+    let mut means = vec![0.0; WINDOW * WINDOW];
+    for (means, [upper, lower]) in means.as_chunks_mut::<WINDOW>().0.iter_mut().zip(half.as_chunks::<HALF>().0.as_chunks::<2>().0) {
+        for (column, mean) in means.iter_mut().enumerate() {
+            *mean = (upper[2 * column] + upper[2 * column + 1] + lower[2 * column] + lower[2 * column + 1]) / 4.0;
+        }
+    }
+    means
 }
 
 /// Finds the middle of the weights by mean shift (Comaniciu and Meer, 2002): since only what is
 /// near counts, content that enters or leaves at the borders hardly moves it.
-fn middle(small: &[f32], weight: Weight) -> [f32; 2] {
-    const CENTRE: f32 = (WINDOW as f32 - 1.0) / 2.0;
-    let weights = weights(small, weight);
-    let mut middle = [0.0f32; 2];
-    for step in 0..STEPS {
-        // The first step covers the whole image.
-        let reach = if step == 0 { 4.0 * REACH } else { REACH };
-        let (mut sum, mut moved) = (1e-6, [0.0; 2]);
-        for (at, weight) in weights.iter().enumerate() {
-            let away = [(at % WINDOW) as f32 - CENTRE - middle[0], (at / WINDOW) as f32 - CENTRE - middle[1]];
-            let near = weight * (1.0 - (away[0] * away[0] + away[1] * away[1]) / (reach * reach)).max(0.0);
-            sum += near;
-            moved = [moved[0] + near * away[0], moved[1] + near * away[1]];
+struct Middle<'a>(&'a [f32; WINDOW * WINDOW]);
+
+impl Work for Middle<'_> {
+    type Output = [f32; 2];
+
+    #[inline(always)]
+    fn run(self) -> [f32; 2] {
+        const CENTRE: f32 = (WINDOW as f32 - 1.0) / 2.0;
+        let mut middle = [0.0f32; 2];
+        for step in 0..STEPS {
+            // The first step covers the whole image.
+            let reach = if step == 0 { 4.0 * REACH } else { REACH };
+            let scale = 1.0 / (reach * reach);
+            // Sums by column, so that they become vectors.
+            let mut sums = [[0.0f32; WINDOW]; 3];
+            for (row, weights) in self.0.as_chunks::<WINDOW>().0.iter().enumerate() {
+                let down = row as f32 - CENTRE - middle[1];
+                for (column, weight) in weights.iter().enumerate() {
+                    let across = column as f32 - CENTRE - middle[0];
+                    let near = weight * (1.0 - (across * across + down * down) * scale).max(0.0);
+                    sums[0][column] += near;
+                    sums[1][column] += near * across;
+                    sums[2][column] += near * down;
+                }
+            }
+            let [sum, across, down] = sums.map(|columns| columns.iter().sum::<f32>());
+            // Keeps the window inside the image.
+            let limit = CENTRE * (1.0 - SHARE);
+            let moved = [across, down].map(|moved| moved / (sum + 1e-6));
+            middle = [0, 1].map(|axis| (middle[axis] + moved[axis]).clamp(-limit, limit));
         }
-        // Keeps the window inside the image.
-        let limit = CENTRE * (1.0 - SHARE);
-        middle = [0, 1].map(|axis| (middle[axis] + moved[axis] / sum).clamp(-limit, limit));
+        middle.map(|place| place / WINDOW as f32)
     }
-    middle.map(|place| place / WINDOW as f32)
 }
 
 /// Returns the weight of each pixel; the outermost have none.
-fn weights(small: &[f32], weight: Weight) -> Vec<f32> {
+fn weighed(small: &[f32], weight: Weight) -> [f32; WINDOW * WINDOW] {
     let is_inner = |at: usize| (1..WINDOW - 1).contains(&(at / WINDOW)) && (1..WINDOW - 1).contains(&(at % WINDOW));
-    let of = |at: usize, ground: f32| match weight {
-        _ if !is_inner(at) => 0.0,
-        Weight::Edges => (small[at + 1] - small[at - 1]).hypot(small[at + WINDOW] - small[at - WINDOW]),
-        Weight::Levels => (small[at] - ground).abs(),
-    };
     // The ground is the median of the border.
     let mut border: Vec<f32> = (0..small.len()).filter(|at| !is_inner(*at)).map(|at| small[at]).collect();
-    border.sort_by(f32::total_cmp);
-    (0..small.len()).map(|at| of(at, border[border.len() / 2])).collect()
+    let middle = border.len() / 2;
+    let ground = *border.select_nth_unstable_by(middle, f32::total_cmp).1;
+    let mut weights = [0.0; WINDOW * WINDOW];
+    for row in 1..WINDOW - 1 {
+        for at in row * WINDOW + 1..(row + 1) * WINDOW - 1 {
+            weights[at] = match weight {
+                Weight::Edges => {
+                    let (across, down) = (small[at + 1] - small[at - 1], small[at + WINDOW] - small[at - WINDOW]);
+                    (across * across + down * down).sqrt()
+                }
+                Weight::Levels => (small[at] - ground).abs(),
+            };
+        }
+    }
+    weights
 }
 
 /// Samples the window, rotated around its middle, with bilinear interpolation.
-fn window(half: &[f32], middle: [f32; 2], angle: f32) -> Vec<f32> {
-    const CENTRE: f32 = (HALF as f32 - 1.0) / 2.0;
-    const STEP: f32 = SHARE * HALF as f32 / WINDOW as f32;
-    let (sine, cosine) = angle.sin_cos();
-    let level = |at: usize| {
-        let [u, v] = [at % WINDOW, at / WINDOW].map(|place| (place as f32 - (WINDOW as f32 - 1.0) / 2.0) * STEP);
-        let place = [cosine * u - sine * v, sine * u + cosine * v];
-        let place = [0, 1].map(|axis| (place[axis] + middle[axis] * HALF as f32 + CENTRE).clamp(0.0, HALF as f32 - 1.001));
-        let [x, y] = place.map(|place| place as usize);
-        let [right, below] = [place[0] - x as f32, place[1] - y as f32];
-        let row = |y: usize| half[y * HALF + x] + (half[y * HALF + x + 1] - half[y * HALF + x]) * right;
-        row(y) + (row(y + 1) - row(y)) * below
-    };
-    (0..WINDOW * WINDOW).map(level).collect()
+struct Window<'a> {
+    half: &'a [f32],
+    middle: [f32; 2],
+    angle: f32,
+}
+
+impl Work for Window<'_> {
+    type Output = [f32; WINDOW * WINDOW];
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        const CENTRE: f32 = (HALF as f32 - 1.0) / 2.0;
+        const STEP: f32 = SHARE * HALF as f32 / WINDOW as f32;
+        let (sine, cosine) = self.angle.sin_cos();
+        let [left, top] = self.middle.map(|place| place * HALF as f32 + CENTRE);
+        let half: &[f32; HALF * HALF] = self.half.first_chunk().expect("half a thumbnail");
+        let mut levels = [0.0; WINDOW * WINDOW];
+        for (row, levels) in levels.as_chunks_mut::<WINDOW>().0.iter_mut().enumerate() {
+            let (mut before, mut right, mut below) = ([0u32; WINDOW], [0.0f32; WINDOW], [0.0f32; WINDOW]);
+            let v = (row as f32 - (WINDOW as f32 - 1.0) / 2.0) * STEP;
+            for column in 0..WINDOW {
+                let u = (column as f32 - (WINDOW as f32 - 1.0) / 2.0) * STEP;
+                let [x, y] =
+                    [left + (cosine * u - sine * v), top + (sine * u + cosine * v)].map(|place| place.clamp(0.0, HALF as f32 - 1.001));
+                let (whole_x, whole_y) = (x as i32, y as i32);
+                (right[column], below[column]) = (x - whole_x as f32, y - whole_y as f32);
+                before[column] = (whole_y * HALF as i32 + whole_x) as u32;
+            }
+            let around = picked(half, &before);
+            for column in 0..WINDOW {
+                let [upper, upper_next, lower, lower_next] = [0, 1, 2, 3].map(|at: usize| around[at][column]);
+                let above = upper + (upper_next - upper) * right[column];
+                levels[column] = above + (lower + (lower_next - lower) * right[column] - above) * below[column];
+            }
+        }
+        levels
+    }
+}
+
+/// Picks the four pixels around each position. A function of its own, because inlined it becomes
+/// gather instructions, which take twice as long.
+#[inline(never)]
+fn picked(half: &[f32; HALF * HALF], before: &[u32; WINDOW]) -> [[f32; WINDOW]; 4] {
+    let mut around = [[0.0; WINDOW]; 4];
+    for (column, before) in before.iter().enumerate() {
+        // The remainder is a no-op that saves the bounds check.
+        let level = |beyond: usize| half[(*before as usize + beyond) % (HALF * HALF)];
+        [around[0][column], around[1][column], around[2][column], around[3][column]] = [level(0), level(1), level(HALF), level(HALF + 1)];
+    }
+    around
 }
 
 /// Computes the low frequencies of a window (DCT-II).
@@ -186,12 +250,16 @@ mod tests {
         Thumbnail::from_bytes(&(0..SIDE * SIDE).map(level).collect::<Vec<_>>()).expect("all bytes")
     }
 
+    fn focus(look: &Thumbnail, weight: Weight) -> Focus {
+        Focus::of(look, [weight; 2])[0].clone()
+    }
+
     #[test]
     fn the_middle_goes_where_the_image_goes() {
         for weight in [Weight::Levels, Weight::Edges] {
-            let middle = Focus::of(&look([0.0, 0.0], 0.0, false), weight).middle;
+            let middle = focus(&look([0.0, 0.0], 0.0, false), weight).middle;
             for moved in [[0.1, -0.06], [-0.09, 0.1]] {
-                let other = Focus::of(&look(moved, 0.0, false), weight).middle;
+                let other = focus(&look(moved, 0.0, false), weight).middle;
                 assert!(
                     (0..2).all(|axis| (other[axis] - middle[axis] - moved[axis]).abs() < 0.02),
                     "{weight:?} {moved:?}: {middle:?} {other:?}"
@@ -203,14 +271,14 @@ mod tests {
     #[test]
     fn a_hash_finds_what_was_moved_turned_and_mirrored() {
         for weight in [Weight::Levels, Weight::Edges] {
-            let focus = Focus::of(&look([0.0, 0.0], 0.0, false), weight);
+            let upright = focus(&look([0.0, 0.0], 0.0, false), weight);
             for (moved, degrees, is_mirrored) in
                 [([0.0, 0.0], 0.0, false), ([0.08, 0.05], -7.0, false), ([-0.05, 0.1], 8.0, true), ([0.1, 0.0], 8.0, false)]
             {
-                let other = Focus::of(&look(moved, degrees, is_mirrored), weight);
-                let alike = |variant: &usize| focus.correlation(*variant, &other);
+                let other = focus(&look(moved, degrees, is_mirrored), weight);
+                let alike = |variant: &usize| upright.correlation(*variant, &other);
                 let best = (0..TILTS).max_by(|a, b| alike(a).total_cmp(&alike(b))).expect("some");
-                let bits = (focus.hashes[best] ^ other.hashes[0]).count_ones();
+                let bits = (upright.hashes[best] ^ other.hashes[0]).count_ones();
                 assert!(bits <= 9 && alike(&best) > 0.95, "{weight:?} {moved:?} {degrees}: {bits}, {}", alike(&best));
                 let Tilt { angle, mirrored } = Tilt::of(best);
                 // A rotation in one direction is found by rotating the other image in the opposite

@@ -68,12 +68,17 @@ impl Work for Near<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let is_near = |hash: u64| u64::from((hash ^ self.other).count_ones() <= RADIUS);
         for (number, block) in self.asked.chunks(BLOCK).enumerate() {
-            // Counting first becomes vector code, and most blocks have none.
-            if block.iter().map(|hash| is_near(*hash)).sum::<u64>() > 0 {
-                let near = block.iter().enumerate().filter(|(_, hash)| is_near(**hash) > 0);
-                self.near.extend(near.map(|(at, hash)| (number * BLOCK + at, hash ^ self.other)));
+            // A bit for each hash: vector code, and of look-alikes nearly every block has some.
+            let is_near = |(at, hash): (u64, &u64)| u64::from((hash ^ self.other).count_ones() <= RADIUS) << at;
+            let mut near = match block.first_chunk::<BLOCK>() {
+                Some(block) => (0..).zip(block).map(is_near).fold(0, std::ops::BitOr::bitor),
+                None => (0..).zip(block).map(is_near).fold(0, std::ops::BitOr::bitor),
+            };
+            while near != 0 {
+                let at = near.trailing_zeros() as usize;
+                self.near.push((number * BLOCK + at, block[at] ^ self.other));
+                near &= near - 1;
             }
         }
     }

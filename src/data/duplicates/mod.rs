@@ -76,7 +76,7 @@ pub struct Group {
 }
 
 /// Part of the key of the kept result. Raise it when thumbnails or the search change.
-const VERSION: &str = "emberlens copies 1";
+const VERSION: &str = "emberlens copies 2";
 
 /// Number of images from which on the result is kept on disk.
 const MANY: usize = 500;

@@ -54,8 +54,6 @@ pub struct ImageStats {
     pub sharpness: f32,
 }
 
-impl ImageStats {}
-
 /// Decodes an image file and measures it. Also returns the decoded pixels.
 ///
 /// # Errors

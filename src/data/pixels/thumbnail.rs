@@ -47,6 +47,13 @@ pub struct Thumbnail(Box<[u8]>);
 /// Low frequencies of a thumbnail (DCT-II), `[row][column]`.
 pub(in crate::data) type Frequencies = [[f32; ORDER]; ORDER];
 
+/// Low frequencies without the mean, scaled to the length [`UNIT`]. Whole numbers of 16 bits: a
+/// correlation is computed for millions of pairs, and what it reads comes from memory.
+pub(in crate::data) type Spectrum = [i16; ORDER * ORDER];
+
+/// Length of a [`Spectrum`].
+const UNIT: f32 = 32767.0;
+
 /// Number of hashes of an image: the whole in all turns, then upright parts of it.
 pub const VARIANTS: usize = TURNS + CROPS.len();
 
@@ -56,8 +63,8 @@ pub struct PerceptualHash {
     /// Signs of the low frequencies, which don't depend on brightness and contrast. The first hash
     /// is that of the whole image, upright.
     pub hashes: [u64; VARIANTS],
-    /// Low frequencies of the whole image without the mean, scaled to length one.
-    frequencies: Frequencies,
+    /// Low frequencies of the whole image, and of its transpose.
+    spectra: [Spectrum; 2],
 }
 
 impl PerceptualHash {
@@ -69,7 +76,9 @@ impl PerceptualHash {
     /// Returns the correlation of this image, turned, with another one, as far as their low
     /// frequencies tell.
     pub fn correlation(&self, turn: usize, other: &Self) -> f32 {
-        correlation(&self.frequencies, turn, &other.frequencies)
+        // An image is mirrored before it is transposed, and its transpose after that.
+        const MIRRORS: [usize; TURNS] = [0, 1, 2, 3, 0, 2, 1, 3];
+        correlation(&self.spectra[turn / 4], MIRRORS[turn], &other.spectra[0])
     }
 }
 
@@ -117,7 +126,7 @@ impl Thumbnail {
     pub fn sketch(&self) -> PerceptualHash {
         let parts = Isa::best().run(Parts(&self.0));
         let hash = |variant: usize| hash(&parts[variant.saturating_sub(TURNS - 1)], PerceptualHash::turn(variant));
-        PerceptualHash { hashes: std::array::from_fn(hash), frequencies: unit(parts[0]) }
+        PerceptualHash { hashes: std::array::from_fn(hash), spectra: [0, 4].map(|turn| spectrum(&parts[0], turn)) }
     }
 }
 
@@ -277,17 +286,31 @@ pub(in crate::data) fn hash(frequencies: &Frequencies, turn: usize) -> u64 {
     (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(frequency(frequencies, turn, at) > 0.0) << place(at))
 }
 
-/// Removes the mean and scales the frequencies to length one.
-pub(in crate::data) fn unit(mut frequencies: Frequencies) -> Frequencies {
-    frequencies[0][0] = 0.0;
-    let length = frequencies.iter().flatten().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-    frequencies.iter_mut().flatten().for_each(|value| *value /= length);
-    frequencies
+/// Returns the spectrum of the turned image.
+pub(in crate::data) fn spectrum(frequencies: &Frequencies, turn: usize) -> Spectrum {
+    let length = frequencies.iter().flatten().skip(1).map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    let scaled = |at: usize| (frequency(frequencies, turn, at) / length * UNIT).round() as i16;
+    std::array::from_fn(|at| if at == 0 { 0 } else { scaled(at) })
 }
 
-/// Returns the correlation of one image, turned, with another one, from what [`unit`] returned.
-pub(in crate::data) fn correlation(one: &Frequencies, turn: usize, other: &Frequencies) -> f32 {
-    (1..ORDER * ORDER).map(|at| frequency(one, turn, at) * other[at / ORDER][at % ORDER]).sum()
+/// Returns the correlation of two spectra, the first of them mirrored left to right (1), top to
+/// bottom (2) or both (3).
+pub(in crate::data) fn correlation(one: &Spectrum, mirror: usize, other: &Spectrum) -> f32 {
+    // A reflection changes the sign of odd frequencies.
+    const SIGNS: [[i16; ORDER * ORDER]; 4] = {
+        let mut signs = [[1; ORDER * ORDER]; 4];
+        let mut at = 0;
+        while at < 4 * ORDER * ORDER {
+            let (mirror, row, column) = (at / (ORDER * ORDER), at / ORDER % ORDER, at % ORDER);
+            if (mirror & 1 != 0 && column % 2 == 1) != (mirror & 2 != 0 && row % 2 == 1) {
+                signs[mirror][at % (ORDER * ORDER)] = -1;
+            }
+            at += 1;
+        }
+        signs
+    };
+    let product = |((one, sign), other): ((&i16, &i16), &i16)| i32::from(one * sign) * i32::from(*other);
+    one.iter().zip(&SIGNS[mirror]).zip(other).map(product).sum::<i32>() as f32 / (UNIT * UNIT)
 }
 
 #[cfg(test)]
