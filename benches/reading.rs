@@ -20,37 +20,78 @@ use emberlens::{
 const ROUNDS: usize = 5;
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).map(PathBuf::from);
-    let Some(folder) = folder else { return println!("which folder of images? cargo bench --bench reading -- FOLDER") };
+    let folder = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"))
+        .map(PathBuf::from);
+    let Some(folder) = folder else {
+        return println!("which folder of images? cargo bench --bench reading -- FOLDER");
+    };
     let files: Vec<Vec<u8>> = walkdir::WalkDir::new(folder)
         .into_iter()
         .filter_map(|entry| std::fs::read(entry.ok()?.path()).ok())
         .filter(|bytes| decode(bytes, Color::Rgb).is_ok())
         .collect();
-    let images: Vec<Pixels> = files.iter().filter_map(|bytes| decode(bytes, Color::Rgb).ok()).collect();
+    let images: Vec<Pixels> = files
+        .iter()
+        .filter_map(|bytes| decode(bytes, Color::Rgb).ok())
+        .collect();
     let looks: Vec<Thumbnail> = images.iter().map(Thumbnail::of).collect();
-    println!("{} images, milliseconds each, the best of {ROUNDS} rounds", files.len());
+    println!(
+        "{} images, milliseconds each, the best of {ROUNDS} rounds",
+        files.len()
+    );
     let measure = |name: &str, work: &dyn Fn(usize)| {
         let seconds = (0..ROUNDS).map(|_| {
             let start = Instant::now();
             (0..files.len()).for_each(work);
             start.elapsed().as_secs_f64()
         });
-        println!("{name:20} {:.3}", seconds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3);
+        println!(
+            "{name:20} {:.3}",
+            seconds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3
+        );
     };
-    measure("decoded", &|index| _ = black_box(decode(&files[index], Color::Rgb)));
-    measure("decoded, with facts", &|index| _ = black_box(measure_image(&files[index], Color::Rgb)));
+    measure("decoded", &|index| {
+        _ = black_box(decode(&files[index], Color::Rgb))
+    });
+    measure("decoded, with facts", &|index| {
+        _ = black_box(measure_image(&files[index], Color::Rgb))
+    });
     measure("digest", &|index| _ = black_box(images[index].digest()));
-    measure("look", &|index| _ = black_box(Thumbnail::of(&images[index])));
-    measure("sketch of a look", &|index| _ = black_box(looks[index].sketch()));
+    measure("look", &|index| {
+        _ = black_box(Thumbnail::of(&images[index]))
+    });
+    measure("sketch of a look", &|index| {
+        _ = black_box(looks[index].sketch())
+    });
     let digests: Vec<[u8; 32]> = images.iter().map(Pixels::digest).collect();
-    let candidates: Vec<_> = looks.iter().zip(&digests).map(|(look, digest)| Candidate { file: None, pixels: *digest, look }).collect();
+    let candidates: Vec<_> = looks
+        .iter()
+        .zip(&digests)
+        .map(|(look, digest)| Candidate {
+            file: None,
+            pixels: *digest,
+            look,
+        })
+        .collect();
     // On all threads, and once for all of them.
     let rounds = (0..ROUNDS).map(|_| {
         let start = Instant::now();
         black_box(find(&candidates));
         start.elapsed().as_secs_f64()
     });
-    println!("{:20} {:.3}", "copies, all threads", rounds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3);
-    measure("150x150", &|index| _ = black_box(resize(&images[index], [150, 150], Resize::Stretch, Interpolation::Bilinear)));
+    println!(
+        "{:20} {:.3}",
+        "copies, all threads",
+        rounds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3
+    );
+    measure("150x150", &|index| {
+        _ = black_box(resize(
+            &images[index],
+            [150, 150],
+            Resize::Stretch,
+            Interpolation::Bilinear,
+        ))
+    });
 }

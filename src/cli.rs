@@ -8,8 +8,8 @@ use crate::{
     base::usage::UsageError,
     checkpoint::CheckpointError,
     commands::{
-        augment, bench, calibrate, common::exit_status::ExitStatus, devices, evaluate, explain, init, inspect, predict, preview, train, ui,
-        weights,
+        augment, bench, calibrate, common::exit_status::ExitStatus, devices, evaluate, explain,
+        init, inspect, predict, preview, train, ui, weights,
     },
     config::ConfigError,
     nn::pretrained::FetchError,
@@ -101,7 +101,14 @@ fn is_usage(error: &anyhow::Error) -> bool {
     });
     let of_folder = error
         .downcast_ref::<CheckpointError>()
-        .is_some_and(|error| matches!(error, CheckpointError::Occupied(_) | CheckpointError::Held { .. } | CheckpointError::Unstarted(_)));
+        .is_some_and(|error| {
+            matches!(
+                error,
+                CheckpointError::Occupied(_)
+                    | CheckpointError::Held { .. }
+                    | CheckpointError::Unstarted(_)
+            )
+        });
     in_run
         || of_folder
         || error.is::<ConfigError>()

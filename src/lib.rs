@@ -115,7 +115,13 @@
 //! [`Listed::skipped`](data::Listed::skipped).
 
 #![forbid(unsafe_code)]
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests prepare their folders with plain writes"
+    )
+)]
 
 pub mod architecture;
 pub mod augment;

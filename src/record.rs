@@ -68,7 +68,9 @@ impl EpochRecord {
             Metric::MacroF1(split) => of(split).macro_f1,
             Metric::Recall(name) => {
                 let class = classes.iter().position(|class| class == name);
-                class.and_then(|class| self.validation.recall.get(class).copied().flatten()).unwrap_or(f64::NAN)
+                class
+                    .and_then(|class| self.validation.recall.get(class).copied().flatten())
+                    .unwrap_or(f64::NAN)
             }
         }
     }
@@ -78,13 +80,21 @@ impl EpochRecord {
 /// validation recall per class, empty for a class without validation images, for up to
 /// [`LISTED_CLASSES`] classes.
 pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
-    let recalls = if classes.len() > LISTED_CLASSES { 0 } else { classes.len() };
+    let recalls = if classes.len() > LISTED_CLASSES {
+        0
+    } else {
+        classes.len()
+    };
     let mut text = "epoch".to_owned();
     for (name, _) in Metric::ALL {
         let _ = write!(text, ",{name}");
     }
     for class in &classes[..recalls] {
-        let _ = write!(text, ",{}", quoted(&format!("val_recall_{}", of_text(class))));
+        let _ = write!(
+            text,
+            ",{}",
+            quoted(&format!("val_recall_{}", of_text(class)))
+        );
     }
     text.push_str(",learning_rate,seconds\n");
     for record in records {
@@ -93,7 +103,11 @@ pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
             let _ = write!(text, ",{}", record.value(metric, classes));
         }
         for recall in record.validation.recall.iter().take(recalls) {
-            let _ = write!(text, ",{}", recall.map_or_else(String::new, |recall| recall.to_string()));
+            let _ = write!(
+                text,
+                ",{}",
+                recall.map_or_else(String::new, |recall| recall.to_string())
+            );
         }
         let _ = writeln!(text, ",{},{:.3}", record.learning_rate, record.seconds);
     }
@@ -107,14 +121,24 @@ pub fn read_history(text: &str) -> Option<BTreeMap<String, Vec<f64>>> {
     let names: Vec<String> = reader.headers().ok()?.iter().map(str::to_owned).collect();
     let mut columns = vec![Vec::new(); names.len()];
     for row in reader.records() {
-        row.ok()?.iter().zip(&mut columns).for_each(|(field, column)| column.push(field.parse().unwrap_or(f64::NAN)));
+        row.ok()?
+            .iter()
+            .zip(&mut columns)
+            .for_each(|(field, column)| column.push(field.parse().unwrap_or(f64::NAN)));
     }
-    names.iter().any(|name| name == "epoch").then(|| names.into_iter().zip(columns).collect())
+    names
+        .iter()
+        .any(|name| name == "epoch")
+        .then(|| names.into_iter().zip(columns).collect())
 }
 
 /// Quotes a CSV field if it needs quotes (RFC 4180).
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -123,27 +147,64 @@ mod tests {
 
     #[test]
     fn the_history_has_kerass_columns_and_one_line_an_epoch() {
-        let split = |loss| SplitRecord { loss, accuracy: 0.5, macro_f1: 0.25, recall: vec![Some(1.0), Some(0.0), None] };
-        let record = EpochRecord { epoch: 1, train: split(0.75), validation: split(1.5), learning_rate: 0.001, seconds: 2.0 };
-        let text = history_csv(std::slice::from_ref(&record), &["a", "b, c", "none"].map(str::to_owned));
+        let split = |loss| SplitRecord {
+            loss,
+            accuracy: 0.5,
+            macro_f1: 0.25,
+            recall: vec![Some(1.0), Some(0.0), None],
+        };
+        let record = EpochRecord {
+            epoch: 1,
+            train: split(0.75),
+            validation: split(1.5),
+            learning_rate: 0.001,
+            seconds: 2.0,
+        };
+        let text = history_csv(
+            std::slice::from_ref(&record),
+            &["a", "b, c", "none"].map(str::to_owned),
+        );
         let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,\"val_recall_b, c\",val_recall_none,learning_rate,seconds\n\
                         1,0.5,0.75,0.25,0.5,1.5,0.25,1,0,,0.001,2.000\n";
         assert_eq!(text, expected);
         let columns = read_history(&text).expect("ours");
-        assert_eq!((&columns["val_loss"], &columns["val_recall_b, c"]), (&vec![1.5], &vec![0.0]));
+        assert_eq!(
+            (&columns["val_loss"], &columns["val_recall_b, c"]),
+            (&vec![1.5], &vec![0.0])
+        );
         assert!(columns["val_recall_none"][0].is_nan(), "never 0");
         assert_eq!(read_history("a,b\n1,2\n"), None);
         let written = serde_json::to_string(&record).expect("plain values");
-        assert_eq!(serde_json::from_str::<EpochRecord>(&written).expect("read back"), record);
+        assert_eq!(
+            serde_json::from_str::<EpochRecord>(&written).expect("read back"),
+            record
+        );
         // Earlier versions wrote a number for every class.
         let before = written.replace("null", "0.0");
-        assert_eq!(serde_json::from_str::<EpochRecord>(&before).expect("read").validation.recall, [Some(1.0), Some(0.0), Some(0.0)]);
+        assert_eq!(
+            serde_json::from_str::<EpochRecord>(&before)
+                .expect("read")
+                .validation
+                .recall,
+            [Some(1.0), Some(0.0), Some(0.0)]
+        );
     }
 
     #[test]
     fn many_classes_have_one_line_an_epoch_and_no_column_each() {
-        let split = || SplitRecord { loss: 0.5, accuracy: 0.5, macro_f1: 0.25, recall: vec![Some(0.5); 1000] };
-        let mut record = EpochRecord { epoch: 1, train: split(), validation: split(), learning_rate: 0.1, seconds: 1.0 };
+        let split = || SplitRecord {
+            loss: 0.5,
+            accuracy: 0.5,
+            macro_f1: 0.25,
+            recall: vec![Some(0.5); 1000],
+        };
+        let mut record = EpochRecord {
+            epoch: 1,
+            train: split(),
+            validation: split(),
+            learning_rate: 0.1,
+            seconds: 1.0,
+        };
         let classes: Vec<String> = (0..1000).map(|index| format!("n{index}")).collect();
         let monitor = Metric::Recall("n999".to_owned());
         assert_eq!(record.value(&monitor, &classes), 0.5);
@@ -151,8 +212,16 @@ mod tests {
         record.validation.condense();
         assert!(record.value(&monitor, &classes).is_nan() && record.validation.recall.is_empty());
         assert_eq!(history_csv(&[record], &classes), latest);
-        assert_eq!(latest.lines().next(), Some("epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,learning_rate,seconds"));
-        let mut few = SplitRecord { recall: vec![Some(0.5); LISTED_CLASSES], ..split() };
+        assert_eq!(
+            latest.lines().next(),
+            Some(
+                "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,learning_rate,seconds"
+            )
+        );
+        let mut few = SplitRecord {
+            recall: vec![Some(0.5); LISTED_CLASSES],
+            ..split()
+        };
         few.condense();
         assert_eq!(few.recall.len(), LISTED_CLASSES);
     }

@@ -24,35 +24,69 @@ impl Names {
     /// Returns the names of the convolution (0) or of the norm (1).
     fn of(&self, part: usize) -> Elsewhere {
         let name = |names: &[String; 2]| (!names[part].is_empty()).then(|| names[part].clone());
-        Elsewhere { torchvision: name(&self.torchvision), timm: name(&self.timm), keras: name(&self.keras) }
+        Elsewhere {
+            torchvision: name(&self.torchvision),
+            timm: name(&self.timm),
+            keras: name(&self.keras),
+        }
     }
 }
 
 /// Names of a convolution and of its norm, in torchvision, timm and Keras.
 pub(super) fn names(torchvision: [&str; 2], timm: [&str; 2], keras: [&str; 2]) -> Names {
     let owned = |names: [&str; 2]| names.map(str::to_owned);
-    Names { torchvision: owned(torchvision), timm: owned(timm), keras: owned(keras) }
+    Names {
+        torchvision: owned(torchvision),
+        timm: owned(timm),
+        keras: owned(keras),
+    }
 }
 
 /// Names of a single layer.
-pub(super) fn elsewhere(torchvision: impl Into<String>, timm: impl Into<String>, keras: impl Into<String>) -> Elsewhere {
+pub(super) fn elsewhere(
+    torchvision: impl Into<String>,
+    timm: impl Into<String>,
+    keras: impl Into<String>,
+) -> Elsewhere {
     let some = |name: String| (!name.is_empty()).then_some(name);
-    Elsewhere { torchvision: some(torchvision.into()), timm: some(timm.into()), keras: some(keras.into()) }
+    Elsewhere {
+        torchvision: some(torchvision.into()),
+        timm: some(timm.into()),
+        keras: some(keras.into()),
+    }
 }
 
 /// A convolution at `path`.
 pub(super) fn conv(path: String, elsewhere: Elsewhere, shape: Conv) -> Layer {
-    Layer { name: path, elsewhere, entry: None, kind: Kind::Conv(shape) }
+    Layer {
+        name: path,
+        elsewhere,
+        entry: None,
+        kind: Kind::Conv(shape),
+    }
 }
 
 /// A batch norm at `path`.
 pub(super) fn norm(path: String, elsewhere: Elsewhere, epsilon: f64) -> Layer {
-    Layer { name: path, elsewhere, entry: None, kind: Kind::BatchNorm { epsilon, momentum: MOMENTUM } }
+    Layer {
+        name: path,
+        elsewhere,
+        entry: None,
+        kind: Kind::BatchNorm {
+            epsilon,
+            momentum: MOMENTUM,
+        },
+    }
 }
 
 /// A layer without weights that the summary leaves out.
 pub(super) fn unnamed(kind: Kind) -> Layer {
-    Layer { name: String::new(), elsewhere: Elsewhere::default(), entry: None, kind }
+    Layer {
+        name: String::new(),
+        elsewhere: Elsewhere::default(),
+        entry: None,
+        kind,
+    }
 }
 
 /// An activation.
@@ -62,18 +96,36 @@ pub(super) fn activation(function: Activation) -> Layer {
 
 /// A pool at `path`.
 pub(super) fn pool(path: String, pool: Pool) -> Layer {
-    Layer { name: path, elsewhere: Elsewhere::default(), entry: None, kind: Kind::Pool(pool) }
+    Layer {
+        name: path,
+        elsewhere: Elsewhere::default(),
+        entry: None,
+        kind: Kind::Pool(pool),
+    }
 }
 
 /// Paths whose outputs are joined, at `path`.
 pub(super) fn branches(path: String, join: Join, paths: Vec<Vec<Layer>>) -> Layer {
-    Layer { name: path, elsewhere: Elsewhere::default(), entry: None, kind: Kind::Branches(join, paths) }
+    Layer {
+        name: path,
+        elsewhere: Elsewhere::default(),
+        entry: None,
+        kind: Kind::Branches(join, paths),
+    }
 }
 
 /// A convolution without bias, its norm and an activation, at `path`.
-pub(super) fn unit(path: &str, names: &Names, shape: Conv, variant: &Variant, function: Option<Activation>) -> Vec<Layer> {
-    let mut layers =
-        vec![conv(format!("{path}.conv"), names.of(0), shape), norm(format!("{path}.norm"), names.of(1), variant.traits.epsilon)];
+pub(super) fn unit(
+    path: &str,
+    names: &Names,
+    shape: Conv,
+    variant: &Variant,
+    function: Option<Activation>,
+) -> Vec<Layer> {
+    let mut layers = vec![
+        conv(format!("{path}.conv"), names.of(0), shape),
+        norm(format!("{path}.norm"), names.of(1), variant.traits.epsilon),
+    ];
     layers.extend(function.map(activation));
     layers
 }
@@ -87,7 +139,10 @@ pub(super) fn squeeze_excite(
     [reduced, channels]: [usize; 2],
     functions: [Activation; 2],
 ) -> Layer {
-    let shape = |outputs| Conv { bias: true, ..Conv::new(outputs, 1) };
+    let shape = |outputs| Conv {
+        bias: true,
+        ..Conv::new(outputs, 1)
+    };
     let gate = vec![
         unnamed(Kind::GlobalAverage),
         conv(format!("{path}.reduce"), reduce, shape(reduced)),
@@ -106,12 +161,19 @@ impl Traits {
             Strided::After if stride > 1 => Padding::After(kernel - 2),
             _ => Padding::half(kernel),
         };
-        Conv { stride, padding, ..Conv::new(outputs, kernel) }
+        Conv {
+            stride,
+            padding,
+            ..Conv::new(outputs, kernel)
+        }
     }
 
     /// The same with a kernel for each channel.
     pub(super) fn depthwise(self, channels: usize, kernel: usize, stride: usize) -> Conv {
-        Conv { groups: Groups::Depthwise, ..self.conv(channels, kernel, stride) }
+        Conv {
+            groups: Groups::Depthwise,
+            ..self.conv(channels, kernel, stride)
+        }
     }
 }
 
@@ -119,5 +181,9 @@ impl Traits {
 /// al. 2018, arXiv 1801.04381, and all networks after it).
 pub(super) fn divisible(channels: f64) -> usize {
     let rounded = (((channels + 4.0) / 8.0) as usize * 8).max(8);
-    if (rounded as f64) < 0.9 * channels { rounded + 8 } else { rounded }
+    if (rounded as f64) < 0.9 * channels {
+        rounded + 8
+    } else {
+        rounded
+    }
 }

@@ -125,15 +125,37 @@ pub struct Published {
 
 impl Published {
     /// Returns torchvision's usual weights for a network.
-    pub(super) const fn torchvision(url: &'static str, bytes: RangeInclusive<u64>, sha256: &'static str) -> Self {
+    pub(super) const fn torchvision(
+        url: &'static str,
+        bytes: RangeInclusive<u64>,
+        sha256: &'static str,
+    ) -> Self {
         let (dialect, about) = (Dialect::Torchvision, "torchvision, ImageNet-1K");
-        Self { url, bytes, sha256, dialect, about, license: "BSD-3-Clause" }
+        Self {
+            url,
+            bytes,
+            sha256,
+            dialect,
+            about,
+            license: "BSD-3-Clause",
+        }
     }
 
     /// Returns timm's copy of TensorFlow's weights for a network.
-    pub(super) const fn timm_tf(url: &'static str, bytes: RangeInclusive<u64>, sha256: &'static str) -> Self {
+    pub(super) const fn timm_tf(
+        url: &'static str,
+        bytes: RangeInclusive<u64>,
+        sha256: &'static str,
+    ) -> Self {
         let (dialect, about) = (Dialect::TimmTf, "TensorFlow's by timm, ImageNet-1K");
-        Self { url, bytes, sha256, dialect, about, license: "Apache-2.0" }
+        Self {
+            url,
+            bytes,
+            sha256,
+            dialect,
+            about,
+            license: "Apache-2.0",
+        }
     }
 
     /// Returns the file's name, as the publisher calls it.
@@ -149,10 +171,20 @@ pub(super) const fn about(bytes: u64) -> RangeInclusive<u64> {
 
 impl Traits {
     /// PyTorch's: even padding, an epsilon of 1e-5, ImageNet's mean and standard deviation.
-    pub const TORCH: Self = Self { padding: Strided::Even, epsilon: 1e-5, has_stride_first: false, input: Input::Imagenet };
+    pub const TORCH: Self = Self {
+        padding: Strided::Even,
+        epsilon: 1e-5,
+        has_stride_first: false,
+        input: Input::Imagenet,
+    };
 
     /// TensorFlow's: `SAME` padding, an epsilon of 1e-3, values from -1 to 1.
-    pub const TENSORFLOW: Self = Self { padding: Strided::Same, epsilon: 1e-3, has_stride_first: false, input: Input::Tf };
+    pub const TENSORFLOW: Self = Self {
+        padding: Strided::Same,
+        epsilon: 1e-3,
+        has_stride_first: false,
+        input: Input::Tf,
+    };
 }
 
 impl fmt::Display for Dialect {

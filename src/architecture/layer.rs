@@ -187,7 +187,11 @@ pub struct ShapeError {
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ([height, width], [rows, columns]) = (self.found, self.image);
-        write!(f, "layer {}, {}: {height} x {width} is left of {rows} x {columns}", self.position, self.layer)
+        write!(
+            f,
+            "layer {}, {}: {height} x {width} is left of {rows} x {columns}",
+            self.position, self.layer
+        )
     }
 }
 
@@ -205,7 +209,8 @@ impl Padding {
             Self::Each(padding) => [padding[axis]; 2],
             Self::After(padding) => [0, padding],
             Self::Same => {
-                let total = (side.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(side);
+                let total = (side.div_ceil(stride).saturating_sub(1) * stride + kernel)
+                    .saturating_sub(side);
                 [total / 2, total - total / 2]
             }
         }
@@ -215,35 +220,66 @@ impl Padding {
 impl Conv {
     /// A dense convolution of stride 1 without bias, padded by half its kernel.
     pub fn new(outputs: usize, kernel: usize) -> Self {
-        Self { outputs, kernel: [kernel; 2], stride: 1, padding: Padding::half(kernel), groups: Groups::One, bias: false }
+        Self {
+            outputs,
+            kernel: [kernel; 2],
+            stride: 1,
+            padding: Padding::half(kernel),
+            groups: Groups::One,
+            bias: false,
+        }
     }
 
     /// Returns height and width of the output, `None` if the window doesn't fit.
     pub fn output(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
         let side = |axis: usize, side: usize| {
-            let [before, after] = self.padding.of_side(axis, side, self.kernel[axis], self.stride);
-            Some((side.checked_add(before + after)?.checked_sub(self.kernel[axis])?) / self.stride + 1)
+            let [before, after] = self
+                .padding
+                .of_side(axis, side, self.kernel[axis], self.stride);
+            Some(
+                (side
+                    .checked_add(before + after)?
+                    .checked_sub(self.kernel[axis])?)
+                    / self.stride
+                    + 1,
+            )
         };
         Some([side(0, height)?, side(1, width)?])
     }
 
     /// Returns the shape of the kernel, `[outputs, inputs, height, width]` as PyTorch counts it.
     pub fn weight_shape(&self, inputs: usize) -> [usize; 4] {
-        let inputs = if self.groups == Groups::Depthwise { 1 } else { inputs };
+        let inputs = if self.groups == Groups::Depthwise {
+            1
+        } else {
+            inputs
+        };
         [self.outputs, inputs, self.kernel[0], self.kernel[1]]
     }
 }
 
 impl Pool {
     /// A 2x2 maximum, which halves height and width, rounded down.
-    pub const HALVE: Self = Self { kind: PoolKind::Max, kernel: 2, stride: 2, padding: Padding::Valid, ceil: false };
+    pub const HALVE: Self = Self {
+        kind: PoolKind::Max,
+        kernel: 2,
+        stride: 2,
+        padding: Padding::Valid,
+        ceil: false,
+    };
 
     /// Returns height and width of the output, `None` if the window doesn't fit.
     pub fn output(&self, size: [usize; 2]) -> Option<[usize; 2]> {
         let side = |axis: usize, side: usize| {
             let [before, after] = self.padding.of_side(axis, side, self.kernel, self.stride);
             let steps = side.checked_add(before + after)?.checked_sub(self.kernel)?;
-            Some(if self.ceil { steps.div_ceil(self.stride) } else { steps / self.stride } + 1)
+            Some(
+                if self.ceil {
+                    steps.div_ceil(self.stride)
+                } else {
+                    steps / self.stride
+                } + 1,
+            )
         };
         Some([side(0, size[0])?, side(1, size[1])?])
     }
@@ -256,11 +292,18 @@ impl Kind {
         let [channels, height, width] = input;
         let sized = |channels: usize, [height, width]: [usize; 2]| [channels, height, width];
         match self {
-            Self::Conv(conv) => conv.output([height, width]).map(|size| sized(conv.outputs, size)),
-            Self::Pool(pool) => pool.output([height, width]).map(|size| sized(channels, size)),
+            Self::Conv(conv) => conv
+                .output([height, width])
+                .map(|size| sized(conv.outputs, size)),
+            Self::Pool(pool) => pool
+                .output([height, width])
+                .map(|size| sized(channels, size)),
             Self::GlobalAverage => Some([channels, 1, 1]),
             Self::Branches(join, paths) => {
-                let through = |path: &Vec<Layer>| path.iter().try_fold(input, |shape, layer| layer.kind.output(shape));
+                let through = |path: &Vec<Layer>| {
+                    path.iter()
+                        .try_fold(input, |shape, layer| layer.kind.output(shape))
+                };
                 let shapes = paths.iter().map(through).collect::<Option<Vec<_>>>()?;
                 join.output(&shapes)
             }
@@ -271,9 +314,15 @@ impl Kind {
     /// Returns the kind in a recipe's words, such as `conv 32 (kernel 3)`.
     pub fn words(&self) -> String {
         match self {
-            Self::Conv(conv) if conv.groups == Groups::Depthwise => format!("depthwise conv (kernel {})", conv.kernel[0]),
+            Self::Conv(conv) if conv.groups == Groups::Depthwise => {
+                format!("depthwise conv (kernel {})", conv.kernel[0])
+            }
             Self::Conv(conv) => format!("conv {} (kernel {})", conv.outputs, conv.kernel[0]),
-            Self::Pool(Pool { kind: PoolKind::Max, kernel, .. }) => format!("max_pool {kernel}"),
+            Self::Pool(Pool {
+                kind: PoolKind::Max,
+                kernel,
+                ..
+            }) => format!("max_pool {kernel}"),
             Self::Pool(pool) => format!("average_pool {}", pool.kernel),
             Self::Branches(..) => "branches".to_owned(),
             other => format!("{other:?}").to_lowercase(),
@@ -305,16 +354,34 @@ impl Fused {
             _ => return Self::default(),
         };
         let mut behind = behind.into_iter().peekable();
-        let norm = takes_norm && behind.next_if(|kind| matches!(kind, Kind::BatchNorm { .. })).is_some();
-        let mut is_next = |function| behind.next_if(|kind| **kind == Kind::Activation(function)).is_some();
+        let norm = takes_norm
+            && behind
+                .next_if(|kind| matches!(kind, Kind::BatchNorm { .. }))
+                .is_some();
+        let mut is_next = |function| {
+            behind
+                .next_if(|kind| **kind == Kind::Activation(function))
+                .is_some()
+        };
         let (relu, relu6) = (is_next(Activation::Relu), is_next(Activation::Relu6));
-        let pool = relu && behind.next_if(|kind| **kind == Kind::Pool(Pool::HALVE)).is_some();
-        Self { norm, relu, relu6: relu6 && !relu, pool }
+        let pool = relu
+            && behind
+                .next_if(|kind| **kind == Kind::Pool(Pool::HALVE))
+                .is_some();
+        Self {
+            norm,
+            relu,
+            relu6: relu6 && !relu,
+            pool,
+        }
     }
 
     /// Returns the number of layers behind the first that are computed with it.
     pub fn count(self) -> usize {
-        [self.norm, self.relu, self.relu6, self.pool].into_iter().filter(|is_there| *is_there).count()
+        [self.norm, self.relu, self.relu6, self.pool]
+            .into_iter()
+            .filter(|is_there| *is_there)
+            .count()
     }
 }
 
@@ -325,9 +392,15 @@ impl Join {
         let are_alike = match self {
             Self::Add => shapes.iter().all(|shape| *shape == first),
             Self::Concat => shapes.iter().all(|shape| shape[1..] == first[1..]),
-            Self::Multiply => shapes.iter().all(|shape| *shape == first || shape[0] == first[0] && shape[1..] == [1; 2]),
+            Self::Multiply => shapes
+                .iter()
+                .all(|shape| *shape == first || shape[0] == first[0] && shape[1..] == [1; 2]),
         };
-        let channels = if self == Self::Concat { shapes.iter().map(|shape| shape[0]).sum() } else { first[0] };
+        let channels = if self == Self::Concat {
+            shapes.iter().map(|shape| shape[0]).sum()
+        } else {
+            first[0]
+        };
         are_alike.then_some([channels, first[1], first[2]])
     }
 }

@@ -53,7 +53,13 @@ pub fn listed(inputs: usize, entries: &[Listed]) -> Network {
         }
         is_pooled = matches!(entry, Listed::Pool(_)) || is_pooled && !is_conv;
         let path = format!("blocks.{}.{place}", groups.len() - 1);
-        let layers = entry.layers(&path, channels).into_iter().map(|layer| Layer { entry: Some(index + 1), ..layer });
+        let layers = entry
+            .layers(&path, channels)
+            .into_iter()
+            .map(|layer| Layer {
+                entry: Some(index + 1),
+                ..layer
+            });
         groups.last_mut().expect("a group was begun").extend(layers);
         if let Listed::Conv(conv) = entry {
             channels = conv.shape.outputs;
@@ -66,29 +72,54 @@ pub fn listed(inputs: usize, entries: &[Listed]) -> Network {
 /// Whether the last group has weights; what stands before the first convolution belongs to its
 /// group.
 fn has_conv(groups: &[Vec<Layer>]) -> bool {
-    groups.last().is_some_and(|layers| layers.iter().any(|layer| matches!(layer.kind, Kind::Conv(_))))
+    groups.last().is_some_and(|layers| {
+        layers
+            .iter()
+            .any(|layer| matches!(layer.kind, Kind::Conv(_)))
+    })
 }
 
 impl Listed {
     /// Returns the layers of the entry at `path`, which `channels` channels reach.
     fn layers(&self, path: &str, channels: usize) -> Vec<Layer> {
         let at = |name: &str| format!("{path}.{name}");
-        let plain = |name: &str, kind| Layer { name: at(name), elsewhere: Elsewhere::default(), entry: None, kind };
+        let plain = |name: &str, kind| Layer {
+            name: at(name),
+            elsewhere: Elsewhere::default(),
+            entry: None,
+            kind,
+        };
         match *self {
             Self::Pool(shape) => vec![pool(at("pool"), shape)],
             Self::Dropout(probability) => vec![plain("dropout", Kind::Dropout(probability))],
-            Self::Conv(Convolution { shape, is_separable, norm, activation: function }) => {
+            Self::Conv(Convolution {
+                shape,
+                is_separable,
+                norm,
+                activation: function,
+            }) => {
                 let bias = norm.is_none();
                 let mut layers = Vec::new();
                 let dense = if is_separable {
-                    let depthwise = Conv { outputs: channels, groups: Groups::Depthwise, bias: false, ..shape };
+                    let depthwise = Conv {
+                        outputs: channels,
+                        groups: Groups::Depthwise,
+                        bias: false,
+                        ..shape
+                    };
                     layers.push(conv(at("depthwise"), Elsewhere::default(), depthwise));
                     Conv::new(shape.outputs, 1)
                 } else {
                     shape
                 };
-                layers.push(conv(at("conv"), Elsewhere::default(), Conv { bias, ..dense }));
-                layers.extend(norm.map(|Norm { epsilon, momentum }| plain("norm", Kind::BatchNorm { epsilon, momentum })));
+                layers.push(conv(
+                    at("conv"),
+                    Elsewhere::default(),
+                    Conv { bias, ..dense },
+                ));
+                layers.extend(norm.map(|Norm { epsilon, momentum }| {
+                    plain("norm", Kind::BatchNorm { epsilon, momentum })
+                }));
                 layers.extend(function.map(activation));
                 layers
             }
@@ -102,8 +133,17 @@ mod tests {
     use crate::architecture::{Padding, PoolKind};
 
     fn conv(outputs: usize, kernel: usize, stride: usize, padding: Padding) -> Listed {
-        let shape = Conv { stride, padding, ..Conv::new(outputs, kernel) };
-        Listed::Conv(Convolution { shape, is_separable: false, norm: None, activation: Some(Activation::Relu) })
+        let shape = Conv {
+            stride,
+            padding,
+            ..Conv::new(outputs, kernel)
+        };
+        Listed::Conv(Convolution {
+            shape,
+            is_separable: false,
+            norm: None,
+            activation: Some(Activation::Relu),
+        })
     }
 
     fn same(outputs: usize) -> Listed {
@@ -111,24 +151,73 @@ mod tests {
     }
 
     fn pool(kernel: usize, stride: usize, padding: Padding) -> Listed {
-        Listed::Pool(Pool { kind: PoolKind::Max, kernel, stride, padding, ceil: false })
+        Listed::Pool(Pool {
+            kind: PoolKind::Max,
+            kernel,
+            stride,
+            padding,
+            ceil: false,
+        })
     }
 
     const HALVE: Listed = Listed::Pool(Pool::HALVE);
 
     #[test]
     fn shapes_and_weights_follow_keras() {
-        let separable = Convolution { shape: Conv::new(8, 5), is_separable: true, norm: None, activation: None };
+        let separable = Convolution {
+            shape: Conv::new(8, 5),
+            is_separable: true,
+            norm: None,
+            activation: None,
+        };
         for (entries, image, features, weights) in [
-            (vec![same(4), HALVE, same(8), HALVE], [31, 20], [8, 7, 5], 3 * 4 * 9 + 4 * 8 * 9),
-            (vec![conv(4, 3, 1, Padding::Valid), HALVE, conv(8, 3, 1, Padding::Valid)], [31, 20], [8, 12, 7], 3 * 4 * 9 + 4 * 8 * 9),
-            (vec![conv(4, 7, 2, Padding::Same), pool(3, 2, Padding::Same)], [31, 20], [4, 8, 5], 3 * 4 * 49),
-            (vec![conv(4, 4, 3, Padding::Same), conv(2, 2, 1, Padding::Valid)], [31, 20], [2, 10, 6], 3 * 4 * 16 + 4 * 2 * 4),
-            (vec![pool(3, 2, Padding::Valid), conv(4, 1, 2, Padding::Valid)], [31, 20], [4, 8, 5], 3 * 4),
-            (vec![Listed::Conv(separable), Listed::Dropout(0.1), same(2)], [9, 9], [2, 9, 9], 3 * 25 + 3 * 8 + 8 * 2 * 9),
+            (
+                vec![same(4), HALVE, same(8), HALVE],
+                [31, 20],
+                [8, 7, 5],
+                3 * 4 * 9 + 4 * 8 * 9,
+            ),
+            (
+                vec![
+                    conv(4, 3, 1, Padding::Valid),
+                    HALVE,
+                    conv(8, 3, 1, Padding::Valid),
+                ],
+                [31, 20],
+                [8, 12, 7],
+                3 * 4 * 9 + 4 * 8 * 9,
+            ),
+            (
+                vec![conv(4, 7, 2, Padding::Same), pool(3, 2, Padding::Same)],
+                [31, 20],
+                [4, 8, 5],
+                3 * 4 * 49,
+            ),
+            (
+                vec![conv(4, 4, 3, Padding::Same), conv(2, 2, 1, Padding::Valid)],
+                [31, 20],
+                [2, 10, 6],
+                3 * 4 * 16 + 4 * 2 * 4,
+            ),
+            (
+                vec![pool(3, 2, Padding::Valid), conv(4, 1, 2, Padding::Valid)],
+                [31, 20],
+                [4, 8, 5],
+                3 * 4,
+            ),
+            (
+                vec![Listed::Conv(separable), Listed::Dropout(0.1), same(2)],
+                [9, 9],
+                [2, 9, 9],
+                3 * 25 + 3 * 8 + 8 * 2 * 9,
+            ),
         ] {
             let network = listed(3, &entries);
-            assert_eq!(network.features(image).expect("large enough"), features, "{entries:?}");
+            assert_eq!(
+                network.features(image).expect("large enough"),
+                features,
+                "{entries:?}"
+            );
             assert_eq!(network.num_kernel_weights(), weights, "{entries:?}");
         }
     }
@@ -138,15 +227,42 @@ mod tests {
         let drop = Listed::Dropout(0.5);
         for (entries, firsts) in [
             (vec![same(1), HALVE, same(1), HALVE], vec!["0.0", "1.0"]),
-            (vec![same(1), same(1), HALVE, drop, same(1), HALVE, drop], vec!["0.0", "1.0"]),
-            (vec![same(1), HALVE, HALVE, drop, same(1), same(1)], vec!["0.0", "1.0"]),
-            (vec![drop, HALVE, same(1), same(1), drop, same(1)], vec!["0.0"]),
+            (
+                vec![same(1), same(1), HALVE, drop, same(1), HALVE, drop],
+                vec!["0.0", "1.0"],
+            ),
+            (
+                vec![same(1), HALVE, HALVE, drop, same(1), same(1)],
+                vec!["0.0", "1.0"],
+            ),
+            (
+                vec![drop, HALVE, same(1), same(1), drop, same(1)],
+                vec!["0.0"],
+            ),
         ] {
             let groups = listed(1, &entries).groups;
-            let found: Vec<_> = groups.iter().map(|layers| layers[0].name.rsplit_once('.').expect("a path").0.to_owned()).collect();
-            let expected: Vec<_> = firsts.iter().map(|first| format!("blocks.{first}")).collect();
+            let found: Vec<_> = groups
+                .iter()
+                .map(|layers| {
+                    layers[0]
+                        .name
+                        .rsplit_once('.')
+                        .expect("a path")
+                        .0
+                        .to_owned()
+                })
+                .collect();
+            let expected: Vec<_> = firsts
+                .iter()
+                .map(|first| format!("blocks.{first}"))
+                .collect();
             assert_eq!(found, expected, "{entries:?}");
-            assert!(groups.iter().all(|layers| layers.iter().any(|layer| matches!(layer.kind, Kind::Conv(_)))), "{entries:?}");
+            assert!(
+                groups.iter().all(|layers| layers
+                    .iter()
+                    .any(|layer| matches!(layer.kind, Kind::Conv(_)))),
+                "{entries:?}"
+            );
         }
     }
 
@@ -155,11 +271,22 @@ mod tests {
         let normed = Convolution {
             shape: Conv::new(4, 3),
             is_separable: true,
-            norm: Some(Norm { epsilon: 1e-3, momentum: 0.01 }),
+            norm: Some(Norm {
+                epsilon: 1e-3,
+                momentum: 0.01,
+            }),
             activation: Some(Activation::Elu),
         };
-        let network = listed(2, &[same(3), HALVE, Listed::Dropout(0.5), Listed::Conv(normed)]);
-        let found: Vec<_> = network.groups.iter().flatten().map(|layer| (layer.name.as_str(), layer.entry)).collect();
+        let network = listed(
+            2,
+            &[same(3), HALVE, Listed::Dropout(0.5), Listed::Conv(normed)],
+        );
+        let found: Vec<_> = network
+            .groups
+            .iter()
+            .flatten()
+            .map(|layer| (layer.name.as_str(), layer.entry))
+            .collect();
         let expected = [
             ("blocks.0.0.conv", 1),
             ("", 1),
@@ -171,6 +298,8 @@ mod tests {
             ("", 4),
         ];
         assert_eq!(found, expected.map(|(name, entry)| (name, Some(entry))));
-        assert!(network.modules().iter().all(|(layer, _)| !matches!(&layer.kind, Kind::Conv(conv) if conv.bias && conv.outputs == 4)));
+        assert!(network.modules().iter().all(
+            |(layer, _)| !matches!(&layer.kind, Kind::Conv(conv) if conv.bias && conv.outputs == 4)
+        ));
     }
 }

@@ -18,7 +18,10 @@ pub use backbones::ARCHITECTURES;
 #[cfg(test)]
 pub(crate) use backbones::vgg::vgg;
 pub use entry::{Dialect, Entry, Input, Published, Source, Strided, Traits, Variant};
-pub use layer::{Activation, Conv, Elsewhere, Fused, Groups, Join, Kind, Layer, Padding, Pool, PoolKind, Shape, ShapeError};
+pub use layer::{
+    Activation, Conv, Elsewhere, Fused, Groups, Join, Kind, Layer, Padding, Pool, PoolKind, Shape,
+    ShapeError,
+};
 pub use listed::{Convolution, Listed, Norm, listed};
 pub use named::Architecture;
 pub use network::{Network, Placed};

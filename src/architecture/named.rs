@@ -17,7 +17,10 @@ pub struct Architecture(&'static Entry);
 impl Architecture {
     /// Returns the architecture of this name.
     pub fn find(name: &str) -> Option<Self> {
-        ARCHITECTURES.iter().find(|entry| entry.name == name).map(|entry| Self(entry))
+        ARCHITECTURES
+            .iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| Self(entry))
     }
 
     /// Returns all architectures.
@@ -53,8 +56,14 @@ impl Architecture {
     /// Returns how a library has it; the usual one's traits for `None`, or for a library that
     /// doesn't.
     pub fn traits(self, dialect: Option<Dialect>) -> Traits {
-        let found = self.0.dialects.iter().find(|(known, _)| Some(*known) == dialect);
-        found.or(self.0.dialects.first()).map_or(Traits::TORCH, |(_, traits)| *traits)
+        let found = self
+            .0
+            .dialects
+            .iter()
+            .find(|(known, _)| Some(*known) == dialect);
+        found
+            .or(self.0.dialects.first())
+            .map_or(Traits::TORCH, |(_, traits)| *traits)
     }
 }
 
@@ -96,7 +105,10 @@ impl<'de> Deserialize<'de> for Architecture {
         let name = Cow::<'de, str>::deserialize(deserializer)?;
         Self::find(&name).ok_or_else(|| {
             let names: Vec<_> = ARCHITECTURES.iter().map(|entry| entry.name).collect();
-            de::Error::custom(format!("unknown variant `{name}`, expected one of `{}`", names.join("`, `")))
+            de::Error::custom(format!(
+                "unknown variant `{name}`, expected one of `{}`",
+                names.join("`, `")
+            ))
         })
     }
 }

@@ -31,7 +31,10 @@ impl Network {
     /// # Errors
     /// Returns an error that names the first layer for which too little of the image is left.
     pub fn walk(&self, [height, width]: [usize; 2]) -> Result<Vec<Placed<'_>>, ShapeError> {
-        let mut walk = Walk { image: [height, width], placed: Vec::new() };
+        let mut walk = Walk {
+            image: [height, width],
+            placed: Vec::new(),
+        };
         let mut shape = [self.inputs, height, width];
         let mut first = 0;
         for (group, layers) in self.groups.iter().enumerate() {
@@ -58,17 +61,30 @@ impl Network {
     /// with the number of channels that reach each.
     pub fn modules(&self) -> Vec<(&Layer, usize)> {
         let mut found = Vec::new();
-        self.groups.iter().flatten().fold(self.inputs, |channels, layer| modules(layer, channels, &mut found));
+        self.groups
+            .iter()
+            .flatten()
+            .fold(self.inputs, |channels, layer| {
+                modules(layer, channels, &mut found)
+            });
         found
     }
 
     /// Returns the number of weights in the kernels of all convolutions.
     pub fn num_kernel_weights(&self) -> u128 {
         let weights = |(layer, inputs): (&Layer, usize)| match &layer.kind {
-            Kind::Conv(conv) => conv.weight_shape(inputs).into_iter().fold(1, |product: u128, side| product.saturating_mul(side as u128)),
+            Kind::Conv(conv) => conv
+                .weight_shape(inputs)
+                .into_iter()
+                .fold(1, |product: u128, side| {
+                    product.saturating_mul(side as u128)
+                }),
             _ => 0,
         };
-        self.modules().into_iter().map(weights).fold(0, u128::saturating_add)
+        self.modules()
+            .into_iter()
+            .map(weights)
+            .fold(0, u128::saturating_add)
     }
 }
 
@@ -83,7 +99,13 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Walks over layers one after the other. `first` is the position of the first of them among the
     /// top-level layers.
-    fn through(&mut self, layers: &'a [Layer], group: usize, first: usize, mut shape: Shape) -> Result<Shape, ShapeError> {
+    fn through(
+        &mut self,
+        layers: &'a [Layer],
+        group: usize,
+        first: usize,
+        mut shape: Shape,
+    ) -> Result<Shape, ShapeError> {
         for (position, layer) in layers.iter().enumerate() {
             let next = output(layer, first + position, shape, self.image)?;
             if let Kind::Branches(_, paths) = &layer.kind {
@@ -91,16 +113,31 @@ impl<'a> Walk<'a> {
                     self.through(path, group, first + position, shape)?;
                 }
             }
-            self.placed.push(Placed { layer, group, input: shape, output: next });
+            self.placed.push(Placed {
+                layer,
+                group,
+                input: shape,
+                output: next,
+            });
             shape = next;
         }
         Ok(shape)
     }
 }
 
-fn output(layer: &Layer, index: usize, shape: Shape, image: [usize; 2]) -> Result<Shape, ShapeError> {
+fn output(
+    layer: &Layer,
+    index: usize,
+    shape: Shape,
+    image: [usize; 2],
+) -> Result<Shape, ShapeError> {
     let position = layer.entry.unwrap_or(index + 1);
-    let failed = || ShapeError { position, layer: layer.kind.words(), found: [shape[1], shape[2]], image };
+    let failed = || ShapeError {
+        position,
+        layer: layer.kind.words(),
+        found: [shape[1], shape[2]],
+        image,
+    };
     layer.kind.output(shape).ok_or_else(failed)
 }
 
@@ -112,14 +149,25 @@ fn modules<'a>(layer: &'a Layer, channels: usize, found: &mut Vec<(&'a Layer, us
             found.push((layer, channels));
             conv.outputs
         }
-        Kind::BatchNorm { .. } | Kind::LayerNorm { .. } | Kind::Scale | Kind::DropPath(_) | Kind::Dropout(_) => {
+        Kind::BatchNorm { .. }
+        | Kind::LayerNorm { .. }
+        | Kind::Scale
+        | Kind::DropPath(_)
+        | Kind::Dropout(_) => {
             found.push((layer, channels));
             channels
         }
         Kind::Branches(join, paths) => {
-            let through = |path: &'a Vec<Layer>| path.iter().fold(channels, |channels, layer| modules(layer, channels, found));
+            let through = |path: &'a Vec<Layer>| {
+                path.iter()
+                    .fold(channels, |channels, layer| modules(layer, channels, found))
+            };
             let outputs: Vec<usize> = paths.iter().map(through).collect();
-            if *join == Join::Concat { outputs.iter().sum() } else { outputs.first().copied().unwrap_or(channels) }
+            if *join == Join::Concat {
+                outputs.iter().sum()
+            } else {
+                outputs.first().copied().unwrap_or(channels)
+            }
         }
         _ => channels,
     }

@@ -11,11 +11,21 @@ use super::{
 pub fn small_cnn(inputs: usize, channels: &[usize], batch_norm: bool) -> Network {
     let block = |(index, outputs): (usize, &usize)| {
         let path = format!("blocks.{index}");
-        let shape = Conv { bias: !batch_norm, ..Conv::new(*outputs, 3) };
-        let mut layers: Vec<Layer> = vec![conv(format!("{path}.conv"), Elsewhere::default(), shape)];
+        let shape = Conv {
+            bias: !batch_norm,
+            ..Conv::new(*outputs, 3)
+        };
+        let mut layers: Vec<Layer> =
+            vec![conv(format!("{path}.conv"), Elsewhere::default(), shape)];
         layers.extend(batch_norm.then(|| norm(format!("{path}.norm"), Elsewhere::default(), 1e-5)));
-        layers.extend([activation(Activation::Relu), pool(format!("{path}.pool"), Pool::HALVE)]);
+        layers.extend([
+            activation(Activation::Relu),
+            pool(format!("{path}.pool"), Pool::HALVE),
+        ]);
         layers
     };
-    Network { inputs, groups: channels.iter().enumerate().map(block).collect() }
+    Network {
+        inputs,
+        groups: channels.iter().enumerate().map(block).collect(),
+    }
 }

@@ -17,7 +17,10 @@ pub struct Plan {
 
 impl Plan {
     /// A plan that changes nothing.
-    pub const NONE: Self = Self { map: IDENTITY, changes: Vec::new() };
+    pub const NONE: Self = Self {
+        map: IDENTITY,
+        changes: Vec::new(),
+    };
 }
 
 /// A change of pixel values between 0 and 255.
@@ -83,7 +86,9 @@ impl Change {
             Self::Equalize => color::equalize(levels, shape),
             Self::Blur(deviation) => filters::blur(levels, *deviation, shape),
             Self::Sharpen(factor) => filters::sharpen(levels, *factor, shape),
-            Self::Noise(deviation, stream) => filters::noise(levels, *deviation, stream.as_ref().clone()),
+            Self::Noise(deviation, stream) => {
+                filters::noise(levels, *deviation, stream.as_ref().clone())
+            }
             Self::Jpeg(quality) => filters::jpeg(levels, *quality, shape),
             Self::Erase(area, level) => filters::erase(levels, *area, shape, || *level),
             Self::EraseToNoise(area, stream) => {

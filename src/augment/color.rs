@@ -5,12 +5,16 @@
 /// Adds `shift` and clips to the range that the image had, as Keras's `apply_channel_shift`.
 pub(super) fn shift(levels: &mut [f32], shift: f32) {
     let (low, high) = range(levels);
-    levels.iter_mut().for_each(|level| *level = (*level + shift).clamp(low, high));
+    levels
+        .iter_mut()
+        .for_each(|level| *level = (*level + shift).clamp(low, high));
 }
 
 /// Multiplies all values by `factor`.
 pub(super) fn brighten(levels: &mut [f32], factor: f32) {
-    levels.iter_mut().for_each(|level| *level = clip(*level * factor));
+    levels
+        .iter_mut()
+        .for_each(|level| *level = clip(*level * factor));
 }
 
 /// Multiplies by `factor` on bytes, as Keras calls Pillow's `ImageEnhance.Brightness`. An image
@@ -32,7 +36,11 @@ pub(super) fn brighten_whole(levels: &mut [f32], factor: f32) {
             1.0 => f32::from(byte),
             factor => (f32::from(byte) * factor).clamp(0.0, 255.0).trunc(),
         };
-        *level = if is_beyond { bright / 255.0 * span + low } else { bright };
+        *level = if is_beyond {
+            bright / 255.0 * span + low
+        } else {
+            bright
+        };
     }
 }
 
@@ -40,14 +48,20 @@ pub(super) fn brighten_whole(levels: &mut [f32], factor: f32) {
 /// value, as Pillow rounds it.
 pub(super) fn contrast(levels: &mut [f32], factor: f32, shape: [usize; 3]) {
     let plane = shape[0] * shape[1];
-    let sum: f64 = (0..plane).map(|index| f64::from(luma(levels, index, plane))).sum();
+    let sum: f64 = (0..plane)
+        .map(|index| f64::from(luma(levels, index, plane)))
+        .sum();
     let mean = (sum / plane as f64) as f32;
-    levels.iter_mut().for_each(|level| *level = clip(mean + (*level - mean) * factor));
+    levels
+        .iter_mut()
+        .for_each(|level| *level = clip(mean + (*level - mean) * factor));
 }
 
 /// Raises the values, scaled to 0..=1, to a power.
 pub(super) fn gamma(levels: &mut [f32], exponent: f32) {
-    levels.iter_mut().for_each(|level| *level = clip((*level / 255.0).max(0.0).powf(exponent) * 255.0));
+    levels
+        .iter_mut()
+        .for_each(|level| *level = clip((*level / 255.0).max(0.0).powf(exponent) * 255.0));
 }
 
 /// Scales the distance from each pixel's luma. Does nothing to a gray image.
@@ -103,12 +117,20 @@ fn turn_pixel([red, green, blue]: [f32; 3], degrees: f32) -> [f32; 3] {
 /// Keeps the `bits` leading bits of each value.
 pub(super) fn posterize(levels: &mut [f32], bits: u32) {
     let mask = !(0xFFu32 >> bits) as u8;
-    levels.iter_mut().for_each(|level| *level = f32::from(to_byte(*level) & mask));
+    levels
+        .iter_mut()
+        .for_each(|level| *level = f32::from(to_byte(*level) & mask));
 }
 
 /// Inverts the values that are at least `threshold`.
 pub(super) fn solarize(levels: &mut [f32], threshold: f32) {
-    levels.iter_mut().for_each(|level| *level = if *level >= threshold { 255.0 - *level } else { *level });
+    levels.iter_mut().for_each(|level| {
+        *level = if *level >= threshold {
+            255.0 - *level
+        } else {
+            *level
+        }
+    });
 }
 
 /// Stretches each channel to 0..=255; a channel of a single value stays as it is.
@@ -116,7 +138,9 @@ pub(super) fn auto_contrast(levels: &mut [f32], shape: [usize; 3]) {
     for plane in levels.chunks_exact_mut(shape[0] * shape[1]) {
         let (low, high) = range(plane);
         if high > low {
-            plane.iter_mut().for_each(|level| *level = clip((*level - low) * (255.0 / (high - low))));
+            plane
+                .iter_mut()
+                .for_each(|level| *level = clip((*level - low) * (255.0 / (high - low))));
         }
     }
 }
@@ -125,8 +149,15 @@ pub(super) fn auto_contrast(levels: &mut [f32], shape: [usize; 3]) {
 pub(super) fn equalize(levels: &mut [f32], shape: [usize; 3]) {
     for plane in levels.chunks_exact_mut(shape[0] * shape[1]) {
         let mut counts = [0u32; 256];
-        plane.iter().for_each(|level| counts[usize::from(to_byte(*level))] += 1);
-        let last = counts.iter().rev().find(|count| **count > 0).copied().unwrap_or(0);
+        plane
+            .iter()
+            .for_each(|level| counts[usize::from(to_byte(*level))] += 1);
+        let last = counts
+            .iter()
+            .rev()
+            .find(|count| **count > 0)
+            .copied()
+            .unwrap_or(0);
         let step = (plane.len() as u32 - last) / 255;
         // Pillow's integer arithmetic: a channel with fewer than 255 pixels outside its last bin
         // stays as it is.
@@ -139,7 +170,9 @@ pub(super) fn equalize(levels: &mut [f32], shape: [usize; 3]) {
             *value = (below / step).min(255) as f32;
             below += count;
         }
-        plane.iter_mut().for_each(|level| *level = table[usize::from(to_byte(*level))]);
+        plane
+            .iter_mut()
+            .for_each(|level| *level = table[usize::from(to_byte(*level))]);
     }
 }
 
@@ -155,7 +188,11 @@ fn clip(level: f32) -> f32 {
 
 /// Returns the smallest and the largest value.
 fn range(levels: &[f32]) -> (f32, f32) {
-    levels.iter().fold((f32::MAX, f32::MIN), |(low, high), level| (low.min(*level), high.max(*level)))
+    levels
+        .iter()
+        .fold((f32::MAX, f32::MIN), |(low, high), level| {
+            (low.min(*level), high.max(*level))
+        })
 }
 
 /// Returns the luma (ITU-R BT.601) of the pixel at `index`; in a gray image, its value.

@@ -16,13 +16,18 @@ pub fn blur(levels: &mut [f32], deviation: f32, [height, width, _]: [usize; 3]) 
     if reach == 0 {
         return;
     }
-    let weights: Vec<f32> = (0..=reach).map(|offset| (-0.5 * (offset as f32 / deviation).powi(2)).exp()).collect();
+    let weights: Vec<f32> = (0..=reach)
+        .map(|offset| (-0.5 * (offset as f32 / deviation).powi(2)).exp())
+        .collect();
     let sum = weights[0] + 2.0 * weights[1..].iter().sum::<f32>();
     let weights: Vec<f32> = weights.iter().map(|weight| weight / sum).collect();
     let mut source = vec![0.0; height * width];
     for plane in levels.chunks_exact_mut(height * width) {
         source.copy_from_slice(plane);
-        for (line, out) in source.chunks_exact(width).zip(plane.chunks_exact_mut(width)) {
+        for (line, out) in source
+            .chunks_exact(width)
+            .zip(plane.chunks_exact_mut(width))
+        {
             for (column, out) in out.iter_mut().enumerate() {
                 *out = weighted(&weights, column, width, |at| line[at]);
             }
@@ -33,7 +38,9 @@ pub fn blur(levels: &mut [f32], deviation: f32, [height, width, _]: [usize; 3]) 
             for offset in -(reach as isize)..=reach as isize {
                 let line = mirrored(row as isize + offset, height) * width;
                 let weight = weights[offset.unsigned_abs()];
-                out.iter_mut().zip(&source[line..line + width]).for_each(|(out, level)| *out += weight * level);
+                out.iter_mut()
+                    .zip(&source[line..line + width])
+                    .for_each(|(out, level)| *out += weight * level);
             }
         }
     }
@@ -42,7 +49,11 @@ pub fn blur(levels: &mut [f32], deviation: f32, [height, width, _]: [usize; 3]) 
 /// Returns the weighted sum around position `at` of a line of `length` values.
 fn weighted(weights: &[f32], at: usize, length: usize, level: impl Fn(usize) -> f32) -> f32 {
     let reach = weights.len() as isize - 1;
-    (-reach..=reach).map(|offset| weights[offset.unsigned_abs()] * level(mirrored(at as isize + offset, length))).sum()
+    (-reach..=reach)
+        .map(|offset| {
+            weights[offset.unsigned_abs()] * level(mirrored(at as isize + offset, length))
+        })
+        .sum()
 }
 
 /// Mirrors a position about the outer edges of the outermost pixels, as often as needed.
@@ -60,7 +71,10 @@ pub(super) fn sharpen(levels: &mut [f32], factor: f32, [height, width, _]: [usiz
         for row in 1..height - 1 {
             for column in 1..width - 1 {
                 let at = row * width + column;
-                let around: f32 = [at - width, at, at + width].iter().map(|at| source[at - 1] + source[*at] + source[at + 1]).sum();
+                let around: f32 = [at - width, at, at + width]
+                    .iter()
+                    .map(|at| source[at - 1] + source[*at] + source[at + 1])
+                    .sum();
                 let smooth = (around + 4.0 * source[at]) / 13.0;
                 plane[at] = (smooth + (source[at] - smooth) * factor).clamp(0.0, 255.0);
             }
@@ -84,15 +98,24 @@ pub(super) fn noise(levels: &mut [f32], deviation: f32, mut stream: Stream) {
 pub(super) fn jpeg(levels: &mut [f32], quality: u8, [height, width, channels]: [usize; 3]) {
     let plane = height * width;
     let bytes = to_bytes(levels, [height, width, channels]);
-    let kind = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let kind = if channels == 3 {
+        ExtendedColorType::Rgb8
+    } else {
+        ExtendedColorType::L8
+    };
     let mut file = Vec::new();
     JpegEncoder::new_with_quality(&mut file, quality)
         .encode(&bytes, width as u32, height as u32, kind)
         .expect("memory takes every byte, and sides are below 65536");
-    let decoded = Jpeg::open(&file).and_then(Jpeg::decode).expect("what was just written can be read").pixels;
+    let decoded = Jpeg::open(&file)
+        .and_then(Jpeg::decode)
+        .expect("what was just written can be read")
+        .pixels;
     for (at, pixel) in decoded.bytes.chunks_exact(decoded.channels).enumerate() {
         // A gray image comes back as one channel.
-        (0..channels).for_each(|channel| levels[channel * plane + at] = f32::from(pixel[channel.min(decoded.channels - 1)]));
+        (0..channels).for_each(|channel| {
+            levels[channel * plane + at] = f32::from(pixel[channel.min(decoded.channels - 1)])
+        });
     }
 }
 
@@ -106,7 +129,9 @@ pub(super) fn erase(
 ) {
     for plane in levels.chunks_exact_mut(height * width) {
         for line in plane.chunks_exact_mut(width).skip(top).take(rows) {
-            line[left..left + columns].iter_mut().for_each(|value| *value = level());
+            line[left..left + columns]
+                .iter_mut()
+                .for_each(|value| *value = level());
         }
     }
 }

@@ -33,21 +33,52 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// The parameters that change nothing.
-    pub(super) const NONE: Self =
-        Self { theta: 0.0, tx: 0.0, ty: 0.0, shear: 0.0, zx: 1.0, zy: 1.0, flip_horizontal: false, flip_vertical: false };
+    pub(super) const NONE: Self = Self {
+        theta: 0.0,
+        tx: 0.0,
+        ty: 0.0,
+        shear: 0.0,
+        zx: 1.0,
+        zy: 1.0,
+        flip_horizontal: false,
+        flip_vertical: false,
+    };
 
     /// Draws the parameters. Every number is taken from the stream whether or not its option is on,
     /// so that an option doesn't change the draws of the others.
-    pub(super) fn draw(settings: &Augment, [height, width]: [usize; 2], stream: &mut Stream) -> Self {
+    pub(super) fn draw(
+        settings: &Augment,
+        [height, width]: [usize; 2],
+        stream: &mut Stream,
+    ) -> Self {
         let theta = uniform(stream, -settings.rotation_range, settings.rotation_range);
-        let tx = draw_shift(&settings.height_shift_range, height, settings.semantics, stream);
-        let ty = draw_shift(&settings.width_shift_range, width, settings.semantics, stream);
+        let tx = draw_shift(
+            &settings.height_shift_range,
+            height,
+            settings.semantics,
+            stream,
+        );
+        let ty = draw_shift(
+            &settings.width_shift_range,
+            width,
+            settings.semantics,
+            stream,
+        );
         let shear = uniform(stream, -settings.shear_range, settings.shear_range);
         let [low, high] = settings.zoom_range.pair();
         let [zx, zy] = [(); 2].map(|()| uniform(stream, low, high));
-        let [flip_horizontal, flip_vertical] =
-            [settings.horizontal_flip, settings.vertical_flip].map(|on| (uniform(stream, 0.0, 1.0) < 0.5) & on);
-        Self { theta, tx, ty, shear, zx, zy, flip_horizontal, flip_vertical }
+        let [flip_horizontal, flip_vertical] = [settings.horizontal_flip, settings.vertical_flip]
+            .map(|on| (uniform(stream, 0.0, 1.0) < 0.5) & on);
+        Self {
+            theta,
+            tx,
+            ty,
+            shear,
+            zx,
+            zy,
+            flip_horizontal,
+            flip_vertical,
+        }
     }
 
     /// Returns the map of the drawn parameters: rotation, shift, shear and zoom about the center,
@@ -57,7 +88,10 @@ impl Geometry {
             Semantics::Standard => self.standard_map(shape),
             Semantics::Keras => self.keras_map(shape),
         };
-        compose(map, mirror([self.flip_horizontal, self.flip_vertical], shape))
+        compose(
+            map,
+            mirror([self.flip_horizontal, self.flip_vertical], shape),
+        )
     }
 
     /// The map with the semantics that Keras documents: shifts move the image right and down, and
@@ -67,16 +101,30 @@ impl Geometry {
         let rotation = [[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]];
         let shift = [[1.0, 0.0, -self.ty], [0.0, 1.0, -self.tx], [0.0, 0.0, 1.0]];
         let shear = self.shear.to_radians();
-        let shear = [[1.0, -shear.sin(), 0.0], [0.0, shear.cos(), 0.0], [0.0, 0.0, 1.0]];
+        let shear = [
+            [1.0, -shear.sin(), 0.0],
+            [0.0, shear.cos(), 0.0],
+            [0.0, 0.0, 1.0],
+        ];
         let zoom = [[self.zy, 0.0, 0.0], [0.0, self.zx, 0.0], [0.0, 0.0, 1.0]];
-        snap(about_centre([rotation, shift, shear, zoom].into_iter().fold(IDENTITY, compose), shape))
+        snap(about_centre(
+            [rotation, shift, shear, zoom]
+                .into_iter()
+                .fold(IDENTITY, compose),
+            shape,
+        ))
     }
 
     /// The map of Keras 2.9 to 3.15. Keras builds the matrix for (row, column), fixes its center,
     /// and exchanges its axes only then. A height shift therefore moves the image sideways, and the
     /// center of an image that isn't square has its coordinates exchanged.
     fn keras_map(&self, [height, width]: [usize; 2]) -> Map {
-        if (Self { flip_horizontal: false, flip_vertical: false, ..*self }) == Self::NONE {
+        if (Self {
+            flip_horizontal: false,
+            flip_vertical: false,
+            ..*self
+        }) == Self::NONE
+        {
             // Keras skips the transform if nothing but flips is set.
             return IDENTITY;
         }
@@ -84,23 +132,43 @@ impl Geometry {
         let rotation = [[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]];
         let shift = [[1.0, 0.0, self.tx], [0.0, 1.0, self.ty], [0.0, 0.0, 1.0]];
         let shear = self.shear * std::f64::consts::PI / 180.0;
-        let shear = [[1.0, -shear.sin(), 0.0], [0.0, shear.cos(), 0.0], [0.0, 0.0, 1.0]];
+        let shear = [
+            [1.0, -shear.sin(), 0.0],
+            [0.0, shear.cos(), 0.0],
+            [0.0, 0.0, 1.0],
+        ];
         let zoom = [[self.zx, 0.0, 0.0], [0.0, self.zy, 0.0], [0.0, 0.0, 1.0]];
-        let matrix = [rotation, shift, shear, zoom].into_iter().fold(IDENTITY, compose);
+        let matrix = [rotation, shift, shear, zoom]
+            .into_iter()
+            .fold(IDENTITY, compose);
         // After the exchange, the first row of the (row, column) matrix computes the column, as in
         // this map.
-        about([height as f64 / 2.0 - 0.5, width as f64 / 2.0 - 0.5], matrix)
+        about(
+            [height as f64 / 2.0 - 0.5, width as f64 / 2.0 - 0.5],
+            matrix,
+        )
     }
 }
 
 /// Draws a shift in pixels. Takes two numbers from the stream for every form of the option.
 fn draw_shift(shift: &Shift, side: usize, semantics: Semantics, stream: &mut Stream) -> f64 {
-    let (share, sign) = (stream.random::<f64>(), if stream.random::<f64>() < 0.5 { -1.0 } else { 1.0 });
+    let (share, sign) = (
+        stream.random::<f64>(),
+        if stream.random::<f64>() < 0.5 {
+            -1.0
+        } else {
+            1.0
+        },
+    );
     let index = |count: usize| ((share * count as f64) as usize).min(count.saturating_sub(1));
     let side = side as f64;
     match (shift, semantics) {
-        (Shift::Range(range), _) => (2.0 * share - 1.0) * if *range < 1.0 { range * side } else { *range },
-        (Shift::Pixels(pixels), Semantics::Keras) => sign * index(usize::try_from(*pixels).unwrap_or(0)) as f64,
+        (Shift::Range(range), _) => {
+            (2.0 * share - 1.0) * if *range < 1.0 { range * side } else { *range }
+        }
+        (Shift::Pixels(pixels), Semantics::Keras) => {
+            sign * index(usize::try_from(*pixels).unwrap_or(0)) as f64
+        }
         (Shift::Pixels(pixels), Semantics::Standard) => {
             let most = (pixels - 1).max(0);
             (index(usize::try_from(2 * most + 1).unwrap_or(1)) as i64 - most) as f64
@@ -119,7 +187,11 @@ fn draw_shift(shift: &Shift, side: usize, semantics: Semantics, stream: &mut Str
 /// Returns the product of two matrices: the map that applies `second` first and `first` to its
 /// result.
 pub(super) fn compose(first: Map, second: Map) -> Map {
-    first.map(|row| [0, 1, 2].map(|column| row[0] * second[0][column] + row[1] * second[1][column] + row[2] * second[2][column]))
+    first.map(|row| {
+        [0, 1, 2].map(|column| {
+            row[0] * second[0][column] + row[1] * second[1][column] + row[2] * second[2][column]
+        })
+    })
 }
 
 /// Returns `map` with the point (x, y) as its origin.
@@ -130,7 +202,10 @@ fn about([x, y]: [f64; 2], map: Map) -> Map {
 
 /// Returns `map` with the image's center as its origin.
 pub(super) fn about_centre(map: Map, [height, width]: [usize; 2]) -> Map {
-    about([(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0], map)
+    about(
+        [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0],
+        map,
+    )
 }
 
 /// Rounds to multiples of 2^-40, so that a quarter turn maps whole pixels to whole pixels in spite
@@ -142,7 +217,13 @@ pub(super) fn snap(map: Map) -> Map {
 
 /// Returns the map that mirrors left and right, top and bottom, or neither.
 fn mirror([horizontal, vertical]: [bool; 2], [height, width]: [usize; 2]) -> Map {
-    let line = |on: bool, side: usize| if on { (-1.0, side as f64 - 1.0) } else { (1.0, 0.0) };
+    let line = |on: bool, side: usize| {
+        if on {
+            (-1.0, side as f64 - 1.0)
+        } else {
+            (1.0, 0.0)
+        }
+    };
     let ((sx, x), (sy, y)) = (line(horizontal, width), line(vertical, height));
     [[sx, 0.0, x], [0.0, sy, y], [0.0, 0.0, 1.0]]
 }
@@ -150,12 +231,18 @@ fn mirror([horizontal, vertical]: [bool; 2], [height, width]: [usize; 2]) -> Map
 /// Returns whether columns and rows are mirrored if `map` does nothing else, or `None` if it does
 /// more.
 pub(super) fn mirrors(map: &Map, [height, width, _]: [usize; 3]) -> Option<[bool; 2]> {
-    [[false, false], [true, false], [false, true], [true, true]].into_iter().find(|flips| mirror(*flips, [height, width]) == *map)
+    [[false, false], [true, false], [false, true], [true, true]]
+        .into_iter()
+        .find(|flips| mirror(*flips, [height, width]) == *map)
 }
 
 /// Draws a part of the image that fills the whole result: the first of ten random rectangles that
 /// fits, else a centered one (torchvision's `RandomResizedCrop`).
-pub(super) fn crop(settings: &ResizedCrop, [height, width]: [usize; 2], stream: &mut Stream) -> Map {
+pub(super) fn crop(
+    settings: &ResizedCrop,
+    [height, width]: [usize; 2],
+    stream: &mut Stream,
+) -> Map {
     let (rows, columns) = (height as f64, width as f64);
     let area = rows * columns;
     let [low, high] = settings.ratio.map(f64::ln);
@@ -168,21 +255,36 @@ pub(super) fn crop(settings: &ResizedCrop, [height, width]: [usize; 2], stream: 
         // fixed.
         let at = [(); 2].map(|()| stream.random::<f64>());
         if part.is_none() && size[0] <= rows && size[1] <= columns {
-            part = Some(([at[0] * (rows - size[0]), at[1] * (columns - size[1])], size));
+            part = Some((
+                [at[0] * (rows - size[0]), at[1] * (columns - size[1])],
+                size,
+            ));
         }
     }
     let ([top, left], [part_rows, part_columns]) = part.unwrap_or_else(|| {
         let ratio = (columns / rows).clamp(settings.ratio[0], settings.ratio[1]);
-        let size = if columns / rows > ratio { [rows, rows * ratio] } else { [columns / ratio, columns] };
+        let size = if columns / rows > ratio {
+            [rows, rows * ratio]
+        } else {
+            [columns / ratio, columns]
+        };
         ([(rows - size[0]) / 2.0, (columns - size[1]) / 2.0], size)
     });
     let (x, y) = (part_columns / columns, part_rows / rows);
-    [[x, 0.0, left + 0.5 * x - 0.5], [0.0, y, top + 0.5 * y - 0.5], [0.0, 0.0, 1.0]]
+    [
+        [x, 0.0, left + 0.5 * x - 0.5],
+        [0.0, y, top + 0.5 * y - 0.5],
+        [0.0, 0.0, 1.0],
+    ]
 }
 
 /// Moves each corner towards the center by up to `distortion` of half a side (torchvision's
 /// `RandomPerspective`).
-pub(super) fn perspective(distortion: f64, [height, width]: [usize; 2], stream: &mut Stream) -> Map {
+pub(super) fn perspective(
+    distortion: f64,
+    [height, width]: [usize; 2],
+    stream: &mut Stream,
+) -> Map {
     let (right, bottom) = (width as f64 - 1.0, height as f64 - 1.0);
     let mut inwards = |side: f64| stream.random::<f64>() * distortion * side / 2.0;
     let corners = [
@@ -207,16 +309,36 @@ fn unit_square_to([a, b, c, d]: [[f64; 2]; 4]) -> Map {
     let area = u[0] * v[1] - v[0] * u[1];
     let g = (sum[0] * v[1] - v[0] * sum[1]) / area;
     let h = (u[0] * sum[1] - sum[0] * u[1]) / area;
-    let line = |axis: usize| [b[axis] - a[axis] + g * b[axis], d[axis] - a[axis] + h * d[axis], a[axis]];
+    let line = |axis: usize| {
+        [
+            b[axis] - a[axis] + g * b[axis],
+            d[axis] - a[axis] + h * d[axis],
+            a[axis],
+        ]
+    };
     [line(0), line(1), [g, h, 1.0]]
 }
 
 /// Returns the inverse up to a factor.
 fn inverse(m: Map) -> Map {
-    let minor = |r: [usize; 2], c: [usize; 2]| m[r[0]][c[0]] * m[r[1]][c[1]] - m[r[0]][c[1]] * m[r[1]][c[0]];
+    let minor = |r: [usize; 2], c: [usize; 2]| {
+        m[r[0]][c[0]] * m[r[1]][c[1]] - m[r[0]][c[1]] * m[r[1]][c[0]]
+    };
     [
-        [minor([1, 2], [1, 2]), -minor([0, 2], [1, 2]), minor([0, 1], [1, 2])],
-        [-minor([1, 2], [0, 2]), minor([0, 2], [0, 2]), -minor([0, 1], [0, 2])],
-        [minor([1, 2], [0, 1]), -minor([0, 2], [0, 1]), minor([0, 1], [0, 1])],
+        [
+            minor([1, 2], [1, 2]),
+            -minor([0, 2], [1, 2]),
+            minor([0, 1], [1, 2]),
+        ],
+        [
+            -minor([1, 2], [0, 2]),
+            minor([0, 2], [0, 2]),
+            -minor([0, 1], [0, 2]),
+        ],
+        [
+            minor([1, 2], [0, 1]),
+            -minor([0, 2], [0, 1]),
+            minor([0, 1], [0, 1]),
+        ],
     ]
 }

@@ -35,9 +35,18 @@ enum Mixture {
 impl Mixer {
     /// Creates a mixer for images of `[height, width, channels]`, or returns `None` if the settings
     /// mix nothing.
-    pub fn new(settings: &Augment, [height, width, channels]: [usize; 3], seed: u64) -> Option<Self> {
+    pub fn new(
+        settings: &Augment,
+        [height, width, channels]: [usize; 3],
+        seed: u64,
+    ) -> Option<Self> {
         let shape = [channels, height, width];
-        settings.mixes().then(|| Self { mixup: settings.mixup.clone(), cutmix: settings.cutmix.clone(), shape, seed })
+        settings.mixes().then(|| Self {
+            mixup: settings.mixup.clone(),
+            cutmix: settings.cutmix.clone(),
+            shape,
+            seed,
+        })
     }
 
     /// Mixes a batch in place; `keys` identify its images.
@@ -55,15 +64,23 @@ impl Mixer {
         let first = images[..size].to_vec();
         let (old_targets, old_weights) = (targets.to_vec(), weights.to_vec());
         for (index, key) in keys.iter().enumerate() {
-            let Some(mixture) = self.draw(*key) else { continue };
+            let Some(mixture) = self.draw(*key) else {
+                continue;
+            };
             let partner = (index + 1) % count;
             let (own, rest) = images[index * size..].split_at_mut(size);
-            let other = if partner == 0 { &first[..] } else { &rest[..size] };
+            let other = if partner == 0 {
+                &first[..]
+            } else {
+                &rest[..size]
+            };
             let share = self.apply(mixture, own, other);
             let mixed = |own: f32, other: f32| own * share + other * (1.0 - share);
             for class in 0..num_classes {
-                targets[index * num_classes + class] =
-                    mixed(old_targets[index * num_classes + class], old_targets[partner * num_classes + class]);
+                targets[index * num_classes + class] = mixed(
+                    old_targets[index * num_classes + class],
+                    old_targets[partner * num_classes + class],
+                );
             }
             weights[index] = mixed(old_weights[index], old_weights[partner]);
         }
@@ -82,7 +99,9 @@ impl Mixer {
         let mixup = drawn(&self.mixup, Purpose::Mixup);
         let cutmix = drawn(&self.cutmix, Purpose::Cutmix);
         match (mixup, cutmix) {
-            (Some((share, true, _)), Some(_)) | (Some((share, ..)), None) => Some(Mixture::Blend(share as f32)),
+            (Some((share, true, _)), Some(_)) | (Some((share, ..)), None) => {
+                Some(Mixture::Blend(share as f32))
+            }
             (_, Some((share, _, mut own))) => Some(Mixture::Cut(self.rectangle(share, &mut own))),
             (None, None) => None,
         }
@@ -96,7 +115,10 @@ impl Mixer {
         let mut side = |length: usize| {
             let (length, half) = (length as f64, half * length as f64);
             let middle = uniform(stream, 0.0, length);
-            let (start, end) = ((middle - half).max(0.0).round() as usize, (middle + half).min(length).round() as usize);
+            let (start, end) = (
+                (middle - half).max(0.0).round() as usize,
+                (middle + half).min(length).round() as usize,
+            );
             (start, end - start)
         };
         let ((top, rows), (left, columns)) = (side(height), side(width));
@@ -108,11 +130,16 @@ impl Mixer {
         let [_, height, width] = self.shape;
         match mixture {
             Mixture::Blend(share) => {
-                own.iter_mut().zip(other).for_each(|(own, other)| *own = *own * share + other * (1.0 - share));
+                own.iter_mut()
+                    .zip(other)
+                    .for_each(|(own, other)| *own = *own * share + other * (1.0 - share));
                 share
             }
             Mixture::Cut([top, left, rows, columns]) => {
-                for (own, other) in own.chunks_exact_mut(height * width).zip(other.chunks_exact(height * width)) {
+                for (own, other) in own
+                    .chunks_exact_mut(height * width)
+                    .zip(other.chunks_exact(height * width))
+                {
                     for at in (top..top + rows).map(|row| row * width + left) {
                         own[at..at + columns].copy_from_slice(&other[at..at + columns]);
                     }
@@ -143,7 +170,9 @@ fn log_gamma_draw(alpha: f64, stream: &mut Stream) -> f64 {
     loop {
         let x = normal(stream);
         let cube = (1.0 + c * x).powi(3);
-        if cube > 0.0 && (1.0 - stream.random::<f64>()).ln() < 0.5 * x * x + d - d * cube + d * cube.ln() {
+        if cube > 0.0
+            && (1.0 - stream.random::<f64>()).ln() < 0.5 * x * x + d - d * cube + d * cube.ln()
+        {
             return (d * cube).ln();
         }
     }

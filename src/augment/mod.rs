@@ -46,19 +46,29 @@ pub struct Key {
 impl Key {
     /// Opens the random stream of this draw for one family.
     fn stream(self, seed: u64, purpose: Purpose) -> Stream {
-        stream(seed, purpose, [self.epoch as u64, self.image as u64, self.repeat as u64])
+        stream(
+            seed,
+            purpose,
+            [self.epoch as u64, self.image as u64, self.repeat as u64],
+        )
     }
 }
 
 impl Augmenter {
     /// Creates an augmenter for images of `[height, width, channels]`; `seed` is that of the run.
     pub fn new(settings: &Augment, shape: [usize; 3], seed: u64) -> Self {
-        Self { settings: settings.clone(), shape, seed }
+        Self {
+            settings: settings.clone(),
+            shape,
+            seed,
+        }
     }
 
     /// Draws the changes to an image.
     pub fn plan(&self, key: Key) -> Plan {
-        plan::draw(&self.settings, self.shape, &|purpose| key.stream(self.seed, purpose))
+        plan::draw(&self.settings, self.shape, &|purpose| {
+            key.stream(self.seed, purpose)
+        })
     }
 
     /// Augments an image and appends it to `out`, with the affine transform of `finish` applied to
@@ -70,7 +80,8 @@ impl Augmenter {
     /// # Panics
     /// Panics if `bytes` have another shape.
     pub fn write(&self, bytes: &[u8], key: Key, finish: Option<&Finish>, out: &mut Vec<f32>) {
-        self.plan(key).write(bytes, self.shape, self.edge(), finish, out);
+        self.plan(key)
+            .write(bytes, self.shape, self.edge(), finish, out);
     }
 
     /// Returns the values of pixels outside the image.
@@ -92,8 +103,16 @@ impl Plan {
     ///
     /// # Panics
     /// Panics if `bytes` have another shape.
-    pub fn write(&self, bytes: &[u8], shape: [usize; 3], edge: Edge, finish: Option<&Finish>, out: &mut Vec<f32>) {
-        let image = Image::new(bytes, shape).expect("images have the shape that the augmenter was made for");
+    pub fn write(
+        &self,
+        bytes: &[u8],
+        shape: [usize; 3],
+        edge: Edge,
+        finish: Option<&Finish>,
+        out: &mut Vec<f32>,
+    ) {
+        let image = Image::new(bytes, shape)
+            .expect("images have the shape that the augmenter was made for");
         let put = |finish: &Finish, out: &mut Vec<f32>| match geometry::mirrors(&self.map, shape) {
             // Mirroring alone needs no interpolation and copies whole rows.
             Some(mirrors) => sample_unmoved(image, mirrors, finish, out),
@@ -106,12 +125,20 @@ impl Plan {
             _ => None,
         };
         if let Some(gain) = gain {
-            return put(&Finish { gain, ..*finish.unwrap_or(&Finish::LEVELS) }, out);
+            return put(
+                &Finish {
+                    gain,
+                    ..*finish.unwrap_or(&Finish::LEVELS)
+                },
+                out,
+            );
         }
         let start = out.len();
         put(&Finish::LEVELS, out);
         let levels = &mut out[start..];
-        self.changes.iter().for_each(|change| change.apply(levels, shape));
+        self.changes
+            .iter()
+            .for_each(|change| change.apply(levels, shape));
         if let Some(finish) = finish {
             finish.normalize(levels, shape[2]);
         }
@@ -124,13 +151,18 @@ impl Plan {
 /// `[channels, height, width]` to `[height, width, channels]`.
 pub fn to_bytes(levels: &[f32], [height, width, channels]: [usize; 3]) -> Vec<u8> {
     let plane = height * width;
-    (0..plane * channels).map(|index| color::to_byte(levels[index % channels * plane + index / channels])).collect()
+    (0..plane * channels)
+        .map(|index| color::to_byte(levels[index % channels * plane + index / channels]))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop, Semantics, Shift, Zoom};
+    use crate::config::{
+        Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop, Semantics,
+        Shift, Zoom,
+    };
     use proptest::prelude::*;
 
     const SHAPE: [usize; 3] = [9, 14, 3];
@@ -139,14 +171,22 @@ mod tests {
     fn image([height, width, channels]: [usize; 3]) -> Vec<u8> {
         (0..height * width * channels)
             .map(|index| {
-                let (row, column, channel) = (index / channels / width, index / channels % width, index % channels);
+                let (row, column, channel) = (
+                    index / channels / width,
+                    index / channels % width,
+                    index % channels,
+                );
                 (row * 37 + column * 91 + channel * 53 + row * column * 7) as u8
             })
             .collect()
     }
 
     fn key(image: usize) -> Key {
-        Key { epoch: 1, image, repeat: 0 }
+        Key {
+            epoch: 1,
+            image,
+            repeat: 0,
+        }
     }
 
     fn levels(settings: &Augment, shape: [usize; 3], image: &[u8], key: Key) -> Vec<f32> {
@@ -160,38 +200,183 @@ mod tests {
     }
 
     fn ranged(low: f64, high: f64) -> Option<Ranged> {
-        Some(Ranged { probability: 1.0, range: [low, high] })
+        Some(Ranged {
+            probability: 1.0,
+            range: [low, high],
+        })
     }
 
     /// Each family alone, by name.
     fn families() -> Vec<(&'static str, Augment)> {
         let none = Augment::default;
         vec![
-            ("rotation", Augment { rotation_range: 40.0, ..none() }),
-            ("width shift", Augment { width_shift_range: Shift::Range(0.3), ..none() }),
-            ("height shift", Augment { height_shift_range: Shift::Among(vec![-3.0, 2.0]), ..none() }),
-            ("shear", Augment { shear_range: 30.0, ..none() }),
-            ("zoom", Augment { zoom_range: Zoom::Around(0.4), ..none() }),
-            ("horizontal flip", Augment { horizontal_flip: true, ..none() }),
-            ("vertical flip", Augment { vertical_flip: true, ..none() }),
-            ("brightness", Augment { brightness_range: Some([0.5, 1.5]), ..none() }),
-            ("channel shift", Augment { channel_shift_range: 60.0, ..none() }),
-            ("crop", Augment { random_resized_crop: Some(ResizedCrop::default()), ..none() }),
-            ("perspective", Augment { perspective: ranged(0.2, 0.6), ..none() }),
-            ("contrast", Augment { contrast: ranged(0.4, 0.8), ..none() }),
-            ("gamma", Augment { gamma: ranged(1.2, 2.0), ..none() }),
-            ("saturation", Augment { saturation: ranged(0.1, 0.5), ..none() }),
-            ("hue", Augment { hue: ranged(20.0, 90.0), ..none() }),
-            ("grey", Augment { random_gray: Some(Chance { probability: 0.5 }), ..none() }),
-            ("policy", Augment { policy: Some(Policy::RandAugment { probability: 1.0, num_ops: 3, magnitude: 12 }), ..none() }),
-            ("trivial", Augment { policy: Some(Policy::TrivialAugment { probability: 1.0 }), ..none() }),
-            ("blur", Augment { gaussian_blur: ranged(0.5, 2.0), ..none() }),
-            ("sharpen", Augment { sharpen: ranged(1.5, 3.0), ..none() }),
-            ("noise", Augment { gaussian_noise: ranged(5.0, 20.0), ..none() }),
-            ("jpeg", Augment { jpeg: ranged(10.0, 40.0), ..none() }),
+            (
+                "rotation",
+                Augment {
+                    rotation_range: 40.0,
+                    ..none()
+                },
+            ),
+            (
+                "width shift",
+                Augment {
+                    width_shift_range: Shift::Range(0.3),
+                    ..none()
+                },
+            ),
+            (
+                "height shift",
+                Augment {
+                    height_shift_range: Shift::Among(vec![-3.0, 2.0]),
+                    ..none()
+                },
+            ),
+            (
+                "shear",
+                Augment {
+                    shear_range: 30.0,
+                    ..none()
+                },
+            ),
+            (
+                "zoom",
+                Augment {
+                    zoom_range: Zoom::Around(0.4),
+                    ..none()
+                },
+            ),
+            (
+                "horizontal flip",
+                Augment {
+                    horizontal_flip: true,
+                    ..none()
+                },
+            ),
+            (
+                "vertical flip",
+                Augment {
+                    vertical_flip: true,
+                    ..none()
+                },
+            ),
+            (
+                "brightness",
+                Augment {
+                    brightness_range: Some([0.5, 1.5]),
+                    ..none()
+                },
+            ),
+            (
+                "channel shift",
+                Augment {
+                    channel_shift_range: 60.0,
+                    ..none()
+                },
+            ),
+            (
+                "crop",
+                Augment {
+                    random_resized_crop: Some(ResizedCrop::default()),
+                    ..none()
+                },
+            ),
+            (
+                "perspective",
+                Augment {
+                    perspective: ranged(0.2, 0.6),
+                    ..none()
+                },
+            ),
+            (
+                "contrast",
+                Augment {
+                    contrast: ranged(0.4, 0.8),
+                    ..none()
+                },
+            ),
+            (
+                "gamma",
+                Augment {
+                    gamma: ranged(1.2, 2.0),
+                    ..none()
+                },
+            ),
+            (
+                "saturation",
+                Augment {
+                    saturation: ranged(0.1, 0.5),
+                    ..none()
+                },
+            ),
+            (
+                "hue",
+                Augment {
+                    hue: ranged(20.0, 90.0),
+                    ..none()
+                },
+            ),
+            (
+                "grey",
+                Augment {
+                    random_gray: Some(Chance { probability: 0.5 }),
+                    ..none()
+                },
+            ),
+            (
+                "policy",
+                Augment {
+                    policy: Some(Policy::RandAugment {
+                        probability: 1.0,
+                        num_ops: 3,
+                        magnitude: 12,
+                    }),
+                    ..none()
+                },
+            ),
+            (
+                "trivial",
+                Augment {
+                    policy: Some(Policy::TrivialAugment { probability: 1.0 }),
+                    ..none()
+                },
+            ),
+            (
+                "blur",
+                Augment {
+                    gaussian_blur: ranged(0.5, 2.0),
+                    ..none()
+                },
+            ),
+            (
+                "sharpen",
+                Augment {
+                    sharpen: ranged(1.5, 3.0),
+                    ..none()
+                },
+            ),
+            (
+                "noise",
+                Augment {
+                    gaussian_noise: ranged(5.0, 20.0),
+                    ..none()
+                },
+            ),
+            (
+                "jpeg",
+                Augment {
+                    jpeg: ranged(10.0, 40.0),
+                    ..none()
+                },
+            ),
             (
                 "erasing",
-                Augment { random_erasing: Some(Erasing { value: ErasedTo::Named(ErasedName::Noise), ..Erasing::default() }), ..none() },
+                Augment {
+                    random_erasing: Some(Erasing {
+                        value: ErasedTo::Named(ErasedName::Noise),
+                        ..Erasing::default()
+                    }),
+                    ..none()
+                },
             ),
         ]
     }
@@ -202,7 +387,10 @@ mod tests {
         for (_, family) in families() {
             let defaults = toml::Table::try_from(Augment::default()).expect("a table");
             let set = toml::Table::try_from(family).expect("a table");
-            table.extend(set.into_iter().filter(|(key, value)| defaults.get(key) != Some(value)));
+            table.extend(
+                set.into_iter()
+                    .filter(|(key, value)| defaults.get(key) != Some(value)),
+            );
         }
         table.try_into().expect("settings")
     }
@@ -215,11 +403,26 @@ mod tests {
                 if shape[2] == 1 && ["saturation", "hue", "grey"].contains(&name) {
                     continue;
                 }
-                let draws: Vec<_> = (0..40).map(|index| levels(&family, shape, &source, key(index))).collect();
-                assert_eq!(draws[3], levels(&family, shape, &source, key(3)), "{name} repeats");
-                let changed = draws.iter().filter(|draw| **draw != plain(shape, &source)).count();
+                let draws: Vec<_> = (0..40)
+                    .map(|index| levels(&family, shape, &source, key(index)))
+                    .collect();
+                assert_eq!(
+                    draws[3],
+                    levels(&family, shape, &source, key(3)),
+                    "{name} repeats"
+                );
+                let changed = draws
+                    .iter()
+                    .filter(|draw| **draw != plain(shape, &source))
+                    .count();
                 assert!(changed >= 10, "{name} changes {changed} of 40 images");
-                assert!(draws.iter().flatten().all(|level| (0.0..=255.0).contains(level)), "{name} stays within 0 to 255");
+                assert!(
+                    draws
+                        .iter()
+                        .flatten()
+                        .all(|level| (0.0..=255.0).contains(level)),
+                    "{name} stays within 0 to 255"
+                );
                 let kinds = draws.iter().filter(|draw| **draw != draws[0]).count();
                 assert!(kinds >= 10, "{name} draws anew for each image");
             }
@@ -228,21 +431,47 @@ mod tests {
 
     #[test]
     fn switching_one_family_off_leaves_what_the_others_draw() {
-        let with_all: Vec<_> = (0..30).map(|index| Augmenter::new(&all(), SHAPE, 9).plan(key(index))).collect();
+        let with_all: Vec<_> = (0..30)
+            .map(|index| Augmenter::new(&all(), SHAPE, 9).plan(key(index)))
+            .collect();
         for (name, family) in families() {
             // Families that share a map or a policy with others can't be told apart in it.
-            let alone: Vec<_> = (0..30).map(|index| Augmenter::new(&family, SHAPE, 9).plan(key(index))).collect();
-            if alone.iter().any(|plan| plan.map != pixel_sampling::IDENTITY) || ["policy", "trivial"].contains(&name) {
+            let alone: Vec<_> = (0..30)
+                .map(|index| Augmenter::new(&family, SHAPE, 9).plan(key(index)))
+                .collect();
+            if alone
+                .iter()
+                .any(|plan| plan.map != pixel_sampling::IDENTITY)
+                || ["policy", "trivial"].contains(&name)
+            {
                 continue;
             }
             for (all, alone) in with_all.iter().zip(&alone) {
-                assert!(alone.changes.iter().all(|change| all.changes.contains(change)), "{name}: {:?} {:?}", alone.changes, all.changes);
+                assert!(
+                    alone
+                        .changes
+                        .iter()
+                        .all(|change| all.changes.contains(change)),
+                    "{name}: {:?} {:?}",
+                    alone.changes,
+                    all.changes
+                );
             }
         }
-        let moved = Augment { rotation_range: 20.0, zoom_range: Zoom::Around(0.2), horizontal_flip: true, ..Augment::default() };
-        let unmoved = Augment { horizontal_flip: true, ..Augment::default() };
+        let moved = Augment {
+            rotation_range: 20.0,
+            zoom_range: Zoom::Around(0.2),
+            horizontal_flip: true,
+            ..Augment::default()
+        };
+        let unmoved = Augment {
+            horizontal_flip: true,
+            ..Augment::default()
+        };
         let flips = |settings: &Augment| -> Vec<bool> {
-            (0..40).map(|index| Augmenter::new(settings, SHAPE, 9).plan(key(index)).map[0][0] < 0.0).collect()
+            (0..40)
+                .map(|index| Augmenter::new(settings, SHAPE, 9).plan(key(index)).map[0][0] < 0.0)
+                .collect()
         };
         assert_eq!(flips(&moved), flips(&unmoved));
     }
@@ -259,21 +488,38 @@ mod tests {
             gaussian_blur: ranged(0.0, 0.0),
             gaussian_noise: ranged(0.0, 0.0),
             perspective: ranged(0.0, 0.0),
-            random_resized_crop: Some(ResizedCrop { probability: 1.0, scale: [1.0, 1.0], ratio: [14.0 / 9.0, 14.0 / 9.0] }),
-            policy: Some(Policy::RandAugment { probability: 1.0, num_ops: 1, magnitude: 0 }),
+            random_resized_crop: Some(ResizedCrop {
+                probability: 1.0,
+                scale: [1.0, 1.0],
+                ratio: [14.0 / 9.0, 14.0 / 9.0],
+            }),
+            policy: Some(Policy::RandAugment {
+                probability: 1.0,
+                num_ops: 1,
+                magnitude: 0,
+            }),
             ..Augment::default()
         };
         let source = image(SHAPE);
         // Some of RandAugment's operations have no strength that could be zero.
-        let strengthless =
-            |plan: &Plan| plan.changes.iter().any(|change| matches!(change, Change::AutoContrast | Change::Equalize | Change::Solarize(_)));
+        let strengthless = |plan: &Plan| {
+            plan.changes.iter().any(|change| {
+                matches!(
+                    change,
+                    Change::AutoContrast | Change::Equalize | Change::Solarize(_)
+                )
+            })
+        };
         let mut seen = 0;
         for index in 0..60 {
             if strengthless(&Augmenter::new(&still, SHAPE, 9).plan(key(index))) {
                 continue;
             }
             seen += 1;
-            for (got, expected) in levels(&still, SHAPE, &source, key(index)).iter().zip(plain(SHAPE, &source)) {
+            for (got, expected) in levels(&still, SHAPE, &source, key(index))
+                .iter()
+                .zip(plain(SHAPE, &source))
+            {
                 assert!((got - expected).abs() < 2e-3, "{got} {expected}");
             }
         }
@@ -303,16 +549,35 @@ mod tests {
                 seen[slot] = (seen[slot].0.min(value), seen[slot].1.max(value));
             }
         }
-        for ((low, high), (least, most)) in seen.into_iter().zip([(0.4, 1.7), (-30.0, 30.0), (20.0, 60.0), (0.5, 2.0)]) {
+        for ((low, high), (least, most)) in
+            seen.into_iter()
+                .zip([(0.4, 1.7), (-30.0, 30.0), (20.0, 60.0), (0.5, 2.0)])
+        {
             let slack = 0.03 * (most - least);
-            assert!(low >= least && low < least + slack && high <= most && high > most - slack, "{low} to {high} of {least} to {most}");
+            assert!(
+                low >= least && low < least + slack && high <= most && high > most - slack,
+                "{low} to {high} of {least} to {most}"
+            );
         }
     }
 
     #[test]
     fn a_probability_is_a_share_of_the_images() {
-        let settings = Augment { jpeg: Some(Ranged { probability: 0.3, range: [50.0, 60.0] }), ..Augment::default() };
-        let count = (0..2000).filter(|index| !Augmenter::new(&settings, SHAPE, 9).plan(key(*index)).changes.is_empty()).count();
+        let settings = Augment {
+            jpeg: Some(Ranged {
+                probability: 0.3,
+                range: [50.0, 60.0],
+            }),
+            ..Augment::default()
+        };
+        let count = (0..2000)
+            .filter(|index| {
+                !Augmenter::new(&settings, SHAPE, 9)
+                    .plan(key(*index))
+                    .changes
+                    .is_empty()
+            })
+            .count();
         assert!((540..=660).contains(&count), "{count} of 2000");
     }
 
@@ -321,7 +586,11 @@ mod tests {
         let source = image(SHAPE);
         let mut finish = Finish::LEVELS;
         for (index, channel) in finish.channels.iter_mut().enumerate() {
-            *channel = pixel_sampling::Channel { scale: 0.01 * (index + 1) as f32, offset: index as f32, plane: 2 - index };
+            *channel = pixel_sampling::Channel {
+                scale: 0.01 * (index + 1) as f32,
+                offset: index as f32,
+                plane: 2 - index,
+            };
         }
         for (name, family) in families() {
             let augmenter = Augmenter::new(&family, SHAPE, 9);
@@ -329,7 +598,13 @@ mod tests {
             augmenter.write(&source, key(5), Some(&finish), &mut finished);
             augmenter.write(&source, key(5), None, &mut levels);
             finish.normalize(&mut levels, 3);
-            assert!(finished.iter().zip(&levels).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
+            assert!(
+                finished
+                    .iter()
+                    .zip(&levels)
+                    .all(|(a, b)| (a - b).abs() < 1e-5),
+                "{name}"
+            );
         }
     }
 
@@ -338,9 +613,25 @@ mod tests {
         let text = "rotation_range = 10\nhorizontal_flip = true\n[class.a]\nrotation_range = 0\nvertical_flip = true\n[class.b]\ninherit = false\nshear_range = 3\n";
         let settings: Augment = toml::from_str(text).expect("settings");
         let of = |class: &str| settings.for_class(class).expect("checked");
-        assert_eq!((of("a").rotation_range, of("a").horizontal_flip, of("a").vertical_flip), (0.0, true, true));
-        assert_eq!(of("b"), Augment { shear_range: 3.0, ..Augment::default() });
-        assert_eq!((of("c").rotation_range, of("c").vertical_flip), (10.0, false));
+        assert_eq!(
+            (
+                of("a").rotation_range,
+                of("a").horizontal_flip,
+                of("a").vertical_flip
+            ),
+            (0.0, true, true)
+        );
+        assert_eq!(
+            of("b"),
+            Augment {
+                shear_range: 3.0,
+                ..Augment::default()
+            }
+        );
+        assert_eq!(
+            (of("c").rotation_range, of("c").vertical_flip),
+            (10.0, false)
+        );
     }
 
     proptest! {
@@ -378,9 +669,18 @@ mod tests {
     fn a_shift_moves_the_image_to_where_it_says() {
         let source = image(SHAPE);
         let plain = plain(SHAPE, &source);
-        let right = Augment { width_shift_range: Shift::Among(vec![3.0]), ..Augment::default() };
-        let down = Augment { height_shift_range: Shift::Among(vec![2.0]), ..Augment::default() };
-        let (right, down) = (levels(&right, SHAPE, &source, key(0)), levels(&down, SHAPE, &source, key(0)));
+        let right = Augment {
+            width_shift_range: Shift::Among(vec![3.0]),
+            ..Augment::default()
+        };
+        let down = Augment {
+            height_shift_range: Shift::Among(vec![2.0]),
+            ..Augment::default()
+        };
+        let (right, down) = (
+            levels(&right, SHAPE, &source, key(0)),
+            levels(&down, SHAPE, &source, key(0)),
+        );
         for row in 2..9 {
             for column in 3..14 {
                 assert_eq!(right[row * 14 + column], plain[row * 14 + column - 3]);
@@ -390,7 +690,10 @@ mod tests {
         // A whole number n draws from -(n - 1) to n - 1, as Keras documents it.
         let among: std::collections::BTreeSet<i64> = (0..200)
             .map(|index| {
-                let whole = Augment { width_shift_range: Shift::Pixels(3), ..Augment::default() };
+                let whole = Augment {
+                    width_shift_range: Shift::Pixels(3),
+                    ..Augment::default()
+                };
                 -Augmenter::new(&whole, SHAPE, 9).plan(key(index)).map[0][2] as i64
             })
             .collect();
@@ -399,12 +702,35 @@ mod tests {
 
     #[test]
     fn mixing_keeps_the_sum_of_targets_and_takes_from_the_next_image() {
-        let mixing = |alpha| Some(Mixing { probability: 1.0, alpha });
-        for settings in [Augment { mixup: mixing(0.4), ..Augment::default() }, Augment { cutmix: mixing(1.0), ..Augment::default() }] {
+        let mixing = |alpha| {
+            Some(Mixing {
+                probability: 1.0,
+                alpha,
+            })
+        };
+        for settings in [
+            Augment {
+                mixup: mixing(0.4),
+                ..Augment::default()
+            },
+            Augment {
+                cutmix: mixing(1.0),
+                ..Augment::default()
+            },
+        ] {
             let mixer = Mixer::new(&settings, [2, 3, 1], 5).expect("mixes");
             for epoch in 0..50 {
-                let keys: Vec<_> = (0..3).map(|image| Key { epoch, image, repeat: 0 }).collect();
-                let mut images: Vec<f32> = [10.0f32, 20.0, 40.0].iter().flat_map(|level| [*level; 6]).collect();
+                let keys: Vec<_> = (0..3)
+                    .map(|image| Key {
+                        epoch,
+                        image,
+                        repeat: 0,
+                    })
+                    .collect();
+                let mut images: Vec<f32> = [10.0f32, 20.0, 40.0]
+                    .iter()
+                    .flat_map(|level| [*level; 6])
+                    .collect();
                 let mut targets = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
                 let mut weights = vec![1.0, 2.0, 4.0];
                 mixer.mix(&keys, &mut images, &mut targets, &mut weights);
@@ -414,8 +740,13 @@ mod tests {
                     assert!((share + partner - 1.0).abs() < 1e-6, "{targets:?}");
                     let mean = images[index * 6..(index + 1) * 6].iter().sum::<f32>() / 6.0;
                     let (own, other) = ([10.0, 20.0, 40.0][index], [20.0, 40.0, 10.0][index]);
-                    assert!((mean - own * share - other * partner).abs() < 1e-4, "{mean} of {own} and {other} at {share}");
-                    assert!((weights[index] - own / 10.0 * share - other / 10.0 * partner).abs() < 1e-5);
+                    assert!(
+                        (mean - own * share - other * partner).abs() < 1e-4,
+                        "{mean} of {own} and {other} at {share}"
+                    );
+                    assert!(
+                        (weights[index] - own / 10.0 * share - other / 10.0 * partner).abs() < 1e-5
+                    );
                 }
             }
         }

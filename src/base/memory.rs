@@ -41,23 +41,49 @@ impl Amount {
 
 /// Returns the smallest amount of any limit. `read` returns the content of a system file.
 fn smallest(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
-    let name = if amount == Amount::Available { "MemAvailable:" } else { "MemTotal:" };
+    let name = if amount == Amount::Available {
+        "MemAvailable:"
+    } else {
+        "MemTotal:"
+    };
     let machine = field(&read("/proc/meminfo")?, name)? * 1024;
     // Each limit applies on its own, so the smallest counts.
-    let limits = [machine].into_iter().chain(by_ulimit(amount, read)).chain(by_groups(amount, read));
+    let limits = [machine]
+        .into_iter()
+        .chain(by_ulimit(amount, read))
+        .chain(by_groups(amount, read));
     limits.min()
 }
 
 /// Returns the first number after `name` at the start of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    })
 }
 
 /// Returns the amounts of `ulimit -v` (address space) and `ulimit -d` (data), in bytes.
 fn by_ulimit(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
-    let (limits, taken) = (read("/proc/self/limits").unwrap_or_default(), read("/proc/self/status").unwrap_or_default());
-    let of = |(limit, taken_as): (&str, &str)| amount.of(field(&limits, limit)?, || Some(field(&taken, taken_as)? * 1024));
-    [("Max address space", "VmSize:"), ("Max data size", "VmData:")].into_iter().filter_map(of).collect()
+    let (limits, taken) = (
+        read("/proc/self/limits").unwrap_or_default(),
+        read("/proc/self/status").unwrap_or_default(),
+    );
+    let of = |(limit, taken_as): (&str, &str)| {
+        amount.of(field(&limits, limit)?, || {
+            Some(field(&taken, taken_as)? * 1024)
+        })
+    };
+    [
+        ("Max address space", "VmSize:"),
+        ("Max data size", "VmData:"),
+    ]
+    .into_iter()
+    .filter_map(of)
+    .collect()
 }
 
 /// Files of one version of control groups.
@@ -76,8 +102,12 @@ const V1: Groups = Groups {
     cached: ["total_inactive_file ", "total_active_file "],
 };
 
-const V2: Groups =
-    Groups { root: "/sys/fs/cgroup", limit: "memory.max", taken: "memory.current", cached: ["inactive_file ", "active_file "] };
+const V2: Groups = Groups {
+    root: "/sys/fs/cgroup",
+    limit: "memory.max",
+    taken: "memory.current",
+    cached: ["inactive_file ", "active_file "],
+};
 
 /// Returns the amount of each control group of this process, from the innermost to the root: a limit
 /// of any of them applies. In a container, the root is the container's own group.
@@ -85,7 +115,9 @@ fn by_groups(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> 
     let mut found = Vec::new();
     for line in read("/proc/self/cgroup").unwrap_or_default().lines() {
         let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
         let groups = match controllers {
             "" => V2,
             _ if controllers.split(',').any(|name| name == "memory") => V1,
@@ -94,7 +126,9 @@ fn by_groups(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> 
         let mut path = path.trim_end_matches('/');
         loop {
             found.extend(groups.amount(amount, read, &format!("{}{path}", groups.root)));
-            let Some((parent, _)) = path.rsplit_once('/') else { break };
+            let Some((parent, _)) = path.rsplit_once('/') else {
+                break;
+            };
             path = parent;
         }
     }
@@ -103,11 +137,25 @@ fn by_groups(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> 
 
 impl Groups {
     /// Returns the amount of the group in `folder`, or `None` without a limit.
-    fn amount(&self, amount: Amount, read: &dyn Fn(&str) -> Option<String>, folder: &str) -> Option<u64> {
-        let number = |file: &str| read(&format!("{folder}/{file}"))?.trim().parse::<u64>().ok();
+    fn amount(
+        &self,
+        amount: Amount,
+        read: &dyn Fn(&str) -> Option<String>,
+        folder: &str,
+    ) -> Option<u64> {
+        let number = |file: &str| {
+            read(&format!("{folder}/{file}"))?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        };
         amount.of(number(self.limit)?, || {
             let stat = read(&format!("{folder}/memory.stat")).unwrap_or_default();
-            let cached: u64 = self.cached.iter().filter_map(|name| field(&stat, name)).sum();
+            let cached: u64 = self
+                .cached
+                .iter()
+                .filter_map(|name| field(&stat, name))
+                .sum();
             Some(number(self.taken)?.saturating_sub(cached))
         })
     }
@@ -123,21 +171,35 @@ mod tests {
     type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<[f64; 2]>);
 
     fn found(amount: Amount, files: &[(&str, &str)]) -> Option<u64> {
-        smallest(amount, &|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
+        smallest(amount, &|path| {
+            files
+                .iter()
+                .find(|(name, _)| *name == path)
+                .map(|(_, text)| (*text).to_owned())
+        })
     }
 
     #[test]
     fn the_tightest_limit_counts() {
         // 8 GiB are available on the machine.
-        let machine = ("/proc/meminfo", "MemTotal:       16777216 kB\nMemFree:         1048576 kB\nMemAvailable:    8388608 kB\n");
+        let machine = (
+            "/proc/meminfo",
+            "MemTotal:       16777216 kB\nMemFree:         1048576 kB\nMemAvailable:    8388608 kB\n",
+        );
         let unlimited = "Max data size             unlimited            unlimited            bytes     \n\
                          Max address space         unlimited            unlimited            bytes     \n";
         let limited = "Max data size             unlimited            unlimited            bytes     \n\
                        Max address space         6442450944           unlimited            bytes     \n";
-        let taken = ("/proc/self/status", "VmPeak:\t 2097152 kB\nVmSize:\t 1048576 kB\nVmData:\t 10 kB\n");
+        let taken = (
+            "/proc/self/status",
+            "VmPeak:\t 2097152 kB\nVmSize:\t 1048576 kB\nVmData:\t 10 kB\n",
+        );
         let v2 = "/sys/fs/cgroup/a/b";
         let stat = "anon 100\ninactive_file 1073741824\nactive_file 0\n";
-        let v2_files = [(format!("{v2}/memory.max"), "4294967296\n"), (format!("{v2}/memory.current"), "2147483648\n")];
+        let v2_files = [
+            (format!("{v2}/memory.max"), "4294967296\n"),
+            (format!("{v2}/memory.current"), "2147483648\n"),
+        ];
         let group = [
             ("/proc/self/cgroup", "0::/a/b\n"),
             (v2_files[0].0.as_str(), v2_files[0].1),
@@ -148,31 +210,68 @@ mod tests {
         let around_taken = ("/sys/fs/cgroup/a/memory.current", "1073741824");
         let none = ("/sys/fs/cgroup/a/memory.max", "max\n");
         let v1 = [
-            ("/proc/self/cgroup", "5:cpu,cpuacct:/job\n4:memory:/docker/1234\n0::/\n"),
+            (
+                "/proc/self/cgroup",
+                "5:cpu,cpuacct:/job\n4:memory:/docker/1234\n0::/\n",
+            ),
             // A container sees its own group as the root.
             ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824"),
             ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "805306368"),
-            ("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 268435456\ntotal_active_file 268435456\n"),
+            (
+                "/sys/fs/cgroup/memory/memory.stat",
+                "total_inactive_file 268435456\ntotal_active_file 268435456\n",
+            ),
         ];
         let cases: [Case<'_>; 7] = [
             ("another system", vec![], None),
-            ("the machine alone", vec![machine, ("/proc/self/limits", unlimited), taken], Some([8.0, 16.0])),
-            ("ulimit -v, of which some is taken", vec![machine, ("/proc/self/limits", limited), taken], Some([5.0, 6.0])),
-            ("a group of 4 GiB with 2 taken, of which 1 is cache", [vec![machine], group.to_vec()].concat(), Some([3.0, 4.0])),
-            ("a tighter one around it", [vec![machine, around, around_taken], group.to_vec()].concat(), Some([2.0, 3.0])),
-            ("none around it", [vec![machine, none, around_taken], group.to_vec()].concat(), Some([3.0, 4.0])),
-            ("version 1 in a container", [vec![machine], v1.to_vec()].concat(), Some([0.75, 1.0])),
+            (
+                "the machine alone",
+                vec![machine, ("/proc/self/limits", unlimited), taken],
+                Some([8.0, 16.0]),
+            ),
+            (
+                "ulimit -v, of which some is taken",
+                vec![machine, ("/proc/self/limits", limited), taken],
+                Some([5.0, 6.0]),
+            ),
+            (
+                "a group of 4 GiB with 2 taken, of which 1 is cache",
+                [vec![machine], group.to_vec()].concat(),
+                Some([3.0, 4.0]),
+            ),
+            (
+                "a tighter one around it",
+                [vec![machine, around, around_taken], group.to_vec()].concat(),
+                Some([2.0, 3.0]),
+            ),
+            (
+                "none around it",
+                [vec![machine, none, around_taken], group.to_vec()].concat(),
+                Some([3.0, 4.0]),
+            ),
+            (
+                "version 1 in a container",
+                [vec![machine], v1.to_vec()].concat(),
+                Some([0.75, 1.0]),
+            ),
         ];
         for (name, files, expected) in cases {
             for (amount, at) in [(Amount::Available, 0), (Amount::Total, 1)] {
-                assert_eq!(found(amount, &files), expected.map(|gib| (gib[at] * GIB) as u64), "{name}, {amount:?}");
+                assert_eq!(
+                    found(amount, &files),
+                    expected.map(|gib| (gib[at] * GIB) as u64),
+                    "{name}, {amount:?}"
+                );
             }
         }
     }
 
     #[test]
     fn this_machine_has_some_where_it_can_be_known() {
-        assert_eq!(available_bytes().is_some_and(|bytes| bytes > 1 << 20), cfg!(target_os = "linux"));
+        assert_eq!(
+            available_bytes().is_some_and(|bytes| bytes > 1 << 20),
+            cfg!(target_os = "linux")
+        );
         assert!(total_bytes() >= available_bytes());
     }
 }

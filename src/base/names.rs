@@ -45,14 +45,23 @@ pub fn of_lines(text: &str) -> String {
 /// Escapes every control character that isn't in `kept`.
 fn printable(text: &str, kept: &[char]) -> String {
     let mut clean = String::with_capacity(text.len());
-    text.chars().for_each(|letter| push(&mut clean, letter, is_obeyed(letter) && !kept.contains(&letter)));
+    text.chars().for_each(|letter| {
+        push(
+            &mut clean,
+            letter,
+            is_obeyed(letter) && !kept.contains(&letter),
+        )
+    });
     clean
 }
 
 /// Returns a name for a sentence or a list: in quotes if it is empty, has a comma or semicolon, or
 /// has ends or characters that wouldn't be visible.
 pub fn quoted(name: &str) -> String {
-    let is_plain = !name.is_empty() && name.trim() == name && !name.contains([',', ';']) && !name.chars().any(is_unseen);
+    let is_plain = !name.is_empty()
+        && name.trim() == name
+        && !name.contains([',', ';'])
+        && !name.chars().any(is_unseen);
     if is_plain {
         return name.to_owned();
     }
@@ -70,7 +79,9 @@ pub fn quoted(name: &str) -> String {
 /// Returns the path of a text of [`of_path`]. Its escapes are read as such only if the file that
 /// they lead to exists; any other text is taken literally.
 pub fn to_path(text: &str) -> PathBuf {
-    unescaped(text).filter(|path| path.symlink_metadata().is_ok()).unwrap_or_else(|| PathBuf::from(text))
+    unescaped(text)
+        .filter(|path| path.symlink_metadata().is_ok())
+        .unwrap_or_else(|| PathBuf::from(text))
 }
 
 /// Returns the path that the escapes in a text stand for, or `None` if it has none.
@@ -106,7 +117,11 @@ pub fn for_file(name: &str) -> String {
         }
         part.push(if is_refused(letter) { '_' } else { letter });
     }
-    if part.starts_with('.') { format!("_{part}") } else { part }
+    if part.starts_with('.') {
+        format!("_{part}")
+    } else {
+        part
+    }
 }
 
 /// Whether a terminal reacts to a character: it moves the cursor, ends a line or changes the
@@ -118,23 +133,38 @@ fn is_obeyed(letter: char) -> bool {
 
 /// Whether a character is invisible, or is whitespace other than a space.
 pub fn is_unseen(letter: char) -> bool {
-    matches!(letter, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}') || letter.is_whitespace() && letter != ' '
+    matches!(letter, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
+        || letter.is_whitespace() && letter != ' '
 }
 
 /// Appends a character, or its UTF-8 bytes as escapes.
 fn push(text: &mut String, letter: char, is_escaped: bool) {
-    if is_escaped { push_bytes(text, letter.encode_utf8(&mut [0; 4]).as_bytes()) } else { text.push(letter) }
+    if is_escaped {
+        push_bytes(text, letter.encode_utf8(&mut [0; 4]).as_bytes())
+    } else {
+        text.push(letter)
+    }
 }
 
 fn push_bytes(text: &mut String, bytes: &[u8]) {
-    bytes.iter().for_each(|byte| _ = write!(text, "\\x{byte:02X}"));
+    bytes
+        .iter()
+        .for_each(|byte| _ = write!(text, "\\x{byte:02X}"));
 }
 
 /// Returns the byte of the escape at the start of `bytes`. Hexadecimal digits are uppercase only,
 /// as they are written, so that `\xe9` in a name isn't an escape.
 fn escaped_byte(bytes: &[u8]) -> Option<u8> {
-    let [b'\\', b'x', high, low, ..] = bytes else { return None };
-    let digit = |byte: u8| if byte.is_ascii_lowercase() { None } else { char::from(byte).to_digit(16) };
+    let [b'\\', b'x', high, low, ..] = bytes else {
+        return None;
+    };
+    let digit = |byte: u8| {
+        if byte.is_ascii_lowercase() {
+            None
+        } else {
+            char::from(byte).to_digit(16)
+        }
+    };
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
@@ -145,18 +175,32 @@ mod tests {
 
     #[test]
     fn ordinary_names_stay_and_others_stand_as_their_bytes() {
-        for name in ["train/a/000.png", "Röntgen/Kopf (1).jpg", "日本/猫.png", "a b'c\"d#=,;|.png", "x\\y", "\\xe9", "مرحبا"] {
+        for name in [
+            "train/a/000.png",
+            "Röntgen/Kopf (1).jpg",
+            "日本/猫.png",
+            "a b'c\"d#=,;|.png",
+            "x\\y",
+            "\\xe9",
+            "مرحبا",
+        ] {
             assert_eq!(of_path(Path::new(name)), name);
             assert_eq!(of_text(name), name);
         }
-        for (name, text) in
-            [("a\nb", "a\\x0Ab"), ("\u{1b}[31mred", "\\x1B[31mred"), ("a\u{85}", "a\\xC2\\x85"), ("\u{202e}gnp", "\\xE2\\x80\\xAEgnp")]
-        {
+        for (name, text) in [
+            ("a\nb", "a\\x0Ab"),
+            ("\u{1b}[31mred", "\\x1B[31mred"),
+            ("a\u{85}", "a\\xC2\\x85"),
+            ("\u{202e}gnp", "\\xE2\\x80\\xAEgnp"),
+        ] {
             assert_eq!(of_path(Path::new(name)), text);
             assert_eq!(of_text(name), text);
             assert_eq!(of_text(text), text, "a name stays itself");
         }
-        assert_eq!(of_path(Path::new("\\xE9")), if cfg!(unix) { "\\x5CxE9" } else { "\\xE9" });
+        assert_eq!(
+            of_path(Path::new("\\xE9")),
+            if cfg!(unix) { "\\x5CxE9" } else { "\\xE9" }
+        );
         assert_eq!(of_lines("a\tb\nc\r\u{7f}"), "a\tb\nc\\x0D\\x7F");
     }
 
@@ -187,7 +231,13 @@ mod tests {
     fn the_text_of_a_path_leads_back_to_the_file() {
         use std::os::unix::ffi::OsStrExt;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in [&b"f\xE9.png"[..], b"a\nb.png", b"\\xE9.png", b"plain.png", "\u{e9}.png".as_bytes()] {
+        for name in [
+            &b"f\xE9.png"[..],
+            b"a\nb.png",
+            b"\\xE9.png",
+            b"plain.png",
+            "\u{e9}.png".as_bytes(),
+        ] {
             let path = folder.path().join(OsStr::from_bytes(name));
             std::fs::write(&path, name).expect("written");
         }

@@ -3,7 +3,9 @@
 /// Returns the host name of this machine, empty if it is unknown.
 pub fn host() -> String {
     #[cfg(unix)]
-    let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     #[cfg(not(unix))]
     let name = std::env::var("COMPUTERNAME").unwrap_or_default();
     name
@@ -14,7 +16,9 @@ pub fn is_alive(process: u32) -> bool {
     #[cfg(unix)]
     {
         use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
-        i32::try_from(process).is_ok_and(|number| number > 0 && kill(Pid::from_raw(number), None) != Err(Errno::ESRCH))
+        i32::try_from(process).is_ok_and(|number| {
+            number > 0 && kill(Pid::from_raw(number), None) != Err(Errno::ESRCH)
+        })
     }
     #[cfg(not(unix))]
     {

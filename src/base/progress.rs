@@ -40,14 +40,22 @@ pub struct EachOnce<'a> {
 impl<'a> EachOnce<'a> {
     /// Passes messages on to `inner`.
     pub fn new(inner: &'a dyn Progress) -> Self {
-        Self { inner, said: Mutex::default() }
+        Self {
+            inner,
+            said: Mutex::default(),
+        }
     }
 }
 
 impl Progress for EachOnce<'_> {
     fn say(&self, line: &str) {
         // A panic in another thread leaves the set usable.
-        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
+        if self
+            .said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(line.to_owned())
+        {
             self.inner.say(line);
         }
     }

@@ -126,7 +126,10 @@ mod tests {
             first(1, Purpose::Order, [0, 1, 0]),
             first(1, Purpose::Order, [0, 0, 1]),
         ];
-        assert!(others.iter().all(|other| *other != base), "{base} is in {others:?}");
+        assert!(
+            others.iter().all(|other| *other != base),
+            "{base} is in {others:?}"
+        );
     }
 
     #[test]
@@ -134,8 +137,12 @@ mod tests {
         let mut stream = stream(5, Purpose::Synthetic, [0; 3]);
         let draws: Vec<f64> = (0..20_000).map(|_| normal(&mut stream)).collect();
         let mean = draws.iter().sum::<f64>() / draws.len() as f64;
-        let variance = draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / draws.len() as f64;
-        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05, "mean {mean}, variance {variance}");
+        let variance =
+            draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / draws.len() as f64;
+        assert!(
+            mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05,
+            "mean {mean}, variance {variance}"
+        );
     }
 
     proptest! {

@@ -11,7 +11,9 @@ pub struct UnionFind {
 impl UnionFind {
     /// Returns `count` sets of one position each.
     pub fn new(count: usize) -> Self {
-        Self { parents: (0..count).collect() }
+        Self {
+            parents: (0..count).collect(),
+        }
     }
 
     /// Returns the smallest position of the set that `at` is in.
@@ -50,8 +52,17 @@ mod tests {
     #[test]
     fn sets_grow_together_and_keep_their_smallest_position() {
         let mut sets = UnionFind::new(6);
-        assert_eq!((sets.join(4, 2), sets.join(5, 3), sets.join(2, 4)), (Some([2, 4]), Some([3, 5]), None));
-        assert_eq!((sets.join(5, 4), sets.root(5), sets.root(0)), (Some([2, 3]), 2, 0));
-        assert_eq!(sets.into_sets().into_iter().collect::<Vec<_>>(), [(0, vec![0]), (1, vec![1]), (2, vec![2, 3, 4, 5])]);
+        assert_eq!(
+            (sets.join(4, 2), sets.join(5, 3), sets.join(2, 4)),
+            (Some([2, 4]), Some([3, 5]), None)
+        );
+        assert_eq!(
+            (sets.join(5, 4), sets.root(5), sets.root(0)),
+            (Some([2, 3]), 2, 0)
+        );
+        assert_eq!(
+            sets.into_sets().into_iter().collect::<Vec<_>>(),
+            [(0, vec![0]), (1, vec![1]), (2, vec![2, 3, 4, 5])]
+        );
     }
 }

@@ -10,14 +10,23 @@ const SHOWN: usize = 10;
 pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.75;
     let found = found.to_lowercase();
-    let alike = names.into_iter().map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), name));
+    let alike = names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), name));
     // The first of equals: `max_by` would return the last.
-    alike.filter(|(similarity, _)| *similarity > ALIKE).reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, name)| name)
+    alike
+        .filter(|(similarity, _)| *similarity > ALIKE)
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
+        .map(|(_, name)| name)
 }
 
 /// Lists names, each as [`names::quoted`]; of a long list the first ones and the number of all.
 pub fn listed(all: &[String]) -> String {
-    let shown: Vec<_> = all.iter().take(SHOWN).map(|name| names::quoted(name)).collect();
+    let shown: Vec<_> = all
+        .iter()
+        .take(SHOWN)
+        .map(|name| names::quoted(name))
+        .collect();
     match all.len() {
         count if count > SHOWN => format!("{}, ... ({count} of them)", shown.join(", ")),
         _ => shown.join(", "),
@@ -27,7 +36,11 @@ pub fn listed(all: &[String]) -> String {
 /// Returns a text as a message shows it: its first 80 characters, and nothing that moves a cursor.
 pub fn shortened(text: &str) -> String {
     const MOST: usize = 80;
-    let mut shown: String = text.chars().take(MOST).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut shown: String = text
+        .chars()
+        .take(MOST)
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
     if text.chars().nth(MOST).is_some() {
         shown.push_str("...");
     }
@@ -45,10 +58,18 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_the_most_alike_or_none() {
-        for (found, expected) in
-            [("epoch", Some("epochs")), ("EPOCHS", Some("epochs")), ("catt", Some("cat")), ("giraffe", None), ("", None)]
-        {
-            assert_eq!(nearest(found, ["dog", "cat", "epochs", "cats"]), expected, "{found}");
+        for (found, expected) in [
+            ("epoch", Some("epochs")),
+            ("EPOCHS", Some("epochs")),
+            ("catt", Some("cat")),
+            ("giraffe", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                nearest(found, ["dog", "cat", "epochs", "cats"]),
+                expected,
+                "{found}"
+            );
         }
     }
 
@@ -57,6 +78,9 @@ mod tests {
         let names: Vec<_> = (0..12).map(|index| index.to_string()).collect();
         assert_eq!(listed(&names[..3]), "0, 1, 2");
         assert_eq!(listed(&["b".to_owned(), " c".to_owned()]), "b, \" c\"");
-        assert_eq!(listed(&names), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (12 of them)");
+        assert_eq!(
+            listed(&names),
+            "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (12 of them)"
+        );
     }
 }

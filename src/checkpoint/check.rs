@@ -23,8 +23,21 @@ const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 type Checked = Result<(), Fault>;
 
 /// Returns a fault that names `field` unless the condition holds.
-fn require(holds: bool, field: &str, found: impl fmt::Debug, expected: impl fmt::Display) -> Checked {
-    if holds { Ok(()) } else { Err(Fault::of(field, &cut(&format!("{found:?}")), &expected.to_string())) }
+fn require(
+    holds: bool,
+    field: &str,
+    found: impl fmt::Debug,
+    expected: impl fmt::Display,
+) -> Checked {
+    if holds {
+        Ok(())
+    } else {
+        Err(Fault::of(
+            field,
+            &cut(&format!("{found:?}")),
+            &expected.to_string(),
+        ))
+    }
 }
 
 /// Checks every field of `meta` against its bounds and the other fields.
@@ -34,15 +47,35 @@ pub(super) fn check(meta: &Meta) -> Checked {
     check_design(meta)?;
     check_decisions(meta)?;
     check_files(meta)?;
-    require(meta.focal_gamma.is_finite() && meta.focal_gamma >= 0.0, "focal_gamma", meta.focal_gamma, "a number of 0 or more")?;
-    let bad = meta.metrics.iter().find(|(_, value)| value.is_some_and(|value| !value.is_finite()));
-    bad.map_or(Ok(()), |(name, value)| require(false, &format!("metrics.{name}"), value, "a number, or null"))
+    require(
+        meta.focal_gamma.is_finite() && meta.focal_gamma >= 0.0,
+        "focal_gamma",
+        meta.focal_gamma,
+        "a number of 0 or more",
+    )?;
+    let bad = meta
+        .metrics
+        .iter()
+        .find(|(_, value)| value.is_some_and(|value| !value.is_finite()));
+    bad.map_or(Ok(()), |(name, value)| {
+        require(
+            false,
+            &format!("metrics.{name}"),
+            value,
+            "a number, or null",
+        )
+    })
 }
 
 fn check_classes(classes: &[String]) -> Checked {
     require(classes.len() >= 2, "classes", classes, "two names or more")?;
     let distinct: BTreeSet<&String> = classes.iter().collect();
-    require(distinct.len() == classes.len(), "classes", classes, "names that differ from one another")
+    require(
+        distinct.len() == classes.len(),
+        "classes",
+        classes,
+        "names that differ from one another",
+    )
 }
 
 fn check_images(meta: &Meta) -> Checked {
@@ -54,58 +87,166 @@ fn check_images(meta: &Meta) -> Checked {
     )?;
     let (normalize, channels) = (&meta.normalize, meta.color.channels());
     let rescale = normalize.rescale;
-    require((rescale as f32).is_normal(), "normalize.rescale", rescale, "a factor on grey levels that isn't 0")?;
-    for (field, values) in [("normalize.mean", &normalize.mean), ("normalize.std", &normalize.std)] {
-        require(values.len() == channels, field, values, format!("{channels} of them, one a channel"))?;
-        require(values.iter().all(|value| value.is_finite()), field, values, "finite numbers")?;
+    require(
+        (rescale as f32).is_normal(),
+        "normalize.rescale",
+        rescale,
+        "a factor on grey levels that isn't 0",
+    )?;
+    for (field, values) in [
+        ("normalize.mean", &normalize.mean),
+        ("normalize.std", &normalize.std),
+    ] {
+        require(
+            values.len() == channels,
+            field,
+            values,
+            format!("{channels} of them, one a channel"),
+        )?;
+        require(
+            values.iter().all(|value| value.is_finite()),
+            field,
+            values,
+            "finite numbers",
+        )?;
     }
-    require(normalize.std.iter().all(|std| *std > 0.0), "normalize.std", &normalize.std, "numbers above 0")
+    require(
+        normalize.std.iter().all(|std| *std > 0.0),
+        "normalize.std",
+        &normalize.std,
+        "numbers above 0",
+    )
 }
 
 fn check_design(meta: &Meta) -> Checked {
-    let Design { model, input, num_classes, output } = &meta.design;
+    let Design {
+        model,
+        input,
+        num_classes,
+        output,
+    } = &meta.design;
     let [height, width] = meta.image_size;
     let expected = [meta.color.channels(), height, width];
-    require(*input == expected, "design.input", input, format!("{expected:?}, the channels of `color` and `image_size`"))?;
+    require(
+        *input == expected,
+        "design.input",
+        input,
+        format!("{expected:?}, the channels of `color` and `image_size`"),
+    )?;
     require(
         *num_classes == meta.classes.len(),
         "design.num_classes",
         num_classes,
         format!("{}, the number of `classes`", meta.classes.len()),
     )?;
-    require(*output == Output::of(meta.loss), "design.output", output, format!("{:?}, which goes with `loss`", Output::of(meta.loss)))?;
+    require(
+        *output == Output::of(meta.loss),
+        "design.output",
+        output,
+        format!("{:?}, which goes with `loss`", Output::of(meta.loss)),
+    )?;
     // One logit tells two classes apart, no more.
     let fits = *output == Output::Softmax || *num_classes == 2;
-    require(fits, "design.output", output, "Softmax for any number of classes but two")?;
+    require(
+        fits,
+        "design.output",
+        output,
+        "Softmax for any number of classes but two",
+    )?;
     check_list(meta)?;
     if model.architecture.is_list() {
-        require(model.channels.is_none(), "design.model.channels", &model.channels, "none for this architecture")?;
-        require(model.batch_norm.is_none(), "design.model.batch_norm", model.batch_norm, "none for this architecture")?;
+        require(
+            model.channels.is_none(),
+            "design.model.channels",
+            &model.channels,
+            "none for this architecture",
+        )?;
+        require(
+            model.batch_norm.is_none(),
+            "design.model.batch_norm",
+            model.batch_norm,
+            "none for this architecture",
+        )?;
     } else if model.architecture.is_of_recipe() {
         let channels = model.channels();
         let are_possible = !channels.is_empty() && !channels.contains(&0);
-        require(are_possible, "design.model.channels", &channels, "one number above 0 for each block")?;
+        require(
+            are_possible,
+            "design.model.channels",
+            &channels,
+            "one number above 0 for each block",
+        )?;
     } else {
-        require(model.channels.is_none(), "design.model.channels", &model.channels, "none for this architecture")?;
-        require(model.batch_norm.is_none(), "design.model.batch_norm", model.batch_norm, "none for this architecture")?;
-        require(meta.color == Color::Rgb, "color", meta.color, "\"rgb\" for this architecture")?;
+        require(
+            model.channels.is_none(),
+            "design.model.channels",
+            &model.channels,
+            "none for this architecture",
+        )?;
+        require(
+            model.batch_norm.is_none(),
+            "design.model.batch_norm",
+            model.batch_norm,
+            "none for this architecture",
+        )?;
+        require(
+            meta.color == Color::Rgb,
+            "color",
+            meta.color,
+            "\"rgb\" for this architecture",
+        )?;
     }
     let leaves_features = model.features(meta.image_size).is_ok();
     if model.architecture.is_list() {
-        require(leaves_features, "design.model.layers", &model.layers, "layers for which enough of the image is left")?;
+        require(
+            leaves_features,
+            "design.model.layers",
+            &model.layers,
+            "layers for which enough of the image is left",
+        )?;
     }
-    require(leaves_features, "design.model.channels", model.channels(), "fewer blocks, each of which halves the image")?;
+    require(
+        leaves_features,
+        "design.model.channels",
+        model.channels(),
+        "fewer blocks, each of which halves the image",
+    )?;
     if meta.frozen.is_some() {
         // The files don't bound frozen convolutions.
         let weights = model.network(input[0]).num_kernel_weights();
-        require(weights < MOST_KERNEL_WEIGHTS, "design.model", weights, format!("fewer than {MOST_KERNEL_WEIGHTS} frozen weights"))?;
+        require(
+            weights < MOST_KERNEL_WEIGHTS,
+            "design.model",
+            weights,
+            format!("fewer than {MOST_KERNEL_WEIGHTS} frozen weights"),
+        )?;
     }
-    require(!model.hidden.widths().contains(&0), "design.model.hidden", &model.hidden, "widths above 0, or 0 alone")?;
-    require((0.0..1.0).contains(&model.dropout), "design.model.dropout", model.dropout, "a share from 0 to below 1")?;
+    require(
+        !model.hidden.widths().contains(&0),
+        "design.model.hidden",
+        &model.hidden,
+        "widths above 0, or 0 alone",
+    )?;
+    require(
+        (0.0..1.0).contains(&model.dropout),
+        "design.model.dropout",
+        model.dropout,
+        "a share from 0 to below 1",
+    )?;
     let groups = model.num_groups();
     meta.frozen.as_ref().map_or(Ok(()), |frozen| {
-        require((1..=groups).contains(&frozen.groups), "frozen.groups", frozen.groups, format!("1 to {groups}, the layer groups"))?;
-        require(is_digest(&frozen.sha256), "frozen.sha256", &frozen.sha256, "a SHA-256")
+        require(
+            (1..=groups).contains(&frozen.groups),
+            "frozen.groups",
+            frozen.groups,
+            format!("1 to {groups}, the layer groups"),
+        )?;
+        require(
+            is_digest(&frozen.sha256),
+            "frozen.sha256",
+            &frozen.sha256,
+            "a SHA-256",
+        )
     })
 }
 
@@ -114,30 +255,93 @@ fn check_design(meta: &Meta) -> Checked {
 fn check_list(meta: &Meta) -> Checked {
     let model = &meta.design.model;
     if !model.architecture.is_list() {
-        require(model.layers.is_empty(), "design.model.layers", &model.layers, "none for this architecture")?;
-        require(model.activation.is_none(), "design.model.activation", model.activation, "none for this architecture")?;
-        require(model.norm_epsilon.is_none(), "design.model.norm_epsilon", model.norm_epsilon, "none for this architecture")?;
-        return require(model.norm_momentum.is_none(), "design.model.norm_momentum", model.norm_momentum, "none for this architecture");
+        require(
+            model.layers.is_empty(),
+            "design.model.layers",
+            &model.layers,
+            "none for this architecture",
+        )?;
+        require(
+            model.activation.is_none(),
+            "design.model.activation",
+            model.activation,
+            "none for this architecture",
+        )?;
+        require(
+            model.norm_epsilon.is_none(),
+            "design.model.norm_epsilon",
+            model.norm_epsilon,
+            "none for this architecture",
+        )?;
+        return require(
+            model.norm_momentum.is_none(),
+            "design.model.norm_momentum",
+            model.norm_momentum,
+            "none for this architecture",
+        );
     }
     let fault = model.layers_fault(meta.color.channels());
-    fault.map_or(Ok(()), |wrong| Err(Fault::of(&format!("design.model.{}", wrong.key), &wrong.found, wrong.expected)))
+    fault.map_or(Ok(()), |wrong| {
+        Err(Fault::of(
+            &format!("design.model.{}", wrong.key),
+            &wrong.found,
+            wrong.expected,
+        ))
+    })
 }
 
 fn check_decisions(meta: &Meta) -> Checked {
     let temperature = meta.temperature;
-    require(TEMPERATURES.contains(&temperature), "temperature", temperature, "a number from 0.001 to 1000")?;
+    require(
+        TEMPERATURES.contains(&temperature),
+        "temperature",
+        temperature,
+        "a number from 0.001 to 1000",
+    )?;
     let is_share = |value: f64| value > 0.0 && value < 1.0;
-    let probability = |field: &str, value: f32| require((0.0..=1.0).contains(&value), field, value, "a probability from 0 to 1");
+    let probability = |field: &str, value: f32| {
+        require(
+            (0.0..=1.0).contains(&value),
+            field,
+            value,
+            "a probability from 0 to 1",
+        )
+    };
     if let Some(fitted) = &meta.threshold {
-        require(meta.classes.contains(&fitted.class), "threshold.class", &fitted.class, "one of `classes`")?;
-        require(is_share(fitted.sensitivity), "threshold.sensitivity", fitted.sensitivity, "a share between 0 and 1")?;
+        require(
+            meta.classes.contains(&fitted.class),
+            "threshold.class",
+            &fitted.class,
+            "one of `classes`",
+        )?;
+        require(
+            is_share(fitted.sensitivity),
+            "threshold.sensitivity",
+            fitted.sensitivity,
+            "a share between 0 and 1",
+        )?;
         probability("threshold.probability", fitted.probability)?;
-        require(fitted.fitted_on > 0, "threshold.fitted_on", fitted.fitted_on, "one image or more")?;
+        require(
+            fitted.fitted_on > 0,
+            "threshold.fitted_on",
+            fitted.fitted_on,
+            "one image or more",
+        )?;
     }
     if let Some(fitted) = &meta.coverage {
-        require(is_share(fitted.coverage), "coverage.coverage", fitted.coverage, "a share between 0 and 1")?;
+        require(
+            is_share(fitted.coverage),
+            "coverage.coverage",
+            fitted.coverage,
+            "a share between 0 and 1",
+        )?;
         probability("coverage.probability", fitted.probability)?;
-        require(fitted.fitted_on > 0, "coverage.fitted_on", fitted.fitted_on, "one image or more")?;
+        require(
+            fitted.fitted_on > 0,
+            "coverage.fitted_on",
+            fitted.fitted_on,
+            "one image or more",
+        )?;
     }
     Ok(())
 }
@@ -146,11 +350,21 @@ fn check_files(meta: &Meta) -> Checked {
     for (name, sha256) in &meta.files {
         let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
         require(is_plain, "files", name, "names of files of the checkpoint")?;
-        require(is_digest(sha256), &format!("files.{name}"), sha256, "a SHA-256")?;
+        require(
+            is_digest(sha256),
+            &format!("files.{name}"),
+            sha256,
+            "a SHA-256",
+        )?;
     }
     let Some(run) = &meta.run else { return Ok(()) };
     require(!run.id.is_empty(), "run.id", &run.id, "a name")?;
-    require(!run.splits.is_empty() && run.splits.iter().all(|split| is_digest(split)), "run.splits", &run.splits, "SHA-256s")
+    require(
+        !run.splits.is_empty() && run.splits.iter().all(|split| is_digest(split)),
+        "run.splits",
+        &run.splits,
+        "SHA-256s",
+    )
 }
 
 /// Whether a text is a SHA-256 in hexadecimal.
@@ -161,8 +375,16 @@ fn is_digest(text: &str) -> bool {
 /// Checks that a network isn't larger than the files with its weights, which have `bytes` in total.
 // Four bytes a weight: the files hold 32-bit floats.
 pub(super) fn check_size(meta: &Meta, bytes: u64) -> Checked {
-    let (needed, there) = (num_weights(&meta.design, meta.frozen.is_some()), u128::from(bytes) / 4);
-    require(needed <= there, "design.model", needed, format!("{there} weights at most, which the checkpoint's files have room for"))
+    let (needed, there) = (
+        num_weights(&meta.design, meta.frozen.is_some()),
+        u128::from(bytes) / 4,
+    );
+    require(
+        needed <= there,
+        "design.model",
+        needed,
+        format!("{there} weights at most, which the checkpoint's files have room for"),
+    )
 }
 
 /// Returns a lower bound of the number of weights of a network: those of its dense layers, and of
@@ -171,16 +393,25 @@ fn num_weights(design: &Design, is_frozen: bool) -> u128 {
     let model = &design.model;
     let network = model.network(design.input[0]);
     let mut sum = 0u128;
-    let mut add = |inputs: u128, outputs: u128| sum = sum.saturating_add(inputs.saturating_mul(outputs));
+    let mut add =
+        |inputs: u128, outputs: u128| sum = sum.saturating_add(inputs.saturating_mul(outputs));
     for (layer, inputs) in network.modules() {
         if let (Kind::Conv(conv), false) = (&layer.kind, is_frozen) {
-            let [outputs, inputs, height, width] = conv.weight_shape(inputs).map(|side| side as u128);
+            let [outputs, inputs, height, width] =
+                conv.weight_shape(inputs).map(|side| side as u128);
             add(inputs.saturating_mul(height * width), outputs);
         }
     }
-    let features = network.features([design.input[1], design.input[2]]).unwrap_or_default();
+    let features = network
+        .features([design.input[1], design.input[2]])
+        .unwrap_or_default();
     let mut inputs = model.pooling.width(features) as u128;
-    for outputs in model.hidden.widths().into_iter().chain([design.output.num_logits(design.num_classes)]) {
+    for outputs in model
+        .hidden
+        .widths()
+        .into_iter()
+        .chain([design.output.num_logits(design.num_classes)])
+    {
         add(inputs, outputs as u128);
         inputs = outputs as u128;
     }

@@ -71,5 +71,7 @@ pub enum CheckpointError {
 }
 
 fn other_hint(other: Option<&Path>) -> String {
-    other.map_or(String::new(), |other| format!("; {} is whole, name it instead", other.display()))
+    other.map_or(String::new(), |other| {
+        format!("; {} is whole, name it instead", other.display())
+    })
 }

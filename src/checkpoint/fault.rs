@@ -30,14 +30,20 @@ pub(super) enum Fault {
 
 impl Fault {
     pub(super) fn of(field: &str, found: &str, expected: &str) -> Self {
-        Self::Value { field: field.to_owned(), found: found.to_owned(), expected: expected.to_owned() }
+        Self::Value {
+            field: field.to_owned(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        }
     }
 
     /// Returns the top-level field that contains the fault.
     pub(super) fn field(&self) -> &str {
         match self {
             Self::Version(_) => "format",
-            Self::Unreadable { field, .. } | Self::Value { field, .. } => field.split(['.', '[']).next().unwrap_or_default(),
+            Self::Unreadable { field, .. } | Self::Value { field, .. } => {
+                field.split(['.', '[']).next().unwrap_or_default()
+            }
         }
     }
 
@@ -50,11 +56,21 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(found) => write!(f, "`format`: found {found}, expected another"),
-            Self::Value { field, found, expected } => write!(f, "`{field}`: found {found}, expected {expected}"),
+            Self::Value {
+                field,
+                found,
+                expected,
+            } => write!(f, "`{field}`: found {found}, expected {expected}"),
             Self::Unreadable { field, reason } => {
-                let reason =
-                    reason.replace("invalid type: ", "found ").replace("invalid value: ", "found ").replace("unknown variant ", "found ");
-                if field.is_empty() { f.write_str(&reason) } else { write!(f, "`{field}`: {reason}") }
+                let reason = reason
+                    .replace("invalid type: ", "found ")
+                    .replace("invalid value: ", "found ")
+                    .replace("unknown variant ", "found ");
+                if field.is_empty() {
+                    f.write_str(&reason)
+                } else {
+                    write!(f, "`{field}`: {reason}")
+                }
             }
         }
     }
@@ -67,5 +83,9 @@ pub(super) fn shown(value: &Value) -> String {
 
 /// Cuts a text off if it is long.
 pub(super) fn cut(text: &str) -> String {
-    if text.chars().count() <= SHOWN { text.to_owned() } else { text.chars().take(SHOWN).collect::<String>() + "..." }
+    if text.chars().count() <= SHOWN {
+        text.to_owned()
+    } else {
+        text.chars().take(SHOWN).collect::<String>() + "..."
+    }
 }

@@ -94,7 +94,11 @@ impl Meta {
             color: self.color,
             resize: self.resize,
             interpolation: self.interpolation,
-            on_bad_image: if self.repair { OnBadImage::Repair } else { OnBadImage::Skip },
+            on_bad_image: if self.repair {
+                OnBadImage::Repair
+            } else {
+                OnBadImage::Skip
+            },
             ..Data::of(String::new())
         }
     }
@@ -118,9 +122,14 @@ pub struct RunId {
 impl RunId {
     /// Returns the identity of a run that starts now with this content of `split.csv`.
     pub fn new(split: &[u8]) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_nanos());
         let id = sha256_hex(format!("{} {} {now}", process::host(), std::process::id()).as_bytes());
-        Self { id: id[..32].to_owned(), splits: vec![sha256_hex(split)] }
+        Self {
+            id: id[..32].to_owned(),
+            splits: vec![sha256_hex(split)],
+        }
     }
 
     /// Adds a content of `split.csv`, unless it is known.

@@ -28,8 +28,14 @@ impl Meta {
         // round trip, and then another text.
         let plain = serde_json::to_vec(self).expect("plain values are JSON");
         let fields: Map<String, Value> = serde_json::from_slice(&plain).expect("a struct is a map");
-        let digests = fields.iter().map(|(field, value)| (field.clone(), digest(value))).collect();
-        pretty(&Sealed { meta: self, digests })
+        let digests = fields
+            .iter()
+            .map(|(field, value)| (field.clone(), digest(value)))
+            .collect();
+        pretty(&Sealed {
+            meta: self,
+            digests,
+        })
     }
 
     /// Parses and checks the content of `meta.json`.
@@ -57,11 +63,22 @@ impl Meta {
 
 /// Checks that each field has the digest that it was written with.
 fn check_digests(meta: &Meta, text: &[u8]) -> Result<(), Fault> {
-    let mut fields: Map<String, Value> = serde_json::from_slice(text).map_err(|error| Fault::of("", "", &error.to_string()))?;
+    let mut fields: Map<String, Value> =
+        serde_json::from_slice(text).map_err(|error| Fault::of("", "", &error.to_string()))?;
     let Some(digests) = fields.remove(DIGESTS) else {
-        return if meta.format > OLDEST { Err(Fault::missing(DIGESTS)) } else { Ok(()) };
+        return if meta.format > OLDEST {
+            Err(Fault::missing(DIGESTS))
+        } else {
+            Ok(())
+        };
     };
-    let Value::Object(digests) = digests else { return Err(Fault::of(DIGESTS, &shown(&digests), "the SHA-256 of every field")) };
+    let Value::Object(digests) = digests else {
+        return Err(Fault::of(
+            DIGESTS,
+            &shown(&digests),
+            "the SHA-256 of every field",
+        ));
+    };
     if let Some(field) = digests.keys().find(|field| !fields.contains_key(*field)) {
         return Err(Fault::missing(field));
     }
@@ -70,11 +87,25 @@ fn check_digests(meta: &Meta, text: &[u8]) -> Result<(), Fault> {
             Some(Some(expected)) if expected == digest(value) => {}
             Some(Some(expected)) => {
                 let start: String = expected.chars().take(12).collect();
-                let expected = format!("what was written, whose SHA-256 begins with {start}; it was changed since");
+                let expected = format!(
+                    "what was written, whose SHA-256 begins with {start}; it was changed since"
+                );
                 return Err(Fault::of(field, &shown(value), &expected));
             }
-            Some(None) => return Err(Fault::of(&format!("{DIGESTS}.{field}"), &shown(&digests[field]), "a SHA-256")),
-            None => return Err(Fault::of(field, &shown(value), "no such field; it was added since")),
+            Some(None) => {
+                return Err(Fault::of(
+                    &format!("{DIGESTS}.{field}"),
+                    &shown(&digests[field]),
+                    "a SHA-256",
+                ));
+            }
+            None => {
+                return Err(Fault::of(
+                    field,
+                    &shown(value),
+                    "no such field; it was added since",
+                ));
+            }
         }
     }
     Ok(())
@@ -90,9 +121,15 @@ pub(super) fn from_json<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Fa
     let reader = &mut serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
         let path = error.path().to_string();
-        Fault::Unreadable { field: if path == "." { String::new() } else { path }, reason: error.inner().to_string() }
+        Fault::Unreadable {
+            field: if path == "." { String::new() } else { path },
+            reason: error.inner().to_string(),
+        }
     })?;
-    reader.end().map_err(|error| Fault::Unreadable { field: String::new(), reason: error.to_string() })?;
+    reader.end().map_err(|error| Fault::Unreadable {
+        field: String::new(),
+        reason: error.to_string(),
+    })?;
     Ok(value)
 }
 
@@ -123,39 +160,66 @@ mod tests {
     }
 
     fn fault(value: &Value) -> String {
-        Meta::from_text(&serde_json::to_vec(value).expect("JSON")).expect_err("can't be").to_string()
+        Meta::from_text(&serde_json::to_vec(value).expect("JSON"))
+            .expect_err("can't be")
+            .to_string()
     }
 
     #[test]
     fn an_older_checkpoint_is_read_and_gets_digests_when_it_is_written_again() {
         let meta = Meta::from_text(OLD.as_bytes()).expect("an older one");
-        let text = Meta { format: FORMAT, ..meta.clone() }.to_text();
-        assert_eq!(Meta { format: 2, ..Meta::from_text(&text).expect("sealed") }, meta);
+        let text = Meta {
+            format: FORMAT,
+            ..meta.clone()
+        }
+        .to_text();
+        assert_eq!(
+            Meta {
+                format: 2,
+                ..Meta::from_text(&text).expect("sealed")
+            },
+            meta
+        );
     }
 
     #[test]
     fn a_field_that_was_changed_added_or_removed_is_named() {
-        let meta = Meta { format: FORMAT, ..Meta::from_text(OLD.as_bytes()).expect("an older one") };
+        let meta = Meta {
+            format: FORMAT,
+            ..Meta::from_text(OLD.as_bytes()).expect("an older one")
+        };
         let sealed: Value = serde_json::from_slice(&meta.to_text()).expect("JSON");
         let fields: Vec<String> = sealed.as_object().expect("a map").keys().cloned().collect();
         for field in &fields {
             let mut changed = sealed.clone();
             changed.as_object_mut().expect("a map").remove(field);
-            assert!(fault(&changed).contains(&format!("`{field}`")), "{field}: {}", fault(&changed));
+            assert!(
+                fault(&changed).contains(&format!("`{field}`")),
+                "{field}: {}",
+                fault(&changed)
+            );
         }
         type Change = fn(&mut Value);
         let changes: [(&str, Change); 6] = [
             ("temperature", |meta| meta["temperature"] = 2.0.into()),
             ("epoch", |meta| meta["epoch"] = 4.into()),
-            ("classes", |meta| meta["classes"] = serde_json::json!(["b", "a"])),
+            ("classes", |meta| {
+                meta["classes"] = serde_json::json!(["b", "a"])
+            }),
             ("metrics", |meta| meta["metrics"]["val_loss"] = 0.125.into()),
-            ("normalize", |meta| meta["normalize"]["mean"][0] = 0.2.into()),
+            ("normalize", |meta| {
+                meta["normalize"]["mean"][0] = 0.2.into()
+            }),
             ("extra", |meta| meta["extra"] = 1.into()),
         ];
         for (field, change) in changes {
             let mut changed = sealed.clone();
             change(&mut changed);
-            assert!(fault(&changed).contains(&format!("`{field}`: found ")), "{field}: {}", fault(&changed));
+            assert!(
+                fault(&changed).contains(&format!("`{field}`: found ")),
+                "{field}: {}",
+                fault(&changed)
+            );
         }
     }
 
@@ -163,29 +227,101 @@ mod tests {
     fn numbers_that_cannot_be_are_named_with_what_was_expected() {
         let layers = |list: Value| serde_json::json!({ "architecture": "layers", "hidden": 0, "layers": list });
         let cases = [
-            ("/classes", serde_json::json!([]), "`classes`: found [], expected two names or more"),
-            ("/classes", serde_json::json!(["a", "a"]), "`classes`: found [\"a\", \"a\"], expected names that differ"),
-            ("/classes", serde_json::json!(["a", "b", "c"]), "`design.num_classes`: found 2, expected 3"),
+            (
+                "/classes",
+                serde_json::json!([]),
+                "`classes`: found [], expected two names or more",
+            ),
+            (
+                "/classes",
+                serde_json::json!(["a", "a"]),
+                "`classes`: found [\"a\", \"a\"], expected names that differ",
+            ),
+            (
+                "/classes",
+                serde_json::json!(["a", "b", "c"]),
+                "`design.num_classes`: found 2, expected 3",
+            ),
             (
                 "/image_size",
                 serde_json::json!([24, 1_000_000]),
                 "`image_size`: found [24, 1000000], expected [height, width], each from 8 to 4096",
             ),
-            ("/image_size/0", serde_json::json!(-1), "`image_size[0]`: found integer `-1`, expected usize"),
-            ("/color", serde_json::json!("rgb"), "`normalize.mean`: found [0.1], expected 3 of them"),
-            ("/normalize/std", serde_json::json!([0.0]), "`normalize.std`: found [0.0], expected numbers above 0"),
-            ("/normalize/mean", serde_json::json!([null]), "`normalize.mean[0]`: found null, expected f32"),
-            ("/normalize/mean", serde_json::json!([1e39]), "`normalize.mean[0]`: number out of range"),
-            ("/normalize/rescale", serde_json::json!(0.0), "`normalize.rescale`: found 0.0"),
-            ("/design/input/1", serde_json::json!(25), "`design.input`: found [1, 25, 20], expected [1, 24, 20]"),
-            ("/design/output", serde_json::json!("sigmoid"), "`design.output`: found Sigmoid, expected Softmax"),
-            ("/design/model/channels", serde_json::json!([4, 0]), "`design.model.channels`: found [4, 0]"),
-            ("/design/model/channels", serde_json::json!([4, 4, 4, 4, 4, 4]), "expected fewer blocks"),
-            ("/design/model/dropout", serde_json::json!(1.0), "`design.model.dropout`: found 1.0"),
-            ("/design/model/architecture", serde_json::json!("vgg99"), "`design.model.architecture`: found `vgg99`, expected one of"),
-            ("/design/model/layers", serde_json::json!([{ "conv": 4 }]), "`design.model.layers`: found "),
-            ("/design/model", layers(serde_json::json!([])), "`design.model.layers`: found no layers"),
-            ("/design/model", layers(serde_json::json!([{ "conv": 4, "stride": 0 }])), "`design.model.layers (entry 1).stride`: found 0"),
+            (
+                "/image_size/0",
+                serde_json::json!(-1),
+                "`image_size[0]`: found integer `-1`, expected usize",
+            ),
+            (
+                "/color",
+                serde_json::json!("rgb"),
+                "`normalize.mean`: found [0.1], expected 3 of them",
+            ),
+            (
+                "/normalize/std",
+                serde_json::json!([0.0]),
+                "`normalize.std`: found [0.0], expected numbers above 0",
+            ),
+            (
+                "/normalize/mean",
+                serde_json::json!([null]),
+                "`normalize.mean[0]`: found null, expected f32",
+            ),
+            (
+                "/normalize/mean",
+                serde_json::json!([1e39]),
+                "`normalize.mean[0]`: number out of range",
+            ),
+            (
+                "/normalize/rescale",
+                serde_json::json!(0.0),
+                "`normalize.rescale`: found 0.0",
+            ),
+            (
+                "/design/input/1",
+                serde_json::json!(25),
+                "`design.input`: found [1, 25, 20], expected [1, 24, 20]",
+            ),
+            (
+                "/design/output",
+                serde_json::json!("sigmoid"),
+                "`design.output`: found Sigmoid, expected Softmax",
+            ),
+            (
+                "/design/model/channels",
+                serde_json::json!([4, 0]),
+                "`design.model.channels`: found [4, 0]",
+            ),
+            (
+                "/design/model/channels",
+                serde_json::json!([4, 4, 4, 4, 4, 4]),
+                "expected fewer blocks",
+            ),
+            (
+                "/design/model/dropout",
+                serde_json::json!(1.0),
+                "`design.model.dropout`: found 1.0",
+            ),
+            (
+                "/design/model/architecture",
+                serde_json::json!("vgg99"),
+                "`design.model.architecture`: found `vgg99`, expected one of",
+            ),
+            (
+                "/design/model/layers",
+                serde_json::json!([{ "conv": 4 }]),
+                "`design.model.layers`: found ",
+            ),
+            (
+                "/design/model",
+                layers(serde_json::json!([])),
+                "`design.model.layers`: found no layers",
+            ),
+            (
+                "/design/model",
+                layers(serde_json::json!([{ "conv": 4, "stride": 0 }])),
+                "`design.model.layers (entry 1).stride`: found 0",
+            ),
             (
                 "/design/model",
                 layers(serde_json::json!([{ "conv": 65536 }, { "conv": 65536 }])),
@@ -201,36 +337,80 @@ mod tests {
                 layers(serde_json::json!([{ "conv": 4, "max_pool": 2 }])),
                 "expected a table with conv, separable_conv, max_pool",
             ),
-            ("/focal_gamma", serde_json::json!(-0.5), "`focal_gamma`: found -0.5, expected a number of 0 or more"),
-            ("/temperature", serde_json::json!(0), "`temperature`: found 0.0, expected a number from 0.001 to 1000"),
-            ("/temperature", serde_json::json!("hot"), "`temperature`: found string \"hot\", expected f64"),
-            ("/epoch", serde_json::json!(1.5), "`epoch`: found floating point `1.5`, expected usize"),
+            (
+                "/focal_gamma",
+                serde_json::json!(-0.5),
+                "`focal_gamma`: found -0.5, expected a number of 0 or more",
+            ),
+            (
+                "/temperature",
+                serde_json::json!(0),
+                "`temperature`: found 0.0, expected a number from 0.001 to 1000",
+            ),
+            (
+                "/temperature",
+                serde_json::json!("hot"),
+                "`temperature`: found string \"hot\", expected f64",
+            ),
+            (
+                "/epoch",
+                serde_json::json!(1.5),
+                "`epoch`: found floating point `1.5`, expected usize",
+            ),
         ];
         for (place, value, expected) in cases {
             let mut changed = old();
             changed["design"]["model"]["layers"] = serde_json::json!([]);
             *changed.pointer_mut(place).expect("a field") = value;
-            assert!(fault(&changed).contains(expected), "{place}: {}", fault(&changed));
+            assert!(
+                fault(&changed).contains(expected),
+                "{place}: {}",
+                fault(&changed)
+            );
         }
         let mut more = old();
         more["threshold"] = serde_json::json!({ "class": "z", "sensitivity": 0.9, "probability": 0.5, "fitted_on": 3 });
-        assert!(fault(&more).contains("`threshold.class`: found \"z\", expected one of `classes`"), "{}", fault(&more));
+        assert!(
+            fault(&more).contains("`threshold.class`: found \"z\", expected one of `classes`"),
+            "{}",
+            fault(&more)
+        );
         more["threshold"] = Value::Null;
-        more["coverage"] = serde_json::json!({ "coverage": 0.9, "probability": 1.5, "fitted_on": 3 });
-        assert!(fault(&more).contains("`coverage.probability`: found 1.5, expected a probability"), "{}", fault(&more));
+        more["coverage"] =
+            serde_json::json!({ "coverage": 0.9, "probability": 1.5, "fitted_on": 3 });
+        assert!(
+            fault(&more).contains("`coverage.probability`: found 1.5, expected a probability"),
+            "{}",
+            fault(&more)
+        );
         let twice = OLD.replace("\"epoch\": 3", "\"epoch\": 3, \"epoch\": 3");
-        assert!(Meta::from_text(twice.as_bytes()).expect_err("twice").to_string().contains("duplicate field `epoch`"));
+        assert!(
+            Meta::from_text(twice.as_bytes())
+                .expect_err("twice")
+                .to_string()
+                .contains("duplicate field `epoch`")
+        );
     }
 
     #[test]
     fn a_network_larger_than_its_weights_is_refused_before_it_is_built() {
         let mut large = old();
         large["design"]["model"]["hidden"] = serde_json::json!([1_000_000_000, 1_000_000_000]);
-        let large = Meta::from_text(&serde_json::to_vec(&large).expect("JSON")).expect("each number alone is possible");
-        let fault = super::super::check::check_size(&large, 40_000).expect_err("too large").to_string();
-        assert!(fault.starts_with("`design.model`: found ") && fault.contains("expected 10000 weights at most"), "{fault}");
+        let large = Meta::from_text(&serde_json::to_vec(&large).expect("JSON"))
+            .expect("each number alone is possible");
+        let fault = super::super::check::check_size(&large, 40_000)
+            .expect_err("too large")
+            .to_string();
+        assert!(
+            fault.starts_with("`design.model`: found ")
+                && fault.contains("expected 10000 weights at most"),
+            "{fault}"
+        );
         let meta = Meta::from_text(OLD.as_bytes()).expect("an older one");
         // 9 * 4 + 9 * 4 * 8 + 6 * 5 * 8 * 16 + 16 * 2 weights.
-        assert!(super::super::check::check_size(&meta, 4 * 4196).is_ok() && super::super::check::check_size(&meta, 4 * 4195).is_err());
+        assert!(
+            super::super::check::check_size(&meta, 4 * 4196).is_ok()
+                && super::super::check::check_size(&meta, 4 * 4195).is_err()
+        );
     }
 }

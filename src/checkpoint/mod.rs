@@ -61,32 +61,68 @@ const META_BYTES: u64 = 64 << 20;
 /// Returns an error with the path if a file can't be written. A checkpoint of the same name stays
 /// until the new one is complete.
 pub fn save(run: &RunFolder, names: &[&str], saved: &Resumable) -> Result<(), CheckpointError> {
-    let Resumable { checkpoint, optimizer, state } = saved;
+    let Resumable {
+        checkpoint,
+        optimizer,
+        state,
+    } = saved;
     let state = pretty(state);
-    let whitening = checkpoint.meta.normalize.whitening.as_ref().map(Whitening::to_bytes);
-    let mut files = vec![(MODEL, &checkpoint.model), (OPTIMIZER, optimizer), (STATE, &state)];
+    let whitening = checkpoint
+        .meta
+        .normalize
+        .whitening
+        .as_ref()
+        .map(Whitening::to_bytes);
+    let mut files = vec![
+        (MODEL, &checkpoint.model),
+        (OPTIMIZER, optimizer),
+        (STATE, &state),
+    ];
     files.extend(whitening.as_ref().map(|bytes| (WHITENING, bytes)));
     let mut meta = checkpoint.meta.clone();
     // SHA-256 rather than the faster BLAKE3, because users can check it with the tools of any
     // system.
-    meta.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes))).collect();
-    meta.files.extend(checkpoint.backbone.as_ref().map(|backbone| (BACKBONE.to_owned(), backbone.sha256.clone())));
+    meta.files = files
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes)))
+        .collect();
+    meta.files.extend(
+        checkpoint
+            .backbone
+            .as_ref()
+            .map(|backbone| (BACKBONE.to_owned(), backbone.sha256.clone())),
+    );
     let meta = meta.to_text();
     files.push((META, &meta));
-    names.iter().try_for_each(|name| write(&run.path().join(name), checkpoint.backbone.as_deref(), &files))
+    names.iter().try_for_each(|name| {
+        write(
+            &run.path().join(name),
+            checkpoint.backbone.as_deref(),
+            &files,
+        )
+    })
 }
 
 /// Writes one checkpoint folder beside `path` and renames it.
-fn write(path: &Path, backbone: Option<&FrozenBytes>, files: &[(&str, &Vec<u8>)]) -> Result<(), CheckpointError> {
+fn write(
+    path: &Path,
+    backbone: Option<&FrozenBytes>,
+    files: &[(&str, &Vec<u8>)],
+) -> Result<(), CheckpointError> {
     let writer = FolderWriter::new(path)?;
     if let Some(backbone) = backbone {
         // It never changes within a run, so a file in either checkpoint with the right length and
         // digest is linked rather than written: VGG16's takes 59 MB.
         let is_it = |folder: &PathBuf| {
             let length = fs::metadata(folder.join(BACKBONE)).map(|found| found.len());
-            length.is_ok_and(|length| length == backbone.bytes.len() as u64) && written_digest(folder).as_ref() == Some(&backbone.sha256)
+            length.is_ok_and(|length| length == backbone.bytes.len() as u64)
+                && written_digest(folder).as_ref() == Some(&backbone.sha256)
         };
-        match [Some(path.to_owned()), other_of(path)].into_iter().flatten().find(is_it) {
+        match [Some(path.to_owned()), other_of(path)]
+            .into_iter()
+            .flatten()
+            .find(is_it)
+        {
             Some(folder) => writer.link(BACKBONE, &folder.join(BACKBONE))?,
             None => writer.write(BACKBONE, &backbone.bytes)?,
         }
@@ -139,7 +175,11 @@ fn load_with<T>(path: &Path, read: Reading<T>) -> Result<T, CheckpointError> {
     read_whole(path, read).map_err(|error| match error {
         CheckpointError::Damaged { path, reason, .. } => {
             let other = other_of(&path).filter(|other| read(other).is_ok());
-            CheckpointError::Damaged { path, reason, other }
+            CheckpointError::Damaged {
+                path,
+                reason,
+                other,
+            }
         }
         error => error,
     })
@@ -171,7 +211,11 @@ fn other_of(path: &Path) -> Option<PathBuf> {
 }
 
 fn damaged(path: &Path, reason: String) -> CheckpointError {
-    CheckpointError::Damaged { path: path.to_owned(), reason, other: None }
+    CheckpointError::Damaged {
+        path: path.to_owned(),
+        reason,
+        other: None,
+    }
 }
 
 fn bytes(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
@@ -186,11 +230,21 @@ pub fn read_meta(path: &Path) -> Result<Meta, CheckpointError> {
     if !path.is_dir() {
         return Err(CheckpointError::Missing(path.to_owned()));
     }
-    if let Some(length) = fs::metadata(path.join(META)).ok().map(|meta| meta.len()).filter(|length| *length > META_BYTES) {
-        return Err(damaged(path, format!("{META} has {length} bytes, expected {META_BYTES} at most")));
+    if let Some(length) = fs::metadata(path.join(META))
+        .ok()
+        .map(|meta| meta.len())
+        .filter(|length| *length > META_BYTES)
+    {
+        return Err(damaged(
+            path,
+            format!("{META} has {length} bytes, expected {META_BYTES} at most"),
+        ));
     }
     Meta::from_text(&bytes(path, META)?).map_err(|fault| match fault {
-        Fault::Version(found) => CheckpointError::Version { path: path.to_owned(), found },
+        Fault::Version(found) => CheckpointError::Version {
+            path: path.to_owned(),
+            found,
+        },
         fault => damaged(path, format!("{META}: {fault}")),
     })
 }
@@ -209,7 +263,10 @@ fn checked(path: &Path, meta: &Meta, name: &str) -> Result<Vec<u8>, CheckpointEr
     let content = bytes(path, name)?;
     match meta.files.get(name) {
         Some(expected) if *expected == sha256_hex(&content) => Ok(content),
-        Some(_) => Err(damaged(path, format!("{name} is cut off or changed (its SHA-256 isn't the one in {META})"))),
+        Some(_) => Err(damaged(
+            path,
+            format!("{name} is cut off or changed (its SHA-256 isn't the one in {META})"),
+        )),
         None => Err(damaged(path, format!("{META} doesn't list {name}"))),
     }
 }
@@ -219,31 +276,45 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let model = checked(path, &meta, MODEL)?;
     if meta.files.contains_key(WHITENING) {
         let whitening = Whitening::from_bytes(&checked(path, &meta, WHITENING)?);
-        let whitening = whitening.map_err(|reason| damaged(path, format!("{WHITENING}: {reason}")))?;
+        let whitening =
+            whitening.map_err(|reason| damaged(path, format!("{WHITENING}: {reason}")))?;
         let size: usize = meta.design.input.iter().product();
         if whitening.matrix.len() != size * size {
             let found = whitening.matrix.len();
             return Err(damaged(
                 path,
-                format!("{WHITENING}: found {found} numbers, expected {size} times {size} for the images of {META}"),
+                format!(
+                    "{WHITENING}: found {found} numbers, expected {size} times {size} for the images of {META}"
+                ),
             ));
         }
         meta.normalize.whitening = Some(whitening);
     }
     let backbone = match meta.files.get(BACKBONE).cloned() {
-        Some(sha256) => Some(Arc::new(FrozenBytes { bytes: checked(path, &meta, BACKBONE)?, sha256 })),
+        Some(sha256) => Some(Arc::new(FrozenBytes {
+            bytes: checked(path, &meta, BACKBONE)?,
+            sha256,
+        })),
         None => None,
     };
     // The files are whole, but `meta.json` may describe a larger network than theirs: check before
     // memory is allocated for it.
     let length = model.len() + backbone.as_ref().map_or(0, |kept| kept.bytes.len());
     check_size(&meta, length as u64).map_err(|fault| damaged(path, format!("{META}: {fault}")))?;
-    Ok(Checkpoint { meta, model, backbone })
+    Ok(Checkpoint {
+        meta,
+        model,
+        backbone,
+    })
 }
 
 fn read_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
     let checkpoint = read(path)?;
-    Ok(Resumable { optimizer: checked(path, &checkpoint.meta, OPTIMIZER)?, state: read_state(path)?, checkpoint })
+    Ok(Resumable {
+        optimizer: checked(path, &checkpoint.meta, OPTIMIZER)?,
+        state: read_state(path)?,
+        checkpoint,
+    })
 }
 
 /// Returns the checkpoint folder that a path names: `path` itself, or `path/preferred` if `path` is
@@ -267,7 +338,11 @@ pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError>
     } else {
         // A folder named like a checkpoint but without `meta.json` is damaged rather than missing.
         let is_checkpoint = path.is_dir() && other_of(path).is_some();
-        if is_checkpoint { Ok(path.to_owned()) } else { Err(CheckpointError::Missing(path.to_owned())) }
+        if is_checkpoint {
+            Ok(path.to_owned())
+        } else {
+            Err(CheckpointError::Missing(path.to_owned()))
+        }
     }
 }
 
@@ -284,7 +359,11 @@ mod tests {
     };
 
     fn saved(epoch: usize) -> Resumable {
-        let model = Model { channels: Some(vec![2]), hidden: Hidden::One(0), ..Model::default() };
+        let model = Model {
+            channels: Some(vec![2]),
+            hidden: Hidden::One(0),
+            ..Model::default()
+        };
         let meta = Meta {
             format: Meta::format(),
             emberlens: "0.0.0".to_owned(),
@@ -302,22 +381,47 @@ mod tests {
                 mean: vec![0.1],
                 std: vec![0.3],
                 blue_first: false,
-                whitening: Some(Whitening { matrix: (0..72 * 72).map(|index| index as f32 / 7.0).collect() }),
+                whitening: Some(Whitening {
+                    matrix: (0..72 * 72).map(|index| index as f32 / 7.0).collect(),
+                }),
             },
-            design: Design { model, input: [1, 8, 9], num_classes: 2, output: Output::Sigmoid },
+            design: Design {
+                model,
+                input: [1, 8, 9],
+                num_classes: 2,
+                output: Output::Sigmoid,
+            },
             loss: Loss::BinaryCrossEntropy,
             focal_gamma: 2.0,
             epoch,
-            metrics: BTreeMap::from([("val_loss".to_owned(), Some(0.1 + 0.2)), ("loss".to_owned(), None)]),
+            metrics: BTreeMap::from([
+                ("val_loss".to_owned(), Some(0.1 + 0.2)),
+                ("loss".to_owned(), None),
+            ]),
             temperature: 1.0,
             threshold: None,
-            coverage: Some(Coverage { coverage: 0.9, probability: 1.0 / 3.0, fitted_on: 12 }),
+            coverage: Some(Coverage {
+                coverage: 0.9,
+                probability: 1.0 / 3.0,
+                fitted_on: 12,
+            }),
             frozen: None,
-            run: Some(RunId { id: "one".to_owned(), splits: vec![sha256_hex(b"path\n")] }),
+            run: Some(RunId {
+                id: "one".to_owned(),
+                splits: vec![sha256_hex(b"path\n")],
+            }),
             files: BTreeMap::new(),
         };
-        let checkpoint = Checkpoint { meta, model: vec![1; 1000], backbone: None };
-        Resumable { checkpoint, optimizer: vec![2; 500], state: serde_json::json!({ "epoch": epoch }) }
+        let checkpoint = Checkpoint {
+            meta,
+            model: vec![1; 1000],
+            backbone: None,
+        };
+        Resumable {
+            checkpoint,
+            optimizer: vec![2; 500],
+            state: serde_json::json!({ "epoch": epoch }),
+        }
     }
 
     fn run_with(names: &[&str], saved: &Resumable) -> (tempfile::TempDir, RunFolder) {
@@ -335,11 +439,27 @@ mod tests {
         let expected = saved(3);
         assert_eq!(
             (loaded.checkpoint.model, loaded.optimizer, loaded.state),
-            (expected.checkpoint.model, expected.optimizer, expected.state)
+            (
+                expected.checkpoint.model,
+                expected.optimizer,
+                expected.state
+            )
         );
-        assert_eq!(Meta { files: BTreeMap::new(), ..loaded.checkpoint.meta.clone() }, expected.checkpoint.meta);
-        assert_eq!(resolve(&place.path().join("last"), "best").expect("found"), place.path().join("last"));
-        let meta = Meta { temperature: 1.5, ..loaded.checkpoint.meta };
+        assert_eq!(
+            Meta {
+                files: BTreeMap::new(),
+                ..loaded.checkpoint.meta.clone()
+            },
+            expected.checkpoint.meta
+        );
+        assert_eq!(
+            resolve(&place.path().join("last"), "best").expect("found"),
+            place.path().join("last")
+        );
+        let meta = Meta {
+            temperature: 1.5,
+            ..loaded.checkpoint.meta
+        };
         save_meta(&run, &path, &meta).expect("saved");
         assert_eq!(read_meta(&path).expect("whole").temperature, 1.5);
     }
@@ -348,32 +468,56 @@ mod tests {
     fn any_damage_is_named_and_the_other_checkpoint_is_offered() {
         type Damage = fn(&Path);
         let damages: [(&str, Damage); 5] = [
-            (MODEL, |path| fs::write(path.join(MODEL), [1; 999]).expect("cut off")),
-            (OPTIMIZER, |path| fs::write(path.join(OPTIMIZER), [3; 500]).expect("changed")),
-            (STATE, |path| fs::remove_file(path.join(STATE)).expect("removed")),
-            (META, |path| fs::write(path.join(META), b"{").expect("cut off")),
-            (META, |path| fs::remove_file(path.join(META)).expect("removed")),
+            (MODEL, |path| {
+                fs::write(path.join(MODEL), [1; 999]).expect("cut off")
+            }),
+            (OPTIMIZER, |path| {
+                fs::write(path.join(OPTIMIZER), [3; 500]).expect("changed")
+            }),
+            (STATE, |path| {
+                fs::remove_file(path.join(STATE)).expect("removed")
+            }),
+            (META, |path| {
+                fs::write(path.join(META), b"{").expect("cut off")
+            }),
+            (META, |path| {
+                fs::remove_file(path.join(META)).expect("removed")
+            }),
         ];
         for (file, damage) in damages {
             let (place, _run) = run_with(&["best", "last"], &saved(3));
             let path = place.path().join("last");
             damage(&path);
-            let error = load_resumable(&resolve(place.path(), "last").expect("found")).expect_err(file).to_string();
+            let error = load_resumable(&resolve(place.path(), "last").expect("found"))
+                .expect_err(file)
+                .to_string();
             assert!(error.contains("damaged") && error.contains(file), "{error}");
             assert!(error.contains("best is whole"), "{error}");
             let is_needed = [MODEL, META].contains(&file);
-            assert_eq!(load(&path).is_err(), is_needed, "{file}: predictions need no more than their own");
+            assert_eq!(
+                load(&path).is_err(),
+                is_needed,
+                "{file}: predictions need no more than their own"
+            );
         }
     }
 
     #[test]
     fn a_newer_format_and_an_empty_folder_say_so() {
         let empty = tempfile::tempdir().expect("a temporary folder");
-        assert!(matches!(resolve(empty.path(), "best"), Err(CheckpointError::Missing(_))));
+        assert!(matches!(
+            resolve(empty.path(), "best"),
+            Err(CheckpointError::Missing(_))
+        ));
         let (place, _run) = run_with(&["best"], &saved(1));
         let path = place.path().join("best");
-        for (format, expected) in [("9", "found 9, expected 2 to 3; a newer"), ("1", "found 1, expected 2 to 3; an older")] {
-            let text = fs::read_to_string(path.join(META)).expect("read").replace("\"format\": 3", &format!("\"format\": {format}"));
+        for (format, expected) in [
+            ("9", "found 9, expected 2 to 3; a newer"),
+            ("1", "found 1, expected 2 to 3; an older"),
+        ] {
+            let text = fs::read_to_string(path.join(META))
+                .expect("read")
+                .replace("\"format\": 3", &format!("\"format\": {format}"));
             let original = fs::read(path.join(META)).expect("read");
             fs::write(path.join(META), text).expect("written");
             let error = load(&path).expect_err("another").to_string();
@@ -392,12 +536,21 @@ mod tests {
         check().expect("all of one run");
         fs::write(&split, b"path\nx\n").expect("written");
         let error = check().expect_err("changed").to_string();
-        assert!(error.contains("split.csv was changed") && error.ends_with("split.csv"), "{error}");
+        assert!(
+            error.contains("split.csv was changed") && error.ends_with("split.csv"),
+            "{error}"
+        );
         fs::write(&split, b"path\n").expect("written");
         let mut other = saved(2);
-        other.checkpoint.meta.run = Some(RunId { id: "two".to_owned(), splits: vec![sha256_hex(b"path\n")] });
+        other.checkpoint.meta.run = Some(RunId {
+            id: "two".to_owned(),
+            splits: vec![sha256_hex(b"path\n")],
+        });
         save(&run, &["best"], &other).expect("saved");
         let error = check().expect_err("of another run").to_string();
-        assert!(error.contains("`run.id`: found two, expected one") && error.ends_with("best"), "{error}");
+        assert!(
+            error.contains("`run.id`: found two, expected one") && error.ends_with("best"),
+            "{error}"
+        );
     }
 }

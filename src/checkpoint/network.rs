@@ -36,7 +36,10 @@ impl FrozenBytes {
     /// Returns an error if the device can't be read.
     pub fn of(model: &Classifier, groups: usize) -> Result<Self, NnError> {
         let bytes = to_bytes(model, Part::Frozen(groups))?;
-        Ok(Self { sha256: sha256_hex(&bytes), bytes })
+        Ok(Self {
+            sha256: sha256_hex(&bytes),
+            bytes,
+        })
     }
 }
 
@@ -94,15 +97,26 @@ impl Checkpoint {
     }
 
     /// Loads frozen layers that the checkpoint doesn't include, from the file that they came from.
-    fn find_frozen(&self, model: Classifier, frozen: &Frozen) -> Result<Classifier, CheckpointError> {
+    fn find_frozen(
+        &self,
+        model: Classifier,
+        frozen: &Frozen,
+    ) -> Result<Classifier, CheckpointError> {
         let architecture = self.meta.design.model.architecture;
         let path = locate(architecture, &frozen.weights).unwrap_or_default();
         let failed = |reason: String| {
             let hint = match frozen.weights {
-                Weights::Imagenet => format!("`emberlens weights fetch {}` downloads them", architecture.name()),
+                Weights::Imagenet => format!(
+                    "`emberlens weights fetch {}` downloads them",
+                    architecture.name()
+                ),
                 _ => "put the file that the run was trained with there".to_owned(),
             };
-            CheckpointError::Backbone { path: path.clone(), reason, hint }
+            CheckpointError::Backbone {
+                path: path.clone(),
+                reason,
+                hint,
+            }
         };
         if !path.is_file() {
             return Err(failed("no such file".to_owned()));
@@ -112,7 +126,9 @@ impl Checkpoint {
         if found.sha256 == frozen.sha256 {
             Ok(model)
         } else {
-            Err(failed("its weights are others than those that the run was trained with".to_owned()))
+            Err(failed(
+                "its weights are others than those that the run was trained with".to_owned(),
+            ))
         }
     }
 }

@@ -98,27 +98,41 @@ struct Copy {
 /// nothing, or a file can't be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if args.quality.is_some() && args.format == Format::Png {
-        return Err(UsageError("--quality has no effect on PNG files; add --format jpeg or leave it out".to_owned()).into());
+        return Err(UsageError(
+            "--quality has no effect on PNG files; add --format jpeg or leave it out".to_owned(),
+        )
+        .into());
     }
     let config = config::load(&args.config, &args.overrides)?;
     refuse_folder(&args.out, &config)?;
     if config.augment.mixes() {
-        say("warning: mixup and cutmix join images of different classes and are left out; training on the result can still do them");
+        say(
+            "warning: mixup and cutmix join images of different classes and are left out; training on the result can still do them",
+        );
     }
     let data = inputs::load(&config)?;
     let copies = copies(&data.train, args);
     refuse_equal_copies(&copies, &data.train, &config)?;
-    std::fs::create_dir_all(&args.out).map_err(|error| with_path(&error, "can't create the folder", &args.out))?;
+    std::fs::create_dir_all(&args.out)
+        .map_err(|error| with_path(&error, "can't create the folder", &args.out))?;
     for class in data.classes.iter() {
         let folder = args.out.join(names::for_file(class));
-        std::fs::create_dir_all(&folder).map_err(|error| with_path(&error, "can't create the folder", &folder))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| with_path(&error, "can't create the folder", &folder))?;
     }
-    write_copies(&copies, &data.train, &augmenters(&config, &data.train), args)?;
+    write_copies(
+        &copies,
+        &data.train,
+        &augmenters(&config, &data.train),
+        args,
+    )?;
     let rows = rows(&data, &copies);
     let manifest = args.out.join("manifest.csv");
     write_atomic(&manifest, &to_csv(&rows))?;
     let mut counts = vec![0; data.classes.len()];
-    copies.iter().for_each(|copy| counts[data.train.images[copy.image].label] += 1);
+    copies
+        .iter()
+        .for_each(|copy| counts[data.train.images[copy.image].label] += 1);
     ui::print(&format!(
         "Wrote {} images: {}\n{}\nTrain on them with --set data.train={}\n",
         copies.len(),
@@ -131,8 +145,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 
 /// Checks that every class with copies is augmented; copies would equal their images otherwise.
 fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyhow::Result<()> {
-    let is_written = |label: usize| copies.iter().any(|copy| set.images[copy.image].label == label);
-    let unchanged = set.classes.iter().enumerate().filter(|(label, class)| is_written(*label) && !config.augment.changes_class(class));
+    let is_written = |label: usize| {
+        copies
+            .iter()
+            .any(|copy| set.images[copy.image].label == label)
+    };
+    let unchanged = set
+        .classes
+        .iter()
+        .enumerate()
+        .filter(|(label, class)| is_written(*label) && !config.augment.changes_class(class));
     let names: Vec<_> = unchanged.map(|(_, class)| class.as_str()).collect();
     if names.is_empty() {
         return Ok(());
@@ -147,69 +169,118 @@ fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyh
 /// Checks that the output folder is new or empty and belongs to no data.
 fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
     if out.exists() && !out.is_dir() {
-        return Err(UsageError(format!("there is a file of that name; choose another --out: {}", names::of_path(out))).into());
+        return Err(UsageError(format!(
+            "there is a file of that name; choose another --out: {}",
+            names::of_path(out)
+        ))
+        .into());
     }
-    if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(
-            UsageError(format!("the folder isn't empty and is left as it is; choose another --out: {}", names::of_path(out))).into()
-        );
+    if out
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some())
+    {
+        return Err(UsageError(format!(
+            "the folder isn't empty and is left as it is; choose another --out: {}",
+            names::of_path(out)
+        ))
+        .into());
     }
-    Ok(folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?)
+    Ok(folders::refuse_inside(
+        out,
+        &folders::of_data(&config.data),
+        "--out",
+    )?)
 }
 
 /// Returns the image, number and file of each copy.
 fn copies(set: &ImageSet, args: &Args) -> Vec<Copy> {
     let counts = set.class_counts();
     let largest = counts.iter().copied().max().unwrap_or(0);
-    let extension = if args.format == Format::Png { "png" } else { "jpg" };
+    let extension = if args.format == Format::Png {
+        "png"
+    } else {
+        "jpg"
+    };
     let mut seen = vec![0; counts.len()];
     let mut copies = Vec::new();
     for (index, image) in set.images.iter().enumerate() {
         // Numbers of copies of the images of a class differ by at most one.
         let count = match args.per_image {
             Some(count) => usize::from(count),
-            None => (largest - counts[image.label] + counts[image.label] - 1 - seen[image.label]) / counts[image.label],
+            None => {
+                (largest - counts[image.label] + counts[image.label] - 1 - seen[image.label])
+                    / counts[image.label]
+            }
         };
         seen[image.label] += 1;
         let stem = names::for_file(&names::of_os(image.path.file_stem().unwrap_or_default()));
         let folder = args.out.join(names::for_file(&set.classes[image.label]));
         copies.extend((0..count).map(|number| {
             // The position tells images of the same name in different folders apart.
-            Copy { image: index, number, path: folder.join(format!("{stem}-{index:05}-{:02}.{extension}", number + 1)) }
+            Copy {
+                image: index,
+                number,
+                path: folder.join(format!("{stem}-{index:05}-{:02}.{extension}", number + 1)),
+            }
         }));
     }
     copies
 }
 
 /// Writes the copies in parallel. Copy number n is the augmentation of epoch n, counted from 0.
-fn write_copies(copies: &[Copy], set: &ImageSet, augmenters: &[Augmenter], args: &Args) -> anyhow::Result<()> {
+fn write_copies(
+    copies: &[Copy],
+    set: &ImageSet,
+    augmenters: &[Augmenter],
+    args: &Args,
+) -> anyhow::Result<()> {
     let task = Terminal.items("Writing images");
     task.set_total(copies.len());
     let shape = set.store.format().shape();
-    copies.par_iter().try_for_each(|copy| -> anyhow::Result<()> {
-        let image = &set.images[copy.image];
-        let bytes = set.store.pixels(image.slot)?;
-        let mut levels = Vec::new();
-        augmenters[image.label].write(&bytes, Key { epoch: copy.number, image: copy.image, repeat: 0 }, None, &mut levels);
-        let file = encode(&levels, shape, args)?;
-        write_atomic(&copy.path, &file)?;
-        task.add(1);
-        Ok(())
-    })
+    copies
+        .par_iter()
+        .try_for_each(|copy| -> anyhow::Result<()> {
+            let image = &set.images[copy.image];
+            let bytes = set.store.pixels(image.slot)?;
+            let mut levels = Vec::new();
+            augmenters[image.label].write(
+                &bytes,
+                Key {
+                    epoch: copy.number,
+                    image: copy.image,
+                    repeat: 0,
+                },
+                None,
+                &mut levels,
+            );
+            let file = encode(&levels, shape, args)?;
+            write_atomic(&copy.path, &file)?;
+            task.add(1);
+            Ok(())
+        })
 }
 
 /// Encodes an image as a file.
 ///
 /// # Shapes
 /// `levels` is `[channels, height, width]`, flattened, with values 0 to 255.
-fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) -> anyhow::Result<Vec<u8>> {
+fn encode(
+    levels: &[f32],
+    [height, width, channels]: [usize; 3],
+    args: &Args,
+) -> anyhow::Result<Vec<u8>> {
     let bytes = to_bytes(levels, [height, width, channels]);
-    let kind = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let kind = if channels == 3 {
+        ExtendedColorType::Rgb8
+    } else {
+        ExtendedColorType::L8
+    };
     let mut file = Cursor::new(Vec::new());
     let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
     match args.format {
         Format::Png => PngEncoder::new(&mut file).write_image(&bytes, width, height, kind)?,
-        Format::Jpeg => JpegEncoder::new_with_quality(&mut file, args.quality.unwrap_or(95)).write_image(&bytes, width, height, kind)?,
+        Format::Jpeg => JpegEncoder::new_with_quality(&mut file, args.quality.unwrap_or(95))
+            .write_image(&bytes, width, height, kind)?,
     }
     Ok(file.into_inner())
 }
@@ -219,7 +290,10 @@ fn encode(levels: &[f32], [height, width, channels]: [usize; 3], args: &Args) ->
 fn rows(data: &TrainingData, copies: &[Copy]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut groups = BTreeMap::new();
-    for (set, part) in [(&data.train, Part::Train), (&data.validation, Part::Validation)] {
+    for (set, part) in [
+        (&data.train, Part::Train),
+        (&data.validation, Part::Validation),
+    ] {
         for (index, image) in set.images.iter().enumerate() {
             let path = names::of_path(&folders::resolve(&image.path));
             let group = image.group.clone().unwrap_or_else(|| path.clone());
@@ -233,11 +307,22 @@ fn rows(data: &TrainingData, copies: &[Copy]) -> Vec<Row> {
         let image = &data.train.images[copy.image];
         let name = names::of_os(copy.path.file_name().unwrap_or_default());
         let path = format!("{}/{name}", names::for_file(&data.classes[image.label]));
-        rows.push(row(path, image, &data.classes, (Part::Train, groups[&copy.image].clone())));
+        rows.push(row(
+            path,
+            image,
+            &data.classes,
+            (Part::Train, groups[&copy.image].clone()),
+        ));
     }
     rows
 }
 
 fn row(path: String, image: &Image, classes: &[String], (part, group): (Part, String)) -> Row {
-    Row { path, label: classes[image.label].clone(), split: part.name(), group, weight: image.weight }
+    Row {
+        path,
+        label: classes[image.label].clone(),
+        split: part.name(),
+        group,
+        weight: image.weight,
+    }
 }

@@ -114,14 +114,35 @@ impl StepResult {
             self,
             json,
             &[
-                ("Seconds a step".to_owned(), format!("{:.4}", self.seconds_per_step)),
-                ("Images a second".to_owned(), format!("{:.1}", self.images_per_second)),
+                (
+                    "Seconds a step".to_owned(),
+                    format!("{:.4}", self.seconds_per_step),
+                ),
+                (
+                    "Images a second".to_owned(),
+                    format!("{:.1}", self.images_per_second),
+                ),
                 ("Batch size".to_owned(), self.batch_size.to_string()),
-                ("Peak memory".to_owned(), self.peak_memory_mb.map_or("not told by this system".to_owned(), |mb| format!("{mb:.0} MB"))),
-                ("Memory estimated from the recipe".to_owned(), format!("{:.0} MB", self.estimated_memory_mb)),
+                (
+                    "Peak memory".to_owned(),
+                    self.peak_memory_mb
+                        .map_or("not told by this system".to_owned(), |mb| {
+                            format!("{mb:.0} MB")
+                        }),
+                ),
+                (
+                    "Memory estimated from the recipe".to_owned(),
+                    format!("{:.0} MB", self.estimated_memory_mb),
+                ),
                 ("Device".to_owned(), self.device.clone()),
-                ("Burn alone, seconds a step".to_owned(), format!("{:.4}", self.bare_seconds_per_step)),
-                ("Ours to Burn alone".to_owned(), format!("{:.2}", self.seconds_per_step / self.bare_seconds_per_step)),
+                (
+                    "Burn alone, seconds a step".to_owned(),
+                    format!("{:.4}", self.bare_seconds_per_step),
+                ),
+                (
+                    "Ours to Burn alone".to_owned(),
+                    format!("{:.2}", self.seconds_per_step / self.bare_seconds_per_step),
+                ),
             ],
         )
     }
@@ -132,22 +153,39 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
     let estimate = Estimate::of(config, CLASSES, config.train.batch_size);
     check_memory(&estimate, is_host(&compute.device))?;
     let [height, width, channels] = Format::of(&config.data).shape();
-    let design = Design { model: config.model.clone(), input: [channels, height, width], num_classes: CLASSES, output: Output::Softmax };
+    let design = Design {
+        model: config.model.clone(),
+        input: [channels, height, width],
+        num_classes: CLASSES,
+        output: Output::Softmax,
+    };
     let batch = synthetic(config.train.batch_size, design.input);
-    let labels: Vec<i64> = (0..config.train.batch_size).map(|index| (index % CLASSES) as i64).collect();
+    let labels: Vec<i64> = (0..config.train.batch_size)
+        .map(|index| (index % CLASSES) as i64)
+        .collect();
     let stepper = Stepper {
         device: compute.device.clone().autodiff(),
-        entrance: NetworkInput { shape: design.input, group: 0 },
+        entrance: NetworkInput {
+            shape: design.input,
+            group: 0,
+        },
         frozen: config.model.frozen_groups(config.phases()[0].freeze),
         layer_factor: 1.0,
-        loss: LossFn { kind: crate::config::Loss::CrossEntropy, gamma: 0.0, label_smoothing: config.train.label_smoothing },
+        loss: LossFn {
+            kind: crate::config::Loss::CrossEntropy,
+            gamma: 0.0,
+            label_smoothing: config.train.label_smoothing,
+        },
         class_weights: vec![1.0; CLASSES],
         clip_norm: config.train.clip_norm,
         seed: config.seed,
     };
     let model = build(&design, config.seed, &stepper.device);
     let mut ours = Learner {
-        ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model, config.always_frozen())),
+        ema: config
+            .train
+            .ema_decay
+            .map(|decay| Ema::new(decay, &model, config.always_frozen())),
         model,
         optimizer: OptimizerState::new(&config.train.optimizer),
         stepper,
@@ -164,9 +202,18 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
         step_and_wait(&mut ours, batch.clone(), [0, index + 2])?;
         times.push(start.elapsed().as_secs_f64());
         let start = Instant::now();
-        bare.step(batch.images.clone(), [batch.len(), channels, height, width], &labels)?;
+        bare.step(
+            batch.images.clone(),
+            [batch.len(), channels, height, width],
+            &labels,
+        )?;
         bare_times.push(start.elapsed().as_secs_f64());
-        say(&format!("step {}: {:.4} s, Burn alone {:.4} s", index + 1, times[index], bare_times[index]));
+        say(&format!(
+            "step {}: {:.4} s, Burn alone {:.4} s",
+            index + 1,
+            times[index],
+            bare_times[index]
+        ));
     }
     // The first step of the bare loop is a warm-up, so it is left out on both sides.
     let (times, bare_times) = (&times[1..], &bare_times[1..]);
@@ -187,7 +234,14 @@ fn step(config: &Config, common: &Common) -> anyhow::Result<ExitStatus> {
 /// Takes one step on a batch of images and waits for it.
 fn step_and_wait(learner: &mut Learner, batch: HostBatch, at: [usize; 2]) -> anyhow::Result<()> {
     let ([epoch, step], entrance) = (at, learner.stepper.entrance);
-    let input = StepInput { batches: vec![batch], entrance, epoch, first_batch: step, step, learning_rate: 1e-3 };
+    let input = StepInput {
+        batches: vec![batch],
+        entrance,
+        epoch,
+        first_batch: step,
+        step,
+        learning_rate: 1e-3,
+    };
     for loss in learner.step(input).losses {
         read(loss)?;
     }
@@ -201,7 +255,9 @@ fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
     let mut targets = vec![0.0; count * CLASSES];
     (0..count).for_each(|index| targets[index * CLASSES + index % CLASSES] = 1.0);
     HostBatch {
-        images: (0..count * size).map(|_| normal(&mut stream) as f32).collect(),
+        images: (0..count * size)
+            .map(|_| normal(&mut stream) as f32)
+            .collect(),
         targets,
         weights: vec![1.0; count],
         draws: order::in_order(count),
@@ -240,8 +296,12 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
     let first_epoch = epoch_seconds(&session, batch_size, (0, threads))?;
     let mut by_workers = BTreeMap::new();
     for workers in (0..=threads).chain([workers]) {
-        let seconds = (0..EPOCHS).map(|epoch| epoch_seconds(&session, batch_size, (epoch, workers))).collect::<Result<Vec<_>, _>>()?;
-        by_workers.entry(workers).or_insert(images as f64 / median(&seconds));
+        let seconds = (0..EPOCHS)
+            .map(|epoch| epoch_seconds(&session, batch_size, (epoch, workers)))
+            .collect::<Result<Vec<_>, _>>()?;
+        by_workers
+            .entry(workers)
+            .or_insert(images as f64 / median(&seconds));
     }
     let (waited, trained) = wait_of_steps(&mut session, usize::from(common.steps))?;
     let result = PipelineResult {
@@ -249,21 +309,35 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
         threads,
         workers,
         // Validation images are read too, though they aren't augmented.
-        cold_images_per_second: (images + data.validation.images.len()) as f64 / (read + first_epoch),
+        cold_images_per_second: (images + data.validation.images.len()) as f64
+            / (read + first_epoch),
         data_wait_share: waited / trained,
         images,
         by_workers,
     };
-    let mut rows = vec![("Images a second, cached and augmented".to_owned(), format!("{:.0}", result.images_per_second))];
+    let mut rows = vec![(
+        "Images a second, cached and augmented".to_owned(),
+        format!("{:.0}", result.images_per_second),
+    )];
     for (workers, rate) in &result.by_workers {
-        let who = if *workers == 0 { "the calling thread alone".to_owned() } else { format!("{workers} workers") };
+        let who = if *workers == 0 {
+            "the calling thread alone".to_owned()
+        } else {
+            format!("{workers} workers")
+        };
         rows.push((format!("- by {who}"), format!("{rate:.0}")));
     }
     rows.extend([
-        ("Images a second, from files and augmented".to_owned(), format!("{:.0}", result.cold_images_per_second)),
+        (
+            "Images a second, from files and augmented".to_owned(),
+            format!("{:.0}", result.cold_images_per_second),
+        ),
         ("Decoder threads".to_owned(), result.threads.to_string()),
         ("Loader workers".to_owned(), result.workers.to_string()),
-        ("Share of training that waits for images".to_owned(), format!("{:.2} %", result.data_wait_share * 100.0)),
+        (
+            "Share of training that waits for images".to_owned(),
+            format!("{:.2} %", result.data_wait_share * 100.0),
+        ),
         ("Training images".to_owned(), result.images.to_string()),
     ]);
     show(&result, common.json, &rows)
@@ -273,9 +347,18 @@ fn pipeline(mut config: Config, common: &Common) -> anyhow::Result<ExitStatus> {
 const EPOCHS: usize = 5;
 
 /// Returns the seconds that all batches of an epoch take with this number of workers.
-fn epoch_seconds(session: &Session, batch_size: usize, (epoch, workers): (usize, usize)) -> anyhow::Result<f64> {
+fn epoch_seconds(
+    session: &Session,
+    batch_size: usize,
+    (epoch, workers): (usize, usize),
+) -> anyhow::Result<f64> {
     let start = Instant::now();
-    for batch in Loader::new(session.datasets.training_view(&session.config, epoch), batch_size, 0, workers) {
+    for batch in Loader::new(
+        session.datasets.training_view(&session.config, epoch),
+        batch_size,
+        0,
+        workers,
+    ) {
         batch?;
     }
     Ok(start.elapsed().as_secs_f64())
@@ -284,7 +367,12 @@ fn epoch_seconds(session: &Session, batch_size: usize, (epoch, workers): (usize,
 /// Returns the seconds that `steps` steps waited for images, and the seconds they took.
 fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f64)> {
     let train = &session.config.train;
-    let mut loader = Loader::new(session.datasets.training_view(&session.config, 1), train.batch_size, 0, train.workers);
+    let mut loader = Loader::new(
+        session.datasets.training_view(&session.config, 1),
+        train.batch_size,
+        0,
+        train.workers,
+    );
     let start = Instant::now();
     for index in 0..steps {
         let Some(batch) = loader.next() else { break };
@@ -294,12 +382,17 @@ fn wait_of_steps(session: &mut Session, steps: usize) -> anyhow::Result<(f64, f6
 }
 
 /// Prints a result as JSON or as a table.
-fn show(result: &impl Serialize, json: bool, rows: &[(String, String)]) -> anyhow::Result<ExitStatus> {
+fn show(
+    result: &impl Serialize,
+    json: bool,
+    rows: &[(String, String)],
+) -> anyhow::Result<ExitStatus> {
     if json {
         ui::print(&(serde_json::to_string_pretty(result)? + "\n"))?;
     } else {
         let mut table = text_table::table(&["", ""]);
-        rows.iter().for_each(|(name, value)| _ = table.add_row([name, value]));
+        rows.iter()
+            .for_each(|(name, value)| _ = table.add_row([name, value]));
         text_table::align_right(&mut table, [1]);
         ui::print(&format!("{table}\n"))?;
     }
@@ -311,7 +404,11 @@ fn show(result: &impl Serialize, json: bool, rows: &[(String, String)]) -> anyho
 pub(super) fn peak_memory_mb() -> Option<f64> {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
     // `ru_maxrss` is in KiB, on Apple's systems in bytes.
-    let divisor = if cfg!(target_vendor = "apple") { 1024.0 * 1024.0 } else { 1024.0 };
+    let divisor = if cfg!(target_vendor = "apple") {
+        1024.0 * 1024.0
+    } else {
+        1024.0
+    };
     Some(usage.max_rss() as f64 / divisor)
 }
 

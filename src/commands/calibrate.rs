@@ -22,8 +22,8 @@ use crate::{
         predictor::Predictor,
     },
     metrics::{
-        Coverage, ScoredPredictions, TEMPERATURES, Threshold, argmax, calibration_error, fit_coverage, fit_temperature, fit_threshold,
-        images_for, softened, temperature_interval,
+        Coverage, ScoredPredictions, TEMPERATURES, Threshold, argmax, calibration_error,
+        fit_coverage, fit_temperature, fit_threshold, images_for, softened, temperature_interval,
     },
     nn::infer::{Keep, Predictions},
 };
@@ -61,7 +61,11 @@ impl FromStr for Share {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_share = |share: &f64| *share > 0.0 && *share < 1.0;
-        text.parse().ok().filter(is_share).map(Self).ok_or_else(|| format!("found {text}, expected a number between 0 and 1, as 0.95"))
+        text.parse()
+            .ok()
+            .filter(is_share)
+            .map(Self)
+            .ok_or_else(|| format!("found {text}, expected a number between 0 and 1, as 0.95"))
     }
 }
 
@@ -76,8 +80,13 @@ impl FromStr for Sensitivity {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (class, share) = text.rsplit_once('=').ok_or("expected CLASS=SHARE, as glioma=0.95")?;
-        Ok(Self { class: class.to_owned(), share: share.parse()? })
+        let (class, share) = text
+            .rsplit_once('=')
+            .ok_or("expected CLASS=SHARE, as glioma=0.95")?;
+        Ok(Self {
+            class: class.to_owned(),
+            share: share.parse()?,
+        })
     }
 }
 
@@ -92,18 +101,41 @@ impl FitRequest {
     /// Returns what the arguments request. A new temperature changes the probabilities, so a
     /// threshold or sets fitted on the old ones are fitted again.
     fn of(args: &Args, meta: &Meta) -> Result<Self, UsageError> {
-        let temperature = args.temperature || (args.sensitivity.is_none() && args.coverage.is_none());
-        if let Some(Sensitivity { class, .. }) = args.sensitivity.as_ref().filter(|wish| !meta.classes.contains(&wish.class)) {
+        let temperature =
+            args.temperature || (args.sensitivity.is_none() && args.coverage.is_none());
+        if let Some(Sensitivity { class, .. }) = args
+            .sensitivity
+            .as_ref()
+            .filter(|wish| !meta.classes.contains(&wish.class))
+        {
             let classes = listed(&meta.classes);
-            return Err(UsageError(format!("--sensitivity: found the unknown class {class}, expected one of {classes}")));
+            return Err(UsageError(format!(
+                "--sensitivity: found the unknown class {class}, expected one of {classes}"
+            )));
         }
-        let threshold = args.sensitivity.as_ref().map(|wish| (wish.class.clone(), wish.share.0));
-        let kept_threshold = || meta.threshold.as_ref().filter(|_| temperature).map(|kept| (kept.class.clone(), kept.sensitivity));
-        let kept_coverage = || meta.coverage.as_ref().filter(|_| temperature).map(|kept| kept.coverage);
+        let threshold = args
+            .sensitivity
+            .as_ref()
+            .map(|wish| (wish.class.clone(), wish.share.0));
+        let kept_threshold = || {
+            meta.threshold
+                .as_ref()
+                .filter(|_| temperature)
+                .map(|kept| (kept.class.clone(), kept.sensitivity))
+        };
+        let kept_coverage = || {
+            meta.coverage
+                .as_ref()
+                .filter(|_| temperature)
+                .map(|kept| kept.coverage)
+        };
         Ok(Self {
             temperature,
             threshold: threshold.or_else(kept_threshold),
-            coverage: args.coverage.map(|Share(share)| share).or_else(kept_coverage),
+            coverage: args
+                .coverage
+                .map(|Share(share)| share)
+                .or_else(kept_coverage),
         })
     }
 }
@@ -150,19 +182,37 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let wishes = FitRequest::of(args, &checkpoint.meta)?;
     let images = from_split(SplitName::Val, run, &Terminal)?;
     let compute = ui::open_device(args.device)?;
-    let mut predictor = Predictor { keep: Keep::Logits, ..Predictor::new(&checkpoint, &compute, &Terminal)? };
+    let mut predictor = Predictor {
+        keep: Keep::Logits,
+        ..Predictor::new(&checkpoint, &compute, &Terminal)?
+    };
     let listed = predictor.read(&images.entries)?;
     if !listed.skipped.is_empty() {
-        say(&format!("warning: {} of {} validation images can't be read and are left out", listed.skipped.len(), images.entries.len()));
+        say(&format!(
+            "warning: {} of {} validation images can't be read and are left out",
+            listed.skipped.len(),
+            images.entries.len()
+        ));
     }
-    images.changed(&listed.set).iter().for_each(|words| say(words));
+    images
+        .changed(&listed.set)
+        .iter()
+        .for_each(|words| say(words));
     if listed.set.images.is_empty() {
-        bail!("found no validation image of the run that can be read, expected some to fit on: {}", names::of_path(run));
+        bail!(
+            "found no validation image of the run that can be read, expected some to fit on: {}",
+            names::of_path(run)
+        );
     }
     let (set, labels) = (&listed.set, listed.set.labels());
     let mut found = predictor.predict(set)?;
     let mut meta = checkpoint.meta.clone();
-    let mut fitted = Fitted { images: labels.len(), temperature: None, threshold: None, coverage: None };
+    let mut fitted = Fitted {
+        images: labels.len(),
+        temperature: None,
+        threshold: None,
+        coverage: None,
+    };
     if wishes.temperature {
         let temperature = FittedTemperature::new(&found, &labels, run)?;
         (meta.temperature, predictor.temperature) = (temperature.value, temperature.value);
@@ -171,7 +221,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         found = predictor.predict(set)?;
     }
     if let Some((class, sensitivity)) = &wishes.threshold {
-        fitted.threshold = Some(threshold(&found.probabilities, &labels, &meta, (class, *sensitivity))?);
+        fitted.threshold = Some(threshold(
+            &found.probabilities,
+            &labels,
+            &meta,
+            (class, *sensitivity),
+        )?);
         meta.threshold.clone_from(&fitted.threshold);
     }
     if let Some(share) = wishes.coverage {
@@ -179,8 +234,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         meta.coverage.clone_from(&fitted.coverage);
     }
     checkpoint::save_meta(&folder, &path, &meta)?;
-    ui::print(&if args.json { serde_json::to_string_pretty(&fitted)? + "\n" } else { fitted.words(run) })?;
-    say(&format!("Kept in {}; predict and evaluate use it", names::of_path(&path)));
+    ui::print(&if args.json {
+        serde_json::to_string_pretty(&fitted)? + "\n"
+    } else {
+        fitted.words(run)
+    })?;
+    say(&format!(
+        "Kept in {}; predict and evaluate use it",
+        names::of_path(&path)
+    ));
     Ok(ExitStatus::Done)
 }
 
@@ -188,7 +250,13 @@ impl Fitted {
     /// Describes each fitted value in a sentence.
     fn words(&self, run: &Path) -> String {
         let mut text = String::new();
-        if let Some(FittedTemperature { value, low, high, calibration_error: [before, after] }) = &self.temperature {
+        if let Some(FittedTemperature {
+            value,
+            low,
+            high,
+            calibration_error: [before, after],
+        }) = &self.temperature
+        {
             text += &format!(
                 "Temperature {value:.4} (95 %: {low:.4} to {high:.4}), fitted on {} validation images, whose probabilities were off by {before:.4} \
                  on average and are by {after:.4}.\n",
@@ -198,18 +266,32 @@ impl Fitted {
                 text += "That may be chance: a temperature of 1, which changes nothing, is within the interval.\n";
             }
         }
-        if let Some(Threshold { class, sensitivity, probability, fitted_on }) = &self.threshold {
+        if let Some(Threshold {
+            class,
+            sensitivity,
+            probability,
+            fitted_on,
+        }) = &self.threshold
+        {
             text += &format!(
                 "{class} from a probability of {probability:.4} on: finds {sensitivity} of its {fitted_on} validation images or more.\n"
             );
         }
-        if let Some(Coverage { coverage, probability, fitted_on }) = &self.coverage {
+        if let Some(Coverage {
+            coverage,
+            probability,
+            fitted_on,
+        }) = &self.coverage
+        {
             text += &format!(
                 "Sets of the classes from a probability of {probability:.4} on: hold the true one for {coverage} or more of new images like the \
                  {fitted_on} that they were fitted on.\n"
             );
         }
-        text + &format!("How it does on images that it wasn't fitted on: emberlens evaluate --checkpoint {}\n", names::of_path(run))
+        text + &format!(
+            "How it does on images that it wasn't fitted on: emberlens evaluate --checkpoint {}\n",
+            names::of_path(run)
+        )
     }
 }
 
@@ -220,7 +302,12 @@ impl FittedTemperature {
     /// Returns an error if no image is mistaken or no temperature within the bounds fits: the data
     /// don't determine one then.
     fn new(found: &Predictions, labels: &[usize], run: &Path) -> anyhow::Result<Self> {
-        let mistakes = found.logits.iter().zip(labels).filter(|(row, label)| argmax(row) != **label).count();
+        let mistakes = found
+            .logits
+            .iter()
+            .zip(labels)
+            .filter(|(row, label)| argmax(row) != **label)
+            .count();
         if mistakes == 0 {
             bail!(
                 "found no mistake among the {} validation images, expected some: without one, the best temperature is 0, which makes every \
@@ -230,7 +317,10 @@ impl FittedTemperature {
             );
         }
         let value = fit_temperature(&found.logits, labels);
-        if TEMPERATURES.iter().any(|limit| (value / limit - 1.0).abs() < 1e-6) {
+        if TEMPERATURES
+            .iter()
+            .any(|limit| (value / limit - 1.0).abs() < 1e-6)
+        {
             bail!(
                 "found no temperature from {} to {} that fits the {} validation images ({mistakes} of them mistaken): the network's outputs say \
                  next to nothing about them: {}",
@@ -245,10 +335,20 @@ impl FittedTemperature {
         let error = |temperature| {
             let probabilities = softened(&found.logits, temperature);
             calibration_error(
-                &ScoredPredictions::new(labels.to_vec(), probabilities.iter().map(Vec::as_slice).collect(), num_classes).reliability(),
+                &ScoredPredictions::new(
+                    labels.to_vec(),
+                    probabilities.iter().map(Vec::as_slice).collect(),
+                    num_classes,
+                )
+                .reliability(),
             )
         };
-        Ok(Self { value, low, high, calibration_error: [error(1.0), error(value)] })
+        Ok(Self {
+            value,
+            low,
+            high,
+            calibration_error: [error(1.0), error(value)],
+        })
     }
 }
 
@@ -256,12 +356,31 @@ impl FittedTemperature {
 ///
 /// # Errors
 /// Returns an error if the class has too few images for the sensitivity.
-fn threshold(probabilities: &[Vec<f32>], labels: &[usize], meta: &Meta, (class, sensitivity): (&str, f64)) -> anyhow::Result<Threshold> {
-    let index = meta.classes.iter().position(|known| known == class).unwrap_or(0);
-    let own: Vec<f32> = labels.iter().zip(probabilities).filter(|(label, _)| **label == index).map(|(_, row)| row[index]).collect();
+fn threshold(
+    probabilities: &[Vec<f32>],
+    labels: &[usize],
+    meta: &Meta,
+    (class, sensitivity): (&str, f64),
+) -> anyhow::Result<Threshold> {
+    let index = meta
+        .classes
+        .iter()
+        .position(|known| known == class)
+        .unwrap_or(0);
+    let own: Vec<f32> = labels
+        .iter()
+        .zip(probabilities)
+        .filter(|(label, _)| **label == index)
+        .map(|(_, row)| row[index])
+        .collect();
     let (fitted_on, least) = (own.len(), images_for(sensitivity));
     match fit_threshold(own, sensitivity) {
-        Some(probability) if fitted_on >= least => Ok(Threshold { class: class.to_owned(), sensitivity, probability, fitted_on }),
+        Some(probability) if fitted_on >= least => Ok(Threshold {
+            class: class.to_owned(),
+            sensitivity,
+            probability,
+            fitted_on,
+        }),
         _ => bail!(
             "found {fitted_on} validation images of the class {class}, expected {least} or more to find {sensitivity} of it; hold more images \
              back (data.validation) or ask for less"
@@ -273,8 +392,16 @@ fn threshold(probabilities: &[Vec<f32>], labels: &[usize], meta: &Meta, (class, 
 ///
 /// # Errors
 /// Returns an error if there are too few images for the coverage.
-fn coverage(probabilities: &[Vec<f32>], labels: &[usize], coverage: f64) -> anyhow::Result<Coverage> {
-    let own = labels.iter().zip(probabilities).map(|(label, row)| row[*label]).collect();
+fn coverage(
+    probabilities: &[Vec<f32>],
+    labels: &[usize],
+    coverage: f64,
+) -> anyhow::Result<Coverage> {
+    let own = labels
+        .iter()
+        .zip(probabilities)
+        .map(|(label, row)| row[*label])
+        .collect();
     let Some(probability) = fit_coverage(own, coverage) else {
         bail!(
             "found {} validation images, expected {} or more to promise a coverage of {coverage}; hold more images back (data.validation) or \
@@ -283,5 +410,9 @@ fn coverage(probabilities: &[Vec<f32>], labels: &[usize], coverage: f64) -> anyh
             images_for(coverage)
         );
     };
-    Ok(Coverage { coverage, probability, fitted_on: labels.len() })
+    Ok(Coverage {
+        coverage,
+        probability,
+        fitted_on: labels.len(),
+    })
 }

@@ -34,7 +34,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         ui::print(&(serde_json::to_string_pretty(&json!({ "devices": devices }))? + "\n"))?;
         return Ok(ExitStatus::Done);
     }
-    let mut table = text_table::table(&["--device", "What", "Usable", "Self-test: one step of a small net beside the CPU"]);
+    let mut table = text_table::table(&[
+        "--device",
+        "What",
+        "Usable",
+        "Self-test: one step of a small net beside the CPU",
+    ]);
     for device in devices {
         let (usable, detail) = match device.result {
             Ok(detail) => ("yes", detail),

@@ -72,8 +72,12 @@ impl Moved {
     fn refuse(&self, run: &Path) -> Result<(), UsageError> {
         let wishes = [
             self.calibrate.then(|| "--temperature".to_owned()),
-            self.sensitivity.as_ref().map(|wish| format!("--sensitivity {wish}")),
-            self.coverage.as_ref().map(|wish| format!("--coverage {wish}")),
+            self.sensitivity
+                .as_ref()
+                .map(|wish| format!("--sensitivity {wish}")),
+            self.coverage
+                .as_ref()
+                .map(|wish| format!("--coverage {wish}")),
         ];
         let wishes: Vec<_> = wishes.into_iter().flatten().collect();
         if wishes.is_empty() {
@@ -98,7 +102,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let checkpoint = checkpoint::load(&path)?;
     let run = run_of(&path);
     if let Some(out) = &args.out {
-        let folders: Vec<_> = folders::of_run(run).into_iter().chain(args.data.clone().filter(|data| data.is_dir())).collect();
+        let folders: Vec<_> = folders::of_run(run)
+            .into_iter()
+            .chain(args.data.clone().filter(|data| data.is_dir()))
+            .collect();
         folders::refuse_inside(out, &folders, "--out")?;
     }
     if run.is_some() {
@@ -119,13 +126,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     };
     let tta = tta(&path)?;
     let compute = ui::open_device(args.device)?;
-    let keep = if args.logits.is_some() { Keep::Logits } else { Keep::Probabilities };
+    let keep = if args.logits.is_some() {
+        Keep::Logits
+    } else {
+        Keep::Probabilities
+    };
     // Both runs of a comparison have the same to say of the images.
     let progress = EachOnce::new(&Terminal);
-    let predictor = Predictor { tta, keep, ..Predictor::new(&checkpoint, &compute, &progress)? };
+    let predictor = Predictor {
+        tta,
+        keep,
+        ..Predictor::new(&checkpoint, &compute, &progress)?
+    };
     let mut evaluation = Evaluation::run(&predictor, images.clone(), run)?;
     if let Some((path, other, tta)) = other {
-        let predictor = Predictor { tta, ..Predictor::new(&other, &compute, &progress)? };
+        let predictor = Predictor {
+            tta,
+            ..Predictor::new(&other, &compute, &progress)?
+        };
         let theirs = Evaluation::run(&predictor, images.clone(), None)?;
         evaluation.compare(&theirs, [&args.checkpoint, path])?;
     }
@@ -141,10 +159,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if let Some(file) = &args.logits {
         evaluation.write_logits(file)?;
     }
-    say(&format!("Predictions and metrics: {}", names::of_path(&out)));
-    ui::print(&if args.json { evaluation.to_json()? } else { evaluation.to_text() })?;
+    say(&format!(
+        "Predictions and metrics: {}",
+        names::of_path(&out)
+    ));
+    ui::print(&if args.json {
+        evaluation.to_json()?
+    } else {
+        evaluation.to_text()
+    })?;
     page::write(
-        &Subject { evaluation: &evaluation, name: &images.name, checkpoint: &checkpoint, run, compute: &compute },
+        &Subject {
+            evaluation: &evaluation,
+            name: &images.name,
+            checkpoint: &checkpoint,
+            run,
+            compute: &compute,
+        },
         &out,
         &Terminal,
     )?;

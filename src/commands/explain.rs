@@ -91,10 +91,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
     let checkpoint = checkpoint::load(&path)?;
     let meta = &checkpoint.meta;
-    let class = args.class.as_ref().map(|name| class_index(name, &meta.classes)).transpose()?;
+    let class = args
+        .class
+        .as_ref()
+        .map(|name| class_index(name, &meta.classes))
+        .transpose()?;
     if let Some(out) = &args.out {
         let folders = args.paths.iter().filter(|path| path.is_dir()).cloned();
-        folders::refuse_inside(out, &folders.chain(folders::of_run(path.parent())).collect::<Vec<_>>(), "--out")?;
+        folders::refuse_inside(
+            out,
+            &folders
+                .chain(folders::of_run(path.parent()))
+                .collect::<Vec<_>>(),
+            "--out",
+        )?;
     }
     let out = free_folder(args.out.as_deref(), path.parent().unwrap_or(Path::new(".")))?;
     let (paths, mut num_failed) = find(&args.paths);
@@ -102,8 +112,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     checkpoint.fetch_backbone(&Terminal)?;
     let explainer = Explainer::new(&checkpoint, &compute.device, args.method, args.layer)?;
     say(&format!("{} of {}", args.method.name(), explainer.layer()));
-    std::fs::create_dir_all(&out).with_context(|| format!("can't create {}", names::of_path(&out)))?;
-    let has_table = args.format.map_or_else(|| std::io::stdout().is_terminal(), |format| format == Format::Table);
+    std::fs::create_dir_all(&out)
+        .with_context(|| format!("can't create {}", names::of_path(&out)))?;
+    let has_table = args.format.map_or_else(
+        || std::io::stdout().is_terminal(),
+        |format| format == Format::Table,
+    );
     let wanted = Wanted {
         class,
         curves: args.curves,
@@ -128,25 +142,54 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if num_failed == 0 {
         return Ok(ExitStatus::Done);
     }
-    say(&format!("{num_failed} of {} paths gave no result", paths.len().max(num_failed)));
+    say(&format!(
+        "{num_failed} of {} paths gave no result",
+        paths.len().max(num_failed)
+    ));
     Ok(ExitStatus::Partly)
 }
 
 fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {
-    let message = || UsageError(format!("found the unknown class {}, expected one of {}", of_text(name), listed(classes)));
-    classes.iter().position(|class| class == name).ok_or_else(message)
+    let message = || {
+        UsageError(format!(
+            "found the unknown class {}, expected one of {}",
+            of_text(name),
+            listed(classes)
+        ))
+    };
+    classes
+        .iter()
+        .position(|class| class == name)
+        .ok_or_else(message)
 }
 
 /// The folder to write into: what the user says, or the first of `explanations`, `explanations-2`, ... that isn't there.
 fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
     Ok(match wanted {
-        Some(folder) if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) => {
-            return Err(UsageError(format!("the folder isn't empty; choose another --out: {}", names::of_path(folder))).into());
+        Some(folder)
+            if folder
+                .read_dir()
+                .is_ok_and(|mut entries| entries.next().is_some()) =>
+        {
+            return Err(UsageError(format!(
+                "the folder isn't empty; choose another --out: {}",
+                names::of_path(folder)
+            ))
+            .into());
         }
         Some(folder) => folder.to_owned(),
         None => {
-            let folder = |count: usize| run.join(if count == 1 { "explanations".to_owned() } else { format!("explanations-{count}") });
-            (1..).map(folder).find(|folder| !folder.exists()).expect("there are more numbers than folders")
+            let folder = |count: usize| {
+                run.join(if count == 1 {
+                    "explanations".to_owned()
+                } else {
+                    format!("explanations-{count}")
+                })
+            };
+            (1..)
+                .map(folder)
+                .find(|folder| !folder.exists())
+                .expect("there are more numbers than folders")
         }
     })
 }

@@ -71,21 +71,39 @@ pub struct Args {
 /// # Errors
 /// No images, or a recipe that is there already.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let Draft { name, text, about, folders } = Draft::of(
+    let Draft {
+        name,
+        text,
+        about,
+        folders,
+    } = Draft::of(
         &args.source,
-        &Wishes { weights: args.weights.as_deref(), has_trials: args.quick_trials, download: Download::of(args.yes) },
+        &Wishes {
+            weights: args.weights.as_deref(),
+            has_trials: args.quick_trials,
+            download: Download::of(args.yes),
+        },
     )?;
     if let Some(out) = &args.out {
         folders::refuse_inside(out, &folders, "--out")?;
     }
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.exists() {
-        return Err(UsageError(format!("{} is there already and is left as it is; choose another --out", names::of_path(&out))).into());
+        return Err(UsageError(format!(
+            "{} is there already and is left as it is; choose another --out",
+            names::of_path(&out)
+        ))
+        .into());
     }
     config::parse(&text, &out, &[]).context("the recipe would not be valid; please report this")?;
     write_atomic(&out, text.as_bytes())?;
     let out = names::of_path(&out);
-    ui::print(&format!("{about}\n{out}\nTrain with: emberlens train --config {out}\n"))?;
+    ui::print(&format!(
+        "{about}\n{out}\nTrain with: emberlens train --config {out}\n"
+    ))?;
     Ok(ExitStatus::Done)
 }
 
@@ -123,7 +141,10 @@ impl Download {
         let architecture = first_recipe::fetched();
         let published = architecture.entry().published.as_ref()?;
         let question = || {
-            let (name, size) = (architecture.name(), size_words(*published.bytes.end() as f64));
+            let (name, size) = (
+                architecture.name(),
+                size_words(*published.bytes.end() as f64),
+            );
             format!(
                 "No pretrained weights are on this machine. Download those of {name} ({size}, {}) from {}?",
                 published.license, published.url
@@ -164,9 +185,18 @@ impl Draft {
     pub fn of(source: &Path, wishes: &Wishes<'_>) -> anyhow::Result<Self> {
         let found = Found::look(source)?;
         let name = recipe_name(source);
-        let approach = if wishes.has_trials { found.tried(wishes, &name)? } else { found.approach(wishes)? };
+        let approach = if wishes.has_trials {
+            found.tried(wishes, &name)?
+        } else {
+            found.approach(wishes)?
+        };
         let about = format!("{}\n{}", found.describe(), first_recipe::words(&approach));
-        Ok(Self { text: found.recipe(&name, &approach), about, folders: found.folders(source), name })
+        Ok(Self {
+            text: found.recipe(&name, &approach),
+            about,
+            folders: found.folders(source),
+            name,
+        })
     }
 }
 
@@ -176,9 +206,15 @@ fn pretrained_from(wishes: &Wishes<'_>) -> anyhow::Result<Option<AtHand>> {
         return Ok(first_recipe::best(pretrained::at_hand()).or_else(|| wishes.download.run()));
     };
     let found = pretrained::identify(path).ok_or_else(|| {
-        let known: Vec<_> = Architecture::all().filter(|known| !known.is_of_recipe()).map(Architecture::name).collect();
+        let known: Vec<_> = Architecture::all()
+            .filter(|known| !known.is_of_recipe())
+            .map(Architecture::name)
+            .collect();
         let path = names::of_path(path);
-        UsageError(format!("--weights {path}: found no weights of a known network there, expected those of {}", known.join(", ")))
+        UsageError(format!(
+            "--weights {path}: found no weights of a known network there, expected those of {}",
+            known.join(", ")
+        ))
     })?;
     Ok(Some(found))
 }
@@ -186,9 +222,19 @@ fn pretrained_from(wishes: &Wishes<'_>) -> anyhow::Result<Option<AtHand>> {
 /// The name of a folder, or of a list without its ending, as one that a run folder can have on any system.
 fn recipe_name(source: &Path) -> String {
     let whole = source.canonicalize().unwrap_or_else(|_| source.to_owned());
-    let name = if whole.is_file() { whole.file_stem() } else { whole.file_name() };
-    let name = name.map_or_else(String::new, |name| names::for_file(names::of_os(name).trim_start_matches('.')));
-    if name.is_empty() { "images".to_owned() } else { name }
+    let name = if whole.is_file() {
+        whole.file_stem()
+    } else {
+        whole.file_name()
+    };
+    let name = name.map_or_else(String::new, |name| {
+        names::for_file(names::of_os(name).trim_start_matches('.'))
+    });
+    if name.is_empty() {
+        "images".to_owned()
+    } else {
+        name
+    }
 }
 
 /// What is in the folder or list.
@@ -209,9 +255,15 @@ enum Given {
 
 impl Found {
     fn look(source: &Path) -> anyhow::Result<Self> {
-        let Splits { parts: [train, validation, test], others } = match source {
+        let Splits {
+            parts: [train, validation, test],
+            others,
+        } = match source {
             _ if source.is_dir() => splits(source)?,
-            _ if is_list(source) => Splits { parts: lists_beside(source), others: Vec::new() },
+            _ if is_list(source) => Splits {
+                parts: lists_beside(source),
+                others: Vec::new(),
+            },
             _ => {
                 let source = names::of_path(source);
                 return Err(
@@ -221,21 +273,58 @@ impl Found {
         };
         let train = train.unwrap_or_else(|| source.to_owned());
         let mut listing = list(&train, &Exclude::default())?;
-        others.iter().chain(&listing.words(&train)).for_each(|words| ui::say(words));
-        let skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, None)).collect();
-        Skipped::words(&skipped).iter().for_each(|words| ui::say(&format!("warning: {words}")));
-        alike::pairs(&listing.classes).iter().for_each(|words| ui::say(&format!("warning: {words}")));
+        others
+            .iter()
+            .chain(&listing.words(&train))
+            .for_each(|words| ui::say(words));
+        let skipped: Vec<_> = listing
+            .unreadable
+            .iter()
+            .map(|file| Skipped::unopened(file, None))
+            .collect();
+        Skipped::words(&skipped)
+            .iter()
+            .for_each(|words| ui::say(&format!("warning: {words}")));
+        alike::pairs(&listing.classes)
+            .iter()
+            .for_each(|words| ui::say(&format!("warning: {words}")));
         let given = |path: Option<PathBuf>, part: Part| {
-            let lines = listing.entries.iter().filter(|entry| entry.split == Some(part)).count();
-            if lines > 0 { Some(Given::Lines(lines)) } else { path.map(Given::Path) }
+            let lines = listing
+                .entries
+                .iter()
+                .filter(|entry| entry.split == Some(part))
+                .count();
+            if lines > 0 {
+                Some(Given::Lines(lines))
+            } else {
+                path.map(Given::Path)
+            }
         };
         let (validation, test) = (given(validation, Part::Validation), given(test, Part::Test));
-        listing.entries.retain(|entry| entry.split.is_none_or(|part| part == Part::Train));
-        let mut counts: BTreeMap<&String, usize> = listing.classes.iter().map(|class| (class, 0)).collect();
-        listing.entries.iter().for_each(|entry| *counts.entry(&entry.class).or_default() += 1);
-        let classes = counts.into_iter().map(|(class, count)| (class.clone(), count)).collect();
+        listing
+            .entries
+            .retain(|entry| entry.split.is_none_or(|part| part == Part::Train));
+        let mut counts: BTreeMap<&String, usize> =
+            listing.classes.iter().map(|class| (class, 0)).collect();
+        listing
+            .entries
+            .iter()
+            .for_each(|entry| *counts.entry(&entry.class).or_default() += 1);
+        let classes = counts
+            .into_iter()
+            .map(|(class, count)| (class.clone(), count))
+            .collect();
         let (typical, is_gray) = sample(&listing)?;
-        Ok(Self { train, validation, test, facts: Facts { classes, typical, is_gray } })
+        Ok(Self {
+            train,
+            validation,
+            test,
+            facts: Facts {
+                classes,
+                typical,
+                is_gray,
+            },
+        })
     }
 
     /// The folders of images.
@@ -247,7 +336,14 @@ impl Found {
             Some(Given::Path(path)) => Some(path.clone()),
             Some(Given::Lines(_)) | None => None,
         };
-        folders::of_folder(source, &[Some(self.train.clone()), path(&self.validation), path(&self.test)])
+        folders::of_folder(
+            source,
+            &[
+                Some(self.train.clone()),
+                path(&self.validation),
+                path(&self.test),
+            ],
+        )
     }
 
     /// Chooses the network: a pretrained one where there is one and the images suit it.
@@ -260,14 +356,24 @@ impl Found {
 
     /// Chooses the network by training each for a moment.
     fn tried(&self, wishes: &Wishes<'_>, name: &str) -> anyhow::Result<Approach> {
-        let Some(at_hand) = pretrained_from(wishes)? else { return Ok(Approach::Scratch) };
+        let Some(at_hand) = pretrained_from(wishes)? else {
+            return Ok(Approach::Scratch);
+        };
         let mut approaches = vec![Approach::Scratch, Approach::Pretrained(at_hand)];
-        let recipes: Vec<_> = approaches.iter().map(|approach| (approach.name(), self.recipe(name, approach))).collect();
+        let recipes: Vec<_> = approaches
+            .iter()
+            .map(|approach| (approach.name(), self.recipe(name, approach)))
+            .collect();
         Ok(approaches.swap_remove(trials::best(&recipes)?))
     }
 
     fn describe(&self) -> String {
-        let (classes, counts): (Vec<String>, Vec<usize>) = self.facts.classes.iter().map(|(class, count)| (class.clone(), *count)).unzip();
+        let (classes, counts): (Vec<String>, Vec<usize>) = self
+            .facts
+            .classes
+            .iter()
+            .map(|(class, count)| (class.clone(), *count))
+            .unzip();
         let [height, width] = self.facts.typical;
         let mut text = format!(
             "Classes: {}\nTypical size: {width}x{height}, {}",
@@ -278,7 +384,9 @@ impl Found {
         for (what, given) in [("Validation", &self.validation), ("Test", &self.test)] {
             let _ = match given {
                 Some(Given::Path(path)) => write!(text, "\n{what}: {}", names::of_path(path)),
-                Some(Given::Lines(lines)) => write!(text, "\n{what}: {lines} lines of the same list"),
+                Some(Given::Lines(lines)) => {
+                    write!(text, "\n{what}: {lines} lines of the same list")
+                }
                 None => Ok(()),
             };
         }
@@ -296,20 +404,36 @@ impl Found {
         let count = self.facts.count();
         let _ = match (&self.test, &self.validation) {
             (Some(Given::Path(test)), _) => writeln!(text, "test = {}", path(test)),
-            (Some(Given::Lines(lines)), _) => writeln!(text, "# The list itself has {lines} test images."),
+            (Some(Given::Lines(lines)), _) => {
+                writeln!(text, "# The list itself has {lines} test images.")
+            }
             // Whoever made a split keeps it, and learns what its figure is.
             (None, Some(_)) => {
-                writeln!(text, "# No test images: the validation images choose the best epoch, so that their figure is a little too good.")
+                writeln!(
+                    text,
+                    "# No test images: the validation images choose the best epoch, so that their figure is a little too good."
+                )
             }
-            (None, None) if count < ENOUGH_FOR_TEST => writeln!(text, "# {count} images are too few to hold any out for a test."),
+            (None, None) if count < ENOUGH_FOR_TEST => writeln!(
+                text,
+                "# {count} images are too few to hold any out for a test."
+            ),
             (None, None) => {
-                writeln!(text, "test = {TEST}                       # a share of train, held out until the end; copies stay on one side")
+                writeln!(
+                    text,
+                    "test = {TEST}                       # a share of train, held out until the end; copies stay on one side"
+                )
             }
         };
         let _ = match &self.validation {
             Some(Given::Path(validation)) => writeln!(text, "validation = {}", path(validation)),
-            Some(Given::Lines(lines)) => writeln!(text, "# The list itself has {lines} validation images."),
-            None => writeln!(text, "validation = 0.2                  # a share of the others, which chooses the best epoch"),
+            Some(Given::Lines(lines)) => {
+                writeln!(text, "# The list itself has {lines} validation images.")
+            }
+            None => writeln!(
+                text,
+                "validation = 0.2                  # a share of the others, which chooses the best epoch"
+            ),
         };
         text + &self.facts.recipe(approach)
     }
@@ -318,22 +442,41 @@ impl Found {
 /// Whether this is a file that may be a list of images.
 pub(in crate::commands) fn is_list(path: &Path) -> bool {
     let endings = ["csv", "tsv"];
-    path.is_file() && path.extension().is_some_and(|ending| endings.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    path.is_file()
+        && path.extension().is_some_and(|ending| {
+            endings
+                .iter()
+                .any(|known| ending.eq_ignore_ascii_case(known))
+        })
 }
 
 /// Returns a list of training images with those of validation and test images beside it, such as train.csv with val.csv and test.csv; any
 /// other list alone.
 fn lists_beside(list: &Path) -> [Option<PathBuf>; 3] {
-    let part_of = |path: &Path| Part::from_name(&names::of_os(path.file_stem().unwrap_or_default()));
+    let part_of =
+        |path: &Path| Part::from_name(&names::of_os(path.file_stem().unwrap_or_default()));
     let mut parts = [Some(list.to_owned()), None, None];
     if part_of(list) != Some(Part::Train) {
         return parts;
     }
     let folder = list.parent().unwrap_or(Path::new(""));
-    let found = if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.read_dir();
-    let mut others: Vec<_> = found.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name())).collect();
+    let found = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
+    .read_dir();
+    let mut others: Vec<_> = found
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| folder.join(entry.file_name()))
+        .collect();
     others.sort();
-    for path in others.into_iter().filter(|path| path.extension() == list.extension() && path.is_file()) {
+    for path in others
+        .into_iter()
+        .filter(|path| path.extension() == list.extension() && path.is_file())
+    {
         match part_of(&path) {
             Some(part) if parts[part as usize].is_none() => parts[part as usize] = Some(path),
             _ => {}
@@ -347,21 +490,33 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
     let step = listing.entries.len().div_ceil(SAMPLE).max(1);
     let (mut heights, mut widths, mut is_grey) = (Vec::new(), Vec::new(), true);
     for entry in listing.entries.iter().step_by(step) {
-        let wanted = Wanted { color: config::Color::Rgb, repair: false };
+        let wanted = Wanted {
+            color: config::Color::Rgb,
+            repair: false,
+        };
         match memory::with_file(&entry.path, |bytes, room| decode_in(bytes, wanted, room)) {
             Ok(Decoded { pixels, .. }) => {
                 heights.push(pixels.height);
                 widths.push(pixels.width);
-                is_grey &= pixels
-                    .bytes
-                    .chunks_exact(pixels.channels)
-                    .all(|pixel| pixel.iter().max().zip(pixel.iter().min()).is_some_and(|(high, low)| high - low <= 8));
+                is_grey &= pixels.bytes.chunks_exact(pixels.channels).all(|pixel| {
+                    pixel
+                        .iter()
+                        .max()
+                        .zip(pixel.iter().min())
+                        .is_some_and(|(high, low)| high - low <= 8)
+                });
             }
-            Err(reason) => ui::say(&format!("warning: {reason}: {}", names::of_path(&entry.path))),
+            Err(reason) => ui::say(&format!(
+                "warning: {reason}: {}",
+                names::of_path(&entry.path)
+            )),
         }
     }
     if heights.is_empty() {
-        bail!("found no image that can be decoded among {}, expected some in every class folder", listing.entries.len());
+        bail!(
+            "found no image that can be decoded among {}, expected some in every class folder",
+            listing.entries.len()
+        );
     }
     let median = |sides: &mut Vec<usize>| {
         sides.sort_unstable();
@@ -377,20 +532,35 @@ mod tests {
     #[test]
     fn lists_of_other_parts_beside_a_list_of_training_images_are_found() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["train.csv", "val.csv", "test.txt", "testing.csv", "labels.csv"] {
+        for name in [
+            "train.csv",
+            "val.csv",
+            "test.txt",
+            "testing.csv",
+            "labels.csv",
+        ] {
             std::fs::write(folder.path().join(name), "").expect("written");
         }
         let at = |name: &str| Some(folder.path().join(name));
-        assert_eq!(lists_beside(&at("train.csv").expect("a path")), [at("train.csv"), at("val.csv"), at("testing.csv")]);
-        assert_eq!(lists_beside(&at("labels.csv").expect("a path")), [at("labels.csv"), None, None]);
+        assert_eq!(
+            lists_beside(&at("train.csv").expect("a path")),
+            [at("train.csv"), at("val.csv"), at("testing.csv")]
+        );
+        assert_eq!(
+            lists_beside(&at("labels.csv").expect("a path")),
+            [at("labels.csv"), None, None]
+        );
         assert_eq!(recipe_name(&at("labels.csv").expect("a path")), "labels");
     }
 
     #[test]
     fn a_folder_gives_its_name_to_the_recipe_where_it_can() {
-        for (folder, expected) in
-            [("no/such/cats", "cats"), ("no/such/.hidden", "hidden"), ("no/such/a:b\tc", "a_b_x09c"), ("no/...", "images")]
-        {
+        for (folder, expected) in [
+            ("no/such/cats", "cats"),
+            ("no/such/.hidden", "hidden"),
+            ("no/such/a:b\tc", "a_b_x09c"),
+            ("no/...", "images"),
+        ] {
             assert_eq!(recipe_name(Path::new(folder)), expected);
         }
         assert_eq!(recipe_name(Path::new(&"x".repeat(255))).len(), 160);

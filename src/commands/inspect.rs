@@ -51,7 +51,11 @@ const NAMED: usize = 5;
 #[derive(Debug, Parser)]
 pub struct Args {
     /// A folder of class folders, one with train, val and test folders of them in it, or a CSV
-    #[arg(value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(
+        value_name = "DIR",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     dir: Option<PathBuf>,
     /// The images of a recipe
     #[arg(long, value_name = "FILE")]
@@ -94,9 +98,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     refuse_files(args, &data)?;
     let surveyed = {
         let task = Terminal.items("Reading images");
-        survey(&data, &|count| task.set_total(count), &|count| task.add(count))?
+        survey(&data, &|count| task.set_total(count), &|count| {
+            task.add(count)
+        })?
     };
-    let features = weights.map(|weights| features::features(&surveyed, &data, &weights, &Terminal)).transpose()?.flatten();
+    let features = weights
+        .map(|weights| features::features(&surveyed, &data, &weights, &Terminal))
+        .transpose()?
+        .flatten();
     let found = Inspection::of(surveyed.survey, features);
     if let Some(path) = &args.html {
         write_atomic(path, page(&found, args).to_html().as_bytes())?;
@@ -105,7 +114,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if let Some(path) = &args.write_clean {
         let clean = found.clean(args.keep, SEED);
         if clean.rows.is_empty() {
-            bail!("found no image for a clean list, expected one or more of the {} that can be read", found.images);
+            bail!(
+                "found no image for a clean list, expected one or more of the {} that can be read",
+                found.images
+            );
         }
         write_atomic(path, &to_csv(&clean.rows))?;
         say(&format!(
@@ -119,7 +131,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
             found.unreadable.len()
         ));
     }
-    ui::print(&if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { text(&found) })?;
+    ui::print(&if args.json {
+        serde_json::to_string_pretty(&found)? + "\n"
+    } else {
+        text(&found)
+    })?;
     Ok(ExitStatus::Done)
 }
 
@@ -130,7 +146,10 @@ fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     for (name, file) in [("--html", &args.html), ("--write-clean", &args.write_clean)] {
         let Some(file) = file else { continue };
         if file.exists() {
-            return Err(UsageError(format!("the file is there already; choose another {name}: {}", names::of_path(file))));
+            return Err(UsageError(format!(
+                "the file is there already; choose another {name}: {}",
+                names::of_path(file)
+            )));
         }
         folders::refuse_inside(file, &folders, name)?;
     }
@@ -140,16 +159,27 @@ fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
 /// A folder as a recipe's data; `is_kept` says whether somebody will look at its pixels.
 fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     let text = |path: &PathBuf| names::of_path(path);
-    let Splits { parts: [train, validation, test], others } = match dir.is_dir() {
+    let Splits {
+        parts: [train, validation, test],
+        others,
+    } = match dir.is_dir() {
         true => splits(dir)?,
-        false => Splits { parts: [Some(dir.to_owned()), None, None], others: Vec::new() },
+        false => Splits {
+            parts: [Some(dir.to_owned()), None, None],
+            others: Vec::new(),
+        },
     };
     others.iter().for_each(|words| say(words));
     let side = if is_kept { features::SIDE } else { 1 };
     let source = |path: &PathBuf| Source::Path(text(path));
     let data = Data::of(train.as_ref().map_or_else(String::new, text));
     let validation = validation.as_ref().map_or(data.validation, source);
-    Ok(Data { validation, test: test.as_ref().map(source), image_size: [side, side], ..data })
+    Ok(Data {
+        validation,
+        test: test.as_ref().map(source),
+        image_size: [side, side],
+        ..data
+    })
 }
 
 fn text(found: &Inspection) -> String {
@@ -163,8 +193,17 @@ fn text(found: &Inspection) -> String {
         text.push_str("Nothing was found that should keep you from training.\n");
     }
     for (index, finding) in found.findings.iter().enumerate() {
-        let first = finding.first.as_ref().map_or_else(String::new, |first| format!("; the first: {first}"));
-        let _ = writeln!(text, "{}. {}{first}\n   -> {}", index + 1, finding.what, finding.advice);
+        let first = finding
+            .first
+            .as_ref()
+            .map_or_else(String::new, |first| format!("; the first: {first}"));
+        let _ = writeln!(
+            text,
+            "{}. {}{first}\n   -> {}",
+            index + 1,
+            finding.what,
+            finding.advice
+        );
     }
     let lists = lists(found);
     if !lists.is_empty() {
@@ -174,19 +213,36 @@ fn text(found: &Inspection) -> String {
 }
 
 /// "path: reason" of the first files.
-fn files<'a, T>(files: &'a [T], named: impl Fn(&'a T) -> [&'a String; 2] + 'a) -> impl Iterator<Item = String> + 'a {
-    files.iter().take(SHOWN).map(named).map(|[path, reason]| format!("{path}: {reason}"))
+fn files<'a, T>(
+    files: &'a [T],
+    named: impl Fn(&'a T) -> [&'a String; 2] + 'a,
+) -> impl Iterator<Item = String> + 'a {
+    files
+        .iter()
+        .take(SHOWN)
+        .map(named)
+        .map(|[path, reason]| format!("{path}: {reason}"))
 }
 
 /// The first of all that a finding is about.
 fn lists(found: &Inspection) -> String {
     let mut text = String::new();
     for skipped in found.unreadable.iter().take(NAMED) {
-        let _ = writeln!(text, "{}: {}: {}", skipped.failure.words(), skipped.path, skipped.reason);
+        let _ = writeln!(
+            text,
+            "{}: {}: {}",
+            skipped.failure.words(),
+            skipped.path,
+            skipped.reason
+        );
     }
     more(&mut text, found.unreadable.len());
     for damaged in found.damaged.iter().take(NAMED) {
-        let _ = writeln!(text, "damaged, used as far as it goes: {}: {}", damaged.path, damaged.reason);
+        let _ = writeln!(
+            text,
+            "damaged, used as far as it goes: {}: {}",
+            damaged.path, damaged.reason
+        );
     }
     more(&mut text, found.damaged.len());
     for (kind, suspects) in &found.suspects {
@@ -195,18 +251,40 @@ fn lists(found: &Inspection) -> String {
         }
         more(&mut text, suspects.len());
     }
-    let doubtful = found.labels.as_ref().map_or(&[][..], |labels| &labels.suspects);
+    let doubtful = found
+        .labels
+        .as_ref()
+        .map_or(&[][..], |labels| &labels.suspects);
     for suspect in doubtful.iter().take(NAMED) {
-        let _ = writeln!(text, "doubtful label: {}: {}, or {}?", suspect.path, suspect.label, suspect.suggestion);
+        let _ = writeln!(
+            text,
+            "doubtful label: {}: {}, or {}?",
+            suspect.path, suspect.label, suspect.suggestion
+        );
     }
     more(&mut text, doubtful.len());
-    let worst: Vec<_> = found.copies.groups.iter().filter(|group| group.has_conflicting_labels || group.is_across_splits).collect();
+    let worst: Vec<_> = found
+        .copies
+        .groups
+        .iter()
+        .filter(|group| group.has_conflicting_labels || group.is_across_splits)
+        .collect();
     for group in worst.iter().take(NAMED) {
-        let member = |member: &Member| format!("{} ({}, {})", member.path, member.split, member.class);
+        let member =
+            |member: &Member| format!("{} ({}, {})", member.path, member.split, member.class);
         let members: Vec<_> = group.members.iter().take(NAMED).map(member).collect();
         let others = group.members.len() - members.len();
-        let others = if others > 0 { format!(" and {others} more") } else { String::new() };
-        let _ = writeln!(text, "{}: {}{others}", likeness_words(group.likeness), members.join(" = "));
+        let others = if others > 0 {
+            format!(" and {others} more")
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            text,
+            "{}: {}{others}",
+            likeness_words(group.likeness),
+            members.join(" = ")
+        );
     }
     more(&mut text, worst.len());
     text
@@ -227,16 +305,34 @@ fn likeness_words(likeness: Likeness) -> &'static str {
 }
 
 fn class_table(found: &Inspection) -> Table {
-    let parts: Vec<Part> = [Part::Train, Part::Validation, Part::Test].into_iter().filter(|part| found.count(*part) > 0).collect();
-    let head = std::iter::once("Class".to_owned()).chain(parts.iter().map(|part| part.name().to_owned())).collect();
+    let parts: Vec<Part> = [Part::Train, Part::Validation, Part::Test]
+        .into_iter()
+        .filter(|part| found.count(*part) > 0)
+        .collect();
+    let head = std::iter::once("Class".to_owned())
+        .chain(parts.iter().map(|part| part.name().to_owned()))
+        .collect();
     let classes: Vec<String> = found.classes.keys().cloned().collect();
-    let row = |counts: &BTreeMap<&'static str, usize>| parts.iter().map(|part| counts.get(part.name()).copied().unwrap_or(0)).collect();
-    count_table(head, &classes, &found.classes.values().map(row).collect::<Vec<_>>())
+    let row = |counts: &BTreeMap<&'static str, usize>| {
+        parts
+            .iter()
+            .map(|part| counts.get(part.name()).copied().unwrap_or(0))
+            .collect()
+    };
+    count_table(
+        head,
+        &classes,
+        &found.classes.values().map(row).collect::<Vec<_>>(),
+    )
 }
 
 fn facts(found: &Inspection) -> Vec<(String, String)> {
     let kinds = |kinds: &std::collections::BTreeMap<String, usize>| {
-        kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
+        kinds
+            .iter()
+            .map(|(kind, count)| format!("{kind} {count}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let [low, middle, high] = found.heights;
     let [narrow, usual, wide] = found.widths;
@@ -255,7 +351,10 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
         ("Colours".to_owned(), kinds(&found.modes)),
     ];
     if found.turned_by_exif > 0 {
-        facts.push(("Turned by EXIF".to_owned(), found.turned_by_exif.to_string()));
+        facts.push((
+            "Turned by EXIF".to_owned(),
+            found.turned_by_exif.to_string(),
+        ));
     }
     if !found.notes.is_empty() {
         facts.push(("Lists".to_owned(), found.notes.join("; ")));
@@ -285,46 +384,94 @@ fn facts(found: &Inspection) -> Vec<(String, String)> {
         None => "not judged: too few images, or too hard for a cheap model".to_owned(),
     };
     facts.push(("Labels".to_owned(), labels));
-    let rules = found.rules.iter().take(3).map(|rule| format!("{} {:.2}", rule.property, rule.balanced_accuracy));
+    let rules = found
+        .rules
+        .iter()
+        .take(3)
+        .map(|rule| format!("{} {:.2}", rule.property, rule.balanced_accuracy));
     let rules: Vec<_> = rules.collect();
     if !rules.is_empty() {
         facts.push((
             "What tells the class alone".to_owned(),
-            format!("{} (balanced accuracy; guessing {:.2})", rules.join(", "), found.rules[0].chance),
+            format!(
+                "{} (balanced accuracy; guessing {:.2})",
+                rules.join(", "),
+                found.rules[0].chance
+            ),
         ));
     }
     facts
 }
 
 fn page(found: &Inspection, args: &Args) -> Page {
-    let name = args.dir.as_ref().or(args.config.as_ref()).map_or_else(String::new, |path| names::of_path(path));
+    let name = args
+        .dir
+        .as_ref()
+        .or(args.config.as_ref())
+        .map_or_else(String::new, |path| names::of_path(path));
     let groups = |is: &dyn Fn(&CopyGroup) -> bool| {
-        found.copies.groups.iter().filter(|group| is(group)).take(SHOWN).map(|group| pair(found, group)).collect()
+        found
+            .copies
+            .groups
+            .iter()
+            .filter(|group| is(group))
+            .take(SHOWN)
+            .map(|group| pair(found, group))
+            .collect()
     };
     let suspects = found.suspects.iter().flat_map(|(kind, suspects)| {
         suspects.iter().take(SHOWN / 4).filter_map(|suspect| {
-            Some(Shot { jpeg: shown(&[image(found, suspect.index())?]), lines: vec![(*kind).to_owned(), suspect.path.clone()] })
+            Some(Shot {
+                jpeg: shown(&[image(found, suspect.index())?]),
+                lines: vec![(*kind).to_owned(), suspect.path.clone()],
+            })
         })
     });
-    let doubtful = found.labels.iter().flat_map(|labels| &labels.suspects).take(SHOWN).filter_map(|suspect| {
-        let line = format!(
-            "{} ({:.2}), or {} ({:.2})?",
-            suspect.label, suspect.label_probability, suspect.suggestion, suspect.suggestion_probability
-        );
-        Some(Shot { jpeg: shown(&[image(found, suspect.index())?]), lines: vec![line, suspect.path.clone()] })
-    });
-    let gallery = |title, words: &str, shots| Gallery { title, words: words.to_owned(), shots };
+    let doubtful = found
+        .labels
+        .iter()
+        .flat_map(|labels| &labels.suspects)
+        .take(SHOWN)
+        .filter_map(|suspect| {
+            let line = format!(
+                "{} ({:.2}), or {} ({:.2})?",
+                suspect.label,
+                suspect.label_probability,
+                suspect.suggestion,
+                suspect.suggestion_probability
+            );
+            Some(Shot {
+                jpeg: shown(&[image(found, suspect.index())?]),
+                lines: vec![line, suspect.path.clone()],
+            })
+        });
+    let gallery = |title, words: &str, shots| Gallery {
+        title,
+        words: words.to_owned(),
+        shots,
+    };
     Page {
         title: format!("{name}: {} images", found.images),
-        lead: found.findings.iter().map(|finding| format!("{}: {}.", finding.what, finding.advice)).collect(),
+        lead: found
+            .findings
+            .iter()
+            .map(|finding| format!("{}: {}.", finding.what, finding.advice))
+            .collect(),
         about: "What is there",
         facts: facts(found),
         data: class_table(found),
         notes: files(&found.unreadable, |file| [&file.path, &file.reason])
-            .chain(files(&found.damaged, |file| [&file.path, &file.reason]).map(|file| format!("damaged, used as far as it goes: {file}")))
+            .chain(
+                files(&found.damaged, |file| [&file.path, &file.reason])
+                    .map(|file| format!("damaged, used as far as it goes: {file}")),
+            )
             .collect(),
         galleries: vec![
-            gallery("Copies across splits", "The first two of each group, side by side.", groups(&|group| group.is_across_splits)),
+            gallery(
+                "Copies across splits",
+                "The first two of each group, side by side.",
+                groups(&|group| group.is_across_splits),
+            ),
             gallery(
                 "The same pixels with different labels",
                 "At least one label of each is wrong.",
@@ -340,8 +487,16 @@ fn page(found: &Inspection, args: &Args) -> Page {
                 "Saved again, resized, brighter or darker, cropped, mirrored or turned.",
                 groups(&|group| !group.is_across_splits && group.likeness == Likeness::Near),
             ),
-            gallery("Doubtful labels", "What a cheap model says, with its probabilities; the least believed first.", doubtful.collect()),
-            gallery("Images that stand out", "Measured, not judged: look at them.", suspects.collect()),
+            gallery(
+                "Doubtful labels",
+                "What a cheap model says, with its probabilities; the least believed first.",
+                doubtful.collect(),
+            ),
+            gallery(
+                "Images that stand out",
+                "Measured, not judged: look at them.",
+                suspects.collect(),
+            ),
         ],
         ..Page::default()
     }
@@ -350,32 +505,63 @@ fn page(found: &Inspection, args: &Args) -> Page {
 /// Two of a group side by side, of different split or label where there are such.
 fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
     let [first, second] = group.contradiction().unwrap_or_else(|| group.pair());
-    let images: Vec<RgbImage> = [first, second].iter().filter_map(|member| image(found, member.index())).collect();
+    let images: Vec<RgbImage> = [first, second]
+        .iter()
+        .filter_map(|member| image(found, member.index()))
+        .collect();
     let line = |member: &Member| format!("{}, {}: {}", member.split, member.class, member.path);
     let title = format!(
         "{}{}",
         likeness_words(group.likeness),
-        if group.members.len() > 2 { format!(", {} of them", group.members.len()) } else { String::new() }
+        if group.members.len() > 2 {
+            format!(", {} of them", group.members.len())
+        } else {
+            String::new()
+        }
     );
-    Shot { jpeg: shown(&images), lines: vec![title, line(first), line(second)] }
+    Shot {
+        jpeg: shown(&images),
+        lines: vec![title, line(first), line(second)],
+    }
 }
 
 /// An image of the inspection, small; `None` where it can't be read any more.
 fn image(found: &Inspection, index: usize) -> Option<RgbImage> {
     // Damaged ones were seen with leave to repair them.
-    let wanted = Wanted { color: Color::Rgb, repair: true };
+    let wanted = Wanted {
+        color: Color::Rgb,
+        repair: true,
+    };
     let small = memory::with_file(&found.seen[index].entry.path, |bytes, room| {
         let pixels = decode_in(bytes, wanted, room)?.pixels;
         let longest = pixels.height.max(pixels.width);
         if longest <= SIDE as usize {
             return Ok((pixels, true));
         }
-        let [height, width] = [pixels.height, pixels.width].map(|side| (side * SIDE as usize / longest).max(1));
-        let bytes = resize(&pixels, [height, width], Resize::Stretch, Interpolation::Box);
-        Ok((Pixels { height, width, channels: pixels.channels, bytes }, false))
+        let [height, width] =
+            [pixels.height, pixels.width].map(|side| (side * SIDE as usize / longest).max(1));
+        let bytes = resize(
+            &pixels,
+            [height, width],
+            Resize::Stretch,
+            Interpolation::Box,
+        );
+        Ok((
+            Pixels {
+                height,
+                width,
+                channels: pixels.channels,
+                bytes,
+            },
+            false,
+        ))
     });
     let (small, is_whole) = small.ok()?;
-    let image = RgbImage::from_raw(small.width as u32, small.height as u32, small.into_color(Color::Rgb))?;
+    let image = RgbImage::from_raw(
+        small.width as u32,
+        small.height as u32,
+        small.into_color(Color::Rgb),
+    )?;
     Some(if is_whole { magnified(&image) } else { image })
 }
 

@@ -120,11 +120,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if num_failed == 0 {
         return Ok(ExitStatus::Done);
     }
-    say(&format!("{num_failed} of {} paths gave no result", paths.len().max(num_failed)));
+    say(&format!(
+        "{num_failed} of {} paths gave no result",
+        paths.len().max(num_failed)
+    ));
     Ok(ExitStatus::Partly)
 }
 
-fn classify(paths: &[PathBuf], predictor: &Predictor<'_>, top_k: usize, num_failed: &mut usize) -> anyhow::Result<Vec<Prediction>> {
+fn classify(
+    paths: &[PathBuf],
+    predictor: &Predictor<'_>,
+    top_k: usize,
+    num_failed: &mut usize,
+) -> anyhow::Result<Vec<Prediction>> {
     let checkpoint = predictor.checkpoint;
     let set = read_unlabelled(paths, &checkpoint.meta, num_failed)?;
     if set.images.is_empty() {
@@ -132,23 +140,38 @@ fn classify(paths: &[PathBuf], predictor: &Predictor<'_>, top_k: usize, num_fail
     }
     let found = predictor.predict(&set)?;
     let flagged = checkpoint.meta.threshold.as_ref().and_then(|fitted| {
-        let class = set.classes.iter().position(|class| *class == fitted.class)?;
+        let class = set
+            .classes
+            .iter()
+            .position(|class| *class == fitted.class)?;
         Some((class, fitted.probability))
     });
-    let predictions = set.images.iter().zip(found.probabilities).map(|(image, row)| {
-        let names = |classes: Vec<usize>| classes.into_iter().map(|class| set.classes[class].clone()).collect();
-        let coverage = checkpoint.meta.coverage.as_ref();
-        let ranked = most(&row, top_k);
-        Prediction {
-            path: names::of_path(&image.path),
-            label: set.classes[ranked[0]].clone(),
-            probability: row[ranked[0]],
-            flagged: flagged.map(|(class, probability)| row[class] >= probability),
-            set: coverage.map(|fitted| names(prediction_set(&row, fitted.probability))),
-            ranked,
-            probabilities: Probabilities { classes: Arc::clone(&set.classes), row },
-        }
-    });
+    let predictions = set
+        .images
+        .iter()
+        .zip(found.probabilities)
+        .map(|(image, row)| {
+            let names = |classes: Vec<usize>| {
+                classes
+                    .into_iter()
+                    .map(|class| set.classes[class].clone())
+                    .collect()
+            };
+            let coverage = checkpoint.meta.coverage.as_ref();
+            let ranked = most(&row, top_k);
+            Prediction {
+                path: names::of_path(&image.path),
+                label: set.classes[ranked[0]].clone(),
+                probability: row[ranked[0]],
+                flagged: flagged.map(|(class, probability)| row[class] >= probability),
+                set: coverage.map(|fitted| names(prediction_set(&row, fitted.probability))),
+                ranked,
+                probabilities: Probabilities {
+                    classes: Arc::clone(&set.classes),
+                    row,
+                },
+            }
+        });
     Ok(predictions.collect())
 }
 
@@ -162,8 +185,18 @@ impl Prediction {
 
     /// What a table says of it beside its classes.
     fn remarks(&self) -> [Option<String>; 2] {
-        let set = |set: &Vec<String>| if set.is_empty() { "none fits".to_owned() } else { of_text(&set.join(" or ")) };
-        [self.flagged.map(|flagged| if flagged { "yes" } else { "no" }.to_owned()), self.set.as_ref().map(set)]
+        let set = |set: &Vec<String>| {
+            if set.is_empty() {
+                "none fits".to_owned()
+            } else {
+                of_text(&set.join(" or "))
+            }
+        };
+        [
+            self.flagged
+                .map(|flagged| if flagged { "yes" } else { "no" }.to_owned()),
+            self.set.as_ref().map(set),
+        ]
     }
 }
 
@@ -171,7 +204,10 @@ impl Prediction {
     /// Class and probability of those that are shown behind the first.
     fn others(&self) -> impl Iterator<Item = (String, f32)> {
         let Probabilities { classes, row } = &self.probabilities;
-        self.ranked.iter().skip(1).map(|class| (of_text(&classes[*class]), row[*class]))
+        self.ranked
+            .iter()
+            .skip(1)
+            .map(|class| (of_text(&classes[*class]), row[*class]))
     }
 }
 
@@ -180,34 +216,66 @@ const REFER: &str = "refer";
 
 /// What the columns of [`Prediction::remarks`] are called, those that the checkpoint has.
 fn remark_columns(meta: &Meta) -> Vec<String> {
-    let flagged = meta.threshold.as_ref().map(|fitted| format!("flagged_{}", of_text(&fitted.class)));
-    flagged.into_iter().chain(meta.coverage.as_ref().map(|_| "set".to_owned())).collect()
+    let flagged = meta
+        .threshold
+        .as_ref()
+        .map(|fitted| format!("flagged_{}", of_text(&fitted.class)));
+    flagged
+        .into_iter()
+        .chain(meta.coverage.as_ref().map(|_| "set".to_owned()))
+        .collect()
 }
 
 fn written(predictions: &[Prediction], format: Format, meta: &Meta) -> anyhow::Result<String> {
     match format {
-        Format::Jsonl => predictions.iter().map(|prediction| Ok(serde_json::to_string(prediction)? + "\n")).collect(),
+        Format::Jsonl => predictions
+            .iter()
+            .map(|prediction| Ok(serde_json::to_string(prediction)? + "\n"))
+            .collect(),
         Format::Csv => predictions
             .iter()
             .map(|prediction| {
                 let first = (of_text(&prediction.label), prediction.probability);
                 let ranked = std::iter::once(first).chain(prediction.others());
-                let ranked = ranked.flat_map(|(label, probability)| [label, probability.to_string()]);
+                let ranked =
+                    ranked.flat_map(|(label, probability)| [label, probability.to_string()]);
                 let path = of_text(&prediction.path);
-                csv_line(std::iter::once(path).chain(ranked).chain(prediction.remarks().into_iter().flatten()))
+                csv_line(
+                    std::iter::once(path)
+                        .chain(ranked)
+                        .chain(prediction.remarks().into_iter().flatten()),
+                )
             })
             .collect(),
         Format::Table if predictions.is_empty() => Ok(String::new()),
         Format::Table => {
             let remarks = remark_columns(meta);
-            let head: Vec<&str> = ["Image", "Class", "Probability"].into_iter().chain(remarks.iter().map(String::as_str)).collect();
+            let head: Vec<&str> = ["Image", "Class", "Probability"]
+                .into_iter()
+                .chain(remarks.iter().map(String::as_str))
+                .collect();
             let mut table = text_table::table(&head);
             for prediction in predictions {
-                let first =
-                    [text_table::cell(&prediction.path), text_table::cell(&prediction.label), format!("{:.4}", prediction.probability)];
-                table.add_row(first.into_iter().chain(prediction.remarks().into_iter().flatten().map(|remark| text_table::cell(&remark))));
+                let first = [
+                    text_table::cell(&prediction.path),
+                    text_table::cell(&prediction.label),
+                    format!("{:.4}", prediction.probability),
+                ];
+                table.add_row(
+                    first.into_iter().chain(
+                        prediction
+                            .remarks()
+                            .into_iter()
+                            .flatten()
+                            .map(|remark| text_table::cell(&remark)),
+                    ),
+                );
                 for (label, probability) in prediction.others() {
-                    table.add_row([String::new(), text_table::cell(&label), format!("{probability:.4}")]);
+                    table.add_row([
+                        String::new(),
+                        text_table::cell(&label),
+                        format!("{probability:.4}"),
+                    ]);
                 }
             }
             text_table::align_right(&mut table, [2]);
@@ -221,7 +289,10 @@ fn csv_head(top_k: usize, meta: &Meta) -> Vec<String> {
         1 => ["label".to_owned(), "probability".to_owned()],
         rank => [format!("label_{rank}"), format!("probability_{rank}")],
     });
-    std::iter::once("path".to_owned()).chain(columns).chain(remark_columns(meta)).collect()
+    std::iter::once("path".to_owned())
+        .chain(columns)
+        .chain(remark_columns(meta))
+        .collect()
 }
 
 fn csv_line(fields: impl IntoIterator<Item = String>) -> anyhow::Result<String> {

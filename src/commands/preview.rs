@@ -53,13 +53,21 @@ pub struct Args {
 /// output file exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if args.out.exists() {
-        return Err(UsageError(format!("the file is there already; choose another --out: {}", names::of_path(&args.out))).into());
+        return Err(UsageError(format!(
+            "the file is there already; choose another --out: {}",
+            names::of_path(&args.out)
+        ))
+        .into());
     }
     let config = config::load(&args.config, &args.overrides)?;
     folders::refuse_inside(&args.out, &folders::of_data(&config.data), "--out")?;
     let data = inputs::load(&config)?;
     let set = &data.train;
-    let images = if args.images.is_empty() { of_each_class(set, args.per_class.into()) } else { named(&data, &args.images)? };
+    let images = if args.images.is_empty() {
+        of_each_class(set, args.per_class.into())
+    } else {
+        named(&data, &args.images)?
+    };
     let epochs = args.epoch..args.epoch + u32::from(args.epochs);
     let png = draw(&config, set, &images, epochs)?;
     write_atomic(&args.out, &png)?;
@@ -73,16 +81,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 /// Returns the positions of the images that the arguments name.
 fn named(data: &TrainingData, images: &[PathBuf]) -> anyhow::Result<Vec<usize>> {
     let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let find = |set: &ImageSet, wanted: &Path| set.images.iter().position(|image| resolved(&image.path) == wanted);
+    let find = |set: &ImageSet, wanted: &Path| {
+        set.images
+            .iter()
+            .position(|image| resolved(&image.path) == wanted)
+    };
     let mut found = Vec::new();
     for image in images {
         let wanted = resolved(image);
         match find(&data.train, &wanted) {
             Some(position) => found.push(position),
             None if find(&data.validation, &wanted).is_some() => {
-                bail!("the image is for validation, where nothing is augmented; choose one that is trained on: {}", names::of_path(image))
+                bail!(
+                    "the image is for validation, where nothing is augmented; choose one that is trained on: {}",
+                    names::of_path(image)
+                )
             }
-            None => bail!("the image is not among those of data.train that can be read: {}", names::of_path(image)),
+            None => bail!(
+                "the image is not among those of data.train that can be read: {}",
+                names::of_path(image)
+            ),
         }
     }
     Ok(found)

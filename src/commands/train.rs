@@ -92,7 +92,11 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
 }
 
 fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
-    let path = args.config.as_deref().or(args.source.as_deref()).expect("clap asks for one of them where there is no --resume");
+    let path = args
+        .config
+        .as_deref()
+        .or(args.source.as_deref())
+        .expect("clap asks for one of them where there is no --resume");
     let config = match &args.source {
         Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args)?,
         _ if args.weights.is_some() || args.quick_trials || args.yes => {
@@ -108,7 +112,10 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
         folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
     }
     // What can't fit with one image and two classes need not wait for all images to be read.
-    check_memory(&Estimate::of(&config, 2, 1), matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray))?;
+    check_memory(
+        &Estimate::of(&config, 2, 1),
+        matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray),
+    )?;
     let mut data = inputs::load(&config)?;
     warn(&data, &config);
     if config.model.weights() == Weights::Imagenet {
@@ -133,30 +140,57 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
         CheckpointError::Io(error) => anyhow::Error::from(TrainError::Folder { path, error }),
         error => error.into(),
     })?;
-    session.begin(folder, &data).map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
+    session
+        .begin(folder, &data)
+        .map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
     // What was seen of the images lies in the run folder now, and takes 4 KiB each.
     data.survey = Scan::default();
     if !data.skipped.is_empty() {
-        say(&format!("What was skipped is listed in {}", names::of_path(&session.folder().join("skipped.csv"))));
+        say(&format!(
+            "What was skipped is listed in {}",
+            names::of_path(&session.folder().join("skipped.csv"))
+        ));
     }
     if !data.damaged.is_empty() {
-        say(&format!("What is damaged is listed in {}", names::of_path(&session.folder().join("damaged.csv"))));
+        say(&format!(
+            "What is damaged is listed in {}",
+            names::of_path(&session.folder().join("damaged.csv"))
+        ));
     }
     if session.config.augment.is_active() {
-        write_atomic(&session.folder().join("augmentation.png"), &contact_sheet::sample(&session.config, &data.train)?)?;
+        write_atomic(
+            &session.folder().join("augmentation.png"),
+            &contact_sheet::sample(&session.config, &data.train)?,
+        )?;
     }
     train(session, data, &compute, signals)
 }
 
 /// The recipe that `init` would write for a folder or list of images; the run folder will have it.
 fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
-    if ["last", "best"].iter().any(|name| folder.join(name).join("meta.json").is_file()) {
-        let message =
-            format!("{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}", names::of_path(folder));
+    if ["last", "best"]
+        .iter()
+        .any(|name| folder.join(name).join("meta.json").is_file())
+    {
+        let message = format!(
+            "{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}",
+            names::of_path(folder)
+        );
         return Err(UsageError(message).into());
     }
-    let download = if args.dry_run { Download::Never } else { Download::of(args.yes) };
-    let draft = Draft::of(folder, &Wishes { weights: args.weights.as_deref(), has_trials: args.quick_trials, download })?;
+    let download = if args.dry_run {
+        Download::Never
+    } else {
+        Download::of(args.yes)
+    };
+    let draft = Draft::of(
+        folder,
+        &Wishes {
+            weights: args.weights.as_deref(),
+            has_trials: args.quick_trials,
+            download,
+        },
+    )?;
     say(&draft.about);
     let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
     Ok(config::parse(&draft.text, &origin, &args.overrides)?)
@@ -167,16 +201,28 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         (Some(run), _) => run.to_owned(),
         (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
         (None, None) => {
-            return Err(UsageError("--resume without a run needs --config, whose name says which runs are meant".to_owned()).into());
+            return Err(UsageError(
+                "--resume without a run needs --config, whose name says which runs are meant"
+                    .to_owned(),
+            )
+            .into());
         }
     };
     let (path, run) = checkpoint::resolve_resumable(&run)?;
     // First of all: whoever trains the run may be changing it.
-    let folder = if args.dry_run { None } else { Some(RunFolder::open(&run)?) };
+    let folder = if args.dry_run {
+        None
+    } else {
+        Some(RunFolder::open(&run)?)
+    };
     let saved = checkpoint::load_resumable(&path)?;
-    let recipe = args.config.clone().unwrap_or_else(|| run.join("config.toml"));
+    let recipe = args
+        .config
+        .clone()
+        .unwrap_or_else(|| run.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
-    let moved = |_: &anyhow::Error| say("If the images have moved, say where to: --set data.train=FOLDER");
+    let moved =
+        |_: &anyhow::Error| say("If the images have moved, say where to: --set data.train=FOLDER");
     let mut data = inputs::read_data(&config).inspect_err(moved)?;
     warn(&data, &config);
     saved.checkpoint.fetch_backbone(&Terminal)?;
@@ -190,14 +236,26 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     };
     session.begin(folder, &data)?;
     match session.finished() {
-        Some(end) => say(&format!("Nothing to train: {end}. To go on, raise --set train.epochs=N or train.early_stopping.patience=N.")),
-        None => say(&format!("Resuming {} after epoch {}, batch {}", names::of_path(&run), session.state.epoch, session.state.batch)),
+        Some(end) => say(&format!(
+            "Nothing to train: {end}. To go on, raise --set train.epochs=N or train.early_stopping.patience=N."
+        )),
+        None => say(&format!(
+            "Resuming {} after epoch {}, batch {}",
+            names::of_path(&run),
+            session.state.epoch,
+            session.state.batch
+        )),
     }
     train(session, data, &compute, signals)
 }
 
 /// Trains, then measures the best epoch on the test images.
-fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &Signals) -> anyhow::Result<ExitStatus> {
+fn train(
+    mut session: Session,
+    data: TrainingData,
+    compute: &Compute,
+    signals: &Signals,
+) -> anyhow::Result<ExitStatus> {
     if session.state.step == 0 {
         say(&summary_table(&session));
     }
@@ -205,13 +263,19 @@ fn train(mut session: Session, data: TrainingData, compute: &Compute, signals: &
     let outcome = {
         let most = session.config.train.max_time.map(|limit| limit.0);
         let view = TrainingView::new(session.state.epoch, session.work(), most);
-        let then = format!(", then go on with: emberlens train --resume {}", names::of_path(session.folder()));
+        let then = format!(
+            ", then go on with: emberlens train --resume {}",
+            names::of_path(session.folder())
+        );
         fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
     };
     signals.over();
     if let Some(number) = signals.caught() {
         let folder = names::of_path(session.folder());
-        say(&format!("Stopped by {}; saved. Go on with: emberlens train --resume {folder}", signals::name(number)));
+        say(&format!(
+            "Stopped by {}; saved. Go on with: emberlens train --resume {folder}",
+            signals::name(number)
+        ));
         return Ok(ExitStatus::Interrupted(signals::exit_code(number)));
     }
     finish(&session, data, compute, outcome)
@@ -223,37 +287,68 @@ fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<checkpoint
     let best = checkpoint::load(&path)?;
     checkpoint::check_run(best.meta.run.as_ref(), &path)?;
     if best.meta.epoch != epoch {
-        let reason =
-            format!("meta.json: `epoch`: found {}, expected {epoch}, the best of this run; put the right one back", best.meta.epoch);
+        let reason = format!(
+            "meta.json: `epoch`: found {}, expected {epoch}, the best of this run; put the right one back",
+            best.meta.epoch
+        );
         return Err(CheckpointError::Mixed { path, reason }.into());
     }
     Ok(best)
 }
 
-fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Outcome) -> anyhow::Result<ExitStatus> {
+fn finish(
+    session: &Session,
+    data: TrainingData,
+    compute: &Compute,
+    outcome: Outcome,
+) -> anyhow::Result<ExitStatus> {
     let folder = session.folder();
     if outcome.data_wait_share > 0.0 {
-        say(&format!("Steps waited for images {:.1} % of the time", outcome.data_wait_share * 100.0));
+        say(&format!(
+            "Steps waited for images {:.1} % of the time",
+            outcome.data_wait_share * 100.0
+        ));
     }
     let Some((value, epoch)) = session.state.best.found else {
         say("warning: no epoch had a usable metric, so there is no best one");
         return Ok(ExitStatus::Partly);
     };
-    say(&format!("Restoring model weights from the end of the best epoch: {epoch}."));
+    say(&format!(
+        "Restoring model weights from the end of the best epoch: {epoch}."
+    ));
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
     let best = best_checkpoint(session, epoch)?;
-    let (data_settings, batch_size) = (session.config.data.clone(), session.config.train.batch_size);
-    let predictor = Predictor { data: data_settings, batch_size, ..Predictor::new(&best, compute, &Terminal)? };
+    let (data_settings, batch_size) =
+        (session.config.data.clone(), session.config.train.batch_size);
+    let predictor = Predictor {
+        data: data_settings,
+        batch_size,
+        ..Predictor::new(&best, compute, &Terminal)?
+    };
     let name = if data.test.is_empty() { "val" } else { "test" };
     let evaluation = if data.test.is_empty() {
         // `split.csv` says which of them are copies.
-        let listed = Listed { set: Arc::clone(&session.datasets.validation), facts: Vec::new(), skipped: Vec::new() };
-        Evaluation::of(&predictor, listed, RUNS_VALIDATION.to_owned(), known_to(Part::Validation), Some(folder))?
+        let listed = Listed {
+            set: Arc::clone(&session.datasets.validation),
+            facts: Vec::new(),
+            skipped: Vec::new(),
+        };
+        Evaluation::of(
+            &predictor,
+            listed,
+            RUNS_VALIDATION.to_owned(),
+            known_to(Part::Validation),
+            Some(folder),
+        )?
     } else {
         let images = EvalSet {
             entries: data.test,
-            skipped: data.skipped.into_iter().filter(|file| file.split == Part::Test.name()).collect(),
+            skipped: data
+                .skipped
+                .into_iter()
+                .filter(|file| file.split == Part::Test.name())
+                .collect(),
             name: name.to_owned(),
             source: RUNS_TEST.to_owned(),
             known: known_to(Part::Test),
@@ -263,12 +358,30 @@ fn finish(session: &Session, data: TrainingData, compute: &Compute, outcome: Out
         text.push_str(&found.to_text());
         found
     };
-    evaluation.write(&place::free(&folder.join("evaluation"), name, &evaluation.data.blake3)?)?;
+    evaluation.write(&place::free(
+        &folder.join("evaluation"),
+        name,
+        &evaluation.data.blake3,
+    )?)?;
     text.push_str(&format!("Run folder: {}\n", names::of_path(folder)));
     ui::print(&text)?;
-    page::write(&Subject { evaluation: &evaluation, name, checkpoint: &best, run: Some(folder), compute }, folder, &Terminal)?;
+    page::write(
+        &Subject {
+            evaluation: &evaluation,
+            name,
+            checkpoint: &best,
+            run: Some(folder),
+            compute,
+        },
+        folder,
+        &Terminal,
+    )?;
     // Last, where one looks.
-    ui::print(&format!("{} {}\n", if name == "val" { "Validation" } else { "Test" }, evaluation.accuracy_words()))?;
+    ui::print(&format!(
+        "{} {}\n",
+        if name == "val" { "Validation" } else { "Test" },
+        evaluation.accuracy_words()
+    ))?;
     Ok(ExitStatus::Done)
 }
 
@@ -295,11 +408,19 @@ fn warn(data: &TrainingData, config: &Config) {
         _ => false,
     };
     for finding in found.findings.iter().filter(|finding| !is_settled(finding)) {
-        let first = finding.first.as_ref().map_or_else(String::new, |first| format!("; the first: {first}"));
+        let first = finding
+            .first
+            .as_ref()
+            .map_or_else(String::new, |first| format!("; the first: {first}"));
         say(&format!("warning: {}{first}", finding.what));
     }
     if !data.excluded.is_empty() {
-        let count = |part| data.excluded.iter().filter(|index| data.survey.seen[**index].part == part).count();
+        let count = |part| {
+            data.excluded
+                .iter()
+                .filter(|index| data.survey.seen[**index].part == part)
+                .count()
+        };
         say(&format!(
             "{} and {} are copies of images that are measured on and were left out for that (data.on_leak = \"exclude\")",
             counted(count(Part::Train), "training image"),
@@ -314,7 +435,11 @@ fn warn(data: &TrainingData, config: &Config) {
 /// Keras's `model.summary()`.
 fn summary_table(session: &Session) -> String {
     let learner = &session.learner;
-    let layers = summary(&learner.model, learner.stepper.entrance.shape, learner.stepper.frozen);
+    let layers = summary(
+        &learner.model,
+        learner.stepper.entrance.shape,
+        learner.stepper.frozen,
+    );
     let mut table = text_table::table(&["Layer", "Output shape", "Parameters", "Trainable"]);
     for layer in &layers {
         let shape: Vec<_> = layer.output_shape.iter().map(ToString::to_string).collect();
@@ -325,12 +450,25 @@ fn summary_table(session: &Session) -> String {
             (_, 0) => "yes".to_owned(),
             (trainable, _) => format!("{trainable} of {count}"),
         };
-        table.add_row([layer.name.clone(), shape.join(" x "), count.to_string(), trainable]);
+        table.add_row([
+            layer.name.clone(),
+            shape.join(" x "),
+            count.to_string(),
+            trainable,
+        ]);
     }
     text_table::align_right(&mut table, [1, 2]);
-    let (trainable, others) = layers.iter().fold((0, 0), |sum, layer| (sum.0 + layer.trainable, sum.1 + layer.others));
-    let average = session.average_words().map_or_else(String::new, |words| format!("\n{words}"));
-    format!("{table}\nParameters: {}, trainable {trainable}\n{}{average}", trainable + others, session.memory_words())
+    let (trainable, others) = layers.iter().fold((0, 0), |sum, layer| {
+        (sum.0 + layer.trainable, sum.1 + layer.others)
+    });
+    let average = session
+        .average_words()
+        .map_or_else(String::new, |words| format!("\n{words}"));
+    format!(
+        "{table}\nParameters: {}, trainable {trainable}\n{}{average}",
+        trainable + others,
+        session.memory_words()
+    )
 }
 
 /// Where runs without --out go.
@@ -338,10 +476,22 @@ const RUNS: &str = "checkpoints";
 
 /// Of the runs of a recipe of this name, whatever their folders are called, the one whose `last/` was saved last.
 fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
-    let runs = std::fs::read_dir(RUNS).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_else(|_| Vec::new());
-    let is_of_name = |path: &PathBuf| config::name_of(&path.join("config.toml")).is_some_and(|found| found == name);
-    let saved = |path: &PathBuf| std::fs::metadata(path.join("last").join("meta.json")).and_then(|meta| meta.modified()).ok();
-    let newest = runs.into_iter().filter(is_of_name).filter_map(|path| saved(&path).map(|time| (time, path))).max();
+    let runs = std::fs::read_dir(RUNS)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_else(|_| Vec::new());
+    let is_of_name = |path: &PathBuf| {
+        config::name_of(&path.join("config.toml")).is_some_and(|found| found == name)
+    };
+    let saved = |path: &PathBuf| {
+        std::fs::metadata(path.join("last").join("meta.json"))
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
+    let newest = runs
+        .into_iter()
+        .filter(is_of_name)
+        .filter_map(|path| saved(&path).map(|time| (time, path)))
+        .max();
     newest.map(|(_, path)| path).ok_or_else(|| {
         UsageError(format!("found no run to resume, expected one of the recipe {name} in {RUNS}/ with a last/ in it")).into()
     })

@@ -7,7 +7,10 @@ use crate::architecture::{self, Activation, Convolution, Groups, Listed, Norm, P
 
 /// A layer of the list, told by its first key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a table with conv, separable_conv, max_pool, average_pool or dropout")]
+#[serde(
+    untagged,
+    expecting = "expected a table with conv, separable_conv, max_pool, average_pool or dropout"
+)]
 pub enum LayerRecipe {
     /// A convolution.
     Conv(ConvRecipe),
@@ -170,15 +173,27 @@ impl LayerRecipe {
     /// Describes the layer; `function` and `norm` are the recipe's for all layers.
     pub(super) fn listed(&self, function: Function, norm: Norm) -> Listed {
         let pool = |kind, kernel, stride: Option<usize>, padding: Around| {
-            Listed::Pool(Pool { kind, kernel, stride: stride.unwrap_or(kernel), padding: padding.described(), ceil: false })
+            Listed::Pool(Pool {
+                kind,
+                kernel,
+                stride: stride.unwrap_or(kernel),
+                padding: padding.described(),
+                ceil: false,
+            })
         };
         match self {
             Self::Conv(conv) => conv.listed(function, norm, false),
             Self::SeparableConv(conv) => conv.as_dense().listed(function, norm, true),
-            Self::MaxPool(MaxPoolRecipe { max_pool, stride, padding }) => pool(PoolKind::Max, *max_pool, *stride, *padding),
-            Self::AveragePool(AveragePoolRecipe { average_pool, stride, padding }) => {
-                pool(PoolKind::AverageInside, *average_pool, *stride, *padding)
-            }
+            Self::MaxPool(MaxPoolRecipe {
+                max_pool,
+                stride,
+                padding,
+            }) => pool(PoolKind::Max, *max_pool, *stride, *padding),
+            Self::AveragePool(AveragePoolRecipe {
+                average_pool,
+                stride,
+                padding,
+            }) => pool(PoolKind::AverageInside, *average_pool, *stride, *padding),
             Self::Dropout(DropoutRecipe { dropout }) => Listed::Dropout(*dropout),
         }
     }
@@ -188,24 +203,35 @@ impl LayerRecipe {
         const CHANNELS: (&str, usize) = ("1 to 65536 channels", 65536);
         const SIDE: (&str, usize) = ("1 to 7 pixels", 7);
         const WINDOW: (&str, usize) = ("1 to 64 pixels", 64);
-        let outside = |(key, found, (expected, most)): (&'static str, usize, (&'static str, usize))| {
-            (!(1..=most).contains(&found)).then(|| (key, found.to_string(), expected))
-        };
+        let outside =
+            |(key, found, (expected, most)): (&'static str, usize, (&'static str, usize))| {
+                (!(1..=most).contains(&found)).then(|| (key, found.to_string(), expected))
+            };
         let conv = |key, channels, conv: &ConvRecipe| {
-            let values = [(key, channels, CHANNELS), ("kernel", conv.kernel, SIDE), ("stride", conv.stride, SIDE)];
+            let values = [
+                (key, channels, CHANNELS),
+                ("kernel", conv.kernel, SIDE),
+                ("stride", conv.stride, SIDE),
+            ];
             values.into_iter().find_map(outside)
         };
         let pool = |key, window, stride: Option<usize>| {
-            [(key, window, WINDOW), ("stride", stride.unwrap_or(1), WINDOW)].into_iter().find_map(outside)
+            [
+                (key, window, WINDOW),
+                ("stride", stride.unwrap_or(1), WINDOW),
+            ]
+            .into_iter()
+            .find_map(outside)
         };
         match self {
             Self::Conv(layer) => conv("conv", layer.conv, layer),
-            Self::SeparableConv(layer) => conv("separable_conv", layer.separable_conv, &layer.as_dense()),
+            Self::SeparableConv(layer) => {
+                conv("separable_conv", layer.separable_conv, &layer.as_dense())
+            }
             Self::MaxPool(layer) => pool("max_pool", layer.max_pool, layer.stride),
             Self::AveragePool(layer) => pool("average_pool", layer.average_pool, layer.stride),
-            Self::Dropout(DropoutRecipe { dropout }) => {
-                (!(0.0..1.0).contains(dropout)).then(|| ("dropout", dropout.to_string(), "a share from 0 to below 1"))
-            }
+            Self::Dropout(DropoutRecipe { dropout }) => (!(0.0..1.0).contains(dropout))
+                .then(|| ("dropout", dropout.to_string(), "a share from 0 to below 1")),
         }
     }
 
@@ -216,7 +242,16 @@ impl LayerRecipe {
 
     /// Whether it has a batch norm.
     pub(super) fn has_norm(&self) -> bool {
-        matches!(self, Self::Conv(ConvRecipe { batch_norm: true, .. }) | Self::SeparableConv(SeparableConvRecipe { batch_norm: true, .. }))
+        matches!(
+            self,
+            Self::Conv(ConvRecipe {
+                batch_norm: true,
+                ..
+            }) | Self::SeparableConv(SeparableConvRecipe {
+                batch_norm: true,
+                ..
+            })
+        )
     }
 }
 
@@ -231,15 +266,34 @@ impl ConvRecipe {
             bias: !self.batch_norm,
         };
         let activation = self.activation.unwrap_or(function).described();
-        Listed::Conv(Convolution { shape, is_separable, norm: self.batch_norm.then_some(norm), activation })
+        Listed::Conv(Convolution {
+            shape,
+            is_separable,
+            norm: self.batch_norm.then_some(norm),
+            activation,
+        })
     }
 }
 
 impl SeparableConvRecipe {
     /// The dense convolution of the same numbers.
     fn as_dense(&self) -> ConvRecipe {
-        let Self { separable_conv, kernel, stride, padding, batch_norm, activation } = *self;
-        ConvRecipe { conv: separable_conv, kernel, stride, padding, batch_norm, activation }
+        let Self {
+            separable_conv,
+            kernel,
+            stride,
+            padding,
+            batch_norm,
+            activation,
+        } = *self;
+        ConvRecipe {
+            conv: separable_conv,
+            kernel,
+            stride,
+            padding,
+            batch_norm,
+            activation,
+        }
     }
 }
 

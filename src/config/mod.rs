@@ -15,14 +15,15 @@ use serde::{Deserialize, Serialize};
 pub use crate::architecture::{Architecture, Dialect};
 pub use docs::{reference_markdown, schema_json};
 pub use layers::{
-    Around, AveragePoolRecipe, ConvRecipe, DropoutRecipe, Function, Init, LayerRecipe, MOST_KERNEL_WEIGHTS, MaxPoolRecipe,
-    SeparableConvRecipe,
+    Around, AveragePoolRecipe, ConvRecipe, DropoutRecipe, Function, Init, LayerRecipe,
+    MOST_KERNEL_WEIGHTS, MaxPoolRecipe, SeparableConvRecipe,
 };
 pub use options::{
-    Augment, Cache, Chance, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping, ErasedName, ErasedTo, Erasing, FillMode,
-    Freeze, Hidden, Interpolation, KerasStandardize, LayersFault, Loss, MaxTime, Metric, Mixing, Model, Normalize, OnBadImage, OnLeak,
-    Optimizer, PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics, Shift, Source, Split, Train,
-    Weights, Zoom,
+    Augment, Cache, Chance, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping,
+    ErasedName, ErasedTo, Erasing, FillMode, Freeze, Hidden, Interpolation, KerasStandardize,
+    LayersFault, Loss, MaxTime, Metric, Mixing, Model, Normalize, OnBadImage, OnLeak, Optimizer,
+    PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics,
+    Shift, Source, Split, Train, Weights, Zoom,
 };
 pub use rules::{ConfigError, Problem};
 pub use text::{changed_keys, load, name_of, parse};

@@ -36,7 +36,9 @@ pub enum ConfigError {
 
 fn read_hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::IsADirectory => "; to train on the images of a folder: emberlens train FOLDER",
+        std::io::ErrorKind::IsADirectory => {
+            "; to train on the images of a folder: emberlens train FOLDER"
+        }
         std::io::ErrorKind::InvalidData => "; a recipe is TOML in UTF-8",
         _ => "",
     }
@@ -55,7 +57,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, message, place } = self;
+        let Self {
+            key,
+            message,
+            place,
+        } = self;
         write!(f, "`{key}`: {message}{place}")
     }
 }
@@ -64,8 +70,15 @@ fn problem_words(problems: &[Problem]) -> String {
     match problems {
         [problem] => problem.to_string(),
         _ => {
-            let lines: Vec<_> = problems.iter().map(|problem| format!("\n- {problem}")).collect();
-            format!("{} values of the recipe don't fit:{}", problems.len(), lines.concat())
+            let lines: Vec<_> = problems
+                .iter()
+                .map(|problem| format!("\n- {problem}"))
+                .collect();
+            format!(
+                "{} values of the recipe don't fit:{}",
+                problems.len(),
+                lines.concat()
+            )
         }
     }
 }
@@ -78,12 +91,22 @@ impl Problems {
     /// Adds a problem.
     pub(super) fn bad(&mut self, key: &str, message: impl Into<String>) {
         if self.0.iter().all(|problem| problem.key != key) {
-            self.0.push(Problem { key: key.to_owned(), message: message.into(), place: String::new() });
+            self.0.push(Problem {
+                key: key.to_owned(),
+                message: message.into(),
+                place: String::new(),
+            });
         }
     }
 
     /// Adds a problem unless `holds`.
-    pub(super) fn require(&mut self, holds: bool, key: &str, found: impl fmt::Display, expected: &str) {
+    pub(super) fn require(
+        &mut self,
+        holds: bool,
+        key: &str,
+        found: impl fmt::Display,
+        expected: &str,
+    ) {
         if !holds {
             self.bad(key, format!("found {found}, expected {expected}"));
         }

@@ -23,10 +23,22 @@ const NAMED: usize = 5;
 /// training image.
 pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
     let source = &data.train;
-    let passed_over: String = parts.passed_over.iter().map(|words| format!("; {words}")).collect();
+    let passed_over: String = parts
+        .passed_over
+        .iter()
+        .map(|words| format!("; {words}"))
+        .collect();
     if parts.classes.len() == 1 {
-        let others: Vec<&Skipped> = parts.unopened.iter().filter(|file| file.class.is_empty()).collect();
-        let others = if others.is_empty() { String::new() } else { format!("; {}", Skipped::named(others, NAMED)) };
+        let others: Vec<&Skipped> = parts
+            .unopened
+            .iter()
+            .filter(|file| file.class.is_empty())
+            .collect();
+        let others = if others.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", Skipped::named(others, NAMED))
+        };
         return Err(DataError::Classes(format!(
             "found the one class {} in {source}, expected two or more; a class is a folder with images in it (in a CSV, a label){others}{passed_over}",
             names::quoted(&parts.classes[0])
@@ -34,7 +46,8 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
     }
     let trained: BTreeSet<&String> = parts.train.iter().map(|entry| &entry.class).collect();
     if let Some(class) = parts.classes.iter().find(|class| !trained.contains(class)) {
-        let unopened = cause_of_skipped(&parts.unopened, class, Part::Train).map_or(String::new(), |cause| format!(": {cause}"));
+        let unopened = cause_of_skipped(&parts.unopened, class, Part::Train)
+            .map_or(String::new(), |cause| format!(": {cause}"));
         return Err(DataError::Classes(format!(
             "found no training image of the class {} in {source}, expected one or more{unopened}; add some or remove the class, or leave it out \
              with data.exclude = [\"{class}\"] (image files end in {}){passed_over}",
@@ -47,7 +60,10 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
 
 /// Returns an error if files can't be opened, for `data.on_bad_image = "error"`.
 pub(super) fn opened(skipped: &[Skipped]) -> Result<(), DataError> {
-    let unopened: Vec<&Skipped> = skipped.iter().filter(|file| file.failure == Failure::Opening).collect();
+    let unopened: Vec<&Skipped> = skipped
+        .iter()
+        .filter(|file| file.failure == Failure::Opening)
+        .collect();
     if unopened.is_empty() {
         return Ok(());
     }
@@ -79,7 +95,12 @@ impl Outcome<'_> {
     /// Checks that each class has an image to train on, that there are validation images and test
     /// images where a share of them is asked for, and that some weight is above 0.
     pub(super) fn check(&self) -> Result<(), DataError> {
-        if let Some(class) = self.train.class_counts().iter().position(|count| *count == 0) {
+        if let Some(class) = self
+            .train
+            .class_counts()
+            .iter()
+            .position(|count| *count == 0)
+        {
             let name = &self.train.classes[class];
             return Err(DataError::Classes(format!(
                 "found no image of the class {} left to train on, expected one or more: {}",
@@ -88,10 +109,20 @@ impl Outcome<'_> {
             )));
         }
         if self.validation.images.is_empty() {
-            return Err(DataError::Classes(format!("found no validation images, expected one or more{}", self.why_unvalidated())));
+            return Err(DataError::Classes(format!(
+                "found no validation images, expected one or more{}",
+                self.why_unvalidated()
+            )));
         }
-        if let Some(held) = self.held.iter().find(|held| held.part == Part::Test && self.test.is_empty()) {
-            return Err(DataError::Classes(format!("found no test images, expected one or more{}", held.why_none())));
+        if let Some(held) = self
+            .held
+            .iter()
+            .find(|held| held.part == Part::Test && self.test.is_empty())
+        {
+            return Err(DataError::Classes(format!(
+                "found no test images, expected one or more{}",
+                held.why_none()
+            )));
         }
         if self.train.images.iter().all(|image| image.weight == 0.0) {
             return Err(DataError::Classes(format!(
@@ -105,42 +136,78 @@ impl Outcome<'_> {
     /// Explains why no training image of a class is left.
     fn why_empty(&self, class: usize, name: &str) -> String {
         let copies = self.copies[class];
-        let mut causes: Vec<String> = cause_of_skipped(self.skipped, name, Part::Train).into_iter().collect();
+        let mut causes: Vec<String> = cause_of_skipped(self.skipped, name, Part::Train)
+            .into_iter()
+            .collect();
         if copies > 0 {
             causes.push(format!("{copies} are copies of test or validation images and left out (data.on_leak = \"exclude\")"));
         }
         for held in self.held {
             let (count, what) = match held.part {
-                Part::Test => (self.test.iter().filter(|entry| entry.class == name).count(), "out for the test"),
+                Part::Test => (
+                    self.test.iter().filter(|entry| entry.class == name).count(),
+                    "out for the test",
+                ),
                 _ => (self.validation.class_counts()[class], "back for validation"),
             };
-            let advice = if copies == 0 { format!(": make {} smaller, or add images", held.key()) } else { String::new() };
+            let advice = if copies == 0 {
+                format!(": make {} smaller, or add images", held.key())
+            } else {
+                String::new()
+            };
             causes.extend((count > 0).then(|| format!("{count} are held {what}{advice}")));
         }
-        if causes.is_empty() { "add images".to_owned() } else { causes.join("; ") }
+        if causes.is_empty() {
+            "add images".to_owned()
+        } else {
+            causes.join("; ")
+        }
     }
 
     /// Explains why there are no validation images, as the continuation of a sentence.
     fn why_unvalidated(&self) -> String {
-        let skipped: Vec<&Skipped> = self.skipped.iter().filter(|file| file.split == Part::Validation.name()).collect();
+        let skipped: Vec<&Skipped> = self
+            .skipped
+            .iter()
+            .filter(|file| file.split == Part::Validation.name())
+            .collect();
         match &self.data.validation {
             _ if self.copies_of_validation > 0 => {
                 let count = self.copies_of_validation;
-                format!(": {count} are copies of test images and left out (data.on_leak = \"exclude\")")
+                format!(
+                    ": {count} are copies of test images and left out (data.on_leak = \"exclude\")"
+                )
             }
-            _ if !skipped.is_empty() => format!(": none of the {} validation images can be read; {}", skipped.len(), first(&skipped)),
+            _ if !skipped.is_empty() => format!(
+                ": none of the {} validation images can be read; {}",
+                skipped.len(),
+                first(&skipped)
+            ),
             Source::Path(path) => format!(": there is no image in the class folders of {path}"),
-            Source::Share(_) => self.held.iter().find(|held| held.part == Part::Validation).map_or_else(String::new, Held::why_none),
+            Source::Share(_) => self
+                .held
+                .iter()
+                .find(|held| held.part == Part::Validation)
+                .map_or_else(String::new, Held::why_none),
         }
     }
 
     /// Returns a warning for each class whose training images all have the weight 0.
     pub(super) fn weightless(&self) -> Vec<String> {
         let mut heaviest = vec![0.0f32; self.train.classes.len()];
-        self.train.images.iter().for_each(|image| heaviest[image.label] = heaviest[image.label].max(image.weight));
-        let weightless = heaviest.iter().zip(self.train.classes.iter()).filter(|(weight, _)| **weight == 0.0);
+        self.train
+            .images
+            .iter()
+            .for_each(|image| heaviest[image.label] = heaviest[image.label].max(image.weight));
+        let weightless = heaviest
+            .iter()
+            .zip(self.train.classes.iter())
+            .filter(|(weight, _)| **weight == 0.0);
         let words = |(_, class): (&f32, &String)| {
-            format!("warning: all training images of the class {} have the weight 0: it isn't learned", names::quoted(class))
+            format!(
+                "warning: all training images of the class {} have the weight 0: it isn't learned",
+                names::quoted(class)
+            )
         };
         weightless.map(words).collect()
     }
@@ -148,8 +215,14 @@ impl Outcome<'_> {
 
 /// Returns how many files of a class were skipped in a part, and the first with its reason.
 fn cause_of_skipped(skipped: &[Skipped], class: &str, part: Part) -> Option<String> {
-    let of_class: Vec<&Skipped> = skipped.iter().filter(|file| file.class == class && file.split == part.name()).collect();
-    let (count, are) = (of_class.len(), if of_class.len() == 1 { "file" } else { "files" });
+    let of_class: Vec<&Skipped> = skipped
+        .iter()
+        .filter(|file| file.class == class && file.split == part.name())
+        .collect();
+    let (count, are) = (
+        of_class.len(),
+        if of_class.len() == 1 { "file" } else { "files" },
+    );
     (count > 0).then(|| format!("{count} {are} can't be read; {}", first(&of_class)))
 }
 

@@ -41,12 +41,24 @@ pub(super) fn read_entries(
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<Loaded, DataError> {
     let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
-    let keep = Keep { cache: data.cache, memory_mb: data.cache_memory_mb };
+    let keep = Keep {
+        cache: data.cache,
+        memory_mb: data.cache_memory_mb,
+    };
     // One budget for the process: the recipe that is read last sets it.
     memory::set_limit(data.decode_memory_mb);
     let (store, reads) = read(&paths, Format::of(data), keep, done)?;
-    let mut loaded = Loaded { store, images: Vec::new(), facts: Vec::new(), skipped: Vec::new() };
-    let labels: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(label, class)| (class.as_str(), label)).collect();
+    let mut loaded = Loaded {
+        store,
+        images: Vec::new(),
+        facts: Vec::new(),
+        skipped: Vec::new(),
+    };
+    let labels: BTreeMap<&str, usize> = classes
+        .iter()
+        .enumerate()
+        .map(|(label, class)| (class.as_str(), label))
+        .collect();
     for (index, (entry, read)) in entries.iter().zip(reads).enumerate() {
         let (path, group) = (entry.path.clone(), entry.group.clone());
         match read {
@@ -59,13 +71,34 @@ pub(super) fn read_entries(
                         names::of_path(&path)
                     ))
                 })?;
-                loaded.images.push((index, Image { path, label, group, weight: entry.weight, digest: facts.pixels, slot: index }));
+                loaded.images.push((
+                    index,
+                    Image {
+                        path,
+                        label,
+                        group,
+                        weight: entry.weight,
+                        digest: facts.pixels,
+                        slot: index,
+                    },
+                ));
                 loaded.facts.push(facts);
             }
-            Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => return Err(DataError::Image { path, reason }),
+            Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => {
+                return Err(DataError::Image { path, reason });
+            }
             Read::Bad(reason) => {
                 let (path, split) = (names::of_path(&path), entry.split.map_or("", Part::name));
-                loaded.skipped.push((index, Skipped { path, reason, split, class: entry.class.clone(), failure: Failure::Decoding }));
+                loaded.skipped.push((
+                    index,
+                    Skipped {
+                        path,
+                        reason,
+                        split,
+                        class: entry.class.clone(),
+                        failure: Failure::Decoding,
+                    },
+                ));
             }
         }
     }

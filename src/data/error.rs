@@ -70,7 +70,11 @@ pub enum DataError {
 impl DataError {
     /// Returns the error of `doing` something with `path`.
     pub fn io(doing: &'static str, path: impl Into<PathBuf>, error: io::Error) -> Self {
-        Self::Io { doing, path: path.into(), error: Arc::new(error) }
+        Self::Io {
+            doing,
+            path: path.into(),
+            error: Arc::new(error),
+        }
     }
 }
 
@@ -81,7 +85,9 @@ fn hint(doing: &str, kind: io::ErrorKind) -> &'static str {
         // Only the cache can be done without.
         _ if !doing.contains("pixel cache") => "",
         StorageFull | QuotaExceeded => "; free some space, or set data.cache = \"memory\"",
-        PermissionDenied | ReadOnlyFilesystem => "; let XDG_CACHE_HOME name a folder that can be written, or set data.cache = \"memory\"",
+        PermissionDenied | ReadOnlyFilesystem => {
+            "; let XDG_CACHE_HOME name a folder that can be written, or set data.cache = \"memory\""
+        }
         _ => "",
     }
 }
@@ -89,7 +95,11 @@ fn hint(doing: &str, kind: io::ErrorKind) -> &'static str {
 impl From<DatasetError> for DataError {
     /// Takes our own error out of Burn's box, and the message of any other.
     fn from(error: DatasetError) -> Self {
-        error.source().and_then(|source| source.downcast_ref()).cloned().unwrap_or_else(|| Self::Foreign(error.to_string()))
+        error
+            .source()
+            .and_then(|source| source.downcast_ref())
+            .cloned()
+            .unwrap_or_else(|| Self::Foreign(error.to_string()))
     }
 }
 

@@ -58,9 +58,18 @@ impl TrainingData {
     /// once the scan has been taken.
     pub fn known(&self) -> impl Iterator<Item = &ScannedImage> {
         let is_in = move |part: Part| {
-            move |(index, seen): &(usize, &ScannedImage)| seen.part == part && self.excluded.binary_search(index).is_err()
+            move |(index, seen): &(usize, &ScannedImage)| {
+                seen.part == part && self.excluded.binary_search(index).is_err()
+            }
         };
-        let of = move |part| self.survey.seen.iter().enumerate().filter(is_in(part)).map(|(_, seen)| seen);
+        let of = move |part| {
+            self.survey
+                .seen
+                .iter()
+                .enumerate()
+                .filter(is_in(part))
+                .map(|(_, seen)| seen)
+        };
         of(Part::Train).chain(of(Part::Validation))
     }
 }
@@ -70,7 +79,12 @@ impl TrainingData {
 ///
 /// # Errors
 /// Returns [`DataError`] if the data can't be listed, read or trained on.
-pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<TrainingData, DataError> {
+pub fn load_for_training(
+    data: &Data,
+    seed: u64,
+    start: &dyn Fn(usize),
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<TrainingData, DataError> {
     let parts = Parts::of(data)?;
     // What the listing shows is reported before minutes of decoding.
     checks::listed(&parts, data)?;
@@ -84,25 +98,56 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
     let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
     let mut survey = parts.survey(&loaded, &tests);
     // Test images first: the rest is split as if they had never been there.
-    let shares = [(Part::Test, data.test.as_ref()), (Part::Validation, Some(&data.validation).filter(|_| parts.validation.is_empty()))];
-    let shares = shares.into_iter().filter_map(|(part, source)| Some((part, source?.share()?)));
-    let held: Vec<Held> = shares.map(|(part, share)| Held::back(part, share, &loaded, &mut survey, seed)).collect();
+    let shares = [
+        (Part::Test, data.test.as_ref()),
+        (
+            Part::Validation,
+            Some(&data.validation).filter(|_| parts.validation.is_empty()),
+        ),
+    ];
+    let shares = shares
+        .into_iter()
+        .filter_map(|(part, source)| Some((part, source?.share()?)));
+    let held: Vec<Held> = shares
+        .map(|(part, share)| Held::back(part, share, &loaded, &mut survey, seed))
+        .collect();
     // After the split, so that copies across training and validation count too.
-    let excluded = if data.on_leak == OnLeak::Exclude { leaks::to_exclude(&survey) } else { Vec::new() };
+    let excluded = if data.on_leak == OnLeak::Exclude {
+        leaks::to_exclude(&survey)
+    } else {
+        Vec::new()
+    };
     let is_excluded = |index: usize| excluded.binary_search(&index).is_ok();
     let leaks = leaks::find(&survey, &excluded);
     leaks::check(&leaks, data.on_leak)?;
     let set = |wanted| {
-        let of_part = (0..loaded.images.len()).filter(|index| survey.seen[*index].part == wanted && !is_excluded(*index));
-        let images = of_part.map(|index| loaded.images[index].1.clone()).collect();
-        Arc::new(ImageSet { classes: Arc::clone(&classes), images, store: Arc::clone(&loaded.store) })
+        let of_part = (0..loaded.images.len())
+            .filter(|index| survey.seen[*index].part == wanted && !is_excluded(*index));
+        let images = of_part
+            .map(|index| loaded.images[index].1.clone())
+            .collect();
+        Arc::new(ImageSet {
+            classes: Arc::clone(&classes),
+            images,
+            store: Arc::clone(&loaded.store),
+        })
     };
     let (train, validation) = (set(Part::Train), set(Part::Validation));
-    let held_out = survey.seen.iter().take(loaded.images.len()).filter(|seen| seen.part == Part::Test);
+    let held_out = survey
+        .seen
+        .iter()
+        .take(loaded.images.len())
+        .filter(|seen| seen.part == Part::Test);
     let listed = tests.images.iter().map(|(index, _)| &parts.test[*index]);
-    let test: Vec<Entry> = listed.chain(held_out.map(|seen| &seen.entry)).cloned().collect();
+    let test: Vec<Entry> = listed
+        .chain(held_out.map(|seen| &seen.entry))
+        .cloned()
+        .collect();
     let mut copies = vec![0; classes.len()];
-    let from_train = excluded.iter().map(|index| &loaded.images[*index]).filter(|(entry, _)| *entry < parts.train.len());
+    let from_train = excluded
+        .iter()
+        .map(|index| &loaded.images[*index])
+        .filter(|(entry, _)| *entry < parts.train.len());
     from_train.for_each(|(_, image)| copies[image.label] += 1);
     let (skipped, damaged) = (survey.unreadable.clone(), survey.damaged());
     let outcome = Outcome {
@@ -112,13 +157,27 @@ pub fn load_for_training(data: &Data, seed: u64, start: &dyn Fn(usize), done: &(
         test: &test,
         skipped: &skipped,
         copies,
-        copies_of_validation: excluded.iter().filter(|index| survey.seen[**index].part == Part::Validation).count(),
+        copies_of_validation: excluded
+            .iter()
+            .filter(|index| survey.seen[**index].part == Part::Validation)
+            .count(),
         held: &held,
     };
     outcome.check()?;
     survey.notes.extend(outcome.weightless());
     let without_effect = parts.exclude.without_effect();
-    Ok(TrainingData { classes, train, validation, test, leaks, excluded, skipped, damaged, survey, without_effect })
+    Ok(TrainingData {
+        classes,
+        train,
+        validation,
+        test,
+        leaks,
+        excluded,
+        skipped,
+        damaged,
+        survey,
+        without_effect,
+    })
 }
 
 /// All images of a recipe, with their pixels.
@@ -138,26 +197,51 @@ pub struct Scanned {
 /// # Errors
 /// Returns [`DataError`] if the data can't be listed, if a pattern of `data.exclude` matches
 /// nothing, or if the cache can't be written.
-pub fn survey(data: &Data, start: &dyn Fn(usize), done: &(dyn Fn(usize) + Sync)) -> Result<Scanned, DataError> {
+pub fn survey(
+    data: &Data,
+    start: &dyn Fn(usize),
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Scanned, DataError> {
     let parts = Parts::of(data)?;
-    parts.exclude.without_effect().map_or(Ok(()), |words| Err(DataError::Classes(words)))?;
+    parts
+        .exclude
+        .without_effect()
+        .map_or(Ok(()), |words| Err(DataError::Classes(words)))?;
     start(parts.train.len() + parts.validation.len() + parts.test.len());
     let classes = Arc::new(parts.classes.clone());
-    let all = Data { on_bad_image: lenient(data.on_bad_image), ..data.clone() };
-    let read = if data.image_size == [1, 1] { glance_at } else { read_entries };
+    let all = Data {
+        on_bad_image: lenient(data.on_bad_image),
+        ..data.clone()
+    };
+    let read = if data.image_size == [1, 1] {
+        glance_at
+    } else {
+        read_entries
+    };
     let known = read(&parts.known(), &classes, &all, done)?;
     let tests = read(&parts.test.iter().collect::<Vec<_>>(), &classes, &all, done)?;
     let survey = parts.survey(&known, &tests);
     let set = |loaded: Loaded| {
         let images = loaded.images.into_iter().map(|(_, image)| image).collect();
-        Arc::new(ImageSet { classes: Arc::clone(&classes), images, store: loaded.store })
+        Arc::new(ImageSet {
+            classes: Arc::clone(&classes),
+            images,
+            store: loaded.store,
+        })
     };
-    Ok(Scanned { survey, sets: [set(known), set(tests)] })
+    Ok(Scanned {
+        survey,
+        sets: [set(known), set(tests)],
+    })
 }
 
 /// Returns the same setting, with skipping instead of ending at the first bad image.
 fn lenient(on_bad_image: OnBadImage) -> OnBadImage {
-    if on_bad_image == OnBadImage::Error { OnBadImage::Skip } else { on_bad_image }
+    if on_bad_image == OnBadImage::Error {
+        OnBadImage::Skip
+    } else {
+        on_bad_image
+    }
 }
 
 /// Listed images that were read.
@@ -175,7 +259,11 @@ impl Listed {
     /// Returns the images whose files are damaged and could be read nevertheless.
     pub fn damaged(&self) -> Vec<Damaged> {
         let images = self.set.images.iter().zip(&self.facts);
-        images.filter_map(|(image, facts)| Damaged::of(facts, &image.path, None, &self.set.classes[image.label])).collect()
+        images
+            .filter_map(|(image, facts)| {
+                Damaged::of(facts, &image.path, None, &self.set.classes[image.label])
+            })
+            .collect()
     }
 }
 
@@ -185,18 +273,45 @@ impl Listed {
 /// # Errors
 /// Returns an error for an unknown class, for a bad image if the configuration says so, and if the
 /// cache can't be written.
-pub fn load_listed(entries: &[Entry], classes: &Arc<Vec<String>>, data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Listed, DataError> {
-    let Loaded { store, images, facts, skipped } = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
+pub fn load_listed(
+    entries: &[Entry],
+    classes: &Arc<Vec<String>>,
+    data: &Data,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Listed, DataError> {
+    let Loaded {
+        store,
+        images,
+        facts,
+        skipped,
+    } = read_entries(&entries.iter().collect::<Vec<_>>(), classes, data, done)?;
     let images = images.into_iter().map(|(_, image)| image).collect();
     let skipped = skipped.into_iter().map(|(_, skipped)| skipped).collect();
-    Ok(Listed { set: Arc::new(ImageSet { classes: Arc::clone(classes), images, store }), facts, skipped })
+    Ok(Listed {
+        set: Arc::new(ImageSet {
+            classes: Arc::clone(classes),
+            images,
+            store,
+        }),
+        facts,
+        skipped,
+    })
 }
 
 /// Computes the statistics of images without keeping their pixels, which are resized to a single
 /// one. The statistics of many images are kept in the cache folder if the recipe allows it and the
 /// folder can be written.
-fn glance_at(entries: &[&Entry], classes: &[String], data: &Data, done: &(dyn Fn(usize) + Sync)) -> Result<Loaded, DataError> {
-    let glance = |cache| Data { image_size: [1, 1], cache, ..data.clone() };
+fn glance_at(
+    entries: &[&Entry],
+    classes: &[String],
+    data: &Data,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Loaded, DataError> {
+    let glance = |cache| Data {
+        image_size: [1, 1],
+        cache,
+        ..data.clone()
+    };
     if entries.len() >= MANY
         && matches!(data.cache, Cache::Auto | Cache::Disk)
         && let Ok(loaded) = read_entries(entries, classes, &glance(Cache::Disk), done)
@@ -219,15 +334,23 @@ mod tests {
         for (class_index, (class, count)) in classes.iter().enumerate() {
             std::fs::create_dir_all(folder.path().join(class)).expect("created");
             for index in 0..*count {
-                let pixel = |x: u32, y: u32| image::Luma([(x * 7 + y * 3) as u8 ^ (class_index * 40 + index) as u8]);
-                image::GrayImage::from_fn(12, 9, pixel).save(folder.path().join(class).join(format!("{index:02}.png"))).expect("written");
+                let pixel = |x: u32, y: u32| {
+                    image::Luma([(x * 7 + y * 3) as u8 ^ (class_index * 40 + index) as u8])
+                };
+                image::GrayImage::from_fn(12, 9, pixel)
+                    .save(folder.path().join(class).join(format!("{index:02}.png")))
+                    .expect("written");
             }
         }
         folder
     }
 
     fn data(train: &Path, more: &str) -> Data {
-        toml::from_str(&format!("train = '{}'\nimage_size = [8, 10]\ncolor = 'grayscale'\n{more}", train.display())).expect("parsed")
+        toml::from_str(&format!(
+            "train = '{}'\nimage_size = [8, 10]\ncolor = 'grayscale'\n{more}",
+            train.display()
+        ))
+        .expect("parsed")
     }
 
     fn load(data: &Data) -> Result<TrainingData, DataError> {
@@ -248,11 +371,31 @@ mod tests {
         let bad = folder.path().join("a/zero.jpg");
         std::fs::write(&bad, b"").expect("written");
         let loaded = load(&data(folder.path(), "")).expect("loaded");
-        let (path, reason) = (bad.display().to_string(), "the file is empty (0 bytes)".to_owned());
-        assert_eq!(loaded.skipped, [Skipped { path, reason, split: "train", class: "a".to_owned(), failure: Failure::Decoding }]);
-        assert_eq!(loaded.train.images.len() + loaded.validation.images.len(), 10);
-        let error = load(&data(folder.path(), "on_bad_image = 'error'")).expect_err("stops").to_string();
-        assert!(error.contains("zero.jpg") && error.contains("empty"), "{error}");
+        let (path, reason) = (
+            bad.display().to_string(),
+            "the file is empty (0 bytes)".to_owned(),
+        );
+        assert_eq!(
+            loaded.skipped,
+            [Skipped {
+                path,
+                reason,
+                split: "train",
+                class: "a".to_owned(),
+                failure: Failure::Decoding
+            }]
+        );
+        assert_eq!(
+            loaded.train.images.len() + loaded.validation.images.len(),
+            10
+        );
+        let error = load(&data(folder.path(), "on_bad_image = 'error'"))
+            .expect_err("stops")
+            .to_string();
+        assert!(
+            error.contains("zero.jpg") && error.contains("empty"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -270,9 +413,18 @@ mod tests {
         let cases = [
             (data(single.path(), ""), "found the one class a"),
             (data(hollow.path(), ""), "no training image of the class b"),
-            (data(broken.path(), ""), "text.jpg: the content is no known image format"),
-            (data(good.path(), &test), "found the test class c that training doesn't know"),
-            (data(good.path(), &validation), "found the validation class c that training doesn't know"),
+            (
+                data(broken.path(), ""),
+                "text.jpg: the content is no known image format",
+            ),
+            (
+                data(good.path(), &test),
+                "found the test class c that training doesn't know",
+            ),
+            (
+                data(good.path(), &validation),
+                "found the validation class c that training doesn't know",
+            ),
             (data(&missing, ""), "found no folder of class folders"),
             (data(few.path(), ""), "found no validation images"),
         ];
@@ -298,26 +450,49 @@ mod tests {
                 .map(|(class, index)| line(class, index))
                 .collect();
             let path = good.path().join(name);
-            std::fs::write(&path, format!("path,label,group,weight,split\n{lines}")).expect("written");
+            std::fs::write(&path, format!("path,label,group,weight,split\n{lines}"))
+                .expect("written");
             path
         };
-        let one_group = csv("one.csv", &|class, index| format!("{class}/{index:02}.png,{class},p,1,\n"));
-        let two_groups = csv("two.csv", &|class, index| format!("{class}/{index:02}.png,{class},{class},1,\n"));
-        let weightless = csv("zero.csv", &|class, index| format!("{class}/{index:02}.png,{class},,0,\n"));
+        let one_group = csv("one.csv", &|class, index| {
+            format!("{class}/{index:02}.png,{class},p,1,\n")
+        });
+        let two_groups = csv("two.csv", &|class, index| {
+            format!("{class}/{index:02}.png,{class},{class},1,\n")
+        });
+        let weightless = csv("zero.csv", &|class, index| {
+            format!("{class}/{index:02}.png,{class},,0,\n")
+        });
         let gone = csv("gone.csv", &|class, index| {
-            format!("{class}/{index:02}.png{},{class},,,{}\n", if class == "b" { "x" } else { "" }, "train")
+            format!(
+                "{class}/{index:02}.png{},{class},,,{}\n",
+                if class == "b" { "x" } else { "" },
+                "train"
+            )
         });
         let validation = |folder: &Path| format!("validation = '{}'", folder.display());
         let copies = format!("test = '{}'\non_leak = 'exclude'", good.path().display());
         let cases = [
-            (data(&one_group, ""), ": all 24 images are of one group, p; what belongs together stays on one side"),
-            (data(&two_groups, ""), ": the 24 images lie in 2 sets of groups and copies, of 12 images or more, where 4 were wanted in all"),
+            (
+                data(&one_group, ""),
+                ": all 24 images are of one group, p; what belongs together stays on one side",
+            ),
+            (
+                data(&two_groups, ""),
+                ": the 24 images lie in 2 sets of groups and copies, of 12 images or more, where 4 were wanted in all",
+            ),
             (
                 data(good.path(), "validation = 0.01"),
                 "; 24 images are too few for that share: make data.validation larger or name a folder",
             ),
-            (data(good.path(), &validation(strange.path())), ": none of the 2 validation images can be read; the first: "),
-            (data(good.path(), &validation(hollow.path())), ": there is no image in the class folders of "),
+            (
+                data(good.path(), &validation(strange.path())),
+                ": none of the 2 validation images can be read; the first: ",
+            ),
+            (
+                data(good.path(), &validation(hollow.path())),
+                ": there is no image in the class folders of ",
+            ),
             (
                 data(good.path(), &copies),
                 "one or more: 12 are copies of test or validation images and left out (data.on_leak = \"exclude\")",
@@ -326,8 +501,14 @@ mod tests {
                 data(held.path(), "validation = 0.7"),
                 "class b left to train on, expected one or more: 1 are held back for validation: make data.validation smaller",
             ),
-            (data(&weightless, ""), "no training image has a weight above 0"),
-            (data(&gone, ""), "found no training image of the class b in "),
+            (
+                data(&weightless, ""),
+                "no training image has a weight above 0",
+            ),
+            (
+                data(&gone, ""),
+                "found no training image of the class b in ",
+            ),
             (data(&gone, ""), ": 12 files can't be read; the first: "),
         ];
         for (data, expected) in cases {
@@ -343,10 +524,15 @@ mod tests {
     fn a_class_without_weight_is_told() {
         let folder = folder(&[("a", 6), ("b", 6)]);
         let csv = folder.path().join("list.csv");
-        let lines: String = (0..6).map(|index| format!("a/{index:02}.png,a,0\nb/{index:02}.png,b,1\n")).collect();
+        let lines: String = (0..6)
+            .map(|index| format!("a/{index:02}.png,a,0\nb/{index:02}.png,b,1\n"))
+            .collect();
         std::fs::write(&csv, format!("path,label,weight\n{lines}")).expect("written");
         let loaded = load(&data(&csv, "")).expect("loaded");
-        assert_eq!(loaded.survey.notes, ["warning: all training images of the class a have the weight 0: it isn't learned"]);
+        assert_eq!(
+            loaded.survey.notes,
+            ["warning: all training images of the class a have the weight 0: it isn't learned"]
+        );
     }
 
     #[test]
@@ -355,12 +541,22 @@ mod tests {
         std::fs::write(test.path().join("a/bad.png"), b"nope").expect("written");
         std::fs::write(train.path().join("b/bad.png"), b"nope").expect("written");
         let csv = train.path().join("list.csv");
-        let listed: String =
-            ["a", "b"].iter().map(|class| (0..6).map(|index| format!("{class}/{index:02}.png,{class}\n")).collect::<String>()).collect();
+        let listed: String = ["a", "b"]
+            .iter()
+            .map(|class| {
+                (0..6)
+                    .map(|index| format!("{class}/{index:02}.png,{class}\n"))
+                    .collect::<String>()
+            })
+            .collect();
         std::fs::write(&csv, format!("path,label\n{listed}b/bad.png,b\n")).expect("written");
         let more = format!("test = '{}'", test.path().display());
         let loaded = load(&data(&csv, &more)).expect("loaded");
-        let found: Vec<_> = loaded.skipped.iter().map(|file| (file.split, file.class.as_str(), file.failure)).collect();
+        let found: Vec<_> = loaded
+            .skipped
+            .iter()
+            .map(|file| (file.split, file.class.as_str(), file.failure))
+            .collect();
         let expected = [
             ("train", "a", Failure::Opening),
             ("train", "b", Failure::Opening),
@@ -371,26 +567,58 @@ mod tests {
         assert_eq!(loaded.test.len(), 6, "those that can be read");
         let words = Skipped::words(&loaded.skipped);
         assert!(
-            words[0].starts_with("2 files can't be opened and are skipped; the first 2: ") && words[0].contains("a/05.png: not there ("),
+            words[0].starts_with("2 files can't be opened and are skipped; the first 2: ")
+                && words[0].contains("a/05.png: not there ("),
             "{words:?}"
         );
-        assert!(words[1].starts_with("2 images can't be decoded and are skipped (1 train, 1 test); the first: "), "{words:?}");
-        let error = load(&data(&csv, "on_bad_image = 'error'")).expect_err("stops").to_string();
-        assert!(error.starts_with("2 files can't be opened: ") && error.contains("data.on_bad_image = \"skip\""), "{error}");
-        let error = load(&data(train.path(), &format!("{more}\non_bad_image = 'error'"))).expect_err("stops").to_string();
+        assert!(
+            words[1].starts_with(
+                "2 images can't be decoded and are skipped (1 train, 1 test); the first: "
+            ),
+            "{words:?}"
+        );
+        let error = load(&data(&csv, "on_bad_image = 'error'"))
+            .expect_err("stops")
+            .to_string();
+        assert!(
+            error.starts_with("2 files can't be opened: ")
+                && error.contains("data.on_bad_image = \"skip\""),
+            "{error}"
+        );
+        let error = load(&data(
+            train.path(),
+            &format!("{more}\non_bad_image = 'error'"),
+        ))
+        .expect_err("stops")
+        .to_string();
         assert!(error.contains("can't decode an image"), "{error}");
     }
 
     #[test]
     fn a_pattern_without_effect_is_told() {
         let folder = folder(&[("a", 5), ("b", 5), ("drafts", 2)]);
-        let loaded = load(&data(folder.path(), "exclude = ['drafts', 'a/00.png']")).expect("loaded");
-        assert_eq!((loaded.classes.len(), loaded.train.images.len() + loaded.validation.images.len()), (2, 9));
+        let loaded =
+            load(&data(folder.path(), "exclude = ['drafts', 'a/00.png']")).expect("loaded");
+        assert_eq!(
+            (
+                loaded.classes.len(),
+                loaded.train.images.len() + loaded.validation.images.len()
+            ),
+            (2, 9)
+        );
         assert_eq!(loaded.without_effect, None);
         let other = data(folder.path(), "exclude = ['drafts', 'c/*']");
-        let words = load(&other).expect("loaded").without_effect.expect("unused");
+        let words = load(&other)
+            .expect("loaded")
+            .without_effect
+            .expect("unused");
         assert!(words.contains("`c/*` has no effect"), "{words}");
-        assert_eq!(survey(&other, &|_| {}, &|_| {}).expect_err("unused").to_string(), words);
+        assert_eq!(
+            survey(&other, &|_| {}, &|_| {})
+                .expect_err("unused")
+                .to_string(),
+            words
+        );
     }
 
     #[test]
@@ -406,7 +634,9 @@ mod tests {
                 "class b left to train on, expected one or more: 1 are held out for the test: make data.test smaller",
             ),
         ] {
-            let error = load(&data(folder.path(), keys)).expect_err(expected).to_string();
+            let error = load(&data(folder.path(), keys))
+                .expect_err(expected)
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -417,35 +647,98 @@ mod tests {
         // A copy stays beside its original.
         for copy in 0..10 {
             let original = folder.path().join(format!("b/{copy:02}.png"));
-            std::fs::copy(original, folder.path().join(format!("b/copy{copy}.png"))).expect("copied");
+            std::fs::copy(original, folder.path().join(format!("b/copy{copy}.png")))
+                .expect("copied");
         }
         let loaded = load(&data(folder.path(), "test = 0.25\nvalidation = 0.4")).expect("loaded");
-        let digests = |set: &ImageSet| set.images.iter().map(|image| image.digest).collect::<BTreeSet<_>>();
-        let of_test: BTreeSet<_> = loaded.leaks.iter().filter(|leak| leak.part == Part::Test).map(|leak| leak.digest).collect();
+        let digests = |set: &ImageSet| {
+            set.images
+                .iter()
+                .map(|image| image.digest)
+                .collect::<BTreeSet<_>>()
+        };
+        let of_test: BTreeSet<_> = loaded
+            .leaks
+            .iter()
+            .filter(|leak| leak.part == Part::Test)
+            .map(|leak| leak.digest)
+            .collect();
         let (train, validation) = (digests(&loaded.train), digests(&loaded.validation));
-        assert!(of_test.is_disjoint(&train) && of_test.is_disjoint(&validation) && train.is_disjoint(&validation));
-        let of_class = |class: &str| loaded.test.iter().filter(|entry| entry.class == class).count();
-        assert_eq!((of_class("a"), loaded.validation.class_counts()[0], loaded.train.class_counts()[0]), (5, 6, 9));
-        assert_eq!(loaded.train.images.len() + loaded.validation.images.len() + loaded.test.len(), 70);
+        assert!(
+            of_test.is_disjoint(&train)
+                && of_test.is_disjoint(&validation)
+                && train.is_disjoint(&validation)
+        );
+        let of_class = |class: &str| {
+            loaded
+                .test
+                .iter()
+                .filter(|entry| entry.class == class)
+                .count()
+        };
+        assert_eq!(
+            (
+                of_class("a"),
+                loaded.validation.class_counts()[0],
+                loaded.train.class_counts()[0]
+            ),
+            (5, 6, 9)
+        );
+        assert_eq!(
+            loaded.train.images.len() + loaded.validation.images.len() + loaded.test.len(),
+            70
+        );
         // Validation images of their own leave the share of the training images as it is.
         let own = format!("test = 0.25\nvalidation = '{}'", folder.path().display());
         let apart = load(&data(folder.path(), &own)).expect("loaded");
-        let paths = |loaded: &TrainingData| loaded.test.iter().map(|entry| entry.path.clone()).collect::<Vec<_>>();
-        assert_eq!((paths(&apart), apart.validation.images.len()), (paths(&loaded), 70));
+        let paths = |loaded: &TrainingData| {
+            loaded
+                .test
+                .iter()
+                .map(|entry| entry.path.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (paths(&apart), apart.validation.images.len()),
+            (paths(&loaded), 70)
+        );
     }
 
     #[test]
     fn a_csv_brings_its_own_splits() {
         let folder = folder(&[("a", 3), ("b", 3)]);
         let csv = folder.path().join("list.csv");
-        let lines = ["a/00.png,x,train", "a/01.png,x,val", "b/00.png,y,train", "b/01.png,y,val", "b/02.png,y,test"];
+        let lines = [
+            "a/00.png,x,train",
+            "a/01.png,x,val",
+            "b/00.png,y,train",
+            "b/01.png,y,val",
+            "b/02.png,y,test",
+        ];
         std::fs::write(&csv, format!("path,label,split\n{}\n", lines.join("\n"))).expect("written");
         let loaded = load(&data(&csv, "")).expect("loaded");
-        assert_eq!((loaded.train.images.len(), loaded.validation.images.len(), loaded.test.len()), (2, 2, 1));
+        assert_eq!(
+            (
+                loaded.train.images.len(),
+                loaded.validation.images.len(),
+                loaded.test.len()
+            ),
+            (2, 2, 1)
+        );
         assert_eq!(*loaded.classes, ["x", "y"]);
         let twice = data(&csv, &format!("test = '{}'", folder.path().display()));
-        assert!(load(&twice).expect_err("two test sets").to_string().contains("test images twice"));
-        let error = load(&data(&csv, "test = 0.2")).expect_err("two test sets").to_string();
-        assert!(error.contains("test images twice: 1 lines of") && error.contains("data.test = 0.2"), "{error}");
+        assert!(
+            load(&twice)
+                .expect_err("two test sets")
+                .to_string()
+                .contains("test images twice")
+        );
+        let error = load(&data(&csv, "test = 0.2"))
+            .expect_err("two test sets")
+            .to_string();
+        assert!(
+            error.contains("test images twice: 1 lines of") && error.contains("data.test = 0.2"),
+            "{error}"
+        );
     }
 }

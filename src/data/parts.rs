@@ -33,9 +33,17 @@ impl Sources {
         let validation = path(&data.validation);
         if data.train == PHANTOM {
             let [train, test] = phantom::draw_set()?;
-            return Ok(Self { train, validation, test: Some(test) });
+            return Ok(Self {
+                train,
+                validation,
+                test: Some(test),
+            });
         }
-        Ok(Self { train: names::to_path(&data.train), validation, test: data.test.as_ref().and_then(path) })
+        Ok(Self {
+            train: names::to_path(&data.train),
+            validation,
+            test: data.test.as_ref().and_then(path),
+        })
     }
 }
 
@@ -62,7 +70,14 @@ impl Parts {
     pub(super) fn of(data: &Data) -> Result<Self, DataError> {
         let (sources, exclude) = (Sources::of(data)?, Exclude::of(data)?);
         let listing = list(&sources.train, &exclude)?;
-        let part = |part| listing.entries.iter().filter(move |entry| entry.split.unwrap_or(Part::Train) == part).cloned().collect();
+        let part = |part| {
+            listing
+                .entries
+                .iter()
+                .filter(move |entry| entry.split.unwrap_or(Part::Train) == part)
+                .cloned()
+                .collect()
+        };
         let mut parts = Self {
             train: part(Part::Train),
             validation: part(Part::Validation),
@@ -74,21 +89,48 @@ impl Parts {
             exclude: Exclude::default(),
         };
         parts.note(&listing, &sources.train, None);
-        for (path, part, what) in [(&sources.validation, Part::Validation, "validation"), (&sources.test, Part::Test, "test")] {
+        for (path, part, what) in [
+            (&sources.validation, Part::Validation, "validation"),
+            (&sources.test, Part::Test, "test"),
+        ] {
             let Some(path) = path else { continue };
-            let into = if part == Part::Test { &parts.test } else { &parts.validation };
+            let into = if part == Part::Test {
+                &parts.test
+            } else {
+                &parts.validation
+            };
             if !into.is_empty() {
-                return Err(twice(what, into, &sources.train, &format!("\"{}\"", names::of_path(path))));
+                return Err(twice(
+                    what,
+                    into,
+                    &sources.train,
+                    &format!("\"{}\"", names::of_path(path)),
+                ));
             }
             let other = list(path, &exclude)?;
             // A label is an index into the classes of training, which an unknown class doesn't
             // have.
             check_known(&other, &parts.classes, path, what)?;
             parts.note(&other, path, Some(part));
-            (if part == Part::Test { &mut parts.test } else { &mut parts.validation }).extend(other.entries);
+            (if part == Part::Test {
+                &mut parts.test
+            } else {
+                &mut parts.validation
+            })
+            .extend(other.entries);
         }
-        if let Some(share) = data.test.as_ref().and_then(Source::share).filter(|_| !parts.test.is_empty()) {
-            return Err(twice("test", &parts.test, &sources.train, &share.to_string()));
+        if let Some(share) = data
+            .test
+            .as_ref()
+            .and_then(Source::share)
+            .filter(|_| !parts.test.is_empty())
+        {
+            return Err(twice(
+                "test",
+                &parts.test,
+                &sources.train,
+                &share.to_string(),
+            ));
         }
         parts.exclude = exclude;
         parts.group_by_name(data)?;
@@ -99,7 +141,12 @@ impl Parts {
     /// list assigns.
     fn note(&mut self, listing: &Listing, path: &Path, part: Option<Part>) {
         let of_file = |split: Option<Part>| part.unwrap_or(split.unwrap_or(Part::Train));
-        self.unopened.extend(listing.unreadable.iter().map(|file| Skipped::unopened(file, Some(of_file(file.split)))));
+        self.unopened.extend(
+            listing
+                .unreadable
+                .iter()
+                .map(|file| Skipped::unopened(file, Some(of_file(file.split)))),
+        );
         self.passed_over.extend(listing.passed_over.words(path));
         self.notes.extend(listing.notes.iter().cloned());
     }
@@ -111,16 +158,34 @@ impl Parts {
 
     /// Returns the part of an image of [`Self::known`].
     pub(super) fn part_of(&self, index: usize) -> Part {
-        if index < self.train.len() { Part::Train } else { Part::Validation }
+        if index < self.train.len() {
+            Part::Train
+        } else {
+            Part::Validation
+        }
     }
 
     /// Returns the files that can't be opened, those of [`Self::known`] that can't be decoded, and
     /// the test images that can't be decoded.
     pub(super) fn skipped(&self, known: &Loaded, tests: &Loaded) -> Vec<Skipped> {
-        let of_part = |part: Part, skipped: &Skipped| Skipped { split: part.name(), ..skipped.clone() };
-        let of_known = known.skipped.iter().map(|(index, skipped)| of_part(self.part_of(*index), skipped));
-        let of_tests = tests.skipped.iter().map(|(_, skipped)| of_part(Part::Test, skipped));
-        self.unopened.iter().cloned().chain(of_known).chain(of_tests).collect()
+        let of_part = |part: Part, skipped: &Skipped| Skipped {
+            split: part.name(),
+            ..skipped.clone()
+        };
+        let of_known = known
+            .skipped
+            .iter()
+            .map(|(index, skipped)| of_part(self.part_of(*index), skipped));
+        let of_tests = tests
+            .skipped
+            .iter()
+            .map(|(_, skipped)| of_part(Part::Test, skipped));
+        self.unopened
+            .iter()
+            .cloned()
+            .chain(of_known)
+            .chain(of_tests)
+            .collect()
     }
 
     /// Returns the scan of [`Self::known`] and the test images.
@@ -131,9 +196,20 @@ impl Parts {
             part,
             facts: facts.clone(),
         };
-        let of_known = known.images.iter().zip(&known.facts).map(|((index, _), facts)| seen(entries[*index], self.part_of(*index), facts));
-        let of_tests = tests.images.iter().zip(&tests.facts).map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
-        let mut survey = Scan::new(of_known.chain(of_tests).collect(), self.skipped(known, tests));
+        let of_known = known
+            .images
+            .iter()
+            .zip(&known.facts)
+            .map(|((index, _), facts)| seen(entries[*index], self.part_of(*index), facts));
+        let of_tests = tests
+            .images
+            .iter()
+            .zip(&tests.facts)
+            .map(|((index, _), facts)| seen(&self.test[*index], Part::Test, facts));
+        let mut survey = Scan::new(
+            of_known.chain(of_tests).collect(),
+            self.skipped(known, tests),
+        );
         survey.passed_over.clone_from(&self.passed_over);
         survey.notes.clone_from(&self.notes);
         survey
@@ -141,12 +217,20 @@ impl Parts {
 
     /// Gives images without a group the one that `data.group` finds in their file name.
     fn group_by_name(&mut self, data: &Data) -> Result<(), DataError> {
-        let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else { return Ok(()) };
+        let Some(pattern) = data.group_pattern().map_err(DataError::Classes)? else {
+            return Ok(());
+        };
         let mut first = None;
         let mut found = 0;
-        for entry in [&mut self.train, &mut self.validation, &mut self.test].into_iter().flatten() {
+        for entry in [&mut self.train, &mut self.validation, &mut self.test]
+            .into_iter()
+            .flatten()
+        {
             let name = names::of_os(entry.path.file_name().unwrap_or_default());
-            let group = pattern.captures(&name).and_then(|captures| captures.get(1)).map(|group| group.as_str().to_owned());
+            let group = pattern
+                .captures(&name)
+                .and_then(|captures| captures.get(1))
+                .map(|group| group.as_str().to_owned());
             found += usize::from(group.is_some());
             if entry.group.is_none() {
                 entry.group = group;
@@ -173,9 +257,25 @@ fn twice(what: &str, listed: &[Entry], list: &Path, value: &str) -> DataError {
 }
 
 /// Returns an error if a listing has classes that training doesn't know.
-fn check_known(other: &Listing, classes: &[String], path: &Path, what: &str) -> Result<(), DataError> {
-    let Some(Unknown { names, meant, count }) = Unknown::of(&other.classes, classes) else { return Ok(()) };
-    let (plural, them) = if count == 1 { ("", "it") } else { ("es", "them") };
+fn check_known(
+    other: &Listing,
+    classes: &[String],
+    path: &Path,
+    what: &str,
+) -> Result<(), DataError> {
+    let Some(Unknown {
+        names,
+        meant,
+        count,
+    }) = Unknown::of(&other.classes, classes)
+    else {
+        return Ok(());
+    };
+    let (plural, them) = if count == 1 {
+        ("", "it")
+    } else {
+        ("es", "them")
+    };
     Err(DataError::Classes(format!(
         "found the {what} class{plural} {names} that training doesn't know, in {}; training knows {}{meant}; rename or remove {them}",
         names::of_path(path),
@@ -197,9 +297,21 @@ impl Unknown {
     /// Returns the names in `classes` that `known` lacks, or `None` if there are none.
     pub fn of(classes: &[String], known: &[String]) -> Option<Self> {
         let names: BTreeSet<&String> = known.iter().collect();
-        let unknown: Vec<String> = classes.iter().filter(|class| !names.contains(class)).cloned().collect();
-        let meant = unknown.iter().take(5).map(|class| alike::meant(class, known)).collect();
-        (!unknown.is_empty()).then(|| Self { names: words::listed(&unknown), meant, count: unknown.len() })
+        let unknown: Vec<String> = classes
+            .iter()
+            .filter(|class| !names.contains(class))
+            .cloned()
+            .collect();
+        let meant = unknown
+            .iter()
+            .take(5)
+            .map(|class| alike::meant(class, known))
+            .collect();
+        (!unknown.is_empty()).then(|| Self {
+            names: words::listed(&unknown),
+            meant,
+            count: unknown.len(),
+        })
     }
 }
 
@@ -217,7 +329,12 @@ pub struct TestListing {
 /// # Errors
 /// Returns [`DataError`] if the recipe's data can't be listed.
 pub fn test_listing(data: &Data) -> Result<TestListing, DataError> {
-    let Parts { test, mut unopened, .. } = Parts::of(data)?;
+    let Parts {
+        test, mut unopened, ..
+    } = Parts::of(data)?;
     unopened.retain(|file| file.split == Part::Test.name());
-    Ok(TestListing { entries: test, unopened })
+    Ok(TestListing {
+        entries: test,
+        unopened,
+    })
 }

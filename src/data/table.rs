@@ -58,8 +58,25 @@ struct Fixed<'a> {
 impl<'a> Fixed<'a> {
     /// Returns the fields of a row.
     fn of(row: &'a SplitRow) -> Self {
-        let SplitRow { path, label, class, split, group, blake3, weight, copy_of: _ } = row;
-        Self { path, label: *label, class, split, group, blake3, weight: *weight }
+        let SplitRow {
+            path,
+            label,
+            class,
+            split,
+            group,
+            blake3,
+            weight,
+            copy_of: _,
+        } = row;
+        Self {
+            path,
+            label: *label,
+            class,
+            split,
+            group,
+            blake3,
+            weight: *weight,
+        }
     }
 }
 
@@ -112,22 +129,48 @@ impl Skipped {
 
     /// Returns "path: reason" for the first `count` files.
     pub fn named<'a>(skipped: impl IntoIterator<Item = &'a Self>, count: usize) -> String {
-        skipped.into_iter().take(count).map(|file| format!("{}: {}", file.path, file.reason)).collect::<Vec<_>>().join("; ")
+        skipped
+            .into_iter()
+            .take(count)
+            .map(|file| format!("{}: {}", file.path, file.reason))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     /// Describes the skipped files: a line for those that can't be opened, with the first five, and
     /// one for those that can't be decoded, with the first.
     pub fn words(skipped: &[Self]) -> Vec<String> {
         let of = |failure: Failure, what: &str, most: usize| {
-            let files: Vec<&Self> = skipped.iter().filter(|file| file.failure == failure).collect();
+            let files: Vec<&Self> = skipped
+                .iter()
+                .filter(|file| file.failure == failure)
+                .collect();
             let parts = parts_words(files.iter().map(|file| file.split));
-            let (plural, are) = if files.len() == 1 { ("", "is") } else { ("s", "are") };
-            let first = if files.len().min(most) > 1 { format!("the first {}", files.len().min(most)) } else { "the first".to_owned() };
+            let (plural, are) = if files.len() == 1 {
+                ("", "is")
+            } else {
+                ("s", "are")
+            };
+            let first = if files.len().min(most) > 1 {
+                format!("the first {}", files.len().min(most))
+            } else {
+                "the first".to_owned()
+            };
             let named = Self::named(files.iter().copied(), most);
-            let line = format!("{} {what}{plural} {} and {are} skipped{parts}; {first}: {named}", files.len(), failure.words());
+            let line = format!(
+                "{} {what}{plural} {} and {are} skipped{parts}; {first}: {named}",
+                files.len(),
+                failure.words()
+            );
             (!files.is_empty()).then_some(line)
         };
-        [of(Failure::Opening, "file", 5), of(Failure::Decoding, "image", 1)].into_iter().flatten().collect()
+        [
+            of(Failure::Opening, "file", 5),
+            of(Failure::Decoding, "image", 1),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
@@ -148,7 +191,12 @@ impl Damaged {
     /// Returns the line of an image, or `None` if its file isn't damaged.
     pub fn of(facts: &ImageStats, path: &Path, part: Option<Part>, class: &str) -> Option<Self> {
         let reason = facts.damage.clone()?;
-        Some(Self { path: names::of_path(path), reason, split: part.map_or("", Part::name), class: class.to_owned() })
+        Some(Self {
+            path: names::of_path(path),
+            reason,
+            split: part.map_or("", Part::name),
+            class: class.to_owned(),
+        })
     }
 
     /// Describes how many files are damaged.
@@ -163,7 +211,10 @@ impl Damaged {
     pub fn words(damaged: &[Self]) -> Option<String> {
         let Self { path, reason, .. } = damaged.first()?;
         let parts = parts_words(damaged.iter().map(|file| file.split));
-        Some(format!("{}{parts}; the first: {path}: {reason}", Self::count_words(damaged.len())))
+        Some(format!(
+            "{}{parts}; the first: {path}: {reason}",
+            Self::count_words(damaged.len())
+        ))
     }
 }
 
@@ -171,8 +222,16 @@ impl Damaged {
 fn parts_words<'a>(splits: impl Iterator<Item = &'a str> + Clone) -> String {
     let count = |part: Part| splits.clone().filter(|split| *split == part.name()).count();
     let parts = [Part::Train, Part::Validation, Part::Test].map(|part| (part.name(), count(part)));
-    let found: Vec<_> = parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
-    if found.len() > 1 || count(Part::Test) > 0 { format!(" ({})", found.join(", ")) } else { String::new() }
+    let found: Vec<_> = parts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    if found.len() > 1 || count(Part::Test) > 0 {
+        format!(" ({})", found.join(", "))
+    } else {
+        String::new()
+    }
 }
 
 /// Returns the rows of a set.
@@ -196,10 +255,16 @@ pub fn to_csv(rows: &[impl Serialize]) -> Vec<u8> {
     let plain = to_plain_csv(rows);
     // The `csv` crate quotes either all fields or those that it would misread itself, so fields are
     // quoted in a second pass.
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(plain.as_slice());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(plain.as_slice());
     let mut text = Vec::with_capacity(plain.len());
     for record in reader.records() {
-        let fields: Vec<_> = record.expect("what was just written").iter().map(quoted).collect();
+        let fields: Vec<_> = record
+            .expect("what was just written")
+            .iter()
+            .map(quoted)
+            .collect();
         text.extend_from_slice(fields.join(",").as_bytes());
         text.push(b'\n');
     }
@@ -209,7 +274,11 @@ pub fn to_csv(rows: &[impl Serialize]) -> Vec<u8> {
 /// Returns a field, in quotes if a reader would take it for something else without them.
 fn quoted(field: &str) -> String {
     let is_plain = field.trim() == field && !field.contains([',', '"', '\n', '\r']);
-    if is_plain { field.to_owned() } else { format!("\"{}\"", field.replace('"', "\"\"")) }
+    if is_plain {
+        field.to_owned()
+    } else {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    }
 }
 
 /// Returns rows as the `csv` crate writes them, which doesn't quote spaces. Fingerprints are made
@@ -227,7 +296,11 @@ fn to_plain_csv(rows: &[impl Serialize]) -> Vec<u8> {
 /// # Errors
 /// Returns an error if the file can't be read or a row isn't a [`SplitRow`].
 pub fn read_split(path: &Path) -> Result<Vec<SplitRow>, DataError> {
-    let failed = |message: String| DataError::Csv { message, path: path.to_owned(), line: 1 };
+    let failed = |message: String| DataError::Csv {
+        message,
+        path: path.to_owned(),
+        line: 1,
+    };
     csv::Reader::from_reader(read_bytes(path)?.as_slice())
         .deserialize()
         .collect::<Result<_, _>>()
@@ -245,13 +318,18 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
 /// Returns the digests of the decoded pixels of the images in these parts.
 pub fn digests_of(rows: &[SplitRow], parts: &[Part]) -> BTreeSet<[u8; 32]> {
     let is_in = |row: &&SplitRow| parts.iter().any(|part| row.split == part.name());
-    rows.iter().filter(is_in).filter_map(|row| digest_from_hex(&row.blake3)).collect()
+    rows.iter()
+        .filter(is_in)
+        .filter_map(|row| digest_from_hex(&row.blake3))
+        .collect()
 }
 
 /// Returns a digest of the table (SHA-256 in hexadecimal), which changes with any image, label,
 /// part, group or weight, and with their order.
 pub fn fingerprint(rows: &[SplitRow]) -> String {
-    files::sha256_hex(&to_plain_csv(&rows.iter().map(Fixed::of).collect::<Vec<_>>()))
+    files::sha256_hex(&to_plain_csv(
+        &rows.iter().map(Fixed::of).collect::<Vec<_>>(),
+    ))
 }
 
 /// Which present image is which image of a run, wherever it is now. Images are matched by class and
@@ -269,14 +347,28 @@ impl Matched {
     pub fn of(before: &[SplitRow], now: &[SplitRow]) -> Self {
         let mut places: BTreeMap<(&str, &str), VecDeque<usize>> = BTreeMap::new();
         for (index, row) in now.iter().enumerate() {
-            places.entry((&row.class, &row.blake3)).or_default().push_back(index);
+            places
+                .entry((&row.class, &row.blake3))
+                .or_default()
+                .push_back(index);
         }
         let mut found = vec![None; before.len()];
         // Two passes, so that an image that has moved doesn't take the place of one that hasn't.
         for is_at_its_path in [true, false] {
-            for (row, found) in before.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
-                let Some(equals) = places.get_mut(&(row.class.as_str(), row.blake3.as_str())) else { continue };
-                let at = if is_at_its_path { equals.iter().position(|index| now[*index].path == row.path) } else { Some(0) };
+            for (row, found) in before
+                .iter()
+                .zip(&mut found)
+                .filter(|(_, found)| found.is_none())
+            {
+                let Some(equals) = places.get_mut(&(row.class.as_str(), row.blake3.as_str()))
+                else {
+                    continue;
+                };
+                let at = if is_at_its_path {
+                    equals.iter().position(|index| now[*index].path == row.path)
+                } else {
+                    Some(0)
+                };
                 *found = at.and_then(|at| equals.remove(at));
             }
         }
@@ -299,40 +391,90 @@ const NAMED: usize = 5;
 /// from that.
 pub fn difference(before: &[SplitRow], now: &[SplitRow]) -> Option<String> {
     let matched = Matched::of(before, now);
-    let added: BTreeMap<&str, &SplitRow> = matched.added.iter().map(|index| (now[*index].path.as_str(), &now[*index])).collect();
-    let gone: Vec<&SplitRow> = before.iter().zip(&matched.now).filter(|(_, now)| now.is_none()).map(|(row, _)| row).collect();
+    let added: BTreeMap<&str, &SplitRow> = matched
+        .added
+        .iter()
+        .map(|index| (now[*index].path.as_str(), &now[*index]))
+        .collect();
+    let gone: Vec<&SplitRow> = before
+        .iter()
+        .zip(&matched.now)
+        .filter(|(_, now)| now.is_none())
+        .map(|(row, _)| row)
+        .collect();
     let mut changes = Changes::default();
     for row in &gone {
         match added.get(row.path.as_str()) {
-            Some(other) if other.blake3 != row.blake3 => changes.add(": its pixels have changed", "have other pixels", &row.path),
+            Some(other) if other.blake3 != row.blake3 => {
+                changes.add(": its pixels have changed", "have other pixels", &row.path)
+            }
             Some(other) => {
                 let (was, is) = (&row.class, &other.class);
-                changes.add(&format!(": its class was {was} and is {is}"), &format!("were of class {was} and are of {is}"), &row.path);
+                changes.add(
+                    &format!(": its class was {was} and is {is}"),
+                    &format!("were of class {was} and are of {is}"),
+                    &row.path,
+                );
             }
-            None => changes.add(&format!(" was in {} and is gone", row.split), &format!("were in {} and are gone", row.split), &row.path),
+            None => changes.add(
+                &format!(" was in {} and is gone", row.split),
+                &format!("were in {} and are gone", row.split),
+                &row.path,
+            ),
         }
     }
     let is_changed = |path: &str| gone.iter().any(|row| row.path == path);
-    let new = matched.added.iter().map(|index| &now[*index].path).filter(|path| !is_changed(path));
+    let new = matched
+        .added
+        .iter()
+        .map(|index| &now[*index].path)
+        .filter(|path| !is_changed(path));
     new.for_each(|path| changes.add(" is new", "are new", path));
     if changes.0.is_empty() {
-        for (row, other) in before.iter().zip(&matched.now).filter_map(|(row, at)| Some((row, &now[(*at)?]))) {
-            let mut compare = |is_other: bool, what: &str, [was, is]: [&dyn std::fmt::Display; 2]| {
-                if is_other {
-                    changes.add(&format!(": its {what} was {was} and is {is}"), &format!("had the {what} {was} and have {is}"), &row.path);
-                }
-            };
-            compare(row.weight.to_bits() != other.weight.to_bits(), "weight", [&row.weight, &other.weight]);
-            compare(row.label != other.label, "class number", [&row.label, &other.label]);
-            compare(row.group != other.group, "group", [&format!("`{}`", row.group), &format!("`{}`", other.group)]);
+        for (row, other) in before
+            .iter()
+            .zip(&matched.now)
+            .filter_map(|(row, at)| Some((row, &now[(*at)?])))
+        {
+            let mut compare =
+                |is_other: bool, what: &str, [was, is]: [&dyn std::fmt::Display; 2]| {
+                    if is_other {
+                        changes.add(
+                            &format!(": its {what} was {was} and is {is}"),
+                            &format!("had the {what} {was} and have {is}"),
+                            &row.path,
+                        );
+                    }
+                };
+            compare(
+                row.weight.to_bits() != other.weight.to_bits(),
+                "weight",
+                [&row.weight, &other.weight],
+            );
+            compare(
+                row.label != other.label,
+                "class number",
+                [&row.label, &other.label],
+            );
+            compare(
+                row.group != other.group,
+                "group",
+                [&format!("`{}`", row.group), &format!("`{}`", other.group)],
+            );
             if row.split != other.split {
                 let (was, is) = (&row.split, &other.split);
-                changes.add(&format!(": it was in {was} and would be in {is}"), &format!("were in {was} and would be in {is}"), &row.path);
+                changes.add(
+                    &format!(": it was in {was} and would be in {is}"),
+                    &format!("were in {was} and would be in {is}"),
+                    &row.path,
+                );
             }
         }
     }
     // A different order changes the batches, though all images are the same.
-    changes.words().or_else(|| (before != now).then(|| "the order of the images has changed".to_owned()))
+    changes
+        .words()
+        .or_else(|| (before != now).then(|| "the order of the images has changed".to_owned()))
 }
 
 /// Changes: the description for one image, for several, and the paths.
@@ -344,16 +486,27 @@ impl Changes {
     fn add(&mut self, one: &str, several: &str, path: &str) {
         match self.0.iter_mut().find(|(known, ..)| known == one) {
             Some((.., paths)) => paths.push(path.to_owned()),
-            None => self.0.push((one.to_owned(), several.to_owned(), vec![path.to_owned()])),
+            None => self
+                .0
+                .push((one.to_owned(), several.to_owned(), vec![path.to_owned()])),
         }
     }
 
     /// Describes all changes; `None` if there are none.
     fn words(&self) -> Option<String> {
         let words = |(one, several, paths): &(String, String, Vec<String>)| {
-            let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let named = paths
+                .iter()
+                .take(NAMED)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
             let more = if paths.len() > NAMED { ", ..." } else { "" };
-            if paths.len() == 1 { format!("{named}{one}") } else { format!("{} images {several}: {named}{more}", paths.len()) }
+            if paths.len() == 1 {
+                format!("{named}{one}")
+            } else {
+                format!("{} images {several}: {named}{more}", paths.len())
+            }
         };
         (!self.0.is_empty()).then(|| self.0.iter().map(words).collect::<Vec<_>>().join("; "))
     }
@@ -383,28 +536,68 @@ mod tests {
         let rows = vec![row("x/image(1).jpg"), row("y, z.png")];
         std::fs::write(&path, to_csv(&rows)).expect("written");
         assert_eq!(read_split(&path).expect("read"), rows);
-        let held_back = SplitRow { split: "val".to_owned(), blake3: files::hex(&[8; 32]), ..row("z.png") };
+        let held_back = SplitRow {
+            split: "val".to_owned(),
+            blake3: files::hex(&[8; 32]),
+            ..row("z.png")
+        };
         let rows = [rows, vec![held_back]].concat();
-        for (parts, expected) in [(&[Part::Train][..], &[[7; 32]][..]), (&[Part::Train, Part::Validation], &[[7; 32], [8; 32]])] {
-            assert_eq!(digests_of(&rows, parts).into_iter().collect::<Vec<_>>(), expected);
+        for (parts, expected) in [
+            (&[Part::Train][..], &[[7; 32]][..]),
+            (&[Part::Train, Part::Validation], &[[7; 32], [8; 32]]),
+        ] {
+            assert_eq!(
+                digests_of(&rows, parts).into_iter().collect::<Vec<_>>(),
+                expected
+            );
         }
     }
 
     #[test]
     fn images_are_known_by_class_and_pixels_wherever_they_lie() {
-        let of = |path: &str, class: &str, pixels: u8| SplitRow { class: class.to_owned(), blake3: files::hex(&[pixels; 32]), ..row(path) };
-        let before = [of("old/1", "a", 1), of("old/2", "a", 2), of("old/3", "a", 1), of("old/4", "b", 1)];
-        let moved = [of("new/1", "a", 1), of("new/3", "a", 1), of("new/4", "b", 1), of("new/2", "a", 2)];
+        let of = |path: &str, class: &str, pixels: u8| SplitRow {
+            class: class.to_owned(),
+            blake3: files::hex(&[pixels; 32]),
+            ..row(path)
+        };
+        let before = [
+            of("old/1", "a", 1),
+            of("old/2", "a", 2),
+            of("old/3", "a", 1),
+            of("old/4", "b", 1),
+        ];
+        let moved = [
+            of("new/1", "a", 1),
+            of("new/3", "a", 1),
+            of("new/4", "b", 1),
+            of("new/2", "a", 2),
+        ];
         let matched = Matched::of(&before, &moved);
         assert!(matched.is_whole());
         assert_eq!(matched.now, [Some(0), Some(3), Some(1), Some(2)]);
         // Of equal images, the one at its own path first.
-        let half = [of("new/1", "a", 1), of("old/1", "a", 1), of("old/2", "a", 2), of("old/4", "b", 1)];
-        assert_eq!(Matched::of(&before, &half).now, [Some(1), Some(2), Some(0), Some(3)]);
-        let other = [of("new/1", "b", 1), of("new/2", "a", 2), of("new/3", "a", 1), of("new/4", "b", 1)];
+        let half = [
+            of("new/1", "a", 1),
+            of("old/1", "a", 1),
+            of("old/2", "a", 2),
+            of("old/4", "b", 1),
+        ];
+        assert_eq!(
+            Matched::of(&before, &half).now,
+            [Some(1), Some(2), Some(0), Some(3)]
+        );
+        let other = [
+            of("new/1", "b", 1),
+            of("new/2", "a", 2),
+            of("new/3", "a", 1),
+            of("new/4", "b", 1),
+        ];
         let matched = Matched::of(&before, &other);
         assert!(!matched.is_whole());
-        assert_eq!((matched.now, matched.added), (vec![Some(2), Some(1), None, Some(0)], vec![3]));
+        assert_eq!(
+            (matched.now, matched.added),
+            (vec![Some(2), Some(1), None, Some(0)], vec![3])
+        );
     }
 
     #[test]
@@ -415,21 +608,51 @@ mod tests {
             change(&mut rows[1]);
             rows
         };
-        let many: Vec<_> = (3..10).map(|number| SplitRow { blake3: files::hex(&[number; 32]), ..row(&format!("{number}.png")) }).collect();
+        let many: Vec<_> = (3..10)
+            .map(|number| SplitRow {
+                blake3: files::hex(&[number; 32]),
+                ..row(&format!("{number}.png"))
+            })
+            .collect();
         let cases: [(Vec<SplitRow>, &str); 9] = [
-            ([before.clone(), many].concat(), "7 images are new: 3.png, 4.png, 5.png, 6.png, 7.png, ..."),
+            (
+                [before.clone(), many].concat(),
+                "7 images are new: 3.png, 4.png, 5.png, 6.png, 7.png, ...",
+            ),
             // The split was drawn anew because of the new image, which is what the user has to
             // know.
             (
-                [changed(&|row| row.split = "val".to_owned()), vec![SplitRow { blake3: files::hex(&[3; 32]), ..row("3.png") }]].concat(),
+                [
+                    changed(&|row| row.split = "val".to_owned()),
+                    vec![SplitRow {
+                        blake3: files::hex(&[3; 32]),
+                        ..row("3.png")
+                    }],
+                ]
+                .concat(),
                 "3.png is new",
             ),
             (before[..1].to_vec(), "2.png was in train and is gone"),
-            ([before.clone(), vec![row("3.png")]].concat(), "3.png is new"),
-            (changed(&|row| row.blake3 = files::hex(&[8; 32])), "2.png: its pixels have changed"),
-            (changed(&|row| row.class = "b".to_owned()), "2.png: its class was a, \"quoted\" and is b"),
-            (changed(&|row| row.split = "val".to_owned()), "2.png: it was in train and would be in val"),
-            (changed(&|row| row.weight = 2.0), "2.png: its weight was 1 and is 2"),
+            (
+                [before.clone(), vec![row("3.png")]].concat(),
+                "3.png is new",
+            ),
+            (
+                changed(&|row| row.blake3 = files::hex(&[8; 32])),
+                "2.png: its pixels have changed",
+            ),
+            (
+                changed(&|row| row.class = "b".to_owned()),
+                "2.png: its class was a, \"quoted\" and is b",
+            ),
+            (
+                changed(&|row| row.split = "val".to_owned()),
+                "2.png: it was in train and would be in val",
+            ),
+            (
+                changed(&|row| row.weight = 2.0),
+                "2.png: its weight was 1 and is 2",
+            ),
             (vec![row("2.png"), row("1.png")], "the order"),
         ];
         for (now, expected) in cases {

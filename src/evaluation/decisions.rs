@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// What a missed target means: the confidence interval ends below it.
-const OTHER_KIND: &str = ". That is less than was promised: these images are of another kind than the validation images";
+const OTHER_KIND: &str =
+    ". That is less than was promised: these images are of another kind than the validation images";
 
 /// Metrics of a checkpoint's decisions.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -52,15 +53,31 @@ pub struct Sets {
 impl Decisions {
     /// Measures the decisions of a checkpoint on images with these labels and probabilities. Groups
     /// are resampled as a whole.
-    pub fn measure(meta: &Meta, labels: &[usize], probabilities: &[&[f32]], groups: &[usize]) -> Self {
+    pub fn measure(
+        meta: &Meta,
+        labels: &[usize],
+        probabilities: &[&[f32]],
+        groups: &[usize],
+    ) -> Self {
         let among = |hits: &dyn Fn(usize) -> bool, of: &dyn Fn(usize) -> bool| {
             let members: Vec<usize> = (0..labels.len()).filter(|index| of(*index)).collect();
             let hits: Vec<bool> = members.iter().map(|index| hits(*index)).collect();
-            share(&hits, &members.iter().map(|index| groups[*index]).collect::<Vec<_>>(), 0)
+            share(
+                &hits,
+                &members
+                    .iter()
+                    .map(|index| groups[*index])
+                    .collect::<Vec<_>>(),
+                0,
+            )
         };
         let threshold = meta.threshold.as_ref().map(|fitted| {
             // A checked `meta.json` names one of its classes.
-            let class = meta.classes.iter().position(|class| *class == fitted.class).unwrap_or(0);
+            let class = meta
+                .classes
+                .iter()
+                .position(|class| *class == fitted.class)
+                .unwrap_or(0);
             let alarms = |index: usize| probabilities[index][class] >= fitted.probability;
             AtThreshold {
                 fitted: fitted.clone(),
@@ -69,15 +86,22 @@ impl Decisions {
             }
         });
         let sets = meta.coverage.as_ref().map(|fitted| {
-            let sets: Vec<Vec<usize>> = probabilities.iter().map(|row| prediction_set(row, fitted.probability)).collect();
+            let sets: Vec<Vec<usize>> = probabilities
+                .iter()
+                .map(|row| prediction_set(row, fitted.probability))
+                .collect();
             let is_answered = |index: usize| sets[index].len() == 1;
             let count = sets.len() as f64;
             Sets {
                 fitted: fitted.clone(),
                 coverage: among(&|index| sets[index].contains(&labels[index]), &|_| true),
                 mean_size: sets.iter().map(Vec::len).sum::<usize>() as f64 / count,
-                referred: (0..sets.len()).filter(|index| !is_answered(*index)).count() as f64 / count,
-                accuracy_of_answers: among(&|index| argmax(probabilities[index]) == labels[index], &is_answered),
+                referred: (0..sets.len()).filter(|index| !is_answered(*index)).count() as f64
+                    / count,
+                accuracy_of_answers: among(
+                    &|index| argmax(probabilities[index]) == labels[index],
+                    &is_answered,
+                ),
             }
         });
         Self { threshold, sets }

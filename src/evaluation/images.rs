@@ -29,7 +29,9 @@ pub enum SplitName {
 
 /// Returns the run that a checkpoint folder belongs to, or `None` if there is no run around it.
 pub fn run_of(checkpoint: &Path) -> Option<&Path> {
-    checkpoint.parent().filter(|run| run.join("config.toml").is_file())
+    checkpoint
+        .parent()
+        .filter(|run| run.join("config.toml").is_file())
 }
 
 /// Returns the error for a checkpoint that belongs to no run, where one is needed.
@@ -69,7 +71,8 @@ impl EvalSet {
     /// none have.
     pub fn changed(&self, set: &ImageSet) -> Option<String> {
         let held = |slot: usize| self.digests.get(slot).copied().flatten();
-        let is_other = |image: &&Image| held(image.slot).is_some_and(|digest| digest != image.digest);
+        let is_other =
+            |image: &&Image| held(image.slot).is_some_and(|digest| digest != image.digest);
         let changed: Vec<_> = set.images.iter().filter(is_other).collect();
         let first = names::of_path(&changed.first()?.path);
         Some(format!(
@@ -85,7 +88,11 @@ impl EvalSet {
 ///
 /// # Errors
 /// Returns an error if nothing can be listed there, or the checkpoint doesn't know a class.
-pub fn from_path(path: &Path, classes: &[String], progress: &dyn Progress) -> anyhow::Result<EvalSet> {
+pub fn from_path(
+    path: &Path,
+    classes: &[String],
+    progress: &dyn Progress,
+) -> anyhow::Result<EvalSet> {
     let listing = listing::list(path, &Exclude::default())?;
     if let Some(Unknown { names, meant, .. }) = Unknown::of(&listing.classes, classes) {
         bail!(
@@ -94,17 +101,40 @@ pub fn from_path(path: &Path, classes: &[String], progress: &dyn Progress) -> an
             names::of_path(path)
         );
     }
-    listing.words(path).iter().for_each(|words| progress.say(words));
-    let mut skipped: Vec<_> = listing.unreadable.iter().map(|file| Skipped::unopened(file, file.split)).collect();
+    listing
+        .words(path)
+        .iter()
+        .for_each(|words| progress.say(words));
+    let mut skipped: Vec<_> = listing
+        .unreadable
+        .iter()
+        .map(|file| Skipped::unopened(file, file.split))
+        .collect();
     // Rows without a split, or with another one, aren't test images of a list that names some.
     let mut entries = listing.entries;
     if entries.iter().any(|entry| entry.split == Some(Part::Test)) {
         entries.retain(|entry| entry.split == Some(Part::Test));
         skipped.retain(|file| file.split == Part::Test.name());
-        progress.say(&format!("Of {}, the {} rows with split test", names::of_path(path), entries.len()));
+        progress.say(&format!(
+            "Of {}, the {} rows with split test",
+            names::of_path(path),
+            entries.len()
+        ));
     }
-    let name = path.file_stem().map_or("data".to_owned(), |name| names::for_file(&names::of_os(name)));
-    Ok(told(EvalSet { entries, skipped, name, source: names::of_path(path), known: known_to(Part::Test), digests: Vec::new() }, progress))
+    let name = path.file_stem().map_or("data".to_owned(), |name| {
+        names::for_file(&names::of_os(name))
+    });
+    Ok(told(
+        EvalSet {
+            entries,
+            skipped,
+            name,
+            source: names::of_path(path),
+            known: known_to(Part::Test),
+            digests: Vec::new(),
+        },
+        progress,
+    ))
 }
 
 /// Reports the files of a set that can't be opened.
@@ -136,21 +166,44 @@ pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<E
 ///
 /// # Errors
 /// Returns an error if the run has none, or none of them can be found.
-pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
+pub fn from_split(
+    split: SplitName,
+    run: &Path,
+    progress: &dyn Progress,
+) -> anyhow::Result<EvalSet> {
     let config: Config = config::load(&run.join("config.toml"), &[])?;
     match split {
-        SplitName::Test if config.data.test.as_ref().and_then(Source::share).is_some() => from_rows(run, Part::Test, "test", RUNS_TEST),
+        SplitName::Test if config.data.test.as_ref().and_then(Source::share).is_some() => {
+            from_rows(run, Part::Test, "test", RUNS_TEST)
+        }
         SplitName::Test => {
             let TestListing { entries, unopened } = test_listing(&config.data)?;
             if !unopened.is_empty() && entries.is_empty() {
-                bail!("none of the {} test images of the run can be opened; the first: {}", unopened.len(), Skipped::named(&unopened, 1));
+                bail!(
+                    "none of the {} test images of the run can be opened; the first: {}",
+                    unopened.len(),
+                    Skipped::named(&unopened, 1)
+                );
             }
             if entries.is_empty() {
-                return Err(UsageError("the run has no test images; say which with --data, or --split val".to_owned()).into());
+                return Err(UsageError(
+                    "the run has no test images; say which with --data, or --split val".to_owned(),
+                )
+                .into());
             }
             let source = RUNS_TEST.to_owned();
             let (name, digests) = ("test".to_owned(), Vec::new());
-            Ok(told(EvalSet { entries, skipped: unopened, name, source, known: known_to(Part::Test), digests }, progress))
+            Ok(told(
+                EvalSet {
+                    entries,
+                    skipped: unopened,
+                    name,
+                    source,
+                    known: known_to(Part::Test),
+                    digests,
+                },
+                progress,
+            ))
         }
         SplitName::Val => from_rows(run, Part::Validation, "val", RUNS_VALIDATION),
     }
@@ -159,21 +212,43 @@ pub fn from_split(split: SplitName, run: &Path, progress: &dyn Progress) -> anyh
 /// Returns the images of a part as `split.csv` has it.
 fn from_rows(run: &Path, part: Part, name: &str, source: &str) -> anyhow::Result<EvalSet> {
     let rows = read_split(&run.join("split.csv"))?;
-    let held_back: Vec<_> = rows.into_iter().filter(|row| row.split == part.name()).collect();
-    let digests = held_back.iter().map(|row| digest_from_hex(&row.blake3)).collect();
+    let held_back: Vec<_> = rows
+        .into_iter()
+        .filter(|row| row.split == part.name())
+        .collect();
+    let digests = held_back
+        .iter()
+        .map(|row| digest_from_hex(&row.blake3))
+        .collect();
     // Sample weights belong to training; evaluation counts each image once.
     let entry = |row: SplitRow| {
         let group = (!row.group.is_empty()).then_some(row.group);
-        Entry { path: names::to_path(&row.path), class: row.class, group, weight: 1.0, split: None }
+        Entry {
+            path: names::to_path(&row.path),
+            class: row.class,
+            group,
+            weight: 1.0,
+            split: None,
+        }
     };
     let entries: Vec<_> = held_back.into_iter().map(entry).collect();
     check_there(&entries, run)?;
-    Ok(EvalSet { entries, skipped: Vec::new(), name: name.to_owned(), source: source.to_owned(), known: known_to(part), digests })
+    Ok(EvalSet {
+        entries,
+        skipped: Vec::new(),
+        name: name.to_owned(),
+        source: source.to_owned(),
+        known: known_to(part),
+        digests,
+    })
 }
 
 /// Fails if none of the images exists, most likely because paths are relative to another folder.
 fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
-    match entries.first().filter(|_| !entries.iter().any(|entry| entry.path.exists())) {
+    match entries
+        .first()
+        .filter(|_| !entries.iter().any(|entry| entry.path.exists()))
+    {
         Some(first) => bail!(
             "none of the {} images held back in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
              where the training ran, say where the images are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name others with \

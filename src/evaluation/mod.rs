@@ -35,7 +35,9 @@ use crate::{
         pixels::image_stats::ImageStats,
         table::{self, Damaged, Skipped},
     },
-    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, ScoredPredictions, argmax},
+    metrics::{
+        Calibration, ClassReport, Comparison, Confusion, Estimate, ScoredPredictions, argmax,
+    },
     record::LISTED_CLASSES,
     report::class_counts::absent_words,
 };
@@ -53,13 +55,20 @@ pub struct Measured {
 /// Returns the identity of the images of a set.
 impl Measured {
     fn of(set: &ImageSet, source: String) -> Self {
-        let mut images: Vec<_> = set.images.iter().map(|image| (image.digest, set.classes[image.label].as_str())).collect();
+        let mut images: Vec<_> = set
+            .images
+            .iter()
+            .map(|image| (image.digest, set.classes[image.label].as_str()))
+            .collect();
         images.sort_unstable();
         let mut hash = blake3::Hasher::new();
         for (pixels, class) in images {
             hash.update(&pixels).update(class.as_bytes()).update(&[0]);
         }
-        Self { source, blake3: hash.finalize().to_hex().to_string() }
+        Self {
+            source,
+            blake3: hash.finalize().to_hex().to_string(),
+        }
     }
 }
 
@@ -186,7 +195,11 @@ impl Evaluation {
     /// # Errors
     /// Returns an error if the images have a class that the checkpoint doesn't know, none can be
     /// read, a probability is not finite, or the device fails.
-    pub fn run(predictor: &Predictor<'_>, images: EvalSet, run: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn run(
+        predictor: &Predictor<'_>,
+        images: EvalSet,
+        run: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let progress = predictor.progress;
         let mut listed = predictor.read(&images.entries)?;
         for words in Skipped::words(&listed.skipped) {
@@ -197,7 +210,10 @@ impl Evaluation {
         }
         listed.skipped.splice(0..0, images.skipped);
         if listed.set.images.is_empty() {
-            bail!("found no image to evaluate on among {}, expected one or more", images.entries.len());
+            bail!(
+                "found no image to evaluate on among {}, expected one or more",
+                images.entries.len()
+            );
         }
         Self::of(predictor, listed, images.source, images.known, run)
     }
@@ -210,25 +226,46 @@ impl Evaluation {
     /// # Errors
     /// Returns an error if a probability is not finite, the device fails, or the thumbnails of the
     /// run can't be read.
-    pub fn of(predictor: &Predictor<'_>, listed: Listed, source: String, known: &[Part], run: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn of(
+        predictor: &Predictor<'_>,
+        listed: Listed,
+        source: String,
+        known: &[Part],
+        run: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let damaged = listed.damaged();
-        let Listed { set, facts, skipped } = listed;
+        let Listed {
+            set,
+            facts,
+            skipped,
+        } = listed;
         let classes = Arc::clone(&set.classes);
         if let Some(absent) = absent_words(&classes, &set.class_counts()) {
-            predictor.progress.say(&format!("warning: no image of {absent} to measure on"));
+            predictor
+                .progress
+                .say(&format!("warning: no image of {absent} to measure on"));
         }
         let found = predictor.predict(&set)?;
         let copied = copies_of_known(&set, &facts, known, run, predictor.progress)?;
         let meta = decided(predictor);
         let indices: Vec<_> = (0..set.images.len()).collect();
-        let unseen = copied.as_deref().map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
+        let unseen = copied
+            .as_deref()
+            .map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
         let all = Subset::of(&set, &found.probabilities, &indices);
         let report = all.report(&classes);
         let mut confusion = Confusion::new(classes.len());
-        all.labels.iter().zip(&all.probabilities).for_each(|(label, row)| confusion.add(*label, argmax(row)));
+        all.labels
+            .iter()
+            .zip(&all.probabilities)
+            .for_each(|(label, row)| confusion.add(*label, argmax(row)));
         // The dense matrix grows with the square of the number of classes.
         let dense = (classes.len() <= LISTED_CLASSES).then(|| confusion.dense());
-        let share = |row: &Vec<u64>| row.iter().map(|count| *count as f64 / row.iter().sum::<u64>() as f64).collect();
+        let share = |row: &Vec<u64>| {
+            row.iter()
+                .map(|count| *count as f64 / row.iter().sum::<u64>() as f64)
+                .collect()
+        };
         let confused = |(truth, predicted, count): (usize, usize, u64)| Confused {
             truth: classes[truth].clone(),
             predicted: classes[predicted].clone(),
@@ -239,9 +276,16 @@ impl Evaluation {
             images: set.images.len(),
             accuracy: confusion.accuracy(),
             macro_f1: confusion.macro_f1(),
-            loss: found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64,
+            loss: found
+                .losses
+                .iter()
+                .map(|loss| f64::from(*loss))
+                .sum::<f64>()
+                / found.losses.len() as f64,
             classes: classes.to_vec(),
-            confusion_matrix_normalized: dense.as_ref().map(|dense| dense.iter().map(share).collect()),
+            confusion_matrix_normalized: dense
+                .as_ref()
+                .map(|dense| dense.iter().map(share).collect()),
             confusion_matrix: dense,
             confusions: confusion.cells().map(confused).collect(),
             metrics: report.metrics,
@@ -250,7 +294,13 @@ impl Evaluation {
             unseen,
             skipped,
             damaged,
-            loss_reasons: loss_reasons(predictor, all.labels.iter().zip(&all.probabilities).map(|(label, row)| row[*label])),
+            loss_reasons: loss_reasons(
+                predictor,
+                all.labels
+                    .iter()
+                    .zip(&all.probabilities)
+                    .map(|(label, row)| row[*label]),
+            ),
             decisions: all.decisions(&meta),
             comparison: None,
             copies: copied.iter().flatten().map(Option::is_some).collect(),
@@ -270,8 +320,17 @@ impl Evaluation {
     /// Returns an error if the classes or the images differ.
     pub fn compare(&mut self, other: &Self, paths: [&Path; 2]) -> anyhow::Result<()> {
         let [own_name, other_name] = paths.map(names::of_path);
-        let theirs: BTreeMap<&String, usize> = other.classes.iter().enumerate().map(|(place, class)| (class, place)).collect();
-        let places: Option<Vec<usize>> = self.classes.iter().map(|class| theirs.get(class).copied()).collect();
+        let theirs: BTreeMap<&String, usize> = other
+            .classes
+            .iter()
+            .enumerate()
+            .map(|(place, class)| (class, place))
+            .collect();
+        let places: Option<Vec<usize>> = self
+            .classes
+            .iter()
+            .map(|class| theirs.get(class).copied())
+            .collect();
         let Some(places) = places.filter(|places| places.len() == other.classes.len()) else {
             bail!(
                 "found the classes {} in {own_name} and {} in {other_name}, expected the same",
@@ -279,17 +338,35 @@ impl Evaluation {
                 words::listed(&other.classes)
             );
         };
-        let paths = |evaluation: &Self| evaluation.set.images.iter().map(|image| image.path.clone()).collect::<Vec<_>>();
+        let paths = |evaluation: &Self| {
+            evaluation
+                .set
+                .images
+                .iter()
+                .map(|image| image.path.clone())
+                .collect::<Vec<_>>()
+        };
         if paths(self) != paths(other) {
-            bail!("the two runs could not read the same images, so they can't be compared; see the warnings above");
+            bail!(
+                "the two runs could not read the same images, so they can't be compared; see the warnings above"
+            );
         }
         // The other network may have the same classes in another order.
         let labels = self.set.labels();
-        let theirs: Vec<Vec<f32>> = other.probabilities.iter().map(|row| places.iter().map(|place| row[*place]).collect()).collect();
+        let theirs: Vec<Vec<f32>> = other
+            .probabilities
+            .iter()
+            .map(|row| places.iter().map(|place| row[*place]).collect())
+            .collect();
         let judge = |rows: Vec<_>| ScoredPredictions::new(labels.clone(), rows, self.classes.len());
-        let [own, theirs] = [&self.probabilities, &theirs].map(|rows| judge(rows.iter().map(Vec::as_slice).collect()));
+        let [own, theirs] = [&self.probabilities, &theirs]
+            .map(|rows| judge(rows.iter().map(Vec::as_slice).collect()));
         let found = Comparison::new(&own, &theirs, &self.groups, SEED);
-        self.comparison = Some(RunComparison { words: found.words(&own_name, &other_name), with: other_name, found });
+        self.comparison = Some(RunComparison {
+            words: found.words(&own_name, &other_name),
+            with: other_name,
+            found,
+        });
         Ok(())
     }
 
@@ -299,7 +376,8 @@ impl Evaluation {
     /// # Errors
     /// Returns an error if a file can't be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", names::of_path(folder)))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("can't create {}", names::of_path(folder)))?;
         write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
         if !self.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
@@ -307,12 +385,20 @@ impl Evaluation {
         if !self.damaged.is_empty() {
             write_atomic(&folder.join("damaged.csv"), &table::to_csv(&self.damaged))?;
         }
-        let copies: Vec<CopyRow> =
-            self.set.images.iter().zip(&self.copied).filter_map(|(image, copy)| CopyRow::of(&image.path, copy)).collect();
+        let copies: Vec<CopyRow> = self
+            .set
+            .images
+            .iter()
+            .zip(&self.copied)
+            .filter_map(|(image, copy)| CopyRow::of(&image.path, copy))
+            .collect();
         if !copies.is_empty() {
             write_atomic(&folder.join("copies.csv"), &table::to_csv(&copies))?;
         }
-        Ok(write_atomic(&folder.join("predictions.csv"), &self.predictions_csv()?)?)
+        Ok(write_atomic(
+            &folder.join("predictions.csv"),
+            &self.predictions_csv()?,
+        )?)
     }
 
     /// Returns the evaluation as a JSON document.
@@ -332,7 +418,11 @@ fn decided(predictor: &Predictor<'_>) -> Meta {
         return meta.clone();
     }
     predictor.progress.say("The checkpoint's threshold and sets were fitted without --tta: they are not measured with it");
-    Meta { threshold: None, coverage: None, ..meta.clone() }
+    Meta {
+        threshold: None,
+        coverage: None,
+        ..meta.clone()
+    }
 }
 
 /// Returns which image of the `known` parts of the run each image duplicates; `None` if the run is
@@ -364,15 +454,30 @@ struct CopyRow {
 
 impl CopyRow {
     fn of(path: &Path, copy: &Option<KnownCopy>) -> Option<Self> {
-        copy.as_ref().map(|copy| Self { path: names::of_path(path), copy_of: copy.path.clone(), likeness: copy.likeness })
+        copy.as_ref().map(|copy| Self {
+            path: names::of_path(path),
+            copy_of: copy.path.clone(),
+            likeness: copy.likeness,
+        })
     }
 }
 
 impl Unseen {
     /// Measures the images that aren't copies.
-    fn of(meta: &Meta, set: &ImageSet, probabilities: &[Vec<f32>], copied: &[Option<KnownCopy>]) -> Self {
-        let unseen: Vec<usize> = (0..copied.len()).filter(|index| copied[*index].is_none()).collect();
-        let near_copies = copied.iter().flatten().filter(|copy| copy.likeness == Likeness::Near).count();
+    fn of(
+        meta: &Meta,
+        set: &ImageSet,
+        probabilities: &[Vec<f32>],
+        copied: &[Option<KnownCopy>],
+    ) -> Self {
+        let unseen: Vec<usize> = (0..copied.len())
+            .filter(|index| copied[*index].is_none())
+            .collect();
+        let near_copies = copied
+            .iter()
+            .flatten()
+            .filter(|copy| copy.likeness == Likeness::Near)
+            .count();
         let mut found = Self {
             count: unseen.len(),
             exact_copies: copied.len() - unseen.len() - near_copies,
@@ -386,7 +491,8 @@ impl Unseen {
             let part = Subset::of(set, probabilities, &unseen);
             found.metrics = part.report(&meta.classes).metrics;
             let value = |name: &str| found.metrics.get(name).map(|estimate| estimate.value);
-            (found.accuracy, found.macro_f1, found.decisions) = (value("accuracy"), value("macro_f1"), part.decisions(meta));
+            (found.accuracy, found.macro_f1, found.decisions) =
+                (value("accuracy"), value("macro_f1"), part.decisions(meta));
         }
         found
     }

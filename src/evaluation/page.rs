@@ -75,15 +75,31 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
     let plots = folder.join("plots");
     std::fs::create_dir_all(&plots).with_context(|| format!("can't create {}", plots.display()))?;
     for figure in &figures {
-        let png = figure.png().map_err(|reason| anyhow!("can't draw {}: {reason}", figure.name))?;
-        write_atomic(&plots.join(format!("{}.svg", figure.name)), figure.svg().as_bytes())?;
+        let png = figure
+            .png()
+            .map_err(|reason| anyhow!("can't draw {}: {reason}", figure.name))?;
+        write_atomic(
+            &plots.join(format!("{}.svg", figure.name)),
+            figure.svg().as_bytes(),
+        )?;
         write_atomic(&plots.join(format!("{}.png", figure.name)), &png)?;
     }
     let [mistakes, hits] = subject.galleries(progress)?;
-    let gallery = |title, shots| Gallery { title, words: MAPS.to_owned(), shots };
-    let (split, from_run) = (subject.split(), |name: &str| subject.run.map(|run| run.join(name)));
+    let gallery = |title, shots| Gallery {
+        title,
+        words: MAPS.to_owned(),
+        shots,
+    };
+    let (split, from_run) = (subject.split(), |name: &str| {
+        subject.run.map(|run| run.join(name))
+    });
     let page = Page {
-        title: format!("{}: {} images of {}", subject.checkpoint.meta.name, subject.evaluation.images, subject.name_in_words()),
+        title: format!(
+            "{}: {} images of {}",
+            subject.checkpoint.meta.name,
+            subject.evaluation.images,
+            subject.name_in_words()
+        ),
         lead: subject.lead(),
         about: "What was trained",
         facts: subject.facts(),
@@ -91,12 +107,19 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
         notes: subject.notes(),
         figures,
         tables: subject.tables(),
-        galleries: vec![gallery("The worst mistakes", mistakes), gallery("Typical hits", hits)],
-        mosaic: match from_run("augmentation.png").and_then(|path| image::load_from_memory(&std::fs::read(path).ok()?).ok()) {
+        galleries: vec![
+            gallery("The worst mistakes", mistakes),
+            gallery("Typical hits", hits),
+        ],
+        mosaic: match from_run("augmentation.png")
+            .and_then(|path| image::load_from_memory(&std::fs::read(path).ok()?).ok())
+        {
             Some(mosaic) => Some(jpeg(&mosaic.into_rgb8(), MOSAIC_WIDTH)?),
             None => None,
         },
-        config: from_run("config.toml").and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default(),
+        config: from_run("config.toml")
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .unwrap_or_default(),
     };
     let path = folder.join(PAGE);
     write_atomic(&path, page.to_html().as_bytes())?;
@@ -120,20 +143,43 @@ impl Subject<'_> {
     }
 
     fn split(&self) -> Vec<SplitRow> {
-        self.run.and_then(|run| read_split(&run.join("split.csv")).ok()).unwrap_or_default()
+        self.run
+            .and_then(|run| read_split(&run.join("split.csv")).ok())
+            .unwrap_or_default()
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let Evaluation { classes, probabilities, set, per_class, confusion: counts, calibration, .. } = self.evaluation;
-        let judged = ScoredPredictions::new(set.labels(), probabilities.iter().map(Vec::as_slice).collect(), classes.len());
-        let areas = |of: fn(&crate::metrics::ClassReport) -> f64| classes.iter().map(|class| of(&per_class[class])).collect::<Vec<_>>();
+        let Evaluation {
+            classes,
+            probabilities,
+            set,
+            per_class,
+            confusion: counts,
+            calibration,
+            ..
+        } = self.evaluation;
+        let judged = ScoredPredictions::new(
+            set.labels(),
+            probabilities.iter().map(Vec::as_slice).collect(),
+            classes.len(),
+        );
+        let areas = |of: fn(&crate::metrics::ClassReport) -> f64| {
+            classes
+                .iter()
+                .map(|class| of(&per_class[class]))
+                .collect::<Vec<_>>()
+        };
         let curves = curves(&self.history(), Some(self.checkpoint.meta.epoch));
         curves
             .into_iter()
             .chain([
                 confusion(classes, counts),
                 roc(&judged, classes, &areas(|report| report.measures.roc_auc)),
-                precision_recall(&judged, classes, &areas(|report| report.measures.average_precision)),
+                precision_recall(
+                    &judged,
+                    classes,
+                    &areas(|report| report.measures.average_precision),
+                ),
                 reliability(calibration),
             ])
             .collect()
@@ -142,24 +188,60 @@ impl Subject<'_> {
     fn tables(&self) -> Vec<Section> {
         let found = self.evaluation;
         // Up to that number of classes, the labeled matrix shows the mistakes.
-        let mistakes = if found.classes.len() > MATRIX_CLASSES { found.mistakes() } else { Table::default() };
+        let mistakes = if found.classes.len() > MATRIX_CLASSES {
+            found.mistakes()
+        } else {
+            Table::default()
+        };
         vec![
-            Section { title: "Measures", words: found.measure_words(), table: found.measures() },
+            Section {
+                title: "Measures",
+                words: found.measure_words(),
+                table: found.measures(),
+            },
             Section {
                 title: "Classes",
-                words: found.class_words().into_iter().map(|words| words + ".").collect(),
+                words: found
+                    .class_words()
+                    .into_iter()
+                    .map(|words| words + ".")
+                    .collect(),
                 table: found.class_figures(),
             },
-            Section { title: "The most frequent mistakes", words: Vec::new(), table: mistakes },
+            Section {
+                title: "The most frequent mistakes",
+                words: Vec::new(),
+                table: mistakes,
+            },
         ]
     }
 
     /// Returns the summary at the top of the page: accuracy, and what limits its meaning.
     fn lead(&self) -> Vec<String> {
-        let Evaluation { images, metrics, unseen, classes, per_class, calibration, decisions, .. } = self.evaluation;
-        let shown = |Estimate { value, low, high }: Estimate| format!("{value:.3} (95 %: {low:.3} to {high:.3})");
-        let accuracy = |metrics: &BTreeMap<String, Estimate>| metrics.get("accuracy").map(|estimate| shown(*estimate)).unwrap_or_default();
-        let mut lead = vec![format!("Accuracy {} on {images} images of {}.", accuracy(metrics), self.name_in_words())];
+        let Evaluation {
+            images,
+            metrics,
+            unseen,
+            classes,
+            per_class,
+            calibration,
+            decisions,
+            ..
+        } = self.evaluation;
+        let shown = |Estimate { value, low, high }: Estimate| {
+            format!("{value:.3} (95 %: {low:.3} to {high:.3})")
+        };
+        let accuracy = |metrics: &BTreeMap<String, Estimate>| {
+            metrics
+                .get("accuracy")
+                .map(|estimate| shown(*estimate))
+                .unwrap_or_default()
+        };
+        let mut lead = vec![format!(
+            "Accuracy {} on {images} images of {}.",
+            accuracy(metrics),
+            self.name_in_words()
+        )];
         if let Some(unseen) = unseen.as_ref().filter(|unseen| unseen.count < *images) {
             let copies = images - unseen.count;
             lead.push(match unseen.count {
@@ -175,15 +257,30 @@ impl Subject<'_> {
             lead.push("The best epoch was chosen by these images, so the figures flatter; a test split tells more.".to_owned());
         }
         // Accuracy on unbalanced classes misleads without that of the trivial predictor.
-        let most = classes.iter().max_by_key(|class| per_class[*class].measures.support);
+        let most = classes
+            .iter()
+            .max_by_key(|class| per_class[*class].measures.support);
         if let Some(class) = most {
             let share = per_class[class].measures.support as f64 / *images as f64;
-            lead.push(format!("Always saying {class} would be right for {share:.3}."));
+            lead.push(format!(
+                "Always saying {class} would be right for {share:.3}."
+            ));
         }
-        let worst = classes.iter().filter(|class| per_class[*class].measures.support > 0);
-        if let Some(class) = worst.min_by(|a, b| per_class[*a].measures.recall.total_cmp(&per_class[*b].measures.recall)) {
+        let worst = classes
+            .iter()
+            .filter(|class| per_class[*class].measures.support > 0);
+        if let Some(class) = worst.min_by(|a, b| {
+            per_class[*a]
+                .measures
+                .recall
+                .total_cmp(&per_class[*b].measures.recall)
+        }) {
             let report = &per_class[class];
-            lead.push(format!("Found least often: {class}, {} of its {} images.", shown(report.intervals.recall), report.measures.support));
+            lead.push(format!(
+                "Found least often: {class}, {} of its {} images.",
+                shown(report.intervals.recall),
+                report.measures.support
+            ));
         }
         let error = calibration.expected_calibration_error;
         lead.push(match self.checkpoint.meta.temperature {
@@ -200,42 +297,86 @@ impl Subject<'_> {
         let mut facts = vec![
             ("Run", meta.name.clone()),
             ("Classes", self.class_names()),
-            ("Network", format!("{}{}", meta.design.model.architecture.name(), self.origin())),
+            (
+                "Network",
+                format!("{}{}", meta.design.model.architecture.name(), self.origin()),
+            ),
             (
                 "Images",
                 format!(
                     "{} x {} pixels (height x width), {}",
                     meta.image_size[0],
                     meta.image_size[1],
-                    if meta.design.input[0] == 1 { "grey" } else { "colour" }
+                    if meta.design.input[0] == 1 {
+                        "grey"
+                    } else {
+                        "colour"
+                    }
                 ),
             ),
         ];
         let epochs = history.get("epoch").map_or(0, Vec::len);
         if epochs > 0 {
-            let seconds: f64 = history.get("seconds").map_or(0.0, |seconds| seconds.iter().filter(|value| value.is_finite()).sum());
-            facts.push(("Training", format!("{epochs} epochs in {}", duration(seconds))));
+            let seconds: f64 = history.get("seconds").map_or(0.0, |seconds| {
+                seconds.iter().filter(|value| value.is_finite()).sum()
+            });
+            facts.push((
+                "Training",
+                format!("{epochs} epochs in {}", duration(seconds)),
+            ));
         }
         facts.push(("Kept", format!("the end of epoch {}", meta.epoch)));
         if meta.temperature != 1.0 {
-            facts.push(("Temperature", format!("{:.4}, fitted on validation images", meta.temperature)));
+            facts.push((
+                "Temperature",
+                format!("{:.4}, fitted on validation images", meta.temperature),
+            ));
         }
-        facts.push(("Measured on", format!("{}, {} images", self.name_in_words(), self.evaluation.images)));
-        facts.push(("Device", format!("{} ({})", self.compute.name, self.compute.about)));
-        facts.push(("Program", format!("emberlens {} (the network is of {})", env!("CARGO_PKG_VERSION"), meta.emberlens)));
-        facts.push(("Written", time::OffsetDateTime::now_utc().date().to_string()));
-        facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        facts.push((
+            "Measured on",
+            format!(
+                "{}, {} images",
+                self.name_in_words(),
+                self.evaluation.images
+            ),
+        ));
+        facts.push((
+            "Device",
+            format!("{} ({})", self.compute.name, self.compute.about),
+        ));
+        facts.push((
+            "Program",
+            format!(
+                "emberlens {} (the network is of {})",
+                env!("CARGO_PKG_VERSION"),
+                meta.emberlens
+            ),
+        ));
+        facts.push((
+            "Written",
+            time::OffsetDateTime::now_utc().date().to_string(),
+        ));
+        facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     fn class_names(&self) -> String {
         let classes = &self.checkpoint.meta.classes;
-        if classes.len() > MATRIX_CLASSES { listed(classes) } else { classes.join(", ") }
+        if classes.len() > MATRIX_CLASSES {
+            listed(classes)
+        } else {
+            classes.join(", ")
+        }
     }
 
     /// Describes where the network's initial weights came from.
     fn origin(&self) -> String {
         let meta = &self.checkpoint.meta;
-        let frozen = meta.frozen.as_ref().map_or(String::new(), |frozen| format!(", {} of its layer groups never trained", frozen.groups));
+        let frozen = meta.frozen.as_ref().map_or(String::new(), |frozen| {
+            format!(", {} of its layer groups never trained", frozen.groups)
+        });
         match meta.design.model.weights() {
             Weights::None => ", from scratch".to_owned(),
             Weights::Imagenet => format!(", from ImageNet's weights{frozen}"),
@@ -245,14 +386,37 @@ impl Subject<'_> {
 
     fn data_table(&self, split: &[SplitRow]) -> Table {
         let parts = [(Part::Train, "Training"), (Part::Validation, "Validation")];
-        let parts: Vec<_> = if split.is_empty() { Vec::new() } else { parts.to_vec() };
+        let parts: Vec<_> = if split.is_empty() {
+            Vec::new()
+        } else {
+            parts.to_vec()
+        };
         let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        split.iter().for_each(|row| *counts.entry((&row.split, &row.class)).or_default() += 1);
-        let count = |part: Part, class: &str| counts.get(&(part.name(), class)).copied().unwrap_or(0);
+        split
+            .iter()
+            .for_each(|row| *counts.entry((&row.split, &row.class)).or_default() += 1);
+        let count =
+            |part: Part, class: &str| counts.get(&(part.name(), class)).copied().unwrap_or(0);
         let measured = self.evaluation.set.class_counts();
-        let count = |(class, measured): (&String, usize)| parts.iter().map(|(part, _)| count(*part, class)).chain([measured]).collect();
-        let counts: Vec<Vec<usize>> = self.evaluation.classes.iter().zip(measured).map(count).collect();
-        let head = ["Class"].into_iter().chain(parts.iter().map(|(_, words)| *words)).chain(["Measured on"]).map(str::to_owned);
+        let count = |(class, measured): (&String, usize)| {
+            parts
+                .iter()
+                .map(|(part, _)| count(*part, class))
+                .chain([measured])
+                .collect()
+        };
+        let counts: Vec<Vec<usize>> = self
+            .evaluation
+            .classes
+            .iter()
+            .zip(measured)
+            .map(count)
+            .collect();
+        let head = ["Class"]
+            .into_iter()
+            .chain(parts.iter().map(|(_, words)| *words))
+            .chain(["Measured on"])
+            .map(str::to_owned);
         count_table(head.collect(), &self.evaluation.classes, &counts)
     }
 
@@ -261,26 +425,66 @@ impl Subject<'_> {
         // Skipped and damaged test images are listed under measuring.
         let is_known = |row: &csv::StringRecord| row.get(2) != Some(Part::Test.name());
         let of_run = |list: &str| -> Vec<[String; 2]> {
-            let reader = self.run.and_then(|run| csv::Reader::from_path(run.join(list)).ok());
-            let rows = reader.into_iter().flat_map(|reader| reader.into_records().flatten()).filter(is_known);
-            rows.map(|row| [0, 1].map(|index| row.get(index).unwrap_or_default().to_owned())).collect()
+            let reader = self
+                .run
+                .and_then(|run| csv::Reader::from_path(run.join(list)).ok());
+            let rows = reader
+                .into_iter()
+                .flat_map(|reader| reader.into_records().flatten())
+                .filter(is_known);
+            rows.map(|row| [0, 1].map(|index| row.get(index).unwrap_or_default().to_owned()))
+                .collect()
         };
-        let skipped = self.evaluation.skipped.iter().map(|file| [file.path.clone(), file.reason.clone()]).collect();
-        let damaged = self.evaluation.damaged.iter().map(|file| [file.path.clone(), file.reason.clone()]).collect();
+        let skipped = self
+            .evaluation
+            .skipped
+            .iter()
+            .map(|file| [file.path.clone(), file.reason.clone()])
+            .collect();
+        let damaged = self
+            .evaluation
+            .damaged
+            .iter()
+            .map(|file| [file.path.clone(), file.reason.clone()])
+            .collect();
         let (known, measured) = ("training and validation", "measuring");
         for (files, list, what) in [
-            (of_run("skipped.csv"), "skipped.csv", format!("couldn't be read for {known} and were left out")),
-            (skipped, "skipped.csv", format!("couldn't be read for {measured} and were left out")),
-            (of_run("damaged.csv"), "damaged.csv", format!("for {known} are damaged and were used as far as they go")),
-            (damaged, "damaged.csv", format!("for {measured} are damaged and were used as far as they go")),
+            (
+                of_run("skipped.csv"),
+                "skipped.csv",
+                format!("couldn't be read for {known} and were left out"),
+            ),
+            (
+                skipped,
+                "skipped.csv",
+                format!("couldn't be read for {measured} and were left out"),
+            ),
+            (
+                of_run("damaged.csv"),
+                "damaged.csv",
+                format!("for {known} are damaged and were used as far as they go"),
+            ),
+            (
+                damaged,
+                "damaged.csv",
+                format!("for {measured} are damaged and were used as far as they go"),
+            ),
         ] {
             if files.is_empty() {
                 continue;
             }
             notes.push(format!("{} files {what}:", files.len()));
-            notes.extend(files.iter().take(NAMED).map(|[path, reason]| format!("{path}: {reason}")));
+            notes.extend(
+                files
+                    .iter()
+                    .take(NAMED)
+                    .map(|[path, reason]| format!("{path}: {reason}")),
+            );
             if files.len() > NAMED {
-                notes.push(format!("... and {} more, listed in {list}", files.len() - NAMED));
+                notes.push(format!(
+                    "... and {} more, listed in {list}",
+                    files.len() - NAMED
+                ));
             }
         }
         notes
@@ -288,36 +492,66 @@ impl Subject<'_> {
 
     /// Returns the worst mistakes and typical correct predictions, each beside its Grad-CAM.
     fn galleries(&self, progress: &dyn Progress) -> anyhow::Result<[Vec<Shot>; 2]> {
-        let Evaluation { set, probabilities, classes, .. } = self.evaluation;
+        let Evaluation {
+            set,
+            probabilities,
+            classes,
+            ..
+        } = self.evaluation;
         let truth = |index: usize| probabilities[index][set.images[index].label];
         let is_right = |index: &usize| argmax(&probabilities[*index]) == set.images[*index].label;
         let mut order: Vec<usize> = (0..set.images.len()).collect();
         // By the probability of the true class: the worst mistakes come first.
         order.sort_by(|a, b| truth(*a).total_cmp(&truth(*b)));
-        let mistakes: Vec<usize> = order.iter().copied().filter(|index| !is_right(index)).take(MISTAKES).collect();
+        let mistakes: Vec<usize> = order
+            .iter()
+            .copied()
+            .filter(|index| !is_right(index))
+            .take(MISTAKES)
+            .collect();
         let mut right: Vec<Vec<usize>> = vec![Vec::new(); classes.len()];
-        order.iter().filter(|index| is_right(index)).for_each(|index| right[set.images[*index].label].push(*index));
+        order
+            .iter()
+            .filter(|index| is_right(index))
+            .for_each(|index| right[set.images[*index].label].push(*index));
         // Around the median: the surest predictions look alike, the least sure are close to
         // mistakes.
         let of_class = |hits: Vec<usize>| {
             let start = (hits.len() / 2).saturating_sub(HITS / 2);
             hits.into_iter().skip(start).take(HITS).collect::<Vec<_>>()
         };
-        let hits: Vec<usize> = right.into_iter().flat_map(of_class).take(ALL_HITS).collect();
-        let explainer = Explainer::new(self.checkpoint, &self.compute.device, Method::GradCam, None)?;
+        let hits: Vec<usize> = right
+            .into_iter()
+            .flat_map(of_class)
+            .take(ALL_HITS)
+            .collect();
+        let explainer =
+            Explainer::new(self.checkpoint, &self.compute.device, Method::GradCam, None)?;
         let task = progress.items("Explaining");
         task.set_total(mistakes.len() + hits.len());
-        let shots =
-            |indices: &[usize]| indices.iter().map(|index| self.shot(&explainer, *index, &*task)).collect::<anyhow::Result<Vec<_>>>();
+        let shots = |indices: &[usize]| {
+            indices
+                .iter()
+                .map(|index| self.shot(&explainer, *index, &*task))
+                .collect::<anyhow::Result<Vec<_>>>()
+        };
         Ok([shots(&mistakes)?, shots(&hits)?])
     }
 
     fn shot(&self, explainer: &Explainer, index: usize, task: &dyn Task) -> anyhow::Result<Shot> {
-        let Evaluation { set, probabilities, classes, copies, .. } = self.evaluation;
+        let Evaluation {
+            set,
+            probabilities,
+            classes,
+            copies,
+            ..
+        } = self.evaluation;
         let (image, row) = (&set.images[index], &probabilities[index]);
         let predicted = argmax(row);
         let batch = View::plain(set, &self.checkpoint.meta.normalize).batch(index..index + 1)?;
-        let map = explainer.explain(&batch.images, &[predicted])?.swap_remove(0);
+        let map = explainer
+            .explain(&batch.images, &[predicted])?
+            .swap_remove(0);
         let shape = set.store.format().shape();
         let plain = colored(&set.store.colored(image.slot)?, shape);
         // A map without evidence for a class that the network is sure of would leave the reader
@@ -327,7 +561,10 @@ impl Subject<'_> {
             false => None,
         };
         let shown = |map: &Map| magnified(&overlay(&plain, &map.at_size([shape[0], shape[1]])));
-        let sides: Vec<RgbImage> = [magnified(&plain), shown(&map)].into_iter().chain(next.iter().map(|(_, map)| shown(map))).collect();
+        let sides: Vec<RgbImage> = [magnified(&plain), shown(&map)]
+            .into_iter()
+            .chain(next.iter().map(|(_, map)| shown(map)))
+            .collect();
         let jpeg = jpeg(&in_a_row(&sides), SHOT_WIDTH)?;
         let mut lines = match predicted == image.label {
             true => vec![format!("{} ({:.3})", classes[predicted], row[predicted])],
@@ -341,8 +578,13 @@ impl Subject<'_> {
             lines.push("a copy of an image that the training knew".to_owned());
         }
         if !map.places_evidence() {
-            let words = if map.has_evidence() { "the evidence is the same everywhere" } else { "no positive evidence at this layer" };
-            let beside = next.map(|(explainer, _)| format!("; on the right: {}", explainer.method().name()));
+            let words = if map.has_evidence() {
+                "the evidence is the same everywhere"
+            } else {
+                "no positive evidence at this layer"
+            };
+            let beside =
+                next.map(|(explainer, _)| format!("; on the right: {}", explainer.method().name()));
             lines.push(format!("{words}{}", beside.unwrap_or_default()));
         }
         task.add(1);

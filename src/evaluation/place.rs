@@ -28,7 +28,11 @@ pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> 
     let in_words = |path: &Path| format!("can't create {}", names::of_path(path));
     fs::create_dir_all(folder).with_context(|| in_words(folder))?;
     for count in 1.. {
-        let path = folder.join(if count == 1 { name.to_owned() } else { format!("{name}-{count}") });
+        let path = folder.join(if count == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}-{count}")
+        });
         // Creating the folder decides between two evaluations at the same time; a check before it
         // could not.
         match fs::create_dir(&path) {
@@ -50,7 +54,10 @@ pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> 
 /// Returns an error if a file that would be written exists and isn't from an evaluation of the same
 /// images.
 pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
-    let taken = ["metrics.json", "predictions.csv", report::PAGE].iter().map(|name| out.join(name)).find(|path| path.exists());
+    let taken = ["metrics.json", "predictions.csv", report::PAGE]
+        .iter()
+        .map(|name| out.join(name))
+        .find(|path| path.exists());
     match taken.filter(|_| digest_in(out).is_none_or(|found| found != digest)) {
         Some(path) => Err(UsageError(format!(
             "found results of other images, which would be replaced; choose another --out: {}",
@@ -62,7 +69,8 @@ pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
 
 /// Returns the digest of the images that the evaluation in this folder measured, if it is known.
 fn digest_in(folder: &Path) -> Option<String> {
-    let metrics: Value = serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
+    let metrics: Value =
+        serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
     Some(metrics.get("data")?.get("blake3")?.as_str()?.to_owned())
 }
 
@@ -76,17 +84,38 @@ mod tests {
         let evaluation = folder.path().join("evaluation");
         let place = |digest: &str| {
             let path = free(&evaluation, "test", digest).expect("made");
-            fs::write(path.join("metrics.json"), format!(r#"{{"data": {{"blake3": "{digest}"}}}}"#)).expect("written");
-            path.file_name().expect("named").to_string_lossy().into_owned()
+            fs::write(
+                path.join("metrics.json"),
+                format!(r#"{{"data": {{"blake3": "{digest}"}}}}"#),
+            )
+            .expect("written");
+            path.file_name()
+                .expect("named")
+                .to_string_lossy()
+                .into_owned()
         };
         let got: Vec<_> = ["a", "b", "a", "c", "b"].into_iter().map(place).collect();
         assert_eq!(got, ["test", "test-2", "test", "test-3", "test-2"]);
         // Results of an older version don't name their images.
         fs::write(evaluation.join("test/metrics.json"), "{}").expect("written");
         assert_eq!(place("a"), "test-4");
-        assert!(chosen(&evaluation.join("test-2"), "b").is_ok() && chosen(&evaluation.join("never"), "b").is_ok());
-        let refused = chosen(&evaluation.join("test-2"), "a").expect_err("other images").to_string();
-        assert!(refused.contains("choose another --out") && refused.ends_with("test-2/metrics.json"), "{refused}");
-        assert_eq!((name("test", Path::new("run/best")), name("test", Path::new("run/last"))), ("test".to_owned(), "test-last".to_owned()));
+        assert!(
+            chosen(&evaluation.join("test-2"), "b").is_ok()
+                && chosen(&evaluation.join("never"), "b").is_ok()
+        );
+        let refused = chosen(&evaluation.join("test-2"), "a")
+            .expect_err("other images")
+            .to_string();
+        assert!(
+            refused.contains("choose another --out") && refused.ends_with("test-2/metrics.json"),
+            "{refused}"
+        );
+        assert_eq!(
+            (
+                name("test", Path::new("run/best")),
+                name("test", Path::new("run/last"))
+            ),
+            ("test".to_owned(), "test-last".to_owned())
+        );
     }
 }

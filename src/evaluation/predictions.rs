@@ -24,11 +24,16 @@ impl Evaluation {
         let is_whole = self.classes.len() <= LISTED_CLASSES;
         let name = |class: usize| of_text(&self.classes[class]);
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let head = ["path", "label", "predicted"].map(str::to_owned).into_iter();
+        let head = ["path", "label", "predicted"]
+            .map(str::to_owned)
+            .into_iter();
         let columns: Vec<String> = match is_whole {
             true => (0..self.classes.len()).map(name).collect(),
             false => std::iter::once("probability".to_owned())
-                .chain((2..=FIRST).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]))
+                .chain(
+                    (2..=FIRST)
+                        .flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]),
+                )
                 .collect(),
         };
         writer.write_record(head.chain(columns))?;
@@ -37,7 +42,11 @@ impl Evaluation {
             let start = [path, name(image.label), name(argmax(row))].into_iter();
             let numbers: Vec<String> = match is_whole {
                 true => row.iter().map(ToString::to_string).collect(),
-                false => most(row, FIRST).into_iter().flat_map(|class| [name(class), row[class].to_string()]).skip(1).collect(),
+                false => most(row, FIRST)
+                    .into_iter()
+                    .flat_map(|class| [name(class), row[class].to_string()])
+                    .skip(1)
+                    .collect(),
             };
             writer.write_record(start.chain(numbers))?;
         }
@@ -53,7 +62,12 @@ impl Evaluation {
         let raw = Raw {
             shape: vec![self.classes.len()],
             values: self.logits.concat(),
-            images: self.set.images.iter().map(|image| [of_path(&image.path), self.classes[image.label].clone()]).collect(),
+            images: self
+                .set
+                .images
+                .iter()
+                .map(|image| [of_path(&image.path), self.classes[image.label].clone()])
+                .collect(),
         };
         file.write(&raw, self.classes.iter().map(|class| of_text(class)))
     }

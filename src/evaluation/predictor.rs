@@ -53,7 +53,11 @@ impl<'a> Predictor<'a> {
     ///
     /// # Errors
     /// Returns an error if the weights don't fit or can't be downloaded.
-    pub fn new(checkpoint: &'a Checkpoint, compute: &'a Compute, progress: &'a dyn Progress) -> anyhow::Result<Self> {
+    pub fn new(
+        checkpoint: &'a Checkpoint,
+        compute: &'a Compute,
+        progress: &'a dyn Progress,
+    ) -> anyhow::Result<Self> {
         checkpoint.fetch_backbone(progress)?;
         Ok(Self {
             checkpoint,
@@ -88,32 +92,60 @@ impl<'a> Predictor<'a> {
         let meta = &self.checkpoint.meta;
         let settings = Settings {
             device: self.compute.device.clone(),
-            entrance: NetworkInput { shape: meta.design.input, group: 0 },
+            entrance: NetworkInput {
+                shape: meta.design.input,
+                group: 0,
+            },
             batch_size: self.batch_size,
             workers: 1,
             output: meta.design.output,
             temperature: self.temperature,
-            loss: LossFn { kind: meta.loss, gamma: meta.focal_gamma, label_smoothing: 0.0 },
+            loss: LossFn {
+                kind: meta.loss,
+                gamma: meta.focal_gamma,
+                label_smoothing: 0.0,
+            },
             keep: self.keep,
         };
         let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
         let task = self.progress.items("Classifying");
         task.set_total(set.images.len() * (rounds + 1));
-        let mut found = predict(&self.model, View::plain(set, &meta.normalize), &settings, &|count| task.add(count))?;
+        let mut found = predict(
+            &self.model,
+            View::plain(set, &meta.normalize),
+            &settings,
+            &|count| task.add(count),
+        )?;
         if let Some(bad) = found.first_bad {
             return Err(NotANumber(set.images[bad].path.clone()).into());
         }
-        let Some(Tta { config, rounds }) = &self.tta else { return Ok(found) };
+        let Some(Tta { config, rounds }) = &self.tta else {
+            return Ok(found);
+        };
         for round in 0..*rounds {
             let view = unlabelled_view(config, set, &meta.normalize, round);
-            let again = predict(&self.model, view, &Settings { keep: Keep::Probabilities, ..settings.clone() }, &|count| task.add(count))?;
+            let again = predict(
+                &self.model,
+                view,
+                &Settings {
+                    keep: Keep::Probabilities,
+                    ..settings.clone()
+                },
+                &|count| task.add(count),
+            )?;
             for (sums, row) in found.probabilities.iter_mut().zip(&again.probabilities) {
-                sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                sums.iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, value)| *sum += value);
             }
         }
         // The image without augmentation counts as one of the variants.
         let share = 1.0 / (rounds + 1) as f32;
-        found.probabilities.iter_mut().flatten().for_each(|value| *value *= share);
+        found
+            .probabilities
+            .iter_mut()
+            .flatten()
+            .for_each(|value| *value *= share);
         Ok(found)
     }
 }
@@ -124,10 +156,20 @@ impl<'a> Predictor<'a> {
 /// # Errors
 /// Returns an error if the images have a class that `meta` doesn't list, or the pixel cache can't
 /// be written.
-pub fn read(entries: &[Entry], meta: &Meta, data: &Data, progress: &dyn Progress) -> anyhow::Result<Listed> {
+pub fn read(
+    entries: &[Entry],
+    meta: &Meta,
+    data: &Data,
+    progress: &dyn Progress,
+) -> anyhow::Result<Listed> {
     let task = progress.items("Reading images");
     task.set_total(entries.len());
-    Ok(load_listed(entries, &Arc::new(meta.classes.clone()), data, &|count| task.add(count))?)
+    Ok(load_listed(
+        entries,
+        &Arc::new(meta.classes.clone()),
+        data,
+        &|count| task.add(count),
+    )?)
 }
 
 /// Test-time augmentation: probabilities are averaged over augmented variants of each image.
@@ -148,24 +190,46 @@ impl Tta {
         let recipe = run.join("config.toml");
         let config = config::load(&recipe, &[])?;
         if !config.augment.is_active() {
-            let message =
-                format!("--tta has no effect: the recipe of the run augments nothing; see [augment] in {}", names::of_path(&recipe));
+            let message = format!(
+                "--tta has no effect: the recipe of the run augments nothing; see [augment] in {}",
+                names::of_path(&recipe)
+            );
             return Err(UsageError(message).into());
         }
-        Ok(Self { config, rounds: rounds.into() })
+        Ok(Self {
+            config,
+            rounds: rounds.into(),
+        })
     }
 }
 
 /// Explains why the loss of a run and the log loss of its probabilities differ; empty if they
 /// don't. `of_truth` are the probabilities of each image's own class.
-pub(super) fn loss_reasons(predictor: &Predictor<'_>, of_truth: impl Iterator<Item = f32>) -> Vec<String> {
+pub(super) fn loss_reasons(
+    predictor: &Predictor<'_>,
+    of_truth: impl Iterator<Item = f32>,
+) -> Vec<String> {
     let meta = &predictor.checkpoint.meta;
     // scikit-learn's `log_loss` clips 64-bit probabilities at their machine epsilon.
-    let clipped = of_truth.filter(|probability| f64::from(*probability) < f64::EPSILON).count();
+    let clipped = of_truth
+        .filter(|probability| f64::from(*probability) < f64::EPSILON)
+        .count();
     let reasons = [
-        (meta.loss == Loss::Focal, "the run's own is the focal loss".to_owned()),
-        (meta.temperature != 1.0, format!("log loss is of probabilities calibrated with the temperature {:.4}", meta.temperature)),
-        (predictor.tta.is_some(), "log loss is of probabilities averaged over augmentations".to_owned()),
+        (
+            meta.loss == Loss::Focal,
+            "the run's own is the focal loss".to_owned(),
+        ),
+        (
+            meta.temperature != 1.0,
+            format!(
+                "log loss is of probabilities calibrated with the temperature {:.4}",
+                meta.temperature
+            ),
+        ),
+        (
+            predictor.tta.is_some(),
+            "log loss is of probabilities averaged over augmentations".to_owned(),
+        ),
         (
             clipped > 0,
             format!(
@@ -176,5 +240,9 @@ pub(super) fn loss_reasons(predictor: &Predictor<'_>, of_truth: impl Iterator<It
             ),
         ),
     ];
-    reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, words)| words).collect()
+    reasons
+        .into_iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, words)| words)
+        .collect()
 }

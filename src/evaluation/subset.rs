@@ -26,15 +26,30 @@ impl<'a> Subset<'a> {
     /// Returns the images at `indices`.
     pub(super) fn of(set: &ImageSet, probabilities: &'a [Vec<f32>], indices: &[usize]) -> Self {
         Self {
-            labels: indices.iter().map(|index| set.images[*index].label).collect(),
-            probabilities: indices.iter().map(|index| probabilities[*index].as_slice()).collect(),
+            labels: indices
+                .iter()
+                .map(|index| set.images[*index].label)
+                .collect(),
+            probabilities: indices
+                .iter()
+                .map(|index| probabilities[*index].as_slice())
+                .collect(),
             groups: groups(set, indices),
         }
     }
 
     /// Returns every metric on the subset.
     pub(super) fn report(&self, classes: &[String]) -> Report {
-        Report::new(&ScoredPredictions::new(self.labels.clone(), self.probabilities.clone(), classes.len()), classes, &self.groups, SEED)
+        Report::new(
+            &ScoredPredictions::new(
+                self.labels.clone(),
+                self.probabilities.clone(),
+                classes.len(),
+            ),
+            classes,
+            &self.groups,
+            SEED,
+        )
     }
 
     /// Returns the metrics of a checkpoint's decisions on the subset.
@@ -45,8 +60,15 @@ impl<'a> Subset<'a> {
 
 /// Returns the number of each image's group; an image without a group gets one of its own.
 fn groups(set: &ImageSet, indices: &[usize]) -> Vec<usize> {
-    let names: BTreeSet<&str> = indices.iter().filter_map(|index| set.images[*index].group.as_deref()).collect();
-    let places: BTreeMap<&str, usize> = names.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
+    let names: BTreeSet<&str> = indices
+        .iter()
+        .filter_map(|index| set.images[*index].group.as_deref())
+        .collect();
+    let places: BTreeMap<&str, usize> = names
+        .into_iter()
+        .enumerate()
+        .map(|(place, name)| (name, place))
+        .collect();
     // Numbers after those of named groups.
     let mut alone = places.len();
     let group = |index: &usize| match &set.images[*index].group {

@@ -25,16 +25,42 @@ const MISTAKES: usize = 20;
 impl Evaluation {
     /// Returns the tables and remarks that the terminal shows.
     pub fn to_text(&self) -> String {
-        let confusion = if self.classes.len() > MATRIX { self.mistakes() } else { self.confusion_table() };
-        let tables = [&self.class_figures(), &confusion, &self.measures()].map(table_text).join("\n\n");
-        let mut text = format!("{}{tables}\n\n", self.class_words().map_or(String::new(), |words| format!("{words}:\n")));
-        let Self { images, accuracy, macro_f1, loss, .. } = self;
-        let _ = writeln!(text, "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}");
-        if let Some(Unseen { count, accuracy, macro_f1, .. }) = &self.unseen
+        let confusion = if self.classes.len() > MATRIX {
+            self.mistakes()
+        } else {
+            self.confusion_table()
+        };
+        let tables = [&self.class_figures(), &confusion, &self.measures()]
+            .map(table_text)
+            .join("\n\n");
+        let mut text = format!(
+            "{}{tables}\n\n",
+            self.class_words()
+                .map_or(String::new(), |words| format!("{words}:\n"))
+        );
+        let Self {
+            images,
+            accuracy,
+            macro_f1,
+            loss,
+            ..
+        } = self;
+        let _ = writeln!(
+            text,
+            "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}"
+        );
+        if let Some(Unseen {
+            count,
+            accuracy,
+            macro_f1,
+            ..
+        }) = &self.unseen
             && count < images
         {
             let numbers = match (accuracy, macro_f1) {
-                (Some(accuracy), Some(macro_f1)) => format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}"),
+                (Some(accuracy), Some(macro_f1)) => {
+                    format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}")
+                }
                 _ => "none is new".to_owned(),
             };
             let _ = writeln!(
@@ -43,14 +69,27 @@ impl Evaluation {
                 images - count
             );
         }
-        for words in self.measure_words().into_iter().chain(self.decisions.words()) {
+        for words in self
+            .measure_words()
+            .into_iter()
+            .chain(self.decisions.words())
+        {
             let _ = writeln!(text, "{words}");
         }
-        for words in self.unseen.iter().filter(|unseen| unseen.count < *images).flat_map(|unseen| unseen.decisions.words()) {
+        for words in self
+            .unseen
+            .iter()
+            .filter(|unseen| unseen.count < *images)
+            .flat_map(|unseen| unseen.decisions.words())
+        {
             let _ = writeln!(text, "On those never seen: {words}");
         }
         if !self.skipped.is_empty() {
-            let _ = writeln!(text, "{} images can't be decoded and were skipped", self.skipped.len());
+            let _ = writeln!(
+                text,
+                "{} images can't be decoded and were skipped",
+                self.skipped.len()
+            );
         }
         if let Some(words) = Damaged::words(&self.damaged) {
             let _ = writeln!(text, "{words}");
@@ -65,15 +104,24 @@ impl Evaluation {
     /// that the run didn't know.
     pub fn accuracy_words(&self) -> String {
         let words = |metrics: &BTreeMap<String, Estimate>| {
-            let Estimate { value, low, high } = metrics.get("accuracy").copied().unwrap_or(Estimate::NONE);
+            let Estimate { value, low, high } =
+                metrics.get("accuracy").copied().unwrap_or(Estimate::NONE);
             format!("{} [{}, {}]", number(value), number(low), number(high))
         };
-        let unseen = match self.unseen.as_ref().filter(|unseen| unseen.count < self.images) {
+        let unseen = match self
+            .unseen
+            .as_ref()
+            .filter(|unseen| unseen.count < self.images)
+        {
             Some(unseen) if unseen.count == 0 => " (none of them never seen)".to_owned(),
             Some(unseen) => format!(" ({} never seen: {})", unseen.count, words(&unseen.metrics)),
             None => String::new(),
         };
-        format!("accuracy {} on {}{unseen}", words(&self.metrics), counted(self.images, "image"))
+        format!(
+            "accuracy {} on {}{unseen}",
+            words(&self.metrics),
+            counted(self.images, "image")
+        )
     }
 
     /// Describes which classes [`Self::class_figures`] shows if it doesn't show all.
@@ -92,30 +140,63 @@ impl Evaluation {
             return self.classes.iter().map(Some).collect();
         }
         let measures = |class: &String| &self.per_class[class].measures;
-        let mut order: Vec<&String> = self.classes.iter().filter(|class| measures(class).support > 0).collect();
+        let mut order: Vec<&String> = self
+            .classes
+            .iter()
+            .filter(|class| measures(class).support > 0)
+            .collect();
         // Of classes with equal scores, the one with more images is better supported.
         order.sort_by(|a, b| {
             let (a, b) = (measures(a), measures(b));
-            a.recall.total_cmp(&b.recall).then(a.f1.total_cmp(&b.f1)).then(b.support.cmp(&a.support))
+            a.recall
+                .total_cmp(&b.recall)
+                .then(a.f1.total_cmp(&b.f1))
+                .then(b.support.cmp(&a.support))
         });
         if order.len() <= WORST + BEST {
             return order.into_iter().map(Some).collect();
         }
         let best = &order[order.len() - BEST..];
-        order[..WORST].iter().copied().map(Some).chain([None]).chain(best.iter().copied().map(Some)).collect()
+        order[..WORST]
+            .iter()
+            .copied()
+            .map(Some)
+            .chain([None])
+            .chain(best.iter().copied().map(Some))
+            .collect()
     }
 
     /// Returns the metrics of each class; above [`ALL`] classes, of the worst and the best.
     pub(super) fn class_figures(&self) -> Table {
-        let head = ["Class", "Precision", "Recall [95 %]", "Specificity", "F1", "ROC AUC", "Support"].map(str::to_owned).to_vec();
+        let head = [
+            "Class",
+            "Precision",
+            "Recall [95 %]",
+            "Specificity",
+            "F1",
+            "ROC AUC",
+            "Support",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         let row = |class: Option<&String>| {
-            let Some(class) = class else { return vec!["...".to_owned(); head.len()] };
-            let ClassReport { measures: scores, intervals } = &self.per_class[class];
+            let Some(class) = class else {
+                return vec!["...".to_owned(); head.len()];
+            };
+            let ClassReport {
+                measures: scores,
+                intervals,
+            } = &self.per_class[class];
             let recall = intervals.recall;
             vec![
                 of_text(class),
                 number(scores.precision),
-                format!("{} [{}, {}]", number(recall.value), number(recall.low), number(recall.high)),
+                format!(
+                    "{} [{}, {}]",
+                    number(recall.value),
+                    number(recall.low),
+                    number(recall.high)
+                ),
                 number(scores.specificity),
                 number(scores.f1),
                 number(scores.roc_auc),
@@ -128,29 +209,70 @@ impl Evaluation {
 
     /// Returns the confusion matrix.
     fn confusion_table(&self) -> Table {
-        let head = std::iter::once("True \\ predicted".to_owned()).chain(self.classes.iter().cloned()).collect();
-        let row =
-            |(class, counts): (&String, Vec<u64>)| std::iter::once(class.clone()).chain(counts.iter().map(ToString::to_string)).collect();
-        Table { head, rows: self.classes.iter().zip(self.confusion.dense()).map(row).collect() }
+        let head = std::iter::once("True \\ predicted".to_owned())
+            .chain(self.classes.iter().cloned())
+            .collect();
+        let row = |(class, counts): (&String, Vec<u64>)| {
+            std::iter::once(class.clone())
+                .chain(counts.iter().map(ToString::to_string))
+                .collect()
+        };
+        Table {
+            head,
+            rows: self
+                .classes
+                .iter()
+                .zip(self.confusion.dense())
+                .map(row)
+                .collect(),
+        }
     }
 
     /// Returns the most frequent pairs of true and predicted class.
     pub(super) fn mistakes(&self) -> Table {
-        let head = ["True class", "Taken for", "Images", "Of the class"].map(str::to_owned).to_vec();
+        let head = ["True class", "Taken for", "Images", "Of the class"]
+            .map(str::to_owned)
+            .to_vec();
         let row = |(truth, predicted, count): (usize, usize, u64)| {
             let support = self.confusion.tallies()[truth].support;
             let share = format!("{:.0} %", count as f64 / f64::from(support) * 100.0);
-            vec![self.classes[truth].clone(), self.classes[predicted].clone(), count.to_string(), share]
+            vec![
+                self.classes[truth].clone(),
+                self.classes[predicted].clone(),
+                count.to_string(),
+                share,
+            ]
         };
-        Table { head, rows: self.confusion.mistakes().into_iter().take(MISTAKES).map(row).collect() }
+        Table {
+            head,
+            rows: self
+                .confusion
+                .mistakes()
+                .into_iter()
+                .take(MISTAKES)
+                .map(row)
+                .collect(),
+        }
     }
 
     /// Returns every metric on all images and, if some are duplicates of images that the run knew,
     /// on the others.
     pub(super) fn measures(&self) -> Table {
-        let unseen = self.unseen.as_ref().filter(|unseen| unseen.count < self.images && unseen.count > 0);
-        let mut head = vec!["Measure".to_owned(), format!("All {}", self.images), "95 %".to_owned()];
-        head.extend(unseen.iter().flat_map(|unseen| [format!("The {} never seen", unseen.count), "95 % ".to_owned()]));
+        let unseen = self
+            .unseen
+            .as_ref()
+            .filter(|unseen| unseen.count < self.images && unseen.count > 0);
+        let mut head = vec![
+            "Measure".to_owned(),
+            format!("All {}", self.images),
+            "95 %".to_owned(),
+        ];
+        head.extend(unseen.iter().flat_map(|unseen| {
+            [
+                format!("The {} never seen", unseen.count),
+                "95 % ".to_owned(),
+            ]
+        }));
         let range = |Estimate { low, high, .. }: &Estimate| match low.is_nan() && high.is_nan() {
             true => "-".to_owned(),
             false => format!("{} to {}", number(*low), number(*high)),
@@ -158,11 +280,21 @@ impl Evaluation {
         let cells = |estimate: &Estimate| [number(estimate.value), range(estimate)];
         let mut rows: Vec<Vec<String>> = Vec::new();
         for (name, words) in MEASURES {
-            let Some(estimate) = self.metrics.get(name) else { continue };
+            let Some(estimate) = self.metrics.get(name) else {
+                continue;
+            };
             let other = unseen.and_then(|unseen| unseen.metrics.get(name));
-            rows.push(std::iter::once(words.to_owned()).chain(cells(estimate)).chain(other.into_iter().flat_map(cells)).collect());
+            rows.push(
+                std::iter::once(words.to_owned())
+                    .chain(cells(estimate))
+                    .chain(other.into_iter().flat_map(cells))
+                    .collect(),
+            );
         }
-        rows.push(vec!["Calibration error".to_owned(), number(self.calibration.expected_calibration_error)]);
+        rows.push(vec![
+            "Calibration error".to_owned(),
+            number(self.calibration.expected_calibration_error),
+        ]);
         Table { head, rows }
     }
 }
@@ -175,10 +307,19 @@ impl Evaluation {
                 "ROC AUC and average precision have no interval: of more than {RANKED_CLASSES} classes, too much would have to be ranked."
             )
         });
-        let log_loss = self.metrics.get("log_loss").map_or(f64::NAN, |estimate| estimate.value);
-        let losses = (!self.loss_reasons.is_empty() && number(log_loss) != number(self.loss)).then(|| {
-            format!("The run's own loss is {}, log loss {}: {}.", number(self.loss), number(log_loss), self.loss_reasons.join("; "))
-        });
+        let log_loss = self
+            .metrics
+            .get("log_loss")
+            .map_or(f64::NAN, |estimate| estimate.value);
+        let losses =
+            (!self.loss_reasons.is_empty() && number(log_loss) != number(self.loss)).then(|| {
+                format!(
+                    "The run's own loss is {}, log loss {}: {}.",
+                    number(self.loss),
+                    number(log_loss),
+                    self.loss_reasons.join("; ")
+                )
+            });
         ranked.into_iter().chain(losses).collect()
     }
 }
@@ -206,5 +347,9 @@ const MEASURES: [(&str, &str); 17] = [
 
 /// Formats a number with four decimals, NaN as a dash.
 fn number(value: f64) -> String {
-    if value.is_nan() { "-".to_owned() } else { format!("{value:.4}") }
+    if value.is_nan() {
+        "-".to_owned()
+    } else {
+        format!("{value:.4}")
+    }
 }

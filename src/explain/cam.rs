@@ -14,19 +14,38 @@ impl Explainer {
     ///
     /// # Shapes
     /// `images` is `[batch, channels, height, width]`.
-    pub(super) fn activation_maps(&self, method: Method, images: Tensor<4>, classes: &[usize]) -> Result<Vec<Map>, NnError> {
+    pub(super) fn activation_maps(
+        &self,
+        method: Method,
+        images: Tensor<4>,
+        classes: &[usize],
+    ) -> Result<Vec<Map>, NnError> {
         // Without autodiff up to the layer, with it from there on: memory holds the backward pass
         // of the upper layers only.
         let values = self.plain.forward_frozen(0..self.groups, images);
         let [_, channels, height, width] = values.dims();
         let values = Tensor::from_inner(values).require_grad();
-        let scores = self.scores(self.model.forward_from(self.groups, values.clone()), classes);
+        let scores = self.scores(
+            self.model.forward_from(self.groups, values.clone()),
+            classes,
+        );
         // Images don't interact, so the gradient of the sum holds the gradient of each.
-        let gradients = values.grad(&scores.sum().backward()).expect("the head depends on its input");
+        let gradients = values
+            .grad(&scores.sum().backward())
+            .expect("the head depends on its input");
         let (values, gradients) = (read(values.inner())?, read(gradients)?);
         let size = channels * height * width;
-        let map = |(values, gradients): (&[f32], &[f32])| Map::new(weigh(method, values, gradients, height * width), [height, width]);
-        Ok(values.chunks_exact(size).zip(gradients.chunks_exact(size)).map(map).collect())
+        let map = |(values, gradients): (&[f32], &[f32])| {
+            Map::new(
+                weigh(method, values, gradients, height * width),
+                [height, width],
+            )
+        };
+        Ok(values
+            .chunks_exact(size)
+            .zip(gradients.chunks_exact(size))
+            .map(map)
+            .collect())
     }
 
     /// Returns the score of each image's class: its logit, or the only logit with the sign of the
@@ -54,13 +73,21 @@ impl Explainer {
 /// `values` and `gradients` are `[channels, places]`, flattened; returns `[places]`.
 fn weigh(method: Method, values: &[f32], gradients: &[f32], places: usize) -> Vec<f32> {
     let mut map = vec![0.0; places];
-    for (values, gradients) in values.chunks_exact(places).zip(gradients.chunks_exact(places)) {
+    for (values, gradients) in values
+        .chunks_exact(places)
+        .zip(gradients.chunks_exact(places))
+    {
         let weight = match method {
             Method::GradCamPlusPlus => positive_weight(values, gradients),
             _ => gradients.iter().sum::<f32>() / places as f32,
         };
         for ((out, value), gradient) in map.iter_mut().zip(values).zip(gradients) {
-            *out += value * if method == Method::LayerCam { gradient.max(0.0) } else { weight };
+            *out += value
+                * if method == Method::LayerCam {
+                    gradient.max(0.0)
+                } else {
+                    weight
+                };
         }
     }
     map
@@ -73,5 +100,9 @@ fn positive_weight(values: &[f32], gradients: &[f32]) -> f32 {
         let (square, cube) = (gradient * gradient, gradient * gradient * gradient);
         gradient.max(0.0) * square / (2.0 * square + sum * cube + EPSILON)
     };
-    gradients.iter().filter(|gradient| **gradient != 0.0).map(weight).sum()
+    gradients
+        .iter()
+        .filter(|gradient| **gradient != 0.0)
+        .map(weight)
+        .sum()
 }

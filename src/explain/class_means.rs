@@ -46,10 +46,20 @@ impl ClassMeans {
             self.num_without += 1;
             return;
         }
-        let empty = || Sums { map: vec![0.0; map.len()], image: vec![0.0; image.len()], count: 0 };
+        let empty = || Sums {
+            map: vec![0.0; map.len()],
+            image: vec![0.0; image.len()],
+            count: 0,
+        };
         let sums = self.sums.entry(class.to_owned()).or_insert_with(empty);
-        sums.map.iter_mut().zip(map).for_each(|(sum, value)| *sum += value);
-        sums.image.iter_mut().zip(image).for_each(|(sum, level)| *sum += f32::from(*level));
+        sums.map
+            .iter_mut()
+            .zip(map)
+            .for_each(|(sum, value)| *sum += value);
+        sums.image
+            .iter_mut()
+            .zip(image)
+            .for_each(|(sum, level)| *sum += f32::from(*level));
         sums.count += 1;
     }
 
@@ -57,8 +67,17 @@ impl ClassMeans {
     ///
     /// # Errors
     /// Returns an error if a file can't be written.
-    pub(super) fn write(&self, out: &Path, shape: [usize; 3], progress: &dyn Progress) -> anyhow::Result<()> {
-        let several: Vec<_> = self.sums.iter().filter(|(_, sums)| sums.count > 1).collect();
+    pub(super) fn write(
+        &self,
+        out: &Path,
+        shape: [usize; 3],
+        progress: &dyn Progress,
+    ) -> anyhow::Result<()> {
+        let several: Vec<_> = self
+            .sums
+            .iter()
+            .filter(|(_, sums)| sums.count > 1)
+            .collect();
         let mut taken = BTreeSet::new();
         for (index, (class, Sums { map, image, count })) in several.iter().enumerate() {
             let level = |sum: &f32| (sum / *count as f32).round() as u8;
@@ -67,10 +86,22 @@ impl ClassMeans {
             let Border { share, area } = border(&map, [shape[0], shape[1]]);
             let name = file_name(class);
             // Different classes may have the same file name after replacements.
-            let numbered = |count: usize| if count == 1 { name.clone() } else { format!("{name}-{count}") };
-            let name = (1..).map(numbered).find(|name| taken.insert(name.clone())).expect("there are more numbers than classes");
+            let numbered = |count: usize| {
+                if count == 1 {
+                    name.clone()
+                } else {
+                    format!("{name}-{count}")
+                }
+            };
+            let name = (1..)
+                .map(numbered)
+                .find(|name| taken.insert(name.clone()))
+                .expect("there are more numbers than classes");
             let path = out.join(format!("mean-{name}.png"));
-            write_png(&in_a_row(&[magnified(&image), magnified(&overlay(&image, &map))]), &path)?;
+            write_png(
+                &in_a_row(&[magnified(&image), magnified(&overlay(&image, &map))]),
+                &path,
+            )?;
             if index < LINES {
                 progress.say(&format!(
                     "{}: mean of {count} images, {:.0} % of the attention on the border, which is {:.0} % of the image: {}",
@@ -89,7 +120,10 @@ impl ClassMeans {
             ));
         }
         if self.num_without > 0 {
-            progress.say(&format!("{} images are of other classes than the first {CLASSES}, which alone have a mean", self.num_without));
+            progress.say(&format!(
+                "{} images are of other classes than the first {CLASSES}, which alone have a mean",
+                self.num_without
+            ));
         }
         Ok(())
     }
@@ -97,7 +131,13 @@ impl ClassMeans {
 
 /// Returns a class name as part of a file name.
 fn file_name(class: &str) -> String {
-    let kept = |letter: char| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' };
+    let kept = |letter: char| {
+        if letter.is_alphanumeric() || "-_.".contains(letter) {
+            letter
+        } else {
+            '_'
+        }
+    };
     for_file(&class.chars().map(kept).collect::<String>())
 }
 
@@ -113,14 +153,28 @@ mod tests {
         for class in ["a|b", "a?b", "a_b-2", &long] {
             (0..2).for_each(|_| means.add(class, &[0.0, 1.0], &[10, 20]));
         }
-        means.write(folder.path(), [1, 2, 1], &crate::base::progress::Silent).expect("written");
+        means
+            .write(folder.path(), [1, 2, 1], &crate::base::progress::Silent)
+            .expect("written");
         let mut names: Vec<_> = std::fs::read_dir(folder.path())
             .expect("listed")
-            .map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned())
+            .map(|entry| {
+                entry
+                    .expect("read")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         names.sort();
-        assert_eq!(names[..3], ["mean-a_b-2.png", "mean-a_b-3.png", "mean-a_b.png"]);
-        assert!(names.len() == 4 && names[3].starts_with("mean-éé"), "{names:?}");
+        assert_eq!(
+            names[..3],
+            ["mean-a_b-2.png", "mean-a_b-3.png", "mean-a_b.png"]
+        );
+        assert!(
+            names.len() == 4 && names[3].starts_with("mean-éé"),
+            "{names:?}"
+        );
         (0..60).for_each(|class| means.add(&class.to_string(), &[0.0, 1.0], &[10, 20]));
         assert_eq!((means.sums.len(), means.num_without), (CLASSES, 14));
     }

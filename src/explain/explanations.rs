@@ -4,7 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Border, Curves, Explainer, Map, SURE, border, class_means::ClassMeans, overlay, sanity::Sanity};
+use super::{
+    Border, Curves, Explainer, Map, SURE, border, class_means::ClassMeans, overlay, sanity::Sanity,
+};
 use crate::{
     base::{
         io::{
@@ -116,7 +118,12 @@ struct Found<'a> {
 
 impl<'a> Work<'a> {
     /// Creates an explanation without images.
-    pub fn new(explainer: &'a Explainer, wanted: Wanted, out: &'a Path, progress: &'a dyn Progress) -> Self {
+    pub fn new(
+        explainer: &'a Explainer,
+        wanted: Wanted,
+        out: &'a Path,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
             sanity: wanted.sanity.then(|| Sanity::new(explainer)),
             explainer,
@@ -128,7 +135,11 @@ impl<'a> Work<'a> {
             without_evidence: 0,
             means: ClassMeans::default(),
             shape: [0; 3],
-            raw: Raw { shape: Vec::new(), values: Vec::new(), images: Vec::new() },
+            raw: Raw {
+                shape: Vec::new(),
+                values: Vec::new(),
+                images: Vec::new(),
+            },
             curves: Vec::new(),
         }
     }
@@ -147,19 +158,30 @@ impl<'a> Work<'a> {
             let indices = start..(start + BATCH).min(set.images.len());
             let batch = view.batch(indices.clone())?;
             let probabilities = self.explainer.probabilities(&batch.images)?;
-            let label = |row: &Vec<f64>| argmax(&row.iter().map(|value| *value as f32).collect::<Vec<_>>());
+            let label =
+                |row: &Vec<f64>| argmax(&row.iter().map(|value| *value as f32).collect::<Vec<_>>());
             let labels: Vec<usize> = probabilities.iter().map(label).collect();
-            if let Some(bad) = probabilities.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
+            if let Some(bad) = probabilities
+                .iter()
+                .position(|row| row.iter().any(|value| !value.is_finite()))
+            {
                 return Err(NotANumber(set.images[start + bad].path.clone()).into());
             }
-            let classes: Vec<usize> = labels.iter().map(|label| self.wanted.class.unwrap_or(*label)).collect();
+            let classes: Vec<usize> = labels
+                .iter()
+                .map(|label| self.wanted.class.unwrap_or(*label))
+                .collect();
             let maps = self.explainer.explain(&batch.images, &classes)?;
             if let Some(sanity) = &mut self.sanity {
                 sanity.add(&batch.images, &classes, &maps)?;
             }
             let size = batch.images.len() / indices.len();
             for ((index, image), map) in indices.zip(batch.images.chunks_exact(size)).zip(&maps) {
-                let (label, class, probabilities) = (labels[index - start], classes[index - start], &probabilities[index - start]);
+                let (label, class, probabilities) = (
+                    labels[index - start],
+                    classes[index - start],
+                    &probabilities[index - start],
+                );
                 let next = match !map.places_evidence() && probabilities[class] >= SURE {
                     true => self.explainer.next_evidence(image, class)?,
                     false => None,
@@ -169,7 +191,18 @@ impl<'a> Work<'a> {
                     false => None,
                 };
                 self.curves.extend(curves.clone());
-                self.write(set, index, Found { label, class, probabilities, map, next, curves })?;
+                self.write(
+                    set,
+                    index,
+                    Found {
+                        label,
+                        class,
+                        probabilities,
+                        map,
+                        next,
+                        curves,
+                    },
+                )?;
                 task.add(1);
             }
         }
@@ -178,7 +211,14 @@ impl<'a> Work<'a> {
 
     /// Writes the files of one image and keeps its result.
     fn write(&mut self, set: &ImageSet, index: usize, found: Found<'_>) -> anyhow::Result<()> {
-        let Found { label, class, probabilities, map, next, curves } = found;
+        let Found {
+            label,
+            class,
+            probabilities,
+            map,
+            next,
+            curves,
+        } = found;
         let size = [self.shape[0], self.shape[1]];
         let (path, classes) = (&set.images[index].path, &set.classes);
         let bytes = set.store.colored(set.images[index].slot)?;
@@ -189,17 +229,29 @@ impl<'a> Work<'a> {
         let name = |what: &str| self.out.join(format!("{number:04}-{stem}.{what}.png"));
         let mut sides = vec![magnified(&image), magnified(&overlay(&image, &evidence))];
         let grey = |values: &[f32]| {
-            let levels: Vec<u8> = values.iter().map(|value| (value * 255.0).round() as u8).collect();
+            let levels: Vec<u8> = values
+                .iter()
+                .map(|value| (value * 255.0).round() as u8)
+                .collect();
             colored(&levels, [size[0], size[1], 1])
         };
         write_png(&grey(&evidence), &name("map"))?;
         let next = match next {
             Some((explainer, map)) => {
-                let (evidence, path) = (map.at_size(size), name(&format!("map-{}", explainer.method().name())));
+                let (evidence, path) = (
+                    map.at_size(size),
+                    name(&format!("map-{}", explainer.method().name())),
+                );
                 write_png(&grey(&evidence), &path)?;
                 sides.push(magnified(&overlay(&image, &evidence)));
                 let (method, layer) = (explainer.method().name(), explainer.layer());
-                Some(Next { method, layer, peak: map.peak(size), border: border(&evidence, size), map: names::of_path(&path) })
+                Some(Next {
+                    method,
+                    layer,
+                    peak: map.peak(size),
+                    border: border(&evidence, size),
+                    map: names::of_path(&path),
+                })
             }
             None => None,
         };
@@ -221,7 +273,12 @@ impl<'a> Work<'a> {
             method: self.explainer.method().name(),
             layer: self.explainer.layer(),
             evidence: map.has_evidence(),
-            words: words(map, &classes[class], probabilities[class], (border, next.as_ref(), curves.as_ref())),
+            words: words(
+                map,
+                &classes[class],
+                probabilities[class],
+                (border, next.as_ref(), curves.as_ref()),
+            ),
             peak: has_evidence.then(|| map.peak(size)),
             border: has_evidence.then_some(border),
             next,
@@ -237,7 +294,9 @@ impl<'a> Work<'a> {
         if self.wanted.raw.is_some() {
             self.raw.shape = map.size.to_vec();
             self.raw.values.extend_from_slice(&map.values);
-            self.raw.images.push([explanation.path.clone(), explanation.class.clone()]);
+            self.raw
+                .images
+                .push([explanation.path.clone(), explanation.class.clone()]);
         }
         self.rows.push(row(explanation));
         let line = serde_json::to_string(explanation)? + "\n";
@@ -250,11 +309,31 @@ impl<'a> Work<'a> {
 
     /// Returns a table of the first `most` images.
     pub fn table(&self, most: usize) -> String {
-        let head = ["Image", "Class", "Probability", "Method", "Most at x, y", "On the border"].map(str::to_owned).to_vec();
-        let table = report::Table { head, rows: self.rows.iter().take(most).cloned().collect() };
+        let head = [
+            "Image",
+            "Class",
+            "Probability",
+            "Method",
+            "Most at x, y",
+            "On the border",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let table = report::Table {
+            head,
+            rows: self.rows.iter().take(most).cloned().collect(),
+        };
         let more = self.rows.len().saturating_sub(most);
-        let more = if more == 0 { String::new() } else { format!("... and {more} more in explanations.jsonl\n") };
-        if self.rows.is_empty() { String::new() } else { format!("{}\n{more}", table_text(&table)) }
+        let more = if more == 0 {
+            String::new()
+        } else {
+            format!("... and {more} more in explanations.jsonl\n")
+        };
+        if self.rows.is_empty() {
+            String::new()
+        } else {
+            format!("{}\n{more}", table_text(&table))
+        }
     }
 
     /// Writes the class means, the randomization test, the values of the maps and all lines, and
@@ -269,7 +348,11 @@ impl<'a> Work<'a> {
         write_atomic(&self.out.join("explanations.jsonl"), self.lines.as_bytes())?;
         if let Some(file) = &self.wanted.raw {
             let [rows, columns] = [self.raw.shape[0], self.raw.shape[1]];
-            file.write(&self.raw, (0..rows).flat_map(|row| (0..columns).map(move |column| format!("r{row}c{column}"))))?;
+            file.write(
+                &self.raw,
+                (0..rows)
+                    .flat_map(|row| (0..columns).map(move |column| format!("r{row}c{column}"))),
+            )?;
         }
         self.means.write(self.out, self.shape, self.progress)?;
         if self.without_evidence > 0 {
@@ -287,7 +370,8 @@ impl<'a> Work<'a> {
             write_atomic(&self.out.join("sanity.txt"), text.as_bytes())?;
             self.progress.say(&text);
         }
-        self.progress.say(&format!("Explanations: {}", names::of_path(self.out)));
+        self.progress
+            .say(&format!("Explanations: {}", names::of_path(self.out)));
         Ok(())
     }
 }
@@ -295,23 +379,44 @@ impl<'a> Work<'a> {
 /// Returns an image's row of the table.
 fn row(found: &Explanation) -> Vec<String> {
     let place = |peak: [usize; 2], border: &Border| {
-        [format!("{}, {}", peak[0], peak[1]), format!("{:.0} % (it is {:.0} %)", border.share * 100.0, border.area * 100.0)]
+        [
+            format!("{}, {}", peak[0], peak[1]),
+            format!(
+                "{:.0} % (it is {:.0} %)",
+                border.share * 100.0,
+                border.area * 100.0
+            ),
+        ]
     };
     let (method, [peak, border]) = match (found.peak, &found.border, &found.next) {
         (Some(peak), Some(border), _) => (found.method.to_owned(), place(peak, border)),
-        (.., Some(next)) => (format!("{} (no evidence by {})", next.method, found.method), place(next.peak, &next.border)),
-        _ => (found.method.to_owned(), ["no evidence", "-"].map(str::to_owned)),
+        (.., Some(next)) => (
+            format!("{} (no evidence by {})", next.method, found.method),
+            place(next.peak, &next.border),
+        ),
+        _ => (
+            found.method.to_owned(),
+            ["no evidence", "-"].map(str::to_owned),
+        ),
     };
     let class = match found.class == found.label {
         true => found.class.clone(),
         false => format!("{} (predicted: {})", found.class, found.label),
     };
-    vec![found.path.clone(), class, format!("{:.4}", found.class_probability), method, peak, border]
+    vec![
+        found.path.clone(),
+        class,
+        format!("{:.4}", found.class_probability),
+        method,
+        peak,
+        border,
+    ]
 }
 
 /// Describes the mean curves of all images.
 fn curve_words(curves: &[Curves]) -> String {
-    let mean = |of: &dyn Fn(&Curves) -> f64| curves.iter().map(of).sum::<f64>() / curves.len() as f64;
+    let mean =
+        |of: &dyn Fn(&Curves) -> f64| curves.iter().map(of).sum::<f64>() / curves.len() as f64;
     format!(
         "Mean probability while the best places go {:.3} (the map shuffled: {:.3}; lower is better), while they come {:.3} (shuffled: {:.3}; \
          higher is better)",
@@ -323,18 +428,31 @@ fn curve_words(curves: &[Curves]) -> String {
 }
 
 /// Describes what a map shows, and what limits it.
-fn words(map: &Map, class: &str, probability: f64, (border, next, curves): (Border, Option<&Next>, Option<&Curves>)) -> String {
+fn words(
+    map: &Map,
+    class: &str,
+    probability: f64,
+    (border, next, curves): (Border, Option<&Next>, Option<&Curves>),
+) -> String {
     let class = of_text(class);
     let beside = match next {
-        Some(Next { method, layer, .. }) => format!("; {method} of {layer} finds some and is shown beside it"),
-        None if probability >= SURE && !map.places_evidence() => "; no other method finds any".to_owned(),
+        Some(Next { method, layer, .. }) => {
+            format!("; {method} of {layer} finds some and is shown beside it")
+        }
+        None if probability >= SURE && !map.places_evidence() => {
+            "; no other method finds any".to_owned()
+        }
         None => String::new(),
     };
     if !map.has_evidence() {
-        return format!("no positive evidence for {class}: nothing that this layer sees raises its score{beside}");
+        return format!(
+            "no positive evidence for {class}: nothing that this layer sees raises its score{beside}"
+        );
     }
     if map.is_flat() {
-        return format!("the evidence for {class} is the same everywhere: this layer can't say where{beside}");
+        return format!(
+            "the evidence for {class} is the same everywhere: this layer can't say where{beside}"
+        );
     }
     let mut words = format!(
         "{:.0} % of the evidence for {class} is on the border, which is {:.0} % of the image",
@@ -342,7 +460,13 @@ fn words(map: &Map, class: &str, probability: f64, (border, next, curves): (Bord
         border.area * 100.0
     );
     if let Some(curves) = curves {
-        let follows = |is_better: bool| if is_better { "follows" } else { "does not follow" };
+        let follows = |is_better: bool| {
+            if is_better {
+                "follows"
+            } else {
+                "does not follow"
+            }
+        };
         words.push_str(&format!(
             "; the prediction {} the map when its best places go, and {} it when they come",
             follows(curves.deletion.area < curves.deletion_shuffled),

@@ -22,7 +22,10 @@ impl Map {
 
     /// Whether anything is evidence for the class.
     pub fn has_evidence(&self) -> bool {
-        let largest = self.values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        let largest = self
+            .values
+            .iter()
+            .fold(0.0f32, |most, value| most.max(value.abs()));
         self.values.iter().any(|value| *value > NOTHING * largest)
     }
 
@@ -40,7 +43,10 @@ impl Map {
     /// Returns the smallest and the largest value after clipping at zero.
     fn range(&self) -> [f32; 2] {
         let positive = || self.values.iter().map(|value| value.max(0.0));
-        [positive().fold(f32::INFINITY, f32::min), positive().fold(0.0, f32::max)]
+        [
+            positive().fold(f32::INFINITY, f32::min),
+            positive().fold(0.0, f32::max),
+        ]
     }
 
     /// Returns the evidence for the class, scaled from 0 (the smallest value) to 1 (the largest) as
@@ -51,23 +57,39 @@ impl Map {
         }
         let [least, most] = self.range();
         // pytorch-grad-cam adds the same 1e-7.
-        self.values.iter().map(|value| (value.max(0.0) - least) / (most - least + 1e-7)).collect()
+        self.values
+            .iter()
+            .map(|value| (value.max(0.0) - least) / (most - least + 1e-7))
+            .collect()
     }
 
     /// Returns [`Self::scaled`] at `[height, width]`, resized bilinearly and scaled again.
     pub fn at_size(&self, [height, width]: [usize; 2]) -> Vec<f32> {
         let [rows, columns] = self.size.map(|side| side as u32);
-        let places = ImageBuffer::<Luma<f32>, _>::from_raw(columns, rows, self.scaled()).expect("a map has as many values as places");
+        let places = ImageBuffer::<Luma<f32>, _>::from_raw(columns, rows, self.scaled())
+            .expect("a map has as many values as places");
         // Enlarging with a triangle is bilinear interpolation, as pytorch-grad-cam does with
         // OpenCV.
-        let values = imageops::resize(&places, width as u32, height as u32, imageops::FilterType::Triangle).into_raw();
-        Self { size: [height, width], values }.scaled()
+        let values = imageops::resize(
+            &places,
+            width as u32,
+            height as u32,
+            imageops::FilterType::Triangle,
+        )
+        .into_raw();
+        Self {
+            size: [height, width],
+            values,
+        }
+        .scaled()
     }
 
     /// Returns the location of the most evidence at `[height, width]`, as `[x, y]`.
     pub fn peak(&self, size: [usize; 2]) -> [usize; 2] {
         let values = self.at_size(size);
-        let at = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]).then(b.cmp(a))).unwrap_or(0);
+        let at = (0..values.len())
+            .max_by(|a, b| values[*a].total_cmp(&values[*b]).then(b.cmp(a)))
+            .unwrap_or(0);
         [at % size[1], at / size[1]]
     }
 }
@@ -86,10 +108,21 @@ mod tests {
             (vec![0.0, 0.0, 3.0, -1.0, 0.0, 0.5], true, false),
         ] {
             let map = Map::new(values.clone(), [2, 3]);
-            assert_eq!((map.has_evidence(), map.is_flat()), (has_evidence, is_flat), "{values:?}");
+            assert_eq!(
+                (map.has_evidence(), map.is_flat()),
+                (has_evidence, is_flat),
+                "{values:?}"
+            );
             let shown = map.at_size([7, 10]);
-            assert!(shown.iter().all(|value| (0.0..=1.0).contains(value)), "{values:?}: {shown:?}");
-            assert_eq!(shown.iter().any(|value| *value > 0.9), has_evidence && !is_flat, "{values:?}");
+            assert!(
+                shown.iter().all(|value| (0.0..=1.0).contains(value)),
+                "{values:?}: {shown:?}"
+            );
+            assert_eq!(
+                shown.iter().any(|value| *value > 0.9),
+                has_evidence && !is_flat,
+                "{values:?}"
+            );
         }
     }
 
@@ -98,6 +131,9 @@ mod tests {
         let map = Map::new(vec![0.0, 0.0, 0.0, 0.0, 0.0, 4.0], [2, 3]);
         assert_eq!(map.peak([8, 30]), [25, 6]);
         let shown = map.at_size([8, 30]);
-        assert!(shown[0] == 0.0 && shown[7 * 30 + 29] > 0.99 && shown[29] == 0.0, "{shown:?}");
+        assert!(
+            shown[0] == 0.0 && shown[7 * 30 + 29] > 0.99 && shown[29] == 0.0,
+            "{shown:?}"
+        );
     }
 }

@@ -120,15 +120,39 @@ impl Explainer {
     ///
     /// # Errors
     /// Returns an error if the weights can't be loaded or the network has no such layer group.
-    pub fn new(checkpoint: &Checkpoint, device: &Device, method: Method, layer: Option<usize>) -> Result<Self, ExplainError> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        device: &Device,
+        method: Method,
+        layer: Option<usize>,
+    ) -> Result<Self, ExplainError> {
         let model = checkpoint.network(&device.clone().autodiff())?;
-        Self::of(model, checkpoint.meta.design.clone(), checkpoint.meta.temperature, method, layer)
+        Self::of(
+            model,
+            checkpoint.meta.design.clone(),
+            checkpoint.meta.temperature,
+            method,
+            layer,
+        )
     }
 
     /// Prepares a network. `model` is with autodiff.
-    fn of(model: Classifier, design: Design, temperature: f64, method: Method, layer: Option<usize>) -> Result<Self, ExplainError> {
+    fn of(
+        model: Classifier,
+        design: Design,
+        temperature: f64,
+        method: Method,
+        layer: Option<usize>,
+    ) -> Result<Self, ExplainError> {
         let model = model.freeze();
-        let mut explainer = Self { plain: model.valid(), model, design, temperature, method, groups: 0 };
+        let mut explainer = Self {
+            plain: model.valid(),
+            model,
+            design,
+            temperature,
+            method,
+            groups: 0,
+        };
         let count = explainer.plain.num_groups();
         let is_large = |groups: &usize| {
             let [_, height, width] = explainer.shape_after(*groups);
@@ -140,7 +164,10 @@ impl Explainer {
                     let [_, height, width] = explainer.shape_after(group + 1);
                     format!("{group} ({height}x{width})")
                 };
-                return Err(ExplainError::Layer { found, known: (0..count).map(words).collect::<Vec<_>>().join(", ") });
+                return Err(ExplainError::Layer {
+                    found,
+                    known: (0..count).map(words).collect::<Vec<_>>().join(", "),
+                });
             }
             Some(layer) => layer + 1,
             None => (1..=count).rev().find(is_large).unwrap_or(count),
@@ -172,7 +199,11 @@ impl Explainer {
     /// Returns an error if the device fails.
     pub fn explain(&self, images: &[f32], classes: &[usize]) -> Result<Vec<Map>, NnError> {
         match self.method {
-            Method::Occlusion => self.each(images).zip(classes).map(|(image, class)| self.occlude(image, *class)).collect(),
+            Method::Occlusion => self
+                .each(images)
+                .zip(classes)
+                .map(|(image, class)| self.occlude(image, *class))
+                .collect(),
             method => self.activation_maps(method, self.upload(images), classes),
         }
     }
@@ -185,7 +216,11 @@ impl Explainer {
     ///
     /// # Errors
     /// Returns an error if the device fails.
-    pub fn next_evidence(&self, image: &[f32], class: usize) -> Result<Option<(Self, Map)>, NnError> {
+    pub fn next_evidence(
+        &self,
+        image: &[f32],
+        class: usize,
+    ) -> Result<Option<(Self, Map)>, NnError> {
         let mut explainer = self.clone();
         while let Some(method) = explainer.method.next() {
             explainer.method = method;
@@ -210,8 +245,17 @@ impl Explainer {
     /// # Errors
     /// Returns an error if the device fails.
     pub fn probabilities(&self, images: &[f32]) -> Result<Vec<Vec<f64>>, NnError> {
-        let scaled = |row: Vec<f32>| row.iter().map(|logit| f64::from(*logit) / self.temperature).collect::<Vec<_>>();
-        Ok(self.logits(images)?.into_iter().map(scaled).map(|row| softmax(&row)).collect())
+        let scaled = |row: Vec<f32>| {
+            row.iter()
+                .map(|logit| f64::from(*logit) / self.temperature)
+                .collect::<Vec<_>>()
+        };
+        Ok(self
+            .logits(images)?
+            .into_iter()
+            .map(scaled)
+            .map(|row| softmax(&row))
+            .collect())
     }
 
     /// Returns the same explainer for a network whose head and last `groups` layer groups have
@@ -223,10 +267,18 @@ impl Explainer {
         design.model.weights = Some(Weights::None);
         let first = self.plain.num_groups() - groups;
         let drawn = params::collect(&build(&design, seed, &self.device())).into_iter();
-        let is_replaced = |param: &params::Named| paths::group(&param.path).is_none_or(|group| group >= first);
-        let values = drawn.filter(is_replaced).map(|param| (param.path, param.values)).collect();
+        let is_replaced =
+            |param: &params::Named| paths::group(&param.path).is_none_or(|group| group >= first);
+        let values = drawn
+            .filter(is_replaced)
+            .map(|param| (param.path, param.values))
+            .collect();
         let model = params::replace(self.model.clone(), values).freeze();
-        Self { plain: model.valid(), model, ..self.clone() }
+        Self {
+            plain: model.valid(),
+            model,
+            ..self.clone()
+        }
     }
 
     /// Returns the number of layer groups.
@@ -251,7 +303,10 @@ impl Explainer {
     fn upload(&self, images: &[f32]) -> Tensor<4> {
         let [channels, height, width] = self.design.input;
         let count = images.len() / self.num_values();
-        Tensor::from_data(TensorData::new(images.to_vec(), [count, channels, height, width]), &self.device())
+        Tensor::from_data(
+            TensorData::new(images.to_vec(), [count, channels, height, width]),
+            &self.device(),
+        )
     }
 
     fn device(&self) -> Device {
@@ -261,7 +316,9 @@ impl Explainer {
     /// Returns one logit per class for each image; a network with one logit has 0 for the first
     /// class.
     fn logits(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, NnError> {
-        let features = self.plain.forward_frozen(0..self.plain.num_groups(), self.upload(images));
+        let features = self
+            .plain
+            .forward_frozen(0..self.plain.num_groups(), self.upload(images));
         let logits = read(self.plain.forward_head(features))?;
         Ok(self.design.output.rows(&logits, self.design.num_classes))
     }
@@ -288,14 +345,24 @@ mod tests {
     };
 
     fn floats(bytes: &[u8]) -> Vec<f32> {
-        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four"))).collect()
+        bytes
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four")))
+            .collect()
     }
 
     #[track_caller]
     fn assert_close(what: &str, got: &[f32], expected: &[f32], scale: f32) {
         assert_eq!(got.len(), expected.len(), "{what}");
-        let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-4 * scale, "{what}: differs by {worst}, the scale is {scale}");
+        let worst = got
+            .iter()
+            .zip(expected)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(
+            worst <= 1e-4 * scale,
+            "{what}: differs by {worst}, the scale is {scale}"
+        );
     }
 
     /// `scripts/reference/grad_cam.py` made the expected maps with pytorch-grad-cam.
@@ -303,25 +370,64 @@ mod tests {
     fn activation_maps_are_those_of_pytorch_grad_cam() {
         let bytes = std::fs::read(golden("grad_cam.safetensors")).expect("there");
         let expected = SafeTensors::deserialize(&bytes).expect("whole");
-        let design = Design { model: Model::default(), input: [3, SIZE[0], SIZE[1]], num_classes: 5, output: Output::Softmax };
-        let methods = [("grad_cam", Method::GradCam), ("grad_cam_plus_plus", Method::GradCamPlusPlus), ("layer_cam", Method::LayerCam)];
+        let design = Design {
+            model: Model::default(),
+            input: [3, SIZE[0], SIZE[1]],
+            num_classes: 5,
+            output: Output::Softmax,
+        };
+        let methods = [
+            ("grad_cam", Method::GradCam),
+            ("grad_cam_plus_plus", Method::GradCamPlusPlus),
+            ("layer_cam", Method::LayerCam),
+        ];
         let (mut seen, mut enlarged) = (0, 0);
         for device in devices() {
             let images = read(input(&Normalize::Imagenet, 2, SIZE, &device)).expect("read");
             for (net, batch_norm) in [("vgg", false), ("vgg_bn", true)] {
-                let model = narrow_with_classifier(&format!("{net}.pth"), batch_norm, &device.clone().autodiff());
-                for ((name, method), group) in methods.iter().flat_map(|method| [2, 4].map(|group| (method, group))) {
-                    let explainer = Explainer::of(model.clone(), design.clone(), 1.0, *method, Some(group)).expect("there");
+                let model = narrow_with_classifier(
+                    &format!("{net}.pth"),
+                    batch_norm,
+                    &device.clone().autodiff(),
+                );
+                for ((name, method), group) in methods
+                    .iter()
+                    .flat_map(|method| [2, 4].map(|group| (method, group)))
+                {
+                    let explainer =
+                        Explainer::of(model.clone(), design.clone(), 1.0, *method, Some(group))
+                            .expect("there");
                     for class in 0..5 {
                         let key = format!("{net}.{name}.{group}.{class}");
                         let maps = explainer.explain(&images, &[class; 2]).expect("explained");
-                        let raw = floats(expected.tensor(&format!("{key}.raw")).expect("there").data());
+                        let raw = floats(
+                            expected
+                                .tensor(&format!("{key}.raw"))
+                                .expect("there")
+                                .data(),
+                        );
                         let scale = raw.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                        assert_close(&key, &maps.iter().flat_map(|map| map.values.clone()).collect::<Vec<_>>(), &raw, scale);
+                        assert_close(
+                            &key,
+                            &maps
+                                .iter()
+                                .flat_map(|map| map.values.clone())
+                                .collect::<Vec<_>>(),
+                            &raw,
+                            scale,
+                        );
                         seen += 1;
-                        let Ok(whole) = expected.tensor(&format!("{key}.map")) else { continue };
-                        let shown: Vec<f32> = maps.iter().flat_map(|map| map.at_size(SIZE)).collect();
-                        assert_close(&format!("{key}, enlarged"), &shown, &floats(whole.data()), 1.0);
+                        let Ok(whole) = expected.tensor(&format!("{key}.map")) else {
+                            continue;
+                        };
+                        let shown: Vec<f32> =
+                            maps.iter().flat_map(|map| map.at_size(SIZE)).collect();
+                        assert_close(
+                            &format!("{key}, enlarged"),
+                            &shown,
+                            &floats(whole.data()),
+                            1.0,
+                        );
                         enlarged += 1;
                     }
                 }
@@ -334,17 +440,30 @@ mod tests {
     fn the_last_map_that_places_anything_is_found_and_a_wrong_layer_is_an_error() {
         let device = Device::flex().autodiff();
         let design = |side: usize| Design {
-            model: Model { channels: Some(vec![2, 3, 4]), ..Model::default() },
+            model: Model {
+                channels: Some(vec![2, 3, 4]),
+                ..Model::default()
+            },
             input: [1, side, side + 5],
             num_classes: 2,
             output: Output::Sigmoid,
         };
-        for (side, expected) in [(40, "backbone.blocks.2 (5x5)"), (20, "backbone.blocks.1 (5x6)"), (9, "backbone.blocks.0 (4x7)")] {
+        for (side, expected) in [
+            (40, "backbone.blocks.2 (5x5)"),
+            (20, "backbone.blocks.1 (5x6)"),
+            (9, "backbone.blocks.0 (4x7)"),
+        ] {
             let model = build(&design(side), 1, &device);
-            let explainer = Explainer::of(model.clone(), design(side), 1.0, Method::GradCam, None).expect("found");
+            let explainer = Explainer::of(model.clone(), design(side), 1.0, Method::GradCam, None)
+                .expect("found");
             assert_eq!(explainer.layer(), expected);
-            let error = Explainer::of(model, design(side), 1.0, Method::GradCam, Some(3)).expect_err("three groups").to_string();
-            assert!(error.contains("no layer group 3") && error.contains("0 ("), "{error}");
+            let error = Explainer::of(model, design(side), 1.0, Method::GradCam, Some(3))
+                .expect_err("three groups")
+                .to_string();
+            assert!(
+                error.contains("no layer group 3") && error.contains("0 ("),
+                "{error}"
+            );
         }
     }
 
@@ -361,16 +480,41 @@ mod tests {
             };
             let blocks = "[[layers]]\nconv = 4\n[[layers]]\nmax_pool = 2\n".repeat(4);
             let listed: Model = toml::from_str(&blocks).expect("layers");
-            let layers = if architecture.is_list() { listed.layers } else { Vec::new() };
-            let model = Model { architecture, weights: Some(Weights::None), hidden: Hidden::One(0), layers, ..Model::default() };
-            let design = Design { model, input: [3, side, side], num_classes: 3, output: Output::Softmax };
-            let image: Vec<f32> = (0..3 * side * side).map(|at| ((at * 7919 + at * at) % 255) as f32 / 127.0 - 1.0).collect();
+            let layers = if architecture.is_list() {
+                listed.layers
+            } else {
+                Vec::new()
+            };
+            let model = Model {
+                architecture,
+                weights: Some(Weights::None),
+                hidden: Hidden::One(0),
+                layers,
+                ..Model::default()
+            };
+            let design = Design {
+                model,
+                input: [3, side, side],
+                num_classes: 3,
+                output: Output::Softmax,
+            };
+            let image: Vec<f32> = (0..3 * side * side)
+                .map(|at| ((at * 7919 + at * at) % 255) as f32 / 127.0 - 1.0)
+                .collect();
             let network = build(&design, 2, &Device::flex().autodiff());
             for method in [Method::GradCam, Method::GradCamPlusPlus, Method::LayerCam] {
-                let explainer = Explainer::of(network.clone(), design.clone(), 1.0, method, None).expect("found");
+                let explainer = Explainer::of(network.clone(), design.clone(), 1.0, method, None)
+                    .expect("found");
                 assert_eq!(explainer.layer(), expected);
-                let map = explainer.explain(&image, &[1]).expect("explained").swap_remove(0);
-                assert!(map.values.iter().all(|value| value.is_finite()) && map.values.iter().any(|value| *value != 0.0), "{expected}");
+                let map = explainer
+                    .explain(&image, &[1])
+                    .expect("explained")
+                    .swap_remove(0);
+                assert!(
+                    map.values.iter().all(|value| value.is_finite())
+                        && map.values.iter().any(|value| *value != 0.0),
+                    "{expected}"
+                );
             }
         }
     }
@@ -379,30 +523,55 @@ mod tests {
     /// everywhere but in one place, or everywhere.
     #[test]
     fn where_one_method_finds_nothing_the_next_that_does_is_taken() {
-        let model = Model { channels: Some(vec![1]), hidden: Hidden::One(0), pooling: Pooling::Flatten, ..Model::default() };
-        let design = Design { model, input: [1, 8, 8], num_classes: 2, output: Output::Softmax };
+        let model = Model {
+            channels: Some(vec![1]),
+            hidden: Hidden::One(0),
+            pooling: Pooling::Flatten,
+            ..Model::default()
+        };
+        let design = Design {
+            model,
+            input: [1, 8, 8],
+            num_classes: 2,
+            output: Output::Softmax,
+        };
         let device = Device::flex();
-        let varied: Vec<f32> = (0..64).map(|at| 0.5 + ((at * 29) % 16) as f32 / 16.0).collect();
+        let varied: Vec<f32> = (0..64)
+            .map(|at| 0.5 + ((at * 29) % 16) as f32 / 16.0)
+            .collect();
         for (at_first, image, expected) in [
             (1.0, varied.clone(), Some(Method::GradCamPlusPlus)),
             (-1.0, varied, Some(Method::Occlusion)),
             // The patch covers a uniform image with the same value.
             (-1.0, vec![1.0; 64], None),
         ] {
-            let head: Vec<f32> = (0..16).flat_map(|place| [0.0, if place == 0 { at_first } else { -1.0 }]).collect();
+            let head: Vec<f32> = (0..16)
+                .flat_map(|place| [0.0, if place == 0 { at_first } else { -1.0 }])
+                .collect();
             let values = [
                 ("backbone.blocks.0.conv.weight", vec![0.1; 9]),
                 ("backbone.blocks.0.conv.bias", vec![0.0]),
                 ("head.output.weight", head),
                 ("head.output.bias", vec![0.0, 40.0]),
             ];
-            let values = values.map(|(name, values)| (name.to_owned(), Tensor::from_floats(values.as_slice(), &device))).into();
+            let values = values
+                .map(|(name, values)| {
+                    (
+                        name.to_owned(),
+                        Tensor::from_floats(values.as_slice(), &device),
+                    )
+                })
+                .into();
             let model = params::replace(build(&design, 1, &device.clone().autodiff()), values);
-            let explainer = Explainer::of(model, design.clone(), 1.0, Method::GradCam, None).expect("found");
+            let explainer =
+                Explainer::of(model, design.clone(), 1.0, Method::GradCam, None).expect("found");
             assert!(explainer.probabilities(&image).expect("computed")[0][1] > SURE);
             assert!(!explainer.explain(&image, &[1]).expect("explained")[0].places_evidence());
             let next = explainer.next_evidence(&image, 1).expect("computed");
-            assert_eq!(next.as_ref().map(|(explainer, _)| explainer.method()), expected);
+            assert_eq!(
+                next.as_ref().map(|(explainer, _)| explainer.method()),
+                expected
+            );
             assert!(next.is_none_or(|(_, map)| map.places_evidence()));
         }
     }
@@ -412,22 +581,45 @@ mod tests {
     #[test]
     fn both_classes_of_one_logit_are_explained_and_random_layers_are_others() {
         let design = Design {
-            model: Model { channels: Some(vec![4, 4]), batch_norm: Some(true), ..Model::default() },
+            model: Model {
+                channels: Some(vec![4, 4]),
+                batch_norm: Some(true),
+                ..Model::default()
+            },
             input: [1, 20, 26],
             num_classes: 2,
             output: Output::Sigmoid,
         };
-        let image: Vec<f32> = (0..20 * 26).map(|at| ((at * at * 7919) % 255) as f32 / 255.0).collect();
+        let image: Vec<f32> = (0..20 * 26)
+            .map(|at| ((at * at * 7919) % 255) as f32 / 255.0)
+            .collect();
         for method in [Method::GradCam, Method::LayerCam, Method::Occlusion] {
             let model = build(&design, 3, &Device::flex().autodiff());
             let explainer = Explainer::of(model, design.clone(), 1.0, method, None).expect("found");
-            let map = |explainer: &Explainer, class| explainer.explain(&image, &[class]).expect("explained").swap_remove(0);
+            let map = |explainer: &Explainer, class| {
+                explainer
+                    .explain(&image, &[class])
+                    .expect("explained")
+                    .swap_remove(0)
+            };
             let (first, second) = (map(&explainer, 0), map(&explainer, 1));
             if method != Method::LayerCam {
-                let sum = first.values.iter().zip(&second.values).map(|(a, b)| (a + b).abs()).fold(0.0, f32::max);
-                assert!(sum < 1e-5 && first.values.iter().any(|value| value.abs() > 1e-4), "{method:?}: {sum}");
+                let sum = first
+                    .values
+                    .iter()
+                    .zip(&second.values)
+                    .map(|(a, b)| (a + b).abs())
+                    .fold(0.0, f32::max);
+                assert!(
+                    sum < 1e-5 && first.values.iter().any(|value| value.abs() > 1e-4),
+                    "{method:?}: {sum}"
+                );
             }
-            assert_eq!(map(&explainer.randomized(2, 3), 1), second, "{method:?}: the same seed draws the same network");
+            assert_eq!(
+                map(&explainer.randomized(2, 3), 1),
+                second,
+                "{method:?}: the same seed draws the same network"
+            );
             assert_ne!(map(&explainer.randomized(0, 4), 1), second, "{method:?}");
             let p = explainer.probabilities(&image).expect("computed");
             assert!((p[0].iter().sum::<f64>() - 1.0).abs() < 1e-9);

@@ -22,8 +22,10 @@ impl Explainer {
         let mean = self.channel_means(image);
         let whole = log_odds(&self.logits(image)?[0], class);
         let side = height.min(width).div_ceil(PATCHES);
-        let patches: Vec<[usize; 2]> =
-            starts(height, side).into_iter().flat_map(|top| starts(width, side).into_iter().map(move |left| [top, left])).collect();
+        let patches: Vec<[usize; 2]> = starts(height, side)
+            .into_iter()
+            .flat_map(|top| starts(width, side).into_iter().map(move |left| [top, left]))
+            .collect();
         let (mut sums, mut counts) = (vec![0.0f32; height * width], vec![0.0f32; height * width]);
         for patches in patches.chunks(BATCH) {
             let mut covered = Vec::with_capacity(patches.len() * image.len());
@@ -31,7 +33,11 @@ impl Explainer {
                 let start = covered.len();
                 covered.extend_from_slice(image);
                 for (plane, mean) in covered[start..].chunks_exact_mut(height * width).zip(&mean) {
-                    plane.chunks_exact_mut(width).skip(*top).take(side).for_each(|line| line[*left..(left + side).min(width)].fill(*mean));
+                    plane
+                        .chunks_exact_mut(width)
+                        .skip(*top)
+                        .take(side)
+                        .for_each(|line| line[*left..(left + side).min(width)].fill(*mean));
                 }
             }
             for (logits, [top, left]) in self.logits(&covered)?.iter().zip(patches) {
@@ -44,13 +50,22 @@ impl Explainer {
                 }
             }
         }
-        Ok(Map::new(sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect(), [height, width]))
+        Ok(Map::new(
+            sums.iter()
+                .zip(&counts)
+                .map(|(sum, count)| sum / count)
+                .collect(),
+            [height, width],
+        ))
     }
 
     /// Returns the mean of each channel of an image.
     pub(super) fn channel_means(&self, image: &[f32]) -> Vec<f32> {
         let [_, height, width] = self.design.input;
-        image.chunks_exact(height * width).map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect()
+        image
+            .chunks_exact(height * width)
+            .map(|plane| plane.iter().sum::<f32>() / plane.len() as f32)
+            .collect()
     }
 }
 
@@ -63,7 +78,13 @@ fn starts(length: usize, side: usize) -> Vec<usize> {
 
 /// Returns log(p / (1 - p)) of a class, computed from logits without overflow.
 fn log_odds(logits: &[f32], class: usize) -> f32 {
-    let others = || logits.iter().enumerate().filter(|(index, _)| *index != class).map(|(_, logit)| *logit);
+    let others = || {
+        logits
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != class)
+            .map(|(_, logit)| *logit)
+    };
     // Log-sum-exp of the other logits, shifted by their maximum.
     let most = others().fold(f32::NEG_INFINITY, f32::max);
     logits[class] - most - others().map(|logit| (logit - most).exp()).sum::<f32>().ln()
@@ -77,18 +98,37 @@ mod tests {
     fn patches_cover_every_pixel() {
         for (length, side) in [(10, 3), (9, 3), (3, 3), (5, 1), (150, 19), (2, 1)] {
             let starts = starts(length, side);
-            let is_covered = |pixel: usize| starts.iter().any(|start| (*start..start + side).contains(&pixel));
-            assert!((0..length).all(is_covered) && starts.iter().all(|start| start + side <= length), "{length} by {side}: {starts:?}");
+            let is_covered = |pixel: usize| {
+                starts
+                    .iter()
+                    .any(|start| (*start..start + side).contains(&pixel))
+            };
+            assert!(
+                (0..length).all(is_covered) && starts.iter().all(|start| start + side <= length),
+                "{length} by {side}: {starts:?}"
+            );
         }
     }
 
     #[test]
     fn log_odds_are_those_of_the_probabilities() {
-        for (logits, class) in [(vec![0.5f32, -1.0, 2.0], 2), (vec![0.5, -1.0, 2.0], 1), (vec![0.0, 30.0], 1)] {
+        for (logits, class) in [
+            (vec![0.5f32, -1.0, 2.0], 2),
+            (vec![0.5, -1.0, 2.0], 1),
+            (vec![0.0, 30.0], 1),
+        ] {
             let row: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
             let p = super::super::softmax(&row);
-            let others: f64 = p.iter().enumerate().filter(|(index, _)| *index != class).map(|(_, p)| p).sum();
-            assert!((f64::from(log_odds(&logits, class)) - (p[class] / others).ln()).abs() < 1e-4, "{logits:?}");
+            let others: f64 = p
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| *index != class)
+                .map(|(_, p)| p)
+                .sum();
+            assert!(
+                (f64::from(log_odds(&logits, class)) - (p[class] / others).ln()).abs() < 1e-4,
+                "{logits:?}"
+            );
         }
     }
 }

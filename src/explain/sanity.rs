@@ -21,18 +21,31 @@ impl Sanity {
             0 => "head".to_owned(),
             groups => format!("and backbone.blocks.{}", explainer.num_groups() - groups),
         };
-        Self((0..=explainer.num_groups()).map(|groups| (stage(groups), explainer.randomized(groups, 0), Vec::new())).collect())
+        Self(
+            (0..=explainer.num_groups())
+                .map(|groups| (stage(groups), explainer.randomized(groups, 0), Vec::new()))
+                .collect(),
+        )
     }
 
     /// Compares the maps of a batch with those of the random networks.
     ///
     /// # Errors
     /// Returns an error if the device fails.
-    pub(super) fn add(&mut self, images: &[f32], classes: &[usize], maps: &[Map]) -> Result<(), NnError> {
+    pub(super) fn add(
+        &mut self,
+        images: &[f32],
+        classes: &[usize],
+        maps: &[Map],
+    ) -> Result<(), NnError> {
         for (_, explainer, likeness) in &mut self.0 {
             let random = explainer.explain(images, classes)?;
             // An inverted map counts as similar: it depends on the image in the same way.
-            likeness.extend(maps.iter().zip(&random).map(|(map, random)| spearman(&map.scaled(), &random.scaled()).abs()));
+            likeness.extend(
+                maps.iter()
+                    .zip(&random)
+                    .map(|(map, random)| spearman(&map.scaled(), &random.scaled()).abs()),
+            );
         }
         Ok(())
     }
@@ -45,7 +58,10 @@ impl Sanity {
             table.add_row([stage.clone(), format!("{:.3}", mean(likeness))]);
         }
         align_right(&mut table, [1]);
-        let last = self.0.last().map_or(f64::NAN, |(.., likeness)| mean(likeness));
+        let last = self
+            .0
+            .last()
+            .map_or(f64::NAN, |(.., likeness)| mean(likeness));
         let verdict = if last < UNLIKE {
             "The maps depend on what the network learned."
         } else {

@@ -65,39 +65,80 @@ impl Inspection {
         let mut out = BTreeSet::new();
         let mut conflicting = 0;
         for group in &self.copies.groups {
-            let kept = if group.has_conflicting_labels { None } else { Some(kept(group, side)) };
-            conflicting += if kept.is_none() { group.members.len() } else { 0 };
-            out.extend(group.members.iter().map(|member| member.index).filter(|index| Some(*index) != kept));
+            let kept = if group.has_conflicting_labels {
+                None
+            } else {
+                Some(kept(group, side))
+            };
+            conflicting += if kept.is_none() {
+                group.members.len()
+            } else {
+                0
+            };
+            out.extend(
+                group
+                    .members
+                    .iter()
+                    .map(|member| member.index)
+                    .filter(|index| Some(*index) != kept),
+            );
         }
         let copies = out.len() - conflicting;
         let sides = self.sides_of_groups(side, &out);
         // With a patient in two splits, the test measures how well the patient is recognized.
-        let is_astray =
-            |seen: &ScannedImage| seen.entry.group.as_deref().is_some_and(|group| sides.get(group).is_some_and(|part| *part != seen.part));
-        let left: Vec<usize> = (0..self.seen.len()).filter(|index| !out.contains(index) && !is_astray(&self.seen[*index])).collect();
+        let is_astray = |seen: &ScannedImage| {
+            seen.entry
+                .group
+                .as_deref()
+                .is_some_and(|group| sides.get(group).is_some_and(|part| *part != seen.part))
+        };
+        let left: Vec<usize> = (0..self.seen.len())
+            .filter(|index| !out.contains(index) && !is_astray(&self.seen[*index]))
+            .collect();
         let held = self.held_back(&left, seed);
         let row = |index: &usize| {
             let seen = &self.seen[*index];
-            let path = seen.entry.path.canonicalize().unwrap_or_else(|_| seen.entry.path.clone());
+            let path = seen
+                .entry
+                .path
+                .canonicalize()
+                .unwrap_or_else(|_| seen.entry.path.clone());
             CleanRow {
                 path: names::of_path(&path),
                 label: seen.entry.class.clone(),
-                split: if held.contains(index) { Part::Validation.name() } else { seen.part.name() },
+                split: if held.contains(index) {
+                    Part::Validation.name()
+                } else {
+                    seen.part.name()
+                },
                 group: seen.entry.group.clone().unwrap_or_default(),
             }
         };
         let split_groups = self.seen.len() - out.len() - left.len();
-        Clean { rows: left.iter().map(row).collect(), conflicting, copies, split_groups }
+        Clean {
+            rows: left.iter().map(row).collect(),
+            conflicting,
+            copies,
+            split_groups,
+        }
     }
 
     /// Returns the split that each group stays in: the one of lowest [`rank`] among the splits of
     /// its images. Images in `out` don't count.
     fn sides_of_groups(&self, side: Side, out: &BTreeSet<usize>) -> BTreeMap<&str, Part> {
         let mut sides: BTreeMap<&str, Part> = BTreeMap::new();
-        for (_, seen) in self.seen.iter().enumerate().filter(|(index, _)| !out.contains(index)) {
+        for (_, seen) in self
+            .seen
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !out.contains(index))
+        {
             if let Some(group) = &seen.entry.group {
                 let part = sides.entry(group).or_insert(seen.part);
-                *part = [*part, seen.part].into_iter().min_by_key(|part| rank(*part, side)).unwrap_or(seen.part);
+                *part = [*part, seen.part]
+                    .into_iter()
+                    .min_by_key(|part| rank(*part, side))
+                    .unwrap_or(seen.part);
             }
         }
         sides
@@ -109,23 +150,49 @@ impl Inspection {
         if self.count(Part::Validation) > 0 {
             return BTreeSet::new();
         }
-        let classes: BTreeSet<&str> = left.iter().map(|index| self.seen[*index].entry.class.as_str()).collect();
-        let trained: Vec<usize> = left.iter().copied().filter(|index| self.seen[*index].part == Part::Train).collect();
+        let classes: BTreeSet<&str> = left
+            .iter()
+            .map(|index| self.seen[*index].entry.class.as_str())
+            .collect();
+        let trained: Vec<usize> = left
+            .iter()
+            .copied()
+            .filter(|index| self.seen[*index].part == Part::Train)
+            .collect();
         let member = |index: &usize| {
             let seen = &self.seen[*index];
             let class = classes.range(..seen.entry.class.as_str()).count();
-            Member { class, group: seen.entry.group.clone(), digest: seen.facts.pixels }
+            Member {
+                class,
+                group: seen.entry.group.clone(),
+                digest: seen.facts.pixels,
+            }
         };
-        let held = hold_back(&trained.iter().map(member).collect::<Vec<_>>(), VALIDATION, Part::Validation, seed);
-        trained.into_iter().zip(held).filter(|(_, held)| *held).map(|(index, _)| index).collect()
+        let held = hold_back(
+            &trained.iter().map(member).collect::<Vec<_>>(),
+            VALIDATION,
+            Part::Validation,
+            seed,
+        );
+        trained
+            .into_iter()
+            .zip(held)
+            .filter(|(_, held)| *held)
+            .map(|(index, _)| index)
+            .collect()
     }
 }
 
 /// Returns the index of the image to keep of a group of copies: the first one in the split of
 /// lowest [`rank`].
 fn kept(group: &CopyGroup, side: Side) -> usize {
-    let of_member = |split: &str| Part::from_name(split).map_or(usize::MAX, |part| rank(part, side));
-    group.members.iter().min_by_key(|member| of_member(member.split)).map_or(0, |member| member.index)
+    let of_member =
+        |split: &str| Part::from_name(split).map_or(usize::MAX, |part| rank(part, side));
+    group
+        .members
+        .iter()
+        .min_by_key(|member| of_member(member.split))
+        .map_or(0, |member| member.index)
 }
 
 /// Returns the order in which splits keep their images, from 0 for the one that keeps them first.

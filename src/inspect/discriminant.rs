@@ -51,17 +51,29 @@ impl Matrix {
             let variance = square - mean * mean;
             // The subtraction above leaves a rounding error in place of a variance of zero, and its
             // root would magnify a constant feature.
-            if variance > 1e-9 * square { 1.0 / variance.sqrt() } else { 0.0 }
+            if variance > 1e-9 * square {
+                1.0 / variance.sqrt()
+            } else {
+                0.0
+            }
         };
         let scales: Vec<f64> = means.iter().zip(&squares).map(scale).collect();
         let stride = width.next_multiple_of(LANES);
         let mut out = vec![0.0; values.len() / width * stride];
-        out.par_chunks_exact_mut(stride).zip(values.par_chunks_exact(width)).for_each(|(out, row)| {
-            for ((out, value), (mean, scale)) in out.iter_mut().zip(row).zip(means.iter().zip(&scales)) {
-                *out = ((f64::from(*value) - mean) * scale) as f32;
-            }
-        });
-        Self { width, stride, values: out }
+        out.par_chunks_exact_mut(stride)
+            .zip(values.par_chunks_exact(width))
+            .for_each(|(out, row)| {
+                for ((out, value), (mean, scale)) in
+                    out.iter_mut().zip(row).zip(means.iter().zip(&scales))
+                {
+                    *out = ((f64::from(*value) - mean) * scale) as f32;
+                }
+            });
+        Self {
+            width,
+            stride,
+            values: out,
+        }
     }
 
     fn row(&self, index: usize) -> &[f32] {
@@ -80,7 +92,10 @@ impl Matrix {
     /// `weights` is `[vectors, stride]`, each vector from [`Self::padded`]; the result is
     /// `[vectors]`.
     pub(super) fn products(&self, index: usize, weights: &[f32]) -> Vec<f32> {
-        Isa::best().run(Products { row: self.row(index), weights })
+        Isa::best().run(Products {
+            row: self.row(index),
+            weights,
+        })
     }
 }
 
@@ -97,9 +112,17 @@ impl Work for Products<'_> {
     fn run(self) -> Vec<f32> {
         let mut products = vec![0.0; self.weights.len() / self.row.len()];
         // A loop: what an iterator collects is compiled elsewhere, for the baseline.
-        for (product, weights) in products.iter_mut().zip(self.weights.chunks_exact(self.row.len())) {
+        for (product, weights) in products
+            .iter_mut()
+            .zip(self.weights.chunks_exact(self.row.len()))
+        {
             let mut sums = [0.0f32; LANES];
-            for (a, b) in weights.as_chunks::<LANES>().0.iter().zip(self.row.as_chunks::<LANES>().0) {
+            for (a, b) in weights
+                .as_chunks::<LANES>()
+                .0
+                .iter()
+                .zip(self.row.as_chunks::<LANES>().0)
+            {
                 for lane in 0..LANES {
                     sums[lane] += a[lane] * b[lane];
                 }
@@ -124,28 +147,53 @@ pub(super) struct Sums {
 
 impl Sums {
     /// Sums the given rows of the matrix. `labels` has the class of every row of the matrix.
-    pub(super) fn of(matrix: &Matrix, labels: &[usize], num_classes: usize, rows: &[usize]) -> Self {
+    pub(super) fn of(
+        matrix: &Matrix,
+        labels: &[usize],
+        num_classes: usize,
+        rows: &[usize],
+    ) -> Self {
         let (width, stride) = (matrix.width, matrix.stride);
         // Contiguous, because every task below reads all of these rows.
-        let packed: Vec<f32> = rows.iter().flat_map(|index| matrix.row(*index)).copied().collect();
+        let packed: Vec<f32> = rows
+            .iter()
+            .flat_map(|index| matrix.row(*index))
+            .copied()
+            .collect();
         let lines: Vec<usize> = (0..width).step_by(LINES).collect();
         let of_lines = |first: usize| {
             let lines = first..(first + LINES).min(width);
-            let sums = Isa::best().run(Squares { packed: &packed, stride, lines: lines.clone() });
+            let sums = Isa::best().run(Squares {
+                packed: &packed,
+                stride,
+                lines: lines.clone(),
+            });
             let line = |(at, line): (usize, usize)| {
-                let mut out: Vec<f64> = sums[at * stride..].iter().take(line + 1).map(|sum| f64::from(*sum)).collect();
+                let mut out: Vec<f64> = sums[at * stride..]
+                    .iter()
+                    .take(line + 1)
+                    .map(|sum| f64::from(*sum))
+                    .collect();
                 out.resize(width, 0.0);
                 out
             };
             lines.enumerate().flat_map(line).collect::<Vec<_>>()
         };
         let squares = lines.into_par_iter().flat_map_iter(of_lines).collect();
-        let (mut features, mut counts) = (vec![vec![0.0; width]; num_classes], vec![0.0; num_classes]);
+        let (mut features, mut counts) =
+            (vec![vec![0.0; width]; num_classes], vec![0.0; num_classes]);
         for (row, index) in packed.chunks_exact(stride).zip(rows) {
             counts[labels[*index]] += 1.0;
-            features[labels[*index]].iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+            features[labels[*index]]
+                .iter_mut()
+                .zip(row)
+                .for_each(|(sum, value)| *sum += f64::from(*value));
         }
-        Self { squares, features, counts }
+        Self {
+            squares,
+            features,
+            counts,
+        }
     }
 
     /// Adds the sums over other rows.
@@ -153,7 +201,10 @@ impl Sums {
         let add = |(sum, value): (&mut f64, &f64)| *sum += value;
         self.squares.iter_mut().zip(&other.squares).for_each(add);
         self.counts.iter_mut().zip(&other.counts).for_each(add);
-        self.features.iter_mut().zip(&other.features).for_each(|(sums, values)| sums.iter_mut().zip(values).for_each(add));
+        self.features
+            .iter_mut()
+            .zip(&other.features)
+            .for_each(|(sums, values)| sums.iter_mut().zip(values).for_each(add));
     }
 }
 
@@ -181,8 +232,13 @@ impl Work for Squares<'_> {
             let [a, b, c, d] = [0, 1, 2, 3].map(|at| &row(at).unwrap_or(first)[..length]);
             for (sums, line) in sums.chunks_exact_mut(stride).zip(self.lines.clone()) {
                 let [wa, wb, wc, wd] = [0, 1, 2, 3].map(|at| row(at).map_or(0.0, |row| row[line]));
-                let all = sums[..length].iter_mut().zip(a.iter().zip(b)).zip(c.iter().zip(d));
-                all.for_each(|((sum, (a, b)), (c, d))| *sum += (wa * a + wb * b) + (wc * c + wd * d));
+                let all = sums[..length]
+                    .iter_mut()
+                    .zip(a.iter().zip(b))
+                    .zip(c.iter().zip(d));
+                all.for_each(|((sum, (a, b)), (c, d))| {
+                    *sum += (wa * a + wb * b) + (wc * c + wd * d)
+                });
             }
         }
         sums
@@ -203,17 +259,34 @@ impl Model {
     /// rows.
     pub(super) fn of(sums: &Sums, matrix: &Matrix) -> Self {
         let count: f64 = sums.counts.iter().sum();
-        let means: Vec<Vec<f64>> =
-            sums.features.iter().zip(&sums.counts).map(|(features, count)| scaled(features, 1.0 / count.max(1.0))).collect();
+        let means: Vec<Vec<f64>> = sums
+            .features
+            .iter()
+            .zip(&sums.counts)
+            .map(|(features, count)| scaled(features, 1.0 / count.max(1.0)))
+            .collect();
         let factor = factorised(covariance(sums, &means), matrix.width);
         let of_class = |(mean, class): (&Vec<f64>, &f64)| {
             let weights = solved(&factor, mean.clone());
             // A class without rows counts as half a row: the logarithm of zero is infinite.
-            let offset = (class.max(0.5) / count).ln() - 0.5 * weights.iter().zip(mean).map(|(weight, mean)| weight * mean).sum::<f64>();
-            (matrix.padded(weights.into_iter().map(|weight| weight as f32).collect()), offset as f32)
+            let offset = (class.max(0.5) / count).ln()
+                - 0.5
+                    * weights
+                        .iter()
+                        .zip(mean)
+                        .map(|(weight, mean)| weight * mean)
+                        .sum::<f64>();
+            (
+                matrix.padded(weights.into_iter().map(|weight| weight as f32).collect()),
+                offset as f32,
+            )
         };
-        let (weights, offsets): (Vec<_>, Vec<_>) = means.par_iter().zip(&sums.counts).map(of_class).unzip();
-        Self { weights: weights.concat(), offsets }
+        let (weights, offsets): (Vec<_>, Vec<_>) =
+            means.par_iter().zip(&sums.counts).map(of_class).unzip();
+        Self {
+            weights: weights.concat(),
+            offsets,
+        }
     }
 
     /// Computes the log probabilities of the classes, up to a constant in each row, for the given
@@ -224,7 +297,11 @@ impl Model {
     pub(super) fn logits(&self, matrix: &Matrix, rows: &[usize]) -> Vec<Vec<f32>> {
         let of_row = |index: &usize| {
             let products = matrix.products(*index, &self.weights);
-            products.iter().zip(&self.offsets).map(|(product, offset)| product + offset).collect()
+            products
+                .iter()
+                .zip(&self.offsets)
+                .map(|(product, offset)| product + offset)
+                .collect()
         };
         rows.par_iter().map(of_row).collect()
     }
@@ -242,13 +319,19 @@ fn covariance(sums: &Sums, means: &[Vec<f64>]) -> Vec<f64> {
     let count: f64 = sums.counts.iter().sum();
     let freedom = (count - means.len() as f64).max(1.0);
     let mut squares = sums.squares.clone();
-    squares.par_chunks_exact_mut(width).enumerate().for_each(|(line, squares)| {
-        for (mean, features) in means.iter().zip(&sums.features) {
-            squares[..=line].iter_mut().zip(features).for_each(|(square, sum)| *square -= mean[line] * sum);
-        }
-        squares.iter_mut().for_each(|square| *square /= freedom);
-        squares[line] += RIDGE / count;
-    });
+    squares
+        .par_chunks_exact_mut(width)
+        .enumerate()
+        .for_each(|(line, squares)| {
+            for (mean, features) in means.iter().zip(&sums.features) {
+                squares[..=line]
+                    .iter_mut()
+                    .zip(features)
+                    .for_each(|(square, sum)| *square -= mean[line] * sum);
+            }
+            squares.iter_mut().for_each(|square| *square /= freedom);
+            squares[line] += RIDGE / count;
+        });
     squares
 }
 
@@ -278,7 +361,10 @@ fn solved(factor: &[Vec<f64>], mut right: Vec<f64>) -> Vec<f64> {
     for (row, line) in factor.iter().enumerate().rev() {
         right[row] /= line[row];
         let value = right[row];
-        right.iter_mut().zip(&line[..row]).for_each(|(right, factor)| *right -= factor * value);
+        right
+            .iter_mut()
+            .zip(&line[..row])
+            .for_each(|(right, factor)| *right -= factor * value);
     }
     right
 }
@@ -295,11 +381,21 @@ mod tests {
         let row = |index: usize| {
             let is = |class: usize| f32::from(u8::from(labels[index] == class));
             let share = |factor: usize, of: usize| (index * factor % of) as f32 / of as f32;
-            [share(7, 11) + is(0), share(5, 13) + 0.8 * is(1), share(3, 17) + 0.6 * is(2), share(index, 19), 5.0]
+            [
+                share(7, 11) + is(0),
+                share(5, 13) + 0.8 * is(1),
+                share(3, 17) + 0.6 * is(2),
+                share(index, 19),
+                5.0,
+            ]
         };
         let matrix = Matrix::standardised(&(0..60).flat_map(row).collect::<Vec<_>>(), 5);
         // Summed in two parts, as the sums of folds are.
-        let part = |keep: fn(usize) -> bool| (0..60).filter(|index| index % 5 != 0 && keep(*index)).collect::<Vec<_>>();
+        let part = |keep: fn(usize) -> bool| {
+            (0..60)
+                .filter(|index| index % 5 != 0 && keep(*index))
+                .collect::<Vec<_>>()
+        };
         let mut sums = Sums::of(&matrix, &labels, 3, &part(|index| index < 23));
         sums.add(&Sums::of(&matrix, &labels, 3, &part(|index| index >= 23)));
         let found = Model::of(&sums, &matrix).logits(&matrix, &[0, 5, 10, 15]);
@@ -310,18 +406,33 @@ mod tests {
             [-1.030_693, -1.352_631, -1.330_604f32],
         ];
         for (found, expected) in found.iter().zip(expected) {
-            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-5), "{found:?} {expected:?}");
+            assert!(
+                found
+                    .iter()
+                    .zip(expected)
+                    .all(|(a, b)| (a - b).abs() < 2e-5),
+                "{found:?} {expected:?}"
+            );
         }
     }
 
     #[test]
     fn every_instruction_set_gives_the_same_model_to_the_bit() {
-        let values: Vec<f32> = (0..90 * 41u32).map(|index| (index * index % 127) as f32 / 9.0).collect();
-        let (matrix, labels) = (Matrix::standardised(&values, 41), (0..90).map(|index| index % 4).collect::<Vec<_>>());
+        let values: Vec<f32> = (0..90 * 41u32)
+            .map(|index| (index * index % 127) as f32 / 9.0)
+            .collect();
+        let (matrix, labels) = (
+            Matrix::standardised(&values, 41),
+            (0..90).map(|index| index % 4).collect::<Vec<_>>(),
+        );
         let rows: Vec<usize> = (0..90).collect();
         let found = |isa: Isa| {
             isa.as_best(|| {
-                let squares = Isa::best().run(Squares { packed: &matrix.values, stride: matrix.stride, lines: 3..19 });
+                let squares = Isa::best().run(Squares {
+                    packed: &matrix.values,
+                    stride: matrix.stride,
+                    lines: 3..19,
+                });
                 (squares, matrix.products(7, &matrix.values))
             })
         };

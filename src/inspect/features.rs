@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use super::Features;
 use crate::{
     base::progress::Progress,
-    config::{Architecture, Color, Data, DeviceName, Dialect, Hidden, Loss, Model, Normalize, Pooling, Weights},
+    config::{
+        Architecture, Color, Data, DeviceName, Dialect, Hidden, Loss, Model, Normalize, Pooling,
+        Weights,
+    },
     data::{
         Scanned,
         batches::{normalize::Normalizer, view::View},
@@ -38,11 +41,18 @@ const LEAST_SIDE: usize = 64;
 /// Returns the path of the backbone's weights if they are on this machine: the file that the recipe
 /// names, or the published file in the cache folder.
 pub fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
-    let of_recipe = model.filter(|model| model.architecture == cheap()).and_then(|model| locate(cheap(), &model.weights()));
+    let of_recipe = model
+        .filter(|model| model.architecture == cheap())
+        .and_then(|model| locate(cheap(), &model.weights()));
     let published = cheap().entry().published.as_ref()?;
     // An interrupted download is shorter.
-    let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|found| published.bytes.contains(&found.len()));
-    of_recipe.filter(|path| path.is_file()).or_else(|| locate(cheap(), &Weights::Imagenet).filter(is_whole))
+    let is_whole = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|found| published.bytes.contains(&found.len()))
+    };
+    of_recipe
+        .filter(|path| path.is_file())
+        .or_else(|| locate(cheap(), &Weights::Imagenet).filter(is_whole))
 }
 
 /// Computes the features of all images, in the order of the survey. Returns `None` for grayscale
@@ -54,15 +64,30 @@ pub fn weights_at_hand(model: Option<&Model>) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Returns an error if the weights can't be loaded or an image can't be read.
-pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn Progress) -> anyhow::Result<Option<Features>> {
+pub fn features(
+    surveyed: &Scanned,
+    data: &Data,
+    weights: &Path,
+    progress: &dyn Progress,
+) -> anyhow::Result<Option<Features>> {
     let [height, width, channels] = Format::of(data).shape();
     if data.color != Color::Rgb || height.min(width) < LEAST_SIDE {
         return Ok(None);
     }
     let device = open(DeviceName::Cpu)?.device;
     // Only the backbone is evaluated, so the head is as small as possible.
-    let model = Model { architecture: cheap(), pooling: Pooling::Average, hidden: Hidden::One(0), ..Model::default() };
-    let design = Design { model, input: [channels, height, width], num_classes: 2, output: Output::of(Loss::default()) };
+    let model = Model {
+        architecture: cheap(),
+        pooling: Pooling::Average,
+        hidden: Hidden::One(0),
+        ..Model::default()
+    };
+    let design = Design {
+        model,
+        input: [channels, height, width],
+        num_classes: 2,
+        output: Output::of(Loss::default()),
+    };
     let (model, origin) = pretrained::load(build(&design, 0, &device), weights)?;
     if origin != Origin::Library(Dialect::Torchvision) {
         // The normalization below is the one that torchvision's weights were trained with.
@@ -74,8 +99,14 @@ pub fn features(surveyed: &Scanned, data: &Data, weights: &Path, progress: &dyn 
     let mut values = Vec::new();
     for set in surveyed.sets.iter().filter(|set| !set.images.is_empty()) {
         let view = View::plain(set, &normalizer);
-        values.extend(average_features(&model, view, &device, &|count| task.add(count))?);
+        values.extend(average_features(&model, view, &device, &|count| {
+            task.add(count)
+        })?);
     }
     let width = values.len() / surveyed.survey.seen.len().max(1);
-    Ok(Some(Features { words: "features of a SqueezeNet trained on ImageNet".to_owned(), width, values }))
+    Ok(Some(Features {
+        words: "features of a SqueezeNet trained on ImageNet".to_owned(),
+        width,
+        values,
+    }))
 }

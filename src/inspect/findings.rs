@@ -88,30 +88,57 @@ pub(super) fn of(found: &Inspection) -> Vec<Finding> {
 
 impl Finding {
     fn new(kind: Kind, what: String, first: Option<String>, advice: &str) -> Self {
-        Self { kind, what, first, advice: advice.to_owned() }
+        Self {
+            kind,
+            what,
+            first,
+            advice: advice.to_owned(),
+        }
     }
 }
 
 fn leak(found: &Inspection) -> Option<Finding> {
-    let is_leak = |group: &&CopyGroup| group.has(Part::Test) && (group.has(Part::Train) || group.has(Part::Validation));
+    let is_leak = |group: &&CopyGroup| {
+        group.has(Part::Test) && (group.has(Part::Train) || group.has(Part::Validation))
+    };
     let leaks: Vec<&CopyGroup> = found.copies.groups.iter().filter(is_leak).collect();
     let first = words(leaks.first()?.pair());
     let count: usize = leaks.iter().map(|group| group.count(Part::Test)).sum();
-    let near: usize = leaks.iter().map(|group| group.changed(Part::Test, &[Part::Train, Part::Validation])).sum();
-    let near = if near > 0 { format!(", {near} of them saved again, cropped, turned or the like") } else { String::new() };
-    let (tests, are) = (found.count(Part::Test), verb(count, "is a copy", "are copies"));
+    let near: usize = leaks
+        .iter()
+        .map(|group| group.changed(Part::Test, &[Part::Train, Part::Validation]))
+        .sum();
+    let near = if near > 0 {
+        format!(", {near} of them saved again, cropped, turned or the like")
+    } else {
+        String::new()
+    };
+    let (tests, are) = (
+        found.count(Part::Test),
+        verb(count, "is a copy", "are copies"),
+    );
     Some(Finding::new(
         Kind::Leak,
-        format!("{count} of {tests} test images {are} of images that are trained on or chosen by{near}"),
+        format!(
+            "{count} of {tests} test images {are} of images that are trained on or chosen by{near}"
+        ),
         Some(first),
         "believe `evaluate`'s second column, on the images never seen, or set data.on_leak = \"exclude\"",
     ))
 }
 
 fn contradictions(found: &Inspection) -> Option<Finding> {
-    let pairs: Vec<[&Member; 2]> = found.copies.groups.iter().filter_map(CopyGroup::contradiction).collect();
+    let pairs: Vec<[&Member; 2]> = found
+        .copies
+        .groups
+        .iter()
+        .filter_map(CopyGroup::contradiction)
+        .collect();
     let first = words(*pairs.first()?);
-    let (groups, has) = (counted(pairs.len(), "group"), verb(pairs.len(), "has", "have"));
+    let (groups, has) = (
+        counted(pairs.len(), "group"),
+        verb(pairs.len(), "has", "have"),
+    );
     Some(Finding::new(
         Kind::ConflictingLabels,
         format!("{groups} of copies with the same pixels {has} more than one label"),
@@ -123,10 +150,14 @@ fn contradictions(found: &Inspection) -> Option<Finding> {
 /// Reports groups with more than one label in which no two images with equal pixels differ in their
 /// label. Their labels may differ on purpose.
 fn conflicting_labels(found: &Inspection) -> Option<Finding> {
-    let is_near = |group: &&CopyGroup| group.has_conflicting_labels && group.contradiction().is_none();
+    let is_near =
+        |group: &&CopyGroup| group.has_conflicting_labels && group.contradiction().is_none();
     let conflicts: Vec<&CopyGroup> = found.copies.groups.iter().filter(is_near).collect();
     let first = words(conflicts.first()?.pair());
-    let (groups, has) = (counted(conflicts.len(), "group"), verb(conflicts.len(), "has", "have"));
+    let (groups, has) = (
+        counted(conflicts.len(), "group"),
+        verb(conflicts.len(), "has", "have"),
+    );
     Some(Finding::new(
         Kind::ConflictingLabels,
         format!("{groups} of copies {has} more than one label"),
@@ -139,8 +170,14 @@ fn validation_leak(found: &Inspection) -> Option<Finding> {
     let copied = |group: &&CopyGroup| group.has(Part::Train) && group.has(Part::Validation);
     let leaks: Vec<&CopyGroup> = found.copies.groups.iter().filter(copied).collect();
     let first = words(leaks.first()?.pair());
-    let count: usize = leaks.iter().map(|group| group.count(Part::Validation)).sum();
-    let (all, are) = (found.count(Part::Validation), verb(count, "is a copy", "are copies"));
+    let count: usize = leaks
+        .iter()
+        .map(|group| group.count(Part::Validation))
+        .sum();
+    let (all, are) = (
+        found.count(Part::Validation),
+        verb(count, "is a copy", "are copies"),
+    );
     Some(Finding::new(
         Kind::ValidationLeak,
         format!("{count} of {all} validation images {are} of training images"),
@@ -156,19 +193,31 @@ fn split_groups(found: &Inspection) -> Option<Finding> {
             parts.entry(group).or_default().insert(seen.part);
         }
     }
-    let split: Vec<_> = parts.into_iter().filter(|(_, parts)| parts.len() > 1).collect();
+    let split: Vec<_> = parts
+        .into_iter()
+        .filter(|(_, parts)| parts.len() > 1)
+        .collect();
     let (group, parts) = split.first()?;
     let parts: Vec<_> = parts.iter().map(|part| part.name()).collect();
     Some(Finding::new(
         Kind::SplitGroup,
-        format!("{} {} images in more than one split", counted(split.len(), "group"), verb(split.len(), "has", "have")),
+        format!(
+            "{} {} images in more than one split",
+            counted(split.len(), "group"),
+            verb(split.len(), "has", "have")
+        ),
         Some(format!("{group} ({})", parts.join(" and "))),
         "what is learned of a patient helps on that patient's other images: put each group on one side",
     ))
 }
 
 fn doubtful_labels(found: &Inspection) -> Option<Finding> {
-    let Labels { features, images, balanced_accuracy, suspects } = found.labels.as_ref()?;
+    let Labels {
+        features,
+        images,
+        balanced_accuracy,
+        suspects,
+    } = found.labels.as_ref()?;
     let worst = suspects.first()?;
     let (count, are) = (suspects.len(), verb(suspects.len(), "is", "are"));
     Some(Finding::new(
@@ -177,22 +226,41 @@ fn doubtful_labels(found: &Inspection) -> Option<Finding> {
             "{count} of {images} labels {are} doubtful: a linear model of {features} says otherwise; its balanced accuracy is \
              {balanced_accuracy:.2} on images that it wasn't fitted to"
         ),
-        Some(format!("{} ({}, or {}?)", worst.path, worst.label, worst.suggestion)),
+        Some(format!(
+            "{} ({}, or {}?)",
+            worst.path, worst.label, worst.suggestion
+        )),
         "look at them, the least believed first; a hard image with a right label is doubtful as well",
     ))
 }
 
 fn alike_classes(found: &Inspection) -> Option<Finding> {
     let pairs = alike::pairs(found.classes.keys());
-    let more = if pairs.len() > 1 { format!(", and {} like these", counted(pairs.len() - 1, "pair")) } else { String::new() };
+    let more = if pairs.len() > 1 {
+        format!(", and {} like these", counted(pairs.len() - 1, "pair"))
+    } else {
+        String::new()
+    };
     let what = format!("{}{more}", pairs.first()?);
-    Some(Finding::new(Kind::AlikeClasses, what, None, "give them one name if they are one class"))
+    Some(Finding::new(
+        Kind::AlikeClasses,
+        what,
+        None,
+        "give them one name if they are one class",
+    ))
 }
 
 fn unreadable(found: &Inspection) -> Option<Finding> {
     let first = found.unreadable.first()?;
-    let is_alone = found.unreadable.iter().all(|file| file.failure == first.failure);
-    let how = if is_alone { first.failure.words() } else { "can't be opened or decoded" };
+    let is_alone = found
+        .unreadable
+        .iter()
+        .all(|file| file.failure == first.failure);
+    let how = if is_alone {
+        first.failure.words()
+    } else {
+        "can't be opened or decoded"
+    };
     Some(Finding::new(
         Kind::Unreadable,
         format!("{} {}", counted(found.unreadable.len(), "file"), how),
@@ -212,39 +280,83 @@ fn damaged(found: &Inspection) -> Option<Finding> {
 }
 
 fn repeats(found: &Inspection) -> Option<Finding> {
-    let within: Vec<&CopyGroup> = found.copies.groups.iter().filter(|group| !group.is_across_splits).collect();
+    let within: Vec<&CopyGroup> = found
+        .copies
+        .groups
+        .iter()
+        .filter(|group| !group.is_across_splits)
+        .collect();
     let first = words(within.first()?.pair());
-    let near = within.iter().filter(|group| group.likeness == Likeness::Near).count();
-    let (groups, lie) = (counted(within.len(), "group"), verb(within.len(), "lies", "lie"));
+    let near = within
+        .iter()
+        .filter(|group| group.likeness == Likeness::Near)
+        .count();
+    let (groups, lie) = (
+        counted(within.len(), "group"),
+        verb(within.len(), "lies", "lie"),
+    );
     Some(Finding::new(
         Kind::Repeats,
-        format!("{groups} of copies {lie} within one split ({near} of them saved again, resized, turned or the like)"),
+        format!(
+            "{groups} of copies {lie} within one split ({near} of them saved again, resized, turned or the like)"
+        ),
         Some(first),
         "they stay together when validation images are held back, and count more than once all the same; --write-clean keeps one of each",
     ))
 }
 
 fn rule(found: &Inspection) -> Option<Finding> {
-    let Rule { property, balanced_accuracy, chance, .. } = found.rules.iter().find(|rule| rule.is_seen)?;
+    let Rule {
+        property,
+        balanced_accuracy,
+        chance,
+        ..
+    } = found.rules.iter().find(|rule| rule.is_seen)?;
     Some(Finding::new(
         Kind::Rule,
-        format!("a rule on {property} scores {balanced_accuracy:.2} (balanced accuracy; guessing {chance:.2})"),
+        format!(
+            "a rule on {property} scores {balanced_accuracy:.2} (balanced accuracy; guessing {chance:.2})"
+        ),
         None,
         "images of the classes come from different places: a network may learn the place; `explain` shows where it looks",
     ))
 }
 
 fn imbalance(found: &Inspection) -> Option<Finding> {
-    let what = format!("the largest class has {:.1} training images for one of the smallest", found.imbalance);
-    (found.imbalance > IMBALANCED).then(|| Finding::new(Kind::Imbalance, what, None, "train.class_weights = \"balanced\""))
+    let what = format!(
+        "the largest class has {:.1} training images for one of the smallest",
+        found.imbalance
+    );
+    (found.imbalance > IMBALANCED).then(|| {
+        Finding::new(
+            Kind::Imbalance,
+            what,
+            None,
+            "train.class_weights = \"balanced\"",
+        )
+    })
 }
 
 fn odd(found: &Inspection) -> Option<Finding> {
     let count: usize = found.suspects.values().map(Vec::len).sum();
     let (kind, suspects) = found.suspects.first_key_value()?;
-    let kinds: Vec<_> = found.suspects.iter().map(|(kind, suspects)| format!("{} {kind}", suspects.len())).collect();
-    let what = format!("{} {} out: {}", counted(count, "image"), verb(count, "stands", "stand"), kinds.join(", "));
-    Some(Finding::new(Kind::Odd, what, Some(format!("{} ({kind})", suspects.first()?.path)), "look at them"))
+    let kinds: Vec<_> = found
+        .suspects
+        .iter()
+        .map(|(kind, suspects)| format!("{} {kind}", suspects.len()))
+        .collect();
+    let what = format!(
+        "{} {} out: {}",
+        counted(count, "image"),
+        verb(count, "stands", "stand"),
+        kinds.join(", ")
+    );
+    Some(Finding::new(
+        Kind::Odd,
+        what,
+        Some(format!("{} ({kind})", suspects.first()?.path)),
+        "look at them",
+    ))
 }
 
 /// Describes two copies by path, split and class.

@@ -81,17 +81,33 @@ impl Features {
             let mut draw = stream(0, Purpose::Waves, [index as u64, 0, 0]);
             // The product of a standardized image with such a wave has a variance of about one.
             let scale = 1.0 / SMALL as f64;
-            let weights = (0..SMALL * SMALL).map(|_| (scale * normal(&mut draw)) as f32).collect();
-            (small.padded(weights), draw.random_range(0.0..std::f32::consts::TAU))
+            let weights = (0..SMALL * SMALL)
+                .map(|_| (scale * normal(&mut draw)) as f32)
+                .collect();
+            (
+                small.padded(weights),
+                draw.random_range(0.0..std::f32::consts::TAU),
+            )
         };
         let (waves, phases): (Vec<Vec<f32>>, Vec<f32>) = (0..WAVES).map(wave).unzip();
         let waves = waves.concat();
         let of_one = |index: usize| {
             let products = small.products(index, &waves);
-            products.into_iter().zip(&phases).map(|(product, phase)| (product + phase).cos()).collect::<Vec<_>>()
+            products
+                .into_iter()
+                .zip(&phases)
+                .map(|(product, phase)| (product + phase).cos())
+                .collect::<Vec<_>>()
         };
-        let values = (0..looks.len()).into_par_iter().flat_map_iter(of_one).collect();
-        Self { words: words_of_looks(), width: WAVES, values }
+        let values = (0..looks.len())
+            .into_par_iter()
+            .flat_map_iter(of_one)
+            .collect();
+        Self {
+            words: words_of_looks(),
+            width: WAVES,
+            values,
+        }
     }
 }
 
@@ -150,36 +166,80 @@ impl DoubtfulLabel {
 /// fewer than two classes have enough images or the model's skill is too low.
 pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    survey.seen.iter().for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
-    let classes: Vec<&str> = counts.iter().filter(|(_, count)| **count >= LEAST).map(|(class, _)| *class).collect();
+    survey
+        .seen
+        .iter()
+        .for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
+    let classes: Vec<&str> = counts
+        .iter()
+        .filter(|(_, count)| **count >= LEAST)
+        .map(|(class, _)| *class)
+        .collect();
     if classes.len() < 2 {
         return None;
     }
     let class = |seen: &ScannedImage| classes.binary_search(&seen.entry.class.as_str()).ok();
-    let (judged, labels): (Vec<usize>, Vec<usize>) =
-        survey.seen.iter().enumerate().filter_map(|(index, seen)| Some((index, class(seen)?))).unzip();
+    let (judged, labels): (Vec<usize>, Vec<usize>) = survey
+        .seen
+        .iter()
+        .enumerate()
+        .filter_map(|(index, seen)| Some((index, class(seen)?)))
+        .unzip();
     let firsts = survey.firsts();
     let member = |(index, label): (&usize, &usize)| {
         // Copies share a fold. Otherwise a model fitted to an image's copy, with the same wrong
         // label, would confirm the label.
         let digest = survey.seen[firsts[*index]].facts.pixels;
-        Member { class: *label, group: survey.seen[*index].entry.group.clone(), digest }
+        Member {
+            class: *label,
+            group: survey.seen[*index].entry.group.clone(),
+            digest,
+        }
     };
     let members: Vec<Member> = judged.iter().zip(&labels).map(member).collect();
-    let words = features.as_ref().map_or_else(words_of_looks, |features| features.words.clone());
+    let words = features
+        .as_ref()
+        .map_or_else(words_of_looks, |features| features.words.clone());
     let judgement = || {
         let of_judged = |features: &Features| -> Vec<f32> {
-            judged.iter().flat_map(|index| &features.values[index * features.width..(index + 1) * features.width]).copied().collect()
+            judged
+                .iter()
+                .flat_map(|index| {
+                    &features.values[index * features.width..(index + 1) * features.width]
+                })
+                .copied()
+                .collect()
         };
-        let looks = || Features::of_looks(&judged.iter().map(|index| &survey.seen[*index].facts.look).collect::<Vec<_>>());
+        let looks = || {
+            Features::of_looks(
+                &judged
+                    .iter()
+                    .map(|index| &survey.seen[*index].facts.look)
+                    .collect::<Vec<_>>(),
+            )
+        };
         let (values, width) = match &features {
             Some(features) => (of_judged(features), features.width),
             None => (looks().values, WAVES),
         };
-        Judgement::of(&Matrix::standardised(&values, width), &members, classes.len())
+        Judgement::of(
+            &Matrix::standardised(&values, width),
+            &members,
+            classes.len(),
+        )
     };
-    let judgement = if judged.len() < MANY { judgement() } else { kept_or(&key(survey, &judged, &members, features.as_ref()), judgement) };
-    let Judgement { balanced_accuracy, doubts } = judgement?;
+    let judgement = if judged.len() < MANY {
+        judgement()
+    } else {
+        kept_or(
+            &key(survey, &judged, &members, features.as_ref()),
+            judgement,
+        )
+    };
+    let Judgement {
+        balanced_accuracy,
+        doubts,
+    } = judgement?;
     let suspect = |doubt: Doubt| DoubtfulLabel {
         path: names::of_path(&survey.seen[judged[doubt.at]].entry.path),
         label: classes[labels[doubt.at]].to_owned(),
@@ -188,13 +248,26 @@ pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels>
         suggestion_probability: doubt.probabilities[1],
         index: judged[doubt.at],
     };
-    Some(Labels { features: words, images: judged.len(), balanced_accuracy, suspects: doubts.into_iter().map(suspect).collect() })
+    Some(Labels {
+        features: words,
+        images: judged.len(),
+        balanced_accuracy,
+        suspects: doubts.into_iter().map(suspect).collect(),
+    })
 }
 
 /// Returns the cache key, which covers everything that the judgment depends on.
 fn key(survey: &Scan, judged: &[usize], members: &[Member], features: Option<&Features>) -> Key {
     let mut key = Key::new(VERSION);
-    for (index, Member { class, group, digest }) in judged.iter().zip(members) {
+    for (
+        index,
+        Member {
+            class,
+            group,
+            digest,
+        },
+    ) in judged.iter().zip(members)
+    {
         key.add_number(*class);
         key.add(group.as_deref().unwrap_or("").as_bytes());
         key.add(digest);
@@ -238,17 +311,27 @@ impl Judgement {
             return None;
         }
         let mut doubts = doubtful(&probabilities, &labels, num_classes);
-        let ratio = |(at, suggestion): &(usize, usize)| probabilities[*at][labels[*at]] / probabilities[*at][*suggestion];
-        let is_wrong = |at: usize| wrong_label(probabilities[at][labels[at]], wrong, num_classes) > PROBABLY;
+        let ratio = |(at, suggestion): &(usize, usize)| {
+            probabilities[*at][labels[*at]] / probabilities[*at][*suggestion]
+        };
+        let is_wrong =
+            |at: usize| wrong_label(probabilities[at][labels[at]], wrong, num_classes) > PROBABLY;
         // Confident learning alone reports the hard images of a clean set. Without the second
         // condition, 163 of 10,000 MNIST digits were doubted, with it 27.
         doubts.retain(|doubt| ratio(doubt) * ODDS <= 1.0 && is_wrong(doubt.0));
         doubts.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
         let doubt = |(at, suggestion): (usize, usize)| {
             let probabilities = [labels[at], suggestion].map(|class| probabilities[at][class]);
-            Doubt { at, suggestion, probabilities }
+            Doubt {
+                at,
+                suggestion,
+                probabilities,
+            }
         };
-        Some(Self { balanced_accuracy, doubts: doubts.into_iter().map(doubt).collect() })
+        Some(Self {
+            balanced_accuracy,
+            doubts: doubts.into_iter().map(doubt).collect(),
+        })
     }
 }
 
@@ -261,29 +344,53 @@ fn is_skilled(balanced_accuracy: f64, num_classes: usize) -> bool {
 /// Computes the held-out logits of each row, `[rows][classes]`, by a model fitted to the other
 /// folds. Returns `None` if a sample of the first fold shows that the skill is too low, because
 /// sets with many classes would take long without a result.
-fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[usize]) -> Option<Vec<Vec<f32>>> {
+fn out_of_fold(
+    matrix: &Matrix,
+    labels: &[usize],
+    num_classes: usize,
+    folds: &[usize],
+) -> Option<Vec<Vec<f32>>> {
     let order = permutation(&mut stream(0, Purpose::Folds, [2, 0, 0]), labels.len());
-    let of_fold = |rows: &[usize], fold: usize| rows.iter().copied().filter(|index| folds[*index] == fold).collect::<Vec<_>>();
+    let of_fold = |rows: &[usize], fold: usize| {
+        rows.iter()
+            .copied()
+            .filter(|index| folds[*index] == fold)
+            .collect::<Vec<_>>()
+    };
     let fitted = &order[..order.len().min(FITTED)];
-    let sums: Vec<Sums> = (0..FOLDS).map(|fold| Sums::of(matrix, labels, num_classes, &of_fold(fitted, fold))).collect();
+    let sums: Vec<Sums> = (0..FOLDS)
+        .map(|fold| Sums::of(matrix, labels, num_classes, &of_fold(fitted, fold)))
+        .collect();
     let model = |fold: usize| {
-        let mut others = sums.iter().enumerate().filter(|(other, _)| *other != fold).map(|(_, sums)| sums);
+        let mut others = sums
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != fold)
+            .map(|(_, sums)| sums);
         let mut all = others.next()?.clone();
         others.for_each(|other| all.add(other));
         Some(Model::of(&all, matrix))
     };
     let asked = of_fold(&order[..order.len().min(ASKED)], 0);
-    let (found, of_asked): (Vec<_>, Vec<_>) =
-        (softmax_all(&model(0)?.logits(matrix, &asked), 1.0), asked.iter().map(|index| labels[*index]).collect());
+    let (found, of_asked): (Vec<_>, Vec<_>) = (
+        softmax_all(&model(0)?.logits(matrix, &asked), 1.0),
+        asked.iter().map(|index| labels[*index]).collect(),
+    );
     // The sample is small, so the check is lenient; the final one is on all images.
-    if !is_skilled(balanced_accuracy(&found, &of_asked, num_classes) + LUCK, num_classes) {
+    if !is_skilled(
+        balanced_accuracy(&found, &of_asked, num_classes) + LUCK,
+        num_classes,
+    ) {
         return None;
     }
     let mut logits = vec![Vec::new(); labels.len()];
     for fold in 0..FOLDS {
         let judged = of_fold(&order, fold);
         let found = model(fold)?.logits(matrix, &judged);
-        judged.into_iter().zip(found).for_each(|(index, found)| logits[index] = found);
+        judged
+            .into_iter()
+            .zip(found)
+            .for_each(|(index, found)| logits[index] = found);
     }
     Some(logits)
 }
@@ -292,7 +399,10 @@ fn out_of_fold(matrix: &Matrix, labels: &[usize], num_classes: usize, folds: &[u
 fn softmax_all(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f64>> {
     let softmax = |row: &Vec<f32>| {
         let most = row.iter().copied().fold(f32::MIN, f32::max);
-        let mut out: Vec<f64> = row.iter().map(|value| (f64::from(value - most) / temperature).exp()).collect();
+        let mut out: Vec<f64> = row
+            .iter()
+            .map(|value| (f64::from(value - most) / temperature).exp())
+            .collect();
         let sum: f64 = out.iter().sum();
         out.iter_mut().for_each(|value| *value /= sum);
         out
@@ -315,8 +425,12 @@ impl Belief {
         // The time of a round grows with the number of classes, so the sample shrinks with it.
         let most = (ASKED * 100 / logits.first().map_or(1, Vec::len)).clamp(LEAST * LEAST, ASKED);
         let asked = (0..labels.len()).step_by(labels.len().div_ceil(most));
-        let (some, their_labels): (Vec<Vec<f32>>, Vec<usize>) = asked.map(|at| (logits[at].clone(), labels[at])).unzip();
-        let mut belief = Self { temperature: 1.0, wrong: FEW };
+        let (some, their_labels): (Vec<Vec<f32>>, Vec<usize>) =
+            asked.map(|at| (logits[at].clone(), labels[at])).unzip();
+        let mut belief = Self {
+            temperature: 1.0,
+            wrong: FEW,
+        };
         let mut right = vec![1.0; some.len()];
         for _ in 0..ROUNDS {
             belief.temperature = fit_weighted_temperature(&some, &their_labels, &right, HALVINGS);
@@ -344,7 +458,10 @@ fn wrong_label(probability: f64, wrong: f64, num_classes: usize) -> f64 {
 
 /// Returns the most probable class, the first of equals.
 fn most_likely(probabilities: &[f64]) -> usize {
-    (0..probabilities.len()).rev().max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(0)
+    (0..probabilities.len())
+        .rev()
+        .max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]))
+        .unwrap_or(0)
 }
 
 /// Computes the mean recall of the classes.
@@ -354,26 +471,43 @@ fn balanced_accuracy(probabilities: &[Vec<f64>], labels: &[usize], num_classes: 
         counts[*label] += 1.0;
         hits[*label] += f64::from(u8::from(most_likely(probabilities) == *label));
     }
-    hits.iter().zip(&counts).map(|(hits, count)| hits / count.max(1.0)).sum::<f64>() / num_classes as f64
+    hits.iter()
+        .zip(&counts)
+        .map(|(hits, count)| hits / count.max(1.0))
+        .sum::<f64>()
+        / num_classes as f64
 }
 
 /// Returns the entries off the diagonal of the confident joint, each as the row and the class it is
 /// counted as. A class is confident if its probability reaches the mean that it has over the images
 /// with its label. A row whose most probable class isn't confident is left out; cleanlab may count
 /// it as another class that is.
-fn doubtful(probabilities: &[Vec<f64>], labels: &[usize], num_classes: usize) -> Vec<(usize, usize)> {
+fn doubtful(
+    probabilities: &[Vec<f64>],
+    labels: &[usize],
+    num_classes: usize,
+) -> Vec<(usize, usize)> {
     let (mut sums, mut counts) = (vec![0.0; num_classes], vec![0.0f64; num_classes]);
     for (probabilities, label) in probabilities.iter().zip(labels) {
         sums[*label] += probabilities[*label];
         counts[*label] += 1.0;
     }
-    let thresholds: Vec<f64> = sums.iter().zip(&counts).map(|(sum, count)| sum / count.max(1.0)).collect();
+    let thresholds: Vec<f64> = sums
+        .iter()
+        .zip(&counts)
+        .map(|(sum, count)| sum / count.max(1.0))
+        .collect();
     let suspect = |(at, (probabilities, label)): (usize, (&Vec<f64>, &usize))| {
         let class = most_likely(probabilities);
         // The tolerance is cleanlab's.
         (class != *label && probabilities[class] >= thresholds[class] - 1e-6).then_some((at, class))
     };
-    probabilities.iter().zip(labels).enumerate().filter_map(suspect).collect()
+    probabilities
+        .iter()
+        .zip(labels)
+        .enumerate()
+        .filter_map(suspect)
+        .collect()
 }
 
 #[cfg(test)]
@@ -392,8 +526,20 @@ mod tests {
         let mut draw = stream(5, Purpose::Synthetic, [index, class as u64, 0]);
         let (strength, noise) = (draw.random_range(60..120u8), draw.random_range(10..60u8));
         let is_bright = |row: usize, column: usize| [column < 20, column > 28, row > 18][class];
-        let bytes = (0..40 * 48).map(|at| draw.random_range(0..noise) + if is_bright(at / 48, at % 48) { strength } else { 40 });
-        Pixels { height: 40, width: 48, channels: 1, bytes: bytes.collect() }
+        let bytes = (0..40 * 48).map(|at| {
+            draw.random_range(0..noise)
+                + if is_bright(at / 48, at % 48) {
+                    strength
+                } else {
+                    40
+                }
+        });
+        Pixels {
+            height: 40,
+            width: 48,
+            channels: 1,
+            bytes: bytes.collect(),
+        }
     }
 
     fn survey(labels: &[(usize, usize)]) -> Scan {
@@ -401,21 +547,48 @@ mod tests {
             let pixels = image(*shown, index as u64);
             let grey = image::GrayImage::from_raw(48, 40, pixels.bytes).expect("all its pixels");
             let mut file = std::io::Cursor::new(Vec::new());
-            grey.write_to(&mut file, image::ImageFormat::Png).expect("memory");
-            let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");
+            grey.write_to(&mut file, image::ImageFormat::Png)
+                .expect("memory");
+            let (facts, _) =
+                measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");
             let path = PathBuf::from(format!("{index}.png"));
-            let entry = Entry { path, class: format!("class {label}"), group: None, weight: 1.0, split: None };
-            ScannedImage { entry, part: Part::Train, facts: Arc::new(facts) }
+            let entry = Entry {
+                path,
+                class: format!("class {label}"),
+                group: None,
+                weight: 1.0,
+                split: None,
+            };
+            ScannedImage {
+                entry,
+                part: Part::Train,
+                facts: Arc::new(facts),
+            }
         };
-        Scan { seen: labels.iter().enumerate().map(seen).collect(), ..Scan::default() }
+        Scan {
+            seen: labels.iter().enumerate().map(seen).collect(),
+            ..Scan::default()
+        }
     }
 
     #[test]
     fn planted_wrong_labels_are_found_and_right_ones_are_believed() {
         let wrong = [7, 50, 101, 260, 400];
-        let label = |index: usize| (index % 3, if wrong.contains(&index) { (index + 1) % 3 } else { index % 3 });
+        let label = |index: usize| {
+            (
+                index % 3,
+                if wrong.contains(&index) {
+                    (index + 1) % 3
+                } else {
+                    index % 3
+                },
+            )
+        };
         let labels = judge(&survey(&(0..420).map(label).collect::<Vec<_>>()), None).expect("easy");
-        assert!(labels.balanced_accuracy > 0.9 && labels.images == 420, "{labels:?}");
+        assert!(
+            labels.balanced_accuracy > 0.9 && labels.images == 420,
+            "{labels:?}"
+        );
         let mut found: Vec<usize> = labels.suspects.iter().map(DoubtfulLabel::index).collect();
         found.sort_unstable();
         assert_eq!(found, wrong);
@@ -423,7 +596,11 @@ mod tests {
         let index = worst.index();
         assert_eq!(
             [&worst.path, &worst.label, &worst.suggestion],
-            [&format!("{index}.png"), &format!("class {}", (index + 1) % 3), &format!("class {}", index % 3)]
+            [
+                &format!("{index}.png"),
+                &format!("class {}", (index + 1) % 3),
+                &format!("class {}", index % 3)
+            ]
         );
     }
 
@@ -434,27 +611,67 @@ mod tests {
         let mut draw = stream(5, Purpose::Synthetic, [0, 8, 0]);
         // Probability of the shown class: 0.9 for one image in twenty, 0.9999 for the others. The
         // logits claim twice the confidence.
-        let shown: Vec<f64> = (0..4000).map(|at| if at % 20 == 0 { 0.9 } else { 0.9999 }).collect();
-        let logits: Vec<Vec<f32>> = shown.iter().map(|shown| vec![2.0 * (shown / (1.0 - shown)).ln() as f32, 0.0]).collect();
-        let mut labels: Vec<usize> = shown.iter().map(|shown| usize::from(draw.random::<f64>() >= *shown)).collect();
+        let shown: Vec<f64> = (0..4000)
+            .map(|at| if at % 20 == 0 { 0.9 } else { 0.9999 })
+            .collect();
+        let logits: Vec<Vec<f32>> = shown
+            .iter()
+            .map(|shown| vec![2.0 * (shown / (1.0 - shown)).ln() as f32, 0.0])
+            .collect();
+        let mut labels: Vec<usize> = shown
+            .iter()
+            .map(|shown| usize::from(draw.random::<f64>() >= *shown))
+            .collect();
         let mistakes = labels.iter().sum::<usize>();
         let Belief { temperature, wrong } = Belief::of(&logits, &labels);
-        assert!(mistakes > 12 && wrong < 1e-3 && (1.5..2.8).contains(&temperature), "{mistakes}, {wrong}, {temperature}");
+        assert!(
+            mistakes > 12 && wrong < 1e-3 && (1.5..2.8).contains(&temperature),
+            "{mistakes}, {wrong}, {temperature}"
+        );
         let turned: Vec<usize> = (1..4000).step_by(40).collect();
         turned.iter().for_each(|at| labels[*at] = 1 - labels[*at]);
         let Belief { temperature, wrong } = Belief::of(&logits, &labels);
-        assert!((wrong - 0.025).abs() < 0.003 && (1.5..2.8).contains(&temperature), "{wrong}, {temperature}");
+        assert!(
+            (wrong - 0.025).abs() < 0.003 && (1.5..2.8).contains(&temperature),
+            "{wrong}, {temperature}"
+        );
         let probabilities = softmax_all(&logits, temperature);
-        let told: Vec<usize> = (0..4000).filter(|at| wrong_label(probabilities[*at][labels[*at]], wrong, 2) > PROBABLY).collect();
-        assert!(turned.iter().all(|at| told.contains(at)) && told.len() <= turned.len() + 3, "{}", told.len());
+        let told: Vec<usize> = (0..4000)
+            .filter(|at| wrong_label(probabilities[*at][labels[*at]], wrong, 2) > PROBABLY)
+            .collect();
+        assert!(
+            turned.iter().all(|at| told.contains(at)) && told.len() <= turned.len() + 3,
+            "{}",
+            told.len()
+        );
     }
 
     #[test]
     fn nobody_is_asked_who_knows_nothing() {
         // The labels are independent of what the images show.
-        assert_eq!(judge(&survey(&(0..90).map(|index| (index % 3, index / 3 % 3)).collect::<Vec<_>>()), None), None);
+        assert_eq!(
+            judge(
+                &survey(
+                    &(0..90)
+                        .map(|index| (index % 3, index / 3 % 3))
+                        .collect::<Vec<_>>()
+                ),
+                None
+            ),
+            None
+        );
         // Too few images of each class.
-        assert_eq!(judge(&survey(&(0..30).map(|index| (index % 3, index % 3)).collect::<Vec<_>>()), None), None);
+        assert_eq!(
+            judge(
+                &survey(
+                    &(0..30)
+                        .map(|index| (index % 3, index % 3))
+                        .collect::<Vec<_>>()
+                ),
+                None
+            ),
+            None
+        );
     }
 
     /// Expected rows are those of cleanlab 2.9.0 (`scripts/reference/confident_learning.py`).
@@ -466,11 +683,21 @@ mod tests {
             probabilities: Vec<Vec<f64>>,
             issues: Vec<usize>,
         }
-        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/golden/confident_learning.json")).expect("whole");
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../tests/golden/confident_learning.json"))
+                .expect("whole");
         assert!(cases.len() >= 6 && cases.iter().any(|case| case.issues.len() > 5));
         for (number, case) in cases.iter().enumerate() {
-            let found = doubtful(&case.probabilities, &case.labels, case.probabilities[0].len());
-            assert_eq!(found.into_iter().map(|(at, _)| at).collect::<Vec<_>>(), case.issues, "case {number}");
+            let found = doubtful(
+                &case.probabilities,
+                &case.labels,
+                case.probabilities[0].len(),
+            );
+            assert_eq!(
+                found.into_iter().map(|(at, _)| at).collect::<Vec<_>>(),
+                case.issues,
+                "case {number}"
+            );
         }
     }
 }

@@ -139,15 +139,28 @@ impl Inspection {
         let copies = Copies::of(&survey);
         let labels = labels::judge(&survey, features);
         let damaged = survey.damaged();
-        let Scan { seen, unreadable, passed_over, notes, .. } = survey;
+        let Scan {
+            seen,
+            unreadable,
+            passed_over,
+            notes,
+            ..
+        } = survey;
         let mut classes: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
         let (mut formats, mut modes) = (BTreeMap::new(), BTreeMap::new());
         for ScannedImage { entry, part, facts } in &seen {
-            *classes.entry(entry.class.clone()).or_default().entry(part.name()).or_default() += 1;
+            *classes
+                .entry(entry.class.clone())
+                .or_default()
+                .entry(part.name())
+                .or_default() += 1;
             *formats.entry(facts.format.clone()).or_default() += 1;
             *modes.entry(facts.mode.clone()).or_default() += 1;
         }
-        let sizes: BTreeSet<_> = seen.iter().map(|seen| (seen.facts.height, seen.facts.width)).collect();
+        let sizes: BTreeSet<_> = seen
+            .iter()
+            .map(|seen| (seen.facts.height, seen.facts.width))
+            .collect();
         let mut inspection = Self {
             images: seen.len(),
             imbalance: imbalance(&classes),
@@ -155,9 +168,14 @@ impl Inspection {
             formats,
             modes,
             turned_by_exif: seen.iter().filter(|seen| seen.facts.is_turned).count(),
-            heights: spread(seen.iter().map(|seen| seen.facts.height as f64)).map(|side| side as usize),
-            widths: spread(seen.iter().map(|seen| seen.facts.width as f64)).map(|side| side as usize),
-            aspect_ratios: spread(seen.iter().map(|seen| seen.facts.width as f64 / seen.facts.height as f64)),
+            heights: spread(seen.iter().map(|seen| seen.facts.height as f64))
+                .map(|side| side as usize),
+            widths: spread(seen.iter().map(|seen| seen.facts.width as f64))
+                .map(|side| side as usize),
+            aspect_ratios: spread(
+                seen.iter()
+                    .map(|seen| seen.facts.width as f64 / seen.facts.height as f64),
+            ),
             sizes: sizes.len(),
             unreadable,
             damaged,
@@ -185,23 +203,44 @@ impl Inspection {
 fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    let at = |share: usize| values.get((values.len().saturating_sub(1)) * share / 2).copied().unwrap_or(0.0);
+    let at = |share: usize| {
+        values
+            .get((values.len().saturating_sub(1)) * share / 2)
+            .copied()
+            .unwrap_or(0.0)
+    };
     [at(0), at(1), at(2)]
 }
 
 /// Returns the ratio of the largest to the smallest class with training images; NaN without any.
 fn imbalance(classes: &BTreeMap<String, BTreeMap<&'static str, usize>>) -> f64 {
-    let trained = classes.values().map(|parts| parts.get(Part::Train.name()).copied().unwrap_or(0)).filter(|count| *count > 0);
-    let (least, most) = trained.fold((usize::MAX, 0), |(least, most), count| (least.min(count), most.max(count)));
-    if most == 0 { f64::NAN } else { most as f64 / least as f64 }
+    let trained = classes
+        .values()
+        .map(|parts| parts.get(Part::Train.name()).copied().unwrap_or(0))
+        .filter(|count| *count > 0);
+    let (least, most) = trained.fold((usize::MAX, 0), |(least, most), count| {
+        (least.min(count), most.max(count))
+    });
+    if most == 0 {
+        f64::NAN
+    } else {
+        most as f64 / least as f64
+    }
 }
 
 impl Copies {
     fn of(survey: &Scan) -> Self {
-        let groups: Vec<CopyGroup> = survey.groups.iter().map(|group| CopyGroup::of(group, &survey.seen)).collect();
+        let groups: Vec<CopyGroup> = survey
+            .groups
+            .iter()
+            .map(|group| CopyGroup::of(group, &survey.seen))
+            .collect();
         Self {
             across_splits: groups.iter().filter(|group| group.is_across_splits).count(),
-            conflicting_labels: groups.iter().filter(|group| group.has_conflicting_labels).count(),
+            conflicting_labels: groups
+                .iter()
+                .filter(|group| group.has_conflicting_labels)
+                .count(),
             surplus: groups.iter().map(|group| group.members.len() - 1).sum(),
             groups,
         }
@@ -211,7 +250,11 @@ impl Copies {
     fn leaked(&self) -> Vec<String> {
         let test = Part::Test.name();
         let is_known = |group: &&CopyGroup| group.members.iter().any(|member| member.split != test);
-        let leaked = self.groups.iter().filter(is_known).flat_map(|group| group.members.iter().filter(|member| member.split == test));
+        let leaked = self
+            .groups
+            .iter()
+            .filter(is_known)
+            .flat_map(|group| group.members.iter().filter(|member| member.split == test));
         leaked.map(|member| member.path.clone()).collect()
     }
 }
@@ -221,13 +264,23 @@ impl CopyGroup {
         let member = |index: usize| {
             let ScannedImage { entry, part, facts } = &seen[index];
             let (path, class) = (names::of_path(&entry.path), entry.class.clone());
-            Member { path, class, split: part.name(), index, pixels: facts.pixels }
+            Member {
+                path,
+                class,
+                split: part.name(),
+                index,
+                pixels: facts.pixels,
+            }
         };
         let members: Vec<Member> = group.members.iter().map(|index| member(*index)).collect();
         Self {
             likeness: group.likeness,
-            is_across_splits: members.iter().any(|member| member.split != members[0].split),
-            has_conflicting_labels: members.iter().any(|member| member.class != members[0].class),
+            is_across_splits: members
+                .iter()
+                .any(|member| member.split != members[0].split),
+            has_conflicting_labels: members
+                .iter()
+                .any(|member| member.class != members[0].class),
             members,
         }
     }
@@ -239,7 +292,13 @@ impl CopyGroup {
     pub fn pair(&self) -> [&Member; 2] {
         let first = &self.members[0];
         let differs = |member: &&Member| member.split != first.split || member.class != first.class;
-        [first, self.members.iter().find(differs).unwrap_or(&self.members[1])]
+        [
+            first,
+            self.members
+                .iter()
+                .find(differs)
+                .unwrap_or(&self.members[1]),
+        ]
     }
 
     /// Returns two images with the same pixels and different labels, if there are any: at least one
@@ -255,13 +314,24 @@ impl CopyGroup {
     /// Returns the number of images in `part` whose pixels equal those of no image in the `others`.
     fn changed(&self, part: Part, others: &[Part]) -> usize {
         let is_other = |member: &&Member| others.iter().any(|part| part.name() == member.split);
-        let known: BTreeSet<[u8; 32]> = self.members.iter().filter(is_other).map(|member| member.pixels).collect();
-        self.members.iter().filter(|member| member.split == part.name() && !known.contains(&member.pixels)).count()
+        let known: BTreeSet<[u8; 32]> = self
+            .members
+            .iter()
+            .filter(is_other)
+            .map(|member| member.pixels)
+            .collect();
+        self.members
+            .iter()
+            .filter(|member| member.split == part.name() && !known.contains(&member.pixels))
+            .count()
     }
 
     /// Returns the number of images in a split.
     fn count(&self, part: Part) -> usize {
-        self.members.iter().filter(|member| member.split == part.name()).count()
+        self.members
+            .iter()
+            .filter(|member| member.split == part.name())
+            .count()
     }
 
     fn has(&self, part: Part) -> bool {
@@ -272,5 +342,8 @@ impl CopyGroup {
 /// Returns the file's name without extension and digits, which files of one source tend to share.
 fn source_name(path: &Path) -> String {
     let stem = path.file_stem().map(PathBuf::from).unwrap_or_default();
-    stem.to_string_lossy().chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    stem.to_string_lossy()
+        .chars()
+        .filter(|letter| !letter.is_ascii_digit())
+        .collect()
 }

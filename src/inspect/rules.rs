@@ -41,30 +41,70 @@ pub struct Rule {
 /// Finds the properties that predict the class of the training images well above chance, the most
 /// accurate first.
 pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
-    let trained: Vec<&ScannedImage> = seen.iter().filter(|seen| seen.part == Part::Train).collect();
+    let trained: Vec<&ScannedImage> = seen
+        .iter()
+        .filter(|seen| seen.part == Part::Train)
+        .collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    trained.iter().for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
-    let classes: Vec<&str> = counts.iter().filter(|(_, count)| **count >= LEAST).map(|(class, _)| *class).collect();
+    trained
+        .iter()
+        .for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
+    let classes: Vec<&str> = counts
+        .iter()
+        .filter(|(_, count)| **count >= LEAST)
+        .map(|(class, _)| *class)
+        .collect();
     if classes.len() < 2 {
         return Vec::new();
     }
-    let labelled = trained.iter().filter_map(|seen| Some((*seen, classes.binary_search(&seen.entry.class.as_str()).ok()?)));
+    let labelled = trained.iter().filter_map(|seen| {
+        Some((
+            *seen,
+            classes.binary_search(&seen.entry.class.as_str()).ok()?,
+        ))
+    });
     let (images, labels): (Vec<&ScannedImage>, Vec<usize>) = labelled.unzip();
-    let numbers = |of: fn(&ScannedImage) -> f64| steps(&images.iter().map(|seen| of(seen)).collect::<Vec<_>>());
-    let names = |of: fn(&ScannedImage) -> String| places(images.iter().map(|seen| of(seen)).collect());
+    let numbers = |of: fn(&ScannedImage) -> f64| {
+        steps(&images.iter().map(|seen| of(seen)).collect::<Vec<_>>())
+    };
+    let names =
+        |of: fn(&ScannedImage) -> String| places(images.iter().map(|seen| of(seen)).collect());
     let properties = [
         ("the image's width", numbers(|seen| seen.facts.width as f64)),
-        ("the image's height", numbers(|seen| seen.facts.height as f64)),
-        ("the image's size (height and width)", names(|seen| format!("{}x{}", seen.facts.height, seen.facts.width))),
-        ("the aspect ratio", numbers(|seen| seen.facts.width as f64 / seen.facts.height as f64)),
+        (
+            "the image's height",
+            numbers(|seen| seen.facts.height as f64),
+        ),
+        (
+            "the image's size (height and width)",
+            names(|seen| format!("{}x{}", seen.facts.height, seen.facts.width)),
+        ),
+        (
+            "the aspect ratio",
+            numbers(|seen| seen.facts.width as f64 / seen.facts.height as f64),
+        ),
         (
             "the length of the file for a pixel",
-            numbers(|seen| seen.facts.file_bytes as f64 / (seen.facts.height * seen.facts.width) as f64),
+            numbers(|seen| {
+                seen.facts.file_bytes as f64 / (seen.facts.height * seen.facts.width) as f64
+            }),
         ),
-        ("the format and the stored colours", names(|seen| format!("{} {}", seen.facts.format, seen.facts.mode))),
-        ("the brightness", numbers(|seen| f64::from(seen.facts.brightness))),
-        ("the brightness of the border", numbers(|seen| f64::from(seen.facts.border))),
-        ("the sharpness", numbers(|seen| f64::from(seen.facts.sharpness))),
+        (
+            "the format and the stored colours",
+            names(|seen| format!("{} {}", seen.facts.format, seen.facts.mode)),
+        ),
+        (
+            "the brightness",
+            numbers(|seen| f64::from(seen.facts.brightness)),
+        ),
+        (
+            "the brightness of the border",
+            numbers(|seen| f64::from(seen.facts.border)),
+        ),
+        (
+            "the sharpness",
+            numbers(|seen| f64::from(seen.facts.sharpness)),
+        ),
         (NAME, names(|seen| source_name(&seen.entry.path))),
     ];
     let chance = 1.0 / classes.len() as f64;
@@ -74,8 +114,11 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
         chance,
         is_seen: property != NAME,
     };
-    let mut rules: Vec<Rule> =
-        properties.into_iter().map(rule).filter(|rule| rule.balanced_accuracy > chance + TELLING * (1.0 - chance)).collect();
+    let mut rules: Vec<Rule> = properties
+        .into_iter()
+        .map(rule)
+        .filter(|rule| rule.balanced_accuracy > chance + TELLING * (1.0 - chance))
+        .collect();
     rules.sort_by(|a, b| b.balanced_accuracy.total_cmp(&a.balanced_accuracy));
     rules
 }
@@ -85,8 +128,13 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
 fn steps(values: &[f64]) -> Vec<usize> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let ends: Vec<f64> = (1..STEPS).map(|step| sorted[step * sorted.len() / STEPS]).collect();
-    values.iter().map(|value| ends.partition_point(|end| end <= value)).collect()
+    let ends: Vec<f64> = (1..STEPS)
+        .map(|step| sorted[step * sorted.len() / STEPS])
+        .collect();
+    values
+        .iter()
+        .map(|value| ends.partition_point(|end| end <= value))
+        .collect()
 }
 
 /// Replaces each name by its rank among the distinct names.
@@ -94,7 +142,10 @@ fn places(names: Vec<String>) -> Vec<usize> {
     let mut sorted = names.clone();
     sorted.sort();
     sorted.dedup();
-    names.iter().map(|name| sorted.partition_point(|other| other < name)).collect()
+    names
+        .iter()
+        .map(|name| sorted.partition_point(|other| other < name))
+        .collect()
 }
 
 /// Computes the balanced accuracy of a rule on held-out folds: it predicts the class that has the
@@ -118,19 +169,36 @@ fn judge(values: &[usize], labels: &[usize], num_classes: usize) -> f64 {
             // Only classes that have this value, so that values that are unique to a class stay
             // cheap with many classes.
             let mut counts: BTreeMap<usize, f64> = BTreeMap::new();
-            alike.iter().filter(|index| folds[**index] != fold).for_each(|index| *counts.entry(labels[*index]).or_default() += 1.0);
-            let weight = |class: usize| counts.get(&class).map_or(0.0, |count| count / sizes[class]);
-            let most = counts.keys().map(|class| weight(*class)).fold(0.0, f64::max);
+            alike
+                .iter()
+                .filter(|index| folds[**index] != fold)
+                .for_each(|index| *counts.entry(labels[*index]).or_default() += 1.0);
+            let weight =
+                |class: usize| counts.get(&class).map_or(0.0, |count| count / sizes[class]);
+            let most = counts
+                .keys()
+                .map(|class| weight(*class))
+                .fold(0.0, f64::max);
             // Ties count as a guess among the tied classes, and a value that the other folds don't
             // have as a guess among all.
-            let tied = counts.keys().filter(|class| weight(**class) == most).count();
+            let tied = counts
+                .keys()
+                .filter(|class| weight(**class) == most)
+                .count();
             let tied = if tied == 0 { num_classes } else { tied };
-            for index in alike.iter().filter(|index| folds[**index] == fold && weight(labels[**index]) == most) {
+            for index in alike
+                .iter()
+                .filter(|index| folds[**index] == fold && weight(labels[**index]) == most)
+            {
                 hits[labels[*index]] += 1.0 / tied as f64;
             }
         }
     }
-    hits.iter().zip(&sizes).map(|(hits, size)| hits / size).sum::<f64>() / num_classes as f64
+    hits.iter()
+        .zip(&sizes)
+        .map(|(hits, size)| hits / size)
+        .sum::<f64>()
+        / num_classes as f64
 }
 
 #[cfg(test)]
@@ -143,14 +211,24 @@ mod tests {
         let cases: [(&str, Vec<usize>, [f64; 2]); 4] = [
             ("the class itself", labels.clone(), [1.0, 1.0]),
             ("always the same", vec![0; 300], [0.33, 0.34]),
-            ("one class of three", labels.iter().map(|label| usize::from(*label == 1)).collect(), [0.65, 0.68]),
+            (
+                "one class of three",
+                labels
+                    .iter()
+                    .map(|label| usize::from(*label == 1))
+                    .collect(),
+                [0.65, 0.68],
+            ),
             ("each its own", (0..300).collect(), [0.33, 0.34]),
         ];
         for (name, values, [low, high]) in cases {
             let found = judge(&values, &labels, 3);
             assert!((low..=high).contains(&found), "{name}: {found}");
         }
-        let noise: Vec<usize> = permutation(&mut stream(5, Purpose::Synthetic, [0, 0, 0]), 300).iter().map(|at| at % 4).collect();
+        let noise: Vec<usize> = permutation(&mut stream(5, Purpose::Synthetic, [0, 0, 0]), 300)
+            .iter()
+            .map(|at| at % 4)
+            .collect();
         assert!(judge(&noise, &labels, 3) < 1.0 / 3.0 + TELLING * 2.0 / 3.0);
     }
 
@@ -160,6 +238,9 @@ mod tests {
         let found = steps(&values);
         assert!((0..STEPS).all(|step| found.iter().filter(|value| **value == step).count() == 10));
         assert_eq!(steps(&[5.0; 20]), vec![STEPS - 1; 20]);
-        assert_eq!(places(["b", "a", "b"].map(str::to_owned).to_vec()), [1, 0, 1]);
+        assert_eq!(
+            places(["b", "a", "b"].map(str::to_owned).to_vec()),
+            [1, 0, 1]
+        );
     }
 }

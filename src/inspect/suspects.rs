@@ -56,21 +56,63 @@ pub(super) fn find(seen: &[ScannedImage]) -> BTreeMap<&'static str, Vec<Suspect>
     let light: Measure = |facts| f64::from(facts.brightness + 1.0).ln();
     let shade: Measure = |facts| f64::from(256.0 - facts.brightness).ln();
     let kinds: [(&'static str, Measure, Odd, Option<Also>); 7] = [
-        ("dark", brightness, Odd::Below(f64::from(DARK)), Some((light, Odd::FarBelow))),
-        ("light", brightness, Odd::Above(f64::from(LIGHT)), Some((shade, Odd::FarBelow))),
-        ("almost empty", |facts| f64::from(facts.contrast), Odd::Below(f64::from(EMPTY)), None),
-        ("blurred", |facts| f64::from(facts.sharpness).max(1e-9).ln(), Odd::FarBelow, None),
-        ("small", |facts| (facts.height.min(facts.width) as f64).ln(), Odd::FarBelow, None),
-        ("wide", |facts| (facts.width as f64 / facts.height as f64).ln(), Odd::FarAbove, None),
-        ("tall", |facts| (facts.height as f64 / facts.width as f64).ln(), Odd::FarAbove, None),
+        (
+            "dark",
+            brightness,
+            Odd::Below(f64::from(DARK)),
+            Some((light, Odd::FarBelow)),
+        ),
+        (
+            "light",
+            brightness,
+            Odd::Above(f64::from(LIGHT)),
+            Some((shade, Odd::FarBelow)),
+        ),
+        (
+            "almost empty",
+            |facts| f64::from(facts.contrast),
+            Odd::Below(f64::from(EMPTY)),
+            None,
+        ),
+        (
+            "blurred",
+            |facts| f64::from(facts.sharpness).max(1e-9).ln(),
+            Odd::FarBelow,
+            None,
+        ),
+        (
+            "small",
+            |facts| (facts.height.min(facts.width) as f64).ln(),
+            Odd::FarBelow,
+            None,
+        ),
+        (
+            "wide",
+            |facts| (facts.width as f64 / facts.height as f64).ln(),
+            Odd::FarAbove,
+            None,
+        ),
+        (
+            "tall",
+            |facts| (facts.height as f64 / facts.width as f64).ln(),
+            Odd::FarAbove,
+            None,
+        ),
     ];
     let mut found = BTreeMap::new();
     for (kind, of, odd, and) in kinds {
-        let values_of = |of: Measure| seen.iter().map(|seen| of(&seen.facts)).collect::<Vec<f64>>();
+        let values_of = |of: Measure| {
+            seen.iter()
+                .map(|seen| of(&seen.facts))
+                .collect::<Vec<f64>>()
+        };
         let values = values_of(of);
         let mut suspects = odd.among(&values);
         // What many images share is a property of the set.
-        if and.is_none() && matches!(odd, Odd::FarBelow | Odd::FarAbove) && suspects.len() as f64 > COMMON * seen.len() as f64 {
+        if and.is_none()
+            && matches!(odd, Odd::FarBelow | Odd::FarAbove)
+            && suspects.len() as f64 > COMMON * seen.len() as f64
+        {
             continue;
         }
         if let Some((of, odd)) = and {
@@ -79,7 +121,12 @@ pub(super) fn find(seen: &[ScannedImage]) -> BTreeMap<&'static str, Vec<Suspect>
         }
         if !suspects.is_empty() {
             let usual = median(values.clone());
-            let suspect = |index: usize| Suspect { path: names::of_path(&seen[index].entry.path), value: values[index], usual, index };
+            let suspect = |index: usize| Suspect {
+                path: names::of_path(&seen[index].entry.path),
+                value: values[index],
+                usual,
+                index,
+            };
             found.insert(kind, suspects.into_iter().map(suspect).collect());
         }
     }
@@ -111,7 +158,9 @@ impl Odd {
             Self::FarBelow => (centre - value) / usual - ODD,
             Self::FarAbove => (value - centre) / usual - ODD,
         };
-        let mut odd: Vec<usize> = (0..values.len()).filter(|index| oddness(values[*index]) > 0.0).collect();
+        let mut odd: Vec<usize> = (0..values.len())
+            .filter(|index| oddness(values[*index]) > 0.0)
+            .collect();
         odd.sort_by(|a, b| oddness(values[*b]).total_cmp(&oddness(values[*a])));
         odd
     }
@@ -153,11 +202,26 @@ mod tests {
     fn seen(brightness: &[f32]) -> Vec<ScannedImage> {
         let grey = image::GrayImage::from_fn(40, 30, |x, y| image::Luma([(x * 5 + y) as u8]));
         let mut file = std::io::Cursor::new(Vec::new());
-        grey.write_to(&mut file, image::ImageFormat::Png).expect("memory");
-        let (facts, _) = measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");
+        grey.write_to(&mut file, image::ImageFormat::Png)
+            .expect("memory");
+        let (facts, _) =
+            measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");
         let one = |(index, brightness): (usize, &f32)| {
-            let entry = Entry { path: format!("{index}.png").into(), class: "a".to_owned(), group: None, weight: 1.0, split: None };
-            ScannedImage { entry, part: Part::Train, facts: Arc::new(ImageStats { brightness: *brightness, ..facts.clone() }) }
+            let entry = Entry {
+                path: format!("{index}.png").into(),
+                class: "a".to_owned(),
+                group: None,
+                weight: 1.0,
+                split: None,
+            };
+            ScannedImage {
+                entry,
+                part: Part::Train,
+                facts: Arc::new(ImageStats {
+                    brightness: *brightness,
+                    ..facts.clone()
+                }),
+            }
         };
         brightness.iter().enumerate().map(one).collect()
     }
@@ -169,12 +233,22 @@ mod tests {
         let digits: Vec<f32> = (0..200).map(|index| 6.0 + (index % 50) as f32).collect();
         let photos: Vec<f32> = (0..200).map(|index| 60.0 + (index % 120) as f32).collect();
         let light = |values: &[f32]| values.iter().map(|value| 255.0 - value).collect::<Vec<_>>();
-        for (others, value, is_odd) in [(&digits, 0.2, true), (&digits, 9.0, false), (&photos, 9.0, true), (&photos, 20.0, false)] {
+        for (others, value, is_odd) in [
+            (&digits, 0.2, true),
+            (&digits, 9.0, false),
+            (&photos, 9.0, true),
+            (&photos, 20.0, false),
+        ] {
             let all = [&others[..], &[value]].concat();
             for (kind, values) in [("dark", all.clone()), ("light", light(&all))] {
-                let found: Vec<usize> =
-                    find(&seen(&values)).get(kind).map_or_else(Vec::new, |found| found.iter().map(Suspect::index).collect());
-                assert_eq!(found, if is_odd { vec![200] } else { vec![] }, "{kind} {value}");
+                let found: Vec<usize> = find(&seen(&values))
+                    .get(kind)
+                    .map_or_else(Vec::new, |found| found.iter().map(Suspect::index).collect());
+                assert_eq!(
+                    found,
+                    if is_odd { vec![200] } else { vec![] },
+                    "{kind} {value}"
+                );
             }
         }
     }

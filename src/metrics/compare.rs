@@ -30,13 +30,25 @@ const LEVEL: f64 = 0.05;
 impl Comparison {
     /// Compares the predictions of two networks on the same images in the same order. `groups` and
     /// `seed` are as in [`Report::new`](super::Report::new).
-    pub fn new(first: &ScoredPredictions<'_>, second: &ScoredPredictions<'_>, groups: &[usize], seed: u64) -> Self {
+    pub fn new(
+        first: &ScoredPredictions<'_>,
+        second: &ScoredPredictions<'_>,
+        groups: &[usize],
+        seed: u64,
+    ) -> Self {
         let only = |one: &ScoredPredictions<'_>, other: &ScoredPredictions<'_>| {
-            (0..one.len()).filter(|index| one.is_right(*index) && !other.is_right(*index)).count() as u64
+            (0..one.len())
+                .filter(|index| one.is_right(*index) && !other.is_right(*index))
+                .count() as u64
         };
         let (only_first_right, only_second_right) = (only(first, second), only(second, first));
         let differences = |first: Measures, second: Measures| -> Vec<f64> {
-            first.values.iter().zip(second.values).map(|(first, second)| second - first).collect()
+            first
+                .values
+                .iter()
+                .zip(second.values)
+                .map(|(first, second)| second - first)
+                .collect()
         };
         let num_classes = first.num_classes();
         let (first, second) = (Measurer::new(first), Measurer::new(second));
@@ -48,27 +60,51 @@ impl Comparison {
             differences(first.measure(&counts), second.measure(&counts))
         };
         let drawn: Vec<Vec<f64>> = (0..DRAWS).into_par_iter().map(draw).collect();
-        let estimate = |(index, name): (usize, String)| (name, middle(found[index], drawn.iter().map(|values| values[index])));
+        let estimate = |(index, name): (usize, String)| {
+            (
+                name,
+                middle(found[index], drawn.iter().map(|values| values[index])),
+            )
+        };
         Self {
             only_first_right,
             only_second_right,
             mcnemar_p: mcnemar(only_first_right, only_second_right),
-            differences: names(num_classes).into_iter().enumerate().map(estimate).collect(),
+            differences: names(num_classes)
+                .into_iter()
+                .enumerate()
+                .map(estimate)
+                .collect(),
         }
     }
 
     /// Describes the comparison in sentences that call the networks `first` and `second`.
     pub fn words(&self, first: &str, second: &str) -> String {
         let difference = self.differences["accuracy"];
-        let (better, worse) = if difference.value > 0.0 { (second, first) } else { (first, second) };
+        let (better, worse) = if difference.value > 0.0 {
+            (second, first)
+        } else {
+            (first, second)
+        };
         let numbers = format!(
             "accuracy differs by {:+.4} (95 %: {:+.4} to {:+.4}); {} images only {second} gets right, {} only {first}; McNemar p = {:.4}",
-            difference.value, difference.low, difference.high, self.only_second_right, self.only_first_right, self.mcnemar_p
+            difference.value,
+            difference.low,
+            difference.high,
+            self.only_second_right,
+            self.only_first_right,
+            self.mcnemar_p
         );
         let verdict = match self.mcnemar_p < LEVEL {
-            true => format!("{better} is better than {worse} on images like these: chance alone would seldom do this"),
-            false if self.only_first_right == self.only_second_right => "Neither is better".to_owned(),
-            false => format!("This does not show that {better} is better than {worse}: chance alone does as much often enough"),
+            true => format!(
+                "{better} is better than {worse} on images like these: chance alone would seldom do this"
+            ),
+            false if self.only_first_right == self.only_second_right => {
+                "Neither is better".to_owned()
+            }
+            false => format!(
+                "This does not show that {better} is better than {worse}: chance alone does as much often enough"
+            ),
         };
         format!("{numbers}.\n{verdict}.")
     }
@@ -95,11 +131,16 @@ mod tests {
     /// p-values from SciPy's `binomtest(first, first + second)` (`scripts/reference/metrics.py`).
     #[test]
     fn mcnemars_test_is_the_exact_binomial_one() {
-        let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).expect("JSON");
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/golden/metrics.json")).expect("JSON");
         for row in golden["mcnemar"].as_array().expect("a list") {
             let [first, second] = [0, 1].map(|index| row[index].as_u64().expect("a count"));
             let expected = row[2].as_f64().expect("a number");
-            assert!((mcnemar(first, second) - expected).abs() < 1e-9, "{row}: {}", mcnemar(first, second));
+            assert!(
+                (mcnemar(first, second) - expected).abs() < 1e-9,
+                "{row}: {}",
+                mcnemar(first, second)
+            );
         }
         assert_eq!(mcnemar(0, 0), 1.0);
     }
@@ -115,7 +156,11 @@ mod tests {
         let rows = |nth: usize| -> Vec<Vec<f32>> {
             let row = |(index, label): (usize, &usize)| {
                 let right = if index % nth == 0 { 0.3 } else { 0.9 };
-                if *label == 0 { vec![right, 1.0 - right] } else { vec![1.0 - right, right] }
+                if *label == 0 {
+                    vec![right, 1.0 - right]
+                } else {
+                    vec![1.0 - right, right]
+                }
             };
             labels.iter().enumerate().map(row).collect()
         };
@@ -124,12 +169,35 @@ mod tests {
         let found = Comparison::new(&judge(&labels, &bad), &judge(&labels, &good), &alone, 0);
         assert_eq!((found.only_first_right, found.only_second_right), (2, 48));
         let accuracy = found.differences["accuracy"];
-        assert!((accuracy.value - 0.23).abs() < 1e-12 && accuracy.low > 0.1 && found.mcnemar_p < 1e-9, "{found:?}");
-        assert!(found.words("a", "b").contains("b is better than a"), "{}", found.words("a", "b"));
-        let found = Comparison::new(&judge(&labels, &good), &judge(&labels, &middling), &alone, 0);
-        assert!(found.mcnemar_p > LEVEL && found.words("a", "b").contains("does not show that a is better than b"), "{found:?}");
+        assert!(
+            (accuracy.value - 0.23).abs() < 1e-12 && accuracy.low > 0.1 && found.mcnemar_p < 1e-9,
+            "{found:?}"
+        );
+        assert!(
+            found.words("a", "b").contains("b is better than a"),
+            "{}",
+            found.words("a", "b")
+        );
+        let found = Comparison::new(
+            &judge(&labels, &good),
+            &judge(&labels, &middling),
+            &alone,
+            0,
+        );
+        assert!(
+            found.mcnemar_p > LEVEL
+                && found
+                    .words("a", "b")
+                    .contains("does not show that a is better than b"),
+            "{found:?}"
+        );
         let same = Comparison::new(&judge(&labels, &good), &judge(&labels, &good), &alone, 0);
-        assert!(same.differences.values().all(|estimate| estimate.value == 0.0 || estimate.value.is_nan()), "{same:?}");
+        assert!(
+            same.differences
+                .values()
+                .all(|estimate| estimate.value == 0.0 || estimate.value.is_nan()),
+            "{same:?}"
+        );
         assert!(same.words("a", "b").contains("Neither is better"));
     }
 }

@@ -60,7 +60,11 @@ pub struct Confusion {
 impl Confusion {
     /// Creates a matrix of zeros.
     pub fn new(num_classes: usize) -> Self {
-        Self { cells: BTreeMap::new(), tallies: vec![Tally::default(); num_classes], total: 0 }
+        Self {
+            cells: BTreeMap::new(),
+            tallies: vec![Tally::default(); num_classes],
+            total: 0,
+        }
     }
 
     /// Counts one prediction.
@@ -96,13 +100,18 @@ impl Confusion {
 
     /// Iterates over the nonzero cells, row by row: true class, predicted class, count.
     pub fn cells(&self) -> impl Iterator<Item = (usize, usize, u64)> {
-        self.cells.iter().map(|((truth, predicted), count)| (*truth, *predicted, *count))
+        self.cells
+            .iter()
+            .map(|((truth, predicted), count)| (*truth, *predicted, *count))
     }
 
     /// Lists the nonzero cells off the diagonal, the most frequent first, equals in the order of
     /// the matrix.
     pub fn mistakes(&self) -> Vec<(usize, usize, u64)> {
-        let mut mistakes: Vec<_> = self.cells().filter(|(truth, predicted, _)| truth != predicted).collect();
+        let mut mistakes: Vec<_> = self
+            .cells()
+            .filter(|(truth, predicted, _)| truth != predicted)
+            .collect();
         // The sort is stable, so equal counts keep the order of the matrix.
         mistakes.sort_by_key(|(.., count)| std::cmp::Reverse(*count));
         mistakes
@@ -111,7 +120,13 @@ impl Confusion {
     /// Returns the whole matrix; rows are the true class, columns the predicted one.
     pub fn dense(&self) -> Vec<Vec<u64>> {
         let count = self.num_classes();
-        (0..count).map(|truth| (0..count).map(|predicted| self.count(truth, predicted)).collect()).collect()
+        (0..count)
+            .map(|truth| {
+                (0..count)
+                    .map(|predicted| self.count(truth, predicted))
+                    .collect()
+            })
+            .collect()
     }
 
     /// Returns the counts of each class.
@@ -128,7 +143,12 @@ impl Confusion {
     /// Returns the mean F1 over the classes that occur as truth or prediction, as scikit-learn's
     /// `f1_score(average="macro")`.
     pub fn macro_f1(&self) -> f64 {
-        let occurring: Vec<_> = self.tallies.iter().filter(|tally| tally.occurs()).map(|tally| tally.scores().f1).collect();
+        let occurring: Vec<_> = self
+            .tallies
+            .iter()
+            .filter(|tally| tally.occurs())
+            .map(|tally| tally.scores().f1)
+            .collect();
         occurring.iter().sum::<f64>() / occurring.len() as f64
     }
 }
@@ -153,8 +173,14 @@ const MOST_CLASSES: usize = 10_000_000;
 
 impl From<Confusion> for Stored {
     fn from(confusion: Confusion) -> Self {
-        let cells = confusion.cells().map(|(truth, predicted, count)| (truth, predicted, count as u32)).collect();
-        Self::Sparse { num_classes: confusion.num_classes(), cells }
+        let cells = confusion
+            .cells()
+            .map(|(truth, predicted, count)| (truth, predicted, count as u32))
+            .collect();
+        Self::Sparse {
+            num_classes: confusion.num_classes(),
+            cells,
+        }
     }
 }
 
@@ -166,18 +192,34 @@ impl TryFrom<Stored> for Confusion {
             Stored::Sparse { num_classes, cells } => (num_classes, cells),
             Stored::Dense { counts } => {
                 let row = |(truth, row): (usize, &Vec<u32>)| {
-                    row.iter().enumerate().map(move |(predicted, count)| (truth, predicted, *count)).collect::<Vec<_>>()
+                    row.iter()
+                        .enumerate()
+                        .map(move |(predicted, count)| (truth, predicted, *count))
+                        .collect::<Vec<_>>()
                 };
-                (counts.len(), counts.iter().enumerate().flat_map(row).filter(|(.., count)| *count > 0).collect())
+                (
+                    counts.len(),
+                    counts
+                        .iter()
+                        .enumerate()
+                        .flat_map(row)
+                        .filter(|(.., count)| *count > 0)
+                        .collect(),
+                )
             }
         };
         if num_classes > MOST_CLASSES {
-            return Err(format!("found a confusion matrix of {num_classes} classes, expected {MOST_CLASSES} at most"));
+            return Err(format!(
+                "found a confusion matrix of {num_classes} classes, expected {MOST_CLASSES} at most"
+            ));
         }
         let mut confusion = Self::new(num_classes);
         for (truth, predicted, count) in cells {
             if truth.max(predicted) >= num_classes {
-                return Err(format!("found class {} in a confusion matrix of {num_classes}, counted from 0", truth.max(predicted)));
+                return Err(format!(
+                    "found class {} in a confusion matrix of {num_classes}, counted from 0",
+                    truth.max(predicted)
+                ));
             }
             confusion.add_many(truth, predicted, count);
         }
@@ -218,18 +260,37 @@ mod tests {
         let mut confusion = Confusion::new(10_000);
         (0..10_000).for_each(|class| confusion.add(class, class * 7 % 10_000));
         assert!(serde_json::to_string(&confusion).expect("written").len() < 200_000);
-        assert!(serde_json::to_string(&Confusion::new(10_000)).expect("written").len() < 100);
+        assert!(
+            serde_json::to_string(&Confusion::new(10_000))
+                .expect("written")
+                .len()
+                < 100
+        );
     }
 
     #[test]
     fn a_damaged_file_is_an_error_before_memory_is_taken() {
         for (text, expected) in [
-            (r#"{"num_classes": 3, "cells": [[0, 3, 1]]}"#, "found class 3 in a confusion matrix of 3"),
-            (r#"{"num_classes": 4000000000000000000, "cells": []}"#, "expected 10000000 at most"),
-            (r#"{"counts": [[1, 2], [3, 4, 5]]}"#, "found class 2 in a confusion matrix of 2"),
-            (r#"{"num_classes": 3, "cells": [[0, -1, 1]]}"#, "data did not match"),
+            (
+                r#"{"num_classes": 3, "cells": [[0, 3, 1]]}"#,
+                "found class 3 in a confusion matrix of 3",
+            ),
+            (
+                r#"{"num_classes": 4000000000000000000, "cells": []}"#,
+                "expected 10000000 at most",
+            ),
+            (
+                r#"{"counts": [[1, 2], [3, 4, 5]]}"#,
+                "found class 2 in a confusion matrix of 2",
+            ),
+            (
+                r#"{"num_classes": 3, "cells": [[0, -1, 1]]}"#,
+                "data did not match",
+            ),
         ] {
-            let error = serde_json::from_str::<Confusion>(text).expect_err(text).to_string();
+            let error = serde_json::from_str::<Confusion>(text)
+                .expect_err(text)
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

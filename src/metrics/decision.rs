@@ -57,7 +57,9 @@ pub fn images_for(coverage: f64) -> usize {
 
 /// Returns the classes in an image's prediction set, the most probable first. The set may be empty.
 pub fn prediction_set(probabilities: &[f32], threshold: f32) -> Vec<usize> {
-    let mut set: Vec<usize> = (0..probabilities.len()).filter(|class| probabilities[*class] >= threshold).collect();
+    let mut set: Vec<usize> = (0..probabilities.len())
+        .filter(|class| probabilities[*class] >= threshold)
+        .collect();
     set.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
     set
 }
@@ -72,16 +74,35 @@ mod tests {
     #[test]
     fn thresholds_of_small_lists() {
         let list = || vec![0.9, 0.2, 0.5, 0.7];
-        for (sensitivity, expected) in [(1.0, 0.2), (0.75, 0.5), (0.76, 0.2), (0.5, 0.7), (0.25, 0.9), (0.01, 0.9)] {
-            assert_eq!(fit_threshold(list(), sensitivity), Some(expected), "{sensitivity}");
+        for (sensitivity, expected) in [
+            (1.0, 0.2),
+            (0.75, 0.5),
+            (0.76, 0.2),
+            (0.5, 0.7),
+            (0.25, 0.9),
+            (0.01, 0.9),
+        ] {
+            assert_eq!(
+                fit_threshold(list(), sensitivity),
+                Some(expected),
+                "{sensitivity}"
+            );
         }
         assert_eq!(fit_threshold(Vec::new(), 0.5), None);
-        for (coverage, expected) in [(0.8, Some(0.2)), (0.6, Some(0.5)), (0.81, None), (0.2, Some(0.9))] {
+        for (coverage, expected) in [
+            (0.8, Some(0.2)),
+            (0.6, Some(0.5)),
+            (0.81, None),
+            (0.2, Some(0.9)),
+        ] {
             assert_eq!(fit_coverage(list(), coverage), expected, "{coverage}");
         }
         for (coverage, least) in [(0.9, 9), (0.95, 19), (0.8, 4), (0.5, 1)] {
             assert_eq!(images_for(coverage), least, "{coverage}");
-            assert!(fit_coverage(vec![0.5; least], coverage).is_some() && fit_coverage(vec![0.5; least - 1], coverage).is_none());
+            assert!(
+                fit_coverage(vec![0.5; least], coverage).is_some()
+                    && fit_coverage(vec![0.5; least - 1], coverage).is_none()
+            );
         }
         assert_eq!(prediction_set(&[0.2, 0.5, 0.3], 0.3), [1, 2]);
         assert!(prediction_set(&[0.4, 0.6], 0.7).is_empty());
@@ -107,12 +128,16 @@ mod tests {
             for round in 0..rounds {
                 let mut stream = stream(1, Purpose::Synthetic, [round, 0, 0]);
                 let mut draw = || stream.random::<f32>().powi(3);
-                let threshold = fit_coverage((0..40).map(|_| draw()).collect(), coverage).expect("enough");
+                let threshold =
+                    fit_coverage((0..40).map(|_| draw()).collect(), coverage).expect("enough");
                 covered += u32::from(draw() >= threshold);
             }
             let share = f64::from(covered) / rounds as f64;
             // At most 1/41 above, and three standard deviations of the count below.
-            assert!(share > coverage - 0.009 && share < coverage + 1.0 / 41.0 + 0.009, "{coverage}: {share}");
+            assert!(
+                share > coverage - 0.009 && share < coverage + 1.0 / 41.0 + 0.009,
+                "{coverage}: {share}"
+            );
         }
     }
 }

@@ -23,7 +23,11 @@ pub struct Estimate {
 
 impl Estimate {
     /// Neither a value nor an interval.
-    pub const NONE: Self = Self { value: f64::NAN, low: f64::NAN, high: f64::NAN };
+    pub const NONE: Self = Self {
+        value: f64::NAN,
+        low: f64::NAN,
+        high: f64::NAN,
+    };
 }
 
 /// Number of bootstrap resamples.
@@ -39,9 +43,21 @@ pub fn wilson(part: u64, total: u64) -> Estimate {
     let centre = (share + Z * Z / (2.0 * count)) / spread;
     let half = Z / spread * (share * (1.0 - share) / count + Z * Z / (4.0 * count * count)).sqrt();
     // Exact at the ends, where rounding would leave the last bit wrong.
-    let low = if part == 0 { 0.0 } else { (centre - half).max(0.0) };
-    let high = if part == total { 1.0 } else { (centre + half).min(1.0) };
-    Estimate { value: share, low, high }
+    let low = if part == 0 {
+        0.0
+    } else {
+        (centre - half).max(0.0)
+    };
+    let high = if part == total {
+        1.0
+    } else {
+        (centre + half).min(1.0)
+    };
+    Estimate {
+        value: share,
+        low,
+        high,
+    }
 }
 
 /// The measures of resamples with replacement. Each has as many images, or groups of images, as the
@@ -64,7 +80,12 @@ impl Bootstrap {
     }
 
     /// As [`Self::interval`], for a measure of one class.
-    pub(super) fn class_interval(&self, value: f64, class: usize, of: fn(&ClassMeasures) -> f64) -> Estimate {
+    pub(super) fn class_interval(
+        &self,
+        value: f64,
+        class: usize,
+        of: fn(&ClassMeasures) -> f64,
+    ) -> Estimate {
         self.interval(value, |measures| of(&measures.class(class)))
     }
 }
@@ -72,7 +93,10 @@ impl Bootstrap {
 /// Returns the fraction of hits: with Wilson's interval if every image is a group of its own, else
 /// with that of the bootstrap over `groups`. The result is [`Estimate::NONE`] without images.
 pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
-    let (part, total) = (hits.iter().filter(|hit| **hit).count() as u64, hits.len() as u64);
+    let (part, total) = (
+        hits.iter().filter(|hit| **hit).count() as u64,
+        hits.len() as u64,
+    );
     let names: BTreeSet<usize> = groups.iter().copied().collect();
     if total == 0 {
         return Estimate::NONE;
@@ -80,11 +104,20 @@ pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
     if names.len() == groups.len() {
         return wilson(part, total);
     }
-    let places: BTreeMap<usize, usize> = names.into_iter().enumerate().map(|(place, group)| (group, place)).collect();
+    let places: BTreeMap<usize, usize> = names
+        .into_iter()
+        .enumerate()
+        .map(|(place, group)| (group, place))
+        .collect();
     let groups: Vec<usize> = groups.iter().map(|group| places[group]).collect();
     let draw = |index: u64| {
         let counts = resample(&groups, seed, index);
-        let drawn = hits.iter().zip(&counts).filter(|(hit, _)| **hit).map(|(_, count)| f64::from(*count)).sum::<f64>();
+        let drawn = hits
+            .iter()
+            .zip(&counts)
+            .filter(|(hit, _)| **hit)
+            .map(|(_, count)| f64::from(*count))
+            .sum::<f64>();
         drawn / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
     };
     middle(part as f64 / total as f64, (0..DRAWS).map(draw))
@@ -95,7 +128,15 @@ pub(super) fn middle(value: f64, draws: impl Iterator<Item = f64>) -> Estimate {
     let mut found: Vec<f64> = draws.filter(|value| !value.is_nan()).collect();
     found.sort_by(f64::total_cmp);
     let (low, high) = (quantile(&found, 0.025), quantile(&found, 0.975));
-    if value.is_nan() { Estimate { value, low: f64::NAN, high: f64::NAN } } else { Estimate { value, low, high } }
+    if value.is_nan() {
+        Estimate {
+            value,
+            low: f64::NAN,
+            high: f64::NAN,
+        }
+    } else {
+        Estimate { value, low, high }
+    }
 }
 
 /// Returns how often each image occurs in resample `index`.
@@ -110,7 +151,9 @@ pub(super) fn resample(groups: &[usize], seed: u64, index: u64) -> Vec<u32> {
 /// Returns a quantile of sorted values, interpolated linearly as by NumPy's default; NaN if there
 /// are none.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return f64::NAN;
+    };
     let at = share * last as f64;
     let below = at.floor() as usize;
     let above = (below + 1).min(last);

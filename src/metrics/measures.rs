@@ -87,8 +87,19 @@ pub struct ClassMeasures {
 }
 
 impl ClassMeasures {
-    fn new(tally: Tally, Areas { roc_auc, average_precision }: Areas, total: u64) -> Self {
-        let (scores, hits, predicted) = (tally.scores(), u64::from(tally.hits), u64::from(tally.predicted));
+    fn new(
+        tally: Tally,
+        Areas {
+            roc_auc,
+            average_precision,
+        }: Areas,
+        total: u64,
+    ) -> Self {
+        let (scores, hits, predicted) = (
+            tally.scores(),
+            u64::from(tally.hits),
+            u64::from(tally.predicted),
+        );
         let others = total - scores.support;
         Self {
             support: scores.support,
@@ -126,20 +137,34 @@ pub(super) fn names(num_classes: usize) -> Vec<String> {
         "roc_auc",
         "average_precision",
     ];
-    let top = TOP.iter().filter(|k| **k < num_classes).map(|k| format!("top_{k}_accuracy"));
-    NAMES.iter().map(|name| (*name).to_owned()).chain(top).collect()
+    let top = TOP
+        .iter()
+        .filter(|k| **k < num_classes)
+        .map(|k| format!("top_{k}_accuracy"));
+    NAMES
+        .iter()
+        .map(|name| (*name).to_owned())
+        .chain(top)
+        .collect()
 }
 
 /// Returns the mean of the values that are not NaN, or NaN if there are none.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.filter(|value| !value.is_nan()).fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    let (sum, count) = values
+        .filter(|value| !value.is_nan())
+        .fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     sum / count
 }
 
 impl<'a> ScoredPredictions<'a> {
     /// Pairs each image's label with its row of class probabilities.
     pub fn new(labels: Vec<usize>, rows: Vec<&'a [f32]>, num_classes: usize) -> Self {
-        Self { predicted: rows.iter().map(|row| argmax(row)).collect(), labels, rows, num_classes }
+        Self {
+            predicted: rows.iter().map(|row| argmax(row)).collect(),
+            labels,
+            rows,
+            num_classes,
+        }
     }
 
     /// Returns the number of images.
@@ -169,34 +194,52 @@ impl<'a> ScoredPredictions<'a> {
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_by(|a, b| value(b).total_cmp(&value(a)));
         let sums = |equals: &[usize]| {
-            let hits = equals.iter().filter(|index| self.labels[**index] == class).count();
+            let hits = equals
+                .iter()
+                .filter(|index| self.labels[**index] == class)
+                .count();
             [hits, equals.len() - hits].map(|count| count as f64)
         };
-        order.chunk_by(|a, b| value(a) == value(b)).map(sums).collect()
+        order
+            .chunk_by(|a, b| value(a) == value(b))
+            .map(sums)
+            .collect()
     }
 
     /// Returns the points of a class's ROC curve, false positive rate and true positive rate at
     /// each threshold, from (0, 0) to (1, 1).
     pub fn roc(&self, class: usize) -> Vec<[f64; 2]> {
-        let points = self.thresholds(class).into_iter().scan([0.0, 0.0], |at, [hits, alarms]| {
-            *at = [at[0] + alarms, at[1] + hits];
-            Some(*at)
-        });
+        let points = self
+            .thresholds(class)
+            .into_iter()
+            .scan([0.0, 0.0], |at, [hits, alarms]| {
+                *at = [at[0] + alarms, at[1] + hits];
+                Some(*at)
+            });
         let points: Vec<_> = std::iter::once([0.0, 0.0]).chain(points).collect();
         let [alarms, hits] = points[points.len() - 1];
-        points.into_iter().map(|[x, y]| [x / alarms, y / hits]).collect()
+        points
+            .into_iter()
+            .map(|[x, y]| [x / alarms, y / hits])
+            .collect()
     }
 
     /// Returns the points of a class's precision-recall curve, recall and precision at each
     /// threshold, by rising recall.
     pub fn precision_recall(&self, class: usize) -> Vec<[f64; 2]> {
-        let points = self.thresholds(class).into_iter().scan([0.0, 0.0], |at, [hits, alarms]| {
-            *at = [at[0] + hits, at[1] + alarms];
-            Some(*at)
-        });
+        let points = self
+            .thresholds(class)
+            .into_iter()
+            .scan([0.0, 0.0], |at, [hits, alarms]| {
+                *at = [at[0] + hits, at[1] + alarms];
+                Some(*at)
+            });
         let points: Vec<_> = points.collect();
         let all = points.last().map_or(0.0, |last| last[0]);
-        points.into_iter().map(|[hits, alarms]| [hits / all, hits / (hits + alarms)]).collect()
+        points
+            .into_iter()
+            .map(|[hits, alarms]| [hits / all, hits / (hits + alarms)])
+            .collect()
     }
 
     /// Returns the reliability curve: predictions binned by their confidence in equal steps from 0
@@ -210,7 +253,11 @@ impl<'a> ScoredPredictions<'a> {
             let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
             bin.count += 1;
             bin.confidence += confidence;
-            bin.accuracy += if self.predicted[index] == self.labels[index] { 1.0 } else { 0.0 };
+            bin.accuracy += if self.predicted[index] == self.labels[index] {
+                1.0
+            } else {
+                0.0
+            };
         }
         for bin in bins.iter_mut().filter(|bin| bin.count > 0) {
             bin.confidence /= bin.count as f64;
@@ -223,10 +270,20 @@ impl<'a> ScoredPredictions<'a> {
 impl<'a> Measurer<'a> {
     /// Ranks the images for every class and computes each image's errors.
     pub(super) fn new(judged: &'a ScoredPredictions<'a>) -> Self {
-        let ScoredPredictions { labels, rows, num_classes, .. } = judged;
+        let ScoredPredictions {
+            labels,
+            rows,
+            num_classes,
+            ..
+        } = judged;
         let num_classes = *num_classes;
         let rank = |(label, row): (&usize, &&[f32])| {
-            row.iter().enumerate().filter(|(class, value)| **value > row[*label] || (**value == row[*label] && class > label)).count()
+            row.iter()
+                .enumerate()
+                .filter(|(class, value)| {
+                    **value > row[*label] || (**value == row[*label] && class > label)
+                })
+                .count()
         };
         let ones = vec![1; judged.len()];
         let ranked = |(class, values): (usize, Vec<f32>)| {
@@ -235,14 +292,24 @@ impl<'a> Measurer<'a> {
             ((num_classes <= RANKED_CLASSES).then_some(ranking), areas)
         };
         let blocks: Vec<usize> = (0..num_classes).step_by(BLOCK).collect();
-        let of_block = |start: usize| -> Vec<_> { columns(rows, start, num_classes).into_iter().map(ranked).collect() };
-        let (rankings, areas): (Vec<Option<Ranking>>, Vec<Areas>) = blocks.into_par_iter().flat_map_iter(of_block).unzip();
+        let of_block = |start: usize| -> Vec<_> {
+            columns(rows, start, num_classes)
+                .into_iter()
+                .map(ranked)
+                .collect()
+        };
+        let (rankings, areas): (Vec<Option<Ranking>>, Vec<Areas>) =
+            blocks.into_par_iter().flat_map_iter(of_block).unzip();
         Self {
             judged,
             rankings: rankings.into_iter().flatten().collect(),
             areas,
             ranks: labels.iter().zip(rows).map(rank).collect(),
-            errors: labels.iter().zip(rows).map(|(label, row)| errors(*label, row)).collect(),
+            errors: labels
+                .iter()
+                .zip(rows)
+                .map(|(label, row)| errors(*label, row))
+                .collect(),
         }
     }
 
@@ -255,13 +322,25 @@ impl<'a> Measurer<'a> {
     /// Computes the metrics with image `i` counted `counts[i]` times. Ranked metrics are NaN for
     /// more than [`RANKED_CLASSES`] classes.
     pub(super) fn measure(&self, counts: &[u32]) -> Measures {
-        self.measure_with(counts, self.rankings.iter().map(|ranking| ranking.areas(counts)).collect())
+        self.measure_with(
+            counts,
+            self.rankings
+                .iter()
+                .map(|ranking| ranking.areas(counts))
+                .collect(),
+        )
     }
 
     /// Computes the metrics with these weights and areas.
     fn measure_with(&self, counts: &[u32], areas: Vec<Areas>) -> Measures {
         let mut tallies = vec![Tally::default(); self.judged.num_classes];
-        for ((label, predicted), count) in self.judged.labels.iter().zip(&self.judged.predicted).zip(counts) {
+        for ((label, predicted), count) in self
+            .judged
+            .labels
+            .iter()
+            .zip(&self.judged.predicted)
+            .zip(counts)
+        {
             tallies[*label].support += count;
             tallies[*predicted].predicted += count;
             tallies[*label].hits += if label == predicted { *count } else { 0 };
@@ -269,15 +348,33 @@ impl<'a> Measurer<'a> {
         let sum: u64 = tallies.iter().map(|tally| u64::from(tally.support)).sum();
         let right: u64 = tallies.iter().map(|tally| u64::from(tally.hits)).sum();
         let total = sum as f64;
-        let mut measures = Measures { values: Vec::new(), total: sum, tallies, areas };
-        let per_class: Vec<ClassMeasures> = (0..self.judged.num_classes).map(|class| measures.class(class)).collect();
+        let mut measures = Measures {
+            values: Vec::new(),
+            total: sum,
+            tallies,
+            areas,
+        };
+        let per_class: Vec<ClassMeasures> = (0..self.judged.num_classes)
+            .map(|class| measures.class(class))
+            .collect();
         // scikit-learn's macro averages leave out classes that occur neither as truth nor as
         // prediction; balanced accuracy leaves out those that are not the truth.
         let occurs = |scores: &&ClassMeasures| scores.support + scores.predicted > 0;
-        let macro_mean = |of: fn(&ClassMeasures) -> f64| mean(per_class.iter().filter(occurs).map(of));
-        let weighted =
-            |of: fn(&ClassMeasures) -> f64| per_class.iter().map(|scores| of(scores) * scores.support as f64).sum::<f64>() / total;
-        let balanced = mean(per_class.iter().filter(|scores| scores.support > 0).map(|scores| scores.recall));
+        let macro_mean =
+            |of: fn(&ClassMeasures) -> f64| mean(per_class.iter().filter(occurs).map(of));
+        let weighted = |of: fn(&ClassMeasures) -> f64| {
+            per_class
+                .iter()
+                .map(|scores| of(scores) * scores.support as f64)
+                .sum::<f64>()
+                / total
+        };
+        let balanced = mean(
+            per_class
+                .iter()
+                .filter(|scores| scores.support > 0)
+                .map(|scores| scores.recall),
+        );
         let [log_loss, brier] = self.sum_errors(counts);
         measures.values = vec![
             right as f64 / total,
@@ -295,10 +392,20 @@ impl<'a> Measurer<'a> {
             mean(per_class.iter().map(|scores| scores.roc_auc)),
             mean(per_class.iter().map(|scores| scores.average_precision)),
         ];
-        measures.values.extend(TOP.iter().filter(|k| **k < self.judged.num_classes).map(|k| {
-            let hits: u64 = self.ranks.iter().zip(counts).filter(|(rank, _)| *rank < k).map(|(_, count)| u64::from(*count)).sum();
-            hits as f64 / total
-        }));
+        measures.values.extend(
+            TOP.iter()
+                .filter(|k| **k < self.judged.num_classes)
+                .map(|k| {
+                    let hits: u64 = self
+                        .ranks
+                        .iter()
+                        .zip(counts)
+                        .filter(|(rank, _)| *rank < k)
+                        .map(|(_, count)| u64::from(*count))
+                        .sum();
+                    hits as f64 / total
+                }),
+        );
         measures
     }
 
@@ -306,11 +413,18 @@ impl<'a> Measurer<'a> {
     fn sum_errors(&self, counts: &[u32]) -> [f64; 2] {
         // With two classes both squared errors are equal, and the usual binary score is one of
         // them.
-        let scale = if self.judged.num_classes == 2 { 0.5 } else { 1.0 };
-        self.errors.iter().zip(counts).fold([0.0, 0.0], |[log, brier], ([own_log, square], count)| {
-            let count = f64::from(*count);
-            [log + count * own_log, brier + count * scale * square]
-        })
+        let scale = if self.judged.num_classes == 2 {
+            0.5
+        } else {
+            1.0
+        };
+        self.errors.iter().zip(counts).fold(
+            [0.0, 0.0],
+            |[log, brier], ([own_log, square], count)| {
+                let count = f64::from(*count);
+                [log + count * own_log, brier + count * scale * square]
+            },
+        )
     }
 }
 
@@ -318,9 +432,14 @@ impl<'a> Measurer<'a> {
 /// image.
 fn columns(rows: &[&[f32]], start: usize, num_classes: usize) -> Vec<(usize, Vec<f32>)> {
     let end = (start + BLOCK).min(num_classes);
-    let mut columns: Vec<(usize, Vec<f32>)> = (start..end).map(|class| (class, Vec::with_capacity(rows.len()))).collect();
+    let mut columns: Vec<(usize, Vec<f32>)> = (start..end)
+        .map(|class| (class, Vec::with_capacity(rows.len())))
+        .collect();
     for row in rows {
-        columns.iter_mut().zip(&row[start..end]).for_each(|((_, column), value)| column.push(*value));
+        columns
+            .iter_mut()
+            .zip(&row[start..end])
+            .for_each(|((_, column), value)| column.push(*value));
     }
     columns
 }
@@ -329,7 +448,9 @@ fn columns(rows: &[&[f32]], start: usize, num_classes: usize) -> Vec<(usize, Vec
 fn errors(label: usize, row: &[f32]) -> [f64; 2] {
     // scikit-learn's `log_loss` clips probabilities in the same way.
     let of_truth = f64::from(row[label]).clamp(f64::EPSILON, 1.0 - f64::EPSILON);
-    let square = |(class, value): (usize, &f32)| (f64::from(*value) - if class == label { 1.0 } else { 0.0 }).powi(2);
+    let square = |(class, value): (usize, &f32)| {
+        (f64::from(*value) - if class == label { 1.0 } else { 0.0 }).powi(2)
+    };
     [-of_truth.ln(), row.iter().enumerate().map(square).sum()]
 }
 
@@ -351,7 +472,10 @@ pub struct Bin {
 /// weighted by the number of predictions.
 pub fn calibration_error(bins: &[Bin]) -> f64 {
     let total: u64 = bins.iter().map(|bin| bin.count).sum();
-    bins.iter().map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs()).sum::<f64>() / total as f64
+    bins.iter()
+        .map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs())
+        .sum::<f64>()
+        / total as f64
 }
 
 /// Returns Matthews's correlation coefficient for any number of classes (Gorodkin 2004), or 0 if
@@ -359,9 +483,16 @@ pub fn calibration_error(bins: &[Bin]) -> f64 {
 fn mcc(per_class: &[ClassMeasures], total: f64) -> f64 {
     let sum = |of: fn(&ClassMeasures) -> f64| per_class.iter().map(of).sum::<f64>();
     let both = sum(|scores| scores.support as f64 * scores.predicted as f64);
-    let (truth, predicted) = (sum(|scores| (scores.support as f64).powi(2)), sum(|scores| (scores.predicted as f64).powi(2)));
+    let (truth, predicted) = (
+        sum(|scores| (scores.support as f64).powi(2)),
+        sum(|scores| (scores.predicted as f64).powi(2)),
+    );
     let spread = (total * total - truth) * (total * total - predicted);
-    if spread == 0.0 { 0.0 } else { (total * sum(|scores| scores.hits as f64) - both) / spread.sqrt() }
+    if spread == 0.0 {
+        0.0
+    } else {
+        (total * sum(|scores| scores.hits as f64) - both) / spread.sqrt()
+    }
 }
 
 /// Returns Cohen's kappa (Cohen 1960), or NaN if chance alone agrees fully.

@@ -16,7 +16,9 @@ pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, images_for,
 pub use interval::{Estimate, share, wilson};
 pub use measures::{Bin, ClassMeasures, RANKED_CLASSES, ScoredPredictions, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
-pub use temperature::{TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval};
+pub use temperature::{
+    TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval,
+};
 
 /// Returns the index of the largest value, the first among equals. NaN is never the largest.
 pub fn argmax(values: &[f32]) -> usize {
@@ -47,7 +49,12 @@ mod tests {
 
     #[test]
     fn argmax_takes_the_first_of_equals_and_never_a_nan() {
-        for (values, expected) in [(&[1.0, 3.0, 3.0][..], 1), (&[f32::NAN, 1.0], 1), (&[2.0, f32::NAN], 0), (&[f32::NAN, f32::NAN], 1)] {
+        for (values, expected) in [
+            (&[1.0, 3.0, 3.0][..], 1),
+            (&[f32::NAN, 1.0], 1),
+            (&[2.0, f32::NAN], 0),
+            (&[f32::NAN, f32::NAN], 1),
+        ] {
             assert_eq!(argmax(values), expected, "{values:?}");
         }
     }
@@ -56,7 +63,11 @@ mod tests {
     fn the_first_of_many_are_those_of_the_sorted_list() {
         let values = [0.25, 0.5, 0.25, 0.0, 0.75, 0.5];
         for count in 0..8 {
-            assert_eq!(most(&values, count), [4, 1, 5, 0, 2, 3][..count.min(6)], "{count}");
+            assert_eq!(
+                most(&values, count),
+                [4, 1, 5, 0, 2, 3][..count.min(6)],
+                "{count}"
+            );
         }
     }
 }

@@ -27,28 +27,46 @@ pub(super) struct Areas {
 
 impl Areas {
     /// The areas where no ranking was made.
-    pub(super) const NONE: Self = Self { roc_auc: f64::NAN, average_precision: f64::NAN };
+    pub(super) const NONE: Self = Self {
+        roc_auc: f64::NAN,
+        average_precision: f64::NAN,
+    };
 }
 
 impl Ranking {
     /// Ranks the images for `class`; `values` are their probabilities of it.
     pub(super) fn new(values: &[f32], labels: &[usize], class: usize) -> Self {
-        let mut own: Vec<f32> = values.iter().zip(labels).filter(|(_, label)| **label == class).map(|(value, _)| *value).collect();
+        let mut own: Vec<f32> = values
+            .iter()
+            .zip(labels)
+            .filter(|(_, label)| **label == class)
+            .map(|(value, _)| *value)
+            .collect();
         own.sort_by(|a, b| b.total_cmp(a));
         own.dedup();
         let place = |(value, label): (&f32, &usize)| {
             let above = own.partition_point(|other| other > value);
             let is_equal = own.get(above) == Some(value);
-            (if *label == class { 2 * own.len() + 1 + above } else { 2 * above + usize::from(is_equal) }) as u32
+            (if *label == class {
+                2 * own.len() + 1 + above
+            } else {
+                2 * above + usize::from(is_equal)
+            }) as u32
         };
-        Self { places: values.iter().zip(labels).map(place).collect(), own: own.len() }
+        Self {
+            places: values.iter().zip(labels).map(place).collect(),
+            own: own.len(),
+        }
     }
 
     /// Computes the areas with image `i` counted `counts[i]` times. Equal probabilities form one
     /// threshold.
     pub(super) fn areas(&self, counts: &[u32]) -> Areas {
         let mut sums = vec![0u32; 3 * self.own + 1];
-        self.places.iter().zip(counts).for_each(|(place, count)| sums[*place as usize] += count);
+        self.places
+            .iter()
+            .zip(counts)
+            .for_each(|(place, count)| sums[*place as usize] += count);
         let (others, own) = sums.split_at(2 * self.own + 1);
         let (mut hits, mut alarms, mut area, mut precision) = (0.0f64, 0.0f64, 0.0, 0.0);
         for (new_hits, others) in own.iter().zip(others.chunks_exact(2)) {
@@ -61,7 +79,10 @@ impl Ranking {
             }
         }
         let below = f64::from(others[2 * self.own]);
-        Areas { roc_auc: (area + below * hits) / (hits * (alarms + below)), average_precision: precision / hits }
+        Areas {
+            roc_auc: (area + below * hits) / (hits * (alarms + below)),
+            average_precision: precision / hits,
+        }
     }
 }
 
@@ -74,8 +95,14 @@ mod tests {
     /// The definitions, pair by pair and threshold by threshold, on a list in which each image is
     /// repeated.
     fn by_definition(values: &[u8], is_own: &[bool], counts: &[u32]) -> [f64; 2] {
-        let list: Vec<(u8, bool)> = (0..values.len()).flat_map(|at| vec![(values[at], is_own[at]); counts[at] as usize]).collect();
-        let of = |wanted: bool| list.iter().filter(move |(_, is_own)| *is_own == wanted).map(|(value, _)| *value);
+        let list: Vec<(u8, bool)> = (0..values.len())
+            .flat_map(|at| vec![(values[at], is_own[at]); counts[at] as usize])
+            .collect();
+        let of = |wanted: bool| {
+            list.iter()
+                .filter(move |(_, is_own)| *is_own == wanted)
+                .map(|(value, _)| *value)
+        };
         let pairs = of(true).flat_map(|own| {
             of(false).map(move |other| {
                 if own > other {
@@ -90,10 +117,16 @@ mod tests {
         let (own, others) = (of(true).count() as f64, of(false).count() as f64);
         let precision = of(true).map(|threshold| {
             let reached = |value: &u8| *value >= threshold;
-            let (hits, alarms) = (of(true).filter(reached).count() as f64, of(false).filter(reached).count() as f64);
+            let (hits, alarms) = (
+                of(true).filter(reached).count() as f64,
+                of(false).filter(reached).count() as f64,
+            );
             hits / (hits + alarms)
         });
-        [pairs.sum::<f64>() / (own * others), precision.sum::<f64>() / own]
+        [
+            pairs.sum::<f64>() / (own * others),
+            precision.sum::<f64>() / own,
+        ]
     }
 
     proptest! {

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::{
     interval::{Bootstrap, Estimate, wilson},
-    measures::{Bin, ClassMeasures, Measurer, RANKED_CLASSES, ScoredPredictions, calibration_error, names},
+    measures::{
+        Bin, ClassMeasures, Measurer, RANKED_CLASSES, ScoredPredictions, calibration_error, names,
+    },
 };
 
 /// The metrics of a set.
@@ -59,7 +61,12 @@ pub struct Calibration {
 }
 
 /// Metrics that are fractions of images, which get Wilson's interval; the others are bootstrapped.
-const SHARES: [&str; 4] = ["accuracy", "top_2_accuracy", "top_3_accuracy", "top_5_accuracy"];
+const SHARES: [&str; 4] = [
+    "accuracy",
+    "top_2_accuracy",
+    "top_3_accuracy",
+    "top_5_accuracy",
+];
 
 impl Report {
     /// Computes all metrics of the predictions.
@@ -69,54 +76,99 @@ impl Report {
     /// images share a group. All other metrics get the interval of a bootstrap seeded with `seed`,
     /// except ROC AUC and average precision of more than [`RANKED_CLASSES`] classes, which get
     /// none.
-    pub fn new(judged: &ScoredPredictions<'_>, classes: &[String], groups: &[usize], seed: u64) -> Self {
+    pub fn new(
+        judged: &ScoredPredictions<'_>,
+        classes: &[String],
+        groups: &[usize],
+        seed: u64,
+    ) -> Self {
         let measurer = Measurer::new(judged);
         let bootstrap = Bootstrap::new(&measurer, groups, seed);
         let found = measurer.figures();
         // Groups are numbered without gaps.
-        let are_alone = groups.iter().max().is_none_or(|last| last + 1 == groups.len());
+        let are_alone = groups
+            .iter()
+            .max()
+            .is_none_or(|last| last + 1 == groups.len());
         let total = judged.len() as u64;
-        let metrics = names(classes.len()).into_iter().zip(&found.values).enumerate().map(|(index, (name, value))| {
-            let estimate = match are_alone && SHARES.contains(&name.as_str()) {
-                true => wilson_or_nothing((value * total as f64).round() as u64, total, *value),
-                false => bootstrap.interval(*value, |measures| measures.values[index]),
-            };
-            (name, estimate)
-        });
+        let metrics = names(classes.len())
+            .into_iter()
+            .zip(&found.values)
+            .enumerate()
+            .map(|(index, (name, value))| {
+                let estimate = match are_alone && SHARES.contains(&name.as_str()) {
+                    true => wilson_or_nothing((value * total as f64).round() as u64, total, *value),
+                    false => bootstrap.interval(*value, |measures| measures.values[index]),
+                };
+                (name, estimate)
+            });
         let of_class = |(class, name): (usize, &String)| {
             let scores = found.class(class);
-            let drawn = |value: f64, of: fn(&ClassMeasures) -> f64| bootstrap.class_interval(value, class, of);
-            let ranked = |value: f64, of: fn(&ClassMeasures) -> f64| match classes.len() <= RANKED_CLASSES {
-                true => drawn(value, of),
-                false => Estimate { value, low: f64::NAN, high: f64::NAN },
+            let drawn = |value: f64, of: fn(&ClassMeasures) -> f64| {
+                bootstrap.class_interval(value, class, of)
             };
-            let share = |part: u64, all: u64, value: f64, of: fn(&ClassMeasures) -> f64| match are_alone {
-                true => wilson_or_nothing(part, all, value),
-                false => drawn(value, of),
-            };
+            let ranked =
+                |value: f64, of: fn(&ClassMeasures) -> f64| match classes.len() <= RANKED_CLASSES {
+                    true => drawn(value, of),
+                    false => Estimate {
+                        value,
+                        low: f64::NAN,
+                        high: f64::NAN,
+                    },
+                };
+            let share =
+                |part: u64, all: u64, value: f64, of: fn(&ClassMeasures) -> f64| match are_alone {
+                    true => wilson_or_nothing(part, all, value),
+                    false => drawn(value, of),
+                };
             let quiet = scores.others - (scores.predicted - scores.hits);
             let intervals = ClassIntervals {
-                precision: share(scores.hits, scores.predicted, scores.precision, |scores| scores.precision),
-                recall: share(scores.hits, scores.support, scores.recall, |scores| scores.recall),
-                specificity: share(quiet, scores.others, scores.specificity, |scores| scores.specificity),
+                precision: share(scores.hits, scores.predicted, scores.precision, |scores| {
+                    scores.precision
+                }),
+                recall: share(scores.hits, scores.support, scores.recall, |scores| {
+                    scores.recall
+                }),
+                specificity: share(quiet, scores.others, scores.specificity, |scores| {
+                    scores.specificity
+                }),
                 f1: drawn(scores.f1, |scores| scores.f1),
                 roc_auc: ranked(scores.roc_auc, |scores| scores.roc_auc),
-                average_precision: ranked(scores.average_precision, |scores| scores.average_precision),
+                average_precision: ranked(scores.average_precision, |scores| {
+                    scores.average_precision
+                }),
             };
-            (name.clone(), ClassReport { measures: scores, intervals })
+            (
+                name.clone(),
+                ClassReport {
+                    measures: scores,
+                    intervals,
+                },
+            )
         };
         let bins = judged.reliability();
         Self {
             metrics: metrics.collect(),
             per_class: classes.par_iter().enumerate().map(of_class).collect(),
-            calibration: Calibration { expected_calibration_error: calibration_error(&bins), bins },
+            calibration: Calibration {
+                expected_calibration_error: calibration_error(&bins),
+                bins,
+            },
         }
     }
 }
 
 /// Returns `part / total` with Wilson's interval, or the value without one if `total` is 0.
 fn wilson_or_nothing(part: u64, total: u64, value: f64) -> Estimate {
-    if total == 0 { Estimate { value, low: f64::NAN, high: f64::NAN } } else { wilson(part, total) }
+    if total == 0 {
+        Estimate {
+            value,
+            low: f64::NAN,
+            high: f64::NAN,
+        }
+    } else {
+        wilson(part, total)
+    }
 }
 
 #[cfg(test)]
@@ -146,17 +198,26 @@ mod tests {
     fn cases() -> Vec<Case> {
         let case = |about: &Value| Case {
             labels: serde_json::from_value(about["labels"].clone()).expect("labels"),
-            probabilities: serde_json::from_value(about["probabilities"].clone()).expect("probabilities"),
+            probabilities: serde_json::from_value(about["probabilities"].clone())
+                .expect("probabilities"),
             classes: about["classes"].as_u64().expect("a number") as usize,
             about: about.clone(),
         };
-        golden()["cases"].as_array().expect("a list").iter().map(case).collect()
+        golden()["cases"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(case)
+            .collect()
     }
 
     #[track_caller]
     fn assert_equal(what: &str, got: f64, expected: &Value) {
         match expected.as_f64() {
-            Some(expected) => assert!((got - expected).abs() < 1e-9, "{what}: {got}, scikit-learn has {expected}"),
+            Some(expected) => assert!(
+                (got - expected).abs() < 1e-9,
+                "{what}: {got}, scikit-learn has {expected}"
+            ),
             None => assert!(got.is_nan(), "{what}: {got}, scikit-learn has none"),
         }
     }
@@ -165,15 +226,33 @@ mod tests {
     #[test]
     fn every_measure_is_scikit_learns() {
         let mut seen = 0;
-        for Case { about, labels, probabilities, classes } in cases() {
+        for Case {
+            about,
+            labels,
+            probabilities,
+            classes,
+        } in cases()
+        {
             let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
             let found = Measurer::new(&judged).measure(&vec![1; labels.len()]);
             for (name, value) in names(classes).iter().zip(&found.values) {
-                assert_equal(&format!("{name} of {}", about["name"]), *value, &about["expected"][name]);
+                assert_equal(
+                    &format!("{name} of {}", about["name"]),
+                    *value,
+                    &about["expected"][name],
+                );
                 seen += 1;
             }
-            assert_eq!(about["expected"].as_object().expect("a table").len(), found.values.len());
-            for (class, expected) in about["per_class"].as_array().expect("a list").iter().enumerate() {
+            assert_eq!(
+                about["expected"].as_object().expect("a table").len(),
+                found.values.len()
+            );
+            for (class, expected) in about["per_class"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .enumerate()
+            {
                 let scores = found.class(class);
                 for (name, value) in [
                     ("precision", scores.precision),
@@ -184,12 +263,24 @@ mod tests {
                     ("average_precision", scores.average_precision),
                     ("support", scores.support as f64),
                 ] {
-                    assert_equal(&format!("{name} of a class of {}", about["name"]), value, &expected[name]);
+                    assert_equal(
+                        &format!("{name} of a class of {}", about["name"]),
+                        value,
+                        &expected[name],
+                    );
                 }
             }
             let mut confusion = Confusion::new(classes);
-            labels.iter().zip(&probabilities).for_each(|(label, row)| confusion.add(*label, crate::metrics::argmax(row)));
-            assert_eq!(serde_json::to_value(confusion.dense()).expect("JSON"), about["confusion"], "{}", about["name"]);
+            labels
+                .iter()
+                .zip(&probabilities)
+                .for_each(|(label, row)| confusion.add(*label, crate::metrics::argmax(row)));
+            assert_eq!(
+                serde_json::to_value(confusion.dense()).expect("JSON"),
+                about["confusion"],
+                "{}",
+                about["name"]
+            );
         }
         assert!(seen > 120, "{seen}");
     }
@@ -208,40 +299,97 @@ mod tests {
     /// list.
     #[test]
     fn counts_are_repetitions() {
-        for Case { labels, probabilities, classes, about } in cases() {
+        for Case {
+            labels,
+            probabilities,
+            classes,
+            about,
+        } in cases()
+        {
             let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
-            let counts = super::super::interval::resample(&(0..labels.len()).collect::<Vec<_>>(), 3, 1);
+            let counts =
+                super::super::interval::resample(&(0..labels.len()).collect::<Vec<_>>(), 3, 1);
             assert_eq!(counts.iter().sum::<u32>() as usize, labels.len());
             let repeated = |index: usize| std::iter::repeat_n(index, counts[index] as usize);
             let drawn: Vec<usize> = (0..labels.len()).flat_map(repeated).collect();
-            let repeated: Vec<_> = drawn.iter().map(|index| probabilities[*index].as_slice()).collect();
-            let longer = ScoredPredictions::new(drawn.iter().map(|index| labels[*index]).collect(), repeated, classes);
-            let (a, b) = (Measurer::new(&judged).measure(&counts).values, Measurer::new(&longer).figures().values);
-            let are_equal = a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-12 || a.is_nan() && b.is_nan());
+            let repeated: Vec<_> = drawn
+                .iter()
+                .map(|index| probabilities[*index].as_slice())
+                .collect();
+            let longer = ScoredPredictions::new(
+                drawn.iter().map(|index| labels[*index]).collect(),
+                repeated,
+                classes,
+            );
+            let (a, b) = (
+                Measurer::new(&judged).measure(&counts).values,
+                Measurer::new(&longer).figures().values,
+            );
+            let are_equal = a
+                .iter()
+                .zip(&b)
+                .all(|(a, b)| (a - b).abs() < 1e-12 || a.is_nan() && b.is_nan());
             assert!(are_equal, "{}: {a:?} {b:?}", about["name"]);
         }
     }
 
     #[test]
     fn intervals_hold_their_value_and_are_wider_where_images_come_in_groups() {
-        let Case { labels, probabilities, classes, .. } = cases().swap_remove(0);
+        let Case {
+            labels,
+            probabilities,
+            classes,
+            ..
+        } = cases().swap_remove(0);
         let names: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let width = |estimate: &Estimate| estimate.high - estimate.low;
         // Each image five times holds no more information than once.
         let five = |index: usize| index % labels.len();
         let many: Vec<_> = (0..labels.len() * 5).collect();
-        let fivefold = many.iter().map(|index| probabilities[five(*index)].as_slice()).collect();
-        let repeated = ScoredPredictions::new(many.iter().map(|index| labels[five(*index)]).collect(), fivefold, classes);
-        let as_one = Report::new(&ScoredPredictions::new(labels.clone(), rows(&probabilities), classes), &names, &many[..labels.len()], 1);
+        let fivefold = many
+            .iter()
+            .map(|index| probabilities[five(*index)].as_slice())
+            .collect();
+        let repeated = ScoredPredictions::new(
+            many.iter().map(|index| labels[five(*index)]).collect(),
+            fivefold,
+            classes,
+        );
+        let as_one = Report::new(
+            &ScoredPredictions::new(labels.clone(), rows(&probabilities), classes),
+            &names,
+            &many[..labels.len()],
+            1,
+        );
         let by_image = Report::new(&repeated, &names, &many, 1);
-        let by_group = Report::new(&repeated, &names, &many.iter().map(|index| five(*index)).collect::<Vec<_>>(), 1);
+        let by_group = Report::new(
+            &repeated,
+            &names,
+            &many.iter().map(|index| five(*index)).collect::<Vec<_>>(),
+            1,
+        );
         for (name, estimate) in &as_one.metrics {
-            assert!(estimate.low <= estimate.value && estimate.value <= estimate.high, "{name}: {estimate:?}");
+            assert!(
+                estimate.low <= estimate.value && estimate.value <= estimate.high,
+                "{name}: {estimate:?}"
+            );
             let [image, group] = [&by_image, &by_group].map(|report| width(&report.metrics[name]));
-            assert!(image < 0.7 * width(estimate), "{name}: {image} beside {}", width(estimate));
+            assert!(
+                image < 0.7 * width(estimate),
+                "{name}: {image} beside {}",
+                width(estimate)
+            );
             // Wilson's interval and that of the bootstrap are similar, not equal.
-            let tolerance = if SHARES.contains(&name.as_str()) { 0.3 } else { 0.15 };
-            assert!((group / width(estimate) - 1.0).abs() < tolerance, "{name}: {group} beside {}", width(estimate));
+            let tolerance = if SHARES.contains(&name.as_str()) {
+                0.3
+            } else {
+                0.15
+            };
+            assert!(
+                (group / width(estimate) - 1.0).abs() < tolerance,
+                "{name}: {group} beside {}",
+                width(estimate)
+            );
         }
         assert_eq!(
             serde_json::to_value(&as_one).expect("JSON"),
@@ -257,20 +405,43 @@ mod tests {
 
     #[test]
     fn curves_begin_and_end_where_they_must_and_a_perfect_confidence_has_no_error() {
-        let Case { labels, probabilities, classes, .. } = cases().swap_remove(1);
+        let Case {
+            labels,
+            probabilities,
+            classes,
+            ..
+        } = cases().swap_remove(1);
         let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
         for class in 0..classes {
             let (roc, curve) = (judged.roc(class), judged.precision_recall(class));
-            assert_eq!((roc[0], roc[roc.len() - 1], curve[curve.len() - 1][0]), ([0.0, 0.0], [1.0, 1.0], 1.0));
-            assert!(roc.windows(2).all(|pair| pair[0][0] <= pair[1][0] && pair[0][1] <= pair[1][1]), "{roc:?}");
+            assert_eq!(
+                (roc[0], roc[roc.len() - 1], curve[curve.len() - 1][0]),
+                ([0.0, 0.0], [1.0, 1.0], 1.0)
+            );
+            assert!(
+                roc.windows(2)
+                    .all(|pair| pair[0][0] <= pair[1][0] && pair[0][1] <= pair[1][1]),
+                "{roc:?}"
+            );
         }
-        let sure: Vec<Vec<f32>> =
-            labels.iter().map(|label| (0..classes).map(|class| if class == *label { 1.0 } else { 0.0 }).collect()).collect();
+        let sure: Vec<Vec<f32>> = labels
+            .iter()
+            .map(|label| {
+                (0..classes)
+                    .map(|class| if class == *label { 1.0 } else { 0.0 })
+                    .collect()
+            })
+            .collect();
         let bins = ScoredPredictions::new(labels, rows(&sure), classes).reliability();
         assert_eq!((calibration_error(&bins), bins[14].count), (0.0, 60));
         // Half of the predictions at a confidence of 0.8 are right.
         let half = [vec![0.8, 0.2], vec![0.8, 0.2]];
-        assert!((calibration_error(&ScoredPredictions::new(vec![0, 1], rows(&half), 2).reliability()) - 0.3).abs() < 1e-6);
+        assert!(
+            (calibration_error(&ScoredPredictions::new(vec![0, 1], rows(&half), 2).reliability())
+                - 0.3)
+                .abs()
+                < 1e-6
+        );
     }
 
     /// With more than [`RANKED_CLASSES`] classes, only the intervals of ranked metrics are left
@@ -289,16 +460,45 @@ mod tests {
         };
         let probabilities: Vec<Vec<f32>> = labels.iter().enumerate().map(row).collect();
         let groups: Vec<usize> = (0..labels.len()).collect();
-        let report = Report::new(&ScoredPredictions::new(labels, rows(&probabilities), classes), &names, &groups, 1);
-        for (name, expected) in [("accuracy", 2.0 / 3.0), ("top_2_accuracy", 1.0), ("balanced_accuracy", 2.0 / 3.0)] {
+        let report = Report::new(
+            &ScoredPredictions::new(labels, rows(&probabilities), classes),
+            &names,
+            &groups,
+            1,
+        );
+        for (name, expected) in [
+            ("accuracy", 2.0 / 3.0),
+            ("top_2_accuracy", 1.0),
+            ("balanced_accuracy", 2.0 / 3.0),
+        ] {
             let Estimate { value, low, high } = report.metrics[name];
-            assert!((value - expected).abs() < 1e-9 && low <= value && value <= high && high - low < 0.2, "{name}: {value} {low} {high}");
+            assert!(
+                (value - expected).abs() < 1e-9
+                    && low <= value
+                    && value <= high
+                    && high - low < 0.2,
+                "{name}: {value} {low} {high}"
+            );
         }
         assert_eq!(report.per_class.len(), classes);
-        for of in [|report: &ClassReport| report.intervals.roc_auc, |report: &ClassReport| report.intervals.average_precision] {
-            assert!(report.per_class.values().map(of).all(|found| found.value > 0.3 && found.low.is_nan() && found.high.is_nan()));
+        for of in [
+            |report: &ClassReport| report.intervals.roc_auc,
+            |report: &ClassReport| report.intervals.average_precision,
+        ] {
+            assert!(
+                report
+                    .per_class
+                    .values()
+                    .map(of)
+                    .all(|found| found.value > 0.3 && found.low.is_nan() && found.high.is_nan())
+            );
         }
         let auc = report.metrics["roc_auc"];
-        assert!(auc.value > 0.99 && auc.low.is_nan() && report.per_class["0001"].intervals.f1.high > 0.5, "{auc:?}");
+        assert!(
+            auc.value > 0.99
+                && auc.low.is_nan()
+                && report.per_class["0001"].intervals.f1.high > 0.5,
+            "{auc:?}"
+        );
     }
 }

@@ -16,12 +16,21 @@ pub fn fit_temperature(logits: &[Vec<f32>], labels: &[usize]) -> f64 {
 
 /// Returns [`fit_temperature`] with a weight on the loss of each image, found by `halvings`
 /// bisections of the interval of [`TEMPERATURES`].
-pub fn fit_weighted_temperature(logits: &[Vec<f32>], labels: &[usize], weights: &[f64], halvings: usize) -> f64 {
+pub fn fit_weighted_temperature(
+    logits: &[Vec<f32>],
+    labels: &[usize],
+    weights: &[f64],
+    halvings: usize,
+) -> f64 {
     // The loss is convex in the inverse temperature, so the zero of its slope is found by
     // bisection.
     let slope = |inverse: f64| -> f64 {
         let images = logits.iter().zip(labels).zip(weights);
-        images.map(|((row, label), weight)| weight * (expected(row, inverse) - f64::from(row[*label]))).sum()
+        images
+            .map(|((row, label), weight)| {
+                weight * (expected(row, inverse) - f64::from(row[*label]))
+            })
+            .sum()
     };
     // The temperature is optimal already, or has no effect on equal logits.
     if slope(1.0) == 0.0 {
@@ -30,7 +39,11 @@ pub fn fit_weighted_temperature(logits: &[Vec<f32>], labels: &[usize], weights: 
     let (mut low, mut high) = (1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]);
     for _ in 0..halvings {
         let middle = f64::midpoint(low, high);
-        if slope(middle) < 0.0 { low = middle } else { high = middle }
+        if slope(middle) < 0.0 {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     1.0 / f64::midpoint(low, high)
 }
@@ -50,14 +63,18 @@ pub fn temperature_interval(logits: &[Vec<f32>], labels: &[usize], temperature: 
     }
     let reach = 1.96 * squares.sqrt() / curvature;
     let [coldest, hottest] = TEMPERATURES;
-    [inverse + reach, inverse - reach].map(|inverse| 1.0 / inverse.clamp(1.0 / hottest, 1.0 / coldest))
+    [inverse + reach, inverse - reach]
+        .map(|inverse| 1.0 / inverse.clamp(1.0 / hottest, 1.0 / coldest))
 }
 
 /// Computes the probabilities of these logits at a temperature.
 pub fn softened(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f32>> {
     let row = |row: &Vec<f32>| {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weights: Vec<f64> = row.iter().map(|value| (f64::from(value - largest) / temperature).exp()).collect();
+        let weights: Vec<f64> = row
+            .iter()
+            .map(|value| (f64::from(value - largest) / temperature).exp())
+            .collect();
         let sum: f64 = weights.iter().sum();
         weights.iter().map(|weight| (weight / sum) as f32).collect()
     };
@@ -71,7 +88,9 @@ fn expected(row: &[f32], inverse: f64) -> f64 {
 
 /// Returns the mean of a function of the logit under that softmax.
 fn expected_of(row: &[f32], inverse: f64, of: impl Fn(f64) -> f64) -> f64 {
-    let largest = row.iter().fold(f64::NEG_INFINITY, |most, value| most.max(f64::from(*value)));
+    let largest = row
+        .iter()
+        .fold(f64::NEG_INFINITY, |most, value| most.max(f64::from(*value)));
     let (mut sum, mut weighted) = (0.0, 0.0);
     for value in row {
         let weight = (inverse * (f64::from(*value) - largest)).exp();
@@ -89,12 +108,21 @@ mod tests {
     /// (`scripts/reference/metrics.py`).
     #[test]
     fn the_temperature_is_the_one_of_the_smallest_loss() {
-        let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).expect("JSON");
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/golden/metrics.json")).expect("JSON");
         for case in golden["temperature"].as_array().expect("a list") {
-            let logits: Vec<Vec<f32>> = serde_json::from_value(case["logits"].clone()).expect("logits");
-            let labels: Vec<usize> = serde_json::from_value(case["labels"].clone()).expect("labels");
-            let (found, expected) = (fit_temperature(&logits, &labels), case["temperature"].as_f64().expect("a number"));
-            assert!((found / expected - 1.0).abs() < 1e-5, "{found}, SciPy has {expected}");
+            let logits: Vec<Vec<f32>> =
+                serde_json::from_value(case["logits"].clone()).expect("logits");
+            let labels: Vec<usize> =
+                serde_json::from_value(case["labels"].clone()).expect("labels");
+            let (found, expected) = (
+                fit_temperature(&logits, &labels),
+                case["temperature"].as_f64().expect("a number"),
+            );
+            assert!(
+                (found / expected - 1.0).abs() < 1e-5,
+                "{found}, SciPy has {expected}"
+            );
         }
     }
 
@@ -107,7 +135,9 @@ mod tests {
         let (mut held, mut found, mut widths) = (0, Vec::new(), 0.0);
         for set in 0..sets {
             let mut draw = stream(3, Purpose::Synthetic, [set, 5, 0]);
-            let logits: Vec<Vec<f32>> = (0..150).map(|_| (0..3).map(|_| draw.random_range(-4.0..4.0)).collect()).collect();
+            let logits: Vec<Vec<f32>> = (0..150)
+                .map(|_| (0..3).map(|_| draw.random_range(-4.0..4.0)).collect())
+                .collect();
             let label = |row: &Vec<f32>, at: f32| {
                 let mut sum = 0.0;
                 row.iter()
@@ -117,20 +147,34 @@ mod tests {
                     })
                     .unwrap_or(2)
             };
-            let labels: Vec<usize> = softened(&logits, truth).iter().map(|row| label(row, draw.random())).collect();
+            let labels: Vec<usize> = softened(&logits, truth)
+                .iter()
+                .map(|row| label(row, draw.random()))
+                .collect();
             let temperature = fit_temperature(&logits, &labels);
             let [low, high] = temperature_interval(&logits, &labels, temperature);
-            assert!(low < temperature && temperature < high, "{low} {temperature} {high}");
+            assert!(
+                low < temperature && temperature < high,
+                "{low} {temperature} {high}"
+            );
             held += usize::from((low..=high).contains(&truth));
             widths += (high - low) / sets as f64;
             found.push(temperature);
         }
         let mean = found.iter().sum::<f64>() / sets as f64;
-        let spread = (found.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / sets as f64).sqrt();
+        let spread = (found
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
+            / sets as f64)
+            .sqrt();
         let share = held as f64 / sets as f64;
         // Three standard deviations of a fraction of 400; the width within a fifth of the scatter.
         assert!((share - 0.95).abs() < 0.033, "{share}");
-        assert!((widths / (2.0 * 1.96 * spread) - 1.0).abs() < 0.2, "{widths} {spread}");
+        assert!(
+            (widths / (2.0 * 1.96 * spread) - 1.0).abs() < 0.2,
+            "{widths} {spread}"
+        );
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub fn upload(batch: HostBatch, [channels, height, width]: [usize; 3], device: &
     // An empty batch must not divide by zero.
     let num_classes = batch.targets.len() / count.max(1);
     Batch {
-        images: Tensor::from_data(TensorData::new(batch.images, [count, channels, height, width]), device),
+        images: Tensor::from_data(
+            TensorData::new(batch.images, [count, channels, height, width]),
+            device,
+        ),
         targets: Tensor::from_data(TensorData::new(batch.targets, [count, num_classes]), device),
         weights: Tensor::from_data(TensorData::new(batch.weights, [count]), device),
     }

@@ -41,7 +41,11 @@ pub fn check_all() -> Vec<Checked> {
         .into_iter()
         .map(|(name, about, device)| {
             let result = device.and_then(|device| test(&device));
-            Checked { name, about, result }
+            Checked {
+                name,
+                about,
+                result,
+            }
         })
         .collect()
 }
@@ -53,14 +57,22 @@ pub fn check_all() -> Vec<Checked> {
 /// Returns [`NnError::Device`] if the device doesn't exist, can't be opened, or differs from the
 /// CPU by more than the tolerance of the self-test.
 pub fn open(wanted: DeviceName) -> Result<Compute, NnError> {
-    let failed = |name: &str, message: String| NnError::Device { name: name.to_owned(), message };
+    let failed = |name: &str, message: String| NnError::Device {
+        name: name.to_owned(),
+        message,
+    };
     match wanted {
         // The CPU is the reference of the self-test and has nothing to be compared with.
         DeviceName::Cpu => Ok(cpu(None)),
         DeviceName::Ndarray => {
             let device = ndarray();
             test(&device).map_err(|error| failed("ndarray", error))?;
-            Ok(Compute { device, name: "ndarray".to_owned(), about: NDARRAY.to_owned(), fallback: None })
+            Ok(Compute {
+                device,
+                name: "ndarray".to_owned(),
+                about: NDARRAY.to_owned(),
+                fallback: None,
+            })
         }
         DeviceName::Gpu(index) => {
             let gpus = gpus().map_err(|error| failed(&wanted.to_string(), error))?;
@@ -70,8 +82,16 @@ pub fn open(wanted: DeviceName) -> Result<Compute, NnError> {
             })?;
             let difference = device.clone().and_then(|device| test(&device));
             match (device, difference) {
-                (Ok(device), Ok(_)) => Ok(Compute { device, name, about, fallback: None }),
-                (Err(error), _) | (_, Err(error)) => Err(failed(&wanted.to_string(), format!("{about}: {error}; use --device cpu"))),
+                (Ok(device), Ok(_)) => Ok(Compute {
+                    device,
+                    name,
+                    about,
+                    fallback: None,
+                }),
+                (Err(error), _) | (_, Err(error)) => Err(failed(
+                    &wanted.to_string(),
+                    format!("{about}: {error}; use --device cpu"),
+                )),
             }
         }
         DeviceName::Auto => Ok(auto()),
@@ -81,22 +101,41 @@ pub fn open(wanted: DeviceName) -> Result<Compute, NnError> {
 const CPU: &str = "burn-flex on the CPU";
 const NDARRAY: &str = "burn-ndarray on the CPU";
 
-#[expect(deprecated, reason = "Burn 0.23 removes the backend; until then it is part of what this program promises")]
+#[expect(
+    deprecated,
+    reason = "Burn 0.23 removes the backend; until then it is part of what this program promises"
+)]
 fn ndarray() -> Device {
     Device::ndarray()
 }
 
 fn cpu(fallback: Option<String>) -> Compute {
-    Compute { device: Device::flex(), name: "cpu".to_owned(), about: CPU.to_owned(), fallback }
+    Compute {
+        device: Device::flex(),
+        name: "cpu".to_owned(),
+        about: CPU.to_owned(),
+        fallback,
+    }
 }
 
 fn auto() -> Compute {
     let mut reasons = Vec::new();
     // A Vulkan driver that runs on the CPU is slower than the CPU backend; it must be requested by
     // name.
-    for (name, about, device) in gpus().unwrap_or_default().into_iter().filter(|(_, about, _)| !about.contains(SOFTWARE)) {
+    for (name, about, device) in gpus()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(_, about, _)| !about.contains(SOFTWARE))
+    {
         match device.and_then(|device| test(&device).map(|_| device)) {
-            Ok(device) => return Compute { device, name, about, fallback: None },
+            Ok(device) => {
+                return Compute {
+                    device,
+                    name,
+                    about,
+                    fallback: None,
+                };
+            }
             Err(error) => reasons.push(format!("{name} ({about}): {error}")),
         }
     }
@@ -106,10 +145,17 @@ fn auto() -> Compute {
 type Candidate = (String, String, Result<Device, String>);
 
 fn candidates() -> Vec<Candidate> {
-    let mut all = vec![("cpu".to_owned(), CPU.to_owned(), Ok(Device::flex())), ("ndarray".to_owned(), NDARRAY.to_owned(), Ok(ndarray()))];
+    let mut all = vec![
+        ("cpu".to_owned(), CPU.to_owned(), Ok(Device::flex())),
+        ("ndarray".to_owned(), NDARRAY.to_owned(), Ok(ndarray())),
+    ];
     match gpus() {
         Ok(gpus) => all.extend(gpus),
-        Err(error) => all.push(("gpu".to_owned(), "a GPU through wgpu".to_owned(), Err(error))),
+        Err(error) => all.push((
+            "gpu".to_owned(),
+            "a GPU through wgpu".to_owned(),
+            Err(error),
+        )),
     }
     all
 }
@@ -119,7 +165,10 @@ const SOFTWARE: &str = "software";
 
 #[cfg(not(feature = "gpu"))]
 fn gpus() -> Result<Vec<Candidate>, String> {
-    Err("this build has no GPU support; build it with the feature `gpu`, which is on by default".to_owned())
+    Err(
+        "this build has no GPU support; build it with the feature `gpu`, which is on by default"
+            .to_owned(),
+    )
 }
 
 /// Lists the GPUs in wgpu's order: discrete, integrated, virtual, software.
@@ -132,17 +181,27 @@ fn gpus() -> Result<Vec<Candidate>, String> {
     let name = |(index, device): (usize, Device)| {
         let about = guarded(|| Ok(describe(&device)));
         let opened = about.clone().map(|_| device);
-        (format!("gpu:{index}"), about.unwrap_or_else(|_| "a GPU that can't be opened".to_owned()), opened)
+        (
+            format!("gpu:{index}"),
+            about.unwrap_or_else(|_| "a GPU that can't be opened".to_owned()),
+            opened,
+        )
     };
     Ok(devices.into_iter().enumerate().map(name).collect())
 }
 
 #[cfg(feature = "gpu")]
 fn describe(device: &Device) -> String {
-    let part = device.identity().map_or_else(|| "unnamed".to_owned(), |identity| identity.name);
+    let part = device
+        .identity()
+        .map_or_else(|| "unnamed".to_owned(), |identity| identity.name);
     // wgpu's software drivers are the variant `Cpu` of Burn's device.
     let is_software = format!("{device:?}").contains("Cpu");
-    if is_software { format!("{part}, {SOFTWARE} on the CPU") } else { part }
+    if is_software {
+        format!("{part}, {SOFTWARE} on the CPU")
+    } else {
+        part
+    }
 }
 
 /// Runs the self-test and describes the largest difference from the CPU, or fails if it exceeds the
@@ -153,7 +212,10 @@ fn test(device: &Device) -> Result<String, String> {
     if largest <= self_test::TOLERANCE {
         Ok(words)
     } else {
-        Err(format!("computes wrongly: {words}, allowed is {:.0e}", self_test::TOLERANCE))
+        Err(format!(
+            "computes wrongly: {words}, allowed is {:.0e}",
+            self_test::TOLERANCE
+        ))
     }
 }
 
@@ -161,8 +223,15 @@ fn test(device: &Device) -> Result<String, String> {
 /// the program.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("the driver or framework failed: {}", text.unwrap_or_else(|| "no reason given".to_owned())))
+        let text = payload.downcast_ref::<String>().cloned().or_else(|| {
+            payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+        });
+        Err(format!(
+            "the driver or framework failed: {}",
+            text.unwrap_or_else(|| "no reason given".to_owned())
+        ))
     })
 }
 
@@ -178,7 +247,9 @@ mod tests {
 
     #[test]
     fn a_gpu_that_is_not_there_is_an_error_that_names_it() {
-        let error = open(DeviceName::Gpu(Some(99))).expect_err("no such GPU").to_string();
+        let error = open(DeviceName::Gpu(Some(99)))
+            .expect_err("no such GPU")
+            .to_string();
         assert!(error.starts_with("device `gpu:99`: "), "{error}");
     }
 }

@@ -79,14 +79,32 @@ impl Estimate {
     pub fn of(config: &Config, num_classes: usize, batch_size: usize) -> Self {
         let shares = shares(config, num_classes);
         let always_frozen = config.always_frozen();
-        let frozen = config.phases().iter().map(|phase| config.model.frozen_groups(phase.freeze)).min().unwrap_or(0);
+        let frozen = config
+            .phases()
+            .iter()
+            .map(|phase| config.model.frozen_groups(phase.freeze))
+            .min()
+            .unwrap_or(0);
         let is_kept = |share: &Share| share.group.is_some_and(|group| group < always_frozen);
-        let all: f64 = shares.iter().map(|share| share.weights + share.statistics).sum();
-        let trained: f64 = shares.iter().filter(|share| !is_kept(share)).map(|share| share.weights).sum();
-        let states = states(&config.train.optimizer) + f64::from(u8::from(config.train.ema_decay.is_some()));
+        let all: f64 = shares
+            .iter()
+            .map(|share| share.weights + share.statistics)
+            .sum();
+        let trained: f64 = shares
+            .iter()
+            .filter(|share| !is_kept(share))
+            .map(|share| share.weights)
+            .sum();
+        let states =
+            states(&config.train.optimizer) + f64::from(u8::from(config.train.ema_decay.is_some()));
         // Layers that are frozen throughout are counted twice: `backbone.safetensors` is kept as
         // bytes, to be linked or written again with each checkpoint.
-        let held = 2.0 * all - shares.iter().filter(|share| !is_kept(share)).map(|share| share.weights + share.statistics).sum::<f64>();
+        let held = 2.0 * all
+            - shares
+                .iter()
+                .filter(|share| !is_kept(share))
+                .map(|share| share.weights + share.statistics)
+                .sum::<f64>();
         let batch = batch_size as f64;
         // A step holds the gradients and the new values beside the old ones. A save, and reading
         // the best epoch at the end, hold the state and the weights as numbers, as bytes and as a
@@ -96,12 +114,28 @@ impl Estimate {
         let beside = step.max(saved);
         let kept = activations(&shares, frozen, batch).min(beside);
         let bytes = |share: &Share| {
-            let weights = share.weights * if is_kept(share) { 2.0 } else { 1.0 + SAVED + 2.0 * states };
+            let weights = share.weights
+                * if is_kept(share) {
+                    2.0
+                } else {
+                    1.0 + SAVED + 2.0 * states
+                };
             let is_trained = share.group.is_none_or(|group| group >= frozen);
-            let values = if is_trained { (share.kept + share.passing) * batch } else { share.passing * batch.min(FROZEN_CHUNK as f64) };
-            Largest { name: share.name.clone(), bytes: (weights + values) * NUMBER, is_weights: weights > values }
+            let values = if is_trained {
+                (share.kept + share.passing) * batch
+            } else {
+                share.passing * batch.min(FROZEN_CHUNK as f64)
+            };
+            Largest {
+                name: share.name.clone(),
+                bytes: (weights + values) * NUMBER,
+                is_weights: weights > values,
+            }
         };
-        let largest = shares.iter().map(bytes).reduce(|most, next| if next.bytes > most.bytes { next } else { most });
+        let largest = shares
+            .iter()
+            .map(bytes)
+            .reduce(|most, next| if next.bytes > most.bytes { next } else { most });
         Self {
             weights: held * NUMBER,
             training: (beside - kept) * NUMBER,
@@ -159,9 +193,13 @@ fn activations(shares: &[Share], frozen: usize, batch: f64) -> f64 {
     let passing = most(&mut trained().map(|share| share.passing));
     // Frozen layers run in chunks and leave nothing behind, so only the widest of them counts, and the
     // largest of their kernels.
-    let through = most(&mut shares.iter().filter(is_frozen).map(|share| share.passing)) * batch.min(FROZEN_CHUNK as f64)
+    let through = most(&mut shares.iter().filter(is_frozen).map(|share| share.passing))
+        * batch.min(FROZEN_CHUNK as f64)
         + TRANSFORMED * most(&mut shares.iter().filter(is_frozen).map(|share| share.sums));
-    let sums = most(&mut trained().map(|share| share.sums * (SUMS_LEN / share.sums.max(1.0)).clamp(2.0, SUMS).min(batch)));
+    let sums =
+        most(&mut trained().map(|share| {
+            share.sums * (SUMS_LEN / share.sums.max(1.0)).clamp(2.0, SUMS).min(batch)
+        }));
     // Two batches of images exist at a time: the current one and the one the loader prepares.
     let images = 2.0 * shares.first().map_or(0.0, |share| share.kept) * batch;
     images + ((kept + passing) * batch + sums).max(through)
@@ -171,25 +209,52 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
     let (model, size) = (&config.model, config.data.image_size);
     let inputs = config.data.color.channels();
     let image = inputs as f64 * size[0] as f64 * size[1] as f64;
-    let none =
-        |name: &str, kept: f64| Share { name: name.to_owned(), group: None, weights: 0.0, statistics: 0.0, kept, passing: 0.0, sums: 0.0 };
+    let none = |name: &str, kept: f64| Share {
+        name: name.to_owned(),
+        group: None,
+        weights: 0.0,
+        statistics: 0.0,
+        kept,
+        passing: 0.0,
+        sums: 0.0,
+    };
     let network = model.network(inputs);
     let placed = network.walk(size).unwrap_or_default();
     let mut shares = vec![none("input", image)];
     let norms_learn = !model.freeze_norms();
-    shares.extend(units(&placed).into_iter().map(|unit| share(unit, norms_learn)));
+    shares.extend(
+        units(&placed)
+            .into_iter()
+            .map(|unit| share(unit, norms_learn)),
+    );
     let features = placed.last().map_or([1; 3], |last| last.output);
     let mut width = model.pooling.width(features) as f64;
-    let outputs = if config.train.loss == Loss::BinaryCrossEntropy { 1 } else { num_classes };
+    let outputs = if config.train.loss == Loss::BinaryCrossEntropy {
+        1
+    } else {
+        num_classes
+    };
     let hidden = model.hidden.widths();
-    let names = (0..hidden.len()).map(|index| format!("head.hidden.{index}")).chain(["head.output".to_owned()]);
+    let names = (0..hidden.len())
+        .map(|index| format!("head.hidden.{index}"))
+        .chain(["head.output".to_owned()]);
     for (name, outputs) in names.zip(hidden.iter().chain([&outputs])) {
         let outputs = *outputs as f64;
         // The linear layer's output, that of ReLU, and that of dropout.
-        let values = if name == "head.output" { outputs } else { 3.0 * outputs };
+        let values = if name == "head.output" {
+            outputs
+        } else {
+            3.0 * outputs
+        };
         let norm = if model.head_norm { 2.0 * width } else { 0.0 };
         let weights = width * outputs + outputs + norm;
-        shares.push(Share { weights, statistics: norm, kept: values, passing: width + outputs, ..none(&name, 0.0) });
+        shares.push(Share {
+            weights,
+            statistics: norm,
+            kept: values,
+            passing: width + outputs,
+            ..none(&name, 0.0)
+        });
         width = outputs;
     }
     shares
@@ -200,7 +265,10 @@ fn units<'a>(placed: &'a [Placed<'a>]) -> Vec<&'a [Placed<'a>]> {
     let mut units = Vec::new();
     let mut rest = placed;
     while let [first, behind @ ..] = rest {
-        let fused = Fused::of(&first.layer.kind, behind.iter().map(|placed| &placed.layer.kind));
+        let fused = Fused::of(
+            &first.layer.kind,
+            behind.iter().map(|placed| &placed.layer.kind),
+        );
         let (unit, behind) = rest.split_at(1 + fused.count());
         units.push(unit);
         rest = behind;
@@ -213,7 +281,11 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
     let (first, last) = (unit[0], unit[unit.len() - 1]);
     let values = |shape: [usize; 3]| shape.iter().map(|side| *side as f64).product::<f64>();
     let [input, whole, output] = [first.input, first.output, last.output].map(values);
-    let name = if first.layer.name.is_empty() { "a layer without a name" } else { first.layer.name.trim_end_matches(".conv") };
+    let name = if first.layer.name.is_empty() {
+        "a layer without a name"
+    } else {
+        first.layer.name.trim_end_matches(".conv")
+    };
     let channels = first.output[0] as f64;
     let empty = Share {
         name: format!("backbone.{name}"),
@@ -224,31 +296,71 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
         passing: input + output,
         sums: 0.0,
     };
-    let has_norm = unit.iter().any(|placed| matches!(placed.layer.kind, Kind::BatchNorm { .. }));
+    let has_norm = unit
+        .iter()
+        .any(|placed| matches!(placed.layer.kind, Kind::BatchNorm { .. }));
     match &first.layer.kind {
         Kind::Conv(conv) => {
-            let [outputs, inputs, height, width] = conv.weight_shape(first.input[0]).map(|side| side as f64);
+            let [outputs, inputs, height, width] =
+                conv.weight_shape(first.input[0]).map(|side| side as f64);
             let kernel = outputs * inputs * height * width;
             let is_pooled = whole != output;
             let bias = if conv.bias { outputs } else { 0.0 };
-            let [weights, statistics] = if has_norm { [kernel + bias + 2.0 * outputs, 2.0 * outputs] } else { [kernel + bias, 0.0] };
+            let [weights, statistics] = if has_norm {
+                [kernel + bias + 2.0 * outputs, 2.0 * outputs]
+            } else {
+                [kernel + bias, 0.0]
+            };
             // A pooled value has one byte more, its position in the 2x2 cell.
             let kept = output * if is_pooled { 1.25 } else { 1.0 };
             // A norm that learns keeps what it normalized.
-            let kept = if has_norm && norms_learn { kept + whole } else { kept };
-            Share { weights, statistics, kept, passing: input + output, sums: kernel, ..empty }
+            let kept = if has_norm && norms_learn {
+                kept + whole
+            } else {
+                kept
+            };
+            Share {
+                weights,
+                statistics,
+                kept,
+                passing: input + output,
+                sums: kernel,
+                ..empty
+            }
         }
         Kind::BatchNorm { .. } => {
             // A learning norm keeps what it normalized; fixed statistics take Burn's operations.
-            let kept = if norms_learn { whole + output } else { 3.0 * output };
-            Share { weights: 2.0 * channels, statistics: 2.0 * channels, kept, ..empty }
+            let kept = if norms_learn {
+                whole + output
+            } else {
+                3.0 * output
+            };
+            Share {
+                weights: 2.0 * channels,
+                statistics: 2.0 * channels,
+                kept,
+                ..empty
+            }
         }
-        Kind::LayerNorm { .. } => Share { weights: 2.0 * channels, kept: 4.0 * output, ..empty },
+        Kind::LayerNorm { .. } => Share {
+            weights: 2.0 * channels,
+            kept: 4.0 * output,
+            ..empty
+        },
         // The mask beside the result.
-        Kind::Dropout(_) => Share { kept: 2.0 * output, ..empty },
+        Kind::Dropout(_) => Share {
+            kept: 2.0 * output,
+            ..empty
+        },
         // The exponential and the parts below and above 0 beside the result.
-        Kind::Activation(Activation::Elu) => Share { kept: 4.0 * output, ..empty },
-        Kind::Scale => Share { weights: channels, ..empty },
+        Kind::Activation(Activation::Elu) => Share {
+            kept: 4.0 * output,
+            ..empty
+        },
+        Kind::Scale => Share {
+            weights: channels,
+            ..empty
+        },
         _ => empty,
     }
 }
@@ -278,16 +390,43 @@ mod tests {
     fn the_plan_has_the_weights_of_the_network() {
         for changes in [
             &["model.channels=[5, 9]", "model.hidden=[7, 3]"][..],
-            &["model.channels=[5]", "model.batch_norm=true", "model.pooling=average", "model.hidden=0", "data.color=grayscale"],
+            &[
+                "model.channels=[5]",
+                "model.batch_norm=true",
+                "model.pooling=average",
+                "model.hidden=0",
+                "data.color=grayscale",
+            ],
             &["model.architecture=vgg16", "model.hidden=4"],
-            &["model.architecture=vgg16_bn", "model.pooling=average", "model.hidden=4"],
+            &[
+                "model.architecture=vgg16_bn",
+                "model.pooling=average",
+                "model.hidden=4",
+            ],
             &["model.architecture=squeezenet1_1", "model.hidden=4"],
-            &["model.architecture=resnet18", "model.hidden=4", "model.weights=a.pth"],
-            &["model.architecture=mobilenet_v2", "model.width=0.35", "model.weights=a.pth"],
+            &[
+                "model.architecture=resnet18",
+                "model.hidden=4",
+                "model.weights=a.pth",
+            ],
+            &[
+                "model.architecture=mobilenet_v2",
+                "model.width=0.35",
+                "model.weights=a.pth",
+            ],
             &["model.architecture=efficientnet_b0", "model.weights=a.pth"],
             &["model.architecture=densenet121", "model.weights=a.pth"],
-            &["model.architecture=convnext_tiny", "model.pooling=average", "model.weights=a.pth"],
-            &["model.channels=[5]", "model.pooling=max_average", "model.head_norm=true", "model.hidden=[7, 3]"],
+            &[
+                "model.architecture=convnext_tiny",
+                "model.pooling=average",
+                "model.weights=a.pth",
+            ],
+            &[
+                "model.channels=[5]",
+                "model.pooling=max_average",
+                "model.head_norm=true",
+                "model.hidden=[7, 3]",
+            ],
             &["model.channels=[5]", "train.loss=binary_cross_entropy"],
             &[
                 "model.architecture=layers",
@@ -297,15 +436,33 @@ mod tests {
             let config = config(changes);
             let input = [config.data.color.channels(), 40, 66];
             let output = Output::of(config.train.loss);
-            let design = Design { model: config.model.clone(), input, num_classes: 2, output };
+            let design = Design {
+                model: config.model.clone(),
+                input,
+                num_classes: 2,
+                output,
+            };
             let model = empty(&design, &Device::flex());
-            let built: usize = params::collect(&model).iter().map(|param| param.dims.iter().product::<usize>()).sum();
-            let planned: f64 = shares(&config, 2).iter().map(|share| share.weights + share.statistics).sum();
+            let built: usize = params::collect(&model)
+                .iter()
+                .map(|param| param.dims.iter().product::<usize>())
+                .sum();
+            let planned: f64 = shares(&config, 2)
+                .iter()
+                .map(|share| share.weights + share.statistics)
+                .sum();
             assert_eq!(planned, built as f64, "{changes:?}");
             // The head is planned for the shape of the last layer's features.
             let layers = model.layers(input);
-            let last = layers.iter().rfind(|(name, _)| name.starts_with("backbone.")).expect("a layer");
-            assert_eq!(last.1, config.model.features([40, 66]).expect("features"), "{changes:?}");
+            let last = layers
+                .iter()
+                .rfind(|(name, _)| name.starts_with("backbone."))
+                .expect("a layer");
+            assert_eq!(
+                last.1,
+                config.model.features([40, 66]).expect("features"),
+                "{changes:?}"
+            );
         }
     }
 
@@ -315,10 +472,19 @@ mod tests {
         let small = &["model.channels=[8, 16]", "model.pooling=average"][..];
         let (one, hundred) = (total(small, 1), total(small, 100));
         assert!(hundred > 20.0 * one, "{one} {hundred}");
-        let dense = |more: &'static str| total(&["model.channels=[8]", "model.hidden=1000", more], 2);
-        let (sgd, adam) = (dense("train.optimizer={ kind = 'sgd' }"), dense("train.optimizer={ kind = 'adam' }"));
-        assert!(adam > 1.5 * sgd && dense("train.ema_decay=0.9") > 1.1 * adam, "{sgd} {adam}");
-        let vgg = |freeze: &'static str| total(&["model.architecture=vgg16", "model.hidden=4", freeze], 64);
+        let dense =
+            |more: &'static str| total(&["model.channels=[8]", "model.hidden=1000", more], 2);
+        let (sgd, adam) = (
+            dense("train.optimizer={ kind = 'sgd' }"),
+            dense("train.optimizer={ kind = 'adam' }"),
+        );
+        assert!(
+            adam > 1.5 * sgd && dense("train.ema_decay=0.9") > 1.1 * adam,
+            "{sgd} {adam}"
+        );
+        let vgg = |freeze: &'static str| {
+            total(&["model.architecture=vgg16", "model.hidden=4", freeze], 64)
+        };
         assert!(
             vgg("model.freeze=none") > 3.0 * vgg("model.freeze=backbone"),
             "{} {}",
@@ -329,11 +495,34 @@ mod tests {
 
     #[test]
     fn no_recipe_makes_it_overflow_and_the_largest_layer_is_named() {
-        let huge = Estimate::of(&config(&["model.channels=[4611686018427387904, 8]", "model.pooling=average"]), 2, usize::MAX);
+        let huge = Estimate::of(
+            &config(&[
+                "model.channels=[4611686018427387904, 8]",
+                "model.pooling=average",
+            ]),
+            2,
+            usize::MAX,
+        );
         assert!(huge.total() > 1e20 && huge.total().is_finite(), "{huge:?}");
-        let dense = Estimate::of(&config(&["model.channels=[8]", "model.hidden=[4, 1000, 20000]"]), 2, 32);
-        assert_eq!((dense.largest.name.as_str(), dense.largest.is_weights), ("head.hidden.2", true), "{dense:?}");
-        let wide = Estimate::of(&config(&["data.image_size=[2048, 2048]", "model.pooling=average"]), 2, 32);
-        assert_eq!((wide.largest.name.as_str(), wide.largest.is_weights), ("backbone.blocks.0", false), "{wide:?}");
+        let dense = Estimate::of(
+            &config(&["model.channels=[8]", "model.hidden=[4, 1000, 20000]"]),
+            2,
+            32,
+        );
+        assert_eq!(
+            (dense.largest.name.as_str(), dense.largest.is_weights),
+            ("head.hidden.2", true),
+            "{dense:?}"
+        );
+        let wide = Estimate::of(
+            &config(&["data.image_size=[2048, 2048]", "model.pooling=average"]),
+            2,
+            32,
+        );
+        assert_eq!(
+            (wide.largest.name.as_str(), wide.largest.is_weights),
+            ("backbone.blocks.0", false),
+            "{wide:?}"
+        );
     }
 }

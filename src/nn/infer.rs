@@ -75,7 +75,12 @@ pub struct NotANumber(pub PathBuf);
 ///
 /// # Errors
 /// Returns an error if an image can no longer be read or the device fails.
-pub fn predict(model: &Classifier, view: View, settings: &Settings, done: &dyn Fn(usize)) -> Result<Predictions, InferError> {
+pub fn predict(
+    model: &Classifier,
+    view: View,
+    settings: &Settings,
+    done: &dyn Fn(usize),
+) -> Result<Predictions, InferError> {
     let goes_on = |count| {
         done(count);
         true
@@ -99,9 +104,12 @@ pub fn predict_while(
     for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
         let batch = batch?;
         let count = batch.len();
-        found.images.extend(batch.draws.iter().map(|draw| draw.image));
+        found
+            .images
+            .extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.entrance.shape, &settings.device);
-        let features = model.forward_frozen(settings.entrance.group..model.num_groups(), batch.images);
+        let features =
+            model.forward_frozen(settings.entrance.group..model.num_groups(), batch.images);
         let logits = model.forward_head(features);
         let losses = settings.loss.each(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
@@ -109,15 +117,28 @@ pub fn predict_while(
         found.losses.extend(read(losses)?);
         let each = read(logits.clone())?;
         let width = each.len() / count;
-        let bad = each.chunks_exact(width).position(|row| row.iter().any(|value| !value.is_finite()));
-        found.first_bad = found.first_bad.or(bad.map(|bad| found.predicted.len() + bad));
+        let bad = each
+            .chunks_exact(width)
+            .position(|row| row.iter().any(|value| !value.is_finite()));
+        found.first_bad = found
+            .first_bad
+            .or(bad.map(|bad| found.predicted.len() + bad));
         if settings.keep == Keep::Logits {
-            found.logits.extend(settings.output.rows(&each, num_classes));
+            found
+                .logits
+                .extend(settings.output.rows(&each, num_classes));
         }
-        let probs = read(probabilities(logits / settings.temperature, settings.output))?;
-        found.predicted.extend(probs.chunks_exact(num_classes).map(argmax));
+        let probs = read(probabilities(
+            logits / settings.temperature,
+            settings.output,
+        ))?;
+        found
+            .predicted
+            .extend(probs.chunks_exact(num_classes).map(argmax));
         if settings.keep != Keep::Classes {
-            found.probabilities.extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
+            found
+                .probabilities
+                .extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
         }
         if !goes_on(count) && found.images.len() < total {
             return Ok(None);
@@ -153,7 +174,12 @@ pub struct Settings {
 ///
 /// # Errors
 /// As [`predict`].
-pub fn average_features(model: &Classifier, view: View, device: &Device, done: &dyn Fn(usize)) -> Result<Vec<f32>, InferError> {
+pub fn average_features(
+    model: &Classifier,
+    view: View,
+    device: &Device,
+    done: &dyn Fn(usize),
+) -> Result<Vec<f32>, InferError> {
     // A small batch, because the first layers' feature maps are large.
     const BATCH: usize = 8;
     let [height, width, channels] = view.set.store.format().shape();
@@ -162,7 +188,9 @@ pub fn average_features(model: &Classifier, view: View, device: &Device, done: &
         let batch = batch?;
         let count = batch.len();
         let images = upload(batch, [channels, height, width], device).images;
-        found.extend(read(average(model.forward_frozen(0..model.num_groups(), images)))?);
+        found.extend(read(average(
+            model.forward_frozen(0..model.num_groups(), images),
+        ))?);
         done(count);
     }
     Ok(found)
@@ -176,5 +204,8 @@ pub fn average_features(model: &Classifier, view: View, device: &Device, done: &
 /// # Errors
 /// Returns [`NnError::Read`] if the device fails.
 pub fn read<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>, NnError> {
-    tensor.into_data().try_to_vec().map_err(|error| NnError::Read(format!("{error:?}")))
+    tensor
+        .into_data()
+        .try_to_vec()
+        .map_err(|error| NnError::Read(format!("{error:?}")))
 }

@@ -24,7 +24,11 @@ impl LossFn {
     pub fn each(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
         let [batch, num_classes] = targets.dims();
         let spread = self.label_smoothing / num_classes as f64;
-        let targets = if self.label_smoothing == 0.0 { targets } else { targets * (1.0 - self.label_smoothing) + spread };
+        let targets = if self.label_smoothing == 0.0 {
+            targets
+        } else {
+            targets * (1.0 - self.label_smoothing) + spread
+        };
         let each = match self.kind {
             Loss::CrossEntropy => -(targets * activation::log_softmax(logits, 1)),
             Loss::Focal => {
@@ -49,7 +53,12 @@ impl LossFn {
     ///
     /// # Shapes
     /// `logits` `[batch, logits]`, `targets` `[batch, classes]` and `weights` `[batch]` to `[1]`.
-    pub fn weighted_sum(&self, logits: Tensor<2>, targets: Tensor<2>, weights: Tensor<1>) -> Tensor<1> {
+    pub fn weighted_sum(
+        &self,
+        logits: Tensor<2>,
+        targets: Tensor<2>,
+        weights: Tensor<1>,
+    ) -> Tensor<1> {
         (self.each(logits, targets) * weights).sum()
     }
 }
@@ -78,18 +87,36 @@ mod tests {
             (Loss::BinaryCrossEntropy, 0.0, [1.701_413_3, 40.0]),
         ];
         for (kind, label_smoothing, expected) in cases {
-            let loss = LossFn { kind, gamma: 2.0, label_smoothing };
+            let loss = LossFn {
+                kind,
+                gamma: 2.0,
+                label_smoothing,
+            };
             let (logits, targets) = match kind {
                 Loss::BinaryCrossEntropy => (binary_logits.clone(), binary_targets.clone()),
                 _ => (logits.clone(), targets.clone()),
             };
-            let got = loss.each(logits.clone(), targets.clone()).into_data().try_to_vec::<f32>().expect("floats");
+            let got = loss
+                .each(logits.clone(), targets.clone())
+                .into_data()
+                .try_to_vec::<f32>()
+                .expect("floats");
             for (got, expected) in got.iter().zip(expected) {
-                assert!((got - expected).abs() < 1e-5, "{kind:?} {label_smoothing}: {got}, PyTorch has {expected}");
+                assert!(
+                    (got - expected).abs() < 1e-5,
+                    "{kind:?} {label_smoothing}: {got}, PyTorch has {expected}"
+                );
             }
             let weights = Tensor::<1>::from_data([2.0, 0.5], &device);
-            let sum = loss.weighted_sum(logits, targets, weights).into_data().try_to_vec::<f32>().expect("floats")[0];
-            assert!((sum - (2.0 * expected[0] + 0.5 * expected[1])).abs() < 1e-4, "{sum}");
+            let sum = loss
+                .weighted_sum(logits, targets, weights)
+                .into_data()
+                .try_to_vec::<f32>()
+                .expect("floats")[0];
+            assert!(
+                (sum - (2.0 * expected[0] + 0.5 * expected[1])).abs() < 1e-4,
+                "{sum}"
+            );
         }
     }
 
@@ -97,12 +124,26 @@ mod tests {
     fn a_mixed_target_costs_what_its_parts_cost_by_their_shares() {
         let device = Device::flex();
         let logits = || Tensor::<2>::from_floats([[2.0, -1.0, 0.5], [0.3, 0.1, -3.0]], &device);
-        let targets = |share: f32| Tensor::<2>::from_floats([[share, 0.0, 1.0 - share], [0.0, 1.0 - share, share]], &device);
+        let targets = |share: f32| {
+            Tensor::<2>::from_floats(
+                [[share, 0.0, 1.0 - share], [0.0, 1.0 - share, share]],
+                &device,
+            )
+        };
         for kind in [Loss::CrossEntropy, Loss::Focal] {
-            let loss = LossFn { kind, gamma: 2.0, label_smoothing: 0.1 };
-            let each = |share| super::super::infer::read(loss.each(logits(), targets(share))).expect("read");
+            let loss = LossFn {
+                kind,
+                gamma: 2.0,
+                label_smoothing: 0.1,
+            };
+            let each = |share| {
+                super::super::infer::read(loss.each(logits(), targets(share))).expect("read")
+            };
             for ((mixed, one), other) in each(0.3).iter().zip(each(1.0)).zip(each(0.0)) {
-                assert!((mixed - 0.3 * one - 0.7 * other).abs() < 1e-5, "{kind:?}: {mixed} of {one} and {other}");
+                assert!(
+                    (mixed - 0.3 * one - 0.7 * other).abs() < 1e-5,
+                    "{kind:?}: {mixed} of {one} and {other}"
+                );
             }
         }
     }

@@ -49,7 +49,10 @@ impl Rates {
     /// Returns the learning rate of the parameter at `path`.
     pub fn of(&self, path: &str) -> f64 {
         let distance = paths::group(path).map_or(0, |group| self.num_groups - group);
-        self.head * self.layer_factor.powi(i32::try_from(distance).unwrap_or(i32::MAX))
+        self.head
+            * self
+                .layer_factor
+                .powi(i32::try_from(distance).unwrap_or(i32::MAX))
     }
 }
 
@@ -64,7 +67,10 @@ pub struct OptimizerState {
 impl OptimizerState {
     /// Creates an optimizer that has taken no step.
     pub fn new(settings: &Optimizer) -> Self {
-        Self { settings: settings.clone(), slots: BTreeMap::new() }
+        Self {
+            settings: settings.clone(),
+            slots: BTreeMap::new(),
+        }
     }
 
     /// Takes one step against `gradients`, which are given by parameter name, at the learning rates
@@ -89,7 +95,17 @@ impl OptimizerState {
                 let slot = self.slots.entry(param.path.clone()).or_default();
                 slot.steps += 1;
                 let rate = rates.of(&param.path);
-                changed.insert(param.path, update(&self.settings, slot, param.values, gradient, rate, is_decayed));
+                changed.insert(
+                    param.path,
+                    update(
+                        &self.settings,
+                        slot,
+                        param.values,
+                        gradient,
+                        rate,
+                        is_decayed,
+                    ),
+                );
             }
         }
         params::replace(model, changed)
@@ -100,7 +116,14 @@ impl OptimizerState {
 ///
 /// # Shapes
 /// All tensors are `[values]`.
-fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, is_decayed: bool) -> Tensor<1> {
+fn update(
+    settings: &Optimizer,
+    slot: &mut Slot,
+    values: Tensor<1>,
+    gradient: Tensor<1>,
+    lr: f64,
+    is_decayed: bool,
+) -> Tensor<1> {
     if backend::has_kernels(&values.device())
         && let Some(rule) = rule(settings, slot.steps, lr, is_decayed)
     {
@@ -113,22 +136,48 @@ fn update(settings: &Optimizer, slot: &mut Slot, values: Tensor<1>, gradient: Te
 ///
 /// # Shapes
 /// All tensors are `[values]`.
-fn update_by_tensors(settings: &Optimizer, slot: &mut Slot, [values, gradient]: [Tensor<1>; 2], lr: f64, is_decayed: bool) -> Tensor<1> {
+fn update_by_tensors(
+    settings: &Optimizer,
+    slot: &mut Slot,
+    [values, gradient]: [Tensor<1>; 2],
+    lr: f64,
+    is_decayed: bool,
+) -> Tensor<1> {
     let decay = |weight_decay: f64| if is_decayed { weight_decay } else { 0.0 };
-    let with_decay = |gradient: Tensor<1>, values: &Tensor<1>, weight_decay: f64| match decay(weight_decay) {
-        0.0 => gradient,
-        decay => gradient + values.clone() * decay,
-    };
+    let with_decay =
+        |gradient: Tensor<1>, values: &Tensor<1>, weight_decay: f64| match decay(weight_decay) {
+            0.0 => gradient,
+            decay => gradient + values.clone() * decay,
+        };
     match settings {
-        Optimizer::Adam { betas, epsilon, weight_decay, .. } => {
+        Optimizer::Adam {
+            betas,
+            epsilon,
+            weight_decay,
+            ..
+        } => {
             let gradient = with_decay(gradient, &values, *weight_decay);
             adam(slot, values, gradient, lr, *betas, *epsilon)
         }
-        Optimizer::Adamw { betas, epsilon, weight_decay, .. } => {
-            let values = if decay(*weight_decay) == 0.0 { values } else { values * (1.0 - lr * weight_decay) };
+        Optimizer::Adamw {
+            betas,
+            epsilon,
+            weight_decay,
+            ..
+        } => {
+            let values = if decay(*weight_decay) == 0.0 {
+                values
+            } else {
+                values * (1.0 - lr * weight_decay)
+            };
             adam(slot, values, gradient, lr, *betas, *epsilon)
         }
-        Optimizer::Sgd { momentum, nesterov, weight_decay, .. } => {
+        Optimizer::Sgd {
+            momentum,
+            nesterov,
+            weight_decay,
+            ..
+        } => {
             let gradient = with_decay(gradient, &values, *weight_decay);
             if *momentum == 0.0 {
                 return values - gradient * lr;
@@ -138,9 +187,20 @@ fn update_by_tensors(settings: &Optimizer, slot: &mut Slot, [values, gradient]: 
                 None => gradient.clone(),
             };
             slot.first = Some(buffer.clone());
-            values - if *nesterov { gradient + buffer * *momentum } else { buffer } * lr
+            values
+                - if *nesterov {
+                    gradient + buffer * *momentum
+                } else {
+                    buffer
+                } * lr
         }
-        Optimizer::Rmsprop { alpha, epsilon, momentum, weight_decay, .. } => {
+        Optimizer::Rmsprop {
+            alpha,
+            epsilon,
+            momentum,
+            weight_decay,
+            ..
+        } => {
             let gradient = with_decay(gradient, &values, *weight_decay);
             let square = mean_of(slot.second.take(), gradient.clone().square(), *alpha);
             slot.second = Some(square.clone());
@@ -174,9 +234,24 @@ fn rule(settings: &Optimizer, steps: u64, lr: f64, is_decayed: bool) -> Option<R
         }
     };
     match settings {
-        Optimizer::Adam { betas, epsilon, weight_decay, .. } => Some(adam(*betas, *epsilon, decay(*weight_decay), 1.0)),
-        Optimizer::Adamw { betas, epsilon, weight_decay, .. } => Some(adam(*betas, *epsilon, 0.0, 1.0 - lr * decay(*weight_decay))),
-        Optimizer::Sgd { momentum, nesterov, weight_decay, .. } if *momentum > 0.0 => Some(Rule::Sgd {
+        Optimizer::Adam {
+            betas,
+            epsilon,
+            weight_decay,
+            ..
+        } => Some(adam(*betas, *epsilon, decay(*weight_decay), 1.0)),
+        Optimizer::Adamw {
+            betas,
+            epsilon,
+            weight_decay,
+            ..
+        } => Some(adam(*betas, *epsilon, 0.0, 1.0 - lr * decay(*weight_decay))),
+        Optimizer::Sgd {
+            momentum,
+            nesterov,
+            weight_decay,
+            ..
+        } if *momentum > 0.0 => Some(Rule::Sgd {
             momentum: *momentum as f32,
             is_nesterov: *nesterov,
             is_first: steps == 1,
@@ -191,12 +266,23 @@ fn rule(settings: &Optimizer, steps: u64, lr: f64, is_decayed: bool) -> Option<R
 ///
 /// # Shapes
 /// All tensors are `[values]`.
-fn update_on_host(rule: Rule, slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+fn update_on_host(
+    rule: Rule,
+    slot: &mut Slot,
+    values: Tensor<1>,
+    gradient: Tensor<1>,
+) -> Tensor<1> {
     let first = slot.first.take().unwrap_or_else(|| values.zeros_like());
     let has_second = matches!(rule, Rule::Adam { .. });
     // A rule without a second state still needs a tensor of the right length, which it does not
     // touch.
-    let second = slot.second.take().unwrap_or_else(|| if has_second { values.zeros_like() } else { gradient.clone() });
+    let second = slot.second.take().unwrap_or_else(|| {
+        if has_second {
+            values.zeros_like()
+        } else {
+            gradient.clone()
+        }
+    });
     let [values, first, second] = fused_step::update(rule, [values, gradient, first, second]);
     (slot.first, slot.second) = (Some(first), has_second.then_some(second));
     values
@@ -213,7 +299,14 @@ fn corrections([beta1, beta2]: [f64; 2], steps: u64) -> (f64, f64) {
 ///
 /// # Shapes
 /// All tensors are `[values]`.
-fn adam(slot: &mut Slot, values: Tensor<1>, gradient: Tensor<1>, lr: f64, [beta1, beta2]: [f64; 2], epsilon: f64) -> Tensor<1> {
+fn adam(
+    slot: &mut Slot,
+    values: Tensor<1>,
+    gradient: Tensor<1>,
+    lr: f64,
+    [beta1, beta2]: [f64; 2],
+    epsilon: f64,
+) -> Tensor<1> {
     let first = mean_of(slot.first.take(), gradient.clone(), beta1);
     let second = mean_of(slot.second.take(), gradient.square(), beta2);
     (slot.first, slot.second) = (Some(first.clone()), Some(second.clone()));
@@ -241,7 +334,10 @@ fn mean_of(old: Option<Tensor<1>>, new: Tensor<1>, keep: f64) -> Tensor<1> {
 /// # Shapes
 /// Each gradient is `[values]`.
 fn clip(gradients: &mut BTreeMap<String, Tensor<1>>, limit: f64) {
-    let squares: Vec<_> = gradients.values().map(|gradient| sum_of_squares(gradient.clone())).collect();
+    let squares: Vec<_> = gradients
+        .values()
+        .map(|gradient| sum_of_squares(gradient.clone()))
+        .collect();
     if squares.is_empty() {
         return;
     }
@@ -266,7 +362,14 @@ fn sum_of_squares(gradient: Tensor<1>) -> Tensor<1> {
     let rows = count / ROW;
     let mut sums = Vec::new();
     if rows > 0 {
-        sums.push(squares.clone().narrow(0, 0, rows * ROW).reshape([rows, ROW]).sum_dim(1).reshape([rows]));
+        sums.push(
+            squares
+                .clone()
+                .narrow(0, 0, rows * ROW)
+                .reshape([rows, ROW])
+                .sum_dim(1)
+                .reshape([rows]),
+        );
     }
     if rows * ROW < count {
         sums.push(squares.narrow(0, rows * ROW, count - rows * ROW));
@@ -296,7 +399,10 @@ impl Ema {
     /// groups.
     pub fn new(decay: f64, model: &Classifier, frozen: usize) -> Self {
         let trained = params::trained(model, frozen).into_iter();
-        Self { decay, values: trained.map(|param| (param.path, param.values)).collect() }
+        Self {
+            decay,
+            values: trained.map(|param| (param.path, param.values)).collect(),
+        }
     }
 
     /// Updates the averages after a step; `step` is the number of steps taken before it. Averages
@@ -343,12 +449,24 @@ mod tests {
         for (settings, expected) in [
             ("kind = 'adam'", [0.8149797f32, -1.9677377]),
             ("kind = 'adam'\nweight_decay = 0.1", [0.7968643, -1.9416188]),
-            ("kind = 'adamw'\nweight_decay = 0.1", [0.7882009, -1.9099596]),
+            (
+                "kind = 'adamw'\nweight_decay = 0.1",
+                [0.7882009, -1.9099596],
+            ),
             ("kind = 'sgd'", [1.0, -2.11]),
-            ("kind = 'sgd'\nmomentum = 0.9\nweight_decay = 0.1", [0.838524, -2.009_548]),
-            ("kind = 'sgd'\nmomentum = 0.9\nnesterov = true", [0.9028, -2.2171]),
+            (
+                "kind = 'sgd'\nmomentum = 0.9\nweight_decay = 0.1",
+                [0.838524, -2.009_548],
+            ),
+            (
+                "kind = 'sgd'\nmomentum = 0.9\nnesterov = true",
+                [0.9028, -2.2171],
+            ),
             ("kind = 'rmsprop'", [0.3553489, -1.9402691]),
-            ("kind = 'rmsprop'\nmomentum = 0.9\nweight_decay = 0.1", [-1.6373459, -0.9011116]),
+            (
+                "kind = 'rmsprop'\nmomentum = 0.9\nweight_decay = 0.1",
+                [-1.6373459, -0.9011116],
+            ),
         ] {
             let optimizer: Optimizer = toml::from_str(settings).expect("parsed");
             for has_kernels in [true, false] {
@@ -358,12 +476,20 @@ mod tests {
                     let gradient = flat(gradient.to_vec(), &device);
                     values = match rule(&optimizer, slot.steps, 0.1, true).filter(|_| has_kernels) {
                         Some(rule) => update_on_host(rule, &mut slot, values, gradient),
-                        None => update_by_tensors(&optimizer, &mut slot, [values, gradient], 0.1, true),
+                        None => {
+                            update_by_tensors(&optimizer, &mut slot, [values, gradient], 0.1, true)
+                        }
                     };
                 }
                 let got = host(values);
-                let is_close = got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 2e-6);
-                assert!(is_close, "{settings}, kernels {has_kernels}: {got:?}, PyTorch has {expected:?}");
+                let is_close = got
+                    .iter()
+                    .zip(expected)
+                    .all(|(got, expected)| (got - expected).abs() < 2e-6);
+                assert!(
+                    is_close,
+                    "{settings}, kernels {has_kernels}: {got:?}, PyTorch has {expected:?}"
+                );
             }
         }
     }
@@ -371,10 +497,19 @@ mod tests {
     /// TensorFlow's documented rule: 0.1 in the first step, then rising to the configured decay.
     #[test]
     fn the_decay_of_the_average_is_warmed_up() {
-        for (decay, step, expected) in
-            [(0.9999, 0, 0.1), (0.9999, 1, 2.0 / 11.0), (0.9999, 90, 0.91), (0.9, 79, 80.0 / 89.0), (0.9, 80, 0.9), (0.9, 5000, 0.9)]
-        {
-            assert!((ema_decay(decay, step) - expected).abs() < 1e-12, "{decay} {step}: {}", ema_decay(decay, step));
+        for (decay, step, expected) in [
+            (0.9999, 0, 0.1),
+            (0.9999, 1, 2.0 / 11.0),
+            (0.9999, 90, 0.91),
+            (0.9, 79, 80.0 / 89.0),
+            (0.9, 80, 0.9),
+            (0.9, 5000, 0.9),
+        ] {
+            assert!(
+                (ema_decay(decay, step) - expected).abs() < 1e-12,
+                "{decay} {step}: {}",
+                ema_decay(decay, step)
+            );
         }
     }
 
@@ -383,12 +518,19 @@ mod tests {
         let device = Device::flex();
         let long: Vec<f32> = vec![0.5; 10_000];
         for (limit, factor) in [(5.0, 5.0 / (50.0f32.powi(2) + 25.0).sqrt()), (100.0, 1.0)] {
-            let mut gradients =
-                BTreeMap::from([("a".to_owned(), flat(long.clone(), &device)), ("b".to_owned(), flat(vec![3.0, -4.0], &device))]);
+            let mut gradients = BTreeMap::from([
+                ("a".to_owned(), flat(long.clone(), &device)),
+                ("b".to_owned(), flat(vec![3.0, -4.0], &device)),
+            ]);
             clip(&mut gradients, limit);
             let got = host(gradients.remove("b").expect("there"));
-            assert!((got[0] - 3.0 * factor).abs() < 1e-5 && (got[1] + 4.0 * factor).abs() < 1e-5, "{got:?} {factor}");
-            assert!((host(gradients.remove("a").expect("there"))[9_999] - 0.5 * factor).abs() < 1e-6);
+            assert!(
+                (got[0] - 3.0 * factor).abs() < 1e-5 && (got[1] + 4.0 * factor).abs() < 1e-5,
+                "{got:?} {factor}"
+            );
+            assert!(
+                (host(gradients.remove("a").expect("there"))[9_999] - 0.5 * factor).abs() < 1e-6
+            );
         }
     }
 }

@@ -40,7 +40,9 @@ impl Part {
 
     /// Returns the tensors of this part with their names in a file.
     fn of(self, model: &Classifier) -> impl Iterator<Item = (String, Named)> {
-        let held = params::collect(model).into_iter().filter(move |param| self.holds(&param.path));
+        let held = params::collect(model)
+            .into_iter()
+            .filter(move |param| self.holds(&param.path));
         held.map(|param| (torch_name(&param.path), param))
     }
 }
@@ -60,8 +62,15 @@ pub fn to_bytes(model: &Classifier, part: Part) -> Result<Vec<u8>, NnError> {
         };
         tensors.push((name, torch_shape(&param.dims), bytes));
     }
-    let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("can't write the weights: {error}"));
-    let views = tensors.iter().map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)));
+    let failed = |error: safetensors::SafeTensorError| {
+        NnError::Weights(format!("can't write the weights: {error}"))
+    };
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        Ok((
+            name.as_str(),
+            TensorView::new(Dtype::F32, shape.clone(), bytes)?,
+        ))
+    });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     // A single metadata entry: several would be written in the random order of a hash map.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
@@ -84,13 +93,18 @@ fn torch_shape(dims: &[usize]) -> Vec<usize> {
 /// every tensor that is missing, superfluous or of another shape.
 pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classifier, NnError> {
     check(&model, bytes, part)?;
-    let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("not a whole safetensors file: {error}"));
+    let failed = |error: safetensors::SafeTensorError| {
+        NnError::Weights(format!("not a whole safetensors file: {error}"))
+    };
     let file = SafeTensors::deserialize(bytes).map_err(failed)?;
     let mut values = BTreeMap::new();
     for (name, param) in part.of(&model) {
         let view = file.tensor(&name).map_err(failed)?;
         if view.dtype() != Dtype::F32 {
-            return Err(NnError::Weights(format!("{name} holds {:?}, expected F32", view.dtype())));
+            return Err(NnError::Weights(format!(
+                "{name} holds {:?}, expected F32",
+                view.dtype()
+            )));
         }
         let read = match param.dims[..] {
             [inputs, outputs] => transposed(view.data(), inputs, outputs),
@@ -121,7 +135,12 @@ fn transposed(bytes: &[u8], inputs: usize, outputs: usize) -> Vec<f32> {
             for input in first_input..(first_input + SIDE).min(inputs) {
                 for output in first_output..(first_output + SIDE).min(outputs) {
                     let at = (output * inputs + input) * size_of::<f32>();
-                    values[input * outputs + output] = f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                    values[input * outputs + output] = f32::from_le_bytes([
+                        bytes[at],
+                        bytes[at + 1],
+                        bytes[at + 2],
+                        bytes[at + 3],
+                    ]);
                 }
             }
         }
@@ -131,19 +150,41 @@ fn transposed(bytes: &[u8], inputs: usize, outputs: usize) -> Vec<f32> {
 
 /// Compares names and shapes before any tensor is loaded, and reports all differences at once.
 fn check(model: &Classifier, bytes: &[u8], part: Part) -> Result<(), NnError> {
-    let found = SafeTensors::deserialize(bytes).map_err(|error| NnError::Weights(format!("not a whole safetensors file: {error}")))?;
-    let found: BTreeMap<_, _> = found.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
-    let expected: BTreeMap<_, _> = part.of(model).map(|(name, param)| (name, torch_shape(&param.dims))).collect();
+    let found = SafeTensors::deserialize(bytes)
+        .map_err(|error| NnError::Weights(format!("not a whole safetensors file: {error}")))?;
+    let found: BTreeMap<_, _> = found
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, view.shape().to_vec()))
+        .collect();
+    let expected: BTreeMap<_, _> = part
+        .of(model)
+        .map(|(name, param)| (name, torch_shape(&param.dims)))
+        .collect();
     let mut faults = Vec::new();
     for (name, shape) in &expected {
         match found.get(name) {
             None => faults.push(format!("{name} {shape:?} is missing")),
-            Some(other) if other != shape => faults.push(format!("{name} has the shape {other:?}, expected {shape:?}")),
+            Some(other) if other != shape => faults.push(format!(
+                "{name} has the shape {other:?}, expected {shape:?}"
+            )),
             Some(_) => {}
         }
     }
-    faults.extend(found.keys().filter(|name| !expected.contains_key(*name)).map(|name| format!("{name} is superfluous")));
-    if faults.is_empty() { Ok(()) } else { Err(NnError::Weights(format!("the weights don't fit the network: {}", faults.join("; ")))) }
+    faults.extend(
+        found
+            .keys()
+            .filter(|name| !expected.contains_key(*name))
+            .map(|name| format!("{name} is superfluous")),
+    );
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(NnError::Weights(format!(
+            "the weights don't fit the network: {}",
+            faults.join("; ")
+        )))
+    }
 }
 
 /// The state that training resumes from, beside the weights that are evaluated.
@@ -167,7 +208,10 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
         Ok((Dtype::F32, from_f32(&values)))
     };
     for (name, slot) in &state.slots {
-        tensors.insert(format!("optimizer.{name}.steps"), (Dtype::U64, slot.steps.to_le_bytes().to_vec()));
+        tensors.insert(
+            format!("optimizer.{name}.steps"),
+            (Dtype::U64, slot.steps.to_le_bytes().to_vec()),
+        );
         for (part, tensor) in [("first", &slot.first), ("second", &slot.second)] {
             if let Some(tensor) = tensor {
                 tensors.insert(format!("optimizer.{name}.{part}"), floats(tensor)?);
@@ -177,7 +221,9 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
     for (name, tensor) in &state.raw {
         tensors.insert(format!("raw.{name}"), floats(tensor)?);
     }
-    let failed = |error: safetensors::SafeTensorError| NnError::Weights(format!("can't write the optimiser's state: {error}"));
+    let failed = |error: safetensors::SafeTensorError| {
+        NnError::Weights(format!("can't write the optimiser's state: {error}"))
+    };
     let views = tensors.iter().map(|(name, (dtype, bytes))| {
         let count = bytes.len() / (dtype.bitsize() / 8);
         Ok((name.as_str(), TensorView::new(*dtype, vec![count], bytes)?))
@@ -196,14 +242,20 @@ pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<TrainingState, 
     let mut state = TrainingState::default();
     for (name, view) in file.iter() {
         if let Some(name) = name.strip_prefix("raw.") {
-            state.raw.insert(name.to_owned(), flat(floats_of(view.data()), device));
+            state
+                .raw
+                .insert(name.to_owned(), flat(floats_of(view.data()), device));
             continue;
         }
-        let path = name.strip_prefix("optimizer.").ok_or_else(|| broken(name))?;
+        let path = name
+            .strip_prefix("optimizer.")
+            .ok_or_else(|| broken(name))?;
         let (path, part) = path.rsplit_once('.').ok_or_else(|| broken(name))?;
         let slot = state.slots.entry(path.to_owned()).or_default();
         match part {
-            "steps" => slot.steps = u64::from_le_bytes(view.data().try_into().map_err(|_| broken(name))?),
+            "steps" => {
+                slot.steps = u64::from_le_bytes(view.data().try_into().map_err(|_| broken(name))?)
+            }
             "first" => slot.first = Some(flat(floats_of(view.data()), device)),
             "second" => slot.second = Some(flat(floats_of(view.data()), device)),
             _ => return Err(broken(name)),

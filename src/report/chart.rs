@@ -23,7 +23,9 @@ pub(super) const LETTER: f64 = 6.4;
 
 /// Colors that can be told apart with any color vision, on white and on black (Okabe and Ito,
 /// 2008).
-pub(super) const COLORS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#b2a100"];
+pub(super) const COLORS: [&str; 8] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#b2a100",
+];
 
 /// An axis of a chart.
 #[derive(Clone, Debug)]
@@ -89,7 +91,10 @@ impl Chart {
     /// Returns the position of a value in SVG units.
     fn place(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let share = |value: f64, [from, to]: [f64; 2]| (value - from) / (to - from);
-        [LEFT + share(x, self.x.range) * (WIDTH - LEFT - RIGHT), TOP + (1.0 - share(y, self.y.range)) * HEIGHT]
+        [
+            LEFT + share(x, self.x.range) * (WIDTH - LEFT - RIGHT),
+            TOP + (1.0 - share(y, self.y.range)) * HEIGHT,
+        ]
     }
 
     /// Returns the content of an `svg` element.
@@ -132,17 +137,26 @@ impl Chart {
     /// Returns the points of a polyline; values that aren't finite are left out.
     fn points(&self, series: &Series) -> String {
         let mut kept: Vec<[f64; 2]> = Vec::new();
-        let places: Vec<_> =
-            series.points.iter().filter(|point| point.iter().all(|value| value.is_finite())).map(|point| self.place(*point)).collect();
+        let places: Vec<_> = series
+            .points
+            .iter()
+            .filter(|point| point.iter().all(|value| value.is_finite()))
+            .map(|point| self.place(*point))
+            .collect();
         for (index, [x, y]) in places.iter().enumerate() {
             // Thousands of images give thousands of points that can't be told apart and would make
             // the page many times larger.
-            let is_apart = kept.last().is_none_or(|last| (last[0] - x).abs().max((last[1] - y).abs()) >= APART);
+            let is_apart = kept
+                .last()
+                .is_none_or(|last| (last[0] - x).abs().max((last[1] - y).abs()) >= APART);
             if is_apart || index + 1 == places.len() {
                 kept.push([*x, *y]);
             }
         }
-        kept.iter().map(|[x, y]| format!("{},{}", short(*x), short(*y))).collect::<Vec<_>>().join(" ")
+        kept.iter()
+            .map(|[x, y]| format!("{},{}", short(*x), short(*y)))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// Returns the grid with its tick labels and the names of the axes.
@@ -180,31 +194,51 @@ pub(super) fn shortened(name: &str, letters: usize) -> String {
 pub(super) fn range_of(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let (low, high) = values
         .filter(|value| value.is_finite())
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
     // No finite value at all.
     if low > high {
         return [0.0, 1.0];
     }
     // Equal values get a range too, or positions would be divided by zero.
     let room = ((high - low) * 0.05).max(1e-6 + high.abs() * 1e-3);
-    [if low >= 0.0 { (low - room).max(0.0) } else { low - room }, high + room]
+    [
+        if low >= 0.0 {
+            (low - room).max(0.0)
+        } else {
+            low - room
+        },
+        high + room,
+    ]
 }
 
 /// Returns four to eight round numbers in a range.
 pub(super) fn ticks([from, to]: [f64; 2]) -> Vec<f64> {
     let rough = (to - from) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough * 0.999).unwrap_or(power);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough * 0.999)
+        .unwrap_or(power);
     // The tolerance keeps ticks at the ends of the range despite rounding.
     let first = (from / step - 1e-9).ceil() as i64;
-    (first..).map(|index| index as f64 * step).take_while(|tick| *tick <= to + step * 1e-9).collect()
+    (first..)
+        .map(|index| index as f64 * step)
+        .take_while(|tick| *tick <= to + step * 1e-9)
+        .collect()
 }
 
 /// Formats a tick with at most four decimals.
 pub(super) fn tick_text(tick: f64) -> String {
     let text = format!("{tick:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text.is_empty() || text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if text.is_empty() || text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Formats an SVG coordinate with one decimal to keep the file small.
@@ -225,16 +259,35 @@ mod tests {
             ([-1.0, 3.0], vec!["-1", "0", "1", "2", "3"]),
             ([0.0, 1234.0], vec!["0", "500", "1000"]),
         ] {
-            assert_eq!(ticks(range).into_iter().map(tick_text).collect::<Vec<_>>(), expected, "{range:?}");
+            assert_eq!(
+                ticks(range).into_iter().map(tick_text).collect::<Vec<_>>(),
+                expected,
+                "{range:?}"
+            );
         }
     }
 
     #[test]
     fn ranges_hold_their_values_and_are_never_empty() {
-        for values in [vec![], vec![f64::NAN], vec![0.0], vec![0.5, 0.5], vec![2.0, -3.0, f64::INFINITY]] {
+        for values in [
+            vec![],
+            vec![f64::NAN],
+            vec![0.0],
+            vec![0.5, 0.5],
+            vec![2.0, -3.0, f64::INFINITY],
+        ] {
             let [from, to] = range_of(values.iter().copied());
-            assert!(from < to && ticks([from, to]).len() < 12, "{values:?}: {from} {to}");
-            assert!(values.iter().filter(|value| value.is_finite()).all(|value| (from..=to).contains(value)), "{values:?}");
+            assert!(
+                from < to && ticks([from, to]).len() < 12,
+                "{values:?}: {from} {to}"
+            );
+            assert!(
+                values
+                    .iter()
+                    .filter(|value| value.is_finite())
+                    .all(|value| (from..=to).contains(value)),
+                "{values:?}"
+            );
         }
     }
 }

@@ -11,13 +11,28 @@ pub fn count_words(classes: &[String], counts: &[usize]) -> String {
     /// Maximum number of classes in a line.
     const LINE: usize = 20;
     if classes.len() <= LINE {
-        return classes.iter().zip(counts).map(|(class, count)| format!("{} {count}", of_text(class))).collect::<Vec<_>>().join(", ");
+        return classes
+            .iter()
+            .zip(counts)
+            .map(|(class, count)| format!("{} {count}", of_text(class)))
+            .collect::<Vec<_>>()
+            .join(", ");
     }
-    let [least, most] = [counts.iter().min(), counts.iter().max()].map(|count| *count.unwrap_or(&0));
-    let one_of = |count: usize| counts.iter().position(|other| *other == count).map_or_else(String::new, |class| of_text(&classes[class]));
+    let [least, most] =
+        [counts.iter().min(), counts.iter().max()].map(|count| *count.unwrap_or(&0));
+    let one_of = |count: usize| {
+        counts
+            .iter()
+            .position(|other| *other == count)
+            .map_or_else(String::new, |class| of_text(&classes[class]))
+    };
     let range = match least == most {
         true => format!("{least} each"),
-        false => format!("{least} ({}) to {most} ({}) each", one_of(least), one_of(most)),
+        false => format!(
+            "{least} ({}) to {most} ({}) each",
+            one_of(least),
+            one_of(most)
+        ),
     };
     format!("{} classes, {range}", classes.len())
 }
@@ -25,7 +40,12 @@ pub fn count_words(classes: &[String], counts: &[usize]) -> String {
 /// Describes the classes without images, as in "the class b" or "3 classes (b, c, d)". `None` if
 /// there are none.
 pub fn absent_words(classes: &[String], counts: &[usize]) -> Option<String> {
-    let absent: Vec<String> = classes.iter().zip(counts).filter(|(_, count)| **count == 0).map(|(class, _)| class.clone()).collect();
+    let absent: Vec<String> = classes
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| **count == 0)
+        .map(|(class, _)| class.clone())
+        .collect();
     let names = words::listed(&absent);
     match absent.len() {
         0 => None,
@@ -38,14 +58,30 @@ pub fn absent_words(classes: &[String], counts: &[usize]) -> Option<String> {
 /// each column after the first. Above 40 classes, only the smallest and largest number are shown.
 pub fn count_table(head: Vec<String>, classes: &[String], counts: &[Vec<usize>]) -> Table {
     let column = |of: &dyn Fn(&mut dyn Iterator<Item = usize>) -> usize| {
-        (0..head.len() - 1).map(|column| of(&mut counts.iter().map(|row| row[column]))).collect::<Vec<_>>()
+        (0..head.len() - 1)
+            .map(|column| of(&mut counts.iter().map(|row| row[column])))
+            .collect::<Vec<_>>()
     };
-    let row = |name: &str, counts: &[usize]| std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)).collect();
+    let row = |name: &str, counts: &[usize]| {
+        std::iter::once(name.to_owned())
+            .chain(counts.iter().map(ToString::to_string))
+            .collect()
+    };
     let mut rows: Vec<Vec<String>> = match classes.len() > ALL {
-        false => classes.iter().zip(counts).map(|(class, counts)| row(class, counts)).collect(),
+        false => classes
+            .iter()
+            .zip(counts)
+            .map(|(class, counts)| row(class, counts))
+            .collect(),
         true => vec![
-            row("the least of a class", &column(&|counts| counts.min().unwrap_or(0))),
-            row("the most of a class", &column(&|counts| counts.max().unwrap_or(0))),
+            row(
+                "the least of a class",
+                &column(&|counts| counts.min().unwrap_or(0)),
+            ),
+            row(
+                "the most of a class",
+                &column(&|counts| counts.max().unwrap_or(0)),
+            ),
         ],
     };
     rows.push(row("all", &column(&|counts| counts.sum())));

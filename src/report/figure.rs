@@ -103,15 +103,31 @@ impl Figure {
             let mut fonts = Database::new();
             // It has Latin, Greek and Cyrillic letters; system fonts differ between machines.
             fonts.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
-            let family = fonts.faces().next().and_then(|face| Some(face.families.first()?.0.clone())).unwrap_or_default();
+            let family = fonts
+                .faces()
+                .next()
+                .and_then(|face| Some(face.families.first()?.0.clone()))
+                .unwrap_or_default();
             fonts.set_sans_serif_family(family);
             Arc::new(fonts)
         });
-        let options = Options { fontdb: Arc::clone(fonts), ..Options::default() };
+        let options = Options {
+            fontdb: Arc::clone(fonts),
+            ..Options::default()
+        };
         let tree = Tree::from_str(&self.svg(), &options).map_err(|error| error.to_string())?;
-        let size = tree.size().to_int_size().scale_by(PIXELS).ok_or("a figure without a size")?;
-        let mut pixels = Pixmap::new(size.width(), size.height()).ok_or("a figure without a size")?;
-        resvg::render(&tree, Transform::from_scale(PIXELS, PIXELS), &mut pixels.as_mut());
+        let size = tree
+            .size()
+            .to_int_size()
+            .scale_by(PIXELS)
+            .ok_or("a figure without a size")?;
+        let mut pixels =
+            Pixmap::new(size.width(), size.height()).ok_or("a figure without a size")?;
+        resvg::render(
+            &tree,
+            Transform::from_scale(PIXELS, PIXELS),
+            &mut pixels.as_mut(),
+        );
         pixels.encode_png().map_err(|error| error.to_string())
     }
 }

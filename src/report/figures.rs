@@ -23,16 +23,44 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
     let panel = |title: &str, name: &str, whole: Option<[f64; 2]>| {
         let of = |column: &str, words: &str| {
             let values = history.get(column)?;
-            Some(Series { name: words.to_owned(), points: epochs.iter().zip(values).map(|(epoch, value)| [*epoch, *value]).collect() })
+            Some(Series {
+                name: words.to_owned(),
+                points: epochs
+                    .iter()
+                    .zip(values)
+                    .map(|(epoch, value)| [*epoch, *value])
+                    .collect(),
+            })
         };
-        let series: Vec<Series> =
-            [of(name, "training (augmented, while it learned)"), of(&format!("val_{name}"), "validation")].into_iter().flatten().collect();
-        let range = whole.unwrap_or_else(|| range_of(series.iter().flat_map(|series| series.points.iter().map(|point| point[1]))));
+        let series: Vec<Series> = [
+            of(name, "training (augmented, while it learned)"),
+            of(&format!("val_{name}"), "validation"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let range = whole.unwrap_or_else(|| {
+            range_of(
+                series
+                    .iter()
+                    .flat_map(|series| series.points.iter().map(|point| point[1])),
+            )
+        });
         Panel::Chart(Chart {
             title: title.to_owned(),
             // A single epoch needs an axis of some length.
-            x: Axis { label: "epoch", range: [epochs[0], epochs[epochs.len() - 1].max(epochs[0] + 1.0)] },
-            y: Axis { label: if name == "loss" { "loss" } else { "share of images" }, range },
+            x: Axis {
+                label: "epoch",
+                range: [epochs[0], epochs[epochs.len() - 1].max(epochs[0] + 1.0)],
+            },
+            y: Axis {
+                label: if name == "loss" {
+                    "loss"
+                } else {
+                    "share of images"
+                },
+                range,
+            },
             series,
             bars: Vec::new(),
             has_diagonal: false,
@@ -42,48 +70,104 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
     Some(Figure {
         name: "curves",
         caption: "Accuracy and loss of each epoch; the marked one was kept.".to_owned(),
-        panels: vec![panel("Accuracy", "accuracy", Some([0.0, 1.0])), panel("Loss", "loss", None)],
+        panels: vec![
+            panel("Accuracy", "accuracy", Some([0.0, 1.0])),
+            panel("Loss", "loss", None),
+        ],
     })
 }
 
 /// Returns the confusion matrix.
 pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
-    let matrix = Matrix { title: "Confusion matrix".to_owned(), classes: classes.to_vec(), confusion: confusion.clone() };
-    let mut caption = "Rows are the true class, columns the predicted one; the colour is the share of the row.".to_owned();
+    let matrix = Matrix {
+        title: "Confusion matrix".to_owned(),
+        classes: classes.to_vec(),
+        confusion: confusion.clone(),
+    };
+    let mut caption =
+        "Rows are the true class, columns the predicted one; the colour is the share of the row."
+            .to_owned();
     if classes.len() > MATRIX_CLASSES {
         caption.push_str(
             " Classes are numbered from 1 in the order of metrics.json; shades go by the square root, so that single mistakes are seen.",
         );
     }
     if classes_per_place(classes.len()) > 1 {
-        caption.push_str(&format!(" {} neighbouring classes share a place.", classes_per_place(classes.len())));
+        caption.push_str(&format!(
+            " {} neighbouring classes share a place.",
+            classes_per_place(classes.len())
+        ));
     }
-    Figure { name: "confusion_matrix", caption, panels: vec![Panel::Matrix(matrix)] }
+    Figure {
+        name: "confusion_matrix",
+        caption,
+        panels: vec![Panel::Matrix(matrix)],
+    }
 }
 
 /// Returns the ROC curves: true positive rate against false positive rate of each class, for every
 /// threshold. `areas` are the areas under them.
 pub fn roc(judged: &ScoredPredictions<'_>, classes: &[String], areas: &[f64]) -> Figure {
     let (series, more) = by_class(classes, areas, |class| judged.roc(class));
-    let caption = format!("Receiver operating characteristic, each class against the rest; in brackets the area under the curve{more}.");
-    let axes = ["share of other classes taken for it (1 - specificity)", "share of the class found (sensitivity)"];
-    Figure { name: "roc", caption, panels: vec![unit_chart("ROC", axes, series, true)] }
+    let caption = format!(
+        "Receiver operating characteristic, each class against the rest; in brackets the area under the curve{more}."
+    );
+    let axes = [
+        "share of other classes taken for it (1 - specificity)",
+        "share of the class found (sensitivity)",
+    ];
+    Figure {
+        name: "roc",
+        caption,
+        panels: vec![unit_chart("ROC", axes, series, true)],
+    }
 }
 
 /// Returns the precision-recall curves of each class, for every threshold. `areas` are the average
 /// precisions.
-pub fn precision_recall(judged: &ScoredPredictions<'_>, classes: &[String], areas: &[f64]) -> Figure {
+pub fn precision_recall(
+    judged: &ScoredPredictions<'_>,
+    classes: &[String],
+    areas: &[f64],
+) -> Figure {
     let (series, more) = by_class(classes, areas, |class| judged.precision_recall(class));
-    let caption = format!("Precision by recall, each class against the rest; in brackets the average precision{more}.");
-    Figure { name: "pr", caption, panels: vec![unit_chart("Precision and recall", ["recall", "precision"], series, false)] }
+    let caption = format!(
+        "Precision by recall, each class against the rest; in brackets the average precision{more}."
+    );
+    Figure {
+        name: "pr",
+        caption,
+        panels: vec![unit_chart(
+            "Precision and recall",
+            ["recall", "precision"],
+            series,
+            false,
+        )],
+    }
 }
 
 /// Returns the reliability diagram: accuracy by confidence, with the number of images.
 pub fn reliability(calibration: &Calibration) -> Figure {
     let width = 1.0 / calibration.bins.len().max(1) as f64;
-    let bars = calibration.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
-    let bars = bars.map(|(index, bin)| ([index as f64 * width, (index + 1) as f64 * width, bin.accuracy], bin.count.to_string()));
-    let axes = ["highest probability of an image", "share of them predicted right"];
+    let bars = calibration
+        .bins
+        .iter()
+        .enumerate()
+        .filter(|(_, bin)| bin.count > 0);
+    let bars = bars.map(|(index, bin)| {
+        (
+            [
+                index as f64 * width,
+                (index + 1) as f64 * width,
+                bin.accuracy,
+            ],
+            bin.count.to_string(),
+        )
+    });
+    let axes = [
+        "highest probability of an image",
+        "share of them predicted right",
+    ];
     let mut panel = unit_chart("Reliability", axes, Vec::new(), true);
     if let Panel::Chart(chart) = &mut panel {
         chart.bars = bars.collect();
@@ -95,27 +179,63 @@ pub fn reliability(calibration: &Calibration) -> Figure {
         "How often predictions of a given confidence are right, and how many there are. Bars below the line: too sure of itself. Expected \
          calibration error {error:.4}."
     );
-    Figure { name: "reliability", caption, panels: vec![panel] }
+    Figure {
+        name: "reliability",
+        caption,
+        panels: vec![panel],
+    }
 }
 
 /// Returns a chart whose axes both range from 0 to 1.
-fn unit_chart(title: &str, [x, y]: [&'static str; 2], series: Vec<Series>, has_diagonal: bool) -> Panel {
-    let axis = |label| Axis { label, range: [0.0, 1.0] };
-    Panel::Chart(Chart { title: title.to_owned(), x: axis(x), y: axis(y), series, bars: Vec::new(), has_diagonal, mark: None })
+fn unit_chart(
+    title: &str,
+    [x, y]: [&'static str; 2],
+    series: Vec<Series>,
+    has_diagonal: bool,
+) -> Panel {
+    let axis = |label| Axis {
+        label,
+        range: [0.0, 1.0],
+    };
+    Panel::Chart(Chart {
+        title: title.to_owned(),
+        x: axis(x),
+        y: axis(y),
+        series,
+        bars: Vec::new(),
+        has_diagonal,
+        mark: None,
+    })
 }
 
 /// Returns a curve for each class with an area, the worst ones if there are many, and what the
 /// caption says about the others.
-fn by_class(classes: &[String], areas: &[f64], points: impl Fn(usize) -> Vec<[f64; 2]>) -> (Vec<Series>, String) {
-    let mut shown: Vec<usize> = (0..classes.len()).filter(|class| !areas[*class].is_nan()).collect();
+fn by_class(
+    classes: &[String],
+    areas: &[f64],
+    points: impl Fn(usize) -> Vec<[f64; 2]>,
+) -> (Vec<Series>, String) {
+    let mut shown: Vec<usize> = (0..classes.len())
+        .filter(|class| !areas[*class].is_nan())
+        .collect();
     let count = shown.len();
     if count > CURVES {
         shown.sort_by(|a, b| areas[*a].total_cmp(&areas[*b]));
         shown.truncate(CURVES);
     }
-    let series =
-        |class: usize| Series { name: format!("{} ({:.3})", shortened(&classes[class], LETTERS), areas[class]), points: points(class) };
-    let more = if count > CURVES { format!("; the {CURVES} worst of {count} classes") } else { String::new() };
+    let series = |class: usize| Series {
+        name: format!(
+            "{} ({:.3})",
+            shortened(&classes[class], LETTERS),
+            areas[class]
+        ),
+        points: points(class),
+    };
+    let more = if count > CURVES {
+        format!("; the {CURVES} worst of {count} classes")
+    } else {
+        String::new()
+    };
     (shown.into_iter().map(series).collect(), more)
 }
 
@@ -125,12 +245,25 @@ mod tests {
     use crate::metrics::{Report, argmax};
 
     fn judged(labels: &[usize], rows: &[Vec<f32>]) -> Vec<Figure> {
-        let classes: Vec<String> = ["no <lesion>", "b & c", "a class with a very long name indeed"].map(str::to_owned).to_vec();
-        let judged = ScoredPredictions::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 3);
+        let classes: Vec<String> = [
+            "no <lesion>",
+            "b & c",
+            "a class with a very long name indeed",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let judged =
+            ScoredPredictions::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 3);
         let report = Report::new(&judged, &classes, &(0..labels.len()).collect::<Vec<_>>(), 1);
-        let areas: Vec<f64> = classes.iter().map(|class| report.per_class[class].measures.roc_auc).collect();
+        let areas: Vec<f64> = classes
+            .iter()
+            .map(|class| report.per_class[class].measures.roc_auc)
+            .collect();
         let mut counts = Confusion::new(3);
-        labels.iter().zip(rows).for_each(|(label, row)| counts.add(*label, argmax(row)));
+        labels
+            .iter()
+            .zip(rows)
+            .for_each(|(label, row)| counts.add(*label, argmax(row)));
         let history = BTreeMap::from([
             ("epoch".to_owned(), vec![1.0, 2.0, 3.0]),
             ("loss".to_owned(), vec![1.5, 0.5, 0.25]),
@@ -165,14 +298,33 @@ mod tests {
         for (labels, rows) in cases {
             for figure in judged(&labels, &rows) {
                 let svg = figure.svg();
-                assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}: {svg}", figure.name);
-                assert!(!svg.contains("<lesion>") && svg.len() < 60_000, "{}: {} bytes", figure.name, svg.len());
-                let image = image::load_from_memory(&figure.png().expect(figure.name)).expect("a PNG").into_rgb8();
-                let height: f64 =
-                    svg.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a height").parse().expect("a number");
+                assert!(
+                    !svg.contains("NaN") && !svg.contains("inf"),
+                    "{}: {svg}",
+                    figure.name
+                );
+                assert!(
+                    !svg.contains("<lesion>") && svg.len() < 60_000,
+                    "{}: {} bytes",
+                    figure.name,
+                    svg.len()
+                );
+                let image = image::load_from_memory(&figure.png().expect(figure.name))
+                    .expect("a PNG")
+                    .into_rgb8();
+                let height: f64 = svg
+                    .split("height=\"")
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').next())
+                    .expect("a height")
+                    .parse()
+                    .expect("a number");
                 assert_eq!(image.width(), 860 * figure.panels.len() as u32);
                 assert!((f64::from(image.height()) - 2.0 * height).abs() <= 2.0);
-                let dark = image.pixels().filter(|pixel| pixel.0.iter().all(|level| *level < 120)).count();
+                let dark = image
+                    .pixels()
+                    .filter(|pixel| pixel.0.iter().all(|level| *level < 120))
+                    .count();
                 assert!(dark > 500, "{}: no letters on it", figure.name);
             }
         }

@@ -59,7 +59,9 @@ fn paths(confusion: &Confusion) -> BTreeMap<(usize, usize), String> {
     let mut squares: BTreeMap<(usize, usize), [u64; 2]> = BTreeMap::new();
     let mut rows: BTreeMap<usize, u64> = BTreeMap::new();
     for (truth, predicted, number) in confusion.cells() {
-        squares.entry((truth / share, predicted / share)).or_default()[usize::from(truth != predicted)] += number;
+        squares
+            .entry((truth / share, predicted / share))
+            .or_default()[usize::from(truth != predicted)] += number;
         *rows.entry(truth / share).or_default() += number;
     }
     let mut paths: BTreeMap<(usize, usize), String> = BTreeMap::new();
@@ -69,7 +71,10 @@ fn paths(confusion: &Confusion) -> BTreeMap<(usize, usize), String> {
         let part = (hits.max(mistakes) as f64 / rows[&row] as f64).sqrt();
         let shade = ((part * SHADES as f64).ceil() as usize).clamp(1, SHADES);
         // Writing to a string can't fail.
-        let _ = write!(paths.entry((color, shade)).or_default(), "M{column} {row}h1v1h-1z");
+        let _ = write!(
+            paths.entry((color, shade)).or_default(),
+            "M{column} {row}h1v1h-1z"
+        );
     }
     paths
 }
@@ -86,15 +91,24 @@ mod tests {
         confusion.add(2, 499);
         (0..2).for_each(|_| confusion.add(498, 0));
         let found: Vec<_> = paths(&confusion).into_iter().collect();
-        let expected = [((0, 8), "M1 1h1v1h-1z"), ((1, 3), "M249 1h1v1h-1z"), ((1, 8), "M0 249h1v1h-1z")];
+        let expected = [
+            ((0, 8), "M1 1h1v1h-1z"),
+            ((1, 3), "M249 1h1v1h-1z"),
+            ((1, 8), "M0 249h1v1h-1z"),
+        ];
         assert_eq!(found, expected.map(|(key, path)| (key, path.to_owned())));
     }
 
     #[test]
     fn ten_thousand_classes_are_no_larger_than_their_image() {
         let mut confusion = Confusion::new(10_000);
-        (0..200_000).for_each(|index: usize| confusion.add(index * 7919 % 10_000, index * 104_729 % 9973));
+        (0..200_000)
+            .for_each(|index: usize| confusion.add(index * 7919 % 10_000, index * 104_729 % 9973));
         let svg = body("Confusion matrix", &confusion).into_string();
-        assert!(svg.len() < 1_200_000 && svg.matches("<path").count() <= 2 * SHADES, "{} bytes", svg.len());
+        assert!(
+            svg.len() < 1_200_000 && svg.matches("<path").count() <= 2 * SHADES,
+            "{} bytes",
+            svg.len()
+        );
     }
 }

@@ -24,7 +24,11 @@ const JPEG_QUALITY: u8 = 88;
 pub fn colored(bytes: &[u8], [height, width, channels]: [usize; 3]) -> RgbImage {
     let pixel = |x: u32, y: u32| {
         let at = (y as usize * width + x as usize) * channels;
-        Rgb(if channels == 1 { [bytes[at]; 3] } else { [bytes[at], bytes[at + 1], bytes[at + 2]] })
+        Rgb(if channels == 1 {
+            [bytes[at]; 3]
+        } else {
+            [bytes[at], bytes[at + 1], bytes[at + 2]]
+        })
     };
     RgbImage::from_fn(width as u32, height as u32, pixel)
 }
@@ -33,12 +37,21 @@ pub fn colored(bytes: &[u8], [height, width, channels]: [usize; 3]) -> RgbImage 
 pub fn magnified(image: &RgbImage) -> RgbImage {
     // Nearest neighbor at a whole factor: every pixel becomes a square and no value changes.
     let factor = LEAST_SIDE.div_ceil(image.width().min(image.height()).max(1));
-    imageops::resize(image, image.width() * factor, image.height() * factor, imageops::FilterType::Nearest)
+    imageops::resize(
+        image,
+        image.width() * factor,
+        image.height() * factor,
+        imageops::FilterType::Nearest,
+    )
 }
 
 /// Returns two images of one size side by side on white.
 pub fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
-    let mut out = RgbImage::from_pixel(left.width() + GAP + right.width(), left.height().max(right.height()), Rgb([255; 3]));
+    let mut out = RgbImage::from_pixel(
+        left.width() + GAP + right.width(),
+        left.height().max(right.height()),
+        Rgb([255; 3]),
+    );
     imageops::replace(&mut out, left, 0, 0);
     imageops::replace(&mut out, right, i64::from(left.width() + GAP), 0);
     out
@@ -50,7 +63,9 @@ pub fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
 /// Panics if there is no image.
 pub fn in_a_row(images: &[RgbImage]) -> RgbImage {
     let (first, others) = images.split_first().expect("one image or more");
-    others.iter().fold(first.clone(), |row, image| side_by_side(&row, image))
+    others
+        .iter()
+        .fold(first.clone(), |row, image| side_by_side(&row, image))
 }
 
 /// Encodes an image as JPEG, reduced to at most `width` pixels.
@@ -63,8 +78,10 @@ pub fn jpeg(image: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
     if image.width() <= width {
         image.write_with_encoder(encoder)?;
     } else {
-        let height = (u64::from(image.height()) * u64::from(width) / u64::from(image.width())).max(1) as u32;
-        imageops::resize(image, width, height, imageops::FilterType::Triangle).write_with_encoder(encoder)?;
+        let height =
+            (u64::from(image.height()) * u64::from(width) / u64::from(image.width())).max(1) as u32;
+        imageops::resize(image, width, height, imageops::FilterType::Triangle)
+            .write_with_encoder(encoder)?;
     }
     Ok(out)
 }
@@ -76,7 +93,8 @@ pub fn jpeg(image: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
 pub fn write_png(image: &RgbImage, path: &Path) -> anyhow::Result<()> {
     let mut png = Vec::new();
     image.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
-    write_atomic(path, &png).with_context(|| format!("can't write the image: {}", names::of_path(path)))
+    write_atomic(path, &png)
+        .with_context(|| format!("can't write the image: {}", names::of_path(path)))
 }
 
 #[cfg(test)]
@@ -86,8 +104,18 @@ mod tests {
     #[test]
     fn a_grey_image_and_its_neighbour_keep_their_places() {
         let left = magnified(&colored(&[1, 2, 3, 4, 5, 6], [2, 3, 1]));
-        assert_eq!((left.width(), left.height(), left.get_pixel(239, 0)), (240, 160, &Rgb([3; 3])));
+        assert_eq!(
+            (left.width(), left.height(), left.get_pixel(239, 0)),
+            (240, 160, &Rgb([3; 3]))
+        );
         let both = side_by_side(&left, &left);
-        assert_eq!((both.width(), both.get_pixel(240, 0), both.get_pixel(246, 159)), (486, &Rgb([255; 3]), &Rgb([4; 3])));
+        assert_eq!(
+            (
+                both.width(),
+                both.get_pixel(240, 0),
+                both.get_pixel(246, 159)
+            ),
+            (486, &Rgb([255; 3]), &Rgb([4; 3]))
+        );
     }
 }

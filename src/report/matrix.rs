@@ -29,13 +29,21 @@ pub struct Matrix {
 impl Matrix {
     /// Returns the class names as they are shown.
     fn names(&self) -> Vec<String> {
-        self.classes.iter().map(|name| shortened(name, LETTERS)).collect()
+        self.classes
+            .iter()
+            .map(|name| shortened(name, LETTERS))
+            .collect()
     }
 
     /// Returns the space for the longest name: of rows at the left, of columns (slanted) at the
     /// top.
     fn margin(&self) -> f64 {
-        self.names().iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64 * LETTER
+        self.names()
+            .iter()
+            .map(|name| name.chars().count())
+            .max()
+            .unwrap_or(0) as f64
+            * LETTER
     }
 
     /// Returns the width of a cell.
@@ -58,7 +66,11 @@ impl Matrix {
     }
 
     pub(super) fn height(&self) -> f64 {
-        if self.is_heat() { heat::height() } else { self.top() + self.row() * self.classes.len() as f64 + 14.0 }
+        if self.is_heat() {
+            heat::height()
+        } else {
+            self.top() + self.row() * self.classes.len() as f64 + 14.0
+        }
     }
 
     /// Whether there are too many classes for names.
@@ -67,7 +79,11 @@ impl Matrix {
     }
 
     pub(super) fn body(&self) -> Markup {
-        if self.is_heat() { heat::body(&self.title, &self.confusion) } else { self.cells() }
+        if self.is_heat() {
+            heat::body(&self.title, &self.confusion)
+        } else {
+            self.cells()
+        }
     }
 
     /// Returns the matrix with a cell for each pair of classes.

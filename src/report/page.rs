@@ -208,18 +208,30 @@ mod tests {
             title: bad.clone(),
             lead: vec![bad.clone()],
             facts: vec![(bad.clone(), bad.clone())],
-            data: Table { head: vec![bad.clone()], rows: vec![vec![bad.clone()]] },
+            data: Table {
+                head: vec![bad.clone()],
+                rows: vec![vec![bad.clone()]],
+            },
             notes: vec![bad.clone()],
             galleries: vec![Gallery {
                 title: "Images",
                 words: bad.clone(),
-                shots: vec![Shot { jpeg: vec![1, 2, 3], lines: vec![bad.clone(), bad.clone()] }],
+                shots: vec![Shot {
+                    jpeg: vec![1, 2, 3],
+                    lines: vec![bad.clone(), bad.clone()],
+                }],
             }],
             config: bad,
             ..Page::default()
         };
         let html = page.to_html();
-        assert!(!html.contains("<script") && html.contains("&lt;script"), "{html}");
-        assert!(html.contains("data:image/jpeg;base64,AQID") && html.contains("default-src 'none'"), "{html}");
+        assert!(
+            !html.contains("<script") && html.contains("&lt;script"),
+            "{html}"
+        );
+        assert!(
+            html.contains("data:image/jpeg;base64,AQID") && html.contains("default-src 'none'"),
+            "{html}"
+        );
     }
 }

@@ -7,7 +7,9 @@ use crate::base::names;
 /// Returns an empty table with a header.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header.iter().map(|name| cell(name)).collect::<Vec<_>>());
+    table
+        .load_style(ASCII_MARKDOWN)
+        .set_header(header.iter().map(|name| cell(name)).collect::<Vec<_>>());
     table
 }
 
@@ -19,7 +21,12 @@ pub fn cell(name: &str) -> String {
 /// Formats a table, numbers aligned right.
 pub fn table_text(content: &super::Table) -> String {
     let mut text = table(&content.head.iter().map(String::as_str).collect::<Vec<_>>());
-    text.add_rows(content.rows.iter().map(|row| row.iter().map(|name| cell(name)).collect::<Vec<_>>()));
+    text.add_rows(
+        content
+            .rows
+            .iter()
+            .map(|row| row.iter().map(|name| cell(name)).collect::<Vec<_>>()),
+    );
     align_right(&mut text, 1..content.head.len());
     text.to_string()
 }

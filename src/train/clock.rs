@@ -25,7 +25,13 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn start() -> Self {
         let now = Instant::now();
-        Self { start: now, lap: now, laps: Vec::new(), trained: Duration::ZERO, waited: Duration::ZERO }
+        Self {
+            start: now,
+            lap: now,
+            laps: Vec::new(),
+            trained: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -41,7 +47,10 @@ impl Clock {
 
     /// Returns the outcome of a run that ends now.
     pub(super) fn outcome(&self, is_interrupted: bool) -> Outcome {
-        Outcome { is_interrupted, data_wait_share: self.waited.as_secs_f64() / self.trained.as_secs_f64().max(1e-9) }
+        Outcome {
+            is_interrupted,
+            data_wait_share: self.waited.as_secs_f64() / self.trained.as_secs_f64().max(1e-9),
+        }
     }
 
     /// Records the end of an epoch. If it ends the phase, the laps are cleared, because the epochs

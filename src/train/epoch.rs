@@ -51,20 +51,43 @@ impl Epoch<'_> {
     /// # Errors
     /// Returns an error if the loss is not finite, an image can't be read again, the device fails
     /// or a file can't be written.
-    pub(super) fn run(&self, inputs: Source, learner: &mut Learner, state: &mut State) -> Result<EpochEnd, TrainError> {
+    pub(super) fn run(
+        &self,
+        inputs: Source,
+        learner: &mut Learner,
+        state: &mut State,
+    ) -> Result<EpochEnd, TrainError> {
         let Self { train, watch, .. } = self;
         let total = inputs.view.draws.len();
-        watch.observer.epoch_started(state.epoch + 1, (state.batch * train.batch_size).min(total), total);
+        watch.observer.epoch_started(
+            state.epoch + 1,
+            (state.batch * train.batch_size).min(total),
+            total,
+        );
         let mut start = Instant::now();
         let mut loader = Loader::new(inputs.view, train.batch_size, state.batch, train.workers);
-        let (num_batches, num_steps) = (loader.num_batches(), loader.num_batches().div_ceil(train.accumulate));
+        let (num_batches, num_steps) = (
+            loader.num_batches(),
+            loader.num_batches().div_ceil(train.accumulate),
+        );
         // A resume after the last step of an epoch takes no step and only validates; the record
         // still gets the rate of that last step.
-        let first_rate = if state.batch > 0 { self.rate(state, state.step - 1, num_steps) } else { state.plateau.learning_rate };
-        let mut end = EpochEnd { is_interrupted: false, learning_rate: first_rate, waited: Duration::ZERO };
+        let first_rate = if state.batch > 0 {
+            self.rate(state, state.step - 1, num_steps)
+        } else {
+            state.plateau.learning_rate
+        };
+        let mut end = EpochEnd {
+            is_interrupted: false,
+            learning_rate: first_rate,
+            waited: Duration::ZERO,
+        };
         let mut unread = Vec::new();
         loop {
-            let batches = loader.by_ref().take(train.accumulate).collect::<Result<Vec<_>, _>>()?;
+            let batches = loader
+                .by_ref()
+                .take(train.accumulate)
+                .collect::<Result<Vec<_>, _>>()?;
             if batches.is_empty() {
                 break;
             }
@@ -72,8 +95,14 @@ impl Epoch<'_> {
             end.learning_rate = self.rate(state, step, num_steps);
             state.batch += batches.len();
             state.step += 1;
-            let input =
-                StepInput { batches, entrance: inputs.entrance, epoch: state.epoch, first_batch, step, learning_rate: end.learning_rate };
+            let input = StepInput {
+                batches,
+                entrance: inputs.entrance,
+                epoch: state.epoch,
+                first_batch,
+                step,
+                learning_rate: end.learning_rate,
+            };
             unread.push((first_batch, learner.step(input)));
             // The counters are those after the step even while its loss is unread: whatever is
             // saved below is read first, so that `state.partial` always covers `state.batch`
@@ -82,9 +111,15 @@ impl Epoch<'_> {
             // After the last step, the signal is left to validation, which stops and saves.
             end.is_interrupted = watch.is_stopped() && !is_over;
             let is_saved = end.is_interrupted
-                || !is_over && train.checkpoint.every_steps > 0 && state.step.is_multiple_of(train.checkpoint.every_steps);
+                || !is_over
+                    && train.checkpoint.every_steps > 0
+                    && state.step.is_multiple_of(train.checkpoint.every_steps);
             // On burn-flex, values are computed when a step returns, so reading them is free.
-            if is_over || is_saved || unread.len() >= READ_EVERY || reads_are_free(&learner.stepper.device) {
+            if is_over
+                || is_saved
+                || unread.len() >= READ_EVERY
+                || reads_are_free(&learner.stepper.device)
+            {
                 self.measure(std::mem::take(&mut unread), state)?;
             }
             if is_saved {
@@ -105,13 +140,22 @@ impl Epoch<'_> {
     fn rate(&self, state: &State, step: usize, steps_per_epoch: usize) -> f64 {
         // Each phase has a schedule of its own, from its first step on.
         let step = step - state.phase.first_step;
-        let at = Progress { step, steps_per_epoch, epochs: self.scheduled, asked: self.asked };
+        let at = Progress {
+            step,
+            steps_per_epoch,
+            epochs: self.scheduled,
+            asked: self.asked,
+        };
         learning_rate(&self.train.schedule, state.plateau.learning_rate, at)
     }
 
     /// Reads the losses and logits of steps from the device, each with the position of its first
     /// batch, and adds them to the measures of the epoch. Waits for the device; steps never do.
-    fn measure(&self, outputs: Vec<(usize, StepOutput)>, state: &mut State) -> Result<(), TrainError> {
+    fn measure(
+        &self,
+        outputs: Vec<(usize, StepOutput)>,
+        state: &mut State,
+    ) -> Result<(), TrainError> {
         let mut images = 0;
         for (first_batch, output) in outputs {
             for (offset, loss) in output.losses.into_iter().enumerate() {
@@ -125,7 +169,10 @@ impl Epoch<'_> {
             for logits in output.logits {
                 let [count, num_logits] = logits.dims();
                 let values = read(logits)?;
-                for (row, label) in values.chunks_exact(num_logits).zip(labels.by_ref().take(count)) {
+                for (row, label) in values
+                    .chunks_exact(num_logits)
+                    .zip(labels.by_ref().take(count))
+                {
                     let predicted = match Output::of(self.train.loss) {
                         Output::Softmax => argmax(row),
                         // A logit above 0 is a probability above 0.5.
@@ -137,16 +184,29 @@ impl Epoch<'_> {
             }
         }
         let partial = &state.partial;
-        self.watch.observer.trained(images, partial.loss_sum / partial.confusion.total() as f64, partial.confusion.accuracy());
+        self.watch.observer.trained(
+            images,
+            partial.loss_sum / partial.confusion.total() as f64,
+            partial.confusion.accuracy(),
+        );
         Ok(())
     }
 
     fn diverged(&self, value: f32, batch: usize, state: &State) -> TrainError {
         let best = self.files.path().join("best");
         let kept = match state.best.found {
-            Some((_, epoch)) => format!("the best epoch so far is {epoch}, kept in {}", best.display()),
+            Some((_, epoch)) => format!(
+                "the best epoch so far is {epoch}, kept in {}",
+                best.display()
+            ),
             None => "there is no best epoch yet".to_owned(),
         };
-        TrainError::Diverged { what: "loss", value, epoch: state.epoch + 1, step: Some(batch), kept }
+        TrainError::Diverged {
+            what: "loss",
+            value,
+            epoch: state.epoch + 1,
+            step: Some(batch),
+            kept,
+        }
     }
 }

@@ -84,7 +84,9 @@ pub enum TrainError {
     #[error("found no meta.json beside the weights, which says how their images were normalised; set data.normalize as it was for them: {}", .0.display())]
     Normalize(PathBuf),
     /// A sigmoid output with more or fewer than two classes.
-    #[error("loss = \"binary_cross_entropy\" tells two classes apart, found {0}; use \"cross_entropy\"")]
+    #[error(
+        "loss = \"binary_cross_entropy\" tells two classes apart, found {0}; use \"cross_entropy\""
+    )]
     Binary(usize),
     /// A run folder that can't be created.
     #[error("can't create the run folder: {}; choose another folder with --out: {}", reason(.error), path.display())]
@@ -124,7 +126,10 @@ impl TrainError {
 /// Describes the classes, with the one most similar to `name` if there is one.
 fn among(name: &str, classes: &[String]) -> String {
     let known = format!("the classes are {}", listed(classes));
-    nearest(name, classes.iter().map(String::as_str)).map_or_else(|| known.clone(), |meant| format!("did you mean `{meant}`? ({known})"))
+    nearest(name, classes.iter().map(String::as_str)).map_or_else(
+        || known.clone(),
+        |meant| format!("did you mean `{meant}`? ({known})"),
+    )
 }
 
 fn step_words(step: Option<usize>) -> String {

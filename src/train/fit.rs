@@ -30,22 +30,35 @@ use crate::{
 /// # Errors
 /// Returns an error if a loss is not finite, an image can't be read again, the device fails or a
 /// file can't be written. Checkpoints saved before stay as they are.
-pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+pub fn fit(
+    session: &mut Session,
+    observer: &dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Outcome, TrainError> {
     let watch = Watch { observer, stop };
     let mut clock = Clock::start();
-    if let Some(words) = session.phase_words().filter(|_| session.finished().is_none()) {
+    if let Some(words) = session
+        .phase_words()
+        .filter(|_| session.finished().is_none())
+    {
         observer.say(&words);
     }
     let classes = &session.datasets.train.classes;
-    let board =
-        session.config.train.tensorboard.then(|| TensorBoard::start(session.folder(), classes, &session.state.history)).transpose()?;
+    let board = session
+        .config
+        .train
+        .tensorboard
+        .then(|| TensorBoard::start(session.folder(), classes, &session.state.history))
+        .transpose()?;
     if let Some(words) = session.plan_anew() {
         observer.say(&words);
     }
     // Resolved once per phase: within it, frozen layers and what is cached of them stay the same.
     let mut inputs = Inputs::of_phase(session.sources(), observer);
     while session.finished().is_none() {
-        let Some(record) = train_and_validate(session, &mut inputs, &mut clock, watch)? else { return Ok(clock.outcome(true)) };
+        let Some(record) = train_and_validate(session, &mut inputs, &mut clock, watch)? else {
+            return Ok(clock.outcome(true));
+        };
         observer.epoch_ended(&record);
         let stops_early = record_epoch(session, record, observer);
         // Early stopping ends the phase; the run ends with its last phase.
@@ -70,8 +83,17 @@ pub fn fit(session: &mut Session, observer: &dyn Observer, stop: &AtomicBool) ->
         if watch.is_stopped() {
             return Ok(clock.outcome(true));
         }
-        if let Some(limit) = session.config.train.max_time.filter(|limit| clock.elapsed() >= limit.0) {
-            observer.say(&format!("Epoch {}: stopping, train.max_time = \"{}\" is over", session.state.epoch, String::from(limit)));
+        if let Some(limit) = session
+            .config
+            .train
+            .max_time
+            .filter(|limit| clock.elapsed() >= limit.0)
+        {
+            observer.say(&format!(
+                "Epoch {}: stopping, train.max_time = \"{}\" is over",
+                session.state.epoch,
+                String::from(limit)
+            ));
             break;
         }
     }
@@ -89,11 +111,21 @@ fn train_and_validate(
     let start = Instant::now();
     // Computing features can take minutes and be stopped. Doing both before the first step loses
     // nothing of the epoch then.
-    let Some(validation) = inputs.validation(session.sources(), watch)? else { return Ok(None) };
-    let Some(training) = inputs.training(session.sources(), session.state.epoch, watch)? else { return Ok(None) };
+    let Some(validation) = inputs.validation(session.sources(), watch)? else {
+        return Ok(None);
+    };
+    let Some(training) = inputs.training(session.sources(), session.state.epoch, watch)? else {
+        return Ok(None);
+    };
     session.state.partial.seconds += start.elapsed().as_secs_f64();
     let (scheduled, asked) = (session.scheduled_epochs(), session.phase().epochs);
-    let epoch = Epoch { train: &session.config.train, scheduled, asked, files: &session.files, watch };
+    let epoch = Epoch {
+        train: &session.config.train,
+        scheduled,
+        asked,
+        files: &session.files,
+        watch,
+    };
     let end = epoch.run(training, &mut session.learner, &mut session.state)?;
     clock.trained(start.elapsed(), end.waited);
     if end.is_interrupted {
@@ -110,7 +142,10 @@ fn train_and_validate(
     let partial = std::mem::replace(&mut session.state.partial, Partial::new(num_classes));
     Ok(Some(EpochRecord {
         epoch: session.state.epoch + 1,
-        train: split_record(partial.loss_sum / partial.confusion.total() as f64, &partial.confusion),
+        train: split_record(
+            partial.loss_sum / partial.confusion.total() as f64,
+            &partial.confusion,
+        ),
         validation,
         learning_rate: end.learning_rate,
         seconds: partial.seconds + validation_start.elapsed().as_secs_f64(),
@@ -120,15 +155,28 @@ fn train_and_validate(
 /// Updates the counters, early stopping and the plateau schedule with the record of an epoch.
 /// Returns whether early stopping ends the phase.
 fn record_epoch(session: &mut Session, record: EpochRecord, observer: &dyn Observer) -> bool {
-    let (train, classes, state) = (&session.config.train, &session.datasets.train.classes, &mut session.state);
+    let (train, classes, state) = (
+        &session.config.train,
+        &session.datasets.train.classes,
+        &mut session.state,
+    );
     let epoch = record.epoch;
     let early_stopping = train.early_stopping.as_ref();
     // `EarlyStopping` counts epochs from 0, as Keras does; records count from 1.
-    let stops_early = early_stopping.is_some_and(|rule| state.patience.update(rule, epoch - 1, record.value(&rule.monitor, classes)));
+    let stops_early = early_stopping.is_some_and(|rule| {
+        state
+            .patience
+            .update(rule, epoch - 1, record.value(&rule.monitor, classes))
+    });
     if let Some(rule) = PlateauRule::of(&train.schedule)
-        && state.plateau.update(&rule, record.value(&rule.monitor, classes))
+        && state
+            .plateau
+            .update(&rule, record.value(&rule.monitor, classes))
     {
-        observer.say(&format!("Epoch {epoch}: ReduceLROnPlateau reducing learning rate to {}", state.plateau.learning_rate));
+        observer.say(&format!(
+            "Epoch {epoch}: ReduceLROnPlateau reducing learning rate to {}",
+            state.plateau.learning_rate
+        ));
     }
     state.seconds += record.seconds;
     // Of many classes, only the latest epoch keeps its recalls: the history is saved with every
@@ -146,17 +194,31 @@ fn record_epoch(session: &mut Session, record: EpochRecord, observer: &dyn Obser
 /// between, `last/` leads to the same `best/` again.
 fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError> {
     let monitor = &session.config.train.checkpoint.monitor;
-    let Some(record) = session.state.history.last() else { return Ok(()) };
-    let (epoch, value) = (record.epoch, record.value(monitor, &session.datasets.train.classes));
+    let Some(record) = session.state.history.last() else {
+        return Ok(());
+    };
+    let (epoch, value) = (
+        record.epoch,
+        record.value(monitor, &session.datasets.train.classes),
+    );
     let before = session.state.best.found;
     let is_best = session.state.best.update(monitor, epoch, value);
     let folder = session.folder().join("best");
-    let shown = |best: Option<(f64, usize)>| best.map_or("nothing".to_owned(), |(value, _)| format!("{value:.5}"));
+    let shown = |best: Option<(f64, usize)>| {
+        best.map_or("nothing".to_owned(), |(value, _)| format!("{value:.5}"))
+    };
     if is_best {
-        observer.say(&format!("Epoch {epoch}: {monitor} improved from {} to {value:.5}, saving to {}", shown(before), folder.display()));
+        observer.say(&format!(
+            "Epoch {epoch}: {monitor} improved from {} to {value:.5}, saving to {}",
+            shown(before),
+            folder.display()
+        ));
         session.save(&["best", "last"])?;
     } else {
-        observer.say(&format!("Epoch {epoch}: {monitor} did not improve from {}", shown(before)));
+        observer.say(&format!(
+            "Epoch {epoch}: {monitor} did not improve from {}",
+            shown(before)
+        ));
         session.save(&["last"])?;
     }
     session.files.write_history(&session.state)
@@ -164,8 +226,16 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
 
 /// Measures the network on the validation images, in order and without augmentation, with the
 /// unweighted loss and no label smoothing. Returns `None` if the run was stopped before the end.
-fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'_>) -> Result<Option<SplitRecord>, TrainError> {
-    let (train, stepper, set) = (&session.config.train, &session.learner.stepper, &session.datasets.validation);
+fn validate(
+    session: &Session,
+    Source { view, entrance }: Source,
+    watch: Watch<'_>,
+) -> Result<Option<SplitRecord>, TrainError> {
+    let (train, stepper, set) = (
+        &session.config.train,
+        &session.learner.stepper,
+        &session.datasets.validation,
+    );
     let settings = Settings {
         device: stepper.device.clone().without_autodiff(),
         entrance,
@@ -173,19 +243,35 @@ fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'
         workers: train.workers,
         output: Output::of(train.loss),
         temperature: 1.0,
-        loss: LossFn { label_smoothing: 0.0, ..stepper.loss.clone() },
+        loss: LossFn {
+            label_smoothing: 0.0,
+            ..stepper.loss.clone()
+        },
         keep: Keep::Classes,
     };
     let goes_on = |images| {
         watch.observer.validated(images);
         !watch.is_stopped()
     };
-    let Some(found) = predict_while(&session.learner.inference_model(), view, &settings, &goes_on)? else { return Ok(None) };
+    let Some(found) = predict_while(
+        &session.learner.inference_model(),
+        view,
+        &settings,
+        &goes_on,
+    )?
+    else {
+        return Ok(None);
+    };
     let mut confusion = Confusion::new(set.classes.len());
     for (image, predicted) in found.images.iter().zip(&found.predicted) {
         confusion.add(set.images[*image].label, *predicted);
     }
-    let loss = found.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / found.losses.len() as f64;
+    let loss = found
+        .losses
+        .iter()
+        .map(|loss| f64::from(*loss))
+        .sum::<f64>()
+        / found.losses.len() as f64;
     if !loss.is_finite() {
         return Err(TrainError::Diverged {
             what: "validation loss",
@@ -196,7 +282,9 @@ fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'
                 .state
                 .best
                 .found
-                .map_or("there is no best epoch yet".to_owned(), |(_, epoch)| format!("the best epoch so far is {epoch}")),
+                .map_or("there is no best epoch yet".to_owned(), |(_, epoch)| {
+                    format!("the best epoch so far is {epoch}")
+                }),
         });
     }
     Ok(Some(split_record(loss, &confusion)))
@@ -204,6 +292,15 @@ fn validate(session: &Session, Source { view, entrance }: Source, watch: Watch<'
 
 /// Returns the record of one split; a class without images has no recall.
 fn split_record(loss: f64, confusion: &Confusion) -> SplitRecord {
-    let recall = confusion.tallies().iter().map(|tally| (tally.support > 0).then(|| tally.scores().recall)).collect();
-    SplitRecord { loss, accuracy: confusion.accuracy(), macro_f1: confusion.macro_f1(), recall }
+    let recall = confusion
+        .tallies()
+        .iter()
+        .map(|tally| (tally.support > 0).then(|| tally.scores().recall))
+        .collect();
+    SplitRecord {
+        loss,
+        accuracy: confusion.accuracy(),
+        macro_f1: confusion.macro_f1(),
+        recall,
+    }
 }

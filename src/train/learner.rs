@@ -27,7 +27,12 @@ pub struct Learner {
 impl Learner {
     /// Takes one step on the network.
     pub fn step(&mut self, input: StepInput) -> StepOutput {
-        let (model, output) = self.stepper.step(self.model.clone(), &mut self.optimizer, self.ema.as_mut(), input);
+        let (model, output) = self.stepper.step(
+            self.model.clone(),
+            &mut self.optimizer,
+            self.ema.as_mut(),
+            input,
+        );
         self.model = model;
         output
     }

@@ -84,7 +84,11 @@ impl Stepper {
         input: StepInput,
     ) -> (Classifier, StepOutput) {
         let count: usize = input.batches.iter().map(HostBatch::len).sum();
-        let mut output = StepOutput { losses: Vec::new(), logits: Vec::new(), labels: Vec::with_capacity(count) };
+        let mut output = StepOutput {
+            losses: Vec::new(),
+            logits: Vec::new(),
+            labels: Vec::with_capacity(count),
+        };
         let mut accumulator = GradientsAccumulator::new();
         let (entrance, is_single) = (input.entrance, input.batches.len() == 1);
         let mut gradients = None;
@@ -94,7 +98,8 @@ impl Stepper {
             // for each batch makes a resume exact.
             let at = [input.epoch as u64, (input.first_batch + offset) as u64, 0];
             // `count` divides every batch's loss, so that accumulated gradients add up to the mean.
-            self.device.seed(stream(self.seed, Purpose::Step, at).next_u64());
+            self.device
+                .seed(stream(self.seed, Purpose::Step, at).next_u64());
             let found = self.backward(&model, batch, entrance, count, &mut output);
             if is_single {
                 gradients = Some(found);
@@ -104,7 +109,11 @@ impl Stepper {
         }
         // By name, so that the optimizer's state can be saved by parameter.
         let gradients = take_gradients(&model, gradients.unwrap_or_else(|| accumulator.grads()));
-        let rates = Rates { head: input.learning_rate, layer_factor: self.layer_factor, num_groups: model.num_groups() };
+        let rates = Rates {
+            head: input.learning_rate,
+            layer_factor: self.layer_factor,
+            num_groups: model.num_groups(),
+        };
         let model = optimizer.step(model, gradients, rates, self.clip_norm);
         if let Some(ema) = ema {
             ema.update(&model, self.frozen, input.step);
@@ -123,12 +132,21 @@ impl Stepper {
         output: &mut StepOutput,
     ) -> GradientsParams {
         let batch = upload(batch, entrance.shape, &self.device);
-        let logits = model.forward_from(self.frozen.max(entrance.group), self.through_frozen(model, batch.images, entrance.group));
+        let logits = model.forward_from(
+            self.frozen.max(entrance.group),
+            self.through_frozen(model, batch.images, entrance.group),
+        );
         let [images, num_classes] = batch.targets.dims();
-        let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device).reshape([1, num_classes]);
+        let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device)
+            .reshape([1, num_classes]);
         // A mixed image has the mean of its classes' weights, by their fractions.
-        let weights = (batch.targets.clone() * class_weights).sum_dim(1).reshape([images]) * batch.weights;
-        let sum = self.loss.weighted_sum(logits.clone(), batch.targets, weights);
+        let weights = (batch.targets.clone() * class_weights)
+            .sum_dim(1)
+            .reshape([images])
+            * batch.weights;
+        let sum = self
+            .loss
+            .weighted_sum(logits.clone(), batch.targets, weights);
         output.losses.push(sum.clone().without_autodiff());
         output.logits.push(logits.without_autodiff());
         // Divided by the number of images, as Keras does with class and sample weights; PyTorch's
@@ -146,6 +164,10 @@ impl Stepper {
         if self.frozen <= group {
             return images;
         }
-        Tensor::from_inner(model.valid().forward_frozen(group..self.frozen, images.inner()))
+        Tensor::from_inner(
+            model
+                .valid()
+                .forward_frozen(group..self.frozen, images.inner()),
+        )
     }
 }

@@ -51,17 +51,46 @@ pub fn levels_view(config: &Config, train: &Arc<ImageSet>, epoch: usize) -> View
 ///
 /// Only the settings for all classes apply, because the class of an image to be classified is
 /// unknown.
-pub fn unlabelled_view(config: &Config, set: &Arc<ImageSet>, normalizer: &Normalizer, round: usize) -> View {
-    let augment = Augment { class: BTreeMap::new(), ..config.augment.clone() };
-    let view = normalized(&Config { augment, ..config.clone() }, set, normalizer, round);
+pub fn unlabelled_view(
+    config: &Config,
+    set: &Arc<ImageSet>,
+    normalizer: &Normalizer,
+    round: usize,
+) -> View {
+    let augment = Augment {
+        class: BTreeMap::new(),
+        ..config.augment.clone()
+    };
+    let view = normalized(
+        &Config {
+            augment,
+            ..config.clone()
+        },
+        set,
+        normalizer,
+        round,
+    );
     // Without mixup and cutmix: predictions would be of other images as well.
-    View { draws: order::in_order(set.images.len()), batcher: ImageBatcher { mix: None, ..view.batcher }, set: Arc::clone(set) }
+    View {
+        draws: order::in_order(set.images.len()),
+        batcher: ImageBatcher {
+            mix: None,
+            ..view.batcher
+        },
+        set: Arc::clone(set),
+    }
 }
 
 /// Returns the images of `epoch`, augmented and normalized.
 fn normalized(config: &Config, set: &Arc<ImageSet>, normalizer: &Normalizer, epoch: usize) -> View {
     let normalizer = normalizer.clone();
-    augmented(config, set, epoch, normalizer.finish(), Arc::new(move |values| normalizer.apply(values)))
+    augmented(
+        config,
+        set,
+        epoch,
+        normalizer.finish(),
+        Arc::new(move |values| normalizer.apply(values)),
+    )
 }
 
 /// A normalization other than one factor and one offset per channel, applied in place.
@@ -69,14 +98,24 @@ type Normalize = Arc<dyn Fn(&mut [f32]) + Send + Sync>;
 
 /// Returns the images of `epoch`, augmented. Values go through `finish` while they are sampled,
 /// which saves a pass over the image, or through `normalize` afterwards if there is none.
-fn augmented(config: &Config, set: &Arc<ImageSet>, epoch: usize, finish: Option<Finish>, normalize: Normalize) -> View {
+fn augmented(
+    config: &Config,
+    set: &Arc<ImageSet>,
+    epoch: usize,
+    finish: Option<Finish>,
+    normalize: Normalize,
+) -> View {
     let draws = match config.train.sampler {
         Sampler::Shuffle => order::shuffled(set.images.len(), config.seed, epoch),
         Sampler::Balanced => order::balanced(&set.labels(), config.seed, epoch),
     };
     let shape = set.store.format().shape();
     let augmenters = augmenters(config, set);
-    let key = move |draw: Draw| Key { epoch, image: draw.image, repeat: draw.repeat };
+    let key = move |draw: Draw| Key {
+        epoch,
+        image: draw.image,
+        repeat: draw.repeat,
+    };
     let prepare: Prepare = Arc::new(move |subject, out| {
         let start = out.len();
         augmenters[subject.label].write(subject.bytes, key(subject.draw), finish.as_ref(), out);
@@ -89,10 +128,23 @@ fn augmented(config: &Config, set: &Arc<ImageSet>, epoch: usize, finish: Option<
     let mix = Mixer::new(&config.augment, shape, config.seed).map(|mixer| -> Mix {
         Arc::new(move |batch: &mut HostBatch| {
             let keys: Vec<_> = batch.draws.iter().map(|draw| key(*draw)).collect();
-            mixer.mix(&keys, &mut batch.images, &mut batch.targets, &mut batch.weights);
+            mixer.mix(
+                &keys,
+                &mut batch.images,
+                &mut batch.targets,
+                &mut batch.weights,
+            );
         })
     });
-    View { set: Arc::clone(set), draws, batcher: ImageBatcher { prepare, mix, num_classes: set.classes.len() } }
+    View {
+        set: Arc::clone(set),
+        draws,
+        batcher: ImageBatcher {
+            prepare,
+            mix,
+            num_classes: set.classes.len(),
+        },
+    }
 }
 
 /// Returns the augmenter of each class of `set`.
@@ -102,7 +154,10 @@ fn augmented(config: &Config, set: &Arc<ImageSet>, epoch: usize, finish: Option<
 pub fn augmenters(config: &Config, set: &ImageSet) -> Vec<Augmenter> {
     let shape = set.store.format().shape();
     let of_class = |class: &String| {
-        let settings = config.augment.for_class(class).expect("a configuration that was read has been checked");
+        let settings = config
+            .augment
+            .for_class(class)
+            .expect("a configuration that was read has been checked");
         Augmenter::new(&settings, shape, config.seed)
     };
     set.classes.iter().map(of_class).collect()

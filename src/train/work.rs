@@ -32,31 +32,62 @@ fn of_epochs(config: &Config, images: [usize; 2], num_classes: usize) -> Vec<Wor
     let products: Vec<(usize, f64)> = layers
         .iter()
         .filter_map(|placed| {
-            let Kind::Conv(conv) = &placed.layer.kind else { return None };
+            let Kind::Conv(conv) = &placed.layer.kind else {
+                return None;
+            };
             let weights: usize = conv.weight_shape(placed.input[0]).iter().product();
-            Some((placed.group, (weights * placed.output[1] * placed.output[2]) as f64))
+            Some((
+                placed.group,
+                (weights * placed.output[1] * placed.output[2]) as f64,
+            ))
         })
         .collect();
-    let mut width = config.model.features(size).map_or(0, |features| config.model.pooling.width(features));
+    let mut width = config
+        .model
+        .features(size)
+        .map_or(0, |features| config.model.pooling.width(features));
     let mut head = 0.0;
-    for outputs in config.model.hidden.widths().into_iter().chain([num_classes]) {
+    for outputs in config
+        .model
+        .hidden
+        .widths()
+        .into_iter()
+        .chain([num_classes])
+    {
         head += (width * outputs) as f64;
         width = outputs;
     }
     let mut epochs = Vec::new();
     for phase in config.phases() {
         let groups = config.model.frozen_groups(phase.freeze);
-        let frozen: f64 = products.iter().filter(|(group, _)| *group < groups).map(|(_, products)| products).sum();
-        let trained: f64 = head + products.iter().filter(|(group, _)| *group >= groups).map(|(_, products)| products).sum::<f64>();
+        let frozen: f64 = products
+            .iter()
+            .filter(|(group, _)| *group < groups)
+            .map(|(_, products)| products)
+            .sum();
+        let trained: f64 = head
+            + products
+                .iter()
+                .filter(|(group, _)| *group >= groups)
+                .map(|(_, products)| products)
+                .sum::<f64>();
         // The features of training images are kept unless they are augmented afresh, those of
         // validation images always.
-        let rounds = if config.augment.is_active() { config.train.feature_cache } else { 1 };
+        let rounds = if config.augment.is_active() {
+            config.train.feature_cache
+        } else {
+            1
+        };
         let anew = if rounds == 0 { frozen * train } else { 0.0 };
         // A gradient costs twice what the forward pass does.
         let steps = anew + (3.0 * train + validation) * trained;
         let first_of_phase = epochs.len();
         let of_training = |epoch: usize| if epoch < rounds { frozen * train } else { 0.0 };
-        epochs.extend((0..phase.epochs).map(|epoch| Work { features: of_training(epoch), image: frozen, steps }));
+        epochs.extend((0..phase.epochs).map(|epoch| Work {
+            features: of_training(epoch),
+            image: frozen,
+            steps,
+        }));
         if let Some(first) = epochs.get_mut(first_of_phase) {
             first.features += frozen * validation;
         }
@@ -80,27 +111,65 @@ mod tests {
             "name = 'x'\n[data]\ntrain = 'x'\nimage_size = [8, 8]\ncolor = 'grayscale'\n[model]\narchitecture = 'small_cnn'\nweights = 'x.safetensors'\nchannels = [2]\n\
              pooling = 'average'\nhidden = 0\n{train}"
         );
-        of_epochs(&config::parse(&text, Path::new("x.toml"), &[]).expect("valid"), [10, 4], 3)
+        of_epochs(
+            &config::parse(&text, Path::new("x.toml"), &[]).expect("valid"),
+            [10, 4],
+            3,
+        )
     }
 
     #[test]
     fn a_step_costs_three_forward_passes_and_frozen_layers_one_or_none() {
         let all = (3.0 * 10.0 + 4.0) * (PRODUCTS + HEAD);
-        assert_eq!(found("[train]\nepochs = 2\n"), [Work { features: 0.0, image: 0.0, steps: all }; 2]);
+        assert_eq!(
+            found("[train]\nepochs = 2\n"),
+            [Work {
+                features: 0.0,
+                image: 0.0,
+                steps: all
+            }; 2]
+        );
         let phases = "[[train.phases]]\nepochs = 2\nfreeze = 'blocks:1'\n[[train.phases]]\nepochs = 1\nfreeze = 'none'\n";
         let head = (3.0 * 10.0 + 4.0) * HEAD;
         let cached = [
-            Work { features: 14.0 * PRODUCTS, image: PRODUCTS, steps: head },
-            Work { features: 0.0, image: PRODUCTS, steps: head },
-            Work { features: 0.0, image: 0.0, steps: all },
+            Work {
+                features: 14.0 * PRODUCTS,
+                image: PRODUCTS,
+                steps: head,
+            },
+            Work {
+                features: 0.0,
+                image: PRODUCTS,
+                steps: head,
+            },
+            Work {
+                features: 0.0,
+                image: 0.0,
+                steps: all,
+            },
         ];
         assert_eq!(found(phases), cached);
         let anew = 10.0 * PRODUCTS + head;
         let augmented = [
-            Work { features: 4.0 * PRODUCTS, image: PRODUCTS, steps: anew },
-            Work { features: 0.0, image: PRODUCTS, steps: anew },
-            Work { features: 0.0, image: 0.0, steps: all },
+            Work {
+                features: 4.0 * PRODUCTS,
+                image: PRODUCTS,
+                steps: anew,
+            },
+            Work {
+                features: 0.0,
+                image: PRODUCTS,
+                steps: anew,
+            },
+            Work {
+                features: 0.0,
+                image: 0.0,
+                steps: all,
+            },
         ];
-        assert_eq!(found(&format!("[augment]\nrotation_range = 5\n{phases}")), augmented);
+        assert_eq!(
+            found(&format!("[augment]\nrotation_range = 5\n{phases}")),
+            augmented
+        );
     }
 }

@@ -18,25 +18,46 @@ fn place() -> Place {
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let path = place.path("run/best");
     let mut meta = read_meta(&path).expect("whole");
-    meta.threshold = Some(Threshold { class: "b".to_owned(), sensitivity: 0.9, probability: 0.4, fitted_on: 3 });
-    meta.coverage = Some(Coverage { coverage: 0.9, probability: 0.3, fitted_on: 9 });
+    meta.threshold = Some(Threshold {
+        class: "b".to_owned(),
+        sensitivity: 0.9,
+        probability: 0.4,
+        fitted_on: 3,
+    });
+    meta.coverage = Some(Coverage {
+        coverage: 0.9,
+        probability: 0.3,
+        fitted_on: 9,
+    });
     let folder = RunFolder::open(&place.path("run")).expect("nobody has it");
     save_meta(&folder, &path, &meta).expect("written");
     place
 }
 
 fn predict(place: &Place) -> Ran {
-    place.run(&["predict", "--checkpoint", "run", "train/a/000.png", "--format", "jsonl", "--device", "cpu"])
+    place.run(&[
+        "predict",
+        "--checkpoint",
+        "run",
+        "train/a/000.png",
+        "--format",
+        "jsonl",
+        "--device",
+        "cpu",
+    ])
 }
 
 /// The places of all values that hold no others, as JSON pointers.
 fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            fields.iter().for_each(|(name, value)| leaves(value, &format!("{at}/{name}"), found))
-        }
+        Value::Object(fields) if !fields.is_empty() => fields
+            .iter()
+            .for_each(|(name, value)| leaves(value, &format!("{at}/{name}"), found)),
         Value::Array(values) if !values.is_empty() => {
-            values.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), found));
+            values
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), found));
         }
         _ => found.push(at.to_owned()),
     }
@@ -72,7 +93,11 @@ fn edits(meta: &Value, values: &[Value]) -> Vec<(String, Value)> {
 fn field(edit: &str) -> &str {
     let mut names = edit.split(['/', ' ']).skip(1);
     let first = names.next().expect("a field");
-    if first == "digests" { names.next().expect("a field of that name") } else { first }
+    if first == "digests" {
+        names.next().expect("a field of that name")
+    } else {
+        first
+    }
 }
 
 #[test]
@@ -81,27 +106,58 @@ fn every_field_of_a_metadata_file_that_was_edited_is_named() {
     let path = place.path("run/best/meta.json");
     let whole = place.read("run/best/meta.json");
     let meta: Value = serde_json::from_str(&whole).expect("JSON");
-    let values =
-        [json!(0), json!(-1), json!(0.25), json!(1e300), json!(1_000_000_000_000_u64), json!(null), json!("x"), json!([]), json!(true)];
+    let values = [
+        json!(0),
+        json!(-1),
+        json!(0.25),
+        json!(1e300),
+        json!(1_000_000_000_000_u64),
+        json!(null),
+        json!("x"),
+        json!([]),
+        json!(true),
+    ];
     let edits = edits(&meta, &values);
     assert!(edits.len() > 500, "{}", edits.len());
     for (index, (edit, changed)) in edits.iter().enumerate() {
         fs::write(&path, serde_json::to_vec(changed).expect("JSON")).expect("written");
         let error = load(&place.path("run/best")).expect_err(edit).to_string();
         let names_it = |text: &str| {
-            text.contains("meta.json") && ["`", "`digests."].iter().any(|start| text.contains(&format!("{start}{}", field(edit))))
+            text.contains("meta.json")
+                && ["`", "`digests."]
+                    .iter()
+                    .any(|start| text.contains(&format!("{start}{}", field(edit))))
         };
         assert!(names_it(&error), "{edit}: {error}");
         // A process each would take minutes.
         if index % 12 == 0 {
             let ran = predict(&place);
-            assert!(ran.code == Some(1) && names_it(&ran.err) && ran.out.is_empty(), "{edit}: {:?} {}{}", ran.code, ran.out, ran.err);
+            assert!(
+                ran.code == Some(1) && names_it(&ran.err) && ran.out.is_empty(),
+                "{edit}: {:?} {}{}",
+                ran.code,
+                ran.out,
+                ran.err
+            );
         }
     }
-    for text in ["", "{", "[]", "null", "\u{0}", &whole.replacen("\"epoch\"", "\"epoch\": 1, \"epoch\"", 1), &format!("{whole}x")] {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\u{0}",
+        &whole.replacen("\"epoch\"", "\"epoch\": 1, \"epoch\"", 1),
+        &format!("{whole}x"),
+    ] {
         fs::write(&path, text).expect("written");
         let ran = predict(&place);
-        assert!(ran.code == Some(1) && ran.err.contains("meta.json") && ran.out.is_empty(), "{text}: {:?} {}", ran.code, ran.err);
+        assert!(
+            ran.code == Some(1) && ran.err.contains("meta.json") && ran.out.is_empty(),
+            "{text}: {:?} {}",
+            ran.code,
+            ran.err
+        );
     }
     fs::write(&path, whole).expect("written");
     assert_eq!(predict(&place).code, Some(0));
@@ -117,7 +173,16 @@ fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
     fields.remove("digests");
     fields.remove("run");
     fields.insert("format".to_owned(), json!(2));
-    let values = [json!(0), json!(-1), json!(0.25), json!(1e300), json!(1_000_000_000_000_u64), json!(null), json!("x"), json!([])];
+    let values = [
+        json!(0),
+        json!(-1),
+        json!(0.25),
+        json!(1e300),
+        json!(1_000_000_000_000_u64),
+        json!(null),
+        json!("x"),
+        json!([]),
+    ];
     let (mut refused, mut taken) = (0, 0);
     for (edit, changed) in edits(&meta, &values) {
         fs::write(&path, serde_json::to_vec(&changed).expect("JSON")).expect("written");
@@ -126,11 +191,21 @@ fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
             continue;
         }
         let ran = predict(&place);
-        assert!(ran.code == Some(0) || ran.code == Some(1), "{edit}: {:?} {}", ran.code, ran.err);
+        assert!(
+            ran.code == Some(0) || ran.code == Some(1),
+            "{edit}: {:?} {}",
+            ran.code,
+            ran.err
+        );
         if ran.code == Some(0) {
             taken += 1;
             let line: Value = serde_json::from_str(&ran.out).expect("a line");
-            let sum: f64 = line["probabilities"].as_object().expect("a map").values().map(|value| value.as_f64().expect("a number")).sum();
+            let sum: f64 = line["probabilities"]
+                .as_object()
+                .expect("a map")
+                .values()
+                .map(|value| value.as_f64().expect("a number"))
+                .sum();
             assert!((sum - 1.0).abs() < 1e-5, "{edit}: {}", ran.out);
         }
     }
@@ -140,36 +215,82 @@ fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
 #[test]
 fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
     let place = place();
-    place.done(&["train", "--config", "small.toml", "--out", "other", "--set", "seed=7"]);
+    place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "other",
+        "--set",
+        "seed=7",
+    ]);
     let split = place.read("run/split.csv");
-    let evaluate = ["evaluate", "--checkpoint", "run", "--split", "val", "--device", "cpu"];
+    let evaluate = [
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--split",
+        "val",
+        "--device",
+        "cpu",
+    ];
     place.done(&evaluate);
     for changed in [
         split.replacen(",train,", ",val,", 3),
         split.replacen(",a,", ",b,", 1),
         split.replacen("train/a/00", "train/b/00", 1),
-        split
-            .lines()
-            .skip(2)
-            .map(|line| format!("{line}\n"))
-            .fold(split.lines().next().expect("a head").to_owned() + "\n", |all, line| all + &line),
+        split.lines().skip(2).map(|line| format!("{line}\n")).fold(
+            split.lines().next().expect("a head").to_owned() + "\n",
+            |all, line| all + &line,
+        ),
     ] {
         place.write("run/split.csv", &changed);
         let ran = place.run(&evaluate);
-        assert!(ran.code == Some(1) && ran.err.contains("split.csv was changed since the run wrote it"), "{}", ran.err);
+        assert!(
+            ran.code == Some(1)
+                && ran
+                    .err
+                    .contains("split.csv was changed since the run wrote it"),
+            "{}",
+            ran.err
+        );
         let ran = place.run(&["train", "--resume", "run", "--set", "train.epochs=2"]);
-        assert!(ran.code == Some(1) && ran.err.contains("split.csv was changed since the run wrote it"), "{}", ran.err);
+        assert!(
+            ran.code == Some(1)
+                && ran
+                    .err
+                    .contains("split.csv was changed since the run wrote it"),
+            "{}",
+            ran.err
+        );
     }
     place.write("run/split.csv", &split);
     fs::rename(place.path("run/best"), place.path("run/own")).expect("moved away");
     fs::create_dir(place.path("run/best")).expect("created");
-    for file in ["meta.json", "model.safetensors", "optimizer.safetensors", "state.json"] {
-        fs::copy(place.path("other/best").join(file), place.path("run/best").join(file)).expect("copied");
+    for file in [
+        "meta.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ] {
+        fs::copy(
+            place.path("other/best").join(file),
+            place.path("run/best").join(file),
+        )
+        .expect("copied");
     }
-    for arguments in [&evaluate[..], &["train", "--resume", "run", "--set", "train.epochs=2"]] {
+    for arguments in [
+        &evaluate[..],
+        &["train", "--resume", "run", "--set", "train.epochs=2"],
+    ] {
         let ran = place.run(arguments);
         // Another seed makes another split, which is seen first.
-        assert!(ran.code == Some(1) && (ran.err.contains("`run.id`") || ran.err.contains("split.csv was changed")), "{}", ran.err);
+        assert!(
+            ran.code == Some(1)
+                && (ran.err.contains("`run.id`") || ran.err.contains("split.csv was changed")),
+            "{}",
+            ran.err
+        );
     }
     fs::remove_dir_all(place.path("run/best")).expect("removed");
     fs::rename(place.path("run/own"), place.path("run/best")).expect("moved back");
@@ -179,28 +300,66 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
 #[test]
 fn a_best_checkpoint_of_a_run_on_the_same_images_is_not_taken_for_ones_own() {
     let place = place();
-    place.done(&["train", "--config", "small.toml", "--out", "other", "--set", "train.batch_size=4"]);
+    place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "other",
+        "--set",
+        "train.batch_size=4",
+    ]);
     assert_eq!(place.read("run/split.csv"), place.read("other/split.csv"));
-    for file in ["meta.json", "model.safetensors", "optimizer.safetensors", "state.json"] {
-        fs::copy(place.path("other/best").join(file), place.path("run/best").join(file)).expect("copied");
+    for file in [
+        "meta.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ] {
+        fs::copy(
+            place.path("other/best").join(file),
+            place.path("run/best").join(file),
+        )
+        .expect("copied");
     }
-    for arguments in [&["evaluate", "--checkpoint", "run", "--split", "val"][..], &["train", "--resume", "run", "--set", "train.epochs=2"]]
-    {
+    for arguments in [
+        &["evaluate", "--checkpoint", "run", "--split", "val"][..],
+        &["train", "--resume", "run", "--set", "train.epochs=2"],
+    ] {
         let ran = place.run(arguments);
-        assert!(ran.code == Some(1) && ran.err.contains("`run.id`: found") && ran.err.contains("of different runs"), "{}", ran.err);
+        assert!(
+            ran.code == Some(1)
+                && ran.err.contains("`run.id`: found")
+                && ran.err.contains("of different runs"),
+            "{}",
+            ran.err
+        );
     }
 }
 
 #[test]
 fn a_damaged_pixel_cache_is_made_anew_and_changes_nothing() {
     let place = place();
-    let train =
-        |out: &str| place.done(&["train", "--config", "small.toml", "--out", out, "--set", "data.cache=disk", "--set", "train.epochs=2"]);
+    let train = |out: &str| {
+        place.done(&[
+            "train",
+            "--config",
+            "small.toml",
+            "--out",
+            out,
+            "--set",
+            "data.cache=disk",
+            "--set",
+            "train.epochs=2",
+        ])
+    };
     train("first");
     let cached = |ending: &str| {
         let entries = fs::read_dir(place.path("cache/emberlens/pixels")).expect("listed");
         let paths = entries.map(|entry| entry.expect("read").path());
-        paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect::<Vec<_>>()
+        paths
+            .filter(|path| path.extension().is_some_and(|found| found == ending))
+            .collect::<Vec<_>>()
     };
     let expected = place.bytes("first/last/model.safetensors");
     assert!(!train("again").err.contains("damaged"));
@@ -212,8 +371,16 @@ fn a_damaged_pixel_cache_is_made_anew_and_changes_nothing() {
             fs::write(&path, bytes).expect("written");
         }
         let ran = train(out);
-        assert!(ran.err.contains("the pixel cache is damaged and is made anew"), "{ending}: {}", ran.err);
-        assert!(place.bytes(&format!("{out}/last/model.safetensors")) == expected, "{ending}: other images were trained on");
+        assert!(
+            ran.err
+                .contains("the pixel cache is damaged and is made anew"),
+            "{ending}: {}",
+            ran.err
+        );
+        assert!(
+            place.bytes(&format!("{out}/last/model.safetensors")) == expected,
+            "{ending}: other images were trained on"
+        );
         let again = train(&format!("{out}-again"));
         assert!(!again.err.contains("damaged"), "{ending}: {}", again.err);
     }

@@ -37,11 +37,21 @@ fn recipe(place: &Place, train: &str) {
 /// Every line of what a person reads is one that a person can read.
 #[track_caller]
 fn assert_readable(text: &str) {
-    let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-    assert!(longest < 400, "a line of {longest} characters: {text:.3000}");
+    let longest = text
+        .lines()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0);
+    assert!(
+        longest < 400,
+        "a line of {longest} characters: {text:.3000}"
+    );
 }
 
-#[expect(clippy::too_many_lines, reason = "one run of a thousand classes serves all of it")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one run of a thousand classes serves all of it"
+)]
 #[test]
 fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size() {
     let place = Place::new();
@@ -52,19 +62,40 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
     // A class that validation lacks, and one that it has twice.
     fs::remove_dir_all(place.path("val/n00007")).expect("removed");
     noise(&place, "val/n00009", 9999, 2);
-    recipe(&place, "tensorboard = true\nearly_stopping = { monitor = 'val_recall_n00003', patience = 5 }");
+    recipe(
+        &place,
+        "tensorboard = true\nearly_stopping = { monitor = 'val_recall_n00003', patience = 5 }",
+    );
     let ran = place.done(&["train", "--config", "many.toml", "--out", "run"]);
     assert_readable(&ran.err);
     assert_readable(&ran.out);
-    assert!(ran.err.contains("Training images a class: 1000 classes, 2 each;"), "{}", ran.err);
-    assert!(ran.err.contains("no validation image of the class n00007"), "{}", ran.err);
     assert!(
-        ran.out.lines().last().expect("a line").starts_with("Validation accuracy 0.") && ran.out.contains("] on 1000 images"),
+        ran.err
+            .contains("Training images a class: 1000 classes, 2 each;"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("no validation image of the class n00007"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.out
+            .lines()
+            .last()
+            .expect("a line")
+            .starts_with("Validation accuracy 0.")
+            && ran.out.contains("] on 1000 images"),
         "{}",
         ran.out
     );
 
-    let size = |name: &str| fs::metadata(place.path(name)).unwrap_or_else(|error| panic!("{name}: {error}")).len();
+    let size = |name: &str| {
+        fs::metadata(place.path(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .len()
+    };
     for (name, most) in [
         ("run/report.html", 1_500_000),
         ("run/plots/confusion_matrix.svg", 300_000),
@@ -72,43 +103,153 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
         ("run/evaluation/val/predictions.csv", 200_000),
         ("run/last/state.json", 200_000),
         ("run/history.csv", 1_000),
-        ("run/tensorboard/validation/events.out.tfevents.emberlens", 1_000),
+        (
+            "run/tensorboard/validation/events.out.tfevents.emberlens",
+            1_000,
+        ),
     ] {
         assert!(size(name) < most, "{name}: {} bytes", size(name));
     }
     let metrics = json(&place.read("run/evaluation/val/metrics.json"));
-    assert!(metrics["confusion_matrix"].is_null() && metrics["confusion_matrix_normalized"].is_null());
-    let counts = metrics["confusions"].as_array().expect("a list").iter().map(|pair| pair["count"].as_u64().expect("a count"));
-    assert_eq!((counts.sum::<u64>(), metrics["images"].as_u64()), (1000, Some(1000)));
-    assert_eq!(metrics["per_class"].as_object().map(serde_json::Map::len), Some(1000));
+    assert!(
+        metrics["confusion_matrix"].is_null() && metrics["confusion_matrix_normalized"].is_null()
+    );
+    let counts = metrics["confusions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|pair| pair["count"].as_u64().expect("a count"));
+    assert_eq!(
+        (counts.sum::<u64>(), metrics["images"].as_u64()),
+        (1000, Some(1000))
+    );
+    assert_eq!(
+        metrics["per_class"].as_object().map(serde_json::Map::len),
+        Some(1000)
+    );
     let auc = &metrics["metrics"]["roc_auc"];
-    assert!(auc["value"].is_number() && auc["low"].is_null() && metrics["metrics"]["macro_f1"]["low"].is_number(), "{auc}");
-    let head = place.read("run/evaluation/val/predictions.csv").lines().next().expect("a head").to_owned();
+    assert!(
+        auc["value"].is_number()
+            && auc["low"].is_null()
+            && metrics["metrics"]["macro_f1"]["low"].is_number(),
+        "{auc}"
+    );
+    let head = place
+        .read("run/evaluation/val/predictions.csv")
+        .lines()
+        .next()
+        .expect("a head")
+        .to_owned();
     assert_eq!(
         head,
         "path,label,predicted,probability,label_2,probability_2,label_3,probability_3,label_4,probability_4,label_5,probability_5"
     );
     let page = place.read("run/report.html");
-    assert!(page.contains("The most frequent mistakes") && page.contains("4 neighbouring classes share a place"));
+    assert!(
+        page.contains("The most frequent mistakes")
+            && page.contains("4 neighbouring classes share a place")
+    );
 
     let more = place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
-    assert!(more.err.contains("Resuming run after epoch 2"), "{}", more.err);
-    let arguments = ["evaluate", "--checkpoint", "run", "--data", "val", "--device", "cpu", "--logits", "logits.npy"];
+    assert!(
+        more.err.contains("Resuming run after epoch 2"),
+        "{}",
+        more.err
+    );
+    let arguments = [
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        "val",
+        "--device",
+        "cpu",
+        "--logits",
+        "logits.npy",
+    ];
     let ran = place.done(&arguments);
     assert_readable(&ran.out);
-    assert!(ran.out.contains("Of 1000 classes, the 20 that are found least often") && ran.out.contains("Taken for"), "{}", ran.out);
-    assert!(ran.out.contains("ROC AUC and average precision have no interval"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("Of 1000 classes, the 20 that are found least often")
+            && ran.out.contains("Taken for"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out
+            .contains("ROC AUC and average precision have no interval"),
+        "{}",
+        ran.out
+    );
     let logits = place.bytes("logits.npy");
-    assert!(logits[..128].windows(12).any(|part| part == b"(1000, 1000)") && logits.len() == 128 + 4_000_000);
-    assert!(place.run(&arguments).err.contains("the file is there already"));
-    let csv = place.done(&["predict", "--checkpoint", "run", "val/n00003", "--device", "cpu", "--format", "csv", "--top-k", "3"]).out;
-    assert_eq!(csv.lines().nth(1).map(|line| line.split(',').count()), Some(7), "{csv}");
-    let line = json(&place.done(&["predict", "--checkpoint", "run", "val/n00003", "--device", "cpu", "--format", "jsonl"]).out);
+    assert!(
+        logits[..128]
+            .windows(12)
+            .any(|part| part == b"(1000, 1000)")
+            && logits.len() == 128 + 4_000_000
+    );
+    assert!(
+        place
+            .run(&arguments)
+            .err
+            .contains("the file is there already")
+    );
+    let csv = place
+        .done(&[
+            "predict",
+            "--checkpoint",
+            "run",
+            "val/n00003",
+            "--device",
+            "cpu",
+            "--format",
+            "csv",
+            "--top-k",
+            "3",
+        ])
+        .out;
+    assert_eq!(
+        csv.lines().nth(1).map(|line| line.split(',').count()),
+        Some(7),
+        "{csv}"
+    );
+    let line = json(
+        &place
+            .done(&[
+                "predict",
+                "--checkpoint",
+                "run",
+                "val/n00003",
+                "--device",
+                "cpu",
+                "--format",
+                "jsonl",
+            ])
+            .out,
+    );
     let probabilities = line["probabilities"].as_object().expect("by class");
-    let most = probabilities.values().filter_map(Value::as_f64).fold(0.0, f64::max);
-    assert_eq!((probabilities.len(), line["probability"].as_f64()), (1000, Some(most)));
-    let ran = place.run(&["explain", "--checkpoint", "run", "val/n00003", "--class", "nothing"]);
-    assert!(ran.code == Some(2) && ran.err.contains("n00009, ... (1000 of them)"), "{}", ran.err);
+    let most = probabilities
+        .values()
+        .filter_map(Value::as_f64)
+        .fold(0.0, f64::max);
+    assert_eq!(
+        (probabilities.len(), line["probability"].as_f64()),
+        (1000, Some(most))
+    );
+    let ran = place.run(&[
+        "explain",
+        "--checkpoint",
+        "run",
+        "val/n00003",
+        "--class",
+        "nothing",
+    ]);
+    assert!(
+        ran.code == Some(2) && ran.err.contains("n00009, ... (1000 of them)"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -117,28 +258,55 @@ fn a_matrix_of_few_classes_is_whole_and_listed() {
     place.classes("train", &[8, 8, 8]);
     place.recipe("", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "train", "--json", "--device", "cpu"]);
+    let ran = place.done(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        "train",
+        "--json",
+        "--device",
+        "cpu",
+    ]);
     let found = json(&ran.out);
     let matrix = &found["confusion_matrix"];
     let mut listed = 0;
     for pair in found["confusions"].as_array().expect("a list") {
-        let [truth, predicted] = ["truth", "predicted"].map(|key| "abc".find(pair[key].as_str().expect("a class")).expect("of the three"));
+        let [truth, predicted] = ["truth", "predicted"].map(|key| {
+            "abc"
+                .find(pair[key].as_str().expect("a class"))
+                .expect("of the three")
+        });
         assert_eq!(matrix[truth][predicted], pair["count"]);
         listed += pair["count"].as_u64().expect("a count");
     }
     assert_eq!(listed, 24);
-    let head = place.read("run/evaluation/train/predictions.csv").lines().next().expect("a head").to_owned();
+    let head = place
+        .read("run/evaluation/train/predictions.csv")
+        .lines()
+        .next()
+        .expect("a head")
+        .to_owned();
     assert_eq!(head, "path,label,predicted,a,b,c");
 }
 
 /// What nobody would call a class, and a file system takes.
-const NAMES: [&str; 7] =
-    ["a|b", "<img src=x onerror=alert(1)>", "new\nline", "\u{1b}[31mred", "\u{202e}left", "comma, \"quoted\"", "tab\tand `code`"];
+const NAMES: [&str; 7] = [
+    "a|b",
+    "<img src=x onerror=alert(1)>",
+    "new\nline",
+    "\u{1b}[31mred",
+    "\u{202e}left",
+    "comma, \"quoted\"",
+    "tab\tand `code`",
+];
 
 /// Nothing that moves a cursor or turns the reading direction; line ends are those of our own lines.
 #[track_caller]
 fn assert_plain(what: &str, text: &str) {
-    let bad = text.chars().find(|letter| letter.is_control() && *letter != '\n' || *letter == '\u{202e}');
+    let bad = text
+        .chars()
+        .find(|letter| letter.is_control() && *letter != '\n' || *letter == '\u{202e}');
     assert!(bad.is_none(), "{what} holds {bad:?}: {text:.2000}");
 }
 
@@ -147,7 +315,9 @@ fn assert_plain(what: &str, text: &str) {
 fn assert_tables(text: &str) {
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
     let lines: Vec<&str> = text.lines().collect();
-    let pairs = lines.windows(2).filter(|pair| pair.iter().all(|line| line.starts_with('|')));
+    let pairs = lines
+        .windows(2)
+        .filter(|pair| pair.iter().all(|line| line.starts_with('|')));
     assert!(pairs.clone().count() > 3, "no table: {text}");
     pairs.for_each(|pair| assert_eq!(bars(pair[0]), bars(pair[1]), "{pair:#?}"));
 }
@@ -161,23 +331,62 @@ fn names_of_classes_and_files_break_no_table_page_image_or_terminal() {
     for (class, name) in names.iter().enumerate() {
         noise(&place, &format!("train/{name}"), class, 4);
         noise(&place, &format!("val/{name}"), class + 50, 2);
-        fs::rename(place.path(&format!("val/{name}/0.pgm")), place.path(&format!("val/{name}/{name:.120}.pgm"))).expect("renamed");
+        fs::rename(
+            place.path(&format!("val/{name}/0.pgm")),
+            place.path(&format!("val/{name}/{name:.120}.pgm")),
+        )
+        .expect("renamed");
     }
     recipe(&place, "tensorboard = true");
     let ran = place.done(&["train", "--config", "many.toml", "--out", "run"]);
     assert_plain("stderr", &ran.err);
-    let evaluate = ["evaluate", "--checkpoint", "run", "--data", "val", "--out", "out", "--device", "cpu"];
+    let evaluate = [
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        "val",
+        "--out",
+        "out",
+        "--device",
+        "cpu",
+    ];
     let logits = ["--logits", "logits.csv"];
     let ran = place.done(&[&evaluate[..], &logits].concat());
     assert_plain("stdout", &ran.out);
     assert_plain("stderr", &ran.err);
     assert_tables(&ran.out);
-    let predict =
-        |format: &str| place.done(&["predict", "--checkpoint", "run", "val", "--top-k", "2", "--device", "cpu", "--format", format]).out;
+    let predict = |format: &str| {
+        place
+            .done(&[
+                "predict",
+                "--checkpoint",
+                "run",
+                "val",
+                "--top-k",
+                "2",
+                "--device",
+                "cpu",
+                "--format",
+                format,
+            ])
+            .out
+    };
     let table = predict("table");
     assert_plain("predict", &table);
     assert_tables(&table);
-    let explained = place.done(&["explain", "--checkpoint", "run", "val", "--format", "table", "--raw", "maps.csv", "--device", "cpu"]);
+    let explained = place.done(&[
+        "explain",
+        "--checkpoint",
+        "run",
+        "val",
+        "--format",
+        "table",
+        "--raw",
+        "maps.csv",
+        "--device",
+        "cpu",
+    ]);
     assert_plain("explain", &explained.out);
     assert_plain("explain", &explained.err);
     assert_tables(&explained.out);
@@ -189,15 +398,24 @@ fn names_of_classes_and_files_break_no_table_page_image_or_terminal() {
         ("predict", predict("csv")),
     ] {
         assert_plain(what, &text);
-        let rows: Vec<_> =
-            csv::Reader::from_reader(text.as_bytes()).records().collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let rows: Vec<_> = csv::Reader::from_reader(text.as_bytes())
+            .records()
+            .collect::<Result<_, _>>()
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(rows.len() >= 2, "{what}: {text}");
     }
     for plot in ["curves", "confusion_matrix", "roc", "pr", "reliability"] {
         assert_plain(plot, &place.read(&format!("out/plots/{plot}.svg")));
-        assert!(image::open(place.path(&format!("out/plots/{plot}.png"))).is_ok(), "{plot}");
+        assert!(
+            image::open(place.path(&format!("out/plots/{plot}.png"))).is_ok(),
+            "{plot}"
+        );
     }
     let page = place.read("out/report.html");
     assert_plain("report.html", &page);
-    assert!(!page.contains("<img src=x") && page.contains("&lt;img src=x") && page.contains("new\\x0Aline"));
+    assert!(
+        !page.contains("<img src=x")
+            && page.contains("&lt;img src=x")
+            && page.contains("new\\x0Aline")
+    );
 }

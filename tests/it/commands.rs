@@ -13,17 +13,42 @@ fn a_run_leaves_what_the_design_names() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.classes("test", &[4, 5]);
-    place.recipe("test = 'test'", "epochs = 2\nclass_weights = { a = 2.0 }\nearly_stopping = { monitor = 'val_recall_b' }");
+    place.recipe(
+        "test = 'test'",
+        "epochs = 2\nclass_weights = { a = 2.0 }\nearly_stopping = { monitor = 'val_recall_b' }",
+    );
     let ran = place.done(&["train", "--config", "small.toml"]);
-    let head = place.read("checkpoints/small/history.csv").lines().next().expect("a head").to_owned();
-    assert_eq!(head, "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,val_recall_b,learning_rate,seconds");
-    assert!(place.read("checkpoints/small/split.csv").starts_with("path,label,class,split,group,blake3,weight,copy_of\n"));
+    let head = place
+        .read("checkpoints/small/history.csv")
+        .lines()
+        .next()
+        .expect("a head")
+        .to_owned();
+    assert_eq!(
+        head,
+        "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,val_recall_b,learning_rate,seconds"
+    );
+    assert!(
+        place
+            .read("checkpoints/small/split.csv")
+            .starts_with("path,label,class,split,group,blake3,weight,copy_of\n")
+    );
     let resolved = place.read("checkpoints/small/config.toml");
-    assert!(resolved.contains("seed = 42") && resolved.contains("fill_mode = \"nearest\""), "{resolved}");
-    for file in
-        ["best/model.safetensors", "best/meta.json", "last/optimizer.safetensors", "last/state.json", "evaluation/test/predictions.csv"]
-    {
-        assert!(place.path(&format!("checkpoints/small/{file}")).is_file(), "{file}");
+    assert!(
+        resolved.contains("seed = 42") && resolved.contains("fill_mode = \"nearest\""),
+        "{resolved}"
+    );
+    for file in [
+        "best/model.safetensors",
+        "best/meta.json",
+        "last/optimizer.safetensors",
+        "last/state.json",
+        "evaluation/test/predictions.csv",
+    ] {
+        assert!(
+            place.path(&format!("checkpoints/small/{file}")).is_file(),
+            "{file}"
+        );
     }
     let meta = json(&place.read("checkpoints/small/best/meta.json"));
     assert_eq!(meta["classes"], json("[\"a\", \"b\"]"));
@@ -37,23 +62,46 @@ fn a_run_leaves_what_the_design_names() {
     ] {
         assert!(ran.err.contains(line), "{line}: {}", ran.err);
     }
-    assert!(ran.out.contains("9 images: accuracy") && ran.out.contains("Run folder: checkpoints/small"), "{}", ran.out);
+    assert!(
+        ran.out.contains("9 images: accuracy") && ran.out.contains("Run folder: checkpoints/small"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]
 fn early_stopping_and_max_time_end_a_run() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
-    place.recipe("", "epochs = 50\nearly_stopping = { monitor = 'val_loss', min_delta = 1000.0, patience = 2 }");
+    place.recipe(
+        "",
+        "epochs = 50\nearly_stopping = { monitor = 'val_loss', min_delta = 1000.0, patience = 2 }",
+    );
     let ran = place.done(&["train", "--config", "small.toml", "--out", "early"]);
     assert!(ran.err.contains("Epoch 3: early stopping"), "{}", ran.err);
     let again = place.done(&["train", "--resume", "early"]);
-    assert!(again.err.contains("Nothing to train: stopped early after epoch 3"), "{}", again.err);
-    place.done(&["train", "--resume", "early", "--set", "train.early_stopping.patience=3"]);
+    assert!(
+        again
+            .err
+            .contains("Nothing to train: stopped early after epoch 3"),
+        "{}",
+        again.err
+    );
+    place.done(&[
+        "train",
+        "--resume",
+        "early",
+        "--set",
+        "train.early_stopping.patience=3",
+    ]);
     assert_eq!(place.read("early/history.csv").lines().count(), 5);
     place.recipe("", "epochs = 50\nmax_time = '0s'");
     let ran = place.done(&["train", "--config", "small.toml", "--out", "timed"]);
-    assert!(ran.err.contains("Epoch 1: stopping, train.max_time"), "{}", ran.err);
+    assert!(
+        ran.err.contains("Epoch 1: stopping, train.max_time"),
+        "{}",
+        ran.err
+    );
 }
 
 /// An average that spans many more steps than the run has would be the initial weights: its decay is warmed up.
@@ -61,12 +109,20 @@ fn early_stopping_and_max_time_end_a_run() {
 fn averaged_weights_of_a_short_run_are_trained_ones() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
-    place.recipe("", "epochs = 25\nema_decay = 0.9999\noptimizer = { kind = 'adam', learning_rate = 0.003 }");
+    place.recipe(
+        "",
+        "epochs = 25\nema_decay = 0.9999\noptimizer = { kind = 'adam', learning_rate = 0.003 }",
+    );
     let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let words = "Averaged weights (train.ema_decay = 0.9999): at the end they span about 12 steps, 3.0 epochs; its decay is warmed up, to 0.9174 in 100 steps";
     assert!(ran.err.contains(words), "{}", ran.err);
     let history = place.read("run/history.csv");
-    let last: Vec<&str> = history.lines().last().expect("an epoch").split(',').collect();
+    let last: Vec<&str> = history
+        .lines()
+        .last()
+        .expect("an epoch")
+        .split(',')
+        .collect();
     assert_eq!(last[4], "1", "val_accuracy: {history}");
 }
 
@@ -80,20 +136,47 @@ fn a_schedule_ends_where_max_time_ends_the_run() {
         "epochs = 100000\nmax_time = '3s'\nschedule = { kind = 'cosine' }\noptimizer = { kind = 'adam', learning_rate = 0.001 }",
     );
     let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    assert!(ran.err.contains("of 100000 epochs fit train.max_time = \"3s\"; the schedule ends there"), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("of 100000 epochs fit train.max_time = \"3s\"; the schedule ends there"),
+        "{}",
+        ran.err
+    );
     let rates: Vec<f64> = place
         .read("run/history.csv")
         .lines()
         .skip(1)
-        .map(|line| line.rsplit(',').nth(1).expect("a rate").parse().expect("a number"))
+        .map(|line| {
+            line.rsplit(',')
+                .nth(1)
+                .expect("a rate")
+                .parse()
+                .expect("a number")
+        })
         .collect();
     let (first, last) = (rates[0], rates[rates.len() - 1]);
-    assert!(first > 0.0009 && last < 0.0002, "from {first} to {last} in {} epochs", rates.len());
+    assert!(
+        first > 0.0009 && last < 0.0002,
+        "from {first} to {last} in {} epochs",
+        rates.len()
+    );
     let state = json(&place.read("run/last/state.json"));
-    assert!(state["planned_epochs"].as_u64().is_some_and(|planned| planned < 100_000), "{}", state["planned_epochs"]);
+    assert!(
+        state["planned_epochs"]
+            .as_u64()
+            .is_some_and(|planned| planned < 100_000),
+        "{}",
+        state["planned_epochs"]
+    );
     // A resume starts the clock anew, and plans anew.
     let again = place.done(&["train", "--resume", "run", "--set", "train.max_time=1s"]);
-    assert!(again.err.contains("of 100000 epochs fit train.max_time = \"1s\""), "{}", again.err);
+    assert!(
+        again
+            .err
+            .contains("of 100000 epochs fit train.max_time = \"1s\""),
+        "{}",
+        again.err
+    );
 }
 
 #[test]
@@ -101,23 +184,59 @@ fn a_folder_of_images_is_all_that_train_needs() {
     let place = Place::new();
     place.classes("set/train", &[8, 8]);
     place.classes("set/test", &[3, 3]);
-    let few = ["--set", "train.epochs=1", "--set", "model.channels=[4]", "--set", "model.hidden=4", "--device", "cpu"];
+    let few = [
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "model.channels=[4]",
+        "--set",
+        "model.hidden=4",
+        "--device",
+        "cpu",
+    ];
     let ran = place.done(&[&["train", "set"], &few[..]].concat());
-    assert!(ran.out.contains("6 images: accuracy") && ran.out.contains("Run folder: checkpoints/set"), "{}", ran.out);
+    assert!(
+        ran.out.contains("6 images: accuracy") && ran.out.contains("Run folder: checkpoints/set"),
+        "{}",
+        ran.out
+    );
     let recipe = place.read("checkpoints/set/config.toml");
-    for part in ["train = \"set/train\"", "test = \"set/test\"", "image_size = [22, 26]", "epochs = 1\n"] {
+    for part in [
+        "train = \"set/train\"",
+        "test = \"set/test\"",
+        "image_size = [22, 26]",
+        "epochs = 1\n",
+    ] {
         assert!(recipe.contains(part), "{part}: {recipe}");
     }
-    let mut inside: Vec<_> = std::fs::read_dir(place.path("set")).expect("listed").map(|entry| entry.expect("read").file_name()).collect();
+    let mut inside: Vec<_> = std::fs::read_dir(place.path("set"))
+        .expect("listed")
+        .map(|entry| entry.expect("read").file_name())
+        .collect();
     inside.sort();
-    assert_eq!(inside, ["test", "train"], "nothing is written into the folder of images");
+    assert_eq!(
+        inside,
+        ["test", "train"],
+        "nothing is written into the folder of images"
+    );
     assert!(!place.path("set.toml").exists());
     // A recipe does as well, and a run is told from images.
     place.done(&["train", "checkpoints/set/config.toml", "--dry-run"]);
     let ran = place.run(&["train", "checkpoints/set"]);
-    assert!(ran.code == Some(2) && ran.err.contains("emberlens train --resume checkpoints/set"), "{}", ran.err);
+    assert!(
+        ran.code == Some(2) && ran.err.contains("emberlens train --resume checkpoints/set"),
+        "{}",
+        ran.err
+    );
     let ran = place.run(&["train", "set", "--set", "train.epoch=2"]);
-    assert!(ran.code == Some(2) && ran.err.contains("did you mean `epochs`?: --set train.epoch=2"), "{}", ran.err);
+    assert!(
+        ran.code == Some(2)
+            && ran
+                .err
+                .contains("did you mean `epochs`?: --set train.epoch=2"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -128,7 +247,11 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
     for (class, label) in [("a", "yes"), ("b", "no")] {
         for index in 0..14 {
             let split = if index >= 12 { "test" } else { "train" };
-            csv += &format!("images/{class}/{index:03}.png,{label},{split},p{},{}\n", index / 3, 1 + index % 2);
+            csv += &format!(
+                "images/{class}/{index:03}.png,{label},{split},p{},{}\n",
+                index / 3,
+                1 + index % 2
+            );
         }
     }
     place.write("list.csv", &csv);
@@ -136,18 +259,35 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
         "color = 'grayscale'\nresize = 'pad'",
         "epochs = 3\nloss = 'binary_cross_entropy'\nsampler = 'balanced'\nlabel_smoothing = 0.05",
     );
-    let text = place.read("small.toml").replace("train = \"train\"", "train = \"list.csv\"");
+    let text = place
+        .read("small.toml")
+        .replace("train = \"train\"", "train = \"list.csv\"");
     place.write("small.toml", &text);
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let split = place.read("run/split.csv");
     for group in ["p0", "p1", "p2", "p3"] {
-        let parts: std::collections::BTreeSet<_> =
-            split.lines().filter(|line| line.contains(&format!(",{group},"))).map(|line| line.split(',').nth(3)).collect();
+        let parts: std::collections::BTreeSet<_> = split
+            .lines()
+            .filter(|line| line.contains(&format!(",{group},")))
+            .map(|line| line.split(',').nth(3))
+            .collect();
         assert_eq!(parts.len(), 1, "{group} is on both sides: {split}");
     }
-    let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "list.csv", "--json", "--device", "cpu"]);
+    let ran = place.done(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        "list.csv",
+        "--json",
+        "--device",
+        "cpu",
+    ]);
     let result = json(&ran.out);
-    assert_eq!((&result["images"], &result["classes"]), (&json("4"), &json("[\"no\", \"yes\"]")));
+    assert_eq!(
+        (&result["images"], &result["classes"]),
+        (&json("4"), &json("[\"no\", \"yes\"]"))
+    );
 }
 
 #[test]
@@ -158,14 +298,43 @@ fn seven_classes_with_batch_norm_average_pooling_focal_loss_and_one_cycle() {
         "normalize = 'imagenet'\ncache = 'off'",
         "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\nschedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }",
     );
-    let text = place.read("small.toml").replace("[model]", "[model]\nbatch_norm = true\npooling = 'average'");
+    let text = place
+        .read("small.toml")
+        .replace("[model]", "[model]\nbatch_norm = true\npooling = 'average'");
     place.write("small.toml", &text);
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "ndarray"]);
+    let ran = place.done(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--split",
+        "val",
+        "--json",
+        "--device",
+        "ndarray",
+    ]);
     let on_ndarray = json(&ran.out);
-    let on_cpu = json(&place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu"]).out);
+    let on_cpu = json(
+        &place
+            .done(&[
+                "evaluate",
+                "--checkpoint",
+                "run",
+                "--split",
+                "val",
+                "--json",
+                "--device",
+                "cpu",
+            ])
+            .out,
+    );
     assert_eq!(on_ndarray["confusion_matrix"], on_cpu["confusion_matrix"]);
-    assert!((on_ndarray["loss"].as_f64().expect("a number") - on_cpu["loss"].as_f64().expect("a number")).abs() < 1e-4);
+    assert!(
+        (on_ndarray["loss"].as_f64().expect("a number")
+            - on_cpu["loss"].as_f64().expect("a number"))
+        .abs()
+            < 1e-4
+    );
 }
 
 #[test]
@@ -173,12 +342,31 @@ fn burn_ndarray_trains_what_burn_flex_trains() {
     let place = Place::new();
     place.classes("train", &[6, 6]);
     place.recipe("", "epochs = 1");
-    let text = place.read("small.toml").replace("dropout = 0.2", "dropout = 0");
+    let text = place
+        .read("small.toml")
+        .replace("dropout = 0.2", "dropout = 0");
     place.write("small.toml", &text);
     let loss = |device: &str| {
-        place.done(&["train", "--config", "small.toml", "--out", device, "--device", device]);
-        let line = place.read(&format!("{device}/history.csv")).lines().nth(1).expect("an epoch").to_owned();
-        line.split(',').nth(5).expect("val_loss").parse::<f64>().expect("a number")
+        place.done(&[
+            "train",
+            "--config",
+            "small.toml",
+            "--out",
+            device,
+            "--device",
+            device,
+        ]);
+        let line = place
+            .read(&format!("{device}/history.csv"))
+            .lines()
+            .nth(1)
+            .expect("an epoch")
+            .to_owned();
+        line.split(',')
+            .nth(5)
+            .expect("val_loss")
+            .parse::<f64>()
+            .expect("a number")
     };
     let (cpu, ndarray) = (loss("cpu"), loss("ndarray"));
     assert!((cpu - ndarray).abs() < 1e-4, "{cpu} {ndarray}");
@@ -193,16 +381,41 @@ fn caches_change_no_pixel() {
     // 16 images of 90 kB: `auto` has room for 11 of them.
     for (out, cache) in [("m", "memory"), ("d", "disk"), ("a", "auto"), ("o", "off")] {
         let set = |value: &str| ["--set".to_owned(), format!("data.{value}")];
-        let sets = [set(&format!("cache={cache}")), set("cache_memory_mb=1"), set("image_size=[150, 200]")].concat();
+        let sets = [
+            set(&format!("cache={cache}")),
+            set("cache_memory_mb=1"),
+            set("image_size=[150, 200]"),
+        ]
+        .concat();
         let sets: Vec<_> = sets.iter().map(String::as_str).collect();
-        let log = place.done(&[&["train", "--config", "small.toml", "--out", out], &sets[..]].concat()).err;
-        assert_eq!(log.contains(", 1 of them in memory"), cache == "auto", "{log}");
+        let log = place
+            .done(
+                &[
+                    &["train", "--config", "small.toml", "--out", out],
+                    &sets[..],
+                ]
+                .concat(),
+            )
+            .err;
+        assert_eq!(
+            log.contains(", 1 of them in memory"),
+            cache == "auto",
+            "{log}"
+        );
         weights.push(place.bytes(&format!("{out}/best/model.safetensors")));
     }
     assert!(weights.windows(2).all(|pair| pair[0] == pair[1]));
-    let cached: Vec<_> = std::fs::read_dir(place.path("cache/emberlens/pixels")).expect("the cache folder").collect();
-    assert_eq!(cached.len(), 3, "one file of pixels, one of looks and their index, used twice");
-    let beside = std::fs::read_dir(place.path("train")).expect("listed").count();
+    let cached: Vec<_> = std::fs::read_dir(place.path("cache/emberlens/pixels"))
+        .expect("the cache folder")
+        .collect();
+    assert_eq!(
+        cached.len(),
+        3,
+        "one file of pixels, one of looks and their index, used twice"
+    );
+    let beside = std::fs::read_dir(place.path("train"))
+        .expect("listed")
+        .count();
     assert_eq!(beside, 2, "nothing is written beside the images");
 }
 
@@ -213,37 +426,105 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
     place.images("other/b", 1, 30);
     place.recipe("", "epochs = 4");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu", "--out", "result"]);
+    let ran = place.done(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        "other",
+        "--json",
+        "--device",
+        "cpu",
+        "--out",
+        "result",
+    ]);
     let result = json(&ran.out);
     // Images 0 to 11 of class b are those of training and validation.
     let count = result["unseen"]["count"].as_u64().expect("a count");
     assert_eq!(count, 18);
     // Validation images are new where they are what is measured.
-    let own = json(&place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu"]).out);
+    let own = json(
+        &place
+            .done(&[
+                "evaluate",
+                "--checkpoint",
+                "run",
+                "--split",
+                "val",
+                "--json",
+                "--device",
+                "cpu",
+            ])
+            .out,
+    );
     assert_eq!(own["unseen"]["count"], own["images"]);
     assert_eq!(result["per_class"]["b"]["support"], 30);
     assert_eq!(result["confusion_matrix"][0], json("[0, 0]"));
-    assert!(result["per_class"]["a"]["roc_auc"].is_null() && result["per_class"]["a"]["intervals"]["recall"]["low"].is_null(), "{result}");
+    assert!(
+        result["per_class"]["a"]["roc_auc"].is_null()
+            && result["per_class"]["a"]["intervals"]["recall"]["low"].is_null(),
+        "{result}"
+    );
     let width = |metrics: &Value| {
-        let [low, value, high] = ["low", "value", "high"].map(|end| metrics["accuracy"][end].as_f64().expect("a number"));
+        let [low, value, high] = ["low", "value", "high"]
+            .map(|end| metrics["accuracy"][end].as_f64().expect("a number"));
         assert!(low <= value && value <= high, "{metrics}");
         high - low
     };
-    assert_eq!(result["unseen"]["metrics"]["accuracy"]["value"], result["unseen"]["accuracy"]);
-    assert!(width(&result["unseen"]["metrics"]) > width(&result["metrics"]), "fewer images, less certain: {result}");
-    let text = place.done(&["evaluate", "--checkpoint", "run", "--data", "other", "--device", "cpu", "--out", "text"]).out;
-    for expected in [format!("The {count} never seen"), "Balanced accuracy".to_owned(), "Calibration error".to_owned()] {
+    assert_eq!(
+        result["unseen"]["metrics"]["accuracy"]["value"],
+        result["unseen"]["accuracy"]
+    );
+    assert!(
+        width(&result["unseen"]["metrics"]) > width(&result["metrics"]),
+        "fewer images, less certain: {result}"
+    );
+    let text = place
+        .done(&[
+            "evaluate",
+            "--checkpoint",
+            "run",
+            "--data",
+            "other",
+            "--device",
+            "cpu",
+            "--out",
+            "text",
+        ])
+        .out;
+    for expected in [
+        format!("The {count} never seen"),
+        "Balanced accuracy".to_owned(),
+        "Calibration error".to_owned(),
+    ] {
         assert!(text.contains(&expected), "{expected}: {text}");
     }
-    assert!(result["accuracy"].as_f64().expect("a number") > 0.9, "a bright block in another place is easy: {result}");
-    assert_eq!(place.read("result/predictions.csv").lines().next(), Some("path,label,predicted,a,b"));
+    assert!(
+        result["accuracy"].as_f64().expect("a number") > 0.9,
+        "a bright block in another place is easy: {result}"
+    );
+    assert_eq!(
+        place.read("result/predictions.csv").lines().next(),
+        Some("path,label,predicted,a,b")
+    );
     assert_eq!(place.read("result/predictions.csv").lines().count(), 31);
     let unknown = Place::new();
     unknown.classes("test", &[1, 1, 1]);
     let path = unknown.path("test").display().to_string();
-    let ran = place.run(&["evaluate", "--checkpoint", "run", "--data", &path, "--device", "cpu"]);
+    let ran = place.run(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        &path,
+        "--device",
+        "cpu",
+    ]);
     assert!(
-        ran.code == Some(1) && ran.err.contains("found c that the checkpoint doesn't know, expected classes among a, b"),
+        ran.code == Some(1)
+            && ran
+                .err
+                .contains("found c that the checkpoint doesn't know, expected classes among a, b"),
         "{}",
         ran.err
     );
@@ -259,32 +540,114 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     place.images("val/a/wrong", 1, 2);
     place.recipe("validation = 'val'", "epochs = 12");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let evaluate = ["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu"];
-    let result = json(&place.done(&[&evaluate[..], &["--out", "result"]].concat()).out);
+    let evaluate = [
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        "other",
+        "--json",
+        "--device",
+        "cpu",
+    ];
+    let result = json(
+        &place
+            .done(&[&evaluate[..], &["--out", "result"]].concat())
+            .out,
+    );
     // A temperature changes how sure the network is, not what it says; `predict` has it too.
-    let predictions = || place.done(&["predict", "--checkpoint", "run", "other/b/020.png", "--format", "jsonl", "--device", "cpu"]).out;
+    let predictions = || {
+        place
+            .done(&[
+                "predict",
+                "--checkpoint",
+                "run",
+                "other/b/020.png",
+                "--format",
+                "jsonl",
+                "--device",
+                "cpu",
+            ])
+            .out
+    };
     let before = json(&predictions());
     place.done(&["calibrate", "run", "--temperature", "--device", "cpu"]);
-    let calibrated = json(&place.done(&[&evaluate[..], &["--out", "calibrated"]].concat()).out);
+    let calibrated = json(
+        &place
+            .done(&[&evaluate[..], &["--out", "calibrated"]].concat())
+            .out,
+    );
     assert_eq!(calibrated["confusion_matrix"], result["confusion_matrix"]);
-    assert_ne!(calibrated["metrics"]["log_loss"], result["metrics"]["log_loss"]);
+    assert_ne!(
+        calibrated["metrics"]["log_loss"],
+        result["metrics"]["log_loss"]
+    );
     let after = json(&predictions());
-    assert!(before["label"] == after["label"] && before["probability"] != after["probability"], "{before} {after}");
+    assert!(
+        before["label"] == after["label"] && before["probability"] != after["probability"],
+        "{before} {after}"
+    );
     let tta = |rounds: &str, out: &str| {
         json(
             &place
-                .done(&["evaluate", "--checkpoint", "run", "--data", "other", "--json", "--device", "cpu", "--tta", rounds, "--out", out])
+                .done(&[
+                    "evaluate",
+                    "--checkpoint",
+                    "run",
+                    "--data",
+                    "other",
+                    "--json",
+                    "--device",
+                    "cpu",
+                    "--tta",
+                    rounds,
+                    "--out",
+                    out,
+                ])
                 .out,
         )
     };
     let (two, three) = (tta("2", "tta2"), tta("3", "tta3"));
-    let loss = |result: &Value| result["metrics"]["log_loss"]["value"].as_f64().expect("a number");
-    assert!(loss(&two) != loss(&three) && loss(&two) != loss(&calibrated), "each augmentation counts");
+    let loss = |result: &Value| {
+        result["metrics"]["log_loss"]["value"]
+            .as_f64()
+            .expect("a number")
+    };
+    assert!(
+        loss(&two) != loss(&three) && loss(&two) != loss(&calibrated),
+        "each augmentation counts"
+    );
     let sums = place.read("tta2/predictions.csv");
-    let sum = |line: &str| line.split(',').skip(3).map(|value| value.parse::<f64>().expect("a number")).sum::<f64>();
-    assert!(sums.lines().skip(1).all(|line| (sum(line) - 1.0).abs() < 1e-5), "{sums}");
-    let compared = |with: &str| place.run(&["evaluate", "--checkpoint", "run", "--data", "other", "--device", "cpu", "--compare", with]);
-    assert!(compared("run").out.contains("Neither is better"), "{}", compared("run").out);
+    let sum = |line: &str| {
+        line.split(',')
+            .skip(3)
+            .map(|value| value.parse::<f64>().expect("a number"))
+            .sum::<f64>()
+    };
+    assert!(
+        sums.lines()
+            .skip(1)
+            .all(|line| (sum(line) - 1.0).abs() < 1e-5),
+        "{sums}"
+    );
+    let compared = |with: &str| {
+        place.run(&[
+            "evaluate",
+            "--checkpoint",
+            "run",
+            "--data",
+            "other",
+            "--device",
+            "cpu",
+            "--compare",
+            with,
+        ])
+    };
+    assert!(
+        compared("run").out.contains("Neither is better"),
+        "{}",
+        compared("run").out
+    );
     place.done(&[
         "train",
         "--config",
@@ -297,14 +660,34 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
         "train.class_weights={ a = 1000.0 }",
     ]);
     let found = compared("bad").out;
-    assert!(found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"), "{found}");
+    assert!(
+        found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"),
+        "{found}"
+    );
     place.write("other/a/broken.png", "nothing");
     let ran = compared("run");
     assert_eq!(ran.err.matches("broken.png").count(), 1, "{}", ran.err);
     place.classes("three", &[6, 6, 6]);
-    place.done(&["train", "--config", "small.toml", "--out", "three_run", "--set", "train.epochs=1", "--set", "data.train=three"]);
+    place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "three_run",
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "data.train=three",
+    ]);
     let ran = compared("three_run");
-    assert!(ran.code == Some(1) && ran.err.contains("found the classes a, b in run and a, b, c in three_run"), "{}", ran.err);
+    assert!(
+        ran.code == Some(1)
+            && ran
+                .err
+                .contains("found the classes a, b in run and a, b, c in three_run"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -314,22 +697,57 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     place.recipe("", "epochs = 4");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     place.write("train/a/broken.png", "nothing");
-    let arguments = ["predict", "--checkpoint", "run", "train/a", "train/b/000.png", "nowhere.png", "--device", "cpu", "--format"];
+    let arguments = [
+        "predict",
+        "--checkpoint",
+        "run",
+        "train/a",
+        "train/b/000.png",
+        "nowhere.png",
+        "--device",
+        "cpu",
+        "--format",
+    ];
     let ran = place.run(&[&arguments[..], &["jsonl"]].concat());
     assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("train/a/broken.png") && ran.err.contains("nowhere.png"), "{}", ran.err);
+    assert!(
+        ran.err.contains("train/a/broken.png") && ran.err.contains("nowhere.png"),
+        "{}",
+        ran.err
+    );
     let lines: Vec<_> = ran.out.lines().map(json).collect();
     assert_eq!(lines.len(), 13);
     let last = &lines[12];
-    assert_eq!((&last["path"], &last["label"]), (&json("\"train/b/000.png\""), &json("\"b\"")));
-    let sum = last["probabilities"]["a"].as_f64().expect("a number") + last["probabilities"]["b"].as_f64().expect("a number");
+    assert_eq!(
+        (&last["path"], &last["label"]),
+        (&json("\"train/b/000.png\""), &json("\"b\""))
+    );
+    let sum = last["probabilities"]["a"].as_f64().expect("a number")
+        + last["probabilities"]["b"].as_f64().expect("a number");
     assert!((sum - 1.0).abs() < 1e-5);
-    let csv = place.run(&[&arguments[..], &["csv", "--top-k", "2"]].concat()).out;
-    assert_eq!(csv.lines().next(), Some("path,label,probability,label_2,probability_2"));
+    let csv = place
+        .run(&[&arguments[..], &["csv", "--top-k", "2"]].concat())
+        .out;
+    assert_eq!(
+        csv.lines().next(),
+        Some("path,label,probability,label_2,probability_2")
+    );
     assert_eq!(csv.lines().count(), 14);
     std::fs::remove_file(place.path("train/a/broken.png")).expect("removed");
-    let table = place.done(&["predict", "--checkpoint", "run/last", "train/a", "--device", "cpu"]).out;
-    assert!(table.contains("train/a/011.png") && table.contains("Probability"), "{table}");
+    let table = place
+        .done(&[
+            "predict",
+            "--checkpoint",
+            "run/last",
+            "train/a",
+            "--device",
+            "cpu",
+        ])
+        .out;
+    assert!(
+        table.contains("train/a/011.png") && table.contains("Probability"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -337,8 +755,25 @@ fn bench_and_devices_speak_json() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.recipe("", "epochs = 1");
-    let step = json(&place.done(&["bench", "step", "--config", "small.toml", "--json", "--steps", "2"]).out);
-    for key in ["seconds_per_step", "batch_size", "device", "bare_seconds_per_step"] {
+    let step = json(
+        &place
+            .done(&[
+                "bench",
+                "step",
+                "--config",
+                "small.toml",
+                "--json",
+                "--steps",
+                "2",
+            ])
+            .out,
+    );
+    for key in [
+        "seconds_per_step",
+        "batch_size",
+        "device",
+        "bare_seconds_per_step",
+    ] {
         assert!(!step[key].is_null(), "{key}: {step}");
     }
     assert!(cfg!(not(unix)) || step["peak_memory_mb"].as_f64().expect("a number") > 1.0);
@@ -353,16 +788,60 @@ fn bench_and_devices_speak_json() {
         "--set",
         "model.pooling=average",
     ];
-    let large = json(&place.done(&[&["bench", "step", "--config", "small.toml", "--json", "--steps", "1"], &sizes[..]].concat()).out);
-    let [expected, taken] = ["estimated_memory_mb", "peak_memory_mb"].map(|key| large[key].as_f64().unwrap_or(f64::NAN));
-    assert!(cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)), "{large}");
-    let pipeline = json(&place.done(&["bench", "pipeline", "--config", "small.toml", "--json", "--steps", "2"]).out);
-    for key in ["images_per_second", "threads", "cold_images_per_second", "data_wait_share"] {
+    let large = json(
+        &place
+            .done(
+                &[
+                    &[
+                        "bench",
+                        "step",
+                        "--config",
+                        "small.toml",
+                        "--json",
+                        "--steps",
+                        "1",
+                    ],
+                    &sizes[..],
+                ]
+                .concat(),
+            )
+            .out,
+    );
+    let [expected, taken] = ["estimated_memory_mb", "peak_memory_mb"]
+        .map(|key| large[key].as_f64().unwrap_or(f64::NAN));
+    assert!(
+        cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)),
+        "{large}"
+    );
+    let pipeline = json(
+        &place
+            .done(&[
+                "bench",
+                "pipeline",
+                "--config",
+                "small.toml",
+                "--json",
+                "--steps",
+                "2",
+            ])
+            .out,
+    );
+    for key in [
+        "images_per_second",
+        "threads",
+        "cold_images_per_second",
+        "data_wait_share",
+    ] {
         assert!(pipeline[key].is_number(), "{key}: {pipeline}");
     }
     let devices = json(&place.done(&["devices", "--json"]).out);
-    let usable =
-        |name: &str| devices["devices"].as_array().expect("a list").iter().any(|device| device["name"] == name && device["usable"] == true);
+    let usable = |name: &str| {
+        devices["devices"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|device| device["name"] == name && device["usable"] == true)
+    };
     assert!(usable("cpu") && usable("ndarray"), "{devices}");
 }
 
@@ -371,7 +850,10 @@ fn every_recipe_of_the_project_parses() {
     let mut seen = 0;
     for entry in std::fs::read_dir(crate::support::root().join("configs")).expect("listed") {
         let path = entry.expect("read").path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             emberlens::config::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
             seen += 1;
         }

@@ -11,13 +11,19 @@ fn is_writing() -> bool {
 
 #[test]
 fn the_reference_and_the_schema_are_those_of_the_source() {
-    for (file, text) in [("docs/configuration.md", reference_markdown()), ("configs/schema.json", schema_json())] {
+    for (file, text) in [
+        ("docs/configuration.md", reference_markdown()),
+        ("configs/schema.json", schema_json()),
+    ] {
         let path = root().join(file);
         if is_writing() {
             std::fs::write(&path, &text).expect("written");
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == text, "{file} is out of date: run EMBERLENS_WRITE_DOCS=1 cargo test --release docs");
+        assert!(
+            written == text,
+            "{file} is out of date: run EMBERLENS_WRITE_DOCS=1 cargo test --release docs"
+        );
     }
 }
 
@@ -25,7 +31,8 @@ fn the_reference_and_the_schema_are_those_of_the_source() {
 fn landscape(is_night: bool) -> RgbImage {
     RgbImage::from_fn(64, 48, |x, y| {
         let (column, row) = (x as i32, y as i32);
-        let in_circle = |cx: i32, cy: i32, r: i32| (column - cx).pow(2) + (row - cy).pow(2) <= r * r;
+        let in_circle =
+            |cx: i32, cy: i32, r: i32| (column - cx).pow(2) + (row - cy).pow(2) <= r * r;
         if is_night {
             let star = (column * 7 + row * 13) % 61 == 0 && row < 26;
             return if in_circle(48, 12, 8) {
@@ -55,32 +62,71 @@ fn every_example_of_the_augmentation_page_looks_as_shown() {
     let place = Place::new();
     for (name, is_night) in [("day", false), ("night", true)] {
         std::fs::create_dir_all(place.path(&format!("train/{name}"))).expect("created");
-        landscape(is_night).save(place.path(&format!("train/{name}/a.png"))).expect("saved");
+        landscape(is_night)
+            .save(place.path(&format!("train/{name}/a.png")))
+            .expect("saved");
         std::fs::create_dir_all(place.path(&format!("val/{name}"))).expect("created");
-        landscape(is_night).save(place.path(&format!("val/{name}/a.png"))).expect("saved");
+        landscape(is_night)
+            .save(place.path(&format!("val/{name}/a.png")))
+            .expect("saved");
     }
-    place.write("x.toml", "name = \"x\"\n[data]\ntrain = \"train\"\nvalidation = \"val\"\nimage_size = [48, 64]\n");
+    place.write(
+        "x.toml",
+        "name = \"x\"\n[data]\ntrain = \"train\"\nvalidation = \"val\"\nimage_size = [48, 64]\n",
+    );
     let mut examples = 0;
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
-        let Some(settings) = line.strip_prefix("### `").and_then(|line| line.strip_suffix('`')) else { continue };
-        let image =
-            lines.by_ref().find_map(|line| line.split_once("](").and_then(|(_, rest)| rest.strip_suffix(')'))).expect("an image for each");
+        let Some(settings) = line
+            .strip_prefix("### `")
+            .and_then(|line| line.strip_suffix('`'))
+        else {
+            continue;
+        };
+        let image = lines
+            .by_ref()
+            .find_map(|line| {
+                line.split_once("](")
+                    .and_then(|(_, rest)| rest.strip_suffix(')'))
+            })
+            .expect("an image for each");
         let out = format!("{examples}.png");
         let set = format!("augment={{ {settings} }}");
-        place.done(&["preview", "--config", "x.toml", "--set", &set, "--image", "train/day/a.png", "--epochs", "5", "--out", &out]);
+        place.done(&[
+            "preview",
+            "--config",
+            "x.toml",
+            "--set",
+            &set,
+            "--image",
+            "train/day/a.png",
+            "--epochs",
+            "5",
+            "--out",
+            &out,
+        ]);
         let path = root().join("docs").join(image);
         if is_writing() {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
             std::fs::copy(place.path(&out), &path).expect("copied");
         }
-        let shown = image::open(&path).unwrap_or_else(|error| panic!("{image}: {error}")).to_rgb8();
-        let made = image::open(place.path(&out)).expect("just written").to_rgb8();
+        let shown = image::open(&path)
+            .unwrap_or_else(|error| panic!("{image}: {error}"))
+            .to_rgb8();
+        let made = image::open(place.path(&out))
+            .expect("just written")
+            .to_rgb8();
         assert_eq!(shown.dimensions(), made.dimensions(), "{image}");
         // Sines and powers differ in their last bits from one system to the next.
-        let differing =
-            shown.pixels().zip(made.pixels()).filter(|(a, b)| (0..3).any(|channel| a[channel].abs_diff(b[channel]) > 2)).count();
-        assert!(differing * 200 < made.pixels().len(), "{image} is out of date: run EMBERLENS_WRITE_DOCS=1 cargo test --release docs");
+        let differing = shown
+            .pixels()
+            .zip(made.pixels())
+            .filter(|(a, b)| (0..3).any(|channel| a[channel].abs_diff(b[channel]) > 2))
+            .count();
+        assert!(
+            differing * 200 < made.pixels().len(),
+            "{image} is out of date: run EMBERLENS_WRITE_DOCS=1 cargo test --release docs"
+        );
         examples += 1;
     }
     assert!(examples >= 30, "{examples}");

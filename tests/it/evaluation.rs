@@ -22,10 +22,14 @@ fn trained(place: &Place, train: &str) {
 
 /// Where the block of class 0 or 1 is, in pixels of the network's 24 x 20, with a margin.
 fn is_at_block(peak: &Value, class: usize, margin: f64) -> bool {
-    let [x, y] = [peak[0].as_f64().expect("x") + 0.5, peak[1].as_f64().expect("y") + 0.5];
+    let [x, y] = [
+        peak[0].as_f64().expect("x") + 0.5,
+        peak[1].as_f64().expect("y") + 0.5,
+    ];
     let left = (3.0 + 6.0 * class as f64) * 24.0 / 26.0;
     let (top, size) = (2.0 * 20.0 / 22.0, 6.0);
-    (left - margin..=left + size + margin).contains(&x) && (top - margin..=top + size + margin).contains(&y)
+    (left - margin..=left + size + margin).contains(&x)
+        && (top - margin..=top + size + margin).contains(&y)
 }
 
 /// Changes the best checkpoint's `meta.json` as the program itself would.
@@ -41,74 +45,253 @@ fn change_meta(place: &Place, change: impl FnOnce(&mut emberlens::checkpoint::Me
 fn every_method_points_at_what_tells_the_classes_apart() {
     let place = Place::new();
     trained(&place, "epochs = 12");
-    for (method, least, margin) in [("grad-cam", 16, 2.5), ("grad-cam++", 16, 2.5), ("layer-cam", 16, 2.5), ("occlusion", 20, 1.5)] {
+    for (method, least, margin) in [
+        ("grad-cam", 16, 2.5),
+        ("grad-cam++", 16, 2.5),
+        ("layer-cam", 16, 2.5),
+        ("occlusion", 20, 1.5),
+    ] {
         let out = format!("maps-{method}");
-        let ran = place.done(&["explain", "--checkpoint", "run", "test", "--method", method, "--out", &out, "--device", "cpu"]);
+        let ran = place.done(&[
+            "explain",
+            "--checkpoint",
+            "run",
+            "test",
+            "--method",
+            method,
+            "--out",
+            &out,
+            "--device",
+            "cpu",
+        ]);
         let found = lines(&ran.out);
         assert_eq!(found.len(), 24, "{method}: {}", ran.err);
         let class = |line: &Value| usize::from(line["class"] == "b");
-        let hits = found.iter().filter(|line| line["evidence"] == true && is_at_block(&line["peak"], class(line), margin)).count();
+        let hits = found
+            .iter()
+            .filter(|line| {
+                line["evidence"] == true && is_at_block(&line["peak"], class(line), margin)
+            })
+            .count();
         assert!(hits >= least, "{method}: {hits} of 24\n{}", ran.out);
         let line = &found[0];
-        assert_eq!((&line["method"], line["path"].as_str()), (&json(&format!("\"{method}\"")), Some("test/a/000.png")));
-        let overlay = image::open(place.path(line["overlay"].as_str().expect("a path"))).expect("an image");
-        assert_eq!((overlay.width(), overlay.height()), (2 * 192 + 6, 160), "image and overlay of 24 x 20, eightfold");
-        let map = image::open(place.path(line["map"].as_str().expect("a path"))).expect("an image").into_luma8();
-        assert_eq!((map.width(), map.height(), map.pixels().map(|pixel| pixel.0[0]).max()), (24, 20, Some(255)));
-        assert!(place.path(&format!("{out}/mean-a.png")).is_file() && ran.err.contains("a: mean of"), "{}", ran.err);
+        assert_eq!(
+            (&line["method"], line["path"].as_str()),
+            (&json(&format!("\"{method}\"")), Some("test/a/000.png"))
+        );
+        let overlay =
+            image::open(place.path(line["overlay"].as_str().expect("a path"))).expect("an image");
+        assert_eq!(
+            (overlay.width(), overlay.height()),
+            (2 * 192 + 6, 160),
+            "image and overlay of 24 x 20, eightfold"
+        );
+        let map = image::open(place.path(line["map"].as_str().expect("a path")))
+            .expect("an image")
+            .into_luma8();
+        assert_eq!(
+            (
+                map.width(),
+                map.height(),
+                map.pixels().map(|pixel| pixel.0[0]).max()
+            ),
+            (24, 20, Some(255))
+        );
+        assert!(
+            place.path(&format!("{out}/mean-a.png")).is_file() && ran.err.contains("a: mean of"),
+            "{}",
+            ran.err
+        );
         assert_eq!(place.read(&format!("{out}/explanations.jsonl")), ran.out);
     }
     // Grey levels of a map are its raw numbers without what is below zero, scaled and enlarged.
-    let ran = place.done(&["explain", "--checkpoint", "run", "test", "--out", "raw", "--raw", "maps.npy", "--device", "cpu"]);
-    assert!(ran.err.contains("| test/a/000.png") && ran.err.contains("... and 4 more in explanations.jsonl"), "{}", ran.err);
+    let ran = place.done(&[
+        "explain",
+        "--checkpoint",
+        "run",
+        "test",
+        "--out",
+        "raw",
+        "--raw",
+        "maps.npy",
+        "--device",
+        "cpu",
+    ]);
+    assert!(
+        ran.err.contains("| test/a/000.png")
+            && ran.err.contains("... and 4 more in explanations.jsonl"),
+        "{}",
+        ran.err
+    );
     let bytes = place.bytes("maps.npy");
     let head = String::from_utf8_lossy(&bytes[10..128]).into_owned();
-    assert!(head.contains("'descr': '<f4'") && head.contains("'shape': (24, "), "{head}");
-    let maps: Vec<f32> = bytes[128..].chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four"))).collect();
+    assert!(
+        head.contains("'descr': '<f4'") && head.contains("'shape': (24, "),
+        "{head}"
+    );
+    let maps: Vec<f32> = bytes[128..]
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four")))
+        .collect();
     let (size, found) = (maps.len() / 24, lines(&ran.out));
     for (values, line) in maps.chunks_exact(size).zip(&found) {
-        let evidence = values.iter().any(|value| *value > 1e-6 * values.iter().fold(0.0f32, |most, value| most.max(value.abs())));
+        let evidence = values.iter().any(|value| {
+            *value
+                > 1e-6
+                    * values
+                        .iter()
+                        .fold(0.0f32, |most, value| most.max(value.abs()))
+        });
         assert_eq!(line["evidence"], evidence, "{line}");
     }
-    place.done(&["explain", "--checkpoint", "run", "test", "--out", "raw2", "--raw", "maps.csv", "--device", "cpu"]);
+    place.done(&[
+        "explain",
+        "--checkpoint",
+        "run",
+        "test",
+        "--out",
+        "raw2",
+        "--raw",
+        "maps.csv",
+        "--device",
+        "cpu",
+    ]);
     let csv = place.read("maps.csv");
     let last: Vec<&str> = csv.lines().last().expect("a line").split(',').collect();
-    assert_eq!((csv.lines().count(), last[0], last.len()), (25, "test/b/011.png", size + 2));
-    assert_eq!(last[2..].iter().map(|value| value.parse::<f32>().expect("a number")).collect::<Vec<_>>(), maps[maps.len() - size..]);
-    let table = place.done(&["explain", "--checkpoint", "run", "test", "--out", "table", "--format", "table", "--device", "cpu"]).out;
-    assert!(table.starts_with("| Image") && table.lines().count() == 26 && table.contains("test/b/011.png"), "{table}");
-    let again = place.run(&["explain", "--checkpoint", "run", "test", "--out", "maps-occlusion"]);
-    assert!(again.code == Some(2) && again.err.contains("isn't empty"), "{}", again.err);
+    assert_eq!(
+        (csv.lines().count(), last[0], last.len()),
+        (25, "test/b/011.png", size + 2)
+    );
+    assert_eq!(
+        last[2..]
+            .iter()
+            .map(|value| value.parse::<f32>().expect("a number"))
+            .collect::<Vec<_>>(),
+        maps[maps.len() - size..]
+    );
+    let table = place
+        .done(&[
+            "explain",
+            "--checkpoint",
+            "run",
+            "test",
+            "--out",
+            "table",
+            "--format",
+            "table",
+            "--device",
+            "cpu",
+        ])
+        .out;
+    assert!(
+        table.starts_with("| Image")
+            && table.lines().count() == 26
+            && table.contains("test/b/011.png"),
+        "{table}"
+    );
+    let again = place.run(&[
+        "explain",
+        "--checkpoint",
+        "run",
+        "test",
+        "--out",
+        "maps-occlusion",
+    ]);
+    assert!(
+        again.code == Some(2) && again.err.contains("isn't empty"),
+        "{}",
+        again.err
+    );
 }
 
 #[test]
 fn maps_are_checked_by_curves_and_by_random_weights() {
     let place = Place::new();
     trained(&place, "epochs = 12");
-    let ran = place.done(&["explain", "--checkpoint", "run", "test", "--curves", "--sanity", "--device", "cpu"]);
+    let ran = place.done(&[
+        "explain",
+        "--checkpoint",
+        "run",
+        "test",
+        "--curves",
+        "--sanity",
+        "--device",
+        "cpu",
+    ]);
     let found = lines(&ran.out);
     let mean = |of: &dyn Fn(&Value) -> &Value| {
         let values: Vec<f64> = found.iter().filter_map(|line| of(line).as_f64()).collect();
         assert!(values.len() > 16, "{}", ran.out);
         values.iter().sum::<f64>() / values.len() as f64
     };
-    let [deletion, shuffled] = [mean(&|line| &line["curves"]["deletion"]["area"]), mean(&|line| &line["curves"]["deletion_shuffled"])];
-    assert!(deletion < shuffled, "deleting what counts must cost more than deleting anything: {deletion}, {shuffled}");
+    let [deletion, shuffled] = [
+        mean(&|line| &line["curves"]["deletion"]["area"]),
+        mean(&|line| &line["curves"]["deletion_shuffled"]),
+    ];
+    assert!(
+        deletion < shuffled,
+        "deleting what counts must cost more than deleting anything: {deletion}, {shuffled}"
+    );
     let curve = &found[0]["curves"]["deletion"]["probabilities"];
     assert_eq!(curve.as_array().map(Vec::len), Some(21));
-    assert!((curve[0].as_f64().expect("a number") - found[0]["probability"].as_f64().expect("a number")).abs() < 1e-5, "{}", found[0]);
+    assert!(
+        (curve[0].as_f64().expect("a number")
+            - found[0]["probability"].as_f64().expect("a number"))
+        .abs()
+            < 1e-5,
+        "{}",
+        found[0]
+    );
     let border = &found[0]["border"];
-    assert!((border["area"].as_f64().expect("a share") - (1.0 - 16.0 * 20.0 / 480.0)).abs() < 1e-9, "{border}");
+    assert!(
+        (border["area"].as_f64().expect("a share") - (1.0 - 16.0 * 20.0 / 480.0)).abs() < 1e-9,
+        "{border}"
+    );
     let sanity = place.read("run/explanations/sanity.txt");
-    assert!(sanity.contains("head") && sanity.contains("backbone.blocks.0") && sanity.contains("maps"), "{sanity}");
+    assert!(
+        sanity.contains("head") && sanity.contains("backbone.blocks.0") && sanity.contains("maps"),
+        "{sanity}"
+    );
     // The other class, by name; one that nobody knows; a layer that isn't there.
-    let other = place.done(&["explain", "--checkpoint", "run", "test/a/000.png", "--class", "b", "--device", "cpu"]);
+    let other = place.done(&[
+        "explain",
+        "--checkpoint",
+        "run",
+        "test/a/000.png",
+        "--class",
+        "b",
+        "--device",
+        "cpu",
+    ]);
     assert_eq!(lines(&other.out)[0]["class"], "b");
     assert!(place.path("run/explanations-2/0001-000.map.png").is_file());
-    for (arguments, expected) in [(["--class", "c"], "unknown class c, expected one of a, b"), (["--layer", "7"], "no layer group 7")] {
-        let ran = place.run(&[&["explain", "--checkpoint", "run", "test/a/000.png", "--out", "never"], &arguments[..]].concat());
-        assert!(ran.code != Some(0) && ran.err.contains(expected), "{}", ran.err);
-        assert!(!place.path("never").exists(), "nothing is made for what can't be done");
+    for (arguments, expected) in [
+        (["--class", "c"], "unknown class c, expected one of a, b"),
+        (["--layer", "7"], "no layer group 7"),
+    ] {
+        let ran = place.run(
+            &[
+                &[
+                    "explain",
+                    "--checkpoint",
+                    "run",
+                    "test/a/000.png",
+                    "--out",
+                    "never",
+                ],
+                &arguments[..],
+            ]
+            .concat(),
+        );
+        assert!(
+            ran.code != Some(0) && ran.err.contains(expected),
+            "{}",
+            ran.err
+        );
+        assert!(
+            !place.path("never").exists(),
+            "nothing is made for what can't be done"
+        );
     }
 }
 
@@ -121,45 +304,155 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     place.recipe("test = 'test'\nvalidation = 0.4", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let refused = place.run(&["predict", "--checkpoint", "run", "test", "--abstain"]);
-    assert!(refused.code == Some(2) && refused.err.contains("emberlens calibrate run --coverage 0.9"), "{}", refused.err);
-    let moved = place.run(&["evaluate", "--checkpoint", "run", "--calibrate", "--sensitivity", "b=0.95"]);
+    assert!(
+        refused.code == Some(2)
+            && refused
+                .err
+                .contains("emberlens calibrate run --coverage 0.9"),
+        "{}",
+        refused.err
+    );
+    let moved = place.run(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--calibrate",
+        "--sensitivity",
+        "b=0.95",
+    ]);
     let words = "emberlens calibrate run --temperature --sensitivity b=0.95";
-    assert!(moved.code == Some(2) && moved.err.contains(words), "{}", moved.err);
-    let fit = ["calibrate", "run", "--json", "--device", "cpu", "--temperature"];
-    let told = json(&place.done(&[&fit[..], &["--sensitivity", "b=0.95", "--coverage", "0.9"]].concat()).out);
-    let found = json(&place.done(&["evaluate", "--checkpoint", "run", "--split", "val", "--json", "--device", "cpu"]).out);
-    assert_eq!((&told["threshold"], &told["coverage"]), (&found["threshold"]["fitted"], &found["sets"]["fitted"]));
-    assert!(told["temperature"]["low"].as_f64() < told["temperature"]["high"].as_f64(), "{told}");
-    let [sensitivity, coverage] =
-        [&found["threshold"]["sensitivity"]["value"], &found["sets"]["coverage"]["value"]].map(|value| value.as_f64().expect("a number"));
-    assert!(sensitivity >= 0.95 && coverage >= 0.9, "of the images that it was fitted on: {sensitivity}, {coverage}");
+    assert!(
+        moved.code == Some(2) && moved.err.contains(words),
+        "{}",
+        moved.err
+    );
+    let fit = [
+        "calibrate",
+        "run",
+        "--json",
+        "--device",
+        "cpu",
+        "--temperature",
+    ];
+    let told = json(
+        &place
+            .done(&[&fit[..], &["--sensitivity", "b=0.95", "--coverage", "0.9"]].concat())
+            .out,
+    );
+    let found = json(
+        &place
+            .done(&[
+                "evaluate",
+                "--checkpoint",
+                "run",
+                "--split",
+                "val",
+                "--json",
+                "--device",
+                "cpu",
+            ])
+            .out,
+    );
+    assert_eq!(
+        (&told["threshold"], &told["coverage"]),
+        (&found["threshold"]["fitted"], &found["sets"]["fitted"])
+    );
+    assert!(
+        told["temperature"]["low"].as_f64() < told["temperature"]["high"].as_f64(),
+        "{told}"
+    );
+    let [sensitivity, coverage] = [
+        &found["threshold"]["sensitivity"]["value"],
+        &found["sets"]["coverage"]["value"],
+    ]
+    .map(|value| value.as_f64().expect("a number"));
+    assert!(
+        sensitivity >= 0.95 && coverage >= 0.9,
+        "of the images that it was fitted on: {sensitivity}, {coverage}"
+    );
     let meta = || json(&place.read("run/best/meta.json"));
     let fitted = meta();
-    assert_eq!((&fitted["threshold"]["class"], &fitted["coverage"]["fitted_on"]), (&json("\"b\""), &json("48")));
+    assert_eq!(
+        (
+            &fitted["threshold"]["class"],
+            &fitted["coverage"]["fitted_on"]
+        ),
+        (&json("\"b\""), &json("48"))
+    );
     // A new temperature: both are fitted again, with the same wishes.
     change_meta(&place, |meta| meta.temperature = 9.0);
     place.done(&fit);
     assert_eq!(meta(), fitted);
-    let predicted =
-        lines(&place.done(&["predict", "--checkpoint", "run", "test", "--abstain", "--format", "jsonl", "--device", "cpu"]).out);
-    let threshold = fitted["threshold"]["probability"].as_f64().expect("a number");
+    let predicted = lines(
+        &place
+            .done(&[
+                "predict",
+                "--checkpoint",
+                "run",
+                "test",
+                "--abstain",
+                "--format",
+                "jsonl",
+                "--device",
+                "cpu",
+            ])
+            .out,
+    );
+    let threshold = fitted["threshold"]["probability"]
+        .as_f64()
+        .expect("a number");
     for line in &predicted {
-        let set: Vec<&str> = line["set"].as_array().expect("a set").iter().filter_map(Value::as_str).collect();
-        assert_eq!(line["label"], if set.len() == 1 { set[0] } else { "refer" }, "{line}");
-        let flagged = line["probabilities"]["b"].as_f64().expect("a number") as f32 >= threshold as f32;
+        let set: Vec<&str> = line["set"]
+            .as_array()
+            .expect("a set")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        assert_eq!(
+            line["label"],
+            if set.len() == 1 { set[0] } else { "refer" },
+            "{line}"
+        );
+        let flagged =
+            line["probabilities"]["b"].as_f64().expect("a number") as f32 >= threshold as f32;
         assert_eq!(line["flagged"], flagged, "{line}");
     }
-    let table = place.done(&["predict", "--checkpoint", "run", "test/a/000.png", "--device", "cpu"]).out;
-    assert!(table.contains("flagged_b") && table.contains("set"), "{table}");
+    let table = place
+        .done(&[
+            "predict",
+            "--checkpoint",
+            "run",
+            "test/a/000.png",
+            "--device",
+            "cpu",
+        ])
+        .out;
+    assert!(
+        table.contains("flagged_b") && table.contains("set"),
+        "{table}"
+    );
     for (arguments, expected) in [
         (["--coverage", "1"], "expected a number between 0 and 1"),
-        (["--coverage", "0.99"], "found 48 validation images, expected 99 or more"),
-        (["--sensitivity", "b=0.97"], "found 24 validation images of the class b, expected 33 or more"),
+        (
+            ["--coverage", "0.99"],
+            "found 48 validation images, expected 99 or more",
+        ),
+        (
+            ["--sensitivity", "b=0.97"],
+            "found 24 validation images of the class b, expected 33 or more",
+        ),
         (["--sensitivity", "b"], "expected CLASS=SHARE"),
-        (["--sensitivity", "c=0.9"], "unknown class c, expected one of a, b"),
+        (
+            ["--sensitivity", "c=0.9"],
+            "unknown class c, expected one of a, b",
+        ),
     ] {
         let ran = place.run(&[&fit[..], &arguments[..]].concat());
-        assert!(ran.code != Some(0) && ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+        assert!(
+            ran.code != Some(0) && ran.err.contains(expected),
+            "{arguments:?}: {}",
+            ran.err
+        );
     }
     assert_eq!(meta(), fitted, "what can't be fitted changes nothing");
 }
@@ -170,30 +463,64 @@ fn images_without_a_label_strange_and_empty_classes_are_told() {
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let evaluate = |data: &str| place.run(&["evaluate", "--checkpoint", "run", "--data", data, "--device", "cpu"]);
+    let evaluate = |data: &str| {
+        place.run(&[
+            "evaluate",
+            "--checkpoint",
+            "run",
+            "--data",
+            data,
+            "--device",
+            "cpu",
+        ])
+    };
 
     place.classes("loose", &[3, 2]);
     place.images("loose", 0, 4);
     let ran = evaluate("loose");
-    assert!(ran.code == Some(0) && ran.err.contains("passed over in loose: images without a class folder, 4"), "{}", ran.err);
+    assert!(
+        ran.code == Some(0)
+            && ran
+                .err
+                .contains("passed over in loose: images without a class folder, 4"),
+        "{}",
+        ran.err
+    );
     assert!(ran.out.contains("5 images: accuracy"), "{}", ran.out);
 
-    place.write("list.csv", "path,label\nloose/a/000.png,a\nloose/b/000.png,b\nloose/000.png,\nloose/001.png,\n");
+    place.write(
+        "list.csv",
+        "path,label\nloose/a/000.png,a\nloose/b/000.png,b\nloose/000.png,\nloose/001.png,\n",
+    );
     let ran = evaluate("list.csv");
-    assert!(ran.code == Some(0) && ran.err.contains("passed over in list.csv: lines without a label, 2"), "{}", ran.err);
+    assert!(
+        ran.code == Some(0)
+            && ran
+                .err
+                .contains("passed over in list.csv: lines without a label, 2"),
+        "{}",
+        ran.err
+    );
     assert!(ran.out.contains("2 images: accuracy"), "{}", ran.out);
 
     place.classes("strange", &[3, 2, 2]);
     let ran = evaluate("strange");
     assert!(
-        ran.code == Some(1) && ran.err.contains("found c that the checkpoint doesn't know, expected classes among a, b"),
+        ran.code == Some(1)
+            && ran
+                .err
+                .contains("found c that the checkpoint doesn't know, expected classes among a, b"),
         "{}",
         ran.err
     );
 
     place.classes("hollow", &[3, 0]);
     let ran = evaluate("hollow");
-    assert!(ran.code == Some(0) && ran.err.contains("no image of the class b to measure on"), "{}", ran.err);
+    assert!(
+        ran.code == Some(0) && ran.err.contains("no image of the class b to measure on"),
+        "{}",
+        ran.err
+    );
     let report = place.read("run/evaluation/hollow/report.html");
     assert!(report.contains("3 images of hollow") && !report.contains("NaN"));
 }
@@ -207,7 +534,12 @@ fn outputs_that_are_no_numbers_are_an_error_that_names_an_image() {
     let mut weights = place.bytes("run/best/model.safetensors");
     let end = weights.len();
     weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    change_meta(&place, |meta| _ = meta.files.insert("model.safetensors".to_owned(), emberlens::base::io::files::sha256_hex(&weights)));
+    change_meta(&place, |meta| {
+        _ = meta.files.insert(
+            "model.safetensors".to_owned(),
+            emberlens::base::io::files::sha256_hex(&weights),
+        )
+    });
     std::fs::write(place.path("run/best/model.safetensors"), weights).expect("written");
     let meta = place.read("run/best/meta.json");
     for arguments in [
@@ -217,9 +549,19 @@ fn outputs_that_are_no_numbers_are_an_error_that_names_an_image() {
         &["explain", "--checkpoint", "run", "train/a"],
     ] {
         let ran = place.run(arguments);
-        assert!(ran.code == Some(1) && ran.err.contains("output is no number") && ran.err.contains("train/"), "{arguments:?}: {}", ran.err);
+        assert!(
+            ran.code == Some(1)
+                && ran.err.contains("output is no number")
+                && ran.err.contains("train/"),
+            "{arguments:?}: {}",
+            ran.err
+        );
     }
-    assert_eq!(place.read("run/best/meta.json"), meta, "no temperature from what is no number");
+    assert_eq!(
+        place.read("run/best/meta.json"),
+        meta,
+        "no temperature from what is no number"
+    );
 }
 
 /// best/ is replaced again and again while somebody reads it.
@@ -229,17 +571,32 @@ fn a_run_that_is_still_training_is_read_whole() {
     place.classes("train", &[12, 12]);
     place.classes("other", &[2, 2]);
     place.recipe("", "epochs = 60\nworkers = 0\nschedule = { kind = 'constant' }\ncheckpoint = { monitor = 'loss' }");
-    let mut training = place.command(&["train", "--config", "small.toml", "--out", "run"]).spawn().expect("the program starts");
+    let mut training = place
+        .command(&["train", "--config", "small.toml", "--out", "run"])
+        .spawn()
+        .expect("the program starts");
     let mut epochs = std::collections::BTreeSet::new();
     while training.try_wait().expect("asked").is_none() {
         if !place.path("run/best/meta.json").is_file() {
             continue;
         }
-        let ran = place.run(&["predict", "--checkpoint", "run", "other", "--format", "csv", "--device", "cpu"]);
+        let ran = place.run(&[
+            "predict",
+            "--checkpoint",
+            "run",
+            "other",
+            "--format",
+            "csv",
+            "--device",
+            "cpu",
+        ]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         epochs.insert(ran.out);
     }
-    assert!(training.wait().expect("ended").success(), "reading stopped the training");
+    assert!(
+        training.wait().expect("ended").success(),
+        "reading stopped the training"
+    );
     assert!(epochs.len() > 1, "seen at one moment only");
 }
 
@@ -250,7 +607,13 @@ fn event_files_are_written_where_they_are_wanted() {
     place.recipe("", "epochs = 2\ntensorboard = true");
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let sizes = |place: &Place| {
-        ["train", "validation"].map(|part| place.bytes(&format!("run/tensorboard/{part}/events.out.tfevents.emberlens")).len())
+        ["train", "validation"].map(|part| {
+            place
+                .bytes(&format!(
+                    "run/tensorboard/{part}/events.out.tfevents.emberlens"
+                ))
+                .len()
+        })
     };
     let before = sizes(&place);
     place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
@@ -268,55 +631,197 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     let meta = || place.read("run/best/meta.json");
     let before = meta();
     // All validation images are told apart: nothing to fit a temperature on, and then the sets aren't kept either.
-    let refused = place.run(&["calibrate", "run", "--temperature", "--coverage", "0.8", "--device", "cpu"]);
-    assert!(refused.code == Some(1) && refused.err.contains("found no mistake among the 16 validation images"), "{}", refused.err);
+    let refused = place.run(&[
+        "calibrate",
+        "run",
+        "--temperature",
+        "--coverage",
+        "0.8",
+        "--device",
+        "cpu",
+    ]);
+    assert!(
+        refused.code == Some(1)
+            && refused
+                .err
+                .contains("found no mistake among the 16 validation images"),
+        "{}",
+        refused.err
+    );
     assert_eq!(meta(), before);
     place.done(&["calibrate", "run", "--coverage", "0.8", "--device", "cpu"]);
-    let evaluate =
-        |more: &[&str]| json(&place.done(&[&["evaluate", "--checkpoint", "run", "--json", "--device", "cpu"], more].concat()).out);
+    let evaluate = |more: &[&str]| {
+        json(
+            &place
+                .done(
+                    &[
+                        &[
+                            "evaluate",
+                            "--checkpoint",
+                            "run",
+                            "--json",
+                            "--device",
+                            "cpu",
+                        ],
+                        more,
+                    ]
+                    .concat(),
+                )
+                .out,
+        )
+    };
     let fitted = meta();
     assert!(evaluate(&[])["sets"].is_object());
-    assert!(evaluate(&["--tta", "2"])["sets"].is_null(), "the sets were fitted on single predictions");
+    assert!(
+        evaluate(&["--tta", "2"])["sets"].is_null(),
+        "the sets were fitted on single predictions"
+    );
     // An option that can't be used changes nothing, and a run that augments nothing has no augmentations to average over.
-    let plain = place.read("small.toml").replace("rotation_range = 10", "").replace("width_shift_range = 0.05", "");
+    let plain = place
+        .read("small.toml")
+        .replace("rotation_range = 10", "")
+        .replace("width_shift_range = 0.05", "");
     place.write("plain.toml", &plain);
-    place.done(&["train", "--config", "plain.toml", "--out", "plain", "--set", "train.epochs=1"]);
-    let ran = place.run(&["evaluate", "--checkpoint", "run", "--tta", "2", "--compare", "plain", "--device", "cpu"]);
-    assert!(ran.code == Some(2) && ran.err.contains("plain/config.toml"), "each run by its own recipe: {}", ran.err);
+    place.done(&[
+        "train",
+        "--config",
+        "plain.toml",
+        "--out",
+        "plain",
+        "--set",
+        "train.epochs=1",
+    ]);
+    let ran = place.run(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--tta",
+        "2",
+        "--compare",
+        "plain",
+        "--device",
+        "cpu",
+    ]);
+    assert!(
+        ran.code == Some(2) && ran.err.contains("plain/config.toml"),
+        "each run by its own recipe: {}",
+        ran.err
+    );
     assert_eq!(meta(), fitted, "evaluate only reads");
     // Without test images the validation part is measured, and it says so.
     place.recipe("", "epochs = 1");
     place.done(&["train", "--config", "small.toml", "--out", "untested"]);
-    let ran = place.done(&["evaluate", "--checkpoint", "untested", "--json", "--device", "cpu"]);
-    assert!(ran.err.contains("no test images") && json(&ran.out)["data"]["source"] == "the run's validation images", "{}", ran.err);
-    let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "test", "--device", "cpu"]);
-    assert!(ran.code == Some(2) && ran.err.contains("no test images"), "{}", ran.err);
+    let ran = place.done(&[
+        "evaluate",
+        "--checkpoint",
+        "untested",
+        "--json",
+        "--device",
+        "cpu",
+    ]);
+    assert!(
+        ran.err.contains("no test images")
+            && json(&ran.out)["data"]["source"] == "the run's validation images",
+        "{}",
+        ran.err
+    );
+    let ran = place.run(&[
+        "evaluate",
+        "--checkpoint",
+        "untested",
+        "--split",
+        "test",
+        "--device",
+        "cpu",
+    ]);
+    assert!(
+        ran.code == Some(2) && ran.err.contains("no test images"),
+        "{}",
+        ran.err
+    );
     // A validation image that isn't the one any more.
     let split = place.read("untested/split.csv");
-    let held: Vec<&str> = split.lines().filter(|line| line.contains(",val,")).filter_map(|line| line.split(',').next()).collect();
+    let held: Vec<&str> = split
+        .lines()
+        .filter(|line| line.contains(",val,"))
+        .filter_map(|line| line.split(',').next())
+        .collect();
     let original = place.bytes(held[0]);
     std::fs::copy(place.path(held[1]), place.path(held[0])).expect("copied");
     let ran = place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]);
     let words = "1 of 16 images have other pixels than when the run held them back";
-    assert!(ran.err.contains(words) && ran.err.contains(&format!("the first: {}", held[0])), "{}", ran.err);
+    assert!(
+        ran.err.contains(words) && ran.err.contains(&format!("the first: {}", held[0])),
+        "{}",
+        ran.err
+    );
     std::fs::write(place.path(held[0]), original).expect("written");
-    assert!(!place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]).err.contains("other pixels"));
+    assert!(
+        !place
+            .done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"])
+            .err
+            .contains("other pixels")
+    );
     // A share that is held out is what the end of the training and every evaluation measure.
     place.recipe("test = 0.2", "epochs = 1");
     let ran = place.done(&["train", "--config", "small.toml", "--out", "shared"]);
-    assert!(ran.err.contains("(test, measured on at the end)") && ran.out.contains("Test accuracy"), "{}", ran.err);
+    assert!(
+        ran.err.contains("(test, measured on at the end)") && ran.out.contains("Test accuracy"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("warning: 12 validation images say little: an accuracy of 0.92 on them means 0.65 to 0.99"), "{}", ran.err);
-    let rows = place.read("shared/split.csv").lines().filter(|line| line.contains(",test,")).count();
-    let at_end: Value = serde_json::from_str(&place.read("shared/evaluation/test/metrics.json")).expect("JSON");
-    let ran = place.done(&["evaluate", "--checkpoint", "shared", "--json", "--device", "cpu"]);
+    let rows = place
+        .read("shared/split.csv")
+        .lines()
+        .filter(|line| line.contains(",test,"))
+        .count();
+    let at_end: Value =
+        serde_json::from_str(&place.read("shared/evaluation/test/metrics.json")).expect("JSON");
+    let ran = place.done(&[
+        "evaluate",
+        "--checkpoint",
+        "shared",
+        "--json",
+        "--device",
+        "cpu",
+    ]);
     let again = json(&ran.out);
-    assert_eq!((again["images"].as_u64(), &again["data"]["source"]), (Some(rows as u64), &Value::from("the run's test images")));
+    assert_eq!(
+        (again["images"].as_u64(), &again["data"]["source"]),
+        (Some(rows as u64), &Value::from("the run's test images"))
+    );
     assert_eq!(again["accuracy"], at_end["accuracy"]);
-    let ran = place.run(&["train", "--resume", "shared", "--set", "data.test=0.3", "--set", "train.epochs=2"]);
-    assert!(ran.code == Some(2) && ran.err.contains("data.test was 0.2 and is 0.3"), "{}", ran.err);
+    let ran = place.run(&[
+        "train",
+        "--resume",
+        "shared",
+        "--set",
+        "data.test=0.3",
+        "--set",
+        "train.epochs=2",
+    ]);
+    assert!(
+        ran.code == Some(2) && ran.err.contains("data.test was 0.2 and is 0.3"),
+        "{}",
+        ran.err
+    );
     // Training images that have gone elsewhere: one error.
     std::fs::rename(place.path("train"), place.path("moved")).expect("moved");
-    let ran = place.run(&["evaluate", "--checkpoint", "untested", "--split", "val", "--device", "cpu"]);
-    let words = "none of the 16 images held back in untested/split.csv is there, the first: train/a/";
-    assert!(ran.code == Some(1) && ran.err.contains(words) && ran.err.matches("train/a/").count() == 1, "{}", ran.err);
+    let ran = place.run(&[
+        "evaluate",
+        "--checkpoint",
+        "untested",
+        "--split",
+        "val",
+        "--device",
+        "cpu",
+    ]);
+    let words =
+        "none of the 16 images held back in untested/split.csv is there, the first: train/a/";
+    assert!(
+        ran.code == Some(1) && ran.err.contains(words) && ran.err.matches("train/a/").count() == 1,
+        "{}",
+        ran.err
+    );
 }

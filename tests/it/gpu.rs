@@ -8,30 +8,87 @@ use crate::support::Place;
 #[test]
 fn a_gpu_that_passes_its_self_test_trains_as_the_cpu_does() {
     let place = Place::new();
-    let devices: Value = serde_json::from_str(&place.done(&["devices", "--json"]).out).expect("JSON");
-    let gpu = devices["devices"].as_array().expect("a list").iter().find(|device| device["name"] == "gpu:0" && device["usable"] == true);
+    let devices: Value =
+        serde_json::from_str(&place.done(&["devices", "--json"]).out).expect("JSON");
+    let gpu = devices["devices"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|device| device["name"] == "gpu:0" && device["usable"] == true);
     if gpu.is_none() {
-        assert!(std::env::var_os("EMBERLENS_TEST_GPU").is_none(), "no usable GPU: {devices}");
+        assert!(
+            std::env::var_os("EMBERLENS_TEST_GPU").is_none(),
+            "no usable GPU: {devices}"
+        );
         println!("no usable GPU here, nothing tested: {devices}");
         return;
     }
     place.classes("train", &[6, 6]);
     place.recipe("", "epochs = 2\nclip_norm = 1.0");
-    let text = place.read("small.toml").replace("dropout = 0.2", "dropout = 0").replace("hidden = 16", "hidden = 16\nbatch_norm = true");
+    let text = place
+        .read("small.toml")
+        .replace("dropout = 0.2", "dropout = 0")
+        .replace("hidden = 16", "hidden = 16\nbatch_norm = true");
     place.write("small.toml", &text);
     let losses = |device: &str, out: &str, more: &[&str]| {
-        place.done(&[&["train", "--config", "small.toml", "--out", out, "--device", device][..], more].concat());
+        place.done(
+            &[
+                &[
+                    "train",
+                    "--config",
+                    "small.toml",
+                    "--out",
+                    out,
+                    "--device",
+                    device,
+                ][..],
+                more,
+            ]
+            .concat(),
+        );
         let history = place.read(&format!("{out}/history.csv"));
-        let loss = |line: &str| line.split(',').nth(5).and_then(|loss| loss.parse::<f64>().ok()).expect("val_loss");
+        let loss = |line: &str| {
+            line.split(',')
+                .nth(5)
+                .and_then(|loss| loss.parse::<f64>().ok())
+                .expect("val_loss")
+        };
         history.lines().skip(1).map(loss).collect::<Vec<_>>()
     };
-    let are_close = |cpu: &[f64], gpu: &[f64]| cpu.iter().zip(gpu).all(|(a, b)| (a - b).abs() < 1e-3) && [cpu.len(), gpu.len()] == [2, 2];
+    let are_close = |cpu: &[f64], gpu: &[f64]| {
+        cpu.iter().zip(gpu).all(|(a, b)| (a - b).abs() < 1e-3) && [cpu.len(), gpu.len()] == [2, 2]
+    };
     let (cpu, gpu) = (losses("cpu", "cpu", &[]), losses("gpu:0", "gpu", &[]));
     assert!(are_close(&cpu, &gpu), "{cpu:?} {gpu:?}");
     // A frozen backbone, its features computed on the device and kept.
-    let frozen = ["--set", "model.weights=cpu/best/model.safetensors", "--set", "model.freeze=blocks:1", "--set", "train.feature_cache=1"];
-    let (cpu, gpu) = (losses("cpu", "frozen_cpu", &frozen), losses("gpu:0", "frozen_gpu", &frozen));
+    let frozen = [
+        "--set",
+        "model.weights=cpu/best/model.safetensors",
+        "--set",
+        "model.freeze=blocks:1",
+        "--set",
+        "train.feature_cache=1",
+    ];
+    let (cpu, gpu) = (
+        losses("cpu", "frozen_cpu", &frozen),
+        losses("gpu:0", "frozen_gpu", &frozen),
+    );
     assert!(are_close(&cpu, &gpu), "{cpu:?} {gpu:?}");
-    place.done(&["train", "--resume", "gpu", "--set", "train.epochs=3", "--device", "gpu"]);
-    place.done(&["predict", "--checkpoint", "gpu", "train/a", "--device", "gpu:0"]);
+    place.done(&[
+        "train",
+        "--resume",
+        "gpu",
+        "--set",
+        "train.epochs=3",
+        "--device",
+        "gpu",
+    ]);
+    place.done(&[
+        "predict",
+        "--checkpoint",
+        "gpu",
+        "train/a",
+        "--device",
+        "gpu:0",
+    ]);
 }

@@ -23,7 +23,12 @@ fn everything(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 fn in_data(place: &Place, arguments: &[&str]) -> crate::support::Ran {
-    place.command(arguments).current_dir(place.path("data")).output().map(Into::into).expect("the program starts")
+    place
+        .command(arguments)
+        .current_dir(place.path("data"))
+        .output()
+        .map(Into::into)
+        .expect("the program starts")
 }
 
 #[test]
@@ -31,22 +36,46 @@ fn runs_beside_the_classes_are_passed_over_and_go_on() {
     let place = Place::new();
     place.classes("data", &[8, 8]);
     place.recipe("", "epochs = 1");
-    let recipe = place.read("small.toml").replace("train = \"train\"", "train = \".\"");
+    let recipe = place
+        .read("small.toml")
+        .replace("train = \"train\"", "train = \".\"");
     place.write("data/small.toml", &recipe);
     for run in ["checkpoints/small", "checkpoints/small-2"] {
         let ran = in_data(&place, &["train", "--config", "small.toml"]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
-        assert!(ran.err.contains("belonging to 2 classes. (training)"), "{}", ran.err);
+        assert!(
+            ran.err.contains("belonging to 2 classes. (training)"),
+            "{}",
+            ran.err
+        );
         assert!(place.path("data").join(run).join("best").is_dir());
         let is_second = run.ends_with('2');
-        let words = "passed over in .: runs and results of this program, 1; the first: ./checkpoints";
+        let words =
+            "passed over in .: runs and results of this program, 1; the first: ./checkpoints";
         assert_eq!(ran.err.contains(words), is_second, "{}", ran.err);
     }
-    let ran = in_data(&place, &["train", "--resume", "checkpoints/small", "--set", "train.epochs=2"]);
+    let ran = in_data(
+        &place,
+        &[
+            "train",
+            "--resume",
+            "checkpoints/small",
+            "--set",
+            "train.epochs=2",
+        ],
+    );
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let ran = in_data(&place, &["inspect", "."]);
-    assert!(ran.code == Some(0) && !ran.out.contains("| checkpoints"), "{}", ran.out);
-    assert!(ran.out.contains("runs and results of this program, 1"), "{}", ran.out);
+    assert!(
+        ran.code == Some(0) && !ran.out.contains("| checkpoints"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("runs and results of this program, 1"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]
@@ -63,16 +92,40 @@ fn nothing_is_written_among_images() {
         &[&["train", "--out", "run/../train/b"], &recipe[..]].concat(),
         &["inspect", "train", "--write-clean", "train/clean.csv"],
         &["inspect", "train", "--html", "train/page.html"],
-        &["evaluate", "--checkpoint", "run", "--data", "train", "--out", "train/out"],
-        &["explain", "--checkpoint", "run", "train/a/000.png", "--out", "train/maps"],
+        &[
+            "evaluate",
+            "--checkpoint",
+            "run",
+            "--data",
+            "train",
+            "--out",
+            "train/out",
+        ],
+        &[
+            "explain",
+            "--checkpoint",
+            "run",
+            "train/a/000.png",
+            "--out",
+            "train/maps",
+        ],
         &[&["preview", "--out", "train/a/preview.png"], &recipe[..]].concat(),
-        &[&["augment", "--out", "train/more", "--per-image", "1"], &recipe[..]].concat(),
+        &[
+            &["augment", "--out", "train/more", "--per-image", "1"],
+            &recipe[..],
+        ]
+        .concat(),
         &["init", "train", "--out", "train/train.toml"],
     ];
     for arguments in cases {
         let ran = place.run(arguments);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.err);
-        assert!(ran.err.contains("nothing is written into the data's own folder train; choose another --"), "{arguments:?}: {}", ran.err);
+        assert!(
+            ran.err
+                .contains("nothing is written into the data's own folder train; choose another --"),
+            "{arguments:?}: {}",
+            ran.err
+        );
     }
     assert_eq!(everything(&place.path("train")), before);
     // Beside the images is not among them.
@@ -95,7 +148,13 @@ fn links_pipes_and_files_of_systems_end_no_command() {
     place.write("train/lost+found/x.png", "x");
     place.write("train/b/@eaDir/000.png/thumb.png", "x");
     place.write("train/a/phone.heic", "x");
-    assert!(std::process::Command::new("mkfifo").arg(place.path("train/a/pipe.png")).status().expect("mkfifo").success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(place.path("train/a/pipe.png"))
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
     place.recipe("test = 'test'", "epochs = 1");
     let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
     for words in [
@@ -111,34 +170,114 @@ fn links_pipes_and_files_of_systems_end_no_command() {
     ] {
         assert_eq!(ran.err.matches(words).count(), 1, "{words}: {}", ran.err);
     }
-    assert!(ran.out.contains("2 images can't be decoded and were skipped"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("2 images can't be decoded and were skipped"),
+        "{}",
+        ran.out
+    );
     let skipped = place.read("run/skipped.csv");
-    let lines: Vec<_> = skipped.lines().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+    let lines: Vec<_> = skipped
+        .lines()
+        .map(|line| line.split(": ").next().unwrap_or_default())
+        .collect();
     assert_eq!(lines[0], "path,reason,split,class");
-    assert!(lines.contains(&"train/a/gone.png,\"a link to /nowhere/x.png, which is not there\",train,a"), "{skipped}");
-    assert!(lines.contains(&"train/lost,\"a link to /nowhere, which is not there\",train,"), "{skipped}");
-    assert!(lines.contains(&"test/b/gone.png,\"a link to /nowhere/y.png, which is not there\",test,b"), "{skipped}");
+    assert!(
+        lines
+            .contains(&"train/a/gone.png,\"a link to /nowhere/x.png, which is not there\",train,a"),
+        "{skipped}"
+    );
+    assert!(
+        lines.contains(&"train/lost,\"a link to /nowhere, which is not there\",train,"),
+        "{skipped}"
+    );
+    assert!(
+        lines.contains(&"test/b/gone.png,\"a link to /nowhere/y.png, which is not there\",test,b"),
+        "{skipped}"
+    );
     assert_eq!(lines.len(), 5, "{skipped}");
     let split = place.read("run/split.csv");
-    assert!(!split.contains("eaDir") && !split.contains("pipe") && !split.contains("a/up"), "{split}");
+    assert!(
+        !split.contains("eaDir") && !split.contains("pipe") && !split.contains("a/up"),
+        "{split}"
+    );
 
     let ran = place.done(&["inspect", "train"]);
-    assert!(ran.out.contains("can't be opened: train/a/gone.png: a link to /nowhere/x.png"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("can't be opened: train/a/gone.png: a link to /nowhere/x.png"),
+        "{}",
+        ran.out
+    );
     place.done(&["init", "train", "--out", "x.toml"]);
     place.done(&["preview", "--config", "small.toml"]);
-    place.done(&["augment", "--config", "small.toml", "--out", "more", "--per-image", "1"]);
-    let ran = place.done(&["evaluate", "--checkpoint", "run", "--data", "test", "--out", "elsewhere"]);
-    assert!(ran.err.contains("warning: 1 file can't be opened and is skipped"), "{}", ran.err);
+    place.done(&[
+        "augment",
+        "--config",
+        "small.toml",
+        "--out",
+        "more",
+        "--per-image",
+        "1",
+    ]);
+    let ran = place.done(&[
+        "evaluate",
+        "--checkpoint",
+        "run",
+        "--data",
+        "test",
+        "--out",
+        "elsewhere",
+    ]);
+    assert!(
+        ran.err
+            .contains("warning: 1 file can't be opened and is skipped"),
+        "{}",
+        ran.err
+    );
     assert_eq!(place.read("elsewhere/skipped.csv").lines().count(), 3);
     for command in ["predict", "explain"] {
         let ran = place.run(&[command, "--checkpoint", "run", "train", "train/a/pipe.png"]);
         assert_eq!(ran.code, Some(1), "{command}: {}", ran.err);
-        assert!(ran.err.contains("3 of 16 paths gave no result"), "{command}: {}", ran.err);
-        assert!(ran.err.contains("error: a pipe, socket or device, expected a file: train/a/pipe.png"), "{command}: {}", ran.err);
-        assert!(ran.err.contains("error: a link to /nowhere/x.png, which is not there: train/a/gone.png"), "{command}: {}", ran.err);
+        assert!(
+            ran.err.contains("3 of 16 paths gave no result"),
+            "{command}: {}",
+            ran.err
+        );
+        assert!(
+            ran.err
+                .contains("error: a pipe, socket or device, expected a file: train/a/pipe.png"),
+            "{command}: {}",
+            ran.err
+        );
+        assert!(
+            ran.err
+                .contains("error: a link to /nowhere/x.png, which is not there: train/a/gone.png"),
+            "{command}: {}",
+            ran.err
+        );
     }
-    let ran = place.run(&[&["train", "--out", "strict", "--set", "data.on_bad_image=error"], &QUICK[..]].concat());
-    assert!(ran.code == Some(1) && ran.err.contains("train/a/gone.png: a link to /nowhere/x.png, which is not there"), "{}", ran.err);
+    let ran = place.run(
+        &[
+            &[
+                "train",
+                "--out",
+                "strict",
+                "--set",
+                "data.on_bad_image=error",
+            ],
+            &QUICK[..],
+        ]
+        .concat(),
+    );
+    assert!(
+        ran.code == Some(1)
+            && ran
+                .err
+                .contains("train/a/gone.png: a link to /nowhere/x.png, which is not there"),
+        "{}",
+        ran.err
+    );
     assert!(!place.path("strict").exists());
 }
 
@@ -148,8 +287,13 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
     let place = Place::new();
     place.classes("train", &[8, 8, 8]);
-    let rename =
-        |old: &str, new: &[u8]| std::fs::rename(place.path(old), place.path("train").join(OsStr::from_bytes(new))).expect("renamed");
+    let rename = |old: &str, new: &[u8]| {
+        std::fs::rename(
+            place.path(old),
+            place.path("train").join(OsStr::from_bytes(new)),
+        )
+        .expect("renamed")
+    };
     rename("train/a/000.png", b"a/f\xE9.png");
     rename("train/a", b"na\xEFve");
     rename("train/b", b"na\xEEve");
@@ -159,19 +303,41 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
     place.done(&["train", "--config", "small.toml", "--out", "run"]);
     let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
     let evaluated = place.done(&["evaluate", "--checkpoint", "run", "--split", "val"]);
-    assert!(evaluated.out.contains("12 images: accuracy"), "{}", evaluated.out);
+    assert!(
+        evaluated.out.contains("12 images: accuracy"),
+        "{}",
+        evaluated.out
+    );
     let predicted = place.done(&["predict", "--checkpoint", "run", "train", "--format", "csv"]);
     assert_eq!(predicted.out.lines().count(), 25, "a line an image");
-    assert!(predicted.out.contains("train/na\\xEFve/f\\xE9.png,"), "{}", predicted.out);
+    assert!(
+        predicted.out.contains("train/na\\xEFve/f\\xE9.png,"),
+        "{}",
+        predicted.out
+    );
     let inspected = place.done(&["inspect", "train", "--write-clean", "clean.csv", "--json"]);
-    let augmented = place.done(&["augment", "--config", "small.toml", "--out", "more", "--per-image", "1"]);
+    let augmented = place.done(&[
+        "augment",
+        "--config",
+        "small.toml",
+        "--out",
+        "more",
+        "--per-image",
+        "1",
+    ]);
     for ran in [&ran, &evaluated, &predicted, &inspected, &augmented] {
         for text in [&ran.out, &ran.err] {
             assert!(!text.contains(['\u{1b}', '\u{fffd}']), "{text}");
         }
     }
     let split = place.read("run/split.csv");
-    assert!(classes.iter().all(|class| split.contains(&format!(",{class},"))) && split.lines().count() == 25, "{split}");
+    assert!(
+        classes
+            .iter()
+            .all(|class| split.contains(&format!(",{class},")))
+            && split.lines().count() == 25,
+        "{split}"
+    );
     for (list, run) in [("clean.csv", "clean"), ("more/manifest.csv", "again")] {
         place.done(&[
             "train",
@@ -185,24 +351,57 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
             run,
         ]);
         let meta = place.read(&format!("{run}/best/meta.json"));
-        assert!(classes.iter().all(|class| meta.contains(&class.replace('\\', "\\\\"))), "{meta}");
+        assert!(
+            classes
+                .iter()
+                .all(|class| meta.contains(&class.replace('\\', "\\\\"))),
+            "{meta}"
+        );
     }
 }
 
 #[test]
 fn class_names_come_through_lists_as_they_are() {
     let place = Place::new();
-    let classes = if cfg!(unix) { ["  a", "b ", "c, \"d\"", "#e", "=f;g"] } else { [" a", "b", "c, d", "#e", "=f;g"] };
+    let classes = if cfg!(unix) {
+        ["  a", "b ", "c, \"d\"", "#e", "=f;g"]
+    } else {
+        [" a", "b", "c, d", "#e", "=f;g"]
+    };
     for (index, class) in classes.iter().enumerate() {
         place.images(&format!("train/{class}"), index, 6);
         place.images(&format!("test/{class}"), index + 10, 2);
     }
     place.recipe("test = 'test'", "epochs = 1");
     place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
-    place.done(&["augment", "--config", "small.toml", "--out", "more", "--per-image", "1"]);
+    place.done(&[
+        "augment",
+        "--config",
+        "small.toml",
+        "--out",
+        "more",
+        "--per-image",
+        "1",
+    ]);
     for (list, run) in [("clean.csv", "one"), ("more/manifest.csv", "two")] {
-        let ran = place.done(&[&["train", "--out", run, "--set", &format!("data.train={list}")], &QUICK[..]].concat());
-        assert!(ran.err.contains("belonging to 5 classes. (training)"), "{}", ran.err);
+        let ran = place.done(
+            &[
+                &[
+                    "train",
+                    "--out",
+                    run,
+                    "--set",
+                    &format!("data.train={list}"),
+                ],
+                &QUICK[..],
+            ]
+            .concat(),
+        );
+        assert!(
+            ran.err.contains("belonging to 5 classes. (training)"),
+            "{}",
+            ran.err
+        );
     }
 }
 
@@ -217,7 +416,12 @@ fn class_names_that_look_the_same_are_told_apart() {
     let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
     assert_eq!(ran.err.matches(alike).count(), 1, "{}", ran.err);
     assert!(place.done(&["inspect", "train"]).out.contains(alike));
-    assert!(place.done(&["init", "train", "--out", "x.toml"]).err.contains(alike));
+    assert!(
+        place
+            .done(&["init", "train", "--out", "x.toml"])
+            .err
+            .contains(alike)
+    );
     place.images("test/Dog ", 0, 2);
     place.images("test/cafe\u{301}", 2, 2);
     let expected = [
@@ -227,10 +431,20 @@ fn class_names_that_look_the_same_are_told_apart() {
         "found \"Dog \", cafe\u{301} that the checkpoint doesn't know, expected classes among Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at \
          the beginning or end only",
     ];
-    let trained = place.run(&[&["train", "--out", "never", "--set", "data.test=test"], &QUICK[..]].concat());
+    let trained = place.run(
+        &[
+            &["train", "--out", "never", "--set", "data.test=test"],
+            &QUICK[..],
+        ]
+        .concat(),
+    );
     let evaluated = place.run(&["evaluate", "--checkpoint", "run", "--data", "test"]);
     for (ran, expected) in [trained, evaluated].iter().zip(expected) {
-        assert!(ran.code == Some(1) && ran.err.contains(expected), "{}", ran.err);
+        assert!(
+            ran.code == Some(1) && ran.err.contains(expected),
+            "{}",
+            ran.err
+        );
     }
 }
 
@@ -240,34 +454,85 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
     let lines = |separator: &str, ending: &str| {
-        let of_class =
-            |class: &str| (0..8).map(|index| format!("train/{class}/{index:03}{ending}{separator}{class}\r\n")).collect::<String>();
+        let of_class = |class: &str| {
+            (0..8)
+                .map(|index| format!("train/{class}/{index:03}{ending}{separator}{class}\r\n"))
+                .collect::<String>()
+        };
         of_class("a") + &of_class("b")
     };
     for (name, text, words) in [
-        ("semicolon", format!("path;label\r\n{}", lines(";", ".png")), "semicolon.csv is read so: `;` between the columns"),
+        (
+            "semicolon",
+            format!("path;label\r\n{}", lines(";", ".png")),
+            "semicolon.csv is read so: `;` between the columns",
+        ),
         (
             "keras",
             format!("filename\tclass\r\n{}", lines("\t", ".png")),
             "is read so: `tab` between the columns, `filename` as path, `class` as label",
         ),
-        ("bare", lines(",", ".png"), "is read so: no header: the first column as path, the other one as label"),
-        ("ids", format!("id,target\r\n{}", lines(",", "")), "16 paths with the ending that is there, the first train/a/000.png"),
+        (
+            "bare",
+            lines(",", ".png"),
+            "is read so: no header: the first column as path, the other one as label",
+        ),
+        (
+            "ids",
+            format!("id,target\r\n{}", lines(",", "")),
+            "16 paths with the ending that is there, the first train/a/000.png",
+        ),
     ] {
         place.write(&format!("{name}.csv"), &text);
-        let ran = place.done(&[&["train", "--out", name, "--set", &format!("data.train={name}.csv")], &QUICK[..]].concat());
+        let ran = place.done(
+            &[
+                &[
+                    "train",
+                    "--out",
+                    name,
+                    "--set",
+                    &format!("data.train={name}.csv"),
+                ],
+                &QUICK[..],
+            ]
+            .concat(),
+        );
         assert_eq!(ran.err.matches(words).count(), 1, "{}", ran.err);
-        assert!(place.done(&["inspect", &format!("{name}.csv")]).out.contains(words));
+        assert!(
+            place
+                .done(&["inspect", &format!("{name}.csv")])
+                .out
+                .contains(words)
+        );
     }
     for (source, words) in [
         (
             "train/a/000.png",
             "found a PNG image, which is no folder of class folders and no CSV of the columns path,label: train/a/000.png, line 1",
         ),
-        ("small.toml", "found a recipe, which belongs behind --config"),
+        (
+            "small.toml",
+            "found a recipe, which belongs behind --config",
+        ),
     ] {
-        let ran = place.run(&[&["train", "--out", "never", "--set", &format!("data.train={source}")], &QUICK[..]].concat());
-        assert!(ran.code == Some(1) && ran.err.contains(words), "{}", ran.err);
+        let ran = place.run(
+            &[
+                &[
+                    "train",
+                    "--out",
+                    "never",
+                    "--set",
+                    &format!("data.train={source}"),
+                ],
+                &QUICK[..],
+            ]
+            .concat(),
+        );
+        assert!(
+            ran.code == Some(1) && ran.err.contains(words),
+            "{}",
+            ran.err
+        );
     }
 }
 
@@ -284,9 +549,18 @@ fn a_run_none_of_whose_test_images_can_be_opened_says_so() {
         std::os::unix::fs::symlink("/nowhere/x.png", place.path(image)).expect("linked");
     }
     for split in [&[][..], &["--split", "test"]] {
-        let ran = place.run(&[&["evaluate", "--checkpoint", "run", "--device", "cpu"], split].concat());
-        let words =
-            "none of the 3 test images of the run can be opened; the first: test/a/000.png: a link to /nowhere/x.png, which is not there";
-        assert!(ran.code == Some(1) && ran.err.contains(words), "{}", ran.err);
+        let ran = place.run(
+            &[
+                &["evaluate", "--checkpoint", "run", "--device", "cpu"],
+                split,
+            ]
+            .concat(),
+        );
+        let words = "none of the 3 test images of the run can be opened; the first: test/a/000.png: a link to /nowhere/x.png, which is not there";
+        assert!(
+            ran.code == Some(1) && ran.err.contains(words),
+            "{}",
+            ran.err
+        );
     }
 }

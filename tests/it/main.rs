@@ -1,8 +1,17 @@
 //! The program as its users meet it: real processes on images made here, never square and never symmetric.
 
-#![expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes")]
-#![expect(clippy::print_stdout, reason = "a test that has nothing to test says so")]
-#![expect(unreachable_pub, reason = "one binary: what the fixture shows, it shows to the tests beside it")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests prepare their folders with plain writes"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test that has nothing to test says so"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "one binary: what the fixture shows, it shows to the tests beside it"
+)]
 
 mod augment;
 mod bad_input;

@@ -20,31 +20,82 @@ fn said(text: &str, changes: &[&str]) -> String {
 }
 
 const OVERRIDES: &[(&str, &str)] = &[
-    ("x", "--set x: expected key.path=value, for example --set train.epochs=5"),
-    ("=5", "--set =5: expected key.path=value, for example --set train.epochs=5"),
-    ("train.=5", "--set train.=5: expected key.path=value, for example --set train.epochs=5"),
-    ("name.epochs=5", "--set name.epochs=5: `name` is \"x\", not a table with keys of its own; set the whole of it"),
-    ("epochs=5", "`epochs`: no such key; did you mean --set train.epochs=5?: --set epochs=5"),
-    ("lr=0.01", "`lr`: no such key; did you mean --set train.optimizer.learning_rate=0.01?: --set lr=0.01"),
+    (
+        "x",
+        "--set x: expected key.path=value, for example --set train.epochs=5",
+    ),
+    (
+        "=5",
+        "--set =5: expected key.path=value, for example --set train.epochs=5",
+    ),
+    (
+        "train.=5",
+        "--set train.=5: expected key.path=value, for example --set train.epochs=5",
+    ),
+    (
+        "name.epochs=5",
+        "--set name.epochs=5: `name` is \"x\", not a table with keys of its own; set the whole of it",
+    ),
+    (
+        "epochs=5",
+        "`epochs`: no such key; did you mean --set train.epochs=5?: --set epochs=5",
+    ),
+    (
+        "lr=0.01",
+        "`lr`: no such key; did you mean --set train.optimizer.learning_rate=0.01?: --set lr=0.01",
+    ),
     (
         "learning_rate=0.01",
         "`learning_rate`: no such key; did you mean --set train.optimizer.learning_rate=0.01?: --set learning_rate=0.01",
     ),
-    ("batch_size=16", "`batch_size`: no such key; did you mean --set train.batch_size=16?: --set batch_size=16"),
-    ("bs=16", "`bs`: no such key; did you mean --set train.batch_size=16?: --set bs=16"),
-    ("batch=16", "`batch`: no such key; did you mean --set train.batch_size=16?: --set batch=16"),
-    ("image_size=[64, 64]", "`image_size`: no such key; did you mean --set data.image_size=[64, 64]?: --set image_size=[64, 64]"),
-    ("img_size=64", "`img_size`: no such key; did you mean --set data.image_size=64?: --set img_size=64"),
-    ("patience=3", "`patience`: no such key; did you mean --set train.early_stopping.patience=3?: --set patience=3"),
-    ("optimizer=adam", "`optimizer`: no such key; did you mean --set train.optimizer.kind=adam?: --set optimizer=adam"),
-    ("train.lr=0.01", "`train.lr`: no such key; did you mean --set train.optimizer.learning_rate=0.01?: --set train.lr=0.01"),
+    (
+        "batch_size=16",
+        "`batch_size`: no such key; did you mean --set train.batch_size=16?: --set batch_size=16",
+    ),
+    (
+        "bs=16",
+        "`bs`: no such key; did you mean --set train.batch_size=16?: --set bs=16",
+    ),
+    (
+        "batch=16",
+        "`batch`: no such key; did you mean --set train.batch_size=16?: --set batch=16",
+    ),
+    (
+        "image_size=[64, 64]",
+        "`image_size`: no such key; did you mean --set data.image_size=[64, 64]?: --set image_size=[64, 64]",
+    ),
+    (
+        "img_size=64",
+        "`img_size`: no such key; did you mean --set data.image_size=64?: --set img_size=64",
+    ),
+    (
+        "patience=3",
+        "`patience`: no such key; did you mean --set train.early_stopping.patience=3?: --set patience=3",
+    ),
+    (
+        "optimizer=adam",
+        "`optimizer`: no such key; did you mean --set train.optimizer.kind=adam?: --set optimizer=adam",
+    ),
+    (
+        "train.lr=0.01",
+        "`train.lr`: no such key; did you mean --set train.optimizer.learning_rate=0.01?: --set train.lr=0.01",
+    ),
     (
         "train.learning_rate=0.01",
         "`train.learning_rate`: no such key; did you mean --set train.optimizer.learning_rate=0.01?: --set train.learning_rate=0.01",
     ),
-    ("train.epoch=5", "`train.epoch`: no such key; did you mean `epochs`?: --set train.epoch=5"),
-    ("data.epochs=5", "`data.epochs`: no such key; did you mean --set train.epochs=5?: --set data.epochs=5"),
-    ("giraffe=5", "`giraffe`: no such key, expected one of augment, data, device, model, name, seed, train: --set giraffe=5"),
+    (
+        "train.epoch=5",
+        "`train.epoch`: no such key; did you mean `epochs`?: --set train.epoch=5",
+    ),
+    (
+        "data.epochs=5",
+        "`data.epochs`: no such key; did you mean --set train.epochs=5?: --set data.epochs=5",
+    ),
+    (
+        "giraffe=5",
+        "`giraffe`: no such key, expected one of augment, data, device, model, name, seed, train: --set giraffe=5",
+    ),
     (
         "train.giraffe=5",
         "`train.giraffe`: no such key, expected one of accumulate, batch_size, checkpoint, class_weights, clip_norm, early_stopping, ema_decay, epochs, feature_cache, focal_gamma, label_smoothing, loss, max_time, optimizer, phases, sampler, schedule, tensorboard, workers: --set train.giraffe=5",
@@ -153,14 +204,26 @@ const OVERRIDES: &[(&str, &str)] = &[
         "train.epochs='2'",
         "`train.epochs`: found \"2\", expected a whole number from 0 on; did you mean 2, without quotes?: --set train.epochs='2'",
     ),
-    ("train.epochs=2.5", "`train.epochs`: found 2.5, expected a whole number from 0 on: --set train.epochs=2.5"),
-    ("train.epochs=-1", "`train.epochs`: found -1, expected a whole number from 0 on: --set train.epochs=-1"),
-    ("train.epochs=many", "`train.epochs`: found \"many\", expected a whole number from 0 on: --set train.epochs=many"),
+    (
+        "train.epochs=2.5",
+        "`train.epochs`: found 2.5, expected a whole number from 0 on: --set train.epochs=2.5",
+    ),
+    (
+        "train.epochs=-1",
+        "`train.epochs`: found -1, expected a whole number from 0 on: --set train.epochs=-1",
+    ),
+    (
+        "train.epochs=many",
+        "`train.epochs`: found \"many\", expected a whole number from 0 on: --set train.epochs=many",
+    ),
     (
         "train.tensorboard=True",
         "`train.tensorboard`: found \"True\", expected true or false; did you mean `true`?: --set train.tensorboard=True",
     ),
-    ("train.tensorboard=yes", "`train.tensorboard`: found \"yes\", expected true or false: --set train.tensorboard=yes"),
+    (
+        "train.tensorboard=yes",
+        "`train.tensorboard`: found \"yes\", expected true or false: --set train.tensorboard=yes",
+    ),
     (
         "train.max_time=45",
         "`train.max_time`: can't read `45` as a time, expected a whole number and s, m or h: \"45m\": --set train.max_time=45",
@@ -177,12 +240,18 @@ const OVERRIDES: &[(&str, &str)] = &[
         "train.phases=[{ epochs = 1, freeze = 'none' }, { epochs = 1, frieze = 'none' }]",
         "`train.phases (entry 2).frieze`: no such key; did you mean `freeze`?: --set train.phases=[{ epochs = 1, freeze = 'none' }, { epochs = 1, frieze = 'none' }]",
     ),
-    ("data.validation=true", "`data.validation`: found true, expected a number or a text in quotes: --set data.validation=true"),
+    (
+        "data.validation=true",
+        "`data.validation`: found true, expected a number or a text in quotes: --set data.validation=true",
+    ),
     (
         "data.image_size=[150, 150, 3]",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers from 0 on: Height and width in pixels that the network sees; its colours are `data.color`: --set data.image_size=[150, 150, 3]",
     ),
-    ("data.image_size=150", "`data.image_size`: found 150, expected a list of 2 whole numbers from 0 on: --set data.image_size=150"),
+    (
+        "data.image_size=150",
+        "`data.image_size`: found 150, expected a list of 2 whole numbers from 0 on: --set data.image_size=150",
+    ),
     (
         "data.color=gray",
         "`data.color`: found \"gray\", expected \"rgb\" or \"grayscale\"; did you mean `grayscale`?: --set data.color=gray",
@@ -195,7 +264,10 @@ const OVERRIDES: &[(&str, &str)] = &[
         "data.normalize={ mean = [0.5] }",
         "`data.normalize.std`: found nothing, expected a list of numbers: One number a channel, above 0: --set data.normalize={ mean = [0.5] }",
     ),
-    ("data.normalize={ rescal = 2 }", "`data.normalize.rescal`: no such key; did you mean `rescale`?: --set data.normalize={ rescal = 2 }"),
+    (
+        "data.normalize={ rescal = 2 }",
+        "`data.normalize.rescal`: no such key; did you mean `rescale`?: --set data.normalize={ rescal = 2 }",
+    ),
     (
         "data.normalize=3",
         "`data.normalize`: found 3, expected \"auto\", \"unit\", \"imagenet\", \"caffe\", \"tf\", \"dataset\", \"samplewise\", a table with mean, std or a table with featurewise_center, featurewise_std_normalization, rescale, samplewise_center, samplewise_std_normalization, zca_epsilon, zca_whitening: --set data.normalize=3",
@@ -210,8 +282,14 @@ const OVERRIDES: &[(&str, &str)] = &[
         "data.train=\"C:\\Users\\me\"",
         "--set data.train=\"C:\\Users\\me\": \"C:\\Users\\me\": in double quotes a backslash begins a special character; write \"C:/Users/me\" or 'C:\\Users\\me'",
     ),
-    ("model.hidden=[8, 2.5]", "`model.hidden (entry 2)`: found 2.5, expected a whole number from 0 on: --set model.hidden=[8, 2.5]"),
-    ("model.hidden=[8", "--set model.hidden=[8: unclosed array: model.hidden = [8"),
+    (
+        "model.hidden=[8, 2.5]",
+        "`model.hidden (entry 2)`: found 2.5, expected a whole number from 0 on: --set model.hidden=[8, 2.5]",
+    ),
+    (
+        "model.hidden=[8",
+        "--set model.hidden=[8: unclosed array: model.hidden = [8",
+    ),
     (
         "model.architecture=vgg29",
         "`model.architecture`: found \"vgg29\", expected \"small_cnn\", \"layers\", \"vgg16\", \"vgg16_bn\", \"vgg19\", \"squeezenet1_1\", \"resnet18\", \"resnet34\", \"resnet50\", \"resnet101\", \"mobilenet_v1\", \"mobilenet_v2\", \"mobilenet_v3_small\", \"mobilenet_v3_large\", \"efficientnet_b0\", \"efficientnet_b1\", \"efficientnet_b2\", \"efficientnet_b3\", \"efficientnet_b4\", \"efficientnet_lite0\", \"efficientnet_lite1\", \"efficientnet_lite2\", \"densenet121\", \"convnext_tiny\" or \"inception_v3\"; did you mean `vgg19`?: --set model.architecture=vgg29",
@@ -260,19 +338,34 @@ const OVERRIDES: &[(&str, &str)] = &[
         "augment.class.a={ inherit = 3 }",
         "`augment.class.a.inherit`: found 3, expected true or false: --set augment.class.a={ inherit = 3 }",
     ),
-    ("augment.class.a={}", "`augment.class.a`: has no effect: it sets nothing; leave it out: --set augment.class.a={}"),
+    (
+        "augment.class.a={}",
+        "`augment.class.a`: has no effect: it sets nothing; leave it out: --set augment.class.a={}",
+    ),
     (
         "augment.class.a=3",
         "`augment.class.a`: found 3, expected a table with brightness_range, channel_shift_range, class, contrast, cutmix, cval, fill_mode, gamma, gaussian_blur, gaussian_noise, ... (29 of them): --set augment.class.a=3",
     ),
-    ("device=tpu", "`device`: unknown device `tpu`, expected auto, gpu, gpu:N, cpu or ndarray: --set device=tpu"),
-    ("device=3", "`device`: unknown device `3`, expected auto, gpu, gpu:N, cpu or ndarray: --set device=3"),
-    ("seed=-1", "`seed`: found -1, expected a whole number from 0 on: --set seed=-1"),
+    (
+        "device=tpu",
+        "`device`: unknown device `tpu`, expected auto, gpu, gpu:N, cpu or ndarray: --set device=tpu",
+    ),
+    (
+        "device=3",
+        "`device`: unknown device `3`, expected auto, gpu, gpu:N, cpu or ndarray: --set device=3",
+    ),
+    (
+        "seed=-1",
+        "`seed`: found -1, expected a whole number from 0 on: --set seed=-1",
+    ),
     (
         "name=2026-11-28 10:00",
         "`name`: found 2026-11-28T10:00, expected a text in quotes; did you mean \"2026-11-28T10:00\", in quotes?: --set name=2026-11-28 10:00",
     ),
-    ("name=", "`name`: `` is empty, expected a name for the run folder, such as \"run\": --set name="),
+    (
+        "name=",
+        "`name`: `` is empty, expected a name for the run folder, such as \"run\": --set name=",
+    ),
 ];
 
 #[test]
@@ -289,12 +382,18 @@ const RECIPES: &[(&str, &str)] = &[
          - `name`: found nothing, expected a text in quotes: The name of the recipe: the run folder is `checkpoints/<name>`, then `<name>-2`, and so on: c.toml\n\
          - `data`: found nothing, expected a table with train: The images and how they are read: c.toml",
     ),
-    ("name = 'x'\n", "`data`: found nothing, expected a table with train: The images and how they are read: c.toml"),
+    (
+        "name = 'x'\n",
+        "`data`: found nothing, expected a table with train: The images and how they are read: c.toml",
+    ),
     (
         "name = 'x'\n[data]\ncolor = 'rgb'\n",
         "`data.train`: found nothing, expected a text in quotes: Training images: a folder with one folder a class: line 2 of c.toml",
     ),
-    ("name = 'x'\nepochs = 3\n[data]\ntrain = 'a'\n", "`epochs`: no such key; did you mean `train.epochs`?: line 2 of c.toml"),
+    (
+        "name = 'x'\nepochs = 3\n[data]\ntrain = 'a'\n",
+        "`epochs`: no such key; did you mean `train.epochs`?: line 2 of c.toml",
+    ),
     (
         "name = 'x'\n[data]\ntrain = \"data\\train\"\n",
         "`data.train`: found \"data<tab>rain\": \\t in double quotes is a tab; write \"data/train\" or 'data\\train': line 3 of c.toml",
@@ -319,7 +418,10 @@ const RECIPES: &[(&str, &str)] = &[
         "name = 'x'\n[data]\ntrain = pictures\n",
         "train = pictures: expected a number, true, false, a list, a table or a text in quotes: line 3 of c.toml",
     ),
-    ("name = 'x'\n[data]\ntrain = null\n", "train = null: leave the key out for nothing: line 3 of c.toml"),
+    (
+        "name = 'x'\n[data]\ntrain = null\n",
+        "train = null: leave the key out for nothing: line 3 of c.toml",
+    ),
     (
         "name = 'x'\n[data]\ntrain = images\n",
         "train = images: expected a number, true, false, a list, a table or a text in quotes: line 3 of c.toml",
@@ -328,12 +430,30 @@ const RECIPES: &[(&str, &str)] = &[
         "name = 'x'\n[data]\ntrain = 'a'\n[train]\ntensorboard = True\n",
         "tensorboard = True: expected true or false in small letters: line 5 of c.toml",
     ),
-    ("name = 'x'\n[data]\ntrain = 'a'\ntrain = 'b'\n", "train stands in the recipe twice; leave one out: line 4 of c.toml"),
-    ("name = 'x'\n[data]\ntrain =\n", "train has no value: line 3 of c.toml"),
-    ("name = 'x'\n[data\ntrain = 'a'\n", "unclosed table: [data: line 2 of c.toml"),
-    ("name = 'x'\n[data]\ntrain = 'a'\nimage_size = [150, 150\n", "unclosed array: image_size = [150, 150: line 4 of c.toml"),
-    ("name = 'x'\n[data]\ntrain = 'a'\n[data]\ntest = 'b'\n", "[data] stands in the recipe twice; leave one out: line 4 of c.toml"),
-    ("name: x\n", "name: x: expected key = value: line 1 of c.toml"),
+    (
+        "name = 'x'\n[data]\ntrain = 'a'\ntrain = 'b'\n",
+        "train stands in the recipe twice; leave one out: line 4 of c.toml",
+    ),
+    (
+        "name = 'x'\n[data]\ntrain =\n",
+        "train has no value: line 3 of c.toml",
+    ),
+    (
+        "name = 'x'\n[data\ntrain = 'a'\n",
+        "unclosed table: [data: line 2 of c.toml",
+    ),
+    (
+        "name = 'x'\n[data]\ntrain = 'a'\nimage_size = [150, 150\n",
+        "unclosed array: image_size = [150, 150: line 4 of c.toml",
+    ),
+    (
+        "name = 'x'\n[data]\ntrain = 'a'\n[data]\ntest = 'b'\n",
+        "[data] stands in the recipe twice; leave one out: line 4 of c.toml",
+    ),
+    (
+        "name: x\n",
+        "name: x: expected key = value: line 1 of c.toml",
+    ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\nimage_size = [150, 150, 3]\n",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers from 0 on: Height and width in pixels that the network sees; its colours are `data.color`: line 4 of c.toml",
@@ -354,7 +474,10 @@ const RECIPES: &[(&str, &str)] = &[
         "name = 'x'\n[data]\ntrain = 'a'\nvalidation = 0.2\nvalidation_split = 0.2\n",
         "`data.validation_split`: means the same as `validation`, which is there too; leave one of them out: line 5 of c.toml",
     ),
-    ("name = 'x'\n[data]\ntrain = 'a'\n[train]\nepochs = 0\n", "`train.epochs`: found 0, expected 1 or more: line 5 of c.toml"),
+    (
+        "name = 'x'\n[data]\ntrain = 'a'\n[train]\nepochs = 0\n",
+        "`train.epochs`: found 0, expected 1 or more: line 5 of c.toml",
+    ),
     (
         "name = '2026-11-28 10:00'\n[data]\ntrain = 'a'\n",
         "`name`: `2026-11-28 10:00` has a colon in it, expected a name for the run folder, such as \"2026-11-28 10-00\": line 1 of c.toml",
@@ -373,10 +496,17 @@ fn a_wrong_line_is_named_with_what_may_stand_there() {
 fn no_error_says_its_cause_twice() {
     let full = || io::Error::from_raw_os_error(28);
     let [path, recipe] = ["run", "c.toml"].map(|name| Path::new(name).to_owned());
-    let read = || ConfigError::Read { path: recipe.clone(), error: full() };
+    let read = || ConfigError::Read {
+        path: recipe.clone(),
+        error: full(),
+    };
     let errors: [anyhow::Error; 8] = [
         TrainError::Io(full()).into(),
-        TrainError::Folder { path: path.clone(), error: full() }.into(),
+        TrainError::Folder {
+            path: path.clone(),
+            error: full(),
+        }
+        .into(),
         TrainError::Data(DataError::io("read", path.clone(), full())).into(),
         TrainError::Checkpoint(CheckpointError::Io(full())).into(),
         TrainError::Config(read()).into(),

@@ -12,10 +12,18 @@ use crate::support::Place;
 /// A headless Chromium; `EMBERLENS_TEST_BROWSER=1` makes a missing one a failure.
 fn browser() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-    let folders: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    let found = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file());
+    let folders: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default();
+    let found = names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|path| path.is_file());
     if found.is_none() {
-        assert!(std::env::var_os("EMBERLENS_TEST_BROWSER").is_none(), "found no Chromium on the PATH");
+        assert!(
+            std::env::var_os("EMBERLENS_TEST_BROWSER").is_none(),
+            "found no Chromium on the PATH"
+        );
         println!("not tested: no Chromium on the PATH");
     }
     found
@@ -33,19 +41,31 @@ fn visit(browser: &Path, place: &Place, page: &Path, more: &[&str]) -> (String, 
             "--disable-background-networking",
             "--enable-logging=stderr",
         ])
-        .args(["--virtual-time-budget=5000", &format!("--user-data-dir={}", profile.display())])
+        .args([
+            "--virtual-time-budget=5000",
+            &format!("--user-data-dir={}", profile.display()),
+        ])
         .args(more)
         .arg(format!("file://{}", page.display()))
         .output()
         .expect("the browser starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 /// The report inside frames of several widths, and a script that looks at them from outside: the page itself can't run any.
 fn frames(page: &str) -> String {
     let quoted = page.replace('&', "&amp;").replace('"', "&quot;");
-    let frame = |width: u32| format!("<iframe width={width} height=900 style='border:0' srcdoc=\"{quoted}\"></iframe>");
+    let frame = |width: u32| {
+        format!("<iframe width={width} height=900 style='border:0' srcdoc=\"{quoted}\"></iframe>")
+    };
     let script = "addEventListener('load', () => { const found = [...document.querySelectorAll('iframe')].map(frame => { \
         const page = frame.contentDocument, images = [...page.images]; \
         const letters = [...page.querySelectorAll('svg text')].map(text => text.getBoundingClientRect().height).filter(height => height > 0); \
@@ -54,7 +74,11 @@ fn frames(page: &str) -> String {
           broken: images.filter(image => !image.complete || image.naturalWidth === 0).length, figures: page.querySelectorAll('svg').length, \
           tables: page.querySelectorAll('table').length, smallest: Math.min(...letters), outside: outside.length }; }); \
         document.body.innerHTML = '<pre id=found>' + JSON.stringify(found) + '</pre>'; })";
-    format!("<!doctype html><meta charset=utf-8><body>{}{}<script>{script}</script>", frame(400), frame(1400))
+    format!(
+        "<!doctype html><meta charset=utf-8><body>{}{}<script>{script}</script>",
+        frame(400),
+        frame(1400)
+    )
 }
 
 #[test]
@@ -65,42 +89,100 @@ fn the_report_is_whole_in_a_browser_at_any_width_and_asks_for_nothing() {
     place.classes("test", &[6, 5, 4]);
     place.write("test/b/broken.png", "\u{89}PNG");
     // A copy of a training image, and a name that would be markup.
-    std::fs::copy(place.path("train/a/000.png"), place.path("test/a/<b>copy & co.png")).expect("copied");
+    std::fs::copy(
+        place.path("train/a/000.png"),
+        place.path("test/a/<b>copy & co.png"),
+    )
+    .expect("copied");
     place.recipe("test = 'test'", "epochs = 3");
     let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
     assert!(ran.err.contains("Report: run/report.html"), "{}", ran.err);
     let page = place.read("run/report.html");
-    for part in ["16 images of the test split", "copies of images that the training knew", "broken.png", "Grad-CAM", "rotation_range = 10"]
-    {
+    for part in [
+        "16 images of the test split",
+        "copies of images that the training knew",
+        "broken.png",
+        "Grad-CAM",
+        "rotation_range = 10",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("<b>copy") && !page.contains("<script"));
     for plot in ["curves", "confusion_matrix", "roc", "pr", "reliability"] {
-        assert!(place.read(&format!("run/plots/{plot}.svg")).starts_with("<svg"), "{plot}");
-        assert!(image::open(place.path(&format!("run/plots/{plot}.png"))).expect(plot).width() > 400);
+        assert!(
+            place
+                .read(&format!("run/plots/{plot}.svg"))
+                .starts_with("<svg"),
+            "{plot}"
+        );
+        assert!(
+            image::open(place.path(&format!("run/plots/{plot}.png")))
+                .expect(plot)
+                .width()
+                > 400
+        );
     }
 
     let log = place.path("net.json");
-    let (dom, errors) =
-        visit(&browser, &place, &place.path("run/report.html"), &["--dump-dom", &format!("--log-net-log={}", log.display())]);
-    assert!(dom.contains("</html>") && !errors.contains("CONSOLE"), "{errors}");
+    let (dom, errors) = visit(
+        &browser,
+        &place,
+        &place.path("run/report.html"),
+        &["--dump-dom", &format!("--log-net-log={}", log.display())],
+    );
+    assert!(
+        dom.contains("</html>") && !errors.contains("CONSOLE"),
+        "{errors}"
+    );
     let log = std::fs::read_to_string(log).expect("written");
     assert!(log.contains("report.html"), "the log has the page itself");
-    let asked: Vec<&str> = log.split('"').filter(|word| word.starts_with("http://") || word.starts_with("https://")).collect();
+    let asked: Vec<&str> = log
+        .split('"')
+        .filter(|word| word.starts_with("http://") || word.starts_with("https://"))
+        .collect();
     // Chromium's own services stay silent or are its own; the page has no address in it at all.
-    assert!(!page.contains("http://") && !page.contains("https://"), "an address in the page");
-    assert!(asked.iter().all(|address| ["google", "gstatic", "gvt1", "chrome"].iter().any(|own| address.contains(own))), "{asked:?}");
+    assert!(
+        !page.contains("http://") && !page.contains("https://"),
+        "an address in the page"
+    );
+    assert!(
+        asked
+            .iter()
+            .all(|address| ["google", "gstatic", "gvt1", "chrome"]
+                .iter()
+                .any(|own| address.contains(own))),
+        "{asked:?}"
+    );
 
     place.write("frames.html", &frames(&page));
-    let (dom, _) = visit(&browser, &place, &place.path("frames.html"), &["--dump-dom", "--window-size=1900,1000"]);
-    let found =
-        dom.split("<pre id=\"found\">").nth(1).and_then(|rest| rest.split("</pre>").next()).unwrap_or_else(|| panic!("{dom:.2000}"));
-    let found: Value = serde_json::from_str(found).unwrap_or_else(|error| panic!("{error}: {found}"));
+    let (dom, _) = visit(
+        &browser,
+        &place,
+        &place.path("frames.html"),
+        &["--dump-dom", "--window-size=1900,1000"],
+    );
+    let found = dom
+        .split("<pre id=\"found\">")
+        .nth(1)
+        .and_then(|rest| rest.split("</pre>").next())
+        .unwrap_or_else(|| panic!("{dom:.2000}"));
+    let found: Value =
+        serde_json::from_str(found).unwrap_or_else(|error| panic!("{error}: {found}"));
     for frame in found.as_array().expect("a list") {
-        let number = |name: &str| frame[name].as_f64().unwrap_or_else(|| panic!("{name}: {frame}"));
+        let number = |name: &str| {
+            frame[name]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{name}: {frame}"))
+        };
         assert!(number("scroll") <= number("width"), "cut off: {frame}");
         assert_eq!((number("broken"), number("outside")), (0.0, 0.0), "{frame}");
-        assert!(number("images") >= 4.0 && number("figures") >= 6.0 && number("tables") >= 3.0, "{frame}");
-        assert!(number("smallest") >= 8.0, "letters too small to read: {frame}");
+        assert!(
+            number("images") >= 4.0 && number("figures") >= 6.0 && number("tables") >= 3.0,
+            "{frame}"
+        );
+        assert!(
+            number("smallest") >= 8.0,
+            "letters too small to read: {frame}"
+        );
     }
 }

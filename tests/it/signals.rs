@@ -23,11 +23,20 @@ fn place(train: &str) -> Place {
 }
 
 fn send(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid")), signal).expect("sent");
+    kill(
+        Pid::from_raw(i32::try_from(child.id()).expect("a pid")),
+        signal,
+    )
+    .expect("sent");
 }
 
 fn started(place: &Place, arguments: &[&str]) -> Child {
-    place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
+    place
+        .command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started")
 }
 
 /// Names of files that are on their way to their place.
@@ -36,8 +45,15 @@ fn partial_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            if name.starts_with(".partial-") || [".partial", ".new", ".old"].iter().any(|ending| name.ends_with(ending)) {
+            let (path, name) = (
+                entry.path(),
+                entry.file_name().to_string_lossy().into_owned(),
+            );
+            if name.starts_with(".partial-")
+                || [".partial", ".new", ".old"]
+                    .iter()
+                    .any(|ending| name.ends_with(ending))
+            {
                 found.push(path.clone());
             }
             if path.is_dir() {
@@ -67,15 +83,33 @@ fn every_signal_that_stops_saves_and_the_exit_code_tells_which() {
         let output = child.wait_with_output().expect("ended");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{name}: {text}");
-        let go_on = format!("Stopped by {name}; saved. Go on with: emberlens train --resume {name}");
+        let go_on =
+            format!("Stopped by {name}; saved. Go on with: emberlens train --resume {name}");
         assert!(text.contains(&go_on), "{text}");
         let epochs = place.read(&format!("{name}/history.csv")).lines().count();
-        place.done(&["train", "--resume", name, "--set", &format!("train.epochs={}", epochs + 1)]);
+        place.done(&[
+            "train",
+            "--resume",
+            name,
+            "--set",
+            &format!("train.epochs={}", epochs + 1),
+        ]);
     }
     let weights = |run: &str| place.bytes(&format!("{run}/last/model.safetensors"));
     let epochs = place.read("SIGTERM/history.csv").lines().count() - 1;
-    place.done(&["train", "--config", "small.toml", "--out", "whole", "--set", &format!("train.epochs={epochs}")]);
-    assert!(weights("whole") == weights("SIGTERM"), "a stop and a resume are the run without them");
+    place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "whole",
+        "--set",
+        &format!("train.epochs={epochs}"),
+    ]);
+    assert!(
+        weights("whole") == weights("SIGTERM"),
+        "a stop and a resume are the run without them"
+    );
 }
 
 #[test]
@@ -92,7 +126,11 @@ fn a_signal_before_the_training_ends_it_at_once_with_nothing_half_written() {
         // Before the program watches for signals, the system ends it.
         codes.insert(output.status.code().unwrap_or(143));
         assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
-        assert_eq!(partial_files(&place.path("cache")), Vec::<std::path::PathBuf>::new(), "{millis}");
+        assert_eq!(
+            partial_files(&place.path("cache")),
+            Vec::<std::path::PathBuf>::new(),
+            "{millis}"
+        );
         if place.path("run/last").is_dir() {
             place.done(&["train", "--resume", "run", "--set", "train.epochs=1"]);
             std::fs::remove_dir_all(place.path("run")).expect("removed");
@@ -121,8 +159,16 @@ fn a_start_that_is_killed_at_any_moment_leaves_a_run_or_room_for_one() {
             started_again += 1;
             place.done(&["train", "--config", "small.toml", "--out", "run"]);
         }
-        assert!(place.bytes("run/last/model.safetensors") == place.bytes("whole/last/model.safetensors"), "round {round}");
-        assert_eq!(partial_files(&place.path("run")), Vec::<std::path::PathBuf>::new(), "round {round}");
+        assert!(
+            place.bytes("run/last/model.safetensors")
+                == place.bytes("whole/last/model.safetensors"),
+            "round {round}"
+        );
+        assert_eq!(
+            partial_files(&place.path("run")),
+            Vec::<std::path::PathBuf>::new(),
+            "round {round}"
+        );
         std::fs::remove_dir_all(place.path("run")).expect("removed");
     }
     println!("{resumed} went on, {started_again} were started again");
@@ -137,7 +183,8 @@ fn working_files_of_a_killed_process_go_with_the_next_run() {
     let pixels = place.path("cache/emberlens/pixels");
     let working = |process: u32| {
         // As the program names them: its machine, its process.
-        let host = emberlens::base::io::files::sha256_hex(emberlens::base::process::host().as_bytes());
+        let host =
+            emberlens::base::io::files::sha256_hex(emberlens::base::process::host().as_bytes());
         format!(".partial-{}-{process}-abcdef", &host[..8])
     };
     let (dead, alive) = (working(u32::MAX >> 2), working(std::process::id()));

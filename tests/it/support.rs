@@ -20,7 +20,9 @@ pub struct Ran {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     /// Two classes of different size in `train/`, and [`Self::recipe`] for them.
@@ -34,7 +36,9 @@ impl Place {
     /// Of a run, the weights of best and last, and the history without its times.
     pub fn result(&self, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
         let history = self.read(&format!("{run}/history.csv"));
-        let without_seconds = history.lines().map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
+        let without_seconds = history
+            .lines()
+            .map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
         let weights = |name: &str| self.bytes(&format!("{run}/{name}/model.safetensors"));
         (weights("best"), weights("last"), without_seconds.collect())
     }
@@ -50,7 +54,8 @@ impl Place {
     }
 
     pub fn read(&self, relative: &str) -> String {
-        fs::read_to_string(self.path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
+        fs::read_to_string(self.path(relative))
+            .unwrap_or_else(|error| panic!("{relative}: {error}"))
     }
 
     pub fn bytes(&self, relative: &str) -> Vec<u8> {
@@ -73,7 +78,9 @@ impl Place {
                 let level = if is_block { 180 } else { 40 };
                 image::Rgb([level + noise + mark, level + noise / 2, 20 + noise])
             });
-            image.save(folder.join(format!("{index:03}.png"))).expect("saved");
+            image
+                .save(folder.join(format!("{index:03}.png")))
+                .expect("saved");
         }
     }
 
@@ -98,12 +105,18 @@ impl Place {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_emberlens"));
-        command.current_dir(self.folder.path()).args(arguments).env("XDG_CACHE_HOME", self.path("cache"));
+        command
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        self.command(arguments).output().map(Ran::from).expect("the program starts")
+        self.command(arguments)
+            .output()
+            .map(Ran::from)
+            .expect("the program starts")
     }
 
     /// Runs and expects success.

@@ -42,7 +42,11 @@ fn sources() -> BTreeMap<String, String> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let name = path.strip_prefix(root().join("src")).expect("inside").display().to_string();
+                let name = path
+                    .strip_prefix(root().join("src"))
+                    .expect("inside")
+                    .display()
+                    .to_string();
                 found.insert(name, std::fs::read_to_string(&path).expect("read"));
             }
         }
@@ -53,8 +57,15 @@ fn sources() -> BTreeMap<String, String> {
 
 /// `data/listing/mod.rs` is `["data", "listing"]`.
 fn module_of(file: &str) -> Vec<String> {
-    let mut parts: Vec<String> = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-    if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
+    let mut parts: Vec<String> = file
+        .trim_end_matches(".rs")
+        .split('/')
+        .map(str::to_owned)
+        .collect();
+    if parts
+        .last()
+        .is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str()))
+    {
         parts.pop();
     }
     parts
@@ -62,7 +73,10 @@ fn module_of(file: &str) -> Vec<String> {
 
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
+        attribute.path().is_ident("cfg")
+            && attribute
+                .parse_args::<syn::Ident>()
+                .is_ok_and(|condition| condition == "test")
     })
 }
 
@@ -104,7 +118,10 @@ impl Names {
                 self.add_use(&next.tree, path, is_public);
                 path.pop();
             }
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_use(tree, path, is_public)),
+            UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|tree| self.add_use(tree, path, is_public)),
             UseTree::Glob(_) => self.add(path, None, is_public),
             UseTree::Name(name) if name.ident == "self" => self.add(path, None, is_public),
             UseTree::Name(name) => {
@@ -125,12 +142,21 @@ impl Names {
         // Within `mod.rs`, `use child::X` names a module of its own.
         let written: Vec<String> = match path.first().map(String::as_str) {
             Some("crate" | "self" | "super") | None => path.to_vec(),
-            Some(_) => std::iter::once("self".to_owned()).chain(path.iter().cloned()).collect(),
+            Some(_) => std::iter::once("self".to_owned())
+                .chain(path.iter().cloned())
+                .collect(),
         };
-        let Some(absolute) = self.absolute(&written) else { return };
+        let Some(absolute) = self.absolute(&written) else {
+            return;
+        };
         match name {
             Some(name) if is_public => {
-                let here = self.module.iter().cloned().chain([name.to_owned()]).collect();
+                let here = self
+                    .module
+                    .iter()
+                    .cloned()
+                    .chain([name.to_owned()])
+                    .collect();
                 self.reexported.push((here, absolute));
             }
             _ => _ = self.used.insert(absolute),
@@ -169,7 +195,11 @@ impl<'ast> Visit<'ast> for Names {
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let parts: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let parts: Vec<String> = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string())
+            .collect();
         if let Some(absolute) = self.absolute(&parts) {
             self.used.insert(absolute);
         }
@@ -185,24 +215,46 @@ fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
         if module.is_empty() || file.ends_with("tests.rs") {
             continue;
         }
-        let mut found = Names { module: module.clone(), used: BTreeSet::new(), reexported: Vec::new() };
+        let mut found = Names {
+            module: module.clone(),
+            used: BTreeSet::new(),
+            reexported: Vec::new(),
+        };
         found.visit_file(&syn::parse_file(&text).expect("Rust"));
         names.insert(module, found);
     }
-    let reexported: BTreeMap<_, _> = names.values().flat_map(|found| found.reexported.clone()).collect();
+    let reexported: BTreeMap<_, _> = names
+        .values()
+        .flat_map(|found| found.reexported.clone())
+        .collect();
     let file_of = |path: &[String]| {
         let mut path = path.to_vec();
         // As often as a name can be handed on.
         for _ in 0..8 {
-            let longer = (1..=path.len()).find_map(|length| Some((length, reexported.get(&path[..length])?)));
-            let Some((length, target)) = longer else { break };
+            let longer = (1..=path.len())
+                .find_map(|length| Some((length, reexported.get(&path[..length])?)));
+            let Some((length, target)) = longer else {
+                break;
+            };
             path = target.iter().chain(&path[length..]).cloned().collect();
         }
-        (1..=path.len()).rev().map(|length| path[..length].to_vec()).find(|module| names.contains_key(module))
+        (1..=path.len())
+            .rev()
+            .map(|length| path[..length].to_vec())
+            .find(|module| names.contains_key(module))
     };
-    let used =
-        |module: &Vec<String>, found: &Names| found.used.iter().filter_map(|path| file_of(path)).filter(|file| file != module).collect();
-    names.iter().map(|(module, found)| (module.clone(), used(module, found))).collect()
+    let used = |module: &Vec<String>, found: &Names| {
+        found
+            .used
+            .iter()
+            .filter_map(|path| file_of(path))
+            .filter(|file| file != module)
+            .collect()
+    };
+    names
+        .iter()
+        .map(|(module, found)| (module.clone(), used(module, found)))
+        .collect()
 }
 
 /// A way from `start` back to itself, if there is one.
@@ -231,7 +283,12 @@ fn a_module_uses_lower_floors_only() {
             let other_floor = floor(&other[0]).expect("every module has a floor");
             // Arguments and subcommands share the top floor.
             let allowed = other_floor < own || module[0] == "cli" && other[0] == "commands";
-            assert!(allowed, "{} uses {}, which isn't below it", module.join("::"), other.join("::"));
+            assert!(
+                allowed,
+                "{} uses {}, which isn't below it",
+                module.join("::"),
+                other.join("::")
+            );
         }
     }
 }
@@ -253,9 +310,18 @@ fn rooms_side_by_side_have_an_order() {
     let mut rooms: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (module, used) in imports() {
         for other in used {
-            let shared = module.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            let shared = module
+                .iter()
+                .zip(&other)
+                .take_while(|(a, b)| a == b)
+                .count();
             if let (Some(own), Some(other)) = (module.get(shared), other.get(shared)) {
-                rooms.entry(module[..shared].to_vec()).or_default().entry(own.clone()).or_default().insert(other.clone());
+                rooms
+                    .entry(module[..shared].to_vec())
+                    .or_default()
+                    .entry(own.clone())
+                    .or_default()
+                    .insert(other.clone());
             }
         }
     }
@@ -271,8 +337,16 @@ fn rooms_side_by_side_have_an_order() {
 /// Where the tests of a file begin; its end if there are none.
 fn tests_of(text: &str) -> usize {
     const TEST: &str = "\n#[cfg(test)]\n";
-    let is_module = |at: &usize| text[at + TEST.len()..].lines().next().is_some_and(|line| line.ends_with("mod tests {"));
-    text.match_indices(TEST).map(|(at, _)| at).find(is_module).unwrap_or(text.len())
+    let is_module = |at: &usize| {
+        text[at + TEST.len()..]
+            .lines()
+            .next()
+            .is_some_and(|line| line.ends_with("mod tests {"))
+    };
+    text.match_indices(TEST)
+        .map(|(at, _)| at)
+        .find(is_module)
+        .unwrap_or(text.len())
 }
 
 #[test]
@@ -281,13 +355,23 @@ fn each_file_says_what_it_is_for_and_stays_small_and_no_folder_is_full() {
     for (file, text) in sources() {
         assert!(text.starts_with("//! "), "{file} has no module doc");
         let code = text[..tests_of(&text)].lines().count();
-        assert!(code <= MOST_LINES, "{file} has {code} lines without its tests");
+        assert!(
+            code <= MOST_LINES,
+            "{file} has {code} lines without its tests"
+        );
         if !file.ends_with("mod.rs") && !file.ends_with("tests.rs") {
-            let folder = Path::new(&file).parent().unwrap_or(Path::new("")).display().to_string();
+            let folder = Path::new(&file)
+                .parent()
+                .unwrap_or(Path::new(""))
+                .display()
+                .to_string();
             *folders.entry(folder).or_default() += 1;
         }
     }
     for (folder, count) in folders {
-        assert!(count <= MOST_FILES, "src/{folder} has {count} files beside its mod.rs");
+        assert!(
+            count <= MOST_FILES,
+            "src/{folder} has {count} files beside its mod.rs"
+        );
     }
 }

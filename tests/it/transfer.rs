@@ -13,30 +13,56 @@ fn place() -> Place {
     place.classes("train", &[17, 13]);
     place.classes("val", &[5, 4]);
     place.recipe("validation = \"val\"", "");
-    place.done(&["train", "--config", "small.toml", "--out", "first", "--set", "train.epochs=2"]);
+    place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "first",
+        "--set",
+        "train.epochs=2",
+    ]);
     place
 }
 
 const WEIGHTS: &str = "model.weights=first/best/model.safetensors";
-const PLAIN: [&str; 6] =
-    ["--set", "augment.rotation_range=0", "--set", "augment.width_shift_range=0", "--set", "augment.horizontal_flip=false"];
+const PLAIN: [&str; 6] = [
+    "--set",
+    "augment.rotation_range=0",
+    "--set",
+    "augment.width_shift_range=0",
+    "--set",
+    "augment.horizontal_flip=false",
+];
 
 /// A run `out` on the backbone of `first`.
 fn transfer(place: &Place, out: &str, more: &[&str]) {
-    let start = ["train", "--config", "small.toml", "--out", out, "--set", WEIGHTS];
+    let start = [
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        out,
+        "--set",
+        WEIGHTS,
+    ];
     place.done(&[&start, more].concat());
 }
 
 fn tensors(place: &Place, file: &str) -> BTreeMap<String, Vec<u8>> {
     let bytes = place.bytes(file);
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
-    file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
+    file.iter()
+        .map(|(name, view)| (name.to_owned(), view.data().to_vec()))
+        .collect()
 }
 
 /// The weights of best and last, and the history without its times.
 fn result(place: &Place, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
     let history = place.read(&format!("{run}/history.csv"));
-    let without_seconds = history.lines().map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
+    let without_seconds = history
+        .lines()
+        .map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
     let weights = |name: &str| place.bytes(&format!("{run}/{name}/model.safetensors"));
     (weights("best"), weights("last"), without_seconds.collect())
 }
@@ -47,7 +73,10 @@ fn features(place: &Place) -> Vec<(String, std::time::SystemTime)> {
         .expect("listed")
         .map(|entry| {
             let entry = entry.expect("read");
-            let changed = entry.metadata().and_then(|meta| meta.modified()).expect("known");
+            let changed = entry
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .expect("known");
             (entry.file_name().to_string_lossy().into_owned(), changed)
         })
         .collect();
@@ -58,24 +87,69 @@ fn features(place: &Place) -> Vec<(String, std::time::SystemTime)> {
 #[test]
 fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
     let place = place();
-    transfer(&place, "run", &["--set", "model.freeze=backbone", "--set", "train.epochs=3"]);
-    let (source, head) = (tensors(&place, "first/best/model.safetensors"), tensors(&place, "run/last/model.safetensors"));
-    assert!(head.keys().all(|name| name.starts_with("head.")) && head.len() == 4, "{:?}", head.keys());
-    assert!(head.iter().all(|(name, values)| source[name] != *values), "the head starts anew and is trained");
+    transfer(
+        &place,
+        "run",
+        &["--set", "model.freeze=backbone", "--set", "train.epochs=3"],
+    );
+    let (source, head) = (
+        tensors(&place, "first/best/model.safetensors"),
+        tensors(&place, "run/last/model.safetensors"),
+    );
+    assert!(
+        head.keys().all(|name| name.starts_with("head.")) && head.len() == 4,
+        "{:?}",
+        head.keys()
+    );
+    assert!(
+        head.iter().all(|(name, values)| source[name] != *values),
+        "the head starts anew and is trained"
+    );
     for folder in ["best", "last"] {
         let backbone = tensors(&place, &format!("run/{folder}/backbone.safetensors"));
         assert_eq!(backbone.len() + head.len(), source.len());
-        assert!(backbone.iter().all(|(name, values)| source[name] == *values), "{folder}");
+        assert!(
+            backbone
+                .iter()
+                .all(|(name, values)| source[name] == *values),
+            "{folder}"
+        );
     }
     let state = tensors(&place, "run/last/optimizer.safetensors");
-    assert!(!state.is_empty() && state.keys().all(|name| name.starts_with("optimizer.head.")), "{:?}", state.keys());
+    assert!(
+        !state.is_empty() && state.keys().all(|name| name.starts_with("optimizer.head.")),
+        "{:?}",
+        state.keys()
+    );
     // A checkpoint by itself, elsewhere, with nothing of the run beside it.
     copy(&place.path("run/best"), &place.path("alone"));
-    let evaluated = |checkpoint: &str| place.done(&["evaluate", "--checkpoint", checkpoint, "--data", "val", "--json"]).out;
-    let (alone, run): (Value, Value) =
-        (serde_json::from_str(&evaluated("alone")).expect("JSON"), serde_json::from_str(&evaluated("run")).expect("JSON"));
+    let evaluated = |checkpoint: &str| {
+        place
+            .done(&[
+                "evaluate",
+                "--checkpoint",
+                checkpoint,
+                "--data",
+                "val",
+                "--json",
+            ])
+            .out
+    };
+    let (alone, run): (Value, Value) = (
+        serde_json::from_str(&evaluated("alone")).expect("JSON"),
+        serde_json::from_str(&evaluated("run")).expect("JSON"),
+    );
     assert_eq!(alone["loss"], run["loss"]);
-    let predicted = place.done(&["predict", "--checkpoint", "alone", "val/a", "--format", "jsonl"]).out;
+    let predicted = place
+        .done(&[
+            "predict",
+            "--checkpoint",
+            "alone",
+            "val/a",
+            "--format",
+            "jsonl",
+        ])
+        .out;
     assert_eq!(predicted.lines().count(), 5);
 }
 
@@ -90,7 +164,11 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn damaged_features_are_computed_anew_and_change_nothing() {
     let place = place();
-    let frozen = [&PLAIN[..], &["--set", "model.freeze=backbone", "--set", "train.epochs=2"]].concat();
+    let frozen = [
+        &PLAIN[..],
+        &["--set", "model.freeze=backbone", "--set", "train.epochs=2"],
+    ]
+    .concat();
     transfer(&place, "whole", &frozen);
     for (round, at) in [0, usize::MAX].into_iter().enumerate() {
         for (name, _) in features(&place) {
@@ -102,9 +180,28 @@ fn damaged_features_are_computed_anew_and_change_nothing() {
             fs::write(&path, bytes).expect("written");
         }
         let out = format!("run{round}");
-        let arguments = [&["train", "--config", "small.toml", "--out", &out, "--set", WEIGHTS][..], &frozen].concat();
+        let arguments = [
+            &[
+                "train",
+                "--config",
+                "small.toml",
+                "--out",
+                &out,
+                "--set",
+                WEIGHTS,
+            ][..],
+            &frozen,
+        ]
+        .concat();
         let ran = place.done(&arguments);
-        assert_eq!(ran.err.matches("the features that were kept are damaged and are computed anew").count(), 2, "{}", ran.err);
+        assert_eq!(
+            ran.err
+                .matches("the features that were kept are damaged and are computed anew")
+                .count(),
+            2,
+            "{}",
+            ran.err
+        );
         assert!(result(&place, &out) == result(&place, "whole"));
     }
 }
@@ -116,20 +213,54 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
     transfer(&place, "fresh", &frozen);
     let after_fresh = features(&place);
     assert_eq!(after_fresh.len(), 1, "those of the validation images");
-    transfer(&place, "cached", &[&frozen[..], &["--set", "train.feature_cache=3"]].concat());
-    assert!(result(&place, "fresh") == result(&place, "cached"), "as many augmentations as epochs");
+    transfer(
+        &place,
+        "cached",
+        &[&frozen[..], &["--set", "train.feature_cache=3"]].concat(),
+    );
+    assert!(
+        result(&place, "fresh") == result(&place, "cached"),
+        "as many augmentations as epochs"
+    );
     let after_cached = features(&place);
     assert_eq!(after_cached.len(), 4);
-    transfer(&place, "again", &[&frozen[..], &["--set", "train.feature_cache=3"]].concat());
+    transfer(
+        &place,
+        "again",
+        &[&frozen[..], &["--set", "train.feature_cache=3"]].concat(),
+    );
     assert!(result(&place, "again") == result(&place, "cached"));
-    assert_eq!(features(&place), after_cached, "nothing is computed or written again");
-    transfer(&place, "fewer", &[&frozen[..], &["--set", "train.feature_cache=2"]].concat());
+    assert_eq!(
+        features(&place),
+        after_cached,
+        "nothing is computed or written again"
+    );
+    transfer(
+        &place,
+        "fewer",
+        &[&frozen[..], &["--set", "train.feature_cache=2"]].concat(),
+    );
     assert_eq!(features(&place), after_cached, "two of the three are there");
-    assert!(result(&place, "fewer") != result(&place, "cached"), "the third epoch sees the first augmentation again");
-    for (change, more) in [("seed=7", 2), ("augment.rotation_range=11", 2), ("data.normalize=samplewise", 3), ("train.sampler=balanced", 0)]
-    {
+    assert!(
+        result(&place, "fewer") != result(&place, "cached"),
+        "the third epoch sees the first augmentation again"
+    );
+    for (change, more) in [
+        ("seed=7", 2),
+        ("augment.rotation_range=11", 2),
+        ("data.normalize=samplewise", 3),
+        ("train.sampler=balanced", 0),
+    ] {
         let before = features(&place).len();
-        transfer(&place, &change.replace(['=', '.'], "_"), &[&frozen[..], &["--set", "train.feature_cache=2", "--set", change]].concat());
+        transfer(
+            &place,
+            &change.replace(['=', '.'], "_"),
+            &[
+                &frozen[..],
+                &["--set", "train.feature_cache=2", "--set", change],
+            ]
+            .concat(),
+        );
         assert_eq!(features(&place).len() - before, more, "{change}");
     }
 }
@@ -137,26 +268,55 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
 #[test]
 fn averaged_features_are_cached_after_the_pooling_and_give_the_same_bytes() {
     let place = place();
-    let frozen = ["--set", "model.freeze=backbone", "--set", "train.epochs=2", "--set", "model.pooling=average"];
+    let frozen = [
+        "--set",
+        "model.freeze=backbone",
+        "--set",
+        "train.epochs=2",
+        "--set",
+        "model.pooling=average",
+    ];
     transfer(&place, "fresh", &frozen);
-    transfer(&place, "cached", &[&frozen[..], &["--set", "train.feature_cache=2"]].concat());
+    transfer(
+        &place,
+        "cached",
+        &[&frozen[..], &["--set", "train.feature_cache=2"]].concat(),
+    );
     assert!(result(&place, "fresh") == result(&place, "cached"));
     let folder = place.path("cache/emberlens/features");
-    let sizes: Vec<_> = fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").metadata().expect("known").len()).collect();
+    let sizes: Vec<_> = fs::read_dir(folder)
+        .expect("listed")
+        .map(|entry| entry.expect("read").metadata().expect("known").len())
+        .collect();
     // Eight channels of four bytes, and a checksum of four: nine validation images, and thirty of each augmentation.
-    assert!(sizes.len() == 3 && sizes.iter().all(|size| [9 * 36, 30 * 36].contains(size)), "{sizes:?}");
+    assert!(
+        sizes.len() == 3 && sizes.iter().all(|size| [9 * 36, 30 * 36].contains(size)),
+        "{sizes:?}"
+    );
 }
 
 /// The averages of weights lag behind the weights, in layers too that are frozen after they were trained.
 #[test]
-fn layers_that_an_earlier_phase_trained_give_the_features_that_steps_compute_under_averaged_weights_too() {
+fn layers_that_an_earlier_phase_trained_give_the_features_that_steps_compute_under_averaged_weights_too()
+ {
     let place = place();
-    let phases = "train.phases=[{ epochs = 2, freeze = 'none' }, { epochs = 2, freeze = 'backbone' }]";
+    let phases =
+        "train.phases=[{ epochs = 2, freeze = 'none' }, { epochs = 2, freeze = 'backbone' }]";
     let start = ["--set", phases, "--set", "train.ema_decay=0.9"];
     transfer(&place, "fresh", &start);
-    transfer(&place, "cached", &[&start[..], &["--set", "train.feature_cache=4"]].concat());
-    assert!(features(&place).len() > 1, "training and validation features");
-    assert!(result(&place, "cached") == result(&place, "fresh"), "as many augmentations as epochs");
+    transfer(
+        &place,
+        "cached",
+        &[&start[..], &["--set", "train.feature_cache=4"]].concat(),
+    );
+    assert!(
+        features(&place).len() > 1,
+        "training and validation features"
+    );
+    assert!(
+        result(&place, "cached") == result(&place, "fresh"),
+        "as many augmentations as epochs"
+    );
 }
 
 #[test]
@@ -165,17 +325,35 @@ fn without_augmentation_training_features_are_computed_once_and_blocks_can_be_fr
     for freeze in ["backbone", "blocks:1"] {
         let before = features_or_none(&place);
         let freeze = format!("model.freeze={freeze}");
-        transfer(&place, &freeze, &[&PLAIN[..], &["--set", &freeze, "--set", "train.epochs=3"]].concat());
-        assert_eq!(features_or_none(&place) - before, 2, "{freeze}: training and validation images");
+        transfer(
+            &place,
+            &freeze,
+            &[&PLAIN[..], &["--set", &freeze, "--set", "train.epochs=3"]].concat(),
+        );
+        assert_eq!(
+            features_or_none(&place) - before,
+            2,
+            "{freeze}: training and validation images"
+        );
     }
     let trained = tensors(&place, "model.freeze=blocks:1/last/model.safetensors");
-    assert!(trained.contains_key("backbone.blocks.1.conv.weight") && !trained.contains_key("backbone.blocks.0.conv.weight"));
+    assert!(
+        trained.contains_key("backbone.blocks.1.conv.weight")
+            && !trained.contains_key("backbone.blocks.0.conv.weight")
+    );
     let source = tensors(&place, "first/best/model.safetensors");
-    assert_ne!(trained["backbone.blocks.1.conv.weight"], source["backbone.blocks.1.conv.weight"], "the second block is trained");
+    assert_ne!(
+        trained["backbone.blocks.1.conv.weight"], source["backbone.blocks.1.conv.weight"],
+        "the second block is trained"
+    );
 }
 
 fn features_or_none(place: &Place) -> usize {
-    if place.path("cache/emberlens/features").is_dir() { features(place).len() } else { 0 }
+    if place.path("cache/emberlens/features").is_dir() {
+        features(place).len()
+    } else {
+        0
+    }
 }
 
 const PHASES: &str = "train.phases=[{ epochs = 2, freeze = 'backbone' }, \
@@ -184,38 +362,133 @@ const PHASES: &str = "train.phases=[{ epochs = 2, freeze = 'backbone' }, \
 #[test]
 fn phases_are_resumed_exactly_and_a_run_without_them_is_another() {
     let place = place();
-    let more = ["--set", "train.ema_decay=0.9", "--set", "train.schedule={ kind = 'cosine' }"];
+    let more = [
+        "--set",
+        "train.ema_decay=0.9",
+        "--set",
+        "train.schedule={ kind = 'cosine' }",
+    ];
     transfer(&place, "whole", &[&more[..], &["--set", PHASES]].concat());
     let whole = result(&place, "whole");
     assert_eq!(whole.2.len(), 7);
     // The last phase cut short, then given back.
-    let short = PHASES.replace("{ epochs = 2, freeze = 'none' }", "{ epochs = 1, freeze = 'none' }");
-    transfer(&place, "short", &[&more[..], &["--set", &short, "--set", "train.schedule={ kind = 'constant' }"]].concat());
-    transfer(&place, "long", &[&more[..], &["--set", PHASES, "--set", "train.schedule={ kind = 'constant' }"]].concat());
+    let short = PHASES.replace(
+        "{ epochs = 2, freeze = 'none' }",
+        "{ epochs = 1, freeze = 'none' }",
+    );
+    transfer(
+        &place,
+        "short",
+        &[
+            &more[..],
+            &[
+                "--set",
+                &short,
+                "--set",
+                "train.schedule={ kind = 'constant' }",
+            ],
+        ]
+        .concat(),
+    );
+    transfer(
+        &place,
+        "long",
+        &[
+            &more[..],
+            &[
+                "--set",
+                PHASES,
+                "--set",
+                "train.schedule={ kind = 'constant' }",
+            ],
+        ]
+        .concat(),
+    );
     place.done(&["train", "--resume", "short", "--set", PHASES]);
-    assert!(result(&place, "short") == result(&place, "long"), "a longer last phase");
-    let refused = place.run(&["train", "--resume", "short", "--set", &PHASES.replace("blocks:1", "none")]);
-    assert!(refused.code == Some(2) && refused.err.contains("train.phases"), "{}", refused.err);
-    let rates: Vec<_> = result(&place, "long").2.iter().skip(1).map(|line| line.rsplit(',').next().expect("a rate").to_owned()).collect();
-    assert_eq!(rates, ["0.001", "0.001", "0.0001", "0.0001", "0.001", "0.001"]);
+    assert!(
+        result(&place, "short") == result(&place, "long"),
+        "a longer last phase"
+    );
+    let refused = place.run(&[
+        "train",
+        "--resume",
+        "short",
+        "--set",
+        &PHASES.replace("blocks:1", "none"),
+    ]);
+    assert!(
+        refused.code == Some(2) && refused.err.contains("train.phases"),
+        "{}",
+        refused.err
+    );
+    let rates: Vec<_> = result(&place, "long")
+        .2
+        .iter()
+        .skip(1)
+        .map(|line| line.rsplit(',').next().expect("a rate").to_owned())
+        .collect();
+    assert_eq!(
+        rates,
+        ["0.001", "0.001", "0.0001", "0.0001", "0.001", "0.001"]
+    );
     // A phase ends early too, and the next begins.
     // Nothing improves by a hundred: each phase ends after its second epoch.
     let stopping = "train.early_stopping={ monitor = 'val_loss', min_delta = 100.0, patience = 1 }";
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "early", "--set", WEIGHTS, "--set", PHASES, "--set", stopping]);
-    assert!(ran.err.matches("early stopping").count() == 3 && ran.err.contains("Phase 3 of 3"), "{}", ran.err);
+    let ran = place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "early",
+        "--set",
+        WEIGHTS,
+        "--set",
+        PHASES,
+        "--set",
+        stopping,
+    ]);
+    assert!(
+        ran.err.matches("early stopping").count() == 3 && ran.err.contains("Phase 3 of 3"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
 fn a_run_with_phases_killed_and_resumed_ends_with_the_same_bytes() {
     let place = place();
-    let more = ["--set", "train.checkpoint={ every_steps = 1 }", "--set", "train.feature_cache=2", "--set", PHASES];
+    let more = [
+        "--set",
+        "train.checkpoint={ every_steps = 1 }",
+        "--set",
+        "train.feature_cache=2",
+        "--set",
+        PHASES,
+    ];
     transfer(&place, "whole", &more);
-    let start = ["train", "--config", "small.toml", "--out", "killed", "--set", WEIGHTS];
+    let start = [
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "killed",
+        "--set",
+        WEIGHTS,
+    ];
     for kill in 0..8u64 {
-        let arguments = if kill == 0 { [&start[..], &more].concat() } else { vec!["train", "--resume", "killed"] };
-        let mut child =
-            place.command(&arguments).stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().expect("started");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_millis(if kill == 0 { 20_000 } else { 60 + 70 * kill });
+        let arguments = if kill == 0 {
+            [&start[..], &more].concat()
+        } else {
+            vec!["train", "--resume", "killed"]
+        };
+        let mut child = place
+            .command(&arguments)
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("started");
+        let deadline = std::time::Instant::now()
+            + std::time::Duration::from_millis(if kill == 0 { 20_000 } else { 60 + 70 * kill });
         while child.try_wait().expect("asked").is_none() && std::time::Instant::now() < deadline {
             std::thread::sleep(std::time::Duration::from_millis(2));
             // The first time, as soon as there is something to go on with.
@@ -234,7 +507,15 @@ fn a_run_with_phases_killed_and_resumed_ends_with_the_same_bytes() {
 fn a_checkpoint_without_its_backbone_needs_the_same_file() {
     let place = place();
     let more = ["--set", "model.freeze=backbone", "--set", "train.epochs=2"];
-    transfer(&place, "run", &[&more[..], &["--set", "train.checkpoint={ include_backbone = false }"]].concat());
+    transfer(
+        &place,
+        "run",
+        &[
+            &more[..],
+            &["--set", "train.checkpoint={ include_backbone = false }"],
+        ]
+        .concat(),
+    );
     assert!(!place.path("run/best/backbone.safetensors").exists());
     let evaluate = ["evaluate", "--checkpoint", "run", "--data", "val", "--json"];
     place.done(&evaluate);
@@ -243,12 +524,32 @@ fn a_checkpoint_without_its_backbone_needs_the_same_file() {
     let moved = place.path("moved.safetensors");
     fs::rename(&source, &moved).expect("moved");
     let ran = place.run(&evaluate);
-    assert!(ran.code == Some(1) && ran.err.contains("first/best/model.safetensors") && ran.err.contains("no such file"), "{}", ran.err);
+    assert!(
+        ran.code == Some(1)
+            && ran.err.contains("first/best/model.safetensors")
+            && ran.err.contains("no such file"),
+        "{}",
+        ran.err
+    );
     // The weights of another run under its name.
-    place.done(&["train", "--config", "small.toml", "--out", "second", "--set", "train.epochs=1", "--set", "seed=3"]);
+    place.done(&[
+        "train",
+        "--config",
+        "small.toml",
+        "--out",
+        "second",
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "seed=3",
+    ]);
     fs::copy(place.path("second/best/model.safetensors"), &source).expect("copied");
     let ran = place.run(&evaluate);
-    assert!(ran.code == Some(1) && ran.err.contains("others than those"), "{}", ran.err);
+    assert!(
+        ran.code == Some(1) && ran.err.contains("others than those"),
+        "{}",
+        ran.err
+    );
     fs::rename(&moved, &source).expect("moved back");
     place.done(&evaluate);
 }
@@ -258,20 +559,47 @@ fn weights_are_listed_and_a_failed_download_says_what_to_do_by_hand() {
     let place = Place::new();
     let list = place.done(&["weights", "list"]).out;
     for name in ["vgg16", "vgg16_bn", "squeezenet1_1"] {
-        assert!(list.lines().any(|line| line.contains(&format!(" {name} "))), "{list}");
+        assert!(
+            list.lines().any(|line| line.contains(&format!(" {name} "))),
+            "{list}"
+        );
     }
     let ran = place.run(&["weights", "fetch", "vgg61"]);
-    assert!(ran.code == Some(2) && ran.err.contains("expected one of"), "{}", ran.err);
+    assert!(
+        ran.code == Some(2) && ran.err.contains("expected one of"),
+        "{}",
+        ran.err
+    );
     // A proxy on loopback, the only way to a host that isn't there.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let proxy = format!("http://{}", listener.local_addr().expect("bound"));
-    let served = std::thread::Builder::new().spawn(move || asked(&listener)).expect("started");
-    let arguments = ["weights", "fetch", "squeezenet1_1", "--mirror", "http://weights.invalid/models/"];
-    let output =
-        place.command(&arguments).env("HTTP_PROXY", &proxy).env("ALL_PROXY", &proxy).env("NO_PROXY", "").output().expect("started");
+    let served = std::thread::Builder::new()
+        .spawn(move || asked(&listener))
+        .expect("started");
+    let arguments = [
+        "weights",
+        "fetch",
+        "squeezenet1_1",
+        "--mirror",
+        "http://weights.invalid/models/",
+    ];
+    let output = place
+        .command(&arguments)
+        .env("HTTP_PROXY", &proxy)
+        .env("ALL_PROXY", &proxy)
+        .env("NO_PROXY", "")
+        .output()
+        .expect("started");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    for expected in ["418", "squeezenet1_1-b8a52dc0.pth", "4958839 bytes", "b8a52dc049b6", "cache/emberlens/weights", "model.weights"] {
+    for expected in [
+        "418",
+        "squeezenet1_1-b8a52dc0.pth",
+        "4958839 bytes",
+        "b8a52dc049b6",
+        "cache/emberlens/weights",
+        "model.weights",
+    ] {
         assert!(error.contains(expected), "{expected}: {error}");
     }
     assert!(served.join().expect("served").contains("weights.invalid"));
@@ -288,7 +616,11 @@ fn weights_are_listed_and_a_failed_download_says_what_to_do_by_hand() {
         .output();
     let output = output.expect("started");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && error.contains("put the file squeezenet1_1-b8a52dc0.pth"), "{error}");
+    assert!(
+        output.status.code() == Some(1)
+            && error.contains("put the file squeezenet1_1-b8a52dc0.pth"),
+        "{error}"
+    );
     assert!(!place.path("checkpoints").exists());
 }
 
@@ -300,7 +632,9 @@ fn asked(listener: &std::net::TcpListener) -> String {
     let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
     for _ in 0..2 {
         let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|count| count > 0) {}
+        while !head.ends_with("\r\n\r\n")
+            && reader.read_line(&mut head).is_ok_and(|count| count > 0)
+        {}
         asked += &head;
         let is_tunnel = head.starts_with("CONNECT");
         let answer = if is_tunnel {

@@ -49,14 +49,21 @@ pub(crate) fn pack_weights(
 ) -> Vec<f32> {
     let block = isa.block();
     let mut packed = vec![0.0; outputs.div_ceil(block) * block * inputs * kernel * kernel];
-    packed.par_chunks_mut(block * inputs * kernel * kernel).enumerate().for_each(|(b, packed)| {
-        for (index, vector) in packed.chunks_exact_mut(block).enumerate() {
-            let (column, input, row) = (index % kernel, index / kernel % inputs, index / kernel / inputs);
-            for (lane, value) in vector.iter_mut().enumerate().take(outputs - b * block) {
-                *value = at(b * block + lane, input, row, column);
+    packed
+        .par_chunks_mut(block * inputs * kernel * kernel)
+        .enumerate()
+        .for_each(|(b, packed)| {
+            for (index, vector) in packed.chunks_exact_mut(block).enumerate() {
+                let (column, input, row) = (
+                    index % kernel,
+                    index / kernel % inputs,
+                    index / kernel / inputs,
+                );
+                for (lane, value) in vector.iter_mut().enumerate().take(outputs - b * block) {
+                    *value = at(b * block + lane, input, row, column);
+                }
             }
-        }
-    });
+        });
     packed
 }
 
@@ -68,19 +75,33 @@ pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]
         return;
     }
     let row_len = dense.inputs * packed_width(dense);
-    let strip_rows = (STRIP_LEN / (row_len * dense.stride)).saturating_sub(dense.kernel - 1).max(2) & !1;
+    let strip_rows = (STRIP_LEN / (row_len * dense.stride))
+        .saturating_sub(dense.kernel - 1)
+        .max(2)
+        & !1;
     // A small batch gets shorter strips, so that every thread has work. The division doesn't change
     // the values.
-    let strip_rows = strip_rows.min((rows * dense.images).div_ceil(32).next_multiple_of(2)).max(2);
+    let strip_rows = strip_rows
+        .min((rows * dense.images).div_ceil(32).next_multiple_of(2))
+        .max(2);
     let strips = rows.div_ceil(strip_rows);
     let (out, codes) = (SharedMut::new(out), SharedMut::new(codes));
     (0..dense.images * strips).into_par_iter().for_each(|task| {
         let first = task % strips * strip_rows;
-        let strip = Strip { dense, image: task / strips, first, rows: strip_rows.min(rows - first), out, codes };
+        let strip = Strip {
+            dense,
+            image: task / strips,
+            first,
+            rows: strip_rows.min(rows - first),
+            out,
+            codes,
+        };
         let in_rows = (strip.rows.next_multiple_of(2) - 1) * dense.stride + dense.kernel;
         with_scratch(in_rows * row_len, |packed| {
             pack_strip(isa, dense, strip.image, first, packed);
-            with_scratch(2 * columns.next_multiple_of(2) * isa.block(), |sums| run_strip(isa, &strip, packed, sums));
+            with_scratch(2 * columns.next_multiple_of(2) * isa.block(), |sums| {
+                run_strip(isa, &strip, packed, sums)
+            });
         });
     });
 }
@@ -90,7 +111,11 @@ pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]
 fn packed_width(dense: &Dense<'_>) -> usize {
     let needed = (dense.out_size.1.next_multiple_of(2) - 1) * dense.stride + dense.kernel;
     let width = needed.next_multiple_of(4);
-    if width.is_multiple_of(64) { width + 4 } else { width }
+    if width.is_multiple_of(64) {
+        width + 4
+    } else {
+        width
+    }
 }
 
 /// Some rows of one image's result.
@@ -111,17 +136,32 @@ per_isa! {
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f32], sums: &mut [f32]) {
+unsafe fn strip_kernel<S: Simd, const NV: usize>(
+    strip: &Strip<'_>,
+    packed: &[f32],
+    sums: &mut [f32],
+) {
     let d = strip.dense;
     let width = packed_width(d);
     let block = NV * S::LANES;
-    assert!(packed.len() >= ((strip.rows.next_multiple_of(2) - 1) * d.stride + d.kernel) * d.inputs * width);
+    assert!(
+        packed.len()
+            >= ((strip.rows.next_multiple_of(2) - 1) * d.stride + d.kernel) * d.inputs * width
+    );
     assert!(sums.len() >= 2 * d.out_size.1.next_multiple_of(2) * block);
     for b in 0..d.outputs.div_ceil(block) {
-        let weights = &d.weights[b * block * d.inputs * d.kernel * d.kernel..][..block * d.inputs * d.kernel * d.kernel];
+        let weights = &d.weights[b * block * d.inputs * d.kernel * d.kernel..]
+            [..block * d.inputs * d.kernel * d.kernel];
         let bias = &d.bias[b * block..(b + 1) * block];
         for row in (0..strip.rows).step_by(2) {
-            let pair = Pair { d, packed, width, row, weights, bias };
+            let pair = Pair {
+                d,
+                packed,
+                width,
+                row,
+                weights,
+                bias,
+            };
             // SAFETY: the caller promises the instruction set; the lengths are checked above.
             unsafe {
                 match (d.kernel, d.stride) {
@@ -132,7 +172,13 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, packed: &[f3
                 }
             }
             // SAFETY: as above; `row_pair` has filled `sums` for all columns.
-            unsafe { strip.store::<S>(sums, [b * block, block.min(d.outputs - b * block), block], row) };
+            unsafe {
+                strip.store::<S>(
+                    sums,
+                    [b * block, block.min(d.outputs - b * block), block],
+                    row,
+                )
+            };
         }
     }
 }
@@ -151,7 +197,13 @@ fn pack_strip(isa: Isa, d: &Dense<'_>, image: usize, first: usize, packed: &mut 
         } else if dilation == 1 && d.padding >= 0 && d.padding as usize + columns <= width {
             let left = d.padding as usize;
             out[..left].fill(0.0);
-            d.source.row(isa, image, channel, source as usize, &mut out[left..left + columns]);
+            d.source.row(
+                isa,
+                image,
+                channel,
+                source as usize,
+                &mut out[left..left + columns],
+            );
             out[left + columns..].fill(0.0);
         } else {
             with_scratch(columns, |values| {
@@ -185,7 +237,10 @@ struct Pair<'a> {
 /// The CPU must have the instruction set. `packed` must hold the rows of the strip, `weights` and
 /// `bias` a whole block, and `sums` two rows of an even number of columns with a block each.
 #[inline(always)]
-unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const STEP: usize>(pair: &Pair<'_>, sums: &mut [f32]) {
+unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const STEP: usize>(
+    pair: &Pair<'_>,
+    sums: &mut [f32],
+) {
     let columns = pair.d.out_size.1.next_multiple_of(2);
     let mut column = 0;
     while column < columns {
@@ -225,7 +280,10 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
             }
         }
         for k in 0..T {
-            let a0 = pair.packed.as_ptr().add((pair.row * STEP + k) * row_len + column * STEP);
+            let a0 = pair
+                .packed
+                .as_ptr()
+                .add((pair.row * STEP + k) * row_len + column * STEP);
             let a1 = a0.add(STEP * row_len);
             let weights = pair.weights.as_ptr().add(k * d.inputs * T * NV * S::LANES);
             multiply::<S, NV, Q, T, STEP>(&mut tile, [a0, a1], pair.width, weights, d.inputs);
@@ -251,13 +309,24 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
 /// # Safety
 /// As for [`tile_at`].
 #[inline(always)]
-unsafe fn store_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV, Q>, columns: usize, column: usize, sums: &mut [f32]) {
+unsafe fn store_tile<S: Simd, const NV: usize, const Q: usize>(
+    tile: &Tile<S, NV, Q>,
+    columns: usize,
+    column: usize,
+    sums: &mut [f32],
+) {
     let columns = columns.next_multiple_of(2);
     for (r, row) in tile.iter().enumerate() {
         for (q, position) in row.iter().enumerate() {
             for (v, vector) in position.iter().enumerate() {
                 // SAFETY: as promised by the caller, `sums` has room for both rows.
-                unsafe { S::store(sums.as_mut_ptr().add(((r * columns + column + q) * NV + v) * S::LANES), *vector) };
+                unsafe {
+                    S::store(
+                        sums.as_mut_ptr()
+                            .add(((r * columns + column + q) * NV + v) * S::LANES),
+                        *vector,
+                    )
+                };
             }
         }
     }
@@ -268,7 +337,12 @@ unsafe fn store_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV
 /// # Safety
 /// As for [`tile_at`].
 #[inline(always)]
-unsafe fn pool_tile<S: Simd, const NV: usize, const Q: usize>(tile: &Tile<S, NV, Q>, cells: usize, cell: usize, sums: &mut [f32]) {
+unsafe fn pool_tile<S: Simd, const NV: usize, const Q: usize>(
+    tile: &Tile<S, NV, Q>,
+    cells: usize,
+    cell: usize,
+    sums: &mut [f32],
+) {
     // SAFETY: as promised by the caller; values and codes of a row of cells take as much room as
     // one row of results each.
     unsafe {
@@ -296,10 +370,19 @@ impl Strip<'_> {
     /// The CPU must have the instruction set, and `sums` must be filled by [`row_pair`]. No other
     /// task may hold a strip of the same rows.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, sums: &[f32], [first_output, outputs, block]: [usize; 3], row: usize) {
+    unsafe fn store<S: Simd>(
+        &self,
+        sums: &[f32],
+        [first_output, outputs, block]: [usize; 3],
+        row: usize,
+    ) {
         let (height, width) = self.dense.out_size;
         let is_pooled = self.dense.tail == Tail::ReluPool;
-        let (height, columns) = if is_pooled { (height / 2, width / 2) } else { (height, width) };
+        let (height, columns) = if is_pooled {
+            (height / 2, width / 2)
+        } else {
+            (height, width)
+        };
         for output in 0..outputs {
             let plane = (self.image * self.dense.outputs + first_output + output) * height;
             // SAFETY: strips have rows of their own in each plane, an even number each, so that no
@@ -309,11 +392,21 @@ impl Strip<'_> {
                 if is_pooled {
                     let start = (plane + (self.first + row) / 2) * columns;
                     copy_strided::<S>(sums, block, self.out.slice(start, columns));
-                    copy_strided_bytes::<S>(sums.add(columns * block), block, self.codes.slice(start, columns));
+                    copy_strided_bytes::<S>(
+                        sums.add(columns * block),
+                        block,
+                        self.codes.slice(start, columns),
+                    );
                 } else {
                     for r in 0..2.min(self.rows - row) {
-                        let out = self.out.slice((plane + self.first + row + r) * columns, columns);
-                        copy_strided::<S>(sums.add(r * columns.next_multiple_of(2) * block), block, out);
+                        let out = self
+                            .out
+                            .slice((plane + self.first + row + r) * columns, columns);
+                        copy_strided::<S>(
+                            sums.add(r * columns.next_multiple_of(2) * block),
+                            block,
+                            out,
+                        );
                     }
                 }
             }

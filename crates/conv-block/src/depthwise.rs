@@ -52,9 +52,16 @@ impl Depthwise {
     /// Whether the kernels support this shape.
     pub fn is_supported(&self) -> bool {
         let fits = |(side, [before, after]): (usize, [usize; 2])| {
-            side > 0 && side <= 1 << 24 && before < 16 && after < 16 && side + before + after >= self.kernel
+            side > 0
+                && side <= 1 << 24
+                && before < 16
+                && after < 16
+                && side + before + after >= self.kernel
         };
-        let sides = [(self.height, self.padding[0]), (self.width, self.padding[1])];
+        let sides = [
+            (self.height, self.padding[0]),
+            (self.width, self.padding[1]),
+        ];
         (1..=LARGEST).contains(&self.kernel)
             && (1..=7).contains(&self.stride)
             && self.images * self.channels > 0
@@ -63,8 +70,13 @@ impl Depthwise {
 
     /// Returns the rows and columns of the result.
     pub fn result_size(&self) -> (usize, usize) {
-        let side = |side: usize, [before, after]: [usize; 2]| (side + before + after - self.kernel) / self.stride + 1;
-        (side(self.height, self.padding[0]), side(self.width, self.padding[1]))
+        let side = |side: usize, [before, after]: [usize; 2]| {
+            (side + before + after - self.kernel) / self.stride + 1
+        };
+        (
+            side(self.height, self.padding[0]),
+            side(self.width, self.padding[1]),
+        )
     }
 
     /// Returns the number of input values.
@@ -84,7 +96,10 @@ impl Depthwise {
     }
 
     fn check(&self, tail: Tail) {
-        assert!(self.is_supported() && tail != Tail::ReluPool, "{self:?} with {tail:?} is not supported");
+        assert!(
+            self.is_supported() && tail != Tail::ReluPool,
+            "{self:?} with {tail:?} is not supported"
+        );
     }
 }
 
@@ -97,27 +112,46 @@ impl Depthwise {
 /// # Panics
 /// Panics if the shape is not supported (see [`Depthwise::is_supported`]), for [`Tail::ReluPool`],
 /// and if a slice has another length than the shape says.
-pub fn depthwise_forward(isa: Isa, shape: &Depthwise, tail: Tail, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub fn depthwise_forward(
+    isa: Isa,
+    shape: &Depthwise,
+    tail: Tail,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     shape.check(tail);
     assert_eq!(input.len(), shape.input_len(), "input of {shape:?}");
     assert_eq!(weight.len(), shape.weight_len(), "weight of {shape:?}");
-    assert!(bias.is_none_or(|bias| bias.len() == shape.channels), "bias of {shape:?}");
+    assert!(
+        bias.is_none_or(|bias| bias.len() == shape.channels),
+        "bias of {shape:?}"
+    );
     let layout = Layout::of(shape);
     let mut output = vec![0.0; shape.output_len()];
-    output.par_chunks_exact_mut(layout.rows * layout.columns).enumerate().for_each(|(index, output)| {
-        let channel = index % shape.channels;
-        let mut taps = [(0, 0.0); LARGEST * LARGEST];
-        let taps = layout.taps(weight, channel, &mut taps);
-        let bias = bias.map_or(0.0, |bias| bias[channel]);
-        with_scratch(layout.source_len + layout.results, |scratch| {
-            let (source, results) = scratch.split_at_mut(layout.source_len);
-            layout.deal(isa, layout.plane(input, index), source);
-            correlate(isa, taps, bias, source, results);
-            for (row, output) in output.chunks_exact_mut(layout.columns).enumerate() {
-                scale_plane(isa, &results[row * layout.pitch..][..layout.columns], [1.0, 0.0], tail.range(), output);
-            }
+    output
+        .par_chunks_exact_mut(layout.rows * layout.columns)
+        .enumerate()
+        .for_each(|(index, output)| {
+            let channel = index % shape.channels;
+            let mut taps = [(0, 0.0); LARGEST * LARGEST];
+            let taps = layout.taps(weight, channel, &mut taps);
+            let bias = bias.map_or(0.0, |bias| bias[channel]);
+            with_scratch(layout.source_len + layout.results, |scratch| {
+                let (source, results) = scratch.split_at_mut(layout.source_len);
+                layout.deal(isa, layout.plane(input, index), source);
+                correlate(isa, taps, bias, source, results);
+                for (row, output) in output.chunks_exact_mut(layout.columns).enumerate() {
+                    scale_plane(
+                        isa,
+                        &results[row * layout.pitch..][..layout.columns],
+                        [1.0, 0.0],
+                        tail.range(),
+                        output,
+                    );
+                }
+            });
         });
-    });
     output
 }
 
@@ -130,15 +164,36 @@ pub fn depthwise_forward(isa: Isa, shape: &Depthwise, tail: Tail, input: &[f32],
 ///
 /// # Panics
 /// As [`depthwise_forward`].
-pub fn depthwise_backward(isa: Isa, shape: &Depthwise, tail: Tail, saved: Saved<'_>, grad: &[f32], is_input_wanted: bool) -> Gradients {
+pub fn depthwise_backward(
+    isa: Isa,
+    shape: &Depthwise,
+    tail: Tail,
+    saved: Saved<'_>,
+    grad: &[f32],
+    is_input_wanted: bool,
+) -> Gradients {
     shape.check(tail);
     assert_eq!(saved.input.len(), shape.input_len(), "input of {shape:?}");
-    assert_eq!(saved.weight.len(), shape.weight_len(), "weight of {shape:?}");
+    assert_eq!(
+        saved.weight.len(),
+        shape.weight_len(),
+        "weight of {shape:?}"
+    );
     assert_eq!(grad.len(), shape.output_len(), "gradient of {shape:?}");
-    assert!(tail == Tail::Linear || saved.output.len() == grad.len(), "output of {shape:?}");
+    assert!(
+        tail == Tail::Linear || saved.output.len() == grad.len(),
+        "output of {shape:?}"
+    );
     let layout = Layout::of(shape);
     let count = shape.kernel * shape.kernel;
-    let mut input = vec![0.0; if is_input_wanted { shape.input_len() } else { 0 }];
+    let mut input = vec![
+        0.0;
+        if is_input_wanted {
+            shape.input_len()
+        } else {
+            0
+        }
+    ];
     // The sums of each plane: those of the kernel's positions, then that of the bias.
     let mut sums = vec![0.0; shape.images * shape.channels * (count + 1)];
     let backward = |index: usize, sums: &mut [f32], input: Option<&mut [f32]>| {
@@ -150,29 +205,51 @@ pub fn depthwise_backward(isa: Isa, shape: &Depthwise, tail: Tail, saved: Saved<
                 layout.mask(isa, tail, &saved.output[index * plane..][..plane], grads);
             }
             layout.deal(isa, layout.plane(saved.input, index), source);
-            multiply(isa, &layout.offsets, &grads[layout.lead..][..layout.results], source, sums);
+            multiply(
+                isa,
+                &layout.offsets,
+                &grads[layout.lead..][..layout.results],
+                source,
+                sums,
+            );
             if let Some(input) = input {
                 let mut taps = [(0, 0.0); LARGEST * LARGEST];
-                layout.turn_back(isa, layout.taps(saved.weight, index % shape.channels, &mut taps), grads, input);
+                layout.turn_back(
+                    isa,
+                    layout.taps(saved.weight, index % shape.channels, &mut taps),
+                    grads,
+                    input,
+                );
             }
         });
     };
     let of_planes = sums.par_chunks_exact_mut(count + 1).enumerate();
     if is_input_wanted {
         let planes = input.par_chunks_exact_mut(shape.height * shape.width);
-        of_planes.zip(planes).for_each(|((index, sums), input)| backward(index, sums, Some(input)));
+        of_planes
+            .zip(planes)
+            .for_each(|((index, sums), input)| backward(index, sums, Some(input)));
     } else {
         of_planes.for_each(|(index, sums)| backward(index, sums, None));
     }
     // Images one after the other, so that the result doesn't depend on the number of threads.
     let total = |channel: usize, at: usize| {
-        let of_images = sums[channel * (count + 1) + at..].iter().step_by(shape.channels * (count + 1));
+        let of_images = sums[channel * (count + 1) + at..]
+            .iter()
+            .step_by(shape.channels * (count + 1));
         of_images.map(|sum| f64::from(*sum)).sum::<f64>() as f32
     };
     let channels = || 0..shape.channels;
-    let weight = channels().flat_map(|channel| (0..count).map(move |at| (channel, at))).map(|(channel, at)| total(channel, at)).collect();
+    let weight = channels()
+        .flat_map(|channel| (0..count).map(move |at| (channel, at)))
+        .map(|(channel, at)| total(channel, at))
+        .collect();
     let bias = channels().map(|channel| total(channel, count)).collect();
-    Gradients { input: is_input_wanted.then_some(input), weight, bias }
+    Gradients {
+        input: is_input_wanted.then_some(input),
+        weight,
+        bias,
+    }
 }
 
 /// How a plane lies in scratch memory. Row `r` and column `c` of the padded image lie in phase
@@ -204,14 +281,25 @@ struct Layout {
 
 impl Layout {
     fn of(shape: &Depthwise) -> Self {
-        let Depthwise { kernel, stride, padding, .. } = *shape;
+        let Depthwise {
+            kernel,
+            stride,
+            padding,
+            ..
+        } = *shape;
         let (rows, columns) = shape.result_size();
-        let padded = |side: usize, [before, after]: [usize; 2]| (side + before + after).div_ceil(stride);
+        let padded =
+            |side: usize, [before, after]: [usize; 2]| (side + before + after).div_ceil(stride);
         let pitch = padded(shape.width, padding[1]);
         let phase_len = padded(shape.height, padding[0]) * pitch;
-        let offset =
-            |row: usize, column: usize| (row % stride * stride + column % stride) * phase_len + row / stride * pitch + column / stride;
-        let offsets: Vec<usize> = (0..kernel * kernel).map(|at| offset(at / kernel, at % kernel)).collect();
+        let offset = |row: usize, column: usize| {
+            (row % stride * stride + column % stride) * phase_len
+                + row / stride * pitch
+                + column / stride
+        };
+        let offsets: Vec<usize> = (0..kernel * kernel)
+            .map(|at| offset(at / kernel, at % kernel))
+            .collect();
         let results = ((rows - 1) * pitch + columns).next_multiple_of(STEP);
         let reach = offsets.iter().max().map_or(0, |offset| offset + results);
         let lead = (kernel - 1) / stride * (pitch + 1);
@@ -242,7 +330,9 @@ impl Layout {
     fn taps<'a>(&self, weight: &[f32], channel: usize, taps: &'a mut Taps) -> &'a [(usize, f32)] {
         let count = self.offsets.len();
         let of_channel = &weight[channel * count..][..count];
-        taps.iter_mut().zip(self.offsets.iter().zip(of_channel)).for_each(|(tap, (offset, weight))| *tap = (*offset, *weight));
+        taps.iter_mut()
+            .zip(self.offsets.iter().zip(of_channel))
+            .for_each(|(tap, (offset, weight))| *tap = (*offset, *weight));
         &taps[..count]
     }
 
@@ -251,7 +341,11 @@ impl Layout {
     fn columns_of(&self, phase: usize) -> [usize; 3] {
         let (stride, left, width) = (self.stride, self.before[1], self.size[1]);
         let first = (phase + stride - left % stride) % stride;
-        [first, (first + left) / stride, width.saturating_sub(first).div_ceil(stride)]
+        [
+            first,
+            (first + left) / stride,
+            width.saturating_sub(first).div_ceil(stride),
+        ]
     }
 
     /// Returns where the first phase of a row of the image begins.
@@ -268,7 +362,12 @@ impl Layout {
                 let [first, at, count] = self.columns_of(phase);
                 let start = self.start_of(row) + phase * self.phase_len + at;
                 if count > 0 {
-                    every(isa, &values[first..], self.stride, &mut source[start..start + count]);
+                    every(
+                        isa,
+                        &values[first..],
+                        self.stride,
+                        &mut source[start..start + count],
+                    );
                 }
             }
         }
@@ -285,7 +384,12 @@ impl Layout {
     /// Turns laid-out gradients into those before a ReLU, given its outputs.
     fn mask(&self, isa: Isa, tail: Tail, output: &[f32], grads: &mut [f32]) {
         for (row, output) in output.chunks_exact(self.columns).enumerate() {
-            pass_tail(isa, output, tail.most(), &mut grads[self.lead + row * self.pitch..][..self.columns]);
+            pass_tail(
+                isa,
+                output,
+                tail.most(),
+                &mut grads[self.lead + row * self.pitch..][..self.columns],
+            );
         }
     }
 
@@ -296,7 +400,9 @@ impl Layout {
             for (phase, values) in phases.chunks_exact_mut(len).enumerate() {
                 let (mut turned, mut count) = ([(0, 0.0); LARGEST * LARGEST], 0);
                 for (at, (offset, weight)) in taps.iter().enumerate() {
-                    if at / self.kernel % self.stride * self.stride + at % self.kernel % self.stride == phase {
+                    if at / self.kernel % self.stride * self.stride + at % self.kernel % self.stride
+                        == phase
+                    {
                         turned[count] = (self.lead + phase * self.phase_len - offset, *weight);
                         count += 1;
                     }
@@ -328,9 +434,17 @@ per_isa! {
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn correlate_kernel<S: Simd, const NV: usize>(taps: &[(usize, f32)], start: f32, source: &[f32], out: &mut [f32]) {
+unsafe fn correlate_kernel<S: Simd, const NV: usize>(
+    taps: &[(usize, f32)],
+    start: f32,
+    source: &[f32],
+    out: &mut [f32],
+) {
     assert!(out.len().is_multiple_of(STEP) && STEP.is_multiple_of(4 * S::LANES));
-    assert!(taps.iter().all(|(offset, _)| offset + out.len() <= source.len()));
+    assert!(
+        taps.iter()
+            .all(|(offset, _)| offset + out.len() <= source.len())
+    );
     for at in (0..out.len()).step_by(4 * S::LANES) {
         // SAFETY: the caller promises the instruction set; the lengths were checked above.
         unsafe {
@@ -357,12 +471,26 @@ per_isa! {
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn multiply_kernel<S: Simd, const NV: usize>(offsets: &[usize], grads: &[f32], source: &[f32], sums: &mut [f32]) {
-    assert!(grads.len().is_multiple_of(STEP) && STEP.is_multiple_of(S::LANES) && sums.len() == offsets.len() + 1);
-    assert!(offsets.iter().all(|offset| offset + grads.len() <= source.len()));
+unsafe fn multiply_kernel<S: Simd, const NV: usize>(
+    offsets: &[usize],
+    grads: &[f32],
+    source: &[f32],
+    sums: &mut [f32],
+) {
+    assert!(
+        grads.len().is_multiple_of(STEP)
+            && STEP.is_multiple_of(S::LANES)
+            && sums.len() == offsets.len() + 1
+    );
+    assert!(
+        offsets
+            .iter()
+            .all(|offset| offset + grads.len() <= source.len())
+    );
     for (offsets, sums) in offsets.chunks(TAPS).zip(sums.chunks_mut(TAPS)) {
         // A fixed number keeps the sums in registers; those beyond the last offset go nowhere.
-        let offsets: [usize; TAPS] = std::array::from_fn(|tap| *offsets.get(tap).unwrap_or(&offsets[0]));
+        let offsets: [usize; TAPS] =
+            std::array::from_fn(|tap| *offsets.get(tap).unwrap_or(&offsets[0]));
         // SAFETY: the caller promises the instruction set; the lengths were checked above.
         let found = unsafe {
             let mut found = [S::splat(0.0); TAPS];
@@ -380,7 +508,9 @@ unsafe fn multiply_kernel<S: Simd, const NV: usize>(offsets: &[usize], grads: &[
             unsafe { S::store(lanes.as_mut_ptr(), found) };
             for half in [8, 4, 2, 1] {
                 let (low, high) = lanes.split_at_mut(half);
-                low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
+                low.iter_mut()
+                    .zip(high)
+                    .for_each(|(low, high)| *low += *high);
             }
             *sum = lanes[0];
         }
@@ -402,11 +532,16 @@ unsafe fn every_kernel<S: Simd, const NV: usize>(values: &[f32], stride: usize, 
         // A step that the compiler knows becomes shuffles.
         2 => {
             let (pairs, rest) = values.as_chunks::<2>();
-            out.iter_mut().zip(pairs).for_each(|(out, pair)| *out = pair[0]);
+            out.iter_mut()
+                .zip(pairs)
+                .for_each(|(out, pair)| *out = pair[0]);
             if let (Some(last), Some(value)) = (out.get_mut(pairs.len()), rest.first()) {
                 *last = *value;
             }
         }
-        _ => out.iter_mut().zip(values.iter().step_by(stride)).for_each(|(out, value)| *out = *value),
+        _ => out
+            .iter_mut()
+            .zip(values.iter().step_by(stride))
+            .for_each(|(out, value)| *out = *value),
     }
 }

@@ -9,7 +9,10 @@
 //! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero
 //! contributes nothing, whatever it is multiplied by; [`depthwise_backward`] alone multiplies it.
 
-#![expect(clippy::needless_range_loop, reason = "register tiles are arrays of arrays that are walked side by side")]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "register tiles are arrays of arrays that are walked side by side"
+)]
 
 mod dense;
 mod depthwise;
@@ -80,14 +83,32 @@ pub struct Saved<'a> {
 /// # Panics
 /// Panics if the shape is not supported (see [`Conv::is_supported`]) or a slice has another length
 /// than it says.
-pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Forward {
+pub fn forward(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Forward {
     check_lengths(conv, input, weight, bias);
     let mut output = vec![0.0; conv.output_len(tail)];
-    let mut codes = vec![0; if tail == Tail::ReluPool { output.len() } else { 0 }];
+    let mut codes = vec![
+        0;
+        if tail == Tail::ReluPool {
+            output.len()
+        } else {
+            0
+        }
+    ];
     let kernel = conv.kernel;
-    let packed = dense::pack_weights(isa, [conv.outputs, conv.inputs, kernel], |output, input, row, column| {
-        weight[((output * conv.inputs + input) * kernel + row) * kernel + column]
-    });
+    let packed = dense::pack_weights(
+        isa,
+        [conv.outputs, conv.inputs, kernel],
+        |output, input, row, column| {
+            weight[((output * conv.inputs + input) * kernel + row) * kernel + column]
+        },
+    );
     let mut padded_bias = bias.unwrap_or_default().to_vec();
     padded_bias.resize(conv.outputs.next_multiple_of(isa.block()), 0.0);
     let (rows, columns) = conv.result_size();
@@ -98,11 +119,20 @@ pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32],
         dilation: 1,
         outputs: conv.outputs,
         // An odd last row or column is not pooled, so it isn't computed either.
-        out_size: if tail == Tail::ReluPool { (rows & !1, columns & !1) } else { (rows, columns) },
+        out_size: if tail == Tail::ReluPool {
+            (rows & !1, columns & !1)
+        } else {
+            (rows, columns)
+        },
         kernel,
         stride: conv.stride,
         padding: conv.padding as isize,
-        source: &Plain { values: input, channels: conv.inputs, height: conv.height, width: conv.width },
+        source: &Plain {
+            values: input,
+            channels: conv.inputs,
+            height: conv.height,
+            width: conv.width,
+        },
         weights: &packed,
         bias: &padded_bias,
         tail,
@@ -119,13 +149,26 @@ pub fn forward(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32],
 ///
 /// # Panics
 /// As [`forward`].
-pub fn infer(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub fn infer(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     if !winograd::is_faster(conv) {
         return forward(isa, conv, tail, input, weight, bias).output;
     }
     check_lengths(conv, input, weight, bias);
     let mut output = vec![0.0; conv.output_len(tail)];
-    winograd::run(isa, conv, tail, [input, weight, bias.unwrap_or_default()], &mut output);
+    winograd::run(
+        isa,
+        conv,
+        tail,
+        [input, weight, bias.unwrap_or_default()],
+        &mut output,
+    );
     output
 }
 
@@ -134,7 +177,10 @@ fn check_lengths(conv: &Conv, input: &[f32], weight: &[f32], bias: Option<&[f32]
     assert!(conv.is_supported(), "{conv:?} is not supported");
     assert_eq!(input.len(), conv.input_len(), "input of {conv:?}");
     assert_eq!(weight.len(), conv.weight_len(), "weight of {conv:?}");
-    assert!(bias.is_none_or(|bias| bias.len() == conv.outputs), "bias of {conv:?}");
+    assert!(
+        bias.is_none_or(|bias| bias.len() == conv.outputs),
+        "bias of {conv:?}"
+    );
 }
 
 /// Computes the gradients of weights and bias, and of the input if `is_input_wanted`, from the
@@ -146,42 +192,93 @@ fn check_lengths(conv: &Conv, input: &[f32], weight: &[f32], bias: Option<&[f32]
 /// # Panics
 /// Panics if the shape is not supported (see [`Conv::is_supported`]) or a slice has another length
 /// than it says.
-pub fn backward(isa: Isa, conv: &Conv, tail: Tail, saved: Saved<'_>, grad: &mut [f32], is_input_wanted: bool) -> Gradients {
+pub fn backward(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    saved: Saved<'_>,
+    grad: &mut [f32],
+    is_input_wanted: bool,
+) -> Gradients {
     assert!(conv.is_supported(), "{conv:?} is not supported");
     assert_eq!(saved.input.len(), conv.input_len(), "input of {conv:?}");
     assert_eq!(saved.weight.len(), conv.weight_len(), "weight of {conv:?}");
     assert_eq!(grad.len(), conv.output_len(tail), "gradient of {conv:?}");
     turn_before_tail(isa, tail, saved.output, grad);
     let (height, width) = conv.output_size(tail);
-    let grad = Plain { values: grad, channels: conv.outputs, height, width };
+    let grad = Plain {
+        values: grad,
+        channels: conv.outputs,
+        height,
+        width,
+    };
     match tail {
-        Tail::Linear | Tail::Relu | Tail::Relu6 => backward_dense(isa, conv, &saved, &grad, is_input_wanted),
+        Tail::Linear | Tail::Relu | Tail::Relu6 => {
+            backward_dense(isa, conv, &saved, &grad, is_input_wanted)
+        }
         Tail::ReluPool => {
             assert_eq!(saved.codes.len(), grad.values.len(), "codes of {conv:?}");
             // Only a quarter of this gradient can be nonzero, which the sparse kernel makes use of.
             if conv.kernel == 3 && conv.stride == 1 {
-                let pooled = Pooled { conv, input: saved.input, weight: saved.weight, codes: saved.codes, grad: grad.values };
+                let pooled = Pooled {
+                    conv,
+                    input: saved.input,
+                    weight: saved.weight,
+                    codes: saved.codes,
+                    grad: grad.values,
+                };
                 let mut input = is_input_wanted.then(|| vec![0.0; conv.input_len()]);
                 let (weight, bias) = pooled::run(isa, &pooled, input.as_deref_mut());
-                Gradients { input, weight, bias }
+                Gradients {
+                    input,
+                    weight,
+                    bias,
+                }
             } else {
-                backward_dense(isa, conv, &saved, &PoolGrad { grad, codes: saved.codes }, is_input_wanted)
+                backward_dense(
+                    isa,
+                    conv,
+                    &saved,
+                    &PoolGrad {
+                        grad,
+                        codes: saved.codes,
+                    },
+                    is_input_wanted,
+                )
             }
         }
     }
 }
 
 /// Computes the gradients from any gradient of the convolution's own result.
-fn backward_dense(isa: Isa, conv: &Conv, saved: &Saved<'_>, grad: &dyn Rows, is_input_wanted: bool) -> Gradients {
-    let source = Plain { values: saved.input, channels: conv.inputs, height: conv.height, width: conv.width };
+fn backward_dense(
+    isa: Isa,
+    conv: &Conv,
+    saved: &Saved<'_>,
+    grad: &dyn Rows,
+    is_input_wanted: bool,
+) -> Gradients {
+    let source = Plain {
+        values: saved.input,
+        channels: conv.inputs,
+        height: conv.height,
+        width: conv.width,
+    };
     let (weight, bias) = weight::run(isa, conv, &source, grad);
     let input = is_input_wanted.then(|| {
         let kernel = conv.kernel;
         // The input's gradient is a convolution with the kernel rotated by 180 degrees, on the
         // gradient dilated by the stride.
-        let turned = dense::pack_weights(isa, [conv.inputs, conv.outputs, kernel], |input, output, row, column| {
-            saved.weight[((output * conv.inputs + input) * kernel + kernel - 1 - row) * kernel + kernel - 1 - column]
-        });
+        let turned = dense::pack_weights(
+            isa,
+            [conv.inputs, conv.outputs, kernel],
+            |input, output, row, column| {
+                saved.weight[((output * conv.inputs + input) * kernel + kernel - 1 - row) * kernel
+                    + kernel
+                    - 1
+                    - column]
+            },
+        );
         let mut out = vec![0.0; conv.input_len()];
         let dense = Dense {
             images: conv.images,
@@ -201,7 +298,11 @@ fn backward_dense(isa: Isa, conv: &Conv, saved: &Saved<'_>, grad: &dyn Rows, is_
         dense::run(isa, &dense, &mut out, &mut []);
         out
     });
-    Gradients { input, weight, bias }
+    Gradients {
+        input,
+        weight,
+        bias,
+    }
 }
 
 #[cfg(test)]
@@ -210,41 +311,120 @@ mod tests {
 
     /// Values without a pattern from -1 to 1.
     pub(crate) fn values(len: usize, seed: usize) -> Vec<f32> {
-        (0..len).map(|at| ((at * 7919 + at * at * 31 + seed * 613) % 2003) as f32 / 1001.0 - 1.0).collect()
+        (0..len)
+            .map(|at| ((at * 7919 + at * at * 31 + seed * 613) % 2003) as f32 / 1001.0 - 1.0)
+            .collect()
     }
 
     #[track_caller]
     fn assert_alike(what: &str, found: &[f32], expected: &[f32]) {
-        let scale = expected.iter().fold(1.0, |most: f32, value| most.max(value.abs()));
+        let scale = expected
+            .iter()
+            .fold(1.0, |most: f32, value| most.max(value.abs()));
         assert_eq!(found.len(), expected.len(), "{what}");
         for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
-            assert!((found - expected).abs() < 2e-5 * scale, "{what}[{index}]: {found}, not {expected}");
+            assert!(
+                (found - expected).abs() < 2e-5 * scale,
+                "{what}[{index}]: {found}, not {expected}"
+            );
         }
     }
 
     /// Everything that the kernels of a set return for one dense and one depthwise convolution with
     /// norm.
     fn results(isa: Isa, tail: Tail, padding: usize) -> Vec<Vec<f32>> {
-        let conv = Conv { images: 3, inputs: 19, height: 14, width: 11, outputs: 37, kernel: 3, stride: 1, padding };
-        let (input, weight, bias) = (values(conv.input_len(), 1), values(conv.weight_len(), 2), values(conv.outputs, 3));
+        let conv = Conv {
+            images: 3,
+            inputs: 19,
+            height: 14,
+            width: 11,
+            outputs: 37,
+            kernel: 3,
+            stride: 1,
+            padding,
+        };
+        let (input, weight, bias) = (
+            values(conv.input_len(), 1),
+            values(conv.weight_len(), 2),
+            values(conv.outputs, 3),
+        );
         let direct = forward(isa, &conv, tail, &input, &weight, Some(&bias));
-        let saved = Saved { input: &input, weight: &weight, output: &direct.output, codes: &direct.codes };
-        let grads = backward(isa, &conv, tail, saved, &mut values(direct.output.len(), 4), true);
+        let saved = Saved {
+            input: &input,
+            weight: &weight,
+            output: &direct.output,
+            codes: &direct.codes,
+        };
+        let grads = backward(
+            isa,
+            &conv,
+            tail,
+            saved,
+            &mut values(direct.output.len(), 4),
+            true,
+        );
         let mut found = vec![grads.input.expect("wanted"), grads.weight, grads.bias];
         let (rows, columns) = conv.result_size();
-        let (shape, norm) = ([3, 37, rows, columns], Norm { gamma: &bias, beta: &bias, epsilon: 1e-3 });
+        let (shape, norm) = (
+            [3, 37, rows, columns],
+            Norm {
+                gamma: &bias,
+                beta: &bias,
+                epsilon: 1e-3,
+            },
+        );
         let mut result = forward(isa, &conv, Tail::Linear, &input, &weight, None).output;
         let normed = norm_forward(isa, shape, tail, &result, norm);
-        let saved = NormSaved { norm, output: &normed.output, codes: &normed.codes, mean: &normed.mean, variance: &normed.variance };
-        let grads = norm_backward(isa, shape, tail, saved, &mut values(normed.output.len(), 5), &mut result);
-        found.extend([grads.gamma, grads.beta, result, normed.output, normed.mean, normed.variance, direct.output]);
+        let saved = NormSaved {
+            norm,
+            output: &normed.output,
+            codes: &normed.codes,
+            mean: &normed.mean,
+            variance: &normed.variance,
+        };
+        let grads = norm_backward(
+            isa,
+            shape,
+            tail,
+            saved,
+            &mut values(normed.output.len(), 5),
+            &mut result,
+        );
+        found.extend([
+            grads.gamma,
+            grads.beta,
+            result,
+            normed.output,
+            normed.mean,
+            normed.variance,
+            direct.output,
+        ]);
         if tail != Tail::ReluPool {
-            let shape = Depthwise { images: 2, channels: 5, height: 23, width: 17, kernel: 5, stride: 2, padding: [[2, 1], [1, 2]] };
+            let shape = Depthwise {
+                images: 2,
+                channels: 5,
+                height: 23,
+                width: 17,
+                kernel: 5,
+                stride: 2,
+                padding: [[2, 1], [1, 2]],
+            };
             let (input, weight) = (values(shape.input_len(), 6), values(shape.weight_len(), 7));
             let output = depthwise_forward(isa, &shape, tail, &input, &weight, None);
-            let saved = Saved { input: &input, weight: &weight, output: &output, codes: &[] };
-            let grads = depthwise_backward(isa, &shape, tail, saved, &values(output.len(), 8), true);
-            found.extend([grads.input.expect("wanted"), grads.weight, grads.bias, output]);
+            let saved = Saved {
+                input: &input,
+                weight: &weight,
+                output: &output,
+                codes: &[],
+            };
+            let grads =
+                depthwise_backward(isa, &shape, tail, saved, &values(output.len(), 8), true);
+            found.extend([
+                grads.input.expect("wanted"),
+                grads.weight,
+                grads.bias,
+                output,
+            ]);
         }
         found
     }
@@ -256,8 +436,16 @@ mod tests {
             for padding in [0, 1] {
                 let expected = results(Isa(simd::Kind::Portable), tail, padding);
                 for isa in Isa::available() {
-                    for (index, (found, expected)) in results(isa, tail, padding).iter().zip(&expected).enumerate() {
-                        assert_alike(&format!("{isa:?} {tail:?} {padding} {index}"), found, expected);
+                    for (index, (found, expected)) in results(isa, tail, padding)
+                        .iter()
+                        .zip(&expected)
+                        .enumerate()
+                    {
+                        assert_alike(
+                            &format!("{isa:?} {tail:?} {padding} {index}"),
+                            found,
+                            expected,
+                        );
                     }
                 }
             }

@@ -69,10 +69,20 @@ pub struct NormGradients {
 ///
 /// # Panics
 /// Panics if a slice has another length than the shape says, or the norm has fewer channels.
-pub fn norm_forward(isa: Isa, shape: [usize; 4], tail: Tail, values: &[f32], norm: Norm<'_>) -> NormForward {
+pub fn norm_forward(
+    isa: Isa,
+    shape: [usize; 4],
+    tail: Tail,
+    values: &[f32],
+    norm: Norm<'_>,
+) -> NormForward {
     let [images, channels, height, width] = shape;
     let plane = height * width;
-    assert_eq!(values.len(), images * channels * plane, "values of {shape:?}");
+    assert_eq!(
+        values.len(),
+        images * channels * plane,
+        "values of {shape:?}"
+    );
     let parts: Vec<[f64; 2]> = values
         .par_chunks(plane.max(1))
         .map(|values| {
@@ -84,27 +94,62 @@ pub fn norm_forward(isa: Isa, shape: [usize; 4], tail: Tail, values: &[f32], nor
     let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
     let mut affine = vec![[0.0; 2]; channels];
     for channel in 0..channels {
-        let [channel_mean, channel_variance] = combine(parts.iter().skip(channel).step_by(channels), plane as f64);
+        let [channel_mean, channel_variance] =
+            combine(parts.iter().skip(channel).step_by(channels), plane as f64);
         let scale = f64::from(norm.gamma[channel]) / (channel_variance + norm.epsilon).sqrt();
-        affine[channel] = [scale as f32, (f64::from(norm.beta[channel]) - channel_mean * scale) as f32];
+        affine[channel] = [
+            scale as f32,
+            (f64::from(norm.beta[channel]) - channel_mean * scale) as f32,
+        ];
         (mean[channel], variance[channel]) = (channel_mean as f32, channel_variance as f32);
     }
     let (out_rows, out_columns) = tail.output_size(height, width);
     let out_plane = out_rows * out_columns;
     let mut output = vec![0.0; images * channels * out_plane];
-    let mut codes = vec![0; if tail == Tail::ReluPool { output.len() } else { 0 }];
+    let mut codes = vec![
+        0;
+        if tail == Tail::ReluPool {
+            output.len()
+        } else {
+            0
+        }
+    ];
     if out_plane == 0 {
-        return NormForward { output, codes, mean, variance };
+        return NormForward {
+            output,
+            codes,
+            mean,
+            variance,
+        };
     }
-    let planes = values.par_chunks_exact(plane).zip(output.par_chunks_exact_mut(out_plane)).enumerate();
+    let planes = values
+        .par_chunks_exact(plane)
+        .zip(output.par_chunks_exact_mut(out_plane))
+        .enumerate();
     if tail == Tail::ReluPool {
-        planes.zip(codes.par_chunks_exact_mut(out_plane)).for_each(|((index, (values, output)), codes)| {
-            pool_plane(isa, values, [width, out_columns], affine[index % channels], output, codes);
-        });
+        planes.zip(codes.par_chunks_exact_mut(out_plane)).for_each(
+            |((index, (values, output)), codes)| {
+                pool_plane(
+                    isa,
+                    values,
+                    [width, out_columns],
+                    affine[index % channels],
+                    output,
+                    codes,
+                );
+            },
+        );
     } else {
-        planes.for_each(|(index, (values, output))| scale_plane(isa, values, affine[index % channels], tail.range(), output));
+        planes.for_each(|(index, (values, output))| {
+            scale_plane(isa, values, affine[index % channels], tail.range(), output)
+        });
     }
-    NormForward { output, codes, mean, variance }
+    NormForward {
+        output,
+        codes,
+        mean,
+        variance,
+    }
 }
 
 /// Computes the gradients of gamma and beta from the gradient `grad` of the output, and replaces the
@@ -117,15 +162,41 @@ pub fn norm_forward(isa: Isa, shape: [usize; 4], tail: Tail, values: &[f32], nor
 ///
 /// # Panics
 /// Panics if a slice has another length than the shape says, or the norm has fewer channels.
-pub fn norm_backward(isa: Isa, shape: [usize; 4], tail: Tail, saved: NormSaved<'_>, grad: &mut [f32], values: &mut [f32]) -> NormGradients {
+pub fn norm_backward(
+    isa: Isa,
+    shape: [usize; 4],
+    tail: Tail,
+    saved: NormSaved<'_>,
+    grad: &mut [f32],
+    values: &mut [f32],
+) -> NormGradients {
     let [images, channels, height, width] = shape;
     let (rows, columns) = tail.output_size(height, width);
-    assert_eq!(values.len(), images * channels * height * width, "values of {shape:?}");
-    assert_eq!(grad.len(), images * channels * rows * columns, "gradient of {shape:?} with {tail:?}");
+    assert_eq!(
+        values.len(),
+        images * channels * height * width,
+        "values of {shape:?}"
+    );
+    assert_eq!(
+        grad.len(),
+        images * channels * rows * columns,
+        "gradient of {shape:?} with {tail:?}"
+    );
     turn_before_tail(isa, tail, saved.output, grad);
     let grad = if tail == Tail::ReluPool {
         assert_eq!(saved.codes.len(), grad.len(), "codes of {shape:?}");
-        Grad::Pooled(PoolGrad { grad: Plain { values: grad, channels, height: rows, width: columns }, codes: saved.codes }, width)
+        Grad::Pooled(
+            PoolGrad {
+                grad: Plain {
+                    values: grad,
+                    channels,
+                    height: rows,
+                    width: columns,
+                },
+                codes: saved.codes,
+            },
+            width,
+        )
     } else {
         Grad::Whole(grad)
     };
@@ -137,7 +208,13 @@ pub fn norm_backward(isa: Isa, shape: [usize; 4], tail: Tail, saved: NormSaved<'
             let mut sums = [0.0; 2];
             let mean = saved.mean[index % channels];
             grad.parts(isa, index, plane, |start, grad| {
-                add_products(isa, grad, &values[start..start + grad.len()], mean, &mut sums);
+                add_products(
+                    isa,
+                    grad,
+                    &values[start..start + grad.len()],
+                    mean,
+                    &mut sums,
+                );
             });
             sums
         })
@@ -146,22 +223,32 @@ pub fn norm_backward(isa: Isa, shape: [usize; 4], tail: Tail, saved: NormSaved<'
     let (mut gamma, mut beta) = (vec![0.0; channels], vec![0.0; channels]);
     let mut affine = vec![[0.0; 3]; channels];
     for channel in 0..channels {
-        let [grads, products] =
-            sums.iter().skip(channel).step_by(channels).fold([0.0, 0.0], |all, part| [all[0] + part[0], all[1] + part[1]]);
+        let [grads, products] = sums
+            .iter()
+            .skip(channel)
+            .step_by(channels)
+            .fold([0.0, 0.0], |all, part| [all[0] + part[0], all[1] + part[1]]);
         let inverse = 1.0 / (f64::from(saved.variance[channel]) + saved.norm.epsilon).sqrt();
         (beta[channel], gamma[channel]) = (grads as f32, (products * inverse) as f32);
         // For the normalized value n, the gradient of the value is gamma * inverse * (grad -
         // mean(grad) - n * mean(grad * n)), which is affine in grad and in the value.
         let scale = f64::from(saved.norm.gamma[channel]) * inverse;
         let slope = -scale * inverse * inverse * products / count;
-        affine[channel] = [scale as f32, slope as f32, (-scale * grads / count - slope * f64::from(saved.mean[channel])) as f32];
+        affine[channel] = [
+            scale as f32,
+            slope as f32,
+            (-scale * grads / count - slope * f64::from(saved.mean[channel])) as f32,
+        ];
     }
-    values.par_chunks_mut(plane).enumerate().for_each(|(index, values)| {
-        let affine = affine[index % channels];
-        grad.parts(isa, index, plane, |start, grad| {
-            mix(isa, grad, affine, &mut values[start..start + grad.len()]);
+    values
+        .par_chunks_mut(plane)
+        .enumerate()
+        .for_each(|(index, values)| {
+            let affine = affine[index % channels];
+            grad.parts(isa, index, plane, |start, grad| {
+                mix(isa, grad, affine, &mut values[start..start + grad.len()]);
+            });
         });
-    });
     NormGradients { gamma, beta }
 }
 
@@ -197,7 +284,11 @@ per_isa! {
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
-unsafe fn mix_kernel<S: Simd, const NV: usize>(grads: &[f32], [scale, slope, offset]: [f32; 3], values: &mut [f32]) {
+unsafe fn mix_kernel<S: Simd, const NV: usize>(
+    grads: &[f32],
+    [scale, slope, offset]: [f32; 3],
+    values: &mut [f32],
+) {
     for (value, grad) in values.iter_mut().zip(grads) {
         *value = scale * grad + (slope * *value + offset);
     }
@@ -258,10 +349,17 @@ per_isa! {
 /// # Safety
 /// None of its own, as for [`mix_kernel`].
 #[inline(always)]
-unsafe fn products_kernel<S: Simd, const NV: usize>(grads: &[f32], results: &[f32], mean: f32, sums: &mut [f64; 2]) {
+unsafe fn products_kernel<S: Simd, const NV: usize>(
+    grads: &[f32],
+    results: &[f32],
+    mean: f32,
+    sums: &mut [f64; 2],
+) {
     let (mut all, mut products) = ([0.0f32; 16], [0.0f32; 16]);
     for (grads, results) in grads.chunks(16).zip(results.chunks(16)) {
-        for (((all, products), grad), result) in all.iter_mut().zip(&mut products).zip(grads).zip(results) {
+        for (((all, products), grad), result) in
+            all.iter_mut().zip(&mut products).zip(grads).zip(results)
+        {
             *all += grad;
             *products += grad * (result - mean);
         }
@@ -278,7 +376,12 @@ per_isa! {
 /// # Safety
 /// None of its own, as for [`mix_kernel`].
 #[inline(always)]
-unsafe fn scale_kernel<S: Simd, const NV: usize>(values: &[f32], [scale, shift]: [f32; 2], [least, most]: [f32; 2], out: &mut [f32]) {
+unsafe fn scale_kernel<S: Simd, const NV: usize>(
+    values: &[f32],
+    [scale, shift]: [f32; 2],
+    [least, most]: [f32; 2],
+    out: &mut [f32],
+) {
     for (out, value) in out.iter_mut().zip(values) {
         let value = value * scale + shift;
         // Comparisons rather than `f32::clamp`, so that a NaN passes.
@@ -302,14 +405,21 @@ unsafe fn pool_kernel<S: Simd, const NV: usize>(
     out: &mut [f32],
     codes: &mut [u8],
 ) {
-    let rows = out.chunks_exact_mut(out_columns).zip(codes.chunks_exact_mut(out_columns)).zip(values.chunks_exact(2 * columns));
+    let rows = out
+        .chunks_exact_mut(out_columns)
+        .zip(codes.chunks_exact_mut(out_columns))
+        .zip(values.chunks_exact(2 * columns));
     for ((out, codes), pair) in rows {
         let (upper, lower) = pair.split_at(columns);
         let cells = upper.chunks_exact(2).zip(lower.chunks_exact(2));
         for (((upper, lower), out), code) in cells.zip(out).zip(codes) {
             let place = |value: f32| value * scale + shift;
             let (mut best, mut found) = (place(upper[0]), 0);
-            for (value, name) in [(place(upper[1]), 1), (place(lower[0]), 2), (place(lower[1]), 3)] {
+            for (value, name) in [
+                (place(upper[1]), 1),
+                (place(lower[0]), 2),
+                (place(lower[1]), 3),
+            ] {
                 let takes = !best.is_nan() & (value.is_nan() | (value > best));
                 best = if takes { value } else { best };
                 found = if takes { name } else { found };

@@ -44,7 +44,11 @@ impl Blocks {
     fn new(isa: Isa, inputs: usize) -> Self {
         let lanes = isa.lanes();
         // At most twelve vectors per run, which is what `segment_kernel` has code for.
-        Self { lanes, size: inputs.min(if lanes == 4 { 16 } else { 32 }), inputs }
+        Self {
+            lanes,
+            size: inputs.min(if lanes == 4 { 16 } else { 32 }),
+            inputs,
+        }
     }
 
     /// Returns the number of blocks.
@@ -76,24 +80,42 @@ impl Blocks {
 
 /// Computes the gradients of weights and bias, and writes that of the input to `input_grad` if it
 /// is given. `input_grad` must be zero.
-pub(crate) fn run(isa: Isa, pooled: &Pooled<'_>, input_grad: Option<&mut [f32]>) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn run(
+    isa: Isa,
+    pooled: &Pooled<'_>,
+    input_grad: Option<&mut [f32]>,
+) -> (Vec<f32>, Vec<f32>) {
     let conv = pooled.conv;
     let blocks = Blocks::new(isa, conv.inputs);
     let runs_len = blocks.runs_start(blocks.count(), conv.outputs);
-    let runs = if input_grad.is_some() { pack_runs(conv, &blocks, pooled.weight, runs_len) } else { Vec::new() };
+    let runs = if input_grad.is_some() {
+        pack_runs(conv, &blocks, pooled.weight, runs_len)
+    } else {
+        Vec::new()
+    };
     let input_grad = input_grad.map(SharedMut::new);
     let sums = sum_over_images(conv.images, runs_len + conv.outputs, |images, sums| {
         for image in images {
-            Image { isa, pooled, blocks: &blocks, runs: &runs, image }.add(sums, input_grad);
+            Image {
+                isa,
+                pooled,
+                blocks: &blocks,
+                runs: &runs,
+                image,
+            }
+            .add(sums, input_grad);
         }
     });
     let (runs, bias) = sums.split_at(runs_len);
     let mut weight = vec![0.0; conv.weight_len()];
-    weight.par_chunks_mut(conv.inputs * 9).enumerate().for_each(|(output, weight)| {
-        for (index, value) in weight.iter_mut().enumerate() {
-            *value = runs[run_index(conv, &blocks, output, index)];
-        }
-    });
+    weight
+        .par_chunks_mut(conv.inputs * 9)
+        .enumerate()
+        .for_each(|(output, weight)| {
+            for (index, value) in weight.iter_mut().enumerate() {
+                *value = runs[run_index(conv, &blocks, output, index)];
+            }
+        });
     (weight, bias.to_vec())
 }
 
@@ -102,7 +124,10 @@ fn run_index(conv: &Conv, blocks: &Blocks, output: usize, index: usize) -> usize
     let (input, row, column) = (index / 9, index % 9 / 3, index % 3);
     let block = input / blocks.size;
     let run = column * blocks.size_of(block) + input % blocks.size;
-    blocks.runs_start(block, conv.outputs) + output * blocks.runs_len(block) + row * blocks.runs_len(block) / 3 + run
+    blocks.runs_start(block, conv.outputs)
+        + output * blocks.runs_len(block)
+        + row * blocks.runs_len(block) / 3
+        + run
 }
 
 /// Packs the weights as runs.
@@ -147,7 +172,9 @@ impl Image<'_> {
                     let plane = conv.inputs * conv.height * conv.width;
                     // SAFETY: each image has its own part of the input gradient, which outlives the
                     // tasks.
-                    self.unpack(dx, [rows, columns], unsafe { input_grad.slice(self.image * plane, plane) });
+                    self.unpack(dx, [rows, columns], unsafe {
+                        input_grad.slice(self.image * plane, plane)
+                    });
                 }
             });
         });
@@ -160,10 +187,24 @@ impl Image<'_> {
         for block in 0..self.blocks.count() {
             let size = self.blocks.size_of(block);
             let (part, others) = rest.split_at_mut(rows * columns * size + 16);
-            let source = Channels { input: self.pooled.input, conv, first: block * self.blocks.size };
-            let narrow = Conv { inputs: size, ..*conv };
+            let source = Channels {
+                input: self.pooled.input,
+                conv,
+                first: block * self.blocks.size,
+            };
+            let narrow = Conv {
+                inputs: size,
+                ..*conv
+            };
             let (pixels, slack) = part.split_at_mut(rows * columns * size);
-            pack_input(self.isa, &narrow, &source, [self.image, 0], pixels, columns * size);
+            pack_input(
+                self.isa,
+                &narrow,
+                &source,
+                [self.image, 0],
+                pixels,
+                columns * size,
+            );
             slack.fill(0.0);
             rest = others;
         }
@@ -178,10 +219,17 @@ impl Image<'_> {
             let size = self.blocks.size_of(block);
             let part = &dx[start..start + rows * columns * size];
             for input in 0..size {
-                let plane = &mut out[(block * self.blocks.size + input) * conv.height * conv.width..][..conv.height * conv.width];
+                let plane = &mut out
+                    [(block * self.blocks.size + input) * conv.height * conv.width..]
+                    [..conv.height * conv.width];
                 let seen = columns.saturating_sub(conv.padding).min(conv.width);
-                for (row, out) in plane.chunks_exact_mut(conv.width).enumerate().take(rows.saturating_sub(conv.padding)) {
-                    let pixels = &part[((row + conv.padding) * columns + conv.padding) * size + input..];
+                for (row, out) in plane
+                    .chunks_exact_mut(conv.width)
+                    .enumerate()
+                    .take(rows.saturating_sub(conv.padding))
+                {
+                    let pixels =
+                        &part[((row + conv.padding) * columns + conv.padding) * size + input..];
                     gather(self.isa, pixels, size, &mut out[..seen]);
                 }
             }
@@ -196,20 +244,36 @@ impl Image<'_> {
         let (rows, columns) = (2 * cell_rows + 2, 2 * cell_columns + 2);
         let size = self.blocks.size;
         // As many whole rows of cells as fit, or a part of one row.
-        let height = (SEGMENT_LEN / (2 * columns * size)).saturating_sub(1).max(1);
-        let width = if height > 1 { cell_columns } else { (SEGMENT_LEN / (8 * size)).saturating_sub(1).clamp(1, cell_columns) };
+        let height = (SEGMENT_LEN / (2 * columns * size))
+            .saturating_sub(1)
+            .max(1);
+        let width = if height > 1 {
+            cell_columns
+        } else {
+            (SEGMENT_LEN / (8 * size))
+                .saturating_sub(1)
+                .clamp(1, cell_columns)
+        };
         let (runs_sums, bias) = sums.split_at_mut(sums.len() - conv.outputs);
         let mut lists = Lists::new(conv.outputs, height * width);
         for top in (0..cell_rows).step_by(height) {
             for left in (0..cell_columns).step_by(width) {
-                let cells = Cells { rows: [top, (top + height).min(cell_rows)], columns: [left, (left + width).min(cell_columns)] };
+                let cells = Cells {
+                    rows: [top, (top + height).min(cell_rows)],
+                    columns: [left, (left + width).min(cell_columns)],
+                };
                 let mut start = 0;
                 for block in 0..self.blocks.count() {
                     let size = self.blocks.size_of(block);
                     // The lists hold offsets for blocks of one size; only a smaller last block
                     // needs others.
                     if block == 0 || size != self.blocks.size {
-                        let find = Find { image: self, cells, columns, size };
+                        let find = Find {
+                            image: self,
+                            cells,
+                            columns,
+                            size,
+                        };
                         find_lives(self.isa, &find, &mut lists);
                     }
                     if block == 0 {
@@ -217,7 +281,8 @@ impl Image<'_> {
                     }
                     let len = rows * columns * size + 16;
                     let base = start + (2 * top * columns + 2 * left) * size;
-                    let runs = self.blocks.runs_start(block, conv.outputs)..self.blocks.runs_start(block + 1, conv.outputs);
+                    let runs = self.blocks.runs_start(block, conv.outputs)
+                        ..self.blocks.runs_start(block + 1, conv.outputs);
                     let segment = Segment {
                         lists: &lists,
                         x: &x[base..start + len],
@@ -225,7 +290,11 @@ impl Image<'_> {
                         vectors: self.blocks.vectors(block),
                         runs: self.runs.get(runs.clone()).unwrap_or_default(),
                     };
-                    let dx = if dx.is_empty() { &mut [] } else { &mut dx[base..start + len] };
+                    let dx = if dx.is_empty() {
+                        &mut []
+                    } else {
+                        &mut dx[base..start + len]
+                    };
                     add_segment(self.isa, &segment, dx, &mut runs_sums[runs]);
                     start += len;
                 }
@@ -264,7 +333,12 @@ impl Lists {
     /// Makes room for `cells` gradients of each output.
     fn new(outputs: usize, cells: usize) -> Self {
         let capacity = cells + 16;
-        Self { values: vec![0.0; outputs * capacity], offsets: vec![0; outputs * capacity], counts: vec![0; outputs], capacity }
+        Self {
+            values: vec![0.0; outputs * capacity],
+            offsets: vec![0; outputs * capacity],
+            counts: vec![0; outputs],
+            capacity,
+        }
     }
 
     /// Adds the sum of each output's gradients to its bias, in sixteen lanes.
@@ -307,11 +381,24 @@ per_isa! {
 /// The CPU must have the instruction set.
 #[inline(always)]
 unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lists) {
-    let Find { image, cells: Cells { rows: [top, bottom], columns: [left, right] }, columns, size } = *find;
-    let Pooled { conv, grad, codes, .. } = *image.pooled;
+    let Find {
+        image,
+        cells:
+            Cells {
+                rows: [top, bottom],
+                columns: [left, right],
+            },
+        columns,
+        size,
+    } = *find;
+    let Pooled {
+        conv, grad, codes, ..
+    } = *image.pooled;
     let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
     let mut places = [0; 16];
-    places[..4].copy_from_slice(&[0, size, columns * size, (columns + 1) * size].map(|place| place as u32));
+    places[..4].copy_from_slice(
+        &[0, size, columns * size, (columns + 1) * size].map(|place| place as u32),
+    );
     assert!(lists.capacity >= (bottom - top) * (right - left) + 16);
     for output in 0..conv.outputs {
         let plane = (image.image * conv.outputs + output) * cell_rows * cell_columns;
@@ -323,8 +410,17 @@ unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lis
             // SAFETY: the caller promises the instruction set; both slices have the same range, and
             // a list has room for all cells and a vector more.
             unsafe {
-                let to = (lists.values.as_mut_ptr().add(at), lists.offsets.as_mut_ptr().add(at));
-                count += S::list_lives(&grad[range.clone()], &codes[range], [first, 2 * size as u32], &places, to);
+                let to = (
+                    lists.values.as_mut_ptr().add(at),
+                    lists.offsets.as_mut_ptr().add(at),
+                );
+                count += S::list_lives(
+                    &grad[range.clone()],
+                    &codes[range],
+                    [first, 2 * size as u32],
+                    &places,
+                    to,
+                );
             }
         }
         lists.counts[output] = count;
@@ -340,8 +436,19 @@ struct Channels<'a> {
 
 impl Rows for Channels<'_> {
     fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
-        let Conv { inputs: channels, height, width, .. } = *self.conv;
-        Plain { values: self.input, channels, height, width }.row(isa, image, self.first + channel, row, out);
+        let Conv {
+            inputs: channels,
+            height,
+            width,
+            ..
+        } = *self.conv;
+        Plain {
+            values: self.input,
+            channels,
+            height,
+            width,
+        }
+        .row(isa, image, self.first + channel, row, out);
     }
 }
 
@@ -368,7 +475,11 @@ per_isa! {
 /// The CPU must have the instruction set, and the lists must come from [`find_lives`] for this
 /// segment and block size.
 #[inline(always)]
-unsafe fn segment_kernel<S: Simd, const NV: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
+unsafe fn segment_kernel<S: Simd, const NV: usize>(
+    segment: &Segment<'_>,
+    dx: &mut [f32],
+    sums: &mut [f32],
+) {
     assert!(dx.is_empty() || (dx.len() == segment.x.len() && segment.runs.len() == sums.len()));
     assert!(sums.len() >= segment.lists.counts.len() * 3 * segment.vectors * S::LANES);
     // SAFETY: the caller promises the instruction set. The lists name cells of the segment, and
@@ -396,7 +507,11 @@ unsafe fn segment_kernel<S: Simd, const NV: usize>(segment: &Segment<'_>, dx: &m
 /// # Safety
 /// As for [`segment_kernel`], with `segment.vectors` equal to `VECTORS`.
 #[inline(always)]
-unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &Segment<'_>, dx: &mut [f32], sums: &mut [f32]) {
+unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    segment: &Segment<'_>,
+    dx: &mut [f32],
+    sums: &mut [f32],
+) {
     let run_len = VECTORS * S::LANES;
     let lists = segment.lists;
     for (output, count) in lists.counts.iter().enumerate() {
@@ -415,10 +530,17 @@ unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &S
                 }
                 for (value, offset) in values.iter().zip(offsets) {
                     let grad = S::splat(*value);
-                    let x = segment.x.as_ptr().add(*offset as usize + first * segment.pitch);
+                    let x = segment
+                        .x
+                        .as_ptr()
+                        .add(*offset as usize + first * segment.pitch);
                     for r in 0..ROWS {
                         for v in 0..VECTORS {
-                            acc[r][v] = S::fma(grad, S::load(x.add(r * segment.pitch + v * S::LANES)), acc[r][v]);
+                            acc[r][v] = S::fma(
+                                grad,
+                                S::load(x.add(r * segment.pitch + v * S::LANES)),
+                                acc[r][v],
+                            );
                         }
                     }
                 }
@@ -439,7 +561,9 @@ unsafe fn add_runs<S: Simd, const ROWS: usize, const VECTORS: usize>(segment: &S
                 }
                 for (value, offset) in values.iter().zip(offsets) {
                     let grad = S::splat(*value);
-                    let dx = dx.as_mut_ptr().add(*offset as usize + first * segment.pitch);
+                    let dx = dx
+                        .as_mut_ptr()
+                        .add(*offset as usize + first * segment.pitch);
                     for r in 0..ROWS {
                         for v in 0..VECTORS {
                             let at = dx.add(r * segment.pitch + v * S::LANES);

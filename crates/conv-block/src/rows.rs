@@ -55,7 +55,11 @@ per_isa! {
 #[inline(always)]
 unsafe fn relu_kernel<S: Simd, const NV: usize>(output: &[f32], most: f32, grad: &mut [f32]) {
     for (grad, output) in grad.iter_mut().zip(output) {
-        *grad = if (*output <= 0.0) | (*output == most) { 0.0 } else { *grad };
+        *grad = if (*output <= 0.0) | (*output == most) {
+            0.0
+        } else {
+            *grad
+        };
     }
 }
 
@@ -71,13 +75,21 @@ pub(crate) struct PoolGrad<'a> {
 impl Rows for PoolGrad<'_> {
     #[inline]
     fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
-        let Plain { values, channels, height, width } = self.grad;
+        let Plain {
+            values,
+            channels,
+            height,
+            width,
+        } = self.grad;
         // An odd last row is in no cell.
         if row / 2 >= height {
             return out.fill(0.0);
         }
         let start = ((image * channels + channel) * height + row / 2) * width;
-        let (grad, codes) = (&values[start..start + width], &self.codes[start..start + width]);
+        let (grad, codes) = (
+            &values[start..start + width],
+            &self.codes[start..start + width],
+        );
         spread(isa, grad, codes, 2 * (row % 2) as u8, out);
     }
 }
@@ -91,10 +103,18 @@ per_isa! {
 /// # Safety
 /// None of its own, as for [`relu_kernel`].
 #[inline(always)]
-unsafe fn spread_kernel<S: Simd, const NV: usize>(grad: &[f32], codes: &[u8], left: u8, out: &mut [f32]) {
+unsafe fn spread_kernel<S: Simd, const NV: usize>(
+    grad: &[f32],
+    codes: &[u8],
+    left: u8,
+    out: &mut [f32],
+) {
     let (cells, rest) = out.as_chunks_mut::<2>();
     for ((cell, grad), code) in cells.iter_mut().zip(grad).zip(codes) {
-        *cell = [if *code == left { *grad } else { 0.0 }, if *code == left + 1 { *grad } else { 0.0 }];
+        *cell = [
+            if *code == left { *grad } else { 0.0 },
+            if *code == left + 1 { *grad } else { 0.0 },
+        ];
     }
     rest.fill(0.0);
 }

@@ -35,7 +35,9 @@ pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) ->
 /// Takes the smallest buffer that is large enough out of `free`, else the largest. Any other choice
 /// would let all of them grow to the size of the largest.
 fn take_fitting(free: &mut Vec<Vec<Line>>, num_lines: usize) -> Vec<Line> {
-    let large_enough = (0..free.len()).filter(|at| free[*at].len() >= num_lines).min_by_key(|at| free[*at].len());
+    let large_enough = (0..free.len())
+        .filter(|at| free[*at].len() >= num_lines)
+        .min_by_key(|at| free[*at].len());
     let chosen = large_enough.or_else(|| (0..free.len()).max_by_key(|at| free[*at].len()));
     chosen.map_or_else(Vec::new, |at| free.swap_remove(at))
 }
@@ -56,7 +58,10 @@ unsafe impl<T: Send> Sync for SharedMut<T> {}
 impl<T> SharedMut<T> {
     /// Shares `values`. The caller must not use them while parts are in use.
     pub(crate) fn new(values: &mut [T]) -> Self {
-        Self { start: values.as_mut_ptr(), len: values.len() }
+        Self {
+            start: values.as_mut_ptr(),
+            len: values.len(),
+        }
     }
 
     /// Returns `len` values from `from` on.
@@ -66,7 +71,10 @@ impl<T> SharedMut<T> {
     ///
     /// # Safety
     /// No two parts in use at a time may overlap, and the shared slice must outlive them.
-    #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts of the tasks apart")]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the caller keeps the parts of the tasks apart"
+    )]
     pub(crate) unsafe fn slice(&self, from: usize, len: usize) -> &mut [T] {
         assert!(from + len <= self.len);
         // SAFETY: the part is inside the slice; the caller promises that it is alive and that

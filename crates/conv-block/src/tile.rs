@@ -12,7 +12,13 @@ pub(crate) type Tile<S, const NV: usize, const Q: usize> = [[[<S as Simd>::V; NV
 /// # Safety
 /// The CPU must have the instruction set, and all values named above must be readable.
 #[inline(always)]
-pub(crate) unsafe fn multiply<S: Simd, const NV: usize, const Q: usize, const T: usize, const STEP: usize>(
+pub(crate) unsafe fn multiply<
+    S: Simd,
+    const NV: usize,
+    const Q: usize,
+    const T: usize,
+    const STEP: usize,
+>(
     tile: &mut Tile<S, NV, Q>,
     a: [*const f32; 2],
     a_step: usize,
@@ -47,7 +53,11 @@ pub(crate) unsafe fn multiply<S: Simd, const NV: usize, const Q: usize, const T:
         }
         // The last step may leave the buffers, where `add` would be undefined; nothing is read from
         // there.
-        (a0, a1, b) = (a0.wrapping_add(a_step), a1.wrapping_add(a_step), b.wrapping_add(T * NV * S::LANES));
+        (a0, a1, b) = (
+            a0.wrapping_add(a_step),
+            a1.wrapping_add(a_step),
+            b.wrapping_add(T * NV * S::LANES),
+        );
     }
     *tile = sums;
 }

@@ -40,7 +40,12 @@ impl Layout {
     fn new(isa: Isa, conv: &Conv) -> Self {
         let row_chunks = (conv.kernel * conv.inputs).div_ceil(CHUNK);
         let chunks = (conv.kernel * row_chunks).next_multiple_of(2);
-        Self { block: isa.block(), blocks: conv.outputs.div_ceil(isa.block()), row_chunks, chunks }
+        Self {
+            block: isa.block(),
+            blocks: conv.outputs.div_ceil(isa.block()),
+            row_chunks,
+            chunks,
+        }
     }
 
     /// Returns the number of sums for the weights.
@@ -56,12 +61,18 @@ impl Layout {
     /// Returns the index of the sum for a position of the run, in a kernel row and for an output.
     fn at(&self, output: usize, kernel_row: usize, run: usize) -> usize {
         let chunk = kernel_row * self.row_chunks + run / CHUNK;
-        ((output / self.block * self.chunks + chunk) * CHUNK + run % CHUNK) * self.block + output % self.block
+        ((output / self.block * self.chunks + chunk) * CHUNK + run % CHUNK) * self.block
+            + output % self.block
     }
 }
 
 /// Computes the gradients of weights and bias; `grad` is that of the convolution's result.
-pub(crate) fn run(isa: Isa, conv: &Conv, input: &dyn Rows, grad: &dyn Rows) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn run(
+    isa: Isa,
+    conv: &Conv,
+    input: &dyn Rows,
+    grad: &dyn Rows,
+) -> (Vec<f32>, Vec<f32>) {
     let layout = Layout::new(isa, conv);
     let sums = sum_over_images(conv.images, layout.len(), |images, sums| {
         for image in images {
@@ -70,18 +81,32 @@ pub(crate) fn run(isa: Isa, conv: &Conv, input: &dyn Rows, grad: &dyn Rows) -> (
     });
     let taps = conv.kernel * conv.kernel;
     let mut weight = vec![0.0; conv.weight_len()];
-    weight.par_chunks_mut(conv.inputs * taps).enumerate().for_each(|(output, weight)| {
-        for (index, value) in weight.iter_mut().enumerate() {
-            let (input, row, column) = (index / taps, index % taps / conv.kernel, index % conv.kernel);
-            *value = sums[layout.at(output, row, column * conv.inputs + input)];
-        }
-    });
+    weight
+        .par_chunks_mut(conv.inputs * taps)
+        .enumerate()
+        .for_each(|(output, weight)| {
+            for (index, value) in weight.iter_mut().enumerate() {
+                let (input, row, column) = (
+                    index / taps,
+                    index % taps / conv.kernel,
+                    index % conv.kernel,
+                );
+                *value = sums[layout.at(output, row, column * conv.inputs + input)];
+            }
+        });
     let bias = sums[layout.weights_len()..][..conv.outputs].to_vec();
     (weight, bias)
 }
 
 /// Adds the gradients of one image to the sums of its group.
-fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 2], image: usize, sums: &mut [f32]) {
+fn add_image(
+    isa: Isa,
+    conv: &Conv,
+    layout: &Layout,
+    [input, grad]: [&dyn Rows; 2],
+    image: usize,
+    sums: &mut [f32],
+) {
     let (rows, columns) = conv.result_size();
     let pitch = ((columns - 1) * conv.stride + conv.kernel) * conv.inputs;
     let strip_rows = (STRIP_LEN / (pitch * conv.stride)).clamp(1, rows);
@@ -91,13 +116,29 @@ fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 
         let in_rows = (count - 1) * conv.stride + conv.kernel;
         // The last chunk of a run may reach beyond the end of the packed rows.
         with_scratch(in_rows * pitch + CHUNK, |x| {
-            pack_input(isa, conv, input, [image, first * conv.stride], &mut x[..in_rows * pitch], pitch);
+            pack_input(
+                isa,
+                conv,
+                input,
+                [image, first * conv.stride],
+                &mut x[..in_rows * pitch],
+                pitch,
+            );
             for block in 0..layout.blocks {
                 with_scratch(count * columns * layout.block, |dy| {
-                    let outputs = block * layout.block..((block + 1) * layout.block).min(conv.outputs);
+                    let outputs =
+                        block * layout.block..((block + 1) * layout.block).min(conv.outputs);
                     pack_grad(isa, grad, [image, first, columns], outputs, dy);
                     let len = layout.chunks * CHUNK * layout.block;
-                    let strip = Strip { conv, layout, x, dy, rows: count, columns, pitch };
+                    let strip = Strip {
+                        conv,
+                        layout,
+                        x,
+                        dy,
+                        rows: count,
+                        columns,
+                        pitch,
+                    };
                     let bias = &mut bias[block * layout.block..(block + 1) * layout.block];
                     add_strip(isa, &strip, &mut weights[block * len..][..len], bias);
                 });
@@ -107,7 +148,13 @@ fn add_image(isa: Isa, conv: &Conv, layout: &Layout, [input, grad]: [&dyn Rows; 
 }
 
 /// Packs one block of outputs as `[row][column][output]`, with zeros for missing outputs.
-fn pack_grad(isa: Isa, grad: &dyn Rows, [image, first, columns]: [usize; 3], outputs: Range<usize>, packed: &mut [f32]) {
+fn pack_grad(
+    isa: Isa,
+    grad: &dyn Rows,
+    [image, first, columns]: [usize; 3],
+    outputs: Range<usize>,
+    packed: &mut [f32],
+) {
     let block = isa.block();
     with_scratch(columns * block, |planes| {
         planes.fill(0.0);
@@ -122,18 +169,35 @@ fn pack_grad(isa: Isa, grad: &dyn Rows, [image, first, columns]: [usize; 3], out
 
 /// Packs an image as `[row][column][input]` with its padding, from row `first` of the padded image
 /// on.
-pub(crate) fn pack_input(isa: Isa, conv: &Conv, input: &dyn Rows, [image, first]: [usize; 2], packed: &mut [f32], pitch: usize) {
+pub(crate) fn pack_input(
+    isa: Isa,
+    conv: &Conv,
+    input: &dyn Rows,
+    [image, first]: [usize; 2],
+    packed: &mut [f32],
+    pitch: usize,
+) {
     let (rows, columns) = (packed.len() / pitch, pitch / conv.inputs);
     packed.fill(0.0);
     let seen = columns.saturating_sub(conv.padding).min(conv.width);
     with_scratch(conv.width * conv.inputs, |planes| {
         for row in 0..rows {
-            let Some(source) = (first + row).checked_sub(conv.padding).filter(|row| *row < conv.height) else { continue };
+            let Some(source) = (first + row)
+                .checked_sub(conv.padding)
+                .filter(|row| *row < conv.height)
+            else {
+                continue;
+            };
             for (channel, values) in planes.chunks_exact_mut(conv.width).enumerate() {
                 input.row(isa, image, channel, source, values);
             }
             let start = row * pitch + conv.padding * conv.inputs;
-            turn(isa, planes, conv.width, &mut packed[start..start + seen * conv.inputs]);
+            turn(
+                isa,
+                planes,
+                conv.width,
+                &mut packed[start..start + seen * conv.inputs],
+            );
         }
     });
 }
@@ -178,8 +242,20 @@ per_isa! {
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [f32], bias: &mut [f32]) {
-    let Strip { conv, layout, x, dy, rows, columns, pitch } = *strip;
+unsafe fn strip_kernel<S: Simd, const NV: usize>(
+    strip: &Strip<'_>,
+    sums: &mut [f32],
+    bias: &mut [f32],
+) {
+    let Strip {
+        conv,
+        layout,
+        x,
+        dy,
+        rows,
+        columns,
+        pitch,
+    } = *strip;
     let block = NV * S::LANES;
     assert!(sums.len() == layout.chunks * CHUNK * block && dy.len() == rows * columns * block);
     assert!(x.len() >= ((rows - 1) * conv.stride + conv.kernel) * pitch + CHUNK);
@@ -190,14 +266,19 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [
             let ones = S::splat(1.0);
             let mut sum = S::splat(0.0);
             for position in 0..rows * columns {
-                sum = S::fma(ones, S::load(dy.as_ptr().add(position * block + v * S::LANES)), sum);
+                sum = S::fma(
+                    ones,
+                    S::load(dy.as_ptr().add(position * block + v * S::LANES)),
+                    sum,
+                );
             }
             let at = bias.as_mut_ptr().add(v * S::LANES);
             S::store(at, S::fma(ones, sum, S::load(at)));
         }
     }
     let last = conv.kernel * layout.row_chunks - 1;
-    let offset = |chunk: usize| chunk / layout.row_chunks * pitch + chunk % layout.row_chunks * CHUNK;
+    let offset =
+        |chunk: usize| chunk / layout.row_chunks * pitch + chunk % layout.row_chunks * CHUNK;
     let step = (POSITIONS / columns).max(1);
     for first in (0..rows).step_by(step) {
         for chunk in (0..layout.chunks).step_by(2) {
@@ -212,19 +293,30 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &mut [
                 for (r, row) in tile.iter_mut().enumerate() {
                     for (q, position) in row.iter_mut().enumerate() {
                         for (v, vector) in position.iter_mut().enumerate() {
-                            *vector = S::load(sums.as_ptr().add((r * CHUNK + q) * block + v * S::LANES));
+                            *vector =
+                                S::load(sums.as_ptr().add((r * CHUNK + q) * block + v * S::LANES));
                         }
                     }
                 }
                 for row in first..(first + step).min(rows) {
                     let x = x.as_ptr().add(row * conv.stride * pitch);
                     let dy = dy.as_ptr().add(row * columns * block);
-                    multiply::<S, NV, CHUNK, 1, 1>(&mut tile, [x.add(even), x.add(odd)], conv.stride * conv.inputs, dy, columns);
+                    multiply::<S, NV, CHUNK, 1, 1>(
+                        &mut tile,
+                        [x.add(even), x.add(odd)],
+                        conv.stride * conv.inputs,
+                        dy,
+                        columns,
+                    );
                 }
                 for (r, row) in tile.iter().enumerate() {
                     for (q, position) in row.iter().enumerate() {
                         for (v, vector) in position.iter().enumerate() {
-                            S::store(sums.as_mut_ptr().add((r * CHUNK + q) * block + v * S::LANES), *vector);
+                            S::store(
+                                sums.as_mut_ptr()
+                                    .add((r * CHUNK + q) * block + v * S::LANES),
+                                *vector,
+                            );
                         }
                     }
                 }

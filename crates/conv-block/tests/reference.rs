@@ -5,15 +5,20 @@ mod common;
 
 use common::numbers;
 use conv_block::{
-    Conv, DEAD, Gradients, Isa, Norm, NormForward, NormGradients, NormSaved, Saved, Tail, backward, forward, norm_backward, norm_forward,
+    Conv, DEAD, Gradients, Isa, Norm, NormForward, NormGradients, NormSaved, Saved, Tail, backward,
+    forward, norm_backward, norm_forward,
 };
 use proptest::prelude::*;
 
 /// Index of the value that the kernel's position `(row, column)` meets for result `(y, x)`, if it
 /// lies in the image.
 fn tap(conv: &Conv, y: usize, x: usize, row: usize, column: usize) -> Option<usize> {
-    let y = (y * conv.stride + row).checked_sub(conv.padding).filter(|y| *y < conv.height)?;
-    let x = (x * conv.stride + column).checked_sub(conv.padding).filter(|x| *x < conv.width)?;
+    let y = (y * conv.stride + row)
+        .checked_sub(conv.padding)
+        .filter(|y| *y < conv.height)?;
+    let x = (x * conv.stride + column)
+        .checked_sub(conv.padding)
+        .filter(|x| *x < conv.width)?;
     Some(y * conv.width + x)
 }
 
@@ -28,9 +33,18 @@ fn visit(conv: &Conv, mut visit: impl FnMut(usize, usize, usize)) {
                         for row in 0..conv.kernel {
                             for column in 0..conv.kernel {
                                 if let Some(at) = tap(conv, y, x, row, column) {
-                                    let result = ((image * conv.outputs + output) * rows + y) * columns + x;
-                                    let at = (image * conv.inputs + input) * conv.height * conv.width + at;
-                                    visit(result, at, ((output * conv.inputs + input) * conv.kernel + row) * conv.kernel + column);
+                                    let result =
+                                        ((image * conv.outputs + output) * rows + y) * columns + x;
+                                    let at =
+                                        (image * conv.inputs + input) * conv.height * conv.width
+                                            + at;
+                                    visit(
+                                        result,
+                                        at,
+                                        ((output * conv.inputs + input) * conv.kernel + row)
+                                            * conv.kernel
+                                            + column,
+                                    );
                                 }
                             }
                         }
@@ -44,9 +58,14 @@ fn visit(conv: &Conv, mut visit: impl FnMut(usize, usize, usize)) {
 /// Asserts that each value is close to the true one, relative to the largest of them.
 fn assert_close(what: &str, ours: &[f32], truth: &[f64]) {
     assert_eq!(ours.len(), truth.len(), "{what}");
-    let scale = truth.iter().fold(1e-3, |largest: f64, value| largest.max(value.abs()));
+    let scale = truth
+        .iter()
+        .fold(1e-3, |largest: f64, value| largest.max(value.abs()));
     for (index, (ours, truth)) in ours.iter().zip(truth).enumerate() {
-        assert!((f64::from(*ours) - truth).abs() <= 1e-5 * scale, "{what}[{index}]: {ours} instead of {truth}, scale {scale}");
+        assert!(
+            (f64::from(*ours) - truth).abs() <= 1e-5 * scale,
+            "{what}[{index}]: {ours} instead of {truth}, scale {scale}"
+        );
     }
 }
 
@@ -54,9 +73,14 @@ fn assert_close(what: &str, ours: &[f32], truth: &[f64]) {
 /// that cancel leave a small sum, not a small rounding error.
 fn assert_sums_close(what: &str, ours: &[f32], truth: &[f64], sizes: &[f64]) {
     assert_eq!([ours.len(), sizes.len()], [truth.len(); 2], "{what}");
-    let scale = sizes.iter().fold(1e-3, |largest: f64, size| largest.max(*size));
+    let scale = sizes
+        .iter()
+        .fold(1e-3, |largest: f64, size| largest.max(*size));
     for (index, (ours, truth)) in ours.iter().zip(truth).enumerate() {
-        assert!((f64::from(*ours) - truth).abs() <= 1e-6 * scale, "{what}[{index}]: {ours} instead of {truth}, sizes up to {scale}");
+        assert!(
+            (f64::from(*ours) - truth).abs() <= 1e-6 * scale,
+            "{what}[{index}]: {ours} instead of {truth}, sizes up to {scale}"
+        );
     }
 }
 
@@ -68,14 +92,22 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
 
     let (rows, columns) = conv.result_size();
     let plane = rows * columns;
-    let mut result: Vec<f64> = (0..conv.images * conv.outputs * plane).map(|i| f64::from(bias[i / plane % conv.outputs])).collect();
-    visit(conv, |r, i, w| result[r] += f64::from(input[i]) * f64::from(weight[w]));
+    let mut result: Vec<f64> = (0..conv.images * conv.outputs * plane)
+        .map(|i| f64::from(bias[i / plane % conv.outputs]))
+        .collect();
+    visit(conv, |r, i, w| {
+        result[r] += f64::from(input[i]) * f64::from(weight[w])
+    });
     let out_grad = numbers(found.output.len(), seed + 3);
     let mut result_grad = vec![0.0; result.len()];
     let (out_rows, out_columns) = conv.output_size(tail);
     let mut output = vec![0.0; found.output.len()];
     for (index, output) in output.iter_mut().enumerate() {
-        let (image, y, x) = (index / (out_rows * out_columns), index / out_columns % out_rows, index % out_columns);
+        let (image, y, x) = (
+            index / (out_rows * out_columns),
+            index / out_columns % out_rows,
+            index % out_columns,
+        );
         let grad = f64::from(out_grad[index]);
         let at = |y, x| image * plane + y * columns + x;
         match tail {
@@ -87,17 +119,31 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
             }
             Tail::Relu6 => {
                 *output = result[at(y, x)].clamp(0.0, 6.0);
-                result_grad[at(y, x)] = if found.output[index] > 0.0 && found.output[index] < 6.0 { grad } else { 0.0 };
+                result_grad[at(y, x)] = if found.output[index] > 0.0 && found.output[index] < 6.0 {
+                    grad
+                } else {
+                    0.0
+                };
             }
             Tail::ReluPool => {
-                let cell = [at(2 * y, 2 * x), at(2 * y, 2 * x + 1), at(2 * y + 1, 2 * x), at(2 * y + 1, 2 * x + 1)];
-                *output = cell.iter().fold(0.0, |largest: f64, at| largest.max(result[*at]));
+                let cell = [
+                    at(2 * y, 2 * x),
+                    at(2 * y, 2 * x + 1),
+                    at(2 * y + 1, 2 * x),
+                    at(2 * y + 1, 2 * x + 1),
+                ];
+                *output = cell
+                    .iter()
+                    .fold(0.0, |largest: f64, at| largest.max(result[*at]));
                 let code = found.codes[index];
                 assert!(code <= DEAD);
                 if code < DEAD {
                     // Of nearly equal values either may be found: the position is right if its
                     // value is the largest within rounding.
-                    assert!((result[cell[usize::from(code)]] - *output).abs() < 1e-4, "{code} in {cell:?}");
+                    assert!(
+                        (result[cell[usize::from(code)]] - *output).abs() < 1e-4,
+                        "{code} in {cell:?}"
+                    );
                     result_grad[cell[usize::from(code)]] = grad;
                 } else {
                     assert!(found.output[index] == 0.0 && *output < 1e-4);
@@ -119,18 +165,36 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
         bias_grad[index / plane % conv.outputs] += grad;
         bias_sizes[index / plane % conv.outputs] += grad.abs();
     }
-    let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
-    let Gradients { input, weight, bias } = backward(isa, conv, tail, saved, &mut out_grad.clone(), true);
+    let saved = Saved {
+        input: &input,
+        weight: &weight,
+        output: &found.output,
+        codes: &found.codes,
+    };
+    let Gradients {
+        input,
+        weight,
+        bias,
+    } = backward(isa, conv, tail, saved, &mut out_grad.clone(), true);
     assert_sums_close("weight gradient", &weight, &weight_grad, &weight_sizes);
     assert_sums_close("bias gradient", &bias, &bias_grad, &bias_sizes);
     assert_close("input gradient", &input.unwrap_or_default(), &input_grad);
     let without = backward(isa, conv, tail, saved, &mut out_grad.clone(), false);
-    assert_eq!((without.input, without.weight, without.bias), (None, weight, bias));
+    assert_eq!(
+        (without.input, without.weight, without.bias),
+        (None, weight, bias)
+    );
 }
 
 /// Computes a block with norm in `f64`. Which value of a cell is the maximum, and which cells are
 /// inactive, is taken from the result under test, so that the function is smooth.
-fn norm_truth(conv: &Conv, tail: Tail, [input, weight, gamma, beta]: [&[f64]; 4], found: &[f32], codes: &[u8]) -> Vec<f64> {
+fn norm_truth(
+    conv: &Conv,
+    tail: Tail,
+    [input, weight, gamma, beta]: [&[f64]; 4],
+    found: &[f32],
+    codes: &[u8],
+) -> Vec<f64> {
     let (rows, columns) = conv.result_size();
     let plane = rows * columns;
     let mut result = vec![0.0; conv.images * conv.outputs * plane];
@@ -138,15 +202,24 @@ fn norm_truth(conv: &Conv, tail: Tail, [input, weight, gamma, beta]: [&[f64]; 4]
     let count = (conv.images * plane) as f64;
     let channel = |index: usize| index / plane % conv.outputs;
     let (mut mean, mut variance) = (vec![0.0; conv.outputs], vec![0.0; conv.outputs]);
-    result.iter().enumerate().for_each(|(index, value)| mean[channel(index)] += value / count);
-    result.iter().enumerate().for_each(|(index, value)| variance[channel(index)] += (value - mean[channel(index)]).powi(2) / count);
+    result
+        .iter()
+        .enumerate()
+        .for_each(|(index, value)| mean[channel(index)] += value / count);
+    result.iter().enumerate().for_each(|(index, value)| {
+        variance[channel(index)] += (value - mean[channel(index)]).powi(2) / count
+    });
     for (index, value) in result.iter_mut().enumerate() {
         let c = channel(index);
         *value = (*value - mean[c]) / (variance[c] + EPSILON).sqrt() * gamma[c] + beta[c];
     }
     let (out_rows, out_columns) = conv.output_size(tail);
     let pick = |index: usize| {
-        let (image, y, x) = (index / (out_rows * out_columns), index / out_columns % out_rows, index % out_columns);
+        let (image, y, x) = (
+            index / (out_rows * out_columns),
+            index / out_columns % out_rows,
+            index % out_columns,
+        );
         match tail {
             Tail::Linear => result[index],
             Tail::Relu if found[index] > 0.0 => result[index],
@@ -165,7 +238,14 @@ fn norm_truth(conv: &Conv, tail: Tail, [input, weight, gamma, beta]: [&[f64]; 4]
 const EPSILON: f64 = 1e-3;
 
 /// Returns the result of a convolution and of the norm behind it.
-fn norm_block(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32], norm: Norm<'_>) -> (Vec<f32>, NormForward) {
+fn norm_block(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    input: &[f32],
+    weight: &[f32],
+    norm: Norm<'_>,
+) -> (Vec<f32>, NormForward) {
     let result = forward(isa, conv, Tail::Linear, input, weight, None).output;
     let found = norm_forward(isa, shape_of(conv), tail, &result, norm);
     (result, found)
@@ -180,11 +260,32 @@ fn norm_block_backward(
     (norm, found): (Norm<'_>, &NormForward),
     out_grad: &[f32],
 ) -> (Gradients, NormGradients) {
-    let saved = NormSaved { norm, output: &found.output, codes: &found.codes, mean: &found.mean, variance: &found.variance };
+    let saved = NormSaved {
+        norm,
+        output: &found.output,
+        codes: &found.codes,
+        mean: &found.mean,
+        variance: &found.variance,
+    };
     let mut result = result.to_vec();
-    let norm_grads = norm_backward(isa, shape_of(conv), tail, saved, &mut out_grad.to_vec(), &mut result);
-    let saved = Saved { input, weight, output: &[], codes: &[] };
-    (backward(isa, conv, Tail::Linear, saved, &mut result, true), norm_grads)
+    let norm_grads = norm_backward(
+        isa,
+        shape_of(conv),
+        tail,
+        saved,
+        &mut out_grad.to_vec(),
+        &mut result,
+    );
+    let saved = Saved {
+        input,
+        weight,
+        output: &[],
+        codes: &[],
+    };
+    (
+        backward(isa, conv, Tail::Linear, saved, &mut result, true),
+        norm_grads,
+    )
 }
 
 /// Returns the shape of a convolution's result.
@@ -194,26 +295,73 @@ fn shape_of(conv: &Conv) -> [usize; 4] {
 }
 
 fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
-    let tensors = [conv.input_len(), conv.weight_len(), conv.outputs, conv.outputs];
+    let tensors = [
+        conv.input_len(),
+        conv.weight_len(),
+        conv.outputs,
+        conv.outputs,
+    ];
     let tensors: [Vec<f32>; 4] = std::array::from_fn(|i| numbers(tensors[i], seed + i as u64));
     let [input, weight, gamma, beta] = &tensors;
-    let norm = Norm { gamma, beta, epsilon: EPSILON };
+    let norm = Norm {
+        gamma,
+        beta,
+        epsilon: EPSILON,
+    };
     let (result, found) = norm_block(isa, conv, tail, input, weight, norm);
-    let wide: [Vec<f64>; 4] = std::array::from_fn(|i| tensors[i].iter().map(|value| f64::from(*value)).collect());
-    let truth = |wide: &[Vec<f64>; 4]| norm_truth(conv, tail, std::array::from_fn(|i| wide[i].as_slice()), &found.output, &found.codes);
+    let wide: [Vec<f64>; 4] =
+        std::array::from_fn(|i| tensors[i].iter().map(|value| f64::from(*value)).collect());
+    let truth = |wide: &[Vec<f64>; 4]| {
+        norm_truth(
+            conv,
+            tail,
+            std::array::from_fn(|i| wide[i].as_slice()),
+            &found.output,
+            &found.codes,
+        )
+    };
     let out = truth(&wide);
     // The norm amplifies the rounding errors of a channel with little variance.
-    let least = found.variance.iter().fold(1.0, |least: f32, value| least.min(*value));
+    let least = found
+        .variance
+        .iter()
+        .fold(1.0, |least: f32, value| least.min(*value));
     for (index, (ours, truth)) in found.output.iter().zip(&out).enumerate() {
         let allowed = 2e-5 / (f64::from(least) + EPSILON).sqrt();
-        assert!((f64::from(*ours) - truth).abs() < allowed, "output[{index}]: {ours} instead of {truth}");
+        assert!(
+            (f64::from(*ours) - truth).abs() < allowed,
+            "output[{index}]: {ours} instead of {truth}"
+        );
     }
     let out_grad = numbers(out.len(), seed + 4);
-    let (grads, norm_grads) = norm_block_backward(isa, conv, tail, [input, weight, &result], (norm, &found), &out_grad);
+    let (grads, norm_grads) = norm_block_backward(
+        isa,
+        conv,
+        tail,
+        [input, weight, &result],
+        (norm, &found),
+        &out_grad,
+    );
     let input_grad = grads.input.unwrap_or_default();
-    let loss = |wide: &[Vec<f64>; 4]| truth(wide).iter().zip(&out_grad).map(|(out, grad)| out * f64::from(*grad)).sum::<f64>();
-    for (tensor, ours) in [&input_grad, &grads.weight, &norm_grads.gamma, &norm_grads.beta].into_iter().enumerate() {
-        let scale = ours.iter().fold(1e-2, |largest: f64, value| largest.max(f64::from(value.abs())));
+    let loss = |wide: &[Vec<f64>; 4]| {
+        truth(wide)
+            .iter()
+            .zip(&out_grad)
+            .map(|(out, grad)| out * f64::from(*grad))
+            .sum::<f64>()
+    };
+    for (tensor, ours) in [
+        &input_grad,
+        &grads.weight,
+        &norm_grads.gamma,
+        &norm_grads.beta,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let scale = ours.iter().fold(1e-2, |largest: f64, value| {
+            largest.max(f64::from(value.abs()))
+        });
         for step in 0..if cfg!(miri) { 1 } else { 4 } {
             let at = (seed as usize * 7 + step * 1013) % ours.len();
             let mut moved = wide.clone();
@@ -221,32 +369,57 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
             let above = loss(&moved);
             moved[tensor][at] -= 2e-5;
             let slope = (above - loss(&moved)) / 2e-5;
-            assert!((slope - f64::from(ours[at])).abs() < 1e-4 * scale, "tensor {tensor}[{at}]: {} instead of {slope}", ours[at]);
+            assert!(
+                (slope - f64::from(ours[at])).abs() < 1e-4 * scale,
+                "tensor {tensor}[{at}]: {} instead of {slope}",
+                ours[at]
+            );
         }
     }
 }
 
 fn convs() -> impl Strategy<Value = Conv> {
     // Miri is ten thousand times slower.
-    let channels =
-        || if cfg!(miri) { prop_oneof![1..3usize, 1..3usize, 8..10usize] } else { prop_oneof![1..8usize, 8..40usize, 1..71usize] };
+    let channels = || {
+        if cfg!(miri) {
+            prop_oneof![1..3usize, 1..3usize, 8..10usize]
+        } else {
+            prop_oneof![1..8usize, 8..40usize, 1..71usize]
+        }
+    };
     let side = || if cfg!(miri) { 1..5usize } else { 1..20usize };
-    (1..4usize, channels(), side(), side(), channels(), prop_oneof![Just(1usize), Just(3)], 1..3usize, 0..3usize)
-        .prop_map(|(images, inputs, height, width, outputs, kernel, stride, padding)| Conv {
-            images,
-            inputs,
-            height,
-            width,
-            outputs,
-            kernel,
-            stride,
-            padding,
-        })
+    (
+        1..4usize,
+        channels(),
+        side(),
+        side(),
+        channels(),
+        prop_oneof![Just(1usize), Just(3)],
+        1..3usize,
+        0..3usize,
+    )
+        .prop_map(
+            |(images, inputs, height, width, outputs, kernel, stride, padding)| Conv {
+                images,
+                inputs,
+                height,
+                width,
+                outputs,
+                kernel,
+                stride,
+                padding,
+            },
+        )
         .prop_filter("a kernel larger than the image", Conv::is_supported)
 }
 
 fn tails() -> impl Strategy<Value = Tail> {
-    prop_oneof![Just(Tail::Linear), Just(Tail::Relu), Just(Tail::Relu6), Just(Tail::ReluPool)]
+    prop_oneof![
+        Just(Tail::Linear),
+        Just(Tail::Relu),
+        Just(Tail::Relu6),
+        Just(Tail::ReluPool)
+    ]
 }
 
 proptest! {
@@ -279,23 +452,57 @@ proptest! {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "idle threads of three pools keep Miri busy without end")]
+#[cfg_attr(
+    miri,
+    ignore = "idle threads of three pools keep Miri busy without end"
+)]
 fn the_bytes_are_the_same_for_any_number_of_threads() {
-    let conv = Conv { images: 9, inputs: 5, height: 31, width: 23, outputs: 33, kernel: 3, stride: 1, padding: 1 };
+    let conv = Conv {
+        images: 9,
+        inputs: 5,
+        height: 31,
+        width: 23,
+        outputs: 33,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+    };
     let (input, weight) = (numbers(conv.input_len(), 1), numbers(conv.weight_len(), 2));
     let ones = vec![1.0; conv.outputs];
-    let norm = Norm { gamma: &ones, beta: &ones, epsilon: EPSILON };
+    let norm = Norm {
+        gamma: &ones,
+        beta: &ones,
+        epsilon: EPSILON,
+    };
     for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
         let run = || {
             let isa = Isa::best();
             let plain = forward(isa, &conv, tail, &input, &weight, None);
-            let saved = Saved { input: &input, weight: &weight, output: &plain.output, codes: &plain.codes };
+            let saved = Saved {
+                input: &input,
+                weight: &weight,
+                output: &plain.output,
+                codes: &plain.codes,
+            };
             let plain_grads = backward(isa, &conv, tail, saved, &mut plain.output.clone(), true);
             let (result, normed) = norm_block(isa, &conv, tail, &input, &weight, norm);
-            let normed_grads = norm_block_backward(isa, &conv, tail, [&input, &weight, &result], (norm, &normed), &normed.output);
+            let normed_grads = norm_block_backward(
+                isa,
+                &conv,
+                tail,
+                [&input, &weight, &result],
+                (norm, &normed),
+                &normed.output,
+            );
             (plain, plain_grads, normed, normed_grads)
         };
-        let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(run);
+        let with = |threads| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads")
+                .install(run)
+        };
         let one = with(1);
         assert_eq!(one, with(2));
         assert_eq!(one, with(8));
@@ -304,32 +511,78 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
 
 /// Passes one 2x4 image through a 1x1 kernel of weight 1, so that the given values are pooled.
 fn pool(isa: Isa, image: [[f32; 4]; 2]) -> (Vec<f32>, Vec<u8>) {
-    let conv = Conv { images: 1, inputs: 1, height: 2, width: 4, outputs: 1, kernel: 1, stride: 1, padding: 0 };
-    let found = forward(isa, &conv, Tail::ReluPool, image.as_flattened(), &[1.0], None);
+    let conv = Conv {
+        images: 1,
+        inputs: 1,
+        height: 2,
+        width: 4,
+        outputs: 1,
+        kernel: 1,
+        stride: 1,
+        padding: 0,
+    };
+    let found = forward(
+        isa,
+        &conv,
+        Tail::ReluPool,
+        image.as_flattened(),
+        &[1.0],
+        None,
+    );
     (found.output, found.codes)
 }
 
 #[test]
 fn the_first_of_equals_wins_and_a_cell_without_a_positive_value_is_dead() {
     for isa in Isa::available() {
-        assert_eq!(pool(isa, [[1.0, 1.0, -1.0, 2.0], [1.0, 1.0, 2.0, 1.0]]), (vec![1.0, 2.0], vec![0, 1]));
-        assert_eq!(pool(isa, [[0.0, 0.0, -1.0, -2.0], [0.0, 3.0, -2.0, -1.0]]), (vec![3.0, 0.0], vec![3, DEAD]));
-        assert_eq!(pool(isa, [[0.0, -0.0, 1.0, 2.0], [0.0, 0.0, 4.0, 3.0]]), (vec![0.0, 4.0], vec![DEAD, 2]));
+        assert_eq!(
+            pool(isa, [[1.0, 1.0, -1.0, 2.0], [1.0, 1.0, 2.0, 1.0]]),
+            (vec![1.0, 2.0], vec![0, 1])
+        );
+        assert_eq!(
+            pool(isa, [[0.0, 0.0, -1.0, -2.0], [0.0, 3.0, -2.0, -1.0]]),
+            (vec![3.0, 0.0], vec![3, DEAD])
+        );
+        assert_eq!(
+            pool(isa, [[0.0, -0.0, 1.0, 2.0], [0.0, 0.0, 4.0, 3.0]]),
+            (vec![0.0, 4.0], vec![DEAD, 2])
+        );
     }
 }
 
 #[test]
 fn what_is_not_a_number_is_passed_on() {
     for isa in Isa::available() {
-        let (output, codes) = pool(isa, [[1.0, f32::NAN, f32::INFINITY, 1.0], [5.0, 2.0, f32::NEG_INFINITY, 2.0]]);
+        let (output, codes) = pool(
+            isa,
+            [
+                [1.0, f32::NAN, f32::INFINITY, 1.0],
+                [5.0, 2.0, f32::NEG_INFINITY, 2.0],
+            ],
+        );
         assert!(output[0].is_nan() && codes[0] == 1, "{output:?} {codes:?}");
-        assert!(output[1] == f32::INFINITY && codes[1] == 0, "{output:?} {codes:?}");
-        let conv = Conv { images: 1, inputs: 1, height: 5, width: 4, outputs: 2, kernel: 3, stride: 1, padding: 1 };
+        assert!(
+            output[1] == f32::INFINITY && codes[1] == 0,
+            "{output:?} {codes:?}"
+        );
+        let conv = Conv {
+            images: 1,
+            inputs: 1,
+            height: 5,
+            width: 4,
+            outputs: 2,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+        };
         let mut input = vec![1.0; 20];
         input[0] = f32::NAN;
         for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
             let found = forward(isa, &conv, tail, &input, &[1.0; 18], None).output;
-            assert!(found[0].is_nan() && found.iter().any(|value| value.is_finite()), "{tail:?} {found:?}");
+            assert!(
+                found[0].is_nan() && found.iter().any(|value| value.is_finite()),
+                "{tail:?} {found:?}"
+            );
         }
     }
 }

@@ -64,7 +64,9 @@ impl Isa {
     /// [`Self::as_best`].
     pub fn best() -> Self {
         static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
-        IN_PLACE.get().unwrap_or_else(|| *BEST.get_or_init(|| Self::available()[0]))
+        IN_PLACE
+            .get()
+            .unwrap_or_else(|| *BEST.get_or_init(|| Self::available()[0]))
     }
 
     /// Makes this set the best one on this thread while `work` runs, so that tests can compare sets
@@ -128,7 +130,10 @@ mod tests {
         let values: Vec<f32> = (0..1000u16).map(|index| f32::from(index).sqrt()).collect();
         let all = Isa::available();
         assert_eq!(all[0], Isa::best());
-        let sums: Vec<u32> = all.iter().map(|isa| isa.run(Sum(&values)).to_bits()).collect();
+        let sums: Vec<u32> = all
+            .iter()
+            .map(|isa| isa.run(Sum(&values)).to_bits())
+            .collect();
         assert!(sums.iter().all(|sum| *sum == sums[0]), "{sums:?}");
     }
 
@@ -136,7 +141,9 @@ mod tests {
     fn another_set_is_the_best_for_a_while_even_where_the_work_panics() {
         let (best, last) = (Isa::best(), *Isa::available().last().expect("the baseline"));
         assert_eq!(last.as_best(Isa::best), last);
-        let panicked = std::panic::catch_unwind(|| last.as_best(|| assert_eq!(Isa::best(), best, "as it should")));
+        let panicked = std::panic::catch_unwind(|| {
+            last.as_best(|| assert_eq!(Isa::best(), best, "as it should"))
+        });
         assert!(panicked.is_err() || last == best);
         assert_eq!(Isa::best(), best);
     }

@@ -45,7 +45,11 @@ impl<'a> Bits<'a> {
     #[inline(always)]
     pub(crate) fn fill(&mut self) {
         let at = &mut self.at;
-        let word = self.bytes.get(at.next..at.next + 8).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let word = self
+            .bytes
+            .get(at.next..at.next + 8)
+            .and_then(|bytes| bytes.first_chunk())
+            .map_or(0, |bytes| u64::from_be_bytes(*bytes));
         at.waiting |= word >> at.num_waiting;
         let taken = (63 - at.num_waiting) >> 3;
         at.next += taken as usize;
@@ -93,7 +97,11 @@ impl<'a> Bits<'a> {
 pub(crate) fn extend(bits: u32, size: u32) -> i32 {
     let half = (1 << size) >> 1;
     let value = bits as i32;
-    if value < half { value - (1 << size) + 1 } else { value }
+    if value < half {
+        value - (1 << size) + 1
+    } else {
+        value
+    }
 }
 
 #[cfg(test)]
@@ -102,9 +110,14 @@ mod tests {
 
     #[test]
     fn bits_come_in_order_and_zeros_behind_them() {
-        let data: Vec<u8> = (0..29u8).map(|index| index.wrapping_mul(151) ^ 0x5A).collect();
+        let data: Vec<u8> = (0..29u8)
+            .map(|index| index.wrapping_mul(151) ^ 0x5A)
+            .collect();
         let padded = [&data[..], &[0; PADDING]].concat();
-        let expected: Vec<u32> = data.iter().flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1))).collect();
+        let expected: Vec<u32> = data
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1)))
+            .collect();
         for step in 1..=16 {
             let mut bits = Bits::new(&padded, Position::default());
             let mut read = 0;
@@ -112,11 +125,17 @@ mod tests {
                 bits.fill();
                 assert!(bits.ready() >= 56);
                 let end = (read + step).min(expected.len());
-                let wanted = expected[read..end].iter().fold(0, |value, bit| value << 1 | bit);
+                let wanted = expected[read..end]
+                    .iter()
+                    .fold(0, |value, bit| value << 1 | bit);
                 assert_eq!(bits.peek((end - read) as u32), wanted);
                 // Continue from a saved position.
                 bits = Bits::new(&padded, bits.position());
-                assert_eq!(bits.take((end - read) as u32), wanted, "{step} bits at {read}");
+                assert_eq!(
+                    bits.take((end - read) as u32),
+                    wanted,
+                    "{step} bits at {read}"
+                );
                 assert!(!bits.is_beyond());
                 read = end;
             }
@@ -132,7 +151,16 @@ mod tests {
 
     #[test]
     fn numbers_are_negative_below_half() {
-        for (bits, size, expected) in [(0, 0, 0), (0, 1, -1), (1, 1, 1), (0, 3, -7), (3, 3, -4), (4, 3, 4), (7, 3, 7), (0, 15, -32767)] {
+        for (bits, size, expected) in [
+            (0, 0, 0),
+            (0, 1, -1),
+            (1, 1, 1),
+            (0, 3, -7),
+            (3, 3, -4),
+            (4, 3, 4),
+            (7, 3, 7),
+            (0, 15, -32767),
+        ] {
             assert_eq!(extend(bits, size), expected, "{bits} of {size} bits");
         }
     }

@@ -30,10 +30,22 @@ impl Work for Colors<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Some(components) = self.frame.components.first_chunk::<3>() else { return };
-        let mut rows = components.each_ref().map(|component| Row::new(component, self.frame));
-        let mut black = self.frame.components.get(3).map(|component| Row::new(component, self.frame));
-        for (row, pixels) in self.pixels.chunks_exact_mut(3 * self.frame.width).enumerate() {
+        let Some(components) = self.frame.components.first_chunk::<3>() else {
+            return;
+        };
+        let mut rows = components
+            .each_ref()
+            .map(|component| Row::new(component, self.frame));
+        let mut black = self
+            .frame
+            .components
+            .get(3)
+            .map(|component| Row::new(component, self.frame));
+        for (row, pixels) in self
+            .pixels
+            .chunks_exact_mut(3 * self.frame.width)
+            .enumerate()
+        {
             let [a, b, c] = &mut rows;
             let levels = [a.levels(row), b.levels(row), c.levels(row)];
             match self.space {
@@ -71,8 +83,19 @@ impl<'a> Row<'a> {
             [2, 1] => true,
             _ => false,
         };
-        let levels = if component.is_blank() { vec![128; frame.width] } else { Vec::new() };
-        Self { component, width: frame.width, ratio, is_smooth, sums: Vec::new(), levels }
+        let levels = if component.is_blank() {
+            vec![128; frame.width]
+        } else {
+            Vec::new()
+        };
+        Self {
+            component,
+            width: frame.width,
+            ratio,
+            is_smooth,
+            sums: Vec::new(),
+            levels,
+        }
     }
 
     /// Returns the values of the image's row `row`.
@@ -95,7 +118,11 @@ impl<'a> Row<'a> {
             return &self.levels[..self.width];
         }
         let (row, is_upper) = (row / self.ratio[0], row.is_multiple_of(2));
-        let other = if is_upper { row.saturating_sub(1) } else { (row + 1).min(component.size[0] - 1) };
+        let other = if is_upper {
+            row.saturating_sub(1)
+        } else {
+            (row + 1).min(component.size[0] - 1)
+        };
         let far = component.row(other);
         match self.ratio {
             [_, 1] => {
@@ -108,13 +135,19 @@ impl<'a> Row<'a> {
             }
             [1, _] => {
                 self.sums.resize(length + 2, 0);
-                self.sums[1..].iter_mut().zip(near).for_each(|(sum, near)| *sum = u16::from(*near));
+                self.sums[1..]
+                    .iter_mut()
+                    .zip(near)
+                    .for_each(|(sum, near)| *sum = u16::from(*near));
                 self.widen([1, 2], 2);
             }
             _ => {
                 self.sums.resize(length + 2, 0);
                 let both = near.iter().zip(far);
-                self.sums[1..].iter_mut().zip(both).for_each(|(sum, (near, far))| *sum = 3 * u16::from(*near) + u16::from(*far));
+                self.sums[1..]
+                    .iter_mut()
+                    .zip(both)
+                    .for_each(|(sum, (near, far))| *sum = 3 * u16::from(*near) + u16::from(*far));
                 self.widen([8, 7], 4);
             }
         }
@@ -128,8 +161,17 @@ impl<'a> Row<'a> {
         let last = self.sums.len() - 1;
         (self.sums[0], self.sums[last]) = (self.sums[1], self.sums[last - 1]);
         let neighbours = self.sums.iter().zip(&self.sums[1..]).zip(&self.sums[2..]);
-        for (levels, ((before, here), after)) in self.levels.as_chunks_mut::<2>().0.iter_mut().zip(neighbours) {
-            *levels = [((3 * here + before + halves[0]) >> shift) as u8, ((3 * here + after + halves[1]) >> shift) as u8];
+        for (levels, ((before, here), after)) in self
+            .levels
+            .as_chunks_mut::<2>()
+            .0
+            .iter_mut()
+            .zip(neighbours)
+        {
+            *levels = [
+                ((3 * here + before + halves[0]) >> shift) as u8,
+                ((3 * here + after + halves[1]) >> shift) as u8,
+            ];
         }
     }
 }
@@ -137,18 +179,40 @@ impl<'a> Row<'a> {
 /// Converts a row from YCbCr to RGB.
 #[inline(always)]
 fn convert([luma, blue, red]: [&[u8]; 3], pixels: &mut [u8]) {
-    for (((pixel, luma), blue), red) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(luma).zip(blue).zip(red) {
-        let (luma, blue, red) = (i32::from(*luma), i32::from(*blue) - 128, i32::from(*red) - 128);
+    for (((pixel, luma), blue), red) in pixels
+        .as_chunks_mut::<3>()
+        .0
+        .iter_mut()
+        .zip(luma)
+        .zip(blue)
+        .zip(red)
+    {
+        let (luma, blue, red) = (
+            i32::from(*luma),
+            i32::from(*blue) - 128,
+            i32::from(*red) - 128,
+        );
         // The factors 1.402, 0.34414, 0.71414 and 1.772 of JFIF, times 2^16.
         let level = |difference: i32| (luma + ((difference + 32768) >> 16)).clamp(0, 255) as u8;
-        *pixel = [level(91881 * red), level(-22554 * blue - 46802 * red), level(116_130 * blue)];
+        *pixel = [
+            level(91881 * red),
+            level(-22554 * blue - 46802 * red),
+            level(116_130 * blue),
+        ];
     }
 }
 
 /// Interleaves the rows of three planes.
 #[inline(always)]
 fn interleave([red, green, blue]: [&[u8]; 3], pixels: &mut [u8]) {
-    for (((pixel, red), green), blue) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(red).zip(green).zip(blue) {
+    for (((pixel, red), green), blue) in pixels
+        .as_chunks_mut::<3>()
+        .0
+        .iter_mut()
+        .zip(red)
+        .zip(green)
+        .zip(blue)
+    {
         *pixel = [*red, *green, *blue];
     }
 }

@@ -120,30 +120,51 @@ impl Frame {
         let [precision, h1, h0, w1, w0, count, components @ ..] = segment else {
             return Err(Error::Damaged("its frame header is too short"));
         };
-        let [height, width] = [[*h1, *h0], [*w1, *w0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
+        let [height, width] =
+            [[*h1, *h0], [*w1, *w0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
         if *precision != 8 {
             return Err(Error::Unsupported("JPEG with other than 8 bits a level"));
         }
         if height == 0 {
-            return Err(Error::Unsupported("JPEG whose height is told behind its data"));
+            return Err(Error::Unsupported(
+                "JPEG whose height is told behind its data",
+            ));
         }
         if width == 0 {
             return Err(Error::Damaged("it is zero pixels wide"));
         }
         if ![1, 3, 4].contains(count) {
-            return Err(Error::Unsupported("JPEG with other than one, three or four components"));
+            return Err(Error::Unsupported(
+                "JPEG with other than one, three or four components",
+            ));
         }
         let (listed, rest) = components.as_chunks::<3>();
         if listed.len() != usize::from(*count) || !rest.is_empty() {
-            return Err(Error::Damaged("its frame header has another length than its components have"));
+            return Err(Error::Damaged(
+                "its frame header has another length than its components have",
+            ));
         }
-        let mut frame =
-            Self { is_progressive, height, width, components: Vec::new(), most: [1; 2], units: [0; 2], num_scans: 0, last_good: 0 };
+        let mut frame = Self {
+            is_progressive,
+            height,
+            width,
+            components: Vec::new(),
+            most: [1; 2],
+            units: [0; 2],
+            num_scans: 0,
+            last_good: 0,
+        };
         for [id, sampling, table] in listed {
             // A single component has the size of the image, whatever its sampling factors.
-            let sampling = if *count == 1 { [1, 1] } else { [usize::from(sampling & 15), usize::from(sampling >> 4)] };
+            let sampling = if *count == 1 {
+                [1, 1]
+            } else {
+                [usize::from(sampling & 15), usize::from(sampling >> 4)]
+            };
             if sampling.iter().any(|factor| !(1..=4).contains(factor)) || *table > 3 {
-                return Err(Error::Damaged("a component has a sampling factor or table that doesn't exist"));
+                return Err(Error::Damaged(
+                    "a component has a sampling factor or table that doesn't exist",
+                ));
             }
             frame.most = [0, 1].map(|axis| frame.most[axis].max(sampling[axis]));
             frame.components.push(Component {
@@ -153,7 +174,10 @@ impl Frame {
                 factors: None,
                 size: [0; 2],
                 blocks: [0; 2],
-                known: Known { now: [-1; 64], before: [0; 64] },
+                known: Known {
+                    now: [-1; 64],
+                    before: [0; 64],
+                },
                 coefficients: Vec::new(),
                 prediction: 0,
                 plane: Vec::new(),
@@ -162,10 +186,13 @@ impl Frame {
         let (size, most) = ([height, width], frame.most);
         frame.units = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
         for component in &mut frame.components {
-            component.size = [0, 1].map(|axis| (size[axis] * component.sampling[axis]).div_ceil(most[axis]));
+            component.size =
+                [0, 1].map(|axis| (size[axis] * component.sampling[axis]).div_ceil(most[axis]));
             component.blocks = [0, 1].map(|axis| frame.units[axis] * component.sampling[axis]);
             if (0..2).any(|axis| most[axis] % component.sampling[axis] != 0) {
-                return Err(Error::Unsupported("JPEG whose components are sampled in broken ratios"));
+                return Err(Error::Unsupported(
+                    "JPEG whose components are sampled in broken ratios",
+                ));
             }
         }
         Ok(frame)
@@ -188,11 +215,18 @@ impl Tables {
         const SHORT: Error = Error::Damaged("a quantisation table is cut off");
         while let [head, rest @ ..] = segment {
             let width = if head >> 4 == 0 { 1 } else { 2 };
-            let Some((values, rest)) = rest.split_at_checked(64 * width) else { return Err(SHORT) };
-            let slot = self.factors.get_mut(usize::from(head & 15)).ok_or(Error::Damaged("a quantisation table has a number above 3"))?;
+            let Some((values, rest)) = rest.split_at_checked(64 * width) else {
+                return Err(SHORT);
+            };
+            let slot = self
+                .factors
+                .get_mut(usize::from(head & 15))
+                .ok_or(Error::Damaged("a quantisation table has a number above 3"))?;
             let mut factors = [0; 64];
             for (value, place) in values.chunks_exact(width).zip(ZIGZAG) {
-                let value = value.iter().fold(0u16, |value, byte| value << 8 | u16::from(*byte));
+                let value = value
+                    .iter()
+                    .fold(0u16, |value, byte| value << 8 | u16::from(*byte));
                 factors[usize::from(place)] = value as i16;
             }
             *slot = Some(factors);
@@ -204,18 +238,24 @@ impl Tables {
     /// Reads Huffman tables (DHT, B.2.4.2).
     pub(crate) fn read_codes(&mut self, mut segment: &[u8]) -> Result<(), Error> {
         while let [head, rest @ ..] = segment {
-            let Some((counts, rest)) = rest.split_first_chunk::<16>() else { return Err(Error::Damaged("a Huffman table is cut off")) };
+            let Some((counts, rest)) = rest.split_first_chunk::<16>() else {
+                return Err(Error::Damaged("a Huffman table is cut off"));
+            };
             let count = counts.iter().map(|count| usize::from(*count)).sum();
             if count > 256 {
                 return Err(Error::Damaged("a Huffman table has more than 256 codes"));
             }
-            let Some((symbols, rest)) = rest.split_at_checked(count) else { return Err(Error::Damaged("a Huffman table is cut off")) };
+            let Some((symbols, rest)) = rest.split_at_checked(count) else {
+                return Err(Error::Damaged("a Huffman table is cut off"));
+            };
             let of_kind = match head >> 4 {
                 0 => &mut self.dc,
                 1 => &mut self.ac,
                 _ => return Err(Error::Damaged("a Huffman table is of no known kind")),
             };
-            let slot = of_kind.get_mut(usize::from(head & 15)).ok_or(Error::Damaged("a Huffman table has a number above 3"))?;
+            let slot = of_kind
+                .get_mut(usize::from(head & 15))
+                .ok_or(Error::Damaged("a Huffman table has a number above 3"))?;
             *slot = Some(Huffman::new(counts, symbols)?);
             segment = rest;
         }
@@ -224,7 +264,9 @@ impl Tables {
 
     /// Reads the restart interval (DRI, B.2.4.4).
     pub(crate) fn read_restart(&mut self, segment: &[u8]) -> Result<(), Error> {
-        let bytes = segment.try_into().map_err(|_| Error::Damaged("its restart interval has no two bytes"))?;
+        let bytes = segment
+            .try_into()
+            .map_err(|_| Error::Damaged("its restart interval has no two bytes"))?;
         self.restart_interval = usize::from(u16::from_be_bytes(bytes));
         Ok(())
     }
@@ -244,12 +286,21 @@ impl Tables {
         if component.factors.is_none() {
             component.factors = self.factors[component.table];
         }
-        component.factors.map(|_| ()).ok_or(Error::Damaged("a quantisation table is missing"))
+        component
+            .factors
+            .map(|_| ())
+            .ok_or(Error::Damaged("a quantisation table is missing"))
     }
 }
 
 /// Returns the file's table of this number, or the standard one if the file has none.
-fn codes<'a>(told: &'a [Option<Huffman>], usual: &'static [Option<Huffman>], slot: u8) -> Result<&'a Huffman, Error> {
+fn codes<'a>(
+    told: &'a [Option<Huffman>],
+    usual: &'static [Option<Huffman>],
+    slot: u8,
+) -> Result<&'a Huffman, Error> {
     let of = |tables: &'a [Option<Huffman>]| tables.get(usize::from(slot)).and_then(Option::as_ref);
-    of(told).or_else(|| of(usual)).ok_or(Error::Damaged("a Huffman table is missing"))
+    of(told)
+        .or_else(|| of(usual))
+        .ok_or(Error::Damaged("a Huffman table is missing"))
 }

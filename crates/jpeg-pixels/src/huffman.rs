@@ -29,7 +29,13 @@ impl Huffman {
     /// Builds a table from the number of codes of each length, 1 to 16, and the symbols in order.
     pub(crate) fn new(counts: &[u8; 16], listed: &[u8]) -> Result<Self, Error> {
         let (short, meanings) = ([(0, 0); 1 << LOOK], OnceLock::new());
-        let mut table = Self { short, limits: [0; 17], offsets: [0; 17], symbols: [0; 256], meanings };
+        let mut table = Self {
+            short,
+            limits: [0; 17],
+            offsets: [0; 17],
+            symbols: [0; 256],
+            meanings,
+        };
         table.symbols[..listed.len()].copy_from_slice(listed);
         let (mut code, mut index) = (0u32, 0usize);
         for (length, count) in (1u32..).zip(counts) {
@@ -63,9 +69,13 @@ impl Huffman {
         // Counted rather than searched: a call would force the surrounding loop to spill its
         // registers.
         let ahead = bits.peek(16);
-        let length = (LOOK + 1..16).fold(LOOK + 1, |length, shorter| length + u32::from(ahead >= self.limits[shorter as usize]));
+        let length = (LOOK + 1..16).fold(LOOK + 1, |length, shorter| {
+            length + u32::from(ahead >= self.limits[shorter as usize])
+        });
         if ahead >= self.limits[16] {
-            return Err(Error::Damaged("its compressed data hold a code that isn't in the table"));
+            return Err(Error::Damaged(
+                "its compressed data hold a code that isn't in the table",
+            ));
         }
         bits.skip(length);
         let index = (ahead >> (16 - length)) as i32 + self.offsets[length as usize];
@@ -146,7 +156,10 @@ pub(crate) struct Meanings<'a> {
 
 impl<'a> Meanings<'a> {
     pub(crate) fn of(codes: &'a Huffman) -> Self {
-        Self { codes, short: codes.meanings.get_or_init(|| codes.short_meanings()) }
+        Self {
+            codes,
+            short: codes.meanings.get_or_init(|| codes.short_meanings()),
+        }
     }
 
     pub(crate) fn codes(self) -> &'a Huffman {
@@ -177,9 +190,15 @@ impl Huffman {
             let length = u32::from(*length);
             let (skip, size) = split(*symbol);
             // All patterns that begin with this code. Those of longer codes stand at the end.
-            let (of_code, others) = rest.split_at_mut(if length > 0 { 1 << (LOOK - length) } else { rest.len() });
+            let (of_code, others) = rest.split_at_mut(if length > 0 {
+                1 << (LOOK - length)
+            } else {
+                rest.len()
+            });
             if length > 0 && length + size <= LOOK {
-                for (number, meanings) in (0..).zip(of_code.chunks_exact_mut(1 << (LOOK - length - size))) {
+                for (number, meanings) in
+                    (0..).zip(of_code.chunks_exact_mut(1 << (LOOK - length - size)))
+                {
                     meanings.fill(Meaning::complete(length + size, skip, extend(number, size)));
                 }
             }
@@ -207,7 +226,11 @@ mod tests {
 
     /// Returns a table with one code of each length from 1 to 16: 0, 10, 110 and so on.
     fn ladder() -> Huffman {
-        Huffman::new(&[1; 16], &(0..16).map(|index| index * 17).collect::<Vec<_>>()).expect("fits")
+        Huffman::new(
+            &[1; 16],
+            &(0..16).map(|index| index * 17).collect::<Vec<_>>(),
+        )
+        .expect("fits")
     }
 
     #[test]
@@ -219,14 +242,21 @@ mod tests {
             let padded = [&word.to_be_bytes()[..], &[0; PADDING]].concat();
             let mut bits = Bits::new(&padded, Position::default());
             bits.fill();
-            assert_eq!(table.symbol(&mut bits), Ok((length as u8 - 1) * 17), "{length}");
+            assert_eq!(
+                table.symbol(&mut bits),
+                Ok((length as u8 - 1) * 17),
+                "{length}"
+            );
             assert_eq!(bits.ready(), 56 - length);
             let mut read = 0;
             let next_bit = || {
                 read += 1;
                 (word >> (64 - read)) as u32 & 1
             };
-            assert_eq!(table.bitwise_symbol(next_bit), Some((length as u8 - 1) * 17));
+            assert_eq!(
+                table.bitwise_symbol(next_bit),
+                Some((length as u8 - 1) * 17)
+            );
             assert_eq!(read, length);
         }
         let mut read = 0;
@@ -266,7 +296,11 @@ mod tests {
                 let (skip, size) = split(symbol);
                 (usize::from(skip), slow.number(size) as i16)
             });
-            assert_eq!(found.map(|(meaning, _)| (meaning.skip(), meaning.value())), expected, "{pattern:#x}");
+            assert_eq!(
+                found.map(|(meaning, _)| (meaning.skip(), meaning.value())),
+                expected,
+                "{pattern:#x}"
+            );
             assert!(expected.is_err() || bits.ready() == slow.ready());
         }
     }

@@ -35,7 +35,10 @@ impl Work for Transform<'_> {
         let mut halfway = [[Wrapping(0); LANES]; 64];
         for (index, group) in self.groups.iter().enumerate() {
             let mut rows = self.rows.chunks_exact_mut(stride);
-            let mut next_row = || rows.next().and_then(|row| row[index * LANES * 8..].first_chunk_mut::<{ LANES * 8 }>());
+            let mut next_row = || {
+                rows.next()
+                    .and_then(|row| row[index * LANES * 8..].first_chunk_mut::<{ LANES * 8 }>())
+            };
             // Coefficients other than the first one of each block.
             if !are_zero(&group[LANES..]) {
                 if columns(group, self.factors, &mut halfway) {
@@ -85,7 +88,9 @@ fn columns(group: &Group, factors: &[i16; 64], halfway: &mut [Lanes; 64]) -> boo
             for lane in 0..LANES {
                 // The product wraps in 16 bits as in libjpeg-turbo's vector code. No file made of
                 // an image exceeds them.
-                line[lane] = Wrapping(i32::from(group[at * LANES + lane].wrapping_mul(factors[at])));
+                line[lane] = Wrapping(i32::from(
+                    group[at * LANES + lane].wrapping_mul(factors[at]),
+                ));
             }
         }
         let line = pass(&line, 11);
@@ -142,7 +147,9 @@ fn pass(input: &[Lanes; 8], shift: usize) -> [Lanes; 8] {
 fn put(columns: &[Lanes; 8], row: &mut [u8; LANES * 8]) {
     for lane in 0..LANES {
         let level = |column: usize| (columns[column][lane] + Wrapping(128)).0.clamp(0, 255) as u32;
-        let four = |from: usize| level(from) | level(from + 1) << 8 | level(from + 2) << 16 | level(from + 3) << 24;
+        let four = |from: usize| {
+            level(from) | level(from + 1) << 8 | level(from + 2) << 16 | level(from + 3) << 24
+        };
         let eight = u64::from(four(0)) | u64::from(four(4)) << 32;
         row[lane * 8..(lane + 1) * 8].copy_from_slice(&eight.to_le_bytes());
     }
@@ -169,7 +176,11 @@ mod tests {
 
     fn transformed(isa: Isa, groups: &[Group], factors: &[i16; 64]) -> Vec<u8> {
         let mut rows = vec![9; groups.len() * LANES * 64];
-        isa.run(Transform { groups, factors, rows: &mut rows });
+        isa.run(Transform {
+            groups,
+            factors,
+            rows: &mut rows,
+        });
         rows
     }
 
@@ -177,7 +188,9 @@ mod tests {
     fn drawn(seed: u64) -> Group {
         let mut state = seed * 2 + 1;
         std::array::from_fn(|at| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let (row, column) = (at / LANES / 8, at / LANES % 8);
             let most = 900 / (1 + 3 * (row + column)) as i64;
             ((state >> 33) as i64 % (2 * most + 1) - most) as i16
@@ -190,7 +203,9 @@ mod tests {
         for (at, coefficients) in group.chunks_exact(LANES).enumerate() {
             let wave = |frequency: usize, place: usize| {
                 let weight = if frequency == 0 { 0.5f64.sqrt() } else { 1.0 };
-                weight * ((2 * place + 1) as f64 * frequency as f64 * std::f64::consts::PI / 16.0).cos()
+                weight
+                    * ((2 * place + 1) as f64 * frequency as f64 * std::f64::consts::PI / 16.0)
+                        .cos()
             };
             sum += f64::from(coefficients[lane]) * wave(at / 8, row) * wave(at % 8, column);
         }
@@ -208,7 +223,10 @@ mod tests {
             let (row, column) = (at / (3 * LANES * 8), at % (3 * LANES * 8));
             let (group, lane) = (column / 8 / LANES, column / 8 % LANES);
             let expected = reference(&groups[group], lane, row, column % 8);
-            assert!((f64::from(*level) - expected).abs() < 0.6, "{level} {expected} at {row}, {column}");
+            assert!(
+                (f64::from(*level) - expected).abs() < 0.6,
+                "{level} {expected} at {row}, {column}"
+            );
         }
     }
 
@@ -221,9 +239,17 @@ mod tests {
         other[20 * LANES + 7] = 90;
         for factor in [1, 3, 9] {
             let factors = std::array::from_fn(|at| if at == 0 { factor } else { 1 });
-            let (fast, slow) = (transformed(Isa::best(), &[group], &factors), transformed(Isa::best(), &[other], &factors));
+            let (fast, slow) = (
+                transformed(Isa::best(), &[group], &factors),
+                transformed(Isa::best(), &[other], &factors),
+            );
             let differs = |at: &usize| fast[*at] != slow[*at];
-            assert!((0..fast.len()).filter(differs).all(|at| at / 8 % LANES == 7), "{factor}");
+            assert!(
+                (0..fast.len())
+                    .filter(differs)
+                    .all(|at| at / 8 % LANES == 7),
+                "{factor}"
+            );
             assert!((0..fast.len()).any(|at| differs(&at)), "{factor}");
         }
     }
@@ -231,6 +257,9 @@ mod tests {
     #[test]
     fn coefficients_beyond_any_image_wrap_around_and_do_not_panic() {
         let groups = [[i16::MAX; 64 * LANES], [i16::MIN; 64 * LANES]];
-        assert_eq!(transformed(Isa::best(), &groups, &[i16::MAX; 64]).len(), 2 * LANES * 64);
+        assert_eq!(
+            transformed(Isa::best(), &groups, &[i16::MAX; 64]).len(),
+            2 * LANES * 64
+        );
     }
 }

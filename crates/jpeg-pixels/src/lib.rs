@@ -63,7 +63,10 @@ impl fmt::Display for Error {
         match self {
             Self::CutOff => f.write_str("the JPEG is cut off: the file ends before the image does"),
             Self::Damaged(what) => write!(f, "the JPEG is damaged: {what}"),
-            Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the image again as a usual JPEG or as PNG"),
+            Self::Unsupported(kind) => write!(
+                f,
+                "{kind} can't be read; save the image again as a usual JPEG or as PNG"
+            ),
         }
     }
 }
@@ -108,7 +111,9 @@ pub struct Jpeg<'a> {
 
 impl fmt::Debug for Jpeg<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jpeg").field("size", &self.size()).finish_non_exhaustive()
+        f.debug_struct("Jpeg")
+            .field("size", &self.size())
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,15 +136,26 @@ impl<'a> Jpeg<'a> {
                 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF if frame.is_some() => {
                     return Err(Error::Damaged("it has two frame headers"));
                 }
-                0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => frame = Some(Frame::new(marker, bytes)?),
+                0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
+                    frame = Some(Frame::new(marker, bytes)?)
+                }
                 // As in libjpeg: shorter segments of these names are ignored, and the last Adobe
                 // segment counts.
                 0xE0 => has_jfif |= bytes.starts_with(b"JFIF\0") && bytes.len() >= 14,
                 0xE1 => exif = exif.or(bytes.strip_prefix(b"Exif\0\0")),
                 0xEE if bytes.starts_with(b"Adobe") => adobe = bytes.get(11).copied().or(adobe),
                 START_OF_SCAN => {
-                    let frame = frame.ok_or(Error::Damaged("a scan comes before the frame header"))?;
-                    return Ok(Self { markers, frame, tables, scan: bytes, has_jfif, adobe, exif });
+                    let frame =
+                        frame.ok_or(Error::Damaged("a scan comes before the frame header"))?;
+                    return Ok(Self {
+                        markers,
+                        frame,
+                        tables,
+                        scan: bytes,
+                        has_jfif,
+                        adobe,
+                        exif,
+                    });
                 }
                 END_OF_IMAGE => return Err(Error::Damaged("it ends before any image")),
                 _ => tables_of(&mut tables, marker, bytes)?,
@@ -169,7 +185,10 @@ impl<'a> Jpeg<'a> {
     /// Returns an error if the file is damaged, cut off or of an unsupported kind.
     pub fn decode(mut self) -> Result<Decoded, Error> {
         let has_end = self.read_scans()?;
-        Ok(Decoded { pixels: self.colored(), has_end })
+        Ok(Decoded {
+            pixels: self.colored(),
+            has_end,
+        })
     }
 
     /// Decodes the components without color conversion, one channel each.
@@ -178,15 +197,33 @@ impl<'a> Jpeg<'a> {
     /// As [`Self::decode`].
     pub fn decode_components(mut self) -> Result<Decoded, Error> {
         let has_end = self.read_scans()?;
-        let (height, width, channels) = (self.frame.height, self.frame.width, self.num_components());
+        let (height, width, channels) =
+            (self.frame.height, self.frame.width, self.num_components());
         let mut bytes = vec![0; height * width * channels];
-        let mut rows: Vec<Row<'_>> = self.frame.components.iter().map(|component| Row::new(component, &self.frame)).collect();
+        let mut rows: Vec<Row<'_>> = self
+            .frame
+            .components
+            .iter()
+            .map(|component| Row::new(component, &self.frame))
+            .collect();
         for (row, line) in bytes.chunks_exact_mut(width * channels).enumerate() {
             for (channel, rows) in rows.iter_mut().enumerate() {
-                line[channel..].iter_mut().step_by(channels).zip(rows.levels(row)).for_each(|(to, level)| *to = *level);
+                line[channel..]
+                    .iter_mut()
+                    .step_by(channels)
+                    .zip(rows.levels(row))
+                    .for_each(|(to, level)| *to = *level);
             }
         }
-        Ok(Decoded { pixels: Pixels { height, width, channels, bytes }, has_end })
+        Ok(Decoded {
+            pixels: Pixels {
+                height,
+                width,
+                channels,
+                bytes,
+            },
+            has_end,
+        })
     }
 
     /// Decodes all scans into the planes. Returns false if the end-of-image marker is missing.
@@ -194,9 +231,19 @@ impl<'a> Jpeg<'a> {
         scan::read(&mut self.frame, &self.tables, self.scan, &mut self.markers)?;
         let has_end = loop {
             match self.markers.next() {
-                Ok(Segment { marker: START_OF_SCAN, bytes }) => scan::read(&mut self.frame, &self.tables, bytes, &mut self.markers)?,
-                Ok(Segment { marker: END_OF_IMAGE, .. }) => break true,
-                Ok(Segment { marker: 0xDC, .. }) => return Err(Error::Unsupported("JPEG whose height is told behind its data")),
+                Ok(Segment {
+                    marker: START_OF_SCAN,
+                    bytes,
+                }) => scan::read(&mut self.frame, &self.tables, bytes, &mut self.markers)?,
+                Ok(Segment {
+                    marker: END_OF_IMAGE,
+                    ..
+                }) => break true,
+                Ok(Segment { marker: 0xDC, .. }) => {
+                    return Err(Error::Unsupported(
+                        "JPEG whose height is told behind its data",
+                    ));
+                }
                 Ok(Segment { marker, bytes }) => tables_of(&mut self.tables, marker, bytes)?,
                 Err(Error::CutOff) if scan::are_whole(&self.frame) => break false,
                 Err(error) => return Err(error),
@@ -209,14 +256,20 @@ impl<'a> Jpeg<'a> {
     /// Returns the maximum number of bytes that decoding takes, the pixels included:
     /// [`Self::repair`] if `is_damaged`, which takes more, else [`Self::decode`].
     pub fn memory(&self, is_damaged: bool) -> u64 {
-        let plane = |component: &frame::Component| (component.blocks[0] * 8 * component.stride()) as u64;
+        let plane =
+            |component: &frame::Component| (component.blocks[0] * 8 * component.stride()) as u64;
         let planes: u64 = self.frame.components.iter().map(plane).sum();
         let pixels = (self.frame.height * self.frame.width * self.num_components().min(3)) as u64;
         let in_scan = self.scan.first().map_or(0, |count| usize::from(*count));
         let waits = is_damaged || self.frame.is_progressive || in_scan < self.num_components();
         // Coefficients take two bytes each and are kept until the planes are complete. They are
         // freed before the pixels are allocated.
-        planes + if waits { (2 * planes).max(pixels) } else { pixels }
+        planes
+            + if waits {
+                (2 * planes).max(pixels)
+            } else {
+                pixels
+            }
     }
 
     /// Decodes a file that [`Self::decode`] finds damaged as far as possible, and leaves the rest
@@ -227,7 +280,8 @@ impl<'a> Jpeg<'a> {
     pub fn repair(mut self) -> Result<Pixels, Error> {
         let mut segment = self.scan;
         // What follows a sequential scan of all components doesn't change the image.
-        let is_single = !self.frame.is_progressive && segment.first().map(|count| usize::from(*count)) == Some(self.num_components());
+        let is_single = !self.frame.is_progressive
+            && segment.first().map(|count| usize::from(*count)) == Some(self.num_components());
         loop {
             let mut stream = Stream::new(self.markers.bytes(), self.markers.position());
             repair::read(&mut self.frame, &self.tables, segment, &mut stream)?;
@@ -244,11 +298,18 @@ impl<'a> Jpeg<'a> {
     /// Returns the header of the next scan of a damaged file, if there is one.
     fn next_scan(&mut self) -> Result<Option<&'a [u8]>, Error> {
         while let Ok(marker) = self.markers.next_marker() {
-            let is_known = matches!(marker, 0xC4 | 0xDB..=0xDD | 0xE0..=0xEF | 0xFE | START_OF_SCAN);
+            let is_known =
+                matches!(marker, 0xC4 | 0xDB..=0xDD | 0xE0..=0xEF | 0xFE | START_OF_SCAN);
             match self.markers.segment_of(marker) {
-                Ok(Segment { marker: END_OF_IMAGE, .. }) => break,
+                Ok(Segment {
+                    marker: END_OF_IMAGE,
+                    ..
+                }) => break,
                 _ if !is_known => return Err(Error::Damaged("it has a marker that doesn't exist")),
-                Ok(Segment { marker: START_OF_SCAN, bytes }) => return Ok(Some(bytes)),
+                Ok(Segment {
+                    marker: START_OF_SCAN,
+                    bytes,
+                }) => return Ok(Some(bytes)),
                 Ok(Segment { marker, bytes }) => tables_of(&mut self.tables, marker, bytes)?,
                 Err(Error::CutOff) if marker >= 0xE0 => break,
                 Err(error) => return Err(error),
@@ -261,23 +322,44 @@ impl<'a> Jpeg<'a> {
     fn colored(mut self) -> Pixels {
         let (height, width) = (self.frame.height, self.frame.width);
         if self.is_grey() {
-            return Pixels { height, width, channels: 1, bytes: self.luma() };
+            return Pixels {
+                height,
+                width,
+                channels: 1,
+                bytes: self.luma(),
+            };
         }
         let mut pixels = vec![0; height * width * 3];
-        Isa::best().run(Colors { frame: &self.frame, space: self.space(), pixels: &mut pixels });
-        Pixels { height, width, channels: 3, bytes: pixels }
+        Isa::best().run(Colors {
+            frame: &self.frame,
+            space: self.space(),
+            pixels: &mut pixels,
+        });
+        Pixels {
+            height,
+            width,
+            channels: 3,
+            bytes: pixels,
+        }
     }
 
     /// Whether the image has one component, or chroma that is zero everywhere.
     fn is_grey(&self) -> bool {
-        let is_blank = self.frame.components[1..].iter().all(|component| component.is_blank());
+        let is_blank = self.frame.components[1..]
+            .iter()
+            .all(|component| component.is_blank());
         self.num_components() == 1 || is_blank && self.space() == Space::YCbCr
     }
 
     /// Returns the color space, by libjpeg's rules: from the JFIF segment, Adobe's segment or the
     /// names of the components.
     fn space(&self) -> Space {
-        let ids: Vec<u8> = self.frame.components.iter().map(|component| component.id).collect();
+        let ids: Vec<u8> = self
+            .frame
+            .components
+            .iter()
+            .map(|component| component.id)
+            .collect();
         match self.adobe {
             None | Some(0) if self.num_components() == 4 => Space::Cmyk,
             Some(_) if self.num_components() == 4 => Space::Ycck,
@@ -291,7 +373,8 @@ impl<'a> Jpeg<'a> {
     /// Returns the first component at the size of the image.
     fn luma(&mut self) -> Vec<u8> {
         let (height, width) = (self.frame.height, self.frame.width);
-        let is_exact = self.frame.components[0].sampling == self.frame.most && !self.frame.components[0].is_blank();
+        let is_exact = self.frame.components[0].sampling == self.frame.most
+            && !self.frame.components[0].is_blank();
         // Rows without padding: the plane is the image and needn't be copied.
         if is_exact && self.frame.components[0].stride() == width {
             let mut plane = std::mem::take(&mut self.frame.components[0].plane);

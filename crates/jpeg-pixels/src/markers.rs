@@ -74,9 +74,14 @@ impl<'a> Markers<'a> {
             return Ok(Segment { marker, bytes: &[] });
         }
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let length = rest.first_chunk().map(|bytes| usize::from(u16::from_be_bytes(*bytes))).ok_or(Error::CutOff)?;
+        let length = rest
+            .first_chunk()
+            .map(|bytes| usize::from(u16::from_be_bytes(*bytes)))
+            .ok_or(Error::CutOff)?;
         if length < 2 {
-            return Err(Error::Damaged("a segment is shorter than its own length field"));
+            return Err(Error::Damaged(
+                "a segment is shorter than its own length field",
+            ));
         }
         let bytes = rest.get(2..length).ok_or(Error::CutOff)?;
         self.at += length;
@@ -88,7 +93,11 @@ impl<'a> Markers<'a> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let start = memchr(0xFF, rest).ok_or(Error::CutOff)?;
-            let marker = rest[start..].iter().position(|byte| *byte != 0xFF).ok_or(Error::CutOff)? + start;
+            let marker = rest[start..]
+                .iter()
+                .position(|byte| *byte != 0xFF)
+                .ok_or(Error::CutOff)?
+                + start;
             self.at += marker + 1;
             if rest[marker] != 0 {
                 return Ok(rest[marker]);
@@ -104,7 +113,11 @@ impl<'a> Markers<'a> {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let start = memchr(0xFF, rest).unwrap_or(rest.len());
             into.extend_from_slice(&rest[..start]);
-            let Some(marker) = rest[start..].iter().position(|byte| *byte != 0xFF).map(|length| start + length) else {
+            let Some(marker) = rest[start..]
+                .iter()
+                .position(|byte| *byte != 0xFF)
+                .map(|length| start + length)
+            else {
                 self.at = self.bytes.len();
                 break Stop::End;
             };
@@ -115,7 +128,11 @@ impl<'a> Markers<'a> {
             }
             let is_restart = rest[marker] == 0xD0 + restart % 8;
             self.at += if is_restart { marker + 1 } else { start };
-            break if is_restart { Stop::Restart } else { Stop::Marker };
+            break if is_restart {
+                Stop::Restart
+            } else {
+                Stop::Marker
+            };
         };
         into.extend_from_slice(&[0; PADDING]);
         stop
@@ -128,15 +145,23 @@ mod tests {
 
     #[test]
     fn data_are_freed_of_stuffing_and_end_at_a_marker() {
-        let bytes = [1, 0xFF, 0, 2, 0xFF, 0xFF, 0, 0xFF, 0xD1, 3, 0xFF, 0xFF, 0xD9];
+        let bytes = [
+            1, 0xFF, 0, 2, 0xFF, 0xFF, 0, 0xFF, 0xD1, 3, 0xFF, 0xFF, 0xD9,
+        ];
         let mut markers = Markers::new(&bytes);
         let mut data = Vec::new();
         assert_eq!(markers.read_data(1, &mut data), Stop::Restart);
         assert_eq!(data, [1, 0xFF, 2, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(markers.read_data(2, &mut data), Stop::Marker);
         assert_eq!(data, [3, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(markers.next().map(|segment| segment.marker), Ok(END_OF_IMAGE));
-        assert_eq!(markers.next().map(|segment| segment.marker), Err(Error::CutOff));
+        assert_eq!(
+            markers.next().map(|segment| segment.marker),
+            Ok(END_OF_IMAGE)
+        );
+        assert_eq!(
+            markers.next().map(|segment| segment.marker),
+            Err(Error::CutOff)
+        );
         // An incomplete marker doesn't count.
         let mut markers = Markers::new(&[4, 5, 0xFF]);
         assert_eq!(markers.read_data(0, &mut data), Stop::End);
@@ -145,13 +170,18 @@ mod tests {
 
     #[test]
     fn segments_follow_one_another_over_whatever_is_between() {
-        let bytes = [0xFF, 0xD8, 7, 0xFF, 0, 0xFF, 0xD3, 0xFF, 0xFF, 0xE1, 0, 4, 5, 6, 0xFF, 0xDB, 0, 9, 1];
+        let bytes = [
+            0xFF, 0xD8, 7, 0xFF, 0, 0xFF, 0xD3, 0xFF, 0xFF, 0xE1, 0, 4, 5, 6, 0xFF, 0xDB, 0, 9, 1,
+        ];
         let mut markers = Markers::new(&bytes);
         let found = markers.next().expect("a start");
         assert_eq!((found.marker, found.bytes), (START_OF_IMAGE, &[][..]));
         let found = markers.next().expect("a segment");
         assert_eq!((found.marker, found.bytes), (0xE1, &[5, 6][..]));
         assert!(matches!(markers.next(), Err(Error::CutOff)));
-        assert!(matches!(Markers::new(&[0xFF, 0xE1, 0, 1, 0]).next(), Err(Error::Damaged(_))));
+        assert!(matches!(
+            Markers::new(&[0xFF, 0xE1, 0, 1, 0]).next(),
+            Err(Error::Damaged(_))
+        ));
     }
 }

@@ -15,7 +15,13 @@ pub(crate) struct Band {
 impl Band {
     /// Reads the DC coefficient without its low bits (G.1.2.1).
     #[inline(always)]
-    pub(crate) fn first_dc(self, bits: &mut Bits<'_>, codes: &Huffman, prediction: &mut i32, block: &mut Block<'_>) -> Result<(), Error> {
+    pub(crate) fn first_dc(
+        self,
+        bits: &mut Bits<'_>,
+        codes: &Huffman,
+        prediction: &mut i32,
+        block: &mut Block<'_>,
+    ) -> Result<(), Error> {
         bits.fill();
         let size = u32::from(codes.symbol(bits)? & 15);
         *prediction = prediction.wrapping_add(bits.number(size));
@@ -58,7 +64,9 @@ impl Band {
                 _ => {
                     place += usize::from(run);
                     if place > last {
-                        return Err(Error::Damaged("its compressed data hold more coefficients than a block has"));
+                        return Err(Error::Damaged(
+                            "its compressed data hold more coefficients than a block has",
+                        ));
                     }
                     *block.at(place) = (bits.number(size) << self.shift) as i16;
                     place += 1;
@@ -91,8 +99,18 @@ impl Band {
                     *blocks_to_skip = (1 << zeros) + bits.take(u32::from(zeros));
                     break;
                 }
-                (_, 1) => fresh = if bits.take(1) == 1 { 1 << self.shift } else { -1 << self.shift },
-                _ => return Err(Error::Damaged("its compressed data hold a coefficient of two bits where one is due")),
+                (_, 1) => {
+                    fresh = if bits.take(1) == 1 {
+                        1 << self.shift
+                    } else {
+                        -1 << self.shift
+                    }
+                }
+                _ => {
+                    return Err(Error::Damaged(
+                        "its compressed data hold a coefficient of two bits where one is due",
+                    ));
+                }
             }
             // Skip `zeros` coefficients that are zero, and refine the others on the way.
             while place <= last {
@@ -109,7 +127,9 @@ impl Band {
                 }
             }
             if fresh != 0 {
-                return Err(Error::Damaged("its compressed data hold more coefficients than a block has"));
+                return Err(Error::Damaged(
+                    "its compressed data hold more coefficients than a block has",
+                ));
             }
         }
         if *blocks_to_skip > 0 {

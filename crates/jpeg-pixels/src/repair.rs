@@ -16,7 +16,12 @@ use crate::{
 };
 
 /// Decodes the scan with the header `segment`, as far as its data go.
-pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &mut Stream<'_>) -> Result<(), Error> {
+pub(crate) fn read(
+    frame: &mut Frame,
+    tables: &Tables,
+    segment: &[u8],
+    stream: &mut Stream<'_>,
+) -> Result<(), Error> {
     let scan = Scan::new(frame, tables, segment)?;
     frame.num_scans += 1;
     for part in &scan.parts {
@@ -26,16 +31,24 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &
         if matches!(part.pass, Pass::Sequential { dc, .. } if dc.codes().is_long())
             || matches!(part.pass, Pass::FirstDc(codes) if codes.is_long())
         {
-            return Err(Error::Damaged("a Huffman table has first coefficients of more than 15 bits"));
+            return Err(Error::Damaged(
+                "a Huffman table has first coefficients of more than 15 bits",
+            ));
         }
-        component.known.begin(scan.band, scan.shift, frame.num_scans == 1);
+        component
+            .known
+            .begin(scan.band, scan.shift, frame.num_scans == 1);
         if component.coefficients.is_empty() {
             component.make_room(component.blocks[0]);
         }
     }
     // A scan of one component has rows of blocks, of which each row of units in the frame has
     // several.
-    let lines = if let [part] = &scan.parts[..] { frame.components[part.component].sampling[0] } else { 1 };
+    let lines = if let [part] = &scan.parts[..] {
+        frame.components[part.component].sampling[0]
+    } else {
+        1
+    };
     let (mut left, mut blocks_to_skip) = (tables.restart_interval, 0);
     for row in 0..scan.units[0] {
         for column in 0..scan.units[1] {
@@ -46,7 +59,10 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &
                 if left == 0 {
                     stream.start_again();
                     (left, blocks_to_skip) = (tables.restart_interval, 0);
-                    frame.components.iter_mut().for_each(|component| component.prediction = 0);
+                    frame
+                        .components
+                        .iter_mut()
+                        .for_each(|component| component.prediction = 0);
                 }
                 left -= 1;
             }
@@ -55,7 +71,14 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], stream: &
                 continue;
             }
             for part in &scan.parts {
-                read_unit(&scan, part, &mut frame.components[part.component], [row, column], stream, &mut blocks_to_skip);
+                read_unit(
+                    &scan,
+                    part,
+                    &mut frame.components[part.component],
+                    [row, column],
+                    stream,
+                    &mut blocks_to_skip,
+                );
             }
         }
     }
@@ -75,14 +98,24 @@ fn read_unit(
     for line in row * part.sampling[0]..(row + 1) * part.sampling[0] {
         for column in column * part.sampling[1]..(column + 1) * part.sampling[1] {
             let group = &mut component.coefficients[line * groups + column / LANES];
-            let mut block = Block { group, lane: column % LANES };
-            let mut band = Band { places: scan.band, shift: scan.shift, blocks_to_skip: &mut *blocks_to_skip };
+            let mut block = Block {
+                group,
+                lane: column % LANES,
+            };
+            let mut band = Band {
+                places: scan.band,
+                shift: scan.shift,
+                blocks_to_skip: &mut *blocks_to_skip,
+            };
             match part.pass {
                 Pass::Sequential { dc, ac } => {
                     *block.at(0) = first(stream, dc.codes(), &mut component.prediction) as i16;
                     others(stream, ac.codes(), &mut block);
                 }
-                Pass::FirstDc(codes) => *block.at(0) = (first(stream, codes, &mut component.prediction) << scan.shift) as i16,
+                Pass::FirstDc(codes) => {
+                    *block.at(0) =
+                        (first(stream, codes, &mut component.prediction) << scan.shift) as i16
+                }
                 Pass::MoreDc => *block.at(0) |= (stream.take(1) as i16) << scan.shift,
                 Pass::FirstAc(codes) => band.first_ac(stream, codes, &mut block),
                 Pass::MoreAc(codes) => band.more_ac(stream, codes, &mut block),
@@ -150,7 +183,11 @@ impl Band<'_> {
             let (mut zeros, size) = run_and_size(stream.symbol(codes));
             let mut fresh = 0;
             if size > 0 {
-                fresh = if stream.take(1) == 1 { 1 << self.shift } else { -1 << self.shift };
+                fresh = if stream.take(1) == 1 {
+                    1 << self.shift
+                } else {
+                    -1 << self.shift
+                };
             } else if zeros < 15 {
                 *self.blocks_to_skip = (1 << zeros) + stream.take(zeros as u32);
                 break;
@@ -197,11 +234,23 @@ pub(crate) fn finish(frame: &mut Frame) {
     }
     for component in &mut frame.components {
         let coefficients = std::mem::take(&mut component.coefficients);
-        let Some(factors) = component.factors.filter(|_| !coefficients.iter().all(|group| are_zero(group))) else { continue };
+        let Some(factors) = component
+            .factors
+            .filter(|_| !coefficients.iter().all(|group| are_zero(group)))
+        else {
+            continue;
+        };
         let (groups, stride) = (component.groups(), component.stride());
         component.plane = vec![128; component.blocks[0] * 8 * stride];
-        for (groups, rows) in coefficients.chunks_exact(groups).zip(component.plane.chunks_exact_mut(8 * stride)) {
-            Isa::best().run(Transform { groups, factors: &factors, rows });
+        for (groups, rows) in coefficients
+            .chunks_exact(groups)
+            .zip(component.plane.chunks_exact_mut(8 * stride))
+        {
+            Isa::best().run(Transform {
+                groups,
+                factors: &factors,
+                rows,
+            });
         }
     }
 }

@@ -55,48 +55,92 @@ impl<'a> Scan<'a> {
     /// Reads a scan header, with the tables that are valid for it.
     pub(crate) fn new(frame: &Frame, tables: &'a Tables, segment: &[u8]) -> Result<Self, Error> {
         if frame.num_scans == MOST_SCANS {
-            return Err(Error::Damaged("it has more than 100 scans, which no encoder writes"));
+            return Err(Error::Damaged(
+                "it has more than 100 scans, which no encoder writes",
+            ));
         }
-        const SHORT: Error = Error::Damaged("a scan header has another length than its components have");
-        let [count, rest @ ..] = segment else { return Err(SHORT) };
-        let (listed, [first, last, shifts]) = rest.split_at_checked(2 * usize::from(*count)).ok_or(SHORT)? else { return Err(SHORT) };
+        const SHORT: Error =
+            Error::Damaged("a scan header has another length than its components have");
+        let [count, rest @ ..] = segment else {
+            return Err(SHORT);
+        };
+        let (listed, [first, last, shifts]) = rest
+            .split_at_checked(2 * usize::from(*count))
+            .ok_or(SHORT)?
+        else {
+            return Err(SHORT);
+        };
         let (band, before, shift) = if frame.is_progressive {
-            ([first, last].map(|place| usize::from(*place)), shifts >> 4, u32::from(shifts & 15))
+            (
+                [first, last].map(|place| usize::from(*place)),
+                shifts >> 4,
+                u32::from(shifts & 15),
+            )
         } else {
             ([0, 63], 0, 0)
         };
-        let is_band = !frame.is_progressive || band == [0, 0] || 0 < band[0] && band[0] <= band[1] && band[1] < 64 && *count == 1;
+        let is_band = !frame.is_progressive
+            || band == [0, 0]
+            || 0 < band[0] && band[0] <= band[1] && band[1] < 64 && *count == 1;
         if *count == 0 || !is_band || shift > 13 {
-            return Err(Error::Damaged("a scan is of no part of the image that can be"));
+            return Err(Error::Damaged(
+                "a scan is of no part of the image that can be",
+            ));
         }
         let mut parts: Vec<Part<'_>> = Vec::new();
         for [id, slots] in listed.as_chunks::<2>().0 {
-            let component = frame.components.iter().position(|component| component.id == *id);
-            let component = component.ok_or(Error::Damaged("a scan has a component that the frame has not"))?;
+            let component = frame
+                .components
+                .iter()
+                .position(|component| component.id == *id);
+            let component = component.ok_or(Error::Damaged(
+                "a scan has a component that the frame has not",
+            ))?;
             if parts.iter().any(|part| part.component == component) {
                 return Err(Error::Damaged("a scan has a component twice"));
             }
-            let sampling = if *count == 1 { [1, 1] } else { frame.components[component].sampling };
+            let sampling = if *count == 1 {
+                [1, 1]
+            } else {
+                frame.components[component].sampling
+            };
             let (dc, ac) = (|| tables.dc(slots >> 4), || tables.ac(slots & 15));
             let pass = match (frame.is_progressive, band[0], before) {
-                (false, ..) => Pass::Sequential { dc: Meanings::of(dc()?), ac: Meanings::of(ac()?) },
+                (false, ..) => Pass::Sequential {
+                    dc: Meanings::of(dc()?),
+                    ac: Meanings::of(ac()?),
+                },
                 (true, 0, 0) => Pass::FirstDc(dc()?),
                 (true, 0, _) => Pass::MoreDc,
                 (true, _, 0) => Pass::FirstAc(ac()?),
                 (true, ..) => Pass::MoreAc(ac()?),
             };
-            parts.push(Part { component, sampling, pass });
+            parts.push(Part {
+                component,
+                sampling,
+                pass,
+            });
         }
         let units = match &parts[..] {
             [part] => frame.components[part.component].own_blocks(),
             _ => frame.units,
         };
-        Ok(Self { parts, band, shift, units })
+        Ok(Self {
+            parts,
+            band,
+            shift,
+            units,
+        })
     }
 }
 
 /// Decodes the scan that has the header `segment` and its data at `markers`.
-pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], markers: &mut Markers<'_>) -> Result<(), Error> {
+pub(crate) fn read(
+    frame: &mut Frame,
+    tables: &Tables,
+    segment: &[u8],
+    markers: &mut Markers<'_>,
+) -> Result<(), Error> {
     let scan = Scan::new(frame, tables, segment)?;
     // A sequential scan of all components is transformed row by row. Otherwise coefficients are
     // kept until all scans are read.
@@ -106,26 +150,53 @@ pub(crate) fn read(frame: &mut Frame, tables: &Tables, segment: &[u8], markers: 
         let component = &mut frame.components[part.component];
         tables.settle(component)?;
         component.prediction = 0;
-        component.known.begin(scan.band, scan.shift, frame.num_scans == 1);
+        component
+            .known
+            .begin(scan.band, scan.shift, frame.num_scans == 1);
         if component.coefficients.is_empty() {
-            component.make_room(if is_streamed { part.sampling[0] } else { component.blocks[0] });
+            component.make_room(if is_streamed {
+                part.sampling[0]
+            } else {
+                component.blocks[0]
+            });
         } else if !frame.is_progressive {
             return Err(Error::Damaged("a component has two scans"));
         }
     }
-    let interval = if tables.restart_interval == 0 { usize::MAX } else { tables.restart_interval };
-    let mut reader = Reader { scan, interval, data: Vec::new(), position: Position::default(), blocks_to_skip: 0, is_streamed };
+    let interval = if tables.restart_interval == 0 {
+        usize::MAX
+    } else {
+        tables.restart_interval
+    };
+    let mut reader = Reader {
+        scan,
+        interval,
+        data: Vec::new(),
+        position: Position::default(),
+        blocks_to_skip: 0,
+        is_streamed,
+    };
     reader.read(&mut frame.components, markers)
 }
 
 /// Whether the scans so far hold the whole image.
 pub(crate) fn are_whole(frame: &Frame) -> bool {
-    frame.components.iter().all(|component| if frame.is_progressive { component.known.now == [0; 64] } else { component.factors.is_some() })
+    frame.components.iter().all(|component| {
+        if frame.is_progressive {
+            component.known.now == [0; 64]
+        } else {
+            component.factors.is_some()
+        }
+    })
 }
 
 /// Transforms the coefficients that were kept until all scans were read.
 pub(crate) fn finish(frame: &mut Frame) -> Result<(), Error> {
-    if frame.components.iter().any(|component| component.factors.is_none()) {
+    if frame
+        .components
+        .iter()
+        .any(|component| component.factors.is_none())
+    {
         return Err(Error::Damaged("a component has no scan"));
     }
     if smooth::is_due(frame) {
@@ -152,10 +223,16 @@ fn transform(component: &mut Component, first: usize) {
         }
         component.plane = vec![128; component.blocks[0] * 8 * stride];
     }
-    let Some(factors) = &component.factors else { return };
+    let Some(factors) = &component.factors else {
+        return;
+    };
     let lines = component.plane[first * 8 * stride..].chunks_exact_mut(8 * stride);
     for (groups, rows) in component.coefficients.chunks_exact(groups).zip(lines) {
-        Isa::best().run(Transform { groups, factors, rows });
+        Isa::best().run(Transform {
+            groups,
+            factors,
+            rows,
+        });
     }
 }
 
@@ -174,7 +251,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Decodes all units of the scan.
-    fn read(&mut self, components: &mut [Component], markers: &mut Markers<'_>) -> Result<(), Error> {
+    fn read(
+        &mut self,
+        components: &mut [Component],
+        markers: &mut Markers<'_>,
+    ) -> Result<(), Error> {
         let [rows, columns] = self.scan.units;
         let (mut restart, mut left) = (0u8, self.interval);
         let mut stop = markers.read_data(restart, &mut self.data);
@@ -189,12 +270,19 @@ impl Reader<'_> {
                     }
                     restart = (restart + 1) % 8;
                     stop = markers.read_data(restart, &mut self.data);
-                    (self.position, self.blocks_to_skip, left) = (Position::default(), 0, self.interval);
-                    components.iter_mut().for_each(|component| component.prediction = 0);
+                    (self.position, self.blocks_to_skip, left) =
+                        (Position::default(), 0, self.interval);
+                    components
+                        .iter_mut()
+                        .for_each(|component| component.prediction = 0);
                 }
                 let to = columns.min(from.saturating_add(left));
                 if !self.read_units(components, row, [from, to])? {
-                    return Err(if stop == Stop::End { Error::CutOff } else { TOO_SHORT });
+                    return Err(if stop == Stop::End {
+                        Error::CutOff
+                    } else {
+                        TOO_SHORT
+                    });
                 }
                 left -= to - from;
                 from = to;
@@ -207,11 +295,23 @@ impl Reader<'_> {
     }
 
     /// Decodes some units of a row. Returns false if the data end before they do.
-    fn read_units(&mut self, components: &mut [Component], row: usize, columns: [usize; 2]) -> Result<bool, Error> {
+    fn read_units(
+        &mut self,
+        components: &mut [Component],
+        row: usize,
+        columns: [usize; 2],
+    ) -> Result<bool, Error> {
         let bits = Bits::new(&self.data, self.position);
         // Streamed rows share the coefficients of one row.
         let row = if self.is_streamed { 0 } else { row };
-        let bits = Isa::best().run(Units { scan: &self.scan, components, row, columns, bits, blocks_to_skip: &mut self.blocks_to_skip })?;
+        let bits = Isa::best().run(Units {
+            scan: &self.scan,
+            components,
+            row,
+            columns,
+            bits,
+            blocks_to_skip: &mut self.blocks_to_skip,
+        })?;
         self.position = bits.position();
         Ok(!bits.is_beyond())
     }
@@ -252,15 +352,29 @@ impl<'b> Work for Units<'_, 'b> {
                     let first = (self.row * part.sampling[0] + line) * groups;
                     for column in unit * part.sampling[1]..(unit + 1) * part.sampling[1] {
                         let group = &mut component.coefficients[first + column / LANES];
-                        let mut block = Block { group, lane: column % LANES };
-                        let band = progressive::Band { places: self.scan.band, shift: self.scan.shift };
+                        let mut block = Block {
+                            group,
+                            lane: column % LANES,
+                        };
+                        let band = progressive::Band {
+                            places: self.scan.band,
+                            shift: self.scan.shift,
+                        };
                         let bits = &mut bits;
                         match part.pass {
-                            Pass::Sequential { dc, ac } => sequential::read(bits, [dc, ac], prediction, &mut block)?,
-                            Pass::FirstDc(codes) => band.first_dc(bits, codes, prediction, &mut block)?,
+                            Pass::Sequential { dc, ac } => {
+                                sequential::read(bits, [dc, ac], prediction, &mut block)?
+                            }
+                            Pass::FirstDc(codes) => {
+                                band.first_dc(bits, codes, prediction, &mut block)?
+                            }
                             Pass::MoreDc => band.more_dc(bits, &mut block),
-                            Pass::FirstAc(codes) => band.first_ac(bits, codes, self.blocks_to_skip, &mut block)?,
-                            Pass::MoreAc(codes) => band.more_ac(bits, codes, self.blocks_to_skip, &mut block)?,
+                            Pass::FirstAc(codes) => {
+                                band.first_ac(bits, codes, self.blocks_to_skip, &mut block)?
+                            }
+                            Pass::MoreAc(codes) => {
+                                band.more_ac(bits, codes, self.blocks_to_skip, &mut block)?
+                            }
                         }
                     }
                 }

@@ -9,7 +9,12 @@ use crate::{
 
 /// Reads a block, whose coefficients must be zero.
 #[inline(always)]
-pub(crate) fn read(bits: &mut Bits<'_>, [dc, ac]: [Meanings<'_>; 2], prediction: &mut i32, block: &mut Block<'_>) -> Result<(), Error> {
+pub(crate) fn read(
+    bits: &mut Bits<'_>,
+    [dc, ac]: [Meanings<'_>; 2],
+    prediction: &mut i32,
+    block: &mut Block<'_>,
+) -> Result<(), Error> {
     // A local copy stays in registers.
     let mut ahead = *bits;
     ahead.fill();
@@ -37,7 +42,9 @@ pub(crate) fn read(bits: &mut Bits<'_>, [dc, ac]: [Meanings<'_>; 2], prediction:
     *bits = ahead;
     // An end of block skips further than any run of zeros.
     if place > 64 && place <= usize::from(END_OF_BLOCK) {
-        return Err(Error::Damaged("its compressed data hold more coefficients than a block has"));
+        return Err(Error::Damaged(
+            "its compressed data hold more coefficients than a block has",
+        ));
     }
     Ok(())
 }

@@ -24,7 +24,15 @@ pub(crate) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at, waiting: 0, num_waiting: 0, marker: None, is_out: false, restart: 0 }
+        Self {
+            bytes,
+            at,
+            waiting: 0,
+            num_waiting: 0,
+            marker: None,
+            is_out: false,
+            restart: 0,
+        }
     }
 
     /// Returns the offset from which to look for the next marker.
@@ -79,7 +87,11 @@ impl<'a> Stream<'a> {
         let behind = self.at.checked_sub(self.bytes.len());
         let byte = self.bytes.get(self.at).copied();
         self.at += 1;
-        byte.unwrap_or(if behind.is_some_and(|behind| behind % 2 == 1) { END_OF_IMAGE } else { 0xFF })
+        byte.unwrap_or(if behind.is_some_and(|behind| behind % 2 == 1) {
+            END_OF_IMAGE
+        } else {
+            0xFF
+        })
     }
 
     /// Skips to the next marker and returns it with its offset.
@@ -144,12 +156,25 @@ mod tests {
     fn the_restart_that_loses_least_is_taken() {
         // Restart 2 is due; the number of the restart that is found, and whether the data behind it
         // are read.
-        for (found, is_read) in [(2, true), (3, false), (4, false), (0, true), (1, true), (5, true), (6, true), (7, true)] {
+        for (found, is_read) in [
+            (2, true),
+            (3, false),
+            (4, false),
+            (0, true),
+            (1, true),
+            (5, true),
+            (6, true),
+            (7, true),
+        ] {
             let bytes = [0x11, 0xFF, 0xD0 + found, 0x77, 0xFF, 0xD2, 0x77, 0xFF, 0xD9];
             let mut stream = Stream::new(&bytes, 0);
             stream.restart = 2;
             stream.start_again();
-            assert_eq!((stream.take(8) == 0x77, stream.is_out), (is_read, !is_read), "{found}");
+            assert_eq!(
+                (stream.take(8) == 0x77, stream.is_out),
+                (is_read, !is_read),
+                "{found}"
+            );
             let at = if found == 0 || found == 1 {
                 7
             } else if is_read {

@@ -8,9 +8,18 @@ use crate::huffman::Huffman;
 /// The tables for luma and for chroma.
 type Pair = [Option<Huffman>; 2];
 
-pub(crate) static DC: LazyLock<Pair> = LazyLock::new(|| [Huffman::new(LUMA_DC, SIZES).ok(), Huffman::new(OTHER_DC, SIZES).ok()]);
-pub(crate) static AC: LazyLock<Pair> =
-    LazyLock::new(|| [Huffman::new(LUMA_AC, LUMA_SYMBOLS).ok(), Huffman::new(OTHER_AC, OTHER_SYMBOLS).ok()]);
+pub(crate) static DC: LazyLock<Pair> = LazyLock::new(|| {
+    [
+        Huffman::new(LUMA_DC, SIZES).ok(),
+        Huffman::new(OTHER_DC, SIZES).ok(),
+    ]
+});
+pub(crate) static AC: LazyLock<Pair> = LazyLock::new(|| {
+    [
+        Huffman::new(LUMA_AC, LUMA_SYMBOLS).ok(),
+        Huffman::new(OTHER_AC, OTHER_SYMBOLS).ok(),
+    ]
+});
 
 const LUMA_DC: &[u8; 16] = &[0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0];
 const OTHER_DC: &[u8; 16] = &[0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];

@@ -20,7 +20,10 @@ fn decode(bytes: &[u8]) -> Result<Pixels, Error> {
 }
 
 fn file(name: &str) -> &'static [u8] {
-    golden().tensor(&format!("{name}.jpg")).expect("present").data()
+    golden()
+        .tensor(&format!("{name}.jpg"))
+        .expect("present")
+        .data()
 }
 
 #[test]
@@ -35,7 +38,11 @@ fn every_level_is_libjpeg_turbos() {
         }
         check(name, &found, &view);
         // `repair` decodes whole files as well.
-        check(name, &Jpeg::open(file(name)).and_then(Jpeg::repair).expect(name), &view);
+        check(
+            name,
+            &Jpeg::open(file(name)).and_then(Jpeg::repair).expect(name),
+            &view,
+        );
         seen += 1;
     }
     assert!(seen > 60, "{seen} files");
@@ -44,13 +51,31 @@ fn every_level_is_libjpeg_turbos() {
 /// Asserts that the pixels equal the expected red, green and blue.
 #[track_caller]
 fn check(name: &str, found: &Pixels, view: &TensorView<'_>) {
-    let [height, width, _] = view.shape() else { panic!("{name}: {:?}", view.shape()) };
+    let [height, width, _] = view.shape() else {
+        panic!("{name}: {:?}", view.shape())
+    };
     assert_eq!([found.height, found.width], [*height, *width], "{name}");
-    let is_grey = view.data().as_chunks::<3>().0.iter().all(|[red, green, blue]| red == green && green == blue);
+    let is_grey = view
+        .data()
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .all(|[red, green, blue]| red == green && green == blue);
     // Damage can remove the color from an image, which still has three channels then.
-    assert!(if is_grey { found.channels <= 3 } else { found.channels == 3 }, "{name}");
+    assert!(
+        if is_grey {
+            found.channels <= 3
+        } else {
+            found.channels == 3
+        },
+        "{name}"
+    );
     let copies = 3 / found.channels;
-    let differs = view.data().iter().enumerate().find(|(at, level)| found.bytes[at / copies] != **level);
+    let differs = view
+        .data()
+        .iter()
+        .enumerate()
+        .find(|(at, level)| found.bytes[at / copies] != **level);
     assert_eq!(differs, None, "{name}");
 }
 
@@ -66,32 +91,64 @@ fn of_damaged_files_every_level_is_what_libjpeg_turbo_makes_of_them() {
             Ok(decoded) => check(name, &decoded.pixels, &view),
             Err(_) => refused += 1,
         }
-        check(name, &jpeg().repair().unwrap_or_else(|error| panic!("{name}: {error}")), &view);
+        check(
+            name,
+            &jpeg()
+                .repair()
+                .unwrap_or_else(|error| panic!("{name}: {error}")),
+            &view,
+        );
         seen += 1;
     }
-    assert_eq!((seen, refused), (134, 66), "files, and those that are refused without repair");
+    assert_eq!(
+        (seen, refused),
+        (134, 66),
+        "files, and those that are refused without repair"
+    );
 }
 
 #[test]
 fn a_missing_end_marker_is_said_and_of_several_adobe_segments_the_last_counts() {
-    for name in ["420 quality 75", "444 progressive", "a scan a component", "grey"] {
+    for name in [
+        "420 quality 75",
+        "444 progressive",
+        "a scan a component",
+        "grey",
+    ] {
         let whole = file(name);
         for length in [whole.len() - 2, whole.len() - 1] {
-            let found = Jpeg::open(&whole[..length]).and_then(Jpeg::decode).expect("all rows are there");
-            assert!(!found.has_end && Ok(found.pixels) == decode(whole), "{name} {length}");
+            let found = Jpeg::open(&whole[..length])
+                .and_then(Jpeg::decode)
+                .expect("all rows are there");
+            assert!(
+                !found.has_end && Ok(found.pixels) == decode(whole),
+                "{name} {length}"
+            );
         }
-        assert!(Jpeg::open(whole).and_then(Jpeg::decode).expect("whole").has_end);
+        assert!(
+            Jpeg::open(whole)
+                .and_then(Jpeg::decode)
+                .expect("whole")
+                .has_end
+        );
     }
     // Without a JFIF segment, Adobe's decides the color space: RGB or YCbCr.
     let whole = file("444 quality 75");
     let start = 4 + usize::from(u16::from_be_bytes([whole[4], whole[5]]));
     let adobe = |transform: u8| [b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0", &[transform][..]].concat();
-    let with = |first: u8, second: u8| [&whole[..2], &adobe(first), &adobe(second), &whole[start..]].concat();
+    let with = |first: u8, second: u8| {
+        [&whole[..2], &adobe(first), &adobe(second), &whole[start..]].concat()
+    };
     assert_eq!(decode(&with(0, 1)), decode(whole));
     assert_eq!(decode(&with(1, 0)), decode(&with(0, 0)));
     assert_ne!(decode(&with(0, 0)), decode(whole));
     // Too short, and ignored.
-    let short = [&whole[..2], b"\xFF\xEE\0\x0DAdobe\0\x64\0\0\0\0", &whole[start..]].concat();
+    let short = [
+        &whole[..2],
+        b"\xFF\xEE\0\x0DAdobe\0\x64\0\0\0\0",
+        &whole[start..],
+    ]
+    .concat();
     assert_eq!(decode(&short), decode(whole));
 }
 
@@ -106,27 +163,49 @@ fn what_fills_time_or_memory_is_known_before() {
     assert_eq!(jpeg("420 quality 75").memory(true), planes + 2 * planes);
     // One scan repeated 200 times.
     let whole = file("progressive in bands");
-    let scan = whole.windows(2).rposition(|marker| marker == [0xFF, 0xDA]).expect("a scan");
+    let scan = whole
+        .windows(2)
+        .rposition(|marker| marker == [0xFF, 0xDA])
+        .expect("a scan");
     let (start, last) = (&whole[..scan], &whole[scan..whole.len() - 2]);
     let bomb = [start, &last.repeat(200), &[0xFF, 0xD9]].concat();
-    assert!(matches!(decode(&bomb), Err(Error::Damaged(what)) if what.contains("more than 100 scans")));
+    assert!(
+        matches!(decode(&bomb), Err(Error::Damaged(what)) if what.contains("more than 100 scans"))
+    );
 }
 
 #[test]
 fn headers_tell_size_components_and_exif() {
     let bytes = file("422 5x150");
     let jpeg = Jpeg::open(bytes).expect("whole");
-    assert_eq!((jpeg.size(), jpeg.num_components(), jpeg.exif()), ([5, 150], 3, None));
+    assert_eq!(
+        (jpeg.size(), jpeg.num_components(), jpeg.exif()),
+        ([5, 150], 3, None)
+    );
     let with_exif = [&bytes[..2], b"\xFF\xE1\x00\x0AExif\0\0II", &bytes[2..]].concat();
-    assert_eq!(Jpeg::open(&with_exif).expect("whole").exif(), Some(&b"II"[..]));
+    assert_eq!(
+        Jpeg::open(&with_exif).expect("whole").exif(),
+        Some(&b"II"[..])
+    );
     assert_eq!(decode(&with_exif), decode(bytes));
     assert_eq!(Jpeg::open(file("grey")).expect("whole").num_components(), 1);
-    assert_eq!(Jpeg::open(file("four inks")).expect("whole").num_components(), 4);
+    assert_eq!(
+        Jpeg::open(file("four inks"))
+            .expect("whole")
+            .num_components(),
+        4
+    );
 }
 
 #[test]
 fn what_is_cut_off_is_an_error_at_every_byte() {
-    for name in ["420 quality 75", "444 progressive", "restart each row", "a scan a component", "grey"] {
+    for name in [
+        "420 quality 75",
+        "444 progressive",
+        "restart each row",
+        "a scan a component",
+        "grey",
+    ] {
         let whole = file(name);
         assert!(whole.ends_with(&[0xFF, 0xD9]));
         for length in 0..whole.len() - 2 {
@@ -135,22 +214,37 @@ fn what_is_cut_off_is_an_error_at_every_byte() {
         // An end-of-image marker doesn't make a file whole if rows are missing.
         let data = whole.len() / 2;
         let patched = [&whole[..data], &[0xFF, 0xD9]].concat();
-        assert!(decode(&patched).is_err(), "{name} with its end put on early");
-        assert_eq!(decode(&[whole, b"anything"].concat()), decode(whole), "{name} with something behind it");
+        assert!(
+            decode(&patched).is_err(),
+            "{name} with its end put on early"
+        );
+        assert_eq!(
+            decode(&[whole, b"anything"].concat()),
+            decode(whole),
+            "{name} with something behind it"
+        );
     }
 }
 
 #[test]
 fn what_is_not_read_says_so() {
     let kind = |bytes: &[u8]| Jpeg::open(bytes).err();
-    assert_eq!(kind(file("arithmetic codes")), Some(Error::Unsupported("JPEG with arithmetic codes")));
+    assert_eq!(
+        kind(file("arithmetic codes")),
+        Some(Error::Unsupported("JPEG with arithmetic codes"))
+    );
     assert!(matches!(kind(b"no JPEG"), Some(Error::Damaged(_))));
     assert_eq!(kind(&[0xFF, 0xD8, 0xFF]), Some(Error::CutOff));
-    let frame = file("grey").windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a frame");
+    let frame = file("grey")
+        .windows(2)
+        .position(|marker| marker == [0xFF, 0xC0])
+        .expect("a frame");
     for (at, byte, expected) in [(4, 12, "8 bits"), (1, 0xC3, "lossless")] {
         let mut bytes = file("grey").to_vec();
         bytes[frame + at] = byte;
-        let error = kind(&bytes).map(|error| error.to_string()).unwrap_or_default();
+        let error = kind(&bytes)
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -4,7 +4,13 @@
 //! The crate's only `unsafe` is the map; its condition is part of the contract of
 //! [`MappedFile::open`].
 
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests prepare their folders with plain writes"))]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests prepare their folders with plain writes"
+    )
+)]
 
 use std::{
     fs::File,
@@ -52,7 +58,9 @@ impl MappedFile {
         let length = part.end.min(self.map.len()).saturating_sub(start);
         // Refused advice costs speed only.
         #[cfg(unix)]
-        let _ = self.map.advise_range(memmap2::Advice::WillNeed, start, length);
+        let _ = self
+            .map
+            .advise_range(memmap2::Advice::WillNeed, start, length);
         #[cfg(not(unix))]
         let _ = length;
     }
@@ -115,7 +123,10 @@ mod tests {
         assert_eq!(&*map, &[1, 2, 3]);
         assert_eq!(map.read(1..3).expect("there"), [2, 3]);
         assert_eq!(map.read(2..2).expect("nothing"), []);
-        assert_eq!(map.read(1..5).expect_err("beyond the end").kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            map.read(1..5).expect_err("beyond the end").kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 
     #[test]

@@ -11,9 +11,22 @@ const SIZE: usize = 150 * 150 * 3;
 const TURNS: usize = 60;
 
 fn main() {
-    let images: Vec<Vec<u8>> = (0..32).map(|seed: usize| (0..SIZE).map(|index| ((index * (seed + 7) * 31) >> 3) as u8).collect()).collect();
-    let channel = |plane| Channel { scale: 1.0 / 255.0, offset: 0.0, plane };
-    let finish = Finish { gain: 1.1, channels: [channel(0), channel(1), channel(2)] };
+    let images: Vec<Vec<u8>> = (0..32)
+        .map(|seed: usize| {
+            (0..SIZE)
+                .map(|index| ((index * (seed + 7) * 31) >> 3) as u8)
+                .collect()
+        })
+        .collect();
+    let channel = |plane| Channel {
+        scale: 1.0 / 255.0,
+        offset: 0.0,
+        plane,
+    };
+    let finish = Finish {
+        gain: 1.1,
+        channels: [channel(0), channel(1), channel(2)],
+    };
     let mut batch: Vec<f32> = Vec::with_capacity(images.len() * SIZE);
     let mut best = Vec::new();
     for turn in 0..TURNS {
@@ -34,19 +47,29 @@ fn main() {
             index += 1;
         };
         for isa in Isa::available() {
-            for edge in [Edge::Nearest, Edge::Constant(0.0), Edge::Reflect, Edge::Wrap] {
+            for edge in [
+                Edge::Nearest,
+                Edge::Constant(0.0),
+                Edge::Reflect,
+                Edge::Wrap,
+            ] {
                 measure(format!("{isa:?} {edge:?}"), &mut |image, map, out| {
                     isa.as_best(|| sample(image, map, edge, &finish, out));
                 });
             }
         }
         let plane = SIZE / 3;
-        measure(format!("{:?} Nearest, of one channel", Isa::best()), &mut |image, map, out| {
-            let grey = Image::new(&images[turn % images.len()][..plane], SHAPE).expect("fits");
-            let _ = image;
-            sample(grey, map, Edge::Nearest, &finish, out);
+        measure(
+            format!("{:?} Nearest, of one channel", Isa::best()),
+            &mut |image, map, out| {
+                let grey = Image::new(&images[turn % images.len()][..plane], SHAPE).expect("fits");
+                let _ = image;
+                sample(grey, map, Edge::Nearest, &finish, out);
+            },
+        );
+        measure("unmoved".to_owned(), &mut |image, _, out| {
+            sample_unmoved(image, [true, false], &finish, out)
         });
-        measure("unmoved".to_owned(), &mut |image, _, out| sample_unmoved(image, [true, false], &finish, out));
     }
     for (name, rate) in best {
         println!("{name}: {rate:.0} images/s");
@@ -58,7 +81,11 @@ fn map(angle: f64) -> Map {
     let (sine, cosine) = angle.sin_cos();
     let center = 74.5;
     [
-        [cosine, -sine, center - cosine * center + sine * center + 6.0],
+        [
+            cosine,
+            -sine,
+            center - cosine * center + sine * center + 6.0,
+        ],
         [sine, cosine, center - sine * center - cosine * center - 5.0],
         [0.0, 0.0, 1.0],
     ]

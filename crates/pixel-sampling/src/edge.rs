@@ -25,14 +25,26 @@ impl Edge {
                 let period = 2.0 * length as f64;
                 for at in coordinates {
                     let phase = modulo(*at + 0.5, period);
-                    let folded = if phase < period - phase { phase } else { period - phase } - 0.5;
-                    *at = if (*at >= 0.0) & (*at <= (length - 1) as f64) { *at } else { folded };
+                    let folded = if phase < period - phase {
+                        phase
+                    } else {
+                        period - phase
+                    } - 0.5;
+                    *at = if (*at >= 0.0) & (*at <= (length - 1) as f64) {
+                        *at
+                    } else {
+                        folded
+                    };
                 }
             }
             Self::Wrap => {
                 let period = (length - 1) as f64;
                 for at in coordinates {
-                    *at = if (*at >= 0.0) & (*at <= period) { *at } else { modulo(*at, period) };
+                    *at = if (*at >= 0.0) & (*at <= period) {
+                        *at
+                    } else {
+                        modulo(*at, period)
+                    };
                 }
             }
         }

@@ -34,10 +34,23 @@ impl<'a> Image<'a> {
     /// `height * width`, which are the values of three equal channels, and each side is 8 to
     /// 32,768.
     pub fn new(bytes: &'a [u8], [height, width, planes]: [usize; 3]) -> Option<Self> {
-        let sides_fit = [height, width].iter().all(|side| (8..=1 << 15).contains(side));
-        let channels = if bytes.len() == height * width { 1 } else { planes };
-        let fits = sides_fit && (planes == 1 || planes == 3) && bytes.len() == height * width * channels;
-        fits.then_some(Self { bytes, height, width, channels, planes })
+        let sides_fit = [height, width]
+            .iter()
+            .all(|side| (8..=1 << 15).contains(side));
+        let channels = if bytes.len() == height * width {
+            1
+        } else {
+            planes
+        };
+        let fits =
+            sides_fit && (planes == 1 || planes == 3) && bytes.len() == height * width * channels;
+        fits.then_some(Self {
+            bytes,
+            height,
+            width,
+            channels,
+            planes,
+        })
     }
 }
 
@@ -70,8 +83,19 @@ pub struct Channel {
 impl Finish {
     /// Leaves the values as they are.
     pub const LEVELS: Self = {
-        let plain = Channel { scale: 1.0, offset: 0.0, plane: 0 };
-        Self { gain: 1.0, channels: [plain, Channel { plane: 1, ..plain }, Channel { plane: 2, ..plain }] }
+        let plain = Channel {
+            scale: 1.0,
+            offset: 0.0,
+            plane: 0,
+        };
+        Self {
+            gain: 1.0,
+            channels: [
+                plain,
+                Channel { plane: 1, ..plain },
+                Channel { plane: 2, ..plain },
+            ],
+        }
     };
 
     /// Normalizes planes that hold one channel each, in order. Exchanges the first and the last
@@ -82,7 +106,9 @@ impl Finish {
     pub fn normalize(&self, planes: &mut [f32], channels: usize) {
         let size = planes.len() / channels;
         for (values, channel) in planes.chunks_exact_mut(size).zip(self.channels) {
-            values.iter_mut().for_each(|value| *value = *value * channel.scale + channel.offset);
+            values
+                .iter_mut()
+                .for_each(|value| *value = *value * channel.scale + channel.offset);
         }
         if self.channels[0].plane > 0 {
             let (first, rest) = planes.split_at_mut(size);
@@ -115,7 +141,15 @@ fn clip(level: f32) -> f32 {
 /// # Panics
 /// Panics if the planes of `finish` are not those of the image, each once.
 pub fn sample(image: Image<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mut Vec<f32>) {
-    append(image, finish, out, |planes| Isa::best().run(sample::Job { image, map, edge, finish, planes }));
+    append(image, finish, out, |planes| {
+        Isa::best().run(sample::Job {
+            image,
+            map,
+            edge,
+            finish,
+            planes,
+        })
+    });
 }
 
 /// Appends `image` without resampling, with its columns and rows mirrored as `mirror` says, in
@@ -127,18 +161,35 @@ pub fn sample(image: Image<'_>, map: &Map, edge: Edge, finish: &Finish, out: &mu
 /// # Panics
 /// As [`sample`].
 pub fn sample_unmoved(image: Image<'_>, mirror: [bool; 2], finish: &Finish, out: &mut Vec<f32>) {
-    append(image, finish, out, |planes| Isa::best().run(unmoved::Job { image, mirror, finish, planes }));
+    append(image, finish, out, |planes| {
+        Isa::best().run(unmoved::Job {
+            image,
+            mirror,
+            finish,
+            planes,
+        })
+    });
 }
 
 /// Appends what `write` fills, which must be every row of every plane. The memory is not zeroed
 /// first, as a batch is too large for that.
 fn append(image: Image<'_>, finish: &Finish, out: &mut Vec<f32>, write: impl FnOnce(Planes<'_>)) {
-    let mut planes: Vec<usize> = finish.channels[..image.planes].iter().map(|channel| channel.plane).collect();
+    let mut planes: Vec<usize> = finish.channels[..image.planes]
+        .iter()
+        .map(|channel| channel.plane)
+        .collect();
     planes.sort_unstable();
-    assert!(planes.into_iter().eq(0..image.planes), "each channel goes to a plane of its own");
+    assert!(
+        planes.into_iter().eq(0..image.planes),
+        "each channel goes to a plane of its own"
+    );
     let count = image.height * image.width * image.planes;
     out.reserve(count);
-    write(Planes { values: &mut out.spare_capacity_mut()[..count], height: image.height, width: image.width });
+    write(Planes {
+        values: &mut out.spare_capacity_mut()[..count],
+        height: image.height,
+        width: image.width,
+    });
     // SAFETY: both callers' jobs fill all rows of all channels, each row as a whole, and the
     // assertion above gives each channel a plane of its own.
     unsafe { out.set_len(out.len() + count) };
@@ -154,7 +205,13 @@ struct Planes<'a> {
 impl Planes<'_> {
     /// Returns `count` values of a row, starting at a column.
     #[inline(always)]
-    fn part(&mut self, plane: usize, row: usize, column: usize, count: usize) -> &mut [MaybeUninit<f32>] {
+    fn part(
+        &mut self,
+        plane: usize,
+        row: usize,
+        column: usize,
+        count: usize,
+    ) -> &mut [MaybeUninit<f32>] {
         let start = (plane * self.height + row) * self.width + column;
         &mut self.values[start..start + count]
     }

@@ -55,7 +55,11 @@ fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
         let mut start = 0;
         while start < width {
             // The last run of a row ends with the row and may repeat some columns.
-            let first = if width < RUN { 0 } else { start.min(width - RUN) };
+            let first = if width < RUN {
+                0
+            } else {
+                start.min(width - RUN)
+            };
             coordinates::<CHANNELS>(&job, row, first, &mut places[current]);
             load::<CHANNELS>(job.image, &mut places[current]);
             current = 1 - current;
@@ -101,7 +105,12 @@ impl Places {
 
 /// Computes `offsets`, `shares` and, unless the edge is the nearest pixel, `outside`.
 #[inline(always)]
-fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, places: &mut Places) {
+fn coordinates<const CHANNELS: usize>(
+    job: &Job<'_>,
+    row: usize,
+    first: usize,
+    places: &mut Places,
+) {
     let Image { height, width, .. } = job.image;
     let last = [(width - 1) as f64, (height - 1) as f64];
     let (map, row) = (job.map, row as f64);
@@ -131,12 +140,17 @@ fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, p
     if map[2] == [0.0, 0.0, 1.0] && keeps_to(&x, last[0]) && keeps_to(&y, last[1]) {
         places.any_outside = false;
         // SAFETY: all coordinates are between 0 and the last pixel but one, as both ends are.
-        return put::<CHANNELS>(places, stride, |index| [x[index], y[index]].map(|at| unsafe { split_inside(at) }));
+        return put::<CHANNELS>(places, stride, |index| {
+            [x[index], y[index]].map(|at| unsafe { split_inside(at) })
+        });
     }
     if job.edge != Edge::Nearest {
         let mut any = 0;
         for index in 0..RUN {
-            let inside = (x[index] >= 0.0) & (x[index] <= last[0]) & (y[index] >= 0.0) & (y[index] <= last[1]);
+            let inside = (x[index] >= 0.0)
+                & (x[index] <= last[0])
+                & (y[index] >= 0.0)
+                & (y[index] <= last[1]);
             places.outside[index] = u32::from(!inside);
             any |= places.outside[index];
         }
@@ -146,12 +160,18 @@ fn coordinates<const CHANNELS: usize>(job: &Job<'_>, row: usize, first: usize, p
             job.edge.fold(&mut y, height);
         }
     }
-    put::<CHANNELS>(places, stride, |index| [split(x[index], last[0]), split(y[index], last[1])]);
+    put::<CHANNELS>(places, stride, |index| {
+        [split(x[index], last[0]), split(y[index], last[1])]
+    });
 }
 
 /// Fills `offsets` and `shares` from the columns and rows that `at` returns.
 #[inline(always)]
-fn put<const CHANNELS: usize>(places: &mut Places, stride: i32, at: impl Fn(usize) -> [(i32, f32); 2]) {
+fn put<const CHANNELS: usize>(
+    places: &mut Places,
+    stride: i32,
+    at: impl Fn(usize) -> [(i32, f32); 2],
+) {
     for index in 0..RUN {
         let [(left, share_x), (top, share_y)] = at(index);
         places.offsets[index] = (top * stride + left * CHANNELS as i32) as u32;
@@ -194,12 +214,19 @@ fn load<const CHANNELS: usize>(image: Image<'_>, places: &mut Places) {
     // precedes the lower ones, so that it never lies outside the image.
     let below = image.width * CHANNELS + 2 * CHANNELS - 8;
     let start = image.bytes.as_ptr();
-    for ((upper, lower), offset) in places.upper.iter_mut().zip(&mut places.lower).zip(&places.offsets) {
+    for ((upper, lower), offset) in places
+        .upper
+        .iter_mut()
+        .zip(&mut places.lower)
+        .zip(&places.offsets)
+    {
         let offset = *offset as usize;
         // SAFETY: `split` keeps positions before the last row and column, and rows have at least
         // eight bytes, so the needed pixels and the two to six bytes after the upper or before the
         // lower ones are in the image.
-        let read = |at: usize| unsafe { start.add(at).cast::<[u32; 2]>().read_unaligned() }.map(u32::from_le);
+        let read = |at: usize| {
+            unsafe { start.add(at).cast::<[u32; 2]>().read_unaligned() }.map(u32::from_le)
+        };
         *upper = read(offset);
         *lower = read(offset + below);
     }
@@ -207,7 +234,11 @@ fn load<const CHANNELS: usize>(image: Image<'_>, places: &mut Places) {
 
 /// Interpolates the pixels of a run and writes them to the output.
 #[inline(always)]
-fn finish<const CHANNELS: usize, const PLANES: usize>(job: &mut Job<'_>, [row, first]: [usize; 2], places: &Places) {
+fn finish<const CHANNELS: usize, const PLANES: usize>(
+    job: &mut Job<'_>,
+    [row, first]: [usize; 2],
+    places: &Places,
+) {
     let width = job.image.width;
     let blended = blend::<CHANNELS>(places);
     for channel in 0..PLANES {
@@ -225,7 +256,9 @@ fn finish<const CHANNELS: usize, const PLANES: usize>(job: &mut Job<'_>, [row, f
         if width < RUN {
             narrow(job.planes.part(plane, row, first, width), &levels);
         } else {
-            job.planes.part(plane, row, first, RUN).write_copy_of_slice(&levels);
+            job.planes
+                .part(plane, row, first, RUN)
+                .write_copy_of_slice(&levels);
         }
     }
 }
@@ -251,9 +284,14 @@ fn blend<const CHANNELS: usize>(places: &Places) -> [[f32; RUN]; CHANNELS] {
     let mut levels = [[0.0; RUN]; CHANNELS];
     for (channel, levels) in levels.iter_mut().enumerate() {
         for index in 0..RUN {
-            let level = |row: usize, byte: usize| (halves[row][byte / 4][index] >> (8 * (byte % 4)) & 0xFF) as i32 as f32;
+            let level = |row: usize, byte: usize| {
+                (halves[row][byte / 4][index] >> (8 * (byte % 4)) & 0xFF) as i32 as f32
+            };
             let (a, b) = (level(0, channel), level(0, channel + CHANNELS));
-            let (c, d) = (level(1, channel + lead), level(1, channel + lead + CHANNELS));
+            let (c, d) = (
+                level(1, channel + lead),
+                level(1, channel + lead + CHANNELS),
+            );
             let [share_x, share_y] = [places.shares[0][index], places.shares[1][index]];
             let above = a + (b - a) * share_x;
             let below = c + (d - c) * share_x;

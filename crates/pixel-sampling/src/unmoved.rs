@@ -29,14 +29,24 @@ impl Work for Job<'_> {
 
 #[inline(always)]
 fn rows<const CHANNELS: usize, const PLANES: usize>(mut job: Job<'_>) {
-    let Image { bytes, height, width, .. } = job.image;
+    let Image {
+        bytes,
+        height,
+        width,
+        ..
+    } = job.image;
     let [mirror_columns, mirror_rows] = job.mirror;
     for (row, line) in bytes.chunks_exact(width * CHANNELS).enumerate() {
         let row = if mirror_rows { height - 1 - row } else { row };
         let pixels = line.as_chunks::<CHANNELS>().0;
         for channel in 0..PLANES {
-            let to = job.planes.part(job.finish.channels[channel].plane, row, 0, width);
-            let value = |pixel: &[u8; CHANNELS]| job.finish.apply(f32::from(pixel[channel % CHANNELS]), channel);
+            let to = job
+                .planes
+                .part(job.finish.channels[channel].plane, row, 0, width);
+            let value = |pixel: &[u8; CHANNELS]| {
+                job.finish
+                    .apply(f32::from(pixel[channel % CHANNELS]), channel)
+            };
             if mirror_columns {
                 for (to, pixel) in to.iter_mut().zip(pixels.iter().rev()) {
                     to.write(value(pixel));

@@ -4,22 +4,50 @@
 use pixel_sampling::{Channel, Edge, Finish, IDENTITY, Image, Isa, Map, sample, sample_unmoved};
 use proptest::prelude::*;
 
-const EDGES: [Edge; 4] = [Edge::Nearest, Edge::Constant(77.25), Edge::Reflect, Edge::Wrap];
+const EDGES: [Edge; 4] = [
+    Edge::Nearest,
+    Edge::Constant(77.25),
+    Edge::Reflect,
+    Edge::Wrap,
+];
 
 fn image(shape: [usize; 3], seed: usize) -> Vec<u8> {
-    (0..shape.iter().product()).map(|index: usize| (((index + seed) * (index + 3) * 2_654_435_761) >> 11) as u8).collect()
+    (0..shape.iter().product())
+        .map(|index: usize| (((index + seed) * (index + 3) * 2_654_435_761) >> 11) as u8)
+        .collect()
 }
 
-fn sampled(isa: Isa, bytes: &[u8], shape: [usize; 3], map: &Map, edge: Edge, finish: &Finish) -> Vec<f32> {
+fn sampled(
+    isa: Isa,
+    bytes: &[u8],
+    shape: [usize; 3],
+    map: &Map,
+    edge: Edge,
+    finish: &Finish,
+) -> Vec<f32> {
     // Appended after existing values.
     let mut out = vec![f32::NAN; 3];
-    isa.as_best(|| sample(Image::new(bytes, shape).expect("fits"), map, edge, finish, &mut out));
+    isa.as_best(|| {
+        sample(
+            Image::new(bytes, shape).expect("fits"),
+            map,
+            edge,
+            finish,
+            &mut out,
+        )
+    });
     assert!(out.len() == bytes.len() + 3 && out[2].is_nan());
     out.split_off(3)
 }
 
 /// SciPy's rules, one pixel at a time.
-fn reference(bytes: &[u8], [height, width, channels]: [usize; 3], map: &Map, edge: Edge, at: [usize; 3]) -> f64 {
+fn reference(
+    bytes: &[u8],
+    [height, width, channels]: [usize; 3],
+    map: &Map,
+    edge: Edge,
+    at: [usize; 3],
+) -> f64 {
     let [channel, row, column] = at;
     let dot = |line: [f64; 3]| (line[2] + line[1] * row as f64) + line[0] * column as f64;
     let depth = dot(map[2]);
@@ -43,7 +71,9 @@ fn reference(bytes: &[u8], [height, width, channels]: [usize; 3], map: &Map, edg
         return f64::from(level);
     }
     let (x, y) = (fold(x, width), fold(y, height));
-    let level = |row: usize, column: usize| f64::from(bytes[(row.min(height - 1) * width + column.min(width - 1)) * channels + channel]);
+    let level = |row: usize, column: usize| {
+        f64::from(bytes[(row.min(height - 1) * width + column.min(width - 1)) * channels + channel])
+    };
     let (top, left) = (y.floor() as usize, x.floor() as usize);
     let (down, right) = (y - y.floor(), x - x.floor());
     let above = level(top, left) * (1.0 - right) + level(top, left + 1) * right;
@@ -112,8 +142,15 @@ proptest! {
 
 #[test]
 fn one_channel_comes_out_as_three_equal_ones_would() {
-    let channel = |plane: usize| Channel { scale: 0.013 * (plane + 1) as f32, offset: plane as f32 - 2.1, plane: (plane + 1) % 3 };
-    let finish = Finish { gain: 1.17, channels: [channel(0), channel(1), channel(2)] };
+    let channel = |plane: usize| Channel {
+        scale: 0.013 * (plane + 1) as f32,
+        offset: plane as f32 - 2.1,
+        plane: (plane + 1) % 3,
+    };
+    let finish = Finish {
+        gain: 1.17,
+        channels: [channel(0), channel(1), channel(2)],
+    };
     let map = [[0.94, -0.34, 6.3], [0.31, 1.07, -5.9], [0.0, 0.0, 1.0]];
     let (grey, shape) = (image([37, 61, 1], 3), [37, 61, 3]);
     let copies: Vec<u8> = grey.iter().flat_map(|level| [*level; 3]).collect();
@@ -128,7 +165,11 @@ fn one_channel_comes_out_as_three_equal_ones_would() {
     };
     for isa in Isa::available() {
         for edge in EDGES {
-            assert_eq!(of(&grey, isa, edge), of(&copies, isa, edge), "{isa:?} {edge:?}");
+            assert_eq!(
+                of(&grey, isa, edge),
+                of(&copies, isa, edge),
+                "{isa:?} {edge:?}"
+            );
         }
     }
 }
@@ -148,7 +189,10 @@ fn edges_are_scipys() {
         for (at, expected) in at.into_iter().zip(expected) {
             let map = [[1.0, 0.0, at], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
             let got = sampled(Isa::best(), &bytes, shape, &map, edge, &Finish::LEVELS)[0];
-            assert!((got - expected).abs() < 1e-6, "{edge:?} at {at}: {got}, SciPy has {expected}");
+            assert!(
+                (got - expected).abs() < 1e-6,
+                "{edge:?} at {at}: {got}, SciPy has {expected}"
+            );
         }
     }
 }
@@ -159,21 +203,47 @@ fn extreme_maps_stay_inside() {
     for edge in EDGES {
         for scale in [1e-9, 1e6, -3e4, 1e300, f64::INFINITY] {
             let map = [[scale, 0.3, -7e5], [0.1, -scale, 1e7], [0.0, 0.0, 1.0]];
-            let out = sampled(Isa::best(), &[5; 8 * 9 * 3], shape, &map, edge, &Finish::LEVELS);
-            assert!(out.iter().all(|level| (*level - 5.0).abs() < 1e-4 || *level == 77.25), "{edge:?}: {out:?}");
+            let out = sampled(
+                Isa::best(),
+                &[5; 8 * 9 * 3],
+                shape,
+                &map,
+                edge,
+                &Finish::LEVELS,
+            );
+            assert!(
+                out.iter()
+                    .all(|level| (*level - 5.0).abs() < 1e-4 || *level == 77.25),
+                "{edge:?}: {out:?}"
+            );
         }
     }
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    for (length, shape) in
-        [(7 * 8, [7, 8, 1]), (8 * 8 * 2, [8, 8, 2]), (8 * 8, [8, 8, 2]), (8 * 8 * 2, [8, 8, 3]), (8 * 8 * 3, [8, 8, 1]), (0, [0, 8, 1])]
-    {
+    for (length, shape) in [
+        (7 * 8, [7, 8, 1]),
+        (8 * 8 * 2, [8, 8, 2]),
+        (8 * 8, [8, 8, 2]),
+        (8 * 8 * 2, [8, 8, 3]),
+        (8 * 8 * 3, [8, 8, 1]),
+        (0, [0, 8, 1]),
+    ] {
         assert!(Image::new(&vec![0; length], shape).is_none(), "{shape:?}");
     }
     let bytes = image([8, 8, 3], 1);
-    assert_eq!(sampled(Isa::best(), &bytes, [8, 8, 3], &IDENTITY, Edge::Wrap, &Finish::LEVELS)[64], f32::from(bytes[1]));
+    assert_eq!(
+        sampled(
+            Isa::best(),
+            &bytes,
+            [8, 8, 3],
+            &IDENTITY,
+            Edge::Wrap,
+            &Finish::LEVELS
+        )[64],
+        f32::from(bytes[1])
+    );
 }
 
 /// Confirmed on x86-64 (SSE2, AVX2, AVX-512) and on AArch64 (NEON).
@@ -184,8 +254,15 @@ fn the_bits_are_the_same_on_every_kind_of_machine() {
         [[-1.73, 0.02, 61.0], [0.4, 2.2, -17.25], [0.0, 0.0, 1.0]],
         [[1.1, 0.2, -4.0], [-0.1, 0.9, 3.0], [0.002, -0.003, 1.0]],
     ];
-    let channel = |plane: usize| Channel { scale: 0.017 + plane as f32, offset: -2.1, plane };
-    let finish = Finish { gain: 1.17, channels: [channel(0), channel(1), channel(2)] };
+    let channel = |plane: usize| Channel {
+        scale: 0.017 + plane as f32,
+        offset: -2.1,
+        plane,
+    };
+    let finish = Finish {
+        gain: 1.17,
+        channels: [channel(0), channel(1), channel(2)],
+    };
     for isa in Isa::available() {
         let mut hash = 0xCBF2_9CE4_8422_2325u64;
         for (map, shape) in maps.iter().zip([[37, 61, 3], [64, 40, 1], [19, 33, 3]]) {

@@ -28,20 +28,35 @@ impl Work for Across<'_> {
 
     #[inline(always)]
     fn run(self) -> Vec<u8> {
-        let Image { bytes, width, channels, .. } = self.image;
+        let Image {
+            bytes,
+            width,
+            channels,
+            ..
+        } = self.image;
         let (length, new_length) = (width * channels, self.weights.len() * channels);
         // Rounded up to whole words of eight columns.
         let mut columns = vec![[0; LANES]; length.next_multiple_of(8)];
         let mut new_columns = vec![[0; LANES]; new_length.next_multiple_of(8)];
         let mut out = vec![0; bytes.len() / length * new_length];
-        for (band, out) in bytes.chunks(LANES * length).zip(out.chunks_mut(LANES * new_length)) {
+        for (band, out) in bytes
+            .chunks(LANES * length)
+            .zip(out.chunks_mut(LANES * new_length))
+        {
             turn(band, length, &mut columns);
             for (column, (first, weights)) in self.weights.iter().enumerate() {
                 for channel in 0..channels {
                     let mut sums = [HALF; LANES];
                     for (index, weights) in weights.iter().enumerate() {
-                        let column = |tap: usize| &columns[(first + index * TAPS + tap).min(width - 1) * channels + channel][..];
-                        add([column(0), column(1), column(2), column(3)], *weights, &mut sums);
+                        let column = |tap: usize| {
+                            &columns
+                                [(first + index * TAPS + tap).min(width - 1) * channels + channel][..]
+                        };
+                        add(
+                            [column(0), column(1), column(2), column(3)],
+                            *weights,
+                            &mut sums,
+                        );
                     }
                     new_columns[column * channels + channel] = clipped(&sums);
                 }
@@ -58,7 +73,11 @@ fn turn(rows: &[u8], length: usize, columns: &mut [Column]) {
     let mut lines: [&[[u8; 8]]; LANES] = [&[]; LANES];
     // The bytes of each row after its last whole word, padded with zeros.
     let mut ends = [[[0; 8]]; LANES];
-    for ((line, end), row) in lines.iter_mut().zip(&mut ends).zip(rows.chunks_exact(length)) {
+    for ((line, end), row) in lines
+        .iter_mut()
+        .zip(&mut ends)
+        .zip(rows.chunks_exact(length))
+    {
         let (whole, rest) = row.as_chunks();
         *line = whole;
         end[0][..rest.len()].copy_from_slice(rest);
@@ -78,7 +97,9 @@ fn turn_words(lines: &[&[[u8; 8]]; LANES], index: usize, columns: &mut [Column; 
     let mut words = Words::default();
     for group in 0..LANES / 8 {
         for row in 0..8 {
-            words[row][group] = lines[group * 8 + row].get(index).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            words[row][group] = lines[group * 8 + row]
+                .get(index)
+                .map_or(0, |bytes| u64::from_le_bytes(*bytes));
         }
     }
     let words = exchanged(words);
@@ -113,7 +134,10 @@ fn turn_back(columns: &[Column], length: usize, rows: &mut [u8]) {
 
 /// Exchanges byte `b` of word `w` with byte `w` of word `b` in all lanes: halves first, then
 /// quarters, then bytes.
-#[expect(clippy::needless_range_loop, reason = "the loop over lanes is the outer one, so that it is what becomes vectors")]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "the loop over lanes is the outer one, so that it is what becomes vectors"
+)]
 #[inline(always)]
 fn exchanged(mut words: Words) -> Words {
     for lane in 0..LANES / 8 {
@@ -151,11 +175,17 @@ mod tests {
     #[test]
     fn a_band_turned_is_its_columns_and_back_again() {
         for (height, length) in [(64usize, 8usize), (64, 37), (1, 3), (50, 16), (9, 100)] {
-            let rows: Vec<u8> = (0..height * length).map(|at| (at * 31 + at / 7) as u8).collect();
+            let rows: Vec<u8> = (0..height * length)
+                .map(|at| (at * 31 + at / 7) as u8)
+                .collect();
             let mut columns = vec![[0; LANES]; length.next_multiple_of(8)];
             turn(&rows, length, &mut columns);
             for at in 0..height * length {
-                assert_eq!(columns[at % length][at / length], rows[at], "{height}x{length}");
+                assert_eq!(
+                    columns[at % length][at / length],
+                    rows[at],
+                    "{height}x{length}"
+                );
             }
             let mut back = vec![7; rows.len()];
             turn_back(&columns, length, &mut back);

@@ -55,37 +55,83 @@ pub struct Image<'a> {
 /// Panics if the image has another length than it says, if the part is empty or reaches beyond the
 /// image, or if the size is zero.
 pub fn resize(image: Image<'_>, part: [f32; 4], size: [usize; 2], filter: Filter) -> Vec<u8> {
-    let Image { bytes, height, width, channels } = image;
-    assert!(bytes.len() == height * width * channels && !bytes.is_empty(), "an image has the length that it says");
+    let Image {
+        bytes,
+        height,
+        width,
+        channels,
+    } = image;
+    assert!(
+        bytes.len() == height * width * channels && !bytes.is_empty(),
+        "an image has the length that it says"
+    );
     let [top, left, bottom, right] = part;
     let is_within = |from: f32, to: f32, side: usize| from >= 0.0 && from < to && to <= side as f32;
-    assert!(is_within(top, bottom, height) && is_within(left, right, width), "a part lies within its image");
+    assert!(
+        is_within(top, bottom, height) && is_within(left, right, width),
+        "a part lies within its image"
+    );
     assert!(size[0] > 0 && size[1] > 0, "a size has pixels");
     let (down, across) = ([top, bottom], [left, right]);
     if filter == Filter::Nearest {
         return nearest(image, [down, across], size);
     }
-    let is_whole = |[from, to]: [f32; 2], side: usize, less: usize| from == 0.0 && to == side as f32 && less == side;
-    let down = (!is_whole(down, height, size[0])).then(|| Weights::new(height, down, size[0], filter));
-    let across = (!is_whole(across, width, size[1])).then(|| Weights::new(width, across, size[1], filter));
+    let is_whole = |[from, to]: [f32; 2], side: usize, less: usize| {
+        from == 0.0 && to == side as f32 && less == side
+    };
+    let down =
+        (!is_whole(down, height, size[0])).then(|| Weights::new(height, down, size[0], filter));
+    let across =
+        (!is_whole(across, width, size[1])).then(|| Weights::new(width, across, size[1], filter));
     match (down, across) {
         (None, None) => bytes.to_vec(),
-        (Some(down), None) => Isa::best().run(Down { image, weights: &down }),
-        (None, Some(across)) => Isa::best().run(bands::Across { image, weights: &across }),
+        (Some(down), None) => Isa::best().run(Down {
+            image,
+            weights: &down,
+        }),
+        (None, Some(across)) => Isa::best().run(bands::Across {
+            image,
+            weights: &across,
+        }),
         (Some(down), Some(across)) => {
             // Pillow 13's choice of the order; Pillow up to 12 always resizes horizontally first.
-            let is_down_first = size[0] < height && height - size[0] > 2 * width.saturating_sub(size[1]);
+            let is_down_first =
+                size[0] < height && height - size[0] > 2 * width.saturating_sub(size[1]);
             if is_down_first {
-                let bytes = Isa::best().run(Down { image, weights: &down });
-                Isa::best().run(bands::Across { image: Image { bytes: &bytes, height: size[0], ..image }, weights: &across })
+                let bytes = Isa::best().run(Down {
+                    image,
+                    weights: &down,
+                });
+                Isa::best().run(bands::Across {
+                    image: Image {
+                        bytes: &bytes,
+                        height: size[0],
+                        ..image
+                    },
+                    weights: &across,
+                })
             } else {
                 // Only the rows that the vertical pass needs.
                 let rows = down.span();
                 let wanted = &bytes[rows.start * width * channels..rows.end * width * channels];
-                let image = Image { bytes: wanted, height: rows.len(), ..image };
-                let bytes = Isa::best().run(bands::Across { image, weights: &across });
-                let image = Image { bytes: &bytes, width: size[1], ..image };
-                Isa::best().run(Down { image, weights: &down.counted_from(rows.start) })
+                let image = Image {
+                    bytes: wanted,
+                    height: rows.len(),
+                    ..image
+                };
+                let bytes = Isa::best().run(bands::Across {
+                    image,
+                    weights: &across,
+                });
+                let image = Image {
+                    bytes: &bytes,
+                    width: size[1],
+                    ..image
+                };
+                Isa::best().run(Down {
+                    image,
+                    weights: &down.counted_from(rows.start),
+                })
             }
         }
     }
@@ -93,7 +139,11 @@ pub fn resize(image: Image<'_>, part: [f32; 4], size: [usize; 2], filter: Filter
 
 /// Takes the pixel at each new pixel's center. Positions are accumulated, as Pillow does, rather
 /// than multiplied, because rounding differs.
-fn nearest(image: Image<'_>, [down, across]: [[f32; 2]; 2], [height, width]: [usize; 2]) -> Vec<u8> {
+fn nearest(
+    image: Image<'_>,
+    [down, across]: [[f32; 2]; 2],
+    [height, width]: [usize; 2],
+) -> Vec<u8> {
     let places = |[from, to]: [f32; 2], count: usize, side: usize| {
         let step = f64::from(to - from) / count as f64;
         let mut place = f64::from(from) + step * 0.5;
@@ -107,8 +157,11 @@ fn nearest(image: Image<'_>, [down, across]: [[f32; 2]; 2], [height, width]: [us
     let columns = places(across, width, image.width);
     let mut out = Vec::with_capacity(height * width * image.channels);
     for row in places(down, height, image.height) {
-        let line = &image.bytes[row * image.width * image.channels..][..image.width * image.channels];
-        columns.iter().for_each(|column| out.extend_from_slice(&line[column * image.channels..][..image.channels]));
+        let line =
+            &image.bytes[row * image.width * image.channels..][..image.width * image.channels];
+        columns.iter().for_each(|column| {
+            out.extend_from_slice(&line[column * image.channels..][..image.channels])
+        });
     }
     out
 }
@@ -132,11 +185,18 @@ impl Work for Down<'_> {
             let mut start = 0;
             while start < length {
                 // The last run of a row ends with the row and may repeat some columns.
-                let from = if length < RUN { 0 } else { start.min(length - RUN) };
+                let from = if length < RUN {
+                    0
+                } else {
+                    start.min(length - RUN)
+                };
                 let count = length.min(RUN);
                 let mut sums = [HALF; RUN];
                 for (index, weights) in weights.iter().enumerate() {
-                    let row = |tap: usize| &self.image.bytes[(first + index * TAPS + tap).min(last) * length + from..][..count];
+                    let row = |tap: usize| {
+                        &self.image.bytes[(first + index * TAPS + tap).min(last) * length + from..]
+                            [..count]
+                    };
                     add([row(0), row(1), row(2), row(3)], *weights, &mut sums);
                 }
                 let levels = clipped(&sums);
@@ -157,7 +217,11 @@ const HALF: i32 = 1 << (weights::BITS - 1);
 /// Adds four rows at a time, so that sums are loaded and stored less often.
 #[inline(always)]
 fn add<const LANES: usize>(rows: [&[u8]; TAPS], weights: [i32; TAPS], sums: &mut [i32; LANES]) {
-    let weighted = |rows: [u8; TAPS]| (0..TAPS).map(|tap| i32::from(rows[tap]) * weights[tap]).sum::<i32>();
+    let weighted = |rows: [u8; TAPS]| {
+        (0..TAPS)
+            .map(|tap| i32::from(rows[tap]) * weights[tap])
+            .sum::<i32>()
+    };
     if let [Some(a), Some(b), Some(c), Some(d)] = rows.map(<[u8]>::first_chunk::<LANES>) {
         for lane in 0..LANES {
             sums[lane] += weighted([a[lane], b[lane], c[lane], d[lane]]);

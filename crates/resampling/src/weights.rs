@@ -25,7 +25,12 @@ impl Weights {
     /// Computes the weights of `count` new pixels from the part `[from, to]` of `side` source
     /// pixels.
     pub(crate) fn new(side: usize, [from, to]: [f32; 2], count: usize, filter: Filter) -> Self {
-        let part = Part { side, from: f64::from(from), scale: f64::from(to - from) / count as f64, count };
+        let part = Part {
+            side,
+            from: f64::from(from),
+            scale: f64::from(to - from) / count as f64,
+            count,
+        };
         match filter {
             Filter::Nearest | Filter::Box => part.weights(0.5, box_filter),
             Filter::Bilinear => part.weights(1.0, bilinear),
@@ -43,7 +48,10 @@ impl Weights {
     /// Iterates over the new pixels: the first source pixel and the weights from there on.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &[[i32; TAPS]])> {
-        self.firsts.iter().zip(self.starts.windows(2)).map(|(first, ends)| (*first, &self.weights[ends[0]..ends[1]]))
+        self.firsts
+            .iter()
+            .zip(self.starts.windows(2))
+            .map(|(first, ends)| (*first, &self.weights[ends[0]..ends[1]]))
     }
 
     /// Returns the range of source pixels that have a weight.
@@ -74,7 +82,12 @@ impl Part {
         // Filters widen with the scale when shrinking, and are never narrower than a pixel.
         let width = self.scale.max(1.0);
         let (reach, narrowing) = (reach * width, 1.0 / width);
-        let mut found = Weights { firsts: Vec::with_capacity(self.count), starts: vec![0], weights: Vec::new(), end: 0 };
+        let mut found = Weights {
+            firsts: Vec::with_capacity(self.count),
+            starts: vec![0],
+            weights: Vec::new(),
+            end: 0,
+        };
         let mut shares = Vec::new();
         for pixel in 0..self.count {
             let centre = self.from + (pixel as f64 + 0.5) * self.scale;
@@ -87,7 +100,10 @@ impl Part {
             let share = |share: &f64| if sum == 0.0 { *share } else { share / sum };
             for shares in shares.chunks(TAPS) {
                 let mut weights = [0; TAPS];
-                weights.iter_mut().zip(shares).for_each(|(weight, value)| *weight = whole(share(value)));
+                weights
+                    .iter_mut()
+                    .zip(shares)
+                    .for_each(|(weight, value)| *weight = whole(share(value)));
                 found.weights.push(weights);
             }
             found.firsts.push(first);
@@ -101,7 +117,11 @@ impl Part {
 /// Rounds a weight to an integer with [`BITS`] fractional bits.
 fn whole(share: f64) -> i32 {
     let share = share * f64::from(1u32 << BITS);
-    (if share < 0.0 { share - 0.5 } else { share + 0.5 }) as i32
+    (if share < 0.0 {
+        share - 0.5
+    } else {
+        share + 0.5
+    }) as i32
 }
 
 fn box_filter(x: f64) -> f64 {
@@ -133,6 +153,16 @@ fn bicubic(x: f64) -> f64 {
 }
 
 fn lanczos(x: f64) -> f64 {
-    let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
-    if (-3.0..3.0).contains(&x) { sinc(x) * sinc(x / 3.0) } else { 0.0 }
+    let sinc = |x: f64| {
+        if x == 0.0 {
+            1.0
+        } else {
+            (x * PI).sin() / (x * PI)
+        }
+    };
+    if (-3.0..3.0).contains(&x) {
+        sinc(x) * sinc(x / 3.0)
+    } else {
+        0.0
+    }
 }

@@ -39,14 +39,25 @@ impl<'a> File<'a> {
             Some(b"MM\0\x2B") => (false, 43),
             _ => return Err(Error::Damaged("it doesn't begin as a TIFF does".into())),
         };
-        let file = Self { bytes, is_little_endian, is_big: version == 43 };
-        let at = if file.is_big { file.number(8, 8)? } else { file.number(4, 4)? };
+        let file = Self {
+            bytes,
+            is_little_endian,
+            is_big: version == 43,
+        };
+        let at = if file.is_big {
+            file.number(8, 8)?
+        } else {
+            file.number(4, 4)?
+        };
         Ok((file, at))
     }
 
     /// Returns the `length` bytes from the offset `at` on.
     pub(crate) fn span(&self, at: u64, length: u64) -> Result<&'a [u8], Error> {
-        let span = || self.bytes.get(usize::try_from(at).ok()?..usize::try_from(at.checked_add(length)?).ok()?);
+        let span = || {
+            self.bytes
+                .get(usize::try_from(at).ok()?..usize::try_from(at.checked_add(length)?).ok()?)
+        };
         span().ok_or(CUT_OFF)
     }
 
@@ -58,7 +69,11 @@ impl<'a> File<'a> {
     /// Converts bytes to an unsigned integer in the file's byte order.
     fn value(&self, bytes: &[u8]) -> u64 {
         let add = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        if self.is_little_endian { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) }
+        if self.is_little_endian {
+            bytes.iter().rev().fold(0, add)
+        } else {
+            bytes.iter().fold(0, add)
+        }
     }
 }
 
@@ -73,10 +88,18 @@ impl<'a> Directory<'a> {
         let mut entries = Vec::new();
         for entry in table.chunks_exact(of_entry as usize) {
             let (head, value) = entry.split_at((of_entry - of_value) as usize);
-            let (tag, kind, count) = (file.value(&head[..2]) as u16, file.value(&head[2..4]) as u16, file.value(&head[4..]));
+            let (tag, kind, count) = (
+                file.value(&head[..2]) as u16,
+                file.value(&head[2..4]) as u16,
+                file.value(&head[4..]),
+            );
             let Some(width) = width(kind) else { continue };
             let length = count.saturating_mul(width);
-            let values = if length <= of_value { &value[..length as usize] } else { file.span(file.value(value), length)? };
+            let values = if length <= of_value {
+                &value[..length as usize]
+            } else {
+                file.span(file.value(value), length)?
+            };
             entries.push(Entry { tag, kind, values });
         }
         Ok(Self { file, entries })
@@ -84,7 +107,10 @@ impl<'a> Directory<'a> {
 
     /// Returns the bytes of a tag's values.
     pub(crate) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
-        self.entries.iter().find(|entry| entry.tag == tag).map(|entry| entry.values)
+        self.entries
+            .iter()
+            .find(|entry| entry.tag == tag)
+            .map(|entry| entry.values)
     }
 
     /// Returns the integers of a tag; `None` if it is missing or has fractions or floats.
@@ -92,7 +118,13 @@ impl<'a> Directory<'a> {
         let entry = self.entries.iter().find(|entry| entry.tag == tag)?;
         // Fractions and floats.
         let width = width(entry.kind).filter(|_| !matches!(entry.kind, 5 | 10 | 11 | 12))? as usize;
-        Some(entry.values.chunks_exact(width).map(|value| self.file.value(value)).collect())
+        Some(
+            entry
+                .values
+                .chunks_exact(width)
+                .map(|value| self.file.value(value))
+                .collect(),
+        )
     }
 
     /// Returns the first integer of a tag.
@@ -105,14 +137,31 @@ impl<'a> Directory<'a> {
         let entry = self.entries.iter().find(|entry| entry.tag == tag)?;
         let value = |bytes: &[u8]| self.file.value(bytes);
         let fraction = |value: &[u8]| {
-            let [above, below] = [&value[..4], &value[4..]].map(|bytes| self.file.value(bytes) as u32);
-            if entry.kind == 10 { above as i32 as f32 / below as i32 as f32 } else { above as f32 / below as f32 }
+            let [above, below] =
+                [&value[..4], &value[4..]].map(|bytes| self.file.value(bytes) as u32);
+            if entry.kind == 10 {
+                above as i32 as f32 / below as i32 as f32
+            } else {
+                above as f32 / below as f32
+            }
         };
         Some(match entry.kind {
             5 | 10 => entry.values.chunks_exact(8).map(fraction).collect(),
-            11 => entry.values.chunks_exact(4).map(|bytes| f32::from_bits(value(bytes) as u32)).collect(),
-            12 => entry.values.chunks_exact(8).map(|bytes| f64::from_bits(value(bytes)) as f32).collect(),
-            _ => self.numbers(tag)?.into_iter().map(|number| number as f32).collect(),
+            11 => entry
+                .values
+                .chunks_exact(4)
+                .map(|bytes| f32::from_bits(value(bytes) as u32))
+                .collect(),
+            12 => entry
+                .values
+                .chunks_exact(8)
+                .map(|bytes| f64::from_bits(value(bytes)) as f32)
+                .collect(),
+            _ => self
+                .numbers(tag)?
+                .into_iter()
+                .map(|number| number as f32)
+                .collect(),
         })
     }
 }

@@ -21,11 +21,23 @@ pub(crate) enum Coding {
 }
 
 /// Decodes `length` bytes of rows of `width` pixels, each row padded to whole bytes.
-pub(crate) fn unpack(coding: Coding, packed: &[u8], length: usize, width: usize) -> Result<Vec<u8>, Error> {
-    let bytes = packed.iter().copied().map(Ok::<u8, std::convert::Infallible>);
+pub(crate) fn unpack(
+    coding: Coding,
+    packed: &[u8],
+    length: usize,
+    width: usize,
+) -> Result<Vec<u8>, Error> {
+    let bytes = packed
+        .iter()
+        .copied()
+        .map(Ok::<u8, std::convert::Infallible>);
     let mut rows = vec![0; length];
     let mut lines = rows.chunks_exact_mut(width.div_ceil(8));
-    let Ok(wide) = u16::try_from(width) else { return Err(Error::Unsupported("a facsimile of more than 65,535 columns".into())) };
+    let Ok(wide) = u16::try_from(width) else {
+        return Err(Error::Unsupported(
+            "a facsimile of more than 65,535 columns".into(),
+        ));
+    };
     if coding == Coding::Group4 {
         let Ok(mut decoder) = Group4Decoder::new(bytes, wide);
         for line in lines {
@@ -78,7 +90,12 @@ fn runs<R: BitReader>(reader: &mut R, width: u16) -> Result<Vec<u16>, Error> {
     let (mut changes, mut at, mut color) = (Vec::new(), 0u16, Color::White);
     while at < width {
         loop {
-            let run = if color == Color::White { white::decode(reader) } else { black::decode(reader) }.ok_or_else(damaged)?;
+            let run = if color == Color::White {
+                white::decode(reader)
+            } else {
+                black::decode(reader)
+            }
+            .ok_or_else(damaged)?;
             at = at.checked_add(run).ok_or_else(damaged)?;
             // A run of 64 or more consists of several codes, of which the last is below 64.
             if run < 64 {

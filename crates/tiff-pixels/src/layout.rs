@@ -99,10 +99,19 @@ impl Layout {
         // The first image of a raw photograph is only a preview.
         let is_preview = number(254, 0) & 1 == 1 && directory.bytes(330).is_some();
         if is_preview || directory.bytes(50706).is_some() || file.bytes.get(8..10) == Some(b"CR") {
-            return Err(Error::Unsupported("a raw photograph (DNG, CR2, NEF, ARW)".into()));
+            return Err(Error::Unsupported(
+                "a raw photograph (DNG, CR2, NEF, ARW)".into(),
+            ));
         }
-        let side = |tag| directory.number(tag).filter(|side| (1..=u64::from(u32::MAX)).contains(side)).map(|side| side as usize);
-        let (Some(width), Some(height)) = (side(256), side(257)) else { return Err(Error::Damaged("it says no size".into())) };
+        let side = |tag| {
+            directory
+                .number(tag)
+                .filter(|side| (1..=u64::from(u32::MAX)).contains(side))
+                .map(|side| side as usize)
+        };
+        let (Some(width), Some(height)) = (side(256), side(257)) else {
+            return Err(Error::Damaged("it says no size".into()));
+        };
         let meaning = match number(262, 0) {
             0 => Meaning::WhiteIsZero,
             1 | 4 => Meaning::BlackIsZero,
@@ -111,13 +120,23 @@ impl Layout {
             5 => Meaning::Cmyk,
             6 => Meaning::YCbCr,
             8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colours".into())),
-            other => return Err(Error::Unsupported(format!("TIFF of photometric interpretation {other}").into())),
+            other => {
+                return Err(Error::Unsupported(
+                    format!("TIFF of photometric interpretation {other}").into(),
+                ));
+            }
         };
         let samples = number(277, 1) as usize;
         let bits = directory.numbers(258).unwrap_or_else(|| vec![1]);
-        let [first, ..] = bits[..] else { return Err(Error::Damaged("it says no bits a sample".into())) };
-        if !bits.iter().all(|bits| *bits == first) || !matches!(first, 1 | 2 | 4 | 8 | 12 | 16 | 32 | 64) {
-            return Err(Error::Unsupported(format!("TIFF of {bits:?} bits a sample").into()));
+        let [first, ..] = bits[..] else {
+            return Err(Error::Damaged("it says no bits a sample".into()));
+        };
+        if !bits.iter().all(|bits| *bits == first)
+            || !matches!(first, 1 | 2 | 4 | 8 | 12 | 16 | 32 | 64)
+        {
+            return Err(Error::Unsupported(
+                format!("TIFF of {bits:?} bits a sample").into(),
+            ));
         }
         let compression = compression(number(259, 1), number(292, 0))?;
         let extra = directory.numbers(338).unwrap_or_default();
@@ -156,19 +175,33 @@ impl Layout {
             (Kind::Float, 32) => is_grey || self.meaning == Meaning::Rgb,
             _ => false,
         };
-        let has_kind = is_read && !(self.meaning == Meaning::Palette && self.bits > 8 || self.meaning == Meaning::YCbCr && self.bits != 8);
+        let has_kind = is_read
+            && !(self.meaning == Meaning::Palette && self.bits > 8
+                || self.meaning == Meaning::YCbCr && self.bits != 8);
         if !has_kind {
             let (kind, bits, meaning) = (self.kind, self.bits, self.meaning);
-            return Err(Error::Unsupported(format!("TIFF of {bits} bits a sample ({kind:?}, {meaning:?})").into()));
+            return Err(Error::Unsupported(
+                format!("TIFF of {bits} bits a sample ({kind:?}, {meaning:?})").into(),
+            ));
         }
         let most = self.meaning.samples() + 3;
         if self.samples < self.meaning.samples() || self.samples > most {
             let samples = self.samples;
-            return Err(Error::Unsupported(format!("TIFF of {samples} samples a pixel ({:?})", self.meaning).into()));
+            return Err(Error::Unsupported(
+                format!("TIFF of {samples} samples a pixel ({:?})", self.meaning).into(),
+            ));
         }
         let is_subsampled = self.sampling != [1, 1];
-        if self.sampling.iter().any(|factor| ![1, 2, 4].contains(factor)) || is_subsampled && (self.is_planar || self.samples != 3) {
-            return Err(Error::Unsupported("TIFF whose colour differences are sampled otherwise than in one, two or four".into()));
+        if self
+            .sampling
+            .iter()
+            .any(|factor| ![1, 2, 4].contains(factor))
+            || is_subsampled && (self.is_planar || self.samples != 3)
+        {
+            return Err(Error::Unsupported(
+                "TIFF whose colour differences are sampled otherwise than in one, two or four"
+                    .into(),
+            ));
         }
         let is_predicted = match self.predictor {
             1 => true,
@@ -177,24 +210,41 @@ impl Layout {
             _ => false,
         };
         if !is_predicted {
-            return Err(Error::Unsupported(format!("TIFF with predictor {} of {} bits", self.predictor, self.bits).into()));
+            return Err(Error::Unsupported(
+                format!(
+                    "TIFF with predictor {} of {} bits",
+                    self.predictor, self.bits
+                )
+                .into(),
+            ));
         }
         if self.compression == Compression::Jpeg && (self.bits != 8 || self.predictor != 1) {
-            return Err(Error::Unsupported("TIFF with JPEG data of other than 8 bits".into()));
+            return Err(Error::Unsupported(
+                "TIFF with JPEG data of other than 8 bits".into(),
+            ));
         }
-        if matches!(self.compression, Compression::Other(Packing::Fax(_))) && (self.bits != 1 || self.samples != 1) {
-            return Err(Error::Damaged("a facsimile has more than one bit a pixel".into()));
+        if matches!(self.compression, Compression::Other(Packing::Fax(_)))
+            && (self.bits != 1 || self.samples != 1)
+        {
+            return Err(Error::Damaged(
+                "a facsimile has more than one bit a pixel".into(),
+            ));
         }
         let planes = if self.is_planar { self.samples } else { 1 };
         if self.parts.spans.len() < self.num_parts().iter().product::<usize>() * planes {
-            return Err(Error::Damaged("it has fewer strips or tiles than its size needs".into()));
+            return Err(Error::Damaged(
+                "it has fewer strips or tiles than its size needs".into(),
+            ));
         }
         Ok(())
     }
 
     /// Returns the number of rows and columns of strips or tiles.
     pub(crate) fn num_parts(&self) -> [usize; 2] {
-        [self.height.div_ceil(self.parts.size[0]), self.width.div_ceil(self.parts.size[1])]
+        [
+            self.height.div_ceil(self.parts.size[0]),
+            self.width.div_ceil(self.parts.size[1]),
+        ]
     }
 
     /// Returns the number of samples per pixel in one plane.
@@ -210,7 +260,11 @@ impl Layout {
     /// Returns the number of stored rows of the strip or tile that begins with row `first`. The
     /// last rows of a tile may be beyond the image.
     pub(crate) fn written_rows(&self, first: usize) -> usize {
-        if self.parts.are_tiles { self.parts.size[0] } else { self.parts.size[0].min(self.height - first) }
+        if self.parts.are_tiles {
+            self.parts.size[0]
+        } else {
+            self.parts.size[0].min(self.height - first)
+        }
     }
 
     /// Returns the number of bytes of `rows` unpacked rows of a strip or tile.
@@ -218,9 +272,16 @@ impl Layout {
         let (rows, width) = (rows as u64, self.parts.size[1] as u64);
         if self.sampling != [1, 1] {
             let [down, across] = self.sampling.map(|factor| factor as u64);
-            return rows.div_ceil(down).saturating_mul(width.div_ceil(across)).saturating_mul(down * across + 2);
+            return rows
+                .div_ceil(down)
+                .saturating_mul(width.div_ceil(across))
+                .saturating_mul(down * across + 2);
         }
-        rows.saturating_mul(width.saturating_mul((self.samples_a_plane() * self.bits) as u64).div_ceil(8))
+        rows.saturating_mul(
+            width
+                .saturating_mul((self.samples_a_plane() * self.bits) as u64)
+                .div_ceil(8),
+        )
     }
 }
 
@@ -235,12 +296,24 @@ fn compression(number: u64, options: u64) -> Result<Compression, Error> {
         7 => Compression::Jpeg,
         8 | 32946 => Compression::Other(Packing::Deflate),
         32773 => Compression::Other(Packing::PackBits),
-        3 => return Err(Error::Unsupported("TIFF with two-dimensional Group 3 facsimile data".into())),
-        6 => return Err(Error::Unsupported("TIFF with JPEG data of the old kind".into())),
+        3 => {
+            return Err(Error::Unsupported(
+                "TIFF with two-dimensional Group 3 facsimile data".into(),
+            ));
+        }
+        6 => {
+            return Err(Error::Unsupported(
+                "TIFF with JPEG data of the old kind".into(),
+            ));
+        }
         34925 => return Err(Error::Unsupported("TIFF with LZMA data".into())),
         50000 => return Err(Error::Unsupported("TIFF with Zstandard data".into())),
         50001 => return Err(Error::Unsupported("TIFF with WebP data".into())),
-        other => return Err(Error::Unsupported(format!("TIFF with compression {other}").into())),
+        other => {
+            return Err(Error::Unsupported(
+                format!("TIFF with compression {other}").into(),
+            ));
+        }
     })
 }
 
@@ -250,14 +323,18 @@ fn kind(number: u64) -> Result<Kind, Error> {
         1 | 4 => Ok(Kind::Unsigned),
         2 => Ok(Kind::Signed),
         3 => Ok(Kind::Float),
-        other => Err(Error::Unsupported(format!("TIFF of sample format {other}").into())),
+        other => Err(Error::Unsupported(
+            format!("TIFF of sample format {other}").into(),
+        )),
     }
 }
 
 /// Returns the meaning of the first extra sample. A file that doesn't say what it is has alpha.
 fn alpha(samples: usize, meaning: Meaning, extra: &[u64]) -> Alpha {
     match extra.first() {
-        _ if samples <= meaning.samples() || matches!(meaning, Meaning::Cmyk | Meaning::YCbCr) => Alpha::None,
+        _ if samples <= meaning.samples() || matches!(meaning, Meaning::Cmyk | Meaning::YCbCr) => {
+            Alpha::None
+        }
         Some(1) => Alpha::Multiplied,
         Some(2 | 999) | None => Alpha::Straight,
         Some(_) => Alpha::None,
@@ -265,20 +342,50 @@ fn alpha(samples: usize, meaning: Meaning, extra: &[u64]) -> Alpha {
 }
 
 /// Reads size and places of the strips or tiles.
-fn parts(file: &File<'_>, directory: &Directory<'_>, [height, width]: [usize; 2]) -> Result<Parts, Error> {
-    let side = |tag| directory.number(tag).filter(|side| (1..=u64::from(u32::MAX)).contains(side)).map(|side| side as usize);
+fn parts(
+    file: &File<'_>,
+    directory: &Directory<'_>,
+    [height, width]: [usize; 2],
+) -> Result<Parts, Error> {
+    let side = |tag| {
+        directory
+            .number(tag)
+            .filter(|side| (1..=u64::from(u32::MAX)).contains(side))
+            .map(|side| side as usize)
+    };
     let are_tiles = directory.bytes(324).is_some();
     let (size, offsets, counts) = if are_tiles {
-        let (Some(width), Some(height)) = (side(322), side(323)) else { return Err(Error::Damaged("it says no size of its tiles".into())) };
-        ([height, width], directory.numbers(324), directory.numbers(325))
+        let (Some(width), Some(height)) = (side(322), side(323)) else {
+            return Err(Error::Damaged("it says no size of its tiles".into()));
+        };
+        (
+            [height, width],
+            directory.numbers(324),
+            directory.numbers(325),
+        )
     } else {
-        ([side(278).unwrap_or(height).min(height), width], directory.numbers(273), directory.numbers(279))
+        (
+            [side(278).unwrap_or(height).min(height), width],
+            directory.numbers(273),
+            directory.numbers(279),
+        )
     };
     let offsets = offsets.ok_or(Error::Damaged("it doesn't say where its pixels are".into()))?;
     // If lengths are missing, each ends with the file at the latest.
     let spans = offsets.iter().enumerate().map(|(index, offset)| {
         let rest = (file.bytes.len() as u64).saturating_sub(*offset);
-        [*offset, counts.as_ref().map_or(Some(&rest), |counts| counts.get(index)).copied().unwrap_or(0)]
+        [
+            *offset,
+            counts
+                .as_ref()
+                .map_or(Some(&rest), |counts| counts.get(index))
+                .copied()
+                .unwrap_or(0),
+        ]
     });
-    Ok(Parts { size, are_tiles, spans: spans.collect() })
+    Ok(Parts {
+        size,
+        are_tiles,
+        spans: spans.collect(),
+    })
 }

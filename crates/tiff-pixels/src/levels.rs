@@ -14,7 +14,8 @@ pub(crate) fn settle(bytes: &mut [u8], layout: &Layout, is_little_endian: bool) 
             (samples..row.len()).for_each(|at| row[at] = row[at].wrapping_add(row[at - samples]));
             let planes = row.to_vec();
             let count = width * samples;
-            (0..count * size).for_each(|at| row[at] = planes[(size - 1 - at % size) * count + at / size]);
+            (0..count * size)
+                .for_each(|at| row[at] = planes[(size - 1 - at % size) * count + at / size]);
             continue;
         }
         if size > 1 && !is_little_endian {
@@ -47,28 +48,60 @@ pub(crate) fn unpacked(row: &[u8], layout: &Layout, into: &mut Vec<u8>) {
         (Kind::Unsigned, bits @ (1 | 2 | 4)) => {
             let most = (1u8 << bits) - 1;
             // Indices of a palette are not scaled.
-            let scale = if layout.meaning == Meaning::Palette { 1 } else { 255 / most };
-            let sample = |at: usize| (row[at * bits / 8] >> (8 - bits - at * bits % 8) & most) * scale;
+            let scale = if layout.meaning == Meaning::Palette {
+                1
+            } else {
+                255 / most
+            };
+            let sample =
+                |at: usize| (row[at * bits / 8] >> (8 - bits - at * bits % 8) & most) * scale;
             into.extend((0..count).map(sample));
         }
         (Kind::Unsigned, 12) => {
             // Two samples lie in three bytes; the upper eight bits of each are taken.
-            let sample =
-                |at: usize| if at.is_multiple_of(2) { row[at / 2 * 3] } else { row[at / 2 * 3 + 1] << 4 | row[at / 2 * 3 + 2] >> 4 };
+            let sample = |at: usize| {
+                if at.is_multiple_of(2) {
+                    row[at / 2 * 3]
+                } else {
+                    row[at / 2 * 3 + 1] << 4 | row[at / 2 * 3 + 2] >> 4
+                }
+            };
             into.extend((0..count).map(sample));
         }
         // Clipped, as Pillow converts integers and floats to gray. It takes unsigned values from
         // 2^31 on for negative ones.
-        (Kind::Unsigned | Kind::Signed, 32) => {
-            into.extend(row.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes).clamp(0, 255) as u8))
-        }
-        (Kind::Signed, 16) => into.extend(row.as_chunks().0.iter().map(|bytes| i16::from_le_bytes(*bytes).clamp(0, 255) as u8)),
+        (Kind::Unsigned | Kind::Signed, 32) => into.extend(
+            row.as_chunks()
+                .0
+                .iter()
+                .map(|bytes| i32::from_le_bytes(*bytes).clamp(0, 255) as u8),
+        ),
+        (Kind::Signed, 16) => into.extend(
+            row.as_chunks()
+                .0
+                .iter()
+                .map(|bytes| i16::from_le_bytes(*bytes).clamp(0, 255) as u8),
+        ),
         (Kind::Float, 32) if layout.meaning == Meaning::Rgb => {
             // Floats from 0 to 1.
-            into.extend(row.as_chunks().0.iter().map(|bytes| (f32::from_le_bytes(*bytes).clamp(0.0, 1.0) * 255.0).round() as u8));
+            into.extend(
+                row.as_chunks().0.iter().map(|bytes| {
+                    (f32::from_le_bytes(*bytes).clamp(0.0, 1.0) * 255.0).round() as u8
+                }),
+            );
         }
-        (Kind::Float, 32) => into.extend(row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes) as u8)),
-        (Kind::Float, _) => into.extend(row.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as u8)),
+        (Kind::Float, 32) => into.extend(
+            row.as_chunks()
+                .0
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes) as u8),
+        ),
+        (Kind::Float, _) => into.extend(
+            row.as_chunks()
+                .0
+                .iter()
+                .map(|bytes| f64::from_le_bytes(*bytes) as u8),
+        ),
         // Signed 8-bit samples, which Pillow takes for unsigned ones.
         _ => into.extend_from_slice(&row[..count]),
     }
@@ -82,8 +115,12 @@ pub(crate) fn spread(bytes: &[u8], layout: &Layout, row: usize, into: &mut Vec<u
     let units = layout.parts.size[1].div_ceil(across);
     let line = &bytes[row / down * units * unit..][..units * unit];
     for unit in line.chunks_exact(unit) {
-        let [luma, differences] = [&unit[row % down * across..][..across], &unit[down * across..]];
-        luma.iter().for_each(|luma| into.extend_from_slice(&[*luma, differences[0], differences[1]]));
+        let [luma, differences] = [
+            &unit[row % down * across..][..across],
+            &unit[down * across..],
+        ];
+        luma.iter()
+            .for_each(|luma| into.extend_from_slice(&[*luma, differences[0], differences[1]]));
     }
 }
 

@@ -43,7 +43,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged(what) => write!(f, "the TIFF is damaged: {what}"),
-            Self::Unsupported(kind) => write!(f, "{kind} can't be read; save the image as 8-bit TIFF with LZW or as PNG"),
+            Self::Unsupported(kind) => write!(
+                f,
+                "{kind} can't be read; save the image as 8-bit TIFF with LZW or as PNG"
+            ),
         }
     }
 }
@@ -69,7 +72,9 @@ pub struct Tiff<'a> {
 
 impl fmt::Debug for Tiff<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tiff").field("size", &self.size()).finish_non_exhaustive()
+        f.debug_struct("Tiff")
+            .field("size", &self.size())
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,7 +88,11 @@ impl<'a> Tiff<'a> {
         let (file, at) = File::open(bytes)?;
         let directory = Directory::read(file, at)?;
         let layout = Layout::of(&file, &directory)?;
-        Ok(Self { file, directory, layout })
+        Ok(Self {
+            file,
+            directory,
+            layout,
+        })
     }
 
     /// Returns the height and width of the image as it is stored, before any rotation.
@@ -107,7 +116,11 @@ impl<'a> Tiff<'a> {
             (Meaning::Cmyk, _) => "Cmyk",
             (Meaning::YCbCr, _) => "YCbCr",
         };
-        let kind = if self.layout.kind == layout::Kind::Float { "F" } else { "" };
+        let kind = if self.layout.kind == layout::Kind::Float {
+            "F"
+        } else {
+            ""
+        };
         format!("{name}{}{kind}", self.layout.bits)
     }
 
@@ -118,11 +131,22 @@ impl<'a> Tiff<'a> {
     pub fn memory(&self) -> Result<u64, Error> {
         let layout = &self.layout;
         let pixels = (layout.height as u64).saturating_mul(layout.width as u64);
-        let planes = if layout.is_planar { layout.samples as u64 } else { 1 };
+        let planes = if layout.is_planar {
+            layout.samples as u64
+        } else {
+            1
+        };
         let [down, across] = layout.num_parts().map(|count| count as u64);
         // The last strip ends with the image, where tiles go on.
-        let rows = if layout.parts.are_tiles { down * layout.parts.size[0] as u64 } else { layout.height as u64 };
-        let unpacked = layout.bytes_of(rows as usize).saturating_mul(across).saturating_mul(planes);
+        let rows = if layout.parts.are_tiles {
+            down * layout.parts.size[0] as u64
+        } else {
+            layout.height as u64
+        };
+        let unpacked = layout
+            .bytes_of(rows as usize)
+            .saturating_mul(across)
+            .saturating_mul(planes);
         let row_bytes = layout.bytes_of(1);
         let most = match layout.compression {
             // At least one bit per block of 64 samples.
@@ -131,12 +155,22 @@ impl<'a> Tiff<'a> {
         };
         if unpacked > most.saturating_mul(self.file.bytes.len() as u64) {
             let [height, width] = self.size();
-            return Err(Error::Damaged(format!("{width}x{height} pixels can't be in {} bytes", self.file.bytes.len()).into()));
+            return Err(Error::Damaged(
+                format!(
+                    "{width}x{height} pixels can't be in {} bytes",
+                    self.file.bytes.len()
+                )
+                .into(),
+            ));
         }
         let part = layout.bytes_of(layout.parts.size[0]);
         // A JPEG takes six times its samples to decode. The four bytes per pixel below leave room
         // for the colors of a palette beside its indices.
-        let part = if layout.compression == Compression::Jpeg { part.saturating_mul(6) } else { part.saturating_mul(2) };
+        let part = if layout.compression == Compression::Jpeg {
+            part.saturating_mul(6)
+        } else {
+            part.saturating_mul(2)
+        };
         Ok(part.saturating_add(pixels.saturating_mul(layout.kept() as u64 + 4)))
     }
 
@@ -154,14 +188,22 @@ impl<'a> Tiff<'a> {
         for plane in 0..planes {
             for index in 0..down * across {
                 let span = layout.parts.spans[plane * down * across + index];
-                let corner = [index / across * layout.parts.size[0], index % across * layout.parts.size[1]];
+                let corner = [
+                    index / across * layout.parts.size[0],
+                    index % across * layout.parts.size[1],
+                ];
                 let part = self.part(span, corner[0])?;
                 place(&part, layout, plane, corner, &mut samples);
             }
         }
         // The JPEG decoder has converted YCbCr already.
-        let is_colored = layout.compression == Compression::Jpeg && layout.meaning == Meaning::YCbCr;
-        let (channels, bytes) = if is_colored { (3, samples) } else { color::colored(samples, layout, &self.directory)? };
+        let is_colored =
+            layout.compression == Compression::Jpeg && layout.meaning == Meaning::YCbCr;
+        let (channels, bytes) = if is_colored {
+            (3, samples)
+        } else {
+            color::colored(samples, layout, &self.directory)?
+        };
         Ok(Pixels { channels, bytes })
     }
 
@@ -169,14 +211,24 @@ impl<'a> Tiff<'a> {
     fn part(&self, [at, length]: [u64; 2], first_row: usize) -> Result<Vec<u8>, Error> {
         let layout = &self.layout;
         let rows = layout.written_rows(first_row);
-        let mut packed = Cow::Borrowed(self.file.span(at, length.min((self.file.bytes.len() as u64).saturating_sub(at)))?);
+        let mut packed = Cow::Borrowed(self.file.span(
+            at,
+            length.min((self.file.bytes.len() as u64).saturating_sub(at)),
+        )?);
         match layout.compression {
             Compression::Jpeg => self.jpeg(&packed, rows),
             Compression::Other(packing) => {
                 if layout.is_reversed {
-                    packed.to_mut().iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+                    packed
+                        .to_mut()
+                        .iter_mut()
+                        .for_each(|byte| *byte = byte.reverse_bits());
                 }
-                let mut bytes = packing.unpack(&packed, layout.bytes_of(rows) as usize, layout.parts.size[1])?;
+                let mut bytes = packing.unpack(
+                    &packed,
+                    layout.bytes_of(rows) as usize,
+                    layout.parts.size[1],
+                )?;
                 if layout.sampling == [1, 1] {
                     levels::settle(&mut bytes, layout, self.file.is_little_endian);
                 }
@@ -188,23 +240,41 @@ impl<'a> Tiff<'a> {
     /// Decodes a JPEG part, with the tables that all parts share.
     fn jpeg(&self, part: &[u8], rows: usize) -> Result<Vec<u8>, Error> {
         let damaged = |error: jpeg_pixels::Error| match error {
-            jpeg_pixels::Error::Unsupported(kind) => Error::Unsupported(format!("TIFF with {kind} inside").into()),
+            jpeg_pixels::Error::Unsupported(kind) => {
+                Error::Unsupported(format!("TIFF with {kind} inside").into())
+            }
             error => Error::Damaged(error.to_string().into()),
         };
         let tables = self.directory.bytes(347).unwrap_or_default();
         let tables = tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(tables);
-        let whole = if tables.is_empty() { part.to_vec() } else { [tables, part.get(2..).unwrap_or_default()].concat() };
+        let whole = if tables.is_empty() {
+            part.to_vec()
+        } else {
+            [tables, part.get(2..).unwrap_or_default()].concat()
+        };
         let jpeg = Jpeg::open(&whole).map_err(damaged)?;
         let [height, width] = jpeg.size();
-        if width != self.layout.parts.size[1] || !(rows..=self.layout.parts.size[0]).contains(&height) {
-            return Err(Error::Damaged("JPEG data have another size than their strip or tile".into()));
+        if width != self.layout.parts.size[1]
+            || !(rows..=self.layout.parts.size[0]).contains(&height)
+        {
+            return Err(Error::Damaged(
+                "JPEG data have another size than their strip or tile".into(),
+            ));
         }
         let samples = self.layout.samples_a_plane();
         if jpeg.num_components() != samples {
-            return Err(Error::Damaged("JPEG data have another number of components than the pixels".into()));
+            return Err(Error::Damaged(
+                "JPEG data have another number of components than the pixels".into(),
+            ));
         }
         let is_converted = self.layout.meaning == Meaning::YCbCr && samples == 3;
-        let decoded = if is_converted { jpeg.decode() } else { jpeg.decode_components() }.map_err(damaged)?.pixels;
+        let decoded = if is_converted {
+            jpeg.decode()
+        } else {
+            jpeg.decode_components()
+        }
+        .map_err(damaged)?
+        .pixels;
         if decoded.channels == samples {
             return Ok(decoded.bytes);
         }
@@ -219,12 +289,18 @@ fn place(part: &[u8], layout: &Layout, plane: usize, [top, left]: [usize; 2], sa
     let columns = layout.parts.size[1].min(layout.width - left);
     let rows = layout.written_rows(top).min(layout.height - top);
     let is_plain = layout.compression != Compression::Jpeg;
-    let row_bytes = if is_plain { layout.bytes_of(1) as usize } else { layout.parts.size[1] * from };
+    let row_bytes = if is_plain {
+        layout.bytes_of(1) as usize
+    } else {
+        layout.parts.size[1] * from
+    };
     let mut line = Vec::new();
     for row in 0..rows {
         match () {
             () if layout.sampling != [1, 1] => levels::spread(part, layout, row, &mut line),
-            () if is_plain => levels::unpacked(&part[row * row_bytes..][..row_bytes], layout, &mut line),
+            () if is_plain => {
+                levels::unpacked(&part[row * row_bytes..][..row_bytes], layout, &mut line)
+            }
             () => {
                 line.clear();
                 line.extend_from_slice(&part[row * row_bytes..][..row_bytes]);
@@ -232,9 +308,15 @@ fn place(part: &[u8], layout: &Layout, plane: usize, [top, left]: [usize; 2], sa
         }
         let target = &mut samples[((top + row) * layout.width + left) * kept..][..columns * kept];
         if layout.is_planar {
-            target.chunks_exact_mut(kept).zip(&line).for_each(|(pixel, sample)| pixel[plane] = *sample);
+            target
+                .chunks_exact_mut(kept)
+                .zip(&line)
+                .for_each(|(pixel, sample)| pixel[plane] = *sample);
         } else {
-            target.chunks_exact_mut(kept).zip(line.chunks_exact(from)).for_each(|(pixel, found)| pixel.copy_from_slice(&found[..kept]));
+            target
+                .chunks_exact_mut(kept)
+                .zip(line.chunks_exact(from))
+                .for_each(|(pixel, found)| pixel.copy_from_slice(&found[..kept]));
         }
     }
 }

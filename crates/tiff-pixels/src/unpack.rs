@@ -35,25 +35,41 @@ impl Packing {
     }
 
     /// Returns exactly `length` bytes. `width` is the number of pixels in a row of a facsimile.
-    pub(crate) fn unpack(self, packed: &[u8], length: usize, width: usize) -> Result<Vec<u8>, Error> {
+    pub(crate) fn unpack(
+        self,
+        packed: &[u8],
+        length: usize,
+        width: usize,
+    ) -> Result<Vec<u8>, Error> {
         const SHORT: &str = "the data of a strip or tile end before it does";
         let bytes = match self {
-            Self::Plain => packed.get(..length).ok_or(Error::Damaged(SHORT.into()))?.to_vec(),
+            Self::Plain => packed
+                .get(..length)
+                .ok_or(Error::Damaged(SHORT.into()))?
+                .to_vec(),
             Self::PackBits => pack_bits(packed, length),
             Self::Lzw => lzw(packed, length)?,
             Self::Deflate => {
                 let mut bytes = Vec::with_capacity(length);
-                let read = ZlibDecoder::new(packed).take(length as u64).read_to_end(&mut bytes);
+                let read = ZlibDecoder::new(packed)
+                    .take(length as u64)
+                    .read_to_end(&mut bytes);
                 if let Err(error) = read
                     && bytes.len() < length
                 {
-                    return Err(Error::Damaged(format!("compressed data can't be unpacked: {error}").into()));
+                    return Err(Error::Damaged(
+                        format!("compressed data can't be unpacked: {error}").into(),
+                    ));
                 }
                 bytes
             }
             Self::Fax(coding) => fax::unpack(coding, packed, length, width)?,
         };
-        if bytes.len() < length { Err(Error::Damaged(SHORT.into())) } else { Ok(bytes) }
+        if bytes.len() < length {
+            Err(Error::Damaged(SHORT.into()))
+        } else {
+            Ok(bytes)
+        }
     }
 }
 
@@ -72,8 +88,13 @@ fn pack_bits(mut packed: &[u8], length: usize) -> Vec<u8> {
                 rest
             }
             count => {
-                let Some((byte, rest)) = rest.split_first() else { break };
-                bytes.resize(bytes.len() + (1 + usize::from(count.unsigned_abs())).min(left), *byte);
+                let Some((byte, rest)) = rest.split_first() else {
+                    break;
+                };
+                bytes.resize(
+                    bytes.len() + (1 + usize::from(count.unsigned_abs())).min(left),
+                    *byte,
+                );
                 rest
             }
         };
@@ -93,7 +114,12 @@ fn lzw(packed: &[u8], length: usize) -> Result<Vec<u8>, Error> {
         match result.status {
             Ok(LzwStatus::Ok) => {}
             Ok(LzwStatus::NoProgress | LzwStatus::Done) => break,
-            Err(_) => return Err(Error::Damaged("compressed data can't be unpacked: they hold a code that isn't in the table".into())),
+            Err(_) => {
+                return Err(Error::Damaged(
+                    "compressed data can't be unpacked: they hold a code that isn't in the table"
+                        .into(),
+                ));
+            }
         }
     }
     bytes.truncate(written);
@@ -107,9 +133,18 @@ mod tests {
     #[test]
     fn runs_and_copies_are_told_apart_and_end_in_time() {
         let packed = [0xFE, 0xAA, 0x02, 0x80, 0x00, 0x2A, 0x80, 0xFD, 0xBB];
-        assert_eq!(pack_bits(&packed, 10), [0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0xBB, 0xBB, 0xBB, 0xBB]);
-        assert_eq!(pack_bits(&packed, 8), [0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0xBB, 0xBB]);
+        assert_eq!(
+            pack_bits(&packed, 10),
+            [0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0xBB, 0xBB, 0xBB, 0xBB]
+        );
+        assert_eq!(
+            pack_bits(&packed, 8),
+            [0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0xBB, 0xBB]
+        );
         assert!(Packing::PackBits.unpack(&packed, 11, 1).is_err(), "too few");
-        assert!(Packing::PackBits.unpack(&[0xFE], 3, 1).is_err(), "a run of nothing");
+        assert!(
+            Packing::PackBits.unpack(&[0xFE], 3, 1).is_err(),
+            "a run of nothing"
+        );
     }
 }

@@ -16,7 +16,10 @@ fn decode(bytes: &[u8]) -> Result<Pixels, Error> {
 }
 
 fn file(name: &str) -> &'static [u8] {
-    golden().tensor(&format!("{name}.tif")).expect("present").data()
+    golden()
+        .tensor(&format!("{name}.tif"))
+        .expect("present")
+        .data()
 }
 
 #[test]
@@ -25,15 +28,32 @@ fn every_level_is_pillows() {
     let mut seen = 0;
     for (name, view) in golden.iter().filter(|(name, _)| !name.ends_with(".tif")) {
         let tiff = Tiff::open(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let found = tiff.decode().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let [height, width, channels] = view.shape() else { panic!("{name}: {:?}", view.shape()) };
-        assert_eq!((tiff.size(), found.channels), ([*height, *width], *channels), "{name}");
+        let found = tiff
+            .decode()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let [height, width, channels] = view.shape() else {
+            panic!("{name}: {:?}", view.shape())
+        };
+        assert_eq!(
+            (tiff.size(), found.channels),
+            ([*height, *width], *channels),
+            "{name}"
+        );
         assert_eq!(found.bytes.len(), view.data().len(), "{name}");
-        let differs = found.bytes.iter().zip(view.data()).enumerate().find(|(_, (found, expected))| found != expected);
+        let differs = found
+            .bytes
+            .iter()
+            .zip(view.data())
+            .enumerate()
+            .find(|(_, (found, expected))| found != expected);
         assert_eq!(differs, None, "{name}");
         let memory = tiff.memory().expect(name);
         // Enough for the samples and the pixels, and no more than forty times the pixels.
-        assert!((found.bytes.len() + height * width..40 * found.bytes.len()).contains(&(memory as usize)), "{name}: {memory}");
+        assert!(
+            (found.bytes.len() + height * width..40 * found.bytes.len())
+                .contains(&(memory as usize)),
+            "{name}: {memory}"
+        );
         seen += 1;
     }
     assert_eq!(seen, 90, "files");
@@ -42,9 +62,17 @@ fn every_level_is_pillows() {
 #[test]
 fn headers_tell_size_mode_and_orientation() {
     let tiff = |name: &str| Tiff::open(file(name)).expect("whole");
-    assert_eq!((tiff("colours").size(), tiff("colours").orientation()), ([19, 27], 1));
-    for (name, mode) in [("colours", "Rgb8"), ("grey and alpha", "La8"), ("16 bits", "L16"), ("fractions", "L32F"), ("palette", "Palette8")]
-    {
+    assert_eq!(
+        (tiff("colours").size(), tiff("colours").orientation()),
+        ([19, 27], 1)
+    );
+    for (name, mode) in [
+        ("colours", "Rgb8"),
+        ("grey and alpha", "La8"),
+        ("16 bits", "L16"),
+        ("fractions", "L32F"),
+        ("palette", "Palette8"),
+    ] {
         assert_eq!(tiff(name).mode(), mode);
     }
 }
@@ -60,31 +88,58 @@ fn what_is_cut_off_is_an_error_at_every_byte_and_what_is_not_read_says_so() {
     }
     // A raw photograph: DNG's version tag takes the place of the rows per strip.
     let mut raw = file("12 bits").to_vec();
-    let at = raw.windows(4).position(|bytes| bytes == [22, 1, 4, 0]).expect("a tag");
+    let at = raw
+        .windows(4)
+        .position(|bytes| bytes == [22, 1, 4, 0])
+        .expect("a tag");
     raw[at..at + 2].copy_from_slice(&50706u16.to_le_bytes());
-    assert!(decode(&raw).expect_err("not read").to_string().contains("raw photograph"));
+    assert!(
+        decode(&raw)
+            .expect_err("not read")
+            .to_string()
+            .contains("raw photograph")
+    );
     // Changes the number of the compression.
     let with = |compression: u16| {
         let mut bytes = file("12 bits").to_vec();
-        let at = bytes.windows(4).position(|bytes| bytes == [3, 1, 4, 0]).expect("a tag");
+        let at = bytes
+            .windows(4)
+            .position(|bytes| bytes == [3, 1, 4, 0])
+            .expect("a tag");
         bytes[at + 8..at + 10].copy_from_slice(&compression.to_le_bytes());
         decode(&bytes).expect_err("not read").to_string()
     };
-    for (compression, name) in
-        [(50000, "Zstandard"), (34925, "LZMA"), (50001, "WebP"), (6, "JPEG data of the old kind"), (77, "compression 77")]
-    {
-        assert!(with(compression).contains(name) && with(compression).contains("save the image"), "{}", with(compression));
+    for (compression, name) in [
+        (50000, "Zstandard"),
+        (34925, "LZMA"),
+        (50001, "WebP"),
+        (6, "JPEG data of the old kind"),
+        (77, "compression 77"),
+    ] {
+        assert!(
+            with(compression).contains(name) && with(compression).contains("save the image"),
+            "{}",
+            with(compression)
+        );
     }
 }
 
 #[test]
 fn a_size_that_the_file_cannot_hold_is_refused_before_memory_is_taken() {
-    for name in
-        ["grey", "colours, LZW", "colours, PackBits", "grey, Deflate and differences", "tiles in planes, little endian", "grey, JPEG"]
-    {
+    for name in [
+        "grey",
+        "colours, LZW",
+        "colours, PackBits",
+        "grey, Deflate and differences",
+        "tiles in planes, little endian",
+        "grey, JPEG",
+    ] {
         let mut bytes = file(name).to_vec();
         for tag in [0, 1] {
-            let at = bytes.windows(3).position(|bytes| bytes == [tag, 1, 3] || bytes == [tag, 1, 4]).expect("a size");
+            let at = bytes
+                .windows(3)
+                .position(|bytes| bytes == [tag, 1, 3] || bytes == [tag, 1, 4])
+                .expect("a size");
             bytes[at + 8..at + 12].copy_from_slice(&[0x3A, 0x34, 0, 0]);
         }
         assert!(decode(&bytes).is_err(), "{name}");
@@ -92,11 +147,17 @@ fn a_size_that_the_file_cannot_hold_is_refused_before_memory_is_taken() {
     // One strip, so that only its size is wrong.
     let mut bytes = file("12 bits").to_vec();
     for tag in [0, 1, 22] {
-        let at = bytes.windows(4).position(|bytes| bytes == [tag, 1, 4, 0]).expect("a size");
+        let at = bytes
+            .windows(4)
+            .position(|bytes| bytes == [tag, 1, 4, 0])
+            .expect("a size");
         bytes[at + 8..at + 12].copy_from_slice(&[0x3A, 0x34, 0, 0]);
     }
     let reason = decode(&bytes).expect_err("a bomb").to_string();
-    assert!(reason.contains("13370x13370 pixels can't be in"), "{reason}");
+    assert!(
+        reason.contains("13370x13370 pixels can't be in"),
+        "{reason}"
+    );
 }
 
 proptest! {

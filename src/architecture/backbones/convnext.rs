@@ -22,7 +22,11 @@ pub(super) static CONVNEXT_TINY: Entry = Entry {
     name: "convnext_tiny",
     about: "ConvNeXt-Tiny without its top (Liu et al. 2022, arXiv 2201.03545); 27.8 million parameters, a third of VGG16's work.",
     source: Source::Table(convnext),
-    dialects: &[(Dialect::Torchvision, Traits::TORCH), (Dialect::Timm, Traits::TORCH), (Dialect::Keras, Traits::TORCH)],
+    dialects: &[
+        (Dialect::Torchvision, Traits::TORCH),
+        (Dialect::Timm, Traits::TORCH),
+        (Dialect::Keras, Traits::TORCH),
+    ],
     side: 224,
     gflop: 4.46,
     top1: 82.52,
@@ -42,30 +46,66 @@ fn convnext(variant: &Variant) -> Network {
         let mut layers = between(&path, stage, channels);
         for index in 0..count {
             let drop_path = DROP_PATH * done as f64 / (total - 1) as f64;
-            layers.push(block(&format!("{path}.{index}"), stage, index, channels, drop_path));
+            layers.push(block(
+                &format!("{path}.{index}"),
+                stage,
+                index,
+                channels,
+                drop_path,
+            ));
             done += 1;
         }
         groups.push(layers);
     }
-    Network { inputs: variant.inputs, groups }
+    Network {
+        inputs: variant.inputs,
+        groups,
+    }
 }
 
 /// The stem, or what halves height and width before a later stage. A kernel as large as its stride
 /// reads each pixel once.
 fn between(path: &str, stage: usize, channels: usize) -> Vec<Layer> {
-    let patch = |kernel: usize| Conv { stride: kernel, padding: Padding::Valid, bias: true, ..Conv::new(channels, kernel) };
+    let patch = |kernel: usize| Conv {
+        stride: kernel,
+        padding: Padding::Valid,
+        bias: true,
+        ..Conv::new(channels, kernel)
+    };
     let torch = format!("features.{}", 2 * stage);
     if stage == 0 {
         return vec![
-            conv(format!("{path}.stem.conv"), elsewhere(format!("{torch}.0"), "stem.0", "convnext_tiny_stem_conv"), patch(4)),
-            layer_norm(format!("{path}.stem.norm"), elsewhere(format!("{torch}.1"), "stem.1", "convnext_tiny_stem_layernorm")),
+            conv(
+                format!("{path}.stem.conv"),
+                elsewhere(format!("{torch}.0"), "stem.0", "convnext_tiny_stem_conv"),
+                patch(4),
+            ),
+            layer_norm(
+                format!("{path}.stem.norm"),
+                elsewhere(
+                    format!("{torch}.1"),
+                    "stem.1",
+                    "convnext_tiny_stem_layernorm",
+                ),
+            ),
         ];
     }
     let timm = format!("stages.{stage}.downsample");
     let keras = |name: &str| format!("convnext_tiny_downsampling_{name}_{}", stage - 1);
     vec![
-        layer_norm(format!("{path}.downsample.norm"), elsewhere(format!("{torch}.0"), format!("{timm}.0"), keras("layernorm"))),
-        conv(format!("{path}.downsample.conv"), elsewhere(format!("{torch}.1"), format!("{timm}.1"), keras("conv")), patch(2)),
+        layer_norm(
+            format!("{path}.downsample.norm"),
+            elsewhere(
+                format!("{torch}.0"),
+                format!("{timm}.0"),
+                keras("layernorm"),
+            ),
+        ),
+        conv(
+            format!("{path}.downsample.conv"),
+            elsewhere(format!("{torch}.1"), format!("{timm}.1"), keras("conv")),
+            patch(2),
+        ),
     ]
 }
 
@@ -76,20 +116,47 @@ fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64
     let timm = format!("stages.{stage}.blocks.{index}");
     let keras = format!("convnext_tiny_stage_{stage}_block_{index}");
     let names = |at: usize, timm_name: &str, keras_name: &str| {
-        elsewhere(format!("{torch}.block.{at}"), format!("{timm}.{timm_name}"), format!("{keras}_{keras_name}"))
+        elsewhere(
+            format!("{torch}.block.{at}"),
+            format!("{timm}.{timm_name}"),
+            format!("{keras}_{keras_name}"),
+        )
     };
-    let depthwise = Conv { groups: Groups::Depthwise, bias: true, ..Conv::new(channels, 7) };
+    let depthwise = Conv {
+        groups: Groups::Depthwise,
+        bias: true,
+        ..Conv::new(channels, 7)
+    };
     // Dense layers over the channels of each position elsewhere, which is the same.
-    let pointwise = |outputs: usize| Conv { bias: true, ..Conv::new(outputs, 1) };
+    let pointwise = |outputs: usize| Conv {
+        bias: true,
+        ..Conv::new(outputs, 1)
+    };
     let mut layers = vec![
-        conv(format!("{path}.depthwise"), names(0, "conv_dw", "depthwise_conv"), depthwise),
+        conv(
+            format!("{path}.depthwise"),
+            names(0, "conv_dw", "depthwise_conv"),
+            depthwise,
+        ),
         layer_norm(format!("{path}.norm"), names(2, "norm", "layernorm")),
-        conv(format!("{path}.expand"), names(3, "mlp.fc1", "pointwise_conv_1"), pointwise(4 * channels)),
+        conv(
+            format!("{path}.expand"),
+            names(3, "mlp.fc1", "pointwise_conv_1"),
+            pointwise(4 * channels),
+        ),
         activation(Activation::Gelu),
-        conv(format!("{path}.project"), names(5, "mlp.fc2", "pointwise_conv_2"), pointwise(channels)),
+        conv(
+            format!("{path}.project"),
+            names(5, "mlp.fc2", "pointwise_conv_2"),
+            pointwise(channels),
+        ),
         Layer {
             name: format!("{path}.scale"),
-            elsewhere: elsewhere(format!("{torch}.layer_scale"), format!("{timm}.gamma"), format!("{keras}_layer_scale")),
+            elsewhere: elsewhere(
+                format!("{torch}.layer_scale"),
+                format!("{timm}.gamma"),
+                format!("{keras}_layer_scale"),
+            ),
             entry: None,
             kind: Kind::Scale,
         },
@@ -101,5 +168,10 @@ fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64
 }
 
 fn layer_norm(path: String, elsewhere: Elsewhere) -> Layer {
-    Layer { name: path, elsewhere, entry: None, kind: Kind::LayerNorm { epsilon: EPSILON } }
+    Layer {
+        name: path,
+        elsewhere,
+        entry: None,
+        kind: Kind::LayerNorm { epsilon: EPSILON },
+    }
 }

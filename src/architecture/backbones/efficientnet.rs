@@ -10,8 +10,15 @@ use crate::architecture::{
 };
 
 /// Expansion, kernel, stride of the first block, output channels and number of blocks, by stage.
-const STAGES: [[usize; 5]; 7] =
-    [[1, 3, 1, 16, 1], [6, 3, 2, 24, 2], [6, 5, 2, 40, 2], [6, 3, 2, 80, 3], [6, 5, 1, 112, 3], [6, 5, 2, 192, 4], [6, 3, 1, 320, 1]];
+const STAGES: [[usize; 5]; 7] = [
+    [1, 3, 1, 16, 1],
+    [6, 3, 2, 24, 2],
+    [6, 5, 2, 40, 2],
+    [6, 3, 2, 80, 3],
+    [6, 5, 1, 112, 3],
+    [6, 5, 2, 192, 4],
+    [6, 3, 1, 320, 1],
+];
 
 /// Probability of stochastic depth after the last block; it grows evenly from 0 at the first.
 const DROP_PATH: f64 = 0.2;
@@ -28,13 +35,28 @@ struct Scale {
 const DIALECTS: &[(Dialect, Traits)] = &[
     (Dialect::Torchvision, Traits::TORCH),
     (Dialect::Timm, Traits::TORCH),
-    (Dialect::TimmTf, Traits { input: Input::Imagenet, ..Traits::TENSORFLOW }),
+    (
+        Dialect::TimmTf,
+        Traits {
+            input: Input::Imagenet,
+            ..Traits::TENSORFLOW
+        },
+    ),
     // Keras's network normalizes its input itself, by ImageNet's mean and standard deviation.
-    (Dialect::Keras, Traits { input: Input::Imagenet, ..Traits::TENSORFLOW }),
+    (
+        Dialect::Keras,
+        Traits {
+            input: Input::Imagenet,
+            ..Traits::TENSORFLOW
+        },
+    ),
 ];
 
 /// The Lites were published by TensorFlow; timm has trained some anew.
-const LITE_DIALECTS: &[(Dialect, Traits)] = &[(Dialect::TimmTf, Traits::TENSORFLOW), (Dialect::Timm, Traits::TORCH)];
+const LITE_DIALECTS: &[(Dialect, Traits)] = &[
+    (Dialect::TimmTf, Traits::TENSORFLOW),
+    (Dialect::Timm, Traits::TORCH),
+];
 
 macro_rules! entries {
     ($($entry:ident $name:literal $width:literal $depth:literal $lite:literal $side:literal $gflop:literal $top1:literal $published:expr, $about:literal;)*) => {$(
@@ -79,7 +101,14 @@ entries! {
         "EfficientNet-Lite2 without its top, made for images of 260 pixels; 4.8 million parameters.";
 }
 
-fn efficientnet(variant: &Variant, Scale { width, depth, is_lite }: Scale) -> Network {
+fn efficientnet(
+    variant: &Variant,
+    Scale {
+        width,
+        depth,
+        is_lite,
+    }: Scale,
+) -> Network {
     let function = if is_lite { Relu6 } else { Silu };
     let scaled = |channels: usize| divisible(channels as f64 * width);
     // A Lite's stem, its last convolution and the number of blocks in its first and last stage are
@@ -87,18 +116,39 @@ fn efficientnet(variant: &Variant, Scale { width, depth, is_lite }: Scale) -> Ne
     let ends = |channels: usize| if is_lite { channels } else { scaled(channels) };
     let repeats = |stage: usize, count: usize| {
         let is_end = is_lite && (stage == 0 || stage + 1 == STAGES.len());
-        if is_end { count } else { (count as f64 * depth).ceil() as usize }
+        if is_end {
+            count
+        } else {
+            (count as f64 * depth).ceil() as usize
+        }
     };
-    let total: usize = STAGES.iter().enumerate().map(|(stage, [.., count])| repeats(stage, *count)).sum();
+    let total: usize = STAGES
+        .iter()
+        .enumerate()
+        .map(|(stage, [.., count])| repeats(stage, *count))
+        .sum();
     let mut inputs = ends(32);
-    let stem = names(["features.0.0", "features.0.1"], ["conv_stem", "bn1"], ["stem_conv", "stem_bn"]);
-    let stem = unit("blocks.0.stem", &stem, variant.traits.conv(inputs, 3, 2), variant, Some(function));
+    let stem = names(
+        ["features.0.0", "features.0.1"],
+        ["conv_stem", "bn1"],
+        ["stem_conv", "stem_bn"],
+    );
+    let stem = unit(
+        "blocks.0.stem",
+        &stem,
+        variant.traits.conv(inputs, 3, 2),
+        variant,
+        Some(function),
+    );
     let mut stages = Stages::new(stem);
     let mut done = 0;
     for (stage, [expansion, kernel, stride, channels, count]) in STAGES.into_iter().enumerate() {
         for at in 0..repeats(stage, count) {
             // The gate narrows to a quarter of the block's input, not of its expanded channels.
-            let gate = Gate { reduced: (inputs / 4).max(1), functions: [Silu, Sigmoid] };
+            let gate = Gate {
+                reduced: (inputs / 4).max(1),
+                functions: [Silu, Sigmoid],
+            };
             let block = Block {
                 inputs,
                 expanded: inputs * expansion,
@@ -112,40 +162,85 @@ fn efficientnet(variant: &Variant, Scale { width, depth, is_lite }: Scale) -> Ne
             let letter = char::from(b'a' + at as u8);
             let keras = format!("block{}{letter}", stage + 1);
             let keras_gate = ["se_reduce", "se_expand"].map(|name| format!("{keras}_{name}"));
-            let keras = [["expand_conv", "expand_bn"], ["dwconv", "bn"], ["project_conv", "project_bn"]]
-                .map(|names| names.map(|name| format!("{keras}_{name}")));
+            let keras = [
+                ["expand_conv", "expand_bn"],
+                ["dwconv", "bn"],
+                ["project_conv", "project_bn"],
+            ]
+            .map(|names| names.map(|name| format!("{keras}_{name}")));
             let torch = format!("features.{}.{at}.block", stage + 1);
-            stages.push(block, &gated_names(&block, &torch, &format!("blocks.{stage}.{at}"), keras, keras_gate), variant);
+            stages.push(
+                block,
+                &gated_names(
+                    &block,
+                    &torch,
+                    &format!("blocks.{stage}.{at}"),
+                    keras,
+                    keras_gate,
+                ),
+                variant,
+            );
             (inputs, done) = (block.outputs, done + 1);
         }
     }
-    let last = names(["features.8.0", "features.8.1"], ["conv_head", "bn2"], ["top_conv", "top_bn"]);
-    Network { inputs: variant.inputs, groups: stages.finish(&last, ends(1280), function, variant) }
+    let last = names(
+        ["features.8.0", "features.8.1"],
+        ["conv_head", "bn2"],
+        ["top_conv", "top_bn"],
+    );
+    Network {
+        inputs: variant.inputs,
+        groups: stages.finish(&last, ends(1280), function, variant),
+    }
 }
 
 /// Names of the layers of a block at `torch` and `timm`, as EfficientNet and MobileNetV3 have them.
 /// `keras` are those of the first, the depthwise and the last convolution.
-pub(super) fn gated_names(block: &Block, torch: &str, timm: &str, keras: [[String; 2]; 3], keras_gate: [String; 2]) -> BlockNames {
+pub(super) fn gated_names(
+    block: &Block,
+    torch: &str,
+    timm: &str,
+    keras: [[String; 2]; 3],
+    keras_gate: [String; 2],
+) -> BlockNames {
     let is_expanded = block.expanded != block.inputs;
     let [expand, depthwise, project] = keras;
     // torchvision counts what is there.
     let first = usize::from(is_expanded);
     let last = first + 1 + usize::from(block.gate.is_some());
     // timm's blocks without a first convolution call the last one `conv_pw`.
-    let [of_depthwise, of_project] =
-        if is_expanded { [["conv_dw", "bn2"], ["conv_pwl", "bn3"]] } else { [["conv_dw", "bn1"], ["conv_pw", "bn2"]] };
+    let [of_depthwise, of_project] = if is_expanded {
+        [["conv_dw", "bn2"], ["conv_pwl", "bn3"]]
+    } else {
+        [["conv_dw", "bn1"], ["conv_pw", "bn2"]]
+    };
     let part = |position: usize, timm_names: [&str; 2], keras: [String; 2]| Names {
-        torchvision: [format!("{torch}.{position}.0"), format!("{torch}.{position}.1")],
+        torchvision: [
+            format!("{torch}.{position}.0"),
+            format!("{torch}.{position}.1"),
+        ],
         timm: timm_names.map(|name| format!("{timm}.{name}")),
         keras,
     };
     let [reduce, widen] = keras_gate;
     BlockNames {
-        expand: if is_expanded { part(0, ["conv_pw", "bn1"], expand) } else { Names::default() },
+        expand: if is_expanded {
+            part(0, ["conv_pw", "bn1"], expand)
+        } else {
+            Names::default()
+        },
         depthwise: part(first, of_depthwise, depthwise),
         gate: [
-            elsewhere(format!("{torch}.{}.fc1", first + 1), format!("{timm}.se.conv_reduce"), reduce),
-            elsewhere(format!("{torch}.{}.fc2", first + 1), format!("{timm}.se.conv_expand"), widen),
+            elsewhere(
+                format!("{torch}.{}.fc1", first + 1),
+                format!("{timm}.se.conv_reduce"),
+                reduce,
+            ),
+            elsewhere(
+                format!("{torch}.{}.fc2", first + 1),
+                format!("{timm}.se.conv_expand"),
+                widen,
+            ),
         ],
         project: part(last, of_project, project),
     }

@@ -51,18 +51,50 @@ pub(super) struct BlockNames {
 impl Block {
     /// Describes the layers of the block at `path`.
     pub(super) fn layers(self, path: &str, names: &BlockNames, variant: &Variant) -> Vec<Layer> {
-        let Self { inputs, expanded, outputs, kernel, stride, function, gate, drop_path } = self;
+        let Self {
+            inputs,
+            expanded,
+            outputs,
+            kernel,
+            stride,
+            function,
+            gate,
+            drop_path,
+        } = self;
         let traits = variant.traits;
         let mut main = Vec::new();
         if expanded != inputs {
-            main.extend(unit(&format!("{path}.expand"), &names.expand, traits.conv(expanded, 1, 1), variant, Some(function)));
+            main.extend(unit(
+                &format!("{path}.expand"),
+                &names.expand,
+                traits.conv(expanded, 1, 1),
+                variant,
+                Some(function),
+            ));
         }
         let depthwise = traits.depthwise(expanded, kernel, stride);
-        main.extend(unit(&format!("{path}.depthwise"), &names.depthwise, depthwise, variant, Some(function)));
+        main.extend(unit(
+            &format!("{path}.depthwise"),
+            &names.depthwise,
+            depthwise,
+            variant,
+            Some(function),
+        ));
         main.extend(gate.map(|Gate { reduced, functions }| {
-            squeeze_excite(&format!("{path}.gate"), names.gate.clone(), [reduced, expanded], functions)
+            squeeze_excite(
+                &format!("{path}.gate"),
+                names.gate.clone(),
+                [reduced, expanded],
+                functions,
+            )
         }));
-        main.extend(unit(&format!("{path}.project"), &names.project, traits.conv(outputs, 1, 1), variant, None));
+        main.extend(unit(
+            &format!("{path}.project"),
+            &names.project,
+            traits.conv(outputs, 1, 1),
+            variant,
+            None,
+        ));
         if stride > 1 || inputs != outputs {
             return main;
         }
@@ -84,7 +116,10 @@ pub(super) struct Stages {
 impl Stages {
     /// Starts with the stem.
     pub(super) fn new(stem: Vec<Layer>) -> Self {
-        Self { groups: vec![stem], count: 0 }
+        Self {
+            groups: vec![stem],
+            count: 0,
+        }
     }
 
     /// Adds a block.
@@ -100,9 +135,21 @@ impl Stages {
     }
 
     /// Adds the last convolution as a group of its own.
-    pub(super) fn finish(mut self, names: &Names, outputs: usize, function: Activation, variant: &Variant) -> Vec<Vec<Layer>> {
+    pub(super) fn finish(
+        mut self,
+        names: &Names,
+        outputs: usize,
+        function: Activation,
+        variant: &Variant,
+    ) -> Vec<Vec<Layer>> {
         let path = format!("blocks.{}.last", self.groups.len());
-        self.groups.push(unit(&path, names, variant.traits.conv(outputs, 1, 1), variant, Some(function)));
+        self.groups.push(unit(
+            &path,
+            names,
+            variant.traits.conv(outputs, 1, 1),
+            variant,
+            Some(function),
+        ));
         self.groups
     }
 }

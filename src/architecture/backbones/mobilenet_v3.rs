@@ -47,7 +47,13 @@ const LARGE_ROWS: [Row; 15] = [
 
 /// torchvision's norms have TensorFlow's epsilon, timm's own networks PyTorch's.
 const DIALECTS: &[(Dialect, Traits)] = &[
-    (Dialect::Torchvision, Traits { epsilon: 1e-3, ..Traits::TORCH }),
+    (
+        Dialect::Torchvision,
+        Traits {
+            epsilon: 1e-3,
+            ..Traits::TORCH
+        },
+    ),
     (Dialect::Timm, Traits::TORCH),
     (Dialect::TimmTf, Traits::TENSORFLOW),
     (Dialect::Keras, Traits::TENSORFLOW),
@@ -87,32 +93,73 @@ pub(super) static LARGE: Entry = Entry {
 
 fn mobilenet(variant: &Variant, rows: &[Row]) -> Network {
     let mut inputs = 16;
-    let stem = names(["features.0.0", "features.0.1"], ["conv_stem", "bn1"], ["conv", "conv_bn"]);
-    let stem = unit("blocks.0.stem", &stem, variant.traits.conv(inputs, 3, 2), variant, Some(HardSwish));
+    let stem = names(
+        ["features.0.0", "features.0.1"],
+        ["conv_stem", "bn1"],
+        ["conv", "conv_bn"],
+    );
+    let stem = unit(
+        "blocks.0.stem",
+        &stem,
+        variant.traits.conv(inputs, 3, 2),
+        variant,
+        Some(HardSwish),
+    );
     let mut stages = Stages::new(stem);
     // timm's stages end where the number of channels changes.
     let (mut stage, mut at) = (0, 0);
-    for (index, (kernel, expanded, outputs, is_gated, function, stride)) in rows.iter().copied().enumerate() {
+    for (index, (kernel, expanded, outputs, is_gated, function, stride)) in
+        rows.iter().copied().enumerate()
+    {
         if index > 0 && outputs != inputs {
             (stage, at) = (stage + 1, 0);
         }
         let reduced = divisible(expanded as f64 / 4.0);
-        let gate = is_gated.then_some(Gate { reduced, functions: [Relu, HardSigmoid] });
-        let block = Block { inputs, expanded, outputs, kernel, stride, function, gate, drop_path: 0.0 };
+        let gate = is_gated.then_some(Gate {
+            reduced,
+            functions: [Relu, HardSigmoid],
+        });
+        let block = Block {
+            inputs,
+            expanded,
+            outputs,
+            kernel,
+            stride,
+            function,
+            gate,
+            drop_path: 0.0,
+        };
         let keras = match index {
             0 => "expanded_conv".to_owned(),
             _ => format!("expanded_conv_{index}"),
         };
-        let keras_gate = ["squeeze_excite_conv", "squeeze_excite_conv_1"].map(|name| format!("{keras}_{name}"));
+        let keras_gate =
+            ["squeeze_excite_conv", "squeeze_excite_conv_1"].map(|name| format!("{keras}_{name}"));
         let part = |name: &str| [format!("{keras}_{name}"), format!("{keras}_{name}_bn")];
         let keras = [part("expand"), part("depthwise"), part("project")];
         let torch = format!("features.{}.block", index + 1);
-        stages.push(block, &gated_names(&block, &torch, &format!("blocks.{stage}.{at}"), keras, keras_gate), variant);
+        stages.push(
+            block,
+            &gated_names(
+                &block,
+                &torch,
+                &format!("blocks.{stage}.{at}"),
+                keras,
+                keras_gate,
+            ),
+            variant,
+        );
         (inputs, at) = (outputs, at + 1);
     }
     let torch = format!("features.{}", rows.len() + 1);
     let timm = format!("blocks.{}.0", stage + 1);
-    let last =
-        names([&format!("{torch}.0"), &format!("{torch}.1")], [&format!("{timm}.conv"), &format!("{timm}.bn1")], ["conv_1", "conv_1_bn"]);
-    Network { inputs: variant.inputs, groups: stages.finish(&last, 6 * inputs, HardSwish, variant) }
+    let last = names(
+        [&format!("{torch}.0"), &format!("{torch}.1")],
+        [&format!("{timm}.conv"), &format!("{timm}.bn1")],
+        ["conv_1", "conv_1_bn"],
+    );
+    Network {
+        inputs: variant.inputs,
+        groups: stages.finish(&last, 6 * inputs, HardSwish, variant),
+    }
 }

@@ -14,13 +14,24 @@ const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 /// A bottleneck's last convolution has so many times the channels of the others.
 const EXPANSION: usize = 4;
 
-const TORCH: &[(Dialect, Traits)] = &[(Dialect::Torchvision, Traits::TORCH), (Dialect::Timm, Traits::TORCH)];
+const TORCH: &[(Dialect, Traits)] = &[
+    (Dialect::Torchvision, Traits::TORCH),
+    (Dialect::Timm, Traits::TORCH),
+];
 
 /// Keras has the paper's strides, a bias before each norm, which moves its mean, and Caffe's input.
 const WITH_KERAS: &[(Dialect, Traits)] = &[
     (Dialect::Torchvision, Traits::TORCH),
     (Dialect::Timm, Traits::TORCH),
-    (Dialect::Keras, Traits { epsilon: 1.001e-5, has_stride_first: true, input: Input::Caffe, ..Traits::TORCH }),
+    (
+        Dialect::Keras,
+        Traits {
+            epsilon: 1.001e-5,
+            has_stride_first: true,
+            input: Input::Caffe,
+            ..Traits::TORCH
+        },
+    ),
 ];
 
 const fn entry(
@@ -31,7 +42,16 @@ const fn entry(
     dialects: &'static [(Dialect, Traits)],
     published: Published,
 ) -> Entry {
-    Entry { name, about, source, dialects, side: 224, gflop, top1, published: Some(published) }
+    Entry {
+        name,
+        about,
+        source,
+        dialects,
+        side: 224,
+        gflop,
+        top1,
+        published: Some(published),
+    }
 }
 
 /// ResNet-18.
@@ -55,7 +75,11 @@ pub(super) static RESNET34: Entry = entry(
     [3.66, 73.314],
     Source::Table(|variant| resnet(variant, [3, 4, 6, 3], false)),
     TORCH,
-    Published::torchvision("https://download.pytorch.org/models/resnet34-b627a593.pth", about(87_320_166), "b627a593"),
+    Published::torchvision(
+        "https://download.pytorch.org/models/resnet34-b627a593.pth",
+        about(87_320_166),
+        "b627a593",
+    ),
 );
 
 /// ResNet-50.
@@ -79,31 +103,66 @@ pub(super) static RESNET101: Entry = entry(
     [7.8, 77.374],
     Source::Table(|variant| resnet(variant, [3, 4, 23, 3], true)),
     WITH_KERAS,
-    Published::torchvision("https://download.pytorch.org/models/resnet101-63fe2227.pth", about(178_793_742), "63fe2227"),
+    Published::torchvision(
+        "https://download.pytorch.org/models/resnet101-63fe2227.pth",
+        about(178_793_742),
+        "63fe2227",
+    ),
 );
 
 fn resnet(variant: &Variant, blocks: [usize; 4], is_bottleneck: bool) -> Network {
     let names = same_in_torch("conv1", "bn1", "conv1_conv", "conv1_bn");
-    let mut stem = unit("blocks.0.stem", &names, variant.traits.conv(64, 7, 2), variant, Some(Activation::Relu));
-    let window = Pool { kind: PoolKind::Max, kernel: 3, stride: 2, padding: Padding::Each([1; 2]), ceil: false };
+    let mut stem = unit(
+        "blocks.0.stem",
+        &names,
+        variant.traits.conv(64, 7, 2),
+        variant,
+        Some(Activation::Relu),
+    );
+    let window = Pool {
+        kind: PoolKind::Max,
+        kernel: 3,
+        stride: 2,
+        padding: Padding::Each([1; 2]),
+        ceil: false,
+    };
     stem.push(pool("blocks.0.pool".to_owned(), window));
     let mut groups = vec![stem];
     let mut inputs = 64;
     for (stage, (count, width)) in blocks.into_iter().zip(WIDTHS).enumerate() {
-        let outputs = if is_bottleneck { width * EXPANSION } else { width };
+        let outputs = if is_bottleneck {
+            width * EXPANSION
+        } else {
+            width
+        };
         let mut layers = Vec::new();
         for index in 0..count {
             let stride = if index == 0 && stage > 0 { 2 } else { 1 };
-            layers.extend(block(variant, stage, index, [inputs, width, outputs], stride));
+            layers.extend(block(
+                variant,
+                stage,
+                index,
+                [inputs, width, outputs],
+                stride,
+            ));
             inputs = outputs;
         }
         groups.push(layers);
     }
-    Network { inputs: variant.inputs, groups }
+    Network {
+        inputs: variant.inputs,
+        groups,
+    }
 }
 
 /// A residual block: convolutions and what they are added to, its input or a 1x1 convolution of it.
-fn block(variant: &Variant, stage: usize, index: usize, [inputs, width, outputs]: [usize; 3], stride: usize) -> [Layer; 2] {
+fn block(
+    variant: &Variant,
+    stage: usize,
+    index: usize,
+    [inputs, width, outputs]: [usize; 3],
+    stride: usize,
+) -> [Layer; 2] {
     let path = format!("blocks.{}.{index}", stage + 1);
     let torch = format!("layer{}.{index}", stage + 1);
     let keras = format!("conv{}_block{}", stage + 2, index + 1);
@@ -115,14 +174,29 @@ fn block(variant: &Variant, stage: usize, index: usize, [inputs, width, outputs]
             &format!("{keras}_{at}_conv"),
             &format!("{keras}_{at}_bn"),
         );
-        unit(&format!("{path}.{at}"), &names, traits.conv(outputs, kernel, stride), variant, function)
+        unit(
+            &format!("{path}.{at}"),
+            &names,
+            traits.conv(outputs, kernel, stride),
+            variant,
+            function,
+        )
     };
     let relu = Some(Activation::Relu);
     let main = if outputs == width {
         [conv(1, width, 3, stride, relu), conv(2, width, 3, 1, None)].concat()
     } else {
-        let [first, middle] = if traits.has_stride_first { [stride, 1] } else { [1, stride] };
-        [conv(1, width, 1, first, relu), conv(2, width, 3, middle, relu), conv(3, outputs, 1, 1, None)].concat()
+        let [first, middle] = if traits.has_stride_first {
+            [stride, 1]
+        } else {
+            [1, stride]
+        };
+        [
+            conv(1, width, 1, first, relu),
+            conv(2, width, 3, middle, relu),
+            conv(3, outputs, 1, 1, None),
+        ]
+        .concat()
     };
     let shortcut = if stride == 1 && inputs == outputs {
         Vec::new()
@@ -133,9 +207,18 @@ fn block(variant: &Variant, stage: usize, index: usize, [inputs, width, outputs]
             &format!("{keras}_0_conv"),
             &format!("{keras}_0_bn"),
         );
-        unit(&format!("{path}.shortcut"), &names, traits.conv(outputs, 1, stride), variant, None)
+        unit(
+            &format!("{path}.shortcut"),
+            &names,
+            traits.conv(outputs, 1, stride),
+            variant,
+            None,
+        )
     };
-    [branches(path, Join::Add, vec![main, shortcut]), activation(Activation::Relu)]
+    [
+        branches(path, Join::Add, vec![main, shortcut]),
+        activation(Activation::Relu),
+    ]
 }
 
 /// Names of a convolution and its norm that torchvision and timm share.

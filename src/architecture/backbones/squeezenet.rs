@@ -14,11 +14,22 @@ const FIRES: [&[(usize, [usize; 2])]; 4] = [
     &[],
     &[(3, [16, 64]), (4, [16, 64])],
     &[(6, [32, 128]), (7, [32, 128])],
-    &[(9, [48, 192]), (10, [48, 192]), (11, [64, 256]), (12, [64, 256])],
+    &[
+        (9, [48, 192]),
+        (10, [48, 192]),
+        (11, [64, 256]),
+        (12, [64, 256]),
+    ],
 ];
 
 /// torchvision's pools keep a last window that reaches beyond the edge.
-const POOL: Pool = Pool { kind: PoolKind::Max, kernel: 3, stride: 2, padding: Padding::Valid, ceil: true };
+const POOL: Pool = Pool {
+    kind: PoolKind::Max,
+    kernel: 3,
+    stride: 2,
+    padding: Padding::Valid,
+    ceil: true,
+};
 
 /// SqueezeNet 1.1.
 pub(super) static SQUEEZENET1_1: Entry = Entry {
@@ -40,30 +51,56 @@ fn squeezenet(inputs: usize) -> Network {
     let group = |(index, fires): (usize, &&[(usize, [usize; 2])])| {
         let mut layers: Vec<Layer> = Vec::new();
         if index == 0 {
-            let stem = Conv { stride: 2, padding: Padding::Valid, bias: true, ..Conv::new(64, 3) };
-            layers.push(conv("blocks.0.stem.conv".to_owned(), elsewhere("features.0", "", ""), stem));
+            let stem = Conv {
+                stride: 2,
+                padding: Padding::Valid,
+                bias: true,
+                ..Conv::new(64, 3)
+            };
+            layers.push(conv(
+                "blocks.0.stem.conv".to_owned(),
+                elsewhere("features.0", "", ""),
+                stem,
+            ));
             layers.push(activation(Activation::Relu));
         }
         for (at, (position, channels)) in fires.iter().enumerate() {
-            layers.extend(fire(&format!("blocks.{index}.fires.{at}"), &format!("features.{position}"), *channels));
+            layers.extend(fire(
+                &format!("blocks.{index}.fires.{at}"),
+                &format!("features.{position}"),
+                *channels,
+            ));
         }
         if index + 1 < FIRES.len() {
             layers.push(pool(format!("blocks.{index}.pool"), POOL));
         }
         layers
     };
-    Network { inputs, groups: FIRES.iter().enumerate().map(group).collect() }
+    Network {
+        inputs,
+        groups: FIRES.iter().enumerate().map(group).collect(),
+    }
 }
 
 /// A fire module: a 1x1 convolution to few channels, then a 1x1 and a 3x3 one side by side.
 fn fire(path: &str, torch: &str, [squeezed, expanded]: [usize; 2]) -> Vec<Layer> {
     let unit = |name: &str, outputs, kernel| {
         let names = elsewhere(format!("{torch}.{name}"), "", "");
-        let layer = conv(format!("{path}.{name}.conv"), names, Conv { bias: true, ..Conv::new(outputs, kernel) });
+        let layer = conv(
+            format!("{path}.{name}.conv"),
+            names,
+            Conv {
+                bias: true,
+                ..Conv::new(outputs, kernel)
+            },
+        );
         vec![layer, activation(Activation::Relu)]
     };
     let mut layers = unit("squeeze", squeezed, 1);
-    let expand = vec![unit("expand1x1", expanded, 1), unit("expand3x3", expanded, 3)];
+    let expand = vec![
+        unit("expand1x1", expanded, 1),
+        unit("expand3x3", expanded, 3),
+    ];
     layers.push(branches(path.to_owned(), Join::Concat, expand));
     layers
 }

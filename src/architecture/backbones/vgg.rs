@@ -19,7 +19,13 @@ const CHANNELS19: Channels = [&[64; 2], &[128; 2], &[256; 4], &[512; 4], &[512; 
 const DIALECTS: &[(Dialect, Traits)] = &[
     (Dialect::Torchvision, Traits::TORCH),
     (Dialect::Timm, Traits::TORCH),
-    (Dialect::Keras, Traits { input: Input::Caffe, ..Traits::TORCH }),
+    (
+        Dialect::Keras,
+        Traits {
+            input: Input::Caffe,
+            ..Traits::TORCH
+        },
+    ),
 ];
 
 /// VGG16.
@@ -43,7 +49,10 @@ pub(super) static VGG16_BN: Entry = Entry {
     name: "vgg16_bn",
     about: "The same with batch norm after each convolution.",
     source: Source::Table(|variant| vgg(variant.inputs, &CHANNELS16, true)),
-    dialects: &[(Dialect::Torchvision, Traits::TORCH), (Dialect::Timm, Traits::TORCH)],
+    dialects: &[
+        (Dialect::Torchvision, Traits::TORCH),
+        (Dialect::Timm, Traits::TORCH),
+    ],
     side: 224,
     gflop: 15.47,
     top1: 73.36,
@@ -63,7 +72,11 @@ pub(super) static VGG19: Entry = Entry {
     side: 224,
     gflop: 19.63,
     top1: 72.376,
-    published: Some(Published::torchvision("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", about(574_673_125), "dcbb9e9d")),
+    published: Some(Published::torchvision(
+        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        about(574_673_125),
+        "dcbb9e9d",
+    )),
 };
 
 /// Describes a VGG with these channels.
@@ -74,13 +87,30 @@ pub(crate) fn vgg(inputs: usize, channels: &[&[usize]], batch_norm: bool) -> Net
     let mut block = |(index, channels): (usize, &&[usize])| {
         let mut layers: Vec<Layer> = Vec::new();
         for (at, outputs) in channels.iter().enumerate() {
-            let (path, torch) = (format!("blocks.{index}.{at}"), |position: usize| format!("features.{position}"));
-            let keras = if batch_norm { String::new() } else { format!("block{}_conv{}", index + 1, at + 1) };
-            let shape = Conv { bias: !batch_norm, ..Conv::new(*outputs, 3) };
-            layers.push(conv(format!("{path}.conv"), elsewhere(torch(position), torch(position), keras), shape));
+            let (path, torch) = (format!("blocks.{index}.{at}"), |position: usize| {
+                format!("features.{position}")
+            });
+            let keras = if batch_norm {
+                String::new()
+            } else {
+                format!("block{}_conv{}", index + 1, at + 1)
+            };
+            let shape = Conv {
+                bias: !batch_norm,
+                ..Conv::new(*outputs, 3)
+            };
+            layers.push(conv(
+                format!("{path}.conv"),
+                elsewhere(torch(position), torch(position), keras),
+                shape,
+            ));
             if batch_norm {
                 let name = torch(position + 1);
-                layers.push(norm(format!("{path}.norm"), elsewhere(name.clone(), name, ""), 1e-5));
+                layers.push(norm(
+                    format!("{path}.norm"),
+                    elsewhere(name.clone(), name, ""),
+                    1e-5,
+                ));
             }
             layers.push(activation(Activation::Relu));
             position += if batch_norm { 3 } else { 2 };
@@ -89,7 +119,10 @@ pub(crate) fn vgg(inputs: usize, channels: &[&[usize]], batch_norm: bool) -> Net
         layers.push(pool(format!("blocks.{index}.pool"), Pool::HALVE));
         layers
     };
-    Network { inputs, groups: channels.iter().enumerate().map(&mut block).collect() }
+    Network {
+        inputs,
+        groups: channels.iter().enumerate().map(&mut block).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -99,10 +132,24 @@ mod tests {
 
     #[test]
     fn five_pools_halve_an_image_and_the_one_that_finds_too_little_is_named() {
-        let Source::Table(build) = VGG19.source else { panic!("a table") };
-        let network = build(&Variant { inputs: 3, width: 1.0, traits: Traits::TORCH });
-        assert_eq!(network.features([100, 64]).expect("large enough"), [512, 3, 2]);
-        let too_small = network.features([16, 64]).expect_err("four halvings leave one row");
-        assert_eq!(too_small.to_string(), "layer 37, max_pool 2: 1 x 4 is left of 16 x 64");
+        let Source::Table(build) = VGG19.source else {
+            panic!("a table")
+        };
+        let network = build(&Variant {
+            inputs: 3,
+            width: 1.0,
+            traits: Traits::TORCH,
+        });
+        assert_eq!(
+            network.features([100, 64]).expect("large enough"),
+            [512, 3, 2]
+        );
+        let too_small = network
+            .features([16, 64])
+            .expect_err("four halvings leave one row");
+        assert_eq!(
+            too_small.to_string(),
+            "layer 37, max_pool 2: 1 x 4 is left of 16 x 64"
+        );
     }
 }

@@ -31,7 +31,11 @@ impl Expected<'_> {
     /// Describes the length: "300 bytes" or "300 to 400 bytes".
     pub fn length(&self) -> String {
         let (least, most) = (self.bytes.start(), self.bytes.end());
-        if least == most { format!("{most} bytes") } else { format!("{least} to {most} bytes") }
+        if least == most {
+            format!("{most} bytes")
+        } else {
+            format!("{least} to {most} bytes")
+        }
     }
 }
 
@@ -47,7 +51,9 @@ pub enum DownloadError {
         reason: String,
     },
     /// The server sent another file.
-    #[error("what came from {url} is not the expected file: found {found}, expected {expected}; nothing of it was kept")]
+    #[error(
+        "what came from {url} is not the expected file: found {found}, expected {expected}; nothing of it was kept"
+    )]
     Wrong {
         /// URL of the file.
         url: String,
@@ -79,13 +85,28 @@ const TRIES: usize = 3;
 /// # Errors
 /// Returns an error if the server fails, sends another file, or the file can't be written. An
 /// interrupted download stays next to `target` for the next attempt.
-pub fn download(url: &str, expected: Expected<'_>, target: &Path, progress: &dyn Fn(u64)) -> Result<(), DownloadError> {
+pub fn download(
+    url: &str,
+    expected: Expected<'_>,
+    target: &Path,
+    progress: &dyn Fn(u64),
+) -> Result<(), DownloadError> {
     let partial = partial_path(target);
-    if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(|error| super::files::with_path(&error, "can't create the folder", folder))?;
+    if let Some(folder) = target
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder)
+            .map_err(|error| super::files::with_path(&error, "can't create the folder", folder))?;
     }
     let system = |error: io::Error| super::files::with_path(&error, "can't write", &partial);
-    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&partial).map_err(system)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&partial)
+        .map_err(system)?;
     // Two programs that download the same file take turns; the second finds it complete.
     file.lock().map_err(system)?;
     if is_whole(target, expected)? {
@@ -102,7 +123,11 @@ pub fn download(url: &str, expected: Expected<'_>, target: &Path, progress: &dyn
     }
     if let Some((found, expected)) = found {
         file.set_len(0).map_err(system)?;
-        return Err(DownloadError::Wrong { url: url.to_owned(), found, expected });
+        return Err(DownloadError::Wrong {
+            url: url.to_owned(),
+            found,
+            expected,
+        });
     }
     file.sync_all().map_err(system)?;
     fs::rename(&partial, target).map_err(system)?;
@@ -117,7 +142,9 @@ pub fn is_whole(path: &Path, expected: Expected<'_>) -> io::Result<bool> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(super::files::with_path(&error, "can't read", path)),
-        Ok(mut file) => Ok(check(&mut file, expected).map_err(|error| super::files::with_path(&error, "can't read", path))?.is_none()),
+        Ok(mut file) => Ok(check(&mut file, expected)
+            .map_err(|error| super::files::with_path(&error, "can't read", path))?
+            .is_none()),
     }
 }
 
@@ -143,11 +170,21 @@ fn check(file: &mut File, expected: Expected<'_>) -> io::Result<Option<(String, 
         }
     }
     let found = hex(&digest.finalize());
-    Ok((!found.starts_with(expected.sha256)).then(|| (format!("SHA-256 {found}"), format!("SHA-256 {}", expected.sha256))))
+    Ok((!found.starts_with(expected.sha256)).then(|| {
+        (
+            format!("SHA-256 {found}"),
+            format!("SHA-256 {}", expected.sha256),
+        )
+    }))
 }
 
 /// Appends to `file` until it has at least the expected length.
-fn receive(url: &str, expected: Expected<'_>, file: &mut File, progress: &dyn Fn(u64)) -> Result<(), DownloadError> {
+fn receive(
+    url: &str,
+    expected: Expected<'_>,
+    file: &mut File,
+    progress: &dyn Fn(u64),
+) -> Result<(), DownloadError> {
     let mut roots = RootCerts::PlatformVerifier;
     let mut fruitless = 0;
     loop {
@@ -158,16 +195,31 @@ fn receive(url: &str, expected: Expected<'_>, file: &mut File, progress: &dyn Fn
         match attempt(url, expected, file, &roots, progress) {
             Ok(()) => return Ok(()),
             // The system has no certificates; the program includes Mozilla's.
-            Err(Attempt::Lost(reason)) if reason.contains("certificate") && matches!(roots, RootCerts::PlatformVerifier) => {
+            Err(Attempt::Lost(reason))
+                if reason.contains("certificate")
+                    && matches!(roots, RootCerts::PlatformVerifier) =>
+            {
                 roots = RootCerts::WebPki;
             }
             Err(Attempt::Lost(reason)) => {
-                fruitless = if file.metadata()?.len() > before { 0 } else { fruitless + 1 };
+                fruitless = if file.metadata()?.len() > before {
+                    0
+                } else {
+                    fruitless + 1
+                };
                 if fruitless == TRIES {
-                    return Err(DownloadError::Server { url: url.to_owned(), reason });
+                    return Err(DownloadError::Server {
+                        url: url.to_owned(),
+                        reason,
+                    });
                 }
             }
-            Err(Attempt::Refused(reason)) => return Err(DownloadError::Server { url: url.to_owned(), reason }),
+            Err(Attempt::Refused(reason)) => {
+                return Err(DownloadError::Server {
+                    url: url.to_owned(),
+                    reason,
+                });
+            }
             Err(Attempt::Io(error)) => return Err(error.into()),
         }
     }
@@ -184,11 +236,24 @@ enum Attempt {
 }
 
 /// Requests the rest of a file once and appends what arrives.
-fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts, progress: &dyn Fn(u64)) -> Result<(), Attempt> {
+fn attempt(
+    url: &str,
+    expected: Expected<'_>,
+    file: &mut File,
+    roots: &RootCerts,
+    progress: &dyn Fn(u64),
+) -> Result<(), Attempt> {
     let tls = TlsConfig::builder().root_certs(roots.clone()).build();
-    let config = Agent::config_builder().tls_config(tls).timeout_connect(Some(TIMEOUT)).timeout_recv_response(Some(TIMEOUT));
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .timeout_connect(Some(TIMEOUT))
+        .timeout_recv_response(Some(TIMEOUT));
     let config = config.timeout_recv_body(Some(CONNECTION));
-    let config = if is_loopback(url) { config.proxy(None) } else { config };
+    let config = if is_loopback(url) {
+        config.proxy(None)
+    } else {
+        config
+    };
     let agent: Agent = config.http_status_as_error(false).build().into();
     let start = file.seek(SeekFrom::End(0)).map_err(Attempt::Io)?;
     let mut request = agent.get(url);
@@ -205,18 +270,33 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
         StatusCode::OK => 0,
         StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
             file.set_len(0).map_err(Attempt::Io)?;
-            return Err(Attempt::Lost("the server doesn't go on with a part".to_owned()));
+            return Err(Attempt::Lost(
+                "the server doesn't go on with a part".to_owned(),
+            ));
         }
         status => return Err(Attempt::Refused(format!("the server answered {status}"))),
     };
-    file.set_len(at).and_then(|()| file.seek(SeekFrom::Start(at))).map_err(Attempt::Io)?;
+    file.set_len(at)
+        .and_then(|()| file.seek(SeekFrom::Start(at)))
+        .map_err(Attempt::Io)?;
     // One byte more than expected is enough to notice a file that is too long.
-    let mut body = response.body_mut().as_reader().take(expected.bytes.end().saturating_sub(at) + 1);
+    let mut body = response
+        .body_mut()
+        .as_reader()
+        .take(expected.bytes.end().saturating_sub(at) + 1);
     let mut part = vec![0; 1 << 16];
     loop {
         progress(at);
-        let broke_off = |why: &str| Attempt::Lost(format!("it broke off after {at} of {}{why}", expected.length()));
-        match body.read(&mut part).map_err(|error| broke_off(&format!(": {error}")))? {
+        let broke_off = |why: &str| {
+            Attempt::Lost(format!(
+                "it broke off after {at} of {}{why}",
+                expected.length()
+            ))
+        };
+        match body
+            .read(&mut part)
+            .map_err(|error| broke_off(&format!(": {error}")))?
+        {
             0 if at < *expected.bytes.start() => return Err(broke_off("")),
             0 => return Ok(()),
             count => {
@@ -230,12 +310,17 @@ fn attempt(url: &str, expected: Expected<'_>, file: &mut File, roots: &RootCerts
 /// Whether a URL is of this machine, which is never reached through a proxy.
 fn is_loopback(url: &str) -> bool {
     let uri = url.parse::<ureq::http::Uri>().ok();
-    uri.as_ref().and_then(|uri| uri.host()).is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
+    uri.as_ref()
+        .and_then(|uri| uri.host())
+        .is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
 }
 
 /// Whether a partial response starts at byte `start`.
 fn is_from<T>(response: &ureq::http::Response<T>, start: u64) -> bool {
-    let range = response.headers().get("Content-Range").and_then(|value| value.to_str().ok());
+    let range = response
+        .headers()
+        .get("Content-Range")
+        .and_then(|value| value.to_str().ok());
     range.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
 }
 
@@ -264,43 +349,74 @@ mod tests {
 
     /// Starts a server on loopback that gives these answers and returns the `Range` of each
     /// request.
-    fn serve(file: Vec<u8>, answers: &'static [Answer]) -> (String, JoinHandle<Vec<Option<usize>>>) {
+    fn serve(
+        file: Vec<u8>,
+        answers: &'static [Answer],
+    ) -> (String, JoinHandle<Vec<Option<usize>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/file.bin", listener.local_addr().expect("bound"));
-        let work = move || answers.iter().map(|answer| answer_one(&listener, &file, *answer)).collect();
-        (url, std::thread::Builder::new().spawn(work).expect("started"))
+        let work = move || {
+            answers
+                .iter()
+                .map(|answer| answer_one(&listener, &file, *answer))
+                .collect()
+        };
+        (
+            url,
+            std::thread::Builder::new().spawn(work).expect("started"),
+        )
     }
 
     fn answer_one(listener: &TcpListener, file: &[u8], answer: Answer) -> Option<usize> {
         let (mut stream, _) = listener.accept().expect("a request");
-        let lines = BufReader::new(stream.try_clone().expect("cloned")).lines().map_while(Result::ok);
+        let lines = BufReader::new(stream.try_clone().expect("cloned"))
+            .lines()
+            .map_while(Result::ok);
         let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
         let range = head.iter().find_map(|line| {
             let (name, value) = line.split_once(": ")?;
             if !name.eq_ignore_ascii_case("range") {
                 return None;
             }
-            value.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+            value
+                .strip_prefix("bytes=")?
+                .strip_suffix('-')?
+                .parse()
+                .ok()
         });
         let (status, start, end) = match answer {
             Answer::Whole(end) => ("200 OK".to_owned(), 0, end.min(file.len())),
-            Answer::Rest => ("206 Partial Content".to_owned(), range.unwrap_or(0), file.len()),
+            Answer::Rest => (
+                "206 Partial Content".to_owned(),
+                range.unwrap_or(0),
+                file.len(),
+            ),
             Answer::Status(status) => (status.to_owned(), 0, 0),
         };
         let length = if end == 0 { 0 } else { file.len() - start };
         let place = if status.starts_with("206") {
-            format!("Content-Range: bytes {start}-{}/{}\r\n", file.len() - 1, file.len())
+            format!(
+                "Content-Range: bytes {start}-{}/{}\r\n",
+                file.len() - 1,
+                file.len()
+            )
         } else {
             String::new()
         };
-        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{place}Connection: close\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{place}Connection: close\r\n\r\n"
+        );
         // The client closes early when it has read enough.
-        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&file[start..end]));
+        let _ = stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(&file[start..end]));
         range
     }
 
     fn content() -> Vec<u8> {
-        (0..300_000usize).map(|index| (index * index / 7) as u8).collect()
+        (0..300_000usize)
+            .map(|index| (index * index / 7) as u8)
+            .collect()
     }
 
     struct Case {
@@ -313,15 +429,30 @@ mod tests {
 
     #[test]
     fn a_download_goes_on_where_it_was_cut_off() {
-        for Case { why, before, answers, ranges } in [
-            Case { why: "at once", before: Vec::new(), answers: &[Answer::Whole(usize::MAX)], ranges: &[None] },
+        for Case {
+            why,
+            before,
+            answers,
+            ranges,
+        } in [
+            Case {
+                why: "at once",
+                before: Vec::new(),
+                answers: &[Answer::Whole(usize::MAX)],
+                ranges: &[None],
+            },
             Case {
                 why: "cut off and gone on with",
                 before: Vec::new(),
                 answers: &[Answer::Whole(100_000), Answer::Rest],
                 ranges: &[None, Some(100_000)],
             },
-            Case { why: "left by an earlier run", before: content()[..1234].to_vec(), answers: &[Answer::Rest], ranges: &[Some(1234)] },
+            Case {
+                why: "left by an earlier run",
+                before: content()[..1234].to_vec(),
+                answers: &[Answer::Rest],
+                ranges: &[Some(1234)],
+            },
             Case {
                 why: "the server knows no ranges",
                 before: content()[..1234].to_vec(),
@@ -344,12 +475,18 @@ mod tests {
             let (url, server) = serve(content(), answers);
             let sha256 = sha256_hex(&content());
             let seen = RefCell::new(Vec::new());
-            let expected = Expected { bytes: &(300_000..=300_000), sha256: &sha256 };
+            let expected = Expected {
+                bytes: &(300_000..=300_000),
+                sha256: &sha256,
+            };
             download(&url, expected, &target, &|at| seen.borrow_mut().push(at)).expect(why);
             assert_eq!(fs::read(&target).expect("there"), content(), "{why}");
             assert_eq!(server.join().expect("served"), ranges, "{why}");
             assert_eq!(seen.borrow().last(), Some(&300_000), "{why}");
-            assert!(!partial_path(&target).exists() && is_whole(&target, expected).expect("read"), "{why}");
+            assert!(
+                !partial_path(&target).exists() && is_whole(&target, expected).expect("read"),
+                "{why}"
+            );
         }
     }
 
@@ -361,11 +498,32 @@ mod tests {
         let bytes = 299_000..=301_000;
         let (url, server) = serve(content(), &[Answer::Whole(usize::MAX)]);
         let wrong = if sha256.starts_with('0') { "1" } else { "0" };
-        let error = download(&url, Expected { bytes: &bytes, sha256: wrong }, &target, &|_| {}).expect_err("another file");
-        assert!(error.to_string().contains("SHA-256") && !target.exists(), "{error}");
+        let error = download(
+            &url,
+            Expected {
+                bytes: &bytes,
+                sha256: wrong,
+            },
+            &target,
+            &|_| {},
+        )
+        .expect_err("another file");
+        assert!(
+            error.to_string().contains("SHA-256") && !target.exists(),
+            "{error}"
+        );
         server.join().expect("served");
         let (url, server) = serve(content(), &[Answer::Whole(298_000), Answer::Rest]);
-        download(&url, Expected { bytes: &bytes, sha256: &sha256[..8] }, &target, &|_| {}).expect("downloaded");
+        download(
+            &url,
+            Expected {
+                bytes: &bytes,
+                sha256: &sha256[..8],
+            },
+            &target,
+            &|_| {},
+        )
+        .expect("downloaded");
         assert_eq!(fs::read(&target).expect("there"), content());
         assert_eq!(server.join().expect("served"), [None, Some(298_000)]);
     }
@@ -377,17 +535,33 @@ mod tests {
         let long = [content(), vec![0; 10]].concat();
         for (file, answers, expected) in [
             (other, &[Answer::Whole(usize::MAX)][..], "SHA-256"),
-            (long, &[Answer::Whole(usize::MAX)], "found 300001 bytes, expected 300000 bytes"),
+            (
+                long,
+                &[Answer::Whole(usize::MAX)],
+                "found 300001 bytes, expected 300000 bytes",
+            ),
             (content(), &[Answer::Status("404 Not Found")], "404"),
-            (content(), &[Answer::Whole(7); 4], "it broke off after 7 of 300000 bytes"),
+            (
+                content(),
+                &[Answer::Whole(7); 4],
+                "it broke off after 7 of 300000 bytes",
+            ),
         ] {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let target = folder.path().join("file.bin");
             let (url, server) = serve(file, answers);
             let sha256 = sha256_hex(&content());
-            let error = download(&url, Expected { bytes: &(300_000..=300_000), sha256: &sha256 }, &target, &|_| {})
-                .expect_err(expected)
-                .to_string();
+            let error = download(
+                &url,
+                Expected {
+                    bytes: &(300_000..=300_000),
+                    sha256: &sha256,
+                },
+                &target,
+                &|_| {},
+            )
+            .expect_err(expected)
+            .to_string();
             assert!(error.contains(expected) && error.contains(&url), "{error}");
             assert!(!target.exists(), "{expected}");
             server.join().expect("served");
@@ -410,11 +584,21 @@ mod tests {
 
     #[test]
     fn a_server_that_is_not_there_is_an_error_with_its_address() {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let free = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("http://{free}/file.bin");
-        let error =
-            download(&url, Expected { bytes: &(1..=1), sha256: "" }, &folder.path().join("file.bin"), &|_| {}).expect_err("nobody there");
+        let error = download(
+            &url,
+            Expected {
+                bytes: &(1..=1),
+                sha256: "",
+            },
+            &folder.path().join("file.bin"),
+            &|_| {},
+        )
+        .expect_err("nobody there");
         assert!(error.to_string().contains(&url), "{error}");
     }
 }

@@ -42,8 +42,12 @@ impl FolderWriter {
     pub fn new(target: &Path) -> io::Result<Self> {
         let partial = sibling(target, "partial");
         remove_folder_if_there(&partial)?;
-        fs::create_dir_all(&partial).map_err(|error| with_path(&error, "can't create", &partial))?;
-        Ok(Self { target: target.to_owned(), partial })
+        fs::create_dir_all(&partial)
+            .map_err(|error| with_path(&error, "can't create", &partial))?;
+        Ok(Self {
+            target: target.to_owned(),
+            partial,
+        })
     }
 
     /// Writes and syncs one file of the folder.
@@ -133,18 +137,28 @@ fn rename_or_found(from: &Path, to: &Path) -> io::Result<()> {
 /// wrapped before, the new words replace the old.
 pub fn with_path(error: &io::Error, doing: &str, path: &Path) -> io::Error {
     let reason = reason(error);
-    io::Error::new(error.kind(), WithPath { text: format!("{doing}: {reason}: {}", path.display()), reason })
+    io::Error::new(
+        error.kind(),
+        WithPath {
+            text: format!("{doing}: {reason}: {}", path.display()),
+            reason,
+        },
+    )
 }
 
 /// Returns the message of the system, without the paths and words that were added to it.
 pub fn reason(error: &io::Error) -> String {
-    let Some(inner) = error.get_ref() else { return error.to_string() };
+    let Some(inner) = error.get_ref() else {
+        return error.to_string();
+    };
     if let Some(found) = inner.downcast_ref::<WithPath>() {
         return found.reason.clone();
     }
     // The error of a temporary file adds its random name, which means nothing to the user.
     let text = error.to_string();
-    text.split_once(" at path \"").map_or(text.as_str(), |(said, _)| said).to_owned()
+    text.split_once(" at path \"")
+        .map_or(text.as_str(), |(said, _)| said)
+        .to_owned()
 }
 
 /// The error that [`with_path`] makes.
@@ -168,20 +182,28 @@ fn sibling(target: &Path, suffix: &str) -> PathBuf {
 /// Returns the I/O error, with the path in its message.
 pub fn clear_working_names(target: &Path) -> io::Result<()> {
     recover_folder(target)?;
-    ["partial", "new", "old"].into_iter().try_for_each(|suffix| {
-        let path = sibling(target, suffix);
-        remove_folder_if_there(&path).map_err(|error| with_path(&error, "can't remove", &path))
-    })
+    ["partial", "new", "old"]
+        .into_iter()
+        .try_for_each(|suffix| {
+            let path = sibling(target, suffix);
+            remove_folder_if_there(&path).map_err(|error| with_path(&error, "can't remove", &path))
+        })
 }
 
 /// Whether only a writer at work or a killed one can have left this name in a folder that contains
 /// the folder `target`.
 pub fn is_working_name(name: &str, target: &str) -> bool {
-    super::partial::is_partial(name) || ["partial", "new", "old"].iter().any(|suffix| name == format!(".{target}.{suffix}"))
+    super::partial::is_partial(name)
+        || ["partial", "new", "old"]
+            .iter()
+            .any(|suffix| name == format!(".{target}.{suffix}"))
 }
 
 fn remove_folder_if_there(path: &Path) -> io::Result<()> {
-    #[expect(clippy::disallowed_methods, reason = "only our own working names come here")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only our own working names come here"
+    )]
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -189,7 +211,10 @@ fn remove_folder_if_there(path: &Path) -> io::Result<()> {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    #[expect(clippy::disallowed_methods, reason = "inside a folder that isn't in place yet")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "inside a folder that isn't in place yet"
+    )]
     File::create(path)
 }
 
@@ -199,8 +224,16 @@ pub(in crate::base) mod tests {
 
     /// Returns the names in a folder, sorted.
     pub(in crate::base) fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .expect("listed")
+            .map(|entry| {
+                entry
+                    .expect("read")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
         names.sort();
         names
     }
@@ -213,7 +246,10 @@ pub(in crate::base) mod tests {
             let writer = FolderWriter::new(&target).expect("started");
             writer.write("file", content.as_bytes()).expect("written");
             writer.commit().expect("replaced");
-            assert_eq!(fs::read_to_string(target.join("file")).expect("read"), content);
+            assert_eq!(
+                fs::read_to_string(target.join("file")).expect("read"),
+                content
+            );
             assert_eq!(names(parent.path()), ["last"]);
         }
     }
@@ -222,8 +258,16 @@ pub(in crate::base) mod tests {
     fn a_crash_at_any_point_leaves_the_old_folder_or_the_new_one() {
         let cases: [(&[&str], &str, &str); 4] = [
             (&["last", ".last.partial"], "last", "before the rename"),
-            (&["last", ".last.new"], "last", "new complete, old still in place"),
-            (&[".last.old", ".last.new"], ".last.new", "between the two renames"),
+            (
+                &["last", ".last.new"],
+                "last",
+                "new complete, old still in place",
+            ),
+            (
+                &[".last.old", ".last.new"],
+                ".last.new",
+                "between the two renames",
+            ),
             (&[".last.old"], ".last.old", "only the old one is left"),
         ];
         for (present, expected, why) in cases {
@@ -234,19 +278,34 @@ pub(in crate::base) mod tests {
             }
             let target = parent.path().join("last");
             recover_folder(&target).expect("mended");
-            assert_eq!(fs::read_to_string(target.join("origin")).expect("read"), expected, "{why}");
+            assert_eq!(
+                fs::read_to_string(target.join("origin")).expect("read"),
+                expected,
+                "{why}"
+            );
         }
     }
 
     #[test]
     fn working_names_go_and_nothing_else() {
         let parent = tempfile::tempdir().expect("a temporary folder");
-        for name in ["last", ".last.partial", ".last.new", ".last.old", ".best.old", "mine"] {
+        for name in [
+            "last",
+            ".last.partial",
+            ".last.new",
+            ".last.old",
+            ".best.old",
+            "mine",
+        ] {
             fs::create_dir(parent.path().join(name)).expect("created");
         }
         clear_working_names(&parent.path().join("last")).expect("cleared");
         assert_eq!(names(parent.path()), [".best.old", "last", "mine"]);
-        assert!(is_working_name(".last.old", "last") && !is_working_name(".best.old", "last") && !is_working_name("last", "last"));
+        assert!(
+            is_working_name(".last.old", "last")
+                && !is_working_name(".best.old", "last")
+                && !is_working_name("last", "last")
+        );
     }
 
     #[test]
@@ -254,8 +313,14 @@ pub(in crate::base) mod tests {
         let error = write_atomic(Path::new("no/such/folder/file"), b"x").expect_err("no folder");
         let again = with_path(&error, "can't keep it", Path::new("kept"));
         let missing = io::Error::from_raw_os_error(2).to_string();
-        assert_eq!(error.to_string(), format!("can't write: {missing}: no/such/folder/file"));
+        assert_eq!(
+            error.to_string(),
+            format!("can't write: {missing}: no/such/folder/file")
+        );
         assert_eq!(again.to_string(), format!("can't keep it: {missing}: kept"));
-        assert_eq!((again.kind(), reason(&again)), (io::ErrorKind::NotFound, missing));
+        assert_eq!(
+            (again.kind(), reason(&again)),
+            (io::ErrorKind::NotFound, missing)
+        );
     }
 }

@@ -24,7 +24,9 @@ impl Key {
 
     /// One more thing; its length counts, so that no two lists of things are the same bytes.
     pub fn add(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        self.0
+            .update(&(bytes.len() as u64).to_le_bytes())
+            .update(bytes);
     }
 
     /// One more number.
@@ -38,17 +40,26 @@ pub fn kept_or<T: Serialize + DeserializeOwned>(key: &Key, find: impl FnOnce() -
     kept_in(cache::folder("findings"), key, find)
 }
 
-fn kept_in<T: Serialize + DeserializeOwned>(folder: Option<PathBuf>, key: &Key, find: impl FnOnce() -> T) -> T {
+fn kept_in<T: Serialize + DeserializeOwned>(
+    folder: Option<PathBuf>,
+    key: &Key,
+    find: impl FnOnce() -> T,
+) -> T {
     let Some(folder) = folder else { return find() };
     let path = folder.join(format!("{}.json", files::hex(key.0.finalize().as_bytes())));
     if let Some(found) = open(&path, key) {
         return found;
     }
     let found = find();
-    let written = serde_json::to_vec(&found).map_err(std::io::Error::from).and_then(|json| {
-        fs::create_dir_all(&folder)?;
-        files::write_atomic(&path, &[digest(&json, key).as_bytes(), b"\n", &json[..]].concat())
-    });
+    let written = serde_json::to_vec(&found)
+        .map_err(std::io::Error::from)
+        .and_then(|json| {
+            fs::create_dir_all(&folder)?;
+            files::write_atomic(
+                &path,
+                &[digest(&json, key).as_bytes(), b"\n", &json[..]].concat(),
+            )
+        });
     if let Err(error) = written {
         log::debug!("{}", files::with_path(&error, "keep a finding", &path));
     }
@@ -90,23 +101,39 @@ mod tests {
                 vec![(answer, 0.1f64)]
             })
         };
-        assert_eq!((ask(&key(1), 7), ask(&key(1), 8), asked.get()), (vec![(7, 0.1)], vec![(7, 0.1)], 1));
+        assert_eq!(
+            (ask(&key(1), 7), ask(&key(1), 8), asked.get()),
+            (vec![(7, 0.1)], vec![(7, 0.1)], 1)
+        );
         assert_eq!((ask(&key(2), 9), asked.get()), (vec![(9, 0.1)], 2));
-        let mut files: Vec<PathBuf> =
-            fs::read_dir(folder.path().join("new")).expect("listed").flatten().map(|entry| entry.path()).collect();
+        let mut files: Vec<PathBuf> = fs::read_dir(folder.path().join("new"))
+            .expect("listed")
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         files.sort();
         assert_eq!(files.len(), 2);
         // Any byte of it; and one finding under the name of another.
-        let whole: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("read")).collect();
+        let whole: Vec<Vec<u8>> = files
+            .iter()
+            .map(|file| fs::read(file).expect("read"))
+            .collect();
         for at in 0..whole[0].len() {
             let mut damaged = whole[0].clone();
             damaged[at] ^= 4;
             fs::write(&files[0], &damaged).expect("written");
-            assert_eq!(open::<Vec<(u32, f64)>>(&files[0], &key(1)).or(open(&files[0], &key(2))), None, "{at}");
+            assert_eq!(
+                open::<Vec<(u32, f64)>>(&files[0], &key(1)).or(open(&files[0], &key(2))),
+                None,
+                "{at}"
+            );
         }
         fs::write(&files[0], &whole[1]).expect("written");
         let before = asked.get();
-        assert_eq!((ask(&key(1), 7), ask(&key(2), 9), asked.get()), (vec![(7, 0.1)], vec![(9, 0.1)], before + 1));
+        assert_eq!(
+            (ask(&key(1), 7), ask(&key(2), 9), asked.get()),
+            (vec![(7, 0.1)], vec![(9, 0.1)], before + 1)
+        );
         // Nowhere to keep it.
         assert_eq!(kept_in(None, &key(3), || 5), 5);
     }

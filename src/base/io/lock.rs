@@ -34,8 +34,14 @@ pub struct Holder {
 impl Holder {
     /// Returns this process as a holder from now on.
     fn this() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { host: process::host(), process: std::process::id(), since }
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        Self {
+            host: process::host(),
+            process: std::process::id(),
+            since,
+        }
     }
 
     /// Whether it was a process of this machine that has ended.
@@ -46,11 +52,18 @@ impl Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let since = i64::try_from(self.since).ok().and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
+        let since = i64::try_from(self.since)
+            .ok()
+            .and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
         write!(f, "process {} on {:?}", self.process, self.host)?;
         let Some(since) = since else { return Ok(()) };
-        let ((year, month, day), (hour, minute, second)) = (since.to_calendar_date(), since.to_hms());
-        write!(f, ", since {year}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC", u8::from(month))
+        let ((year, month, day), (hour, minute, second)) =
+            (since.to_calendar_date(), since.to_hms());
+        write!(
+            f,
+            ", since {year}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC",
+            u8::from(month)
+        )
     }
 }
 
@@ -81,7 +94,13 @@ impl Lock {
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let system = |error: io::Error| with_path(&error, "can't lock", path);
         // Not truncated before the lock is taken: another process's name may be in it.
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(system)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(system)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
@@ -141,13 +160,24 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("lock");
         // What a process left that was killed.
-        let dead = Holder { host: process::host(), process: u32::MAX >> 2, since: 0 };
+        let dead = Holder {
+            host: process::host(),
+            process: u32::MAX >> 2,
+            since: 0,
+        };
         std::fs::write(&path, serde_json::to_vec(&dead).expect("JSON")).expect("written");
         let lock = Lock::take(&path).expect("nobody has it");
         let error = Lock::take(&path).expect_err("taken");
-        assert!(matches!(&error, LockError::Held(Some(holder)) if holder.process == std::process::id()), "{error}");
+        assert!(
+            matches!(&error, LockError::Held(Some(holder)) if holder.process == std::process::id()),
+            "{error}"
+        );
         let text = error.to_string();
-        assert!(text.starts_with(&format!("process {} on ", std::process::id())) && text.ends_with("UTC"), "{text}");
+        assert!(
+            text.starts_with(&format!("process {} on ", std::process::id()))
+                && text.ends_with("UTC"),
+            "{text}"
+        );
         drop(lock);
         assert_eq!(std::fs::read(&path).expect("read"), b"");
         Lock::take(&path).expect("free again");
@@ -155,7 +185,14 @@ mod tests {
 
     #[test]
     fn times_are_written_as_dates() {
-        let holder = Holder { host: "a".to_owned(), process: 7, since: 86_400 * 365 };
-        assert_eq!(holder.to_string(), "process 7 on \"a\", since 1971-01-01 00:00:00 UTC");
+        let holder = Holder {
+            host: "a".to_owned(),
+            process: 7,
+            since: 86_400 * 365,
+        };
+        assert_eq!(
+            holder.to_string(),
+            "process 7 on \"a\", since 1971-01-01 00:00:00 UTC"
+        );
     }
 }

@@ -48,19 +48,26 @@ impl PartialFile {
     /// # Errors
     /// Returns the I/O error if the file can't be created.
     pub fn new(target: &Path) -> io::Result<Self> {
-        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = target
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         if known().folders.insert(folder.to_owned()) {
             remove_leftovers(folder);
         }
         // Under the lock, so that there is none which `discard_partial_files` doesn't know.
         let mut known = known();
-        let file = with_usual_permissions(tempfile::Builder::new().prefix(&own_prefix())).tempfile_in(folder)?;
+        let file = with_usual_permissions(tempfile::Builder::new().prefix(&own_prefix()))
+            .tempfile_in(folder)?;
         known.files.insert(file.path().to_owned());
         drop(known);
         // Held while the file is written. On a file system without locks, the process ID in the
         // name has to do.
         let _ = file.as_file().try_lock();
-        Ok(Self { file, target: target.to_owned() })
+        Ok(Self {
+            file,
+            target: target.to_owned(),
+        })
     }
 
     /// Syncs the file and renames it to its target.
@@ -94,7 +101,10 @@ impl Write for PartialFile {
 pub fn discard_partial_files() {
     let known = known();
     // Whatever can't be removed now is found by the next program in that folder.
-    known.files.iter().for_each(|path| _ = fs::remove_file(path));
+    known
+        .files
+        .iter()
+        .for_each(|path| _ = fs::remove_file(path));
     // Other threads go on until the process exits: never unlocked.
     std::mem::forget(known);
 }
@@ -117,7 +127,9 @@ fn machine() -> String {
 /// Removes the working files of ended processes of this machine.
 fn remove_leftovers(folder: &Path) {
     // If the folder can't be listed, creating the file there reports it.
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_dead = || {
             let (machine_of, process) = owner(path.file_name()?)?;
@@ -141,7 +153,9 @@ fn owner(name: &OsStr) -> Option<(&str, u32)> {
 
 /// Gives files the permissions of any other new file, of which the user's mask takes some away;
 /// temporary files are their owner's alone.
-fn with_usual_permissions<'a, 'b, 'c>(builder: &'c mut tempfile::Builder<'a, 'b>) -> &'c mut tempfile::Builder<'a, 'b> {
+fn with_usual_permissions<'a, 'b, 'c>(
+    builder: &'c mut tempfile::Builder<'a, 'b>,
+) -> &'c mut tempfile::Builder<'a, 'b> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder
@@ -151,7 +165,11 @@ fn with_usual_permissions<'a, 'b, 'c>(builder: &'c mut tempfile::Builder<'a, 'b>
 /// opened on Windows).
 pub(in crate::base) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
         File::open(folder)?.sync_all()?;
     }
     Ok(())
@@ -174,7 +192,10 @@ mod tests {
         let mut file = PartialFile::new(&target).expect("started");
         file.write_all(b"whole").expect("written");
         file.commit().expect("placed");
-        assert_eq!((names(folder.path()), fs::read(&target).expect("read")), (vec!["pixels".to_owned()], b"whole".to_vec()));
+        assert_eq!(
+            (names(folder.path()), fs::read(&target).expect("read")),
+            (vec!["pixels".to_owned()], b"whole".to_vec())
+        );
     }
 
     #[test]

@@ -23,13 +23,18 @@ impl FromStr for RawFile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let ending = Path::new(text).extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let ending = Path::new(text)
+            .extension()
+            .map(|ending| ending.to_string_lossy().to_lowercase());
         let is_array = match ending.as_deref() {
             Some("npy") => true,
             Some("csv") => false,
             _ => return Err("expected a name that ends in .npy or .csv".to_owned()),
         };
-        Ok(Self { path: text.into(), is_array })
+        Ok(Self {
+            path: text.into(),
+            is_array,
+        })
     }
 }
 
@@ -51,7 +56,10 @@ impl RawFile {
     /// Returns an error if the file exists.
     pub fn check(&self) -> Result<(), UsageError> {
         match self.path.exists() {
-            true => Err(UsageError(format!("the file is there already; choose another name: {}", names::of_path(&self.path)))),
+            true => Err(UsageError(format!(
+                "the file is there already; choose another name: {}",
+                names::of_path(&self.path)
+            ))),
             false => Ok(()),
         }
     }
@@ -63,11 +71,18 @@ impl RawFile {
     /// Returns an error if the file can't be written.
     pub fn write(&self, raw: &Raw, columns: impl Iterator<Item = String>) -> anyhow::Result<()> {
         if self.is_array {
-            let shape: Vec<usize> = std::iter::once(raw.images.len()).chain(raw.shape.iter().copied()).collect();
+            let shape: Vec<usize> = std::iter::once(raw.images.len())
+                .chain(raw.shape.iter().copied())
+                .collect();
             return Ok(write_atomic(&self.path, &npy(&shape, &raw.values))?);
         }
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["path", "class"].map(str::to_owned).into_iter().chain(columns))?;
+        writer.write_record(
+            ["path", "class"]
+                .map(str::to_owned)
+                .into_iter()
+                .chain(columns),
+        )?;
         let size = raw.shape.iter().product::<usize>().max(1);
         for (image, values) in raw.images.iter().zip(raw.values.chunks_exact(size)) {
             let names = image.iter().map(|name| of_text(name));
@@ -87,17 +102,42 @@ mod tests {
         let raw = Raw {
             shape: vec![1, 2],
             values: vec![0.5, -1.0, 2.0, 1e-9],
-            images: vec![["a\n.png".to_owned(), "x, y".to_owned()], ["b.png".to_owned(), "z".to_owned()]],
+            images: vec![
+                ["a\n.png".to_owned(), "x, y".to_owned()],
+                ["b.png".to_owned(), "z".to_owned()],
+            ],
         };
-        let file = |name: &str| -> RawFile { folder.path().join(name).display().to_string().parse().expect("an ending") };
+        let file = |name: &str| -> RawFile {
+            folder
+                .path()
+                .join(name)
+                .display()
+                .to_string()
+                .parse()
+                .expect("an ending")
+        };
         for name in ["maps.npy", "maps.CSV"] {
             assert!(file(name).check().is_ok());
-            file(name).write(&raw, ["r0c0", "r0c1"].map(str::to_owned).into_iter()).expect("written");
-            assert!(file(name).check().expect_err("there").to_string().contains("is there already"));
+            file(name)
+                .write(&raw, ["r0c0", "r0c1"].map(str::to_owned).into_iter())
+                .expect("written");
+            assert!(
+                file(name)
+                    .check()
+                    .expect_err("there")
+                    .to_string()
+                    .contains("is there already")
+            );
         }
-        assert_eq!(std::fs::read(folder.path().join("maps.npy")).expect("read"), npy(&[2, 1, 2], &raw.values));
+        assert_eq!(
+            std::fs::read(folder.path().join("maps.npy")).expect("read"),
+            npy(&[2, 1, 2], &raw.values)
+        );
         let text = std::fs::read_to_string(folder.path().join("maps.CSV")).expect("read");
-        assert_eq!(text, "path,class,r0c0,r0c1\na\\x0A.png,\"x, y\",0.5,-1\nb.png,z,2,0.000000001\n");
+        assert_eq!(
+            text,
+            "path,class,r0c0,r0c1\na\\x0A.png,\"x, y\",0.5,-1\nb.png,z,2,0.000000001\n"
+        );
         for name in ["maps", "maps.npz", "npy"] {
             assert!(name.parse::<RawFile>().is_err(), "{name}");
         }

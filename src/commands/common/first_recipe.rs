@@ -81,7 +81,9 @@ pub(in crate::commands) fn best(mut found: Vec<AtHand>) -> Option<AtHand> {
         // Narrower networks lose about as much as those that were published for 0.35 and 1.
         entry.top1 + 25.0 * width.log10() - 5.0 * (entry.gflop / CHEAP).max(1.0).log2()
     };
-    found.into_iter().max_by(|a, b| score(a).total_cmp(&score(b)))
+    found
+        .into_iter()
+        .max_by(|a, b| score(a).total_cmp(&score(b)))
 }
 
 impl Approach {
@@ -103,7 +105,9 @@ impl Facts {
     /// Whether mirrored images are as likely as the images themselves. Digits, letters, signs of
     /// hands and sides of the body are not, and gray images are mostly scans.
     pub(in crate::commands) fn can_flip(&self) -> bool {
-        const SIDED: [&str; 8] = ["left", "right", "digit", "letter", "sign", "hand", "xray", "x-ray"];
+        const SIDED: [&str; 8] = [
+            "left", "right", "digit", "letter", "sign", "hand", "xray", "x-ray",
+        ];
         let is_sided = |name: &str| {
             let name = name.to_lowercase();
             name.chars().count() <= 2 || SIDED.iter().any(|word| name.contains(word))
@@ -143,9 +147,15 @@ impl Facts {
             Approach::Scratch => self.scratch(&mut text),
         }
         let counts = || self.classes.iter().map(|(_, count)| *count);
-        let (fewest, most) = (counts().min().unwrap_or(0).max(1), counts().max().unwrap_or(0));
+        let (fewest, most) = (
+            counts().min().unwrap_or(0).max(1),
+            counts().max().unwrap_or(0),
+        );
         let monitor = if most >= IMBALANCE * fewest {
-            let _ = writeln!(text, "class_weights = \"balanced\"        # {fewest} images in the smallest class, {most} in the largest");
+            let _ = writeln!(
+                text,
+                "class_weights = \"balanced\"        # {fewest} images in the smallest class, {most} in the largest"
+            );
             "val_macro_f1"
         } else {
             "val_accuracy"
@@ -175,7 +185,11 @@ impl Facts {
                 self.tuned(epochs, text);
             }
             None => {
-                Self::backbone(at_hand, "It stays as it is: what it computes of each image is kept, and only the head learns.", text);
+                Self::backbone(
+                    at_hand,
+                    "It stays as it is: what it computes of each image is kept, and only the head learns.",
+                    text,
+                );
                 self.frozen(text);
             }
         }
@@ -186,12 +200,20 @@ impl Facts {
         let entry = at_hand.architecture.entry();
         let path = toml::Value::String(names::of_path(&at_hand.path)).to_string();
         let about = entry.about.replace('\n', " ");
-        let _ = write!(text, "# {about}\n# {what}\n[model]\narchitecture = \"{}\"\nweights = {path}\n", entry.name);
+        let _ = write!(
+            text,
+            "# {about}\n# {what}\n[model]\narchitecture = \"{}\"\nweights = {path}\n",
+            entry.name
+        );
         if let Some(factor) = at_hand.width {
             let _ = writeln!(text, "width = {factor}");
         }
         if let Some(dialect) = at_hand.found.dialect {
-            let _ = writeln!(text, "dialect = \"{dialect}\"            # told by {}", at_hand.found.by);
+            let _ = writeln!(
+                text,
+                "dialect = \"{dialect}\"            # told by {}",
+                at_hand.found.by
+            );
         }
     }
 
@@ -231,19 +253,30 @@ impl Facts {
     /// of small ones.
     fn tuning(&self, entry: &Entry) -> (usize, usize) {
         let of_image = entry.gflop * if has_depthwise(entry) { DEPTHWISE } else { 1.0 };
-        let work = |side: usize, epochs: usize| (self.count() * epochs) as f64 * of_image * (side as f64 / entry.side as f64).powi(2);
+        let work = |side: usize, epochs: usize| {
+            (self.count() * epochs) as f64 * of_image * (side as f64 / entry.side as f64).powi(2)
+        };
         let largest = self.backbone_side(entry.side);
         let sides = (SMALLEST..=largest).rev().step_by(32);
-        let mut choices = sides.map(|side| (side, TUNING_EPOCHS)).chain((1..TUNING_EPOCHS).rev().map(|epochs| (SMALLEST, epochs)));
-        choices.find(|(side, epochs)| work(*side, *epochs) <= TUNING_WORK).unwrap_or((SMALLEST, 1))
+        let mut choices = sides
+            .map(|side| (side, TUNING_EPOCHS))
+            .chain((1..TUNING_EPOCHS).rev().map(|epochs| (SMALLEST, epochs)));
+        choices
+            .find(|(side, epochs)| work(*side, *epochs) <= TUNING_WORK)
+            .unwrap_or((SMALLEST, 1))
     }
 
     /// The changes that any images bear, and mirroring where that means the same.
     fn augment(&self, text: &mut String) {
-        let flip =
-            if self.can_flip() { "horizontal_flip = true\n" } else { "# No flips: mirrored, these images may mean something else.\n" };
-        let _ =
-            write!(text, "[augment]\nrotation_range = 10\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\n{flip}\n");
+        let flip = if self.can_flip() {
+            "horizontal_flip = true\n"
+        } else {
+            "# No flips: mirrored, these images may mean something else.\n"
+        };
+        let _ = write!(
+            text,
+            "[augment]\nrotation_range = 10\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\n{flip}\n"
+        );
     }
 
     fn scratch(&self, text: &mut String) {
@@ -275,16 +308,30 @@ impl Facts {
     /// Returns the typical size, scaled so that the longer side is at most [`LONGEST`].
     fn image_size(&self) -> [usize; 2] {
         let longest = self.typical[0].max(self.typical[1]).max(1);
-        self.typical.map(|side| if longest <= LONGEST { side.max(8) } else { (side * LONGEST).div_ceil(longest).max(16) })
+        self.typical.map(|side| {
+            if longest <= LONGEST {
+                side.max(8)
+            } else {
+                (side * LONGEST).div_ceil(longest).max(16)
+            }
+        })
     }
 }
 
 /// Whether a network has depthwise convolutions.
 fn has_depthwise(entry: &Entry) -> bool {
-    let (Source::Table(build) | Source::Scaled(build)) = entry.source else { return false };
-    let network = build(&Variant { inputs: 3, width: 1.0, traits: Traits::TORCH });
+    let (Source::Table(build) | Source::Scaled(build)) = entry.source else {
+        return false;
+    };
+    let network = build(&Variant {
+        inputs: 3,
+        width: 1.0,
+        traits: Traits::TORCH,
+    });
     let layers = network.walk([entry.side; 2]).unwrap_or_default();
-    layers.iter().any(|placed| matches!(&placed.layer.kind, Kind::Conv(conv) if conv.groups == Groups::Depthwise))
+    layers.iter().any(
+        |placed| matches!(&placed.layer.kind, Kind::Conv(conv) if conv.groups == Groups::Depthwise),
+    )
 }
 
 /// Returns the number of blocks that leave at least four pixels of the shorter side, at most four.
@@ -295,10 +342,22 @@ fn depth(side: usize) -> usize {
 /// Describes the choice.
 pub(in crate::commands) fn words(approach: &Approach) -> String {
     match approach {
-        Approach::Pretrained(AtHand { path, architecture, found, .. }) => {
-            let normalize =
-                found.normalize.as_ref().map_or_else(String::new, |normalize: &Normalize| format!(", pixel values: {normalize}"));
-            format!("Pretrained backbone: {architecture:?} from {}{normalize}", names::of_path(path))
+        Approach::Pretrained(AtHand {
+            path,
+            architecture,
+            found,
+            ..
+        }) => {
+            let normalize = found
+                .normalize
+                .as_ref()
+                .map_or_else(String::new, |normalize: &Normalize| {
+                    format!(", pixel values: {normalize}")
+                });
+            format!(
+                "Pretrained backbone: {architecture:?} from {}{normalize}",
+                names::of_path(path)
+            )
         }
         Approach::Scratch => format!(
             "A small network from scratch: no pretrained weights are on this machine, or these are signs or small gray images, which they don't suit. \
@@ -324,8 +383,16 @@ mod tests {
     };
 
     fn facts(names: &[&str], counts: &[usize], is_gray: bool) -> Facts {
-        let classes = names.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        Facts { classes, typical: [120, 200], is_gray }
+        let classes = names
+            .iter()
+            .zip(counts)
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        Facts {
+            classes,
+            typical: [120, 200],
+            is_gray,
+        }
     }
 
     #[test]
@@ -337,7 +404,11 @@ mod tests {
             (&["left hand", "fist"], false, false),
             (&["A", "tree"], false, false),
         ] {
-            assert_eq!(facts(names, &[10, 10], is_gray).can_flip(), expected, "{names:?}");
+            assert_eq!(
+                facts(names, &[10, 10], is_gray).can_flip(),
+                expected,
+                "{names:?}"
+            );
         }
     }
 
@@ -349,28 +420,52 @@ mod tests {
             (&["ants", "bees"], true, [48, 48], false),
             (&["0", "1"], false, [120, 200], false),
         ] {
-            let facts = Facts { typical, ..facts(names, &[10, 10], is_gray) };
-            assert_eq!(facts.suit_backbones(), expected, "{names:?} {is_gray} {typical:?}");
+            let facts = Facts {
+                typical,
+                ..facts(names, &[10, 10], is_gray)
+            };
+            assert_eq!(
+                facts.suit_backbones(),
+                expected,
+                "{names:?} {is_gray} {typical:?}"
+            );
         }
     }
 
     fn pretrained(architecture: &str) -> Approach {
         let architecture = Architecture::find(architecture).expect("listed");
         let dialect = architecture.entry().dialects[0].0;
-        let found =
-            Found { origin: Origin::Library(dialect), dialect: Some(dialect), normalize: Some(Normalize::Tf), by: "the file's name" };
-        Approach::Pretrained(AtHand { path: "w.safetensors".into(), architecture, width: None, found })
+        let found = Found {
+            origin: Origin::Library(dialect),
+            dialect: Some(dialect),
+            normalize: Some(Normalize::Tf),
+            by: "the file's name",
+        };
+        Approach::Pretrained(AtHand {
+            path: "w.safetensors".into(),
+            architecture,
+            width: None,
+            found,
+        })
     }
 
     #[test]
     fn a_backbone_is_trained_where_there_are_enough_images_as_long_as_that_takes_minutes() {
         let read = |counts: &[usize], typical: [usize; 2], architecture: &str| {
-            let text = Facts { typical, ..facts(&["cat", "dog"], counts, false) }.recipe(&pretrained(architecture));
+            let text = Facts {
+                typical,
+                ..facts(&["cat", "dog"], counts, false)
+            }
+            .recipe(&pretrained(architecture));
             let text = format!("name = \"x\"\n[data]\ntrain = \"x\"\n{text}");
             config::parse(&text, Path::new("x.toml"), &[]).expect("valid")
         };
         let few = read(&[400, 400], [300, 200], "efficientnet_lite0");
-        assert!(few.train.phases.is_empty() && few.data.image_size == [224, 224] && few.model.hidden.widths().is_empty());
+        assert!(
+            few.train.phases.is_empty()
+                && few.data.image_size == [224, 224]
+                && few.model.hidden.widths().is_empty()
+        );
         for (counts, typical, architecture, side, epochs) in [
             ([600, 600], [300, 200], "efficientnet_lite0", 224, 3),
             ([1500, 1500], [300, 200], "efficientnet_lite0", 128, 3),
@@ -381,20 +476,39 @@ mod tests {
             ([1500, 1500], [300, 200], "vgg16", 96, 1),
         ] {
             let found = read(&counts, typical, architecture);
-            let phases: Vec<_> = found.train.phases.iter().map(|phase| phase.epochs).collect();
-            assert_eq!((found.data.image_size, phases), ([side; 2], vec![1, epochs]), "{architecture} {counts:?} {typical:?}");
+            let phases: Vec<_> = found
+                .train
+                .phases
+                .iter()
+                .map(|phase| phase.epochs)
+                .collect();
+            assert_eq!(
+                (found.data.image_size, phases),
+                ([side; 2], vec![1, epochs]),
+                "{architecture} {counts:?} {typical:?}"
+            );
         }
     }
 
     #[test]
     fn epochs_make_the_steps_and_imbalance_changes_what_is_monitored() {
         let small = facts(&["cat", "dog"], &[100, 90], false).recipe(&Approach::Scratch);
-        assert!(small.contains("epochs = 60 ") && small.contains("val_accuracy") && !small.contains("class_weights"), "{small}");
+        assert!(
+            small.contains("epochs = 60 ")
+                && small.contains("val_accuracy")
+                && !small.contains("class_weights"),
+            "{small}"
+        );
         let large = facts(&["cat", "dog"], &[9000, 1700], false).recipe(&Approach::Scratch);
         assert!(
-            large.contains("epochs = 10 ") && large.contains("val_macro_f1") && large.contains("class_weights = \"balanced\""),
+            large.contains("epochs = 10 ")
+                && large.contains("val_macro_f1")
+                && large.contains("class_weights = \"balanced\""),
             "{large}"
         );
-        assert!(large.contains("image_size = [58, 96]") && large.contains("horizontal_flip"), "{large}");
+        assert!(
+            large.contains("image_size = [58, 96]") && large.contains("horizontal_flip"),
+            "{large}"
+        );
     }
 }

@@ -11,15 +11,26 @@ use crate::{
 /// Returns the folders of images that a configuration names.
 pub(in crate::commands) fn of_data(data: &Data) -> Vec<PathBuf> {
     let train = Some(data.train.as_str()).filter(|train| *train != PHANTOM);
-    let named = [train, data.test.as_ref().and_then(Source::path), data.validation.path()];
-    named.into_iter().flatten().map(names::to_path).filter(|path| path.is_dir()).collect()
+    let named = [
+        train,
+        data.test.as_ref().and_then(Source::path),
+        data.validation.path(),
+    ];
+    named
+        .into_iter()
+        .flatten()
+        .map(names::to_path)
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 /// Returns the folders of images of a run. Empty if its configuration can't be read; a caller that
 /// needs the configuration reports that.
 pub(in crate::commands) fn of_run(run: Option<&Path>) -> Vec<PathBuf> {
     let recipe = run.map(|run| config::load(&run.join("config.toml"), &[]));
-    recipe.and_then(Result::ok).map_or_else(Vec::new, |recipe| of_data(&recipe.data))
+    recipe
+        .and_then(Result::ok)
+        .map_or_else(Vec::new, |recipe| of_data(&recipe.data))
 }
 
 /// Returns a folder named on the command line and the parts found in it. A user whose current
@@ -27,16 +38,31 @@ pub(in crate::commands) fn of_run(run: Option<&Path>) -> Vec<PathBuf> {
 pub(in crate::commands) fn of_folder(dir: &Path, parts: &[Option<PathBuf>]) -> Vec<PathBuf> {
     let stands_in_it = resolve(Path::new(".")).starts_with(resolve(dir));
     let dir = (!stands_in_it).then(|| dir.to_owned());
-    parts.iter().flatten().cloned().chain(dir).filter(|path| path.is_dir()).collect()
+    parts
+        .iter()
+        .flatten()
+        .cloned()
+        .chain(dir)
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 /// Checks that `out`, which the user chose with `option`, lies in none of these folders.
 ///
 /// # Errors
 /// Returns an error that names the folder.
-pub(in crate::commands) fn refuse_inside(out: &Path, folders: &[PathBuf], option: &str) -> Result<(), UsageError> {
+pub(in crate::commands) fn refuse_inside(
+    out: &Path,
+    folders: &[PathBuf],
+    option: &str,
+) -> Result<(), UsageError> {
     let resolved = resolve(out);
-    let Some(folder) = folders.iter().find(|folder| resolved.starts_with(resolve(folder))) else { return Ok(()) };
+    let Some(folder) = folders
+        .iter()
+        .find(|folder| resolved.starts_with(resolve(folder)))
+    else {
+        return Ok(());
+    };
     Err(UsageError(format!(
         "nothing is written into the data's own folder {}; choose another {option}: {}",
         names::of_path(folder),
@@ -47,8 +73,16 @@ pub(in crate::commands) fn refuse_inside(out: &Path, folders: &[PathBuf], option
 /// Returns the absolute path, with symbolic links resolved as far as the path exists.
 pub(in crate::commands) fn resolve(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let existing = whole.ancestors().find_map(|parent| Some((parent, parent.canonicalize().ok()?)));
-    let Some((parent, canonical)) = existing else { return whole };
+    let existing = whole
+        .ancestors()
+        .find_map(|parent| Some((parent, parent.canonicalize().ok()?)));
+    let Some((parent, canonical)) = existing else {
+        return whole;
+    };
     // Joined component by component: joining an empty rest would add a trailing slash.
-    whole.strip_prefix(parent).map_or(canonical.clone(), |rest| rest.iter().fold(canonical, |path, part| path.join(part)))
+    whole
+        .strip_prefix(parent)
+        .map_or(canonical.clone(), |rest| {
+            rest.iter().fold(canonical, |path, part| path.join(part))
+        })
 }

@@ -44,10 +44,20 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
     let data = {
         // The block ends the progress bar before the messages below.
         let task = Terminal.items("Reading images");
-        load_for_training(&config.data, config.seed, &|count| task.set_total(count), &|count| task.add(count))?
+        load_for_training(
+            &config.data,
+            config.seed,
+            &|count| task.set_total(count),
+            &|count| task.add(count),
+        )?
     };
     check_augmented_classes(config, &data.classes)?;
-    let found = |what: &str, count| say(&format!("{} ({what})", Listing::found(count, data.classes.len())));
+    let found = |what: &str, count| {
+        say(&format!(
+            "{} ({what})",
+            Listing::found(count, data.classes.len())
+        ))
+    };
     found("training", data.train.images.len());
     found("validation", data.validation.images.len());
     if !data.test.is_empty() {
@@ -56,18 +66,40 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
     let num_validation = data.validation.images.len();
     if num_validation < FEW {
         // What nine right out of ten say.
-        let Estimate { value, low, high } = wilson((0.9 * num_validation as f64).round() as u64, num_validation as u64);
+        let Estimate { value, low, high } = wilson(
+            (0.9 * num_validation as f64).round() as u64,
+            num_validation as u64,
+        );
         say(&format!(
             "warning: {num_validation} validation images say little: an accuracy of {value:.2} on them means {low:.2} to {high:.2} (95 % interval)"
         ));
     }
-    data.survey.notes.iter().chain(&data.survey.passed_over).for_each(|line| say(line));
-    Skipped::words(&data.skipped).iter().chain(&Damaged::words(&data.damaged)).for_each(|line| say(&format!("warning: {line}")));
-    if let Some(test) = config.data.test.as_ref().and_then(Source::path).filter(|_| data.test.is_empty()) {
-        say(&format!("warning: there is no image in {test} that can be read, so that there is no test"));
+    data.survey
+        .notes
+        .iter()
+        .chain(&data.survey.passed_over)
+        .for_each(|line| say(line));
+    Skipped::words(&data.skipped)
+        .iter()
+        .chain(&Damaged::words(&data.damaged))
+        .for_each(|line| say(&format!("warning: {line}")));
+    if let Some(test) = config
+        .data
+        .test
+        .as_ref()
+        .and_then(Source::path)
+        .filter(|_| data.test.is_empty())
+    {
+        say(&format!(
+            "warning: there is no image in {test} that can be read, so that there is no test"
+        ));
     }
     let counts = data.train.class_counts();
-    say(&format!("Training images a class: {}; {}", count_words(&data.classes, &counts), data.train.store.place()));
+    say(&format!(
+        "Training images a class: {}; {}",
+        count_words(&data.classes, &counts),
+        data.train.store.place()
+    ));
     if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
         say(&format!("warning: no validation image of {absent}"));
     }
@@ -91,13 +123,21 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
             continue;
         }
         let (before, mut passed_over) = (found.len(), PassedOver::default());
-        walk(argument, argument, &Exclude::default(), &mut |what| match what {
-            Found::Image(path) => found.push(path),
-            Found::Unreadable(path, reason) => fail(&path, &reason),
-            Found::PassedOver(kind, path) => passed_over.add(kind, &path),
-            Found::Folder(_) => {}
-        });
-        passed_over.words(argument).iter().for_each(|words| say(words));
+        walk(
+            argument,
+            argument,
+            &Exclude::default(),
+            &mut |what| match what {
+                Found::Image(path) => found.push(path),
+                Found::Unreadable(path, reason) => fail(&path, &reason),
+                Found::PassedOver(kind, path) => passed_over.add(kind, &path),
+                Found::Folder(_) => {}
+            },
+        );
+        passed_over
+            .words(argument)
+            .iter()
+            .for_each(|words| say(words));
         if found.len() == before {
             fail(argument, "no image in this folder");
         }
@@ -107,16 +147,29 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
 
 /// Reads images of unknown class for a network. Those that can't be read are reported and added to
 /// `num_failed`.
-pub(in crate::commands) fn read_unlabelled(paths: &[PathBuf], meta: &Meta, num_failed: &mut usize) -> anyhow::Result<Arc<ImageSet>> {
+pub(in crate::commands) fn read_unlabelled(
+    paths: &[PathBuf],
+    meta: &Meta,
+    num_failed: &mut usize,
+) -> anyhow::Result<Arc<ImageSet>> {
     // The set needs a class for each image. Any will do, because no label is used.
-    let entry = |path: &PathBuf| Entry { path: path.clone(), class: meta.classes[0].clone(), group: None, weight: 1.0, split: None };
+    let entry = |path: &PathBuf| Entry {
+        path: path.clone(),
+        class: meta.classes[0].clone(),
+        group: None,
+        weight: 1.0,
+        split: None,
+    };
     let entries: Vec<_> = paths.iter().map(entry).collect();
     let listed = read(&entries, meta, &meta.data(), &Terminal)?;
     for bad in &listed.skipped {
         say(&format!("error: {}: {}", bad.reason, bad.path));
     }
     for bad in &listed.damaged() {
-        say(&format!("warning: damaged, used as far as it goes: {}: {}", bad.path, bad.reason));
+        say(&format!(
+            "warning: damaged, used as far as it goes: {}: {}",
+            bad.path, bad.reason
+        ));
     }
     *num_failed += listed.skipped.len();
     Ok(listed.set)

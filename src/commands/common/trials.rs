@@ -20,10 +20,23 @@ const TIME: &str = "30s";
 /// # Errors
 /// Returns an error if a recipe can't be trained.
 pub(in crate::commands) fn best(recipes: &[(String, String)]) -> anyhow::Result<usize> {
-    let results = recipes.iter().map(|(_, text)| result(text)).collect::<anyhow::Result<Vec<f64>>>()?;
-    let best = (0..results.len()).max_by(|a, b| results[*a].total_cmp(&results[*b])).unwrap_or(0);
-    let words: Vec<_> = recipes.iter().zip(&results).map(|((name, _), result)| format!("{name} {result:.3}")).collect();
-    say(&format!("Tried for {TIME} each, best validation result: {}. Taken: {}", words.join(", "), recipes[best].0));
+    let results = recipes
+        .iter()
+        .map(|(_, text)| result(text))
+        .collect::<anyhow::Result<Vec<f64>>>()?;
+    let best = (0..results.len())
+        .max_by(|a, b| results[*a].total_cmp(&results[*b]))
+        .unwrap_or(0);
+    let words: Vec<_> = recipes
+        .iter()
+        .zip(&results)
+        .map(|((name, _), result)| format!("{name} {result:.3}"))
+        .collect();
+    say(&format!(
+        "Tried for {TIME} each, best validation result: {}. Taken: {}",
+        words.join(", "),
+        recipes[best].0
+    ));
     Ok(best)
 }
 

@@ -40,7 +40,15 @@ impl log::Log for Log {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            say(&format!("{}: {}", if record.level() == log::Level::Error { "error" } else { "warning" }, record.args()));
+            say(&format!(
+                "{}: {}",
+                if record.level() == log::Level::Error {
+                    "error"
+                } else {
+                    "warning"
+                },
+                record.args()
+            ));
         }
     }
 
@@ -58,7 +66,11 @@ pub fn start_log() {
 pub fn say(line: &str) {
     let (line, bars) = (names::of_lines(line), bars());
     // `MultiProgress::suspend` would panic if the terminal is gone.
-    let _ = if bars.is_hidden() { writeln!(io::stderr(), "{line}") } else { bars.println(line) };
+    let _ = if bars.is_hidden() {
+        writeln!(io::stderr(), "{line}")
+    } else {
+        bars.println(line)
+    };
 }
 
 /// Asks a question that is answered by yes or no. Whoever isn't there to answer says no, and so does an empty line.
@@ -67,7 +79,8 @@ pub fn is_agreed(question: &str) -> bool {
         return false;
     }
     let mut answer = String::new();
-    let asked = write!(io::stderr(), "{} [y/N] ", names::of_lines(question)).and_then(|()| io::stdin().read_line(&mut answer));
+    let asked = write!(io::stderr(), "{} [y/N] ", names::of_lines(question))
+        .and_then(|()| io::stdin().read_line(&mut answer));
     asked.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
@@ -78,7 +91,10 @@ pub fn is_agreed(question: &str) -> bool {
 /// Returns an error if stdout can't be written for another reason.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(names::of_lines(text).as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(names::of_lines(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -96,7 +112,10 @@ pub fn print_error(error: &anyhow::Error) {
 pub fn open_device(name: DeviceName) -> Result<Compute, NnError> {
     let compute = open(name)?;
     match &compute.fallback {
-        Some(reason) => say(&format!("warning: no GPU is used: {reason}; computing on {}", compute.about)),
+        Some(reason) => say(&format!(
+            "warning: no GPU is used: {reason}; computing on {}",
+            compute.about
+        )),
         None => say(&format!("Device {}: {}", compute.name, compute.about)),
     }
     Ok(compute)
@@ -118,7 +137,9 @@ impl Progress for Terminal {
     }
 
     fn bytes(&self) -> Box<dyn Task> {
-        Box::new(Bar::new("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"))
+        Box::new(Bar::new(
+            "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        ))
     }
 }
 
@@ -127,7 +148,8 @@ struct Bar(ProgressBar);
 
 impl Bar {
     fn new(template: &str) -> Self {
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         Self(bars().add(ProgressBar::new(0).with_style(style)))
     }
 }

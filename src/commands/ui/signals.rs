@@ -34,7 +34,11 @@ impl Signals {
     /// # Errors
     /// Returns an error if signals can't be handled on this system.
     pub(in crate::commands) fn watch() -> anyhow::Result<Self> {
-        let signals = Self { is_training: Arc::default(), stop: Arc::default(), first: Arc::new(AtomicI32::new(NONE)) };
+        let signals = Self {
+            is_training: Arc::default(),
+            stop: Arc::default(),
+            first: Arc::new(AtomicI32::new(NONE)),
+        };
         start(signals.clone()).context("can't watch for signals")?;
         Ok(signals)
     }
@@ -63,10 +67,16 @@ impl Signals {
             end(number);
         }
         // Only the first signal is recorded, for the exit status after the run is saved.
-        match self.first.compare_exchange(NONE, number, Ordering::SeqCst, Ordering::SeqCst) {
+        match self
+            .first
+            .compare_exchange(NONE, number, Ordering::SeqCst, Ordering::SeqCst)
+        {
             Ok(_) => {
                 self.stop.store(true, Ordering::SeqCst);
-                say(&format!("{}: finishing the step and saving; a second one stops at once", name(number)));
+                say(&format!(
+                    "{}: finishing the step and saving; a second one stops at once",
+                    name(number)
+                ));
             }
             // After its soft limit, a process gets SIGXCPU every second.
             Err(first) if first == number && repeats(number) => {}
@@ -101,9 +111,16 @@ mod system {
     /// Starts the thread that receives signals.
     pub(in crate::commands) fn start(signals: Signals) -> io::Result<()> {
         let watched = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU];
-        let mut arriving = Arriving::new(watched.into_iter().filter(|number| *number != SIGHUP || !is_hangup_ignored()))?;
+        let mut arriving = Arriving::new(
+            watched
+                .into_iter()
+                .filter(|number| *number != SIGHUP || !is_hangup_ignored()),
+        )?;
         let watch = move || arriving.forever().for_each(|number| signals.take(number));
-        std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ())
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(watch)
+            .map(|_| ())
     }
 
     /// Whether SIGHUP was ignored at the start, as `nohup` does for programs that outlive their
@@ -112,7 +129,8 @@ mod system {
         // Other systems than Linux offer no simple way to read this.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
     }
 
     /// Whether the system sends a signal repeatedly.
@@ -122,7 +140,11 @@ mod system {
 
     /// Returns the name of a signal for messages.
     pub(in crate::commands) fn name(number: i32) -> String {
-        if number == SIGINT { "Ctrl-C".to_owned() } else { signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned) }
+        if number == SIGINT {
+            "Ctrl-C".to_owned()
+        } else {
+            signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned)
+        }
     }
 }
 

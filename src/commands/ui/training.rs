@@ -52,40 +52,91 @@ impl TrainingView {
     /// `most` in any case.
     pub fn new(done: usize, work: Vec<Work>, most: Option<Duration>) -> Self {
         let epochs = work.len();
-        let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(0).with_style(style("{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left"));
-        let epoch = Epoch { bar: bars().add(bar), start: Instant::now(), images: 0, features: 0, done: 0.0, is_told: false };
-        let run = ProgressBar::new(epochs as u64).with_style(style("{prefix:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone{msg}"));
+        let style = |template: &str| {
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+        };
+        let bar = ProgressBar::new(0).with_style(style(
+            "{prefix:12} {wide_bar} {pos}/{len} {msg}, {eta} left",
+        ));
+        let epoch = Epoch {
+            bar: bars().add(bar),
+            start: Instant::now(),
+            images: 0,
+            features: 0,
+            done: 0.0,
+            is_told: false,
+        };
+        let run = ProgressBar::new(epochs as u64).with_style(style(
+            "{prefix:12} {wide_bar} {pos}/{len} epochs, {elapsed} gone{msg}",
+        ));
         let run = bars().add(run.with_prefix("Run").with_position(done as u64));
         // Keeps the elapsed time moving during validation and saving.
         run.enable_steady_tick(Duration::from_secs(1));
-        Self { epochs, run, epoch: Mutex::new(epoch), work, most, start: Instant::now() }
+        Self {
+            epochs,
+            run,
+            epoch: Mutex::new(epoch),
+            work,
+            most,
+            start: Instant::now(),
+        }
     }
 
     /// Tells how long the rest of the run takes, by the time that the work so far took: on the bar,
     /// and once, as soon as enough is known, in words.
     fn tell(&self, state: &mut Epoch, takes_steps: bool) {
         let (epochs, elapsed) = (self.run.position() as usize, self.start.elapsed());
-        let Some(Work { features, image, steps }) = self.work.get(epochs) else { return };
-        let share = |images: f64| if takes_steps { images / state.bar.length().unwrap_or(1).max(1) as f64 } else { 0.0 };
+        let Some(Work {
+            features,
+            image,
+            steps,
+        }) = self.work.get(epochs)
+        else {
+            return;
+        };
+        let share = |images: f64| {
+            if takes_steps {
+                images / state.bar.length().unwrap_or(1).max(1) as f64
+            } else {
+                0.0
+            }
+        };
         let computed = state.features as f64 * image;
         // What another process did in this epoch took no time of this one.
         let done = state.done + computed + share(state.images as f64) * steps;
         if elapsed < ENOUGH || done <= 0.0 {
             return;
         }
-        let later = self.work.iter().skip(epochs + 1).map(|work| work.features + work.steps).sum::<f64>();
+        let later = self
+            .work
+            .iter()
+            .skip(epochs + 1)
+            .map(|work| work.features + work.steps)
+            .sum::<f64>();
         // Features that were kept by an earlier run aren't computed at all.
-        let features_left = if takes_steps { 0.0 } else { (features - computed).max(0.0) };
+        let features_left = if takes_steps {
+            0.0
+        } else {
+            (features - computed).max(0.0)
+        };
         let rest = later + features_left + (1.0 - share(state.bar.position() as f64)) * steps;
         let needed = elapsed.mul_f64((rest / done).clamp(0.0, 1e6));
-        let most = self.most.map_or(Duration::MAX, |most| most.saturating_sub(elapsed));
+        let most = self
+            .most
+            .map_or(Duration::MAX, |most| most.saturating_sub(elapsed));
         let left = needed.min(most);
-        self.run.set_message(format!(", about {} left", HumanDuration(left)));
+        self.run
+            .set_message(format!(", about {} left", HumanDuration(left)));
         if !std::mem::replace(&mut state.is_told, true) && left >= LONG {
             let (epochs, needed) = (self.epochs - epochs, HumanDuration(needed));
-            let ended = if left == most { "; train.max_time ends the run before" } else { "" };
-            say(&format!("About {needed} for {epochs} epochs, as far as the first steps tell{ended}"));
+            let ended = if left == most {
+                "; train.max_time ends the run before"
+            } else {
+                ""
+            };
+            say(&format!(
+                "About {needed} for {epochs} epochs, as far as the first steps tell{ended}"
+            ));
         }
     }
 
@@ -101,7 +152,9 @@ impl Observer for TrainingView {
         state.bar.set_length(total as u64);
         state.bar.set_position(done as u64);
         state.bar.reset_eta();
-        state.bar.set_prefix(format!("Epoch {epoch}/{}", self.epochs));
+        state
+            .bar
+            .set_prefix(format!("Epoch {epoch}/{}", self.epochs));
     }
 
     fn trained(&self, images: usize, loss: f64, accuracy: f64) {
@@ -110,7 +163,9 @@ impl Observer for TrainingView {
         state.bar.inc(images as u64);
         // Images since the epoch was started or resumed, not those done before.
         let rate = state.images as f64 / state.start.elapsed().as_secs_f64();
-        state.bar.set_message(format!("loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"));
+        state.bar.set_message(format!(
+            "loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"
+        ));
         self.tell(&mut state, true);
     }
 
@@ -137,7 +192,10 @@ impl Observer for TrainingView {
         self.run.set_position(record.epoch as u64);
         let state = &mut self.epoch();
         let features = std::mem::take(&mut state.features) as f64;
-        state.done += self.work.get(record.epoch - 1).map_or(0.0, |work| features * work.image + work.steps);
+        state.done += self
+            .work
+            .get(record.epoch - 1)
+            .map_or(0.0, |work| features * work.image + work.steps);
         say(&format!(
             "Epoch {}/{} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
             record.epoch,

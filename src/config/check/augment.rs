@@ -2,7 +2,10 @@
 
 use toml::Table;
 
-use crate::config::{Augment, Color, Config, ErasedTo, FillMode, Mixing, Policy, Shift, options::NOT_BY_CLASS, rules::Problems};
+use crate::config::{
+    Augment, Color, Config, ErasedTo, FillMode, Mixing, Policy, Shift, options::NOT_BY_CLASS,
+    rules::Problems,
+};
 
 /// Checks the common settings and each class's; `table` tells what the user wrote from what is a default.
 pub(super) fn check_augment(config: &Config, table: &Table, problems: &mut Problems) {
@@ -12,9 +15,15 @@ pub(super) fn check_augment(config: &Config, table: &Table, problems: &mut Probl
     for (name, own) in &augment.class {
         let path = format!("augment.class.{name}");
         if let Some(key) = NOT_BY_CLASS.iter().find(|key| own.contains_key(**key)) {
-            return problems.bad(&format!("{path}.{key}"), "can't be set for one class: a batch has images of all; set it under [augment]");
+            return problems.bad(
+                &format!("{path}.{key}"),
+                "can't be set for one class: a batch has images of all; set it under [augment]",
+            );
         }
-        if own.iter().all(|(key, value)| key == "inherit" && value.as_bool() == Some(true)) {
+        if own
+            .iter()
+            .all(|(key, value)| key == "inherit" && value.as_bool() == Some(true))
+        {
             return problems.bad(&path, "has no effect: it sets nothing; leave it out");
         }
         match augment.for_class(name) {
@@ -24,17 +33,33 @@ pub(super) fn check_augment(config: &Config, table: &Table, problems: &mut Probl
     }
 }
 
-fn check_one(path: &str, augment: &Augment, written: Option<&Table>, color: Color, problems: &mut Problems) {
+fn check_one(
+    path: &str,
+    augment: &Augment,
+    written: Option<&Table>,
+    color: Color,
+    problems: &mut Problems,
+) {
     let key = |name: &str| format!("{path}.{name}");
     check_keras(path, augment, problems);
     check_families(path, augment, color, problems);
     if augment.cval.is_some() && augment.fill_mode != FillMode::Constant {
-        return problems.bad(&key("cval"), "has no effect without fill_mode = \"constant\"; set that or leave cval out");
+        return problems.bad(
+            &key("cval"),
+            "has no effect without fill_mode = \"constant\"; set that or leave cval out",
+        );
     }
     // A configuration with every default written out says fill_mode = "nearest" as well, which changes nothing.
     let is_written = written.is_some_and(|table| table.contains_key("fill_mode"));
-    let used_by_a_class = augment.class.keys().any(|class| augment.for_class(class).is_ok_and(|own| own.resamples()));
-    if is_written && augment.fill_mode != FillMode::Nearest && !augment.resamples() && !used_by_a_class {
+    let used_by_a_class = augment
+        .class
+        .keys()
+        .any(|class| augment.for_class(class).is_ok_and(|own| own.resamples()));
+    if is_written
+        && augment.fill_mode != FillMode::Nearest
+        && !augment.resamples()
+        && !used_by_a_class
+    {
         problems.bad(&key("fill_mode"), "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode out");
     }
 }
@@ -45,15 +70,33 @@ fn check_keras(path: &str, augment: &Augment, problems: &mut Problems) {
         ("shear_range", augment.shear_range),
         ("channel_shift_range", augment.channel_shift_range),
     ] {
-        problems.require(value >= 0.0 && value.is_finite(), &format!("{path}.{name}"), value, "0 or more");
+        problems.require(
+            value >= 0.0 && value.is_finite(),
+            &format!("{path}.{name}"),
+            value,
+            "0 or more",
+        );
     }
-    problems.require(augment.shear_range < 90.0, &format!("{path}.shear_range"), augment.shear_range, "degrees below 90");
-    for (name, shift) in [("width_shift_range", &augment.width_shift_range), ("height_shift_range", &augment.height_shift_range)] {
+    problems.require(
+        augment.shear_range < 90.0,
+        &format!("{path}.shear_range"),
+        augment.shear_range,
+        "degrees below 90",
+    );
+    for (name, shift) in [
+        ("width_shift_range", &augment.width_shift_range),
+        ("height_shift_range", &augment.height_shift_range),
+    ] {
         check_shift(&format!("{path}.{name}"), shift, problems);
     }
     let [low, high] = augment.zoom_range.pair();
     let expected = "factors above 0 and at most 1000, low before high";
-    problems.require(low > 0.0 && low <= high && high <= 1000.0, &format!("{path}.zoom_range"), format!("[{low}, {high}]"), expected);
+    problems.require(
+        low > 0.0 && low <= high && high <= 1000.0,
+        &format!("{path}.zoom_range"),
+        format!("[{low}, {high}]"),
+        expected,
+    );
     if let Some([low, high]) = augment.brightness_range {
         let expected = "factors from 0 on, low before high";
         problems.require(
@@ -64,17 +107,34 @@ fn check_keras(path: &str, augment: &Augment, problems: &mut Problems) {
         );
     }
     let level = augment.cval.unwrap_or(0.0);
-    problems.require((0.0..=255.0).contains(&level), &format!("{path}.cval"), level, "a grey level from 0 to 255")
+    problems.require(
+        (0.0..=255.0).contains(&level),
+        &format!("{path}.cval"),
+        level,
+        "a grey level from 0 to 255",
+    )
 }
 
 fn check_shift(key: &str, shift: &Shift, problems: &mut Problems) {
     const FARTHEST: f64 = 1e6;
     match shift {
-        Shift::Pixels(pixels) => problems.require((0..=FARTHEST as i64).contains(pixels), key, pixels, "0 or more"),
-        Shift::Range(range) => problems.require((0.0..=FARTHEST).contains(range), key, range, "0 or more"),
+        Shift::Pixels(pixels) => problems.require(
+            (0..=FARTHEST as i64).contains(pixels),
+            key,
+            pixels,
+            "0 or more",
+        ),
+        Shift::Range(range) => {
+            problems.require((0.0..=FARTHEST).contains(range), key, range, "0 or more")
+        }
         Shift::Among(values) => {
             let fits = !values.is_empty() && values.iter().all(|value| value.abs() <= FARTHEST);
-            problems.require(fits, key, format!("{values:?}"), "one number or more to choose from")
+            problems.require(
+                fits,
+                key,
+                format!("{values:?}"),
+                "one number or more to choose from",
+            )
         }
     }
 }
@@ -94,51 +154,113 @@ fn check_families(path: &str, augment: &Augment, color: Color, problems: &mut Pr
     for (name, family, limits) in ranged {
         if let Some(family) = family {
             check_probability(&format!("{path}.{name}"), family.probability, problems);
-            check_range(&format!("{path}.{name}.range"), family.range, limits, problems);
+            check_range(
+                &format!("{path}.{name}.range"),
+                family.range,
+                limits,
+                problems,
+            );
         }
     }
     if color == Color::Grayscale {
-        let colored =
-            [("saturation", augment.saturation.is_some()), ("hue", augment.hue.is_some()), ("random_gray", augment.random_gray.is_some())];
+        let colored = [
+            ("saturation", augment.saturation.is_some()),
+            ("hue", augment.hue.is_some()),
+            ("random_gray", augment.random_gray.is_some()),
+        ];
         if let Some((name, _)) = colored.iter().find(|(_, is_set)| *is_set) {
-            return problems.bad(&format!("{path}.{name}"), "has no effect on grayscale images; leave it out or set data.color = \"rgb\"");
+            return problems.bad(
+                &format!("{path}.{name}"),
+                "has no effect on grayscale images; leave it out or set data.color = \"rgb\"",
+            );
         }
     }
     if let Some(gray) = &augment.random_gray {
         check_probability(&format!("{path}.random_gray"), gray.probability, problems);
     }
     if let Some(crop) = &augment.random_resized_crop {
-        check_box(&format!("{path}.random_resized_crop"), crop.probability, crop.scale, crop.ratio, problems);
+        check_box(
+            &format!("{path}.random_resized_crop"),
+            crop.probability,
+            crop.scale,
+            crop.ratio,
+            problems,
+        );
     }
     if let Some(erasing) = &augment.random_erasing {
         let key = format!("{path}.random_erasing");
-        check_box(&key, erasing.probability, erasing.scale, erasing.ratio, problems);
+        check_box(
+            &key,
+            erasing.probability,
+            erasing.scale,
+            erasing.ratio,
+            problems,
+        );
         if let ErasedTo::Level(level) = erasing.value {
-            problems.require((0.0..=255.0).contains(&level), &format!("{key}.value"), level, "a grey level from 0 to 255, or \"noise\"");
+            problems.require(
+                (0.0..=255.0).contains(&level),
+                &format!("{key}.value"),
+                level,
+                "a grey level from 0 to 255, or \"noise\"",
+            );
         }
     }
     if let Some(policy) = &augment.policy {
         check_probability(&format!("{path}.policy"), policy.probability(), problems);
-        if let Policy::RandAugment { num_ops, magnitude, .. } = policy {
-            problems.require((1..=10).contains(num_ops), &format!("{path}.policy.num_ops"), num_ops, "1 to 10");
-            problems.require(*magnitude <= 30, &format!("{path}.policy.magnitude"), magnitude, "0 to 30");
+        if let Policy::RandAugment {
+            num_ops, magnitude, ..
+        } = policy
+        {
+            problems.require(
+                (1..=10).contains(num_ops),
+                &format!("{path}.policy.num_ops"),
+                num_ops,
+                "1 to 10",
+            );
+            problems.require(
+                *magnitude <= 30,
+                &format!("{path}.policy.magnitude"),
+                magnitude,
+                "0 to 30",
+            );
         }
     }
     for (name, mixing) in [("mixup", &augment.mixup), ("cutmix", &augment.cutmix)] {
         if let Some(Mixing { probability, alpha }) = mixing {
             check_probability(&format!("{path}.{name}"), *probability, problems);
             let expected = "a number above 0, at most 100";
-            problems.require(*alpha > 0.0 && *alpha <= 100.0, &format!("{path}.{name}.alpha"), alpha, expected);
+            problems.require(
+                *alpha > 0.0 && *alpha <= 100.0,
+                &format!("{path}.{name}.alpha"),
+                alpha,
+                expected,
+            );
         }
     }
 }
 
 fn check_probability(path: &str, probability: f64, problems: &mut Problems) {
-    problems.require((0.0..=1.0).contains(&probability), &format!("{path}.probability"), probability, "a probability from 0 to 1");
-    problems.require(probability > 0.0, &format!("{path}.probability"), probability, "more than 0; leave the table out to switch it off")
+    problems.require(
+        (0.0..=1.0).contains(&probability),
+        &format!("{path}.probability"),
+        probability,
+        "a probability from 0 to 1",
+    );
+    problems.require(
+        probability > 0.0,
+        &format!("{path}.probability"),
+        probability,
+        "more than 0; leave the table out to switch it off",
+    )
 }
 
-fn check_box(path: &str, probability: f64, scale: [f64; 2], ratio: [f64; 2], problems: &mut Problems) {
+fn check_box(
+    path: &str,
+    probability: f64,
+    scale: [f64; 2],
+    ratio: [f64; 2],
+    problems: &mut Problems,
+) {
     check_probability(path, probability, problems);
     check_range(&format!("{path}.scale"), scale, [1e-6, 1.0], problems);
     check_range(&format!("{path}.ratio"), ratio, [0.01, 100.0], problems)
@@ -146,5 +268,10 @@ fn check_box(path: &str, probability: f64, scale: [f64; 2], ratio: [f64; 2], pro
 
 fn check_range(key: &str, [low, high]: [f64; 2], [least, most]: [f64; 2], problems: &mut Problems) {
     let fits = least <= low && low <= high && high <= most;
-    problems.require(fits, key, format!("[{low}, {high}]"), &format!("[low, high] from {least} to {most}, low before high"))
+    problems.require(
+        fits,
+        key,
+        format!("[{low}, {high}]"),
+        &format!("[low, high] from {least} to {most}, low before high"),
+    )
 }

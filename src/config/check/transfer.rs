@@ -22,15 +22,24 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
         Source::List => Some("which are listed in [[model.layers]]"),
         Source::Table(_) | Source::Scaled(_) => Some("whose layers are fixed"),
     } {
-        for (key, is_set) in [("channels", model.channels.is_some()), ("batch_norm", model.batch_norm.is_some())] {
+        for (key, is_set) in [
+            ("channels", model.channels.is_some()),
+            ("batch_norm", model.batch_norm.is_some()),
+        ] {
             if is_set {
-                return problems.bad(&format!("model.{key}"), format!("has no effect on {name}, {why}; leave it out"));
+                return problems.bad(
+                    &format!("model.{key}"),
+                    format!("has no effect on {name}, {why}; leave it out"),
+                );
             }
         }
     }
     if architecture.is_of_recipe() {
         if model.weights() == Weights::Imagenet {
-            return problems.bad("model.weights", format!("there are no published weights for {name}; name a file or leave it out"));
+            return problems.bad(
+                "model.weights",
+                format!("there are no published weights for {name}; name a file or leave it out"),
+            );
         }
     } else {
         problems.require(
@@ -50,11 +59,16 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     }
     let has_phases = !config.train.phases.is_empty();
     if has_phases && model.freeze.is_some() {
-        return problems.bad("model.freeze", "has no effect beside train.phases, where each phase says what is frozen; leave it out");
+        return problems.bad(
+            "model.freeze",
+            "has no effect beside train.phases, where each phase says what is frozen; leave it out",
+        );
     }
     check_phases(config, table, problems);
     check_feature_cache(config, problems);
-    if !config.train.checkpoint.include_backbone && (config.always_frozen() == 0 || model.weights() == Weights::None) {
+    if !config.train.checkpoint.include_backbone
+        && (config.always_frozen() == 0 || model.weights() == Weights::None)
+    {
         problems.bad(
             "train.checkpoint.include_backbone",
             "only layers that stay frozen, with weights from a file, can be left out; set it to true",
@@ -69,38 +83,76 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
     let entry = architecture.entry();
     match model.width {
         Some(_) if !architecture.is_scaled() => {
-            return Some(("model.width", format!("has no effect on {name}, whose channels are fixed; leave it out")));
+            return Some((
+                "model.width",
+                format!("has no effect on {name}, whose channels are fixed; leave it out"),
+            ));
         }
         Some(width) if !(0.1..=2.0).contains(&width) => {
-            return Some(("model.width", format!("found {width}, expected a factor from 0.1 to 2")));
+            return Some((
+                "model.width",
+                format!("found {width}, expected a factor from 0.1 to 2"),
+            ));
         }
         Some(width) if width != 1.0 && model.weights() == Weights::Imagenet => {
-            let message =
-                "weights of this width have no known address: those that are are for 1; name a file of torchvision, timm or Keras";
-            return Some(("model.width", format!("found {width}; {message}, or set model.weights to \"none\"")));
+            let message = "weights of this width have no known address: those that are are for 1; name a file of torchvision, timm or Keras";
+            return Some((
+                "model.width",
+                format!("found {width}; {message}, or set model.weights to \"none\""),
+            ));
         }
         _ => {}
     }
-    if !architecture.is_of_recipe() && model.weights() == Weights::Imagenet && entry.published.is_none() {
+    if !architecture.is_of_recipe()
+        && model.weights() == Weights::Imagenet
+        && entry.published.is_none()
+    {
         let message = "no address of published weights for";
         let advice = "is known here; name a file of torchvision, timm or Keras, or say \"none\"";
         return Some(("model.weights", format!("{message} {name} {advice}")));
     }
-    let dialect = model.dialect.filter(|dialect| !entry.dialects.iter().any(|(known, _)| known == dialect))?;
-    let known: Vec<_> = entry.dialects.iter().map(|(known, _)| format!("\"{known}\"")).collect();
-    let known = if known.is_empty() { "none, because nobody publishes weights for it".to_owned() } else { known.join(", ") };
-    Some(("model.dialect", format!("found \"{dialect}\" with {name}, expected {known}")))
+    let dialect = model
+        .dialect
+        .filter(|dialect| !entry.dialects.iter().any(|(known, _)| known == dialect))?;
+    let known: Vec<_> = entry
+        .dialects
+        .iter()
+        .map(|(known, _)| format!("\"{known}\""))
+        .collect();
+    let known = if known.is_empty() {
+        "none, because nobody publishes weights for it".to_owned()
+    } else {
+        known.join(", ")
+    };
+    Some((
+        "model.dialect",
+        format!("found \"{dialect}\" with {name}, expected {known}"),
+    ))
 }
 
 fn check_phases(config: &Config, table: &Table, problems: &mut Problems) {
     let (model, train) = (&config.model, &config.train);
     let has_phases = !train.phases.is_empty();
     for (index, phase) in config.phases().iter().enumerate() {
-        let key = |name: &str| if has_phases { format!("train.phases.{name}") } else { "model.freeze".to_owned() };
-        let which = if has_phases { format!(" in phase {}", index + 1) } else { String::new() };
+        let key = |name: &str| {
+            if has_phases {
+                format!("train.phases.{name}")
+            } else {
+                "model.freeze".to_owned()
+            }
+        };
+        let which = if has_phases {
+            format!(" in phase {}", index + 1)
+        } else {
+            String::new()
+        };
         problems.require(
             phase.epochs > 0,
-            if has_phases { "train.phases.epochs" } else { "train.epochs" },
+            if has_phases {
+                "train.phases.epochs"
+            } else {
+                "train.epochs"
+            },
             format!("{}{which}", phase.epochs),
             "1 or more",
         );
@@ -114,23 +166,43 @@ fn check_phases(config: &Config, table: &Table, problems: &mut Problems) {
             );
         }
         if index == 0 && phase.freeze != Freeze::None && model.weights() == Weights::None {
-            let message =
-                format!("found `{}` with weights drawn at random{which}, expected model.weights = \"imagenet\" or a file", phase.freeze);
+            let message = format!(
+                "found `{}` with weights drawn at random{which}, expected model.weights = \"imagenet\" or a file",
+                phase.freeze
+            );
             return problems.bad(&key("freeze"), message);
         }
         if let Some(rate) = phase.learning_rate {
-            problems.require(rate > 0.0 && rate.is_finite(), &key("learning_rate"), format!("{rate}{which}"), "a number above 0");
+            problems.require(
+                rate > 0.0 && rate.is_finite(),
+                &key("learning_rate"),
+                format!("{rate}{which}"),
+                "a number above 0",
+            );
         }
         let factor = phase.layer_factor;
-        problems.require(factor > 0.0 && factor <= 1.0, &key("layer_factor"), format!("{factor}{which}"), "a factor above 0, at most 1");
+        problems.require(
+            factor > 0.0 && factor <= 1.0,
+            &key("layer_factor"),
+            format!("{factor}{which}"),
+            "a factor above 0, at most 1",
+        );
         if factor < 1.0 && model.frozen_groups(phase.freeze) == model.num_groups() {
-            return problems.bad(&key("layer_factor"), format!("has no effect{which}, where the head alone is trained; leave it out"));
+            return problems.bad(
+                &key("layer_factor"),
+                format!("has no effect{which}, where the head alone is trained; leave it out"),
+            );
         }
     }
     let written = table.get("train").and_then(|train| train.get("epochs"));
     if has_phases && written.is_some() {
         let sum: usize = train.phases.iter().map(|phase| phase.epochs).sum();
-        problems.require(train.epochs == sum, "train.epochs", train.epochs, &format!("{sum}, the sum of the phases; leave it out"));
+        problems.require(
+            train.epochs == sum,
+            "train.epochs",
+            train.epochs,
+            &format!("{sum}, the sum of the phases; leave it out"),
+        );
     }
 }
 
@@ -139,8 +211,15 @@ fn check_feature_cache(config: &Config, problems: &mut Problems) {
     if config.train.feature_cache == 0 {
         return;
     }
-    if config.phases().iter().all(|phase| phase.freeze == Freeze::None) {
-        return problems.bad(KEY, "has no effect where nothing is frozen; set model.freeze or leave it out");
+    if config
+        .phases()
+        .iter()
+        .all(|phase| phase.freeze == Freeze::None)
+    {
+        return problems.bad(
+            KEY,
+            "has no effect where nothing is frozen; set model.freeze or leave it out",
+        );
     }
     if config.augment.mixes() {
         return problems.bad(KEY, "mixup and cutmix mix pixels, of which cached features have none; leave one of them out");
@@ -166,7 +245,12 @@ mod tests {
 
     #[test]
     fn weights_that_are_drawn_are_trained_unless_something_else_is_said() {
-        let freeze = |change: &str| parsed(&["model.architecture=resnet18", change]).expect("valid").model.freeze();
+        let freeze = |change: &str| {
+            parsed(&["model.architecture=resnet18", change])
+                .expect("valid")
+                .model
+                .freeze()
+        };
         assert_eq!(freeze("model.weights=none"), Freeze::None);
         assert_eq!(freeze("model.weights=a.pth"), Freeze::Backbone);
     }
@@ -177,46 +261,139 @@ mod tests {
         const OWN: &str = "model.weights=a.safetensors";
         for (changes, expected) in [
             (&["model.weights=imagenet"][..], "`model.weights`"),
-            (&["model.freeze=backbone"], "`model.freeze`: found `backbone` with weights drawn at random"),
+            (
+                &["model.freeze=backbone"],
+                "`model.freeze`: found `backbone` with weights drawn at random",
+            ),
             (&["model.freeze=most"], "can't read `most`"),
-            (&["model.architecture=mobilenet_v1"], "`model.weights`: no address of published weights for mobilenet_v1 is known"),
+            (
+                &["model.architecture=mobilenet_v1"],
+                "`model.weights`: no address of published weights for mobilenet_v1 is known",
+            ),
             (
                 &["model.architecture=mobilenet_v2", "model.width=0.5"],
                 "`model.width`: found 0.5; weights of this width have no known address",
             ),
-            (&[VGG, "model.width=0.5"], "`model.width`: has no effect on vgg16"),
-            (&["model.architecture=mobilenet_v2", "model.weights=a.h5", "model.width=7"], "`model.width`: found 7"),
+            (
+                &[VGG, "model.width=0.5"],
+                "`model.width`: has no effect on vgg16",
+            ),
+            (
+                &[
+                    "model.architecture=mobilenet_v2",
+                    "model.weights=a.h5",
+                    "model.width=7",
+                ],
+                "`model.width`: found 7",
+            ),
             (
                 &[VGG, "model.dialect=timm_tf"],
                 "`model.dialect`: found \"timm_tf\" with vgg16, expected \"torchvision\", \"timm\", \"keras\"",
             ),
-            (&["model.dialect=keras"], "expected none, because nobody publishes weights for it"),
-            (&[VGG, "model.channels=[4]"], "`model.channels`: has no effect on vgg16"),
+            (
+                &["model.dialect=keras"],
+                "expected none, because nobody publishes weights for it",
+            ),
+            (
+                &[VGG, "model.channels=[4]"],
+                "`model.channels`: has no effect on vgg16",
+            ),
             (&[VGG, "model.batch_norm=true"], "`model.batch_norm`"),
             (&[VGG, "data.color=grayscale"], "`data.color`"),
             (&[VGG, "data.image_size=[150, 31]"], "`data.image_size`"),
-            (&[VGG, "model.freeze='blocks:6'"], "expected blocks:1 to blocks:5"),
-            (&[VGG, "model.freeze='blocks:0'"], "expected blocks:1 to blocks:5"),
-            (&[VGG, "model.weights=none", "model.freeze=backbone"], "`model.freeze`"),
+            (
+                &[VGG, "model.freeze='blocks:6'"],
+                "expected blocks:1 to blocks:5",
+            ),
+            (
+                &[VGG, "model.freeze='blocks:0'"],
+                "expected blocks:1 to blocks:5",
+            ),
+            (
+                &[VGG, "model.weights=none", "model.freeze=backbone"],
+                "`model.freeze`",
+            ),
             (&[VGG, "model.hidden=[256, 0]"], "`model.hidden`"),
             (&[VGG, "model.hidden=65536"], "`model.pooling`"),
-            (&[VGG, "model.hidden=many"], "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of whole numbers"),
-            (&[VGG, "model.freeze=backbone", "train.phases=[{ epochs = 1, freeze = 'none' }]"], "`model.freeze`: has no effect beside"),
-            (&[VGG, "train.phases=[{ epochs = 0, freeze = 'none' }]"], "`train.phases.epochs`"),
-            (&[VGG, "train.phases=[{ epochs = 1, freeze = 'none', learning_rate = 0 }]"], "`train.phases.learning_rate`"),
-            (&[VGG, "train.phases=[{ epochs = 1, freeze = 'none', layer_factor = 2 }]"], "`train.phases.layer_factor`"),
-            (&[VGG, "train.phases=[{ epochs = 1, freeze = 'backbone', layer_factor = 0.5 }]"], "has no effect in phase 1"),
-            (&[VGG, "train.phases=[{ epochs = 2, freeze = 'none' }]", "train.epochs=3"], "expected 2, the sum of the phases"),
-            (&[VGG, "train.feature_cache=4"], "`train.feature_cache`: has no effect without augmentation"),
-            (&[VGG, "train.feature_cache=4", "model.freeze=none"], "has no effect where nothing is frozen"),
-            (&[VGG, "train.feature_cache=4", "augment.mixup={ alpha = 0.2 }"], "mixup and cutmix"),
-            (&["train.checkpoint={ include_backbone = false }"], "`train.checkpoint.include_backbone`"),
-            (&[OWN, "train.checkpoint={ include_backbone = false }"], "`train.checkpoint.include_backbone`"),
+            (
+                &[VGG, "model.hidden=many"],
+                "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of whole numbers",
+            ),
+            (
+                &[
+                    VGG,
+                    "model.freeze=backbone",
+                    "train.phases=[{ epochs = 1, freeze = 'none' }]",
+                ],
+                "`model.freeze`: has no effect beside",
+            ),
+            (
+                &[VGG, "train.phases=[{ epochs = 0, freeze = 'none' }]"],
+                "`train.phases.epochs`",
+            ),
+            (
+                &[
+                    VGG,
+                    "train.phases=[{ epochs = 1, freeze = 'none', learning_rate = 0 }]",
+                ],
+                "`train.phases.learning_rate`",
+            ),
+            (
+                &[
+                    VGG,
+                    "train.phases=[{ epochs = 1, freeze = 'none', layer_factor = 2 }]",
+                ],
+                "`train.phases.layer_factor`",
+            ),
+            (
+                &[
+                    VGG,
+                    "train.phases=[{ epochs = 1, freeze = 'backbone', layer_factor = 0.5 }]",
+                ],
+                "has no effect in phase 1",
+            ),
+            (
+                &[
+                    VGG,
+                    "train.phases=[{ epochs = 2, freeze = 'none' }]",
+                    "train.epochs=3",
+                ],
+                "expected 2, the sum of the phases",
+            ),
+            (
+                &[VGG, "train.feature_cache=4"],
+                "`train.feature_cache`: has no effect without augmentation",
+            ),
+            (
+                &[VGG, "train.feature_cache=4", "model.freeze=none"],
+                "has no effect where nothing is frozen",
+            ),
+            (
+                &[
+                    VGG,
+                    "train.feature_cache=4",
+                    "augment.mixup={ alpha = 0.2 }",
+                ],
+                "mixup and cutmix",
+            ),
+            (
+                &["train.checkpoint={ include_backbone = false }"],
+                "`train.checkpoint.include_backbone`",
+            ),
+            (
+                &[OWN, "train.checkpoint={ include_backbone = false }"],
+                "`train.checkpoint.include_backbone`",
+            ),
         ] {
             let error = parsed(changes).expect_err(changes[changes.len() - 1]);
             assert!(error.contains(expected), "{changes:?}: {error}");
         }
-        for changes in [&[VGG][..], &[OWN, "model.freeze='blocks:2'"], &[VGG, "model.hidden=[256, 64]"], &[VGG, "model.weights=x.h5"]] {
+        for changes in [
+            &[VGG][..],
+            &[OWN, "model.freeze='blocks:2'"],
+            &[VGG, "model.hidden=[256, 64]"],
+            &[VGG, "model.weights=x.h5"],
+        ] {
             parsed(changes).expect("fine");
         }
     }
@@ -224,13 +401,34 @@ mod tests {
     #[test]
     fn a_pretrained_network_is_frozen_unless_the_recipe_says_otherwise_and_phases_add_up() {
         let config = parsed(&["model.architecture=squeezenet1_1"]).expect("parsed");
-        assert_eq!((config.model.weights(), config.model.freeze(), config.always_frozen()), (Weights::Imagenet, Freeze::Backbone, 4));
+        assert_eq!(
+            (
+                config.model.weights(),
+                config.model.freeze(),
+                config.always_frozen()
+            ),
+            (Weights::Imagenet, Freeze::Backbone, 4)
+        );
         let phases = "train.phases=[{ epochs = 3, freeze = 'backbone' }, { epochs = 4, freeze = 'blocks:2', layer_factor = 0.5 }]";
         let config = parsed(&["model.architecture=squeezenet1_1", phases]).expect("parsed");
-        assert_eq!((config.train.epochs, config.always_frozen(), config.phases().len()), (7, 2, 2));
+        assert_eq!(
+            (
+                config.train.epochs,
+                config.always_frozen(),
+                config.phases().len()
+            ),
+            (7, 2, 2)
+        );
         let again = parse(&config.to_toml(), Path::new("config.toml"), &[]).expect("reads back");
         assert_eq!(again, config);
         let config = parsed(&[]).expect("parsed");
-        assert_eq!((config.model.weights(), config.model.freeze(), config.always_frozen()), (Weights::None, Freeze::None, 0));
+        assert_eq!(
+            (
+                config.model.weights(),
+                config.model.freeze(),
+                config.always_frozen()
+            ),
+            (Weights::None, Freeze::None, 0)
+        );
     }
 }

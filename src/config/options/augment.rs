@@ -105,8 +105,14 @@ impl JsonSchema for OfClass {
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let mut schema = Augment::json_schema(generator);
-        if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
-            properties.values_mut().filter_map(serde_json::Value::as_object_mut).for_each(|property| _ = property.remove("default"));
+        if let Some(properties) = schema
+            .get_mut("properties")
+            .and_then(serde_json::Value::as_object_mut)
+        {
+            properties
+                .values_mut()
+                .filter_map(serde_json::Value::as_object_mut)
+                .for_each(|property| _ = property.remove("default"));
             let inherit = schemars::json_schema!({ "type": "boolean", "description": "Whether the common settings hold as well." });
             properties.insert("inherit".to_owned(), inherit.to_value());
         }
@@ -117,8 +123,12 @@ impl JsonSchema for OfClass {
 impl Augment {
     /// Does any setting move pixels, other than by an exact flip?
     pub fn resamples(&self) -> bool {
-        [self.rotation_range, self.shear_range].iter().any(|range| *range != 0.0)
-            || [&self.width_shift_range, &self.height_shift_range].iter().any(|shift| shift.moves())
+        [self.rotation_range, self.shear_range]
+            .iter()
+            .any(|range| *range != 0.0)
+            || [&self.width_shift_range, &self.height_shift_range]
+                .iter()
+                .any(|shift| shift.moves())
             || self.zoom_range.pair() != [1.0, 1.0]
             || self.random_resized_crop.is_some()
             || self.perspective.is_some()
@@ -127,7 +137,9 @@ impl Augment {
 
     /// Does any setting change anything at all, in any class?
     pub fn is_active(&self) -> bool {
-        self.mixes() || self.changes_images() || self.class.keys().any(|class| self.changes_class(class))
+        self.mixes()
+            || self.changes_images()
+            || self.class.keys().any(|class| self.changes_class(class))
     }
 
     /// Does any setting change the images of `class` by themselves?
@@ -166,11 +178,23 @@ impl Augment {
     /// # Errors
     /// A key or value under `[augment.class.NAME]` that isn't one; a configuration that was checked has none.
     pub fn for_class(&self, class: &str) -> Result<Self, toml::de::Error> {
-        let common = Self { class: BTreeMap::new(), ..self.clone() };
-        let Some(own) = self.class.get(class) else { return Ok(common) };
+        let common = Self {
+            class: BTreeMap::new(),
+            ..self.clone()
+        };
+        let Some(own) = self.class.get(class) else {
+            return Ok(common);
+        };
         let mut own = own.clone();
         let inherits = own.remove("inherit") != Some(Value::Boolean(false));
-        let base = if inherits { common } else { Self { semantics: self.semantics, ..Self::default() } };
+        let base = if inherits {
+            common
+        } else {
+            Self {
+                semantics: self.semantics,
+                ..Self::default()
+            }
+        };
         let mut merged = Table::try_from(base).expect("settings are a table");
         merged.extend(own);
         Self::deserialize(merged)

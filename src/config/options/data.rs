@@ -101,12 +101,22 @@ impl Data {
     /// In words, which is none and why.
     pub fn exclude_patterns(&self) -> Result<Vec<glob::Pattern>, String> {
         let pattern = |text: &String| {
-            let trimmed = text.strip_prefix("./").unwrap_or(text).trim_end_matches('/');
+            let trimmed = text
+                .strip_prefix("./")
+                .unwrap_or(text)
+                .trim_end_matches('/');
             if trimmed.is_empty() {
-                return Err(format!("found `{text}`, expected a pattern of paths, as \"drafts\" or \"**/*_mask.png\""));
+                return Err(format!(
+                    "found `{text}`, expected a pattern of paths, as \"drafts\" or \"**/*_mask.png\""
+                ));
             }
-            glob::Pattern::new(trimmed)
-                .map_err(|error| format!("found `{text}`, which is no pattern at its character {}: {}", error.pos + 1, error.msg))
+            glob::Pattern::new(trimmed).map_err(|error| {
+                format!(
+                    "found `{text}`, which is no pattern at its character {}: {}",
+                    error.pos + 1,
+                    error.msg
+                )
+            })
         };
         self.exclude.iter().map(pattern).collect()
     }
@@ -116,13 +126,18 @@ impl Data {
     /// # Errors
     /// In words, what it was expected to be.
     pub fn group_pattern(&self) -> Result<Option<Regex>, String> {
-        let Some(group) = &self.group else { return Ok(None) };
-        let pattern = group
-            .strip_prefix("regex:")
-            .ok_or_else(|| format!("found `{group}`, expected `regex:` and a pattern, as regex:^(patient\\d+)"))?;
-        let pattern = Regex::new(pattern).map_err(|error| format!("found the pattern `{pattern}`: {error}"))?;
+        let Some(group) = &self.group else {
+            return Ok(None);
+        };
+        let pattern = group.strip_prefix("regex:").ok_or_else(|| {
+            format!("found `{group}`, expected `regex:` and a pattern, as regex:^(patient\\d+)")
+        })?;
+        let pattern = Regex::new(pattern)
+            .map_err(|error| format!("found the pattern `{pattern}`: {error}"))?;
         if pattern.captures_len() < 2 {
-            return Err(format!("found the pattern `{pattern}`, expected one with a bracket around what tells the group"));
+            return Err(format!(
+                "found the pattern `{pattern}`, expected one with a bracket around what tells the group"
+            ));
         }
         Ok(Some(pattern))
     }
@@ -153,12 +168,20 @@ pub enum Source {
 impl Source {
     /// Returns the share of the training images, if it is one.
     pub fn share(&self) -> Option<f64> {
-        if let Self::Share(share) = self { Some(*share) } else { None }
+        if let Self::Share(share) = self {
+            Some(*share)
+        } else {
+            None
+        }
     }
 
     /// Returns the folder or CSV, if it is one.
     pub fn path(&self) -> Option<&str> {
-        if let Self::Path(path) = self { Some(path) } else { None }
+        if let Self::Path(path) = self {
+            Some(path)
+        } else {
+            None
+        }
     }
 }
 

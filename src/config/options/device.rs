@@ -41,7 +41,9 @@ impl std::str::FromStr for DeviceName {
                 .strip_prefix("gpu:")
                 .and_then(|index| index.parse().ok())
                 .map(|index| Self::Gpu(Some(index)))
-                .ok_or_else(|| format!("unknown device `{text}`, expected auto, gpu, gpu:N, cpu or ndarray")),
+                .ok_or_else(|| {
+                    format!("unknown device `{text}`, expected auto, gpu, gpu:N, cpu or ndarray")
+                }),
         }
     }
 }

@@ -40,7 +40,11 @@ pub struct ResizedCrop {
 
 impl Default for ResizedCrop {
     fn default() -> Self {
-        Self { probability: 1.0, scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] }
+        Self {
+            probability: 1.0,
+            scale: [0.08, 1.0],
+            ratio: [3.0 / 4.0, 4.0 / 3.0],
+        }
     }
 }
 
@@ -60,7 +64,12 @@ pub struct Erasing {
 
 impl Default for Erasing {
     fn default() -> Self {
-        Self { probability: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: ErasedTo::Level(0.0) }
+        Self {
+            probability: 0.5,
+            scale: [0.02, 0.33],
+            ratio: [0.3, 3.3],
+            value: ErasedTo::Level(0.0),
+        }
     }
 }
 
@@ -94,7 +103,10 @@ pub struct Mixing {
 
 impl Default for Mixing {
     fn default() -> Self {
-        Self { probability: 1.0, alpha: 0.2 }
+        Self {
+            probability: 1.0,
+            alpha: 0.2,
+        }
     }
 }
 
@@ -134,7 +146,9 @@ impl Policy {
     /// How often an image is changed.
     pub fn probability(&self) -> f64 {
         match self {
-            Self::TrivialAugment { probability } | Self::RandAugment { probability, .. } => *probability,
+            Self::TrivialAugment { probability } | Self::RandAugment { probability, .. } => {
+                *probability
+            }
         }
     }
 }

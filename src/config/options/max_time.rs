@@ -20,8 +20,15 @@ impl TryFrom<String> for MaxTime {
             'h' => Some(3600),
             _ => None,
         });
-        unit.and_then(|unit| text[..text.len() - 1].parse::<u32>().ok().map(|count| Self(Duration::from_secs(u64::from(count) * unit))))
-            .ok_or_else(|| format!("can't read `{text}` as a time, expected a whole number and s, m or h: \"45m\""))
+        unit.and_then(|unit| {
+            text[..text.len() - 1]
+                .parse::<u32>()
+                .ok()
+                .map(|count| Self(Duration::from_secs(u64::from(count) * unit)))
+        })
+        .ok_or_else(|| {
+            format!("can't read `{text}` as a time, expected a whole number and s, m or h: \"45m\"")
+        })
     }
 }
 

@@ -64,7 +64,10 @@ impl fmt::Display for Metric {
         if let Self::Recall(class) = self {
             return write!(f, "{RECALL}{class}");
         }
-        let (name, _) = Self::ALL.into_iter().find(|(_, metric)| metric == self).expect("the table holds every other metric");
+        let (name, _) = Self::ALL
+            .into_iter()
+            .find(|(_, metric)| metric == self)
+            .expect("the table holds every other metric");
         f.write_str(name)
     }
 }
@@ -76,14 +79,24 @@ impl FromStr for Metric {
         if let Some(class) = text.strip_prefix(RECALL).filter(|class| !class.is_empty()) {
             return Ok(Self::Recall(class.to_owned()));
         }
-        Self::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, metric)| metric).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            let meant = nearest(text, names.iter().copied().chain([RECALL])).map_or_else(String::new, |name| {
-                let class = if name == RECALL { "<class>" } else { "" };
-                format!("; did you mean `{name}{class}`?")
-            });
-            format!("unknown metric `{text}`, expected one of {}, {RECALL}<class>{meant}", names.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, metric)| metric)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
+                let meant = nearest(text, names.iter().copied().chain([RECALL])).map_or_else(
+                    String::new,
+                    |name| {
+                        let class = if name == RECALL { "<class>" } else { "" };
+                        format!("; did you mean `{name}{class}`?")
+                    },
+                );
+                format!(
+                    "unknown metric `{text}`, expected one of {}, {RECALL}<class>{meant}",
+                    names.join(", ")
+                )
+            })
     }
 }
 

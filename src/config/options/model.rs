@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    architecture::{Architecture, Dialect, Listed, Network, Norm, ShapeError, Source, Variant, listed, small_cnn},
+    architecture::{
+        Architecture, Dialect, Listed, Network, Norm, ShapeError, Source, Variant, listed,
+        small_cnn,
+    },
     config::{
         Freeze, Weights,
         layers::{Function, Init, LayerRecipe, MOST_KERNEL_WEIGHTS},
@@ -103,14 +106,22 @@ impl Default for Model {
 impl Model {
     /// Where the first weights come from.
     pub fn weights(&self) -> Weights {
-        let default = if self.architecture.is_of_recipe() { Weights::None } else { Weights::Imagenet };
+        let default = if self.architecture.is_of_recipe() {
+            Weights::None
+        } else {
+            Weights::Imagenet
+        };
         self.weights.clone().unwrap_or(default)
     }
 
     /// What keeps its weights, where there are no phases.
     pub fn freeze(&self) -> Freeze {
         let is_drawn = self.architecture.is_of_recipe() || self.weights() == Weights::None;
-        let default = if is_drawn { Freeze::None } else { Freeze::Backbone };
+        let default = if is_drawn {
+            Freeze::None
+        } else {
+            Freeze::Backbone
+        };
         self.freeze.unwrap_or(default)
     }
 
@@ -121,7 +132,9 @@ impl Model {
 
     /// `small_cnn`'s channels.
     pub fn channels(&self) -> Vec<usize> {
-        self.channels.clone().unwrap_or_else(|| vec![32, 64, 128, 128])
+        self.channels
+            .clone()
+            .unwrap_or_else(|| vec![32, 64, 128, 128])
     }
 
     /// Does `small_cnn` have batch norm?
@@ -136,7 +149,11 @@ impl Model {
 
     /// Describes the backbone for images of `inputs` channels.
     pub fn network(&self, inputs: usize) -> Network {
-        let variant = Variant { inputs, width: self.width.unwrap_or(1.0), traits: self.architecture.traits(self.dialect) };
+        let variant = Variant {
+            inputs,
+            width: self.width.unwrap_or(1.0),
+            traits: self.architecture.traits(self.dialect),
+        };
         match self.architecture.entry().source {
             Source::List => listed(inputs, &self.listed()),
             Source::Blocks => small_cnn(inputs, &self.channels(), self.batch_norm()),
@@ -146,23 +163,54 @@ impl Model {
 
     /// Describes the entries of the list of layers.
     fn listed(&self) -> Vec<Listed> {
-        let norm = Norm { epsilon: self.norm_epsilon.unwrap_or(1e-5), momentum: self.norm_momentum.unwrap_or(0.1) };
-        self.layers.iter().map(|layer| layer.listed(self.activation.unwrap_or_default(), norm)).collect()
+        let norm = Norm {
+            epsilon: self.norm_epsilon.unwrap_or(1e-5),
+            momentum: self.norm_momentum.unwrap_or(0.1),
+        };
+        self.layers
+            .iter()
+            .map(|layer| layer.listed(self.activation.unwrap_or_default(), norm))
+            .collect()
     }
 
     /// Returns the first value of a list of layers that can't work, for images of `inputs` channels.
     /// Without one, shapes can be computed and the backbone takes memory within bounds.
     pub fn layers_fault(&self, inputs: usize) -> Option<LayersFault> {
-        let fault = |key: &str, found: String, expected| Some(LayersFault { key: key.to_owned(), found, expected });
+        let fault = |key: &str, found: String, expected| {
+            Some(LayersFault {
+                key: key.to_owned(),
+                found,
+                expected,
+            })
+        };
         if !self.layers.iter().any(LayerRecipe::is_conv) {
-            let found = if self.layers.is_empty() { "no layers" } else { "no convolution" };
-            return fault("layers", found.to_owned(), "[[model.layers]] with conv = 32, say, and what follows it");
+            let found = if self.layers.is_empty() {
+                "no layers"
+            } else {
+                "no convolution"
+            };
+            return fault(
+                "layers",
+                found.to_owned(),
+                "[[model.layers]] with conv = 32, say, and what follows it",
+            );
         }
-        let mut faults = self.layers.iter().enumerate().filter_map(|(index, layer)| Some((index, layer.fault()?)));
+        let mut faults = self
+            .layers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, layer)| Some((index, layer.fault()?)));
         if let Some((index, (key, found, expected))) = faults.next() {
-            return fault(&format!("layers (entry {}).{key}", index + 1), found, expected);
+            return fault(
+                &format!("layers (entry {}).{key}", index + 1),
+                found,
+                expected,
+            );
         }
-        for (key, value) in [("norm_epsilon", self.norm_epsilon), ("norm_momentum", self.norm_momentum)] {
+        for (key, value) in [
+            ("norm_epsilon", self.norm_epsilon),
+            ("norm_momentum", self.norm_momentum),
+        ] {
             if let Some(value) = value.filter(|value| !(*value > 0.0 && *value <= 1.0)) {
                 return fault(key, value.to_string(), "a number above 0, at most 1");
             }
@@ -171,7 +219,11 @@ impl Model {
         if weights < MOST_KERNEL_WEIGHTS {
             return None;
         }
-        fault("layers", format!("convolutions of {weights} weights"), "fewer than 268 million; make them narrower")
+        fault(
+            "layers",
+            format!("convolutions of {weights} weights"),
+            "fewer than 268 million; make them narrower",
+        )
     }
 
     /// Layer groups of the backbone, from input to output.
@@ -225,7 +277,9 @@ impl Pooling {
     /// Returns the length of the vector for features of this shape.
     pub fn width(self, features: [usize; 3]) -> usize {
         match self {
-            Self::Flatten => features.iter().fold(1, |product, side| product.saturating_mul(*side)),
+            Self::Flatten => features
+                .iter()
+                .fold(1, |product, side| product.saturating_mul(*side)),
             Self::Average => features[0],
             Self::MaxAverage => features[0].saturating_mul(2),
         }
@@ -234,7 +288,10 @@ impl Pooling {
 
 /// The layers between the vector and the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected the width of the hidden layer, or a list of widths")]
+#[serde(
+    untagged,
+    expecting = "expected the width of the hidden layer, or a list of widths"
+)]
 pub enum Hidden {
     /// One layer; 0 is none.
     One(usize),

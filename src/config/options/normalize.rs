@@ -118,15 +118,17 @@ impl<'de> Deserialize<'de> for Normalize {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Normalize, E> {
-                Ok(match Name::deserialize(serde::de::value::StrDeserializer::<E>::new(text))? {
-                    Name::Auto => Normalize::Auto,
-                    Name::Unit => Normalize::Unit,
-                    Name::Imagenet => Normalize::Imagenet,
-                    Name::Caffe => Normalize::Caffe,
-                    Name::Tf => Normalize::Tf,
-                    Name::Dataset => Normalize::Dataset,
-                    Name::Samplewise => Normalize::Samplewise,
-                })
+                Ok(
+                    match Name::deserialize(serde::de::value::StrDeserializer::<E>::new(text))? {
+                        Name::Auto => Normalize::Auto,
+                        Name::Unit => Normalize::Unit,
+                        Name::Imagenet => Normalize::Imagenet,
+                        Name::Caffe => Normalize::Caffe,
+                        Name::Tf => Normalize::Tf,
+                        Name::Dataset => Normalize::Dataset,
+                        Name::Samplewise => Normalize::Samplewise,
+                    },
+                )
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Normalize, A::Error> {
@@ -136,7 +138,9 @@ impl<'de> Deserialize<'de> for Normalize {
                     let Custom { mean, std } = Custom::deserialize(table).map_err(failed)?;
                     return Ok(Normalize::Custom { mean, std });
                 }
-                KerasStandardize::deserialize(table).map(Normalize::Keras).map_err(failed)
+                KerasStandardize::deserialize(table)
+                    .map(Normalize::Keras)
+                    .map_err(failed)
             }
         }
         deserializer.deserialize_any(Form)
@@ -153,15 +157,28 @@ mod tests {
         struct Holder {
             normalize: Normalize,
         }
-        for text in ["'caffe'", "'dataset'", "{ mean = [0.5], std = [0.25] }", "{ rescale = 0.5, zca_whitening = true, zca_epsilon = 0.1 }"]
-        {
+        for text in [
+            "'caffe'",
+            "'dataset'",
+            "{ mean = [0.5], std = [0.25] }",
+            "{ rescale = 0.5, zca_whitening = true, zca_epsilon = 0.1 }",
+        ] {
             let holder: Holder = toml::from_str(&format!("normalize = {text}")).expect(text);
-            assert_eq!(toml::from_str::<Holder>(&toml::to_string(&holder).expect("written")).expect("read back"), holder);
+            assert_eq!(
+                toml::from_str::<Holder>(&toml::to_string(&holder).expect("written"))
+                    .expect("read back"),
+                holder
+            );
         }
-        for (text, expected) in
-            [("'cafe'", "unknown variant `cafe`"), ("{ mean = [1] }", "std"), ("{ rescal = 1 }", "`rescal`"), ("3", "\"unit\"")]
-        {
-            let error = toml::from_str::<Holder>(&format!("normalize = {text}")).expect_err(text).to_string();
+        for (text, expected) in [
+            ("'cafe'", "unknown variant `cafe`"),
+            ("{ mean = [1] }", "std"),
+            ("{ rescal = 1 }", "`rescal`"),
+            ("3", "\"unit\""),
+        ] {
+            let error = toml::from_str::<Holder>(&format!("normalize = {text}"))
+                .expect_err(text)
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

@@ -93,7 +93,12 @@ fn rmsprop_alpha() -> f64 {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Self::Adam { learning_rate: adam_lr(), betas: adam_betas(), epsilon: epsilon(), weight_decay: 0.0 }
+        Self::Adam {
+            learning_rate: adam_lr(),
+            betas: adam_betas(),
+            epsilon: epsilon(),
+            weight_decay: 0.0,
+        }
     }
 }
 

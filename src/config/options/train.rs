@@ -152,7 +152,13 @@ pub struct EarlyStopping {
 
 impl Default for EarlyStopping {
     fn default() -> Self {
-        Self { monitor: Metric::default(), min_delta: 0.0, patience: 5, baseline: None, start_from_epoch: 0 }
+        Self {
+            monitor: Metric::default(),
+            min_delta: 0.0,
+            patience: 5,
+            baseline: None,
+            start_from_epoch: 0,
+        }
     }
 }
 
@@ -171,6 +177,10 @@ pub struct Checkpoint {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { monitor: Metric::Accuracy(Split::Validation), every_steps: 0, include_backbone: true }
+        Self {
+            monitor: Metric::Accuracy(Split::Validation),
+            every_steps: 0,
+            include_backbone: true,
+        }
     }
 }

@@ -73,7 +73,9 @@ impl FromStr for Freeze {
                 .strip_prefix("blocks:")
                 .and_then(|count| count.parse().ok())
                 .map(Self::Blocks)
-                .ok_or_else(|| format!("can't read `{text}`; expected \"none\", \"backbone\" or \"blocks:N\"")),
+                .ok_or_else(|| {
+                    format!("can't read `{text}`; expected \"none\", \"backbone\" or \"blocks:N\"")
+                }),
         }
     }
 }
@@ -137,7 +139,12 @@ impl Config {
     /// The phases of the training; one where the recipe names none.
     pub fn phases(&self) -> Vec<Phase> {
         if self.train.phases.is_empty() {
-            vec![Phase { epochs: self.train.epochs, freeze: self.model.freeze(), learning_rate: None, layer_factor: 1.0 }]
+            vec![Phase {
+                epochs: self.train.epochs,
+                freeze: self.model.freeze(),
+                learning_rate: None,
+                layer_factor: 1.0,
+            }]
         } else {
             self.train.phases.clone()
         }
@@ -145,6 +152,10 @@ impl Config {
 
     /// Layer groups, counted from the input, that no phase trains.
     pub fn always_frozen(&self) -> usize {
-        self.phases().iter().map(|phase| self.model.frozen_groups(phase.freeze)).min().unwrap_or(0)
+        self.phases()
+            .iter()
+            .map(|phase| self.model.frozen_groups(phase.freeze))
+            .min()
+            .unwrap_or(0)
     }
 }

@@ -55,20 +55,30 @@ const ELSEWHERE: [(&str, &str); 35] = [
 pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) -> Misfit {
     let lower = key.to_lowercase();
     let places = places().get(lower.as_str()).map_or(&[][..], Vec::as_slice);
-    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == lower).map(|(_, place)| (*place).to_owned());
+    let elsewhere = ELSEWHERE
+        .iter()
+        .find(|(name, _)| *name == lower)
+        .map(|(_, place)| (*place).to_owned());
     let sibling = nearest(key, known.keys().map(String::as_str));
     let meant = match (elsewhere, places) {
         (Some(place), _) => Some(Meant::Key(place)),
         (None, [place]) => Some(Meant::Key(place.clone())),
         _ => sibling.map(|name| Meant::Sibling(name.to_owned())),
     };
-    let names: Vec<_> = known.keys().map(String::as_str).filter(|name| *name != "kind").collect();
+    let names: Vec<_> = known
+        .keys()
+        .map(String::as_str)
+        .filter(|name| *name != "kind")
+        .collect();
     let message = match &meant {
         Some(_) => "no such key".to_owned(),
         None if names.is_empty() => "no such key; there are none here".to_owned(),
         None => format!("no such key, expected one of {}", names.join(", ")),
     };
-    Misfit { meant, ..misfit(&path.key(key), message) }
+    Misfit {
+        meant,
+        ..misfit(&path.key(key), message)
+    }
 }
 
 /// What Keras and PyTorch call the layers of a list.
@@ -89,12 +99,35 @@ const LAYERS: [(&str, &str); 13] = [
 ];
 
 /// What stands behind a list of layers.
-const HEAD: [&str; 8] = ["dense", "flatten", "global_average_pool", "globalaveragepooling2d", "global_pool", "linear", "output", "softmax"];
+const HEAD: [&str; 8] = [
+    "dense",
+    "flatten",
+    "global_average_pool",
+    "globalaveragepooling2d",
+    "global_pool",
+    "linear",
+    "output",
+    "softmax",
+];
 
 /// A layer of a list without any of the keys that tell what it is.
-pub(super) fn unheaded(path: &KeyPath, table: &toml::Table, heads: &[&str], forms: &[&'static Json]) -> Misfit {
-    let names = joined(&heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>());
-    let is_of_layer = |key: &String| forms.iter().any(|form| form["properties"].get(key).is_some());
+pub(super) fn unheaded(
+    path: &KeyPath,
+    table: &toml::Table,
+    heads: &[&str],
+    forms: &[&'static Json],
+) -> Misfit {
+    let names = joined(
+        &heads
+            .iter()
+            .map(|head| (*head).to_owned())
+            .collect::<Vec<_>>(),
+    );
+    let is_of_layer = |key: &String| {
+        forms
+            .iter()
+            .any(|form| form["properties"].get(key).is_some())
+    };
     let Some(key) = table.keys().find(|key| !is_of_layer(key)) else {
         return misfit(path, format!("found no layer, expected one of {names}"));
     };
@@ -103,10 +136,19 @@ pub(super) fn unheaded(path: &KeyPath, table: &toml::Table, heads: &[&str], form
         let message = "no such layer: the list ends before it; model.pooling, model.hidden and model.dropout are what follows";
         return misfit(&path.key(key), message);
     }
-    let called = LAYERS.iter().find(|(name, _)| *name == lower).map(|(_, head)| *head);
+    let called = LAYERS
+        .iter()
+        .find(|(name, _)| *name == lower)
+        .map(|(_, head)| *head);
     match called.or_else(|| nearest(key, heads.iter().copied())) {
-        Some(head) => Misfit { meant: Some(Meant::Sibling(head.to_owned())), ..misfit(&path.key(key), "no such layer") },
-        None => misfit(&path.key(key), format!("no such layer, expected one of {names}")),
+        Some(head) => Misfit {
+            meant: Some(Meant::Sibling(head.to_owned())),
+            ..misfit(&path.key(key), "no such layer")
+        },
+        None => misfit(
+            &path.key(key),
+            format!("no such layer, expected one of {names}"),
+        ),
     }
 }
 
@@ -114,8 +156,16 @@ pub(super) fn unheaded(path: &KeyPath, table: &toml::Table, heads: &[&str], form
 fn places() -> &'static BTreeMap<String, Vec<String>> {
     fn collect(path: &str, node: &'static Json, found: &mut BTreeMap<String, Vec<String>>) {
         for form in forms(node) {
-            for (key, property) in resolve(form)["properties"].as_object().into_iter().flatten() {
-                let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            for (key, property) in resolve(form)["properties"]
+                .as_object()
+                .into_iter()
+                .flatten()
+            {
+                let place = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 let places = found.entry(key.clone()).or_default();
                 if !places.contains(&place) {
                     places.push(place.clone());
@@ -135,20 +185,50 @@ fn places() -> &'static BTreeMap<String, Vec<String>> {
 /// A key that has to be there.
 pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
     // What it is, without all the forms that it may have.
-    let what = |about: &str| format!(": {}", sentence(about).split("; ").next().unwrap_or_default());
-    let about = property["description"].as_str().map_or_else(String::new, what);
-    let required = resolve(property)["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>();
-    let expected = if required.is_empty() { expected(&forms(property)) } else { format!("a table with {}", required.join(", ")) };
+    let what = |about: &str| {
+        format!(
+            ": {}",
+            sentence(about).split("; ").next().unwrap_or_default()
+        )
+    };
+    let about = property["description"]
+        .as_str()
+        .map_or_else(String::new, what);
+    let required = resolve(property)["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect::<Vec<_>>();
+    let expected = if required.is_empty() {
+        expected(&forms(property))
+    } else {
+        format!("a table with {}", required.join(", "))
+    };
     misfit(path, format!("found nothing, expected {expected}{about}"))
 }
 
 /// What may stand there.
 pub(super) fn expected(all: &[&'static Json]) -> String {
     let (kinds, heads) = (kinds(all), headed(all));
-    let is_plain = |form: &&&'static Json| form["properties"]["kind"].is_null() && (heads.is_empty() || form["properties"].is_null());
-    let mut words: Vec<String> = all.iter().filter(is_plain).map(|form| form_words(form)).collect();
+    let is_plain = |form: &&&'static Json| {
+        form["properties"]["kind"].is_null() && (heads.is_empty() || form["properties"].is_null())
+    };
+    let mut words: Vec<String> = all
+        .iter()
+        .filter(is_plain)
+        .map(|form| form_words(form))
+        .collect();
     if !heads.is_empty() {
-        words.push(format!("a table with {}", joined(&heads.iter().map(|(head, _)| (*head).to_owned()).collect::<Vec<_>>())));
+        words.push(format!(
+            "a table with {}",
+            joined(
+                &heads
+                    .iter()
+                    .map(|(head, _)| (*head).to_owned())
+                    .collect::<Vec<_>>()
+            )
+        ));
     }
     if !kinds.is_empty() {
         let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
@@ -160,7 +240,12 @@ pub(super) fn expected(all: &[&'static Json]) -> String {
 
 /// Names in quotes, one of which may stand there.
 pub(super) fn alternatives(names: &[&str]) -> String {
-    joined(&names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>())
+    joined(
+        &names
+            .iter()
+            .map(|name| format!("\"{name}\""))
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn joined(words: &[String]) -> String {
@@ -177,7 +262,10 @@ pub(super) fn form_words(form: &'static Json) -> String {
         return format!("\"{name}\"");
     }
     let kind = match &form["type"] {
-        Json::Array(names) => names.iter().filter_map(Json::as_str).find(|name| *name != "null"),
+        Json::Array(names) => names
+            .iter()
+            .filter_map(Json::as_str)
+            .find(|name| *name != "null"),
         name => name.as_str(),
     };
     match kind {
@@ -197,7 +285,10 @@ fn list_words(form: &'static Json) -> String {
     let each = match one.as_str() {
         "a number" => "numbers".to_owned(),
         "true or false" => one,
-        _ => one.replacen("a whole number", "whole numbers", 1).replacen("a table", "tables", 1).replacen("a text", "texts", 1),
+        _ => one
+            .replacen("a whole number", "whole numbers", 1)
+            .replacen("a table", "tables", 1)
+            .replacen("a text", "texts", 1),
     };
     match form["maxItems"].as_u64() {
         Some(count) => format!("a list of {count} {each}"),
@@ -207,13 +298,22 @@ fn list_words(form: &'static Json) -> String {
 
 fn table_words(form: &'static Json) -> String {
     match form["properties"].as_object() {
-        Some(keys) => format!("a table with {}", listed(&keys.keys().cloned().collect::<Vec<_>>())),
-        None => format!("a table of names, each with {}", expected(&forms(&form["additionalProperties"]))),
+        Some(keys) => format!(
+            "a table with {}",
+            listed(&keys.keys().cloned().collect::<Vec<_>>())
+        ),
+        None => format!(
+            "a table of names, each with {}",
+            expected(&forms(&form["additionalProperties"]))
+        ),
     }
 }
 
 /// The first sentence of a description, in one line.
 pub(super) fn sentence(about: &str) -> String {
     let about = about.replace('\n', " ");
-    about.split_once(". ").map_or(about.trim_end_matches('.'), |(first, _)| first).to_owned()
+    about
+        .split_once(". ")
+        .map_or(about.trim_end_matches('.'), |(first, _)| first)
+        .to_owned()
 }

@@ -41,7 +41,12 @@ pub(super) struct Unmatched {
 }
 
 pub(super) fn misfit(path: &KeyPath, message: impl Into<String>) -> Misfit {
-    Misfit { path: path.clone(), message: message.into(), meant: None, unmatched: None }
+    Misfit {
+        path: path.clone(),
+        message: message.into(),
+        meant: None,
+        unmatched: None,
+    }
 }
 
 /// The kind that a table has by default, where tables come in kinds.
@@ -73,11 +78,21 @@ pub(super) fn resolve(node: &'static Json) -> &'static Json {
 /// The forms that a value may have, down to plain ones; nothing for a value that may be left out.
 pub(super) fn forms(node: &'static Json) -> Vec<&'static Json> {
     let target = resolve(node);
-    match target.get("oneOf").or_else(|| target.get("anyOf")).and_then(Json::as_array) {
+    match target
+        .get("oneOf")
+        .or_else(|| target.get("anyOf"))
+        .and_then(Json::as_array)
+    {
         Some(options) => options.iter().flat_map(forms).collect(),
         None if target["type"] == "null" => Vec::new(),
         // The reference is kept: its name tells how a text is read.
-        None => vec![if reference(node).is_some_and(|name| text_rule(name).is_some()) { node } else { target }],
+        None => vec![
+            if reference(node).is_some_and(|name| text_rule(name).is_some()) {
+                node
+            } else {
+                target
+            },
+        ],
     }
 }
 
@@ -97,7 +112,11 @@ pub(super) fn text_rule(name: &str) -> Option<TextRule> {
 
 pub(super) fn types(form: &'static Json) -> Vec<&'static str> {
     match &form["type"] {
-        Json::Array(names) => names.iter().filter_map(Json::as_str).filter(|name| *name != "null").collect(),
+        Json::Array(names) => names
+            .iter()
+            .filter_map(Json::as_str)
+            .filter(|name| *name != "null")
+            .collect(),
         name => name.as_str().into_iter().collect(),
     }
 }
@@ -119,7 +138,10 @@ pub(super) fn is_of_type(value: &Value, form: &'static Json) -> bool {
 pub(super) fn has_kinds(dotted: &str) -> bool {
     let mut node = schema();
     for key in dotted.split('.') {
-        match resolve(node).get("properties").and_then(|properties| properties.get(key)) {
+        match resolve(node)
+            .get("properties")
+            .and_then(|properties| properties.get(key))
+        {
             Some(next) => node = next,
             None => return false,
         }
@@ -134,10 +156,17 @@ pub(super) fn headed(forms: &[&'static Json]) -> Vec<(&'static str, &'static Jso
         [key] if form["properties"]["kind"].is_null() => Some((key.as_str()?, *form)),
         _ => None,
     };
-    tables.map(head).collect::<Option<Vec<_>>>().filter(|found| found.len() > 1).unwrap_or_default()
+    tables
+        .map(head)
+        .collect::<Option<Vec<_>>>()
+        .filter(|found| found.len() > 1)
+        .unwrap_or_default()
 }
 
 /// The forms that are told by their `kind`, with it.
 pub(super) fn kinds(forms: &[&'static Json]) -> Vec<(&'static str, &'static Json)> {
-    forms.iter().filter_map(|form| Some((form["properties"]["kind"]["const"].as_str()?, *form))).collect()
+    forms
+        .iter()
+        .filter_map(|form| Some((form["properties"]["kind"]["const"].as_str()?, *form)))
+        .collect()
 }

@@ -22,9 +22,13 @@ impl KeyPath {
     pub(super) fn of(dotted: &str) -> Self {
         let entry = |key: &str| {
             let (list, entry) = key.strip_suffix(')')?.rsplit_once(" (entry ")?;
-            Some([Step::Key(list.to_owned()), Step::Entry(entry.parse::<usize>().ok()?.checked_sub(1)?)])
+            Some([
+                Step::Key(list.to_owned()),
+                Step::Entry(entry.parse::<usize>().ok()?.checked_sub(1)?),
+            ])
         };
-        let steps = |key: &str| entry(key).map_or_else(|| vec![Step::Key(key.to_owned())], Vec::from);
+        let steps =
+            |key: &str| entry(key).map_or_else(|| vec![Step::Key(key.to_owned())], Vec::from);
         Self(dotted.split('.').flat_map(steps).collect())
     }
 
@@ -38,7 +42,13 @@ impl KeyPath {
 
     /// The dotted key of the list that an entry is of.
     pub(super) fn list(&self) -> Self {
-        Self(self.0.iter().filter(|step| matches!(step, Step::Key(_))).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|step| matches!(step, Step::Key(_)))
+                .cloned()
+                .collect(),
+        )
     }
 
     /// Is one of them the other, or on the way to it?
@@ -58,10 +68,13 @@ impl KeyPath {
                 Some(_) => None,
             };
             let next = match (step, table, value) {
-                (Step::Key(key), Some(table), _) => {
-                    table.iter().find(|(name, _)| name.get_ref() == key.as_str()).map(|(name, value)| (name.span().start, value.get_ref()))
-                }
-                (Step::Entry(index), _, Some(DeValue::Array(list))) => list.get(*index).map(|value| (value.span().start, value.get_ref())),
+                (Step::Key(key), Some(table), _) => table
+                    .iter()
+                    .find(|(name, _)| name.get_ref() == key.as_str())
+                    .map(|(name, value)| (name.span().start, value.get_ref())),
+                (Step::Entry(index), _, Some(DeValue::Array(list))) => list
+                    .get(*index)
+                    .map(|value| (value.span().start, value.get_ref())),
                 _ => None,
             };
             let Some((found, inner)) = next else { break };
@@ -87,7 +100,11 @@ impl fmt::Display for KeyPath {
 
 /// The line of a byte of `text`, counted from 1.
 pub(super) fn line_at(text: &str, byte: usize) -> usize {
-    text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes()
+        .take(byte)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
 }
 
 #[cfg(test)]
@@ -111,13 +128,23 @@ mod tests {
         ] {
             assert_eq!(path.line_in(text), line, "{path}");
         }
-        assert_eq!(phase.key("epochs").to_string(), "train.phases (entry 2).epochs");
-        assert_eq!(KeyPath::of("train.phases (entry 2).epochs"), phase.key("epochs"));
+        assert_eq!(
+            phase.key("epochs").to_string(),
+            "train.phases (entry 2).epochs"
+        );
+        assert_eq!(
+            KeyPath::of("train.phases (entry 2).epochs"),
+            phase.key("epochs")
+        );
     }
 
     #[test]
     fn paths_meet_where_one_leads_to_the_other() {
-        for (a, b, expected) in [("train", "train.epochs", true), ("train.epochs", "train", true), ("train.epoch", "train.epochs", false)] {
+        for (a, b, expected) in [
+            ("train", "train.epochs", true),
+            ("train.epochs", "train", true),
+            ("train.epoch", "train.epochs", false),
+        ] {
             assert_eq!(KeyPath::of(a).meets(&KeyPath::of(b)), expected, "{a} {b}");
         }
     }

@@ -14,15 +14,28 @@ use crate::base::words::nearest;
 
 /// Checks a whole recipe. Returns the values that don't fit, each with what was probably meant.
 pub(super) fn misfits(table: &Table) -> Vec<Misfit> {
-    let suggest = |misfit: Misfit| Misfit { meant: misfit.meant.or(misfit.unmatched.as_ref().and_then(meant)), unmatched: None, ..misfit };
+    let suggest = |misfit: Misfit| Misfit {
+        meant: misfit.meant.or(misfit.unmatched.as_ref().and_then(meant)),
+        unmatched: None,
+        ..misfit
+    };
     check_shape(table).into_iter().map(suggest).collect()
 }
 
 /// What was probably meant by a value that has none of these forms.
-fn meant(Unmatched { value: found, forms, constants }: &Unmatched) -> Option<Meant> {
+fn meant(
+    Unmatched {
+        value: found,
+        forms,
+        constants,
+    }: &Unmatched,
+) -> Option<Meant> {
     let kinds = kinds(forms);
     let Some(text) = found.as_str() else {
-        if forms.iter().all(|form| form_words(form) == "a text in quotes") {
+        if forms
+            .iter()
+            .all(|form| form_words(form) == "a text in quotes")
+        {
             return Some(Meant::Value(format!("\"{found}\", in quotes")));
         }
         return table_around(found, forms).map(Meant::Value);
@@ -30,14 +43,27 @@ fn meant(Unmatched { value: found, forms, constants }: &Unmatched) -> Option<Mea
     if let Some(kind) = nearest(text, kinds.iter().map(|(name, _)| *name)) {
         return Some(Meant::Value(format!("{{ kind = \"{kind}\" }}")));
     }
-    let truths = forms.iter().any(|form| form_words(form) == "true or false").then_some(["true", "false"]);
-    if let Some(name) = nearest(text, constants.iter().copied().chain(truths.into_iter().flatten())) {
+    let truths = forms
+        .iter()
+        .any(|form| form_words(form) == "true or false")
+        .then_some(["true", "false"]);
+    if let Some(name) = nearest(
+        text,
+        constants
+            .iter()
+            .copied()
+            .chain(truths.into_iter().flatten()),
+    ) {
         return Some(Meant::Value(format!("`{name}`")));
     }
     // A value in quotes too many.
-    let unquoted = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    let unquoted = toml::from_str::<toml::Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"));
     if let Some(unquoted) = unquoted
-        && forms.iter().any(|form| walk(&KeyPath::default(), &unquoted, form).is_empty())
+        && forms
+            .iter()
+            .any(|form| walk(&KeyPath::default(), &unquoted, form).is_empty())
     {
         return Some(Meant::Value(format!("{unquoted}, without quotes")));
     }
@@ -46,8 +72,13 @@ fn meant(Unmatched { value: found, forms, constants }: &Unmatched) -> Option<Mea
 
 /// The table whose one key takes the value, where a table was expected.
 fn table_around(value: &Value, forms: &[&'static Json]) -> Option<String> {
-    let keys = forms.iter().filter_map(|form| resolve(form)["properties"].as_object()).flatten();
-    let mut takers = keys.filter(|(_, property)| walk(&KeyPath::default(), value, property).is_empty()).map(|(key, _)| key);
+    let keys = forms
+        .iter()
+        .filter_map(|form| resolve(form)["properties"].as_object())
+        .flatten();
+    let mut takers = keys
+        .filter(|(_, property)| walk(&KeyPath::default(), value, property).is_empty())
+        .map(|(key, _)| key);
     match (takers.next(), takers.next()) {
         (Some(key), None) => Some(format!("{{ {key} = {value} }}")),
         _ => None,

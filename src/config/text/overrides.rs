@@ -21,7 +21,10 @@ pub(super) struct Override {
 impl Override {
     /// Reads `key.path=value`. A value that isn't TOML is taken as a text, so that quotes aren't needed.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let bad = |message: String| ConfigError::Override { text: text.to_owned(), message };
+        let bad = |message: String| ConfigError::Override {
+            text: text.to_owned(),
+            message,
+        };
         let form = || bad("expected key.path=value, for example --set train.epochs=5".to_owned());
         let (keys, written) = text.split_once('=').ok_or_else(form)?;
         let (keys, written) = (keys.trim(), written.trim());
@@ -38,14 +41,22 @@ impl Override {
             Err(_) => None,
         };
         let value = value.unwrap_or_else(|| Value::String(written.to_owned()));
-        Ok(Self { text: text.to_owned(), path, value })
+        Ok(Self {
+            text: text.to_owned(),
+            path,
+            value,
+        })
     }
 
     /// Puts the value into `table`, with the tables on the way to it; one that comes in kinds is of the default kind.
     pub(super) fn apply(&self, table: &mut Table) -> Result<(), ConfigError> {
         let mut table = table;
         let mut gone = KeyPath::default();
-        let (last, way) = self.path.0.split_last().expect("a path of a `--set` has a key");
+        let (last, way) = self
+            .path
+            .0
+            .split_last()
+            .expect("a path of a `--set` has a key");
         for step in way {
             let Step::Key(key) = step else { continue };
             gone = gone.key(key);
@@ -57,7 +68,9 @@ impl Override {
             let found = entry.to_string();
             table = entry.as_table_mut().ok_or_else(|| ConfigError::Override {
                 text: self.text.clone(),
-                message: format!("`{gone}` is {found}, not a table with keys of its own; set the whole of it"),
+                message: format!(
+                    "`{gone}` is {found}, not a table with keys of its own; set the whole of it"
+                ),
             })?;
         }
         if let Step::Key(key) = last {
@@ -68,7 +81,10 @@ impl Override {
 
     /// The same value for another key.
     pub(super) fn for_key(&self, key: &str) -> String {
-        let written = self.text.split_once('=').map_or("", |(_, value)| value.trim());
+        let written = self
+            .text
+            .split_once('=')
+            .map_or("", |(_, value)| value.trim());
         format!("--set {key}={written}")
     }
 

@@ -19,7 +19,10 @@ use crate::config::{Config, ConfigError, Problem, check::check};
 /// # Errors
 /// [`ConfigError`] for anything the user can get wrong.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
     parse(&text, path, overrides)
 }
 
@@ -30,20 +33,44 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
 pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let mut table: Table = toml::from_str(text).map_err(|error| {
         let (line, message) = syntax_words(text, &error);
-        ConfigError::Parse { message, place: format!("line {line} of {}", path.display()) }
+        ConfigError::Parse {
+            message,
+            place: format!("line {line} of {}", path.display()),
+        }
     })?;
-    let overrides = overrides.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    overrides.iter().try_for_each(|change| change.apply(&mut table))?;
-    let source = Source { text, path, overrides: &overrides };
+    let overrides = overrides
+        .iter()
+        .map(|text| Override::parse(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    overrides
+        .iter()
+        .try_for_each(|change| change.apply(&mut table))?;
+    let source = Source {
+        text,
+        path,
+        overrides: &overrides,
+    };
     let misfits = misfits(&table);
     if !misfits.is_empty() {
-        return Err(ConfigError::Values(misfits.into_iter().map(|misfit| source.explain(misfit)).collect()));
+        return Err(ConfigError::Values(
+            misfits
+                .into_iter()
+                .map(|misfit| source.explain(misfit))
+                .collect(),
+        ));
     }
-    let mut config = Config::deserialize(table.clone())
-        .map_err(|error| ConfigError::Parse { message: error.message().to_owned(), place: path.display().to_string() })?;
+    let mut config = Config::deserialize(table.clone()).map_err(|error| ConfigError::Parse {
+        message: error.message().to_owned(),
+        place: path.display().to_string(),
+    })?;
     let problems = check(&config, &table);
     if !problems.is_empty() {
-        return Err(ConfigError::Values(problems.into_iter().map(|problem| source.with_place(problem)).collect()));
+        return Err(ConfigError::Values(
+            problems
+                .into_iter()
+                .map(|problem| source.with_place(problem))
+                .collect(),
+        ));
     }
     if !config.train.phases.is_empty() {
         config.train.epochs = config.train.phases.iter().map(|phase| phase.epochs).sum();
@@ -61,37 +88,59 @@ struct Source<'a> {
 impl Source<'_> {
     /// The last override that set the value, or something in or around it.
     fn change(&self, path: &KeyPath) -> Option<&Override> {
-        self.overrides.iter().rfind(|change| change.path.meets(path))
+        self.overrides
+            .iter()
+            .rfind(|change| change.path.meets(path))
     }
 
     /// Where the value was written; nothing for a default.
     fn place(&self, path: &KeyPath) -> Option<String> {
-        let change = self.change(path).map(|change| format!("--set {}", change.text));
-        change.or_else(|| path.line_in(self.text).map(|line| format!("line {line} of {}", self.path.display())))
+        let change = self
+            .change(path)
+            .map(|change| format!("--set {}", change.text));
+        change.or_else(|| {
+            path.line_in(self.text)
+                .map(|line| format!("line {line} of {}", self.path.display()))
+        })
     }
 
     fn explain(&self, misfit: Misfit) -> Problem {
-        let Misfit { path, message, meant, .. } = misfit;
+        let Misfit {
+            path,
+            message,
+            meant,
+            ..
+        } = misfit;
         let meant = match meant {
             None => String::new(),
             Some(Meant::Value(value)) => format!("; did you mean {value}?"),
             Some(Meant::Sibling(name)) => format!("; did you mean `{name}`?"),
-            Some(Meant::Key(key)) => match self.change(&path).filter(|change| change.path == path) {
-                // A name where a table is expected is the name of its kind.
-                Some(change) if change.is_text() && has_kinds(&key) => {
-                    format!("; did you mean {}?", change.for_key(&format!("{key}.kind")))
+            Some(Meant::Key(key)) => {
+                match self.change(&path).filter(|change| change.path == path) {
+                    // A name where a table is expected is the name of its kind.
+                    Some(change) if change.is_text() && has_kinds(&key) => {
+                        format!("; did you mean {}?", change.for_key(&format!("{key}.kind")))
+                    }
+                    Some(change) => format!("; did you mean {}?", change.for_key(&key)),
+                    None => format!("; did you mean `{key}`?"),
                 }
-                Some(change) => format!("; did you mean {}?", change.for_key(&key)),
-                None => format!("; did you mean `{key}`?"),
-            },
+            }
         };
-        let place = self.place(&path).unwrap_or_else(|| self.path.display().to_string());
-        Problem { key: path.to_string(), message: message + &meant, place: format!(": {place}") }
+        let place = self
+            .place(&path)
+            .unwrap_or_else(|| self.path.display().to_string());
+        Problem {
+            key: path.to_string(),
+            message: message + &meant,
+            place: format!(": {place}"),
+        }
     }
 
     /// Adds where the key was written.
     fn with_place(&self, problem: Problem) -> Problem {
-        let place = self.place(&KeyPath::of(&problem.key)).map_or_else(String::new, |place| format!(": {place}"));
+        let place = self
+            .place(&KeyPath::of(&problem.key))
+            .map_or_else(String::new, |place| format!(": {place}"));
         Problem { place, ..problem }
     }
 }
@@ -108,14 +157,24 @@ pub fn changed_keys(old: &Config, new: &Config) -> Vec<(String, String, String)>
     let mut keys: Vec<_> = old.keys().chain(new.keys()).collect();
     keys.sort();
     keys.dedup();
-    let text = |map: &BTreeMap<String, Value>, key: &str| map.get(key).map_or("nothing".to_owned(), ToString::to_string);
-    keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).map(|key| (key.clone(), text(&old, key), text(&new, key))).collect()
+    let text = |map: &BTreeMap<String, Value>, key: &str| {
+        map.get(key)
+            .map_or("nothing".to_owned(), ToString::to_string)
+    };
+    keys.into_iter()
+        .filter(|key| old.get(*key) != new.get(*key))
+        .map(|key| (key.clone(), text(&old, key), text(&new, key)))
+        .collect()
 }
 
 fn flatten(config: &Config) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
         for (key, value) in table {
-            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let path = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
             match value {
                 Value::Table(inner) => walk(&path, inner, out),
                 other => _ = out.insert(path, other.clone()),
@@ -144,27 +203,62 @@ mod tests {
     fn an_unknown_key_is_an_error_with_the_nearest_known_one() {
         for (text, expected) in [
             ("[train]\nepoch = 3\n", "did you mean `epochs`?"),
-            ("[augment]\nrotation = 3\n", "did you mean `rotation_range`?"),
-            ("[train]\noptimizer = { kind = 'adam', lerning_rate = 1.0 }\n", "did you mean `learning_rate`?"),
-            ("[train]\noptimizer = { kind = 'adma' }\n", "did you mean `adam`?"),
-            ("[data]\ntrain = 'x'\ncolour = 'rgb'\n", "did you mean `color`?"),
+            (
+                "[augment]\nrotation = 3\n",
+                "did you mean `rotation_range`?",
+            ),
+            (
+                "[train]\noptimizer = { kind = 'adam', lerning_rate = 1.0 }\n",
+                "did you mean `learning_rate`?",
+            ),
+            (
+                "[train]\noptimizer = { kind = 'adma' }\n",
+                "did you mean `adam`?",
+            ),
+            (
+                "[data]\ntrain = 'x'\ncolour = 'rgb'\n",
+                "did you mean `color`?",
+            ),
         ] {
-            let text = if text.starts_with("[data]") { format!("name = 'x'\n{text}") } else { format!("{SMALL}{text}") };
+            let text = if text.starts_with("[data]") {
+                format!("name = 'x'\n{text}")
+            } else {
+                format!("{SMALL}{text}")
+            };
             let error = parsed(&text, &[]).expect_err("an unknown key");
-            assert!(error.contains(expected) && error.ends_with(" of recipe.toml"), "{error}");
+            assert!(
+                error.contains(expected) && error.ends_with(" of recipe.toml"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn an_override_takes_the_place_of_the_file_and_may_be_a_bare_word() {
-        let config =
-            parsed(SMALL, &["train.epochs=5", "device=gpu:1", "train.early_stopping={ patience = 2 }", "data.test=a/b"]).expect("parsed");
+        let config = parsed(
+            SMALL,
+            &[
+                "train.epochs=5",
+                "device=gpu:1",
+                "train.early_stopping={ patience = 2 }",
+                "data.test=a/b",
+            ],
+        )
+        .expect("parsed");
         assert_eq!(config.train.epochs, 5);
         assert_eq!(config.device.to_string(), "gpu:1");
         assert_eq!(config.train.early_stopping.expect("set").patience, 2);
-        assert_eq!(config.data.test.as_ref().and_then(Source::path), Some("a/b"));
+        assert_eq!(
+            config.data.test.as_ref().and_then(Source::path),
+            Some("a/b")
+        );
         for text in ["train.epochs", "=5", "name.epochs=5"] {
-            assert!(parsed(SMALL, &[text]).expect_err("malformed").contains("--set"), "{text}");
+            assert!(
+                parsed(SMALL, &[text])
+                    .expect_err("malformed")
+                    .contains("--set"),
+                "{text}"
+            );
         }
     }
 
@@ -176,16 +270,29 @@ mod tests {
              early_stopping = {{ monitor = 'val_macro_f1' }}\n"
         );
         let config = parsed(&text, &[]).expect("parsed");
-        assert_eq!(parsed(&config.to_toml(), &[]).expect("parsed again"), config);
+        assert_eq!(
+            parsed(&config.to_toml(), &[]).expect("parsed again"),
+            config
+        );
     }
 
     #[test]
     fn changed_keys_are_named_with_both_values() {
         let old = parsed(SMALL, &[]).expect("parsed");
-        let new = parsed(SMALL, &["train.batch_size=8", "train.early_stopping.patience=3"]).expect("parsed");
-        let keys: Vec<_> = changed_keys(&old, &new).into_iter().map(|(key, ..)| key).collect();
+        let new = parsed(
+            SMALL,
+            &["train.batch_size=8", "train.early_stopping.patience=3"],
+        )
+        .expect("parsed");
+        let keys: Vec<_> = changed_keys(&old, &new)
+            .into_iter()
+            .map(|(key, ..)| key)
+            .collect();
         assert!(keys.contains(&"train.batch_size".to_owned()), "{keys:?}");
-        assert!(keys.contains(&"train.early_stopping.patience".to_owned()), "{keys:?}");
+        assert!(
+            keys.contains(&"train.early_stopping.patience".to_owned()),
+            "{keys:?}"
+        );
         assert!(changed_keys(&old, &old).is_empty());
     }
 
@@ -214,7 +321,15 @@ mod tests {
         fn paths(prefix: &str, value: &Value, found: &mut Vec<String>) {
             found.push(prefix.to_owned());
             for (key, inner) in value.as_table().into_iter().flatten() {
-                paths(&if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") }, inner, found);
+                paths(
+                    &if prefix.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{prefix}.{key}")
+                    },
+                    inner,
+                    found,
+                );
             }
         }
         const WRONG: [&str; 15] = [
@@ -237,18 +352,35 @@ mod tests {
         let full = include_str!("../../../tests/full.toml");
         parsed(full, &[]).expect("a recipe with every key");
         let mut all = Vec::new();
-        paths("", &Value::Table(toml::from_str(full).expect("TOML")), &mut all);
+        paths(
+            "",
+            &Value::Table(toml::from_str(full).expect("TOML")),
+            &mut all,
+        );
         assert!(all.len() > 90, "{}", all.len());
         let mut refused = 0;
         for path in all.iter().filter(|path| !path.is_empty()) {
-            let changes =
-                WRONG.iter().map(|value| format!("{path}={value}")).chain([format!("{path}.surplus=1"), format!("{path}=[{{}}]")]);
+            let changes = WRONG
+                .iter()
+                .map(|value| format!("{path}={value}"))
+                .chain([format!("{path}.surplus=1"), format!("{path}=[{{}}]")]);
             for change in changes {
-                let Err(error) = parse(full, Path::new("recipe.toml"), std::slice::from_ref(&change)) else { continue };
+                let Err(error) = parse(
+                    full,
+                    Path::new("recipe.toml"),
+                    std::slice::from_ref(&change),
+                ) else {
+                    continue;
+                };
                 refused += 1;
                 let text = error.to_string();
-                assert!(!matches!(error, ConfigError::Parse { .. }), "{change} reached serde: {text}");
-                let foreign = FOREIGN.iter().find(|word| text.replace(&change, "").contains(*word));
+                assert!(
+                    !matches!(error, ConfigError::Parse { .. }),
+                    "{change} reached serde: {text}"
+                );
+                let foreign = FOREIGN
+                    .iter()
+                    .find(|word| text.replace(&change, "").contains(*word));
                 assert_eq!(foreign, None, "{change}: {text}");
             }
         }

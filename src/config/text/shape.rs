@@ -6,7 +6,10 @@ use toml::{Table, Value};
 
 use super::{
     expected,
-    forms::{Meant, Misfit, Unmatched, forms, headed, is_of_type, kinds, misfit, reference, schema, text_rule},
+    forms::{
+        Meant, Misfit, Unmatched, forms, headed, is_of_type, kinds, misfit, reference, schema,
+        text_rule,
+    },
     lines::KeyPath,
     syntax::control_words,
 };
@@ -26,16 +29,27 @@ pub(super) fn walk(path: &KeyPath, value: &Value, node: &'static Json) -> Vec<Mi
     }
     let forms = forms(node);
     if let Value::Table(table) = value
-        && let Some(found) = walk_kinds(path, table, &forms).or_else(|| walk_headed(path, table, &forms))
+        && let Some(found) =
+            walk_kinds(path, table, &forms).or_else(|| walk_headed(path, table, &forms))
     {
         return found;
     }
-    let constants: Vec<_> = forms.iter().filter_map(|form| form.get("const")?.as_str()).collect();
+    let constants: Vec<_> = forms
+        .iter()
+        .filter_map(|form| form.get("const")?.as_str())
+        .collect();
     if value.as_str().is_some_and(|text| constants.contains(&text)) {
         return Vec::new();
     }
-    let of_type: Vec<_> = forms.iter().copied().filter(|form| form.get("const").is_none() && is_of_type(value, form)).collect();
-    let tried: Vec<_> = best_tables(value, of_type).into_iter().map(|form| walk_form(path, value, form)).collect();
+    let of_type: Vec<_> = forms
+        .iter()
+        .copied()
+        .filter(|form| form.get("const").is_none() && is_of_type(value, form))
+        .collect();
+    let tried: Vec<_> = best_tables(value, of_type)
+        .into_iter()
+        .map(|form| walk_form(path, value, form))
+        .collect();
     if tried.iter().any(Vec::is_empty) {
         return Vec::new();
     }
@@ -49,9 +63,20 @@ pub(super) fn walk(path: &KeyPath, value: &Value, node: &'static Json) -> Vec<Mi
     {
         return vec![misfit(path, message)];
     }
-    let message = format!("found {}, expected {}", found(value), expected::expected(&forms));
-    let unmatched = Unmatched { value: value.clone(), forms, constants };
-    vec![Misfit { unmatched: Some(unmatched), ..misfit(path, message) }]
+    let message = format!(
+        "found {}, expected {}",
+        found(value),
+        expected::expected(&forms)
+    );
+    let unmatched = Unmatched {
+        value: value.clone(),
+        forms,
+        constants,
+    };
+    vec![Misfit {
+        unmatched: Some(unmatched),
+        ..misfit(path, message)
+    }]
 }
 
 /// A value as a message shows it.
@@ -64,8 +89,15 @@ fn found(value: &Value) -> String {
 
 /// Of several forms of a table the one with most of its keys.
 fn best_tables(value: &Value, forms: Vec<&'static Json>) -> Vec<&'static Json> {
-    let Value::Table(table) = value else { return forms };
-    let known = |form: &&'static Json| table.keys().filter(|key| form["properties"].get(key).is_some()).count();
+    let Value::Table(table) = value else {
+        return forms;
+    };
+    let known = |form: &&'static Json| {
+        table
+            .keys()
+            .filter(|key| form["properties"].get(key).is_some())
+            .count()
+    };
     // The last of equals is the one with more keys to offer.
     forms.into_iter().max_by_key(known).into_iter().collect()
 }
@@ -73,11 +105,22 @@ fn best_tables(value: &Value, forms: Vec<&'static Json>) -> Vec<&'static Json> {
 /// A value of the form's type.
 fn walk_form(path: &KeyPath, value: &Value, form: &'static Json) -> Vec<Misfit> {
     if let (Some(rule), Value::String(text)) = (reference(form).and_then(text_rule), value) {
-        return rule(text).err().map(|message| misfit(path, message)).into_iter().collect();
+        return rule(text)
+            .err()
+            .map(|message| misfit(path, message))
+            .into_iter()
+            .collect();
     }
     match value {
-        Value::Integer(number) if form["minimum"].as_i64().is_some_and(|least| *number < least) => {
-            vec![misfit(path, format!("found {number}, expected {}", expected::expected(&[form])))]
+        Value::Integer(number)
+            if form["minimum"]
+                .as_i64()
+                .is_some_and(|least| *number < least) =>
+        {
+            vec![misfit(
+                path,
+                format!("found {number}, expected {}", expected::expected(&[form])),
+            )]
         }
         Value::Array(list) => walk_list(path, list, form),
         Value::Table(table) => walk_table(path, table, form),
@@ -86,20 +129,41 @@ fn walk_form(path: &KeyPath, value: &Value, form: &'static Json) -> Vec<Misfit> 
 }
 
 fn walk_list(path: &KeyPath, list: &[Value], form: &'static Json) -> Vec<Misfit> {
-    let fits = |limit: &str, fits: fn(&u64, &u64) -> bool| form[limit].as_u64().is_none_or(|limit| fits(&(list.len() as u64), &limit));
+    let fits = |limit: &str, fits: fn(&u64, &u64) -> bool| {
+        form[limit]
+            .as_u64()
+            .is_none_or(|limit| fits(&(list.len() as u64), &limit))
+    };
     if !fits("minItems", u64::ge) || !fits("maxItems", u64::le) {
-        let found = format!("found {}, a list of {}", found(&Value::Array(list.to_vec())), list.len());
-        let about = form["description"].as_str().map_or_else(String::new, |about| format!(": {}", expected::sentence(about)));
-        return vec![misfit(path, format!("{found}, expected {}{about}", expected::expected(&[form])))];
+        let found = format!(
+            "found {}, a list of {}",
+            found(&Value::Array(list.to_vec())),
+            list.len()
+        );
+        let about = form["description"]
+            .as_str()
+            .map_or_else(String::new, |about| {
+                format!(": {}", expected::sentence(about))
+            });
+        return vec![misfit(
+            path,
+            format!("{found}, expected {}{about}", expected::expected(&[form])),
+        )];
     }
     let items = &form["items"];
-    list.iter().enumerate().flat_map(|(index, value)| walk(&path.entry(index), value, items)).collect()
+    list.iter()
+        .enumerate()
+        .flat_map(|(index, value)| walk(&path.entry(index), value, items))
+        .collect()
 }
 
 fn walk_table(path: &KeyPath, table: &Table, form: &'static Json) -> Vec<Misfit> {
     let Some(properties) = form["properties"].as_object() else {
         let each = &form["additionalProperties"];
-        return table.iter().flat_map(|(key, value)| walk(&path.key(key), value, each)).collect();
+        return table
+            .iter()
+            .flat_map(|(key, value)| walk(&path.key(key), value, each))
+            .collect();
     };
     let mut found = Vec::new();
     for (key, value) in table {
@@ -107,30 +171,58 @@ fn walk_table(path: &KeyPath, table: &Table, form: &'static Json) -> Vec<Misfit>
         match properties.get(key).or(alias.map(|(_, property)| property)) {
             None => found.push(expected::unknown_key(path, key, properties)),
             Some(property) => match alias.filter(|(name, _)| table.contains_key(*name)) {
-                Some((name, _)) => {
-                    found.push(misfit(&path.key(key), format!("means the same as `{name}`, which is there too; leave one of them out")))
-                }
+                Some((name, _)) => found.push(misfit(
+                    &path.key(key),
+                    format!(
+                        "means the same as `{name}`, which is there too; leave one of them out"
+                    ),
+                )),
                 None => found.extend(walk(&path.key(key), value, property)),
             },
         }
     }
-    let is_there =
-        |name: &str| table.contains_key(name) || properties[name]["aliases"].as_array().is_some_and(|names| has_any(table, names));
+    let is_there = |name: &str| {
+        table.contains_key(name)
+            || properties[name]["aliases"]
+                .as_array()
+                .is_some_and(|names| has_any(table, names))
+    };
     // A key that was misspelt is told once.
-    let is_meant = |name: &str| found.iter().any(|misfit| matches!(&misfit.meant, Some(Meant::Sibling(meant)) if meant == name));
-    let required = form["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
-    let missing: Vec<_> = required.filter(|name| !is_there(name) && !is_meant(name)).collect();
-    found.extend(missing.into_iter().map(|name| expected::missing(&path.key(name), &properties[name])));
+    let is_meant = |name: &str| {
+        found
+            .iter()
+            .any(|misfit| matches!(&misfit.meant, Some(Meant::Sibling(meant)) if meant == name))
+    };
+    let required = form["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str);
+    let missing: Vec<_> = required
+        .filter(|name| !is_there(name) && !is_meant(name))
+        .collect();
+    found.extend(
+        missing
+            .into_iter()
+            .map(|name| expected::missing(&path.key(name), &properties[name])),
+    );
     found
 }
 
 fn has_any(table: &Table, names: &[Json]) -> bool {
-    names.iter().filter_map(Json::as_str).any(|name| table.contains_key(name))
+    names
+        .iter()
+        .filter_map(Json::as_str)
+        .any(|name| table.contains_key(name))
 }
 
 /// The property that has another name too, Keras's mostly.
 fn aliased<'a>(properties: &'a Map<String, Json>, alias: &str) -> Option<(&'a String, &'a Json)> {
-    properties.iter().find(|(_, property)| property["aliases"].as_array().is_some_and(|names| names.iter().any(|name| name == alias)))
+    properties.iter().find(|(_, property)| {
+        property["aliases"]
+            .as_array()
+            .is_some_and(|names| names.iter().any(|name| name == alias))
+    })
 }
 
 /// A table that comes in kinds; `None` if these forms don't.
@@ -142,22 +234,48 @@ fn walk_kinds(path: &KeyPath, table: &Table, forms: &[&'static Json]) -> Option<
     let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
     let expected = format!("expected kind = {}", expected::alternatives(&names));
     let Some(kind) = table.get("kind") else {
-        let of_keys: Vec<_> = kinds.iter().filter(|(_, form)| table.keys().all(|key| form["properties"].get(key).is_some())).collect();
+        let of_keys: Vec<_> = kinds
+            .iter()
+            .filter(|(_, form)| {
+                table
+                    .keys()
+                    .all(|key| form["properties"].get(key).is_some())
+            })
+            .collect();
         let meant = match of_keys.as_slice() {
             [(name, _)] => Some(Meant::Value(format!("kind = \"{name}\""))),
             _ => None,
         };
-        return Some(vec![Misfit { meant, ..misfit(path, format!("found no kind, {expected}")) }]);
+        return Some(vec![Misfit {
+            meant,
+            ..misfit(path, format!("found no kind, {expected}"))
+        }]);
     };
     let Some((name, form)) = kinds.iter().find(|(name, _)| kind.as_str() == Some(*name)) else {
-        let meant = kind.as_str().and_then(|kind| nearest(kind, names)).map(|name| Meant::Value(format!("`{name}`")));
-        return Some(vec![Misfit { meant, ..misfit(&path.key("kind"), format!("found {}, {expected}", found(kind))) }]);
+        let meant = kind
+            .as_str()
+            .and_then(|kind| nearest(kind, names))
+            .map(|name| Meant::Value(format!("`{name}`")));
+        return Some(vec![Misfit {
+            meant,
+            ..misfit(
+                &path.key("kind"),
+                format!("found {}, {expected}", found(kind)),
+            )
+        }]);
     };
     let known = form["properties"].as_object()?;
     if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
-        let others: Vec<_> = kinds.iter().filter(|(_, form)| form["properties"].get(key).is_some()).map(|(name, _)| *name).collect();
+        let others: Vec<_> = kinds
+            .iter()
+            .filter(|(_, form)| form["properties"].get(key).is_some())
+            .map(|(name, _)| *name)
+            .collect();
         if !others.is_empty() {
-            let message = format!("kind = \"{name}\" has no such key; it belongs to kind = {}", expected::alternatives(&others));
+            let message = format!(
+                "kind = \"{name}\" has no such key; it belongs to kind = {}",
+                expected::alternatives(&others)
+            );
             return Some(vec![misfit(&path.key(key), message)]);
         }
     }
@@ -171,20 +289,40 @@ fn walk_headed(path: &KeyPath, table: &Table, forms: &[&'static Json]) -> Option
         return None;
     }
     let names: Vec<_> = heads.iter().map(|(name, _)| *name).collect();
-    let there: Vec<_> = heads.iter().filter(|(name, _)| table.contains_key(*name)).collect();
+    let there: Vec<_> = heads
+        .iter()
+        .filter(|(name, _)| table.contains_key(*name))
+        .collect();
     let (name, form) = match there.as_slice() {
         [head] => **head,
         [] => return Some(vec![expected::unheaded(path, table, &names, forms)]),
         several => {
             let found: Vec<_> = several.iter().map(|(name, _)| *name).collect();
-            return Some(vec![misfit(path, format!("found {} in one layer; begin each with [[{}]]", found.join(" and "), path.list()))]);
+            return Some(vec![misfit(
+                path,
+                format!(
+                    "found {} in one layer; begin each with [[{}]]",
+                    found.join(" and "),
+                    path.list()
+                ),
+            )]);
         }
     };
     let known = form["properties"].as_object()?;
     if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
-        let others: Vec<_> = heads.iter().filter(|(_, form)| form["properties"].get(key).is_some()).map(|(name, _)| *name).collect();
+        let others: Vec<_> = heads
+            .iter()
+            .filter(|(_, form)| form["properties"].get(key).is_some())
+            .map(|(name, _)| *name)
+            .collect();
         if !others.is_empty() {
-            return Some(vec![misfit(&path.key(key), format!("{name} has no such key; it belongs to {}", others.join(" and ")))]);
+            return Some(vec![misfit(
+                &path.key(key),
+                format!(
+                    "{name} has no such key; it belongs to {}",
+                    others.join(" and ")
+                ),
+            )]);
         }
     }
     Some(walk_table(path, table, form))

@@ -18,10 +18,21 @@ pub(super) fn syntax_words(text: &str, error: &toml::de::Error) -> (usize, Strin
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = line_at(text, at);
     let written = text.lines().nth(line - 1).unwrap_or_default().trim();
-    let said = error.message().split(", expected").next().unwrap_or_default();
+    let said = error
+        .message()
+        .split(", expected")
+        .next()
+        .unwrap_or_default();
     let words = match quoted_with_backslash(written) {
-        Some(quoted) if said.contains("escape") || said.contains("unicode") => backslash_words(quoted),
-        _ if said.contains("must be quoted") || said == "missing value" || said.contains("boolean") => unquoted_words(written),
+        Some(quoted) if said.contains("escape") || said.contains("unicode") => {
+            backslash_words(quoted)
+        }
+        _ if said.contains("must be quoted")
+            || said == "missing value"
+            || said.contains("boolean") =>
+        {
+            unquoted_words(written)
+        }
         // The parser takes a word that begins with `i` or `n` for `inf` or `nan`.
         _ if said == "invalid float" && has_word(written) => unquoted_words(written),
         _ if said == "key with no value" => format!("{}: expected key = value", shortened(written)),
@@ -36,34 +47,50 @@ pub(super) fn syntax_words(text: &str, error: &toml::de::Error) -> (usize, Strin
 
 /// Returns whether the value on this line begins with a letter.
 fn has_word(written: &str) -> bool {
-    written.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with(char::is_alphabetic))
+    written
+        .split_once('=')
+        .is_some_and(|(_, value)| value.trim_start().starts_with(char::is_alphabetic))
 }
 
 /// A text without quotes, most of the time.
 fn unquoted_words(written: &str) -> String {
-    let (key, value) = written.split_once('=').map_or((written, ""), |(key, value)| (key.trim(), value.trim()));
+    let (key, value) = written
+        .split_once('=')
+        .map_or((written, ""), |(key, value)| (key.trim(), value.trim()));
     match value {
         "" => format!("{key} has no value"),
         "True" | "False" => format!("{key} = {value}: expected true or false in small letters"),
         "None" | "null" | "nil" => format!("{key} = {value}: leave the key out for nothing"),
-        _ => format!("{key} = {}: expected a number, true, false, a list, a table or a text in quotes", shortened(value)),
+        _ => format!(
+            "{key} = {}: expected a number, true, false, a list, a table or a text in quotes",
+            shortened(value)
+        ),
     }
 }
 
 /// The text in double quotes of a line that has a backslash in it.
 fn quoted_with_backslash(line: &str) -> Option<&str> {
-    line.split('"').skip(1).step_by(2).find(|quoted| quoted.contains('\\'))
+    line.split('"')
+        .skip(1)
+        .step_by(2)
+        .find(|quoted| quoted.contains('\\'))
 }
 
 fn backslash_words(quoted: &str) -> String {
-    format!("\"{quoted}\": in double quotes a backslash begins a special character; {}", written_otherwise(quoted))
+    format!(
+        "\"{quoted}\": in double quotes a backslash begins a special character; {}",
+        written_otherwise(quoted)
+    )
 }
 
 fn written_otherwise(text: &str) -> String {
     if text.starts_with("regex:") {
         return format!("write '{text}'");
     }
-    format!("write \"{}\" or '{text}'", text.replace("\\\\", "/").replace('\\', "/"))
+    format!(
+        "write \"{}\" or '{text}'",
+        text.replace("\\\\", "/").replace('\\', "/")
+    )
 }
 
 /// What is wrong with a text that has a character in it that can't be meant: a tab where a folder begins with t.
@@ -74,9 +101,25 @@ pub(super) fn control_words(text: &str) -> Option<String> {
         shown = shown.replace(character, &format!("<{name}>"));
         meant = meant.replace(character, &format!("\\{letter}"));
     }
-    let Some((_, letter, name)) = ESCAPES.iter().find(|(character, ..)| *character == control) else {
-        let shown: String = text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
-        return Some(format!("found \"{shown}\" with the control character U+{:04X} in it; leave it out", u32::from(control)));
+    let Some((_, letter, name)) = ESCAPES.iter().find(|(character, ..)| *character == control)
+    else {
+        let shown: String = text
+            .chars()
+            .map(|letter| {
+                if letter.is_control() {
+                    '\u{fffd}'
+                } else {
+                    letter
+                }
+            })
+            .collect();
+        return Some(format!(
+            "found \"{shown}\" with the control character U+{:04X} in it; leave it out",
+            u32::from(control)
+        ));
     };
-    Some(format!("found \"{shown}\": \\{letter} in double quotes is a {name}; {}", written_otherwise(&meant)))
+    Some(format!(
+        "found \"{shown}\": \\{letter} in double quotes is a {name}; {}",
+        written_otherwise(&meant)
+    ))
 }

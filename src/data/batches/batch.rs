@@ -34,7 +34,10 @@ impl Sample {
     /// # Panics
     /// Panics if neither the sample nor the store has the pixels in memory.
     pub fn bytes(&self) -> &[u8] {
-        self.read.as_deref().or_else(|| self.store.kept(self.slot)).expect("a sample holds the bytes that its store doesn't")
+        self.read
+            .as_deref()
+            .or_else(|| self.store.kept(self.slot))
+            .expect("a sample holds the bytes that its store doesn't")
     }
 }
 
@@ -65,8 +68,16 @@ impl HostBatch {
     /// Returns the class of each image with the largest target, the first of equal ones.
     pub fn labels(&self) -> Vec<usize> {
         let num_classes = self.targets.len() / self.len().max(1);
-        let largest = |target: &[f32]| (0..num_classes).rev().max_by(|a, b| target[*a].total_cmp(&target[*b])).unwrap_or(0);
-        self.targets.chunks_exact(num_classes.max(1)).map(largest).collect()
+        let largest = |target: &[f32]| {
+            (0..num_classes)
+                .rev()
+                .max_by(|a, b| target[*a].total_cmp(&target[*b]))
+                .unwrap_or(0)
+        };
+        self.targets
+            .chunks_exact(num_classes.max(1))
+            .map(largest)
+            .collect()
     }
 }
 
@@ -100,7 +111,9 @@ pub struct ImageBatcher {
 
 impl fmt::Debug for ImageBatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImageBatcher").field("num_classes", &self.num_classes).finish_non_exhaustive()
+        f.debug_struct("ImageBatcher")
+            .field("num_classes", &self.num_classes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,16 +127,28 @@ impl ImageBatcher {
     ///
     /// # Errors
     /// Returns the first error of a sample.
-    pub fn collate<E>(&self, samples: impl ExactSizeIterator<Item = Result<Sample, E>>) -> Result<HostBatch, E> {
+    pub fn collate<E>(
+        &self,
+        samples: impl ExactSizeIterator<Item = Result<Sample, E>>,
+    ) -> Result<HostBatch, E> {
         let count = samples.len();
-        let mut batch = HostBatch { targets: vec![0.0; count * self.num_classes], ..HostBatch::default() };
+        let mut batch = HostBatch {
+            targets: vec![0.0; count * self.num_classes],
+            ..HostBatch::default()
+        };
         for (index, sample) in samples.enumerate() {
             let sample = sample?;
             // Reserved at once: growing by doubling would copy tens of megabytes.
             if index == 0 {
-                batch.images.reserve_exact(count * sample.store.num_values());
+                batch
+                    .images
+                    .reserve_exact(count * sample.store.num_values());
             }
-            let subject = Subject { bytes: sample.bytes(), label: sample.label, draw: sample.draw };
+            let subject = Subject {
+                bytes: sample.bytes(),
+                label: sample.label,
+                draw: sample.draw,
+            };
             (self.prepare)(subject, &mut batch.images);
             batch.targets[index * self.num_classes + sample.label] = 1.0;
             batch.weights.push(sample.weight);

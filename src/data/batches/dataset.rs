@@ -41,7 +41,9 @@ impl ImageSet {
     /// Returns the number of images of each class.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
-        self.images.iter().for_each(|image| counts[image.label] += 1);
+        self.images
+            .iter()
+            .for_each(|image| counts[image.label] += 1);
         counts
     }
 }

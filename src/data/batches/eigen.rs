@@ -11,9 +11,16 @@ pub(in crate::data) fn decompose(mut matrix: Vec<f64>, size: usize) -> (Vec<f64>
     let (mut diagonal, mut off_diagonal, reflections) = reduce(&mut matrix, size);
     let rotations = iterate(&mut diagonal, &mut off_diagonal);
     // A rotation mixes two neighboring columns, each row by itself: several rows are a vector.
-    let mut groups: Vec<Vec<[f64; LANES]>> = (0..size.div_ceil(LANES)).map(|group| unit_rows(group, size)).collect();
+    let mut groups: Vec<Vec<[f64; LANES]>> = (0..size.div_ceil(LANES))
+        .map(|group| unit_rows(group, size))
+        .collect();
     groups.par_iter_mut().for_each(|columns| {
-        for Rotation { index, cosine, sine } in &rotations {
+        for Rotation {
+            index,
+            cosine,
+            sine,
+        } in &rotations
+        {
             let (a, b) = (columns[*index], columns[index + 1]);
             for lane in 0..LANES {
                 columns[*index][lane] = cosine * a[lane] - sine * b[lane];
@@ -22,14 +29,22 @@ pub(in crate::data) fn decompose(mut matrix: Vec<f64>, size: usize) -> (Vec<f64>
         }
     });
     let mut vectors = vec![0.0; size * size];
-    vectors.par_chunks_exact_mut(size.max(1)).enumerate().for_each(|(row, vector)| {
-        vector.iter_mut().enumerate().for_each(|(at, value)| *value = groups[at / LANES][row][at % LANES]);
-        for (first, reflection) in reflections.iter().enumerate().rev() {
-            let part = &mut vector[first + 1..];
-            let share = 2.0 * part.iter().zip(reflection).map(|(a, b)| a * b).sum::<f64>();
-            part.iter_mut().zip(reflection).for_each(|(value, mirror)| *value -= share * mirror);
-        }
-    });
+    vectors
+        .par_chunks_exact_mut(size.max(1))
+        .enumerate()
+        .for_each(|(row, vector)| {
+            vector
+                .iter_mut()
+                .enumerate()
+                .for_each(|(at, value)| *value = groups[at / LANES][row][at % LANES]);
+            for (first, reflection) in reflections.iter().enumerate().rev() {
+                let part = &mut vector[first + 1..];
+                let share = 2.0 * part.iter().zip(reflection).map(|(a, b)| a * b).sum::<f64>();
+                part.iter_mut()
+                    .zip(reflection)
+                    .for_each(|(value, mirror)| *value -= share * mirror);
+            }
+        });
     (diagonal, vectors)
 }
 
@@ -38,7 +53,11 @@ const LANES: usize = 8;
 
 /// Returns [`LANES`] rows of the identity matrix, column by column.
 fn unit_rows(group: usize, size: usize) -> Vec<[f64; LANES]> {
-    (0..size).map(|column| std::array::from_fn(|lane| f64::from(u8::from(group * LANES + lane == column)))).collect()
+    (0..size)
+        .map(|column| {
+            std::array::from_fn(|lane| f64::from(u8::from(group * LANES + lane == column)))
+        })
+        .collect()
 }
 
 /// Reduces a matrix to tridiagonal form. Returns the diagonal, the off-diagonal, and the vectors of
@@ -48,31 +67,57 @@ fn reduce(matrix: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>
     let mut off_diagonal = vec![0.0; size];
     for column in 0..size.saturating_sub(2) {
         let first = column + 1;
-        let mut mirror: Vec<f64> = (first..size).map(|row| matrix[row * size + column]).collect();
+        let mut mirror: Vec<f64> = (first..size)
+            .map(|row| matrix[row * size + column])
+            .collect();
         let length = mirror.iter().map(|value| value * value).sum::<f64>().sqrt();
         // The opposite sign, so that the subtraction below cancels no digits.
         let target = if mirror[0] > 0.0 { -length } else { length };
         off_diagonal[column] = target;
         mirror[0] -= target;
         let norm = mirror.iter().map(|value| value * value).sum::<f64>().sqrt();
-        mirror.iter_mut().for_each(|value| *value = if norm > 0.0 { *value / norm } else { 0.0 });
+        mirror
+            .iter_mut()
+            .for_each(|value| *value = if norm > 0.0 { *value / norm } else { 0.0 });
         let rest = &mut matrix[first * size..];
-        let product: Vec<f64> =
-            rest.par_chunks_exact(size).map(|row| row[first..].iter().zip(&mirror).map(|(a, b)| a * b).sum::<f64>()).collect();
+        let product: Vec<f64> = rest
+            .par_chunks_exact(size)
+            .map(|row| {
+                row[first..]
+                    .iter()
+                    .zip(&mirror)
+                    .map(|(a, b)| a * b)
+                    .sum::<f64>()
+            })
+            .collect();
         let along: f64 = product.iter().zip(&mirror).map(|(a, b)| a * b).sum();
-        let change: Vec<f64> = product.iter().zip(&mirror).map(|(product, mirror)| 2.0 * (product - along * mirror)).collect();
-        rest.par_chunks_exact_mut(size).enumerate().for_each(|(index, row)| {
-            let (own_mirror, own_change) = (mirror[index], change[index]);
-            for (value, (mirror, change)) in row[first..].iter_mut().zip(mirror.iter().zip(&change)) {
-                *value -= own_mirror * change + own_change * mirror;
-            }
-        });
+        let change: Vec<f64> = product
+            .iter()
+            .zip(&mirror)
+            .map(|(product, mirror)| 2.0 * (product - along * mirror))
+            .collect();
+        rest.par_chunks_exact_mut(size)
+            .enumerate()
+            .for_each(|(index, row)| {
+                let (own_mirror, own_change) = (mirror[index], change[index]);
+                for (value, (mirror, change)) in
+                    row[first..].iter_mut().zip(mirror.iter().zip(&change))
+                {
+                    *value -= own_mirror * change + own_change * mirror;
+                }
+            });
         reflections.push(mirror);
     }
     if size >= 2 {
         off_diagonal[size - 2] = matrix[(size - 1) * size + size - 2];
     }
-    ((0..size).map(|index| matrix[index * size + index]).collect(), off_diagonal, reflections)
+    (
+        (0..size)
+            .map(|index| matrix[index * size + index])
+            .collect(),
+        off_diagonal,
+        reflections,
+    )
 }
 
 /// A rotation of the columns `index` and `index + 1`.
@@ -89,8 +134,13 @@ fn iterate(diagonal: &mut [f64], off_diagonal: &mut [f64]) -> Vec<Rotation> {
     let mut rotations = Vec::new();
     for first in 0..diagonal.len() {
         for _ in 0..MOST {
-            let is_small = |index: usize| off_diagonal[index].abs() <= f64::EPSILON * (diagonal[index].abs() + diagonal[index + 1].abs());
-            let last = (first..diagonal.len() - 1).find(|index| is_small(*index)).unwrap_or(diagonal.len() - 1);
+            let is_small = |index: usize| {
+                off_diagonal[index].abs()
+                    <= f64::EPSILON * (diagonal[index].abs() + diagonal[index + 1].abs())
+            };
+            let last = (first..diagonal.len() - 1)
+                .find(|index| is_small(*index))
+                .unwrap_or(diagonal.len() - 1);
             if last == first {
                 break;
             }
@@ -116,7 +166,11 @@ fn iterate(diagonal: &mut [f64], off_diagonal: &mut [f64]) -> Vec<Rotation> {
                 shift = sine * mixed;
                 diagonal[index + 1] = lowered + shift;
                 bulge = cosine * mixed - along;
-                rotations.push(Rotation { index, cosine, sine });
+                rotations.push(Rotation {
+                    index,
+                    cosine,
+                    sine,
+                });
             }
             if !is_split {
                 diagonal[first] -= shift;

@@ -65,9 +65,22 @@ impl Loader {
     pub fn new(view: View, batch_size: usize, first: usize, workers: usize) -> Self {
         let num_batches = view.draws.len().div_ceil(batch_size);
         let batch_bytes = view.set.store.num_values() * size_of::<f32>() * batch_size;
-        let queue = Queue { ready: BTreeMap::new(), next_claim: first, delivered: first, is_closed: false, has_lost_worker: false };
+        let queue = Queue {
+            ready: BTreeMap::new(),
+            next_claim: first,
+            delivered: first,
+            is_closed: false,
+            has_lost_worker: false,
+        };
         let window = (MAX_AHEAD_BYTES / batch_bytes.max(1)).max(workers + 1);
-        let job = Arc::new(Job { view, batch_size, num_batches, window, queue: Mutex::new(queue), changed: Condvar::new() });
+        let job = Arc::new(Job {
+            view,
+            batch_size,
+            num_batches,
+            window,
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
+        });
         // If the system gives no thread, batches are prepared in the calling thread.
         let work = |job: &Job| {
             while let Some(index) = job.claim() {
@@ -76,10 +89,27 @@ impl Loader {
                 job.changed.notify_all();
             }
         };
-        let workers = (0..workers).map_while(|index| spawn(&job, format!("loader-{index}"), work)).collect();
-        let reader =
-            job.view.set.store.is_on_disk().then(|| spawn(&job, "read-ahead".to_owned(), move |job| job.read_ahead(first))).flatten();
-        Self { job, workers, reader, next: first, waited: Duration::ZERO }
+        let workers = (0..workers)
+            .map_while(|index| spawn(&job, format!("loader-{index}"), work))
+            .collect();
+        let reader = job
+            .view
+            .set
+            .store
+            .is_on_disk()
+            .then(|| {
+                spawn(&job, "read-ahead".to_owned(), move |job| {
+                    job.read_ahead(first)
+                })
+            })
+            .flatten();
+        Self {
+            job,
+            workers,
+            reader,
+            next: first,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Returns the number of batches in the whole epoch.
@@ -105,7 +135,11 @@ impl Loader {
             if queue.has_lost_worker {
                 return Err(DataError::Loader(self.next));
             }
-            queue = self.job.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .job
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -120,7 +154,11 @@ impl Iterator for Loader {
         let start = Instant::now();
         let batch = self.take();
         self.waited += start.elapsed();
-        self.next = if batch.is_ok() { self.next + 1 } else { self.job.num_batches };
+        self.next = if batch.is_ok() {
+            self.next + 1
+        } else {
+            self.job.num_batches
+        };
         Some(batch)
     }
 }
@@ -137,13 +175,21 @@ impl Drop for Loader {
 }
 
 /// Starts a thread. Logs a warning and returns `None` if the system refuses.
-fn spawn(job: &Arc<Job>, name: String, work: impl FnOnce(&Job) + Send + 'static) -> Option<JoinHandle<()>> {
+fn spawn(
+    job: &Arc<Job>,
+    name: String,
+    work: impl FnOnce(&Job) + Send + 'static,
+) -> Option<JoinHandle<()>> {
     let job = Arc::clone(job);
     let guarded = move || {
         let _guard = LostWorker(&job);
         work(&job);
     };
-    Builder::new().name(name).spawn(guarded).inspect_err(|error| log::warn!("can't start a loader thread: {error}")).ok()
+    Builder::new()
+        .name(name)
+        .spawn(guarded)
+        .inspect_err(|error| log::warn!("can't start a loader thread: {error}"))
+        .ok()
 }
 
 /// Reports a panic of its thread, so that the consumer doesn't wait forever.
@@ -171,7 +217,10 @@ impl Job {
                 self.changed.notify_all();
                 return Some(queue.next_claim - 1);
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -181,7 +230,10 @@ impl Job {
         let far = (MAX_ASKED_BYTES / batch_bytes.max(1)).max(2);
         for index in first..self.num_batches {
             let is_due = |queue: &mut Queue| queue.is_closed || index < queue.next_claim + far;
-            let queue = self.changed.wait_while(self.lock(), |queue| !is_due(queue)).unwrap_or_else(PoisonError::into_inner);
+            let queue = self
+                .changed
+                .wait_while(self.lock(), |queue| !is_due(queue))
+                .unwrap_or_else(PoisonError::into_inner);
             if queue.is_closed {
                 return;
             }
@@ -227,7 +279,11 @@ mod tests {
         let paths: Vec<PathBuf> = (0..7u8)
             .map(|index| {
                 let path = folder.join(format!("{index}.png"));
-                image::GrayImage::from_fn(3, 2, |x, y| image::Luma([index * 30 + (x + 3 * y) as u8])).save(&path).expect("written");
+                image::GrayImage::from_fn(3, 2, |x, y| {
+                    image::Luma([index * 30 + (x + 3 * y) as u8])
+                })
+                .save(&path)
+                .expect("written");
                 path
             })
             .collect();
@@ -239,23 +295,46 @@ mod tests {
             repair: false,
         };
         let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
-        let (store, reads) = read(&borrowed, format, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
+        let (store, reads) = read(
+            &borrowed,
+            format,
+            Keep {
+                cache: Cache::Off,
+                memory_mb: 1,
+            },
+            &|_| {},
+        )
+        .expect("read");
         let images = paths
             .iter()
             .zip(reads)
             .enumerate()
             .map(|(slot, (path, read))| match read {
-                Read::Good(facts) => Image { path: path.clone(), label: slot % 2, group: None, weight: 1.0, digest: facts.pixels, slot },
+                Read::Good(facts) => Image {
+                    path: path.clone(),
+                    label: slot % 2,
+                    group: None,
+                    weight: 1.0,
+                    digest: facts.pixels,
+                    slot,
+                },
                 Read::Bad(reason) => panic!("{reason}"),
             })
             .collect();
         let classes = Arc::new(vec!["a".to_owned(), "b".to_owned()]);
         View {
-            set: Arc::new(ImageSet { classes, images, store }),
+            set: Arc::new(ImageSet {
+                classes,
+                images,
+                store,
+            }),
             draws: [order::shuffled(7, 1, 0), order::shuffled(7, 1, 1)].concat(),
             batcher: ImageBatcher {
                 prepare: Arc::new(|subject, out| {
-                    let values = subject.bytes.iter().map(|byte| f32::from(*byte) + subject.draw.repeat as f32);
+                    let values = subject
+                        .bytes
+                        .iter()
+                        .map(|byte| f32::from(*byte) + subject.draw.repeat as f32);
                     out.extend(values);
                 }),
                 mix: None,
@@ -265,7 +344,9 @@ mod tests {
     }
 
     fn batches(view: &View, first: usize, workers: usize) -> Vec<HostBatch> {
-        Loader::new(view.clone(), 4, first, workers).map(|batch| batch.expect("prepared")).collect()
+        Loader::new(view.clone(), 4, first, workers)
+            .map(|batch| batch.expect("prepared"))
+            .collect()
     }
 
     #[test]
@@ -273,10 +354,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let view = view(folder.path());
         let expected = batches(&view, 0, 0);
-        assert_eq!(expected.iter().map(HostBatch::len).collect::<Vec<_>>(), [4, 4, 4, 2]);
+        assert_eq!(
+            expected.iter().map(HostBatch::len).collect::<Vec<_>>(),
+            [4, 4, 4, 2]
+        );
         for workers in [1, 2, 8] {
             assert_eq!(batches(&view, 0, workers), expected, "{workers} workers");
-            assert_eq!(batches(&view, 2, workers), expected[2..], "{workers} workers, from the third batch");
+            assert_eq!(
+                batches(&view, 2, workers),
+                expected[2..],
+                "{workers} workers, from the third batch"
+            );
         }
     }
 
@@ -287,7 +375,12 @@ mod tests {
         std::fs::write(folder.path().join("3.png"), b"no longer").expect("written");
         for workers in [0, 3] {
             let results: Vec<_> = Loader::new(view.clone(), 4, 0, workers).collect();
-            let error = results.last().expect("something").as_ref().expect_err("the bad image").to_string();
+            let error = results
+                .last()
+                .expect("something")
+                .as_ref()
+                .expect_err("the bad image")
+                .to_string();
             assert!(error.contains("3.png"), "{error}");
             assert!(results.len() <= 4 && results[..results.len() - 1].iter().all(Result::is_ok));
         }
@@ -297,7 +390,8 @@ mod tests {
     fn a_panic_in_preparation_is_an_error_and_not_a_hang() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut view = view(folder.path());
-        view.batcher.prepare = Arc::new(|subject, _| assert_ne!(subject.draw.image, 3, "a bug, on purpose"));
+        view.batcher.prepare =
+            Arc::new(|subject, _| assert_ne!(subject.draw.image, 3, "a bug, on purpose"));
         let last = Loader::new(view, 4, 0, 1).last().expect("something");
         assert!(matches!(last, Err(DataError::Loader(_))));
     }

@@ -67,17 +67,50 @@ impl Normalizer {
         };
         Ok(match normalize {
             Normalize::Unit | Normalize::Auto => plain,
-            Normalize::Imagenet => Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225], ..plain },
-            Normalize::Caffe => Self { rescale: 1.0, mean: vec![103.939, 116.779, 123.68], blue_first: true, ..plain },
+            Normalize::Imagenet => Self {
+                mean: vec![0.485, 0.456, 0.406],
+                std: vec![0.229, 0.224, 0.225],
+                ..plain
+            },
+            Normalize::Caffe => Self {
+                rescale: 1.0,
+                mean: vec![103.939, 116.779, 123.68],
+                blue_first: true,
+                ..plain
+            },
             // The same as dividing by 127.5 and subtracting 1.
-            Normalize::Tf => Self { mean: vec![0.5; channels], std: vec![0.5; channels], ..plain },
-            Normalize::Samplewise => Self { samplewise_center: true, samplewise_std: true, ..plain },
-            Normalize::Custom { mean, std } => Self { mean: mean.clone(), std: std.clone(), ..plain },
+            Normalize::Tf => Self {
+                mean: vec![0.5; channels],
+                std: vec![0.5; channels],
+                ..plain
+            },
+            Normalize::Samplewise => Self {
+                samplewise_center: true,
+                samplewise_std: true,
+                ..plain
+            },
+            Normalize::Custom { mean, std } => Self {
+                mean: mean.clone(),
+                std: std.clone(),
+                ..plain
+            },
             Normalize::Dataset => {
                 let moments = statistics::moments(train, channels)?;
                 // A constant channel has a standard deviation of zero.
-                let std = moments.std.iter().map(|std| (std * unit()).max(EPSILON) as f32).collect();
-                Self { mean: moments.mean.iter().map(|mean| (mean * unit()) as f32).collect(), std, ..plain }
+                let std = moments
+                    .std
+                    .iter()
+                    .map(|std| (std * unit()).max(EPSILON) as f32)
+                    .collect();
+                Self {
+                    mean: moments
+                        .mean
+                        .iter()
+                        .map(|mean| (mean * unit()) as f32)
+                        .collect(),
+                    std,
+                    ..plain
+                }
             }
             Normalize::Keras(keras) => Self::fit_keras(keras, plain, train)?,
         })
@@ -85,7 +118,11 @@ impl Normalizer {
 
     /// Returns the normalization of `ImageDataGenerator`. As there, dividing by a standard
     /// deviation and whitening include centering.
-    fn fit_keras(keras: &KerasStandardize, plain: Self, train: &ImageSet) -> Result<Self, DataError> {
+    fn fit_keras(
+        keras: &KerasStandardize,
+        plain: Self,
+        train: &ImageSet,
+    ) -> Result<Self, DataError> {
         let mut normalizer = Self {
             rescale: keras.rescale,
             samplewise_center: keras.samplewise_center || keras.samplewise_std_normalization,
@@ -94,13 +131,26 @@ impl Normalizer {
         };
         if keras.featurewise_center || keras.featurewise_std_normalization || keras.zca_whitening {
             let moments = statistics::moments(train, normalizer.mean.len())?;
-            normalizer.mean = moments.mean.iter().map(|mean| (mean * keras.rescale) as f32).collect();
+            normalizer.mean = moments
+                .mean
+                .iter()
+                .map(|mean| (mean * keras.rescale) as f32)
+                .collect();
             if keras.featurewise_std_normalization {
-                normalizer.std = moments.std.iter().map(|std| (std * keras.rescale + EPSILON) as f32).collect();
+                normalizer.std = moments
+                    .std
+                    .iter()
+                    .map(|std| (std * keras.rescale + EPSILON) as f32)
+                    .collect();
             }
             if keras.zca_whitening {
                 let epsilon = keras.zca_epsilon.unwrap_or(EPSILON);
-                normalizer.whitening = Some(statistics::whitening(train, &moments, keras.rescale, epsilon)?);
+                normalizer.whitening = Some(statistics::whitening(
+                    train,
+                    &moments,
+                    keras.rescale,
+                    epsilon,
+                )?);
             }
         }
         Ok(normalizer)
@@ -109,7 +159,8 @@ impl Normalizer {
     /// Returns the normalization as a factor and an offset per channel, or `None` if it depends on
     /// the image or mixes values.
     pub fn finish(&self) -> Option<Finish> {
-        let depends_on_the_image = self.samplewise_center || self.samplewise_std || self.whitening.is_some();
+        let depends_on_the_image =
+            self.samplewise_center || self.samplewise_std || self.whitening.is_some();
         (!depends_on_the_image).then(|| self.affine(self.rescale))
     }
 
@@ -118,9 +169,17 @@ impl Normalizer {
         let mut finish = Finish::LEVELS;
         let channels = self.mean.len();
         for (index, channel) in finish.channels.iter_mut().enumerate().take(channels) {
-            let plane = if self.blue_first { channels - 1 - index } else { index };
+            let plane = if self.blue_first {
+                channels - 1 - index
+            } else {
+                index
+            };
             let (mean, std) = (f64::from(self.mean[plane]), f64::from(self.std[plane]));
-            *channel = Channel { scale: (rescale / std) as f32, offset: (-mean / std) as f32, plane };
+            *channel = Channel {
+                scale: (rescale / std) as f32,
+                offset: (-mean / std) as f32,
+                plane,
+            };
         }
         finish
     }
@@ -133,11 +192,26 @@ impl Normalizer {
         let mut rescale = self.rescale;
         if self.samplewise_center || self.samplewise_std {
             let count = levels.len() as f64;
-            levels.iter_mut().for_each(|level| *level *= self.rescale as f32);
+            levels
+                .iter_mut()
+                .for_each(|level| *level *= self.rescale as f32);
             let mean = levels.iter().map(|level| f64::from(*level)).sum::<f64>() / count;
-            let variance = levels.iter().map(|level| (f64::from(*level) - mean).powi(2)).sum::<f64>() / count;
-            let (mean, deviation) = (mean as f32, if self.samplewise_std { (variance.sqrt() + EPSILON) as f32 } else { 1.0 });
-            levels.iter_mut().for_each(|level| *level = (*level - mean) / deviation);
+            let variance = levels
+                .iter()
+                .map(|level| (f64::from(*level) - mean).powi(2))
+                .sum::<f64>()
+                / count;
+            let (mean, deviation) = (
+                mean as f32,
+                if self.samplewise_std {
+                    (variance.sqrt() + EPSILON) as f32
+                } else {
+                    1.0
+                },
+            );
+            levels
+                .iter_mut()
+                .for_each(|level| *level = (*level - mean) / deviation);
             rescale = 1.0;
         }
         self.affine(rescale).normalize(levels, self.mean.len());
@@ -171,12 +245,18 @@ mod tests {
     const SHAPE: [usize; 3] = [8, 9, 3];
 
     fn image(seed: usize) -> Vec<u8> {
-        (0..SHAPE.iter().product()).map(|index: usize| (index * (7 + seed) + index / 11 * 29 + seed * 40) as u8).collect()
+        (0..SHAPE.iter().product())
+            .map(|index: usize| (index * (7 + seed) + index / 11 * 29 + seed * 40) as u8)
+            .collect()
     }
 
     fn normalized(normalize: &Normalize, image: &[u8]) -> Vec<f32> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let set = set_of(folder.path(), &[self::image(0), self::image(1), self::image(2)], SHAPE);
+        let set = set_of(
+            folder.path(),
+            &[self::image(0), self::image(1), self::image(2)],
+            SHAPE,
+        );
         let normalizer = Normalizer::fit(normalize, Color::Rgb, &set).expect("fitted");
         let image = Image::new(image, SHAPE).expect("fits");
         let mut out = Vec::new();
@@ -184,37 +264,68 @@ mod tests {
         let mut in_two_steps = Vec::new();
         sample_unmoved(image, [false; 2], &Finish::LEVELS, &mut in_two_steps);
         normalizer.apply(&mut in_two_steps);
-        assert!(out.iter().zip(&in_two_steps).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1.0)), "{normalize:?}");
+        assert!(
+            out.iter()
+                .zip(&in_two_steps)
+                .all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1.0)),
+            "{normalize:?}"
+        );
         out
     }
 
     #[test]
     fn each_channel_has_its_own_mean_and_deviation() {
-        let custom = Normalize::Custom { mean: vec![0.5, 0.0, 1.0], std: vec![0.5, 1.0, 2.0] };
+        let custom = Normalize::Custom {
+            mean: vec![0.5, 0.0, 1.0],
+            std: vec![0.5, 1.0, 2.0],
+        };
         let source = image(4);
         let plane = 72;
         let at = |index: usize, channel: usize| f64::from(source[index * 3 + channel]);
         for (normalize, expected) in [
-            (custom, [(at(5, 0) / 255.0 - 0.5) / 0.5, at(5, 1) / 255.0, (at(5, 2) / 255.0 - 1.0) / 2.0]),
-            (Normalize::Unit, [at(5, 0) / 255.0, at(5, 1) / 255.0, at(5, 2) / 255.0]),
-            (Normalize::Caffe, [at(5, 2) - 103.939, at(5, 1) - 116.779, at(5, 0) - 123.68]),
+            (
+                custom,
+                [
+                    (at(5, 0) / 255.0 - 0.5) / 0.5,
+                    at(5, 1) / 255.0,
+                    (at(5, 2) / 255.0 - 1.0) / 2.0,
+                ],
+            ),
+            (
+                Normalize::Unit,
+                [at(5, 0) / 255.0, at(5, 1) / 255.0, at(5, 2) / 255.0],
+            ),
+            (
+                Normalize::Caffe,
+                [at(5, 2) - 103.939, at(5, 1) - 116.779, at(5, 0) - 123.68],
+            ),
         ] {
             let got = normalized(&normalize, &source);
             for (channel, expected) in expected.into_iter().enumerate() {
                 let value = f64::from(got[channel * plane + 5]);
-                assert!((value - expected).abs() < 2e-5 * expected.abs().max(1.0), "{normalize:?}, channel {channel}: {value} {expected}");
+                assert!(
+                    (value - expected).abs() < 2e-5 * expected.abs().max(1.0),
+                    "{normalize:?}, channel {channel}: {value} {expected}"
+                );
             }
         }
     }
 
     #[test]
     fn keras_options_give_the_same_numbers_as_keras() {
-        const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/imagedatagenerator.safetensors");
+        const GOLDEN: &[u8] =
+            include_bytes!("../../../tests/golden/imagedatagenerator.safetensors");
         let file = safetensors::SafeTensors::deserialize(GOLDEN).expect("whole");
         let (_, metadata) = safetensors::SafeTensors::read_metadata(GOLDEN).expect("whole");
-        let cases: Vec<serde_json::Value> = serde_json::from_str(&metadata.metadata().as_ref().expect("present")["cases"]).expect("JSON");
+        let cases: Vec<serde_json::Value> =
+            serde_json::from_str(&metadata.metadata().as_ref().expect("present")["cases"])
+                .expect("JSON");
         let mut seen = 0;
-        for (index, case) in cases.iter().enumerate().filter(|(_, case)| case["kind"] == "standardize") {
+        for (index, case) in cases
+            .iter()
+            .enumerate()
+            .filter(|(_, case)| case["kind"] == "standardize")
+        {
             let shape: [usize; 3] = serde_json::from_value(case["shape"].clone()).expect("a shape");
             let [height, width, channels] = shape;
             let count = case["count"].as_u64().expect("a number") as usize;
@@ -224,21 +335,37 @@ mod tests {
                 ((number.wrapping_mul(number).wrapping_mul(2_654_435_761) % (1 << 32)) >> 24) as u8
             };
             let size = height * width * channels;
-            let images: Vec<Vec<u8>> = (0..count).map(|seed| (0..size).map(|index| level(seed, index)).collect()).collect();
+            let images: Vec<Vec<u8>> = (0..count)
+                .map(|seed| (0..size).map(|index| level(seed, index)).collect())
+                .collect();
             let folder = tempfile::tempdir().expect("a temporary folder");
             let set = set_of(folder.path(), &images, shape);
-            let options: KerasStandardize = serde_json::from_value(case["options"].clone()).expect("options");
-            let color = if channels == 3 { Color::Rgb } else { Color::Grayscale };
-            let normalizer = Normalizer::fit(&Normalize::Keras(options), color, &set).expect("fitted");
+            let options: KerasStandardize =
+                serde_json::from_value(case["options"].clone()).expect("options");
+            let color = if channels == 3 {
+                Color::Rgb
+            } else {
+                Color::Grayscale
+            };
+            let normalizer =
+                Normalizer::fit(&Normalize::Keras(options), color, &set).expect("fitted");
             let mut got = Vec::new();
             normalizer.write(Image::new(&images[1], shape).expect("fits"), &mut got);
             let expected = file.tensor(&format!("{index:03}")).expect("present");
-            let expected: Vec<f32> =
-                expected.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes"))).collect();
-            let scale = expected.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
+            let expected: Vec<f32> = expected
+                .data()
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
+                .collect();
+            let scale = expected
+                .iter()
+                .fold(1e-3f32, |most, value| most.max(value.abs()));
             for (at, expected) in expected.iter().enumerate() {
                 let got = got[at % channels * height * width + at / channels];
-                assert!((got - expected).abs() <= 1e-3 * scale, "case {index} at {at}: {got}, Keras has {expected}: {case}");
+                assert!(
+                    (got - expected).abs() <= 1e-3 * scale,
+                    "case {index} at {at}: {got}, Keras has {expected}: {case}"
+                );
             }
             seen += 1;
         }
@@ -248,16 +375,36 @@ mod tests {
     #[test]
     fn the_training_set_and_each_image_come_out_with_mean_zero_and_deviation_one() {
         let moments = |values: &[f32]| {
-            let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
-            (mean, (values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt())
+            let mean =
+                values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
+            (
+                mean,
+                (values
+                    .iter()
+                    .map(|value| (f64::from(*value) - mean).powi(2))
+                    .sum::<f64>()
+                    / values.len() as f64)
+                    .sqrt(),
+            )
         };
-        let all: Vec<_> = (0..3).map(|seed| normalized(&Normalize::Dataset, &image(seed))).collect();
+        let all: Vec<_> = (0..3)
+            .map(|seed| normalized(&Normalize::Dataset, &image(seed)))
+            .collect();
         for channel in 0..3 {
-            let values: Vec<f32> = all.iter().flat_map(|values| values[channel * 72..(channel + 1) * 72].to_vec()).collect();
+            let values: Vec<f32> = all
+                .iter()
+                .flat_map(|values| values[channel * 72..(channel + 1) * 72].to_vec())
+                .collect();
             let (mean, std) = moments(&values);
-            assert!(mean.abs() < 1e-5 && (std - 1.0).abs() < 1e-5, "channel {channel}: {mean} {std}");
+            assert!(
+                mean.abs() < 1e-5 && (std - 1.0).abs() < 1e-5,
+                "channel {channel}: {mean} {std}"
+            );
         }
         let (mean, std) = moments(&normalized(&Normalize::Samplewise, &image(9)));
-        assert!(mean.abs() < 1e-5 && (std - 1.0).abs() < 1e-4, "{mean} {std}");
+        assert!(
+            mean.abs() < 1e-5 && (std - 1.0).abs() < 1e-4,
+            "{mean} {std}"
+        );
     }
 }

@@ -19,7 +19,10 @@ pub fn in_order(count: usize) -> Vec<Draw> {
 /// Draws each image once, in another order in each epoch.
 pub fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<Draw> {
     let order = permutation(&mut epoch_stream(seed, epoch), count);
-    order.into_iter().map(|image| Draw { image, repeat: 0 }).collect()
+    order
+        .into_iter()
+        .map(|image| Draw { image, repeat: 0 })
+        .collect()
 }
 
 /// Draws as many images as there are, each class equally often (to within one). Within a class,
@@ -35,10 +38,14 @@ pub fn balanced(labels: &[usize], seed: u64, epoch: usize) -> Vec<Draw> {
     let mut draws = Vec::with_capacity(labels.len());
     for (class, of_class) in members.iter().enumerate() {
         // Differences of rounded cumulative counts add up to the number of images.
-        let share = labels.len() * (class + 1) / members.len() - labels.len() * class / members.len();
+        let share =
+            labels.len() * (class + 1) / members.len() - labels.len() * class / members.len();
         draws.extend(repeated(of_class, share, &mut stream));
     }
-    permutation(&mut stream, draws.len()).into_iter().map(|index| draws[index]).collect()
+    permutation(&mut stream, draws.len())
+        .into_iter()
+        .map(|index| draws[index])
+        .collect()
 }
 
 /// Draws `count` of `members`, all of them before any again.
@@ -49,7 +56,15 @@ fn repeated(members: &[usize], count: usize, stream: &mut Stream) -> Vec<Draw> {
             break;
         }
         let left = count - draws.len();
-        draws.extend(permutation(stream, members.len()).into_iter().take(left).map(|index| Draw { image: members[index], repeat }));
+        draws.extend(
+            permutation(stream, members.len())
+                .into_iter()
+                .take(left)
+                .map(|index| Draw {
+                    image: members[index],
+                    repeat,
+                }),
+        );
     }
     draws
 }

@@ -33,11 +33,20 @@ impl View {
     pub fn plain(set: &Arc<ImageSet>, normalizer: &Normalizer) -> Self {
         let (normalizer, shape) = (normalizer.clone(), set.store.format().shape());
         let prepare: Prepare = Arc::new(move |subject, out| {
-            let image = pixel_sampling::Image::new(subject.bytes, shape).expect("a store's images have its shape");
+            let image = pixel_sampling::Image::new(subject.bytes, shape)
+                .expect("a store's images have its shape");
             normalizer.write(image, out);
         });
-        let batcher = ImageBatcher { prepare, mix: None, num_classes: set.classes.len() };
-        Self { set: Arc::clone(set), draws: order::in_order(set.images.len()), batcher }
+        let batcher = ImageBatcher {
+            prepare,
+            mix: None,
+            num_classes: set.classes.len(),
+        };
+        Self {
+            set: Arc::clone(set),
+            draws: order::in_order(set.images.len()),
+            batcher,
+        }
     }
 
     /// Returns the sample of the draw at `index`.
@@ -53,12 +62,21 @@ impl View {
             Cow::Owned(bytes) => Some(bytes),
         };
         let store = Arc::clone(&self.set.store);
-        Ok(Sample { store, draw, label: image.label, weight: image.weight, slot: image.slot, read })
+        Ok(Sample {
+            store,
+            draw,
+            label: image.label,
+            weight: image.weight,
+            slot: image.slot,
+            read,
+        })
     }
 
     /// Reads the images of these draws ahead if they are on disk.
     pub(in crate::data) fn will_need(&self, draws: Range<usize>) {
-        self.draws[draws].iter().for_each(|draw| self.set.store.will_need(self.set.images[draw.image].slot));
+        self.draws[draws]
+            .iter()
+            .for_each(|draw| self.set.store.will_need(self.set.images[draw.image].slot));
     }
 
     /// Returns the batch of these draws.

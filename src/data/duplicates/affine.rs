@@ -15,7 +15,11 @@ const MARGIN: usize = 16;
 const BRIGHT: f32 = 236.0;
 /// Correlations that hardly any copy falls below at a quarter of the size, at half of it and at
 /// full size, each before the first step, after one step, two steps and so on.
-const HOPEFUL: [&[f32]; 3] = [&[0.7, 0.83, 0.85, 0.87, 0.88], &[0.8, 0.9, 0.94, 0.945, 0.95], &[0.975, 0.988, 0.993, 0.995, 0.995, 0.995]];
+const HOPEFUL: [&[f32]; 3] = [
+    &[0.7, 0.83, 0.85, 0.87, 0.88],
+    &[0.8, 0.9, 0.94, 0.945, 0.95],
+    &[0.975, 0.988, 0.993, 0.995, 0.995, 0.995],
+];
 /// Distance in pixels over which details are measured, at full size.
 const DETAIL: usize = 4;
 /// Minimum fraction of the image that must be compared.
@@ -41,7 +45,9 @@ pub(in crate::data) struct Small {
 impl Small {
     /// Reduces a thumbnail.
     pub(in crate::data) fn of(look: &Thumbnail) -> Self {
-        Self { quarter: quartered(&halved(look)) }
+        Self {
+            quarter: quartered(&halved(look)),
+        }
     }
 }
 
@@ -54,11 +60,20 @@ impl Affine {
     /// size.
     pub(in crate::data) fn of(one: &Focus, tilt: Tilt, other: &Focus) -> Self {
         let (sine, cosine) = tilt.angle.sin_cos();
-        let [x, y] = tilt.mirrored.map(|is_mirrored| if is_mirrored { -1.0 } else { 1.0 });
+        let [x, y] = tilt
+            .mirrored
+            .map(|is_mirrored| if is_mirrored { -1.0 } else { 1.0 });
         let [a, b, c, d] = [cosine * x, -sine * y, sine * x, cosine * y];
         let side = SIDE as f32 / 4.0;
         let [from, to] = [one.middle, other.middle].map(|middle| middle.map(|place| place * side));
-        Self([a, b, from[0] - a * to[0] - b * to[1], c, d, from[1] - c * to[0] - d * to[1]])
+        Self([
+            a,
+            b,
+            from[0] - a * to[0] - b * to[1],
+            c,
+            d,
+            from[1] - c * to[0] - d * to[1],
+        ])
     }
 
     /// Returns the same map at twice the size.
@@ -72,7 +87,9 @@ impl Affine {
         let [a, b, _, c, d, _] = self.0;
         let [across, down] = [a.hypot(c), b.hypot(d)];
         let is_stretched = |length: f32| (STRETCHED[0]..=STRETCHED[1]).contains(&length);
-        is_stretched(across) && is_stretched(down) && ((a * b + c * d) / (across * down)).abs() <= LEANING
+        is_stretched(across)
+            && is_stretched(down)
+            && ((a * b + c * d) / (across * down)).abs() <= LEANING
     }
 }
 
@@ -88,15 +105,30 @@ pub(in crate::data) struct Agreement {
 
 /// Aligns the first thumbnail with the second, from a first guess, and returns how well they agree.
 /// Returns `None` if that is too little on the way, or if the map isn't one of a copy.
-pub(in crate::data) fn agreement(looks: [&Thumbnail; 2], small: [&Small; 2], guess: Affine) -> Option<Agreement> {
-    let warp = Pair::<{ SIDE / 4 }> { looks: [&small[0].quarter, &small[1].quarter] }.laid_over(guess, HOPEFUL[0])?;
+pub(in crate::data) fn agreement(
+    looks: [&Thumbnail; 2],
+    small: [&Small; 2],
+    guess: Affine,
+) -> Option<Agreement> {
+    let warp = Pair::<{ SIDE / 4 }> {
+        looks: [&small[0].quarter, &small[1].quarter],
+    }
+    .laid_over(guess, HOPEFUL[0])?;
     let halves = looks.map(halved);
-    let warp = Pair::<{ SIDE / 2 }> { looks: [&halves[0], &halves[1]] }.laid_over(warp.doubled(), HOPEFUL[1])?;
+    let warp = Pair::<{ SIDE / 2 }> {
+        looks: [&halves[0], &halves[1]],
+    }
+    .laid_over(warp.doubled(), HOPEFUL[1])?;
     let wholes = looks.map(smoothed);
-    let pair = Pair::<SIDE> { looks: [&wholes[0], &wholes[1]] };
+    let pair = Pair::<SIDE> {
+        looks: [&wholes[0], &wholes[1]],
+    };
     let warp = pair.laid_over(warp.doubled(), HOPEFUL[2])?;
     let levels = correlation::<SIDE>(&Isa::best().run(Equations { pair, warp }));
-    Some(Agreement { levels, details: details(&wholes, warp) })
+    Some(Agreement {
+        levels,
+        details: details(&wholes, warp),
+    })
 }
 
 /// Returns the correlation of the details of the second image and of the first one under the warp.
@@ -108,30 +140,52 @@ fn details([first, second]: &[Vec<f32>; 2], warp: Affine) -> f32 {
         let (u, v) = ((at % SIDE) as f32 - centre, (at / SIDE) as f32 - centre);
         let place = [a * u + b * v + x + centre, c * u + d * v + y + centre];
         let counts = place.iter().all(|place| inside.contains(place));
-        counts.then(|| level(first, place)).filter(|level| *level < BRIGHT && second[at] < BRIGHT)
+        counts
+            .then(|| level(first, place))
+            .filter(|level| *level < BRIGHT && second[at] < BRIGHT)
     };
     let under: Vec<Option<f32>> = (0..SIDE * SIDE).map(under).collect();
-    let around = |at: usize| [at - DETAIL, at + DETAIL, at - DETAIL * SIDE, at + DETAIL * SIDE];
+    let around = |at: usize| {
+        [
+            at - DETAIL,
+            at + DETAIL,
+            at - DETAIL * SIDE,
+            at + DETAIL * SIDE,
+        ]
+    };
     let pair = |at: usize| {
-        let mean: f32 = around(at).into_iter().map(|at| under[at]).sum::<Option<f32>>()? / 4.0;
+        let mean: f32 = around(at)
+            .into_iter()
+            .map(|at| under[at])
+            .sum::<Option<f32>>()?
+            / 4.0;
         let other: f32 = around(at).into_iter().map(|at| second[at]).sum::<f32>() / 4.0;
         Some([f64::from(under[at]? - mean), f64::from(second[at] - other)])
     };
-    let inner = (DETAIL..SIDE - DETAIL).flat_map(|row| (DETAIL..SIDE - DETAIL).map(move |column| row * SIDE + column));
+    let inner = (DETAIL..SIDE - DETAIL)
+        .flat_map(|row| (DETAIL..SIDE - DETAIL).map(move |column| row * SIDE + column));
     let mut sums = [0.0; 6];
     for [a, b] in inner.filter_map(pair) {
-        sums.iter_mut().zip([1.0, a, b, a * a, b * b, a * b]).for_each(|(sum, value)| *sum += value);
+        sums.iter_mut()
+            .zip([1.0, a, b, a * a, b * b, a * b])
+            .for_each(|(sum, value)| *sum += value);
     }
     let [count, a, b, aa, bb, ab] = sums;
     let spread = (aa - a * a / count) * (bb - b * b / count);
-    if spread > 1.0 { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
+    if spread > 1.0 {
+        ((ab - a * b / count) / spread.sqrt()) as f32
+    } else {
+        0.0
+    }
 }
 
 /// Interpolates between four pixels of a square image. The position must be inside.
 fn level(levels: &[f32], [x, y]: [f32; 2]) -> f32 {
     let (column, row) = (x as usize, y as usize);
     let [right, below] = [x - column as f32, y - row as f32];
-    let mixed = |row: usize| levels[row * SIDE + column] * (1.0 - right) + levels[row * SIDE + column + 1] * right;
+    let mixed = |row: usize| {
+        levels[row * SIDE + column] * (1.0 - right) + levels[row * SIDE + column + 1] * right
+    };
     mixed(row) * (1.0 - below) + mixed(row + 1) * below
 }
 
@@ -157,9 +211,17 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
             if found > best.0 {
                 best = (found, warp);
             }
-            let Some(change) = solve::<TERMS, { TERMS - 1 }>(sums) else { break };
-            warp.0.iter_mut().zip(change).for_each(|(value, change)| *value += change as f32);
-            let turned = [0, 1, 3, 4].iter().map(|at| change[*at].abs() * (SIDE / 2) as f64).fold(0.0, f64::max);
+            let Some(change) = solve::<TERMS, { TERMS - 1 }>(sums) else {
+                break;
+            };
+            warp.0
+                .iter_mut()
+                .zip(change)
+                .for_each(|(value, change)| *value += change as f32);
+            let turned = [0, 1, 3, 4]
+                .iter()
+                .map(|at| change[*at].abs() * (SIDE / 2) as f64)
+                .fold(0.0, f64::max);
             if change[2].abs().max(change[5].abs()).max(turned) < STILL {
                 break;
             }
@@ -171,10 +233,16 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
 /// Computes the correlation from the sums of a step. The terms of gain and offset are the second
 /// image and a constant.
 fn correlation<const SIDE: usize>(sums: &[[f64; TERMS]; TERMS]) -> f32 {
-    let (count, a, b, aa, bb, ab) = (sums[7][7], sums[7][8], sums[6][7], sums[8][8], sums[6][6], sums[6][8]);
+    let (count, a, b, aa, bb, ab) = (
+        sums[7][7], sums[7][8], sums[6][7], sums[8][8], sums[6][6], sums[6][8],
+    );
     let spread = (aa - a * a / count) * (bb - b * b / count);
     let is_enough = count > f64::from(LEFT) * (SIDE * SIDE) as f64 && spread > 1.0;
-    if is_enough { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
+    if is_enough {
+        ((ab - a * b / count) / spread.sqrt()) as f32
+    } else {
+        0.0
+    }
 }
 
 /// Sums of the products of the terms over the pixels that are compared.
@@ -186,7 +254,10 @@ struct Equations<'a, const SIDE: usize> {
 impl<const SIDE: usize> Work for Equations<'_, SIDE> {
     type Output = [[f64; TERMS]; TERMS];
 
-    #[expect(clippy::needless_range_loop, reason = "the loop over lanes is the outer one, so that it is what becomes vectors")]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "the loop over lanes is the outer one, so that it is what becomes vectors"
+    )]
     #[inline(always)]
     fn run(self) -> Self::Output {
         let mut sums = [[[0.0f32; LANES]; TERMS]; TERMS];
@@ -236,27 +307,69 @@ impl<const SIDE: usize> Row<SIDE> {
     #[inline(always)]
     fn new() -> Self {
         let zeros = [0.0; SIDE];
-        Self { before: [0; SIDE], right: zeros, below: zeros, inside: zeros, around: [zeros; 4], terms: [zeros; TERMS] }
+        Self {
+            before: [0; SIDE],
+            right: zeros,
+            below: zeros,
+            inside: zeros,
+            around: [zeros; 4],
+            terms: [zeros; TERMS],
+        }
     }
 
     #[inline(always)]
-    fn read(&mut self, Equations { pair: Pair { looks: [first, second] }, warp }: &Equations<'_, SIDE>, row: usize) {
+    fn read(
+        &mut self,
+        Equations {
+            pair: Pair {
+                looks: [first, second],
+            },
+            warp,
+        }: &Equations<'_, SIDE>,
+        row: usize,
+    ) {
         let v = row as f32 - Self::CENTRE;
         self.find(*warp, v);
         pick(first, &self.before, &mut self.around);
         let others: &[f32; SIDE] = &second.as_chunks::<SIDE>().0[row];
         for (column, other) in others.iter().enumerate() {
             let u = column as f32 - Self::CENTRE;
-            let [upper, upper_next, lower, lower_next] = [0, 1, 2, 3].map(|at: usize| self.around[at][column]);
-            let (edge, lower_edge, right, below) = (upper_next - upper, lower_next - lower, self.right[column], self.below[column]);
+            let [upper, upper_next, lower, lower_next] =
+                [0, 1, 2, 3].map(|at: usize| self.around[at][column]);
+            let (edge, lower_edge, right, below) = (
+                upper_next - upper,
+                lower_next - lower,
+                self.right[column],
+                self.below[column],
+            );
             let (above, under) = (upper + edge * right, lower + lower_edge * right);
             let level = above + (under - above) * below;
-            let weight = if (level < BRIGHT) & (*other < BRIGHT) { self.inside[column] } else { 0.0 };
-            let [across, down] = [(edge + (lower_edge - edge) * below) * weight, (under - above) * weight];
+            let weight = if (level < BRIGHT) & (*other < BRIGHT) {
+                self.inside[column]
+            } else {
+                0.0
+            };
+            let [across, down] = [
+                (edge + (lower_edge - edge) * below) * weight,
+                (under - above) * weight,
+            ];
             // Centered, since small numbers keep more digits in a sum.
             let [level, other] = [(level - 128.0) * weight, (other - 128.0) * weight];
-            let found = [across * u, across * v, across, down * u, down * v, down, -other, -weight, -level];
-            self.terms.iter_mut().zip(found).for_each(|(terms, found)| terms[column] = found);
+            let found = [
+                across * u,
+                across * v,
+                across,
+                down * u,
+                down * v,
+                down,
+                -other,
+                -weight,
+                -level,
+            ];
+            self.terms
+                .iter_mut()
+                .zip(found)
+                .for_each(|(terms, found)| terms[column] = found);
         }
     }
 
@@ -267,9 +380,13 @@ impl<const SIDE: usize> Row<SIDE> {
         let [a, b, x, c, d, y] = warp.0;
         for column in 0..SIDE {
             let u = column as f32 - Self::CENTRE;
-            let (x, y) = (a * u + b * v + x + Self::CENTRE, c * u + d * v + y + Self::CENTRE);
+            let (x, y) = (
+                a * u + b * v + x + Self::CENTRE,
+                c * u + d * v + y + Self::CENTRE,
+            );
             let (near_x, near_y) = (x.max(low).min(high - 1e-3), y.max(low).min(high - 1e-3));
-            let is_inside = (x == near_x) & (y == near_y) & (column as f32 >= low) & (column as f32 <= high);
+            let is_inside =
+                (x == near_x) & (y == near_y) & (column as f32 >= low) & (column as f32 <= high);
             let (left, top) = (near_x as i32, near_y as i32);
             (self.right[column], self.below[column]) = (near_x - left as f32, near_y - top as f32);
             self.before[column] = (top * SIDE as i32 + left) as u32;
@@ -286,7 +403,12 @@ fn pick<const SIDE: usize>(levels: &[f32], before: &[u32; SIDE], around: &mut [[
     for (column, before) in before.iter().enumerate() {
         // The remainder is a no-op that saves the bounds check.
         let level = |beyond: usize| levels[(*before as usize + beyond) % (SIDE * SIDE)];
-        [around[0][column], around[1][column], around[2][column], around[3][column]] = [level(0), level(1), level(SIDE), level(SIDE + 1)];
+        [
+            around[0][column],
+            around[1][column],
+            around[2][column],
+            around[3][column],
+        ] = [level(0), level(1), level(SIDE), level(SIDE + 1)];
     }
 }
 
@@ -299,13 +421,22 @@ mod tests {
     fn look(warp: Affine, sizes: f32) -> Thumbnail {
         let [a, b, x, c, d, y] = warp.0;
         let level = |at: usize| {
-            let [u, v] = [at % SIDE, at / SIDE].map(|place| place as f32 - (SIDE as f32 - 1.0) / 2.0);
+            let [u, v] =
+                [at % SIDE, at / SIDE].map(|place| place as f32 - (SIDE as f32 - 1.0) / 2.0);
             let (x, y) = (a * u + b * v + x, c * u + d * v + y);
-            let blob =
-                |[left, top, size, height]: [f32; 4]| height * (-((x - left).powi(2) + (y - top).powi(2)) / (size * sizes).powi(2)).exp();
-            let blobs =
-                [[-9.0, -7.0, 6.0, 90.0], [8.0, -4.0, 4.0, 120.0], [2.0, 9.0, 7.0, 80.0], [-6.0, 6.0, 3.0, 60.0], [14.0, 12.0, 5.0, 70.0]];
-            (40.0 + blobs.into_iter().map(blob).sum::<f32>()).min(230.0).round() as u8
+            let blob = |[left, top, size, height]: [f32; 4]| {
+                height * (-((x - left).powi(2) + (y - top).powi(2)) / (size * sizes).powi(2)).exp()
+            };
+            let blobs = [
+                [-9.0, -7.0, 6.0, 90.0],
+                [8.0, -4.0, 4.0, 120.0],
+                [2.0, 9.0, 7.0, 80.0],
+                [-6.0, 6.0, 3.0, 60.0],
+                [14.0, 12.0, 5.0, 70.0],
+            ];
+            (40.0 + blobs.into_iter().map(blob).sum::<f32>())
+                .min(230.0)
+                .round() as u8
         };
         Thumbnail::from_bytes(&(0..SIDE * SIDE).map(level).collect::<Vec<_>>()).expect("all bytes")
     }
@@ -315,37 +446,96 @@ mod tests {
     /// Compares a thumbnail with itself under a warp, from the guess that their windows give.
     fn found(warp: Affine, sizes: f32, tilt: Tilt) -> Option<Agreement> {
         let looks = [look(NONE, 1.0), look(warp, sizes)];
-        let [one, other] = looks.each_ref().map(|look| Focus::of(look, [Weight::Levels; 2])[0].clone());
+        let [one, other] = looks
+            .each_ref()
+            .map(|look| Focus::of(look, [Weight::Levels; 2])[0].clone());
         let [first, second] = looks.each_ref().map(Small::of);
-        agreement(looks.each_ref(), [&first, &second], Affine::of(&one, tilt, &other))
+        agreement(
+            looks.each_ref(),
+            [&first, &second],
+            Affine::of(&one, tilt, &other),
+        )
     }
 
     #[test]
     fn a_moved_turned_and_mirrored_image_agrees_and_another_one_does_not() {
         let turned = |degrees: f32, [across, down]: [f32; 2], mirror: f32| {
             let (sine, cosine) = degrees.to_radians().sin_cos();
-            Affine([mirror * cosine * 1.03, -sine, across, mirror * sine * 1.03, cosine * 0.98, down])
+            Affine([
+                mirror * cosine * 1.03,
+                -sine,
+                across,
+                mirror * sine * 1.03,
+                cosine * 0.98,
+                down,
+            ])
         };
-        let tilt = |degrees: f32, is_mirrored: bool| Tilt { angle: degrees.to_radians(), mirrored: [is_mirrored, false] };
-        for (degrees, moved, is_mirrored) in [(0.0, [0.0, 0.0], false), (6.0, [5.0, -4.0], false), (-9.0, [-4.0, 6.0], true)] {
+        let tilt = |degrees: f32, is_mirrored: bool| Tilt {
+            angle: degrees.to_radians(),
+            mirrored: [is_mirrored, false],
+        };
+        for (degrees, moved, is_mirrored) in [
+            (0.0, [0.0, 0.0], false),
+            (6.0, [5.0, -4.0], false),
+            (-9.0, [-4.0, 6.0], true),
+        ] {
             let mirror = if is_mirrored { -1.0 } else { 1.0 };
             let warp = turned(degrees, moved, mirror);
-            let is_copy = |found: Option<Agreement>| found.is_some_and(|found| found.levels > 0.999 && found.details > 0.995);
-            let guess = tilt(if degrees == 0.0 { 0.0 } else { 7.0f32.copysign(degrees) }, is_mirrored);
-            assert!(is_copy(found(warp, 1.0, guess)), "{degrees} {:?}", found(warp, 1.0, guess));
+            let is_copy = |found: Option<Agreement>| {
+                found.is_some_and(|found| found.levels > 0.999 && found.details > 0.995)
+            };
+            let guess = tilt(
+                if degrees == 0.0 {
+                    0.0
+                } else {
+                    7.0f32.copysign(degrees)
+                },
+                is_mirrored,
+            );
+            assert!(
+                is_copy(found(warp, 1.0, guess)),
+                "{degrees} {:?}",
+                found(warp, 1.0, guess)
+            );
             // The same places with other sizes.
-            assert!(!is_copy(found(warp, 1.2, guess)), "{degrees} {:?}", found(warp, 1.2, guess));
+            assert!(
+                !is_copy(found(warp, 1.2, guess)),
+                "{degrees} {:?}",
+                found(warp, 1.2, guess)
+            );
         }
         // Stretched more than a copy may be.
-        assert!(found(Affine([1.4, 0.0, 0.0, 0.0, 0.7, 0.0]), 1.0, tilt(0.0, false)).is_none_or(|found| found.levels < 0.99));
+        assert!(
+            found(
+                Affine([1.4, 0.0, 0.0, 0.0, 0.7, 0.0]),
+                1.0,
+                tilt(0.0, false)
+            )
+            .is_none_or(|found| found.levels < 0.99)
+        );
     }
 
     #[test]
     fn every_instruction_set_finds_the_same_to_the_bit() {
         let warp = Affine([0.99, -0.12, 3.0, 0.12, 1.01, -2.0]);
-        let found =
-            |isa: Isa| isa.as_best(|| found(warp, 1.0, Tilt { angle: 0.12, mirrored: [false; 2] }).map(|found| found.levels.to_bits()));
+        let found = |isa: Isa| {
+            isa.as_best(|| {
+                found(
+                    warp,
+                    1.0,
+                    Tilt {
+                        angle: 0.12,
+                        mirrored: [false; 2],
+                    },
+                )
+                .map(|found| found.levels.to_bits())
+            })
+        };
         assert!(found(Isa::best()).is_some());
-        assert!(Isa::available().into_iter().all(|isa| found(isa) == found(Isa::best())));
+        assert!(
+            Isa::available()
+                .into_iter()
+                .all(|isa| found(isa) == found(Isa::best()))
+        );
     }
 }

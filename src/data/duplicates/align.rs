@@ -33,7 +33,9 @@ pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f3
     let wholes = OnceCell::new();
     let laid_over = |first: usize| {
         // At half size, a step reaches twice as far and costs a quarter.
-        let half = Pair::<{ SIDE / 2 }> { looks: [&halves[first], &halves[1 - first]] };
+        let half = Pair::<{ SIDE / 2 }> {
+            looks: [&halves[first], &halves[1 - first]],
+        };
         let upright = half.step(Warp::NONE);
         let mut step = upright;
         for hopeful in HOPEFUL {
@@ -47,17 +49,28 @@ pub(in crate::data) fn likeness(a: &Thumbnail, turn: usize, b: &Thumbnail) -> f3
             return step.correlation;
         }
         let wholes: &[_; 2] = wholes.get_or_init(|| [turned(smoothed(a), turn), smoothed(b)]);
-        let whole = Pair::<SIDE> { looks: [&wholes[first], &wholes[1 - first]] };
-        let mut warp = Warp { shift: step.warp.shift.map(|shift| 2.0 * shift), ..step.warp };
+        let whole = Pair::<SIDE> {
+            looks: [&wholes[first], &wholes[1 - first]],
+        };
+        let mut warp = Warp {
+            shift: step.warp.shift.map(|shift| 2.0 * shift),
+            ..step.warp
+        };
         for _ in 0..STEPS {
-            let Some(next) = whole.step(warp).next else { break };
+            let Some(next) = whole.step(warp).next else {
+                break;
+            };
             warp = next;
         }
         whole.correlation(warp).max(whole.correlation(Warp::NONE))
     };
     let likeness = laid_over(0);
     // A crop is found in the whole image more reliably than the whole image in the crop.
-    if (HOPEFUL[3]..PROMISING).contains(&likeness) { likeness.max(laid_over(1)) } else { likeness }
+    if (HOPEFUL[3]..PROMISING).contains(&likeness) {
+        likeness.max(laid_over(1))
+    } else {
+        likeness
+    }
 }
 
 /// Halves the sides by means of 2 x 2 pixels.
@@ -75,7 +88,8 @@ impl Work for Halves<'_> {
     fn run(self) -> Vec<f32> {
         let mut means = vec![0.0; THUMBNAIL_BYTES / 4];
         let rows = self.0.bytes().as_chunks::<SIDE>().0.as_chunks::<2>().0;
-        for (means, [upper, lower]) in means.as_chunks_mut::<{ SIDE / 2 }>().0.iter_mut().zip(rows) {
+        for (means, [upper, lower]) in means.as_chunks_mut::<{ SIDE / 2 }>().0.iter_mut().zip(rows)
+        {
             let mut sums = [0u16; SIDE];
             for column in 0..SIDE {
                 sums[column] = u16::from(upper[column]) + u16::from(lower[column]);
@@ -103,7 +117,8 @@ pub(super) fn smoothed(look: &Thumbnail) -> Vec<f32> {
     }
     let mut both = vec![0.0; THUMBNAIL_BYTES];
     for (row, out) in both.as_chunks_mut::<SIDE>().0.iter_mut().enumerate() {
-        let [before, here, after] = [row.saturating_sub(1), row, (row + 1).min(SIDE - 1)].map(|row| &across[row]);
+        let [before, here, after] =
+            [row.saturating_sub(1), row, (row + 1).min(SIDE - 1)].map(|row| &across[row]);
         for column in 0..SIDE {
             out[column] = blur(before[column], here[column], after[column]);
         }
@@ -120,7 +135,10 @@ struct Warp {
 }
 
 impl Warp {
-    const NONE: Self = Self { scale: [1.0; 2], shift: [0.0; 2] };
+    const NONE: Self = Self {
+        scale: [1.0; 2],
+        shift: [0.0; 2],
+    };
 
     /// Returns the offset of a pixel from the center, and its position in the first image as a
     /// whole pixel and a fraction.
@@ -128,7 +146,8 @@ impl Warp {
     fn place<const SIDE: usize>(self, axis: usize, at: usize) -> (f32, usize, f32) {
         let centre = (SIDE as f32 - 1.0) / 2.0;
         let offset = at as f32 - centre;
-        let place = (centre + self.scale[axis] * offset + self.shift[axis]).clamp(0.0, SIDE as f32 - 1.001);
+        let place =
+            (centre + self.scale[axis] * offset + self.shift[axis]).clamp(0.0, SIDE as f32 - 1.001);
         (offset, place as usize, place - (place as usize) as f32)
     }
 }
@@ -149,18 +168,24 @@ impl<const SIDE: usize> Pair<'_, SIDE> {
         let sums = Isa::best().run(Equations { pair: self, warp });
         let [_, _, _, _, [.., bb, b, ab], [.., count, a], [.., aa]] = sums;
         let correlation = correlation::<SIDE>([count, a, b, aa, bb, ab]);
-        let next =
-            solve::<7, 6>(sums).map(|step| step.map(|value| value as f32)).filter(|step| step[..4].iter().any(|value| value.abs() >= 2e-3));
+        let next = solve::<7, 6>(sums)
+            .map(|step| step.map(|value| value as f32))
+            .filter(|step| step[..4].iter().any(|value| value.abs() >= 2e-3));
         let next = next.map(|step| {
             // The search is for copies that are moved by a sixteenth of a side and stretched by a
             // tenth at most.
             let limit = SIDE as f32 / 16.0;
             Warp {
                 scale: [0, 1].map(|axis| (warp.scale[axis] + step[2 * axis]).clamp(0.9, 1.1)),
-                shift: [0, 1].map(|axis| (warp.shift[axis] + step[2 * axis + 1]).clamp(-limit, limit)),
+                shift: [0, 1]
+                    .map(|axis| (warp.shift[axis] + step[2 * axis + 1]).clamp(-limit, limit)),
             }
         });
-        Step { warp, correlation, next }
+        Step {
+            warp,
+            correlation,
+            next,
+        }
     }
 
     /// Computes how well the images agree under a warp.
@@ -184,7 +209,11 @@ fn correlation<const SIDE: usize>([count, a, b, aa, bb, ab]: [f64; 6]) -> f32 {
     let spread = (aa - a * a / count) * (bb - b * b / count);
     // A quarter of the image must remain.
     let is_enough = count > (SIDE * SIDE) as f64 / 4.0 && spread > 1.0;
-    if is_enough { ((ab - a * b / count) / spread.sqrt()) as f32 } else { 0.0 }
+    if is_enough {
+        ((ab - a * b / count) / spread.sqrt()) as f32
+    } else {
+        0.0
+    }
 }
 
 /// A row of the second image, and the first image warped to it.
@@ -213,7 +242,19 @@ impl<'a, const SIDE: usize> Row<'a, SIDE> {
     fn new(pair: Pair<'a, SIDE>, warp: Warp) -> Self {
         let zeros = [0.0; SIDE];
         let (x, left, right) = (zeros, [0; SIDE], zeros);
-        let mut row = Self { pair, warp, x, left, right, y: 0.0, weight: zeros, level: zeros, across: zeros, down: zeros, other: zeros };
+        let mut row = Self {
+            pair,
+            warp,
+            x,
+            left,
+            right,
+            y: 0.0,
+            weight: zeros,
+            level: zeros,
+            across: zeros,
+            down: zeros,
+            other: zeros,
+        };
         // Nothing rotates, so columns are found once for all rows.
         for column in 0..SIDE {
             (row.x[column], row.left[column], row.right[column]) = warp.place::<SIDE>(0, column);
@@ -239,7 +280,9 @@ impl<'a, const SIDE: usize> Row<'a, SIDE> {
             self.across[column] = next - level;
             self.level[column] = level + self.across[column] * self.right[column];
             self.down[column] = step + (next_step - step) * self.right[column];
-            let counts = (self.level[column] < BRIGHT) & (self.other[column] < BRIGHT) & Pair::<SIDE>::INNER.contains(&column);
+            let counts = (self.level[column] < BRIGHT)
+                & (self.other[column] < BRIGHT)
+                & Pair::<SIDE>::INNER.contains(&column);
             self.weight[column] = if counts { 1.0 } else { 0.0 };
         }
     }
@@ -248,7 +291,11 @@ impl<'a, const SIDE: usize> Row<'a, SIDE> {
 /// Picks two neighbors for each column. A function of its own, because inlined it becomes gather
 /// instructions, which take twice as long.
 #[inline(never)]
-fn pick<const SIDE: usize>(line: &[[f32; 2]; SIDE], left: &[usize; SIDE], picked: &mut [[[f32; 2]; 2]; SIDE]) {
+fn pick<const SIDE: usize>(
+    line: &[[f32; 2]; SIDE],
+    left: &[usize; SIDE],
+    picked: &mut [[[f32; 2]; 2]; SIDE],
+) {
     for (picked, left) in picked.iter_mut().zip(left) {
         // The remainders are no-ops that save the bounds checks.
         *picked = [line[left % SIDE], line[(left + 1) % SIDE]];
@@ -265,7 +312,10 @@ struct Equations<'a, const SIDE: usize> {
 impl<const SIDE: usize> Work for Equations<'_, SIDE> {
     type Output = [[f64; 7]; 7];
 
-    #[expect(clippy::needless_range_loop, reason = "the loop over lanes is the outer one, so that it is what becomes vectors")]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "the loop over lanes is the outer one, so that it is what becomes vectors"
+    )]
     #[inline(always)]
     fn run(self) -> Self::Output {
         let mut row = Row::new(self.pair, self.warp);
@@ -279,7 +329,15 @@ impl<const SIDE: usize> Work for Equations<'_, SIDE> {
                     // Centered: an offset is among the unknowns, and small numbers keep more digits
                     // in a sum.
                     let [level, other] = [row.level[at], row.other[at]].map(|level| level - 128.0);
-                    let terms = [across * row.x[at], across, down * row.y, down, -other, -1.0, -level];
+                    let terms = [
+                        across * row.x[at],
+                        across,
+                        down * row.y,
+                        down,
+                        -other,
+                        -1.0,
+                        -level,
+                    ];
                     for left in 0..7 {
                         let weighted = terms[left] * weight;
                         for right in left..7 {
@@ -319,7 +377,10 @@ impl<const SIDE: usize> Work for Moments<'_, SIDE> {
                 for lane in 0..LANES {
                     let at = (start + lane) % SIDE;
                     let weight = f64::from(row.weight[at]);
-                    let (a, b) = (f64::from(row.level[at]) * weight, f64::from(row.other[at]) * weight);
+                    let (a, b) = (
+                        f64::from(row.level[at]) * weight,
+                        f64::from(row.other[at]) * weight,
+                    );
                     for (sums, value) in sums.iter_mut().zip([weight, a, b, a * a, b * b, a * b]) {
                         sums[lane] += value;
                     }
@@ -332,9 +393,15 @@ impl<const SIDE: usize> Work for Moments<'_, SIDE> {
 
 /// Solves linear equations by Gaussian elimination with partial pivoting. Each of the first
 /// `UNKNOWNS` rows has its right side in the last column. Returns `None` if the matrix is singular.
-pub(super) fn solve<const TERMS: usize, const UNKNOWNS: usize>(mut matrix: [[f64; TERMS]; TERMS]) -> Option<[f64; UNKNOWNS]> {
+pub(super) fn solve<const TERMS: usize, const UNKNOWNS: usize>(
+    mut matrix: [[f64; TERMS]; TERMS],
+) -> Option<[f64; UNKNOWNS]> {
     for column in 0..UNKNOWNS {
-        let pivot = (column..UNKNOWNS).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))?;
+        let pivot = (column..UNKNOWNS).max_by(|a, b| {
+            matrix[*a][column]
+                .abs()
+                .total_cmp(&matrix[*b][column].abs())
+        })?;
         matrix.swap(column, pivot);
         if matrix[column][column].abs() < 1e-9 {
             return None;
@@ -342,8 +409,13 @@ pub(super) fn solve<const TERMS: usize, const UNKNOWNS: usize>(mut matrix: [[f64
         let line = matrix[column];
         for row in (0..UNKNOWNS).filter(|row| *row != column) {
             let factor = matrix[row][column] / line[column];
-            matrix[row].iter_mut().zip(line).for_each(|(value, other)| *value -= factor * other);
+            matrix[row]
+                .iter_mut()
+                .zip(line)
+                .for_each(|(value, other)| *value -= factor * other);
         }
     }
-    Some(std::array::from_fn(|row| matrix[row][UNKNOWNS] / matrix[row][row]))
+    Some(std::array::from_fn(|row| {
+        matrix[row][UNKNOWNS] / matrix[row][row]
+    }))
 }

@@ -30,18 +30,27 @@ impl Coarse {
         for (at, level) in look.bytes().iter().enumerate() {
             sums[at / SIDE / STEP * COARSE + at % SIDE / STEP] += u16::from(*level);
         }
-        let levels = sums.map(|sum| ((usize::from(sum) + STEP * STEP / 2) / (THUMBNAIL_BYTES / (COARSE * COARSE))) as u8);
+        let levels = sums.map(|sum| {
+            ((usize::from(sum) + STEP * STEP / 2) / (THUMBNAIL_BYTES / (COARSE * COARSE))) as u8
+        });
         let mut products = [[0.0f64; TERMS]; TERMS];
         let mut terms = [[0.0f32; COARSE]; TERMS];
         for row in INNER {
             of_row(&levels, row, &mut terms);
             for (one, line) in terms.iter().zip(&mut products) {
                 for (other, product) in terms.iter().zip(line) {
-                    *product += one.iter().zip(other).map(|(one, other)| f64::from(one * other)).sum::<f64>();
+                    *product += one
+                        .iter()
+                        .zip(other)
+                        .map(|(one, other)| f64::from(one * other))
+                        .sum::<f64>();
                 }
             }
         }
-        Self { levels, inverse: inverted(products).map(|line| line.map(|value| value as f32)) }
+        Self {
+            levels,
+            inverse: inverted(products).map(|line| line.map(|value| value as f32)),
+        }
     }
 
     /// Returns the correlation of this image, turned, with another one, after the best small move
@@ -52,8 +61,14 @@ impl Coarse {
         let explained = |own: &Self, levels: &[u8; COARSE * COARSE], turn: usize| {
             let levels = levels.map(f32::from);
             match turn {
-                0 => Isa::best().run(Explained { own, levels: &levels }),
-                _ => Isa::best().run(Explained { own, levels: &turned(levels.to_vec(), turn) }),
+                0 => Isa::best().run(Explained {
+                    own,
+                    levels: &levels,
+                }),
+                _ => Isa::best().run(Explained {
+                    own,
+                    levels: &turned(levels.to_vec(), turn),
+                }),
             }
         };
         // The whole image explains a crop better than the crop explains the whole.
@@ -65,16 +80,29 @@ impl Coarse {
 #[inline(always)]
 fn of_row(levels: &[u8; COARSE * COARSE], row: usize, terms: &mut [[f32; COARSE]; TERMS]) {
     let centre = (COARSE as f32 - 1.0) / 2.0;
-    let line = |row: usize| -> [f32; COARSE] { std::array::from_fn(|column| f32::from(levels[row * COARSE + column])) };
+    let line = |row: usize| -> [f32; COARSE] {
+        std::array::from_fn(|column| f32::from(levels[row * COARSE + column]))
+    };
     let (above, here, below) = (line(row - 1), line(row), line(row + 1));
-    let (before, after): ([f32; COARSE], [f32; COARSE]) = (shifted(&here, 1), shifted(&here, COARSE - 1));
+    let (before, after): ([f32; COARSE], [f32; COARSE]) =
+        (shifted(&here, 1), shifted(&here, COARSE - 1));
     let y = row as f32 - centre;
     for column in 0..COARSE {
         let counts = f32::from(u8::from(INNER.contains(&column)));
-        let [across, down] = [counts * (after[column] - before[column]), counts * (below[column] - above[column])];
+        let [across, down] = [
+            counts * (after[column] - before[column]),
+            counts * (below[column] - above[column]),
+        ];
         let x = column as f32 - centre;
         // Centered, since small numbers keep more digits in a sum.
-        let found = [counts * (here[column] - 128.0), across, across * x, down, down * y, counts];
+        let found = [
+            counts * (here[column] - 128.0),
+            across,
+            across * x,
+            down,
+            down * y,
+            counts,
+        ];
         for term in 0..TERMS {
             terms[term][column] = found[term];
         }
@@ -112,12 +140,21 @@ impl Work for Explained<'_> {
             }
         }
         let sums = sums.map(|lanes| lanes.iter().sum::<f32>());
-        let fitted: f32 =
-            self.own.inverse.iter().zip(sums).map(|(line, sum)| sum * line.iter().zip(sums).map(|(a, b)| a * b).sum::<f32>()).sum();
+        let fitted: f32 = self
+            .own
+            .inverse
+            .iter()
+            .zip(sums)
+            .map(|(line, sum)| sum * line.iter().zip(sums).map(|(a, b)| a * b).sum::<f32>())
+            .sum();
         // What the constant explains is no likeness.
         let mean = sums[TERMS - 1] * sums[TERMS - 1] / (INNER.len() * INNER.len()) as f32;
         let spread = squares.iter().sum::<f32>() - mean;
-        if spread > 1.0 { ((fitted - mean) / spread).max(0.0).sqrt() } else { 0.0 }
+        if spread > 1.0 {
+            ((fitted - mean) / spread).max(0.0).sqrt()
+        } else {
+            0.0
+        }
     }
 }
 
@@ -136,11 +173,18 @@ fn inverted(mut matrix: [[f64; TERMS]; TERMS]) -> [[f64; TERMS]; TERMS] {
             continue;
         }
         let factor = 1.0 / matrix[pivot][pivot];
-        matrix[pivot].iter_mut().chain(&mut inverse[pivot]).for_each(|value| *value *= factor);
+        matrix[pivot]
+            .iter_mut()
+            .chain(&mut inverse[pivot])
+            .for_each(|value| *value *= factor);
         let (line, own) = (matrix[pivot], inverse[pivot]);
         for row in (0..TERMS).filter(|row| *row != pivot) {
             let factor = matrix[row][pivot];
-            matrix[row].iter_mut().zip(line).chain(inverse[row].iter_mut().zip(own)).for_each(|(value, other)| *value -= factor * other);
+            matrix[row]
+                .iter_mut()
+                .zip(line)
+                .chain(inverse[row].iter_mut().zip(own))
+                .for_each(|(value, other)| *value -= factor * other);
         }
     }
     for at in (0..TERMS).filter(|at| is_out[*at]) {
@@ -159,23 +203,48 @@ mod tests {
         let level = |at: usize| {
             let place = |at: usize| (at as f32 - 31.5) * stretched + moved + 31.5;
             let (x, y) = (place(at % SIDE), place(at / SIDE));
-            (120.0 + 60.0 * (x / 9.0).sin() * (y / 13.0 + x / 40.0).cos() + 30.0 * (x * y / 700.0).sin()) as u8
+            (120.0
+                + 60.0 * (x / 9.0).sin() * (y / 13.0 + x / 40.0).cos()
+                + 30.0 * (x * y / 700.0).sin()) as u8
         };
-        Thumbnail::from_bytes(&(0..THUMBNAIL_BYTES).map(level).collect::<Vec<_>>()).expect("all bytes")
+        Thumbnail::from_bytes(&(0..THUMBNAIL_BYTES).map(level).collect::<Vec<_>>())
+            .expect("all bytes")
     }
 
     #[test]
     fn a_moved_image_is_like_it_in_every_turn_and_another_one_is_not() {
         let image = Coarse::of(&look(0.0, 1.0));
-        for (moved, stretched, least) in [(0.0, 1.0, 0.9999), (1.5, 1.0, 0.99), (-1.0, 1.03, 0.99), (0.5, 0.97, 0.99)] {
+        for (moved, stretched, least) in [
+            (0.0, 1.0, 0.9999),
+            (1.5, 1.0, 0.99),
+            (-1.0, 1.03, 0.99),
+            (0.5, 0.97, 0.99),
+        ] {
             for turn in 0..8 {
                 let other = look(moved, stretched);
-                let other = turned(other.bytes().iter().map(|level| f32::from(*level)).collect(), turn);
-                let other =
-                    Coarse::of(&Thumbnail::from_bytes(&other.iter().map(|level| *level as u8).collect::<Vec<_>>()).expect("all bytes"));
+                let other = turned(
+                    other
+                        .bytes()
+                        .iter()
+                        .map(|level| f32::from(*level))
+                        .collect(),
+                    turn,
+                );
+                let other = Coarse::of(
+                    &Thumbnail::from_bytes(
+                        &other.iter().map(|level| *level as u8).collect::<Vec<_>>(),
+                    )
+                    .expect("all bytes"),
+                );
                 let found: Vec<f32> = (0..8).map(|turn| image.likeness(turn, &other)).collect();
                 assert!(found[turn] > least, "{moved} {stretched}: {found:?}");
-                assert!(found.iter().enumerate().all(|(at, found)| at == turn || *found < 0.95), "{moved} {stretched} {turn}: {found:?}");
+                assert!(
+                    found
+                        .iter()
+                        .enumerate()
+                        .all(|(at, found)| at == turn || *found < 0.95),
+                    "{moved} {stretched} {turn}: {found:?}"
+                );
             }
         }
         assert!(image.likeness(0, &Coarse::of(&look(40.0, 1.4))) < 0.9);
@@ -185,7 +254,14 @@ mod tests {
     fn one_level_is_like_nothing_and_brightness_changes_nothing() {
         let of = |level: &dyn Fn(u8) -> u8| {
             Coarse::of(
-                &Thumbnail::from_bytes(&look(0.0, 1.0).bytes().iter().map(|value| level(*value)).collect::<Vec<_>>()).expect("all bytes"),
+                &Thumbnail::from_bytes(
+                    &look(0.0, 1.0)
+                        .bytes()
+                        .iter()
+                        .map(|value| level(*value))
+                        .collect::<Vec<_>>(),
+                )
+                .expect("all bytes"),
             )
         };
         let (image, dark, flat) = (of(&|level| level), of(&|level| level / 2 + 20), of(&|_| 77));
@@ -196,7 +272,12 @@ mod tests {
     #[test]
     fn every_instruction_set_finds_the_same_to_the_bit() {
         let [one, other] = [look(0.0, 1.0), look(2.0, 0.98)];
-        let found = |isa: Isa| isa.as_best(|| Coarse::of(&one).likeness(5, &Coarse::of(&other)).to_bits());
-        assert!(Isa::available().into_iter().all(|isa| found(isa) == found(Isa::best())));
+        let found =
+            |isa: Isa| isa.as_best(|| Coarse::of(&one).likeness(5, &Coarse::of(&other)).to_bits());
+        assert!(
+            Isa::available()
+                .into_iter()
+                .all(|isa| found(isa) == found(Isa::best()))
+        );
     }
 }

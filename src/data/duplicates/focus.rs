@@ -6,7 +6,9 @@ use std::{f32::consts::PI, sync::OnceLock};
 use isa::{Isa, Work};
 
 use super::align::halved;
-use crate::data::pixels::thumbnail::{Frequencies, ORDER, SIDE, Spectrum, Thumbnail, correlation, hash, spectrum};
+use crate::data::pixels::thumbnail::{
+    Frequencies, ORDER, SIDE, Spectrum, Thumbnail, correlation, hash, spectrum,
+};
 
 /// Side of the window, and of the small image in which its middle is found.
 const WINDOW: usize = 16;
@@ -58,7 +60,10 @@ pub(in crate::data) struct Tilt {
 impl Tilt {
     /// Returns the orientation of a hash.
     pub(in crate::data) fn of(variant: usize) -> Self {
-        Self { angle: ANGLES[variant / MIRRORS].to_radians(), mirrored: [variant & 1 != 0, variant & 2 != 0] }
+        Self {
+            angle: ANGLES[variant / MIRRORS].to_radians(),
+            mirrored: [variant & 1 != 0, variant & 2 != 0],
+        }
     }
 
     /// Returns whether a hash is at most mirrored; then each of two images has this orientation in
@@ -75,26 +80,51 @@ impl Focus {
         let quarter = quartered(&half);
         weights.map(|weight| {
             let middle = Isa::best().run(Middle(&weighed(&quarter, weight)));
-            let window = |angle: f32| Isa::best().run(Window { half: &half, middle, angle: angle.to_radians() });
+            let window = |angle: f32| {
+                Isa::best().run(Window {
+                    half: &half,
+                    middle,
+                    angle: angle.to_radians(),
+                })
+            };
             let frequencies = ANGLES.map(|angle| frequencies(&window(angle)));
-            let hashes = std::array::from_fn(|variant| hash(&frequencies[variant / MIRRORS], variant % MIRRORS));
-            Self { hashes, middle, spectra: frequencies.map(|frequencies| spectrum(&frequencies, 0)) }
+            let hashes = std::array::from_fn(|variant| {
+                hash(&frequencies[variant / MIRRORS], variant % MIRRORS)
+            });
+            Self {
+                hashes,
+                middle,
+                spectra: frequencies.map(|frequencies| spectrum(&frequencies, 0)),
+            }
         })
     }
 
     /// Returns the correlation of this window, oriented as `variant` says, with another one, as far
     /// as low frequencies tell.
     pub(in crate::data) fn correlation(&self, variant: usize, other: &Self) -> f32 {
-        correlation(&self.spectra[variant / MIRRORS], variant % MIRRORS, &other.spectra[0])
+        correlation(
+            &self.spectra[variant / MIRRORS],
+            variant % MIRRORS,
+            &other.spectra[0],
+        )
     }
 }
 
 /// Reduces half a thumbnail to [`WINDOW`] pixels a side by means of 2 x 2 pixels.
 pub(in crate::data) fn quartered(half: &[f32]) -> Vec<f32> {
     let mut means = vec![0.0; WINDOW * WINDOW];
-    for (means, [upper, lower]) in means.as_chunks_mut::<WINDOW>().0.iter_mut().zip(half.as_chunks::<HALF>().0.as_chunks::<2>().0) {
+    for (means, [upper, lower]) in means
+        .as_chunks_mut::<WINDOW>()
+        .0
+        .iter_mut()
+        .zip(half.as_chunks::<HALF>().0.as_chunks::<2>().0)
+    {
         for (column, mean) in means.iter_mut().enumerate() {
-            *mean = (upper[2 * column] + upper[2 * column + 1] + lower[2 * column] + lower[2 * column + 1]) / 4.0;
+            *mean = (upper[2 * column]
+                + upper[2 * column + 1]
+                + lower[2 * column]
+                + lower[2 * column + 1])
+                / 4.0;
         }
     }
     means
@@ -139,9 +169,14 @@ impl Work for Middle<'_> {
 
 /// Returns the weight of each pixel; the outermost have none.
 fn weighed(small: &[f32], weight: Weight) -> [f32; WINDOW * WINDOW] {
-    let is_inner = |at: usize| (1..WINDOW - 1).contains(&(at / WINDOW)) && (1..WINDOW - 1).contains(&(at % WINDOW));
+    let is_inner = |at: usize| {
+        (1..WINDOW - 1).contains(&(at / WINDOW)) && (1..WINDOW - 1).contains(&(at % WINDOW))
+    };
     // The ground is the median of the border.
-    let mut border: Vec<f32> = (0..small.len()).filter(|at| !is_inner(*at)).map(|at| small[at]).collect();
+    let mut border: Vec<f32> = (0..small.len())
+        .filter(|at| !is_inner(*at))
+        .map(|at| small[at])
+        .collect();
     let middle = border.len() / 2;
     let ground = *border.select_nth_unstable_by(middle, f32::total_cmp).1;
     let mut weights = [0.0; WINDOW * WINDOW];
@@ -149,7 +184,10 @@ fn weighed(small: &[f32], weight: Weight) -> [f32; WINDOW * WINDOW] {
         for at in row * WINDOW + 1..(row + 1) * WINDOW - 1 {
             weights[at] = match weight {
                 Weight::Edges => {
-                    let (across, down) = (small[at + 1] - small[at - 1], small[at + WINDOW] - small[at - WINDOW]);
+                    let (across, down) = (
+                        small[at + 1] - small[at - 1],
+                        small[at + WINDOW] - small[at - WINDOW],
+                    );
                     (across * across + down * down).sqrt()
                 }
                 Weight::Levels => (small[at] - ground).abs(),
@@ -178,21 +216,27 @@ impl Work for Window<'_> {
         let half: &[f32; HALF * HALF] = self.half.first_chunk().expect("half a thumbnail");
         let mut levels = [0.0; WINDOW * WINDOW];
         for (row, levels) in levels.as_chunks_mut::<WINDOW>().0.iter_mut().enumerate() {
-            let (mut before, mut right, mut below) = ([0u32; WINDOW], [0.0f32; WINDOW], [0.0f32; WINDOW]);
+            let (mut before, mut right, mut below) =
+                ([0u32; WINDOW], [0.0f32; WINDOW], [0.0f32; WINDOW]);
             let v = (row as f32 - (WINDOW as f32 - 1.0) / 2.0) * STEP;
             for column in 0..WINDOW {
                 let u = (column as f32 - (WINDOW as f32 - 1.0) / 2.0) * STEP;
-                let [x, y] =
-                    [left + (cosine * u - sine * v), top + (sine * u + cosine * v)].map(|place| place.clamp(0.0, HALF as f32 - 1.001));
+                let [x, y] = [
+                    left + (cosine * u - sine * v),
+                    top + (sine * u + cosine * v),
+                ]
+                .map(|place| place.clamp(0.0, HALF as f32 - 1.001));
                 let (whole_x, whole_y) = (x as i32, y as i32);
                 (right[column], below[column]) = (x - whole_x as f32, y - whole_y as f32);
                 before[column] = (whole_y * HALF as i32 + whole_x) as u32;
             }
             let around = picked(half, &before);
             for column in 0..WINDOW {
-                let [upper, upper_next, lower, lower_next] = [0, 1, 2, 3].map(|at: usize| around[at][column]);
+                let [upper, upper_next, lower, lower_next] =
+                    [0, 1, 2, 3].map(|at: usize| around[at][column]);
                 let above = upper + (upper_next - upper) * right[column];
-                levels[column] = above + (lower + (lower_next - lower) * right[column] - above) * below[column];
+                levels[column] =
+                    above + (lower + (lower_next - lower) * right[column] - above) * below[column];
             }
         }
         levels
@@ -207,7 +251,12 @@ fn picked(half: &[f32; HALF * HALF], before: &[u32; WINDOW]) -> [[f32; WINDOW]; 
     for (column, before) in before.iter().enumerate() {
         // The remainder is a no-op that saves the bounds check.
         let level = |beyond: usize| half[(*before as usize + beyond) % (HALF * HALF)];
-        [around[0][column], around[1][column], around[2][column], around[3][column]] = [level(0), level(1), level(HALF), level(HALF + 1)];
+        [
+            around[0][column],
+            around[1][column],
+            around[2][column],
+            around[3][column],
+        ] = [level(0), level(1), level(HALF), level(HALF + 1)];
     }
     around
 }
@@ -215,16 +264,24 @@ fn picked(half: &[f32; HALF * HALF], before: &[u32; WINDOW]) -> [[f32; WINDOW]; 
 /// Computes the low frequencies of a window (DCT-II).
 fn frequencies(window: &[f32]) -> Frequencies {
     static WAVES: OnceLock<[[f32; ORDER]; WINDOW]> = OnceLock::new();
-    let wave = |at: usize, frequency: usize| (PI * frequency as f32 * (at as f32 + 0.5) / WINDOW as f32).cos();
-    let waves = WAVES.get_or_init(|| std::array::from_fn(|at| std::array::from_fn(|frequency| wave(at, frequency))));
+    let wave = |at: usize, frequency: usize| {
+        (PI * frequency as f32 * (at as f32 + 0.5) / WINDOW as f32).cos()
+    };
+    let waves = WAVES.get_or_init(|| {
+        std::array::from_fn(|at| std::array::from_fn(|frequency| wave(at, frequency)))
+    });
     let mut found = [[0.0; ORDER]; ORDER];
     for (row, down) in window.as_chunks::<WINDOW>().0.iter().zip(waves) {
         let mut sums = [0.0f32; ORDER];
         for (level, across) in row.iter().zip(waves) {
-            sums.iter_mut().zip(across).for_each(|(sum, wave)| *sum += level * wave);
+            sums.iter_mut()
+                .zip(across)
+                .for_each(|(sum, wave)| *sum += level * wave);
         }
         for (line, wave) in found.iter_mut().zip(down) {
-            line.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum * wave);
+            line.iter_mut()
+                .zip(sums)
+                .for_each(|(out, sum)| *out += sum * wave);
         }
     }
     found
@@ -239,13 +296,25 @@ mod tests {
     fn look(moved: [f32; 2], degrees: f32, is_mirrored: bool) -> Thumbnail {
         let (sine, cosine) = degrees.to_radians().sin_cos();
         let level = |at: usize| {
-            let [x, y] = [at % SIDE, at / SIDE].map(|place| (place as f32 + 0.5) / SIDE as f32 - 0.5);
+            let [x, y] =
+                [at % SIDE, at / SIDE].map(|place| (place as f32 + 0.5) / SIDE as f32 - 0.5);
             let x = if is_mirrored { -x } else { x };
             let place = [cosine * x + sine * y, cosine * y - sine * x];
             let [x, y] = [0, 1].map(|axis| place[axis] - moved[axis]);
-            let dot = |at: [f32; 2], size: f32, height: f32| height * (-((x - at[0]).powi(2) + (y - at[1]).powi(2)) / (size * size)).exp();
-            let dots = dot([-0.08, -0.1], 0.07, 160.0) + dot([0.1, -0.02], 0.05, 110.0) + dot([-0.02, 0.12], 0.09, 200.0);
-            (40.0 + dots + if x.abs() < 0.18 && (y - 0.03).abs() < 0.02 { 20.0 } else { 0.0 }).round() as u8
+            let dot = |at: [f32; 2], size: f32, height: f32| {
+                height * (-((x - at[0]).powi(2) + (y - at[1]).powi(2)) / (size * size)).exp()
+            };
+            let dots = dot([-0.08, -0.1], 0.07, 160.0)
+                + dot([0.1, -0.02], 0.05, 110.0)
+                + dot([-0.02, 0.12], 0.09, 200.0);
+            (40.0
+                + dots
+                + if x.abs() < 0.18 && (y - 0.03).abs() < 0.02 {
+                    20.0
+                } else {
+                    0.0
+                })
+            .round() as u8
         };
         Thumbnail::from_bytes(&(0..SIDE * SIDE).map(level).collect::<Vec<_>>()).expect("all bytes")
     }
@@ -272,19 +341,32 @@ mod tests {
     fn a_hash_finds_what_was_moved_turned_and_mirrored() {
         for weight in [Weight::Levels, Weight::Edges] {
             let upright = focus(&look([0.0, 0.0], 0.0, false), weight);
-            for (moved, degrees, is_mirrored) in
-                [([0.0, 0.0], 0.0, false), ([0.08, 0.05], -7.0, false), ([-0.05, 0.1], 8.0, true), ([0.1, 0.0], 8.0, false)]
-            {
+            for (moved, degrees, is_mirrored) in [
+                ([0.0, 0.0], 0.0, false),
+                ([0.08, 0.05], -7.0, false),
+                ([-0.05, 0.1], 8.0, true),
+                ([0.1, 0.0], 8.0, false),
+            ] {
                 let other = focus(&look(moved, degrees, is_mirrored), weight);
                 let alike = |variant: &usize| upright.correlation(*variant, &other);
-                let best = (0..TILTS).max_by(|a, b| alike(a).total_cmp(&alike(b))).expect("some");
+                let best = (0..TILTS)
+                    .max_by(|a, b| alike(a).total_cmp(&alike(b)))
+                    .expect("some");
                 let bits = (upright.hashes[best] ^ other.hashes[0]).count_ones();
-                assert!(bits <= 9 && alike(&best) > 0.95, "{weight:?} {moved:?} {degrees}: {bits}, {}", alike(&best));
+                assert!(
+                    bits <= 9 && alike(&best) > 0.95,
+                    "{weight:?} {moved:?} {degrees}: {bits}, {}",
+                    alike(&best)
+                );
                 let Tilt { angle, mirrored } = Tilt::of(best);
                 // A rotation in one direction is found by rotating the other image in the opposite
                 // one.
                 let pose = (mirrored, -(angle.to_degrees() / 7.0).round());
-                assert_eq!(pose, ([is_mirrored, false], (degrees / 7.0f32).round()), "{weight:?} {moved:?} {degrees}");
+                assert_eq!(
+                    pose,
+                    ([is_mirrored, false], (degrees / 7.0f32).round()),
+                    "{weight:?} {moved:?} {degrees}"
+                );
             }
         }
     }

@@ -31,28 +31,43 @@ pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usi
 
 /// Calls `found(image, variant, other)` for each hash of an image that is close to the first hash
 /// of another image, in any order and on any thread.
-pub(in crate::data) fn alike<const VARIANTS: usize>(hashes: &[[u64; VARIANTS]], found: impl Fn(usize, usize, usize) + Sync) {
+pub(in crate::data) fn alike<const VARIANTS: usize>(
+    hashes: &[[u64; VARIANTS]],
+    found: impl Fn(usize, usize, usize) + Sync,
+) {
     for (number, place) in PARTS.into_iter().enumerate() {
-        let (asked, known) = (Table::new(hashes, place), Table::new(&hashes.iter().map(|hashes| [hashes[0]]).collect::<Vec<_>>(), place));
+        let (asked, known) = (
+            Table::new(hashes, place),
+            Table::new(
+                &hashes.iter().map(|hashes| [hashes[0]]).collect::<Vec<_>>(),
+                place,
+            ),
+        );
         // By the value of the part, so that hashes that are compared often stay in the CPU's cache.
-        (0..1 << place.1).into_par_iter().for_each_init(Vec::new, |near, value: usize| {
-            let asked = asked.with(value);
-            if asked.hashes.is_empty() {
-                return;
-            }
-            for flip in std::iter::once(0).chain((0..place.1).map(|bit| 1 << bit)) {
-                let known = known.with(value ^ flip);
-                for (other, [second, _]) in known.hashes.iter().zip(known.of) {
-                    Isa::best().run(Near { asked: asked.hashes, other: *other, near });
-                    for (at, difference) in near.drain(..) {
-                        let [first, variant] = asked.of[at];
-                        if first != *second && is_first(number, difference) {
-                            found(first as usize, variant as usize, *second as usize);
+        (0..1 << place.1)
+            .into_par_iter()
+            .for_each_init(Vec::new, |near, value: usize| {
+                let asked = asked.with(value);
+                if asked.hashes.is_empty() {
+                    return;
+                }
+                for flip in std::iter::once(0).chain((0..place.1).map(|bit| 1 << bit)) {
+                    let known = known.with(value ^ flip);
+                    for (other, [second, _]) in known.hashes.iter().zip(known.of) {
+                        Isa::best().run(Near {
+                            asked: asked.hashes,
+                            other: *other,
+                            near,
+                        });
+                        for (at, difference) in near.drain(..) {
+                            let [first, variant] = asked.of[at];
+                            if first != *second && is_first(number, difference) {
+                                found(first as usize, variant as usize, *second as usize);
+                            }
                         }
                     }
                 }
-            }
-        });
+            });
     }
 }
 
@@ -70,14 +85,23 @@ impl Work for Near<'_> {
     fn run(self) {
         for (number, block) in self.asked.chunks(BLOCK).enumerate() {
             // A bit for each hash: vector code, and of look-alikes nearly every block has some.
-            let is_near = |(at, hash): (u64, &u64)| u64::from((hash ^ self.other).count_ones() <= RADIUS) << at;
+            let is_near = |(at, hash): (u64, &u64)| {
+                u64::from((hash ^ self.other).count_ones() <= RADIUS) << at
+            };
             let mut near = match block.first_chunk::<BLOCK>() {
-                Some(block) => (0..).zip(block).map(is_near).fold(0, std::ops::BitOr::bitor),
-                None => (0..).zip(block).map(is_near).fold(0, std::ops::BitOr::bitor),
+                Some(block) => (0..)
+                    .zip(block)
+                    .map(is_near)
+                    .fold(0, std::ops::BitOr::bitor),
+                None => (0..)
+                    .zip(block)
+                    .map(is_near)
+                    .fold(0, std::ops::BitOr::bitor),
             };
             while near != 0 {
                 let at = near.trailing_zeros() as usize;
-                self.near.push((number * BLOCK + at, block[at] ^ self.other));
+                self.near
+                    .push((number * BLOCK + at, block[at] ^ self.other));
                 near &= near - 1;
             }
         }
@@ -103,10 +127,16 @@ struct Bucket<'a> {
 impl Table {
     fn new<const VARIANTS: usize>(hashes: &[[u64; VARIANTS]], place: (u32, u32)) -> Self {
         let mut starts = vec![0u32; (1 << place.1) + 1];
-        hashes.as_flattened().iter().for_each(|hash| starts[part(*hash, place) + 1] += 1);
+        hashes
+            .as_flattened()
+            .iter()
+            .for_each(|hash| starts[part(*hash, place) + 1] += 1);
         (1..starts.len()).for_each(|value| starts[value] += starts[value - 1]);
         let mut next = starts.clone();
-        let (mut sorted, mut of) = (vec![0; hashes.len() * VARIANTS], vec![[0; 2]; hashes.len() * VARIANTS]);
+        let (mut sorted, mut of) = (
+            vec![0; hashes.len() * VARIANTS],
+            vec![[0; 2]; hashes.len() * VARIANTS],
+        );
         for (image, hashes) in (0u32..).zip(hashes) {
             for (variant, hash) in (0u32..).zip(hashes) {
                 let at = &mut next[part(*hash, place)];
@@ -114,13 +144,20 @@ impl Table {
                 *at += 1;
             }
         }
-        Self { starts, hashes: sorted, of }
+        Self {
+            starts,
+            hashes: sorted,
+            of,
+        }
     }
 
     /// Returns the hashes whose part has this value.
     fn with(&self, value: usize) -> Bucket<'_> {
         let place = self.starts[value] as usize..self.starts[value + 1] as usize;
-        Bucket { hashes: &self.hashes[place.clone()], of: &self.of[place] }
+        Bucket {
+            hashes: &self.hashes[place.clone()],
+            of: &self.of[place],
+        }
     }
 }
 
@@ -131,7 +168,9 @@ fn part(hash: u64, (shift, bits): (u32, u32)) -> usize {
 
 /// Returns whether no earlier table finds hashes with this difference.
 fn is_first(number: usize, difference: u64) -> bool {
-    PARTS[..number].iter().all(|place| part(difference, *place).count_ones() > 1)
+    PARTS[..number]
+        .iter()
+        .all(|place| part(difference, *place).count_ones() > 1)
 }
 
 /// Returns whether this is the one variant that is reported for these two images.
@@ -145,7 +184,8 @@ fn is_news(hashes: &[Hashes], first: usize, variant: usize, second: usize) -> bo
     let mut earlier = std::iter::once(own[0]).chain(own[TURNS..variant].iter().copied());
     let is_known = earlier.any(|hash| is_within(hash, others[0]));
     // The pair is reported from the other side if a crop of `second` matches all of `first`.
-    let is_found_there = first > second && others[TURNS..].iter().any(|hash| is_within(*hash, own[0]));
+    let is_found_there =
+        first > second && others[TURNS..].iter().any(|hash| is_within(*hash, own[0]));
     !is_known && !is_found_there
 }
 
@@ -163,10 +203,15 @@ mod tests {
     #[test]
     fn tables_find_every_pair_within_the_radius_once() {
         let mut draw = stream(9, Purpose::Synthetic, [0, 3, 0]);
-        let mut hashes: Vec<Hashes> = (0..700).map(|_| std::array::from_fn(|_| draw.random::<u64>() >> 1)).collect();
+        let mut hashes: Vec<Hashes> = (0..700)
+            .map(|_| std::array::from_fn(|_| draw.random::<u64>() >> 1))
+            .collect();
         for index in 0..700 {
             let hash = hashes[index][draw.random_range(0..VARIANTS)];
-            let mut near = || hash ^ (0..draw.random_range(0..14)).fold(0u64, |flips, _| flips | 1 << draw.random_range(0..63));
+            let mut near = || {
+                hash ^ (0..draw.random_range(0..14))
+                    .fold(0u64, |flips, _| flips | 1 << draw.random_range(0..63))
+            };
             let (whole, crop) = (near(), near());
             let mut copy: Hashes = std::array::from_fn(|_| draw.random::<u64>() >> 1);
             (copy[0], copy[TURNS + index % 5]) = (whole, crop);
@@ -175,11 +220,17 @@ mod tests {
         let mut expected = BTreeMap::new();
         for (a, asked) in hashes.iter().enumerate() {
             for (b, other) in hashes.iter().enumerate().filter(|(b, _)| *b != a) {
-                for variant in (0..VARIANTS).filter(|variant| (asked[*variant] ^ other[0]).count_ones() <= RADIUS) {
+                for variant in (0..VARIANTS)
+                    .filter(|variant| (asked[*variant] ^ other[0]).count_ones() <= RADIUS)
+                {
                     // An upright pair counts for both images.
                     let is_upright = PerceptualHash::turn(variant) == 0;
                     if is_upright || a < b {
-                        let pair = if is_upright { (a.min(b), a.max(b)) } else { (a, b) };
+                        let pair = if is_upright {
+                            (a.min(b), a.max(b))
+                        } else {
+                            (a, b)
+                        };
                         expected.insert((pair, PerceptualHash::turn(variant)), 1);
                     }
                 }
@@ -188,8 +239,16 @@ mod tests {
         let found = Mutex::new(BTreeMap::new());
         pairs(&hashes, |a, variant, b| {
             let turn = PerceptualHash::turn(variant);
-            let pair = if turn == 0 { (a.min(b), a.max(b)) } else { (a, b) };
-            *found.lock().expect("whole").entry((pair, turn)).or_insert(0) += 1;
+            let pair = if turn == 0 {
+                (a.min(b), a.max(b))
+            } else {
+                (a, b)
+            };
+            *found
+                .lock()
+                .expect("whole")
+                .entry((pair, turn))
+                .or_insert(0) += 1;
         });
         assert!(expected.len() > 500, "{}", expected.len());
         assert_eq!(found.into_inner().expect("whole"), expected);

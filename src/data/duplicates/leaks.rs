@@ -61,16 +61,43 @@ pub(in crate::data) fn find(survey: &Scan, excluded: &[usize]) -> Vec<Leak> {
             likeness: copy.map(|copy| likeness(seen, copy)),
         }
     };
-    let is_told = |(index, seen): &(usize, &ScannedImage)| seen.part != Part::Train && excluded.binary_search(index).is_err();
-    survey.seen.iter().enumerate().filter(is_told).map(leak).collect()
+    let is_told = |(index, seen): &(usize, &ScannedImage)| {
+        seen.part != Part::Train && excluded.binary_search(index).is_err()
+    };
+    survey
+        .seen
+        .iter()
+        .enumerate()
+        .filter(is_told)
+        .map(leak)
+        .collect()
 }
 
 /// Returns the member of a group that an image is reported as a copy of.
-fn copy_of(index: usize, group: &Group, seen: &[ScannedImage], excluded: &[usize]) -> Option<usize> {
+fn copy_of(
+    index: usize,
+    group: &Group,
+    seen: &[ScannedImage],
+    excluded: &[usize],
+) -> Option<usize> {
     let own = &seen[index];
-    let rank = |other: usize| known_to(own.part).iter().position(|part| *part == seen[other].part);
-    let known = group.members.iter().copied().filter(|other| excluded.binary_search(other).is_err());
-    let known = known.filter_map(|other| Some((likeness(own, &seen[other]) == Likeness::Near, rank(other)?, other)));
+    let rank = |other: usize| {
+        known_to(own.part)
+            .iter()
+            .position(|part| *part == seen[other].part)
+    };
+    let known = group
+        .members
+        .iter()
+        .copied()
+        .filter(|other| excluded.binary_search(other).is_err());
+    let known = known.filter_map(|other| {
+        Some((
+            likeness(own, &seen[other]) == Likeness::Near,
+            rank(other)?,
+            other,
+        ))
+    });
     known.min().map(|(.., other)| other)
 }
 
@@ -86,8 +113,18 @@ pub(in crate::data) fn to_exclude(survey: &Scan) -> Vec<usize> {
     let mut excluded = Vec::new();
     for group in &survey.groups {
         // Test is above validation, which is above training: the highest part keeps its images.
-        let kept = group.members.iter().map(|index| survey.seen[*index].part).max();
-        excluded.extend(group.members.iter().copied().filter(|index| Some(survey.seen[*index].part) < kept));
+        let kept = group
+            .members
+            .iter()
+            .map(|index| survey.seen[*index].part)
+            .max();
+        excluded.extend(
+            group
+                .members
+                .iter()
+                .copied()
+                .filter(|index| Some(survey.seen[*index].part) < kept),
+        );
     }
     excluded.sort_unstable();
     excluded
@@ -96,10 +133,20 @@ pub(in crate::data) fn to_exclude(survey: &Scan) -> Vec<usize> {
 /// Describes the leaks into a part; `None` if there are none.
 fn words(leaks: &[Leak], part: Part) -> Option<String> {
     let of_part: Vec<_> = leaks.iter().filter(|leak| leak.part == part).collect();
-    let copies: Vec<_> = of_part.iter().filter(|leak| leak.copy_of.is_some()).collect();
+    let copies: Vec<_> = of_part
+        .iter()
+        .filter(|leak| leak.copy_of.is_some())
+        .collect();
     let first = copies.first()?;
-    let near = copies.iter().filter(|leak| leak.likeness == Some(Likeness::Near)).count();
-    let near = if near > 0 { format!(", {near} of them saved again, cropped, turned or the like") } else { String::new() };
+    let near = copies
+        .iter()
+        .filter(|leak| leak.likeness == Some(Likeness::Near))
+        .count();
+    let near = if near > 0 {
+        format!(", {near} of them saved again, cropped, turned or the like")
+    } else {
+        String::new()
+    };
     let (what, of) = match part {
         Part::Test => ("test", "training or validation"),
         _ => ("validation", "training"),
@@ -115,7 +162,10 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
 
 /// Returns an error that describes all leaks, if `on_leak` asks for one.
 pub(in crate::data) fn check(leaks: &[Leak], on_leak: OnLeak) -> Result<(), DataError> {
-    let found: Vec<_> = [Part::Test, Part::Validation].into_iter().filter_map(|part| words(leaks, part)).collect();
+    let found: Vec<_> = [Part::Test, Part::Validation]
+        .into_iter()
+        .filter_map(|part| words(leaks, part))
+        .collect();
     if found.is_empty() || on_leak != OnLeak::Error {
         return Ok(());
     }

@@ -79,29 +79,46 @@ fn join_along_sides(looks: &[&Thumbnail], known: &impl Joined) {
     let coarse = |at: usize| coarse[at].get_or_init(|| Box::new(Coarse::of(looks[at])));
     // The cheapest tests first; the alignment decides.
     let promising = Candidates::new(looks.len(), ALIGNED);
-    candidates.into_pairs().into_par_iter().for_each(|Candidate { correlation, is_in_crowd, pair }| {
-        let ([first, second], turn) = (pair.ends(), pair.variant as usize);
-        let [frequencies, levels] = if is_in_crowd { POSSIBLE_IN_CROWD } else { POSSIBLE };
-        if correlation >= frequencies && !known.are_joined(first, second) {
-            let likeness = coarse(first).likeness(turn, coarse(second));
-            if likeness >= levels {
-                promising.add(likeness, pair);
+    candidates.into_pairs().into_par_iter().for_each(
+        |Candidate {
+             correlation,
+             is_in_crowd,
+             pair,
+         }| {
+            let ([first, second], turn) = (pair.ends(), pair.variant as usize);
+            let [frequencies, levels] = if is_in_crowd {
+                POSSIBLE_IN_CROWD
+            } else {
+                POSSIBLE
+            };
+            if correlation >= frequencies && !known.are_joined(first, second) {
+                let likeness = coarse(first).likeness(turn, coarse(second));
+                if likeness >= levels {
+                    promising.add(likeness, pair);
+                }
             }
-        }
-    });
-    promising.into_pairs().into_par_iter().for_each(|Candidate { pair, .. }| {
-        let [first, second] = pair.ends();
-        if !known.are_joined(first, second) && likeness(looks[first], pair.variant as usize, looks[second]) >= SAME {
-            known.join(first, second);
-        }
-    });
+        },
+    );
+    promising
+        .into_pairs()
+        .into_par_iter()
+        .for_each(|Candidate { pair, .. }| {
+            let [first, second] = pair.ends();
+            if !known.are_joined(first, second)
+                && likeness(looks[first], pair.variant as usize, looks[second]) >= SAME
+            {
+                known.join(first, second);
+            }
+        });
 }
 
 /// Joins copies that are moved, rotated by a few degrees or mirrored, by their windows around the
 /// middle of what they show.
 fn join_tilted(looks: &[&Thumbnail], known: &impl Joined) {
-    let (levels, edges): (Vec<Focus>, Vec<Focus>) =
-        looks.par_iter().map(|look| Focus::of(look, [Weight::Levels, Weight::Edges]).into()).unzip();
+    let (levels, edges): (Vec<Focus>, Vec<Focus>) = looks
+        .par_iter()
+        .map(|look| Focus::of(look, [Weight::Levels, Weight::Edges]).into())
+        .unzip();
     let small: Vec<OnceLock<Small>> = looks.iter().map(|_| OnceLock::new()).collect();
     let small = |at: usize| small[at].get_or_init(|| Small::of(looks[at]));
     for foci in [levels, edges] {
@@ -110,24 +127,37 @@ fn join_tilted(looks: &[&Thumbnail], known: &impl Joined) {
         alike(&hashes, |first, variant, second| {
             // Windows that are only mirrored find each other from both sides; one is enough. A pair
             // of two that are in the crowd already changes nothing.
-            if (first < second || !Tilt::is_upright(variant)) && !(candidates.is_in_crowd(first) && candidates.is_in_crowd(second)) {
+            if (first < second || !Tilt::is_upright(variant))
+                && !(candidates.is_in_crowd(first) && candidates.is_in_crowd(second))
+            {
                 let correlation = foci[first].correlation(variant, &foci[second]);
                 if correlation >= POSSIBLE_TILTED {
                     candidates.add(correlation, Pair::new(first, variant, second));
                 }
             }
         });
-        candidates.into_pairs().into_par_iter().for_each(|Candidate { is_in_crowd, pair, .. }| {
-            let [first, second] = pair.ends();
-            let is_copy = || {
-                let guess = Affine::of(&foci[first], Tilt::of(pair.variant as usize), &foci[second]);
-                let found = agreement([looks[first], looks[second]], [small(first), small(second)], guess);
-                found.is_some_and(|found| found.levels >= SAME_TILTED && found.details >= SAME_DETAILS)
-            };
-            if !is_in_crowd && !known.are_joined(first, second) && is_copy() {
-                known.join(first, second);
-            }
-        });
+        candidates.into_pairs().into_par_iter().for_each(
+            |Candidate {
+                 is_in_crowd, pair, ..
+             }| {
+                let [first, second] = pair.ends();
+                let is_copy = || {
+                    let guess =
+                        Affine::of(&foci[first], Tilt::of(pair.variant as usize), &foci[second]);
+                    let found = agreement(
+                        [looks[first], looks[second]],
+                        [small(first), small(second)],
+                        guess,
+                    );
+                    found.is_some_and(|found| {
+                        found.levels >= SAME_TILTED && found.details >= SAME_DETAILS
+                    })
+                };
+                if !is_in_crowd && !known.are_joined(first, second) && is_copy() {
+                    known.join(first, second);
+                }
+            },
+        );
     }
 }
 
@@ -142,7 +172,11 @@ struct Pair {
 impl Pair {
     fn new(first: usize, variant: usize, second: usize) -> Self {
         let [first, variant, second] = [first, variant, second].map(|number| number as u32);
-        Self { first, variant, second }
+        Self {
+            first,
+            variant,
+            second,
+        }
     }
 
     fn ends(self) -> [usize; 2] {
@@ -183,13 +217,18 @@ type Correlation = u32;
 
 impl Candidates {
     fn new(count: usize, limit: u32) -> Self {
-        Self { limit, images: (0..count).map(|_| MostAlike::default()).collect() }
+        Self {
+            limit,
+            images: (0..count).map(|_| MostAlike::default()).collect(),
+        }
     }
 
     /// Adds a pair to the candidates of both images.
     fn add(&self, correlation: f32, pair: Pair) {
         let added = (correlation.to_bits(), pair);
-        pair.ends().into_iter().for_each(|at| self.images[at].add(added, self.limit));
+        pair.ends()
+            .into_iter()
+            .for_each(|at| self.images[at].add(added, self.limit));
     }
 
     /// Returns whether an image resembles more others than the limit.
@@ -199,9 +238,18 @@ impl Candidates {
 
     /// Returns the pairs, each once.
     fn into_pairs(self) -> Vec<Candidate> {
-        let is_in_crowd: Vec<bool> = (0..self.images.len()).map(|at| self.is_in_crowd(at)).collect();
-        let kept = self.images.into_iter().flat_map(|image| image.pairs.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let mut pairs: Vec<_> = kept.map(|Reverse((correlation, pair))| (pair, correlation)).collect();
+        let is_in_crowd: Vec<bool> = (0..self.images.len())
+            .map(|at| self.is_in_crowd(at))
+            .collect();
+        let kept = self.images.into_iter().flat_map(|image| {
+            image
+                .pairs
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner)
+        });
+        let mut pairs: Vec<_> = kept
+            .map(|Reverse((correlation, pair))| (pair, correlation))
+            .collect();
         pairs.par_sort_unstable();
         pairs.dedup();
         let candidate = |(pair, correlation): (Pair, Correlation)| Candidate {
@@ -248,17 +296,33 @@ mod tests {
         let mut draw = stream(9, Purpose::Synthetic, [0, 4, 0]);
         // Image 0 resembles all others; few of the others resemble one another. Equal correlations
         // are frequent.
-        let mut pairs: Vec<(f32, Pair)> = (1..40).map(|at| (draw.random_range(0..8u8).into(), Pair::new(0, at % 3, at))).collect();
-        pairs.extend((1..39).step_by(4).map(|at| (f32::from(draw.random_range(0..8u8)), Pair::new(at, 0, at + 1))));
+        let mut pairs: Vec<(f32, Pair)> = (1..40)
+            .map(|at| (draw.random_range(0..8u8).into(), Pair::new(0, at % 3, at)))
+            .collect();
+        pairs.extend((1..39).step_by(4).map(|at| {
+            (
+                f32::from(draw.random_range(0..8u8)),
+                Pair::new(at, 0, at + 1),
+            )
+        }));
         let found = |pairs: &[(f32, Pair)]| {
             let candidates = Candidates::new(40, LIMIT);
-            pairs.iter().for_each(|(correlation, pair)| candidates.add(*correlation, *pair));
-            candidates.into_pairs().into_iter().map(|found| (found.correlation, found.pair, found.is_in_crowd)).collect::<Vec<_>>()
+            pairs
+                .iter()
+                .for_each(|(correlation, pair)| candidates.add(*correlation, *pair));
+            candidates
+                .into_pairs()
+                .into_iter()
+                .map(|found| (found.correlation, found.pair, found.is_in_crowd))
+                .collect::<Vec<_>>()
         };
         let all = found(&pairs);
         // Each of the others has at most two pairs, so nothing is lost.
         assert_eq!(all.len(), pairs.len());
-        assert!(all.iter().all(|(_, pair, is_in_crowd)| *is_in_crowd == (pair.first == 0)));
+        assert!(
+            all.iter()
+                .all(|(_, pair, is_in_crowd)| *is_in_crowd == (pair.first == 0))
+        );
         for seed in 0..4 {
             let mut shuffled = pairs.clone();
             (1..shuffled.len()).for_each(|at| shuffled.swap(at, (at * 7 + seed * 13) % (at + 1)));
@@ -268,18 +332,36 @@ mod tests {
         // image, and the best of each image stay.
         let mut crowd = Vec::new();
         for first in 0..20 {
-            crowd.extend((first + 1..20).map(|second| (f32::from(draw.random_range(0..200u8)), Pair::new(first, 0, second))));
+            crowd.extend((first + 1..20).map(|second| {
+                (
+                    f32::from(draw.random_range(0..200u8)),
+                    Pair::new(first, 0, second),
+                )
+            }));
         }
         let of = |at: usize| {
-            let mut own: Vec<_> = crowd.iter().filter(|(_, pair)| pair.ends().contains(&at)).copied().collect();
+            let mut own: Vec<_> = crowd
+                .iter()
+                .filter(|(_, pair)| pair.ends().contains(&at))
+                .copied()
+                .collect();
             own.sort_by(|(a, one), (b, other)| b.total_cmp(a).then(other.cmp(one)));
             own.truncate(LIMIT as usize);
             own
         };
-        let mut expected: Vec<_> = (0..20).flat_map(of).map(|(correlation, pair)| (pair, correlation)).collect();
+        let mut expected: Vec<_> = (0..20)
+            .flat_map(of)
+            .map(|(correlation, pair)| (pair, correlation))
+            .collect();
         expected.sort_by_key(|(pair, _)| *pair);
         expected.dedup();
         crowd.reverse();
-        assert_eq!(found(&crowd), expected.into_iter().map(|(pair, correlation)| (correlation, pair, true)).collect::<Vec<_>>());
+        assert_eq!(
+            found(&crowd),
+            expected
+                .into_iter()
+                .map(|(pair, correlation)| (correlation, pair, true))
+                .collect::<Vec<_>>()
+        );
     }
 }

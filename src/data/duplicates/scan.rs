@@ -41,13 +41,34 @@ pub struct Scan {
 impl Scan {
     /// Finds the copies among `seen`.
     pub(in crate::data) fn new(seen: Vec<ScannedImage>, unreadable: Vec<Skipped>) -> Self {
-        let groups = duplicates::find(&seen.iter().map(|seen| Candidate::from(&*seen.facts)).collect::<Vec<_>>());
-        Self { seen, groups, unreadable, passed_over: Vec::new(), notes: Vec::new() }
+        let groups = duplicates::find(
+            &seen
+                .iter()
+                .map(|seen| Candidate::from(&*seen.facts))
+                .collect::<Vec<_>>(),
+        );
+        Self {
+            seen,
+            groups,
+            unreadable,
+            passed_over: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// Returns the images whose files are damaged and could be read nevertheless.
     pub fn damaged(&self) -> Vec<Damaged> {
-        self.seen.iter().filter_map(|seen| Damaged::of(&seen.facts, &seen.entry.path, Some(seen.part), &seen.entry.class)).collect()
+        self.seen
+            .iter()
+            .filter_map(|seen| {
+                Damaged::of(
+                    &seen.facts,
+                    &seen.entry.path,
+                    Some(seen.part),
+                    &seen.entry.class,
+                )
+            })
+            .collect()
     }
 
     /// Returns for each image the position of the first image of its group, which is equal for
@@ -55,7 +76,10 @@ impl Scan {
     pub fn firsts(&self) -> Vec<usize> {
         let mut firsts: Vec<usize> = (0..self.seen.len()).collect();
         for group in &self.groups {
-            group.members.iter().for_each(|index| firsts[*index] = group.members[0]);
+            group
+                .members
+                .iter()
+                .for_each(|index| firsts[*index] = group.members[0]);
         }
         firsts
     }

@@ -59,7 +59,19 @@ const ROLES: [&[&str]; 5] = [
         "id_code",
         "id",
     ],
-    &["label", "class", "class_name", "label_name", "class_label", "category", "target", "labels", "classes", "diagnosis", "y"],
+    &[
+        "label",
+        "class",
+        "class_name",
+        "label_name",
+        "class_label",
+        "category",
+        "target",
+        "labels",
+        "classes",
+        "diagnosis",
+        "y",
+    ],
     &["split", "subset", "set", "partition"],
     &["group", "group_id", "groups"],
     &["weight", "weights", "sample_weight"],
@@ -72,12 +84,27 @@ const EXPECTED: &str = "expected the columns path,label and, where wanted, split
 /// # Errors
 /// Returns the line and what is wrong there, if a quote never closes or the columns can't be told.
 pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, String)> {
-    let unclosed = |line| (line, "found a quote that opens here and never closes".to_owned());
-    let mut lines = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty());
+    let unclosed = |line| {
+        (
+            line,
+            "found a quote that opens here and never closes".to_owned(),
+        )
+    };
+    let mut lines = text
+        .split(['\n', '\r'])
+        .filter(|line| !line.trim().is_empty());
     let first = lines.next().unwrap_or_default();
     // Excel writes the separator into a line of its own.
-    let declared = first.trim().to_lowercase().strip_prefix("sep=").and_then(|rest| rest.chars().next());
-    let header = if declared.is_some() { lines.next().unwrap_or_default() } else { first };
+    let declared = first
+        .trim()
+        .to_lowercase()
+        .strip_prefix("sep=")
+        .and_then(|rest| rest.chars().next());
+    let header = if declared.is_some() {
+        lines.next().unwrap_or_default()
+    } else {
+        first
+    };
     // The header is read by itself below, where a quote that never closes would be reported as
     // unknown columns.
     if split(header, ',').is_err() {
@@ -86,21 +113,39 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
     let fields = |separator| fields_of(header, separator);
     let candidates = [',', ';', '\t', '|'];
     let is_whole = |separator: &char| roles(&fields(*separator))[..2].iter().all(Option::is_some);
-    let separator = declared.or_else(|| candidates.into_iter().find(is_whole)).unwrap_or_else(|| {
-        // `max_by_key` returns the last of equals, so in reverse the first candidate wins.
-        candidates.into_iter().rev().max_by_key(|separator| fields(*separator).len()).unwrap_or(',')
-    });
+    let separator = declared
+        .or_else(|| candidates.into_iter().find(is_whole))
+        .unwrap_or_else(|| {
+            // `max_by_key` returns the last of equals, so in reverse the first candidate wins.
+            candidates
+                .into_iter()
+                .rev()
+                .max_by_key(|separator| fields(*separator).len())
+                .unwrap_or(',')
+        });
     let records = split(text, separator).map_err(unclosed)?;
     let skipped = usize::from(declared.is_some());
-    let Some(head) = records.get(skipped) else { return Err((1, format!("found no line, {EXPECTED} in the first"))) };
+    let Some(head) = records.get(skipped) else {
+        return Err((1, format!("found no line, {EXPECTED} in the first")));
+    };
     let names = fields(separator);
     let columns = of_header(&names, separator).map_err(|message| (head.line, message))?;
-    Ok((Columns { head: columns.head + skipped, ..columns }, records))
+    Ok((
+        Columns {
+            head: columns.head + skipped,
+            ..columns
+        },
+        records,
+    ))
 }
 
 fn fields_of(line: &str, separator: char) -> Vec<String> {
-    let record = split(line, separator).ok().and_then(|records| records.into_iter().next());
-    record.map_or_else(Vec::new, |record| record.fields.into_iter().map(|field| field.text).collect())
+    let record = split(line, separator)
+        .ok()
+        .and_then(|records| records.into_iter().next());
+    record.map_or_else(Vec::new, |record| {
+        record.fields.into_iter().map(|field| field.text).collect()
+    })
 }
 
 fn plain(name: &str) -> String {
@@ -109,7 +154,11 @@ fn plain(name: &str) -> String {
 
 fn roles(names: &[String]) -> [Option<usize>; 5] {
     let plain: Vec<String> = names.iter().map(|name| plain(name)).collect();
-    let find = |aliases: &[&str]| aliases.iter().find_map(|alias| plain.iter().position(|name| name == alias));
+    let find = |aliases: &[&str]| {
+        aliases
+            .iter()
+            .find_map(|alias| plain.iter().position(|name| name == alias))
+    };
     let mut roles = ROLES.map(find);
     // In a run's `split.csv`, `label` is the class index and `class` the name.
     let class = plain.iter().position(|name| name == "class");
@@ -122,27 +171,55 @@ fn roles(names: &[String]) -> [Option<usize>; 5] {
 fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
     let roles = roles(names);
     if roles[0].is_none() || roles[1].is_none() {
-        return without_header(names, separator).unwrap_or_else(|| Err(unknown_header(names, &roles)));
+        return without_header(names, separator)
+            .unwrap_or_else(|| Err(unknown_header(names, &roles)));
     }
     let is_used = |column: usize| roles.contains(&Some(column));
-    let unused: Vec<&str> = names.iter().enumerate().filter(|(column, _)| !is_used(*column)).map(|(_, name)| name.as_str()).collect();
+    let unused: Vec<&str> = names
+        .iter()
+        .enumerate()
+        .filter(|(column, _)| !is_used(*column))
+        .map(|(_, name)| name.as_str())
+        .collect();
     if let Some((name, meant)) = unused.iter().find_map(|name| Some((name, misspelt(name)?))) {
-        return Err(format!("found the column `{name}`: did you mean `{meant}`? rename it; a name that is further off is passed over"));
+        return Err(format!(
+            "found the column `{name}`: did you mean `{meant}`? rename it; a name that is further off is passed over"
+        ));
     }
     let mut words = Vec::new();
     if separator != ',' {
-        words.push(format!("`{}` between the columns", if separator == '\t' { "tab".to_owned() } else { separator.to_string() }));
+        words.push(format!(
+            "`{}` between the columns",
+            if separator == '\t' {
+                "tab".to_owned()
+            } else {
+                separator.to_string()
+            }
+        ));
     }
     for (column, aliases) in roles.iter().zip(ROLES) {
-        if let Some(name) = column.map(|column| &names[column]).filter(|name| plain(name) != aliases[0]) {
+        if let Some(name) = column
+            .map(|column| &names[column])
+            .filter(|name| plain(name) != aliases[0])
+        {
             words.push(format!("`{name}` as {}", aliases[0]));
         }
     }
-    let unused: Vec<_> = unused.into_iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
+    let unused: Vec<_> = unused
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| format!("`{name}`"))
+        .collect();
     if !unused.is_empty() {
         words.push(format!("{} passed over", unused.join(", ")));
     }
-    Ok(Columns { separator, roles, count: names.len(), head: 1, words })
+    Ok(Columns {
+        separator,
+        roles,
+        count: names.len(),
+        head: 1,
+        words,
+    })
 }
 
 /// Describes a list without a header, if the first line has exactly two fields and one of them is
@@ -152,26 +229,68 @@ fn without_header(names: &[String], separator: char) -> Option<Result<Columns, S
     let is_path = |name: &String| has_image_extension(Path::new(name));
     let path = names.iter().position(is_path)?;
     if names.len() != 2 || is_path(&names[1 - path]) {
-        return Some(Err(format!("the first line looks like data, there is no header; {EXPECTED} in the first line")));
+        return Some(Err(format!(
+            "the first line looks like data, there is no header; {EXPECTED} in the first line"
+        )));
     }
-    let words = vec![format!("no header: the {} column as path, the other one as label", if path == 0 { "first" } else { "second" })];
-    Some(Ok(Columns { separator, roles: [Some(path), Some(1 - path), None, None, None], count: 2, head: 0, words }))
+    let words = vec![format!(
+        "no header: the {} column as path, the other one as label",
+        if path == 0 { "first" } else { "second" }
+    )];
+    Some(Ok(Columns {
+        separator,
+        roles: [Some(path), Some(1 - path), None, None, None],
+        count: 2,
+        head: 0,
+        words,
+    }))
 }
 
 fn unknown_header(names: &[String], found: &[Option<usize>; 5]) -> String {
-    let shown: Vec<_> = names.iter().map(|name| format!("`{}`", crate::base::names::of_text(name))).collect();
+    let shown: Vec<_> = names
+        .iter()
+        .map(|name| format!("`{}`", crate::base::names::of_text(name)))
+        .collect();
     let mut message = format!("found the columns {}; {EXPECTED}", shown.join(", "));
-    for (role, aliases) in ROLES.iter().enumerate().take(2).filter(|(role, _)| found[*role].is_none()) {
+    for (role, aliases) in ROLES
+        .iter()
+        .enumerate()
+        .take(2)
+        .filter(|(role, _)| found[*role].is_none())
+    {
         // Misspelled words usually keep their first letter; without this, short names resemble
         // anything.
-        let near =
-            |name: &str, alias: &str| if name.chars().next() == alias.chars().next() { strsim::jaro_winkler(name, alias) } else { 0.0 };
-        let likeness = |name: &String| aliases.iter().map(|alias| near(&plain(name), alias)).fold(0.0, f64::max);
-        let others = names.iter().enumerate().filter(|(column, _)| !found.contains(&Some(*column))).map(|(_, name)| name);
-        let nearest = others.filter(|name| likeness(name) > 0.8).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let near = |name: &str, alias: &str| {
+            if name.chars().next() == alias.chars().next() {
+                strsim::jaro_winkler(name, alias)
+            } else {
+                0.0
+            }
+        };
+        let likeness = |name: &String| {
+            aliases
+                .iter()
+                .map(|alias| near(&plain(name), alias))
+                .fold(0.0, f64::max)
+        };
+        let others = names
+            .iter()
+            .enumerate()
+            .filter(|(column, _)| !found.contains(&Some(*column)))
+            .map(|(_, name)| name);
+        let nearest = others
+            .filter(|name| likeness(name) > 0.8)
+            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         match nearest {
-            Some(name) => message.push_str(&format!("; did you mean `{}` by `{name}`?", aliases[0])),
-            None => message.push_str(&format!("; there is no {} (`{}`, also `{}`)", ["image", "class"][role], aliases[0], aliases[3])),
+            Some(name) => {
+                message.push_str(&format!("; did you mean `{}` by `{name}`?", aliases[0]))
+            }
+            None => message.push_str(&format!(
+                "; there is no {} (`{}`, also `{}`)",
+                ["image", "class"][role],
+                aliases[0],
+                aliases[3]
+            )),
         }
     }
     message
@@ -187,8 +306,14 @@ fn misspelt(name: &str) -> Option<&'static str> {
         letters.sort_unstable();
         letters
     };
-    let is_near = |known: &str| strsim::osa_distance(&name, known) == 1 && (name.len() != known.len() || sorted(&name) == sorted(known));
-    ROLES[2..].iter().map(|aliases| aliases[0]).find(|known| is_near(known))
+    let is_near = |known: &str| {
+        strsim::osa_distance(&name, known) == 1
+            && (name.len() != known.len() || sorted(&name) == sorted(known))
+    };
+    ROLES[2..]
+        .iter()
+        .map(|aliases| aliases[0])
+        .find(|known| is_near(known))
 }
 
 #[cfg(test)]
@@ -203,28 +328,78 @@ mod tests {
     fn lists_as_people_have_them_are_read_and_said_how() {
         type Case<'a> = (&'a str, char, [Option<usize>; 5], &'a [&'a str]);
         let cases: [Case<'_>; 10] = [
-            ("path,label\n", ',', [Some(0), Some(1), None, None, None], &[]),
-            ("Path, Label\n", ',', [Some(0), Some(1), None, None, None], &[]),
-            ("path;label\n", ';', [Some(0), Some(1), None, None, None], &["`;` between the columns"]),
-            ("label\tfilename\n", '\t', [Some(1), Some(0), None, None, None], &["`tab` between the columns", "`filename` as path"]),
-            (",filename,class\n", ',', [Some(1), Some(2), None, None, None], &["`filename` as path", "`class` as label"]),
-            ("Unnamed: 0,image,label\n", ',', [Some(1), Some(2), None, None, None], &["`image` as path", "`Unnamed: 0` passed over"]),
-            ("id,target\n", ',', [Some(0), Some(1), None, None, None], &["`id` as path", "`target` as label"]),
-            ("id,path,label,height,weight,age\n", ',', [Some(1), Some(2), None, None, Some(4)], &["`id`, `height`, `age` passed over"]),
+            (
+                "path,label\n",
+                ',',
+                [Some(0), Some(1), None, None, None],
+                &[],
+            ),
+            (
+                "Path, Label\n",
+                ',',
+                [Some(0), Some(1), None, None, None],
+                &[],
+            ),
+            (
+                "path;label\n",
+                ';',
+                [Some(0), Some(1), None, None, None],
+                &["`;` between the columns"],
+            ),
+            (
+                "label\tfilename\n",
+                '\t',
+                [Some(1), Some(0), None, None, None],
+                &["`tab` between the columns", "`filename` as path"],
+            ),
+            (
+                ",filename,class\n",
+                ',',
+                [Some(1), Some(2), None, None, None],
+                &["`filename` as path", "`class` as label"],
+            ),
+            (
+                "Unnamed: 0,image,label\n",
+                ',',
+                [Some(1), Some(2), None, None, None],
+                &["`image` as path", "`Unnamed: 0` passed over"],
+            ),
+            (
+                "id,target\n",
+                ',',
+                [Some(0), Some(1), None, None, None],
+                &["`id` as path", "`target` as label"],
+            ),
+            (
+                "id,path,label,height,weight,age\n",
+                ',',
+                [Some(1), Some(2), None, None, Some(4)],
+                &["`id`, `height`, `age` passed over"],
+            ),
             (
                 "sep=;\n\"path\";\"label\";subset\n",
                 ';',
                 [Some(0), Some(1), Some(2), None, None],
                 &["`;` between the columns", "`subset` as split"],
             ),
-            ("a/1.png,cat\n", ',', [Some(0), Some(1), None, None, None], &["no header: the first column as path, the other one as label"]),
+            (
+                "a/1.png,cat\n",
+                ',',
+                [Some(0), Some(1), None, None, None],
+                &["no header: the first column as path, the other one as label"],
+            ),
         ];
         for (text, separator, roles, words) in cases {
             let columns = read(text).expect(text);
-            assert_eq!((columns.separator, columns.roles), (separator, roles), "{text}");
+            assert_eq!(
+                (columns.separator, columns.roles),
+                (separator, roles),
+                "{text}"
+            );
             assert_eq!(columns.words, words, "{text}");
         }
-        let own = read("path,label,class,split,group,blake3,weight,copy_of\n").expect("a run's split.csv");
+        let own = read("path,label,class,split,group,blake3,weight,copy_of\n")
+            .expect("a run's split.csv");
         assert_eq!(own.roles, [Some(0), Some(2), Some(3), Some(4), Some(6)]);
     }
 
@@ -235,10 +410,19 @@ mod tests {
                 "pth,label\n",
                 "found the columns `pth`, `label`; expected the columns path,label and, where wanted, split,group,weight; did you mean `path` by `pth`?",
             ),
-            ("path,age\n", "there is no class (`label`, also `label_name`)"),
-            ("path,label,gruop\n", "found the column `gruop`: did you mean `group`?"),
+            (
+                "path,age\n",
+                "there is no class (`label`, also `label_name`)",
+            ),
+            (
+                "path,label,gruop\n",
+                "found the column `gruop`: did you mean `group`?",
+            ),
             ("path,label,wieght\n", "did you mean `weight`?"),
-            ("a/1.png,cat,train\n", "the first line looks like data, there is no header"),
+            (
+                "a/1.png,cat,train\n",
+                "the first line looks like data, there is no header",
+            ),
             ("", "found no line"),
             ("\n\npath,\"label\n", "never closes"),
         ] {

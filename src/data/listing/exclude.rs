@@ -8,7 +8,11 @@ use glob::{MatchOptions, Pattern};
 use crate::{base::names, config::Data, data::error::DataError};
 
 /// As in a shell: `*` and `?` stay within a name, `**` spans folders, and case matters.
-const OPTIONS: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: false,
+};
 
 /// Patterns, each with whether it has excluded something so far.
 #[derive(Debug, Default)]
@@ -22,8 +26,15 @@ impl Exclude {
     /// # Errors
     /// Returns an error if one of them isn't a valid pattern.
     pub fn of(data: &Data) -> Result<Self, DataError> {
-        let patterns = data.exclude_patterns().map_err(|error| DataError::Classes(format!("data.exclude: {error}")))?;
-        Ok(Self { patterns: patterns.into_iter().map(|pattern| (pattern, Cell::new(false))).collect() })
+        let patterns = data
+            .exclude_patterns()
+            .map_err(|error| DataError::Classes(format!("data.exclude: {error}")))?;
+        Ok(Self {
+            patterns: patterns
+                .into_iter()
+                .map(|pattern| (pattern, Cell::new(false)))
+                .collect(),
+        })
     }
 
     /// Returns whether a path below `root` is excluded, and records which patterns match it.
@@ -56,7 +67,11 @@ impl Exclude {
 /// Returns a path with `/` between folders on every system and without a leading `./`.
 fn slashed(path: &Path) -> String {
     let text = names::of_path(path);
-    let text = if cfg!(windows) { text.replace('\\', "/") } else { text };
+    let text = if cfg!(windows) {
+        text.replace('\\', "/")
+    } else {
+        text
+    };
     text.strip_prefix("./").map_or(text.clone(), str::to_owned)
 }
 
@@ -65,8 +80,15 @@ mod tests {
     use super::*;
 
     fn exclude(patterns: &[&str]) -> Exclude {
-        let exclude = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
-        Exclude::of(&Data { exclude, ..Data::of("x".to_owned()) }).expect("patterns")
+        let exclude = patterns
+            .iter()
+            .map(|pattern| (*pattern).to_owned())
+            .collect();
+        Exclude::of(&Data {
+            exclude,
+            ..Data::of("x".to_owned())
+        })
+        .expect("patterns")
     }
 
     #[test]
@@ -85,7 +107,11 @@ mod tests {
             ("Drafts", "data/drafts", false),
             ("lost+found", "data/lost+found", true),
         ] {
-            assert_eq!(exclude(&[pattern]).takes(Path::new(path), Path::new("data")), expected, "{pattern} {path}");
+            assert_eq!(
+                exclude(&[pattern]).takes(Path::new(path), Path::new("data")),
+                expected,
+                "{pattern} {path}"
+            );
         }
     }
 

@@ -23,8 +23,10 @@ use crate::base::{names, words};
 
 /// File name endings of images, in any case. The format is decided by the content when it is
 /// decoded.
-pub const EXTENSIONS: [&str; 15] =
-    ["bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
+pub const EXTENSIONS: [&str; 15] = [
+    "bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif",
+    "tiff", "webp",
+];
 
 /// A listed image.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +111,11 @@ impl Listing {
 
     /// Describes how `path` was read and what was passed over in it, a line each.
     pub fn words(&self, path: &Path) -> Vec<String> {
-        self.notes.iter().cloned().chain(self.passed_over.words(path)).collect()
+        self.notes
+            .iter()
+            .cloned()
+            .chain(self.passed_over.words(path))
+            .collect()
     }
 }
 
@@ -124,15 +130,24 @@ pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     } else if path.is_file() {
         csv::list(path, exclude)
     } else {
-        let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let parent = path.parent().map(|parent| {
+            if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            }
+        });
         let is_link = path.symlink_metadata().is_ok();
         Err(DataError::Missing {
             expected: "folder of class folders and no CSV",
             path: path.to_owned(),
             hint: match (parent.filter(|parent| parent.is_dir()), no_file(path)) {
                 (_, Some(reason)) if is_link => format!("it is {reason}"),
-                (Some(parent), _) => format!("{} has: {}", names::of_path(parent), names_in(parent)),
-                _ => "check the path; it is relative to the folder that the program runs in".to_owned(),
+                (Some(parent), _) => {
+                    format!("{} has: {}", names::of_path(parent), names_in(parent))
+                }
+                _ => "check the path; it is relative to the folder that the program runs in"
+                    .to_owned(),
             },
         })
     }
@@ -146,18 +161,28 @@ fn are_parts(folder: &Path, names: &[String]) -> bool {
         let found = walk::children(&folder.join(name), &Exclude::default()).unwrap_or_default();
         found.iter().any(|found| matches!(found, Found::Folder(_)))
     };
-    parts.len() > 1 && parts.contains(&Some(Part::Train)) && parts.iter().all(Option::is_some) && names.iter().all(has_folders)
+    parts.len() > 1
+        && parts.contains(&Some(Part::Train))
+        && parts.iter().all(Option::is_some)
+        && names.iter().all(has_folders)
 }
 
 /// Lists a folder of class folders.
 fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
-    for found in walk::children(folder, exclude).map_err(|error| DataError::io("list", folder, error))? {
+    for found in
+        walk::children(folder, exclude).map_err(|error| DataError::io("list", folder, error))?
+    {
         match found {
             Found::Folder(path) => list_class(&path, folder, exclude, &mut listing),
             Found::Image(path) => listing.passed_over.add(Kind::WithoutClass, &path),
             Found::PassedOver(kind, path) => listing.passed_over.add(kind, &path),
-            Found::Unreadable(path, reason) => listing.unreadable.push(Unreadable { path, reason, class: None, split: None }),
+            Found::Unreadable(path, reason) => listing.unreadable.push(Unreadable {
+                path,
+                reason,
+                class: None,
+                split: None,
+            }),
         }
     }
     if are_parts(folder, &listing.classes) {
@@ -165,12 +190,23 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
         return Err(DataError::Classes(format!(
             "found the parts {} in {folder}, expected classes; name the parts one by one, as in data.train = \"{folder}/{}\"",
             words::listed(&listing.classes),
-            listing.classes.iter().find(|class| Part::from_name(class) == Some(Part::Train)).map_or("train", String::as_str),
+            listing
+                .classes
+                .iter()
+                .find(|class| Part::from_name(class) == Some(Part::Train))
+                .map_or("train", String::as_str),
         )));
     }
     if listing.classes.is_empty() {
-        let closed = listing.unreadable.iter().take(1).map(|first| format!("{}: {}", names::of_path(&first.path), first.reason));
-        let reasons: String = closed.chain(listing.passed_over.words(folder)).map(|words| format!("; {words}")).collect();
+        let closed = listing
+            .unreadable
+            .iter()
+            .take(1)
+            .map(|first| format!("{}: {}", names::of_path(&first.path), first.reason));
+        let reasons: String = closed
+            .chain(listing.passed_over.words(folder))
+            .map(|words| format!("; {words}"))
+            .collect();
         return Err(DataError::Classes(format!(
             "found no class folders in {}, expected one folder a class with images in it; it has: {}{reasons}",
             names::of_path(folder),
@@ -186,10 +222,22 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
 /// neither is one that holds nothing but what this program wrote or the configuration excludes.
 fn list_class(path: &Path, root: &Path, exclude: &Exclude, listing: &mut Listing) {
     let class = names::of_os(path.file_name().unwrap_or_default());
-    let (mut entries, mut unreadable, mut passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
+    let (mut entries, mut unreadable, mut passed_over) =
+        (Vec::new(), Vec::new(), PassedOver::default());
     walk(path, root, exclude, &mut |found| match found {
-        Found::Image(path) => entries.push(Entry { path, class: class.clone(), group: None, weight: 1.0, split: None }),
-        Found::Unreadable(path, reason) => unreadable.push(Unreadable { path, reason, class: Some(class.clone()), split: None }),
+        Found::Image(path) => entries.push(Entry {
+            path,
+            class: class.clone(),
+            group: None,
+            weight: 1.0,
+            split: None,
+        }),
+        Found::Unreadable(path, reason) => unreadable.push(Unreadable {
+            path,
+            reason,
+            class: Some(class.clone()),
+            split: None,
+        }),
         Found::PassedOver(kind, path) => passed_over.add(kind, &path),
         Found::Folder(_) => {}
     });
@@ -225,7 +273,9 @@ pub struct Splits {
 /// Returns an error if two folders have names of the same part, or if `dir` can't be listed.
 pub fn splits(dir: &Path) -> Result<Splits, DataError> {
     let (mut parts, mut others) = ([None, None, None], Vec::new());
-    for found in walk::children(dir, &Exclude::default()).map_err(|error| DataError::io("list", dir, error))? {
+    for found in walk::children(dir, &Exclude::default())
+        .map_err(|error| DataError::io("list", dir, error))?
+    {
         let path = match found {
             // Such as `checkpoints` beside the parts.
             Found::Folder(path) if holds_ours(&path) => continue,
@@ -236,18 +286,27 @@ pub fn splits(dir: &Path) -> Result<Splits, DataError> {
             }
             Found::Image(_) | Found::PassedOver(..) => continue,
         };
-        let Some(part) = Part::from_name(&names::of_os(path.file_name().unwrap_or_default())) else {
-            others.push(format!("passed over: {}, a folder that is none of train, val (or dev) and test", names::of_path(&path)));
+        let Some(part) = Part::from_name(&names::of_os(path.file_name().unwrap_or_default()))
+        else {
+            others.push(format!(
+                "passed over: {}, a folder that is none of train, val (or dev) and test",
+                names::of_path(&path)
+            ));
             continue;
         };
         if let Some(other) = parts[part as usize].replace(path.clone()) {
             let (part, other, path) = (part.name(), names::of_path(&other), names::of_path(&path));
-            return Err(DataError::Classes(format!("found two folders for {part}: {other} and {path}; rename or remove one")));
+            return Err(DataError::Classes(format!(
+                "found two folders for {part}: {other} and {path}; rename or remove one"
+            )));
         }
     }
     Ok(match parts[0] {
         Some(_) => Splits { parts, others },
-        None => Splits { parts: [Some(dir.to_owned()), None, None], others: Vec::new() },
+        None => Splits {
+            parts: [Some(dir.to_owned()), None, None],
+            others: Vec::new(),
+        },
     })
 }
 
@@ -255,21 +314,35 @@ pub fn splits(dir: &Path) -> Result<Splits, DataError> {
 fn holds_ours(folder: &Path) -> bool {
     let found = walk::children(folder, &Exclude::default()).unwrap_or_default();
     let is_ours = |found: &Found| matches!(found, Found::PassedOver(Kind::Own, _));
-    found.iter().any(is_ours) && found.iter().all(|found| is_ours(found) || !matches!(found, Found::Folder(_) | Found::Image(_)))
+    found.iter().any(is_ours)
+        && found
+            .iter()
+            .all(|found| is_ours(found) || !matches!(found, Found::Folder(_) | Found::Image(_)))
 }
 
 /// Returns whether a path ends in one of [`EXTENSIONS`], in any case.
 pub fn has_image_extension(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| EXTENSIONS.contains(&extension.to_string_lossy().to_lowercase().as_str()))
+    path.extension().is_some_and(|extension| {
+        EXTENSIONS.contains(&extension.to_string_lossy().to_lowercase().as_str())
+    })
 }
 
 /// Returns the names in a folder for a message.
 fn names_in(folder: &Path) -> String {
     let mut names: Vec<_> = std::fs::read_dir(folder)
-        .map(|entries| entries.flatten().map(|entry| names::of_os(&entry.file_name())).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| names::of_os(&entry.file_name()))
+                .collect()
+        })
         .unwrap_or_default();
     names.sort();
-    if names.is_empty() { "nothing".to_owned() } else { words::listed(&names) }
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        words::listed(&names)
+    }
 }
 
 #[cfg(test)]

@@ -50,23 +50,73 @@ const AS_IMAGES: &str = "save them as JPEG or PNG";
 
 /// Common formats that this program doesn't read, with what to do instead.
 static FOREIGN: [Format; 13] = [
-    Format { endings: &["heic", "heif", "hif"], name: "HEIC image", advice: AS_IMAGES },
-    Format { endings: &["avif"], name: "AVIF image", advice: AS_IMAGES },
-    Format { endings: &["jxl"], name: "JPEG XL image", advice: AS_IMAGES },
-    Format { endings: &["jp2", "j2k", "j2c", "jpf", "jpx"], name: "JPEG 2000 image", advice: AS_IMAGES },
-    Format { endings: &["svg", "svgz"], name: "SVG drawing", advice: "save them as PNG" },
-    Format { endings: &["pdf", "eps", "ps"], name: "PDF or PostScript file", advice: "save their pages as PNG" },
-    Format { endings: &["dcm", "dicom"], name: "DICOM file", advice: "export them as PNG, with the window that a reader would set" },
-    Format { endings: &["nii", "mha", "mhd", "nrrd"], name: "volume (NIfTI, MetaImage or NRRD)", advice: "export their slices as PNG" },
-    Format { endings: &["psd", "psb", "xcf"], name: "image editor file", advice: AS_IMAGES },
     Format {
-        endings: &["cr2", "cr3", "nef", "dng", "arw", "orf", "rw2", "raf", "pef", "srw", "raw"],
+        endings: &["heic", "heif", "hif"],
+        name: "HEIC image",
+        advice: AS_IMAGES,
+    },
+    Format {
+        endings: &["avif"],
+        name: "AVIF image",
+        advice: AS_IMAGES,
+    },
+    Format {
+        endings: &["jxl"],
+        name: "JPEG XL image",
+        advice: AS_IMAGES,
+    },
+    Format {
+        endings: &["jp2", "j2k", "j2c", "jpf", "jpx"],
+        name: "JPEG 2000 image",
+        advice: AS_IMAGES,
+    },
+    Format {
+        endings: &["svg", "svgz"],
+        name: "SVG drawing",
+        advice: "save them as PNG",
+    },
+    Format {
+        endings: &["pdf", "eps", "ps"],
+        name: "PDF or PostScript file",
+        advice: "save their pages as PNG",
+    },
+    Format {
+        endings: &["dcm", "dicom"],
+        name: "DICOM file",
+        advice: "export them as PNG, with the window that a reader would set",
+    },
+    Format {
+        endings: &["nii", "mha", "mhd", "nrrd"],
+        name: "volume (NIfTI, MetaImage or NRRD)",
+        advice: "export their slices as PNG",
+    },
+    Format {
+        endings: &["psd", "psb", "xcf"],
+        name: "image editor file",
+        advice: AS_IMAGES,
+    },
+    Format {
+        endings: &[
+            "cr2", "cr3", "nef", "dng", "arw", "orf", "rw2", "raf", "pef", "srw", "raw",
+        ],
         name: "raw camera image",
         advice: "develop them as JPEG or PNG",
     },
-    Format { endings: &["exr", "hdr", "tga", "pcx", "ico", "icns", "qoi", "dds"], name: "image in a rare format", advice: AS_IMAGES },
-    Format { endings: &["npy", "npz"], name: "NumPy array", advice: "save each image as PNG" },
-    Format { endings: &["mp4", "avi", "mov", "mkv", "webm"], name: "video", advice: "save their frames as JPEG or PNG" },
+    Format {
+        endings: &["exr", "hdr", "tga", "pcx", "ico", "icns", "qoi", "dds"],
+        name: "image in a rare format",
+        advice: AS_IMAGES,
+    },
+    Format {
+        endings: &["npy", "npz"],
+        name: "NumPy array",
+        advice: "save each image as PNG",
+    },
+    Format {
+        endings: &["mp4", "avi", "mov", "mkv", "webm"],
+        name: "video",
+        advice: "save their frames as JPEG or PNG",
+    },
 ];
 
 impl Format {
@@ -74,10 +124,19 @@ impl Format {
     fn words(&self, count: usize) -> String {
         let Self { name, advice, .. } = self;
         if count == 1 {
-            return format!("1 {name}, which can't be read; {}", advice.replace("them", "it").replace("their", "its"));
+            return format!(
+                "1 {name}, which can't be read; {}",
+                advice.replace("them", "it").replace("their", "its")
+            );
         }
-        let (first, rest) = name.split_once([' ']).filter(|(first, _)| ["image", "volume"].contains(first)).unwrap_or((name, ""));
-        format!("{count} {first}s{}{rest}, which can't be read; {advice}", if rest.is_empty() { "" } else { " " })
+        let (first, rest) = name
+            .split_once([' '])
+            .filter(|(first, _)| ["image", "volume"].contains(first))
+            .unwrap_or((name, ""));
+        format!(
+            "{count} {first}s{}{rest}, which can't be read; {advice}",
+            if rest.is_empty() { "" } else { " " }
+        )
     }
 }
 
@@ -95,13 +154,22 @@ pub struct PassedOver(BTreeMap<Kind, Passed>);
 impl PassedOver {
     /// Counts a file or folder.
     pub fn add(&mut self, kind: Kind, path: &Path) {
-        self.0.entry(kind).or_insert_with(|| Passed { count: 0, first: path.to_owned() }).count += 1;
+        self.0
+            .entry(kind)
+            .or_insert_with(|| Passed {
+                count: 0,
+                first: path.to_owned(),
+            })
+            .count += 1;
     }
 
     /// Adds the counts of `others`.
     pub fn extend(&mut self, others: Self) {
         for (kind, Passed { count, first }) in others.0 {
-            self.0.entry(kind).or_insert_with(|| Passed { count: 0, first }).count += count;
+            self.0
+                .entry(kind)
+                .or_insert_with(|| Passed { count: 0, first })
+                .count += count;
         }
     }
 
@@ -117,7 +185,10 @@ impl PassedOver {
             let first = names::of_path(first);
             match kind {
                 Kind::Foreign(format) => {
-                    format!("passed over in {place}: {}; the first: {first}", format.words(*count))
+                    format!(
+                        "passed over in {place}: {}; the first: {first}",
+                        format.words(*count)
+                    )
                 }
                 Kind::Hidden | Kind::NotAnImage | Kind::WithoutClass | Kind::WithoutLabel => {
                     format!("passed over in {place}: {kind}, {count}")
@@ -150,9 +221,14 @@ impl fmt::Display for Kind {
 
 /// Returns why a file or folder is passed over, as far as its name tells.
 pub(super) fn by_name(path: &Path) -> Option<Kind> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let is_checked_disk =
-        name.strip_prefix("found.").is_some_and(|number| number.len() == 3 && number.bytes().all(|digit| digit.is_ascii_digit()));
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let is_checked_disk = name.strip_prefix("found.").is_some_and(|number| {
+        number.len() == 3 && number.bytes().all(|digit| digit.is_ascii_digit())
+    });
     match name.as_str() {
         "__macosx" | "desktop.ini" | "thumbs.db" | "ehthumbs.db" => Some(Kind::Hidden),
         // Folders of Linux, Windows, Synology, QNAP, macOS and Python.
@@ -178,8 +254,14 @@ pub(super) fn by_ending(path: &Path) -> Option<Kind> {
     if has_image_extension(path) {
         return None;
     }
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let format = FOREIGN.iter().find(|format| format.endings.contains(&ending.as_str()));
+    let ending = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let format = FOREIGN
+        .iter()
+        .find(|format| format.endings.contains(&ending.as_str()));
     Some(format.map_or(Kind::NotAnImage, Kind::Foreign))
 }
 
@@ -187,7 +269,9 @@ pub(super) fn by_ending(path: &Path) -> Option<Kind> {
 /// explanations, augmented images, or the cache.
 pub(super) fn is_ours(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
-    let is_checkpoint = |folder: &Path| folder.join("meta.json").is_file() && folder.join("model.safetensors").is_file();
+    let is_checkpoint = |folder: &Path| {
+        folder.join("meta.json").is_file() && folder.join("model.safetensors").is_file()
+    };
     is_checkpoint(folder)
         || is_checkpoint(&folder.join("last"))
         || is_checkpoint(&folder.join("best"))
@@ -215,14 +299,23 @@ fn beginning(path: &Path) -> Option<Vec<u8>> {
 /// Returns whether a file is a recipe with all defaults written out, as in a run folder. Recipes
 /// written by hand leave most keys out.
 fn is_resolved_recipe(path: &Path) -> bool {
-    let table = beginning(path).and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<toml::Table>().ok()).unwrap_or_default();
+    let table = beginning(path)
+        .and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<toml::Table>().ok())
+        .unwrap_or_default();
     let has = |section: &str, keys: &[&str]| {
-        table.get(section).and_then(toml::Value::as_table).is_some_and(|section| keys.iter().all(|key| section.contains_key(*key)))
+        table
+            .get(section)
+            .and_then(toml::Value::as_table)
+            .is_some_and(|section| keys.iter().all(|key| section.contains_key(*key)))
     };
-    has("data", &["train", "image_size", "cache", "on_bad_image"]) && has("model", &["architecture"]) && has("train", &["batch_size"])
+    has("data", &["train", "image_size", "cache", "on_bad_image"])
+        && has("model", &["architecture"])
+        && has("train", &["batch_size"])
 }
 
 /// Returns whether a folder is a cache folder that holds this program's cache.
 fn is_cache(folder: &Path) -> bool {
-    ["pixels", "features", "weights"].iter().any(|part| folder.join("emberlens").join(part).is_dir())
+    ["pixels", "features", "weights"]
+        .iter()
+        .any(|part| folder.join("emberlens").join(part).is_dir())
 }

@@ -26,7 +26,12 @@ use crate::{
 pub const FOLDER: &str = "datasets/phantom";
 
 /// Class names in alphabetical order.
-pub const CLASSES: [&str; 4] = ["diffuse_lesion", "midline_lesion", "no_lesion", "skull_lesion"];
+pub const CLASSES: [&str; 4] = [
+    "diffuse_lesion",
+    "midline_lesion",
+    "no_lesion",
+    "skull_lesion",
+];
 
 /// Number of images per class in the training set (from which validation is held back) and the test
 /// set.
@@ -53,7 +58,8 @@ fn draw_set_in(folder: &Path) -> Result<[PathBuf; 2], DataError> {
         return Ok(folders);
     }
     // `.drawing` marks a folder of ours in which drawing was interrupted; any other is the user's.
-    let is_foreign = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) && !folder.join(".drawing").exists();
+    let is_foreign = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+        && !folder.join(".drawing").exists();
     if is_foreign {
         return Err(DataError::Missing {
             expected: "phantom set of this version, but another folder,",
@@ -67,19 +73,24 @@ fn draw_set_in(folder: &Path) -> Result<[PathBuf; 2], DataError> {
     for (part, (name, count)) in COUNTS.iter().enumerate() {
         for (class, class_name) in CLASSES.iter().enumerate() {
             let class_folder = folder.join(name).join(class_name);
-            fs::create_dir_all(&class_folder).map_err(|error| DataError::io("create", &class_folder, error))?;
+            fs::create_dir_all(&class_folder)
+                .map_err(|error| DataError::io("create", &class_folder, error))?;
             (0..*count).into_par_iter().try_for_each(|index| {
                 let mut bytes = std::io::Cursor::new(Vec::new());
                 let path = class_folder.join(format!("{index:03}.png"));
                 draw(class, [part as u64, index as u64])
                     .write_to(&mut bytes, image::ImageFormat::Png)
-                    .map_err(|error| DataError::Image { path: path.clone(), reason: error.to_string() })?;
+                    .map_err(|error| DataError::Image {
+                        path: path.clone(),
+                        reason: error.to_string(),
+                    })?;
                 write(&path, bytes.get_ref())
             })?;
         }
     }
     write(&marker, MARKER.as_bytes())?;
-    fs::remove_file(folder.join(".drawing")).map_err(|error| DataError::io("finish", folder, error))?;
+    fs::remove_file(folder.join(".drawing"))
+        .map_err(|error| DataError::io("finish", folder, error))?;
     Ok(folders)
 }
 
@@ -115,7 +126,8 @@ fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
     let noise = uniform(&mut stream, 4.0, 9.0);
     let [height, width] = SIZE;
     GrayImage::from_fn(width as u32, height as u32, |column, row| {
-        let level = head.level(f64::from(row) + 0.5, f64::from(column) + 0.5) + noise * normal(&mut stream);
+        let level =
+            head.level(f64::from(row) + 0.5, f64::from(column) + 0.5) + noise * normal(&mut stream);
         Luma([level.round().clamp(0.0, 255.0) as u8])
     })
 }
@@ -129,30 +141,67 @@ fn head(class: usize, stream: &mut Stream) -> Head {
     for _ in 0..2 {
         // Spots without meaning, smaller and fainter than any lesion, anywhere in the brain.
         let (angle, distance) = (draw(0.0, std::f64::consts::TAU), draw(0.2, 0.85));
-        blobs.push([distance * angle.sin(), distance * angle.cos(), draw(0.04, 0.07), 0.03, draw(10.0, 30.0)]);
+        blobs.push([
+            distance * angle.sin(),
+            distance * angle.cos(),
+            draw(0.04, 0.07),
+            0.03,
+            draw(10.0, 30.0),
+        ]);
     }
     let side = if draw(0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
     let (angle, contrast) = (draw(-1.2, 1.2), draw(55.0, 95.0));
     match class {
         0 => {
             let distance = draw(0.35, 0.6);
-            blobs.push([distance * angle.sin(), side * distance * angle.cos(), draw(0.16, 0.26), 0.16, contrast]);
+            blobs.push([
+                distance * angle.sin(),
+                side * distance * angle.cos(),
+                draw(0.16, 0.26),
+                0.16,
+                contrast,
+            ]);
         }
-        1 => blobs.push([draw(0.28, 0.46), draw(-0.08, 0.08), draw(0.12, 0.17), 0.05, contrast]),
+        1 => blobs.push([
+            draw(0.28, 0.46),
+            draw(-0.08, 0.08),
+            draw(0.12, 0.17),
+            0.05,
+            contrast,
+        ]),
         3 => {
             let radius = draw(0.13, 0.22);
             let distance = 0.97 - radius;
-            blobs.push([distance * angle.sin(), side * distance * angle.cos(), radius, 0.04, contrast]);
+            blobs.push([
+                distance * angle.sin(),
+                side * distance * angle.cos(),
+                radius,
+                0.04,
+                contrast,
+            ]);
         }
         _ => {}
     }
     Head {
-        center: [height / 2.0 + draw(-4.0, 4.0), width / 2.0 + draw(-4.0, 4.0)],
-        radii: [height * 0.42 * size * draw(0.94, 1.06), width * 0.42 * size * draw(0.94, 1.06)],
+        center: [
+            height / 2.0 + draw(-4.0, 4.0),
+            width / 2.0 + draw(-4.0, 4.0),
+        ],
+        radii: [
+            height * 0.42 * size * draw(0.94, 1.06),
+            width * 0.42 * size * draw(0.94, 1.06),
+        ],
         tilt: draw(-0.25, 0.25),
         brain: draw(70.0, 110.0),
         bias: [draw(-25.0, 25.0), draw(-25.0, 25.0), draw(-15.0, 15.0)],
-        waves: std::array::from_fn(|_| [draw(3.0, 14.0), draw(-14.0, 14.0), draw(0.0, 6.3), draw(2.0, 7.0)]),
+        waves: std::array::from_fn(|_| {
+            [
+                draw(3.0, 14.0),
+                draw(-14.0, 14.0),
+                draw(0.0, 6.3),
+                draw(2.0, 7.0),
+            ]
+        }),
         ventricle: draw(0.7, 1.3),
         blobs,
     }
@@ -172,10 +221,19 @@ impl Head {
         if radius > 1.0 {
             return 185.0;
         }
-        let texture: f64 = self.waves.iter().map(|[fy, fx, phase, height]| height * (fy * y + fx * x + phase).sin()).sum();
-        let mut level = self.brain + texture + self.bias[0] * y + self.bias[1] * x + self.bias[2] * (y * y + x * x);
+        let texture: f64 = self
+            .waves
+            .iter()
+            .map(|[fy, fx, phase, height]| height * (fy * y + fx * x + phase).sin())
+            .sum();
+        let mut level = self.brain
+            + texture
+            + self.bias[0] * y
+            + self.bias[1] * x
+            + self.bias[2] * (y * y + x * x);
         // Two dark ventricles, one on each side of the midline.
-        let ventricle = ((y + 0.05) / (0.26 * self.ventricle)).powi(2) + ((x.abs() - 0.1) / (0.07 * self.ventricle)).powi(2);
+        let ventricle = ((y + 0.05) / (0.26 * self.ventricle)).powi(2)
+            + ((x.abs() - 0.1) / (0.07 * self.ventricle)).powi(2);
         level -= 45.0 * (1.0 - smooth_step(0.6, 1.4, ventricle));
         for [center_y, center_x, size, softness, contrast] in &self.blobs {
             let distance = (y - center_y).hypot(x - center_x);
@@ -200,7 +258,10 @@ mod tests {
         assert_eq!(draw(0, [0, 3]), draw(0, [0, 3]));
         assert_ne!(draw(0, [0, 3]), draw(0, [0, 4]));
         assert_ne!(draw(0, [0, 3]), draw(0, [1, 3]));
-        assert_eq!((draw(2, [0, 0]).width(), draw(2, [0, 0]).height()), (80, 96));
+        assert_eq!(
+            (draw(2, [0, 0]).width(), draw(2, [0, 0]).height()),
+            (80, 96)
+        );
     }
 
     #[test]

@@ -27,13 +27,27 @@ pub struct Member {
 pub fn hold_back(members: &[Member], share: f64, part: Part, seed: u64) -> Vec<bool> {
     let clusters = clusters(members);
     let mut held = vec![false; members.len()];
-    let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
+    let num_classes = members
+        .iter()
+        .map(|member| member.class + 1)
+        .max()
+        .unwrap_or(0);
     for class in 0..num_classes {
-        let of_class: Vec<_> = clusters.iter().filter(|cluster| members[cluster[0]].class == class).collect();
+        let of_class: Vec<_> = clusters
+            .iter()
+            .filter(|cluster| members[cluster[0]].class == class)
+            .collect();
         let count: usize = of_class.iter().map(|cluster| cluster.len()).sum();
         let target = (share * count as f64).round() as usize;
         let mut taken = 0;
-        for index in permutation(&mut stream(seed, Purpose::Split, [class as u64, u64::from(part == Part::Test), 0]), of_class.len()) {
+        for index in permutation(
+            &mut stream(
+                seed,
+                Purpose::Split,
+                [class as u64, u64::from(part == Part::Test), 0],
+            ),
+            of_class.len(),
+        ) {
             let cluster = of_class[index];
             // Take a cluster if at least half of it (rounded down) is still missing.
             if taken < target && taken + cluster.len() / 2 <= target {
@@ -50,22 +64,51 @@ pub fn hold_back(members: &[Member], share: f64, part: Part, seed: u64) -> Vec<b
 pub fn why_none_held(members: &[Member], share: f64, key: &str) -> String {
     let clusters = clusters(members);
     let count = members.len();
-    let groups: BTreeSet<&str> = members.iter().filter_map(|member| member.group.as_deref()).collect();
-    let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
-    let of_class = |class: usize| members.iter().filter(|member| member.class == class).count();
-    let wanted: usize = (0..num_classes).map(|class| (share * of_class(class) as f64).round() as usize).sum();
+    let groups: BTreeSet<&str> = members
+        .iter()
+        .filter_map(|member| member.group.as_deref())
+        .collect();
+    let num_classes = members
+        .iter()
+        .map(|member| member.class + 1)
+        .max()
+        .unwrap_or(0);
+    let of_class = |class: usize| {
+        members
+            .iter()
+            .filter(|member| member.class == class)
+            .count()
+    };
+    let wanted: usize = (0..num_classes)
+        .map(|class| (share * of_class(class) as f64).round() as usize)
+        .sum();
     if wanted == 0 || clusters.len() == count {
-        return format!("; {count} images are too few for that share: make {key} larger or name a folder");
+        return format!(
+            "; {count} images are too few for that share: make {key} larger or name a folder"
+        );
     }
     let advice = format!("what belongs together stays on one side: name a folder with {key}");
     match groups.first() {
-        Some(group) if clusters.len() == 1 && groups.len() == 1 && members.iter().all(|member| member.group.is_some()) => {
-            format!(": all {count} images are of one group, {}; {advice}, or tell more groups apart with data.group", names::quoted(group))
+        Some(group)
+            if clusters.len() == 1
+                && groups.len() == 1
+                && members.iter().all(|member| member.group.is_some()) =>
+        {
+            format!(
+                ": all {count} images are of one group, {}; {advice}, or tell more groups apart with data.group",
+                names::quoted(group)
+            )
         }
-        _ if clusters.len() == 1 && groups.is_empty() => format!(": all {count} images are copies of one another; {advice}"),
+        _ if clusters.len() == 1 && groups.is_empty() => {
+            format!(": all {count} images are copies of one another; {advice}")
+        }
         _ => {
             let smallest = clusters.iter().map(Vec::len).min().unwrap_or(0);
-            let joined = if groups.is_empty() { "copies" } else { "groups and copies" };
+            let joined = if groups.is_empty() {
+                "copies"
+            } else {
+                "groups and copies"
+            };
             format!(
                 ": the {count} images lie in {} sets of {joined}, of {smallest} images or more, where {wanted} were wanted in all; {advice}, or \
                  make it larger",
@@ -79,7 +122,11 @@ pub fn why_none_held(members: &[Member], share: f64, key: &str) -> String {
 /// class is spread as evenly as whole clusters of groups and duplicates allow.
 pub fn folds(members: &[Member], count: usize, seed: u64) -> Vec<usize> {
     let clusters = clusters(members);
-    let num_classes = members.iter().map(|member| member.class + 1).max().unwrap_or(0);
+    let num_classes = members
+        .iter()
+        .map(|member| member.class + 1)
+        .max()
+        .unwrap_or(0);
     let mut folds = vec![0; members.len()];
     let mut dealt = vec![vec![0usize; count]; num_classes];
     for at in permutation(&mut stream(seed, Purpose::Folds, [1, 0, 0]), clusters.len()) {
@@ -98,7 +145,10 @@ fn clusters(members: &[Member]) -> Vec<Vec<usize>> {
     let mut first_of_group = BTreeMap::new();
     let mut first_of_digest = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
-        sets.join(*first_of_digest.entry(member.digest).or_insert(index), index);
+        sets.join(
+            *first_of_digest.entry(member.digest).or_insert(index),
+            index,
+        );
         if let Some(group) = &member.group {
             sets.join(*first_of_group.entry(group).or_insert(index), index);
         }
@@ -112,37 +162,78 @@ mod tests {
     use proptest::prelude::*;
 
     fn member(class: usize, group: Option<u8>, content: u8) -> Member {
-        Member { class, group: group.map(|group| group.to_string()), digest: [content; 32] }
+        Member {
+            class,
+            group: group.map(|group| group.to_string()),
+            digest: [content; 32],
+        }
     }
 
     #[test]
     fn each_class_gives_its_share() {
-        let members: Vec<_> = (0..200).map(|index| Member { class: usize::from(index >= 150), group: None, digest: [index; 32] }).collect();
+        let members: Vec<_> = (0..200)
+            .map(|index| Member {
+                class: usize::from(index >= 150),
+                group: None,
+                digest: [index; 32],
+            })
+            .collect();
         let held = hold_back(&members, 0.2, Part::Validation, 7);
-        let count = |class| members.iter().zip(&held).filter(|(member, held)| member.class == class && **held).count();
+        let count = |class| {
+            members
+                .iter()
+                .zip(&held)
+                .filter(|(member, held)| member.class == class && **held)
+                .count()
+        };
         assert_eq!((count(0), count(1)), (30, 10));
-        assert_ne!(held, hold_back(&members, 0.2, Part::Validation, 8), "another seed draws another split");
-        assert_ne!(held, hold_back(&members, 0.2, Part::Test, 7), "test images are drawn apart");
+        assert_ne!(
+            held,
+            hold_back(&members, 0.2, Part::Validation, 8),
+            "another seed draws another split"
+        );
+        assert_ne!(
+            held,
+            hold_back(&members, 0.2, Part::Test, 7),
+            "test images are drawn apart"
+        );
     }
 
     #[test]
     fn folds_deal_each_class_evenly_and_keep_together_what_belongs_together() {
         // Groups of three images; two classes, one of them three times as large as the other.
-        let members: Vec<_> = (0..120u8).map(|index| member(usize::from(index >= 90), Some(index / 3), index)).collect();
+        let members: Vec<_> = (0..120u8)
+            .map(|index| member(usize::from(index >= 90), Some(index / 3), index))
+            .collect();
         let found = folds(&members, 5, 3);
         for (class, expected) in [(0, 18), (1, 6)] {
             for fold in 0..5 {
-                let count = members.iter().zip(&found).filter(|(member, dealt)| member.class == class && **dealt == fold).count();
+                let count = members
+                    .iter()
+                    .zip(&found)
+                    .filter(|(member, dealt)| member.class == class && **dealt == fold)
+                    .count();
                 assert_eq!(count, expected, "class {class}, fold {fold}");
             }
         }
-        assert!(found.chunks(3).all(|group| group[0] == group[1] && group[1] == group[2]), "{found:?}");
+        assert!(
+            found
+                .chunks(3)
+                .all(|group| group[0] == group[1] && group[1] == group[2]),
+            "{found:?}"
+        );
         assert_ne!(found, folds(&members, 5, 4), "another seed deals otherwise");
     }
 
     #[test]
     fn a_chain_of_groups_and_copies_is_one_cluster() {
-        let members = [member(0, Some(1), 1), member(0, None, 2), member(0, Some(1), 3), member(0, Some(2), 3), member(0, Some(2), 4)];
+        let members = [
+            member(0, Some(1), 1),
+            member(0, None, 2),
+            member(0, Some(1), 3),
+            member(0, Some(2), 3),
+            member(0, Some(2), 4),
+        ];
         assert_eq!(clusters(&members), [vec![0, 2, 3, 4], vec![1]]);
     }
 

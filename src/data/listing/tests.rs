@@ -21,7 +21,11 @@ fn listed(folder: &Path) -> Listing {
 
 /// Returns the paths of the images, relative to `folder`.
 fn images(listing: &Listing, folder: &Path) -> Vec<String> {
-    listing.entries.iter().map(|entry| names::of_path(entry.path.strip_prefix(folder).expect("inside"))).collect()
+    listing
+        .entries
+        .iter()
+        .map(|entry| names::of_path(entry.path.strip_prefix(folder).expect("inside")))
+        .collect()
 }
 
 #[test]
@@ -39,47 +43,113 @@ fn class_folders_are_listed_recursively_and_foreign_files_counted() {
     ]);
     let listing = listed(folder.path());
     assert_eq!(listing.classes, ["a", "b"]);
-    assert_eq!(images(&listing, folder.path()), ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]);
+    assert_eq!(
+        images(&listing, folder.path()),
+        ["a/x.jpeg", "b/2.PNG", "b/deep/er/1.jpg"]
+    );
     // `loose.jpg` is outside the class folders, `notes.txt` is no image, and the others are
     // hidden.
-    for (kind, count) in [(Kind::NotAnImage, 1), (Kind::Hidden, 4), (Kind::WithoutClass, 1), (Kind::System, 0)] {
+    for (kind, count) in [
+        (Kind::NotAnImage, 1),
+        (Kind::Hidden, 4),
+        (Kind::WithoutClass, 1),
+        (Kind::System, 0),
+    ] {
         assert_eq!(listing.passed_over.count(kind), count, "{kind}");
     }
 }
 
 #[test]
 fn the_parts_of_a_data_set_are_no_classes() {
-    let folder = folder_with(&["Training/a/1.png", "Training/b/1.png", "test/a/1.png", "test/b/1.png"]);
-    let error = list(folder.path(), &Exclude::default()).expect_err("parts").to_string();
-    let expected = format!("found the parts Training, test in {0}, expected classes", names::of_path(folder.path()));
-    assert!(error.contains(&expected) && error.ends_with("/Training\""), "{error}");
+    let folder = folder_with(&[
+        "Training/a/1.png",
+        "Training/b/1.png",
+        "test/a/1.png",
+        "test/b/1.png",
+    ]);
+    let error = list(folder.path(), &Exclude::default())
+        .expect_err("parts")
+        .to_string();
+    let expected = format!(
+        "found the parts Training, test in {0}, expected classes",
+        names::of_path(folder.path())
+    );
+    assert!(
+        error.contains(&expected) && error.ends_with("/Training\""),
+        "{error}"
+    );
     // Vehicles, say.
-    for files in [["train/1.png", "test/1.png"], ["train/old/1.png", "bus/new/1.png"]] {
-        assert_eq!(listed(folder_with(&files).path()).entries.len(), 2, "{files:?}");
+    for files in [
+        ["train/1.png", "test/1.png"],
+        ["train/old/1.png", "bus/new/1.png"],
+    ] {
+        assert_eq!(
+            listed(folder_with(&files).path()).entries.len(),
+            2,
+            "{files:?}"
+        );
     }
 }
 
 #[test]
 fn what_is_not_there_is_named_with_what_is() {
     let folder = folder_with(&["Training/a/1.png", "readme.md"]);
-    let error = |path: &str| list(&folder.path().join(path), &Exclude::default()).expect_err(path).to_string();
+    let error = |path: &str| {
+        list(&folder.path().join(path), &Exclude::default())
+            .expect_err(path)
+            .to_string()
+    };
     let missing = error("training");
-    assert!(missing.contains("training") && missing.contains("Training, readme.md"), "{missing}");
+    assert!(
+        missing.contains("training") && missing.contains("Training, readme.md"),
+        "{missing}"
+    );
     let empty = error("Training/a");
-    assert!(empty.contains("no class folders") && empty.contains("1.png"), "{empty}");
+    assert!(
+        empty.contains("no class folders") && empty.contains("1.png"),
+        "{empty}"
+    );
 }
 
 #[test]
 fn folders_of_systems_are_passed_over_whatever_is_in_them() {
-    let names =
-        ["lost+found", "$RECYCLE.BIN", "System Volume Information", "b/@eaDir", "#recycle", "found.000", "b/@Recycle", "__pycache__"];
-    let folder = folder_with(&["a/1.png", "b/2.png", "__MACOSX/b/2.png", ".Trash-1000/3.png"]);
-    names.iter().for_each(|name| add(folder.path(), &format!("{name}/thumb.png"), "x"));
+    let names = [
+        "lost+found",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "b/@eaDir",
+        "#recycle",
+        "found.000",
+        "b/@Recycle",
+        "__pycache__",
+    ];
+    let folder = folder_with(&[
+        "a/1.png",
+        "b/2.png",
+        "__MACOSX/b/2.png",
+        ".Trash-1000/3.png",
+    ]);
+    names
+        .iter()
+        .for_each(|name| add(folder.path(), &format!("{name}/thumb.png"), "x"));
     let listing = listed(folder.path());
-    assert_eq!((&listing.classes[..], listing.entries.len()), (&["a".to_owned(), "b".to_owned()][..], 2));
-    assert_eq!((listing.passed_over.count(Kind::System), listing.passed_over.count(Kind::Hidden)), (names.len(), 2));
+    assert_eq!(
+        (&listing.classes[..], listing.entries.len()),
+        (&["a".to_owned(), "b".to_owned()][..], 2)
+    );
+    assert_eq!(
+        (
+            listing.passed_over.count(Kind::System),
+            listing.passed_over.count(Kind::Hidden)
+        ),
+        (names.len(), 2)
+    );
     let words = listing.passed_over.words(Path::new("x"));
-    assert!(words[1].starts_with("passed over in x: folders of the system, 8; the first: ") && words[1].ends_with("#recycle"), "{words:?}");
+    assert!(
+        words[1].starts_with("passed over in x: folders of the system, 8; the first: ")
+            && words[1].ends_with("#recycle"),
+        "{words:?}"
+    );
 }
 
 #[test]
@@ -101,11 +171,16 @@ fn what_this_program_wrote_is_no_class_wherever_it_lies() {
         "maps/0001.overlay.png",
         "cache/emberlens/pixels/x.u8",
     ]);
-    add(folder.path(), "more/manifest.csv", "path,label,split,group,weight\n");
+    add(
+        folder.path(),
+        "more/manifest.csv",
+        "path,label,split,group,weight\n",
+    );
     add(folder.path(), "more/a/1.png", "x");
     // A run that was killed before its first checkpoint.
     add(folder.path(), "young/x.png", "x");
-    let recipe = crate::config::parse("name = 'x'\n[data]\ntrain = '.'\n", Path::new("x"), &[]).expect("a recipe");
+    let recipe = crate::config::parse("name = 'x'\n[data]\ntrain = '.'\n", Path::new("x"), &[])
+        .expect("a recipe");
     add(folder.path(), "young/config.toml", &recipe.to_toml());
     let listing = listed(folder.path());
     assert_eq!(listing.classes, ["a", "b"]);
@@ -124,14 +199,27 @@ fn what_looks_like_ours_and_is_a_class_stays_one() {
         "x/config.toml",
         "x/5.png",
     ]);
-    add(folder.path(), "x/config.toml", "name = 'x'\n[data]\ntrain = '.'\n");
+    add(
+        folder.path(),
+        "x/config.toml",
+        "name = 'x'\n[data]\ntrain = '.'\n",
+    );
     let listing = listed(folder.path());
-    assert_eq!((listing.classes.len(), listing.entries.len(), listing.passed_over.count(Kind::Own)), (5, 5, 0));
+    assert_eq!(
+        (
+            listing.classes.len(),
+            listing.entries.len(),
+            listing.passed_over.count(Kind::Own)
+        ),
+        (5, 5, 0)
+    );
 }
 
 #[test]
 fn formats_that_are_not_read_are_named_with_what_to_do() {
-    let folder = folder_with(&["a/1.png", "a/2.HEIC", "b/3.heif", "b/4.dcm", "b/5.svg", "b/6.txt"]);
+    let folder = folder_with(&[
+        "a/1.png", "a/2.HEIC", "b/3.heif", "b/4.dcm", "b/5.svg", "b/6.txt",
+    ]);
     let words = listed(folder.path()).passed_over.words(Path::new("x"));
     let first = |name: &str| format!("the first: {}", folder.path().join(name).display());
     assert_eq!(
@@ -141,8 +229,14 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
                 "passed over in x: 1 DICOM file, which can't be read; export it as PNG, with the window that a reader would set; {}",
                 first("b/4.dcm")
             ),
-            format!("passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; {}", first("a/2.HEIC")),
-            format!("passed over in x: 1 SVG drawing, which can't be read; save it as PNG; {}", first("b/5.svg")),
+            format!(
+                "passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; {}",
+                first("a/2.HEIC")
+            ),
+            format!(
+                "passed over in x: 1 SVG drawing, which can't be read; save it as PNG; {}",
+                first("b/5.svg")
+            ),
             "passed over in x: files that aren't images, 1".to_owned(),
         ]
     );
@@ -150,13 +244,26 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
 
 #[test]
 fn patterns_leave_out_folders_and_files_and_a_class_that_they_empty() {
-    let folder = folder_with(&["a/1.png", "a/1_mask.png", "a/deep/2_mask.png", "b/3.png", "drafts/4.png", "old/5.png"]);
-    let data = |patterns: &[&str]| Data { exclude: patterns.iter().map(|text| (*text).to_owned()).collect(), ..Data::of(String::new()) };
+    let folder = folder_with(&[
+        "a/1.png",
+        "a/1_mask.png",
+        "a/deep/2_mask.png",
+        "b/3.png",
+        "drafts/4.png",
+        "old/5.png",
+    ]);
+    let data = |patterns: &[&str]| Data {
+        exclude: patterns.iter().map(|text| (*text).to_owned()).collect(),
+        ..Data::of(String::new())
+    };
     let exclude = Exclude::of(&data(&["drafts", "**/*_mask.png", "old/**"])).expect("patterns");
     let listing = list(folder.path(), &exclude).expect("listed");
     assert_eq!(
         (&listing.classes[..], images(&listing, folder.path())),
-        (&["a".to_owned(), "b".to_owned()][..], vec!["a/1.png".to_owned(), "b/3.png".to_owned()])
+        (
+            &["a".to_owned(), "b".to_owned()][..],
+            vec!["a/1.png".to_owned(), "b/3.png".to_owned()]
+        )
     );
     assert_eq!(listing.passed_over.count(Kind::Excluded), 4);
     assert_eq!(exclude.without_effect(), None);
@@ -182,16 +289,48 @@ fn links_that_lead_nowhere_or_round_and_pipes_end_nothing() {
     let _socket = UnixListener::bind(at("b/socket.png")).expect("bound");
     let listing = listed(folder.path());
     assert_eq!(listing.classes, ["a", "b", "elsewhere"]);
-    assert_eq!(images(&listing, folder.path()), ["a/1.png", "b/2.png", "b/linked/3.png", "elsewhere/c/3.png"]);
-    let counts = [Kind::Loop, Kind::Special, Kind::NotAnImage].map(|kind| listing.passed_over.count(kind));
+    assert_eq!(
+        images(&listing, folder.path()),
+        ["a/1.png", "b/2.png", "b/linked/3.png", "elsewhere/c/3.png"]
+    );
+    let counts =
+        [Kind::Loop, Kind::Special, Kind::NotAnImage].map(|kind| listing.passed_over.count(kind));
     assert_eq!(counts, [1, 2, 1]);
-    let mut unreadable: Vec<_> =
-        listing.unreadable.iter().map(|file| (file.path.clone(), file.class.as_deref(), file.reason.as_str())).collect();
+    let mut unreadable: Vec<_> = listing
+        .unreadable
+        .iter()
+        .map(|file| {
+            (
+                file.path.clone(),
+                file.class.as_deref(),
+                file.reason.as_str(),
+            )
+        })
+        .collect();
     unreadable.sort();
-    assert_eq!(unreadable[0], (at("a/gone.png"), Some("a"), "a link to /nowhere/x.png, which is not there"));
-    assert_eq!((&unreadable[1].0, unreadable[1].1), (&at("a/self.png"), Some("a")));
-    assert!(unreadable[1].2.starts_with("a link to self.png, which can't be followed: "), "{}", unreadable[1].2);
-    assert_eq!(unreadable[2], (at("gone"), None, "a link to /nowhere, which is not there"));
+    assert_eq!(
+        unreadable[0],
+        (
+            at("a/gone.png"),
+            Some("a"),
+            "a link to /nowhere/x.png, which is not there"
+        )
+    );
+    assert_eq!(
+        (&unreadable[1].0, unreadable[1].1),
+        (&at("a/self.png"), Some("a"))
+    );
+    assert!(
+        unreadable[1]
+            .2
+            .starts_with("a link to self.png, which can't be followed: "),
+        "{}",
+        unreadable[1].2
+    );
+    assert_eq!(
+        unreadable[2],
+        (at("gone"), None, "a link to /nowhere, which is not there")
+    );
     assert_eq!(unreadable.len(), 3);
 }
 
@@ -207,7 +346,12 @@ fn names_that_are_not_utf_8_stay_apart_and_are_found_again() {
     }
     let listing = listed(folder.path());
     assert_eq!(listing.classes, ["na\\x0Ave", "na\\xEEve", "na\\xEFve"]);
-    assert!(listing.entries.iter().all(|entry| names::to_path(&names::of_path(&entry.path)) == entry.path));
+    assert!(
+        listing
+            .entries
+            .iter()
+            .all(|entry| names::to_path(&names::of_path(&entry.path)) == entry.path)
+    );
 }
 
 #[cfg(unix)]
@@ -226,22 +370,47 @@ fn a_path_that_is_too_long_is_named_and_ends_nothing() {
     let listing = listed(folder.path());
     assert_eq!(images(&listing, folder.path()), ["a/1.png", "b/2.png"]);
     assert_eq!(listing.unreadable.len(), 1);
-    assert!(listing.unreadable[0].reason.starts_with("its path has 4"), "{}", listing.unreadable[0].reason);
+    assert!(
+        listing.unreadable[0].reason.starts_with("its path has 4"),
+        "{}",
+        listing.unreadable[0].reason
+    );
 }
 
 #[test]
 fn parts_go_by_many_names_and_what_is_none_of_them_is_told() {
-    let folder = folder_with(&["Training/a/1.png", "dev/a/2.png", "testing/a/3.png", "extra/a/4.png", ".cache/5.png", "notes.txt"]);
+    let folder = folder_with(&[
+        "Training/a/1.png",
+        "dev/a/2.png",
+        "testing/a/3.png",
+        "extra/a/4.png",
+        ".cache/5.png",
+        "notes.txt",
+    ]);
     add(folder.path(), "checkpoints/run/metrics.json", "x");
     add(folder.path(), "checkpoints/run/predictions.csv", "x");
     let found = splits(folder.path()).expect("looked at");
-    assert_eq!(found.parts, ["Training", "dev", "testing"].map(|name| Some(folder.path().join(name))));
-    let extra = format!("passed over: {}, a folder that is none of train, val (or dev) and test", folder.path().join("extra").display());
+    assert_eq!(
+        found.parts,
+        ["Training", "dev", "testing"].map(|name| Some(folder.path().join(name)))
+    );
+    let extra = format!(
+        "passed over: {}, a folder that is none of train, val (or dev) and test",
+        folder.path().join("extra").display()
+    );
     assert_eq!(found.others, [extra]);
     // Without a training folder, these are classes.
     let classes = folder_with(&["dev/1.png", "test/2.png"]);
-    let whole = Splits { parts: [Some(classes.path().to_owned()), None, None], others: Vec::new() };
+    let whole = Splits {
+        parts: [Some(classes.path().to_owned()), None, None],
+        others: Vec::new(),
+    };
     assert_eq!(splits(classes.path()).expect("looked at"), whole);
     add(folder.path(), "val/a/6.png", "x");
-    assert!(splits(folder.path()).expect_err("two for one").to_string().contains("found two folders for val"));
+    assert!(
+        splits(folder.path())
+            .expect_err("two for one")
+            .to_string()
+            .contains("found two folders for val")
+    );
 }

@@ -36,14 +36,25 @@ pub enum Found {
 pub(super) fn children(folder: &Path, exclude: &Exclude) -> io::Result<Vec<Found>> {
     // `WalkDir` reports a folder that it can't read as an entry in it, not as an error.
     fs::read_dir(folder)?;
-    let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().min_depth(1).max_depth(1);
-    Ok(walk.into_iter().map(|entry| sorted(entry, folder, exclude)).collect())
+    let walk = WalkDir::new(folder)
+        .follow_links(true)
+        .sort_by_file_name()
+        .min_depth(1)
+        .max_depth(1);
+    Ok(walk
+        .into_iter()
+        .map(|entry| sorted(entry, folder, exclude))
+        .collect())
 }
 
 /// Calls `take` for each file in a folder at any depth, sorted by name, and for each folder that
 /// isn't walked. Links are followed. Patterns are relative to `root`.
 pub fn walk(folder: &Path, root: &Path, exclude: &Exclude, take: &mut dyn FnMut(Found)) {
-    let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().min_depth(1).into_iter();
+    let mut walk = WalkDir::new(folder)
+        .follow_links(true)
+        .sort_by_file_name()
+        .min_depth(1)
+        .into_iter();
     while let Some(entry) = walk.next() {
         let is_folder = entry.as_ref().is_ok_and(|entry| entry.file_type().is_dir());
         match sorted(entry, root, exclude) {
@@ -91,7 +102,12 @@ fn sorted(entry: walkdir::Result<DirEntry>, root: &Path, exclude: &Exclude) -> F
             Found::PassedOver(by_ending(&path).unwrap_or(Kind::NotAnImage), path)
         }
         Err(error) => {
-            let reason = why_not(&path, &error.into_io_error().unwrap_or_else(|| io::Error::other("the system doesn't say why")));
+            let reason = why_not(
+                &path,
+                &error
+                    .into_io_error()
+                    .unwrap_or_else(|| io::Error::other("the system doesn't say why")),
+            );
             Found::Unreadable(path, reason)
         }
     }
@@ -102,7 +118,10 @@ fn sorted(entry: walkdir::Result<DirEntry>, root: &Path, exclude: &Exclude) -> F
 fn leads_up(link: &Path) -> bool {
     let target = link.canonicalize();
     let folder = link.parent().and_then(|parent| parent.canonicalize().ok());
-    target.ok().zip(folder).is_some_and(|(target, folder)| folder.starts_with(target))
+    target
+        .ok()
+        .zip(folder)
+        .is_some_and(|(target, folder)| folder.starts_with(target))
 }
 
 /// The reason given for a path that leads nowhere.

@@ -80,7 +80,12 @@ impl Pixels {
         let mut copies = vec![0; self.bytes.len() * 3];
         // Only a gray image where RGB is wanted has another number of channels: `reduced` sees to
         // that.
-        copies.as_chunks_mut::<3>().0.iter_mut().zip(self.bytes).for_each(|(copies, level)| *copies = [level; 3]);
+        copies
+            .as_chunks_mut::<3>()
+            .0
+            .iter_mut()
+            .zip(self.bytes)
+            .for_each(|(copies, level)| *copies = [level; 3]);
         copies
     }
 }
@@ -99,7 +104,11 @@ pub struct Stored {
 impl Stored {
     fn new(format: ImageFormat, mode: String, orientation: Orientation) -> Self {
         let format = format!("{format:?}").to_lowercase();
-        Self { format, mode, is_turned: orientation != Orientation::NoTransforms }
+        Self {
+            format,
+            mode,
+            is_turned: orientation != Orientation::NoTransforms,
+        }
     }
 }
 
@@ -128,7 +137,15 @@ pub struct Decoded {
 /// # Errors
 /// Returns the reason, without the path, if the bytes can't be decoded.
 pub fn decode(bytes: &[u8], color: Color) -> Result<Pixels, String> {
-    decode_in(bytes, Wanted { color, repair: false }, &mut Room::open()).map(|decoded| decoded.pixels)
+    decode_in(
+        bytes,
+        Wanted {
+            color,
+            repair: false,
+        },
+        &mut Room::open(),
+    )
+    .map(|decoded| decoded.pixels)
 }
 
 /// Decodes the bytes of an image file within the memory budget; `room` takes what is needed.
@@ -141,8 +158,13 @@ pub fn decode_in(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<De
     }
     // A panic is a bug in a decoder; it should cost one image and not the run.
     let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, wanted, room))));
-    let decoded = decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))?;
-    if decoded.pixels.bytes.is_empty() { Err("the image has no pixels".to_owned()) } else { Ok(decoded) }
+    let decoded =
+        decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))?;
+    if decoded.pixels.bytes.is_empty() {
+        Err("the image has no pixels".to_owned())
+    } else {
+        Ok(decoded)
+    }
 }
 
 /// Decodes a file in the format that its first bytes tell, whatever its name.
@@ -152,13 +174,20 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
         Ok(ImageFormat::Tiff) => decode_tiff(bytes, wanted, room),
         Ok(ImageFormat::Gif) => gif::decode(bytes, wanted, room),
         Ok(ImageFormat::Png) => png::decode(bytes, wanted, room),
-        Ok(format @ (ImageFormat::Bmp | ImageFormat::Pnm | ImageFormat::WebP)) => bitmap::decode(bytes, format, wanted, room),
+        Ok(format @ (ImageFormat::Bmp | ImageFormat::Pnm | ImageFormat::WebP)) => {
+            bitmap::decode(bytes, format, wanted, room)
+        }
         // BigTIFF, which `guess_format` doesn't know.
-        _ if bytes.starts_with(b"MM\0\x2B") || bytes.starts_with(b"II\x2B\0") => decode_tiff(bytes, wanted, room),
+        _ if bytes.starts_with(b"MM\0\x2B") || bytes.starts_with(b"II\x2B\0") => {
+            decode_tiff(bytes, wanted, room)
+        }
         _ if bitmap::is_headerless(bytes) => bitmap::decode(bytes, ImageFormat::Bmp, wanted, room),
         _ => Err(match foreign_format(bytes) {
             Some((name, advice)) => format!("it is {name}, which can't be read; {advice}"),
-            None => format!("the content is no known image format; it begins with {}", beginning(bytes)),
+            None => format!(
+                "the content is no known image format; it begins with {}",
+                beginning(bytes)
+            ),
         }),
     }
 }
@@ -168,10 +197,15 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
 fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(), String> {
     let pixels = height.saturating_mul(width);
     if pixels > MAX_PIXELS {
-        return Err(format!("{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"));
+        return Err(format!(
+            "{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"
+        ));
     }
     if pixels > most.saturating_mul(bytes.len() as u64) {
-        return Err(format!("{width}x{height} pixels can't be in {} bytes: the file is cut off or a decompression bomb", bytes.len()));
+        return Err(format!(
+            "{width}x{height} pixels can't be in {} bytes: the file is cut off or a decompression bomb",
+            bytes.len()
+        ));
     }
     Ok(())
 }
@@ -180,8 +214,14 @@ fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(),
 fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
     let size = jpeg.size();
-    refuse_bomb(size.map(|side| side as u64), bytes, jpeg_pixels::MOST_PIXELS_A_BYTE)?;
-    let orientation = jpeg.exif().map_or(Orientation::NoTransforms, exif::orientation);
+    refuse_bomb(
+        size.map(|side| side as u64),
+        bytes,
+        jpeg_pixels::MOST_PIXELS_A_BYTE,
+    )?;
+    let orientation = jpeg
+        .exif()
+        .map_or(Orientation::NoTransforms, exif::orientation);
     let mode = match jpeg.num_components() {
         1 => "L8",
         3 => "Rgb8",
@@ -191,15 +231,21 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
     let turning = samples::memory(size, jpeg.num_components().min(3), orientation);
     room.need(jpeg.memory(false).max(turning))?;
     let (pixels, damage) = match jpeg.decode() {
-        Ok(decoded) => {
-            (decoded.pixels, (!decoded.has_end).then(|| "its end-of-image marker is missing; all of its pixels are there".to_owned()))
-        }
+        Ok(decoded) => (
+            decoded.pixels,
+            (!decoded.has_end).then(|| {
+                "its end-of-image marker is missing; all of its pixels are there".to_owned()
+            }),
+        ),
         Err(error @ jpeg_pixels::Error::Unsupported(_)) => return Err(error.to_string()),
         Err(error) if wanted.repair => {
             // `decode` has consumed the first decoder.
             let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
             room.need(jpeg.memory(true).max(turning))?;
-            (jpeg.repair().map_err(|error| error.to_string())?, Some(error.to_string()))
+            (
+                jpeg.repair().map_err(|error| error.to_string())?,
+                Some(error.to_string()),
+            )
         }
         Err(error) => {
             return Err(format!(
@@ -207,8 +253,17 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
             ));
         }
     };
-    let jpeg_pixels::Pixels { height, width, channels, bytes } = pixels;
-    Ok(Decoded { pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color), stored, damage })
+    let jpeg_pixels::Pixels {
+        height,
+        width,
+        channels,
+        bytes,
+    } = pixels;
+    Ok(Decoded {
+        pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color),
+        stored,
+        damage,
+    })
 }
 
 /// Decodes a TIFF.
@@ -220,9 +275,14 @@ fn decode_tiff(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
     let orientation = exif::of_number(tiff.orientation());
     let memory = tiff.memory().map_err(|error| error.to_string())?;
     room.need(memory.max(samples::memory([height, width], 4, orientation)))?;
-    let tiff_pixels::Pixels { channels, bytes } = tiff.decode().map_err(|error| error.to_string())?;
+    let tiff_pixels::Pixels { channels, bytes } =
+        tiff.decode().map_err(|error| error.to_string())?;
     let stored = Stored::new(ImageFormat::Tiff, tiff.mode(), orientation);
-    Ok(Decoded { pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color), stored, damage: None })
+    Ok(Decoded {
+        pixels: samples::upright([height, width, channels], bytes, orientation, wanted.color),
+        stored,
+        damage: None,
+    })
 }
 
 /// Describes an error of the `image` crate.
@@ -251,7 +311,10 @@ fn all_samples(decoder: impl ImageDecoder) -> Result<Vec<u8>, ImageError> {
 
 /// Returns the first bytes as a quoted string, with escapes.
 fn beginning(bytes: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(16)]))
+    format!(
+        "{:?}",
+        String::from_utf8_lossy(&bytes[..bytes.len().min(16)])
+    )
 }
 
 thread_local! {
@@ -292,24 +355,48 @@ mod tests {
     }
 
     fn rgb() -> DynamicImage {
-        image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([(x * 50) as u8, (y * 100) as u8, (x * y * 20) as u8])).into()
+        image::RgbImage::from_fn(5, 3, |x, y| {
+            image::Rgb([(x * 50) as u8, (y * 100) as u8, (x * y * 20) as u8])
+        })
+        .into()
     }
 
     #[test]
     fn pixels_keep_rows_columns_and_channels_in_every_lossless_format() {
-        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::Pnm, ImageFormat::WebP] {
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::Bmp,
+            ImageFormat::Tiff,
+            ImageFormat::Pnm,
+            ImageFormat::WebP,
+        ] {
             let pixels = decode(&file(&rgb(), format), Color::Rgb).expect("decoded");
             assert_eq!((pixels.height, pixels.width, pixels.channels), (3, 5, 3));
-            assert_eq!(pixels.bytes[(2 * 5 + 4) * 3..][..3], [200, 200, 160], "bottom right, {format:?}");
-            assert_eq!(pixels.bytes[4 * 3..][..3], [200, 0, 0], "top right, {format:?}");
+            assert_eq!(
+                pixels.bytes[(2 * 5 + 4) * 3..][..3],
+                [200, 200, 160],
+                "bottom right, {format:?}"
+            );
+            assert_eq!(
+                pixels.bytes[4 * 3..][..3],
+                [200, 0, 0],
+                "top right, {format:?}"
+            );
         }
     }
 
     #[test]
     fn depth_alpha_and_colour_become_what_the_table_says() {
-        let grey16: DynamicImage = image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([[0u16, 65535][x as usize]])).into();
-        let grey_alpha: DynamicImage = image::ImageBuffer::from_fn(2, 1, |x, _| image::LumaA([100u8, [255, 0][x as usize]])).into();
-        let rgba: DynamicImage = image::ImageBuffer::from_fn(2, 1, |x, _| image::Rgba([200u8, 100, 0, [255, 51][x as usize]])).into();
+        let grey16: DynamicImage =
+            image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([[0u16, 65535][x as usize]]))
+                .into();
+        let grey_alpha: DynamicImage =
+            image::ImageBuffer::from_fn(2, 1, |x, _| image::LumaA([100u8, [255, 0][x as usize]]))
+                .into();
+        let rgba: DynamicImage = image::ImageBuffer::from_fn(2, 1, |x, _| {
+            image::Rgba([200u8, 100, 0, [255, 51][x as usize]])
+        })
+        .into();
         let cases = [
             (&grey16, Color::Grayscale, vec![0, 255]),
             (&grey16, Color::Rgb, vec![0, 0, 0, 255, 255, 255]),
@@ -332,7 +419,10 @@ mod tests {
         bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         for (bytes, expected) in [
             (&b""[..], "empty"),
-            (b"a letter, not an image", "no known image format; it begins with \"a letter, not an\""),
+            (
+                b"a letter, not an image",
+                "no known image format; it begins with \"a letter, not an\"",
+            ),
             (&jpeg[..jpeg.len() - 3], "cut off"),
             (&png[..png.len() / 2], ""),
             (&bomb, ""),
@@ -344,7 +434,14 @@ mod tests {
 
     /// Decodes a file, repairing it if it is damaged.
     fn repaired(bytes: &[u8]) -> Result<Decoded, String> {
-        decode_in(bytes, Wanted { color: Color::Rgb, repair: true }, &mut Room::open())
+        decode_in(
+            bytes,
+            Wanted {
+                color: Color::Rgb,
+                repair: true,
+            },
+            &mut Room::open(),
+        )
     }
 
     #[test]
@@ -361,17 +458,40 @@ mod tests {
                 let canvas = [&b"VP8X\x0A\0\0\0\x08\0\0\0"[..], &[4, 0, 0, 2, 0, 0]].concat();
                 let length = (exif.len() as u32).to_le_bytes();
                 let padding = vec![0; exif.len() % 2];
-                let body = [b"WEBP", &canvas[..], &simple[12..], b"EXIF", &length, &exif, &padding].concat();
+                let body = [
+                    b"WEBP",
+                    &canvas[..],
+                    &simple[12..],
+                    b"EXIF",
+                    &length,
+                    &exif,
+                    &padding,
+                ]
+                .concat();
                 let webp = [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat();
                 // PNG has it in a chunk before the pixels.
                 let simple = file(&upright, ImageFormat::Png);
                 let mut sum = crc(b"eXIf");
                 exif.iter().for_each(|byte| sum = crc_of(sum, *byte));
-                let chunk = [&(exif.len() as u32).to_be_bytes()[..], b"eXIf", &exif, &(!sum).to_be_bytes()].concat();
+                let chunk = [
+                    &(exif.len() as u32).to_be_bytes()[..],
+                    b"eXIf",
+                    &exif,
+                    &(!sum).to_be_bytes(),
+                ]
+                .concat();
                 let png = [&simple[..33], &chunk, &simple[33..]].concat();
                 for (name, bytes) in [("webp", webp), ("png", png)] {
                     let found = repaired(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
-                    assert_eq!((found.pixels.height, found.pixels.width, found.stored.is_turned), (5, 3, true), "{name} {kind} {head:?}");
+                    assert_eq!(
+                        (
+                            found.pixels.height,
+                            found.pixels.width,
+                            found.stored.is_turned
+                        ),
+                        (5, 3, true),
+                        "{name} {kind} {head:?}"
+                    );
                     assert_eq!(found.pixels.bytes, expected, "{name} {kind} {head:?}");
                 }
             }
@@ -384,30 +504,68 @@ mod tests {
     }
 
     fn crc_of(sum: u32, byte: u8) -> u32 {
-        (0..8).fold(sum ^ u32::from(byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xEDB8_8320 } else { sum >> 1 })
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            if sum & 1 == 1 {
+                sum >> 1 ^ 0xEDB8_8320
+            } else {
+                sum >> 1
+            }
+        })
     }
 
     #[test]
     fn a_jpeg_without_its_end_is_read_and_a_damaged_one_only_where_that_is_wanted() {
-        let image: DynamicImage =
-            image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([(x * 6) as u8, (y * 10) as u8, ((x + y) * 4) as u8])).into();
+        let image: DynamicImage = image::RgbImage::from_fn(40, 24, |x, y| {
+            image::Rgb([(x * 6) as u8, (y * 10) as u8, ((x + y) * 4) as u8])
+        })
+        .into();
         let whole = file(&image, ImageFormat::Jpeg);
         let expected = decode(&whole, Color::Rgb).expect("whole");
         for bytes in [&whole[..whole.len() - 2], &whole[..whole.len() - 1]] {
-            let found = decode_in(bytes, Wanted { color: Color::Rgb, repair: false }, &mut Room::open()).expect("all rows are there");
+            let found = decode_in(
+                bytes,
+                Wanted {
+                    color: Color::Rgb,
+                    repair: false,
+                },
+                &mut Room::open(),
+            )
+            .expect("all rows are there");
             assert_eq!(found.pixels, expected);
-            assert!(found.damage.is_some_and(|damage| damage.contains("end-of-image marker is missing")));
+            assert!(
+                found
+                    .damage
+                    .is_some_and(|damage| damage.contains("end-of-image marker is missing"))
+            );
         }
         // Part of the data, after the header of the scan.
-        let scan = whole.windows(2).position(|marker| marker == [0xFF, 0xDA]).expect("a scan");
+        let scan = whole
+            .windows(2)
+            .position(|marker| marker == [0xFF, 0xDA])
+            .expect("a scan");
         let half = &whole[..scan + (whole.len() - scan) * 4 / 5];
         let reason = decode(half, Color::Rgb).expect_err("rows are missing");
-        assert!(reason.contains("cut off") && reason.contains("data.on_bad_image = \"repair\""), "{reason}");
+        assert!(
+            reason.contains("cut off") && reason.contains("data.on_bad_image = \"repair\""),
+            "{reason}"
+        );
         let found = repaired(half).expect("some rows are there");
         assert_eq!((found.pixels.height, found.pixels.width), (24, 40));
-        assert_eq!(found.pixels.bytes[..40 * 3], expected.bytes[..40 * 3], "the first row");
-        assert_eq!(found.pixels.bytes[(23 * 40 + 39) * 3..], [128; 3], "the last pixel");
-        assert!(found.damage.is_some_and(|damage| damage.contains("cut off")));
+        assert_eq!(
+            found.pixels.bytes[..40 * 3],
+            expected.bytes[..40 * 3],
+            "the first row"
+        );
+        assert_eq!(
+            found.pixels.bytes[(23 * 40 + 39) * 3..],
+            [128; 3],
+            "the last pixel"
+        );
+        assert!(
+            found
+                .damage
+                .is_some_and(|damage| damage.contains("cut off"))
+        );
         assert_eq!(repaired(&whole).expect("whole").damage, None);
         // A header alone can't be repaired.
         assert!(repaired(&whole[..100]).is_err());
@@ -417,53 +575,101 @@ mod tests {
     fn sizes_that_a_file_cannot_hold_are_refused_before_memory_is_taken() {
         // A frame of 13370x13370 pixels in a file of a few hundred bytes.
         let mut jpeg = file(&rgb(), ImageFormat::Jpeg);
-        let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a frame");
+        let frame = jpeg
+            .windows(2)
+            .position(|marker| marker == [0xFF, 0xC0])
+            .expect("a frame");
         jpeg[frame + 5..frame + 9].copy_from_slice(&[0x34, 0x3A, 0x34, 0x3A]);
         let mut png = file(&rgb(), ImageFormat::Png);
         png[16..24].copy_from_slice(&[0, 0, 0x34, 0x3A, 0, 0, 0x34, 0x3A]);
-        let sum = !png[12..29].iter().fold(u32::MAX, |sum, byte| crc_of(sum, *byte));
+        let sum = !png[12..29]
+            .iter()
+            .fold(u32::MAX, |sum, byte| crc_of(sum, *byte));
         png[29..33].copy_from_slice(&sum.to_be_bytes());
         let mut bmp = file(&rgb(), ImageFormat::Bmp);
         bmp[18..26].copy_from_slice(&[0x3A, 0x34, 0, 0, 0x3A, 0x34, 0, 0]);
         let pnm = b"P5 13370 13370 255\n0123456789";
         for bytes in [&jpeg[..], &png, &bmp, pnm] {
             let reason = repaired(bytes).expect_err("a bomb");
-            assert!(reason.contains("13370x13370 pixels can't be in"), "{reason}");
+            assert!(
+                reason.contains("13370x13370 pixels can't be in"),
+                "{reason}"
+            );
         }
         // The honest images that compress best are white pages.
-        let page: DynamicImage = image::GrayImage::from_pixel(2480, 3508, image::Luma([255])).into();
-        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Pnm, ImageFormat::Bmp] {
-            let page = if format == ImageFormat::WebP { page.to_rgb8().into() } else { page.clone() };
-            let found = decode(&file(&page, format), Color::Rgb).unwrap_or_else(|error| panic!("{format:?}: {error}"));
-            assert_eq!((found.height, found.width, found.channels), (3508, 2480, 1), "{format:?}");
+        let page: DynamicImage =
+            image::GrayImage::from_pixel(2480, 3508, image::Luma([255])).into();
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::Jpeg,
+            ImageFormat::WebP,
+            ImageFormat::Pnm,
+            ImageFormat::Bmp,
+        ] {
+            let page = if format == ImageFormat::WebP {
+                page.to_rgb8().into()
+            } else {
+                page.clone()
+            };
+            let found = decode(&file(&page, format), Color::Rgb)
+                .unwrap_or_else(|error| panic!("{format:?}: {error}"));
+            assert_eq!(
+                (found.height, found.width, found.channels),
+                (3508, 2480, 1),
+                "{format:?}"
+            );
         }
     }
 
     #[test]
     fn a_bitmap_without_the_head_of_a_file_and_a_foreign_format_are_told_by_their_content() {
         let bitmap = file(&rgb(), ImageFormat::Bmp);
-        assert_eq!(decode(&bitmap[14..], Color::Rgb), decode(&bitmap, Color::Rgb));
+        assert_eq!(
+            decode(&bitmap[14..], Color::Rgb),
+            decode(&bitmap, Color::Rgb)
+        );
         let reason = decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1", Color::Rgb).expect_err("not read");
-        assert_eq!(reason, "it is a HEIC image, which can't be read; save it as JPEG or PNG");
+        assert_eq!(
+            reason,
+            "it is a HEIC image, which can't be read; save it as JPEG or PNG"
+        );
     }
 
     #[test]
     fn every_prefix_of_a_file_is_an_error_and_never_a_panic() {
-        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Gif] {
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::Jpeg,
+            ImageFormat::Bmp,
+            ImageFormat::Gif,
+        ] {
             let whole = file(&rgb(), format);
             for length in 0..whole.len() - 2 {
                 // A GIF or PNG may be complete before its last chunk; it must not panic.
                 let result = decode(&whole[..length], Color::Rgb);
-                assert!(format != ImageFormat::Jpeg || result.is_err(), "{format:?} cut at {length}");
+                assert!(
+                    format != ImageFormat::Jpeg || result.is_err(),
+                    "{format:?} cut at {length}"
+                );
             }
         }
     }
 
     #[test]
     fn equal_pixels_have_equal_digests_whatever_the_file() {
-        let digest = |image: &DynamicImage, format| decode(&file(image, format), Color::Rgb).expect("decoded").digest();
-        assert_eq!(digest(&rgb(), ImageFormat::Png), digest(&rgb(), ImageFormat::Bmp));
-        assert_ne!(digest(&rgb(), ImageFormat::Png), digest(&rgb().rotate180(), ImageFormat::Png));
+        let digest = |image: &DynamicImage, format| {
+            decode(&file(image, format), Color::Rgb)
+                .expect("decoded")
+                .digest()
+        };
+        assert_eq!(
+            digest(&rgb(), ImageFormat::Png),
+            digest(&rgb(), ImageFormat::Bmp)
+        );
+        assert_ne!(
+            digest(&rgb(), ImageFormat::Png),
+            digest(&rgb().rotate180(), ImageFormat::Png)
+        );
     }
 
     #[test]
@@ -471,16 +677,33 @@ mod tests {
         let grey = rgb().to_luma8();
         let in_three: DynamicImage = DynamicImage::from(grey.clone()).to_rgb8().into();
         let mut all = Vec::new();
-        for (image, format) in
-            [(&DynamicImage::from(grey.clone()), ImageFormat::Png), (&in_three, ImageFormat::Png), (&in_three, ImageFormat::Bmp)]
-        {
-            all.extend([Color::Rgb, Color::Grayscale].map(|color| decode(&file(image, format), color).expect("decoded")));
+        for (image, format) in [
+            (&DynamicImage::from(grey.clone()), ImageFormat::Png),
+            (&in_three, ImageFormat::Png),
+            (&in_three, ImageFormat::Bmp),
+        ] {
+            all.extend(
+                [Color::Rgb, Color::Grayscale]
+                    .map(|color| decode(&file(image, format), color).expect("decoded")),
+            );
         }
-        assert!(all.iter().all(|pixels| pixels.channels == 1 && pixels.bytes == *grey.as_raw()), "{all:?}");
-        assert_eq!(all[0].clone().into_color(Color::Rgb)[6..9], [grey.as_raw()[2]; 3]);
+        assert!(
+            all.iter()
+                .all(|pixels| pixels.channels == 1 && pixels.bytes == *grey.as_raw()),
+            "{all:?}"
+        );
+        assert_eq!(
+            all[0].clone().into_color(Color::Rgb)[6..9],
+            [grey.as_raw()[2]; 3]
+        );
         // One colored pixel, in the last row.
         let mut spotted = in_three.to_rgb8();
         spotted.put_pixel(4, 2, image::Rgb([1, 1, 2]));
-        assert_eq!(decode(&file(&spotted.into(), ImageFormat::Png), Color::Rgb).expect("decoded").channels, 3);
+        assert_eq!(
+            decode(&file(&spotted.into(), ImageFormat::Png), Color::Rgb)
+                .expect("decoded")
+                .channels,
+            3
+        );
     }
 }

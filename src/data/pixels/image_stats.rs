@@ -59,21 +59,45 @@ pub struct ImageStats {
 /// # Errors
 /// Returns the reason, without the path, if it can't be decoded.
 pub fn measure_image(bytes: &[u8], color: Color) -> Result<(ImageStats, Pixels), String> {
-    measure_within(bytes, Wanted { color, repair: false }, &mut Room::open())
+    measure_within(
+        bytes,
+        Wanted {
+            color,
+            repair: false,
+        },
+        &mut Room::open(),
+    )
 }
 
 /// As [`measure_image`], within the memory budget; `room` takes what is needed.
 ///
 /// # Errors
 /// As [`measure_image`].
-pub fn measure_within(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<(ImageStats, Pixels), String> {
-    let Decoded { pixels, stored: Stored { format, mode, is_turned }, damage } = decode_in(bytes, wanted, room)?;
+pub fn measure_within(
+    bytes: &[u8],
+    wanted: Wanted,
+    room: &mut Room<'_>,
+) -> Result<(ImageStats, Pixels), String> {
+    let Decoded {
+        pixels,
+        stored: Stored {
+            format,
+            mode,
+            is_turned,
+        },
+        damage,
+    } = decode_in(bytes, wanted, room)?;
     // One pass over the full image serves the thumbnail and the sharpness.
     let grey = reduced(&pixels);
     let look = Thumbnail::of_reduced(&grey);
     let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));
     let [border, _] = moments(look.border().map(i32::from));
-    let square = resize(&grey, [SHARP_SIDE, SHARP_SIDE], Resize::Stretch, Interpolation::Bilinear);
+    let square = resize(
+        &grey,
+        [SHARP_SIDE, SHARP_SIDE],
+        Resize::Stretch,
+        Interpolation::Bilinear,
+    );
     let facts = ImageStats {
         file_bytes: bytes.len() as u64,
         file: blake3::hash(bytes).into(),
@@ -105,7 +129,12 @@ fn moments(values: impl Iterator<Item = i32>) -> [f32; 2] {
         squares += i64::from(value * value);
     }
     let mean = sum as f64 / count as f64;
-    [mean as f32, (squares as f64 / count as f64 - mean * mean).max(0.0).sqrt() as f32]
+    [
+        mean as f32,
+        (squares as f64 / count as f64 - mean * mean)
+            .max(0.0)
+            .sqrt() as f32,
+    ]
 }
 
 /// Computes [`ImageStats::sharpness`] of a gray square with sides of [`SHARP_SIDE`].
@@ -122,7 +151,10 @@ impl Work for Sharpness<'_> {
             let (mut of_row, mut squares_of_row) = (0i32, 0i32);
             for column in 1..SHARP_SIDE - 1 {
                 let level = |row: &[u8; SHARP_SIDE], column: usize| i32::from(row[column]);
-                let beside = level(here, column - 1) + level(here, column + 1) + level(above, column) + level(below, column);
+                let beside = level(here, column - 1)
+                    + level(here, column + 1)
+                    + level(above, column)
+                    + level(below, column);
                 let edge = 4 * level(here, column) - beside;
                 of_row += edge;
                 squares_of_row += edge * edge;
@@ -152,21 +184,53 @@ mod tests {
 
     fn png(image: &image::DynamicImage) -> Vec<u8> {
         let mut out = Cursor::new(Vec::new());
-        image.write_to(&mut out, image::ImageFormat::Png).expect("memory");
+        image
+            .write_to(&mut out, image::ImageFormat::Png)
+            .expect("memory");
         out.into_inner()
     }
 
     #[test]
     fn facts_of_an_image() {
-        let image = image::GrayImage::from_fn(60, 40, |x, y| image::Luma([if x < 30 && (8..32).contains(&y) { 200 } else { 20 }]));
+        let image = image::GrayImage::from_fn(60, 40, |x, y| {
+            image::Luma([if x < 30 && (8..32).contains(&y) {
+                200
+            } else {
+                20
+            }])
+        });
         let (facts, _) = measure_image(&png(&image.clone().into()), Color::Rgb).expect("an image");
-        assert_eq!((facts.height, facts.width, facts.format.as_str(), facts.mode.as_str(), facts.is_turned), (40, 60, "png", "L8", false));
-        assert!((facts.brightness - (20.0 + 180.0 * 0.3)).abs() < 2.0, "{}", facts.brightness);
-        assert!(facts.border > 20.0 && facts.border < facts.brightness, "{}", facts.border);
+        assert_eq!(
+            (
+                facts.height,
+                facts.width,
+                facts.format.as_str(),
+                facts.mode.as_str(),
+                facts.is_turned
+            ),
+            (40, 60, "png", "L8", false)
+        );
+        assert!(
+            (facts.brightness - (20.0 + 180.0 * 0.3)).abs() < 2.0,
+            "{}",
+            facts.brightness
+        );
+        assert!(
+            facts.border > 20.0 && facts.border < facts.brightness,
+            "{}",
+            facts.border
+        );
         let blurred = image::imageops::blur(&image, 6.0);
         let (other, _) = measure_image(&png(&blurred.into()), Color::Rgb).expect("an image");
-        assert!(facts.sharpness > 10.0 * other.sharpness, "{} {}", facts.sharpness, other.sharpness);
-        assert!(measure_image(b"", Color::Rgb).is_err() && measure_image(b"text", Color::Rgb).is_err());
+        assert!(
+            facts.sharpness > 10.0 * other.sharpness,
+            "{} {}",
+            facts.sharpness,
+            other.sharpness
+        );
+        assert!(
+            measure_image(b"", Color::Rgb).is_err() && measure_image(b"text", Color::Rgb).is_err()
+        );
     }
 
     #[test]
@@ -174,14 +238,21 @@ mod tests {
         let scene = |moved: f32, gain: f32| {
             image::RgbImage::from_fn(230, 170, |x, y| {
                 let (x, y) = (x as f32 + moved, y as f32 - moved / 2.0);
-                let level = 110.0 + 60.0 * (x / 17.0).sin() * (y / 23.0 + x / 90.0).cos() + 30.0 * (x * y / 900.0).sin();
-                image::Rgb([level, 0.8 * level + y / 9.0, 200.0 - x / 2.0].map(|level| (gain * level) as u8))
+                let level = 110.0
+                    + 60.0 * (x / 17.0).sin() * (y / 23.0 + x / 90.0).cos()
+                    + 30.0 * (x * y / 900.0).sin();
+                image::Rgb(
+                    [level, 0.8 * level + y / 9.0, 200.0 - x / 2.0]
+                        .map(|level| (gain * level) as u8),
+                )
             })
         };
         let files = [scene(0.0, 1.0), scene(4.0, 0.9)].map(|image| png(&image.into()));
         let found = |isa: Isa| {
             isa.as_best(|| {
-                let [one, other] = files.each_ref().map(|file| measure_image(file, Color::Rgb).expect("an image"));
+                let [one, other] = files
+                    .each_ref()
+                    .map(|file| measure_image(file, Color::Rgb).expect("an image"));
                 let sketches = [one.0.look.sketch(), other.0.look.sketch()];
                 let likeness = likeness(&one.0.look, 0, &other.0.look).to_bits();
                 let resized = resize(&one.1, [61, 47], Resize::Stretch, Interpolation::Lanczos);

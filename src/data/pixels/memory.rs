@@ -59,8 +59,16 @@ pub struct Room<'a> {
 
 impl Budget {
     fn new(limit_mb: u64) -> Self {
-        let state = State { limit: limit_mb << 20, taken: 0, next: 0, served: 0 };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            limit: limit_mb << 20,
+            taken: 0,
+            next: 0,
+            served: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -77,7 +85,10 @@ impl Budget {
         // `set_limit` may lower the limit after `check`; what no longer fits is then granted alone,
         // as it would wait forever.
         while state.served < number || state.taken + bytes > state.limit.max(bytes) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.taken += bytes;
         state.served += 1;
@@ -116,7 +127,12 @@ impl Budget {
 impl Room<'static> {
     /// Opens an account for an image whose file the caller holds and which isn't counted.
     pub fn open() -> Self {
-        Self { budget: &BUDGET, file: 0, taken: 0, lacking: None }
+        Self {
+            budget: &BUDGET,
+            file: 0,
+            taken: 0,
+            lacking: None,
+        }
     }
 }
 
@@ -128,7 +144,12 @@ impl<'a> Room<'a> {
         if file > 0 {
             budget.take(file);
         }
-        Ok(Self { budget, file, taken: file, lacking: None })
+        Ok(Self {
+            budget,
+            file,
+            taken: file,
+            lacking: None,
+        })
     }
 
     /// Takes what is missing of `bytes`, which an image needs in addition to its file.
@@ -138,7 +159,8 @@ impl<'a> Room<'a> {
     /// and the rest isn't available at once; [`with_file`] then gives back what is held and tries
     /// again.
     pub fn need(&mut self, bytes: u64) -> Result<(), String> {
-        self.budget.check(bytes.saturating_add(self.file), "decoding it takes")?;
+        self.budget
+            .check(bytes.saturating_add(self.file), "decoding it takes")?;
         let more = (bytes + self.file).saturating_sub(self.taken);
         if more == 0 {
             return Ok(());
@@ -184,11 +206,18 @@ pub(in crate::data) fn limit() -> u64 {
 /// # Errors
 /// Returns an error if the file can't be read, isn't a regular file or is larger than the budget,
 /// and the error of `work`.
-pub fn with_file<T>(path: &Path, work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>) -> Result<T, String> {
+pub fn with_file<T>(
+    path: &Path,
+    work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     with_file_of(&BUDGET, path, work)
 }
 
-fn with_file_of<T>(budget: &Budget, path: &Path, work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>) -> Result<T, String> {
+fn with_file_of<T>(
+    budget: &Budget,
+    path: &Path,
+    work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     let mut lacking = None;
     loop {
         let found = fs::metadata(path).map_err(|error| error.to_string())?;
@@ -202,7 +231,12 @@ fn with_file_of<T>(budget: &Budget, path: &Path, work: impl Fn(&[u8], &mut Room<
             Some(bytes) => {
                 budget.check(found.len().saturating_add(bytes), "decoding it takes")?;
                 budget.take(found.len() + bytes);
-                Room { budget, file: found.len(), taken: found.len() + bytes, lacking: None }
+                Room {
+                    budget,
+                    file: found.len(),
+                    taken: found.len() + bytes,
+                    lacking: None,
+                }
             }
         };
         let mut bytes = Vec::with_capacity(found.len() as usize);
@@ -224,12 +258,16 @@ pub(in crate::data) fn is_too_long(path: &Path) -> bool {
 
 /// Returns the budget in MiB that the environment sets, or the default for this machine.
 fn usual_mb() -> u64 {
-    let told = std::env::var(VARIABLE).ok().and_then(|text| text.trim().parse().ok());
+    let told = std::env::var(VARIABLE)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     told.filter(|megabytes| *megabytes > 0).unwrap_or_else(|| {
         // 16 GiB where it isn't known. Available memory would be the wrong measure: which images
         // fit must not depend on what else is running.
         let machine = total_bytes().unwrap_or(16 << 30) >> 20;
-        (machine / SHARE).clamp(USUAL_MB[0], USUAL_MB[1]).min((machine / 4).max(64))
+        (machine / SHARE)
+            .clamp(USUAL_MB[0], USUAL_MB[1])
+            .min((machine / 4).max(64))
     })
 }
 
@@ -260,7 +298,9 @@ mod tests {
                         let length = with_file_of(budget, path, |file, room| {
                             room.need(bytes)?;
                             most.fetch_max(
-                                now.fetch_add(bytes + file.len() as u64, Ordering::SeqCst) + bytes + file.len() as u64,
+                                now.fetch_add(bytes + file.len() as u64, Ordering::SeqCst)
+                                    + bytes
+                                    + file.len() as u64,
                                 Ordering::SeqCst,
                             );
                             thread::yield_now();
@@ -282,7 +322,12 @@ mod tests {
     #[test]
     fn what_never_fits_is_refused_with_its_need_the_limit_and_the_key() {
         let budget = Budget::new(2);
-        let mut room = Room { budget: &budget, file: 0, taken: 0, lacking: None };
+        let mut room = Room {
+            budget: &budget,
+            file: 0,
+            taken: 0,
+            lacking: None,
+        };
         assert_eq!(room.need(2 << 20), Ok(()));
         let reason = room.need((5 << 20) - 1).expect_err("too much");
         for part in ["5 MB", "2 MB", "data.decode_memory_mb", VARIABLE] {
@@ -292,10 +337,15 @@ mod tests {
         // A sparse file has the size that it claims, and isn't read.
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("hole");
-        File::create(&path).and_then(|file| file.set_len(6 << 30)).expect("a hole");
+        File::create(&path)
+            .and_then(|file| file.set_len(6 << 30))
+            .expect("a hole");
         let reason = with_file_of(&budget, &path, |_, _| Ok(())).expect_err("too long");
         assert!(reason.contains("the file takes 6144 MB"), "{reason}");
-        assert!(with_file_of(&budget, folder.path(), |_, _| Ok(())).is_err(), "a folder");
+        assert!(
+            with_file_of(&budget, folder.path(), |_, _| Ok(())).is_err(),
+            "a folder"
+        );
         assert_eq!(budget.state().taken, 0);
     }
 }

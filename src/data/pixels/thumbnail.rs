@@ -112,7 +112,11 @@ impl Thumbnail {
     pub fn border(&self) -> impl Iterator<Item = u8> + Clone {
         const WIDTH: usize = SIDE / 16;
         let is_outer = |at: usize| !(WIDTH..SIDE - WIDTH).contains(&at);
-        self.0.iter().enumerate().filter(move |(at, _)| is_outer(at / SIDE) || is_outer(at % SIDE)).map(|(_, level)| *level)
+        self.0
+            .iter()
+            .enumerate()
+            .filter(move |(at, _)| is_outer(at / SIDE) || is_outer(at % SIDE))
+            .map(|(_, level)| *level)
     }
 
     /// Returns whether the image varies too little to be compared.
@@ -125,8 +129,16 @@ impl Thumbnail {
     /// Computes the hashes.
     pub fn sketch(&self) -> PerceptualHash {
         let parts = Isa::best().run(Parts(&self.0));
-        let hash = |variant: usize| hash(&parts[variant.saturating_sub(TURNS - 1)], PerceptualHash::turn(variant));
-        PerceptualHash { hashes: std::array::from_fn(hash), spectra: [0, 4].map(|turn| spectrum(&parts[0], turn)) }
+        let hash = |variant: usize| {
+            hash(
+                &parts[variant.saturating_sub(TURNS - 1)],
+                PerceptualHash::turn(variant),
+            )
+        };
+        PerceptualHash {
+            hashes: std::array::from_fn(hash),
+            spectra: [0, 4].map(|turn| spectrum(&parts[0], turn)),
+        }
     }
 }
 
@@ -146,11 +158,16 @@ impl Work for Parts<'_> {
             let mut sums = [[0.0f32; ORDER]; WINDOWS.len()];
             for (level, across) in row.iter().zip(waves) {
                 let level = f32::from(*level);
-                sums.as_flattened_mut().iter_mut().zip(across.as_flattened()).for_each(|(sum, wave)| *sum += level * wave);
+                sums.as_flattened_mut()
+                    .iter_mut()
+                    .zip(across.as_flattened())
+                    .for_each(|(sum, wave)| *sum += level * wave);
             }
             for (part, crop) in parts.iter_mut().zip([&WHOLE].into_iter().chain(&CROPS)) {
                 for (line, wave) in part.iter_mut().zip(down[crop[1]]) {
-                    line.iter_mut().zip(sums[crop[0]]).for_each(|(out, sum)| *out += sum * wave);
+                    line.iter_mut()
+                        .zip(sums[crop[0]])
+                        .for_each(|(out, sum)| *out += sum * wave);
                 }
             }
         }
@@ -167,9 +184,16 @@ pub(in crate::data) fn turned(levels: Vec<f32>, turn: usize) -> Vec<f32> {
     let side = levels.len().isqrt();
     // Steps in the source for one row and one column of the result.
     let [down, across] = if turn & 4 == 0 { [side, 1] } else { [1, side] };
-    let ends = |on: bool, step: usize| if on { ((side - 1) * step, -(step as isize)) } else { (0, step as isize) };
+    let ends = |on: bool, step: usize| {
+        if on {
+            ((side - 1) * step, -(step as isize))
+        } else {
+            (0, step as isize)
+        }
+    };
     let is_turned = |step: usize| turn & if step == side { 2 } else { 1 } != 0;
-    let ((top, down), (left, across)) = (ends(is_turned(down), down), ends(is_turned(across), across));
+    let ((top, down), (left, across)) =
+        (ends(is_turned(down), down), ends(is_turned(across), across));
     let mut out = Vec::with_capacity(levels.len());
     let mut start = (top + left) as isize;
     for _ in 0..side {
@@ -187,11 +211,24 @@ pub(in crate::data) fn reduced(pixels: &Pixels) -> Pixels {
     let less = |side: usize| (side / (side / REDUCED).max(1)).max(side.div_ceil(256));
     let [height, width] = [less(pixels.height), less(pixels.width)];
     let bytes = match pixels.channels {
-        1 => Isa::best().run(Reduction { pixels, shares: [1.0], size: [height, width] }),
+        1 => Isa::best().run(Reduction {
+            pixels,
+            shares: [1.0],
+            size: [height, width],
+        }),
         // ITU-R 601 luma.
-        _ => Isa::best().run(Reduction { pixels, shares: [0.299, 0.587, 0.114], size: [height, width] }),
+        _ => Isa::best().run(Reduction {
+            pixels,
+            shares: [0.299, 0.587, 0.114],
+            size: [height, width],
+        }),
     };
-    Pixels { height, width, channels: 1, bytes }
+    Pixels {
+        height,
+        width,
+        channels: 1,
+        bytes,
+    }
 }
 
 /// Computes means of whole pixels, with the weight of each channel in a gray value.
@@ -206,7 +243,15 @@ impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
 
     #[inline(always)]
     fn run(self) -> Vec<u8> {
-        let (Pixels { height: full_height, width: full_width, bytes, .. }, [height, width]) = (self.pixels, self.size);
+        let (
+            Pixels {
+                height: full_height,
+                width: full_width,
+                bytes,
+                ..
+            },
+            [height, width],
+        ) = (self.pixels, self.size);
         let edge = |at: usize, full: usize, less: usize| at * full / less;
         let across: Vec<usize> = (0..=width).map(|at| edge(at, *full_width, width)).collect();
         let mut sums = vec![0u16; full_width * CHANNELS];
@@ -216,19 +261,33 @@ impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
             let [top, bottom] = [row, row + 1].map(|row| edge(row, *full_height, height));
             sums.fill(0);
             for line in bytes[top * sums.len()..bottom * sums.len()].chunks_exact(sums.len()) {
-                sums.iter_mut().zip(line).for_each(|(sum, level)| *sum += u16::from(*level));
+                sums.iter_mut()
+                    .zip(line)
+                    .for_each(|(sum, level)| *sum += u16::from(*level));
             }
             for (grey, sums) in grey.iter_mut().zip(sums.as_chunks::<CHANNELS>().0) {
-                *grey = (0..CHANNELS).map(|channel| f32::from(sums[channel]) * self.shares[channel]).sum();
+                *grey = (0..CHANNELS)
+                    .map(|channel| f32::from(sums[channel]) * self.shares[channel])
+                    .sum();
             }
             let scale = 1.0 / (bottom - top) as f32;
             // Chunks of a constant length become vectors, for the usual ratios.
             match (full_width / width, full_width % width) {
                 (1, 0) => means.extend(grey.iter().map(|sum| mean(&[*sum], scale))),
-                (2, 0) => means.extend(grey.as_chunks::<2>().0.iter().map(|sums| mean(sums, scale))),
-                (3, 0) => means.extend(grey.as_chunks::<3>().0.iter().map(|sums| mean(sums, scale))),
-                (4, 0) => means.extend(grey.as_chunks::<4>().0.iter().map(|sums| mean(sums, scale))),
-                _ => means.extend(across.windows(2).map(|edges| mean(&grey[edges[0]..edges[1]], scale))),
+                (2, 0) => {
+                    means.extend(grey.as_chunks::<2>().0.iter().map(|sums| mean(sums, scale)))
+                }
+                (3, 0) => {
+                    means.extend(grey.as_chunks::<3>().0.iter().map(|sums| mean(sums, scale)))
+                }
+                (4, 0) => {
+                    means.extend(grey.as_chunks::<4>().0.iter().map(|sums| mean(sums, scale)))
+                }
+                _ => means.extend(
+                    across
+                        .windows(2)
+                        .map(|edges| mean(&grey[edges[0]..edges[1]], scale)),
+                ),
             }
         }
         means
@@ -248,7 +307,8 @@ fn mean(sums: &[f32], scale: f32) -> u8 {
 fn waves() -> &'static [[[f32; ORDER]; WINDOWS.len()]; SIDE] {
     static WAVES: OnceLock<[[[f32; ORDER]; WINDOWS.len()]; SIDE]> = OnceLock::new();
     WAVES.get_or_init(|| {
-        let waves = WINDOWS.map(|window| std::array::from_fn::<_, ORDER, _>(|frequency| wave(window, frequency)));
+        let waves = WINDOWS
+            .map(|window| std::array::from_fn::<_, ORDER, _>(|frequency| wave(window, frequency)));
         std::array::from_fn(|place| waves.map(|waves| waves.map(|wave| wave[place])))
     })
 }
@@ -264,7 +324,9 @@ fn wave([from, to]: [f32; 2], frequency: usize) -> [f32; SIDE] {
     });
     if frequency > 0 {
         let mean = wave.iter().sum::<f32>() / SIDE as f32;
-        wave.iter_mut().filter(|value| **value != 0.0).for_each(|value| *value -= mean);
+        wave.iter_mut()
+            .filter(|value| **value != 0.0)
+            .for_each(|value| *value -= mean);
     }
     wave
 }
@@ -272,10 +334,18 @@ fn wave([from, to]: [f32; 2], frequency: usize) -> [f32; SIDE] {
 /// Returns the frequency at a position in the turned image.
 fn frequency(frequencies: &Frequencies, turn: usize, at: usize) -> f32 {
     let (row, column) = (at / ORDER, at % ORDER);
-    let (down, across) = if turn & 4 == 0 { (row, column) } else { (column, row) };
+    let (down, across) = if turn & 4 == 0 {
+        (row, column)
+    } else {
+        (column, row)
+    };
     // A reflection changes the sign of odd frequencies.
     let is_odd = (turn & 1 != 0 && across % 2 == 1) ^ (turn & 2 != 0 && down % 2 == 1);
-    if is_odd { -frequencies[down][across] } else { frequencies[down][across] }
+    if is_odd {
+        -frequencies[down][across]
+    } else {
+        frequencies[down][across]
+    }
 }
 
 /// Returns the signs of all frequencies except the mean, in the turned image.
@@ -283,12 +353,21 @@ pub(in crate::data) fn hash(frequencies: &Frequencies, turn: usize) -> u64 {
     // Neighbors are far apart: in images that resemble each other, whole rows have the same signs,
     // and no part of a hash should consist of these alone.
     let place = |at: usize| (at - 1) * APART % (ORDER * ORDER - 1);
-    (1..ORDER * ORDER).fold(0, |hash, at| hash | u64::from(frequency(frequencies, turn, at) > 0.0) << place(at))
+    (1..ORDER * ORDER).fold(0, |hash, at| {
+        hash | u64::from(frequency(frequencies, turn, at) > 0.0) << place(at)
+    })
 }
 
 /// Returns the spectrum of the turned image.
 pub(in crate::data) fn spectrum(frequencies: &Frequencies, turn: usize) -> Spectrum {
-    let length = frequencies.iter().flatten().skip(1).map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    let length = frequencies
+        .iter()
+        .flatten()
+        .skip(1)
+        .map(|value| value * value)
+        .sum::<f32>()
+        .sqrt()
+        .max(f32::MIN_POSITIVE);
     let scaled = |at: usize| (frequency(frequencies, turn, at) / length * UNIT).round() as i16;
     std::array::from_fn(|at| if at == 0 { 0 } else { scaled(at) })
 }
@@ -309,8 +388,14 @@ pub(in crate::data) fn correlation(one: &Spectrum, mirror: usize, other: &Spectr
         }
         signs
     };
-    let product = |((one, sign), other): ((&i16, &i16), &i16)| i32::from(one * sign) * i32::from(*other);
-    one.iter().zip(&SIGNS[mirror]).zip(other).map(product).sum::<i32>() as f32 / (UNIT * UNIT)
+    let product =
+        |((one, sign), other): ((&i16, &i16), &i16)| i32::from(one * sign) * i32::from(*other);
+    one.iter()
+        .zip(&SIGNS[mirror])
+        .zip(other)
+        .map(product)
+        .sum::<i32>() as f32
+        / (UNIT * UNIT)
 }
 
 #[cfg(test)]
@@ -318,31 +403,61 @@ mod tests {
     use super::*;
 
     fn look(level: impl Fn(usize, usize) -> usize) -> Thumbnail {
-        Thumbnail((0..THUMBNAIL_BYTES).map(|at| (level(at / SIDE, at % SIDE) % 256) as u8).collect())
+        Thumbnail(
+            (0..THUMBNAIL_BYTES)
+                .map(|at| (level(at / SIDE, at % SIDE) % 256) as u8)
+                .collect(),
+        )
     }
 
     /// An image in which nothing repeats or mirrors.
     fn odd() -> Thumbnail {
-        look(|row, column| row * 3 + column * column / 24 + if row > 40 && column < 20 { 90 } else { 0 } + (row * column) / 40)
+        look(|row, column| {
+            row * 3
+                + column * column / 24
+                + if row > 40 && column < 20 { 90 } else { 0 }
+                + (row * column) / 40
+        })
     }
 
     #[test]
     fn a_hash_turns_with_its_image() {
         let image = odd();
         for turn in 0..TURNS {
-            let levels = image.bytes().iter().map(|level| f32::from(*level)).collect::<Vec<_>>();
+            let levels = image
+                .bytes()
+                .iter()
+                .map(|level| f32::from(*level))
+                .collect::<Vec<_>>();
             let turned_levels = turned(levels.clone(), turn);
-            let (turned_sketch, sketch) = (Thumbnail(turned_levels.iter().map(|level| *level as u8).collect()).sketch(), image.sketch());
-            assert!((turned_sketch.hashes[0] ^ sketch.hashes[turn]).count_ones() <= 1, "{turn}");
+            let (turned_sketch, sketch) = (
+                Thumbnail(turned_levels.iter().map(|level| *level as u8).collect()).sketch(),
+                image.sketch(),
+            );
+            assert!(
+                (turned_sketch.hashes[0] ^ sketch.hashes[turn]).count_ones() <= 1,
+                "{turn}"
+            );
             assert!(sketch.correlation(turn, &turned_sketch) > 0.9999, "{turn}");
-            assert!((0..TURNS).all(|other| other == turn || sketch.correlation(other, &turned_sketch) < 0.99), "{turn}");
-            assert_eq!(turned(turned_levels, [0, 1, 2, 3, 4, 6, 5, 7][turn]), levels, "{turn} and back");
+            assert!(
+                (0..TURNS)
+                    .all(|other| other == turn || sketch.correlation(other, &turned_sketch) < 0.99),
+                "{turn}"
+            );
+            assert_eq!(
+                turned(turned_levels, [0, 1, 2, 3, 4, 6, 5, 7][turn]),
+                levels,
+                "{turn} and back"
+            );
         }
     }
 
     #[test]
     fn brightness_changes_no_hash_and_one_level_shows_nothing() {
-        let (image, dark) = (odd(), Thumbnail(odd().0.iter().map(|level| level / 2 + 3).collect()));
+        let (image, dark) = (
+            odd(),
+            Thumbnail(odd().0.iter().map(|level| level / 2 + 3).collect()),
+        );
         assert!((image.sketch().hashes[0] ^ dark.sketch().hashes[0]).count_ones() <= 2);
         assert!(look(|_, column| 100 + column % 2).is_flat() && !image.is_flat());
         assert_eq!(Thumbnail::from_bytes(image.bytes()), Some(image));
@@ -351,23 +466,68 @@ mod tests {
 
     #[test]
     fn reduced_levels_are_means_of_all_pixels() {
-        for (height, width, expected) in
-            [(1, 1, [1, 1]), (127, 128, [127, 128]), (255, 256, [255, 128]), (300, 1000, [150, 142]), (40_000, 2, [157, 2])]
-        {
-            let bytes: Vec<u8> = (0..height * width * 3).map(|at| (at / 3 % width * 200 / width + at % 3 * 20) as u8).collect();
-            let mean = bytes.chunks_exact(3).map(|rgb| 0.299 * f64::from(rgb[0]) + 0.587 * f64::from(rgb[1]) + 0.114 * f64::from(rgb[2]));
+        for (height, width, expected) in [
+            (1, 1, [1, 1]),
+            (127, 128, [127, 128]),
+            (255, 256, [255, 128]),
+            (300, 1000, [150, 142]),
+            (40_000, 2, [157, 2]),
+        ] {
+            let bytes: Vec<u8> = (0..height * width * 3)
+                .map(|at| (at / 3 % width * 200 / width + at % 3 * 20) as u8)
+                .collect();
+            let mean = bytes.chunks_exact(3).map(|rgb| {
+                0.299 * f64::from(rgb[0]) + 0.587 * f64::from(rgb[1]) + 0.114 * f64::from(rgb[2])
+            });
             let mean = mean.sum::<f64>() / (height * width) as f64;
-            let grey = reduced(&Pixels { height, width, channels: 3, bytes });
-            assert_eq!([grey.height, grey.width, grey.channels], [expected[0], expected[1], 1]);
-            let found = grey.bytes.iter().map(|level| f64::from(*level)).sum::<f64>() / grey.bytes.len() as f64;
-            assert!((found - mean).abs() < 0.6, "{height}x{width}: {found} {mean}");
+            let grey = reduced(&Pixels {
+                height,
+                width,
+                channels: 3,
+                bytes,
+            });
+            assert_eq!(
+                [grey.height, grey.width, grey.channels],
+                [expected[0], expected[1], 1]
+            );
+            let found = grey
+                .bytes
+                .iter()
+                .map(|level| f64::from(*level))
+                .sum::<f64>()
+                / grey.bytes.len() as f64;
+            assert!(
+                (found - mean).abs() < 0.6,
+                "{height}x{width}: {found} {mean}"
+            );
         }
     }
 
     #[test]
     fn a_look_is_upright_and_grey() {
-        let bytes = (0..10 * 30 * 3).map(|at| if at / 3 % 30 < 15 && at / 90 < 5 { 200 } else { 10 }).collect();
-        let look = Thumbnail::of(&Pixels { height: 10, width: 30, channels: 3, bytes });
-        assert_eq!([look.0[0], look.0[SIDE - 1], look.0[THUMBNAIL_BYTES - SIDE], look.0[THUMBNAIL_BYTES - 1]], [200, 10, 10, 10]);
+        let bytes = (0..10 * 30 * 3)
+            .map(|at| {
+                if at / 3 % 30 < 15 && at / 90 < 5 {
+                    200
+                } else {
+                    10
+                }
+            })
+            .collect();
+        let look = Thumbnail::of(&Pixels {
+            height: 10,
+            width: 30,
+            channels: 3,
+            bytes,
+        });
+        assert_eq!(
+            [
+                look.0[0],
+                look.0[SIDE - 1],
+                look.0[THUMBNAIL_BYTES - SIDE],
+                look.0[THUMBNAIL_BYTES - 1]
+            ],
+            [200, 10, 10, 10]
+        );
     }
 }

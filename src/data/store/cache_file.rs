@@ -82,7 +82,11 @@ struct Names {
 impl Names {
     /// Returns the paths that belong to the file of the pixels.
     fn of(pixels: &Path) -> Self {
-        Self { pixels: pixels.to_owned(), looks: pixels.with_extension("look"), index: pixels.with_extension("json") }
+        Self {
+            pixels: pixels.to_owned(),
+            looks: pixels.with_extension("look"),
+            index: pixels.with_extension("json"),
+        }
     }
 }
 
@@ -91,13 +95,18 @@ impl Names {
 ///
 /// # Errors
 /// Returns an error if there is no cache folder, or if the file can't be written or opened.
-pub(in crate::data) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(CacheFile, Vec<Read>), DataError> {
+pub(in crate::data) fn read(
+    paths: &[&Path],
+    format: Format,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(CacheFile, Vec<Read>), DataError> {
     let folder = cache::folder("pixels").ok_or_else(|| DataError::Missing {
         expected: "cache folder of the user",
         path: PathBuf::from("~/.cache"),
         hint: "set data.cache to \"memory\" or \"off\"".to_owned(),
     })?;
-    fs::create_dir_all(&folder).map_err(|error| DataError::io("create the folder of the pixel cache", &folder, error))?;
+    fs::create_dir_all(&folder)
+        .map_err(|error| DataError::io("create the folder of the pixel cache", &folder, error))?;
     let names = Names::of(&folder.join(format!("{}.u8", key_of(paths, format))));
     if names.index.exists() {
         match open(&names, paths.len(), format) {
@@ -114,16 +123,25 @@ pub(in crate::data) fn read(paths: &[&Path], format: Format, done: &(dyn Fn(usiz
 
 /// Logs that a cache is damaged and removes it, so that the next run that needs it writes it anew.
 pub(in crate::data) fn discard(pixels: &Path, reason: &str) {
-    log::warn!("the pixel cache is damaged and is made anew: {reason}: {}", pixels.display());
+    log::warn!(
+        "the pixel cache is damaged and is made anew: {reason}: {}",
+        pixels.display()
+    );
     remove(pixels);
 }
 
 /// Removes the files of a cache.
 fn remove(pixels: &Path) {
-    let Names { pixels, looks, index } = Names::of(pixels);
+    let Names {
+        pixels,
+        looks,
+        index,
+    } = Names::of(pixels);
     // The index first: without it, there is no cache. Files that can't be removed are replaced
     // later.
-    [index, looks, pixels].iter().for_each(|path| _ = fs::remove_file(path));
+    [index, looks, pixels]
+        .iter()
+        .for_each(|path| _ = fs::remove_file(path));
 }
 
 /// Returns the checksum of an image's pixels.
@@ -132,13 +150,25 @@ pub(in crate::data) fn sum(pixels: &[u8]) -> u32 {
 }
 
 /// Decodes all images and writes the cache.
-fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(CacheFile, Vec<Read>), DataError> {
+fn write(
+    names: &Names,
+    paths: &[&Path],
+    format: Format,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(CacheFile, Vec<Read>), DataError> {
     let failed = |error| DataError::io("write the pixel cache", &names.pixels, error);
     let mut writer = BufWriter::new(PartialFile::new(&names.pixels).map_err(failed)?);
-    let (mut reads, mut sums) = (Vec::with_capacity(paths.len()), Vec::with_capacity(paths.len()));
+    let (mut reads, mut sums) = (
+        Vec::with_capacity(paths.len()),
+        Vec::with_capacity(paths.len()),
+    );
     for chunk in paths.chunks(CHUNK) {
-        let decoded: Vec<_> =
-            chunk.par_iter().map(|path| read_image(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))).collect();
+        let decoded: Vec<_> = chunk
+            .par_iter()
+            .map(|path| {
+                read_image(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))
+            })
+            .collect();
         for result in decoded {
             let (read, sum) = match result {
                 Ok((facts, sum, pixels)) => {
@@ -151,20 +181,44 @@ fn write(names: &Names, paths: &[&Path], format: Format, done: &(dyn Fn(usize) +
             sums.push(sum);
         }
     }
-    let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    let file = writer
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
     file.commit().map_err(failed)?;
-    let looks = reads.iter().filter_map(Read::facts).map(|facts| facts.look.bytes()).collect::<Vec<_>>().concat();
+    let looks = reads
+        .iter()
+        .filter_map(Read::facts)
+        .map(|facts| facts.look.bytes())
+        .collect::<Vec<_>>()
+        .concat();
     files::write_atomic(&names.looks, &looks).map_err(failed)?;
     let images = reads.iter().zip(&sums).map(|(read, sum)| match read {
         Read::Good(facts) => Indexed::Good(ImageStats::clone(facts), *sum),
         Read::Bad(reason) => Indexed::Bad(reason.clone()),
     });
-    let index = Index { looks: digest(&looks), decode_limit: memory::limit(), images: images.collect() };
+    let index = Index {
+        looks: digest(&looks),
+        decode_limit: memory::limit(),
+        images: images.collect(),
+    };
     let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
     // The index is written last, since a cache counts as complete once it has one.
-    files::write_atomic(&names.index, &[digest(&index).as_bytes(), b"\n", &index].concat()).map_err(failed)?;
-    let file = MappedFile::open(&names.pixels).map_err(|error| DataError::io("map", &names.pixels, error))?;
-    Ok((CacheFile { file, spans: spans(&reads, format), sums, path: names.pixels.clone() }, reads))
+    files::write_atomic(
+        &names.index,
+        &[digest(&index).as_bytes(), b"\n", &index].concat(),
+    )
+    .map_err(failed)?;
+    let file = MappedFile::open(&names.pixels)
+        .map_err(|error| DataError::io("map", &names.pixels, error))?;
+    Ok((
+        CacheFile {
+            file,
+            spans: spans(&reads, format),
+            sums,
+            path: names.pixels.clone(),
+        },
+        reads,
+    ))
 }
 
 /// Returns the BLAKE3 digest in hexadecimal.
@@ -178,7 +232,9 @@ fn spans(reads: &[Read], format: Format) -> Spans {
     let mut end = 0;
     let span = |read: &Read| {
         let start = end;
-        end += read.facts().map_or(0, |facts| height * width * facts.channels);
+        end += read
+            .facts()
+            .map_or(0, |facts| height * width * facts.channels);
         start..end
     };
     reads.iter().map(span).collect()
@@ -203,19 +259,35 @@ fn file_digest(path: &Path) -> [u8; 32] {
         Ok::<_, io::Error>(hash.finalize().into())
     };
     // Such a file isn't decoded either.
-    if memory::is_too_long(path) { [0; 32] } else { digest().unwrap_or([0; 32]) }
+    if memory::is_too_long(path) {
+        [0; 32]
+    } else {
+        digest().unwrap_or([0; 32])
+    }
 }
 
 /// Opens the cache of an earlier run. Returns `None` if it lacks images that the present memory
 /// budget may allow to decode, and an error that says what is wrong with a damaged one. Pixels are
 /// checked when they are read.
-fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile, Vec<Read>)>, String> {
+fn open(
+    names: &Names,
+    count: usize,
+    format: Format,
+) -> Result<Option<(CacheFile, Vec<Read>)>, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let index = read(&names.index)?;
     let (expected, index) = index.split_at_checked(64).ok_or("its index is cut off")?;
-    let index = index.strip_prefix(b"\n").filter(|index| digest(index).as_bytes() == expected).ok_or("its index has changed")?;
+    let index = index
+        .strip_prefix(b"\n")
+        .filter(|index| digest(index).as_bytes() == expected)
+        .ok_or("its index has changed")?;
     let index: Index = serde_json::from_slice(index).map_err(|error| error.to_string())?;
-    if index.decode_limit != memory::limit() && index.images.iter().any(|image| matches!(image, Indexed::Bad(_))) {
+    if index.decode_limit != memory::limit()
+        && index
+            .images
+            .iter()
+            .any(|image| matches!(image, Indexed::Bad(_)))
+    {
         return Ok(None);
     }
     let looks = read(&names.looks)?;
@@ -228,7 +300,10 @@ fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile
         let (read, sum) = match entry {
             Indexed::Bad(reason) => (Read::Bad(reason), sum(&[])),
             Indexed::Good(facts, sum) => {
-                let look = looks.next().and_then(Thumbnail::from_bytes).ok_or("a look is missing")?;
+                let look = looks
+                    .next()
+                    .and_then(Thumbnail::from_bytes)
+                    .ok_or("a look is missing")?;
                 (Read::Good(Arc::new(ImageStats { look, ..facts })), sum)
             }
         };
@@ -236,7 +311,10 @@ fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile
         sums.push(sum);
     }
     if reads.len() != count {
-        return Err(format!("found {} images in its index, expected {count}", reads.len()));
+        return Err(format!(
+            "found {} images in its index, expected {count}",
+            reads.len()
+        ));
     }
     let file = MappedFile::open(&names.pixels).map_err(|error| error.to_string())?;
     let spans = spans(&reads, format);
@@ -244,5 +322,13 @@ fn open(names: &Names, count: usize, format: Format) -> Result<Option<(CacheFile
     if file.len() != length {
         return Err(format!("found {} bytes, expected {length}", file.len()));
     }
-    Ok(Some((CacheFile { file, spans, sums, path: names.pixels.clone() }, reads)))
+    Ok(Some((
+        CacheFile {
+            file,
+            spans,
+            sums,
+            path: names.pixels.clone(),
+        },
+        reads,
+    )))
 }

@@ -30,7 +30,11 @@ pub struct Format {
 impl Format {
     /// Returns height, width and channels.
     pub fn shape(self) -> [usize; 3] {
-        [self.image_size[0], self.image_size[1], self.color.channels()]
+        [
+            self.image_size[0],
+            self.image_size[1],
+            self.color.channels(),
+        ]
     }
 
     /// Returns the number of bytes of an image with all of its channels.
@@ -41,12 +45,21 @@ impl Format {
     /// Returns the format that `[data]` asks for.
     pub fn of(data: &Data) -> Self {
         let repair = data.on_bad_image == OnBadImage::Repair;
-        Self { image_size: data.image_size, color: data.color, resize: data.resize, interpolation: data.interpolation, repair }
+        Self {
+            image_size: data.image_size,
+            color: data.color,
+            resize: data.resize,
+            interpolation: data.interpolation,
+            repair,
+        }
     }
 
     /// Returns what the decoder is asked for.
     pub(in crate::data) fn wanted(self) -> Wanted {
-        Wanted { color: self.color, repair: self.repair }
+        Wanted {
+            color: self.color,
+            repair: self.repair,
+        }
     }
 }
 
@@ -71,7 +84,11 @@ impl Read {
 
 /// Reads an image file and returns its statistics and its resized bytes. Calls `done` with 1 in any
 /// case.
-pub(in crate::data) fn read_image(path: &Path, format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(ImageStats, Vec<u8>), String> {
+pub(in crate::data) fn read_image(
+    path: &Path,
+    format: Format,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(ImageStats, Vec<u8>), String> {
     let read = memory::with_file(path, |bytes, room| {
         let (facts, pixels) = measure_within(bytes, format.wanted(), room)?;
         Ok((facts, resized(&pixels, format)))
@@ -82,5 +99,10 @@ pub(in crate::data) fn read_image(path: &Path, format: Format, done: &(dyn Fn(us
 
 /// Resizes decoded pixels.
 pub(in crate::data) fn resized(pixels: &Pixels, format: Format) -> Vec<u8> {
-    resize(pixels, format.image_size, format.resize, format.interpolation)
+    resize(
+        pixels,
+        format.image_size,
+        format.resize,
+        format.interpolation,
+    )
 }

@@ -93,7 +93,10 @@ impl Features {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("format", &self.format).field("place", &self.place()).finish()
+        f.debug_struct("Store")
+            .field("format", &self.format)
+            .field("place", &self.place())
+            .finish()
     }
 }
 
@@ -112,11 +115,21 @@ impl Store {
             return Ok(Cow::Borrowed(bytes));
         }
         match &self.place {
-            Place::Disk { file, spans, sums, path, sources, is_damaged, .. } => {
+            Place::Disk {
+                file,
+                spans,
+                sums,
+                path,
+                sources,
+                is_damaged,
+                ..
+            } => {
                 // Read rather than mapped: where memory is short, the system takes longer to
                 // release mapped pages, which cost a fifth of the images per second.
                 let reason = match file.read(spans[slot].clone()) {
-                    Ok(bytes) if cache_file::sum(&bytes) == sums[slot] => return Ok(Cow::Owned(bytes)),
+                    Ok(bytes) if cache_file::sum(&bytes) == sums[slot] => {
+                        return Ok(Cow::Owned(bytes));
+                    }
                     Ok(_) => format!("the pixels of {} have changed", sources[slot].display()),
                     Err(error) => error.to_string(),
                 };
@@ -126,9 +139,18 @@ impl Store {
                 }
                 // The run continues only if the image file still gives the same pixels.
                 let bytes = self.decode_again(&sources[slot])?;
-                let reason = || "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned();
+                let reason = || {
+                    "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned()
+                };
                 let is_same = cache_file::sum(&bytes) == sums[slot];
-                if is_same { Ok(Cow::Owned(bytes)) } else { Err(DataError::Image { path: sources[slot].clone(), reason: reason() }) }
+                if is_same {
+                    Ok(Cow::Owned(bytes))
+                } else {
+                    Err(DataError::Image {
+                        path: sources[slot].clone(),
+                        reason: reason(),
+                    })
+                }
             }
             Place::Nowhere(paths) => Ok(Cow::Owned(self.decode_again(&paths[slot])?)),
             Place::Memory(..) | Place::Features(..) => unreachable!("all of them are kept"),
@@ -138,9 +160,13 @@ impl Store {
     /// Decodes and resizes an image file once more.
     fn decode_again(&self, path: &Path) -> Result<Vec<u8>, DataError> {
         let pixels = memory::with_file(path, |bytes, room| {
-            decode_in(bytes, self.format.wanted(), room).map(|decoded| resized(&decoded.pixels, self.format))
+            decode_in(bytes, self.format.wanted(), room)
+                .map(|decoded| resized(&decoded.pixels, self.format))
         });
-        pixels.map_err(|reason| DataError::Image { path: path.to_owned(), reason })
+        pixels.map_err(|reason| DataError::Image {
+            path: path.to_owned(),
+            reason,
+        })
     }
 
     /// Returns the bytes of an image with all channels of the color mode.
@@ -156,13 +182,23 @@ impl Store {
         if bytes.len() == height * width * channels {
             return Ok(bytes);
         }
-        Ok(Cow::Owned(Pixels { height, width, channels: 1, bytes: bytes.into_owned() }.into_color(self.format.color)))
+        Ok(Cow::Owned(
+            Pixels {
+                height,
+                width,
+                channels: 1,
+                bytes: bytes.into_owned(),
+            }
+            .into_color(self.format.color),
+        ))
     }
 
     /// Returns the bytes of an image if they are in memory or in a map.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
         match &self.place {
-            Place::Memory(held, spans) | Place::Disk { held, spans, .. } => held.get(spans.get(slot)?.clone()),
+            Place::Memory(held, spans) | Place::Disk { held, spans, .. } => {
+                held.get(spans.get(slot)?.clone())
+            }
             Place::Features(features) => {
                 let (map, span) = features.find(slot)?;
                 map.get(span)
@@ -173,7 +209,10 @@ impl Store {
 
     /// Returns a store of features of images in this format.
     pub fn of_features(format: Format, features: Features) -> Self {
-        Self { format, place: Place::Features(features) }
+        Self {
+            format,
+            place: Place::Features(features),
+        }
     }
 
     /// Returns the number of values of an image in a batch.
@@ -205,7 +244,9 @@ impl Store {
     /// long as the system needs to find memory for it.
     pub fn will_need(&self, slot: usize) {
         let found = match &self.place {
-            Place::Disk { file, held, spans, .. } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
+            Place::Disk {
+                file, held, spans, ..
+            } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
             Place::Features(features) => features.find(slot),
             Place::Memory(..) | Place::Nowhere(_) => None,
         };
@@ -224,12 +265,25 @@ impl Store {
         let of_spans = |spans: &Spans| spans.iter().map(Range::len).sum::<usize>() >> 20;
         match &self.place {
             Place::Memory(_, spans) => format!("{} MiB in memory", of_spans(spans)),
-            Place::Disk { held, spans, path, .. } if held.is_empty() => format!("{} MiB in {}", of_spans(spans), path.display()),
-            Place::Disk { held, spans, path, .. } => {
-                format!("{} MiB in {}, {} of them in memory", of_spans(spans), path.display(), held.len() >> 20)
+            Place::Disk {
+                held, spans, path, ..
+            } if held.is_empty() => format!("{} MiB in {}", of_spans(spans), path.display()),
+            Place::Disk {
+                held, spans, path, ..
+            } => {
+                format!(
+                    "{} MiB in {}, {} of them in memory",
+                    of_spans(spans),
+                    path.display(),
+                    held.len() >> 20
+                )
             }
             Place::Features(Features { files, folder, .. }) => {
-                format!("{} MiB in {}", files.iter().map(|file| file.len()).sum::<usize>() >> 20, folder.display())
+                format!(
+                    "{} MiB in {}",
+                    files.iter().map(|file| file.len()).sum::<usize>() >> 20,
+                    folder.display()
+                )
             }
             Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
         }
@@ -242,7 +296,12 @@ impl Store {
 ///
 /// # Errors
 /// Returns an error if the cache file can't be written or read.
-pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+pub fn read(
+    paths: &[&Path],
+    format: Format,
+    keep: Keep,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let memory = keep.memory_mb.saturating_mul(1 << 20);
     let fits = format.num_bytes().saturating_mul(paths.len()) <= memory;
     match keep.cache {
@@ -256,25 +315,48 @@ pub fn read(paths: &[&Path], format: Format, keep: Keep, done: &(dyn Fn(usize) +
                 Err(reason) => Read::Bad(reason),
             };
             let place = Place::Nowhere(paths.iter().map(|path| path.to_path_buf()).collect());
-            Ok((Arc::new(Store { format, place }), paths.par_iter().map(read).collect()))
+            Ok((
+                Arc::new(Store { format, place }),
+                paths.par_iter().map(read).collect(),
+            ))
         }
     }
 }
 
 /// Reads the images into one block of memory. Each has room for all channels, of which a gray one
 /// fills the first third; the system takes no memory for pages that are never written.
-fn read_to_memory(paths: &[&Path], format: Format, done: &(dyn Fn(usize) + Sync)) -> Result<(Arc<Store>, Vec<Read>), DataError> {
+fn read_to_memory(
+    paths: &[&Path],
+    format: Format,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let size = format.num_bytes();
     let mut kept = vec![0; paths.len() * size];
-    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_image(path, format, done) {
+    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_image(
+        path, format, done,
+    ) {
         Ok((facts, pixels)) => {
             place[..pixels.len()].copy_from_slice(&pixels);
-            (Read::Good(Arc::new(facts)), slot * size..slot * size + pixels.len())
+            (
+                Read::Good(Arc::new(facts)),
+                slot * size..slot * size + pixels.len(),
+            )
         }
         Err(reason) => (Read::Bad(reason), 0..0),
     };
-    let (reads, spans) = paths.par_iter().zip(kept.par_chunks_exact_mut(size)).enumerate().map(read).unzip();
-    Ok((Arc::new(Store { format, place: Place::Memory(kept, spans) }), reads))
+    let (reads, spans) = paths
+        .par_iter()
+        .zip(kept.par_chunks_exact_mut(size))
+        .enumerate()
+        .map(read)
+        .unzip();
+    Ok((
+        Arc::new(Store {
+            format,
+            place: Place::Memory(kept, spans),
+        }),
+        reads,
+    ))
 }
 
 /// Reads the images through the cache file and holds its first `memory` bytes in memory.
@@ -285,11 +367,25 @@ fn read_to_disk(
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let read_held = |cache: &CacheFile| -> Result<Vec<u8>, String> {
-        let held = cache.file.read(0..memory.min(cache.file.len())).map_err(|error| error.to_string())?;
+        let held = cache
+            .file
+            .read(0..memory.min(cache.file.len()))
+            .map_err(|error| error.to_string())?;
         // Images that aren't held are checked when they are read.
-        let is_whole = |(span, sum): (&Range<usize>, &u32)| held.get(span.clone()).is_none_or(|bytes| cache_file::sum(bytes) == *sum);
-        match cache.spans.par_iter().zip(&cache.sums).position_any(|pair| !is_whole(pair)) {
-            Some(slot) => Err(format!("the pixels of {} have changed", paths[slot].display())),
+        let is_whole = |(span, sum): (&Range<usize>, &u32)| {
+            held.get(span.clone())
+                .is_none_or(|bytes| cache_file::sum(bytes) == *sum)
+        };
+        match cache
+            .spans
+            .par_iter()
+            .zip(&cache.sums)
+            .position_any(|pair| !is_whole(pair))
+        {
+            Some(slot) => Err(format!(
+                "the pixels of {} have changed",
+                paths[slot].display()
+            )),
             None => Ok(held),
         }
     };
@@ -299,13 +395,32 @@ fn read_to_disk(
         Err(reason) => {
             cache_file::discard(&cache.path, &reason);
             (cache, reads) = cache_file::read(paths, format, &|_| ())?;
-            let failed = |reason| DataError::io("read the pixel cache", &cache.path, std::io::Error::other(reason));
+            let failed = |reason| {
+                DataError::io(
+                    "read the pixel cache",
+                    &cache.path,
+                    std::io::Error::other(reason),
+                )
+            };
             read_held(&cache).map_err(failed)?
         }
     };
-    let CacheFile { file, spans, sums, path } = cache;
+    let CacheFile {
+        file,
+        spans,
+        sums,
+        path,
+    } = cache;
     let sources = paths.iter().map(|path| path.to_path_buf()).collect();
-    let place = Place::Disk { file, held, spans, sums, path, sources, is_damaged: AtomicBool::new(false) };
+    let place = Place::Disk {
+        file,
+        held,
+        spans,
+        sums,
+        path,
+        sources,
+        is_damaged: AtomicBool::new(false),
+    };
     Ok((Arc::new(Store { format, place }), reads))
 }
 
@@ -316,16 +431,30 @@ mod tests {
     use super::*;
     use crate::config::{Color, Interpolation, Resize};
 
-    const FORMAT: Format =
-        Format { image_size: [4, 6], color: Color::Rgb, resize: Resize::Stretch, interpolation: Interpolation::Bilinear, repair: false };
+    const FORMAT: Format = Format {
+        image_size: [4, 6],
+        color: Color::Rgb,
+        resize: Resize::Stretch,
+        interpolation: Interpolation::Bilinear,
+        repair: false,
+    };
 
     /// Writes five images. The third can't be read, and the last is gray.
     fn images(folder: &Path) -> Vec<PathBuf> {
-        let paths: Vec<_> = (0..5u8).map(|index| folder.join(format!("{index}.png"))).collect();
+        let paths: Vec<_> = (0..5u8)
+            .map(|index| folder.join(format!("{index}.png")))
+            .collect();
         for (index, path) in paths.iter().enumerate() {
-            let level =
-                |x: u32, y: u32| if index == 4 { [(x * 20 + y) as u8; 3] } else { [(index * 40) as u8, (x * 20) as u8, (y * 30) as u8] };
-            image::RgbImage::from_fn(9, 7, |x, y| image::Rgb(level(x, y))).save(path).expect("written");
+            let level = |x: u32, y: u32| {
+                if index == 4 {
+                    [(x * 20 + y) as u8; 3]
+                } else {
+                    [(index * 40) as u8, (x * 20) as u8, (y * 30) as u8]
+                }
+            };
+            image::RgbImage::from_fn(9, 7, |x, y| image::Rgb(level(x, y)))
+                .save(path)
+                .expect("written");
         }
         fs::write(&paths[2], b"not an image").expect("written");
         paths
@@ -336,21 +465,50 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let paths = images(folder.path());
         let paths: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
-        let read = |cache| read(&paths, FORMAT, Keep { cache, memory_mb: 1 }, &|_| {}).expect("read");
+        let read = |cache| {
+            read(
+                &paths,
+                FORMAT,
+                Keep {
+                    cache,
+                    memory_mb: 1,
+                },
+                &|_| {},
+            )
+            .expect("read")
+        };
         let (memory, reads) = read(Cache::Memory);
         let (nowhere, other_reads) = read(Cache::Off);
         assert_eq!(reads, other_reads);
-        assert!(matches!(&reads[2], Read::Bad(reason) if reason.contains("not an image")), "{:?}", reads[2]);
+        assert!(
+            matches!(&reads[2], Read::Bad(reason) if reason.contains("not an image")),
+            "{:?}",
+            reads[2]
+        );
         for slot in [0, 1, 3, 4] {
-            assert_eq!(memory.pixels(slot).expect("kept"), nowhere.pixels(slot).expect("decoded"));
-            assert_eq!(memory.pixels(slot).expect("kept").len(), if slot == 4 { 24 } else { 72 });
+            assert_eq!(
+                memory.pixels(slot).expect("kept"),
+                nowhere.pixels(slot).expect("decoded")
+            );
+            assert_eq!(
+                memory.pixels(slot).expect("kept").len(),
+                if slot == 4 { 24 } else { 72 }
+            );
             assert_eq!(memory.colored(slot).expect("kept").len(), 72);
         }
         assert_eq!(
             memory.colored(4).expect("kept")[66..],
-            [memory.pixels(4).expect("kept")[22], memory.pixels(4).expect("kept")[23]].map(|level| [level; 3]).concat()
+            [
+                memory.pixels(4).expect("kept")[22],
+                memory.pixels(4).expect("kept")[23]
+            ]
+            .map(|level| [level; 3])
+            .concat()
         );
-        assert_ne!(memory.pixels(0).expect("kept"), memory.pixels(1).expect("kept"));
+        assert_ne!(
+            memory.pixels(0).expect("kept"),
+            memory.pixels(1).expect("kept")
+        );
     }
 
     #[test]
@@ -358,9 +516,21 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let paths = images(folder.path());
         let borrowed: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
-        let (store, _) = read(&borrowed, FORMAT, Keep { cache: Cache::Off, memory_mb: 1 }, &|_| {}).expect("read");
+        let (store, _) = read(
+            &borrowed,
+            FORMAT,
+            Keep {
+                cache: Cache::Off,
+                memory_mb: 1,
+            },
+            &|_| {},
+        )
+        .expect("read");
         fs::write(&paths[4], b"").expect("written");
         let error = store.pixels(4).expect_err("emptied").to_string();
-        assert!(error.contains("4.png") && error.contains("empty"), "{error}");
+        assert!(
+            error.contains("4.png") && error.contains("empty"),
+            "{error}"
+        );
     }
 }

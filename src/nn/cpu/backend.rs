@@ -26,7 +26,9 @@ pub(in crate::nn) struct BurnAlone {
 impl BurnAlone {
     /// Starts using Burn's operations only; the earlier setting returns when the guard is dropped.
     pub(in crate::nn) fn begin() -> Self {
-        Self { before: IS_BARE.replace(true) }
+        Self {
+            before: IS_BARE.replace(true),
+        }
     }
 }
 
@@ -69,13 +71,19 @@ fn kernels() -> Kernels {
 
 /// Whether tensors of this device are in the memory of this process.
 pub fn is_host(device: &Device) -> bool {
-    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_) | DispatchDevice::NdArray(_))
+    matches!(
+        device.clone().without_autodiff().as_dispatch(),
+        DispatchDevice::Flex(_) | DispatchDevice::NdArray(_)
+    )
 }
 
 /// Whether reading a value from this device costs no synchronization, so that the loss can be read
 /// after every step. True of burn-flex only.
 pub fn reads_are_free(device: &Device) -> bool {
-    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+    matches!(
+        device.clone().without_autodiff().as_dispatch(),
+        DispatchDevice::Flex(_)
+    )
 }
 
 /// Describes what determines the results of this device to the last bit, as far as it is known: the
@@ -121,7 +129,10 @@ impl HostBackend for Flex {
     }
 
     fn values_mut(tensor: &mut FlexTensor) -> &mut [f32] {
-        let (start, end) = tensor.layout().contiguous_offsets().expect("contiguous by contract");
+        let (start, end) = tensor
+            .layout()
+            .contiguous_offsets()
+            .expect("contiguous by contract");
         &mut tensor.storage_mut()[start..end]
     }
 
@@ -133,8 +144,15 @@ impl HostBackend for Flex {
 impl HostBackend for NdArray {
     fn contiguous(tensor: NdArrayTensor) -> NdArrayTensor {
         match tensor {
-            NdArrayTensor::F32(values) if values.view().is_standard_layout() => NdArrayTensor::F32(values),
-            NdArrayTensor::F32(values) => values.into_shared().as_standard_layout().into_owned().into_shared().into(),
+            NdArrayTensor::F32(values) if values.view().is_standard_layout() => {
+                NdArrayTensor::F32(values)
+            }
+            NdArrayTensor::F32(values) => values
+                .into_shared()
+                .as_standard_layout()
+                .into_owned()
+                .into_shared()
+                .into(),
             other => other,
         }
     }
@@ -148,7 +166,10 @@ impl HostBackend for NdArray {
 
     fn values_mut(tensor: &mut NdArrayTensor) -> &mut [f32] {
         match tensor {
-            NdArrayTensor::F32(values) => values.ensure_owned().as_slice_mut().expect("contiguous by contract"),
+            NdArrayTensor::F32(values) => values
+                .ensure_owned()
+                .as_slice_mut()
+                .expect("contiguous by contract"),
             _ => unreachable!("holds f32 by contract"),
         }
     }

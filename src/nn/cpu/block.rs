@@ -10,7 +10,10 @@ use burn::{
         ops::{ConvOptions, MaxPoolOptions},
     },
 };
-use conv_block::{Conv, Depthwise, Gradients, Isa, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, infer};
+use conv_block::{
+    Conv, Depthwise, Gradients, Isa, Saved, Tail, backward, depthwise_backward, depthwise_forward,
+    forward, infer,
+};
 
 use super::{
     backend::{HostBackend, has_kernels, is_winograd_on},
@@ -35,17 +38,27 @@ impl Block {
         let is_supported = || {
             if self.groups == 1 {
                 let [[above, below], [left, right]] = self.padding;
-                [below, left, right] == [above; 3] && conv_of(x.dims(), weight.dims(), self).is_supported()
+                [below, left, right] == [above; 3]
+                    && conv_of(x.dims(), weight.dims(), self).is_supported()
             } else {
-                let is_depthwise = [x.dims()[1], outputs] == [self.groups; 2] && self.tail != Tail::ReluPool;
+                let is_depthwise =
+                    [x.dims()[1], outputs] == [self.groups; 2] && self.tail != Tail::ReluPool;
                 is_depthwise && depthwise_of(x.dims(), weight.dims(), self).is_supported()
             }
         };
-        has_kernels(&x.device()) && kernel_height == kernel_width && [x.dtype(), weight.dtype()] == [DType::F32; 2] && is_supported()
+        has_kernels(&x.device())
+            && kernel_height == kernel_width
+            && [x.dtype(), weight.dtype()] == [DType::F32; 2]
+            && is_supported()
     }
 
     /// Computes the output, the codes of pooled values, and the output's rows and columns.
-    pub(super) fn forward(self, x: [usize; 4], weight: [usize; 4], [input, weights, bias]: [&[f32]; 3]) -> (Vec<f32>, Vec<u8>, [usize; 4]) {
+    pub(super) fn forward(
+        self,
+        x: [usize; 4],
+        weight: [usize; 4],
+        [input, weights, bias]: [&[f32]; 3],
+    ) -> (Vec<f32>, Vec<u8>, [usize; 4]) {
         if self.groups == 1 {
             let conv = conv_of(x, weight, self);
             let found = forward(Isa::best(), &conv, self.tail, input, weights, Some(bias));
@@ -54,14 +67,26 @@ impl Block {
         let shape = depthwise_of(x, weight, self);
         let (rows, columns) = shape.result_size();
         let output = depthwise_forward(Isa::best(), &shape, self.tail, input, weights, Some(bias));
-        (output, Vec::new(), [shape.images, shape.channels, rows, columns])
+        (
+            output,
+            Vec::new(),
+            [shape.images, shape.channels, rows, columns],
+        )
     }
 
     /// Computes the output and its shape where no gradient will be asked for.
-    pub(super) fn infer(self, x: [usize; 4], weight: [usize; 4], [input, weights, bias]: [&[f32]; 3]) -> (Vec<f32>, [usize; 4]) {
+    pub(super) fn infer(
+        self,
+        x: [usize; 4],
+        weight: [usize; 4],
+        [input, weights, bias]: [&[f32]; 3],
+    ) -> (Vec<f32>, [usize; 4]) {
         if self.groups == 1 && is_winograd_on() {
             let conv = conv_of(x, weight, self);
-            return (infer(Isa::best(), &conv, self.tail, input, weights, Some(bias)), output_dims(&conv, self.tail));
+            return (
+                infer(Isa::best(), &conv, self.tail, input, weights, Some(bias)),
+                output_dims(&conv, self.tail),
+            );
         }
         let (output, _, shape) = self.forward(x, weight, [input, weights, bias]);
         (output, shape)
@@ -77,21 +102,48 @@ impl Block {
         is_input_wanted: bool,
     ) -> Gradients {
         if self.groups == 1 {
-            return backward(Isa::best(), &conv_of(x, weight, self), self.tail, saved, grad, is_input_wanted);
+            return backward(
+                Isa::best(),
+                &conv_of(x, weight, self),
+                self.tail,
+                saved,
+                grad,
+                is_input_wanted,
+            );
         }
-        depthwise_backward(Isa::best(), &depthwise_of(x, weight, self), self.tail, saved, grad, is_input_wanted)
+        depthwise_backward(
+            Isa::best(),
+            &depthwise_of(x, weight, self),
+            self.tail,
+            saved,
+            grad,
+            is_input_wanted,
+        )
     }
 
     /// Runs the convolution with Burn's operations.
     ///
     /// # Shapes
     /// As [`super::conv_op::conv_block`], without pooling.
-    pub(super) fn convolve(self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    pub(super) fn convolve(
+        self,
+        x: Tensor<4>,
+        weight: Tensor<4>,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<4> {
         let [[above, below], [left, right]] = self.padding;
         // Burn pads both ends alike.
-        let (x, padding) =
-            if above == below && left == right { (x, [above, left]) } else { (pad(x, self.padding[0], self.padding[1]), [0, 0]) };
-        module::conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], padding, [1, 1], self.groups))
+        let (x, padding) = if above == below && left == right {
+            (x, [above, left])
+        } else {
+            (pad(x, self.padding[0], self.padding[1]), [0, 0])
+        };
+        module::conv2d(
+            x,
+            weight,
+            bias,
+            ConvOptions::new([self.stride; 2], padding, [1, 1], self.groups),
+        )
     }
 
     /// Runs the tail with Burn's operations; see [`follow`].
@@ -115,7 +167,10 @@ pub(super) fn follow(tail: Tail, x: Tensor<4>) -> Tensor<4> {
 
 /// Returns the output if the backward pass of `tail` reads it, else an empty tensor, so that the
 /// output's memory is freed with its last user.
-pub(super) fn output_to_keep<B: HostBackend>(output: &FloatTensor<B>, tail: Tail) -> FloatTensor<B> {
+pub(super) fn output_to_keep<B: HostBackend>(
+    output: &FloatTensor<B>,
+    tail: Tail,
+) -> FloatTensor<B> {
     match tail {
         Tail::Relu | Tail::Relu6 => output.clone(),
         Tail::Linear | Tail::ReluPool => B::tensor(Vec::new(), Shape::new([0])),
@@ -123,13 +178,38 @@ pub(super) fn output_to_keep<B: HostBackend>(output: &FloatTensor<B>, tail: Tail
 }
 
 /// Describes a convolution to `conv_block`, from the shapes of its input and weights.
-pub(super) fn conv_of([images, inputs, height, width]: [usize; 4], [outputs, _, kernel, _]: [usize; 4], block: Block) -> Conv {
-    Conv { images, inputs, height, width, outputs, kernel, stride: block.stride, padding: block.padding[0][0] }
+pub(super) fn conv_of(
+    [images, inputs, height, width]: [usize; 4],
+    [outputs, _, kernel, _]: [usize; 4],
+    block: Block,
+) -> Conv {
+    Conv {
+        images,
+        inputs,
+        height,
+        width,
+        outputs,
+        kernel,
+        stride: block.stride,
+        padding: block.padding[0][0],
+    }
 }
 
 /// As [`conv_of`], for a depthwise convolution.
-fn depthwise_of([images, channels, height, width]: [usize; 4], [_, _, kernel, _]: [usize; 4], block: Block) -> Depthwise {
-    Depthwise { images, channels, height, width, kernel, stride: block.stride, padding: block.padding }
+fn depthwise_of(
+    [images, channels, height, width]: [usize; 4],
+    [_, _, kernel, _]: [usize; 4],
+    block: Block,
+) -> Depthwise {
+    Depthwise {
+        images,
+        channels,
+        height,
+        width,
+        kernel,
+        stride: block.stride,
+        padding: block.padding,
+    }
 }
 
 /// Returns the shape of the block's output, `[batch, outputs, rows, columns]`.

@@ -19,9 +19,21 @@ const PART: usize = 64 * 1024;
 pub(in crate::nn) enum Rule {
     /// Adam and AdamW. `decay` times the value is added to the gradient; the value is multiplied by
     /// `shrink` before the step (AdamW's decoupled decay).
-    Adam { betas: [f32; 2], epsilon: f32, rate: f32, decay: f32, shrink: f32 },
+    Adam {
+        betas: [f32; 2],
+        epsilon: f32,
+        rate: f32,
+        decay: f32,
+        shrink: f32,
+    },
     /// SGD with momentum, optionally Nesterov's. The first step takes the gradient as the momentum.
-    Sgd { momentum: f32, is_nesterov: bool, is_first: bool, rate: f32, decay: f32 },
+    Sgd {
+        momentum: f32,
+        is_nesterov: bool,
+        is_first: bool,
+        rate: f32,
+        decay: f32,
+    },
 }
 
 /// A bound below which the square of a number may be subnormal.
@@ -32,7 +44,11 @@ const SMALLEST_SQUARED: f32 = 1.1e-19;
 /// took 10 s instead of 2.
 #[inline(always)]
 fn normal_or_zero(value: f32) -> f32 {
-    if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
+    if value.abs() < f32::MIN_POSITIVE {
+        0.0
+    } else {
+        value
+    }
 }
 
 impl Rule {
@@ -40,18 +56,44 @@ impl Rule {
     #[inline(always)]
     fn apply(self, value: &mut f32, gradient: f32, first: &mut f32, second: &mut f32) {
         match self {
-            Self::Adam { betas, epsilon, rate, decay, shrink } => {
+            Self::Adam {
+                betas,
+                epsilon,
+                rate,
+                decay,
+                shrink,
+            } => {
                 let gradient = gradient + decay * *value;
                 *first = normal_or_zero(betas[0] * *first + (1.0 - betas[0]) * gradient);
                 // The square of such a gradient would be subnormal and adds nothing to the mean.
-                let gradient = if gradient.abs() < SMALLEST_SQUARED { 0.0 } else { gradient };
-                *second = normal_or_zero(betas[1] * *second + (1.0 - betas[1]) * gradient * gradient);
+                let gradient = if gradient.abs() < SMALLEST_SQUARED {
+                    0.0
+                } else {
+                    gradient
+                };
+                *second =
+                    normal_or_zero(betas[1] * *second + (1.0 - betas[1]) * gradient * gradient);
                 *value = *value * shrink - *first / (second.sqrt() + epsilon) * rate;
             }
-            Self::Sgd { momentum, is_nesterov, is_first, rate, decay } => {
+            Self::Sgd {
+                momentum,
+                is_nesterov,
+                is_first,
+                rate,
+                decay,
+            } => {
                 let gradient = gradient + decay * *value;
-                *first = normal_or_zero(if is_first { gradient } else { momentum * *first + gradient });
-                *value -= rate * if is_nesterov { gradient + momentum * *first } else { *first };
+                *first = normal_or_zero(if is_first {
+                    gradient
+                } else {
+                    momentum * *first + gradient
+                });
+                *value -= rate
+                    * if is_nesterov {
+                        gradient + momentum * *first
+                    } else {
+                        *first
+                    };
             }
         }
     }
@@ -62,9 +104,17 @@ impl Rule {
 ///
 /// # Shapes
 /// All tensors are `[values]`.
-pub(in crate::nn) fn update(rule: Rule, [values, gradient, first, second]: [Tensor<1>; 4]) -> [Tensor<1>; 3] {
-    let (values, first, second) =
-        Dispatch::update(values.into_dispatch(), gradient.into_dispatch(), first.into_dispatch(), second.into_dispatch(), rule);
+pub(in crate::nn) fn update(
+    rule: Rule,
+    [values, gradient, first, second]: [Tensor<1>; 4],
+) -> [Tensor<1>; 3] {
+    let (values, first, second) = Dispatch::update(
+        values.into_dispatch(),
+        gradient.into_dispatch(),
+        first.into_dispatch(),
+        second.into_dispatch(),
+        rule,
+    );
     [values, first, second].map(Tensor::from_dispatch)
 }
 

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use burn::{
-    backend::{AutodiffBackend as _, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor},
+    backend::{
+        AutodiffBackend as _, Backend, Dispatch, Flex, TensorMetadata as _, backend_extension,
+        tensor::FloatTensor,
+    },
     nn::BatchNorm,
     tensor::{DType, Device, Shape, Tensor},
 };
@@ -30,7 +33,10 @@ pub(super) fn is_learning(norm: &BatchNorm, device: &Device) -> bool {
 
 /// Returns the factor and the offset of each channel that a norm by its running statistics is.
 pub(super) fn scale_and_shift(norm: &BatchNorm, device: &Device) -> (Tensor<1>, Tensor<1>) {
-    let (mean, variance) = (norm.running_mean.value().to_device(device), norm.running_var.value().to_device(device));
+    let (mean, variance) = (
+        norm.running_mean.value().to_device(device),
+        norm.running_var.value().to_device(device),
+    );
     let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
     let shift = norm.beta.val() - mean * scale.clone();
     (scale, shift)
@@ -51,8 +57,12 @@ pub(in crate::nn) fn norm_block(x: Tensor<4>, norm: &BatchNorm, tail: Tail) -> T
         let channels = [1, scale.dims()[0], 1, 1];
         return follow(tail, x * scale.reshape(channels) + shift.reshape(channels));
     }
-    let (gamma, beta) = (norm.gamma.val().into_dispatch(), norm.beta.val().into_dispatch());
-    let (output, mean, variance) = Dispatch::norm_block(x.into_dispatch(), gamma, beta, norm.epsilon, tail);
+    let (gamma, beta) = (
+        norm.gamma.val().into_dispatch(),
+        norm.beta.val().into_dispatch(),
+    );
+    let (output, mean, variance) =
+        Dispatch::norm_block(x.into_dispatch(), gamma, beta, norm.epsilon, tail);
     for (running, batch) in [(&norm.running_mean, mean), (&norm.running_var, variance)] {
         let batch = Tensor::<1>::from_dispatch(batch).detach();
         let before = running.value_sync().to_device(&device);
@@ -113,7 +123,11 @@ impl<B: HostBackend> Kept<B> {
     fn of(tensors: [FloatTensor<B>; 3], epsilon: f64, tail: Tail) -> Self {
         let [x, gamma, beta] = tensors.map(B::contiguous);
         let shape @ [images, channels, height, width] = x.shape().dims();
-        let norm = Norm { gamma: B::values(&gamma), beta: B::values(&beta), epsilon };
+        let norm = Norm {
+            gamma: B::values(&gamma),
+            beta: B::values(&beta),
+            epsilon,
+        };
         let found = norm_forward(Isa::best(), shape, tail, B::values(&x), norm);
         let (rows, columns) = tail.output_size(height, width);
         Self {
@@ -134,15 +148,30 @@ impl<B: HostBackend> Kept<B> {
         let (mut x, mut grad) = (self.x, B::contiguous(grad));
         let shape = x.shape().dims();
         let saved = NormSaved {
-            norm: Norm { gamma: B::values(&self.gamma), beta: B::values(&self.beta), epsilon: self.epsilon },
+            norm: Norm {
+                gamma: B::values(&self.gamma),
+                beta: B::values(&self.beta),
+                epsilon: self.epsilon,
+            },
             output: B::values(&self.output),
             codes: &self.codes,
             mean: B::values(&self.mean),
             variance: B::values(&self.variance),
         };
-        let found = norm_backward(Isa::best(), shape, self.tail, saved, B::values_mut(&mut grad), B::values_mut(&mut x));
+        let found = norm_backward(
+            Isa::best(),
+            shape,
+            self.tail,
+            saved,
+            B::values_mut(&mut grad),
+            B::values_mut(&mut x),
+        );
         let channels = || Shape::new([shape[1]]);
-        [x, B::tensor(found.gamma, channels()), B::tensor(found.beta, channels())]
+        [
+            x,
+            B::tensor(found.gamma, channels()),
+            B::tensor(found.beta, channels()),
+        ]
     }
 }
 
@@ -171,11 +200,18 @@ impl<B: HostBackend + NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C>
         }
 
         let nodes = [x.node(), gamma.node(), beta.node()];
-        let mut kept = Kept::<B>::of([x, gamma, beta].map(|tensor| tensor.into_primitive()), epsilon, tail);
+        let mut kept = Kept::<B>::of(
+            [x, gamma, beta].map(|tensor| tensor.into_primitive()),
+            epsilon,
+            tail,
+        );
         let output = kept.output.clone();
         kept.output = output_to_keep::<B>(&output, tail);
         // The batch's statistics only feed the running ones, which carry no gradient.
-        let (mean, variance) = (Self::from_inner(kept.mean.clone()), Self::from_inner(kept.variance.clone()));
+        let (mean, variance) = (
+            Self::from_inner(kept.mean.clone()),
+            Self::from_inner(kept.variance.clone()),
+        );
         let output = match NormBlock.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(kept, output),
             OpsKind::UnTracked(prep) => prep.finish(output),
@@ -205,34 +241,67 @@ mod tests {
 
     /// Checks output, gradients and running statistics of one form of norm beside Burn's. `run` computes
     /// the norm of a convolution's result, or of its first tensor by itself.
-    fn check(device: &Device, weight: [usize; 4], tail: Tail, run: impl Fn([Tensor<4>; 2], &BatchNorm, bool) -> Tensor<4>) {
-        let random = |shape| Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), device).require_grad();
-        let vector = |values: [f32; 5]| Param::from_tensor(Tensor::from_floats(values, device).require_grad());
+    fn check(
+        device: &Device,
+        weight: [usize; 4],
+        tail: Tail,
+        run: impl Fn([Tensor<4>; 2], &BatchNorm, bool) -> Tensor<4>,
+    ) {
+        let random = |shape| {
+            Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), device).require_grad()
+        };
+        let vector = |values: [f32; 5]| {
+            Param::from_tensor(Tensor::from_floats(values, device).require_grad())
+        };
         let inputs = if weight[1] == 1 { 5 } else { weight[1] };
         let (x, weight) = (random([2, inputs, 9, 14]), random(weight));
         let [ours, burns] = [0, 1].map(|_| {
             let mut norm = BatchNormConfig::new(5).init(device);
-            (norm.gamma, norm.beta) = (vector([1.0, -0.5, 0.3, 2.0, 7.0]), vector([0.3, -0.2, 0.0, 0.1, -0.4]));
+            (norm.gamma, norm.beta) = (
+                vector([1.0, -0.5, 0.3, 2.0, 7.0]),
+                vector([0.3, -0.2, 0.0, 0.1, -0.4]),
+            );
             norm
         });
         let out = run([x.clone(), weight.clone()], &ours, true);
         let burns_out = follow(tail, run([x.clone(), weight.clone()], &burns, false));
         assert_same("output", out.clone(), burns_out.clone());
         let factors = Tensor::random(out.dims(), Distribution::Uniform(-1.0, 1.0), device);
-        let [ours_grads, burns_grads] = [out, burns_out].map(|out| (out * factors.clone()).sum().backward());
+        let [ours_grads, burns_grads] =
+            [out, burns_out].map(|out| (out * factors.clone()).sum().backward());
         let grads = |of: &Tensor<4>| Some((of.grad(&ours_grads)?, of.grad(&burns_grads)?));
         for (name, tensor) in [("input", &x), ("weight", &weight)] {
-            let (ours, burns) = grads(tensor).unwrap_or_else(|| (Tensor::zeros([1; 4], device), Tensor::zeros([1; 4], device)));
+            let (ours, burns) = grads(tensor)
+                .unwrap_or_else(|| (Tensor::zeros([1; 4], device), Tensor::zeros([1; 4], device)));
             assert_same(name, ours, burns);
         }
-        for (name, ours, burns) in [("gamma", &ours.gamma, &burns.gamma), ("beta", &ours.beta, &burns.beta)] {
-            assert_same(name, ours.val().grad(&ours_grads).expect("tracked"), burns.val().grad(&burns_grads).expect("tracked"));
+        for (name, ours, burns) in [
+            ("gamma", &ours.gamma, &burns.gamma),
+            ("beta", &ours.beta, &burns.beta),
+        ] {
+            assert_same(
+                name,
+                ours.val().grad(&ours_grads).expect("tracked"),
+                burns.val().grad(&burns_grads).expect("tracked"),
+            );
         }
         let (x, weight) = (x.without_autodiff(), weight.without_autodiff());
         let [ours, burns] = [ours, burns].map(|norm| norm.valid());
-        assert_same("running mean", ours.running_mean.value(), burns.running_mean.value());
-        assert_same("running variance", ours.running_var.value(), burns.running_var.value());
-        assert_same("evaluation", run([x.clone(), weight.clone()], &ours, true), follow(tail, run([x, weight], &burns, false)));
+        assert_same(
+            "running mean",
+            ours.running_mean.value(),
+            burns.running_mean.value(),
+        );
+        assert_same(
+            "running variance",
+            ours.running_var.value(),
+            burns.running_var.value(),
+        );
+        assert_same(
+            "evaluation",
+            run([x.clone(), weight.clone()], &ours, true),
+            follow(tail, run([x, weight], &burns, false)),
+        );
     }
 
     #[test]
@@ -241,17 +310,27 @@ mod tests {
             for tail in TAILS {
                 // A dense kernel of ours, a depthwise one, and one that only Burn has.
                 for (weight, groups) in [([5, 3, 3, 3], 1), ([5, 1, 3, 3], 5), ([5, 3, 5, 5], 1)] {
-                    let block = Block { stride: 1, padding: [[1, 1]; 2], groups, tail };
+                    let block = Block {
+                        stride: 1,
+                        padding: [[1, 1]; 2],
+                        groups,
+                        tail,
+                    };
                     check(&device, weight, tail, |[x, weight], norm, is_ours| {
-                        if is_ours { conv_norm_block(x, weight, norm, block) } else { norm.forward(block.convolve(x, weight, None)) }
+                        if is_ours {
+                            conv_norm_block(x, weight, norm, block)
+                        } else {
+                            norm.forward(block.convolve(x, weight, None))
+                        }
                     });
                 }
-                check(
-                    &device,
-                    [1, 5, 1, 1],
-                    tail,
-                    |[x, _], norm, is_ours| if is_ours { norm_block(x, norm, tail) } else { norm.forward(x) },
-                );
+                check(&device, [1, 5, 1, 1], tail, |[x, _], norm, is_ours| {
+                    if is_ours {
+                        norm_block(x, norm, tail)
+                    } else {
+                        norm.forward(x)
+                    }
+                });
             }
         }
     }

@@ -5,7 +5,9 @@
 use std::ops::Range;
 
 use burn::{
-    backend::{Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor},
+    backend::{
+        Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor,
+    },
     tensor::{
         DType, Shape, Tensor,
         module::{avg_pool2d, max_pool2d},
@@ -33,17 +35,44 @@ use crate::architecture::{Pool, PoolKind};
 /// Panics if the image is smaller than the window.
 pub(in crate::nn) fn pool(x: Tensor<4>, shape: Pool) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
-    let sides = [(0, height), (1, width)].map(|(axis, side)| shape.padding.of_side(axis, side, shape.kernel, shape.stride));
+    let sides = [(0, height), (1, width)].map(|(axis, side)| {
+        shape
+            .padding
+            .of_side(axis, side, shape.kernel, shape.stride)
+    });
     if shape.kind == PoolKind::Max && x.dtype() == DType::F32 && has_kernels(&x.device()) {
-        return Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), Windows { shape, before: sides.map(|[before, _]| before) }));
+        return Tensor::from_dispatch(Dispatch::max_pool(
+            x.into_dispatch(),
+            Windows {
+                shape,
+                before: sides.map(|[before, _]| before),
+            },
+        ));
     }
     let padding = sides.map(|[before, after]| (before, after));
     let (kernel, stride) = ([shape.kernel; 2], [shape.stride; 2]);
     let average = |count_include_pad| {
-        avg_pool2d(x.clone(), AvgPoolOptions { stride, padding, count_include_pad, ceil_mode: shape.ceil, ..AvgPoolOptions::new(kernel) })
+        avg_pool2d(
+            x.clone(),
+            AvgPoolOptions {
+                stride,
+                padding,
+                count_include_pad,
+                ceil_mode: shape.ceil,
+                ..AvgPoolOptions::new(kernel)
+            },
+        )
     };
     match shape.kind {
-        PoolKind::Max => max_pool2d(x, MaxPoolOptions { stride, padding, ceil_mode: shape.ceil, ..MaxPoolOptions::new(kernel) }),
+        PoolKind::Max => max_pool2d(
+            x,
+            MaxPoolOptions {
+                stride,
+                padding,
+                ceil_mode: shape.ceil,
+                ..MaxPoolOptions::new(kernel)
+            },
+        ),
         PoolKind::Average => average(true),
         PoolKind::AverageInside => average(false),
     }
@@ -54,7 +83,10 @@ pub(in crate::nn) fn pool(x: Tensor<4>, shape: Pool) -> Tensor<4> {
 /// # Shapes
 /// `[batch, channels, height, width]` to `[batch, channels, rows, columns]`.
 pub(in crate::nn) fn pad(x: Tensor<4>, rows: [usize; 2], columns: [usize; 2]) -> Tensor<4> {
-    x.pad((columns[0], columns[1], rows[0], rows[1]), PadMode::Constant(0.0))
+    x.pad(
+        (columns[0], columns[1], rows[0], rows[1]),
+        PadMode::Constant(0.0),
+    )
 }
 
 /// The windows of a maximum, the first of which begin `before` rows and columns outside.
@@ -91,7 +123,12 @@ impl<B: HostBackend + PoolOps, C: CheckpointStrategy> PoolOps for Autodiff<B, C>
         impl<B: HostBackend> Backward<B, 1> for MaxPool {
             type State = (Windows, FloatTensor<B>, FloatTensor<B>);
 
-            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let grad = B::contiguous(grads.consume::<B>(&ops.node));
                 let (windows, x, output) = &ops.state;
                 if let [Some(node)] = ops.parents {
@@ -113,27 +150,46 @@ impl<B: HostBackend + PoolOps, C: CheckpointStrategy> PoolOps for Autodiff<B, C>
 impl Windows {
     fn forward<B: HostBackend>(self, x: &FloatTensor<B>) -> FloatTensor<B> {
         let [batch, channels, height, width]: [usize; 4] = x.shape().dims();
-        let [rows, columns] = self.shape.output([height, width]).expect("the description was checked for images of this size");
+        let [rows, columns] = self
+            .shape
+            .output([height, width])
+            .expect("the description was checked for images of this size");
         let mut out = vec![0.0; batch * channels * rows * columns];
-        let planes = out.par_chunks_exact_mut(rows * columns).zip(B::values(x).par_chunks_exact(height * width));
+        let planes = out
+            .par_chunks_exact_mut(rows * columns)
+            .zip(B::values(x).par_chunks_exact(height * width));
         planes.for_each(|(out, plane)| max_of_windows(plane, width, self, out, columns));
         B::tensor(out, Shape::new([batch, channels, rows, columns]))
     }
 
     /// Computes the gradient of `x`: that of each maximum goes to its first position in its window.
-    fn backward<B: HostBackend>(self, x: &FloatTensor<B>, output: &FloatTensor<B>, grad: &FloatTensor<B>) -> FloatTensor<B> {
-        let ([_, _, height, width], [_, _, rows, columns]): ([usize; 4], [usize; 4]) = (x.shape().dims(), output.shape().dims());
+    fn backward<B: HostBackend>(
+        self,
+        x: &FloatTensor<B>,
+        output: &FloatTensor<B>,
+        grad: &FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        let ([_, _, height, width], [_, _, rows, columns]): ([usize; 4], [usize; 4]) =
+            (x.shape().dims(), output.shape().dims());
         let values = B::values(x);
         let mut of_x = vec![0.0; values.len()];
-        let of_outputs = B::values(output).par_chunks_exact(rows * columns).zip(B::values(grad).par_chunks_exact(rows * columns));
-        let planes = of_x.par_chunks_exact_mut(height * width).zip(values.par_chunks_exact(height * width)).zip(of_outputs);
+        let of_outputs = B::values(output)
+            .par_chunks_exact(rows * columns)
+            .zip(B::values(grad).par_chunks_exact(rows * columns));
+        let planes = of_x
+            .par_chunks_exact_mut(height * width)
+            .zip(values.par_chunks_exact(height * width))
+            .zip(of_outputs);
         planes.for_each(|((of_x, plane), (output, grad))| {
             for (at, (most, grad)) in output.iter().zip(grad).enumerate() {
                 let inside = self.inside(at % columns, 1, width);
                 let is_it = |value: &f32| value == most || value.is_nan();
                 let place = self.inside(at / columns, 0, height).find_map(|row| {
                     let start = row * width + inside.start;
-                    plane[start..row * width + inside.end].iter().position(is_it).map(|column| start + column)
+                    plane[start..row * width + inside.end]
+                        .iter()
+                        .position(is_it)
+                        .map(|column| start + column)
                 });
                 of_x[place.expect("the maximum is in its window")] += grad;
             }
@@ -154,25 +210,43 @@ fn max_of_windows(plane: &[f32], width: usize, windows: Windows, out: &mut [f32]
     let larger = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
     let (height, Windows { shape, before }) = (plane.len() / width, windows);
     // Windows that lie inside whole.
-    let inside = before[1].div_ceil(shape.stride)..columns.min((width + before[1]).saturating_sub(shape.kernel) / shape.stride + 1);
+    let inside = before[1].div_ceil(shape.stride)
+        ..columns.min((width + before[1]).saturating_sub(shape.kernel) / shape.stride + 1);
     let mut line = vec![0.0f32; width];
     for (row, out) in out.chunks_exact_mut(columns).enumerate() {
         let rows = windows.inside(row, 0, height);
         line.copy_from_slice(&plane[rows.start * width..][..width]);
-        for row in plane[..rows.end * width].chunks_exact(width).skip(rows.start + 1) {
-            line.iter_mut().zip(row).for_each(|(most, value)| *most = larger(*value, *most));
+        for row in plane[..rows.end * width]
+            .chunks_exact(width)
+            .skip(rows.start + 1)
+        {
+            line.iter_mut()
+                .zip(row)
+                .for_each(|(most, value)| *most = larger(*value, *most));
         }
         if shape.kernel == 3 && shape.stride == 2 && !inside.is_empty() {
             // The window of most networks, whose length the compiler must know to be fast.
             let first = inside.start * 2 - before[1];
             let triples = line[first..].windows(3).step_by(2);
-            out[inside.clone()].iter_mut().zip(triples).for_each(|(out, w)| *out = larger(larger(w[0], w[1]), w[2]));
+            out[inside.clone()]
+                .iter_mut()
+                .zip(triples)
+                .for_each(|(out, w)| *out = larger(larger(w[0], w[1]), w[2]));
         } else {
             let whole = inside.clone();
-            whole.for_each(|at| out[at] = line[windows.inside(at, 1, width)].iter().copied().fold(f32::NEG_INFINITY, larger));
+            whole.for_each(|at| {
+                out[at] = line[windows.inside(at, 1, width)]
+                    .iter()
+                    .copied()
+                    .fold(f32::NEG_INFINITY, larger)
+            });
         }
         for at in (0..inside.start.min(columns)).chain(inside.end.max(inside.start)..columns) {
-            out[at] = line[windows.inside(at, 1, width)].iter().copied().reduce(larger).expect("a window reaches inside");
+            out[at] = line[windows.inside(at, 1, width)]
+                .iter()
+                .copied()
+                .reduce(larger)
+                .expect("a window reaches inside");
         }
     }
 }
@@ -187,7 +261,13 @@ mod tests {
         nn::{cpu::backend::is_host, infer::read, pretrained::tests::devices},
     };
 
-    const THREE: Pool = Pool { kind: PoolKind::Max, kernel: 3, stride: 2, padding: Padding::Valid, ceil: true };
+    const THREE: Pool = Pool {
+        kind: PoolKind::Max,
+        kernel: 3,
+        stride: 2,
+        padding: Padding::Valid,
+        ceil: true,
+    };
 
     /// On the CPU only: the shading language of GPUs lets a compiler assume that there is no NaN,
     /// so that there a window of Burn's may lose one.
@@ -197,9 +277,13 @@ mod tests {
             let mut values = [0.5f32; 15];
             values[at / 3 * 5 + at % 3] = f32::NAN;
             for device in devices().into_iter().filter(is_host) {
-                let x = Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 5]), &device);
+                let x =
+                    Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 5]), &device);
                 let pooled: Vec<f32> = pool(x, THREE).into_data().try_to_vec().expect("f32");
-                assert!(pooled[0].is_nan() && (pooled[1].is_nan() || at % 3 < 2), "{at}: {pooled:?}");
+                assert!(
+                    pooled[0].is_nan() && (pooled[1].is_nan() || at % 3 < 2),
+                    "{at}: {pooled:?}"
+                );
             }
         }
     }
@@ -210,22 +294,42 @@ mod tests {
         let paddings = [Padding::Valid, Padding::Same, Padding::Each([1, 1])];
         for device in devices() {
             for (height, width) in [(3, 3), (4, 7), (5, 4), (8, 8), (13, 6), (31, 54)] {
-                let x = Tensor::<4>::random([2, 3, height, width], Distribution::Normal(0.0, 1.0), &device);
+                let x = Tensor::<4>::random(
+                    [2, 3, height, width],
+                    Distribution::Normal(0.0, 1.0),
+                    &device,
+                );
                 let values = read(x.clone()).expect("read");
                 for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageInside] {
-                    for (kernel, stride, ceil) in [(2, 2, false), (3, 2, false), (3, 2, true), (3, 1, false), (3, 3, false)] {
+                    for (kernel, stride, ceil) in [
+                        (2, 2, false),
+                        (3, 2, false),
+                        (3, 2, true),
+                        (3, 1, false),
+                        (3, 3, false),
+                    ] {
                         for padding in paddings {
                             if ceil && (padding != Padding::Valid || kind != PoolKind::Max)
                                 || padding == Padding::Each([1, 1]) && kernel == 2 && height < 4
                             {
                                 continue;
                             }
-                            let shape = Pool { kind, kernel, stride, padding, ceil };
+                            let shape = Pool {
+                                kind,
+                                kernel,
+                                stride,
+                                padding,
+                                ceil,
+                            };
                             let expected = plain(&values, [height, width], shape);
                             for x in [x.clone(), Tensor::from_inner(x.clone())] {
                                 let got = read(pool(x, shape)).expect("read");
                                 assert_eq!(got.len(), expected.len(), "{shape:?} {height}x{width}");
-                                let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                                let worst = got
+                                    .iter()
+                                    .zip(&expected)
+                                    .map(|(a, b)| (a - b).abs())
+                                    .fold(0.0, f32::max);
                                 assert!(worst < 1e-5, "{shape:?} {height}x{width}: {worst}");
                             }
                         }
@@ -240,26 +344,56 @@ mod tests {
     fn the_gradient_of_a_maximum_goes_to_its_first_position() {
         for device in [Device::flex(), Device::ndarray()].map(Device::autodiff) {
             for padding in [Padding::Valid, Padding::Same, Padding::Each([1, 1])] {
-                let ([height, width], shape) = ([5, 8], Pool { kind: PoolKind::Max, kernel: 3, stride: 2, padding, ceil: false });
-                let values: Vec<f32> = (0..2 * height * width).map(|at| ((at * 7919 + at * at * 31) % 5) as f32 - 3.0).collect();
-                let x = Tensor::<4>::from_data(TensorData::new(values.clone(), [1, 2, height, width]), &device).require_grad();
+                let ([height, width], shape) = (
+                    [5, 8],
+                    Pool {
+                        kind: PoolKind::Max,
+                        kernel: 3,
+                        stride: 2,
+                        padding,
+                        ceil: false,
+                    },
+                );
+                let values: Vec<f32> = (0..2 * height * width)
+                    .map(|at| ((at * 7919 + at * at * 31) % 5) as f32 - 3.0)
+                    .collect();
+                let x = Tensor::<4>::from_data(
+                    TensorData::new(values.clone(), [1, 2, height, width]),
+                    &device,
+                )
+                .require_grad();
                 let pooled = pool(x.clone(), shape);
                 let [_, _, rows, columns] = pooled.dims();
                 let factors: Vec<f32> = (0..2 * rows * columns).map(|at| at as f32 + 1.0).collect();
-                let of_pooled = Tensor::from_data(TensorData::new(factors.clone(), [1, 2, rows, columns]), &device);
+                let of_pooled = Tensor::from_data(
+                    TensorData::new(factors.clone(), [1, 2, rows, columns]),
+                    &device,
+                );
                 let grads = (pooled * of_pooled).sum().backward();
-                let found: Vec<f32> = x.grad(&grads).expect("tracked").into_data().try_to_vec().expect("f32");
-                let before = [(0, height), (1, width)].map(|(axis, side)| padding.of_side(axis, side, 3, 2)[0]);
+                let found: Vec<f32> = x
+                    .grad(&grads)
+                    .expect("tracked")
+                    .into_data()
+                    .try_to_vec()
+                    .expect("f32");
+                let before = [(0, height), (1, width)]
+                    .map(|(axis, side)| padding.of_side(axis, side, 3, 2)[0]);
                 let mut expected = vec![0.0; values.len()];
                 for (at, factor) in factors.iter().enumerate() {
-                    let (plane, row, column) = (at / (rows * columns), at / columns % rows, at % columns);
+                    let (plane, row, column) =
+                        (at / (rows * columns), at / columns % rows, at % columns);
                     let window = (0..9).filter_map(|step| {
-                        let y = (row * 2 + step / 3).checked_sub(before[0]).filter(|y| *y < height)?;
-                        let x = (column * 2 + step % 3).checked_sub(before[1]).filter(|x| *x < width)?;
+                        let y = (row * 2 + step / 3)
+                            .checked_sub(before[0])
+                            .filter(|y| *y < height)?;
+                        let x = (column * 2 + step % 3)
+                            .checked_sub(before[1])
+                            .filter(|x| *x < width)?;
                         Some((plane * height + y) * width + x)
                     });
-                    let first =
-                        window.reduce(|best, at| if values[at] > values[best] { at } else { best }).expect("a window reaches inside");
+                    let first = window
+                        .reduce(|best, at| if values[at] > values[best] { at } else { best })
+                        .expect("a window reaches inside");
                     expected[first] += factor;
                 }
                 assert_eq!(found, expected, "{padding:?}");
@@ -269,15 +403,26 @@ mod tests {
 
     fn plain(values: &[f32], [height, width]: [usize; 2], shape: Pool) -> Vec<f32> {
         let [rows, columns] = shape.output([height, width]).expect("fits");
-        let before = [(0, height), (1, width)].map(|(axis, side)| shape.padding.of_side(axis, side, shape.kernel, shape.stride)[0]);
+        let before = [(0, height), (1, width)].map(|(axis, side)| {
+            shape
+                .padding
+                .of_side(axis, side, shape.kernel, shape.stride)[0]
+        });
         let mut out = Vec::new();
         for plane in values.chunks_exact(height * width) {
-            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            for (row, column) in
+                (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)))
+            {
                 let inside = |start: usize, before: usize, side: usize| {
-                    (0..shape.kernel).filter_map(move |step| (start + step).checked_sub(before).filter(|at| *at < side))
+                    (0..shape.kernel).filter_map(move |step| {
+                        (start + step).checked_sub(before).filter(|at| *at < side)
+                    })
                 };
                 let window: Vec<f32> = inside(row * shape.stride, before[0], height)
-                    .flat_map(|y| inside(column * shape.stride, before[1], width).map(move |x| plane[y * width + x]))
+                    .flat_map(|y| {
+                        inside(column * shape.stride, before[1], width)
+                            .map(move |x| plane[y * width + x])
+                    })
                     .collect();
                 let sum: f32 = window.iter().sum();
                 out.push(match shape.kind {

@@ -28,8 +28,16 @@ impl Backbone {
     /// Creates the network with zero kernels and biases.
     pub(in crate::nn) fn new(network: Network, device: &Device) -> Self {
         let mut next = 0;
-        let groups = network.groups.iter().map(|layers| steps::find(layers, &mut next)).collect();
-        Self { layers: layers::create(&network, device), network, groups }
+        let groups = network
+            .groups
+            .iter()
+            .map(|layers| steps::find(layers, &mut next))
+            .collect();
+        Self {
+            layers: layers::create(&network, device),
+            network,
+            groups,
+        }
     }
 
     /// Returns the description.
@@ -42,7 +50,9 @@ impl Backbone {
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
     pub(in crate::nn) fn forward(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
-        groups.fold(x, |x, group| steps::run(&self.groups[group], &self.layers, x))
+        groups.fold(x, |x, group| {
+            steps::run(&self.groups[group], &self.layers, x)
+        })
     }
 
     /// Whether the layer called `name` is a batch norm that keeps its statistics and gains in
@@ -50,12 +60,20 @@ impl Backbone {
     pub(in crate::nn) fn has_frozen_norm(&self, name: &str) -> bool {
         let mut modules = self.network.modules().into_iter().zip(&self.layers);
         let found = modules.find(|((layer, _), _)| layer.name == name);
-        found.is_some_and(|(_, layer)| matches!(layer, Layer::BatchNorm(norm) if !norm.training.is_enabled()))
+        found.is_some_and(
+            |(_, layer)| matches!(layer, Layer::BatchNorm(norm) if !norm.training.is_enabled()),
+        )
     }
 
     /// Returns the network with batch norms that keep their statistics and gains in training.
     pub(in crate::nn) fn with_frozen_norms(mut self) -> Self {
-        let freeze = |layer: Layer| if let Layer::BatchNorm(norm) = layer { Layer::BatchNorm(norm.freeze()) } else { layer };
+        let freeze = |layer: Layer| {
+            if let Layer::BatchNorm(norm) = layer {
+                Layer::BatchNorm(norm.freeze())
+            } else {
+                layer
+            }
+        };
         self.layers = self.layers.into_iter().map(freeze).collect();
         self
     }

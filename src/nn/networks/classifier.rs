@@ -58,7 +58,10 @@ impl Output {
             Self::Softmax => row.to_vec(),
             Self::Sigmoid => vec![0.0, row[0]],
         };
-        logits.chunks_exact(self.num_logits(num_classes)).map(row).collect()
+        logits
+            .chunks_exact(self.num_logits(num_classes))
+            .map(row)
+            .collect()
     }
 }
 
@@ -99,9 +102,14 @@ impl Classifier {
     pub(in crate::nn) fn new(design: &Design, device: &Device) -> Self {
         let [channels, height, width] = design.input;
         let network = design.model.network(channels);
-        let features = network.features([height, width]).expect("a checked configuration leaves features");
+        let features = network
+            .features([height, width])
+            .expect("a checked configuration leaves features");
         let num_outputs = design.output.num_logits(design.num_classes);
-        Self { head: Head::new(&design.model, features, num_outputs, device), backbone: Backbone::new(network, device) }
+        Self {
+            head: Head::new(&design.model, features, num_outputs, device),
+            backbone: Backbone::new(network, device),
+        }
     }
 
     /// Joins a backbone and a head.
@@ -135,7 +143,10 @@ impl Classifier {
         if !has_kernels(&x.device()) || groups.is_empty() {
             return self.forward_groups(groups, x);
         }
-        let parts = x.split(FROZEN_CHUNK, 0).into_iter().map(|part| self.forward_groups(groups.clone(), part));
+        let parts = x
+            .split(FROZEN_CHUNK, 0)
+            .into_iter()
+            .map(|part| self.forward_groups(groups.clone(), part));
         Tensor::cat(parts.collect(), 0)
     }
 
@@ -143,8 +154,14 @@ impl Classifier {
     /// images of shape `input`.
     pub fn shape_after(&self, groups: usize, input: [usize; 3]) -> [usize; 3] {
         let [_, height, width] = input;
-        let layers = self.network().walk([height, width]).expect("the network was built for images of this size");
-        layers.iter().rfind(|placed| placed.group < groups).map_or(input, |placed| placed.output)
+        let layers = self
+            .network()
+            .walk([height, width])
+            .expect("the network was built for images of this size");
+        layers
+            .iter()
+            .rfind(|placed| placed.group < groups)
+            .map_or(input, |placed| placed.output)
     }
 
     /// Computes the last feature map.
@@ -192,18 +209,34 @@ impl Classifier {
     /// `input`.
     pub fn layers(&self, input: [usize; 3]) -> Vec<(String, Vec<usize>)> {
         let [_, height, width] = input;
-        let backbone = self.network().walk([height, width]).expect("the network was built for images of this size");
+        let backbone = self
+            .network()
+            .walk([height, width])
+            .expect("the network was built for images of this size");
         let features = backbone.last().map_or(input, |placed| placed.output);
         let mut layers = vec![("input".to_owned(), input.to_vec())];
-        let named = backbone.into_iter().filter(|placed| !placed.layer.name.is_empty());
-        layers.extend(named.map(|placed| (format!("backbone.{}", placed.layer.name), placed.output.to_vec())));
-        layers.extend(self.head.layers(features).into_iter().map(|(name, shape)| (format!("head.{name}"), shape)));
+        let named = backbone
+            .into_iter()
+            .filter(|placed| !placed.layer.name.is_empty());
+        layers.extend(named.map(|placed| {
+            (
+                format!("backbone.{}", placed.layer.name),
+                placed.output.to_vec(),
+            )
+        }));
+        layers.extend(
+            self.head
+                .layers(features)
+                .into_iter()
+                .map(|(name, shape)| (format!("head.{name}"), shape)),
+        );
         layers
     }
 
     /// Whether the layer at `path` is a batch norm of the backbone that keeps its gains in training.
     pub(in crate::nn) fn has_frozen_norm(&self, path: &str) -> bool {
-        path.strip_prefix("backbone.").is_some_and(|name| self.backbone.has_frozen_norm(name))
+        path.strip_prefix("backbone.")
+            .is_some_and(|name| self.backbone.has_frozen_norm(name))
     }
 
     /// Describes the backbone's layers in words that change whenever one of them does.
@@ -219,7 +252,10 @@ impl Classifier {
     /// Returns the network with batch norms in the backbone that keep their statistics and gains in
     /// training.
     pub fn with_frozen_norms(self) -> Self {
-        Self { backbone: self.backbone.with_frozen_norms(), ..self }
+        Self {
+            backbone: self.backbone.with_frozen_norms(),
+            ..self
+        }
     }
 }
 

@@ -27,7 +27,10 @@ pub(in crate::nn) struct Head {
 /// `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
 pub fn average(features: Tensor<4>) -> Tensor<4> {
     let [batch, channels, height, width] = features.dims();
-    features.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels, 1, 1])
+    features
+        .reshape([batch, channels, height * width])
+        .mean_dim(2)
+        .reshape([batch, channels, 1, 1])
 }
 
 /// Computes the maximum and the mean of each channel.
@@ -36,19 +39,37 @@ pub fn average(features: Tensor<4>) -> Tensor<4> {
 /// `[batch, channels, height, width]` to `[batch, 2 * channels, 1, 1]`, maxima first.
 fn max_average(features: Tensor<4>) -> Tensor<4> {
     let [batch, channels, height, width] = features.dims();
-    let max = features.clone().reshape([batch, channels, height * width]).max_dim(2).reshape([batch, channels, 1, 1]);
+    let max = features
+        .clone()
+        .reshape([batch, channels, height * width])
+        .max_dim(2)
+        .reshape([batch, channels, 1, 1]);
     Tensor::cat(vec![max, average(features)], 1)
 }
 
 impl Head {
     /// Creates the head for features of `[channels, height, width]`, with zero weights and biases.
-    pub(in crate::nn) fn new(settings: &Model, features: [usize; 3], num_outputs: usize, device: &Device) -> Self {
+    pub(in crate::nn) fn new(
+        settings: &Model,
+        features: [usize; 3],
+        num_outputs: usize,
+        device: &Device,
+    ) -> Self {
         let mut inputs = settings.pooling.width(features);
         let hidden = settings.hidden.widths();
         let norm = |width: usize| BatchNormConfig::new(width).init(device);
-        let norms = if settings.head_norm { std::iter::once(inputs).chain(hidden.iter().copied()).map(norm).collect() } else { Vec::new() };
+        let norms = if settings.head_norm {
+            std::iter::once(inputs)
+                .chain(hidden.iter().copied())
+                .map(norm)
+                .collect()
+        } else {
+            Vec::new()
+        };
         let mut linear = |outputs| {
-            let layer = LinearConfig::new(inputs, outputs).with_initializer(Initializer::Zeros).init(device);
+            let layer = LinearConfig::new(inputs, outputs)
+                .with_initializer(Initializer::Zeros)
+                .init(device);
             inputs = outputs;
             layer
         };
@@ -100,7 +121,9 @@ impl Head {
             x = self.dropout.forward(x);
         }
         for (index, hidden) in self.hidden.iter().enumerate() {
-            x = self.dropout.forward(norm(index + 1, relu(hidden.forward(x))));
+            x = self
+                .dropout
+                .forward(norm(index + 1, relu(hidden.forward(x))));
         }
         self.output.forward(x)
     }
@@ -113,7 +136,9 @@ impl Head {
             Pooling::MaxAverage => "max_average",
         };
         let mut layers = vec![(name.to_owned(), vec![self.pooling.width(features)])];
-        let norm = |index: usize, width: usize| (index < self.norms.len()).then(|| (format!("norms.{index}"), vec![width]));
+        let norm = |index: usize, width: usize| {
+            (index < self.norms.len()).then(|| (format!("norms.{index}"), vec![width]))
+        };
         layers.extend(norm(0, self.pooling.width(features)));
         for (index, layer) in self.hidden.iter().enumerate() {
             let width = layer.weight.dims()[1];

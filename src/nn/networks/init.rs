@@ -24,14 +24,24 @@ pub fn empty(design: &Design, device: &Device) -> Classifier {
 pub fn build(design: &Design, seed: u64, device: &Device) -> Classifier {
     let model = empty(design, device);
     let plain = device.clone().without_autodiff();
-    let is_drawn = |param: &Named| param.is_decayed() && (design.model.weights() == Weights::None || paths::group(&param.path).is_none());
+    let is_drawn = |param: &Named| {
+        param.is_decayed()
+            && (design.model.weights() == Weights::None || paths::group(&param.path).is_none())
+    };
     // The stream's index is the position among all parameters, drawn or not, so that the head's
     // weights are the same whether or not the backbone is drawn.
-    let values = params::collect(&model).into_iter().enumerate().filter(|(_, param)| is_drawn(param)).map(|(index, param)| {
-        let values = draw(&param, seed, index as u64, &design.model);
-        let count = values.len();
-        (param.path, Tensor::from_data(TensorData::new(values, [count]), &plain))
-    });
+    let values = params::collect(&model)
+        .into_iter()
+        .enumerate()
+        .filter(|(_, param)| is_drawn(param))
+        .map(|(index, param)| {
+            let values = draw(&param, seed, index as u64, &design.model);
+            let count = values.len();
+            (
+                param.path,
+                Tensor::from_data(TensorData::new(values, [count]), &plain),
+            )
+        });
     let values = values.collect();
     params::replace(model, values)
 }
@@ -56,7 +66,9 @@ fn draw_glorot(param: &Named, seed: u64, index: u64) -> Vec<f32> {
     let positions: usize = param.dims[2..].iter().product();
     let bound = (6.0 / ((param.dims[0] + param.dims[1]) * positions) as f64).sqrt();
     let mut stream = stream(seed, Purpose::Weights, [index, 0, 0]);
-    (0..count(param)).map(|_| uniform(&mut stream, -bound, bound) as f32).collect()
+    (0..count(param))
+        .map(|_| uniform(&mut stream, -bound, bound) as f32)
+        .collect()
 }
 
 /// Draws a parameter's values with a standard deviation of sqrt(2 / inputs), or sqrt(1 / inputs)
@@ -66,7 +78,11 @@ fn draw_glorot(param: &Named, seed: u64, index: u64) -> Vec<f32> {
 fn draw_he(param: &Named, has_norm: bool, seed: u64, index: u64) -> Vec<f32> {
     let count = count(param);
     // Kernels are [out, in, height, width], matrices [in, out].
-    let inputs = if param.dims.len() == 4 { count / param.dims[0] } else { param.dims[0] };
+    let inputs = if param.dims.len() == 4 {
+        count / param.dims[0]
+    } else {
+        param.dims[0]
+    };
     let gain = match (param.path.starts_with("head.output."), has_norm) {
         (true, true) => 0.01,
         (true, false) => 1.0,
@@ -74,7 +90,9 @@ fn draw_he(param: &Named, has_norm: bool, seed: u64, index: u64) -> Vec<f32> {
     };
     let deviation = (gain / inputs as f64).sqrt();
     let mut stream = stream(seed, Purpose::Weights, [index, 0, 0]);
-    (0..count).map(|_| (deviation * normal(&mut stream)) as f32).collect()
+    (0..count)
+        .map(|_| (deviation * normal(&mut stream)) as f32)
+        .collect()
 }
 
 #[cfg(test)]
@@ -86,13 +104,31 @@ mod tests {
     };
 
     fn drawn(model: Model) -> Vec<(String, Vec<f32>)> {
-        let design = Design { model, input: [3, 8, 8], num_classes: 3, output: Output::Softmax };
-        let values = |param: Named| (param.path, param.values.into_data().try_to_vec().expect("floats"));
-        params::collect(&build(&design, 5, &Device::flex())).into_iter().map(values).collect()
+        let design = Design {
+            model,
+            input: [3, 8, 8],
+            num_classes: 3,
+            output: Output::Softmax,
+        };
+        let values = |param: Named| {
+            (
+                param.path,
+                param.values.into_data().try_to_vec().expect("floats"),
+            )
+        };
+        params::collect(&build(&design, 5, &Device::flex()))
+            .into_iter()
+            .map(values)
+            .collect()
     }
 
     fn small(init: Option<Init>) -> Model {
-        Model { channels: Some(vec![6, 8]), hidden: Hidden::One(10), init, ..Model::default() }
+        Model {
+            channels: Some(vec![6, 8]),
+            hidden: Hidden::One(10),
+            init,
+            ..Model::default()
+        }
     }
 
     #[test]
@@ -124,14 +160,26 @@ mod tests {
         ];
         for (path, values) in drawn(small(Some(Init::GlorotUniform))) {
             let Some((_, square)) = bounds.iter().find(|(name, _)| *name == path) else {
-                assert!(path.ends_with("bias") && values.iter().all(|value| *value == 0.0), "{path}");
+                assert!(
+                    path.ends_with("bias") && values.iter().all(|value| *value == 0.0),
+                    "{path}"
+                );
                 continue;
             };
             let bound = f64::sqrt(*square) as f32;
-            let most = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-            assert!(most <= bound && most > 0.85 * bound, "{path}: {most} of {bound}");
-            let mean_square = values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32;
-            assert!((mean_square / (bound * bound / 3.0) - 1.0).abs() < 0.35, "{path}: {mean_square}");
+            let most = values
+                .iter()
+                .fold(0.0f32, |most, value| most.max(value.abs()));
+            assert!(
+                most <= bound && most > 0.85 * bound,
+                "{path}: {most} of {bound}"
+            );
+            let mean_square =
+                values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32;
+            assert!(
+                (mean_square / (bound * bound / 3.0) - 1.0).abs() < 0.35,
+                "{path}: {mean_square}"
+            );
         }
     }
 }

@@ -51,16 +51,23 @@ pub(super) struct Scale {
 pub(super) fn create(network: &Network, device: &Device) -> Vec<Layer> {
     let create = |(layer, inputs): (&crate::architecture::Layer, usize)| match &layer.kind {
         Kind::Conv(conv) => Layer::Conv(Convolution::new(conv, inputs, device)),
-        Kind::BatchNorm { epsilon, momentum } => {
-            Layer::BatchNorm(BatchNormConfig::new(inputs).with_epsilon(*epsilon).with_momentum(*momentum).init(device))
-        }
+        Kind::BatchNorm { epsilon, momentum } => Layer::BatchNorm(
+            BatchNormConfig::new(inputs)
+                .with_epsilon(*epsilon)
+                .with_momentum(*momentum)
+                .init(device),
+        ),
         Kind::LayerNorm { epsilon } => Layer::LayerNorm(LayerNorm {
             gamma: Initializer::Ones.init([inputs], device),
             beta: Initializer::Zeros.init([inputs], device),
             epsilon: *epsilon,
         }),
-        Kind::Scale => Layer::Scale(Scale { scale: Initializer::Ones.init([inputs], device) }),
-        Kind::DropPath(probability) | Kind::Dropout(probability) => Layer::Dropout(DropoutConfig::new(*probability).init()),
+        Kind::Scale => Layer::Scale(Scale {
+            scale: Initializer::Ones.init([inputs], device),
+        }),
+        Kind::DropPath(probability) | Kind::Dropout(probability) => {
+            Layer::Dropout(DropoutConfig::new(*probability).init())
+        }
         other => unreachable!("{other:?} is not one of the network's modules"),
     };
     network.modules().into_iter().map(create).collect()
@@ -70,7 +77,9 @@ impl Convolution {
     fn new(conv: &Conv, inputs: usize, device: &Device) -> Self {
         Self {
             weight: Initializer::Zeros.init(conv.weight_shape(inputs), device),
-            bias: conv.bias.then(|| Initializer::Zeros.init([conv.outputs], device)),
+            bias: conv
+                .bias
+                .then(|| Initializer::Zeros.init([conv.outputs], device)),
         }
     }
 }

@@ -37,7 +37,10 @@ impl Named {
 
 /// Lists all parameters and running statistics, in the order of the network's fields.
 pub fn collect(model: &Classifier) -> Vec<Named> {
-    let mut visitor = Collect { path: Path::of(model), found: Vec::new() };
+    let mut visitor = Collect {
+        path: Path::of(model),
+        found: Vec::new(),
+    };
     model.visit(&mut visitor);
     visitor.found
 }
@@ -45,13 +48,23 @@ pub fn collect(model: &Classifier) -> Vec<Named> {
 /// Lists the parameters that training changes: no running statistics, and nothing of the first
 /// `frozen` layer groups.
 pub fn trained(model: &Classifier, frozen: usize) -> Vec<Named> {
-    collect(model).into_iter().filter(|param| !param.is_statistic() && !paths::is_frozen(&param.path, frozen)).collect()
+    collect(model)
+        .into_iter()
+        .filter(|param| !param.is_statistic() && !paths::is_frozen(&param.path, frozen))
+        .collect()
 }
 
 /// Takes the gradients out of Burn's container, by parameter name. Parameters without a gradient
 /// are left out.
-pub fn take_gradients(model: &Classifier, gradients: GradientsParams) -> BTreeMap<String, Tensor<1>> {
-    let mut visitor = TakeGradients { path: Path::of(model), gradients, found: BTreeMap::new() };
+pub fn take_gradients(
+    model: &Classifier,
+    gradients: GradientsParams,
+) -> BTreeMap<String, Tensor<1>> {
+    let mut visitor = TakeGradients {
+        path: Path::of(model),
+        gradients,
+        found: BTreeMap::new(),
+    };
     model.visit(&mut visitor);
     visitor.found
 }
@@ -75,13 +88,22 @@ struct Path {
 
 impl Path {
     fn of(model: &Classifier) -> Self {
-        let layers = model.network().modules().into_iter().map(|(layer, _)| layer.name.clone()).collect();
-        Self { layers, parts: Vec::new() }
+        let layers = model
+            .network()
+            .modules()
+            .into_iter()
+            .map(|(layer, _)| layer.name.clone())
+            .collect();
+        Self {
+            layers,
+            parts: Vec::new(),
+        }
     }
 
     /// An enum's variant adds no name, so that a path doesn't depend on the kind of layer.
     fn enter(&mut self, name: &str, container: &str) {
-        self.parts.push((!container.starts_with("Enum:")).then(|| name.to_owned()));
+        self.parts
+            .push((!container.starts_with("Enum:")).then(|| name.to_owned()));
     }
 
     fn exit(&mut self) {
@@ -125,7 +147,11 @@ impl ModuleVisitor for Collect {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        self.found.push(Named { path: self.path.dotted(), dims: tensor.dims().to_vec(), values: flat(tensor) });
+        self.found.push(Named {
+            path: self.path.dotted(),
+            dims: tensor.dims().to_vec(),
+            values: flat(tensor),
+        });
     }
 }
 
@@ -166,11 +192,17 @@ impl ModuleMapper for Replace {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(values) = self.values.remove(&self.path.dotted()) else { return param };
+        let Some(values) = self.values.remove(&self.path.dotted()) else {
+            return param;
+        };
         // Keep the id: Burn's gradients and records refer to parameters by it.
         let (id, old, mapper) = param.consume();
         let new = values.reshape(old.shape());
-        let new = if old.device().is_autodiff() { Tensor::from_inner(new).set_require_grad(old.is_require_grad()) } else { new };
+        let new = if old.device().is_autodiff() {
+            Tensor::from_inner(new).set_require_grad(old.is_require_grad())
+        } else {
+            new
+        };
         Param::from_mapped_value(id, new, mapper)
     }
 }

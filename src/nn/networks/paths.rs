@@ -3,7 +3,11 @@
 /// Returns the index of the backbone's layer group that `path` belongs to, counted from the input,
 /// or `None` for the head.
 pub fn group(path: &str) -> Option<usize> {
-    path.strip_prefix("backbone.blocks.")?.split('.').next()?.parse().ok()
+    path.strip_prefix("backbone.blocks.")?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Whether `path` belongs to one of the first `frozen` layer groups.

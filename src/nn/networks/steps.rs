@@ -22,7 +22,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// A convolution, perhaps with batch norm, and a tail.
-    Conv { conv: usize, norm: Option<usize>, shape: Conv, tail: Tail },
+    Conv {
+        conv: usize,
+        norm: Option<usize>,
+        shape: Conv,
+        tail: Tail,
+    },
     /// Batch norm by itself, and a tail.
     Norm(usize, Tail),
     /// Layer norm, a scale or dropout.
@@ -56,7 +61,12 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
         steps.push(match &first.kind {
             Kind::Conv(shape) => {
                 let conv = advance(next);
-                Step::Conv { conv, norm: fused.norm.then(|| advance(next)), shape: *shape, tail }
+                Step::Conv {
+                    conv,
+                    norm: fused.norm.then(|| advance(next)),
+                    shape: *shape,
+                    tail,
+                }
             }
             Kind::BatchNorm { .. } => Step::Norm(advance(next), tail),
             Kind::LayerNorm { .. } | Kind::Scale | Kind::Dropout(_) => Step::Module(advance(next)),
@@ -64,7 +74,9 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
             Kind::Activation(function) => Step::Activation(*function),
             Kind::Pool(pool) => Step::Pool(*pool),
             Kind::GlobalAverage => Step::GlobalAverage,
-            Kind::Branches(join, paths) => Step::Branches(*join, paths.iter().map(|path| find(path, next)).collect()),
+            Kind::Branches(join, paths) => {
+                Step::Branches(*join, paths.iter().map(|path| find(path, next)).collect())
+            }
         });
     }
     steps
@@ -87,30 +99,62 @@ pub(super) fn run(steps: &[Step], modules: &[Layer], x: Tensor<4>) -> Tensor<4> 
 impl Step {
     fn run(&self, modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Conv { conv, norm, shape, tail } => {
-                let Layer::Conv(conv) = &modules[*conv] else { unreachable!("the step was found for a convolution") };
+            Self::Conv {
+                conv,
+                norm,
+                shape,
+                tail,
+            } => {
+                let Layer::Conv(conv) = &modules[*conv] else {
+                    unreachable!("the step was found for a convolution")
+                };
                 let [_, _, height, width] = x.dims();
-                let padding =
-                    [(0, height), (1, width)].map(|(axis, side)| shape.padding.of_side(axis, side, shape.kernel[axis], shape.stride));
-                let groups = if shape.groups == Groups::Depthwise { shape.outputs } else { 1 };
-                let block = Block { stride: shape.stride, padding, groups, tail: *tail };
+                let padding = [(0, height), (1, width)].map(|(axis, side)| {
+                    shape
+                        .padding
+                        .of_side(axis, side, shape.kernel[axis], shape.stride)
+                });
+                let groups = if shape.groups == Groups::Depthwise {
+                    shape.outputs
+                } else {
+                    1
+                };
+                let block = Block {
+                    stride: shape.stride,
+                    padding,
+                    groups,
+                    tail: *tail,
+                };
                 match norm.map(|norm| &modules[norm]) {
-                    Some(Layer::BatchNorm(norm)) => conv_norm_block(x, conv.weight.val(), norm, block),
-                    _ => conv_block(x, conv.weight.val(), conv.bias.as_ref().map(|bias| bias.val()), block),
+                    Some(Layer::BatchNorm(norm)) => {
+                        conv_norm_block(x, conv.weight.val(), norm, block)
+                    }
+                    _ => conv_block(
+                        x,
+                        conv.weight.val(),
+                        conv.bias.as_ref().map(|bias| bias.val()),
+                        block,
+                    ),
                 }
             }
             Self::Norm(norm, tail) => {
-                let Layer::BatchNorm(norm) = &modules[*norm] else { unreachable!("the step was found for a batch norm") };
+                let Layer::BatchNorm(norm) = &modules[*norm] else {
+                    unreachable!("the step was found for a batch norm")
+                };
                 norm_block(x, norm, *tail)
             }
             Self::Module(module) => match &modules[*module] {
                 Layer::LayerNorm(norm) => norm.forward(x),
                 Layer::Scale(scale) => scale.forward(x),
                 Layer::Dropout(dropout) => dropout.forward(x),
-                Layer::Conv(_) | Layer::BatchNorm(_) => unreachable!("convolutions and batch norms are steps of their own"),
+                Layer::Conv(_) | Layer::BatchNorm(_) => {
+                    unreachable!("convolutions and batch norms are steps of their own")
+                }
             },
             Self::DropPath(module) => {
-                let Layer::Dropout(dropout) = &modules[*module] else { unreachable!("the step was found for dropout") };
+                let Layer::Dropout(dropout) = &modules[*module] else {
+                    unreachable!("the step was found for dropout")
+                };
                 let images = x.dims()[0];
                 let kept = dropout.forward(Tensor::<4>::ones([images, 1, 1, 1], &x.device()));
                 x * kept
@@ -119,11 +163,20 @@ impl Step {
             Self::Pool(shape) => pool(x, *shape),
             Self::GlobalAverage => average(x),
             Self::Branches(join, paths) => {
-                let outputs: Vec<_> = paths.iter().map(|path| run(path, modules, x.clone())).collect();
+                let outputs: Vec<_> = paths
+                    .iter()
+                    .map(|path| run(path, modules, x.clone()))
+                    .collect();
                 match join {
                     Join::Concat => Tensor::cat(outputs, 1),
-                    Join::Add => outputs.into_iter().reduce(|a, b| a + b).expect("a sum has paths"),
-                    Join::Multiply => outputs.into_iter().reduce(|a, b| a * b).expect("a product has paths"),
+                    Join::Add => outputs
+                        .into_iter()
+                        .reduce(|a, b| a + b)
+                        .expect("a sum has paths"),
+                    Join::Multiply => outputs
+                        .into_iter()
+                        .reduce(|a, b| a * b)
+                        .expect("a product has paths"),
                 }
             }
         }
@@ -169,15 +222,28 @@ mod tests {
         let relu6 = |x: f64| x.clamp(0.0, 6.0);
         // Shares of the normal distribution below a value.
         let share = |x: f64| {
-            let above = [(0.0, 0.5), (0.5, 0.691_462_461_3), (1.0, 0.841_344_746_1), (3.0, 0.998_650_101_9), (20.0, 1.0)];
-            let (_, share) = above.into_iter().find(|(value, _)| *value == x.abs()).expect("one of the values below");
+            let above = [
+                (0.0, 0.5),
+                (0.5, 0.691_462_461_3),
+                (1.0, 0.841_344_746_1),
+                (3.0, 0.998_650_101_9),
+                (20.0, 1.0),
+            ];
+            let (_, share) = above
+                .into_iter()
+                .find(|(value, _)| *value == x.abs())
+                .expect("one of the values below");
             if x < 0.0 { 1.0 - share } else { share }
         };
         let formulas: [(Activation, &dyn Fn(f64) -> f64); 10] = [
             (Activation::Relu, &|x| x.max(0.0)),
             (Activation::Relu6, &relu6),
-            (Activation::LeakyRelu, &|x| if x > 0.0 { x } else { 0.01 * x }),
-            (Activation::Elu, &|x| if x > 0.0 { x } else { x.exp() - 1.0 }),
+            (Activation::LeakyRelu, &|x| {
+                if x > 0.0 { x } else { 0.01 * x }
+            }),
+            (Activation::Elu, &|x| {
+                if x > 0.0 { x } else { x.exp() - 1.0 }
+            }),
             (Activation::Gelu, &|x| x * share(x)),
             (Activation::Silu, &|x| x / (1.0 + (-x).exp())),
             (Activation::HardSwish, &|x| x * relu6(x + 3.0) / 6.0),
@@ -187,8 +253,12 @@ mod tests {
         ];
         let values = [-20.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 20.0];
         for (function, formula) in formulas {
-            let x = Tensor::<1>::from_floats(values.map(|x| x as f32), &Device::flex()).reshape([1, 1, 3, 3]);
-            let found = activate(function, x).into_data().try_to_vec::<f32>().expect("floats");
+            let x = Tensor::<1>::from_floats(values.map(|x| x as f32), &Device::flex())
+                .reshape([1, 1, 3, 3]);
+            let found = activate(function, x)
+                .into_data()
+                .try_to_vec::<f32>()
+                .expect("floats");
             for (x, found) in values.into_iter().zip(found) {
                 let expected = formula(x);
                 assert!(
@@ -201,44 +271,81 @@ mod tests {
 
     /// Values without a pattern from -1 to 1.
     fn values(count: usize) -> Vec<f32> {
-        (0..count).map(|at| ((at * 7919 + at * at * 31) % 251) as f32 / 125.0 - 1.0).collect()
+        (0..count)
+            .map(|at| ((at * 7919 + at * at * 31) % 251) as f32 / 125.0 - 1.0)
+            .collect()
     }
 
     /// Calls `at` with each window of an image: its channel-independent place in the output, and the
     /// places inside the image with their places in the kernel.
-    fn windows(size: [usize; 2], kernel: usize, stride: usize, padding: Padding) -> Vec<Vec<([usize; 2], [usize; 2])>> {
-        let sides = [0, 1].map(|axis| (size[axis], padding.of_side(axis, size[axis], kernel, stride)));
+    fn windows(
+        size: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+    ) -> Vec<Vec<([usize; 2], [usize; 2])>> {
+        let sides = [0, 1].map(|axis| {
+            (
+                size[axis],
+                padding.of_side(axis, size[axis], kernel, stride),
+            )
+        });
         let starts = |(side, [before, after]): (usize, [usize; 2])| {
-            (0..=(side + before + after - kernel) / stride).map(move |at| (at * stride) as isize - before as isize)
+            (0..=(side + before + after - kernel) / stride)
+                .map(move |at| (at * stride) as isize - before as isize)
         };
         let inside = |start: isize, side: usize| {
-            (0..kernel).filter_map(move |at| Some((usize::try_from(start + at as isize).ok().filter(|place| *place < side)?, at)))
+            (0..kernel).filter_map(move |at| {
+                Some((
+                    usize::try_from(start + at as isize)
+                        .ok()
+                        .filter(|place| *place < side)?,
+                    at,
+                ))
+            })
         };
         let mut found = Vec::new();
         for row in starts(sides[0]) {
             for column in starts(sides[1]) {
                 let rows: Vec<_> = inside(row, size[0]).collect();
-                let places = rows.iter().flat_map(|(y, v)| inside(column, size[1]).map(|(x, u)| ([*y, x], [*v, u])));
+                let places = rows
+                    .iter()
+                    .flat_map(|(y, v)| inside(column, size[1]).map(|(x, u)| ([*y, x], [*v, u])));
                 found.push(places.collect());
             }
         }
         found
     }
 
-    fn ran(kind: Kind, weight: Option<Vec<f32>>, [channels, height, width]: Shape, device: &Device) -> (Vec<usize>, Vec<f32>) {
+    fn ran(
+        kind: Kind,
+        weight: Option<Vec<f32>>,
+        [channels, height, width]: Shape,
+        device: &Device,
+    ) -> (Vec<usize>, Vec<f32>) {
         let layer = architecture::Layer {
             name: "blocks.0.0.layer".to_owned(),
             elsewhere: architecture::Elsewhere::default(),
             entry: Some(1),
             kind,
         };
-        let network = Network { inputs: channels, groups: vec![vec![layer]] };
+        let network = Network {
+            inputs: channels,
+            groups: vec![vec![layer]],
+        };
         let mut modules = layers::create(&network, device);
         if let (Some(Layer::Conv(conv)), Some(weight)) = (modules.first_mut(), weight) {
             let shape = conv.weight.val().dims();
-            conv.weight = Param::from_tensor(Tensor::from_data(TensorData::new(weight, shape), device));
+            conv.weight =
+                Param::from_tensor(Tensor::from_data(TensorData::new(weight, shape), device));
         }
-        let x = Tensor::from_data(TensorData::new(values(channels * height * width), [1, channels, height, width]), device);
+        let x = Tensor::from_data(
+            TensorData::new(
+                values(channels * height * width),
+                [1, channels, height, width],
+            ),
+            device,
+        );
         let out = run(&find(&network.groups[0], &mut 0), &modules, x);
         let dims = out.dims().to_vec();
         (dims, out.into_data().try_to_vec().expect("floats"))
@@ -247,7 +354,10 @@ mod tests {
     fn assert_close(found: &[f32], expected: &[f64], what: &str) {
         assert_eq!(found.len(), expected.len(), "{what}");
         for (found, expected) in found.iter().zip(expected) {
-            assert!((f64::from(*found) - expected).abs() < 1e-4, "{what}: {found}, not {expected}");
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-4,
+                "{what}: {found}, not {expected}"
+            );
         }
     }
 
@@ -256,23 +366,42 @@ mod tests {
         let input = [2, 11, 8];
         let x = values(2 * 11 * 8);
         for device in [Device::flex(), Device::flex().autodiff()] {
-            for (kernel, stride) in (1..=7).flat_map(|kernel| [1, 2, 3].map(|stride| (kernel, stride))) {
-                for (padding, groups) in [(Padding::Same, Groups::One), (Padding::Valid, Groups::One), (Padding::Same, Groups::Depthwise)] {
+            for (kernel, stride) in
+                (1..=7).flat_map(|kernel| [1, 2, 3].map(|stride| (kernel, stride)))
+            {
+                for (padding, groups) in [
+                    (Padding::Same, Groups::One),
+                    (Padding::Valid, Groups::One),
+                    (Padding::Same, Groups::Depthwise),
+                ] {
                     let outputs = if groups == Groups::One { 3 } else { 2 };
-                    let conv = Conv { stride, padding, groups, ..Conv::new(outputs, kernel) };
+                    let conv = Conv {
+                        stride,
+                        padding,
+                        groups,
+                        ..Conv::new(outputs, kernel)
+                    };
                     let [_, inputs, ..] = conv.weight_shape(2);
                     let weight = values(outputs * inputs * kernel * kernel);
                     let mut expected = Vec::new();
                     for output in 0..outputs {
                         for window in windows([11, 8], kernel, stride, padding) {
-                            let one = |channel: usize, ([y, x_at], [v, u]): ([usize; 2], [usize; 2])| {
-                                let plane = if groups == Groups::One { channel } else { output };
-                                let of_kernel = weight[((output * inputs + channel) * kernel + v) * kernel + u];
-                                f64::from(x[(plane * 11 + y) * 8 + x_at]) * f64::from(of_kernel)
-                            };
+                            let one =
+                                |channel: usize, ([y, x_at], [v, u]): ([usize; 2], [usize; 2])| {
+                                    let plane = if groups == Groups::One {
+                                        channel
+                                    } else {
+                                        output
+                                    };
+                                    let of_kernel = weight
+                                        [((output * inputs + channel) * kernel + v) * kernel + u];
+                                    f64::from(x[(plane * 11 + y) * 8 + x_at]) * f64::from(of_kernel)
+                                };
                             expected.push(
                                 (0..inputs)
-                                    .flat_map(|channel| window.iter().map(move |place| (channel, *place)))
+                                    .flat_map(|channel| {
+                                        window.iter().map(move |place| (channel, *place))
+                                    })
                                     .map(|(c, p)| one(c, p))
                                     .sum(),
                             );
@@ -292,22 +421,46 @@ mod tests {
     fn pools_of_every_window_take_what_lies_inside() {
         let x = values(2 * 11 * 8);
         for device in [Device::flex(), Device::flex().autodiff()] {
-            for (kernel, stride) in [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (4, 4), (5, 1), (8, 8)] {
-                for (kind, padding) in
-                    [PoolKind::Max, PoolKind::AverageInside].iter().flat_map(|kind| [Padding::Same, Padding::Valid].map(|p| (*kind, p)))
+            for (kernel, stride) in [
+                (1, 1),
+                (1, 2),
+                (2, 1),
+                (2, 2),
+                (2, 3),
+                (3, 2),
+                (4, 4),
+                (5, 1),
+                (8, 8),
+            ] {
+                for (kind, padding) in [PoolKind::Max, PoolKind::AverageInside]
+                    .iter()
+                    .flat_map(|kind| [Padding::Same, Padding::Valid].map(|p| (*kind, p)))
                 {
                     let mut expected = Vec::new();
                     for plane in 0..2 {
                         for window in windows([11, 8], kernel, stride, padding) {
-                            let inside: Vec<_> = window.iter().map(|([y, x_at], _)| f64::from(x[(plane * 11 + y) * 8 + x_at])).collect();
+                            let inside: Vec<_> = window
+                                .iter()
+                                .map(|([y, x_at], _)| f64::from(x[(plane * 11 + y) * 8 + x_at]))
+                                .collect();
                             expected.push(match kind {
                                 PoolKind::Max => inside.iter().copied().fold(f64::MIN, f64::max),
                                 _ => inside.iter().sum::<f64>() / inside.len() as f64,
                             });
                         }
                     }
-                    let pool = Pool { kind, kernel, stride, padding, ceil: false };
-                    assert_close(&ran(Kind::Pool(pool), None, [2, 11, 8], &device).1, &expected, &format!("{pool:?}"));
+                    let pool = Pool {
+                        kind,
+                        kernel,
+                        stride,
+                        padding,
+                        ceil: false,
+                    };
+                    assert_close(
+                        &ran(Kind::Pool(pool), None, [2, 11, 8], &device).1,
+                        &expected,
+                        &format!("{pool:?}"),
+                    );
                 }
             }
         }

@@ -34,9 +34,19 @@ struct Member {
 pub(super) fn unpacked(path: &Path, name: &str) -> Result<Option<NamedTempFile>, String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let found = find(&mut file, name).map_err(|error| error.to_string())?;
-    let Some(Member { is_deflated, packed, length, offset }) = found else { return Ok(None) };
+    let Some(Member {
+        is_deflated,
+        packed,
+        length,
+        offset,
+    }) = found
+    else {
+        return Ok(None);
+    };
     if length > packed.saturating_mul(MOST_FROM_A_BYTE) || !is_deflated && packed != length {
-        return Err(format!("{name} in it claims {length} bytes, which its {packed} packed ones can't be"));
+        return Err(format!(
+            "{name} in it claims {length} bytes, which its {packed} packed ones can't be"
+        ));
     }
     let copy = || {
         let mut head = [0; 30];
@@ -54,8 +64,15 @@ pub(super) fn unpacked(path: &Path, name: &str) -> Result<Option<NamedTempFile>,
         };
         Ok::<_, io::Error>((out, copied))
     };
-    let (out, copied) = copy().map_err(|error| format!("{name} in it can't be unpacked: {error}"))?;
-    if copied == length { Ok(Some(out)) } else { Err(format!("{name} in it has {copied} bytes, expected {length}")) }
+    let (out, copied) =
+        copy().map_err(|error| format!("{name} in it can't be unpacked: {error}"))?;
+    if copied == length {
+        Ok(Some(out))
+    } else {
+        Err(format!(
+            "{name} in it has {copied} bytes, expected {length}"
+        ))
+    }
 }
 
 /// Looks the name up in the directory at the archive's end.
@@ -63,8 +80,16 @@ fn find(file: &mut File, name: &str) -> io::Result<Option<Member>> {
     let length = file.seek(SeekFrom::End(0))?;
     let from = length.saturating_sub(MOST_END);
     let tail = read(file, from, length - from)?;
-    let Some(end) = tail.windows(22).rposition(|bytes| bytes.starts_with(b"PK\x05\x06")) else { return Ok(None) };
-    let (size, start) = (u64::from(number(&tail, end + 12, 4)), u64::from(number(&tail, end + 16, 4)));
+    let Some(end) = tail
+        .windows(22)
+        .rposition(|bytes| bytes.starts_with(b"PK\x05\x06"))
+    else {
+        return Ok(None);
+    };
+    let (size, start) = (
+        u64::from(number(&tail, end + 12, 4)),
+        u64::from(number(&tail, end + 16, 4)),
+    );
     if size > MOST_DIRECTORY || start.saturating_add(size) > length {
         return Ok(None);
     }
@@ -72,18 +97,31 @@ fn find(file: &mut File, name: &str) -> io::Result<Option<Member>> {
     let mut rest = &directory[..];
     while rest.len() >= 46 && rest.starts_with(b"PK\x01\x02") {
         let lengths = [28, 30, 32].map(|at| number(rest, at, 2) as usize);
-        let Some(entry) = rest.get(..46 + lengths.iter().sum::<usize>()) else { break };
+        let Some(entry) = rest.get(..46 + lengths.iter().sum::<usize>()) else {
+            break;
+        };
         if &entry[46..46 + lengths[0]] == name.as_bytes() {
             let is_deflated = match number(entry, 10, 2) {
                 0 => false,
                 8 => true,
-                other => return Err(io::Error::other(format!("{name} in it is packed by method {other}, expected none or Deflate"))),
+                other => {
+                    return Err(io::Error::other(format!(
+                        "{name} in it is packed by method {other}, expected none or Deflate"
+                    )));
+                }
             };
             let [packed, length, offset] = [20, 24, 42].map(|at| u64::from(number(entry, at, 4)));
             if packed.max(length).max(offset) == u64::from(u32::MAX) {
-                return Err(io::Error::other(format!("{name} in it is larger than 4 GB")));
+                return Err(io::Error::other(format!(
+                    "{name} in it is larger than 4 GB"
+                )));
             }
-            return Ok(Some(Member { is_deflated, packed, length, offset }));
+            return Ok(Some(Member {
+                is_deflated,
+                packed,
+                length,
+                offset,
+            }));
         }
         rest = &rest[entry.len()..];
     }
@@ -98,7 +136,10 @@ fn read(file: &mut File, from: u64, length: u64) -> io::Result<Vec<u8>> {
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> u32 {
-    bytes[at..at + length].iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
+    bytes[at..at + length]
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
 #[cfg(test)]
@@ -122,17 +163,51 @@ pub(super) mod tests {
                 content.to_vec()
             };
             let method = if is_deflated { 8u16 } else { 0 };
-            let lengths = [packed.len() as u32, content.len() as u32].map(u32::to_le_bytes).concat();
-            let common =
-                [&20u16.to_le_bytes()[..], &[0, 0], &method.to_le_bytes(), &[0; 8], &lengths, &(name.len() as u16).to_le_bytes()].concat();
-            directory.push([b"PK\x01\x02\x14\0", &common[..], &[0; 12], &(out.len() as u32).to_le_bytes(), name.as_bytes()].concat());
+            let lengths = [packed.len() as u32, content.len() as u32]
+                .map(u32::to_le_bytes)
+                .concat();
+            let common = [
+                &20u16.to_le_bytes()[..],
+                &[0, 0],
+                &method.to_le_bytes(),
+                &[0; 8],
+                &lengths,
+                &(name.len() as u16).to_le_bytes(),
+            ]
+            .concat();
+            directory.push(
+                [
+                    b"PK\x01\x02\x14\0",
+                    &common[..],
+                    &[0; 12],
+                    &(out.len() as u32).to_le_bytes(),
+                    name.as_bytes(),
+                ]
+                .concat(),
+            );
             // An extra field that the directory doesn't have.
-            out.extend([b"PK\x03\x04", &common[..], &[4, 0], name.as_bytes(), &[1, 2, 3, 4], &packed].concat());
+            out.extend(
+                [
+                    b"PK\x03\x04",
+                    &common[..],
+                    &[4, 0],
+                    name.as_bytes(),
+                    &[1, 2, 3, 4],
+                    &packed,
+                ]
+                .concat(),
+            );
         }
         let (start, directory) = (out.len() as u32, directory.concat());
         out.extend(&directory);
         out.extend(
-            [b"PK\x05\x06\0\0\0\0\x02\0\x02\0", &(directory.len() as u32).to_le_bytes()[..], &start.to_le_bytes(), &[0, 0]].concat(),
+            [
+                b"PK\x05\x06\0\0\0\0\x02\0\x02\0",
+                &(directory.len() as u32).to_le_bytes()[..],
+                &start.to_le_bytes(),
+                &[0, 0],
+            ]
+            .concat(),
         );
         out
     }
@@ -150,11 +225,17 @@ pub(super) mod tests {
             assert!(unpacked(&path, "other.h5").expect("whole").is_none());
             for length in (0..whole.len()).step_by(7) {
                 std::fs::write(&path, &whole[..length]).expect("written");
-                assert!(!matches!(unpacked(&path, "inner.h5"), Ok(Some(_))), "{length}");
+                assert!(
+                    !matches!(unpacked(&path, "inner.h5"), Ok(Some(_))),
+                    "{length}"
+                );
             }
             // A length that was made up, in the directory.
             let mut bomb = whole.clone();
-            let at = bomb.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").expect("an entry");
+            let at = bomb
+                .windows(4)
+                .rposition(|bytes| bytes == b"PK\x01\x02")
+                .expect("an entry");
             bomb[at + 24..at + 28].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0x7F]);
             std::fs::write(&path, &bomb).expect("written");
             let reason = unpacked(&path, "inner.h5").expect_err("a bomb");

@@ -36,7 +36,9 @@ pub struct AtHand {
 /// Lists the files with weights in the cache folder and in what `EMBERLENS_WEIGHTS` names, by path.
 /// Files that are no weights of an architecture here are left out.
 pub fn at_hand() -> Vec<AtHand> {
-    let places = cache::folder("weights").into_iter().chain(env::var_os(VARIABLE).map(PathBuf::from));
+    let places = cache::folder("weights")
+        .into_iter()
+        .chain(env::var_os(VARIABLE).map(PathBuf::from));
     let mut paths: Vec<PathBuf> = places.flat_map(|place| files_of(&place)).collect();
     paths.sort();
     paths.dedup();
@@ -45,12 +47,25 @@ pub fn at_hand() -> Vec<AtHand> {
 
 /// Lists the files at a place that may hold weights: itself, or those in the folder.
 fn files_of(place: &Path) -> Vec<PathBuf> {
-    let has_ending = |path: &PathBuf| path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)));
+    let has_ending = |path: &PathBuf| {
+        path.extension().is_some_and(|ending| {
+            ENDINGS
+                .iter()
+                .any(|known| ending.eq_ignore_ascii_case(known))
+        })
+    };
     if place.is_file() {
         return vec![place.to_owned()];
     }
-    let entries = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(has_ending).filter(|path| path.is_file()).collect()
+    let entries = fs::read_dir(place)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    entries
+        .filter(has_ending)
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 /// Finds out which architecture the weights at `path` are of; `None` if they are of none here, or
@@ -58,14 +73,29 @@ fn files_of(place: &Path) -> Vec<PathBuf> {
 pub fn identify(path: &Path) -> Option<AtHand> {
     let file = files::open(path).ok()?;
     for architecture in Architecture::all().filter(|architecture| !architecture.is_of_recipe()) {
-        let widths = if architecture.is_scaled() { &WIDTHS[..] } else { &WIDTHS[..1] };
+        let widths = if architecture.is_scaled() {
+            &WIDTHS[..]
+        } else {
+            &WIDTHS[..1]
+        };
         for width in widths {
-            let model = Model { architecture, width: Some(*width), ..Model::default() };
+            let model = Model {
+                architecture,
+                width: Some(*width),
+                ..Model::default()
+            };
             let network = model.network(3);
-            if let Some(chosen) = names::choose(&network, &file).filter(|chosen| chosen.faults(&file).is_empty()) {
+            if let Some(chosen) =
+                names::choose(&network, &file).filter(|chosen| chosen.faults(&file).is_empty())
+            {
                 let found = dialect::tell(architecture, chosen.origin, None, path).ok()?;
                 let width = (*width != 1.0).then_some(*width);
-                return found.dialect.is_some().then(|| AtHand { path: path.to_owned(), architecture, width, found });
+                return found.dialect.is_some().then(|| AtHand {
+                    path: path.to_owned(),
+                    architecture,
+                    width,
+                    found,
+                });
             }
         }
     }

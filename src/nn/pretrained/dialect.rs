@@ -49,13 +49,19 @@ struct PretrainedConfig {
 impl PretrainedConfig {
     /// Returns the mean and standard deviation, if both are there.
     fn normalize(self) -> Option<Normalize> {
-        Some(Normalize::Custom { mean: self.mean?, std: self.std? })
+        Some(Normalize::Custom {
+            mean: self.mean?,
+            std: self.std?,
+        })
     }
 
     /// Whether mean and standard deviation are those of three channels, or not there.
     fn is_possible(&self) -> bool {
-        let is_mean = |mean: &Vec<f32>| mean.len() == 3 && mean.iter().all(|value| value.is_finite());
-        let is_std = |std: &Vec<f32>| std.len() == 3 && std.iter().all(|value| value.is_finite() && *value > 0.0);
+        let is_mean =
+            |mean: &Vec<f32>| mean.len() == 3 && mean.iter().all(|value| value.is_finite());
+        let is_std = |std: &Vec<f32>| {
+            std.len() == 3 && std.iter().all(|value| value.is_finite() && *value > 0.0)
+        };
         self.mean.as_ref().is_none_or(is_mean) && self.std.as_ref().is_none_or(is_std)
     }
 }
@@ -66,10 +72,17 @@ impl PretrainedConfig {
 /// # Errors
 /// Returns an error if the file can't be read or has none of the network's names, or if the
 /// `config.json` beside it can't be read.
-pub fn find(architecture: Architecture, network: &Network, named: Option<Dialect>, path: &Path) -> Result<Found, NnError> {
+pub fn find(
+    architecture: Architecture,
+    network: &Network,
+    named: Option<Dialect>,
+    path: &Path,
+) -> Result<Found, NnError> {
     let failed = |message: String| NnError::Weights(format!("{message}: {}", path.display()));
     let file = files::open(path).map_err(failed)?;
-    let origin = names::choose(network, &file).ok_or_else(|| failed(names::unknown(&file)))?.origin;
+    let origin = names::choose(network, &file)
+        .ok_or_else(|| failed(names::unknown(&file)))?
+        .origin;
     tell(architecture, origin, named, path)
 }
 
@@ -77,11 +90,25 @@ pub fn find(architecture: Architecture, network: &Network, named: Option<Dialect
 ///
 /// # Errors
 /// Returns an error if the `config.json` beside it can't be read or says what can't be.
-pub(super) fn tell(architecture: Architecture, origin: Origin, named: Option<Dialect>, path: &Path) -> Result<Found, NnError> {
+pub(super) fn tell(
+    architecture: Architecture,
+    origin: Origin,
+    named: Option<Dialect>,
+    path: &Path,
+) -> Result<Found, NnError> {
     let Origin::Library(library) = origin else {
-        return Ok(Found { origin, dialect: None, normalize: None, by: "a checkpoint of this program" });
+        return Ok(Found {
+            origin,
+            dialect: None,
+            normalize: None,
+            by: "a checkpoint of this program",
+        });
     };
-    let config = if library == Dialect::Keras { None } else { timm_config(path)? };
+    let config = if library == Dialect::Keras {
+        None
+    } else {
+        timm_config(path)?
+    };
     let (dialect, by) = match named {
         Some(dialect) => (dialect, "model.dialect"),
         None => told(architecture, library, config.as_ref(), path),
@@ -92,22 +119,48 @@ pub(super) fn tell(architecture: Architecture, origin: Origin, named: Option<Dia
         Input::Caffe => Normalize::Caffe,
         Input::Tf => Normalize::Tf,
     });
-    Ok(Found { origin, dialect: Some(dialect), normalize: Some(normalize), by })
+    Ok(Found {
+        origin,
+        dialect: Some(dialect),
+        normalize: Some(normalize),
+        by,
+    })
 }
 
 /// Tells the dialect, and by what.
-fn told(architecture: Architecture, library: Dialect, config: Option<&TimmConfig>, path: &Path) -> (Dialect, &'static str) {
-    let knows = |dialect: Dialect| architecture.entry().dialects.iter().any(|(known, _)| *known == dialect);
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+fn told(
+    architecture: Architecture,
+    library: Dialect,
+    config: Option<&TimmConfig>,
+    path: &Path,
+) -> (Dialect, &'static str) {
+    let knows = |dialect: Dialect| {
+        architecture
+            .entry()
+            .dialects
+            .iter()
+            .any(|(known, _)| *known == dialect)
+    };
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     // timm and torchvision share the names of some networks, and their layers with them.
     let is_timm = library == Dialect::Timm || config.is_some();
     if is_timm && let Some(config) = config.filter(|config| !config.architecture.is_empty()) {
-        let dialect = if config.architecture.starts_with("tf_") { Dialect::TimmTf } else { Dialect::Timm };
+        let dialect = if config.architecture.starts_with("tf_") {
+            Dialect::TimmTf
+        } else {
+            Dialect::Timm
+        };
         if knows(dialect) {
             return (dialect, "the config.json beside the file");
         }
     }
-    let says = |word| stem.split(['_', '-', '.']).any(|part| part.eq_ignore_ascii_case(word));
+    let says = |word| {
+        stem.split(['_', '-', '.'])
+            .any(|part| part.eq_ignore_ascii_case(word))
+    };
     if is_timm && knows(Dialect::TimmTf) && says("tf") {
         return (Dialect::TimmTf, "the file's name");
     }
@@ -119,9 +172,16 @@ fn told(architecture: Architecture, library: Dialect, config: Option<&TimmConfig
         return (library, "the names in the file");
     }
     // The same names with other padding and norms: the usual ones.
-    let usual =
-        architecture.entry().dialects.iter().map(|(known, _)| *known).find(|known| matches!(known, Dialect::Timm | Dialect::TimmTf));
-    (usual.unwrap_or(library), "the names in the file, as the usual one of timm's two; set model.dialect if it is the other")
+    let usual = architecture
+        .entry()
+        .dialects
+        .iter()
+        .map(|(known, _)| *known)
+        .find(|known| matches!(known, Dialect::Timm | Dialect::TimmTf));
+    (
+        usual.unwrap_or(library),
+        "the names in the file, as the usual one of timm's two; set model.dialect if it is the other",
+    )
 }
 
 /// Reads timm's `config.json` from the folder of the weights; `None` if there is none, or another
@@ -132,16 +192,31 @@ fn told(architecture: Architecture, library: Dialect, config: Option<&TimmConfig
 /// Returns an error if it can't be read, or if its mean or standard deviation can't be.
 fn timm_config(path: &Path) -> Result<Option<TimmConfig>, NnError> {
     let beside = path.with_file_name("config.json");
-    let is_timms = path.file_stem().is_some_and(|stem| stem == "model" || stem == "pytorch_model");
-    if !is_timms || !fs::metadata(&beside).is_ok_and(|found| found.is_file() && found.len() <= MOST_CONFIG_BYTES) {
+    let is_timms = path
+        .file_stem()
+        .is_some_and(|stem| stem == "model" || stem == "pytorch_model");
+    if !is_timms
+        || !fs::metadata(&beside)
+            .is_ok_and(|found| found.is_file() && found.len() <= MOST_CONFIG_BYTES)
+    {
         return Ok(None);
     }
-    let failed = |message: String| NnError::Weights(format!("the configuration of the weights {message}: {}", beside.display()));
-    let text = fs::read_to_string(&beside).map_err(|error| failed(format!("can't be read: {error}")))?;
-    let Ok(config) = serde_json::from_str::<TimmConfig>(&text) else { return Ok(None) };
+    let failed = |message: String| {
+        NnError::Weights(format!(
+            "the configuration of the weights {message}: {}",
+            beside.display()
+        ))
+    };
+    let text =
+        fs::read_to_string(&beside).map_err(|error| failed(format!("can't be read: {error}")))?;
+    let Ok(config) = serde_json::from_str::<TimmConfig>(&text) else {
+        return Ok(None);
+    };
     if !config.pretrained_cfg.is_possible() {
         let PretrainedConfig { mean, std } = &config.pretrained_cfg;
-        return Err(failed(format!("has mean {mean:?} and std {std:?}, expected three numbers each, std above 0")));
+        return Err(failed(format!(
+            "has mean {mean:?} and std {std:?}, expected three numbers each, std above 0"
+        )));
     }
     Ok(Some(config))
 }
@@ -153,39 +228,108 @@ mod tests {
     /// What is told of a file called `name` with timm's names in it, beside a `config.json`.
     fn told_of(name: &str, library: Dialect, config: &str) -> Result<Found, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        crate::base::io::files::write_atomic(&folder.path().join("config.json"), config.as_bytes()).expect("written");
+        crate::base::io::files::write_atomic(&folder.path().join("config.json"), config.as_bytes())
+            .expect("written");
         let architecture = Architecture::find("mobilenet_v2").expect("listed");
-        tell(architecture, Origin::Library(library), None, &folder.path().join(name)).map_err(|error| error.to_string())
+        tell(
+            architecture,
+            Origin::Library(library),
+            None,
+            &folder.path().join(name),
+        )
+        .map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_dialect_is_told_by_the_configuration_beside_a_file_its_name_and_its_names() {
-        const TF: &str =
-            r#"{"architecture": "tf_mobilenetv2_100", "pretrained_cfg": {"mean": [0.5, 0.25, 0.5], "std": [0.5, 0.5, 0.125]}}"#;
+        const TF: &str = r#"{"architecture": "tf_mobilenetv2_100", "pretrained_cfg": {"mean": [0.5, 0.25, 0.5], "std": [0.5, 0.5, 0.125]}}"#;
         const OWN: &str = r#"{"architecture": "mobilenetv2_100", "pretrained_cfg": {}}"#;
-        let custom = Normalize::Custom { mean: vec![0.5, 0.25, 0.5], std: vec![0.5, 0.5, 0.125] };
+        let custom = Normalize::Custom {
+            mean: vec![0.5, 0.25, 0.5],
+            std: vec![0.5, 0.5, 0.125],
+        };
         for (name, library, config, dialect, normalize) in [
-            ("model.safetensors", Dialect::Timm, TF, Dialect::TimmTf, custom),
-            ("model.safetensors", Dialect::Timm, OWN, Dialect::Timm, Normalize::Imagenet),
+            (
+                "model.safetensors",
+                Dialect::Timm,
+                TF,
+                Dialect::TimmTf,
+                custom,
+            ),
+            (
+                "model.safetensors",
+                Dialect::Timm,
+                OWN,
+                Dialect::Timm,
+                Normalize::Imagenet,
+            ),
             // A file that only lies in the same folder, and Keras's.
-            ("mine.pth", Dialect::Timm, TF, Dialect::Timm, Normalize::Imagenet),
-            ("model.h5", Dialect::Keras, TF, Dialect::Keras, Normalize::Tf),
-            ("mobilenetv2_100_tf.pth", Dialect::Timm, OWN, Dialect::TimmTf, Normalize::Tf),
-            ("mobilenet_v2_keras.safetensors", Dialect::Torchvision, "{}", Dialect::Keras, Normalize::Tf),
-            ("mobilenet_v2-b0353104.pth", Dialect::Torchvision, "{}", Dialect::Torchvision, Normalize::Imagenet),
-            ("model.safetensors", Dialect::Torchvision, "no JSON", Dialect::Torchvision, Normalize::Imagenet),
+            (
+                "mine.pth",
+                Dialect::Timm,
+                TF,
+                Dialect::Timm,
+                Normalize::Imagenet,
+            ),
+            (
+                "model.h5",
+                Dialect::Keras,
+                TF,
+                Dialect::Keras,
+                Normalize::Tf,
+            ),
+            (
+                "mobilenetv2_100_tf.pth",
+                Dialect::Timm,
+                OWN,
+                Dialect::TimmTf,
+                Normalize::Tf,
+            ),
+            (
+                "mobilenet_v2_keras.safetensors",
+                Dialect::Torchvision,
+                "{}",
+                Dialect::Keras,
+                Normalize::Tf,
+            ),
+            (
+                "mobilenet_v2-b0353104.pth",
+                Dialect::Torchvision,
+                "{}",
+                Dialect::Torchvision,
+                Normalize::Imagenet,
+            ),
+            (
+                "model.safetensors",
+                Dialect::Torchvision,
+                "no JSON",
+                Dialect::Torchvision,
+                Normalize::Imagenet,
+            ),
         ] {
             let found = told_of(name, library, config).expect(name);
-            assert_eq!((found.dialect, found.normalize), (Some(dialect), Some(normalize)), "{name} {config}");
+            assert_eq!(
+                (found.dialect, found.normalize),
+                (Some(dialect), Some(normalize)),
+                "{name} {config}"
+            );
         }
     }
 
     #[test]
     fn a_configuration_that_cannot_be_is_an_error() {
-        for (mean, std) in [("[0.5]", "[0.5, 0.5, 0.5]"), ("[0.5, 0.5, 0.5]", "[0.5, 0.0, 0.5]"), ("[0.5, 0.5, 0.5]", "[]")] {
+        for (mean, std) in [
+            ("[0.5]", "[0.5, 0.5, 0.5]"),
+            ("[0.5, 0.5, 0.5]", "[0.5, 0.0, 0.5]"),
+            ("[0.5, 0.5, 0.5]", "[]"),
+        ] {
             let config = format!(r#"{{"pretrained_cfg": {{"mean": {mean}, "std": {std}}}}}"#);
             let error = told_of("model.safetensors", Dialect::Timm, &config).expect_err(&config);
-            assert!(error.contains("expected three numbers each, std above 0") && error.contains("config.json"), "{error}");
+            assert!(
+                error.contains("expected three numbers each, std above 0")
+                    && error.contains("config.json"),
+                "{error}"
+            );
         }
     }
 }

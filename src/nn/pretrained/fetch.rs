@@ -41,8 +41,13 @@ pub enum FetchError {
 /// # Errors
 /// They can't be downloaded; with what to do by hand.
 pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(), FetchError> {
-    let Some(published) = &architecture.entry().published else { return Ok(()) };
-    if place(published)?.metadata().is_ok_and(|found| published.bytes.contains(&found.len())) {
+    let Some(published) = &architecture.entry().published else {
+        return Ok(());
+    };
+    if place(published)?
+        .metadata()
+        .is_ok_and(|found| published.bytes.contains(&found.len()))
+    {
         return Ok(());
     }
     fetch(architecture, published, published.url, progress).map(|_| ())
@@ -53,18 +58,35 @@ pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(),
 ///
 /// # Errors
 /// It can't be downloaded; with what to do by hand. Another file is in its place.
-pub fn fetch(architecture: Architecture, published: &Published, url: &str, progress: &dyn Progress) -> Result<PathBuf, FetchError> {
+pub fn fetch(
+    architecture: Architecture,
+    published: &Published,
+    url: &str,
+    progress: &dyn Progress,
+) -> Result<PathBuf, FetchError> {
     let place = place(published)?;
-    let expected = Expected { bytes: &published.bytes, sha256: published.sha256 };
+    let expected = Expected {
+        bytes: &published.bytes,
+        sha256: published.sha256,
+    };
     if place.exists() {
-        let is_whole = is_whole(&place, expected).map_err(|error| FetchError::Read(error, place.clone()))?;
-        return if is_whole { Ok(place) } else { Err(FetchError::Other(place)) };
+        let is_whole =
+            is_whole(&place, expected).map_err(|error| FetchError::Read(error, place.clone()))?;
+        return if is_whole {
+            Ok(place)
+        } else {
+            Err(FetchError::Other(place))
+        };
     }
     progress.say(&format!("Downloading {url}"));
     let task = progress.bytes();
     task.set_total(*published.bytes.end() as usize);
-    download(url, expected, &place, &|at| task.set_done(at as usize))
-        .map_err(|error| FetchError::Download { by_hand: by_hand(architecture, published, &place), error })?;
+    download(url, expected, &place, &|at| task.set_done(at as usize)).map_err(|error| {
+        FetchError::Download {
+            by_hand: by_hand(architecture, published, &place),
+            error,
+        }
+    })?;
     Ok(place)
 }
 
@@ -81,9 +103,17 @@ fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> S
         "no weights of {}; without a network, put the file {} ({}, SHA-256 {}{}) from {} at {}, or name another file with model.weights",
         architecture.name(),
         published.file(),
-        Expected { bytes: &published.bytes, sha256: published.sha256 }.length(),
+        Expected {
+            bytes: &published.bytes,
+            sha256: published.sha256
+        }
+        .length(),
         published.sha256,
-        if published.sha256.len() < 64 { "..." } else { "" },
+        if published.sha256.len() < 64 {
+            "..."
+        } else {
+            ""
+        },
         published.url,
         place.display()
     )

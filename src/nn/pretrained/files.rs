@@ -24,7 +24,8 @@ const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 const KERAS_MEMBER: &str = "model.weights.h5";
 
 /// What to do with a model whose weights can't be taken out of it.
-const SAVE_WEIGHTS: &str = "save its weights from Keras with model.save_weights(\"x.weights.h5\") and name that file";
+const SAVE_WEIGHTS: &str =
+    "save its weights from Keras with model.save_weights(\"x.weights.h5\") and name that file";
 
 /// One tensor of a file.
 pub(super) struct Entry {
@@ -35,14 +36,24 @@ pub(super) struct Entry {
 
 impl Entry {
     fn new(shape: Vec<usize>, read: impl Fn() -> Result<Vec<f32>, String> + 'static) -> Self {
-        Self { shape, read: Box::new(read) }
+        Self {
+            shape,
+            read: Box::new(read),
+        }
     }
 
     /// The values.
     pub(super) fn read(&self) -> Result<Vec<f32>, String> {
         let values = (self.read)()?;
         let expected: usize = self.shape.iter().product();
-        if values.len() == expected { Ok(values) } else { Err(format!("found {} values, expected {expected}", values.len())) }
+        if values.len() == expected {
+            Ok(values)
+        } else {
+            Err(format!(
+                "found {} values, expected {expected}",
+                values.len()
+            ))
+        }
     }
 }
 
@@ -53,24 +64,36 @@ impl Entry {
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let is_saved_model = path.ends_with("saved_model.pb") || path.join("saved_model.pb").is_file();
     if is_saved_model || path.is_dir() {
-        let kind = if is_saved_model { "a SavedModel" } else { "a folder" };
-        return Err(format!("found {kind}, expected a file with weights; {SAVE_WEIGHTS}"));
+        let kind = if is_saved_model {
+            "a SavedModel"
+        } else {
+            "a folder"
+        };
+        return Err(format!(
+            "found {kind}, expected a file with weights; {SAVE_WEIGHTS}"
+        ));
     }
     let mut start = Vec::new();
     let file = File::open(path).map_err(|error| format!("can't read the weights: {error}"))?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
-    file.take(9).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    file.take(9)
+        .read_to_end(&mut start)
+        .map_err(|error| error.to_string())?;
     if start.starts_with(HDF5_MAGIC) {
         hdf5(path).map_err(|error| format!("not a whole HDF5 file: {error}"))
     } else if start.starts_with(b"PK")
-        && let Some(inner) = archive::unpacked(path, KERAS_MEMBER).map_err(|error| format!("not a whole .keras file: {error}"))?
+        && let Some(inner) = archive::unpacked(path, KERAS_MEMBER)
+            .map_err(|error| format!("not a whole .keras file: {error}"))?
     {
         // What is open stays readable when its name is gone.
-        hdf5(inner.path()).map_err(|error| format!("not a whole .keras file: {KERAS_MEMBER} in it: {error}"))
+        hdf5(inner.path())
+            .map_err(|error| format!("not a whole .keras file: {KERAS_MEMBER} in it: {error}"))
     } else if start.get(8) == Some(&b'{') {
         let header = u64::from_le_bytes(start[..8].try_into().expect("nine bytes were read"));
         if header > MOST_HEADER_BYTES.min(length) {
-            return Err(format!("not a whole safetensors file: its header claims {header} bytes, the file has {length}"));
+            return Err(format!(
+                "not a whole safetensors file: its header claims {header} bytes, the file has {length}"
+            ));
         }
         safetensors(path)
     } else {
@@ -80,13 +103,17 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 
 fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let map = Arc::new(MappedFile::open(path).map_err(|error| error.to_string())?);
-    let failed = |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
+    let failed =
+        |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
     let file = SafeTensors::deserialize(&map).map_err(failed)?;
     let entry = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         let (map, own, dtype) = (Arc::clone(&map), name.to_owned(), view.dtype());
         let read = move || {
             let file = SafeTensors::deserialize(&map).map_err(|error| error.to_string())?;
-            floats(file.tensor(&own).map_err(|error| error.to_string())?.data(), &format!("{dtype:?}"))
+            floats(
+                file.tensor(&own).map_err(|error| error.to_string())?.data(),
+                &format!("{dtype:?}"),
+            )
         };
         (name.to_owned(), Entry::new(view.shape().to_vec(), read))
     };
@@ -94,14 +121,22 @@ fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 }
 
 fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
-    let failed = |error: pytorch_reader::PytorchError| format!("neither safetensors nor HDF5, nor a whole PyTorch file: {error}");
+    let failed = |error: pytorch_reader::PytorchError| {
+        format!("neither safetensors nor HDF5, nor a whole PyTorch file: {error}")
+    };
     let reader = PytorchReader::new(path).map_err(failed)?;
     let entry = |(name, tensor): (String, pytorch_reader::Tensor)| {
         let read = move |tensor: &pytorch_reader::Tensor| {
             // Bytes are in this machine's order; so is what `floats` reads on all that the program runs on.
-            floats(&tensor.read().map_err(|error| error.to_string())?, &format!("{:?}", tensor.dtype()))
+            floats(
+                &tensor.read().map_err(|error| error.to_string())?,
+                &format!("{:?}", tensor.dtype()),
+            )
         };
-        (name, Entry::new(tensor.shape().to_vec(), move || read(&tensor)))
+        (
+            name,
+            Entry::new(tensor.shape().to_vec(), move || read(&tensor)),
+        )
     };
     Ok(reader.into_tensors().into_iter().map(entry).collect())
 }
@@ -109,10 +144,22 @@ fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 /// Little-endian bytes of a type by its name.
 fn floats(bytes: &[u8], dtype: &str) -> Result<Vec<f32>, String> {
     Ok(match dtype {
-        "F32" => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        "F16" => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        "BF16" => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        "F64" => bytes.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32).collect(),
+        "F32" => bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
+        "F16" => bytes
+            .chunks_exact(2)
+            .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
+            .collect(),
+        "BF16" => bytes
+            .chunks_exact(2)
+            .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
+            .collect(),
+        "F64" => bytes
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
+            .collect(),
         other => return Err(format!("found values of type {other}, expected floats")),
     })
 }
@@ -125,7 +172,12 @@ fn hdf5(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     Ok(found)
 }
 
-fn walk(group: &Group, prefix: &str, depth: usize, found: &mut BTreeMap<String, Entry>) -> Result<(), String> {
+fn walk(
+    group: &Group,
+    prefix: &str,
+    depth: usize,
+    found: &mut BTreeMap<String, Entry>,
+) -> Result<(), String> {
     if depth > MOST_DEPTH {
         return Err(format!("groups are nested more than {MOST_DEPTH} deep"));
     }
@@ -134,13 +186,26 @@ fn walk(group: &Group, prefix: &str, depth: usize, found: &mut BTreeMap<String, 
         if found.len() >= MOST_TENSORS {
             return Err(format!("more than {MOST_TENSORS} tensors"));
         }
-        let shape = dataset.shape().iter().map(|side| usize::try_from(*side).unwrap_or(usize::MAX)).collect();
+        let shape = dataset
+            .shape()
+            .iter()
+            .map(|side| usize::try_from(*side).unwrap_or(usize::MAX))
+            .collect();
         let name = format!("{prefix}{}", dataset.name());
         let read = move || {
-            let values = dataset.read_array::<f32>().map_err(|error| error.to_string())?;
+            let values = dataset
+                .read_array::<f32>()
+                .map_err(|error| error.to_string())?;
             Ok(values.iter().copied().collect())
         };
         found.insert(name, Entry::new(shape, read));
     }
-    groups.iter().try_for_each(|inner| walk(inner, &format!("{prefix}{}/", inner.name()), depth + 1, found))
+    groups.iter().try_for_each(|inner| {
+        walk(
+            inner,
+            &format!("{prefix}{}/", inner.name()),
+            depth + 1,
+            found,
+        )
+    })
 }

@@ -41,34 +41,68 @@ pub use published::{locate, place, published};
 pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnError> {
     let failed = |message: String| NnError::Weights(format!("{message}: {}", path.display()));
     let file = files::open(path).map_err(failed)?;
-    let params: BTreeMap<String, Named> = params::collect(&model).into_iter().map(|param| (param.path.clone(), param)).collect();
-    let chosen = names::choose(model.network(), &file).ok_or_else(|| failed(names::unknown(&file)))?;
+    let params: BTreeMap<String, Named> = params::collect(&model)
+        .into_iter()
+        .map(|param| (param.path.clone(), param))
+        .collect();
+    let chosen =
+        names::choose(model.network(), &file).ok_or_else(|| failed(names::unknown(&file)))?;
     let faults = chosen.faults(&file);
     if !faults.is_empty() {
-        return Err(failed(format!("the weights don't fit the network: {}", faults.join("; "))));
+        return Err(failed(format!(
+            "the weights don't fit the network: {}",
+            faults.join("; ")
+        )));
     }
     let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for wanted in &chosen.wanted {
-        let Some(entry) = file.get(&wanted.name) else { continue };
-        let read = entry.read().map_err(|error| failed(format!("{}: {error}", wanted.name)))?;
+        let Some(entry) = file.get(&wanted.name) else {
+            continue;
+        };
+        let read = entry
+            .read()
+            .map_err(|error| failed(format!("{}: {error}", wanted.name)))?;
         if let Some(bad) = read.iter().find(|value| !value.is_finite()) {
             return Err(failed(format!("{} holds {bad}", wanted.name)));
         }
         match wanted.turn {
             Turn::None => _ = values.insert(wanted.path.clone(), read),
-            Turn::KerasKernel => _ = values.insert(wanted.path.clone(), turned(&read, &wanted.shape)),
+            Turn::KerasKernel => {
+                _ = values.insert(wanted.path.clone(), turned(&read, &wanted.shape))
+            }
             Turn::KerasDepthwise => {
-                let [height, width, channels, _] = wanted.shape[..] else { unreachable!("a depthwise kernel has four sides") };
-                _ = values.insert(wanted.path.clone(), turned(&read, &[height, width, 1, channels]));
+                let [height, width, channels, _] = wanted.shape[..] else {
+                    unreachable!("a depthwise kernel has four sides")
+                };
+                _ = values.insert(
+                    wanted.path.clone(),
+                    turned(&read, &[height, width, 1, channels]),
+                );
             }
             Turn::BiasBeforeNorm => {
-                let mean = values.get_mut(&wanted.path).expect("a norm's mean comes before the bias that moves it");
-                mean.iter_mut().zip(read).for_each(|(mean, bias)| *mean -= bias);
+                let mean = values
+                    .get_mut(&wanted.path)
+                    .expect("a norm's mean comes before the bias that moves it");
+                mean.iter_mut()
+                    .zip(read)
+                    .for_each(|(mean, bias)| *mean -= bias);
             }
         }
     }
-    let device = params.values().next().map_or_else(Device::flex, |param| param.values.device());
-    Ok((params::replace(model, values.into_iter().map(|(path, values)| (path, flat(values, &device))).collect()), chosen.origin))
+    let device = params
+        .values()
+        .next()
+        .map_or_else(Device::flex, |param| param.values.device());
+    Ok((
+        params::replace(
+            model,
+            values
+                .into_iter()
+                .map(|(path, values)| (path, flat(values, &device)))
+                .collect(),
+        ),
+        chosen.origin,
+    ))
 }
 
 /// Transposes `[height, width, inputs, outputs]`, or `[inputs, outputs]`, to `[outputs, inputs,

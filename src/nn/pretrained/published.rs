@@ -10,7 +10,8 @@ use crate::{
 
 /// Lists all published weights.
 pub fn published() -> impl Iterator<Item = (Architecture, &'static Published)> {
-    Architecture::all().filter_map(|architecture| Some((architecture, architecture.entry().published.as_ref()?)))
+    Architecture::all()
+        .filter_map(|architecture| Some((architecture, architecture.entry().published.as_ref()?)))
 }
 
 /// Returns the path at which a published file is kept; `None` if the system has no cache folder for

@@ -62,7 +62,9 @@ pub(super) fn parts(layer: &Layer, inputs: usize) -> Vec<(Part, Vec<usize>)> {
             parts.extend(conv.bias.then(|| (Part::BIAS, vec![conv.outputs])));
             parts
         }
-        Kind::BatchNorm { .. } => [GAMMA, BETA, MEAN, VARIANCE].map(|part| (part, vec![inputs])).into(),
+        Kind::BatchNorm { .. } => [GAMMA, BETA, MEAN, VARIANCE]
+            .map(|part| (part, vec![inputs]))
+            .into(),
         Kind::LayerNorm { .. } => [GAMMA, BETA].map(|part| (part, vec![inputs])).into(),
         Kind::Scale => vec![(SCALE, vec![inputs])],
         _ => Vec::new(),
@@ -77,13 +79,32 @@ pub(super) fn path(layer: &Layer, part: &Part) -> String {
 /// Returns what is looked for where a convolution without bias is directly followed by a norm: a
 /// bias called `name`, which moves the norm's mean.
 pub(super) fn bias_before(modules: &[(&Layer, usize)], at: usize, name: String) -> Option<Wanted> {
-    let Kind::Conv(Conv { bias: false, outputs, .. }) = modules[at].0.kind else { return None };
+    let Kind::Conv(Conv {
+        bias: false,
+        outputs,
+        ..
+    }) = modules[at].0.kind
+    else {
+        return None;
+    };
     let (norm, channels) = *modules.get(at + 1)?;
     let is_behind = matches!(norm.kind, Kind::BatchNorm { .. }) && channels == outputs;
-    is_behind.then(|| Wanted { path: path(norm, &MEAN), name, shape: vec![outputs], turn: Turn::BiasBeforeNorm, is_optional: true })
+    is_behind.then(|| Wanted {
+        path: path(norm, &MEAN),
+        name,
+        shape: vec![outputs],
+        turn: Turn::BiasBeforeNorm,
+        is_optional: true,
+    })
 }
 
 /// Whether a layer is a depthwise convolution.
 pub(super) fn is_depthwise(layer: &Layer) -> bool {
-    matches!(layer.kind, Kind::Conv(Conv { groups: Groups::Depthwise, .. }))
+    matches!(
+        layer.kind,
+        Kind::Conv(Conv {
+            groups: Groups::Depthwise,
+            ..
+        })
+    )
 }

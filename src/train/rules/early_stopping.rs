@@ -25,7 +25,9 @@ impl Patience {
         if epoch < rule.start_from_epoch {
             return false;
         }
-        let improves = |on: Option<f64>| !value.is_nan() && on.is_none_or(|on| rule.monitor.is_better(value, on, rule.min_delta));
+        let improves = |on: Option<f64>| {
+            !value.is_nan() && on.is_none_or(|on| rule.monitor.is_better(value, on, rule.min_delta))
+        };
         self.wait += 1;
         if improves(self.best) {
             self.best = Some(value);
@@ -57,7 +59,10 @@ impl Best {
     /// Updates the best epoch with the metric of an epoch, counted from 1. Returns whether the
     /// epoch is the new best: strictly better, and not NaN.
     pub fn update(&mut self, monitor: &Metric, epoch: usize, value: f64) -> bool {
-        let is_better = !value.is_nan() && self.found.is_none_or(|(best, _)| monitor.is_better(value, best, 0.0));
+        let is_better = !value.is_nan()
+            && self
+                .found
+                .is_none_or(|(best, _)| monitor.is_better(value, best, 0.0));
         if is_better {
             self.found = Some((value, epoch));
         }
@@ -72,7 +77,10 @@ mod tests {
     const NAN: f64 = f64::NAN;
 
     fn rule(patience: usize) -> EarlyStopping {
-        EarlyStopping { patience, ..EarlyStopping::default() }
+        EarlyStopping {
+            patience,
+            ..EarlyStopping::default()
+        }
     }
 
     /// Each row has the values of `val_loss`, the rule, and the epoch (from 0) at whose end Keras 3
@@ -81,30 +89,91 @@ mod tests {
     fn stops_where_keras_stops() {
         let accuracy = "val_accuracy".parse().expect("a metric");
         for (values, rule, expected, why) in [
-            (&[1.0, 0.9, 0.95, 0.96, 0.97][..], rule(2), Some(3), "two epochs without improvement"),
-            (&[1.0, 0.9, 0.95, 0.8, 0.9], rule(2), None, "an improvement starts again"),
+            (
+                &[1.0, 0.9, 0.95, 0.96, 0.97][..],
+                rule(2),
+                Some(3),
+                "two epochs without improvement",
+            ),
+            (
+                &[1.0, 0.9, 0.95, 0.8, 0.9],
+                rule(2),
+                None,
+                "an improvement starts again",
+            ),
             (&[1.0, 1.0], rule(0), Some(1), "no patience at all"),
-            (&[1.0, 0.9], rule(0), None, "no patience needs no improvement missed"),
-            (&[NAN, NAN, NAN], rule(1), Some(1), "NaN is never an improvement; the first epoch never stops"),
-            (&[1.0, 0.95, 0.91], EarlyStopping { min_delta: 0.1, ..rule(2) }, Some(2), "less than min_delta is none"),
-            (&[1.0, 0.95, 0.89, 0.88], EarlyStopping { min_delta: 0.1, ..rule(2) }, None, "small steps add up against the best"),
+            (
+                &[1.0, 0.9],
+                rule(0),
+                None,
+                "no patience needs no improvement missed",
+            ),
+            (
+                &[NAN, NAN, NAN],
+                rule(1),
+                Some(1),
+                "NaN is never an improvement; the first epoch never stops",
+            ),
+            (
+                &[1.0, 0.95, 0.91],
+                EarlyStopping {
+                    min_delta: 0.1,
+                    ..rule(2)
+                },
+                Some(2),
+                "less than min_delta is none",
+            ),
+            (
+                &[1.0, 0.95, 0.89, 0.88],
+                EarlyStopping {
+                    min_delta: 0.1,
+                    ..rule(2)
+                },
+                None,
+                "small steps add up against the best",
+            ),
             (
                 &[1.0, 0.9, 0.8, 0.85],
-                EarlyStopping { baseline: Some(0.5), ..rule(2) },
+                EarlyStopping {
+                    baseline: Some(0.5),
+                    ..rule(2)
+                },
                 Some(3),
                 "better than before, but not than the baseline",
             ),
-            (&[1.0, 0.4, 0.5], EarlyStopping { baseline: Some(0.5), ..rule(2) }, None, "the baseline is beaten"),
+            (
+                &[1.0, 0.4, 0.5],
+                EarlyStopping {
+                    baseline: Some(0.5),
+                    ..rule(2)
+                },
+                None,
+                "the baseline is beaten",
+            ),
             (
                 &[0.1, 0.2, 1.0, 0.9, 0.95, 0.95],
-                EarlyStopping { start_from_epoch: 2, ..rule(2) },
+                EarlyStopping {
+                    start_from_epoch: 2,
+                    ..rule(2)
+                },
                 Some(5),
                 "the first epochs aren't looked at",
             ),
-            (&[0.5, 0.6, 0.6, 0.6], EarlyStopping { monitor: accuracy, ..rule(2) }, Some(3), "accuracy grows; equal isn't better"),
+            (
+                &[0.5, 0.6, 0.6, 0.6],
+                EarlyStopping {
+                    monitor: accuracy,
+                    ..rule(2)
+                },
+                Some(3),
+                "accuracy grows; equal isn't better",
+            ),
         ] {
             let mut patience = Patience::default();
-            let stopped = values.iter().enumerate().position(|(epoch, value)| patience.update(&rule, epoch, *value));
+            let stopped = values
+                .iter()
+                .enumerate()
+                .position(|(epoch, value)| patience.update(&rule, epoch, *value));
             assert_eq!(stopped, expected, "{why}");
         }
     }
@@ -112,7 +181,10 @@ mod tests {
     #[test]
     fn more_patience_lets_a_stopped_run_go_on() {
         let mut patience = Patience::default();
-        let stopped = [1.0, 2.0, 2.0].iter().enumerate().any(|(epoch, loss)| patience.update(&rule(2), epoch, *loss));
+        let stopped = [1.0, 2.0, 2.0]
+            .iter()
+            .enumerate()
+            .any(|(epoch, loss)| patience.update(&rule(2), epoch, *loss));
         assert!(stopped && patience.still_stops(&rule(2)) && !patience.still_stops(&rule(3)));
     }
 
@@ -120,8 +192,11 @@ mod tests {
     fn best_is_only_ever_replaced_by_a_better_one() {
         let mut best = Best::default();
         let monitor = &Metric::default();
-        let saved: Vec<_> =
-            [NAN, 1.0, 1.0, NAN, 0.5, 0.7].iter().enumerate().map(|(epoch, loss)| best.update(monitor, epoch + 1, *loss)).collect();
+        let saved: Vec<_> = [NAN, 1.0, 1.0, NAN, 0.5, 0.7]
+            .iter()
+            .enumerate()
+            .map(|(epoch, loss)| best.update(monitor, epoch + 1, *loss))
+            .collect();
         assert_eq!(saved, [false, true, false, false, true, false]);
         assert_eq!(best.found, Some((0.5, 5)));
     }

@@ -20,7 +20,10 @@ pub struct Progress {
 
 /// Whether the schedule ends with the last epoch, so that its length matters.
 pub fn has_end(schedule: &Schedule) -> bool {
-    matches!(schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. })
+    matches!(
+        schedule,
+        Schedule::Cosine { .. } | Schedule::OneCycle { .. }
+    )
 }
 
 /// Returns the learning rate of one step.
@@ -35,28 +38,43 @@ pub fn learning_rate(schedule: &Schedule, base: f64, at: Progress) -> f64 {
     let total = per_epoch * at.epochs as f64;
     match schedule {
         Schedule::Constant | Schedule::Plateau { .. } => base,
-        Schedule::Cosine { warmup_epochs, min_lr } => {
+        Schedule::Cosine {
+            warmup_epochs,
+            min_lr,
+        } => {
             // A shortened run keeps the proportion of warm-up: with the configured length, a run
             // cut to a few epochs might never leave it.
-            let warmup = (warmup_epochs * per_epoch * (at.epochs as f64 / at.asked.max(1) as f64)).round();
+            let warmup =
+                (warmup_epochs * per_epoch * (at.epochs as f64 / at.asked.max(1) as f64)).round();
             if step < warmup {
                 return base * (step + 1.0) / (warmup + 1.0);
             }
             let share = ((step - warmup) / (total - warmup).max(1.0)).min(1.0);
             cosine(base, *min_lr, share)
         }
-        Schedule::Step { every_epochs, factor } => {
+        Schedule::Step {
+            every_epochs,
+            factor,
+        } => {
             let falls = at.step / at.steps_per_epoch.max(1) / every_epochs;
             base * factor.powi(i32::try_from(falls).unwrap_or(i32::MAX))
         }
         Schedule::Exponential { factor } => base * factor.powf(step / per_epoch),
-        Schedule::OneCycle { pct_start, div_factor, final_div_factor } => {
+        Schedule::OneCycle {
+            pct_start,
+            div_factor,
+            final_div_factor,
+        } => {
             // The peak is at pct_start * total - 1 and the end at total - 1, as in PyTorch.
             let (first, peak, last) = (base / div_factor, pct_start * total - 1.0, total - 1.0);
             if step <= peak {
                 cosine(first, base, if peak > 0.0 { step / peak } else { 1.0 })
             } else {
-                cosine(base, first / final_div_factor, ((step - peak) / (last - peak)).min(1.0))
+                cosine(
+                    base,
+                    first / final_div_factor,
+                    ((step - peak) / (last - peak)).min(1.0),
+                )
             }
         }
     }
@@ -98,9 +116,21 @@ impl PlateauRule {
     /// Returns the rule of a plateau schedule, `None` for any other.
     pub fn of(schedule: &Schedule) -> Option<Self> {
         match schedule.clone() {
-            Schedule::Plateau { monitor, factor, patience, min_delta, cooldown, min_lr } => {
-                Some(Self { monitor, factor, patience, min_delta, cooldown, min_lr })
-            }
+            Schedule::Plateau {
+                monitor,
+                factor,
+                patience,
+                min_delta,
+                cooldown,
+                min_lr,
+            } => Some(Self {
+                monitor,
+                factor,
+                patience,
+                min_delta,
+                cooldown,
+                min_lr,
+            }),
             _ => None,
         }
     }
@@ -109,7 +139,12 @@ impl PlateauRule {
 impl Plateau {
     /// Returns the state before the first epoch.
     pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, best: None, wait: 0, cooldown: 0 }
+        Self {
+            learning_rate,
+            best: None,
+            wait: 0,
+            cooldown: 0,
+        }
     }
 
     /// Updates the state with the metric of an epoch. Returns whether the learning rate was
@@ -120,7 +155,11 @@ impl Plateau {
             self.wait = 0;
         }
         // As in Keras, an improvement counts during the cooldown too; only waiting is suspended.
-        if self.best.is_none_or(|best| rule.monitor.is_better(value, best, rule.min_delta)) && !value.is_nan() {
+        if self
+            .best
+            .is_none_or(|best| rule.monitor.is_better(value, best, rule.min_delta))
+            && !value.is_nan()
+        {
             self.best = Some(value);
             self.wait = 0;
         } else if self.cooldown == 0 {
@@ -143,25 +182,63 @@ mod tests {
 
     fn rates(schedule: &Schedule, base: f64, steps_per_epoch: usize, epochs: usize) -> Vec<f64> {
         (0..steps_per_epoch * epochs)
-            .map(|step| learning_rate(schedule, base, Progress { step, steps_per_epoch, epochs, asked: epochs }))
+            .map(|step| {
+                learning_rate(
+                    schedule,
+                    base,
+                    Progress {
+                        step,
+                        steps_per_epoch,
+                        epochs,
+                        asked: epochs,
+                    },
+                )
+            })
             .collect()
     }
 
     fn assert_close(got: &[f64], expected: &[f64]) {
-        let is_close = got.len() == expected.len() && got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
+        let is_close = got.len() == expected.len()
+            && got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(is_close, "{got:?} {expected:?}");
     }
 
     #[test]
     fn each_schedule_is_its_formula() {
         assert_close(
-            &rates(&Schedule::Step { every_epochs: 2, factor: 0.1 }, 1.0, 2, 5),
+            &rates(
+                &Schedule::Step {
+                    every_epochs: 2,
+                    factor: 0.1,
+                },
+                1.0,
+                2,
+                5,
+            ),
             &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01],
         );
-        assert_close(&rates(&Schedule::Exponential { factor: 0.25 }, 1.0, 2, 2), &[1.0, 0.5, 0.25, 0.125]);
         assert_close(
-            &rates(&Schedule::Cosine { warmup_epochs: 1.0, min_lr: 0.0 }, 3.0, 2, 3),
-            &[1.0, 2.0, 3.0, 2.560_660_171_779_821, 1.5, 0.439_339_828_220_179],
+            &rates(&Schedule::Exponential { factor: 0.25 }, 1.0, 2, 2),
+            &[1.0, 0.5, 0.25, 0.125],
+        );
+        assert_close(
+            &rates(
+                &Schedule::Cosine {
+                    warmup_epochs: 1.0,
+                    min_lr: 0.0,
+                },
+                3.0,
+                2,
+                3,
+            ),
+            &[
+                1.0,
+                2.0,
+                3.0,
+                2.560_660_171_779_821,
+                1.5,
+                0.439_339_828_220_179,
+            ],
         );
     }
 
@@ -169,10 +246,25 @@ mod tests {
     #[test]
     fn a_shortened_run_has_the_same_shape_in_fewer_epochs() {
         let rate = |warmup_epochs, step, epochs, asked| {
-            learning_rate(&Schedule::Cosine { warmup_epochs, min_lr: 0.5 }, 1.0, Progress { step, steps_per_epoch: 4, epochs, asked })
+            learning_rate(
+                &Schedule::Cosine {
+                    warmup_epochs,
+                    min_lr: 0.5,
+                },
+                1.0,
+                Progress {
+                    step,
+                    steps_per_epoch: 4,
+                    epochs,
+                    asked,
+                },
+            )
         };
         for step in 0..8 {
-            assert!((rate(4.0, step, 2, 8) - rate(1.0, step, 2, 2)).abs() < 1e-12, "{step}");
+            assert!(
+                (rate(4.0, step, 2, 8) - rate(1.0, step, 2, 2)).abs() < 1e-12,
+                "{step}"
+            );
         }
         assert!((rate(4.0, 8, 2, 8) - 0.5).abs() < 1e-12, "at the end");
     }
@@ -181,24 +273,74 @@ mod tests {
     /// total_steps=10)`.
     #[test]
     fn one_cycle_is_pytorchs() {
-        let schedule = Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
-        let expected =
-            [0.04, 0.52, 1.0, 0.950484632013, 0.81174565395, 0.611262021936, 0.388741978064, 0.18825834605, 0.049519367987, 4e-06];
+        let schedule = Schedule::OneCycle {
+            pct_start: 0.3,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+        };
+        let expected = [
+            0.04,
+            0.52,
+            1.0,
+            0.950484632013,
+            0.81174565395,
+            0.611262021936,
+            0.388741978064,
+            0.18825834605,
+            0.049519367987,
+            4e-06,
+        ];
         assert_close(&rates(&schedule, 1.0, 5, 2), &expected);
     }
 
     #[test]
     fn plateau_follows_kerass_rules() {
         let monitor = Metric::default();
-        let rule =
-            |patience, cooldown, min_lr| PlateauRule { monitor: monitor.clone(), factor: 0.5, patience, min_delta: 0.01, cooldown, min_lr };
+        let rule = |patience, cooldown, min_lr| PlateauRule {
+            monitor: monitor.clone(),
+            factor: 0.5,
+            patience,
+            min_delta: 0.01,
+            cooldown,
+            min_lr,
+        };
         for (losses, rule, expected, why) in [
-            (&[1.0, 1.0, 1.0, 1.0][..], rule(2, 0, 0.0), &[8.0, 8.0, 4.0, 4.0][..], "two epochs without improvement"),
-            (&[1.0, 0.995, 0.99], rule(2, 0, 0.0), &[8.0, 8.0, 4.0], "less than min_delta is none"),
-            (&[1.0, 1.0, 0.5, 1.0, 1.0], rule(2, 0, 0.0), &[8.0, 8.0, 8.0, 8.0, 4.0], "an improvement starts again"),
-            (&[1.0, 1.0, 1.0, 1.0, 1.0], rule(1, 2, 0.0), &[8.0, 4.0, 4.0, 2.0, 2.0], "a cooldown is waited for"),
-            (&[1.0, 1.0, 1.0, 1.0], rule(1, 0, 3.0), &[8.0, 4.0, 3.0, 3.0], "never below min_lr"),
-            (&[f64::NAN, 1.0, f64::NAN, f64::NAN], rule(2, 0, 0.0), &[8.0, 8.0, 8.0, 4.0], "NaN is no improvement"),
+            (
+                &[1.0, 1.0, 1.0, 1.0][..],
+                rule(2, 0, 0.0),
+                &[8.0, 8.0, 4.0, 4.0][..],
+                "two epochs without improvement",
+            ),
+            (
+                &[1.0, 0.995, 0.99],
+                rule(2, 0, 0.0),
+                &[8.0, 8.0, 4.0],
+                "less than min_delta is none",
+            ),
+            (
+                &[1.0, 1.0, 0.5, 1.0, 1.0],
+                rule(2, 0, 0.0),
+                &[8.0, 8.0, 8.0, 8.0, 4.0],
+                "an improvement starts again",
+            ),
+            (
+                &[1.0, 1.0, 1.0, 1.0, 1.0],
+                rule(1, 2, 0.0),
+                &[8.0, 4.0, 4.0, 2.0, 2.0],
+                "a cooldown is waited for",
+            ),
+            (
+                &[1.0, 1.0, 1.0, 1.0],
+                rule(1, 0, 3.0),
+                &[8.0, 4.0, 3.0, 3.0],
+                "never below min_lr",
+            ),
+            (
+                &[f64::NAN, 1.0, f64::NAN, f64::NAN],
+                rule(2, 0, 0.0),
+                &[8.0, 8.0, 8.0, 4.0],
+                "NaN is no improvement",
+            ),
         ] {
             let mut plateau = Plateau::new(8.0);
             let got: Vec<_> = losses

@@ -84,7 +84,9 @@ impl RunFiles {
     /// # Panics
     /// Panics if the run hasn't begun.
     pub(in crate::train) fn folder(&self) -> &RunFolder {
-        self.folder.as_ref().expect("a run that is trained or saved has begun")
+        self.folder
+            .as_ref()
+            .expect("a run that is trained or saved has begun")
     }
 
     /// Returns the path of the run's folder.
@@ -100,23 +102,38 @@ impl RunFiles {
     ///
     /// # Errors
     /// Returns an error if the device fails or a file can't be written.
-    pub(in crate::train) fn save(&self, names: &[&str], learner: &Learner, state: &State) -> Result<(), TrainError> {
+    pub(in crate::train) fn save(
+        &self,
+        names: &[&str],
+        learner: &Learner,
+        state: &State,
+    ) -> Result<(), TrainError> {
         let frozen = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);
         // With averaged weights, `model.safetensors` has the average; the weights that training
         // continues with are saved beside the optimizer's state.
         let raw = if learner.ema.is_some() {
-            params::trained(&learner.model, frozen).into_iter().map(|param| (param.path, param.values)).collect()
+            params::trained(&learner.model, frozen)
+                .into_iter()
+                .map(|param| (param.path, param.values))
+                .collect()
         } else {
             BTreeMap::new()
         };
         let checkpoint = Checkpoint {
-            meta: Meta { epoch: state.epoch, metrics: self.metrics(state), ..self.meta.clone() },
+            meta: Meta {
+                epoch: state.epoch,
+                metrics: self.metrics(state),
+                ..self.meta.clone()
+            },
             model: to_bytes(&learner.inference_model(), Part::Rest(frozen))?,
             backbone: self.backbone.clone().filter(|_| self.include_backbone),
         };
         let saved = Resumable {
             checkpoint,
-            optimizer: state_to_bytes(&TrainingState { slots: learner.optimizer.slots.clone(), raw })?,
+            optimizer: state_to_bytes(&TrainingState {
+                slots: learner.optimizer.slots.clone(),
+                raw,
+            })?,
             state: serde_json::to_value(state).expect("plain values are JSON"),
         };
         Ok(save(self.folder(), names, &saved)?)
@@ -124,9 +141,16 @@ impl RunFiles {
 
     /// Returns the metrics of the last epoch by name, `None` for one that isn't finite.
     fn metrics(&self, state: &State) -> BTreeMap<String, Option<f64>> {
-        let Some(record) = state.history.last() else { return BTreeMap::new() };
-        let value = |metric| Some(record.value(metric, &self.meta.classes)).filter(|value| value.is_finite());
-        Metric::ALL.iter().map(|(name, metric)| ((*name).to_owned(), value(metric))).collect()
+        let Some(record) = state.history.last() else {
+            return BTreeMap::new();
+        };
+        let value = |metric| {
+            Some(record.value(metric, &self.meta.classes)).filter(|value| value.is_finite())
+        };
+        Metric::ALL
+            .iter()
+            .map(|(name, metric)| ((*name).to_owned(), value(metric)))
+            .collect()
     }
 
     /// Writes `history.csv` from all records, which leaves no repeated or incomplete line after a
@@ -136,7 +160,10 @@ impl RunFiles {
     /// Returns an error if the file can't be written.
     pub(in crate::train) fn write_history(&self, state: &State) -> Result<(), TrainError> {
         let text = history_csv(&state.history, &self.meta.classes);
-        Ok(write_atomic(&self.path().join("history.csv"), text.as_bytes())?)
+        Ok(write_atomic(
+            &self.path().join("history.csv"),
+            text.as_bytes(),
+        )?)
     }
 }
 
@@ -147,7 +174,9 @@ fn add_split(folder: &RunFolder, name: &str, split: &[u8]) -> Result<(), TrainEr
         return Ok(());
     }
     let mut meta = read_meta(&path)?;
-    let Some(run) = &mut meta.run else { return Ok(()) };
+    let Some(run) = &mut meta.run else {
+        return Ok(());
+    };
     run.add(split);
     Ok(save_meta(folder, &path, &meta)?)
 }

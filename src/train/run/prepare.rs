@@ -49,19 +49,32 @@ impl Network {
     /// # Errors
     /// Returns an error if the weights can't be read or don't fit the network, or if an image can't
     /// be read again.
-    pub(in crate::train) fn start(config: &Config, data: &TrainingData, device: &Device) -> Result<Self, TrainError> {
+    pub(in crate::train) fn start(
+        config: &Config,
+        data: &TrainingData,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         let mut design = design(config, data)?;
         let found = weights_file(config)?;
         design.model.dialect = match &found {
             Some((path, found)) => dialect_of(path, found)?,
             None => config.model.dialect,
         };
-        let remark = found.as_ref().and_then(|(_, found)| weights_words(config, found));
+        let remark = found
+            .as_ref()
+            .and_then(|(_, found)| weights_words(config, found));
         let device = device.clone().autodiff();
         let model = build(&design, config.seed, &device);
         let (model, normalizer) = pretrain(model, config, &data.train, found)?;
         let backbone = frozen_bytes(&model, config)?;
-        Ok(Self { design, device, model: with_norms(model, config), normalizer, backbone, remark })
+        Ok(Self {
+            design,
+            device,
+            model: with_norms(model, config),
+            normalizer,
+            backbone,
+            remark,
+        })
     }
 
     /// Builds the network of a resumed run, with the normalization that the run was started with.
@@ -83,13 +96,24 @@ impl Network {
         };
         let mut design = design(config, data)?;
         design.model.dialect = checkpoint.meta.design.model.dialect;
-        Ok(Self { design, device, model: with_norms(model, config), normalizer: checkpoint.meta.normalize.clone(), backbone, remark: None })
+        Ok(Self {
+            design,
+            device,
+            model: with_norms(model, config),
+            normalizer: checkpoint.meta.normalize.clone(),
+            backbone,
+            remark: None,
+        })
     }
 }
 
 /// Returns the network with batch norms that learn, or that keep what their weights came with.
 fn with_norms(model: Classifier, config: &Config) -> Classifier {
-    if config.model.freeze_norms() { model.with_frozen_norms() } else { model }
+    if config.model.freeze_norms() {
+        model.with_frozen_norms()
+    } else {
+        model
+    }
 }
 
 /// Describes what weights of a library expect and how that was told: "Weights as Keras's
@@ -107,11 +131,16 @@ fn weights_words(config: &Config, found: &Found) -> Option<String> {
     let normalize = match (&config.data.normalize, &found.normalize) {
         (Normalize::Auto, Some(expected)) => format!("pixel values: {expected}"),
         (chosen, Some(expected)) if chosen != expected => {
-            format!("pixel values: {chosen} as the recipe says, where the weights expect {expected}")
+            format!(
+                "pixel values: {chosen} as the recipe says, where the weights expect {expected}"
+            )
         }
         (chosen, _) => format!("pixel values: {chosen}"),
     };
-    Some(format!("Weights as {dialect} has {architecture:?}, by {}: {padding}, norm epsilon {}, {normalize}", found.by, traits.epsilon))
+    Some(format!(
+        "Weights as {dialect} has {architecture:?}, by {}: {padding}, norm epsilon {}, {normalize}",
+        found.by, traits.epsilon
+    ))
 }
 
 /// Returns the file with the configured weights, and what is known of it.
@@ -120,8 +149,15 @@ fn weights_words(config: &Config, found: &Found) -> Option<String> {
 /// Returns an error if it can't be read or is of another network.
 fn weights_file(config: &Config) -> Result<Option<(PathBuf, Found)>, TrainError> {
     let model = &config.model;
-    let Some(path) = locate(model.architecture, &model.weights()) else { return Ok(None) };
-    let found = pretrained::find(model.architecture, &model.network(config.data.color.channels()), model.dialect, &path)?;
+    let Some(path) = locate(model.architecture, &model.weights()) else {
+        return Ok(None);
+    };
+    let found = pretrained::find(
+        model.architecture,
+        &model.network(config.data.color.channels()),
+        model.dialect,
+        &path,
+    )?;
     Ok(Some((path, found)))
 }
 
@@ -137,9 +173,16 @@ fn dialect_of(path: &Path, found: &Found) -> Result<Option<Dialect>, TrainError>
 }
 
 /// Returns the layers that no phase trains as bytes, `None` if there are none.
-fn frozen_bytes(model: &Classifier, config: &Config) -> Result<Option<Arc<FrozenBytes>>, TrainError> {
+fn frozen_bytes(
+    model: &Classifier,
+    config: &Config,
+) -> Result<Option<Arc<FrozenBytes>>, TrainError> {
     let frozen = config.always_frozen();
-    Ok(if frozen > 0 { Some(Arc::new(FrozenBytes::of(model, frozen)?)) } else { None })
+    Ok(if frozen > 0 {
+        Some(Arc::new(FrozenBytes::of(model, frozen)?))
+    } else {
+        None
+    })
 }
 
 /// Returns what the network is built from.
@@ -152,7 +195,12 @@ fn design(config: &Config, data: &TrainingData) -> Result<Design, TrainError> {
         return Err(TrainError::Binary(num_classes));
     }
     let [height, width, channels] = Format::of(&config.data).shape();
-    Ok(Design { model: config.model.clone(), input: [channels, height, width], num_classes, output: Output::of(config.train.loss) })
+    Ok(Design {
+        model: config.model.clone(),
+        input: [channels, height, width],
+        num_classes,
+        output: Output::of(config.train.loss),
+    })
 }
 
 /// Returns the network with the configured initial weights, and the normalization that is
@@ -164,7 +212,9 @@ fn pretrain(
     found: Option<(PathBuf, Found)>,
 ) -> Result<(Classifier, Normalizer), TrainError> {
     let fit = |normalize: &Normalize| Normalizer::fit(normalize, config.data.color, train);
-    let Some((path, found)) = found else { return Ok((model, fit(&config.data.normalize)?)) };
+    let Some((path, found)) = found else {
+        return Ok((model, fit(&config.data.normalize)?));
+    };
     let (model, _) = pretrained::load(model, &path)?;
     let normalizer = match (&config.data.normalize, found.normalize) {
         (Normalize::Auto, Some(expected)) => fit(&expected)?,
@@ -176,12 +226,15 @@ fn pretrain(
 
 /// Returns the checkpoint that contains the weights at `path`.
 fn checkpoint_beside(path: &Path) -> Result<Checkpoint, TrainError> {
-    load(path.parent().unwrap_or(Path::new("."))).map_err(|_| TrainError::Normalize(path.to_owned()))
+    load(path.parent().unwrap_or(Path::new(".")))
+        .map_err(|_| TrainError::Normalize(path.to_owned()))
 }
 
 /// Returns the learning rate that a phase starts with.
 pub(in crate::train) fn base_rate(config: &Config, phase: &Phase) -> f64 {
-    phase.learning_rate.unwrap_or_else(|| config.train.optimizer.learning_rate())
+    phase
+        .learning_rate
+        .unwrap_or_else(|| config.train.optimizer.learning_rate())
 }
 
 /// Checks that `[augment.class.NAME]` names classes of the data.
@@ -189,15 +242,31 @@ pub(in crate::train) fn base_rate(config: &Config, phase: &Phase) -> f64 {
 /// # Errors
 /// Returns an error for the first name that is no class.
 pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<(), TrainError> {
-    match config.augment.class.keys().find(|name| !classes.contains(name)) {
-        Some(name) => Err(TrainError::Class { key: format!("augment.class.{name}"), name: name.clone(), classes: classes.to_vec() }),
+    match config
+        .augment
+        .class
+        .keys()
+        .find(|name| !classes.contains(name))
+    {
+        Some(name) => Err(TrainError::Class {
+            key: format!("augment.class.{name}"),
+            name: name.clone(),
+            classes: classes.to_vec(),
+        }),
         None => Ok(()),
     }
 }
 
 /// Returns the number of images in the largest batch, which is never larger than its set.
-pub(in crate::train) fn largest_batch(config: &Config, train: &ImageSet, validation: &ImageSet) -> usize {
-    config.train.batch_size.min(train.images.len().max(validation.images.len()))
+pub(in crate::train) fn largest_batch(
+    config: &Config,
+    train: &ImageSet,
+    validation: &ImageSet,
+) -> usize {
+    config
+        .train
+        .batch_size
+        .min(train.images.len().max(validation.images.len()))
 }
 
 /// Checks that a network fits the available memory, before anything of it is allocated.
@@ -211,7 +280,11 @@ pub(in crate::train) fn largest_batch(config: &Config, train: &ImageSet, validat
 pub fn check_memory(estimate: &Estimate, on_host: bool) -> Result<(), TrainError> {
     // Used if the available memory is unknown: about what 48-bit addresses reach.
     const MOST: f64 = 256e12;
-    let needed = if on_host { estimate.total() } else { estimate.weights };
+    let needed = if on_host {
+        estimate.total()
+    } else {
+        estimate.weights
+    };
     let available = available_bytes().map_or(MOST, |bytes| bytes as f64);
     // On measured runs, the estimate was 0.90 to 1.39 times the peak memory.
     if needed <= available {
@@ -219,20 +292,32 @@ pub fn check_memory(estimate: &Estimate, on_host: bool) -> Result<(), TrainError
     }
     let largest = estimate.largest.clone();
     let advice = match (largest.is_weights, largest.name.as_str()) {
-        (true, "head.hidden.0") => "make model.hidden or data.image_size smaller, or set model.pooling = \"average\"",
+        (true, "head.hidden.0") => {
+            "make model.hidden or data.image_size smaller, or set model.pooling = \"average\""
+        }
         (true, name) if name.starts_with("head.hidden") => "make model.hidden smaller",
         (true, "head.output") => "make model.hidden smaller, or set model.pooling = \"average\"",
         (true, _) => "make model.channels smaller, or the layers of model.layers narrower",
-        (false, _) => "make train.batch_size, data.image_size or model.channels smaller, or the layers of model.layers narrower",
+        (false, _) => {
+            "make train.batch_size, data.image_size or model.channels smaller, or the layers of model.layers narrower"
+        }
     };
-    Err(TrainError::Memory { needed, available, largest, advice })
+    Err(TrainError::Memory {
+        needed,
+        available,
+        largest,
+        advice,
+    })
 }
 
 /// Checks every class that the configuration names.
 ///
 /// # Errors
 /// Returns an error for the first name that is no class, or has no validation image to monitor.
-pub(in crate::train) fn check_names(config: &Config, data: &TrainingData) -> Result<(), TrainError> {
+pub(in crate::train) fn check_names(
+    config: &Config,
+    data: &TrainingData,
+) -> Result<(), TrainError> {
     check_augmented_classes(config, &data.classes)?;
     check_monitors(config, &data.validation)?;
     class_weights(&config.train.class_weights, &data.train).map(|_| ())
@@ -242,17 +327,32 @@ pub(in crate::train) fn check_names(config: &Config, data: &TrainingData) -> Res
 /// them, the metric would be NaN in every epoch and no epoch could be the best.
 fn check_monitors(config: &Config, validation: &ImageSet) -> Result<(), TrainError> {
     let (train, classes) = (&config.train, &validation.classes);
-    let plateau = PlateauRule::of(&train.schedule).map(|rule| ("train.schedule.monitor", rule.monitor));
-    let stopping = train.early_stopping.as_ref().map(|rule| ("train.early_stopping.monitor", rule.monitor.clone()));
+    let plateau =
+        PlateauRule::of(&train.schedule).map(|rule| ("train.schedule.monitor", rule.monitor));
+    let stopping = train
+        .early_stopping
+        .as_ref()
+        .map(|rule| ("train.early_stopping.monitor", rule.monitor.clone()));
     let checkpoint = Some(("train.checkpoint.monitor", train.checkpoint.monitor.clone()));
     for (key, metric) in [plateau, stopping, checkpoint].into_iter().flatten() {
-        let Metric::Recall(class) = &metric else { continue };
+        let Metric::Recall(class) = &metric else {
+            continue;
+        };
         let Some(label) = classes.iter().position(|name| name == class) else {
-            return Err(TrainError::Class { key: format!("{key} = \"{metric}\""), name: class.clone(), classes: classes.to_vec() });
+            return Err(TrainError::Class {
+                key: format!("{key} = \"{metric}\""),
+                name: class.clone(),
+                classes: classes.to_vec(),
+            });
         };
         if validation.class_counts()[label] == 0 {
             let instead = Metric::MacroF1(Split::Validation);
-            return Err(TrainError::Unmeasured { key, class: class.clone(), metric, instead });
+            return Err(TrainError::Unmeasured {
+                key,
+                class: class.clone(),
+                metric,
+                instead,
+            });
         }
     }
     Ok(())
@@ -260,23 +360,36 @@ fn check_monitors(config: &Config, validation: &ImageSet) -> Result<(), TrainErr
 
 /// Returns the factor on the loss of each class. Balanced weights are images / (classes * images of
 /// the class), as in scikit-learn.
-pub(in crate::train) fn class_weights(wanted: &ClassWeights, train: &ImageSet) -> Result<Vec<f32>, TrainError> {
+pub(in crate::train) fn class_weights(
+    wanted: &ClassWeights,
+    train: &ImageSet,
+) -> Result<Vec<f32>, TrainError> {
     let classes = &train.classes;
     match wanted {
         ClassWeights::None => Ok(vec![1.0; classes.len()]),
         ClassWeights::Balanced => Ok(balanced(&train.class_counts())),
         ClassWeights::Named(weights) => {
             if let Some(name) = weights.keys().find(|name| !classes.contains(name)) {
-                return Err(TrainError::Class { key: "train.class_weights".to_owned(), name: name.clone(), classes: classes.to_vec() });
+                return Err(TrainError::Class {
+                    key: "train.class_weights".to_owned(),
+                    name: name.clone(),
+                    classes: classes.to_vec(),
+                });
             }
-            Ok(classes.iter().map(|class| weights.get(class).copied().unwrap_or(1.0)).collect())
+            Ok(classes
+                .iter()
+                .map(|class| weights.get(class).copied().unwrap_or(1.0))
+                .collect())
         }
     }
 }
 
 fn balanced(counts: &[usize]) -> Vec<f32> {
     let total: usize = counts.iter().sum();
-    counts.iter().map(|count| (total as f64 / (counts.len() * count) as f64) as f32).collect()
+    counts
+        .iter()
+        .map(|count| (total as f64 / (counts.len() * count) as f64) as f32)
+        .collect()
 }
 
 #[cfg(test)]
@@ -289,6 +402,11 @@ mod tests {
     fn balanced_weights_are_scikit_learns() {
         let got = balanced(&[3993, 436, 4103, 7164, 4982, 4938, 3205]);
         let expected = [1.0311, 9.4433, 1.0035, 0.5747, 0.8264, 0.8338, 1.2846];
-        assert!(got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 5e-5), "{got:?}");
+        assert!(
+            got.iter()
+                .zip(expected)
+                .all(|(got, expected)| (got - expected).abs() < 5e-5),
+            "{got:?}"
+        );
     }
 }

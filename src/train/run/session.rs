@@ -76,11 +76,21 @@ impl Session {
             config: config.clone(),
         };
         check_names(&config, data)?;
-        check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
+        check_memory(
+            &Estimate::of(
+                &config,
+                data.classes.len(),
+                largest_batch(&config, &data.train, &data.validation),
+            ),
+            is_host(device),
+        )?;
         let network = Network::start(&config, data, device)?;
         let split = table::to_csv(&written_rows(data));
         let mut session = Self::new(config, data, RunId::new(&split), state, network)?;
-        (session.files.split, session.files.looks) = (Some(split), Some(known::looks_to_bytes(&data.known().collect::<Vec<_>>())));
+        (session.files.split, session.files.looks) = (
+            Some(split),
+            Some(known::looks_to_bytes(&data.known().collect::<Vec<_>>())),
+        );
         Ok(session)
     }
 
@@ -99,14 +109,34 @@ impl Session {
         device: &Device,
         saved: Resumable,
     ) -> Result<Self, TrainError> {
-        let Resumable { mut checkpoint, optimizer, state } = saved;
-        let mut state = State::read(&state, path, checkpoint.meta.classes.len(), checkpoint.meta.epoch)?;
+        let Resumable {
+            mut checkpoint,
+            optimizer,
+            state,
+        } = saved;
+        let mut state = State::read(
+            &state,
+            path,
+            checkpoint.meta.classes.len(),
+            checkpoint.meta.epoch,
+        )?;
         refuse_changes(&state.config, &config)?;
         check_run(checkpoint.meta.run.as_ref(), path)?;
         let moved = follow_images(&mut state, data, run)?;
-        let remarks = moved.iter().map(|moved| moved.words.clone()).chain(jump(&state, &config, data.train.images.len())).collect();
+        let remarks = moved
+            .iter()
+            .map(|moved| moved.words.clone())
+            .chain(jump(&state, &config, data.train.images.len()))
+            .collect();
         check_names(&config, data)?;
-        check_memory(&Estimate::of(&config, data.classes.len(), largest_batch(&config, &data.train, &data.validation)), is_host(device))?;
+        check_memory(
+            &Estimate::of(
+                &config,
+                data.classes.len(),
+                largest_batch(&config, &data.train, &data.validation),
+            ),
+            is_host(device),
+        )?;
         state.config = config.clone();
         if let Some(frozen) = &mut checkpoint.meta.frozen {
             // The file of the initial weights may have moved; the digest of the frozen layers tells
@@ -120,9 +150,12 @@ impl Session {
         };
         // A run of an older version has no thumbnails. Theirs is the order of `split.csv`, which
         // only images that haven't moved are sure to have.
-        let looks =
-            (moved.is_none() && !run.join(known::LOOKS).is_file()).then(|| known::looks_to_bytes(&data.known().collect::<Vec<_>>()));
-        let mut session = Self { remarks, ..Self::new(config, data, id, state, network)? };
+        let looks = (moved.is_none() && !run.join(known::LOOKS).is_file())
+            .then(|| known::looks_to_bytes(&data.known().collect::<Vec<_>>()));
+        let mut session = Self {
+            remarks,
+            ..Self::new(config, data, id, state, network)?
+        };
         (session.files.split, session.files.looks) = (moved.map(|moved| moved.split), looks);
         let (trained, learner) = (state_from_bytes(&optimizer, device)?, &mut session.learner);
         learner.optimizer.slots = trained.slots;
@@ -160,8 +193,21 @@ impl Session {
     }
 
     /// Joins the parts of a run and sets the learner for the current phase.
-    fn new(config: Config, data: &TrainingData, run: RunId, state: State, network: Network) -> Result<Self, TrainError> {
-        let Network { design, device, model, normalizer, backbone, remark } = network;
+    fn new(
+        config: Config,
+        data: &TrainingData,
+        run: RunId,
+        state: State,
+        network: Network,
+    ) -> Result<Self, TrainError> {
+        let Network {
+            design,
+            device,
+            model,
+            normalizer,
+            backbone,
+            remark,
+        } = network;
         let loss = LossFn {
             kind: config.train.loss,
             gamma: config.train.focal_gamma.unwrap_or(2.0),
@@ -169,7 +215,10 @@ impl Session {
         };
         let stepper = Stepper {
             device,
-            entrance: NetworkInput { shape: design.input, group: 0 },
+            entrance: NetworkInput {
+                shape: design.input,
+                group: 0,
+            },
             frozen: 0,
             layer_factor: 1.0,
             loss,
@@ -178,7 +227,13 @@ impl Session {
             seed: config.seed,
         };
         let files = RunFiles {
-            meta: meta(&config, &data.classes, (design, normalizer.clone()), backbone.as_deref(), run),
+            meta: meta(
+                &config,
+                &data.classes,
+                (design, normalizer.clone()),
+                backbone.as_deref(),
+                run,
+            ),
             backbone,
             include_backbone: config.train.checkpoint.include_backbone,
             split: None,
@@ -188,12 +243,27 @@ impl Session {
         let learner = Learner {
             stepper,
             optimizer: OptimizerState::new(&config.train.optimizer),
-            ema: config.train.ema_decay.map(|decay| Ema::new(decay, &model, config.always_frozen())),
+            ema: config
+                .train
+                .ema_decay
+                .map(|decay| Ema::new(decay, &model, config.always_frozen())),
             model,
         };
         let (train, validation) = (Arc::clone(&data.train), Arc::clone(&data.validation));
-        let datasets = Datasets { train, validation, normalizer };
-        let mut session = Self { datasets, learner, state, files, phases: config.phases(), config, remarks: remark.into_iter().collect() };
+        let datasets = Datasets {
+            train,
+            validation,
+            normalizer,
+        };
+        let mut session = Self {
+            datasets,
+            learner,
+            state,
+            files,
+            phases: config.phases(),
+            config,
+            remarks: remark.into_iter().collect(),
+        };
         session.enter_phase();
         Ok(session)
     }
@@ -222,7 +292,8 @@ impl Session {
     fn enter_phase(&mut self) {
         let frozen = self.config.model.frozen_groups(self.phase().freeze);
         let layer_factor = self.phase().layer_factor;
-        self.learner.enter_phase(frozen, layer_factor, &self.config.train.optimizer);
+        self.learner
+            .enter_phase(frozen, layer_factor, &self.config.train.optimizer);
     }
 
     /// Ends the phase after the epochs done so far. The next one starts with a fresh optimizer,
@@ -232,7 +303,11 @@ impl Session {
         if index >= self.phases.len() {
             return false;
         }
-        self.state.phase = PhaseState { index, first_epoch: self.state.epoch, first_step: self.state.step };
+        self.state.phase = PhaseState {
+            index,
+            first_epoch: self.state.epoch,
+            first_step: self.state.step,
+        };
         self.state.patience = Patience::default();
         self.state.plateau = Plateau::new(base_rate(&self.config, &self.phases[index]));
         self.enter_phase();
@@ -248,7 +323,10 @@ impl Session {
             return Some(format!("all {} epochs are done", self.state.epoch));
         }
         let rule = self.config.train.early_stopping.as_ref()?;
-        self.state.patience.still_stops(rule).then(|| format!("stopped early after epoch {}", self.state.epoch))
+        self.state
+            .patience
+            .still_stops(rule)
+            .then(|| format!("stopped early after epoch {}", self.state.epoch))
     }
 
     /// Whether all epochs of the current phase are done.
@@ -258,7 +336,11 @@ impl Session {
 
     /// Returns what the inputs of the current phase are computed from.
     pub(in crate::train) fn sources(&self) -> Sources<'_> {
-        Sources { config: &self.config, datasets: &self.datasets, learner: &self.learner }
+        Sources {
+            config: &self.config,
+            datasets: &self.datasets,
+            learner: &self.learner,
+        }
     }
 }
 

@@ -75,7 +75,11 @@ pub struct Partial {
 impl Partial {
     /// Returns the measures at the start of an epoch.
     pub fn new(num_classes: usize) -> Self {
-        Self { loss_sum: 0.0, confusion: Confusion::new(num_classes), seconds: 0.0 }
+        Self {
+            loss_sum: 0.0,
+            confusion: Confusion::new(num_classes),
+            seconds: 0.0,
+        }
     }
 }
 
@@ -92,30 +96,67 @@ impl State {
     ///
     /// # Errors
     /// Returns an error that names the field if `value` contradicts itself or the checkpoint.
-    pub(in crate::train) fn read(value: &Value, path: &Path, num_classes: usize, epoch: usize) -> Result<Self, CheckpointError> {
-        let damaged =
-            |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason: format!("state.json: {reason}"), other: None };
-        let state: Self =
-            serde_path_to_error::deserialize(value).map_err(|error| damaged(format!("`{}`: {}", error.path(), error.inner())))?;
-        let fault = |field: &str, found: usize, expected: &str| Err(damaged(format!("`{field}`: found {found}, expected {expected}")));
+    pub(in crate::train) fn read(
+        value: &Value,
+        path: &Path,
+        num_classes: usize,
+        epoch: usize,
+    ) -> Result<Self, CheckpointError> {
+        let damaged = |reason: String| CheckpointError::Damaged {
+            path: path.to_owned(),
+            reason: format!("state.json: {reason}"),
+            other: None,
+        };
+        let state: Self = serde_path_to_error::deserialize(value)
+            .map_err(|error| damaged(format!("`{}`: {}", error.path(), error.inner())))?;
+        let fault = |field: &str, found: usize, expected: &str| {
+            Err(damaged(format!(
+                "`{field}`: found {found}, expected {expected}"
+            )))
+        };
         if state.epoch != epoch {
             return fault("epoch", state.epoch, &format!("{epoch}, that of meta.json"));
         }
         // A record missing or repeated would shift every later epoch of `history.csv`.
         let numbers = state.history.iter().map(|record| record.epoch);
         if !numbers.eq(1..=state.epoch) {
-            return fault("history", state.history.len(), &format!("one record for each of {} epochs", state.epoch));
+            return fault(
+                "history",
+                state.history.len(),
+                &format!("one record for each of {} epochs", state.epoch),
+            );
         }
         // Above `LISTED_CLASSES`, all but the latest epoch have no recalls.
-        let of_history = state.history.iter().flat_map(|record| [record.train.recall.len(), record.validation.recall.len()]);
-        let is_other = |length: &usize| *length != num_classes && (*length > 0 || num_classes <= LISTED_CLASSES);
-        let of_matrix = Some(state.partial.confusion.num_classes()).filter(|length| *length != num_classes);
+        let of_history = state
+            .history
+            .iter()
+            .flat_map(|record| [record.train.recall.len(), record.validation.recall.len()]);
+        let is_other = |length: &usize| {
+            *length != num_classes && (*length > 0 || num_classes <= LISTED_CLASSES)
+        };
+        let of_matrix =
+            Some(state.partial.confusion.num_classes()).filter(|length| *length != num_classes);
         if let Some(found) = of_history.filter(is_other).chain(of_matrix).next() {
-            return fault("history", found, &format!("figures of {num_classes} classes"));
+            return fault(
+                "history",
+                found,
+                &format!("figures of {num_classes} classes"),
+            );
         }
-        let PhaseState { index, first_epoch, first_step } = state.phase;
-        if index >= state.config.phases().len() || first_epoch > state.epoch || first_step > state.step {
-            return fault("phase", index, "a phase of the configuration that has begun");
+        let PhaseState {
+            index,
+            first_epoch,
+            first_step,
+        } = state.phase;
+        if index >= state.config.phases().len()
+            || first_epoch > state.epoch
+            || first_step > state.step
+        {
+            return fault(
+                "phase",
+                index,
+                "a phase of the configuration that has begun",
+            );
         }
         Ok(state)
     }

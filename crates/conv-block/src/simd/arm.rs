@@ -27,7 +27,17 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn load_strided(from: *const f32, stride: usize) -> float32x4_t {
         // SAFETY: the caller promises NEON and readable values.
-        unsafe { vld1q_f32([*from, *from.add(stride), *from.add(2 * stride), *from.add(3 * stride)].as_ptr()) }
+        unsafe {
+            vld1q_f32(
+                [
+                    *from,
+                    *from.add(stride),
+                    *from.add(2 * stride),
+                    *from.add(3 * stride),
+                ]
+                .as_ptr(),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn store_bytes(to: *mut u8, v: float32x4_t) {
@@ -40,20 +50,35 @@ impl Simd for Neon {
         unsafe { vfmaq_f32(c, a, b) }
     }
     #[inline(always)]
-    unsafe fn keep_max(best: float32x4_t, code: float32x4_t, value: float32x4_t, value_code: float32x4_t) -> (float32x4_t, float32x4_t) {
+    unsafe fn keep_max(
+        best: float32x4_t,
+        code: float32x4_t,
+        value: float32x4_t,
+        value_code: float32x4_t,
+    ) -> (float32x4_t, float32x4_t) {
         // SAFETY: the caller promises NEON.
         unsafe {
             let ordered = vceqq_f32(best, best);
             let takes = vbicq_u32(ordered, vcleq_f32(value, best));
-            (vbslq_f32(takes, value, best), vbslq_f32(takes, value_code, code))
+            (
+                vbslq_f32(takes, value, best),
+                vbslq_f32(takes, value_code, code),
+            )
         }
     }
     #[inline(always)]
-    unsafe fn relu(best: float32x4_t, code: float32x4_t, dead: float32x4_t) -> (float32x4_t, float32x4_t) {
+    unsafe fn relu(
+        best: float32x4_t,
+        code: float32x4_t,
+        dead: float32x4_t,
+    ) -> (float32x4_t, float32x4_t) {
         // SAFETY: the caller promises NEON.
         unsafe {
             let dies = vcleq_f32(best, vdupq_n_f32(0.0));
-            (vbslq_f32(dies, vdupq_n_f32(0.0), best), vbslq_f32(dies, dead, code))
+            (
+                vbslq_f32(dies, vdupq_n_f32(0.0), best),
+                vbslq_f32(dies, dead, code),
+            )
         }
     }
     #[inline(always)]

@@ -152,7 +152,13 @@ pub(crate) trait Simd: Copy {
     /// The CPU must have the instruction set. `codes` must be as long as `grads`, and the lists
     /// have room for a vector more than there are gradients, as whole vectors are written.
     #[inline(always)]
-    unsafe fn list_lives(grads: &[f32], codes: &[u8], [first, step]: [u32; 2], places: &[u32; 16], lists: (*mut f32, *mut u32)) -> usize {
+    unsafe fn list_lives(
+        grads: &[f32],
+        codes: &[u8],
+        [first, step]: [u32; 2],
+        places: &[u32; 16],
+        lists: (*mut f32, *mut u32),
+    ) -> usize {
         // SAFETY: the caller has provided room for all gradients and a vector more.
         unsafe { list_lives(grads, codes, [first, step], places, lists) }
     }
@@ -166,7 +172,12 @@ pub(crate) trait Simd: Copy {
     ///
     /// # Safety
     /// The CPU must have the instruction set.
-    unsafe fn keep_max(best: Self::V, code: Self::V, value: Self::V, value_code: Self::V) -> (Self::V, Self::V);
+    unsafe fn keep_max(
+        best: Self::V,
+        code: Self::V,
+        value: Self::V,
+        value_code: Self::V,
+    ) -> (Self::V, Self::V);
     /// Applies ReLU to the maximum; where it is not above zero, the code becomes `dead`. NaN
     /// passes.
     ///
@@ -231,7 +242,10 @@ pub(crate) unsafe fn copy_strided<S: Simd>(from: *const f32, stride: usize, out:
     // SAFETY: as promised by the caller; stores end within `whole`.
     unsafe {
         for i in (0..whole).step_by(S::LANES) {
-            S::store(out.as_mut_ptr().add(i), S::load_strided(from.add(i * stride), stride));
+            S::store(
+                out.as_mut_ptr().add(i),
+                S::load_strided(from.add(i * stride), stride),
+            );
         }
         for (i, out) in out.iter_mut().enumerate().skip(whole) {
             *out = *from.add(i * stride);
@@ -249,7 +263,10 @@ pub(crate) unsafe fn copy_strided_bytes<S: Simd>(from: *const f32, stride: usize
     // SAFETY: as promised by the caller; stores end within `whole`.
     unsafe {
         for i in (0..whole).step_by(S::LANES) {
-            S::store_bytes(out.as_mut_ptr().add(i), S::load_strided(from.add(i * stride), stride));
+            S::store_bytes(
+                out.as_mut_ptr().add(i),
+                S::load_strided(from.add(i * stride), stride),
+            );
         }
         for (i, out) in out.iter_mut().enumerate().skip(whole) {
             *out = *from.add(i * stride) as u8;

@@ -34,15 +34,24 @@ impl<const N: usize> Simd for Lanes<N> {
     #[inline(always)]
     unsafe fn store_bytes(to: *mut u8, v: [f32; N]) {
         // SAFETY: the caller promises room for `N` bytes.
-        unsafe { to.cast::<[u8; N]>().write_unaligned(v.map(|value| value as u8)) }
+        unsafe {
+            to.cast::<[u8; N]>()
+                .write_unaligned(v.map(|value| value as u8))
+        }
     }
     #[inline(always)]
     unsafe fn fma(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
     #[inline(always)]
-    unsafe fn keep_max(best: [f32; N], code: [f32; N], value: [f32; N], value_code: [f32; N]) -> ([f32; N], [f32; N]) {
-        let takes: [bool; N] = std::array::from_fn(|i| !best[i].is_nan() && (value[i] > best[i] || value[i].is_nan()));
+    unsafe fn keep_max(
+        best: [f32; N],
+        code: [f32; N],
+        value: [f32; N],
+        value_code: [f32; N],
+    ) -> ([f32; N], [f32; N]) {
+        let takes: [bool; N] =
+            std::array::from_fn(|i| !best[i].is_nan() && (value[i] > best[i] || value[i].is_nan()));
         (
             std::array::from_fn(|i| if takes[i] { value[i] } else { best[i] }),
             std::array::from_fn(|i| if takes[i] { value_code[i] } else { code[i] }),
@@ -57,6 +66,12 @@ impl<const N: usize> Simd for Lanes<N> {
     }
     #[inline(always)]
     unsafe fn at_most(value: [f32; N], limit: [f32; N]) -> [f32; N] {
-        std::array::from_fn(|i| if value[i] > limit[i] { limit[i] } else { value[i] })
+        std::array::from_fn(|i| {
+            if value[i] > limit[i] {
+                limit[i]
+            } else {
+                value[i]
+            }
+        })
     }
 }

@@ -4,12 +4,17 @@ use super::{DEAD, Simd, bytes};
 use std::arch::{asm, x86_64::*};
 
 /// See [`Simd::hide`].
-#[expect(clippy::pointers_in_nomem_asm_block, reason = "the block is empty: it reads nothing")]
+#[expect(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "the block is empty: it reads nothing"
+)]
 #[inline(always)]
 fn hide(mut pointer: *const f32) -> *const f32 {
     // SAFETY: the block has no instruction; it only makes the compiler forget what it knows of
     // the pointer.
-    unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags))
+    };
     pointer
 }
 
@@ -43,7 +48,10 @@ impl Simd for Avx512 {
         // SAFETY: the caller promises AVX-512F, readable values and offsets that fit 32 bits.
         unsafe {
             let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-            _mm512_i32gather_ps::<4>(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride as i32)), from)
+            _mm512_i32gather_ps::<4>(
+                _mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride as i32)),
+                from,
+            )
         }
     }
     #[inline(always)]
@@ -71,17 +79,31 @@ impl Simd for Avx512 {
                 let grad = _mm512_loadu_ps(grads.as_ptr().add(i));
                 let code = _mm512_cvtepu8_epi32(_mm_loadu_si128(codes.as_ptr().add(i).cast()));
                 let lives = _mm512_cmplt_epu32_mask(code, _mm512_set1_epi32(i32::from(DEAD)));
-                let lives = _mm512_mask_cmp_ps_mask::<_CMP_NEQ_UQ>(lives, grad, _mm512_setzero_ps());
+                let lives =
+                    _mm512_mask_cmp_ps_mask::<_CMP_NEQ_UQ>(lives, grad, _mm512_setzero_ps());
                 let start = _mm512_set1_epi32((first + i as u32 * step) as i32);
-                let offset = _mm512_add_epi32(_mm512_add_epi32(start, steps), _mm512_permutexvar_epi32(code, places_of));
+                let offset = _mm512_add_epi32(
+                    _mm512_add_epi32(start, steps),
+                    _mm512_permutexvar_epi32(code, places_of),
+                );
                 // Compress in a register first: compressing straight to memory is slow on some
                 // processors.
                 _mm512_storeu_ps(values.add(count), _mm512_maskz_compress_ps(lives, grad));
-                _mm512_storeu_si512(offsets.add(count).cast(), _mm512_maskz_compress_epi32(lives, offset));
+                _mm512_storeu_si512(
+                    offsets.add(count).cast(),
+                    _mm512_maskz_compress_epi32(lives, offset),
+                );
                 count += lives.count_ones() as usize;
             }
             let rest = (values.add(count), offsets.add(count));
-            count + super::list_lives(&grads[whole..], &codes[whole..], [first + whole as u32 * step, step], places, rest)
+            count
+                + super::list_lives(
+                    &grads[whole..],
+                    &codes[whole..],
+                    [first + whole as u32 * step, step],
+                    places,
+                    rest,
+                )
         }
     }
     #[inline(always)]
@@ -90,12 +112,20 @@ impl Simd for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    unsafe fn keep_max(best: __m512, code: __m512, value: __m512, value_code: __m512) -> (__m512, __m512) {
+    unsafe fn keep_max(
+        best: __m512,
+        code: __m512,
+        value: __m512,
+        value_code: __m512,
+    ) -> (__m512, __m512) {
         // SAFETY: the caller promises AVX-512F.
         unsafe {
             let ordered = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(best, best);
             let takes = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(ordered, value, best);
-            (_mm512_mask_blend_ps(takes, best, value), _mm512_mask_blend_ps(takes, code, value_code))
+            (
+                _mm512_mask_blend_ps(takes, best, value),
+                _mm512_mask_blend_ps(takes, code, value_code),
+            )
         }
     }
     #[inline(always)]
@@ -103,7 +133,10 @@ impl Simd for Avx512 {
         // SAFETY: the caller promises AVX-512F.
         unsafe {
             let lives = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(best, _mm512_setzero_ps());
-            (_mm512_maskz_mov_ps(lives, best), _mm512_mask_blend_ps(lives, dead, code))
+            (
+                _mm512_maskz_mov_ps(lives, best),
+                _mm512_mask_blend_ps(lives, dead, code),
+            )
         }
     }
     #[inline(always)]
@@ -144,7 +177,10 @@ impl Simd for Avx2 {
         // bits.
         unsafe {
             let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            _mm256_i32gather_ps::<4>(from, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(stride as i32)))
+            _mm256_i32gather_ps::<4>(
+                from,
+                _mm256_mullo_epi32(lanes, _mm256_set1_epi32(stride as i32)),
+            )
         }
     }
     #[inline(always)]
@@ -158,12 +194,20 @@ impl Simd for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    unsafe fn keep_max(best: __m256, code: __m256, value: __m256, value_code: __m256) -> (__m256, __m256) {
+    unsafe fn keep_max(
+        best: __m256,
+        code: __m256,
+        value: __m256,
+        value_code: __m256,
+    ) -> (__m256, __m256) {
         // SAFETY: the caller promises AVX2 and FMA.
         unsafe {
             let ordered = _mm256_cmp_ps::<_CMP_ORD_Q>(best, best);
             let takes = _mm256_and_ps(ordered, _mm256_cmp_ps::<_CMP_NLE_UQ>(value, best));
-            (_mm256_blendv_ps(best, value, takes), _mm256_blendv_ps(code, value_code, takes))
+            (
+                _mm256_blendv_ps(best, value, takes),
+                _mm256_blendv_ps(code, value_code, takes),
+            )
         }
     }
     #[inline(always)]
@@ -171,7 +215,10 @@ impl Simd for Avx2 {
         // SAFETY: the caller promises AVX2 and FMA.
         unsafe {
             let lives = _mm256_cmp_ps::<_CMP_NLE_UQ>(best, _mm256_setzero_ps());
-            (_mm256_and_ps(lives, best), _mm256_blendv_ps(dead, code, lives))
+            (
+                _mm256_and_ps(lives, best),
+                _mm256_blendv_ps(dead, code, lives),
+            )
         }
     }
     #[inline(always)]

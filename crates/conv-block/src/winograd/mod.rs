@@ -57,7 +57,13 @@ pub(crate) fn is_faster(conv: &Conv) -> bool {
 }
 
 /// Computes the convolution and its tail into `out`, `[images, outputs, rows, columns]`.
-pub(crate) fn run(isa: Isa, conv: &Conv, tail: Tail, [input, weight, bias]: [&[f32]; 3], out: &mut [f32]) {
+pub(crate) fn run(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    [input, weight, bias]: [&[f32]; 3],
+    out: &mut [f32],
+) {
     let (rows, columns) = conv.result_size();
     let across = [rows.div_ceil(SIDE), columns.div_ceil(SIDE)];
     let tiles = conv.images * across[0] * across[1];
@@ -65,23 +71,43 @@ pub(crate) fn run(isa: Isa, conv: &Conv, tail: Tail, [input, weight, bias]: [&[f
     let mut padded_bias = bias.to_vec();
     padded_bias.resize(outputs, 0.0);
     // Few tiles are divided so that every thread has work. The division doesn't change the values.
-    let groups = tiles.div_ceil(2 * GROUP * rayon::current_num_threads()).clamp(1, GROUPS);
+    let groups = tiles
+        .div_ceil(2 * GROUP * rayon::current_num_threads())
+        .clamp(1, GROUPS);
     let out = SharedMut::new(out);
     // Scratch, because clearing fresh memory would take as long as the transform.
-    with_scratch(PLACES * pitch(conv.inputs * isa.block()) * outputs / isa.block(), |weights| {
-        transform_weights(isa, conv, weight, weights);
-        (0..tiles.div_ceil(groups * GROUP)).into_par_iter().for_each(|task| {
-            let first = task * groups * GROUP;
-            let tiles = first..(first + groups * GROUP).min(tiles);
-            let groups = tiles.len().div_ceil(GROUP);
-            let strip = Strip { conv, tail, input, bias: &padded_bias, weights, tiles, groups, across, out };
-            with_scratch(groups * PLACES * pitch(conv.inputs * GROUP), |patches| {
-                with_scratch(groups * PLACES * GROUP * outputs, |sums| {
-                    with_scratch(PLACES * pitch(groups * GROUP) + line_len(&strip), |values| run_strip(isa, &strip, values, patches, sums));
+    with_scratch(
+        PLACES * pitch(conv.inputs * isa.block()) * outputs / isa.block(),
+        |weights| {
+            transform_weights(isa, conv, weight, weights);
+            (0..tiles.div_ceil(groups * GROUP))
+                .into_par_iter()
+                .for_each(|task| {
+                    let first = task * groups * GROUP;
+                    let tiles = first..(first + groups * GROUP).min(tiles);
+                    let groups = tiles.len().div_ceil(GROUP);
+                    let strip = Strip {
+                        conv,
+                        tail,
+                        input,
+                        bias: &padded_bias,
+                        weights,
+                        tiles,
+                        groups,
+                        across,
+                        out,
+                    };
+                    with_scratch(groups * PLACES * pitch(conv.inputs * GROUP), |patches| {
+                        with_scratch(groups * PLACES * GROUP * outputs, |sums| {
+                            with_scratch(
+                                PLACES * pitch(groups * GROUP) + line_len(&strip),
+                                |values| run_strip(isa, &strip, values, patches, sums),
+                            );
+                        });
+                    });
                 });
-            });
-        });
-    });
+        },
+    );
 }
 
 /// Some tiles, counted through all images, with all their channels.
@@ -113,7 +139,12 @@ per_isa! {
 /// # Safety
 /// The CPU must have the instruction set. No other task may hold a strip with the same tiles.
 #[inline(always)]
-unsafe fn strip_kernel<S: Simd, const NV: usize>(strip: &Strip<'_>, values: &mut [f32], patches: &mut [f32], sums: &mut [f32]) {
+unsafe fn strip_kernel<S: Simd, const NV: usize>(
+    strip: &Strip<'_>,
+    values: &mut [f32],
+    patches: &mut [f32],
+    sums: &mut [f32],
+) {
     let (values, line) = values.split_at_mut(values.len() - line_len(strip));
     // Behind the last tile nothing is laid out.
     values.fill(0.0);
@@ -136,20 +167,30 @@ impl Strip<'_> {
     /// Returns the image of a tile, and its row and column among the tiles.
     fn place(&self, tile: usize) -> (usize, [usize; 2]) {
         let [rows, columns] = self.across;
-        (tile / (rows * columns), [tile / columns % rows, tile % columns])
+        (
+            tile / (rows * columns),
+            [tile / columns % rows, tile % columns],
+        )
     }
 
     /// Lays out the patches of one channel as `[place][tile]`, with zeros around the image; `line` is
     /// working memory.
     #[inline(always)]
     fn lay_out(&self, input: usize, values: &mut [f32], line: &mut [f32]) {
-        let Conv { inputs, height, width: columns, padding, .. } = *self.conv;
+        let Conv {
+            inputs,
+            height,
+            width: columns,
+            padding,
+            ..
+        } = *self.conv;
         let width = pitch(self.groups * GROUP);
         let mut tile = self.tiles.start;
         while tile < self.tiles.end {
             let (image, [row, column]) = self.place(tile);
             let count = (self.across[1] - column).min(self.tiles.end - tile);
-            let plane = &self.input[(image * inputs + input) * height * columns..][..height * columns];
+            let plane =
+                &self.input[(image * inputs + input) * height * columns..][..height * columns];
             let line = &mut line[..(count - 1) * SIDE + PATCH];
             // The columns of the line that lie inside the image.
             let left = padding.saturating_sub(column * SIDE).min(line.len());
@@ -157,11 +198,16 @@ impl Strip<'_> {
             let inside = columns.saturating_sub(first).min(line.len() - left);
             for r in 0..PATCH {
                 line.fill(0.0);
-                if let Some(row) = (row * SIDE + r).checked_sub(padding).filter(|row| *row < height) {
-                    line[left..left + inside].copy_from_slice(&plane[row * columns + first..][..inside]);
+                if let Some(row) = (row * SIDE + r)
+                    .checked_sub(padding)
+                    .filter(|row| *row < height)
+                {
+                    line[left..left + inside]
+                        .copy_from_slice(&plane[row * columns + first..][..inside]);
                 }
                 for c in 0..PATCH {
-                    let places = &mut values[(r * PATCH + c) * width + tile - self.tiles.start..][..count];
+                    let places =
+                        &mut values[(r * PATCH + c) * width + tile - self.tiles.start..][..count];
                     for (place, value) in places.iter_mut().zip(line[c..].iter().step_by(SIDE)) {
                         *place = *value;
                     }
@@ -177,8 +223,16 @@ impl Strip<'_> {
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn transform_patches<S: Simd>(strip: &Strip<'_>, [group, input]: [usize; 2], values: &[f32], patches: &mut [f32]) {
-    let (width, pitch) = (pitch(strip.groups * GROUP), pitch(strip.conv.inputs * GROUP));
+unsafe fn transform_patches<S: Simd>(
+    strip: &Strip<'_>,
+    [group, input]: [usize; 2],
+    values: &[f32],
+    patches: &mut [f32],
+) {
+    let (width, pitch) = (
+        pitch(strip.groups * GROUP),
+        pitch(strip.conv.inputs * GROUP),
+    );
     let patches = &mut patches[group * PLACES * pitch..][..PLACES * pitch];
     assert!(values.len() >= PLACES * width && input < strip.conv.inputs && group < strip.groups);
     for part in 0..GROUP.div_ceil(S::LANES) {
@@ -215,7 +269,11 @@ unsafe fn transform_patches<S: Simd>(strip: &Strip<'_>, [group, input]: [usize; 
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn multiply_places<S: Simd, const NV: usize>(strip: &Strip<'_>, patches: &[f32], sums: &mut [f32]) {
+unsafe fn multiply_places<S: Simd, const NV: usize>(
+    strip: &Strip<'_>,
+    patches: &[f32],
+    sums: &mut [f32],
+) {
     let (block, inputs, groups) = (NV * S::LANES, strip.conv.inputs, strip.groups);
     let blocks = strip.conv.outputs.div_ceil(block);
     assert_eq!(patches.len(), groups * PLACES * pitch(inputs * GROUP));
@@ -223,16 +281,26 @@ unsafe fn multiply_places<S: Simd, const NV: usize>(strip: &Strip<'_>, patches: 
     assert_eq!(sums.len(), blocks * groups * PLACES * GROUP * block);
     for place in 0..PLACES {
         for b in 0..blocks {
-            let weights = &strip.weights[(b * PLACES + place) * pitch(inputs * block)..][..inputs * block];
+            let weights =
+                &strip.weights[(b * PLACES + place) * pitch(inputs * block)..][..inputs * block];
             for group in 0..groups {
-                let patches = &patches[(group * PLACES + place) * pitch(inputs * GROUP)..][..inputs * GROUP];
-                let sums = &mut sums[((b * groups + group) * PLACES + place) * GROUP * block..][..GROUP * block];
+                let patches =
+                    &patches[(group * PLACES + place) * pitch(inputs * GROUP)..][..inputs * GROUP];
+                let sums = &mut sums[((b * groups + group) * PLACES + place) * GROUP * block..]
+                    [..GROUP * block];
                 // SAFETY: the caller promises the instruction set; each slice has the length that
                 // its part of the product needs.
                 unsafe {
-                    let mut tile: Tile<S, NV, { GROUP / 2 }> = [[[S::splat(0.0); NV]; GROUP / 2]; 2];
+                    let mut tile: Tile<S, NV, { GROUP / 2 }> =
+                        [[[S::splat(0.0); NV]; GROUP / 2]; 2];
                     let rows = [patches.as_ptr(), patches.as_ptr().add(GROUP / 2)];
-                    multiply::<S, NV, { GROUP / 2 }, 1, 1>(&mut tile, rows, GROUP, weights.as_ptr(), inputs);
+                    multiply::<S, NV, { GROUP / 2 }, 1, 1>(
+                        &mut tile,
+                        rows,
+                        GROUP,
+                        weights.as_ptr(),
+                        inputs,
+                    );
                     for (index, vector) in tile.as_flattened().as_flattened().iter().enumerate() {
                         S::store(sums.as_mut_ptr().add(index * S::LANES), *vector);
                     }
@@ -252,7 +320,10 @@ unsafe fn transform_sums<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &[f3
     assert!(strip.bias.len() >= outputs.next_multiple_of(block));
     for output in (0..outputs).step_by(S::LANES) {
         for index in 0..strip.tiles.len() {
-            let place = ((output / block * strip.groups + index / GROUP) * PLACES * GROUP + index % GROUP) * block + output % block;
+            let place = ((output / block * strip.groups + index / GROUP) * PLACES * GROUP
+                + index % GROUP)
+                * block
+                + output % block;
             let sums = &sums[place..][..(PLACES - 1) * GROUP * block + S::LANES];
             let mut results = [[0.0f32; 16]; SIDE * SIDE];
             // SAFETY: the caller promises the instruction set; the lengths of `sums` and `bias` are
@@ -303,14 +374,19 @@ impl Strip<'_> {
             for (cell, pooled) in pooled.iter_mut().enumerate() {
                 let corner = cell / 2 * 2 * SIDE + cell % 2 * 2;
                 let others = [corner + 1, corner + SIDE, corner + SIDE + 1];
-                *pooled = others.into_iter().fold(results[corner], |best, other| larger(best, results[other]));
+                *pooled = others
+                    .into_iter()
+                    .fold(results[corner], |best, other| larger(best, results[other]));
             }
             (SIDE / 2, &pooled[..])
         } else {
             (SIDE, &results[..])
         };
         let (row, column) = (row * side, column * side);
-        let (rows, columns) = (side.min(height.saturating_sub(row)), side.min(width.saturating_sub(column)));
+        let (rows, columns) = (
+            side.min(height.saturating_sub(row)),
+            side.min(width.saturating_sub(column)),
+        );
         for (lane, output) in outputs.enumerate() {
             let plane = (image * self.conv.outputs + output) * height * width;
             for r in 0..rows {
@@ -339,16 +415,18 @@ fn larger(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
 fn transform_weights(isa: Isa, conv: &Conv, weight: &[f32], transformed: &mut [f32]) {
     let (block, inputs) = (isa.block(), conv.inputs);
     let blocks = transformed.par_chunks_mut(PLACES * pitch(inputs * block));
-    blocks.zip(weight.par_chunks(block * inputs * 9)).for_each(|(transformed, weight)| {
-        if weight.len() == block * inputs * 9 {
-            return transform_block(isa, inputs, weight, transformed);
-        }
-        with_scratch(block * inputs * 9, |whole| {
-            whole[..weight.len()].copy_from_slice(weight);
-            whole[weight.len()..].fill(0.0);
-            transform_block(isa, inputs, whole, transformed);
+    blocks
+        .zip(weight.par_chunks(block * inputs * 9))
+        .for_each(|(transformed, weight)| {
+            if weight.len() == block * inputs * 9 {
+                return transform_block(isa, inputs, weight, transformed);
+            }
+            with_scratch(block * inputs * 9, |whole| {
+                whole[..weight.len()].copy_from_slice(weight);
+                whole[weight.len()..].fill(0.0);
+                transform_block(isa, inputs, whole, transformed);
+            });
         });
-    });
 }
 
 per_isa! {
@@ -359,10 +437,20 @@ per_isa! {
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn block_kernel<S: Simd, const NV: usize>(inputs: usize, weight: &[f32], transformed: &mut [f32]) {
+unsafe fn block_kernel<S: Simd, const NV: usize>(
+    inputs: usize,
+    weight: &[f32],
+    transformed: &mut [f32],
+) {
     let block = NV * S::LANES;
-    assert!(weight.len() >= block * inputs * 9 && transformed.len() >= PLACES * pitch(inputs * block));
-    for (input, first) in (0..inputs).flat_map(|input| (0..block).step_by(S::LANES).map(move |first| (input, first))) {
+    assert!(
+        weight.len() >= block * inputs * 9 && transformed.len() >= PLACES * pitch(inputs * block)
+    );
+    for (input, first) in (0..inputs).flat_map(|input| {
+        (0..block)
+            .step_by(S::LANES)
+            .map(move |first| (input, first))
+    }) {
         // SAFETY: the caller promises the instruction set; the lengths are checked above.
         unsafe {
             let from = weight.as_ptr().add((first * inputs + input) * 9);
@@ -409,19 +497,52 @@ mod tests {
             [2, 17, 31, 45, 8, 1],
         ];
         // Miri is ten thousand times slower.
-        for [images, inputs, height, width, outputs, padding] in shapes.into_iter().take(if cfg!(miri) { 3 } else { 6 }) {
-            let conv = Conv { images, inputs, height, width, outputs, kernel: 3, stride: 1, padding };
-            let (input, weight, bias) = (values(conv.input_len(), 1), values(conv.weight_len(), 2), values(outputs, 3));
+        for [images, inputs, height, width, outputs, padding] in
+            shapes.into_iter().take(if cfg!(miri) { 3 } else { 6 })
+        {
+            let conv = Conv {
+                images,
+                inputs,
+                height,
+                width,
+                outputs,
+                kernel: 3,
+                stride: 1,
+                padding,
+            };
+            let (input, weight, bias) = (
+                values(conv.input_len(), 1),
+                values(conv.weight_len(), 2),
+                values(outputs, 3),
+            );
             for isa in Isa::available() {
                 for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
                     for bias in [&bias[..], &[]] {
-                        let direct = |tail| forward(isa, &conv, tail, &input, &weight, (!bias.is_empty()).then_some(bias)).output;
-                        let scale = direct(Tail::Linear).iter().fold(1.0, |most: f32, value| most.max(value.abs()));
-                        let (found, direct) = (infer(isa, &conv, tail, [&input, &weight, bias]), direct(tail));
+                        let direct = |tail| {
+                            forward(
+                                isa,
+                                &conv,
+                                tail,
+                                &input,
+                                &weight,
+                                (!bias.is_empty()).then_some(bias),
+                            )
+                            .output
+                        };
+                        let scale = direct(Tail::Linear)
+                            .iter()
+                            .fold(1.0, |most: f32, value| most.max(value.abs()));
+                        let (found, direct) = (
+                            infer(isa, &conv, tail, [&input, &weight, bias]),
+                            direct(tail),
+                        );
                         assert_eq!(found.len(), direct.len());
                         for (index, (found, direct)) in found.iter().zip(&direct).enumerate() {
                             let what = format!("{isa:?} {conv:?} {tail:?} [{index}]");
-                            assert!((found - direct).abs() < 1e-5 * scale, "{what}: {found}, not {direct}");
+                            assert!(
+                                (found - direct).abs() < 1e-5 * scale,
+                                "{what}: {found}, not {direct}"
+                            );
                         }
                     }
                 }
@@ -431,26 +552,56 @@ mod tests {
 
     #[test]
     fn a_nan_reaches_every_result_that_it_belongs_to() {
-        let conv = Conv { images: 1, inputs: 2, height: 9, width: 10, outputs: 3, kernel: 3, stride: 1, padding: 1 };
+        let conv = Conv {
+            images: 1,
+            inputs: 2,
+            height: 9,
+            width: 10,
+            outputs: 3,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+        };
         let (mut input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
         input[4 * 10 + 5] = f32::NAN;
         for isa in Isa::available() {
-            for (tail, cells) in [(Tail::Relu, [34, 45, 46, 56]), (Tail::ReluPool, [7, 8, 12, 13])] {
+            for (tail, cells) in [
+                (Tail::Relu, [34, 45, 46, 56]),
+                (Tail::ReluPool, [7, 8, 12, 13]),
+            ] {
                 let found = infer(isa, &conv, tail, [&input, &weight, &[]]);
                 for output in found.chunks_exact(found.len() / 3) {
-                    assert!(cells.iter().all(|cell| output[*cell].is_nan()), "{isa:?} {tail:?}");
+                    assert!(
+                        cells.iter().all(|cell| output[*cell].is_nan()),
+                        "{isa:?} {tail:?}"
+                    );
                 }
             }
         }
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "idle threads of three pools keep Miri busy without end")]
+    #[cfg_attr(
+        miri,
+        ignore = "idle threads of three pools keep Miri busy without end"
+    )]
     fn the_bytes_are_the_same_for_any_number_of_threads() {
-        let conv = Conv { images: 3, inputs: 5, height: 31, width: 45, outputs: 33, kernel: 3, stride: 1, padding: 1 };
+        let conv = Conv {
+            images: 3,
+            inputs: 5,
+            height: 31,
+            width: 45,
+            outputs: 33,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+        };
         let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
         let with = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads");
             pool.install(|| infer(Isa::best(), &conv, Tail::Relu, [&input, &weight, &[]]))
         };
         assert_eq!(with(1), with(8));
@@ -458,11 +609,40 @@ mod tests {
 
     #[test]
     fn the_layers_of_vgg16_are_faster_and_those_of_few_channels_are_not() {
-        let conv = |inputs, outputs, side| Conv { images: 8, inputs, height: side, width: side, outputs, kernel: 3, stride: 1, padding: 1 };
-        for (inputs, outputs, side) in [(64, 64, 224), (128, 256, 56), (512, 512, 28), (512, 512, 14)] {
-            assert!(is_faster(&conv(inputs, outputs, side)), "{inputs} to {outputs} at {side}");
+        let conv = |inputs, outputs, side| Conv {
+            images: 8,
+            inputs,
+            height: side,
+            width: side,
+            outputs,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+        };
+        for (inputs, outputs, side) in [
+            (64, 64, 224),
+            (128, 256, 56),
+            (512, 512, 28),
+            (512, 512, 14),
+        ] {
+            assert!(
+                is_faster(&conv(inputs, outputs, side)),
+                "{inputs} to {outputs} at {side}"
+            );
         }
-        assert!(!is_faster(&conv(3, 64, 224)) && !is_faster(&conv(16, 16, 224)) && !is_faster(&conv(512, 512, 2)));
-        assert!(!is_faster(&Conv { stride: 2, ..conv(64, 64, 224) }) && !is_faster(&Conv { kernel: 1, ..conv(64, 64, 224) }));
+        assert!(
+            !is_faster(&conv(3, 64, 224))
+                && !is_faster(&conv(16, 16, 224))
+                && !is_faster(&conv(512, 512, 2))
+        );
+        assert!(
+            !is_faster(&Conv {
+                stride: 2,
+                ..conv(64, 64, 224)
+            }) && !is_faster(&Conv {
+                kernel: 1,
+                ..conv(64, 64, 224)
+            })
+        );
     }
 }

@@ -49,8 +49,18 @@ pub(super) unsafe fn of_weight<S: Simd>([a, b, c]: [S::V; 3]) -> [S::V; PATCH] {
         let zero = S::splat(0.0);
         let near = add::<S>(-2.0 / 3.0, a, add::<S>(-1.0 / 3.0, c, zero));
         let far = add::<S>(1.0 / 6.0, a, add::<S>(1.0 / 3.0, c, zero));
-        let (near_odd, far_odd) = (add::<S>(2.0 / 3.0 * FRAC_1_SQRT_2, b, zero), add::<S>(SQRT_2 / 6.0, b, zero));
-        [a, add::<S>(-1.0, near_odd, near), add::<S>(1.0, near_odd, near), add::<S>(1.0, far_odd, far), add::<S>(-1.0, far_odd, far), c]
+        let (near_odd, far_odd) = (
+            add::<S>(2.0 / 3.0 * FRAC_1_SQRT_2, b, zero),
+            add::<S>(SQRT_2 / 6.0, b, zero),
+        );
+        [
+            a,
+            add::<S>(-1.0, near_odd, near),
+            add::<S>(1.0, near_odd, near),
+            add::<S>(1.0, far_odd, far),
+            add::<S>(-1.0, far_odd, far),
+            c,
+        ]
     }
 }
 
@@ -69,7 +79,11 @@ pub(super) unsafe fn of_sums<S: Simd>([a, b, c, d, e, f]: [S::V; PATCH]) -> [S::
             add::<S>(1.0, a, add::<S>(1.0, near, far)),
             add::<S>(FRAC_1_SQRT_2, near_odd, add::<S>(SQRT_2, far_odd, zero)),
             add::<S>(0.5, near, add::<S>(2.0, far, zero)),
-            add::<S>(0.5 * FRAC_1_SQRT_2, near_odd, add::<S>(2.0 * SQRT_2, far_odd, f)),
+            add::<S>(
+                0.5 * FRAC_1_SQRT_2,
+                near_odd,
+                add::<S>(2.0 * SQRT_2, far_odd, f),
+            ),
         ]
     }
 }

@@ -16,24 +16,47 @@ const MOST_PIXELS_A_BYTE: u64 = 2731;
 pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    let mut decoder = options.read_info(Cursor::new(bytes)).map_err(|error| in_words(&error))?;
+    let mut decoder = options
+        .read_info(Cursor::new(bytes))
+        .map_err(|error| in_words(&error))?;
     let canvas = [decoder.height(), decoder.width()].map(usize::from);
-    let frame = decoder.next_frame_info().map_err(|error| in_words(&error))?.ok_or("the file has no frame")?;
-    let [top, left, height, width] = [frame.top, frame.left, frame.height, frame.width].map(usize::from);
+    let frame = decoder
+        .next_frame_info()
+        .map_err(|error| in_words(&error))?
+        .ok_or("the file has no frame")?;
+    let [top, left, height, width] =
+        [frame.top, frame.left, frame.height, frame.width].map(usize::from);
     let (transparent, has_local) = (frame.transparent, frame.palette.is_some());
     // A frame that exceeds its canvas enlarges it.
     let size = [canvas[0].max(top + height), canvas[1].max(left + width)];
     refuse_bomb(size.map(|side| side as u64), bytes, MOST_PIXELS_A_BYTE)?;
     let channels = if transparent.is_some() { 4 } else { 3 };
-    room.need((height * width) as u64 + samples::memory(size, channels, Orientation::NoTransforms))?;
+    room.need(
+        (height * width) as u64 + samples::memory(size, channels, Orientation::NoTransforms),
+    )?;
     let mut indices = vec![0; height * width];
-    decoder.read_into_buffer(&mut indices).map_err(|error| in_words(&error))?;
-    let palette = if has_local { decoder.palette().ok() } else { decoder.global_palette() };
+    decoder
+        .read_into_buffer(&mut indices)
+        .map_err(|error| in_words(&error))?;
+    let palette = if has_local {
+        decoder.palette().ok()
+    } else {
+        decoder.global_palette()
+    };
     let palette = palette.ok_or("the file has no palette")?.as_chunks::<3>().0;
     let colors: [[u8; 4]; 256] = std::array::from_fn(|index| {
         // Indices beyond the palette are black.
         let [red, green, blue] = palette.get(index).copied().unwrap_or_default();
-        [red, green, blue, if transparent == Some(index as u8) { 0 } else { 255 }]
+        [
+            red,
+            green,
+            blue,
+            if transparent == Some(index as u8) {
+                0
+            } else {
+                255
+            },
+        ]
     });
     let around = &colors[usize::from(transparent.unwrap_or(0))][..channels];
     let mut levels = around.repeat(size[0] * size[1]);
@@ -42,11 +65,26 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
         target
             .chunks_exact_mut(channels)
             .zip(line)
-            .for_each(|(pixel, index)| pixel.copy_from_slice(&colors[usize::from(*index)][..channels]));
+            .for_each(|(pixel, index)| {
+                pixel.copy_from_slice(&colors[usize::from(*index)][..channels])
+            });
     }
-    let stored = Stored::new(ImageFormat::Gif, "Rgba8".to_owned(), Orientation::NoTransforms);
-    let pixels = samples::upright([size[0], size[1], channels], levels, Orientation::NoTransforms, wanted.color);
-    Ok(Decoded { pixels, stored, damage: None })
+    let stored = Stored::new(
+        ImageFormat::Gif,
+        "Rgba8".to_owned(),
+        Orientation::NoTransforms,
+    );
+    let pixels = samples::upright(
+        [size[0], size[1], channels],
+        levels,
+        Orientation::NoTransforms,
+        wanted.color,
+    );
+    Ok(Decoded {
+        pixels,
+        stored,
+        damage: None,
+    })
 }
 
 /// Describes an error of the decoder.
@@ -66,7 +104,9 @@ mod tests {
     /// A canvas of 6x5 pixels with a frame of 3x2 at column 2 and row 1.
     fn file(transparent: Option<u8>) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut encoder = gif::Encoder::new(&mut bytes, 6, 5, &[10, 20, 30, 200, 100, 50, 0, 0, 255]).expect("memory");
+        let mut encoder =
+            gif::Encoder::new(&mut bytes, 6, 5, &[10, 20, 30, 200, 100, 50, 0, 0, 255])
+                .expect("memory");
         let frame = gif::Frame {
             left: 2,
             top: 1,
@@ -83,7 +123,10 @@ mod tests {
 
     #[test]
     fn a_frame_stands_in_its_place_on_the_first_colour_or_on_nothing() {
-        for (transparent, around, first) in [(None, [10, 20, 30], [200, 100, 50]), (Some(1), [255; 3], [255; 3])] {
+        for (transparent, around, first) in [
+            (None, [10, 20, 30], [200, 100, 50]),
+            (Some(1), [255; 3], [255; 3]),
+        ] {
             let pixels = decode(&file(transparent), Color::Rgb).expect("decoded");
             assert_eq!((pixels.height, pixels.width, pixels.channels), (5, 6, 3));
             let pixel = |row: usize, column: usize| &pixels.bytes[(row * 6 + column) * 3..][..3];
@@ -99,6 +142,9 @@ mod tests {
         let mut bytes = file(None);
         bytes[6..10].copy_from_slice(&[0x3A, 0x34, 0x3A, 0x34]);
         let reason = decode(&bytes, Color::Rgb).expect_err("a bomb");
-        assert!(reason.contains("13370x13370 pixels can't be in"), "{reason}");
+        assert!(
+            reason.contains("13370x13370 pixels can't be in"),
+            "{reason}"
+        );
     }
 }
