@@ -20,35 +20,49 @@ fn main() {
         "{isa:?}, {} threads, batch 32",
         rayon::current_num_threads()
     );
+    time_blocks(isa);
+    time_depthwise(isa);
+    for (images, side) in [(8, 224), (32, 150)] {
+        let [direct, fastest] = vgg16(isa, images, side);
+        println!(
+            "VGG16 forward, {images} at {side}: {direct:.2} s, \
+             as networks that don't learn {fastest:.2} s"
+        );
+    }
+}
+
+/// A convolution 3x3 that keeps the size of its square images.
+fn same(images: usize, inputs: usize, outputs: usize, side: usize) -> Conv {
+    Conv {
+        images,
+        inputs,
+        height: side,
+        width: side,
+        outputs,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+    }
+}
+
+fn time_blocks(isa: Isa) {
     println!("| block | forward, ms | GFLOP/s | backward, ms |\n|---|---|---|---|");
     for kind in ["pool", "norm + pool", "relu"] {
         let mut all = [0.0; 2];
         for (inputs, outputs, side) in [(3, 32, 150), (32, 64, 75), (64, 128, 37), (128, 128, 18)] {
-            let conv = Conv {
-                images: 32,
-                inputs,
-                height: side,
-                width: side,
-                outputs,
-                kernel: 3,
-                stride: 1,
-                padding: 1,
-            };
-            let best = block(isa, &conv, kind);
-            all = [all[0] + best[0], all[1] + best[1]];
-            let gflops = flops(&conv) / best[0] / 1e9;
-            println!(
-                "| {inputs} to {outputs} at {side}, {kind} | {:.1} | {gflops:.0} | {:.1} |",
-                best[0] * 1e3,
-                best[1] * 1e3
-            );
+            let conv = same(32, inputs, outputs, side);
+            let [forward, backward] = block(isa, &conv, kind).map(|seconds| seconds * 1e3);
+            all = [all[0] + forward, all[1] + backward];
+            let gflops = flops(&conv) / forward / 1e6;
+            let layer = format!("{inputs} to {outputs} at {side}");
+            println!("| {layer}, {kind} | {forward:.1} | {gflops:.0} | {backward:.1} |");
         }
-        println!(
-            "| all, {kind} | {:.1} | | {:.1} |",
-            all[0] * 1e3,
-            all[1] * 1e3
-        );
+        let [forward, backward] = all;
+        println!("| all, {kind} | {forward:.1} | | {backward:.1} |");
     }
+}
+
+fn time_depthwise(isa: Isa) {
     println!("| depthwise, batch 32 | forward, ms | backward, ms |\n|---|---|---|");
     for (channels, side, kernel, stride) in [
         (32, 112, 3, 1),
@@ -57,30 +71,18 @@ fn main() {
         (480, 14, 5, 1),
         (672, 7, 5, 1),
     ] {
-        let padding = [[kernel / 2; 2]; 2];
-        let [forward, backward] = depthwise(
-            isa,
-            &Depthwise {
-                images: 32,
-                channels,
-                height: side,
-                width: side,
-                kernel,
-                stride,
-                padding,
-            },
-        );
-        println!(
-            "| {channels} at {side}, {kernel}x{kernel} by {stride} | {:.1} | {:.1} |",
-            forward * 1e3,
-            backward * 1e3
-        );
-    }
-    for (images, side) in [(8, 224), (32, 150)] {
-        let [direct, fastest] = vgg16(isa, images, side);
-        println!(
-            "VGG16 forward, {images} at {side}: {direct:.2} s, as networks that don't learn {fastest:.2} s"
-        );
+        let shape = Depthwise {
+            images: 32,
+            channels,
+            height: side,
+            width: side,
+            kernel,
+            stride,
+            padding: [[kernel / 2; 2]; 2],
+        };
+        let [forward, backward] = depthwise(isa, &shape).map(|seconds| seconds * 1e3);
+        let layer = format!("{channels} at {side}, {kernel}x{kernel} by {stride}");
+        println!("| {layer} | {forward:.1} | {backward:.1} |");
     }
 }
 
@@ -98,129 +100,98 @@ fn flops(conv: &Conv) -> f64 {
 
 /// Returns the seconds of a forward and of a backward pass.
 fn block(isa: Isa, conv: &Conv, kind: &str) -> [f64; 2] {
-    let (input, weight, ones) = (
-        values(conv.input_len()),
-        values(conv.weight_len()),
-        vec![1.0; conv.outputs],
-    );
-    let tail = if kind == "relu" {
-        Tail::Relu
-    } else {
-        Tail::ReluPool
-    };
-    let (grad, is_input_wanted) = (values(conv.output_len(tail)), conv.inputs > 3);
-    let norm = Norm {
-        gamma: &ones,
-        beta: &ones,
-        epsilon: 1e-5,
+    let (input, weight) = (values(conv.input_len()), values(conv.weight_len()));
+    let pass = match kind {
+        "norm + pool" => normed_pass,
+        "relu" => |isa, conv: &Conv, input: &[f32], weight: &[f32]| {
+            plain_pass(isa, conv, Tail::Relu, input, weight)
+        },
+        _ => |isa, conv: &Conv, input: &[f32], weight: &[f32]| {
+            plain_pass(isa, conv, Tail::ReluPool, input, weight)
+        },
     };
     let mut best = [f64::MAX; 2];
     for _ in 0..RUNS {
-        let start = Instant::now();
-        let seconds = if kind == "norm + pool" {
-            let mut result = forward(isa, conv, Tail::Linear, &input, &weight, None).output;
-            let (rows, columns) = conv.result_size();
-            let shape = [conv.images, conv.outputs, rows, columns];
-            let found = norm_forward(isa, shape, tail, &result, norm);
-            let forward = start.elapsed().as_secs_f64();
-            let (output, codes) = (&found.output, &found.codes);
-            let saved = NormSaved {
-                norm,
-                output,
-                codes,
-                mean: &found.mean,
-                variance: &found.variance,
-            };
-            let start = Instant::now();
-            norm_backward(isa, shape, tail, saved, &mut grad.clone(), &mut result);
-            let saved = Saved {
-                input: &input,
-                weight: &weight,
-                output: &[],
-                codes: &[],
-            };
-            black_box(backward(
-                isa,
-                conv,
-                Tail::Linear,
-                saved,
-                &mut result,
-                is_input_wanted,
-            ));
-            [forward, start.elapsed().as_secs_f64()]
-        } else {
-            let found = forward(isa, conv, tail, &input, &weight, Some(&ones));
-            let forward = start.elapsed().as_secs_f64();
-            let saved = Saved {
-                input: &input,
-                weight: &weight,
-                output: &found.output,
-                codes: &found.codes,
-            };
-            let start = Instant::now();
-            black_box(backward(
-                isa,
-                conv,
-                tail,
-                saved,
-                &mut grad.clone(),
-                is_input_wanted,
-            ));
-            [forward, start.elapsed().as_secs_f64()]
-        };
+        let seconds = pass(isa, conv, &input, &weight);
         best = [best[0].min(seconds[0]), best[1].min(seconds[1])];
     }
     best
 }
 
-/// Returns the seconds that the thirteen convolutions of VGG16 take with their ReLUs and pooling, by
-/// [`forward`] and by [`infer`].
+fn plain_pass(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32]) -> [f64; 2] {
+    let (mut grad, bias) = (values(conv.output_len(tail)), vec![1.0; conv.outputs]);
+    let start = Instant::now();
+    let found = forward(isa, conv, tail, input, weight, Some(&bias));
+    let forward = start.elapsed().as_secs_f64();
+    let saved = Saved {
+        input,
+        weight,
+        output: &found.output,
+        codes: &found.codes,
+    };
+    let start = Instant::now();
+    black_box(backward(isa, conv, tail, saved, &mut grad, conv.inputs > 3));
+    [forward, start.elapsed().as_secs_f64()]
+}
+
+fn normed_pass(isa: Isa, conv: &Conv, input: &[f32], weight: &[f32]) -> [f64; 2] {
+    let (tail, ones) = (Tail::ReluPool, vec![1.0; conv.outputs]);
+    let mut grad = values(conv.output_len(tail));
+    let norm = Norm {
+        gamma: &ones,
+        beta: &ones,
+        epsilon: 1e-5,
+    };
+    let (rows, columns) = conv.result_size();
+    let shape = [conv.images, conv.outputs, rows, columns];
+    let start = Instant::now();
+    let mut result = forward(isa, conv, Tail::Linear, input, weight, None).output;
+    let found = norm_forward(isa, shape, tail, &result, norm);
+    let forward = start.elapsed().as_secs_f64();
+    let saved = NormSaved {
+        norm,
+        output: &found.output,
+        codes: &found.codes,
+        mean: &found.mean,
+        variance: &found.variance,
+    };
+    let start = Instant::now();
+    norm_backward(isa, shape, tail, saved, &mut grad, &mut result);
+    let saved = Saved {
+        input,
+        weight,
+        output: &[],
+        codes: &[],
+    };
+    black_box(backward(
+        isa,
+        conv,
+        Tail::Linear,
+        saved,
+        &mut result,
+        conv.inputs > 3,
+    ));
+    [forward, start.elapsed().as_secs_f64()]
+}
+
+/// Returns the seconds that the thirteen convolutions of VGG16 take with their ReLUs and pooling,
+/// by [`forward`] and by [`infer`].
 fn vgg16(isa: Isa, images: usize, side: usize) -> [f64; 2] {
-    let layers = [
-        (64, false),
-        (64, true),
-        (128, false),
-        (128, true),
-        (256, false),
-        (256, false),
-        (256, true),
-    ];
-    let layers = layers.into_iter().chain([
-        (512, false),
-        (512, false),
-        (512, true),
-        (512, false),
-        (512, false),
-        (512, true),
-    ]);
+    let stages = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)];
     let (mut height, mut inputs, mut convs) = (side, 3, Vec::new());
-    for (outputs, is_pooled) in layers {
-        let conv = Conv {
-            images,
-            inputs,
-            height,
-            width: height,
-            outputs,
-            kernel: 3,
-            stride: 1,
-            padding: 1,
-        };
-        // As large as in training, so that nothing overflows.
-        let scale = (2.0 / (9 * inputs) as f32).sqrt();
-        let weight: Vec<f32> = values(conv.weight_len())
-            .iter()
-            .map(|value| value * scale)
-            .collect();
-        convs.push((
-            conv,
-            weight,
-            if is_pooled {
-                Tail::ReluPool
-            } else {
-                Tail::Relu
-            },
-        ));
-        (inputs, height) = (outputs, if is_pooled { height / 2 } else { height });
+    for (outputs, count) in stages {
+        for index in 1..=count {
+            let conv = same(images, inputs, outputs, height);
+            // As large as in training, so that nothing overflows.
+            let scale = (2.0 / (9 * inputs) as f32).sqrt();
+            let weight = values(conv.weight_len());
+            let weight: Vec<f32> = weight.iter().map(|value| value * scale).collect();
+            let is_last = index == count;
+            let tail = if is_last { Tail::ReluPool } else { Tail::Relu };
+            convs.push((conv, weight, tail));
+            inputs = outputs;
+        }
+        height /= 2;
     }
     let mut best = [f64::MAX; 2];
     for round in 0..6 {
@@ -264,10 +235,8 @@ fn depthwise(isa: Isa, shape: &Depthwise) -> [f64; 2] {
             &grad,
             true,
         ));
-        best = [
-            best[0].min(forward),
-            best[1].min(start.elapsed().as_secs_f64()),
-        ];
+        let backward = start.elapsed().as_secs_f64();
+        best = [best[0].min(forward), best[1].min(backward)];
     }
     best
 }

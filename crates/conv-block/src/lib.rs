@@ -3,7 +3,8 @@
 //! slices of `[images, channels, rows, columns]`. The crate depends on no framework.
 //!
 //! A block keeps little for its backward pass: one byte per pooled value, or its own output, but
-//! nothing in between. A norm also keeps what it normalized. Results are the same for any number of threads, and differ in their last
+//! nothing in between. A norm also keeps what it normalized. Results are the same for any number of
+//! threads, and differ in their last
 //! bits between instruction sets.
 //!
 //! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero
@@ -330,8 +331,8 @@ mod tests {
         }
     }
 
-    /// Everything that the kernels of a set return for one dense and one depthwise convolution with
-    /// norm.
+    /// Everything that the kernels of a set return for one dense convolution, one with norm, and
+    /// one depthwise convolution.
     fn results(isa: Isa, tail: Tail, padding: usize) -> Vec<Vec<f32>> {
         let conv = Conv {
             images: 3,
@@ -343,90 +344,80 @@ mod tests {
             stride: 1,
             padding,
         };
-        let (input, weight, bias) = (
-            values(conv.input_len(), 1),
-            values(conv.weight_len(), 2),
-            values(conv.outputs, 3),
-        );
-        let direct = forward(isa, &conv, tail, &input, &weight, Some(&bias));
+        let mut found = results_of_conv(isa, &conv, tail).to_vec();
+        found.extend(results_of_norm(isa, &conv, tail));
+        if tail != Tail::ReluPool {
+            found.extend(results_of_depthwise(isa, tail));
+        }
+        found
+    }
+
+    fn results_of_conv(isa: Isa, conv: &Conv, tail: Tail) -> [Vec<f32>; 4] {
+        let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
+        let found = forward(isa, conv, tail, &input, &weight, Some(&values(37, 3)));
         let saved = Saved {
             input: &input,
             weight: &weight,
-            output: &direct.output,
-            codes: &direct.codes,
+            output: &found.output,
+            codes: &found.codes,
         };
-        let grads = backward(
-            isa,
-            &conv,
-            tail,
-            saved,
-            &mut values(direct.output.len(), 4),
-            true,
-        );
-        let mut found = vec![grads.input.expect("wanted"), grads.weight, grads.bias];
+        let mut grad = values(found.output.len(), 4);
+        let grads = backward(isa, conv, tail, saved, &mut grad, true);
+        let input = grads.input.expect("wanted");
+        [input, grads.weight, grads.bias, found.output]
+    }
+
+    fn results_of_norm(isa: Isa, conv: &Conv, tail: Tail) -> [Vec<f32>; 6] {
         let (rows, columns) = conv.result_size();
-        let (shape, norm) = (
-            [3, 37, rows, columns],
-            Norm {
-                gamma: &bias,
-                beta: &bias,
-                epsilon: 1e-3,
-            },
-        );
-        let mut result = forward(isa, &conv, Tail::Linear, &input, &weight, None).output;
-        let normed = norm_forward(isa, shape, tail, &result, norm);
+        let shape = [conv.images, conv.outputs, rows, columns];
+        let gamma = values(conv.outputs, 3);
+        let norm = Norm {
+            gamma: &gamma,
+            beta: &gamma,
+            epsilon: 1e-3,
+        };
+        let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
+        let mut result = forward(isa, conv, Tail::Linear, &input, &weight, None).output;
+        let found = norm_forward(isa, shape, tail, &result, norm);
         let saved = NormSaved {
             norm,
-            output: &normed.output,
-            codes: &normed.codes,
-            mean: &normed.mean,
-            variance: &normed.variance,
+            output: &found.output,
+            codes: &found.codes,
+            mean: &found.mean,
+            variance: &found.variance,
         };
-        let grads = norm_backward(
-            isa,
-            shape,
-            tail,
-            saved,
-            &mut values(normed.output.len(), 5),
-            &mut result,
-        );
-        found.extend([
-            grads.gamma,
-            grads.beta,
-            result,
-            normed.output,
-            normed.mean,
-            normed.variance,
-            direct.output,
-        ]);
-        if tail != Tail::ReluPool {
-            let shape = Depthwise {
-                images: 2,
-                channels: 5,
-                height: 23,
-                width: 17,
-                kernel: 5,
-                stride: 2,
-                padding: [[2, 1], [1, 2]],
-            };
-            let (input, weight) = (values(shape.input_len(), 6), values(shape.weight_len(), 7));
-            let output = depthwise_forward(isa, &shape, tail, &input, &weight, None);
-            let saved = Saved {
-                input: &input,
-                weight: &weight,
-                output: &output,
-                codes: &[],
-            };
-            let grads =
-                depthwise_backward(isa, &shape, tail, saved, &values(output.len(), 8), true);
-            found.extend([
-                grads.input.expect("wanted"),
-                grads.weight,
-                grads.bias,
-                output,
-            ]);
-        }
-        found
+        let mut grad = values(found.output.len(), 5);
+        let grads = norm_backward(isa, shape, tail, saved, &mut grad, &mut result);
+        let NormForward {
+            output,
+            mean,
+            variance,
+            ..
+        } = found;
+        [grads.gamma, grads.beta, result, output, mean, variance]
+    }
+
+    fn results_of_depthwise(isa: Isa, tail: Tail) -> [Vec<f32>; 4] {
+        let shape = Depthwise {
+            images: 2,
+            channels: 5,
+            height: 23,
+            width: 17,
+            kernel: 5,
+            stride: 2,
+            padding: [[2, 1], [1, 2]],
+        };
+        let (input, weight) = (values(shape.input_len(), 6), values(shape.weight_len(), 7));
+        let output = depthwise_forward(isa, &shape, tail, &input, &weight, None);
+        let saved = Saved {
+            input: &input,
+            weight: &weight,
+            output: &output,
+            codes: &[],
+        };
+        let grads = depthwise_backward(isa, &shape, tail, saved, &values(output.len(), 8), true);
+        let input = grads.input.expect("wanted");
+        [input, grads.weight, grads.bias, output]
     }
 
     #[test]
@@ -436,16 +427,10 @@ mod tests {
             for padding in [0, 1] {
                 let expected = results(Isa(simd::Kind::Portable), tail, padding);
                 for isa in Isa::available() {
-                    for (index, (found, expected)) in results(isa, tail, padding)
-                        .iter()
-                        .zip(&expected)
-                        .enumerate()
-                    {
-                        assert_alike(
-                            &format!("{isa:?} {tail:?} {padding} {index}"),
-                            found,
-                            expected,
-                        );
+                    let found = results(isa, tail, padding);
+                    for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                        let what = format!("{isa:?} {tail:?} {padding} {index}");
+                        assert_alike(&what, found, expected);
                     }
                 }
             }

@@ -30,8 +30,8 @@ impl Rows for Plain<'_> {
     }
 }
 
-/// Turns the gradient of an output into that before its ReLU, in place. Other tails leave it: pooling
-/// is undone by [`PoolGrad`].
+/// Turns the gradient of an output into that before its ReLU, in place. Other tails leave it:
+/// pooling is undone by [`PoolGrad`].
 ///
 /// # Panics
 /// Panics if the output has another length.
@@ -45,8 +45,8 @@ pub(crate) fn turn_before_tail(isa: Isa, tail: Tail, output: &[f32], grad: &mut 
 }
 
 per_isa! {
-    /// Passes the gradient where the output is above zero and isn't `most`. NaN outputs pass it too,
-    /// as ReLU passes a NaN.
+    /// Passes the gradient where the output is above zero and isn't `most`. NaN outputs pass it
+    /// too, as ReLU passes a NaN.
     pub(crate) fn pass_tail(output: &[f32], most: f32, grad: &mut [f32]) = relu_kernel
 }
 

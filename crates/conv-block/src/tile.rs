@@ -61,3 +61,40 @@ pub(crate) unsafe fn multiply<
     }
     *tile = sums;
 }
+
+/// Loads rows of vectors that lie one after the other.
+///
+/// # Safety
+/// The CPU must have the instruction set, and `from` must point to all values.
+#[inline(always)]
+pub(crate) unsafe fn load_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    from: *const f32,
+) -> [[S::V; VECTORS]; ROWS] {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let mut rows = [[S::splat(0.0); VECTORS]; ROWS];
+        for (r, row) in rows.iter_mut().enumerate() {
+            for (v, vector) in row.iter_mut().enumerate() {
+                *vector = S::load(from.add((r * VECTORS + v) * S::LANES));
+            }
+        }
+        rows
+    }
+}
+
+/// Stores rows of vectors one after the other.
+///
+/// # Safety
+/// The CPU must have the instruction set, and `to` must have room for all values.
+#[inline(always)]
+pub(crate) unsafe fn store_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    to: *mut f32,
+    rows: &[[S::V; VECTORS]; ROWS],
+) {
+    for (r, row) in rows.iter().enumerate() {
+        for (v, vector) in row.iter().enumerate() {
+            // SAFETY: as promised by the caller.
+            unsafe { S::store(to.add((r * VECTORS + v) * S::LANES), *vector) };
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::{
     scratch::{STRIP_LEN, with_scratch},
     shape::Conv,
     simd::{Isa, Simd, copy_strided, per_isa},
-    tile::{Tile, multiply},
+    tile::{Tile, load_rows, multiply, store_rows},
 };
 
 /// Neighboring values in one row of a tile.
@@ -289,15 +289,11 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
             // SAFETY: the caller promises the instruction set; the lengths are checked above, and
             // `x` has a chunk more than its rows, for the last run.
             unsafe {
-                let mut tile: Tile<S, NV, CHUNK> = [[[S::splat(0.0); NV]; CHUNK]; 2];
-                for (r, row) in tile.iter_mut().enumerate() {
-                    for (q, position) in row.iter_mut().enumerate() {
-                        for (v, vector) in position.iter_mut().enumerate() {
-                            *vector =
-                                S::load(sums.as_ptr().add((r * CHUNK + q) * block + v * S::LANES));
-                        }
-                    }
-                }
+                let at = sums.as_mut_ptr();
+                let mut tile: Tile<S, NV, CHUNK> = [
+                    load_rows::<S, CHUNK, NV>(at),
+                    load_rows::<S, CHUNK, NV>(at.add(CHUNK * block)),
+                ];
                 for row in first..(first + step).min(rows) {
                     let x = x.as_ptr().add(row * conv.stride * pitch);
                     let dy = dy.as_ptr().add(row * columns * block);
@@ -309,17 +305,8 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
                         columns,
                     );
                 }
-                for (r, row) in tile.iter().enumerate() {
-                    for (q, position) in row.iter().enumerate() {
-                        for (v, vector) in position.iter().enumerate() {
-                            S::store(
-                                sums.as_mut_ptr()
-                                    .add((r * CHUNK + q) * block + v * S::LANES),
-                                *vector,
-                            );
-                        }
-                    }
-                }
+                store_rows::<S, CHUNK, NV>(at, &tile[0]);
+                store_rows::<S, CHUNK, NV>(at.add(CHUNK * block), &tile[1]);
             }
         }
     }

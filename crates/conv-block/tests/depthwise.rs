@@ -1,5 +1,5 @@
-//! Compares depthwise convolutions and their gradients with plain loops in `f64`, over random shapes
-//! and every instruction set of the machine.
+//! Compares depthwise convolutions and their gradients with plain loops in `f64`, over random
+//! shapes and every instruction set of the machine.
 
 mod common;
 
@@ -163,7 +163,7 @@ fn shapes() -> impl Strategy<Value = Depthwise> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 300 }, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 300 }))]
     #[test]
     fn equals_plain_loops_on_every_instruction_set(
         shape in shapes(),

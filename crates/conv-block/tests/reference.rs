@@ -5,8 +5,8 @@ mod common;
 
 use common::numbers;
 use conv_block::{
-    Conv, DEAD, Gradients, Isa, Norm, NormForward, NormGradients, NormSaved, Saved, Tail, backward,
-    forward, norm_backward, norm_forward,
+    Conv, DEAD, Forward, Gradients, Isa, Norm, NormForward, NormGradients, NormSaved, Saved, Tail,
+    backward, forward, norm_backward, norm_forward,
 };
 use proptest::prelude::*;
 
@@ -84,6 +84,66 @@ fn assert_sums_close(what: &str, ours: &[f32], truth: &[f64], sizes: &[f64]) {
     }
 }
 
+/// Returns the output, and the gradient of `result`, the values before the tail. Where rounding may
+/// decide, as for a value close to zero, the gradient follows the output under test.
+fn after_tail(
+    conv: &Conv,
+    tail: Tail,
+    result: &[f64],
+    found: &Forward,
+    out_grad: &[f32],
+) -> (Vec<f64>, Vec<f64>) {
+    let (rows, columns) = conv.result_size();
+    let (out_rows, out_columns) = conv.output_size(tail);
+    let mut output = vec![0.0; found.output.len()];
+    let mut result_grad = vec![0.0; result.len()];
+    for (index, output) in output.iter_mut().enumerate() {
+        let image = index / (out_rows * out_columns);
+        let (y, x) = (index / out_columns % out_rows, index % out_columns);
+        let at = |y, x| image * rows * columns + y * columns + x;
+        let ours = found.output[index];
+        let (value, source) = match tail {
+            Tail::Linear => (result[at(y, x)], Some(at(y, x))),
+            Tail::Relu => (result[at(y, x)].max(0.0), (ours > 0.0).then_some(at(y, x))),
+            Tail::Relu6 => (
+                result[at(y, x)].clamp(0.0, 6.0),
+                (ours > 0.0 && ours < 6.0).then_some(at(y, x)),
+            ),
+            Tail::ReluPool => {
+                let (y, x) = (2 * y, 2 * x);
+                let cell = [at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1)];
+                let source = found.codes[index];
+                after_pooling(cell, result, source, ours)
+            }
+        };
+        *output = value;
+        if let Some(source) = source {
+            result_grad[source] = f64::from(out_grad[index]);
+        }
+    }
+    (output, result_grad)
+}
+
+/// Returns the largest value of a cell, and its position if it isn't dead.
+fn after_pooling(cell: [usize; 4], result: &[f64], code: u8, ours: f32) -> (f64, Option<usize>) {
+    let largest = cell
+        .iter()
+        .fold(0.0, |largest: f64, at| largest.max(result[*at]));
+    assert!(code <= DEAD);
+    if code == DEAD {
+        assert!(ours == 0.0 && largest < 1e-4);
+        return (largest, None);
+    }
+    // Of nearly equal values either may be found: the position is right if its value is the largest
+    // within rounding.
+    let source = cell[usize::from(code)];
+    assert!(
+        (result[source] - largest).abs() < 1e-4,
+        "{code} in {cell:?}"
+    );
+    (largest, Some(source))
+}
+
 fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
     let input = numbers(conv.input_len(), seed);
     let weight = numbers(conv.weight_len(), seed + 1);
@@ -99,58 +159,7 @@ fn check(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
         result[r] += f64::from(input[i]) * f64::from(weight[w])
     });
     let out_grad = numbers(found.output.len(), seed + 3);
-    let mut result_grad = vec![0.0; result.len()];
-    let (out_rows, out_columns) = conv.output_size(tail);
-    let mut output = vec![0.0; found.output.len()];
-    for (index, output) in output.iter_mut().enumerate() {
-        let (image, y, x) = (
-            index / (out_rows * out_columns),
-            index / out_columns % out_rows,
-            index % out_columns,
-        );
-        let grad = f64::from(out_grad[index]);
-        let at = |y, x| image * plane + y * columns + x;
-        match tail {
-            Tail::Linear => (*output, result_grad[at(y, x)]) = (result[at(y, x)], grad),
-            Tail::Relu => {
-                *output = result[at(y, x)].max(0.0);
-                // A value close to zero may round to either side; the gradient follows the output.
-                result_grad[at(y, x)] = if found.output[index] > 0.0 { grad } else { 0.0 };
-            }
-            Tail::Relu6 => {
-                *output = result[at(y, x)].clamp(0.0, 6.0);
-                result_grad[at(y, x)] = if found.output[index] > 0.0 && found.output[index] < 6.0 {
-                    grad
-                } else {
-                    0.0
-                };
-            }
-            Tail::ReluPool => {
-                let cell = [
-                    at(2 * y, 2 * x),
-                    at(2 * y, 2 * x + 1),
-                    at(2 * y + 1, 2 * x),
-                    at(2 * y + 1, 2 * x + 1),
-                ];
-                *output = cell
-                    .iter()
-                    .fold(0.0, |largest: f64, at| largest.max(result[*at]));
-                let code = found.codes[index];
-                assert!(code <= DEAD);
-                if code < DEAD {
-                    // Of nearly equal values either may be found: the position is right if its
-                    // value is the largest within rounding.
-                    assert!(
-                        (result[cell[usize::from(code)]] - *output).abs() < 1e-4,
-                        "{code} in {cell:?}"
-                    );
-                    result_grad[cell[usize::from(code)]] = grad;
-                } else {
-                    assert!(found.output[index] == 0.0 && *output < 1e-4);
-                }
-            }
-        }
-    }
+    let (output, result_grad) = after_tail(conv, tail, &result, &found, &out_grad);
     assert_close("output", &found.output, &output);
 
     let mut input_grad = vec![0.0; input.len()];
@@ -295,13 +304,13 @@ fn shape_of(conv: &Conv) -> [usize; 4] {
 }
 
 fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
-    let tensors = [
+    let lengths = [
         conv.input_len(),
         conv.weight_len(),
         conv.outputs,
         conv.outputs,
     ];
-    let tensors: [Vec<f32>; 4] = std::array::from_fn(|i| numbers(tensors[i], seed + i as u64));
+    let tensors: [Vec<f32>; 4] = std::array::from_fn(|i| numbers(lengths[i], seed + i as u64));
     let [input, weight, gamma, beta] = &tensors;
     let norm = Norm {
         gamma,
@@ -312,13 +321,8 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
     let wide: [Vec<f64>; 4] =
         std::array::from_fn(|i| tensors[i].iter().map(|value| f64::from(*value)).collect());
     let truth = |wide: &[Vec<f64>; 4]| {
-        norm_truth(
-            conv,
-            tail,
-            std::array::from_fn(|i| wide[i].as_slice()),
-            &found.output,
-            &found.codes,
-        )
+        let tensors = std::array::from_fn(|i| wide[i].as_slice());
+        norm_truth(conv, tail, tensors, &found.output, &found.codes)
     };
     let out = truth(&wide);
     // The norm amplifies the rounding errors of a channel with little variance.
@@ -334,43 +338,45 @@ fn check_norm(isa: Isa, conv: &Conv, tail: Tail, seed: u64) {
         );
     }
     let out_grad = numbers(out.len(), seed + 4);
-    let (grads, norm_grads) = norm_block_backward(
-        isa,
-        conv,
-        tail,
-        [input, weight, &result],
-        (norm, &found),
-        &out_grad,
-    );
-    let input_grad = grads.input.unwrap_or_default();
+    let tensors = [input.as_slice(), weight, &result];
+    let (grads, norm_grads) =
+        norm_block_backward(isa, conv, tail, tensors, (norm, &found), &out_grad);
+    let grads = [
+        grads.input.unwrap_or_default(),
+        grads.weight,
+        norm_grads.gamma,
+        norm_grads.beta,
+    ];
     let loss = |wide: &[Vec<f64>; 4]| {
-        truth(wide)
-            .iter()
-            .zip(&out_grad)
-            .map(|(out, grad)| out * f64::from(*grad))
-            .sum::<f64>()
+        let out = truth(wide);
+        let products = out.iter().zip(&out_grad);
+        products.map(|(out, grad)| out * f64::from(*grad)).sum()
     };
-    for (tensor, ours) in [
-        &input_grad,
-        &grads.weight,
-        &norm_grads.gamma,
-        &norm_grads.beta,
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let scale = ours.iter().fold(1e-2, |largest: f64, value| {
-            largest.max(f64::from(value.abs()))
-        });
+    check_slopes(&grads, wide, loss, seed as usize);
+}
+
+/// Compares gradients with the slopes of `loss` in a few places of each tensor.
+fn check_slopes(
+    grads: &[Vec<f32>; 4],
+    tensors: [Vec<f64>; 4],
+    loss: impl Fn(&[Vec<f64>; 4]) -> f64,
+    seed: usize,
+) {
+    let mut moved = tensors;
+    for (tensor, ours) in grads.iter().enumerate() {
+        let scale = ours
+            .iter()
+            .fold(1e-2, |largest: f32, value| largest.max(value.abs()));
         for step in 0..if cfg!(miri) { 1 } else { 4 } {
-            let at = (seed as usize * 7 + step * 1013) % ours.len();
-            let mut moved = wide.clone();
-            moved[tensor][at] += 1e-5;
+            let at = (seed * 7 + step * 1013) % ours.len();
+            let value = moved[tensor][at];
+            moved[tensor][at] = value + 1e-5;
             let above = loss(&moved);
-            moved[tensor][at] -= 2e-5;
+            moved[tensor][at] = value - 1e-5;
             let slope = (above - loss(&moved)) / 2e-5;
+            moved[tensor][at] = value;
             assert!(
-                (slope - f64::from(ours[at])).abs() < 1e-4 * scale,
+                (slope - f64::from(ours[at])).abs() < 1e-4 * f64::from(scale),
                 "tensor {tensor}[{at}]: {} instead of {slope}",
                 ours[at]
             );
@@ -423,7 +429,7 @@ fn tails() -> impl Strategy<Value = Tail> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 300 }, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 300 }))]
     #[test]
     fn equals_plain_loops_on_every_instruction_set(
         conv in convs(),
@@ -438,7 +444,11 @@ proptest! {
     #[test]
     fn a_norm_has_the_slopes_of_the_true_function(
         // The statistics of a handful of values have unbounded slopes.
-        conv in convs().prop_filter("too few values", |conv| conv.images * conv.result_size().0 * conv.result_size().1 > if cfg!(miri) { 5 } else { 20 })
+        conv in convs()
+            .prop_filter("too few values", |conv| {
+                let (rows, columns) = conv.result_size();
+                conv.images * rows * columns > if cfg!(miri) { 5 } else { 20 }
+            })
             // A norm cancels the scale of a single weight, and its slope is rounding error only.
             .prop_filter("one weight a channel", |conv| conv.inputs * conv.kernel > 1),
         tail in tails(),

@@ -5,13 +5,15 @@
 #![no_main]
 
 use conv_block::{
-    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward, depthwise_forward, forward, infer, norm_backward,
-    norm_forward,
+    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward,
+    depthwise_forward, forward, infer, norm_backward, norm_forward,
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let [images, inputs, height, width, outputs, form, values @ ..] = data else { return };
+    let [images, inputs, height, width, outputs, form, values @ ..] = data else {
+        return;
+    };
     let at_most = |byte: &u8, most: usize| usize::from(*byte) % most + 1;
     let conv = Conv {
         images: at_most(images, 4),
@@ -28,7 +30,13 @@ fuzz_target!(|data: &[u8]| {
     }
     let tail = [Tail::Linear, Tail::Relu, Tail::ReluPool, Tail::Relu6][usize::from(form >> 4) % 4];
     let fill = |len: usize, shift: usize| -> Vec<f32> {
-        let word = |i: usize| -> [u8; 4] { std::array::from_fn(|b| *values.get((i * 4 + b + shift) % values.len().max(1)).unwrap_or(&1)) };
+        let word = |i: usize| -> [u8; 4] {
+            std::array::from_fn(|b| {
+                *values
+                    .get((i * 4 + b + shift) % values.len().max(1))
+                    .unwrap_or(&1)
+            })
+        };
         (0..len).map(|i| f32::from_le_bytes(word(i))).collect()
     };
     let (input, weight) = (fill(conv.input_len(), 0), fill(conv.weight_len(), 1));
@@ -37,27 +45,65 @@ fuzz_target!(|data: &[u8]| {
     for isa in Isa::available() {
         let found = forward(isa, &conv, tail, &input, &weight, Some(&beta));
         infer(isa, &conv, tail, &input, &weight, Some(&beta));
-        let saved = Saved { input: &input, weight: &weight, output: &found.output, codes: &found.codes };
+        let saved = Saved {
+            input: &input,
+            weight: &weight,
+            output: &found.output,
+            codes: &found.codes,
+        };
         backward(isa, &conv, tail, saved, &mut grad.clone(), true);
-        let norm = Norm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
+        let norm = Norm {
+            gamma: &gamma,
+            beta: &beta,
+            epsilon: 1e-5,
+        };
         let mut values = forward(isa, &conv, Tail::Linear, &input, &weight, None).output;
         let (rows, columns) = conv.result_size();
         let shape = [conv.images, conv.outputs, rows, columns];
         let found = norm_forward(isa, shape, tail, &values, norm);
-        let saved = NormSaved { norm, output: &found.output, codes: &found.codes, mean: &found.mean, variance: &found.variance };
+        let saved = NormSaved {
+            norm,
+            output: &found.output,
+            codes: &found.codes,
+            mean: &found.mean,
+            variance: &found.variance,
+        };
         norm_backward(isa, shape, tail, saved, &mut grad.clone(), &mut values);
     }
     let side = |byte: &u8| [usize::from(byte & 3), usize::from(byte >> 2 & 3)];
     let (kernel, stride) = (usize::from(form >> 5) % 7 + 1, usize::from(form & 3) + 1);
-    let Conv { images, inputs: channels, height, width, .. } = conv;
-    let shape = Depthwise { images, channels, height, width, kernel, stride, padding: [side(form), side(outputs)] };
+    let Conv {
+        images,
+        inputs: channels,
+        height,
+        width,
+        ..
+    } = conv;
+    let shape = Depthwise {
+        images,
+        channels,
+        height,
+        width,
+        kernel,
+        stride,
+        padding: [side(form), side(outputs)],
+    };
     if !shape.is_supported() || tail == Tail::ReluPool {
         return;
     }
-    let (input, weight, grad) = (fill(shape.input_len(), 0), fill(shape.weight_len(), 1), fill(shape.output_len(), 5));
+    let (input, weight, grad) = (
+        fill(shape.input_len(), 0),
+        fill(shape.weight_len(), 1),
+        fill(shape.output_len(), 5),
+    );
     for isa in Isa::available() {
         let output = depthwise_forward(isa, &shape, tail, &input, &weight, None);
-        let saved = Saved { input: &input, weight: &weight, output: &output, codes: &[] };
+        let saved = Saved {
+            input: &input,
+            weight: &weight,
+            output: &output,
+            codes: &[],
+        };
         depthwise_backward(isa, &shape, tail, saved, &grad, true);
     }
 });

@@ -141,7 +141,8 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn at_most(value: __m512, limit: __m512) -> __m512 {
-        // SAFETY: the caller promises the instruction set. Where one of the two is NaN the second is taken.
+        // SAFETY: the caller promises the instruction set. Where one of the two is NaN the second
+        // is taken.
         unsafe { _mm512_min_ps(limit, value) }
     }
 }
@@ -223,7 +224,8 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn at_most(value: __m256, limit: __m256) -> __m256 {
-        // SAFETY: the caller promises the instruction set. Where one of the two is NaN the second is taken.
+        // SAFETY: the caller promises the instruction set. Where one of the two is NaN the second
+        // is taken.
         unsafe { _mm256_min_ps(limit, value) }
     }
 }

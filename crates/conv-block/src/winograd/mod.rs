@@ -1,19 +1,21 @@
 //! 3x3 convolution with stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2015,
-//! arXiv 1509.09308): 36 products for 16 results instead of 144. Its rounding errors are two to three
-//! times those of the direct sum.
+//! arXiv 1509.09308): 36 products for 16 results instead of 144. Its rounding errors are two to
+//! three times those of the direct sum.
 //!
 //! The image is divided into tiles of 4x4 results. The 6x6 patch under each is transformed, channel
 //! by channel; at each of the 36 places of a transformed patch, a matrix product over the channels
 //! follows; its results are transformed back. Groups of tiles pass all three stages, so that what
 //! lies between fits the caches.
 
+mod results;
 mod transforms;
+mod weights;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use self::transforms::{of_input, of_sums, of_weight};
+use self::{results::transform_sums, transforms::of_input, weights::transform_weights};
 use crate::{
     scratch::{SharedMut, with_scratch},
     shape::{Conv, Tail},
@@ -33,15 +35,15 @@ const GROUP: usize = 12;
 /// read the weights more often.
 const GROUPS: usize = 8;
 
-/// Returns a distance in memory that is a cache line more than `len` values: with a power of two, all
-/// places of a patch would fall into the same set of the first-level cache.
+/// Returns a distance in memory that is a cache line more than `len` values: with a power of two,
+/// all places of a patch would fall into the same set of the first-level cache.
 const fn pitch(len: usize) -> usize {
     len + 16
 }
 
-/// Whether the algorithm computes this convolution faster than the direct sum does, by the operations
-/// for an image in a batch of eight, weighed as measured. The true number of images doesn't count: an
-/// image has the same results in any batch.
+/// Whether the algorithm computes this convolution faster than the direct sum does, by the
+/// operations for an image in a batch of eight, weighed as measured. The true number of images
+/// doesn't count: an image has the same results in any batch.
 pub(crate) fn is_faster(conv: &Conv) -> bool {
     if conv.kernel != 3 || conv.stride != 1 || conv.padding > 1 {
         return false;
@@ -133,7 +135,12 @@ fn line_len(strip: &Strip<'_>) -> usize {
 
 per_isa! {
     /// Computes some tiles; `values`, `patches` and `sums` are working memory.
-    fn run_strip(strip: &Strip<'_>, values: &mut [f32], patches: &mut [f32], sums: &mut [f32]) = strip_kernel
+    fn run_strip(
+        strip: &Strip<'_>,
+        values: &mut [f32],
+        patches: &mut [f32],
+        sums: &mut [f32],
+    ) = strip_kernel
 }
 
 /// # Safety
@@ -173,8 +180,8 @@ impl Strip<'_> {
         )
     }
 
-    /// Lays out the patches of one channel as `[place][tile]`, with zeros around the image; `line` is
-    /// working memory.
+    /// Lays out the patches of one channel as `[place][tile]`, with zeros around the image; `line`
+    /// is working memory.
     #[inline(always)]
     fn lay_out(&self, input: usize, values: &mut [f32], line: &mut [f32]) {
         let Conv {
@@ -304,170 +311,6 @@ unsafe fn multiply_places<S: Simd, const NV: usize>(
                     for (index, vector) in tile.as_flattened().as_flattened().iter().enumerate() {
                         S::store(sums.as_mut_ptr().add(index * S::LANES), *vector);
                     }
-                }
-            }
-        }
-    }
-}
-
-/// Transforms the sums back, applies bias and tail, and writes the results.
-///
-/// # Safety
-/// The CPU must have the instruction set. No other task may hold a strip with the same tiles.
-#[inline(always)]
-unsafe fn transform_sums<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &[f32]) {
-    let (block, outputs) = (NV * S::LANES, strip.conv.outputs);
-    assert!(strip.bias.len() >= outputs.next_multiple_of(block));
-    for output in (0..outputs).step_by(S::LANES) {
-        for index in 0..strip.tiles.len() {
-            let place = ((output / block * strip.groups + index / GROUP) * PLACES * GROUP
-                + index % GROUP)
-                * block
-                + output % block;
-            let sums = &sums[place..][..(PLACES - 1) * GROUP * block + S::LANES];
-            let mut results = [[0.0f32; 16]; SIDE * SIDE];
-            // SAFETY: the caller promises the instruction set; the lengths of `sums` and `bias` are
-            // checked above, and a vector has at most sixteen lanes.
-            unsafe {
-                let mut half = [[S::splat(0.0); PATCH]; SIDE];
-                for c in 0..PATCH {
-                    let mut column = [S::splat(0.0); PATCH];
-                    for (r, value) in column.iter_mut().enumerate() {
-                        *value = S::load(sums.as_ptr().add((r * PATCH + c) * GROUP * block));
-                    }
-                    for (row, value) in half.iter_mut().zip(of_sums::<S>(column)) {
-                        row[c] = value;
-                    }
-                }
-                let (one, bias) = (S::splat(1.0), S::load(strip.bias.as_ptr().add(output)));
-                for (r, row) in half.into_iter().enumerate() {
-                    for (c, value) in of_sums::<S>(row).into_iter().enumerate() {
-                        let mut value = S::fma(one, value, bias);
-                        if strip.tail != Tail::Linear {
-                            value = S::relu(value, value, value).0;
-                        }
-                        if strip.tail == Tail::Relu6 {
-                            value = S::at_most(value, S::splat(6.0));
-                        }
-                        S::store(results[r * SIDE + c].as_mut_ptr(), value);
-                    }
-                }
-            }
-            let lanes = S::LANES.min(outputs - output);
-            // SAFETY: the caller promises that this tile is this task's alone.
-            unsafe { strip.store(strip.tiles.start + index, output..output + lanes, &results) };
-        }
-    }
-}
-
-impl Strip<'_> {
-    /// Writes the results of a tile, or their maxima, to the planes of some output channels.
-    ///
-    /// # Safety
-    /// No other task may hold a strip with the same tile.
-    #[inline(always)]
-    unsafe fn store(&self, tile: usize, outputs: Range<usize>, results: &[[f32; 16]; SIDE * SIDE]) {
-        let (height, width) = self.conv.output_size(self.tail);
-        let (image, [row, column]) = self.place(tile);
-        let mut pooled = [[0.0; 16]; SIDE * SIDE / 4];
-        let (side, values) = if self.tail == Tail::ReluPool {
-            for (cell, pooled) in pooled.iter_mut().enumerate() {
-                let corner = cell / 2 * 2 * SIDE + cell % 2 * 2;
-                let others = [corner + 1, corner + SIDE, corner + SIDE + 1];
-                *pooled = others
-                    .into_iter()
-                    .fold(results[corner], |best, other| larger(best, results[other]));
-            }
-            (SIDE / 2, &pooled[..])
-        } else {
-            (SIDE, &results[..])
-        };
-        let (row, column) = (row * side, column * side);
-        let (rows, columns) = (
-            side.min(height.saturating_sub(row)),
-            side.min(width.saturating_sub(column)),
-        );
-        for (lane, output) in outputs.enumerate() {
-            let plane = (image * self.conv.outputs + output) * height * width;
-            for r in 0..rows {
-                // SAFETY: the tile is this task's alone, and so are its pieces of rows.
-                let out = unsafe { self.out.slice(plane + (row + r) * width + column, columns) };
-                for (out, values) in out.iter_mut().zip(&values[r * side..]) {
-                    *out = values[lane];
-                }
-            }
-        }
-    }
-}
-
-/// Returns the larger values; NaN if one is NaN.
-#[inline(always)]
-fn larger(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
-    let mut most = b;
-    for (most, a) in most.iter_mut().zip(a) {
-        *most = if a.is_nan() | (a > *most) { a } else { *most };
-    }
-    most
-}
-
-/// Transforms the weights into `[block of outputs][place][input][output in block]`, with zeros for
-/// missing outputs.
-fn transform_weights(isa: Isa, conv: &Conv, weight: &[f32], transformed: &mut [f32]) {
-    let (block, inputs) = (isa.block(), conv.inputs);
-    let blocks = transformed.par_chunks_mut(PLACES * pitch(inputs * block));
-    blocks
-        .zip(weight.par_chunks(block * inputs * 9))
-        .for_each(|(transformed, weight)| {
-            if weight.len() == block * inputs * 9 {
-                return transform_block(isa, inputs, weight, transformed);
-            }
-            with_scratch(block * inputs * 9, |whole| {
-                whole[..weight.len()].copy_from_slice(weight);
-                whole[weight.len()..].fill(0.0);
-                transform_block(isa, inputs, whole, transformed);
-            });
-        });
-}
-
-per_isa! {
-    /// Transforms the weights of one block of outputs.
-    fn transform_block(inputs: usize, weight: &[f32], transformed: &mut [f32]) = block_kernel
-}
-
-/// # Safety
-/// The CPU must have the instruction set.
-#[inline(always)]
-unsafe fn block_kernel<S: Simd, const NV: usize>(
-    inputs: usize,
-    weight: &[f32],
-    transformed: &mut [f32],
-) {
-    let block = NV * S::LANES;
-    assert!(
-        weight.len() >= block * inputs * 9 && transformed.len() >= PLACES * pitch(inputs * block)
-    );
-    for (input, first) in (0..inputs).flat_map(|input| {
-        (0..block)
-            .step_by(S::LANES)
-            .map(move |first| (input, first))
-    }) {
-        // SAFETY: the caller promises the instruction set; the lengths are checked above.
-        unsafe {
-            let from = weight.as_ptr().add((first * inputs + input) * 9);
-            let to = transformed.as_mut_ptr().add(input * block + first);
-            let mut half = [[S::splat(0.0); 3]; PATCH];
-            for c in 0..3 {
-                let mut column = [S::splat(0.0); 3];
-                for (r, value) in column.iter_mut().enumerate() {
-                    *value = S::load_strided(from.add(r * 3 + c), inputs * 9);
-                }
-                for (row, value) in half.iter_mut().zip(of_weight::<S>(column)) {
-                    row[c] = value;
-                }
-            }
-            for (r, row) in half.into_iter().enumerate() {
-                for (c, value) in of_weight::<S>(row).into_iter().enumerate() {
-                    S::store(to.add((r * PATCH + c) * pitch(inputs * block)), value);
                 }
             }
         }

@@ -1,0 +1,152 @@
+//! The register tiles of two rows of results, with their tails.
+
+use super::Dense;
+use crate::{
+    DEAD,
+    shape::Tail,
+    simd::Simd,
+    tile::{Tile, multiply},
+};
+
+/// Two rows of results to compute for one block of outputs.
+pub(super) struct Pair<'a> {
+    pub(super) d: &'a Dense<'a>,
+    pub(super) packed: &'a [f32],
+    pub(super) width: usize,
+    pub(super) row: usize,
+    pub(super) weights: &'a [f32],
+    pub(super) bias: &'a [f32],
+}
+
+/// Computes two rows into `sums`: values of `[row][column][output]`, or pooled values and then
+/// codes.
+///
+/// # Safety
+/// The CPU must have the instruction set. `packed` must hold the rows of the strip, `weights` and
+/// `bias` a whole block, and `sums` two rows of an even number of columns with a block each.
+#[inline(always)]
+pub(super) unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const STEP: usize>(
+    pair: &Pair<'_>,
+    sums: &mut [f32],
+) {
+    let columns = pair.d.out_size.1.next_multiple_of(2);
+    let mut column = 0;
+    while column < columns {
+        // SAFETY: as promised by the caller; a tile ends at the last column at most.
+        unsafe {
+            match columns - column {
+                2 => tile_at::<S, NV, 2, T, STEP>(pair, column, sums),
+                4 => tile_at::<S, NV, 4, T, STEP>(pair, column, sums),
+                _ => tile_at::<S, NV, 6, T, STEP>(pair, column, sums),
+            }
+        }
+        column += 6;
+    }
+}
+
+/// Computes one tile of two rows by `Q` columns.
+///
+/// # Safety
+/// As for [`row_pair`]; the tile must end at the last column at most.
+#[inline(always)]
+unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, const STEP: usize>(
+    pair: &Pair<'_>,
+    column: usize,
+    sums: &mut [f32],
+) {
+    let d = pair.d;
+    let row_len = d.inputs * pair.width;
+    // SAFETY: as promised by the caller, all values of the tile's rows, weights and bias can be
+    // read.
+    unsafe {
+        let mut tile: Tile<S, NV, Q> = [[[S::splat(0.0); NV]; Q]; 2];
+        for v in 0..NV {
+            let bias = S::load(pair.bias.as_ptr().add(v * S::LANES));
+            for q in 0..Q {
+                tile[0][q][v] = bias;
+                tile[1][q][v] = bias;
+            }
+        }
+        for k in 0..T {
+            let a0 = pair
+                .packed
+                .as_ptr()
+                .add((pair.row * STEP + k) * row_len + column * STEP);
+            let a1 = a0.add(STEP * row_len);
+            let weights = pair.weights.as_ptr().add(k * d.inputs * T * NV * S::LANES);
+            multiply::<S, NV, Q, T, STEP>(&mut tile, [a0, a1], pair.width, weights, d.inputs);
+        }
+        match d.tail {
+            Tail::Linear => store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums),
+            Tail::Relu | Tail::Relu6 => {
+                for v in tile.as_flattened_mut().as_flattened_mut() {
+                    *v = S::relu(*v, *v, *v).0;
+                    if d.tail == Tail::Relu6 {
+                        *v = S::at_most(*v, S::splat(6.0));
+                    }
+                }
+                store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums);
+            }
+            Tail::ReluPool => pool_tile::<S, NV, Q>(&tile, d.out_size.1 / 2, column / 2, sums),
+        }
+    }
+}
+
+/// Stores a tile as `[row][column][output]`.
+///
+/// # Safety
+/// As for [`tile_at`].
+#[inline(always)]
+unsafe fn store_tile<S: Simd, const NV: usize, const Q: usize>(
+    tile: &Tile<S, NV, Q>,
+    columns: usize,
+    column: usize,
+    sums: &mut [f32],
+) {
+    let columns = columns.next_multiple_of(2);
+    for (r, row) in tile.iter().enumerate() {
+        for (q, position) in row.iter().enumerate() {
+            for (v, vector) in position.iter().enumerate() {
+                // SAFETY: as promised by the caller, `sums` has room for both rows.
+                unsafe {
+                    S::store(
+                        sums.as_mut_ptr()
+                            .add(((r * columns + column + q) * NV + v) * S::LANES),
+                        *vector,
+                    )
+                };
+            }
+        }
+    }
+}
+
+/// Stores the largest value of each cell, and its code behind all values, as `[cell][output]` each.
+///
+/// # Safety
+/// As for [`tile_at`].
+#[inline(always)]
+unsafe fn pool_tile<S: Simd, const NV: usize, const Q: usize>(
+    tile: &Tile<S, NV, Q>,
+    cells: usize,
+    cell: usize,
+    sums: &mut [f32],
+) {
+    // SAFETY: as promised by the caller; values and codes of a row of cells take as much room as
+    // one row of results each.
+    unsafe {
+        let code = [S::splat(0.0), S::splat(1.0), S::splat(2.0), S::splat(3.0)];
+        let dead = S::splat(f32::from(DEAD));
+        for c in 0..Q / 2 {
+            for v in 0..NV {
+                let (best, found) = (tile[0][2 * c][v], code[0]);
+                let (best, found) = S::keep_max(best, found, tile[0][2 * c + 1][v], code[1]);
+                let (best, found) = S::keep_max(best, found, tile[1][2 * c][v], code[2]);
+                let (best, found) = S::keep_max(best, found, tile[1][2 * c + 1][v], code[3]);
+                let (best, found) = S::relu(best, found, dead);
+                let at = sums.as_mut_ptr().add(((cell + c) * NV + v) * S::LANES);
+                S::store(at, best);
+                S::store(at.add(cells * NV * S::LANES), found);
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Depthwise convolution: each channel by itself, with a kernel of its own.
+//!
+//! What such a layer costs is memory, not arithmetic, so that a plane is worked on as a whole while
+//! it is in the cache. It is laid out with its padding, and by phases of the stride: what one tap
+//! of the kernel meets then lies side by side, from the first result to the last across all rows,
+//! and vectors are full however narrow the image is. A few results between two rows belong to
+//! nothing and are left out when the rows are copied.
+
+mod kernels;
+mod layout;
+
+use rayon::prelude::*;
+
+use self::{
+    kernels::{correlate, multiply},
+    layout::Layout,
+};
+use crate::{Gradients, Saved, Tail, norm::scale_plane, scratch::with_scratch, simd::Isa};
+
+/// Rows and columns of the largest kernel.
+const LARGEST: usize = 7;
+
+/// A depthwise convolution of `[images, channels, height, width]` with weights
+/// `[channels, 1, kernel, kernel]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depthwise {
+    /// Number of images in the batch.
+    pub images: usize,
+    /// Number of channels.
+    pub channels: usize,
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Rows and columns of the kernel, 1 to 7.
+    pub kernel: usize,
+    /// Step of the kernel, 1 to 7.
+    pub stride: usize,
+    /// Zeros above and below, and left and right of the image, less than 16 each.
+    pub padding: [[usize; 2]; 2],
+}
+
+impl Depthwise {
+    /// Whether the kernels support this shape.
+    pub fn is_supported(&self) -> bool {
+        let fits = |(side, [before, after]): (usize, [usize; 2])| {
+            side > 0
+                && side <= 1 << 24
+                && before < 16
+                && after < 16
+                && side + before + after >= self.kernel
+        };
+        let sides = [
+            (self.height, self.padding[0]),
+            (self.width, self.padding[1]),
+        ];
+        (1..=LARGEST).contains(&self.kernel)
+            && (1..=7).contains(&self.stride)
+            && self.images * self.channels > 0
+            && sides.into_iter().all(fits)
+    }
+
+    /// Returns the rows and columns of the result.
+    pub fn result_size(&self) -> (usize, usize) {
+        let side = |side: usize, [before, after]: [usize; 2]| {
+            (side + before + after - self.kernel) / self.stride + 1
+        };
+        (
+            side(self.height, self.padding[0]),
+            side(self.width, self.padding[1]),
+        )
+    }
+
+    /// Returns the number of input values.
+    pub fn input_len(&self) -> usize {
+        self.images * self.channels * self.height * self.width
+    }
+
+    /// Returns the number of weights.
+    pub fn weight_len(&self) -> usize {
+        self.channels * self.kernel * self.kernel
+    }
+
+    /// Returns the number of output values.
+    pub fn output_len(&self) -> usize {
+        let (rows, columns) = self.result_size();
+        self.images * self.channels * rows * columns
+    }
+
+    fn check(&self, tail: Tail) {
+        assert!(
+            self.is_supported() && tail != Tail::ReluPool,
+            "{self:?} with {tail:?} is not supported"
+        );
+    }
+}
+
+/// Computes the output of a depthwise convolution.
+///
+/// # Shapes
+/// `input` `[images, channels, height, width]`, `weight` `[channels, 1, kernel, kernel]` and `bias`
+/// `[channels]` to `[images, channels, rows, columns]`.
+///
+/// # Panics
+/// Panics if the shape is not supported (see [`Depthwise::is_supported`]), for [`Tail::ReluPool`],
+/// and if a slice has another length than the shape says.
+pub fn depthwise_forward(
+    isa: Isa,
+    shape: &Depthwise,
+    tail: Tail,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    shape.check(tail);
+    assert_eq!(input.len(), shape.input_len(), "input of {shape:?}");
+    assert_eq!(weight.len(), shape.weight_len(), "weight of {shape:?}");
+    assert!(
+        bias.is_none_or(|bias| bias.len() == shape.channels),
+        "bias of {shape:?}"
+    );
+    let layout = Layout::of(shape);
+    let mut output = vec![0.0; shape.output_len()];
+    output
+        .par_chunks_exact_mut(layout.rows * layout.columns)
+        .enumerate()
+        .for_each(|(index, output)| {
+            let channel = index % shape.channels;
+            let mut taps = [(0, 0.0); LARGEST * LARGEST];
+            let taps = layout.taps(weight, channel, &mut taps);
+            let bias = bias.map_or(0.0, |bias| bias[channel]);
+            with_scratch(layout.source_len + layout.results, |scratch| {
+                let (source, results) = scratch.split_at_mut(layout.source_len);
+                layout.deal(isa, layout.plane(input, index), source);
+                correlate(isa, taps, bias, source, results);
+                for (row, output) in output.chunks_exact_mut(layout.columns).enumerate() {
+                    scale_plane(
+                        isa,
+                        &results[row * layout.pitch..][..layout.columns],
+                        [1.0, 0.0],
+                        tail.range(),
+                        output,
+                    );
+                }
+            });
+        });
+    output
+}
+
+/// Computes the gradients of weights and bias, and of the input if `is_input_wanted`, from the
+/// gradient `grad` of the output. A NaN or infinity in a plane of the input reaches the gradients
+/// of all weights of its channel.
+///
+/// # Shapes
+/// As [`depthwise_forward`]; `grad` is like its result.
+///
+/// # Panics
+/// As [`depthwise_forward`].
+pub fn depthwise_backward(
+    isa: Isa,
+    shape: &Depthwise,
+    tail: Tail,
+    saved: Saved<'_>,
+    grad: &[f32],
+    is_input_wanted: bool,
+) -> Gradients {
+    shape.check(tail);
+    assert_eq!(saved.input.len(), shape.input_len(), "input of {shape:?}");
+    assert_eq!(
+        saved.weight.len(),
+        shape.weight_len(),
+        "weight of {shape:?}"
+    );
+    assert_eq!(grad.len(), shape.output_len(), "gradient of {shape:?}");
+    assert!(
+        tail == Tail::Linear || saved.output.len() == grad.len(),
+        "output of {shape:?}"
+    );
+    let layout = Layout::of(shape);
+    let count = shape.kernel * shape.kernel;
+    let input_len = if is_input_wanted {
+        shape.input_len()
+    } else {
+        0
+    };
+    let mut input = vec![0.0; input_len];
+    // The sums of each plane: those of the kernel's positions, then that of the bias.
+    let mut sums = vec![0.0; shape.images * shape.channels * (count + 1)];
+    let of_plane = |index: usize, sums: &mut [f32], input: Option<&mut [f32]>| {
+        let plane = layout.rows * layout.columns;
+        with_scratch(layout.grad_len + layout.source_len, |scratch| {
+            let (grads, source) = scratch.split_at_mut(layout.grad_len);
+            layout.spread(&grad[index * plane..][..plane], grads);
+            if tail != Tail::Linear {
+                layout.mask(isa, tail, &saved.output[index * plane..][..plane], grads);
+            }
+            layout.deal(isa, layout.plane(saved.input, index), source);
+            let results = &grads[layout.lead..][..layout.results];
+            multiply(isa, &layout.offsets, results, source, sums);
+            if let Some(input) = input {
+                let mut taps = [(0, 0.0); LARGEST * LARGEST];
+                let taps = layout.taps(saved.weight, index % shape.channels, &mut taps);
+                layout.turn_back(isa, taps, grads, input);
+            }
+        });
+    };
+    let of_planes = sums.par_chunks_exact_mut(count + 1).enumerate();
+    if is_input_wanted {
+        let planes = input.par_chunks_exact_mut(shape.height * shape.width);
+        of_planes
+            .zip(planes)
+            .for_each(|((index, sums), input)| of_plane(index, sums, Some(input)));
+    } else {
+        of_planes.for_each(|(index, sums)| of_plane(index, sums, None));
+    }
+    let (weight, bias) = totals(shape, &sums);
+    Gradients {
+        input: is_input_wanted.then_some(input),
+        weight,
+        bias,
+    }
+}
+
+/// Adds up the sums of all planes, `[image][channel][position]` with the bias behind the positions.
+/// Returns the gradients of weights and bias.
+fn totals(shape: &Depthwise, sums: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let count = shape.kernel * shape.kernel;
+    // Images one after the other, so that the result doesn't depend on the number of threads.
+    let total = |channel: usize, at: usize| {
+        let of_images = sums[channel * (count + 1) + at..]
+            .iter()
+            .step_by(shape.channels * (count + 1));
+        of_images.map(|sum| f64::from(*sum)).sum::<f64>() as f32
+    };
+    let weight = (0..shape.channels * count).map(|at| total(at / count, at % count));
+    let bias = (0..shape.channels).map(|channel| total(channel, count));
+    (weight.collect(), bias.collect())
+}
