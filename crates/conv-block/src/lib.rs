@@ -93,15 +93,8 @@ pub fn forward(
     bias: Option<&[f32]>,
 ) -> Forward {
     check_lengths(conv, input, weight, bias);
-    let mut output = vec![0.0; conv.output_len(tail)];
-    let mut codes = vec![
-        0;
-        if tail == Tail::ReluPool {
-            output.len()
-        } else {
-            0
-        }
-    ];
+    let is_pooled = tail == Tail::ReluPool;
+    let mut codes = vec![0; if is_pooled { conv.output_len(tail) } else { 0 }];
     let kernel = conv.kernel;
     let packed = dense::pack_weights(
         isa,
@@ -120,7 +113,7 @@ pub fn forward(
         dilation: 1,
         outputs: conv.outputs,
         // An odd last row or column is not pooled, so it isn't computed either.
-        out_size: if tail == Tail::ReluPool {
+        out_size: if is_pooled {
             (rows & !1, columns & !1)
         } else {
             (rows, columns)
@@ -138,7 +131,7 @@ pub fn forward(
         bias: &padded_bias,
         tail,
     };
-    dense::run(isa, &dense, &mut output, &mut codes);
+    let output = dense::run(isa, &dense, &mut codes);
     Forward { output, codes }
 }
 
@@ -162,15 +155,7 @@ pub fn infer(
         return forward(isa, conv, tail, input, weight, bias).output;
     }
     check_lengths(conv, input, weight, bias);
-    let mut output = vec![0.0; conv.output_len(tail)];
-    winograd::run(
-        isa,
-        conv,
-        tail,
-        [input, weight, bias.unwrap_or_default()],
-        &mut output,
-    );
-    output
+    winograd::run(isa, conv, tail, [input, weight, bias.unwrap_or_default()])
 }
 
 /// Panics unless the kernels support the shape and the slices have its lengths.
@@ -280,7 +265,6 @@ fn backward_dense(
                     - column]
             },
         );
-        let mut out = vec![0.0; conv.input_len()];
         let dense = Dense {
             images: conv.images,
             inputs: conv.outputs,
@@ -296,8 +280,7 @@ fn backward_dense(
             bias: &vec![0.0; conv.inputs.next_multiple_of(isa.block())],
             tail: Tail::Linear,
         };
-        dense::run(isa, &dense, &mut out, &mut []);
-        out
+        dense::run(isa, &dense, &mut [])
     });
     Gradients {
         input,

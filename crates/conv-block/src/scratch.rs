@@ -1,7 +1,7 @@
-//! Scratch memory that threads reuse between tasks, aligned to cache lines, and a slice that
-//! parallel tasks share.
+//! Scratch memory that threads reuse between tasks, aligned to cache lines, a slice that parallel
+//! tasks share, and vectors that are filled without being cleared first.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, mem::MaybeUninit};
 
 /// Number of values that a packed strip of an image should not exceed, so that it stays in a core's
 /// second-level cache.
@@ -40,6 +40,36 @@ fn take_fitting(free: &mut Vec<Vec<Line>>, num_lines: usize) -> Vec<Line> {
         .min_by_key(|at| free[*at].len());
     let chosen = large_enough.or_else(|| (0..free.len()).max_by_key(|at| free[*at].len()));
     chosen.map_or_else(Vec::new, |at| free.swap_remove(at))
+}
+
+/// Returns a vector of the values that `fill` writes. Zeros would be written to memory first, which
+/// takes as long as the arithmetic of a layer with few channels.
+///
+/// # Safety
+/// `fill` must write all values.
+pub(crate) unsafe fn filled<T: Copy>(
+    len: usize,
+    fill: impl FnOnce(&mut [MaybeUninit<T>]),
+) -> Vec<T> {
+    let mut values: Vec<T> = Vec::with_capacity(len);
+    if cfg!(test) {
+        // Values that tests notice: no number as `f32`.
+        // SAFETY: there is room for so many.
+        unsafe { values.as_mut_ptr().write_bytes(0xff, len) };
+    }
+    fill(&mut values.spare_capacity_mut()[..len]);
+    // SAFETY: there is room for so many, and the caller promises that all were written.
+    unsafe { values.set_len(len) };
+    values
+}
+
+/// Returns the same values as ones to be written.
+///
+/// # Safety
+/// Whatever is written must be initialized.
+pub(crate) unsafe fn as_unfilled(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: the layout is the same, and the caller keeps the values initialized.
+    unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) }
 }
 
 /// A slice that parallel tasks write to, each its own part.

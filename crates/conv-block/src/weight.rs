@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::{
     groups::sum_over_images,
     rows::Rows,
-    scratch::{STRIP_LEN, with_scratch},
+    scratch::{STRIP_LEN, as_unfilled, with_scratch},
     shape::Conv,
     simd::{Isa, Simd, copy_strided, per_isa},
     tile::{Tile, load_rows, multiply, store_rows},
@@ -217,7 +217,7 @@ unsafe fn turn_kernel<S: Simd, const NV: usize>(planes: &[f32], width: usize, pi
         // SAFETY: the caller promises the instruction set; `column` is less than `width`, as
         // `pixels` is no longer than `planes`, so every value read lies in its plane. A stride that
         // a gather's 32-bit offsets can't hold would need rows of 8 GB.
-        unsafe { copy_strided::<S>(planes.as_ptr().add(column), width, pixel) };
+        unsafe { copy_strided::<S>(planes.as_ptr().add(column), width, as_unfilled(pixel)) };
     }
 }
 

@@ -7,12 +7,14 @@
 
 mod tiles;
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use self::tiles::{Pair, row_pair};
 use crate::{
     rows::Rows,
-    scratch::{STRIP_LEN, SharedMut, with_scratch},
+    scratch::{STRIP_LEN, SharedMut, filled, with_scratch},
     shape::Tail,
     simd::{Isa, Simd, copy_strided, copy_strided_bytes, per_isa},
 };
@@ -68,9 +70,22 @@ pub(crate) fn pack_weights(
     packed
 }
 
-/// Computes the convolution and its tail into `out`, `[images, outputs, rows, columns]`, and the
-/// `codes` if it pools.
-pub(crate) fn run(isa: Isa, dense: &Dense<'_>, out: &mut [f32], codes: &mut [u8]) {
+/// Computes the convolution and its tail, `[images, outputs, rows, columns]`, and the `codes` if it
+/// pools.
+pub(crate) fn run(isa: Isa, dense: &Dense<'_>, codes: &mut [u8]) -> Vec<f32> {
+    let (rows, columns) = match (dense.out_size, dense.tail) {
+        ((rows, columns), Tail::ReluPool) => (rows / 2, columns / 2),
+        (size, _) => size,
+    };
+    // SAFETY: strips cover all rows, and each stores its rows of every output whole.
+    unsafe {
+        filled(dense.images * dense.outputs * rows * columns, |out| {
+            fill(isa, dense, out, codes);
+        })
+    }
+}
+
+fn fill(isa: Isa, dense: &Dense<'_>, out: &mut [MaybeUninit<f32>], codes: &mut [u8]) {
     let (rows, columns) = dense.out_size;
     if rows * columns == 0 {
         return;
@@ -125,7 +140,7 @@ struct Strip<'a> {
     image: usize,
     first: usize,
     rows: usize,
-    out: SharedMut<f32>,
+    out: SharedMut<MaybeUninit<f32>>,
     codes: SharedMut<u8>,
 }
 

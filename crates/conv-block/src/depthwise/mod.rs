@@ -9,13 +9,20 @@
 mod kernels;
 mod layout;
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use self::{
     kernels::{correlate, multiply},
     layout::Layout,
 };
-use crate::{Gradients, Saved, Tail, norm::scale_plane, scratch::with_scratch, simd::Isa};
+use crate::{
+    Gradients, Saved, Tail,
+    norm::scale_plane,
+    scratch::{filled, with_scratch},
+    simd::Isa,
+};
 
 /// Rows and columns of the largest kernel.
 const LARGEST: usize = 7;
@@ -120,31 +127,29 @@ pub fn depthwise_forward(
         "bias of {shape:?}"
     );
     let layout = Layout::of(shape);
-    let mut output = vec![0.0; shape.output_len()];
-    output
-        .par_chunks_exact_mut(layout.rows * layout.columns)
-        .enumerate()
-        .for_each(|(index, output)| {
-            let channel = index % shape.channels;
-            let mut taps = [(0, 0.0); LARGEST * LARGEST];
-            let taps = layout.taps(weight, channel, &mut taps);
-            let bias = bias.map_or(0.0, |bias| bias[channel]);
-            with_scratch(layout.source_len + layout.results, |scratch| {
-                let (source, results) = scratch.split_at_mut(layout.source_len);
-                layout.deal(isa, layout.plane(input, index), source);
-                correlate(isa, taps, bias, source, results);
-                for (row, output) in output.chunks_exact_mut(layout.columns).enumerate() {
-                    scale_plane(
-                        isa,
-                        &results[row * layout.pitch..][..layout.columns],
-                        [1.0, 0.0],
-                        tail.range(),
-                        output,
-                    );
-                }
-            });
+    let of_plane = |index: usize, output: &mut [MaybeUninit<f32>]| {
+        let channel = index % shape.channels;
+        let mut taps = [(0, 0.0); LARGEST * LARGEST];
+        let taps = layout.taps(weight, channel, &mut taps);
+        let bias = bias.map_or(0.0, |bias| bias[channel]);
+        with_scratch(layout.source_len + layout.results, |scratch| {
+            let (source, results) = scratch.split_at_mut(layout.source_len);
+            layout.deal(isa, layout.plane(input, index), source);
+            correlate(isa, taps, bias, source, results);
+            for (row, output) in output.chunks_exact_mut(layout.columns).enumerate() {
+                let results = &results[row * layout.pitch..][..layout.columns];
+                scale_plane(isa, results, [1.0, 0.0], tail.range(), output);
+            }
         });
-    output
+    };
+    let fill = |output: &mut [MaybeUninit<f32>]| {
+        let planes = output.par_chunks_exact_mut(layout.rows * layout.columns);
+        planes
+            .enumerate()
+            .for_each(|(index, output)| of_plane(index, output));
+    };
+    // SAFETY: all rows of all planes are written whole.
+    unsafe { filled(shape.output_len(), fill) }
 }
 
 /// Computes the gradients of weights and bias, and of the input if `is_input_wanted`, from the

@@ -6,6 +6,8 @@
 
 mod planes;
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use self::planes::{add_products, mix, moments, pool_plane};
@@ -13,7 +15,7 @@ pub(crate) use self::planes::{lane_sum, scale_plane};
 use crate::{
     Tail,
     rows::{Plain, PoolGrad, Rows, turn_before_tail},
-    scratch::with_scratch,
+    scratch::{filled, with_scratch},
     simd::Isa,
 };
 
@@ -94,27 +96,30 @@ pub fn norm_forward(
     } = statistics(isa, channels, plane, values, norm);
     let (out_rows, out_columns) = tail.output_size(height, width);
     let out_plane = out_rows * out_columns;
-    let mut output = vec![0.0; images * channels * out_plane];
-    let mut codes = Vec::new();
-    // At least 1, for images without pixels.
-    let planes = values
-        .par_chunks_exact(plane.max(1))
-        .zip(output.par_chunks_exact_mut(out_plane.max(1)))
-        .enumerate();
-    if tail == Tail::ReluPool {
-        codes.resize(images * channels * out_plane, 0);
-        let codes = codes.par_chunks_exact_mut(out_plane.max(1));
-        planes
-            .zip(codes)
-            .for_each(|((index, (values, output)), codes)| {
-                let (columns, affine) = ([width, out_columns], affine[index % channels]);
-                pool_plane(isa, values, columns, affine, output, codes);
+    let len = images * channels * out_plane;
+    let mut codes = vec![0; if tail == Tail::ReluPool { len } else { 0 }];
+    let fill = |output: &mut [MaybeUninit<f32>]| {
+        // At least 1, for images without pixels.
+        let planes = values
+            .par_chunks_exact(plane.max(1))
+            .zip(output.par_chunks_exact_mut(out_plane.max(1)))
+            .enumerate();
+        if tail == Tail::ReluPool {
+            let codes = codes.par_chunks_exact_mut(out_plane.max(1));
+            planes
+                .zip(codes)
+                .for_each(|((index, (values, output)), codes)| {
+                    let (columns, affine) = ([width, out_columns], affine[index % channels]);
+                    pool_plane(isa, values, columns, affine, output, codes);
+                });
+        } else {
+            planes.for_each(|(index, (values, output))| {
+                scale_plane(isa, values, affine[index % channels], tail.range(), output)
             });
-    } else {
-        planes.for_each(|(index, (values, output))| {
-            scale_plane(isa, values, affine[index % channels], tail.range(), output)
-        });
-    }
+        }
+    };
+    // SAFETY: there are as many planes of values as of results, and each is written whole.
+    let output = unsafe { filled(len, fill) };
     NormForward {
         output,
         codes,

@@ -1,5 +1,7 @@
 //! The loops over the values of a plane.
 
+use std::mem::MaybeUninit;
+
 use crate::{
     DEAD,
     simd::{Simd, per_isa},
@@ -96,7 +98,7 @@ per_isa! {
         values: &[f32],
         affine: [f32; 2],
         range: [f32; 2],
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) = scale_kernel
 }
 
@@ -107,13 +109,14 @@ unsafe fn scale_kernel<S: Simd, const NV: usize>(
     values: &[f32],
     [scale, shift]: [f32; 2],
     [least, most]: [f32; 2],
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
 ) {
+    assert_eq!(out.len(), values.len());
     for (out, value) in out.iter_mut().zip(values) {
         let value = value * scale + shift;
         // Comparisons rather than `f32::clamp`, so that a NaN passes.
         let value = if value < least { least } else { value };
-        *out = if value > most { most } else { value };
+        out.write(if value > most { most } else { value });
     }
 }
 
@@ -123,7 +126,7 @@ per_isa! {
         values: &[f32],
         columns: [usize; 2],
         affine: [f32; 2],
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
         codes: &mut [u8],
     ) = pool_kernel
 }
@@ -135,9 +138,12 @@ unsafe fn pool_kernel<S: Simd, const NV: usize>(
     values: &[f32],
     [columns, out_columns]: [usize; 2],
     [scale, shift]: [f32; 2],
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
     codes: &mut [u8],
 ) {
+    // Every cell has its four values, so that all of `out` is written.
+    assert!(columns >= 2 * out_columns && values.len() >= out.len() / out_columns * 2 * columns);
+    assert!(out.len().is_multiple_of(out_columns) && codes.len() == out.len());
     let rows = out
         .chunks_exact_mut(out_columns)
         .zip(codes.chunks_exact_mut(out_columns))
@@ -158,7 +164,7 @@ unsafe fn pool_kernel<S: Simd, const NV: usize>(
                 found = if takes { name } else { found };
             }
             let is_dead = best <= 0.0;
-            *out = if is_dead { 0.0 } else { best };
+            out.write(if is_dead { 0.0 } else { best });
             *code = if is_dead { DEAD } else { found };
         }
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     rows::{Plain, Rows},
-    scratch::{SharedMut, with_scratch},
+    scratch::{SharedMut, as_unfilled, with_scratch},
     shape::Conv,
     simd::{Isa, Simd, copy_strided, per_isa},
     weight::pack_input,
@@ -214,5 +214,5 @@ unsafe fn gather_kernel<S: Simd, const NV: usize>(from: &[f32], stride: usize, o
     assert!(out.is_empty() || (out.len() - 1) * stride < from.len());
     // SAFETY: the caller promises the instruction set; the last value read is checked above, and
     // `stride` is a block's number of inputs.
-    unsafe { copy_strided::<S>(from.as_ptr(), stride, out) };
+    unsafe { copy_strided::<S>(from.as_ptr(), stride, as_unfilled(out)) };
 }

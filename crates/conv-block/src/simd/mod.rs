@@ -11,6 +11,8 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::mem::MaybeUninit;
+
 #[cfg(target_arch = "aarch64")]
 pub(crate) use self::arm::Neon;
 #[cfg(test)]
@@ -237,18 +239,22 @@ unsafe fn list_lives(
 /// The CPU must have the instruction set, each value must be readable, and `stride` be less than
 /// 2^27.
 #[inline(always)]
-pub(crate) unsafe fn copy_strided<S: Simd>(from: *const f32, stride: usize, out: &mut [f32]) {
+pub(crate) unsafe fn copy_strided<S: Simd>(
+    from: *const f32,
+    stride: usize,
+    out: &mut [MaybeUninit<f32>],
+) {
     let whole = out.len() - out.len() % S::LANES;
     // SAFETY: as promised by the caller; stores end within `whole`.
     unsafe {
         for i in (0..whole).step_by(S::LANES) {
             S::store(
-                out.as_mut_ptr().add(i),
+                out.as_mut_ptr().add(i).cast(),
                 S::load_strided(from.add(i * stride), stride),
             );
         }
         for (i, out) in out.iter_mut().enumerate().skip(whole) {
-            *out = *from.add(i * stride);
+            out.write(*from.add(i * stride));
         }
     }
 }

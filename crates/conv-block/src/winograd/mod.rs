@@ -11,13 +11,13 @@ mod results;
 mod transforms;
 mod weights;
 
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
 use self::{results::transform_sums, transforms::of_input, weights::transform_weights};
 use crate::{
-    scratch::{SharedMut, with_scratch},
+    scratch::{SharedMut, filled, with_scratch},
     shape::{Conv, Tail},
     simd::{Isa, Simd, per_isa},
     tile::{Tile, multiply},
@@ -58,13 +58,22 @@ pub(crate) fn is_faster(conv: &Conv) -> bool {
     products + patches + weights < 9.0 * (rows * columns) as f64 * inputs * outputs
 }
 
-/// Computes the convolution and its tail into `out`, `[images, outputs, rows, columns]`.
-pub(crate) fn run(
+/// Computes the convolution and its tail, `[images, outputs, rows, columns]`.
+pub(crate) fn run(isa: Isa, conv: &Conv, tail: Tail, tensors: [&[f32]; 3]) -> Vec<f32> {
+    // SAFETY: tiles cover the result, and each stores its part of every output.
+    unsafe {
+        filled(conv.output_len(tail), |out| {
+            fill(isa, conv, tail, tensors, out);
+        })
+    }
+}
+
+fn fill(
     isa: Isa,
     conv: &Conv,
     tail: Tail,
     [input, weight, bias]: [&[f32]; 3],
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
 ) {
     let (rows, columns) = conv.result_size();
     let across = [rows.div_ceil(SIDE), columns.div_ceil(SIDE)];
@@ -125,7 +134,7 @@ struct Strip<'a> {
     groups: usize,
     /// Rows and columns of tiles in an image.
     across: [usize; 2],
-    out: SharedMut<f32>,
+    out: SharedMut<MaybeUninit<f32>>,
 }
 
 /// Returns the most columns that the patches of a row of tiles cover.
@@ -322,12 +331,6 @@ mod tests {
     use super::*;
     use crate::{forward, tests::values};
 
-    fn infer(isa: Isa, conv: &Conv, tail: Tail, [input, weight, bias]: [&[f32]; 3]) -> Vec<f32> {
-        let mut out = vec![f32::NAN; conv.output_len(tail)];
-        run(isa, conv, tail, [input, weight, bias], &mut out);
-        out
-    }
-
     #[test]
     fn equals_the_direct_sum_for_any_shape() {
         let shapes = [
@@ -375,10 +378,8 @@ mod tests {
                         let scale = direct(Tail::Linear)
                             .iter()
                             .fold(1.0, |most: f32, value| most.max(value.abs()));
-                        let (found, direct) = (
-                            infer(isa, &conv, tail, [&input, &weight, bias]),
-                            direct(tail),
-                        );
+                        let (found, direct) =
+                            (run(isa, &conv, tail, [&input, &weight, bias]), direct(tail));
                         assert_eq!(found.len(), direct.len());
                         for (index, (found, direct)) in found.iter().zip(&direct).enumerate() {
                             let what = format!("{isa:?} {conv:?} {tail:?} [{index}]");
@@ -412,7 +413,7 @@ mod tests {
                 (Tail::Relu, [34, 45, 46, 56]),
                 (Tail::ReluPool, [7, 8, 12, 13]),
             ] {
-                let found = infer(isa, &conv, tail, [&input, &weight, &[]]);
+                let found = run(isa, &conv, tail, [&input, &weight, &[]]);
                 for output in found.chunks_exact(found.len() / 3) {
                     assert!(
                         cells.iter().all(|cell| output[*cell].is_nan()),
@@ -445,7 +446,7 @@ mod tests {
                 .num_threads(threads)
                 .build()
                 .expect("threads");
-            pool.install(|| infer(Isa::best(), &conv, Tail::Relu, [&input, &weight, &[]]))
+            pool.install(|| run(Isa::best(), &conv, Tail::Relu, [&input, &weight, &[]]))
         };
         assert_eq!(with(1), with(8));
     }

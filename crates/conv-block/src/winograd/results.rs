@@ -88,7 +88,7 @@ impl Strip<'_> {
                 // SAFETY: the tile is this task's alone, and so are its pieces of rows.
                 let out = unsafe { self.out.slice(plane + (row + r) * width + column, columns) };
                 for (out, values) in out.iter_mut().zip(&values[r * side..]) {
-                    *out = values[lane];
+                    out.write(values[lane]);
                 }
             }
         }
