@@ -164,32 +164,8 @@ impl<'a> Row<'a> {
                 .map(|field| field.text.as_str())
         };
         let given = |role| field(role).filter(|text| !text.is_empty());
-        let split = given(Role::Split).map(|name| {
-            Part::from_name(name).ok_or_else(|| {
-                format!(
-                    "unknown split `{}`, expected train, val or test",
-                    names::of_text(name)
-                )
-            })
-        });
-        let weight = given(Role::Weight).map(|text| {
-            // Where the decimal separator is a comma, Excel separates fields with a semicolon.
-            let number = if columns.separator == ',' {
-                text.to_owned()
-            } else {
-                text.replace(',', ".")
-            };
-            let weight = number
-                .parse()
-                .ok()
-                .filter(|weight: &f32| weight.is_finite() && *weight >= 0.0);
-            weight.ok_or_else(|| {
-                format!(
-                    "found the weight `{}`, expected a number from 0 on",
-                    names::of_text(text)
-                )
-            })
-        });
+        let split = given(Role::Split).map(part_of);
+        let weight = given(Role::Weight).map(|text| weight_of(text, columns.separator));
         let (path, label) = (
             field(Role::Path).unwrap_or_default(),
             field(Role::Label).unwrap_or_default(),
@@ -206,6 +182,36 @@ impl<'a> Row<'a> {
             weight,
         })
     }
+}
+
+/// Reads a part's name. The error says what was expected.
+fn part_of(name: &str) -> Result<Part, String> {
+    Part::from_name(name).ok_or_else(|| {
+        format!(
+            "unknown split `{}`, expected train, val or test",
+            names::of_text(name)
+        )
+    })
+}
+
+/// Reads a weight. The error says what was expected.
+fn weight_of(text: &str, separator: char) -> Result<f32, String> {
+    // Where the decimal separator is a comma, Excel separates fields with a semicolon.
+    let number = if separator == ',' {
+        text.to_owned()
+    } else {
+        text.replace(',', ".")
+    };
+    let weight = number
+        .parse()
+        .ok()
+        .filter(|weight: &f32| weight.is_finite() && *weight >= 0.0);
+    weight.ok_or_else(|| {
+        format!(
+            "found the weight `{}`, expected a number from 0 on",
+            names::of_text(text)
+        )
+    })
 }
 
 /// Returns the file of a line, relative to `folder`, and how it was found, or the reason why there

@@ -255,10 +255,8 @@ pub(in crate::train) fn follow_images(
         })
         .collect();
     if table::fingerprint(&before) != state.data_fingerprint {
-        return Err(changed(format!(
-            "{} isn't the one of the checkpoint",
-            path.display()
-        )));
+        let detail = format!("{} isn't the one of the checkpoint", path.display());
+        return Err(changed(detail));
     }
     let matched = Matched::of(&before, &now);
     let pairs: Vec<(&SplitRow, usize)> = before
@@ -269,36 +267,25 @@ pub(in crate::train) fn follow_images(
     let is_same = |(row, at): &(&SplitRow, usize)| {
         row.label == now[*at].label && row.weight.to_bits() == now[*at].weight.to_bits()
     };
-    let has_moved = pairs.iter().any(|(row, at)| row.path != now[*at].path);
+    let num_moved = pairs
+        .iter()
+        .filter(|(row, at)| row.path != now[*at].path)
+        .count();
     // `reorder` moves images between the two sets, which works only if both read one store.
     let share_a_store = Arc::ptr_eq(&data.train.store, &data.validation.store);
-    if !(matched.is_whole() && has_moved && share_a_store && pairs.iter().all(is_same)) {
+    if !(matched.is_whole() && num_moved > 0 && share_a_store && pairs.iter().all(is_same)) {
         return Err(changed(
             difference(&before, &now).unwrap_or_else(|| "its order".to_owned()),
         ));
     }
-    let count = pairs
-        .iter()
-        .filter(|(row, at)| row.path != now[*at].path)
-        .count();
     let words = format!(
-        "{count} of {} images have moved; they are the same, and split.csv now says where they are",
+        "{num_moved} of {} images have moved; they are the same, and split.csv now says where they are",
         pairs.len()
     );
-    let new_paths = new_paths(
-        &pairs,
-        &now,
-        written.iter().filter(|row| is_test(row)),
-        &data.leaks,
-    );
+    let tests = written.iter().filter(|row| is_test(row));
+    let new_paths = new_paths(&pairs, &now, tests, &data.leaks);
     reorder(data, &pairs);
-    for row in &mut written {
-        for path in [&mut row.path, &mut row.copy_of] {
-            if let Some(new) = new_paths.get(path) {
-                path.clone_from(new);
-            }
-        }
-    }
+    rename(&mut written, &new_paths);
     state.data_fingerprint = table::fingerprint(&split_rows(data));
     Ok(Some(Moved {
         split: table::to_csv(&written),
@@ -333,6 +320,17 @@ fn new_paths<'a>(
         .map(|(row, at)| (row.path.clone(), now[*at].path.clone()))
         .chain(tests.filter_map(test))
         .collect()
+}
+
+/// Replaces the paths in rows by the new ones, where there are any.
+fn rename(rows: &mut [SplitRow], new_paths: &BTreeMap<String, String>) {
+    for row in rows {
+        for path in [&mut row.path, &mut row.copy_of] {
+            if let Some(new) = new_paths.get(path) {
+                path.clone_from(new);
+            }
+        }
+    }
 }
 
 /// Puts the images of `data` into the order and the parts of the rows. Each row comes with the
