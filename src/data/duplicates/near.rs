@@ -14,7 +14,8 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    affine::{Affine, Small, agreement},
+    affine::{Small, agreement},
+    affine_map::Affine,
     align::likeness,
     coarse::Coarse,
     focus::{Focus, Tilt, Weight},
