@@ -473,11 +473,13 @@ mod tests {
         );
         check_refused(
             &data(good.path(), &copies),
-            "one or more: 12 are copies of test or validation images and left out (data.on_leak = \"exclude\")",
+            "one or more: 12 are copies of test or validation images and left out \
+             (data.on_leak = \"exclude\")",
         );
         check_refused(
             &data(held.path(), "validation = 0.7"),
-            "class b left to train on, expected one or more: 1 are held back for validation: make data.validation smaller",
+            "class b left to train on, expected one or more: 1 are held back for validation: make \
+             data.validation smaller",
         );
     }
 
@@ -507,7 +509,8 @@ mod tests {
         });
         check_refused(
             &data(&two_groups, ""),
-            ": the 24 images lie in 2 sets of groups and copies, of 12 images or more, where 4 were wanted in all",
+            ": the 24 images lie in 2 sets of groups and copies, of 12 images or more, where 4 \
+             were wanted in all",
         );
         let weightless = csv("zero.csv", &|class, index| {
             format!("{class}/{index:02}.png,{class},,0,\n")
@@ -634,11 +637,13 @@ mod tests {
         for (keys, expected) in [
             (
                 "test = 0.01",
-                "found no test images, expected one or more; 13 images are too few for that share: make data.test larger or name a folder",
+                "found no test images, expected one or more; 13 images are too few for that share: \
+                 make data.test larger or name a folder",
             ),
             (
                 "test = 0.7\nvalidation = 0.1",
-                "class b left to train on, expected one or more: 1 are held out for the test: make data.test smaller",
+                "class b left to train on, expected one or more: 1 are held out for the test: make \
+                 data.test smaller",
             ),
         ] {
             let error = load(&data(folder.path(), keys))

@@ -66,7 +66,8 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Lists the parts of a recipe's data. A CSV may assign its images to parts; then no other
-    /// source for such a part is allowed, but for the share of validation images, which is a default.
+    /// source for such a part is allowed, but for the share of validation images, which is a
+    /// default.
     pub(super) fn of(data: &Data) -> Result<Self, DataError> {
         let (sources, exclude) = (Sources::of(data)?, Exclude::of(data)?);
         let listing = list(&sources.train, &exclude)?;
@@ -233,12 +234,14 @@ impl Parts {
         }
         let name = first.unwrap_or_default();
         Err(DataError::Classes(format!(
-            "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first file is {name}"
+            "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first \
+             file is {name}"
         )))
     }
 }
 
-/// Returns the error for a part that a list assigns images to and that the recipe has another source for.
+/// Returns the error for a part that a list assigns images to and that the recipe has another
+/// source for.
 fn twice(what: &str, listed: &[Entry], list: &Path, value: &str) -> DataError {
     DataError::Classes(format!(
         "found {what} images twice: {} lines of {} and data.{what} = {value}; take one of them out",
@@ -268,7 +271,8 @@ fn check_known(
         ("es", "them")
     };
     Err(DataError::Classes(format!(
-        "found the {what} class{plural} {names} that training doesn't know, in {}; training knows {}{meant}; rename or remove {them}",
+        "found the {what} class{plural} {names} that training doesn't know, in {}; training knows \
+         {}{meant}; rename or remove {them}",
         names::of_path(path),
         words::listed(classes),
     )))

@@ -108,7 +108,8 @@ mod tests {
 
     fn found(train: &str) -> Vec<Work> {
         let text = format!(
-            "name = 'x'\n[data]\ntrain = 'x'\nimage_size = [8, 8]\ncolor = 'grayscale'\n[model]\narchitecture = 'small_cnn'\nweights = 'x.safetensors'\nchannels = [2]\n\
+            "name = 'x'\n[data]\ntrain = 'x'\nimage_size = [8, 8]\ncolor = 'grayscale'\n[model]\n\
+             architecture = 'small_cnn'\nweights = 'x.safetensors'\nchannels = [2]\n\
              pooling = 'average'\nhidden = 0\n{train}"
         );
         of_epochs(
@@ -129,7 +130,8 @@ mod tests {
                 steps: all
             }; 2]
         );
-        let phases = "[[train.phases]]\nepochs = 2\nfreeze = 'blocks:1'\n[[train.phases]]\nepochs = 1\nfreeze = 'none'\n";
+        let phases = "[[train.phases]]\nepochs = 2\nfreeze = 'blocks:1'\n\
+                      [[train.phases]]\nepochs = 1\nfreeze = 'none'\n";
         let head = (3.0 * 10.0 + 4.0) * HEAD;
         let cached = [
             Work {

@@ -1,5 +1,5 @@
-//! Affine maps from one thumbnail to another: the one that their windows suggest, and whether a copy
-//! may be distorted like that.
+//! Affine maps from one thumbnail to another: the one that their windows suggest, and whether a
+//! copy may be distorted like that.
 
 use super::focus::{Focus, Tilt};
 use crate::data::pixels::thumbnail::SIDE;

@@ -41,7 +41,8 @@ const COUNTS: [(&str, usize); 2] = [("train", 300), ("test", 75)];
 const SIZE: [usize; 2] = [96, 80];
 
 /// Content of the marker file. With another content, the images are of another version.
-const MARKER: &str = "Drawn by emberlens, phantom set 1. The folder may be deleted; it is drawn again when it is needed.\n";
+const MARKER: &str = "Drawn by emberlens, phantom set 1. The folder may be deleted; it is drawn \
+                      again when it is needed.\n";
 
 /// Draws the images unless they are there, and returns the training and the test folder.
 ///

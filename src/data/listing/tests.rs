@@ -225,11 +225,13 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
         words,
         [
             format!(
-                "passed over in x: 1 DICOM file, which can't be read; export it as PNG, with the window that a reader would set; {}",
+                "passed over in x: 1 DICOM file, which can't be read; export it as PNG, with the \
+                 window that a reader would set; {}",
                 first("b/4.dcm")
             ),
             format!(
-                "passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; {}",
+                "passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; \
+                 {}",
                 first("a/2.HEIC")
             ),
             format!(

@@ -140,7 +140,9 @@ impl Store {
                 // The run continues only if the image file still gives the same pixels.
                 let bytes = self.decode_again(&sources[slot])?;
                 let reason = || {
-                    "it has changed since it was read first, and its copy in the pixel cache is damaged".to_owned()
+                    "it has changed since it was read first, and its copy in the pixel cache is \
+                     damaged"
+                        .to_owned()
                 };
                 let is_same = cache_file::sum(&bytes) == sums[slot];
                 if is_same {

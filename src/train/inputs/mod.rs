@@ -52,6 +52,7 @@ pub(super) struct Inputs {
     /// Number of augmented variants of each training image whose features are kept; 1 without
     /// augmentation.
     rounds: usize,
+    /// Files of features, of this and of earlier runs.
     files: FeatureFiles,
     validation_set: Option<Arc<ImageSet>>,
     /// Features of the training images by the number of their augmented variant.

@@ -162,7 +162,8 @@ pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(),
             what: "the configuration",
             detail: format!("{key} was {old} and is {new}"),
             hint: format!(
-                "a resume may change {}, where the data lies and how it is cached, and the epochs of the last phase; start a new run for the rest",
+                "a resume may change {}, where the data lies and how it is cached, and the epochs \
+                 of the last phase; start a new run for the rest",
                 MAY_CHANGE.join(", ")
             ),
         }),
@@ -206,7 +207,8 @@ pub(in crate::train) fn jump(state: &State, config: &Config, images: usize) -> O
     );
     ((jumped - planned).abs() > 1e-9 * planned.abs().max(jumped.abs())).then(|| {
         format!(
-            "warning: the learning rate jumps from {last:.3e} to {jumped:.3e}: the {name} schedule now ends after {now} epochs, no longer after {before}"
+            "warning: the learning rate jumps from {last:.3e} to {jumped:.3e}: the {name} schedule \
+             now ends after {now} epochs, no longer after {before}"
         )
     })
 }
@@ -279,7 +281,8 @@ pub(in crate::train) fn follow_images(
         ));
     }
     let words = format!(
-        "{num_moved} of {} images have moved; they are the same, and split.csv now says where they are",
+        "{num_moved} of {} images have moved; they are the same, and split.csv now says where they \
+         are",
         pairs.len()
     );
     let tests = written.iter().filter(|row| is_test(row));

@@ -108,7 +108,8 @@ pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         };
     }
     if has(128, b"DICM") {
-        let advice = "convert it with its window of levels, with pydicom or dcm2pnm (dcm2niix for volumes), and save it as PNG";
+        let advice = "convert it with its window of levels, with pydicom or dcm2pnm (dcm2niix for \
+                      volumes), and save it as PNG";
         return Some(("a DICOM image", advice));
     }
     let found = MARKS
