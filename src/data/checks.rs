@@ -40,7 +40,8 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
             format!("; {}", Skipped::named(others, NAMED))
         };
         return Err(DataError::Classes(format!(
-            "found the one class {} in {source}, expected two or more; a class is a folder with images in it (in a CSV, a label){others}{passed_over}",
+            "found the one class {} in {source}, expected two or more; a class is a folder with \
+             images in it (in a CSV, a label){others}{passed_over}",
             names::quoted(&parts.classes[0])
         )));
     }
@@ -49,8 +50,9 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
         let unopened = cause_of_skipped(&parts.unopened, class, Part::Train)
             .map_or(String::new(), |cause| format!(": {cause}"));
         return Err(DataError::Classes(format!(
-            "found no training image of the class {} in {source}, expected one or more{unopened}; add some or remove the class, or leave it out \
-             with data.exclude = [\"{class}\"] (image files end in {}){passed_over}",
+            "found no training image of the class {} in {source}, expected one or more{unopened}; \
+             add some or remove the class, or leave it out with data.exclude = [\"{class}\"] \
+             (image files end in {}){passed_over}",
             names::quoted(class),
             EXTENSIONS.join(", ")
         )));
@@ -126,7 +128,8 @@ impl Outcome<'_> {
         }
         if self.train.images.iter().all(|image| image.weight == 0.0) {
             return Err(DataError::Classes(format!(
-                "no training image has a weight above 0, so that nothing would be learned; look at the weights in {}",
+                "no training image has a weight above 0, so that nothing would be learned; look at \
+                 the weights in {}",
                 self.data.train
             )));
         }
@@ -140,7 +143,10 @@ impl Outcome<'_> {
             .into_iter()
             .collect();
         if copies > 0 {
-            causes.push(format!("{copies} are copies of test or validation images and left out (data.on_leak = \"exclude\")"));
+            causes.push(format!(
+                "{copies} are copies of test or validation images and left out \
+                 (data.on_leak = \"exclude\")"
+            ));
         }
         for held in self.held {
             let (count, what) = match held.part {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    batches::dataset::Image,
+    batches::dataset::{Image, ImageSet},
     error::DataError,
     listing::{Entry, Part},
     pixels::{image_stats::ImageStats, memory},
@@ -26,6 +26,21 @@ pub(super) struct Loaded {
     pub facts: Vec<Arc<ImageStats>>,
     /// Images that can't be decoded, with their position among the entries.
     pub skipped: Vec<(usize, Skipped)>,
+}
+
+impl Loaded {
+    /// Returns a set of the images at these positions among those that were read.
+    pub(super) fn set(
+        &self,
+        classes: &Arc<Vec<String>>,
+        positions: impl Iterator<Item = usize>,
+    ) -> Arc<ImageSet> {
+        Arc::new(ImageSet {
+            classes: Arc::clone(classes),
+            images: positions.map(|at| self.images[at].1.clone()).collect(),
+            store: Arc::clone(&self.store),
+        })
+    }
 }
 
 /// Reads listed images as `data` says. `done` is called with the number of images that were read
@@ -63,44 +78,43 @@ pub(super) fn read_entries(
         let (path, group) = (entry.path.clone(), entry.group.clone());
         match read {
             Read::Good(facts) => {
-                let label = labels.get(entry.class.as_str()).copied().ok_or_else(|| {
-                    DataError::Classes(format!(
-                        "found the unknown class {}, expected one of {}: {}",
-                        names::quoted(&entry.class),
-                        words::listed(classes),
-                        names::of_path(&path)
-                    ))
-                })?;
-                loaded.images.push((
-                    index,
-                    Image {
-                        path,
-                        label,
-                        group,
-                        weight: entry.weight,
-                        digest: facts.pixels,
-                        slot: index,
-                    },
-                ));
+                let Some(label) = labels.get(entry.class.as_str()).copied() else {
+                    return Err(unknown_class(entry, classes));
+                };
+                let image = Image {
+                    path,
+                    label,
+                    group,
+                    weight: entry.weight,
+                    digest: facts.pixels,
+                    slot: index,
+                };
+                loaded.images.push((index, image));
                 loaded.facts.push(facts);
             }
             Read::Bad(reason) if data.on_bad_image == OnBadImage::Error => {
                 return Err(DataError::Image { path, reason });
             }
             Read::Bad(reason) => {
-                let (path, split) = (names::of_path(&path), entry.split.map_or("", Part::name));
-                loaded.skipped.push((
-                    index,
-                    Skipped {
-                        path,
-                        reason,
-                        split,
-                        class: entry.class.clone(),
-                        failure: Failure::Decoding,
-                    },
-                ));
+                let skipped = Skipped {
+                    path: names::of_path(&path),
+                    reason,
+                    split: entry.split.map_or("", Part::name),
+                    class: entry.class.clone(),
+                    failure: Failure::Decoding,
+                };
+                loaded.skipped.push((index, skipped));
             }
         }
     }
     Ok(loaded)
+}
+
+fn unknown_class(entry: &Entry, classes: &[String]) -> DataError {
+    DataError::Classes(format!(
+        "found the unknown class {}, expected one of {}: {}",
+        names::quoted(&entry.class),
+        words::listed(classes),
+        names::of_path(&entry.path)
+    ))
 }

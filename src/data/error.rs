@@ -21,7 +21,12 @@ pub enum DataError {
         hint: String,
     },
     /// An input or output error.
-    #[error("can't {doing}: {}{}: {}", reason(.error), hint(.doing, .error.kind()), names::of_path(path))]
+    #[error(
+        "can't {doing}: {}{}: {}",
+        reason(.error),
+        hint(.doing, .error.kind()),
+        names::of_path(path)
+    )]
     Io {
         /// What failed, such as "read" or "list".
         doing: &'static str,
@@ -114,12 +119,14 @@ mod tests {
             (
                 "write the pixel cache",
                 StorageFull,
-                "can't write the pixel cache: no storage space; free some space, or set data.cache = \"memory\": x",
+                "can't write the pixel cache: no storage space; free some space, or set \
+                 data.cache = \"memory\": x",
             ),
             (
                 "create the folder of the pixel cache",
                 PermissionDenied,
-                "can't create the folder of the pixel cache: permission denied; let XDG_CACHE_HOME name a folder that can be written, or set data.cache = \"memory\": x",
+                "can't create the folder of the pixel cache: permission denied; let XDG_CACHE_HOME \
+                 name a folder that can be written, or set data.cache = \"memory\": x",
             ),
             ("list", NotFound, "can't list: entity not found: x"),
         ] {

@@ -19,7 +19,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Moves a share of the training images in `survey`, the first of which are the `loaded` ones, to another part.
+    /// Moves a share of the training images in `survey`, the first of which are the `loaded` ones,
+    /// to another part.
     pub(super) fn back(
         part: Part,
         share: f64,
@@ -59,7 +60,8 @@ impl Held {
         }
     }
 
-    /// Explains why nothing was held back, as the continuation of "found no test images, expected one or more".
+    /// Explains why nothing was held back, as the continuation of "found no test images, expected
+    /// one or more".
     pub(super) fn why_none(&self) -> String {
         why_none_held(&self.of, self.share, self.key())
     }

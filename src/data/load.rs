@@ -18,7 +18,7 @@ use super::{
     table::{Damaged, Skipped},
 };
 use crate::{
-    config::{Cache, Data, OnBadImage, OnLeak},
+    config::{Cache, Data, OnBadImage, OnLeak, Source},
     data::entries::{Loaded, read_entries},
 };
 
@@ -97,58 +97,28 @@ pub fn load_for_training(
     // Test images are decoded for the findings only; none of their pixels may reach training.
     let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
     let mut survey = parts.survey(&loaded, &tests);
-    // Test images first: the rest is split as if they had never been there.
-    let shares = [
-        (Part::Test, data.test.as_ref()),
-        (
-            Part::Validation,
-            Some(&data.validation).filter(|_| parts.validation.is_empty()),
-        ),
-    ];
-    let shares = shares
-        .into_iter()
-        .filter_map(|(part, source)| Some((part, source?.share()?)));
-    let held: Vec<Held> = shares
-        .map(|(part, share)| Held::back(part, share, &loaded, &mut survey, seed))
-        .collect();
+    let held = hold_back_shares(data, &parts, &loaded, &mut survey, seed);
     // After the split, so that copies across training and validation count too.
     let excluded = if data.on_leak == OnLeak::Exclude {
         leaks::to_exclude(&survey)
     } else {
         Vec::new()
     };
-    let is_excluded = |index: usize| excluded.binary_search(&index).is_ok();
     let leaks = leaks::find(&survey, &excluded);
     leaks::check(&leaks, data.on_leak)?;
     let set = |wanted| {
-        let of_part = (0..loaded.images.len())
-            .filter(|index| survey.seen[*index].part == wanted && !is_excluded(*index));
-        let images = of_part
-            .map(|index| loaded.images[index].1.clone())
-            .collect();
-        Arc::new(ImageSet {
-            classes: Arc::clone(&classes),
-            images,
-            store: Arc::clone(&loaded.store),
-        })
+        let is_in = |index: &usize| {
+            survey.seen[*index].part == wanted && excluded.binary_search(index).is_err()
+        };
+        loaded.set(&classes, (0..loaded.images.len()).filter(is_in))
     };
     let (train, validation) = (set(Part::Train), set(Part::Validation));
-    let held_out = survey
-        .seen
-        .iter()
-        .take(loaded.images.len())
-        .filter(|seen| seen.part == Part::Test);
-    let listed = tests.images.iter().map(|(index, _)| &parts.test[*index]);
-    let test: Vec<Entry> = listed
-        .chain(held_out.map(|seen| &seen.entry))
-        .cloned()
-        .collect();
+    let test = test_entries(&parts, &tests, &survey.seen[..loaded.images.len()]);
     let mut copies = vec![0; classes.len()];
-    let from_train = excluded
-        .iter()
-        .map(|index| &loaded.images[*index])
-        .filter(|(entry, _)| *entry < parts.train.len());
-    from_train.for_each(|(_, image)| copies[image.label] += 1);
+    for index in &excluded {
+        let (entry, image) = &loaded.images[*index];
+        copies[image.label] += usize::from(*entry < parts.train.len());
+    }
     let (skipped, damaged) = (survey.unreadable.clone(), survey.damaged());
     let outcome = Outcome {
         data,
@@ -178,6 +148,41 @@ pub fn load_for_training(
         survey,
         without_effect,
     })
+}
+
+/// Moves the shares of the training images that `data` asks for to the test and validation images.
+fn hold_back_shares(
+    data: &Data,
+    parts: &Parts,
+    loaded: &Loaded,
+    survey: &mut Scan,
+    seed: u64,
+) -> Vec<Held> {
+    let test = data.test.as_ref().and_then(Source::share);
+    let validation = data.validation.share();
+    // Test images first: the rest is split as if they had never been there.
+    [
+        (Part::Test, test),
+        (
+            Part::Validation,
+            validation.filter(|_| parts.validation.is_empty()),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(part, share)| Some((part, share?)))
+    .map(|(part, share)| Held::back(part, share, loaded, survey, seed))
+    .collect()
+}
+
+/// Returns the test images that can be read: those that are listed, then those that were held out
+/// from the `known` images.
+fn test_entries(parts: &Parts, tests: &Loaded, known: &[ScannedImage]) -> Vec<Entry> {
+    let listed = tests.images.iter().map(|(index, _)| &parts.test[*index]);
+    let held_out = known.iter().filter(|seen| seen.part == Part::Test);
+    listed
+        .chain(held_out.map(|seen| &seen.entry))
+        .cloned()
+        .collect()
 }
 
 /// All images of a recipe, with their pixels.
@@ -434,8 +439,17 @@ mod tests {
         }
     }
 
+    /// Checks that data is refused with these words, and that only they have an advice on shares.
+    fn check_refused(data: &Data, expected: &str) {
+        let error = load(data).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+        for advice in ["too few", "smaller"] {
+            assert_eq!(error.contains(advice), expected.contains(advice), "{error}");
+        }
+    }
+
     #[test]
-    fn what_is_wrong_is_told_by_its_cause() {
+    fn what_is_wrong_in_folders_is_told_by_its_cause() {
         let good = folder(&[("a", 12), ("b", 12)]);
         let strange = folder(&[("a", 1), ("b", 1)]);
         for class in ["a", "b"] {
@@ -443,6 +457,35 @@ mod tests {
         }
         let hollow = folder(&[("a", 0), ("b", 0)]);
         let held = folder(&[("a", 12), ("b", 1)]);
+        let validation = |folder: &Path| format!("validation = '{}'", folder.display());
+        let copies = format!("test = '{}'\non_leak = 'exclude'", good.path().display());
+        check_refused(
+            &data(good.path(), "validation = 0.01"),
+            "; 24 images are too few for that share: make data.validation larger or name a folder",
+        );
+        check_refused(
+            &data(good.path(), &validation(strange.path())),
+            ": none of the 2 validation images can be read; the first: ",
+        );
+        check_refused(
+            &data(good.path(), &validation(hollow.path())),
+            ": there is no image in the class folders of ",
+        );
+        check_refused(
+            &data(good.path(), &copies),
+            "one or more: 12 are copies of test or validation images and left out \
+             (data.on_leak = \"exclude\")",
+        );
+        check_refused(
+            &data(held.path(), "validation = 0.7"),
+            "class b left to train on, expected one or more: 1 are held back for validation: make \
+             data.validation smaller",
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_in_lists_is_told_by_its_cause() {
+        let good = folder(&[("a", 12), ("b", 12)]);
         let csv = |name: &str, line: &dyn Fn(&str, usize) -> String| {
             let lines: String = ["a", "b"]
                 .iter()
@@ -457,67 +500,34 @@ mod tests {
         let one_group = csv("one.csv", &|class, index| {
             format!("{class}/{index:02}.png,{class},p,1,\n")
         });
+        check_refused(
+            &data(&one_group, ""),
+            ": all 24 images are of one group, p; what belongs together stays on one side",
+        );
         let two_groups = csv("two.csv", &|class, index| {
             format!("{class}/{index:02}.png,{class},{class},1,\n")
         });
+        check_refused(
+            &data(&two_groups, ""),
+            ": the 24 images lie in 2 sets of groups and copies, of 12 images or more, where 4 \
+             were wanted in all",
+        );
         let weightless = csv("zero.csv", &|class, index| {
             format!("{class}/{index:02}.png,{class},,0,\n")
         });
+        check_refused(
+            &data(&weightless, ""),
+            "no training image has a weight above 0",
+        );
         let gone = csv("gone.csv", &|class, index| {
-            format!(
-                "{class}/{index:02}.png{},{class},,,{}\n",
-                if class == "b" { "x" } else { "" },
-                "train"
-            )
+            let more = if class == "b" { "x" } else { "" };
+            format!("{class}/{index:02}.png{more},{class},,,train\n")
         });
-        let validation = |folder: &Path| format!("validation = '{}'", folder.display());
-        let copies = format!("test = '{}'\non_leak = 'exclude'", good.path().display());
-        let cases = [
-            (
-                data(&one_group, ""),
-                ": all 24 images are of one group, p; what belongs together stays on one side",
-            ),
-            (
-                data(&two_groups, ""),
-                ": the 24 images lie in 2 sets of groups and copies, of 12 images or more, where 4 were wanted in all",
-            ),
-            (
-                data(good.path(), "validation = 0.01"),
-                "; 24 images are too few for that share: make data.validation larger or name a folder",
-            ),
-            (
-                data(good.path(), &validation(strange.path())),
-                ": none of the 2 validation images can be read; the first: ",
-            ),
-            (
-                data(good.path(), &validation(hollow.path())),
-                ": there is no image in the class folders of ",
-            ),
-            (
-                data(good.path(), &copies),
-                "one or more: 12 are copies of test or validation images and left out (data.on_leak = \"exclude\")",
-            ),
-            (
-                data(held.path(), "validation = 0.7"),
-                "class b left to train on, expected one or more: 1 are held back for validation: make data.validation smaller",
-            ),
-            (
-                data(&weightless, ""),
-                "no training image has a weight above 0",
-            ),
-            (
-                data(&gone, ""),
-                "found no training image of the class b in ",
-            ),
-            (data(&gone, ""), ": 12 files can't be read; the first: "),
-        ];
-        for (data, expected) in cases {
-            let error = load(&data).expect_err(expected).to_string();
-            assert!(error.contains(expected), "{error}");
-            for advice in ["too few", "smaller"] {
-                assert_eq!(error.contains(advice), expected.contains(advice), "{error}");
-            }
-        }
+        check_refused(
+            &data(&gone, ""),
+            "found no training image of the class b in ",
+        );
+        check_refused(&data(&gone, ""), ": 12 files can't be read; the first: ");
     }
 
     #[test]
@@ -627,11 +637,13 @@ mod tests {
         for (keys, expected) in [
             (
                 "test = 0.01",
-                "found no test images, expected one or more; 13 images are too few for that share: make data.test larger or name a folder",
+                "found no test images, expected one or more; 13 images are too few for that share: \
+                 make data.test larger or name a folder",
             ),
             (
                 "test = 0.7\nvalidation = 0.1",
-                "class b left to train on, expected one or more: 1 are held out for the test: make data.test smaller",
+                "class b left to train on, expected one or more: 1 are held out for the test: make \
+                 data.test smaller",
             ),
         ] {
             let error = load(&data(folder.path(), keys))

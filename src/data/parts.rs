@@ -66,7 +66,8 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Lists the parts of a recipe's data. A CSV may assign its images to parts; then no other
-    /// source for such a part is allowed, but for the share of validation images, which is a default.
+    /// source for such a part is allowed, but for the share of validation images, which is a
+    /// default.
     pub(super) fn of(data: &Data) -> Result<Self, DataError> {
         let (sources, exclude) = (Sources::of(data)?, Exclude::of(data)?);
         let listing = list(&sources.train, &exclude)?;
@@ -86,55 +87,46 @@ impl Parts {
             passed_over: Vec::new(),
             notes: Vec::new(),
             classes: listing.classes.clone(),
-            exclude: Exclude::default(),
+            exclude,
         };
         parts.note(&listing, &sources.train, None);
-        for (path, part, what) in [
-            (&sources.validation, Part::Validation, "validation"),
-            (&sources.test, Part::Test, "test"),
-        ] {
-            let Some(path) = path else { continue };
-            let into = if part == Part::Test {
-                &parts.test
-            } else {
-                &parts.validation
-            };
-            if !into.is_empty() {
-                return Err(twice(
-                    what,
-                    into,
-                    &sources.train,
-                    &format!("\"{}\"", names::of_path(path)),
-                ));
-            }
-            let other = list(path, &exclude)?;
-            // A label is an index into the classes of training, which an unknown class doesn't
-            // have.
-            check_known(&other, &parts.classes, path, what)?;
-            parts.note(&other, path, Some(part));
-            (if part == Part::Test {
-                &mut parts.test
-            } else {
-                &mut parts.validation
-            })
-            .extend(other.entries);
+        if let Some(path) = &sources.validation {
+            parts.add_source(path, Part::Validation, &sources.train)?;
         }
-        if let Some(share) = data
-            .test
-            .as_ref()
-            .and_then(Source::share)
-            .filter(|_| !parts.test.is_empty())
-        {
-            return Err(twice(
-                "test",
-                &parts.test,
-                &sources.train,
-                &share.to_string(),
-            ));
+        if let Some(path) = &sources.test {
+            parts.add_source(path, Part::Test, &sources.train)?;
         }
-        parts.exclude = exclude;
+        let test_share = data.test.as_ref().and_then(Source::share);
+        if let Some(share) = test_share.filter(|_| !parts.test.is_empty()) {
+            let share = share.to_string();
+            return Err(twice("test", &parts.test, &sources.train, &share));
+        }
         parts.group_by_name(data)?;
         Ok(parts)
+    }
+
+    /// Lists a part other than training from a source of its own. `list_path` is that of the list
+    /// of training images, which must not assign images to the part.
+    fn add_source(&mut self, path: &Path, part: Part, list_path: &Path) -> Result<(), DataError> {
+        let (listed, what) = if part == Part::Test {
+            (&self.test, "test")
+        } else {
+            (&self.validation, "validation")
+        };
+        if !listed.is_empty() {
+            let value = format!("\"{}\"", names::of_path(path));
+            return Err(twice(what, listed, list_path, &value));
+        }
+        let other = list(path, &self.exclude)?;
+        // A label is an index into the classes of training, which an unknown class doesn't have.
+        check_known(&other, &self.classes, path, what)?;
+        self.note(&other, path, Some(part));
+        if part == Part::Test {
+            self.test = other.entries;
+        } else {
+            self.validation = other.entries;
+        }
+        Ok(())
     }
 
     /// Keeps what there is to report of a listing. Its files are of `part`, or of the part that the
@@ -242,12 +234,14 @@ impl Parts {
         }
         let name = first.unwrap_or_default();
         Err(DataError::Classes(format!(
-            "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first file is {name}"
+            "found no file that data.group = \"regex:{pattern}\" fits, expected some; the first \
+             file is {name}"
         )))
     }
 }
 
-/// Returns the error for a part that a list assigns images to and that the recipe has another source for.
+/// Returns the error for a part that a list assigns images to and that the recipe has another
+/// source for.
 fn twice(what: &str, listed: &[Entry], list: &Path, value: &str) -> DataError {
     DataError::Classes(format!(
         "found {what} images twice: {} lines of {} and data.{what} = {value}; take one of them out",
@@ -277,7 +271,8 @@ fn check_known(
         ("es", "them")
     };
     Err(DataError::Classes(format!(
-        "found the {what} class{plural} {names} that training doesn't know, in {}; training knows {}{meant}; rename or remove {them}",
+        "found the {what} class{plural} {names} that training doesn't know, in {}; training knows \
+         {}{meant}; rename or remove {them}",
         names::of_path(path),
         words::listed(classes),
     )))

@@ -58,28 +58,18 @@ impl Epoch<'_> {
         state: &mut State,
     ) -> Result<EpochEnd, TrainError> {
         let Self { train, watch, .. } = self;
-        let total = inputs.view.draws.len();
-        watch.observer.epoch_started(
-            state.epoch + 1,
-            (state.batch * train.batch_size).min(total),
-            total,
-        );
+        let (observer, total) = (watch.observer, inputs.view.draws.len());
+        let trained = (state.batch * train.batch_size).min(total);
+        observer.epoch_started(state.epoch + 1, trained, total);
         let mut start = Instant::now();
         let mut loader = Loader::new(inputs.view, train.batch_size, state.batch, train.workers);
-        let (num_batches, num_steps) = (
-            loader.num_batches(),
-            loader.num_batches().div_ceil(train.accumulate),
-        );
-        // A resume after the last step of an epoch takes no step and only validates; the record
-        // still gets the rate of that last step.
-        let first_rate = if state.batch > 0 {
-            self.rate(state, state.step - 1, num_steps)
-        } else {
-            state.plateau.learning_rate
-        };
+        let num_batches = loader.num_batches();
+        let num_steps = num_batches.div_ceil(train.accumulate);
+        // On burn-flex, values are computed when a step returns, so reading them is free.
+        let reads_are_free = reads_are_free(&learner.stepper.device);
         let mut end = EpochEnd {
             is_interrupted: false,
-            learning_rate: first_rate,
+            learning_rate: self.rate_before(state, num_steps),
             waited: Duration::ZERO,
         };
         let mut unread = Vec::new();
@@ -110,16 +100,10 @@ impl Epoch<'_> {
             let is_over = state.batch >= num_batches;
             // After the last step, the signal is left to validation, which stops and saves.
             end.is_interrupted = watch.is_stopped() && !is_over;
-            let is_saved = end.is_interrupted
-                || !is_over
-                    && train.checkpoint.every_steps > 0
-                    && state.step.is_multiple_of(train.checkpoint.every_steps);
-            // On burn-flex, values are computed when a step returns, so reading them is free.
-            if is_over
-                || is_saved
-                || unread.len() >= READ_EVERY
-                || reads_are_free(&learner.stepper.device)
-            {
+            let every = train.checkpoint.every_steps;
+            let is_due = every > 0 && state.step.is_multiple_of(every);
+            let is_saved = end.is_interrupted || !is_over && is_due;
+            if is_over || is_saved || reads_are_free || unread.len() >= READ_EVERY {
                 self.measure(std::mem::take(&mut unread), state)?;
             }
             if is_saved {
@@ -134,6 +118,16 @@ impl Epoch<'_> {
         state.partial.seconds += start.elapsed().as_secs_f64();
         end.waited = loader.waited;
         Ok(end)
+    }
+
+    /// Returns the learning rate of an epoch before its first step. A resume after the last step of
+    /// an epoch takes no step and only validates; the record still gets the rate of that last step.
+    fn rate_before(&self, state: &State, steps_per_epoch: usize) -> f64 {
+        if state.batch > 0 {
+            self.rate(state, state.step - 1, steps_per_epoch)
+        } else {
+            state.plateau.learning_rate
+        }
     }
 
     /// Returns the learning rate of step `step`, counted over the whole run.

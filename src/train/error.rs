@@ -21,7 +21,11 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A loss that is NaN or infinite.
-    #[error("the {what} became {value} in epoch {epoch}{}; {kept}; a smaller learning rate or train.clip_norm usually helps", step_words(*.step))]
+    #[error(
+        "the {what} became {value} in epoch {epoch}{}; {kept}; a smaller learning rate or \
+         train.clip_norm usually helps",
+        step_words(*.step)
+    )]
     Diverged {
         /// "loss" or "validation loss".
         what: &'static str,
@@ -56,7 +60,8 @@ pub enum TrainError {
     },
     /// A monitored metric that has no value on this validation set.
     #[error(
-        "{key} = \"{metric}\" can't be measured: validation has no image of {class}; add some, or choose another metric, such as {instead}"
+        "{key} = \"{metric}\" can't be measured: validation has no image of {class}; add some, or \
+         choose another metric, such as {instead}"
     )]
     Unmeasured {
         /// The key of the setting.
@@ -69,7 +74,13 @@ pub enum TrainError {
         instead: Metric,
     },
     /// A network that needs more memory than is available.
-    #[error("a step needs about {}, and {} are left here; the layer {} alone needs {}: {advice}", size_words(*.needed), size_words(*.available), .largest.name, size_words(.largest.bytes))]
+    #[error(
+        "a step needs about {}, and {} are left here; the layer {} alone needs {}: {advice}",
+        size_words(*.needed),
+        size_words(*.available),
+        .largest.name,
+        size_words(.largest.bytes)
+    )]
     Memory {
         /// Bytes needed.
         needed: f64,
@@ -81,7 +92,11 @@ pub enum TrainError {
         advice: &'static str,
     },
     /// Weights without the `meta.json` that states their normalization.
-    #[error("found no meta.json beside the weights, which says how their images were normalised; set data.normalize as it was for them: {}", .0.display())]
+    #[error(
+        "found no meta.json beside the weights, which says how their images were normalised; \
+         set data.normalize as it was for them: {}",
+        .0.display()
+    )]
     Normalize(PathBuf),
     /// A sigmoid output with more or fewer than two classes.
     #[error(
@@ -89,7 +104,11 @@ pub enum TrainError {
     )]
     Binary(usize),
     /// A run folder that can't be created.
-    #[error("can't create the run folder: {}; choose another folder with --out: {}", reason(.error), path.display())]
+    #[error(
+        "can't create the run folder: {}; choose another folder with --out: {}",
+        reason(.error),
+        path.display()
+    )]
     Folder {
         /// Path of the folder.
         path: PathBuf,

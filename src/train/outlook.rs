@@ -44,7 +44,8 @@ impl Session {
             String::new()
         };
         Some(format!(
-            "Averaged weights (train.ema_decay = {wanted}): at the end they span about {spanned:.0} steps, {:.1} epochs{warmed}",
+            "Averaged weights (train.ema_decay = {wanted}): at the end they span about \
+             {spanned:.0} steps, {:.1} epochs{warmed}",
             spanned / per_epoch as f64
         ))
     }
@@ -87,10 +88,12 @@ impl Session {
         let (done, all, limit) = (self.state.epoch, train.epochs, String::from(limit));
         Some(match planned {
             Some(fit) => format!(
-                "Epoch {done}: about {fit} of {all} epochs fit train.max_time = \"{limit}\"; the schedule ends there"
+                "Epoch {done}: about {fit} of {all} epochs fit train.max_time = \"{limit}\"; the \
+                 schedule ends there"
             ),
             None => format!(
-                "Epoch {done}: all {all} epochs fit train.max_time = \"{limit}\"; the schedule ends with them"
+                "Epoch {done}: all {all} epochs fit train.max_time = \"{limit}\"; the schedule \
+                 ends with them"
             ),
         })
     }

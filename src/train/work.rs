@@ -26,37 +26,8 @@ impl Session {
 /// Returns the work of each epoch, given the numbers of training and validation images.
 fn of_epochs(config: &Config, images: [usize; 2], num_classes: usize) -> Vec<Work> {
     let [train, validation] = images.map(|count| count as f64);
-    let size = config.data.image_size;
-    let network = config.model.network(config.data.color.channels());
-    let layers = network.walk(size).unwrap_or_default();
-    let products: Vec<(usize, f64)> = layers
-        .iter()
-        .filter_map(|placed| {
-            let Kind::Conv(conv) = &placed.layer.kind else {
-                return None;
-            };
-            let weights: usize = conv.weight_shape(placed.input[0]).iter().product();
-            Some((
-                placed.group,
-                (weights * placed.output[1] * placed.output[2]) as f64,
-            ))
-        })
-        .collect();
-    let mut width = config
-        .model
-        .features(size)
-        .map_or(0, |features| config.model.pooling.width(features));
-    let mut head = 0.0;
-    for outputs in config
-        .model
-        .hidden
-        .widths()
-        .into_iter()
-        .chain([num_classes])
-    {
-        head += (width * outputs) as f64;
-        width = outputs;
-    }
+    let products = of_convolutions(config);
+    let head = of_head(config, num_classes);
     let mut epochs = Vec::new();
     for phase in config.phases() {
         let groups = config.model.frozen_groups(phase.freeze);
@@ -95,6 +66,35 @@ fn of_epochs(config: &Config, images: [usize; 2], num_classes: usize) -> Vec<Wor
     epochs
 }
 
+/// Returns the multiplications of each convolution for one image, with its layer group.
+fn of_convolutions(config: &Config) -> Vec<(usize, f64)> {
+    let network = config.model.network(config.data.color.channels());
+    let layers = network.walk(config.data.image_size).unwrap_or_default();
+    let products = layers.iter().filter_map(|placed| {
+        let Kind::Conv(conv) = &placed.layer.kind else {
+            return None;
+        };
+        let weights: usize = conv.weight_shape(placed.input[0]).iter().product();
+        let products = weights * placed.output[1] * placed.output[2];
+        Some((placed.group, products as f64))
+    });
+    products.collect()
+}
+
+/// Returns the multiplications of the head for one image.
+fn of_head(config: &Config, num_classes: usize) -> f64 {
+    let model = &config.model;
+    let mut width = model
+        .features(config.data.image_size)
+        .map_or(0, |features| model.pooling.width(features));
+    let mut head = 0.0;
+    for outputs in model.hidden.widths().into_iter().chain([num_classes]) {
+        head += (width * outputs) as f64;
+        width = outputs;
+    }
+    head
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -108,7 +108,8 @@ mod tests {
 
     fn found(train: &str) -> Vec<Work> {
         let text = format!(
-            "name = 'x'\n[data]\ntrain = 'x'\nimage_size = [8, 8]\ncolor = 'grayscale'\n[model]\narchitecture = 'small_cnn'\nweights = 'x.safetensors'\nchannels = [2]\n\
+            "name = 'x'\n[data]\ntrain = 'x'\nimage_size = [8, 8]\ncolor = 'grayscale'\n[model]\n\
+             architecture = 'small_cnn'\nweights = 'x.safetensors'\nchannels = [2]\n\
              pooling = 'average'\nhidden = 0\n{train}"
         );
         of_epochs(
@@ -129,7 +130,8 @@ mod tests {
                 steps: all
             }; 2]
         );
-        let phases = "[[train.phases]]\nepochs = 2\nfreeze = 'blocks:1'\n[[train.phases]]\nepochs = 1\nfreeze = 'none'\n";
+        let phases = "[[train.phases]]\nepochs = 2\nfreeze = 'blocks:1'\n\
+                      [[train.phases]]\nepochs = 1\nfreeze = 'none'\n";
         let head = (3.0 * 10.0 + 4.0) * HEAD;
         let cached = [
             Work {

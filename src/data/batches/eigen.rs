@@ -190,22 +190,29 @@ mod tests {
     proptest! {
         #[test]
         fn vectors_are_orthonormal_and_the_matrix_stretches_them_by_their_values(
-            size in 1usize..14, seed in prop::collection::vec(-10.0f64..10.0, 200), rank in 1usize..14
+            size in 1usize..14,
+            seed in prop::collection::vec(-10.0f64..10.0, 200),
+            rank in 1usize..14,
         ) {
             // A product of `rank` vectors, so that the eigenvalue zero repeats.
+            let factor = |line: usize, k: usize| seed[(line * 13 + k) % 200];
             let matrix: Vec<f64> = (0..size * size)
-                .map(|index| (0..rank).map(|k| seed[(index / size * 13 + k) % 200] * seed[(index % size * 13 + k) % 200]).sum())
+                .map(|index| [index / size, index % size])
+                .map(|[row, column]| (0..rank).map(|k| factor(row, k) * factor(column, k)).sum())
                 .collect();
+            let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             let (values, vectors) = decompose(matrix.clone(), size);
             let scale = values.iter().fold(1.0f64, |most, value| most.max(value.abs()));
             for (a, value) in values.iter().enumerate() {
                 let vector = &vectors[a * size..(a + 1) * size];
                 for (row, expected) in vector.iter().enumerate() {
-                    let stretched: f64 = matrix[row * size..(row + 1) * size].iter().zip(vector).map(|(m, v)| m * v).sum();
-                    prop_assert!((stretched - value * expected).abs() < 1e-11 * scale, "{} {}", stretched, value * expected);
+                    let stretched = product(&matrix[row * size..(row + 1) * size], vector);
+                    let expected = value * expected;
+                    let difference = (stretched - expected).abs();
+                    prop_assert!(difference < 1e-11 * scale, "{} {}", stretched, expected);
                 }
                 for b in 0..size {
-                    let product: f64 = vector.iter().zip(&vectors[b * size..(b + 1) * size]).map(|(a, b)| a * b).sum();
+                    let product = product(vector, &vectors[b * size..(b + 1) * size]);
                     prop_assert!((product - f64::from(u8::from(a == b))).abs() < 1e-12);
                 }
             }

@@ -274,19 +274,22 @@ mod tests {
     };
     use std::path::PathBuf;
 
-    /// Seven images of 3x2 pixels with distinct values, each drawn twice.
-    fn view(folder: &std::path::Path) -> View {
-        let paths: Vec<PathBuf> = (0..7u8)
-            .map(|index| {
-                let path = folder.join(format!("{index}.png"));
-                image::GrayImage::from_fn(3, 2, |x, y| {
-                    image::Luma([index * 30 + (x + 3 * y) as u8])
-                })
+    /// Writes seven images of 3x2 pixels with distinct values.
+    fn images(folder: &std::path::Path) -> Vec<PathBuf> {
+        let image = |index: u8| {
+            let path = folder.join(format!("{index}.png"));
+            let level = |x, y| image::Luma([index * 30 + (x + 3 * y) as u8]);
+            image::GrayImage::from_fn(3, 2, level)
                 .save(&path)
                 .expect("written");
-                path
-            })
-            .collect();
+            path
+        };
+        (0..7).map(image).collect()
+    }
+
+    /// Seven images with distinct values, each drawn twice.
+    fn view(folder: &std::path::Path) -> View {
+        let paths = images(folder);
         let format = Format {
             image_size: [2, 3],
             color: Color::Grayscale,

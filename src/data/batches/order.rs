@@ -95,12 +95,16 @@ mod tests {
         }
 
         #[test]
-        fn balanced_draws_each_class_equally_and_no_draw_twice(labels in prop::collection::vec(0usize..5, 1..200), seed: u64) {
+        fn balanced_draws_each_class_equally_and_no_draw_twice(
+            labels in prop::collection::vec(0usize..5, 1..200),
+            seed: u64,
+        ) {
             let mut draws = balanced(&labels, seed, 0);
             prop_assert_eq!(draws.len(), labels.len());
             let count = |class| draws.iter().filter(|draw| labels[draw.image] == class).count();
             let counts: Vec<_> = (0..5).filter(|class| labels.contains(class)).map(count).collect();
-            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
+            let (most, least) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
+            prop_assert!(most - least <= 1, "{:?}", counts);
             draws.sort_unstable();
             prop_assert!(draws.windows(2).all(|pair| pair[0] != pair[1]));
         }

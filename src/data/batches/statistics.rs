@@ -130,8 +130,6 @@ pub(in crate::data) fn whitening(
     let [height, width, channels] = set.store.format().shape();
     let (plane, size) = (height * width, height * width * channels);
     let means: Vec<f64> = (0..size).map(|index| moments.mean[index / plane]).collect();
-    // Sums of the products of all pairs of values, in whole numbers. Each row belongs to one
-    // thread.
     let images: Vec<Vec<u8>> = set
         .images
         .par_iter()
@@ -142,32 +140,7 @@ pub(in crate::data) fn whitening(
                 .collect())
         })
         .collect::<Result<_, DataError>>()?;
-    let sums: Vec<u64> = (0..size)
-        .map(|value| images.iter().map(|image| u64::from(image[value])).sum())
-        .collect();
-    let count = images.len() as f64;
-    let mut products = vec![0.0; size * size];
-    products
-        .par_chunks_exact_mut(size)
-        .enumerate()
-        .for_each(|(row, products)| {
-            let mut whole = vec![0u64; size];
-            for image in &images {
-                let factor = u64::from(image[row]);
-                whole
-                    .iter_mut()
-                    .zip(image)
-                    .for_each(|(sum, value)| *sum += factor * u64::from(*value));
-            }
-            for (column, (product, whole)) in products.iter_mut().zip(&whole).enumerate() {
-                let centred = *whole as f64
-                    - means[row] * sums[column] as f64
-                    - means[column] * sums[row] as f64
-                    + count * means[row] * means[column];
-                *product = centred * rescale * rescale;
-            }
-        });
-    let (values, vectors) = eigen::decompose(products, size);
+    let (values, vectors) = eigen::decompose(scatter(&images, &means, rescale), size);
     // Keras's reduced decomposition has as many vectors as there are images or values, whichever
     // are fewer, namely those of the largest values.
     let mut order: Vec<usize> = (0..size).collect();
@@ -175,7 +148,7 @@ pub(in crate::data) fn whitening(
     let kept = &order[..size.min(images.len())];
     let factors: Vec<f64> = kept
         .iter()
-        .map(|index| count.sqrt() / (values[*index].max(0.0).sqrt() + epsilon))
+        .map(|index| (images.len() as f64).sqrt() / (values[*index].max(0.0).sqrt() + epsilon))
         .collect();
     let mut matrix = vec![0.0; size * size];
     matrix
@@ -195,6 +168,39 @@ pub(in crate::data) fn whitening(
                 .for_each(|(out, sum)| *out = sum as f32);
         });
     Ok(Whitening { matrix })
+}
+
+/// Computes the scatter matrix: the sums over all images of the products of two values, each less
+/// its mean and multiplied by `rescale`.
+fn scatter(images: &[Vec<u8>], means: &[f64], rescale: f64) -> Vec<f64> {
+    let size = means.len();
+    let sums: Vec<u64> = (0..size)
+        .map(|value| images.iter().map(|image| u64::from(image[value])).sum())
+        .collect();
+    let count = images.len() as f64;
+    let mut products = vec![0.0; size * size];
+    // The products are added up in whole numbers. Each row belongs to one thread.
+    products
+        .par_chunks_exact_mut(size)
+        .enumerate()
+        .for_each(|(row, products)| {
+            let mut whole = vec![0u64; size];
+            for image in images {
+                let factor = u64::from(image[row]);
+                whole
+                    .iter_mut()
+                    .zip(image)
+                    .for_each(|(sum, value)| *sum += factor * u64::from(*value));
+            }
+            for (column, (product, whole)) in products.iter_mut().zip(&whole).enumerate() {
+                let centred = *whole as f64
+                    - means[row] * sums[column] as f64
+                    - means[column] * sums[row] as f64
+                    + count * means[row] * means[column];
+                *product = centred * rescale * rescale;
+            }
+        });
+    products
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 use isa::{Isa, Work};
 
 use super::{
-    align::{halved, smoothed, solve},
-    focus::{Focus, Tilt, quartered},
+    affine_map::Affine,
+    align::solve,
+    focus::quartered,
+    scales::{halved, smoothed},
 };
 use crate::data::pixels::thumbnail::{SIDE, Thumbnail};
 
@@ -24,10 +26,6 @@ const HOPEFUL: [&[f32]; 3] = [
 const DETAIL: usize = 4;
 /// Minimum fraction of the image that must be compared.
 const LEFT: f32 = 0.35;
-/// Bounds of the scale of a copy.
-const STRETCHED: [f32; 2] = [0.8, 1.25];
-/// Maximum cosine of the angle between the mapped sides of a copy.
-const LEANING: f32 = 0.15;
 /// Change in pixels below which a step counts as none.
 const STILL: f64 = 2e-3;
 /// Number of partial sums. It is the same for every instruction set, so that the results are too.
@@ -48,48 +46,6 @@ impl Small {
         Self {
             quarter: quartered(&halved(look)),
         }
-    }
-}
-
-/// Maps pixels of the second image to the first: a matrix and a shift, relative to the centers.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::data) struct Affine([f32; 6]);
-
-impl Affine {
-    /// Returns the map that lays the window of one image over that of another, at a quarter of the
-    /// size.
-    pub(in crate::data) fn of(one: &Focus, tilt: Tilt, other: &Focus) -> Self {
-        let (sine, cosine) = tilt.angle.sin_cos();
-        let [x, y] = tilt
-            .mirrored
-            .map(|is_mirrored| if is_mirrored { -1.0 } else { 1.0 });
-        let [a, b, c, d] = [cosine * x, -sine * y, sine * x, cosine * y];
-        let side = SIDE as f32 / 4.0;
-        let [from, to] = [one.middle, other.middle].map(|middle| middle.map(|place| place * side));
-        Self([
-            a,
-            b,
-            from[0] - a * to[0] - b * to[1],
-            c,
-            d,
-            from[1] - c * to[0] - d * to[1],
-        ])
-    }
-
-    /// Returns the same map at twice the size.
-    fn doubled(self) -> Self {
-        let [a, b, x, c, d, y] = self.0;
-        Self([a, b, 2.0 * x, c, d, 2.0 * y])
-    }
-
-    /// Returns whether a copy may be distorted like this.
-    fn is_small(self) -> bool {
-        let [a, b, _, c, d, _] = self.0;
-        let [across, down] = [a.hypot(c), b.hypot(d)];
-        let is_stretched = |length: f32| (STRETCHED[0]..=STRETCHED[1]).contains(&length);
-        is_stretched(across)
-            && is_stretched(down)
-            && ((a * b + c * d) / (across * down)).abs() <= LEANING
     }
 }
 
@@ -415,7 +371,7 @@ fn pick<const SIDE: usize>(levels: &[f32], before: &[u32; SIDE], around: &mut [[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::duplicates::focus::Weight;
+    use crate::data::duplicates::focus::{Focus, Tilt, Weight};
 
     /// Blobs in five places, seen under a warp.
     fn look(warp: Affine, sizes: f32) -> Thumbnail {

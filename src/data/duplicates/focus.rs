@@ -5,7 +5,7 @@ use std::{f32::consts::PI, sync::OnceLock};
 
 use isa::{Isa, Work};
 
-use super::align::halved;
+use super::scales::halved;
 use crate::data::pixels::thumbnail::{
     Frequencies, ORDER, SIDE, Spectrum, Thumbnail, correlation, hash, spectrum,
 };

@@ -100,8 +100,8 @@ impl Known {
         let bytes = std::fs::read(&path).map_err(|error| DataError::io("read", &path, error))?;
         let looks = read_looks(&bytes, &rows).map_err(|found| DataError::Damaged {
             message: format!(
-                "found {found}, expected the looks of the images in {SPLIT}; put back the file that the run wrote, or remove it: copies are then \
-                 told by equal pixels only"
+                "found {found}, expected the looks of the images in {SPLIT}; put back the file \
+                 that the run wrote, or remove it: copies are then told by equal pixels only"
             ),
             path,
         })?;

@@ -170,7 +170,8 @@ pub(in crate::data) fn check(leaks: &[Leak], on_leak: OnLeak) -> Result<(), Data
         return Ok(());
     }
     Err(DataError::Classes(format!(
-        "{}; remove them, or set data.on_leak = \"exclude\" to leave out the training and validation copies; `emberlens inspect` lists all",
+        "{}; remove them, or set data.on_leak = \"exclude\" to leave out the training and \
+         validation copies; `emberlens inspect` lists all",
         found.join("; ")
     )))
 }

@@ -3,6 +3,7 @@
 //! quarters or by a few degrees. Neighboring slices of one brain are not copies.
 
 mod affine;
+mod affine_map;
 pub(in crate::data) mod align;
 mod coarse;
 mod focus;
@@ -10,6 +11,7 @@ mod hashes;
 pub mod known;
 pub mod leaks;
 mod near;
+mod scales;
 pub mod scan;
 
 use std::{

@@ -14,7 +14,8 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    affine::{Affine, Small, agreement},
+    affine::{Small, agreement},
+    affine_map::Affine,
     align::likeness,
     coarse::Coarse,
     focus::{Focus, Tilt, Weight},
@@ -288,11 +289,24 @@ mod tests {
     use super::*;
     use crate::base::rng::{Purpose, RngExt, stream};
 
-    /// An image keeps the pairs that correlate most, whatever the order, and a pair stays if it is
-    /// among those of one of its images.
+    /// Most pairs that an image keeps.
+    const LIMIT: u32 = 5;
+
+    /// Returns the pairs that are kept of these, among `count` images.
+    fn kept(count: usize, pairs: &[(f32, Pair)]) -> Vec<(f32, Pair, bool)> {
+        let candidates = Candidates::new(count, LIMIT);
+        pairs
+            .iter()
+            .for_each(|(correlation, pair)| candidates.add(*correlation, *pair));
+        candidates
+            .into_pairs()
+            .into_iter()
+            .map(|found| (found.correlation, found.pair, found.is_in_crowd))
+            .collect()
+    }
+
     #[test]
-    fn the_most_alike_are_kept_in_any_order() {
-        const LIMIT: u32 = 5;
+    fn which_pairs_are_kept_does_not_depend_on_their_order() {
         let mut draw = stream(9, Purpose::Synthetic, [0, 4, 0]);
         // Image 0 resembles all others; few of the others resemble one another. Equal correlations
         // are frequent.
@@ -305,18 +319,7 @@ mod tests {
                 Pair::new(at, 0, at + 1),
             )
         }));
-        let found = |pairs: &[(f32, Pair)]| {
-            let candidates = Candidates::new(40, LIMIT);
-            pairs
-                .iter()
-                .for_each(|(correlation, pair)| candidates.add(*correlation, *pair));
-            candidates
-                .into_pairs()
-                .into_iter()
-                .map(|found| (found.correlation, found.pair, found.is_in_crowd))
-                .collect::<Vec<_>>()
-        };
-        let all = found(&pairs);
+        let all = kept(40, &pairs);
         // Each of the others has at most two pairs, so nothing is lost.
         assert_eq!(all.len(), pairs.len());
         assert!(
@@ -326,10 +329,13 @@ mod tests {
         for seed in 0..4 {
             let mut shuffled = pairs.clone();
             (1..shuffled.len()).for_each(|at| shuffled.swap(at, (at * 7 + seed * 13) % (at + 1)));
-            assert_eq!(found(&shuffled), all);
+            assert_eq!(kept(40, &shuffled), all);
         }
-        // Among 20 that all resemble one another, each pair that stays is one of the best of an
-        // image, and the best of each image stay.
+    }
+
+    #[test]
+    fn in_a_crowd_the_most_alike_of_each_image_are_kept_and_no_others() {
+        let mut draw = stream(9, Purpose::Synthetic, [0, 4, 1]);
         let mut crowd = Vec::new();
         for first in 0..20 {
             crowd.extend((first + 1..20).map(|second| {
@@ -357,7 +363,7 @@ mod tests {
         expected.dedup();
         crowd.reverse();
         assert_eq!(
-            found(&crowd),
+            kept(20, &crowd),
             expected
                 .into_iter()
                 .map(|(pair, correlation)| (correlation, pair, true))

@@ -214,7 +214,8 @@ mod tests {
         let classes = ["Dog", "cat", "dog", "dog ", "emu"].map(str::to_owned);
         let expected = [
             "the classes Dog and dog differ in upper and lower case only",
-            "the classes Dog and \"dog \" differ in spaces at the beginning or end and in upper and lower case only",
+            "the classes Dog and \"dog \" differ in spaces at the beginning or end and in upper \
+             and lower case only",
         ];
         assert_eq!(pairs(&classes), expected);
         assert_eq!(

@@ -183,7 +183,8 @@ fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
         .collect();
     if let Some((name, meant)) = unused.iter().find_map(|name| Some((name, misspelt(name)?))) {
         return Err(format!(
-            "found the column `{name}`: did you mean `{meant}`? rename it; a name that is further off is passed over"
+            "found the column `{name}`: did you mean `{meant}`? rename it; a name that is further \
+             off is passed over"
         ));
     }
     let mut words = Vec::new();
@@ -324,80 +325,67 @@ mod tests {
         understand(text).map(|(columns, _)| columns)
     }
 
+    /// Checks the separator, the columns of path and label, and what is said of them.
+    fn check(text: &str, separator: char, [path, label]: [usize; 2], words: &[&str]) {
+        let columns = read(text).expect(text);
+        let roles = [Some(path), Some(label), None, None, None];
+        assert_eq!(
+            (columns.separator, columns.roles),
+            (separator, roles),
+            "{text}"
+        );
+        assert_eq!(columns.words, words, "{text}");
+    }
+
     #[test]
     fn lists_as_people_have_them_are_read_and_said_how() {
-        type Case<'a> = (&'a str, char, [Option<usize>; 5], &'a [&'a str]);
-        let cases: [Case<'_>; 10] = [
-            (
-                "path,label\n",
-                ',',
-                [Some(0), Some(1), None, None, None],
-                &[],
-            ),
-            (
-                "Path, Label\n",
-                ',',
-                [Some(0), Some(1), None, None, None],
-                &[],
-            ),
-            (
-                "path;label\n",
-                ';',
-                [Some(0), Some(1), None, None, None],
-                &["`;` between the columns"],
-            ),
-            (
-                "label\tfilename\n",
-                '\t',
-                [Some(1), Some(0), None, None, None],
-                &["`tab` between the columns", "`filename` as path"],
-            ),
-            (
-                ",filename,class\n",
-                ',',
-                [Some(1), Some(2), None, None, None],
-                &["`filename` as path", "`class` as label"],
-            ),
-            (
-                "Unnamed: 0,image,label\n",
-                ',',
-                [Some(1), Some(2), None, None, None],
-                &["`image` as path", "`Unnamed: 0` passed over"],
-            ),
-            (
-                "id,target\n",
-                ',',
-                [Some(0), Some(1), None, None, None],
-                &["`id` as path", "`target` as label"],
-            ),
-            (
-                "id,path,label,height,weight,age\n",
-                ',',
-                [Some(1), Some(2), None, None, Some(4)],
-                &["`id`, `height`, `age` passed over"],
-            ),
-            (
-                "sep=;\n\"path\";\"label\";subset\n",
-                ';',
-                [Some(0), Some(1), Some(2), None, None],
-                &["`;` between the columns", "`subset` as split"],
-            ),
-            (
-                "a/1.png,cat\n",
-                ',',
-                [Some(0), Some(1), None, None, None],
-                &["no header: the first column as path, the other one as label"],
-            ),
-        ];
-        for (text, separator, roles, words) in cases {
-            let columns = read(text).expect(text);
-            assert_eq!(
-                (columns.separator, columns.roles),
-                (separator, roles),
-                "{text}"
-            );
-            assert_eq!(columns.words, words, "{text}");
-        }
+        check("path,label\n", ',', [0, 1], &[]);
+        check("Path, Label\n", ',', [0, 1], &[]);
+        check("path;label\n", ';', [0, 1], &["`;` between the columns"]);
+        check(
+            "label\tfilename\n",
+            '\t',
+            [1, 0],
+            &["`tab` between the columns", "`filename` as path"],
+        );
+        check(
+            ",filename,class\n",
+            ',',
+            [1, 2],
+            &["`filename` as path", "`class` as label"],
+        );
+        check(
+            "Unnamed: 0,image,label\n",
+            ',',
+            [1, 2],
+            &["`image` as path", "`Unnamed: 0` passed over"],
+        );
+        check(
+            "id,target\n",
+            ',',
+            [0, 1],
+            &["`id` as path", "`target` as label"],
+        );
+        check(
+            "a/1.png,cat\n",
+            ',',
+            [0, 1],
+            &["no header: the first column as path, the other one as label"],
+        );
+    }
+
+    #[test]
+    fn columns_of_split_group_and_weight_are_found_among_others() {
+        let measured = read("id,path,label,height,weight,age\n").expect("a list");
+        assert_eq!(measured.roles, [Some(1), Some(2), None, None, Some(4)]);
+        assert_eq!(measured.words, ["`id`, `height`, `age` passed over"]);
+        let declared = read("sep=;\n\"path\";\"label\";subset\n").expect("a list");
+        assert_eq!(declared.separator, ';');
+        assert_eq!(declared.roles, [Some(0), Some(1), Some(2), None, None]);
+        assert_eq!(
+            declared.words,
+            ["`;` between the columns", "`subset` as split"]
+        );
         let own = read("path,label,class,split,group,blake3,weight,copy_of\n")
             .expect("a run's split.csv");
         assert_eq!(own.roles, [Some(0), Some(2), Some(3), Some(4), Some(6)]);
@@ -408,7 +396,8 @@ mod tests {
         for (text, expected) in [
             (
                 "pth,label\n",
-                "found the columns `pth`, `label`; expected the columns path,label and, where wanted, split,group,weight; did you mean `path` by `pth`?",
+                "found the columns `pth`, `label`; expected the columns path,label and, where \
+                 wanted, split,group,weight; did you mean `path` by `pth`?",
             ),
             (
                 "path,age\n",

@@ -164,32 +164,8 @@ impl<'a> Row<'a> {
                 .map(|field| field.text.as_str())
         };
         let given = |role| field(role).filter(|text| !text.is_empty());
-        let split = given(Role::Split).map(|name| {
-            Part::from_name(name).ok_or_else(|| {
-                format!(
-                    "unknown split `{}`, expected train, val or test",
-                    names::of_text(name)
-                )
-            })
-        });
-        let weight = given(Role::Weight).map(|text| {
-            // Where the decimal separator is a comma, Excel separates fields with a semicolon.
-            let number = if columns.separator == ',' {
-                text.to_owned()
-            } else {
-                text.replace(',', ".")
-            };
-            let weight = number
-                .parse()
-                .ok()
-                .filter(|weight: &f32| weight.is_finite() && *weight >= 0.0);
-            weight.ok_or_else(|| {
-                format!(
-                    "found the weight `{}`, expected a number from 0 on",
-                    names::of_text(text)
-                )
-            })
-        });
+        let split = given(Role::Split).map(part_of);
+        let weight = given(Role::Weight).map(|text| weight_of(text, columns.separator));
         let (path, label) = (
             field(Role::Path).unwrap_or_default(),
             field(Role::Label).unwrap_or_default(),
@@ -206,6 +182,36 @@ impl<'a> Row<'a> {
             weight,
         })
     }
+}
+
+/// Reads a part's name. The error says what was expected.
+fn part_of(name: &str) -> Result<Part, String> {
+    Part::from_name(name).ok_or_else(|| {
+        format!(
+            "unknown split `{}`, expected train, val or test",
+            names::of_text(name)
+        )
+    })
+}
+
+/// Reads a weight. The error says what was expected.
+fn weight_of(text: &str, separator: char) -> Result<f32, String> {
+    // Where the decimal separator is a comma, Excel separates fields with a semicolon.
+    let number = if separator == ',' {
+        text.to_owned()
+    } else {
+        text.replace(',', ".")
+    };
+    let weight = number
+        .parse()
+        .ok()
+        .filter(|weight: &f32| weight.is_finite() && *weight >= 0.0);
+    weight.ok_or_else(|| {
+        format!(
+            "found the weight `{}`, expected a number from 0 on",
+            names::of_text(text)
+        )
+    })
 }
 
 /// Returns the file of a line, relative to `folder`, and how it was found, or the reason why there
@@ -279,7 +285,9 @@ fn why_missing(text: &str, reason: &str, slashed: Option<PathBuf>) -> String {
     if text.contains("://") {
         "an address of the web, expected a file: download it".to_owned()
     } else if has_drive && !cfg!(windows) {
-        "a path as on Windows, with a drive, which isn't here: write where the file is on this machine".to_owned()
+        "a path as on Windows, with a drive, which isn't here: write where the file is on this \
+         machine"
+            .to_owned()
     } else if let Some(slashed) = slashed {
         format!(
             "{reason}, and neither is {}; backslashes separate folders on Windows only",
@@ -287,7 +295,8 @@ fn why_missing(text: &str, reason: &str, slashed: Option<PathBuf>) -> String {
         )
     } else if Path::new(text).is_relative() && Path::new(text).is_file() {
         format!(
-            "{reason}: paths are relative to the CSV, and this one leads from the folder that the program runs in"
+            "{reason}: paths are relative to the CSV, and this one leads from the folder that the \
+             program runs in"
         )
     } else {
         reason.to_owned()
@@ -316,7 +325,8 @@ fn nothing(listing: &Listing, path: &Path, records: &[Record]) -> DataError {
             .collect();
         let line = records.first().map_or(1, |record| record.line as u64);
         let message = format!(
-            "found no images, expected lines of path,label[,split][,group][,weight] after the header{passed_over}"
+            "found no images, expected lines of path,label[,split][,group][,weight] after the \
+             header{passed_over}"
         );
         return DataError::Csv {
             message,
@@ -454,7 +464,8 @@ mod tests {
     fn files_that_are_not_there_are_listed_apart_with_their_line_and_what_is_there() {
         let folder = folder_with(&["a/1.png", "a/2.jpg", "a/2.png"]);
         fs::create_dir(folder.path().join("a/3.png")).expect("created");
-        let text = "path,label,split\na/1.png,x,\n\na/gone.png,y,test\na/2,x,\na\\gone.png,x,\nC:\\p\\1.png,x,\nhttps://h/1.png,x,\na/3.png,x,\n";
+        let text = "path,label,split\na/1.png,x,\n\na/gone.png,y,test\na/2,x,\na\\gone.png,x,\n\
+                    C:\\p\\1.png,x,\nhttps://h/1.png,x,\na/3.png,x,\n";
         let listing = listed(folder.path(), text).expect("listed");
         assert_eq!(
             (listing.entries.len(), &listing.classes[..]),
@@ -468,8 +479,10 @@ mod tests {
         let expected = [
             "not there (./list.csv, line 4)",
             "not there; there are ./a/2.jpg and ./a/2.png: write the ending (./list.csv, line 5)",
-            "not there, and neither is ./a/gone.png; backslashes separate folders on Windows only (./list.csv, line 6)",
-            "a path as on Windows, with a drive, which isn't here: write where the file is on this machine (./list.csv, line 7)",
+            "not there, and neither is ./a/gone.png; backslashes separate folders on Windows only \
+             (./list.csv, line 6)",
+            "a path as on Windows, with a drive, which isn't here: write where the file is on this \
+             machine (./list.csv, line 7)",
             "an address of the web, expected a file: download it (./list.csv, line 8)",
             "a folder, expected a file (./list.csv, line 9)",
         ];
@@ -522,8 +535,9 @@ mod tests {
         assert_eq!(paths, ["a/1.png", "a/2.JPG", "b/3.png"].map(Path::new));
         let place = folder.path().display();
         let expected = format!(
-            "{place}/list.csv is read so: `;` between the columns, `filename` as path, `class` as label, `w` passed over, 1 paths with backslashes \
-             as folders, the first {place}/a/1.png, 2 paths with the ending that is there, the first {place}/a/2.JPG"
+            "{place}/list.csv is read so: `;` between the columns, `filename` as path, `class` as \
+             label, `w` passed over, 1 paths with backslashes as folders, the first \
+             {place}/a/1.png, 2 paths with the ending that is there, the first {place}/a/2.JPG"
         );
         assert_eq!(listing.notes, [expected]);
     }

@@ -58,8 +58,8 @@ impl Exclude {
     pub fn without_effect(&self) -> Option<String> {
         let (pattern, _) = self.patterns.iter().find(|(_, is_used)| !is_used.get())?;
         Some(format!(
-            "data.exclude: `{pattern}` has no effect: no file or folder fits it; patterns are relative to the data's folder, as \"drafts\", \
-             \"*/thumbs\" or \"**/*_mask.png\""
+            "data.exclude: `{pattern}` has no effect: no file or folder fits it; patterns are \
+             relative to the data's folder, as \"drafts\", \"*/thumbs\" or \"**/*_mask.png\""
         ))
     }
 }
@@ -77,7 +77,13 @@ fn slashed(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            Kind, list,
+            tests::{folder_with, images},
+        },
+        *,
+    };
 
     fn exclude(patterns: &[&str]) -> Exclude {
         let exclude = patterns
@@ -122,6 +128,29 @@ mod tests {
         let words = exclude.without_effect().expect("unused");
         assert!(words.contains("`b/*.png` has no effect"), "{words}");
         assert!(exclude.takes(Path::new("data/b/1.png"), Path::new("data")));
+        assert_eq!(exclude.without_effect(), None);
+    }
+
+    #[test]
+    fn patterns_leave_out_folders_and_files_and_a_class_that_they_empty() {
+        let folder = folder_with(&[
+            "a/1.png",
+            "a/1_mask.png",
+            "a/deep/2_mask.png",
+            "b/3.png",
+            "drafts/4.png",
+            "old/5.png",
+        ]);
+        let exclude = exclude(&["drafts", "**/*_mask.png", "old/**"]);
+        let listing = list(folder.path(), &exclude).expect("listed");
+        assert_eq!(
+            (&listing.classes[..], images(&listing, folder.path())),
+            (
+                &["a".to_owned(), "b".to_owned()][..],
+                vec!["a/1.png".to_owned(), "b/3.png".to_owned()]
+            )
+        );
+        assert_eq!(listing.passed_over.count(Kind::Excluded), 4);
         assert_eq!(exclude.without_effect(), None);
     }
 }

@@ -153,8 +153,8 @@ pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     }
 }
 
-/// Whether the folders in `folder` are parts of a data set, each with class folders of its own, rather
-/// than classes.
+/// Whether the folders in `folder` are parts of a data set, each with class folders of its own,
+/// rather than classes.
 fn are_parts(folder: &Path, names: &[String]) -> bool {
     let parts: Vec<_> = names.iter().map(|name| Part::from_name(name)).collect();
     let has_folders = |name: &String| {
@@ -188,7 +188,8 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
     if are_parts(folder, &listing.classes) {
         let folder = names::of_path(folder);
         return Err(DataError::Classes(format!(
-            "found the parts {} in {folder}, expected classes; name the parts one by one, as in data.train = \"{folder}/{}\"",
+            "found the parts {} in {folder}, expected classes; name the parts one by one, as in \
+             data.train = \"{folder}/{}\"",
             words::listed(&listing.classes),
             listing
                 .classes
@@ -208,7 +209,8 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
             .map(|words| format!("; {words}"))
             .collect();
         return Err(DataError::Classes(format!(
-            "found no class folders in {}, expected one folder a class with images in it; it has: {}{reasons}",
+            "found no class folders in {}, expected one folder a class with images in it; it has: \
+             {}{reasons}",
             names::of_path(folder),
             names_in(folder)
         )));

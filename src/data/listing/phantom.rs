@@ -41,7 +41,8 @@ const COUNTS: [(&str, usize); 2] = [("train", 300), ("test", 75)];
 const SIZE: [usize; 2] = [96, 80];
 
 /// Content of the marker file. With another content, the images are of another version.
-const MARKER: &str = "Drawn by emberlens, phantom set 1. The folder may be deleted; it is drawn again when it is needed.\n";
+const MARKER: &str = "Drawn by emberlens, phantom set 1. The folder may be deleted; it is drawn \
+                      again when it is needed.\n";
 
 /// Draws the images unless they are there, and returns the training and the test folder.
 ///
@@ -114,9 +115,11 @@ struct Head {
     waves: [[f64; 4]; 4],
     /// Size of the ventricles, 1 on average.
     ventricle: f64,
-    /// Blobs: row and column of the center, radius, softness of the edge, contrast.
-    blobs: Vec<[f64; 5]>,
+    blobs: Vec<Blob>,
 }
+
+/// Row and column of the center, radius, softness of the edge, contrast.
+type Blob = [f64; 5];
 
 /// Draws image `index` of a class (an index into [`CLASSES`]) for training (`part` 0) or test (1).
 fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
@@ -134,54 +137,11 @@ fn draw(class: usize, [part, index]: [u64; 2]) -> GrayImage {
 
 /// Draws the parameters of a head. The order of the draws determines the images.
 fn head(class: usize, stream: &mut Stream) -> Head {
-    let mut draw = |low, high| uniform(stream, low, high);
     let [height, width] = SIZE.map(|side| side as f64);
-    let size = draw(0.82, 1.0);
-    let mut blobs = Vec::new();
-    for _ in 0..2 {
-        // Spots without meaning, smaller and fainter than any lesion, anywhere in the brain.
-        let (angle, distance) = (draw(0.0, std::f64::consts::TAU), draw(0.2, 0.85));
-        blobs.push([
-            distance * angle.sin(),
-            distance * angle.cos(),
-            draw(0.04, 0.07),
-            0.03,
-            draw(10.0, 30.0),
-        ]);
-    }
-    let side = if draw(0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
-    let (angle, contrast) = (draw(-1.2, 1.2), draw(55.0, 95.0));
-    match class {
-        0 => {
-            let distance = draw(0.35, 0.6);
-            blobs.push([
-                distance * angle.sin(),
-                side * distance * angle.cos(),
-                draw(0.16, 0.26),
-                0.16,
-                contrast,
-            ]);
-        }
-        1 => blobs.push([
-            draw(0.28, 0.46),
-            draw(-0.08, 0.08),
-            draw(0.12, 0.17),
-            0.05,
-            contrast,
-        ]),
-        3 => {
-            let radius = draw(0.13, 0.22);
-            let distance = 0.97 - radius;
-            blobs.push([
-                distance * angle.sin(),
-                side * distance * angle.cos(),
-                radius,
-                0.04,
-                contrast,
-            ]);
-        }
-        _ => {}
-    }
+    let size = uniform(stream, 0.82, 1.0);
+    let mut blobs = vec![spot(stream), spot(stream)];
+    blobs.extend(lesion(class, stream));
+    let mut draw = |low, high| uniform(stream, low, high);
     Head {
         center: [
             height / 2.0 + draw(-4.0, 4.0),
@@ -205,6 +165,41 @@ fn head(class: usize, stream: &mut Stream) -> Head {
         ventricle: draw(0.7, 1.3),
         blobs,
     }
+}
+
+/// Draws a spot without meaning, smaller and fainter than any lesion, anywhere in the brain.
+fn spot(stream: &mut Stream) -> Blob {
+    let mut draw = |low, high| uniform(stream, low, high);
+    let (angle, distance) = (draw(0.0, std::f64::consts::TAU), draw(0.2, 0.85));
+    [
+        distance * angle.sin(),
+        distance * angle.cos(),
+        draw(0.04, 0.07),
+        0.03,
+        draw(10.0, 30.0),
+    ]
+}
+
+/// Draws the lesion of a class, if it has one.
+fn lesion(class: usize, stream: &mut Stream) -> Option<Blob> {
+    let mut draw = |low, high| uniform(stream, low, high);
+    let side = if draw(0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
+    let (angle, contrast) = (draw(-1.2, 1.2), draw(55.0, 95.0));
+    let aside = |distance: f64| [distance * angle.sin(), side * distance * angle.cos()];
+    let ([row, column], radius, softness) = match class {
+        0 => (aside(draw(0.35, 0.6)), draw(0.16, 0.26), 0.16),
+        1 => (
+            [draw(0.28, 0.46), draw(-0.08, 0.08)],
+            draw(0.12, 0.17),
+            0.05,
+        ),
+        3 => {
+            let radius = draw(0.13, 0.22);
+            (aside(0.97 - radius), radius, 0.04)
+        }
+        _ => return None,
+    };
+    Some([row, column, radius, softness, contrast])
 }
 
 impl Head {

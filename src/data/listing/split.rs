@@ -1,5 +1,5 @@
-//! Chooses the training images that are held back for validation or held out for the test: stratified
-//! by class and drawn from the seed, with duplicates and groups kept on one side.
+//! Chooses the training images that are held back for validation or held out for the test:
+//! stratified by class and drawn from the seed, with duplicates and groups kept on one side.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,9 +21,9 @@ pub struct Member {
     pub digest: [u8; 32],
 }
 
-/// Returns for each member whether it is held back for `part`. Holds back the fraction `share` of each
-/// class as nearly as whole clusters of groups and duplicates allow; a cluster counts for the class
-/// of its first member. Depends on the seed, the part and the order of the members only.
+/// Returns for each member whether it is held back for `part`. Holds back the fraction `share` of
+/// each class as nearly as whole clusters of groups and duplicates allow; a cluster counts for the
+/// class of its first member. Depends on the seed, the part and the order of the members only.
 pub fn hold_back(members: &[Member], share: f64, part: Part, seed: u64) -> Vec<bool> {
     let clusters = clusters(members);
     let mut held = vec![false; members.len()];
@@ -59,8 +59,8 @@ pub fn hold_back(members: &[Member], share: f64, part: Part, seed: u64) -> Vec<b
     held
 }
 
-/// Explains why [`hold_back`] held back nothing for the part whose key is `key`, as the continuation
-/// of "found no validation images, expected one or more".
+/// Explains why [`hold_back`] held back nothing for the part whose key is `key`, as the
+/// continuation of "found no validation images, expected one or more".
 pub fn why_none_held(members: &[Member], share: f64, key: &str) -> String {
     let clusters = clusters(members);
     let count = members.len();
@@ -95,7 +95,8 @@ pub fn why_none_held(members: &[Member], share: f64, key: &str) -> String {
                 && members.iter().all(|member| member.group.is_some()) =>
         {
             format!(
-                ": all {count} images are of one group, {}; {advice}, or tell more groups apart with data.group",
+                ": all {count} images are of one group, {}; {advice}, or tell more groups apart \
+                 with data.group",
                 names::quoted(group)
             )
         }
@@ -110,8 +111,8 @@ pub fn why_none_held(members: &[Member], share: f64, key: &str) -> String {
                 "groups and copies"
             };
             format!(
-                ": the {count} images lie in {} sets of {joined}, of {smallest} images or more, where {wanted} were wanted in all; {advice}, or \
-                 make it larger",
+                ": the {count} images lie in {} sets of {joined}, of {smallest} images or more, \
+                 where {wanted} were wanted in all; {advice}, or make it larger",
                 clusters.len()
             )
         }
@@ -240,14 +241,20 @@ mod tests {
     proptest! {
         #[test]
         fn copies_and_groups_are_never_on_both_sides(
-            drawn in prop::collection::vec((0usize..3, prop::option::of(0u8..20), 0u8..40), 1..120), seed: u64, share in 0.05f64..0.95
+            drawn in prop::collection::vec((0usize..3, prop::option::of(0u8..20), 0u8..40), 1..120),
+            seed: u64,
+            share in 0.05f64..0.95,
         ) {
-            let members: Vec<_> = drawn.iter().map(|(class, group, content)| member(*class, *group, *content)).collect();
+            let members: Vec<_> = drawn
+                .iter()
+                .map(|(class, group, content)| member(*class, *group, *content))
+                .collect();
             let held = hold_back(&members, share, Part::Test, seed);
             prop_assert_eq!(&held, &hold_back(&members, share, Part::Test, seed));
             for (a, side_a) in members.iter().zip(&held) {
                 for (b, side_b) in members.iter().zip(&held) {
-                    let together = a.digest == b.digest || (a.group.is_some() && a.group == b.group);
+                    let together =
+                        a.digest == b.digest || (a.group.is_some() && a.group == b.group);
                     prop_assert!(!together || side_a == side_b);
                 }
             }

@@ -1,7 +1,6 @@
 //! Folders and lists as people have them.
 
 use super::*;
-use crate::config::Data;
 
 pub(in crate::data::listing) fn folder_with(files: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -20,7 +19,7 @@ fn listed(folder: &Path) -> Listing {
 }
 
 /// Returns the paths of the images, relative to `folder`.
-fn images(listing: &Listing, folder: &Path) -> Vec<String> {
+pub(in crate::data::listing) fn images(listing: &Listing, folder: &Path) -> Vec<String> {
     listing
         .entries
         .iter()
@@ -226,11 +225,13 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
         words,
         [
             format!(
-                "passed over in x: 1 DICOM file, which can't be read; export it as PNG, with the window that a reader would set; {}",
+                "passed over in x: 1 DICOM file, which can't be read; export it as PNG, with the \
+                 window that a reader would set; {}",
                 first("b/4.dcm")
             ),
             format!(
-                "passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; {}",
+                "passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; \
+                 {}",
                 first("a/2.HEIC")
             ),
             format!(
@@ -240,33 +241,6 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
             "passed over in x: files that aren't images, 1".to_owned(),
         ]
     );
-}
-
-#[test]
-fn patterns_leave_out_folders_and_files_and_a_class_that_they_empty() {
-    let folder = folder_with(&[
-        "a/1.png",
-        "a/1_mask.png",
-        "a/deep/2_mask.png",
-        "b/3.png",
-        "drafts/4.png",
-        "old/5.png",
-    ]);
-    let data = |patterns: &[&str]| Data {
-        exclude: patterns.iter().map(|text| (*text).to_owned()).collect(),
-        ..Data::of(String::new())
-    };
-    let exclude = Exclude::of(&data(&["drafts", "**/*_mask.png", "old/**"])).expect("patterns");
-    let listing = list(folder.path(), &exclude).expect("listed");
-    assert_eq!(
-        (&listing.classes[..], images(&listing, folder.path())),
-        (
-            &["a".to_owned(), "b".to_owned()][..],
-            vec!["a/1.png".to_owned(), "b/3.png".to_owned()]
-        )
-    );
-    assert_eq!(listing.passed_over.count(Kind::Excluded), 4);
-    assert_eq!(exclude.without_effect(), None);
 }
 
 #[cfg(unix)]

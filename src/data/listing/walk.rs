@@ -139,10 +139,16 @@ fn why_not(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => NOT_THERE.to_owned(),
         io::ErrorKind::PermissionDenied => {
-            "the system doesn't allow to open it; look at its permissions and at those of the folders above".to_owned()
+            "the system doesn't allow to open it; look at its permissions and at those of the \
+             folders above"
+                .to_owned()
         }
         io::ErrorKind::InvalidFilename => {
-            format!("its path has {} bytes, more than the system opens; move the folder nearer to the root", path.as_os_str().len())
+            format!(
+                "its path has {} bytes, more than the system opens; move the folder nearer to the \
+                 root",
+                path.as_os_str().len()
+            )
         }
         _ => error.to_string(),
     }

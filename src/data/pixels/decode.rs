@@ -198,12 +198,14 @@ fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(),
     let pixels = height.saturating_mul(width);
     if pixels > MAX_PIXELS {
         return Err(format!(
-            "{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression bomb"
+            "{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression \
+             bomb"
         ));
     }
     if pixels > most.saturating_mul(bytes.len() as u64) {
         return Err(format!(
-            "{width}x{height} pixels can't be in {} bytes: the file is cut off or a decompression bomb",
+            "{width}x{height} pixels can't be in {} bytes: the file is cut off or a decompression \
+             bomb",
             bytes.len()
         ));
     }
@@ -249,7 +251,8 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
         }
         Err(error) => {
             return Err(format!(
-                "{error} (other programs show what there is and grey for the rest, as data.on_bad_image = \"repair\" does)"
+                "{error} (other programs show what there is and grey for the rest, as \
+                 data.on_bad_image = \"repair\" does)"
             ));
         }
     };
@@ -292,10 +295,16 @@ fn in_words(error: &ImageError) -> String {
         ImageError::IoError(inner) if inner.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the file is cut off: it ends before the image does".to_owned()
         }
-        ImageError::Limits(_) => "its header asks for more memory than an image takes, which looks like a decompression bomb".to_owned(),
+        ImageError::Limits(_) => {
+            "its header asks for more memory than an image takes, which looks like a decompression \
+             bomb"
+                .to_owned()
+        }
         ImageError::Decoding(inner) => {
             let format = inner.format_hint().to_string();
-            let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
+            let reason = text
+                .split_once(": ")
+                .map_or(text.as_str(), |(_, reason)| reason);
             format!("the file is damaged or no valid {format}: {reason}")
         }
         _ => text,

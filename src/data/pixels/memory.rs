@@ -116,8 +116,8 @@ impl Budget {
             return Ok(());
         }
         Err(format!(
-            "{what} {} MB of memory, more than the {} MB that decoding may take; make the image smaller or raise data.decode_memory_mb \
-             (or {VARIABLE})",
+            "{what} {} MB of memory, more than the {} MB that decoding may take; make the image \
+             smaller or raise data.decode_memory_mb (or {VARIABLE})",
             bytes.div_ceil(1 << 20),
             limit >> 20
         ))

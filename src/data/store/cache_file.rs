@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IntoInnerError, Write},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -157,57 +157,10 @@ fn write(
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<(CacheFile, Vec<Read>), DataError> {
     let failed = |error| DataError::io("write the pixel cache", &names.pixels, error);
-    let mut writer = BufWriter::new(PartialFile::new(&names.pixels).map_err(failed)?);
-    let (mut reads, mut sums) = (
-        Vec::with_capacity(paths.len()),
-        Vec::with_capacity(paths.len()),
-    );
-    for chunk in paths.chunks(CHUNK) {
-        let decoded: Vec<_> = chunk
-            .par_iter()
-            .map(|path| {
-                read_image(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))
-            })
-            .collect();
-        for result in decoded {
-            let (read, sum) = match result {
-                Ok((facts, sum, pixels)) => {
-                    writer.write_all(&pixels).map_err(failed)?;
-                    (Read::Good(Arc::new(facts)), sum)
-                }
-                Err(reason) => (Read::Bad(reason), sum(&[])),
-            };
-            reads.push(read);
-            sums.push(sum);
-        }
-    }
-    let file = writer
-        .into_inner()
-        .map_err(|error| failed(error.into_error()))?;
-    file.commit().map_err(failed)?;
-    let looks = reads
-        .iter()
-        .filter_map(Read::facts)
-        .map(|facts| facts.look.bytes())
-        .collect::<Vec<_>>()
-        .concat();
-    files::write_atomic(&names.looks, &looks).map_err(failed)?;
-    let images = reads.iter().zip(&sums).map(|(read, sum)| match read {
-        Read::Good(facts) => Indexed::Good(ImageStats::clone(facts), *sum),
-        Read::Bad(reason) => Indexed::Bad(reason.clone()),
-    });
-    let index = Index {
-        looks: digest(&looks),
-        decode_limit: memory::limit(),
-        images: images.collect(),
-    };
-    let index = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
+    let (reads, sums) = write_pixels(&names.pixels, paths, format, done).map_err(failed)?;
     // The index is written last, since a cache counts as complete once it has one.
-    files::write_atomic(
-        &names.index,
-        &[digest(&index).as_bytes(), b"\n", &index].concat(),
-    )
-    .map_err(failed)?;
+    let looks = write_looks(&names.looks, &reads).map_err(failed)?;
+    write_index(&names.index, &reads, &sums, looks).map_err(failed)?;
     let file = MappedFile::open(&names.pixels)
         .map_err(|error| DataError::io("map", &names.pixels, error))?;
     Ok((
@@ -219,6 +172,68 @@ fn write(
         },
         reads,
     ))
+}
+
+/// Decodes all images and writes their pixels. Returns what was read and the checksums.
+fn write_pixels(
+    path: &Path,
+    paths: &[&Path],
+    format: Format,
+    done: &(dyn Fn(usize) + Sync),
+) -> io::Result<(Vec<Read>, Vec<u32>)> {
+    let mut writer = BufWriter::new(PartialFile::new(path)?);
+    let mut reads = Vec::with_capacity(paths.len());
+    let mut sums = Vec::with_capacity(paths.len());
+    for chunk in paths.chunks(CHUNK) {
+        let decoded: Vec<_> = chunk
+            .par_iter()
+            .map(|path| {
+                read_image(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))
+            })
+            .collect();
+        for result in decoded {
+            let (read, sum) = match result {
+                Ok((facts, sum, pixels)) => {
+                    writer.write_all(&pixels)?;
+                    (Read::Good(Arc::new(facts)), sum)
+                }
+                Err(reason) => (Read::Bad(reason), sum(&[])),
+            };
+            reads.push(read);
+            sums.push(sum);
+        }
+    }
+    let file = writer.into_inner().map_err(IntoInnerError::into_error)?;
+    file.commit()?;
+    Ok((reads, sums))
+}
+
+/// Writes the thumbnails of the images and returns their digest.
+fn write_looks(path: &Path, reads: &[Read]) -> io::Result<String> {
+    let looks = reads
+        .iter()
+        .filter_map(Read::facts)
+        .map(|facts| facts.look.bytes())
+        .collect::<Vec<_>>()
+        .concat();
+    files::write_atomic(path, &looks)?;
+    Ok(digest(&looks))
+}
+
+/// Writes the index with a digest of itself in its first line. `looks` is the digest of the
+/// thumbnails.
+fn write_index(path: &Path, reads: &[Read], sums: &[u32], looks: String) -> io::Result<()> {
+    let images = reads.iter().zip(sums).map(|(read, sum)| match read {
+        Read::Good(facts) => Indexed::Good(ImageStats::clone(facts), *sum),
+        Read::Bad(reason) => Indexed::Bad(reason.clone()),
+    });
+    let index = Index {
+        looks,
+        decode_limit: memory::limit(),
+        images: images.collect(),
+    };
+    let index = serde_json::to_vec(&index)?;
+    files::write_atomic(path, &[digest(&index).as_bytes(), b"\n", &index].concat())
 }
 
 /// Returns the BLAKE3 digest in hexadecimal.

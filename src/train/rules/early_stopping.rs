@@ -83,99 +83,66 @@ mod tests {
         }
     }
 
-    /// Each row has the values of `val_loss`, the rule, and the epoch (from 0) at whose end Keras 3
-    /// stops.
+    /// Checks the epoch (from 0) at whose end Keras 3 stops, given the values of the metric.
+    fn check(values: &[f64], rule: &EarlyStopping, stops: Option<usize>) {
+        let mut patience = Patience::default();
+        let stopped = values
+            .iter()
+            .enumerate()
+            .position(|(epoch, value)| patience.update(rule, epoch, *value));
+        assert_eq!(stopped, stops, "{values:?}");
+    }
+
     #[test]
     fn stops_where_keras_stops() {
-        let accuracy = "val_accuracy".parse().expect("a metric");
-        for (values, rule, expected, why) in [
-            (
-                &[1.0, 0.9, 0.95, 0.96, 0.97][..],
-                rule(2),
-                Some(3),
-                "two epochs without improvement",
-            ),
-            (
-                &[1.0, 0.9, 0.95, 0.8, 0.9],
-                rule(2),
-                None,
-                "an improvement starts again",
-            ),
-            (&[1.0, 1.0], rule(0), Some(1), "no patience at all"),
-            (
-                &[1.0, 0.9],
-                rule(0),
-                None,
-                "no patience needs no improvement missed",
-            ),
-            (
-                &[NAN, NAN, NAN],
-                rule(1),
-                Some(1),
-                "NaN is never an improvement; the first epoch never stops",
-            ),
-            (
-                &[1.0, 0.95, 0.91],
-                EarlyStopping {
-                    min_delta: 0.1,
-                    ..rule(2)
-                },
-                Some(2),
-                "less than min_delta is none",
-            ),
-            (
-                &[1.0, 0.95, 0.89, 0.88],
-                EarlyStopping {
-                    min_delta: 0.1,
-                    ..rule(2)
-                },
-                None,
-                "small steps add up against the best",
-            ),
-            (
-                &[1.0, 0.9, 0.8, 0.85],
-                EarlyStopping {
-                    baseline: Some(0.5),
-                    ..rule(2)
-                },
-                Some(3),
-                "better than before, but not than the baseline",
-            ),
-            (
-                &[1.0, 0.4, 0.5],
-                EarlyStopping {
-                    baseline: Some(0.5),
-                    ..rule(2)
-                },
-                None,
-                "the baseline is beaten",
-            ),
-            (
-                &[0.1, 0.2, 1.0, 0.9, 0.95, 0.95],
-                EarlyStopping {
-                    start_from_epoch: 2,
-                    ..rule(2)
-                },
-                Some(5),
-                "the first epochs aren't looked at",
-            ),
-            (
-                &[0.5, 0.6, 0.6, 0.6],
-                EarlyStopping {
-                    monitor: accuracy,
-                    ..rule(2)
-                },
-                Some(3),
-                "accuracy grows; equal isn't better",
-            ),
-        ] {
-            let mut patience = Patience::default();
-            let stopped = values
-                .iter()
-                .enumerate()
-                .position(|(epoch, value)| patience.update(&rule, epoch, *value));
-            assert_eq!(stopped, expected, "{why}");
-        }
+        // Two epochs without improvement.
+        check(&[1.0, 0.9, 0.95, 0.96, 0.97], &rule(2), Some(3));
+        // An improvement starts again.
+        check(&[1.0, 0.9, 0.95, 0.8, 0.9], &rule(2), None);
+        // No patience at all.
+        check(&[1.0, 1.0], &rule(0), Some(1));
+        // No patience needs no improvement missed.
+        check(&[1.0, 0.9], &rule(0), None);
+        // NaN is never an improvement; the first epoch never stops.
+        check(&[NAN, NAN, NAN], &rule(1), Some(1));
+    }
+
+    #[test]
+    fn less_than_min_delta_is_none_but_small_steps_add_up_against_the_best() {
+        let rule = EarlyStopping {
+            min_delta: 0.1,
+            ..rule(2)
+        };
+        check(&[1.0, 0.95, 0.91], &rule, Some(2));
+        check(&[1.0, 0.95, 0.89, 0.88], &rule, None);
+    }
+
+    #[test]
+    fn patience_starts_anew_only_if_the_baseline_is_beaten_too() {
+        let rule = EarlyStopping {
+            baseline: Some(0.5),
+            ..rule(2)
+        };
+        check(&[1.0, 0.9, 0.8, 0.85], &rule, Some(3));
+        check(&[1.0, 0.4, 0.5], &rule, None);
+    }
+
+    #[test]
+    fn the_first_epochs_may_be_passed_over() {
+        let rule = EarlyStopping {
+            start_from_epoch: 2,
+            ..rule(2)
+        };
+        check(&[0.1, 0.2, 1.0, 0.9, 0.95, 0.95], &rule, Some(5));
+    }
+
+    #[test]
+    fn accuracy_grows_and_an_equal_one_is_not_better() {
+        let rule = EarlyStopping {
+            monitor: "val_accuracy".parse().expect("a metric"),
+            ..rule(2)
+        };
+        check(&[0.5, 0.6, 0.6, 0.6], &rule, Some(3));
     }
 
     #[test]

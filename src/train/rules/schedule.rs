@@ -356,7 +356,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_schedule_leaves_its_bounds(step in 0usize..2000, warmup in 0.0f64..3.0, min_lr in 0.0f64..0.5) {
+        fn no_schedule_leaves_its_bounds(
+            step in 0usize..2000,
+            warmup in 0.0f64..3.0,
+            min_lr in 0.0f64..0.5,
+        ) {
             let at = Progress { step, steps_per_epoch: 37, epochs: 20, asked: 30 };
             for schedule in [
                 Schedule::Constant,

@@ -162,7 +162,8 @@ pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(),
             what: "the configuration",
             detail: format!("{key} was {old} and is {new}"),
             hint: format!(
-                "a resume may change {}, where the data lies and how it is cached, and the epochs of the last phase; start a new run for the rest",
+                "a resume may change {}, where the data lies and how it is cached, and the epochs \
+                 of the last phase; start a new run for the rest",
                 MAY_CHANGE.join(", ")
             ),
         }),
@@ -206,7 +207,8 @@ pub(in crate::train) fn jump(state: &State, config: &Config, images: usize) -> O
     );
     ((jumped - planned).abs() > 1e-9 * planned.abs().max(jumped.abs())).then(|| {
         format!(
-            "warning: the learning rate jumps from {last:.3e} to {jumped:.3e}: the {name} schedule now ends after {now} epochs, no longer after {before}"
+            "warning: the learning rate jumps from {last:.3e} to {jumped:.3e}: the {name} schedule \
+             now ends after {now} epochs, no longer after {before}"
         )
     })
 }
@@ -255,10 +257,8 @@ pub(in crate::train) fn follow_images(
         })
         .collect();
     if table::fingerprint(&before) != state.data_fingerprint {
-        return Err(changed(format!(
-            "{} isn't the one of the checkpoint",
-            path.display()
-        )));
+        let detail = format!("{} isn't the one of the checkpoint", path.display());
+        return Err(changed(detail));
     }
     let matched = Matched::of(&before, &now);
     let pairs: Vec<(&SplitRow, usize)> = before
@@ -269,36 +269,26 @@ pub(in crate::train) fn follow_images(
     let is_same = |(row, at): &(&SplitRow, usize)| {
         row.label == now[*at].label && row.weight.to_bits() == now[*at].weight.to_bits()
     };
-    let has_moved = pairs.iter().any(|(row, at)| row.path != now[*at].path);
+    let num_moved = pairs
+        .iter()
+        .filter(|(row, at)| row.path != now[*at].path)
+        .count();
     // `reorder` moves images between the two sets, which works only if both read one store.
     let share_a_store = Arc::ptr_eq(&data.train.store, &data.validation.store);
-    if !(matched.is_whole() && has_moved && share_a_store && pairs.iter().all(is_same)) {
+    if !(matched.is_whole() && num_moved > 0 && share_a_store && pairs.iter().all(is_same)) {
         return Err(changed(
             difference(&before, &now).unwrap_or_else(|| "its order".to_owned()),
         ));
     }
-    let count = pairs
-        .iter()
-        .filter(|(row, at)| row.path != now[*at].path)
-        .count();
     let words = format!(
-        "{count} of {} images have moved; they are the same, and split.csv now says where they are",
+        "{num_moved} of {} images have moved; they are the same, and split.csv now says where they \
+         are",
         pairs.len()
     );
-    let new_paths = new_paths(
-        &pairs,
-        &now,
-        written.iter().filter(|row| is_test(row)),
-        &data.leaks,
-    );
+    let tests = written.iter().filter(|row| is_test(row));
+    let new_paths = new_paths(&pairs, &now, tests, &data.leaks);
     reorder(data, &pairs);
-    for row in &mut written {
-        for path in [&mut row.path, &mut row.copy_of] {
-            if let Some(new) = new_paths.get(path) {
-                path.clone_from(new);
-            }
-        }
-    }
+    rename(&mut written, &new_paths);
     state.data_fingerprint = table::fingerprint(&split_rows(data));
     Ok(Some(Moved {
         split: table::to_csv(&written),
@@ -333,6 +323,17 @@ fn new_paths<'a>(
         .map(|(row, at)| (row.path.clone(), now[*at].path.clone()))
         .chain(tests.filter_map(test))
         .collect()
+}
+
+/// Replaces the paths in rows by the new ones, where there are any.
+fn rename(rows: &mut [SplitRow], new_paths: &BTreeMap<String, String>) {
+    for row in rows {
+        for path in [&mut row.path, &mut row.copy_of] {
+            if let Some(new) = new_paths.get(path) {
+                path.clone_from(new);
+            }
+        }
+    }
 }
 
 /// Puts the images of `data` into the order and the parts of the rows. Each row comes with the

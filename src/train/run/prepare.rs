@@ -299,7 +299,8 @@ pub fn check_memory(estimate: &Estimate, on_host: bool) -> Result<(), TrainError
         (true, "head.output") => "make model.hidden smaller, or set model.pooling = \"average\"",
         (true, _) => "make model.channels smaller, or the layers of model.layers narrower",
         (false, _) => {
-            "make train.batch_size, data.image_size or model.channels smaller, or the layers of model.layers narrower"
+            "make train.batch_size, data.image_size or model.channels smaller, or the layers of \
+             model.layers narrower"
         }
     };
     Err(TrainError::Memory {

@@ -213,12 +213,10 @@ impl Session {
             gamma: config.train.focal_gamma.unwrap_or(2.0),
             label_smoothing: config.train.label_smoothing,
         };
+        let (shape, group) = (design.input, 0);
         let stepper = Stepper {
             device,
-            entrance: NetworkInput {
-                shape: design.input,
-                group: 0,
-            },
+            entrance: NetworkInput { shape, group },
             frozen: 0,
             layer_factor: 1.0,
             loss,
@@ -226,33 +224,25 @@ impl Session {
             clip_norm: config.train.clip_norm,
             seed: config.seed,
         };
+        let network = (design, normalizer.clone());
         let files = RunFiles {
-            meta: meta(
-                &config,
-                &data.classes,
-                (design, normalizer.clone()),
-                backbone.as_deref(),
-                run,
-            ),
+            meta: meta(&config, &data.classes, network, backbone.as_deref(), run),
             backbone,
             include_backbone: config.train.checkpoint.include_backbone,
             split: None,
             looks: None,
             folder: None,
         };
+        let ema = |decay| Ema::new(decay, &model, config.always_frozen());
         let learner = Learner {
             stepper,
             optimizer: OptimizerState::new(&config.train.optimizer),
-            ema: config
-                .train
-                .ema_decay
-                .map(|decay| Ema::new(decay, &model, config.always_frozen())),
+            ema: config.train.ema_decay.map(ema),
             model,
         };
-        let (train, validation) = (Arc::clone(&data.train), Arc::clone(&data.validation));
         let datasets = Datasets {
-            train,
-            validation,
+            train: Arc::clone(&data.train),
+            validation: Arc::clone(&data.validation),
             normalizer,
         };
         let mut session = Self {

@@ -108,7 +108,8 @@ pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         };
     }
     if has(128, b"DICM") {
-        let advice = "convert it with its window of levels, with pydicom or dcm2pnm (dcm2niix for volumes), and save it as PNG";
+        let advice = "convert it with its window of levels, with pydicom or dcm2pnm (dcm2niix for \
+                      volumes), and save it as PNG";
         return Some(("a DICOM image", advice));
     }
     let found = MARKS
@@ -155,11 +156,26 @@ fn of_text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
 mod tests {
     use super::*;
 
+    /// Checks the name of each file, and a word of the advice.
+    fn check(cases: &[(&[u8], &str, &str)]) {
+        for (bytes, name, advice) in cases {
+            let found = foreign_format(bytes).unwrap_or_else(|| panic!("{name}"));
+            assert!(
+                found.0.contains(name) && found.1.contains(advice),
+                "{found:?}"
+            );
+        }
+    }
+
+    /// The beginning of a NIfTI file.
+    fn nifti() -> Vec<u8> {
+        [&[0x5C, 1, 0, 0][..], &[0; 340], b"n+1\0"].concat()
+    }
+
     #[test]
-    fn what_is_not_read_has_a_name_and_an_advice() {
+    fn images_that_are_not_read_have_a_name_and_an_advice() {
         let dicom = [&[0; 128][..], b"DICM\x02\0"].concat();
-        let nifti = [&[0x5C, 1, 0, 0][..], &[0; 340], b"n+1\0"].concat();
-        let cases: [(&[u8], &str, &str); 17] = [
+        check(&[
             (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image", "JPEG or PNG"),
             (
                 b"\0\0\0\x20ftypavif\0\0\0\0",
@@ -178,9 +194,8 @@ mod tests {
                 "JPEG or PNG",
             ),
             (b"8BPS\0\x01", "a Photoshop document", "JPEG or PNG"),
-            (b"%PDF-1.7\n", "a PDF document", "pdfimages"),
             (&dicom, "a DICOM image", "pydicom"),
-            (&nifti, "a NIfTI volume", "slices"),
+            (&nifti(), "a NIfTI volume", "slices"),
             (
                 b"<svg xmlns='http://www.w3.org/2000/svg'/>",
                 "an SVG drawing",
@@ -191,6 +206,13 @@ mod tests {
                 "an SVG drawing",
                 "PNG",
             ),
+        ]);
+    }
+
+    #[test]
+    fn files_that_are_no_images_have_a_name_and_an_advice() {
+        check(&[
+            (b"%PDF-1.7\n", "a PDF document", "pdfimages"),
             (
                 b"\n\n<!DOCTYPE HTML><title>404</title>",
                 "an HTML page",
@@ -209,20 +231,17 @@ mod tests {
             ),
             (b"\0\0\0\x1CftypIsom\0\0", "a film", "frames"),
             (b"RIFF\x10\0\0\0AVI LIST", "a RIFF file", "frames"),
-        ];
-        for (bytes, name, advice) in cases {
-            let found = foreign_format(bytes).unwrap_or_else(|| panic!("{name}"));
-            assert!(
-                found.0.contains(name) && found.1.contains(advice),
-                "{found:?}"
-            );
-        }
+        ]);
+    }
+
+    #[test]
+    fn a_file_without_a_known_mark_has_no_name() {
         for bytes in [
             &b""[..],
             b"hello",
             b"<",
             b"\x89PNG\r\n\x1A\n",
-            &nifti[..300],
+            &nifti()[..300],
         ] {
             assert_eq!(foreign_format(bytes), None);
         }

@@ -44,20 +44,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
         decoder.global_palette()
     };
     let palette = palette.ok_or("the file has no palette")?.as_chunks::<3>().0;
-    let colors: [[u8; 4]; 256] = std::array::from_fn(|index| {
-        // Indices beyond the palette are black.
-        let [red, green, blue] = palette.get(index).copied().unwrap_or_default();
-        [
-            red,
-            green,
-            blue,
-            if transparent == Some(index as u8) {
-                0
-            } else {
-                255
-            },
-        ]
-    });
+    let colors = colors_of(palette, transparent);
     let around = &colors[usize::from(transparent.unwrap_or(0))][..channels];
     let mut levels = around.repeat(size[0] * size[1]);
     for (row, line) in indices.chunks_exact(width.max(1)).enumerate() {
@@ -84,6 +71,16 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
         pixels,
         stored,
         damage: None,
+    })
+}
+
+/// Returns the color and opacity of each index.
+fn colors_of(palette: &[[u8; 3]], transparent: Option<u8>) -> [[u8; 4]; 256] {
+    std::array::from_fn(|index| {
+        // Indices beyond the palette are black.
+        let [red, green, blue] = palette.get(index).copied().unwrap_or_default();
+        let is_clear = transparent == Some(index as u8);
+        [red, green, blue, if is_clear { 0 } else { 255 }]
     })
 }
 

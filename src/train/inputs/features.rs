@@ -1,0 +1,221 @@
+//! Files of features that frozen layers compute. A file is found by a hash of everything that its
+//! values depend on, and a damaged one is computed anew.
+
+use std::{
+    io::{BufWriter, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use burn::module::Module;
+use mapped_file::MappedFile;
+use rayon::prelude::*;
+
+use super::layout::{Layout, Sources};
+use crate::{
+    base::io::{
+        bytes,
+        files::{self, PartialFile, with_path},
+    },
+    data::batches::{loader::Loader, view::View},
+    nn::{
+        batch::upload,
+        cpu::backend::kernel_words,
+        infer::read,
+        networks::classifier::Classifier,
+        weights::{Part, to_bytes},
+    },
+    train::{Learner, TrainError, observer::Watch},
+};
+
+/// Part of a file's key; to be raised whenever a frozen layer computes different values.
+const VERSION: &str = "emberlens features 4";
+
+/// Features to be found.
+pub(super) struct Job<'a> {
+    pub(super) layout: &'a Layout,
+    /// The images.
+    pub(super) view: View,
+    /// The number of their augmented variant.
+    pub(super) round: Option<usize>,
+    /// Whether the averages of the weights compute them. A step runs the weights themselves, as
+    /// without a cache; validation runs the network that `best/` will have. The two differ in
+    /// layers that an earlier phase trained.
+    pub(super) is_averaged: bool,
+}
+
+impl Job<'_> {
+    /// Returns the network that computes the features, without autodiff.
+    fn model(&self, learner: &Learner) -> Classifier {
+        if self.is_averaged {
+            learner.inference_model()
+        } else {
+            learner.model.valid()
+        }
+    }
+}
+
+/// The files of a phase.
+#[derive(Default)]
+pub(super) struct FeatureFiles {
+    /// Hashes of the frozen layers, computed on first use: of the weights, and of their averages.
+    frozen: [Option<[u8; 32]>; 2],
+}
+
+impl FeatureFiles {
+    /// Returns the file with the features that `job` asks for, from an earlier run or computed now,
+    /// or `None` if the run was stopped before the end.
+    pub(super) fn open_or_compute(
+        &mut self,
+        sources: Sources<'_>,
+        job: Job<'_>,
+        watch: Watch<'_>,
+    ) -> Result<Option<Arc<MappedFile>>, TrainError> {
+        let (layout, total) = (job.layout, job.view.draws.len());
+        let path = layout
+            .folder
+            .join(format!("{}.f32", self.key(sources, &job)?));
+        if let Ok(file) = MappedFile::open(&path) {
+            if is_whole(&file, total, layout.size()) {
+                // Epochs read images in random order, so reading ahead would only evict other
+                // pages.
+                return Ok(Some(Arc::new(file.in_any_order())));
+            }
+            watch.observer.say(&format!(
+                "warning: the features that were kept are damaged and are computed anew: {}",
+                path.display()
+            ));
+        }
+        let which = job.round.map_or(String::new(), |round| {
+            format!(", augmentation {}", round + 1)
+        });
+        watch.observer.say(&format!(
+            "Frozen layers look at {total} images{which}, once; kept in {}",
+            layout.folder.display()
+        ));
+        if !compute(sources, job, &path, watch)? {
+            return Ok(None);
+        }
+        let file = MappedFile::open(&path)
+            .map_err(|error| with_path(&error, "can't map the features", &path))?;
+        Ok(Some(Arc::new(file.in_any_order())))
+    }
+
+    /// Returns a hash of everything that the features depend on: the layers, the device and
+    /// instruction set that run them, the pixels, and their normalization and augmentation.
+    fn key(&mut self, sources: Sources<'_>, job: &Job<'_>) -> Result<String, TrainError> {
+        let (
+            Sources {
+                config,
+                datasets,
+                learner,
+            },
+            Job {
+                layout,
+                view,
+                round,
+                ..
+            },
+        ) = (sources, job);
+        // Hashing the frozen layers reads tens of megabytes; one hash serves the whole phase.
+        let kept = &mut self.frozen[usize::from(job.is_averaged)];
+        let frozen = match *kept {
+            Some(digest) => digest,
+            None => *blake3::hash(&to_bytes(&job.model(learner), Part::Frozen(layout.groups))?)
+                .as_bytes(),
+        };
+        *kept = Some(frozen);
+        let format = view.set.store.format();
+        let mut hash = blake3::Hasher::new();
+        // Weights alone don't say how images are padded, nor what the head keeps.
+        let network = learner.model.description();
+        let words = format!(
+            "{VERSION} {network} {:?} {} {format:?}",
+            layout.shape,
+            kernel_words(&learner.stepper.device)
+        );
+        hash.update(words.as_bytes()).update(&frozen);
+        hash.update(&serde_json::to_vec(&datasets.normalizer).expect("plain values are JSON"));
+        if let Some(whitening) = &datasets.normalizer.whitening {
+            hash.update(&whitening.to_bytes());
+        }
+        for image in &view.set.images {
+            hash.update(&image.digest);
+        }
+        if let Some(round) = round {
+            // The random draws of an image depend on its position in the set, and its class may
+            // have augmentation settings of its own.
+            hash.update(&serde_json::to_vec(&config.augment).expect("plain values are JSON"));
+            hash.update(
+                format!(
+                    "{} {round} {:?} {:?}",
+                    config.seed,
+                    view.set.labels(),
+                    view.set.classes
+                )
+                .as_bytes(),
+            );
+        }
+        Ok(files::hex(hash.finalize().as_bytes()))
+    }
+}
+
+/// Writes the features of the images of `view` to `path`, followed by a CRC-32C of each image.
+/// Returns false, leaving no file, if the run was stopped before the end.
+fn compute(
+    sources: Sources<'_>,
+    job: Job<'_>,
+    path: &Path,
+    watch: Watch<'_>,
+) -> Result<bool, TrainError> {
+    let Sources {
+        config, learner, ..
+    } = sources;
+    let model = job.model(learner);
+    let Job { layout, view, .. } = job;
+    let failed = |error: std::io::Error| with_path(&error, "can't write the features", path);
+    let mut writer = BufWriter::new(PartialFile::new(path).map_err(failed)?);
+    let mut checksums = Vec::new();
+    let (total, mut done) = (view.draws.len(), 0);
+    let device = learner.stepper.device.clone().without_autodiff();
+    for batch in Loader::new(view, config.train.batch_size, 0, config.train.workers) {
+        if watch.is_stopped() {
+            return Ok(false);
+        }
+        let batch = batch?;
+        done += batch.len();
+        let images = upload(batch, learner.stepper.entrance.shape, &device).images;
+        let features = model.forward_frozen(0..layout.groups, images);
+        let features = if layout.is_pooled {
+            model.pool_features(features)
+        } else {
+            features
+        };
+        for values in read(features)?.chunks_exact(layout.size() / size_of::<f32>()) {
+            let bytes = bytes::from_f32(values);
+            checksums.extend(crc32c::crc32c(&bytes).to_le_bytes());
+            writer.write_all(&bytes).map_err(failed)?;
+        }
+        watch.observer.computed_features(done, total);
+    }
+    writer.write_all(&checksums).map_err(failed)?;
+    writer
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?
+        .commit()
+        .map_err(failed)?;
+    Ok(true)
+}
+
+/// Whether the features of every image match the checksums stored after them. Reads the whole file,
+/// which also brings it into memory.
+fn is_whole(file: &[u8], count: usize, size: usize) -> bool {
+    let Some((features, checksums)) = file.split_at_checked(count * size) else {
+        return false;
+    };
+    checksums.len() == count * size_of::<u32>()
+        && features
+            .par_chunks_exact(size)
+            .zip(checksums.par_chunks_exact(4))
+            .all(|(bytes, checksum)| crc32c::crc32c(bytes).to_le_bytes() == *checksum)
+}
