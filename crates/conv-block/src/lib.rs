@@ -19,6 +19,7 @@ mod dense;
 mod depthwise;
 mod groups;
 mod norm;
+mod pointwise;
 mod pooled;
 mod rows;
 mod scratch;
@@ -93,6 +94,26 @@ pub fn forward(
     bias: Option<&[f32]>,
 ) -> Forward {
     check_lengths(conv, input, weight, bias);
+    if pointwise::is_supported(conv, tail) {
+        let weight = |output: usize, input: usize| weight[output * conv.inputs + input];
+        let output = pointwise::run(isa, conv, tail, input, weight, bias.unwrap_or_default());
+        return Forward {
+            output,
+            codes: Vec::new(),
+        };
+    }
+    forward_dense(isa, conv, tail, input, weight, bias)
+}
+
+/// Does the work of [`forward`] for any shape.
+fn forward_dense(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Forward {
     let is_pooled = tail == Tail::ReluPool;
     let mut codes = vec![0; if is_pooled { conv.output_len(tail) } else { 0 }];
     let kernel = conv.kernel;
@@ -251,42 +272,58 @@ fn backward_dense(
         width: conv.width,
     };
     let (weight, bias) = weight::run(isa, conv, &source, grad);
-    let input = is_input_wanted.then(|| {
-        let kernel = conv.kernel;
-        // The input's gradient is a convolution with the kernel rotated by 180 degrees, on the
-        // gradient dilated by the stride.
-        let turned = dense::pack_weights(
-            isa,
-            [conv.inputs, conv.outputs, kernel],
-            |input, output, row, column| {
-                saved.weight[((output * conv.inputs + input) * kernel + kernel - 1 - row) * kernel
-                    + kernel
-                    - 1
-                    - column]
-            },
-        );
-        let dense = Dense {
-            images: conv.images,
-            inputs: conv.outputs,
-            in_size: conv.result_size(),
-            dilation: conv.stride,
-            outputs: conv.inputs,
-            out_size: (conv.height, conv.width),
-            kernel,
-            stride: 1,
-            padding: kernel as isize - 1 - conv.padding as isize,
-            source: grad,
-            weights: &turned,
-            bias: &vec![0.0; conv.inputs.next_multiple_of(isa.block())],
-            tail: Tail::Linear,
-        };
-        dense::run(isa, &dense, &mut [])
-    });
+    let input = is_input_wanted.then(|| input_gradient(isa, conv, saved.weight, grad));
     Gradients {
         input,
         weight,
         bias,
     }
+}
+
+/// Computes the gradient of the input from that of the convolution's own result.
+fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec<f32> {
+    let (height, width) = conv.result_size();
+    let turned = Conv {
+        inputs: conv.outputs,
+        outputs: conv.inputs,
+        height,
+        width,
+        ..*conv
+    };
+    if let Some(values) = grad.values()
+        && pointwise::is_supported(&turned, Tail::Linear)
+    {
+        let weight = |input: usize, output: usize| weight[output * conv.inputs + input];
+        return pointwise::run(isa, &turned, Tail::Linear, values, weight, &[]);
+    }
+    let kernel = conv.kernel;
+    // The input's gradient is a convolution with the kernel rotated by 180 degrees, on the
+    // gradient dilated by the stride.
+    let turned = dense::pack_weights(
+        isa,
+        [conv.inputs, conv.outputs, kernel],
+        |input, output, row, column| {
+            weight[((output * conv.inputs + input) * kernel + kernel - 1 - row) * kernel + kernel
+                - 1
+                - column]
+        },
+    );
+    let dense = Dense {
+        images: conv.images,
+        inputs: conv.outputs,
+        in_size: conv.result_size(),
+        dilation: conv.stride,
+        outputs: conv.inputs,
+        out_size: (conv.height, conv.width),
+        kernel,
+        stride: 1,
+        padding: kernel as isize - 1 - conv.padding as isize,
+        source: grad,
+        weights: &turned,
+        bias: &vec![0.0; conv.inputs.next_multiple_of(isa.block())],
+        tail: Tail::Linear,
+    };
+    dense::run(isa, &dense, &mut [])
 }
 
 #[cfg(test)]

@@ -12,6 +12,11 @@ use crate::{
 pub(crate) trait Rows: Sync {
     /// Fills `out` with a row.
     fn row(&self, isa: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]);
+
+    /// Returns all values if they are in memory.
+    fn values(&self) -> Option<&[f32]> {
+        None
+    }
 }
 
 /// Rows of a tensor in memory.
@@ -27,6 +32,10 @@ impl Rows for Plain<'_> {
     fn row(&self, _: Isa, image: usize, channel: usize, row: usize, out: &mut [f32]) {
         let start = ((image * self.channels + channel) * self.height + row) * self.width;
         out.copy_from_slice(&self.values[start..start + self.width]);
+    }
+
+    fn values(&self) -> Option<&[f32]> {
+        Some(self.values)
     }
 }
 
