@@ -201,8 +201,8 @@ impl Padding {
         Self::Each([kernel / 2; 2])
     }
 
-    /// Returns the zeros before and after a side of `side` pixels, of the height (`axis` 0) or width
-    /// (`axis` 1).
+    /// Returns the zeros before and after a side of `side` pixels, of the height (`axis` 0) or
+    /// width (`axis` 1).
     pub fn of_side(self, axis: usize, side: usize, kernel: usize, stride: usize) -> [usize; 2] {
         match self {
             Self::Valid => [0; 2],
@@ -344,9 +344,9 @@ pub struct Fused {
 }
 
 impl Fused {
-    /// Finds what may be computed with `first`, given the layers behind it: for a convolution without
-    /// bias a norm, and for convolutions and norms ReLU6, or ReLU and perhaps 2x2 max-pooling. A bias
-    /// before a norm isn't part of it.
+    /// Finds what may be computed with `first`, given the layers behind it: for a convolution
+    /// without bias a norm, and for convolutions and norms ReLU6, or ReLU and perhaps 2x2
+    /// max-pooling. A bias before a norm isn't part of it.
     pub fn of<'a>(first: &Kind, behind: impl IntoIterator<Item = &'a Kind>) -> Self {
         let takes_norm = match first {
             Kind::Conv(conv) => !conv.bias,

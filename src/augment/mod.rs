@@ -610,7 +610,8 @@ mod tests {
 
     #[test]
     fn a_class_has_its_own_settings_in_place_of_the_common_ones() {
-        let text = "rotation_range = 10\nhorizontal_flip = true\n[class.a]\nrotation_range = 0\nvertical_flip = true\n[class.b]\ninherit = false\nshear_range = 3\n";
+        let text = "rotation_range = 10\nhorizontal_flip = true\n[class.a]\nrotation_range = 0\n\
+                    vertical_flip = true\n[class.b]\ninherit = false\nshear_range = 3\n";
         let settings: Augment = toml::from_str(text).expect("settings");
         let of = |class: &str| settings.for_class(class).expect("checked");
         assert_eq!(
@@ -659,7 +660,8 @@ mod tests {
                 plan.write(&source, shape, Edge::Constant(7.5), None, &mut out);
                 for (index, level) in out.iter().enumerate() {
                     let (row, column) = at(index / side, index % side, side);
-                    prop_assert_eq!(*level, f32::from(source[row * side + column]), "quarters {}, at {}", quarters, index);
+                    prop_assert_eq!(*level, f32::from(source[row * side + column]), "quarters {}, \
+                                                                                     at {}", quarters, index);
                 }
             }
         }

@@ -250,8 +250,8 @@ fn check_design(meta: &Meta) -> Checked {
     })
 }
 
-/// Checks a list of layers. What it describes is bounded by itself, since frozen convolutions aren't
-/// in the files.
+/// Checks a list of layers. What it describes is bounded by itself, since frozen convolutions
+/// aren't in the files.
 fn check_list(meta: &Meta) -> Checked {
     let model = &meta.design.model;
     if !model.architecture.is_list() {

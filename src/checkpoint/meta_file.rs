@@ -325,7 +325,8 @@ mod tests {
             (
                 "/design/model",
                 layers(serde_json::json!([{ "conv": 65536 }, { "conv": 65536 }])),
-                "`design.model.layers`: found convolutions of 38655295488 weights, expected fewer than 268 million",
+                "`design.model.layers`: found convolutions of 38655295488 weights, expected fewer \
+                 than 268 million",
             ),
             (
                 "/design/model",

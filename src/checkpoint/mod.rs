@@ -284,7 +284,8 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
             return Err(damaged(
                 path,
                 format!(
-                    "{WHITENING}: found {found} numbers, expected {size} times {size} for the images of {META}"
+                    "{WHITENING}: found {found} numbers, expected {size} times {size} for the \
+                     images of {META}"
                 ),
             ));
         }

@@ -24,8 +24,8 @@ const SAVED: f64 = 6.0;
 const SUMS: f64 = 16.0;
 const SUMS_LEN: f64 = 16.0 * 1024.0 * 1024.0;
 
-/// Values that a kernel of 3x3 weights has by Winograd's algorithm, and those of images on their way
-/// through it, for each of its weights, on two threads.
+/// Values that a kernel of 3x3 weights has by Winograd's algorithm, and those of images on their
+/// way through it, for each of its weights, on two threads.
 const TRANSFORMED: f64 = 7.0;
 
 /// Estimated bytes of a training run, without its cached images.
@@ -153,7 +153,8 @@ impl Estimate {
     /// Describes the estimate: "about 1.4 GB at batch size 32 (weights 0.1 GB, ...)".
     pub fn words(&self) -> String {
         format!(
-            "about {} at batch size {} (weights {}, training and saving them {}, what layers keep of a batch {})",
+            "about {} at batch size {} (weights {}, training and saving them {}, what layers keep \
+             of a batch {})",
             size_words(self.total()),
             self.batch_size,
             size_words(self.weights),
@@ -191,8 +192,8 @@ fn activations(shares: &[Share], frozen: usize, batch: f64) -> f64 {
     let trained = || shares.iter().filter(|share| !is_frozen(share));
     let kept: f64 = trained().map(|share| share.kept).sum();
     let passing = most(&mut trained().map(|share| share.passing));
-    // Frozen layers run in chunks and leave nothing behind, so only the widest of them counts, and the
-    // largest of their kernels.
+    // Frozen layers run in chunks and leave nothing behind, so only the widest of them counts, and
+    // the largest of their kernels.
     let through = most(&mut shares.iter().filter(is_frozen).map(|share| share.passing))
         * batch.min(FROZEN_CHUNK as f64)
         + TRANSFORMED * most(&mut shares.iter().filter(is_frozen).map(|share| share.sums));
@@ -276,7 +277,8 @@ fn units<'a>(placed: &'a [Placed<'a>]) -> Vec<&'a [Placed<'a>]> {
     units
 }
 
-/// Returns the memory of layers that are computed as one, where batch norms keep their statistics or learn.
+/// Returns the memory of layers that are computed as one, where batch norms keep their statistics
+/// or learn.
 fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
     let (first, last) = (unit[0], unit[unit.len() - 1]);
     let values = |shape: [usize; 3]| shape.iter().map(|side| *side as f64).product::<f64>();
@@ -430,7 +432,8 @@ mod tests {
             &["model.channels=[5]", "train.loss=binary_cross_entropy"],
             &[
                 "model.architecture=layers",
-                "model.layers=[{ conv = 5, kernel = 4, padding = 'valid' }, { max_pool = 3, stride = 2 }, { separable_conv = 7, batch_norm = true }, { dropout = 0.1 }]",
+                "model.layers=[{ conv = 5, kernel = 4, padding = 'valid' }, { max_pool = 3, stride \
+                 = 2 }, { separable_conv = 7, batch_norm = true }, { dropout = 0.1 }]",
             ],
         ] {
             let config = config(changes);

@@ -77,7 +77,8 @@ macro_rules! entries {
 entries! {
     B0 "efficientnet_b0" 1.0 1.0 false 224 0.39 77.692
         Published::torchvision("https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth", about(21_444_428), "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934"),
-        "EfficientNet-B0 without its top (Tan and Le 2019, arXiv 1905.11946), made for images of 224 pixels; 4.0 million parameters.";
+        "EfficientNet-B0 without its top (Tan and Le 2019, arXiv 1905.11946), made for images of \
+         224 pixels; 4.0 million parameters.";
     B1 "efficientnet_b1" 1.0 1.1 false 240 0.69 78.642
         Published::torchvision("https://download.pytorch.org/models/efficientnet_b1_rwightman-bac287d4.pth", about(31_597_789), "bac287d4"),
         "EfficientNet-B1 without its top, made for images of 240 pixels; 6.5 million parameters.";
@@ -92,13 +93,16 @@ entries! {
         "EfficientNet-B4 without its top, made for images of 380 pixels; 17.5 million parameters.";
     LITE0 "efficientnet_lite0" 1.0 1.0 true 224 0.4 75.1
         Published::timm_tf("https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite0-0aa007d2.pth", 18_600_000..=19_200_000, "0aa007d2"),
-        "EfficientNet-Lite0 without its top: B0 without gates and with ReLU6; 3.4 million parameters.";
+        "EfficientNet-Lite0 without its top: B0 without gates and with ReLU6; 3.4 million \
+         parameters.";
     LITE1 "efficientnet_lite1" 1.0 1.1 true 240 0.62 76.7
         Published::timm_tf("https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite1-bde8b488.pth", 21_600_000..=22_300_000, "bde8b488"),
-        "EfficientNet-Lite1 without its top, made for images of 240 pixels; 4.1 million parameters.";
+        "EfficientNet-Lite1 without its top, made for images of 240 pixels; 4.1 million \
+         parameters.";
     LITE2 "efficientnet_lite2" 1.1 1.2 true 260 0.89 77.5
         Published::timm_tf("https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite2-dcccb7df.pth", 24_200_000..=25_000_000, "dcccb7df"),
-        "EfficientNet-Lite2 without its top, made for images of 260 pixels; 4.8 million parameters.";
+        "EfficientNet-Lite2 without its top, made for images of 260 pixels; 4.8 million \
+         parameters.";
 }
 
 fn efficientnet(

@@ -62,7 +62,8 @@ const DIALECTS: &[(Dialect, Traits)] = &[
 /// MobileNetV3 small.
 pub(super) static SMALL: Entry = Entry {
     name: "mobilenet_v3_small",
-    about: "MobileNetV3 small without its top (Howard et al. 2019, arXiv 1905.02244); 0.9 million parameters, a 270th of VGG16's work.",
+    about: "MobileNetV3 small without its top (Howard et al. 2019, arXiv 1905.02244); 0.9 million \
+            parameters, a 270th of VGG16's work.",
     source: Source::Table(|variant| mobilenet(variant, &SMALL_ROWS)),
     dialects: DIALECTS,
     side: 224,

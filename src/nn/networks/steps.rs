@@ -276,8 +276,8 @@ mod tests {
             .collect()
     }
 
-    /// Calls `at` with each window of an image: its channel-independent place in the output, and the
-    /// places inside the image with their places in the kernel.
+    /// Calls `at` with each window of an image: its channel-independent place in the output, and
+    /// the places inside the image with their places in the kernel.
     fn windows(
         size: [usize; 2],
         kernel: usize,

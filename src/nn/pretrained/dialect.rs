@@ -180,7 +180,8 @@ fn told(
         .find(|known| matches!(known, Dialect::Timm | Dialect::TimmTf));
     (
         usual.unwrap_or(library),
-        "the names in the file, as the usual one of timm's two; set model.dialect if it is the other",
+        "the names in the file, as the usual one of timm's two; set model.dialect if it is the \
+         other",
     )
 }
 

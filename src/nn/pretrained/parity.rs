@@ -229,11 +229,12 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Option<Vec<f32>> {
 /// Largest difference of features, as a fraction of the largest feature.
 const FEATURES: f32 = 1e-4;
 
-/// Norm of the difference of gradients, as a fraction of the gradient's norm: at most for both images
-/// together, and for the one that agrees better. In single precision a value may land on the other
-/// side of a ReLU's bend than in the original's double precision, which moves the gradient of that
-/// image by a hundredth: Keras's own MobileNetV2 in single precision is 1.1e-2 from itself in double
-/// precision, by one image, in which a value lies 6e-7 from a bend. A wrong layer moves both.
+/// Norm of the difference of gradients, as a fraction of the gradient's norm: at most for both
+/// images together, and for the one that agrees better. In single precision a value may land on the
+/// other side of a ReLU's bend than in the original's double precision, which moves the gradient of
+/// that image by a hundredth: Keras's own MobileNetV2 in single precision is 1.1e-2 from itself in
+/// double precision, by one image, in which a value lies 6e-7 from a bend. A wrong layer moves
+/// both.
 const GRADIENT: [f64; 2] = [2e-2, 2e-3];
 
 fn assert_features(what: &str, got: &[f32], expected: &[f32]) {

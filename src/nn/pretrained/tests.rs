@@ -1,4 +1,5 @@
-//! Weights in every format that is read, beside what torchvision and Keras make of the same images; and files that mean harm.
+//! Weights in every format that is read, beside what torchvision and Keras make of the same images;
+//! and files that mean harm.
 
 use std::{collections::BTreeMap, fs};
 
@@ -82,7 +83,8 @@ fn narrow(batch_norm: bool, device: &Device) -> Classifier {
 /// The CPU's, and a GPU where there is one; `EMBERLENS_TEST_GPU=1` makes a missing one a failure.
 #[expect(
     deprecated,
-    reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program promises"
+    reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program \
+              promises"
 )]
 pub(crate) fn devices() -> Vec<Device> {
     let mut devices = vec![Device::flex(), Device::ndarray()];
@@ -515,7 +517,8 @@ fn a_file_that_is_cut_off_changed_or_means_harm_is_an_error_and_runs_nothing() {
     let marker = folder.path().join("was_here");
     let code = format!("cos\nsystem\n(S'touch {}'\ntR.", marker.display());
     let huge_header = [&(1u64 << 60).to_le_bytes()[..], b"{}"].concat();
-    let huge_tensor = br#"{"features.0.weight":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}"#;
+    let huge_tensor = b"{\"features.0.weight\":{\"dtype\":\"F32\",\
+        \"shape\":[1099511627776],\"data_offsets\":[0,4398046511104]}}";
     let huge_tensor = [&(huge_tensor.len() as u64).to_le_bytes()[..], huge_tensor].concat();
     for (bytes, what) in [
         (code.as_bytes(), "a pickle that calls the system"),
@@ -534,7 +537,8 @@ fn a_file_that_is_cut_off_changed_or_means_harm_is_an_error_and_runs_nothing() {
     assert!(!marker.exists(), "the pickle's code ran");
 }
 
-/// `python scripts/reference/backbones.py --full DIR`, then `EMBERLENS_BACKBONES=DIR cargo test --release full_width -- --ignored`.
+/// `python scripts/reference/backbones.py --full DIR`, then `EMBERLENS_BACKBONES=DIR cargo test
+/// --release full_width -- --ignored`.
 #[test]
 #[ignore = "needs two gigabytes of files that scripts/reference/backbones.py makes"]
 fn full_width_networks_are_torchvisions_and_kerass() {
