@@ -154,73 +154,7 @@ fn check_design(meta: &Meta) -> Checked {
         "Softmax for any number of classes but two",
     )?;
     check_list(meta)?;
-    if model.architecture.is_list() {
-        require(
-            model.channels.is_none(),
-            "design.model.channels",
-            &model.channels,
-            "none for this architecture",
-        )?;
-        require(
-            model.batch_norm.is_none(),
-            "design.model.batch_norm",
-            model.batch_norm,
-            "none for this architecture",
-        )?;
-    } else if model.architecture.is_of_recipe() {
-        let channels = model.channels();
-        let are_possible = !channels.is_empty() && !channels.contains(&0);
-        require(
-            are_possible,
-            "design.model.channels",
-            &channels,
-            "one number above 0 for each block",
-        )?;
-    } else {
-        require(
-            model.channels.is_none(),
-            "design.model.channels",
-            &model.channels,
-            "none for this architecture",
-        )?;
-        require(
-            model.batch_norm.is_none(),
-            "design.model.batch_norm",
-            model.batch_norm,
-            "none for this architecture",
-        )?;
-        require(
-            meta.color == Color::Rgb,
-            "color",
-            meta.color,
-            "\"rgb\" for this architecture",
-        )?;
-    }
-    let leaves_features = model.features(meta.image_size).is_ok();
-    if model.architecture.is_list() {
-        require(
-            leaves_features,
-            "design.model.layers",
-            &model.layers,
-            "layers for which enough of the image is left",
-        )?;
-    }
-    require(
-        leaves_features,
-        "design.model.channels",
-        model.channels(),
-        "fewer blocks, each of which halves the image",
-    )?;
-    if meta.frozen.is_some() {
-        // The files don't bound frozen convolutions.
-        let weights = model.network(input[0]).num_kernel_weights();
-        require(
-            weights < MOST_KERNEL_WEIGHTS,
-            "design.model",
-            weights,
-            format!("fewer than {MOST_KERNEL_WEIGHTS} frozen weights"),
-        )?;
-    }
+    check_network(meta)?;
     require(
         !model.hidden.widths().contains(&0),
         "design.model.hidden",
@@ -250,6 +184,68 @@ fn check_design(meta: &Meta) -> Checked {
     })
 }
 
+/// Checks what the architecture is made with, and whether an image is large enough for it.
+fn check_network(meta: &Meta) -> Checked {
+    let model = &meta.design.model;
+    if model.architecture.is_of_recipe() && !model.architecture.is_list() {
+        let channels = model.channels();
+        let are_possible = !channels.is_empty() && !channels.contains(&0);
+        require(
+            are_possible,
+            "design.model.channels",
+            &channels,
+            "one number above 0 for each block",
+        )?;
+    } else {
+        require_unset("channels", model.channels.as_ref())?;
+        require_unset("batch_norm", model.batch_norm.as_ref())?;
+    }
+    if !model.architecture.is_of_recipe() {
+        require(
+            meta.color == Color::Rgb,
+            "color",
+            meta.color,
+            "\"rgb\" for this architecture",
+        )?;
+    }
+    let leaves_features = model.features(meta.image_size).is_ok();
+    if model.architecture.is_list() {
+        require(
+            leaves_features,
+            "design.model.layers",
+            &model.layers,
+            "layers for which enough of the image is left",
+        )?;
+    }
+    require(
+        leaves_features,
+        "design.model.channels",
+        model.channels(),
+        "fewer blocks, each of which halves the image",
+    )?;
+    if meta.frozen.is_none() {
+        return Ok(());
+    }
+    // The files don't bound frozen convolutions.
+    let weights = model.network(meta.design.input[0]).num_kernel_weights();
+    require(
+        weights < MOST_KERNEL_WEIGHTS,
+        "design.model",
+        weights,
+        format!("fewer than {MOST_KERNEL_WEIGHTS} frozen weights"),
+    )
+}
+
+/// Returns a fault that names a key of the model if it is set.
+fn require_unset(key: &str, value: Option<&impl fmt::Debug>) -> Checked {
+    require(
+        value.is_none(),
+        &format!("design.model.{key}"),
+        value,
+        "none for this architecture",
+    )
+}
+
 /// Checks a list of layers. What it describes is bounded by itself, since frozen convolutions
 /// aren't in the files.
 fn check_list(meta: &Meta) -> Checked {
@@ -261,24 +257,9 @@ fn check_list(meta: &Meta) -> Checked {
             &model.layers,
             "none for this architecture",
         )?;
-        require(
-            model.activation.is_none(),
-            "design.model.activation",
-            model.activation,
-            "none for this architecture",
-        )?;
-        require(
-            model.norm_epsilon.is_none(),
-            "design.model.norm_epsilon",
-            model.norm_epsilon,
-            "none for this architecture",
-        )?;
-        return require(
-            model.norm_momentum.is_none(),
-            "design.model.norm_momentum",
-            model.norm_momentum,
-            "none for this architecture",
-        );
+        require_unset("activation", model.activation.as_ref())?;
+        require_unset("norm_epsilon", model.norm_epsilon.as_ref())?;
+        return require_unset("norm_momentum", model.norm_momentum.as_ref());
     }
     let fault = model.layers_fault(meta.color.channels());
     fault.map_or(Ok(()), |wrong| {

@@ -9,7 +9,7 @@
 
 use super::networks::classifier::FROZEN_CHUNK;
 use crate::{
-    architecture::{Activation, Fused, Kind, Placed},
+    architecture::{Activation, Conv, Fused, Kind, Placed},
     config::{Config, Loss, Optimizer},
 };
 
@@ -86,10 +86,8 @@ impl Estimate {
             .min()
             .unwrap_or(0);
         let is_kept = |share: &Share| share.group.is_some_and(|group| group < always_frozen);
-        let all: f64 = shares
-            .iter()
-            .map(|share| share.weights + share.statistics)
-            .sum();
+        let stored = |share: &Share| share.weights + share.statistics;
+        let all: f64 = shares.iter().map(stored).sum();
         let trained: f64 = shares
             .iter()
             .filter(|share| !is_kept(share))
@@ -99,12 +97,8 @@ impl Estimate {
             states(&config.train.optimizer) + f64::from(u8::from(config.train.ema_decay.is_some()));
         // Layers that are frozen throughout are counted twice: `backbone.safetensors` is kept as
         // bytes, to be linked or written again with each checkpoint.
-        let held = 2.0 * all
-            - shares
-                .iter()
-                .filter(|share| !is_kept(share))
-                .map(|share| share.weights + share.statistics)
-                .sum::<f64>();
+        let not_kept = shares.iter().filter(|share| !is_kept(share));
+        let held = 2.0 * all - not_kept.map(stored).sum::<f64>();
         let batch = batch_size as f64;
         // A step holds the gradients and the new values beside the old ones. A save, and reading
         // the best epoch at the end, hold the state and the weights as numbers, as bytes and as a
@@ -303,29 +297,16 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
         .any(|placed| matches!(placed.layer.kind, Kind::BatchNorm { .. }));
     match &first.layer.kind {
         Kind::Conv(conv) => {
-            let [outputs, inputs, height, width] =
-                conv.weight_shape(first.input[0]).map(|side| side as f64);
-            let kernel = outputs * inputs * height * width;
-            let is_pooled = whole != output;
-            let bias = if conv.bias { outputs } else { 0.0 };
-            let [weights, statistics] = if has_norm {
-                [kernel + bias + 2.0 * outputs, 2.0 * outputs]
-            } else {
-                [kernel + bias, 0.0]
-            };
+            let [kernel, weights, statistics] = conv_numbers(conv, first.input[0], has_norm);
             // A pooled value has one byte more, its position in the 2x2 cell.
+            let is_pooled = whole != output;
             let kept = output * if is_pooled { 1.25 } else { 1.0 };
             // A norm that learns keeps what it normalized.
-            let kept = if has_norm && norms_learn {
-                kept + whole
-            } else {
-                kept
-            };
+            let normalized = if has_norm && norms_learn { whole } else { 0.0 };
             Share {
                 weights,
                 statistics,
-                kept,
-                passing: input + output,
+                kept: kept + normalized,
                 sums: kernel,
                 ..empty
             }
@@ -367,6 +348,18 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
     }
 }
 
+/// Counts the kernel of a convolution, the weights of it and its norm, and the norm's statistics.
+fn conv_numbers(conv: &Conv, inputs: usize, has_norm: bool) -> [f64; 3] {
+    let [outputs, inputs, height, width] = conv.weight_shape(inputs).map(|side| side as f64);
+    let kernel = outputs * inputs * height * width;
+    let bias = if conv.bias { outputs } else { 0.0 };
+    if has_norm {
+        [kernel, kernel + bias + 2.0 * outputs, 2.0 * outputs]
+    } else {
+        [kernel, kernel + bias, 0.0]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -388,54 +381,58 @@ mod tests {
         parse(text, Path::new("recipe.toml"), &changes).expect("parsed")
     }
 
+    /// Changes of a recipe that make networks of every kind.
+    const RECIPES: [&[&str]; 13] = [
+        &["model.channels=[5, 9]", "model.hidden=[7, 3]"],
+        &[
+            "model.channels=[5]",
+            "model.batch_norm=true",
+            "model.pooling=average",
+            "model.hidden=0",
+            "data.color=grayscale",
+        ],
+        &["model.architecture=vgg16", "model.hidden=4"],
+        &[
+            "model.architecture=vgg16_bn",
+            "model.pooling=average",
+            "model.hidden=4",
+        ],
+        &["model.architecture=squeezenet1_1", "model.hidden=4"],
+        &[
+            "model.architecture=resnet18",
+            "model.hidden=4",
+            "model.weights=a.pth",
+        ],
+        &[
+            "model.architecture=mobilenet_v2",
+            "model.width=0.35",
+            "model.weights=a.pth",
+        ],
+        &["model.architecture=efficientnet_b0", "model.weights=a.pth"],
+        &["model.architecture=densenet121", "model.weights=a.pth"],
+        &[
+            "model.architecture=convnext_tiny",
+            "model.pooling=average",
+            "model.weights=a.pth",
+        ],
+        &[
+            "model.channels=[5]",
+            "model.pooling=max_average",
+            "model.head_norm=true",
+            "model.hidden=[7, 3]",
+        ],
+        &["model.channels=[5]", "train.loss=binary_cross_entropy"],
+        &[
+            "model.architecture=layers",
+            "model.layers=[{ conv = 5, kernel = 4, padding = 'valid' }, \
+             { max_pool = 3, stride = 2 }, { separable_conv = 7, batch_norm = true }, \
+             { dropout = 0.1 }]",
+        ],
+    ];
+
     #[test]
     fn the_plan_has_the_weights_of_the_network() {
-        for changes in [
-            &["model.channels=[5, 9]", "model.hidden=[7, 3]"][..],
-            &[
-                "model.channels=[5]",
-                "model.batch_norm=true",
-                "model.pooling=average",
-                "model.hidden=0",
-                "data.color=grayscale",
-            ],
-            &["model.architecture=vgg16", "model.hidden=4"],
-            &[
-                "model.architecture=vgg16_bn",
-                "model.pooling=average",
-                "model.hidden=4",
-            ],
-            &["model.architecture=squeezenet1_1", "model.hidden=4"],
-            &[
-                "model.architecture=resnet18",
-                "model.hidden=4",
-                "model.weights=a.pth",
-            ],
-            &[
-                "model.architecture=mobilenet_v2",
-                "model.width=0.35",
-                "model.weights=a.pth",
-            ],
-            &["model.architecture=efficientnet_b0", "model.weights=a.pth"],
-            &["model.architecture=densenet121", "model.weights=a.pth"],
-            &[
-                "model.architecture=convnext_tiny",
-                "model.pooling=average",
-                "model.weights=a.pth",
-            ],
-            &[
-                "model.channels=[5]",
-                "model.pooling=max_average",
-                "model.head_norm=true",
-                "model.hidden=[7, 3]",
-            ],
-            &["model.channels=[5]", "train.loss=binary_cross_entropy"],
-            &[
-                "model.architecture=layers",
-                "model.layers=[{ conv = 5, kernel = 4, padding = 'valid' }, { max_pool = 3, stride \
-                 = 2 }, { separable_conv = 7, batch_norm = true }, { dropout = 0.1 }]",
-            ],
-        ] {
+        for changes in RECIPES {
             let config = config(changes);
             let input = [config.data.color.channels(), 40, 66];
             let output = Output::of(config.train.loss);
