@@ -15,7 +15,8 @@ pub fn total_bytes() -> Option<u64> {
     smallest(Amount::Total, &read)
 }
 
-/// Returns the content of a system file, or `None` if it can't be read: then there is no such limit.
+/// Returns the content of a system file, or `None` if it can't be read: then there is no such
+/// limit.
 fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
@@ -109,8 +110,8 @@ const V2: Groups = Groups {
     cached: ["inactive_file ", "active_file "],
 };
 
-/// Returns the amount of each control group of this process, from the innermost to the root: a limit
-/// of any of them applies. In a container, the root is the container's own group.
+/// Returns the amount of each control group of this process, from the innermost to the root: a
+/// limit of any of them applies. In a container, the root is the container's own group.
 fn by_groups(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
     let mut found = Vec::new();
     for line in read("/proc/self/cgroup").unwrap_or_default().lines() {
