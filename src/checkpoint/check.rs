@@ -175,12 +175,7 @@ fn check_design(meta: &Meta) -> Checked {
             frozen.groups,
             format!("1 to {groups}, the layer groups"),
         )?;
-        require(
-            is_digest(&frozen.sha256),
-            "frozen.sha256",
-            &frozen.sha256,
-            "a SHA-256",
-        )
+        require_digest("frozen.sha256", &frozen.sha256)
     })
 }
 
@@ -279,6 +274,7 @@ fn check_decisions(meta: &Meta) -> Checked {
         temperature,
         "a number from 0.001 to 1000",
     )?;
+    let images = |field: &str, count| require(count > 0, field, count, "one image or more");
     let is_share = |value: f64| value > 0.0 && value < 1.0;
     let probability = |field: &str, value: f32| {
         require(
@@ -302,12 +298,7 @@ fn check_decisions(meta: &Meta) -> Checked {
             "a share between 0 and 1",
         )?;
         probability("threshold.probability", fitted.probability)?;
-        require(
-            fitted.fitted_on > 0,
-            "threshold.fitted_on",
-            fitted.fitted_on,
-            "one image or more",
-        )?;
+        images("threshold.fitted_on", fitted.fitted_on)?;
     }
     if let Some(fitted) = &meta.coverage {
         require(
@@ -317,12 +308,7 @@ fn check_decisions(meta: &Meta) -> Checked {
             "a share between 0 and 1",
         )?;
         probability("coverage.probability", fitted.probability)?;
-        require(
-            fitted.fitted_on > 0,
-            "coverage.fitted_on",
-            fitted.fitted_on,
-            "one image or more",
-        )?;
+        images("coverage.fitted_on", fitted.fitted_on)?;
     }
     Ok(())
 }
@@ -331,12 +317,7 @@ fn check_files(meta: &Meta) -> Checked {
     for (name, sha256) in &meta.files {
         let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
         require(is_plain, "files", name, "names of files of the checkpoint")?;
-        require(
-            is_digest(sha256),
-            &format!("files.{name}"),
-            sha256,
-            "a SHA-256",
-        )?;
+        require_digest(&format!("files.{name}"), sha256)?;
     }
     let Some(run) = &meta.run else { return Ok(()) };
     require(!run.id.is_empty(), "run.id", &run.id, "a name")?;
@@ -346,6 +327,10 @@ fn check_files(meta: &Meta) -> Checked {
         &run.splits,
         "SHA-256s",
     )
+}
+
+fn require_digest(field: &str, text: &str) -> Checked {
+    require(is_digest(text), field, text, "a SHA-256")
 }
 
 /// Whether a text is a SHA-256 in hexadecimal.

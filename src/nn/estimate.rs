@@ -283,19 +283,10 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
         first.layer.name.trim_end_matches(".conv")
     };
     let channels = first.output[0] as f64;
-    let empty = Share {
-        name: format!("backbone.{name}"),
-        group: Some(first.group),
-        weights: 0.0,
-        statistics: 0.0,
-        kept: output,
-        passing: input + output,
-        sums: 0.0,
-    };
     let has_norm = unit
         .iter()
         .any(|placed| matches!(placed.layer.kind, Kind::BatchNorm { .. }));
-    match &first.layer.kind {
+    let [weights, statistics, kept, sums] = match &first.layer.kind {
         Kind::Conv(conv) => {
             let [kernel, weights, statistics] = conv_numbers(conv, first.input[0], has_norm);
             // A pooled value has one byte more, its position in the 2x2 cell.
@@ -303,13 +294,7 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
             let kept = output * if is_pooled { 1.25 } else { 1.0 };
             // A norm that learns keeps what it normalized.
             let normalized = if has_norm && norms_learn { whole } else { 0.0 };
-            Share {
-                weights,
-                statistics,
-                kept: kept + normalized,
-                sums: kernel,
-                ..empty
-            }
+            [weights, statistics, kept + normalized, kernel]
         }
         Kind::BatchNorm { .. } => {
             // A learning norm keeps what it normalized; fixed statistics take Burn's operations.
@@ -318,33 +303,24 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
             } else {
                 3.0 * output
             };
-            Share {
-                weights: 2.0 * channels,
-                statistics: 2.0 * channels,
-                kept,
-                ..empty
-            }
+            [2.0 * channels, 2.0 * channels, kept, 0.0]
         }
-        Kind::LayerNorm { .. } => Share {
-            weights: 2.0 * channels,
-            kept: 4.0 * output,
-            ..empty
-        },
+        Kind::LayerNorm { .. } => [2.0 * channels, 0.0, 4.0 * output, 0.0],
         // The mask beside the result.
-        Kind::Dropout(_) => Share {
-            kept: 2.0 * output,
-            ..empty
-        },
+        Kind::Dropout(_) => [0.0, 0.0, 2.0 * output, 0.0],
         // The exponential and the parts below and above 0 beside the result.
-        Kind::Activation(Activation::Elu) => Share {
-            kept: 4.0 * output,
-            ..empty
-        },
-        Kind::Scale => Share {
-            weights: channels,
-            ..empty
-        },
-        _ => empty,
+        Kind::Activation(Activation::Elu) => [0.0, 0.0, 4.0 * output, 0.0],
+        Kind::Scale => [channels, 0.0, output, 0.0],
+        _ => [0.0, 0.0, output, 0.0],
+    };
+    Share {
+        name: format!("backbone.{name}"),
+        group: Some(first.group),
+        weights,
+        statistics,
+        kept,
+        passing: input + output,
+        sums,
     }
 }
 

@@ -165,10 +165,9 @@ fn update_by_tensors(
             weight_decay,
             ..
         } => {
-            let values = if decay(*weight_decay) == 0.0 {
-                values
-            } else {
-                values * (1.0 - lr * weight_decay)
+            let values = match decay(*weight_decay) {
+                0.0 => values,
+                decay => values * (1.0 - lr * decay),
             };
             adam(slot, values, gradient, lr, *betas, *epsilon)
         }
@@ -197,15 +196,23 @@ fn update_by_tensors(
             ..
         } => {
             let gradient = with_decay(gradient, &values, *weight_decay);
-            let square = mean_of(slot.second.take(), gradient.clone().square(), *alpha);
-            slot.second = Some(square.clone());
-            let scaled = gradient / (square.sqrt() + *epsilon);
+            let scaled = scaled(slot, gradient, *alpha, *epsilon);
             if *momentum == 0.0 {
                 return values - scaled * lr;
             }
             values - push(slot, scaled, *momentum) * lr
         }
     }
+}
+
+/// Updates RMSprop's running mean of squares in `slot` and returns the gradient over its root.
+///
+/// # Shapes
+/// Both tensors are `[values]`.
+fn scaled(slot: &mut Slot, gradient: Tensor<1>, alpha: f64, epsilon: f64) -> Tensor<1> {
+    let square = mean_of(slot.second.take(), gradient.clone().square(), alpha);
+    slot.second = Some(square.clone());
+    gradient / (square.sqrt() + epsilon)
 }
 
 /// Adds a step to the momentum buffer in `slot` and returns the buffer.

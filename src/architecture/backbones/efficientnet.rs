@@ -150,13 +150,9 @@ fn efficientnet(variant: &Variant, scale: Scale) -> Network {
     // A Lite's stem, its last convolution and the number of blocks in its first and last stage are
     // those of Lite0.
     let ends = |channels: usize| if is_lite { channels } else { scaled(channels) };
-    let repeats = |stage: usize, count: usize| {
-        let is_end = is_lite && (stage == 0 || stage + 1 == STAGES.len());
-        if is_end {
-            count
-        } else {
-            (count as f64 * scale.depth).ceil() as usize
-        }
+    let repeats = |stage: usize, count: usize| match count {
+        _ if is_lite && (stage == 0 || stage + 1 == STAGES.len()) => count,
+        _ => (count as f64 * scale.depth).ceil() as usize,
     };
     let total: usize = STAGES
         .iter()

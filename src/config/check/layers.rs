@@ -287,6 +287,24 @@ mod tests {
         assert_eq!(config.model.layers.len(), 4);
     }
 
+    /// Values of every type.
+    const VALUES: [&str; 14] = [
+        "true",
+        "0",
+        "-1",
+        "0.5",
+        "nan",
+        "9223372036854775807",
+        "'x'",
+        "'same'",
+        "''",
+        "[]",
+        "[1, 2]",
+        "{}",
+        "{ conv = 3 }",
+        "1979-05-27",
+    ];
+
     /// Every key of every layer with values of every type: what is wrong is found before serde
     /// finds it.
     #[test]
@@ -294,22 +312,6 @@ mod tests {
         let mut refused = 0;
         let keys = "conv separable_conv max_pool average_pool dropout kernel stride padding \
                     batch_norm activation surplus";
-        let values = [
-            "true",
-            "0",
-            "-1",
-            "0.5",
-            "nan",
-            "9223372036854775807",
-            "'x'",
-            "'same'",
-            "''",
-            "[]",
-            "[1, 2]",
-            "{}",
-            "{ conv = 3 }",
-            "1979-05-27",
-        ];
         for head in [
             "",
             "conv = 4, ",
@@ -320,7 +322,7 @@ mod tests {
         ] {
             for (key, value) in keys
                 .split(' ')
-                .flat_map(|key| values.iter().map(move |value| (key, value)))
+                .flat_map(|key| VALUES.iter().map(move |value| (key, value)))
             {
                 if head.starts_with(&format!("{key} ")) {
                     continue;
@@ -341,7 +343,7 @@ mod tests {
                 );
             }
         }
-        for value in values {
+        for value in VALUES {
             let change = format!("model.layers={value}");
             let error = parse(
                 HEAD,
