@@ -123,6 +123,7 @@ fn check_optimizer(optimizer: &Optimizer, problems: &mut Problems) {
     rules.require(decay >= 0.0, "weight_decay", decay, "0 or more")
 }
 
+/// Checks the numbers of `train.schedule`.
 pub(super) fn check_schedule(schedule: &Schedule, problems: &mut Problems) {
     let mut rules = problems.under("train.schedule");
     match schedule {
