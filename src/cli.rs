@@ -22,7 +22,9 @@ use crate::{
     name = "emberlens",
     version,
     about,
-    after_help = "Results go to stdout, progress and warnings to stderr.\nExit: 0 done, 1 the run failed, 2 wrong usage or configuration, 128 + N stopped by signal N, after saving where a run was trained (130: Ctrl-C, 143: SIGTERM)."
+    after_help = "Results go to stdout, progress and warnings to stderr.\n\
+                  Exit: 0 done, 1 the run failed, 2 wrong usage or configuration, 128 + N stopped \
+                  by signal N, after saving where a run was trained (130: Ctrl-C, 143: SIGTERM)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -35,11 +37,13 @@ enum Command {
     Train(train::Args),
     /// Measure a checkpoint on images whose class is known
     Evaluate(evaluate::Args),
-    /// Fit, on the images that a run held back, how far to believe its probabilities and how sure is sure enough
+    /// Fit, on the images that a run held back, how far to believe its probabilities and how sure
+    /// is sure enough
     Calibrate(calibrate::Args),
     /// Tell the class of images
     Predict(predict::Args),
-    /// Show where a network looks: maps of the evidence for a class, and how far they can be trusted
+    /// Show where a network looks: maps of the evidence for a class, and how far they can be
+    /// trusted
     Explain(explain::Args),
     /// Show training images as the epochs will see them, on one PNG
     Preview(preview::Args),

@@ -164,7 +164,8 @@ mod tests {
             std::slice::from_ref(&record),
             &["a", "b, c", "none"].map(str::to_owned),
         );
-        let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,\"val_recall_b, c\",val_recall_none,learning_rate,seconds\n\
+        let expected = "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,\
+                        val_recall_a,\"val_recall_b, c\",val_recall_none,learning_rate,seconds\n\
                         1,0.5,0.75,0.25,0.5,1.5,0.25,1,0,,0.001,2.000\n";
         assert_eq!(text, expected);
         let columns = read_history(&text).expect("ours");
@@ -215,7 +216,8 @@ mod tests {
         assert_eq!(
             latest.lines().next(),
             Some(
-                "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,learning_rate,seconds"
+                "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,\
+                 learning_rate,seconds"
             )
         );
         let mut few = SplitRecord {

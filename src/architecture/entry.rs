@@ -22,8 +22,8 @@ pub struct Entry {
     pub side: usize,
     /// Work of one such image, in billions of multiplications and additions counted as one each.
     pub gflop: f64,
-    /// Top-1 accuracy of its usual weights on ImageNet's validation images in percent, as published;
-    /// 0 without any.
+    /// Top-1 accuracy of its usual weights on ImageNet's validation images in percent, as
+    /// published; 0 without any.
     pub top1: f64,
     /// Weights that can be downloaded.
     pub published: Option<Published>,

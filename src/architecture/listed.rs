@@ -40,8 +40,8 @@ pub struct Norm {
     pub momentum: f64,
 }
 
-/// Describes the network of a recipe's list, for images of `inputs` channels. A convolution behind a
-/// pool begins a layer group, so that a dropout behind a pool belongs to the pool's group.
+/// Describes the network of a recipe's list, for images of `inputs` channels. A convolution behind
+/// a pool begins a layer group, so that a dropout behind a pool belongs to the pool's group.
 pub fn listed(inputs: usize, entries: &[Listed]) -> Network {
     let mut groups: Vec<Vec<Layer>> = Vec::new();
     let (mut channels, mut place, mut is_pooled) = (inputs, 0, false);

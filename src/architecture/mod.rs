@@ -8,6 +8,7 @@
 mod backbones;
 mod builder;
 mod entry;
+mod fused;
 mod layer;
 mod listed;
 mod named;
@@ -18,8 +19,9 @@ pub use backbones::ARCHITECTURES;
 #[cfg(test)]
 pub(crate) use backbones::vgg::vgg;
 pub use entry::{Dialect, Entry, Input, Published, Source, Strided, Traits, Variant};
+pub use fused::Fused;
 pub use layer::{
-    Activation, Conv, Elsewhere, Fused, Groups, Join, Kind, Layer, Padding, Pool, PoolKind, Shape,
+    Activation, Conv, Elsewhere, Groups, Join, Kind, Layer, Padding, Pool, PoolKind, Shape,
     ShapeError,
 };
 pub use listed::{Convolution, Listed, Norm, listed};

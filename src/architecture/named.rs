@@ -119,7 +119,11 @@ impl JsonSchema for Architecture {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let option = |entry: &&Entry| serde_json::json!({ "type": "string", "const": entry.name, "description": entry.about });
-        json_schema!({ "description": "Which network.", "oneOf": ARCHITECTURES.iter().map(option).collect::<Vec<_>>() })
+        let option = |entry: &&Entry| {
+            let (name, about) = (entry.name, entry.about);
+            serde_json::json!({ "type": "string", "const": name, "description": about })
+        };
+        let options: Vec<_> = ARCHITECTURES.iter().map(option).collect();
+        json_schema!({ "description": "Which network.", "oneOf": options })
     }
 }

@@ -97,8 +97,8 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Walks over layers one after the other. `first` is the position of the first of them among the
-    /// top-level layers.
+    /// Walks over layers one after the other. `first` is the position of the first of them among
+    /// the top-level layers.
     fn through(
         &mut self,
         layers: &'a [Layer],

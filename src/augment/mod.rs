@@ -158,17 +158,14 @@ pub fn to_bytes(levels: &[f32], [height, width, channels]: [usize; 3]) -> Vec<u8
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::{
-        Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop, Semantics,
-        Shift, Zoom,
-    };
+    use super::{geometry::Geometry, *};
+    use crate::config::{Mixing, Policy, Ranged, ResizedCrop, Semantics, Shift, Zoom};
     use proptest::prelude::*;
 
     const SHAPE: [usize; 3] = [9, 14, 3];
 
     /// An image without symmetry that is not square.
-    fn image([height, width, channels]: [usize; 3]) -> Vec<u8> {
+    pub(super) fn image([height, width, channels]: [usize; 3]) -> Vec<u8> {
         (0..height * width * channels)
             .map(|index| {
                 let (row, column, channel) = (
@@ -208,177 +205,36 @@ mod tests {
 
     /// Each family alone, by name.
     fn families() -> Vec<(&'static str, Augment)> {
-        let none = Augment::default;
-        vec![
-            (
-                "rotation",
-                Augment {
-                    rotation_range: 40.0,
-                    ..none()
-                },
-            ),
-            (
-                "width shift",
-                Augment {
-                    width_shift_range: Shift::Range(0.3),
-                    ..none()
-                },
-            ),
-            (
-                "height shift",
-                Augment {
-                    height_shift_range: Shift::Among(vec![-3.0, 2.0]),
-                    ..none()
-                },
-            ),
-            (
-                "shear",
-                Augment {
-                    shear_range: 30.0,
-                    ..none()
-                },
-            ),
-            (
-                "zoom",
-                Augment {
-                    zoom_range: Zoom::Around(0.4),
-                    ..none()
-                },
-            ),
-            (
-                "horizontal flip",
-                Augment {
-                    horizontal_flip: true,
-                    ..none()
-                },
-            ),
-            (
-                "vertical flip",
-                Augment {
-                    vertical_flip: true,
-                    ..none()
-                },
-            ),
-            (
-                "brightness",
-                Augment {
-                    brightness_range: Some([0.5, 1.5]),
-                    ..none()
-                },
-            ),
-            (
-                "channel shift",
-                Augment {
-                    channel_shift_range: 60.0,
-                    ..none()
-                },
-            ),
-            (
-                "crop",
-                Augment {
-                    random_resized_crop: Some(ResizedCrop::default()),
-                    ..none()
-                },
-            ),
-            (
-                "perspective",
-                Augment {
-                    perspective: ranged(0.2, 0.6),
-                    ..none()
-                },
-            ),
-            (
-                "contrast",
-                Augment {
-                    contrast: ranged(0.4, 0.8),
-                    ..none()
-                },
-            ),
-            (
-                "gamma",
-                Augment {
-                    gamma: ranged(1.2, 2.0),
-                    ..none()
-                },
-            ),
-            (
-                "saturation",
-                Augment {
-                    saturation: ranged(0.1, 0.5),
-                    ..none()
-                },
-            ),
-            (
-                "hue",
-                Augment {
-                    hue: ranged(20.0, 90.0),
-                    ..none()
-                },
-            ),
-            (
-                "grey",
-                Augment {
-                    random_gray: Some(Chance { probability: 0.5 }),
-                    ..none()
-                },
-            ),
+        [
+            ("rotation", "rotation_range = 40"),
+            ("width shift", "width_shift_range = 0.3"),
+            ("height shift", "height_shift_range = [-3.0, 2.0]"),
+            ("shear", "shear_range = 30"),
+            ("zoom", "zoom_range = 0.4"),
+            ("horizontal flip", "horizontal_flip = true"),
+            ("vertical flip", "vertical_flip = true"),
+            ("brightness", "brightness_range = [0.5, 1.5]"),
+            ("channel shift", "channel_shift_range = 60"),
+            ("crop", "random_resized_crop = {}"),
+            ("perspective", "perspective = { range = [0.2, 0.6] }"),
+            ("contrast", "contrast = { range = [0.4, 0.8] }"),
+            ("gamma", "gamma = { range = [1.2, 2.0] }"),
+            ("saturation", "saturation = { range = [0.1, 0.5] }"),
+            ("hue", "hue = { range = [20, 90] }"),
+            ("grey", "random_gray = { probability = 0.5 }"),
             (
                 "policy",
-                Augment {
-                    policy: Some(Policy::RandAugment {
-                        probability: 1.0,
-                        num_ops: 3,
-                        magnitude: 12,
-                    }),
-                    ..none()
-                },
+                "policy = { kind = 'rand_augment', num_ops = 3, magnitude = 12 }",
             ),
-            (
-                "trivial",
-                Augment {
-                    policy: Some(Policy::TrivialAugment { probability: 1.0 }),
-                    ..none()
-                },
-            ),
-            (
-                "blur",
-                Augment {
-                    gaussian_blur: ranged(0.5, 2.0),
-                    ..none()
-                },
-            ),
-            (
-                "sharpen",
-                Augment {
-                    sharpen: ranged(1.5, 3.0),
-                    ..none()
-                },
-            ),
-            (
-                "noise",
-                Augment {
-                    gaussian_noise: ranged(5.0, 20.0),
-                    ..none()
-                },
-            ),
-            (
-                "jpeg",
-                Augment {
-                    jpeg: ranged(10.0, 40.0),
-                    ..none()
-                },
-            ),
-            (
-                "erasing",
-                Augment {
-                    random_erasing: Some(Erasing {
-                        value: ErasedTo::Named(ErasedName::Noise),
-                        ..Erasing::default()
-                    }),
-                    ..none()
-                },
-            ),
+            ("trivial", "policy = { kind = 'trivial_augment' }"),
+            ("blur", "gaussian_blur = { range = [0.5, 2.0] }"),
+            ("sharpen", "sharpen = { range = [1.5, 3.0] }"),
+            ("noise", "gaussian_noise = { range = [5, 20] }"),
+            ("jpeg", "jpeg = { range = [10, 40] }"),
+            ("erasing", "random_erasing = { value = 'noise' }"),
         ]
+        .map(|(name, settings)| (name, toml::from_str(settings).expect("settings")))
+        .into()
     }
 
     /// All families at once; a later setting replaces an earlier one of the same key.
@@ -610,7 +466,8 @@ mod tests {
 
     #[test]
     fn a_class_has_its_own_settings_in_place_of_the_common_ones() {
-        let text = "rotation_range = 10\nhorizontal_flip = true\n[class.a]\nrotation_range = 0\nvertical_flip = true\n[class.b]\ninherit = false\nshear_range = 3\n";
+        let text = "rotation_range = 10\nhorizontal_flip = true\n[class.a]\nrotation_range = 0\n\
+                    vertical_flip = true\n[class.b]\ninherit = false\nshear_range = 3\n";
         let settings: Augment = toml::from_str(text).expect("settings");
         let of = |class: &str| settings.for_class(class).expect("checked");
         assert_eq!(
@@ -636,30 +493,48 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_flip_twice_is_no_flip_and_a_quarter_turn_of_a_square_is_exact(side in 8usize..40, height in 8usize..40, horizontal: bool, vertical: bool) {
+        fn a_flip_twice_is_no_flip(
+            side in 8usize..40,
+            height in 8usize..40,
+            flip_horizontal: bool,
+            flip_vertical: bool,
+        ) {
             let shape = [height, side, 3];
             let source = image(shape);
-            let flip = geometry::Geometry { flip_horizontal: horizontal, flip_vertical: vertical, ..geometry::Geometry::NONE };
-            let once = Plan { map: flip.map([height, side], Semantics::Standard), changes: Vec::new() };
+            let flip = Geometry { flip_horizontal, flip_vertical, ..Geometry::NONE };
+            let map = flip.map([height, side], Semantics::Standard);
+            let once = Plan { map, changes: Vec::new() };
             let mut out = Vec::new();
             once.write(&source, shape, Edge::Nearest, None, &mut out);
-            let flipped: Vec<u8> = (0..source.len()).map(|index| out[index % 3 * height * side + index / 3] as u8).collect();
-            let twice = Plan { map: geometry::compose(once.map, once.map), ..once.clone() };
+            let flipped: Vec<u8> = (0..source.len())
+                .map(|index| out[index % 3 * height * side + index / 3] as u8)
+                .collect();
+            let twice = Plan { map: geometry::compose(map, map), ..once.clone() };
             prop_assert_eq!(twice.map, pixel_sampling::IDENTITY);
             out.clear();
             once.write(&flipped, shape, Edge::Nearest, None, &mut out);
             prop_assert_eq!(&out, &plain(shape, &source));
+        }
 
+        #[test]
+        fn a_quarter_turn_of_a_square_is_exact(side in 8usize..40) {
+            type Turned = fn(usize, usize, usize) -> [usize; 2];
             let shape = [side, side, 1];
             let source = image(shape);
-            for (quarters, at) in [(1.0, (|row, column, side| (column, side - 1 - row)) as fn(usize, usize, usize) -> (usize, usize)), (2.0, |row, column, side| (side - 1 - row, side - 1 - column))] {
-                let turn = geometry::Geometry { theta: 90.0 * quarters, ..geometry::Geometry::NONE };
-                let plan = Plan { map: turn.map([side, side], Semantics::Standard), changes: Vec::new() };
+            let turns: [(f64, Turned); 2] = [
+                (1.0, |row, column, side| [column, side - 1 - row]),
+                (2.0, |row, column, side| [side - 1 - row, side - 1 - column]),
+            ];
+            for (quarters, at) in turns {
+                let turn = Geometry { theta: 90.0 * quarters, ..Geometry::NONE };
+                let map = turn.map([side, side], Semantics::Standard);
                 let mut out = Vec::new();
+                let plan = Plan { map, changes: Vec::new() };
                 plan.write(&source, shape, Edge::Constant(7.5), None, &mut out);
                 for (index, level) in out.iter().enumerate() {
-                    let (row, column) = at(index / side, index % side, side);
-                    prop_assert_eq!(*level, f32::from(source[row * side + column]), "quarters {}, at {}", quarters, index);
+                    let [row, column] = at(index / side, index % side, side);
+                    let expected = f32::from(source[row * side + column]);
+                    prop_assert_eq!(*level, expected, "quarters {}, at {}", quarters, index);
                 }
             }
         }

@@ -174,6 +174,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::augment::tests::image;
 
     /// From `scripts/reference/imagedatagenerator.py`, Keras 3.15.1.
     const GOLDEN: &[u8] = include_bytes!("../../tests/golden/imagedatagenerator.safetensors");
@@ -242,16 +243,7 @@ mod tests {
         {
             let shape: [usize; 3] = serde_json::from_value(case["shape"].clone()).expect("a shape");
             let [height, width, channels] = shape;
-            let source: Vec<u8> = (0..height * width * channels)
-                .map(|index| {
-                    let (row, column, channel) = (
-                        index / channels / width,
-                        index / channels % width,
-                        index % channels,
-                    );
-                    (row * 37 + column * 91 + channel * 53 + row * column * 7) as u8
-                })
-                .collect();
+            let source = image(shape);
             let parameters = &case["parameters"];
             let mut got = Vec::new();
             if case["kind"] == "transform" {

@@ -15,7 +15,8 @@ pub fn total_bytes() -> Option<u64> {
     smallest(Amount::Total, &read)
 }
 
-/// Returns the content of a system file, or `None` if it can't be read: then there is no such limit.
+/// Returns the content of a system file, or `None` if it can't be read: then there is no such
+/// limit.
 fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
@@ -109,8 +110,8 @@ const V2: Groups = Groups {
     cached: ["inactive_file ", "active_file "],
 };
 
-/// Returns the amount of each control group of this process, from the innermost to the root: a limit
-/// of any of them applies. In a container, the root is the container's own group.
+/// Returns the amount of each control group of this process, from the innermost to the root: a
+/// limit of any of them applies. In a container, the root is the container's own group.
 fn by_groups(amount: Amount, read: &dyn Fn(&str) -> Option<String>) -> Vec<u64> {
     let mut found = Vec::new();
     for line in read("/proc/self/cgroup").unwrap_or_default().lines() {
@@ -179,21 +180,58 @@ mod tests {
         })
     }
 
+    /// A machine of which 8 GiB are available.
+    const MACHINE: (&str, &str) = (
+        "/proc/meminfo",
+        "MemTotal:       16777216 kB\n\
+         MemFree:         1048576 kB\n\
+         MemAvailable:    8388608 kB\n",
+    );
+
+    #[track_caller]
+    fn assert_found(cases: &[Case<'_>]) {
+        for (name, files, expected) in cases {
+            for (amount, at) in [(Amount::Available, 0), (Amount::Total, 1)] {
+                assert_eq!(
+                    found(amount, files),
+                    expected.map(|gib| (gib[at] * GIB) as u64),
+                    "{name}, {amount:?}"
+                );
+            }
+        }
+    }
+
     #[test]
-    fn the_tightest_limit_counts() {
-        // 8 GiB are available on the machine.
-        let machine = (
-            "/proc/meminfo",
-            "MemTotal:       16777216 kB\nMemFree:         1048576 kB\nMemAvailable:    8388608 kB\n",
-        );
-        let unlimited = "Max data size             unlimited            unlimited            bytes     \n\
-                         Max address space         unlimited            unlimited            bytes     \n";
-        let limited = "Max data size             unlimited            unlimited            bytes     \n\
-                       Max address space         6442450944           unlimited            bytes     \n";
+    fn a_limit_of_the_process_counts_where_it_is_tighter_than_the_machine() {
+        let limits = |most: &str| {
+            [("Max data size", "unlimited"), ("Max address space", most)]
+                .map(|(name, soft)| {
+                    format!("{name:<25} {soft:<20} {:<20} bytes     \n", "unlimited")
+                })
+                .concat()
+        };
+        let [unlimited, limited] = [limits("unlimited"), limits("6442450944")];
         let taken = (
             "/proc/self/status",
             "VmPeak:\t 2097152 kB\nVmSize:\t 1048576 kB\nVmData:\t 10 kB\n",
         );
+        assert_found(&[
+            ("another system", vec![], None),
+            (
+                "the machine alone",
+                vec![MACHINE, ("/proc/self/limits", &unlimited), taken],
+                Some([8.0, 16.0]),
+            ),
+            (
+                "ulimit -v, of which some is taken",
+                vec![MACHINE, ("/proc/self/limits", &limited), taken],
+                Some([5.0, 6.0]),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_tightest_limit_of_the_groups_of_a_process_counts() {
         let v2 = "/sys/fs/cgroup/a/b";
         let stat = "anon 100\ninactive_file 1073741824\nactive_file 0\n";
         let v2_files = [
@@ -222,48 +260,28 @@ mod tests {
                 "total_inactive_file 268435456\ntotal_active_file 268435456\n",
             ),
         ];
-        let cases: [Case<'_>; 7] = [
-            ("another system", vec![], None),
-            (
-                "the machine alone",
-                vec![machine, ("/proc/self/limits", unlimited), taken],
-                Some([8.0, 16.0]),
-            ),
-            (
-                "ulimit -v, of which some is taken",
-                vec![machine, ("/proc/self/limits", limited), taken],
-                Some([5.0, 6.0]),
-            ),
+        assert_found(&[
             (
                 "a group of 4 GiB with 2 taken, of which 1 is cache",
-                [vec![machine], group.to_vec()].concat(),
+                [vec![MACHINE], group.to_vec()].concat(),
                 Some([3.0, 4.0]),
             ),
             (
                 "a tighter one around it",
-                [vec![machine, around, around_taken], group.to_vec()].concat(),
+                [vec![MACHINE, around, around_taken], group.to_vec()].concat(),
                 Some([2.0, 3.0]),
             ),
             (
                 "none around it",
-                [vec![machine, none, around_taken], group.to_vec()].concat(),
+                [vec![MACHINE, none, around_taken], group.to_vec()].concat(),
                 Some([3.0, 4.0]),
             ),
             (
                 "version 1 in a container",
-                [vec![machine], v1.to_vec()].concat(),
+                [vec![MACHINE], v1.to_vec()].concat(),
                 Some([0.75, 1.0]),
             ),
-        ];
-        for (name, files, expected) in cases {
-            for (amount, at) in [(Amount::Available, 0), (Amount::Total, 1)] {
-                assert_eq!(
-                    found(amount, &files),
-                    expected.map(|gib| (gib[at] * GIB) as u64),
-                    "{name}, {amount:?}"
-                );
-            }
-        }
+        ]);
     }
 
     #[test]

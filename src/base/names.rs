@@ -128,7 +128,8 @@ pub fn for_file(name: &str) -> String {
 /// writing direction.
 fn is_obeyed(letter: char) -> bool {
     letter.is_control()
-        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}')
+        || matches!(letter, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a character is invisible, or is whitespace other than a space.
@@ -252,7 +253,12 @@ mod tests {
     #[cfg(unix)]
     proptest! {
         #[test]
-        fn no_two_names_have_one_text(bytes in prop::collection::vec(prop::sample::select(b"\\x5CE9a\n\xE9\xC3".to_vec()), 0..12)) {
+        fn no_two_names_have_one_text(
+            bytes in prop::collection::vec(
+                prop::sample::select(b"\\x5CE9a\n\xE9\xC3".to_vec()),
+                0..12,
+            ),
+        ) {
             use std::os::unix::ffi::OsStrExt;
             let text = of_os(OsStr::from_bytes(&bytes));
             let back = unescaped(&text).unwrap_or_else(|| PathBuf::from(&text));

@@ -1,6 +1,7 @@
 //! Small statistics of numbers.
 
-/// Returns the median of `values`: of an even number of them the mean of the middle two, as NumPy has it.
+/// Returns the median of `values`: of an even number of them the mean of the middle two, as NumPy
+/// has it.
 ///
 /// # Panics
 /// There are none.

@@ -25,8 +25,8 @@ impl UnionFind {
         at
     }
 
-    /// Joins the sets of two positions. Returns their roots, the smaller one first, which is the root
-    /// of both from then on, or `None` if they were one set already.
+    /// Joins the sets of two positions. Returns their roots, the smaller one first, which is the
+    /// root of both from then on, or `None` if they were one set already.
     pub fn join(&mut self, a: usize, b: usize) -> Option<[usize; 2]> {
         let (a, b) = (self.root(a), self.root(b));
         let [low, high] = [a.min(b), a.max(b)];

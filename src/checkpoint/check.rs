@@ -154,20 +154,35 @@ fn check_design(meta: &Meta) -> Checked {
         "Softmax for any number of classes but two",
     )?;
     check_list(meta)?;
-    if model.architecture.is_list() {
+    check_network(meta)?;
+    require(
+        !model.hidden.widths().contains(&0),
+        "design.model.hidden",
+        &model.hidden,
+        "widths above 0, or 0 alone",
+    )?;
+    require(
+        (0.0..1.0).contains(&model.dropout),
+        "design.model.dropout",
+        model.dropout,
+        "a share from 0 to below 1",
+    )?;
+    let groups = model.num_groups();
+    meta.frozen.as_ref().map_or(Ok(()), |frozen| {
         require(
-            model.channels.is_none(),
-            "design.model.channels",
-            &model.channels,
-            "none for this architecture",
+            (1..=groups).contains(&frozen.groups),
+            "frozen.groups",
+            frozen.groups,
+            format!("1 to {groups}, the layer groups"),
         )?;
-        require(
-            model.batch_norm.is_none(),
-            "design.model.batch_norm",
-            model.batch_norm,
-            "none for this architecture",
-        )?;
-    } else if model.architecture.is_of_recipe() {
+        require_digest("frozen.sha256", &frozen.sha256)
+    })
+}
+
+/// Checks what the architecture is made with, and whether an image is large enough for it.
+fn check_network(meta: &Meta) -> Checked {
+    let model = &meta.design.model;
+    if model.architecture.is_of_recipe() && !model.architecture.is_list() {
         let channels = model.channels();
         let are_possible = !channels.is_empty() && !channels.contains(&0);
         require(
@@ -177,18 +192,10 @@ fn check_design(meta: &Meta) -> Checked {
             "one number above 0 for each block",
         )?;
     } else {
-        require(
-            model.channels.is_none(),
-            "design.model.channels",
-            &model.channels,
-            "none for this architecture",
-        )?;
-        require(
-            model.batch_norm.is_none(),
-            "design.model.batch_norm",
-            model.batch_norm,
-            "none for this architecture",
-        )?;
+        require_unset("channels", model.channels.as_ref())?;
+        require_unset("batch_norm", model.batch_norm.as_ref())?;
+    }
+    if !model.architecture.is_of_recipe() {
         require(
             meta.color == Color::Rgb,
             "color",
@@ -211,47 +218,31 @@ fn check_design(meta: &Meta) -> Checked {
         model.channels(),
         "fewer blocks, each of which halves the image",
     )?;
-    if meta.frozen.is_some() {
-        // The files don't bound frozen convolutions.
-        let weights = model.network(input[0]).num_kernel_weights();
-        require(
-            weights < MOST_KERNEL_WEIGHTS,
-            "design.model",
-            weights,
-            format!("fewer than {MOST_KERNEL_WEIGHTS} frozen weights"),
-        )?;
+    if meta.frozen.is_none() {
+        return Ok(());
     }
+    // The files don't bound frozen convolutions.
+    let weights = model.network(meta.design.input[0]).num_kernel_weights();
     require(
-        !model.hidden.widths().contains(&0),
-        "design.model.hidden",
-        &model.hidden,
-        "widths above 0, or 0 alone",
-    )?;
-    require(
-        (0.0..1.0).contains(&model.dropout),
-        "design.model.dropout",
-        model.dropout,
-        "a share from 0 to below 1",
-    )?;
-    let groups = model.num_groups();
-    meta.frozen.as_ref().map_or(Ok(()), |frozen| {
-        require(
-            (1..=groups).contains(&frozen.groups),
-            "frozen.groups",
-            frozen.groups,
-            format!("1 to {groups}, the layer groups"),
-        )?;
-        require(
-            is_digest(&frozen.sha256),
-            "frozen.sha256",
-            &frozen.sha256,
-            "a SHA-256",
-        )
-    })
+        weights < MOST_KERNEL_WEIGHTS,
+        "design.model",
+        weights,
+        format!("fewer than {MOST_KERNEL_WEIGHTS} frozen weights"),
+    )
 }
 
-/// Checks a list of layers. What it describes is bounded by itself, since frozen convolutions aren't
-/// in the files.
+/// Returns a fault that names a key of the model if it is set.
+fn require_unset(key: &str, value: Option<&impl fmt::Debug>) -> Checked {
+    require(
+        value.is_none(),
+        &format!("design.model.{key}"),
+        value,
+        "none for this architecture",
+    )
+}
+
+/// Checks a list of layers. What it describes is bounded by itself, since frozen convolutions
+/// aren't in the files.
 fn check_list(meta: &Meta) -> Checked {
     let model = &meta.design.model;
     if !model.architecture.is_list() {
@@ -261,24 +252,9 @@ fn check_list(meta: &Meta) -> Checked {
             &model.layers,
             "none for this architecture",
         )?;
-        require(
-            model.activation.is_none(),
-            "design.model.activation",
-            model.activation,
-            "none for this architecture",
-        )?;
-        require(
-            model.norm_epsilon.is_none(),
-            "design.model.norm_epsilon",
-            model.norm_epsilon,
-            "none for this architecture",
-        )?;
-        return require(
-            model.norm_momentum.is_none(),
-            "design.model.norm_momentum",
-            model.norm_momentum,
-            "none for this architecture",
-        );
+        require_unset("activation", model.activation.as_ref())?;
+        require_unset("norm_epsilon", model.norm_epsilon.as_ref())?;
+        return require_unset("norm_momentum", model.norm_momentum.as_ref());
     }
     let fault = model.layers_fault(meta.color.channels());
     fault.map_or(Ok(()), |wrong| {
@@ -298,6 +274,7 @@ fn check_decisions(meta: &Meta) -> Checked {
         temperature,
         "a number from 0.001 to 1000",
     )?;
+    let images = |field: &str, count| require(count > 0, field, count, "one image or more");
     let is_share = |value: f64| value > 0.0 && value < 1.0;
     let probability = |field: &str, value: f32| {
         require(
@@ -321,12 +298,7 @@ fn check_decisions(meta: &Meta) -> Checked {
             "a share between 0 and 1",
         )?;
         probability("threshold.probability", fitted.probability)?;
-        require(
-            fitted.fitted_on > 0,
-            "threshold.fitted_on",
-            fitted.fitted_on,
-            "one image or more",
-        )?;
+        images("threshold.fitted_on", fitted.fitted_on)?;
     }
     if let Some(fitted) = &meta.coverage {
         require(
@@ -336,12 +308,7 @@ fn check_decisions(meta: &Meta) -> Checked {
             "a share between 0 and 1",
         )?;
         probability("coverage.probability", fitted.probability)?;
-        require(
-            fitted.fitted_on > 0,
-            "coverage.fitted_on",
-            fitted.fitted_on,
-            "one image or more",
-        )?;
+        images("coverage.fitted_on", fitted.fitted_on)?;
     }
     Ok(())
 }
@@ -350,12 +317,7 @@ fn check_files(meta: &Meta) -> Checked {
     for (name, sha256) in &meta.files {
         let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
         require(is_plain, "files", name, "names of files of the checkpoint")?;
-        require(
-            is_digest(sha256),
-            &format!("files.{name}"),
-            sha256,
-            "a SHA-256",
-        )?;
+        require_digest(&format!("files.{name}"), sha256)?;
     }
     let Some(run) = &meta.run else { return Ok(()) };
     require(!run.id.is_empty(), "run.id", &run.id, "a name")?;
@@ -365,6 +327,10 @@ fn check_files(meta: &Meta) -> Checked {
         &run.splits,
         "SHA-256s",
     )
+}
+
+fn require_digest(field: &str, text: &str) -> Checked {
+    require(is_digest(text), field, text, "a SHA-256")
 }
 
 /// Whether a text is a SHA-256 in hexadecimal.

@@ -9,10 +9,17 @@ use crate::{base::io::lock::LockError, nn::NnError};
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// No checkpoint at the path.
-    #[error("found no checkpoint, expected a run folder with best/ and last/ or one of these: {}", .0.display())]
+    #[error(
+        "found no checkpoint, expected a run folder with best/ and last/ or one of these: {}",
+        .0.display()
+    )]
     Missing(PathBuf),
     /// A checkpoint with a missing, incomplete or changed file.
-    #[error("the checkpoint is damaged: {reason}{}: {}", other_hint(.other.as_deref()), path.display())]
+    #[error(
+        "the checkpoint is damaged: {reason}{}: {}",
+        other_hint(.other.as_deref()),
+        path.display()
+    )]
     Damaged {
         /// Path of the checkpoint folder.
         path: PathBuf,
@@ -22,7 +29,12 @@ pub enum CheckpointError {
         other: Option<PathBuf>,
     },
     /// A checkpoint whose format this version doesn't read.
-    #[error("the checkpoint is damaged or of another version: meta.json: `format`: found {found}, expected {OLDEST} to {FORMAT}; {} emberlens can read it: {}", if *found > u64::from(FORMAT) { "a newer" } else { "an older" }, path.display())]
+    #[error(
+        "the checkpoint is damaged or of another version: meta.json: `format`: found {found}, \
+         expected {OLDEST} to {FORMAT}; {} emberlens can read it: {}",
+        if *found > u64::from(FORMAT) { "a newer" } else { "an older" },
+        path.display()
+    )]
     Version {
         /// Path of the checkpoint folder.
         path: PathBuf,
@@ -31,7 +43,11 @@ pub enum CheckpointError {
     },
     /// A checkpoint without its frozen layers, if the file that they came from is missing or has
     /// changed.
-    #[error("the checkpoint holds no frozen layers (train.checkpoint.include_backbone = false) and needs those of {}: {reason}; {hint}", path.display())]
+    #[error(
+        "the checkpoint holds no frozen layers (train.checkpoint.include_backbone = false) and \
+         needs those of {}: {reason}; {hint}",
+        path.display()
+    )]
     Backbone {
         /// Path of that file.
         path: PathBuf,
@@ -41,7 +57,10 @@ pub enum CheckpointError {
         hint: String,
     },
     /// A folder for a new run that has other content.
-    #[error("the folder is there already and isn't empty; choose another --out, or --resume it: {}", .0.display())]
+    #[error(
+        "the folder is there already and isn't empty; choose another --out, or --resume it: {}",
+        .0.display()
+    )]
     Occupied(PathBuf),
     /// A run that another process writes into.
     #[error("the run is in use by {holder}; wait for it, or stop it: {}", path.display())]
@@ -52,7 +71,11 @@ pub enum CheckpointError {
         holder: LockError,
     },
     /// A run that ended before its first save.
-    #[error("the run was ended before its first save, so there is nothing to go on with; start it again with the same recipe and --out: {}", .0.display())]
+    #[error(
+        "the run was ended before its first save, so there is nothing to go on with; start it \
+         again with the same recipe and --out: {}",
+        .0.display()
+    )]
     Unstarted(PathBuf),
     /// A file or checkpoint that doesn't belong to the run.
     #[error("{reason}: {}", path.display())]

@@ -142,17 +142,24 @@ pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// A file of an older version, without digests.
     const OLD: &str = r#"{
-        "format": 2, "emberlens": "0.1.0", "name": "x", "classes": ["a", "b"], "image_size": [24, 20], "color": "grayscale", "resize": "stretch",
+        "format": 2, "emberlens": "0.1.0", "name": "x", "classes": ["a", "b"],
+        "image_size": [24, 20], "color": "grayscale", "resize": "stretch",
         "normalize": { "rescale": 0.00392, "mean": [0.1], "std": [0.30000001192092896] },
         "design": {
-            "model": { "architecture": "small_cnn", "channels": [4, 8], "pooling": "flatten", "hidden": 16, "dropout": 0.2 },
+            "model": {
+                "architecture": "small_cnn", "channels": [4, 8], "pooling": "flatten",
+                "hidden": 16, "dropout": 0.2
+            },
             "input": [1, 24, 20], "num_classes": 2, "output": "softmax"
         },
-        "loss": "cross_entropy", "focal_gamma": 2.0, "epoch": 3, "metrics": { "val_loss": 0.25, "loss": null }, "temperature": 1.25
+        "loss": "cross_entropy", "focal_gamma": 2.0, "epoch": 3,
+        "metrics": { "val_loss": 0.25, "loss": null }, "temperature": 1.25
     }"#;
 
     fn old() -> Value {
@@ -203,9 +210,7 @@ mod tests {
         let changes: [(&str, Change); 6] = [
             ("temperature", |meta| meta["temperature"] = 2.0.into()),
             ("epoch", |meta| meta["epoch"] = 4.into()),
-            ("classes", |meta| {
-                meta["classes"] = serde_json::json!(["b", "a"])
-            }),
+            ("classes", |meta| meta["classes"] = json!(["b", "a"])),
             ("metrics", |meta| meta["metrics"]["val_loss"] = 0.125.into()),
             ("normalize", |meta| {
                 meta["normalize"]["mean"][0] = 0.2.into()
@@ -223,144 +228,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn numbers_that_cannot_be_are_named_with_what_was_expected() {
-        let layers = |list: Value| serde_json::json!({ "architecture": "layers", "hidden": 0, "layers": list });
-        let cases = [
-            (
-                "/classes",
-                serde_json::json!([]),
-                "`classes`: found [], expected two names or more",
-            ),
-            (
-                "/classes",
-                serde_json::json!(["a", "a"]),
-                "`classes`: found [\"a\", \"a\"], expected names that differ",
-            ),
-            (
-                "/classes",
-                serde_json::json!(["a", "b", "c"]),
-                "`design.num_classes`: found 2, expected 3",
-            ),
-            (
-                "/image_size",
-                serde_json::json!([24, 1_000_000]),
-                "`image_size`: found [24, 1000000], expected [height, width], each from 8 to 4096",
-            ),
-            (
-                "/image_size/0",
-                serde_json::json!(-1),
-                "`image_size[0]`: found integer `-1`, expected usize",
-            ),
-            (
-                "/color",
-                serde_json::json!("rgb"),
-                "`normalize.mean`: found [0.1], expected 3 of them",
-            ),
-            (
-                "/normalize/std",
-                serde_json::json!([0.0]),
-                "`normalize.std`: found [0.0], expected numbers above 0",
-            ),
-            (
-                "/normalize/mean",
-                serde_json::json!([null]),
-                "`normalize.mean[0]`: found null, expected f32",
-            ),
-            (
-                "/normalize/mean",
-                serde_json::json!([1e39]),
-                "`normalize.mean[0]`: number out of range",
-            ),
-            (
-                "/normalize/rescale",
-                serde_json::json!(0.0),
-                "`normalize.rescale`: found 0.0",
-            ),
-            (
-                "/design/input/1",
-                serde_json::json!(25),
-                "`design.input`: found [1, 25, 20], expected [1, 24, 20]",
-            ),
-            (
-                "/design/output",
-                serde_json::json!("sigmoid"),
-                "`design.output`: found Sigmoid, expected Softmax",
-            ),
-            (
-                "/design/model/channels",
-                serde_json::json!([4, 0]),
-                "`design.model.channels`: found [4, 0]",
-            ),
-            (
-                "/design/model/channels",
-                serde_json::json!([4, 4, 4, 4, 4, 4]),
-                "expected fewer blocks",
-            ),
-            (
-                "/design/model/dropout",
-                serde_json::json!(1.0),
-                "`design.model.dropout`: found 1.0",
-            ),
-            (
-                "/design/model/architecture",
-                serde_json::json!("vgg99"),
-                "`design.model.architecture`: found `vgg99`, expected one of",
-            ),
-            (
-                "/design/model/layers",
-                serde_json::json!([{ "conv": 4 }]),
-                "`design.model.layers`: found ",
-            ),
-            (
-                "/design/model",
-                layers(serde_json::json!([])),
-                "`design.model.layers`: found no layers",
-            ),
-            (
-                "/design/model",
-                layers(serde_json::json!([{ "conv": 4, "stride": 0 }])),
-                "`design.model.layers (entry 1).stride`: found 0",
-            ),
-            (
-                "/design/model",
-                layers(serde_json::json!([{ "conv": 65536 }, { "conv": 65536 }])),
-                "`design.model.layers`: found convolutions of 38655295488 weights, expected fewer than 268 million",
-            ),
-            (
-                "/design/model",
-                layers(serde_json::json!([{ "conv": 4 }, { "max_pool": 32 }])),
-                "layers for which enough of the image is left",
-            ),
-            (
-                "/design/model",
-                layers(serde_json::json!([{ "conv": 4, "max_pool": 2 }])),
-                "expected a table with conv, separable_conv, max_pool",
-            ),
-            (
-                "/focal_gamma",
-                serde_json::json!(-0.5),
-                "`focal_gamma`: found -0.5, expected a number of 0 or more",
-            ),
-            (
-                "/temperature",
-                serde_json::json!(0),
-                "`temperature`: found 0.0, expected a number from 0.001 to 1000",
-            ),
-            (
-                "/temperature",
-                serde_json::json!("hot"),
-                "`temperature`: found string \"hot\", expected f64",
-            ),
-            (
-                "/epoch",
-                serde_json::json!(1.5),
-                "`epoch`: found floating point `1.5`, expected usize",
-            ),
-        ];
+    /// Asserts that a value at a place of the file is refused with these words.
+    #[track_caller]
+    fn assert_refused(cases: impl IntoIterator<Item = (&'static str, Value, &'static str)>) {
         for (place, value, expected) in cases {
             let mut changed = old();
-            changed["design"]["model"]["layers"] = serde_json::json!([]);
+            changed["design"]["model"]["layers"] = json!([]);
             *changed.pointer_mut(place).expect("a field") = value;
             assert!(
                 fault(&changed).contains(expected),
@@ -368,16 +241,176 @@ mod tests {
                 fault(&changed)
             );
         }
+    }
+
+    #[test]
+    fn classes_and_images_that_cannot_be_are_named_with_what_was_expected() {
+        assert_refused([
+            (
+                "/classes",
+                json!([]),
+                "`classes`: found [], expected two names or more",
+            ),
+            (
+                "/classes",
+                json!(["a", "a"]),
+                "`classes`: found [\"a\", \"a\"], expected names that differ",
+            ),
+            (
+                "/classes",
+                json!(["a", "b", "c"]),
+                "`design.num_classes`: found 2, expected 3",
+            ),
+            (
+                "/image_size",
+                json!([24, 1_000_000]),
+                "`image_size`: found [24, 1000000], expected [height, width], each from 8 to 4096",
+            ),
+            (
+                "/image_size/0",
+                json!(-1),
+                "`image_size[0]`: found integer `-1`, expected usize",
+            ),
+            (
+                "/color",
+                json!("rgb"),
+                "`normalize.mean`: found [0.1], expected 3 of them",
+            ),
+            (
+                "/normalize/std",
+                json!([0.0]),
+                "`normalize.std`: found [0.0], expected numbers above 0",
+            ),
+            (
+                "/normalize/mean",
+                json!([null]),
+                "`normalize.mean[0]`: found null, expected f32",
+            ),
+            (
+                "/normalize/mean",
+                json!([1e39]),
+                "`normalize.mean[0]`: number out of range",
+            ),
+            (
+                "/normalize/rescale",
+                json!(0.0),
+                "`normalize.rescale`: found 0.0",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_network_that_cannot_be_is_named_with_what_was_expected() {
+        assert_refused([
+            (
+                "/design/input/1",
+                json!(25),
+                "`design.input`: found [1, 25, 20], expected [1, 24, 20]",
+            ),
+            (
+                "/design/output",
+                json!("sigmoid"),
+                "`design.output`: found Sigmoid, expected Softmax",
+            ),
+            (
+                "/design/model/channels",
+                json!([4, 0]),
+                "`design.model.channels`: found [4, 0]",
+            ),
+            (
+                "/design/model/channels",
+                json!([4, 4, 4, 4, 4, 4]),
+                "expected fewer blocks",
+            ),
+            (
+                "/design/model/dropout",
+                json!(1.0),
+                "`design.model.dropout`: found 1.0",
+            ),
+            (
+                "/design/model/architecture",
+                json!("vgg99"),
+                "`design.model.architecture`: found `vgg99`, expected one of",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn layers_that_cannot_be_are_named_with_what_was_expected() {
+        let layers = |list: Value| json!({ "architecture": "layers", "hidden": 0, "layers": list });
+        assert_refused([
+            (
+                "/design/model/layers",
+                json!([{ "conv": 4 }]),
+                "`design.model.layers`: found ",
+            ),
+            (
+                "/design/model",
+                layers(json!([])),
+                "`design.model.layers`: found no layers",
+            ),
+            (
+                "/design/model",
+                layers(json!([{ "conv": 4, "stride": 0 }])),
+                "`design.model.layers (entry 1).stride`: found 0",
+            ),
+            (
+                "/design/model",
+                layers(json!([{ "conv": 65536 }, { "conv": 65536 }])),
+                "`design.model.layers`: found convolutions of 38655295488 weights, expected fewer \
+                 than 268 million",
+            ),
+            (
+                "/design/model",
+                layers(json!([{ "conv": 4 }, { "max_pool": 32 }])),
+                "layers for which enough of the image is left",
+            ),
+            (
+                "/design/model",
+                layers(json!([{ "conv": 4, "max_pool": 2 }])),
+                "expected a table with conv, separable_conv, max_pool",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_loss_a_temperature_and_an_epoch_that_cannot_be_are_named() {
+        assert_refused([
+            (
+                "/focal_gamma",
+                json!(-0.5),
+                "`focal_gamma`: found -0.5, expected a number of 0 or more",
+            ),
+            (
+                "/temperature",
+                json!(0),
+                "`temperature`: found 0.0, expected a number from 0.001 to 1000",
+            ),
+            (
+                "/temperature",
+                json!("hot"),
+                "`temperature`: found string \"hot\", expected f64",
+            ),
+            (
+                "/epoch",
+                json!(1.5),
+                "`epoch`: found floating point `1.5`, expected usize",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_decision_that_cannot_be_and_a_field_twice_are_named() {
         let mut more = old();
-        more["threshold"] = serde_json::json!({ "class": "z", "sensitivity": 0.9, "probability": 0.5, "fitted_on": 3 });
+        more["threshold"] =
+            json!({ "class": "z", "sensitivity": 0.9, "probability": 0.5, "fitted_on": 3 });
         assert!(
             fault(&more).contains("`threshold.class`: found \"z\", expected one of `classes`"),
             "{}",
             fault(&more)
         );
         more["threshold"] = Value::Null;
-        more["coverage"] =
-            serde_json::json!({ "coverage": 0.9, "probability": 1.5, "fitted_on": 3 });
+        more["coverage"] = json!({ "coverage": 0.9, "probability": 1.5, "fitted_on": 3 });
         assert!(
             fault(&more).contains("`coverage.probability`: found 1.5, expected a probability"),
             "{}",
@@ -395,7 +428,7 @@ mod tests {
     #[test]
     fn a_network_larger_than_its_weights_is_refused_before_it_is_built() {
         let mut large = old();
-        large["design"]["model"]["hidden"] = serde_json::json!([1_000_000_000, 1_000_000_000]);
+        large["design"]["model"]["hidden"] = json!([1_000_000_000, 1_000_000_000]);
         let large = Meta::from_text(&serde_json::to_vec(&large).expect("JSON"))
             .expect("each number alone is possible");
         let fault = super::super::check::check_size(&large, 40_000)

@@ -284,7 +284,8 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
             return Err(damaged(
                 path,
                 format!(
-                    "{WHITENING}: found {found} numbers, expected {size} times {size} for the images of {META}"
+                    "{WHITENING}: found {found} numbers, expected {size} times {size} for the \
+                     images of {META}"
                 ),
             ));
         }
@@ -358,6 +359,20 @@ mod tests {
         nn::networks::classifier::{Design, Output},
     };
 
+    fn whitens() -> Normalizer {
+        Normalizer {
+            rescale: 1.0 / 255.0,
+            samplewise_center: true,
+            samplewise_std: false,
+            mean: vec![0.1],
+            std: vec![0.3],
+            blue_first: false,
+            whitening: Some(Whitening {
+                matrix: (0..72 * 72).map(|index| index as f32 / 7.0).collect(),
+            }),
+        }
+    }
+
     fn saved(epoch: usize) -> Resumable {
         let model = Model {
             channels: Some(vec![2]),
@@ -374,17 +389,7 @@ mod tests {
             resize: Resize::Pad,
             interpolation: Interpolation::Box,
             repair: true,
-            normalize: Normalizer {
-                rescale: 1.0 / 255.0,
-                samplewise_center: true,
-                samplewise_std: false,
-                mean: vec![0.1],
-                std: vec![0.3],
-                blue_first: false,
-                whitening: Some(Whitening {
-                    matrix: (0..72 * 72).map(|index| index as f32 / 7.0).collect(),
-                }),
-            },
+            normalize: whitens(),
             design: Design {
                 model,
                 input: [1, 8, 9],

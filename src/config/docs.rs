@@ -1,4 +1,5 @@
-//! `configs/schema.json` and `docs/configuration.md`, made from the knobs' own comments and defaults.
+//! `configs/schema.json` and `docs/configuration.md`, made from the knobs' own comments and
+//! defaults.
 
 use std::fmt::Write;
 
@@ -20,9 +21,12 @@ fn schema() -> schemars::Schema {
 pub fn reference_markdown() -> String {
     let schema = schema().to_value();
     let mut page = "# Configuration\n\n\
-        One TOML file a recipe. Unknown keys are errors, and so is an option that could have no effect. Paths are relative to the\n\
-        folder that the program runs in. `--set key.path=value` changes one value from the command line. This page and\n\
-        `configs/schema.json` are made from the program's source by `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`.\n\n"
+                    One TOML file a recipe. Unknown keys are errors, and so is an option that \
+                    could have no effect. Paths are relative to the\n\
+                    folder that the program runs in. `--set key.path=value` changes one value from \
+                    the command line. This page and\n\
+                    `configs/schema.json` are made from the program's source by \
+                    `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`.\n\n"
         .to_owned();
     let defs = schema["$defs"].as_object().cloned().unwrap_or_default();
     let properties = schema["properties"]
@@ -252,7 +256,8 @@ fn kind_words(target: &Value, kind: &str) -> String {
     }
 }
 
-/// Follows a reference, also where it is one of several with null, or wrapped to carry a description.
+/// Follows a reference, also where it is one of several with null, or wrapped to carry a
+/// description.
 fn resolve(value: &Value, defs: &Map<String, Value>) -> Value {
     let reference = value.get("$ref").or_else(|| {
         let options = value.get("anyOf")?.as_array()?;

@@ -47,7 +47,8 @@ pub struct ConvRecipe {
     pub activation: Option<Function>,
 }
 
-/// A convolution of each channel by itself, and a 1x1 convolution of all (Keras's `SeparableConv2D`), batch norm and activation behind both.
+/// A convolution of each channel by itself, and a 1x1 convolution of all (Keras's
+/// `SeparableConv2D`), batch norm and activation behind both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeparableConvRecipe {
@@ -110,7 +111,8 @@ pub struct DropoutRecipe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Around {
-    /// As much as makes the output a stride'th as long, rounded up; the odd row and column come after the image.
+    /// As much as makes the output a stride'th as long, rounded up; the odd row and column come
+    /// after the image.
     Same,
     /// Nothing.
     Valid,
@@ -143,7 +145,8 @@ pub enum Function {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// Normally, with a standard deviation of sqrt(2 / inputs); sqrt(1 / inputs) for the output layer.
+    /// Normally, with a standard deviation of sqrt(2 / inputs); sqrt(1 / inputs) for the output
+    /// layer.
     #[default]
     He,
     /// Uniformly, up to sqrt(6 / (inputs + outputs)): Keras's default.

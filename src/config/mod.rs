@@ -1,4 +1,5 @@
-//! A recipe: every knob of a training run, once, with its default, unit and reason. TOML in, checked values out.
+//! A recipe: every knob of a training run, once, with its default, unit and reason. TOML in,
+//! checked values out.
 //!
 //! `configs/schema.json` and `docs/configuration.md` are made from the comments in this folder.
 
@@ -34,16 +35,18 @@ pub use text::{changed_keys, load, name_of, parse};
 pub struct Config {
     /// The name of the recipe: the run folder is `checkpoints/<name>`, then `<name>-2`, and so on.
     pub name: String,
-    /// Every random draw of the run comes from this number: split, order, augmentation, initial weights, dropout.
+    /// Every random draw of the run comes from this number: split, order, augmentation, initial
+    /// weights, dropout.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Where to compute: `auto` (a GPU that passes its self-test, else `cpu`), `gpu`, `gpu:N`, `cpu` (burn-flex) or
-    /// `ndarray` (burn-ndarray, much slower).
+    /// Where to compute: `auto` (a GPU that passes its self-test, else `cpu`), `gpu`, `gpu:N`,
+    /// `cpu` (burn-flex) or `ndarray` (burn-ndarray, much slower).
     #[serde(default)]
     pub device: DeviceName,
     /// The images and how they are read.
     pub data: Data,
-    /// Random changes to training images, drawn anew each epoch. Validation and test images are never changed.
+    /// Random changes to training images, drawn anew each epoch. Validation and test images are
+    /// never changed.
     #[serde(default)]
     pub augment: Augment,
     /// The network.

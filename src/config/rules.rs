@@ -21,7 +21,8 @@ pub enum ConfigError {
         /// "line 3 of FILE".
         place: String,
     },
-    /// Unknown keys, values of the wrong kind or that can't work, options that would have no effect.
+    /// Unknown keys, values of the wrong kind or that can't work, options that would have no
+    /// effect.
     #[error("{}", problem_words(.0))]
     Values(Vec<Problem>),
     /// A `--set` that can't be read.
@@ -88,6 +89,14 @@ fn problem_words(problems: &[Problem]) -> String {
 pub(super) struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
+    /// Gathers the problems of the keys of one table of the recipe, such as `train.optimizer`.
+    pub(super) fn under<'a>(&'a mut self, table: &'a str) -> Under<'a> {
+        Under {
+            problems: self,
+            table,
+        }
+    }
+
     /// Adds a problem.
     pub(super) fn bad(&mut self, key: &str, message: impl Into<String>) {
         if self.0.iter().all(|problem| problem.key != key) {
@@ -110,5 +119,30 @@ impl Problems {
         if !holds {
             self.bad(key, format!("found {found}, expected {expected}"));
         }
+    }
+}
+
+/// The problems of one table of the recipe.
+pub(super) struct Under<'a> {
+    problems: &'a mut Problems,
+    table: &'a str,
+}
+
+impl Under<'_> {
+    /// Adds a problem of a key of the table.
+    pub(super) fn bad(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.bad(&format!("{}.{key}", self.table), message);
+    }
+
+    /// Adds a problem of a key of the table unless `holds`.
+    pub(super) fn require(
+        &mut self,
+        holds: bool,
+        key: &str,
+        found: impl fmt::Display,
+        expected: &str,
+    ) {
+        let key = format!("{}.{key}", self.table);
+        self.problems.require(holds, &key, found, expected);
     }
 }

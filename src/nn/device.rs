@@ -77,9 +77,16 @@ pub fn open(wanted: DeviceName) -> Result<Compute, NnError> {
         DeviceName::Gpu(index) => {
             let gpus = gpus().map_err(|error| failed(&wanted.to_string(), error))?;
             let count = gpus.len();
-            let (name, about, device) = gpus.into_iter().nth(index.unwrap_or(0)).ok_or_else(|| {
-                failed(&wanted.to_string(), format!("found {count} GPUs, counted from gpu:0; `emberlens devices` lists what is here"))
-            })?;
+            let (name, about, device) =
+                gpus.into_iter().nth(index.unwrap_or(0)).ok_or_else(|| {
+                    failed(
+                        &wanted.to_string(),
+                        format!(
+                            "found {count} GPUs, counted from gpu:0; `emberlens devices` lists \
+                             what is here"
+                        ),
+                    )
+                })?;
             let difference = device.clone().and_then(|device| test(&device));
             match (device, difference) {
                 (Ok(device), Ok(_)) => Ok(Compute {
@@ -176,7 +183,10 @@ fn gpus() -> Result<Vec<Candidate>, String> {
 fn gpus() -> Result<Vec<Candidate>, String> {
     let devices = guarded(|| Ok(Device::enumerate(DeviceType::Wgpu).into_vec()))?;
     if devices.is_empty() {
-        return Err("found no GPU that wgpu can use (Vulkan, Metal or DirectX 12); is its driver installed?".to_owned());
+        return Err(
+            "found no GPU that wgpu can use (Vulkan, Metal or DirectX 12); is its driver installed?"
+                .to_owned(),
+        );
     }
     let name = |(index, device): (usize, Device)| {
         let about = guarded(|| Ok(describe(&device)));

@@ -9,7 +9,7 @@
 
 use super::networks::classifier::FROZEN_CHUNK;
 use crate::{
-    architecture::{Activation, Fused, Kind, Placed},
+    architecture::{Activation, Conv, Fused, Kind, Placed},
     config::{Config, Loss, Optimizer},
 };
 
@@ -24,8 +24,8 @@ const SAVED: f64 = 6.0;
 const SUMS: f64 = 16.0;
 const SUMS_LEN: f64 = 16.0 * 1024.0 * 1024.0;
 
-/// Values that a kernel of 3x3 weights has by Winograd's algorithm, and those of images on their way
-/// through it, for each of its weights, on two threads.
+/// Values that a kernel of 3x3 weights has by Winograd's algorithm, and those of images on their
+/// way through it, for each of its weights, on two threads.
 const TRANSFORMED: f64 = 7.0;
 
 /// Estimated bytes of a training run, without its cached images.
@@ -86,10 +86,8 @@ impl Estimate {
             .min()
             .unwrap_or(0);
         let is_kept = |share: &Share| share.group.is_some_and(|group| group < always_frozen);
-        let all: f64 = shares
-            .iter()
-            .map(|share| share.weights + share.statistics)
-            .sum();
+        let stored = |share: &Share| share.weights + share.statistics;
+        let all: f64 = shares.iter().map(stored).sum();
         let trained: f64 = shares
             .iter()
             .filter(|share| !is_kept(share))
@@ -99,12 +97,8 @@ impl Estimate {
             states(&config.train.optimizer) + f64::from(u8::from(config.train.ema_decay.is_some()));
         // Layers that are frozen throughout are counted twice: `backbone.safetensors` is kept as
         // bytes, to be linked or written again with each checkpoint.
-        let held = 2.0 * all
-            - shares
-                .iter()
-                .filter(|share| !is_kept(share))
-                .map(|share| share.weights + share.statistics)
-                .sum::<f64>();
+        let not_kept = shares.iter().filter(|share| !is_kept(share));
+        let held = 2.0 * all - not_kept.map(stored).sum::<f64>();
         let batch = batch_size as f64;
         // A step holds the gradients and the new values beside the old ones. A save, and reading
         // the best epoch at the end, hold the state and the weights as numbers, as bytes and as a
@@ -153,7 +147,8 @@ impl Estimate {
     /// Describes the estimate: "about 1.4 GB at batch size 32 (weights 0.1 GB, ...)".
     pub fn words(&self) -> String {
         format!(
-            "about {} at batch size {} (weights {}, training and saving them {}, what layers keep of a batch {})",
+            "about {} at batch size {} (weights {}, training and saving them {}, what layers keep \
+             of a batch {})",
             size_words(self.total()),
             self.batch_size,
             size_words(self.weights),
@@ -191,8 +186,8 @@ fn activations(shares: &[Share], frozen: usize, batch: f64) -> f64 {
     let trained = || shares.iter().filter(|share| !is_frozen(share));
     let kept: f64 = trained().map(|share| share.kept).sum();
     let passing = most(&mut trained().map(|share| share.passing));
-    // Frozen layers run in chunks and leave nothing behind, so only the widest of them counts, and the
-    // largest of their kernels.
+    // Frozen layers run in chunks and leave nothing behind, so only the widest of them counts, and
+    // the largest of their kernels.
     let through = most(&mut shares.iter().filter(is_frozen).map(|share| share.passing))
         * batch.min(FROZEN_CHUNK as f64)
         + TRANSFORMED * most(&mut shares.iter().filter(is_frozen).map(|share| share.sums));
@@ -276,7 +271,8 @@ fn units<'a>(placed: &'a [Placed<'a>]) -> Vec<&'a [Placed<'a>]> {
     units
 }
 
-/// Returns the memory of layers that are computed as one, where batch norms keep their statistics or learn.
+/// Returns the memory of layers that are computed as one, where batch norms keep their statistics
+/// or learn.
 fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
     let (first, last) = (unit[0], unit[unit.len() - 1]);
     let values = |shape: [usize; 3]| shape.iter().map(|side| *side as f64).product::<f64>();
@@ -287,46 +283,18 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
         first.layer.name.trim_end_matches(".conv")
     };
     let channels = first.output[0] as f64;
-    let empty = Share {
-        name: format!("backbone.{name}"),
-        group: Some(first.group),
-        weights: 0.0,
-        statistics: 0.0,
-        kept: output,
-        passing: input + output,
-        sums: 0.0,
-    };
     let has_norm = unit
         .iter()
         .any(|placed| matches!(placed.layer.kind, Kind::BatchNorm { .. }));
-    match &first.layer.kind {
+    let [weights, statistics, kept, sums] = match &first.layer.kind {
         Kind::Conv(conv) => {
-            let [outputs, inputs, height, width] =
-                conv.weight_shape(first.input[0]).map(|side| side as f64);
-            let kernel = outputs * inputs * height * width;
-            let is_pooled = whole != output;
-            let bias = if conv.bias { outputs } else { 0.0 };
-            let [weights, statistics] = if has_norm {
-                [kernel + bias + 2.0 * outputs, 2.0 * outputs]
-            } else {
-                [kernel + bias, 0.0]
-            };
+            let [kernel, weights, statistics] = conv_numbers(conv, first.input[0], has_norm);
             // A pooled value has one byte more, its position in the 2x2 cell.
+            let is_pooled = whole != output;
             let kept = output * if is_pooled { 1.25 } else { 1.0 };
             // A norm that learns keeps what it normalized.
-            let kept = if has_norm && norms_learn {
-                kept + whole
-            } else {
-                kept
-            };
-            Share {
-                weights,
-                statistics,
-                kept,
-                passing: input + output,
-                sums: kernel,
-                ..empty
-            }
+            let normalized = if has_norm && norms_learn { whole } else { 0.0 };
+            [weights, statistics, kept + normalized, kernel]
         }
         Kind::BatchNorm { .. } => {
             // A learning norm keeps what it normalized; fixed statistics take Burn's operations.
@@ -335,33 +303,36 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
             } else {
                 3.0 * output
             };
-            Share {
-                weights: 2.0 * channels,
-                statistics: 2.0 * channels,
-                kept,
-                ..empty
-            }
+            [2.0 * channels, 2.0 * channels, kept, 0.0]
         }
-        Kind::LayerNorm { .. } => Share {
-            weights: 2.0 * channels,
-            kept: 4.0 * output,
-            ..empty
-        },
+        Kind::LayerNorm { .. } => [2.0 * channels, 0.0, 4.0 * output, 0.0],
         // The mask beside the result.
-        Kind::Dropout(_) => Share {
-            kept: 2.0 * output,
-            ..empty
-        },
+        Kind::Dropout(_) => [0.0, 0.0, 2.0 * output, 0.0],
         // The exponential and the parts below and above 0 beside the result.
-        Kind::Activation(Activation::Elu) => Share {
-            kept: 4.0 * output,
-            ..empty
-        },
-        Kind::Scale => Share {
-            weights: channels,
-            ..empty
-        },
-        _ => empty,
+        Kind::Activation(Activation::Elu) => [0.0, 0.0, 4.0 * output, 0.0],
+        Kind::Scale => [channels, 0.0, output, 0.0],
+        _ => [0.0, 0.0, output, 0.0],
+    };
+    Share {
+        name: format!("backbone.{name}"),
+        group: Some(first.group),
+        weights,
+        statistics,
+        kept,
+        passing: input + output,
+        sums,
+    }
+}
+
+/// Counts the kernel of a convolution, the weights of it and its norm, and the norm's statistics.
+fn conv_numbers(conv: &Conv, inputs: usize, has_norm: bool) -> [f64; 3] {
+    let [outputs, inputs, height, width] = conv.weight_shape(inputs).map(|side| side as f64);
+    let kernel = outputs * inputs * height * width;
+    let bias = if conv.bias { outputs } else { 0.0 };
+    if has_norm {
+        [kernel, kernel + bias + 2.0 * outputs, 2.0 * outputs]
+    } else {
+        [kernel, kernel + bias, 0.0]
     }
 }
 
@@ -386,53 +357,58 @@ mod tests {
         parse(text, Path::new("recipe.toml"), &changes).expect("parsed")
     }
 
+    /// Changes of a recipe that make networks of every kind.
+    const RECIPES: [&[&str]; 13] = [
+        &["model.channels=[5, 9]", "model.hidden=[7, 3]"],
+        &[
+            "model.channels=[5]",
+            "model.batch_norm=true",
+            "model.pooling=average",
+            "model.hidden=0",
+            "data.color=grayscale",
+        ],
+        &["model.architecture=vgg16", "model.hidden=4"],
+        &[
+            "model.architecture=vgg16_bn",
+            "model.pooling=average",
+            "model.hidden=4",
+        ],
+        &["model.architecture=squeezenet1_1", "model.hidden=4"],
+        &[
+            "model.architecture=resnet18",
+            "model.hidden=4",
+            "model.weights=a.pth",
+        ],
+        &[
+            "model.architecture=mobilenet_v2",
+            "model.width=0.35",
+            "model.weights=a.pth",
+        ],
+        &["model.architecture=efficientnet_b0", "model.weights=a.pth"],
+        &["model.architecture=densenet121", "model.weights=a.pth"],
+        &[
+            "model.architecture=convnext_tiny",
+            "model.pooling=average",
+            "model.weights=a.pth",
+        ],
+        &[
+            "model.channels=[5]",
+            "model.pooling=max_average",
+            "model.head_norm=true",
+            "model.hidden=[7, 3]",
+        ],
+        &["model.channels=[5]", "train.loss=binary_cross_entropy"],
+        &[
+            "model.architecture=layers",
+            "model.layers=[{ conv = 5, kernel = 4, padding = 'valid' }, \
+             { max_pool = 3, stride = 2 }, { separable_conv = 7, batch_norm = true }, \
+             { dropout = 0.1 }]",
+        ],
+    ];
+
     #[test]
     fn the_plan_has_the_weights_of_the_network() {
-        for changes in [
-            &["model.channels=[5, 9]", "model.hidden=[7, 3]"][..],
-            &[
-                "model.channels=[5]",
-                "model.batch_norm=true",
-                "model.pooling=average",
-                "model.hidden=0",
-                "data.color=grayscale",
-            ],
-            &["model.architecture=vgg16", "model.hidden=4"],
-            &[
-                "model.architecture=vgg16_bn",
-                "model.pooling=average",
-                "model.hidden=4",
-            ],
-            &["model.architecture=squeezenet1_1", "model.hidden=4"],
-            &[
-                "model.architecture=resnet18",
-                "model.hidden=4",
-                "model.weights=a.pth",
-            ],
-            &[
-                "model.architecture=mobilenet_v2",
-                "model.width=0.35",
-                "model.weights=a.pth",
-            ],
-            &["model.architecture=efficientnet_b0", "model.weights=a.pth"],
-            &["model.architecture=densenet121", "model.weights=a.pth"],
-            &[
-                "model.architecture=convnext_tiny",
-                "model.pooling=average",
-                "model.weights=a.pth",
-            ],
-            &[
-                "model.channels=[5]",
-                "model.pooling=max_average",
-                "model.head_norm=true",
-                "model.hidden=[7, 3]",
-            ],
-            &["model.channels=[5]", "train.loss=binary_cross_entropy"],
-            &[
-                "model.architecture=layers",
-                "model.layers=[{ conv = 5, kernel = 4, padding = 'valid' }, { max_pool = 3, stride = 2 }, { separable_conv = 7, batch_norm = true }, { dropout = 0.1 }]",
-            ],
-        ] {
+        for changes in RECIPES {
             let config = config(changes);
             let input = [config.data.color.channels(), 40, 66];
             let output = Output::of(config.train.loss);

@@ -65,7 +65,8 @@ pub enum InferError {
 /// An error for an image, given by its path, whose logits are not finite.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the network's output is no number: its weights are damaged or its training diverged; the first such image: {}",
+    "the network's output is no number: its weights are damaged or its training diverged; the \
+     first such image: {}",
     names::of_path(.0)
 )]
 pub struct NotANumber(pub PathBuf);

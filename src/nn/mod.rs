@@ -3,6 +3,7 @@
 
 pub mod baseline;
 pub mod batch;
+mod clip;
 pub mod cpu;
 pub mod device;
 mod error;

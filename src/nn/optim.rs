@@ -5,7 +5,6 @@
 //! a saved state onto `Device::default()`, which in a build with GPU support is a GPU that may not
 //! exist, and clip each parameter's gradient instead of the whole.
 
-use super::networks::paths;
 use std::collections::BTreeMap;
 
 use burn::{
@@ -14,11 +13,12 @@ use burn::{
 };
 
 use super::{
+    clip::clip,
     cpu::{
         backend,
         fused_step::{self, Rule},
     },
-    networks::{classifier::Classifier, params},
+    networks::{classifier::Classifier, params, paths},
 };
 use crate::config::Optimizer;
 
@@ -165,10 +165,9 @@ fn update_by_tensors(
             weight_decay,
             ..
         } => {
-            let values = if decay(*weight_decay) == 0.0 {
-                values
-            } else {
-                values * (1.0 - lr * weight_decay)
+            let values = match decay(*weight_decay) {
+                0.0 => values,
+                decay => values * (1.0 - lr * decay),
             };
             adam(slot, values, gradient, lr, *betas, *epsilon)
         }
@@ -182,17 +181,12 @@ fn update_by_tensors(
             if *momentum == 0.0 {
                 return values - gradient * lr;
             }
-            let buffer = match slot.first.take() {
-                Some(buffer) => buffer * *momentum + gradient.clone(),
-                None => gradient.clone(),
-            };
-            slot.first = Some(buffer.clone());
-            values
-                - if *nesterov {
-                    gradient + buffer * *momentum
-                } else {
-                    buffer
-                } * lr
+            let buffer = push(slot, gradient.clone(), *momentum);
+            if *nesterov {
+                values - (gradient + buffer * *momentum) * lr
+            } else {
+                values - buffer * lr
+            }
         }
         Optimizer::Rmsprop {
             alpha,
@@ -202,20 +196,36 @@ fn update_by_tensors(
             ..
         } => {
             let gradient = with_decay(gradient, &values, *weight_decay);
-            let square = mean_of(slot.second.take(), gradient.clone().square(), *alpha);
-            slot.second = Some(square.clone());
-            let scaled = gradient / (square.sqrt() + *epsilon);
+            let scaled = scaled(slot, gradient, *alpha, *epsilon);
             if *momentum == 0.0 {
                 return values - scaled * lr;
             }
-            let buffer = match slot.first.take() {
-                Some(buffer) => buffer * *momentum + scaled,
-                None => scaled,
-            };
-            slot.first = Some(buffer.clone());
-            values - buffer * lr
+            values - push(slot, scaled, *momentum) * lr
         }
     }
+}
+
+/// Updates RMSprop's running mean of squares in `slot` and returns the gradient over its root.
+///
+/// # Shapes
+/// Both tensors are `[values]`.
+fn scaled(slot: &mut Slot, gradient: Tensor<1>, alpha: f64, epsilon: f64) -> Tensor<1> {
+    let square = mean_of(slot.second.take(), gradient.clone().square(), alpha);
+    slot.second = Some(square.clone());
+    gradient / (square.sqrt() + epsilon)
+}
+
+/// Adds a step to the momentum buffer in `slot` and returns the buffer.
+///
+/// # Shapes
+/// Both tensors are `[values]`.
+fn push(slot: &mut Slot, step: Tensor<1>, momentum: f64) -> Tensor<1> {
+    let buffer = match slot.first.take() {
+        Some(buffer) => buffer * momentum + step,
+        None => step,
+    };
+    slot.first = Some(buffer.clone());
+    buffer
 }
 
 /// Returns the rule for the single pass of [`fused_step`], or `None` for plain SGD and RMSprop,
@@ -326,55 +336,6 @@ fn mean_of(old: Option<Tensor<1>>, new: Tensor<1>, keep: f64) -> Tensor<1> {
         Some(old) => old * keep + new,
         None => new,
     }
-}
-
-/// Scales all gradients by one factor so that their common norm is at most `limit`. The factor
-/// stays on the device: reading it would wait for the backward pass in every step.
-///
-/// # Shapes
-/// Each gradient is `[values]`.
-fn clip(gradients: &mut BTreeMap<String, Tensor<1>>, limit: f64) {
-    let squares: Vec<_> = gradients
-        .values()
-        .map(|gradient| sum_of_squares(gradient.clone()))
-        .collect();
-    if squares.is_empty() {
-        return;
-    }
-    let norm = Tensor::cat(squares, 0).sum().sqrt();
-    // The small constant is that of PyTorch's `clip_grad_norm_`.
-    let factor = ((norm + 1e-6).recip() * limit).clamp_max(1.0);
-    for gradient in gradients.values_mut() {
-        *gradient = gradient.clone() * factor.clone();
-    }
-}
-
-/// Returns the sum of squares, summed in rows of 4,096: burn-flex sums vectors of four million
-/// values and more in an order that depends on the number of threads, and the clipped gradients
-/// would depend on it too.
-///
-/// # Shapes
-/// `[values]` to `[1]`.
-fn sum_of_squares(gradient: Tensor<1>) -> Tensor<1> {
-    const ROW: usize = 4096;
-    let squares = gradient.square();
-    let [count] = squares.dims();
-    let rows = count / ROW;
-    let mut sums = Vec::new();
-    if rows > 0 {
-        sums.push(
-            squares
-                .clone()
-                .narrow(0, 0, rows * ROW)
-                .reshape([rows, ROW])
-                .sum_dim(1)
-                .reshape([rows]),
-        );
-    }
-    if rows * ROW < count {
-        sums.push(squares.narrow(0, rows * ROW, count - rows * ROW));
-    }
-    Tensor::cat(sums, 0).sum()
 }
 
 /// Returns the decay of the moving average in the given step, counted from 0:
@@ -509,27 +470,6 @@ mod tests {
                 (ema_decay(decay, step) - expected).abs() < 1e-12,
                 "{decay} {step}: {}",
                 ema_decay(decay, step)
-            );
-        }
-    }
-
-    #[test]
-    fn clipping_scales_the_whole_gradient_and_leaves_a_short_one() {
-        let device = Device::flex();
-        let long: Vec<f32> = vec![0.5; 10_000];
-        for (limit, factor) in [(5.0, 5.0 / (50.0f32.powi(2) + 25.0).sqrt()), (100.0, 1.0)] {
-            let mut gradients = BTreeMap::from([
-                ("a".to_owned(), flat(long.clone(), &device)),
-                ("b".to_owned(), flat(vec![3.0, -4.0], &device)),
-            ]);
-            clip(&mut gradients, limit);
-            let got = host(gradients.remove("b").expect("there"));
-            assert!(
-                (got[0] - 3.0 * factor).abs() < 1e-5 && (got[1] + 4.0 * factor).abs() < 1e-5,
-                "{got:?} {factor}"
-            );
-            assert!(
-                (host(gradients.remove("a").expect("there"))[9_999] - 0.5 * factor).abs() < 1e-6
             );
         }
     }

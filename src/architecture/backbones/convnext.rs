@@ -20,7 +20,8 @@ const DROP_PATH: f64 = 0.1;
 /// ConvNeXt-Tiny.
 pub(super) static CONVNEXT_TINY: Entry = Entry {
     name: "convnext_tiny",
-    about: "ConvNeXt-Tiny without its top (Liu et al. 2022, arXiv 2201.03545); 27.8 million parameters, a third of VGG16's work.",
+    about: "ConvNeXt-Tiny without its top (Liu et al. 2022, arXiv 2201.03545); 27.8 million \
+            parameters, a third of VGG16's work.",
     source: Source::Table(convnext),
     dialects: &[
         (Dialect::Torchvision, Traits::TORCH),
@@ -109,8 +110,8 @@ fn between(path: &str, stage: usize, channels: usize) -> Vec<Layer> {
     ]
 }
 
-/// A block: a depthwise 7x7 convolution, a norm, two 1x1 convolutions, a learned scale; added to its
-/// input.
+/// A block: a depthwise 7x7 convolution, a norm, two 1x1 convolutions, a learned scale; added to
+/// its input.
 fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64) -> Layer {
     let torch = format!("features.{}.{index}", 2 * stage + 1);
     let timm = format!("stages.{stage}.blocks.{index}");

@@ -18,7 +18,8 @@ const BOTTLENECK: usize = 128;
 /// DenseNet-121.
 pub(super) static DENSENET121: Entry = Entry {
     name: "densenet121",
-    about: "DenseNet-121 without its top (Huang et al. 2017, arXiv 1608.06993); 7.0 million parameters, a fifth of VGG16's work.",
+    about: "DenseNet-121 without its top (Huang et al. 2017, arXiv 1608.06993); 7.0 million \
+            parameters, a fifth of VGG16's work.",
     source: Source::Table(densenet),
     dialects: &[
         (Dialect::Torchvision, Traits::TORCH),

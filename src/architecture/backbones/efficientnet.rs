@@ -59,12 +59,18 @@ const LITE_DIALECTS: &[(Dialect, Traits)] = &[
 ];
 
 macro_rules! entries {
-    ($($entry:ident $name:literal $width:literal $depth:literal $lite:literal $side:literal $gflop:literal $top1:literal $published:expr, $about:literal;)*) => {$(
+    ($(
+        $entry:ident $name:literal $width:literal $depth:literal $lite:literal $side:literal
+            $gflop:literal $top1:literal $published:expr, $about:literal;
+    )*) => {$(
         #[doc = $about]
         pub(super) static $entry: Entry = Entry {
             name: $name,
             about: $about,
-            source: Source::Table(|variant| efficientnet(variant, Scale { width: $width, depth: $depth, is_lite: $lite })),
+            source: Source::Table(|variant| {
+                let scale = Scale { width: $width, depth: $depth, is_lite: $lite };
+                efficientnet(variant, scale)
+            }),
             dialects: if $lite { LITE_DIALECTS } else { DIALECTS },
             side: $side,
             gflop: $gflop,
@@ -76,51 +82,77 @@ macro_rules! entries {
 
 entries! {
     B0 "efficientnet_b0" 1.0 1.0 false 224 0.39 77.692
-        Published::torchvision("https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth", about(21_444_428), "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934"),
-        "EfficientNet-B0 without its top (Tan and Le 2019, arXiv 1905.11946), made for images of 224 pixels; 4.0 million parameters.";
+        Published::torchvision(
+            "https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth",
+            about(21_444_428),
+            "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+        ),
+        "EfficientNet-B0 without its top (Tan and Le 2019, arXiv 1905.11946), made for images of \
+         224 pixels; 4.0 million parameters.";
     B1 "efficientnet_b1" 1.0 1.1 false 240 0.69 78.642
-        Published::torchvision("https://download.pytorch.org/models/efficientnet_b1_rwightman-bac287d4.pth", about(31_597_789), "bac287d4"),
+        Published::torchvision(
+            "https://download.pytorch.org/models/efficientnet_b1_rwightman-bac287d4.pth",
+            about(31_597_789),
+            "bac287d4",
+        ),
         "EfficientNet-B1 without its top, made for images of 240 pixels; 6.5 million parameters.";
     B2 "efficientnet_b2" 1.1 1.2 false 260 1.0 80.608
-        Published::torchvision("https://download.pytorch.org/models/efficientnet_b2_rwightman-c35c1473.pth", about(36_882_612), "c35c1473"),
+        Published::torchvision(
+            "https://download.pytorch.org/models/efficientnet_b2_rwightman-c35c1473.pth",
+            about(36_882_612),
+            "c35c1473",
+        ),
         "EfficientNet-B2 without its top, made for images of 260 pixels; 7.7 million parameters.";
     B3 "efficientnet_b3" 1.2 1.4 false 300 1.8 82.008
-        Published::torchvision("https://download.pytorch.org/models/efficientnet_b3_rwightman-b3899882.pth", about(49_476_010), "b3899882"),
+        Published::torchvision(
+            "https://download.pytorch.org/models/efficientnet_b3_rwightman-b3899882.pth",
+            about(49_476_010),
+            "b3899882",
+        ),
         "EfficientNet-B3 without its top, made for images of 300 pixels; 10.7 million parameters.";
     B4 "efficientnet_b4" 1.4 1.8 false 380 4.2 83.384
-        Published::torchvision("https://download.pytorch.org/models/efficientnet_b4_rwightman-23ab8bcd.pth", about(78_107_378), "23ab8bcd"),
+        Published::torchvision(
+            "https://download.pytorch.org/models/efficientnet_b4_rwightman-23ab8bcd.pth",
+            about(78_107_378),
+            "23ab8bcd",
+        ),
         "EfficientNet-B4 without its top, made for images of 380 pixels; 17.5 million parameters.";
     LITE0 "efficientnet_lite0" 1.0 1.0 true 224 0.4 75.1
-        Published::timm_tf("https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite0-0aa007d2.pth", 18_600_000..=19_200_000, "0aa007d2"),
-        "EfficientNet-Lite0 without its top: B0 without gates and with ReLU6; 3.4 million parameters.";
+        Published::timm_tf(
+            "https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite0-0aa007d2.pth",
+            18_600_000..=19_200_000,
+            "0aa007d2",
+        ),
+        "EfficientNet-Lite0 without its top: B0 without gates and with ReLU6; 3.4 million \
+         parameters.";
     LITE1 "efficientnet_lite1" 1.0 1.1 true 240 0.62 76.7
-        Published::timm_tf("https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite1-bde8b488.pth", 21_600_000..=22_300_000, "bde8b488"),
-        "EfficientNet-Lite1 without its top, made for images of 240 pixels; 4.1 million parameters.";
+        Published::timm_tf(
+            "https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite1-bde8b488.pth",
+            21_600_000..=22_300_000,
+            "bde8b488",
+        ),
+        "EfficientNet-Lite1 without its top, made for images of 240 pixels; 4.1 million \
+         parameters.";
     LITE2 "efficientnet_lite2" 1.1 1.2 true 260 0.89 77.5
-        Published::timm_tf("https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite2-dcccb7df.pth", 24_200_000..=25_000_000, "dcccb7df"),
-        "EfficientNet-Lite2 without its top, made for images of 260 pixels; 4.8 million parameters.";
+        Published::timm_tf(
+            "https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite2-dcccb7df.pth",
+            24_200_000..=25_000_000,
+            "dcccb7df",
+        ),
+        "EfficientNet-Lite2 without its top, made for images of 260 pixels; 4.8 million \
+         parameters.";
 }
 
-fn efficientnet(
-    variant: &Variant,
-    Scale {
-        width,
-        depth,
-        is_lite,
-    }: Scale,
-) -> Network {
+fn efficientnet(variant: &Variant, scale: Scale) -> Network {
+    let is_lite = scale.is_lite;
     let function = if is_lite { Relu6 } else { Silu };
-    let scaled = |channels: usize| divisible(channels as f64 * width);
+    let scaled = |channels: usize| divisible(channels as f64 * scale.width);
     // A Lite's stem, its last convolution and the number of blocks in its first and last stage are
     // those of Lite0.
     let ends = |channels: usize| if is_lite { channels } else { scaled(channels) };
-    let repeats = |stage: usize, count: usize| {
-        let is_end = is_lite && (stage == 0 || stage + 1 == STAGES.len());
-        if is_end {
-            count
-        } else {
-            (count as f64 * depth).ceil() as usize
-        }
+    let repeats = |stage: usize, count: usize| match count {
+        _ if is_lite && (stage == 0 || stage + 1 == STAGES.len()) => count,
+        _ => (count as f64 * scale.depth).ceil() as usize,
     };
     let total: usize = STAGES
         .iter()
@@ -159,27 +191,7 @@ fn efficientnet(
                 gate: (!is_lite).then_some(gate),
                 drop_path: DROP_PATH * done as f64 / total as f64,
             };
-            let letter = char::from(b'a' + at as u8);
-            let keras = format!("block{}{letter}", stage + 1);
-            let keras_gate = ["se_reduce", "se_expand"].map(|name| format!("{keras}_{name}"));
-            let keras = [
-                ["expand_conv", "expand_bn"],
-                ["dwconv", "bn"],
-                ["project_conv", "project_bn"],
-            ]
-            .map(|names| names.map(|name| format!("{keras}_{name}")));
-            let torch = format!("features.{}.{at}.block", stage + 1);
-            stages.push(
-                block,
-                &gated_names(
-                    &block,
-                    &torch,
-                    &format!("blocks.{stage}.{at}"),
-                    keras,
-                    keras_gate,
-                ),
-                variant,
-            );
+            stages.push(block, &block_names(&block, stage, at), variant);
             (inputs, done) = (block.outputs, done + 1);
         }
     }
@@ -192,6 +204,22 @@ fn efficientnet(
         inputs: variant.inputs,
         groups: stages.finish(&last, ends(1280), function, variant),
     }
+}
+
+/// Names of the layers of a stage's block, which is called by a letter in Keras.
+fn block_names(block: &Block, stage: usize, at: usize) -> BlockNames {
+    let letter = char::from(b'a' + at as u8);
+    let keras = format!("block{}{letter}", stage + 1);
+    let keras_gate = ["se_reduce", "se_expand"].map(|name| format!("{keras}_{name}"));
+    let keras = [
+        ["expand_conv", "expand_bn"],
+        ["dwconv", "bn"],
+        ["project_conv", "project_bn"],
+    ]
+    .map(|names| names.map(|name| format!("{keras}_{name}")));
+    let torch = format!("features.{}.{at}.block", stage + 1);
+    let timm = format!("blocks.{stage}.{at}");
+    gated_names(block, &torch, &timm, keras, keras_gate)
 }
 
 /// Names of the layers of a block at `torch` and `timm`, as EfficientNet and MobileNetV3 have them.

@@ -19,7 +19,8 @@ const TRAITS: Traits = Traits {
 /// Inception-v3.
 pub(super) static INCEPTION_V3: Entry = Entry {
     name: "inception_v3",
-    about: "Inception-v3 without its top (Szegedy et al. 2016, arXiv 1512.00567), made for images of 299 pixels, at least 75; 21.8 million parameters.",
+    about: "Inception-v3 without its top (Szegedy et al. 2016, arXiv 1512.00567), made for images \
+            of 299 pixels, at least 75; 21.8 million parameters.",
     source: Source::Table(inception),
     dialects: &[(Dialect::Torchvision, TRAITS), (Dialect::Timm, TRAITS)],
     side: 299,

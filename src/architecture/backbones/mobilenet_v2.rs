@@ -25,7 +25,8 @@ const LAST: f64 = 1280.0;
 /// MobileNetV2.
 pub(super) static MOBILENET_V2: Entry = Entry {
     name: "mobilenet_v2",
-    about: "MobileNetV2 without its top (Sandler et al. 2018, arXiv 1801.04381), with `model.width`; 2.2 million parameters, a fiftieth of VGG16's work.",
+    about: "MobileNetV2 without its top (Sandler et al. 2018, arXiv 1801.04381), with \
+            `model.width`; 2.2 million parameters, a fiftieth of VGG16's work.",
     source: Source::Scaled(mobilenet),
     dialects: &[
         (Dialect::Torchvision, Traits::TORCH),

@@ -1,6 +1,6 @@
 //! MobileNetV3 (Howard et al. 2019, arXiv 1905.02244), up to the last feature map.
 
-use super::inverted_residual::{Block, Gate, Stages};
+use super::inverted_residual::{Block, BlockNames, Gate, Stages};
 use crate::architecture::{
     backbones::efficientnet::gated_names,
     builder::{divisible, names, unit},
@@ -62,7 +62,8 @@ const DIALECTS: &[(Dialect, Traits)] = &[
 /// MobileNetV3 small.
 pub(super) static SMALL: Entry = Entry {
     name: "mobilenet_v3_small",
-    about: "MobileNetV3 small without its top (Howard et al. 2019, arXiv 1905.02244); 0.9 million parameters, a 270th of VGG16's work.",
+    about: "MobileNetV3 small without its top (Howard et al. 2019, arXiv 1905.02244); 0.9 million \
+            parameters, a 270th of VGG16's work.",
     source: Source::Table(|variant| mobilenet(variant, &SMALL_ROWS)),
     dialects: DIALECTS,
     side: 224,
@@ -129,26 +130,8 @@ fn mobilenet(variant: &Variant, rows: &[Row]) -> Network {
             gate,
             drop_path: 0.0,
         };
-        let keras = match index {
-            0 => "expanded_conv".to_owned(),
-            _ => format!("expanded_conv_{index}"),
-        };
-        let keras_gate =
-            ["squeeze_excite_conv", "squeeze_excite_conv_1"].map(|name| format!("{keras}_{name}"));
-        let part = |name: &str| [format!("{keras}_{name}"), format!("{keras}_{name}_bn")];
-        let keras = [part("expand"), part("depthwise"), part("project")];
-        let torch = format!("features.{}.block", index + 1);
-        stages.push(
-            block,
-            &gated_names(
-                &block,
-                &torch,
-                &format!("blocks.{stage}.{at}"),
-                keras,
-                keras_gate,
-            ),
-            variant,
-        );
+        let names = block_names(&block, index, &format!("blocks.{stage}.{at}"));
+        stages.push(block, &names, variant);
         (inputs, at) = (outputs, at + 1);
     }
     let torch = format!("features.{}", rows.len() + 1);
@@ -162,4 +145,18 @@ fn mobilenet(variant: &Variant, rows: &[Row]) -> Network {
         inputs: variant.inputs,
         groups: stages.finish(&last, 6 * inputs, HardSwish, variant),
     }
+}
+
+/// Names of the layers of the block at a position, which only timm counts by stages.
+fn block_names(block: &Block, index: usize, timm: &str) -> BlockNames {
+    let keras = match index {
+        0 => "expanded_conv".to_owned(),
+        _ => format!("expanded_conv_{index}"),
+    };
+    let keras_gate =
+        ["squeeze_excite_conv", "squeeze_excite_conv_1"].map(|name| format!("{keras}_{name}"));
+    let part = |name: &str| [format!("{keras}_{name}"), format!("{keras}_{name}_bn")];
+    let keras = [part("expand"), part("depthwise"), part("project")];
+    let torch = format!("features.{}.block", index + 1);
+    gated_names(block, &torch, timm, keras, keras_gate)
 }

@@ -46,7 +46,8 @@ pub const ARCHITECTURES: [&Entry; 25] = [
 /// The classic of Keras's notebooks.
 static SMALL_CNN: Entry = Entry {
     name: "small_cnn",
-    about: "Blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling, then a small head; trained from scratch.",
+    about: "Blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling, then a small \
+            head; trained from scratch.",
     source: Source::Blocks,
     dialects: &[],
     side: 150,
@@ -58,7 +59,8 @@ static SMALL_CNN: Entry = Entry {
 /// What other notebooks have.
 static LAYERS: Entry = Entry {
     name: "layers",
-    about: "The convolutions, pools and dropouts that the recipe lists in `[[model.layers]]`, then the head; trained from scratch.",
+    about: "The convolutions, pools and dropouts that the recipe lists in `[[model.layers]]`, then \
+            the head; trained from scratch.",
     source: Source::List,
     dialects: &[],
     side: 150,

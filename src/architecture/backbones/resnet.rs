@@ -57,7 +57,8 @@ const fn entry(
 /// ResNet-18.
 pub(super) static RESNET18: Entry = entry(
     "resnet18",
-    "ResNet-18 without its top (He et al. 2016, arXiv 1512.03385); 11.2 million parameters, an eighth of VGG16's work.",
+    "ResNet-18 without its top (He et al. 2016, arXiv 1512.03385); 11.2 million parameters, an \
+     eighth of VGG16's work.",
     [1.81, 69.758],
     Source::Table(|variant| resnet(variant, [2, 2, 2, 2], false)),
     TORCH,
@@ -85,7 +86,8 @@ pub(super) static RESNET34: Entry = entry(
 /// ResNet-50.
 pub(super) static RESNET50: Entry = entry(
     "resnet50",
-    "ResNet-50 without its top, with torchvision's or Keras's strides; 23.5 million parameters, a quarter of VGG16's work.",
+    "ResNet-50 without its top, with torchvision's or Keras's strides; 23.5 million parameters, a \
+     quarter of VGG16's work.",
     [4.09, 76.13],
     Source::Table(|variant| resnet(variant, [3, 4, 6, 3], true)),
     WITH_KERAS,
@@ -99,7 +101,8 @@ pub(super) static RESNET50: Entry = entry(
 /// ResNet-101.
 pub(super) static RESNET101: Entry = entry(
     "resnet101",
-    "ResNet-101 without its top, with torchvision's or Keras's strides; 42.5 million parameters, half of VGG16's work.",
+    "ResNet-101 without its top, with torchvision's or Keras's strides; 42.5 million parameters, \
+     half of VGG16's work.",
     [7.8, 77.374],
     Source::Table(|variant| resnet(variant, [3, 4, 23, 3], true)),
     WITH_KERAS,

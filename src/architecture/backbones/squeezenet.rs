@@ -34,7 +34,8 @@ const POOL: Pool = Pool {
 /// SqueezeNet 1.1.
 pub(super) static SQUEEZENET1_1: Entry = Entry {
     name: "squeezenet1_1",
-    about: "SqueezeNet 1.1 without its top (Iandola et al. 2016, arXiv 1602.07360), in torchvision's layout; 0.7 million parameters, a fortieth\nof VGG16's work.",
+    about: "SqueezeNet 1.1 without its top (Iandola et al. 2016, arXiv 1602.07360), in \
+            torchvision's layout; 0.7 million parameters, a fortieth\nof VGG16's work.",
     source: Source::Table(|variant| squeezenet(variant.inputs)),
     dialects: &[(Dialect::Torchvision, Traits::TORCH)],
     side: 224,

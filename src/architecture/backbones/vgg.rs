@@ -31,7 +31,8 @@ const DIALECTS: &[(Dialect, Traits)] = &[
 /// VGG16.
 pub(super) static VGG16: Entry = Entry {
     name: "vgg16",
-    about: "VGG16 without its top (Simonyan and Zisserman 2015, arXiv 1409.1556), in torchvision's layout; 14.7 million parameters.",
+    about: "VGG16 without its top (Simonyan and Zisserman 2015, arXiv 1409.1556), in torchvision's \
+            layout; 14.7 million parameters.",
     source: Source::Table(|variant| vgg(variant.inputs, &CHANNELS16, false)),
     dialects: DIALECTS,
     side: 224,
@@ -66,7 +67,8 @@ pub(super) static VGG16_BN: Entry = Entry {
 /// VGG19.
 pub(super) static VGG19: Entry = Entry {
     name: "vgg19",
-    about: "VGG19 without its top (Simonyan and Zisserman 2015, arXiv 1409.1556), in torchvision's layout; 20.0 million parameters.",
+    about: "VGG19 without its top (Simonyan and Zisserman 2015, arXiv 1409.1556), in torchvision's \
+            layout; 20.0 million parameters.",
     source: Source::Table(|variant| vgg(variant.inputs, &CHANNELS19, false)),
     dialects: DIALECTS,
     side: 224,

@@ -52,7 +52,8 @@ pub enum DownloadError {
     },
     /// The server sent another file.
     #[error(
-        "what came from {url} is not the expected file: found {found}, expected {expected}; nothing of it was kept"
+        "what came from {url} is not the expected file: found {found}, expected {expected}; \
+         nothing of it was kept"
     )]
     Wrong {
         /// URL of the file.

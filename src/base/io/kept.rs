@@ -1,5 +1,5 @@
-//! Findings that take long and depend on nothing but what they are of: kept in the user's cache folder under a digest of that, and taken from
-//! there only whole.
+//! Findings that take long and depend on nothing but what they are of: kept in the user's cache
+//! folder under a digest of that, and taken from there only whole.
 
 use std::{
     fs,
@@ -35,7 +35,8 @@ impl Key {
     }
 }
 
-/// What was kept under this key, or what `find` finds now, which is kept. Where nothing can be kept, it is found again each time.
+/// What was kept under this key, or what `find` finds now, which is kept. Where nothing can be
+/// kept, it is found again each time.
 pub fn kept_or<T: Serialize + DeserializeOwned>(key: &Key, find: impl FnOnce() -> T) -> T {
     kept_in(cache::folder("findings"), key, find)
 }

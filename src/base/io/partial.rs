@@ -96,8 +96,8 @@ impl Write for PartialFile {
     }
 }
 
-/// Removes the working files of this process, which is about to exit. No thread can create or commit
-/// one from then on.
+/// Removes the working files of this process, which is about to exit. No thread can create or
+/// commit one from then on.
 pub fn discard_partial_files() {
     let known = known();
     // Whatever can't be removed now is found by the next program in that folder.

@@ -3,11 +3,12 @@
 use toml::Table;
 
 use crate::config::{
-    Augment, Color, Config, ErasedTo, FillMode, Mixing, Policy, Shift, options::NOT_BY_CLASS,
-    rules::Problems,
+    Augment, Color, Config, ErasedTo, Erasing, FillMode, Mixing, Policy, Shift,
+    options::NOT_BY_CLASS, rules::Problems,
 };
 
-/// Checks the common settings and each class's; `table` tells what the user wrote from what is a default.
+/// Checks the common settings and each class's; `table` tells what the user wrote from what is a
+/// default.
 pub(super) fn check_augment(config: &Config, table: &Table, problems: &mut Problems) {
     let augment = &config.augment;
     let written = table.get("augment").and_then(toml::Value::as_table);
@@ -49,7 +50,8 @@ fn check_one(
             "has no effect without fill_mode = \"constant\"; set that or leave cval out",
         );
     }
-    // A configuration with every default written out says fill_mode = "nearest" as well, which changes nothing.
+    // A configuration with every default written out says fill_mode = "nearest" as well, which
+    // changes nothing.
     let is_written = written.is_some_and(|table| table.contains_key("fill_mode"));
     let used_by_a_class = augment
         .class
@@ -60,7 +62,11 @@ fn check_one(
         && !augment.resamples()
         && !used_by_a_class
     {
-        problems.bad(&key("fill_mode"), "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode out");
+        problems.bad(
+            &key("fill_mode"),
+            "has no effect without a rotation, shift, shear or zoom; set one or leave fill_mode \
+             out",
+        );
     }
 }
 
@@ -140,6 +146,7 @@ fn check_shift(key: &str, shift: &Shift, problems: &mut Problems) {
 }
 
 fn check_families(path: &str, augment: &Augment, color: Color, problems: &mut Problems) {
+    let key = |name: &str| format!("{path}.{name}");
     let ranged = [
         ("perspective", &augment.perspective, [0.0, 1.0]),
         ("contrast", &augment.contrast, [0.0, 100.0]),
@@ -153,13 +160,9 @@ fn check_families(path: &str, augment: &Augment, color: Color, problems: &mut Pr
     ];
     for (name, family, limits) in ranged {
         if let Some(family) = family {
-            check_probability(&format!("{path}.{name}"), family.probability, problems);
-            check_range(
-                &format!("{path}.{name}.range"),
-                family.range,
-                limits,
-                problems,
-            );
+            let key = key(name);
+            check_probability(&key, family.probability, problems);
+            check_range(&format!("{key}.range"), family.range, limits, problems);
         }
     }
     if color == Color::Grayscale {
@@ -170,72 +173,59 @@ fn check_families(path: &str, augment: &Augment, color: Color, problems: &mut Pr
         ];
         if let Some((name, _)) = colored.iter().find(|(_, is_set)| *is_set) {
             return problems.bad(
-                &format!("{path}.{name}"),
+                &key(name),
                 "has no effect on grayscale images; leave it out or set data.color = \"rgb\"",
             );
         }
     }
     if let Some(gray) = &augment.random_gray {
-        check_probability(&format!("{path}.random_gray"), gray.probability, problems);
+        check_probability(&key("random_gray"), gray.probability, problems);
     }
     if let Some(crop) = &augment.random_resized_crop {
+        let boxes = [crop.scale, crop.ratio];
         check_box(
-            &format!("{path}.random_resized_crop"),
+            &key("random_resized_crop"),
             crop.probability,
-            crop.scale,
-            crop.ratio,
+            boxes,
             problems,
         );
     }
     if let Some(erasing) = &augment.random_erasing {
-        let key = format!("{path}.random_erasing");
-        check_box(
-            &key,
-            erasing.probability,
-            erasing.scale,
-            erasing.ratio,
-            problems,
-        );
-        if let ErasedTo::Level(level) = erasing.value {
-            problems.require(
-                (0.0..=255.0).contains(&level),
-                &format!("{key}.value"),
-                level,
-                "a grey level from 0 to 255, or \"noise\"",
-            );
-        }
+        check_erasing(&key("random_erasing"), erasing, problems);
     }
     if let Some(policy) = &augment.policy {
-        check_probability(&format!("{path}.policy"), policy.probability(), problems);
-        if let Policy::RandAugment {
-            num_ops, magnitude, ..
-        } = policy
-        {
-            problems.require(
-                (1..=10).contains(num_ops),
-                &format!("{path}.policy.num_ops"),
-                num_ops,
-                "1 to 10",
-            );
-            problems.require(
-                *magnitude <= 30,
-                &format!("{path}.policy.magnitude"),
-                magnitude,
-                "0 to 30",
-            );
-        }
+        check_policy(&key("policy"), policy, problems);
     }
     for (name, mixing) in [("mixup", &augment.mixup), ("cutmix", &augment.cutmix)] {
         if let Some(Mixing { probability, alpha }) = mixing {
-            check_probability(&format!("{path}.{name}"), *probability, problems);
+            check_probability(&key(name), *probability, problems);
             let expected = "a number above 0, at most 100";
-            problems.require(
-                *alpha > 0.0 && *alpha <= 100.0,
-                &format!("{path}.{name}.alpha"),
-                alpha,
-                expected,
-            );
+            let fits = *alpha > 0.0 && *alpha <= 100.0;
+            problems.require(fits, &key(&format!("{name}.alpha")), alpha, expected);
         }
+    }
+}
+
+fn check_erasing(key: &str, erasing: &Erasing, problems: &mut Problems) {
+    let boxes = [erasing.scale, erasing.ratio];
+    check_box(key, erasing.probability, boxes, problems);
+    if let ErasedTo::Level(level) = erasing.value {
+        let expected = "a grey level from 0 to 255, or \"noise\"";
+        let fits = (0.0..=255.0).contains(&level);
+        problems.require(fits, &format!("{key}.value"), level, expected);
+    }
+}
+
+fn check_policy(key: &str, policy: &Policy, problems: &mut Problems) {
+    check_probability(key, policy.probability(), problems);
+    if let Policy::RandAugment {
+        num_ops, magnitude, ..
+    } = policy
+    {
+        let mut rules = problems.under(key);
+        let fits = (1..=10).contains(num_ops);
+        rules.require(fits, "num_ops", num_ops, "1 to 10");
+        rules.require(*magnitude <= 30, "magnitude", magnitude, "0 to 30");
     }
 }
 
@@ -254,13 +244,7 @@ fn check_probability(path: &str, probability: f64, problems: &mut Problems) {
     )
 }
 
-fn check_box(
-    path: &str,
-    probability: f64,
-    scale: [f64; 2],
-    ratio: [f64; 2],
-    problems: &mut Problems,
-) {
+fn check_box(path: &str, probability: f64, [scale, ratio]: [[f64; 2]; 2], problems: &mut Problems) {
     check_probability(path, probability, problems);
     check_range(&format!("{path}.scale"), scale, [1e-6, 1.0], problems);
     check_range(&format!("{path}.ratio"), ratio, [0.01, 100.0], problems)

@@ -61,16 +61,27 @@ mod tests {
         .map_err(|error| error.to_string())
     }
 
+    /// Asserts that each list of layers is refused with these words.
+    #[track_caller]
+    fn assert_refused(cases: &[(&[&str], &str)]) {
+        for (layers, expected) in cases {
+            let error = parsed(layers, &[]).expect_err(layers.last().unwrap_or(&"none"));
+            assert!(error.contains(expected), "{layers:?}: {error}");
+        }
+    }
+
     #[test]
-    fn a_layer_that_cannot_be_is_told_by_its_entry_and_line() {
-        for (layers, expected) in [
+    fn a_layer_or_key_that_is_none_is_told_by_its_entry_and_line() {
+        assert_refused(&[
             (
-                &["conv = 4", "maxpool = 2"][..],
-                "`model.layers (entry 2).maxpool`: no such layer; did you mean `max_pool`?: line 9 of recipe.toml",
+                &["conv = 4", "maxpool = 2"],
+                "`model.layers (entry 2).maxpool`: no such layer; did you mean `max_pool`?: line 9 \
+                 of recipe.toml",
             ),
             (
                 &["Conv2D = 4"],
-                "`model.layers (entry 1).Conv2D`: no such layer; did you mean `conv`?: line 7 of recipe.toml",
+                "`model.layers (entry 1).Conv2D`: no such layer; did you mean `conv`?: line 7 of \
+                 recipe.toml",
             ),
             (
                 &["filters = 4\nkernel = 3"],
@@ -78,7 +89,8 @@ mod tests {
             ),
             (
                 &["conv = 4", "flatten = true"],
-                "`model.layers (entry 2).flatten`: no such layer: the list ends before it; model.pooling, model.hidden and model.dropout are what follows",
+                "`model.layers (entry 2).flatten`: no such layer: the list ends before it; \
+                 model.pooling, model.hidden and model.dropout are what follows",
             ),
             (
                 &["conv = 4", "dense = 10"],
@@ -86,27 +98,39 @@ mod tests {
             ),
             (
                 &["batch_norm = true"],
-                "`model.layers (entry 1)`: found no layer, expected one of conv, separable_conv, max_pool, average_pool or dropout",
+                "`model.layers (entry 1)`: found no layer, expected one of conv, separable_conv, \
+                 max_pool, average_pool or dropout",
             ),
             (
                 &["wavelet = 2"],
-                "`model.layers (entry 1).wavelet`: no such layer, expected one of conv, separable_conv, max_pool, average_pool or dropout",
+                "`model.layers (entry 1).wavelet`: no such layer, expected one of conv, \
+                 separable_conv, max_pool, average_pool or dropout",
             ),
             (
                 &["conv = 4\nmax_pool = 2"],
-                "`model.layers (entry 1)`: found conv and max_pool in one layer; begin each with [[model.layers]]",
+                "`model.layers (entry 1)`: found conv and max_pool in one layer; begin each with \
+                 [[model.layers]]",
             ),
             (
                 &["conv = 4\nkernal = 3"],
-                "`model.layers (entry 1).kernal`: no such key; did you mean `kernel`?: line 8 of recipe.toml",
+                "`model.layers (entry 1).kernal`: no such key; did you mean `kernel`?: line 8 of \
+                 recipe.toml",
             ),
             (
                 &["max_pool = 2\nkernel = 3"],
-                "`model.layers (entry 1).kernel`: max_pool has no such key; it belongs to conv and separable_conv",
+                "`model.layers (entry 1).kernel`: max_pool has no such key; it belongs to conv and \
+                 separable_conv",
             ),
+        ]);
+    }
+
+    #[test]
+    fn a_value_that_a_layer_cannot_have_is_told_by_its_entry_and_line() {
+        assert_refused(&[
             (
                 &["conv = '4'"],
-                "`model.layers (entry 1).conv`: found \"4\", expected a whole number from 0 on; did you mean 4, without quotes?",
+                "`model.layers (entry 1).conv`: found \"4\", expected a whole number from 0 on; \
+                 did you mean 4, without quotes?",
             ),
             (
                 &["conv = 4\npadding = 'full'"],
@@ -118,11 +142,13 @@ mod tests {
             ),
             (
                 &["conv = 0"],
-                "`model.layers (entry 1).conv`: found 0, expected 1 to 65536 channels: line 7 of recipe.toml",
+                "`model.layers (entry 1).conv`: found 0, expected 1 to 65536 channels: line 7 of \
+                 recipe.toml",
             ),
             (
                 &["conv = 4", "conv = 4\nkernel = 8"],
-                "`model.layers (entry 2).kernel`: found 8, expected 1 to 7 pixels: line 10 of recipe.toml",
+                "`model.layers (entry 2).kernel`: found 8, expected 1 to 7 pixels: line 10 of \
+                 recipe.toml",
             ),
             (
                 &["conv = 4\nstride = 0"],
@@ -147,12 +173,10 @@ mod tests {
             ),
             (
                 &["conv = 65536", "conv = 65536"],
-                "`model.layers`: found convolutions of 38656475136 weights, expected fewer than 268 million",
+                "`model.layers`: found convolutions of 38656475136 weights, expected fewer than \
+                 268 million",
             ),
-        ] {
-            let error = parsed(layers, &[]).expect_err(layers.last().unwrap_or(&"none"));
-            assert!(error.contains(expected), "{layers:?}: {error}");
-        }
+        ]);
     }
 
     #[test]
@@ -167,7 +191,8 @@ mod tests {
             "max_pool = 2",
         ];
         let error = parsed(&layers, &["data.image_size=[150, 150]"]).expect_err("too many");
-        let expected = "`model.layers (entry 7)`: layer 7, max_pool 2: 1 x 1 is left of 150 x 150, expected fewer pools before it or larger images";
+        let expected = "`model.layers (entry 7)`: layer 7, max_pool 2: 1 x 1 is left of 150 x 150, \
+                        expected fewer pools before it or larger images";
         assert!(error.contains(expected), "{error}");
         let error = parsed(
             &[
@@ -189,7 +214,8 @@ mod tests {
             (
                 &["conv = 4"][..],
                 "model.channels=[4]",
-                "`model.channels`: has no effect on layers, which are listed in [[model.layers]]; leave it out",
+                "`model.channels`: has no effect on layers, which are listed in [[model.layers]]; \
+                 leave it out",
             ),
             (
                 &["conv = 4"],
@@ -261,39 +287,31 @@ mod tests {
         assert_eq!(config.model.layers.len(), 4);
     }
 
-    /// Every key of every layer with values of every type: what is wrong is found before serde finds it.
+    /// Values of every type.
+    const VALUES: [&str; 14] = [
+        "true",
+        "0",
+        "-1",
+        "0.5",
+        "nan",
+        "9223372036854775807",
+        "'x'",
+        "'same'",
+        "''",
+        "[]",
+        "[1, 2]",
+        "{}",
+        "{ conv = 3 }",
+        "1979-05-27",
+    ];
+
+    /// Every key of every layer with values of every type: what is wrong is found before serde
+    /// finds it.
     #[test]
     fn no_wrong_layer_reaches_serde() {
         let mut refused = 0;
-        let keys = [
-            "conv",
-            "separable_conv",
-            "max_pool",
-            "average_pool",
-            "dropout",
-            "kernel",
-            "stride",
-            "padding",
-            "batch_norm",
-            "activation",
-            "surplus",
-        ];
-        let values = [
-            "true",
-            "0",
-            "-1",
-            "0.5",
-            "nan",
-            "9223372036854775807",
-            "'x'",
-            "'same'",
-            "''",
-            "[]",
-            "[1, 2]",
-            "{}",
-            "{ conv = 3 }",
-            "1979-05-27",
-        ];
+        let keys = "conv separable_conv max_pool average_pool dropout kernel stride padding \
+                    batch_norm activation surplus";
         for head in [
             "",
             "conv = 4, ",
@@ -303,8 +321,8 @@ mod tests {
             "dropout = 0.5, ",
         ] {
             for (key, value) in keys
-                .iter()
-                .flat_map(|key| values.iter().map(move |value| (key, value)))
+                .split(' ')
+                .flat_map(|key| VALUES.iter().map(move |value| (key, value)))
             {
                 if head.starts_with(&format!("{key} ")) {
                     continue;
@@ -325,7 +343,7 @@ mod tests {
                 );
             }
         }
-        for value in values {
+        for value in VALUES {
             let change = format!("model.layers={value}");
             let error = parse(
                 HEAD,

@@ -2,20 +2,31 @@
 
 use crate::config::{Color, Data, Normalize, rules::Problems};
 
-/// Most values an image may have to be whitened: the matrix has the square of it (32x32 colour images: 38 MB).
+/// Most values an image may have to be whitened: the matrix has the square of it (32x32 colour
+/// images: 38 MB).
 const MOST_WHITENED: usize = 32 * 32 * 3;
 
 pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
     const KEY: &str = "data.normalize";
+    const EPSILON: &str = "data.normalize.zca_epsilon";
     let channels = data.color.channels();
     match &data.normalize {
-        Normalize::Imagenet | Normalize::Caffe if data.color == Color::Grayscale => {
-            problems.bad(KEY, "found a mean of three channels with grayscale images; use \"unit\" or set color = \"rgb\"")
-        }
+        Normalize::Imagenet | Normalize::Caffe if data.color == Color::Grayscale => problems.bad(
+            KEY,
+            "found a mean of three channels with grayscale images; use \"unit\" or set color = \
+             \"rgb\"",
+        ),
         Normalize::Custom { mean, std } => {
-            let fits = mean.len() == channels && std.len() == channels && std.iter().all(|value| *value > 0.0);
+            let fits = mean.len() == channels
+                && std.len() == channels
+                && std.iter().all(|value| *value > 0.0);
             let found = format!("mean {mean:?} and std {std:?}");
-            problems.require(fits, KEY, found, &format!("{channels} numbers each, one a channel, std above 0"))
+            problems.require(
+                fits,
+                KEY,
+                found,
+                &format!("{channels} numbers each, one a channel, std above 0"),
+            )
         }
         Normalize::Keras(keras) => {
             problems.require(
@@ -25,23 +36,29 @@ pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
                 "a factor above 0, such as 0.00392",
             );
             if keras.zca_whitening && keras.featurewise_std_normalization {
-                return problems
-                    .bad("data.normalize.featurewise_std_normalization", "has no effect with zca_whitening; leave one of them out");
+                return problems.bad(
+                    "data.normalize.featurewise_std_normalization",
+                    "has no effect with zca_whitening; leave one of them out",
+                );
             }
             let values = data.image_size[0] * data.image_size[1] * channels;
             if keras.zca_whitening && values > MOST_WHITENED {
                 return problems.bad(
                     "data.normalize.zca_whitening",
                     format!(
-                        "found images of {values} values, whose matrix would have {values} times as many; expected at most {MOST_WHITENED}: make data.image_size smaller"
+                        "found images of {values} values, whose matrix would have {values} times \
+                         as many; expected at most {MOST_WHITENED}: make data.image_size smaller"
                     ),
                 );
             }
             match keras.zca_epsilon {
-                Some(_) if !keras.zca_whitening => {
-                    problems.bad("data.normalize.zca_epsilon", "has no effect without zca_whitening; set that or leave zca_epsilon out")
+                Some(_) if !keras.zca_whitening => problems.bad(
+                    EPSILON,
+                    "has no effect without zca_whitening; set that or leave zca_epsilon out",
+                ),
+                Some(epsilon) => {
+                    problems.require(epsilon > 0.0, EPSILON, epsilon, "a number above 0")
                 }
-                Some(epsilon) => problems.require(epsilon > 0.0, "data.normalize.zca_epsilon", epsilon, "a number above 0"),
                 None => {}
             }
         }

@@ -1,17 +1,19 @@
 //! The rules between a network, what of it is frozen, and the phases of its training.
 
+use std::fmt::Display;
+
 use toml::Table;
 
 use crate::{
     architecture::Source,
-    config::{Color, Config, Freeze, Model, Weights, rules::Problems},
+    config::{Color, Config, Freeze, Model, Phase, Weights, rules::Problems},
 };
 
 /// Sides of images below which nothing is left of them, or too little (Keras asks for 32 as well).
 const SMALLEST_SIDE: usize = 32;
 
 pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Problems) {
-    let (model, data) = (&config.model, &config.data);
+    let model = &config.model;
     let name = model.architecture.name();
     let architecture = model.architecture;
     if let Some((key, message)) = variant_fault(model) {
@@ -42,20 +44,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
             );
         }
     } else {
-        problems.require(
-            data.color == Color::Rgb,
-            "data.color",
-            "grayscale",
-            &format!("\"rgb\", which {name} is made for; grey images do as well"),
-        );
-        let [height, width] = data.image_size;
-        let are_large_enough = height.min(width) >= SMALLEST_SIDE;
-        problems.require(
-            are_large_enough,
-            "data.image_size",
-            format!("[{height}, {width}]"),
-            "sides of 32 pixels or more for this network",
-        );
+        check_images(config, problems);
     }
     let has_phases = !config.train.phases.is_empty();
     if has_phases && model.freeze.is_some() {
@@ -71,9 +60,28 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     {
         problems.bad(
             "train.checkpoint.include_backbone",
-            "only layers that stay frozen, with weights from a file, can be left out; set it to true",
+            "only layers that stay frozen, with weights from a file, can be left out; set it to \
+             true",
         );
     }
+}
+
+/// Checks the images that a network of a fixed design is given.
+fn check_images(config: &Config, problems: &mut Problems) {
+    let (data, name) = (&config.data, config.model.architecture.name());
+    problems.require(
+        data.color == Color::Rgb,
+        "data.color",
+        "grayscale",
+        &format!("\"rgb\", which {name} is made for; grey images do as well"),
+    );
+    let [height, width] = data.image_size;
+    problems.require(
+        height.min(width) >= SMALLEST_SIDE,
+        "data.image_size",
+        format!("[{height}, {width}]"),
+        "sides of 32 pixels or more for this network",
+    );
 }
 
 /// Returns the first fault of what distinguishes networks of one architecture: the key and what is
@@ -95,7 +103,8 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
             ));
         }
         Some(width) if width != 1.0 && model.weights() == Weights::Imagenet => {
-            let message = "weights of this width have no known address: those that are are for 1; name a file of torchvision, timm or Keras";
+            let message = "weights of this width have no known address: those that are are for 1; \
+                           name a file of torchvision, timm or Keras";
             return Some((
                 "model.width",
                 format!("found {width}; {message}, or set model.weights to \"none\""),
@@ -131,71 +140,14 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
 }
 
 fn check_phases(config: &Config, table: &Table, problems: &mut Problems) {
-    let (model, train) = (&config.model, &config.train);
-    let has_phases = !train.phases.is_empty();
+    let train = &config.train;
     for (index, phase) in config.phases().iter().enumerate() {
-        let key = |name: &str| {
-            if has_phases {
-                format!("train.phases.{name}")
-            } else {
-                "model.freeze".to_owned()
-            }
-        };
-        let which = if has_phases {
-            format!(" in phase {}", index + 1)
-        } else {
-            String::new()
-        };
-        problems.require(
-            phase.epochs > 0,
-            if has_phases {
-                "train.phases.epochs"
-            } else {
-                "train.epochs"
-            },
-            format!("{}{which}", phase.epochs),
-            "1 or more",
-        );
-        if let Freeze::Blocks(count) = phase.freeze {
-            let groups = model.num_groups();
-            problems.require(
-                (1..=groups).contains(&count),
-                &key("freeze"),
-                format!("blocks:{count}{which}"),
-                &format!("blocks:1 to blocks:{groups}"),
-            );
-        }
-        if index == 0 && phase.freeze != Freeze::None && model.weights() == Weights::None {
-            let message = format!(
-                "found `{}` with weights drawn at random{which}, expected model.weights = \"imagenet\" or a file",
-                phase.freeze
-            );
-            return problems.bad(&key("freeze"), message);
-        }
-        if let Some(rate) = phase.learning_rate {
-            problems.require(
-                rate > 0.0 && rate.is_finite(),
-                &key("learning_rate"),
-                format!("{rate}{which}"),
-                "a number above 0",
-            );
-        }
-        let factor = phase.layer_factor;
-        problems.require(
-            factor > 0.0 && factor <= 1.0,
-            &key("layer_factor"),
-            format!("{factor}{which}"),
-            "a factor above 0, at most 1",
-        );
-        if factor < 1.0 && model.frozen_groups(phase.freeze) == model.num_groups() {
-            return problems.bad(
-                &key("layer_factor"),
-                format!("has no effect{which}, where the head alone is trained; leave it out"),
-            );
+        if !check_phase(config, index, phase, problems) {
+            return;
         }
     }
     let written = table.get("train").and_then(|train| train.get("epochs"));
-    if has_phases && written.is_some() {
+    if !train.phases.is_empty() && written.is_some() {
         let sum: usize = train.phases.iter().map(|phase| phase.epochs).sum();
         problems.require(
             train.epochs == sum,
@@ -204,6 +156,62 @@ fn check_phases(config: &Config, table: &Table, problems: &mut Problems) {
             &format!("{sum}, the sum of the phases; leave it out"),
         );
     }
+}
+
+/// Checks one phase. Returns whether what follows is worth checking.
+fn check_phase(config: &Config, index: usize, phase: &Phase, problems: &mut Problems) -> bool {
+    let model = &config.model;
+    let has_phases = !config.train.phases.is_empty();
+    // Without phases, all is said under `model.freeze` but the number of epochs.
+    let key = |name: &str| match name {
+        _ if has_phases => format!("train.phases.{name}"),
+        "epochs" => "train.epochs".to_owned(),
+        _ => "model.freeze".to_owned(),
+    };
+    let which = if has_phases {
+        format!(" in phase {}", index + 1)
+    } else {
+        String::new()
+    };
+    let require =
+        |problems: &mut Problems, holds: bool, name: &str, found: &dyn Display, expected: &str| {
+            problems.require(holds, &key(name), format!("{found}{which}"), expected);
+        };
+    let epochs = phase.epochs;
+    require(problems, epochs > 0, "epochs", &epochs, "1 or more");
+    if let Freeze::Blocks(count) = phase.freeze {
+        let groups = model.num_groups();
+        let expected = format!("blocks:1 to blocks:{groups}");
+        let fits = (1..=groups).contains(&count);
+        require(problems, fits, "freeze", &phase.freeze, &expected);
+    }
+    if index == 0 && phase.freeze != Freeze::None && model.weights() == Weights::None {
+        let message = format!(
+            "found `{}` with weights drawn at random{which}, expected model.weights = \
+             \"imagenet\" or a file",
+            phase.freeze
+        );
+        problems.bad(&key("freeze"), message);
+        return false;
+    }
+    if let Some(rate) = phase.learning_rate {
+        let fits = rate > 0.0 && rate.is_finite();
+        let (key, expected) = ("learning_rate", "a number above 0");
+        require(problems, fits, key, &rate, expected);
+    }
+    let factor = phase.layer_factor;
+    let fits = factor > 0.0 && factor <= 1.0;
+    let expected = "a factor above 0, at most 1";
+    require(problems, fits, "layer_factor", &factor, expected);
+    if factor < 1.0 && model.frozen_groups(phase.freeze) == model.num_groups() {
+        let message = "where the head alone is trained; leave it out";
+        problems.bad(
+            &key("layer_factor"),
+            format!("has no effect{which}, {message}"),
+        );
+        return false;
+    }
+    true
 }
 
 fn check_feature_cache(config: &Config, problems: &mut Problems) {
@@ -222,10 +230,18 @@ fn check_feature_cache(config: &Config, problems: &mut Problems) {
         );
     }
     if config.augment.mixes() {
-        return problems.bad(KEY, "mixup and cutmix mix pixels, of which cached features have none; leave one of them out");
+        return problems.bad(
+            KEY,
+            "mixup and cutmix mix pixels, of which cached features have none; leave one of them \
+             out",
+        );
     }
     if !config.augment.is_active() {
-        problems.bad(KEY, "has no effect without augmentation: features are then computed once in any case; leave it out");
+        problems.bad(
+            KEY,
+            "has no effect without augmentation: features are then computed once in any case; \
+             leave it out",
+        );
     }
 }
 
@@ -255,17 +271,22 @@ mod tests {
         assert_eq!(freeze("model.weights=a.pth"), Freeze::Backbone);
     }
 
+    const VGG: &str = "model.architecture=vgg16";
+    const OWN: &str = "model.weights=a.safetensors";
+
+    /// Asserts that each recipe is refused with these words.
+    #[track_caller]
+    fn assert_refused(cases: &[(&[&str], &str)]) {
+        for (changes, expected) in cases {
+            let error = parsed(changes).expect_err(changes[changes.len() - 1]);
+            assert!(error.contains(expected), "{changes:?}: {error}");
+        }
+    }
+
     #[test]
-    fn what_cannot_work_or_has_no_effect_names_its_key() {
-        const VGG: &str = "model.architecture=vgg16";
-        const OWN: &str = "model.weights=a.safetensors";
-        for (changes, expected) in [
-            (&["model.weights=imagenet"][..], "`model.weights`"),
-            (
-                &["model.freeze=backbone"],
-                "`model.freeze`: found `backbone` with weights drawn at random",
-            ),
-            (&["model.freeze=most"], "can't read `most`"),
+    fn a_network_that_cannot_be_names_its_key() {
+        assert_refused(&[
+            (&["model.weights=imagenet"], "`model.weights`"),
             (
                 &["model.architecture=mobilenet_v1"],
                 "`model.weights`: no address of published weights for mobilenet_v1 is known",
@@ -288,7 +309,8 @@ mod tests {
             ),
             (
                 &[VGG, "model.dialect=timm_tf"],
-                "`model.dialect`: found \"timm_tf\" with vgg16, expected \"torchvision\", \"timm\", \"keras\"",
+                "`model.dialect`: found \"timm_tf\" with vgg16, expected \"torchvision\", \
+                 \"timm\", \"keras\"",
             ),
             (
                 &["model.dialect=keras"],
@@ -301,6 +323,24 @@ mod tests {
             (&[VGG, "model.batch_norm=true"], "`model.batch_norm`"),
             (&[VGG, "data.color=grayscale"], "`data.color`"),
             (&[VGG, "data.image_size=[150, 31]"], "`data.image_size`"),
+            (&[VGG, "model.hidden=[256, 0]"], "`model.hidden`"),
+            (&[VGG, "model.hidden=65536"], "`model.pooling`"),
+            (
+                &[VGG, "model.hidden=many"],
+                "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of \
+                 whole numbers",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_phase_that_cannot_be_or_has_no_effect_names_its_key() {
+        assert_refused(&[
+            (
+                &["model.freeze=backbone"],
+                "`model.freeze`: found `backbone` with weights drawn at random",
+            ),
+            (&["model.freeze=most"], "can't read `most`"),
             (
                 &[VGG, "model.freeze='blocks:6'"],
                 "expected blocks:1 to blocks:5",
@@ -312,12 +352,6 @@ mod tests {
             (
                 &[VGG, "model.weights=none", "model.freeze=backbone"],
                 "`model.freeze`",
-            ),
-            (&[VGG, "model.hidden=[256, 0]"], "`model.hidden`"),
-            (&[VGG, "model.hidden=65536"], "`model.pooling`"),
-            (
-                &[VGG, "model.hidden=many"],
-                "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of whole numbers",
             ),
             (
                 &[
@@ -360,6 +394,12 @@ mod tests {
                 ],
                 "expected 2, the sum of the phases",
             ),
+        ]);
+    }
+
+    #[test]
+    fn what_is_cached_or_left_out_without_effect_names_its_key() {
+        assert_refused(&[
             (
                 &[VGG, "train.feature_cache=4"],
                 "`train.feature_cache`: has no effect without augmentation",
@@ -384,10 +424,11 @@ mod tests {
                 &[OWN, "train.checkpoint={ include_backbone = false }"],
                 "`train.checkpoint.include_backbone`",
             ),
-        ] {
-            let error = parsed(changes).expect_err(changes[changes.len() - 1]);
-            assert!(error.contains(expected), "{changes:?}: {error}");
-        }
+        ]);
+    }
+
+    #[test]
+    fn what_goes_together_is_accepted() {
         for changes in [
             &[VGG][..],
             &[OWN, "model.freeze='blocks:2'"],
@@ -409,7 +450,8 @@ mod tests {
             ),
             (Weights::Imagenet, Freeze::Backbone, 4)
         );
-        let phases = "train.phases=[{ epochs = 3, freeze = 'backbone' }, { epochs = 4, freeze = 'blocks:2', layer_factor = 0.5 }]";
+        let phases = "train.phases=[{ epochs = 3, freeze = 'backbone' }, { epochs = 4, freeze = \
+                      'blocks:2', layer_factor = 0.5 }]";
         let config = parsed(&["model.architecture=squeezenet1_1", phases]).expect("parsed");
         assert_eq!(
             (

@@ -1,4 +1,5 @@
-//! `[augment]`: Keras's ImageDataGenerator knobs under their Keras names and units, and the families that it lacks.
+//! `[augment]`: Keras's ImageDataGenerator knobs under their Keras names and units, and the
+//! families that it lacks.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +13,20 @@ use super::families::{Chance, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
-    /// How Keras's options are understood: as its documentation says, or pixel for pixel as Keras 2.9 to 3.15 does it
-    /// (docs/augmentation.md lists the differences).
+    /// How Keras's options are understood: as its documentation says, or pixel for pixel as Keras
+    /// 2.9 to 3.15 does it (docs/augmentation.md lists the differences).
     pub semantics: Semantics,
     /// Degrees, drawn uniformly from -x to x.
     pub rotation_range: f64,
-    /// Sideways shift. 0.1: up to a tenth of the width either way; 3.0: up to 3 pixels; 3 (a whole number): -2, -1, 0, 1 or 2
-    /// pixels; a list: one of its values, shares where all are below 1.
+    /// Sideways shift. 0.1: up to a tenth of the width either way; 3.0: up to 3 pixels; 3 (a whole
+    /// number): -2, -1, 0, 1 or 2 pixels; a list: one of its values, shares where all are below 1.
     pub width_shift_range: Shift,
     /// Shift up or down, in the same forms, of the height.
     pub height_shift_range: Shift,
     /// Degrees, drawn uniformly from -x to x.
     pub shear_range: f64,
-    /// A number z stands for [1 - z, 1 + z]; below 1 magnifies, above 1 shrinks. Width and height are drawn apart.
+    /// A number z stands for [1 - z, 1 + z]; below 1 magnifies, above 1 shrinks. Width and height
+    /// are drawn apart.
     pub zoom_range: Zoom,
     /// Mirror left and right with probability one half.
     pub horizontal_flip: bool,
@@ -33,7 +35,8 @@ pub struct Augment {
     /// Factor on all pixels, drawn uniformly from this pair; `[1, 1]` is off. Clipped to 0..255.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub brightness_range: Option<[f64; 2]>,
-    /// Added to all channels alike, drawn uniformly from -x to x, in grey levels of 0..255; clipped to the image's own range.
+    /// Added to all channels alike, drawn uniformly from -x to x, in grey levels of 0..255; clipped
+    /// to the image's own range.
     pub channel_shift_range: f64,
     /// What stands where the changed image has no pixels.
     pub fill_mode: FillMode,
@@ -85,8 +88,9 @@ pub struct Augment {
     /// A rectangle of the next image of the batch, labels by area (Yun et al., 2019).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<Mixing>,
-    /// `[augment.class.NAME]`: settings for the images of one class, each in place of the common one; `inherit = false` leaves
-    /// all common ones out. Anything but `semantics`, `mixup` and `cutmix`.
+    /// `[augment.class.NAME]`: settings for the images of one class, each in place of the common
+    /// one; `inherit = false` leaves all common ones out. Anything but `semantics`, `mixup` and
+    /// `cutmix`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, OfClass>", extend("default" = {}))]
     pub class: BTreeMap<String, Table>,
@@ -95,7 +99,8 @@ pub struct Augment {
 /// Settings that hold for a whole batch, which has images of every class.
 pub(in crate::config) const NOT_BY_CLASS: [&str; 4] = ["class", "semantics", "mixup", "cutmix"];
 
-/// The settings of one class, for the schema: those of all classes without their defaults, and `inherit`.
+/// The settings of one class, for the schema: those of all classes without their defaults, and
+/// `inherit`.
 struct OfClass;
 
 impl JsonSchema for OfClass {
@@ -113,7 +118,8 @@ impl JsonSchema for OfClass {
                 .values_mut()
                 .filter_map(serde_json::Value::as_object_mut)
                 .for_each(|property| _ = property.remove("default"));
-            let inherit = schemars::json_schema!({ "type": "boolean", "description": "Whether the common settings hold as well." });
+            let about = "Whether the common settings hold as well.";
+            let inherit = schemars::json_schema!({ "type": "boolean", "description": about });
             properties.insert("inherit".to_owned(), inherit.to_value());
         }
         schema
@@ -176,7 +182,8 @@ impl Augment {
     /// The settings for images of `class`.
     ///
     /// # Errors
-    /// A key or value under `[augment.class.NAME]` that isn't one; a configuration that was checked has none.
+    /// A key or value under `[augment.class.NAME]` that isn't one; a configuration that was checked
+    /// has none.
     pub fn for_class(&self, class: &str) -> Result<Self, toml::de::Error> {
         let common = Self {
             class: BTreeMap::new(),
@@ -205,12 +212,12 @@ impl Augment {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Semantics {
-    /// As its documentation says: a width shift goes sideways, everything turns about the image's centre, brightness keeps
-    /// fractions of a level.
+    /// As its documentation says: a width shift goes sideways, everything turns about the image's
+    /// centre, brightness keeps fractions of a level.
     #[default]
     Standard,
-    /// As Keras 2.9 to 3.15 does it: shifts exchanged, the centre of an image that isn't square misplaced, brightness cut
-    /// to whole levels.
+    /// As Keras 2.9 to 3.15 does it: shifts exchanged, the centre of an image that isn't square
+    /// misplaced, brightness cut to whole levels.
     Keras,
 }
 
@@ -222,7 +229,8 @@ pub enum Shift {
     Pixels(i64),
     /// Uniform, either way: below 1 a share of the side, from 1 on pixels.
     Range(f64),
-    /// One of these: shares of the side where all are below 1, else pixels; positive is right or down.
+    /// One of these: shares of the side where all are below 1, else pixels; positive is right or
+    /// down.
     Among(Vec<f64>),
 }
 
@@ -280,6 +288,7 @@ pub enum FillMode {
     Constant,
     /// Mirrored at the edge: `dcba|abcd|dcba`.
     Reflect,
-    /// From the other side, as SciPy's `wrap` does it: the period is one pixel short, so that first and last pixel coincide.
+    /// From the other side, as SciPy's `wrap` does it: the period is one pixel short, so that first
+    /// and last pixel coincide.
     Wrap,
 }

@@ -13,34 +13,38 @@ pub const PHANTOM: &str = "phantom";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Training images: a folder with one folder a class; or a CSV with the columns `path,label[,split][,group][,weight]`,
-    /// paths relative to the CSV (semicolons, tabs and the names that others use, as `filename,class`, are read as well, and said); or
-    /// `"phantom"`, drawn by the program itself into `datasets/phantom`.
+    /// Training images: a folder with one folder a class; or a CSV with the columns
+    /// `path,label[,split][,group][,weight]`, paths relative to the CSV (semicolons, tabs and the
+    /// names that others use, as `filename,class`, are read as well, and said); or `"phantom"`,
+    /// drawn by the program itself into `datasets/phantom`.
     pub train: String,
-    /// Test images, evaluated once at the end and never seen before: a folder, or a CSV, or a share of the training images, held out
-    /// before validation images are held back and in the same way. A CSV with a `split` column and `"phantom"` bring their own.
+    /// Test images, evaluated once at the end and never seen before: a folder, or a CSV, or a share
+    /// of the training images, held out before validation images are held back and in the same way.
+    /// A CSV with a `split` column and `"phantom"` bring their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Source>,
-    /// Validation images: a share of the training images (stratified by class and seeded; images of one `group` and
-    /// copies stay on one side), or a folder, or a CSV. A CSV with `split` rows `val` brings its own.
-    /// Keras's name `validation_split` does as well.
+    /// Validation images: a share of the training images (stratified by class and seeded; images of
+    /// one `group` and copies stay on one side), or a folder, or a CSV. A CSV with `split` rows
+    /// `val` brings its own. Keras's name `validation_split` does as well.
     #[serde(default = "default_validation", alias = "validation_split")]
     #[schemars(extend("aliases" = ["validation_split"]))]
     pub validation: Source,
-    /// Which images belong together (a patient's, say), so that they stay on one side when validation images are held back and intervals
-    /// draw them together: `"regex:^(patient\\d+)"` takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
+    /// Which images belong together (a patient's, say), so that they stay on one side when
+    /// validation images are held back and intervals draw them together: `"regex:^(patient\\d+)"`
+    /// takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Files and folders that are left out: patterns of paths relative to the data's folder (of a CSV, its own), as `"drafts"`, `"*/thumbs"` or
-    /// `"**/*_mask.png"`. `*` and `?` stay within a name, `**` goes through folders. Folders of the system (`lost+found`, `@eaDir`, `__MACOSX`,
+    /// Files and folders that are left out: patterns of paths relative to the data's folder (of a
+    /// CSV, its own), as `"drafts"`, `"*/thumbs"` or `"**/*_mask.png"`. `*` and `?` stay within a
+    /// name, `**` goes through folders. Folders of the system (`lost+found`, `@eaDir`, `__MACOSX`,
     /// ...), hidden files and what this program wrote are left out anyway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
     /// Height and width in pixels that the network sees; its colours are `data.color`.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
-    /// Colours that the network sees. Grey images become colour by repetition, colour images grey by ITU-R 601 luma.
-    /// Keras's name `color_mode` does as well.
+    /// Colours that the network sees. Grey images become colour by repetition, colour images grey
+    /// by ITU-R 601 luma. Keras's name `color_mode` does as well.
     #[serde(default, alias = "color_mode")]
     #[schemars(extend("aliases" = ["color_mode"]))]
     pub color: Color,
@@ -56,19 +60,21 @@ pub struct Data {
     /// Where decoded, resized images are kept between epochs.
     #[serde(default)]
     pub cache: Cache,
-    /// So many MiB of decoded images `cache = "auto"` keeps in memory. Where there are more, all of them are in a file in the
-    /// user's cache folder, and those beyond are streamed from there.
+    /// So many MiB of decoded images `cache = "auto"` keeps in memory. Where there are more, all of
+    /// them are in a file in the user's cache folder, and those beyond are streamed from there.
     #[serde(default = "default_cache_memory_mb")]
     pub cache_memory_mb: usize,
-    /// So many MiB of memory all threads together may take to decode images; a thread waits for it, and an image that needs more is a bad
-    /// one. By default a fortieth of the machine's memory, from 512 to 768; the environment's `EMBERLENS_DECODE_MEMORY_MB` is another default.
+    /// So many MiB of memory all threads together may take to decode images; a thread waits for it,
+    /// and an image that needs more is a bad one. By default a fortieth of the machine's memory,
+    /// from 512 to 768; the environment's `EMBERLENS_DECODE_MEMORY_MB` is another default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_memory_mb: Option<usize>,
-    /// What to do with an image that can't be decoded, and with a link or a line of a CSV that leads to no file.
+    /// What to do with an image that can't be decoded, and with a link or a line of a CSV that
+    /// leads to no file.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
-    /// What to do where test or validation images are copies of training images: equal pixels, or the same image saved again, resized,
-    /// brighter, cropped a little, mirrored or turned.
+    /// What to do where test or validation images are copies of training images: equal pixels, or
+    /// the same image saved again, resized, brighter, cropped a little, mirrored or turned.
     #[serde(default)]
     pub on_leak: OnLeak,
 }
@@ -107,7 +113,8 @@ impl Data {
                 .trim_end_matches('/');
             if trimmed.is_empty() {
                 return Err(format!(
-                    "found `{text}`, expected a pattern of paths, as \"drafts\" or \"**/*_mask.png\""
+                    "found `{text}`, expected a pattern of paths, as \"drafts\" or \
+                     \"**/*_mask.png\""
                 ));
             }
             glob::Pattern::new(trimmed).map_err(|error| {
@@ -136,7 +143,8 @@ impl Data {
             .map_err(|error| format!("found the pattern `{pattern}`: {error}"))?;
         if pattern.captures_len() < 2 {
             return Err(format!(
-                "found the pattern `{pattern}`, expected one with a bracket around what tells the group"
+                "found the pattern `{pattern}`, expected one with a bracket around what tells the \
+                 group"
             ));
         }
         Ok(Some(pattern))
@@ -260,8 +268,8 @@ pub enum OnBadImage {
     /// Leave it out, count it, and list it with the reason in `skipped.csv`.
     #[default]
     Skip,
-    /// Take what libjpeg makes of a damaged JPEG (what there is, and grey for the rest), count it, and list it with the damage in `damaged.csv`;
-    /// skip what it can't read either.
+    /// Take what libjpeg makes of a damaged JPEG (what there is, and grey for the rest), count it,
+    /// and list it with the damage in `damaged.csv`; skip what it can't read either.
     Repair,
     /// Stop before the first epoch.
     Error,
@@ -274,7 +282,8 @@ pub enum OnLeak {
     /// Say how many there are.
     #[default]
     Warn,
-    /// Leave out training and validation copies of test images, and training copies of validation images.
+    /// Leave out training and validation copies of test images, and training copies of validation
+    /// images.
     Exclude,
     /// Don't train.
     Error,

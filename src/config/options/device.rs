@@ -24,7 +24,8 @@ impl JsonSchema for DeviceName {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^(auto|cpu|ndarray|gpu(:[0-9]+)?)$" })
+        const PATTERN: &str = "^(auto|cpu|ndarray|gpu(:[0-9]+)?)$";
+        schemars::json_schema!({ "type": "string", "pattern": PATTERN })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The augmentation families beyond ImageDataGenerator: each a table with a probability and a range.
+//! The augmentation families beyond ImageDataGenerator: each a table with a probability and a
+//! range.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,8 @@ pub struct ResizedCrop {
     pub probability: f64,
     /// Share of the image's area that is kept, low and high.
     pub scale: [f64; 2],
-    /// Width to height of the part, before it is stretched to the whole; drawn evenly on a logarithmic scale.
+    /// Width to height of the part, before it is stretched to the whole; drawn evenly on a
+    /// logarithmic scale.
     pub ratio: [f64; 2],
 }
 
@@ -97,7 +99,8 @@ pub enum ErasedName {
 pub struct Mixing {
     /// How often an image is mixed, 0 to 1. Where mixup and cutmix both come up, one is tossed for.
     pub probability: f64,
-    /// The share of the image itself is drawn from Beta(alpha, alpha): small values mix little, 1 is uniform.
+    /// The share of the image itself is drawn from Beta(alpha, alpha): small values mix little, 1
+    /// is uniform.
     pub alpha: f64,
 }
 
@@ -114,7 +117,8 @@ impl Default for Mixing {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Policy {
-    /// One operation of any strength (Mueller and Hutter, 2021; torchvision's `TrivialAugmentWide`).
+    /// One operation of any strength (Mueller and Hutter, 2021; torchvision's
+    /// `TrivialAugmentWide`).
     TrivialAugment {
         /// How often an image is changed, 0 to 1.
         #[serde(default = "always")]

@@ -34,7 +34,8 @@ pub enum Split {
 const RECALL: &str = "val_recall_";
 
 impl Metric {
-    /// The metrics that every run has, with their names in `history.csv`; `val_recall_<class>` comes beside them.
+    /// The metrics that every run has, with their names in `history.csv`; `val_recall_<class>`
+    /// comes beside them.
     pub const ALL: [(&'static str, Self); 6] = [
         ("accuracy", Self::Accuracy(Split::Training)),
         ("loss", Self::Loss(Split::Training)),

@@ -20,61 +20,71 @@ use crate::{
 pub struct Model {
     /// Which network.
     pub architecture: Architecture,
-    /// Where the backbone's first weights come from: `"none"` (drawn from the seed), `"imagenet"` (the published ones, see
-    /// `emberlens weights list`) or the path of a `.pth`, `.safetensors` or Keras `.h5` or `.keras` file. `"imagenet"` by default, `"none"` for
-    /// `small_cnn`.
+    /// Where the backbone's first weights come from: `"none"` (drawn from the seed), `"imagenet"`
+    /// (the published ones, see `emberlens weights list`) or the path of a `.pth`, `.safetensors`
+    /// or Keras `.h5` or `.keras` file. `"imagenet"` by default, `"none"` for `small_cnn`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
-    /// What keeps its weights: `"none"`, `"backbone"` (all but the head) or `"blocks:N"` (the N layer groups nearest the input). Frozen
-    /// batch norm uses its stored statistics. `"backbone"` by default, `"none"` for `small_cnn` and for weights drawn from the seed. With
+    /// What keeps its weights: `"none"`, `"backbone"` (all but the head) or `"blocks:N"` (the N
+    /// layer groups nearest the input). Frozen batch norm uses its stored statistics. `"backbone"`
+    /// by default, `"none"` for `small_cnn` and for weights drawn from the seed. With
     /// `train.phases` each phase says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
-    /// `small_cnn` only: output channels of each convolution block, `[32, 64, 128, 128]` by default; each block halves height and width.
+    /// `small_cnn` only: output channels of each convolution block, `[32, 64, 128, 128]` by
+    /// default; each block halves height and width.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<usize>>,
-    /// `small_cnn` only: batch normalisation after each convolution (which then has no bias). Off by default.
+    /// `small_cnn` only: batch normalisation after each convolution (which then has no bias). Off
+    /// by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,
-    /// `layers` only: the function behind each convolution that names no other, `"relu"` by default.
+    /// `layers` only: the function behind each convolution that names no other, `"relu"` by
+    /// default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Function>,
-    /// `layers` only: what batch norms add to the variance, 1e-5 by default as in PyTorch. Keras's default is 1e-3.
+    /// `layers` only: what batch norms add to the variance, 1e-5 by default as in PyTorch. Keras's
+    /// default is 1e-3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_epsilon: Option<f64>,
-    /// `layers` only: weight of a batch in the running statistics of batch norms, 0.1 by default as in PyTorch. Keras's `momentum` is 1 minus
-    /// this, 0.99 by default.
+    /// `layers` only: weight of a batch in the running statistics of batch norms, 0.1 by default as
+    /// in PyTorch. Keras's `momentum` is 1 minus this, 0.99 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_momentum: Option<f64>,
     /// How weights are drawn that come from no file, those of the head as well. `"he"` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
-    /// `mobilenet_v1` and `mobilenet_v2` only: factor on the channels of all layers, 1 by default. It belongs to the weights, which are
-    /// published for 0.25, 0.5, 0.75 and 1 (V1), and 0.35, 0.5, 0.75, 1, 1.3 and 1.4 (V2).
+    /// `mobilenet_v1` and `mobilenet_v2` only: factor on the channels of all layers, 1 by default.
+    /// It belongs to the weights, which are published for 0.25, 0.5, 0.75 and 1 (V1), and 0.35,
+    /// 0.5, 0.75, 1, 1.3 and 1.4 (V2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
-    /// The library whose weights the network is built for; it says how convolutions are padded, the epsilon of norms and what
-    /// `data.normalize = "auto"` is. By default it is told from the file of the weights. `"timm_tf"` are timm's networks with TensorFlow's
-    /// weights (`tf_...`), whose files have the same names in them as timm's others.
+    /// The library whose weights the network is built for; it says how convolutions are padded, the
+    /// epsilon of norms and what `data.normalize = "auto"` is. By default it is told from the file
+    /// of the weights. `"timm_tf"` are timm's networks with TensorFlow's weights (`tf_...`), whose
+    /// files have the same names in them as timm's others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Dialect>,
-    /// Whether batch norms that are trained on keep the statistics and gains of their weights, as Keras advises for fine-tuning: a few
-    /// small batches would ruin them. `true` with weights from a file, `false` without.
+    /// Whether batch norms that are trained on keep the statistics and gains of their weights, as
+    /// Keras advises for fine-tuning: a few small batches would ruin them. `true` with weights from
+    /// a file, `false` without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze_norms: Option<bool>,
     /// How the last feature map becomes a vector.
     pub pooling: Pooling,
     /// Width of the hidden layer after pooling, or a list of widths; 0 leaves it out.
     pub hidden: Hidden,
-    /// Batch norm of what enters each layer of the head, as in fastai's: features of any scale are learned from alike, and the first loss is
-    /// that of chance. For pooled features: of flattened ones many are almost never other than 0, and a norm makes these enormous. Off by default.
+    /// Batch norm of what enters each layer of the head, as in fastai's: features of any scale are
+    /// learned from alike, and the first loss is that of chance. For pooled features: of flattened
+    /// ones many are almost never other than 0, and a norm makes these enormous. Off by default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub head_norm: bool,
-    /// Share of the vector before the last layer that is set to zero in each training step; of the output of every hidden layer where there
-    /// are several.
+    /// Share of the vector before the last layer that is set to zero in each training step; of the
+    /// output of every hidden layer where there are several.
     pub dropout: f64,
-    /// `layers` only: the layers of the network up to `pooling`, from the input on, as in `[[model.layers]]`. Flattening and dense layers
-    /// are the head's: `pooling`, `hidden` and `dropout`. A convolution behind a pool begins a layer group.
+    /// `layers` only: the layers of the network up to `pooling`, from the input on, as in
+    /// `[[model.layers]]`. Flattening and dense layers are the head's: `pooling`, `hidden` and
+    /// `dropout`. A convolution behind a pool begins a layer group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerRecipe>,
 }
@@ -173,8 +183,8 @@ impl Model {
             .collect()
     }
 
-    /// Returns the first value of a list of layers that can't work, for images of `inputs` channels.
-    /// Without one, shapes can be computed and the backbone takes memory within bounds.
+    /// Returns the first value of a list of layers that can't work, for images of `inputs`
+    /// channels. Without one, shapes can be computed and the backbone takes memory within bounds.
     pub fn layers_fault(&self, inputs: usize) -> Option<LayersFault> {
         let fault = |key: &str, found: String, expected| {
             Some(LayersFault {

@@ -1,4 +1,5 @@
-//! `data.normalize`: how grey levels become the network's input. A name, a mean and deviation, or Keras's own options.
+//! `data.normalize`: how grey levels become the network's input. A name, a mean and deviation, or
+//! Keras's own options.
 
 use std::fmt;
 
@@ -20,11 +21,14 @@ pub enum Normalize {
     Unit,
     /// Divided by 255, then the mean and standard deviation of ImageNet (torchvision); RGB only.
     Imagenet,
-    /// The mean of ImageNet subtracted, blue first, no division (Keras's `preprocess_input` for VGG and ResNet); RGB only.
+    /// The mean of ImageNet subtracted, blue first, no division (Keras's `preprocess_input` for VGG
+    /// and ResNet); RGB only.
     Caffe,
-    /// Divided by 127.5, minus 1: from -1 to 1 (Keras's `preprocess_input` for MobileNet and Inception, TensorFlow's weights).
+    /// Divided by 127.5, minus 1: from -1 to 1 (Keras's `preprocess_input` for MobileNet and
+    /// Inception, TensorFlow's weights).
     Tf,
-    /// Divided by 255, then the mean and standard deviation of the training images, channel by channel.
+    /// Divided by 255, then the mean and standard deviation of the training images, channel by
+    /// channel.
     Dataset,
     /// Each image to mean 0 and deviation 1, all its channels together.
     Samplewise,
@@ -51,8 +55,8 @@ impl fmt::Display for Normalize {
     }
 }
 
-/// ImageDataGenerator's options for the numbers of an image, applied in this order. What needs the training images is computed
-/// from them once, without augmentation, and kept in the checkpoint.
+/// ImageDataGenerator's options for the numbers of an image, applied in this order. What needs the
+/// training images is computed from them once, without augmentation, and kept in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KerasStandardize {
@@ -64,9 +68,11 @@ pub struct KerasStandardize {
     pub samplewise_std_normalization: bool,
     /// The mean of the training images subtracted, channel by channel.
     pub featurewise_center: bool,
-    /// Divided by the deviation of the training images, after `featurewise_center`, which it brings along.
+    /// Divided by the deviation of the training images, after `featurewise_center`, which it brings
+    /// along.
     pub featurewise_std_normalization: bool,
-    /// The pixels of an image made uncorrelated, after `featurewise_center`, which it brings along; small images only.
+    /// The pixels of an image made uncorrelated, after `featurewise_center`, which it brings along;
+    /// small images only.
     pub zca_whitening: bool,
     /// Added to each singular value of the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +120,10 @@ impl<'de> Deserialize<'de> for Normalize {
             type Value = Normalize;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"auto\", \"unit\", \"imagenet\", \"caffe\", \"tf\", \"dataset\", \"samplewise\", { mean = [...], std = [...] } or a table of Keras's options")
+                f.write_str(
+                    "\"auto\", \"unit\", \"imagenet\", \"caffe\", \"tf\", \"dataset\", \
+                     \"samplewise\", { mean = [...], std = [...] } or a table of Keras's options",
+                )
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Normalize, E> {

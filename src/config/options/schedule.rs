@@ -12,7 +12,8 @@ pub enum Schedule {
     /// The optimiser's learning rate throughout.
     #[default]
     Constant,
-    /// Up in a straight line over the warm-up, then down half a cosine to `min_lr` at the last epoch.
+    /// Up in a straight line over the warm-up, then down half a cosine to `min_lr` at the last
+    /// epoch.
     Cosine {
         /// Epochs, whole or not.
         #[serde(default)]
@@ -34,7 +35,8 @@ pub enum Schedule {
         /// Above 0, at most 1.
         factor: f64,
     },
-    /// Up to the optimiser's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR` defaults.
+    /// Up to the optimiser's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR`
+    /// defaults.
     OneCycle {
         /// Share of all steps that go up.
         #[serde(default = "pct_start")]

@@ -14,21 +14,25 @@ pub struct Train {
     /// Passes over the training images, at most; with `phases` their sum.
     #[serde(skip_serializing_if = "is_zero")]
     pub epochs: usize,
-    /// Training in several stretches, as in `[[train.phases]]`: the head first, say, then the last blocks at a lower rate.
+    /// Training in several stretches, as in `[[train.phases]]`: the head first, say, then the last
+    /// blocks at a lower rate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,
-    /// With frozen layers and augmentation: so many augmentations of each image are drawn, what the frozen layers make of them is kept,
-    /// and epochs take them in turn (epoch e those of epoch e mod N). 0 draws and computes anew in each epoch.
+    /// With frozen layers and augmentation: so many augmentations of each image are drawn, what the
+    /// frozen layers make of them is kept, and epochs take them in turn (epoch e those of epoch e
+    /// mod N). 0 draws and computes anew in each epoch.
     pub feature_cache: usize,
     /// Images a step. The last, shorter batch of an epoch is trained on as well.
     pub batch_size: usize,
-    /// Threads that prepare batches beside the training step; 0 prepares them in the training thread. The batches are the same.
+    /// Threads that prepare batches beside the training step; 0 prepares them in the training
+    /// thread. The batches are the same.
     pub workers: usize,
     /// In which order, and how often, images are drawn.
     pub sampler: Sampler,
-    /// Factor on the loss of each class: `"none"`, `"balanced"` (images / (classes * images of the class), as scikit-learn),
-    /// or a table of class names; a class left out has 1. The training loss is the weighted sum divided by the batch size
-    /// (Keras; PyTorch divides by the sum of the weights). The validation loss is never weighted.
+    /// Factor on the loss of each class: `"none"`, `"balanced"` (images / (classes * images of the
+    /// class), as scikit-learn), or a table of class names; a class left out has 1. The training
+    /// loss is the weighted sum divided by the batch size (Keras; PyTorch divides by the sum of the
+    /// weights). The validation loss is never weighted.
     pub class_weights: ClassWeights,
     /// What is made small.
     pub loss: Loss,
@@ -37,19 +41,22 @@ pub struct Train {
     pub focal_gamma: Option<f64>,
     /// Share of each target spread evenly over all classes, in training only.
     pub label_smoothing: f64,
-    /// How weights follow gradients. Defaults are PyTorch's. Weight decay leaves biases and norm layers alone.
+    /// How weights follow gradients. Defaults are PyTorch's. Weight decay leaves biases and norm
+    /// layers alone.
     pub optimizer: Optimizer,
     /// The learning rate as a function of the step.
     pub schedule: Schedule,
-    /// Largest length of the whole gradient (all parameters as one vector); longer ones are scaled down.
+    /// Largest length of the whole gradient (all parameters as one vector); longer ones are scaled
+    /// down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Batches whose mean gradient makes one optimiser step. The last group of an epoch may be smaller and is averaged by its
-    /// own number of images.
+    /// Batches whose mean gradient makes one optimiser step. The last group of an epoch may be
+    /// smaller and is averaged by its own number of images.
     pub accumulate: usize,
-    /// Keep an exponential moving average of the weights with this decay (0.999, say: some 1,000 steps), and validate and save that. The decay
-    /// is warmed up: step n, counted from 0, has the smaller of this and (1 + n) / (10 + n), so that the average spans about the last ninth of
-    /// a run that is shorter.
+    /// Keep an exponential moving average of the weights with this decay (0.999, say: some 1,000
+    /// steps), and validate and save that. The decay is warmed up: step n, counted from 0, has the
+    /// smaller of this and (1 + n) / (10 + n), so that the average spans about the last ninth of a
+    /// run that is shorter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
     /// Stop when a metric has stopped improving, by Keras's rules.
@@ -57,11 +64,13 @@ pub struct Train {
     pub early_stopping: Option<EarlyStopping>,
     /// Which epoch is the best, and what else is saved.
     pub checkpoint: Checkpoint,
-    /// Stop after the epoch in which this much time has passed since the program was started: `"45m"`, `"2h"`, `"90s"`. A resume
-    /// starts the clock anew. After each epoch it is estimated how many fit; a `cosine` or `one_cycle` schedule ends with the last of those.
+    /// Stop after the epoch in which this much time has passed since the program was started:
+    /// `"45m"`, `"2h"`, `"90s"`. A resume starts the clock anew. After each epoch it is estimated
+    /// how many fit; a `cosine` or `one_cycle` schedule ends with the last of those.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<MaxTime>,
-    /// Also write TensorBoard's event files, into `tensorboard/` of the run folder, under the names of Keras's callback; epochs count from 1.
+    /// Also write TensorBoard's event files, into `tensorboard/` of the run folder, under the names
+    /// of Keras's callback; epochs count from 1.
     pub tensorboard: bool,
 }
 
@@ -129,7 +138,8 @@ pub enum Loss {
     CrossEntropy,
     /// One sigmoid output for two classes.
     BinaryCrossEntropy,
-    /// Cross-entropy with easy images counted less (Lin et al. 2017, arXiv 1708.02002), without its alpha: use `class_weights`.
+    /// Cross-entropy with easy images counted less (Lin et al. 2017, arXiv 1708.02002), without its
+    /// alpha: use `class_weights`.
     Focal,
 }
 
@@ -166,12 +176,14 @@ impl Default for EarlyStopping {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
-    /// The metric whose best epoch is kept in `best/`; any of `history.csv`, `val_recall_<class>` included.
+    /// The metric whose best epoch is kept in `best/`; any of `history.csv`, `val_recall_<class>`
+    /// included.
     pub monitor: Metric,
-    /// Save `last/` also after every so many optimiser steps inside an epoch; 0 saves at the end of epochs only.
+    /// Save `last/` also after every so many optimiser steps inside an epoch; 0 saves at the end of
+    /// epochs only.
     pub every_steps: usize,
-    /// Whether a checkpoint holds the layers that stay frozen. Without them it is small, but whoever uses it needs the file that they came
-    /// from; a hash tells that it is the same.
+    /// Whether a checkpoint holds the layers that stay frozen. Without them it is small, but
+    /// whoever uses it needs the file that they came from; a hash tells that it is the same.
     pub include_backbone: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Transfer learning: where weights come from, what is frozen, and in which phases a network is trained.
+//! Transfer learning: where weights come from, what is frozen, and in which phases a network is
+//! trained.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -114,8 +115,9 @@ impl JsonSchema for Freeze {
     }
 }
 
-/// A stretch of epochs with its own frozen part and learning rate. Each phase starts like a new training of the weights that the one before
-/// left: a fresh optimiser, its own schedule and patience. Early stopping ends the phase.
+/// A stretch of epochs with its own frozen part and learning rate. Each phase starts like a new
+/// training of the weights that the one before left: a fresh optimiser, its own schedule and
+/// patience. Early stopping ends the phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
@@ -126,7 +128,8 @@ pub struct Phase {
     /// Instead of the optimiser's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
-    /// The head learns at the learning rate, each layer group at this share of the rate of what follows it.
+    /// The head learns at the learning rate, each layer group at this share of the rate of what
+    /// follows it.
     #[serde(default = "one")]
     pub layer_factor: f64,
 }

@@ -50,8 +50,8 @@ const ELSEWHERE: [(&str, &str); 35] = [
     ("weight_decay", "train.optimizer.weight_decay"),
 ];
 
-/// An unknown key, and the one that was meant: one of the table with nearly this name, one of another table with this name, or what others
-/// call it.
+/// An unknown key, and the one that was meant: one of the table with nearly this name, one of
+/// another table with this name, or what others call it.
 pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) -> Misfit {
     let lower = key.to_lowercase();
     let places = places().get(lower.as_str()).map_or(&[][..], Vec::as_slice);
@@ -133,7 +133,8 @@ pub(super) fn unheaded(
     };
     let lower = key.to_lowercase();
     if HEAD.contains(&lower.as_str()) {
-        let message = "no such layer: the list ends before it; model.pooling, model.hidden and model.dropout are what follows";
+        let message = "no such layer: the list ends before it; model.pooling, model.hidden and \
+                       model.dropout are what follows";
         return misfit(&path.key(key), message);
     }
     let called = LAYERS

@@ -149,7 +149,8 @@ pub(super) fn has_kinds(dotted: &str) -> bool {
     !kinds(&forms(node)).is_empty()
 }
 
-/// The forms of tables that are told by the one key which each has to have, with it; nothing if these aren't.
+/// The forms of tables that are told by the one key which each has to have, with it; nothing if
+/// these aren't.
 pub(super) fn headed(forms: &[&'static Json]) -> Vec<(&'static str, &'static Json)> {
     let tables = forms.iter().filter(|form| form["properties"].is_object());
     let head = |form: &&'static Json| match form["required"].as_array()?.as_slice() {

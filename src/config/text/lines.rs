@@ -56,7 +56,8 @@ impl KeyPath {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)
     }
 
-    /// The line of `text` that it was written on, counted from 1; of its nearest written parent if it wasn't written itself.
+    /// The line of `text` that it was written on, counted from 1; of its nearest written parent if
+    /// it wasn't written itself.
     pub(super) fn line_in(&self, text: &str) -> Option<usize> {
         let root = DeTable::parse(text).ok()?;
         let mut start = None;
@@ -113,8 +114,9 @@ mod tests {
 
     #[test]
     fn a_key_is_found_in_tables_inline_tables_lists_and_dotted() {
-        let text = "name = 'x'\n[augment]\nzoom_range = 1\njpeg = { range = [1, 2] }\n\n[augment.class.a]\nhue.range = [0, 1]\n\
-                    [[train.phases]]\nepochs = 1\n[[train.phases]]\nepochs = 2\n[data]\nimage_size = [\n 1,\n 2,\n]\n";
+        let text = "name = 'x'\n[augment]\nzoom_range = 1\njpeg = { range = [1, 2] }\n\n\
+                    [augment.class.a]\nhue.range = [0, 1]\n[[train.phases]]\nepochs = 1\n\
+                    [[train.phases]]\nepochs = 2\n[data]\nimage_size = [\n 1,\n 2,\n]\n";
         let phase = KeyPath::of("train.phases").entry(1);
         for (path, line) in [
             (KeyPath::of("name"), Some(1)),

@@ -1,4 +1,5 @@
-//! A recipe as text: read, changed by `--set`, held against the schema, and errors in the recipe's own words.
+//! A recipe as text: read, changed by `--set`, held against the schema, and errors in the recipe's
+//! own words.
 
 mod expected;
 mod forms;

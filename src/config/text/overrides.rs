@@ -19,7 +19,8 @@ pub(super) struct Override {
 }
 
 impl Override {
-    /// Reads `key.path=value`. A value that isn't TOML is taken as a text, so that quotes aren't needed.
+    /// Reads `key.path=value`. A value that isn't TOML is taken as a text, so that quotes aren't
+    /// needed.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let bad = |message: String| ConfigError::Override {
             text: text.to_owned(),
@@ -48,7 +49,8 @@ impl Override {
         })
     }
 
-    /// Puts the value into `table`, with the tables on the way to it; one that comes in kinds is of the default kind.
+    /// Puts the value into `table`, with the tables on the way to it; one that comes in kinds is of
+    /// the default kind.
     pub(super) fn apply(&self, table: &mut Table) -> Result<(), ConfigError> {
         let mut table = table;
         let mut gone = KeyPath::default();

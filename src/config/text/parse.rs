@@ -265,8 +265,9 @@ mod tests {
     #[test]
     fn the_resolved_configuration_reads_back_as_itself() {
         let text = format!(
-            "{SMALL}normalize = {{ mean = [0.5, 0.5, 0.5], std = [0.2, 0.2, 0.2] }}\n[augment]\nzoom_range = [0.9, 1.1]\n\
-             [train]\nclass_weights = {{ a = 2.0 }}\nmax_time = '90m'\nschedule = {{ kind = 'plateau', monitor = 'val_loss' }}\n\
+            "{SMALL}normalize = {{ mean = [0.5, 0.5, 0.5], std = [0.2, 0.2, 0.2] }}\n[augment]\n\
+             zoom_range = [0.9, 1.1]\n[train]\nclass_weights = {{ a = 2.0 }}\nmax_time = '90m'\n\
+             schedule = {{ kind = 'plateau', monitor = 'val_loss' }}\n\
              early_stopping = {{ monitor = 'val_macro_f1' }}\n"
         );
         let config = parsed(&text, &[]).expect("parsed");
@@ -314,8 +315,27 @@ mod tests {
         "sequence",
     ];
 
-    /// Each value of a full recipe replaced by values of every type, and a key added to each table: what is wrong is found before serde finds
-    /// it, in our words and at its place.
+    /// Values of every type.
+    const WRONG: [&str; 15] = [
+        "true",
+        "0",
+        "-1",
+        "3",
+        "0.5",
+        "nan",
+        "1e300",
+        "9223372036854775807",
+        "'x'",
+        "''",
+        "[]",
+        "[1, 2, 3]",
+        "['a']",
+        "{}",
+        "1979-05-27",
+    ];
+
+    /// Each value of a full recipe replaced by values of every type, and a key added to each table:
+    /// what is wrong is found before serde finds it, in our words and at its place.
     #[test]
     fn no_wrong_value_reaches_serde_or_speaks_its_words() {
         fn paths(prefix: &str, value: &Value, found: &mut Vec<String>) {
@@ -332,23 +352,6 @@ mod tests {
                 );
             }
         }
-        const WRONG: [&str; 15] = [
-            "true",
-            "0",
-            "-1",
-            "3",
-            "0.5",
-            "nan",
-            "1e300",
-            "9223372036854775807",
-            "'x'",
-            "''",
-            "[]",
-            "[1, 2, 3]",
-            "['a']",
-            "{}",
-            "1979-05-27",
-        ];
         let full = include_str!("../../../tests/full.toml");
         parsed(full, &[]).expect("a recipe with every key");
         let mut all = Vec::new();

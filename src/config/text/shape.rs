@@ -1,5 +1,6 @@
-//! Checks the values of a recipe against the schema of [`Config`] before they are read, so that what is said of a wrong one is said in the
-//! recipe's own words: the key, what was found, what may stand there, and what was probably meant. What passes here can be read.
+//! Checks the values of a recipe against the schema of [`Config`] before they are read, so that
+//! what is said of a wrong one is said in the recipe's own words: the key, what was found, what may
+//! stand there, and what was probably meant. What passes here can be read.
 
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};

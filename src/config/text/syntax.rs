@@ -1,4 +1,5 @@
-//! Texts that aren't TOML, and texts that are by accident: what is wrong with them, in words and with the line.
+//! Texts that aren't TOML, and texts that are by accident: what is wrong with them, in words and
+//! with the line.
 
 use super::lines::line_at;
 use crate::base::words::shortened;
@@ -93,7 +94,8 @@ fn written_otherwise(text: &str) -> String {
     )
 }
 
-/// What is wrong with a text that has a character in it that can't be meant: a tab where a folder begins with t.
+/// What is wrong with a text that has a character in it that can't be meant: a tab where a folder
+/// begins with t.
 pub(super) fn control_words(text: &str) -> Option<String> {
     let control = text.chars().find(|letter| letter.is_control())?;
     let (mut shown, mut meant) = (text.to_owned(), text.to_owned());

@@ -1,5 +1,5 @@
-//! The hyperparameters of a convolution block, and which kernels of `crates/conv-block` or operations
-//! of Burn compute it.
+//! The hyperparameters of a convolution block, and which kernels of `crates/conv-block` or
+//! operations of Burn compute it.
 
 use burn::{
     backend::tensor::FloatTensor,

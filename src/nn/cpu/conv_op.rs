@@ -107,7 +107,12 @@ pub(in crate::nn) trait BlockOps: Backend {
 macro_rules! on_slices {
     ($($backend:ty)*) => {$(
         impl BlockOps for $backend {
-            fn conv_block(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, block: Block) -> FloatTensor<Self> {
+            fn conv_block(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                block: Block,
+            ) -> FloatTensor<Self> {
                 let [x, weight, bias] = [x, weight, bias].map(Self::contiguous);
                 let values = [Self::values(&x), Self::values(&weight), Self::values(&bias)];
                 let (output, shape) = block.infer(x.shape().dims(), weight.shape().dims(), values);

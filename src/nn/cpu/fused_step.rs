@@ -142,14 +142,16 @@ macro_rules! on_slices {
                 second: FloatTensor<Self>,
                 rule: Rule,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let [mut values, gradient, mut first, mut second] = [values, gradient, first, second].map(Self::contiguous);
+                let [mut values, gradient, mut first, mut second] =
+                    [values, gradient, first, second].map(Self::contiguous);
                 Self::values_mut(&mut values)
                     .par_chunks_mut(PART)
                     .zip(Self::values(&gradient).par_chunks(PART))
                     .zip(Self::values_mut(&mut first).par_chunks_mut(PART))
                     .zip(Self::values_mut(&mut second).par_chunks_mut(PART))
                     .for_each(|(((values, gradient), first), second)| {
-                        for (((value, gradient), first), second) in values.iter_mut().zip(gradient).zip(first).zip(second) {
+                        let each = values.iter_mut().zip(gradient).zip(first).zip(second);
+                        for (((value, gradient), first), second) in each {
                             rule.apply(value, *gradient, first, second);
                         }
                     });

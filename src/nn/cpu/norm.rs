@@ -1,6 +1,6 @@
-//! Batch norm that learns, with ReLU and pooling behind it, as one differentiable operation on the CPU
-//! backends (`crates/conv-block`). It keeps the values that it normalized, and turns them into their
-//! gradient in place.
+//! Batch norm that learns, with ReLU and pooling behind it, as one differentiable operation on the
+//! CPU backends (`crates/conv-block`). It keeps the values that it normalized, and turns them into
+//! their gradient in place.
 
 use std::sync::Arc;
 
@@ -239,8 +239,8 @@ mod tests {
         assert!(difference < 2e-4, "{what} differs by {difference}");
     }
 
-    /// Checks output, gradients and running statistics of one form of norm beside Burn's. `run` computes
-    /// the norm of a convolution's result, or of its first tensor by itself.
+    /// Checks output, gradients and running statistics of one form of norm beside Burn's. `run`
+    /// computes the norm of a convolution's result, or of its first tensor by itself.
     fn check(
         device: &Device,
         weight: [usize; 4],

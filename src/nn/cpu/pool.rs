@@ -1,6 +1,6 @@
 //! Pooling with every padding. A maximum on the CPU is our own single pass over the values: Burn's
-//! operation also stores the position of each maximum, and takes longer than the convolutions around
-//! it. The backward pass looks for the positions again, in an input that others keep anyway.
+//! operation also stores the position of each maximum, and takes longer than the convolutions
+//! around it. The backward pass looks for the positions again, in an input that others keep anyway.
 
 use std::ops::Range;
 

@@ -233,7 +233,8 @@ impl Classifier {
         layers
     }
 
-    /// Whether the layer at `path` is a batch norm of the backbone that keeps its gains in training.
+    /// Whether the layer at `path` is a batch norm of the backbone that keeps its gains in
+    /// training.
     pub(in crate::nn) fn has_frozen_norm(&self, path: &str) -> bool {
         path.strip_prefix("backbone.")
             .is_some_and(|name| self.backbone.has_frozen_norm(name))

@@ -82,8 +82,8 @@ impl Head {
         }
     }
 
-    /// Brings features to the size that the head keeps of them, which is theirs if it flattens them.
-    /// The head computes the same from the result as from the features.
+    /// Brings features to the size that the head keeps of them, which is theirs if it flattens
+    /// them. The head computes the same from the result as from the features.
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, channels, height, width]` or `[batch, values,

@@ -59,8 +59,8 @@ fn count(param: &Named) -> usize {
     param.dims.iter().product()
 }
 
-/// Draws values uniformly up to sqrt(6 / (inputs + outputs)), each counted with the positions of the
-/// kernel (Glorot and Bengio 2010); Keras's default.
+/// Draws values uniformly up to sqrt(6 / (inputs + outputs)), each counted with the positions of
+/// the kernel (Glorot and Bengio 2010); Keras's default.
 fn draw_glorot(param: &Named, seed: u64, index: u64) -> Vec<f32> {
     // Kernels are [out, in, height, width], matrices [in, out].
     let positions: usize = param.dims[2..].iter().product();

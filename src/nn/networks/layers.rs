@@ -46,8 +46,8 @@ pub(super) struct Scale {
     scale: Param<Tensor<1>>,
 }
 
-/// Creates the layers of a network with zero kernels and biases; norms start as the identity, scales
-/// at 1. In the order of [`Network::modules`].
+/// Creates the layers of a network with zero kernels and biases; norms start as the identity,
+/// scales at 1. In the order of [`Network::modules`].
 pub(super) fn create(network: &Network, device: &Device) -> Vec<Layer> {
     let create = |(layer, inputs): (&crate::architecture::Layer, usize)| match &layer.kind {
         Kind::Conv(conv) => Layer::Conv(Convolution::new(conv, inputs, device)),

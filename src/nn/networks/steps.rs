@@ -109,22 +109,7 @@ impl Step {
                     unreachable!("the step was found for a convolution")
                 };
                 let [_, _, height, width] = x.dims();
-                let padding = [(0, height), (1, width)].map(|(axis, side)| {
-                    shape
-                        .padding
-                        .of_side(axis, side, shape.kernel[axis], shape.stride)
-                });
-                let groups = if shape.groups == Groups::Depthwise {
-                    shape.outputs
-                } else {
-                    1
-                };
-                let block = Block {
-                    stride: shape.stride,
-                    padding,
-                    groups,
-                    tail: *tail,
-                };
+                let block = block(shape, [height, width], *tail);
                 match norm.map(|norm| &modules[norm]) {
                     Some(Layer::BatchNorm(norm)) => {
                         conv_norm_block(x, conv.weight.val(), norm, block)
@@ -167,20 +152,40 @@ impl Step {
                     .iter()
                     .map(|path| run(path, modules, x.clone()))
                     .collect();
-                match join {
-                    Join::Concat => Tensor::cat(outputs, 1),
-                    Join::Add => outputs
-                        .into_iter()
-                        .reduce(|a, b| a + b)
-                        .expect("a sum has paths"),
-                    Join::Multiply => outputs
-                        .into_iter()
-                        .reduce(|a, b| a * b)
-                        .expect("a product has paths"),
-                }
+                joined(*join, outputs)
             }
         }
     }
+}
+
+/// Returns the hyperparameters of a convolution of images of `size`, and of what follows it.
+fn block(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
+    let (kernel, stride) = (conv.kernel, conv.stride);
+    let padding = [0, 1].map(|axis| {
+        let side = size[axis];
+        conv.padding.of_side(axis, side, kernel[axis], stride)
+    });
+    let groups = if conv.groups == Groups::Depthwise {
+        conv.outputs
+    } else {
+        1
+    };
+    Block {
+        stride,
+        padding,
+        groups,
+        tail,
+    }
+}
+
+/// Makes one tensor of the outputs of paths.
+fn joined(join: Join, outputs: Vec<Tensor<4>>) -> Tensor<4> {
+    let reduced = match join {
+        Join::Concat => return Tensor::cat(outputs, 1),
+        Join::Add => outputs.into_iter().reduce(|a, b| a + b),
+        Join::Multiply => outputs.into_iter().reduce(|a, b| a * b),
+    };
+    reduced.expect("a sum or product has paths")
 }
 
 /// Applies a function to each value.
@@ -276,8 +281,8 @@ mod tests {
             .collect()
     }
 
-    /// Calls `at` with each window of an image: its channel-independent place in the output, and the
-    /// places inside the image with their places in the kernel.
+    /// Calls `at` with each window of an image: its channel-independent place in the output, and
+    /// the places inside the image with their places in the kernel.
     fn windows(
         size: [usize; 2],
         kernel: usize,

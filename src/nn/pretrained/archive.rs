@@ -1,5 +1,5 @@
-//! One file out of a ZIP archive (PKWARE's APPNOTE, 4.3), stored or deflated, into a temporary file: what `.keras` files are made of. What the
-//! archive claims of lengths is held to.
+//! One file out of a ZIP archive (PKWARE's APPNOTE, 4.3), stored or deflated, into a temporary
+//! file: what `.keras` files are made of. What the archive claims of lengths is held to.
 
 use std::{
     fs::File,
@@ -27,7 +27,8 @@ struct Member {
     offset: u64,
 }
 
-/// The file of this name in the archive at `path`, unpacked; none where there is no such file, or no archive.
+/// The file of this name in the archive at `path`, unpacked; none where there is no such file, or
+/// no archive.
 ///
 /// # Errors
 /// An archive that is damaged, in words; the system's.

@@ -180,7 +180,8 @@ fn told(
         .find(|known| matches!(known, Dialect::Timm | Dialect::TimmTf));
     (
         usual.unwrap_or(library),
-        "the names in the file, as the usual one of timm's two; set model.dialect if it is the other",
+        "the names in the file, as the usual one of timm's two; set model.dialect if it is the \
+         other",
     )
 }
 
@@ -225,6 +226,9 @@ fn timm_config(path: &Path) -> Result<Option<TimmConfig>, NnError> {
 mod tests {
     use super::*;
 
+    use Dialect::{Keras, Timm, TimmTf, Torchvision};
+    use Normalize::{Imagenet, Tf};
+
     /// What is told of a file called `name` with timm's names in it, beside a `config.json`.
     fn told_of(name: &str, library: Dialect, config: &str) -> Result<Found, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -240,79 +244,58 @@ mod tests {
         .map_err(|error| error.to_string())
     }
 
+    const TF: &str = r#"{
+        "architecture": "tf_mobilenetv2_100",
+        "pretrained_cfg": {"mean": [0.5, 0.25, 0.5], "std": [0.5, 0.5, 0.125]}
+    }"#;
+    const OWN: &str = r#"{"architecture": "mobilenetv2_100", "pretrained_cfg": {}}"#;
+
+    #[track_caller]
+    fn assert_told(
+        (name, library, config): (&str, Dialect, &str),
+        (dialect, normalize): (Dialect, Normalize),
+    ) {
+        let found = told_of(name, library, config).expect(name);
+        assert_eq!(
+            (found.dialect, found.normalize),
+            (Some(dialect), Some(normalize)),
+            "{name} {config}"
+        );
+    }
+
     #[test]
-    fn the_dialect_is_told_by_the_configuration_beside_a_file_its_name_and_its_names() {
-        const TF: &str = r#"{"architecture": "tf_mobilenetv2_100", "pretrained_cfg": {"mean": [0.5, 0.25, 0.5], "std": [0.5, 0.5, 0.125]}}"#;
-        const OWN: &str = r#"{"architecture": "mobilenetv2_100", "pretrained_cfg": {}}"#;
+    fn the_dialect_is_told_by_the_configuration_beside_a_file() {
+        const FILE: &str = "model.safetensors";
         let custom = Normalize::Custom {
             mean: vec![0.5, 0.25, 0.5],
             std: vec![0.5, 0.5, 0.125],
         };
-        for (name, library, config, dialect, normalize) in [
-            (
-                "model.safetensors",
-                Dialect::Timm,
-                TF,
-                Dialect::TimmTf,
-                custom,
-            ),
-            (
-                "model.safetensors",
-                Dialect::Timm,
-                OWN,
-                Dialect::Timm,
-                Normalize::Imagenet,
-            ),
-            // A file that only lies in the same folder, and Keras's.
-            (
-                "mine.pth",
-                Dialect::Timm,
-                TF,
-                Dialect::Timm,
-                Normalize::Imagenet,
-            ),
-            (
-                "model.h5",
-                Dialect::Keras,
-                TF,
-                Dialect::Keras,
-                Normalize::Tf,
-            ),
-            (
-                "mobilenetv2_100_tf.pth",
-                Dialect::Timm,
-                OWN,
-                Dialect::TimmTf,
-                Normalize::Tf,
-            ),
+        assert_told((FILE, Timm, TF), (TimmTf, custom));
+        assert_told((FILE, Timm, OWN), (Timm, Imagenet));
+        assert_told((FILE, Torchvision, "no JSON"), (Torchvision, Imagenet));
+        // A file that only lies in the same folder, and Keras's.
+        assert_told(("mine.pth", Timm, TF), (Timm, Imagenet));
+        assert_told(("model.h5", Keras, TF), (Keras, Tf));
+    }
+
+    #[test]
+    fn the_dialect_is_told_by_the_name_of_a_file_and_the_names_in_it() {
+        for (name, library, config, told) in [
+            ("mobilenetv2_100_tf.pth", Timm, OWN, (TimmTf, Tf)),
             (
                 "mobilenet_v2_keras.safetensors",
-                Dialect::Torchvision,
+                Torchvision,
                 "{}",
-                Dialect::Keras,
-                Normalize::Tf,
+                (Keras, Tf),
             ),
             (
                 "mobilenet_v2-b0353104.pth",
-                Dialect::Torchvision,
+                Torchvision,
                 "{}",
-                Dialect::Torchvision,
-                Normalize::Imagenet,
-            ),
-            (
-                "model.safetensors",
-                Dialect::Torchvision,
-                "no JSON",
-                Dialect::Torchvision,
-                Normalize::Imagenet,
+                (Torchvision, Imagenet),
             ),
         ] {
-            let found = told_of(name, library, config).expect(name);
-            assert_eq!(
-                (found.dialect, found.normalize),
-                (Some(dialect), Some(normalize)),
-                "{name} {config}"
-            );
+            assert_told((name, library, config), told);
         }
     }
 

@@ -36,7 +36,8 @@ pub enum FetchError {
     },
 }
 
-/// Downloads the published weights of a network unless they are cached; a network without any needs none.
+/// Downloads the published weights of a network unless they are cached; a network without any needs
+/// none.
 ///
 /// # Errors
 /// They can't be downloaded; with what to do by hand.
@@ -53,8 +54,8 @@ pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(),
     fetch(architecture, published, published.url, progress).map(|_| ())
 }
 
-/// Downloads a published file from `url` unless it is cached, and checks it. A download that was cut off is resumed. Returns the path in the
-/// cache.
+/// Downloads a published file from `url` unless it is cached, and checks it. A download that was
+/// cut off is resumed. Returns the path in the cache.
 ///
 /// # Errors
 /// It can't be downloaded; with what to do by hand. Another file is in its place.
@@ -100,7 +101,8 @@ pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
 
 fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> String {
     format!(
-        "no weights of {}; without a network, put the file {} ({}, SHA-256 {}{}) from {} at {}, or name another file with model.weights",
+        "no weights of {}; without a network, put the file {} ({}, SHA-256 {}{}) from {} at {}, or \
+         name another file with model.weights",
         architecture.name(),
         published.file(),
         Expected {

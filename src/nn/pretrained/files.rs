@@ -1,5 +1,6 @@
-//! Files with weights as tensors by name, each read when it is asked for: safetensors, PyTorch's `.pth`, HDF5, and the HDF5 in a `.keras`
-//! archive. The kind is told from the content. What a file claims is checked against its length before memory is taken, and nothing in it is run.
+//! Files with weights as tensors by name, each read when it is asked for: safetensors, PyTorch's
+//! `.pth`, HDF5, and the HDF5 in a `.keras` archive. The kind is told from the content. What a file
+//! claims is checked against its length before memory is taken, and nothing in it is run.
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path, sync::Arc};
 
@@ -11,7 +12,8 @@ use safetensors::SafeTensors;
 
 use super::archive;
 
-/// The longest header of a safetensors file that is read; those of the networks here have some kilobytes.
+/// The longest header of a safetensors file that is read; those of the networks here have some
+/// kilobytes.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
 
 /// The most tensors and the deepest groups of an HDF5 file that are looked at.
@@ -92,7 +94,8 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
         let header = u64::from_le_bytes(start[..8].try_into().expect("nine bytes were read"));
         if header > MOST_HEADER_BYTES.min(length) {
             return Err(format!(
-                "not a whole safetensors file: its header claims {header} bytes, the file has {length}"
+                "not a whole safetensors file: its header claims {header} bytes, the file has \
+                 {length}"
             ));
         }
         safetensors(path)
@@ -127,7 +130,8 @@ fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let reader = PytorchReader::new(path).map_err(failed)?;
     let entry = |(name, tensor): (String, pytorch_reader::Tensor)| {
         let read = move |tensor: &pytorch_reader::Tensor| {
-            // Bytes are in this machine's order; so is what `floats` reads on all that the program runs on.
+            // Bytes are in this machine's order; so is what `floats` reads on all that the program
+            // runs on.
             floats(
                 &tensor.read().map_err(|error| error.to_string())?,
                 &format!("{:?}", tensor.dtype()),

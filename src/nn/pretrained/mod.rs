@@ -16,7 +16,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 
-use self::wanted::Turn;
+use self::{
+    files::Entry,
+    wanted::{Turn, Wanted},
+};
 use super::{
     NnError,
     networks::{
@@ -54,41 +57,7 @@ pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnEr
             faults.join("; ")
         )));
     }
-    let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-    for wanted in &chosen.wanted {
-        let Some(entry) = file.get(&wanted.name) else {
-            continue;
-        };
-        let read = entry
-            .read()
-            .map_err(|error| failed(format!("{}: {error}", wanted.name)))?;
-        if let Some(bad) = read.iter().find(|value| !value.is_finite()) {
-            return Err(failed(format!("{} holds {bad}", wanted.name)));
-        }
-        match wanted.turn {
-            Turn::None => _ = values.insert(wanted.path.clone(), read),
-            Turn::KerasKernel => {
-                _ = values.insert(wanted.path.clone(), turned(&read, &wanted.shape))
-            }
-            Turn::KerasDepthwise => {
-                let [height, width, channels, _] = wanted.shape[..] else {
-                    unreachable!("a depthwise kernel has four sides")
-                };
-                _ = values.insert(
-                    wanted.path.clone(),
-                    turned(&read, &[height, width, 1, channels]),
-                );
-            }
-            Turn::BiasBeforeNorm => {
-                let mean = values
-                    .get_mut(&wanted.path)
-                    .expect("a norm's mean comes before the bias that moves it");
-                mean.iter_mut()
-                    .zip(read)
-                    .for_each(|(mean, bias)| *mean -= bias);
-            }
-        }
-    }
+    let values = values_of(&chosen.wanted, &file).map_err(failed)?;
     let device = params
         .values()
         .next()
@@ -105,6 +74,46 @@ pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnEr
     ))
 }
 
+/// Reads what is wanted of a file, turned to our parameters' layout, by their paths.
+fn values_of(
+    wanted: &[Wanted],
+    file: &BTreeMap<String, Entry>,
+) -> Result<BTreeMap<String, Vec<f32>>, String> {
+    let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    for wanted in wanted {
+        let Some(entry) = file.get(&wanted.name) else {
+            continue;
+        };
+        let read = entry
+            .read()
+            .map_err(|error| format!("{}: {error}", wanted.name))?;
+        if let Some(bad) = read.iter().find(|value| !value.is_finite()) {
+            return Err(format!("{} holds {bad}", wanted.name));
+        }
+        let path = wanted.path.clone();
+        match wanted.turn {
+            Turn::None => _ = values.insert(path, read),
+            Turn::KerasKernel => _ = values.insert(path, turned(&read, &wanted.shape)),
+            Turn::KerasDepthwise => {
+                let [height, width, channels, _] = wanted.shape[..] else {
+                    unreachable!("a depthwise kernel has four sides")
+                };
+                let shape = [height, width, 1, channels];
+                _ = values.insert(path, turned(&read, &shape));
+            }
+            Turn::BiasBeforeNorm => {
+                let mean = values
+                    .get_mut(&path)
+                    .expect("a norm's mean comes before the bias that moves it");
+                mean.iter_mut()
+                    .zip(read)
+                    .for_each(|(mean, bias)| *mean -= bias);
+            }
+        }
+    }
+    Ok(values)
+}
+
 /// Transposes `[height, width, inputs, outputs]`, or `[inputs, outputs]`, to `[outputs, inputs,
 /// height, width]`.
 fn turned(values: &[f32], shape: &[usize]) -> Vec<f32> {
@@ -118,6 +127,10 @@ fn turned(values: &[f32], shape: &[usize]) -> Vec<f32> {
     (0..values.len()).map(value).collect()
 }
 
+#[cfg(test)]
+mod formats;
+#[cfg(test)]
+mod formula;
 #[cfg(test)]
 mod parity;
 #[cfg(test)]

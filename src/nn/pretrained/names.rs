@@ -227,8 +227,8 @@ pub(super) fn is_of_head(origin: Origin, name: &str, shape: &[usize]) -> bool {
 pub(super) fn unknown(file: &BTreeMap<String, Entry>) -> String {
     let some: Vec<_> = file.keys().take(3).map(String::as_str).collect();
     format!(
-        "found {} tensors named like {}, expected torchvision's or timm's names, Keras's or those of a checkpoint of this program, \
-         for the architecture of the recipe",
+        "found {} tensors named like {}, expected torchvision's or timm's names, Keras's or those \
+         of a checkpoint of this program, for the architecture of the recipe",
         file.len(),
         if some.is_empty() {
             "nothing".to_owned()
