@@ -118,7 +118,8 @@ impl Decisions {
             // chance.
             let kept = if sensitivity.high < fitted.sensitivity { OTHER_KIND } else { "" };
             format!(
-                "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity {}{kept}.",
+                "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity \
+                 {}{kept}.",
                 fitted.class,
                 fitted.probability,
                 fitted.sensitivity,
@@ -127,10 +128,15 @@ impl Decisions {
             )
         });
         let sets = self.sets.as_ref().map(|sets| {
-            let kept = if sets.coverage.high < sets.fitted.coverage { OTHER_KIND } else { "" };
+            let kept = if sets.coverage.high < sets.fitted.coverage {
+                OTHER_KIND
+            } else {
+                ""
+            };
             format!(
-                "Sets of classes promised to hold the true one for {} of new images: they do for {}; {:.2} classes on average; {:.1} % of the \
-                 images would be referred, on the others the accuracy is {}{kept}.",
+                "Sets of classes promised to hold the true one for {} of new images: they do for \
+                 {}; {:.2} classes on average; {:.1} % of the images would be referred, on the \
+                 others the accuracy is {}{kept}.",
                 sets.fitted.coverage,
                 shown(sets.coverage),
                 sets.mean_size,

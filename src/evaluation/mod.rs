@@ -348,7 +348,8 @@ impl Evaluation {
         };
         if paths(self) != paths(other) {
             bail!(
-                "the two runs could not read the same images, so they can't be compared; see the warnings above"
+                "the two runs could not read the same images, so they can't be compared; see the \
+                 warnings above"
             );
         }
         // The other network may have the same classes in another order.
@@ -417,7 +418,10 @@ fn decided(predictor: &Predictor<'_>) -> Meta {
     if predictor.tta.is_none() || (meta.threshold.is_none() && meta.coverage.is_none()) {
         return meta.clone();
     }
-    predictor.progress.say("The checkpoint's threshold and sets were fitted without --tta: they are not measured with it");
+    predictor.progress.say(
+        "The checkpoint's threshold and sets were fitted without --tta: they are not measured with \
+         it",
+    );
     Meta {
         threshold: None,
         coverage: None,
@@ -436,8 +440,10 @@ fn copies_of_known(
 ) -> anyhow::Result<Option<Vec<Option<KnownCopy>>>> {
     let run = run.map(Known::open).transpose()?.flatten();
     if run.as_ref().is_some_and(|run| !run.has_looks()) && !facts.is_empty() {
-        progress
-            .say("The run is of an older version, which kept no looks: copies that were saved again are told among its own images only");
+        progress.say(
+            "The run is of an older version, which kept no looks: copies that were saved again are \
+             told among its own images only",
+        );
     }
     let pixels: Vec<_> = set.images.iter().map(|image| image.digest).collect();
     Ok(run.map(|run| run.copies(known, &pixels, facts)))

@@ -35,8 +35,9 @@ use crate::{
 };
 
 /// Caption of a gallery.
-const MAPS: &str = "Beside each image: what speaks for the predicted class by Grad-CAM, the brighter the more. It shows where the network \
-                    looks, not why; `emberlens explain` has other methods and checks.";
+const MAPS: &str = "Beside each image: what speaks for the predicted class by Grad-CAM, the \
+                    brighter the more. It shows where the network looks, not why; `emberlens \
+                    explain` has other methods and checks.";
 /// Maximum number of mistakes shown.
 const MISTAKES: usize = 24;
 /// Number of correct predictions shown of each class.
@@ -245,16 +246,23 @@ impl Subject<'_> {
         if let Some(unseen) = unseen.as_ref().filter(|unseen| unseen.count < *images) {
             let copies = images - unseen.count;
             lead.push(match unseen.count {
-                0 => format!("All {copies} are copies of images that the training knew: nothing is known about new ones."),
+                0 => format!(
+                    "All {copies} are copies of images that the training knew: nothing is known \
+                     about new ones."
+                ),
                 count => format!(
-                    "{copies} of them are copies of images that the training knew. On the {count} that are not, the accuracy is {}: this is \
-                     what to expect of new images.",
+                    "{copies} of them are copies of images that the training knew. On the {count} \
+                     that are not, the accuracy is {}: this is what to expect of new images.",
                     accuracy(&unseen.metrics)
                 ),
             });
         }
         if self.name == "val" {
-            lead.push("The best epoch was chosen by these images, so the figures flatter; a test split tells more.".to_owned());
+            lead.push(
+                "The best epoch was chosen by these images, so the figures flatter; a test split \
+                 tells more."
+                    .to_owned(),
+            );
         }
         // Accuracy on unbalanced classes misleads without that of the trivial predictor.
         let most = classes
@@ -284,11 +292,21 @@ impl Subject<'_> {
         }
         let error = calibration.expected_calibration_error;
         lead.push(match self.checkpoint.meta.temperature {
-            1.0 => format!("Its probabilities are off by {error:.3} on average; `emberlens calibrate` may mend that."),
-            _ => format!("Its probabilities, calibrated on validation images, are off by {error:.3} on average here."),
+            1.0 => format!(
+                "Its probabilities are off by {error:.3} on average; `emberlens calibrate` may \
+                 mend that."
+            ),
+            _ => format!(
+                "Its probabilities, calibrated on validation images, are off by {error:.3} on \
+                 average here."
+            ),
         });
         lead.extend(decisions.words());
-        lead.push("Measured on these images only: nothing is known about images from other devices, places or people.".to_owned());
+        lead.push(
+            "Measured on these images only: nothing is known about images from other devices, \
+             places or people."
+                .to_owned(),
+        );
         lead
     }
 

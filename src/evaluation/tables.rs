@@ -65,7 +65,8 @@ impl Evaluation {
             };
             let _ = writeln!(
                 text,
-                "{} of them are copies of images that the training knew; on the {count} that are not: {numbers}",
+                "{} of them are copies of images that the training knew; on the {count} that are \
+                 not: {numbers}",
                 images - count
             );
         }
@@ -129,7 +130,8 @@ impl Evaluation {
         (self.classes.len() > ALL).then(|| {
             let count = self.classes.len();
             format!(
-                "Of {count} classes, the {WORST} that are found least often and the {BEST} that are found most often (all in metrics.json)"
+                "Of {count} classes, the {WORST} that are found least often and the {BEST} that \
+                 are found most often (all in metrics.json)"
             )
         })
     }
@@ -304,7 +306,8 @@ impl Evaluation {
     pub(super) fn measure_words(&self) -> Vec<String> {
         let ranked = (self.classes.len() > RANKED_CLASSES).then(|| {
             format!(
-                "ROC AUC and average precision have no interval: of more than {RANKED_CLASSES} classes, too much would have to be ranked."
+                "ROC AUC and average precision have no interval: of more than {RANKED_CLASSES} \
+                 classes, too much would have to be ranked."
             )
         });
         let log_loss = self

@@ -358,7 +358,8 @@ impl<'a> Work<'a> {
         if self.without_evidence > 0 {
             let of = self.rows.len();
             self.progress.say(&format!(
-                "{} of {of} images have no evidence that can be placed; see \"words\" in explanations.jsonl",
+                "{} of {of} images have no evidence that can be placed; see \"words\" in \
+                 explanations.jsonl",
                 self.without_evidence
             ));
         }
@@ -418,8 +419,8 @@ fn curve_words(curves: &[Curves]) -> String {
     let mean =
         |of: &dyn Fn(&Curves) -> f64| curves.iter().map(of).sum::<f64>() / curves.len() as f64;
     format!(
-        "Mean probability while the best places go {:.3} (the map shuffled: {:.3}; lower is better), while they come {:.3} (shuffled: {:.3}; \
-         higher is better)",
+        "Mean probability while the best places go {:.3} (the map shuffled: {:.3}; lower is \
+         better), while they come {:.3} (shuffled: {:.3}; higher is better)",
         mean(&|curves| curves.deletion.area),
         mean(&|curves| curves.deletion_shuffled),
         mean(&|curves| curves.insertion.area),
@@ -446,7 +447,8 @@ fn words(
     };
     if !map.has_evidence() {
         return format!(
-            "no positive evidence for {class}: nothing that this layer sees raises its score{beside}"
+            "no positive evidence for {class}: nothing that this layer sees raises its \
+             score{beside}"
         );
     }
     if map.is_flat() {

@@ -39,12 +39,14 @@ use crate::{
 pub enum Method {
     /// Channels weighted by their mean gradient (Selvaraju et al. 2017, arXiv 1610.02391)
     GradCam,
-    /// Channels weighted by their positive gradients, places apart (Chattopadhyay et al. 2018, arXiv 1710.11063)
+    /// Channels weighted by their positive gradients, places apart (Chattopadhyay et al. 2018,
+    /// arXiv 1710.11063)
     #[value(name = "grad-cam++")]
     GradCamPlusPlus,
     /// Each place weighted by its own positive gradient (Jiang et al. 2021)
     LayerCam,
-    /// How much the class loses when a patch is covered (Zeiler and Fergus 2014, arXiv 1311.2901); slow, and needs no gradient
+    /// How much the class loses when a patch is covered (Zeiler and Fergus 2014, arXiv 1311.2901);
+    /// slow, and needs no gradient
     Occlusion,
 }
 

@@ -140,7 +140,8 @@ mod tests {
             let found = Ranking::new(&probabilities, &labels, 3).areas(&counts);
             let [roc_auc, average_precision] = by_definition(&values, &is_own, &counts);
             for (found, expected) in [(found.roc_auc, roc_auc), (found.average_precision, average_precision)] {
-                prop_assert!((found - expected).abs() < 1e-12 || found.is_nan() && expected.is_nan(), "{found}, expected {expected}");
+                prop_assert!((found - expected).abs() < 1e-12 || found.is_nan() && expected.is_nan(), "{found}, expected \
+                                                                                                       {expected}");
             }
         }
     }

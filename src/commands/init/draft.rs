@@ -90,8 +90,8 @@ pub struct Draft {
 
 impl Draft {
     /// Makes a recipe for the images in the folder or list `source`, which stays as it is, with the
-    /// pretrained weights that are wished for or the best ones on this machine; with trials, whatever
-    /// suits the images better.
+    /// pretrained weights that are wished for or the best ones on this machine; with trials,
+    /// whatever suits the images better.
     ///
     /// # Errors
     /// Returns an error if there are no images, or if the weights are of no known architecture.
