@@ -113,10 +113,19 @@ impl Decisions {
             true => "no image to tell".to_owned(),
             false => format!("{value:.4} [{low:.4}, {high:.4}]"),
         };
-        let threshold = self.threshold.as_ref().map(|AtThreshold { fitted, sensitivity, specificity }| {
+        let threshold = self.threshold.as_ref().map(|at| {
+            let AtThreshold {
+                fitted,
+                sensitivity,
+                specificity,
+            } = at;
             // Reported only if the whole interval lies below the target; anything less may be
             // chance.
-            let kept = if sensitivity.high < fitted.sensitivity { OTHER_KIND } else { "" };
+            let kept = if sensitivity.high < fitted.sensitivity {
+                OTHER_KIND
+            } else {
+                ""
+            };
             format!(
                 "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity \
                  {}{kept}.",
