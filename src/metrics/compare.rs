@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{
     interval::{DRAWS, Estimate, middle, resample},
-    measures::{Measurer, Measures, ScoredPredictions, names},
+    measures::{Measurer, Measures, names},
+    predictions::ScoredPredictions,
 };
 
 /// The result of a comparison. Differences are the second network's value minus the first's.
