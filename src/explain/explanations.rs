@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use image::RgbImage;
+
 use super::{
     Curves, Explainer, Map, SURE, border,
     class_means::ClassMeans,
@@ -105,6 +107,25 @@ impl Files<'_> {
         let path = self.path(what);
         write_png(&colored(&levels, [height, width, 1]), &path)?;
         Ok(path)
+    }
+
+    /// Writes the map of another method, and returns what is said of it with the map over `image`.
+    fn write_next(
+        &self,
+        image: &RgbImage,
+        explainer: &Explainer,
+        map: &Map,
+    ) -> anyhow::Result<(Next, RgbImage)> {
+        let (method, evidence) = (explainer.method().name(), map.at_size(self.size));
+        let path = self.write_map(&evidence, &format!("map-{method}"))?;
+        let next = Next {
+            method,
+            layer: explainer.layer(),
+            peak: map.peak(self.size),
+            border: border(&evidence, self.size),
+            map: names::of_path(&path),
+        };
+        Ok((next, magnified(&overlay(image, &evidence))))
     }
 }
 
@@ -225,16 +246,9 @@ impl<'a> Work<'a> {
         let map_file = files.write_map(&evidence, "map")?;
         let next = match next {
             Some((explainer, map)) => {
-                let (method, evidence) = (explainer.method().name(), map.at_size(size));
-                let path = files.write_map(&evidence, &format!("map-{method}"))?;
-                sides.push(magnified(&overlay(&image, &evidence)));
-                Some(Next {
-                    method,
-                    layer: explainer.layer(),
-                    peak: map.peak(size),
-                    border: border(&evidence, size),
-                    map: names::of_path(&path),
-                })
+                let (next, side) = files.write_next(&image, &explainer, &map)?;
+                sides.push(side);
+                Some(next)
             }
             None => None,
         };
