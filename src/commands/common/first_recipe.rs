@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
+use super::approach::Approach;
 use crate::{
-    architecture::{Architecture, Entry, Groups, Kind, Source, Traits, Variant},
+    architecture::{Entry, Groups, Kind, Source, Traits, Variant},
     base::names,
-    config::Normalize,
     nn::pretrained::AtHand,
 };
 
@@ -21,15 +21,6 @@ pub(in crate::commands) struct Facts {
     pub(in crate::commands) is_gray: bool,
 }
 
-/// The networks that a first recipe chooses from.
-#[derive(Clone, Debug)]
-pub(in crate::commands) enum Approach {
-    /// A pretrained backbone, from a file on this machine.
-    Pretrained(AtHand),
-    /// A small network from random weights.
-    Scratch,
-}
-
 /// The longer side of what a network from scratch sees, at most. A larger one takes longer than
 /// most first trials should, and gained nothing on small sets.
 const LONGEST: usize = 96;
@@ -42,9 +33,6 @@ const HEAD_STEPS: usize = 1500;
 
 /// The ratio of the largest to the smallest class from which classes are weighted.
 const IMBALANCE: usize = 5;
-
-/// Work of a backbone that a CPU computes fast enough for a first trial, in GFLOP an image.
-const CHEAP: f64 = 0.5;
 
 /// Images from which on a backbone is trained too. Fewer only spoil it, and its features serve them
 /// as well.
@@ -73,31 +61,6 @@ const SMALL: usize = 64;
 
 /// The smallest side that a backbone gets.
 const SMALLEST: usize = 96;
-
-/// Returns the backbone to start from: the most accurate one on ImageNet, with a deduction for
-/// work, which costs a CPU minutes; `None` without any.
-pub(in crate::commands) fn best(mut found: Vec<AtHand>) -> Option<AtHand> {
-    found.retain(|at_hand| at_hand.found.normalize.is_some());
-    let score = |at_hand: &AtHand| {
-        let entry = at_hand.architecture.entry();
-        let width = at_hand.width.unwrap_or(1.0);
-        // Narrower networks lose about as much as those that were published for 0.35 and 1.
-        entry.top1 + 25.0 * width.log10() - 5.0 * (entry.gflop / CHEAP).max(1.0).log2()
-    };
-    found
-        .into_iter()
-        .max_by(|a, b| score(a).total_cmp(&score(b)))
-}
-
-impl Approach {
-    /// Returns what it is called in messages.
-    pub(in crate::commands) fn name(&self) -> String {
-        match self {
-            Self::Pretrained(at_hand) => at_hand.architecture.name().to_owned(),
-            Self::Scratch => "a small network from scratch".to_owned(),
-        }
-    }
-}
 
 impl Facts {
     /// Number of images to learn from.
@@ -378,47 +341,14 @@ fn depth(side: usize) -> usize {
     (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
 }
 
-/// Describes the choice.
-pub(in crate::commands) fn words(approach: &Approach) -> String {
-    match approach {
-        Approach::Pretrained(AtHand {
-            path,
-            architecture,
-            found,
-            ..
-        }) => {
-            let normalize = found
-                .normalize
-                .as_ref()
-                .map_or_else(String::new, |normalize: &Normalize| {
-                    format!(", pixel values: {normalize}")
-                });
-            format!(
-                "Pretrained backbone: {architecture:?} from {}{normalize}",
-                names::of_path(path)
-            )
-        }
-        Approach::Scratch => format!(
-            "A small network from scratch: no pretrained weights are on this machine, or these are \
-             signs or small gray images, which they don't suit. `emberlens weights fetch {}` \
-             downloads some; --weights names a file",
-            fetched().name()
-        ),
-    }
-}
-
-/// The published backbone that is small enough to be downloaded for a first trial.
-pub(in crate::commands) fn fetched() -> Architecture {
-    Architecture::find("squeezenet1_1").expect("it is listed")
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::{
-        config,
+        architecture::Architecture,
+        config::{self, Normalize},
         nn::pretrained::{Found, Origin},
     };
 

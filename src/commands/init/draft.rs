@@ -8,7 +8,7 @@ use crate::{
     base::{names, usage::UsageError},
     commands::{
         common::{
-            first_recipe::{self, Approach},
+            approach::{self, Approach},
             trials,
         },
         ui::{self, Terminal},
@@ -50,7 +50,7 @@ impl Download {
     /// Downloads weights if that is wanted, and returns them. A download that fails is told, and no
     /// error: a network from scratch needs none.
     fn run(self) -> Option<AtHand> {
-        let architecture = first_recipe::fetched();
+        let architecture = approach::fetched();
         let published = architecture.entry().published.as_ref()?;
         let question = || {
             let (name, size) = (
@@ -101,9 +101,9 @@ impl Draft {
         let approach = if wishes.has_trials {
             tried(&found, wishes, &name)?
         } else {
-            approach(&found, wishes)?
+            suited(&found, wishes)?
         };
-        let about = format!("{}\n{}", found.describe(), first_recipe::words(&approach));
+        let about = format!("{}\n{}", found.describe(), approach.words());
         Ok(Self {
             text: found.recipe(&name, &approach),
             about,
@@ -114,7 +114,7 @@ impl Draft {
 }
 
 /// Chooses the network: a pretrained one where there is one and the images suit it.
-fn approach(found: &Found, wishes: &Wishes<'_>) -> anyhow::Result<Approach> {
+fn suited(found: &Found, wishes: &Wishes<'_>) -> anyhow::Result<Approach> {
     if wishes.weights.is_none() && !found.facts.suit_backbones() {
         return Ok(Approach::Scratch);
     }
@@ -137,7 +137,7 @@ fn tried(found: &Found, wishes: &Wishes<'_>, name: &str) -> anyhow::Result<Appro
 /// Returns the weights that the user names, or the best ones on this machine, or downloaded ones.
 fn pretrained_from(wishes: &Wishes<'_>) -> anyhow::Result<Option<AtHand>> {
     let Some(path) = wishes.weights else {
-        return Ok(first_recipe::best(pretrained::at_hand()).or_else(|| wishes.download.run()));
+        return Ok(approach::best(pretrained::at_hand()).or_else(|| wishes.download.run()));
     };
     let found = pretrained::identify(path).ok_or_else(|| {
         let known: Vec<_> = Architecture::all()

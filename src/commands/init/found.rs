@@ -12,10 +12,7 @@ use super::lists::{is_list, lists_beside};
 use crate::{
     base::{names, usage::UsageError},
     commands::{
-        common::{
-            first_recipe::{Approach, Facts},
-            folders,
-        },
+        common::{approach::Approach, first_recipe::Facts, folders},
         ui,
     },
     config::Color,
