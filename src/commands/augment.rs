@@ -53,7 +53,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// So many changed copies of each training image: what the first N epochs draw
-    #[arg(long, value_name = "N", group = "how_many", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        group = "how_many",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     per_image: Option<u16>,
     /// As many changed copies as fill each class up to the largest
     #[arg(long, group = "how_many")]
@@ -107,7 +112,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     refuse_folder(&args.out, &config)?;
     if config.augment.mixes() {
         say(
-            "warning: mixup and cutmix join images of different classes and are left out; training on the result can still do them",
+            "warning: mixup and cutmix join images of different classes and are left out; training \
+             on the result can still do them",
         );
     }
     let data = inputs::load(&config)?;
@@ -161,7 +167,8 @@ fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyh
     }
     let names = names.join(", ");
     Err(UsageError(format!(
-        "the recipe augments nothing in {names}, so that copies would be the images themselves; set something under [augment]"
+        "the recipe augments nothing in {names}, so that copies would be the images themselves; \
+         set something under [augment]"
     ))
     .into())
 }

@@ -28,7 +28,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
                     Ok(detail) => (true, detail),
                     Err(detail) => (false, detail),
                 };
-                json!({ "name": device.name, "about": device.about, "usable": is_usable, "detail": detail })
+                json!({
+                    "name": device.name,
+                    "about": device.about,
+                    "usable": is_usable,
+                    "detail": detail,
+                })
             })
             .collect();
         ui::print(&(serde_json::to_string_pretty(&json!({ "devices": devices }))? + "\n"))?;

@@ -1,4 +1,5 @@
-//! `emberlens evaluate`: a checkpoint and images whose class is known become a table, `metrics.json` and `predictions.csv`.
+//! `emberlens evaluate`: a checkpoint and images whose class is known become a table,
+//! `metrics.json` and `predictions.csv`.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use crate::{
     config::DeviceName,
     evaluation::{
         Evaluation,
-        images::{SplitName, from_path, from_split, held_out_or_back, no_run, run_of},
+        images::{EvalSet, SplitName, from_path, from_split, held_out_or_back, no_run, run_of},
         page::{self, Subject},
         place,
         predictor::{Predictor, Tta},
@@ -31,19 +32,24 @@ pub struct Args {
     /// A folder with one folder a class, or a CSV
     #[arg(long, value_name = "DIR|CSV", conflicts_with = "split")]
     data: Option<PathBuf>,
-    /// The images that the run held out or, with `val`, held back; without this option those held out if there are any
+    /// The images that the run held out or, with `val`, held back; without this option those held
+    /// out if there are any
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// Average the probabilities of each image and of N augmentations of it, drawn as the run's recipe says
+    /// Average the probabilities of each image and of N augmentations of it, drawn as the run's
+    /// recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     tta: Option<u16>,
-    /// Another run or checkpoint, measured on the same images: is one of them better? With --tta, each by its own recipe
+    /// Another run or checkpoint, measured on the same images: is one of them better? With --tta,
+    /// each by its own recipe
     #[arg(long, value_name = "RUN")]
     compare: Option<PathBuf>,
-    /// Where report.html, plots, predictions.csv and metrics.json go, instead of RUN/evaluation/NAME
+    /// Where report.html, plots, predictions.csv and metrics.json go, instead of
+    /// RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write the logits of all images, in the order of predictions.csv: a NumPy array of images x classes, or a CSV
+    /// Write the logits of all images, in the order of predictions.csv: a NumPy array of images x
+    /// classes, or a CSV
     #[arg(long, value_name = "FILE.npy|csv")]
     logits: Option<RawFile>,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -84,7 +90,8 @@ impl Moved {
             return Ok(());
         }
         Err(UsageError(format!(
-            "evaluate only measures; what a checkpoint decides is fitted by: emberlens calibrate {} {}",
+            "evaluate only measures; what a checkpoint decides is fitted by: \
+             emberlens calibrate {} {}",
             names::of_path(run),
             wishes.join(" ")
         )))
@@ -111,11 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if run.is_some() {
         checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
     }
-    let images = match (&args.data, args.split) {
-        (Some(data), _) => from_path(data, &checkpoint.meta.classes, &Terminal)?,
-        (None, Some(split)) => from_split(split, run.ok_or_else(|| no_run(&path))?, &Terminal)?,
-        (None, None) => held_out_or_back(run.ok_or_else(|| no_run(&path))?, &Terminal)?,
-    };
+    let images = images(args, &checkpoint.meta.classes, &path)?;
     let tta = |path: &Path| args.tta.map(|rounds| Tta::of_run(rounds, path)).transpose();
     let other = match &args.compare {
         Some(other) => {
@@ -147,12 +150,36 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         let theirs = Evaluation::run(&predictor, images.clone(), None)?;
         evaluation.compare(&theirs, [&args.checkpoint, path])?;
     }
+    let subject = Subject {
+        evaluation: &evaluation,
+        name: &images.name,
+        checkpoint: &checkpoint,
+        run,
+        compute: &compute,
+    };
+    present(args, &subject, &path)?;
+    Ok(ExitStatus::Done)
+}
+
+/// Returns the images that the arguments name.
+fn images(args: &Args, classes: &[String], checkpoint: &Path) -> anyhow::Result<EvalSet> {
+    let run = || run_of(checkpoint).ok_or_else(|| no_run(checkpoint));
+    match (&args.data, args.split) {
+        (Some(data), _) => from_path(data, classes, &Terminal),
+        (None, Some(split)) => from_split(split, run()?, &Terminal),
+        (None, None) => held_out_or_back(run()?, &Terminal),
+    }
+}
+
+/// Writes the evaluation of the checkpoint at `path` and prints it.
+fn present(args: &Args, subject: &Subject<'_>, path: &Path) -> anyhow::Result<()> {
+    let evaluation = subject.evaluation;
     let digest = evaluation.data.blake3.as_str();
     let out = match &args.out {
         Some(out) => place::chosen(out, digest)?,
         None => {
             let folder = path.parent().unwrap_or(Path::new(".")).join("evaluation");
-            place::free(&folder, &place::name(&images.name, &path), digest)?
+            place::free(&folder, &place::name(subject.name, path), digest)?
         }
     };
     evaluation.write(&out)?;
@@ -168,16 +195,5 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     } else {
         evaluation.to_text()
     })?;
-    page::write(
-        &Subject {
-            evaluation: &evaluation,
-            name: &images.name,
-            checkpoint: &checkpoint,
-            run,
-            compute: &compute,
-        },
-        &out,
-        &Terminal,
-    )?;
-    Ok(ExitStatus::Done)
+    page::write(subject, &out, &Terminal)
 }

@@ -1,4 +1,5 @@
-//! `emberlens explain`: images in, maps of where the network looks out, each with what can be said against it.
+//! `emberlens explain`: images in, maps of where the network looks out, each with what can be said
+//! against it.
 
 use std::{
     io::IsTerminal,
@@ -52,20 +53,24 @@ pub struct Args {
     /// How evidence is found
     #[arg(long, value_enum, default_value = "grad-cam")]
     method: Method,
-    /// The layer group whose output is looked at, counted from 0, instead of the last with four rows and columns
+    /// The layer group whose output is looked at, counted from 0, instead of the last with four
+    /// rows and columns
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
     /// Deletion and insertion: does the prediction follow the map? 84 looks at each image
     #[arg(long)]
     curves: bool,
-    /// Draw the network's layers anew, from the head down, and compare: maps that stay the same show nothing that was learned
+    /// Draw the network's layers anew, from the head down, and compare: maps that stay the same
+    /// show nothing that was learned
     #[arg(long)]
     sanity: bool,
-    /// Write the maps as numbers, in the order of explanations.jsonl: a NumPy array of images x rows x columns, or a CSV; as the layer has
-    /// them, with what speaks against the class below zero, neither scaled nor enlarged
+    /// Write the maps as numbers, in the order of explanations.jsonl: a NumPy array of images x
+    /// rows x columns, or a CSV; as the layer has them, with what speaks against the class below
+    /// zero, neither scaled nor enlarged
     #[arg(long, value_name = "FILE.npy|csv")]
     raw: Option<RawFile>,
-    /// How the results are shown, instead of a table on a terminal and JSON lines to a file or another program
+    /// How the results are shown, instead of a table on a terminal and JSON lines to a file or
+    /// another program
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Where maps, overlays and explanations.jsonl go, instead of RUN/explanations
@@ -163,7 +168,8 @@ fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {
         .ok_or_else(message)
 }
 
-/// The folder to write into: what the user says, or the first of `explanations`, `explanations-2`, ... that isn't there.
+/// The folder to write into: what the user says, or the first of `explanations`, `explanations-2`,
+/// ... that isn't there.
 fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
     Ok(match wanted {
         Some(folder)

@@ -1,4 +1,5 @@
-//! One file a subcommand: its arguments beside what it does. The only place that prints or picks a device.
+//! One file or folder a subcommand: its arguments beside what it does. The only place that prints
+//! or picks a device.
 
 pub mod augment;
 pub mod bench;

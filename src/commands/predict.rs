@@ -41,10 +41,15 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Classes to show an image, the most probable first (table and csv)
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     top_k: u16,
-    /// Say "refer" instead of guessing, where the classes that an image may belong to are none or several: needs
-    /// `calibrate --coverage SHARE` once, and keeps its promise
+    /// Say "refer" instead of guessing, where the classes that an image may belong to are none or
+    /// several: needs `calibrate --coverage SHARE` once, and keeps its promise
     #[arg(long)]
     abstain: bool,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -100,7 +105,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let compute = ui::open_device(args.device)?;
     if args.abstain && checkpoint.meta.coverage.is_none() {
         let message = format!(
-            "--abstain needs to know how sure is sure enough; first: emberlens calibrate {} --coverage 0.9",
+            "--abstain needs to know how sure is sure enough; first: emberlens calibrate {} \
+             --coverage 0.9",
             names::of_path(&args.checkpoint)
         );
         return Err(UsageError(message).into());

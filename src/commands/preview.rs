@@ -32,13 +32,28 @@ pub struct Args {
     #[arg(long = "image", value_name = "FILE")]
     images: Vec<PathBuf>,
     /// Images of each class
-    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "2",
+        value_parser = clap::value_parser!(u16).range(1..=50)
+    )]
     per_class: u16,
     /// The first epoch to show, counted from 1
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     epoch: u32,
     /// Epochs side by side
-    #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "6",
+        value_parser = clap::value_parser!(u16).range(1..=50)
+    )]
     epochs: u16,
     /// The PNG to write
     #[arg(long, value_name = "FILE", default_value = "preview.png")]
@@ -93,7 +108,8 @@ fn named(data: &TrainingData, images: &[PathBuf]) -> anyhow::Result<Vec<usize>> 
             Some(position) => found.push(position),
             None if find(&data.validation, &wanted).is_some() => {
                 bail!(
-                    "the image is for validation, where nothing is augmented; choose one that is trained on: {}",
+                    "the image is for validation, where nothing is augmented; choose one that is \
+                     trained on: {}",
                     names::of_path(image)
                 )
             }

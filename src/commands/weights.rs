@@ -62,8 +62,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     }
 }
 
-/// Prints every architecture with what its weights cost and reach, where they can be downloaded, and
-/// the files on this machine.
+/// Prints every architecture with what its weights cost and reach, where they can be downloaded,
+/// and the files on this machine.
 fn list() -> anyhow::Result<ExitStatus> {
     let at_hand = pretrained::at_hand();
     let mut table = text_table::table(&[

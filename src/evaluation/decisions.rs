@@ -113,12 +113,22 @@ impl Decisions {
             true => "no image to tell".to_owned(),
             false => format!("{value:.4} [{low:.4}, {high:.4}]"),
         };
-        let threshold = self.threshold.as_ref().map(|AtThreshold { fitted, sensitivity, specificity }| {
+        let threshold = self.threshold.as_ref().map(|at| {
+            let AtThreshold {
+                fitted,
+                sensitivity,
+                specificity,
+            } = at;
             // Reported only if the whole interval lies below the target; anything less may be
             // chance.
-            let kept = if sensitivity.high < fitted.sensitivity { OTHER_KIND } else { "" };
+            let kept = if sensitivity.high < fitted.sensitivity {
+                OTHER_KIND
+            } else {
+                ""
+            };
             format!(
-                "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity {}{kept}.",
+                "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity \
+                 {}{kept}.",
                 fitted.class,
                 fitted.probability,
                 fitted.sensitivity,
@@ -127,10 +137,15 @@ impl Decisions {
             )
         });
         let sets = self.sets.as_ref().map(|sets| {
-            let kept = if sets.coverage.high < sets.fitted.coverage { OTHER_KIND } else { "" };
+            let kept = if sets.coverage.high < sets.fitted.coverage {
+                OTHER_KIND
+            } else {
+                ""
+            };
             format!(
-                "Sets of classes promised to hold the true one for {} of new images: they do for {}; {:.2} classes on average; {:.1} % of the \
-                 images would be referred, on the others the accuracy is {}{kept}.",
+                "Sets of classes promised to hold the true one for {} of new images: they do for \
+                 {}; {:.2} classes on average; {:.1} % of the images would be referred, on the \
+                 others the accuracy is {}{kept}.",
                 sets.fitted.coverage,
                 shown(sets.coverage),
                 sets.mean_size,

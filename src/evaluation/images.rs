@@ -38,7 +38,8 @@ pub fn run_of(checkpoint: &Path) -> Option<&Path> {
 pub fn no_run(path: &Path) -> UsageError {
     let path = names::of_path(path);
     UsageError(format!(
-        "{path} stands alone, without a run's config.toml beside it, which says what it was trained on; name images with --data"
+        "{path} stands alone, without a run's config.toml beside it, which says what it was \
+         trained on; name images with --data"
     ))
 }
 
@@ -76,8 +77,8 @@ impl EvalSet {
         let changed: Vec<_> = set.images.iter().filter(is_other).collect();
         let first = names::of_path(&changed.first()?.path);
         Some(format!(
-            "warning: {} of {} images have other pixels than when the run held them back: they were changed since, or another version of the \
-             program reads them; the first: {first}",
+            "warning: {} of {} images have other pixels than when the run held them back: they \
+             were changed since, or another version of the program reads them; the first: {first}",
             changed.len(),
             set.images.len()
         ))
@@ -96,7 +97,8 @@ pub fn from_path(
     let listing = listing::list(path, &Exclude::default())?;
     if let Some(Unknown { names, meant, .. }) = Unknown::of(&listing.classes, classes) {
         bail!(
-            "found {names} that the checkpoint doesn't know, expected classes among {}{meant}; rename or move what isn't one of them: {}",
+            "found {names} that the checkpoint doesn't know, expected classes among {}{meant}; \
+             rename or move what isn't one of them: {}",
             words::listed(classes),
             names::of_path(path)
         );
@@ -156,7 +158,10 @@ pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<E
     }
     let TestListing { entries, unopened } = test_listing(&config.data)?;
     if entries.is_empty() && unopened.is_empty() {
-        progress.say("The run has no test images: measuring on its validation images, which chose the best epoch (--data takes others)");
+        progress.say(
+            "The run has no test images: measuring on its validation images, which chose the best \
+             epoch (--data takes others)",
+        );
         return from_split(SplitName::Val, run, progress);
     }
     from_split(SplitName::Test, run, progress)
@@ -250,9 +255,10 @@ fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
         .filter(|_| !entries.iter().any(|entry| entry.path.exists()))
     {
         Some(first) => bail!(
-            "none of the {} images held back in {} is there, the first: {}; paths are relative to the folder that the program runs in: run it \
-             where the training ran, say where the images are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name others with \
-             --data",
+            "none of the {} images held back in {} is there, the first: {}; paths are relative to \
+             the folder that the program runs in: run it where the training ran, say where the \
+             images are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name \
+             others with --data",
             entries.len(),
             names::of_path(&run.join("split.csv")),
             names::of_path(&first.path)

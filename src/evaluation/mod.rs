@@ -1,76 +1,47 @@
 //! Measures a checkpoint on images and presents the result: as JSON, as files, as tables and as a
 //! page. Never writes into a checkpoint.
 
+mod copies;
 pub mod decisions;
 pub mod images;
+mod measured;
 pub mod page;
 pub mod place;
 mod predictions;
 pub mod predictor;
 mod subset;
 mod tables;
+mod unseen;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+pub use measured::Measured;
+pub use unseen::Unseen;
+
 use self::{
+    copies::{CopyRow, copies_of_known},
     decisions::Decisions,
     images::EvalSet,
     predictor::{Predictor, loss_reasons},
     subset::{SEED, Subset},
 };
 use crate::{
-    base::{io::files::write_atomic, names, progress::Progress, words},
+    base::{io::files::write_atomic, names, words},
     checkpoint::Meta,
     data::{
         Listed,
         batches::dataset::ImageSet,
-        duplicates::{
-            Likeness,
-            known::{Known, KnownCopy},
-        },
+        duplicates::known::KnownCopy,
         listing::Part,
-        pixels::image_stats::ImageStats,
         table::{self, Damaged, Skipped},
     },
-    metrics::{
-        Calibration, ClassReport, Comparison, Confusion, Estimate, ScoredPredictions, argmax,
-    },
+    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, ScoredPredictions},
     record::LISTED_CLASSES,
     report::class_counts::absent_words,
 };
-
-/// The images that an evaluation is of.
-#[derive(Clone, Debug, Serialize)]
-pub struct Measured {
-    /// Their origin, in words.
-    pub source: String,
-    /// BLAKE3 of the digests of their pixels, each with its class, sorted: the same images give the
-    /// same value wherever they lie.
-    pub blake3: String,
-}
-
-/// Returns the identity of the images of a set.
-impl Measured {
-    fn of(set: &ImageSet, source: String) -> Self {
-        let mut images: Vec<_> = set
-            .images
-            .iter()
-            .map(|image| (image.digest, set.classes[image.label].as_str()))
-            .collect();
-        images.sort_unstable();
-        let mut hash = blake3::Hasher::new();
-        for (pixels, class) in images {
-            hash.update(&pixels).update(class.as_bytes()).update(&[0]);
-        }
-        Self {
-            source,
-            blake3: hash.finalize().to_hex().to_string(),
-        }
-    }
-}
 
 /// The result of an evaluation, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -167,27 +138,6 @@ pub struct RunComparison {
     pub words: String,
 }
 
-/// Metrics on the images that the run didn't know.
-#[derive(Clone, Debug, Serialize)]
-pub struct Unseen {
-    /// Number of images.
-    pub count: usize,
-    /// Number of left-out images with pixels equal to a known one.
-    pub exact_copies: usize,
-    /// Number of left-out images that duplicate a known one after resaving, resizing, cropping,
-    /// turning or the like.
-    pub near_copies: usize,
-    /// Fraction of correct predictions; `None` without images.
-    pub accuracy: Option<f64>,
-    /// Mean F1 of the classes; `None` without images.
-    pub macro_f1: Option<f64>,
-    /// Every metric with its 95 % confidence interval, by name; empty without images.
-    pub metrics: BTreeMap<String, Estimate>,
-    /// Metrics of the checkpoint's threshold and prediction sets.
-    #[serde(flatten)]
-    pub decisions: Decisions,
-}
-
 impl Evaluation {
     /// Measures a checkpoint on images. If its run is known, images that duplicate one the run knew
     /// are measured apart.
@@ -254,18 +204,12 @@ impl Evaluation {
             .map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
         let all = Subset::of(&set, &found.probabilities, &indices);
         let report = all.report(&classes);
-        let mut confusion = Confusion::new(classes.len());
-        all.labels
-            .iter()
-            .zip(&all.probabilities)
-            .for_each(|(label, row)| confusion.add(*label, argmax(row)));
+        let confusion = all.confusion(classes.len());
         // The dense matrix grows with the square of the number of classes.
         let dense = (classes.len() <= LISTED_CLASSES).then(|| confusion.dense());
-        let share = |row: &Vec<u64>| {
-            row.iter()
-                .map(|count| *count as f64 / row.iter().sum::<u64>() as f64)
-                .collect()
-        };
+        let of_truth = all.labels.iter().zip(&all.probabilities);
+        let of_truth = of_truth.map(|(label, row)| row[*label]);
+        let losses = found.losses.iter().map(|loss| f64::from(*loss));
         let confused = |(truth, predicted, count): (usize, usize, u64)| Confused {
             truth: classes[truth].clone(),
             predicted: classes[predicted].clone(),
@@ -276,16 +220,9 @@ impl Evaluation {
             images: set.images.len(),
             accuracy: confusion.accuracy(),
             macro_f1: confusion.macro_f1(),
-            loss: found
-                .losses
-                .iter()
-                .map(|loss| f64::from(*loss))
-                .sum::<f64>()
-                / found.losses.len() as f64,
+            loss: losses.sum::<f64>() / found.losses.len() as f64,
             classes: classes.to_vec(),
-            confusion_matrix_normalized: dense
-                .as_ref()
-                .map(|dense| dense.iter().map(share).collect()),
+            confusion_matrix_normalized: dense.as_deref().map(normalized),
             confusion_matrix: dense,
             confusions: confusion.cells().map(confused).collect(),
             metrics: report.metrics,
@@ -294,13 +231,7 @@ impl Evaluation {
             unseen,
             skipped,
             damaged,
-            loss_reasons: loss_reasons(
-                predictor,
-                all.labels
-                    .iter()
-                    .zip(&all.probabilities)
-                    .map(|(label, row)| row[*label]),
-            ),
+            loss_reasons: loss_reasons(predictor, of_truth),
             decisions: all.decisions(&meta),
             comparison: None,
             copies: copied.iter().flatten().map(Option::is_some).collect(),
@@ -348,7 +279,8 @@ impl Evaluation {
         };
         if paths(self) != paths(other) {
             bail!(
-                "the two runs could not read the same images, so they can't be compared; see the warnings above"
+                "the two runs could not read the same images, so they can't be compared; see the \
+                 warnings above"
             );
         }
         // The other network may have the same classes in another order.
@@ -410,6 +342,15 @@ impl Evaluation {
     }
 }
 
+/// Divides each row of a matrix by its sum.
+fn normalized(matrix: &[Vec<u64>]) -> Vec<Vec<f64>> {
+    let of_row = |row: &Vec<u64>| {
+        let sum = row.iter().sum::<u64>() as f64;
+        row.iter().map(|count| *count as f64 / sum).collect()
+    };
+    matrix.iter().map(of_row).collect()
+}
+
 /// Returns the checkpoint's metadata, without its decisions if predictions are averaged over
 /// augmentations, for which these weren't fitted.
 fn decided(predictor: &Predictor<'_>) -> Meta {
@@ -417,83 +358,13 @@ fn decided(predictor: &Predictor<'_>) -> Meta {
     if predictor.tta.is_none() || (meta.threshold.is_none() && meta.coverage.is_none()) {
         return meta.clone();
     }
-    predictor.progress.say("The checkpoint's threshold and sets were fitted without --tta: they are not measured with it");
+    predictor.progress.say(
+        "The checkpoint's threshold and sets were fitted without --tta: they are not measured with \
+         it",
+    );
     Meta {
         threshold: None,
         coverage: None,
         ..meta.clone()
-    }
-}
-
-/// Returns which image of the `known` parts of the run each image duplicates; `None` if the run is
-/// unknown.
-fn copies_of_known(
-    set: &ImageSet,
-    facts: &[Arc<ImageStats>],
-    known: &[Part],
-    run: Option<&Path>,
-    progress: &dyn Progress,
-) -> anyhow::Result<Option<Vec<Option<KnownCopy>>>> {
-    let run = run.map(Known::open).transpose()?.flatten();
-    if run.as_ref().is_some_and(|run| !run.has_looks()) && !facts.is_empty() {
-        progress
-            .say("The run is of an older version, which kept no looks: copies that were saved again are told among its own images only");
-    }
-    let pixels: Vec<_> = set.images.iter().map(|image| image.digest).collect();
-    Ok(run.map(|run| run.copies(known, &pixels, facts)))
-}
-
-/// A row of `copies.csv`.
-#[derive(Serialize)]
-struct CopyRow {
-    path: String,
-    /// The image of the run that it duplicates.
-    copy_of: String,
-    likeness: Likeness,
-}
-
-impl CopyRow {
-    fn of(path: &Path, copy: &Option<KnownCopy>) -> Option<Self> {
-        copy.as_ref().map(|copy| Self {
-            path: names::of_path(path),
-            copy_of: copy.path.clone(),
-            likeness: copy.likeness,
-        })
-    }
-}
-
-impl Unseen {
-    /// Measures the images that aren't copies.
-    fn of(
-        meta: &Meta,
-        set: &ImageSet,
-        probabilities: &[Vec<f32>],
-        copied: &[Option<KnownCopy>],
-    ) -> Self {
-        let unseen: Vec<usize> = (0..copied.len())
-            .filter(|index| copied[*index].is_none())
-            .collect();
-        let near_copies = copied
-            .iter()
-            .flatten()
-            .filter(|copy| copy.likeness == Likeness::Near)
-            .count();
-        let mut found = Self {
-            count: unseen.len(),
-            exact_copies: copied.len() - unseen.len() - near_copies,
-            near_copies,
-            accuracy: None,
-            macro_f1: None,
-            metrics: BTreeMap::new(),
-            decisions: Decisions::default(),
-        };
-        if !unseen.is_empty() {
-            let part = Subset::of(set, probabilities, &unseen);
-            found.metrics = part.report(&meta.classes).metrics;
-            let value = |name: &str| found.metrics.get(name).map(|estimate| estimate.value);
-            (found.accuracy, found.macro_f1, found.decisions) =
-                (value("accuracy"), value("macro_f1"), part.decisions(meta));
-        }
-        found
     }
 }

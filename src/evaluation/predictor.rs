@@ -233,8 +233,8 @@ pub(super) fn loss_reasons(
         (
             clipped > 0,
             format!(
-                "log loss takes a probability of less than {:.1e} for that much, as scikit-learn does ({} of such confidence in another class), \
-                 while the run's own has no bound",
+                "log loss takes a probability of less than {:.1e} for that much, as scikit-learn \
+                 does ({} of such confidence in another class), while the run's own has no bound",
                 f64::EPSILON,
                 counted(clipped, "image")
             ),

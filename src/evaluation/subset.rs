@@ -6,7 +6,7 @@ use super::decisions::Decisions;
 use crate::{
     checkpoint::Meta,
     data::batches::dataset::ImageSet,
-    metrics::{Report, ScoredPredictions},
+    metrics::{Confusion, Report, ScoredPredictions, argmax},
 };
 
 /// Seed of the bootstrap, constant so that equal predictions give equal intervals.
@@ -50,6 +50,16 @@ impl<'a> Subset<'a> {
             &self.groups,
             SEED,
         )
+    }
+
+    /// Returns the confusion matrix of the subset.
+    pub(super) fn confusion(&self, num_classes: usize) -> Confusion {
+        let mut confusion = Confusion::new(num_classes);
+        self.labels
+            .iter()
+            .zip(&self.probabilities)
+            .for_each(|(label, row)| confusion.add(*label, argmax(row)));
+        confusion
     }
 
     /// Returns the metrics of a checkpoint's decisions on the subset.

@@ -49,39 +49,17 @@ impl Evaluation {
             text,
             "{images} images: accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}, loss {loss:.4}"
         );
-        if let Some(Unseen {
-            count,
-            accuracy,
-            macro_f1,
-            ..
-        }) = &self.unseen
-            && count < images
-        {
-            let numbers = match (accuracy, macro_f1) {
-                (Some(accuracy), Some(macro_f1)) => {
-                    format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}")
-                }
-                _ => "none is new".to_owned(),
-            };
-            let _ = writeln!(
-                text,
-                "{} of them are copies of images that the training knew; on the {count} that are not: {numbers}",
-                images - count
-            );
-        }
-        for words in self
-            .measure_words()
-            .into_iter()
-            .chain(self.decisions.words())
+        if let Some(words) = self
+            .unseen_among_copies()
+            .map(|unseen| self.new_words(unseen))
         {
             let _ = writeln!(text, "{words}");
         }
-        for words in self
-            .unseen
-            .iter()
-            .filter(|unseen| unseen.count < *images)
-            .flat_map(|unseen| unseen.decisions.words())
-        {
+        for words in self.measure_words().iter().chain(&self.decisions.words()) {
+            let _ = writeln!(text, "{words}");
+        }
+        let unseen = self.unseen_among_copies().into_iter();
+        for words in unseen.flat_map(|unseen| unseen.decisions.words()) {
             let _ = writeln!(text, "On those never seen: {words}");
         }
         if !self.skipped.is_empty() {
@@ -100,6 +78,29 @@ impl Evaluation {
         text
     }
 
+    /// Returns the metrics on the images that the run didn't know, if it knew some.
+    fn unseen_among_copies(&self) -> Option<&Unseen> {
+        self.unseen
+            .as_ref()
+            .filter(|unseen| unseen.count < self.images)
+    }
+
+    /// Describes how many images the run knew, and the metrics on the others.
+    fn new_words(&self, unseen: &Unseen) -> String {
+        let count = unseen.count;
+        let numbers = match (unseen.accuracy, unseen.macro_f1) {
+            (Some(accuracy), Some(macro_f1)) => {
+                format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}")
+            }
+            _ => "none is new".to_owned(),
+        };
+        format!(
+            "{} of them are copies of images that the training knew; on the {count} that are not: \
+             {numbers}",
+            self.images - count
+        )
+    }
+
     /// Describes the accuracy with its interval and number of images in a line, also of the images
     /// that the run didn't know.
     pub fn accuracy_words(&self) -> String {
@@ -108,11 +109,7 @@ impl Evaluation {
                 metrics.get("accuracy").copied().unwrap_or(Estimate::NONE);
             format!("{} [{}, {}]", number(value), number(low), number(high))
         };
-        let unseen = match self
-            .unseen
-            .as_ref()
-            .filter(|unseen| unseen.count < self.images)
-        {
+        let unseen = match self.unseen_among_copies() {
             Some(unseen) if unseen.count == 0 => " (none of them never seen)".to_owned(),
             Some(unseen) => format!(" ({} never seen: {})", unseen.count, words(&unseen.metrics)),
             None => String::new(),
@@ -129,7 +126,8 @@ impl Evaluation {
         (self.classes.len() > ALL).then(|| {
             let count = self.classes.len();
             format!(
-                "Of {count} classes, the {WORST} that are found least often and the {BEST} that are found most often (all in metrics.json)"
+                "Of {count} classes, the {WORST} that are found least often and the {BEST} that \
+                 are found most often (all in metrics.json)"
             )
         })
     }
@@ -258,10 +256,7 @@ impl Evaluation {
     /// Returns every metric on all images and, if some are duplicates of images that the run knew,
     /// on the others.
     pub(super) fn measures(&self) -> Table {
-        let unseen = self
-            .unseen
-            .as_ref()
-            .filter(|unseen| unseen.count < self.images && unseen.count > 0);
+        let unseen = self.unseen_among_copies().filter(|unseen| unseen.count > 0);
         let mut head = vec![
             "Measure".to_owned(),
             format!("All {}", self.images),
@@ -304,7 +299,8 @@ impl Evaluation {
     pub(super) fn measure_words(&self) -> Vec<String> {
         let ranked = (self.classes.len() > RANKED_CLASSES).then(|| {
             format!(
-                "ROC AUC and average precision have no interval: of more than {RANKED_CLASSES} classes, too much would have to be ranked."
+                "ROC AUC and average precision have no interval: of more than {RANKED_CLASSES} \
+                 classes, too much would have to be ranked."
             )
         });
         let log_loss = self

@@ -104,7 +104,8 @@ impl ClassMeans {
             )?;
             if index < LINES {
                 progress.say(&format!(
-                    "{}: mean of {count} images, {:.0} % of the attention on the border, which is {:.0} % of the image: {}",
+                    "{}: mean of {count} images, {:.0} % of the attention on the border, which is \
+                     {:.0} % of the image: {}",
                     of_text(class),
                     share * 100.0,
                     area * 100.0,

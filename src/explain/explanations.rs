@@ -1,11 +1,18 @@
 //! Explains the images of a set: maps, what they show in words, and the files and lines with both.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use serde::Serialize;
+use image::RgbImage;
 
 use super::{
-    Border, Curves, Explainer, Map, SURE, border, class_means::ClassMeans, overlay, sanity::Sanity,
+    Curves, Explainer, Map, SURE, border,
+    class_means::ClassMeans,
+    explanation::{Explanation, Next, curve_words, row, words},
+    overlay,
+    sanity::Sanity,
 };
 use crate::{
     base::{
@@ -13,7 +20,7 @@ use crate::{
             files::write_atomic,
             raw_file::{Raw, RawFile},
         },
-        names::{self, for_file, of_text},
+        names::{self, for_file},
         progress::Progress,
     },
     data::batches::{dataset::ImageSet, normalize::Normalizer, view::View},
@@ -28,48 +35,6 @@ use crate::{
 
 /// Number of images per batch.
 const BATCH: usize = 16;
-
-/// Explanation of one image: a line on stdout and of `explanations.jsonl`.
-#[derive(Debug, Serialize)]
-struct Explanation {
-    path: String,
-    /// The predicted class, and its probability.
-    label: String,
-    probability: f64,
-    /// The explained class, and its probability.
-    class: String,
-    class_probability: f64,
-    method: &'static str,
-    layer: String,
-    /// Whether anything is evidence for the class.
-    evidence: bool,
-    words: String,
-    /// Location of the most evidence, `[x, y]` in pixels of the network's input.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peak: Option<[usize; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    border: Option<Border>,
-    /// Map of another method, if this one finds no evidence for a class that the network is sure
-    /// of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<Next>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    curves: Option<Curves>,
-    /// File with the image, the map over it, and the next method's map over it.
-    overlay: String,
-    /// File with the map alone, in gray.
-    map: String,
-}
-
-/// Result of the first other method that finds evidence.
-#[derive(Debug, Serialize)]
-struct Next {
-    method: &'static str,
-    layer: String,
-    peak: [usize; 2],
-    border: Border,
-    map: String,
-}
 
 /// Writes a line of results.
 pub type Print = fn(&str) -> anyhow::Result<()>;
@@ -114,6 +79,54 @@ struct Found<'a> {
     map: &'a Map,
     next: Option<(Explainer, Map)>,
     curves: Option<Curves>,
+}
+
+/// The files of one image.
+struct Files<'a> {
+    folder: &'a Path,
+    /// Tells images of the same name apart.
+    number: usize,
+    stem: String,
+    /// Height and width of a map.
+    size: [usize; 2],
+}
+
+impl Files<'_> {
+    fn path(&self, what: &str) -> PathBuf {
+        let Self { number, stem, .. } = self;
+        self.folder.join(format!("{number:04}-{stem}.{what}.png"))
+    }
+
+    /// Writes a map alone, in gray, and returns its path.
+    fn write_map(&self, evidence: &[f32], what: &str) -> anyhow::Result<PathBuf> {
+        let levels: Vec<u8> = evidence
+            .iter()
+            .map(|value| (value * 255.0).round() as u8)
+            .collect();
+        let [height, width] = self.size;
+        let path = self.path(what);
+        write_png(&colored(&levels, [height, width, 1]), &path)?;
+        Ok(path)
+    }
+
+    /// Writes the map of another method, and returns what is said of it with the map over `image`.
+    fn write_next(
+        &self,
+        image: &RgbImage,
+        explainer: &Explainer,
+        map: &Map,
+    ) -> anyhow::Result<(Next, RgbImage)> {
+        let (method, evidence) = (explainer.method().name(), map.at_size(self.size));
+        let path = self.write_map(&evidence, &format!("map-{method}"))?;
+        let next = Next {
+            method,
+            layer: explainer.layer(),
+            peak: map.peak(self.size),
+            border: border(&evidence, self.size),
+            map: names::of_path(&path),
+        };
+        Ok((next, magnified(&overlay(image, &evidence))))
+    }
 }
 
 impl<'a> Work<'a> {
@@ -223,39 +236,24 @@ impl<'a> Work<'a> {
         let (path, classes) = (&set.images[index].path, &set.classes);
         let bytes = set.store.colored(set.images[index].slot)?;
         let (image, evidence) = (colored(&bytes, self.shape), map.at_size(size));
-        let number = self.rows.len() + 1;
-        let stem = for_file(&path.file_stem().unwrap_or_default().to_string_lossy());
-        // The number tells images of the same name apart.
-        let name = |what: &str| self.out.join(format!("{number:04}-{stem}.{what}.png"));
-        let mut sides = vec![magnified(&image), magnified(&overlay(&image, &evidence))];
-        let grey = |values: &[f32]| {
-            let levels: Vec<u8> = values
-                .iter()
-                .map(|value| (value * 255.0).round() as u8)
-                .collect();
-            colored(&levels, [size[0], size[1], 1])
+        let files = Files {
+            folder: self.out,
+            number: self.rows.len() + 1,
+            stem: for_file(&path.file_stem().unwrap_or_default().to_string_lossy()),
+            size,
         };
-        write_png(&grey(&evidence), &name("map"))?;
+        let mut sides = vec![magnified(&image), magnified(&overlay(&image, &evidence))];
+        let map_file = files.write_map(&evidence, "map")?;
         let next = match next {
             Some((explainer, map)) => {
-                let (evidence, path) = (
-                    map.at_size(size),
-                    name(&format!("map-{}", explainer.method().name())),
-                );
-                write_png(&grey(&evidence), &path)?;
-                sides.push(magnified(&overlay(&image, &evidence)));
-                let (method, layer) = (explainer.method().name(), explainer.layer());
-                Some(Next {
-                    method,
-                    layer,
-                    peak: map.peak(size),
-                    border: border(&evidence, size),
-                    map: names::of_path(&path),
-                })
+                let (next, side) = files.write_next(&image, &explainer, &map)?;
+                sides.push(side);
+                Some(next)
             }
             None => None,
         };
-        write_png(&in_a_row(&sides), &name("overlay"))?;
+        let overlay_file = files.path("overlay");
+        write_png(&in_a_row(&sides), &overlay_file)?;
         let has_evidence = map.places_evidence();
         if has_evidence {
             // A map without evidence is zero everywhere and would only scale the mean down.
@@ -264,6 +262,7 @@ impl<'a> Work<'a> {
             self.without_evidence += 1;
         }
         let border = border(&evidence, size);
+        let limits = (border, next.as_ref(), curves.as_ref());
         let explanation = Explanation {
             path: names::of_path(path),
             label: classes[label].clone(),
@@ -273,18 +272,13 @@ impl<'a> Work<'a> {
             method: self.explainer.method().name(),
             layer: self.explainer.layer(),
             evidence: map.has_evidence(),
-            words: words(
-                map,
-                &classes[class],
-                probabilities[class],
-                (border, next.as_ref(), curves.as_ref()),
-            ),
+            words: words(map, &classes[class], probabilities[class], limits),
             peak: has_evidence.then(|| map.peak(size)),
             border: has_evidence.then_some(border),
             next,
             curves,
-            overlay: names::of_path(&name("overlay")),
-            map: names::of_path(&name("map")),
+            overlay: names::of_path(&overlay_file),
+            map: names::of_path(&map_file),
         };
         self.keep(&explanation, map)
     }
@@ -358,7 +352,8 @@ impl<'a> Work<'a> {
         if self.without_evidence > 0 {
             let of = self.rows.len();
             self.progress.say(&format!(
-                "{} of {of} images have no evidence that can be placed; see \"words\" in explanations.jsonl",
+                "{} of {of} images have no evidence that can be placed; see \"words\" in \
+                 explanations.jsonl",
                 self.without_evidence
             ));
         }
@@ -374,104 +369,4 @@ impl<'a> Work<'a> {
             .say(&format!("Explanations: {}", names::of_path(self.out)));
         Ok(())
     }
-}
-
-/// Returns an image's row of the table.
-fn row(found: &Explanation) -> Vec<String> {
-    let place = |peak: [usize; 2], border: &Border| {
-        [
-            format!("{}, {}", peak[0], peak[1]),
-            format!(
-                "{:.0} % (it is {:.0} %)",
-                border.share * 100.0,
-                border.area * 100.0
-            ),
-        ]
-    };
-    let (method, [peak, border]) = match (found.peak, &found.border, &found.next) {
-        (Some(peak), Some(border), _) => (found.method.to_owned(), place(peak, border)),
-        (.., Some(next)) => (
-            format!("{} (no evidence by {})", next.method, found.method),
-            place(next.peak, &next.border),
-        ),
-        _ => (
-            found.method.to_owned(),
-            ["no evidence", "-"].map(str::to_owned),
-        ),
-    };
-    let class = match found.class == found.label {
-        true => found.class.clone(),
-        false => format!("{} (predicted: {})", found.class, found.label),
-    };
-    vec![
-        found.path.clone(),
-        class,
-        format!("{:.4}", found.class_probability),
-        method,
-        peak,
-        border,
-    ]
-}
-
-/// Describes the mean curves of all images.
-fn curve_words(curves: &[Curves]) -> String {
-    let mean =
-        |of: &dyn Fn(&Curves) -> f64| curves.iter().map(of).sum::<f64>() / curves.len() as f64;
-    format!(
-        "Mean probability while the best places go {:.3} (the map shuffled: {:.3}; lower is better), while they come {:.3} (shuffled: {:.3}; \
-         higher is better)",
-        mean(&|curves| curves.deletion.area),
-        mean(&|curves| curves.deletion_shuffled),
-        mean(&|curves| curves.insertion.area),
-        mean(&|curves| curves.insertion_shuffled)
-    )
-}
-
-/// Describes what a map shows, and what limits it.
-fn words(
-    map: &Map,
-    class: &str,
-    probability: f64,
-    (border, next, curves): (Border, Option<&Next>, Option<&Curves>),
-) -> String {
-    let class = of_text(class);
-    let beside = match next {
-        Some(Next { method, layer, .. }) => {
-            format!("; {method} of {layer} finds some and is shown beside it")
-        }
-        None if probability >= SURE && !map.places_evidence() => {
-            "; no other method finds any".to_owned()
-        }
-        None => String::new(),
-    };
-    if !map.has_evidence() {
-        return format!(
-            "no positive evidence for {class}: nothing that this layer sees raises its score{beside}"
-        );
-    }
-    if map.is_flat() {
-        return format!(
-            "the evidence for {class} is the same everywhere: this layer can't say where{beside}"
-        );
-    }
-    let mut words = format!(
-        "{:.0} % of the evidence for {class} is on the border, which is {:.0} % of the image",
-        border.share * 100.0,
-        border.area * 100.0
-    );
-    if let Some(curves) = curves {
-        let follows = |is_better: bool| {
-            if is_better {
-                "follows"
-            } else {
-                "does not follow"
-            }
-        };
-        words.push_str(&format!(
-            "; the prediction {} the map when its best places go, and {} it when they come",
-            follows(curves.deletion.area < curves.deletion_shuffled),
-            follows(curves.insertion.area > curves.insertion_shuffled)
-        ));
-    }
-    words
 }

@@ -65,7 +65,8 @@ impl Sanity {
         let verdict = if last < UNLIKE {
             "The maps depend on what the network learned."
         } else {
-            "With all weights random the maps are much the same: they show the images, not what the network learned. Don't rely on them."
+            "With all weights random the maps are much the same: they show the images, not what \
+             the network learned. Don't rely on them."
         };
         format!("{table}\n{verdict}\n")
     }

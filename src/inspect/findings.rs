@@ -123,7 +123,8 @@ fn leak(found: &Inspection) -> Option<Finding> {
             "{count} of {tests} test images {are} of images that are trained on or chosen by{near}"
         ),
         Some(first),
-        "believe `evaluate`'s second column, on the images never seen, or set data.on_leak = \"exclude\"",
+        "believe `evaluate`'s second column, on the images never seen, or set data.on_leak = \
+         \"exclude\"",
     ))
 }
 
@@ -162,7 +163,8 @@ fn conflicting_labels(found: &Inspection) -> Option<Finding> {
         Kind::ConflictingLabels,
         format!("{groups} of copies {has} more than one label"),
         Some(first),
-        "look at them: their pixels differ, perhaps on purpose (the same photo with and without a mask), or a label is wrong",
+        "look at them: their pixels differ, perhaps on purpose (the same photo with and without a \
+         mask), or a label is wrong",
     ))
 }
 
@@ -182,7 +184,8 @@ fn validation_leak(found: &Inspection) -> Option<Finding> {
         Kind::ValidationLeak,
         format!("{count} of {all} validation images {are} of training images"),
         Some(first),
-        "take them out of one side, or set data.on_leak = \"exclude\": the best epoch is chosen by memory otherwise",
+        "take them out of one side, or set data.on_leak = \"exclude\": the best epoch is chosen by \
+         memory otherwise",
     ))
 }
 
@@ -207,7 +210,8 @@ fn split_groups(found: &Inspection) -> Option<Finding> {
             verb(split.len(), "has", "have")
         ),
         Some(format!("{group} ({})", parts.join(" and "))),
-        "what is learned of a patient helps on that patient's other images: put each group on one side",
+        "what is learned of a patient helps on that patient's other images: put each group on one \
+         side",
     ))
 }
 
@@ -223,14 +227,16 @@ fn doubtful_labels(found: &Inspection) -> Option<Finding> {
     Some(Finding::new(
         Kind::DoubtfulLabels,
         format!(
-            "{count} of {images} labels {are} doubtful: a linear model of {features} says otherwise; its balanced accuracy is \
-             {balanced_accuracy:.2} on images that it wasn't fitted to"
+            "{count} of {images} labels {are} doubtful: a linear model of {features} says \
+             otherwise; its balanced accuracy is {balanced_accuracy:.2} on images that it wasn't \
+             fitted to"
         ),
         Some(format!(
             "{} ({}, or {}?)",
             worst.path, worst.label, worst.suggestion
         )),
-        "look at them, the least believed first; a hard image with a right label is doubtful as well",
+        "look at them, the least believed first; a hard image with a right label is doubtful as \
+         well",
     ))
 }
 
@@ -298,10 +304,12 @@ fn repeats(found: &Inspection) -> Option<Finding> {
     Some(Finding::new(
         Kind::Repeats,
         format!(
-            "{groups} of copies {lie} within one split ({near} of them saved again, resized, turned or the like)"
+            "{groups} of copies {lie} within one split ({near} of them saved again, resized, \
+             turned or the like)"
         ),
         Some(first),
-        "they stay together when validation images are held back, and count more than once all the same; --write-clean keeps one of each",
+        "they stay together when validation images are held back, and count more than once all the \
+         same; --write-clean keeps one of each",
     ))
 }
 
@@ -315,10 +323,12 @@ fn rule(found: &Inspection) -> Option<Finding> {
     Some(Finding::new(
         Kind::Rule,
         format!(
-            "a rule on {property} scores {balanced_accuracy:.2} (balanced accuracy; guessing {chance:.2})"
+            "a rule on {property} scores {balanced_accuracy:.2} (balanced accuracy; guessing \
+             {chance:.2})"
         ),
         None,
-        "images of the classes come from different places: a network may learn the place; `explain` shows where it looks",
+        "images of the classes come from different places: a network may learn the place; \
+         `explain` shows where it looks",
     ))
 }
 

@@ -64,12 +64,30 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
         ))
     });
     let (images, labels): (Vec<&ScannedImage>, Vec<usize>) = labelled.unzip();
+    let chance = 1.0 / classes.len() as f64;
+    let rule = |(property, values): (&'static str, Vec<usize>)| Rule {
+        property,
+        balanced_accuracy: judge(&values, &labels, classes.len()),
+        chance,
+        is_seen: property != NAME,
+    };
+    let mut rules: Vec<Rule> = properties(&images)
+        .into_iter()
+        .map(rule)
+        .filter(|rule| rule.balanced_accuracy > chance + TELLING * (1.0 - chance))
+        .collect();
+    rules.sort_by(|a, b| b.balanced_accuracy.total_cmp(&a.balanced_accuracy));
+    rules
+}
+
+/// Returns each property with its value for each image.
+fn properties(images: &[&ScannedImage]) -> Vec<(&'static str, Vec<usize>)> {
     let numbers = |of: fn(&ScannedImage) -> f64| {
         steps(&images.iter().map(|seen| of(seen)).collect::<Vec<_>>())
     };
     let names =
         |of: fn(&ScannedImage) -> String| places(images.iter().map(|seen| of(seen)).collect());
-    let properties = [
+    [
         ("the image's width", numbers(|seen| seen.facts.width as f64)),
         (
             "the image's height",
@@ -106,21 +124,8 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
             numbers(|seen| f64::from(seen.facts.sharpness)),
         ),
         (NAME, names(|seen| source_name(&seen.entry.path))),
-    ];
-    let chance = 1.0 / classes.len() as f64;
-    let rule = |(property, values): (&'static str, Vec<usize>)| Rule {
-        property,
-        balanced_accuracy: judge(&values, &labels, classes.len()),
-        chance,
-        is_seen: property != NAME,
-    };
-    let mut rules: Vec<Rule> = properties
-        .into_iter()
-        .map(rule)
-        .filter(|rule| rule.balanced_accuracy > chance + TELLING * (1.0 - chance))
-        .collect();
-    rules.sort_by(|a, b| b.balanced_accuracy.total_cmp(&a.balanced_accuracy));
-    rules
+    ]
+    .into()
 }
 
 /// Replaces each value by its quantile bin. Bins have about the same number of images; equal values

@@ -12,11 +12,11 @@ use crate::{
 
 /// Mean pixel value (0 to 255) below which an image is dark, if it is also an outlier: a fixed
 /// bound alone reported 87 of 10,000 MNIST digits.
-const DARK: f32 = 12.0;
+const DARK: f64 = 12.0;
 /// Mean pixel value above which an image is light, if it is also an outlier.
-const LIGHT: f32 = 243.0;
+const LIGHT: f64 = 243.0;
 /// Standard deviation of the pixel values below which an image is almost empty.
-const EMPTY: f32 = 5.0;
+const EMPTY: f64 = 5.0;
 /// Distance from the median above which a value is an outlier, in median absolute deviations.
 const ODD: f64 = 7.0;
 
@@ -49,58 +49,63 @@ type Measure = fn(&ImageStats) -> f64;
 /// A second measure and the rule by which it must be odd as well.
 type Also = (Measure, Odd);
 
+/// The brightness itself.
+const BRIGHTNESS: Measure = |facts| f64::from(facts.brightness);
+// Logarithms, so that a factor in brightness is the same distance in dark and in bright sets.
+const LIGHTNESS: Measure = |facts| f64::from(facts.brightness + 1.0).ln();
+const SHADE: Measure = |facts| f64::from(256.0 - facts.brightness).ln();
+
+/// What an image may stand out by: a name, a measure with the rule by which it is odd, and a second
+/// one that must be odd as well.
+const KINDS: [(&str, Measure, Odd, Option<Also>); 7] = [
+    (
+        "dark",
+        BRIGHTNESS,
+        Odd::Below(DARK),
+        Some((LIGHTNESS, Odd::FarBelow)),
+    ),
+    (
+        "light",
+        BRIGHTNESS,
+        Odd::Above(LIGHT),
+        Some((SHADE, Odd::FarBelow)),
+    ),
+    (
+        "almost empty",
+        |facts| f64::from(facts.contrast),
+        Odd::Below(EMPTY),
+        None,
+    ),
+    (
+        "blurred",
+        |facts| f64::from(facts.sharpness).max(1e-9).ln(),
+        Odd::FarBelow,
+        None,
+    ),
+    (
+        "small",
+        |facts| (facts.height.min(facts.width) as f64).ln(),
+        Odd::FarBelow,
+        None,
+    ),
+    (
+        "wide",
+        |facts| (facts.width as f64 / facts.height as f64).ln(),
+        Odd::FarAbove,
+        None,
+    ),
+    (
+        "tall",
+        |facts| (facts.height as f64 / facts.width as f64).ln(),
+        Odd::FarAbove,
+        None,
+    ),
+];
+
 /// Finds the suspects of each kind, the most extreme first. Kinds without any are left out.
 pub(super) fn find(seen: &[ScannedImage]) -> BTreeMap<&'static str, Vec<Suspect>> {
-    let brightness: Measure = |facts| f64::from(facts.brightness);
-    // Logarithms, so that a factor in brightness is the same distance in dark and in bright sets.
-    let light: Measure = |facts| f64::from(facts.brightness + 1.0).ln();
-    let shade: Measure = |facts| f64::from(256.0 - facts.brightness).ln();
-    let kinds: [(&'static str, Measure, Odd, Option<Also>); 7] = [
-        (
-            "dark",
-            brightness,
-            Odd::Below(f64::from(DARK)),
-            Some((light, Odd::FarBelow)),
-        ),
-        (
-            "light",
-            brightness,
-            Odd::Above(f64::from(LIGHT)),
-            Some((shade, Odd::FarBelow)),
-        ),
-        (
-            "almost empty",
-            |facts| f64::from(facts.contrast),
-            Odd::Below(f64::from(EMPTY)),
-            None,
-        ),
-        (
-            "blurred",
-            |facts| f64::from(facts.sharpness).max(1e-9).ln(),
-            Odd::FarBelow,
-            None,
-        ),
-        (
-            "small",
-            |facts| (facts.height.min(facts.width) as f64).ln(),
-            Odd::FarBelow,
-            None,
-        ),
-        (
-            "wide",
-            |facts| (facts.width as f64 / facts.height as f64).ln(),
-            Odd::FarAbove,
-            None,
-        ),
-        (
-            "tall",
-            |facts| (facts.height as f64 / facts.width as f64).ln(),
-            Odd::FarAbove,
-            None,
-        ),
-    ];
     let mut found = BTreeMap::new();
-    for (kind, of, odd, and) in kinds {
+    for (kind, of, odd, and) in KINDS {
         let values_of = |of: Measure| {
             seen.iter()
                 .map(|seen| of(&seen.facts))

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{
     interval::{DRAWS, Estimate, middle, resample},
-    measures::{Measurer, Measures, ScoredPredictions, names},
+    measures::{Measurer, Measures, names},
+    predictions::ScoredPredictions,
 };
 
 /// The result of a comparison. Differences are the second network's value minus the first's.
@@ -87,7 +88,8 @@ impl Comparison {
             (first, second)
         };
         let numbers = format!(
-            "accuracy differs by {:+.4} (95 %: {:+.4} to {:+.4}); {} images only {second} gets right, {} only {first}; McNemar p = {:.4}",
+            "accuracy differs by {:+.4} (95 %: {:+.4} to {:+.4}); {} images only {second} gets \
+             right, {} only {first}; McNemar p = {:.4}",
             difference.value,
             difference.low,
             difference.high,
@@ -97,13 +99,15 @@ impl Comparison {
         );
         let verdict = match self.mcnemar_p < LEVEL {
             true => format!(
-                "{better} is better than {worse} on images like these: chance alone would seldom do this"
+                "{better} is better than {worse} on images like these: chance alone would seldom \
+                 do this"
             ),
             false if self.only_first_right == self.only_second_right => {
                 "Neither is better".to_owned()
             }
             false => format!(
-                "This does not show that {better} is better than {worse}: chance alone does as much often enough"
+                "This does not show that {better} is better than {worse}: chance alone does as \
+                 much often enough"
             ),
         };
         format!("{numbers}.\n{verdict}.")

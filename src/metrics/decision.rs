@@ -110,8 +110,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_threshold_finds_what_is_wanted_and_no_higher_one_does(list in prop::collection::vec(0.0f32..1.0, 1..60), sensitivity in 0.01f64..1.0) {
-            let found = |threshold: f32| list.iter().filter(|value| **value >= threshold).count() as f64 / list.len() as f64;
+        fn a_threshold_finds_what_is_wanted_and_no_higher_one_does(
+            list in prop::collection::vec(0.0f32..1.0, 1..60),
+            sensitivity in 0.01f64..1.0,
+        ) {
+            let found = |threshold: f32| {
+                let count = list.iter().filter(|value| **value >= threshold).count();
+                count as f64 / list.len() as f64
+            };
             let threshold = fit_threshold(list.clone(), sensitivity).expect("some");
             prop_assert!(found(threshold) >= sensitivity);
             prop_assert!(found(f32::from_bits(threshold.to_bits() + 1)) < sensitivity + 1e-12);

@@ -5,7 +5,8 @@
 use rayon::prelude::*;
 
 use super::{
-    Tally, argmax,
+    Tally,
+    predictions::ScoredPredictions,
     ranking::{Areas, Ranking},
 };
 
@@ -17,16 +18,6 @@ pub const RANKED_CLASSES: usize = 100;
 /// Number of classes whose probabilities are copied from all images in one pass. Neighboring
 /// classes are adjacent in memory, while the values of one class are a row apart.
 const BLOCK: usize = 64;
-
-/// Predictions together with the true classes.
-#[derive(Clone, Debug)]
-pub struct ScoredPredictions<'a> {
-    labels: Vec<usize>,
-    rows: Vec<&'a [f32]>,
-    predicted: Vec<usize>,
-    num_classes: usize,
-}
-
 /// Predictions with the per-image quantities that the metrics of every resample need.
 #[derive(Clone, Debug)]
 pub(super) struct Measurer<'a> {
@@ -155,118 +146,6 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
         .fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     sum / count
 }
-
-impl<'a> ScoredPredictions<'a> {
-    /// Pairs each image's label with its row of class probabilities.
-    pub fn new(labels: Vec<usize>, rows: Vec<&'a [f32]>, num_classes: usize) -> Self {
-        Self {
-            predicted: rows.iter().map(|row| argmax(row)).collect(),
-            labels,
-            rows,
-            num_classes,
-        }
-    }
-
-    /// Returns the number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Returns the number of classes.
-    pub fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    /// Whether the image at `index` is predicted correctly.
-    pub fn is_right(&self, index: usize) -> bool {
-        self.predicted[index] == self.labels[index]
-    }
-
-    /// Whether there are no images.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// For each distinct probability of a class, in falling order, counts the images of the class
-    /// and the other images that have it.
-    fn thresholds(&self, class: usize) -> Vec<[f64; 2]> {
-        let value = |index: &usize| self.rows[*index][class];
-        let mut order: Vec<usize> = (0..self.len()).collect();
-        order.sort_by(|a, b| value(b).total_cmp(&value(a)));
-        let sums = |equals: &[usize]| {
-            let hits = equals
-                .iter()
-                .filter(|index| self.labels[**index] == class)
-                .count();
-            [hits, equals.len() - hits].map(|count| count as f64)
-        };
-        order
-            .chunk_by(|a, b| value(a) == value(b))
-            .map(sums)
-            .collect()
-    }
-
-    /// Returns the points of a class's ROC curve, false positive rate and true positive rate at
-    /// each threshold, from (0, 0) to (1, 1).
-    pub fn roc(&self, class: usize) -> Vec<[f64; 2]> {
-        let points = self
-            .thresholds(class)
-            .into_iter()
-            .scan([0.0, 0.0], |at, [hits, alarms]| {
-                *at = [at[0] + alarms, at[1] + hits];
-                Some(*at)
-            });
-        let points: Vec<_> = std::iter::once([0.0, 0.0]).chain(points).collect();
-        let [alarms, hits] = points[points.len() - 1];
-        points
-            .into_iter()
-            .map(|[x, y]| [x / alarms, y / hits])
-            .collect()
-    }
-
-    /// Returns the points of a class's precision-recall curve, recall and precision at each
-    /// threshold, by rising recall.
-    pub fn precision_recall(&self, class: usize) -> Vec<[f64; 2]> {
-        let points = self
-            .thresholds(class)
-            .into_iter()
-            .scan([0.0, 0.0], |at, [hits, alarms]| {
-                *at = [at[0] + hits, at[1] + alarms];
-                Some(*at)
-            });
-        let points: Vec<_> = points.collect();
-        let all = points.last().map_or(0.0, |last| last[0]);
-        points
-            .into_iter()
-            .map(|[hits, alarms]| [hits / all, hits / (hits + alarms)])
-            .collect()
-    }
-
-    /// Returns the reliability curve: predictions binned by their confidence in equal steps from 0
-    /// to 1.
-    pub fn reliability(&self) -> Vec<Bin> {
-        let mut bins = vec![Bin::default(); BINS];
-        for (index, row) in self.rows.iter().enumerate() {
-            let confidence = f64::from(row[self.predicted[index]]);
-            // Bins are open below and closed above, as in Guo et al.; a confidence of 0 falls into
-            // the first.
-            let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
-            bin.count += 1;
-            bin.confidence += confidence;
-            bin.accuracy += if self.predicted[index] == self.labels[index] {
-                1.0
-            } else {
-                0.0
-            };
-        }
-        for bin in bins.iter_mut().filter(|bin| bin.count > 0) {
-            bin.confidence /= bin.count as f64;
-            bin.accuracy /= bin.count as f64;
-        }
-        bins
-    }
-}
-
 impl<'a> Measurer<'a> {
     /// Ranks the images for every class and computes each image's errors.
     pub(super) fn new(judged: &'a ScoredPredictions<'a>) -> Self {
@@ -333,18 +212,7 @@ impl<'a> Measurer<'a> {
 
     /// Computes the metrics with these weights and areas.
     fn measure_with(&self, counts: &[u32], areas: Vec<Areas>) -> Measures {
-        let mut tallies = vec![Tally::default(); self.judged.num_classes];
-        for ((label, predicted), count) in self
-            .judged
-            .labels
-            .iter()
-            .zip(&self.judged.predicted)
-            .zip(counts)
-        {
-            tallies[*label].support += count;
-            tallies[*predicted].predicted += count;
-            tallies[*label].hits += if label == predicted { *count } else { 0 };
-        }
+        let tallies = self.tallies(counts);
         let sum: u64 = tallies.iter().map(|tally| u64::from(tally.support)).sum();
         let right: u64 = tallies.iter().map(|tally| u64::from(tally.hits)).sum();
         let total = sum as f64;
@@ -392,21 +260,35 @@ impl<'a> Measurer<'a> {
             mean(per_class.iter().map(|scores| scores.roc_auc)),
             mean(per_class.iter().map(|scores| scores.average_precision)),
         ];
-        measures.values.extend(
-            TOP.iter()
-                .filter(|k| **k < self.judged.num_classes)
-                .map(|k| {
-                    let hits: u64 = self
-                        .ranks
-                        .iter()
-                        .zip(counts)
-                        .filter(|(rank, _)| *rank < k)
-                        .map(|(_, count)| u64::from(*count))
-                        .sum();
-                    hits as f64 / total
-                }),
-        );
+        let top = TOP.iter().filter(|k| **k < self.judged.num_classes);
         measures
+            .values
+            .extend(top.map(|k| self.top_hits(*k, counts) as f64 / total));
+        measures
+    }
+
+    /// Returns the counts of each class with these weights.
+    fn tallies(&self, counts: &[u32]) -> Vec<Tally> {
+        let ScoredPredictions {
+            labels, predicted, ..
+        } = self.judged;
+        let mut tallies = vec![Tally::default(); self.judged.num_classes];
+        for ((label, predicted), count) in labels.iter().zip(predicted).zip(counts) {
+            tallies[*label].support += count;
+            tallies[*predicted].predicted += count;
+            tallies[*label].hits += if label == predicted { *count } else { 0 };
+        }
+        tallies
+    }
+
+    /// Returns the weighted number of images whose true class is among the `k` most probable.
+    fn top_hits(&self, k: usize, counts: &[u32]) -> u64 {
+        self.ranks
+            .iter()
+            .zip(counts)
+            .filter(|(rank, _)| **rank < k)
+            .map(|(_, count)| u64::from(*count))
+            .sum()
     }
 
     /// Returns the weighted sums of the log loss and of the Brier score.
@@ -453,31 +335,6 @@ fn errors(label: usize, row: &[f32]) -> [f64; 2] {
     };
     [-of_truth.ln(), row.iter().enumerate().map(square).sum()]
 }
-
-/// Number of bins of the reliability curve, as in Guo et al. 2017 (arXiv 1706.04599).
-const BINS: usize = 15;
-
-/// A bin of predictions of similar confidence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
-pub struct Bin {
-    /// Number of predictions.
-    pub count: u64,
-    /// Mean of their highest probabilities.
-    pub confidence: f64,
-    /// Fraction of them that is correct.
-    pub accuracy: f64,
-}
-
-/// Returns the expected calibration error: the mean distance between confidence and accuracy,
-/// weighted by the number of predictions.
-pub fn calibration_error(bins: &[Bin]) -> f64 {
-    let total: u64 = bins.iter().map(|bin| bin.count).sum();
-    bins.iter()
-        .map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs())
-        .sum::<f64>()
-        / total as f64
-}
-
 /// Returns Matthews's correlation coefficient for any number of classes (Gorodkin 2004), or 0 if
 /// the truth or the prediction has one class only.
 fn mcc(per_class: &[ClassMeasures], total: f64) -> f64 {

@@ -6,6 +6,7 @@ mod confusion;
 mod decision;
 mod interval;
 mod measures;
+mod predictions;
 mod ranking;
 mod report;
 mod temperature;
@@ -14,7 +15,8 @@ pub use compare::Comparison;
 pub use confusion::{ClassScores, Confusion, Tally};
 pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, images_for, prediction_set};
 pub use interval::{Estimate, share, wilson};
-pub use measures::{Bin, ClassMeasures, RANKED_CLASSES, ScoredPredictions, calibration_error};
+pub use measures::{ClassMeasures, RANKED_CLASSES};
+pub use predictions::{Bin, ScoredPredictions, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
 pub use temperature::{
     TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval,

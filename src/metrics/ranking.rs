@@ -131,16 +131,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn areas_are_those_of_the_definitions(images in prop::collection::vec((0u8..12, any::<bool>(), 0u32..4), 1..40)) {
+        fn areas_are_those_of_the_definitions(
+            images in prop::collection::vec((0u8..12, any::<bool>(), 0u32..4), 1..40)
+        ) {
             let values: Vec<u8> = images.iter().map(|image| image.0).collect();
             let is_own: Vec<bool> = images.iter().map(|image| image.1).collect();
             let counts: Vec<u32> = images.iter().map(|image| image.2).collect();
-            let probabilities: Vec<f32> = values.iter().map(|value| f32::from(*value) / 12.0).collect();
-            let labels: Vec<usize> = is_own.iter().map(|is_own| if *is_own { 3 } else { 1 }).collect();
+            let probabilities: Vec<f32> =
+                values.iter().map(|value| f32::from(*value) / 12.0).collect();
+            let labels: Vec<usize> =
+                is_own.iter().map(|is_own| if *is_own { 3 } else { 1 }).collect();
             let found = Ranking::new(&probabilities, &labels, 3).areas(&counts);
             let [roc_auc, average_precision] = by_definition(&values, &is_own, &counts);
-            for (found, expected) in [(found.roc_auc, roc_auc), (found.average_precision, average_precision)] {
-                prop_assert!((found - expected).abs() < 1e-12 || found.is_nan() && expected.is_nan(), "{found}, expected {expected}");
+            for (found, expected) in [
+                (found.roc_auc, roc_auc),
+                (found.average_precision, average_precision),
+            ] {
+                let is_equal = (found - expected).abs() < 1e-12;
+                let are_nan = found.is_nan() && expected.is_nan();
+                prop_assert!(is_equal || are_nan, "{found}, expected {expected}");
             }
         }
     }

@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use super::{
     interval::{Bootstrap, Estimate, wilson},
-    measures::{
-        Bin, ClassMeasures, Measurer, RANKED_CLASSES, ScoredPredictions, calibration_error, names,
-    },
+    measures::{ClassMeasures, Measurer, RANKED_CLASSES, names},
+    predictions::{Bin, ScoredPredictions, calibration_error},
 };
 
 /// The metrics of a set.
@@ -60,6 +59,9 @@ pub struct Calibration {
     pub bins: Vec<Bin>,
 }
 
+/// A metric of a class.
+type Measure = fn(&ClassMeasures) -> f64;
+
 /// Metrics that are fractions of images, which get Wilson's interval; the others are bootstrapped.
 const SHARES: [&str; 4] = [
     "accuracy",
@@ -104,47 +106,29 @@ impl Report {
             });
         let of_class = |(class, name): (usize, &String)| {
             let scores = found.class(class);
-            let drawn = |value: f64, of: fn(&ClassMeasures) -> f64| {
-                bootstrap.class_interval(value, class, of)
+            let drawn = |of: Measure| bootstrap.class_interval(of(&scores), class, of);
+            let ranked = |of: Measure| match classes.len() <= RANKED_CLASSES {
+                true => drawn(of),
+                false => without_interval(of(&scores)),
             };
-            let ranked =
-                |value: f64, of: fn(&ClassMeasures) -> f64| match classes.len() <= RANKED_CLASSES {
-                    true => drawn(value, of),
-                    false => Estimate {
-                        value,
-                        low: f64::NAN,
-                        high: f64::NAN,
-                    },
-                };
-            let share =
-                |part: u64, all: u64, value: f64, of: fn(&ClassMeasures) -> f64| match are_alone {
-                    true => wilson_or_nothing(part, all, value),
-                    false => drawn(value, of),
-                };
+            let share = |part: u64, all: u64, of: Measure| match are_alone {
+                true => wilson_or_nothing(part, all, of(&scores)),
+                false => drawn(of),
+            };
             let quiet = scores.others - (scores.predicted - scores.hits);
             let intervals = ClassIntervals {
-                precision: share(scores.hits, scores.predicted, scores.precision, |scores| {
-                    scores.precision
-                }),
-                recall: share(scores.hits, scores.support, scores.recall, |scores| {
-                    scores.recall
-                }),
-                specificity: share(quiet, scores.others, scores.specificity, |scores| {
-                    scores.specificity
-                }),
-                f1: drawn(scores.f1, |scores| scores.f1),
-                roc_auc: ranked(scores.roc_auc, |scores| scores.roc_auc),
-                average_precision: ranked(scores.average_precision, |scores| {
-                    scores.average_precision
-                }),
+                precision: share(scores.hits, scores.predicted, |scores| scores.precision),
+                recall: share(scores.hits, scores.support, |scores| scores.recall),
+                specificity: share(quiet, scores.others, |scores| scores.specificity),
+                f1: drawn(|scores| scores.f1),
+                roc_auc: ranked(|scores| scores.roc_auc),
+                average_precision: ranked(|scores| scores.average_precision),
             };
-            (
-                name.clone(),
-                ClassReport {
-                    measures: scores,
-                    intervals,
-                },
-            )
+            let report = ClassReport {
+                measures: scores,
+                intervals,
+            };
+            (name.clone(), report)
         };
         let bins = judged.reliability();
         Self {
@@ -161,13 +145,18 @@ impl Report {
 /// Returns `part / total` with Wilson's interval, or the value without one if `total` is 0.
 fn wilson_or_nothing(part: u64, total: u64, value: f64) -> Estimate {
     if total == 0 {
-        Estimate {
-            value,
-            low: f64::NAN,
-            high: f64::NAN,
-        }
+        without_interval(value)
     } else {
         wilson(part, total)
+    }
+}
+
+/// Returns a value whose interval isn't known.
+fn without_interval(value: f64) -> Estimate {
+    Estimate {
+        value,
+        low: f64::NAN,
+        high: f64::NAN,
     }
 }
 
@@ -346,28 +335,20 @@ mod tests {
         // Each image five times holds no more information than once.
         let five = |index: usize| index % labels.len();
         let many: Vec<_> = (0..labels.len() * 5).collect();
-        let fivefold = many
-            .iter()
-            .map(|index| probabilities[five(*index)].as_slice())
-            .collect();
+        let groups: Vec<_> = many.iter().map(|index| five(*index)).collect();
         let repeated = ScoredPredictions::new(
-            many.iter().map(|index| labels[five(*index)]).collect(),
-            fivefold,
+            groups.iter().map(|index| labels[*index]).collect(),
+            groups
+                .iter()
+                .map(|index| probabilities[*index].as_slice())
+                .collect(),
             classes,
         );
-        let as_one = Report::new(
-            &ScoredPredictions::new(labels.clone(), rows(&probabilities), classes),
-            &names,
-            &many[..labels.len()],
-            1,
-        );
+        let once = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
+        let of_once = || Report::new(&once, &names, &many[..labels.len()], 1);
+        let as_one = of_once();
         let by_image = Report::new(&repeated, &names, &many, 1);
-        let by_group = Report::new(
-            &repeated,
-            &names,
-            &many.iter().map(|index| five(*index)).collect::<Vec<_>>(),
-            1,
-        );
+        let by_group = Report::new(&repeated, &names, &groups, 1);
         for (name, estimate) in &as_one.metrics {
             assert!(
                 estimate.low <= estimate.value && estimate.value <= estimate.high,
@@ -393,13 +374,7 @@ mod tests {
         }
         assert_eq!(
             serde_json::to_value(&as_one).expect("JSON"),
-            serde_json::to_value(Report::new(
-                &ScoredPredictions::new(labels.clone(), rows(&probabilities), classes),
-                &names,
-                &many[..labels.len()],
-                1
-            ))
-            .expect("JSON")
+            serde_json::to_value(of_once()).expect("JSON")
         );
     }
 

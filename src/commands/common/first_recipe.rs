@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
+use super::approach::Approach;
 use crate::{
-    architecture::{Architecture, Entry, Groups, Kind, Source, Traits, Variant},
+    architecture::{Entry, Groups, Kind, Source, Traits, Variant},
     base::names,
-    config::Normalize,
     nn::pretrained::AtHand,
 };
 
@@ -21,17 +21,8 @@ pub(in crate::commands) struct Facts {
     pub(in crate::commands) is_gray: bool,
 }
 
-/// The networks that a first recipe chooses from.
-#[derive(Clone, Debug)]
-pub(in crate::commands) enum Approach {
-    /// A pretrained backbone, from a file on this machine.
-    Pretrained(AtHand),
-    /// A small network from random weights.
-    Scratch,
-}
-
-/// The longer side of what a network from scratch sees, at most. A larger one takes longer than most
-/// first trials should, and gained nothing on small sets.
+/// The longer side of what a network from scratch sees, at most. A larger one takes longer than
+/// most first trials should, and gained nothing on small sets.
 const LONGEST: usize = 96;
 
 /// Steps of the optimizer that a network from scratch takes, about.
@@ -43,10 +34,8 @@ const HEAD_STEPS: usize = 1500;
 /// The ratio of the largest to the smallest class from which classes are weighted.
 const IMBALANCE: usize = 5;
 
-/// Work of a backbone that a CPU computes fast enough for a first trial, in GFLOP an image.
-const CHEAP: f64 = 0.5;
-
-/// Images from which on a backbone is trained too. Fewer only spoil it, and its features serve them as well.
+/// Images from which on a backbone is trained too. Fewer only spoil it, and its features serve them
+/// as well.
 const ENOUGH_TO_TUNE: usize = 1000;
 
 /// Augmentations of each image whose features are kept where the backbone stays as it is.
@@ -55,14 +44,16 @@ const VARIANTS: usize = 3;
 /// Epochs in which a backbone is trained, at most.
 const TUNING_EPOCHS: usize = 3;
 
-/// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in ten minutes or so.
+/// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in ten minutes or
+/// so.
 const TUNING_WORK: f64 = 4500.0;
 
-/// How many times as long a network of depthwise convolutions trains for the same work: they wait for memory.
+/// How many times as long a network of depthwise convolutions trains for the same work: they wait
+/// for memory.
 const DEPTHWISE: f64 = 3.0;
 
-/// The ratio of the sides up to which the centre of an image is likely to show its subject. What a centre crop gains is in
-/// docs/decisions/first-recipes.md.
+/// The ratio of the sides up to which the centre of an image is likely to show its subject. What a
+/// centre crop gains is in docs/decisions/first-recipes.md.
 const MOST_CROPPED: usize = 2;
 
 /// Sides below which gray images are left to networks from scratch.
@@ -70,31 +61,6 @@ const SMALL: usize = 64;
 
 /// The smallest side that a backbone gets.
 const SMALLEST: usize = 96;
-
-/// Returns the backbone to start from: the most accurate one on ImageNet, with a deduction for work,
-/// which costs a CPU minutes; `None` without any.
-pub(in crate::commands) fn best(mut found: Vec<AtHand>) -> Option<AtHand> {
-    found.retain(|at_hand| at_hand.found.normalize.is_some());
-    let score = |at_hand: &AtHand| {
-        let entry = at_hand.architecture.entry();
-        let width = at_hand.width.unwrap_or(1.0);
-        // Narrower networks lose about as much as those that were published for 0.35 and 1.
-        entry.top1 + 25.0 * width.log10() - 5.0 * (entry.gflop / CHEAP).max(1.0).log2()
-    };
-    found
-        .into_iter()
-        .max_by(|a, b| score(a).total_cmp(&score(b)))
-}
-
-impl Approach {
-    /// Returns what it is called in messages.
-    pub(in crate::commands) fn name(&self) -> String {
-        match self {
-            Self::Pretrained(at_hand) => at_hand.architecture.name().to_owned(),
-            Self::Scratch => "a small network from scratch".to_owned(),
-        }
-    }
-}
 
 impl Facts {
     /// Number of images to learn from.
@@ -115,9 +81,9 @@ impl Facts {
         !self.is_gray && !self.classes.iter().any(|(name, _)| is_sided(name))
     }
 
-    /// Whether a backbone that was trained on photographs is likely to suit the images. Classes named by
-    /// single characters are signs, of which a small network from scratch told 0.99 apart where a
-    /// frozen backbone told 0.90. Small gray images are mostly drawings, letters or faces.
+    /// Whether a backbone that was trained on photographs is likely to suit the images. Classes
+    /// named by single characters are signs, of which a small network from scratch told 0.99 apart
+    /// where a frozen backbone told 0.90. Small gray images are mostly drawings, letters or faces.
     pub(in crate::commands) fn suit_backbones(&self) -> bool {
         let is_sign = |(name, _): &(String, usize)| name.chars().count() <= 1;
         let is_small = self.typical.iter().all(|side| *side < SMALL);
@@ -154,7 +120,8 @@ impl Facts {
         let monitor = if most >= IMBALANCE * fewest {
             let _ = writeln!(
                 text,
-                "class_weights = \"balanced\"        # {fewest} images in the smallest class, {most} in the largest"
+                "class_weights = \"balanced\"        # {fewest} images in the smallest class, \
+                 {most} in the largest"
             );
             "val_macro_f1"
         } else {
@@ -171,11 +138,15 @@ impl Facts {
         let [height, width] = self.typical;
         let _ = writeln!(
             text,
-            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; typical images have {height} x {width}",
+            "image_size = [{side}, {side}]            # the backbone was trained on {0} x {0}; \
+             typical images have {height} x {width}",
             entry.side,
         );
         if height.max(width) <= MOST_CROPPED * height.min(width) {
-            text.push_str("resize = \"crop\"                  # as the backbone was trained: nothing is stretched\n");
+            text.push_str(
+                "resize = \"crop\"                  # as the backbone was trained: nothing is \
+                 stretched\n",
+            );
         }
         text.push('\n');
         self.augment(text);
@@ -187,7 +158,8 @@ impl Facts {
             None => {
                 Self::backbone(
                     at_hand,
-                    "It stays as it is: what it computes of each image is kept, and only the head learns.",
+                    "It stays as it is: what it computes of each image is kept, and only the head \
+                     learns.",
                     text,
                 );
                 self.frozen(text);
@@ -221,24 +193,43 @@ impl Facts {
     fn frozen(&self, text: &mut String) {
         let _ = write!(
             text,
-            "pooling = \"average\"\nhead_norm = true                  # features of any scale are learned from alike\nhidden = 0\ndropout = 0.25\n\n\
-             [train]\nepochs = {}                       # some {HEAD_STEPS} steps, which take little time on kept features\n\
-             feature_cache = {VARIANTS}                 # so many augmentations of each image are kept\nbatch_size = {}\n\
-             optimizer = {{ kind = \"adamw\", learning_rate = 0.001 }}\nschedule = {{ kind = \"cosine\", warmup_epochs = 1 }}\n",
+            "pooling = \"average\"\n\
+             head_norm = true                  # features of any scale are learned from alike\n\
+             hidden = 0\n\
+             dropout = 0.25\n\n\
+             [train]\n\
+             epochs = {}                       # some {HEAD_STEPS} steps, which take little time \
+             on kept features\n\
+             feature_cache = {VARIANTS}                 # so many augmentations of each image are \
+             kept\n\
+             batch_size = {}\n\
+             optimizer = {{ kind = \"adamw\", learning_rate = 0.001 }}\n\
+             schedule = {{ kind = \"cosine\", warmup_epochs = 1 }}\n",
             self.epochs(HEAD_STEPS, [10, 60]),
             self.batch_size()
         );
     }
 
-    /// The head and the training of a backbone that learns as well, as fastai's `fine_tune` does it.
+    /// The head and the training of a backbone that learns as well, as fastai's `fine_tune` does
+    /// it.
     fn tuned(&self, epochs: usize, text: &mut String) {
         let _ = write!(
             text,
-            "pooling = \"max_average\"\nhead_norm = true                  # features of any scale are learned from alike\nhidden = 512\ndropout = 0.25\n\n\
-             [train]\nbatch_size = {}\nlabel_smoothing = 0.1\noptimizer = {{ kind = \"adamw\", learning_rate = 0.002 }}\n\
-             schedule = {{ kind = \"one_cycle\" }}     # no early stopping: the best epochs come at the end of the cycle\n\
-             phases = [\n    {{ epochs = 1, freeze = \"backbone\" }},\n    \
-             {{ epochs = {epochs}, freeze = \"none\", learning_rate = 0.001, layer_factor = 0.5 }}, # earlier layers learn more slowly\n]\n",
+            "pooling = \"max_average\"\n\
+             head_norm = true                  # features of any scale are learned from alike\n\
+             hidden = 512\n\
+             dropout = 0.25\n\n\
+             [train]\n\
+             batch_size = {}\n\
+             label_smoothing = 0.1\n\
+             optimizer = {{ kind = \"adamw\", learning_rate = 0.002 }}\n\
+             schedule = {{ kind = \"one_cycle\" }}     # no early stopping: the best epochs come \
+             at the end of the cycle\n\
+             phases = [\n    \
+             {{ epochs = 1, freeze = \"backbone\" }},\n    \
+             {{ epochs = {epochs}, freeze = \"none\", learning_rate = 0.001, \
+             layer_factor = 0.5 }}, # earlier layers learn more slowly\n\
+             ]\n",
             self.batch_size()
         );
     }
@@ -249,8 +240,8 @@ impl Facts {
         trained_on.min(longest.div_ceil(32) * 32).max(SMALLEST)
     }
 
-    /// Returns the side for a backbone that is trained and the epochs: what [`TUNING_WORK`] pays for, larger images rather than more epochs
-    /// of small ones.
+    /// Returns the side for a backbone that is trained and the epochs: what [`TUNING_WORK`] pays
+    /// for, larger images rather than more epochs of small ones.
     fn tuning(&self, entry: &Entry) -> (usize, usize) {
         let of_image = entry.gflop * if has_depthwise(entry) { DEPTHWISE } else { 1.0 };
         let work = |side: usize, epochs: usize| {
@@ -275,7 +266,12 @@ impl Facts {
         };
         let _ = write!(
             text,
-            "[augment]\nrotation_range = 10\nwidth_shift_range = 0.1\nheight_shift_range = 0.1\nzoom_range = 0.1\n{flip}\n"
+            "[augment]\n\
+             rotation_range = 10\n\
+             width_shift_range = 0.1\n\
+             height_shift_range = 0.1\n\
+             zoom_range = 0.1\n\
+             {flip}\n"
         );
     }
 
@@ -284,7 +280,9 @@ impl Facts {
         let color = if self.is_gray { "grayscale" } else { "rgb" };
         let _ = write!(
             text,
-            "image_size = [{height}, {width}]            # height, width; typical images have {} x {}\ncolor = \"{color}\"\n\n",
+            "image_size = [{height}, {width}]            # height, width; \
+             typical images have {} x {}\n\
+             color = \"{color}\"\n\n",
             self.typical[0], self.typical[1]
         );
         self.augment(text);
@@ -297,9 +295,13 @@ impl Facts {
         let _ = write!(
             text,
             "batch_norm = true\npooling = \"average\"\nhidden = 0\ndropout = 0.2\n\n\
-             [train]\nepochs = {}                       # some {SCRATCH_STEPS} steps\nbatch_size = {}\nlabel_smoothing = 0.1\n\
+             [train]\n\
+             epochs = {}                       # some {SCRATCH_STEPS} steps\n\
+             batch_size = {}\n\
+             label_smoothing = 0.1\n\
              optimizer = {{ kind = \"adamw\", learning_rate = 0.003, weight_decay = 0.05 }}\n\
-             schedule = {{ kind = \"one_cycle\" }}     # no early stopping: the best epochs come at the end of the cycle\n",
+             schedule = {{ kind = \"one_cycle\" }}     # no early stopping: the best epochs come \
+             at the end of the cycle\n",
             self.epochs(SCRATCH_STEPS, [10, 60]),
             self.batch_size()
         );
@@ -339,46 +341,14 @@ fn depth(side: usize) -> usize {
     (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
 }
 
-/// Describes the choice.
-pub(in crate::commands) fn words(approach: &Approach) -> String {
-    match approach {
-        Approach::Pretrained(AtHand {
-            path,
-            architecture,
-            found,
-            ..
-        }) => {
-            let normalize = found
-                .normalize
-                .as_ref()
-                .map_or_else(String::new, |normalize: &Normalize| {
-                    format!(", pixel values: {normalize}")
-                });
-            format!(
-                "Pretrained backbone: {architecture:?} from {}{normalize}",
-                names::of_path(path)
-            )
-        }
-        Approach::Scratch => format!(
-            "A small network from scratch: no pretrained weights are on this machine, or these are signs or small gray images, which they don't suit. \
-             `emberlens weights fetch {}` downloads some; --weights names a file",
-            fetched().name()
-        ),
-    }
-}
-
-/// The published backbone that is small enough to be downloaded for a first trial.
-pub(in crate::commands) fn fetched() -> Architecture {
-    Architecture::find("squeezenet1_1").expect("it is listed")
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::{
-        config,
+        architecture::Architecture,
+        config::{self, Normalize},
         nn::pretrained::{Found, Origin},
     };
 

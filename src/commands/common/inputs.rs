@@ -63,17 +63,7 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
     if !data.test.is_empty() {
         found("test, measured on at the end", data.test.len());
     }
-    let num_validation = data.validation.images.len();
-    if num_validation < FEW {
-        // What nine right out of ten say.
-        let Estimate { value, low, high } = wilson(
-            (0.9 * num_validation as f64).round() as u64,
-            num_validation as u64,
-        );
-        say(&format!(
-            "warning: {num_validation} validation images say little: an accuracy of {value:.2} on them means {low:.2} to {high:.2} (95 % interval)"
-        ));
-    }
+    warn_of_few(data.validation.images.len());
     data.survey
         .notes
         .iter()
@@ -104,6 +94,22 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
         say(&format!("warning: no validation image of {absent}"));
     }
     Ok(data)
+}
+
+/// Reports how little `num_validation` images say if they are few.
+fn warn_of_few(num_validation: usize) {
+    if num_validation >= FEW {
+        return;
+    }
+    // What nine right out of ten say.
+    let Estimate { value, low, high } = wilson(
+        (0.9 * num_validation as f64).round() as u64,
+        num_validation as u64,
+    );
+    say(&format!(
+        "warning: {num_validation} validation images say little: an accuracy of {value:.2} on them \
+         means {low:.2} to {high:.2} (95 % interval)"
+    ));
 }
 
 /// Returns the images that the arguments name or contain, and the number of files and folders that

@@ -1,5 +1,6 @@
 //! Code shared by several subcommands.
 
+pub(super) mod approach;
 pub(super) mod contact_sheet;
 pub mod exit_status;
 pub(super) mod first_recipe;

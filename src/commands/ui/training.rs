@@ -48,8 +48,8 @@ struct Epoch {
 }
 
 impl TrainingView {
-    /// Creates the view of a run with `done` of its epochs done, given the work of each, that ends after
-    /// `most` in any case.
+    /// Creates the view of a run with `done` of its epochs done, given the work of each, that ends
+    /// after `most` in any case.
     pub fn new(done: usize, work: Vec<Work>, most: Option<Duration>) -> Self {
         let epochs = work.len();
         let style = |template: &str| {
@@ -197,7 +197,8 @@ impl Observer for TrainingView {
             .get(record.epoch - 1)
             .map_or(0.0, |work| features * work.image + work.steps);
         say(&format!(
-            "Epoch {}/{} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
+            "Epoch {}/{} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - \
+             val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
             record.epoch,
             self.epochs,
             record.seconds,

@@ -1,0 +1,327 @@
+//! `emberlens train`: a recipe becomes a run folder; a run goes on where it was left.
+
+mod measure;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use self::words::{summary_table, warn};
+use super::{
+    common::folders,
+    init::{Download, Draft, Wishes, is_list},
+    ui::{
+        self, TrainingView, say,
+        signals::{self, Signals},
+    },
+};
+use crate::{
+    base::{io::files::write_atomic, names, usage::UsageError},
+    checkpoint::{self, CheckpointError, RunFolder},
+    commands::{
+        common::{contact_sheet, exit_status::ExitStatus, inputs},
+        ui::Terminal,
+    },
+    config::{self, Config, DeviceName, Weights},
+    data::{TrainingData, duplicates::scan::Scan},
+    nn::{device::Compute, estimate::Estimate, pretrained::fetch},
+    train::{Session, TrainError, check_memory, fit},
+};
+
+/// Arguments of `train`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A folder or CSV of images, for which a recipe is made as `init` does; or a recipe
+    #[arg(
+        value_name = "DIR|CSV|FILE",
+        required_unless_present_any = ["config", "resume"],
+        conflicts_with_all = ["config", "resume"]
+    )]
+    source: Option<PathBuf>,
+    /// The recipe
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Go on with a run: its folder, or one checkpoint in it; without a value, the newest run of
+    /// the recipe's name
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    resume: Option<Option<PathBuf>>,
+    /// auto, gpu, gpu:N, cpu or ndarray, instead of the recipe's
+    #[arg(long, value_name = "D")]
+    device: Option<DeviceName>,
+    /// The run folder, instead of checkpoints/NAME
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// For a folder or CSV of images: pretrained weights to start from, as with init
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "resume"])]
+    weights: Option<PathBuf>,
+    /// For a folder or CSV of images: try a pretrained network and one from scratch first, as with
+    /// init
+    #[arg(long, conflicts_with_all = ["config", "resume"])]
+    quick_trials: bool,
+    /// For a folder or CSV of images: download pretrained weights without asking, as with init
+    #[arg(long, conflicts_with_all = ["config", "resume"])]
+    yes: bool,
+    /// Change one value of the recipe, as in --set train.epochs=5
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Read and check everything, show what would be trained, train and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Anything that ends a run.
+pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
+    if let Some(device) = args.device {
+        args.overrides.push(format!("device={device}"));
+    }
+    let signals = Signals::watch()?;
+    match &args.resume {
+        None => start(&args, &signals),
+        Some(run) => resume(&args, run.as_deref(), &signals),
+    }
+}
+
+fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
+    let config = config_of(args)?;
+    if let Some(out) = &args.out {
+        folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
+    }
+    // What can't fit with one image and two classes need not wait for all images to be read.
+    check_memory(
+        &Estimate::of(&config, 2, 1),
+        matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray),
+    )?;
+    let mut data = inputs::load(&config)?;
+    warn(&data, &config);
+    if config.model.weights() == Weights::Imagenet {
+        fetch::ensure(config.model.architecture, &Terminal)?;
+    }
+    let compute = ui::open_device(config.device)?;
+    let mut session = Session::start(config, &data, &compute.device)?;
+    session.remarks.iter().for_each(|remark| say(remark));
+    if args.dry_run {
+        say(&summary_table(&session));
+        say("A dry run: nothing was trained or written.");
+        return Ok(ExitStatus::Done);
+    }
+    begin(&mut session, &data, args.out.as_deref())?;
+    // What was seen of the images lies in the run folder now, and takes 4 KiB each.
+    data.survey = Scan::default();
+    train(session, data, &compute, signals)
+}
+
+/// Returns the recipe that the arguments name, or that is made for the images they name.
+fn config_of(args: &Args) -> anyhow::Result<Config> {
+    let path = args
+        .config
+        .as_deref()
+        .or(args.source.as_deref())
+        .expect("clap asks for one of them where there is no --resume");
+    match &args.source {
+        Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args),
+        _ if args.weights.is_some() || args.quick_trials || args.yes => Err(UsageError(format!(
+            "{} is no folder or CSV of images, whose recipe --weights, --quick-trials and --yes \
+             would help to choose; a recipe has model.weights",
+            names::of_path(path)
+        ))
+        .into()),
+        _ => Ok(config::load(path, &args.overrides)?),
+    }
+}
+
+/// The recipe that `init` would write for a folder or list of images; the run folder will have it.
+fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
+    if ["last", "best"]
+        .iter()
+        .any(|name| folder.join(name).join("meta.json").is_file())
+    {
+        let message = format!(
+            "{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}",
+            names::of_path(folder)
+        );
+        return Err(UsageError(message).into());
+    }
+    let download = if args.dry_run {
+        Download::Never
+    } else {
+        Download::of(args.yes)
+    };
+    let draft = Draft::of(
+        folder,
+        &Wishes {
+            weights: args.weights.as_deref(),
+            has_trials: args.quick_trials,
+            download,
+        },
+    )?;
+    say(&draft.about);
+    let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
+    Ok(config::parse(&draft.text, &origin, &args.overrides)?)
+}
+
+/// Creates the folder of a new run with what is known before the first step: in `out`, or where
+/// runs without it go.
+fn begin(session: &mut Session, data: &TrainingData, out: Option<&Path>) -> anyhow::Result<()> {
+    let (path, folder) = match out {
+        Some(out) => (out.to_owned(), RunFolder::create(out)),
+        None => {
+            let (runs, name) = (Path::new(RUNS), &session.config.name);
+            (runs.join(name), RunFolder::create_free(runs, name))
+        }
+    };
+    let folder = folder.map_err(|error| match error {
+        CheckpointError::Io(error) => anyhow::Error::from(TrainError::Folder { path, error }),
+        error => error.into(),
+    })?;
+    session
+        .begin(folder, data)
+        .map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
+    for (list, is_empty, what) in [
+        ("skipped.csv", data.skipped.is_empty(), "was skipped"),
+        ("damaged.csv", data.damaged.is_empty(), "is damaged"),
+    ] {
+        if !is_empty {
+            let list = names::of_path(&session.folder().join(list));
+            say(&format!("What {what} is listed in {list}"));
+        }
+    }
+    if session.config.augment.is_active() {
+        write_atomic(
+            &session.folder().join("augmentation.png"),
+            &contact_sheet::sample(&session.config, &data.train)?,
+        )?;
+    }
+    Ok(())
+}
+
+fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<ExitStatus> {
+    let run = match (run, &args.config) {
+        (Some(run), _) => run.to_owned(),
+        (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
+        (None, None) => {
+            return Err(UsageError(
+                "--resume without a run needs --config, whose name says which runs are meant"
+                    .to_owned(),
+            )
+            .into());
+        }
+    };
+    let (path, run) = checkpoint::resolve_resumable(&run)?;
+    // First of all: whoever trains the run may be changing it.
+    let folder = if args.dry_run {
+        None
+    } else {
+        Some(RunFolder::open(&run)?)
+    };
+    let saved = checkpoint::load_resumable(&path)?;
+    let recipe = args
+        .config
+        .clone()
+        .unwrap_or_else(|| run.join("config.toml"));
+    let config = config::load(&recipe, &args.overrides)?;
+    let moved =
+        |_: &anyhow::Error| say("If the images have moved, say where to: --set data.train=FOLDER");
+    let mut data = inputs::read_data(&config).inspect_err(moved)?;
+    warn(&data, &config);
+    saved.checkpoint.fetch_backbone(&Terminal)?;
+    let compute = ui::open_device(config.device)?;
+    let mut session = Session::resume(config, &mut data, [&run, &path], &compute.device, saved)?;
+    data.survey = Scan::default();
+    session.remarks.iter().for_each(|remark| say(remark));
+    let Some(folder) = folder else {
+        say("A dry run: the run can be resumed.");
+        return Ok(ExitStatus::Done);
+    };
+    session.begin(folder, &data)?;
+    match session.finished() {
+        Some(end) => say(&format!(
+            "Nothing to train: {end}. To go on, raise --set train.epochs=N or \
+             train.early_stopping.patience=N."
+        )),
+        None => say(&format!(
+            "Resuming {} after epoch {}, batch {}",
+            names::of_path(&run),
+            session.state.epoch,
+            session.state.batch
+        )),
+    }
+    train(session, data, &compute, signals)
+}
+
+/// Trains, then measures the best epoch on the test images.
+fn train(
+    mut session: Session,
+    data: TrainingData,
+    compute: &Compute,
+    signals: &Signals,
+) -> anyhow::Result<ExitStatus> {
+    if session.state.step == 0 {
+        say(&summary_table(&session));
+    }
+    say(&format!("Run folder: {}", names::of_path(session.folder())));
+    let outcome = {
+        let most = session.config.train.max_time.map(|limit| limit.0);
+        let view = TrainingView::new(session.state.epoch, session.work(), most);
+        let then = format!(
+            ", then go on with: emberlens train --resume {}",
+            names::of_path(session.folder())
+        );
+        fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
+    };
+    signals.over();
+    if let Some(number) = signals.caught() {
+        let folder = names::of_path(session.folder());
+        say(&format!(
+            "Stopped by {}; saved. Go on with: emberlens train --resume {folder}",
+            signals::name(number)
+        ));
+        return Ok(ExitStatus::Interrupted(signals::exit_code(number)));
+    }
+    measure::finish(&session, data, compute, outcome)
+}
+
+/// An error of the system with what to do about it.
+fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let advice = match error.kind() {
+        Some(StorageFull | QuotaExceeded) => "free some space",
+        Some(PermissionDenied | ReadOnlyFilesystem) => "make the folder writable",
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}; {advice}{then}")
+}
+
+/// Where runs without --out go.
+const RUNS: &str = "checkpoints";
+
+/// Of the runs of a recipe of this name, whatever their folders are called, the one whose `last/`
+/// was saved last.
+fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
+    let runs = std::fs::read_dir(RUNS)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_else(|_| Vec::new());
+    let is_of_name = |path: &PathBuf| {
+        config::name_of(&path.join("config.toml")).is_some_and(|found| found == name)
+    };
+    let saved = |path: &PathBuf| {
+        std::fs::metadata(path.join("last").join("meta.json"))
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
+    let newest = runs
+        .into_iter()
+        .filter(is_of_name)
+        .filter_map(|path| saved(&path).map(|time| (time, path)))
+        .max();
+    newest.map(|(_, path)| path).ok_or_else(|| {
+        UsageError(format!(
+            "found no run to resume, expected one of the recipe {name} in {RUNS}/ with a last/ in \
+             it"
+        ))
+        .into()
+    })
+}

@@ -1,0 +1,135 @@
+//! The images that a report shows, each beside its map.
+
+use image::RgbImage;
+
+use super::subject::Subject;
+use crate::{
+    base::{
+        names,
+        progress::{Progress, Task},
+    },
+    data::batches::view::View,
+    evaluation::Evaluation,
+    explain::{Explainer, Map, Method, SURE, overlay},
+    metrics::argmax,
+    report::{
+        Shot,
+        images::{colored, in_a_row, jpeg, magnified},
+    },
+};
+
+/// Maximum number of mistakes shown.
+const MISTAKES: usize = 24;
+
+/// Number of correct predictions shown of each class.
+const HITS: usize = 2;
+
+/// Maximum number of correct predictions shown of all classes together.
+const ALL_HITS: usize = 24;
+
+/// Maximum width of an image with its maps in pixels, so that the size of the page doesn't depend
+/// on the network's input.
+const SHOT_WIDTH: u32 = 660;
+
+impl Subject<'_> {
+    /// Returns the worst mistakes and typical correct predictions, each beside its Grad-CAM.
+    pub(super) fn galleries(&self, progress: &dyn Progress) -> anyhow::Result<[Vec<Shot>; 2]> {
+        let Evaluation {
+            set,
+            probabilities,
+            classes,
+            ..
+        } = self.evaluation;
+        let truth = |index: usize| probabilities[index][set.images[index].label];
+        let is_right = |index: &usize| argmax(&probabilities[*index]) == set.images[*index].label;
+        let mut order: Vec<usize> = (0..set.images.len()).collect();
+        // By the probability of the true class: the worst mistakes come first.
+        order.sort_by(|a, b| truth(*a).total_cmp(&truth(*b)));
+        let mistakes: Vec<usize> = order
+            .iter()
+            .copied()
+            .filter(|index| !is_right(index))
+            .take(MISTAKES)
+            .collect();
+        let mut right: Vec<Vec<usize>> = vec![Vec::new(); classes.len()];
+        order
+            .iter()
+            .filter(|index| is_right(index))
+            .for_each(|index| right[set.images[*index].label].push(*index));
+        // Around the median: the surest predictions look alike, the least sure are close to
+        // mistakes.
+        let of_class = |hits: Vec<usize>| {
+            let start = (hits.len() / 2).saturating_sub(HITS / 2);
+            hits.into_iter().skip(start).take(HITS).collect::<Vec<_>>()
+        };
+        let hits: Vec<usize> = right
+            .into_iter()
+            .flat_map(of_class)
+            .take(ALL_HITS)
+            .collect();
+        let explainer =
+            Explainer::new(self.checkpoint, &self.compute.device, Method::GradCam, None)?;
+        let task = progress.items("Explaining");
+        task.set_total(mistakes.len() + hits.len());
+        let shots = |indices: &[usize]| {
+            indices
+                .iter()
+                .map(|index| self.shot(&explainer, *index, &*task))
+                .collect::<anyhow::Result<Vec<_>>>()
+        };
+        Ok([shots(&mistakes)?, shots(&hits)?])
+    }
+
+    fn shot(&self, explainer: &Explainer, index: usize, task: &dyn Task) -> anyhow::Result<Shot> {
+        let Evaluation {
+            set,
+            probabilities,
+            classes,
+            copies,
+            ..
+        } = self.evaluation;
+        let (image, row) = (&set.images[index], &probabilities[index]);
+        let predicted = argmax(row);
+        let batch = View::plain(set, &self.checkpoint.meta.normalize).batch(index..index + 1)?;
+        let map = explainer
+            .explain(&batch.images, &[predicted])?
+            .swap_remove(0);
+        let shape = set.store.format().shape();
+        let plain = colored(&set.store.colored(image.slot)?, shape);
+        // A map without evidence for a class that the network is sure of would leave the reader
+        // with nothing, so another method's map is shown beside it.
+        let next = match !map.places_evidence() && f64::from(row[predicted]) >= SURE {
+            true => explainer.next_evidence(&batch.images, predicted)?,
+            false => None,
+        };
+        let shown = |map: &Map| magnified(&overlay(&plain, &map.at_size([shape[0], shape[1]])));
+        let sides: Vec<RgbImage> = [magnified(&plain), shown(&map)]
+            .into_iter()
+            .chain(next.iter().map(|(_, map)| shown(map)))
+            .collect();
+        let jpeg = jpeg(&in_a_row(&sides), SHOT_WIDTH)?;
+        let mut lines = match predicted == image.label {
+            true => vec![format!("{} ({:.3})", classes[predicted], row[predicted])],
+            false => vec![
+                format!("taken for {} ({:.3})", classes[predicted], row[predicted]),
+                format!("is {} ({:.3})", classes[image.label], row[image.label]),
+            ],
+        };
+        lines.push(names::of_os(image.path.file_name().unwrap_or_default()));
+        if copies.get(index).is_some_and(|is_copy| *is_copy) {
+            lines.push("a copy of an image that the training knew".to_owned());
+        }
+        if !map.places_evidence() {
+            let words = if map.has_evidence() {
+                "the evidence is the same everywhere"
+            } else {
+                "no positive evidence at this layer"
+            };
+            let beside =
+                next.map(|(explainer, _)| format!("; on the right: {}", explainer.method().name()));
+            lines.push(format!("{words}{}", beside.unwrap_or_default()));
+        }
+        task.add(1);
+        Ok(Shot { jpeg, lines })
+    }
+}
