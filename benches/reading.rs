@@ -1,4 +1,5 @@
-//! What reading an image takes, part by part, on one thread: `cargo bench --bench reading -- FOLDER`.
+//! What reading an image takes, part by part, on one thread: `cargo bench --bench reading --
+//! FOLDER`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
 

@@ -1,4 +1,5 @@
-//! Augmented sets on disk, settings by class, mixing, normalisations: what a user does with `[augment]`.
+//! Augmented sets on disk, settings by class, mixing, normalisations: what a user does with
+//! `[augment]`.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +13,8 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
     let place = Place::new();
     place.classes("train", &[9, 5]);
     place.recipe("", "epochs = 1");
-    let ran = place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "new/set",
-        "--per-image",
-        "2",
-    ]);
-    assert!(
-        ran.out.contains("Wrote 22 images: a 14, b 8"),
-        "{}",
-        ran.out
-    );
+    let ran = place.done("augment --config small.toml --out new/set --per-image 2");
+    ran.prints("Wrote 22 images: a 14, b 8");
     // Copy 2 of an image is what its second epoch draws: the same pixels in the preview.
     let written: Vec<_> = std::fs::read_dir(place.path("new/set/b"))
         .expect("a folder")
@@ -64,29 +53,10 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
 
     let manifest = place.read("new/set/manifest.csv");
     assert_eq!(manifest.lines().count(), 1 + 14 + 22, "old and new images");
-    let train = place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--set",
-        "data.train=new/set/manifest.csv",
-        "--out",
-        "run",
-    ]);
-    assert!(
-        train
-            .err
-            .contains("Found 33 images belonging to 2 classes. (training)"),
-        "{}",
-        train.err
-    );
-    assert!(
-        train
-            .err
-            .contains("Found 3 images belonging to 2 classes. (validation)"),
-        "{}",
-        train.err
-    );
+    let train =
+        place.done("train --config small.toml --set data.train=new/set/manifest.csv --out run");
+    train.tells("Found 33 images belonging to 2 classes. (training)");
+    train.tells("Found 3 images belonging to 2 classes. (validation)");
     // No changed copy of a validation image is trained on.
     let mut sides: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in csv::Reader::from_reader(manifest.as_bytes())
@@ -112,16 +82,7 @@ fn balance_fills_each_class_up_to_the_largest() {
     let place = Place::new();
     place.classes("train", &[10, 4, 7]);
     place.recipe("validation = 0.3", "epochs = 1");
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "set",
-        "--balance",
-        "--format",
-        "jpeg",
-    ]);
+    place.done("augment --config small.toml --out set --balance --format jpeg");
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for line in csv::Reader::from_reader(place.read("set/manifest.csv").as_bytes())
         .records()
@@ -177,38 +138,16 @@ fn nothing_is_written_where_something_is_or_where_the_data_is() {
             "augments nothing in b",
         ),
     ] {
-        let ran = place.run(&[
-            "augment",
-            "--config",
-            "small.toml",
-            "--out",
-            out,
-            "--per-image",
-            "1",
-            "--set",
-            change,
-        ]);
+        let line = format!("augment --config small.toml --out {out} --per-image 1 --set");
+        let ran = place.run(&(line.as_str(), change));
         assert!(
             ran.code == Some(2) && ran.err.contains(expected),
             "{out}: {}",
             ran.err
         );
     }
-    let ran = place.run(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "none",
-        "--balance",
-        "--quality",
-        "50",
-    ]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("no effect on PNG"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("augment --config small.toml --out none --balance --quality 50");
+    ran.exits(2, "no effect on PNG");
     assert_eq!(place.read("full/mine.txt"), "mine");
     assert!(!place.path("train/new").exists() && !place.path("none").exists());
 }
@@ -219,7 +158,8 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
     place.classes("train", &[5, 5]);
     let text = |augment: &str| {
         format!(
-            "name = \"x\"\n\n[data]\ntrain = \"train\"\n\n[augment]\nhorizontal_flip = true\n{augment}\n"
+            "name = \"x\"\n\n[data]\ntrain = \"train\"\n\n[augment]\nhorizontal_flip = true\n\
+             {augment}\n"
         )
     };
     for (augment, key, found) in [
@@ -268,7 +208,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
         ),
     ] {
         place.write("x.toml", &text(augment));
-        let ran = place.run(&["preview", "--config", "x.toml"]);
+        let ran = place.run("preview --config x.toml");
         assert!(
             ran.code == Some(2) && ran.err.contains(key) && ran.err.contains(found),
             "{augment}: {}",
@@ -281,7 +221,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
         );
     }
     place.write("x.toml", &text("fill_mode = \"mirror\""));
-    let ran = place.run(&["preview", "--config", "x.toml"]);
+    let ran = place.run("preview --config x.toml");
     assert!(
         ran.code == Some(2)
             && ran.err.contains("line 8")
@@ -381,7 +321,8 @@ fn mixed_images_have_mixed_targets_and_train_to_the_same_bytes_for_any_number_of
         .map(|target| usize::from(target[1] > target[0]))
         .collect();
     assert_eq!(batch.labels(), labels);
-    let change = "augment={ mixup = { alpha = 0.4 }, rotation_range = 10, jpeg = { range = [40, 80], probability = 0.5 } }";
+    let change = "augment={ mixup = { alpha = 0.4 }, rotation_range = 10, jpeg = { range = [40, \
+                  80], probability = 0.5 } }";
     for workers in ["0", "3"] {
         let set = format!("train.workers={workers}");
         place.done(&[
@@ -427,17 +368,8 @@ fn statistics_of_the_training_images_live_in_the_checkpoint() {
     ] {
         let change = format!("data.normalize={normalize}");
         let run = |out: &str, epochs: &str| {
-            place.done(&[
-                "train",
-                "--config",
-                "small.toml",
-                "--set",
-                &change,
-                "--set",
-                epochs,
-                "--out",
-                out,
-            ])
+            let line = format!("train --config small.toml --set {epochs} --out {out} --set");
+            place.done(&(line.as_str(), change.as_str()))
         };
         run(name, "train.epochs=1");
         assert_eq!(
@@ -445,21 +377,10 @@ fn statistics_of_the_training_images_live_in_the_checkpoint() {
             name == "zca"
         );
         // Evaluated elsewhere with the numbers of the training set; gone on with to the same bytes.
-        let evaluation = place.done(&[
-            "evaluate",
-            "--checkpoint",
-            name,
-            "--data",
-            "other",
-            "--device",
-            "cpu",
-            "--json",
-        ]);
-        assert!(
-            evaluation.out.contains("\"images\": 6"),
-            "{}",
-            evaluation.out
-        );
+        let evaluation = place.done(&format!(
+            "evaluate --checkpoint {name} --data other --device cpu --json"
+        ));
+        evaluation.prints("\"images\": 6");
         place.done(&["train", "--resume", name, "--set", "train.epochs=2"]);
         run(&format!("{name}-whole"), "train.epochs=2");
         let model = |run: &str| place.bytes(&format!("{run}/last/model.safetensors"));

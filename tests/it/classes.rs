@@ -28,8 +28,9 @@ fn recipe(place: &Place, train: &str) {
     place.write(
         "many.toml",
         &format!(
-            "name = 'many'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nvalidation = 'val'\nimage_size = [8, 12]\ncolor = 'grayscale'\n\
-             [model]\nchannels = [4]\nhidden = 8\n[train]\nbatch_size = 64\nepochs = 2\n{train}\n"
+            "name = 'many'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nvalidation = 'val'\n\
+             image_size = [8, 12]\ncolor = 'grayscale'\n[model]\nchannels = [4]\nhidden = 8\n\
+             [train]\nbatch_size = 64\nepochs = 2\n{train}\n"
         ),
     );
 }
@@ -66,20 +67,11 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
         &place,
         "tensorboard = true\nearly_stopping = { monitor = 'val_recall_n00003', patience = 5 }",
     );
-    let ran = place.done(&["train", "--config", "many.toml", "--out", "run"]);
+    let ran = place.done("train --config many.toml --out run");
     assert_readable(&ran.err);
     assert_readable(&ran.out);
-    assert!(
-        ran.err
-            .contains("Training images a class: 1000 classes, 2 each;"),
-        "{}",
-        ran.err
-    );
-    assert!(
-        ran.err.contains("no validation image of the class n00007"),
-        "{}",
-        ran.err
-    );
+    ran.tells("Training images a class: 1000 classes, 2 each;");
+    ran.tells("no validation image of the class n00007");
     assert!(
         ran.out
             .lines()
@@ -150,12 +142,8 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
             && page.contains("4 neighbouring classes share a place")
     );
 
-    let more = place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
-    assert!(
-        more.err.contains("Resuming run after epoch 2"),
-        "{}",
-        more.err
-    );
+    let more = place.done("train --resume run --set train.epochs=3");
+    more.tells("Resuming run after epoch 2");
     let arguments = [
         "evaluate",
         "--checkpoint",
@@ -176,12 +164,7 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
         "{}",
         ran.out
     );
-    assert!(
-        ran.out
-            .contains("ROC AUC and average precision have no interval"),
-        "{}",
-        ran.out
-    );
+    ran.prints("ROC AUC and average precision have no interval");
     let logits = place.bytes("logits.npy");
     assert!(
         logits[..128]
@@ -196,38 +179,16 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
             .contains("the file is there already")
     );
     let csv = place
-        .done(&[
-            "predict",
-            "--checkpoint",
-            "run",
-            "val/n00003",
-            "--device",
-            "cpu",
-            "--format",
-            "csv",
-            "--top-k",
-            "3",
-        ])
+        .done("predict --checkpoint run val/n00003 --device cpu --format csv --top-k 3")
         .out;
     assert_eq!(
         csv.lines().nth(1).map(|line| line.split(',').count()),
         Some(7),
         "{csv}"
     );
-    let line = json(
-        &place
-            .done(&[
-                "predict",
-                "--checkpoint",
-                "run",
-                "val/n00003",
-                "--device",
-                "cpu",
-                "--format",
-                "jsonl",
-            ])
-            .out,
-    );
+    let line = place
+        .done("predict --checkpoint run val/n00003 --device cpu --format jsonl")
+        .json();
     let probabilities = line["probabilities"].as_object().expect("by class");
     let most = probabilities
         .values()
@@ -237,19 +198,8 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
         (probabilities.len(), line["probability"].as_f64()),
         (1000, Some(most))
     );
-    let ran = place.run(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "val/n00003",
-        "--class",
-        "nothing",
-    ]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("n00009, ... (1000 of them)"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("explain --checkpoint run val/n00003 --class nothing");
+    ran.exits(2, "n00009, ... (1000 of them)");
 }
 
 #[test]
@@ -257,17 +207,8 @@ fn a_matrix_of_few_classes_is_whole_and_listed() {
     let place = Place::new();
     place.classes("train", &[8, 8, 8]);
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "train",
-        "--json",
-        "--device",
-        "cpu",
-    ]);
+    place.done("train --config small.toml --out run");
+    let ran = place.done("evaluate --checkpoint run --data train --json --device cpu");
     let found = json(&ran.out);
     let matrix = &found["confusion_matrix"];
     let mut listed = 0;
@@ -301,7 +242,8 @@ const NAMES: [&str; 7] = [
     "tab\tand `code`",
 ];
 
-/// Nothing that moves a cursor or turns the reading direction; line ends are those of our own lines.
+/// Nothing that moves a cursor or turns the reading direction; line ends are those of our own
+/// lines.
 #[track_caller]
 fn assert_plain(what: &str, text: &str) {
     let bad = text
@@ -338,7 +280,7 @@ fn names_of_classes_and_files_break_no_table_page_image_or_terminal() {
         .expect("renamed");
     }
     recipe(&place, "tensorboard = true");
-    let ran = place.done(&["train", "--config", "many.toml", "--out", "run"]);
+    let ran = place.done("train --config many.toml --out run");
     assert_plain("stderr", &ran.err);
     let evaluate = [
         "evaluate",
@@ -358,35 +300,16 @@ fn names_of_classes_and_files_break_no_table_page_image_or_terminal() {
     assert_tables(&ran.out);
     let predict = |format: &str| {
         place
-            .done(&[
-                "predict",
-                "--checkpoint",
-                "run",
-                "val",
-                "--top-k",
-                "2",
-                "--device",
-                "cpu",
-                "--format",
-                format,
-            ])
+            .done(&format!(
+                "predict --checkpoint run val --top-k 2 --device cpu --format {format}"
+            ))
             .out
     };
     let table = predict("table");
     assert_plain("predict", &table);
     assert_tables(&table);
-    let explained = place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "val",
-        "--format",
-        "table",
-        "--raw",
-        "maps.csv",
-        "--device",
-        "cpu",
-    ]);
+    let explained =
+        place.done("explain --checkpoint run val --format table --raw maps.csv --device cpu");
     assert_plain("explain", &explained.out);
     assert_plain("explain", &explained.err);
     assert_tables(&explained.out);

@@ -1,4 +1,5 @@
-//! Each command does its job end to end on small images: folders and CSV, grey and colour, two and seven classes.
+//! Each command does its job end to end on small images: folders and CSV, grey and colour, two and
+//! seven classes.
 
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ fn a_run_leaves_what_the_design_names() {
         "test = 'test'",
         "epochs = 2\nclass_weights = { a = 2.0 }\nearly_stopping = { monitor = 'val_recall_b' }",
     );
-    let ran = place.done(&["train", "--config", "small.toml"]);
+    let ran = place.done("train --config small.toml");
     let head = place
         .read("checkpoints/small/history.csv")
         .lines()
@@ -77,34 +78,19 @@ fn early_stopping_and_max_time_end_a_run() {
         "",
         "epochs = 50\nearly_stopping = { monitor = 'val_loss', min_delta = 1000.0, patience = 2 }",
     );
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "early"]);
-    assert!(ran.err.contains("Epoch 3: early stopping"), "{}", ran.err);
-    let again = place.done(&["train", "--resume", "early"]);
-    assert!(
-        again
-            .err
-            .contains("Nothing to train: stopped early after epoch 3"),
-        "{}",
-        again.err
-    );
-    place.done(&[
-        "train",
-        "--resume",
-        "early",
-        "--set",
-        "train.early_stopping.patience=3",
-    ]);
+    let ran = place.done("train --config small.toml --out early");
+    ran.tells("Epoch 3: early stopping");
+    let again = place.done("train --resume early");
+    again.tells("Nothing to train: stopped early after epoch 3");
+    place.done("train --resume early --set train.early_stopping.patience=3");
     assert_eq!(place.read("early/history.csv").lines().count(), 5);
     place.recipe("", "epochs = 50\nmax_time = '0s'");
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "timed"]);
-    assert!(
-        ran.err.contains("Epoch 1: stopping, train.max_time"),
-        "{}",
-        ran.err
-    );
+    let ran = place.done("train --config small.toml --out timed");
+    ran.tells("Epoch 1: stopping, train.max_time");
 }
 
-/// An average that spans many more steps than the run has would be the initial weights: its decay is warmed up.
+/// An average that spans many more steps than the run has would be the initial weights: its decay
+/// is warmed up.
 #[test]
 fn averaged_weights_of_a_short_run_are_trained_ones() {
     let place = Place::new();
@@ -113,9 +99,10 @@ fn averaged_weights_of_a_short_run_are_trained_ones() {
         "",
         "epochs = 25\nema_decay = 0.9999\noptimizer = { kind = 'adam', learning_rate = 0.003 }",
     );
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let words = "Averaged weights (train.ema_decay = 0.9999): at the end they span about 12 steps, 3.0 epochs; its decay is warmed up, to 0.9174 in 100 steps";
-    assert!(ran.err.contains(words), "{}", ran.err);
+    let ran = place.done("train --config small.toml --out run");
+    let words = "Averaged weights (train.ema_decay = 0.9999): at the end they span about 12 steps, \
+                 3.0 epochs; its decay is warmed up, to 0.9174 in 100 steps";
+    ran.tells(words);
     let history = place.read("run/history.csv");
     let last: Vec<&str> = history
         .lines()
@@ -126,22 +113,19 @@ fn averaged_weights_of_a_short_run_are_trained_ones() {
     assert_eq!(last[4], "1", "val_accuracy: {history}");
 }
 
-/// Every epoch is a step of the schedule, and there is no time for a thousand: it ends all the same where the run ends.
+/// Every epoch is a step of the schedule, and there is no time for a thousand: it ends all the same
+/// where the run ends.
 #[test]
 fn a_schedule_ends_where_max_time_ends_the_run() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe(
         "",
-        "epochs = 100000\nmax_time = '3s'\nschedule = { kind = 'cosine' }\noptimizer = { kind = 'adam', learning_rate = 0.001 }",
+        "epochs = 100000\nmax_time = '3s'\nschedule = { kind = 'cosine' }\n\
+         optimizer = { kind = 'adam', learning_rate = 0.001 }",
     );
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    assert!(
-        ran.err
-            .contains("of 100000 epochs fit train.max_time = \"3s\"; the schedule ends there"),
-        "{}",
-        ran.err
-    );
+    let ran = place.done("train --config small.toml --out run");
+    ran.tells("of 100000 epochs fit train.max_time = \"3s\"; the schedule ends there");
     let rates: Vec<f64> = place
         .read("run/history.csv")
         .lines()
@@ -169,14 +153,8 @@ fn a_schedule_ends_where_max_time_ends_the_run() {
         state["planned_epochs"]
     );
     // A resume starts the clock anew, and plans anew.
-    let again = place.done(&["train", "--resume", "run", "--set", "train.max_time=1s"]);
-    assert!(
-        again
-            .err
-            .contains("of 100000 epochs fit train.max_time = \"1s\""),
-        "{}",
-        again.err
-    );
+    let again = place.done("train --resume run --set train.max_time=1s");
+    again.tells("of 100000 epochs fit train.max_time = \"1s\"");
 }
 
 #[test]
@@ -221,22 +199,11 @@ fn a_folder_of_images_is_all_that_train_needs() {
     );
     assert!(!place.path("set.toml").exists());
     // A recipe does as well, and a run is told from images.
-    place.done(&["train", "checkpoints/set/config.toml", "--dry-run"]);
-    let ran = place.run(&["train", "checkpoints/set"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("emberlens train --resume checkpoints/set"),
-        "{}",
-        ran.err
-    );
-    let ran = place.run(&["train", "set", "--set", "train.epoch=2"]);
-    assert!(
-        ran.code == Some(2)
-            && ran
-                .err
-                .contains("did you mean `epochs`?: --set train.epoch=2"),
-        "{}",
-        ran.err
-    );
+    place.done("train checkpoints/set/config.toml --dry-run");
+    let ran = place.run("train checkpoints/set");
+    ran.exits(2, "emberlens train --resume checkpoints/set");
+    let ran = place.run("train set --set train.epoch=2");
+    ran.exits(2, "did you mean `epochs`?: --set train.epoch=2");
 }
 
 #[test]
@@ -263,7 +230,7 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
         .read("small.toml")
         .replace("train = \"train\"", "train = \"list.csv\"");
     place.write("small.toml", &text);
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let split = place.read("run/split.csv");
     for group in ["p0", "p1", "p2", "p3"] {
         let parts: std::collections::BTreeSet<_> = split
@@ -273,16 +240,7 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
             .collect();
         assert_eq!(parts.len(), 1, "{group} is on both sides: {split}");
     }
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "list.csv",
-        "--json",
-        "--device",
-        "cpu",
-    ]);
+    let ran = place.done("evaluate --checkpoint run --data list.csv --json --device cpu");
     let result = json(&ran.out);
     assert_eq!(
         (&result["images"], &result["classes"]),
@@ -296,38 +254,19 @@ fn seven_classes_with_batch_norm_average_pooling_focal_loss_and_one_cycle() {
     place.classes("train", &[6, 5, 7, 6, 5, 8, 6]);
     place.recipe(
         "normalize = 'imagenet'\ncache = 'off'",
-        "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\nschedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }",
+        "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\n\
+         schedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }",
     );
     let text = place
         .read("small.toml")
         .replace("[model]", "[model]\nbatch_norm = true\npooling = 'average'");
     place.write("small.toml", &text);
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--split",
-        "val",
-        "--json",
-        "--device",
-        "ndarray",
-    ]);
+    place.done("train --config small.toml --out run");
+    let ran = place.done("evaluate --checkpoint run --split val --json --device ndarray");
     let on_ndarray = json(&ran.out);
-    let on_cpu = json(
-        &place
-            .done(&[
-                "evaluate",
-                "--checkpoint",
-                "run",
-                "--split",
-                "val",
-                "--json",
-                "--device",
-                "cpu",
-            ])
-            .out,
-    );
+    let on_cpu = place
+        .done("evaluate --checkpoint run --split val --json --device cpu")
+        .json();
     assert_eq!(on_ndarray["confusion_matrix"], on_cpu["confusion_matrix"]);
     assert!(
         (on_ndarray["loss"].as_f64().expect("a number")
@@ -347,15 +286,9 @@ fn burn_ndarray_trains_what_burn_flex_trains() {
         .replace("dropout = 0.2", "dropout = 0");
     place.write("small.toml", &text);
     let loss = |device: &str| {
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--out",
-            device,
-            "--device",
-            device,
-        ]);
+        place.done(&format!(
+            "train --config small.toml --out {device} --device {device}"
+        ));
         let line = place
             .read(&format!("{device}/history.csv"))
             .lines()
@@ -425,38 +358,16 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
     place.classes("train", &[12, 12]);
     place.images("other/b", 1, 30);
     place.recipe("", "epochs = 4");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "other",
-        "--json",
-        "--device",
-        "cpu",
-        "--out",
-        "result",
-    ]);
+    place.done("train --config small.toml --out run");
+    let ran = place.done("evaluate --checkpoint run --data other --json --device cpu --out result");
     let result = json(&ran.out);
     // Images 0 to 11 of class b are those of training and validation.
     let count = result["unseen"]["count"].as_u64().expect("a count");
     assert_eq!(count, 18);
     // Validation images are new where they are what is measured.
-    let own = json(
-        &place
-            .done(&[
-                "evaluate",
-                "--checkpoint",
-                "run",
-                "--split",
-                "val",
-                "--json",
-                "--device",
-                "cpu",
-            ])
-            .out,
-    );
+    let own = place
+        .done("evaluate --checkpoint run --split val --json --device cpu")
+        .json();
     assert_eq!(own["unseen"]["count"], own["images"]);
     assert_eq!(result["per_class"]["b"]["support"], 30);
     assert_eq!(result["confusion_matrix"][0], json("[0, 0]"));
@@ -480,17 +391,7 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
         "fewer images, less certain: {result}"
     );
     let text = place
-        .done(&[
-            "evaluate",
-            "--checkpoint",
-            "run",
-            "--data",
-            "other",
-            "--device",
-            "cpu",
-            "--out",
-            "text",
-        ])
+        .done("evaluate --checkpoint run --data other --device cpu --out text")
         .out;
     for expected in [
         format!("The {count} never seen"),
@@ -511,22 +412,13 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
     let unknown = Place::new();
     unknown.classes("test", &[1, 1, 1]);
     let path = unknown.path("test").display().to_string();
-    let ran = place.run(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        &path,
-        "--device",
-        "cpu",
-    ]);
-    assert!(
-        ran.code == Some(1)
-            && ran
-                .err
-                .contains("found c that the checkpoint doesn't know, expected classes among a, b"),
-        "{}",
-        ran.err
+    let ran = place.run(&(
+        "evaluate --checkpoint run --device cpu --data",
+        path.as_str(),
+    ));
+    ran.exits(
+        1,
+        "found c that the checkpoint doesn't know, expected classes among a, b",
     );
 }
 
@@ -539,7 +431,7 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     place.classes("val", &[6, 6]);
     place.images("val/a/wrong", 1, 2);
     place.recipe("validation = 'val'", "epochs = 12");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let evaluate = [
         "evaluate",
         "--checkpoint",
@@ -558,20 +450,11 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     // A temperature changes how sure the network is, not what it says; `predict` has it too.
     let predictions = || {
         place
-            .done(&[
-                "predict",
-                "--checkpoint",
-                "run",
-                "other/b/020.png",
-                "--format",
-                "jsonl",
-                "--device",
-                "cpu",
-            ])
+            .done("predict --checkpoint run other/b/020.png --format jsonl --device cpu")
             .out
     };
     let before = json(&predictions());
-    place.done(&["calibrate", "run", "--temperature", "--device", "cpu"]);
+    place.done("calibrate run --temperature --device cpu");
     let calibrated = json(
         &place
             .done(&[&evaluate[..], &["--out", "calibrated"]].concat())
@@ -588,24 +471,12 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
         "{before} {after}"
     );
     let tta = |rounds: &str, out: &str| {
-        json(
-            &place
-                .done(&[
-                    "evaluate",
-                    "--checkpoint",
-                    "run",
-                    "--data",
-                    "other",
-                    "--json",
-                    "--device",
-                    "cpu",
-                    "--tta",
-                    rounds,
-                    "--out",
-                    out,
-                ])
-                .out,
-        )
+        place
+            .done(&format!(
+                "evaluate --checkpoint run --data other --json --device cpu --tta {rounds} --out \
+                 {out}"
+            ))
+            .json()
     };
     let (two, three) = (tta("2", "tta2"), tta("3", "tta3"));
     let loss = |result: &Value| {
@@ -631,17 +502,9 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
         "{sums}"
     );
     let compared = |with: &str| {
-        place.run(&[
-            "evaluate",
-            "--checkpoint",
-            "run",
-            "--data",
-            "other",
-            "--device",
-            "cpu",
-            "--compare",
-            with,
-        ])
+        place.run(&format!(
+            "evaluate --checkpoint run --data other --device cpu --compare {with}"
+        ))
     };
     assert!(
         compared("run").out.contains("Neither is better"),
@@ -668,26 +531,11 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     let ran = compared("run");
     assert_eq!(ran.err.matches("broken.png").count(), 1, "{}", ran.err);
     place.classes("three", &[6, 6, 6]);
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "three_run",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "data.train=three",
-    ]);
-    let ran = compared("three_run");
-    assert!(
-        ran.code == Some(1)
-            && ran
-                .err
-                .contains("found the classes a, b in run and a, b, c in three_run"),
-        "{}",
-        ran.err
+    place.done(
+        "train --config small.toml --out three_run --set train.epochs=1 --set data.train=three",
     );
+    let ran = compared("three_run");
+    ran.exits(1, "found the classes a, b in run and a, b, c in three_run");
 }
 
 #[test]
@@ -695,7 +543,7 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.recipe("", "epochs = 4");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     place.write("train/a/broken.png", "nothing");
     let arguments = [
         "predict",
@@ -735,14 +583,7 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     assert_eq!(csv.lines().count(), 14);
     std::fs::remove_file(place.path("train/a/broken.png")).expect("removed");
     let table = place
-        .done(&[
-            "predict",
-            "--checkpoint",
-            "run/last",
-            "train/a",
-            "--device",
-            "cpu",
-        ])
+        .done("predict --checkpoint run/last train/a --device cpu")
         .out;
     assert!(
         table.contains("train/a/011.png") && table.contains("Probability"),
@@ -755,19 +596,9 @@ fn bench_and_devices_speak_json() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.recipe("", "epochs = 1");
-    let step = json(
-        &place
-            .done(&[
-                "bench",
-                "step",
-                "--config",
-                "small.toml",
-                "--json",
-                "--steps",
-                "2",
-            ])
-            .out,
-    );
+    let step = place
+        .done("bench step --config small.toml --json --steps 2")
+        .json();
     for key in [
         "seconds_per_step",
         "batch_size",
@@ -813,19 +644,9 @@ fn bench_and_devices_speak_json() {
         cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)),
         "{large}"
     );
-    let pipeline = json(
-        &place
-            .done(&[
-                "bench",
-                "pipeline",
-                "--config",
-                "small.toml",
-                "--json",
-                "--steps",
-                "2",
-            ])
-            .out,
-    );
+    let pipeline = place
+        .done("bench pipeline --config small.toml --json --steps 2")
+        .json();
     for key in [
         "images_per_second",
         "threads",
@@ -834,7 +655,7 @@ fn bench_and_devices_speak_json() {
     ] {
         assert!(pipeline[key].is_number(), "{key}: {pipeline}");
     }
-    let devices = json(&place.done(&["devices", "--json"]).out);
+    let devices = place.done("devices --json").json();
     let usable = |name: &str| {
         devices["devices"]
             .as_array()

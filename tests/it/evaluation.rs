@@ -17,7 +17,7 @@ fn trained(place: &Place, train: &str) {
     place.classes("train", &[40, 40]);
     place.classes("test", &[12, 12]);
     place.recipe("test = 'test'", train);
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
 }
 
 /// Where the block of class 0 or 1 is, in pixels of the network's 24 x 20, with a margin.
@@ -52,18 +52,9 @@ fn every_method_points_at_what_tells_the_classes_apart() {
         ("occlusion", 20, 1.5),
     ] {
         let out = format!("maps-{method}");
-        let ran = place.done(&[
-            "explain",
-            "--checkpoint",
-            "run",
-            "test",
-            "--method",
-            method,
-            "--out",
-            &out,
-            "--device",
-            "cpu",
-        ]);
+        let ran = place.done(&format!(
+            "explain --checkpoint run test --method {method} --out {out} --device cpu"
+        ));
         let found = lines(&ran.out);
         assert_eq!(found.len(), 24, "{method}: {}", ran.err);
         let class = |line: &Value| usize::from(line["class"] == "b");
@@ -105,18 +96,7 @@ fn every_method_points_at_what_tells_the_classes_apart() {
         assert_eq!(place.read(&format!("{out}/explanations.jsonl")), ran.out);
     }
     // Grey levels of a map are its raw numbers without what is below zero, scaled and enlarged.
-    let ran = place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "test",
-        "--out",
-        "raw",
-        "--raw",
-        "maps.npy",
-        "--device",
-        "cpu",
-    ]);
+    let ran = place.done("explain --checkpoint run test --out raw --raw maps.npy --device cpu");
     assert!(
         ran.err.contains("| test/a/000.png")
             && ran.err.contains("... and 4 more in explanations.jsonl"),
@@ -144,18 +124,7 @@ fn every_method_points_at_what_tells_the_classes_apart() {
         });
         assert_eq!(line["evidence"], evidence, "{line}");
     }
-    place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "test",
-        "--out",
-        "raw2",
-        "--raw",
-        "maps.csv",
-        "--device",
-        "cpu",
-    ]);
+    place.done("explain --checkpoint run test --out raw2 --raw maps.csv --device cpu");
     let csv = place.read("maps.csv");
     let last: Vec<&str> = csv.lines().last().expect("a line").split(',').collect();
     assert_eq!(
@@ -170,18 +139,7 @@ fn every_method_points_at_what_tells_the_classes_apart() {
         maps[maps.len() - size..]
     );
     let table = place
-        .done(&[
-            "explain",
-            "--checkpoint",
-            "run",
-            "test",
-            "--out",
-            "table",
-            "--format",
-            "table",
-            "--device",
-            "cpu",
-        ])
+        .done("explain --checkpoint run test --out table --format table --device cpu")
         .out;
     assert!(
         table.starts_with("| Image")
@@ -189,35 +147,15 @@ fn every_method_points_at_what_tells_the_classes_apart() {
             && table.contains("test/b/011.png"),
         "{table}"
     );
-    let again = place.run(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "test",
-        "--out",
-        "maps-occlusion",
-    ]);
-    assert!(
-        again.code == Some(2) && again.err.contains("isn't empty"),
-        "{}",
-        again.err
-    );
+    let again = place.run("explain --checkpoint run test --out maps-occlusion");
+    again.exits(2, "isn't empty");
 }
 
 #[test]
 fn maps_are_checked_by_curves_and_by_random_weights() {
     let place = Place::new();
     trained(&place, "epochs = 12");
-    let ran = place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "test",
-        "--curves",
-        "--sanity",
-        "--device",
-        "cpu",
-    ]);
+    let ran = place.done("explain --checkpoint run test --curves --sanity --device cpu");
     let found = lines(&ran.out);
     let mean = |of: &dyn Fn(&Value) -> &Value| {
         let values: Vec<f64> = found.iter().filter_map(|line| of(line).as_f64()).collect();
@@ -253,16 +191,7 @@ fn maps_are_checked_by_curves_and_by_random_weights() {
         "{sanity}"
     );
     // The other class, by name; one that nobody knows; a layer that isn't there.
-    let other = place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "test/a/000.png",
-        "--class",
-        "b",
-        "--device",
-        "cpu",
-    ]);
+    let other = place.done("explain --checkpoint run test/a/000.png --class b --device cpu");
     assert_eq!(lines(&other.out)[0]["class"], "b");
     assert!(place.path("run/explanations-2/0001-000.map.png").is_file());
     for (arguments, expected) in [
@@ -302,30 +231,12 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     place.classes("test", &[20, 20]);
     // One epoch, so that there are mistakes to fit a temperature on.
     place.recipe("test = 'test'\nvalidation = 0.4", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let refused = place.run(&["predict", "--checkpoint", "run", "test", "--abstain"]);
-    assert!(
-        refused.code == Some(2)
-            && refused
-                .err
-                .contains("emberlens calibrate run --coverage 0.9"),
-        "{}",
-        refused.err
-    );
-    let moved = place.run(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--calibrate",
-        "--sensitivity",
-        "b=0.95",
-    ]);
+    place.done("train --config small.toml --out run");
+    let refused = place.run("predict --checkpoint run test --abstain");
+    refused.exits(2, "emberlens calibrate run --coverage 0.9");
+    let moved = place.run("evaluate --checkpoint run --calibrate --sensitivity b=0.95");
     let words = "emberlens calibrate run --temperature --sensitivity b=0.95";
-    assert!(
-        moved.code == Some(2) && moved.err.contains(words),
-        "{}",
-        moved.err
-    );
+    moved.exits(2, words);
     let fit = [
         "calibrate",
         "run",
@@ -339,20 +250,9 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
             .done(&[&fit[..], &["--sensitivity", "b=0.95", "--coverage", "0.9"]].concat())
             .out,
     );
-    let found = json(
-        &place
-            .done(&[
-                "evaluate",
-                "--checkpoint",
-                "run",
-                "--split",
-                "val",
-                "--json",
-                "--device",
-                "cpu",
-            ])
-            .out,
-    );
+    let found = place
+        .done("evaluate --checkpoint run --split val --json --device cpu")
+        .json();
     assert_eq!(
         (&told["threshold"], &told["coverage"]),
         (&found["threshold"]["fitted"], &found["sets"]["fitted"])
@@ -385,17 +285,7 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
     assert_eq!(meta(), fitted);
     let predicted = lines(
         &place
-            .done(&[
-                "predict",
-                "--checkpoint",
-                "run",
-                "test",
-                "--abstain",
-                "--format",
-                "jsonl",
-                "--device",
-                "cpu",
-            ])
+            .done("predict --checkpoint run test --abstain --format jsonl --device cpu")
             .out,
     );
     let threshold = fitted["threshold"]["probability"]
@@ -418,14 +308,7 @@ fn thresholds_and_sets_are_fitted_on_validation_and_used_by_predict() {
         assert_eq!(line["flagged"], flagged, "{line}");
     }
     let table = place
-        .done(&[
-            "predict",
-            "--checkpoint",
-            "run",
-            "test/a/000.png",
-            "--device",
-            "cpu",
-        ])
+        .done("predict --checkpoint run test/a/000.png --device cpu")
         .out;
     assert!(
         table.contains("flagged_b") && table.contains("set"),
@@ -462,65 +345,37 @@ fn images_without_a_label_strange_and_empty_classes_are_told() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let evaluate = |data: &str| {
-        place.run(&[
-            "evaluate",
-            "--checkpoint",
-            "run",
-            "--data",
-            data,
-            "--device",
-            "cpu",
-        ])
+        place.run(&format!(
+            "evaluate --checkpoint run --data {data} --device cpu"
+        ))
     };
 
     place.classes("loose", &[3, 2]);
     place.images("loose", 0, 4);
     let ran = evaluate("loose");
-    assert!(
-        ran.code == Some(0)
-            && ran
-                .err
-                .contains("passed over in loose: images without a class folder, 4"),
-        "{}",
-        ran.err
-    );
-    assert!(ran.out.contains("5 images: accuracy"), "{}", ran.out);
+    ran.exits(0, "passed over in loose: images without a class folder, 4");
+    ran.prints("5 images: accuracy");
 
     place.write(
         "list.csv",
         "path,label\nloose/a/000.png,a\nloose/b/000.png,b\nloose/000.png,\nloose/001.png,\n",
     );
     let ran = evaluate("list.csv");
-    assert!(
-        ran.code == Some(0)
-            && ran
-                .err
-                .contains("passed over in list.csv: lines without a label, 2"),
-        "{}",
-        ran.err
-    );
-    assert!(ran.out.contains("2 images: accuracy"), "{}", ran.out);
+    ran.exits(0, "passed over in list.csv: lines without a label, 2");
+    ran.prints("2 images: accuracy");
 
     place.classes("strange", &[3, 2, 2]);
     let ran = evaluate("strange");
-    assert!(
-        ran.code == Some(1)
-            && ran
-                .err
-                .contains("found c that the checkpoint doesn't know, expected classes among a, b"),
-        "{}",
-        ran.err
+    ran.exits(
+        1,
+        "found c that the checkpoint doesn't know, expected classes among a, b",
     );
 
     place.classes("hollow", &[3, 0]);
     let ran = evaluate("hollow");
-    assert!(
-        ran.code == Some(0) && ran.err.contains("no image of the class b to measure on"),
-        "{}",
-        ran.err
-    );
+    ran.exits(0, "no image of the class b to measure on");
     let report = place.read("run/evaluation/hollow/report.html");
     assert!(report.contains("3 images of hollow") && !report.contains("NaN"));
 }
@@ -530,7 +385,7 @@ fn outputs_that_are_no_numbers_are_an_error_that_names_an_image() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let mut weights = place.bytes("run/best/model.safetensors");
     let end = weights.len();
     weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -570,9 +425,13 @@ fn a_run_that_is_still_training_is_read_whole() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.classes("other", &[2, 2]);
-    place.recipe("", "epochs = 60\nworkers = 0\nschedule = { kind = 'constant' }\ncheckpoint = { monitor = 'loss' }");
+    place.recipe(
+        "",
+        "epochs = 60\nworkers = 0\nschedule = { kind = 'constant' }\n\
+         checkpoint = { monitor = 'loss' }",
+    );
     let mut training = place
-        .command(&["train", "--config", "small.toml", "--out", "run"])
+        .command("train --config small.toml --out run")
         .spawn()
         .expect("the program starts");
     let mut epochs = std::collections::BTreeSet::new();
@@ -580,16 +439,7 @@ fn a_run_that_is_still_training_is_read_whole() {
         if !place.path("run/best/meta.json").is_file() {
             continue;
         }
-        let ran = place.run(&[
-            "predict",
-            "--checkpoint",
-            "run",
-            "other",
-            "--format",
-            "csv",
-            "--device",
-            "cpu",
-        ]);
+        let ran = place.run("predict --checkpoint run other --format csv --device cpu");
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         epochs.insert(ran.out);
     }
@@ -605,7 +455,7 @@ fn event_files_are_written_where_they_are_wanted() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 2\ntensorboard = true");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let sizes = |place: &Place| {
         ["train", "validation"].map(|part| {
             place
@@ -616,7 +466,7 @@ fn event_files_are_written_where_they_are_wanted() {
         })
     };
     let before = sizes(&place);
-    place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
+    place.done("train --resume run --set train.epochs=3");
     let after = sizes(&place);
     // A version of 40 bytes, then events of one length.
     for (before, after) in before.into_iter().zip(after) {
@@ -630,26 +480,12 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     trained(&place, "epochs = 12");
     let meta = || place.read("run/best/meta.json");
     let before = meta();
-    // All validation images are told apart: nothing to fit a temperature on, and then the sets aren't kept either.
-    let refused = place.run(&[
-        "calibrate",
-        "run",
-        "--temperature",
-        "--coverage",
-        "0.8",
-        "--device",
-        "cpu",
-    ]);
-    assert!(
-        refused.code == Some(1)
-            && refused
-                .err
-                .contains("found no mistake among the 16 validation images"),
-        "{}",
-        refused.err
-    );
+    // All validation images are told apart: nothing to fit a temperature on, and then the sets
+    // aren't kept either.
+    let refused = place.run("calibrate run --temperature --coverage 0.8 --device cpu");
+    refused.exits(1, "found no mistake among the 16 validation images");
     assert_eq!(meta(), before);
-    place.done(&["calibrate", "run", "--coverage", "0.8", "--device", "cpu"]);
+    place.done("calibrate run --coverage 0.8 --device cpu");
     let evaluate = |more: &[&str]| {
         json(
             &place
@@ -676,32 +512,15 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
         evaluate(&["--tta", "2"])["sets"].is_null(),
         "the sets were fitted on single predictions"
     );
-    // An option that can't be used changes nothing, and a run that augments nothing has no augmentations to average over.
+    // An option that can't be used changes nothing, and a run that augments nothing has no
+    // augmentations to average over.
     let plain = place
         .read("small.toml")
         .replace("rotation_range = 10", "")
         .replace("width_shift_range = 0.05", "");
     place.write("plain.toml", &plain);
-    place.done(&[
-        "train",
-        "--config",
-        "plain.toml",
-        "--out",
-        "plain",
-        "--set",
-        "train.epochs=1",
-    ]);
-    let ran = place.run(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--tta",
-        "2",
-        "--compare",
-        "plain",
-        "--device",
-        "cpu",
-    ]);
+    place.done("train --config plain.toml --out plain --set train.epochs=1");
+    let ran = place.run("evaluate --checkpoint run --tta 2 --compare plain --device cpu");
     assert!(
         ran.code == Some(2) && ran.err.contains("plain/config.toml"),
         "each run by its own recipe: {}",
@@ -710,35 +529,16 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     assert_eq!(meta(), fitted, "evaluate only reads");
     // Without test images the validation part is measured, and it says so.
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "untested"]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "untested",
-        "--json",
-        "--device",
-        "cpu",
-    ]);
+    place.done("train --config small.toml --out untested");
+    let ran = place.done("evaluate --checkpoint untested --json --device cpu");
     assert!(
         ran.err.contains("no test images")
             && json(&ran.out)["data"]["source"] == "the run's validation images",
         "{}",
         ran.err
     );
-    let ran = place.run(&[
-        "evaluate",
-        "--checkpoint",
-        "untested",
-        "--split",
-        "test",
-        "--device",
-        "cpu",
-    ]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("no test images"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("evaluate --checkpoint untested --split test --device cpu");
+    ran.exits(2, "no test images");
     // A validation image that isn't the one any more.
     let split = place.read("untested/split.csv");
     let held: Vec<&str> = split
@@ -748,7 +548,7 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
         .collect();
     let original = place.bytes(held[0]);
     std::fs::copy(place.path(held[1]), place.path(held[0])).expect("copied");
-    let ran = place.done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"]);
+    let ran = place.done("evaluate --checkpoint untested --device cpu");
     let words = "1 of 16 images have other pixels than when the run held them back";
     assert!(
         ran.err.contains(words) && ran.err.contains(&format!("the first: {}", held[0])),
@@ -758,19 +558,22 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
     std::fs::write(place.path(held[0]), original).expect("written");
     assert!(
         !place
-            .done(&["evaluate", "--checkpoint", "untested", "--device", "cpu"])
+            .done("evaluate --checkpoint untested --device cpu")
             .err
             .contains("other pixels")
     );
     // A share that is held out is what the end of the training and every evaluation measure.
     place.recipe("test = 0.2", "epochs = 1");
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "shared"]);
+    let ran = place.done("train --config small.toml --out shared");
     assert!(
         ran.err.contains("(test, measured on at the end)") && ran.out.contains("Test accuracy"),
         "{}",
         ran.err
     );
-    assert!(ran.err.contains("warning: 12 validation images say little: an accuracy of 0.92 on them means 0.65 to 0.99"), "{}", ran.err);
+    ran.tells(
+        "warning: 12 validation images say little: an accuracy of 0.92 on them means 0.65 to \
+             0.99",
+    );
     let rows = place
         .read("shared/split.csv")
         .lines()
@@ -778,45 +581,18 @@ fn decisions_are_fitted_whole_or_not_at_all_and_only_measured_as_they_were_fitte
         .count();
     let at_end: Value =
         serde_json::from_str(&place.read("shared/evaluation/test/metrics.json")).expect("JSON");
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "shared",
-        "--json",
-        "--device",
-        "cpu",
-    ]);
+    let ran = place.done("evaluate --checkpoint shared --json --device cpu");
     let again = json(&ran.out);
     assert_eq!(
         (again["images"].as_u64(), &again["data"]["source"]),
         (Some(rows as u64), &Value::from("the run's test images"))
     );
     assert_eq!(again["accuracy"], at_end["accuracy"]);
-    let ran = place.run(&[
-        "train",
-        "--resume",
-        "shared",
-        "--set",
-        "data.test=0.3",
-        "--set",
-        "train.epochs=2",
-    ]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("data.test was 0.2 and is 0.3"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("train --resume shared --set data.test=0.3 --set train.epochs=2");
+    ran.exits(2, "data.test was 0.2 and is 0.3");
     // Training images that have gone elsewhere: one error.
     std::fs::rename(place.path("train"), place.path("moved")).expect("moved");
-    let ran = place.run(&[
-        "evaluate",
-        "--checkpoint",
-        "untested",
-        "--split",
-        "val",
-        "--device",
-        "cpu",
-    ]);
+    let ran = place.run("evaluate --checkpoint untested --split val --device cpu");
     let words =
         "none of the 16 images held back in untested/split.csv is there, the first: train/a/";
     assert!(

@@ -1,5 +1,6 @@
-//! The wgpu path, on whatever GPU or software driver is here. Without one the test says so and has nothing to test;
-//! `EMBERLENS_TEST_GPU=1` (set by .ci/run, which installs a software driver) makes that a failure.
+//! The wgpu path, on whatever GPU or software driver is here. Without one the test says so and has
+//! nothing to test; `EMBERLENS_TEST_GPU=1` (set by .ci/run, which installs a software driver) makes
+//! that a failure.
 
 use serde_json::Value;
 
@@ -8,8 +9,7 @@ use crate::support::Place;
 #[test]
 fn a_gpu_that_passes_its_self_test_trains_as_the_cpu_does() {
     let place = Place::new();
-    let devices: Value =
-        serde_json::from_str(&place.done(&["devices", "--json"]).out).expect("JSON");
+    let devices: Value = serde_json::from_str(&place.done("devices --json").out).expect("JSON");
     let gpu = devices["devices"]
         .as_array()
         .expect("a list")
@@ -74,21 +74,6 @@ fn a_gpu_that_passes_its_self_test_trains_as_the_cpu_does() {
         losses("gpu:0", "frozen_gpu", &frozen),
     );
     assert!(are_close(&cpu, &gpu), "{cpu:?} {gpu:?}");
-    place.done(&[
-        "train",
-        "--resume",
-        "gpu",
-        "--set",
-        "train.epochs=3",
-        "--device",
-        "gpu",
-    ]);
-    place.done(&[
-        "predict",
-        "--checkpoint",
-        "gpu",
-        "train/a",
-        "--device",
-        "gpu:0",
-    ]);
+    place.done("train --resume gpu --set train.epochs=3 --device gpu");
+    place.done("predict --checkpoint gpu train/a --device gpu:0");
 }

@@ -39,29 +39,18 @@ fn init_recognises_splits_colour_size_and_imbalance() {
         for (folder, counts) in folders {
             place.classes(folder, counts);
         }
-        place.done(&["init", "set"]);
+        place.done("init set");
         let text = place.read("set.toml").replace('"', "'");
         for part in expected {
             assert!(text.contains(&part.replace('"', "'")), "{part}: {text}");
         }
-        place.done(&[
-            "train",
-            "--config",
-            "set.toml",
-            "--dry-run",
-            "--device",
-            "cpu",
-        ]);
+        place.done("train --config set.toml --dry-run --device cpu");
         assert!(
             !place.path("checkpoints").exists(),
             "a dry run writes nothing"
         );
-        let again = place.run(&["init", "set"]);
-        assert!(
-            again.code == Some(2) && again.err.contains("is there already"),
-            "{}",
-            again.err
-        );
+        let again = place.run("init set");
+        again.exits(2, "is there already");
     }
 }
 
@@ -158,12 +147,8 @@ fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
             out.err
         );
     }
-    let ran = place.run(&["init", "images/a/000.png"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("found no folder or CSV images/a/000.png"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("init images/a/000.png");
+    ran.exits(2, "found no folder or CSV images/a/000.png");
 }
 
 #[test]
@@ -171,14 +156,10 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     let place = Place::new();
     place.classes("set", &[6, 6]);
     place.write("notes.pth", "no weights");
-    let ran = place.run(&["init", "set", "--weights", "notes.pth"]);
-    assert!(
-        ran.code == Some(2)
-            && ran
-                .err
-                .contains("found no weights of a known network there, expected those of vgg16"),
-        "{}",
-        ran.err
+    let ran = place.run("init set --weights notes.pth");
+    ran.exits(
+        2,
+        "found no weights of a known network there, expected those of vgg16",
     );
     assert!(!place.path("set.toml").exists());
     place.classes("train", &[6, 6]);
@@ -189,14 +170,10 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
         &["--weights", "notes.pth"],
     ] {
         let ran = place.run(&[&["train", "small.toml"], option].concat());
-        assert!(
-            ran.code == Some(2) && ran.err.contains("small.toml is no folder or CSV of images"),
-            "{}",
-            ran.err
-        );
+        ran.exits(2, "small.toml is no folder or CSV of images");
     }
     // Without weights there is nothing to compare, and no time is spent.
-    let out = place.done(&["init", "set", "--quick-trials"]).out;
+    let out = place.done("init set --quick-trials").out;
     assert!(out.contains("A small network from scratch"), "{out}");
     assert!(
         place
@@ -205,7 +182,8 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     );
 }
 
-/// SqueezeNet's weights under torchvision's names, drawn so that features neither vanish nor explode.
+/// SqueezeNet's weights under torchvision's names, drawn so that features neither vanish nor
+/// explode.
 fn squeezenet() -> Vec<u8> {
     use emberlens::architecture::{Architecture, Kind, Source, Traits, Variant};
     use safetensors::{Dtype, tensor::TensorView};

@@ -32,7 +32,8 @@ fn scene(number: u32) -> image::RgbImage {
     image
 }
 
-/// Two classes for training and for test, with known copies between them; how many test images are copies: three of eight.
+/// Two classes for training and for test, with known copies between them; how many test images are
+/// copies: three of eight.
 fn leaky(place: &Place) {
     for (folder, first, count) in [
         ("data/train/a", 0, 12),
@@ -73,11 +74,7 @@ fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
     image::RgbImage::from_pixel(90, 70, image::Rgb([3, 3, 3]))
         .save(place.path("data/train/b/black.png"))
         .expect("saved");
-    let found = json(
-        &place
-            .done(&["inspect", "data", "--json", "--html", "page.html"])
-            .out,
-    );
+    let found = place.done("inspect data --json --html page.html").json();
     assert_eq!(
         (
             &found["images"],
@@ -145,11 +142,13 @@ fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
             && !page.contains("http://"),
         "{page:.600}"
     );
-    let text = place.done(&["inspect", "data"]).out;
+    let text = place.done("inspect data").out;
     for part in [
         "1. 3 of 8 test images are copies",
-        "1. 3 of 8 test images are copies of images that are trained on or chosen by, 2 of them saved again",
-        "2. 1 group of copies has more than one label; the first: data/train/a/01.png (train, a) = data/test/b/larger.bmp (test, b)",
+        "1. 3 of 8 test images are copies of images that are trained on or chosen by, 2 of them \
+         saved again",
+        "2. 1 group of copies has more than one label; the first: data/train/a/01.png (train, a) = \
+         data/test/b/larger.bmp (test, b)",
         "broken.jpg",
         "dark: data/train/b/black.png",
     ] {
@@ -161,18 +160,10 @@ fn an_inspection_tells_copies_leaks_and_what_cannot_be_read() {
             && place_of("dark: ") < place_of("the same image: "),
         "lists come last: {text}"
     );
-    let again = place.run(&["inspect", "data", "--html", "page.html"]);
-    assert!(
-        again.code == Some(2) && again.err.contains("is there already"),
-        "{}",
-        again.err
-    );
-    let missing = place.run(&["inspect", "nowhere"]);
-    assert!(
-        missing.code == Some(1) && missing.err.contains("nowhere"),
-        "{}",
-        missing.err
-    );
+    let again = place.run("inspect data --html page.html");
+    again.exits(2, "is there already");
+    let missing = place.run("inspect nowhere");
+    missing.exits(1, "nowhere");
 }
 
 /// One group of everything: the same pixels and changed ones, one label and two.
@@ -185,10 +176,11 @@ fn words_on_copies_count_images_and_tell_the_same_pixels_from_changed_ones() {
             .map(|_| ())
             .expect("copied")
     };
-    // The training image, once to the pixel and once mirrored: one of the two is changed, though all three are one group.
+    // The training image, once to the pixel and once mirrored: one of the two is changed, though
+    // all three are one group.
     copy("data/train/b/05.png", "data/test/b/same.png");
     let finding = |place: &Place, what: &str| {
-        let found = json(&place.done(&["inspect", "data", "--json"]).out);
+        let found = place.done("inspect data --json").json();
         let mut findings = found["findings"].as_array().expect("a list").clone();
         findings.retain(|finding| {
             finding["what"]
@@ -225,7 +217,8 @@ fn words_on_copies_count_images_and_tell_the_same_pixels_from_changed_ones() {
     );
 }
 
-/// The second look at many images takes all from the cache folder, and none of it where one of them has changed.
+/// The second look at many images takes all from the cache folder, and none of it where one of them
+/// has changed.
 #[test]
 fn a_second_look_finds_the_same_and_a_changed_image_is_seen() {
     let place = Place::new();
@@ -241,7 +234,7 @@ fn a_second_look_finds_the_same_and_a_changed_image_is_seen() {
             )))
             .expect("saved");
     }
-    let first = place.done(&["inspect", "data", "--json"]).out;
+    let first = place.done("inspect data --json").out;
     let groups = |text: &str| {
         json(text)["copies"]["groups"]
             .as_array()
@@ -249,10 +242,10 @@ fn a_second_look_finds_the_same_and_a_changed_image_is_seen() {
             .clone()
     };
     assert!(groups(&first).len() >= 100, "{}", groups(&first).len());
-    assert_eq!(place.done(&["inspect", "data", "--json"]).out, first);
+    assert_eq!(place.done("inspect data --json").out, first);
     // Another image under the same name.
     std::fs::copy(place.path("data/b/519.png"), place.path("data/a/000.png")).expect("copied");
-    let changed = place.done(&["inspect", "data", "--json"]).out;
+    let changed = place.done("inspect data --json").out;
     let has = |group: &Value, name: &str| {
         group["members"]
             .as_array()
@@ -335,12 +328,8 @@ fn a_clean_list_trains_as_it_is_and_has_no_copies() {
             ran.err
         );
     }
-    let again = place.run(&["inspect", "data", "--write-clean", "test.csv"]);
-    assert!(
-        again.code == Some(2) && again.err.contains("is there already"),
-        "{}",
-        again.err
-    );
+    let again = place.run("inspect data --write-clean test.csv");
+    again.exits(2, "is there already");
 }
 
 #[test]
@@ -352,19 +341,12 @@ fn training_says_leaves_out_or_refuses_leaks() {
         .read("small.toml")
         .replace("train = \"train\"", "train = 'data/train'");
     place.write("small.toml", &recipe);
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "warned"]);
-    assert!(
-        ran.err.contains("warning: 3 of 8 test images are copies of images that are trained on or chosen by, 2 of them saved again"),
-        "{}",
-        ran.err
+    let ran = place.done("train --config small.toml --out warned");
+    ran.tells(
+        "warning: 3 of 8 test images are copies of images that are trained on or chosen by, 2 \
+             of them saved again",
     );
-    assert!(
-        ran.err.contains(
-            "warning: 1 group of copies has more than one label; the first: data/train/a/01.png"
-        ),
-        "{}",
-        ran.err
-    );
+    ran.tells("warning: 1 group of copies has more than one label; the first: data/train/a/01.png");
     let split = place.read("warned/split.csv");
     let marked: Vec<_> = split
         .lines()
@@ -388,20 +370,8 @@ fn training_says_leaves_out_or_refuses_leaks() {
             .filter(|line| !line.contains(",test,"))
             .count()
     };
-    let ran = place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "clean",
-        "--set",
-        "data.on_leak=exclude",
-    ]);
-    assert!(
-        ran.err.contains("left out for that (data.on_leak"),
-        "{}",
-        ran.err
-    );
+    let ran = place.done("train --config small.toml --out clean --set data.on_leak=exclude");
+    ran.tells("left out for that (data.on_leak");
     assert!(
         !ran.err.contains("are copies of images that are trained on"),
         "what is left out is no leak any more: {}",
@@ -415,17 +385,9 @@ fn training_says_leaves_out_or_refuses_leaks() {
         "no copy is left to be marked: {split}"
     );
     // The same images are left out again.
-    place.done(&["train", "--resume", "clean", "--set", "train.epochs=2"]);
+    place.done("train --resume clean --set train.epochs=2");
 
-    let ran = place.run(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "never",
-        "--set",
-        "data.on_leak=error",
-    ]);
+    let ran = place.run("train --config small.toml --out never --set data.on_leak=error");
     assert!(
         ran.code == Some(1)
             && ran.err.contains("data.on_leak = \"exclude\"")
@@ -436,7 +398,8 @@ fn training_says_leaves_out_or_refuses_leaks() {
     assert!(!place.path("never").exists());
 }
 
-/// Of the run `warned` on [`leaky`] images: what `evaluate` calls never seen, on its own test images and on others.
+/// Of the run `warned` on [`leaky`] images: what `evaluate` calls never seen, on its own test
+/// images and on others.
 fn never_seen_leaves_out_near_copies(place: &Place) {
     let evaluated = |data: &[&str], run: &str| {
         json(
@@ -496,7 +459,8 @@ fn never_seen_leaves_out_near_copies(place: &Place) {
         (counts(&found), &found["images"]),
         ([24, 0, 24], &json("48"))
     );
-    // Neither the run's own evaluation nor anybody else's is replaced by that of other images of the same name.
+    // Neither the run's own evaluation nor anybody else's is replaced by that of other images of
+    // the same name.
     assert_eq!(
         counts(&json(&place.read("warned/evaluation/test/metrics.json"))),
         [5, 1, 2]
@@ -518,15 +482,7 @@ fn never_seen_leaves_out_near_copies(place: &Place) {
     let middle = changed.len() / 2;
     changed[middle] ^= 1;
     std::fs::write(place.path("warned/looks.safetensors"), changed).expect("written");
-    let ran = place.run(&[
-        "evaluate",
-        "--checkpoint",
-        "warned",
-        "--data",
-        "elsewhere/test",
-        "--device",
-        "cpu",
-    ]);
+    let ran = place.run("evaluate --checkpoint warned --data elsewhere/test --device cpu");
     assert!(
         ran.code == Some(1) && ran.err.contains("looks.safetensors") && ran.err.contains("BLAKE3"),
         "{}",
@@ -553,7 +509,7 @@ fn a_pattern_keeps_a_patients_images_on_one_side() {
         "group = 'regex:^(patient\\d+)'\nvalidation = 0.3",
         "epochs = 1",
     );
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let split = place.read("run/split.csv");
     let mut sides = std::collections::BTreeMap::<String, std::collections::BTreeSet<String>>::new();
     for line in split.lines().skip(1) {
@@ -618,7 +574,7 @@ fn a_group_on_two_sides_is_told() {
         ));
     }
     place.write("list.csv", &list);
-    let text = place.done(&["inspect", "list.csv"]).out;
+    let text = place.done("inspect list.csv").out;
     assert!(
         text.contains("1 group has images in more than one split; the first: ada (train and test)"),
         "{text}"
@@ -644,7 +600,8 @@ fn a_group_on_two_sides_is_told() {
     }
 }
 
-/// A tenth of the labels of two clearly different classes turned round: the page, the list and the training warning name them.
+/// A tenth of the labels of two clearly different classes turned round: the page, the list and the
+/// training warning name them.
 #[test]
 fn turned_labels_are_doubted() {
     let place = Place::new();
@@ -676,11 +633,9 @@ fn turned_labels_are_doubted() {
         ));
     }
     place.write("list.csv", &list);
-    let found = json(
-        &place
-            .done(&["inspect", "list.csv", "--json", "--html", "page.html"])
-            .out,
-    );
+    let found = place
+        .done("inspect list.csv --json --html page.html")
+        .json();
     let labels = &found["labels"];
     let doubted: Vec<&str> = labels["suspects"]
         .as_array()
@@ -703,7 +658,7 @@ fn turned_labels_are_doubted() {
             .read("small.toml")
             .replace("train = \"train\"", "train = 'list.csv'"),
     );
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    let ran = place.done("train --config small.toml --out run");
     assert!(
         ran.err.contains(&format!(
             "warning: {} of 240 labels are doubtful",

@@ -1,4 +1,5 @@
-//! What lies among images and isn't one, names that nobody expects, and results that are never written among images.
+//! What lies among images and isn't one, names that nobody expects, and results that are never
+//! written among images.
 
 use std::{
     collections::BTreeSet,
@@ -43,11 +44,7 @@ fn runs_beside_the_classes_are_passed_over_and_go_on() {
     for run in ["checkpoints/small", "checkpoints/small-2"] {
         let ran = in_data(&place, &["train", "--config", "small.toml"]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
-        assert!(
-            ran.err.contains("belonging to 2 classes. (training)"),
-            "{}",
-            ran.err
-        );
+        ran.tells("belonging to 2 classes. (training)");
         assert!(place.path("data").join(run).join("best").is_dir());
         let is_second = run.ends_with('2');
         let words =
@@ -71,11 +68,7 @@ fn runs_beside_the_classes_are_passed_over_and_go_on() {
         "{}",
         ran.out
     );
-    assert!(
-        ran.out.contains("runs and results of this program, 1"),
-        "{}",
-        ran.out
-    );
+    ran.prints("runs and results of this program, 1");
 }
 
 #[test]
@@ -83,7 +76,7 @@ fn nothing_is_written_among_images() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let before = everything(&place.path("train"));
     let recipe = ["--config", "small.toml"];
     let cases: [&[&str]; 10] = [
@@ -129,8 +122,8 @@ fn nothing_is_written_among_images() {
     }
     assert_eq!(everything(&place.path("train")), before);
     // Beside the images is not among them.
-    place.done(&["init", "train"]);
-    place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
+    place.done("init train");
+    place.done("inspect train --write-clean clean.csv");
 }
 
 #[cfg(unix)]
@@ -163,19 +156,16 @@ fn links_pipes_and_files_of_systems_end_no_command() {
         "passed over in train: folders of the system, 2; the first: train/b/@eaDir",
         "passed over in train: pipes, sockets and devices, 1; the first: train/a/pipe.png",
         "passed over in train: links to a folder that they are in, 1; the first: train/a/up",
-        "passed over in train: 1 HEIC image, which can't be read; save it as JPEG or PNG; the first: train/a/phone.heic",
-        "warning: 3 files can't be opened and are skipped (2 train, 1 test); the first 3: train/a/gone.png: a link to /nowhere/x.png, which is not there",
+        "passed over in train: 1 HEIC image, which can't be read; save it as JPEG or PNG; the \
+         first: train/a/phone.heic",
+        "warning: 3 files can't be opened and are skipped (2 train, 1 test); the first 3: \
+         train/a/gone.png: a link to /nowhere/x.png, which is not there",
         "warning: 1 image can't be decoded and is skipped (1 test); the first: test/a/bad.png: ",
         "What was skipped is listed in run/skipped.csv",
     ] {
         assert_eq!(ran.err.matches(words).count(), 1, "{words}: {}", ran.err);
     }
-    assert!(
-        ran.out
-            .contains("2 images can't be decoded and were skipped"),
-        "{}",
-        ran.out
-    );
+    ran.prints("2 images can't be decoded and were skipped");
     let skipped = place.read("run/skipped.csv");
     let lines: Vec<_> = skipped
         .lines()
@@ -202,39 +192,13 @@ fn links_pipes_and_files_of_systems_end_no_command() {
         "{split}"
     );
 
-    let ran = place.done(&["inspect", "train"]);
-    assert!(
-        ran.out
-            .contains("can't be opened: train/a/gone.png: a link to /nowhere/x.png"),
-        "{}",
-        ran.out
-    );
-    place.done(&["init", "train", "--out", "x.toml"]);
-    place.done(&["preview", "--config", "small.toml"]);
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "more",
-        "--per-image",
-        "1",
-    ]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "test",
-        "--out",
-        "elsewhere",
-    ]);
-    assert!(
-        ran.err
-            .contains("warning: 1 file can't be opened and is skipped"),
-        "{}",
-        ran.err
-    );
+    let ran = place.done("inspect train");
+    ran.prints("can't be opened: train/a/gone.png: a link to /nowhere/x.png");
+    place.done("init train --out x.toml");
+    place.done("preview --config small.toml");
+    place.done("augment --config small.toml --out more --per-image 1");
+    let ran = place.done("evaluate --checkpoint run --data test --out elsewhere");
+    ran.tells("warning: 1 file can't be opened and is skipped");
     assert_eq!(place.read("elsewhere/skipped.csv").lines().count(), 3);
     for command in ["predict", "explain"] {
         let ran = place.run(&[command, "--checkpoint", "run", "train", "train/a/pipe.png"]);
@@ -270,13 +234,9 @@ fn links_pipes_and_files_of_systems_end_no_command() {
         ]
         .concat(),
     );
-    assert!(
-        ran.code == Some(1)
-            && ran
-                .err
-                .contains("train/a/gone.png: a link to /nowhere/x.png, which is not there"),
-        "{}",
-        ran.err
+    ran.exits(
+        1,
+        "train/a/gone.png: a link to /nowhere/x.png, which is not there",
     );
     assert!(!place.path("strict").exists());
 }
@@ -300,31 +260,15 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
     rename("train/c", b"red\x1B[31m\nline");
     let classes = ["na\\xEEve", "na\\xEFve", "red\\x1B[31m\\x0Aline"];
     place.recipe("validation = 0.5", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
-    let evaluated = place.done(&["evaluate", "--checkpoint", "run", "--split", "val"]);
-    assert!(
-        evaluated.out.contains("12 images: accuracy"),
-        "{}",
-        evaluated.out
-    );
-    let predicted = place.done(&["predict", "--checkpoint", "run", "train", "--format", "csv"]);
+    place.done("train --config small.toml --out run");
+    let ran = place.done("train --resume run --set train.epochs=2");
+    let evaluated = place.done("evaluate --checkpoint run --split val");
+    evaluated.prints("12 images: accuracy");
+    let predicted = place.done("predict --checkpoint run train --format csv");
     assert_eq!(predicted.out.lines().count(), 25, "a line an image");
-    assert!(
-        predicted.out.contains("train/na\\xEFve/f\\xE9.png,"),
-        "{}",
-        predicted.out
-    );
-    let inspected = place.done(&["inspect", "train", "--write-clean", "clean.csv", "--json"]);
-    let augmented = place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "more",
-        "--per-image",
-        "1",
-    ]);
+    predicted.prints("train/na\\xEFve/f\\xE9.png,");
+    let inspected = place.done("inspect train --write-clean clean.csv --json");
+    let augmented = place.done("augment --config small.toml --out more --per-image 1");
     for ran in [&ran, &evaluated, &predicted, &inspected, &augmented] {
         for text in [&ran.out, &ran.err] {
             assert!(!text.contains(['\u{1b}', '\u{fffd}']), "{text}");
@@ -373,16 +317,8 @@ fn class_names_come_through_lists_as_they_are() {
         place.images(&format!("test/{class}"), index + 10, 2);
     }
     place.recipe("test = 'test'", "epochs = 1");
-    place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "more",
-        "--per-image",
-        "1",
-    ]);
+    place.done("inspect train --write-clean clean.csv");
+    place.done("augment --config small.toml --out more --per-image 1");
     for (list, run) in [("clean.csv", "one"), ("more/manifest.csv", "two")] {
         let ran = place.done(
             &[
@@ -397,11 +333,7 @@ fn class_names_come_through_lists_as_they_are() {
             ]
             .concat(),
         );
-        assert!(
-            ran.err.contains("belonging to 5 classes. (training)"),
-            "{}",
-            ran.err
-        );
+        ran.tells("belonging to 5 classes. (training)");
     }
 }
 
@@ -415,21 +347,17 @@ fn class_names_that_look_the_same_are_told_apart() {
     let alike = "the classes Dog and dog differ in upper and lower case only";
     let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
     assert_eq!(ran.err.matches(alike).count(), 1, "{}", ran.err);
-    assert!(place.done(&["inspect", "train"]).out.contains(alike));
-    assert!(
-        place
-            .done(&["init", "train", "--out", "x.toml"])
-            .err
-            .contains(alike)
-    );
+    assert!(place.done("inspect train").out.contains(alike));
+    assert!(place.done("init train --out x.toml").err.contains(alike));
     place.images("test/Dog ", 0, 2);
     place.images("test/cafe\u{301}", 2, 2);
     let expected = [
-        "found the test classes \"Dog \", cafe\u{301} that training doesn't know, in test; training knows Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in \
-         spaces at the beginning or end only; cafe\u{301} and caf\u{e9} differ in how accents are composed (one character, or a letter and a mark) \
-         only; rename or remove them",
-        "found \"Dog \", cafe\u{301} that the checkpoint doesn't know, expected classes among Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at \
-         the beginning or end only",
+        "found the test classes \"Dog \", cafe\u{301} that training doesn't know, in test; \
+         training knows Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at the beginning or \
+         end only; cafe\u{301} and caf\u{e9} differ in how accents are composed (one character, or \
+         a letter and a mark) only; rename or remove them",
+        "found \"Dog \", cafe\u{301} that the checkpoint doesn't know, expected classes among Dog, \
+         caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at the beginning or end only",
     ];
     let trained = place.run(
         &[
@@ -438,13 +366,9 @@ fn class_names_that_look_the_same_are_told_apart() {
         ]
         .concat(),
     );
-    let evaluated = place.run(&["evaluate", "--checkpoint", "run", "--data", "test"]);
+    let evaluated = place.run("evaluate --checkpoint run --data test");
     for (ran, expected) in [trained, evaluated].iter().zip(expected) {
-        assert!(
-            ran.code == Some(1) && ran.err.contains(expected),
-            "{}",
-            ran.err
-        );
+        ran.exits(1, expected);
     }
 }
 
@@ -508,7 +432,8 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
     for (source, words) in [
         (
             "train/a/000.png",
-            "found a PNG image, which is no folder of class folders and no CSV of the columns path,label: train/a/000.png, line 1",
+            "found a PNG image, which is no folder of class folders and no CSV of the columns \
+             path,label: train/a/000.png, line 1",
         ),
         (
             "small.toml",
@@ -528,11 +453,7 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
             ]
             .concat(),
         );
-        assert!(
-            ran.code == Some(1) && ran.err.contains(words),
-            "{}",
-            ran.err
-        );
+        ran.exits(1, words);
     }
 }
 
@@ -543,7 +464,7 @@ fn a_run_none_of_whose_test_images_can_be_opened_says_so() {
     place.classes("train", &[8, 8]);
     place.classes("test", &[2, 1]);
     place.recipe("test = 'test'", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     for image in ["test/a/000.png", "test/a/001.png", "test/b/000.png"] {
         std::fs::remove_file(place.path(image)).expect("removed");
         std::os::unix::fs::symlink("/nowhere/x.png", place.path(image)).expect("linked");
@@ -556,11 +477,8 @@ fn a_run_none_of_whose_test_images_can_be_opened_says_so() {
             ]
             .concat(),
         );
-        let words = "none of the 3 test images of the run can be opened; the first: test/a/000.png: a link to /nowhere/x.png, which is not there";
-        assert!(
-            ran.code == Some(1) && ran.err.contains(words),
-            "{}",
-            ran.err
-        );
+        let words = "none of the 3 test images of the run can be opened; the first: \
+                     test/a/000.png: a link to /nowhere/x.png, which is not there";
+        ran.exits(1, words);
     }
 }

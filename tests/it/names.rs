@@ -37,7 +37,7 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
         .read("small.toml")
         .replace("train = \"train\"", "train = \"list.csv\"");
     place.write("small.toml", &recipe);
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     for file in ["run/report.html", "run/plots/confusion_matrix.svg"] {
         let text = place.read(file);
         assert!(
@@ -46,35 +46,10 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
         );
     }
     assert!(place.path("run/plots/confusion_matrix.png").is_file());
-    place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "list.csv",
-        "--device",
-        "cpu",
-    ]);
-    place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "train",
-        "--out",
-        "maps",
-        "--device",
-        "cpu",
-    ]);
+    place.done("evaluate --checkpoint run --data list.csv --device cpu");
+    place.done("explain --checkpoint run train --out maps --device cpu");
     assert_eq!(place.read("maps/explanations.jsonl").lines().count(), 20);
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "new",
-        "--per-image",
-        "1",
-    ]);
+    place.done("augment --config small.toml --out new --per-image 1");
     let rows = csv::Reader::from_path(place.path("new/manifest.csv"))
         .expect("a manifest")
         .into_records()

@@ -60,20 +60,26 @@ fn visit(browser: &Path, place: &Place, page: &Path, more: &[&str]) -> (String, 
     )
 }
 
-/// The report inside frames of several widths, and a script that looks at them from outside: the page itself can't run any.
+/// The report inside frames of several widths, and a script that looks at them from outside: the
+/// page itself can't run any.
 fn frames(page: &str) -> String {
     let quoted = page.replace('&', "&amp;").replace('"', "&quot;");
     let frame = |width: u32| {
         format!("<iframe width={width} height=900 style='border:0' srcdoc=\"{quoted}\"></iframe>")
     };
-    let script = "addEventListener('load', () => { const found = [...document.querySelectorAll('iframe')].map(frame => { \
-        const page = frame.contentDocument, images = [...page.images]; \
-        const letters = [...page.querySelectorAll('svg text')].map(text => text.getBoundingClientRect().height).filter(height => height > 0); \
-        const outside = [...page.querySelectorAll('p, h1, h2, dd, li, figure, svg')].filter(part => part.getBoundingClientRect().right > frame.clientWidth + 1); \
-        return { width: frame.clientWidth, scroll: page.documentElement.scrollWidth, images: images.length, \
-          broken: images.filter(image => !image.complete || image.naturalWidth === 0).length, figures: page.querySelectorAll('svg').length, \
-          tables: page.querySelectorAll('table').length, smallest: Math.min(...letters), outside: outside.length }; }); \
-        document.body.innerHTML = '<pre id=found>' + JSON.stringify(found) + '</pre>'; })";
+    let script = "addEventListener('load', () => { const found = \
+                  [...document.querySelectorAll('iframe')].map(frame => { const page = \
+                  frame.contentDocument, images = [...page.images]; const letters = \
+                  [...page.querySelectorAll('svg text')].map(text => \
+                  text.getBoundingClientRect().height).filter(height => height > 0); const outside \
+                  = [...page.querySelectorAll('p, h1, h2, dd, li, figure, svg')].filter(part => \
+                  part.getBoundingClientRect().right > frame.clientWidth + 1); return { width: \
+                  frame.clientWidth, scroll: page.documentElement.scrollWidth, images: \
+                  images.length, broken: images.filter(image => !image.complete || \
+                  image.naturalWidth === 0).length, figures: page.querySelectorAll('svg').length, \
+                  tables: page.querySelectorAll('table').length, smallest: Math.min(...letters), \
+                  outside: outside.length }; }); document.body.innerHTML = '<pre id=found>' + \
+                  JSON.stringify(found) + '</pre>'; })";
     format!(
         "<!doctype html><meta charset=utf-8><body>{}{}<script>{script}</script>",
         frame(400),
@@ -95,8 +101,8 @@ fn the_report_is_whole_in_a_browser_at_any_width_and_asks_for_nothing() {
     )
     .expect("copied");
     place.recipe("test = 'test'", "epochs = 3");
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    assert!(ran.err.contains("Report: run/report.html"), "{}", ran.err);
+    let ran = place.done("train --config small.toml --out run");
+    ran.tells("Report: run/report.html");
     let page = place.read("run/report.html");
     for part in [
         "16 images of the test split",

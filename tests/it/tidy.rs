@@ -1,4 +1,5 @@
-//! What the architecture says, held by a test: floors, rooms without circles, module docs, sizes, words.
+//! What the architecture says, held by a test: floors, rooms without circles, module docs, sizes,
+//! words.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -207,7 +208,8 @@ impl<'ast> Visit<'ast> for Names {
     }
 }
 
-/// Which files each file uses, by their modules. A name that a `mod.rs` re-exports counts where it comes from.
+/// Which files each file uses, by their modules. A name that a `mod.rs` re-exports counts where it
+/// comes from.
 fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let mut names = BTreeMap::new();
     for (file, text) in sources() {
@@ -304,7 +306,8 @@ fn no_file_uses_itself_by_a_circle() {
     }
 }
 
-/// Files and folders side by side have an order: none uses another that uses it, through whatever lies in them.
+/// Files and folders side by side have an order: none uses another that uses it, through whatever
+/// lies in them.
 #[test]
 fn rooms_side_by_side_have_an_order() {
     let mut rooms: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();

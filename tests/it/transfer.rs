@@ -7,21 +7,14 @@ use serde_json::Value;
 
 use crate::support::Place;
 
-/// A folder with images, their own validation images, and the run `first`, whose backbone the others take.
+/// A folder with images, their own validation images, and the run `first`, whose backbone the
+/// others take.
 fn place() -> Place {
     let place = Place::new();
     place.classes("train", &[17, 13]);
     place.classes("val", &[5, 4]);
     place.recipe("validation = \"val\"", "");
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "first",
-        "--set",
-        "train.epochs=2",
-    ]);
+    place.done("train --config small.toml --out first --set train.epochs=2");
     place
 }
 
@@ -125,14 +118,9 @@ fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
     copy(&place.path("run/best"), &place.path("alone"));
     let evaluated = |checkpoint: &str| {
         place
-            .done(&[
-                "evaluate",
-                "--checkpoint",
-                checkpoint,
-                "--data",
-                "val",
-                "--json",
-            ])
+            .done(&format!(
+                "evaluate --checkpoint {checkpoint} --data val --json"
+            ))
             .out
     };
     let (alone, run): (Value, Value) = (
@@ -141,14 +129,7 @@ fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
     );
     assert_eq!(alone["loss"], run["loss"]);
     let predicted = place
-        .done(&[
-            "predict",
-            "--checkpoint",
-            "alone",
-            "val/a",
-            "--format",
-            "jsonl",
-        ])
+        .done("predict --checkpoint alone val/a --format jsonl")
         .out;
     assert_eq!(predicted.lines().count(), 5);
 }
@@ -288,14 +269,16 @@ fn averaged_features_are_cached_after_the_pooling_and_give_the_same_bytes() {
         .expect("listed")
         .map(|entry| entry.expect("read").metadata().expect("known").len())
         .collect();
-    // Eight channels of four bytes, and a checksum of four: nine validation images, and thirty of each augmentation.
+    // Eight channels of four bytes, and a checksum of four: nine validation images, and thirty of
+    // each augmentation.
     assert!(
         sizes.len() == 3 && sizes.iter().all(|size| [9 * 36, 30 * 36].contains(size)),
         "{sizes:?}"
     );
 }
 
-/// The averages of weights lag behind the weights, in layers too that are frozen after they were trained.
+/// The averages of weights lag behind the weights, in layers too that are frozen after they were
+/// trained.
 #[test]
 fn layers_that_an_earlier_phase_trained_give_the_features_that_steps_compute_under_averaged_weights_too()
  {
@@ -356,8 +339,9 @@ fn features_or_none(place: &Place) -> usize {
     }
 }
 
-const PHASES: &str = "train.phases=[{ epochs = 2, freeze = 'backbone' }, \
-                      { epochs = 2, freeze = 'blocks:1', learning_rate = 1e-4, layer_factor = 0.5 }, { epochs = 2, freeze = 'none' }]";
+const PHASES: &str = "train.phases=[{ epochs = 2, freeze = 'backbone' }, { epochs = 2, freeze = \
+                      'blocks:1', learning_rate = 1e-4, layer_factor = 0.5 }, { epochs = 2, freeze \
+                      = 'none' }]";
 
 #[test]
 fn phases_are_resumed_exactly_and_a_run_without_them_is_another() {
@@ -416,11 +400,7 @@ fn phases_are_resumed_exactly_and_a_run_without_them_is_another() {
         "--set",
         &PHASES.replace("blocks:1", "none"),
     ]);
-    assert!(
-        refused.code == Some(2) && refused.err.contains("train.phases"),
-        "{}",
-        refused.err
-    );
+    refused.exits(2, "train.phases");
     let rates: Vec<_> = result(&place, "long")
         .2
         .iter()
@@ -499,7 +479,7 @@ fn a_run_with_phases_killed_and_resumed_ends_with_the_same_bytes() {
         let _ = child.kill();
         child.wait().expect("waited for");
     }
-    place.done(&["train", "--resume", "killed"]);
+    place.done("train --resume killed");
     assert!(result(&place, "whole") == result(&place, "killed"));
 }
 
@@ -519,7 +499,7 @@ fn a_checkpoint_without_its_backbone_needs_the_same_file() {
     assert!(!place.path("run/best/backbone.safetensors").exists());
     let evaluate = ["evaluate", "--checkpoint", "run", "--data", "val", "--json"];
     place.done(&evaluate);
-    place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
+    place.done("train --resume run --set train.epochs=3");
     let source = place.path("first/best/model.safetensors");
     let moved = place.path("moved.safetensors");
     fs::rename(&source, &moved).expect("moved");
@@ -532,24 +512,10 @@ fn a_checkpoint_without_its_backbone_needs_the_same_file() {
         ran.err
     );
     // The weights of another run under its name.
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "second",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "seed=3",
-    ]);
+    place.done("train --config small.toml --out second --set train.epochs=1 --set seed=3");
     fs::copy(place.path("second/best/model.safetensors"), &source).expect("copied");
     let ran = place.run(&evaluate);
-    assert!(
-        ran.code == Some(1) && ran.err.contains("others than those"),
-        "{}",
-        ran.err
-    );
+    ran.exits(1, "others than those");
     fs::rename(&moved, &source).expect("moved back");
     place.done(&evaluate);
 }
@@ -557,19 +523,15 @@ fn a_checkpoint_without_its_backbone_needs_the_same_file() {
 #[test]
 fn weights_are_listed_and_a_failed_download_says_what_to_do_by_hand() {
     let place = Place::new();
-    let list = place.done(&["weights", "list"]).out;
+    let list = place.done("weights list").out;
     for name in ["vgg16", "vgg16_bn", "squeezenet1_1"] {
         assert!(
             list.lines().any(|line| line.contains(&format!(" {name} "))),
             "{list}"
         );
     }
-    let ran = place.run(&["weights", "fetch", "vgg61"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("expected one of"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("weights fetch vgg61");
+    ran.exits(2, "expected one of");
     // A proxy on loopback, the only way to a host that isn't there.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let proxy = format!("http://{}", listener.local_addr().expect("bound"));
@@ -607,10 +569,11 @@ fn weights_are_listed_and_a_failed_download_says_what_to_do_by_hand() {
     place.classes("train", &[6, 6]);
     place.write(
         "t.toml",
-        "name = 't'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nimage_size = [40, 48]\n[model]\narchitecture = 'squeezenet1_1'\n",
+        "name = 't'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nimage_size = [40, 48]\n[model]\n\
+         architecture = 'squeezenet1_1'\n",
     );
     let output = place
-        .command(&["train", "--config", "t.toml"])
+        .command("train --config t.toml")
         .env("HTTPS_PROXY", "http://127.0.0.1:9")
         .env("ALL_PROXY", "http://127.0.0.1:9")
         .output();
