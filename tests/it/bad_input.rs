@@ -10,77 +10,80 @@ fn train_error(place: &Place, more: &[&str]) -> (Option<i32>, String) {
     (ran.code, ran.err)
 }
 
+type Prepare = fn(&Place);
+
+/// What lies in the folder, and parts of what is said of it.
+const UNTRAINABLE: [(&str, Prepare, &[&str]); 8] = [
+    (
+        "a missing folder",
+        |_| {},
+        &["found no folder of class folders", "train"],
+    ),
+    (
+        "one class",
+        |place| place.classes("train", &[5]),
+        &["found the one class a", "expected two or more"],
+    ),
+    (
+        "an empty class",
+        |place| place.classes("train", &[5, 0]),
+        &["no training image of the class b", "add some or remove"],
+    ),
+    (
+        "no class folders",
+        |place| place.write("train/readme.txt", "x"),
+        &["found no class folders", "it has: readme.txt"],
+    ),
+    (
+        "an unknown test class",
+        |place| {
+            place.classes("train", &[5, 5]);
+            place.classes("test", &[1, 1, 1]);
+            place.recipe("test = 'test'", "epochs = 1");
+        },
+        &[
+            "found the test class c that training doesn't know",
+            "training knows a, b",
+        ],
+    ),
+    (
+        "all of a class unreadable",
+        |place| {
+            place.classes("train", &[5, 0]);
+            place.write("train/b/cut.png", "\u{89}PNG");
+        },
+        &["found no image of the class b left", "train/b/cut.png"],
+    ),
+    (
+        "a text file where errors stop",
+        |place| {
+            place.classes("train", &[5, 5]);
+            place.write("train/b/text.jpg", "just text");
+            place.recipe("on_bad_image = 'error'", "epochs = 1");
+        },
+        &[
+            "can't decode an image",
+            "begins with \"just text\"",
+            "train/b/text.jpg",
+        ],
+    ),
+    (
+        "a CSV with a missing file",
+        |place| {
+            place.write("list.csv", "path,label\nnowhere.png,a\n");
+            place.recipe("", "epochs = 1");
+            let text = place
+                .read("small.toml")
+                .replace("train = \"train\"", "train = \"list.csv\"");
+            place.write("small.toml", &text);
+        },
+        &["found no file nowhere.png", "list.csv, line 2"],
+    ),
+];
+
 #[test]
 fn data_that_cannot_be_trained_on_is_explained() {
-    type Prepare = fn(&Place);
-    let cases: [(&str, Prepare, &[&str]); 8] = [
-        (
-            "a missing folder",
-            |_| {},
-            &["found no folder of class folders", "train"],
-        ),
-        (
-            "one class",
-            |place| place.classes("train", &[5]),
-            &["found the one class a", "expected two or more"],
-        ),
-        (
-            "an empty class",
-            |place| place.classes("train", &[5, 0]),
-            &["no training image of the class b", "add some or remove"],
-        ),
-        (
-            "no class folders",
-            |place| place.write("train/readme.txt", "x"),
-            &["found no class folders", "it has: readme.txt"],
-        ),
-        (
-            "an unknown test class",
-            |place| {
-                place.classes("train", &[5, 5]);
-                place.classes("test", &[1, 1, 1]);
-                place.recipe("test = 'test'", "epochs = 1");
-            },
-            &[
-                "found the test class c that training doesn't know",
-                "training knows a, b",
-            ],
-        ),
-        (
-            "all of a class unreadable",
-            |place| {
-                place.classes("train", &[5, 0]);
-                place.write("train/b/cut.png", "\u{89}PNG");
-            },
-            &["found no image of the class b left", "train/b/cut.png"],
-        ),
-        (
-            "a text file where errors stop",
-            |place| {
-                place.classes("train", &[5, 5]);
-                place.write("train/b/text.jpg", "just text");
-                place.recipe("on_bad_image = 'error'", "epochs = 1");
-            },
-            &[
-                "can't decode an image",
-                "begins with \"just text\"",
-                "train/b/text.jpg",
-            ],
-        ),
-        (
-            "a CSV with a missing file",
-            |place| {
-                place.write("list.csv", "path,label\nnowhere.png,a\n");
-                place.recipe("", "epochs = 1");
-                let text = place
-                    .read("small.toml")
-                    .replace("train = \"train\"", "train = \"list.csv\"");
-                place.write("small.toml", &text);
-            },
-            &["found no file nowhere.png", "list.csv, line 2"],
-        ),
-    ];
-    for (name, prepare, expected) in cases {
+    for (name, prepare, expected) in UNTRAINABLE {
         let place = Place::new();
         place.recipe("", "epochs = 1");
         prepare(&place);

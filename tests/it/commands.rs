@@ -162,17 +162,10 @@ fn a_folder_of_images_is_all_that_train_needs() {
     let place = Place::new();
     place.classes("set/train", &[8, 8]);
     place.classes("set/test", &[3, 3]);
-    let few = [
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "model.channels=[4]",
-        "--set",
-        "model.hidden=4",
-        "--device",
-        "cpu",
-    ];
-    let ran = place.done(&[&["train", "set"], &few[..]].concat());
+    let ran = place.done(
+        "train set --set train.epochs=1 --set model.channels=[4] --set model.hidden=4 \
+         --device cpu",
+    );
     assert!(
         ran.out.contains("6 images: accuracy") && ran.out.contains("Run folder: checkpoints/set"),
         "{}",
@@ -390,16 +383,10 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
         width(&result["unseen"]["metrics"]) > width(&result["metrics"]),
         "fewer images, less certain: {result}"
     );
-    let text = place
-        .done("evaluate --checkpoint run --data other --device cpu --out text")
-        .out;
-    for expected in [
-        format!("The {count} never seen"),
-        "Balanced accuracy".to_owned(),
-        "Calibration error".to_owned(),
-    ] {
-        assert!(text.contains(&expected), "{expected}: {text}");
-    }
+    let ran = place.done("evaluate --checkpoint run --data other --device cpu --out text");
+    ran.prints(&format!("The {count} never seen"));
+    ran.prints("Balanced accuracy");
+    ran.prints("Calibration error");
     assert!(
         result["accuracy"].as_f64().expect("a number") > 0.9,
         "a bright block in another place is easy: {result}"
@@ -412,18 +399,15 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
     let unknown = Place::new();
     unknown.classes("test", &[1, 1, 1]);
     let path = unknown.path("test").display().to_string();
-    let ran = place.run(&(
-        "evaluate --checkpoint run --device cpu --data",
-        path.as_str(),
-    ));
-    ran.exits(
-        1,
-        "found c that the checkpoint doesn't know, expected classes among a, b",
-    );
+    let line = "evaluate --checkpoint run --device cpu --data";
+    let words = "found c that the checkpoint doesn't know, expected classes among a, b";
+    place.run(&(line, path.as_str())).exits(1, words);
 }
 
-#[test]
-fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() {
+const EVALUATE: &str = "evaluate --checkpoint run --data other --device cpu --json";
+
+/// `run`, and images that it doesn't know in `other`.
+fn run_with_mistakes() -> Place {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.images("other/b", 1, 30);
@@ -432,96 +416,68 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     place.images("val/a/wrong", 1, 2);
     place.recipe("validation = 'val'", "epochs = 12");
     place.done("train --config small.toml --out run");
-    let evaluate = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "other",
-        "--json",
-        "--device",
-        "cpu",
-    ];
-    let result = json(
-        &place
-            .done(&[&evaluate[..], &["--out", "result"]].concat())
-            .out,
-    );
-    // A temperature changes how sure the network is, not what it says; `predict` has it too.
-    let predictions = || {
-        place
-            .done("predict --checkpoint run other/b/020.png --format jsonl --device cpu")
-            .out
-    };
-    let before = json(&predictions());
+    place
+}
+
+fn log_loss(result: &Value) -> f64 {
+    let loss = &result["metrics"]["log_loss"]["value"];
+    loss.as_f64().expect("a number")
+}
+
+/// `predict` has it too.
+#[test]
+fn a_temperature_changes_how_sure_a_network_is_and_not_what_it_says() {
+    let place = run_with_mistakes();
+    let evaluated = |out: &str| place.done(&format!("{EVALUATE} --out {out}")).json();
+    let predict = "predict --checkpoint run other/b/020.png --format jsonl --device cpu";
+    let (result, before) = (evaluated("result"), place.done(predict).json());
     place.done("calibrate run --temperature --device cpu");
-    let calibrated = json(
-        &place
-            .done(&[&evaluate[..], &["--out", "calibrated"]].concat())
-            .out,
-    );
+    let (calibrated, after) = (evaluated("calibrated"), place.done(predict).json());
     assert_eq!(calibrated["confusion_matrix"], result["confusion_matrix"]);
     assert_ne!(
         calibrated["metrics"]["log_loss"],
         result["metrics"]["log_loss"]
     );
-    let after = json(&predictions());
     assert!(
         before["label"] == after["label"] && before["probability"] != after["probability"],
         "{before} {after}"
     );
-    let tta = |rounds: &str, out: &str| {
-        place
-            .done(&format!(
-                "evaluate --checkpoint run --data other --json --device cpu --tta {rounds} --out \
-                 {out}"
-            ))
-            .json()
+}
+
+#[test]
+fn each_augmentation_of_an_image_counts_and_probabilities_still_sum_to_one() {
+    let place = run_with_mistakes();
+    place.done("calibrate run --temperature --device cpu");
+    let once = place.done(&format!("{EVALUATE} --out once")).json();
+    let averaged = |rounds: u32| {
+        let line = format!("{EVALUATE} --tta {rounds} --out tta{rounds}");
+        place.done(&line).json()
     };
-    let (two, three) = (tta("2", "tta2"), tta("3", "tta3"));
-    let loss = |result: &Value| {
-        result["metrics"]["log_loss"]["value"]
-            .as_f64()
-            .expect("a number")
-    };
+    let (two, three) = (averaged(2), averaged(3));
     assert!(
-        loss(&two) != loss(&three) && loss(&two) != loss(&calibrated),
+        log_loss(&two) != log_loss(&three) && log_loss(&two) != log_loss(&once),
         "each augmentation counts"
     );
-    let sums = place.read("tta2/predictions.csv");
-    let sum = |line: &str| {
-        line.split(',')
-            .skip(3)
-            .map(|value| value.parse::<f64>().expect("a number"))
-            .sum::<f64>()
-    };
-    assert!(
-        sums.lines()
-            .skip(1)
-            .all(|line| (sum(line) - 1.0).abs() < 1e-5),
-        "{sums}"
-    );
+    let predictions = place.read("tta2/predictions.csv");
+    for line in predictions.lines().skip(1) {
+        let probability = |value: &str| value.parse::<f64>().expect("a number");
+        let sum: f64 = line.split(',').skip(3).map(probability).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{line}");
+    }
+}
+
+#[test]
+fn two_runs_are_compared_on_the_same_images() {
+    let place = run_with_mistakes();
     let compared = |with: &str| {
         place.run(&format!(
             "evaluate --checkpoint run --data other --device cpu --compare {with}"
         ))
     };
-    assert!(
-        compared("run").out.contains("Neither is better"),
-        "{}",
-        compared("run").out
-    );
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "bad",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "train.class_weights={ a = 1000.0 }",
-    ]);
+    compared("run").prints("Neither is better");
+    let train = "train --config small.toml --set train.epochs=1";
+    let line = format!("{train} --out bad --set");
+    place.done(&(line.as_str(), "train.class_weights={ a = 1000.0 }"));
     let found = compared("bad").out;
     assert!(
         found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"),
@@ -531,11 +487,9 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     let ran = compared("run");
     assert_eq!(ran.err.matches("broken.png").count(), 1, "{}", ran.err);
     place.classes("three", &[6, 6, 6]);
-    place.done(
-        "train --config small.toml --out three_run --set train.epochs=1 --set data.train=three",
-    );
-    let ran = compared("three_run");
-    ran.exits(1, "found the classes a, b in run and a, b, c in three_run");
+    place.done(&format!("{train} --out three_run --set data.train=three"));
+    let words = "found the classes a, b in run and a, b, c in three_run";
+    compared("three_run").exits(1, words);
 }
 
 #[test]
@@ -545,18 +499,12 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     place.recipe("", "epochs = 4");
     place.done("train --config small.toml --out run");
     place.write("train/a/broken.png", "nothing");
-    let arguments = [
-        "predict",
-        "--checkpoint",
-        "run",
-        "train/a",
-        "train/b/000.png",
-        "nowhere.png",
-        "--device",
-        "cpu",
-        "--format",
-    ];
-    let ran = place.run(&[&arguments[..], &["jsonl"]].concat());
+    let predict = |format: &str| {
+        let images = "train/a train/b/000.png nowhere.png";
+        let line = format!("predict --checkpoint run {images} --device cpu --format {format}");
+        place.run(&line)
+    };
+    let ran = predict("jsonl");
     assert_eq!(ran.code, Some(1));
     assert!(
         ran.err.contains("train/a/broken.png") && ran.err.contains("nowhere.png"),
@@ -573,9 +521,7 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     let sum = last["probabilities"]["a"].as_f64().expect("a number")
         + last["probabilities"]["b"].as_f64().expect("a number");
     assert!((sum - 1.0).abs() < 1e-5);
-    let csv = place
-        .run(&[&arguments[..], &["csv", "--top-k", "2"]].concat())
-        .out;
+    let csv = predict("csv --top-k 2").out;
     assert_eq!(
         csv.lines().next(),
         Some("path,label,probability,label_2,probability_2")
@@ -591,14 +537,18 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     );
 }
 
-#[test]
-fn bench_and_devices_speak_json() {
+/// `bench` of a small recipe, with more settings.
+fn bench(more: &str) -> Value {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.recipe("", "epochs = 1");
-    let step = place
-        .done("bench step --config small.toml --json --steps 2")
-        .json();
+    let line = format!("bench {more} --config small.toml --json");
+    place.done(&line).json()
+}
+
+#[test]
+fn bench_speaks_json() {
+    let step = bench("step --steps 2");
     for key in [
         "seconds_per_step",
         "batch_size",
@@ -608,45 +558,7 @@ fn bench_and_devices_speak_json() {
         assert!(!step[key].is_null(), "{key}: {step}");
     }
     assert!(cfg!(not(unix)) || step["peak_memory_mb"].as_f64().expect("a number") > 1.0);
-    // What was expected of a network that is most of the process is what it took.
-    let sizes = [
-        "--set",
-        "data.image_size=[256, 256]",
-        "--set",
-        "train.batch_size=16",
-        "--set",
-        "model.channels=[32, 32]",
-        "--set",
-        "model.pooling=average",
-    ];
-    let large = json(
-        &place
-            .done(
-                &[
-                    &[
-                        "bench",
-                        "step",
-                        "--config",
-                        "small.toml",
-                        "--json",
-                        "--steps",
-                        "1",
-                    ],
-                    &sizes[..],
-                ]
-                .concat(),
-            )
-            .out,
-    );
-    let [expected, taken] = ["estimated_memory_mb", "peak_memory_mb"]
-        .map(|key| large[key].as_f64().unwrap_or(f64::NAN));
-    assert!(
-        cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)),
-        "{large}"
-    );
-    let pipeline = place
-        .done("bench pipeline --config small.toml --json --steps 2")
-        .json();
+    let pipeline = bench("pipeline --steps 2");
     for key in [
         "images_per_second",
         "threads",
@@ -655,7 +567,26 @@ fn bench_and_devices_speak_json() {
     ] {
         assert!(pipeline[key].is_number(), "{key}: {pipeline}");
     }
-    let devices = place.done("devices --json").json();
+}
+
+/// Of a network that is most of the process.
+#[test]
+fn the_memory_that_bench_expects_is_what_a_step_takes() {
+    let large = bench(
+        "step --steps 1 --set data.image_size=[256,256] --set train.batch_size=16 \
+         --set model.channels=[32,32] --set model.pooling=average",
+    );
+    let [expected, taken] = ["estimated_memory_mb", "peak_memory_mb"]
+        .map(|key| large[key].as_f64().unwrap_or(f64::NAN));
+    assert!(
+        cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)),
+        "{large}"
+    );
+}
+
+#[test]
+fn devices_speak_json() {
+    let devices = Place::new().done("devices --json").json();
     let usable = |name: &str| {
         devices["devices"]
             .as_array()

@@ -102,6 +102,14 @@ impl Place {
             .unwrap_or_else(|error| panic!("{relative}: {error}"))
     }
 
+    /// Replaces a part of a file, which has to be there.
+    #[track_caller]
+    pub fn replace(&self, relative: &str, old: &str, new: &str) {
+        let text = self.read(relative);
+        assert!(text.contains(old), "{old}: {text}");
+        self.write(relative, &text.replace(old, new));
+    }
+
     pub fn bytes(&self, relative: &str) -> Vec<u8> {
         fs::read(self.path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
     }
