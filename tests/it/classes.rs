@@ -49,40 +49,43 @@ fn assert_readable(text: &str) {
     );
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one run of a thousand classes serves all of it"
-)]
+/// A class that validation lacks, and one that it has twice.
+fn a_thousand_classes(place: &Place) {
+    for class in 0..1000 {
+        noise(place, &format!("train/n{class:05}"), class, 2);
+        noise(place, &format!("val/n{class:05}"), class + 5000, 1);
+    }
+    fs::remove_dir_all(place.path("val/n00007")).expect("removed");
+    noise(place, "val/n00009", 9999, 2);
+    let stopping = "early_stopping = { monitor = 'val_recall_n00003', patience = 5 }";
+    recipe(place, &format!("tensorboard = true\n{stopping}"));
+}
+
+/// One run of a thousand classes serves all of it.
 #[test]
 fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size() {
     let place = Place::new();
-    for class in 0..1000 {
-        noise(&place, &format!("train/n{class:05}"), class, 2);
-        noise(&place, &format!("val/n{class:05}"), class + 5000, 1);
-    }
-    // A class that validation lacks, and one that it has twice.
-    fs::remove_dir_all(place.path("val/n00007")).expect("removed");
-    noise(&place, "val/n00009", 9999, 2);
-    recipe(
-        &place,
-        "tensorboard = true\nearly_stopping = { monitor = 'val_recall_n00003', patience = 5 }",
-    );
+    a_thousand_classes(&place);
     let ran = place.done("train --config many.toml --out run");
     assert_readable(&ran.err);
     assert_readable(&ran.out);
     ran.tells("Training images a class: 1000 classes, 2 each;");
     ran.tells("no validation image of the class n00007");
-    assert!(
-        ran.out
-            .lines()
-            .last()
-            .expect("a line")
-            .starts_with("Validation accuracy 0.")
-            && ran.out.contains("] on 1000 images"),
-        "{}",
-        ran.out
-    );
+    let last = ran.out.lines().last().expect("a line");
+    assert!(last.starts_with("Validation accuracy 0."), "{last}");
+    ran.prints("] on 1000 images");
+    files_have_their_size(&place);
+    measures_are_of_every_class(&place);
 
+    let more = place.done("train --resume run --set train.epochs=3");
+    more.tells("Resuming run after epoch 2");
+    an_evaluation_tells_the_worst(&place);
+    predictions_have_every_class(&place);
+    let ran = place.run("explain --checkpoint run val/n00003 --class nothing");
+    ran.exits(2, "n00009, ... (1000 of them)");
+}
+
+fn files_have_their_size(place: &Place) {
     let size = |name: &str| {
         fs::metadata(place.path(name))
             .unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -102,6 +105,14 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
     ] {
         assert!(size(name) < most, "{name}: {} bytes", size(name));
     }
+    let page = place.read("run/report.html");
+    assert!(
+        page.contains("The most frequent mistakes")
+            && page.contains("4 neighbouring classes share a place")
+    );
+}
+
+fn measures_are_of_every_class(place: &Place) {
     let metrics = json(&place.read("run/evaluation/val/metrics.json"));
     assert!(
         metrics["confusion_matrix"].is_null() && metrics["confusion_matrix_normalized"].is_null()
@@ -126,44 +137,22 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
             && metrics["metrics"]["macro_f1"]["low"].is_number(),
         "{auc}"
     );
-    let head = place
-        .read("run/evaluation/val/predictions.csv")
-        .lines()
-        .next()
-        .expect("a head")
-        .to_owned();
+    let predictions = place.read("run/evaluation/val/predictions.csv");
     assert_eq!(
-        head,
-        "path,label,predicted,probability,label_2,probability_2,label_3,probability_3,label_4,probability_4,label_5,probability_5"
+        predictions.lines().next(),
+        Some(concat!(
+            "path,label,predicted,probability,label_2,probability_2,label_3,probability_3,",
+            "label_4,probability_4,label_5,probability_5"
+        ))
     );
-    let page = place.read("run/report.html");
-    assert!(
-        page.contains("The most frequent mistakes")
-            && page.contains("4 neighbouring classes share a place")
-    );
+}
 
-    let more = place.done("train --resume run --set train.epochs=3");
-    more.tells("Resuming run after epoch 2");
-    let arguments = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "val",
-        "--device",
-        "cpu",
-        "--logits",
-        "logits.npy",
-    ];
-    let ran = place.done(&arguments);
+fn an_evaluation_tells_the_worst(place: &Place) {
+    let line = "evaluate --checkpoint run --data val --device cpu --logits logits.npy";
+    let ran = place.done(line);
     assert_readable(&ran.out);
-    assert!(
-        ran.out
-            .contains("Of 1000 classes, the 20 that are found least often")
-            && ran.out.contains("Taken for"),
-        "{}",
-        ran.out
-    );
+    ran.prints("Of 1000 classes, the 20 that are found least often");
+    ran.prints("Taken for");
     ran.prints("ROC AUC and average precision have no interval");
     let logits = place.bytes("logits.npy");
     assert!(
@@ -172,23 +161,18 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
             .any(|part| part == b"(1000, 1000)")
             && logits.len() == 128 + 4_000_000
     );
-    assert!(
-        place
-            .run(&arguments)
-            .err
-            .contains("the file is there already")
-    );
-    let csv = place
-        .done("predict --checkpoint run val/n00003 --device cpu --format csv --top-k 3")
-        .out;
+    place.run(line).tells("the file is there already");
+}
+
+fn predictions_have_every_class(place: &Place) {
+    let predict = "predict --checkpoint run val/n00003 --device cpu --format";
+    let csv = place.done(&format!("{predict} csv --top-k 3")).out;
     assert_eq!(
         csv.lines().nth(1).map(|line| line.split(',').count()),
         Some(7),
         "{csv}"
     );
-    let line = place
-        .done("predict --checkpoint run val/n00003 --device cpu --format jsonl")
-        .json();
+    let line = place.done(&format!("{predict} jsonl")).json();
     let probabilities = line["probabilities"].as_object().expect("by class");
     let most = probabilities
         .values()
@@ -198,8 +182,6 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
         (probabilities.len(), line["probability"].as_f64()),
         (1000, Some(most))
     );
-    let ran = place.run("explain --checkpoint run val/n00003 --class nothing");
-    ran.exits(2, "n00009, ... (1000 of them)");
 }
 
 #[test]
@@ -282,28 +264,14 @@ fn names_of_classes_and_files_break_no_table_page_image_or_terminal() {
     recipe(&place, "tensorboard = true");
     let ran = place.done("train --config many.toml --out run");
     assert_plain("stderr", &ran.err);
-    let evaluate = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "val",
-        "--out",
-        "out",
-        "--device",
-        "cpu",
-    ];
-    let logits = ["--logits", "logits.csv"];
-    let ran = place.done(&[&evaluate[..], &logits].concat());
+    let ran = place
+        .done("evaluate --checkpoint run --data val --out out --device cpu --logits logits.csv");
     assert_plain("stdout", &ran.out);
     assert_plain("stderr", &ran.err);
     assert_tables(&ran.out);
     let predict = |format: &str| {
-        place
-            .done(&format!(
-                "predict --checkpoint run val --top-k 2 --device cpu --format {format}"
-            ))
-            .out
+        let line = "predict --checkpoint run val --top-k 2 --device cpu --format";
+        place.done(&(line, format)).out
     };
     let table = predict("table");
     assert_plain("predict", &table);

@@ -19,15 +19,13 @@ fn a_run_leaves_what_the_design_names() {
         "epochs = 2\nclass_weights = { a = 2.0 }\nearly_stopping = { monitor = 'val_recall_b' }",
     );
     let ran = place.done("train --config small.toml");
-    let head = place
-        .read("checkpoints/small/history.csv")
-        .lines()
-        .next()
-        .expect("a head")
-        .to_owned();
+    let history = place.read("checkpoints/small/history.csv");
     assert_eq!(
-        head,
-        "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,val_recall_b,learning_rate,seconds"
+        history.lines().next(),
+        Some(concat!(
+            "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,",
+            "val_recall_a,val_recall_b,learning_rate,seconds"
+        ))
     );
     assert!(
         place
@@ -219,10 +217,7 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
         "color = 'grayscale'\nresize = 'pad'",
         "epochs = 3\nloss = 'binary_cross_entropy'\nsampler = 'balanced'\nlabel_smoothing = 0.05",
     );
-    let text = place
-        .read("small.toml")
-        .replace("train = \"train\"", "train = \"list.csv\"");
-    place.write("small.toml", &text);
+    place.replace("small.toml", "train = \"train\"", "train = \"list.csv\"");
     place.done("train --config small.toml --out run");
     let split = place.read("run/split.csv");
     for group in ["p0", "p1", "p2", "p3"] {
@@ -250,10 +245,11 @@ fn seven_classes_with_batch_norm_average_pooling_focal_loss_and_one_cycle() {
         "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\n\
          schedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }",
     );
-    let text = place
-        .read("small.toml")
-        .replace("[model]", "[model]\nbatch_norm = true\npooling = 'average'");
-    place.write("small.toml", &text);
+    place.replace(
+        "small.toml",
+        "[model]",
+        "[model]\nbatch_norm = true\npooling = 'average'",
+    );
     place.done("train --config small.toml --out run");
     let ran = place.done("evaluate --checkpoint run --split val --json --device ndarray");
     let on_ndarray = json(&ran.out);
@@ -274,10 +270,7 @@ fn burn_ndarray_trains_what_burn_flex_trains() {
     let place = Place::new();
     place.classes("train", &[6, 6]);
     place.recipe("", "epochs = 1");
-    let text = place
-        .read("small.toml")
-        .replace("dropout = 0.2", "dropout = 0");
-    place.write("small.toml", &text);
+    place.replace("small.toml", "dropout = 0.2", "dropout = 0");
     let loss = |device: &str| {
         place.done(&format!(
             "train --config small.toml --out {device} --device {device}"

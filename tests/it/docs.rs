@@ -62,14 +62,12 @@ fn every_example_of_the_augmentation_page_looks_as_shown() {
     let page = std::fs::read_to_string(root().join("docs/augmentation.md")).expect("the page");
     let place = Place::new();
     for (name, is_night) in [("day", false), ("night", true)] {
-        std::fs::create_dir_all(place.path(&format!("train/{name}"))).expect("created");
-        landscape(is_night)
-            .save(place.path(&format!("train/{name}/a.png")))
-            .expect("saved");
-        std::fs::create_dir_all(place.path(&format!("val/{name}"))).expect("created");
-        landscape(is_night)
-            .save(place.path(&format!("val/{name}/a.png")))
-            .expect("saved");
+        for part in ["train", "val"] {
+            let folder = place.path(&format!("{part}/{name}"));
+            std::fs::create_dir_all(&folder).expect("created");
+            let saved = landscape(is_night).save(folder.join("a.png"));
+            saved.expect("saved");
+        }
     }
     place.write(
         "x.toml",

@@ -82,6 +82,33 @@ fn files_have_the_permissions_that_the_users_mask_leaves() {
     }
 }
 
+/// Lists, what the recipe of each says, and how many of 16 images it trains on.
+const LISTS: [(&str, &[&str], u32); 3] = [
+    (
+        "labels.csv",
+        &["train = 'labels.csv'", "validation = 0.2"],
+        12,
+    ),
+    (
+        "split.csv",
+        &[
+            "train = 'split.csv'",
+            "itself has 4 validation images",
+            "itself has 2 test images",
+        ],
+        10,
+    ),
+    (
+        "train.csv",
+        &[
+            "train = 'train.csv'",
+            "validation = 'val.csv'",
+            "# No test images",
+        ],
+        12,
+    ),
+];
+
 #[test]
 fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
     let place = Place::new();
@@ -108,31 +135,7 @@ fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
     );
     place.write("train.csv", &list("path,label", &[lines(0..6, "")]));
     place.write("val.csv", &list("path,label", &[lines(6..8, "")]));
-    for (list, expected, trained) in [
-        (
-            "labels.csv",
-            &["train = 'labels.csv'", "validation = 0.2"][..],
-            12,
-        ),
-        (
-            "split.csv",
-            &[
-                "train = 'split.csv'",
-                "itself has 4 validation images",
-                "itself has 2 test images",
-            ],
-            10,
-        ),
-        (
-            "train.csv",
-            &[
-                "train = 'train.csv'",
-                "validation = 'val.csv'",
-                "# No test images",
-            ],
-            12,
-        ),
-    ] {
+    for (list, expected, trained) in LISTS {
         place.done(&["init", list]);
         let text = place.read(&list.replace(".csv", ".toml")).replace('"', "'");
         for part in expected {
@@ -236,9 +239,9 @@ fn init_finds_weights_and_quick_trials_compare_them_with_a_network_from_scratch(
     std::fs::create_dir(place.path("weights")).expect("created");
     std::fs::write(place.path("weights/of_mine.safetensors"), squeezenet()).expect("written");
     std::fs::write(place.path("weights/others.pth"), "no weights").expect("written");
-    let run = |arguments: &[&str]| {
+    let run = |line: &str| {
         let output = place
-            .command(arguments)
+            .command(line)
             .env("EMBERLENS_WEIGHTS", place.path("weights"))
             .output()
             .expect("started");
@@ -247,35 +250,21 @@ fn init_finds_weights_and_quick_trials_compare_them_with_a_network_from_scratch(
         assert_eq!(output.status.code(), Some(0), "{texts:?}");
         texts.concat()
     };
-    let list = run(&["weights", "list"]);
+    let list = run("weights list");
     assert!(
         list.lines()
             .any(|line| line.contains("squeezenet1_1") && line.contains("of_mine.safetensors")),
         "{list}"
     );
-    let named = run(&[
-        "init",
-        "set",
-        "--weights",
-        "weights/of_mine.safetensors",
-        "--out",
-        "named.toml",
-    ]);
+    let named = run("init set --weights weights/of_mine.safetensors --out named.toml");
     assert!(
         named.contains("Pretrained backbone: squeezenet1_1"),
         "{named}"
     );
     assert!(place.read("named.toml").contains("of_mine.safetensors"));
-    run(&[
-        "train",
-        "--config",
-        "named.toml",
-        "--dry-run",
-        "--device",
-        "cpu",
-    ]);
+    run("train --config named.toml --dry-run --device cpu");
     // Classes of single letters are taken for signs, unless trials say otherwise.
-    let tried = run(&["init", "set", "--quick-trials"]);
+    let tried = run("init set --quick-trials");
     assert!(
         tried.contains("best validation result: a small network from scratch ")
             && tried.contains(", squeezenet1_1 "),

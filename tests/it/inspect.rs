@@ -337,10 +337,7 @@ fn training_says_leaves_out_or_refuses_leaks() {
     let place = Place::new();
     leaky(&place);
     place.recipe("test = 'data/test'", "epochs = 1");
-    let recipe = place
-        .read("small.toml")
-        .replace("train = \"train\"", "train = 'data/train'");
-    place.write("small.toml", &recipe);
+    place.replace("small.toml", "train = \"train\"", "train = 'data/train'");
     let ran = place.done("train --config small.toml --out warned");
     ran.tells(
         "warning: 3 of 8 test images are copies of images that are trained on or chosen by, 2 \
@@ -715,11 +712,8 @@ fn a_backbone_judges_labels_where_its_weights_are() {
     }
     place.write("list.csv", &list);
     place.recipe("", "epochs = 1");
-    let recipe = place
-        .read("small.toml")
-        .replace("train = \"train\"", "train = 'list.csv'")
-        .replace("channels = [4, 8]\n", "");
-    place.write("small.toml", &recipe);
+    place.replace("small.toml", "train = \"train\"", "train = 'list.csv'");
+    place.replace("small.toml", "channels = [4, 8]\n", "");
     let settings = [
         "model.architecture=squeezenet1_1".to_owned(),
         format!("model.weights='{}'", weights.display()),

@@ -33,10 +33,7 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
     }
     place.write("list.csv", &list);
     place.recipe("", "epochs = 1\nschedule = { kind = 'constant' }");
-    let recipe = place
-        .read("small.toml")
-        .replace("train = \"train\"", "train = \"list.csv\"");
-    place.write("small.toml", &recipe);
+    place.replace("small.toml", "train = \"train\"", "train = \"list.csv\"");
     place.done("train --config small.toml --out run");
     for file in ["run/report.html", "run/plots/confusion_matrix.svg"] {
         let text = place.read(file);
