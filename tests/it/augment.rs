@@ -25,19 +25,9 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
         .find(|path| path.to_string_lossy().ends_with("-02.png"))
         .expect("a second copy");
     let stem = copy.file_stem().expect("a name").to_string_lossy()[..3].to_owned();
-    place.done(&[
-        "preview",
-        "--config",
-        "small.toml",
-        "--image",
-        &format!("train/b/{stem}.png"),
-        "--epoch",
-        "2",
-        "--epochs",
-        "1",
-        "--out",
-        "p.png",
-    ]);
+    place.done(&format!(
+        "preview --config small.toml --image train/b/{stem}.png --epoch 2 --epochs 1 --out p.png"
+    ));
     let (seen, copy) = (
         image::open(place.path("p.png")).expect("opened").to_rgb8(),
         image::open(copy).expect("opened").to_rgb8(),
@@ -152,6 +142,53 @@ fn nothing_is_written_where_something_is_or_where_the_data_is() {
     assert!(!place.path("train/new").exists() && !place.path("none").exists());
 }
 
+/// Lines of `[augment]`, the key that is wrong, where it has one, and what is said of it.
+const IMPOSSIBLE: [(&str, &str, &str); 11] = [
+    ("zoom_range = -0.5", "", "zoom_range"),
+    ("zoom_range = 1.5", "`augment.zoom_range`", "[-0.5, 2.5]"),
+    (
+        "brightness_range = [1.2, 0.8]",
+        "`augment.brightness_range`",
+        "[1.2, 0.8]",
+    ),
+    (
+        "jpeg = { probability = 1.5, range = [10, 20] }",
+        "`augment.jpeg.probability`",
+        "1.5",
+    ),
+    (
+        "contrast = { range = [2, 1] }",
+        "`augment.contrast.range`",
+        "[2, 1]",
+    ),
+    (
+        "width_shift_range = []",
+        "`augment.width_shift_range`",
+        "[]",
+    ),
+    (
+        "random_erasing = { scale = [0.5, 1.5] }",
+        "`augment.random_erasing.scale`",
+        "[0.5, 1.5]",
+    ),
+    ("mixup = { alpha = 0 }", "`augment.mixup.alpha`", "0"),
+    (
+        "policy = { kind = 'rand_augment', magnitude = 40 }",
+        "`augment.policy.magnitude`",
+        "40",
+    ),
+    (
+        "class.a.mixup = { alpha = 1 }",
+        "`augment.class.a.mixup`",
+        "batch",
+    ),
+    (
+        "class.a.rotation = 3",
+        "`augment.class.a.rotation`",
+        "did you mean `rotation_range`?",
+    ),
+];
+
 #[test]
 fn a_value_that_cannot_be_names_its_key_and_line() {
     let place = Place::new();
@@ -162,51 +199,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
              {augment}\n"
         )
     };
-    for (augment, key, found) in [
-        ("zoom_range = -0.5", "", "zoom_range"),
-        ("zoom_range = 1.5", "`augment.zoom_range`", "[-0.5, 2.5]"),
-        (
-            "brightness_range = [1.2, 0.8]",
-            "`augment.brightness_range`",
-            "[1.2, 0.8]",
-        ),
-        (
-            "jpeg = { probability = 1.5, range = [10, 20] }",
-            "`augment.jpeg.probability`",
-            "1.5",
-        ),
-        (
-            "contrast = { range = [2, 1] }",
-            "`augment.contrast.range`",
-            "[2, 1]",
-        ),
-        (
-            "width_shift_range = []",
-            "`augment.width_shift_range`",
-            "[]",
-        ),
-        (
-            "random_erasing = { scale = [0.5, 1.5] }",
-            "`augment.random_erasing.scale`",
-            "[0.5, 1.5]",
-        ),
-        ("mixup = { alpha = 0 }", "`augment.mixup.alpha`", "0"),
-        (
-            "policy = { kind = 'rand_augment', magnitude = 40 }",
-            "`augment.policy.magnitude`",
-            "40",
-        ),
-        (
-            "class.a.mixup = { alpha = 1 }",
-            "`augment.class.a.mixup`",
-            "batch",
-        ),
-        (
-            "class.a.rotation = 3",
-            "`augment.class.a.rotation`",
-            "did you mean `rotation_range`?",
-        ),
-    ] {
+    for (augment, key, found) in IMPOSSIBLE {
         place.write("x.toml", &text(augment));
         let ran = place.run("preview --config x.toml");
         assert!(
@@ -232,16 +225,14 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
     );
     place.write("x.toml", &text("class.z.rotation_range = 3"));
     for command in [
-        &["train", "--device", "cpu"][..],
-        &["preview"],
-        &["augment", "--out", "new", "--balance"],
+        "train --device cpu",
+        "preview",
+        "augment --out new --balance",
     ] {
-        let ran = place.run(&[command, &["--config", "x.toml"]].concat());
-        let expected = "augment.class.z names z, which is no class; the classes are a, b";
-        assert!(
-            ran.code == Some(2) && ran.err.contains(expected),
-            "{command:?}: {}",
-            ran.err
+        let ran = place.run(&format!("{command} --config x.toml"));
+        ran.exits(
+            2,
+            "augment.class.z names z, which is no class; the classes are a, b",
         );
     }
     assert!(!place.path("new").exists());
@@ -325,17 +316,8 @@ fn mixed_images_have_mixed_targets_and_train_to_the_same_bytes_for_any_number_of
                   80], probability = 0.5 } }";
     for workers in ["0", "3"] {
         let set = format!("train.workers={workers}");
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--set",
-            change,
-            "--set",
-            &set,
-            "--out",
-            &format!("w{workers}"),
-        ]);
+        let line = format!("train --config small.toml --set {set} --out w{workers} --set");
+        place.done(&(line.as_str(), change));
     }
     assert_eq!(
         place.bytes("w0/last/model.safetensors"),
