@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::Place;
 
-const QUICK: [&str; 4] = ["--config", "small.toml", "--set", "train.epochs=1"];
+const QUICK: &str = "train --config small.toml --set train.epochs=1";
 
 /// Everything below a folder.
 fn everything(folder: &Path) -> BTreeSet<PathBuf> {
@@ -126,9 +126,9 @@ fn nothing_is_written_among_images() {
     place.done("inspect train --write-clean clean.csv");
 }
 
+/// A place with broken links, links in a circle, a pipe and files of systems among the images.
 #[cfg(unix)]
-#[test]
-fn links_pipes_and_files_of_systems_end_no_command() {
+fn littered() -> Place {
     use std::os::unix::fs::symlink;
     let place = Place::new();
     place.classes("train", &[8, 8]);
@@ -149,7 +149,14 @@ fn links_pipes_and_files_of_systems_end_no_command() {
             .success()
     );
     place.recipe("test = 'test'", "epochs = 1");
-    let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
+    place
+}
+
+#[cfg(unix)]
+#[test]
+fn links_pipes_and_files_of_systems_are_told_and_listed_by_train() {
+    let place = littered();
+    let ran = place.done(&format!("{QUICK} --out run"));
     for words in [
         "belonging to 2 classes. (training)",
         "Found 6 images belonging to 2 classes. (test",
@@ -191,7 +198,21 @@ fn links_pipes_and_files_of_systems_end_no_command() {
         !split.contains("eaDir") && !split.contains("pipe") && !split.contains("a/up"),
         "{split}"
     );
+    let ran = place.run(&format!(
+        "{QUICK} --out strict --set data.on_bad_image=error"
+    ));
+    ran.exits(
+        1,
+        "train/a/gone.png: a link to /nowhere/x.png, which is not there",
+    );
+    assert!(!place.path("strict").exists());
+}
 
+#[cfg(unix)]
+#[test]
+fn links_pipes_and_files_of_systems_end_no_command() {
+    let place = littered();
+    place.done(&format!("{QUICK} --out run"));
     let ran = place.done("inspect train");
     ran.prints("can't be opened: train/a/gone.png: a link to /nowhere/x.png");
     place.done("init train --out x.toml");
@@ -201,44 +222,13 @@ fn links_pipes_and_files_of_systems_end_no_command() {
     ran.tells("warning: 1 file can't be opened and is skipped");
     assert_eq!(place.read("elsewhere/skipped.csv").lines().count(), 3);
     for command in ["predict", "explain"] {
-        let ran = place.run(&[command, "--checkpoint", "run", "train", "train/a/pipe.png"]);
-        assert_eq!(ran.code, Some(1), "{command}: {}", ran.err);
-        assert!(
-            ran.err.contains("3 of 16 paths gave no result"),
-            "{command}: {}",
-            ran.err
-        );
-        assert!(
-            ran.err
-                .contains("error: a pipe, socket or device, expected a file: train/a/pipe.png"),
-            "{command}: {}",
-            ran.err
-        );
-        assert!(
-            ran.err
-                .contains("error: a link to /nowhere/x.png, which is not there: train/a/gone.png"),
-            "{command}: {}",
-            ran.err
-        );
+        let ran = place.run(&format!(
+            "{command} --checkpoint run train train/a/pipe.png"
+        ));
+        ran.exits(1, "3 of 16 paths gave no result");
+        ran.tells("error: a pipe, socket or device, expected a file: train/a/pipe.png");
+        ran.tells("error: a link to /nowhere/x.png, which is not there: train/a/gone.png");
     }
-    let ran = place.run(
-        &[
-            &[
-                "train",
-                "--out",
-                "strict",
-                "--set",
-                "data.on_bad_image=error",
-            ],
-            &QUICK[..],
-        ]
-        .concat(),
-    );
-    ran.exits(
-        1,
-        "train/a/gone.png: a link to /nowhere/x.png, which is not there",
-    );
-    assert!(!place.path("strict").exists());
 }
 
 #[cfg(unix)]
@@ -320,19 +310,7 @@ fn class_names_come_through_lists_as_they_are() {
     place.done("inspect train --write-clean clean.csv");
     place.done("augment --config small.toml --out more --per-image 1");
     for (list, run) in [("clean.csv", "one"), ("more/manifest.csv", "two")] {
-        let ran = place.done(
-            &[
-                &[
-                    "train",
-                    "--out",
-                    run,
-                    "--set",
-                    &format!("data.train={list}"),
-                ],
-                &QUICK[..],
-            ]
-            .concat(),
-        );
+        let ran = place.done(&format!("{QUICK} --out {run} --set data.train={list}"));
         ran.tells("belonging to 5 classes. (training)");
     }
 }
@@ -345,7 +323,7 @@ fn class_names_that_look_the_same_are_told_apart() {
     }
     place.recipe("", "epochs = 1");
     let alike = "the classes Dog and dog differ in upper and lower case only";
-    let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
+    let ran = place.done(&format!("{QUICK} --out run"));
     assert_eq!(ran.err.matches(alike).count(), 1, "{}", ran.err);
     assert!(place.done("inspect train").out.contains(alike));
     assert!(place.done("init train --out x.toml").err.contains(alike));
@@ -359,13 +337,7 @@ fn class_names_that_look_the_same_are_told_apart() {
         "found \"Dog \", cafe\u{301} that the checkpoint doesn't know, expected classes among Dog, \
          caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at the beginning or end only",
     ];
-    let trained = place.run(
-        &[
-            &["train", "--out", "never", "--set", "data.test=test"],
-            &QUICK[..],
-        ]
-        .concat(),
-    );
+    let trained = place.run(&format!("{QUICK} --out never --set data.test=test"));
     let evaluated = place.run("evaluate --checkpoint run --data test");
     for (ran, expected) in [trained, evaluated].iter().zip(expected) {
         ran.exits(1, expected);
@@ -408,19 +380,7 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
         ),
     ] {
         place.write(&format!("{name}.csv"), &text);
-        let ran = place.done(
-            &[
-                &[
-                    "train",
-                    "--out",
-                    name,
-                    "--set",
-                    &format!("data.train={name}.csv"),
-                ],
-                &QUICK[..],
-            ]
-            .concat(),
-        );
+        let ran = place.done(&format!("{QUICK} --out {name} --set data.train={name}.csv"));
         assert_eq!(ran.err.matches(words).count(), 1, "{}", ran.err);
         assert!(
             place
@@ -429,6 +389,13 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
                 .contains(words)
         );
     }
+}
+
+#[test]
+fn an_image_or_a_recipe_in_the_place_of_a_list_is_told() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 1");
     for (source, words) in [
         (
             "train/a/000.png",
@@ -440,19 +407,7 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
             "found a recipe, which belongs behind --config",
         ),
     ] {
-        let ran = place.run(
-            &[
-                &[
-                    "train",
-                    "--out",
-                    "never",
-                    "--set",
-                    &format!("data.train={source}"),
-                ],
-                &QUICK[..],
-            ]
-            .concat(),
-        );
+        let ran = place.run(&format!("{QUICK} --out never --set data.train={source}"));
         ran.exits(1, words);
     }
 }

@@ -12,11 +12,7 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
     let long = "\u{e9}".repeat(120);
     let mut list = csv_line(&["path", "label"]);
     for (index, folder) in ["a", "b"].iter().enumerate() {
-        let class = if index == 0 {
-            CLASSES[0].to_owned()
-        } else {
-            CLASSES[1].repeat(200)
-        };
+        let class = CLASSES[index].repeat([1, 200][index]);
         for number in 0..10 {
             let name = if number == 0 {
                 format!("{long}.png")

@@ -159,18 +159,10 @@ fn what_changes_no_result_may_change() {
             ],
         ),
     ] {
-        let epochs = format!("train.epochs={epochs}");
-        let changes = change
-            .iter()
-            .copied()
-            .chain([epochs.as_str()])
-            .flat_map(|change| ["--set", change]);
-        place.done(
-            &["train", "--resume", "run"]
-                .into_iter()
-                .chain(changes)
-                .collect::<Vec<_>>(),
-        );
+        let changes = change.join(" --set ");
+        place.done(&format!(
+            "train --resume run --set {changes} --set train.epochs={epochs}"
+        ));
     }
     assert!(place.result("whole") == place.result("run"));
     for change in [
