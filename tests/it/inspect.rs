@@ -335,8 +335,8 @@ fn training_says_leaves_out_or_refuses_leaks() {
     place.replace("small.toml", "train = \"train\"", "train = 'data/train'");
     let ran = place.done("train --config small.toml --out warned");
     ran.tells(
-        "warning: 3 of 8 test images are copies of images that are trained on or chosen by, 2 \
-             of them saved again",
+        "warning: 3 of 8 test images are copies of images that are trained on or chosen by, 2 of \
+         them saved again",
     );
     ran.tells("warning: 1 group of copies has more than one label; the first: data/train/a/01.png");
     let split = place.read("warned/split.csv");

@@ -13,8 +13,8 @@ pub struct Place {
     folder: tempfile::TempDir,
 }
 
-/// What the program is called with: a list, a line that is split at its blanks, or such a line and a
-/// last argument that has blanks of its own.
+/// What the program is called with: a list, a line that is split at its blanks, or such a line and
+/// a last argument that has blanks of its own.
 pub trait Arguments {
     fn words(&self) -> Vec<&str>;
 }
