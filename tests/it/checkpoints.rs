@@ -211,16 +211,8 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
     let place = place();
     place.done("train --config small.toml --out other --set seed=7");
     let split = place.read("run/split.csv");
-    let evaluate = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--split",
-        "val",
-        "--device",
-        "cpu",
-    ];
-    place.done(&evaluate);
+    let evaluate = "evaluate --checkpoint run --split val --device cpu";
+    place.done(evaluate);
     for changed in [
         split.replacen(",train,", ",val,", 3),
         split.replacen(",a,", ",b,", 1),
@@ -231,7 +223,7 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
         ),
     ] {
         place.write("run/split.csv", &changed);
-        let ran = place.run(&evaluate);
+        let ran = place.run(evaluate);
         ran.exits(1, "split.csv was changed since the run wrote it");
         let ran = place.run("train --resume run --set train.epochs=2");
         ran.exits(1, "split.csv was changed since the run wrote it");
@@ -251,11 +243,8 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
         )
         .expect("copied");
     }
-    for arguments in [
-        &evaluate[..],
-        &["train", "--resume", "run", "--set", "train.epochs=2"],
-    ] {
-        let ran = place.run(arguments);
+    for line in [evaluate, "train --resume run --set train.epochs=2"] {
+        let ran = place.run(line);
         // Another seed makes another split, which is seen first.
         assert!(
             ran.code == Some(1)

@@ -333,15 +333,9 @@ fn more_memory_reads_what_a_smaller_budget_refused_through_the_cache_as_well() {
     place.recipe("cache = \"disk\"", "epochs = 1");
     let said = |run: &str, megabytes: &str| {
         place
-            .done(&[
-                "train",
-                "--config",
-                "small.toml",
-                "--out",
-                run,
-                "--set",
-                &format!("data.decode_memory_mb={megabytes}"),
-            ])
+            .done(&format!(
+                "train --config small.toml --out {run} --set data.decode_memory_mb={megabytes}"
+            ))
             .err
     };
     let refused = said("small", "16");

@@ -522,15 +522,9 @@ fn a_pattern_keeps_a_patients_images_on_one_side() {
         ("regex:(", "found the pattern `(`"),
         ("regex:(case\\d+)", "found no file that data.group"),
     ] {
-        let ran = place.run(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--out",
-            "never",
-            "--set",
-            &format!("data.group='{group}'"),
-        ]);
+        let ran = place.run(&format!(
+            "train --config small.toml --out never --set data.group='{group}'"
+        ));
         assert!(
             ran.code != Some(0) && ran.err.contains(expected),
             "{group}: {}",

@@ -43,13 +43,7 @@ fn who_resumes_a_run_that_is_being_trained_is_told_by_whom() {
     first.wait().expect("ended");
     // A dead process holds nothing.
     let epochs = place.read("run/history.csv").lines().count() + 1;
-    place.done(&[
-        "train",
-        "--resume",
-        "run",
-        "--set",
-        &format!("train.epochs={epochs}"),
-    ]);
+    place.done(&format!("train --resume run --set train.epochs={epochs}"));
 }
 
 #[test]

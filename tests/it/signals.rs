@@ -87,25 +87,16 @@ fn every_signal_that_stops_saves_and_the_exit_code_tells_which() {
             format!("Stopped by {name}; saved. Go on with: emberlens train --resume {name}");
         assert!(text.contains(&go_on), "{text}");
         let epochs = place.read(&format!("{name}/history.csv")).lines().count();
-        place.done(&[
-            "train",
-            "--resume",
-            name,
-            "--set",
-            &format!("train.epochs={}", epochs + 1),
-        ]);
+        let epochs = epochs + 1;
+        place.done(&format!(
+            "train --resume {name} --set train.epochs={epochs}"
+        ));
     }
     let weights = |run: &str| place.bytes(&format!("{run}/last/model.safetensors"));
     let epochs = place.read("SIGTERM/history.csv").lines().count() - 1;
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "whole",
-        "--set",
-        &format!("train.epochs={epochs}"),
-    ]);
+    place.done(&format!(
+        "train --config small.toml --out whole --set train.epochs={epochs}"
+    ));
     assert!(
         weights("whole") == weights("SIGTERM"),
         "a stop and a resume are the run without them"
