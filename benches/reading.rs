@@ -1,4 +1,5 @@
-//! What reading an image takes, part by part, on one thread: `cargo bench --bench reading -- FOLDER`.
+//! What reading an image takes, part by part, on one thread:
+//! `cargo bench --bench reading -- FOLDER`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
 
@@ -32,25 +33,32 @@ fn main() {
         .filter_map(|entry| std::fs::read(entry.ok()?.path()).ok())
         .filter(|bytes| decode(bytes, Color::Rgb).is_ok())
         .collect();
+    println!(
+        "{} images, milliseconds each, the best of {ROUNDS} rounds",
+        files.len()
+    );
+    measure_parts(&files);
+}
+
+/// The least time that `work` takes, in milliseconds.
+fn milliseconds(work: impl Fn()) -> f64 {
+    let rounds = (0..ROUNDS).map(|_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64() * 1e3
+    });
+    rounds.fold(f64::MAX, f64::min)
+}
+
+fn measure_parts(files: &[Vec<u8>]) {
     let images: Vec<Pixels> = files
         .iter()
         .filter_map(|bytes| decode(bytes, Color::Rgb).ok())
         .collect();
     let looks: Vec<Thumbnail> = images.iter().map(Thumbnail::of).collect();
-    println!(
-        "{} images, milliseconds each, the best of {ROUNDS} rounds",
-        files.len()
-    );
+    let print = |name: &str, all: f64| println!("{name:20} {:.3}", all / files.len() as f64);
     let measure = |name: &str, work: &dyn Fn(usize)| {
-        let seconds = (0..ROUNDS).map(|_| {
-            let start = Instant::now();
-            (0..files.len()).for_each(work);
-            start.elapsed().as_secs_f64()
-        });
-        println!(
-            "{name:20} {:.3}",
-            seconds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3
-        );
+        print(name, milliseconds(|| (0..files.len()).for_each(work)));
     };
     measure("decoded", &|index| {
         _ = black_box(decode(&files[index], Color::Rgb))
@@ -76,16 +84,8 @@ fn main() {
         })
         .collect();
     // On all threads, and once for all of them.
-    let rounds = (0..ROUNDS).map(|_| {
-        let start = Instant::now();
-        black_box(find(&candidates));
-        start.elapsed().as_secs_f64()
-    });
-    println!(
-        "{:20} {:.3}",
-        "copies, all threads",
-        rounds.fold(f64::MAX, f64::min) / files.len() as f64 * 1e3
-    );
+    let copies = milliseconds(|| _ = black_box(find(&candidates)));
+    print("copies, all threads", copies);
     measure("150x150", &|index| {
         _ = black_box(resize(
             &images[index],

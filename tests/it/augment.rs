@@ -1,4 +1,5 @@
-//! Augmented sets on disk, settings by class, mixing, normalisations: what a user does with `[augment]`.
+//! Augmented sets on disk, settings by class, mixing, normalisations: what a user does with
+//! `[augment]`.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +13,8 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
     let place = Place::new();
     place.classes("train", &[9, 5]);
     place.recipe("", "epochs = 1");
-    let ran = place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "new/set",
-        "--per-image",
-        "2",
-    ]);
-    assert!(
-        ran.out.contains("Wrote 22 images: a 14, b 8"),
-        "{}",
-        ran.out
-    );
+    let ran = place.done("augment --config small.toml --out new/set --per-image 2");
+    ran.prints("Wrote 22 images: a 14, b 8");
     // Copy 2 of an image is what its second epoch draws: the same pixels in the preview.
     let written: Vec<_> = std::fs::read_dir(place.path("new/set/b"))
         .expect("a folder")
@@ -36,19 +25,9 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
         .find(|path| path.to_string_lossy().ends_with("-02.png"))
         .expect("a second copy");
     let stem = copy.file_stem().expect("a name").to_string_lossy()[..3].to_owned();
-    place.done(&[
-        "preview",
-        "--config",
-        "small.toml",
-        "--image",
-        &format!("train/b/{stem}.png"),
-        "--epoch",
-        "2",
-        "--epochs",
-        "1",
-        "--out",
-        "p.png",
-    ]);
+    place.done(&format!(
+        "preview --config small.toml --image train/b/{stem}.png --epoch 2 --epochs 1 --out p.png"
+    ));
     let (seen, copy) = (
         image::open(place.path("p.png")).expect("opened").to_rgb8(),
         image::open(copy).expect("opened").to_rgb8(),
@@ -64,29 +43,10 @@ fn a_written_set_holds_what_the_epochs_draw_and_trains_as_it_is() {
 
     let manifest = place.read("new/set/manifest.csv");
     assert_eq!(manifest.lines().count(), 1 + 14 + 22, "old and new images");
-    let train = place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--set",
-        "data.train=new/set/manifest.csv",
-        "--out",
-        "run",
-    ]);
-    assert!(
-        train
-            .err
-            .contains("Found 33 images belonging to 2 classes. (training)"),
-        "{}",
-        train.err
-    );
-    assert!(
-        train
-            .err
-            .contains("Found 3 images belonging to 2 classes. (validation)"),
-        "{}",
-        train.err
-    );
+    let train =
+        place.done("train --config small.toml --set data.train=new/set/manifest.csv --out run");
+    train.tells("Found 33 images belonging to 2 classes. (training)");
+    train.tells("Found 3 images belonging to 2 classes. (validation)");
     // No changed copy of a validation image is trained on.
     let mut sides: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in csv::Reader::from_reader(manifest.as_bytes())
@@ -112,16 +72,7 @@ fn balance_fills_each_class_up_to_the_largest() {
     let place = Place::new();
     place.classes("train", &[10, 4, 7]);
     place.recipe("validation = 0.3", "epochs = 1");
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "set",
-        "--balance",
-        "--format",
-        "jpeg",
-    ]);
+    place.done("augment --config small.toml --out set --balance --format jpeg");
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for line in csv::Reader::from_reader(place.read("set/manifest.csv").as_bytes())
         .records()
@@ -177,41 +128,66 @@ fn nothing_is_written_where_something_is_or_where_the_data_is() {
             "augments nothing in b",
         ),
     ] {
-        let ran = place.run(&[
-            "augment",
-            "--config",
-            "small.toml",
-            "--out",
-            out,
-            "--per-image",
-            "1",
-            "--set",
-            change,
-        ]);
+        let line = format!("augment --config small.toml --out {out} --per-image 1 --set");
+        let ran = place.run(&(line.as_str(), change));
         assert!(
             ran.code == Some(2) && ran.err.contains(expected),
             "{out}: {}",
             ran.err
         );
     }
-    let ran = place.run(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "none",
-        "--balance",
-        "--quality",
-        "50",
-    ]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("no effect on PNG"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("augment --config small.toml --out none --balance --quality 50");
+    ran.exits(2, "no effect on PNG");
     assert_eq!(place.read("full/mine.txt"), "mine");
     assert!(!place.path("train/new").exists() && !place.path("none").exists());
 }
+
+/// Lines of `[augment]`, the key that is wrong, where it has one, and what is said of it.
+const IMPOSSIBLE: [(&str, &str, &str); 11] = [
+    ("zoom_range = -0.5", "", "zoom_range"),
+    ("zoom_range = 1.5", "`augment.zoom_range`", "[-0.5, 2.5]"),
+    (
+        "brightness_range = [1.2, 0.8]",
+        "`augment.brightness_range`",
+        "[1.2, 0.8]",
+    ),
+    (
+        "jpeg = { probability = 1.5, range = [10, 20] }",
+        "`augment.jpeg.probability`",
+        "1.5",
+    ),
+    (
+        "contrast = { range = [2, 1] }",
+        "`augment.contrast.range`",
+        "[2, 1]",
+    ),
+    (
+        "width_shift_range = []",
+        "`augment.width_shift_range`",
+        "[]",
+    ),
+    (
+        "random_erasing = { scale = [0.5, 1.5] }",
+        "`augment.random_erasing.scale`",
+        "[0.5, 1.5]",
+    ),
+    ("mixup = { alpha = 0 }", "`augment.mixup.alpha`", "0"),
+    (
+        "policy = { kind = 'rand_augment', magnitude = 40 }",
+        "`augment.policy.magnitude`",
+        "40",
+    ),
+    (
+        "class.a.mixup = { alpha = 1 }",
+        "`augment.class.a.mixup`",
+        "batch",
+    ),
+    (
+        "class.a.rotation = 3",
+        "`augment.class.a.rotation`",
+        "did you mean `rotation_range`?",
+    ),
+];
 
 #[test]
 fn a_value_that_cannot_be_names_its_key_and_line() {
@@ -219,56 +195,13 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
     place.classes("train", &[5, 5]);
     let text = |augment: &str| {
         format!(
-            "name = \"x\"\n\n[data]\ntrain = \"train\"\n\n[augment]\nhorizontal_flip = true\n{augment}\n"
+            "name = \"x\"\n\n[data]\ntrain = \"train\"\n\n[augment]\nhorizontal_flip = true\n\
+             {augment}\n"
         )
     };
-    for (augment, key, found) in [
-        ("zoom_range = -0.5", "", "zoom_range"),
-        ("zoom_range = 1.5", "`augment.zoom_range`", "[-0.5, 2.5]"),
-        (
-            "brightness_range = [1.2, 0.8]",
-            "`augment.brightness_range`",
-            "[1.2, 0.8]",
-        ),
-        (
-            "jpeg = { probability = 1.5, range = [10, 20] }",
-            "`augment.jpeg.probability`",
-            "1.5",
-        ),
-        (
-            "contrast = { range = [2, 1] }",
-            "`augment.contrast.range`",
-            "[2, 1]",
-        ),
-        (
-            "width_shift_range = []",
-            "`augment.width_shift_range`",
-            "[]",
-        ),
-        (
-            "random_erasing = { scale = [0.5, 1.5] }",
-            "`augment.random_erasing.scale`",
-            "[0.5, 1.5]",
-        ),
-        ("mixup = { alpha = 0 }", "`augment.mixup.alpha`", "0"),
-        (
-            "policy = { kind = 'rand_augment', magnitude = 40 }",
-            "`augment.policy.magnitude`",
-            "40",
-        ),
-        (
-            "class.a.mixup = { alpha = 1 }",
-            "`augment.class.a.mixup`",
-            "batch",
-        ),
-        (
-            "class.a.rotation = 3",
-            "`augment.class.a.rotation`",
-            "did you mean `rotation_range`?",
-        ),
-    ] {
+    for (augment, key, found) in IMPOSSIBLE {
         place.write("x.toml", &text(augment));
-        let ran = place.run(&["preview", "--config", "x.toml"]);
+        let ran = place.run("preview --config x.toml");
         assert!(
             ran.code == Some(2) && ran.err.contains(key) && ran.err.contains(found),
             "{augment}: {}",
@@ -281,7 +214,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
         );
     }
     place.write("x.toml", &text("fill_mode = \"mirror\""));
-    let ran = place.run(&["preview", "--config", "x.toml"]);
+    let ran = place.run("preview --config x.toml");
     assert!(
         ran.code == Some(2)
             && ran.err.contains("line 8")
@@ -292,16 +225,14 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
     );
     place.write("x.toml", &text("class.z.rotation_range = 3"));
     for command in [
-        &["train", "--device", "cpu"][..],
-        &["preview"],
-        &["augment", "--out", "new", "--balance"],
+        "train --device cpu",
+        "preview",
+        "augment --out new --balance",
     ] {
-        let ran = place.run(&[command, &["--config", "x.toml"]].concat());
-        let expected = "augment.class.z names z, which is no class; the classes are a, b";
-        assert!(
-            ran.code == Some(2) && ran.err.contains(expected),
-            "{command:?}: {}",
-            ran.err
+        let ran = place.run(&format!("{command} --config x.toml"));
+        ran.exits(
+            2,
+            "augment.class.z names z, which is no class; the classes are a, b",
         );
     }
     assert!(!place.path("new").exists());
@@ -381,20 +312,12 @@ fn mixed_images_have_mixed_targets_and_train_to_the_same_bytes_for_any_number_of
         .map(|target| usize::from(target[1] > target[0]))
         .collect();
     assert_eq!(batch.labels(), labels);
-    let change = "augment={ mixup = { alpha = 0.4 }, rotation_range = 10, jpeg = { range = [40, 80], probability = 0.5 } }";
+    let change = "augment={ mixup = { alpha = 0.4 }, rotation_range = 10, jpeg = { range = [40, \
+                  80], probability = 0.5 } }";
     for workers in ["0", "3"] {
         let set = format!("train.workers={workers}");
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--set",
-            change,
-            "--set",
-            &set,
-            "--out",
-            &format!("w{workers}"),
-        ]);
+        let line = format!("train --config small.toml --set {set} --out w{workers} --set");
+        place.done(&(line.as_str(), change));
     }
     assert_eq!(
         place.bytes("w0/last/model.safetensors"),
@@ -409,10 +332,7 @@ fn statistics_of_the_training_images_live_in_the_checkpoint() {
     place.classes("other", &[3, 3]);
     place.recipe("image_size = [8, 9]\ncolor = \"grayscale\"", "epochs = 1");
     // The size is given twice in the recipe's text otherwise.
-    let text = place
-        .read("small.toml")
-        .replace("image_size = [20, 24]\n", "");
-    place.write("small.toml", &text);
+    place.replace("small.toml", "image_size = [20, 24]\n", "");
     for (name, normalize) in [
         ("dataset", "'dataset'"),
         ("samplewise", "'samplewise'"),
@@ -427,17 +347,8 @@ fn statistics_of_the_training_images_live_in_the_checkpoint() {
     ] {
         let change = format!("data.normalize={normalize}");
         let run = |out: &str, epochs: &str| {
-            place.done(&[
-                "train",
-                "--config",
-                "small.toml",
-                "--set",
-                &change,
-                "--set",
-                epochs,
-                "--out",
-                out,
-            ])
+            let line = format!("train --config small.toml --set {epochs} --out {out} --set");
+            place.done(&(line.as_str(), change.as_str()))
         };
         run(name, "train.epochs=1");
         assert_eq!(
@@ -445,21 +356,10 @@ fn statistics_of_the_training_images_live_in_the_checkpoint() {
             name == "zca"
         );
         // Evaluated elsewhere with the numbers of the training set; gone on with to the same bytes.
-        let evaluation = place.done(&[
-            "evaluate",
-            "--checkpoint",
-            name,
-            "--data",
-            "other",
-            "--device",
-            "cpu",
-            "--json",
-        ]);
-        assert!(
-            evaluation.out.contains("\"images\": 6"),
-            "{}",
-            evaluation.out
-        );
+        let evaluation = place.done(&format!(
+            "evaluate --checkpoint {name} --data other --device cpu --json"
+        ));
+        evaluation.prints("\"images\": 6");
         place.done(&["train", "--resume", name, "--set", "train.epochs=2"]);
         run(&format!("{name}-whole"), "train.epochs=2");
         let model = |run: &str| place.bytes(&format!("{run}/last/model.safetensors"));

@@ -1,4 +1,5 @@
-//! What is read back is checked: whatever somebody does to the files of a run, the program names it or is not hurt by it.
+//! What is read back is checked: whatever somebody does to the files of a run, the program names it
+//! or is not hurt by it.
 
 use std::fs;
 
@@ -15,7 +16,7 @@ fn place() -> Place {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let path = place.path("run/best");
     let mut meta = read_meta(&path).expect("whole");
     meta.threshold = Some(Threshold {
@@ -35,16 +36,7 @@ fn place() -> Place {
 }
 
 fn predict(place: &Place) -> Ran {
-    place.run(&[
-        "predict",
-        "--checkpoint",
-        "run",
-        "train/a/000.png",
-        "--format",
-        "jsonl",
-        "--device",
-        "cpu",
-    ])
+    place.run("predict --checkpoint run train/a/000.png --format jsonl --device cpu")
 }
 
 /// The places of all values that hold no others, as JSON pointers.
@@ -89,7 +81,8 @@ fn edits(meta: &Value, values: &[Value]) -> Vec<(String, Value)> {
     edits
 }
 
-/// The field of the whole that an edit was made in; an entry of `digests` speaks of the field that it is of.
+/// The field of the whole that an edit was made in; an entry of `digests` speaks of the field that
+/// it is of.
 fn field(edit: &str) -> &str {
     let mut names = edit.split(['/', ' ']).skip(1);
     let first = names.next().expect("a field");
@@ -163,7 +156,8 @@ fn every_field_of_a_metadata_file_that_was_edited_is_named() {
     assert_eq!(predict(&place).code, Some(0));
 }
 
-/// Older checkpoints have no digests: what can't be is refused, and what can be gives probabilities.
+/// Older checkpoints have no digests: what can't be is refused, and what can be gives
+/// probabilities.
 #[test]
 fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
     let place = place();
@@ -215,26 +209,10 @@ fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
 #[test]
 fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
     let place = place();
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "other",
-        "--set",
-        "seed=7",
-    ]);
+    place.done("train --config small.toml --out other --set seed=7");
     let split = place.read("run/split.csv");
-    let evaluate = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--split",
-        "val",
-        "--device",
-        "cpu",
-    ];
-    place.done(&evaluate);
+    let evaluate = "evaluate --checkpoint run --split val --device cpu";
+    place.done(evaluate);
     for changed in [
         split.replacen(",train,", ",val,", 3),
         split.replacen(",a,", ",b,", 1),
@@ -245,24 +223,10 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
         ),
     ] {
         place.write("run/split.csv", &changed);
-        let ran = place.run(&evaluate);
-        assert!(
-            ran.code == Some(1)
-                && ran
-                    .err
-                    .contains("split.csv was changed since the run wrote it"),
-            "{}",
-            ran.err
-        );
-        let ran = place.run(&["train", "--resume", "run", "--set", "train.epochs=2"]);
-        assert!(
-            ran.code == Some(1)
-                && ran
-                    .err
-                    .contains("split.csv was changed since the run wrote it"),
-            "{}",
-            ran.err
-        );
+        let ran = place.run(evaluate);
+        ran.exits(1, "split.csv was changed since the run wrote it");
+        let ran = place.run("train --resume run --set train.epochs=2");
+        ran.exits(1, "split.csv was changed since the run wrote it");
     }
     place.write("run/split.csv", &split);
     fs::rename(place.path("run/best"), place.path("run/own")).expect("moved away");
@@ -279,11 +243,8 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
         )
         .expect("copied");
     }
-    for arguments in [
-        &evaluate[..],
-        &["train", "--resume", "run", "--set", "train.epochs=2"],
-    ] {
-        let ran = place.run(arguments);
+    for line in [evaluate, "train --resume run --set train.epochs=2"] {
+        let ran = place.run(line);
         // Another seed makes another split, which is seen first.
         assert!(
             ran.code == Some(1)
@@ -294,21 +255,13 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
     }
     fs::remove_dir_all(place.path("run/best")).expect("removed");
     fs::rename(place.path("run/own"), place.path("run/best")).expect("moved back");
-    place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
+    place.done("train --resume run --set train.epochs=2");
 }
 
 #[test]
 fn a_best_checkpoint_of_a_run_on_the_same_images_is_not_taken_for_ones_own() {
     let place = place();
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "other",
-        "--set",
-        "train.batch_size=4",
-    ]);
+    place.done("train --config small.toml --out other --set train.batch_size=4");
     assert_eq!(place.read("run/split.csv"), place.read("other/split.csv"));
     for file in [
         "meta.json",
@@ -341,17 +294,9 @@ fn a_best_checkpoint_of_a_run_on_the_same_images_is_not_taken_for_ones_own() {
 fn a_damaged_pixel_cache_is_made_anew_and_changes_nothing() {
     let place = place();
     let train = |out: &str| {
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--out",
-            out,
-            "--set",
-            "data.cache=disk",
-            "--set",
-            "train.epochs=2",
-        ])
+        place.done(&format!(
+            "train --config small.toml --out {out} --set data.cache=disk --set train.epochs=2"
+        ))
     };
     train("first");
     let cached = |ending: &str| {

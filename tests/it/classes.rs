@@ -28,8 +28,9 @@ fn recipe(place: &Place, train: &str) {
     place.write(
         "many.toml",
         &format!(
-            "name = 'many'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nvalidation = 'val'\nimage_size = [8, 12]\ncolor = 'grayscale'\n\
-             [model]\nchannels = [4]\nhidden = 8\n[train]\nbatch_size = 64\nepochs = 2\n{train}\n"
+            "name = 'many'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nvalidation = 'val'\n\
+             image_size = [8, 12]\ncolor = 'grayscale'\n[model]\nchannels = [4]\nhidden = 8\n\
+             [train]\nbatch_size = 64\nepochs = 2\n{train}\n"
         ),
     );
 }
@@ -48,49 +49,43 @@ fn assert_readable(text: &str) {
     );
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one run of a thousand classes serves all of it"
-)]
+/// A class that validation lacks, and one that it has twice.
+fn a_thousand_classes(place: &Place) {
+    for class in 0..1000 {
+        noise(place, &format!("train/n{class:05}"), class, 2);
+        noise(place, &format!("val/n{class:05}"), class + 5000, 1);
+    }
+    fs::remove_dir_all(place.path("val/n00007")).expect("removed");
+    noise(place, "val/n00009", 9999, 2);
+    let stopping = "early_stopping = { monitor = 'val_recall_n00003', patience = 5 }";
+    recipe(place, &format!("tensorboard = true\n{stopping}"));
+}
+
+/// One run of a thousand classes serves all of it.
 #[test]
 fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size() {
     let place = Place::new();
-    for class in 0..1000 {
-        noise(&place, &format!("train/n{class:05}"), class, 2);
-        noise(&place, &format!("val/n{class:05}"), class + 5000, 1);
-    }
-    // A class that validation lacks, and one that it has twice.
-    fs::remove_dir_all(place.path("val/n00007")).expect("removed");
-    noise(&place, "val/n00009", 9999, 2);
-    recipe(
-        &place,
-        "tensorboard = true\nearly_stopping = { monitor = 'val_recall_n00003', patience = 5 }",
-    );
-    let ran = place.done(&["train", "--config", "many.toml", "--out", "run"]);
+    a_thousand_classes(&place);
+    let ran = place.done("train --config many.toml --out run");
     assert_readable(&ran.err);
     assert_readable(&ran.out);
-    assert!(
-        ran.err
-            .contains("Training images a class: 1000 classes, 2 each;"),
-        "{}",
-        ran.err
-    );
-    assert!(
-        ran.err.contains("no validation image of the class n00007"),
-        "{}",
-        ran.err
-    );
-    assert!(
-        ran.out
-            .lines()
-            .last()
-            .expect("a line")
-            .starts_with("Validation accuracy 0.")
-            && ran.out.contains("] on 1000 images"),
-        "{}",
-        ran.out
-    );
+    ran.tells("Training images a class: 1000 classes, 2 each;");
+    ran.tells("no validation image of the class n00007");
+    let last = ran.out.lines().last().expect("a line");
+    assert!(last.starts_with("Validation accuracy 0."), "{last}");
+    ran.prints("] on 1000 images");
+    files_have_their_size(&place);
+    measures_are_of_every_class(&place);
 
+    let more = place.done("train --resume run --set train.epochs=3");
+    more.tells("Resuming run after epoch 2");
+    an_evaluation_tells_the_worst(&place);
+    predictions_have_every_class(&place);
+    let ran = place.run("explain --checkpoint run val/n00003 --class nothing");
+    ran.exits(2, "n00009, ... (1000 of them)");
+}
+
+fn files_have_their_size(place: &Place) {
     let size = |name: &str| {
         fs::metadata(place.path(name))
             .unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -110,6 +105,14 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
     ] {
         assert!(size(name) < most, "{name}: {} bytes", size(name));
     }
+    let page = place.read("run/report.html");
+    assert!(
+        page.contains("The most frequent mistakes")
+            && page.contains("4 neighbouring classes share a place")
+    );
+}
+
+fn measures_are_of_every_class(place: &Place) {
     let metrics = json(&place.read("run/evaluation/val/metrics.json"));
     assert!(
         metrics["confusion_matrix"].is_null() && metrics["confusion_matrix_normalized"].is_null()
@@ -134,54 +137,23 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
             && metrics["metrics"]["macro_f1"]["low"].is_number(),
         "{auc}"
     );
-    let head = place
-        .read("run/evaluation/val/predictions.csv")
-        .lines()
-        .next()
-        .expect("a head")
-        .to_owned();
+    let predictions = place.read("run/evaluation/val/predictions.csv");
     assert_eq!(
-        head,
-        "path,label,predicted,probability,label_2,probability_2,label_3,probability_3,label_4,probability_4,label_5,probability_5"
+        predictions.lines().next(),
+        Some(concat!(
+            "path,label,predicted,probability,label_2,probability_2,label_3,probability_3,",
+            "label_4,probability_4,label_5,probability_5"
+        ))
     );
-    let page = place.read("run/report.html");
-    assert!(
-        page.contains("The most frequent mistakes")
-            && page.contains("4 neighbouring classes share a place")
-    );
+}
 
-    let more = place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
-    assert!(
-        more.err.contains("Resuming run after epoch 2"),
-        "{}",
-        more.err
-    );
-    let arguments = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "val",
-        "--device",
-        "cpu",
-        "--logits",
-        "logits.npy",
-    ];
-    let ran = place.done(&arguments);
+fn an_evaluation_tells_the_worst(place: &Place) {
+    let line = "evaluate --checkpoint run --data val --device cpu --logits logits.npy";
+    let ran = place.done(line);
     assert_readable(&ran.out);
-    assert!(
-        ran.out
-            .contains("Of 1000 classes, the 20 that are found least often")
-            && ran.out.contains("Taken for"),
-        "{}",
-        ran.out
-    );
-    assert!(
-        ran.out
-            .contains("ROC AUC and average precision have no interval"),
-        "{}",
-        ran.out
-    );
+    ran.prints("Of 1000 classes, the 20 that are found least often");
+    ran.prints("Taken for");
+    ran.prints("ROC AUC and average precision have no interval");
     let logits = place.bytes("logits.npy");
     assert!(
         logits[..128]
@@ -189,45 +161,18 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
             .any(|part| part == b"(1000, 1000)")
             && logits.len() == 128 + 4_000_000
     );
-    assert!(
-        place
-            .run(&arguments)
-            .err
-            .contains("the file is there already")
-    );
-    let csv = place
-        .done(&[
-            "predict",
-            "--checkpoint",
-            "run",
-            "val/n00003",
-            "--device",
-            "cpu",
-            "--format",
-            "csv",
-            "--top-k",
-            "3",
-        ])
-        .out;
+    place.run(line).tells("the file is there already");
+}
+
+fn predictions_have_every_class(place: &Place) {
+    let predict = "predict --checkpoint run val/n00003 --device cpu --format";
+    let csv = place.done(&format!("{predict} csv --top-k 3")).out;
     assert_eq!(
         csv.lines().nth(1).map(|line| line.split(',').count()),
         Some(7),
         "{csv}"
     );
-    let line = json(
-        &place
-            .done(&[
-                "predict",
-                "--checkpoint",
-                "run",
-                "val/n00003",
-                "--device",
-                "cpu",
-                "--format",
-                "jsonl",
-            ])
-            .out,
-    );
+    let line = place.done(&format!("{predict} jsonl")).json();
     let probabilities = line["probabilities"].as_object().expect("by class");
     let most = probabilities
         .values()
@@ -237,19 +182,6 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
         (probabilities.len(), line["probability"].as_f64()),
         (1000, Some(most))
     );
-    let ran = place.run(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "val/n00003",
-        "--class",
-        "nothing",
-    ]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("n00009, ... (1000 of them)"),
-        "{}",
-        ran.err
-    );
 }
 
 #[test]
@@ -257,17 +189,8 @@ fn a_matrix_of_few_classes_is_whole_and_listed() {
     let place = Place::new();
     place.classes("train", &[8, 8, 8]);
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "train",
-        "--json",
-        "--device",
-        "cpu",
-    ]);
+    place.done("train --config small.toml --out run");
+    let ran = place.done("evaluate --checkpoint run --data train --json --device cpu");
     let found = json(&ran.out);
     let matrix = &found["confusion_matrix"];
     let mut listed = 0;
@@ -301,7 +224,8 @@ const NAMES: [&str; 7] = [
     "tab\tand `code`",
 ];
 
-/// Nothing that moves a cursor or turns the reading direction; line ends are those of our own lines.
+/// Nothing that moves a cursor or turns the reading direction; line ends are those of our own
+/// lines.
 #[track_caller]
 fn assert_plain(what: &str, text: &str) {
     let bad = text
@@ -338,55 +262,22 @@ fn names_of_classes_and_files_break_no_table_page_image_or_terminal() {
         .expect("renamed");
     }
     recipe(&place, "tensorboard = true");
-    let ran = place.done(&["train", "--config", "many.toml", "--out", "run"]);
+    let ran = place.done("train --config many.toml --out run");
     assert_plain("stderr", &ran.err);
-    let evaluate = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "val",
-        "--out",
-        "out",
-        "--device",
-        "cpu",
-    ];
-    let logits = ["--logits", "logits.csv"];
-    let ran = place.done(&[&evaluate[..], &logits].concat());
+    let ran = place
+        .done("evaluate --checkpoint run --data val --out out --device cpu --logits logits.csv");
     assert_plain("stdout", &ran.out);
     assert_plain("stderr", &ran.err);
     assert_tables(&ran.out);
     let predict = |format: &str| {
-        place
-            .done(&[
-                "predict",
-                "--checkpoint",
-                "run",
-                "val",
-                "--top-k",
-                "2",
-                "--device",
-                "cpu",
-                "--format",
-                format,
-            ])
-            .out
+        let line = "predict --checkpoint run val --top-k 2 --device cpu --format";
+        place.done(&(line, format)).out
     };
     let table = predict("table");
     assert_plain("predict", &table);
     assert_tables(&table);
-    let explained = place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "val",
-        "--format",
-        "table",
-        "--raw",
-        "maps.csv",
-        "--device",
-        "cpu",
-    ]);
+    let explained =
+        place.done("explain --checkpoint run val --format table --raw maps.csv --device cpu");
     assert_plain("explain", &explained.out);
     assert_plain("explain", &explained.err);
     assert_tables(&explained.out);

@@ -1,4 +1,5 @@
-//! Each command does its job end to end on small images: folders and CSV, grey and colour, two and seven classes.
+//! Each command does its job end to end on small images: folders and CSV, grey and colour, two and
+//! seven classes.
 
 use serde_json::Value;
 
@@ -17,16 +18,14 @@ fn a_run_leaves_what_the_design_names() {
         "test = 'test'",
         "epochs = 2\nclass_weights = { a = 2.0 }\nearly_stopping = { monitor = 'val_recall_b' }",
     );
-    let ran = place.done(&["train", "--config", "small.toml"]);
-    let head = place
-        .read("checkpoints/small/history.csv")
-        .lines()
-        .next()
-        .expect("a head")
-        .to_owned();
+    let ran = place.done("train --config small.toml");
+    let history = place.read("checkpoints/small/history.csv");
     assert_eq!(
-        head,
-        "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,val_recall_a,val_recall_b,learning_rate,seconds"
+        history.lines().next(),
+        Some(concat!(
+            "epoch,accuracy,loss,macro_f1,val_accuracy,val_loss,val_macro_f1,",
+            "val_recall_a,val_recall_b,learning_rate,seconds"
+        ))
     );
     assert!(
         place
@@ -77,34 +76,19 @@ fn early_stopping_and_max_time_end_a_run() {
         "",
         "epochs = 50\nearly_stopping = { monitor = 'val_loss', min_delta = 1000.0, patience = 2 }",
     );
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "early"]);
-    assert!(ran.err.contains("Epoch 3: early stopping"), "{}", ran.err);
-    let again = place.done(&["train", "--resume", "early"]);
-    assert!(
-        again
-            .err
-            .contains("Nothing to train: stopped early after epoch 3"),
-        "{}",
-        again.err
-    );
-    place.done(&[
-        "train",
-        "--resume",
-        "early",
-        "--set",
-        "train.early_stopping.patience=3",
-    ]);
+    let ran = place.done("train --config small.toml --out early");
+    ran.tells("Epoch 3: early stopping");
+    let again = place.done("train --resume early");
+    again.tells("Nothing to train: stopped early after epoch 3");
+    place.done("train --resume early --set train.early_stopping.patience=3");
     assert_eq!(place.read("early/history.csv").lines().count(), 5);
     place.recipe("", "epochs = 50\nmax_time = '0s'");
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "timed"]);
-    assert!(
-        ran.err.contains("Epoch 1: stopping, train.max_time"),
-        "{}",
-        ran.err
-    );
+    let ran = place.done("train --config small.toml --out timed");
+    ran.tells("Epoch 1: stopping, train.max_time");
 }
 
-/// An average that spans many more steps than the run has would be the initial weights: its decay is warmed up.
+/// An average that spans many more steps than the run has would be the initial weights: its decay
+/// is warmed up.
 #[test]
 fn averaged_weights_of_a_short_run_are_trained_ones() {
     let place = Place::new();
@@ -113,9 +97,10 @@ fn averaged_weights_of_a_short_run_are_trained_ones() {
         "",
         "epochs = 25\nema_decay = 0.9999\noptimizer = { kind = 'adam', learning_rate = 0.003 }",
     );
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let words = "Averaged weights (train.ema_decay = 0.9999): at the end they span about 12 steps, 3.0 epochs; its decay is warmed up, to 0.9174 in 100 steps";
-    assert!(ran.err.contains(words), "{}", ran.err);
+    let ran = place.done("train --config small.toml --out run");
+    let words = "Averaged weights (train.ema_decay = 0.9999): at the end they span about 12 steps, \
+                 3.0 epochs; its decay is warmed up, to 0.9174 in 100 steps";
+    ran.tells(words);
     let history = place.read("run/history.csv");
     let last: Vec<&str> = history
         .lines()
@@ -126,22 +111,19 @@ fn averaged_weights_of_a_short_run_are_trained_ones() {
     assert_eq!(last[4], "1", "val_accuracy: {history}");
 }
 
-/// Every epoch is a step of the schedule, and there is no time for a thousand: it ends all the same where the run ends.
+/// Every epoch is a step of the schedule, and there is no time for a thousand: it ends all the same
+/// where the run ends.
 #[test]
 fn a_schedule_ends_where_max_time_ends_the_run() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe(
         "",
-        "epochs = 100000\nmax_time = '3s'\nschedule = { kind = 'cosine' }\noptimizer = { kind = 'adam', learning_rate = 0.001 }",
+        "epochs = 100000\nmax_time = '3s'\nschedule = { kind = 'cosine' }\n\
+         optimizer = { kind = 'adam', learning_rate = 0.001 }",
     );
-    let ran = place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    assert!(
-        ran.err
-            .contains("of 100000 epochs fit train.max_time = \"3s\"; the schedule ends there"),
-        "{}",
-        ran.err
-    );
+    let ran = place.done("train --config small.toml --out run");
+    ran.tells("of 100000 epochs fit train.max_time = \"3s\"; the schedule ends there");
     let rates: Vec<f64> = place
         .read("run/history.csv")
         .lines()
@@ -169,14 +151,8 @@ fn a_schedule_ends_where_max_time_ends_the_run() {
         state["planned_epochs"]
     );
     // A resume starts the clock anew, and plans anew.
-    let again = place.done(&["train", "--resume", "run", "--set", "train.max_time=1s"]);
-    assert!(
-        again
-            .err
-            .contains("of 100000 epochs fit train.max_time = \"1s\""),
-        "{}",
-        again.err
-    );
+    let again = place.done("train --resume run --set train.max_time=1s");
+    again.tells("of 100000 epochs fit train.max_time = \"1s\"");
 }
 
 #[test]
@@ -184,17 +160,10 @@ fn a_folder_of_images_is_all_that_train_needs() {
     let place = Place::new();
     place.classes("set/train", &[8, 8]);
     place.classes("set/test", &[3, 3]);
-    let few = [
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "model.channels=[4]",
-        "--set",
-        "model.hidden=4",
-        "--device",
-        "cpu",
-    ];
-    let ran = place.done(&[&["train", "set"], &few[..]].concat());
+    let ran = place.done(
+        "train set --set train.epochs=1 --set model.channels=[4] --set model.hidden=4 \
+         --device cpu",
+    );
     assert!(
         ran.out.contains("6 images: accuracy") && ran.out.contains("Run folder: checkpoints/set"),
         "{}",
@@ -221,22 +190,11 @@ fn a_folder_of_images_is_all_that_train_needs() {
     );
     assert!(!place.path("set.toml").exists());
     // A recipe does as well, and a run is told from images.
-    place.done(&["train", "checkpoints/set/config.toml", "--dry-run"]);
-    let ran = place.run(&["train", "checkpoints/set"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("emberlens train --resume checkpoints/set"),
-        "{}",
-        ran.err
-    );
-    let ran = place.run(&["train", "set", "--set", "train.epoch=2"]);
-    assert!(
-        ran.code == Some(2)
-            && ran
-                .err
-                .contains("did you mean `epochs`?: --set train.epoch=2"),
-        "{}",
-        ran.err
-    );
+    place.done("train checkpoints/set/config.toml --dry-run");
+    let ran = place.run("train checkpoints/set");
+    ran.exits(2, "emberlens train --resume checkpoints/set");
+    let ran = place.run("train set --set train.epoch=2");
+    ran.exits(2, "did you mean `epochs`?: --set train.epoch=2");
 }
 
 #[test]
@@ -259,11 +217,8 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
         "color = 'grayscale'\nresize = 'pad'",
         "epochs = 3\nloss = 'binary_cross_entropy'\nsampler = 'balanced'\nlabel_smoothing = 0.05",
     );
-    let text = place
-        .read("small.toml")
-        .replace("train = \"train\"", "train = \"list.csv\"");
-    place.write("small.toml", &text);
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.replace("small.toml", "train = \"train\"", "train = \"list.csv\"");
+    place.done("train --config small.toml --out run");
     let split = place.read("run/split.csv");
     for group in ["p0", "p1", "p2", "p3"] {
         let parts: std::collections::BTreeSet<_> = split
@@ -273,16 +228,7 @@ fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
             .collect();
         assert_eq!(parts.len(), 1, "{group} is on both sides: {split}");
     }
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "list.csv",
-        "--json",
-        "--device",
-        "cpu",
-    ]);
+    let ran = place.done("evaluate --checkpoint run --data list.csv --json --device cpu");
     let result = json(&ran.out);
     assert_eq!(
         (&result["images"], &result["classes"]),
@@ -296,38 +242,20 @@ fn seven_classes_with_batch_norm_average_pooling_focal_loss_and_one_cycle() {
     place.classes("train", &[6, 5, 7, 6, 5, 8, 6]);
     place.recipe(
         "normalize = 'imagenet'\ncache = 'off'",
-        "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\nschedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }",
+        "epochs = 2\nloss = 'focal'\nclass_weights = 'balanced'\n\
+         schedule = { kind = 'one_cycle' }\noptimizer = { kind = 'adamw' }",
     );
-    let text = place
-        .read("small.toml")
-        .replace("[model]", "[model]\nbatch_norm = true\npooling = 'average'");
-    place.write("small.toml", &text);
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--split",
-        "val",
-        "--json",
-        "--device",
-        "ndarray",
-    ]);
+    place.replace(
+        "small.toml",
+        "[model]",
+        "[model]\nbatch_norm = true\npooling = 'average'",
+    );
+    place.done("train --config small.toml --out run");
+    let ran = place.done("evaluate --checkpoint run --split val --json --device ndarray");
     let on_ndarray = json(&ran.out);
-    let on_cpu = json(
-        &place
-            .done(&[
-                "evaluate",
-                "--checkpoint",
-                "run",
-                "--split",
-                "val",
-                "--json",
-                "--device",
-                "cpu",
-            ])
-            .out,
-    );
+    let on_cpu = place
+        .done("evaluate --checkpoint run --split val --json --device cpu")
+        .json();
     assert_eq!(on_ndarray["confusion_matrix"], on_cpu["confusion_matrix"]);
     assert!(
         (on_ndarray["loss"].as_f64().expect("a number")
@@ -342,20 +270,11 @@ fn burn_ndarray_trains_what_burn_flex_trains() {
     let place = Place::new();
     place.classes("train", &[6, 6]);
     place.recipe("", "epochs = 1");
-    let text = place
-        .read("small.toml")
-        .replace("dropout = 0.2", "dropout = 0");
-    place.write("small.toml", &text);
+    place.replace("small.toml", "dropout = 0.2", "dropout = 0");
     let loss = |device: &str| {
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--out",
-            device,
-            "--device",
-            device,
-        ]);
+        place.done(&format!(
+            "train --config small.toml --out {device} --device {device}"
+        ));
         let line = place
             .read(&format!("{device}/history.csv"))
             .lines()
@@ -425,38 +344,16 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
     place.classes("train", &[12, 12]);
     place.images("other/b", 1, 30);
     place.recipe("", "epochs = 4");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "other",
-        "--json",
-        "--device",
-        "cpu",
-        "--out",
-        "result",
-    ]);
+    place.done("train --config small.toml --out run");
+    let ran = place.done("evaluate --checkpoint run --data other --json --device cpu --out result");
     let result = json(&ran.out);
     // Images 0 to 11 of class b are those of training and validation.
     let count = result["unseen"]["count"].as_u64().expect("a count");
     assert_eq!(count, 18);
     // Validation images are new where they are what is measured.
-    let own = json(
-        &place
-            .done(&[
-                "evaluate",
-                "--checkpoint",
-                "run",
-                "--split",
-                "val",
-                "--json",
-                "--device",
-                "cpu",
-            ])
-            .out,
-    );
+    let own = place
+        .done("evaluate --checkpoint run --split val --json --device cpu")
+        .json();
     assert_eq!(own["unseen"]["count"], own["images"]);
     assert_eq!(result["per_class"]["b"]["support"], 30);
     assert_eq!(result["confusion_matrix"][0], json("[0, 0]"));
@@ -479,26 +376,10 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
         width(&result["unseen"]["metrics"]) > width(&result["metrics"]),
         "fewer images, less certain: {result}"
     );
-    let text = place
-        .done(&[
-            "evaluate",
-            "--checkpoint",
-            "run",
-            "--data",
-            "other",
-            "--device",
-            "cpu",
-            "--out",
-            "text",
-        ])
-        .out;
-    for expected in [
-        format!("The {count} never seen"),
-        "Balanced accuracy".to_owned(),
-        "Calibration error".to_owned(),
-    ] {
-        assert!(text.contains(&expected), "{expected}: {text}");
-    }
+    let ran = place.done("evaluate --checkpoint run --data other --device cpu --out text");
+    ran.prints(&format!("The {count} never seen"));
+    ran.prints("Balanced accuracy");
+    ran.prints("Calibration error");
     assert!(
         result["accuracy"].as_f64().expect("a number") > 0.9,
         "a bright block in another place is easy: {result}"
@@ -511,27 +392,15 @@ fn evaluate_tells_copies_of_training_images_from_new_ones_and_matches_classes_by
     let unknown = Place::new();
     unknown.classes("test", &[1, 1, 1]);
     let path = unknown.path("test").display().to_string();
-    let ran = place.run(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        &path,
-        "--device",
-        "cpu",
-    ]);
-    assert!(
-        ran.code == Some(1)
-            && ran
-                .err
-                .contains("found c that the checkpoint doesn't know, expected classes among a, b"),
-        "{}",
-        ran.err
-    );
+    let line = "evaluate --checkpoint run --device cpu --data";
+    let words = "found c that the checkpoint doesn't know, expected classes among a, b";
+    place.run(&(line, path.as_str())).exits(1, words);
 }
 
-#[test]
-fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() {
+const EVALUATE: &str = "evaluate --checkpoint run --data other --device cpu --json";
+
+/// `run`, and images that it doesn't know in `other`.
+fn run_with_mistakes() -> Place {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.images("other/b", 1, 30);
@@ -539,126 +408,69 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     place.classes("val", &[6, 6]);
     place.images("val/a/wrong", 1, 2);
     place.recipe("validation = 'val'", "epochs = 12");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let evaluate = [
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "other",
-        "--json",
-        "--device",
-        "cpu",
-    ];
-    let result = json(
-        &place
-            .done(&[&evaluate[..], &["--out", "result"]].concat())
-            .out,
-    );
-    // A temperature changes how sure the network is, not what it says; `predict` has it too.
-    let predictions = || {
-        place
-            .done(&[
-                "predict",
-                "--checkpoint",
-                "run",
-                "other/b/020.png",
-                "--format",
-                "jsonl",
-                "--device",
-                "cpu",
-            ])
-            .out
-    };
-    let before = json(&predictions());
-    place.done(&["calibrate", "run", "--temperature", "--device", "cpu"]);
-    let calibrated = json(
-        &place
-            .done(&[&evaluate[..], &["--out", "calibrated"]].concat())
-            .out,
-    );
+    place.done("train --config small.toml --out run");
+    place
+}
+
+fn log_loss(result: &Value) -> f64 {
+    let loss = &result["metrics"]["log_loss"]["value"];
+    loss.as_f64().expect("a number")
+}
+
+/// `predict` has it too.
+#[test]
+fn a_temperature_changes_how_sure_a_network_is_and_not_what_it_says() {
+    let place = run_with_mistakes();
+    let evaluated = |out: &str| place.done(&format!("{EVALUATE} --out {out}")).json();
+    let predict = "predict --checkpoint run other/b/020.png --format jsonl --device cpu";
+    let (result, before) = (evaluated("result"), place.done(predict).json());
+    place.done("calibrate run --temperature --device cpu");
+    let (calibrated, after) = (evaluated("calibrated"), place.done(predict).json());
     assert_eq!(calibrated["confusion_matrix"], result["confusion_matrix"]);
     assert_ne!(
         calibrated["metrics"]["log_loss"],
         result["metrics"]["log_loss"]
     );
-    let after = json(&predictions());
     assert!(
         before["label"] == after["label"] && before["probability"] != after["probability"],
         "{before} {after}"
     );
-    let tta = |rounds: &str, out: &str| {
-        json(
-            &place
-                .done(&[
-                    "evaluate",
-                    "--checkpoint",
-                    "run",
-                    "--data",
-                    "other",
-                    "--json",
-                    "--device",
-                    "cpu",
-                    "--tta",
-                    rounds,
-                    "--out",
-                    out,
-                ])
-                .out,
-        )
+}
+
+#[test]
+fn each_augmentation_of_an_image_counts_and_probabilities_still_sum_to_one() {
+    let place = run_with_mistakes();
+    place.done("calibrate run --temperature --device cpu");
+    let once = place.done(&format!("{EVALUATE} --out once")).json();
+    let averaged = |rounds: u32| {
+        let line = format!("{EVALUATE} --tta {rounds} --out tta{rounds}");
+        place.done(&line).json()
     };
-    let (two, three) = (tta("2", "tta2"), tta("3", "tta3"));
-    let loss = |result: &Value| {
-        result["metrics"]["log_loss"]["value"]
-            .as_f64()
-            .expect("a number")
-    };
+    let (two, three) = (averaged(2), averaged(3));
     assert!(
-        loss(&two) != loss(&three) && loss(&two) != loss(&calibrated),
+        log_loss(&two) != log_loss(&three) && log_loss(&two) != log_loss(&once),
         "each augmentation counts"
     );
-    let sums = place.read("tta2/predictions.csv");
-    let sum = |line: &str| {
-        line.split(',')
-            .skip(3)
-            .map(|value| value.parse::<f64>().expect("a number"))
-            .sum::<f64>()
-    };
-    assert!(
-        sums.lines()
-            .skip(1)
-            .all(|line| (sum(line) - 1.0).abs() < 1e-5),
-        "{sums}"
-    );
+    let predictions = place.read("tta2/predictions.csv");
+    for line in predictions.lines().skip(1) {
+        let probability = |value: &str| value.parse::<f64>().expect("a number");
+        let sum: f64 = line.split(',').skip(3).map(probability).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{line}");
+    }
+}
+
+#[test]
+fn two_runs_are_compared_on_the_same_images() {
+    let place = run_with_mistakes();
     let compared = |with: &str| {
-        place.run(&[
-            "evaluate",
-            "--checkpoint",
-            "run",
-            "--data",
-            "other",
-            "--device",
-            "cpu",
-            "--compare",
-            with,
-        ])
+        place.run(&format!(
+            "evaluate --checkpoint run --data other --device cpu --compare {with}"
+        ))
     };
-    assert!(
-        compared("run").out.contains("Neither is better"),
-        "{}",
-        compared("run").out
-    );
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "bad",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "train.class_weights={ a = 1000.0 }",
-    ]);
+    compared("run").prints("Neither is better");
+    let train = "train --config small.toml --set train.epochs=1";
+    let line = format!("{train} --out bad --set");
+    place.done(&(line.as_str(), "train.class_weights={ a = 1000.0 }"));
     let found = compared("bad").out;
     assert!(
         found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"),
@@ -668,26 +480,9 @@ fn a_temperature_more_looks_and_another_run_change_what_is_known_of_a_network() 
     let ran = compared("run");
     assert_eq!(ran.err.matches("broken.png").count(), 1, "{}", ran.err);
     place.classes("three", &[6, 6, 6]);
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "three_run",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "data.train=three",
-    ]);
-    let ran = compared("three_run");
-    assert!(
-        ran.code == Some(1)
-            && ran
-                .err
-                .contains("found the classes a, b in run and a, b, c in three_run"),
-        "{}",
-        ran.err
-    );
+    place.done(&format!("{train} --out three_run --set data.train=three"));
+    let words = "found the classes a, b in run and a, b, c in three_run";
+    compared("three_run").exits(1, words);
 }
 
 #[test]
@@ -695,20 +490,14 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.recipe("", "epochs = 4");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     place.write("train/a/broken.png", "nothing");
-    let arguments = [
-        "predict",
-        "--checkpoint",
-        "run",
-        "train/a",
-        "train/b/000.png",
-        "nowhere.png",
-        "--device",
-        "cpu",
-        "--format",
-    ];
-    let ran = place.run(&[&arguments[..], &["jsonl"]].concat());
+    let predict = |format: &str| {
+        let images = "train/a train/b/000.png nowhere.png";
+        let line = format!("predict --checkpoint run {images} --device cpu --format {format}");
+        place.run(&line)
+    };
+    let ran = predict("jsonl");
     assert_eq!(ran.code, Some(1));
     assert!(
         ran.err.contains("train/a/broken.png") && ran.err.contains("nowhere.png"),
@@ -725,9 +514,7 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     let sum = last["probabilities"]["a"].as_f64().expect("a number")
         + last["probabilities"]["b"].as_f64().expect("a number");
     assert!((sum - 1.0).abs() < 1e-5);
-    let csv = place
-        .run(&[&arguments[..], &["csv", "--top-k", "2"]].concat())
-        .out;
+    let csv = predict("csv --top-k 2").out;
     assert_eq!(
         csv.lines().next(),
         Some("path,label,probability,label_2,probability_2")
@@ -735,14 +522,7 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     assert_eq!(csv.lines().count(), 14);
     std::fs::remove_file(place.path("train/a/broken.png")).expect("removed");
     let table = place
-        .done(&[
-            "predict",
-            "--checkpoint",
-            "run/last",
-            "train/a",
-            "--device",
-            "cpu",
-        ])
+        .done("predict --checkpoint run/last train/a --device cpu")
         .out;
     assert!(
         table.contains("train/a/011.png") && table.contains("Probability"),
@@ -750,24 +530,18 @@ fn predict_goes_on_past_a_bad_file_and_exits_with_1() {
     );
 }
 
-#[test]
-fn bench_and_devices_speak_json() {
+/// `bench` of a small recipe, with more settings.
+fn bench(more: &str) -> Value {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.recipe("", "epochs = 1");
-    let step = json(
-        &place
-            .done(&[
-                "bench",
-                "step",
-                "--config",
-                "small.toml",
-                "--json",
-                "--steps",
-                "2",
-            ])
-            .out,
-    );
+    let line = format!("bench {more} --config small.toml --json");
+    place.done(&line).json()
+}
+
+#[test]
+fn bench_speaks_json() {
+    let step = bench("step --steps 2");
     for key in [
         "seconds_per_step",
         "batch_size",
@@ -777,55 +551,7 @@ fn bench_and_devices_speak_json() {
         assert!(!step[key].is_null(), "{key}: {step}");
     }
     assert!(cfg!(not(unix)) || step["peak_memory_mb"].as_f64().expect("a number") > 1.0);
-    // What was expected of a network that is most of the process is what it took.
-    let sizes = [
-        "--set",
-        "data.image_size=[256, 256]",
-        "--set",
-        "train.batch_size=16",
-        "--set",
-        "model.channels=[32, 32]",
-        "--set",
-        "model.pooling=average",
-    ];
-    let large = json(
-        &place
-            .done(
-                &[
-                    &[
-                        "bench",
-                        "step",
-                        "--config",
-                        "small.toml",
-                        "--json",
-                        "--steps",
-                        "1",
-                    ],
-                    &sizes[..],
-                ]
-                .concat(),
-            )
-            .out,
-    );
-    let [expected, taken] = ["estimated_memory_mb", "peak_memory_mb"]
-        .map(|key| large[key].as_f64().unwrap_or(f64::NAN));
-    assert!(
-        cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)),
-        "{large}"
-    );
-    let pipeline = json(
-        &place
-            .done(&[
-                "bench",
-                "pipeline",
-                "--config",
-                "small.toml",
-                "--json",
-                "--steps",
-                "2",
-            ])
-            .out,
-    );
+    let pipeline = bench("pipeline --steps 2");
     for key in [
         "images_per_second",
         "threads",
@@ -834,7 +560,26 @@ fn bench_and_devices_speak_json() {
     ] {
         assert!(pipeline[key].is_number(), "{key}: {pipeline}");
     }
-    let devices = json(&place.done(&["devices", "--json"]).out);
+}
+
+/// Of a network that is most of the process.
+#[test]
+fn the_memory_that_bench_expects_is_what_a_step_takes() {
+    let large = bench(
+        "step --steps 1 --set data.image_size=[256,256] --set train.batch_size=16 \
+         --set model.channels=[32,32] --set model.pooling=average",
+    );
+    let [expected, taken] = ["estimated_memory_mb", "peak_memory_mb"]
+        .map(|key| large[key].as_f64().unwrap_or(f64::NAN));
+    assert!(
+        cfg!(not(unix)) || (0.6..1.6).contains(&(expected / taken)),
+        "{large}"
+    );
+}
+
+#[test]
+fn devices_speak_json() {
+    let devices = Place::new().done("devices --json").json();
     let usable = |name: &str| {
         devices["devices"]
             .as_array()

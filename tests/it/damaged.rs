@@ -1,4 +1,5 @@
-//! Damaged images, files that promise more than they hold, and formats that aren't read: named, counted, listed, and never the program's end.
+//! Damaged images, files that promise more than they hold, and formats that aren't read: named,
+//! counted, listed, and never the program's end.
 
 use std::{fs, io::Cursor};
 
@@ -52,258 +53,191 @@ fn rows(place: &Place, list: &str) -> Vec<[String; 2]> {
     rows
 }
 
-#[test]
-fn damaged_images_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_them_are_listed() {
+/// Two classes to train and to test on. A training image has no end, one of both parts is cut off.
+fn damaged_place() -> Place {
     let place = Place::new();
     for (first, name) in [(0, "a"), (100, "b")] {
         for number in 0..9 {
+            let of_test = jpeg(first + number + 20);
             put(
                 &place,
                 &format!("train/{name}/{number}.jpg"),
                 &jpeg(first + number),
             );
-            put(
-                &place,
-                &format!("test/{name}/{number}.jpg"),
-                &jpeg(first + number + 20),
-            );
+            put(&place, &format!("test/{name}/{number}.jpg"), &of_test);
         }
     }
     let whole = jpeg(12);
-    put(&place, "train/a/endless.jpg", &whole[..whole.len() - 2]);
+    put(&place, ENDLESS, &whole[..whole.len() - 2]);
     let cut = |number: u32| jpeg(number)[..jpeg(number).len() * 9 / 10].to_vec();
-    put(&place, "train/b/cut.jpg", &cut(113));
-    put(&place, "test/b/cut.jpg", &cut(133));
+    put(&place, CUT, &cut(113));
+    put(&place, CUT_TEST, &cut(133));
     place.recipe("test = \"test\"", "epochs = 1");
-    let train = |run: &str, more: &[&str]| {
-        place
-            .done(&[&["train", "--config", "small.toml", "--out", run], more].concat())
-            .err
-    };
-    let files = |list: &[[&str; 2]]| {
-        list.iter()
-            .map(|row| row.map(str::to_owned))
-            .collect::<Vec<_>>()
-    };
+    place
+}
 
-    let said = train("skipped", &[]);
-    let [endless, cut, tested] = [
-        ["train/a/endless.jpg", "train"],
-        ["train/b/cut.jpg", "train"],
-        ["test/b/cut.jpg", "test"],
-    ];
-    assert!(said.contains("2 images can't be decoded and are skipped (1 train, 1 test); the first: train/b/cut.jpg: "), "{said}");
+const ENDLESS: &str = "train/a/endless.jpg";
+const CUT: &str = "train/b/cut.jpg";
+const CUT_TEST: &str = "test/b/cut.jpg";
+const TRAIN: &str = "train --config small.toml --out";
+
+#[test]
+fn damaged_images_are_skipped_and_listed_unless_they_are_wished() {
+    let place = damaged_place();
+    let ran = place.done(&format!("{TRAIN} skipped"));
+    ran.tells(&format!(
+        "2 images can't be decoded and are skipped (1 train, 1 test); the first: {CUT}: "
+    ));
+    // The reason says what other programs do.
+    ran.tells("as data.on_bad_image = \"repair\" does");
+    ran.tells(&format!(
+        "1 image's file is damaged and is used as far as it goes; the first: {ENDLESS}: its \
+         end-of-image"
+    ));
+    let skipped = [[CUT_TEST, "test"], [CUT, "train"]].map(|row| row.map(str::to_owned));
     assert!(
-        said.contains("as data.on_bad_image = \"repair\" does"),
-        "the reason says what other programs do: {said}"
-    );
-    assert!(
-        said.contains("1 image's file is damaged and is used as far as it goes; the first: train/a/endless.jpg: its end-of-image"),
-        "{said}"
-    );
-    assert!(
-        rows(&place, "skipped/skipped.csv") == files(&[tested, cut])
+        rows(&place, "skipped/skipped.csv") == skipped
             && rows(&place, "skipped/damaged.csv").len() == 1
     );
+    assert!(!place.path("skipped/evaluation/test/damaged.csv").exists());
+    let stopped = place.run(&format!("{TRAIN} never --set data.on_bad_image=error"));
+    stopped.exits(1, "cut.jpg");
+    assert!(!place.path("never").exists(), "{}", stopped.err);
+}
 
-    let said = train("repaired", &["--set", "data.on_bad_image=repair"]);
-    let told = [
-        "3 images' files are damaged and are used as far as they go (",
-        "1 test); the first: train/a/endless.jpg",
-    ];
-    assert!(told.iter().all(|part| said.contains(part)), "{said}");
+#[test]
+fn damaged_images_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_them_are_listed() {
+    let place = damaged_place();
+    let ran = place.done(&format!("{TRAIN} repaired --set data.on_bad_image=repair"));
+    ran.tells("3 images' files are damaged and are used as far as they go (");
+    ran.tells("1 test); the first: train/a/endless.jpg");
     assert!(
-        !place.path("repaired/skipped.csv").exists() && !said.contains("can't be decoded"),
-        "{said}"
+        !place.path("repaired/skipped.csv").exists() && !ran.err.contains("can't be decoded"),
+        "{}",
+        ran.err
     );
     let listed = rows(&place, "repaired/damaged.csv");
-    assert_eq!(
-        listed
-            .iter()
-            .map(|[path, _]| path.as_str())
-            .collect::<Vec<_>>(),
-        [tested[0], endless[0], cut[0]]
-    );
-    assert_eq!(
-        place.read("repaired/split.csv").lines().count(),
-        1 + 20 + 19
-    );
-    assert_eq!(
-        rows(&place, "repaired/evaluation/test/damaged.csv").len(),
-        1
-    );
-    assert!(!place.path("skipped/evaluation/test/damaged.csv").exists());
+    let listed: Vec<_> = listed.iter().map(|[path, _]| path.as_str()).collect();
+    assert_eq!(listed, [CUT_TEST, ENDLESS, CUT]);
+    let split = place.read("repaired/split.csv");
+    assert_eq!(split.lines().count(), 1 + 20 + 19);
+    let of_test = rows(&place, "repaired/evaluation/test/damaged.csv");
+    assert_eq!(of_test.len(), 1);
     let report = place.read("repaired/report.html");
-    assert!(
-        report.contains("are damaged and were used as far as they go")
-            && report.contains("train/b/cut.jpg")
-    );
+    assert!(report.contains("are damaged and were used as far as they go") && report.contains(CUT));
+}
 
-    // A network goes on as it was trained.
+#[test]
+fn a_network_takes_damaged_images_as_it_was_trained() {
+    let place = damaged_place();
+    place.done(&format!("{TRAIN} skipped"));
+    place.done(&format!("{TRAIN} repaired --set data.on_bad_image=repair"));
     let predict = |run: &str| {
-        place.run(&[
-            "predict",
-            "--checkpoint",
-            run,
-            "test/b/cut.jpg",
-            "--device",
-            "cpu",
-        ])
+        let line = format!("predict --checkpoint {run} {CUT_TEST} --device cpu");
+        place.run(&line)
     };
-    let (without, with) = (predict("skipped"), predict("repaired"));
-    assert!(
-        without.code == Some(1) && without.err.contains("error: the JPEG is cut off"),
-        "{}",
-        without.err
-    );
-    assert!(
-        with.code == Some(0)
-            && with
-                .err
-                .contains("warning: damaged, used as far as it goes: test/b/cut.jpg"),
-        "{}",
-        with.err
-    );
-    let evaluated = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "repaired",
-        "--json",
-        "--device",
-        "cpu",
-    ]);
-    let evaluated: Value = serde_json::from_str(&evaluated.out).expect("JSON");
-    assert_eq!(
-        (
-            &evaluated["images"],
-            evaluated["damaged"].as_array().map(Vec::len)
-        ),
-        (&Value::from(19), Some(1))
-    );
-    place.done(&["train", "--resume", "repaired", "--set", "train.epochs=2"]);
+    predict("skipped").exits(1, "error: the JPEG is cut off");
+    let words = "warning: damaged, used as far as it goes: test/b/cut.jpg";
+    predict("repaired").exits(0, words);
+    let evaluated = place.done("evaluate --checkpoint repaired --json --device cpu");
+    let evaluated = evaluated.json();
+    let damaged = evaluated["damaged"].as_array().map(Vec::len);
+    assert_eq!((&evaluated["images"], damaged), (&Value::from(19), Some(1)));
+    place.done("train --resume repaired --set train.epochs=2");
     // What decoding may take changes nothing, repaired images do.
-    place.done(&[
-        "train",
-        "--resume",
-        "skipped",
-        "--set",
-        "train.epochs=2",
-        "--set",
-        "data.decode_memory_mb=128",
-    ]);
-    let refused = place.run(&[
-        "train",
-        "--resume",
-        "skipped",
-        "--set",
-        "train.epochs=3",
-        "--set",
-        "data.on_bad_image=repair",
-    ]);
-    assert!(
-        refused.code == Some(2) && refused.err.contains("train/b/cut.jpg is new"),
-        "{:?} {}",
-        refused.code,
-        refused.err
-    );
-    let stopped = place.run(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "never",
-        "--set",
-        "data.on_bad_image=error",
-    ]);
-    assert!(
-        stopped.code == Some(1) && stopped.err.contains("cut.jpg") && !place.path("never").exists(),
-        "{}",
-        stopped.err
-    );
+    let resume = "train --resume skipped --set";
+    place.done(&format!(
+        "{resume} train.epochs=2 --set data.decode_memory_mb=128"
+    ));
+    let refused = place.run(&format!(
+        "{resume} train.epochs=3 --set data.on_bad_image=repair"
+    ));
+    refused.exits(2, "train/b/cut.jpg is new");
+}
 
-    let inspected = place.done(&["inspect", "train"]).out;
-    assert!(
-        inspected.contains("can't be decoded: train/b/cut.jpg: the JPEG is cut off"),
-        "{inspected}"
+#[test]
+fn an_inspection_tells_how_far_damaged_images_go() {
+    let ran = damaged_place().done("inspect train");
+    ran.prints("can't be decoded: train/b/cut.jpg: the JPEG is cut off");
+    ran.prints(
+        "damaged, used as far as it goes: train/a/endless.jpg: its end-of-image marker is missing",
     );
-    assert!(inspected.contains("damaged, used as far as it goes: train/a/endless.jpg: its end-of-image marker is missing"), "{inspected}");
-    assert!(inspected.contains("1 image's file is damaged and is used as far as it goes; the first: train/a/endless.jpg"), "{inspected}");
+    ran.prints(
+        "1 image's file is damaged and is used as far as it goes; the first: train/a/endless.jpg",
+    );
+}
+
+/// A GIF of one pixel, said to be larger, after comments.
+fn gif(width: u16, height: u16, comments: usize) -> Vec<u8> {
+    let sides = [width.to_le_bytes(), height.to_le_bytes()].concat();
+    let comment = [&[0x21, 0xFE, 0xFF][..], &[b'x'; 255], &[0]].concat();
+    [
+        b"GIF89a",
+        &sides[..],
+        b"\x80\0\0\xFF\0\0\0\xFF\0",
+        &comment.repeat(comments),
+        b"\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;",
+    ]
+    .concat()
+}
+
+/// A square BMP of two colours, packed as runs.
+fn bitmap(side: i32, packed: &[u8]) -> Vec<u8> {
+    let size = [side.to_le_bytes(), side.to_le_bytes()].concat();
+    let head = [
+        &40u32.to_le_bytes()[..],
+        &size,
+        &[1, 0, 8, 0, 1, 0, 0, 0],
+        &[0; 12],
+        &2u32.to_le_bytes(),
+        &[0; 4],
+    ]
+    .concat();
+    [
+        b"BM\0\0\0\0\0\0\0\0\x3E\0\0\0",
+        &head[..],
+        &[0, 0, 0, 0, 255, 255, 255, 0],
+        packed,
+    ]
+    .concat()
+}
+
+/// A square grey TIFF whose strip isn't there.
+fn tiff(side: u32, compression: u32) -> Vec<u8> {
+    let tags: [(u16, u32); 9] = [
+        (256, side),
+        (257, side),
+        (258, 8),
+        (259, compression),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, side),
+        (279, 1 << 28),
+    ];
+    let entry = |(tag, value): (u16, u32)| {
+        let long = [4, 0, 1, 0, 0, 0];
+        [&tag.to_le_bytes()[..], &long, &value.to_le_bytes()].concat()
+    };
+    let entries: Vec<u8> = tags.into_iter().flat_map(entry).collect();
+    [b"II*\0\x08\0\0\0\x09\0", &entries[..], &[0; 4]].concat()
 }
 
 /// Files that promise more than they hold, or more than decoding may take, by name.
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {
-    let wide =
-        |bytes: &[u8], at: usize, sides: [u8; 4]| [&bytes[..at], &sides, &bytes[at + 4..]].concat();
     let small = jpeg(0);
-    let frame = small
-        .windows(2)
-        .position(|marker| marker == [0xFF, 0xC0])
-        .expect("a frame")
-        + 5;
+    let mut markers = small.windows(2);
+    let frame = markers.position(|marker| marker == [0xFF, 0xC0]);
+    let frame = frame.expect("a frame") + 5;
+    let with_sides = |sides: [u8; 4]| [&small[..frame], &sides, &small[frame + 4..]].concat();
     let comment = [&[0xFF, 0xFE, 0xFF, 0xFF][..], &[0; 65_533]]
         .concat()
         .repeat(6);
     // 13,000 each: 0x32C8.
-    let large = wide(&small, frame, [0x32, 0xC8, 0x32, 0xC8]);
+    let large = with_sides([0x32, 0xC8, 0x32, 0xC8]);
     let padded = [&large[..2], &comment, &large[2..]].concat();
-    let gif = |width: u16, height: u16, comments: usize| {
-        let sides = [width.to_le_bytes(), height.to_le_bytes()].concat();
-        let comment = [&[0x21, 0xFE, 0xFF][..], &[b'x'; 255], &[0]]
-            .concat()
-            .repeat(comments);
-        [
-            b"GIF89a",
-            &sides[..],
-            b"\x80\0\0\xFF\0\0\0\xFF\0",
-            &comment,
-            b"\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;",
-        ]
-        .concat()
-    };
-    let bitmap = |side: i32, packed: &[u8]| {
-        let size = [side.to_le_bytes(), side.to_le_bytes()].concat();
-        let head = [
-            &40u32.to_le_bytes()[..],
-            &size,
-            &[1, 0, 8, 0, 1, 0, 0, 0],
-            &[0; 12],
-            &2u32.to_le_bytes(),
-            &[0; 4],
-        ]
-        .concat();
-        [
-            b"BM\0\0\0\0\0\0\0\0\x3E\0\0\0",
-            &head[..],
-            &[0, 0, 0, 0, 255, 255, 255, 0],
-            packed,
-        ]
-        .concat()
-    };
-    let tiff = |side: u32, compression: u32| {
-        let tags = [
-            (256, side),
-            (257, side),
-            (258, 8),
-            (259, compression),
-            (262, 1),
-            (273, 8),
-            (277, 1),
-            (278, side),
-            (279, 1 << 28),
-        ];
-        let entry = |(tag, value): &(u16, u32)| {
-            [
-                &tag.to_le_bytes()[..],
-                &[4, 0, 1, 0, 0, 0],
-                &value.to_le_bytes(),
-            ]
-            .concat()
-        };
-        let entries: Vec<u8> = tags.iter().flat_map(entry).collect();
-        [b"II*\0\x08\0\0\0\x09\0", &entries[..], &[0; 4]].concat()
-    };
     vec![
-        ("frame.jpg", wide(&small, frame, [0x75, 0x30, 0x75, 0x30])),
+        ("frame.jpg", with_sides([0x75, 0x30, 0x75, 0x30])),
         ("short.jpg", large),
         ("padded.jpg", padded.clone()),
         ("padded-again.jpg", padded),
@@ -337,7 +271,7 @@ fn files_that_promise_more_than_they_hold_are_named_and_end_nothing() {
         .open(place.path("data/a/hole.jpg"))
         .and_then(|file| file.set_len(6 << 30))
         .expect("a hole");
-    let mut command = place.command(&["inspect", "data", "--json"]);
+    let mut command = place.command("inspect data --json");
     command.env("EMBERLENS_DECODE_MEMORY_MB", "64");
     if cfg!(target_os = "linux") {
         // Less address space than a single one of them would take.
@@ -399,15 +333,9 @@ fn more_memory_reads_what_a_smaller_budget_refused_through_the_cache_as_well() {
     place.recipe("cache = \"disk\"", "epochs = 1");
     let said = |run: &str, megabytes: &str| {
         place
-            .done(&[
-                "train",
-                "--config",
-                "small.toml",
-                "--out",
-                run,
-                "--set",
-                &format!("data.decode_memory_mb={megabytes}"),
-            ])
+            .done(&format!(
+                "train --config small.toml --out {run} --set data.decode_memory_mb={megabytes}"
+            ))
             .err
     };
     let refused = said("small", "16");
@@ -454,14 +382,15 @@ fn formats_that_are_not_read_are_named_with_what_to_do_whatever_they_are_called(
         (
             "moved.jpg",
             b"<!DOCTYPE html><title>404</title>",
-            "it is an HTML page (as failed downloads leave), which can't be read; download the image again",
+            "it is an HTML page (as failed downloads leave), which can't be read; download the \
+             image again",
         ),
     ];
     files
         .iter()
         .for_each(|(name, bytes, _)| put(&place, &format!("data/a/{name}"), bytes));
     put(&place, "data/b/film.avif", b"\0\0\0\x20ftypavif\0\0\0\0");
-    let said = place.done(&["inspect", "data"]).out;
+    let said = place.done("inspect data").out;
     for (name, _, words) in files {
         assert!(
             said.contains(&format!("can't be decoded: data/a/{name}: {words}")),

@@ -1,4 +1,5 @@
-//! The written reference is the program's own. `EMBERLENS_WRITE_DOCS=1 cargo test --release docs` writes it anew.
+//! The written reference is the program's own. `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`
+//! writes it anew.
 
 use emberlens::config::{reference_markdown, schema_json};
 use image::{Rgb, RgbImage};
@@ -61,14 +62,12 @@ fn every_example_of_the_augmentation_page_looks_as_shown() {
     let page = std::fs::read_to_string(root().join("docs/augmentation.md")).expect("the page");
     let place = Place::new();
     for (name, is_night) in [("day", false), ("night", true)] {
-        std::fs::create_dir_all(place.path(&format!("train/{name}"))).expect("created");
-        landscape(is_night)
-            .save(place.path(&format!("train/{name}/a.png")))
-            .expect("saved");
-        std::fs::create_dir_all(place.path(&format!("val/{name}"))).expect("created");
-        landscape(is_night)
-            .save(place.path(&format!("val/{name}/a.png")))
-            .expect("saved");
+        for part in ["train", "val"] {
+            let folder = place.path(&format!("{part}/{name}"));
+            std::fs::create_dir_all(&folder).expect("created");
+            let saved = landscape(is_night).save(folder.join("a.png"));
+            saved.expect("saved");
+        }
     }
     place.write(
         "x.toml",
@@ -92,19 +91,9 @@ fn every_example_of_the_augmentation_page_looks_as_shown() {
             .expect("an image for each");
         let out = format!("{examples}.png");
         let set = format!("augment={{ {settings} }}");
-        place.done(&[
-            "preview",
-            "--config",
-            "x.toml",
-            "--set",
-            &set,
-            "--image",
-            "train/day/a.png",
-            "--epochs",
-            "5",
-            "--out",
-            &out,
-        ]);
+        let image_and_epochs = "--image train/day/a.png --epochs 5";
+        let line = format!("preview --config x.toml {image_and_epochs} --out {out} --set");
+        place.done(&(line.as_str(), set.as_str()));
         let path = root().join("docs").join(image);
         if is_writing() {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");

@@ -1,5 +1,6 @@
-//! The wgpu path, on whatever GPU or software driver is here. Without one the test says so and has nothing to test;
-//! `EMBERLENS_TEST_GPU=1` (set by .ci/run, which installs a software driver) makes that a failure.
+//! The wgpu path, on whatever GPU or software driver is here. Without one the test says so and has
+//! nothing to test; `EMBERLENS_TEST_GPU=1` (set by .ci/run, which installs a software driver) makes
+//! that a failure.
 
 use serde_json::Value;
 
@@ -8,8 +9,7 @@ use crate::support::Place;
 #[test]
 fn a_gpu_that_passes_its_self_test_trains_as_the_cpu_does() {
     let place = Place::new();
-    let devices: Value =
-        serde_json::from_str(&place.done(&["devices", "--json"]).out).expect("JSON");
+    let devices: Value = serde_json::from_str(&place.done("devices --json").out).expect("JSON");
     let gpu = devices["devices"]
         .as_array()
         .expect("a list")
@@ -25,27 +25,16 @@ fn a_gpu_that_passes_its_self_test_trains_as_the_cpu_does() {
     }
     place.classes("train", &[6, 6]);
     place.recipe("", "epochs = 2\nclip_norm = 1.0");
-    let text = place
-        .read("small.toml")
-        .replace("dropout = 0.2", "dropout = 0")
-        .replace("hidden = 16", "hidden = 16\nbatch_norm = true");
-    place.write("small.toml", &text);
-    let losses = |device: &str, out: &str, more: &[&str]| {
-        place.done(
-            &[
-                &[
-                    "train",
-                    "--config",
-                    "small.toml",
-                    "--out",
-                    out,
-                    "--device",
-                    device,
-                ][..],
-                more,
-            ]
-            .concat(),
-        );
+    place.replace("small.toml", "dropout = 0.2", "dropout = 0");
+    place.replace(
+        "small.toml",
+        "hidden = 16",
+        "hidden = 16\nbatch_norm = true",
+    );
+    let losses = |device: &str, out: &str, more: &str| {
+        place.done(&format!(
+            "train --config small.toml --out {out} --device {device} {more}"
+        ));
         let history = place.read(&format!("{out}/history.csv"));
         let loss = |line: &str| {
             line.split(',')
@@ -58,37 +47,16 @@ fn a_gpu_that_passes_its_self_test_trains_as_the_cpu_does() {
     let are_close = |cpu: &[f64], gpu: &[f64]| {
         cpu.iter().zip(gpu).all(|(a, b)| (a - b).abs() < 1e-3) && [cpu.len(), gpu.len()] == [2, 2]
     };
-    let (cpu, gpu) = (losses("cpu", "cpu", &[]), losses("gpu:0", "gpu", &[]));
+    let (cpu, gpu) = (losses("cpu", "cpu", ""), losses("gpu:0", "gpu", ""));
     assert!(are_close(&cpu, &gpu), "{cpu:?} {gpu:?}");
     // A frozen backbone, its features computed on the device and kept.
-    let frozen = [
-        "--set",
-        "model.weights=cpu/best/model.safetensors",
-        "--set",
-        "model.freeze=blocks:1",
-        "--set",
-        "train.feature_cache=1",
-    ];
+    let frozen = "--set model.weights=cpu/best/model.safetensors --set model.freeze=blocks:1 \
+                  --set train.feature_cache=1";
     let (cpu, gpu) = (
-        losses("cpu", "frozen_cpu", &frozen),
-        losses("gpu:0", "frozen_gpu", &frozen),
+        losses("cpu", "frozen_cpu", frozen),
+        losses("gpu:0", "frozen_gpu", frozen),
     );
     assert!(are_close(&cpu, &gpu), "{cpu:?} {gpu:?}");
-    place.done(&[
-        "train",
-        "--resume",
-        "gpu",
-        "--set",
-        "train.epochs=3",
-        "--device",
-        "gpu",
-    ]);
-    place.done(&[
-        "predict",
-        "--checkpoint",
-        "gpu",
-        "train/a",
-        "--device",
-        "gpu:0",
-    ]);
+    place.done("train --resume gpu --set train.epochs=3 --device gpu");
+    place.done("predict --checkpoint gpu train/a --device gpu:0");
 }

@@ -39,29 +39,18 @@ fn init_recognises_splits_colour_size_and_imbalance() {
         for (folder, counts) in folders {
             place.classes(folder, counts);
         }
-        place.done(&["init", "set"]);
+        place.done("init set");
         let text = place.read("set.toml").replace('"', "'");
         for part in expected {
             assert!(text.contains(&part.replace('"', "'")), "{part}: {text}");
         }
-        place.done(&[
-            "train",
-            "--config",
-            "set.toml",
-            "--dry-run",
-            "--device",
-            "cpu",
-        ]);
+        place.done("train --config set.toml --dry-run --device cpu");
         assert!(
             !place.path("checkpoints").exists(),
             "a dry run writes nothing"
         );
-        let again = place.run(&["init", "set"]);
-        assert!(
-            again.code == Some(2) && again.err.contains("is there already"),
-            "{}",
-            again.err
-        );
+        let again = place.run("init set");
+        again.exits(2, "is there already");
     }
 }
 
@@ -93,6 +82,33 @@ fn files_have_the_permissions_that_the_users_mask_leaves() {
     }
 }
 
+/// Lists, what the recipe of each says, and how many of 16 images it trains on.
+const LISTS: [(&str, &[&str], u32); 3] = [
+    (
+        "labels.csv",
+        &["train = 'labels.csv'", "validation = 0.2"],
+        12,
+    ),
+    (
+        "split.csv",
+        &[
+            "train = 'split.csv'",
+            "itself has 4 validation images",
+            "itself has 2 test images",
+        ],
+        10,
+    ),
+    (
+        "train.csv",
+        &[
+            "train = 'train.csv'",
+            "validation = 'val.csv'",
+            "# No test images",
+        ],
+        12,
+    ),
+];
+
 #[test]
 fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
     let place = Place::new();
@@ -119,31 +135,7 @@ fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
     );
     place.write("train.csv", &list("path,label", &[lines(0..6, "")]));
     place.write("val.csv", &list("path,label", &[lines(6..8, "")]));
-    for (list, expected, trained) in [
-        (
-            "labels.csv",
-            &["train = 'labels.csv'", "validation = 0.2"][..],
-            12,
-        ),
-        (
-            "split.csv",
-            &[
-                "train = 'split.csv'",
-                "itself has 4 validation images",
-                "itself has 2 test images",
-            ],
-            10,
-        ),
-        (
-            "train.csv",
-            &[
-                "train = 'train.csv'",
-                "validation = 'val.csv'",
-                "# No test images",
-            ],
-            12,
-        ),
-    ] {
+    for (list, expected, trained) in LISTS {
         place.done(&["init", list]);
         let text = place.read(&list.replace(".csv", ".toml")).replace('"', "'");
         for part in expected {
@@ -158,12 +150,8 @@ fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
             out.err
         );
     }
-    let ran = place.run(&["init", "images/a/000.png"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("found no folder or CSV images/a/000.png"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("init images/a/000.png");
+    ran.exits(2, "found no folder or CSV images/a/000.png");
 }
 
 #[test]
@@ -171,14 +159,10 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     let place = Place::new();
     place.classes("set", &[6, 6]);
     place.write("notes.pth", "no weights");
-    let ran = place.run(&["init", "set", "--weights", "notes.pth"]);
-    assert!(
-        ran.code == Some(2)
-            && ran
-                .err
-                .contains("found no weights of a known network there, expected those of vgg16"),
-        "{}",
-        ran.err
+    let ran = place.run("init set --weights notes.pth");
+    ran.exits(
+        2,
+        "found no weights of a known network there, expected those of vgg16",
     );
     assert!(!place.path("set.toml").exists());
     place.classes("train", &[6, 6]);
@@ -189,14 +173,10 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
         &["--weights", "notes.pth"],
     ] {
         let ran = place.run(&[&["train", "small.toml"], option].concat());
-        assert!(
-            ran.code == Some(2) && ran.err.contains("small.toml is no folder or CSV of images"),
-            "{}",
-            ran.err
-        );
+        ran.exits(2, "small.toml is no folder or CSV of images");
     }
     // Without weights there is nothing to compare, and no time is spent.
-    let out = place.done(&["init", "set", "--quick-trials"]).out;
+    let out = place.done("init set --quick-trials").out;
     assert!(out.contains("A small network from scratch"), "{out}");
     assert!(
         place
@@ -205,7 +185,8 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     );
 }
 
-/// SqueezeNet's weights under torchvision's names, drawn so that features neither vanish nor explode.
+/// SqueezeNet's weights under torchvision's names, drawn so that features neither vanish nor
+/// explode.
 fn squeezenet() -> Vec<u8> {
     use emberlens::architecture::{Architecture, Kind, Source, Traits, Variant};
     use safetensors::{Dtype, tensor::TensorView};
@@ -258,9 +239,9 @@ fn init_finds_weights_and_quick_trials_compare_them_with_a_network_from_scratch(
     std::fs::create_dir(place.path("weights")).expect("created");
     std::fs::write(place.path("weights/of_mine.safetensors"), squeezenet()).expect("written");
     std::fs::write(place.path("weights/others.pth"), "no weights").expect("written");
-    let run = |arguments: &[&str]| {
+    let run = |line: &str| {
         let output = place
-            .command(arguments)
+            .command(line)
             .env("EMBERLENS_WEIGHTS", place.path("weights"))
             .output()
             .expect("started");
@@ -269,35 +250,21 @@ fn init_finds_weights_and_quick_trials_compare_them_with_a_network_from_scratch(
         assert_eq!(output.status.code(), Some(0), "{texts:?}");
         texts.concat()
     };
-    let list = run(&["weights", "list"]);
+    let list = run("weights list");
     assert!(
         list.lines()
             .any(|line| line.contains("squeezenet1_1") && line.contains("of_mine.safetensors")),
         "{list}"
     );
-    let named = run(&[
-        "init",
-        "set",
-        "--weights",
-        "weights/of_mine.safetensors",
-        "--out",
-        "named.toml",
-    ]);
+    let named = run("init set --weights weights/of_mine.safetensors --out named.toml");
     assert!(
         named.contains("Pretrained backbone: squeezenet1_1"),
         "{named}"
     );
     assert!(place.read("named.toml").contains("of_mine.safetensors"));
-    run(&[
-        "train",
-        "--config",
-        "named.toml",
-        "--dry-run",
-        "--device",
-        "cpu",
-    ]);
+    run("train --config named.toml --dry-run --device cpu");
     // Classes of single letters are taken for signs, unless trials say otherwise.
-    let tried = run(&["init", "set", "--quick-trials"]);
+    let tried = run("init set --quick-trials");
     assert!(
         tried.contains("best validation result: a small network from scratch ")
             && tried.contains(", squeezenet1_1 "),

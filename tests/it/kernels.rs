@@ -25,19 +25,9 @@ fn the_curve_of_a_run_is_that_of_the_frameworks_operations() {
         place.recipe("", "epochs = 4");
         let norm = format!("model.batch_norm={batch_norm}");
         let run = |out: &str, kernels: &str| {
-            let arguments = [
-                "train",
-                "--config",
-                "small.toml",
-                "--out",
-                out,
-                "--device",
-                device,
-                "--set",
-                &norm,
-            ];
+            let line = format!("train --config small.toml --out {out} --device {device}");
             let output = place
-                .command(&arguments)
+                .command(&format!("{line} --set {norm}"))
                 .env("EMBERLENS_KERNELS", kernels)
                 .output()
                 .expect("started");

@@ -1,4 +1,5 @@
-//! Does the network learn what it should, and nothing where there is nothing to learn? Steps taken in this process.
+//! Does the network learn what it should, and nothing where there is nothing to learn? Steps taken
+//! in this process.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What lies among images and isn't one, names that nobody expects, and results that are never written among images.
+//! What lies among images and isn't one, names that nobody expects, and results that are never
+//! written among images.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +8,7 @@ use std::{
 
 use crate::support::Place;
 
-const QUICK: [&str; 4] = ["--config", "small.toml", "--set", "train.epochs=1"];
+const QUICK: &str = "train --config small.toml --set train.epochs=1";
 
 /// Everything below a folder.
 fn everything(folder: &Path) -> BTreeSet<PathBuf> {
@@ -43,11 +44,7 @@ fn runs_beside_the_classes_are_passed_over_and_go_on() {
     for run in ["checkpoints/small", "checkpoints/small-2"] {
         let ran = in_data(&place, &["train", "--config", "small.toml"]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
-        assert!(
-            ran.err.contains("belonging to 2 classes. (training)"),
-            "{}",
-            ran.err
-        );
+        ran.tells("belonging to 2 classes. (training)");
         assert!(place.path("data").join(run).join("best").is_dir());
         let is_second = run.ends_with('2');
         let words =
@@ -71,11 +68,7 @@ fn runs_beside_the_classes_are_passed_over_and_go_on() {
         "{}",
         ran.out
     );
-    assert!(
-        ran.out.contains("runs and results of this program, 1"),
-        "{}",
-        ran.out
-    );
+    ran.prints("runs and results of this program, 1");
 }
 
 #[test]
@@ -83,7 +76,7 @@ fn nothing_is_written_among_images() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
     place.recipe("", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let before = everything(&place.path("train"));
     let recipe = ["--config", "small.toml"];
     let cases: [&[&str]; 10] = [
@@ -129,13 +122,13 @@ fn nothing_is_written_among_images() {
     }
     assert_eq!(everything(&place.path("train")), before);
     // Beside the images is not among them.
-    place.done(&["init", "train"]);
-    place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
+    place.done("init train");
+    place.done("inspect train --write-clean clean.csv");
 }
 
+/// A place with broken links, links in a circle, a pipe and files of systems among the images.
 #[cfg(unix)]
-#[test]
-fn links_pipes_and_files_of_systems_end_no_command() {
+fn littered() -> Place {
     use std::os::unix::fs::symlink;
     let place = Place::new();
     place.classes("train", &[8, 8]);
@@ -156,26 +149,30 @@ fn links_pipes_and_files_of_systems_end_no_command() {
             .success()
     );
     place.recipe("test = 'test'", "epochs = 1");
-    let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
+    place
+}
+
+#[cfg(unix)]
+#[test]
+fn links_pipes_and_files_of_systems_are_told_and_listed_by_train() {
+    let place = littered();
+    let ran = place.done(&format!("{QUICK} --out run"));
     for words in [
         "belonging to 2 classes. (training)",
         "Found 6 images belonging to 2 classes. (test",
         "passed over in train: folders of the system, 2; the first: train/b/@eaDir",
         "passed over in train: pipes, sockets and devices, 1; the first: train/a/pipe.png",
         "passed over in train: links to a folder that they are in, 1; the first: train/a/up",
-        "passed over in train: 1 HEIC image, which can't be read; save it as JPEG or PNG; the first: train/a/phone.heic",
-        "warning: 3 files can't be opened and are skipped (2 train, 1 test); the first 3: train/a/gone.png: a link to /nowhere/x.png, which is not there",
+        "passed over in train: 1 HEIC image, which can't be read; save it as JPEG or PNG; the \
+         first: train/a/phone.heic",
+        "warning: 3 files can't be opened and are skipped (2 train, 1 test); the first 3: \
+         train/a/gone.png: a link to /nowhere/x.png, which is not there",
         "warning: 1 image can't be decoded and is skipped (1 test); the first: test/a/bad.png: ",
         "What was skipped is listed in run/skipped.csv",
     ] {
         assert_eq!(ran.err.matches(words).count(), 1, "{words}: {}", ran.err);
     }
-    assert!(
-        ran.out
-            .contains("2 images can't be decoded and were skipped"),
-        "{}",
-        ran.out
-    );
+    ran.prints("2 images can't be decoded and were skipped");
     let skipped = place.read("run/skipped.csv");
     let lines: Vec<_> = skipped
         .lines()
@@ -201,84 +198,37 @@ fn links_pipes_and_files_of_systems_end_no_command() {
         !split.contains("eaDir") && !split.contains("pipe") && !split.contains("a/up"),
         "{split}"
     );
-
-    let ran = place.done(&["inspect", "train"]);
-    assert!(
-        ran.out
-            .contains("can't be opened: train/a/gone.png: a link to /nowhere/x.png"),
-        "{}",
-        ran.out
-    );
-    place.done(&["init", "train", "--out", "x.toml"]);
-    place.done(&["preview", "--config", "small.toml"]);
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "more",
-        "--per-image",
-        "1",
-    ]);
-    let ran = place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "test",
-        "--out",
-        "elsewhere",
-    ]);
-    assert!(
-        ran.err
-            .contains("warning: 1 file can't be opened and is skipped"),
-        "{}",
-        ran.err
-    );
-    assert_eq!(place.read("elsewhere/skipped.csv").lines().count(), 3);
-    for command in ["predict", "explain"] {
-        let ran = place.run(&[command, "--checkpoint", "run", "train", "train/a/pipe.png"]);
-        assert_eq!(ran.code, Some(1), "{command}: {}", ran.err);
-        assert!(
-            ran.err.contains("3 of 16 paths gave no result"),
-            "{command}: {}",
-            ran.err
-        );
-        assert!(
-            ran.err
-                .contains("error: a pipe, socket or device, expected a file: train/a/pipe.png"),
-            "{command}: {}",
-            ran.err
-        );
-        assert!(
-            ran.err
-                .contains("error: a link to /nowhere/x.png, which is not there: train/a/gone.png"),
-            "{command}: {}",
-            ran.err
-        );
-    }
-    let ran = place.run(
-        &[
-            &[
-                "train",
-                "--out",
-                "strict",
-                "--set",
-                "data.on_bad_image=error",
-            ],
-            &QUICK[..],
-        ]
-        .concat(),
-    );
-    assert!(
-        ran.code == Some(1)
-            && ran
-                .err
-                .contains("train/a/gone.png: a link to /nowhere/x.png, which is not there"),
-        "{}",
-        ran.err
+    let ran = place.run(&format!(
+        "{QUICK} --out strict --set data.on_bad_image=error"
+    ));
+    ran.exits(
+        1,
+        "train/a/gone.png: a link to /nowhere/x.png, which is not there",
     );
     assert!(!place.path("strict").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_pipes_and_files_of_systems_end_no_command() {
+    let place = littered();
+    place.done(&format!("{QUICK} --out run"));
+    let ran = place.done("inspect train");
+    ran.prints("can't be opened: train/a/gone.png: a link to /nowhere/x.png");
+    place.done("init train --out x.toml");
+    place.done("preview --config small.toml");
+    place.done("augment --config small.toml --out more --per-image 1");
+    let ran = place.done("evaluate --checkpoint run --data test --out elsewhere");
+    ran.tells("warning: 1 file can't be opened and is skipped");
+    assert_eq!(place.read("elsewhere/skipped.csv").lines().count(), 3);
+    for command in ["predict", "explain"] {
+        let ran = place.run(&format!(
+            "{command} --checkpoint run train train/a/pipe.png"
+        ));
+        ran.exits(1, "3 of 16 paths gave no result");
+        ran.tells("error: a pipe, socket or device, expected a file: train/a/pipe.png");
+        ran.tells("error: a link to /nowhere/x.png, which is not there: train/a/gone.png");
+    }
 }
 
 #[cfg(unix)]
@@ -300,31 +250,15 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
     rename("train/c", b"red\x1B[31m\nline");
     let classes = ["na\\xEEve", "na\\xEFve", "red\\x1B[31m\\x0Aline"];
     place.recipe("validation = 0.5", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
-    let ran = place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
-    let evaluated = place.done(&["evaluate", "--checkpoint", "run", "--split", "val"]);
-    assert!(
-        evaluated.out.contains("12 images: accuracy"),
-        "{}",
-        evaluated.out
-    );
-    let predicted = place.done(&["predict", "--checkpoint", "run", "train", "--format", "csv"]);
+    place.done("train --config small.toml --out run");
+    let ran = place.done("train --resume run --set train.epochs=2");
+    let evaluated = place.done("evaluate --checkpoint run --split val");
+    evaluated.prints("12 images: accuracy");
+    let predicted = place.done("predict --checkpoint run train --format csv");
     assert_eq!(predicted.out.lines().count(), 25, "a line an image");
-    assert!(
-        predicted.out.contains("train/na\\xEFve/f\\xE9.png,"),
-        "{}",
-        predicted.out
-    );
-    let inspected = place.done(&["inspect", "train", "--write-clean", "clean.csv", "--json"]);
-    let augmented = place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "more",
-        "--per-image",
-        "1",
-    ]);
+    predicted.prints("train/na\\xEFve/f\\xE9.png,");
+    let inspected = place.done("inspect train --write-clean clean.csv --json");
+    let augmented = place.done("augment --config small.toml --out more --per-image 1");
     for ran in [&ran, &evaluated, &predicted, &inspected, &augmented] {
         for text in [&ran.out, &ran.err] {
             assert!(!text.contains(['\u{1b}', '\u{fffd}']), "{text}");
@@ -339,17 +273,7 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
         "{split}"
     );
     for (list, run) in [("clean.csv", "clean"), ("more/manifest.csv", "again")] {
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--set",
-            &format!("data.train={list}"),
-            "--set",
-            "data.validation=0.2",
-            "--out",
-            run,
-        ]);
+        place.done(&format!("train --config small.toml --set data.train={list} --set data.validation=0.2 --out {run}"));
         let meta = place.read(&format!("{run}/best/meta.json"));
         assert!(
             classes
@@ -373,35 +297,11 @@ fn class_names_come_through_lists_as_they_are() {
         place.images(&format!("test/{class}"), index + 10, 2);
     }
     place.recipe("test = 'test'", "epochs = 1");
-    place.done(&["inspect", "train", "--write-clean", "clean.csv"]);
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "more",
-        "--per-image",
-        "1",
-    ]);
+    place.done("inspect train --write-clean clean.csv");
+    place.done("augment --config small.toml --out more --per-image 1");
     for (list, run) in [("clean.csv", "one"), ("more/manifest.csv", "two")] {
-        let ran = place.done(
-            &[
-                &[
-                    "train",
-                    "--out",
-                    run,
-                    "--set",
-                    &format!("data.train={list}"),
-                ],
-                &QUICK[..],
-            ]
-            .concat(),
-        );
-        assert!(
-            ran.err.contains("belonging to 5 classes. (training)"),
-            "{}",
-            ran.err
-        );
+        let ran = place.done(&format!("{QUICK} --out {run} --set data.train={list}"));
+        ran.tells("belonging to 5 classes. (training)");
     }
 }
 
@@ -413,38 +313,24 @@ fn class_names_that_look_the_same_are_told_apart() {
     }
     place.recipe("", "epochs = 1");
     let alike = "the classes Dog and dog differ in upper and lower case only";
-    let ran = place.done(&[&["train", "--out", "run"], &QUICK[..]].concat());
+    let ran = place.done(&format!("{QUICK} --out run"));
     assert_eq!(ran.err.matches(alike).count(), 1, "{}", ran.err);
-    assert!(place.done(&["inspect", "train"]).out.contains(alike));
-    assert!(
-        place
-            .done(&["init", "train", "--out", "x.toml"])
-            .err
-            .contains(alike)
-    );
+    assert!(place.done("inspect train").out.contains(alike));
+    assert!(place.done("init train --out x.toml").err.contains(alike));
     place.images("test/Dog ", 0, 2);
     place.images("test/cafe\u{301}", 2, 2);
     let expected = [
-        "found the test classes \"Dog \", cafe\u{301} that training doesn't know, in test; training knows Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in \
-         spaces at the beginning or end only; cafe\u{301} and caf\u{e9} differ in how accents are composed (one character, or a letter and a mark) \
-         only; rename or remove them",
-        "found \"Dog \", cafe\u{301} that the checkpoint doesn't know, expected classes among Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at \
-         the beginning or end only",
+        "found the test classes \"Dog \", cafe\u{301} that training doesn't know, in test; \
+         training knows Dog, caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at the beginning or \
+         end only; cafe\u{301} and caf\u{e9} differ in how accents are composed (one character, or \
+         a letter and a mark) only; rename or remove them",
+        "found \"Dog \", cafe\u{301} that the checkpoint doesn't know, expected classes among Dog, \
+         caf\u{e9}, dog; \"Dog \" and Dog differ in spaces at the beginning or end only",
     ];
-    let trained = place.run(
-        &[
-            &["train", "--out", "never", "--set", "data.test=test"],
-            &QUICK[..],
-        ]
-        .concat(),
-    );
-    let evaluated = place.run(&["evaluate", "--checkpoint", "run", "--data", "test"]);
+    let trained = place.run(&format!("{QUICK} --out never --set data.test=test"));
+    let evaluated = place.run("evaluate --checkpoint run --data test");
     for (ran, expected) in [trained, evaluated].iter().zip(expected) {
-        assert!(
-            ran.code == Some(1) && ran.err.contains(expected),
-            "{}",
-            ran.err
-        );
+        ran.exits(1, expected);
     }
 }
 
@@ -484,19 +370,7 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
         ),
     ] {
         place.write(&format!("{name}.csv"), &text);
-        let ran = place.done(
-            &[
-                &[
-                    "train",
-                    "--out",
-                    name,
-                    "--set",
-                    &format!("data.train={name}.csv"),
-                ],
-                &QUICK[..],
-            ]
-            .concat(),
-        );
+        let ran = place.done(&format!("{QUICK} --out {name} --set data.train={name}.csv"));
         assert_eq!(ran.err.matches(words).count(), 1, "{}", ran.err);
         assert!(
             place
@@ -505,34 +379,26 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
                 .contains(words)
         );
     }
+}
+
+#[test]
+fn an_image_or_a_recipe_in_the_place_of_a_list_is_told() {
+    let place = Place::new();
+    place.classes("train", &[8, 8]);
+    place.recipe("", "epochs = 1");
     for (source, words) in [
         (
             "train/a/000.png",
-            "found a PNG image, which is no folder of class folders and no CSV of the columns path,label: train/a/000.png, line 1",
+            "found a PNG image, which is no folder of class folders and no CSV of the columns \
+             path,label: train/a/000.png, line 1",
         ),
         (
             "small.toml",
             "found a recipe, which belongs behind --config",
         ),
     ] {
-        let ran = place.run(
-            &[
-                &[
-                    "train",
-                    "--out",
-                    "never",
-                    "--set",
-                    &format!("data.train={source}"),
-                ],
-                &QUICK[..],
-            ]
-            .concat(),
-        );
-        assert!(
-            ran.code == Some(1) && ran.err.contains(words),
-            "{}",
-            ran.err
-        );
+        let ran = place.run(&format!("{QUICK} --out never --set data.train={source}"));
+        ran.exits(1, words);
     }
 }
 
@@ -543,7 +409,7 @@ fn a_run_none_of_whose_test_images_can_be_opened_says_so() {
     place.classes("train", &[8, 8]);
     place.classes("test", &[2, 1]);
     place.recipe("test = 'test'", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     for image in ["test/a/000.png", "test/a/001.png", "test/b/000.png"] {
         std::fs::remove_file(place.path(image)).expect("removed");
         std::os::unix::fs::symlink("/nowhere/x.png", place.path(image)).expect("linked");
@@ -556,11 +422,8 @@ fn a_run_none_of_whose_test_images_can_be_opened_says_so() {
             ]
             .concat(),
         );
-        let words = "none of the 3 test images of the run can be opened; the first: test/a/000.png: a link to /nowhere/x.png, which is not there";
-        assert!(
-            ran.code == Some(1) && ran.err.contains(words),
-            "{}",
-            ran.err
-        );
+        let words = "none of the 3 test images of the run can be opened; the first: \
+                     test/a/000.png: a link to /nowhere/x.png, which is not there";
+        ran.exits(1, words);
     }
 }

@@ -1,4 +1,5 @@
-//! The program as its users meet it: real processes on images made here, never square and never symmetric.
+//! The program as its users meet it: real processes on images made here, never square and never
+//! symmetric.
 
 #![expect(
     clippy::disallowed_methods,

@@ -12,11 +12,7 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
     let long = "\u{e9}".repeat(120);
     let mut list = csv_line(&["path", "label"]);
     for (index, folder) in ["a", "b"].iter().enumerate() {
-        let class = if index == 0 {
-            CLASSES[0].to_owned()
-        } else {
-            CLASSES[1].repeat(200)
-        };
+        let class = CLASSES[index].repeat([1, 200][index]);
         for number in 0..10 {
             let name = if number == 0 {
                 format!("{long}.png")
@@ -33,11 +29,8 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
     }
     place.write("list.csv", &list);
     place.recipe("", "epochs = 1\nschedule = { kind = 'constant' }");
-    let recipe = place
-        .read("small.toml")
-        .replace("train = \"train\"", "train = \"list.csv\"");
-    place.write("small.toml", &recipe);
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.replace("small.toml", "train = \"train\"", "train = \"list.csv\"");
+    place.done("train --config small.toml --out run");
     for file in ["run/report.html", "run/plots/confusion_matrix.svg"] {
         let text = place.read(file);
         assert!(
@@ -46,35 +39,10 @@ fn classes_and_files_of_any_name_are_reported_explained_and_written() {
         );
     }
     assert!(place.path("run/plots/confusion_matrix.png").is_file());
-    place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--data",
-        "list.csv",
-        "--device",
-        "cpu",
-    ]);
-    place.done(&[
-        "explain",
-        "--checkpoint",
-        "run",
-        "train",
-        "--out",
-        "maps",
-        "--device",
-        "cpu",
-    ]);
+    place.done("evaluate --checkpoint run --data list.csv --device cpu");
+    place.done("explain --checkpoint run train --out maps --device cpu");
     assert_eq!(place.read("maps/explanations.jsonl").lines().count(), 20);
-    place.done(&[
-        "augment",
-        "--config",
-        "small.toml",
-        "--out",
-        "new",
-        "--per-image",
-        "1",
-    ]);
+    place.done("augment --config small.toml --out new --per-image 1");
     let rows = csv::Reader::from_path(place.path("new/manifest.csv"))
         .expect("a manifest")
         .into_records()

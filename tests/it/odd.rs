@@ -1,4 +1,5 @@
-//! Real files that break readers, where the shared folder with them is beside the project; nothing is tested without it.
+//! Real files that break readers, where the shared folder with them is beside the project; nothing
+//! is tested without it.
 
 use std::{fs, path::PathBuf};
 

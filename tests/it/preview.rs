@@ -36,19 +36,8 @@ fn the_pixels_of_an_epoch_are_those_that_it_trains_on() {
         .expect("each image is drawn");
     let trained_on = view.batch(draw..draw + 1).expect("an image").images;
     let path = data.train.images[image].path.display().to_string();
-    place.done(&[
-        "preview",
-        "--config",
-        "small.toml",
-        "--image",
-        &path,
-        "--epoch",
-        "7",
-        "--epochs",
-        "1",
-        "--out",
-        "seen.png",
-    ]);
+    let line = "preview --config small.toml --epoch 7 --epochs 1 --out seen.png --image";
+    place.done(&(line, path.as_str()));
 
     let seen = image::open(place.path("seen.png"))
         .expect("an image")
@@ -79,20 +68,10 @@ fn an_image_that_is_not_trained_on_and_a_file_that_is_there_are_refused() {
     place.classes("val", &[2, 2]);
     place.recipe("validation = \"val\"", "");
     let refused = |image: &str, message: &str| {
-        let ran = place.run(&[
-            "preview",
-            "--config",
-            "small.toml",
-            "--image",
-            image,
-            "--out",
-            "x.png",
-        ]);
-        assert!(
-            ran.code == Some(1) && ran.err.contains(message),
-            "{}",
-            ran.err
-        );
+        let ran = place.run(&format!(
+            "preview --config small.toml --image {image} --out x.png"
+        ));
+        ran.exits(1, message);
     };
     refused(
         "val/a/000.png",
@@ -103,12 +82,8 @@ fn an_image_that_is_not_trained_on_and_a_file_that_is_there_are_refused() {
         "the image is not among those of data.train that can be read: nothing.png",
     );
     place.write("mine.png", "mine");
-    let ran = place.run(&["preview", "--config", "small.toml", "--out", "mine.png"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("the file is there already"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("preview --config small.toml --out mine.png");
+    ran.exits(2, "the file is there already");
     assert_eq!(place.read("mine.png"), "mine");
     assert!(!place.path("x.png").exists());
 }

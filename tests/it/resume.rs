@@ -8,26 +8,21 @@ use std::{
 
 use crate::support::Place;
 
-const ALL: &str = "epochs = 16\nclip_norm = 1.0\nema_decay = 0.9\naccumulate = 2\ncheckpoint = { every_steps = 1 }\n\
+const ALL: &str = "epochs = 16\nclip_norm = 1.0\nema_decay = 0.9\naccumulate = 2\n\
+                   checkpoint = { every_steps = 1 }\n\
                    schedule = { kind = 'plateau', monitor = 'val_loss', patience = 1 }\n\
                    early_stopping = { monitor = 'val_loss', patience = 20 }";
 
 #[test]
 fn two_runs_with_any_number_of_threads_and_workers_are_equal() {
     let place = Place::with_recipe("epochs = 3");
-    place.done(&["train", "--config", "small.toml", "--out", "one"]);
+    place.done("train --config small.toml --out one");
     for (out, threads, workers) in [("two", "1", "0"), ("three", "2", "1"), ("four", "3", "5")] {
         let workers = format!("train.workers={workers}");
         let output = place
-            .command(&[
-                "train",
-                "--config",
-                "small.toml",
-                "--out",
-                out,
-                "--set",
-                &workers,
-            ])
+            .command(&format!(
+                "train --config small.toml --out {out} --set {workers}"
+            ))
             .env("RAYON_NUM_THREADS", threads)
             .output();
         assert!(output.expect("started").status.success());
@@ -36,15 +31,7 @@ fn two_runs_with_any_number_of_threads_and_workers_are_equal() {
             "{threads} threads, {workers}"
         );
     }
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "other",
-        "--set",
-        "seed=43",
-    ]);
+    place.done("train --config small.toml --out other --set seed=43");
     assert!(
         place.result("one").1 != place.result("other").1,
         "another seed gives another network"
@@ -59,25 +46,9 @@ fn three_epochs_and_a_resume_to_six_are_six_epochs() {
         "optimizer = { kind = 'sgd', momentum = 0.9, learning_rate = 0.01 }",
     ] {
         let place = Place::with_recipe(extra);
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--out",
-            "six",
-            "--set",
-            "train.epochs=6",
-        ]);
-        place.done(&[
-            "train",
-            "--config",
-            "small.toml",
-            "--out",
-            "three",
-            "--set",
-            "train.epochs=3",
-        ]);
-        place.done(&["train", "--resume", "three", "--set", "train.epochs=6"]);
+        place.done("train --config small.toml --out six --set train.epochs=6");
+        place.done("train --config small.toml --out three --set train.epochs=3");
+        place.done("train --resume three --set train.epochs=6");
         assert!(place.result("six") == place.result("three"), "{extra}");
         assert_eq!(
             place.read("three/history.csv").lines().count(),
@@ -91,7 +62,7 @@ fn three_epochs_and_a_resume_to_six_are_six_epochs() {
 fn a_process_killed_at_ten_random_moments_ends_with_the_same_bytes() {
     let place = Place::with_recipe(ALL);
     let start = Instant::now();
-    place.done(&["train", "--config", "small.toml", "--out", "whole"]);
+    place.done("train --config small.toml --out whole");
     let whole = start.elapsed();
     let mut arguments = vec!["train", "--config", "small.toml", "--out", "killed"];
     let (mut kills, mut state) = (0, 12_345u64);
@@ -115,7 +86,7 @@ fn a_process_killed_at_ten_random_moments_ends_with_the_same_bytes() {
         arguments = vec!["train", "--resume", "killed"];
         kills += 1;
     }
-    place.done(&["train", "--resume", "killed"]);
+    place.done("train --resume killed");
     let (whole, killed) = (place.result("whole"), place.result("killed"));
     assert_eq!(whole.2, killed.2, "the history, after {kills} kills");
     assert!(whole.0 == killed.0, "best, after {kills} kills");
@@ -128,7 +99,7 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     use nix::{sys::signal, unistd::Pid};
     let place = Place::with_recipe("epochs = 200");
     let child = place
-        .command(&["train", "--config", "small.toml", "--out", "stopped"])
+        .command("train --config small.toml --out stopped")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
@@ -148,22 +119,16 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     let epochs = place.read("stopped/history.csv").lines().count();
     let more = format!("train.epochs={}", epochs + 2);
     place.done(&["train", "--resume", "stopped", "--set", &more]);
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "whole",
-        "--set",
-        &more,
-    ]);
+    place.done(&format!(
+        "train --config small.toml --out whole --set {more}"
+    ));
     assert!(place.result("whole") == place.result("stopped"));
 }
 
 #[test]
 fn a_resume_refuses_what_has_changed_and_names_it() {
     let place = Place::with_recipe("epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     for (change, expected) in [
         ("train.batch_size=4", "train.batch_size was 5 and is 4"),
         ("augment.rotation_range=11", "augment.rotation_range was 10"),
@@ -181,16 +146,12 @@ fn a_resume_refuses_what_has_changed_and_names_it() {
         "run/config.toml",
         &config.replace("hidden = 16", "hidden = 17"),
     );
-    let ran = place.run(&["train", "--resume", "run"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("model.hidden was 16 and is 17"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("train --resume run");
+    ran.exits(2, "model.hidden was 16 and is 17");
     place.write("run/config.toml", &config);
     let before = place.bytes("train/b/003.png");
     std::fs::copy(place.path("train/b/004.png"), place.path("train/b/003.png")).expect("copied");
-    let ran = place.run(&["train", "--resume", "run", "--set", "train.epochs=2"]);
+    let ran = place.run("train --resume run --set train.epochs=2");
     assert!(
         ran.code == Some(2)
             && ran.err.contains("the data has changed")
@@ -199,62 +160,39 @@ fn a_resume_refuses_what_has_changed_and_names_it() {
         ran.err
     );
     std::fs::write(place.path("train/b/003.png"), before).expect("written");
-    place.done(&[
-        "train",
-        "--resume",
-        "run",
-        "--set",
-        "train.epochs=2",
-        "--set",
-        "train.max_time=1h",
-    ]);
+    place.done("train --resume run --set train.epochs=2 --set train.max_time=1h");
 }
 
 #[test]
 fn a_damaged_checkpoint_is_refused_and_the_other_one_offered() {
     let place = Place::with_recipe("epochs = 2");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let weights = place.bytes("run/last/model.safetensors");
     std::fs::write(
         place.path("run/last/model.safetensors"),
         &weights[..weights.len() / 2],
     )
     .expect("cut off");
-    let ran = place.run(&["train", "--resume", "run"]);
+    let ran = place.run("train --resume run");
     assert_eq!(ran.code, Some(1));
     for expected in [
         "the checkpoint is damaged",
         "model.safetensors",
         "run/best is whole",
     ] {
-        assert!(ran.err.contains(expected), "{}", ran.err);
+        ran.tells(expected);
     }
-    place.done(&["train", "--resume", "run/best", "--set", "train.epochs=3"]);
-    place.done(&[
-        "evaluate",
-        "--checkpoint",
-        "run",
-        "--split",
-        "val",
-        "--device",
-        "cpu",
-    ]);
+    place.done("train --resume run/best --set train.epochs=3");
+    place.done("evaluate --checkpoint run --split val --device cpu");
 }
 
 #[test]
 fn resume_without_a_run_takes_the_newest_of_the_name() {
     let place = Place::with_recipe("epochs = 1");
-    place.done(&["train", "--config", "small.toml"]);
-    place.done(&["train", "--config", "small.toml"]);
-    let ran = place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--resume",
-        "--set",
-        "train.epochs=2",
-    ]);
-    assert!(ran.out.contains("checkpoints/small-2"), "{}", ran.out);
+    place.done("train --config small.toml");
+    place.done("train --config small.toml");
+    let ran = place.done("train --config small.toml --resume --set train.epochs=2");
+    ran.prints("checkpoints/small-2");
     assert_eq!(
         place
             .read("checkpoints/small-2/history.csv")

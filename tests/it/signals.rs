@@ -87,25 +87,16 @@ fn every_signal_that_stops_saves_and_the_exit_code_tells_which() {
             format!("Stopped by {name}; saved. Go on with: emberlens train --resume {name}");
         assert!(text.contains(&go_on), "{text}");
         let epochs = place.read(&format!("{name}/history.csv")).lines().count();
-        place.done(&[
-            "train",
-            "--resume",
-            name,
-            "--set",
-            &format!("train.epochs={}", epochs + 1),
-        ]);
+        let epochs = epochs + 1;
+        place.done(&format!(
+            "train --resume {name} --set train.epochs={epochs}"
+        ));
     }
     let weights = |run: &str| place.bytes(&format!("{run}/last/model.safetensors"));
     let epochs = place.read("SIGTERM/history.csv").lines().count() - 1;
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "whole",
-        "--set",
-        &format!("train.epochs={epochs}"),
-    ]);
+    place.done(&format!(
+        "train --config small.toml --out whole --set train.epochs={epochs}"
+    ));
     assert!(
         weights("whole") == weights("SIGTERM"),
         "a stop and a resume are the run without them"
@@ -132,7 +123,7 @@ fn a_signal_before_the_training_ends_it_at_once_with_nothing_half_written() {
             "{millis}"
         );
         if place.path("run/last").is_dir() {
-            place.done(&["train", "--resume", "run", "--set", "train.epochs=1"]);
+            place.done("train --resume run --set train.epochs=1");
             std::fs::remove_dir_all(place.path("run")).expect("removed");
         }
     }
@@ -142,7 +133,7 @@ fn a_signal_before_the_training_ends_it_at_once_with_nothing_half_written() {
 #[test]
 fn a_start_that_is_killed_at_any_moment_leaves_a_run_or_room_for_one() {
     let place = place("epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "whole"]);
+    place.done("train --config small.toml --out whole");
     let (mut resumed, mut started_again) = (0, 0);
     for round in 0..24 {
         let mut child = started(&place, &["train", "--config", "small.toml", "--out", "run"]);
@@ -152,12 +143,12 @@ fn a_start_that_is_killed_at_any_moment_leaves_a_run_or_room_for_one() {
         sleep(Duration::from_micros(700 * round));
         child.kill().expect("killed");
         child.wait().expect("ended");
-        let ran = place.run(&["train", "--resume", "run"]);
+        let ran = place.run("train --resume run");
         if ran.code == Some(0) {
             resumed += 1;
         } else {
             started_again += 1;
-            place.done(&["train", "--config", "small.toml", "--out", "run"]);
+            place.done("train --config small.toml --out run");
         }
         assert!(
             place.bytes("run/last/model.safetensors")
@@ -179,7 +170,7 @@ fn working_files_of_a_killed_process_go_with_the_next_run() {
     let place = Place::new();
     place.classes("train", &[12, 12]);
     place.recipe("cache = 'disk'", "epochs = 1");
-    place.done(&["train", "--config", "small.toml", "--out", "run"]);
+    place.done("train --config small.toml --out run");
     let pixels = place.path("cache/emberlens/pixels");
     let working = |process: u32| {
         // As the program names them: its machine, its process.
@@ -195,10 +186,10 @@ fn working_files_of_a_killed_process_go_with_the_next_run() {
     }
     std::fs::create_dir(place.path("run/.best.old")).expect("created");
     place.images("train/a", 2, 13);
-    place.done(&["train", "--config", "small.toml", "--out", "other"]);
+    place.done("train --config small.toml --out other");
     assert!(!pixels.join(&dead).exists() && pixels.join(&alive).exists());
     place.images("train/a", 0, 12);
     std::fs::remove_file(place.path("train/a/012.png")).expect("removed");
-    place.done(&["train", "--resume", "run", "--set", "train.epochs=2"]);
+    place.done("train --resume run --set train.epochs=2");
     assert!(!place.path("run").join(&dead).exists() && !place.path("run/.best.old").exists());
 }

@@ -6,9 +6,53 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::Value;
+
 /// A folder that goes away with the test.
 pub struct Place {
     folder: tempfile::TempDir,
+}
+
+/// What the program is called with: a list, a line that is split at its blanks, or such a line and
+/// a last argument that has blanks of its own.
+pub trait Arguments {
+    fn words(&self) -> Vec<&str>;
+}
+
+impl Arguments for str {
+    fn words(&self) -> Vec<&str> {
+        self.split_whitespace().collect()
+    }
+}
+
+impl Arguments for String {
+    fn words(&self) -> Vec<&str> {
+        self.as_str().words()
+    }
+}
+
+impl Arguments for [&str] {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl<const COUNT: usize> Arguments for [&str; COUNT] {
+    fn words(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl Arguments for (&str, &str) {
+    fn words(&self) -> Vec<&str> {
+        self.0.split_whitespace().chain([self.1]).collect()
+    }
+}
+
+impl Arguments for Vec<&str> {
+    fn words(&self) -> Vec<&str> {
+        self.clone()
+    }
 }
 
 /// The end of a program.
@@ -58,12 +102,20 @@ impl Place {
             .unwrap_or_else(|error| panic!("{relative}: {error}"))
     }
 
+    /// Replaces a part of a file, which has to be there.
+    #[track_caller]
+    pub fn replace(&self, relative: &str, old: &str, new: &str) {
+        let text = self.read(relative);
+        assert!(text.contains(old), "{old}: {text}");
+        self.write(relative, &text.replace(old, new));
+    }
+
     pub fn bytes(&self, relative: &str) -> Vec<u8> {
         fs::read(self.path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
     }
 
-    /// `count` images of `class`, 26 wide and 22 high. Classes differ in where a bright block stands; each image has noise
-    /// and a corner mark of its own.
+    /// `count` images of `class`, 26 wide and 22 high. Classes differ in where a bright block
+    /// stands; each image has noise and a corner mark of its own.
     pub fn images(&self, folder: &str, class: usize, count: usize) {
         let folder = self.path(folder);
         fs::create_dir_all(&folder).expect("created");
@@ -92,27 +144,28 @@ impl Place {
         }
     }
 
-    /// A small, quick recipe on `train/`, with more lines for any table: `[train]` and so on are open already.
+    /// A small, quick recipe on `train/`, with more lines for any table: `[train]` and so on are
+    /// open already.
     pub fn recipe(&self, data: &str, train: &str) {
         let text = format!(
-            "name = \"small\"\ndevice = \"cpu\"\n[data]\ntrain = \"train\"\nimage_size = [20, 24]\n{data}\n\
-             [augment]\nrotation_range = 10\nhorizontal_flip = false\nwidth_shift_range = 0.05\n\
-             [model]\nchannels = [4, 8]\nhidden = 16\ndropout = 0.2\n\
+            "name = \"small\"\ndevice = \"cpu\"\n[data]\ntrain = \"train\"\nimage_size = [20, 24]\n\
+             {data}\n[augment]\nrotation_range = 10\nhorizontal_flip = false\n\
+             width_shift_range = 0.05\n[model]\nchannels = [4, 8]\nhidden = 16\ndropout = 0.2\n\
              [train]\nbatch_size = 5\n{train}\n"
         );
         self.write("small.toml", &text);
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &(impl Arguments + ?Sized)) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_emberlens"));
         command
             .current_dir(self.folder.path())
-            .args(arguments)
+            .args(arguments.words())
             .env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub fn run(&self, arguments: &(impl Arguments + ?Sized)) -> Ran {
         self.command(arguments)
             .output()
             .map(Ran::from)
@@ -120,10 +173,43 @@ impl Place {
     }
 
     /// Runs and expects success.
-    pub fn done(&self, arguments: &[&str]) -> Ran {
+    pub fn done(&self, arguments: &(impl Arguments + ?Sized)) -> Ran {
         let ran = self.run(arguments);
-        assert_eq!(ran.code, Some(0), "{arguments:?}\n{}\n{}", ran.out, ran.err);
+        assert_eq!(
+            ran.code,
+            Some(0),
+            "{:?}\n{}\n{}",
+            arguments.words(),
+            ran.out,
+            ran.err
+        );
         ran
+    }
+}
+
+impl Ran {
+    /// Expects this exit code, and these words on stderr.
+    #[track_caller]
+    pub fn exits(&self, code: i32, words: &str) {
+        assert_eq!(self.code, Some(code), "{words}: {}", self.err);
+        self.tells(words);
+    }
+
+    /// Expects these words on stderr.
+    #[track_caller]
+    pub fn tells(&self, words: &str) {
+        assert!(self.err.contains(words), "{words}: {}", self.err);
+    }
+
+    /// Expects these words on stdout.
+    #[track_caller]
+    pub fn prints(&self, words: &str) {
+        assert!(self.out.contains(words), "{words}: {}", self.out);
+    }
+
+    /// What was printed, as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the architecture says, held by a test: floors, rooms without circles, module docs, sizes, words.
+//! What the architecture says, held by tests: floors, rooms without circles, module docs, sizes of
+//! files, folders and lines.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,25 +33,36 @@ const MOST_FILES: usize = 12;
 /// Most lines of a file, its tests not counted.
 const MOST_LINES: usize = 400;
 
-/// The text of each source file by its path below `src`.
-fn sources() -> BTreeMap<String, String> {
+/// Most characters of a line.
+const MOST_COLUMNS: usize = 100;
+
+/// The text of each Rust file below a folder of the project, by its path there. What a build left
+/// is passed over.
+fn rust_files(top: &str) -> BTreeMap<String, String> {
+    let top = root().join(top);
     let mut found = BTreeMap::new();
-    let mut folders = vec![root().join("src")];
+    let mut folders = vec![top.clone()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("listed") {
             let path = entry.expect("read").path();
+            if path.ends_with("target") {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let name = path
-                    .strip_prefix(root().join("src"))
-                    .expect("inside")
-                    .display()
-                    .to_string();
-                found.insert(name, std::fs::read_to_string(&path).expect("read"));
+                let name = path.strip_prefix(&top).expect("inside").display();
+                let text = std::fs::read_to_string(&path).expect("read");
+                found.insert(name.to_string(), text);
             }
         }
     }
+    found
+}
+
+/// The text of each source file by its path below `src`.
+fn sources() -> BTreeMap<String, String> {
+    let found = rust_files("src");
     assert!(found.len() > 100, "{} files", found.len());
     found
 }
@@ -207,7 +219,8 @@ impl<'ast> Visit<'ast> for Names {
     }
 }
 
-/// Which files each file uses, by their modules. A name that a `mod.rs` re-exports counts where it comes from.
+/// Which files each file uses, by their modules. A name that a `mod.rs` re-exports counts where it
+/// comes from.
 fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let mut names = BTreeMap::new();
     for (file, text) in sources() {
@@ -304,7 +317,8 @@ fn no_file_uses_itself_by_a_circle() {
     }
 }
 
-/// Files and folders side by side have an order: none uses another that uses it, through whatever lies in them.
+/// Files and folders side by side have an order: none uses another that uses it, through whatever
+/// lies in them.
 #[test]
 fn rooms_side_by_side_have_an_order() {
     let mut rooms: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
@@ -374,4 +388,30 @@ fn each_file_says_what_it_is_for_and_stays_small_and_no_folder_is_full() {
             "src/{folder} has {count} files beside its mod.rs"
         );
     }
+}
+
+/// Whether all of a line is one word that can't be broken: a literal or an address, which may be in
+/// a comment.
+fn is_unbreakable(line: &str) -> bool {
+    let word = line.trim().trim_start_matches(['/', '!']).trim_start();
+    let is_one = !word.contains(' ') && !word.contains("\\n");
+    is_one && (word.starts_with('"') || word.contains("://"))
+}
+
+/// rustfmt leaves comments as they are, and an expression with a long literal in it too.
+#[test]
+fn no_line_is_longer_than_a_hundred_characters() {
+    let mut long = Vec::new();
+    for top in ["src", "crates", "tests", "benches"] {
+        for (file, text) in rust_files(top) {
+            for (index, line) in text.lines().enumerate() {
+                let columns = line.chars().count();
+                if columns > MOST_COLUMNS && !is_unbreakable(line) {
+                    let number = index + 1;
+                    long.push(format!("{top}/{file}:{number}: {columns} characters"));
+                }
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
 }

@@ -3,50 +3,38 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use safetensors::SafeTensors;
-use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, Ran};
 
-/// A folder with images, their own validation images, and the run `first`, whose backbone the others take.
+/// A folder with images, their own validation images, and the run `first`, whose backbone the
+/// others take.
 fn place() -> Place {
     let place = Place::new();
     place.classes("train", &[17, 13]);
     place.classes("val", &[5, 4]);
     place.recipe("validation = \"val\"", "");
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "first",
-        "--set",
-        "train.epochs=2",
-    ]);
+    place.done("train --config small.toml --out first --set train.epochs=2");
     place
 }
 
 const WEIGHTS: &str = "model.weights=first/best/model.safetensors";
-const PLAIN: [&str; 6] = [
-    "--set",
+const PLAIN: [&str; 3] = [
     "augment.rotation_range=0",
-    "--set",
     "augment.width_shift_range=0",
-    "--set",
     "augment.horizontal_flip=false",
 ];
 
-/// A run `out` on the backbone of `first`.
-fn transfer(place: &Place, out: &str, more: &[&str]) {
-    let start = [
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        out,
-        "--set",
-        WEIGHTS,
-    ];
-    place.done(&[&start, more].concat());
+/// `train` of a run `out` on the backbone of `first`.
+fn training<'a>(out: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
+    let settings = [WEIGHTS].into_iter().chain(settings.iter().copied());
+    ["train", "--config", "small.toml", "--out", out]
+        .into_iter()
+        .chain(settings.flat_map(|setting| ["--set", setting]))
+        .collect()
+}
+
+fn transfer(place: &Place, out: &str, settings: &[&str]) -> Ran {
+    place.done(&training(out, settings))
 }
 
 fn tensors(place: &Place, file: &str) -> BTreeMap<String, Vec<u8>> {
@@ -55,16 +43,6 @@ fn tensors(place: &Place, file: &str) -> BTreeMap<String, Vec<u8>> {
     file.iter()
         .map(|(name, view)| (name.to_owned(), view.data().to_vec()))
         .collect()
-}
-
-/// The weights of best and last, and the history without its times.
-fn result(place: &Place, run: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
-    let history = place.read(&format!("{run}/history.csv"));
-    let without_seconds = history
-        .lines()
-        .map(|line| line.rsplit_once(',').expect("a last column").0.to_owned());
-    let weights = |name: &str| place.bytes(&format!("{run}/{name}/model.safetensors"));
-    (weights("best"), weights("last"), without_seconds.collect())
 }
 
 fn features(place: &Place) -> Vec<(String, std::time::SystemTime)> {
@@ -87,11 +65,7 @@ fn features(place: &Place) -> Vec<(String, std::time::SystemTime)> {
 #[test]
 fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
     let place = place();
-    transfer(
-        &place,
-        "run",
-        &["--set", "model.freeze=backbone", "--set", "train.epochs=3"],
-    );
+    transfer(&place, "run", &["model.freeze=backbone", "train.epochs=3"]);
     let (source, head) = (
         tensors(&place, "first/best/model.safetensors"),
         tensors(&place, "run/last/model.safetensors"),
@@ -123,32 +97,13 @@ fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
     );
     // A checkpoint by itself, elsewhere, with nothing of the run beside it.
     copy(&place.path("run/best"), &place.path("alone"));
-    let evaluated = |checkpoint: &str| {
-        place
-            .done(&[
-                "evaluate",
-                "--checkpoint",
-                checkpoint,
-                "--data",
-                "val",
-                "--json",
-            ])
-            .out
-    };
-    let (alone, run): (Value, Value) = (
-        serde_json::from_str(&evaluated("alone")).expect("JSON"),
-        serde_json::from_str(&evaluated("run")).expect("JSON"),
-    );
+    let [alone, run] = ["alone", "run"].map(|checkpoint| {
+        let line = format!("evaluate --checkpoint {checkpoint} --data val --json");
+        place.done(&line).json()
+    });
     assert_eq!(alone["loss"], run["loss"]);
     let predicted = place
-        .done(&[
-            "predict",
-            "--checkpoint",
-            "alone",
-            "val/a",
-            "--format",
-            "jsonl",
-        ])
+        .done("predict --checkpoint alone val/a --format jsonl")
         .out;
     assert_eq!(predicted.lines().count(), 5);
 }
@@ -164,11 +119,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn damaged_features_are_computed_anew_and_change_nothing() {
     let place = place();
-    let frozen = [
-        &PLAIN[..],
-        &["--set", "model.freeze=backbone", "--set", "train.epochs=2"],
-    ]
-    .concat();
+    let frozen = [&PLAIN[..], &["model.freeze=backbone", "train.epochs=2"]].concat();
     transfer(&place, "whole", &frozen);
     for (round, at) in [0, usize::MAX].into_iter().enumerate() {
         for (name, _) in features(&place) {
@@ -180,20 +131,7 @@ fn damaged_features_are_computed_anew_and_change_nothing() {
             fs::write(&path, bytes).expect("written");
         }
         let out = format!("run{round}");
-        let arguments = [
-            &[
-                "train",
-                "--config",
-                "small.toml",
-                "--out",
-                &out,
-                "--set",
-                WEIGHTS,
-            ][..],
-            &frozen,
-        ]
-        .concat();
-        let ran = place.done(&arguments);
+        let ran = transfer(&place, &out, &frozen);
         assert_eq!(
             ran.err
                 .matches("the features that were kept are damaged and are computed anew")
@@ -202,24 +140,24 @@ fn damaged_features_are_computed_anew_and_change_nothing() {
             "{}",
             ran.err
         );
-        assert!(result(&place, &out) == result(&place, "whole"));
+        assert!(place.result(&out) == place.result("whole"));
     }
 }
 
 #[test]
 fn cached_features_give_the_same_bytes_as_fresh_ones() {
     let place = place();
-    let frozen = ["--set", "model.freeze=backbone", "--set", "train.epochs=3"];
+    let frozen = ["model.freeze=backbone", "train.epochs=3"];
     transfer(&place, "fresh", &frozen);
     let after_fresh = features(&place);
     assert_eq!(after_fresh.len(), 1, "those of the validation images");
     transfer(
         &place,
         "cached",
-        &[&frozen[..], &["--set", "train.feature_cache=3"]].concat(),
+        &[&frozen[..], &["train.feature_cache=3"]].concat(),
     );
     assert!(
-        result(&place, "fresh") == result(&place, "cached"),
+        place.result("fresh") == place.result("cached"),
         "as many augmentations as epochs"
     );
     let after_cached = features(&place);
@@ -227,9 +165,9 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
     transfer(
         &place,
         "again",
-        &[&frozen[..], &["--set", "train.feature_cache=3"]].concat(),
+        &[&frozen[..], &["train.feature_cache=3"]].concat(),
     );
-    assert!(result(&place, "again") == result(&place, "cached"));
+    assert!(place.result("again") == place.result("cached"));
     assert_eq!(
         features(&place),
         after_cached,
@@ -238,11 +176,11 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
     transfer(
         &place,
         "fewer",
-        &[&frozen[..], &["--set", "train.feature_cache=2"]].concat(),
+        &[&frozen[..], &["train.feature_cache=2"]].concat(),
     );
     assert_eq!(features(&place), after_cached, "two of the three are there");
     assert!(
-        result(&place, "fewer") != result(&place, "cached"),
+        place.result("fewer") != place.result("cached"),
         "the third epoch sees the first augmentation again"
     );
     for (change, more) in [
@@ -255,11 +193,7 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
         transfer(
             &place,
             &change.replace(['=', '.'], "_"),
-            &[
-                &frozen[..],
-                &["--set", "train.feature_cache=2", "--set", change],
-            ]
-            .concat(),
+            &[&frozen[..], &["train.feature_cache=2", change]].concat(),
         );
         assert_eq!(features(&place).len() - before, more, "{change}");
     }
@@ -269,52 +203,50 @@ fn cached_features_give_the_same_bytes_as_fresh_ones() {
 fn averaged_features_are_cached_after_the_pooling_and_give_the_same_bytes() {
     let place = place();
     let frozen = [
-        "--set",
         "model.freeze=backbone",
-        "--set",
         "train.epochs=2",
-        "--set",
         "model.pooling=average",
     ];
     transfer(&place, "fresh", &frozen);
     transfer(
         &place,
         "cached",
-        &[&frozen[..], &["--set", "train.feature_cache=2"]].concat(),
+        &[&frozen[..], &["train.feature_cache=2"]].concat(),
     );
-    assert!(result(&place, "fresh") == result(&place, "cached"));
+    assert!(place.result("fresh") == place.result("cached"));
     let folder = place.path("cache/emberlens/features");
     let sizes: Vec<_> = fs::read_dir(folder)
         .expect("listed")
         .map(|entry| entry.expect("read").metadata().expect("known").len())
         .collect();
-    // Eight channels of four bytes, and a checksum of four: nine validation images, and thirty of each augmentation.
+    // Eight channels of four bytes, and a checksum of four: nine validation images, and thirty of
+    // each augmentation.
     assert!(
         sizes.len() == 3 && sizes.iter().all(|size| [9 * 36, 30 * 36].contains(size)),
         "{sizes:?}"
     );
 }
 
-/// The averages of weights lag behind the weights, in layers too that are frozen after they were trained.
+/// The averages of weights lag behind the weights, in layers too that are frozen after they were
+/// trained.
 #[test]
-fn layers_that_an_earlier_phase_trained_give_the_features_that_steps_compute_under_averaged_weights_too()
- {
+fn layers_that_an_earlier_phase_trained_give_the_features_that_steps_compute() {
     let place = place();
     let phases =
         "train.phases=[{ epochs = 2, freeze = 'none' }, { epochs = 2, freeze = 'backbone' }]";
-    let start = ["--set", phases, "--set", "train.ema_decay=0.9"];
+    let start = [phases, "train.ema_decay=0.9"];
     transfer(&place, "fresh", &start);
     transfer(
         &place,
         "cached",
-        &[&start[..], &["--set", "train.feature_cache=4"]].concat(),
+        &[&start[..], &["train.feature_cache=4"]].concat(),
     );
     assert!(
         features(&place).len() > 1,
         "training and validation features"
     );
     assert!(
-        result(&place, "cached") == result(&place, "fresh"),
+        place.result("cached") == place.result("fresh"),
         "as many augmentations as epochs"
     );
 }
@@ -328,7 +260,7 @@ fn without_augmentation_training_features_are_computed_once_and_blocks_can_be_fr
         transfer(
             &place,
             &freeze,
-            &[&PLAIN[..], &["--set", &freeze, "--set", "train.epochs=3"]].concat(),
+            &[&PLAIN[..], &[&freeze, "train.epochs=3"]].concat(),
         );
         assert_eq!(
             features_or_none(&place) - before,
@@ -356,72 +288,40 @@ fn features_or_none(place: &Place) -> usize {
     }
 }
 
-const PHASES: &str = "train.phases=[{ epochs = 2, freeze = 'backbone' }, \
-                      { epochs = 2, freeze = 'blocks:1', learning_rate = 1e-4, layer_factor = 0.5 }, { epochs = 2, freeze = 'none' }]";
+const PHASES: &str = "train.phases=[{ epochs = 2, freeze = 'backbone' }, { epochs = 2, freeze = \
+                      'blocks:1', learning_rate = 1e-4, layer_factor = 0.5 }, { epochs = 2, freeze \
+                      = 'none' }]";
 
 #[test]
 fn phases_are_resumed_exactly_and_a_run_without_them_is_another() {
     let place = place();
-    let more = [
-        "--set",
-        "train.ema_decay=0.9",
-        "--set",
-        "train.schedule={ kind = 'cosine' }",
-    ];
-    transfer(&place, "whole", &[&more[..], &["--set", PHASES]].concat());
-    let whole = result(&place, "whole");
+    let more = ["train.ema_decay=0.9", "train.schedule={ kind = 'cosine' }"];
+    transfer(&place, "whole", &[&more[..], &[PHASES]].concat());
+    let whole = place.result("whole");
     assert_eq!(whole.2.len(), 7);
     // The last phase cut short, then given back.
-    let short = PHASES.replace(
-        "{ epochs = 2, freeze = 'none' }",
-        "{ epochs = 1, freeze = 'none' }",
-    );
+    let last = |epochs: u32| format!("{{ epochs = {epochs}, freeze = 'none' }}");
+    let short = PHASES.replace(&last(2), &last(1));
     transfer(
         &place,
         "short",
-        &[
-            &more[..],
-            &[
-                "--set",
-                &short,
-                "--set",
-                "train.schedule={ kind = 'constant' }",
-            ],
-        ]
-        .concat(),
+        &[&more[..], &[&short, "train.schedule={ kind = 'constant' }"]].concat(),
     );
     transfer(
         &place,
         "long",
-        &[
-            &more[..],
-            &[
-                "--set",
-                PHASES,
-                "--set",
-                "train.schedule={ kind = 'constant' }",
-            ],
-        ]
-        .concat(),
+        &[&more[..], &[PHASES, "train.schedule={ kind = 'constant' }"]].concat(),
     );
-    place.done(&["train", "--resume", "short", "--set", PHASES]);
+    place.done(&("train --resume short --set", PHASES));
     assert!(
-        result(&place, "short") == result(&place, "long"),
+        place.result("short") == place.result("long"),
         "a longer last phase"
     );
-    let refused = place.run(&[
-        "train",
-        "--resume",
-        "short",
-        "--set",
-        &PHASES.replace("blocks:1", "none"),
-    ]);
-    assert!(
-        refused.code == Some(2) && refused.err.contains("train.phases"),
-        "{}",
-        refused.err
-    );
-    let rates: Vec<_> = result(&place, "long")
+    let other = PHASES.replace("blocks:1", "none");
+    let refused = place.run(&("train --resume short --set", other.as_str()));
+    refused.exits(2, "train.phases");
+    let rates: Vec<_> = place
+        .result("long")
         .2
         .iter()
         .skip(1)
@@ -431,22 +331,14 @@ fn phases_are_resumed_exactly_and_a_run_without_them_is_another() {
         rates,
         ["0.001", "0.001", "0.0001", "0.0001", "0.001", "0.001"]
     );
-    // A phase ends early too, and the next begins.
-    // Nothing improves by a hundred: each phase ends after its second epoch.
+}
+
+/// Nothing improves by a hundred: each phase ends after its second epoch, and the next begins.
+#[test]
+fn a_phase_ends_early_too_and_the_next_begins() {
+    let place = place();
     let stopping = "train.early_stopping={ monitor = 'val_loss', min_delta = 100.0, patience = 1 }";
-    let ran = place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "early",
-        "--set",
-        WEIGHTS,
-        "--set",
-        PHASES,
-        "--set",
-        stopping,
-    ]);
+    let ran = transfer(&place, "early", &[PHASES, stopping]);
     assert!(
         ran.err.matches("early stopping").count() == 3 && ran.err.contains("Phase 3 of 3"),
         "{}",
@@ -458,26 +350,14 @@ fn phases_are_resumed_exactly_and_a_run_without_them_is_another() {
 fn a_run_with_phases_killed_and_resumed_ends_with_the_same_bytes() {
     let place = place();
     let more = [
-        "--set",
         "train.checkpoint={ every_steps = 1 }",
-        "--set",
         "train.feature_cache=2",
-        "--set",
         PHASES,
     ];
     transfer(&place, "whole", &more);
-    let start = [
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "killed",
-        "--set",
-        WEIGHTS,
-    ];
     for kill in 0..8u64 {
         let arguments = if kill == 0 {
-            [&start[..], &more].concat()
+            training("killed", &more)
         } else {
             vec!["train", "--resume", "killed"]
         };
@@ -499,31 +379,31 @@ fn a_run_with_phases_killed_and_resumed_ends_with_the_same_bytes() {
         let _ = child.kill();
         child.wait().expect("waited for");
     }
-    place.done(&["train", "--resume", "killed"]);
-    assert!(result(&place, "whole") == result(&place, "killed"));
+    place.done("train --resume killed");
+    assert!(place.result("whole") == place.result("killed"));
 }
 
 #[test]
 fn a_checkpoint_without_its_backbone_needs_the_same_file() {
     let place = place();
-    let more = ["--set", "model.freeze=backbone", "--set", "train.epochs=2"];
+    let more = ["model.freeze=backbone", "train.epochs=2"];
     transfer(
         &place,
         "run",
         &[
             &more[..],
-            &["--set", "train.checkpoint={ include_backbone = false }"],
+            &["train.checkpoint={ include_backbone = false }"],
         ]
         .concat(),
     );
     assert!(!place.path("run/best/backbone.safetensors").exists());
-    let evaluate = ["evaluate", "--checkpoint", "run", "--data", "val", "--json"];
-    place.done(&evaluate);
-    place.done(&["train", "--resume", "run", "--set", "train.epochs=3"]);
+    let evaluate = "evaluate --checkpoint run --data val --json";
+    place.done(evaluate);
+    place.done("train --resume run --set train.epochs=3");
     let source = place.path("first/best/model.safetensors");
     let moved = place.path("moved.safetensors");
     fs::rename(&source, &moved).expect("moved");
-    let ran = place.run(&evaluate);
+    let ran = place.run(evaluate);
     assert!(
         ran.code == Some(1)
             && ran.err.contains("first/best/model.safetensors")
@@ -532,59 +412,34 @@ fn a_checkpoint_without_its_backbone_needs_the_same_file() {
         ran.err
     );
     // The weights of another run under its name.
-    place.done(&[
-        "train",
-        "--config",
-        "small.toml",
-        "--out",
-        "second",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "seed=3",
-    ]);
+    place.done("train --config small.toml --out second --set train.epochs=1 --set seed=3");
     fs::copy(place.path("second/best/model.safetensors"), &source).expect("copied");
-    let ran = place.run(&evaluate);
-    assert!(
-        ran.code == Some(1) && ran.err.contains("others than those"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run(evaluate);
+    ran.exits(1, "others than those");
     fs::rename(&moved, &source).expect("moved back");
-    place.done(&evaluate);
+    place.done(evaluate);
 }
 
 #[test]
 fn weights_are_listed_and_a_failed_download_says_what_to_do_by_hand() {
     let place = Place::new();
-    let list = place.done(&["weights", "list"]).out;
+    let list = place.done("weights list").out;
     for name in ["vgg16", "vgg16_bn", "squeezenet1_1"] {
         assert!(
             list.lines().any(|line| line.contains(&format!(" {name} "))),
             "{list}"
         );
     }
-    let ran = place.run(&["weights", "fetch", "vgg61"]);
-    assert!(
-        ran.code == Some(2) && ran.err.contains("expected one of"),
-        "{}",
-        ran.err
-    );
+    let ran = place.run("weights fetch vgg61");
+    ran.exits(2, "expected one of");
     // A proxy on loopback, the only way to a host that isn't there.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let proxy = format!("http://{}", listener.local_addr().expect("bound"));
     let served = std::thread::Builder::new()
         .spawn(move || asked(&listener))
         .expect("started");
-    let arguments = [
-        "weights",
-        "fetch",
-        "squeezenet1_1",
-        "--mirror",
-        "http://weights.invalid/models/",
-    ];
     let output = place
-        .command(&arguments)
+        .command("weights fetch squeezenet1_1 --mirror http://weights.invalid/models/")
         .env("HTTP_PROXY", &proxy)
         .env("ALL_PROXY", &proxy)
         .env("NO_PROXY", "")
@@ -607,10 +462,11 @@ fn weights_are_listed_and_a_failed_download_says_what_to_do_by_hand() {
     place.classes("train", &[6, 6]);
     place.write(
         "t.toml",
-        "name = 't'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nimage_size = [40, 48]\n[model]\narchitecture = 'squeezenet1_1'\n",
+        "name = 't'\ndevice = 'cpu'\n[data]\ntrain = 'train'\nimage_size = [40, 48]\n[model]\n\
+         architecture = 'squeezenet1_1'\n",
     );
     let output = place
-        .command(&["train", "--config", "t.toml"])
+        .command("train --config t.toml")
         .env("HTTPS_PROXY", "http://127.0.0.1:9")
         .env("ALL_PROXY", "http://127.0.0.1:9")
         .output();

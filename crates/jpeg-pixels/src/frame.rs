@@ -75,6 +75,25 @@ impl Known {
 }
 
 impl Component {
+    /// Describes a component before any scan, without a size yet.
+    fn new(id: u8, sampling: [usize; 2], table: usize) -> Self {
+        Self {
+            id,
+            sampling,
+            table,
+            factors: None,
+            size: [0; 2],
+            blocks: [0; 2],
+            known: Known {
+                now: [-1; 64],
+                before: [0; 64],
+            },
+            coefficients: Vec::new(),
+            prediction: 0,
+            plane: Vec::new(),
+        }
+    }
+
     /// Returns the number of groups of blocks in a row.
     pub(crate) fn groups(&self) -> usize {
         self.blocks[1].div_ceil(LANES)
@@ -110,13 +129,7 @@ impl Component {
 impl Frame {
     /// Reads a frame header from its marker and segment.
     pub(crate) fn new(marker: u8, segment: &[u8]) -> Result<Self, Error> {
-        let is_progressive = match marker {
-            0xC0 | 0xC1 => false,
-            0xC2 => true,
-            0xC3 | 0xC7 | 0xCB | 0xCF => return Err(Error::Unsupported("lossless JPEG")),
-            0xC9 | 0xCA => return Err(Error::Unsupported("JPEG with arithmetic codes")),
-            _ => return Err(Error::Unsupported("hierarchical JPEG")),
-        };
+        let is_progressive = is_progressive(marker)?;
         let [precision, h1, h0, w1, w0, count, components @ ..] = segment else {
             return Err(Error::Damaged("its frame header is too short"));
         };
@@ -167,35 +180,40 @@ impl Frame {
                 ));
             }
             frame.most = [0, 1].map(|axis| frame.most[axis].max(sampling[axis]));
-            frame.components.push(Component {
-                id: *id,
-                sampling,
-                table: usize::from(*table),
-                factors: None,
-                size: [0; 2],
-                blocks: [0; 2],
-                known: Known {
-                    now: [-1; 64],
-                    before: [0; 64],
-                },
-                coefficients: Vec::new(),
-                prediction: 0,
-                plane: Vec::new(),
-            });
+            let component = Component::new(*id, sampling, usize::from(*table));
+            frame.components.push(component);
         }
-        let (size, most) = ([height, width], frame.most);
-        frame.units = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
-        for component in &mut frame.components {
+        frame.lay_out()?;
+        Ok(frame)
+    }
+
+    /// Gives the components their sizes, once all sampling factors are known.
+    fn lay_out(&mut self) -> Result<(), Error> {
+        let (size, most) = ([self.height, self.width], self.most);
+        self.units = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
+        for component in &mut self.components {
             component.size =
                 [0, 1].map(|axis| (size[axis] * component.sampling[axis]).div_ceil(most[axis]));
-            component.blocks = [0, 1].map(|axis| frame.units[axis] * component.sampling[axis]);
+            component.blocks = [0, 1].map(|axis| self.units[axis] * component.sampling[axis]);
             if (0..2).any(|axis| most[axis] % component.sampling[axis] != 0) {
                 return Err(Error::Unsupported(
                     "JPEG whose components are sampled in broken ratios",
                 ));
             }
         }
-        Ok(frame)
+        Ok(())
+    }
+}
+
+/// Whether the frame with this marker is progressive rather than sequential; an error if it is of
+/// another kind.
+fn is_progressive(marker: u8) -> Result<bool, Error> {
+    match marker {
+        0xC0 | 0xC1 => Ok(false),
+        0xC2 => Ok(true),
+        0xC3 | 0xC7 | 0xCB | 0xCF => Err(Error::Unsupported("lossless JPEG")),
+        0xC9 | 0xCA => Err(Error::Unsupported("JPEG with arithmetic codes")),
+        _ => Err(Error::Unsupported("hierarchical JPEG")),
     }
 }
 

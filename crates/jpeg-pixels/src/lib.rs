@@ -19,6 +19,7 @@
 mod bits;
 mod block;
 mod color;
+mod error;
 mod frame;
 mod huffman;
 mod idct;
@@ -34,6 +35,8 @@ mod wrapped;
 
 use std::fmt;
 
+pub use error::Error;
+
 use color::{Colors, Row, Space};
 use frame::{Frame, Tables};
 use isa::Isa;
@@ -46,32 +49,6 @@ pub const MOST_SCANS: usize = 100;
 
 /// Maximum number of pixels per byte of a file: each block of 64 pixels takes at least one bit.
 pub const MOST_PIXELS_A_BYTE: u64 = 512;
-
-/// Why a file can't be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// The file ends before the image does.
-    CutOff,
-    /// The file is damaged, with a description of the damage.
-    Damaged(&'static str),
-    /// A valid file of a kind that isn't supported, with its name.
-    Unsupported(&'static str),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CutOff => f.write_str("the JPEG is cut off: the file ends before the image does"),
-            Self::Damaged(what) => write!(f, "the JPEG is damaged: {what}"),
-            Self::Unsupported(kind) => write!(
-                f,
-                "{kind} can't be read; save the image again as a usual JPEG or as PNG"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// An image, row by row with interleaved channels.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,19 +70,12 @@ impl<'a> Scan<'a> {
         else {
             return Err(SHORT);
         };
-        let (band, before, shift) = if frame.is_progressive {
-            (
-                [first, last].map(|place| usize::from(*place)),
-                shifts >> 4,
-                u32::from(shifts & 15),
-            )
+        let share = if frame.is_progressive {
+            Share::new([*first, *last], *shifts)
         } else {
-            ([0, 63], 0, 0)
+            Share::WHOLE
         };
-        let is_band = !frame.is_progressive
-            || band == [0, 0]
-            || 0 < band[0] && band[0] <= band[1] && band[1] < 64 && *count == 1;
-        if *count == 0 || !is_band || shift > 13 {
+        if *count == 0 || !share.can_be(frame, *count) {
             return Err(Error::Damaged(
                 "a scan is of no part of the image that can be",
             ));
@@ -104,21 +97,10 @@ impl<'a> Scan<'a> {
             } else {
                 frame.components[component].sampling
             };
-            let (dc, ac) = (|| tables.dc(slots >> 4), || tables.ac(slots & 15));
-            let pass = match (frame.is_progressive, band[0], before) {
-                (false, ..) => Pass::Sequential {
-                    dc: Meanings::of(dc()?),
-                    ac: Meanings::of(ac()?),
-                },
-                (true, 0, 0) => Pass::FirstDc(dc()?),
-                (true, 0, _) => Pass::MoreDc,
-                (true, _, 0) => Pass::FirstAc(ac()?),
-                (true, ..) => Pass::MoreAc(ac()?),
-            };
             parts.push(Part {
                 component,
                 sampling,
-                pass,
+                pass: share.pass(frame, tables, *slots)?,
             });
         }
         let units = match &parts[..] {
@@ -127,9 +109,61 @@ impl<'a> Scan<'a> {
         };
         Ok(Self {
             parts,
-            band,
-            shift,
+            band: share.band,
+            shift: share.shift,
             units,
+        })
+    }
+}
+
+/// The coefficients that a scan has and which of their bits: spectral selection and successive
+/// approximation (T.81, B.2.3).
+struct Share {
+    /// First and last coefficient, as zigzag indices.
+    band: [usize; 2],
+    /// Number of low bits that the scan before left; 0 if there was none.
+    before: u8,
+    /// Number of low bits left to later scans.
+    shift: u32,
+}
+
+impl Share {
+    /// What a sequential scan has.
+    const WHOLE: Self = Self {
+        band: [0, 63],
+        before: 0,
+        shift: 0,
+    };
+
+    fn new(band: [u8; 2], shifts: u8) -> Self {
+        Self {
+            band: band.map(usize::from),
+            before: shifts >> 4,
+            shift: u32::from(shifts & 15),
+        }
+    }
+
+    /// Whether a scan of `count` components can have it.
+    fn can_be(&self, frame: &Frame, count: u8) -> bool {
+        let [first, last] = self.band;
+        let is_band = !frame.is_progressive
+            || self.band == [0, 0]
+            || 0 < first && first <= last && last < 64 && count == 1;
+        is_band && self.shift <= 13
+    }
+
+    /// Returns the pass over a component with the Huffman tables `slots`.
+    fn pass<'a>(&self, frame: &Frame, tables: &'a Tables, slots: u8) -> Result<Pass<'a>, Error> {
+        let (dc, ac) = (|| tables.dc(slots >> 4), || tables.ac(slots & 15));
+        Ok(match (frame.is_progressive, self.band[0], self.before) {
+            (false, ..) => Pass::Sequential {
+                dc: Meanings::of(dc()?),
+                ac: Meanings::of(ac()?),
+            },
+            (true, 0, 0) => Pass::FirstDc(dc()?),
+            (true, 0, _) => Pass::MoreDc,
+            (true, _, 0) => Pass::FirstAc(ac()?),
+            (true, ..) => Pass::MoreAc(ac()?),
         })
     }
 }

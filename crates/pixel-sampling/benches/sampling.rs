@@ -9,15 +9,19 @@ use pixel_sampling::{Channel, Edge, Finish, Image, Isa, Map, sample, sample_unmo
 const SHAPE: [usize; 3] = [150, 150, 3];
 const SIZE: usize = 150 * 150 * 3;
 const TURNS: usize = 60;
+const EDGES: [Edge; 4] = [
+    Edge::Nearest,
+    Edge::Constant(0.0),
+    Edge::Reflect,
+    Edge::Wrap,
+];
 
 fn main() {
-    let images: Vec<Vec<u8>> = (0..32)
-        .map(|seed: usize| {
-            (0..SIZE)
-                .map(|index| ((index * (seed + 7) * 31) >> 3) as u8)
-                .collect()
-        })
-        .collect();
+    let image = |seed: usize| {
+        let level = |index| ((index * (seed + 7) * 31) >> 3) as u8;
+        (0..SIZE).map(level).collect()
+    };
+    let images: Vec<Vec<u8>> = (0..32).map(image).collect();
     let channel = |plane| Channel {
         scale: 1.0 / 255.0,
         offset: 0.0,
@@ -25,7 +29,7 @@ fn main() {
     };
     let finish = Finish {
         gain: 1.1,
-        channels: [channel(0), channel(1), channel(2)],
+        channels: [0, 1, 2].map(channel),
     };
     let mut batch: Vec<f32> = Vec::with_capacity(images.len() * SIZE);
     let mut best = Vec::new();
@@ -47,12 +51,7 @@ fn main() {
             index += 1;
         };
         for isa in Isa::available() {
-            for edge in [
-                Edge::Nearest,
-                Edge::Constant(0.0),
-                Edge::Reflect,
-                Edge::Wrap,
-            ] {
+            for edge in EDGES {
                 measure(format!("{isa:?} {edge:?}"), &mut |image, map, out| {
                     isa.as_best(|| sample(image, map, edge, &finish, out));
                 });

@@ -139,8 +139,8 @@ fn coordinates<const CHANNELS: usize>(
     let stride = (width * CHANNELS) as i32;
     if map[2] == [0.0, 0.0, 1.0] && keeps_to(&x, last[0]) && keeps_to(&y, last[1]) {
         places.any_outside = false;
-        // SAFETY: all coordinates are between 0 and the last pixel but one, as both ends are.
         return put::<CHANNELS>(places, stride, |index| {
+            // SAFETY: all coordinates are between 0 and the last pixel but one, as both ends are.
             [x[index], y[index]].map(|at| unsafe { split_inside(at) })
         });
     }
@@ -221,10 +221,10 @@ fn load<const CHANNELS: usize>(image: Image<'_>, places: &mut Places) {
         .zip(&places.offsets)
     {
         let offset = *offset as usize;
-        // SAFETY: `split` keeps positions before the last row and column, and rows have at least
-        // eight bytes, so the needed pixels and the two to six bytes after the upper or before the
-        // lower ones are in the image.
         let read = |at: usize| {
+            // SAFETY: `split` keeps positions before the last row and column, and rows have at
+            // least eight bytes, so the needed pixels and the two to six bytes after the upper or
+            // before the lower ones are in the image.
             unsafe { start.add(at).cast::<[u32; 2]>().read_unaligned() }.map(u32::from_le)
         };
         *upper = read(offset);

@@ -49,8 +49,8 @@ impl Work for Across<'_> {
                     let mut sums = [HALF; LANES];
                     for (index, weights) in weights.iter().enumerate() {
                         let column = |tap: usize| {
-                            &columns
-                                [(first + index * TAPS + tap).min(width - 1) * channels + channel][..]
+                            let column = (first + index * TAPS + tap).min(width - 1);
+                            &columns[column * channels + channel][..]
                         };
                         add(
                             [column(0), column(1), column(2), column(3)],

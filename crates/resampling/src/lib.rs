@@ -85,56 +85,53 @@ pub fn resize(image: Image<'_>, part: [f32; 4], size: [usize; 2], filter: Filter
         (!is_whole(across, width, size[1])).then(|| Weights::new(width, across, size[1], filter));
     match (down, across) {
         (None, None) => bytes.to_vec(),
-        (Some(down), None) => Isa::best().run(Down {
-            image,
-            weights: &down,
-        }),
-        (None, Some(across)) => Isa::best().run(bands::Across {
-            image,
-            weights: &across,
-        }),
-        (Some(down), Some(across)) => {
-            // Pillow 13's choice of the order; Pillow up to 12 always resizes horizontally first.
-            let is_down_first =
-                size[0] < height && height - size[0] > 2 * width.saturating_sub(size[1]);
-            if is_down_first {
-                let bytes = Isa::best().run(Down {
-                    image,
-                    weights: &down,
-                });
-                Isa::best().run(bands::Across {
-                    image: Image {
-                        bytes: &bytes,
-                        height: size[0],
-                        ..image
-                    },
-                    weights: &across,
-                })
-            } else {
-                // Only the rows that the vertical pass needs.
-                let rows = down.span();
-                let wanted = &bytes[rows.start * width * channels..rows.end * width * channels];
-                let image = Image {
-                    bytes: wanted,
-                    height: rows.len(),
-                    ..image
-                };
-                let bytes = Isa::best().run(bands::Across {
-                    image,
-                    weights: &across,
-                });
-                let image = Image {
-                    bytes: &bytes,
-                    width: size[1],
-                    ..image
-                };
-                Isa::best().run(Down {
-                    image,
-                    weights: &down.counted_from(rows.start),
-                })
-            }
-        }
+        (Some(down), None) => resize_down(image, &down),
+        (None, Some(across)) => resize_across(image, &across),
+        (Some(down), Some(across)) => resize_both(image, down, &across, size),
     }
+}
+
+/// Runs both passes, in the order that Pillow 13 chooses. Pillow up to 12 always resizes
+/// horizontally first.
+fn resize_both(image: Image<'_>, down: Weights, across: &Weights, size: [usize; 2]) -> Vec<u8> {
+    let Image {
+        bytes,
+        height,
+        width,
+        channels,
+    } = image;
+    let is_down_first = size[0] < height && height - size[0] > 2 * width.saturating_sub(size[1]);
+    if is_down_first {
+        let bytes = resize_down(image, &down);
+        let image = Image {
+            bytes: &bytes,
+            height: size[0],
+            ..image
+        };
+        return resize_across(image, across);
+    }
+    // Only the rows that the vertical pass needs.
+    let rows = down.span();
+    let image = Image {
+        bytes: &bytes[rows.start * width * channels..rows.end * width * channels],
+        height: rows.len(),
+        ..image
+    };
+    let bytes = resize_across(image, across);
+    let image = Image {
+        bytes: &bytes,
+        width: size[1],
+        ..image
+    };
+    resize_down(image, &down.counted_from(rows.start))
+}
+
+fn resize_down(image: Image<'_>, weights: &Weights) -> Vec<u8> {
+    Isa::best().run(Down { image, weights })
+}
+
+fn resize_across(image: Image<'_>, weights: &Weights) -> Vec<u8> {
+    Isa::best().run(bands::Across { image, weights })
 }
 
 /// Takes the pixel at each new pixel's center. Positions are accumulated, as Pillow does, rather

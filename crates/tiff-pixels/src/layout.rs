@@ -20,6 +20,24 @@ pub(crate) enum Meaning {
 }
 
 impl Meaning {
+    /// Reads the value of the tag.
+    fn of(value: u64) -> Result<Self, Error> {
+        Ok(match value {
+            0 => Self::WhiteIsZero,
+            1 | 4 => Self::BlackIsZero,
+            2 => Self::Rgb,
+            3 => Self::Palette,
+            5 => Self::Cmyk,
+            6 => Self::YCbCr,
+            8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colours".into())),
+            other => {
+                return Err(Error::Unsupported(
+                    format!("TIFF of photometric interpretation {other}").into(),
+                ));
+            }
+        })
+    }
+
     /// Returns the number of samples per pixel, without extra ones such as alpha.
     pub(crate) fn samples(self) -> usize {
         match self {
@@ -112,20 +130,7 @@ impl Layout {
         let (Some(width), Some(height)) = (side(256), side(257)) else {
             return Err(Error::Damaged("it says no size".into()));
         };
-        let meaning = match number(262, 0) {
-            0 => Meaning::WhiteIsZero,
-            1 | 4 => Meaning::BlackIsZero,
-            2 => Meaning::Rgb,
-            3 => Meaning::Palette,
-            5 => Meaning::Cmyk,
-            6 => Meaning::YCbCr,
-            8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colours".into())),
-            other => {
-                return Err(Error::Unsupported(
-                    format!("TIFF of photometric interpretation {other}").into(),
-                ));
-            }
-        };
+        let meaning = Meaning::of(number(262, 0))?;
         let samples = number(277, 1) as usize;
         let bits = directory.numbers(258).unwrap_or_else(|| vec![1]);
         let [first, ..] = bits[..] else {
@@ -167,18 +172,7 @@ impl Layout {
 
     /// Checks that the image is of a supported kind and that the values agree with each other.
     fn check(&self) -> Result<(), Error> {
-        let is_grey = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
-        let is_read = match (self.kind, self.bits) {
-            (Kind::Unsigned, 8 | 16) => true,
-            (Kind::Unsigned, 1 | 2 | 4) => is_grey || self.meaning == Meaning::Palette,
-            (Kind::Unsigned, 12 | 32) | (Kind::Signed, 8 | 16 | 32) | (Kind::Float, 64) => is_grey,
-            (Kind::Float, 32) => is_grey || self.meaning == Meaning::Rgb,
-            _ => false,
-        };
-        let has_kind = is_read
-            && !(self.meaning == Meaning::Palette && self.bits > 8
-                || self.meaning == Meaning::YCbCr && self.bits != 8);
-        if !has_kind {
+        if !self.has_known_samples() {
             let (kind, bits, meaning) = (self.kind, self.bits, self.meaning);
             return Err(Error::Unsupported(
                 format!("TIFF of {bits} bits a sample ({kind:?}, {meaning:?})").into(),
@@ -237,6 +231,19 @@ impl Layout {
             ));
         }
         Ok(())
+    }
+
+    /// Whether samples of this number format and length are read for this meaning.
+    fn has_known_samples(&self) -> bool {
+        let is_grey = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
+        match (self.kind, self.bits) {
+            (Kind::Unsigned, 8) => true,
+            (Kind::Unsigned, 16) => !matches!(self.meaning, Meaning::Palette | Meaning::YCbCr),
+            (Kind::Unsigned, 1 | 2 | 4) => is_grey || self.meaning == Meaning::Palette,
+            (Kind::Unsigned, 12 | 32) | (Kind::Signed, 8 | 16 | 32) | (Kind::Float, 64) => is_grey,
+            (Kind::Float, 32) => is_grey || self.meaning == Meaning::Rgb,
+            _ => false,
+        }
     }
 
     /// Returns the number of rows and columns of strips or tiles.

@@ -1,7 +1,7 @@
 //! Compares files of every kind with the pixel values that Pillow gives
 //! (`scripts/reference/tiff.py`), and decodes damaged ones.
 
-use proptest::prelude::*;
+use proptest::{prelude::*, sample::Index};
 use safetensors::SafeTensors;
 use tiff_pixels::{Error, Pixels, Tiff};
 
@@ -164,10 +164,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
     /// The pixels have the size in the header, whatever the damage.
     #[test]
-    fn damage_is_never_a_panic(index: prop::sample::Index, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), is_in_head: bool) {
+    fn damage_is_never_a_panic(
+        index: Index,
+        damage in prop::collection::vec((any::<Index>(), any::<u8>()), 1..6),
+        is_in_head: bool,
+    ) {
         let golden = golden();
-        let names: Vec<&str> = golden.names().into_iter().filter(|name| name.ends_with(".tif")).collect();
-        let mut bytes = golden.tensor(names[index.index(names.len())]).expect("present").data().to_vec();
+        let mut names = golden.names();
+        names.retain(|name| name.ends_with(".tif"));
+        let name = names[index.index(names.len())];
+        let mut bytes = golden.tensor(name).expect("present").data().to_vec();
         for (at, byte) in damage {
             let at = at.index(if is_in_head { bytes.len().min(250) } else { bytes.len() });
             bytes[at] = byte;

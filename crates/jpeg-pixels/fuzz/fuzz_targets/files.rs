@@ -15,7 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     if height * width > MOST_PIXELS {
         return;
     }
-    let decoded = jpeg.decode().map(|decoded| decoded.pixels).or_else(|_| Jpeg::open(bytes)?.repair());
+    let decoded = jpeg
+        .decode()
+        .map(|decoded| decoded.pixels)
+        .or_else(|_| Jpeg::open(bytes)?.repair());
     if let Ok(pixels) = decoded {
         assert_eq!([pixels.height, pixels.width], [height, width]);
         assert_eq!(pixels.bytes.len(), height * width * pixels.channels);
