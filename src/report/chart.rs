@@ -104,21 +104,30 @@ impl Chart {
             text x=(LEFT) y="20" font-size="15" font-weight="600" { (self.title) }
             (self.grid())
             @for ([from, to, height], words) in &self.bars {
-                @let ([left, top], [to, _]) = (self.place([*from, *height]), self.place([*to, *height]));
-                rect x=(short(left + 1.0)) y=(short(top)) width=(short(to - left - 2.0)) height=(short(bottom - top)) fill=(COLORS[0]) fill-opacity="0.55" {}
-                text x=(short((left + to) / 2.0)) y=(short(top - 4.0)) font-size="9" text-anchor="middle" { (words) }
+                @let ([left, top], [to, _]) =
+                    (self.place([*from, *height]), self.place([*to, *height]));
+                rect x=(short(left + 1.0)) y=(short(top)) width=(short(to - left - 2.0))
+                    height=(short(bottom - top)) fill=(COLORS[0]) fill-opacity="0.55" {}
+                text x=(short((left + to) / 2.0)) y=(short(top - 4.0)) font-size="9"
+                    text-anchor="middle" { (words) }
             }
             @if self.has_diagonal {
-                @let ([x1, y1], [x2, y2]) = (self.place([self.x.range[0], self.y.range[0]]), self.place([self.x.range[1], self.y.range[1]]));
-                line x1=(short(x1)) y1=(short(y1)) x2=(short(x2)) y2=(short(y2)) stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4" {}
+                @let ([[left, right], [low, high]]) = ([self.x.range, self.y.range]);
+                @let ([x1, y1], [x2, y2]) = (self.place([left, low]), self.place([right, high]));
+                line x1=(short(x1)) y1=(short(y1)) x2=(short(x2)) y2=(short(y2))
+                    stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4" {}
             }
             @if let Some((x, name)) = &self.mark {
                 @let [x, _] = self.place([*x, 0.0]);
-                line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor" stroke-dasharray="2 3" {}
-                text x=(short(x.clamp(LEFT + 42.0, right - 42.0))) y=(TOP - 5.0) font-size="11" text-anchor="middle" { (name) }
+                line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor"
+                    stroke-dasharray="2 3" {}
+                text x=(short(x.clamp(LEFT + 42.0, right - 42.0))) y=(TOP - 5.0) font-size="11"
+                    text-anchor="middle" { (name) }
             }
             @for (index, series) in self.series.iter().enumerate() {
-                polyline points=(self.points(series)) fill="none" stroke=(COLORS[index % COLORS.len()]) stroke-width="2" stroke-linejoin="round" {}
+                polyline points=(self.points(series)) fill="none"
+                    stroke=(COLORS[index % COLORS.len()]) stroke-width="2" stroke-linejoin="round"
+                    {}
                 @if let [point] = series.points[..] {
                     @let [x, y] = self.place(point);
                     circle cx=(short(x)) cy=(short(y)) r="3" fill=(COLORS[index % COLORS.len()]) {}
@@ -127,8 +136,11 @@ impl Chart {
             @for (line, entries) in self.legend().iter().enumerate() {
                 @let y = bottom + FOOT + line as f64 * LINE + 8.0;
                 @for (index, x) in entries {
-                    line x1=(short(*x)) y1=(short(y - 4.0)) x2=(short(x + 18.0)) y2=(short(y - 4.0)) stroke=(COLORS[index % COLORS.len()]) stroke-width="3" {}
-                    text x=(short(x + 23.0)) y=(short(y)) font-size="12" { (self.series[*index].name) }
+                    line x1=(short(*x)) y1=(short(y - 4.0)) x2=(short(x + 18.0)) y2=(short(y - 4.0))
+                        stroke=(COLORS[index % COLORS.len()]) stroke-width="3" {}
+                    text x=(short(x + 23.0)) y=(short(y)) font-size="12" {
+                        (self.series[*index].name)
+                    }
                 }
             }
         }
@@ -165,18 +177,28 @@ impl Chart {
         html! {
             @for tick in ticks(self.x.range) {
                 @let [x, _] = self.place([tick, 0.0]);
-                line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor" stroke-opacity="0.12" {}
-                text x=(short(x)) y=(bottom + 16.0) font-size="11" text-anchor="middle" { (tick_text(tick)) }
+                line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor"
+                    stroke-opacity="0.12" {}
+                text x=(short(x)) y=(bottom + 16.0) font-size="11" text-anchor="middle" {
+                    (tick_text(tick))
+                }
             }
             @for tick in ticks(self.y.range) {
                 @let [_, y] = self.place([0.0, tick]);
-                line x1=(LEFT) y1=(short(y)) x2=(right) y2=(short(y)) stroke="currentColor" stroke-opacity="0.12" {}
-                text x=(LEFT - 7.0) y=(short(y + 4.0)) font-size="11" text-anchor="end" { (tick_text(tick)) }
+                line x1=(LEFT) y1=(short(y)) x2=(right) y2=(short(y)) stroke="currentColor"
+                    stroke-opacity="0.12" {}
+                text x=(LEFT - 7.0) y=(short(y + 4.0)) font-size="11" text-anchor="end" {
+                    (tick_text(tick))
+                }
             }
-            rect x=(LEFT) y=(TOP) width=(right - LEFT) height=(HEIGHT) fill="none" stroke="currentColor" stroke-opacity="0.4" {}
-            text x=((LEFT + right) / 2.0) y=(bottom + 34.0) font-size="12" text-anchor="middle" { (self.x.label) }
+            rect x=(LEFT) y=(TOP) width=(right - LEFT) height=(HEIGHT) fill="none"
+                stroke="currentColor" stroke-opacity="0.4" {}
+            text x=((LEFT + right) / 2.0) y=(bottom + 34.0) font-size="12" text-anchor="middle" {
+                (self.x.label)
+            }
             @let middle = TOP + HEIGHT / 2.0;
-            text x="16" y=(middle) font-size="12" text-anchor="middle" transform=(format!("rotate(-90 16 {middle})")) { (self.y.label) }
+            text x="16" y=(middle) font-size="12" text-anchor="middle"
+                transform=(format!("rotate(-90 16 {middle})")) { (self.y.label) }
         }
     }
 }

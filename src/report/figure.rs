@@ -63,7 +63,9 @@ impl Panel {
     /// Returns the panel for a page, in the page's text color and width.
     pub(super) fn inline(&self) -> Markup {
         html! {
-            svg role="img" aria-label=(self.title()) viewBox=(format!("0 0 {WIDTH} {}", short(self.height()))) fill="currentColor" font-family="system-ui, sans-serif" { (visible(self.body())) }
+            svg role="img" aria-label=(self.title())
+                viewBox=(format!("0 0 {WIDTH} {}", short(self.height()))) fill="currentColor"
+                font-family="system-ui, sans-serif" { (visible(self.body())) }
         }
     }
 }
@@ -81,11 +83,15 @@ impl Figure {
         let width = WIDTH * self.panels.len() as f64;
         let size = format!("0 0 {width} {}", short(height));
         let body = html! {
-            svg xmlns="http://www.w3.org/2000/svg" viewBox=(size) width=(width) height=(short(height)) color="#1c1c1c" fill="currentColor" font-family="system-ui, Ubuntu, sans-serif" {
+            svg xmlns="http://www.w3.org/2000/svg" viewBox=(size) width=(width)
+                height=(short(height)) color="#1c1c1c" fill="currentColor"
+                font-family="system-ui, Ubuntu, sans-serif" {
                 title { (self.caption) }
                 rect width="100%" height="100%" fill="#ffffff" {}
                 @for (index, panel) in self.panels.iter().enumerate() {
-                    g transform=(format!("translate({} 0)", WIDTH * index as f64)) { (panel.body()) }
+                    g transform=(format!("translate({} 0)", WIDTH * index as f64)) {
+                        (panel.body())
+                    }
                 }
             }
         };

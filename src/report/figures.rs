@@ -89,7 +89,8 @@ pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
             .to_owned();
     if classes.len() > MATRIX_CLASSES {
         caption.push_str(
-            " Classes are numbered from 1 in the order of metrics.json; shades go by the square root, so that single mistakes are seen.",
+            " Classes are numbered from 1 in the order of metrics.json; shades go by the \
+                 square root, so that single mistakes are seen.",
         );
     }
     if classes_per_place(classes.len()) > 1 {
@@ -110,7 +111,8 @@ pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
 pub fn roc(judged: &ScoredPredictions<'_>, classes: &[String], areas: &[f64]) -> Figure {
     let (series, more) = by_class(classes, areas, |class| judged.roc(class));
     let caption = format!(
-        "Receiver operating characteristic, each class against the rest; in brackets the area under the curve{more}."
+        "Receiver operating characteristic, each class against the rest; in \
+             brackets the area under the curve{more}."
     );
     let axes = [
         "share of other classes taken for it (1 - specificity)",
@@ -176,7 +178,8 @@ pub fn reliability(calibration: &Calibration) -> Figure {
     }
     let error = calibration.expected_calibration_error;
     let caption = format!(
-        "How often predictions of a given confidence are right, and how many there are. Bars below the line: too sure of itself. Expected \
+        "How often predictions of a given confidence are right, and how many there are. Bars \
+             below the line: too sure of itself. Expected \
          calibration error {error:.4}."
     );
     Figure {

@@ -34,20 +34,28 @@ pub(super) fn body(title: &str, confusion: &Confusion) -> Markup {
     let place = |class: f64| class / count as f64 * SIDE;
     html! {
         text x="14" y="20" font-size="15" font-weight="600" { (title) }
-        text x=(short(LEFT + SIDE / 2.0)) y="42" font-size="12" text-anchor="middle" { "Predicted class, by its number" }
+        text x=(short(LEFT + SIDE / 2.0)) y="42" font-size="12" text-anchor="middle" {
+            "Predicted class, by its number"
+        }
         @let middle = short(TOP + SIDE / 2.0);
-        text x="16" y=(middle) font-size="12" text-anchor="middle" transform=(format!("rotate(-90 16 {middle})")) { "True class, by its number" }
+        text x="16" y=(middle) font-size="12" text-anchor="middle"
+            transform=(format!("rotate(-90 16 {middle})")) { "True class, by its number" }
         @for tick in ticks([1.0, count as f64]) {
-            text x=(short(LEFT + place(tick - 0.5))) y=(short(TOP - 8.0)) font-size="11" text-anchor="middle" { (tick_text(tick)) }
-            text x=(short(LEFT - 8.0)) y=(short(TOP + place(tick - 0.5) + 4.0)) font-size="11" text-anchor="end" { (tick_text(tick)) }
+            text x=(short(LEFT + place(tick - 0.5))) y=(short(TOP - 8.0)) font-size="11"
+                text-anchor="middle" { (tick_text(tick)) }
+            text x=(short(LEFT - 8.0)) y=(short(TOP + place(tick - 0.5) + 4.0)) font-size="11"
+                text-anchor="end" { (tick_text(tick)) }
         }
         // Antialiasing would draw seams between neighboring squares.
-        g transform=(format!("translate({LEFT} {TOP}) scale({scale:.4})")) shape-rendering="crispEdges" {
+        g transform=(format!("translate({LEFT} {TOP}) scale({scale:.4})"))
+            shape-rendering="crispEdges" {
             @for ((color, shade), path) in paths(confusion) {
-                path d=(path) fill=(COLORS[color]) fill-opacity=(format!("{:.3}", shade as f64 / SHADES as f64)) {}
+                path d=(path) fill=(COLORS[color])
+                    fill-opacity=(format!("{:.3}", shade as f64 / SHADES as f64)) {}
             }
         }
-        rect x=(LEFT) y=(TOP) width=(short(SIDE)) height=(short(SIDE)) fill="none" stroke="currentColor" stroke-opacity="0.4" {}
+        rect x=(LEFT) y=(TOP) width=(short(SIDE)) height=(short(SIDE)) fill="none"
+            stroke="currentColor" stroke-opacity="0.4" {}
     }
 }
 

@@ -92,24 +92,38 @@ impl Matrix {
         let count = self.classes.len() as f64;
         html! {
             text x="14" y="20" font-size="15" font-weight="600" { (self.title) }
-            text x=(short(left + cell * count / 2.0)) y="42" font-size="12" text-anchor="middle" { "Predicted class" }
+            text x=(short(left + cell * count / 2.0)) y="42" font-size="12" text-anchor="middle" {
+                "Predicted class"
+            }
             @let middle = short(top + row * count / 2.0);
-            text x="16" y=(middle) font-size="12" text-anchor="middle" transform=(format!("rotate(-90 16 {middle})")) { "True class" }
+            text x="16" y=(middle) font-size="12" text-anchor="middle"
+                transform=(format!("rotate(-90 16 {middle})")) { "True class" }
             @for (index, name) in self.names().iter().enumerate() {
-                @let (x, y) = (left + cell * (index as f64 + 0.5), top + row * (index as f64 + 0.5));
-                text x=(short(left - 8.0)) y=(short(y + 4.0)) font-size=(self.letters()) text-anchor="end" { (name) }
-                text x=(short(x)) y=(short(top - 8.0)) font-size=(self.letters()) transform=(format!("rotate(-45 {} {})", short(x), short(top - 8.0))) { (name) }
+                @let (x, y) =
+                    (left + cell * (index as f64 + 0.5), top + row * (index as f64 + 0.5));
+                text x=(short(left - 8.0)) y=(short(y + 4.0)) font-size=(self.letters())
+                    text-anchor="end" { (name) }
+                text x=(short(x)) y=(short(top - 8.0)) font-size=(self.letters())
+                    transform=(format!("rotate(-45 {} {})", short(x), short(top - 8.0))) { (name) }
             }
             @for (truth, counts) in self.confusion.dense().iter().enumerate() {
                 @let sum = counts.iter().sum::<u64>();
                 @for (predicted, number) in counts.iter().enumerate() {
                     @let share = if sum == 0 { 0.0 } else { *number as f64 / sum as f64 };
                     @let (x, y) = (left + cell * predicted as f64, top + row * truth as f64);
-                    rect x=(short(x)) y=(short(y)) width=(short(cell)) height=(short(row)) fill=(COLORS[usize::from(truth != predicted)]) fill-opacity=(format!("{:.3}", share * 0.75)) stroke="currentColor" stroke-opacity="0.2" {}
+                    rect x=(short(x)) y=(short(y)) width=(short(cell)) height=(short(row))
+                        fill=(COLORS[usize::from(truth != predicted)])
+                        fill-opacity=(format!("{:.3}", share * 0.75)) stroke="currentColor"
+                        stroke-opacity="0.2" {}
                     @if self.classes.len() <= NUMBERED {
-                        text x=(short(x + cell / 2.0)) y=(short(y + row / 2.0 + if row > 34.0 { -1.0 } else { 4.0 })) font-size="12" text-anchor="middle" { (number) }
+                        text x=(short(x + cell / 2.0))
+                            y=(short(y + row / 2.0 + if row > 34.0 { -1.0 } else { 4.0 }))
+                            font-size="12" text-anchor="middle" { (number) }
                         @if row > 34.0 && sum > 0 {
-                            text x=(short(x + cell / 2.0)) y=(short(y + row / 2.0 + 13.0)) font-size="10" text-anchor="middle" fill-opacity="0.75" { (format!("{:.0} %", share * 100.0)) }
+                            text x=(short(x + cell / 2.0)) y=(short(y + row / 2.0 + 13.0))
+                                font-size="10" text-anchor="middle" fill-opacity="0.75" {
+                                (format!("{:.0} %", share * 100.0))
+                            }
                         }
                     }
                 }

@@ -106,9 +106,15 @@ impl Page {
             }
             section {
                 h2 { (self.about) }
-                dl { @for (name, value) in &self.facts { dt { (of_text(name)) } dd { (of_text(value)) } } }
+                dl {
+                    @for (name, value) in &self.facts {
+                        dt { (of_text(name)) } dd { (of_text(value)) }
+                    }
+                }
                 @if !self.data.rows.is_empty() { (self.data.markup()) }
-                @if !self.notes.is_empty() { ul { @for note in &self.notes { li { (of_text(note)) } } } }
+                @if !self.notes.is_empty() {
+                    ul { @for note in &self.notes { li { (of_text(note)) } } }
+                }
             }
             @if !self.figures.is_empty() {
                 section {
@@ -123,19 +129,27 @@ impl Page {
                     }
                 }
             }
-            @for Section { title, words, table } in self.tables.iter().filter(|section| !section.table.rows.is_empty()) {
-                section { h2 { (title) } @for words in words { p { (of_text(words)) } } (table.markup()) }
+            @for Section { title, words, table } in self.tables_with_rows() {
+                section {
+                    h2 { (title) } @for words in words { p { (of_text(words)) } } (table.markup())
+                }
             }
             @for gallery in &self.galleries { (gallery.markup()) }
             @if let Some(mosaic) = &self.mosaic {
                 section {
                     h2 { "Augmentation" }
-                    p { "Training images at the network's size, and as the first epochs drew them." }
-                    div.scroll { img.mosaic src=(data_uri(mosaic)) alt="Training images, original and augmented"; }
+                    p {
+                        "Training images at the network's size, and as the first epochs drew them."
+                    }
+                    div.scroll {
+                        img.mosaic src=(data_uri(mosaic))
+                            alt="Training images, original and augmented";
+                    }
                 }
             }
             @if !self.config.is_empty() {
-                section { h2 { "The whole configuration" } div.scroll { pre { (lines(&self.config)) } } }
+                section { h2 { "The whole configuration" } div.scroll { pre { (lines(&self.config))
+                    } } }
             }
         }
     }
@@ -147,7 +161,8 @@ impl Table {
             div.scroll {
                 table {
                     thead { tr { @for name in &self.head { th { (of_text(name)) } } } }
-                    tbody { @for row in &self.rows { tr { @for cell in row { td { (of_text(cell)) } } } } }
+                    tbody { @for row in &self.rows { tr { @for cell in row { td { (of_text(cell)) }
+                        } } } }
                 }
             }
         }
@@ -164,10 +179,12 @@ impl Gallery {
                     div.gallery {
                         @for shot in &self.shots {
                             figure {
-                                img src=(data_uri(&shot.jpeg)) alt=(of_text(&shot.lines.join("; ")));
+                                img src=(data_uri(&shot.jpeg))
+                                    alt=(of_text(&shot.lines.join("; ")));
                                 figcaption {
                                     @for (index, line) in shot.lines.iter().enumerate() {
-                                        @if index == 0 { strong { (of_text(line)) } } @else { span { (of_text(line)) } }
+                                        @if index == 0 { strong { (of_text(line)) } } @else { span {
+                                            (of_text(line)) } }
                                     }
                                 }
                             }

@@ -1,8 +1,10 @@
-//! Convolutions of one pixel: a product of matrices, of the weights and of the pixels of all images.
+//! Convolutions of one pixel: a product of matrices, of the weights and of the pixels of all
+//! images.
 //!
-//! Vectors hold pixels rather than outputs, as planes do in memory: nothing is turned round, neither
-//! what is read nor what is written, which would take longer than the products where channels are
-//! few. The terms of a sum are added in the order of [`crate::dense`], to the same bits.
+//! Vectors hold pixels rather than outputs, as planes do in memory: nothing is turned round,
+//! neither what is read nor what is written, which would take longer than the products where
+//! channels are few. The terms of a sum are added in the order of [`crate::dense`], to the same
+//! bits.
 
 use std::mem::MaybeUninit;
 
@@ -172,8 +174,8 @@ unsafe fn pack<S: Simd, const NV: usize>(panel: &Panel<'_>, input: &[f32], packe
             let from = &input[(image * inputs + channel) * plane + at..];
             if at + vector <= plane {
                 for v in (0..vector).step_by(S::LANES) {
-                    // SAFETY: as promised by the caller; this vector lies in the plane, and `to` has
-                    // whole vectors.
+                    // SAFETY: as promised by the caller; this vector lies in the plane, and `to`
+                    // has whole vectors.
                     unsafe { S::store(to.as_mut_ptr().add(v), S::load(from.as_ptr().add(v))) };
                 }
             } else {
@@ -194,8 +196,8 @@ unsafe fn pack<S: Simd, const NV: usize>(panel: &Panel<'_>, input: &[f32], packe
 /// Computes one vector of pixels of a block of outputs.
 ///
 /// # Safety
-/// The CPU must have the instruction set, `Q` be the block's width, `packed` and the block's weights
-/// hold all inputs, and the pixels be this task's alone.
+/// The CPU must have the instruction set, `Q` be the block's width, `packed` and the block's
+/// weights hold all inputs, and the pixels be this task's alone.
 #[inline(always)]
 unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize>(
     panel: &Panel<'_>,
