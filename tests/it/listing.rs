@@ -273,7 +273,8 @@ fn names_that_are_not_utf_8_or_would_move_the_cursor_are_trained_on_and_found_ag
         "{split}"
     );
     for (list, run) in [("clean.csv", "clean"), ("more/manifest.csv", "again")] {
-        place.done(&format!("train --config small.toml --set data.train={list} --set data.validation=0.2 --out {run}"));
+        let settings = format!("--set data.train={list} --set data.validation=0.2");
+        place.done(&format!("train --config small.toml {settings} --out {run}"));
         let meta = place.read(&format!("{run}/best/meta.json"));
         assert!(
             classes
