@@ -112,7 +112,7 @@ impl Chart {
                     text-anchor="middle" { (words) }
             }
             @if self.has_diagonal {
-                @let ([[left, right], [low, high]]) = ([self.x.range, self.y.range]);
+                @let [[left, right], [low, high]] = [self.x.range, self.y.range];
                 @let ([x1, y1], [x2, y2]) = (self.place([left, low]), self.place([right, high]));
                 line x1=(short(x1)) y1=(short(y1)) x2=(short(x2)) y2=(short(y2))
                     stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4" {}

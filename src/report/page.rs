@@ -148,10 +148,18 @@ impl Page {
                 }
             }
             @if !self.config.is_empty() {
-                section { h2 { "The whole configuration" } div.scroll { pre { (lines(&self.config))
-                    } } }
+                section {
+                    h2 { "The whole configuration" }
+                    div.scroll { pre { (lines(&self.config)) } }
+                }
             }
         }
+    }
+
+    fn tables_with_rows(&self) -> impl Iterator<Item = &Section> {
+        self.tables
+            .iter()
+            .filter(|section| !section.table.rows.is_empty())
     }
 }
 
@@ -161,8 +169,11 @@ impl Table {
             div.scroll {
                 table {
                     thead { tr { @for name in &self.head { th { (of_text(name)) } } } }
-                    tbody { @for row in &self.rows { tr { @for cell in row { td { (of_text(cell)) }
-                        } } } }
+                    tbody {
+                        @for row in &self.rows {
+                            tr { @for cell in row { td { (of_text(cell)) } } }
+                        }
+                    }
                 }
             }
         }
@@ -183,8 +194,8 @@ impl Gallery {
                                     alt=(of_text(&shot.lines.join("; ")));
                                 figcaption {
                                     @for (index, line) in shot.lines.iter().enumerate() {
-                                        @if index == 0 { strong { (of_text(line)) } } @else { span {
-                                            (of_text(line)) } }
+                                        @if index == 0 { strong { (of_text(line)) } }
+                                        @else { span { (of_text(line)) } }
                                     }
                                 }
                             }

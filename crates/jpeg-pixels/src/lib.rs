@@ -28,6 +28,7 @@ mod progressive;
 mod repair;
 mod scan;
 mod sequential;
+mod share;
 mod smooth;
 mod stream;
 mod usual;

@@ -10,7 +10,8 @@ use crate::{
     frame::{Component, Frame, Tables},
     huffman::Huffman,
     idct::{LANES, Transform, are_zero},
-    scan::{Part, Pass, Scan},
+    scan::{Part, Scan},
+    share::Pass,
     smooth,
     stream::Stream,
 };
