@@ -14,7 +14,7 @@ pub struct Conv {
     pub width: usize,
     /// Number of output channels.
     pub outputs: usize,
-    /// Rows and columns of the kernel, 1 or 3.
+    /// Rows and columns of the kernel: 1, 3, 5 or 7.
     pub kernel: usize,
     /// Step of the kernel, 1 or 2.
     pub stride: usize,
@@ -64,7 +64,7 @@ impl Conv {
     pub fn is_supported(&self) -> bool {
         // Gathers have 32-bit offsets within a few rows.
         let fits = |side: usize| side <= 1 << 24 && side + 2 * self.padding >= self.kernel;
-        matches!(self.kernel, 1 | 3)
+        matches!(self.kernel, 1 | 3 | 5 | 7)
             && matches!(self.stride, 1 | 2)
             && self.images * self.inputs * self.outputs > 0
             && self.padding < 16

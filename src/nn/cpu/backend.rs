@@ -86,6 +86,9 @@ pub fn reads_are_free(device: &Device) -> bool {
     )
 }
 
+/// Raised when the kernels' results change in their last bits.
+const KERNELS: u8 = 2;
+
 /// Describes what determines the results of this device to the last bit, as far as it is known: the
 /// device and the instruction set of our kernels. Cached features are keyed by it.
 pub fn kernel_words(device: &Device) -> String {
@@ -94,7 +97,7 @@ pub fn kernel_words(device: &Device) -> String {
         return format!("{device:?}");
     }
     let algorithm = if is_winograd_on() { " Winograd" } else { "" };
-    format!("{device:?} {:?}{algorithm}", Isa::best())
+    format!("{device:?} {:?}{algorithm} {KERNELS}", Isa::best())
 }
 
 /// A backend whose tensors are slices in this process.

@@ -52,6 +52,22 @@ impl Block {
             && is_supported()
     }
 
+    /// Pads an image whose sides are padded unequally, as TensorFlow does before a stride of 2, since
+    /// our kernels pad all sides alike. Returns what is left to do.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]`; returns the same with the rows and columns of the padding.
+    pub(super) fn evenly_padded(self, x: Tensor<4>) -> (Tensor<4>, Self) {
+        let [[above, below], [left, right]] = self.padding;
+        let is_even = [below, left, right] == [above; 3];
+        if self.groups != 1 || is_even || !has_kernels(&x.device()) {
+            return (x, self);
+        }
+        let padded = pad(x, self.padding[0], self.padding[1]);
+        let padding = [[0; 2]; 2];
+        (padded, Self { padding, ..self })
+    }
+
     /// Computes the output, the codes of pooled values, and the output's rows and columns.
     pub(super) fn forward(
         self,

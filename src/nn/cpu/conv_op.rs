@@ -42,6 +42,7 @@ pub(in crate::nn) fn conv_block(
     bias: Option<Tensor<1>>,
     block: Block,
 ) -> Tensor<4> {
+    let (x, block) = block.evenly_padded(x);
     if !block.has_kernel(&x, &weight) {
         return block.follow(block.convolve(x, weight, bias));
     }
@@ -223,7 +224,6 @@ mod tests {
     use burn::tensor::{Device, Distribution, Gradients};
 
     use super::*;
-    use crate::nn::cpu::block::conv_of;
 
     const TAILS: [Tail; 4] = [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool];
 
@@ -243,7 +243,8 @@ mod tests {
             tracked(random([2, 3, 9, 14])),
             tracked(random([5, 3, 3, 3])),
         );
-        let (rows, columns) = conv_of(x.dims(), weight.dims(), block).output_size(block.tail);
+        let [_, _, rows, columns] = block.convolve(x.clone(), weight.clone(), None).dims();
+        let (rows, columns) = block.tail.output_size(rows, columns);
         [x, weight, random([2, 5, rows, columns])]
     }
 
@@ -276,10 +277,14 @@ mod tests {
     #[test]
     fn a_block_equals_the_operations_of_burn() {
         for device in devices() {
-            for (tail, stride) in TAILS.into_iter().flat_map(|tail| [(tail, 1), (tail, 2)]) {
+            let forms = [(1, [[1, 1]; 2]), (2, [[1, 1]; 2]), (2, [[0, 1], [2, 0]])];
+            for (tail, (stride, padding)) in TAILS
+                .into_iter()
+                .flat_map(|tail| forms.map(|form| (tail, form)))
+            {
                 let block = Block {
                     stride,
-                    padding: [[1, 1]; 2],
+                    padding,
                     groups: 1,
                     tail,
                 };

@@ -183,6 +183,10 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
                 match (d.kernel, d.stride) {
                     (3, 1) => row_pair::<S, NV, 3, 1>(&pair, sums),
                     (3, _) => row_pair::<S, NV, 3, 2>(&pair, sums),
+                    (5, 1) => row_pair::<S, NV, 5, 1>(&pair, sums),
+                    (5, _) => row_pair::<S, NV, 5, 2>(&pair, sums),
+                    (7, 1) => row_pair::<S, NV, 7, 1>(&pair, sums),
+                    (7, _) => row_pair::<S, NV, 7, 2>(&pair, sums),
                     (_, 1) => row_pair::<S, NV, 1, 1>(&pair, sums),
                     (_, _) => row_pair::<S, NV, 1, 2>(&pair, sums),
                 }
