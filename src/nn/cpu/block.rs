@@ -52,11 +52,12 @@ impl Block {
             && is_supported()
     }
 
-    /// Pads an image whose sides are padded unequally, as TensorFlow does before a stride of 2, since
-    /// our kernels pad all sides alike. Returns what is left to do.
+    /// Pads an image whose sides are padded unequally, as TensorFlow does before a stride of 2,
+    /// since our kernels pad all sides alike. Returns what is left to do.
     ///
     /// # Shapes
-    /// `[batch, channels, height, width]`; returns the same with the rows and columns of the padding.
+    /// `[batch, channels, height, width]`; returns the same with the rows and columns of the
+    /// padding.
     pub(super) fn evenly_padded(self, x: Tensor<4>) -> (Tensor<4>, Self) {
         let [[above, below], [left, right]] = self.padding;
         let is_even = [below, left, right] == [above; 3];
