@@ -231,18 +231,7 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
     place.write("run/split.csv", &split);
     fs::rename(place.path("run/best"), place.path("run/own")).expect("moved away");
     fs::create_dir(place.path("run/best")).expect("created");
-    for file in [
-        "meta.json",
-        "model.safetensors",
-        "optimizer.safetensors",
-        "state.json",
-    ] {
-        fs::copy(
-            place.path("other/best").join(file),
-            place.path("run/best").join(file),
-        )
-        .expect("copied");
-    }
+    copy_best_of_other(&place);
     for line in [evaluate, "train --resume run --set train.epochs=2"] {
         let ran = place.run(line);
         // Another seed makes another split, which is seen first.
@@ -258,23 +247,26 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
     place.done("train --resume run --set train.epochs=2");
 }
 
+/// Copies the files of `other/best` to `run/best`.
+fn copy_best_of_other(place: &Place) {
+    let files = [
+        "meta.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ];
+    for file in files {
+        let [from, to] = ["other/best", "run/best"].map(|folder| place.path(folder).join(file));
+        fs::copy(from, to).expect("copied");
+    }
+}
+
 #[test]
 fn a_best_checkpoint_of_a_run_on_the_same_images_is_not_taken_for_ones_own() {
     let place = place();
     place.done("train --config small.toml --out other --set train.batch_size=4");
     assert_eq!(place.read("run/split.csv"), place.read("other/split.csv"));
-    for file in [
-        "meta.json",
-        "model.safetensors",
-        "optimizer.safetensors",
-        "state.json",
-    ] {
-        fs::copy(
-            place.path("other/best").join(file),
-            place.path("run/best").join(file),
-        )
-        .expect("copied");
-    }
+    copy_best_of_other(&place);
     for arguments in [
         &["evaluate", "--checkpoint", "run", "--split", "val"][..],
         &["train", "--resume", "run", "--set", "train.epochs=2"],

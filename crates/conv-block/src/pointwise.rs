@@ -14,7 +14,7 @@ use crate::{
     scratch::{STRIP_LEN, SharedMut, filled, with_scratch},
     shape::{Conv, Tail},
     simd::{Isa, Simd, per_isa},
-    tile::{Tile, multiply},
+    tile::{Tile, apply_tail, multiply},
 };
 
 /// Number of outputs that a tile computes at most, in two rows.
@@ -221,14 +221,7 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize>(
             packed.as_ptr(),
             panel.conv.inputs,
         );
-        if panel.tail != Tail::Linear {
-            for value in tile.as_flattened_mut().as_flattened_mut() {
-                *value = S::relu(*value, *value, *value).0;
-                if panel.tail == Tail::Relu6 {
-                    *value = S::at_most(*value, S::splat(6.0));
-                }
-            }
-        }
+        apply_tail::<S, NV, Q>(&mut tile, panel.tail);
         let outputs = tile.as_flattened().iter().enumerate().take(block.count);
         let start = index * NV * S::LANES;
         let len = (NV * S::LANES).min(panel.count - start);

@@ -1,6 +1,6 @@
 //! The register tile of all dense work: two rows of `Q` positions by `NV` vectors of channels.
 
-use crate::simd::Simd;
+use crate::{shape::Tail, simd::Simd};
 
 /// Sums of two rows of `Q` positions, each of `NV` vectors of channels.
 pub(crate) type Tile<S, const NV: usize, const Q: usize> = [[[<S as Simd>::V; NV]; Q]; 2];
@@ -60,6 +60,29 @@ pub(crate) unsafe fn multiply<
         );
     }
     *tile = sums;
+}
+
+/// Applies ReLU, and the limit of ReLU6, to a tile.
+///
+/// # Safety
+/// The CPU must have the instruction set.
+#[inline(always)]
+pub(crate) unsafe fn apply_tail<S: Simd, const NV: usize, const Q: usize>(
+    tile: &mut Tile<S, NV, Q>,
+    tail: Tail,
+) {
+    if tail == Tail::Linear {
+        return;
+    }
+    for value in tile.as_flattened_mut().as_flattened_mut() {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            *value = S::relu(*value, *value, *value).0;
+            if tail == Tail::Relu6 {
+                *value = S::at_most(*value, S::splat(6.0));
+            }
+        }
+    }
 }
 
 /// Loads rows of vectors that lie one after the other.

@@ -88,6 +88,7 @@ impl Work for Near<'_> {
             let is_near = |(at, hash): (u64, &u64)| {
                 u64::from((hash ^ self.other).count_ones() <= RADIUS) << at
             };
+            // A constant length where there is one: the loop over a whole block is unrolled.
             let mut near = match block.first_chunk::<BLOCK>() {
                 Some(block) => (0..)
                     .zip(block)

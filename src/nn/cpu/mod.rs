@@ -1,34 +1,15 @@
 //! Our own operations on the CPU backends, which read and write their tensors as slices:
 //! convolution blocks, batch norm, pooling and optimizer steps.
 
-#[expect(
+#![expect(
     deprecated,
     reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program \
               promises"
 )]
+
 pub mod backend;
 pub(super) mod block;
-#[expect(
-    deprecated,
-    reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program \
-              promises"
-)]
 pub(super) mod conv_op;
-#[expect(
-    deprecated,
-    reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program \
-              promises"
-)]
 pub(super) mod fused_step;
-#[expect(
-    deprecated,
-    reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program \
-              promises"
-)]
 pub(super) mod norm;
-#[expect(
-    deprecated,
-    reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program \
-              promises"
-)]
 pub(super) mod pool;

@@ -5,7 +5,7 @@ use crate::{
     DEAD,
     shape::Tail,
     simd::Simd,
-    tile::{Tile, multiply},
+    tile::{Tile, apply_tail, multiply},
 };
 
 /// Two rows of results to compute for one block of outputs.
@@ -77,14 +77,8 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
             multiply::<S, NV, Q, T, STEP>(&mut tile, [a0, a1], pair.width, weights, d.inputs);
         }
         match d.tail {
-            Tail::Linear => store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums),
-            Tail::Relu | Tail::Relu6 => {
-                for v in tile.as_flattened_mut().as_flattened_mut() {
-                    *v = S::relu(*v, *v, *v).0;
-                    if d.tail == Tail::Relu6 {
-                        *v = S::at_most(*v, S::splat(6.0));
-                    }
-                }
+            Tail::Linear | Tail::Relu | Tail::Relu6 => {
+                apply_tail::<S, NV, Q>(&mut tile, d.tail);
                 store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums);
             }
             Tail::ReluPool => pool_tile::<S, NV, Q>(&tile, d.out_size.1 / 2, column / 2, sums),
