@@ -57,6 +57,12 @@ impl Network {
         Ok(shape)
     }
 
+    /// Returns the number of values that enter or leave the widest layer of a group, for input of
+    /// the given shape, and the shape of the group's output; `None` if the input is too small.
+    pub fn widest_of_group(&self, group: usize, input: Shape) -> Option<(usize, Shape)> {
+        widest(&self.groups[group], input)
+    }
+
     /// Lists the layers that have weights or act in training only, in the order in which they run,
     /// with the number of channels that reach each.
     pub fn modules(&self) -> Vec<(&Layer, usize)> {
@@ -123,6 +129,23 @@ impl<'a> Walk<'a> {
         }
         Ok(shape)
     }
+}
+
+/// Returns the number of values before or behind the widest of some layers, and the shape behind
+/// the last.
+fn widest(layers: &[Layer], input: Shape) -> Option<(usize, Shape)> {
+    let len = |shape: Shape| shape.iter().product::<usize>();
+    let (mut most, mut shape) = (len(input), input);
+    for layer in layers {
+        if let Kind::Branches(_, paths) = &layer.kind {
+            for path in paths {
+                most = most.max(widest(path, shape)?.0);
+            }
+        }
+        shape = layer.kind.output(shape)?;
+        most = most.max(len(shape));
+    }
+    Some((most, shape))
 }
 
 fn output(

@@ -102,6 +102,7 @@ pub fn predict_while(
 ) -> Result<Option<Predictions>, InferError> {
     let (num_classes, total) = (view.set.classes.len(), view.draws.len());
     let mut found = Predictions::default();
+    let frozen = model.frozen(settings.entrance.group..model.num_groups());
     for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
         let batch = batch?;
         let count = batch.len();
@@ -109,9 +110,7 @@ pub fn predict_while(
             .images
             .extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.entrance.shape, &settings.device);
-        let features =
-            model.forward_frozen(settings.entrance.group..model.num_groups(), batch.images);
-        let logits = model.forward_head(features);
+        let logits = model.forward_head(frozen.forward(batch.images));
         let losses = settings.loss.each(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
         // probabilities, waits once more.
@@ -184,14 +183,13 @@ pub fn average_features(
     // A small batch, because the first layers' feature maps are large.
     const BATCH: usize = 8;
     let [height, width, channels] = view.set.store.format().shape();
+    let frozen = model.frozen(0..model.num_groups());
     let mut found = Vec::new();
     for batch in Loader::new(view, BATCH, 0, 1) {
         let batch = batch?;
         let count = batch.len();
         let images = upload(batch, [channels, height, width], device).images;
-        found.extend(read(average(
-            model.forward_frozen(0..model.num_groups(), images),
-        ))?);
+        found.extend(read(average(frozen.forward(images)))?);
         done(count);
     }
     Ok(found)

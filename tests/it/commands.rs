@@ -562,6 +562,25 @@ fn bench_speaks_json() {
     }
 }
 
+#[test]
+fn bench_times_forward_passes_of_known_networks() {
+    let place = Place::new();
+    let line = "bench forward mobilenet_v2 squeezenet1_1 --image-size 64 --batch-size 2 --rounds 1";
+    let found = place.done(&format!("{line} --device cpu --json")).json();
+    let networks = found["networks"].as_array().expect("a list");
+    assert_eq!(networks[0]["architecture"], "mobilenet_v2");
+    assert_eq!(networks[1]["architecture"], "squeezenet1_1");
+    for network in networks {
+        let (median, fastest) = (&network["milliseconds"], &network["fastest_milliseconds"]);
+        assert!(median.as_f64().expect("a number") > 0.0, "{network}");
+        assert!(fastest.as_f64() <= median.as_f64(), "{network}");
+    }
+    assert_eq!([&found["batch_size"], &found["image_size"]], [2, 64]);
+    place
+        .run("bench forward small_cnn")
+        .exits(2, "expected one of");
+}
+
 /// Of a network that is most of the process.
 #[test]
 fn the_memory_that_bench_expects_is_what_a_step_takes() {

@@ -15,9 +15,11 @@
     reason = "register tiles are arrays of arrays that are walked side by side"
 )]
 
+mod activation;
 mod dense;
 mod depthwise;
 mod groups;
+mod inverted;
 mod norm;
 mod pointwise;
 mod pooled;
@@ -29,7 +31,11 @@ mod tile;
 mod weight;
 mod winograd;
 
+pub use activation::{Activation, activate, scale_and_activate};
 pub use depthwise::{Depthwise, depthwise_backward, depthwise_forward};
+pub use inverted::{
+    GateWeights, Images, InvertedResidual, InvertedWeights, PackedInverted, Weights,
+};
 pub use norm::{Norm, NormForward, NormGradients, NormSaved, norm_backward, norm_forward};
 pub use shape::{Conv, Tail};
 pub use simd::Isa;
@@ -291,6 +297,7 @@ fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec
         ..*conv
     };
     if let Some(values) = grad.values()
+        && conv.stride == 1
         && pointwise::is_supported(&turned, Tail::Linear)
     {
         let weight = |input: usize, output: usize| weight[output * conv.inputs + input];

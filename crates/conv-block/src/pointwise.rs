@@ -11,13 +11,15 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use crate::{
+    depthwise::every,
     scratch::{STRIP_LEN, SharedMut, filled, with_scratch},
     shape::{Conv, Tail},
     simd::{Isa, Simd, per_isa},
     tile::{Tile, apply_tail, multiply},
 };
 
-/// Number of outputs that a tile computes at most, in two rows.
+/// Number of outputs that a tile computes at most, in two rows; half as many where there are few
+/// registers (see [`Isa::positions`]).
 const OUTPUTS: usize = 12;
 
 /// Number of tasks that a batch is divided into at least, so that every thread has work.
@@ -25,11 +27,11 @@ const TASKS: usize = 32;
 
 /// Whether a convolution and its tail are computed here.
 pub(crate) fn is_supported(conv: &Conv, tail: Tail) -> bool {
-    (conv.kernel, conv.stride, conv.padding) == (1, 1, 0) && tail != Tail::ReluPool
+    (conv.kernel, conv.padding) == (1, 0) && tail != Tail::ReluPool
 }
 
-/// Computes the convolution and its tail, `[images, outputs, rows, columns]`. `weight(output,
-/// input)` returns a weight; `bias` may be empty.
+/// Computes the convolution and its tail, `[images, outputs, rows, columns]`, of any stride. See
+/// [`run_dense`].
 pub(crate) fn run(
     isa: Isa,
     conv: &Conv,
@@ -38,7 +40,46 @@ pub(crate) fn run(
     weight: impl Fn(usize, usize) -> f32,
     bias: &[f32],
 ) -> Vec<f32> {
-    let blocks = Block::all(conv, weight, bias);
+    if conv.stride == 1 {
+        return run_dense(isa, conv, tail, input, weight, bias);
+    }
+    let (height, width) = conv.result_size();
+    let met = Conv {
+        height,
+        width,
+        stride: 1,
+        ..*conv
+    };
+    run_dense(isa, &met, tail, &pixels_met(isa, conv, input), weight, bias)
+}
+
+/// Copies the pixels that a convolution with a stride meets.
+fn pixels_met(isa: Isa, conv: &Conv, input: &[f32]) -> Vec<f32> {
+    let (height, width) = conv.result_size();
+    let mut met = vec![0.0; conv.images * conv.inputs * height * width];
+    let planes = input.par_chunks_exact(conv.height * conv.width);
+    met.par_chunks_exact_mut(height * width)
+        .zip(planes)
+        .for_each(|(met, plane)| {
+            let rows = plane.chunks_exact(conv.width).step_by(conv.stride);
+            for (met, row) in met.chunks_exact_mut(width).zip(rows) {
+                every(isa, row, conv.stride, met);
+            }
+        });
+    met
+}
+
+/// Computes a convolution of stride 1 and its tail, `[images, outputs, rows, columns]`. `weight(output,
+/// input)` returns a weight; `bias` may be empty.
+fn run_dense(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    input: &[f32],
+    weight: impl Fn(usize, usize) -> f32,
+    bias: &[f32],
+) -> Vec<f32> {
+    let blocks = Block::all(isa, conv, weight, bias);
     let plane = conv.height * conv.width;
     let (vector, pixels) = (isa.block(), conv.images * plane);
     let tiles = pixels.div_ceil(vector);
@@ -84,8 +125,9 @@ struct Block {
 
 impl Block {
     /// Divides the outputs evenly, because small tiles are slow.
-    fn all(conv: &Conv, weight: impl Fn(usize, usize) -> f32, bias: &[f32]) -> Vec<Self> {
-        let size = conv.outputs.div_ceil(conv.outputs.div_ceil(OUTPUTS));
+    fn all(isa: Isa, conv: &Conv, weight: impl Fn(usize, usize) -> f32, bias: &[f32]) -> Vec<Self> {
+        let most = 2 * isa.positions();
+        let size = conv.outputs.div_ceil(conv.outputs.div_ceil(most));
         let block = |first: usize| {
             let count = size.min(conv.outputs - first);
             let width = count.div_ceil(2);
@@ -290,14 +332,15 @@ mod tests {
     /// Few and many channels, vectors that belong to several images, and all widths of blocks.
     #[test]
     fn the_bytes_are_those_of_the_general_convolution() {
-        for (images, inputs, [height, width], outputs) in [
-            (1, 1, [1, 1], 1),
-            (3, 5, [3, 7], 2),
-            (2, 24, [9, 8], 13),
-            (5, 7, [7, 7], 40),
-            (2, 9, [11, 6], 25),
-            (1, 33, [5, 16], 12),
-            (4, 3, [2, 3], 5),
+        for (images, inputs, [height, width], outputs, stride) in [
+            (1, 1, [1, 1], 1, 1),
+            (3, 5, [3, 7], 2, 1),
+            (2, 24, [9, 8], 13, 1),
+            (5, 7, [7, 7], 40, 1),
+            (2, 9, [11, 6], 25, 2),
+            (1, 33, [5, 16], 12, 1),
+            (4, 3, [2, 3], 5, 2),
+            (2, 8, [14, 17], 6, 2),
         ] {
             let conv = Conv {
                 images,
@@ -306,7 +349,7 @@ mod tests {
                 width,
                 outputs,
                 kernel: 1,
-                stride: 1,
+                stride,
                 padding: 0,
             };
             let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));

@@ -5,6 +5,11 @@ use crate::{shape::Tail, simd::Simd};
 /// Sums of two rows of `Q` positions, each of `NV` vectors of channels.
 pub(crate) type Tile<S, const NV: usize, const Q: usize> = [[[<S as Simd>::V; NV]; Q]; 2];
 
+/// Returns the most positions in a row of a tile, 6 or 3: two rows of vectors fill the registers.
+pub(crate) const fn positions<S: Simd, const NV: usize>() -> usize {
+    if S::SUMS >= 2 * 6 * NV { 6 } else { 3 }
+}
+
 /// Computes `tile[r][q] += a[r][k * a_step + t + q * STEP] * b[(k * T + t) * NV * LANES..]` for all
 /// `k < count` and `t < T`. Each value of `a` is broadcast to a vector; each vector of `b` holds
 /// channels.

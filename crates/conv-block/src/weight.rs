@@ -15,7 +15,7 @@ use crate::{
     scratch::{STRIP_LEN, as_unfilled, with_scratch},
     shape::Conv,
     simd::{Isa, Simd, copy_strided, per_isa},
-    tile::{Tile, load_rows, multiply, store_rows},
+    tile::{Tile, load_rows, multiply, positions, store_rows},
 };
 
 /// Neighboring values in one row of a tile.
@@ -40,9 +40,15 @@ impl Layout {
     fn new(isa: Isa, conv: &Conv) -> Self {
         let row_chunks = (conv.kernel * conv.inputs).div_ceil(CHUNK);
         let chunks = (conv.kernel * row_chunks).next_multiple_of(2);
+        // Few outputs are a single vector.
+        let block = if conv.outputs > isa.lanes() {
+            isa.block()
+        } else {
+            isa.lanes()
+        };
         Self {
-            block: isa.block(),
-            blocks: conv.outputs.div_ceil(isa.block()),
+            block,
+            blocks: conv.outputs.div_ceil(block),
             row_chunks,
             chunks,
         }
@@ -128,7 +134,14 @@ fn add_image(
                 with_scratch(count * columns * layout.block, |dy| {
                     let outputs =
                         block * layout.block..((block + 1) * layout.block).min(conv.outputs);
-                    pack_grad(isa, grad, [image, first, columns], outputs, dy);
+                    pack_grad(
+                        isa,
+                        grad,
+                        [image, first, columns],
+                        outputs,
+                        layout.block,
+                        dy,
+                    );
                     let len = layout.chunks * CHUNK * layout.block;
                     let strip = Strip {
                         conv,
@@ -153,9 +166,9 @@ fn pack_grad(
     grad: &dyn Rows,
     [image, first, columns]: [usize; 3],
     outputs: Range<usize>,
+    block: usize,
     packed: &mut [f32],
 ) {
-    let block = isa.block();
     with_scratch(columns * block, |planes| {
         planes.fill(0.0);
         for (row, pixels) in packed.chunks_exact_mut(columns * block).enumerate() {
@@ -247,6 +260,24 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     sums: &mut [f32],
     bias: &mut [f32],
 ) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if strip.layout.block == S::LANES {
+            block_kernel::<S, 1>(strip, sums, bias);
+        } else {
+            block_kernel::<S, NV>(strip, sums, bias);
+        }
+    }
+}
+
+/// # Safety
+/// The CPU must have the instruction set.
+#[inline(always)]
+unsafe fn block_kernel<S: Simd, const NV: usize>(
+    strip: &Strip<'_>,
+    sums: &mut [f32],
+    bias: &mut [f32],
+) {
     let Strip {
         conv,
         layout,
@@ -258,6 +289,7 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     } = *strip;
     let block = NV * S::LANES;
     assert!(sums.len() == layout.chunks * CHUNK * block && dy.len() == rows * columns * block);
+    assert!(block == layout.block);
     assert!(x.len() >= ((rows - 1) * conv.stride + conv.kernel) * pitch + CHUNK);
     assert!(bias.len() == block);
     for v in 0..NV {
@@ -284,30 +316,71 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
         for chunk in (0..layout.chunks).step_by(2) {
             // Chunks are processed in pairs; the missing partner of an odd last one repeats a
             // chunk, and its sums are never read.
-            let (even, odd) = (offset(chunk), offset((chunk + 1).min(last)));
+            let pair = ChunkPair {
+                strip,
+                rows: first..(first + step).min(rows),
+                offsets: [offset(chunk), offset((chunk + 1).min(last))],
+            };
             let sums = &mut sums[chunk * CHUNK * block..(chunk + 2) * CHUNK * block];
             // SAFETY: the caller promises the instruction set; the lengths are checked above, and
             // `x` has a chunk more than its rows, for the last run.
             unsafe {
-                let at = sums.as_mut_ptr();
-                let mut tile: Tile<S, NV, CHUNK> = [
-                    load_rows::<S, CHUNK, NV>(at),
-                    load_rows::<S, CHUNK, NV>(at.add(CHUNK * block)),
-                ];
-                for row in first..(first + step).min(rows) {
-                    let x = x.as_ptr().add(row * conv.stride * pitch);
-                    let dy = dy.as_ptr().add(row * columns * block);
-                    multiply::<S, NV, CHUNK, 1, 1>(
-                        &mut tile,
-                        [x.add(even), x.add(odd)],
-                        conv.stride * conv.inputs,
-                        dy,
-                        columns,
-                    );
+                if positions::<S, NV>() == CHUNK {
+                    pair.add::<S, NV, CHUNK>(0, sums);
+                } else {
+                    pair.add::<S, NV, { CHUNK / 2 }>(0, sums);
+                    pair.add::<S, NV, { CHUNK / 2 }>(CHUNK / 2, sums);
                 }
-                store_rows::<S, CHUNK, NV>(at, &tile[0]);
-                store_rows::<S, CHUNK, NV>(at.add(CHUNK * block), &tile[1]);
             }
+        }
+    }
+}
+
+/// Two chunks of neighboring values, and the rows of results that they are summed over.
+struct ChunkPair<'a> {
+    strip: &'a Strip<'a>,
+    rows: Range<usize>,
+    /// Where the chunks lie in the image's first row.
+    offsets: [usize; 2],
+}
+
+impl ChunkPair<'_> {
+    /// Adds the products of `Q` values of each chunk from `start` on.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set, `sums` be those of two chunks, and all values that
+    /// the rows meet be in the strip.
+    #[inline(always)]
+    unsafe fn add<S: Simd, const NV: usize, const Q: usize>(&self, start: usize, sums: &mut [f32]) {
+        let Strip {
+            conv,
+            x,
+            dy,
+            columns,
+            pitch,
+            ..
+        } = *self.strip;
+        let block = NV * S::LANES;
+        assert!(sums.len() == 2 * CHUNK * block && start + Q <= CHUNK);
+        // SAFETY: as promised by the caller; the length was checked above.
+        unsafe {
+            let first = sums.as_mut_ptr().add(start * block);
+            let second = first.add(CHUNK * block);
+            let mut tile: Tile<S, NV, Q> =
+                [load_rows::<S, Q, NV>(first), load_rows::<S, Q, NV>(second)];
+            for row in self.rows.clone() {
+                let x = x.as_ptr().add(row * conv.stride * pitch + start);
+                let dy = dy.as_ptr().add(row * columns * block);
+                multiply::<S, NV, Q, 1, 1>(
+                    &mut tile,
+                    self.offsets.map(|offset| x.add(offset)),
+                    conv.stride * conv.inputs,
+                    dy,
+                    columns,
+                );
+            }
+            store_rows::<S, Q, NV>(first, &tile[0]);
+            store_rows::<S, Q, NV>(second, &tile[1]);
         }
     }
 }

@@ -1,6 +1,8 @@
-//! `emberlens bench`: seconds per training step, and images per second through the pipeline. The
+//! `emberlens bench`: seconds per training step, images per second through the pipeline, and
+//! milliseconds of forward passes. The
 //! figures depend on the machine and its load: compare them within one run, as ratios.
 
+mod forward;
 mod pipeline;
 mod step;
 
@@ -11,8 +13,9 @@ use serde::Serialize;
 
 use super::ui;
 use crate::{
+    architecture::Architecture,
     commands::common::exit_status::ExitStatus,
-    config::{self, DeviceName},
+    config::{self, Config, DeviceName},
     report::text_table,
 };
 
@@ -30,6 +33,43 @@ enum What {
     Step(Common),
     /// Images a second from disk and from the cache, augmented, and how long steps wait for them
     Pipeline(Common),
+    /// Milliseconds of the forward pass of backbones, as frozen features are computed, on made-up
+    /// images with random weights
+    Forward(Networks),
+}
+
+#[derive(Debug, Parser)]
+struct Networks {
+    /// Architectures, as in `model.architecture`
+    #[arg(value_name = "ARCHITECTURE", required = true, value_parser = architecture)]
+    names: Vec<Architecture>,
+    /// auto, gpu, gpu:N, cpu or ndarray
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: DeviceName,
+    /// Images in a batch
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: u16,
+    /// Height and width of the images
+    #[arg(long, value_name = "N", default_value = "224", value_parser = clap::value_parser!(u16).range(32..=4096))]
+    image_size: u16,
+    /// Batches to measure, after one to warm up
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// One JSON document on stdout instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Parses an architecture that has a network of its own.
+fn architecture(name: &str) -> Result<Architecture, String> {
+    let found = Architecture::find(name).filter(|found| !found.is_of_recipe());
+    found.ok_or_else(|| {
+        let names: Vec<_> = Architecture::all()
+            .filter(|known| !known.is_of_recipe())
+            .map(Architecture::name)
+            .collect();
+        format!("found {name:?}, expected one of {}", names.join(", "))
+    })
 }
 
 #[derive(Debug, Parser)]
@@ -61,21 +101,34 @@ struct Common {
 /// # Errors
 /// Returns an error if the configuration, data or device can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let common = match &args.what {
-        What::Step(common) | What::Pipeline(common) => common,
-    };
-    let mut overrides = common.overrides.clone();
-    overrides.extend(common.device.map(|device| format!("device={device}")));
-    let config = config::load(&common.config, &overrides)?;
     match &args.what {
         What::Step(common) => {
-            let result = step::measure(&config, common.steps)?;
+            let result = step::measure(&common.config()?, common.steps)?;
             show(&result, common.json, &result.rows())
         }
         What::Pipeline(common) => {
-            let result = pipeline::measure(config, common.steps)?;
+            let result = pipeline::measure(common.config()?, common.steps)?;
             show(&result, common.json, &result.rows())
         }
+        What::Forward(networks) => {
+            let result = forward::measure(&forward::Settings {
+                networks: networks.names.clone(),
+                device: networks.device,
+                batch_size: networks.batch_size.into(),
+                image_size: networks.image_size.into(),
+                rounds: networks.rounds,
+            })?;
+            show(&result, networks.json, &result.rows())
+        }
+    }
+}
+
+impl Common {
+    /// Loads the recipe with the changes of the command line.
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut overrides = self.overrides.clone();
+        overrides.extend(self.device.map(|device| format!("device={device}")));
+        Ok(config::load(&self.config, &overrides)?)
     }
 }
 

@@ -81,16 +81,19 @@ pub(in crate::nn) fn conv_norm_block(
         );
         return norm_block(result, norm, block.tail);
     }
-    // With fixed statistics the norm is linear in the weights, and folding it into them saves its
-    // pass.
-    let (scale, bias) = scale_and_shift(norm, &device);
+    let (weight, bias) = folded(weight, norm);
+    conv_block(x, weight, Some(bias), block)
+}
+
+/// Returns the weights and bias of a convolution and a norm behind it that uses its running
+/// statistics. The norm is then linear in the weights, and folding it into them saves its pass.
+///
+/// # Shapes
+/// `[outputs, inputs, kernel, kernel]`, and `[outputs]` for the bias.
+pub(in crate::nn) fn folded(weight: Tensor<4>, norm: &BatchNorm) -> (Tensor<4>, Tensor<1>) {
+    let (scale, bias) = scale_and_shift(norm, &weight.device());
     let outputs = weight.dims()[0];
-    conv_block(
-        x,
-        weight * scale.reshape([outputs, 1, 1, 1]),
-        Some(bias),
-        block,
-    )
+    (weight * scale.reshape([outputs, 1, 1, 1]), bias)
 }
 
 /// The block as an extension of Burn's backends.

@@ -1,5 +1,6 @@
 //! Our own operations on the CPU backends, which read and write their tensors as slices:
-//! convolution blocks, batch norm, pooling and optimizer steps.
+//! convolution blocks, batch norm, pooling, whole blocks of networks that don't learn, and optimizer
+//! steps.
 
 #![expect(
     deprecated,
@@ -11,5 +12,6 @@ pub mod backend;
 pub(super) mod block;
 pub(super) mod conv_op;
 pub(super) mod fused_step;
+pub(super) mod inference;
 pub(super) mod norm;
 pub(super) mod pool;

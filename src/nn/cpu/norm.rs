@@ -32,7 +32,7 @@ pub(super) fn is_learning(norm: &BatchNorm, device: &Device) -> bool {
 }
 
 /// Returns the factor and the offset of each channel that a norm by its running statistics is.
-pub(super) fn scale_and_shift(norm: &BatchNorm, device: &Device) -> (Tensor<1>, Tensor<1>) {
+pub(in crate::nn) fn scale_and_shift(norm: &BatchNorm, device: &Device) -> (Tensor<1>, Tensor<1>) {
     let (mean, variance) = (
         norm.running_mean.value().to_device(device),
         norm.running_var.value().to_device(device),

@@ -9,6 +9,7 @@ use burn::{
 
 use super::{
     layers::{self, Layer},
+    prepared::{self, Prepared},
     steps::{self, Step},
 };
 use crate::architecture::Network;
@@ -22,6 +23,29 @@ pub(in crate::nn) struct Backbone {
     /// The steps of each layer group.
     #[module(skip)]
     groups: Vec<Vec<Step>>,
+}
+
+/// A layer group of a backbone whose weights don't change between calls.
+#[derive(Debug)]
+pub(in crate::nn) struct PreparedGroup<'a> {
+    steps: Vec<Prepared<'a>>,
+    layers: &'a [Layer],
+}
+
+impl PreparedGroup<'_> {
+    /// Returns its steps.
+    #[cfg(test)]
+    pub(super) fn steps(&self) -> &[Prepared<'_>] {
+        &self.steps
+    }
+
+    /// Runs the layer group.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` in and out.
+    pub(in crate::nn) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        prepared::run(&self.steps, self.layers, x)
+    }
 }
 
 impl Backbone {
@@ -50,9 +74,22 @@ impl Backbone {
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
     pub(in crate::nn) fn forward(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
-        groups.fold(x, |x, group| {
-            steps::run(&self.groups[group], &self.layers, x)
-        })
+        groups.fold(x, |x, group| self.prepared(group).forward(x))
+    }
+
+    /// Prepares the weights of a layer group for several calls.
+    pub(in crate::nn) fn prepared(&self, group: usize) -> PreparedGroup<'_> {
+        PreparedGroup {
+            steps: prepared::prepare(&self.groups[group], &self.layers),
+            layers: &self.layers,
+        }
+    }
+
+    /// Runs a layer group as networks that learn do.
+    #[cfg(test)]
+    pub(super) fn forward_step_by_step(&self, group: usize, x: Tensor<4>) -> Tensor<4> {
+        let steps = self.groups[group].iter();
+        steps.fold(x, |x, step| step.run(&self.layers, x))
     }
 
     /// Whether the layer called `name` is a batch norm that keeps its statistics and gains in

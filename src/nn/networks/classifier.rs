@@ -8,7 +8,10 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{backbone::Backbone, head::Head};
+use super::{
+    backbone::{Backbone, PreparedGroup},
+    head::Head,
+};
 use crate::nn::cpu::backend::has_kernels;
 use crate::{
     architecture::Network,
@@ -94,6 +97,55 @@ pub struct Classifier {
     head: Head,
 }
 
+/// Layer groups that are not trained, prepared for several calls.
+#[derive(Debug)]
+pub struct Frozen<'a> {
+    network: &'a Network,
+    /// With their indices.
+    groups: Vec<(usize, PreparedGroup<'a>)>,
+}
+
+impl Frozen<'_> {
+    /// Runs the layer groups as [`Classifier::forward_frozen`].
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` in and out.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        // The chunks were chosen for our kernels; other devices take the whole batch.
+        if !has_kernels(&x.device()) {
+            return self.groups.iter().fold(x, |x, (_, group)| group.forward(x));
+        }
+        let groups = self.groups.iter().zip(self.chunks(x.dims()));
+        groups.fold(x, |x, ((_, group), chunk)| {
+            if chunk >= x.dims()[0] {
+                return group.forward(x);
+            }
+            let parts = x.split(chunk, 0).into_iter();
+            Tensor::cat(parts.map(|part| group.forward(part)).collect(), 0)
+        })
+    }
+
+    /// Returns how many images each group takes at a time: [`FROZEN_CHUNK`] where the feature maps
+    /// are widest, and where they are narrow as many more as fill the same memory, because a
+    /// kernel's weights are brought into its order once a call.
+    fn chunks(&self, [_, channels, height, width]: [usize; 4]) -> Vec<usize> {
+        let mut shape = [channels, height, width];
+        let mut widths = Vec::new();
+        for (index, _) in &self.groups {
+            let Some((width, next)) = self.network.widest_of_group(*index, shape) else {
+                unreachable!("the network was built for images of this size")
+            };
+            widths.push(width);
+            shape = next;
+        }
+        let most = widths.iter().copied().max().unwrap_or_default();
+        widths
+            .iter()
+            .map(|width| FROZEN_CHUNK * most / width)
+            .collect()
+    }
+}
+
 impl Classifier {
     /// Creates the network with zero weights and biases; [`super::build`] initializes them.
     ///
@@ -118,6 +170,12 @@ impl Classifier {
         Self { backbone, head }
     }
 
+    /// Returns the network below the head.
+    #[cfg(test)]
+    pub(super) fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
     /// Returns the number of layer groups in the backbone.
     pub fn num_groups(&self) -> usize {
         self.network().groups.len()
@@ -139,15 +197,16 @@ impl Classifier {
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
     pub fn forward_frozen(&self, groups: Range<usize>, x: Tensor<4>) -> Tensor<4> {
-        // The chunk size was chosen for our kernels; other devices take the whole batch.
-        if !has_kernels(&x.device()) || groups.is_empty() {
-            return self.forward_groups(groups, x);
+        self.frozen(groups).forward(x)
+    }
+
+    /// Prepares layer groups that are not trained for several calls; see [`Self::forward_frozen`].
+    pub fn frozen(&self, groups: Range<usize>) -> Frozen<'_> {
+        let groups = groups.map(|group| (group, self.backbone.prepared(group)));
+        Frozen {
+            network: self.network(),
+            groups: groups.collect(),
         }
-        let parts = x
-            .split(FROZEN_CHUNK, 0)
-            .into_iter()
-            .map(|part| self.forward_groups(groups.clone(), part));
-        Tensor::cat(parts.collect(), 0)
     }
 
     /// Returns the channels, height and width of the first `groups` layer groups' output, for

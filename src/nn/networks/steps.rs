@@ -92,12 +92,16 @@ fn advance(next: &mut usize) -> usize {
 ///
 /// # Shapes
 /// `[batch, channels, height, width]` in and out.
-pub(super) fn run(steps: &[Step], modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
+fn run(steps: &[Step], modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
     steps.iter().fold(x, |x, step| step.run(modules, x))
 }
 
 impl Step {
-    fn run(&self, modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
+    /// Runs the step.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` in and out.
+    pub(super) fn run(&self, modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Conv {
                 conv,
@@ -109,7 +113,7 @@ impl Step {
                     unreachable!("the step was found for a convolution")
                 };
                 let [_, _, height, width] = x.dims();
-                let block = block(shape, [height, width], *tail);
+                let block = block_of(shape, [height, width], *tail);
                 match norm.map(|norm| &modules[norm]) {
                     Some(Layer::BatchNorm(norm)) => {
                         conv_norm_block(x, conv.weight.val(), norm, block)
@@ -159,7 +163,7 @@ impl Step {
 }
 
 /// Returns the hyperparameters of a convolution of images of `size`, and of what follows it.
-fn block(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
+pub(super) fn block_of(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
     let (kernel, stride) = (conv.kernel, conv.stride);
     let padding = [0, 1].map(|axis| {
         let side = size[axis];
@@ -179,7 +183,7 @@ fn block(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
 }
 
 /// Makes one tensor of the outputs of paths.
-fn joined(join: Join, outputs: Vec<Tensor<4>>) -> Tensor<4> {
+pub(super) fn joined(join: Join, outputs: Vec<Tensor<4>>) -> Tensor<4> {
     let reduced = match join {
         Join::Concat => return Tensor::cat(outputs, 1),
         Join::Add => outputs.into_iter().reduce(|a, b| a + b),

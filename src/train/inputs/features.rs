@@ -178,6 +178,7 @@ fn compute(
     let mut checksums = Vec::new();
     let (total, mut done) = (view.draws.len(), 0);
     let device = learner.stepper.device.clone().without_autodiff();
+    let frozen = model.frozen(0..layout.groups);
     for batch in Loader::new(view, config.train.batch_size, 0, config.train.workers) {
         if watch.is_stopped() {
             return Ok(false);
@@ -185,7 +186,7 @@ fn compute(
         let batch = batch?;
         done += batch.len();
         let images = upload(batch, learner.stepper.entrance.shape, &device).images;
-        let features = model.forward_frozen(0..layout.groups, images);
+        let features = frozen.forward(images);
         let features = if layout.is_pooled {
             model.pool_features(features)
         } else {

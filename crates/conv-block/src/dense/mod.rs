@@ -44,19 +44,21 @@ pub(crate) struct Dense<'a> {
 
 /// Packs weights in the order in which tiles read them:
 /// `[block of outputs][kernel row][input][kernel column][output in block]`, with zeros for missing
-/// outputs. `at(output, input, row, column)` returns a weight.
+/// outputs; the last block is a single vector if that holds its outputs. `at(output, input, row, column)` returns a weight.
 pub(crate) fn pack_weights(
     isa: Isa,
     [outputs, inputs, kernel]: [usize; 3],
     at: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
 ) -> Vec<f32> {
     let block = isa.block();
-    let mut packed = vec![0.0; outputs.div_ceil(block) * block * inputs * kernel * kernel];
+    let len = inputs * kernel * kernel;
+    let mut packed = vec![0.0; outputs.next_multiple_of(isa.lanes()) * len];
     packed
-        .par_chunks_mut(block * inputs * kernel * kernel)
+        .par_chunks_mut(block * len)
         .enumerate()
         .for_each(|(b, packed)| {
-            for (index, vector) in packed.chunks_exact_mut(block).enumerate() {
+            let width = packed.len() / len;
+            for (index, vector) in packed.chunks_exact_mut(width).enumerate() {
                 let (column, input, row) = (
                     index % kernel,
                     index / kernel % inputs,
@@ -158,47 +160,60 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     sums: &mut [f32],
 ) {
     let d = strip.dense;
-    let width = packed_width(d);
-    let block = NV * S::LANES;
+    let (width, block) = (packed_width(d), NV * S::LANES);
     assert!(
         packed.len()
             >= ((strip.rows.next_multiple_of(2) - 1) * d.stride + d.kernel) * d.inputs * width
     );
     assert!(sums.len() >= 2 * d.out_size.1.next_multiple_of(2) * block);
-    for b in 0..d.outputs.div_ceil(block) {
-        let weights = &d.weights[b * block * d.inputs * d.kernel * d.kernel..]
-            [..block * d.inputs * d.kernel * d.kernel];
-        let bias = &d.bias[b * block..(b + 1) * block];
-        for row in (0..strip.rows).step_by(2) {
-            let pair = Pair {
-                d,
-                packed,
-                width,
-                row,
-                weights,
-                bias,
-            };
-            // SAFETY: the caller promises the instruction set; the lengths are checked above.
-            unsafe {
-                match (d.kernel, d.stride) {
-                    (3, 1) => row_pair::<S, NV, 3, 1>(&pair, sums),
-                    (3, _) => row_pair::<S, NV, 3, 2>(&pair, sums),
-                    (5, 1) => row_pair::<S, NV, 5, 1>(&pair, sums),
-                    (5, _) => row_pair::<S, NV, 5, 2>(&pair, sums),
-                    (7, 1) => row_pair::<S, NV, 7, 1>(&pair, sums),
-                    (7, _) => row_pair::<S, NV, 7, 2>(&pair, sums),
-                    (_, 1) => row_pair::<S, NV, 1, 1>(&pair, sums),
-                    (_, _) => row_pair::<S, NV, 1, 2>(&pair, sums),
-                }
+    for first in (0..d.outputs).step_by(block) {
+        // SAFETY: the caller promises the instruction set; the lengths are checked above.
+        unsafe {
+            if d.outputs - first > S::LANES {
+                outputs_kernel::<S, NV>(strip, first, packed, sums);
+            } else {
+                outputs_kernel::<S, 1>(strip, first, packed, sums);
             }
-            // SAFETY: as above; `row_pair` has filled `sums` for all columns.
-            unsafe {
-                strip.store::<S>(
-                    sums,
-                    [b * block, block.min(d.outputs - b * block), block],
-                    row,
-                )
-            };
+        }
+    }
+}
+
+/// Computes the block of outputs that begins with `first`.
+///
+/// # Safety
+/// The CPU must have the instruction set, and the lengths be those that [`strip_kernel`] checks.
+#[inline(always)]
+unsafe fn outputs_kernel<S: Simd, const NV: usize>(
+    strip: &Strip<'_>,
+    first: usize,
+    packed: &[f32],
+    sums: &mut [f32],
+) {
+    let (d, block) = (strip.dense, NV * S::LANES);
+    let len = d.inputs * d.kernel * d.kernel;
+    for row in (0..strip.rows).step_by(2) {
+        let pair = Pair {
+            d,
+            packed,
+            width: packed_width(d),
+            row,
+            weights: &d.weights[first * len..][..block * len],
+            bias: &d.bias[first..][..block],
+        };
+        // SAFETY: as promised by the caller; `row_pair` fills `sums` for all columns.
+        unsafe {
+            match (d.kernel, d.stride) {
+                (3, 1) => row_pair::<S, NV, 3, 1>(&pair, sums),
+                (3, _) => row_pair::<S, NV, 3, 2>(&pair, sums),
+                (5, 1) => row_pair::<S, NV, 5, 1>(&pair, sums),
+                (5, _) => row_pair::<S, NV, 5, 2>(&pair, sums),
+                (7, 1) => row_pair::<S, NV, 7, 1>(&pair, sums),
+                (7, _) => row_pair::<S, NV, 7, 2>(&pair, sums),
+                (_, 1) => row_pair::<S, NV, 1, 1>(&pair, sums),
+                (_, _) => row_pair::<S, NV, 1, 2>(&pair, sums),
+            }
+            let outputs = block.min(d.outputs - first);
+            strip.store::<S>(sums, [first, outputs, block], row);
         }
     }
 }

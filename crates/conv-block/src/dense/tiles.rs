@@ -5,7 +5,7 @@ use crate::{
     DEAD,
     shape::Tail,
     simd::Simd,
-    tile::{Tile, apply_tail, multiply},
+    tile::{Tile, apply_tail, multiply, positions},
 };
 
 /// Two rows of results to compute for one block of outputs.
@@ -30,17 +30,30 @@ pub(super) unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const ST
     sums: &mut [f32],
 ) {
     let columns = pair.d.out_size.1.next_multiple_of(2);
+    let most = match (positions::<S, NV>(), pair.d.tail) {
+        // Cells have two columns.
+        (3, Tail::ReluPool) => 2,
+        (most, _) => most,
+    };
     let mut column = 0;
     while column < columns {
+        let left = columns - column;
+        // Four columns are two tiles of two, as a tile of one would take as long.
+        let width = if left < most || (left, most) == (4, 3) {
+            most.min(left) & !1
+        } else {
+            most
+        };
         // SAFETY: as promised by the caller; a tile ends at the last column at most.
         unsafe {
-            match columns - column {
+            match width {
                 2 => tile_at::<S, NV, 2, T, STEP>(pair, column, sums),
+                3 => tile_at::<S, NV, 3, T, STEP>(pair, column, sums),
                 4 => tile_at::<S, NV, 4, T, STEP>(pair, column, sums),
                 _ => tile_at::<S, NV, 6, T, STEP>(pair, column, sums),
             }
         }
-        column += 6;
+        column += width;
     }
 }
 

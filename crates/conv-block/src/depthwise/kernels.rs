@@ -116,7 +116,7 @@ unsafe fn multiply_kernel<S: Simd, const NV: usize>(
 
 per_isa! {
     /// Copies `out[i] = values[i * stride]`.
-    pub(super) fn every(values: &[f32], stride: usize, out: &mut [f32]) = every_kernel
+    pub(crate) fn every(values: &[f32], stride: usize, out: &mut [f32]) = every_kernel
 }
 
 /// # Safety

@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+pub(crate) use self::kernels::every;
 use self::{
     kernels::{correlate, multiply},
     layout::Layout,

@@ -8,6 +8,7 @@ pub(crate) struct Neon;
 
 impl Simd for Neon {
     const LANES: usize = 4;
+    const SUMS: usize = 24;
     type V = float32x4_t;
     #[inline(always)]
     unsafe fn splat(x: f32) -> float32x4_t {

@@ -84,7 +84,18 @@ impl Isa {
             Kind::Avx512 => 32,
             #[cfg(test)]
             Kind::Lanes16 => 32,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => 16,
             _ => 8,
+        }
+    }
+
+    /// Returns the most positions in a row of a tile; see [`crate::tile::positions`].
+    pub(crate) fn positions(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => 3,
+            _ => 6,
         }
     }
 
@@ -112,6 +123,8 @@ impl Isa {
 pub(crate) trait Simd: Copy {
     /// Number of values in a vector.
     const LANES: usize;
+    /// Number of vectors of sums that a tile may have, so that they stay in registers.
+    const SUMS: usize;
     /// A vector.
     type V: Copy;
     /// Returns a vector of equal values.
@@ -304,7 +317,7 @@ macro_rules! per_isa {
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: this function is compiled with the features, which its caller has
                 // detected.
-                unsafe { $kernel::<$crate::simd::Avx2, 1>($($arg),*) }
+                unsafe { $kernel::<$crate::simd::Avx2, 2>($($arg),*) }
             }
             /// # Safety
             /// The CPU must have NEON.

@@ -11,6 +11,7 @@ pub(crate) type Portable = Lanes<8>;
 
 impl<const N: usize> Simd for Lanes<N> {
     const LANES: usize = N;
+    const SUMS: usize = 24;
     type V = [f32; N];
     #[inline(always)]
     unsafe fn splat(x: f32) -> [f32; N] {

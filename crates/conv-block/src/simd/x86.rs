@@ -23,6 +23,7 @@ pub(crate) struct Avx512;
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
+    const SUMS: usize = 24;
     type V = __m512;
     #[inline(always)]
     fn hide(pointer: *const f32) -> *const f32 {
@@ -152,6 +153,7 @@ pub(crate) struct Avx2;
 
 impl Simd for Avx2 {
     const LANES: usize = 8;
+    const SUMS: usize = 12;
     type V = __m256;
     #[inline(always)]
     fn hide(pointer: *const f32) -> *const f32 {

@@ -20,7 +20,7 @@ use crate::{
     scratch::{SharedMut, filled, with_scratch},
     shape::{Conv, Tail},
     simd::{Isa, Simd, per_isa},
-    tile::{Tile, multiply},
+    tile::{Tile, multiply, positions},
 };
 
 /// Rows and columns of a tile's results.
@@ -307,21 +307,43 @@ unsafe fn multiply_places<S: Simd, const NV: usize>(
                 // SAFETY: the caller promises the instruction set; each slice has the length that
                 // its part of the product needs.
                 unsafe {
-                    let mut tile: Tile<S, NV, { GROUP / 2 }> =
-                        [[[S::splat(0.0); NV]; GROUP / 2]; 2];
-                    let rows = [patches.as_ptr(), patches.as_ptr().add(GROUP / 2)];
-                    multiply::<S, NV, { GROUP / 2 }, 1, 1>(
-                        &mut tile,
-                        rows,
-                        GROUP,
-                        weights.as_ptr(),
-                        inputs,
-                    );
-                    for (index, vector) in tile.as_flattened().as_flattened().iter().enumerate() {
-                        S::store(sums.as_mut_ptr().add(index * S::LANES), *vector);
+                    if positions::<S, NV>() == GROUP / 2 {
+                        multiply_tiles::<S, NV, { GROUP / 2 }>(patches, weights, inputs, sums);
+                    } else {
+                        let half = GROUP / 2;
+                        multiply_tiles::<S, NV, { GROUP / 4 }>(patches, weights, inputs, sums);
+                        multiply_tiles::<S, NV, { GROUP / 4 }>(
+                            &patches[half..],
+                            weights,
+                            inputs,
+                            &mut sums[half * block..],
+                        );
                     }
                 }
             }
+        }
+    }
+}
+
+/// Multiplies `2 * Q` tiles of a group at one place.
+///
+/// # Safety
+/// The CPU must have the instruction set. From the first of the tiles on, `patches` must hold the
+/// values of all inputs, and `sums` a block of outputs for each; `weights` hold a block.
+#[inline(always)]
+unsafe fn multiply_tiles<S: Simd, const NV: usize, const Q: usize>(
+    patches: &[f32],
+    weights: &[f32],
+    inputs: usize,
+    sums: &mut [f32],
+) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let mut tile: Tile<S, NV, Q> = [[[S::splat(0.0); NV]; Q]; 2];
+        let rows = [patches.as_ptr(), patches.as_ptr().add(Q)];
+        multiply::<S, NV, Q, 1, 1>(&mut tile, rows, GROUP, weights.as_ptr(), inputs);
+        for (index, vector) in tile.as_flattened().as_flattened().iter().enumerate() {
+            S::store(sums.as_mut_ptr().add(index * S::LANES), *vector);
         }
     }
 }

@@ -1,0 +1,171 @@
+//! Operations on the CPU backends for networks that don't learn.
+
+use std::sync::Arc;
+
+use burn::{
+    backend::{
+        Backend, Dispatch, Flex, TensorMetadata as _, backend_extension, tensor::FloatTensor,
+    },
+    tensor::{DType, Device, Shape, Tensor},
+};
+use burn_ndarray::NdArray;
+use conv_block::{Activation, Images, Isa, PackedInverted, activate, scale_and_activate};
+
+use rayon::prelude::*;
+
+use super::backend::{HostBackend, has_kernels};
+
+/// Number of values that a thread takes at a time.
+const PART_LEN: usize = 1 << 16;
+
+/// Whether these operations run on a device: it has our kernels, and asks for no gradients.
+pub(in crate::nn) fn is_for_inference(device: &Device) -> bool {
+    has_kernels(device) && !device.is_autodiff()
+}
+
+/// Runs an inverted residual; `padding` is that of its depthwise convolution. Returns `None` for
+/// shapes that the kernel doesn't support.
+///
+/// # Shapes
+/// `[batch, inputs, height, width]` to `[batch, outputs, rows, columns]`.
+pub(in crate::nn) fn inverted(
+    x: &Tensor<4>,
+    block: &Arc<PackedInverted>,
+    padding: [[usize; 2]; 2],
+) -> Option<Tensor<4>> {
+    let [count, _, height, width] = x.dims();
+    let images = Images {
+        count,
+        size: [height, width],
+        padding,
+    };
+    let is_supported = x.dtype() == DType::F32 && block.shape().is_supported(&images);
+    is_supported.then(|| {
+        Tensor::from_dispatch(Dispatch::inverted(
+            x.clone().into_dispatch(),
+            block.clone(),
+            images,
+        ))
+    })
+}
+
+/// Applies a function to each value, in place where nobody else has the tensor.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` in and out.
+pub(in crate::nn) fn activated(x: Tensor<4>, function: Activation) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::activated(x.into_dispatch(), function))
+}
+
+/// Multiplies each channel by its factor, adds its offset and applies a function; `scales` are the
+/// factors and the offsets.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` in and out.
+pub(in crate::nn) fn scaled(
+    x: Tensor<4>,
+    scales: &Arc<[Vec<f32>; 2]>,
+    function: Activation,
+) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::scaled(
+        x.into_dispatch(),
+        scales.clone(),
+        function,
+    ))
+}
+
+/// Returns the sum of two tensors and a function of it.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` twice, and out.
+pub(in crate::nn) fn added(a: Tensor<4>, b: Tensor<4>, function: Activation) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::added(
+        a.into_dispatch(),
+        b.into_dispatch(),
+        function,
+    ))
+}
+
+/// The operations as an extension of Burn's backends.
+#[backend_extension(Flex, NdArray)]
+trait InferenceOps: Backend {
+    /// See [`inverted`].
+    fn inverted(
+        x: FloatTensor<Self>,
+        block: Arc<PackedInverted>,
+        images: Images,
+    ) -> FloatTensor<Self>;
+
+    /// See [`activated`].
+    fn activated(x: FloatTensor<Self>, function: Activation) -> FloatTensor<Self>;
+
+    /// See [`scaled`].
+    fn scaled(
+        x: FloatTensor<Self>,
+        scales: Arc<[Vec<f32>; 2]>,
+        function: Activation,
+    ) -> FloatTensor<Self>;
+
+    /// See [`added`].
+    fn added(a: FloatTensor<Self>, b: FloatTensor<Self>, function: Activation)
+    -> FloatTensor<Self>;
+}
+
+macro_rules! on_slices {
+    ($($backend:ty)*) => {$(
+        impl InferenceOps for $backend {
+            fn inverted(
+                x: FloatTensor<Self>,
+                block: Arc<PackedInverted>,
+                images: Images,
+            ) -> FloatTensor<Self> {
+                let x = Self::contiguous(x);
+                let [rows, columns] = block.shape().result_size(&images);
+                let shape = Shape::new([images.count, block.shape().outputs, rows, columns]);
+                Self::tensor(block.run(&images, Self::values(&x)), shape)
+            }
+
+            fn activated(x: FloatTensor<Self>, function: Activation) -> FloatTensor<Self> {
+                let mut x = Self::contiguous(x);
+                let values = Self::values_mut(&mut x);
+                let parts = values.par_chunks_mut(PART_LEN);
+                parts.for_each(|values| activate(Isa::best(), function, values));
+                x
+            }
+
+            fn scaled(
+                x: FloatTensor<Self>,
+                scales: Arc<[Vec<f32>; 2]>,
+                function: Activation,
+            ) -> FloatTensor<Self> {
+                let mut x = Self::contiguous(x);
+                let [_, channels, height, width] = x.shape().dims();
+                let [scale, shift] = &*scales;
+                let planes = Self::values_mut(&mut x).par_chunks_mut((height * width).max(1));
+                planes.enumerate().for_each(|(index, plane)| {
+                    let channel = index % channels;
+                    let (scale, shift) = (scale[channel], shift[channel]);
+                    scale_and_activate(Isa::best(), scale, shift, function, plane);
+                });
+                x
+            }
+
+            fn added(
+                a: FloatTensor<Self>,
+                b: FloatTensor<Self>,
+                function: Activation,
+            ) -> FloatTensor<Self> {
+                let (mut a, b) = (Self::contiguous(a), Self::contiguous(b));
+                let (sums, terms) = (Self::values_mut(&mut a), Self::values(&b));
+                let parts = sums.par_chunks_mut(PART_LEN).zip(terms.par_chunks(PART_LEN));
+                parts.for_each(|(sums, terms)| {
+                    sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += *term);
+                    activate(Isa::best(), function, sums);
+                });
+                a
+            }
+        }
+    )*};
+}
+
+on_slices!(Flex NdArray);

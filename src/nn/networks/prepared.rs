@@ -1,0 +1,480 @@
+//! Steps of a network that doesn't learn, with their weights prepared once: norms are folded into
+//! convolutions, and inverted residuals found and packed for the kernel that computes them as one.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use conv_block::{
+    Activation, GateWeights, InvertedResidual, InvertedWeights, Isa, PackedInverted, Tail, Weights,
+};
+
+use super::{
+    layers::Layer,
+    steps::{Step, block_of, joined},
+};
+use crate::{
+    architecture::{self, Conv, Groups, Join},
+    nn::cpu::{
+        conv_op::{conv_block, folded},
+        inference::{activated, added, inverted, is_for_inference, scaled},
+        norm::scale_and_shift,
+    },
+};
+
+/// A step, or several as one.
+#[derive(Debug)]
+pub(super) enum Prepared<'a> {
+    /// A step as it is.
+    Step(&'a Step),
+    /// A convolution with its norm in its weights.
+    Conv {
+        weight: Tensor<4>,
+        bias: Option<Tensor<1>>,
+        shape: &'a Conv,
+        tail: Tail,
+    },
+    /// A norm by its running statistics: the factor and the offset of each channel, and a function.
+    Norm(Arc<[Vec<f32>; 2]>, Activation),
+    /// An inverted residual.
+    Inverted {
+        block: Arc<PackedInverted>,
+        depthwise: &'a Conv,
+        /// The same step by step, for sizes that the kernel doesn't support.
+        plain: Vec<Prepared<'a>>,
+    },
+    /// A function of each value.
+    Activation(Activation),
+    /// The sum of two paths and a function.
+    Sum([Vec<Prepared<'a>>; 2], Activation),
+    /// Paths side by side.
+    Branches(Join, Vec<Vec<Prepared<'a>>>),
+}
+
+/// Prepares steps. On devices whose tensors aren't in this process, and for modules that learn, the
+/// steps stay as they are.
+pub(super) fn prepare<'a>(steps: &'a [Step], modules: &[Layer]) -> Vec<Prepared<'a>> {
+    let is_prepared = modules.iter().any(
+        |layer| matches!(layer, Layer::Conv(conv) if is_for_inference(&conv.weight.val().device())),
+    );
+    if is_prepared {
+        Preparation { modules }.all(steps)
+    } else {
+        steps.iter().map(Prepared::Step).collect()
+    }
+}
+
+/// Runs prepared steps one after the other; `modules` are those they were prepared with.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` in and out.
+pub(super) fn run(steps: &[Prepared<'_>], modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
+    steps.iter().fold(x, |x, step| step.run(modules, x))
+}
+
+impl Prepared<'_> {
+    fn run(&self, modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Step(step) => step.run(modules, x),
+            Self::Conv {
+                weight,
+                bias,
+                shape,
+                tail,
+            } => {
+                let [_, _, height, width] = x.dims();
+                let block = block_of(shape, [height, width], *tail);
+                conv_block(x, weight.clone(), bias.clone(), block)
+            }
+            Self::Inverted {
+                block,
+                depthwise,
+                plain,
+            } => {
+                let [_, _, height, width] = x.dims();
+                let padding = block_of(depthwise, [height, width], Tail::Linear).padding;
+                inverted(&x, block, padding).unwrap_or_else(|| run(plain, modules, x))
+            }
+            Self::Norm(scales, function) => scaled(x, scales, *function),
+            Self::Activation(function) => activated(x, *function),
+            Self::Sum([first, second], function) => {
+                let a = run(first, modules, x.clone());
+                added(a, run(second, modules, x), *function)
+            }
+            Self::Branches(join, paths) => {
+                let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
+                joined(*join, outputs.collect())
+            }
+        }
+    }
+}
+
+/// What steps are prepared from.
+struct Preparation<'m> {
+    modules: &'m [Layer],
+}
+
+/// A convolution, its norm and function.
+struct Unit<'a> {
+    conv: usize,
+    norm: Option<usize>,
+    shape: &'a Conv,
+    function: Activation,
+}
+
+/// The convolutions of an inverted residual.
+struct Inverted<'a> {
+    expand: Option<Unit<'a>>,
+    depthwise: Unit<'a>,
+    gate: Option<[Unit<'a>; 2]>,
+    project: Unit<'a>,
+}
+
+impl Preparation<'_> {
+    fn all<'a>(&self, steps: &'a [Step]) -> Vec<Prepared<'a>> {
+        let mut found = Vec::new();
+        let mut rest = steps;
+        while let [first, behind @ ..] = rest {
+            let (step, behind) = self
+                .fused(rest)
+                .unwrap_or_else(|| (self.single(first), behind));
+            found.push(step);
+            rest = behind;
+        }
+        found
+    }
+
+    /// Prepares the first of the steps together with others, if it can be, and returns the rest.
+    fn fused<'a>(&self, steps: &'a [Step]) -> Option<(Prepared<'a>, &'a [Step])> {
+        if let Some((parts, rest)) = Inverted::find(steps) {
+            let plain = &steps[..steps.len() - rest.len()];
+            return Some((self.inverted(&parts, false, plain), rest));
+        }
+        let [Step::Branches(Join::Add, paths), rest @ ..] = steps else {
+            return None;
+        };
+        let [first, second] = &paths[..] else {
+            return None;
+        };
+        if let (Some((parts, [] | [Step::DropPath(_)])), []) = (Inverted::find(first), &second[..])
+            && parts.project.function == Activation::Linear
+        {
+            return Some((self.inverted(&parts, true, &steps[..1]), rest));
+        }
+        let (function, rest) = function_of(rest).unwrap_or((Activation::Linear, rest));
+        let paths = [first, second].map(|path| self.all(path));
+        Some((Prepared::Sum(paths, function), rest))
+    }
+
+    fn single<'a>(&self, step: &'a Step) -> Prepared<'a> {
+        match step {
+            Step::Conv {
+                conv,
+                norm,
+                shape,
+                tail,
+            } => {
+                let (weight, bias) = self.weights(*conv, *norm);
+                Prepared::Conv {
+                    weight,
+                    bias,
+                    shape,
+                    tail: *tail,
+                }
+            }
+            Step::Norm(norm, tail) => match tail {
+                Tail::Linear => self.norm(*norm, Activation::Linear),
+                Tail::Relu => self.norm(*norm, Activation::Relu),
+                Tail::Relu6 => self.norm(*norm, Activation::Relu6),
+                Tail::ReluPool => Prepared::Step(step),
+            },
+            Step::Activation(_) => match function_of(std::slice::from_ref(step)) {
+                Some((function, _)) => Prepared::Activation(function),
+                None => Prepared::Step(step),
+            },
+            Step::Branches(join, paths) => {
+                Prepared::Branches(*join, paths.iter().map(|path| self.all(path)).collect())
+            }
+            _ => Prepared::Step(step),
+        }
+    }
+
+    fn inverted<'a>(
+        &self,
+        parts: &Inverted<'a>,
+        is_residual: bool,
+        plain: &'a [Step],
+    ) -> Prepared<'a> {
+        let values = |unit: &Unit<'_>| self.values(unit);
+        let (expand, depthwise, project) = (
+            parts.expand.as_ref().map(values),
+            values(&parts.depthwise),
+            values(&parts.project),
+        );
+        let gate = parts.gate.as_ref().map(|gate| gate.each_ref().map(values));
+        let gate = gate.as_ref().map(|[reduce, expand]| GateWeights {
+            reduce: borrowed(reduce),
+            expand: borrowed(expand),
+            functions: parts.gate.as_ref().map_or([Activation::Linear; 2], |gate| {
+                gate.each_ref().map(|unit| unit.function)
+            }),
+        });
+        let expanded = parts.depthwise.shape.outputs;
+        let shape = InvertedResidual {
+            inputs: expand
+                .as_ref()
+                .map_or(expanded, |(weight, _)| weight.len() / expanded),
+            expanded,
+            outputs: parts.project.shape.outputs,
+            kernel: parts.depthwise.shape.kernel[0],
+            stride: parts.depthwise.shape.stride,
+            activation: parts.depthwise.function,
+            tail: parts.project.function,
+            is_residual,
+        };
+        let weights = InvertedWeights {
+            expand: expand.as_ref().map(borrowed),
+            depthwise: borrowed(&depthwise),
+            gate,
+            project: borrowed(&project),
+        };
+        Prepared::Inverted {
+            block: Arc::new(PackedInverted::new(Isa::best(), shape, &weights)),
+            depthwise: parts.depthwise.shape,
+            plain: plain.iter().map(|step| self.single(step)).collect(),
+        }
+    }
+
+    fn norm<'a>(&self, norm: usize, function: Activation) -> Prepared<'a> {
+        let Layer::BatchNorm(norm) = &self.modules[norm] else {
+            unreachable!("the step was found for a batch norm")
+        };
+        let (scale, shift) = scale_and_shift(norm, &norm.gamma.val().device());
+        Prepared::Norm(Arc::new([scale, shift].map(values_of)), function)
+    }
+
+    /// Returns the weights of a convolution with its norm in them, and its bias.
+    fn weights(&self, conv: usize, norm: Option<usize>) -> (Tensor<4>, Option<Tensor<1>>) {
+        let Layer::Conv(conv) = &self.modules[conv] else {
+            unreachable!("the step was found for a convolution")
+        };
+        let weight = conv.weight.val();
+        match norm.map(|norm| &self.modules[norm]) {
+            Some(Layer::BatchNorm(norm)) => {
+                let (weight, bias) = folded(weight, norm);
+                (weight, Some(bias))
+            }
+            _ => (weight, conv.bias.as_ref().map(|bias| bias.val())),
+        }
+    }
+
+    /// Returns the values of [`Self::weights`], with zeros for a missing bias.
+    fn values(&self, unit: &Unit<'_>) -> (Vec<f32>, Vec<f32>) {
+        let (weight, bias) = self.weights(unit.conv, unit.norm);
+        let zeros = || vec![0.0; unit.shape.outputs];
+        (values_of(weight), bias.map_or_else(zeros, values_of))
+    }
+}
+
+/// Copies the values of a tensor in this process.
+fn values_of<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let values = tensor.into_data().try_to_vec();
+    values.expect("weights in this process can be read")
+}
+
+fn borrowed((weight, bias): &(Vec<f32>, Vec<f32>)) -> Weights<'_> {
+    Weights { weight, bias }
+}
+
+impl<'a> Unit<'a> {
+    /// Takes a convolution and its function from the beginning of the steps.
+    fn take(steps: &'a [Step]) -> Option<(Self, &'a [Step])> {
+        let [
+            Step::Conv {
+                conv,
+                norm,
+                shape,
+                tail,
+            },
+            rest @ ..,
+        ] = steps
+        else {
+            return None;
+        };
+        let (function, rest) = match tail {
+            Tail::Linear => function_of(rest).unwrap_or((Activation::Linear, rest)),
+            Tail::Relu => (Activation::Relu, rest),
+            Tail::Relu6 => (Activation::Relu6, rest),
+            Tail::ReluPool => return None,
+        };
+        let unit = Self {
+            conv: *conv,
+            norm: *norm,
+            shape,
+            function,
+        };
+        Some((unit, rest))
+    }
+
+    /// Whether it is a product of each pixel's channels and a matrix.
+    fn is_pointwise(&self) -> bool {
+        let Conv { kernel, stride, .. } = *self.shape;
+        (kernel, stride, self.shape.groups) == ([1; 2], 1, Groups::One)
+    }
+
+    /// Whether each channel has a square kernel of its own.
+    fn is_depthwise(&self) -> bool {
+        let [height, width] = self.shape.kernel;
+        self.shape.groups == Groups::Depthwise && height == width
+    }
+}
+
+impl<'a> Inverted<'a> {
+    /// Takes an inverted residual, or a separable convolution, from the beginning of the steps.
+    fn find(steps: &'a [Step]) -> Option<(Self, &'a [Step])> {
+        let (first, rest) = Unit::take(steps)?;
+        let (expand, depthwise, rest) = if first.is_pointwise() {
+            let (depthwise, rest) = Unit::take(rest)?;
+            if first.function != depthwise.function {
+                return None;
+            }
+            (Some(first), depthwise, rest)
+        } else {
+            (None, first, rest)
+        };
+        let (gate, rest) = match rest {
+            [Step::Branches(Join::Multiply, paths), rest @ ..] => (Some(gate_of(paths)?), rest),
+            _ => (None, rest),
+        };
+        let (project, rest) = Unit::take(rest)?;
+        let is_one = depthwise.is_depthwise() && project.is_pointwise();
+        let found = Self {
+            expand,
+            depthwise,
+            gate,
+            project,
+        };
+        is_one.then_some((found, rest))
+    }
+}
+
+/// Returns the convolutions of a gate.
+fn gate_of(paths: &[Vec<Step>]) -> Option<[Unit<'_>; 2]> {
+    let [unchanged, gate] = paths else {
+        return None;
+    };
+    let [Step::GlobalAverage, rest @ ..] = &gate[..] else {
+        return None;
+    };
+    let (reduce, rest) = Unit::take(rest)?;
+    let (expand, rest) = Unit::take(rest)?;
+    let is_gate = unchanged.is_empty() && rest.is_empty();
+    (is_gate && reduce.is_pointwise() && expand.is_pointwise()).then_some([reduce, expand])
+}
+
+/// Takes a function that the kernels have from the beginning of the steps.
+fn function_of(steps: &[Step]) -> Option<(Activation, &[Step])> {
+    let [Step::Activation(function), rest @ ..] = steps else {
+        return None;
+    };
+    let function = match function {
+        architecture::Activation::Relu => Activation::Relu,
+        architecture::Activation::Relu6 => Activation::Relu6,
+        architecture::Activation::Silu => Activation::Silu,
+        architecture::Activation::HardSwish => Activation::HardSwish,
+        architecture::Activation::Sigmoid => Activation::Sigmoid,
+        architecture::Activation::HardSigmoid => Activation::HardSigmoid,
+        _ => return None,
+    };
+    Some((function, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::{
+        architecture::Architecture,
+        config::{Model, Pooling, Weights as Source},
+        nn::networks::{
+            build,
+            classifier::{Design, Output},
+        },
+    };
+
+    /// Counts the inverted residuals of prepared steps.
+    fn count(steps: &[Prepared<'_>]) -> usize {
+        let of_step = |step: &Prepared<'_>| match step {
+            Prepared::Inverted { .. } => 1,
+            Prepared::Sum(paths, _) => paths.iter().map(|path| count(path)).sum(),
+            Prepared::Branches(_, paths) => paths.iter().map(|path| count(path)).sum(),
+            _ => 0,
+        };
+        steps.iter().map(of_step).sum()
+    }
+
+    #[test]
+    fn prepared_networks_have_the_features_of_their_steps() {
+        let blocks = |name: &str| match name {
+            "mobilenet_v1" => 13,
+            "mobilenet_v2" => 17,
+            "mobilenet_v3_small" => 11,
+            "mobilenet_v3_large" => 15,
+            "efficientnet_b0" | "efficientnet_lite0" => 16,
+            _ => 0,
+        };
+        let device = Device::flex();
+        let names = [
+            "mobilenet_v1",
+            "mobilenet_v2",
+            "mobilenet_v3_small",
+            "mobilenet_v3_large",
+            "efficientnet_b0",
+            "efficientnet_lite0",
+            "resnet18",
+            "densenet121",
+            "squeezenet1_1",
+            "convnext_tiny",
+        ];
+        for name in names {
+            let design = Design {
+                model: Model {
+                    architecture: Architecture::find(name).expect("known"),
+                    weights: Some(Source::None),
+                    pooling: Pooling::Average,
+                    ..Model::default()
+                },
+                input: [3, 64, 96],
+                num_classes: 2,
+                output: Output::Softmax,
+            };
+            let model = build(&design, 1, &device);
+            let len = 3 * 3 * 64 * 96;
+            let pixels: Vec<f32> = (0..len)
+                .map(|at| ((at * 7919 + at % 37 * 31) % 251) as f32 / 125.0 - 1.0)
+                .collect();
+            let images = Tensor::<4>::from_data(TensorData::new(pixels, [3, 3, 64, 96]), &device);
+            let (backbone, mut found, mut plain) = (model.backbone(), images.clone(), images);
+            let mut inverted = 0;
+            for group in 0..model.num_groups() {
+                let prepared = backbone.prepared(group);
+                inverted += count(prepared.steps());
+                found = prepared.forward(found);
+                plain = backbone.forward_step_by_step(group, plain);
+            }
+            assert_eq!(inverted, blocks(name), "{name}");
+            assert_eq!(found.dims(), plain.dims(), "{name}");
+            let (found, plain) = (values_of(found), values_of(plain));
+            let most = plain
+                .iter()
+                .fold(0.0f32, |most, value| most.max(value.abs()));
+            assert!(most > 1e-3, "{name}: {most}");
+            for (found, plain) in found.iter().zip(&plain) {
+                assert!(
+                    (found - plain).abs() < 1e-4 * most,
+                    "{name}: {found}, not {plain}"
+                );
+            }
+        }
+    }
+}
