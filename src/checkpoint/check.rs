@@ -91,7 +91,7 @@ fn check_images(meta: &Meta) -> Checked {
         (rescale as f32).is_normal(),
         "normalize.rescale",
         rescale,
-        "a factor on grey levels that isn't 0",
+        "a factor on gray levels that isn't 0",
     )?;
     for (field, values) in [
         ("normalize.mean", &normalize.mean),

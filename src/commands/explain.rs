@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use super::{
     common::{
         folders,
-        inputs::{find, read_unlabelled},
+        inputs::{find, read_unlabeled},
     },
     ui::{self, say},
 };
@@ -132,7 +132,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     };
     let mut work = Work::new(&explainer, wanted, &out, &Terminal);
     for chunk in paths.chunks(CHUNK) {
-        let set = read_unlabelled(chunk, meta, &mut num_failed)?;
+        let set = read_unlabeled(chunk, meta, &mut num_failed)?;
         if !set.images.is_empty() {
             work.explain(&set, &meta.normalize)?;
         }

@@ -15,7 +15,7 @@ use crate::{
     commands::{
         common::{
             exit_status::ExitStatus,
-            inputs::{find, read_unlabelled},
+            inputs::{find, read_unlabeled},
         },
         ui::Terminal,
     },
@@ -140,7 +140,7 @@ fn classify(
     num_failed: &mut usize,
 ) -> anyhow::Result<Vec<Prediction>> {
     let checkpoint = predictor.checkpoint;
-    let set = read_unlabelled(paths, &checkpoint.meta, num_failed)?;
+    let set = read_unlabeled(paths, &checkpoint.meta, num_failed)?;
     if set.images.is_empty() {
         return Ok(Vec::new());
     }

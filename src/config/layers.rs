@@ -39,7 +39,7 @@ pub struct ConvRecipe {
     /// Zeros around the image, Keras's rule.
     #[serde(default = "same")]
     pub padding: Around,
-    /// Batch normalisation before the activation; the convolution then has no bias.
+    /// Batch normalization before the activation; the convolution then has no bias.
     #[serde(default)]
     pub batch_norm: bool,
     /// The function behind it; `model.activation` where it is left out.
@@ -63,7 +63,7 @@ pub struct SeparableConvRecipe {
     /// Zeros around the image, Keras's rule.
     #[serde(default = "same")]
     pub padding: Around,
-    /// Batch normalisation before the activation; the 1x1 convolution then has no bias.
+    /// Batch normalization before the activation; the 1x1 convolution then has no bias.
     #[serde(default)]
     pub batch_norm: bool,
     /// The function behind it; `model.activation` where it is left out.

@@ -52,7 +52,7 @@ pub struct Config {
     /// The network.
     #[serde(default)]
     pub model: Model,
-    /// Loss, optimiser, schedule, and when to stop and save.
+    /// Loss, optimizer, schedule, and when to stop and save.
     #[serde(default)]
     pub train: Train,
 }

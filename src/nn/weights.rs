@@ -222,7 +222,7 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
         tensors.insert(format!("raw.{name}"), floats(tensor)?);
     }
     let failed = |error: safetensors::SafeTensorError| {
-        NnError::Weights(format!("can't write the optimiser's state: {error}"))
+        NnError::Weights(format!("can't write the optimizer's state: {error}"))
     };
     let views = tensors.iter().map(|(name, (dtype, bytes))| {
         let count = bytes.len() / (dtype.bitsize() / 8);
@@ -237,7 +237,7 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
 /// # Errors
 /// Returns an error if `bytes` are not a whole safetensors file or have a tensor of another name.
 pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<TrainingState, NnError> {
-    let broken = |what: &str| NnError::Weights(format!("the optimiser's state is damaged: {what}"));
+    let broken = |what: &str| NnError::Weights(format!("the optimizer's state is damaged: {what}"));
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error.to_string()))?;
     let mut state = TrainingState::default();
     for (name, view) in file.iter() {

@@ -85,7 +85,7 @@ pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
         confusion: confusion.clone(),
     };
     let mut caption =
-        "Rows are the true class, columns the predicted one; the colour is the share of the row."
+        "Rows are the true class, columns the predicted one; the color is the share of the row."
             .to_owned();
     if classes.len() > MATRIX_CLASSES {
         caption.push_str(
@@ -95,7 +95,7 @@ pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
     }
     if classes_per_place(classes.len()) > 1 {
         caption.push_str(&format!(
-            " {} neighbouring classes share a place.",
+            " {} neighboring classes share a place.",
             classes_per_place(classes.len())
         ));
     }

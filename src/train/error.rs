@@ -93,7 +93,7 @@ pub enum TrainError {
     },
     /// Weights without the `meta.json` that states their normalization.
     #[error(
-        "found no meta.json beside the weights, which says how their images were normalised; \
+        "found no meta.json beside the weights, which says how their images were normalized; \
          set data.normalize as it was for them: {}",
         .0.display()
     )]

@@ -1,4 +1,4 @@
-//! Augmented sets on disk, settings by class, mixing, normalisations: what a user does with
+//! Augmented sets on disk, settings by class, mixing, normalizations: what a user does with
 //! `[augment]`.
 
 use std::collections::BTreeMap;

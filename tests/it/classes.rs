@@ -10,7 +10,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:.300}"))
 }
 
-/// `count` grey images of noise, 9 wide and 6 high, one file each.
+/// `count` gray images of noise, 9 wide and 6 high, one file each.
 fn noise(place: &Place, folder: &str, class: usize, count: usize) {
     fs::create_dir_all(place.path(folder)).expect("created");
     for index in 0..count {
@@ -108,7 +108,7 @@ fn files_have_their_size(place: &Place) {
     let page = place.read("run/report.html");
     assert!(
         page.contains("The most frequent mistakes")
-            && page.contains("4 neighbouring classes share a place")
+            && page.contains("4 neighboring classes share a place")
     );
 }
 

@@ -181,7 +181,7 @@ fn gif(width: u16, height: u16, comments: usize) -> Vec<u8> {
     .concat()
 }
 
-/// A square BMP of two colours, packed as runs.
+/// A square BMP of two colors, packed as runs.
 fn bitmap(side: i32, packed: &[u8]) -> Vec<u8> {
     let size = [side.to_le_bytes(), side.to_le_bytes()].concat();
     let head = [
@@ -202,7 +202,7 @@ fn bitmap(side: i32, packed: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A square grey TIFF whose strip isn't there.
+/// A square gray TIFF whose strip isn't there.
 fn tiff(side: u32, compression: u32) -> Vec<u8> {
     let tags: [(u16, u32); 9] = [
         (256, side),
@@ -324,7 +324,7 @@ fn files_that_promise_more_than_they_hold_are_named_and_end_nothing() {
 fn more_memory_reads_what_a_smaller_budget_refused_through_the_cache_as_well() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
-    // 3000x2500 in colours: 22 MB of pixels.
+    // 3000x2500 in colors: 22 MB of pixels.
     image::RgbImage::from_fn(3000, 2500, |x, y| {
         image::Rgb([(x / 12) as u8, (y / 10) as u8, 90])
     })

@@ -100,7 +100,7 @@ fn assert_drawn(place: &Place, line: &Value) {
 fn raw_maps_are_the_numbers_behind_the_images() {
     let place = Place::new();
     trained(&place, "epochs = 12");
-    // Grey levels of a map are its raw numbers without what is below zero, scaled and enlarged.
+    // Gray levels of a map are its raw numbers without what is below zero, scaled and enlarged.
     let ran = place.done("explain --checkpoint run test --out raw --raw maps.npy --device cpu");
     ran.tells("| test/a/000.png");
     ran.tells("... and 4 more in explanations.jsonl");

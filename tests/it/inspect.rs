@@ -8,7 +8,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// An image of its own for each number: blobs of random places and colours, 90 wide and 70 high.
+/// An image of its own for each number: blobs of random places and colors, 90 wide and 70 high.
 fn scene(number: u32) -> image::RgbImage {
     let mut state = number.wrapping_mul(7919) + 11;
     let mut draw = |limit: u32| {

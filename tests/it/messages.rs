@@ -296,7 +296,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     (
         "data.image_size=[150, 150, 3]",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers \
-         from 0 on: Height and width in pixels that the network sees; its colours are \
+         from 0 on: Height and width in pixels that the network sees; its colors are \
          `data.color`: --set data.image_size=[150, 150, 3]",
     ),
     (
@@ -555,7 +555,7 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "name = 'x'\n[data]\ntrain = 'a'\nimage_size = [150, 150, 3]\n",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers \
-         from 0 on: Height and width in pixels that the network sees; its colours are \
+         from 0 on: Height and width in pixels that the network sees; its colors are \
          `data.color`: line 4 of c.toml",
     ),
     (

@@ -63,7 +63,7 @@ fn features(place: &Place) -> Vec<(String, std::time::SystemTime)> {
 }
 
 #[test]
-fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
+fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimizer_state() {
     let place = place();
     transfer(&place, "run", &["model.freeze=backbone", "train.epochs=3"]);
     let (source, head) = (

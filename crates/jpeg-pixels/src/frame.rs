@@ -230,7 +230,7 @@ pub(crate) struct Tables {
 impl Tables {
     /// Reads quantization tables (DQT, B.2.4.1).
     pub(crate) fn read_factors(&mut self, mut segment: &[u8]) -> Result<(), Error> {
-        const SHORT: Error = Error::Damaged("a quantisation table is cut off");
+        const SHORT: Error = Error::Damaged("a quantization table is cut off");
         while let [head, rest @ ..] = segment {
             let width = if head >> 4 == 0 { 1 } else { 2 };
             let Some((values, rest)) = rest.split_at_checked(64 * width) else {
@@ -239,7 +239,7 @@ impl Tables {
             let slot = self
                 .factors
                 .get_mut(usize::from(head & 15))
-                .ok_or(Error::Damaged("a quantisation table has a number above 3"))?;
+                .ok_or(Error::Damaged("a quantization table has a number above 3"))?;
             let mut factors = [0; 64];
             for (value, place) in values.chunks_exact(width).zip(ZIGZAG) {
                 let value = value
@@ -307,7 +307,7 @@ impl Tables {
         component
             .factors
             .map(|_| ())
-            .ok_or(Error::Damaged("a quantisation table is missing"))
+            .ok_or(Error::Damaged("a quantization table is missing"))
     }
 }
 

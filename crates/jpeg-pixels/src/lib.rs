@@ -299,7 +299,7 @@ impl<'a> Jpeg<'a> {
     /// Converts the planes to pixels.
     fn colored(mut self) -> Pixels {
         let (height, width) = (self.frame.height, self.frame.width);
-        if self.is_grey() {
+        if self.is_gray() {
             return Pixels {
                 height,
                 width,
@@ -322,7 +322,7 @@ impl<'a> Jpeg<'a> {
     }
 
     /// Whether the image has one component, or chroma that is zero everywhere.
-    fn is_grey(&self) -> bool {
+    fn is_gray(&self) -> bool {
         let is_blank = self.frame.components[1..]
             .iter()
             .all(|component| component.is_blank());

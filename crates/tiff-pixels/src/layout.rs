@@ -29,7 +29,7 @@ impl Meaning {
             3 => Self::Palette,
             5 => Self::Cmyk,
             6 => Self::YCbCr,
-            8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colours".into())),
+            8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colors".into())),
             other => {
                 return Err(Error::Unsupported(
                     format!("TIFF of photometric interpretation {other}").into(),
@@ -193,7 +193,7 @@ impl Layout {
             || is_subsampled && (self.is_planar || self.samples != 3)
         {
             return Err(Error::Unsupported(
-                "TIFF whose colour differences are sampled otherwise than in one, two or four"
+                "TIFF whose color differences are sampled otherwise than in one, two or four"
                     .into(),
             ));
         }
@@ -235,13 +235,13 @@ impl Layout {
 
     /// Whether samples of this number format and length are read for this meaning.
     fn has_known_samples(&self) -> bool {
-        let is_grey = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
+        let is_gray = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
         match (self.kind, self.bits) {
             (Kind::Unsigned, 8) => true,
             (Kind::Unsigned, 16) => !matches!(self.meaning, Meaning::Palette | Meaning::YCbCr),
-            (Kind::Unsigned, 1 | 2 | 4) => is_grey || self.meaning == Meaning::Palette,
-            (Kind::Unsigned, 12 | 32) | (Kind::Signed, 8 | 16 | 32) | (Kind::Float, 64) => is_grey,
-            (Kind::Float, 32) => is_grey || self.meaning == Meaning::Rgb,
+            (Kind::Unsigned, 1 | 2 | 4) => is_gray || self.meaning == Meaning::Palette,
+            (Kind::Unsigned, 12 | 32) | (Kind::Signed, 8 | 16 | 32) | (Kind::Float, 64) => is_gray,
+            (Kind::Float, 32) => is_gray || self.meaning == Meaning::Rgb,
             _ => false,
         }
     }

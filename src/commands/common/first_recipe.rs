@@ -52,8 +52,8 @@ const TUNING_WORK: f64 = 4500.0;
 /// for memory.
 const DEPTHWISE: f64 = 3.0;
 
-/// The ratio of the sides up to which the centre of an image is likely to show its subject. What a
-/// centre crop gains is in docs/decisions/first-recipes.md.
+/// The ratio of the sides up to which the center of an image is likely to show its subject. What a
+/// center crop gains is in docs/decisions/first-recipes.md.
 const MOST_CROPPED: usize = 2;
 
 /// Sides below which gray images are left to networks from scratch.

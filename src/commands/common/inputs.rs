@@ -153,7 +153,7 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
 
 /// Reads images of unknown class for a network. Those that can't be read are reported and added to
 /// `num_failed`.
-pub(in crate::commands) fn read_unlabelled(
+pub(in crate::commands) fn read_unlabeled(
     paths: &[PathBuf],
     meta: &Meta,
     num_failed: &mut usize,

@@ -27,7 +27,7 @@ use crate::{
     report::class_counts::count_words,
 };
 
-/// Images that are opened to see their size and colour, spread over all.
+/// Images that are opened to see their size and color, spread over all.
 const SAMPLE: usize = 120;
 
 /// Share of the images that are held out for the test where there is no test folder.
@@ -134,7 +134,7 @@ impl Found {
         let mut text = format!(
             "Classes: {}\nTypical size: {width}x{height}, {}",
             count_words(&classes, &counts),
-            if self.facts.is_gray { "grey" } else { "colour" }
+            if self.facts.is_gray { "gray" } else { "color" }
         );
         let _ = write!(text, "\nTraining: {}", names::of_path(&self.train));
         for (what, given) in [("Validation", &self.validation), ("Test", &self.test)] {
@@ -243,10 +243,10 @@ fn quoted_path(path: &Path) -> String {
     quoted(&names::of_path(path))
 }
 
-/// Median height and width, and whether all are grey, of images spread over the listing.
+/// Median height and width, and whether all are gray, of images spread over the listing.
 fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
     let step = listing.entries.len().div_ceil(SAMPLE).max(1);
-    let (mut heights, mut widths, mut is_grey) = (Vec::new(), Vec::new(), true);
+    let (mut heights, mut widths, mut is_gray) = (Vec::new(), Vec::new(), true);
     for entry in listing.entries.iter().step_by(step) {
         let wanted = Wanted {
             color: Color::Rgb,
@@ -256,7 +256,7 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
             Ok(Decoded { pixels, .. }) => {
                 heights.push(pixels.height);
                 widths.push(pixels.width);
-                is_grey &= pixels.bytes.chunks_exact(pixels.channels).all(|pixel| {
+                is_gray &= pixels.bytes.chunks_exact(pixels.channels).all(|pixel| {
                     pixel
                         .iter()
                         .max()
@@ -280,5 +280,5 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
         sides.sort_unstable();
         sides[sides.len() / 2]
     };
-    Ok(([median(&mut heights), median(&mut widths)], is_grey))
+    Ok(([median(&mut heights), median(&mut widths)], is_gray))
 }

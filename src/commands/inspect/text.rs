@@ -165,7 +165,7 @@ pub(super) fn facts(found: &Inspection) -> Vec<(String, String)> {
     add("Images", found.images.to_string());
     add("Sizes", size_words(found));
     add("Formats", kinds(&found.formats));
-    add("Colours", kinds(&found.modes));
+    add("Colors", kinds(&found.modes));
     if found.turned_by_exif > 0 {
         add("Turned by EXIF", found.turned_by_exif.to_string());
     }

@@ -2,7 +2,7 @@
 
 use crate::config::{Color, Data, Normalize, rules::Problems};
 
-/// Most values an image may have to be whitened: the matrix has the square of it (32x32 colour
+/// Most values an image may have to be whitened: the matrix has the square of it (32x32 color
 /// images: 38 MB).
 const MOST_WHITENED: usize = 32 * 32 * 3;
 

@@ -73,7 +73,7 @@ fn check_images(config: &Config, problems: &mut Problems) {
         data.color == Color::Rgb,
         "data.color",
         "grayscale",
-        &format!("\"rgb\", which {name} is made for; grey images do as well"),
+        &format!("\"rgb\", which {name} is made for; gray images do as well"),
     );
     let [height, width] = data.image_size;
     problems.require(

@@ -40,10 +40,10 @@ pub struct Data {
     /// ...), hidden files and what this program wrote are left out anyway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
-    /// Height and width in pixels that the network sees; its colours are `data.color`.
+    /// Height and width in pixels that the network sees; its colors are `data.color`.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
-    /// Colours that the network sees. Grey images become colour by repetition, colour images grey
+    /// Colors that the network sees. Gray images become color by repetition, color images gray
     /// by ITU-R 601 luma. Keras's name `color_mode` does as well.
     #[serde(default, alias = "color_mode")]
     #[schemars(extend("aliases" = ["color_mode"]))]
@@ -54,7 +54,7 @@ pub struct Data {
     /// The filter of that, Pillow's of the same name: antialiased, but for `nearest`.
     #[serde(default)]
     pub interpolation: Interpolation,
-    /// How grey levels 0 to 255 become the network's input.
+    /// How gray levels 0 to 255 become the network's input.
     #[serde(default)]
     pub normalize: Normalize,
     /// Where decoded, resized images are kept between epochs.
@@ -193,7 +193,7 @@ impl Source {
     }
 }
 
-/// Colours that the network sees.
+/// Colors that the network sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Color {
@@ -223,7 +223,7 @@ pub enum Resize {
     Stretch,
     /// The whole image fits, black bars fill the rest.
     Pad,
-    /// The largest centred part with the right aspect ratio.
+    /// The largest centered part with the right aspect ratio.
     Crop,
 }
 
@@ -268,7 +268,7 @@ pub enum OnBadImage {
     /// Leave it out, count it, and list it with the reason in `skipped.csv`.
     #[default]
     Skip,
-    /// Take what libjpeg makes of a damaged JPEG (what there is, and grey for the rest), count it,
+    /// Take what libjpeg makes of a damaged JPEG (what there is, and gray for the rest), count it,
     /// and list it with the damage in `damaged.csv`; skip what it can't read either.
     Repair,
     /// Stop before the first epoch.

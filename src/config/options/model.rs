@@ -35,7 +35,7 @@ pub struct Model {
     /// default; each block halves height and width.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<usize>>,
-    /// `small_cnn` only: batch normalisation after each convolution (which then has no bias). Off
+    /// `small_cnn` only: batch normalization after each convolution (which then has no bias). Off
     /// by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,

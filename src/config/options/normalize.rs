@@ -1,4 +1,4 @@
-//! `data.normalize`: how grey levels become the network's input. A name, a mean and deviation, or
+//! `data.normalize`: how gray levels become the network's input. A name, a mean and deviation, or
 //! Keras's own options.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{
 };
 use toml::Table;
 
-/// How grey levels 0 to 255 become the network's input.
+/// How gray levels 0 to 255 become the network's input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalize {
@@ -60,7 +60,7 @@ impl fmt::Display for Normalize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KerasStandardize {
-    /// Factor on the grey levels; 1 changes nothing.
+    /// Factor on the gray levels; 1 changes nothing.
     pub rescale: f64,
     /// The mean of each image subtracted.
     pub samplewise_center: bool,

@@ -9,7 +9,7 @@ use super::Metric;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// The optimiser's learning rate throughout.
+    /// The optimizer's learning rate throughout.
     #[default]
     Constant,
     /// Up in a straight line over the warm-up, then down half a cosine to `min_lr` at the last
@@ -35,7 +35,7 @@ pub enum Schedule {
         /// Above 0, at most 1.
         factor: f64,
     },
-    /// Up to the optimiser's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR`
+    /// Up to the optimizer's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR`
     /// defaults.
     OneCycle {
         /// Share of all steps that go up.

@@ -1,4 +1,4 @@
-//! `[train]`: loss, optimiser, schedule, and when to stop and save.
+//! `[train]`: loss, optimizer, schedule, and when to stop and save.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MaxTime, Metric, Optimizer, Phase, Schedule, Split};
 
-/// Loss, optimiser, schedule, and when to stop and save.
+/// Loss, optimizer, schedule, and when to stop and save.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
@@ -50,7 +50,7 @@ pub struct Train {
     /// down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Batches whose mean gradient makes one optimiser step. The last group of an epoch may be
+    /// Batches whose mean gradient makes one optimizer step. The last group of an epoch may be
     /// smaller and is averaged by its own number of images.
     pub accumulate: usize,
     /// Keep an exponential moving average of the weights with this decay (0.999, say: some 1,000
@@ -179,7 +179,7 @@ pub struct Checkpoint {
     /// The metric whose best epoch is kept in `best/`; any of `history.csv`, `val_recall_<class>`
     /// included.
     pub monitor: Metric,
-    /// Save `last/` also after every so many optimiser steps inside an epoch; 0 saves at the end of
+    /// Save `last/` also after every so many optimizer steps inside an epoch; 0 saves at the end of
     /// epochs only.
     pub every_steps: usize,
     /// Whether a checkpoint holds the layers that stay frozen. Without them it is small, but

@@ -116,7 +116,7 @@ impl JsonSchema for Freeze {
 }
 
 /// A stretch of epochs with its own frozen part and learning rate. Each phase starts like a new
-/// training of the weights that the one before left: a fresh optimiser, its own schedule and
+/// training of the weights that the one before left: a fresh optimizer, its own schedule and
 /// patience. Early stopping ends the phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -125,7 +125,7 @@ pub struct Phase {
     pub epochs: usize,
     /// What keeps its weights, as `model.freeze`.
     pub freeze: Freeze,
-    /// Instead of the optimiser's.
+    /// Instead of the optimizer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
     /// The head learns at the learning rate, each layer group at this share of the rate of what

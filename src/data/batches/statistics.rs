@@ -193,11 +193,11 @@ fn scatter(images: &[Vec<u8>], means: &[f64], rescale: f64) -> Vec<f64> {
                     .for_each(|(sum, value)| *sum += factor * u64::from(*value));
             }
             for (column, (product, whole)) in products.iter_mut().zip(&whole).enumerate() {
-                let centred = *whole as f64
+                let centered = *whole as f64
                     - means[row] * sums[column] as f64
                     - means[column] * sums[row] as f64
                     + count * means[row] * means[column];
-                *product = centred * rescale * rescale;
+                *product = centered * rescale * rescale;
             }
         });
     products

@@ -251,7 +251,7 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
         }
         Err(error) => {
             return Err(format!(
-                "{error} (other programs show what there is and grey for the rest, as \
+                "{error} (other programs show what there is and gray for the rest, as \
                  data.on_bad_image = \"repair\" does)"
             ));
         }
@@ -395,11 +395,11 @@ mod tests {
     }
 
     #[test]
-    fn depth_alpha_and_colour_become_what_the_table_says() {
-        let grey16: DynamicImage =
+    fn depth_alpha_and_color_become_what_the_table_says() {
+        let gray16: DynamicImage =
             image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([[0u16, 65535][x as usize]]))
                 .into();
-        let grey_alpha: DynamicImage =
+        let gray_alpha: DynamicImage =
             image::ImageBuffer::from_fn(2, 1, |x, _| image::LumaA([100u8, [255, 0][x as usize]]))
                 .into();
         let rgba: DynamicImage = image::ImageBuffer::from_fn(2, 1, |x, _| {
@@ -407,9 +407,9 @@ mod tests {
         })
         .into();
         let cases = [
-            (&grey16, Color::Grayscale, vec![0, 255]),
-            (&grey16, Color::Rgb, vec![0, 0, 0, 255, 255, 255]),
-            (&grey_alpha, Color::Grayscale, vec![100, 255]),
+            (&gray16, Color::Grayscale, vec![0, 255]),
+            (&gray16, Color::Rgb, vec![0, 0, 0, 255, 255, 255]),
+            (&gray_alpha, Color::Grayscale, vec![100, 255]),
             (&rgba, Color::Rgb, vec![200, 100, 0, 244, 224, 204]),
             (&rgba, Color::Grayscale, vec![118, 228]),
         ];
@@ -682,12 +682,12 @@ mod tests {
     }
 
     #[test]
-    fn grey_is_one_channel_whatever_the_file_and_the_wanted_colours() {
-        let grey = rgb().to_luma8();
-        let in_three: DynamicImage = DynamicImage::from(grey.clone()).to_rgb8().into();
+    fn gray_is_one_channel_whatever_the_file_and_the_wanted_colors() {
+        let gray = rgb().to_luma8();
+        let in_three: DynamicImage = DynamicImage::from(gray.clone()).to_rgb8().into();
         let mut all = Vec::new();
         for (image, format) in [
-            (&DynamicImage::from(grey.clone()), ImageFormat::Png),
+            (&DynamicImage::from(gray.clone()), ImageFormat::Png),
             (&in_three, ImageFormat::Png),
             (&in_three, ImageFormat::Bmp),
         ] {
@@ -698,12 +698,12 @@ mod tests {
         }
         assert!(
             all.iter()
-                .all(|pixels| pixels.channels == 1 && pixels.bytes == *grey.as_raw()),
+                .all(|pixels| pixels.channels == 1 && pixels.bytes == *gray.as_raw()),
             "{all:?}"
         );
         assert_eq!(
             all[0].clone().into_color(Color::Rgb)[6..9],
-            [grey.as_raw()[2]; 3]
+            [gray.as_raw()[2]; 3]
         );
         // One colored pixel, in the last row.
         let mut spotted = in_three.to_rgb8();

@@ -114,8 +114,8 @@ impl Subject<'_> {
         add("Network", format!("{network}{}", self.origin()));
         let [height, width] = meta.image_size;
         let color = match meta.design.input[0] {
-            1 => "grey",
-            _ => "colour",
+            1 => "gray",
+            _ => "color",
         };
         add(
             "Images",

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_stands_in_its_place_on_the_first_colour_or_on_nothing() {
+    fn a_frame_stands_in_its_place_on_the_first_color_or_on_nothing() {
         for (transparent, around, first) in [
             (None, [10, 20, 30], [200, 100, 50]),
             (Some(1), [255; 3], [255; 3]),
