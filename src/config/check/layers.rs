@@ -1,8 +1,9 @@
-//! The rules of `[[model.layers]]` and the keys that go with it.
+//! Checks the rules of `[[model.layers]]` and of the keys that go with it.
 
 use crate::config::{Config, rules::Problems};
 
-/// Checks the keys that belong to a list of layers. Returns whether shapes can be computed from it.
+/// Checks the keys that belong to a list of layers. Returns whether shapes can be computed from the
+/// list.
 pub(super) fn check_layers(config: &Config, problems: &mut Problems) -> bool {
     let model = &config.model;
     let name = model.architecture.name();

@@ -1,4 +1,4 @@
-//! The rules between a network, what of it is frozen, and the phases of its training.
+//! Checks the rules between a network, its frozen layers, and the phases of its training.
 
 use std::fmt::Display;
 
@@ -9,7 +9,8 @@ use crate::{
     config::{Color, Config, Freeze, Model, Phase, Weights, rules::Problems},
 };
 
-/// Sides of images below which nothing is left of them, or too little (Keras asks for 32 as well).
+/// Minimum side of images in pixels. Below it nothing or too little is left of the last feature
+/// map; Keras requires 32 as well.
 const SMALLEST_SIDE: usize = 32;
 
 pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Problems) {
@@ -66,7 +67,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     }
 }
 
-/// Checks the images that a network of a fixed design is given.
+/// Checks the images for a network of a fixed design.
 fn check_images(config: &Config, problems: &mut Problems) {
     let (data, name) = (&config.data, config.model.architecture.name());
     problems.require(
@@ -84,8 +85,8 @@ fn check_images(config: &Config, problems: &mut Problems) {
     );
 }
 
-/// Returns the first fault of what distinguishes networks of one architecture: the key and what is
-/// wrong.
+/// Returns the first problem with an option that selects a variant of an architecture: the key and
+/// what is wrong.
 fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
     let (architecture, name) = (model.architecture, model.architecture.name());
     let entry = architecture.entry();
@@ -158,7 +159,7 @@ fn check_phases(config: &Config, table: &Table, problems: &mut Problems) {
     }
 }
 
-/// Checks one phase. Returns whether what follows is worth checking.
+/// Checks one phase. Returns whether the phases after it are worth checking.
 fn check_phase(config: &Config, index: usize, phase: &Phase, problems: &mut Problems) -> bool {
     let model = &config.model;
     let has_phases = !config.train.phases.is_empty();
