@@ -1,4 +1,4 @@
-//! The command line: which subcommand, and which exit code its end is.
+//! The command line: parses the subcommand, runs it, and turns its result into an exit code.
 
 use std::process::ExitCode;
 
@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Is the error in what the user wrote rather than in what happened?
+/// Returns whether the error is in what the user wrote.
 fn is_usage(error: &anyhow::Error) -> bool {
     let in_run = error.downcast_ref::<TrainError>().is_some_and(|error| {
         matches!(

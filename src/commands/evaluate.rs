@@ -1,4 +1,4 @@
-//! `emberlens evaluate`: a checkpoint and images whose class is known become a table,
+//! `emberlens evaluate`: measures a checkpoint on images whose class is known, and writes a table,
 //! `metrics.json` and `predictions.csv`.
 
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ pub struct Args {
     moved: Moved,
 }
 
-/// Options that once changed the checkpoint before it was measured.
+/// Former options that are now in `calibrate`.
 #[derive(Debug, Parser)]
 struct Moved {
     #[arg(long, hide = true)]
@@ -74,7 +74,7 @@ struct Moved {
 }
 
 impl Moved {
-    /// Says where they are now.
+    /// Returns an error that names the new command if such an option was given.
     fn refuse(&self, run: &Path) -> Result<(), UsageError> {
         let wishes = [
             self.calibrate.then(|| "--temperature".to_owned()),
@@ -100,8 +100,7 @@ impl Moved {
 
 /// Runs the command.
 ///
-/// # Errors
-/// A checkpoint or images that can't be used.
+/// # Errors Returns an error if the checkpoint or the images can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;

@@ -1,5 +1,5 @@
-//! `emberlens explain`: images in, maps of where the network looks out, each with what can be said
-//! against it.
+//! `emberlens explain`: writes maps of where the network finds evidence in images, each with checks
+//! of how far it can be trusted.
 
 use std::{
     io::IsTerminal,
@@ -32,10 +32,10 @@ use crate::{
     },
 };
 
-/// Images read at a time, so that memory stays bounded.
+/// Number of images read at a time, so that memory stays bounded.
 const CHUNK: usize = 256;
 
-/// Rows of the table beside JSON lines.
+/// Number of rows of the table that accompanies JSON lines.
 const ROWS: usize = 20;
 
 /// Arguments of `explain`.
@@ -87,10 +87,10 @@ enum Format {
     Jsonl,
 }
 
-/// Runs the command. An image that can't be read is reported and the others go on.
+/// Runs the command. An image that can't be read is reported, and the others are explained.
 ///
-/// # Errors
-/// A checkpoint, class or layer that can't be used; a folder that has something in it.
+/// # Errors Returns an error if the checkpoint, class or layer can't be used, or if the output
+/// folder isn't empty.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.raw.as_ref().map_or(Ok(()), RawFile::check)?;
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
@@ -168,8 +168,10 @@ fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {
         .ok_or_else(message)
 }
 
-/// The folder to write into: what the user says, or the first of `explanations`, `explanations-2`,
-/// ... that isn't there.
+/// Returns the folder to write into: the one that the user names, or the first of `explanations`,
+/// `explanations-2`, ... that doesn't exist.
+///
+/// # Errors Returns an error if the user's folder isn't empty.
 fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
     Ok(match wanted {
         Some(folder)

@@ -1,4 +1,4 @@
-//! `emberlens predict`: files and folders in, a class with its probability an image out.
+//! `emberlens predict`: classifies images and reports the class of each with its probability.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -25,7 +25,8 @@ use crate::{
     report::text_table,
 };
 
-/// Images read and classified at a time, so that memory stays bounded and results come early.
+/// Number of images read and classified at a time, so that memory stays bounded and results come
+/// early.
 const CHUNK: usize = 512;
 
 /// Arguments of `predict`.
@@ -64,17 +65,17 @@ enum Format {
     Jsonl,
 }
 
-/// One image's result.
+/// The result for one image.
 #[derive(Debug, Serialize)]
 struct Prediction {
     path: String,
     label: String,
     probability: f32,
     probabilities: Probabilities,
-    /// Is it one of the class that a threshold was fitted for?
+    /// Whether it counts as the class that a threshold was fitted for.
     #[serde(skip_serializing_if = "Option::is_none")]
     flagged: Option<bool>,
-    /// The classes that it may belong to, by the coverage that was fitted.
+    /// The classes that it may belong to, at the fitted coverage.
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<Vec<String>>,
     /// The most probable classes, as many as are shown.
@@ -82,7 +83,7 @@ struct Prediction {
     ranked: Vec<usize>,
 }
 
-/// By class, in the order of the classes.
+/// Probabilities by class name, in the order of the classes.
 #[derive(Debug)]
 struct Probabilities {
     classes: Arc<Vec<String>>,
@@ -95,10 +96,9 @@ impl Serialize for Probabilities {
     }
 }
 
-/// Runs the command. An image that can't be read is reported and the others go on.
+/// Runs the command. An image that can't be read is reported, and the others are classified.
 ///
-/// # Errors
-/// A checkpoint that can't be used.
+/// # Errors Returns an error if the checkpoint can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let checkpoint = checkpoint::load(&checkpoint::resolve(&args.checkpoint, "best")?)?;
     let (paths, mut num_failed) = find(&args.paths);
@@ -182,14 +182,14 @@ fn classify(
 }
 
 impl Prediction {
-    /// "refer" for a label, unless the image may belong to one class only.
+    /// Replaces the label by "refer", unless the image may belong to exactly one class.
     fn abstain(&mut self) {
         if self.set.as_ref().is_none_or(|set| set.len() != 1) {
             REFER.clone_into(&mut self.label);
         }
     }
 
-    /// What a table says of it beside its classes.
+    /// Returns the table's remarks on the image besides its classes.
     fn remarks(&self) -> [Option<String>; 2] {
         let set = |set: &Vec<String>| {
             if set.is_empty() {
@@ -207,7 +207,7 @@ impl Prediction {
 }
 
 impl Prediction {
-    /// Class and probability of those that are shown behind the first.
+    /// Returns class and probability of those that are shown after the first.
     fn others(&self) -> impl Iterator<Item = (String, f32)> {
         let Probabilities { classes, row } = &self.probabilities;
         self.ranked
@@ -217,10 +217,10 @@ impl Prediction {
     }
 }
 
-/// The label of an image that somebody else should look at.
+/// The label of an image that a person should classify.
 const REFER: &str = "refer";
 
-/// What the columns of [`Prediction::remarks`] are called, those that the checkpoint has.
+/// Returns the titles of the columns of [`Prediction::remarks`] that the checkpoint has.
 fn remark_columns(meta: &Meta) -> Vec<String> {
     let flagged = meta
         .threshold

@@ -1,4 +1,4 @@
-//! `emberlens preview`: training images as the epochs augment them, in one PNG.
+//! `emberlens preview`: draws training images as the epochs augment them, in one PNG.
 
 use std::path::{Path, PathBuf};
 

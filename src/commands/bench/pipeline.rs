@@ -1,4 +1,4 @@
-//! Images per second through the pipeline, from files and from the cache.
+//! Measures the images per second of the pipeline, from files and from the cache.
 
 use std::{collections::BTreeMap, time::Instant};
 

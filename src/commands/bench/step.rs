@@ -1,4 +1,5 @@
-//! Seconds of a training step on made-up images, beside the same network in a bare loop of Burn.
+//! Measures the seconds of a training step on synthetic images, and of the same network in a plain
+//! loop with Burn.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What is fitted on validation images, and what can be said of it.
+//! Fits temperature, threshold and prediction sets on validation images, and describes them.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::{
     nn::infer::Predictions,
 };
 
-/// What was fitted, as `--json` prints it.
+/// The fitted values, as `--json` prints them.
 #[derive(Debug, Serialize)]
 pub(super) struct Fitted {
     /// Number of validation images it was fitted on.

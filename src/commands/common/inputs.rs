@@ -1,5 +1,5 @@
-//! Reads the inputs of commands: the data of a configuration, and images and folders that are
-//! named.
+//! Reads the inputs of commands: the data of a configuration, and images and folders given as
+//! arguments.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::{
     train::check_augmented_classes,
 };
 
-/// Validation images below which it is said how little they say.
+/// Number of validation images below which a message says how little they tell.
 const FEW: usize = 100;
 
 /// Reads the images of a configuration and reports what was found, left out and skipped.

@@ -1,4 +1,4 @@
-//! What is in a folder or list of images, and the recipe's section about it.
+//! Describes the images in a folder or list, and writes the section of a recipe about them.
 
 use std::{
     collections::BTreeMap,
@@ -27,16 +27,17 @@ use crate::{
     report::class_counts::count_words,
 };
 
-/// Images that are opened to see their size and color, spread over all.
+/// Number of images that are opened to measure size and color, spread over the listing.
 const SAMPLE: usize = 120;
 
-/// Share of the images that are held out for the test where there is no test folder.
+/// Fraction of the images that is held out for the test if there is no test folder.
 const TEST: f64 = 0.15;
 
-/// Images from which on there is a test: fifteen of them say little enough.
+/// Number of images from which on a test set is held out. Its fifteen images or more already say
+/// little.
 const ENOUGH_FOR_TEST: usize = 100;
 
-/// What is in the folder or list.
+/// The images in a folder or list.
 pub(super) struct Found {
     train: PathBuf,
     validation: Option<Given>,
@@ -44,16 +45,16 @@ pub(super) struct Found {
     pub(super) facts: Facts,
 }
 
-/// Images of a part that the user has assigned to it.
+/// Images that the user has assigned to a part.
 enum Given {
     /// A folder or list of their own.
     Path(PathBuf),
-    /// So many lines of the training images' list.
+    /// The given number of lines in the list of training images.
     Lines(usize),
 }
 
 impl Found {
-    /// Looks at the images of the folder or list `source`, and reports what is odd about them.
+    /// Lists the images of the folder or list `source` and reports problems with them.
     pub(super) fn look(source: &Path) -> anyhow::Result<Self> {
         let Splits {
             parts: [train, validation, test],
@@ -103,7 +104,7 @@ impl Found {
         })
     }
 
-    /// The folders of images.
+    /// Returns the folders of images.
     pub(super) fn folders(&self, source: &Path) -> Vec<PathBuf> {
         if !source.is_dir() {
             return Vec::new();
@@ -233,17 +234,18 @@ fn class_counts(listing: &Listing) -> Vec<(String, usize)> {
         .collect()
 }
 
-/// A text as TOML has it.
+/// Returns a text as a TOML string.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// A path as TOML has it.
+/// Returns a path as a TOML string.
 fn quoted_path(path: &Path) -> String {
     quoted(&names::of_path(path))
 }
 
-/// Median height and width, and whether all are gray, of images spread over the listing.
+/// Returns the median height and width, and whether all are gray, of images spread over the
+/// listing.
 fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
     let step = listing.entries.len().div_ceil(SAMPLE).max(1);
     let (mut heights, mut widths, mut is_gray) = (Vec::new(), Vec::new(), true);

@@ -1,4 +1,4 @@
-//! `emberlens init`: a folder or list of images in, a recipe that trains on it out.
+//! `emberlens init`: writes a recipe that trains on a folder or list of images.
 
 mod draft;
 mod found;
@@ -45,8 +45,7 @@ pub struct Args {
 
 /// Runs the command.
 ///
-/// # Errors
-/// No images, or a recipe that is there already.
+/// # Errors Returns an error if there are no images, or if the recipe already exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let Draft {
         name,

@@ -1,5 +1,4 @@
-//! `emberlens inspect`: a folder or a recipe in, what is in its images and what is wrong with them
-//! out.
+//! `emberlens inspect`: reports what is in a set of images and what is wrong with it.
 
 mod page;
 mod text;
@@ -25,7 +24,7 @@ use crate::{
     inspect::{Inspection, Side, features},
 };
 
-/// Of the images that a clean list holds back: the default of a recipe.
+/// Seed of the validation images in a clean list: a recipe's default.
 const SEED: u64 = 42;
 
 /// Arguments of `inspect`.
@@ -61,8 +60,7 @@ pub struct Args {
 
 /// Runs the command.
 ///
-/// # Errors
-/// Images that can't be listed; a page that is there already.
+/// # Errors Returns an error if the images can't be listed, or if an output file already exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let (data, weights) = match (&args.dir, &args.config) {
         (Some(dir), _) => {
@@ -105,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// Nothing is overwritten, and nothing is written among the images.
+/// Checks that no file is overwritten and nothing is written among the images.
 fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     let mut folders = folders::of_data(data);
     folders.extend(args.dir.iter().flat_map(|dir| folders::of_folder(dir, &[])));
@@ -122,7 +120,7 @@ fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// A folder as a recipe's data; `is_kept` says whether somebody will look at its pixels.
+/// Returns the data of a recipe for a folder; `is_kept` says whether the pixels are needed.
 fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     let text = |path: &PathBuf| names::of_path(path);
     let Splits {
@@ -148,7 +146,7 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     })
 }
 
-/// Writes the list of images that trains as it is.
+/// Writes the clean list of images.
 fn write_clean(found: &Inspection, keep: Side, path: &Path) -> anyhow::Result<()> {
     let clean = found.clean(keep, SEED);
     if clean.rows.is_empty() {

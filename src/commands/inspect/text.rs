@@ -1,4 +1,4 @@
-//! What the terminal shows of an inspection: counts, facts, findings and the first images of each.
+//! Formats an inspection for the terminal: counts, facts, findings and the first images of each.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -8,7 +8,7 @@ use crate::{
     report::{Table, class_counts::count_table, text_table},
 };
 
-/// Paths named on the terminal.
+/// Maximum number of paths named on the terminal.
 const NAMED: usize = 5;
 
 /// Describes an inspection.
@@ -42,7 +42,7 @@ pub(super) fn text(found: &Inspection) -> String {
     text
 }
 
-/// The first of all that a finding is about.
+/// Lists the first images of each finding.
 fn lists(found: &Inspection) -> String {
     let mut text = String::new();
     for skipped in found.unreadable.iter().take(NAMED) {

@@ -1,4 +1,4 @@
-//! `emberlens train`: a recipe becomes a run folder; a run goes on where it was left.
+//! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
 mod measure;
 mod words;
@@ -72,8 +72,7 @@ pub struct Args {
 
 /// Runs the command.
 ///
-/// # Errors
-/// Anything that ends a run.
+/// # Errors Returns an error if anything ends the run.
 pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     if let Some(device) = args.device {
         args.overrides.push(format!("device={device}"));
@@ -114,7 +113,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     train(session, data, &compute, signals)
 }
 
-/// Returns the recipe that the arguments name, or that is made for the images they name.
+/// Returns the recipe that the arguments name, or that is drafted for the images they name.
 fn config_of(args: &Args) -> anyhow::Result<Config> {
     let path = args
         .config
@@ -133,7 +132,8 @@ fn config_of(args: &Args) -> anyhow::Result<Config> {
     }
 }
 
-/// The recipe that `init` would write for a folder or list of images; the run folder will have it.
+/// Returns the recipe that `init` would write for a folder or list of images. It is kept in the run
+/// folder.
 fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     if ["last", "best"]
         .iter()
@@ -163,8 +163,8 @@ fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     Ok(config::parse(&draft.text, &origin, &args.overrides)?)
 }
 
-/// Creates the folder of a new run with what is known before the first step: in `out`, or where
-/// runs without it go.
+/// Creates the folder of a new run with the files that precede the first step: `out`, or a new
+/// folder in [`RUNS`].
 fn begin(session: &mut Session, data: &TrainingData, out: Option<&Path>) -> anyhow::Result<()> {
     let (path, folder) = match out {
         Some(out) => (out.to_owned(), RunFolder::create(out)),
@@ -284,7 +284,7 @@ fn train(
     measure::finish(&session, data, compute, outcome)
 }
 
-/// An error of the system with what to do about it.
+/// Adds what to do to an I/O error.
 fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
     use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let advice = match error.kind() {
@@ -295,11 +295,10 @@ fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
     anyhow::anyhow!("{error}; {advice}{then}")
 }
 
-/// Where runs without --out go.
+/// Folder of runs without `--out`.
 const RUNS: &str = "checkpoints";
 
-/// Of the runs of a recipe of this name, whatever their folders are called, the one whose `last/`
-/// was saved last.
+/// Returns the run of a recipe called `name`, in any folder, whose `last/` was saved last.
 fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
     let runs = std::fs::read_dir(RUNS)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())

@@ -1,4 +1,4 @@
-//! What is said of the images and of the network before the training.
+//! Describes the images and the network before training.
 
 use crate::{
     base::words::counted,
@@ -11,7 +11,7 @@ use crate::{
     train::Session,
 };
 
-/// Reports each finding about the images that the recipe leaves open in a line.
+/// Reports each finding about the images that the recipe doesn't settle, in one line.
 pub(super) fn warn(data: &TrainingData, config: &Config) {
     let found = Inspection::of(data.survey.clone(), None);
     let is_settled = |finding: &Finding| match finding.kind {

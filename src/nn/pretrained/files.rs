@@ -1,6 +1,7 @@
-//! Files with weights as tensors by name, each read when it is asked for: safetensors, PyTorch's
-//! `.pth`, HDF5, and the HDF5 in a `.keras` archive. The kind is told from the content. What a file
-//! claims is checked against its length before memory is taken, and nothing in it is run.
+//! Opens files of weights as named tensors, each of which is read on demand: safetensors, PyTorch's
+//! `.pth`, HDF5, and the HDF5 in a `.keras` archive. The format is told from the content. Lengths
+//! that a file claims are checked against its size before memory is allocated, and no code in it is
+//! run.
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path, sync::Arc};
 
@@ -12,26 +13,26 @@ use safetensors::SafeTensors;
 
 use super::archive;
 
-/// The longest header of a safetensors file that is read; those of the networks here have some
+/// Maximum length in bytes of a safetensors header; those of the supported networks have some
 /// kilobytes.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
 
-/// The most tensors and the deepest groups of an HDF5 file that are looked at.
+/// Maximum number of tensors and maximum depth of groups that are visited in an HDF5 file.
 const MOST_TENSORS: usize = 10_000;
 const MOST_DEPTH: usize = 16;
 
 const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-/// The file in a `.keras` archive that the weights are in.
+/// Name of the file with the weights in a `.keras` archive.
 const KERAS_MEMBER: &str = "model.weights.h5";
 
-/// What to do with a model whose weights can't be taken out of it.
+/// Advice for a model whose weights can't be extracted.
 const SAVE_WEIGHTS: &str =
     "save its weights from Keras with model.save_weights(\"x.weights.h5\") and name that file";
 
-/// One tensor of a file.
+/// A tensor of a file.
 pub(super) struct Entry {
-    /// As the file has it.
+    /// Shape as stored in the file.
     pub(super) shape: Vec<usize>,
     read: Box<dyn Fn() -> Result<Vec<f32>, String>>,
 }
@@ -44,7 +45,9 @@ impl Entry {
         }
     }
 
-    /// The values.
+    /// Reads the values.
+    ///
+    /// # Errors Returns a message if the file can't be read.
     pub(super) fn read(&self) -> Result<Vec<f32>, String> {
         let values = (self.read)()?;
         let expected: usize = self.shape.iter().product();
@@ -59,10 +62,9 @@ impl Entry {
     }
 }
 
-/// The tensors of the file at `path`.
+/// Opens the file at `path` and returns its tensors by name.
 ///
-/// # Errors
-/// What is wrong with it, in words.
+/// # Errors Returns a message if the file isn't a valid file of weights.
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let is_saved_model = path.ends_with("saved_model.pb") || path.join("saved_model.pb").is_file();
     if is_saved_model || path.is_dir() {
@@ -145,7 +147,7 @@ fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     Ok(reader.into_tensors().into_iter().map(entry).collect())
 }
 
-/// Little-endian bytes of a type by its name.
+/// Decodes little-endian values of a type that is given by its name.
 fn floats(bytes: &[u8], dtype: &str) -> Result<Vec<f32>, String> {
     Ok(match dtype {
         "F32" => bytes
