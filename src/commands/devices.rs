@@ -9,7 +9,7 @@ use crate::{commands::common::exit_status::ExitStatus, nn::device::check_all, re
 /// Arguments of `devices`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// One JSON document on stdout instead of the table
+    /// Print one JSON document on stdout instead of the table
     #[arg(long)]
     json: bool,
 }

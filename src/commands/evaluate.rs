@@ -29,22 +29,22 @@ pub struct Args {
     /// A run folder (its best epoch), or one checkpoint in it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
-    /// A folder with one folder a class, or a CSV
+    /// A folder with one folder per class, or a CSV
     #[arg(long, value_name = "DIR|CSV", conflicts_with = "split")]
     data: Option<PathBuf>,
-    /// The images that the run held out or, with `val`, held back; without this option those held
-    /// out if there are any
+    /// Images of the run to measure: those held out for the test or, with `val`, those held back
+    /// for validation; by default the test images, if there are any
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// Average the probabilities of each image and of N augmentations of it, drawn as the run's
+    /// Average the probabilities of each image and of N augmented variants, drawn as the run's
     /// recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     tta: Option<u16>,
-    /// Another run or checkpoint, measured on the same images: is one of them better? With --tta,
-    /// each by its own recipe
+    /// Compare with another run or checkpoint on the same images; with --tta, each is augmented by
+    /// its own recipe
     #[arg(long, value_name = "RUN")]
     compare: Option<PathBuf>,
-    /// Where report.html, plots, predictions.csv and metrics.json go, instead of
+    /// Where to write report.html, plots, predictions.csv and metrics.json, instead of
     /// RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub struct Args {
     /// auto, gpu, gpu:N, cpu or ndarray
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
-    /// One JSON document on stdout instead of the table
+    /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
     #[command(flatten)]

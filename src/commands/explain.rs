@@ -47,33 +47,33 @@ pub struct Args {
     /// Images, or folders with images at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Explain this class, instead of the one that is predicted
+    /// Explain this class, instead of the predicted one
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// How evidence is found
+    /// Method that computes the maps
     #[arg(long, value_enum, default_value = "grad-cam")]
     method: Method,
-    /// The layer group whose output is looked at, counted from 0, instead of the last with four
+    /// Layer group whose output is used, counted from 0, instead of the last one with at least four
     /// rows and columns
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
-    /// Deletion and insertion: does the prediction follow the map? 84 looks at each image
+    /// Measure by deletion and insertion whether the prediction follows the map; takes 84 forward
+    /// passes per image
     #[arg(long)]
     curves: bool,
-    /// Draw the network's layers anew, from the head down, and compare: maps that stay the same
-    /// show nothing that was learned
+    /// Compare with maps of the network after its layers are randomized one by one, from the head
+    /// down: maps that stay the same show nothing that was learned
     #[arg(long)]
     sanity: bool,
     /// Write the maps as numbers, in the order of explanations.jsonl: a NumPy array of images x
-    /// rows x columns, or a CSV; as the layer has them, with what speaks against the class below
-    /// zero, neither scaled nor enlarged
+    /// rows x columns, or a CSV; at the layer's resolution and unscaled, with evidence against the
+    /// class below zero
     #[arg(long, value_name = "FILE.npy|csv")]
     raw: Option<RawFile>,
-    /// How the results are shown, instead of a table on a terminal and JSON lines to a file or
-    /// another program
+    /// Format of the results, instead of a table on a terminal and JSON lines otherwise
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Where maps, overlays and explanations.jsonl go, instead of RUN/explanations
+    /// Where to write maps, overlays and explanations.jsonl, instead of RUN/explanations
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// auto, gpu, gpu:N, cpu or ndarray

@@ -38,10 +38,10 @@ pub struct Args {
     /// Images, or folders with images at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// How the results are written
+    /// Format of the results
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Classes to show an image, the most probable first (table and csv)
+    /// Number of classes to show per image, the most probable first (table and csv)
     #[arg(
         long,
         value_name = "N",
@@ -49,8 +49,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     top_k: u16,
-    /// Say "refer" instead of guessing, where the classes that an image may belong to are none or
-    /// several: needs `calibrate --coverage SHARE` once, and keeps its promise
+    /// Report "refer" instead of a class unless exactly one class is possible at the coverage that
+    /// `calibrate --coverage SHARE` has fitted
     #[arg(long)]
     abstain: bool,
     /// auto, gpu, gpu:N, cpu or ndarray

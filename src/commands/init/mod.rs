@@ -22,22 +22,22 @@ use crate::{
 /// Arguments of `init`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder of class folders, one with train, val and test folders of class folders in it, or
-    /// a CSV of paths and labels
+    /// A folder of class folders, a folder with train, val and test folders of class folders, or a
+    /// CSV of paths and labels
     #[arg(value_name = "DIR|CSV")]
     source: PathBuf,
     /// The recipe to write, instead of NAME.toml for a folder NAME or a list NAME.csv
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Pretrained weights to start from, instead of the best ones in the cache folder and in what
-    /// EMBERLENS_WEIGHTS names
+    /// Pretrained weights to start from, instead of the best ones in the cache folder and in the
+    /// folder named by EMBERLENS_WEIGHTS
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Train a pretrained network and a small one from scratch for half a minute each, and take the
-    /// better one
+    /// Train a pretrained network and a small one from scratch for half a minute each, and choose
+    /// the better one
     #[arg(long)]
     quick_trials: bool,
-    /// Download pretrained weights without asking where the images suit them and none are on this
+    /// Download pretrained weights without asking, if they suit the images and none are on this
     /// machine
     #[arg(long)]
     yes: bool,

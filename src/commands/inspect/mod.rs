@@ -30,30 +30,31 @@ const SEED: u64 = 42;
 /// Arguments of `inspect`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder of class folders, one with train, val and test folders of them in it, or a CSV
+    /// A folder of class folders, a folder with train, val and test folders of class folders, or a
+    /// CSV
     #[arg(
         value_name = "DIR",
         required_unless_present = "config",
         conflicts_with = "config"
     )]
     dir: Option<PathBuf>,
-    /// The images of a recipe
+    /// Inspect the images of a recipe
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one value of the recipe, as in --set data.test=DIR
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", requires = "config")]
     overrides: Vec<String>,
-    /// Also write a page with the copies side by side
+    /// Also write a page that shows copies side by side
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
-    /// Also write a CSV that trains as it is: one image of each group of copies, none whose copies
-    /// have another label, nothing on both sides of a split
+    /// Also write a CSV that `train` takes as it is: one image of each group of copies, none whose
+    /// copies have another label, and nothing on both sides of a split
     #[arg(long, value_name = "FILE.csv")]
     write_clean: Option<PathBuf>,
-    /// Of copies across splits, keep those of this one
+    /// Which of the copies across splits to keep
     #[arg(long, value_enum, default_value = "test", requires = "write_clean")]
     keep: Side,
-    /// One JSON document on stdout instead of the tables
+    /// Print one JSON document instead of the tables
     #[arg(long)]
     json: bool,
 }

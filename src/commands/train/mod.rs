@@ -32,7 +32,7 @@ use crate::{
 /// Arguments of `train`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder or CSV of images, for which a recipe is made as `init` does; or a recipe
+    /// A folder or CSV of images, for which a recipe is written as by `init`; or a recipe
     #[arg(
         value_name = "DIR|CSV|FILE",
         required_unless_present_any = ["config", "resume"],
@@ -42,8 +42,8 @@ pub struct Args {
     /// The recipe
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Go on with a run: its folder, or one checkpoint in it; without a value, the newest run of
-    /// the recipe's name
+    /// Resume a run: its folder, or one checkpoint in it; without a value, the newest run of the
+    /// recipe's name
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     resume: Option<Option<PathBuf>>,
     /// auto, gpu, gpu:N, cpu or ndarray, instead of the recipe's
@@ -65,7 +65,7 @@ pub struct Args {
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
-    /// Read and check everything, show what would be trained, train and write nothing
+    /// Read and check everything and show what would be trained, but train and write nothing
     #[arg(long)]
     dry_run: bool,
 }
