@@ -167,8 +167,8 @@ fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyh
     }
     let names = names.join(", ");
     Err(UsageError(format!(
-        "the recipe augments nothing in {names}, so that copies would be the images themselves; \
-         set something under [augment]"
+        "the recipe augments nothing in {names}, so copies would equal their originals; set \
+         something under [augment]"
     ))
     .into())
 }

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         "--device",
         "What",
         "Usable",
-        "Self-test: one step of a small net beside the CPU",
+        "Self-test: one step of a small network, compared with the CPU",
     ]);
     for device in devices {
         let (usable, detail) = match device.result {

@@ -90,8 +90,8 @@ impl Moved {
             return Ok(());
         }
         Err(UsageError(format!(
-            "evaluate only measures; what a checkpoint decides is fitted by: \
-             emberlens calibrate {} {}",
+            "evaluate only measures; temperature, threshold and sets are fitted by: emberlens \
+             calibrate {} {}",
             names::of_path(run),
             wishes.join(" ")
         )))

@@ -105,8 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let compute = ui::open_device(args.device)?;
     if args.abstain && checkpoint.meta.coverage.is_none() {
         let message = format!(
-            "--abstain needs to know how sure is sure enough; first: emberlens calibrate {} \
-             --coverage 0.9",
+            "--abstain needs fitted prediction sets; first: emberlens calibrate {} --coverage 0.9",
             names::of_path(&args.checkpoint)
         );
         return Err(UsageError(message).into());

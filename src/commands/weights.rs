@@ -83,7 +83,7 @@ fn list() -> anyhow::Result<ExitStatus> {
                 published.url.to_owned(),
                 published.license.to_owned(),
             ],
-            None => [String::new(), "a file of yours".to_owned(), String::new()],
+            None => [String::new(), "your own file".to_owned(), String::new()],
         };
         let here: Vec<_> = at_hand
             .iter()

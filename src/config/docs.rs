@@ -21,11 +21,10 @@ fn schema() -> schemars::Schema {
 pub fn reference_markdown() -> String {
     let schema = schema().to_value();
     let mut page = "# Configuration\n\n\
-                    One TOML file a recipe. Unknown keys are errors, and so is an option that \
-                    could have no effect. Paths are relative to the\n\
-                    folder that the program runs in. `--set key.path=value` changes one value from \
-                    the command line. This page and\n\
-                    `configs/schema.json` are made from the program's source by \
+                    A recipe is one TOML file. Unknown keys are errors, and so is an option that \
+                    could have no\neffect. Paths are relative to the current directory. \
+                    `--set key.path=value` changes one value from\nthe command line. This page \
+                    and `configs/schema.json` are generated from the source by\n\
                     `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`.\n\n"
         .to_owned();
     let defs = schema["$defs"].as_object().cloned().unwrap_or_default();

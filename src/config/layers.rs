@@ -234,8 +234,15 @@ impl LayerRecipe {
             }
             Self::MaxPool(layer) => pool("max_pool", layer.max_pool, layer.stride),
             Self::AveragePool(layer) => pool("average_pool", layer.average_pool, layer.stride),
-            Self::Dropout(DropoutRecipe { dropout }) => (!(0.0..1.0).contains(dropout))
-                .then(|| ("dropout", dropout.to_string(), "a share from 0 to below 1")),
+            Self::Dropout(DropoutRecipe { dropout }) => {
+                (!(0.0..1.0).contains(dropout)).then(|| {
+                    (
+                        "dropout",
+                        dropout.to_string(),
+                        "a fraction from 0 to below 1",
+                    )
+                })
+            }
         }
     }
 

@@ -128,8 +128,8 @@ impl Outcome<'_> {
         }
         if self.train.images.iter().all(|image| image.weight == 0.0) {
             return Err(DataError::Classes(format!(
-                "no training image has a weight above 0, so that nothing would be learned; look at \
-                 the weights in {}",
+                "no training image has a weight above 0, so nothing would be learned; check the \
+                 weights in {}",
                 self.data.train
             )));
         }

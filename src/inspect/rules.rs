@@ -102,7 +102,7 @@ fn properties(images: &[&ScannedImage]) -> Vec<(&'static str, Vec<usize>)> {
             numbers(|seen| seen.facts.width as f64 / seen.facts.height as f64),
         ),
         (
-            "the length of the file for a pixel",
+            "the file size per pixel",
             numbers(|seen| {
                 seen.facts.file_bytes as f64 / (seen.facts.height * seen.facts.width) as f64
             }),

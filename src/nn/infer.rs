@@ -65,7 +65,7 @@ pub enum InferError {
 /// An error for an image, given by its path, whose logits are not finite.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the network's output is no number: its weights are damaged or its training diverged; the \
+    "the network's output isn't a number: its weights are damaged or its training diverged; the \
      first such image: {}",
     names::of_path(.0)
 )]

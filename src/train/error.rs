@@ -49,7 +49,7 @@ pub enum TrainError {
         hint: String,
     },
     /// A setting that names an unknown class.
-    #[error("{key} names {name}, which is no class; {}", among(.name, .classes))]
+    #[error("{key} names {name}, which isn't a class; {}", among(.name, .classes))]
     Class {
         /// The key of the setting.
         key: String,

@@ -232,7 +232,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
         let ran = place.run(&format!("{command} --config x.toml"));
         ran.exits(
             2,
-            "augment.class.z names z, which is no class; the classes are a, b",
+            "augment.class.z names z, which isn't a class; the classes are a, b",
         );
     }
     assert!(!place.path("new").exists());

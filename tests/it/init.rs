@@ -50,7 +50,7 @@ fn init_recognizes_splits_color_size_and_imbalance() {
             "a dry run writes nothing"
         );
         let again = place.run("init set");
-        again.exits(2, "is there already");
+        again.exits(2, "already exists");
     }
 }
 

@@ -136,11 +136,11 @@ impl Frame {
         let [height, width] =
             [[*h1, *h0], [*w1, *w0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
         if *precision != 8 {
-            return Err(Error::Unsupported("JPEG with other than 8 bits a level"));
+            return Err(Error::Unsupported("JPEG with other than 8 bits per sample"));
         }
         if height == 0 {
             return Err(Error::Unsupported(
-                "JPEG whose height is told behind its data",
+                "JPEG whose height is given after its data",
             ));
         }
         if width == 0 {
@@ -154,7 +154,7 @@ impl Frame {
         let (listed, rest) = components.as_chunks::<3>();
         if listed.len() != usize::from(*count) || !rest.is_empty() {
             return Err(Error::Damaged(
-                "its frame header has another length than its components have",
+                "the length of its frame header doesn't match its components",
             ));
         }
         let mut frame = Self {
@@ -196,9 +196,7 @@ impl Frame {
                 [0, 1].map(|axis| (size[axis] * component.sampling[axis]).div_ceil(most[axis]));
             component.blocks = [0, 1].map(|axis| self.units[axis] * component.sampling[axis]);
             if (0..2).any(|axis| most[axis] % component.sampling[axis] != 0) {
-                return Err(Error::Unsupported(
-                    "JPEG whose components are sampled in broken ratios",
-                ));
+                return Err(Error::Unsupported("JPEG with fractional sampling ratios"));
             }
         }
         Ok(())
@@ -269,7 +267,7 @@ impl Tables {
             let of_kind = match head >> 4 {
                 0 => &mut self.dc,
                 1 => &mut self.ac,
-                _ => return Err(Error::Damaged("a Huffman table is of no known kind")),
+                _ => return Err(Error::Damaged("a Huffman table has an unknown class")),
             };
             let slot = of_kind
                 .get_mut(usize::from(head & 15))
@@ -284,7 +282,7 @@ impl Tables {
     pub(crate) fn read_restart(&mut self, segment: &[u8]) -> Result<(), Error> {
         let bytes = segment
             .try_into()
-            .map_err(|_| Error::Damaged("its restart interval has no two bytes"))?;
+            .map_err(|_| Error::Damaged("its restart interval isn't two bytes long"))?;
         self.restart_interval = usize::from(u16::from_be_bytes(bytes));
         Ok(())
     }

@@ -219,7 +219,7 @@ impl<'a> Jpeg<'a> {
                 }) => break true,
                 Ok(Segment { marker: 0xDC, .. }) => {
                     return Err(Error::Unsupported(
-                        "JPEG whose height is told behind its data",
+                        "JPEG whose height is given after its data",
                     ));
                 }
                 Ok(Segment { marker, bytes }) => tables_of(&mut self.tables, marker, bytes)?,

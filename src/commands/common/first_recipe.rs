@@ -153,14 +153,14 @@ impl Facts {
         self.augment(text);
         match tuning {
             Some((_, epochs)) => {
-                Self::backbone(at_hand, "The head learns first, and then all layers.", text);
+                Self::backbone(at_hand, "The head is trained first, then all layers.", text);
                 self.tuned(epochs, text);
             }
             None => {
                 Self::backbone(
                     at_hand,
-                    "It stays as it is: what it computes of each image is kept, and only the head \
-                     learns.",
+                    "It stays frozen: its features of each image are cached, and only the head is \
+                     trained.",
                     text,
                 );
                 self.frozen(text);
@@ -184,7 +184,7 @@ impl Facts {
         if let Some(dialect) = at_hand.found.dialect {
             let _ = writeln!(
                 text,
-                "dialect = \"{dialect}\"            # told by {}",
+                "dialect = \"{dialect}\"            # determined by {}",
                 at_hand.found.by
             );
         }
@@ -195,14 +195,15 @@ impl Facts {
         let _ = write!(
             text,
             "pooling = \"average\"\n\
-             head_norm = true                  # features of any scale are learned from alike\n\
+             head_norm = true                  # features of any scale are learned from equally \
+             well\n\
              hidden = 0\n\
              dropout = 0.25\n\n\
              [train]\n\
-             epochs = {}                       # some {HEAD_STEPS} steps, which take little time \
-             on kept features\n\
-             feature_cache = {VARIANTS}                 # so many augmentations of each image are \
-             kept\n\
+             epochs = {}                       # about {HEAD_STEPS} steps, which take little time \
+             on cached features\n\
+             feature_cache = {VARIANTS}                 # number of augmented variants per image that \
+             are cached\n\
              batch_size = {}\n\
              optimizer = {{ kind = \"adamw\", learning_rate = 0.001 }}\n\
              schedule = {{ kind = \"cosine\", warmup_epochs = 1 }}\n",
@@ -217,7 +218,8 @@ impl Facts {
         let _ = write!(
             text,
             "pooling = \"max_average\"\n\
-             head_norm = true                  # features of any scale are learned from alike\n\
+             head_norm = true                  # features of any scale are learned from equally \
+             well\n\
              hidden = 512\n\
              dropout = 0.25\n\n\
              [train]\n\
@@ -298,7 +300,7 @@ impl Facts {
             text,
             "batch_norm = true\npooling = \"average\"\nhidden = 0\ndropout = 0.2\n\n\
              [train]\n\
-             epochs = {}                       # some {SCRATCH_STEPS} steps\n\
+             epochs = {}                       # about {SCRATCH_STEPS} steps\n\
              batch_size = {}\n\
              label_smoothing = 0.1\n\
              optimizer = {{ kind = \"adamw\", learning_rate = 0.003, weight_decay = 0.05 }}\n\

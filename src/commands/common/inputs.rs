@@ -81,12 +81,12 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
         .filter(|_| data.test.is_empty())
     {
         say(&format!(
-            "warning: there is no image in {test} that can be read, so that there is no test"
+            "warning: there is no image in {test} that can be read, so there is no test set"
         ));
     }
     let counts = data.train.class_counts();
     say(&format!(
-        "Training images a class: {}; {}",
+        "Training images per class: {}; {}",
         count_words(&data.classes, &counts),
         data.train.store.place()
     ));
@@ -173,7 +173,7 @@ pub(in crate::commands) fn read_unlabeled(
     }
     for bad in &listed.damaged() {
         say(&format!(
-            "warning: damaged, used as far as it goes: {}: {}",
+            "warning: damaged, used as far as it can be read: {}: {}",
             bad.path, bad.reason
         ));
     }

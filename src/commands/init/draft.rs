@@ -69,7 +69,7 @@ impl Download {
         match fetch::fetch(architecture, published, published.url, &Terminal) {
             Ok(path) => pretrained::identify(&path),
             Err(error) => {
-                ui::say(&format!("warning: {error}; going on without them"));
+                ui::say(&format!("warning: {error}; continuing without them"));
                 None
             }
         }

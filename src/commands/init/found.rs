@@ -173,14 +173,14 @@ impl Found {
             }
             // Whoever made a split keeps it, and learns what its figure is.
             (None, Some(_)) => "# No test images: the validation images choose the best epoch, so \
-                                that their figure is a little too good."
+                                their accuracy is slightly optimistic."
                 .to_owned(),
             (None, None) if count < ENOUGH_FOR_TEST => {
                 format!("# {count} images are too few to hold any out for a test.")
             }
             (None, None) => format!(
-                "test = {TEST}                       # a share of train, held out until the end; \
-                 copies stay on one side"
+                "test = {TEST}                       # a fraction of train, held out until the \
+                 end; copies stay on one side"
             ),
         }
     }
@@ -194,8 +194,8 @@ impl Found {
             Some(Given::Lines(lines)) => {
                 format!("# The list itself has {lines} validation images.")
             }
-            None => "validation = 0.2                  # a share of the others, which chooses the \
-                     best epoch"
+            None => "validation = 0.2                  # a fraction of the others, which chooses \
+                     the best epoch"
                 .to_owned(),
         }
     }

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         .unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.exists() {
         return Err(UsageError(format!(
-            "{} is there already and is left as it is; choose another --out",
+            "{} already exists and is left as it is; choose another --out",
             names::of_path(&out)
         ))
         .into());

@@ -112,7 +112,7 @@ fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
         let Some(file) = file else { continue };
         if file.exists() {
             return Err(UsageError(format!(
-                "the file is there already; choose another {name}: {}",
+                "the file already exists; choose another {name}: {}",
                 names::of_path(file)
             )));
         }

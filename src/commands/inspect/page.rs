@@ -41,7 +41,7 @@ pub(super) fn page(found: &Inspection, name: &str) -> Page {
         notes: files(&found.unreadable, |file| [&file.path, &file.reason])
             .chain(
                 files(&found.damaged, |file| [&file.path, &file.reason])
-                    .map(|file| format!("damaged, used as far as it goes: {file}")),
+                    .map(|file| format!("damaged, used as far as it can be read: {file}")),
             )
             .collect(),
         galleries: galleries(found),
@@ -89,7 +89,8 @@ fn galleries(found: &Inspection) -> Vec<Gallery> {
         ),
         gallery(
             "Doubtful labels",
-            "What a cheap model says, with its probabilities; the least believed first.",
+            "The classes that a simple model gives, with their probabilities; the most doubtful \
+             first.",
             doubtful(found),
         ),
         gallery(

@@ -58,7 +58,7 @@ fn lists(found: &Inspection) -> String {
     for damaged in found.damaged.iter().take(NAMED) {
         let _ = writeln!(
             text,
-            "damaged, used as far as it goes: {}: {}",
+            "damaged, used as far as it can be read: {}: {}",
             damaged.path, damaged.reason
         );
     }
@@ -179,8 +179,7 @@ pub(super) fn facts(found: &Inspection) -> Vec<(String, String)> {
     add(
         "Copies",
         format!(
-            "{} groups, {} across splits, {} with conflicting labels; {} images more than \
-             different ones",
+            "{} groups, {} across splits, {} with conflicting labels; {} redundant images",
             copies.groups.len(),
             copies.across_splits,
             copies.conflicting_labels,
@@ -189,7 +188,7 @@ pub(super) fn facts(found: &Inspection) -> Vec<(String, String)> {
     );
     add("Labels", label_words(found));
     if let Some(words) = rule_words(found) {
-        add("What tells the class alone", words);
+        add("Properties that predict the class", words);
     }
     facts
 }
@@ -216,7 +215,7 @@ fn label_words(found: &Inspection) -> String {
             labels.features,
             labels.balanced_accuracy
         ),
-        None => "not judged: too few images, or too hard for a cheap model".to_owned(),
+        None => "not judged: too few images, or too hard for a simple model".to_owned(),
     }
 }
 

@@ -140,7 +140,7 @@ fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
         .any(|name| folder.join(name).join("meta.json").is_file())
     {
         let message = format!(
-            "{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}",
+            "{0} is a run, not a folder of images; to resume it: emberlens train --resume {0}",
             names::of_path(folder)
         );
         return Err(UsageError(message).into());
@@ -223,8 +223,9 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         .clone()
         .unwrap_or_else(|| run.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
-    let moved =
-        |_: &anyhow::Error| say("If the images have moved, say where to: --set data.train=FOLDER");
+    let moved = |_: &anyhow::Error| {
+        say("If the images have moved, name the new folder: --set data.train=FOLDER");
+    };
     let mut data = inputs::read_data(&config).inspect_err(moved)?;
     warn(&data, &config);
     saved.checkpoint.fetch_backbone(&Terminal)?;
@@ -239,7 +240,7 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     session.begin(folder, &data)?;
     match session.finished() {
         Some(end) => say(&format!(
-            "Nothing to train: {end}. To go on, raise --set train.epochs=N or \
+            "Nothing to train: {end}. To continue, raise --set train.epochs=N or \
              train.early_stopping.patience=N."
         )),
         None => say(&format!(
@@ -267,7 +268,7 @@ fn train(
         let most = session.config.train.max_time.map(|limit| limit.0);
         let view = TrainingView::new(session.state.epoch, session.work(), most);
         let then = format!(
-            ", then go on with: emberlens train --resume {}",
+            ", then resume with: emberlens train --resume {}",
             names::of_path(session.folder())
         );
         fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
@@ -276,7 +277,7 @@ fn train(
     if let Some(number) = signals.caught() {
         let folder = names::of_path(session.folder());
         say(&format!(
-            "Stopped by {}; saved. Go on with: emberlens train --resume {folder}",
+            "Stopped by {}; saved. Resume with: emberlens train --resume {folder}",
             signals::name(number)
         ));
         return Ok(ExitStatus::Interrupted(signals::exit_code(number)));

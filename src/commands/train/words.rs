@@ -37,14 +37,14 @@ pub(super) fn warn(data: &TrainingData, config: &Config) {
                 .count()
         };
         say(&format!(
-            "{} and {} are copies of images that are measured on and were left out for that \
-             (data.on_leak = \"exclude\")",
+            "{} and {} are copies of validation or test images and were left out (data.on_leak = \
+             \"exclude\")",
             counted(count(Part::Train), "training image"),
             counted(count(Part::Validation), "validation image"),
         ));
     }
     if !found.findings.is_empty() {
-        say("`emberlens inspect` with this recipe lists all of that and says what to do");
+        say("`emberlens inspect` with this recipe lists all findings with what to do");
     }
 }
 

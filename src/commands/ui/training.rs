@@ -135,7 +135,7 @@ impl TrainingView {
                 ""
             };
             say(&format!(
-                "About {needed} for {epochs} epochs, as far as the first steps tell{ended}"
+                "About {needed} for {epochs} epochs, judging by the first steps{ended}"
             ));
         }
     }

@@ -130,7 +130,7 @@ mod tests {
         assert_refused(&[
             (
                 &["conv = '4'"],
-                "`model.layers (entry 1).conv`: found \"4\", expected a whole number from 0 on; \
+                "`model.layers (entry 1).conv`: found \"4\", expected a whole number of 0 or more; \
                  did you mean 4, without quotes?",
             ),
             (
@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 &["conv = 4", "dropout = 1.0"],
-                "`model.layers (entry 2).dropout`: found 1, expected a share from 0 to below 1",
+                "`model.layers (entry 2).dropout`: found 1, expected a fraction from 0 to below 1",
             ),
             (&["max_pool = 2"], "`model.layers`: found no convolution"),
             (

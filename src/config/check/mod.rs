@@ -94,7 +94,7 @@ fn check_data(config: &Config, problems: &mut Problems) {
                 share > 0.0 && share < 1.0,
                 key,
                 share,
-                "a share above 0 and below 1, or a folder or CSV",
+                "a fraction above 0 and below 1, or a folder or CSV",
             );
         }
     }

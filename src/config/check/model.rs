@@ -18,7 +18,7 @@ pub(super) fn check_model(config: &Config, problems: &mut Problems) {
         (0.0..1.0).contains(&model.dropout),
         "model.dropout",
         model.dropout,
-        "a share from 0 to below 1",
+        "a fraction from 0 to below 1",
     );
     let hidden = model.hidden.widths();
     problems.require(

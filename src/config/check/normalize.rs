@@ -25,7 +25,7 @@ pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
                 fits,
                 KEY,
                 found,
-                &format!("{channels} numbers each, one a channel, std above 0"),
+                &format!("{channels} numbers each, one per channel, std above 0"),
             )
         }
         Normalize::Keras(keras) => {

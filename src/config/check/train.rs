@@ -30,7 +30,7 @@ pub(super) fn check_train(train: &Train, problems: &mut Problems) {
         is_share(&smoothing),
         key,
         smoothing,
-        "a share from 0 to below 1",
+        "a fraction from 0 to below 1",
     );
     match (train.loss, train.focal_gamma) {
         (Loss::Focal, Some(gamma)) => {
@@ -103,7 +103,7 @@ fn check_optimizer(optimizer: &Optimizer, problems: &mut Problems) {
             if *nesterov && *momentum == 0.0 {
                 return rules.bad(
                     "nesterov",
-                    "has no effect without momentum; set momentum = 0.9, say",
+                    "has no effect without momentum; set a momentum, such as 0.9",
                 );
             }
             (*weight_decay, 1.0)
@@ -151,7 +151,7 @@ pub(super) fn check_schedule(schedule: &Schedule, problems: &mut Problems) {
             final_div_factor,
         } => {
             let fits = *pct_start > 0.0 && *pct_start < 1.0;
-            let expected = "a share above 0 and below 1";
+            let expected = "a fraction above 0 and below 1";
             rules.require(fits, "pct_start", pct_start, expected);
             let divisors_shrink = *div_factor >= 1.0 && *final_div_factor >= 1.0;
             let found = format!("{div_factor} and final_div_factor {final_div_factor}");

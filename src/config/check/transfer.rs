@@ -51,7 +51,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     if has_phases && model.freeze.is_some() {
         return problems.bad(
             "model.freeze",
-            "has no effect beside train.phases, where each phase says what is frozen; leave it out",
+            "has no effect with train.phases, where each phase says what is frozen; leave it out",
         );
     }
     check_phases(config, table, problems);
@@ -74,7 +74,7 @@ fn check_images(config: &Config, problems: &mut Problems) {
         data.color == Color::Rgb,
         "data.color",
         "grayscale",
-        &format!("\"rgb\", which {name} is made for; gray images do as well"),
+        &format!("\"rgb\", which {name} is made for; gray images work too"),
     );
     let [height, width] = data.image_size;
     problems.require(
@@ -104,8 +104,8 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
             ));
         }
         Some(width) if width != 1.0 && model.weights() == Weights::Imagenet => {
-            let message = "weights of this width have no known address: those that are are for 1; \
-                           name a file of torchvision, timm or Keras";
+            let message = "weights of this width have no known address: those that have one are \
+                           for width 1; name a file of torchvision, timm or Keras";
             return Some((
                 "model.width",
                 format!("found {width}; {message}, or set model.weights to \"none\""),
@@ -118,7 +118,7 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
         && entry.published.is_none()
     {
         let message = "no address of published weights for";
-        let advice = "is known here; name a file of torchvision, timm or Keras, or say \"none\"";
+        let advice = "is known here; name a file of torchvision, timm or Keras, or set \"none\"";
         return Some(("model.weights", format!("{message} {name} {advice}")));
     }
     let dialect = model
@@ -130,7 +130,7 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
         .map(|(known, _)| format!("\"{known}\""))
         .collect();
     let known = if known.is_empty() {
-        "none, because nobody publishes weights for it".to_owned()
+        "none: no weights are published for it".to_owned()
     } else {
         known.join(", ")
     };
@@ -315,7 +315,7 @@ mod tests {
             ),
             (
                 &["model.dialect=keras"],
-                "expected none, because nobody publishes weights for it",
+                "expected none: no weights are published for it",
             ),
             (
                 &[VGG, "model.channels=[4]"],
@@ -328,7 +328,7 @@ mod tests {
             (&[VGG, "model.hidden=65536"], "`model.pooling`"),
             (
                 &[VGG, "model.hidden=many"],
-                "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of \
+                "`model.hidden`: found \"many\", expected a whole number of 0 or more or a list of \
                  whole numbers",
             ),
         ]);

@@ -114,13 +114,13 @@ impl Data {
                 .trim_end_matches('/');
             if trimmed.is_empty() {
                 return Err(format!(
-                    "found `{text}`, expected a pattern of paths, as \"drafts\" or \
+                    "found `{text}`, expected a glob pattern, such as \"drafts\" or \
                      \"**/*_mask.png\""
                 ));
             }
             glob::Pattern::new(trimmed).map_err(|error| {
                 format!(
-                    "found `{text}`, which is no pattern at its character {}: {}",
+                    "found `{text}`, which isn't a valid pattern at character {}: {}",
                     error.pos + 1,
                     error.msg
                 )
@@ -143,8 +143,7 @@ impl Data {
             .map_err(|error| format!("found the pattern `{pattern}`: {error}"))?;
         if pattern.captures_len() < 2 {
             return Err(format!(
-                "found the pattern `{pattern}`, expected one with a bracket around what tells the \
-                 group"
+                "found the pattern `{pattern}`, expected one with a capture group"
             ));
         }
         Ok(Some(pattern))

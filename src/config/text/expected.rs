@@ -272,11 +272,11 @@ pub(super) fn form_words(form: &'static Json) -> String {
     match kind {
         Some("boolean") => "true or false".to_owned(),
         Some("integer") if form["minimum"].is_null() => "a whole number".to_owned(),
-        Some("integer") => format!("a whole number from {} on", form["minimum"]),
+        Some("integer") => format!("a whole number of {} or more", form["minimum"]),
         Some("number") => "a number".to_owned(),
         Some("array") => list_words(form),
         Some("object") => table_words(form),
-        _ => "a text in quotes".to_owned(),
+        _ => "a string in quotes".to_owned(),
     }
 }
 

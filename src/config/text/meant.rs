@@ -35,7 +35,7 @@ fn meant(
     let Some(text) = found.as_str() else {
         if forms
             .iter()
-            .all(|form| form_words(form) == "a text in quotes")
+            .all(|form| form_words(form) == "a string in quotes")
         {
             return Some(Meant::Value(format!("\"{found}\", in quotes")));
         }

@@ -38,7 +38,7 @@ pub(super) fn syntax_words(text: &str, error: &toml::de::Error) -> (usize, Strin
         _ if said == "key with no value" => format!("{}: expected key = value", shortened(written)),
         _ if said == "duplicate key" => {
             let key = written.split('=').next().unwrap_or_default().trim();
-            format!("{key} stands in the recipe twice; leave one out")
+            format!("{key} occurs twice in the recipe; remove one")
         }
         _ => format!("{said}: {}", shortened(written)),
     };
@@ -60,9 +60,9 @@ fn unquoted_words(written: &str) -> String {
     match value {
         "" => format!("{key} has no value"),
         "True" | "False" => format!("{key} = {value}: expected true or false in small letters"),
-        "None" | "null" | "nil" => format!("{key} = {value}: leave the key out for nothing"),
+        "None" | "null" | "nil" => format!("{key} = {value}: to leave a value unset, omit the key"),
         _ => format!(
-            "{key} = {}: expected a number, true, false, a list, a table or a text in quotes",
+            "{key} = {}: expected a number, true, false, a list, a table or a string in quotes",
             shortened(value)
         ),
     }

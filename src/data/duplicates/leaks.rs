@@ -143,7 +143,7 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
         .filter(|leak| leak.likeness == Some(Likeness::Near))
         .count();
     let near = if near > 0 {
-        format!(", {near} of them saved again, cropped, turned or the like")
+        format!(", {near} of them saved again, cropped, rotated or similar")
     } else {
         String::new()
     };

@@ -185,7 +185,7 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
         _ => Err(match foreign_format(bytes) {
             Some((name, advice)) => format!("it is {name}, which can't be read; {advice}"),
             None => format!(
-                "the content is no known image format; it begins with {}",
+                "the content isn't a known image format; it begins with {}",
                 beginning(bytes)
             ),
         }),
@@ -204,8 +204,8 @@ fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(),
     }
     if pixels > most.saturating_mul(bytes.len() as u64) {
         return Err(format!(
-            "{width}x{height} pixels can't be in {} bytes: the file is cut off or a decompression \
-             bomb",
+            "{width}x{height} pixels don't fit into {} bytes: the file is cut off or a \
+             decompression bomb",
             bytes.len()
         ));
     }
@@ -305,7 +305,7 @@ fn in_words(error: &ImageError) -> String {
             let reason = text
                 .split_once(": ")
                 .map_or(text.as_str(), |(_, reason)| reason);
-            format!("the file is damaged or no valid {format}: {reason}")
+            format!("the file is damaged or not a valid {format}: {reason}")
         }
         _ => text,
     }
@@ -601,7 +601,7 @@ mod tests {
         for bytes in [&jpeg[..], &png, &bmp, pnm] {
             let reason = repaired(bytes).expect_err("a bomb");
             assert!(
-                reason.contains("13370x13370 pixels can't be in"),
+                reason.contains("13370x13370 pixels don't fit into"),
                 "{reason}"
             );
         }

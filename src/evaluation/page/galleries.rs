@@ -117,7 +117,7 @@ impl Subject<'_> {
         };
         lines.push(names::of_os(image.path.file_name().unwrap_or_default()));
         if copies.get(index).is_some_and(|is_copy| *is_copy) {
-            lines.push("a copy of an image that the training knew".to_owned());
+            lines.push("a copy of an image known from training".to_owned());
         }
         if !map.places_evidence() {
             let words = if map.has_evidence() {

@@ -93,10 +93,7 @@ pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels>
     let judgment = if judged.len() < MANY {
         judgment()
     } else {
-        kept_or(
-            &key(survey, &judged, &members, features.as_ref()),
-            judgment,
-        )
+        kept_or(&key(survey, &judged, &members, features.as_ref()), judgment)
     };
     let Judgment {
         balanced_accuracy,

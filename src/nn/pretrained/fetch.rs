@@ -99,8 +99,8 @@ pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
 
 fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> String {
     format!(
-        "no weights of {}; without a network, put the file {} ({}, SHA-256 {}{}) from {} at {}, or \
-         name another file with model.weights",
+        "no weights of {}; without a network connection, put the file {} ({}, SHA-256 {}{}) from \
+         {} at {}, or name another file with model.weights",
         architecture.name(),
         published.file(),
         Expected {

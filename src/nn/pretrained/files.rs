@@ -84,19 +84,19 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
         .read_to_end(&mut start)
         .map_err(|error| error.to_string())?;
     if start.starts_with(HDF5_MAGIC) {
-        hdf5(path).map_err(|error| format!("not a whole HDF5 file: {error}"))
+        hdf5(path).map_err(|error| format!("not a complete HDF5 file: {error}"))
     } else if start.starts_with(b"PK")
         && let Some(inner) = archive::unpacked(path, KERAS_MEMBER)
-            .map_err(|error| format!("not a whole .keras file: {error}"))?
+            .map_err(|error| format!("not a complete .keras file: {error}"))?
     {
         // What is open stays readable when its name is gone.
         hdf5(inner.path())
-            .map_err(|error| format!("not a whole .keras file: {KERAS_MEMBER} in it: {error}"))
+            .map_err(|error| format!("not a complete .keras file: {KERAS_MEMBER} in it: {error}"))
     } else if start.get(8) == Some(&b'{') {
         let header = u64::from_le_bytes(start[..8].try_into().expect("nine bytes were read"));
         if header > MOST_HEADER_BYTES.min(length) {
             return Err(format!(
-                "not a whole safetensors file: its header claims {header} bytes, the file has \
+                "not a complete safetensors file: its header claims {header} bytes, the file has \
                  {length}"
             ));
         }
@@ -109,7 +109,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let map = Arc::new(MappedFile::open(path).map_err(|error| error.to_string())?);
     let failed =
-        |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
+        |error: safetensors::SafeTensorError| format!("not a complete safetensors file: {error}");
     let file = SafeTensors::deserialize(&map).map_err(failed)?;
     let entry = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         let (map, own, dtype) = (Arc::clone(&map), name.to_owned(), view.dtype());
@@ -127,7 +127,7 @@ fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 
 fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let failed = |error: pytorch_reader::PytorchError| {
-        format!("neither safetensors nor HDF5, nor a whole PyTorch file: {error}")
+        format!("neither safetensors nor HDF5, nor a complete PyTorch file: {error}")
     };
     let reader = PytorchReader::new(path).map_err(failed)?;
     let entry = |(name, tensor): (String, pytorch_reader::Tensor)| {

@@ -82,7 +82,7 @@ impl FeatureFiles {
                 return Ok(Some(Arc::new(file.in_any_order())));
             }
             watch.observer.say(&format!(
-                "warning: the features that were kept are damaged and are computed anew: {}",
+                "warning: the cached features are damaged and are computed again: {}",
                 path.display()
             ));
         }
@@ -90,7 +90,7 @@ impl FeatureFiles {
             format!(", augmentation {}", round + 1)
         });
         watch.observer.say(&format!(
-            "Frozen layers look at {total} images{which}, once; kept in {}",
+            "Frozen layers process {total} images{which} once; features are cached in {}",
             layout.folder.display()
         ));
         if !compute(sources, job, &path, watch)? {

@@ -90,7 +90,7 @@ fn in_words(error: &DecodingError) -> String {
         DecodingError::Io(inner) if inner.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the file is cut off: it ends before the image does".to_owned()
         }
-        _ => format!("the file is damaged or no valid Gif: {error}"),
+        _ => format!("the file is damaged or not a valid Gif: {error}"),
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
         bytes[6..10].copy_from_slice(&[0x3A, 0x34, 0x3A, 0x34]);
         let reason = decode(&bytes, Color::Rgb).expect_err("a bomb");
         assert!(
-            reason.contains("13370x13370 pixels can't be in"),
+            reason.contains("13370x13370 pixels don't fit into"),
             "{reason}"
         );
     }
