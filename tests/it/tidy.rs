@@ -607,6 +607,9 @@ fn no_documentation_asks_a_question() {
     let mut faults = Vec::new();
     for top in ["src", "crates"] {
         for (file, text) in rust_files(top) {
+            if PENDING.contains(&format!("{top}/{file}").as_str()) {
+                continue;
+            }
             for (number, comment) in doc_comments(&text) {
                 // Code between backticks may have a question mark in it.
                 let prose: String = comment.split('`').step_by(2).collect();
