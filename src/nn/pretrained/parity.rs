@@ -296,6 +296,9 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
 }
 
 /// Returns images computed by the formula of the script.
+///
+/// # Shapes
+/// Returns `shape`.
 fn images(shape: [usize; 4], device: &Device) -> Tensor<4> {
     let level = |index| ((unit("input", index) - 0.5) * 4.0) as f32;
     let levels = (0..shape.iter().product()).map(level).collect();
@@ -304,6 +307,9 @@ fn images(shape: [usize; 4], device: &Device) -> Tensor<4> {
 
 /// Returns the gradient with respect to the images, with frozen norms and no dropout, as the
 /// original in inference mode.
+///
+/// # Shapes
+/// `images` is `[batch, channels, height, width]`; returns as many values.
 fn input_gradient(model: Classifier, images: Tensor<4>) -> Vec<f32> {
     let x = images.require_grad();
     let features = model.freeze().forward_features(x.clone());
