@@ -89,8 +89,8 @@ fn torch_shape(dims: &[usize]) -> Vec<usize> {
 /// device. Needs memory for the weights once, beside `bytes`.
 ///
 /// # Errors
-/// Returns an error if `bytes` are not a complete safetensors file of `f32` values, or one that lists
-/// every tensor that is missing, superfluous or of another shape.
+/// Returns an error if `bytes` are not a complete safetensors file of `f32` values, or one that
+/// lists every tensor that is missing, superfluous or of another shape.
 pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classifier, NnError> {
     check(&model, bytes, part)?;
     let failed = |error: safetensors::SafeTensorError| {
@@ -235,7 +235,8 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
 /// Reads what [`state_to_bytes`] wrote, onto `device`.
 ///
 /// # Errors
-/// Returns an error if `bytes` are not a complete safetensors file or have a tensor of another name.
+/// Returns an error if `bytes` are not a complete safetensors file or have a tensor of another
+/// name.
 pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<TrainingState, NnError> {
     let broken = |what: &str| NnError::Weights(format!("the optimizer's state is damaged: {what}"));
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error.to_string()))?;

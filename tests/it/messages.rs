@@ -164,8 +164,8 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.optimizer.betas=[0.9]",
-        "`train.optimizer.betas`: found [0.9], a list of 1, expected a list of 2 numbers: Decay of \
-         the two moments: --set train.optimizer.betas=[0.9]",
+        "`train.optimizer.betas`: found [0.9], a list of 1, expected a list of 2 numbers: Decay \
+         rates of the two running means: --set train.optimizer.betas=[0.9]",
     ),
     (
         "train.optimizer.betas=[0.9, 'a']",
@@ -185,8 +185,8 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.schedule={ kind = 'step' }",
-        "`train.schedule.every_epochs`: found nothing, expected a whole number of 0 or more: Epochs \
-         at one rate: --set train.schedule={ kind = 'step' }",
+        "`train.schedule.every_epochs`: found nothing, expected a whole number of 0 or more: \
+         Number of epochs at one rate: --set train.schedule={ kind = 'step' }",
     ),
     (
         "train.early_stopping=5",
@@ -243,8 +243,8 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.epochs='2'",
-        "`train.epochs`: found \"2\", expected a whole number of 0 or more; did you mean 2, without \
-         quotes?: --set train.epochs='2'",
+        "`train.epochs`: found \"2\", expected a whole number of 0 or more; did you mean 2, \
+         without quotes?: --set train.epochs='2'",
     ),
     (
         "train.epochs=2.5",
@@ -280,8 +280,8 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.phases=[{ epochs = 1 }]",
-        "`train.phases (entry 1).freeze`: found nothing, expected a string in quotes: What keeps \
-         its weights, as `model.freeze`: --set train.phases=[{ epochs = 1 }]",
+        "`train.phases (entry 1).freeze`: found nothing, expected a string in quotes: Which layers \
+         are frozen, as in `model.freeze`: --set train.phases=[{ epochs = 1 }]",
     ),
     (
         "train.phases=[{ epochs = 1, freeze = 'none' }, { epochs = 1, frieze = 'none' }]",
@@ -296,7 +296,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     (
         "data.image_size=[150, 150, 3]",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers \
-         of 0 or more: Height and width in pixels that the network sees; its colors are \
+         of 0 or more: Height and width in pixels of the network's input; its channels are set by \
          `data.color`: --set data.image_size=[150, 150, 3]",
     ),
     (
@@ -319,7 +319,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "data.normalize={ mean = [0.5] }",
-        "`data.normalize.std`: found nothing, expected a list of numbers: One number a channel, \
+        "`data.normalize.std`: found nothing, expected a list of numbers: One value per channel, \
          above 0: --set data.normalize={ mean = [0.5] }",
     ),
     (
@@ -555,7 +555,7 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "name = 'x'\n[data]\ntrain = 'a'\nimage_size = [150, 150, 3]\n",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers \
-         of 0 or more: Height and width in pixels that the network sees; its colors are \
+         of 0 or more: Height and width in pixels of the network's input; its channels are set by \
          `data.color`: line 4 of c.toml",
     ),
     (
@@ -570,8 +570,8 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "name = 'x'\n[data]\ntrain = 'a'\n[[train.phases]]\nepochs = 1\nfreeze = 'none'\n\
          [[train.phases]]\nepochs = 'two'\nfreeze = 'none'\n",
-        "`train.phases (entry 2).epochs`: found \"two\", expected a whole number of 0 or more: line 8 \
-         of c.toml",
+        "`train.phases (entry 2).epochs`: found \"two\", expected a whole number of 0 or more: line \
+         8 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\nvalidation = 0.2\nvalidation_split = 0.2\n",

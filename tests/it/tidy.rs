@@ -506,8 +506,7 @@ const PENDING: [&str; 6] = [
     "docs/configuration.md",
 ];
 
-/// The text of each file of these folders, and of the pages at the root, by its path in the project:
-/// sources, papers, recipes.
+/// The text of each file with words in it, by its path in the project: sources, papers, recipes.
 fn written_files() -> BTreeMap<String, String> {
     const ENDINGS: [&str; 4] = ["rs", "md", "toml", "json"];
     let has_words = |path: &Path| {

@@ -202,8 +202,8 @@ impl Facts {
              [train]\n\
              epochs = {}                       # about {HEAD_STEPS} steps, which take little time \
              on cached features\n\
-             feature_cache = {VARIANTS}                 # number of augmented variants per image that \
-             are cached\n\
+             feature_cache = {VARIANTS}                 # number of augmented variants per image \
+             that are cached\n\
              batch_size = {}\n\
              optimizer = {{ kind = \"adamw\", learning_rate = 0.001 }}\n\
              schedule = {{ kind = \"cosine\", warmup_epochs = 1 }}\n",
