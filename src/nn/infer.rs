@@ -112,7 +112,7 @@ pub fn predict_while(
         let features =
             model.forward_frozen(settings.entrance.group..model.num_groups(), batch.images);
         let logits = model.forward_head(features);
-        let losses = settings.loss.each(logits.clone(), batch.targets);
+        let losses = settings.loss.per_sample(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
         // probabilities, waits once more.
         found.losses.extend(read(losses)?);
@@ -127,7 +127,7 @@ pub fn predict_while(
         if settings.keep == Keep::Logits {
             found
                 .logits
-                .extend(settings.output.rows(&each, num_classes));
+                .extend(settings.output.per_class(&each, num_classes));
         }
         let probs = read(probabilities(
             logits / settings.temperature,

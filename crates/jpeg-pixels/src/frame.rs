@@ -4,7 +4,7 @@ use crate::{
     Error,
     huffman::Huffman,
     idct::{Group, LANES},
-    usual,
+    standard_tables,
 };
 
 /// Position `row * 8 + column` of each coefficient in zigzag order (T.81, figure A.6).
@@ -289,12 +289,12 @@ impl Tables {
 
     /// Returns a Huffman table for DC coefficients.
     pub(crate) fn dc(&self, slot: u8) -> Result<&Huffman, Error> {
-        codes(&self.dc, &*usual::DC, slot)
+        codes(&self.dc, &*standard_tables::DC, slot)
     }
 
     /// Returns a Huffman table for AC coefficients.
     pub(crate) fn ac(&self, slot: u8) -> Result<&Huffman, Error> {
-        codes(&self.ac, &*usual::AC, slot)
+        codes(&self.ac, &*standard_tables::AC, slot)
     }
 
     /// Gives a component the current quantization table, unless an earlier scan has.
@@ -312,11 +312,11 @@ impl Tables {
 /// Returns the file's table of this number, or the standard one if the file has none.
 fn codes<'a>(
     told: &'a [Option<Huffman>],
-    usual: &'static [Option<Huffman>],
+    standard: &'static [Option<Huffman>],
     slot: u8,
 ) -> Result<&'a Huffman, Error> {
     let of = |tables: &'a [Option<Huffman>]| tables.get(usize::from(slot)).and_then(Option::as_ref);
     of(told)
-        .or_else(|| of(usual))
+        .or_else(|| of(standard))
         .ok_or(Error::Damaged("a Huffman table is missing"))
 }

@@ -30,8 +30,8 @@ mod scan;
 mod sequential;
 mod share;
 mod smooth;
+mod standard_tables;
 mod stream;
-mod usual;
 mod wrapped;
 
 use std::fmt;
