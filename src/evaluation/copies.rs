@@ -19,6 +19,9 @@ use crate::{
 
 /// Returns which image of the `known` parts of the run each image duplicates; `None` if the run is
 /// unknown.
+///
+/// # Errors
+/// Returns an error if the files of the run that identify its images can't be read.
 pub(super) fn copies_of_known(
     set: &ImageSet,
     facts: &[Arc<ImageStats>],

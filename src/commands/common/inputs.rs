@@ -40,6 +40,9 @@ pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData>
 
 /// Does the same as [`load`] for an existing run, where a pattern may match nothing any more
 /// because the images it excluded are gone.
+///
+/// # Errors
+/// Returns an error if the data can't be listed or trained on.
 pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
     let data = {
         // The block ends the progress bar before the messages below.
@@ -153,6 +156,9 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
 
 /// Reads images of unknown class for a network. Those that can't be read are reported and added to
 /// `num_failed`.
+///
+/// # Errors
+/// Returns an error if the images can't be stored; one that can't be read is no error.
 pub(in crate::commands) fn read_unlabeled(
     paths: &[PathBuf],
     meta: &Meta,

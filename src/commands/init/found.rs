@@ -55,6 +55,9 @@ enum Given {
 
 impl Found {
     /// Lists the images of the folder or list `source` and reports problems with them.
+    ///
+    /// # Errors
+    /// Returns an error if there is no folder or list, or no image in it that can be decoded.
     pub(super) fn look(source: &Path) -> anyhow::Result<Self> {
         let Splits {
             parts: [train, validation, test],

@@ -23,6 +23,9 @@ use crate::{
 
 /// Measures the best epoch of a finished run on the test images or, without any, on the validation
 /// images, and presents the result.
+///
+/// # Errors
+/// Returns an error if the best checkpoint or the images can't be read, or a file can't be written.
 pub(super) fn finish(
     session: &Session,
     data: TrainingData,

@@ -21,6 +21,9 @@ pub(super) struct Override {
 impl Override {
     /// Parses `key.path=value`. A value that isn't TOML is taken as a string, so that quotes aren't
     /// needed.
+    ///
+    /// # Errors
+    /// Returns [`ConfigError::Override`] if there is no key or the value isn't valid.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let bad = |message: String| ConfigError::Override {
             text: text.to_owned(),
@@ -51,6 +54,9 @@ impl Override {
 
     /// Inserts the value into `table`, and the tables that lead to it; one that comes in kinds gets
     /// the default kind.
+    ///
+    /// # Errors
+    /// Returns [`ConfigError::Override`] if a key on the way isn't a table.
     pub(super) fn apply(&self, table: &mut Table) -> Result<(), ConfigError> {
         let mut table = table;
         let mut gone = KeyPath::default();

@@ -33,6 +33,9 @@ const SHOT_WIDTH: u32 = 660;
 
 impl Subject<'_> {
     /// Returns the worst mistakes and typical correct predictions, each beside its Grad-CAM.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read again or the device fails.
     pub(super) fn galleries(&self, progress: &dyn Progress) -> anyhow::Result<[Vec<Shot>; 2]> {
         let Evaluation {
             set,

@@ -65,6 +65,10 @@ pub(super) struct FeatureFiles {
 impl FeatureFiles {
     /// Returns the file with the features that `job` asks for, from an earlier run or computed now,
     /// or `None` if the run was stopped before the end.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read again, the device fails or the file can't be
+    /// written.
     pub(super) fn open_or_compute(
         &mut self,
         sources: Sources<'_>,

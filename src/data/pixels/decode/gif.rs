@@ -13,6 +13,9 @@ use crate::data::pixels::memory::Room;
 const MOST_PIXELS_A_BYTE: u64 = 2731;
 
 /// Decodes the first frame.
+///
+/// # Errors
+/// Returns the reason if the file can't be decoded.
 pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
