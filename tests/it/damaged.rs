@@ -314,7 +314,7 @@ fn files_that_promise_more_than_they_hold_are_named_and_end_nothing() {
             .unwrap_or_else(|| panic!("{name} isn't among {unreadable:?}"));
         let is_told = [
             "decompression bomb",
-            "can't be in",
+            "don't fit into",
             "that decoding may take",
             "ends before",
         ]
@@ -372,7 +372,7 @@ fn formats_that_are_not_read_are_named_with_what_to_do_whatever_they_are_called(
         (
             "scan.png",
             &dicom,
-            "it is a DICOM image, which can't be read; convert it with its window of levels",
+            "it is a DICOM image, which can't be read; convert it with its display window",
         ),
         (
             "page.jpg",

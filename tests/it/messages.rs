@@ -479,7 +479,7 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "name = 'x'\n[data]\ncolor = 'rgb'\n",
         "`data.train`: found nothing, expected a string in quotes: Training images: a folder with \
-         one folder a class: line 2 of c.toml",
+         one folder per class: line 2 of c.toml",
     ),
     (
         "name = 'x'\nepochs = 3\n[data]\ntrain = 'a'\n",

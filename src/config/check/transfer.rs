@@ -360,7 +360,7 @@ mod tests {
                     "model.freeze=backbone",
                     "train.phases=[{ epochs = 1, freeze = 'none' }]",
                 ],
-                "`model.freeze`: has no effect beside",
+                "`model.freeze`: has no effect with",
             ),
             (
                 &[VGG, "train.phases=[{ epochs = 0, freeze = 'none' }]"],

@@ -454,7 +454,9 @@ mod tests {
         }
         let image = listed(folder.path(), b"\x89PNG\r\n\x1A\n\0").expect_err("an image");
         assert!(
-            image.starts_with("found a PNG image, which is no folder of class folders and no CSV"),
+            image.starts_with(
+                "found a PNG image, which is neither a folder of class folders nor a CSV"
+            ),
             "{image}"
         );
     }

@@ -170,7 +170,7 @@ mod tests {
         for (bytes, expected) in [
             (
                 &b"\x89PNG\r\n\x1a\n\0\0\0"[..],
-                "found a PNG image, which is no folder of class folders and no CSV",
+                "found a PNG image, which is neither a folder of class folders nor a CSV",
             ),
             (b"\xFF\xD8\xFF\xE0\0", "a JPEG image"),
             (b"PK\x03\x04\x14\0", "save the sheet as CSV"),

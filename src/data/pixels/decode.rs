@@ -430,7 +430,7 @@ mod tests {
             (&b""[..], "empty"),
             (
                 b"a letter, not an image",
-                "no known image format; it begins with \"a letter, not an\"",
+                "isn't a known image format; it begins with \"a letter, not an\"",
             ),
             (&jpeg[..jpeg.len() - 3], "cut off"),
             (&png[..png.len() / 2], ""),

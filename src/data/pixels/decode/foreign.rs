@@ -226,7 +226,7 @@ mod tests {
                 "Git LFS",
                 "git lfs pull",
             ),
-            (b"\0\0\0\x1CftypIsom\0\0", "a film", "frames"),
+            (b"\0\0\0\x1CftypIsom\0\0", "a video", "frames"),
             (b"RIFF\x10\0\0\0AVI LIST", "a RIFF file", "frames"),
         ]);
     }
