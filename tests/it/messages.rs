@@ -570,8 +570,8 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "name = 'x'\n[data]\ntrain = 'a'\n[[train.phases]]\nepochs = 1\nfreeze = 'none'\n\
          [[train.phases]]\nepochs = 'two'\nfreeze = 'none'\n",
-        "`train.phases (entry 2).epochs`: found \"two\", expected a whole number of 0 or more: line \
-         8 of c.toml",
+        "`train.phases (entry 2).epochs`: found \"two\", expected a whole number of 0 or more: \
+         line 8 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\nvalidation = 0.2\nvalidation_split = 0.2\n",
