@@ -520,10 +520,13 @@ fn written_files() -> BTreeMap<String, String> {
         for entry in std::fs::read_dir(&folder).expect("listed") {
             let path = entry.expect("read").path();
             // Goldens are the words of other programs, and a build is nobody's.
-            match path.is_dir() {
-                true if path.ends_with("target") || path.ends_with("golden") => {}
-                true => folders.push(path),
-                false => files.push(path),
+            if path.ends_with("target") || path.ends_with("golden") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
             }
         }
     }
