@@ -29,8 +29,8 @@ impl Network {
     /// Lists the layers in the order in which they run, for images of the given height and width.
     /// Layers of parallel paths come before the layer that joins them.
     ///
-    /// # Errors Returns an error that names the first layer for which too little of the image is
-    /// left.
+    /// # Errors
+    /// Returns an error that names the first layer for which too little of the image is left.
     pub fn walk(&self, [height, width]: [usize; 2]) -> Result<Vec<Placed<'_>>, ShapeError> {
         let mut walk = Walk {
             image: [height, width],

@@ -100,7 +100,8 @@ impl Moved {
 
 /// Runs the command.
 ///
-/// # Errors Returns an error if the checkpoint or the images can't be used.
+/// # Errors
+/// Returns an error if the checkpoint or the images can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;

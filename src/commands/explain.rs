@@ -89,8 +89,9 @@ enum Format {
 
 /// Runs the command. An image that can't be read is reported, and the others are explained.
 ///
-/// # Errors Returns an error if the checkpoint, class or layer can't be used, or if the output
-/// folder isn't empty.
+/// # Errors
+/// Returns an error if the checkpoint, class or layer can't be used, or if the output folder isn't
+/// empty.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.raw.as_ref().map_or(Ok(()), RawFile::check)?;
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
@@ -171,7 +172,8 @@ fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {
 /// Returns the folder to write into: the one that the user names, or the first of `explanations`,
 /// `explanations-2`, ... that doesn't exist.
 ///
-/// # Errors Returns an error if the user's folder isn't empty.
+/// # Errors
+/// Returns an error if the user's folder isn't empty.
 fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
     Ok(match wanted {
         Some(folder)

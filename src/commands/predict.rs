@@ -98,7 +98,8 @@ impl Serialize for Probabilities {
 
 /// Runs the command. An image that can't be read is reported, and the others are classified.
 ///
-/// # Errors Returns an error if the checkpoint can't be used.
+/// # Errors
+/// Returns an error if the checkpoint can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let checkpoint = checkpoint::load(&checkpoint::resolve(&args.checkpoint, "best")?)?;
     let (paths, mut num_failed) = find(&args.paths);

@@ -17,7 +17,8 @@ const TIME: &str = "30s";
 /// Trains each recipe, given by a name for messages and its text, for half a minute and returns the
 /// index of the one with the best validation result. Nothing of the trainings is kept.
 ///
-/// # Errors Returns an error if a recipe can't be trained.
+/// # Errors
+/// Returns an error if a recipe can't be trained.
 pub(in crate::commands) fn best(recipes: &[(String, String)]) -> anyhow::Result<usize> {
     let results = recipes
         .iter()

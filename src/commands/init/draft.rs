@@ -93,8 +93,8 @@ impl Draft {
     /// pretrained weights that the user names or the best ones on this machine. With trials, the
     /// better network on the images is chosen.
     ///
-    /// # Errors Returns an error if there are no images, or if the weights belong to no known
-    /// architecture.
+    /// # Errors
+    /// Returns an error if there are no images, or if the weights belong to no known architecture.
     pub fn of(source: &Path, wishes: &Wishes<'_>) -> anyhow::Result<Self> {
         let found = Found::look(source)?;
         let name = recipe_name(source);

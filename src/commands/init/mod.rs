@@ -45,7 +45,8 @@ pub struct Args {
 
 /// Runs the command.
 ///
-/// # Errors Returns an error if there are no images, or if the recipe already exists.
+/// # Errors
+/// Returns an error if there are no images, or if the recipe already exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let Draft {
         name,

@@ -61,7 +61,8 @@ pub struct Args {
 
 /// Runs the command.
 ///
-/// # Errors Returns an error if the images can't be listed, or if an output file already exists.
+/// # Errors
+/// Returns an error if the images can't be listed, or if an output file already exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let (data, weights) = match (&args.dir, &args.config) {
         (Some(dir), _) => {

@@ -72,7 +72,8 @@ pub struct Args {
 
 /// Runs the command.
 ///
-/// # Errors Returns an error if anything ends the run.
+/// # Errors
+/// Returns an error if anything ends the run.
 pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     if let Some(device) = args.device {
         args.overrides.push(format!("device={device}"));

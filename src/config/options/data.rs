@@ -105,7 +105,8 @@ impl Data {
 
     /// Returns the patterns of `exclude`.
     ///
-    /// # Errors Returns the message for a pattern that isn't valid.
+    /// # Errors
+    /// Returns the message for a pattern that isn't valid.
     pub fn exclude_patterns(&self) -> Result<Vec<glob::Pattern>, String> {
         let pattern = |text: &String| {
             let trimmed = text
@@ -131,7 +132,8 @@ impl Data {
 
     /// Returns the pattern of `group`, if there is one.
     ///
-    /// # Errors Returns a message that says what was expected, if the text isn't a valid pattern.
+    /// # Errors
+    /// Returns a message that says what was expected, if the text isn't a valid pattern.
     pub fn group_pattern(&self) -> Result<Option<Regex>, String> {
         let Some(group) = &self.group else {
             return Ok(None);

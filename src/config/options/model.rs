@@ -254,8 +254,8 @@ impl Model {
 
     /// Returns channels, height and width of the last feature map for images of this size.
     ///
-    /// # Errors Returns an error that names the first layer for which too little of the image is
-    /// left.
+    /// # Errors
+    /// Returns an error that names the first layer for which too little of the image is left.
     pub fn features(&self, size: [usize; 2]) -> Result<[usize; 3], ShapeError> {
         self.network(1).features(size)
     }

@@ -17,7 +17,8 @@ use crate::config::{Config, ConfigError, Problem, check::check};
 
 /// Reads the configuration at `path`, applies the overrides, and checks it.
 ///
-/// # Errors Returns [`ConfigError`] if the file can't be read, or if it or an override isn't valid.
+/// # Errors
+/// Returns [`ConfigError`] if the file can't be read, or if it or an override isn't valid.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
         path: path.to_owned(),
@@ -28,7 +29,8 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
 
 /// As [`load`], for a text; `path` is for messages.
 ///
-/// # Errors Returns [`ConfigError`] if the text or an override isn't valid.
+/// # Errors
+/// Returns [`ConfigError`] if the text or an override isn't valid.
 pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let mut table: Table = toml::from_str(text).map_err(|error| {
         let (line, message) = syntax_words(text, &error);

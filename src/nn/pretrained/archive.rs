@@ -31,7 +31,8 @@ struct Member {
 /// Extracts the file called `name` from the archive at `path`. Returns `None` if `path` isn't an
 /// archive or has no such file.
 ///
-/// # Errors Returns a message if the archive is damaged, or if a file can't be read or written.
+/// # Errors
+/// Returns a message if the archive is damaged, or if a file can't be read or written.
 pub(super) fn unpacked(path: &Path, name: &str) -> Result<Option<NamedTempFile>, String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let found = find(&mut file, name).map_err(|error| error.to_string())?;

@@ -69,8 +69,9 @@ impl PretrainedConfig {
 /// Determines the origin of the weights at `path` for a network of `architecture`. A dialect that
 /// the recipe names takes precedence.
 ///
-/// # Errors Returns an error if the file can't be read or has none of the network's names, or if
-/// the `config.json` next to it can't be read.
+/// # Errors
+/// Returns an error if the file can't be read or has none of the network's names, or if the
+/// `config.json` next to it can't be read.
 pub fn find(
     architecture: Architecture,
     network: &Network,
@@ -87,7 +88,8 @@ pub fn find(
 
 /// Determines the origin of a file whose tensors were named by `origin`.
 ///
-/// # Errors Returns an error if the `config.json` next to it can't be read or isn't valid.
+/// # Errors
+/// Returns an error if the `config.json` next to it can't be read or isn't valid.
 pub(super) fn tell(
     architecture: Architecture,
     origin: Origin,
@@ -187,7 +189,8 @@ fn told(
 /// if it belongs to another program. It applies to a file named as in timm's repositories only, not
 /// to others in the same folder.
 ///
-/// # Errors Returns an error if it can't be read, or if its mean or standard deviation isn't valid.
+/// # Errors
+/// Returns an error if it can't be read, or if its mean or standard deviation isn't valid.
 fn timm_config(path: &Path) -> Result<Option<TimmConfig>, NnError> {
     let beside = path.with_file_name("config.json");
     let is_timms = path

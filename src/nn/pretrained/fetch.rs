@@ -39,7 +39,8 @@ pub enum FetchError {
 /// Downloads the published weights of a network unless they are cached. Does nothing for a network
 /// without any.
 ///
-/// # Errors Returns an error that says what to do by hand if they can't be downloaded.
+/// # Errors
+/// Returns an error that says what to do by hand if they can't be downloaded.
 pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(), FetchError> {
     let Some(published) = &architecture.entry().published else {
         return Ok(());
@@ -56,8 +57,9 @@ pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(),
 /// Downloads a published file from `url` unless it is cached, and checks it. Resumes a partial
 /// download. Returns the path in the cache.
 ///
-/// # Errors Returns an error that says what to do by hand if the file can't be downloaded, and one
-/// if another file has its path.
+/// # Errors
+/// Returns an error that says what to do by hand if the file can't be downloaded, and one if
+/// another file has its path.
 pub fn fetch(
     architecture: Architecture,
     published: &Published,
@@ -92,7 +94,8 @@ pub fn fetch(
 
 /// Returns the path at which a published file is cached.
 ///
-/// # Errors Returns [`FetchError::NoCache`] if the system has no cache folder for the user.
+/// # Errors
+/// Returns [`FetchError::NoCache`] if the system has no cache folder for the user.
 pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
     published::place(published).ok_or(FetchError::NoCache)
 }

@@ -47,7 +47,8 @@ impl Entry {
 
     /// Reads the values.
     ///
-    /// # Errors Returns a message if the file can't be read.
+    /// # Errors
+    /// Returns a message if the file can't be read.
     pub(super) fn read(&self) -> Result<Vec<f32>, String> {
         let values = (self.read)()?;
         let expected: usize = self.shape.iter().product();
@@ -64,7 +65,8 @@ impl Entry {
 
 /// Opens the file at `path` and returns its tensors by name.
 ///
-/// # Errors Returns a message if the file isn't a valid file of weights.
+/// # Errors
+/// Returns a message if the file isn't a valid file of weights.
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let is_saved_model = path.ends_with("saved_model.pb") || path.join("saved_model.pb").is_file();
     if is_saved_model || path.is_dir() {

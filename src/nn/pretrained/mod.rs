@@ -38,8 +38,9 @@ pub use published::{locate, place, published};
 /// Returns `model` with its backbone's weights from the file at `path`, and the origin of their
 /// names. A head in the file is ignored.
 ///
-/// # Errors Returns an error if the file can't be read or belongs to another network, with every
-/// tensor that is missing, superfluous or of another shape.
+/// # Errors
+/// Returns an error if the file can't be read or belongs to another network, with every tensor that
+/// is missing, superfluous or of another shape.
 pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnError> {
     let failed = |message: String| NnError::Weights(format!("{message}: {}", path.display()));
     let file = files::open(path).map_err(failed)?;
