@@ -1,4 +1,4 @@
-//! The command line: which subcommand, and which exit code its end is.
+//! The command line: parses the subcommand, runs it, and turns its result into an exit code.
 
 use std::process::ExitCode;
 
@@ -33,29 +33,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train from a recipe, or go on with a run
+    /// Train by a recipe, or resume a run
     Train(train::Args),
     /// Measure a checkpoint on images whose class is known
     Evaluate(evaluate::Args),
-    /// Fit, on the images that a run held back, how far to believe its probabilities and how sure
-    /// is sure enough
+    /// Fit calibrated probabilities, a threshold or prediction sets on a run's validation images
     Calibrate(calibrate::Args),
-    /// Tell the class of images
+    /// Classify images
     Predict(predict::Args),
-    /// Show where a network looks: maps of the evidence for a class, and how far they can be
-    /// trusted
+    /// Show where a network finds evidence for a class, and how far the maps can be trusted
     Explain(explain::Args),
-    /// Show training images as the epochs will see them, on one PNG
+    /// Draw training images as the epochs will see them, in one PNG
     Preview(preview::Args),
-    /// Write augmented images, and a CSV that trains on old and new ones
+    /// Write augmented images, and a CSV that trains on originals and copies
     Augment(augment::Args),
-    /// List what can be computed on here, and whether it computes right
+    /// List the devices of this machine, and whether they compute correctly
     Devices(devices::Args),
     /// List and download the published weights of pretrained networks
     Weights(weights::Args),
-    /// Measure how fast a recipe runs here
+    /// Measure the speed of training steps and of the input pipeline
     Bench(bench::Args),
-    /// Look before you train: copies, leaks, broken and odd images, what gives the class away
+    /// Find copies, leaks, unreadable and unusual images, and wrong labels before training
     Inspect(inspect::Args),
     /// Write a recipe for a folder or list of images
     Init(init::Args),
@@ -90,7 +88,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Is the error in what the user wrote rather than in what happened?
+/// Returns whether the error is in what the user wrote.
 fn is_usage(error: &anyhow::Error) -> bool {
     let in_run = error.downcast_ref::<TrainError>().is_some_and(|error| {
         matches!(

@@ -56,7 +56,7 @@ pub(super) fn elsewhere(
     }
 }
 
-/// A convolution at `path`.
+/// Returns a convolution at `path`.
 pub(super) fn conv(path: String, elsewhere: Elsewhere, shape: Conv) -> Layer {
     Layer {
         name: path,
@@ -66,7 +66,7 @@ pub(super) fn conv(path: String, elsewhere: Elsewhere, shape: Conv) -> Layer {
     }
 }
 
-/// A batch norm at `path`.
+/// Returns a batch norm at `path`.
 pub(super) fn norm(path: String, elsewhere: Elsewhere, epsilon: f64) -> Layer {
     Layer {
         name: path,
@@ -79,7 +79,7 @@ pub(super) fn norm(path: String, elsewhere: Elsewhere, epsilon: f64) -> Layer {
     }
 }
 
-/// A layer without weights that the summary leaves out.
+/// Returns a layer without weights that the summary leaves out.
 pub(super) fn unnamed(kind: Kind) -> Layer {
     Layer {
         name: String::new(),
@@ -89,12 +89,12 @@ pub(super) fn unnamed(kind: Kind) -> Layer {
     }
 }
 
-/// An activation.
+/// Returns an activation.
 pub(super) fn activation(function: Activation) -> Layer {
     unnamed(Kind::Activation(function))
 }
 
-/// A pool at `path`.
+/// Returns a pool at `path`.
 pub(super) fn pool(path: String, pool: Pool) -> Layer {
     Layer {
         name: path,
@@ -104,7 +104,7 @@ pub(super) fn pool(path: String, pool: Pool) -> Layer {
     }
 }
 
-/// Paths whose outputs are joined, at `path`.
+/// Returns parallel paths whose outputs are joined, at `path`.
 pub(super) fn branches(path: String, join: Join, paths: Vec<Vec<Layer>>) -> Layer {
     Layer {
         name: path,
@@ -114,7 +114,7 @@ pub(super) fn branches(path: String, join: Join, paths: Vec<Vec<Layer>>) -> Laye
     }
 }
 
-/// A convolution without bias, its norm and an activation, at `path`.
+/// Returns a convolution without bias, its norm and an activation, at `path`.
 pub(super) fn unit(
     path: &str,
     names: &Names,
@@ -130,9 +130,9 @@ pub(super) fn unit(
     layers
 }
 
-/// A gate that weighs the channels by their means (squeeze-excite; Hu et al. 2018, arXiv
-/// 1709.01507): two 1x1 convolutions with bias, the first to `reduced` channels, each followed by
-/// its function.
+/// Returns a squeeze-and-excitation gate, which scales each channel by a function of all channels'
+/// means (Hu et al. 2018, arXiv 1709.01507): two 1x1 convolutions with bias, the first to `reduced`
+/// channels, each followed by its activation.
 pub(super) fn squeeze_excite(
     path: &str,
     [reduce, expand]: [Elsewhere; 2],
@@ -154,7 +154,7 @@ pub(super) fn squeeze_excite(
 }
 
 impl Traits {
-    /// A convolution without bias, padded as these weights expect.
+    /// Returns a convolution without bias, padded as the weights expect.
     pub(super) fn conv(self, outputs: usize, kernel: usize, stride: usize) -> Conv {
         let padding = match self.padding {
             Strided::Same if stride > 1 => Padding::Same,
@@ -168,7 +168,7 @@ impl Traits {
         }
     }
 
-    /// The same with a kernel for each channel.
+    /// Returns a depthwise convolution without bias, padded as the weights expect.
     pub(super) fn depthwise(self, channels: usize, kernel: usize, stride: usize) -> Conv {
         Conv {
             groups: Groups::Depthwise,
@@ -178,7 +178,7 @@ impl Traits {
 }
 
 /// Rounds a scaled number of channels to a multiple of 8, by at most a tenth downwards (Sandler et
-/// al. 2018, arXiv 1801.04381, and all networks after it).
+/// al. 2018, arXiv 1801.04381, and all later networks).
 pub(super) fn divisible(channels: f64) -> usize {
     let rounded = (((channels + 4.0) / 8.0) as usize * 8).max(8);
     if (rounded as f64) < 0.9 * channels {

@@ -1,4 +1,4 @@
-//! What is known of an architecture, and what its published weights expect.
+//! The properties of an architecture, and what its published weights expect.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -7,20 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use super::network::Network;
 
-/// What is known of an architecture.
+/// The properties of an architecture.
 #[derive(Debug)]
 pub struct Entry {
     /// Name in recipes.
     pub name: &'static str,
-    /// What it is, its paper and its size, for the documentation.
+    /// Description for the documentation, with paper and size.
     pub about: &'static str,
     /// Where its layers come from.
     pub source: Source,
-    /// How the libraries that publish weights have it, the usual one first; empty if none does.
+    /// The libraries that publish weights, the usual one first, each with its variant of the
+    /// network; empty if there is none.
     pub dialects: &'static [(Dialect, Traits)],
     /// Height and width of the images that the published weights were trained on.
     pub side: usize,
-    /// Work of one such image, in billions of multiplications and additions counted as one each.
+    /// Work of one such image, in billions of multiply-adds.
     pub gflop: f64,
     /// Top-1 accuracy of its usual weights on ImageNet's validation images in percent, as
     /// published; 0 without any.
@@ -32,30 +33,30 @@ pub struct Entry {
 /// Where an architecture's layers come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
-    /// The recipe says how wide its blocks are (`model.channels`).
+    /// From the widths of its blocks in the recipe (`model.channels`).
     Blocks,
-    /// The recipe lists them one by one (`model.layers`).
+    /// From the recipe's own list (`model.layers`).
     List,
-    /// A table, built for a variant.
+    /// From a table, built for a variant.
     Table(fn(&Variant) -> Network),
-    /// The same, with a width factor (`model.width`).
+    /// From a table, built for a variant with a width multiplier (`model.width`).
     Scaled(fn(&Variant) -> Network),
 }
 
-/// What distinguishes networks of one architecture.
+/// The properties that distinguish networks of one architecture.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant {
     /// Number of channels of the images.
     pub inputs: usize,
     /// Factor on the channels of all layers.
     pub width: f64,
-    /// What the weights expect of the layers.
+    /// What the weights expect of the layers and of pixel values.
     pub traits: Traits,
 }
 
-/// A library whose weights a network is built for. The same network exists with other padding,
-/// norms and normalization of pixel values elsewhere, and weights lose most of their accuracy under
-/// another library's.
+/// The library whose weights a network is built for. The same network exists in several libraries
+/// with different padding, norms and normalization, and weights lose most of their accuracy under
+/// those of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
@@ -69,37 +70,38 @@ pub enum Dialect {
     Keras,
 }
 
-/// How a library has a network.
+/// The properties of a network that depend on the library.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Traits {
     /// How convolutions with a stride are padded.
     pub padding: Strided,
-    /// Added to the variance by norms.
+    /// Value that norms add to the variance.
     pub epsilon: f64,
     /// Whether a bottleneck has its stride in the first convolution (the paper) rather than in the
     /// 3x3 one.
     pub has_stride_first: bool,
-    /// What is done to pixel values.
+    /// Normalization of pixel values.
     pub input: Input,
 }
 
-/// How convolutions with a stride are padded. At a stride of 1 all pad by half the kernel.
+/// How convolutions with a stride are padded. At a stride of 1, all libraries pad by half the
+/// kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strided {
     /// By half the kernel on all sides (PyTorch).
     Even,
     /// By TensorFlow's `SAME` rule, which depends on the side.
     Same,
-    /// By a kernel less 2 after the image, whatever its side (Keras's MobileNet).
+    /// By the kernel's side less 2, after the image, whatever its side (Keras's MobileNet).
     After,
 }
 
-/// What weights expect of pixel values.
+/// The normalization of pixel values that weights expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Divided by 255, then ImageNet's mean and standard deviation.
+    /// Divided by 255, then standardized by ImageNet's mean and standard deviation.
     Imagenet,
-    /// ImageNet's mean subtracted, blue first.
+    /// ImageNet's mean subtracted, with channels in the order blue, green, red.
     Caffe,
     /// From -1 to 1.
     Tf,
@@ -108,18 +110,18 @@ pub enum Input {
 /// A file that its publisher offers for download.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
-    /// The publisher's own address.
+    /// Address at the publisher.
     pub url: &'static str,
-    /// Length in bytes; a range where only its megabytes are published.
+    /// Length in bytes; a range if it is published in megabytes only.
     pub bytes: RangeInclusive<u64>,
-    /// SHA-256 in hexadecimal; its first eight digits, which the file's name has, where no more are
-    /// published.
+    /// SHA-256 in hexadecimal; only its first eight digits, which are part of the file's name, if
+    /// no more are published.
     pub sha256: &'static str,
-    /// Whose layers, norms and pixel values they are for.
+    /// The library whose layers, norms and normalization the weights are for.
     pub dialect: Dialect,
-    /// Who trained it on what.
+    /// Who trained the weights, and on which data.
     pub about: &'static str,
-    /// License.
+    /// License of the weights.
     pub license: &'static str,
 }
 
@@ -158,7 +160,7 @@ impl Published {
         }
     }
 
-    /// Returns the file's name, as the publisher calls it.
+    /// Returns the name of the file at the publisher.
     pub fn file(&self) -> &'static str {
         self.url.rsplit('/').next().unwrap_or(self.url)
     }
@@ -170,7 +172,8 @@ pub(super) const fn about(bytes: u64) -> RangeInclusive<u64> {
 }
 
 impl Traits {
-    /// PyTorch's: even padding, an epsilon of 1e-5, ImageNet's mean and standard deviation.
+    /// PyTorch's properties: even padding, an epsilon of 1e-5, ImageNet's mean and standard
+    /// deviation.
     pub const TORCH: Self = Self {
         padding: Strided::Even,
         epsilon: 1e-5,
@@ -178,7 +181,7 @@ impl Traits {
         input: Input::Imagenet,
     };
 
-    /// TensorFlow's: `SAME` padding, an epsilon of 1e-3, values from -1 to 1.
+    /// TensorFlow's properties: `SAME` padding, an epsilon of 1e-3, values from -1 to 1.
     pub const TENSORFLOW: Self = Self {
         padding: Strided::Same,
         epsilon: 1e-3,

@@ -1,8 +1,8 @@
-//! Which layers behind a convolution or norm are computed with it.
+//! Determines which layers after a convolution or norm are computed together with it.
 
 use super::layer::{Activation, Kind, Pool};
 
-/// What follows a convolution and can be computed with it in one pass.
+/// The layers after a convolution or norm that can be computed with it in one pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fused {
     /// Batch norm.
@@ -16,9 +16,9 @@ pub struct Fused {
 }
 
 impl Fused {
-    /// Finds what may be computed with `first`, given the layers behind it: for a convolution
-    /// without bias a norm, and for convolutions and norms ReLU6, or ReLU and perhaps 2x2
-    /// max-pooling. A bias before a norm isn't part of it.
+    /// Determines what can be computed together with `first`, given the layers after it: for a
+    /// convolution without bias a norm, and for convolutions and norms ReLU6, or ReLU and
+    /// optionally 2x2 max-pooling. A bias before a norm isn't fused.
     pub fn of<'a>(first: &Kind, behind: impl IntoIterator<Item = &'a Kind>) -> Self {
         let takes_norm = match first {
             Kind::Conv(conv) => !conv.bias,
@@ -48,7 +48,7 @@ impl Fused {
         }
     }
 
-    /// Returns the number of layers behind the first that are computed with it.
+    /// Returns the number of layers after the first that are computed with it.
     pub fn count(self) -> usize {
         [self.norm, self.relu, self.relu6, self.pool]
             .into_iter()

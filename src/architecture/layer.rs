@@ -1,4 +1,4 @@
-//! The layers that networks are described with, and the shapes they make.
+//! The layers that describe a network, and the shapes of their outputs.
 
 use std::fmt;
 
@@ -13,32 +13,32 @@ pub struct Layer {
     pub name: String,
     /// Names in other libraries' weight files.
     pub elsewhere: Elsewhere,
-    /// Entry of the recipe's list of layers that it comes from, counted from 1; `None` for networks
-    /// that no recipe lists.
+    /// Entry of the recipe's list that the layer comes from, counted from 1; `None` for other
+    /// networks.
     pub entry: Option<usize>,
-    /// What it computes.
+    /// The operation of the layer.
     pub kind: Kind,
 }
 
-/// The full names of a layer in other libraries' weight files, for those that have this network.
+/// The full names of a layer in the weight files of other libraries, if they have this network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// torchvision's.
+    /// Name in torchvision.
     pub torchvision: Option<String>,
-    /// timm's.
+    /// Name in timm.
     pub timm: Option<String>,
-    /// Keras's.
+    /// Name in Keras.
     pub keras: Option<String>,
 }
 
-/// What a layer computes.
+/// The operation of a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// A convolution.
     Conv(Conv),
     /// Batch norm.
     BatchNorm {
-        /// Added to the variance.
+        /// Value added to the variance.
         epsilon: f64,
         /// Weight of a batch in the running statistics, as PyTorch counts it; Keras's is 1 minus
         /// this.
@@ -46,28 +46,29 @@ pub enum Kind {
     },
     /// Layer norm over the channels of each position.
     LayerNorm {
-        /// Added to the variance.
+        /// Value added to the variance.
         epsilon: f64,
     },
     /// A learned factor for each channel (ConvNeXt's layer scale).
     Scale,
-    /// A function of each value.
+    /// An activation function.
     Activation(Activation),
-    /// The largest or the mean value of each window.
+    /// Max or average pooling.
     Pool(Pool),
-    /// The mean of each channel over all positions, which leaves one row and one column.
+    /// Global average pooling: the mean of each channel over all positions, which leaves one row
+    /// and one column.
     GlobalAverage,
-    /// Paths that take the same input, and what is made of their outputs. An empty path passes its
-    /// input on.
+    /// Parallel paths with the same input, and how their outputs are joined. An empty path passes
+    /// its input on.
     Branches(Join, Vec<Vec<Layer>>),
-    /// Stochastic depth (Huang et al. 2016, arXiv 1603.09382): in training, zeros for an image with
-    /// this probability, the others scaled up to keep the mean.
+    /// Stochastic depth (Huang et al. 2016, arXiv 1603.09382): in training, sets an image to zero
+    /// with this probability, and scales up the others to keep the mean.
     DropPath(f64),
-    /// Dropout of single values, in training.
+    /// Dropout of single values with this probability, in training.
     Dropout(f64),
 }
 
-/// A convolution. The number of input channels follows from where it stands.
+/// A convolution. The number of input channels follows from its position in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
     /// Number of output channels.
@@ -76,9 +77,9 @@ pub struct Conv {
     pub kernel: [usize; 2],
     /// Step of the kernel in pixels.
     pub stride: usize,
-    /// What is added around the image.
+    /// Padding around the image.
     pub padding: Padding,
-    /// How many parts the channels are divided into, each with kernels of its own.
+    /// Number of groups that the channels are divided into.
     pub groups: Groups,
     /// Whether a bias is added.
     pub bias: bool,
@@ -93,17 +94,17 @@ pub enum Groups {
     Depthwise,
 }
 
-/// Zeros around an image before a convolution, and what a pool ignores.
+/// Padding before a convolution, with zeros, or before a pool, with values that are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
     /// None: the window stays inside (Keras's `valid`).
     Valid,
-    /// As much as makes the output `ceil(side / stride)` long, the odd one after the image
+    /// As much as makes the output `ceil(side / stride)` long, an odd row or column after the image
     /// (TensorFlow's `SAME`).
     Same,
-    /// So many rows above and below and columns left and right (PyTorch's).
+    /// The given number of rows above and below, and of columns left and right (PyTorch's).
     Each([usize; 2]),
-    /// So many rows below and columns right.
+    /// The given number of rows below and columns on the right.
     After(usize),
 }
 
@@ -117,13 +118,13 @@ pub struct Pool {
     /// Step of the window in pixels.
     pub stride: usize,
     /// How far windows may reach beyond the edge. Padding never wins a maximum and, except in
-    /// PyTorch's mean, never counts.
+    /// PyTorch's mean, is never counted.
     pub padding: Padding,
-    /// Whether a last window that reaches beyond the edge counts (PyTorch's `ceil_mode`).
+    /// Whether a last window that reaches beyond the edge is kept (PyTorch's `ceil_mode`).
     pub ceil: bool,
 }
 
-/// What a pool makes of a window.
+/// The operation of a pool on a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
     /// The largest value.
@@ -134,7 +135,7 @@ pub enum PoolKind {
     AverageInside,
 }
 
-/// A function of each value.
+/// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `max(x, 0)`.
@@ -159,24 +160,25 @@ pub enum Activation {
     Tanh,
 }
 
-/// What is made of the outputs of paths.
+/// How the outputs of parallel paths are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
     /// Their sum.
     Add,
-    /// Their channels one after the other.
+    /// Their channels, concatenated.
     Concat,
-    /// Their product; a single row or column is repeated (squeeze-excite).
+    /// Their product; a single row or column is repeated (squeeze-and-excitation).
     Multiply,
 }
 
-/// An image or feature map that is too small for a layer, or that doesn't fit the others of a sum.
+/// The error for an image or feature map that is too small for a layer, or that doesn't fit the
+/// others of a sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeError {
-    /// Entry of the recipe's list of layers, or else position of the layer in the network; counted
-    /// from 1 as a reader of the recipe does.
+    /// Entry of the recipe's list of layers, or else position of the layer in the network, counted
+    /// from 1.
     pub position: usize,
-    /// The layer in words, such as `max_pool 2`.
+    /// Description of the layer, such as `max_pool 2`.
     pub layer: String,
     /// Height and width that reach the layer.
     pub found: [usize; 2],
@@ -196,7 +198,7 @@ impl fmt::Display for ShapeError {
 }
 
 impl Padding {
-    /// Padding of half the kernel on all sides, which keeps the size at stride 1.
+    /// Returns padding of half the kernel on all sides, which keeps the size at stride 1.
     pub fn half(kernel: usize) -> Self {
         Self::Each([kernel / 2; 2])
     }
@@ -218,7 +220,7 @@ impl Padding {
 }
 
 impl Conv {
-    /// A dense convolution of stride 1 without bias, padded by half its kernel.
+    /// Returns a dense convolution of stride 1 without bias, padded by half its kernel.
     pub fn new(outputs: usize, kernel: usize) -> Self {
         Self {
             outputs,
@@ -230,7 +232,7 @@ impl Conv {
         }
     }
 
-    /// Returns height and width of the output, `None` if the window doesn't fit.
+    /// Returns height and width of the output, or `None` if the window doesn't fit.
     pub fn output(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
         let side = |axis: usize, side: usize| {
             let [before, after] = self
@@ -259,7 +261,7 @@ impl Conv {
 }
 
 impl Pool {
-    /// A 2x2 maximum, which halves height and width, rounded down.
+    /// Max pooling that halves height and width, rounded down.
     pub const HALVE: Self = Self {
         kind: PoolKind::Max,
         kernel: 2,
@@ -268,7 +270,7 @@ impl Pool {
         ceil: false,
     };
 
-    /// Returns height and width of the output, `None` if the window doesn't fit.
+    /// Returns height and width of the output, or `None` if the window doesn't fit.
     pub fn output(&self, size: [usize; 2]) -> Option<[usize; 2]> {
         let side = |axis: usize, side: usize| {
             let [before, after] = self.padding.of_side(axis, side, self.kernel, self.stride);
@@ -286,8 +288,8 @@ impl Pool {
 }
 
 impl Kind {
-    /// Returns the shape of the output; `None` if the input is too small, or if the outputs of
-    /// paths don't fit each other.
+    /// Returns the shape of the output. Returns `None` if the input is too small, or if the outputs
+    /// of paths don't fit each other.
     pub fn output(&self, input: Shape) -> Option<Shape> {
         let [channels, height, width] = input;
         let sized = |channels: usize, [height, width]: [usize; 2]| [channels, height, width];
@@ -311,7 +313,7 @@ impl Kind {
         }
     }
 
-    /// Returns the kind in a recipe's words, such as `conv 32 (kernel 3)`.
+    /// Describes the operation as a recipe does, such as `conv 32 (kernel 3)`.
     pub fn words(&self) -> String {
         match self {
             Self::Conv(conv) if conv.groups == Groups::Depthwise => {
@@ -331,7 +333,7 @@ impl Kind {
 }
 
 impl Join {
-    /// Returns the shape of the joined outputs, `None` if they don't fit each other.
+    /// Returns the shape of the joined outputs, or `None` if they don't fit each other.
     fn output(self, shapes: &[Shape]) -> Option<Shape> {
         let first = *shapes.first()?;
         let are_alike = match self {

@@ -1,4 +1,4 @@
-//! `layers`: the network that a recipe lists, entry by entry.
+//! The `layers` architecture: the network that a recipe lists, entry by entry.
 
 use super::{
     builder::{activation, conv, pool},
@@ -27,21 +27,21 @@ pub struct Convolution {
     pub is_separable: bool,
     /// The norm.
     pub norm: Option<Norm>,
-    /// The function behind them.
+    /// The activation after it.
     pub activation: Option<Activation>,
 }
 
-/// The numbers of batch norm.
+/// The settings of batch norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
-    /// Added to the variance.
+    /// Value added to the variance.
     pub epsilon: f64,
     /// Weight of a batch in the running statistics, as PyTorch counts it.
     pub momentum: f64,
 }
 
-/// Describes the network of a recipe's list, for images of `inputs` channels. A convolution behind
-/// a pool begins a layer group, so that a dropout behind a pool belongs to the pool's group.
+/// Returns the network of a recipe's list, for images of `inputs` channels. A convolution after a
+/// pool begins a layer group, so that a dropout after a pool belongs to the pool's group.
 pub fn listed(inputs: usize, entries: &[Listed]) -> Network {
     let mut groups: Vec<Vec<Layer>> = Vec::new();
     let (mut channels, mut place, mut is_pooled) = (inputs, 0, false);
@@ -69,8 +69,8 @@ pub fn listed(inputs: usize, entries: &[Listed]) -> Network {
     Network { inputs, groups }
 }
 
-/// Whether the last group has weights; what stands before the first convolution belongs to its
-/// group.
+/// Returns whether the last group has a convolution. Layers before the first convolution belong to
+/// its group.
 fn has_conv(groups: &[Vec<Layer>]) -> bool {
     groups.last().is_some_and(|layers| {
         layers
@@ -80,7 +80,7 @@ fn has_conv(groups: &[Vec<Layer>]) -> bool {
 }
 
 impl Listed {
-    /// Returns the layers of the entry at `path`, which `channels` channels reach.
+    /// Returns the layers of the entry at `path`, whose input has `channels` channels.
     fn layers(&self, path: &str, channels: usize) -> Vec<Layer> {
         let at = |name: &str| format!("{path}.{name}");
         let plain = |name: &str, kind| Layer {

@@ -1,4 +1,4 @@
-//! An architecture by its name in recipes.
+//! An architecture, given by its name in recipes.
 
 use std::{borrow::Cow, fmt, hash};
 
@@ -10,7 +10,7 @@ use super::{
     entry::{Dialect, Entry, Source, Traits},
 };
 
-/// An architecture that a recipe can name. Equal if the names are.
+/// An architecture that a recipe can name. Two are equal if their names are.
 #[derive(Clone, Copy)]
 pub struct Architecture(&'static Entry);
 
@@ -28,33 +28,33 @@ impl Architecture {
         ARCHITECTURES.iter().map(|entry| Self(entry))
     }
 
-    /// Returns what is known of it.
+    /// Returns the properties of the architecture.
     pub fn entry(self) -> &'static Entry {
         self.0
     }
 
-    /// Returns its name in recipes.
+    /// Returns the name in recipes.
     pub fn name(self) -> &'static str {
         self.0.name
     }
 
-    /// Whether the recipe says what its layers are.
+    /// Returns whether the recipe determines its layers.
     pub fn is_of_recipe(self) -> bool {
         matches!(self.0.source, Source::Blocks | Source::List)
     }
 
-    /// Whether the recipe lists its layers one by one.
+    /// Returns whether the recipe lists its layers one by one.
     pub fn is_list(self) -> bool {
         matches!(self.0.source, Source::List)
     }
 
-    /// Whether it has a width factor.
+    /// Returns whether it has a width multiplier.
     pub fn is_scaled(self) -> bool {
         matches!(self.0.source, Source::Scaled(_))
     }
 
-    /// Returns how a library has it; the usual one's traits for `None`, or for a library that
-    /// doesn't.
+    /// Returns the variant of a library; that of the usual library for `None`, or for one that
+    /// doesn't have the network.
     pub fn traits(self, dialect: Option<Dialect>) -> Traits {
         let found = self
             .0
@@ -68,7 +68,7 @@ impl Architecture {
 }
 
 impl Default for Architecture {
-    /// `small_cnn`.
+    /// Returns `small_cnn`.
     fn default() -> Self {
         Self(ARCHITECTURES[0])
     }

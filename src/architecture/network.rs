@@ -1,8 +1,9 @@
-//! A network without its head, in layer groups, and a walk over its layers.
+//! A network without its head, in layer groups, and how its layers are enumerated.
 
 use super::layer::{Join, Kind, Layer, Shape, ShapeError};
 
-/// A network without its classification head. Freezing and learning rates go by layer group.
+/// A network without its classification head. Layers are frozen, and given learning rates, by layer
+/// group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// Number of channels of the images.
@@ -11,7 +12,7 @@ pub struct Network {
     pub groups: Vec<Vec<Layer>>,
 }
 
-/// A layer and what reaches it.
+/// A layer with the shapes of its input and output.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed<'a> {
     /// The layer.
@@ -25,8 +26,8 @@ pub struct Placed<'a> {
 }
 
 impl Network {
-    /// Lists the layers in the order in which they run, those of paths before the layer that joins
-    /// them, for images of the given height and width.
+    /// Lists the layers in the order in which they run, for images of the given height and width.
+    /// Layers of parallel paths come before the layer that joins them.
     ///
     /// # Errors
     /// Returns an error that names the first layer for which too little of the image is left.
@@ -64,7 +65,7 @@ impl Network {
     }
 
     /// Lists the layers that have weights or act in training only, in the order in which they run,
-    /// with the number of channels that reach each.
+    /// each with its number of input channels.
     pub fn modules(&self) -> Vec<(&Layer, usize)> {
         let mut found = Vec::new();
         self.groups
@@ -94,7 +95,7 @@ impl Network {
     }
 }
 
-/// A walk over the layers of a network.
+/// Enumerates the layers of a network with their shapes.
 struct Walk<'a> {
     /// Height and width of the image.
     image: [usize; 2],
@@ -103,7 +104,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Walks over layers one after the other. `first` is the position of the first of them among
+    /// Enumerates layers one after the other. `first` is the position of the first of them among
     /// the top-level layers.
     fn through(
         &mut self,
@@ -164,8 +165,8 @@ fn output(
     layer.kind.output(shape).ok_or_else(failed)
 }
 
-/// Adds a layer, or those within it, and returns the number of channels behind it. Channels, unlike
-/// height and width, are the same for images of any size.
+/// Adds a layer, or those within it, and returns the number of channels after it. Unlike height and
+/// width, channels are the same for images of any size.
 fn modules<'a>(layer: &'a Layer, channels: usize, found: &mut Vec<(&'a Layer, usize)>) -> usize {
     match &layer.kind {
         Kind::Conv(conv) => {

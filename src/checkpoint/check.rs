@@ -74,7 +74,7 @@ fn check_classes(classes: &[String]) -> Checked {
         distinct.len() == classes.len(),
         "classes",
         classes,
-        "names that differ from one another",
+        "distinct names",
     )
 }
 
@@ -91,7 +91,7 @@ fn check_images(meta: &Meta) -> Checked {
         (rescale as f32).is_normal(),
         "normalize.rescale",
         rescale,
-        "a factor on grey levels that isn't 0",
+        "a factor on pixel values other than 0",
     )?;
     for (field, values) in [
         ("normalize.mean", &normalize.mean),
@@ -101,7 +101,7 @@ fn check_images(meta: &Meta) -> Checked {
             values.len() == channels,
             field,
             values,
-            format!("{channels} of them, one a channel"),
+            format!("{channels} of them, one per channel"),
         )?;
         require(
             values.iter().all(|value| value.is_finite()),
@@ -165,7 +165,7 @@ fn check_design(meta: &Meta) -> Checked {
         (0.0..1.0).contains(&model.dropout),
         "design.model.dropout",
         model.dropout,
-        "a share from 0 to below 1",
+        "a fraction from 0 to below 1",
     )?;
     let groups = model.num_groups();
     meta.frozen.as_ref().map_or(Ok(()), |frozen| {
@@ -295,7 +295,7 @@ fn check_decisions(meta: &Meta) -> Checked {
             is_share(fitted.sensitivity),
             "threshold.sensitivity",
             fitted.sensitivity,
-            "a share between 0 and 1",
+            "a fraction between 0 and 1",
         )?;
         probability("threshold.probability", fitted.probability)?;
         images("threshold.fitted_on", fitted.fitted_on)?;
@@ -305,7 +305,7 @@ fn check_decisions(meta: &Meta) -> Checked {
             is_share(fitted.coverage),
             "coverage.coverage",
             fitted.coverage,
-            "a share between 0 and 1",
+            "a fraction between 0 and 1",
         )?;
         probability("coverage.probability", fitted.probability)?;
         images("coverage.fitted_on", fitted.fitted_on)?;

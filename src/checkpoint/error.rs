@@ -44,7 +44,7 @@ pub enum CheckpointError {
     /// A checkpoint without its frozen layers, if the file that they came from is missing or has
     /// changed.
     #[error(
-        "the checkpoint holds no frozen layers (train.checkpoint.include_backbone = false) and \
+        "the checkpoint contains no frozen layers (train.checkpoint.include_backbone = false) and \
          needs those of {}: {reason}; {hint}",
         path.display()
     )]
@@ -58,7 +58,7 @@ pub enum CheckpointError {
     },
     /// A folder for a new run that has other content.
     #[error(
-        "the folder is there already and isn't empty; choose another --out, or --resume it: {}",
+        "the folder already exists and isn't empty; choose another --out, or --resume it: {}",
         .0.display()
     )]
     Occupied(PathBuf),
@@ -72,8 +72,8 @@ pub enum CheckpointError {
     },
     /// A run that ended before its first save.
     #[error(
-        "the run was ended before its first save, so there is nothing to go on with; start it \
-         again with the same recipe and --out: {}",
+        "the run was ended before its first save, so there is nothing to resume; start it again \
+         with the same recipe and --out: {}",
         .0.display()
     )]
     Unstarted(PathBuf),
@@ -95,6 +95,6 @@ pub enum CheckpointError {
 
 fn other_hint(other: Option<&Path>) -> String {
     other.map_or(String::new(), |other| {
-        format!("; {} is whole, name it instead", other.display())
+        format!("; {} is intact; name it instead", other.display())
     })
 }

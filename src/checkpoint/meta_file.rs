@@ -39,6 +39,9 @@ impl Meta {
     }
 
     /// Parses and checks the content of `meta.json`.
+    ///
+    /// # Errors
+    /// Returns the field and what is wrong with it.
     pub(super) fn from_text(text: &[u8]) -> Result<Self, Fault> {
         // The format is read first: the fields of another format may not parse at all.
         #[derive(Deserialize)]
@@ -117,6 +120,9 @@ fn digest(value: &Value) -> String {
 }
 
 /// Parses JSON. A fault names the field that doesn't fit.
+///
+/// # Errors
+/// Returns the field that doesn't fit.
 pub(super) fn from_json<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Fault> {
     let reader = &mut serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {

@@ -154,7 +154,7 @@ fn written_digest(folder: &Path) -> Option<String> {
 ///
 /// # Errors
 /// Returns an error if a file is missing, damaged or of another version. For a damaged checkpoint
-/// it names the other checkpoint of the run if that one is whole.
+/// it names the other checkpoint of the run if that one is intact.
 pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     load_with(path, read)
 }
@@ -497,7 +497,7 @@ mod tests {
                 .expect_err(file)
                 .to_string();
             assert!(error.contains("damaged") && error.contains(file), "{error}");
-            assert!(error.contains("best is whole"), "{error}");
+            assert!(error.contains("best is intact"), "{error}");
             let is_needed = [MODEL, META].contains(&file);
             assert_eq!(
                 load(&path).is_err(),

@@ -127,7 +127,7 @@ impl Checkpoint {
             Ok(model)
         } else {
             Err(failed(
-                "its weights are others than those that the run was trained with".to_owned(),
+                "its weights differ from those that the run was trained with".to_owned(),
             ))
         }
     }

@@ -183,7 +183,7 @@ pub fn check_run(id: Option<&RunId>, path: &Path) -> Result<(), CheckpointError>
         let text = fs::read(&split).map_err(|error| with_path(&error, "can't read", &split))?;
         if !id.splits.contains(&sha256_hex(&text)) {
             let reason = "split.csv was changed since the run wrote it (its SHA-256 isn't one of \
-                          `run.splits` in meta.json), so nobody can say which images were trained \
+                          `run.splits` in meta.json), so it is unknown which images were trained \
                           on; put it back as it was";
             return mixed(split, reason.to_owned());
         }
@@ -196,8 +196,8 @@ pub fn check_run(id: Option<&RunId>, path: &Path) -> Result<(), CheckpointError>
     match other_id {
         Some(found) if found.id != id.id => {
             let reason = format!(
-                "meta.json: `run.id`: found {}, expected {}, that of {}; the two checkpoints are \
-                 of different runs, put the right one back or move the other away",
+                "meta.json: `run.id`: found {}, expected {}, that of {}; the two checkpoints \
+                 belong to different runs; put the right one back or move the other away",
                 found.id,
                 id.id,
                 path.display()

@@ -52,7 +52,7 @@ pub struct Args {
     /// The folder to write into: new or empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// So many changed copies of each training image: what the first N epochs draw
+    /// Number of augmented copies of each training image: those that the first N epochs draw
     #[arg(
         long,
         value_name = "N",
@@ -60,13 +60,13 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     per_image: Option<u16>,
-    /// As many changed copies as fill each class up to the largest
+    /// Add augmented copies until each class has as many images as the largest
     #[arg(long, group = "how_many")]
     balance: bool,
-    /// The files' format
+    /// Format of the files
     #[arg(long, value_name = "F", default_value = "png")]
     format: Format,
-    /// Of JPEG files, 1 to 100; 95 if it isn't given
+    /// Quality of JPEG files, from 1 to 100 [default: 95]
     #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: Option<u8>,
 }
@@ -167,8 +167,8 @@ fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyh
     }
     let names = names.join(", ");
     Err(UsageError(format!(
-        "the recipe augments nothing in {names}, so that copies would be the images themselves; \
-         set something under [augment]"
+        "the recipe augments nothing in {names}, so copies would equal their originals; set \
+         something under [augment]"
     ))
     .into())
 }

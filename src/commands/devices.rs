@@ -9,7 +9,7 @@ use crate::{commands::common::exit_status::ExitStatus, nn::device::check_all, re
 /// Arguments of `devices`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// One JSON document on stdout instead of the table
+    /// Print one JSON document on stdout instead of the table
     #[arg(long)]
     json: bool,
 }
@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         "--device",
         "What",
         "Usable",
-        "Self-test: one step of a small net beside the CPU",
+        "Self-test: one step of a small network, compared with the CPU",
     ]);
     for device in devices {
         let (usable, detail) = match device.result {

@@ -1,4 +1,4 @@
-//! `emberlens evaluate`: a checkpoint and images whose class is known become a table,
+//! `emberlens evaluate`: measures a checkpoint on images whose class is known, and writes a table,
 //! `metrics.json` and `predictions.csv`.
 
 use std::path::{Path, PathBuf};
@@ -29,22 +29,22 @@ pub struct Args {
     /// A run folder (its best epoch), or one checkpoint in it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
-    /// A folder with one folder a class, or a CSV
+    /// A folder with one folder per class, or a CSV
     #[arg(long, value_name = "DIR|CSV", conflicts_with = "split")]
     data: Option<PathBuf>,
-    /// The images that the run held out or, with `val`, held back; without this option those held
-    /// out if there are any
+    /// Images of the run to measure: those held out for the test or, with `val`, those held back
+    /// for validation; by default the test images, if there are any
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// Average the probabilities of each image and of N augmentations of it, drawn as the run's
+    /// Average the probabilities of each image and of N augmented variants, drawn as the run's
     /// recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     tta: Option<u16>,
-    /// Another run or checkpoint, measured on the same images: is one of them better? With --tta,
-    /// each by its own recipe
+    /// Compare with another run or checkpoint on the same images; with --tta, each is augmented by
+    /// its own recipe
     #[arg(long, value_name = "RUN")]
     compare: Option<PathBuf>,
-    /// Where report.html, plots, predictions.csv and metrics.json go, instead of
+    /// Where to write report.html, plots, predictions.csv and metrics.json, instead of
     /// RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -55,14 +55,14 @@ pub struct Args {
     /// auto, gpu, gpu:N, cpu or ndarray
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
-    /// One JSON document on stdout instead of the table
+    /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     moved: Moved,
 }
 
-/// Options that once changed the checkpoint before it was measured.
+/// Former options that are now in `calibrate`.
 #[derive(Debug, Parser)]
 struct Moved {
     #[arg(long, hide = true)]
@@ -74,7 +74,7 @@ struct Moved {
 }
 
 impl Moved {
-    /// Says where they are now.
+    /// Returns an error that names the new command if such an option was given.
     fn refuse(&self, run: &Path) -> Result<(), UsageError> {
         let wishes = [
             self.calibrate.then(|| "--temperature".to_owned()),
@@ -90,8 +90,8 @@ impl Moved {
             return Ok(());
         }
         Err(UsageError(format!(
-            "evaluate only measures; what a checkpoint decides is fitted by: \
-             emberlens calibrate {} {}",
+            "evaluate only measures; temperature, threshold and sets are fitted by: emberlens \
+             calibrate {} {}",
             names::of_path(run),
             wishes.join(" ")
         )))
@@ -101,7 +101,7 @@ impl Moved {
 /// Runs the command.
 ///
 /// # Errors
-/// A checkpoint or images that can't be used.
+/// Returns an error if the checkpoint or the images can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;

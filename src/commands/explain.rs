@@ -1,5 +1,5 @@
-//! `emberlens explain`: images in, maps of where the network looks out, each with what can be said
-//! against it.
+//! `emberlens explain`: writes maps of where the network finds evidence in images, each with checks
+//! of how far it can be trusted.
 
 use std::{
     io::IsTerminal,
@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use super::{
     common::{
         folders,
-        inputs::{find, read_unlabelled},
+        inputs::{find, read_unlabeled},
     },
     ui::{self, say},
 };
@@ -32,10 +32,10 @@ use crate::{
     },
 };
 
-/// Images read at a time, so that memory stays bounded.
+/// Number of images read at a time, so that memory stays bounded.
 const CHUNK: usize = 256;
 
-/// Rows of the table beside JSON lines.
+/// Number of rows of the table that accompanies JSON lines.
 const ROWS: usize = 20;
 
 /// Arguments of `explain`.
@@ -47,33 +47,33 @@ pub struct Args {
     /// Images, or folders with images at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Explain this class, instead of the one that is predicted
+    /// Explain this class, instead of the predicted one
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// How evidence is found
+    /// Method that computes the maps
     #[arg(long, value_enum, default_value = "grad-cam")]
     method: Method,
-    /// The layer group whose output is looked at, counted from 0, instead of the last with four
+    /// Layer group whose output is used, counted from 0, instead of the last one with at least four
     /// rows and columns
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
-    /// Deletion and insertion: does the prediction follow the map? 84 looks at each image
+    /// Measure by deletion and insertion whether the prediction follows the map; takes 84 forward
+    /// passes per image
     #[arg(long)]
     curves: bool,
-    /// Draw the network's layers anew, from the head down, and compare: maps that stay the same
-    /// show nothing that was learned
+    /// Compare with maps of the network after its layers are randomized one by one, from the head
+    /// down: maps that stay the same show nothing that was learned
     #[arg(long)]
     sanity: bool,
     /// Write the maps as numbers, in the order of explanations.jsonl: a NumPy array of images x
-    /// rows x columns, or a CSV; as the layer has them, with what speaks against the class below
-    /// zero, neither scaled nor enlarged
+    /// rows x columns, or a CSV; at the layer's resolution and unscaled, with evidence against the
+    /// class below zero
     #[arg(long, value_name = "FILE.npy|csv")]
     raw: Option<RawFile>,
-    /// How the results are shown, instead of a table on a terminal and JSON lines to a file or
-    /// another program
+    /// Format of the results, instead of a table on a terminal and JSON lines otherwise
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Where maps, overlays and explanations.jsonl go, instead of RUN/explanations
+    /// Where to write maps, overlays and explanations.jsonl, instead of RUN/explanations
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -87,10 +87,11 @@ enum Format {
     Jsonl,
 }
 
-/// Runs the command. An image that can't be read is reported and the others go on.
+/// Runs the command. An image that can't be read is reported, and the others are explained.
 ///
 /// # Errors
-/// A checkpoint, class or layer that can't be used; a folder that has something in it.
+/// Returns an error if the checkpoint, class or layer can't be used, or if the output folder isn't
+/// empty.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.raw.as_ref().map_or(Ok(()), RawFile::check)?;
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
@@ -132,7 +133,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     };
     let mut work = Work::new(&explainer, wanted, &out, &Terminal);
     for chunk in paths.chunks(CHUNK) {
-        let set = read_unlabelled(chunk, meta, &mut num_failed)?;
+        let set = read_unlabeled(chunk, meta, &mut num_failed)?;
         if !set.images.is_empty() {
             work.explain(&set, &meta.normalize)?;
         }
@@ -168,8 +169,11 @@ fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {
         .ok_or_else(message)
 }
 
-/// The folder to write into: what the user says, or the first of `explanations`, `explanations-2`,
-/// ... that isn't there.
+/// Returns the folder to write into: the one that the user names, or the first of `explanations`,
+/// `explanations-2`, ... that doesn't exist.
+///
+/// # Errors
+/// Returns an error if the user's folder isn't empty.
 fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
     Ok(match wanted {
         Some(folder)

@@ -1,5 +1,5 @@
-//! One file or folder a subcommand: its arguments beside what it does. The only place that prints
-//! or picks a device.
+//! The subcommands, one file or folder each: arguments and what they do. Nothing else prints or
+//! chooses a device.
 
 pub mod augment;
 pub mod bench;

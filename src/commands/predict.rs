@@ -1,4 +1,4 @@
-//! `emberlens predict`: files and folders in, a class with its probability an image out.
+//! `emberlens predict`: classifies images and reports the class of each with its probability.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     commands::{
         common::{
             exit_status::ExitStatus,
-            inputs::{find, read_unlabelled},
+            inputs::{find, read_unlabeled},
         },
         ui::Terminal,
     },
@@ -25,7 +25,8 @@ use crate::{
     report::text_table,
 };
 
-/// Images read and classified at a time, so that memory stays bounded and results come early.
+/// Number of images read and classified at a time, so that memory stays bounded and results come
+/// early.
 const CHUNK: usize = 512;
 
 /// Arguments of `predict`.
@@ -37,10 +38,10 @@ pub struct Args {
     /// Images, or folders with images at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// How the results are written
+    /// Format of the results
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Classes to show an image, the most probable first (table and csv)
+    /// Number of classes to show per image, the most probable first (table and csv)
     #[arg(
         long,
         value_name = "N",
@@ -48,8 +49,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     top_k: u16,
-    /// Say "refer" instead of guessing, where the classes that an image may belong to are none or
-    /// several: needs `calibrate --coverage SHARE` once, and keeps its promise
+    /// Report "refer" instead of a class unless exactly one class is possible at the coverage that
+    /// `calibrate --coverage SHARE` has fitted
     #[arg(long)]
     abstain: bool,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -64,17 +65,17 @@ enum Format {
     Jsonl,
 }
 
-/// One image's result.
+/// The result for one image.
 #[derive(Debug, Serialize)]
 struct Prediction {
     path: String,
     label: String,
     probability: f32,
     probabilities: Probabilities,
-    /// Is it one of the class that a threshold was fitted for?
+    /// Whether it counts as the class that a threshold was fitted for.
     #[serde(skip_serializing_if = "Option::is_none")]
     flagged: Option<bool>,
-    /// The classes that it may belong to, by the coverage that was fitted.
+    /// The classes that it may belong to, at the fitted coverage.
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<Vec<String>>,
     /// The most probable classes, as many as are shown.
@@ -82,7 +83,7 @@ struct Prediction {
     ranked: Vec<usize>,
 }
 
-/// By class, in the order of the classes.
+/// Probabilities by class name, in the order of the classes.
 #[derive(Debug)]
 struct Probabilities {
     classes: Arc<Vec<String>>,
@@ -95,18 +96,17 @@ impl Serialize for Probabilities {
     }
 }
 
-/// Runs the command. An image that can't be read is reported and the others go on.
+/// Runs the command. An image that can't be read is reported, and the others are classified.
 ///
 /// # Errors
-/// A checkpoint that can't be used.
+/// Returns an error if the checkpoint can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let checkpoint = checkpoint::load(&checkpoint::resolve(&args.checkpoint, "best")?)?;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
     if args.abstain && checkpoint.meta.coverage.is_none() {
         let message = format!(
-            "--abstain needs to know how sure is sure enough; first: emberlens calibrate {} \
-             --coverage 0.9",
+            "--abstain needs fitted prediction sets; first: emberlens calibrate {} --coverage 0.9",
             names::of_path(&args.checkpoint)
         );
         return Err(UsageError(message).into());
@@ -140,7 +140,7 @@ fn classify(
     num_failed: &mut usize,
 ) -> anyhow::Result<Vec<Prediction>> {
     let checkpoint = predictor.checkpoint;
-    let set = read_unlabelled(paths, &checkpoint.meta, num_failed)?;
+    let set = read_unlabeled(paths, &checkpoint.meta, num_failed)?;
     if set.images.is_empty() {
         return Ok(Vec::new());
     }
@@ -182,14 +182,14 @@ fn classify(
 }
 
 impl Prediction {
-    /// "refer" for a label, unless the image may belong to one class only.
+    /// Replaces the label by "refer", unless the image may belong to exactly one class.
     fn abstain(&mut self) {
         if self.set.as_ref().is_none_or(|set| set.len() != 1) {
             REFER.clone_into(&mut self.label);
         }
     }
 
-    /// What a table says of it beside its classes.
+    /// Returns the table's remarks on the image besides its classes.
     fn remarks(&self) -> [Option<String>; 2] {
         let set = |set: &Vec<String>| {
             if set.is_empty() {
@@ -207,7 +207,7 @@ impl Prediction {
 }
 
 impl Prediction {
-    /// Class and probability of those that are shown behind the first.
+    /// Returns class and probability of those that are shown after the first.
     fn others(&self) -> impl Iterator<Item = (String, f32)> {
         let Probabilities { classes, row } = &self.probabilities;
         self.ranked
@@ -217,10 +217,10 @@ impl Prediction {
     }
 }
 
-/// The label of an image that somebody else should look at.
+/// The label of an image that a person should classify.
 const REFER: &str = "refer";
 
-/// What the columns of [`Prediction::remarks`] are called, those that the checkpoint has.
+/// Returns the titles of the columns of [`Prediction::remarks`] that the checkpoint has.
 fn remark_columns(meta: &Meta) -> Vec<String> {
     let flagged = meta
         .threshold

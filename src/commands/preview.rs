@@ -1,4 +1,4 @@
-//! `emberlens preview`: training images as the epochs augment them, in one PNG.
+//! `emberlens preview`: draws training images as the epochs augment them, in one PNG.
 
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if args.out.exists() {
         return Err(UsageError(format!(
-            "the file is there already; choose another --out: {}",
+            "the file already exists; choose another --out: {}",
             names::of_path(&args.out)
         ))
         .into());

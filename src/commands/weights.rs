@@ -20,9 +20,9 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// What there is, where it comes from and where it is kept
+    /// List the published weights, where they come from and where they are kept
     List,
-    /// Download weights into the cache folder and check them; a download that was cut off goes on
+    /// Download weights into the cache folder and check them; a partial download is resumed
     Fetch {
         /// A name of the list
         name: String,
@@ -83,7 +83,7 @@ fn list() -> anyhow::Result<ExitStatus> {
                 published.url.to_owned(),
                 published.license.to_owned(),
             ],
-            None => [String::new(), "a file of yours".to_owned(), String::new()],
+            None => [String::new(), "your own file".to_owned(), String::new()],
         };
         let here: Vec<_> = at_hand
             .iter()

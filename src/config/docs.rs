@@ -1,5 +1,5 @@
-//! `configs/schema.json` and `docs/configuration.md`, made from the knobs' own comments and
-//! defaults.
+//! Generates `configs/schema.json` and `docs/configuration.md` from the doc comments and defaults
+//! of the options.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Config;
 
-/// The JSON Schema of a recipe, for editors.
+/// Returns the JSON Schema of a recipe, for editors.
 pub fn schema_json() -> String {
     let schema = schema().to_value();
     serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
@@ -17,15 +17,14 @@ fn schema() -> schemars::Schema {
     schemars::schema_for!(Config)
 }
 
-/// `docs/configuration.md`: each table of a recipe with its keys, defaults and meaning.
+/// Returns `docs/configuration.md`: each table of a recipe with its keys, defaults and meaning.
 pub fn reference_markdown() -> String {
     let schema = schema().to_value();
     let mut page = "# Configuration\n\n\
-                    One TOML file a recipe. Unknown keys are errors, and so is an option that \
-                    could have no effect. Paths are relative to the\n\
-                    folder that the program runs in. `--set key.path=value` changes one value from \
-                    the command line. This page and\n\
-                    `configs/schema.json` are made from the program's source by \
+                    A recipe is one TOML file. Unknown keys are errors, and so is an option that \
+                    could have no\neffect. Paths are relative to the current directory. \
+                    `--set key.path=value` changes one value from\nthe command line. This page \
+                    and `configs/schema.json` are generated from the source by\n\
                     `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`.\n\n"
         .to_owned();
     let defs = schema["$defs"].as_object().cloned().unwrap_or_default();
@@ -62,7 +61,7 @@ pub fn reference_markdown() -> String {
     page
 }
 
-/// A table whose default is a whole object hands each key its part of it.
+/// Gives each key its part of the table's default, if that is a whole object.
 fn with_defaults(mut keys: Map<String, Value>, defaults: &Value) -> Map<String, Value> {
     for (key, value) in &mut keys {
         if let (Some(default), Some(object)) = (defaults.get(key), value.as_object_mut()) {
@@ -72,7 +71,7 @@ fn with_defaults(mut keys: Map<String, Value>, defaults: &Value) -> Map<String, 
     keys
 }
 
-/// The keys of an inline table, or of each kind of one.
+/// Writes the keys of an inline table, or of each kind of it.
 fn write_nested(page: &mut String, path: &str, value: &Value, defs: &Map<String, Value>) {
     let mut target = resolve(value, defs);
     let is_list = is_list_of_tables(&target, defs);
@@ -190,7 +189,7 @@ fn accepts_null(value: &Value) -> bool {
             .is_some_and(|options| options.iter().any(|option| is_null(&option["type"])))
 }
 
-/// What may stand as a value, in a few words.
+/// Describes the values that a key accepts, in a few words.
 fn values(value: &Value, defs: &Map<String, Value>) -> String {
     let target = resolve(value, defs);
     if let Some(names) = target["enum"].as_array() {
@@ -256,7 +255,7 @@ fn kind_words(target: &Value, kind: &str) -> String {
     }
 }
 
-/// Follows a reference, also where it is one of several with null, or wrapped to carry a
+/// Follows a reference, also if it is one of several alternatives with null, or wrapped to carry a
 /// description.
 fn resolve(value: &Value, defs: &Map<String, Value>) -> Value {
     let reference = value.get("$ref").or_else(|| {

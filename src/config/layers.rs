@@ -1,11 +1,11 @@
-//! `[[model.layers]]`: the layers of a backbone as a recipe lists them.
+//! `[[model.layers]]`: the layers of a backbone, as listed in a recipe.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{self, Activation, Convolution, Groups, Listed, Norm, Pool, PoolKind};
 
-/// A layer of the list, told by its first key.
+/// A layer of the list. Its kind is told by its first key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
@@ -14,17 +14,17 @@ use crate::architecture::{self, Activation, Convolution, Groups, Listed, Norm, P
 pub enum LayerRecipe {
     /// A convolution.
     Conv(ConvRecipe),
-    /// A convolution of each channel by itself, and a 1x1 convolution of all.
+    /// A depthwise convolution followed by a 1x1 convolution.
     SeparableConv(SeparableConvRecipe),
-    /// A pool of the largest values.
+    /// Max pooling.
     MaxPool(MaxPoolRecipe),
-    /// A pool of means.
+    /// Average pooling.
     AveragePool(AveragePoolRecipe),
     /// Dropout.
     Dropout(DropoutRecipe),
 }
 
-/// A convolution, its batch norm and its activation.
+/// A convolution with its batch norm and activation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConvRecipe {
@@ -36,19 +36,19 @@ pub struct ConvRecipe {
     /// Step of the kernel in pixels, 1 to 7.
     #[serde(default = "one")]
     pub stride: usize,
-    /// Zeros around the image, Keras's rule.
+    /// Zeros around the image, by Keras's rules.
     #[serde(default = "same")]
     pub padding: Around,
-    /// Batch normalisation before the activation; the convolution then has no bias.
+    /// Batch normalization before the activation; the convolution then has no bias.
     #[serde(default)]
     pub batch_norm: bool,
-    /// The function behind it; `model.activation` where it is left out.
+    /// Activation after the convolution; `model.activation` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Function>,
 }
 
-/// A convolution of each channel by itself, and a 1x1 convolution of all (Keras's
-/// `SeparableConv2D`), batch norm and activation behind both.
+/// A depthwise convolution followed by a 1x1 convolution (Keras's `SeparableConv2D`), with batch
+/// norm and activation after both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeparableConvRecipe {
@@ -60,96 +60,96 @@ pub struct SeparableConvRecipe {
     /// Step of the kernel in pixels, 1 to 7.
     #[serde(default = "one")]
     pub stride: usize,
-    /// Zeros around the image, Keras's rule.
+    /// Zeros around the image, by Keras's rules.
     #[serde(default = "same")]
     pub padding: Around,
-    /// Batch normalisation before the activation; the 1x1 convolution then has no bias.
+    /// Batch normalization before the activation; the 1x1 convolution then has no bias.
     #[serde(default)]
     pub batch_norm: bool,
-    /// The function behind it; `model.activation` where it is left out.
+    /// Activation after the convolution; `model.activation` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Function>,
 }
 
-/// The largest value of each window.
+/// Max pooling: the largest value of each window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaxPoolRecipe {
     /// Height and width of the window, 1 to 64.
     pub max_pool: usize,
-    /// Step of the window in pixels; the window's side where it is left out.
+    /// Step of the window in pixels; the window's side by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride: Option<usize>,
-    /// How far windows may reach beyond the edge; what lies there never wins.
+    /// How far windows may reach beyond the edge; values outside never win.
     #[serde(default = "valid")]
     pub padding: Around,
 }
 
-/// The mean of each window.
+/// Average pooling: the mean of each window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AveragePoolRecipe {
     /// Height and width of the window, 1 to 64.
     pub average_pool: usize,
-    /// Step of the window in pixels; the window's side where it is left out.
+    /// Step of the window in pixels; the window's side by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride: Option<usize>,
-    /// How far windows may reach beyond the edge; what lies there doesn't count.
+    /// How far windows may reach beyond the edge; values outside don't count.
     #[serde(default = "valid")]
     pub padding: Around,
 }
 
-/// Values set to zero in training, the others scaled up.
+/// Dropout: sets values to zero in training and scales up the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropoutRecipe {
-    /// Share of the values that is set to zero in each training step.
+    /// Fraction of the values that is set to zero in each training step.
     pub dropout: f64,
 }
 
-/// What is added around an image.
+/// Padding of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Around {
-    /// As much as makes the output a stride'th as long, rounded up; the odd row and column come
-    /// after the image.
+    /// Zeros so that the output's side is the input's divided by the stride, rounded up; an odd row
+    /// or column is added after the image.
     Same,
-    /// Nothing.
+    /// No padding.
     Valid,
 }
 
-/// A function of each value.
+/// Activation function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Function {
-    /// The value where it is above 0, else 0.
+    /// max(x, 0).
     #[default]
     Relu,
-    /// The same, 6 at most.
+    /// min(max(x, 0), 6).
     Relu6,
-    /// The value where it is above 0, else a hundredth of it (PyTorch's slope).
+    /// x above 0, else x / 100 (PyTorch's slope).
     LeakyRelu,
-    /// The value where it is above 0, else exp(x) - 1.
+    /// x above 0, else exp(x) - 1.
     Elu,
-    /// The value times the normal distribution's share below it.
+    /// x times the normal cumulative distribution function of x.
     Gelu,
-    /// The value times its sigmoid, also known as swish.
+    /// x times sigmoid(x), also known as swish.
     Silu,
     /// Hyperbolic tangent.
     Tanh,
-    /// The value itself.
+    /// No activation.
     None,
 }
 
-/// How weights are drawn that come from no file; biases are 0.
+/// How weights are initialized that come from no file; biases are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// Normally, with a standard deviation of sqrt(2 / inputs); sqrt(1 / inputs) for the output
-    /// layer.
+    /// From a normal distribution with a standard deviation of sqrt(2 / inputs); sqrt(1 / inputs)
+    /// for the output layer.
     #[default]
     He,
-    /// Uniformly, up to sqrt(6 / (inputs + outputs)): Keras's default.
+    /// From a uniform distribution up to sqrt(6 / (inputs + outputs)): Keras's default.
     GlorotUniform,
 }
 
@@ -169,11 +169,12 @@ fn valid() -> Around {
     Around::Valid
 }
 
-/// Weights that the convolutions of a list may have, 1 GiB.
+/// Maximum number of kernel weights of a list's convolutions, 1 GiB.
 pub const MOST_KERNEL_WEIGHTS: u128 = 1 << 28;
 
 impl LayerRecipe {
-    /// Describes the layer; `function` and `norm` are the recipe's for all layers.
+    /// Returns the description of the layer. `function` and `norm` are the recipe's settings for
+    /// all layers.
     pub(super) fn listed(&self, function: Function, norm: Norm) -> Listed {
         let pool = |kind, kernel, stride: Option<usize>, padding: Around| {
             Listed::Pool(Pool {
@@ -201,7 +202,7 @@ impl LayerRecipe {
         }
     }
 
-    /// Returns the key of the first value that can't work, the value, and what may stand there.
+    /// Returns the key of the first value that can't work, the value, and what was expected.
     pub(super) fn fault(&self) -> Option<(&'static str, String, &'static str)> {
         const CHANNELS: (&str, usize) = ("1 to 65536 channels", 65536);
         const SIDE: (&str, usize) = ("1 to 7 pixels", 7);
@@ -233,17 +234,24 @@ impl LayerRecipe {
             }
             Self::MaxPool(layer) => pool("max_pool", layer.max_pool, layer.stride),
             Self::AveragePool(layer) => pool("average_pool", layer.average_pool, layer.stride),
-            Self::Dropout(DropoutRecipe { dropout }) => (!(0.0..1.0).contains(dropout))
-                .then(|| ("dropout", dropout.to_string(), "a share from 0 to below 1")),
+            Self::Dropout(DropoutRecipe { dropout }) => {
+                (!(0.0..1.0).contains(dropout)).then(|| {
+                    (
+                        "dropout",
+                        dropout.to_string(),
+                        "a fraction from 0 to below 1",
+                    )
+                })
+            }
         }
     }
 
-    /// Whether it is a convolution.
+    /// Returns whether the layer is a convolution.
     pub(super) fn is_conv(&self) -> bool {
         matches!(self, Self::Conv(_) | Self::SeparableConv(_))
     }
 
-    /// Whether it has a batch norm.
+    /// Returns whether the layer has a batch norm.
     pub(super) fn has_norm(&self) -> bool {
         matches!(
             self,
@@ -279,7 +287,7 @@ impl ConvRecipe {
 }
 
 impl SeparableConvRecipe {
-    /// The dense convolution of the same numbers.
+    /// Returns the dense convolution with the same settings.
     fn as_dense(&self) -> ConvRecipe {
         let Self {
             separable_conv,

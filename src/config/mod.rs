@@ -1,7 +1,8 @@
-//! A recipe: every knob of a training run, once, with its default, unit and reason. TOML in,
-//! checked values out.
+//! A recipe: every option of a training run, once, with its default, unit and reason. Turns TOML
+//! into checked values.
 //!
-//! `configs/schema.json` and `docs/configuration.md` are made from the comments in this folder.
+//! `configs/schema.json` and `docs/configuration.md` are generated from the doc comments in this
+//! folder.
 
 mod check;
 mod docs;
@@ -35,11 +36,10 @@ pub use text::{changed_keys, load, name_of, parse};
 pub struct Config {
     /// The name of the recipe: the run folder is `checkpoints/<name>`, then `<name>-2`, and so on.
     pub name: String,
-    /// Every random draw of the run comes from this number: split, order, augmentation, initial
-    /// weights, dropout.
+    /// Seed of every random draw of the run: split, order, augmentation, initial weights, dropout.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Where to compute: `auto` (a GPU that passes its self-test, else `cpu`), `gpu`, `gpu:N`,
+    /// Device to train on: `auto` (a GPU that passes its self-test, else `cpu`), `gpu`, `gpu:N`,
     /// `cpu` (burn-flex) or `ndarray` (burn-ndarray, much slower).
     #[serde(default)]
     pub device: DeviceName,
@@ -52,7 +52,7 @@ pub struct Config {
     /// The network.
     #[serde(default)]
     pub model: Model,
-    /// Loss, optimiser, schedule, and when to stop and save.
+    /// Loss, optimizer, schedule, and when to stop and save.
     #[serde(default)]
     pub train: Train,
 }
@@ -62,7 +62,7 @@ fn default_seed() -> u64 {
 }
 
 impl Config {
-    /// The configuration as TOML with every default written out.
+    /// Returns the configuration as TOML with every default written out.
     pub fn to_toml(&self) -> String {
         let mut config = self.clone();
         if !config.train.phases.is_empty() {

@@ -1,34 +1,34 @@
-//! What can be wrong with a configuration, and how problems are gathered.
+//! Errors of a configuration, and how problems are collected.
 
 use std::{fmt, path::PathBuf};
 
-/// What can be wrong with a configuration.
+/// An error in a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
     #[error("can't read the recipe: {error}{}: {}", read_hint(.error), path.display())]
     Read {
-        /// The configuration file.
+        /// Path of the configuration file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         error: std::io::Error,
     },
-    /// Not TOML.
+    /// The file isn't TOML.
     #[error("{message}: {place}")]
     Parse {
         /// What is wrong.
         message: String,
-        /// "line 3 of FILE".
+        /// Where it is, such as "line 3 of FILE".
         place: String,
     },
     /// Unknown keys, values of the wrong kind or that can't work, options that would have no
     /// effect.
     #[error("{}", problem_words(.0))]
     Values(Vec<Problem>),
-    /// A `--set` that can't be read.
+    /// A `--set` that can't be parsed.
     #[error("--set {text}: {message}")]
     Override {
-        /// As it was written.
+        /// The argument as written.
         text: String,
         /// What was found and what was expected.
         message: String,
@@ -45,14 +45,14 @@ fn read_hint(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// One value that doesn't fit.
+/// A value that isn't accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The key, dotted.
+    /// The dotted key.
     pub key: String,
     /// What was found, what was expected and what to do.
     pub message: String,
-    /// Where it was written: ": line 3 of FILE"; empty for a default.
+    /// Where it was written, such as ": line 3 of FILE"; empty for a default.
     pub place: String,
 }
 
@@ -84,12 +84,12 @@ fn problem_words(problems: &[Problem]) -> String {
     }
 }
 
-/// Problems as they are found, one a key: what follows from the first would only repeat it.
+/// Collects problems, one per key: later ones of the same key would only follow from the first.
 #[derive(Debug, Default)]
 pub(super) struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
-    /// Gathers the problems of the keys of one table of the recipe, such as `train.optimizer`.
+    /// Returns a collector for the keys of one table of the recipe, such as `train.optimizer`.
     pub(super) fn under<'a>(&'a mut self, table: &'a str) -> Under<'a> {
         Under {
             problems: self,
@@ -122,19 +122,19 @@ impl Problems {
     }
 }
 
-/// The problems of one table of the recipe.
+/// Collects the problems of one table of the recipe.
 pub(super) struct Under<'a> {
     problems: &'a mut Problems,
     table: &'a str,
 }
 
 impl Under<'_> {
-    /// Adds a problem of a key of the table.
+    /// Adds a problem with a key of the table.
     pub(super) fn bad(&mut self, key: &str, message: impl Into<String>) {
         self.problems.bad(&format!("{}.{key}", self.table), message);
     }
 
-    /// Adds a problem of a key of the table unless `holds`.
+    /// Adds a problem with a key of the table unless `holds`.
     pub(super) fn require(
         &mut self,
         holds: bool,

@@ -21,6 +21,9 @@ const NAMED: usize = 5;
 
 /// Checks the listing before anything is read: there must be at least two classes, each with a
 /// training image.
+///
+/// # Errors
+/// Returns an error with the cause if there is a single class, or a class without training images.
 pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
     let source = &data.train;
     let passed_over: String = parts
@@ -96,6 +99,9 @@ pub(super) struct Outcome<'a> {
 impl Outcome<'_> {
     /// Checks that each class has an image to train on, that there are validation images and test
     /// images where a share of them is asked for, and that some weight is above 0.
+    ///
+    /// # Errors
+    /// Returns an error with the cause if one of them is missing.
     pub(super) fn check(&self) -> Result<(), DataError> {
         if let Some(class) = self
             .train
@@ -128,8 +134,8 @@ impl Outcome<'_> {
         }
         if self.train.images.iter().all(|image| image.weight == 0.0) {
             return Err(DataError::Classes(format!(
-                "no training image has a weight above 0, so that nothing would be learned; look at \
-                 the weights in {}",
+                "no training image has a weight above 0, so nothing would be learned; check the \
+                 weights in {}",
                 self.data.train
             )));
         }

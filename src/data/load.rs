@@ -420,7 +420,7 @@ mod tests {
             (data(hollow.path(), ""), "no training image of the class b"),
             (
                 data(broken.path(), ""),
-                "text.jpg: the content is no known image format",
+                "text.jpg: the content isn't a known image format",
             ),
             (
                 data(good.path(), &test),

@@ -28,6 +28,9 @@ struct Sources {
 
 impl Sources {
     /// Returns the paths that a recipe names. Draws the phantom images if it asks for them.
+    ///
+    /// # Errors
+    /// Returns an error if a part can't be listed, or if the parts contradict each other.
     fn of(data: &Data) -> Result<Self, DataError> {
         let path = |source: &Source| source.path().map(names::to_path);
         let validation = path(&data.validation);

@@ -19,6 +19,9 @@ use crate::{
 
 /// Returns which image of the `known` parts of the run each image duplicates; `None` if the run is
 /// unknown.
+///
+/// # Errors
+/// Returns an error if the files of the run that identify its images can't be read.
 pub(super) fn copies_of_known(
     set: &ImageSet,
     facts: &[Arc<ImageStats>],
@@ -29,8 +32,8 @@ pub(super) fn copies_of_known(
     let run = run.map(Known::open).transpose()?.flatten();
     if run.as_ref().is_some_and(|run| !run.has_looks()) && !facts.is_empty() {
         progress.say(
-            "The run is of an older version, which kept no looks: copies that were saved again are \
-             told among its own images only",
+            "The run was made by an older version, which stored no thumbnails: near-duplicates are \
+             found among its own images only",
         );
     }
     let pixels: Vec<_> = set.images.iter().map(|image| image.digest).collect();

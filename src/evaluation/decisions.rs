@@ -10,7 +10,7 @@ use crate::{
 
 /// What a missed target means: the confidence interval ends below it.
 const OTHER_KIND: &str =
-    ". That is less than was promised: these images are of another kind than the validation images";
+    ". That is less than promised: these images are of another kind than the validation images";
 
 /// Metrics of a checkpoint's decisions.
 #[derive(Clone, Debug, Default, Serialize)]

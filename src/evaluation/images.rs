@@ -38,8 +38,8 @@ pub fn run_of(checkpoint: &Path) -> Option<&Path> {
 pub fn no_run(path: &Path) -> UsageError {
     let path = names::of_path(path);
     UsageError(format!(
-        "{path} stands alone, without a run's config.toml beside it, which says what it was \
-         trained on; name images with --data"
+        "{path} has no run's config.toml next to it, which says what it was trained on; name \
+         images with --data"
     ))
 }
 
@@ -160,7 +160,7 @@ pub fn held_out_or_back(run: &Path, progress: &dyn Progress) -> anyhow::Result<E
     if entries.is_empty() && unopened.is_empty() {
         progress.say(
             "The run has no test images: measuring on its validation images, which chose the best \
-             epoch (--data takes others)",
+             epoch (--data measures others)",
         );
         return from_split(SplitName::Val, run, progress);
     }
@@ -192,7 +192,7 @@ pub fn from_split(
             }
             if entries.is_empty() {
                 return Err(UsageError(
-                    "the run has no test images; say which with --data, or --split val".to_owned(),
+                    "the run has no test images; name some with --data, or --split val".to_owned(),
                 )
                 .into());
             }
@@ -256,9 +256,9 @@ fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
     {
         Some(first) => bail!(
             "none of the {} images held back in {} is there, the first: {}; paths are relative to \
-             the folder that the program runs in: run it where the training ran, say where the \
-             images are now with `emberlens train --resume RUN --set data.train=FOLDER`, or name \
-             others with --data",
+             the current directory: run it where the training ran, name the new folder of the \
+             images with `emberlens train --resume RUN --set data.train=FOLDER`, or name others \
+             with --data",
             entries.len(),
             names::of_path(&run.join("split.csv")),
             names::of_path(&first.path)

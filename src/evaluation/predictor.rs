@@ -19,7 +19,7 @@ use crate::{
         loss::LossFn,
         networks::classifier::{Classifier, NetworkInput},
     },
-    train::unlabelled_view,
+    train::unlabeled_view,
 };
 
 /// Number of images per batch unless the caller sets another.
@@ -123,7 +123,7 @@ impl<'a> Predictor<'a> {
             return Ok(found);
         };
         for round in 0..*rounds {
-            let view = unlabelled_view(config, set, &meta.normalize, round);
+            let view = unlabeled_view(config, set, &meta.normalize, round);
             let again = predict(
                 &self.model,
                 view,

@@ -60,7 +60,7 @@ impl Evaluation {
         }
         let unseen = self.unseen_among_copies().into_iter();
         for words in unseen.flat_map(|unseen| unseen.decisions.words()) {
-            let _ = writeln!(text, "On those never seen: {words}");
+            let _ = writeln!(text, "On the unseen ones: {words}");
         }
         if !self.skipped.is_empty() {
             let _ = writeln!(
@@ -95,7 +95,7 @@ impl Evaluation {
             _ => "none is new".to_owned(),
         };
         format!(
-            "{} of them are copies of images that the training knew; on the {count} that are not: \
+            "{} of them are copies of images known from training; on the {count} that are not: \
              {numbers}",
             self.images - count
         )
@@ -110,7 +110,7 @@ impl Evaluation {
             format!("{} [{}, {}]", number(value), number(low), number(high))
         };
         let unseen = match self.unseen_among_copies() {
-            Some(unseen) if unseen.count == 0 => " (none of them never seen)".to_owned(),
+            Some(unseen) if unseen.count == 0 => " (none of them unseen)".to_owned(),
             Some(unseen) => format!(" ({} never seen: {})", unseen.count, words(&unseen.metrics)),
             None => String::new(),
         };
@@ -300,7 +300,7 @@ impl Evaluation {
         let ranked = (self.classes.len() > RANKED_CLASSES).then(|| {
             format!(
                 "ROC AUC and average precision have no interval: of more than {RANKED_CLASSES} \
-                 classes, too much would have to be ranked."
+                 classes, ranking them takes too long."
             )
         });
         let log_loss = self

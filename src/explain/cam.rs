@@ -14,6 +14,9 @@ impl Explainer {
     ///
     /// # Shapes
     /// `images` is `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// Returns an error if the device fails.
     pub(super) fn activation_maps(
         &self,
         method: Method,

@@ -109,7 +109,8 @@ pub(super) fn words(
     }
     if map.is_flat() {
         return format!(
-            "the evidence for {class} is the same everywhere: this layer can't say where{beside}"
+            "the evidence for {class} is the same everywhere: this layer doesn't localize \
+             it{beside}"
         );
     }
     let mut words = format!(
@@ -126,7 +127,8 @@ pub(super) fn words(
             }
         };
         words.push_str(&format!(
-            "; the prediction {} the map when its best places go, and {} it when they come",
+            "; the prediction {} the map when its strongest parts are deleted, and {} it when they \
+             are inserted",
             follows(curves.deletion.area < curves.deletion_shuffled),
             follows(curves.insertion.area > curves.insertion_shuffled)
         ));
@@ -139,8 +141,8 @@ pub(super) fn curve_words(curves: &[Curves]) -> String {
     let mean =
         |of: &dyn Fn(&Curves) -> f64| curves.iter().map(of).sum::<f64>() / curves.len() as f64;
     format!(
-        "Mean probability while the best places go {:.3} (the map shuffled: {:.3}; lower is \
-         better), while they come {:.3} (shuffled: {:.3}; higher is better)",
+        "Mean probability during deletion {:.3} (shuffled map: {:.3}; lower is better), during \
+         insertion {:.3} (shuffled: {:.3}; higher is better)",
         mean(&|curves| curves.deletion.area),
         mean(&|curves| curves.deletion_shuffled),
         mean(&|curves| curves.insertion.area),

@@ -352,7 +352,7 @@ impl<'a> Work<'a> {
         if self.without_evidence > 0 {
             let of = self.rows.len();
             self.progress.say(&format!(
-                "{} of {of} images have no evidence that can be placed; see \"words\" in \
+                "{} of {of} images have no evidence that can be localized; see \"words\" in \
                  explanations.jsonl",
                 self.without_evidence
             ));

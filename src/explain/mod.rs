@@ -323,7 +323,10 @@ impl Explainer {
             .plain
             .forward_frozen(0..self.plain.num_groups(), self.upload(images));
         let logits = read(self.plain.forward_head(features))?;
-        Ok(self.design.output.rows(&logits, self.design.num_classes))
+        Ok(self
+            .design
+            .output
+            .per_class(&logits, self.design.num_classes))
     }
 }
 

@@ -17,6 +17,9 @@ impl Explainer {
     ///
     /// # Shapes
     /// `image` is `[channels, height, width]`, flattened and normalized.
+    ///
+    /// # Errors
+    /// Returns an error if the device fails.
     pub(super) fn occlude(&self, image: &[f32], class: usize) -> Result<Map, NnError> {
         let [_, height, width] = self.design.input;
         let mean = self.channel_means(image);

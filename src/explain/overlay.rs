@@ -50,7 +50,7 @@ mod tests {
     use crate::report::images::colored;
 
     #[test]
-    fn colours_run_from_nothing_to_the_brightest() {
+    fn colors_run_from_nothing_to_the_brightest() {
         let image = colored(&[10, 20, 30, 40, 50, 60], [2, 1, 3]);
         assert_eq!(overlay(&image, &[0.0, 0.0]), image);
         assert_eq!(

@@ -53,7 +53,7 @@ impl Sanity {
     /// Returns the mean correlations as a table, and the conclusion.
     pub(super) fn text(&self) -> String {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let mut table = table(&["Drawn anew", "Likeness of the maps (Spearman)"]);
+        let mut table = table(&["Randomized", "Similarity of the maps (Spearman)"]);
         for (stage, _, likeness) in &self.0 {
             table.add_row([stage.clone(), format!("{:.3}", mean(likeness))]);
         }
@@ -65,8 +65,8 @@ impl Sanity {
         let verdict = if last < UNLIKE {
             "The maps depend on what the network learned."
         } else {
-            "With all weights random the maps are much the same: they show the images, not what \
-             the network learned. Don't rely on them."
+            "With random weights the maps are much the same: they show the images, not what the \
+             network learned. Don't rely on them."
         };
         format!("{table}\n{verdict}\n")
     }

@@ -38,7 +38,7 @@ impl Matrix {
     ///
     /// # Shapes
     /// `values` is `[rows, width]`.
-    pub(super) fn standardised(values: &[f32], width: usize) -> Self {
+    pub(super) fn standardized(values: &[f32], width: usize) -> Self {
         let count = (values.len() / width).max(1) as f64;
         let (mut means, mut squares) = (vec![0.0f64; width], vec![0.0f64; width]);
         for row in values.chunks_exact(width) {
@@ -389,7 +389,7 @@ mod tests {
                 5.0,
             ]
         };
-        let matrix = Matrix::standardised(&(0..60).flat_map(row).collect::<Vec<_>>(), 5);
+        let matrix = Matrix::standardized(&(0..60).flat_map(row).collect::<Vec<_>>(), 5);
         // Summed in two parts, as the sums of folds are.
         let part = |keep: fn(usize) -> bool| {
             (0..60)
@@ -422,7 +422,7 @@ mod tests {
             .map(|index| (index * index % 127) as f32 / 9.0)
             .collect();
         let (matrix, labels) = (
-            Matrix::standardised(&values, 41),
+            Matrix::standardized(&values, 41),
             (0..90).map(|index| index % 4).collect::<Vec<_>>(),
         );
         let rows: Vec<usize> = (0..90).collect();

@@ -109,7 +109,7 @@ fn leak(found: &Inspection) -> Option<Finding> {
         .map(|group| group.changed(Part::Test, &[Part::Train, Part::Validation]))
         .sum();
     let near = if near > 0 {
-        format!(", {near} of them saved again, cropped, turned or the like")
+        format!(", {near} of them saved again, cropped, rotated or similar")
     } else {
         String::new()
     };
@@ -119,11 +119,9 @@ fn leak(found: &Inspection) -> Option<Finding> {
     );
     Some(Finding::new(
         Kind::Leak,
-        format!(
-            "{count} of {tests} test images {are} of images that are trained on or chosen by{near}"
-        ),
+        format!("{count} of {tests} test images {are} of training or validation images{near}"),
         Some(first),
-        "believe `evaluate`'s second column, on the images never seen, or set data.on_leak = \
+        "rely on `evaluate`'s second column, on the unseen images, or set data.on_leak = \
          \"exclude\"",
     ))
 }
@@ -305,7 +303,7 @@ fn repeats(found: &Inspection) -> Option<Finding> {
         Kind::Repeats,
         format!(
             "{groups} of copies {lie} within one split ({near} of them saved again, resized, \
-             turned or the like)"
+             rotated or similar)"
         ),
         Some(first),
         "they stay together when validation images are held back, and count more than once all the \
@@ -334,7 +332,7 @@ fn rule(found: &Inspection) -> Option<Finding> {
 
 fn imbalance(found: &Inspection) -> Option<Finding> {
     let what = format!(
-        "the largest class has {:.1} training images for one of the smallest",
+        "the largest class has {:.1} training images for each one of the smallest",
         found.imbalance
     );
     (found.imbalance > IMBALANCED).then(|| {

@@ -57,13 +57,13 @@ pub(super) fn find(seen: &[ScannedImage]) -> Vec<Rule> {
     if classes.len() < 2 {
         return Vec::new();
     }
-    let labelled = trained.iter().filter_map(|seen| {
+    let labeled = trained.iter().filter_map(|seen| {
         Some((
             *seen,
             classes.binary_search(&seen.entry.class.as_str()).ok()?,
         ))
     });
-    let (images, labels): (Vec<&ScannedImage>, Vec<usize>) = labelled.unzip();
+    let (images, labels): (Vec<&ScannedImage>, Vec<usize>) = labeled.unzip();
     let chance = 1.0 / classes.len() as f64;
     let rule = |(property, values): (&'static str, Vec<usize>)| Rule {
         property,
@@ -102,13 +102,13 @@ fn properties(images: &[&ScannedImage]) -> Vec<(&'static str, Vec<usize>)> {
             numbers(|seen| seen.facts.width as f64 / seen.facts.height as f64),
         ),
         (
-            "the length of the file for a pixel",
+            "the file size per pixel",
             numbers(|seen| {
                 seen.facts.file_bytes as f64 / (seen.facts.height * seen.facts.width) as f64
             }),
         ),
         (
-            "the format and the stored colours",
+            "the format and the stored colors",
             names(|seen| format!("{} {}", seen.facts.format, seen.facts.mode)),
         ),
         (

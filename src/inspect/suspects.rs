@@ -154,14 +154,14 @@ enum Odd {
 impl Odd {
     /// Returns the indices of the odd values, the most extreme first.
     fn among(self, values: &[f64]) -> Vec<usize> {
-        let centre = median(values.to_vec());
+        let center = median(values.to_vec());
         // At least 0.1: where most values are equal, any other one would be an outlier.
-        let usual = median(values.iter().map(|value| (value - centre).abs()).collect()).max(0.1);
+        let usual = median(values.iter().map(|value| (value - center).abs()).collect()).max(0.1);
         let oddness = |value: f64| match self {
             Self::Below(limit) => limit - value,
             Self::Above(limit) => value - limit,
-            Self::FarBelow => (centre - value) / usual - ODD,
-            Self::FarAbove => (value - centre) / usual - ODD,
+            Self::FarBelow => (center - value) / usual - ODD,
+            Self::FarAbove => (value - center) / usual - ODD,
         };
         let mut odd: Vec<usize> = (0..values.len())
             .filter(|index| oddness(values[*index]) > 0.0)
@@ -205,9 +205,9 @@ mod tests {
     }
 
     fn seen(brightness: &[f32]) -> Vec<ScannedImage> {
-        let grey = image::GrayImage::from_fn(40, 30, |x, y| image::Luma([(x * 5 + y) as u8]));
+        let gray = image::GrayImage::from_fn(40, 30, |x, y| image::Luma([(x * 5 + y) as u8]));
         let mut file = std::io::Cursor::new(Vec::new());
-        grey.write_to(&mut file, image::ImageFormat::Png)
+        gray.write_to(&mut file, image::ImageFormat::Png)
             .expect("memory");
         let (facts, _) =
             measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");

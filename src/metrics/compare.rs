@@ -106,8 +106,8 @@ impl Comparison {
                 "Neither is better".to_owned()
             }
             false => format!(
-                "This does not show that {better} is better than {worse}: chance alone does as \
-                 much often enough"
+                "This does not show that {better} is better than {worse}: chance alone often does \
+                 as much"
             ),
         };
         format!("{numbers}.\n{verdict}.")

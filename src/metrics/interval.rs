@@ -40,18 +40,18 @@ const Z: f64 = 1.959_963_984_540_054;
 pub fn wilson(part: u64, total: u64) -> Estimate {
     let (count, share) = (total as f64, part as f64 / total as f64);
     let spread = 1.0 + Z * Z / count;
-    let centre = (share + Z * Z / (2.0 * count)) / spread;
+    let center = (share + Z * Z / (2.0 * count)) / spread;
     let half = Z / spread * (share * (1.0 - share) / count + Z * Z / (4.0 * count * count)).sqrt();
     // Exact at the ends, where rounding would leave the last bit wrong.
     let low = if part == 0 {
         0.0
     } else {
-        (centre - half).max(0.0)
+        (center - half).max(0.0)
     };
     let high = if part == total {
         1.0
     } else {
-        (centre + half).min(1.0)
+        (center + half).min(1.0)
     };
     Estimate {
         value: share,

@@ -184,7 +184,8 @@ fn gpus() -> Result<Vec<Candidate>, String> {
     let devices = guarded(|| Ok(Device::enumerate(DeviceType::Wgpu).into_vec()))?;
     if devices.is_empty() {
         return Err(
-            "found no GPU that wgpu can use (Vulkan, Metal or DirectX 12); is its driver installed?"
+            "found no GPU that wgpu can use (Vulkan, Metal or DirectX 12); check that its driver \
+             is installed"
                 .to_owned(),
         );
     }
@@ -223,7 +224,7 @@ fn test(device: &Device) -> Result<String, String> {
         Ok(words)
     } else {
         Err(format!(
-            "computes wrongly: {words}, allowed is {:.0e}",
+            "computes incorrectly: {words}, allowed is {:.0e}",
             self_test::TOLERANCE
         ))
     }

@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_grows_with_the_batch_and_the_optimiser_and_frozen_layers_need_little() {
+    fn memory_grows_with_the_batch_and_the_optimizer_and_frozen_layers_need_little() {
         let total = |changes: &[&str], batch| Estimate::of(&config(changes), 2, batch).total();
         let small = &["model.channels=[8, 16]", "model.pooling=average"][..];
         let (one, hundred) = (total(small, 1), total(small, 100));

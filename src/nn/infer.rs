@@ -65,7 +65,7 @@ pub enum InferError {
 /// An error for an image, given by its path, whose logits are not finite.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the network's output is no number: its weights are damaged or its training diverged; the \
+    "the network's output isn't a number: its weights are damaged or its training diverged; the \
      first such image: {}",
     names::of_path(.0)
 )]
@@ -111,7 +111,7 @@ pub fn predict_while(
             .extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.entrance.shape, &settings.device);
         let logits = model.forward_head(frozen.forward(batch.images));
-        let losses = settings.loss.each(logits.clone(), batch.targets);
+        let losses = settings.loss.per_sample(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
         // probabilities, waits once more.
         found.losses.extend(read(losses)?);
@@ -126,7 +126,7 @@ pub fn predict_while(
         if settings.keep == Keep::Logits {
             found
                 .logits
-                .extend(settings.output.rows(&each, num_classes));
+                .extend(settings.output.per_class(&each, num_classes));
         }
         let probs = read(probabilities(
             logits / settings.temperature,

@@ -21,7 +21,7 @@ impl LossFn {
     ///
     /// # Shapes
     /// `logits` `[batch, logits]` and `targets` `[batch, classes]` to `[batch]`.
-    pub fn each(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    pub fn per_sample(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
         let [batch, num_classes] = targets.dims();
         let spread = self.label_smoothing / num_classes as f64;
         let targets = if self.label_smoothing == 0.0 {
@@ -59,7 +59,7 @@ impl LossFn {
         targets: Tensor<2>,
         weights: Tensor<1>,
     ) -> Tensor<1> {
-        (self.each(logits, targets) * weights).sum()
+        (self.per_sample(logits, targets) * weights).sum()
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
                 _ => (logits.clone(), targets.clone()),
             };
             let got = loss
-                .each(logits.clone(), targets.clone())
+                .per_sample(logits.clone(), targets.clone())
                 .into_data()
                 .try_to_vec::<f32>()
                 .expect("floats");
@@ -137,7 +137,7 @@ mod tests {
                 label_smoothing: 0.1,
             };
             let each = |share| {
-                super::super::infer::read(loss.each(logits(), targets(share))).expect("read")
+                super::super::infer::read(loss.per_sample(logits(), targets(share))).expect("read")
             };
             for ((mixed, one), other) in each(0.3).iter().zip(each(1.0)).zip(each(0.0)) {
                 assert!(

@@ -77,6 +77,9 @@ impl OptimizerState {
     /// `rates`, and returns the network with the new values. If the norm of all gradients together
     /// exceeds `clip_norm`, they are first scaled down to it. Parameters without a gradient stay as
     /// they are.
+    ///
+    /// # Shapes
+    /// Each gradient is `[values]`.
     pub fn step(
         &mut self,
         model: Classifier,

@@ -89,12 +89,12 @@ fn torch_shape(dims: &[usize]) -> Vec<usize> {
 /// device. Needs memory for the weights once, beside `bytes`.
 ///
 /// # Errors
-/// Returns an error if `bytes` are not a whole safetensors file of `f32` values, or one that lists
-/// every tensor that is missing, superfluous or of another shape.
+/// Returns an error if `bytes` are not a complete safetensors file of `f32` values, or one that
+/// lists every tensor that is missing, superfluous or of another shape.
 pub fn from_bytes(model: Classifier, bytes: &[u8], part: Part) -> Result<Classifier, NnError> {
     check(&model, bytes, part)?;
     let failed = |error: safetensors::SafeTensorError| {
-        NnError::Weights(format!("not a whole safetensors file: {error}"))
+        NnError::Weights(format!("not a complete safetensors file: {error}"))
     };
     let file = SafeTensors::deserialize(bytes).map_err(failed)?;
     let mut values = BTreeMap::new();
@@ -151,7 +151,7 @@ fn transposed(bytes: &[u8], inputs: usize, outputs: usize) -> Vec<f32> {
 /// Compares names and shapes before any tensor is loaded, and reports all differences at once.
 fn check(model: &Classifier, bytes: &[u8], part: Part) -> Result<(), NnError> {
     let found = SafeTensors::deserialize(bytes)
-        .map_err(|error| NnError::Weights(format!("not a whole safetensors file: {error}")))?;
+        .map_err(|error| NnError::Weights(format!("not a complete safetensors file: {error}")))?;
     let found: BTreeMap<_, _> = found
         .tensors()
         .into_iter()
@@ -222,7 +222,7 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
         tensors.insert(format!("raw.{name}"), floats(tensor)?);
     }
     let failed = |error: safetensors::SafeTensorError| {
-        NnError::Weights(format!("can't write the optimiser's state: {error}"))
+        NnError::Weights(format!("can't write the optimizer's state: {error}"))
     };
     let views = tensors.iter().map(|(name, (dtype, bytes))| {
         let count = bytes.len() / (dtype.bitsize() / 8);
@@ -235,9 +235,10 @@ pub fn state_to_bytes(state: &TrainingState) -> Result<Vec<u8>, NnError> {
 /// Reads what [`state_to_bytes`] wrote, onto `device`.
 ///
 /// # Errors
-/// Returns an error if `bytes` are not a whole safetensors file or have a tensor of another name.
+/// Returns an error if `bytes` are not a complete safetensors file or have a tensor of another
+/// name.
 pub fn state_from_bytes(bytes: &[u8], device: &Device) -> Result<TrainingState, NnError> {
-    let broken = |what: &str| NnError::Weights(format!("the optimiser's state is damaged: {what}"));
+    let broken = |what: &str| NnError::Weights(format!("the optimizer's state is damaged: {what}"));
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error.to_string()))?;
     let mut state = TrainingState::default();
     for (name, view) in file.iter() {

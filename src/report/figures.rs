@@ -33,7 +33,7 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
             })
         };
         let series: Vec<Series> = [
-            of(name, "training (augmented, while it learned)"),
+            of(name, "training (augmented, during the epoch)"),
             of(&format!("val_{name}"), "validation"),
         ]
         .into_iter()
@@ -85,17 +85,17 @@ pub fn confusion(classes: &[String], confusion: &Confusion) -> Figure {
         confusion: confusion.clone(),
     };
     let mut caption =
-        "Rows are the true class, columns the predicted one; the colour is the share of the row."
+        "Rows are the true class, columns the predicted one; the color is the fraction of the row."
             .to_owned();
     if classes.len() > MATRIX_CLASSES {
         caption.push_str(
-            " Classes are numbered from 1 in the order of metrics.json; shades go by the \
-                 square root, so that single mistakes are seen.",
+            " Classes are numbered from 1 in the order of metrics.json; shades follow the square \
+             root, so that single mistakes are visible.",
         );
     }
     if classes_per_place(classes.len()) > 1 {
         caption.push_str(&format!(
-            " {} neighbouring classes share a place.",
+            " {} neighboring classes share a cell.",
             classes_per_place(classes.len())
         ));
     }
@@ -115,8 +115,8 @@ pub fn roc(judged: &ScoredPredictions<'_>, classes: &[String], areas: &[f64]) ->
              brackets the area under the curve{more}."
     );
     let axes = [
-        "share of other classes taken for it (1 - specificity)",
-        "share of the class found (sensitivity)",
+        "fraction of other classes predicted as it (1 - specificity)",
+        "fraction of the class found (sensitivity)",
     ];
     Figure {
         name: "roc",
@@ -168,7 +168,7 @@ pub fn reliability(calibration: &Calibration) -> Figure {
     });
     let axes = [
         "highest probability of an image",
-        "share of them predicted right",
+        "fraction predicted correctly",
     ];
     let mut panel = unit_chart("Reliability", axes, Vec::new(), true);
     if let Panel::Chart(chart) = &mut panel {
@@ -178,9 +178,8 @@ pub fn reliability(calibration: &Calibration) -> Figure {
     }
     let error = calibration.expected_calibration_error;
     let caption = format!(
-        "How often predictions of a given confidence are right, and how many there are. Bars \
-             below the line: too sure of itself. Expected \
-         calibration error {error:.4}."
+        "How often predictions of a given confidence are right, and how many there are. Bars below \
+         the diagonal: overconfident. Expected calibration error {error:.4}."
     );
     Figure {
         name: "reliability",

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grey_image_and_its_neighbour_keep_their_places() {
+    fn a_gray_image_and_its_neighbor_keep_their_places() {
         let left = magnified(&colored(&[1, 2, 3, 4, 5, 6], [2, 3, 1]));
         assert_eq!(
             (left.width(), left.height(), left.get_pixel(239, 0)),

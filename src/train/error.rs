@@ -49,7 +49,7 @@ pub enum TrainError {
         hint: String,
     },
     /// A setting that names an unknown class.
-    #[error("{key} names {name}, which is no class; {}", among(.name, .classes))]
+    #[error("{key} names {name}, which isn't a class; {}", among(.name, .classes))]
     Class {
         /// The key of the setting.
         key: String,
@@ -93,7 +93,7 @@ pub enum TrainError {
     },
     /// Weights without the `meta.json` that states their normalization.
     #[error(
-        "found no meta.json beside the weights, which says how their images were normalised; \
+        "found no meta.json beside the weights, which says how their images were normalized; \
          set data.normalize as it was for them: {}",
         .0.display()
     )]

@@ -22,5 +22,5 @@ pub use learner::Learner;
 pub use observer::Observer;
 pub use run::{Session, State, check_augmented_classes, check_memory, history};
 pub use step::{StepInput, Stepper};
-pub use views::{Datasets, augmenters, levels_view, unlabelled_view};
+pub use views::{Datasets, augmenters, levels_view, unlabeled_view};
 pub use work::Work;

@@ -51,7 +51,7 @@ pub fn levels_view(config: &Config, train: &Arc<ImageSet>, epoch: usize) -> View
 ///
 /// Only the settings for all classes apply, because the class of an image to be classified is
 /// unknown.
-pub fn unlabelled_view(
+pub fn unlabeled_view(
     config: &Config,
     set: &Arc<ImageSet>,
     normalizer: &Normalizer,

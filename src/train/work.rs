@@ -1,17 +1,17 @@
-//! The work of a run, from the sizes of its layers: how an epoch that trains the head compares with
-//! one that trains all, so that a run that has begun can tell when it will be over.
+//! Estimates the work of a run from the sizes of its layers, to compare epochs that train the head
+//! only with those that train all layers, and to forecast when the run will end.
 
 use super::Session;
 use crate::{architecture::Kind, config::Config};
 
-/// The work of an epoch in multiplications, about.
+/// The approximate work of an epoch, in multiplications.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
-    /// Of features that are computed once and kept, before the first step.
+    /// Work of the features that are computed once and cached, before the first step.
     pub features: f64,
-    /// Of the features of one image.
+    /// Work of the features of one image.
     pub image: f64,
-    /// Of all steps and of validation.
+    /// Work of all steps and of validation.
     pub steps: f64,
 }
 

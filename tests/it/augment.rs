@@ -1,4 +1,4 @@
-//! Augmented sets on disk, settings by class, mixing, normalisations: what a user does with
+//! Augmented sets on disk, settings by class, mixing, normalizations: what a user does with
 //! `[augment]`.
 
 use std::collections::BTreeMap;
@@ -232,7 +232,7 @@ fn a_value_that_cannot_be_names_its_key_and_line() {
         let ran = place.run(&format!("{command} --config x.toml"));
         ran.exits(
             2,
-            "augment.class.z names z, which is no class; the classes are a, b",
+            "augment.class.z names z, which isn't a class; the classes are a, b",
         );
     }
     assert!(!place.path("new").exists());

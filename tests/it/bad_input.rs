@@ -115,23 +115,23 @@ fn a_recipe_that_cannot_work_exits_with_2() {
         ),
         (
             "train.class_weights={ z = 2.0 }",
-            "names z, which is no class; the classes are a, b, c",
+            "names z, which isn't a class; the classes are a, b, c",
         ),
         (
             "train.class_weights={ A = 2.0 }",
-            "names A, which is no class; did you mean `a`? (the classes are a, b, c)",
+            "names A, which isn't a class; did you mean `a`? (the classes are a, b, c)",
         ),
         (
             "augment.class={ B = { zoom_range = 0.1 } }",
-            "augment.class.B names B, which is no class; did you mean `b`?",
+            "augment.class.B names B, which isn't a class; did you mean `b`?",
         ),
         (
             "train.checkpoint.monitor=val_recall_z",
-            "names z, which is no class; the classes are a, b, c",
+            "names z, which isn't a class; the classes are a, b, c",
         ),
         (
             "train.early_stopping.monitor=val_recall_C",
-            "train.early_stopping.monitor = \"val_recall_C\" names C, which is no class; did you \
+            "train.early_stopping.monitor = \"val_recall_C\" names C, which isn't a class; did you \
              mean `c`?",
         ),
         ("epochs", "expected key.path=value"),

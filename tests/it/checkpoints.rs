@@ -275,7 +275,7 @@ fn a_best_checkpoint_of_a_run_on_the_same_images_is_not_taken_for_ones_own() {
         assert!(
             ran.code == Some(1)
                 && ran.err.contains("`run.id`: found")
-                && ran.err.contains("of different runs"),
+                && ran.err.contains("belong to different runs"),
             "{}",
             ran.err
         );
@@ -310,7 +310,7 @@ fn a_damaged_pixel_cache_is_made_anew_and_changes_nothing() {
         let ran = train(out);
         assert!(
             ran.err
-                .contains("the pixel cache is damaged and is made anew"),
+                .contains("the pixel cache is damaged and is rebuilt"),
             "{ending}: {}",
             ran.err
         );

@@ -10,7 +10,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:.300}"))
 }
 
-/// `count` grey images of noise, 9 wide and 6 high, one file each.
+/// `count` gray images of noise, 9 wide and 6 high, one file each.
 fn noise(place: &Place, folder: &str, class: usize, count: usize) {
     fs::create_dir_all(place.path(folder)).expect("created");
     for index in 0..count {
@@ -69,7 +69,7 @@ fn a_thousand_classes_train_evaluate_predict_and_explain_in_files_of_their_size(
     let ran = place.done("train --config many.toml --out run");
     assert_readable(&ran.err);
     assert_readable(&ran.out);
-    ran.tells("Training images a class: 1000 classes, 2 each;");
+    ran.tells("Training images per class: 1000 classes, 2 each;");
     ran.tells("no validation image of the class n00007");
     let last = ran.out.lines().last().expect("a line");
     assert!(last.starts_with("Validation accuracy 0."), "{last}");
@@ -108,7 +108,7 @@ fn files_have_their_size(place: &Place) {
     let page = place.read("run/report.html");
     assert!(
         page.contains("The most frequent mistakes")
-            && page.contains("4 neighbouring classes share a place")
+            && page.contains("4 neighboring classes share a cell")
     );
 }
 
@@ -161,7 +161,7 @@ fn an_evaluation_tells_the_worst(place: &Place) {
             .any(|part| part == b"(1000, 1000)")
             && logits.len() == 128 + 4_000_000
     );
-    place.run(line).tells("the file is there already");
+    place.run(line).tells("the file already exists");
 }
 
 fn predictions_have_every_class(place: &Place) {

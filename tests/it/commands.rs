@@ -1,4 +1,4 @@
-//! Each command does its job end to end on small images: folders and CSV, grey and colour, two and
+//! Each command does its job end to end on small images: folders and CSV, gray and color, two and
 //! seven classes.
 
 use serde_json::Value;
@@ -198,7 +198,7 @@ fn a_folder_of_images_is_all_that_train_needs() {
 }
 
 #[test]
-fn a_csv_with_splits_groups_and_weights_trains_two_grey_classes_on_one_logit() {
+fn a_csv_with_splits_groups_and_weights_trains_two_gray_classes_on_one_logit() {
     let place = Place::new();
     place.classes("images", &[14, 14]);
     let mut csv = "path,label,split,group,weight\n".to_owned();

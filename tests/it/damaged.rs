@@ -91,7 +91,7 @@ fn damaged_images_are_skipped_and_listed_unless_they_are_wished() {
     // The reason says what other programs do.
     ran.tells("as data.on_bad_image = \"repair\" does");
     ran.tells(&format!(
-        "1 image's file is damaged and is used as far as it goes; the first: {ENDLESS}: its \
+        "1 image's file is damaged and is used as far as it can be read; the first: {ENDLESS}: its \
          end-of-image"
     ));
     let skipped = [[CUT_TEST, "test"], [CUT, "train"]].map(|row| row.map(str::to_owned));
@@ -109,7 +109,7 @@ fn damaged_images_are_skipped_and_listed_unless_they_are_wished() {
 fn damaged_images_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_them_are_listed() {
     let place = damaged_place();
     let ran = place.done(&format!("{TRAIN} repaired --set data.on_bad_image=repair"));
-    ran.tells("3 images' files are damaged and are used as far as they go (");
+    ran.tells("3 images' files are damaged and are used as far as they can be read (");
     ran.tells("1 test); the first: train/a/endless.jpg");
     assert!(
         !place.path("repaired/skipped.csv").exists() && !ran.err.contains("can't be decoded"),
@@ -124,7 +124,10 @@ fn damaged_images_are_used_as_far_as_they_go_where_that_is_wished_and_all_of_the
     let of_test = rows(&place, "repaired/evaluation/test/damaged.csv");
     assert_eq!(of_test.len(), 1);
     let report = place.read("repaired/report.html");
-    assert!(report.contains("are damaged and were used as far as they go") && report.contains(CUT));
+    assert!(
+        report.contains("are damaged and were used as far as they can be read")
+            && report.contains(CUT)
+    );
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn a_network_takes_damaged_images_as_it_was_trained() {
         place.run(&line)
     };
     predict("skipped").exits(1, "error: the JPEG is cut off");
-    let words = "warning: damaged, used as far as it goes: test/b/cut.jpg";
+    let words = "warning: damaged, used as far as it can be read: test/b/cut.jpg";
     predict("repaired").exits(0, words);
     let evaluated = place.done("evaluate --checkpoint repaired --json --device cpu");
     let evaluated = evaluated.json();
@@ -160,10 +163,12 @@ fn an_inspection_tells_how_far_damaged_images_go() {
     let ran = damaged_place().done("inspect train");
     ran.prints("can't be decoded: train/b/cut.jpg: the JPEG is cut off");
     ran.prints(
-        "damaged, used as far as it goes: train/a/endless.jpg: its end-of-image marker is missing",
+        "damaged, used as far as it can be read: train/a/endless.jpg: its end-of-image marker is \
+         missing",
     );
     ran.prints(
-        "1 image's file is damaged and is used as far as it goes; the first: train/a/endless.jpg",
+        "1 image's file is damaged and is used as far as it can be read; the first: \
+         train/a/endless.jpg",
     );
 }
 
@@ -181,7 +186,7 @@ fn gif(width: u16, height: u16, comments: usize) -> Vec<u8> {
     .concat()
 }
 
-/// A square BMP of two colours, packed as runs.
+/// A square BMP of two colors, packed as runs.
 fn bitmap(side: i32, packed: &[u8]) -> Vec<u8> {
     let size = [side.to_le_bytes(), side.to_le_bytes()].concat();
     let head = [
@@ -202,7 +207,7 @@ fn bitmap(side: i32, packed: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A square grey TIFF whose strip isn't there.
+/// A square gray TIFF whose strip isn't there.
 fn tiff(side: u32, compression: u32) -> Vec<u8> {
     let tags: [(u16, u32); 9] = [
         (256, side),
@@ -309,7 +314,7 @@ fn files_that_promise_more_than_they_hold_are_named_and_end_nothing() {
             .unwrap_or_else(|| panic!("{name} isn't among {unreadable:?}"));
         let is_told = [
             "decompression bomb",
-            "can't be in",
+            "don't fit into",
             "that decoding may take",
             "ends before",
         ]
@@ -324,7 +329,7 @@ fn files_that_promise_more_than_they_hold_are_named_and_end_nothing() {
 fn more_memory_reads_what_a_smaller_budget_refused_through_the_cache_as_well() {
     let place = Place::new();
     place.classes("train", &[8, 8]);
-    // 3000x2500 in colours: 22 MB of pixels.
+    // 3000x2500 in colors: 22 MB of pixels.
     image::RgbImage::from_fn(3000, 2500, |x, y| {
         image::Rgb([(x / 12) as u8, (y / 10) as u8, 90])
     })
@@ -367,7 +372,7 @@ fn formats_that_are_not_read_are_named_with_what_to_do_whatever_they_are_called(
         (
             "scan.png",
             &dicom,
-            "it is a DICOM image, which can't be read; convert it with its window of levels",
+            "it is a DICOM image, which can't be read; convert it with its display window",
         ),
         (
             "page.jpg",
@@ -382,8 +387,8 @@ fn formats_that_are_not_read_are_named_with_what_to_do_whatever_they_are_called(
         (
             "moved.jpg",
             b"<!DOCTYPE html><title>404</title>",
-            "it is an HTML page (as failed downloads leave), which can't be read; download the \
-             image again",
+            "it is an HTML page (often left by a failed download), which can't be read; download \
+             the image again",
         ),
     ];
     files

@@ -100,7 +100,7 @@ fn assert_drawn(place: &Place, line: &Value) {
 fn raw_maps_are_the_numbers_behind_the_images() {
     let place = Place::new();
     trained(&place, "epochs = 12");
-    // Grey levels of a map are its raw numbers without what is below zero, scaled and enlarged.
+    // Gray levels of a map are its raw numbers without what is below zero, scaled and enlarged.
     let ran = place.done("explain --checkpoint run test --out raw --raw maps.npy --device cpu");
     ran.tells("| test/a/000.png");
     ran.tells("... and 4 more in explanations.jsonl");
@@ -349,7 +349,7 @@ fn images_without_a_label_strange_and_empty_classes_are_told() {
     place.classes("loose", &[3, 2]);
     place.images("loose", 0, 4);
     let ran = evaluate("loose");
-    ran.exits(0, "passed over in loose: images without a class folder, 4");
+    ran.exits(0, "ignored in loose: images without a class folder, 4");
     ran.prints("5 images: accuracy");
 
     place.write(
@@ -357,7 +357,7 @@ fn images_without_a_label_strange_and_empty_classes_are_told() {
         "path,label\nloose/a/000.png,a\nloose/b/000.png,b\nloose/000.png,\nloose/001.png,\n",
     );
     let ran = evaluate("list.csv");
-    ran.exits(0, "passed over in list.csv: lines without a label, 2");
+    ran.exits(0, "ignored in list.csv: lines without a label, 2");
     ran.prints("2 images: accuracy");
 
     place.classes("strange", &[3, 2, 2]);
@@ -400,7 +400,7 @@ fn outputs_that_are_no_numbers_are_an_error_that_names_an_image() {
         let ran = place.run(arguments);
         assert!(
             ran.code == Some(1)
-                && ran.err.contains("output is no number")
+                && ran.err.contains("output isn't a number")
                 && ran.err.contains("train/"),
             "{arguments:?}: {}",
             ran.err

@@ -3,7 +3,7 @@
 use crate::support::Place;
 
 #[test]
-fn init_recognises_splits_colour_size_and_imbalance() {
+fn init_recognizes_splits_color_size_and_imbalance() {
     type Case<'a> = (&'a [(&'a str, &'a [usize])], &'a [&'a str]);
     let cases: [Case; 3] = [
         (
@@ -50,7 +50,7 @@ fn init_recognises_splits_colour_size_and_imbalance() {
             "a dry run writes nothing"
         );
         let again = place.run("init set");
-        again.exits(2, "is there already");
+        again.exits(2, "already exists");
     }
 }
 

@@ -8,7 +8,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// An image of its own for each number: blobs of random places and colours, 90 wide and 70 high.
+/// An image of its own for each number: blobs of random places and colors, 90 wide and 70 high.
 fn scene(number: u32) -> image::RgbImage {
     let mut state = number.wrapping_mul(7919) + 11;
     let mut draw = |limit: u32| {
@@ -140,8 +140,7 @@ fn what_is_to_be_done_comes_before_lists_on_the_page_and_in_the_text_of_an_inspe
     let text = place.done("inspect data").out;
     for part in [
         "1. 3 of 8 test images are copies",
-        "1. 3 of 8 test images are copies of images that are trained on or chosen by, 2 of them \
-         saved again",
+        "1. 3 of 8 test images are copies of training or validation images, 2 of them saved again",
         "2. 1 group of copies has more than one label; the first: data/train/a/01.png (train, a) = \
          data/test/b/larger.bmp (test, b)",
         "broken.jpg",
@@ -156,7 +155,7 @@ fn what_is_to_be_done_comes_before_lists_on_the_page_and_in_the_text_of_an_inspe
         "lists come last: {text}"
     );
     let again = place.run("inspect data --html page.html");
-    again.exits(2, "is there already");
+    again.exits(2, "already exists");
     let missing = place.run("inspect nowhere");
     missing.exits(1, "nowhere");
 }
@@ -324,7 +323,7 @@ fn a_clean_list_trains_as_it_is_and_has_no_copies() {
         );
     }
     let again = place.run("inspect data --write-clean test.csv");
-    again.exits(2, "is there already");
+    again.exits(2, "already exists");
 }
 
 #[test]
@@ -335,8 +334,8 @@ fn training_says_leaves_out_or_refuses_leaks() {
     place.replace("small.toml", "train = \"train\"", "train = 'data/train'");
     let ran = place.done("train --config small.toml --out warned");
     ran.tells(
-        "warning: 3 of 8 test images are copies of images that are trained on or chosen by, 2 of \
-         them saved again",
+        "warning: 3 of 8 test images are copies of training or validation images, 2 of them saved \
+         again",
     );
     ran.tells("warning: 1 group of copies has more than one label; the first: data/train/a/01.png");
     let split = place.read("warned/split.csv");
@@ -364,7 +363,7 @@ fn training_says_leaves_out_or_refuses_leaks() {
             .count()
     };
     let ran = place.done("train --config small.toml --out clean --set data.on_leak=exclude");
-    ran.tells("left out for that (data.on_leak");
+    ran.tells("left out (data.on_leak");
     assert!(
         !ran.err.contains("are copies of images that are trained on"),
         "what is left out is no leak any more: {}",
@@ -518,7 +517,7 @@ fn a_pattern_keeps_a_patients_images_on_one_side() {
     );
     for (group, expected) in [
         ("^(patient)", "expected `regex:` and a pattern"),
-        ("regex:patient", "expected one with a bracket"),
+        ("regex:patient", "expected one with a capture group"),
         ("regex:(", "found the pattern `(`"),
         ("regex:(case\\d+)", "found no file that data.group"),
     ] {

@@ -47,8 +47,7 @@ fn runs_beside_the_classes_are_passed_over_and_go_on() {
         ran.tells("belonging to 2 classes. (training)");
         assert!(place.path("data").join(run).join("best").is_dir());
         let is_second = run.ends_with('2');
-        let words =
-            "passed over in .: runs and results of this program, 1; the first: ./checkpoints";
+        let words = "ignored in .: runs and results of this program, 1; the first: ./checkpoints";
         assert_eq!(ran.err.contains(words), is_second, "{}", ran.err);
     }
     let ran = in_data(
@@ -160,13 +159,13 @@ fn links_pipes_and_files_of_systems_are_told_and_listed_by_train() {
     for words in [
         "belonging to 2 classes. (training)",
         "Found 6 images belonging to 2 classes. (test",
-        "passed over in train: folders of the system, 2; the first: train/b/@eaDir",
-        "passed over in train: pipes, sockets and devices, 1; the first: train/a/pipe.png",
-        "passed over in train: links to a folder that they are in, 1; the first: train/a/up",
-        "passed over in train: 1 HEIC image, which can't be read; save it as JPEG or PNG; the \
-         first: train/a/phone.heic",
+        "ignored in train: folders of the system, 2; the first: train/b/@eaDir",
+        "ignored in train: pipes, sockets and devices, 1; the first: train/a/pipe.png",
+        "ignored in train: links to a folder that they are in, 1; the first: train/a/up",
+        "ignored in train: 1 HEIC image, which can't be read; save it as JPEG or PNG; the first: \
+         train/a/phone.heic",
         "warning: 3 files can't be opened and are skipped (2 train, 1 test); the first 3: \
-         train/a/gone.png: a link to /nowhere/x.png, which is not there",
+         train/a/gone.png: a link to /nowhere/x.png, which doesn't exist",
         "warning: 1 image can't be decoded and is skipped (1 test); the first: test/a/bad.png: ",
         "What was skipped is listed in run/skipped.csv",
     ] {
@@ -180,16 +179,17 @@ fn links_pipes_and_files_of_systems_are_told_and_listed_by_train() {
         .collect();
     assert_eq!(lines[0], "path,reason,split,class");
     assert!(
-        lines
-            .contains(&"train/a/gone.png,\"a link to /nowhere/x.png, which is not there\",train,a"),
+        lines.contains(
+            &"train/a/gone.png,\"a link to /nowhere/x.png, which doesn't exist\",train,a"
+        ),
         "{skipped}"
     );
     assert!(
-        lines.contains(&"train/lost,\"a link to /nowhere, which is not there\",train,"),
+        lines.contains(&"train/lost,\"a link to /nowhere, which doesn't exist\",train,"),
         "{skipped}"
     );
     assert!(
-        lines.contains(&"test/b/gone.png,\"a link to /nowhere/y.png, which is not there\",test,b"),
+        lines.contains(&"test/b/gone.png,\"a link to /nowhere/y.png, which doesn't exist\",test,b"),
         "{skipped}"
     );
     assert_eq!(lines.len(), 5, "{skipped}");
@@ -203,7 +203,7 @@ fn links_pipes_and_files_of_systems_are_told_and_listed_by_train() {
     ));
     ran.exits(
         1,
-        "train/a/gone.png: a link to /nowhere/x.png, which is not there",
+        "train/a/gone.png: a link to /nowhere/x.png, which doesn't exist",
     );
     assert!(!place.path("strict").exists());
 }
@@ -227,7 +227,7 @@ fn links_pipes_and_files_of_systems_end_no_command() {
         ));
         ran.exits(1, "3 of 16 paths gave no result");
         ran.tells("error: a pipe, socket or device, expected a file: train/a/pipe.png");
-        ran.tells("error: a link to /nowhere/x.png, which is not there: train/a/gone.png");
+        ran.tells("error: a link to /nowhere/x.png, which doesn't exist: train/a/gone.png");
     }
 }
 
@@ -352,22 +352,22 @@ fn lists_as_people_have_them_train_and_say_how_they_were_read() {
         (
             "semicolon",
             format!("path;label\r\n{}", lines(";", ".png")),
-            "semicolon.csv is read so: `;` between the columns",
+            "semicolon.csv is read as follows: `;` between the columns",
         ),
         (
             "keras",
             format!("filename\tclass\r\n{}", lines("\t", ".png")),
-            "is read so: `tab` between the columns, `filename` as path, `class` as label",
+            "is read as follows: `tab` between the columns, `filename` as path, `class` as label",
         ),
         (
             "bare",
             lines(",", ".png"),
-            "is read so: no header: the first column as path, the other one as label",
+            "is read as follows: no header: the first column as path, the other one as label",
         ),
         (
             "ids",
             format!("id,target\r\n{}", lines(",", "")),
-            "16 paths with the ending that is there, the first train/a/000.png",
+            "16 paths completed by the extension of the file, the first train/a/000.png",
         ),
     ] {
         place.write(&format!("{name}.csv"), &text);
@@ -390,13 +390,10 @@ fn an_image_or_a_recipe_in_the_place_of_a_list_is_told() {
     for (source, words) in [
         (
             "train/a/000.png",
-            "found a PNG image, which is no folder of class folders and no CSV of the columns \
-             path,label: train/a/000.png, line 1",
+            "found a PNG image, which is neither a folder of class folders nor a CSV with the \
+             columns path,label: train/a/000.png, line 1",
         ),
-        (
-            "small.toml",
-            "found a recipe, which belongs behind --config",
-        ),
+        ("small.toml", "found a recipe, which belongs after --config"),
     ] {
         let ran = place.run(&format!("{QUICK} --out never --set data.train={source}"));
         ran.exits(1, words);
@@ -424,7 +421,7 @@ fn a_run_none_of_whose_test_images_can_be_opened_says_so() {
             .concat(),
         );
         let words = "none of the 3 test images of the run can be opened; the first: \
-                     test/a/000.png: a link to /nowhere/x.png, which is not there";
+                     test/a/000.png: a link to /nowhere/x.png, which doesn't exist";
         ran.exits(1, words);
     }
 }

@@ -164,8 +164,8 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.optimizer.betas=[0.9]",
-        "`train.optimizer.betas`: found [0.9], a list of 1, expected a list of 2 numbers: Decay of \
-         the two moments: --set train.optimizer.betas=[0.9]",
+        "`train.optimizer.betas`: found [0.9], a list of 1, expected a list of 2 numbers: Decay \
+         rates of the two running means: --set train.optimizer.betas=[0.9]",
     ),
     (
         "train.optimizer.betas=[0.9, 'a']",
@@ -185,8 +185,8 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.schedule={ kind = 'step' }",
-        "`train.schedule.every_epochs`: found nothing, expected a whole number from 0 on: Epochs \
-         at one rate: --set train.schedule={ kind = 'step' }",
+        "`train.schedule.every_epochs`: found nothing, expected a whole number of 0 or more: \
+         Number of epochs at one rate: --set train.schedule={ kind = 'step' }",
     ),
     (
         "train.early_stopping=5",
@@ -243,20 +243,20 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.epochs='2'",
-        "`train.epochs`: found \"2\", expected a whole number from 0 on; did you mean 2, without \
-         quotes?: --set train.epochs='2'",
+        "`train.epochs`: found \"2\", expected a whole number of 0 or more; did you mean 2, \
+         without quotes?: --set train.epochs='2'",
     ),
     (
         "train.epochs=2.5",
-        "`train.epochs`: found 2.5, expected a whole number from 0 on: --set train.epochs=2.5",
+        "`train.epochs`: found 2.5, expected a whole number of 0 or more: --set train.epochs=2.5",
     ),
     (
         "train.epochs=-1",
-        "`train.epochs`: found -1, expected a whole number from 0 on: --set train.epochs=-1",
+        "`train.epochs`: found -1, expected a whole number of 0 or more: --set train.epochs=-1",
     ),
     (
         "train.epochs=many",
-        "`train.epochs`: found \"many\", expected a whole number from 0 on: --set \
+        "`train.epochs`: found \"many\", expected a whole number of 0 or more: --set \
          train.epochs=many",
     ),
     (
@@ -280,8 +280,8 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "train.phases=[{ epochs = 1 }]",
-        "`train.phases (entry 1).freeze`: found nothing, expected a text in quotes: What keeps its \
-         weights, as `model.freeze`: --set train.phases=[{ epochs = 1 }]",
+        "`train.phases (entry 1).freeze`: found nothing, expected a string in quotes: Which layers \
+         are frozen, as in `model.freeze`: --set train.phases=[{ epochs = 1 }]",
     ),
     (
         "train.phases=[{ epochs = 1, freeze = 'none' }, { epochs = 1, frieze = 'none' }]",
@@ -290,18 +290,18 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "data.validation=true",
-        "`data.validation`: found true, expected a number or a text in quotes: --set \
+        "`data.validation`: found true, expected a number or a string in quotes: --set \
          data.validation=true",
     ),
     (
         "data.image_size=[150, 150, 3]",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers \
-         from 0 on: Height and width in pixels that the network sees; its colours are \
+         of 0 or more: Height and width in pixels of the network's input; its channels are set by \
          `data.color`: --set data.image_size=[150, 150, 3]",
     ),
     (
         "data.image_size=150",
-        "`data.image_size`: found 150, expected a list of 2 whole numbers from 0 on: --set \
+        "`data.image_size`: found 150, expected a list of 2 whole numbers of 0 or more: --set \
          data.image_size=150",
     ),
     (
@@ -319,7 +319,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "data.normalize={ mean = [0.5] }",
-        "`data.normalize.std`: found nothing, expected a list of numbers: One number a channel, \
+        "`data.normalize.std`: found nothing, expected a list of numbers: One value per channel, \
          above 0: --set data.normalize={ mean = [0.5] }",
     ),
     (
@@ -348,7 +348,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "model.hidden=[8, 2.5]",
-        "`model.hidden (entry 2)`: found 2.5, expected a whole number from 0 on: --set \
+        "`model.hidden (entry 2)`: found 2.5, expected a whole number of 0 or more: --set \
          model.hidden=[8, 2.5]",
     ),
     (
@@ -443,11 +443,11 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     (
         "seed=-1",
-        "`seed`: found -1, expected a whole number from 0 on: --set seed=-1",
+        "`seed`: found -1, expected a whole number of 0 or more: --set seed=-1",
     ),
     (
         "name=2026-11-28 10:00",
-        "`name`: found 2026-11-28T10:00, expected a text in quotes; did you mean \
+        "`name`: found 2026-11-28T10:00, expected a string in quotes; did you mean \
          \"2026-11-28T10:00\", in quotes?: --set name=2026-11-28 10:00",
     ),
     (
@@ -466,7 +466,7 @@ fn a_wrong_override_is_named_with_what_may_stand_there() {
 const RECIPES: &[(&str, &str)] = &[
     (
         "",
-        "2 values of the recipe don't fit:\n- `name`: found nothing, expected a text in quotes: \
+        "2 values of the recipe don't fit:\n- `name`: found nothing, expected a string in quotes: \
          The name of the recipe: the run folder is `checkpoints/<name>`, then `<name>-2`, and so \
          on: c.toml\n- `data`: found nothing, expected a table with train: The images and how they \
          are read: c.toml",
@@ -478,8 +478,8 @@ const RECIPES: &[(&str, &str)] = &[
     ),
     (
         "name = 'x'\n[data]\ncolor = 'rgb'\n",
-        "`data.train`: found nothing, expected a text in quotes: Training images: a folder with \
-         one folder a class: line 2 of c.toml",
+        "`data.train`: found nothing, expected a string in quotes: Training images: a folder with \
+         one folder per class: line 2 of c.toml",
     ),
     (
         "name = 'x'\nepochs = 3\n[data]\ntrain = 'a'\n",
@@ -512,17 +512,17 @@ const RECIPES: &[(&str, &str)] = &[
     ),
     (
         "name = 'x'\n[data]\ntrain = pictures\n",
-        "train = pictures: expected a number, true, false, a list, a table or a text in quotes: \
+        "train = pictures: expected a number, true, false, a list, a table or a string in quotes: \
          line 3 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain = null\n",
-        "train = null: leave the key out for nothing: line 3 of c.toml",
+        "train = null: to leave a value unset, omit the key: line 3 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain = images\n",
-        "train = images: expected a number, true, false, a list, a table or a text in quotes: line \
-         3 of c.toml",
+        "train = images: expected a number, true, false, a list, a table or a string in quotes: \
+         line 3 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\n[train]\ntensorboard = True\n",
@@ -530,7 +530,7 @@ const RECIPES: &[(&str, &str)] = &[
     ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\ntrain = 'b'\n",
-        "train stands in the recipe twice; leave one out: line 4 of c.toml",
+        "train occurs twice in the recipe; remove one: line 4 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain =\n",
@@ -546,7 +546,7 @@ const RECIPES: &[(&str, &str)] = &[
     ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\n[data]\ntest = 'b'\n",
-        "[data] stands in the recipe twice; leave one out: line 4 of c.toml",
+        "[data] occurs twice in the recipe; remove one: line 4 of c.toml",
     ),
     (
         "name: x\n",
@@ -555,7 +555,7 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "name = 'x'\n[data]\ntrain = 'a'\nimage_size = [150, 150, 3]\n",
         "`data.image_size`: found [150, 150, 3], a list of 3, expected a list of 2 whole numbers \
-         from 0 on: Height and width in pixels that the network sees; its colours are \
+         of 0 or more: Height and width in pixels of the network's input; its channels are set by \
          `data.color`: line 4 of c.toml",
     ),
     (
@@ -570,8 +570,8 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "name = 'x'\n[data]\ntrain = 'a'\n[[train.phases]]\nepochs = 1\nfreeze = 'none'\n\
          [[train.phases]]\nepochs = 'two'\nfreeze = 'none'\n",
-        "`train.phases (entry 2).epochs`: found \"two\", expected a whole number from 0 on: line 8 \
-         of c.toml",
+        "`train.phases (entry 2).epochs`: found \"two\", expected a whole number of 0 or more: \
+         line 8 of c.toml",
     ),
     (
         "name = 'x'\n[data]\ntrain = 'a'\nvalidation = 0.2\nvalidation_split = 0.2\n",

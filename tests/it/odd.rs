@@ -98,7 +98,7 @@ fn broken_jpegs_and_bitmaps_are_errors_and_odd_ones_the_images_that_pillow_sees(
         ("Bad_shortfile.bmp", Err("")),
         (
             "Bad_unusual_extend_buffer_usage.bmp",
-            Err("can't be in 253 bytes"),
+            Err("don't fit into 253 bytes"),
         ),
         ("Bad_width.bmp", Err("too large")),
     ];

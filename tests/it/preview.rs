@@ -83,7 +83,7 @@ fn an_image_that_is_not_trained_on_and_a_file_that_is_there_are_refused() {
     );
     place.write("mine.png", "mine");
     let ran = place.run("preview --config small.toml --out mine.png");
-    ran.exits(2, "the file is there already");
+    ran.exits(2, "the file already exists");
     assert_eq!(place.read("mine.png"), "mine");
     assert!(!place.path("x.png").exists());
 }

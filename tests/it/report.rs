@@ -124,7 +124,7 @@ fn the_report_is_whole_in_a_browser_and_asks_for_nothing() {
     let page = place.read("run/report.html");
     for part in [
         "16 images of the test split",
-        "copies of images that the training knew",
+        "copies of images known from training",
         "broken.png",
         "Grad-CAM",
         "rotation_range = 10",

@@ -178,7 +178,7 @@ fn a_damaged_checkpoint_is_refused_and_the_other_one_offered() {
     for expected in [
         "the checkpoint is damaged",
         "model.safetensors",
-        "run/best is whole",
+        "run/best is intact",
     ] {
         ran.tells(expected);
     }

@@ -84,7 +84,7 @@ fn every_signal_that_stops_saves_and_the_exit_code_tells_which() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{name}: {text}");
         let go_on =
-            format!("Stopped by {name}; saved. Go on with: emberlens train --resume {name}");
+            format!("Stopped by {name}; saved. Resume with: emberlens train --resume {name}");
         assert!(text.contains(&go_on), "{text}");
         let epochs = place.read(&format!("{name}/history.csv")).lines().count();
         let epochs = epochs + 1;

@@ -1,5 +1,5 @@
-//! What the architecture says, held by tests: floors, rooms without circles, module docs, sizes of
-//! files, folders and lines.
+//! Checks the rules of ARCHITECTURE.md and CONTRIBUTING.md: floors, rooms without circles, module
+//! docs, sizes of files, folders and lines, and words.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -414,4 +414,207 @@ fn no_line_is_longer_than_a_hundred_characters() {
         }
     }
     assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// Words that are not used, each with the word to use. A word also counts as part of a longer one
+/// or of a name in the code, in any case.
+const WORDS: [(&str, &str); 34] = [
+    ("picture", "image"),
+    ("colour", "color"),
+    ("grey", "gray"),
+    ("centre", "center"),
+    ("centring", "centering"),
+    ("neighbour", "neighbor"),
+    ("behaviour", "behavior"),
+    ("favour", "favor"),
+    ("honour", "honor"),
+    ("flavour", "flavor"),
+    ("licence", "license"),
+    ("artefact", "artifact"),
+    ("catalogue", "catalog"),
+    ("judgement", "judgment"),
+    ("labelled", "labeled"),
+    ("labelling", "labeling"),
+    ("modelling", "modeling"),
+    ("travelled", "traveled"),
+    ("cancelled", "canceled"),
+    ("whilst", "while"),
+    ("optimise", "optimize"),
+    ("optimisation", "optimization"),
+    ("normalis", "normaliz"),
+    ("standardis", "standardiz"),
+    ("initialis", "initializ"),
+    ("regularis", "regulariz"),
+    ("recognis", "recogniz"),
+    ("quantis", "quantiz"),
+    ("serialis", "serializ"),
+    ("summaris", "summariz"),
+    ("visualis", "visualiz"),
+    ("generalis", "generaliz"),
+    ("synchronis", "synchroniz"),
+    ("minimis", "minimiz"),
+];
+
+/// Where a word of [`WORDS`] is allowed: the end of the file's path, the word, and the reason.
+const ALLOWED: [(&str, &str, &str); 8] = [
+    ("tests/it/tidy.rs", "", "lists the words"),
+    ("CHANGELOG.md", "picture", "names what was renamed"),
+    (
+        "data/listing/columns.rs",
+        "picture",
+        "a column that lists of other programs have",
+    ),
+    (
+        "config/text/parse.rs",
+        "colour",
+        "a key mistyped on purpose",
+    ),
+    (
+        "tests/it/messages.rs",
+        "picture",
+        "a value mistyped on purpose",
+    ),
+    (
+        "jpeg-pixels/tests/golden.rs",
+        "grey",
+        "names in the golden file",
+    ),
+    (
+        "tiff-pixels/tests/golden.rs",
+        "grey",
+        "names in the golden file",
+    ),
+    (
+        "tiff-pixels/tests/golden.rs",
+        "colour",
+        "names in the golden file",
+    ),
+];
+
+/// What is still to be rewritten, and what is generated from it. Remove a line with its last word.
+const PENDING: [&str; 6] = [
+    "src/augment/",
+    "src/config/options/augment.rs",
+    "src/config/options/families.rs",
+    "src/config/check/augment.rs",
+    "configs/schema.json",
+    "docs/configuration.md",
+];
+
+/// The text of each file with words in it, by its path in the project: sources, papers, recipes.
+fn written_files() -> BTreeMap<String, String> {
+    const ENDINGS: [&str; 4] = ["rs", "md", "toml", "json"];
+    let has_words = |path: &Path| {
+        path.extension()
+            .is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+    };
+    let top = root();
+    let mut files: Vec<_> = std::fs::read_dir(&top)
+        .expect("listed")
+        .map(|entry| entry.expect("read").path())
+        .filter(|path| path.is_file())
+        .collect();
+    let folders = ["src", "crates", "tests", "benches", "docs", "configs"];
+    let mut folders: Vec<_> = folders.iter().map(|folder| top.join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("listed") {
+            let path = entry.expect("read").path();
+            // Goldens are the words of other programs, and a build is nobody's.
+            if path.ends_with("target") || path.ends_with("golden") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    let found: BTreeMap<_, _> = files
+        .iter()
+        .filter(|path| has_words(path))
+        .map(|path| {
+            let name = path.strip_prefix(&top).expect("inside").display();
+            let text = std::fs::read_to_string(path).expect("read");
+            (name.to_string(), text)
+        })
+        .collect();
+    assert!(found.len() > 250, "{} files", found.len());
+    found
+}
+
+#[test]
+fn words_are_the_fields_and_american() {
+    let mut faults = Vec::new();
+    for (file, text) in written_files() {
+        if PENDING.iter().any(|path| file.starts_with(path)) {
+            continue;
+        }
+        let is_allowed = |word: &str| {
+            ALLOWED
+                .iter()
+                .any(|(path, allowed, _)| file.ends_with(path) && word.starts_with(allowed))
+        };
+        for (index, line) in text.lines().enumerate() {
+            let line = line.to_lowercase();
+            for (word, better) in WORDS {
+                if line.contains(word) && !is_allowed(word) {
+                    let number = index + 1;
+                    faults.push(format!("{file}:{number}: {word}, write {better}"));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Exceptions that no file needs any more would hide new words.
+#[test]
+fn every_exception_for_a_word_is_needed() {
+    let files = written_files();
+    for (path, word, reason) in ALLOWED {
+        let is_needed = files
+            .iter()
+            .any(|(file, text)| file.ends_with(path) && text.to_lowercase().contains(word));
+        assert!(is_needed, "{path}: {word} ({reason})");
+    }
+}
+
+/// The lines of a documentation comment before each item, joined, with the line it begins on.
+fn doc_comments(text: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut last = 0;
+    for (index, line) in text.lines().enumerate() {
+        let number = index + 1;
+        let Some(words) = line.trim_start().strip_prefix("///") else {
+            continue;
+        };
+        match found.last_mut() {
+            Some((_, comment)) if last + 1 == number => *comment += words,
+            _ => found.push((number, words.to_owned())),
+        }
+        last = number;
+    }
+    found
+}
+
+/// As in `std`, a comment says what something is or does.
+#[test]
+fn no_documentation_asks_a_question() {
+    let mut faults = Vec::new();
+    for top in ["src", "crates"] {
+        for (file, text) in rust_files(top) {
+            if PENDING.contains(&format!("{top}/{file}").as_str()) {
+                continue;
+            }
+            for (number, comment) in doc_comments(&text) {
+                // Code between backticks may have a question mark in it.
+                let prose: String = comment.split('`').step_by(2).collect();
+                if prose.contains("? ") || prose.trim_end().ends_with('?') {
+                    faults.push(format!("{top}/{file}:{number}:{comment}"));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

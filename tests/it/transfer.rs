@@ -63,7 +63,7 @@ fn features(place: &Place) -> Vec<(String, std::time::SystemTime)> {
 }
 
 #[test]
-fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimiser_state() {
+fn a_frozen_backbone_keeps_its_bytes_and_has_no_optimizer_state() {
     let place = place();
     transfer(&place, "run", &["model.freeze=backbone", "train.epochs=3"]);
     let (source, head) = (
@@ -134,7 +134,7 @@ fn damaged_features_are_computed_anew_and_change_nothing() {
         let ran = transfer(&place, &out, &frozen);
         assert_eq!(
             ran.err
-                .matches("the features that were kept are damaged and are computed anew")
+                .matches("the cached features are damaged and are computed again")
                 .count(),
             2,
             "{}",
@@ -415,7 +415,7 @@ fn a_checkpoint_without_its_backbone_needs_the_same_file() {
     place.done("train --config small.toml --out second --set train.epochs=1 --set seed=3");
     fs::copy(place.path("second/best/model.safetensors"), &source).expect("copied");
     let ran = place.run(evaluate);
-    ran.exits(1, "others than those");
+    ran.exits(1, "differ from those");
     fs::rename(&moved, &source).expect("moved back");
     place.done(evaluate);
 }

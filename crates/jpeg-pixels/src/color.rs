@@ -160,13 +160,9 @@ impl<'a> Row<'a> {
     fn widen(&mut self, halves: [u16; 2], shift: u32) {
         let last = self.sums.len() - 1;
         (self.sums[0], self.sums[last]) = (self.sums[1], self.sums[last - 1]);
-        let neighbours = self.sums.iter().zip(&self.sums[1..]).zip(&self.sums[2..]);
-        for (levels, ((before, here), after)) in self
-            .levels
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .zip(neighbours)
+        let neighbors = self.sums.iter().zip(&self.sums[1..]).zip(&self.sums[2..]);
+        for (levels, ((before, here), after)) in
+            self.levels.as_chunks_mut::<2>().0.iter_mut().zip(neighbors)
         {
             *levels = [
                 ((3 * here + before + halves[0]) >> shift) as u8,

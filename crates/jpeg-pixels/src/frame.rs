@@ -4,7 +4,7 @@ use crate::{
     Error,
     huffman::Huffman,
     idct::{Group, LANES},
-    usual,
+    standard_tables,
 };
 
 /// Position `row * 8 + column` of each coefficient in zigzag order (T.81, figure A.6).
@@ -136,11 +136,11 @@ impl Frame {
         let [height, width] =
             [[*h1, *h0], [*w1, *w0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
         if *precision != 8 {
-            return Err(Error::Unsupported("JPEG with other than 8 bits a level"));
+            return Err(Error::Unsupported("JPEG with other than 8 bits per sample"));
         }
         if height == 0 {
             return Err(Error::Unsupported(
-                "JPEG whose height is told behind its data",
+                "JPEG whose height is given after its data",
             ));
         }
         if width == 0 {
@@ -154,7 +154,7 @@ impl Frame {
         let (listed, rest) = components.as_chunks::<3>();
         if listed.len() != usize::from(*count) || !rest.is_empty() {
             return Err(Error::Damaged(
-                "its frame header has another length than its components have",
+                "the length of its frame header doesn't match its components",
             ));
         }
         let mut frame = Self {
@@ -196,9 +196,7 @@ impl Frame {
                 [0, 1].map(|axis| (size[axis] * component.sampling[axis]).div_ceil(most[axis]));
             component.blocks = [0, 1].map(|axis| self.units[axis] * component.sampling[axis]);
             if (0..2).any(|axis| most[axis] % component.sampling[axis] != 0) {
-                return Err(Error::Unsupported(
-                    "JPEG whose components are sampled in broken ratios",
-                ));
+                return Err(Error::Unsupported("JPEG with fractional sampling ratios"));
             }
         }
         Ok(())
@@ -230,7 +228,7 @@ pub(crate) struct Tables {
 impl Tables {
     /// Reads quantization tables (DQT, B.2.4.1).
     pub(crate) fn read_factors(&mut self, mut segment: &[u8]) -> Result<(), Error> {
-        const SHORT: Error = Error::Damaged("a quantisation table is cut off");
+        const SHORT: Error = Error::Damaged("a quantization table is cut off");
         while let [head, rest @ ..] = segment {
             let width = if head >> 4 == 0 { 1 } else { 2 };
             let Some((values, rest)) = rest.split_at_checked(64 * width) else {
@@ -239,7 +237,7 @@ impl Tables {
             let slot = self
                 .factors
                 .get_mut(usize::from(head & 15))
-                .ok_or(Error::Damaged("a quantisation table has a number above 3"))?;
+                .ok_or(Error::Damaged("a quantization table has a number above 3"))?;
             let mut factors = [0; 64];
             for (value, place) in values.chunks_exact(width).zip(ZIGZAG) {
                 let value = value
@@ -269,7 +267,7 @@ impl Tables {
             let of_kind = match head >> 4 {
                 0 => &mut self.dc,
                 1 => &mut self.ac,
-                _ => return Err(Error::Damaged("a Huffman table is of no known kind")),
+                _ => return Err(Error::Damaged("a Huffman table has an unknown class")),
             };
             let slot = of_kind
                 .get_mut(usize::from(head & 15))
@@ -284,19 +282,19 @@ impl Tables {
     pub(crate) fn read_restart(&mut self, segment: &[u8]) -> Result<(), Error> {
         let bytes = segment
             .try_into()
-            .map_err(|_| Error::Damaged("its restart interval has no two bytes"))?;
+            .map_err(|_| Error::Damaged("its restart interval isn't two bytes long"))?;
         self.restart_interval = usize::from(u16::from_be_bytes(bytes));
         Ok(())
     }
 
     /// Returns a Huffman table for DC coefficients.
     pub(crate) fn dc(&self, slot: u8) -> Result<&Huffman, Error> {
-        codes(&self.dc, &*usual::DC, slot)
+        codes(&self.dc, &*standard_tables::DC, slot)
     }
 
     /// Returns a Huffman table for AC coefficients.
     pub(crate) fn ac(&self, slot: u8) -> Result<&Huffman, Error> {
-        codes(&self.ac, &*usual::AC, slot)
+        codes(&self.ac, &*standard_tables::AC, slot)
     }
 
     /// Gives a component the current quantization table, unless an earlier scan has.
@@ -307,18 +305,18 @@ impl Tables {
         component
             .factors
             .map(|_| ())
-            .ok_or(Error::Damaged("a quantisation table is missing"))
+            .ok_or(Error::Damaged("a quantization table is missing"))
     }
 }
 
 /// Returns the file's table of this number, or the standard one if the file has none.
 fn codes<'a>(
     told: &'a [Option<Huffman>],
-    usual: &'static [Option<Huffman>],
+    standard: &'static [Option<Huffman>],
     slot: u8,
 ) -> Result<&'a Huffman, Error> {
     let of = |tables: &'a [Option<Huffman>]| tables.get(usize::from(slot)).and_then(Option::as_ref);
     of(told)
-        .or_else(|| of(usual))
+        .or_else(|| of(standard))
         .ok_or(Error::Damaged("a Huffman table is missing"))
 }

@@ -74,7 +74,7 @@ impl Huffman {
         });
         if ahead >= self.limits[16] {
             return Err(Error::Damaged(
-                "its compressed data hold a code that isn't in the table",
+                "its compressed data contain a code that isn't in the table",
             ));
         }
         bits.skip(length);

@@ -30,8 +30,8 @@ mod scan;
 mod sequential;
 mod share;
 mod smooth;
+mod standard_tables;
 mod stream;
-mod usual;
 mod wrapped;
 
 use std::fmt;
@@ -219,7 +219,7 @@ impl<'a> Jpeg<'a> {
                 }) => break true,
                 Ok(Segment { marker: 0xDC, .. }) => {
                     return Err(Error::Unsupported(
-                        "JPEG whose height is told behind its data",
+                        "JPEG whose height is given after its data",
                     ));
                 }
                 Ok(Segment { marker, bytes }) => tables_of(&mut self.tables, marker, bytes)?,
@@ -299,7 +299,7 @@ impl<'a> Jpeg<'a> {
     /// Converts the planes to pixels.
     fn colored(mut self) -> Pixels {
         let (height, width) = (self.frame.height, self.frame.width);
-        if self.is_grey() {
+        if self.is_gray() {
             return Pixels {
                 height,
                 width,
@@ -322,7 +322,7 @@ impl<'a> Jpeg<'a> {
     }
 
     /// Whether the image has one component, or chroma that is zero everywhere.
-    fn is_grey(&self) -> bool {
+    fn is_gray(&self) -> bool {
         let is_blank = self.frame.components[1..]
             .iter()
             .all(|component| component.is_blank());

@@ -65,7 +65,7 @@ impl Band {
                     place += usize::from(run);
                     if place > last {
                         return Err(Error::Damaged(
-                            "its compressed data hold more coefficients than a block has",
+                            "its compressed data contain more coefficients than a block has",
                         ));
                     }
                     *block.at(place) = (bits.number(size) << self.shift) as i16;
@@ -108,7 +108,7 @@ impl Band {
                 }
                 _ => {
                     return Err(Error::Damaged(
-                        "its compressed data hold a coefficient of two bits where one is due",
+                        "its compressed data contain a coefficient of two bits instead of one",
                     ));
                 }
             }
@@ -128,7 +128,7 @@ impl Band {
             }
             if fresh != 0 {
                 return Err(Error::Damaged(
-                    "its compressed data hold more coefficients than a block has",
+                    "its compressed data contain more coefficients than a block has",
                 ));
             }
         }

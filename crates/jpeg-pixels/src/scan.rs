@@ -46,7 +46,7 @@ impl<'a> Scan<'a> {
             ));
         }
         const SHORT: Error =
-            Error::Damaged("a scan header has another length than its components have");
+            Error::Damaged("the length of a scan header doesn't match its components");
         let [count, rest @ ..] = segment else {
             return Err(SHORT);
         };
@@ -63,7 +63,7 @@ impl<'a> Scan<'a> {
         };
         if *count == 0 || !share.can_be(frame, *count) {
             return Err(Error::Damaged(
-                "a scan is of no part of the image that can be",
+                "a scan covers an impossible range of coefficients",
             ));
         }
         let mut parts: Vec<Part<'_>> = Vec::new();
@@ -73,7 +73,7 @@ impl<'a> Scan<'a> {
                 .iter()
                 .position(|component| component.id == *id);
             let component = component.ok_or(Error::Damaged(
-                "a scan has a component that the frame has not",
+                "a scan has a component that the frame doesn't have",
             ))?;
             if parts.iter().any(|part| part.component == component) {
                 return Err(Error::Damaged("a scan has a component twice"));

@@ -43,7 +43,7 @@ pub(crate) fn read(
     // An end of block skips further than any run of zeros.
     if place > 64 && place <= usize::from(END_OF_BLOCK) {
         return Err(Error::Damaged(
-            "its compressed data hold more coefficients than a block has",
+            "its compressed data contain more coefficients than a block has",
         ));
     }
     Ok(())

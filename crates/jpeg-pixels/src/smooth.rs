@@ -182,7 +182,7 @@ pub(crate) fn smooth(frame: &mut Frame, last_good: usize) {
                 () if is_alone => [-1; 64],
                 () => component.known.before,
             };
-            let rows = neighbours([unit, row % sampling], [num_rows, sampling], height)
+            let rows = neighbors([unit, row % sampling], [num_rows, sampling], height)
                 .map(|row| &means[row * groups * LANES..]);
             for column in 0..width {
                 // Columns beyond the edges are replaced by those at the edges.
@@ -206,7 +206,7 @@ pub(crate) fn smooth(frame: &mut Frame, last_good: usize) {
 
 /// Returns the rows of blocks from two above to two below. At the edges, libjpeg counts rows as if
 /// each unit had as many as the current one, which the last may not have.
-fn neighbours(
+fn neighbors(
     [unit, line]: [usize; 2],
     [num_units, sampling]: [usize; 2],
     height: usize,

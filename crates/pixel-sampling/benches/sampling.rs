@@ -61,9 +61,9 @@ fn main() {
         measure(
             format!("{:?} Nearest, of one channel", Isa::best()),
             &mut |image, map, out| {
-                let grey = Image::new(&images[turn % images.len()][..plane], SHAPE).expect("fits");
+                let gray = Image::new(&images[turn % images.len()][..plane], SHAPE).expect("fits");
                 let _ = image;
-                sample(grey, map, Edge::Nearest, &finish, out);
+                sample(gray, map, Edge::Nearest, &finish, out);
             },
         );
         measure("unmoved".to_owned(), &mut |image, _, out| {

@@ -180,8 +180,8 @@ fn one_channel_comes_out_as_three_equal_ones_would() {
         channels: [channel(0), channel(1), channel(2)],
     };
     let map = [[0.94, -0.34, 6.3], [0.31, 1.07, -5.9], [0.0, 0.0, 1.0]];
-    let (grey, shape) = (image([37, 61, 1], 3), [37, 61, 3]);
-    let copies: Vec<u8> = grey.iter().flat_map(|level| [*level; 3]).collect();
+    let (gray, shape) = (image([37, 61, 1], 3), [37, 61, 3]);
+    let copies: Vec<u8> = gray.iter().flat_map(|level| [*level; 3]).collect();
     let of = |bytes: &[u8], isa: Isa, edge: Edge| {
         let image = Image::new(bytes, shape).expect("fits");
         let mut out = Vec::new();
@@ -194,7 +194,7 @@ fn one_channel_comes_out_as_three_equal_ones_would() {
     for isa in Isa::available() {
         for edge in EDGES {
             assert_eq!(
-                of(&grey, isa, edge),
+                of(&gray, isa, edge),
                 of(&copies, isa, edge),
                 "{isa:?} {edge:?}"
             );

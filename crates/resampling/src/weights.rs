@@ -90,12 +90,12 @@ impl Part {
         };
         let mut shares = Vec::new();
         for pixel in 0..self.count {
-            let centre = self.from + (pixel as f64 + 0.5) * self.scale;
+            let center = self.from + (pixel as f64 + 0.5) * self.scale;
             // The cast also cuts negative values off at zero.
-            let first = (centre - reach + 0.5) as usize;
-            let last = ((centre + reach + 0.5) as usize).min(self.side);
+            let first = (center - reach + 0.5) as usize;
+            let last = ((center + reach + 0.5) as usize).min(self.side);
             shares.clear();
-            shares.extend((first..last).map(|at| filter((at as f64 - centre + 0.5) * narrowing)));
+            shares.extend((first..last).map(|at| filter((at as f64 - center + 0.5) * narrowing)));
             let sum: f64 = shares.iter().sum();
             let share = |share: &f64| if sum == 0.0 { *share } else { share / sum };
             for shares in shares.chunks(TAPS) {

@@ -72,7 +72,7 @@ fn of_palette(
     layout: &Layout,
     directory: &Directory<'_>,
 ) -> Result<Vec<u8>, Error> {
-    const MISSING: Error = Error::Damaged(Cow::Borrowed("it has no palette of that many colours"));
+    const MISSING: Error = Error::Damaged(Cow::Borrowed("it has no palette of that many colors"));
     let colors = directory.numbers(320).ok_or(MISSING)?;
     let count = 1 << layout.bits;
     let kept = layout.kept();

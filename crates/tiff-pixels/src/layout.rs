@@ -29,7 +29,7 @@ impl Meaning {
             3 => Self::Palette,
             5 => Self::Cmyk,
             6 => Self::YCbCr,
-            8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colours".into())),
+            8 => return Err(Error::Unsupported("TIFF in CIE L*a*b* colors".into())),
             other => {
                 return Err(Error::Unsupported(
                     format!("TIFF of photometric interpretation {other}").into(),
@@ -128,19 +128,19 @@ impl Layout {
                 .map(|side| side as usize)
         };
         let (Some(width), Some(height)) = (side(256), side(257)) else {
-            return Err(Error::Damaged("it says no size".into()));
+            return Err(Error::Damaged("its size is missing".into()));
         };
         let meaning = Meaning::of(number(262, 0))?;
         let samples = number(277, 1) as usize;
         let bits = directory.numbers(258).unwrap_or_else(|| vec![1]);
         let [first, ..] = bits[..] else {
-            return Err(Error::Damaged("it says no bits a sample".into()));
+            return Err(Error::Damaged("its bits per sample are missing".into()));
         };
         if !bits.iter().all(|bits| *bits == first)
             || !matches!(first, 1 | 2 | 4 | 8 | 12 | 16 | 32 | 64)
         {
             return Err(Error::Unsupported(
-                format!("TIFF of {bits:?} bits a sample").into(),
+                format!("TIFF of {bits:?} bits per sample").into(),
             ));
         }
         let compression = compression(number(259, 1), number(292, 0))?;
@@ -175,14 +175,14 @@ impl Layout {
         if !self.has_known_samples() {
             let (kind, bits, meaning) = (self.kind, self.bits, self.meaning);
             return Err(Error::Unsupported(
-                format!("TIFF of {bits} bits a sample ({kind:?}, {meaning:?})").into(),
+                format!("TIFF of {bits} bits per sample ({kind:?}, {meaning:?})").into(),
             ));
         }
         let most = self.meaning.samples() + 3;
         if self.samples < self.meaning.samples() || self.samples > most {
             let samples = self.samples;
             return Err(Error::Unsupported(
-                format!("TIFF of {samples} samples a pixel ({:?})", self.meaning).into(),
+                format!("TIFF of {samples} samples per pixel ({:?})", self.meaning).into(),
             ));
         }
         let is_subsampled = self.sampling != [1, 1];
@@ -193,8 +193,7 @@ impl Layout {
             || is_subsampled && (self.is_planar || self.samples != 3)
         {
             return Err(Error::Unsupported(
-                "TIFF whose colour differences are sampled otherwise than in one, two or four"
-                    .into(),
+                "TIFF with chroma subsampling by other factors than one, two or four".into(),
             ));
         }
         let is_predicted = match self.predictor {
@@ -221,7 +220,7 @@ impl Layout {
             && (self.bits != 1 || self.samples != 1)
         {
             return Err(Error::Damaged(
-                "a facsimile has more than one bit a pixel".into(),
+                "a facsimile has more than one bit per pixel".into(),
             ));
         }
         let planes = if self.is_planar { self.samples } else { 1 };
@@ -235,13 +234,13 @@ impl Layout {
 
     /// Whether samples of this number format and length are read for this meaning.
     fn has_known_samples(&self) -> bool {
-        let is_grey = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
+        let is_gray = matches!(self.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);
         match (self.kind, self.bits) {
             (Kind::Unsigned, 8) => true,
             (Kind::Unsigned, 16) => !matches!(self.meaning, Meaning::Palette | Meaning::YCbCr),
-            (Kind::Unsigned, 1 | 2 | 4) => is_grey || self.meaning == Meaning::Palette,
-            (Kind::Unsigned, 12 | 32) | (Kind::Signed, 8 | 16 | 32) | (Kind::Float, 64) => is_grey,
-            (Kind::Float, 32) => is_grey || self.meaning == Meaning::Rgb,
+            (Kind::Unsigned, 1 | 2 | 4) => is_gray || self.meaning == Meaning::Palette,
+            (Kind::Unsigned, 12 | 32) | (Kind::Signed, 8 | 16 | 32) | (Kind::Float, 64) => is_gray,
+            (Kind::Float, 32) => is_gray || self.meaning == Meaning::Rgb,
             _ => false,
         }
     }
@@ -309,9 +308,7 @@ fn compression(number: u64, options: u64) -> Result<Compression, Error> {
             ));
         }
         6 => {
-            return Err(Error::Unsupported(
-                "TIFF with JPEG data of the old kind".into(),
-            ));
+            return Err(Error::Unsupported("TIFF with old-style JPEG data".into()));
         }
         34925 => return Err(Error::Unsupported("TIFF with LZMA data".into())),
         50000 => return Err(Error::Unsupported("TIFF with Zstandard data".into())),
@@ -363,7 +360,7 @@ fn parts(
     let are_tiles = directory.bytes(324).is_some();
     let (size, offsets, counts) = if are_tiles {
         let (Some(width), Some(height)) = (side(322), side(323)) else {
-            return Err(Error::Damaged("it says no size of its tiles".into()));
+            return Err(Error::Damaged("the size of its tiles is missing".into()));
         };
         (
             [height, width],
@@ -377,7 +374,9 @@ fn parts(
             directory.numbers(279),
         )
     };
-    let offsets = offsets.ok_or(Error::Damaged("it doesn't say where its pixels are".into()))?;
+    let offsets = offsets.ok_or(Error::Damaged(
+        "the positions of its pixels are missing".into(),
+    ))?;
     // If lengths are missing, each ends with the file at the latest.
     let spans = offsets.iter().enumerate().map(|(index, offset)| {
         let rest = (file.bytes.len() as u64).saturating_sub(*offset);

@@ -157,7 +157,7 @@ impl<'a> Tiff<'a> {
             let [height, width] = self.size();
             return Err(Error::Damaged(
                 format!(
-                    "{width}x{height} pixels can't be in {} bytes",
+                    "{width}x{height} pixels don't fit into {} bytes",
                     self.file.bytes.len()
                 )
                 .into(),
@@ -258,7 +258,7 @@ impl<'a> Tiff<'a> {
             || !(rows..=self.layout.parts.size[0]).contains(&height)
         {
             return Err(Error::Damaged(
-                "JPEG data have another size than their strip or tile".into(),
+                "the size of its JPEG data differs from that of their strip or tile".into(),
             ));
         }
         let samples = self.layout.samples_a_plane();

@@ -41,7 +41,7 @@ impl Packing {
         length: usize,
         width: usize,
     ) -> Result<Vec<u8>, Error> {
-        const SHORT: &str = "the data of a strip or tile end before it does";
+        const SHORT: &str = "the data of a strip or tile end too early";
         let bytes = match self {
             Self::Plain => packed
                 .get(..length)
@@ -116,7 +116,7 @@ fn lzw(packed: &[u8], length: usize) -> Result<Vec<u8>, Error> {
             Ok(LzwStatus::NoProgress | LzwStatus::Done) => break,
             Err(_) => {
                 return Err(Error::Damaged(
-                    "compressed data can't be unpacked: they hold a code that isn't in the table"
+                    "compressed data can't be unpacked: they contain a code that isn't in the table"
                         .into(),
                 ));
             }

@@ -11,7 +11,7 @@ use crate::architecture::{
 /// Number of blocks and channels of each stage.
 const STAGES: [(usize, usize); 4] = [(3, 96), (3, 192), (9, 384), (3, 768)];
 
-/// Of the layer norms.
+/// Epsilon of the layer norms.
 const EPSILON: f64 = 1e-6;
 
 /// Probability of stochastic depth after the last block; it grows evenly from 0 at the first.
@@ -64,8 +64,8 @@ fn convnext(variant: &Variant) -> Network {
     }
 }
 
-/// The stem, or what halves height and width before a later stage. A kernel as large as its stride
-/// reads each pixel once.
+/// Returns the stem, or the layers that halve height and width before a later stage. A kernel as
+/// large as its stride reads each pixel once.
 fn between(path: &str, stage: usize, channels: usize) -> Vec<Layer> {
     let patch = |kernel: usize| Conv {
         stride: kernel,
@@ -110,8 +110,8 @@ fn between(path: &str, stage: usize, channels: usize) -> Vec<Layer> {
     ]
 }
 
-/// A block: a depthwise 7x7 convolution, a norm, two 1x1 convolutions, a learned scale; added to
-/// its input.
+/// Returns a block: a depthwise 7x7 convolution, a norm, two 1x1 convolutions and a learned scale,
+/// added to the input.
 fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64) -> Layer {
     let torch = format!("features.{}.{index}", 2 * stage + 1);
     let timm = format!("stages.{stage}.blocks.{index}");

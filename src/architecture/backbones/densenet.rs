@@ -86,7 +86,7 @@ fn densenet(variant: &Variant) -> Network {
     }
 }
 
-/// A layer, appended to its input.
+/// Returns a layer, whose output is appended to its input.
 fn dense_layer(variant: &Variant, path: &str, block: usize, index: usize) -> Layer {
     let path = format!("{path}.{index}");
     let torch = format!("features.denseblock{}.denselayer{}", block + 1, index + 1);
@@ -117,7 +117,7 @@ fn dense_layer(variant: &Variant, path: &str, block: usize, index: usize) -> Lay
     branches(path, Join::Concat, vec![Vec::new(), layers])
 }
 
-/// What halves the channels, height and width between two blocks.
+/// Returns the transition between two blocks, which halves channels, height and width.
 fn transition(variant: &Variant, path: &str, block: usize, channels: usize) -> [Layer; 4] {
     let torch = format!("features.transition{}", block + 1);
     let keras = format!("pool{}", block + 2);
@@ -147,7 +147,7 @@ fn transition(variant: &Variant, path: &str, block: usize, channels: usize) -> [
     ]
 }
 
-/// A name that torchvision and timm share, and Keras's.
+/// Returns a name that torchvision and timm share, with Keras's.
 fn same_in_torch(torch: String, keras: String) -> Elsewhere {
     elsewhere(torch.clone(), torch, keras)
 }

@@ -206,7 +206,7 @@ fn efficientnet(variant: &Variant, scale: Scale) -> Network {
     }
 }
 
-/// Names of the layers of a stage's block, which is called by a letter in Keras.
+/// Returns the names of the layers of a stage's block, which Keras denotes by a letter.
 fn block_names(block: &Block, stage: usize, at: usize) -> BlockNames {
     let letter = char::from(b'a' + at as u8);
     let keras = format!("block{}{letter}", stage + 1);
@@ -222,8 +222,8 @@ fn block_names(block: &Block, stage: usize, at: usize) -> BlockNames {
     gated_names(block, &torch, &timm, keras, keras_gate)
 }
 
-/// Names of the layers of a block at `torch` and `timm`, as EfficientNet and MobileNetV3 have them.
-/// `keras` are those of the first, the depthwise and the last convolution.
+/// Returns the names of the layers of a block at `torch` and `timm`, as in EfficientNet and
+/// MobileNetV3. `keras` are those of the first, the depthwise and the last convolution.
 pub(super) fn gated_names(
     block: &Block,
     torch: &str,

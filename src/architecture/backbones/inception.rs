@@ -33,7 +33,7 @@ pub(super) static INCEPTION_V3: Entry = Entry {
     )),
 };
 
-/// Windows of three in steps of two.
+/// Max pooling with windows of three and a stride of two.
 const HALVE: Pool = Pool {
     kind: PoolKind::Max,
     kernel: 3,
@@ -42,7 +42,7 @@ const HALVE: Pool = Pool {
     ceil: false,
 };
 
-/// The mean that a path of most blocks begins with; it counts its padding.
+/// Average pooling that begins a path of most blocks; the mean includes the padding.
 const MEAN: Pool = Pool {
     kind: PoolKind::Average,
     kernel: 3,
@@ -51,11 +51,11 @@ const MEAN: Pool = Pool {
     ceil: false,
 };
 
-/// Describes blocks: where a convolution is, here and in the libraries, and what it is.
+/// Describes the convolutions of a block: their names here and in the libraries, and their shapes.
 struct Builder<'a> {
     variant: &'a Variant,
     path: String,
-    /// torchvision's and timm's name of the block, with a dot behind it.
+    /// Name of the block in torchvision and timm, with a trailing dot.
     torch: String,
 }
 
@@ -116,7 +116,7 @@ impl Builder<'_> {
             .collect()
     }
 
-    /// Describes a 1x1 convolution of means.
+    /// Describes average pooling and a 1x1 convolution.
     fn pooled(&self, outputs: usize) -> Vec<Layer> {
         let mean = pool(format!("{}.mean", self.path), MEAN);
         std::iter::once(mean)
@@ -132,7 +132,7 @@ impl Builder<'_> {
         branches(self.path.clone(), Join::Concat, paths)
     }
 
-    /// The block at 35x35.
+    /// Returns the block at 35x35.
     fn a(&self, pooled: usize) -> Layer {
         self.join(vec![
             self.same("branch1x1", 64, [1; 2]),
@@ -146,7 +146,7 @@ impl Builder<'_> {
         ])
     }
 
-    /// The block that halves 35x35.
+    /// Returns the block that halves 35x35.
     fn b(&self) -> Layer {
         let double = self.chain(&[
             ("branch3x3dbl_1", 64, [1; 2]),
@@ -159,7 +159,7 @@ impl Builder<'_> {
         ])
     }
 
-    /// The block at 17x17, whose 7x7 kernels are taken apart.
+    /// Returns the block at 17x17, whose 7x7 kernels are factorized.
     fn c(&self, width: usize) -> Layer {
         self.join(vec![
             self.same("branch1x1", 192, [1; 2]),
@@ -179,7 +179,7 @@ impl Builder<'_> {
         ])
     }
 
-    /// The block that halves 17x17.
+    /// Returns the block that halves 17x17.
     fn d(&self) -> Layer {
         let long = self.chain(&[
             ("branch7x7x3_1", 192, [1; 2]),
@@ -197,7 +197,7 @@ impl Builder<'_> {
         ])
     }
 
-    /// The block at 8x8, whose paths part once more.
+    /// Returns the block at 8x8, whose paths branch once more.
     fn e(&self) -> Layer {
         let parted = |name: &str, mut before: Vec<Layer>| {
             let paths = vec![

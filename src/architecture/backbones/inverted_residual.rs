@@ -13,8 +13,8 @@ use crate::architecture::{
 pub(super) struct Block {
     /// Number of input channels.
     pub(super) inputs: usize,
-    /// Channels between the first and the last convolution; as many as `inputs` leave the first
-    /// convolution out.
+    /// Channels between the first and the last convolution. If they are as many as `inputs`, there
+    /// is no first convolution.
     pub(super) expanded: usize,
     /// Number of output channels.
     pub(super) outputs: usize,
@@ -22,7 +22,7 @@ pub(super) struct Block {
     pub(super) kernel: usize,
     /// Its stride.
     pub(super) stride: usize,
-    /// What follows the first two convolutions.
+    /// Activation after the first two convolutions.
     pub(super) function: Activation,
     /// The gate, if there is one.
     pub(super) gate: Option<Gate>,
@@ -35,11 +35,11 @@ pub(super) struct Block {
 pub(super) struct Gate {
     /// Channels of its first convolution.
     pub(super) reduced: usize,
-    /// What follows its two convolutions.
+    /// Activations after its two convolutions.
     pub(super) functions: [Activation; 2],
 }
 
-/// The names of a block's layers elsewhere.
+/// The names of a block's layers in other libraries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BlockNames {
     pub(super) expand: Names,
@@ -105,7 +105,7 @@ impl Block {
     }
 }
 
-/// Puts blocks into layer groups: one ends before each block that halves height and width.
+/// Collects blocks into layer groups. A group ends before each block that halves height and width.
 pub(super) struct Stages {
     /// The groups so far; never empty.
     pub(super) groups: Vec<Vec<Layer>>,
@@ -114,7 +114,7 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    /// Starts with the stem.
+    /// Creates the first group from the stem.
     pub(super) fn new(stem: Vec<Layer>) -> Self {
         Self {
             groups: vec![stem],

@@ -89,8 +89,8 @@ fn mobilenet(variant: &Variant) -> Network {
     }
 }
 
-/// Names of a block's layers. The first block has no expanding convolution, so that the others come
-/// one earlier in it.
+/// Returns the names of a block's layers. The first block has no expanding convolution, so that the
+/// others are counted from one less in it.
 fn block_names(index: usize, stage: usize, at: usize) -> BlockNames {
     let torch = format!("features.{}.conv", index + 1);
     let timm = format!("blocks.{stage}.{at}");

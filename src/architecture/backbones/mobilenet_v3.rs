@@ -9,8 +9,7 @@ use crate::architecture::{
     network::Network,
 };
 
-/// Kernel, channels between, output channels, whether there is a gate, what follows the
-/// convolutions, and stride.
+/// Kernel, expanded channels, output channels, whether there is a gate, activation, and stride.
 type Row = (usize, usize, usize, bool, Activation, usize);
 
 const SMALL_ROWS: [Row; 11] = [
@@ -147,7 +146,7 @@ fn mobilenet(variant: &Variant, rows: &[Row]) -> Network {
     }
 }
 
-/// Names of the layers of the block at a position, which only timm counts by stages.
+/// Returns the names of the layers of a block, which only timm counts by stage.
 fn block_names(block: &Block, index: usize, timm: &str) -> BlockNames {
     let keras = match index {
         0 => "expanded_conv".to_owned(),

@@ -1,4 +1,4 @@
-//! The architectures, a file for each family.
+//! The architectures, one file per family.
 
 mod convnext;
 mod densenet;
@@ -43,7 +43,7 @@ pub const ARCHITECTURES: [&Entry; 25] = [
     &inception::INCEPTION_V3,
 ];
 
-/// The classic of Keras's notebooks.
+/// The small convolutional network of many Keras notebooks.
 static SMALL_CNN: Entry = Entry {
     name: "small_cnn",
     about: "Blocks of 3x3 convolution, optional batch norm, ReLU and 2x2 max-pooling, then a small \
@@ -56,7 +56,7 @@ static SMALL_CNN: Entry = Entry {
     published: None,
 };
 
-/// What other notebooks have.
+/// A network whose layers the recipe lists.
 static LAYERS: Entry = Entry {
     name: "layers",
     about: "The convolutions, pools and dropouts that the recipe lists in `[[model.layers]]`, then \

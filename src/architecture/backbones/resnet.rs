@@ -11,7 +11,7 @@ use crate::architecture::{
 /// Channels of the 3x3 convolutions of each stage.
 const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 
-/// A bottleneck's last convolution has so many times the channels of the others.
+/// Ratio of a bottleneck's output channels to those of its other convolutions.
 const EXPANSION: usize = 4;
 
 const TORCH: &[(Dialect, Traits)] = &[
@@ -158,7 +158,8 @@ fn resnet(variant: &Variant, blocks: [usize; 4], is_bottleneck: bool) -> Network
     }
 }
 
-/// A residual block: convolutions and what they are added to, its input or a 1x1 convolution of it.
+/// Returns a residual block: its convolutions, and what they are added to: the input or a 1x1
+/// convolution of it.
 fn block(
     variant: &Variant,
     stage: usize,
@@ -224,7 +225,7 @@ fn block(
     ]
 }
 
-/// Names of a convolution and its norm that torchvision and timm share.
+/// Returns the names of a convolution and its norm that torchvision and timm share, with Keras's.
 fn same_in_torch(conv: &str, norm: &str, keras_conv: &str, keras_norm: &str) -> Names {
     names([conv, norm], [conv, norm], [keras_conv, keras_norm])
 }

@@ -22,7 +22,7 @@ const FIRES: [&[(usize, [usize; 2])]; 4] = [
     ],
 ];
 
-/// torchvision's pools keep a last window that reaches beyond the edge.
+/// Max pooling that keeps a last window beyond the edge, as in torchvision.
 const POOL: Pool = Pool {
     kind: PoolKind::Max,
     kernel: 3,
@@ -83,7 +83,7 @@ fn squeezenet(inputs: usize) -> Network {
     }
 }
 
-/// A fire module: a 1x1 convolution to few channels, then a 1x1 and a 3x3 one side by side.
+/// Returns a fire module: a 1x1 convolution to few channels, then a 1x1 and a 3x3 one in parallel.
 fn fire(path: &str, torch: &str, [squeezed, expanded]: [usize; 2]) -> Vec<Layer> {
     let unit = |name: &str, outputs, kernel| {
         let names = elsewhere(format!("{torch}.{name}"), "", "");

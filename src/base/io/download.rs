@@ -52,8 +52,8 @@ pub enum DownloadError {
     },
     /// The server sent another file.
     #[error(
-        "what came from {url} is not the expected file: found {found}, expected {expected}; \
-         nothing of it was kept"
+        "the download from {url} is not the expected file: found {found}, expected {expected}; it \
+         was discarded"
     )]
     Wrong {
         /// URL of the file.
@@ -272,7 +272,7 @@ fn attempt(
         StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
             file.set_len(0).map_err(Attempt::Io)?;
             return Err(Attempt::Lost(
-                "the server doesn't go on with a part".to_owned(),
+                "the server doesn't resume partial downloads".to_owned(),
             ));
         }
         status => return Err(Attempt::Refused(format!("the server answered {status}"))),
@@ -290,7 +290,7 @@ fn attempt(
         progress(at);
         let broke_off = |why: &str| {
             Attempt::Lost(format!(
-                "it broke off after {at} of {}{why}",
+                "the connection broke after {at} of {}{why}",
                 expected.length()
             ))
         };
@@ -545,7 +545,7 @@ mod tests {
             (
                 content(),
                 &[Answer::Whole(7); 4],
-                "it broke off after 7 of 300000 bytes",
+                "the connection broke after 7 of 300000 bytes",
             ),
         ] {
             let folder = tempfile::tempdir().expect("a temporary folder");

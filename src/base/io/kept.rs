@@ -1,5 +1,5 @@
-//! Findings that take long and depend on nothing but what they are of: kept in the user's cache
-//! folder under a digest of that, and taken from there only whole.
+//! Caches results that take long to compute and depend only on their input: in the user's cache
+//! folder, under a digest of the input. A damaged entry is computed again.
 
 use std::{
     fs,
@@ -10,33 +10,35 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{cache, files};
 
-/// What a finding is of: everything that it depends on.
+/// The digest of everything that a result depends on.
 #[derive(Clone, Debug, Default)]
 pub struct Key(blake3::Hasher);
 
 impl Key {
-    /// `version` names the kind of finding; another one forgets all that was kept.
+    /// Creates a key. `version` names the kind of result; a new version invalidates all cached
+    /// results.
     pub fn new(version: &str) -> Self {
         let mut key = Self::default();
         key.add(version.as_bytes());
         key
     }
 
-    /// One more thing; its length counts, so that no two lists of things are the same bytes.
+    /// Adds bytes to the key. Their length is included, so that different lists of inputs never
+    /// have equal keys.
     pub fn add(&mut self, bytes: &[u8]) {
         self.0
             .update(&(bytes.len() as u64).to_le_bytes())
             .update(bytes);
     }
 
-    /// One more number.
+    /// Adds a number to the key.
     pub fn add_number(&mut self, number: usize) {
         self.add(&(number as u64).to_le_bytes());
     }
 }
 
-/// What was kept under this key, or what `find` finds now, which is kept. Where nothing can be
-/// kept, it is found again each time.
+/// Returns the result cached under this key, or computes it with `find` and caches it. If it can't
+/// be cached, it is computed each time.
 pub fn kept_or<T: Serialize + DeserializeOwned>(key: &Key, find: impl FnOnce() -> T) -> T {
     kept_in(cache::folder("findings"), key, find)
 }
@@ -67,14 +69,15 @@ fn kept_in<T: Serialize + DeserializeOwned>(
     found
 }
 
-/// Of the content and what it is of, so that a file under another name is no finding either.
+/// Returns the digest of an entry's content and key, so that an entry under another name isn't
+/// valid.
 fn digest(json: &[u8], key: &Key) -> String {
     let mut hash = key.0.clone();
     hash.update(json);
     files::hex(hash.finalize().as_bytes())
 }
 
-/// What is there, if it is whole.
+/// Returns the cached result, if it is there and intact.
 fn open<T: DeserializeOwned>(path: &Path, key: &Key) -> Option<T> {
     let bytes = fs::read(path).ok()?;
     let (found, json) = bytes.split_at_checked(64)?;

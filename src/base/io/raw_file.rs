@@ -57,7 +57,7 @@ impl RawFile {
     pub fn check(&self) -> Result<(), UsageError> {
         match self.path.exists() {
             true => Err(UsageError(format!(
-                "the file is there already; choose another name: {}",
+                "the file already exists; choose another name: {}",
                 names::of_path(&self.path)
             ))),
             false => Ok(()),
@@ -126,7 +126,7 @@ mod tests {
                     .check()
                     .expect_err("there")
                     .to_string()
-                    .contains("is there already")
+                    .contains("already exists")
             );
         }
         assert_eq!(

@@ -28,10 +28,11 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Seconds a training step on made-up images, beside the same network in a bare loop of the
-    /// framework, with none of our kernels
+    /// Measure the seconds per training step on synthetic images, and of the same network in Burn
+    /// alone, without our kernels
     Step(Common),
-    /// Images a second from disk and from the cache, augmented, and how long steps wait for them
+    /// Measure the images per second from disk and from the cache, augmented, and how long steps
+    /// wait for them
     Pipeline(Common),
     /// Milliseconds of the forward pass of backbones, as frozen features are computed, on made-up
     /// images with random weights
@@ -83,7 +84,7 @@ struct Common {
     /// auto, gpu, gpu:N, cpu or ndarray, instead of the recipe's
     #[arg(long, value_name = "D")]
     device: Option<DeviceName>,
-    /// Steps to measure, after two to warm up
+    /// Number of steps to measure, after two to warm up
     #[arg(
         long,
         value_name = "N",
@@ -91,7 +92,7 @@ struct Common {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     steps: u16,
-    /// One JSON document on stdout instead of the table
+    /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! Images per second through the pipeline, from files and from the cache.
+//! Measures the images per second of the pipeline, from files and from the cache.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -38,7 +38,7 @@ impl PipelineResult {
     /// Returns the rows of the table.
     pub(super) fn rows(&self) -> Vec<(String, String)> {
         let mut rows = vec![(
-            "Images a second, cached and augmented".to_owned(),
+            "Images per second, cached and augmented".to_owned(),
             format!("{:.0}", self.images_per_second),
         )];
         for (workers, rate) in &self.by_workers {
@@ -51,13 +51,13 @@ impl PipelineResult {
         }
         rows.extend([
             (
-                "Images a second, from files and augmented".to_owned(),
+                "Images per second, from files and augmented".to_owned(),
                 format!("{:.0}", self.cold_images_per_second),
             ),
             ("Decoder threads".to_owned(), self.threads.to_string()),
             ("Loader workers".to_owned(), self.workers.to_string()),
             (
-                "Share of training that waits for images".to_owned(),
+                "Fraction of training spent waiting for images".to_owned(),
                 format!("{:.2} %", self.data_wait_share * 100.0),
             ),
             ("Training images".to_owned(), self.images.to_string()),

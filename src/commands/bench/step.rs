@@ -1,4 +1,5 @@
-//! Seconds of a training step on made-up images, beside the same network in a bare loop of Burn.
+//! Measures the seconds of a training step on synthetic images, and of the same network in a plain
+//! loop with Burn.
 
 use std::time::Instant;
 
@@ -58,7 +59,7 @@ impl StepResult {
     pub(super) fn rows(&self) -> Vec<(String, String)> {
         let peak_memory = match self.peak_memory_mb {
             Some(mb) => format!("{mb:.0} MB"),
-            None => "not told by this system".to_owned(),
+            None => "not reported by this system".to_owned(),
         };
         let bare = self.bare_seconds_per_step;
         [
@@ -71,9 +72,9 @@ impl StepResult {
                 format!("{:.0} MB", self.estimated_memory_mb),
             ),
             ("Device", self.device.clone()),
-            ("Burn alone, seconds a step", format!("{bare:.4}")),
+            ("Burn alone, seconds per step", format!("{bare:.4}")),
             (
-                "Ours to Burn alone",
+                "Ratio to Burn alone",
                 format!("{:.2}", self.seconds_per_step / bare),
             ),
         ]

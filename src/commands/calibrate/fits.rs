@@ -1,4 +1,4 @@
-//! What is fitted on validation images, and what can be said of it.
+//! Fits temperature, threshold and prediction sets on validation images, and describes them.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::{
     nn::infer::Predictions,
 };
 
-/// What was fitted, as `--json` prints it.
+/// The fitted values, as `--json` prints them.
 #[derive(Debug, Serialize)]
 pub(super) struct Fitted {
     /// Number of validation images it was fitted on.
@@ -44,8 +44,8 @@ impl Fitted {
         {
             text += &format!(
                 "Temperature {value:.4} (95 %: {low:.4} to {high:.4}), fitted on {} validation \
-                 images, whose probabilities were off by {before:.4} on average and are by \
-                 {after:.4}.\n",
+                 images, whose probabilities were off by {before:.4} on average and are off by \
+                 {after:.4} now.\n",
                 self.images
             );
             if (*low..=*high).contains(&1.0) {
@@ -61,8 +61,8 @@ impl Fitted {
         }) = &self.threshold
         {
             text += &format!(
-                "{class} from a probability of {probability:.4} on: finds {sensitivity} of its \
-                 {fitted_on} validation images or more.\n"
+                "{class} from a probability of {probability:.4} on: finds at least \
+                 {sensitivity} of its {fitted_on} validation images.\n"
             );
         }
         if let Some(Coverage {
@@ -73,12 +73,12 @@ impl Fitted {
         {
             text += &format!(
                 "Sets of the classes from a probability of {probability:.4} on: hold the true one \
-                 for {coverage} or more of new images like the {fitted_on} that they were fitted \
-                 on.\n"
+                 for at least {coverage} of new images like the {fitted_on} that they were \
+                 fitted on.\n"
             );
         }
         text + &format!(
-            "How it does on images that it wasn't fitted on: emberlens evaluate --checkpoint {}\n",
+            "To measure it on other images: emberlens evaluate --checkpoint {}\n",
             names::of_path(run)
         )
     }
@@ -111,7 +111,7 @@ impl FittedTemperature {
         if mistakes == 0 {
             bail!(
                 "found no mistake among the {} validation images, expected some: without one, the \
-                 best temperature is 0, which makes every probability 1; hold more images back \
+                 best temperature is 0, which makes every probability 1; hold back more images \
                  (data.validation): {}",
                 labels.len(),
                 names::of_path(run)
@@ -123,9 +123,9 @@ impl FittedTemperature {
             .any(|limit| (value / limit - 1.0).abs() < 1e-6)
         {
             bail!(
-                "found no temperature from {} to {} that fits the {} validation images \
-                 ({mistakes} of them mistaken): the network's outputs say next to nothing about \
-                 them: {}",
+                "found no temperature from {} to {} that fits the {} validation images ({mistakes} \
+                 of them mistaken): the network's outputs carry next to no information about them: \
+                 {}",
                 TEMPERATURES[0],
                 TEMPERATURES[1],
                 labels.len(),
@@ -185,7 +185,7 @@ pub(super) fn threshold(
         }),
         _ => bail!(
             "found {fitted_on} validation images of the class {class}, expected {least} or more to \
-             find {sensitivity} of it; hold more images back (data.validation) or ask for less"
+             find {sensitivity} of it; hold back more images (data.validation) or request less"
         ),
     }
 }
@@ -207,7 +207,7 @@ pub(super) fn coverage(
     let Some(probability) = fit_coverage(own, coverage) else {
         bail!(
             "found {} validation images, expected {} or more to promise a coverage of {coverage}; \
-             hold more images back (data.validation) or ask for less",
+             hold back more images (data.validation) or request less",
             labels.len(),
             images_for(coverage)
         );

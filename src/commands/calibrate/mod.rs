@@ -33,23 +33,23 @@ use crate::{
 pub struct Args {
     /// A run folder (its best epoch), or one checkpoint in it
     run: PathBuf,
-    /// Fit a temperature, so that probabilities can be taken at their word; predictions stay the
-    /// same. What is fitted where nothing is asked for. A threshold and sets that the checkpoint
-    /// has are fitted again with it
+    /// Fit a temperature, so that probabilities match frequencies; predicted classes stay the same.
+    /// The default if nothing else is requested. A threshold and sets in the checkpoint are fitted
+    /// again with it
     #[arg(long)]
     temperature: bool,
-    /// Find the probability from which an image counts as CLASS so that SHARE of the class is
-    /// found, as in glioma=0.95; `predict` then says which images it flags
+    /// Fit the probability from which an image counts as CLASS, so that the fraction SHARE of the
+    /// class is found, as in glioma=0.95; `predict` then reports the images that it flags
     #[arg(long, value_name = "CLASS=SHARE")]
     sensitivity: Option<Sensitivity>,
-    /// Fit sets of classes that hold the true one for SHARE of new images of the same kind
-    /// (conformal prediction), for `predict --abstain`
+    /// Fit sets of classes that hold the true one for the fraction SHARE of new images of the same
+    /// kind (conformal prediction), for `predict --abstain`
     #[arg(long, value_name = "SHARE")]
     coverage: Option<Share>,
     /// auto, gpu, gpu:N, cpu or ndarray
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
-    /// One JSON document on stdout instead of sentences
+    /// Print one JSON document instead of sentences
     #[arg(long)]
     json: bool,
 }

@@ -3,7 +3,7 @@
 
 use crate::{architecture::Architecture, base::names, config::Normalize, nn::pretrained::AtHand};
 
-/// Work of a backbone that a CPU computes fast enough for a first trial, in GFLOP an image.
+/// Work in GFLOP per image that a CPU can afford in a first trial.
 const CHEAP: f64 = 0.5;
 
 /// The networks that a first recipe chooses from.
@@ -16,7 +16,7 @@ pub(in crate::commands) enum Approach {
 }
 
 impl Approach {
-    /// Returns what it is called in messages.
+    /// Returns its name in messages.
     pub(in crate::commands) fn name(&self) -> String {
         match self {
             Self::Pretrained(at_hand) => at_hand.architecture.name().to_owned(),
@@ -69,7 +69,7 @@ pub(in crate::commands) fn best(mut found: Vec<AtHand>) -> Option<AtHand> {
         .max_by(|a, b| score(a).total_cmp(&score(b)))
 }
 
-/// The published backbone that is small enough to be downloaded for a first trial.
+/// Returns the published backbone that is small enough to be downloaded for a first trial.
 pub(in crate::commands) fn fetched() -> Architecture {
     Architecture::find("squeezenet1_1").expect("it is listed")
 }

@@ -1,5 +1,5 @@
-//! The recipe that `init` writes: what an expert would try first on such images, with the reason
-//! beside each choice.
+//! The recipe that `init` writes: what an expert would try first on such images, with a reason for
+//! each choice.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::{
     nn::pretrained::AtHand,
 };
 
-/// What is known of the images.
+/// The properties of the images that the recipe depends on.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct Facts {
     /// Name of each class and number of its training images.
@@ -21,55 +21,55 @@ pub(in crate::commands) struct Facts {
     pub(in crate::commands) is_gray: bool,
 }
 
-/// The longer side of what a network from scratch sees, at most. A larger one takes longer than
+/// Maximum length of the longer side for a network from scratch. Larger images take longer than
 /// most first trials should, and gained nothing on small sets.
 const LONGEST: usize = 96;
 
-/// Steps of the optimizer that a network from scratch takes, about.
+/// Approximate number of optimizer steps for a network from scratch.
 const SCRATCH_STEPS: usize = 1500;
 
-/// Those of a head on features that are computed once. They cost next to nothing.
+/// Approximate number of steps for a head on cached features. They cost next to nothing.
 const HEAD_STEPS: usize = 1500;
 
-/// The ratio of the largest to the smallest class from which classes are weighted.
+/// Ratio of the largest to the smallest class from which on classes are weighted.
 const IMBALANCE: usize = 5;
 
-/// Images from which on a backbone is trained too. Fewer only spoil it, and its features serve them
-/// as well.
+/// Number of images from which on a backbone is fine-tuned. Fewer images only spoil it, and its
+/// frozen features serve them as well.
 const ENOUGH_TO_TUNE: usize = 1000;
 
-/// Augmentations of each image whose features are kept where the backbone stays as it is.
+/// Number of augmented variants per image whose features are cached if the backbone is frozen.
 const VARIANTS: usize = 3;
 
-/// Epochs in which a backbone is trained, at most.
+/// Maximum number of epochs in which a backbone is fine-tuned.
 const TUNING_EPOCHS: usize = 3;
 
-/// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in ten minutes or
-/// so.
+/// Work of the forward passes of those epochs in GFLOP, which two CPU cores train in about ten
+/// minutes.
 const TUNING_WORK: f64 = 4500.0;
 
-/// How many times as long a network of depthwise convolutions trains for the same work: they wait
-/// for memory.
+/// Factor on the training time of a network of depthwise convolutions for the same work, since they
+/// are bound by memory.
 const DEPTHWISE: f64 = 3.0;
 
-/// The ratio of the sides up to which the centre of an image is likely to show its subject. What a
-/// centre crop gains is in docs/decisions/first-recipes.md.
+/// Ratio of the sides up to which the center of an image is likely to show its subject. What a
+/// center crop gains is in docs/decisions/first-recipes.md.
 const MOST_CROPPED: usize = 2;
 
-/// Sides below which gray images are left to networks from scratch.
+/// Length of the sides below which gray images get a network from scratch.
 const SMALL: usize = 64;
 
 /// The smallest side that a backbone gets.
 const SMALLEST: usize = 96;
 
 impl Facts {
-    /// Number of images to learn from.
+    /// Returns the number of training images.
     pub(in crate::commands) fn count(&self) -> usize {
         self.classes.iter().map(|(_, count)| count).sum()
     }
 
-    /// Whether mirrored images are as likely as the images themselves. Digits, letters, signs of
-    /// hands and sides of the body are not, and gray images are mostly scans.
+    /// Returns whether mirrored images are as likely as the images themselves. Digits, letters,
+    /// signs of hands and sides of the body are not, and gray images are mostly scans.
     pub(in crate::commands) fn can_flip(&self) -> bool {
         const SIDED: [&str; 8] = [
             "left", "right", "digit", "letter", "sign", "hand", "xray", "x-ray",
@@ -81,16 +81,17 @@ impl Facts {
         !self.is_gray && !self.classes.iter().any(|(name, _)| is_sided(name))
     }
 
-    /// Whether a backbone that was trained on photographs is likely to suit the images. Classes
-    /// named by single characters are signs, of which a small network from scratch told 0.99 apart
-    /// where a frozen backbone told 0.90. Small gray images are mostly drawings, letters or faces.
+    /// Returns whether a backbone that was trained on photographs is likely to suit the images.
+    /// Classes named by single characters are signs, on which a small network from scratch reached
+    /// 0.99 where a frozen backbone reached 0.90. Small gray images are mostly drawings, letters or
+    /// faces.
     pub(in crate::commands) fn suit_backbones(&self) -> bool {
         let is_sign = |(name, _): &(String, usize)| name.chars().count() <= 1;
         let is_small = self.typical.iter().all(|side| *side < SMALL);
         !(self.is_gray && is_small || self.classes.iter().all(is_sign))
     }
 
-    /// Returns the batch size: smaller sets take more steps an epoch.
+    /// Returns the batch size: smaller for smaller sets, which take more steps per epoch.
     fn batch_size(&self) -> usize {
         match self.count() {
             0..=1000 => 16,
@@ -99,13 +100,13 @@ impl Facts {
         }
     }
 
-    /// Returns the epochs that make about so many steps.
+    /// Returns the number of epochs that make about `steps` steps.
     fn epochs(&self, steps: usize, range: [usize; 2]) -> usize {
         let of_epoch = self.count().div_ceil(self.batch_size()).max(1);
         steps.div_ceil(of_epoch).clamp(range[0], range[1])
     }
 
-    /// Returns the lines of `[data]` behind its paths, `[augment]`, `[model]` and `[train]`.
+    /// Returns the lines of `[data]` after its paths, `[augment]`, `[model]` and `[train]`.
     pub(in crate::commands) fn recipe(&self, approach: &Approach) -> String {
         let mut text = String::new();
         match approach {
@@ -152,14 +153,14 @@ impl Facts {
         self.augment(text);
         match tuning {
             Some((_, epochs)) => {
-                Self::backbone(at_hand, "The head learns first, and then all layers.", text);
+                Self::backbone(at_hand, "The head is trained first, then all layers.", text);
                 self.tuned(epochs, text);
             }
             None => {
                 Self::backbone(
                     at_hand,
-                    "It stays as it is: what it computes of each image is kept, and only the head \
-                     learns.",
+                    "It stays frozen: its features of each image are cached, and only the head is \
+                     trained.",
                     text,
                 );
                 self.frozen(text);
@@ -167,7 +168,7 @@ impl Facts {
         }
     }
 
-    /// The backbone, with what is done to it in words.
+    /// Writes the backbone, with a comment that says how it is used.
     fn backbone(at_hand: &AtHand, what: &str, text: &mut String) {
         let entry = at_hand.architecture.entry();
         let path = toml::Value::String(names::of_path(&at_hand.path)).to_string();
@@ -183,25 +184,26 @@ impl Facts {
         if let Some(dialect) = at_hand.found.dialect {
             let _ = writeln!(
                 text,
-                "dialect = \"{dialect}\"            # told by {}",
+                "dialect = \"{dialect}\"            # determined by {}",
                 at_hand.found.by
             );
         }
     }
 
-    /// The head and the training of a backbone that stays as it is.
+    /// Writes the head and the training on a frozen backbone.
     fn frozen(&self, text: &mut String) {
         let _ = write!(
             text,
             "pooling = \"average\"\n\
-             head_norm = true                  # features of any scale are learned from alike\n\
+             head_norm = true                  # features of any scale are learned from equally \
+             well\n\
              hidden = 0\n\
              dropout = 0.25\n\n\
              [train]\n\
-             epochs = {}                       # some {HEAD_STEPS} steps, which take little time \
-             on kept features\n\
-             feature_cache = {VARIANTS}                 # so many augmentations of each image are \
-             kept\n\
+             epochs = {}                       # about {HEAD_STEPS} steps, which take little time \
+             on cached features\n\
+             feature_cache = {VARIANTS}                 # number of augmented variants per image \
+             that are cached\n\
              batch_size = {}\n\
              optimizer = {{ kind = \"adamw\", learning_rate = 0.001 }}\n\
              schedule = {{ kind = \"cosine\", warmup_epochs = 1 }}\n",
@@ -210,13 +212,14 @@ impl Facts {
         );
     }
 
-    /// The head and the training of a backbone that learns as well, as fastai's `fine_tune` does
+    /// Writes the head and the training with a fine-tuned backbone, as fastai's `fine_tune` does
     /// it.
     fn tuned(&self, epochs: usize, text: &mut String) {
         let _ = write!(
             text,
             "pooling = \"max_average\"\n\
-             head_norm = true                  # features of any scale are learned from alike\n\
+             head_norm = true                  # features of any scale are learned from equally \
+             well\n\
              hidden = 512\n\
              dropout = 0.25\n\n\
              [train]\n\
@@ -234,14 +237,15 @@ impl Facts {
         );
     }
 
-    /// Returns the side for a backbone: what it was trained on, or less where the images have less.
+    /// Returns the side for a backbone: that of its training images, or less if the images are
+    /// smaller.
     fn backbone_side(&self, trained_on: usize) -> usize {
         let longest = self.typical[0].max(self.typical[1]);
         trained_on.min(longest.div_ceil(32) * 32).max(SMALLEST)
     }
 
-    /// Returns the side for a backbone that is trained and the epochs: what [`TUNING_WORK`] pays
-    /// for, larger images rather than more epochs of small ones.
+    /// Returns the side and the number of epochs for a fine-tuned backbone that [`TUNING_WORK`]
+    /// allows; larger images take precedence over more epochs.
     fn tuning(&self, entry: &Entry) -> (usize, usize) {
         let of_image = entry.gflop * if has_depthwise(entry) { DEPTHWISE } else { 1.0 };
         let work = |side: usize, epochs: usize| {
@@ -257,7 +261,7 @@ impl Facts {
             .unwrap_or((SMALLEST, 1))
     }
 
-    /// The changes that any images bear, and mirroring where that means the same.
+    /// Writes augmentations that suit any images, and flips if mirrored images are as likely.
     fn augment(&self, text: &mut String) {
         let flip = if self.can_flip() {
             "horizontal_flip = true\n"
@@ -296,7 +300,7 @@ impl Facts {
             text,
             "batch_norm = true\npooling = \"average\"\nhidden = 0\ndropout = 0.2\n\n\
              [train]\n\
-             epochs = {}                       # some {SCRATCH_STEPS} steps\n\
+             epochs = {}                       # about {SCRATCH_STEPS} steps\n\
              batch_size = {}\n\
              label_smoothing = 0.1\n\
              optimizer = {{ kind = \"adamw\", learning_rate = 0.003, weight_decay = 0.05 }}\n\
@@ -320,7 +324,7 @@ impl Facts {
     }
 }
 
-/// Whether a network has depthwise convolutions.
+/// Returns whether a network has depthwise convolutions.
 fn has_depthwise(entry: &Entry) -> bool {
     let (Source::Table(build) | Source::Scaled(build)) = entry.source else {
         return false;
@@ -336,7 +340,7 @@ fn has_depthwise(entry: &Entry) -> bool {
     )
 }
 
-/// Returns the number of blocks that leave at least four pixels of the shorter side, at most four.
+/// Returns the number of blocks, at most four, that leave at least four pixels of the shorter side.
 fn depth(side: usize) -> usize {
     (1..=4).rev().find(|depth| side >> depth >= 4).unwrap_or(1)
 }

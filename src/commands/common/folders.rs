@@ -1,5 +1,5 @@
-//! Where results may be written: never into a folder of images, where they would be listed as
-//! images later.
+//! Checks where results may be written: never into a folder of images, where they would be listed
+//! as images later.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Reads the inputs of commands: the data of a configuration, and images and folders that are
-//! named.
+//! Reads the inputs of commands: the data of a configuration, and images and folders given as
+//! arguments.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::{
     train::check_augmented_classes,
 };
 
-/// Validation images below which it is said how little they say.
+/// Number of validation images below which a message says how little they tell.
 const FEW: usize = 100;
 
 /// Reads the images of a configuration and reports what was found, left out and skipped.
@@ -40,6 +40,9 @@ pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData>
 
 /// Does the same as [`load`] for an existing run, where a pattern may match nothing any more
 /// because the images it excluded are gone.
+///
+/// # Errors
+/// Returns an error if the data can't be listed or trained on.
 pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
     let data = {
         // The block ends the progress bar before the messages below.
@@ -81,12 +84,12 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
         .filter(|_| data.test.is_empty())
     {
         say(&format!(
-            "warning: there is no image in {test} that can be read, so that there is no test"
+            "warning: there is no image in {test} that can be read, so there is no test set"
         ));
     }
     let counts = data.train.class_counts();
     say(&format!(
-        "Training images a class: {}; {}",
+        "Training images per class: {}; {}",
         count_words(&data.classes, &counts),
         data.train.store.place()
     ));
@@ -153,7 +156,10 @@ pub(in crate::commands) fn find(arguments: &[PathBuf]) -> (Vec<PathBuf>, usize) 
 
 /// Reads images of unknown class for a network. Those that can't be read are reported and added to
 /// `num_failed`.
-pub(in crate::commands) fn read_unlabelled(
+///
+/// # Errors
+/// Returns an error if the images can't be stored; one that can't be read is no error.
+pub(in crate::commands) fn read_unlabeled(
     paths: &[PathBuf],
     meta: &Meta,
     num_failed: &mut usize,
@@ -173,7 +179,7 @@ pub(in crate::commands) fn read_unlabelled(
     }
     for bad in &listed.damaged() {
         say(&format!(
-            "warning: damaged, used as far as it goes: {}: {}",
+            "warning: damaged, used as far as it can be read: {}: {}",
             bad.path, bad.reason
         ));
     }

@@ -1,4 +1,4 @@
-//! Short trainings that compare first recipes on the images themselves.
+//! Compares first recipes by short trainings on the images themselves.
 
 use std::{path::Path, sync::atomic::AtomicBool};
 
@@ -14,8 +14,8 @@ use crate::{
 /// How long each recipe is tried.
 const TIME: &str = "30s";
 
-/// Trains each recipe for half a minute and returns the index of the one with the best validation
-/// result. Each is given by what it is called and its text. Nothing is kept of the trainings.
+/// Trains each recipe, given by a name for messages and its text, for half a minute and returns the
+/// index of the one with the best validation result. Nothing of the trainings is kept.
 ///
 /// # Errors
 /// Returns an error if a recipe can't be trained.

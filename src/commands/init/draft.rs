@@ -1,4 +1,4 @@
-//! Drafts a recipe: chooses the network by what the images are and which weights are there.
+//! Drafts a recipe: chooses the network by the images and the available weights.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +19,12 @@ use crate::{
     },
 };
 
-/// What the user wants of a recipe.
+/// The user's choices for a recipe.
 #[derive(Clone, Copy, Debug)]
 pub struct Wishes<'a> {
-    /// Pretrained weights.
+    /// File of pretrained weights to start from.
     pub weights: Option<&'a Path>,
-    /// Whether networks are tried.
+    /// Whether to compare networks by short trainings.
     pub has_trials: bool,
     /// Whether weights may be downloaded.
     pub download: Download,
@@ -33,22 +33,22 @@ pub struct Wishes<'a> {
 /// Whether weights may be downloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Download {
-    /// No: nothing is to be written.
+    /// Don't download: the command must not write anything.
     Never,
-    /// If the user, who is asked, agrees.
+    /// Download if the user agrees when asked.
     Ask,
-    /// Yes.
+    /// Download without asking.
     Agreed,
 }
 
 impl Download {
-    /// Without asking, or after it.
+    /// Returns [`Self::Agreed`] or [`Self::Ask`].
     pub fn of(is_agreed: bool) -> Self {
         if is_agreed { Self::Agreed } else { Self::Ask }
     }
 
-    /// Downloads weights if that is wanted, and returns them. A download that fails is told, and no
-    /// error: a network from scratch needs none.
+    /// Downloads weights if the user agrees, and returns them. A failed download is reported and
+    /// isn't an error, because a network from scratch needs no weights.
     fn run(self) -> Option<AtHand> {
         let architecture = approach::fetched();
         let published = architecture.entry().published.as_ref()?;
@@ -69,7 +69,7 @@ impl Download {
         match fetch::fetch(architecture, published, published.url, &Terminal) {
             Ok(path) => pretrained::identify(&path),
             Err(error) => {
-                ui::say(&format!("warning: {error}; going on without them"));
+                ui::say(&format!("warning: {error}; continuing without them"));
                 None
             }
         }
@@ -78,23 +78,23 @@ impl Download {
 
 /// A recipe for a folder or list of images.
 pub struct Draft {
-    /// The recipe's name, after the folder's or list's.
+    /// Name of the recipe, from the folder or list.
     pub name: String,
-    /// TOML.
+    /// The recipe as TOML.
     pub text: String,
-    /// What was found there, in words.
+    /// Description of the images for the user.
     pub about: String,
-    /// The folders of images, which nothing is written into.
+    /// The folders of images, which must not be written into.
     pub folders: Vec<PathBuf>,
 }
 
 impl Draft {
-    /// Makes a recipe for the images in the folder or list `source`, which stays as it is, with the
-    /// pretrained weights that are wished for or the best ones on this machine; with trials,
-    /// whatever suits the images better.
+    /// Drafts a recipe for the images in the folder or list `source`, which isn't changed, with the
+    /// pretrained weights that the user names or the best ones on this machine. With trials, the
+    /// better network on the images is chosen.
     ///
     /// # Errors
-    /// Returns an error if there are no images, or if the weights are of no known architecture.
+    /// Returns an error if there are no images, or if the weights belong to no known architecture.
     pub fn of(source: &Path, wishes: &Wishes<'_>) -> anyhow::Result<Self> {
         let found = Found::look(source)?;
         let name = recipe_name(source);
@@ -113,7 +113,7 @@ impl Draft {
     }
 }
 
-/// Chooses the network: a pretrained one where there is one and the images suit it.
+/// Chooses the network: a pretrained one if there is one and the images suit it.
 fn suited(found: &Found, wishes: &Wishes<'_>) -> anyhow::Result<Approach> {
     if wishes.weights.is_none() && !found.facts.suit_backbones() {
         return Ok(Approach::Scratch);
@@ -121,7 +121,7 @@ fn suited(found: &Found, wishes: &Wishes<'_>) -> anyhow::Result<Approach> {
     Ok(pretrained_from(wishes)?.map_or(Approach::Scratch, Approach::Pretrained))
 }
 
-/// Chooses the network by training each for a moment.
+/// Chooses the network by short trainings.
 fn tried(found: &Found, wishes: &Wishes<'_>, name: &str) -> anyhow::Result<Approach> {
     let Some(at_hand) = pretrained_from(wishes)? else {
         return Ok(Approach::Scratch);
@@ -153,8 +153,8 @@ fn pretrained_from(wishes: &Wishes<'_>) -> anyhow::Result<Option<AtHand>> {
     Ok(Some(found))
 }
 
-/// The name of a folder, or of a list without its ending, as one that a run folder can have on any
-/// system.
+/// Returns the name of a folder, or of a list without its extension, in a form that a run folder
+/// can have on any system.
 fn recipe_name(source: &Path) -> String {
     let whole = source.canonicalize().unwrap_or_else(|_| source.to_owned());
     let name = if whole.is_file() {

@@ -1,4 +1,4 @@
-//! What is in a folder or list of images, and the recipe's section about it.
+//! Describes the images in a folder or list, and writes the section of a recipe about them.
 
 use std::{
     collections::BTreeMap,
@@ -27,16 +27,17 @@ use crate::{
     report::class_counts::count_words,
 };
 
-/// Images that are opened to see their size and colour, spread over all.
+/// Number of images that are opened to measure size and color, spread over the listing.
 const SAMPLE: usize = 120;
 
-/// Share of the images that are held out for the test where there is no test folder.
+/// Fraction of the images that is held out for the test if there is no test folder.
 const TEST: f64 = 0.15;
 
-/// Images from which on there is a test: fifteen of them say little enough.
+/// Number of images from which on a test set is held out. Its fifteen images or more already say
+/// little.
 const ENOUGH_FOR_TEST: usize = 100;
 
-/// What is in the folder or list.
+/// The images in a folder or list.
 pub(super) struct Found {
     train: PathBuf,
     validation: Option<Given>,
@@ -44,16 +45,19 @@ pub(super) struct Found {
     pub(super) facts: Facts,
 }
 
-/// Images of a part that the user has assigned to it.
+/// Images that the user has assigned to a part.
 enum Given {
     /// A folder or list of their own.
     Path(PathBuf),
-    /// So many lines of the training images' list.
+    /// The given number of lines in the list of training images.
     Lines(usize),
 }
 
 impl Found {
-    /// Looks at the images of the folder or list `source`, and reports what is odd about them.
+    /// Lists the images of the folder or list `source` and reports problems with them.
+    ///
+    /// # Errors
+    /// Returns an error if there is no folder or list, or no image in it that can be decoded.
     pub(super) fn look(source: &Path) -> anyhow::Result<Self> {
         let Splits {
             parts: [train, validation, test],
@@ -103,7 +107,7 @@ impl Found {
         })
     }
 
-    /// The folders of images.
+    /// Returns the folders of images.
     pub(super) fn folders(&self, source: &Path) -> Vec<PathBuf> {
         if !source.is_dir() {
             return Vec::new();
@@ -134,7 +138,7 @@ impl Found {
         let mut text = format!(
             "Classes: {}\nTypical size: {width}x{height}, {}",
             count_words(&classes, &counts),
-            if self.facts.is_gray { "grey" } else { "colour" }
+            if self.facts.is_gray { "gray" } else { "color" }
         );
         let _ = write!(text, "\nTraining: {}", names::of_path(&self.train));
         for (what, given) in [("Validation", &self.validation), ("Test", &self.test)] {
@@ -172,14 +176,14 @@ impl Found {
             }
             // Whoever made a split keeps it, and learns what its figure is.
             (None, Some(_)) => "# No test images: the validation images choose the best epoch, so \
-                                that their figure is a little too good."
+                                their accuracy is slightly optimistic."
                 .to_owned(),
             (None, None) if count < ENOUGH_FOR_TEST => {
                 format!("# {count} images are too few to hold any out for a test.")
             }
             (None, None) => format!(
-                "test = {TEST}                       # a share of train, held out until the end; \
-                 copies stay on one side"
+                "test = {TEST}                       # a fraction of train, held out until the \
+                 end; copies stay on one side"
             ),
         }
     }
@@ -193,8 +197,8 @@ impl Found {
             Some(Given::Lines(lines)) => {
                 format!("# The list itself has {lines} validation images.")
             }
-            None => "validation = 0.2                  # a share of the others, which chooses the \
-                     best epoch"
+            None => "validation = 0.2                  # a fraction of the others, which chooses \
+                     the best epoch"
                 .to_owned(),
         }
     }
@@ -233,20 +237,21 @@ fn class_counts(listing: &Listing) -> Vec<(String, usize)> {
         .collect()
 }
 
-/// A text as TOML has it.
+/// Returns a text as a TOML string.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// A path as TOML has it.
+/// Returns a path as a TOML string.
 fn quoted_path(path: &Path) -> String {
     quoted(&names::of_path(path))
 }
 
-/// Median height and width, and whether all are grey, of images spread over the listing.
+/// Returns the median height and width, and whether all are gray, of images spread over the
+/// listing.
 fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
     let step = listing.entries.len().div_ceil(SAMPLE).max(1);
-    let (mut heights, mut widths, mut is_grey) = (Vec::new(), Vec::new(), true);
+    let (mut heights, mut widths, mut is_gray) = (Vec::new(), Vec::new(), true);
     for entry in listing.entries.iter().step_by(step) {
         let wanted = Wanted {
             color: Color::Rgb,
@@ -256,7 +261,7 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
             Ok(Decoded { pixels, .. }) => {
                 heights.push(pixels.height);
                 widths.push(pixels.width);
-                is_grey &= pixels.bytes.chunks_exact(pixels.channels).all(|pixel| {
+                is_gray &= pixels.bytes.chunks_exact(pixels.channels).all(|pixel| {
                     pixel
                         .iter()
                         .max()
@@ -280,5 +285,5 @@ fn sample(listing: &Listing) -> anyhow::Result<([usize; 2], bool)> {
         sides.sort_unstable();
         sides[sides.len() / 2]
     };
-    Ok(([median(&mut heights), median(&mut widths)], is_grey))
+    Ok(([median(&mut heights), median(&mut widths)], is_gray))
 }

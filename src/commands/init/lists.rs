@@ -1,10 +1,10 @@
-//! Finds the lists of images that belong together.
+//! Finds lists of images that belong together.
 
 use std::path::{Path, PathBuf};
 
 use crate::{base::names, data::listing::Part};
 
-/// Whether this is a file that may be a list of images.
+/// Returns whether a path is a file that may be a list of images.
 pub(in crate::commands) fn is_list(path: &Path) -> bool {
     let endings = ["csv", "tsv"];
     path.is_file()
@@ -15,8 +15,8 @@ pub(in crate::commands) fn is_list(path: &Path) -> bool {
         })
 }
 
-/// Returns a list of training images with those of validation and test images beside it, such as
-/// train.csv with val.csv and test.csv; any other list alone.
+/// Returns a list of training images with the lists of validation and test images next to it, such
+/// as train.csv with val.csv and test.csv; any other list alone.
 pub(super) fn lists_beside(list: &Path) -> [Option<PathBuf>; 3] {
     let part_of =
         |path: &Path| Part::from_name(&names::of_os(path.file_stem().unwrap_or_default()));

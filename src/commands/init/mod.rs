@@ -1,4 +1,4 @@
-//! `emberlens init`: a folder or list of images in, a recipe that trains on it out.
+//! `emberlens init`: writes a recipe that trains on a folder or list of images.
 
 mod draft;
 mod found;
@@ -22,22 +22,22 @@ use crate::{
 /// Arguments of `init`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder of class folders, one with train, val and test folders of class folders in it, or
-    /// a CSV of paths and labels
+    /// A folder of class folders, a folder with train, val and test folders of class folders, or a
+    /// CSV of paths and labels
     #[arg(value_name = "DIR|CSV")]
     source: PathBuf,
     /// The recipe to write, instead of NAME.toml for a folder NAME or a list NAME.csv
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Pretrained weights to start from, instead of the best ones in the cache folder and in what
-    /// EMBERLENS_WEIGHTS names
+    /// Pretrained weights to start from, instead of the best ones in the cache folder and in the
+    /// folder named by EMBERLENS_WEIGHTS
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Train a pretrained network and a small one from scratch for half a minute each, and take the
-    /// better one
+    /// Train a pretrained network and a small one from scratch for half a minute each, and choose
+    /// the better one
     #[arg(long)]
     quick_trials: bool,
-    /// Download pretrained weights without asking where the images suit them and none are on this
+    /// Download pretrained weights without asking, if they suit the images and none are on this
     /// machine
     #[arg(long)]
     yes: bool,
@@ -46,7 +46,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// No images, or a recipe that is there already.
+/// Returns an error if there are no images, or if the recipe already exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let Draft {
         name,
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         .unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.exists() {
         return Err(UsageError(format!(
-            "{} is there already and is left as it is; choose another --out",
+            "{} already exists and is left as it is; choose another --out",
             names::of_path(&out)
         ))
         .into());

@@ -1,5 +1,4 @@
-//! `emberlens inspect`: a folder or a recipe in, what is in its images and what is wrong with them
-//! out.
+//! `emberlens inspect`: reports what is in a set of images and what is wrong with it.
 
 mod page;
 mod text;
@@ -25,36 +24,37 @@ use crate::{
     inspect::{Inspection, Side, features},
 };
 
-/// Of the images that a clean list holds back: the default of a recipe.
+/// Seed of the validation images in a clean list: a recipe's default.
 const SEED: u64 = 42;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder of class folders, one with train, val and test folders of them in it, or a CSV
+    /// A folder of class folders, a folder with train, val and test folders of class folders, or a
+    /// CSV
     #[arg(
         value_name = "DIR",
         required_unless_present = "config",
         conflicts_with = "config"
     )]
     dir: Option<PathBuf>,
-    /// The images of a recipe
+    /// Inspect the images of a recipe
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one value of the recipe, as in --set data.test=DIR
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", requires = "config")]
     overrides: Vec<String>,
-    /// Also write a page with the copies side by side
+    /// Also write a page that shows copies side by side
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
-    /// Also write a CSV that trains as it is: one image of each group of copies, none whose copies
-    /// have another label, nothing on both sides of a split
+    /// Also write a CSV that `train` takes as it is: one image of each group of copies, none whose
+    /// copies have another label, and nothing on both sides of a split
     #[arg(long, value_name = "FILE.csv")]
     write_clean: Option<PathBuf>,
-    /// Of copies across splits, keep those of this one
+    /// Which of the copies across splits to keep
     #[arg(long, value_enum, default_value = "test", requires = "write_clean")]
     keep: Side,
-    /// One JSON document on stdout instead of the tables
+    /// Print one JSON document instead of the tables
     #[arg(long)]
     json: bool,
 }
@@ -62,7 +62,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Images that can't be listed; a page that is there already.
+/// Returns an error if the images can't be listed, or if an output file already exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let (data, weights) = match (&args.dir, &args.config) {
         (Some(dir), _) => {
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// Nothing is overwritten, and nothing is written among the images.
+/// Checks that no file is overwritten and nothing is written among the images.
 fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     let mut folders = folders::of_data(data);
     folders.extend(args.dir.iter().flat_map(|dir| folders::of_folder(dir, &[])));
@@ -113,7 +113,7 @@ fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
         let Some(file) = file else { continue };
         if file.exists() {
             return Err(UsageError(format!(
-                "the file is there already; choose another {name}: {}",
+                "the file already exists; choose another {name}: {}",
                 names::of_path(file)
             )));
         }
@@ -122,7 +122,7 @@ fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// A folder as a recipe's data; `is_kept` says whether somebody will look at its pixels.
+/// Returns the data of a recipe for a folder; `is_kept` says whether the pixels are needed.
 fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     let text = |path: &PathBuf| names::of_path(path);
     let Splits {
@@ -148,7 +148,7 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     })
 }
 
-/// Writes the list of images that trains as it is.
+/// Writes the clean list of images.
 fn write_clean(found: &Inspection, keep: Side, path: &Path) -> anyhow::Result<()> {
     let clean = found.clean(keep, SEED);
     if clean.rows.is_empty() {

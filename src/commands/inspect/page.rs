@@ -1,4 +1,4 @@
-//! The page of an inspection, with the images it is about.
+//! Composes the page of an inspection, with the images that its findings are about.
 
 use image::RgbImage;
 
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// Of each kind, shown on the page.
+/// Maximum number of images of each kind on the page.
 const SHOWN: usize = 24;
 
-/// Rows and columns that an image on the page has at most.
+/// Maximum height and width of an image on the page.
 const SIDE: u32 = 220;
 
 /// Composes the page of an inspection of the images called `name`.
@@ -41,7 +41,7 @@ pub(super) fn page(found: &Inspection, name: &str) -> Page {
         notes: files(&found.unreadable, |file| [&file.path, &file.reason])
             .chain(
                 files(&found.damaged, |file| [&file.path, &file.reason])
-                    .map(|file| format!("damaged, used as far as it goes: {file}")),
+                    .map(|file| format!("damaged, used as far as it can be read: {file}")),
             )
             .collect(),
         galleries: galleries(found),
@@ -89,7 +89,8 @@ fn galleries(found: &Inspection) -> Vec<Gallery> {
         ),
         gallery(
             "Doubtful labels",
-            "What a cheap model says, with its probabilities; the least believed first.",
+            "The classes that a simple model gives, with their probabilities; the most doubtful \
+             first.",
             doubtful(found),
         ),
         gallery(
@@ -134,7 +135,7 @@ fn suspects(found: &Inspection) -> Vec<Shot> {
     shots.collect()
 }
 
-/// "path: reason" of the first files.
+/// Formats the first files as "path: reason".
 fn files<'a, T>(
     files: &'a [T],
     named: impl Fn(&'a T) -> [&'a String; 2] + 'a,
@@ -146,7 +147,7 @@ fn files<'a, T>(
         .map(|[path, reason]| format!("{path}: {reason}"))
 }
 
-/// Two of a group side by side, of different split or label where there are such.
+/// Returns two images of a group side by side, from different splits or classes if possible.
 fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
     let [first, second] = group.contradiction().unwrap_or_else(|| group.pair());
     let images: Vec<RgbImage> = [first, second]
@@ -169,7 +170,7 @@ fn pair(found: &Inspection, group: &CopyGroup) -> Shot {
     }
 }
 
-/// An image of the inspection, small; `None` where it can't be read any more.
+/// Returns a small version of an image, or `None` if it can't be read any more.
 fn image(found: &Inspection, index: usize) -> Option<RgbImage> {
     // Damaged ones were seen with leave to repair them.
     let wanted = Wanted {

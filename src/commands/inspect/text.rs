@@ -1,4 +1,4 @@
-//! What the terminal shows of an inspection: counts, facts, findings and the first images of each.
+//! Formats an inspection for the terminal: counts, facts, findings and the first images of each.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -8,7 +8,7 @@ use crate::{
     report::{Table, class_counts::count_table, text_table},
 };
 
-/// Paths named on the terminal.
+/// Maximum number of paths named on the terminal.
 const NAMED: usize = 5;
 
 /// Describes an inspection.
@@ -42,7 +42,7 @@ pub(super) fn text(found: &Inspection) -> String {
     text
 }
 
-/// The first of all that a finding is about.
+/// Lists the first images of each finding.
 fn lists(found: &Inspection) -> String {
     let mut text = String::new();
     for skipped in found.unreadable.iter().take(NAMED) {
@@ -58,7 +58,7 @@ fn lists(found: &Inspection) -> String {
     for damaged in found.damaged.iter().take(NAMED) {
         let _ = writeln!(
             text,
-            "damaged, used as far as it goes: {}: {}",
+            "damaged, used as far as it can be read: {}: {}",
             damaged.path, damaged.reason
         );
     }
@@ -165,7 +165,7 @@ pub(super) fn facts(found: &Inspection) -> Vec<(String, String)> {
     add("Images", found.images.to_string());
     add("Sizes", size_words(found));
     add("Formats", kinds(&found.formats));
-    add("Colours", kinds(&found.modes));
+    add("Colors", kinds(&found.modes));
     if found.turned_by_exif > 0 {
         add("Turned by EXIF", found.turned_by_exif.to_string());
     }
@@ -179,8 +179,7 @@ pub(super) fn facts(found: &Inspection) -> Vec<(String, String)> {
     add(
         "Copies",
         format!(
-            "{} groups, {} across splits, {} with conflicting labels; {} images more than \
-             different ones",
+            "{} groups, {} across splits, {} with conflicting labels; {} redundant images",
             copies.groups.len(),
             copies.across_splits,
             copies.conflicting_labels,
@@ -189,7 +188,7 @@ pub(super) fn facts(found: &Inspection) -> Vec<(String, String)> {
     );
     add("Labels", label_words(found));
     if let Some(words) = rule_words(found) {
-        add("What tells the class alone", words);
+        add("Properties that predict the class", words);
     }
     facts
 }
@@ -216,7 +215,7 @@ fn label_words(found: &Inspection) -> String {
             labels.features,
             labels.balanced_accuracy
         ),
-        None => "not judged: too few images, or too hard for a cheap model".to_owned(),
+        None => "not judged: too few images, or too hard for a simple model".to_owned(),
     }
 }
 

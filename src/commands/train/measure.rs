@@ -1,4 +1,4 @@
-//! Measures the best epoch of a run that is over.
+//! Measures the best epoch of a finished run.
 
 use std::sync::Arc;
 
@@ -21,8 +21,11 @@ use crate::{
     train::{Outcome, Session},
 };
 
-/// Measures the best epoch of a run that is over on the test images or, without any, on those of
-/// validation, and presents the result.
+/// Measures the best epoch of a finished run on the test images or, without any, on the validation
+/// images, and presents the result.
+///
+/// # Errors
+/// Returns an error if the best checkpoint or the images can't be read, or a file can't be written.
 pub(super) fn finish(
     session: &Session,
     data: TrainingData,
@@ -77,7 +80,7 @@ pub(super) fn finish(
     Ok(ExitStatus::Done)
 }
 
-/// The best epoch of a run that is over.
+/// Loads the best epoch of a finished run.
 fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<Checkpoint> {
     let path = session.folder().join("best");
     let best = checkpoint::load(&path)?;
@@ -93,8 +96,8 @@ fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<Checkpoint
     Ok(best)
 }
 
-/// Measures a checkpoint of the run on its test images or, without any, on those of validation.
-/// Returns the name of the images as well.
+/// Measures a checkpoint of the run on its test images or, without any, on the validation images.
+/// Also returns the name of the images.
 fn measure(
     session: &Session,
     data: TrainingData,

@@ -1,4 +1,4 @@
-//! `emberlens train`: a recipe becomes a run folder; a run goes on where it was left.
+//! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
 mod measure;
 mod words;
@@ -32,7 +32,7 @@ use crate::{
 /// Arguments of `train`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A folder or CSV of images, for which a recipe is made as `init` does; or a recipe
+    /// A folder or CSV of images, for which a recipe is written as by `init`; or a recipe
     #[arg(
         value_name = "DIR|CSV|FILE",
         required_unless_present_any = ["config", "resume"],
@@ -42,8 +42,8 @@ pub struct Args {
     /// The recipe
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Go on with a run: its folder, or one checkpoint in it; without a value, the newest run of
-    /// the recipe's name
+    /// Resume a run: its folder, or one checkpoint in it; without a value, the newest run of the
+    /// recipe's name
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     resume: Option<Option<PathBuf>>,
     /// auto, gpu, gpu:N, cpu or ndarray, instead of the recipe's
@@ -65,7 +65,7 @@ pub struct Args {
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
-    /// Read and check everything, show what would be trained, train and write nothing
+    /// Read and check everything and show what would be trained, but train and write nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -73,7 +73,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Anything that ends a run.
+/// Returns an error if anything ends the run.
 pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     if let Some(device) = args.device {
         args.overrides.push(format!("device={device}"));
@@ -114,7 +114,7 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     train(session, data, &compute, signals)
 }
 
-/// Returns the recipe that the arguments name, or that is made for the images they name.
+/// Returns the recipe that the arguments name, or that is drafted for the images they name.
 fn config_of(args: &Args) -> anyhow::Result<Config> {
     let path = args
         .config
@@ -133,14 +133,15 @@ fn config_of(args: &Args) -> anyhow::Result<Config> {
     }
 }
 
-/// The recipe that `init` would write for a folder or list of images; the run folder will have it.
+/// Returns the recipe that `init` would write for a folder or list of images. It is kept in the run
+/// folder.
 fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     if ["last", "best"]
         .iter()
         .any(|name| folder.join(name).join("meta.json").is_file())
     {
         let message = format!(
-            "{0} is a run, not a folder of images; to go on with it: emberlens train --resume {0}",
+            "{0} is a run, not a folder of images; to resume it: emberlens train --resume {0}",
             names::of_path(folder)
         );
         return Err(UsageError(message).into());
@@ -163,8 +164,8 @@ fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     Ok(config::parse(&draft.text, &origin, &args.overrides)?)
 }
 
-/// Creates the folder of a new run with what is known before the first step: in `out`, or where
-/// runs without it go.
+/// Creates the folder of a new run with the files that precede the first step: `out`, or a new
+/// folder in [`RUNS`].
 fn begin(session: &mut Session, data: &TrainingData, out: Option<&Path>) -> anyhow::Result<()> {
     let (path, folder) = match out {
         Some(out) => (out.to_owned(), RunFolder::create(out)),
@@ -223,8 +224,9 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         .clone()
         .unwrap_or_else(|| run.join("config.toml"));
     let config = config::load(&recipe, &args.overrides)?;
-    let moved =
-        |_: &anyhow::Error| say("If the images have moved, say where to: --set data.train=FOLDER");
+    let moved = |_: &anyhow::Error| {
+        say("If the images have moved, name the new folder: --set data.train=FOLDER");
+    };
     let mut data = inputs::read_data(&config).inspect_err(moved)?;
     warn(&data, &config);
     saved.checkpoint.fetch_backbone(&Terminal)?;
@@ -239,7 +241,7 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     session.begin(folder, &data)?;
     match session.finished() {
         Some(end) => say(&format!(
-            "Nothing to train: {end}. To go on, raise --set train.epochs=N or \
+            "Nothing to train: {end}. To continue, raise --set train.epochs=N or \
              train.early_stopping.patience=N."
         )),
         None => say(&format!(
@@ -267,7 +269,7 @@ fn train(
         let most = session.config.train.max_time.map(|limit| limit.0);
         let view = TrainingView::new(session.state.epoch, session.work(), most);
         let then = format!(
-            ", then go on with: emberlens train --resume {}",
+            ", then resume with: emberlens train --resume {}",
             names::of_path(session.folder())
         );
         fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
@@ -276,7 +278,7 @@ fn train(
     if let Some(number) = signals.caught() {
         let folder = names::of_path(session.folder());
         say(&format!(
-            "Stopped by {}; saved. Go on with: emberlens train --resume {folder}",
+            "Stopped by {}; saved. Resume with: emberlens train --resume {folder}",
             signals::name(number)
         ));
         return Ok(ExitStatus::Interrupted(signals::exit_code(number)));
@@ -284,7 +286,7 @@ fn train(
     measure::finish(&session, data, compute, outcome)
 }
 
-/// An error of the system with what to do about it.
+/// Adds what to do to an I/O error.
 fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
     use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let advice = match error.kind() {
@@ -295,11 +297,10 @@ fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
     anyhow::anyhow!("{error}; {advice}{then}")
 }
 
-/// Where runs without --out go.
+/// Folder of runs without `--out`.
 const RUNS: &str = "checkpoints";
 
-/// Of the runs of a recipe of this name, whatever their folders are called, the one whose `last/`
-/// was saved last.
+/// Returns the run of a recipe called `name`, in any folder, whose `last/` was saved last.
 fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
     let runs = std::fs::read_dir(RUNS)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())

@@ -1,4 +1,4 @@
-//! What is said of the images and of the network before the training.
+//! Describes the images and the network before training.
 
 use crate::{
     base::words::counted,
@@ -11,7 +11,7 @@ use crate::{
     train::Session,
 };
 
-/// Reports each finding about the images that the recipe leaves open in a line.
+/// Reports each finding about the images that the recipe doesn't settle, in one line.
 pub(super) fn warn(data: &TrainingData, config: &Config) {
     let found = Inspection::of(data.survey.clone(), None);
     let is_settled = |finding: &Finding| match finding.kind {
@@ -37,14 +37,14 @@ pub(super) fn warn(data: &TrainingData, config: &Config) {
                 .count()
         };
         say(&format!(
-            "{} and {} are copies of images that are measured on and were left out for that \
-             (data.on_leak = \"exclude\")",
+            "{} and {} are copies of validation or test images and were left out (data.on_leak = \
+             \"exclude\")",
             counted(count(Part::Train), "training image"),
             counted(count(Part::Validation), "validation image"),
         ));
     }
     if !found.findings.is_empty() {
-        say("`emberlens inspect` with this recipe lists all of that and says what to do");
+        say("`emberlens inspect` with this recipe lists all findings with what to do");
     }
 }
 

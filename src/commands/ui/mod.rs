@@ -73,8 +73,8 @@ pub fn say(line: &str) {
     };
 }
 
-/// Asks a question that is answered by yes or no. Whoever isn't there to answer says no, and so
-/// does an empty line.
+/// Asks a yes-or-no question and returns whether the answer is yes. An empty line is a no, and so
+/// is the lack of a terminal.
 pub fn is_agreed(question: &str) -> bool {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return false;

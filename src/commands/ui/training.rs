@@ -16,10 +16,10 @@ use crate::{
 /// Label of the bar while frozen layers compute features.
 const FEATURES: &str = "Features";
 
-/// Time after which the steps so far tell how long the run takes.
+/// Training time after which the length of the run is forecast.
 const ENOUGH: Duration = Duration::from_secs(5);
 
-/// Time from which on it is worth a word.
+/// Forecasts from this length on are reported.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Shows a training run: two progress bars in a terminal, one line per epoch elsewhere.
@@ -82,8 +82,8 @@ impl TrainingView {
         }
     }
 
-    /// Tells how long the rest of the run takes, by the time that the work so far took: on the bar,
-    /// and once, as soon as enough is known, in words.
+    /// Shows how long the rest of the run takes, extrapolated from the work done so far: on the
+    /// bar, and once as a message, as soon as there is enough to go by.
     fn tell(&self, state: &mut Epoch, takes_steps: bool) {
         let (epochs, elapsed) = (self.run.position() as usize, self.start.elapsed());
         let Some(Work {
@@ -135,7 +135,7 @@ impl TrainingView {
                 ""
             };
             say(&format!(
-                "About {needed} for {epochs} epochs, as far as the first steps tell{ended}"
+                "About {needed} for {epochs} epochs, judging by the first steps{ended}"
             ));
         }
     }

@@ -1,8 +1,9 @@
-//! The rules of `[[model.layers]]` and the keys that go with it.
+//! Checks the rules of `[[model.layers]]` and of the keys that go with it.
 
 use crate::config::{Config, rules::Problems};
 
-/// Checks the keys that belong to a list of layers. Returns whether shapes can be computed from it.
+/// Checks the keys that belong to a list of layers. Returns whether shapes can be computed from the
+/// list.
 pub(super) fn check_layers(config: &Config, problems: &mut Problems) -> bool {
     let model = &config.model;
     let name = model.architecture.name();
@@ -129,7 +130,7 @@ mod tests {
         assert_refused(&[
             (
                 &["conv = '4'"],
-                "`model.layers (entry 1).conv`: found \"4\", expected a whole number from 0 on; \
+                "`model.layers (entry 1).conv`: found \"4\", expected a whole number of 0 or more; \
                  did you mean 4, without quotes?",
             ),
             (
@@ -164,7 +165,7 @@ mod tests {
             ),
             (
                 &["conv = 4", "dropout = 1.0"],
-                "`model.layers (entry 2).dropout`: found 1, expected a share from 0 to below 1",
+                "`model.layers (entry 2).dropout`: found 1, expected a fraction from 0 to below 1",
             ),
             (&["max_pool = 2"], "`model.layers`: found no convolution"),
             (

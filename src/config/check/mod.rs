@@ -1,4 +1,4 @@
-//! The rules between knobs: values that can't work, and options that would have no effect.
+//! Checks the rules between options: values that can't work, and options that would have no effect.
 
 mod augment;
 mod layers;
@@ -20,8 +20,8 @@ use self::{
 use super::{Config, PHANTOM, Problem, Source, rules::Problems};
 use crate::base::words::shortened;
 
-/// Returns every value of `config` that can't work or has no effect; `table` tells what the user
-/// wrote from what is a default.
+/// Returns a problem for every value of `config` that can't work or has no effect. `table` tells
+/// what the user wrote from what is a default.
 pub(super) fn check(config: &Config, table: &Table) -> Vec<Problem> {
     let mut problems = Problems::default();
     check_data(config, &mut problems);
@@ -35,7 +35,7 @@ pub(super) fn check(config: &Config, table: &Table) -> Vec<Problem> {
     problems.0
 }
 
-/// The run folder is called by it, on any system.
+/// Checks the recipe's name, which the run folder gets on any system.
 fn check_name(name: &str, problems: &mut Problems) {
     const LONGEST: usize = 200;
     let wrong = match name
@@ -94,7 +94,7 @@ fn check_data(config: &Config, problems: &mut Problems) {
                 share > 0.0 && share < 1.0,
                 key,
                 share,
-                "a share above 0 and below 1, or a folder or CSV",
+                "a fraction above 0 and below 1, or a folder or CSV",
             );
         }
     }

@@ -1,8 +1,9 @@
-//! The rules of `[model]`: blocks and heads that can't be, and what is left of an image.
+//! Checks the rules of `[model]`: impossible blocks and heads, and images too small for the
+//! network.
 
 use crate::config::{Config, Model, Pooling, rules::Problems};
 
-/// Checks the head, the blocks of a small network, and whether an image is large enough for it.
+/// Checks the head, the blocks of a small network, and whether images are large enough for it.
 pub(super) fn check_model(config: &Config, problems: &mut Problems) {
     let (model, [height, width]) = (&config.model, config.data.image_size);
     let channels = model.channels();
@@ -17,7 +18,7 @@ pub(super) fn check_model(config: &Config, problems: &mut Problems) {
         (0.0..1.0).contains(&model.dropout),
         "model.dropout",
         model.dropout,
-        "a share from 0 to below 1",
+        "a fraction from 0 to below 1",
     );
     let hidden = model.hidden.widths();
     problems.require(
@@ -53,7 +54,7 @@ pub(super) fn check_model(config: &Config, problems: &mut Problems) {
     check_dense(model, features, &hidden, problems)
 }
 
-/// Dense layers grow with the product of their widths.
+/// Checks the size of the dense layers, which grows with the product of their widths.
 fn check_dense(model: &Model, features: [usize; 3], hidden: &[usize], problems: &mut Problems) {
     const MOST: u128 = 1 << 28;
     let pooling = model.pooling;

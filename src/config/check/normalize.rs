@@ -1,8 +1,8 @@
-//! The rules of `data.normalize`.
+//! Checks the rules of `data.normalize`.
 
 use crate::config::{Color, Data, Normalize, rules::Problems};
 
-/// Most values an image may have to be whitened: the matrix has the square of it (32x32 colour
+/// Maximum number of values of an image for whitening. The matrix has the square of it (32x32 color
 /// images: 38 MB).
 const MOST_WHITENED: usize = 32 * 32 * 3;
 
@@ -25,7 +25,7 @@ pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
                 fits,
                 KEY,
                 found,
-                &format!("{channels} numbers each, one a channel, std above 0"),
+                &format!("{channels} numbers each, one per channel, std above 0"),
             )
         }
         Normalize::Keras(keras) => {

@@ -1,4 +1,5 @@
-//! The rules of `[train]`: settings, optimizers and schedules that can't work or have no effect.
+//! Checks the rules of `[train]`: settings, optimizers and schedules that can't work or have no
+//! effect.
 
 use crate::config::{
     ClassWeights, Loss, Optimizer, Schedule, Train,
@@ -12,7 +13,7 @@ fn is_share(value: &f64) -> bool {
     (0.0..1.0).contains(value)
 }
 
-/// Checks `[train]`, but for its schedule, its phases, and what is cached and saved of a backbone.
+/// Checks `[train]`, except for its schedule, its phases, and how a backbone is cached and saved.
 pub(super) fn check_train(train: &Train, problems: &mut Problems) {
     let mut rules = problems.under("train");
     let counts = [
@@ -29,7 +30,7 @@ pub(super) fn check_train(train: &Train, problems: &mut Problems) {
         is_share(&smoothing),
         key,
         smoothing,
-        "a share from 0 to below 1",
+        "a fraction from 0 to below 1",
     );
     match (train.loss, train.focal_gamma) {
         (Loss::Focal, Some(gamma)) => {
@@ -102,7 +103,7 @@ fn check_optimizer(optimizer: &Optimizer, problems: &mut Problems) {
             if *nesterov && *momentum == 0.0 {
                 return rules.bad(
                     "nesterov",
-                    "has no effect without momentum; set momentum = 0.9, say",
+                    "has no effect without momentum; set a momentum, such as 0.9",
                 );
             }
             (*weight_decay, 1.0)
@@ -123,7 +124,7 @@ fn check_optimizer(optimizer: &Optimizer, problems: &mut Problems) {
     rules.require(decay >= 0.0, "weight_decay", decay, "0 or more")
 }
 
-/// Checks the numbers of `train.schedule`.
+/// Checks the values of `train.schedule`.
 pub(super) fn check_schedule(schedule: &Schedule, problems: &mut Problems) {
     let mut rules = problems.under("train.schedule");
     match schedule {
@@ -150,7 +151,7 @@ pub(super) fn check_schedule(schedule: &Schedule, problems: &mut Problems) {
             final_div_factor,
         } => {
             let fits = *pct_start > 0.0 && *pct_start < 1.0;
-            let expected = "a share above 0 and below 1";
+            let expected = "a fraction above 0 and below 1";
             rules.require(fits, "pct_start", pct_start, expected);
             let divisors_shrink = *div_factor >= 1.0 && *final_div_factor >= 1.0;
             let found = format!("{div_factor} and final_div_factor {final_div_factor}");
@@ -170,7 +171,7 @@ pub(super) fn check_schedule(schedule: &Schedule, problems: &mut Problems) {
     }
 }
 
-/// A factor of a schedule whose rate never rises.
+/// Checks the factor of a schedule whose rate never rises.
 fn check_factor(factor: f64, mut rules: Under<'_>) {
     let fits = factor > 0.0 && factor <= 1.0;
     rules.require(fits, "factor", factor, "a factor above 0, at most 1")

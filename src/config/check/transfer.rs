@@ -1,4 +1,4 @@
-//! The rules between a network, what of it is frozen, and the phases of its training.
+//! Checks the rules between a network, its frozen layers, and the phases of its training.
 
 use std::fmt::Display;
 
@@ -9,7 +9,8 @@ use crate::{
     config::{Color, Config, Freeze, Model, Phase, Weights, rules::Problems},
 };
 
-/// Sides of images below which nothing is left of them, or too little (Keras asks for 32 as well).
+/// Minimum side of images in pixels. Below it nothing or too little is left of the last feature
+/// map; Keras requires 32 as well.
 const SMALLEST_SIDE: usize = 32;
 
 pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Problems) {
@@ -50,7 +51,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     if has_phases && model.freeze.is_some() {
         return problems.bad(
             "model.freeze",
-            "has no effect beside train.phases, where each phase says what is frozen; leave it out",
+            "has no effect with train.phases, where each phase says what is frozen; leave it out",
         );
     }
     check_phases(config, table, problems);
@@ -66,14 +67,14 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     }
 }
 
-/// Checks the images that a network of a fixed design is given.
+/// Checks the images for a network of a fixed design.
 fn check_images(config: &Config, problems: &mut Problems) {
     let (data, name) = (&config.data, config.model.architecture.name());
     problems.require(
         data.color == Color::Rgb,
         "data.color",
         "grayscale",
-        &format!("\"rgb\", which {name} is made for; grey images do as well"),
+        &format!("\"rgb\", which {name} is made for; gray images work too"),
     );
     let [height, width] = data.image_size;
     problems.require(
@@ -84,8 +85,8 @@ fn check_images(config: &Config, problems: &mut Problems) {
     );
 }
 
-/// Returns the first fault of what distinguishes networks of one architecture: the key and what is
-/// wrong.
+/// Returns the first problem with an option that selects a variant of an architecture: the key and
+/// what is wrong.
 fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
     let (architecture, name) = (model.architecture, model.architecture.name());
     let entry = architecture.entry();
@@ -103,8 +104,8 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
             ));
         }
         Some(width) if width != 1.0 && model.weights() == Weights::Imagenet => {
-            let message = "weights of this width have no known address: those that are are for 1; \
-                           name a file of torchvision, timm or Keras";
+            let message = "weights of this width have no known address: those that have one are \
+                           for width 1; name a file of torchvision, timm or Keras";
             return Some((
                 "model.width",
                 format!("found {width}; {message}, or set model.weights to \"none\""),
@@ -117,7 +118,7 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
         && entry.published.is_none()
     {
         let message = "no address of published weights for";
-        let advice = "is known here; name a file of torchvision, timm or Keras, or say \"none\"";
+        let advice = "is known here; name a file of torchvision, timm or Keras, or set \"none\"";
         return Some(("model.weights", format!("{message} {name} {advice}")));
     }
     let dialect = model
@@ -129,7 +130,7 @@ fn variant_fault(model: &Model) -> Option<(&'static str, String)> {
         .map(|(known, _)| format!("\"{known}\""))
         .collect();
     let known = if known.is_empty() {
-        "none, because nobody publishes weights for it".to_owned()
+        "none: no weights are published for it".to_owned()
     } else {
         known.join(", ")
     };
@@ -158,7 +159,7 @@ fn check_phases(config: &Config, table: &Table, problems: &mut Problems) {
     }
 }
 
-/// Checks one phase. Returns whether what follows is worth checking.
+/// Checks one phase. Returns whether the phases after it are worth checking.
 fn check_phase(config: &Config, index: usize, phase: &Phase, problems: &mut Problems) -> bool {
     let model = &config.model;
     let has_phases = !config.train.phases.is_empty();
@@ -314,7 +315,7 @@ mod tests {
             ),
             (
                 &["model.dialect=keras"],
-                "expected none, because nobody publishes weights for it",
+                "expected none: no weights are published for it",
             ),
             (
                 &[VGG, "model.channels=[4]"],
@@ -327,7 +328,7 @@ mod tests {
             (&[VGG, "model.hidden=65536"], "`model.pooling`"),
             (
                 &[VGG, "model.hidden=many"],
-                "`model.hidden`: found \"many\", expected a whole number from 0 on or a list of \
+                "`model.hidden`: found \"many\", expected a whole number of 0 or more or a list of \
                  whole numbers",
             ),
         ]);
@@ -359,7 +360,7 @@ mod tests {
                     "model.freeze=backbone",
                     "train.phases=[{ epochs = 1, freeze = 'none' }]",
                 ],
-                "`model.freeze`: has no effect beside",
+                "`model.freeze`: has no effect with",
             ),
             (
                 &[VGG, "train.phases=[{ epochs = 0, freeze = 'none' }]"],

@@ -1,4 +1,4 @@
-//! `[data]`: which images, how they are split, and what is done to each once.
+//! `[data]`: which images to read, how to split them, and how to prepare them once.
 
 use regex_lite::Regex;
 use schemars::JsonSchema;
@@ -6,81 +6,83 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Normalize;
 
-/// The value of `data.train` that asks for the images that the program draws itself.
+/// Value of `data.train` that selects the synthetic images drawn by this program.
 pub const PHANTOM: &str = "phantom";
 
 /// The images and how they are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Training images: a folder with one folder a class; or a CSV with the columns
-    /// `path,label[,split][,group][,weight]`, paths relative to the CSV (semicolons, tabs and the
-    /// names that others use, as `filename,class`, are read as well, and said); or `"phantom"`,
-    /// drawn by the program itself into `datasets/phantom`.
+    /// Training images: a folder with one folder per class; or a CSV with the columns
+    /// `path,label[,split][,group][,weight]`, paths relative to the CSV (semicolons, tabs and other
+    /// usual names, such as `filename,class`, are read too, and reported); or `"phantom"`, which
+    /// draws synthetic images into `datasets/phantom`.
     pub train: String,
-    /// Test images, evaluated once at the end and never seen before: a folder, or a CSV, or a share
-    /// of the training images, held out before validation images are held back and in the same way.
-    /// A CSV with a `split` column and `"phantom"` bring their own.
+    /// Test images, evaluated once after training and never seen before: a folder, a CSV, or a
+    /// fraction of the training images, which is held out in the same way as validation images and
+    /// before them. A CSV with a `split` column and `"phantom"` bring their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Source>,
-    /// Validation images: a share of the training images (stratified by class and seeded; images of
-    /// one `group` and copies stay on one side), or a folder, or a CSV. A CSV with `split` rows
-    /// `val` brings its own. Keras's name `validation_split` does as well.
+    /// Validation images: a fraction of the training images (stratified by class and seeded; images
+    /// of one `group` and copies stay on one side), a folder, or a CSV. A CSV with `split` rows
+    /// `val` brings its own. Keras's name `validation_split` works too.
     #[serde(default = "default_validation", alias = "validation_split")]
     #[schemars(extend("aliases" = ["validation_split"]))]
     pub validation: Source,
-    /// Which images belong together (a patient's, say), so that they stay on one side when
-    /// validation images are held back and intervals draw them together: `"regex:^(patient\\d+)"`
-    /// takes what the first bracket finds in the file's name. A CSV's `group` column goes first.
+    /// Which images belong together (such as those of a patient). They stay on one side of a split,
+    /// and intervals resample them together. `"regex:^(patient\\d+)"` takes the first capture group
+    /// in the file's name. A CSV's `group` column takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Files and folders that are left out: patterns of paths relative to the data's folder (of a
-    /// CSV, its own), as `"drafts"`, `"*/thumbs"` or `"**/*_mask.png"`. `*` and `?` stay within a
-    /// name, `**` goes through folders. Folders of the system (`lost+found`, `@eaDir`, `__MACOSX`,
-    /// ...), hidden files and what this program wrote are left out anyway.
+    /// Files and folders to leave out: glob patterns relative to the data's folder (for a CSV, its
+    /// own), such as `"drafts"`, `"*/thumbs"` or `"**/*_mask.png"`. `*` and `?` stay within a name,
+    /// `**` spans folders. System folders (`lost+found`, `@eaDir`, `__MACOSX`, ...), hidden files
+    /// and what this program wrote are always left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
-    /// Height and width in pixels that the network sees; its colours are `data.color`.
+    /// Height and width in pixels of the network's input; its channels are set by `data.color`.
     #[serde(default = "default_image_size")]
     pub image_size: [usize; 2],
-    /// Colours that the network sees. Grey images become colour by repetition, colour images grey
-    /// by ITU-R 601 luma. Keras's name `color_mode` does as well.
+    /// Channels of the network's input. Gray images are repeated in three channels, color images
+    /// are converted to gray by ITU-R 601 luma. Keras's name `color_mode` works too.
     #[serde(default, alias = "color_mode")]
     #[schemars(extend("aliases" = ["color_mode"]))]
     pub color: Color,
-    /// How an image gets to `image_size`.
+    /// How an image is brought to `image_size`.
     #[serde(default)]
     pub resize: Resize,
-    /// The filter of that, Pillow's of the same name: antialiased, but for `nearest`.
+    /// Filter for resizing, Pillow's of the same name: antialiased, except for `nearest`.
     #[serde(default)]
     pub interpolation: Interpolation,
-    /// How grey levels 0 to 255 become the network's input.
+    /// How pixel values from 0 to 255 are normalized for the network.
     #[serde(default)]
     pub normalize: Normalize,
-    /// Where decoded, resized images are kept between epochs.
+    /// Where decoded and resized images are kept between epochs.
     #[serde(default)]
     pub cache: Cache,
-    /// So many MiB of decoded images `cache = "auto"` keeps in memory. Where there are more, all of
-    /// them are in a file in the user's cache folder, and those beyond are streamed from there.
+    /// MiB of decoded images that `cache = "auto"` keeps in memory. If there are more, all of them
+    /// are written to a file in the user's cache folder, and those beyond the limit are streamed
+    /// from there.
     #[serde(default = "default_cache_memory_mb")]
     pub cache_memory_mb: usize,
-    /// So many MiB of memory all threads together may take to decode images; a thread waits for it,
-    /// and an image that needs more is a bad one. By default a fortieth of the machine's memory,
-    /// from 512 to 768; the environment's `EMBERLENS_DECODE_MEMORY_MB` is another default.
+    /// MiB of memory that all threads together may take to decode images. A thread waits for its
+    /// share, and an image that needs more than all of it counts as a bad one. By default a
+    /// fortieth of the machine's memory, but 512 to 768; the environment variable
+    /// `EMBERLENS_DECODE_MEMORY_MB` sets another default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_memory_mb: Option<usize>,
     /// What to do with an image that can't be decoded, and with a link or a line of a CSV that
     /// leads to no file.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
-    /// What to do where test or validation images are copies of training images: equal pixels, or
-    /// the same image saved again, resized, brighter, cropped a little, mirrored or turned.
+    /// What to do if test or validation images are copies of training images: equal pixels, or the
+    /// same image saved again, resized, brighter, cropped a little, mirrored or rotated.
     #[serde(default)]
     pub on_leak: OnLeak,
 }
 
 impl Data {
-    /// These training images, everything else as by default.
+    /// Returns the settings for these training images, with all other options at their defaults.
     pub fn of(train: String) -> Self {
         Self {
             train,
@@ -101,10 +103,10 @@ impl Data {
         }
     }
 
-    /// The patterns of `exclude`.
+    /// Returns the patterns of `exclude`.
     ///
     /// # Errors
-    /// In words, which is none and why.
+    /// Returns the message for a pattern that isn't valid.
     pub fn exclude_patterns(&self) -> Result<Vec<glob::Pattern>, String> {
         let pattern = |text: &String| {
             let trimmed = text
@@ -113,13 +115,13 @@ impl Data {
                 .trim_end_matches('/');
             if trimmed.is_empty() {
                 return Err(format!(
-                    "found `{text}`, expected a pattern of paths, as \"drafts\" or \
+                    "found `{text}`, expected a glob pattern, such as \"drafts\" or \
                      \"**/*_mask.png\""
                 ));
             }
             glob::Pattern::new(trimmed).map_err(|error| {
                 format!(
-                    "found `{text}`, which is no pattern at its character {}: {}",
+                    "found `{text}`, which isn't a valid pattern at character {}: {}",
                     error.pos + 1,
                     error.msg
                 )
@@ -128,10 +130,10 @@ impl Data {
         self.exclude.iter().map(pattern).collect()
     }
 
-    /// The pattern of `group`, where there is one.
+    /// Returns the pattern of `group`, if there is one.
     ///
     /// # Errors
-    /// In words, what it was expected to be.
+    /// Returns a message that says what was expected, if the text isn't a valid pattern.
     pub fn group_pattern(&self) -> Result<Option<Regex>, String> {
         let Some(group) = &self.group else {
             return Ok(None);
@@ -143,8 +145,7 @@ impl Data {
             .map_err(|error| format!("found the pattern `{pattern}`: {error}"))?;
         if pattern.captures_len() < 2 {
             return Err(format!(
-                "found the pattern `{pattern}`, expected one with a bracket around what tells the \
-                 group"
+                "found the pattern `{pattern}`, expected one with a capture group"
             ));
         }
         Ok(Some(pattern))
@@ -167,14 +168,14 @@ fn default_cache_memory_mb() -> usize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Source {
-    /// A share of the training images, above 0 and below 1.
+    /// A fraction of the training images, above 0 and below 1.
     Share(f64),
-    /// A folder with one folder a class, or a CSV.
+    /// A folder with one folder per class, or a CSV.
     Path(String),
 }
 
 impl Source {
-    /// Returns the share of the training images, if it is one.
+    /// Returns the fraction of the training images, if it is one.
     pub fn share(&self) -> Option<f64> {
         if let Self::Share(share) = self {
             Some(*share)
@@ -193,7 +194,7 @@ impl Source {
     }
 }
 
-/// Colours that the network sees.
+/// Channels of the network's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Color {
@@ -205,7 +206,7 @@ pub enum Color {
 }
 
 impl Color {
-    /// Channels a pixel.
+    /// Returns the number of channels.
     pub fn channels(self) -> usize {
         match self {
             Self::Rgb => 3,
@@ -214,50 +215,50 @@ impl Color {
     }
 }
 
-/// How an image gets to the network's size.
+/// How an image is brought to the network's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// Each side on its own; the aspect ratio changes, nothing is lost.
+    /// Each side is scaled by itself: the aspect ratio changes, and nothing is lost.
     #[default]
     Stretch,
-    /// The whole image fits, black bars fill the rest.
+    /// The whole image is scaled to fit, and black bars fill the rest.
     Pad,
-    /// The largest centred part with the right aspect ratio.
+    /// The largest centered part with the right aspect ratio is scaled.
     Crop,
 }
 
-/// The filter that an image is resized with.
+/// Filter for resizing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
-    /// One pixel for each, without antialiasing: the default of Keras.
+    /// The nearest pixel, without antialiasing: Keras's default.
     Nearest,
-    /// Linear.
+    /// Linear interpolation.
     #[default]
     Bilinear,
-    /// Cubic, a = -0.5.
+    /// Cubic interpolation with a = -0.5.
     Bicubic,
-    /// Lanczos, three lobes.
+    /// Lanczos filter with three lobes.
     Lanczos,
-    /// The mean of the pixels.
+    /// Mean of the covered pixels.
     Box,
-    /// Like bilinear and sharper.
+    /// Hamming filter: as smooth as bilinear, and sharper.
     Hamming,
 }
 
-/// Where decoded, resized images are kept between epochs.
+/// Where decoded and resized images are kept between epochs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cache {
-    /// Memory up to `cache_memory_mb`, disk beyond.
+    /// In memory up to `cache_memory_mb`, in a file beyond.
     #[default]
     Auto,
-    /// Memory, however much.
+    /// In memory, whatever they need.
     Memory,
-    /// A file in the user's cache folder, used again by the next run on the same images.
+    /// In a file in the user's cache folder, which later runs on the same images use again.
     Disk,
-    /// Nowhere: each image is decoded each epoch.
+    /// Nowhere: each image is decoded in each epoch.
     Off,
 }
 
@@ -268,23 +269,23 @@ pub enum OnBadImage {
     /// Leave it out, count it, and list it with the reason in `skipped.csv`.
     #[default]
     Skip,
-    /// Take what libjpeg makes of a damaged JPEG (what there is, and grey for the rest), count it,
-    /// and list it with the damage in `damaged.csv`; skip what it can't read either.
+    /// Take what libjpeg makes of a damaged JPEG (what there is, and gray for the rest), count it,
+    /// and list it with the damage in `damaged.csv`; skip what can't be read even so.
     Repair,
     /// Stop before the first epoch.
     Error,
 }
 
-/// What to do about copies across the parts of the data.
+/// What to do about copies in different parts of the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLeak {
-    /// Say how many there are.
+    /// Report how many there are.
     #[default]
     Warn,
-    /// Leave out training and validation copies of test images, and training copies of validation
-    /// images.
+    /// Leave out training and validation images that are copies of test images, and training images
+    /// that are copies of validation images.
     Exclude,
-    /// Don't train.
+    /// Refuse to train.
     Error,
 }

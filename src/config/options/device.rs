@@ -1,20 +1,20 @@
-//! `device`.
+//! `device`: where a run is computed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A device as the user writes it.
+/// A device, as the user names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceName {
     /// A GPU that passes its self-test, else the CPU.
     #[default]
     Auto,
-    /// A GPU through wgpu; `None` is the one that the system prefers.
+    /// A GPU through wgpu; `None` takes the one that the system prefers.
     Gpu(Option<usize>),
-    /// burn-flex.
+    /// The CPU, through burn-flex.
     Cpu,
-    /// burn-ndarray.
+    /// The CPU, through burn-ndarray.
     Ndarray,
 }
 

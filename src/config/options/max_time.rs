@@ -1,11 +1,11 @@
-//! A length of time as a user writes it.
+//! A duration, as the user writes it.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A length of time as the user writes it: `"45m"`, `"2h"`, `"90s"`.
+/// A duration, as the user writes it: `"45m"`, `"2h"`, `"90s"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MaxTime(pub Duration);

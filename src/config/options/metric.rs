@@ -1,4 +1,4 @@
-//! The metrics of `history.csv` by name, and which way is better.
+//! The metrics of `history.csv` by name, and the direction in which each improves.
 
 use std::{fmt, str::FromStr};
 
@@ -13,29 +13,29 @@ use crate::base::words::nearest;
 pub enum Metric {
     /// Mean loss; smaller is better.
     Loss(Split),
-    /// Share of images whose most probable class is the right one.
+    /// Fraction of images whose most probable class is the right one.
     Accuracy(Split),
-    /// Mean of the classes' F1.
+    /// Mean F1 score over the classes.
     MacroF1(Split),
-    /// Share of the validation images of this class that are found: its sensitivity.
+    /// Fraction of the validation images of this class that are found: its sensitivity.
     Recall(String),
 }
 
-/// Which images a metric is measured on.
+/// The images that a metric is measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Training images, augmented, as they were trained on.
+    /// Training images, augmented, as the network was trained on them.
     Training,
     /// Validation images.
     Validation,
 }
 
-/// What stands before the class in the name of [`Metric::Recall`].
+/// Prefix of the class in the name of [`Metric::Recall`].
 const RECALL: &str = "val_recall_";
 
 impl Metric {
-    /// The metrics that every run has, with their names in `history.csv`; `val_recall_<class>`
-    /// comes beside them.
+    /// The metrics of every run, with their names in `history.csv`; `val_recall_<class>` is written
+    /// in addition.
     pub const ALL: [(&'static str, Self); 6] = [
         ("accuracy", Self::Accuracy(Split::Training)),
         ("loss", Self::Loss(Split::Training)),
@@ -45,7 +45,8 @@ impl Metric {
         ("val_macro_f1", Self::MacroF1(Split::Validation)),
     ];
 
-    /// Is `value` better than `other` by more than `min_delta`? NaN is never better.
+    /// Returns whether `value` is better than `other` by more than `min_delta`. NaN is never
+    /// better.
     pub fn is_better(&self, value: f64, other: f64, min_delta: f64) -> bool {
         match self {
             Self::Loss(_) => value + min_delta < other,

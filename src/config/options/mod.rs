@@ -1,4 +1,4 @@
-//! The sections of a recipe, as they are written: one file a section or a kind of value.
+//! The sections of a recipe, one file per section or kind of value.
 
 mod augment;
 mod data;

@@ -1,4 +1,4 @@
-//! `[model]`: the network, where its weights come from, and what of it is trained.
+//! `[model]`: the network, the source of its weights, and which of its layers are trained.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,73 +18,75 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Model {
-    /// Which network.
+    /// Architecture of the network.
     pub architecture: Architecture,
-    /// Where the backbone's first weights come from: `"none"` (drawn from the seed), `"imagenet"`
+    /// Where the backbone's initial weights come from: `"none"` (drawn from the seed), `"imagenet"`
     /// (the published ones, see `emberlens weights list`) or the path of a `.pth`, `.safetensors`
     /// or Keras `.h5` or `.keras` file. `"imagenet"` by default, `"none"` for `small_cnn`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
-    /// What keeps its weights: `"none"`, `"backbone"` (all but the head) or `"blocks:N"` (the N
+    /// Which layers are frozen: `"none"`, `"backbone"` (all but the head) or `"blocks:N"` (the N
     /// layer groups nearest the input). Frozen batch norm uses its stored statistics. `"backbone"`
     /// by default, `"none"` for `small_cnn` and for weights drawn from the seed. With
-    /// `train.phases` each phase says it.
+    /// `train.phases`, each phase sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
     /// `small_cnn` only: output channels of each convolution block, `[32, 64, 128, 128]` by
     /// default; each block halves height and width.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<usize>>,
-    /// `small_cnn` only: batch normalisation after each convolution (which then has no bias). Off
+    /// `small_cnn` only: batch normalization after each convolution (which then has no bias). Off
     /// by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,
-    /// `layers` only: the function behind each convolution that names no other, `"relu"` by
+    /// `layers` only: the activation after each convolution that names no other, `"relu"` by
     /// default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Function>,
-    /// `layers` only: what batch norms add to the variance, 1e-5 by default as in PyTorch. Keras's
-    /// default is 1e-3.
+    /// `layers` only: the epsilon that batch norms add to the variance, 1e-5 by default as in
+    /// PyTorch. Keras's default is 1e-3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_epsilon: Option<f64>,
-    /// `layers` only: weight of a batch in the running statistics of batch norms, 0.1 by default as
-    /// in PyTorch. Keras's `momentum` is 1 minus this, 0.99 by default.
+    /// `layers` only: the weight of a batch in the running statistics of batch norms, 0.1 by
+    /// default as in PyTorch. Keras's `momentum` is 1 minus this, 0.99 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_momentum: Option<f64>,
-    /// How weights are drawn that come from no file, those of the head as well. `"he"` by default.
+    /// How weights are initialized that come from no file, including those of the head. `"he"` by
+    /// default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
-    /// `mobilenet_v1` and `mobilenet_v2` only: factor on the channels of all layers, 1 by default.
-    /// It belongs to the weights, which are published for 0.25, 0.5, 0.75 and 1 (V1), and 0.35,
-    /// 0.5, 0.75, 1, 1.3 and 1.4 (V2).
+    /// `mobilenet_v1` and `mobilenet_v2` only: width multiplier, a factor on the channels of all
+    /// layers, 1 by default. Weights belong to one width; they are published for 0.25, 0.5, 0.75
+    /// and 1 (V1), and 0.35, 0.5, 0.75, 1, 1.3 and 1.4 (V2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
-    /// The library whose weights the network is built for; it says how convolutions are padded, the
-    /// epsilon of norms and what `data.normalize = "auto"` is. By default it is told from the file
-    /// of the weights. `"timm_tf"` are timm's networks with TensorFlow's weights (`tf_...`), whose
-    /// files have the same names in them as timm's others.
+    /// The library whose weights the network is built for. It determines how convolutions are
+    /// padded, the epsilon of norms, and the meaning of `data.normalize = "auto"`. By default it is
+    /// told from the file of the weights. `"timm_tf"` stands for timm's networks with TensorFlow's
+    /// weights (`tf_...`), whose files use the same names as timm's others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Dialect>,
-    /// Whether batch norms that are trained on keep the statistics and gains of their weights, as
+    /// Whether batch norms that are trained keep the statistics and gains of their weights, as
     /// Keras advises for fine-tuning: a few small batches would ruin them. `true` with weights from
     /// a file, `false` without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze_norms: Option<bool>,
-    /// How the last feature map becomes a vector.
+    /// How the last feature map is turned into a vector.
     pub pooling: Pooling,
-    /// Width of the hidden layer after pooling, or a list of widths; 0 leaves it out.
+    /// Width of the hidden layer after pooling, or a list of widths; 0 for none.
     pub hidden: Hidden,
-    /// Batch norm of what enters each layer of the head, as in fastai's: features of any scale are
-    /// learned from alike, and the first loss is that of chance. For pooled features: of flattened
-    /// ones many are almost never other than 0, and a norm makes these enormous. Off by default.
+    /// Batch norm before each layer of the head, as in fastai's: features of any scale are learned
+    /// from equally well, and the first loss is that of chance. Meant for pooled features: many
+    /// flattened ones are almost always 0, and a norm makes the exceptions enormous. Off by
+    /// default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub head_norm: bool,
-    /// Share of the vector before the last layer that is set to zero in each training step; of the
-    /// output of every hidden layer where there are several.
+    /// Fraction of the vector before the last layer that is set to zero in each training step; with
+    /// several hidden layers, of the output of each.
     pub dropout: f64,
     /// `layers` only: the layers of the network up to `pooling`, from the input on, as in
-    /// `[[model.layers]]`. Flattening and dense layers are the head's: `pooling`, `hidden` and
-    /// `dropout`. A convolution behind a pool begins a layer group.
+    /// `[[model.layers]]`. Flattening and dense layers belong to the head: `pooling`, `hidden` and
+    /// `dropout`. A convolution after a pool begins a layer group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerRecipe>,
 }
@@ -114,7 +116,7 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Where the first weights come from.
+    /// Returns where the initial weights come from.
     pub fn weights(&self) -> Weights {
         let default = if self.architecture.is_of_recipe() {
             Weights::None
@@ -124,7 +126,7 @@ impl Model {
         self.weights.clone().unwrap_or(default)
     }
 
-    /// What keeps its weights, where there are no phases.
+    /// Returns which layers are frozen, if there are no phases.
     pub fn freeze(&self) -> Freeze {
         let is_drawn = self.architecture.is_of_recipe() || self.weights() == Weights::None;
         let default = if is_drawn {
@@ -135,29 +137,29 @@ impl Model {
         self.freeze.unwrap_or(default)
     }
 
-    /// Whether batch norms keep the statistics and gains of their weights.
+    /// Returns whether batch norms keep the statistics and gains of their weights.
     pub fn freeze_norms(&self) -> bool {
         self.freeze_norms.unwrap_or(self.weights() != Weights::None)
     }
 
-    /// `small_cnn`'s channels.
+    /// Returns the channels of `small_cnn`.
     pub fn channels(&self) -> Vec<usize> {
         self.channels
             .clone()
             .unwrap_or_else(|| vec![32, 64, 128, 128])
     }
 
-    /// Does `small_cnn` have batch norm?
+    /// Returns whether `small_cnn` has batch norm.
     pub fn batch_norm(&self) -> bool {
         self.batch_norm.unwrap_or(false)
     }
 
-    /// How weights are drawn.
+    /// Returns how weights are initialized.
     pub fn init(&self) -> Init {
         self.init.unwrap_or_default()
     }
 
-    /// Describes the backbone for images of `inputs` channels.
+    /// Returns the description of the backbone for images of `inputs` channels.
     pub fn network(&self, inputs: usize) -> Network {
         let variant = Variant {
             inputs,
@@ -171,7 +173,7 @@ impl Model {
         }
     }
 
-    /// Describes the entries of the list of layers.
+    /// Returns the descriptions of the listed layers.
     fn listed(&self) -> Vec<Listed> {
         let norm = Norm {
             epsilon: self.norm_epsilon.unwrap_or(1e-5),
@@ -184,7 +186,7 @@ impl Model {
     }
 
     /// Returns the first value of a list of layers that can't work, for images of `inputs`
-    /// channels. Without one, shapes can be computed and the backbone takes memory within bounds.
+    /// channels. If there is none, shapes can be computed and the backbone's memory is bounded.
     pub fn layers_fault(&self, inputs: usize) -> Option<LayersFault> {
         let fault = |key: &str, found: String, expected| {
             Some(LayersFault {
@@ -236,12 +238,12 @@ impl Model {
         )
     }
 
-    /// Layer groups of the backbone, from input to output.
+    /// Returns the number of layer groups of the backbone.
     pub fn num_groups(&self) -> usize {
         self.network(1).groups.len()
     }
 
-    /// How many layer groups `freeze` freezes.
+    /// Returns how many layer groups `freeze` freezes.
     pub fn frozen_groups(&self, freeze: Freeze) -> usize {
         match freeze {
             Freeze::None => 0,
@@ -266,15 +268,15 @@ pub struct LayersFault {
     pub key: String,
     /// The value.
     pub found: String,
-    /// What may stand there.
+    /// What was expected.
     pub expected: &'static str,
 }
 
-/// How the last feature map becomes a vector.
+/// How the last feature map is turned into a vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// All of it, position by position (the classic Keras notebook).
+    /// All values, position by position (Keras's `Flatten`).
     #[default]
     Flatten,
     /// The mean of each channel (global average pooling): fewer parameters.
@@ -296,21 +298,21 @@ impl Pooling {
     }
 }
 
-/// The layers between the vector and the output.
+/// The hidden layers of the head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected the width of the hidden layer, or a list of widths"
 )]
 pub enum Hidden {
-    /// One layer; 0 is none.
+    /// The width of one layer; 0 for none.
     One(usize),
-    /// From pooling to output.
+    /// The width of each layer, from pooling to output.
     Many(Vec<usize>),
 }
 
 impl Hidden {
-    /// The width of each layer, from pooling to output.
+    /// Returns the width of each layer, from pooling to output.
     pub fn widths(&self) -> Vec<usize> {
         match self {
             Self::One(0) => Vec::new(),

@@ -1,5 +1,5 @@
-//! `data.normalize`: how grey levels become the network's input. A name, a mean and deviation, or
-//! Keras's own options.
+//! `data.normalize`: how pixel values are normalized for the network: by name, by mean and standard
+//! deviation, or by Keras's own options.
 
 use std::fmt;
 
@@ -10,37 +10,39 @@ use serde::{
 };
 use toml::Table;
 
-/// How grey levels 0 to 255 become the network's input.
+/// How pixel values from 0 to 255 are normalized for the network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalize {
-    /// What belongs to the pretrained weights and their `model.dialect`; `unit` without any.
+    /// The normalization that belongs to the pretrained weights and their `model.dialect`; `unit`
+    /// without any.
     #[default]
     Auto,
     /// Divided by 255 (Keras's `rescale = 1/255`).
     Unit,
-    /// Divided by 255, then the mean and standard deviation of ImageNet (torchvision); RGB only.
+    /// Divided by 255, then standardized by the mean and standard deviation of ImageNet
+    /// (torchvision); RGB only.
     Imagenet,
-    /// The mean of ImageNet subtracted, blue first, no division (Keras's `preprocess_input` for VGG
-    /// and ResNet); RGB only.
+    /// The mean of ImageNet subtracted, channels in the order blue, green, red, no division
+    /// (Keras's `preprocess_input` for VGG and ResNet); RGB only.
     Caffe,
     /// Divided by 127.5, minus 1: from -1 to 1 (Keras's `preprocess_input` for MobileNet and
     /// Inception, TensorFlow's weights).
     Tf,
-    /// Divided by 255, then the mean and standard deviation of the training images, channel by
-    /// channel.
+    /// Divided by 255, then standardized by the mean and standard deviation of the training images,
+    /// channel by channel.
     Dataset,
-    /// Each image to mean 0 and deviation 1, all its channels together.
+    /// Each image standardized to mean 0 and standard deviation 1, over all its channels.
     Samplewise,
     /// Divided by 255, then this mean subtracted and divided by this standard deviation.
     #[serde(untagged)]
     Custom {
-        /// One number a channel.
+        /// One value per channel.
         mean: Vec<f32>,
-        /// One number a channel, above 0.
+        /// One value per channel, above 0.
         std: Vec<f32>,
     },
-    /// ImageDataGenerator's options, in its order.
+    /// The options of Keras's `ImageDataGenerator`, in its order.
     #[serde(untagged)]
     Keras(KerasStandardize),
 }
@@ -55,26 +57,26 @@ impl fmt::Display for Normalize {
     }
 }
 
-/// ImageDataGenerator's options for the numbers of an image, applied in this order. What needs the
-/// training images is computed from them once, without augmentation, and kept in the checkpoint.
+/// The normalization options of Keras's `ImageDataGenerator`, applied in this order. Statistics of
+/// the training images are computed once, without augmentation, and kept in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KerasStandardize {
-    /// Factor on the grey levels; 1 changes nothing.
+    /// Factor on the pixel values; 1 changes nothing.
     pub rescale: f64,
-    /// The mean of each image subtracted.
+    /// Subtracts the mean of each image.
     pub samplewise_center: bool,
-    /// Each image divided by its deviation, after `samplewise_center`, which it brings along.
+    /// Divides each image by its standard deviation, after `samplewise_center`, which is included.
     pub samplewise_std_normalization: bool,
-    /// The mean of the training images subtracted, channel by channel.
+    /// Subtracts the mean of the training images, channel by channel.
     pub featurewise_center: bool,
-    /// Divided by the deviation of the training images, after `featurewise_center`, which it brings
-    /// along.
+    /// Divides by the standard deviation of the training images, after `featurewise_center`, which
+    /// is included.
     pub featurewise_std_normalization: bool,
-    /// The pixels of an image made uncorrelated, after `featurewise_center`, which it brings along;
-    /// small images only.
+    /// Decorrelates the pixels of an image (ZCA whitening), after `featurewise_center`, which is
+    /// included; small images only.
     pub zca_whitening: bool,
-    /// Added to each singular value of the training images.
+    /// Value added to each singular value of the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zca_epsilon: Option<f64>,
 }

@@ -1,9 +1,9 @@
-//! `[train.optimizer]`.
+//! `[train.optimizer]`: the rule by which weights follow gradients.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How weights follow gradients.
+/// The rule by which weights follow gradients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Optimizer {
@@ -12,13 +12,13 @@ pub enum Optimizer {
         /// Step size.
         #[serde(default = "adam_lr")]
         learning_rate: f64,
-        /// Decay of the two moments.
+        /// Decay rates of the two running means.
         #[serde(default = "adam_betas")]
         betas: [f64; 2],
-        /// Keeps the division finite.
+        /// Value added to the denominator, which keeps the division finite.
         #[serde(default = "epsilon")]
         epsilon: f64,
-        /// Added to the gradient, times the weight.
+        /// Factor on the weight that is added to the gradient.
         #[serde(default)]
         weight_decay: f64,
     },
@@ -27,13 +27,13 @@ pub enum Optimizer {
         /// Step size.
         #[serde(default = "adam_lr")]
         learning_rate: f64,
-        /// Decay of the two moments.
+        /// Decay rates of the two running means.
         #[serde(default = "adam_betas")]
         betas: [f64; 2],
-        /// Keeps the division finite.
+        /// Value added to the denominator, which keeps the division finite.
         #[serde(default = "epsilon")]
         epsilon: f64,
-        /// Share of the weight taken off each step, times the learning rate.
+        /// Fraction of the weight subtracted in each step, times the learning rate.
         #[serde(default = "adamw_decay")]
         weight_decay: f64,
     },
@@ -42,13 +42,13 @@ pub enum Optimizer {
         /// Step size.
         #[serde(default = "sgd_lr")]
         learning_rate: f64,
-        /// Share of the last step that goes on.
+        /// Fraction of the previous step that is added to the next one.
         #[serde(default)]
         momentum: f64,
-        /// Look ahead along the momentum.
+        /// Whether to use Nesterov's momentum.
         #[serde(default)]
         nesterov: bool,
-        /// Added to the gradient, times the weight.
+        /// Factor on the weight that is added to the gradient.
         #[serde(default)]
         weight_decay: f64,
     },
@@ -57,16 +57,16 @@ pub enum Optimizer {
         /// Step size.
         #[serde(default = "sgd_lr")]
         learning_rate: f64,
-        /// Decay of the mean square.
+        /// Decay rate of the running mean of squares.
         #[serde(default = "rmsprop_alpha")]
         alpha: f64,
-        /// Keeps the division finite.
+        /// Value added to the denominator, which keeps the division finite.
         #[serde(default = "epsilon")]
         epsilon: f64,
-        /// Share of the last step that goes on.
+        /// Fraction of the previous step that is added to the next one.
         #[serde(default)]
         momentum: f64,
-        /// Added to the gradient, times the weight.
+        /// Factor on the weight that is added to the gradient.
         #[serde(default)]
         weight_decay: f64,
     },
@@ -103,7 +103,7 @@ impl Default for Optimizer {
 }
 
 impl Optimizer {
-    /// The step size before any schedule.
+    /// Returns the learning rate before any schedule.
     pub fn learning_rate(&self) -> f64 {
         match self {
             Self::Adam { learning_rate, .. }

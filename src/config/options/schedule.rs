@@ -1,4 +1,4 @@
-//! `[train.schedule]`.
+//! `[train.schedule]`: the learning rate as a function of the step.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,46 +9,45 @@ use super::Metric;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// The optimiser's learning rate throughout.
+    /// The optimizer's learning rate throughout.
     #[default]
     Constant,
-    /// Up in a straight line over the warm-up, then down half a cosine to `min_lr` at the last
-    /// epoch.
+    /// Linear warm-up, then half a cosine down to `min_lr` at the last epoch.
     Cosine {
-        /// Epochs, whole or not.
+        /// Epochs of warm-up; fractions are allowed.
         #[serde(default)]
         warmup_epochs: f64,
         /// Learning rate at the end.
         #[serde(default)]
         min_lr: f64,
     },
-    /// Times `factor` after every `every_epochs` epochs.
+    /// Multiplied by `factor` after every `every_epochs` epochs.
     Step {
-        /// Epochs at one rate.
+        /// Number of epochs at one rate.
         every_epochs: usize,
         /// Above 0, at most 1.
         #[serde(default = "tenth")]
         factor: f64,
     },
-    /// Times `factor` each epoch, falling at every step.
+    /// Multiplied by `factor` each epoch, falling at every step.
     Exponential {
         /// Above 0, at most 1.
         factor: f64,
     },
-    /// Up to the optimiser's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR`
+    /// Up to the optimizer's learning rate and down again (Smith 2018), with PyTorch's `OneCycleLR`
     /// defaults.
     OneCycle {
-        /// Share of all steps that go up.
+        /// Fraction of all steps in which the rate rises.
         #[serde(default = "pct_start")]
         pct_start: f64,
-        /// The first learning rate is the highest divided by this.
+        /// Ratio of the highest learning rate to the first.
         #[serde(default = "div_factor")]
         div_factor: f64,
-        /// The last learning rate is the first divided by this.
+        /// Ratio of the first learning rate to the last.
         #[serde(default = "final_div_factor")]
         final_div_factor: f64,
     },
-    /// Times `factor` when a metric has stopped improving: Keras's `ReduceLROnPlateau`.
+    /// Multiplied by `factor` when a metric has stopped improving: Keras's `ReduceLROnPlateau`.
     Plateau {
         /// A metric of `history.csv`, `val_recall_<class>` included.
         #[serde(default)]
@@ -56,16 +55,16 @@ pub enum Schedule {
         /// Above 0, below 1.
         #[serde(default = "tenth")]
         factor: f64,
-        /// Epochs without improvement before the rate falls.
+        /// Epochs without improvement before the rate is reduced.
         #[serde(default = "plateau_patience")]
         patience: usize,
-        /// An improvement must be larger than this.
+        /// Minimum change that counts as an improvement.
         #[serde(default = "plateau_min_delta")]
         min_delta: f64,
-        /// Epochs to wait after a fall before counting again.
+        /// Epochs to wait after a reduction before counting again.
         #[serde(default)]
         cooldown: usize,
-        /// The rate never falls below.
+        /// Lower bound of the rate.
         #[serde(default)]
         min_lr: f64,
     },

@@ -1,5 +1,4 @@
-//! Transfer learning: where weights come from, what is frozen, and in which phases a network is
-//! trained.
+//! Transfer learning: where weights come from, which layers are frozen, and the phases of training.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -8,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 
-/// Where a backbone's first weights come from.
+/// Where a backbone's initial weights come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Weights {
     /// Drawn from the seed.
     None,
-    /// The published ones.
+    /// The published weights.
     Imagenet,
     /// A file.
     Path(String),
@@ -50,16 +49,16 @@ impl JsonSchema for Weights {
     }
 }
 
-/// What keeps its weights.
+/// Which layers are frozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Freeze {
-    /// Nothing: all is trained.
+    /// None: all layers are trained.
     #[default]
     None,
     /// All but the head.
     Backbone,
-    /// So many layer groups, counted from the input.
+    /// The given number of layer groups, counted from the input.
     Blocks(usize),
 }
 
@@ -115,21 +114,21 @@ impl JsonSchema for Freeze {
     }
 }
 
-/// A stretch of epochs with its own frozen part and learning rate. Each phase starts like a new
-/// training of the weights that the one before left: a fresh optimiser, its own schedule and
+/// A number of epochs with their own frozen layers and learning rate. Each phase starts like a new
+/// training from the weights of the one before: a new optimizer state, its own schedule and
 /// patience. Early stopping ends the phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// Passes over the training images, at most.
+    /// Maximum number of passes over the training images.
     pub epochs: usize,
-    /// What keeps its weights, as `model.freeze`.
+    /// Which layers are frozen, as in `model.freeze`.
     pub freeze: Freeze,
-    /// Instead of the optimiser's.
+    /// Replaces the optimizer's learning rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
-    /// The head learns at the learning rate, each layer group at this share of the rate of what
-    /// follows it.
+    /// Ratio of a layer group's learning rate to that of the layers after it; the head has the full
+    /// rate.
     #[serde(default = "one")]
     pub layer_factor: f64,
 }
@@ -139,7 +138,7 @@ fn one() -> f64 {
 }
 
 impl Config {
-    /// The phases of the training; one where the recipe names none.
+    /// Returns the phases of the training; a single one if the recipe names none.
     pub fn phases(&self) -> Vec<Phase> {
         if self.train.phases.is_empty() {
             vec![Phase {
@@ -153,7 +152,7 @@ impl Config {
         }
     }
 
-    /// Layer groups, counted from the input, that no phase trains.
+    /// Returns the number of layer groups, counted from the input, that no phase trains.
     pub fn always_frozen(&self) -> usize {
         self.phases()
             .iter()

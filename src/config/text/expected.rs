@@ -1,4 +1,4 @@
-//! What may stand in a recipe, in words.
+//! Describes the values that a recipe accepts.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::base::words::{listed, nearest};
 
-/// What others call a key.
+/// Keys by the names that other programs use, and ours.
 const ELSEWHERE: [(&str, &str); 35] = [
     ("arch", "model.architecture"),
     ("backbone", "model.architecture"),
@@ -50,8 +50,8 @@ const ELSEWHERE: [(&str, &str); 35] = [
     ("weight_decay", "train.optimizer.weight_decay"),
 ];
 
-/// An unknown key, and the one that was meant: one of the table with nearly this name, one of
-/// another table with this name, or what others call it.
+/// Returns the error for an unknown key, with the key that was probably meant: one of the table
+/// with a similar name, one of another table with this name, or what other programs call it.
 pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) -> Misfit {
     let lower = key.to_lowercase();
     let places = places().get(lower.as_str()).map_or(&[][..], Vec::as_slice);
@@ -81,7 +81,7 @@ pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) 
     }
 }
 
-/// What Keras and PyTorch call the layers of a list.
+/// Layers of a list by the names that Keras and PyTorch use, and ours.
 const LAYERS: [(&str, &str); 13] = [
     ("averagepooling2d", "average_pool"),
     ("averagepool2d", "average_pool"),
@@ -98,7 +98,7 @@ const LAYERS: [(&str, &str); 13] = [
     ("separableconv2d", "separable_conv"),
 ];
 
-/// What stands behind a list of layers.
+/// Layers of Keras and PyTorch that belong to the head.
 const HEAD: [&str; 8] = [
     "dense",
     "flatten",
@@ -110,7 +110,7 @@ const HEAD: [&str; 8] = [
     "softmax",
 ];
 
-/// A layer of a list without any of the keys that tell what it is.
+/// Returns the error for a layer of a list that has none of the keys that tell its kind.
 pub(super) fn unheaded(
     path: &KeyPath,
     table: &toml::Table,
@@ -153,7 +153,7 @@ pub(super) fn unheaded(
     }
 }
 
-/// All keys by their last name, dotted.
+/// Returns all dotted keys, by their last name.
 fn places() -> &'static BTreeMap<String, Vec<String>> {
     fn collect(path: &str, node: &'static Json, found: &mut BTreeMap<String, Vec<String>>) {
         for form in forms(node) {
@@ -183,7 +183,7 @@ fn places() -> &'static BTreeMap<String, Vec<String>> {
     })
 }
 
-/// A key that has to be there.
+/// Returns the error for a missing key that is required.
 pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
     // What it is, without all the forms that it may have.
     let what = |about: &str| {
@@ -209,7 +209,7 @@ pub(super) fn missing(path: &KeyPath, property: &'static Json) -> Misfit {
     misfit(path, format!("found nothing, expected {expected}{about}"))
 }
 
-/// What may stand there.
+/// Describes the values that a key accepts.
 pub(super) fn expected(all: &[&'static Json]) -> String {
     let (kinds, heads) = (kinds(all), headed(all));
     let is_plain = |form: &&&'static Json| {
@@ -239,7 +239,7 @@ pub(super) fn expected(all: &[&'static Json]) -> String {
     joined(&words)
 }
 
-/// Names in quotes, one of which may stand there.
+/// Returns names in quotes, as alternatives.
 pub(super) fn alternatives(names: &[&str]) -> String {
     joined(
         &names
@@ -272,11 +272,11 @@ pub(super) fn form_words(form: &'static Json) -> String {
     match kind {
         Some("boolean") => "true or false".to_owned(),
         Some("integer") if form["minimum"].is_null() => "a whole number".to_owned(),
-        Some("integer") => format!("a whole number from {} on", form["minimum"]),
+        Some("integer") => format!("a whole number of {} or more", form["minimum"]),
         Some("number") => "a number".to_owned(),
         Some("array") => list_words(form),
         Some("object") => table_words(form),
-        _ => "a text in quotes".to_owned(),
+        _ => "a string in quotes".to_owned(),
     }
 }
 
@@ -310,7 +310,7 @@ fn table_words(form: &'static Json) -> String {
     }
 }
 
-/// The first sentence of a description, in one line.
+/// Returns the first sentence of a description, on one line.
 pub(super) fn sentence(about: &str) -> String {
     let about = about.replace('\n', " ");
     about

@@ -8,31 +8,31 @@ use toml::Value;
 use super::lines::{KeyPath, Step};
 use crate::config::{Config, DeviceName, Freeze, MaxTime, Metric};
 
-/// A value that doesn't fit.
+/// A value that isn't accepted.
 #[derive(Debug)]
 pub(super) struct Misfit {
-    /// Where.
+    /// Path of the value.
     pub(super) path: KeyPath,
     /// What was found and what was expected.
     pub(super) message: String,
     /// What was probably meant.
     pub(super) meant: Option<Meant>,
-    /// The value, where it has none of the forms that it may have.
+    /// The value and the expected forms, if it has none of them.
     pub(super) unmatched: Option<Unmatched>,
 }
 
 /// What was probably meant.
 #[derive(Debug)]
 pub(super) enum Meant {
-    /// Another key, whole.
+    /// Another key, in full.
     Key(String),
-    /// A key of the same table.
+    /// Another key of the same table.
     Sibling(String),
     /// Another value.
     Value(String),
 }
 
-/// A value that has none of these forms and is none of these constants.
+/// A value with the forms and constants that were expected.
 #[derive(Debug)]
 pub(super) struct Unmatched {
     pub(super) value: Value,
@@ -49,7 +49,7 @@ pub(super) fn misfit(path: &KeyPath, message: impl Into<String>) -> Misfit {
     }
 }
 
-/// The kind that a table has by default, where tables come in kinds.
+/// Returns the default kind of a table that comes in kinds.
 pub(super) fn default_kind(path: &KeyPath) -> Option<String> {
     let mut node = schema();
     for step in &path.0 {
@@ -59,13 +59,13 @@ pub(super) fn default_kind(path: &KeyPath) -> Option<String> {
     Some(node.get("default")?.get("kind")?.as_str()?.to_owned())
 }
 
-/// The schema of a recipe.
+/// Returns the schema of a recipe.
 pub(super) fn schema() -> &'static Json {
     static SCHEMA: OnceLock<Json> = OnceLock::new();
     SCHEMA.get_or_init(|| schemars::schema_for!(Config).to_value())
 }
 
-/// The name of the definition that a schema refers to.
+/// Returns the name of the definition that a schema refers to.
 pub(super) fn reference(schema: &Json) -> Option<&str> {
     schema.get("$ref")?.as_str()?.rsplit('/').next()
 }
@@ -75,7 +75,8 @@ pub(super) fn resolve(node: &'static Json) -> &'static Json {
     reference(node).map_or(node, |name| resolve(&schema()["$defs"][name]))
 }
 
-/// The forms that a value may have, down to plain ones; nothing for a value that may be left out.
+/// Returns the forms that a value may have, with references resolved; empty for a value that may be
+/// left out.
 pub(super) fn forms(node: &'static Json) -> Vec<&'static Json> {
     let target = resolve(node);
     match target
@@ -96,10 +97,10 @@ pub(super) fn forms(node: &'static Json) -> Vec<&'static Json> {
     }
 }
 
-/// Says what is wrong with a text.
+/// Returns a message if a text isn't valid.
 pub(super) type TextRule = fn(&str) -> Result<(), String>;
 
-/// How a text that isn't any text is read, by the name of its definition.
+/// Returns the rule for texts of a definition, if not every text is valid.
 pub(super) fn text_rule(name: &str) -> Option<TextRule> {
     Some(match name {
         "Device" => |text| text.parse::<DeviceName>().map(|_| ()),
@@ -121,7 +122,7 @@ pub(super) fn types(form: &'static Json) -> Vec<&'static str> {
     }
 }
 
-/// Is the value of the form's type, whatever is in it?
+/// Returns whether the value has the form's type, whatever it contains.
 pub(super) fn is_of_type(value: &Value, form: &'static Json) -> bool {
     types(resolve(form)).iter().any(|name| match value {
         Value::String(_) => *name == "string",
@@ -134,7 +135,7 @@ pub(super) fn is_of_type(value: &Value, form: &'static Json) -> bool {
     })
 }
 
-/// Does a dotted key take a table that comes in kinds?
+/// Returns whether a dotted key takes a table that comes in kinds.
 pub(super) fn has_kinds(dotted: &str) -> bool {
     let mut node = schema();
     for key in dotted.split('.') {
@@ -149,8 +150,8 @@ pub(super) fn has_kinds(dotted: &str) -> bool {
     !kinds(&forms(node)).is_empty()
 }
 
-/// The forms of tables that are told by the one key which each has to have, with it; nothing if
-/// these aren't.
+/// Returns forms of tables, each with the required key that tells it from the others; empty if the
+/// forms aren't told like this.
 pub(super) fn headed(forms: &[&'static Json]) -> Vec<(&'static str, &'static Json)> {
     let tables = forms.iter().filter(|form| form["properties"].is_object());
     let head = |form: &&'static Json| match form["required"].as_array()?.as_slice() {
@@ -164,7 +165,7 @@ pub(super) fn headed(forms: &[&'static Json]) -> Vec<(&'static str, &'static Jso
         .unwrap_or_default()
 }
 
-/// The forms that are told by their `kind`, with it.
+/// Returns forms of tables, each with its `kind`.
 pub(super) fn kinds(forms: &[&'static Json]) -> Vec<(&'static str, &'static Json)> {
     forms
         .iter()

@@ -1,4 +1,4 @@
-//! Where in a TOML text a value was written.
+//! Finds the line of a TOML text on which a value was written.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use toml::de::{DeTable, DeValue};
 pub(super) enum Step {
     /// Into a table.
     Key(String),
-    /// Into a list, counted from 0.
+    /// Into a list, at an index counted from 0.
     Entry(usize),
 }
 
-/// The way from the root to a value.
+/// The path from the root to a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KeyPath(pub(super) Vec<Step>);
 
 impl KeyPath {
-    /// From a dotted key; entries of lists as it is displayed.
+    /// Creates a path from a dotted key, with entries of lists as they are displayed.
     pub(super) fn of(dotted: &str) -> Self {
         let entry = |key: &str| {
             let (list, entry) = key.strip_suffix(')')?.rsplit_once(" (entry ")?;
@@ -40,7 +40,7 @@ impl KeyPath {
         Self([self.0.as_slice(), &[Step::Entry(index)]].concat())
     }
 
-    /// The dotted key of the list that an entry is of.
+    /// Returns the path of the list that the entry belongs to.
     pub(super) fn list(&self) -> Self {
         Self(
             self.0
@@ -51,13 +51,13 @@ impl KeyPath {
         )
     }
 
-    /// Is one of them the other, or on the way to it?
+    /// Returns whether one of the paths is the other or leads to it.
     pub(super) fn meets(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)
     }
 
-    /// The line of `text` that it was written on, counted from 1; of its nearest written parent if
-    /// it wasn't written itself.
+    /// Returns the line of `text` that the value was written on, counted from 1; that of its
+    /// nearest written parent if it wasn't written itself.
     pub(super) fn line_in(&self, text: &str) -> Option<usize> {
         let root = DeTable::parse(text).ok()?;
         let mut start = None;
@@ -85,7 +85,8 @@ impl KeyPath {
     }
 }
 
-/// Dotted; entries of a list are counted from 1, as `train.phases (entry 2).epochs`.
+/// Formats the path with dots; entries of a list are counted from 1, as in
+/// `train.phases (entry 2).epochs`.
 impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, step) in self.0.iter().enumerate() {
@@ -99,7 +100,7 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// The line of a byte of `text`, counted from 1.
+/// Returns the line of a byte of `text`, counted from 1.
 pub(super) fn line_at(text: &str, byte: usize) -> usize {
     text.bytes()
         .take(byte)

@@ -1,4 +1,4 @@
-//! What was probably meant by a value that can't be.
+//! Guesses what was meant by a value that isn't accepted.
 
 use toml::{Table, Value};
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::base::words::nearest;
 
-/// Checks a whole recipe. Returns the values that don't fit, each with what was probably meant.
+/// Checks a whole recipe. Returns the values that aren't accepted, each with what was probably
+/// meant.
 pub(super) fn misfits(table: &Table) -> Vec<Misfit> {
     let suggest = |misfit: Misfit| Misfit {
         meant: misfit.meant.or(misfit.unmatched.as_ref().and_then(meant)),
@@ -22,7 +23,7 @@ pub(super) fn misfits(table: &Table) -> Vec<Misfit> {
     check_shape(table).into_iter().map(suggest).collect()
 }
 
-/// What was probably meant by a value that has none of these forms.
+/// Returns what was probably meant by a value that has none of the expected forms.
 fn meant(
     Unmatched {
         value: found,
@@ -34,7 +35,7 @@ fn meant(
     let Some(text) = found.as_str() else {
         if forms
             .iter()
-            .all(|form| form_words(form) == "a text in quotes")
+            .all(|form| form_words(form) == "a string in quotes")
         {
             return Some(Meant::Value(format!("\"{found}\", in quotes")));
         }
@@ -70,7 +71,7 @@ fn meant(
     table_around(found, forms).map(Meant::Value)
 }
 
-/// The table whose one key takes the value, where a table was expected.
+/// Returns the table whose only key takes the value, if a table was expected.
 fn table_around(value: &Value, forms: &[&'static Json]) -> Option<String> {
     let keys = forms
         .iter()

@@ -1,5 +1,5 @@
-//! A recipe as text: read, changed by `--set`, held against the schema, and errors in the recipe's
-//! own words.
+//! Reads the text of a recipe, applies `--set`, checks it against the schema, and reports errors in
+//! the recipe's own words.
 
 mod expected;
 mod forms;

@@ -1,4 +1,4 @@
-//! `--set key.path=value`: one value of a recipe changed from the command line.
+//! `--set key.path=value`: changes a value of a recipe from the command line.
 
 use toml::{Table, Value};
 
@@ -9,18 +9,21 @@ use super::{
 };
 use crate::config::ConfigError;
 
-/// One `--set`.
+/// A `--set` argument.
 pub(super) struct Override {
-    /// As it was written.
+    /// The argument as written.
     pub(super) text: String,
-    /// What it sets.
+    /// Path of the value.
     pub(super) path: KeyPath,
     value: Value,
 }
 
 impl Override {
-    /// Reads `key.path=value`. A value that isn't TOML is taken as a text, so that quotes aren't
+    /// Parses `key.path=value`. A value that isn't TOML is taken as a string, so that quotes aren't
     /// needed.
+    ///
+    /// # Errors
+    /// Returns [`ConfigError::Override`] if there is no key or the value isn't valid.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let bad = |message: String| ConfigError::Override {
             text: text.to_owned(),
@@ -49,8 +52,11 @@ impl Override {
         })
     }
 
-    /// Puts the value into `table`, with the tables on the way to it; one that comes in kinds is of
+    /// Inserts the value into `table`, and the tables that lead to it; one that comes in kinds gets
     /// the default kind.
+    ///
+    /// # Errors
+    /// Returns [`ConfigError::Override`] if a key on the way isn't a table.
     pub(super) fn apply(&self, table: &mut Table) -> Result<(), ConfigError> {
         let mut table = table;
         let mut gone = KeyPath::default();
@@ -81,7 +87,7 @@ impl Override {
         Ok(())
     }
 
-    /// The same value for another key.
+    /// Returns the argument with another key and the same value.
     pub(super) fn for_key(&self, key: &str) -> String {
         let written = self
             .text
@@ -95,7 +101,7 @@ impl Override {
     }
 }
 
-/// A path with quoted keys in it, as `augment.class."a.b".zoom_range`.
+/// Parses a path with quoted keys, such as `augment.class."a.b".zoom_range`.
 fn quoted_path(keys: &str) -> Option<KeyPath> {
     let mut path = KeyPath::default();
     let mut table: Table = toml::from_str(&format!("{keys} = 0")).ok()?;

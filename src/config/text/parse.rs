@@ -1,4 +1,5 @@
-//! TOML text and `--set` overrides in, a checked [`Config`] out; errors say what was meant.
+//! Turns TOML text and `--set` overrides into a checked [`Config`], with errors that say what was
+//! probably meant.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,10 +15,10 @@ use super::{
 };
 use crate::config::{Config, ConfigError, Problem, check::check};
 
-/// Reads, overrides and checks the configuration at `path`.
+/// Reads the configuration at `path`, applies the overrides, and checks it.
 ///
 /// # Errors
-/// [`ConfigError`] for anything the user can get wrong.
+/// Returns [`ConfigError`] if the file can't be read, or if it or an override isn't valid.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
         path: path.to_owned(),
@@ -26,10 +27,10 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     parse(&text, path, overrides)
 }
 
-/// As [`load`], for text that is at hand; `path` is for messages.
+/// As [`load`], for a text; `path` is for messages.
 ///
 /// # Errors
-/// [`ConfigError`] for anything the user can get wrong.
+/// Returns [`ConfigError`] if the text or an override isn't valid.
 pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let mut table: Table = toml::from_str(text).map_err(|error| {
         let (line, message) = syntax_words(text, &error);
@@ -78,7 +79,7 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, Co
     Ok(config)
 }
 
-/// Where a value can have come from.
+/// The sources of a value: the file and the overrides.
 struct Source<'a> {
     text: &'a str,
     path: &'a Path,
@@ -86,14 +87,14 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The last override that set the value, or something in or around it.
+    /// Returns the last override that set the value, or something in it or around it.
     fn change(&self, path: &KeyPath) -> Option<&Override> {
         self.overrides
             .iter()
             .rfind(|change| change.path.meets(path))
     }
 
-    /// Where the value was written; nothing for a default.
+    /// Returns where the value was written; `None` for a default.
     fn place(&self, path: &KeyPath) -> Option<String> {
         let change = self
             .change(path)
@@ -145,13 +146,14 @@ impl Source<'_> {
     }
 }
 
-/// The name in the configuration at `path`, whatever else it says; `None` where there is none.
+/// Returns the name in the configuration at `path`, whatever else it says. Returns `None` if there
+/// is none.
 pub fn name_of(path: &Path) -> Option<String> {
     let table: Table = toml::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     Some(table.get("name")?.as_str()?.to_owned())
 }
 
-/// The dotted keys in which two configurations differ, each with the old and the new value.
+/// Returns the dotted keys in which two configurations differ, each with the old and the new value.
 pub fn changed_keys(old: &Config, new: &Config) -> Vec<(String, String, String)> {
     let (old, new) = (flatten(old), flatten(new));
     let mut keys: Vec<_> = old.keys().chain(new.keys()).collect();

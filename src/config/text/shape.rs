@@ -1,6 +1,6 @@
-//! Checks the values of a recipe against the schema of [`Config`] before they are read, so that
-//! what is said of a wrong one is said in the recipe's own words: the key, what was found, what may
-//! stand there, and what was probably meant. What passes here can be read.
+//! Checks the values of a recipe against the schema of [`Config`] before they are deserialized, so
+//! that an error can name the key, what was found, what was expected, and what was probably meant.
+//! What passes here can be deserialized.
 
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
@@ -16,12 +16,12 @@ use super::{
 };
 use crate::base::words::{nearest, shortened};
 
-/// Checks a whole recipe. Returns the values that don't fit.
+/// Checks a whole recipe. Returns the values that aren't accepted.
 pub(super) fn check_shape(table: &Table) -> Vec<Misfit> {
     walk(&KeyPath::default(), &Value::Table(table.clone()), schema())
 }
 
-/// Holds a value against a node of the schema. Returns what doesn't fit of it.
+/// Checks a value against a node of the schema. Returns what isn't accepted in it.
 pub(super) fn walk(path: &KeyPath, value: &Value, node: &'static Json) -> Vec<Misfit> {
     if let Value::String(text) = value
         && let Some(words) = control_words(text)
@@ -80,7 +80,7 @@ pub(super) fn walk(path: &KeyPath, value: &Value, node: &'static Json) -> Vec<Mi
     }]
 }
 
-/// A value as a message shows it.
+/// Formats a value for a message.
 fn found(value: &Value) -> String {
     match value {
         Value::String(text) => shortened(&format!("\"{text}\"")),
@@ -88,7 +88,7 @@ fn found(value: &Value) -> String {
     }
 }
 
-/// Of several forms of a table the one with most of its keys.
+/// Returns the forms of a table that have the most of its keys.
 fn best_tables(value: &Value, forms: Vec<&'static Json>) -> Vec<&'static Json> {
     let Value::Table(table) = value else {
         return forms;
@@ -103,7 +103,7 @@ fn best_tables(value: &Value, forms: Vec<&'static Json>) -> Vec<&'static Json> {
     forms.into_iter().max_by_key(known).into_iter().collect()
 }
 
-/// A value of the form's type.
+/// Checks a value of the form's type.
 fn walk_form(path: &KeyPath, value: &Value, form: &'static Json) -> Vec<Misfit> {
     if let (Some(rule), Value::String(text)) = (reference(form).and_then(text_rule), value) {
         return rule(text)
@@ -217,7 +217,7 @@ fn has_any(table: &Table, names: &[Json]) -> bool {
         .any(|name| table.contains_key(name))
 }
 
-/// The property that has another name too, Keras's mostly.
+/// Returns the property that has this alias, in most cases Keras's name.
 fn aliased<'a>(properties: &'a Map<String, Json>, alias: &str) -> Option<(&'a String, &'a Json)> {
     properties.iter().find(|(_, property)| {
         property["aliases"]
@@ -226,7 +226,7 @@ fn aliased<'a>(properties: &'a Map<String, Json>, alias: &str) -> Option<(&'a St
     })
 }
 
-/// A table that comes in kinds; `None` if these forms don't.
+/// Checks a table that comes in kinds. Returns `None` if these forms don't.
 fn walk_kinds(path: &KeyPath, table: &Table, forms: &[&'static Json]) -> Option<Vec<Misfit>> {
     let kinds = kinds(forms);
     if kinds.is_empty() {
@@ -283,7 +283,8 @@ fn walk_kinds(path: &KeyPath, table: &Table, forms: &[&'static Json]) -> Option<
     Some(walk_table(path, table, form))
 }
 
-/// A table that is told by its first key, as a layer of a list; `None` if these forms aren't.
+/// Checks a table whose kind is told by its first key, such as a layer of a list. Returns `None` if
+/// these forms aren't told like this.
 fn walk_headed(path: &KeyPath, table: &Table, forms: &[&'static Json]) -> Option<Vec<Misfit>> {
     let heads = headed(forms);
     if heads.is_empty() {

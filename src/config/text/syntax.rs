@@ -1,5 +1,4 @@
-//! Texts that aren't TOML, and texts that are by accident: what is wrong with them, in words and
-//! with the line.
+//! Explains errors of TOML syntax, and texts that are valid by accident.
 
 use super::lines::line_at;
 use crate::base::words::shortened;
@@ -14,7 +13,7 @@ const ESCAPES: [(char, char, &str); 6] = [
     ('\u{1b}', 'e', "escape character"),
 ];
 
-/// The line of an error of the TOML parser, and what it is.
+/// Returns the line of a TOML parser's error, and what is wrong there.
 pub(super) fn syntax_words(text: &str, error: &toml::de::Error) -> (usize, String) {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = line_at(text, at);
@@ -39,7 +38,7 @@ pub(super) fn syntax_words(text: &str, error: &toml::de::Error) -> (usize, Strin
         _ if said == "key with no value" => format!("{}: expected key = value", shortened(written)),
         _ if said == "duplicate key" => {
             let key = written.split('=').next().unwrap_or_default().trim();
-            format!("{key} stands in the recipe twice; leave one out")
+            format!("{key} occurs twice in the recipe; remove one")
         }
         _ => format!("{said}: {}", shortened(written)),
     };
@@ -53,7 +52,7 @@ fn has_word(written: &str) -> bool {
         .is_some_and(|(_, value)| value.trim_start().starts_with(char::is_alphabetic))
 }
 
-/// A text without quotes, most of the time.
+/// Describes a value without quotes, most often a text.
 fn unquoted_words(written: &str) -> String {
     let (key, value) = written
         .split_once('=')
@@ -61,15 +60,15 @@ fn unquoted_words(written: &str) -> String {
     match value {
         "" => format!("{key} has no value"),
         "True" | "False" => format!("{key} = {value}: expected true or false in small letters"),
-        "None" | "null" | "nil" => format!("{key} = {value}: leave the key out for nothing"),
+        "None" | "null" | "nil" => format!("{key} = {value}: to leave a value unset, omit the key"),
         _ => format!(
-            "{key} = {}: expected a number, true, false, a list, a table or a text in quotes",
+            "{key} = {}: expected a number, true, false, a list, a table or a string in quotes",
             shortened(value)
         ),
     }
 }
 
-/// The text in double quotes of a line that has a backslash in it.
+/// Returns the text in double quotes of a line that has a backslash in it.
 fn quoted_with_backslash(line: &str) -> Option<&str> {
     line.split('"')
         .skip(1)
@@ -94,7 +93,7 @@ fn written_otherwise(text: &str) -> String {
     )
 }
 
-/// What is wrong with a text that has a character in it that can't be meant: a tab where a folder
+/// Describes a text with a character that can't be meant, such as a tab in a path whose folder
 /// begins with t.
 pub(super) fn control_words(text: &str) -> Option<String> {
     let control = text.chars().find(|letter| letter.is_control())?;

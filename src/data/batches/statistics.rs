@@ -16,6 +16,9 @@ pub(in crate::data) struct Moments {
 }
 
 /// Computes the moments of all pixels of a set.
+///
+/// # Errors
+/// Returns an error if an image isn't kept in memory and can't be read again.
 pub(in crate::data) fn moments(set: &ImageSet, channels: usize) -> Result<Moments, DataError> {
     let sums = |slot: usize| -> Result<Vec<[u64; 2]>, DataError> {
         let bytes = set.store.colored(slot)?;
@@ -121,6 +124,9 @@ impl Whitening {
 }
 
 /// Computes the whitening of a set, centered by `moments` per channel and multiplied by `rescale`.
+///
+/// # Errors
+/// As [`moments`].
 pub(in crate::data) fn whitening(
     set: &ImageSet,
     moments: &Moments,
@@ -193,11 +199,11 @@ fn scatter(images: &[Vec<u8>], means: &[f64], rescale: f64) -> Vec<f64> {
                     .for_each(|(sum, value)| *sum += factor * u64::from(*value));
             }
             for (column, (product, whole)) in products.iter_mut().zip(&whole).enumerate() {
-                let centred = *whole as f64
+                let centered = *whole as f64
                     - means[row] * sums[column] as f64
                     - means[column] * sums[row] as f64
                     + count * means[row] * means[column];
-                *product = centred * rescale * rescale;
+                *product = centered * rescale * rescale;
             }
         });
     products

@@ -89,12 +89,12 @@ pub(in crate::data) fn agreement(
 
 /// Returns the correlation of the details of the second image and of the first one under the warp.
 fn details([first, second]: &[Vec<f32>; 2], warp: Affine) -> f32 {
-    let centre = (SIDE as f32 - 1.0) / 2.0;
+    let center = (SIDE as f32 - 1.0) / 2.0;
     let inside = (SIDE / MARGIN) as f32..=(SIDE - 1 - SIDE / MARGIN) as f32 - 1e-3;
     let [a, b, x, c, d, y] = warp.0;
     let under = |at: usize| {
-        let (u, v) = ((at % SIDE) as f32 - centre, (at / SIDE) as f32 - centre);
-        let place = [a * u + b * v + x + centre, c * u + d * v + y + centre];
+        let (u, v) = ((at % SIDE) as f32 - center, (at / SIDE) as f32 - center);
+        let place = [a * u + b * v + x + center, c * u + d * v + y + center];
         let counts = place.iter().all(|place| inside.contains(place));
         counts
             .then(|| level(first, place))
@@ -258,7 +258,7 @@ struct Row<const SIDE: usize> {
 }
 
 impl<const SIDE: usize> Row<SIDE> {
-    const CENTRE: f32 = (SIDE as f32 - 1.0) / 2.0;
+    const CENTER: f32 = (SIDE as f32 - 1.0) / 2.0;
 
     #[inline(always)]
     fn new() -> Self {
@@ -284,12 +284,12 @@ impl<const SIDE: usize> Row<SIDE> {
         }: &Equations<'_, SIDE>,
         row: usize,
     ) {
-        let v = row as f32 - Self::CENTRE;
+        let v = row as f32 - Self::CENTER;
         self.find(*warp, v);
         pick(first, &self.before, &mut self.around);
         let others: &[f32; SIDE] = &second.as_chunks::<SIDE>().0[row];
         for (column, other) in others.iter().enumerate() {
-            let u = column as f32 - Self::CENTRE;
+            let u = column as f32 - Self::CENTER;
             let [upper, upper_next, lower, lower_next] =
                 [0, 1, 2, 3].map(|at: usize| self.around[at][column]);
             let (edge, lower_edge, right, below) = (
@@ -335,10 +335,10 @@ impl<const SIDE: usize> Row<SIDE> {
         let (low, high) = ((SIDE / MARGIN) as f32, (SIDE - 1 - SIDE / MARGIN) as f32);
         let [a, b, x, c, d, y] = warp.0;
         for column in 0..SIDE {
-            let u = column as f32 - Self::CENTRE;
+            let u = column as f32 - Self::CENTER;
             let (x, y) = (
-                a * u + b * v + x + Self::CENTRE,
-                c * u + d * v + y + Self::CENTRE,
+                a * u + b * v + x + Self::CENTER,
+                c * u + d * v + y + Self::CENTER,
             );
             let (near_x, near_y) = (x.max(low).min(high - 1e-3), y.max(low).min(high - 1e-3));
             let is_inside =

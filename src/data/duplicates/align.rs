@@ -92,10 +92,10 @@ impl Warp {
     /// whole pixel and a fraction.
     #[inline(always)]
     fn place<const SIDE: usize>(self, axis: usize, at: usize) -> (f32, usize, f32) {
-        let centre = (SIDE as f32 - 1.0) / 2.0;
-        let offset = at as f32 - centre;
+        let center = (SIDE as f32 - 1.0) / 2.0;
+        let offset = at as f32 - center;
         let place =
-            (centre + self.scale[axis] * offset + self.shift[axis]).clamp(0.0, SIDE as f32 - 1.001);
+            (center + self.scale[axis] * offset + self.shift[axis]).clamp(0.0, SIDE as f32 - 1.001);
         (offset, place as usize, place - (place as usize) as f32)
     }
 }

@@ -79,21 +79,21 @@ impl Coarse {
 /// Computes the terms of a row.
 #[inline(always)]
 fn of_row(levels: &[u8; COARSE * COARSE], row: usize, terms: &mut [[f32; COARSE]; TERMS]) {
-    let centre = (COARSE as f32 - 1.0) / 2.0;
+    let center = (COARSE as f32 - 1.0) / 2.0;
     let line = |row: usize| -> [f32; COARSE] {
         std::array::from_fn(|column| f32::from(levels[row * COARSE + column]))
     };
     let (above, here, below) = (line(row - 1), line(row), line(row + 1));
     let (before, after): ([f32; COARSE], [f32; COARSE]) =
         (shifted(&here, 1), shifted(&here, COARSE - 1));
-    let y = row as f32 - centre;
+    let y = row as f32 - center;
     for column in 0..COARSE {
         let counts = f32::from(u8::from(INNER.contains(&column)));
         let [across, down] = [
             counts * (after[column] - before[column]),
             counts * (below[column] - above[column]),
         ];
-        let x = column as f32 - centre;
+        let x = column as f32 - center;
         // Centered, since small numbers keep more digits in a sum.
         let found = [
             counts * (here[column] - 128.0),

@@ -139,7 +139,7 @@ impl Work for Middle<'_> {
 
     #[inline(always)]
     fn run(self) -> [f32; 2] {
-        const CENTRE: f32 = (WINDOW as f32 - 1.0) / 2.0;
+        const CENTER: f32 = (WINDOW as f32 - 1.0) / 2.0;
         let mut middle = [0.0f32; 2];
         for step in 0..STEPS {
             // The first step covers the whole image.
@@ -148,9 +148,9 @@ impl Work for Middle<'_> {
             // Sums by column, so that they become vectors.
             let mut sums = [[0.0f32; WINDOW]; 3];
             for (row, weights) in self.0.as_chunks::<WINDOW>().0.iter().enumerate() {
-                let down = row as f32 - CENTRE - middle[1];
+                let down = row as f32 - CENTER - middle[1];
                 for (column, weight) in weights.iter().enumerate() {
-                    let across = column as f32 - CENTRE - middle[0];
+                    let across = column as f32 - CENTER - middle[0];
                     let near = weight * (1.0 - (across * across + down * down) * scale).max(0.0);
                     sums[0][column] += near;
                     sums[1][column] += near * across;
@@ -159,7 +159,7 @@ impl Work for Middle<'_> {
             }
             let [sum, across, down] = sums.map(|columns| columns.iter().sum::<f32>());
             // Keeps the window inside the image.
-            let limit = CENTRE * (1.0 - SHARE);
+            let limit = CENTER * (1.0 - SHARE);
             let moved = [across, down].map(|moved| moved / (sum + 1e-6));
             middle = [0, 1].map(|axis| (middle[axis] + moved[axis]).clamp(-limit, limit));
         }
@@ -209,10 +209,10 @@ impl Work for Window<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        const CENTRE: f32 = (HALF as f32 - 1.0) / 2.0;
+        const CENTER: f32 = (HALF as f32 - 1.0) / 2.0;
         const STEP: f32 = SHARE * HALF as f32 / WINDOW as f32;
         let (sine, cosine) = self.angle.sin_cos();
-        let [left, top] = self.middle.map(|place| place * HALF as f32 + CENTRE);
+        let [left, top] = self.middle.map(|place| place * HALF as f32 + CENTER);
         let half: &[f32; HALF * HALF] = self.half.first_chunk().expect("half a thumbnail");
         let mut levels = [0.0; WINDOW * WINDOW];
         for (row, levels) in levels.as_chunks_mut::<WINDOW>().0.iter_mut().enumerate() {

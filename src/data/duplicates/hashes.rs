@@ -23,7 +23,7 @@ const BLOCK: usize = 32;
 /// is reported once.
 pub(in crate::data) fn pairs(hashes: &[Hashes], found: impl Fn(usize, usize, usize) + Sync) {
     alike(hashes, |first, variant, second| {
-        if is_news(hashes, first, variant, second) {
+        if is_canonical_pair(hashes, first, variant, second) {
             found(first, variant, second);
         }
     });
@@ -61,7 +61,7 @@ pub(in crate::data) fn alike<const VARIANTS: usize>(
                         });
                         for (at, difference) in near.drain(..) {
                             let [first, variant] = asked.of[at];
-                            if first != *second && is_first(number, difference) {
+                            if first != *second && is_new_in_table(number, difference) {
                                 found(first as usize, variant as usize, *second as usize);
                             }
                         }
@@ -168,14 +168,14 @@ fn part(hash: u64, (shift, bits): (u32, u32)) -> usize {
 }
 
 /// Returns whether no earlier table finds hashes with this difference.
-fn is_first(number: usize, difference: u64) -> bool {
+fn is_new_in_table(number: usize, difference: u64) -> bool {
     PARTS[..number]
         .iter()
         .all(|place| part(difference, *place).count_ones() > 1)
 }
 
 /// Returns whether this is the one variant that is reported for these two images.
-fn is_news(hashes: &[Hashes], first: usize, variant: usize, second: usize) -> bool {
+fn is_canonical_pair(hashes: &[Hashes], first: usize, variant: usize, second: usize) -> bool {
     let is_within = |a: u64, b: u64| (a ^ b).count_ones() <= RADIUS;
     if variant < TURNS {
         // Whole images find each other from both sides.

@@ -100,8 +100,8 @@ impl Known {
         let bytes = std::fs::read(&path).map_err(|error| DataError::io("read", &path, error))?;
         let looks = read_looks(&bytes, &rows).map_err(|found| DataError::Damaged {
             message: format!(
-                "found {found}, expected the looks of the images in {SPLIT}; put back the file \
-                 that the run wrote, or remove it: copies are then told by equal pixels only"
+                "found {found}, expected the thumbnails of the images in {SPLIT}; restore the file \
+                 that the run wrote, or remove it: copies are then found by equal pixels only"
             ),
             path,
         })?;
@@ -242,7 +242,7 @@ fn read_looks(bytes: &[u8], rows: &[SplitRow]) -> Result<Vec<Thumbnail>, String>
         || !of_file.iter().zip(&known).all(is_of)
     {
         return Err(format!(
-            "{} looks of other images than the {} that are trained on and chosen by",
+            "{} thumbnails of other images than the {} for training and validation",
             looks.len(),
             known.len()
         ));

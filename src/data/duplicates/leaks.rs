@@ -143,7 +143,7 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
         .filter(|leak| leak.likeness == Some(Likeness::Near))
         .count();
     let near = if near > 0 {
-        format!(", {near} of them saved again, cropped, turned or the like")
+        format!(", {near} of them saved again, cropped, rotated or similar")
     } else {
         String::new()
     };
@@ -161,6 +161,9 @@ fn words(leaks: &[Leak], part: Part) -> Option<String> {
 }
 
 /// Returns an error that describes all leaks, if `on_leak` asks for one.
+///
+/// # Errors
+/// Returns an error if there are leaks and `on_leak` is [`OnLeak::Error`].
 pub(in crate::data) fn check(leaks: &[Leak], on_leak: OnLeak) -> Result<(), DataError> {
     let found: Vec<_> = [Part::Test, Part::Validation]
         .into_iter()

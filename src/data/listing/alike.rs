@@ -26,7 +26,7 @@ const WAYS: [Way; 8] = [
                 .filter(|letter| !names::is_unseen(*letter))
                 .collect()
         },
-        words: "in characters that nobody sees",
+        words: "in invisible characters",
     },
     Way {
         fold: |name| name.nfc().collect(),
@@ -169,7 +169,7 @@ mod tests {
                 "in how accents are composed (one character, or a letter and a mark)",
             ),
             ("caf\u{e9}", "cafe", "in accents"),
-            ("do\u{200b}g", "dog", "in characters that nobody sees"),
+            ("do\u{200b}g", "dog", "in invisible characters"),
             ("no_tumor", "no tumor", "in spaces, hyphens and underscores"),
             (
                 "\u{ff11}",

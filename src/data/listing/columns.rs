@@ -77,7 +77,7 @@ const ROLES: [&[&str]; 5] = [
     &["weight", "weights", "sample_weight"],
 ];
 
-const EXPECTED: &str = "expected the columns path,label and, where wanted, split,group,weight";
+const EXPECTED: &str = "expected the columns path,label and optionally split,group,weight";
 
 /// Finds the separator and the columns of a list and splits it into records.
 ///
@@ -183,8 +183,8 @@ fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
         .collect();
     if let Some((name, meant)) = unused.iter().find_map(|name| Some((name, misspelt(name)?))) {
         return Err(format!(
-            "found the column `{name}`: did you mean `{meant}`? rename it; a name that is further \
-             off is passed over"
+            "found the column `{name}`: did you mean `{meant}`? rename it; a less similar name is \
+             ignored"
         ));
     }
     let mut words = Vec::new();
@@ -396,8 +396,8 @@ mod tests {
         for (text, expected) in [
             (
                 "pth,label\n",
-                "found the columns `pth`, `label`; expected the columns path,label and, where \
-                 wanted, split,group,weight; did you mean `path` by `pth`?",
+                "found the columns `pth`, `label`; expected the columns path,label and optionally \
+                 split,group,weight; did you mean `path` by `pth`?",
             ),
             (
                 "path,age\n",

@@ -103,13 +103,14 @@ fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
         .to_string_lossy()
         .to_lowercase();
     let kind = match ending.as_str() {
-        "toml" => Some("a recipe, which belongs behind --config"),
+        "toml" => Some("a recipe, which belongs after --config"),
         "json" | "jsonl" | "yaml" | "yml" | "xml" | "html" => Some("a file of another format"),
         _ => None,
     };
     if let Some(kind) = kind {
         return Ok(Err(format!(
-            "found {kind}; it is no folder of class folders and no CSV of the columns path,label"
+            "found {kind}; it is neither a folder of class folders nor a CSV with the columns \
+             path,label"
         )));
     }
     let failed = |error| DataError::io("read", path, error);
@@ -208,7 +209,7 @@ fn weight_of(text: &str, separator: char) -> Result<f32, String> {
         .filter(|weight: &f32| weight.is_finite() && *weight >= 0.0);
     weight.ok_or_else(|| {
         format!(
-            "found the weight `{}`, expected a number from 0 on",
+            "found the weight `{}`, expected a number of 0 or more",
             names::of_text(text)
         )
     })
@@ -249,7 +250,7 @@ fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), Str
         [path] => Ok((path.clone(), How::WithEnding)),
         [] => Err(why_missing(text, &reason, slashed)),
         [one, other, ..] => Err(format!(
-            "{reason}; there are {} and {}: write the ending",
+            "{reason}; there are {} and {}: write the extension",
             names::of_path(one),
             names::of_path(other)
         )),
@@ -283,11 +284,9 @@ fn why_missing(text: &str, reason: &str, slashed: Option<PathBuf>) -> String {
     let has_drive =
         matches!(text.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
     if text.contains("://") {
-        "an address of the web, expected a file: download it".to_owned()
+        "a web address, expected a file: download it".to_owned()
     } else if has_drive && !cfg!(windows) {
-        "a path as on Windows, with a drive, which isn't here: write where the file is on this \
-         machine"
-            .to_owned()
+        "a Windows path with a drive, expected a path on this machine".to_owned()
     } else if let Some(slashed) = slashed {
         format!(
             "{reason}, and neither is {}; backslashes separate folders on Windows only",
@@ -295,8 +294,8 @@ fn why_missing(text: &str, reason: &str, slashed: Option<PathBuf>) -> String {
         )
     } else if Path::new(text).is_relative() && Path::new(text).is_file() {
         format!(
-            "{reason}: paths are relative to the CSV, and this one leads from the folder that the \
-             program runs in"
+            "{reason}: paths are relative to the CSV, and this one is relative to the current \
+             directory"
         )
     } else {
         reason.to_owned()
@@ -369,7 +368,7 @@ fn notes(
                 "{count} paths with backslashes as folders, the first {first}"
             )),
             How::WithEnding => words.push(format!(
-                "{count} paths with the ending that is there, the first {first}"
+                "{count} paths completed by the extension of the file, the first {first}"
             )),
         }
     }
@@ -377,7 +376,7 @@ fn notes(
         Vec::new()
     } else {
         vec![format!(
-            "{} is read so: {}",
+            "{} is read as follows: {}",
             names::of_path(path),
             words.join(", ")
         )]
@@ -455,7 +454,9 @@ mod tests {
         }
         let image = listed(folder.path(), b"\x89PNG\r\n\x1A\n\0").expect_err("an image");
         assert!(
-            image.starts_with("found a PNG image, which is no folder of class folders and no CSV"),
+            image.starts_with(
+                "found a PNG image, which is neither a folder of class folders nor a CSV"
+            ),
             "{image}"
         );
     }
@@ -478,12 +479,12 @@ mod tests {
             .collect();
         let expected = [
             "not there (./list.csv, line 4)",
-            "not there; there are ./a/2.jpg and ./a/2.png: write the ending (./list.csv, line 5)",
+            "not there; there are ./a/2.jpg and ./a/2.png: write the extension (./list.csv, line \
+             5)",
             "not there, and neither is ./a/gone.png; backslashes separate folders on Windows only \
              (./list.csv, line 6)",
-            "a path as on Windows, with a drive, which isn't here: write where the file is on this \
-             machine (./list.csv, line 7)",
-            "an address of the web, expected a file: download it (./list.csv, line 8)",
+            "a Windows path with a drive, expected a path on this machine (./list.csv, line 7)",
+            "a web address, expected a file: download it (./list.csv, line 8)",
             "a folder, expected a file (./list.csv, line 9)",
         ];
         if cfg!(unix) {
@@ -535,9 +536,10 @@ mod tests {
         assert_eq!(paths, ["a/1.png", "a/2.JPG", "b/3.png"].map(Path::new));
         let place = folder.path().display();
         let expected = format!(
-            "{place}/list.csv is read so: `;` between the columns, `filename` as path, `class` as \
-             label, `w` passed over, 1 paths with backslashes as folders, the first \
-             {place}/a/1.png, 2 paths with the ending that is there, the first {place}/a/2.JPG"
+            "{place}/list.csv is read as follows: `;` between the columns, `filename` as path, \
+             `class` as label, `w` passed over, 1 paths with backslashes as folders, the first \
+             {place}/a/1.png, 2 paths completed by the extension of the file, the first \
+             {place}/a/2.JPG"
         );
         assert_eq!(listing.notes, [expected]);
     }

@@ -58,8 +58,8 @@ impl Exclude {
     pub fn without_effect(&self) -> Option<String> {
         let (pattern, _) = self.patterns.iter().find(|(_, is_used)| !is_used.get())?;
         Some(format!(
-            "data.exclude: `{pattern}` has no effect: no file or folder fits it; patterns are \
-             relative to the data's folder, as \"drafts\", \"*/thumbs\" or \"**/*_mask.png\""
+            "data.exclude: `{pattern}` has no effect: no file or folder matches it; patterns are \
+             relative to the data's folder, such as \"drafts\", \"*/thumbs\" or \"**/*_mask.png\""
         ))
     }
 }

@@ -109,7 +109,7 @@ impl Listing {
         format!("Found {count} images belonging to {classes} classes.")
     }
 
-    /// Describes how `path` was read and what was passed over in it, a line each.
+    /// Describes how `path` was read and what was ignored in it, a line each.
     pub fn words(&self, path: &Path) -> Vec<String> {
         self.notes
             .iter()
@@ -146,8 +146,7 @@ pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
                 (Some(parent), _) => {
                     format!("{} has: {}", names::of_path(parent), names_in(parent))
                 }
-                _ => "check the path; it is relative to the folder that the program runs in"
-                    .to_owned(),
+                _ => "check the path; it is relative to the current directory".to_owned(),
             },
         })
     }
@@ -209,8 +208,8 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
             .map(|words| format!("; {words}"))
             .collect();
         return Err(DataError::Classes(format!(
-            "found no class folders in {}, expected one folder a class with images in it; it has: \
-             {}{reasons}",
+            "found no class folders in {}, expected one folder per class with images in it; it \
+             has: {}{reasons}",
             names::of_path(folder),
             names_in(folder)
         )));
@@ -291,7 +290,7 @@ pub fn splits(dir: &Path) -> Result<Splits, DataError> {
         let Some(part) = Part::from_name(&names::of_os(path.file_name().unwrap_or_default()))
         else {
             others.push(format!(
-                "passed over: {}, a folder that is none of train, val (or dev) and test",
+                "ignored: {}, a folder that is neither train, val (or dev) nor test",
                 names::of_path(&path)
             ));
             continue;

@@ -83,7 +83,7 @@ static FOREIGN: [Format; 13] = [
     Format {
         endings: &["dcm", "dicom"],
         name: "DICOM file",
-        advice: "export them as PNG, with the window that a reader would set",
+        advice: "export them as PNG, with the display window that a radiologist would use",
     },
     Format {
         endings: &["nii", "mha", "mhd", "nrrd"],
@@ -178,7 +178,7 @@ impl PassedOver {
         self.0.get(&kind).map_or(0, |passed| passed.count)
     }
 
-    /// Describes what was passed over in `place`, a line for each kind.
+    /// Describes what was ignored in `place`, a line for each kind.
     pub fn words(&self, place: &Path) -> Vec<String> {
         let place = names::of_path(place);
         let words = |(kind, Passed { count, first }): (&Kind, &Passed)| {
@@ -186,15 +186,15 @@ impl PassedOver {
             match kind {
                 Kind::Foreign(format) => {
                     format!(
-                        "passed over in {place}: {}; the first: {first}",
+                        "ignored in {place}: {}; the first: {first}",
                         format.words(*count)
                     )
                 }
                 Kind::Hidden | Kind::NotAnImage | Kind::WithoutClass | Kind::WithoutLabel => {
-                    format!("passed over in {place}: {kind}, {count}")
+                    format!("ignored in {place}: {kind}, {count}")
                 }
                 Kind::System | Kind::Own | Kind::Excluded | Kind::Special | Kind::Loop => {
-                    format!("passed over in {place}: {kind}, {count}; the first: {first}")
+                    format!("ignored in {place}: {kind}, {count}; the first: {first}")
                 }
             }
         };

@@ -145,7 +145,7 @@ fn folders_of_systems_are_passed_over_whatever_is_in_them() {
     );
     let words = listing.passed_over.words(Path::new("x"));
     assert!(
-        words[1].starts_with("passed over in x: folders of the system, 8; the first: ")
+        words[1].starts_with("ignored in x: folders of the system, 8; the first: ")
             && words[1].ends_with("#recycle"),
         "{words:?}"
     );
@@ -225,20 +225,19 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
         words,
         [
             format!(
-                "passed over in x: 1 DICOM file, which can't be read; export it as PNG, with the \
-                 window that a reader would set; {}",
+                "ignored in x: 1 DICOM file, which can't be read; export it as PNG, with the \
+                 display window that a radiologist would use; {}",
                 first("b/4.dcm")
             ),
             format!(
-                "passed over in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; \
-                 {}",
+                "ignored in x: 2 HEIC images, which can't be read; save them as JPEG or PNG; {}",
                 first("a/2.HEIC")
             ),
             format!(
-                "passed over in x: 1 SVG drawing, which can't be read; save it as PNG; {}",
+                "ignored in x: 1 SVG drawing, which can't be read; save it as PNG; {}",
                 first("b/5.svg")
             ),
-            "passed over in x: files that aren't images, 1".to_owned(),
+            "ignored in x: files that aren't images, 1".to_owned(),
         ]
     );
 }
@@ -287,7 +286,7 @@ fn links_that_lead_nowhere_or_round_and_pipes_end_nothing() {
         (
             at("a/gone.png"),
             Some("a"),
-            "a link to /nowhere/x.png, which is not there"
+            "a link to /nowhere/x.png, which doesn't exist"
         )
     );
     assert_eq!(
@@ -303,7 +302,7 @@ fn links_that_lead_nowhere_or_round_and_pipes_end_nothing() {
     );
     assert_eq!(
         unreadable[2],
-        (at("gone"), None, "a link to /nowhere, which is not there")
+        (at("gone"), None, "a link to /nowhere, which doesn't exist")
     );
     assert_eq!(unreadable.len(), 3);
 }
@@ -369,7 +368,7 @@ fn parts_go_by_many_names_and_what_is_none_of_them_is_told() {
         ["Training", "dev", "testing"].map(|name| Some(folder.path().join(name)))
     );
     let extra = format!(
-        "passed over: {}, a folder that is none of train, val (or dev) and test",
+        "ignored: {}, a folder that is neither train, val (or dev) nor test",
         folder.path().join("extra").display()
     );
     assert_eq!(found.others, [extra]);

@@ -16,9 +16,9 @@ const MAGIC: [(&[u8], &str); 13] = [
     (b"GIF8", "a GIF image"),
     (b"II*\0", "a TIFF image"),
     (b"MM\0*", "a TIFF image"),
-    (b"RIFF", "a WebP image or the like"),
+    (b"RIFF", "a WebP image or similar"),
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
-    (b"\xD0\xCF\x11\xE0", "an old Excel workbook or the like"),
+    (b"\xD0\xCF\x11\xE0", "an old Excel workbook or similar"),
     (b"\x1F\x8B", "a gzip archive"),
     (b"Rar!", "a RAR archive"),
     (b"7z\xBC\xAF", "a 7z archive"),
@@ -31,7 +31,8 @@ const MAGIC: [(&[u8], &str); 13] = [
 /// # Errors
 /// Returns what the file is instead of text, and what to do.
 pub(super) fn decode(bytes: &[u8]) -> Result<Text, String> {
-    const ADVICE: &str = "is no folder of class folders and no CSV of the columns path,label";
+    const ADVICE: &str = "is neither a folder of class folders nor a CSV with the columns \
+                          path,label";
     if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         let more = if what.contains("Excel") {
             "; of a workbook, save the sheet as CSV"
@@ -60,7 +61,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Text, String> {
         [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
         _ if is_high(1) => utf16(bytes, u16::from_le_bytes),
         _ if is_high(0) => utf16(bytes, u16::from_be_bytes),
-        _ if bytes.contains(&0) => Err(format!("found bytes that are no text; it {ADVICE}")),
+        _ if bytes.contains(&0) => Err(format!("found bytes that aren't text; it {ADVICE}")),
         _ => Ok(of_bytes(bytes)),
     }
 }
@@ -169,7 +170,7 @@ mod tests {
         for (bytes, expected) in [
             (
                 &b"\x89PNG\r\n\x1a\n\0\0\0"[..],
-                "found a PNG image, which is no folder of class folders and no CSV",
+                "found a PNG image, which is neither a folder of class folders nor a CSV",
             ),
             (b"\xFF\xD8\xFF\xE0\0", "a JPEG image"),
             (b"PK\x03\x04\x14\0", "save the sheet as CSV"),

@@ -106,7 +106,7 @@ fn sorted(entry: walkdir::Result<DirEntry>, root: &Path, exclude: &Exclude) -> F
                 &path,
                 &error
                     .into_io_error()
-                    .unwrap_or_else(|| io::Error::other("the system doesn't say why")),
+                    .unwrap_or_else(|| io::Error::other("for an unknown reason")),
             );
             Found::Unreadable(path, reason)
         }
@@ -132,20 +132,18 @@ fn why_not(path: &Path, error: &io::Error) -> String {
     if let Ok(target) = fs::read_link(path) {
         let target = names::of_path(&target);
         return match error.kind() {
-            io::ErrorKind::NotFound => format!("a link to {target}, which is not there"),
+            io::ErrorKind::NotFound => format!("a link to {target}, which doesn't exist"),
             _ => format!("a link to {target}, which can't be followed: {error}"),
         };
     }
     match error.kind() {
         io::ErrorKind::NotFound => NOT_THERE.to_owned(),
         io::ErrorKind::PermissionDenied => {
-            "the system doesn't allow to open it; look at its permissions and at those of the \
-             folders above"
-                .to_owned()
+            "permission denied; check its permissions and those of the folders above".to_owned()
         }
         io::ErrorKind::InvalidFilename => {
             format!(
-                "its path has {} bytes, more than the system opens; move the folder nearer to the \
+                "its path has {} bytes, more than the system allows; move the folder nearer to the \
                  root",
                 path.as_os_str().len()
             )

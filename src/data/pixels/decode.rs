@@ -185,7 +185,7 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
         _ => Err(match foreign_format(bytes) {
             Some((name, advice)) => format!("it is {name}, which can't be read; {advice}"),
             None => format!(
-                "the content is no known image format; it begins with {}",
+                "the content isn't a known image format; it begins with {}",
                 beginning(bytes)
             ),
         }),
@@ -204,8 +204,8 @@ fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(),
     }
     if pixels > most.saturating_mul(bytes.len() as u64) {
         return Err(format!(
-            "{width}x{height} pixels can't be in {} bytes: the file is cut off or a decompression \
-             bomb",
+            "{width}x{height} pixels don't fit into {} bytes: the file is cut off or a \
+             decompression bomb",
             bytes.len()
         ));
     }
@@ -251,7 +251,7 @@ fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
         }
         Err(error) => {
             return Err(format!(
-                "{error} (other programs show what there is and grey for the rest, as \
+                "{error} (other programs show what there is and gray for the rest, as \
                  data.on_bad_image = \"repair\" does)"
             ));
         }
@@ -305,7 +305,7 @@ fn in_words(error: &ImageError) -> String {
             let reason = text
                 .split_once(": ")
                 .map_or(text.as_str(), |(_, reason)| reason);
-            format!("the file is damaged or no valid {format}: {reason}")
+            format!("the file is damaged or not a valid {format}: {reason}")
         }
         _ => text,
     }
@@ -395,11 +395,11 @@ mod tests {
     }
 
     #[test]
-    fn depth_alpha_and_colour_become_what_the_table_says() {
-        let grey16: DynamicImage =
+    fn depth_alpha_and_color_become_what_the_table_says() {
+        let gray16: DynamicImage =
             image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([[0u16, 65535][x as usize]]))
                 .into();
-        let grey_alpha: DynamicImage =
+        let gray_alpha: DynamicImage =
             image::ImageBuffer::from_fn(2, 1, |x, _| image::LumaA([100u8, [255, 0][x as usize]]))
                 .into();
         let rgba: DynamicImage = image::ImageBuffer::from_fn(2, 1, |x, _| {
@@ -407,9 +407,9 @@ mod tests {
         })
         .into();
         let cases = [
-            (&grey16, Color::Grayscale, vec![0, 255]),
-            (&grey16, Color::Rgb, vec![0, 0, 0, 255, 255, 255]),
-            (&grey_alpha, Color::Grayscale, vec![100, 255]),
+            (&gray16, Color::Grayscale, vec![0, 255]),
+            (&gray16, Color::Rgb, vec![0, 0, 0, 255, 255, 255]),
+            (&gray_alpha, Color::Grayscale, vec![100, 255]),
             (&rgba, Color::Rgb, vec![200, 100, 0, 244, 224, 204]),
             (&rgba, Color::Grayscale, vec![118, 228]),
         ];
@@ -430,7 +430,7 @@ mod tests {
             (&b""[..], "empty"),
             (
                 b"a letter, not an image",
-                "no known image format; it begins with \"a letter, not an\"",
+                "isn't a known image format; it begins with \"a letter, not an\"",
             ),
             (&jpeg[..jpeg.len() - 3], "cut off"),
             (&png[..png.len() / 2], ""),
@@ -601,7 +601,7 @@ mod tests {
         for bytes in [&jpeg[..], &png, &bmp, pnm] {
             let reason = repaired(bytes).expect_err("a bomb");
             assert!(
-                reason.contains("13370x13370 pixels can't be in"),
+                reason.contains("13370x13370 pixels don't fit into"),
                 "{reason}"
             );
         }
@@ -682,12 +682,12 @@ mod tests {
     }
 
     #[test]
-    fn grey_is_one_channel_whatever_the_file_and_the_wanted_colours() {
-        let grey = rgb().to_luma8();
-        let in_three: DynamicImage = DynamicImage::from(grey.clone()).to_rgb8().into();
+    fn gray_is_one_channel_whatever_the_file_and_the_wanted_colors() {
+        let gray = rgb().to_luma8();
+        let in_three: DynamicImage = DynamicImage::from(gray.clone()).to_rgb8().into();
         let mut all = Vec::new();
         for (image, format) in [
-            (&DynamicImage::from(grey.clone()), ImageFormat::Png),
+            (&DynamicImage::from(gray.clone()), ImageFormat::Png),
             (&in_three, ImageFormat::Png),
             (&in_three, ImageFormat::Bmp),
         ] {
@@ -698,12 +698,12 @@ mod tests {
         }
         assert!(
             all.iter()
-                .all(|pixels| pixels.channels == 1 && pixels.bytes == *grey.as_raw()),
+                .all(|pixels| pixels.channels == 1 && pixels.bytes == *gray.as_raw()),
             "{all:?}"
         );
         assert_eq!(
             all[0].clone().into_color(Color::Rgb)[6..9],
-            [grey.as_raw()[2]; 3]
+            [gray.as_raw()[2]; 3]
         );
         // One colored pixel, in the last row.
         let mut spotted = in_three.to_rgb8();

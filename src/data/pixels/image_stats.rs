@@ -88,12 +88,12 @@ pub fn measure_within(
         damage,
     } = decode_in(bytes, wanted, room)?;
     // One pass over the full image serves the thumbnail and the sharpness.
-    let grey = reduced(&pixels);
-    let look = Thumbnail::of_reduced(&grey);
+    let gray = reduced(&pixels);
+    let look = Thumbnail::of_reduced(&gray);
     let [brightness, contrast] = moments(look.bytes().iter().copied().map(i32::from));
     let [border, _] = moments(look.border().map(i32::from));
     let square = resize(
-        &grey,
+        &gray,
         [SHARP_SIDE, SHARP_SIDE],
         Resize::Stretch,
         Interpolation::Bilinear,

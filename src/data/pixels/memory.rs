@@ -222,7 +222,7 @@ fn with_file_of<T>(
     loop {
         let found = fs::metadata(path).map_err(|error| error.to_string())?;
         if !found.is_file() {
-            return Err("it is no file".to_owned());
+            return Err("it isn't a file".to_owned());
         }
         // The missing memory is taken before the file is read again, so that the second attempt
         // succeeds.

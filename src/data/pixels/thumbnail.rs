@@ -89,8 +89,8 @@ impl Thumbnail {
     }
 
     /// Computes the thumbnail of a gray image from [`reduced`].
-    pub(in crate::data) fn of_reduced(grey: &Pixels) -> Self {
-        Self(resize(grey, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear).into())
+    pub(in crate::data) fn of_reduced(gray: &Pixels) -> Self {
+        Self(resize(gray, [SIDE, SIDE], Resize::Stretch, Interpolation::Bilinear).into())
     }
 
     /// Returns a thumbnail of zeros, for the time until the real one is read.
@@ -255,7 +255,7 @@ impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
         let edge = |at: usize, full: usize, less: usize| at * full / less;
         let across: Vec<usize> = (0..=width).map(|at| edge(at, *full_width, width)).collect();
         let mut sums = vec![0u16; full_width * CHANNELS];
-        let mut grey = vec![0.0f32; *full_width];
+        let mut gray = vec![0.0f32; *full_width];
         let mut means = Vec::with_capacity(height * width);
         for row in 0..height {
             let [top, bottom] = [row, row + 1].map(|row| edge(row, *full_height, height));
@@ -265,28 +265,28 @@ impl<const CHANNELS: usize> Work for Reduction<'_, CHANNELS> {
                     .zip(line)
                     .for_each(|(sum, level)| *sum += u16::from(*level));
             }
-            for (grey, sums) in grey.iter_mut().zip(sums.as_chunks::<CHANNELS>().0) {
-                *grey = (0..CHANNELS)
+            for (gray, sums) in gray.iter_mut().zip(sums.as_chunks::<CHANNELS>().0) {
+                *gray = (0..CHANNELS)
                     .map(|channel| f32::from(sums[channel]) * self.shares[channel])
                     .sum();
             }
             let scale = 1.0 / (bottom - top) as f32;
             // Chunks of a constant length become vectors, for the usual ratios.
             match (full_width / width, full_width % width) {
-                (1, 0) => means.extend(grey.iter().map(|sum| mean(&[*sum], scale))),
+                (1, 0) => means.extend(gray.iter().map(|sum| mean(&[*sum], scale))),
                 (2, 0) => {
-                    means.extend(grey.as_chunks::<2>().0.iter().map(|sums| mean(sums, scale)))
+                    means.extend(gray.as_chunks::<2>().0.iter().map(|sums| mean(sums, scale)))
                 }
                 (3, 0) => {
-                    means.extend(grey.as_chunks::<3>().0.iter().map(|sums| mean(sums, scale)))
+                    means.extend(gray.as_chunks::<3>().0.iter().map(|sums| mean(sums, scale)))
                 }
                 (4, 0) => {
-                    means.extend(grey.as_chunks::<4>().0.iter().map(|sums| mean(sums, scale)))
+                    means.extend(gray.as_chunks::<4>().0.iter().map(|sums| mean(sums, scale)))
                 }
                 _ => means.extend(
                     across
                         .windows(2)
-                        .map(|edges| mean(&grey[edges[0]..edges[1]], scale)),
+                        .map(|edges| mean(&gray[edges[0]..edges[1]], scale)),
                 ),
             }
         }
@@ -480,22 +480,22 @@ mod tests {
                 0.299 * f64::from(rgb[0]) + 0.587 * f64::from(rgb[1]) + 0.114 * f64::from(rgb[2])
             });
             let mean = mean.sum::<f64>() / (height * width) as f64;
-            let grey = reduced(&Pixels {
+            let gray = reduced(&Pixels {
                 height,
                 width,
                 channels: 3,
                 bytes,
             });
             assert_eq!(
-                [grey.height, grey.width, grey.channels],
+                [gray.height, gray.width, gray.channels],
                 [expected[0], expected[1], 1]
             );
-            let found = grey
+            let found = gray
                 .bytes
                 .iter()
                 .map(|level| f64::from(*level))
                 .sum::<f64>()
-                / grey.bytes.len() as f64;
+                / gray.bytes.len() as f64;
             assert!(
                 (found - mean).abs() < 0.6,
                 "{height}x{width}: {found} {mean}"
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_upright_and_grey() {
+    fn a_look_is_upright_and_gray() {
         let bytes = (0..10 * 30 * 3)
             .map(|at| {
                 if at / 3 % 30 < 15 && at / 90 < 5 {

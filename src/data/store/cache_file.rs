@@ -124,7 +124,7 @@ pub(in crate::data) fn read(
 /// Logs that a cache is damaged and removes it, so that the next run that needs it writes it anew.
 pub(in crate::data) fn discard(pixels: &Path, reason: &str) {
     log::warn!(
-        "the pixel cache is damaged and is made anew: {reason}: {}",
+        "the pixel cache is damaged and is rebuilt: {reason}: {}",
         pixels.display()
     );
     remove(pixels);
@@ -307,7 +307,7 @@ fn open(
     }
     let looks = read(&names.looks)?;
     if digest(&looks) != index.looks {
-        return Err("its looks have changed".to_owned());
+        return Err("its thumbnails have changed".to_owned());
     }
     let mut looks = looks.chunks_exact(THUMBNAIL_BYTES);
     let (mut reads, mut sums) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -318,7 +318,7 @@ fn open(
                 let look = looks
                     .next()
                     .and_then(Thumbnail::from_bytes)
-                    .ok_or("a look is missing")?;
+                    .ok_or("a thumbnail is missing")?;
                 (Read::Good(Arc::new(ImageStats { look, ..facts })), sum)
             }
         };

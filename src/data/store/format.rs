@@ -84,6 +84,9 @@ impl Read {
 
 /// Reads an image file and returns its statistics and its resized bytes. Calls `done` with 1 in any
 /// case.
+///
+/// # Errors
+/// Returns the reason if the image can't be read.
 pub(in crate::data) fn read_image(
     path: &Path,
     format: Format,

@@ -140,7 +140,7 @@ impl Store {
                 // The run continues only if the image file still gives the same pixels.
                 let bytes = self.decode_again(&sources[slot])?;
                 let reason = || {
-                    "it has changed since it was read first, and its copy in the pixel cache is \
+                    "it has changed since it was first read, and its copy in the pixel cache is \
                      damaged"
                         .to_owned()
                 };

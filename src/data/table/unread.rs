@@ -135,8 +135,10 @@ impl Damaged {
     /// Describes how many files are damaged.
     pub fn count_words(count: usize) -> String {
         match count {
-            1 => "1 image's file is damaged and is used as far as it goes".to_owned(),
-            _ => format!("{count} images' files are damaged and are used as far as they go"),
+            1 => "1 image's file is damaged and is used as far as it can be read".to_owned(),
+            _ => {
+                format!("{count} images' files are damaged and are used as far as they can be read")
+            }
         }
     }
 

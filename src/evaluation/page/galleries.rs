@@ -33,6 +33,9 @@ const SHOT_WIDTH: u32 = 660;
 
 impl Subject<'_> {
     /// Returns the worst mistakes and typical correct predictions, each beside its Grad-CAM.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read again or the device fails.
     pub(super) fn galleries(&self, progress: &dyn Progress) -> anyhow::Result<[Vec<Shot>; 2]> {
         let Evaluation {
             set,
@@ -117,7 +120,7 @@ impl Subject<'_> {
         };
         lines.push(names::of_os(image.path.file_name().unwrap_or_default()));
         if copies.get(index).is_some_and(|is_copy| *is_copy) {
-            lines.push("a copy of an image that the training knew".to_owned());
+            lines.push("a copy of an image known from training".to_owned());
         }
         if !map.places_evidence() {
             let words = if map.has_evidence() {

@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// Caption of a gallery.
-const MAPS: &str = "Beside each image: what speaks for the predicted class by Grad-CAM, the \
-                    brighter the more. It shows where the network looks, not why; `emberlens \
-                    explain` has other methods and checks.";
+const MAPS: &str = "Beside each image: the evidence for the predicted class by Grad-CAM, brighter \
+                    for more. It shows where the network looks, not why; `emberlens explain` has \
+                    other methods and checks.";
 /// Maximum width of the augmentation samples in pixels.
 const MOSAIC_WIDTH: u32 = 1600;
 

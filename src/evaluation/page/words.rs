@@ -31,8 +31,8 @@ impl Subject<'_> {
         lead.extend(self.copy_words());
         if self.name == "val" {
             lead.push(
-                "The best epoch was chosen by these images, so the figures flatter; a test split \
-                 tells more."
+                "The best epoch was chosen by these images, so the metrics are optimistic; a test \
+                 set tells more."
                     .to_owned(),
             );
         }
@@ -51,7 +51,7 @@ impl Subject<'_> {
         lead.push(match self.checkpoint.meta.temperature {
             1.0 => format!(
                 "Its probabilities are off by {error:.3} on average; `emberlens calibrate` may \
-                 mend that."
+                 correct that."
             ),
             _ => format!(
                 "Its probabilities, calibrated on validation images, are off by {error:.3} on \
@@ -74,11 +74,11 @@ impl Subject<'_> {
         let copies = images - unseen.count;
         Some(match unseen.count {
             0 => format!(
-                "All {copies} are copies of images that the training knew: nothing is known about \
-                 new ones."
+                "All {copies} are copies of images known from training: nothing is known about new \
+                 ones."
             ),
             count => format!(
-                "{copies} of them are copies of images that the training knew. On the {count} that \
+                "{copies} of them are copies of images known from training. On the {count} that \
                  are not, the accuracy is {}: this is what to expect of new images.",
                 accuracy(&unseen.metrics)
             ),
@@ -114,8 +114,8 @@ impl Subject<'_> {
         add("Network", format!("{network}{}", self.origin()));
         let [height, width] = meta.image_size;
         let color = match meta.design.input[0] {
-            1 => "grey",
-            _ => "colour",
+            1 => "gray",
+            _ => "color",
         };
         add(
             "Images",
@@ -199,7 +199,8 @@ impl Subject<'_> {
             .collect();
         let (known, measured) = ("training and validation", "measuring");
         let left_out = |what: &str| format!("couldn't be read for {what} and were left out");
-        let used = |what: &str| format!("for {what} are damaged and were used as far as they go");
+        let used =
+            |what: &str| format!("for {what} are damaged and were used as far as they can be read");
         [
             (self.files_of("skipped.csv"), "skipped.csv", left_out(known)),
             (skipped, "skipped.csv", left_out(measured)),

@@ -19,7 +19,7 @@ const WAVES: usize = 512;
 /// Features of the images, from which their labels are judged.
 #[derive(Clone, Debug)]
 pub struct Features {
-    /// Description for messages, such as "small images (16x16, grey)".
+    /// Description for messages, such as "small images (16x16, gray)".
     pub words: String,
     /// Number of features per image.
     pub width: usize,
@@ -32,7 +32,7 @@ impl Features {
     /// approximates a Gaussian kernel (Rahimi and Recht 2007).
     pub(super) fn of_looks(looks: &[&Thumbnail]) -> Self {
         let small: Vec<f32> = looks.par_iter().flat_map_iter(|look| small(look)).collect();
-        let small = Matrix::standardised(&small, SMALL * SMALL);
+        let small = Matrix::standardized(&small, SMALL * SMALL);
         let wave = |index: usize| {
             let mut draw = stream(0, Purpose::Waves, [index as u64, 0, 0]);
             // The product of a standardized image with such a wave has a variance of about one.
@@ -69,7 +69,7 @@ impl Features {
 
 /// Describes the features of small images.
 pub(super) fn words_of_looks() -> String {
-    format!("small images ({SMALL}x{SMALL}, grey)")
+    format!("small images ({SMALL}x{SMALL}, gray)")
 }
 
 /// Sums a thumbnail's pixel values over squares of `STEP` x `STEP`, to `[SMALL, SMALL]`.

@@ -3,7 +3,7 @@
 //! probabilities, and of these, labels that are more probably wrong than their images are hard are
 //! reported.
 
-mod judgement;
+mod judgment;
 mod looks;
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use looks::Features;
 
 use self::{
-    judgement::{Doubt, Judgement, LEAST},
+    judgment::{Doubt, Judgment, LEAST},
     looks::words_of_looks,
 };
 use super::discriminant::Matrix;
@@ -85,23 +85,20 @@ pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels>
         .filter_map(|(index, seen)| Some((index, class(seen)?)))
         .unzip();
     let members = members(survey, &judged, &labels);
-    let judgement = || {
+    let judgment = || {
         let (values, width) = values_of(survey, &judged, features.as_ref());
-        let matrix = Matrix::standardised(&values, width);
-        Judgement::of(&matrix, &members, classes.len())
+        let matrix = Matrix::standardized(&values, width);
+        Judgment::of(&matrix, &members, classes.len())
     };
-    let judgement = if judged.len() < MANY {
-        judgement()
+    let judgment = if judged.len() < MANY {
+        judgment()
     } else {
-        kept_or(
-            &key(survey, &judged, &members, features.as_ref()),
-            judgement,
-        )
+        kept_or(&key(survey, &judged, &members, features.as_ref()), judgment)
     };
-    let Judgement {
+    let Judgment {
         balanced_accuracy,
         doubts,
-    } = judgement?;
+    } = judgment?;
     let suspect = |doubt: Doubt| DoubtfulLabel {
         path: names::of_path(&survey.seen[judged[doubt.at]].entry.path),
         label: classes[labels[doubt.at]].to_owned(),
@@ -223,9 +220,9 @@ mod tests {
     fn survey(labels: &[(usize, usize)]) -> Scan {
         let seen = |(index, (shown, label)): (usize, &(usize, usize))| {
             let pixels = image(*shown, index as u64);
-            let grey = image::GrayImage::from_raw(48, 40, pixels.bytes).expect("all its pixels");
+            let gray = image::GrayImage::from_raw(48, 40, pixels.bytes).expect("all its pixels");
             let mut file = std::io::Cursor::new(Vec::new());
-            grey.write_to(&mut file, image::ImageFormat::Png)
+            gray.write_to(&mut file, image::ImageFormat::Png)
                 .expect("memory");
             let (facts, _) =
                 measure_image(file.get_ref(), crate::config::Color::Rgb).expect("an image");

@@ -103,9 +103,15 @@ pub fn kernel_words(device: &Device) -> String {
 /// A backend whose tensors are slices in this process.
 pub(in crate::nn) trait HostBackend: Backend {
     /// Returns the tensor with its values in row-major order, copied only if they are not.
+    ///
+    /// # Shapes
+    /// Any; returns the same.
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Returns the values of an `f32` tensor from [`Self::contiguous`].
+    ///
+    /// # Shapes
+    /// Any; the values come in row-major order.
     ///
     /// # Panics
     /// Panics if the tensor is not contiguous or not `f32`.
@@ -114,11 +120,17 @@ pub(in crate::nn) trait HostBackend: Backend {
     /// Returns the values of an `f32` tensor from [`Self::contiguous`] for writing. Copies them
     /// first if the tensor is shared.
     ///
+    /// # Shapes
+    /// Any; the values come in row-major order.
+    ///
     /// # Panics
     /// Panics if the tensor is not contiguous or not `f32`.
     fn values_mut(tensor: &mut FloatTensor<Self>) -> &mut [f32];
 
     /// Creates a tensor that takes ownership of `values`.
+    ///
+    /// # Shapes
+    /// Returns `shape`, which `values` fill in row-major order.
     fn tensor(values: Vec<f32>, shape: Shape) -> FloatTensor<Self>;
 }
 

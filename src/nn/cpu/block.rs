@@ -33,6 +33,10 @@ pub(in crate::nn) struct Block {
 
 impl Block {
     /// Whether our kernels support this shape and can access these tensors.
+    ///
+    /// # Shapes
+    /// `x` is `[batch, inputs, height, width]`, `weight` is `[outputs, inputs / groups, height,
+    /// width]`.
     pub(super) fn has_kernel(self, x: &Tensor<4>, weight: &Tensor<4>) -> bool {
         let [outputs, _, kernel_height, kernel_width] = weight.dims();
         let is_supported = || {
@@ -164,6 +168,9 @@ impl Block {
     }
 
     /// Runs the tail with Burn's operations; see [`follow`].
+    ///
+    /// # Shapes
+    /// `[batch, channels, rows, columns]` in and out, with rows and columns halved by pooling.
     pub(super) fn follow(self, x: Tensor<4>) -> Tensor<4> {
         follow(self.tail, x)
     }
@@ -184,6 +191,9 @@ pub(super) fn follow(tail: Tail, x: Tensor<4>) -> Tensor<4> {
 
 /// Returns the output if the backward pass of `tail` reads it, else an empty tensor, so that the
 /// output's memory is freed with its last user.
+///
+/// # Shapes
+/// Any; returns the same or `[0]`.
 pub(super) fn output_to_keep<B: HostBackend>(
     output: &FloatTensor<B>,
     tail: Tail,

@@ -140,6 +140,9 @@ struct Kept<B: HostBackend> {
 }
 
 /// Runs the kernels on contiguous copies or views of the tensors `[x, weight, bias]`.
+///
+/// # Shapes
+/// As [`conv_block()`].
 fn run_forward<B: HostBackend>(tensors: [FloatTensor<B>; 3], block: Block) -> Kept<B> {
     let [x, weight, bias] = tensors.map(B::contiguous);
     let values = [B::values(&x), B::values(&weight), B::values(&bias)];

@@ -31,7 +31,10 @@ pub(super) fn is_learning(norm: &BatchNorm, device: &Device) -> bool {
     device.is_autodiff() && norm.training.is_enabled()
 }
 
-/// Returns the factor and the offset of each channel that a norm by its running statistics is.
+/// Returns the factor and the offset per channel that a norm by its running statistics amounts to.
+///
+/// # Shapes
+/// Returns `[channels]` twice.
 pub(in crate::nn) fn scale_and_shift(norm: &BatchNorm, device: &Device) -> (Tensor<1>, Tensor<1>) {
     let (mean, variance) = (
         norm.running_mean.value().to_device(device),
@@ -120,6 +123,9 @@ struct Kept<B: HostBackend> {
 
 impl<B: HostBackend> Kept<B> {
     /// Runs the kernels on contiguous copies or views of the tensors `[x, gamma, beta]`.
+    ///
+    /// # Shapes
+    /// `x` is `[batch, channels, height, width]`, `gamma` and `beta` are `[channels]`.
     fn of(tensors: [FloatTensor<B>; 3], epsilon: f64, tail: Tail) -> Self {
         let [x, gamma, beta] = tensors.map(B::contiguous);
         let shape @ [images, channels, height, width] = x.shape().dims();
@@ -144,6 +150,9 @@ impl<B: HostBackend> Kept<B> {
     }
 
     /// Returns the gradients of `[x, gamma, beta]` from that of the output.
+    ///
+    /// # Shapes
+    /// `grad` has the shape of the output, and each gradient that of its tensor.
     fn backward(self, grad: FloatTensor<B>) -> [FloatTensor<B>; 3] {
         let (mut x, mut grad) = (self.x, B::contiguous(grad));
         let shape = x.shape().dims();

@@ -163,6 +163,10 @@ impl Windows {
     }
 
     /// Computes the gradient of `x`: that of each maximum goes to its first position in its window.
+    ///
+    /// # Shapes
+    /// `x` is `[batch, channels, height, width]`, `output` and `grad` are `[batch, channels, rows,
+    /// columns]`; returns the shape of `x`.
     fn backward<B: HostBackend>(
         self,
         x: &FloatTensor<B>,

@@ -56,7 +56,7 @@ impl Output {
     /// # Shapes
     /// `logits` is `[batch, logits]` in row-major order; the result has `batch` rows of
     /// `num_classes`.
-    pub fn rows(self, logits: &[f32], num_classes: usize) -> Vec<Vec<f32>> {
+    pub fn per_class(self, logits: &[f32], num_classes: usize) -> Vec<Vec<f32>> {
         let row = |row: &[f32]| match self {
             Self::Softmax => row.to_vec(),
             Self::Sigmoid => vec![0.0, row[0]],

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn he_draws_what_no_initialiser_draws_from_the_position_of_each_parameter() {
+    fn he_draws_what_no_initializer_draws_from_the_position_of_each_parameter() {
         let expected = drawn(small(None));
         assert_eq!(drawn(small(Some(Init::He))), expected);
         for (index, path, deviation) in [

@@ -56,6 +56,9 @@ pub fn trained(model: &Classifier, frozen: usize) -> Vec<Named> {
 
 /// Takes the gradients out of Burn's container, by parameter name. Parameters without a gradient
 /// are left out.
+///
+/// # Shapes
+/// Each gradient is `[values]`.
 pub fn take_gradients(
     model: &Classifier,
     gradients: GradientsParams,
@@ -71,6 +74,9 @@ pub fn take_gradients(
 
 /// Returns the network with the values of `values` in place of its own; parameters that are not in
 /// it stay as they are.
+///
+/// # Shapes
+/// Each tensor of `values` is `[values]`.
 ///
 /// # Panics
 /// Panics if a tensor has another number of values than its parameter.

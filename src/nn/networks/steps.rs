@@ -182,7 +182,11 @@ pub(super) fn block_of(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
     }
 }
 
-/// Makes one tensor of the outputs of paths.
+/// Joins the outputs of paths to one tensor.
+///
+/// # Shapes
+/// Each output is `[batch, channels, height, width]`; returns the same, with the channels of all
+/// outputs for [`Join::Concat`].
 pub(super) fn joined(join: Join, outputs: Vec<Tensor<4>>) -> Tensor<4> {
     let reduced = match join {
         Join::Concat => return Tensor::cat(outputs, 1),

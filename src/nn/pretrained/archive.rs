@@ -1,5 +1,6 @@
-//! One file out of a ZIP archive (PKWARE's APPNOTE, 4.3), stored or deflated, into a temporary
-//! file: what `.keras` files are made of. What the archive claims of lengths is held to.
+//! Extracts one file from a ZIP archive (PKWARE's APPNOTE, 4.3), stored or deflated, into a
+//! temporary file. `.keras` files are such archives. The lengths that an archive claims are
+//! enforced.
 
 use std::{
     fs::File,
@@ -10,13 +11,13 @@ use std::{
 use flate2::read::DeflateDecoder;
 use tempfile::NamedTempFile;
 
-/// The end of the directory and the longest comment behind it.
+/// Maximum length of the directory's end and the comment after it.
 const MOST_END: u64 = 22 + 65_535;
 
-/// The longest directory that is read; those of the files here have three entries.
+/// Maximum length of a directory; those of Keras's files have three entries.
 const MOST_DIRECTORY: u64 = 16 << 20;
 
-/// Deflate makes at most so many bytes of one.
+/// Maximum number of bytes that deflate makes of one.
 const MOST_FROM_A_BYTE: u64 = 1032;
 
 /// A file in an archive.
@@ -27,11 +28,11 @@ struct Member {
     offset: u64,
 }
 
-/// The file of this name in the archive at `path`, unpacked; none where there is no such file, or
-/// no archive.
+/// Extracts the file called `name` from the archive at `path`. Returns `None` if `path` isn't an
+/// archive or has no such file.
 ///
 /// # Errors
-/// An archive that is damaged, in words; the system's.
+/// Returns a message if the archive is damaged, or if a file can't be read or written.
 pub(super) fn unpacked(path: &Path, name: &str) -> Result<Option<NamedTempFile>, String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let found = find(&mut file, name).map_err(|error| error.to_string())?;
@@ -76,7 +77,7 @@ pub(super) fn unpacked(path: &Path, name: &str) -> Result<Option<NamedTempFile>,
     }
 }
 
-/// Looks the name up in the directory at the archive's end.
+/// Finds a file in the directory at the end of the archive.
 fn find(file: &mut File, name: &str) -> io::Result<Option<Member>> {
     let length = file.seek(SeekFrom::End(0))?;
     let from = length.saturating_sub(MOST_END);
@@ -151,7 +152,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// An archive with one file beside the one that is looked for.
+    /// Returns an archive with this file and another one.
     pub(crate) fn archive(name: &str, content: &[u8], is_deflated: bool) -> Vec<u8> {
         let mut out = Vec::new();
         let mut directory = Vec::new();

@@ -1,4 +1,4 @@
-//! Finds the pretrained weights on this machine, and the architecture that each file is of.
+//! Finds pretrained weights on this machine, and the architecture that each file belongs to.
 
 use std::{
     env, fs,
@@ -11,30 +11,30 @@ use super::{
 };
 use crate::{architecture::Architecture, base::io::cache, config::Model};
 
-/// A folder or file with weights, beside the cache folder.
+/// Environment variable with a folder or file of weights, searched in addition to the cache folder.
 const VARIABLE: &str = "EMBERLENS_WEIGHTS";
 
-/// Endings of the files that are opened.
+/// Extensions of the files that are opened.
 const ENDINGS: [&str; 5] = ["pth", "pt", "safetensors", "h5", "keras"];
 
-/// Width factors that weights are published for.
+/// Width multipliers that weights are published for.
 const WIDTHS: [f64; 7] = [1.0, 0.75, 0.5, 0.35, 0.25, 1.3, 1.4];
 
-/// A file of weights and what it is.
+/// A file of weights, and the network that it belongs to.
 #[derive(Clone, Debug)]
 pub struct AtHand {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// The architecture that its tensors fit.
     pub architecture: Architecture,
-    /// The width factor, unless it is 1.
+    /// The width multiplier, unless it is 1.
     pub width: Option<f64>,
-    /// Whose layers and pixel values it belongs to.
+    /// The origin of the weights.
     pub found: Found,
 }
 
-/// Lists the files with weights in the cache folder and in what `EMBERLENS_WEIGHTS` names, by path.
-/// Files that are no weights of an architecture here are left out.
+/// Lists the files of weights in the cache folder and in the folder that `EMBERLENS_WEIGHTS` names,
+/// sorted by path. Other files are left out.
 pub fn at_hand() -> Vec<AtHand> {
     let places = cache::folder("weights")
         .into_iter()
@@ -45,7 +45,7 @@ pub fn at_hand() -> Vec<AtHand> {
     paths.iter().filter_map(|path| identify(path)).collect()
 }
 
-/// Lists the files at a place that may hold weights: itself, or those in the folder.
+/// Lists the files at a path that may hold weights: the file itself, or those in the folder.
 fn files_of(place: &Path) -> Vec<PathBuf> {
     let has_ending = |path: &PathBuf| {
         path.extension().is_some_and(|ending| {
@@ -68,8 +68,8 @@ fn files_of(place: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Finds out which architecture the weights at `path` are of; `None` if they are of none here, or
-/// can't be read.
+/// Returns the architecture that the weights at `path` belong to. Returns `None` if they belong to
+/// none that is supported, or can't be read.
 pub fn identify(path: &Path) -> Option<AtHand> {
     let file = files::open(path).ok()?;
     for architecture in Architecture::all().filter(|architecture| !architecture.is_of_recipe()) {

@@ -1,5 +1,5 @@
-//! Whose layers and pixel values a file of weights was trained with, told from the file, its name
-//! and timm's `config.json` beside it.
+//! Determines the library whose layers and normalization a file of weights was trained with, from
+//! the file, its name and timm's `config.json` next to it.
 
 use std::{fs, path::Path};
 
@@ -15,24 +15,24 @@ use crate::{
     nn::NnError,
 };
 
-/// The longest `config.json` that is read; timm's have a kilobyte.
+/// Maximum length of a `config.json` in bytes; timm's have a kilobyte.
 const MOST_CONFIG_BYTES: u64 = 1 << 20;
 
-/// What is known of a file of weights.
+/// The origin of a file of weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Who named the tensors.
+    /// The library or program that named the tensors.
     pub origin: Origin,
     /// The library whose layers the weights belong to; `None` for a checkpoint of this program,
-    /// which says so itself.
+    /// whose metadata says so.
     pub dialect: Option<Dialect>,
-    /// What the weights expect of pixel values; `None` for a checkpoint of this program.
+    /// The normalization that the weights expect; `None` for a checkpoint of this program.
     pub normalize: Option<Normalize>,
-    /// How it was told, in words.
+    /// Description for messages of how the library was determined.
     pub by: &'static str,
 }
 
-/// What timm writes beside its weights.
+/// The fields of timm's `config.json`.
 #[derive(Deserialize)]
 struct TimmConfig {
     #[serde(default)]
@@ -47,7 +47,7 @@ struct PretrainedConfig {
 }
 
 impl PretrainedConfig {
-    /// Returns the mean and standard deviation, if both are there.
+    /// Returns the mean and standard deviation, if both are given.
     fn normalize(self) -> Option<Normalize> {
         Some(Normalize::Custom {
             mean: self.mean?,
@@ -55,7 +55,7 @@ impl PretrainedConfig {
         })
     }
 
-    /// Whether mean and standard deviation are those of three channels, or not there.
+    /// Returns whether mean and standard deviation have three channels or are missing.
     fn is_possible(&self) -> bool {
         let is_mean =
             |mean: &Vec<f32>| mean.len() == 3 && mean.iter().all(|value| value.is_finite());
@@ -66,12 +66,12 @@ impl PretrainedConfig {
     }
 }
 
-/// Finds out whose weights are in the file at `path`, for a network of `architecture`. A dialect
-/// that the recipe names is taken.
+/// Determines the origin of the weights at `path` for a network of `architecture`. A dialect that
+/// the recipe names takes precedence.
 ///
 /// # Errors
 /// Returns an error if the file can't be read or has none of the network's names, or if the
-/// `config.json` beside it can't be read.
+/// `config.json` next to it can't be read.
 pub fn find(
     architecture: Architecture,
     network: &Network,
@@ -86,10 +86,10 @@ pub fn find(
     tell(architecture, origin, named, path)
 }
 
-/// Finds out whose weights a file has whose tensors were named by `origin`.
+/// Determines the origin of a file whose tensors were named by `origin`.
 ///
 /// # Errors
-/// Returns an error if the `config.json` beside it can't be read or says what can't be.
+/// Returns an error if the `config.json` next to it can't be read or isn't valid.
 pub(super) fn tell(
     architecture: Architecture,
     origin: Origin,
@@ -127,7 +127,7 @@ pub(super) fn tell(
     })
 }
 
-/// Tells the dialect, and by what.
+/// Returns the dialect, and how it was determined.
 fn told(
     architecture: Architecture,
     library: Dialect,
@@ -185,12 +185,12 @@ fn told(
     )
 }
 
-/// Reads timm's `config.json` from the folder of the weights; `None` if there is none, or another
-/// program's. It belongs to a file that is called as in timm's repositories, not to any other that
-/// lies in the same folder.
+/// Reads timm's `config.json` from the folder of the weights. Returns `None` if there is none, or
+/// if it belongs to another program. It applies to a file named as in timm's repositories only, not
+/// to others in the same folder.
 ///
 /// # Errors
-/// Returns an error if it can't be read, or if its mean or standard deviation can't be.
+/// Returns an error if it can't be read, or if its mean or standard deviation isn't valid.
 fn timm_config(path: &Path) -> Result<Option<TimmConfig>, NnError> {
     let beside = path.with_file_name("config.json");
     let is_timms = path

@@ -1,4 +1,4 @@
-//! Published weights are downloaded into the cache folder, once.
+//! Downloads published weights into the cache folder.
 
 use std::{
     io,
@@ -14,33 +14,33 @@ use crate::{
     },
 };
 
-/// Weights can't be had.
+/// An error of getting published weights.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No place to keep them.
+    /// The system has no cache folder for the user.
     #[error("the system names no cache folder for this user; set HOME or XDG_CACHE_HOME")]
     NoCache,
-    /// Another file where they belong.
+    /// Another file has the path of the weights.
     #[error("the file there is not the published one; move it away: {}", .0.display())]
     Other(PathBuf),
-    /// It can't be read.
+    /// The file can't be read.
     #[error("can't read the cached weights: {0}: {path}", path = .1.display())]
     Read(io::Error, PathBuf),
     /// The download failed.
     #[error("{by_hand}: {error}")]
     Download {
-        /// What to do without a network.
+        /// What to do without a network connection.
         by_hand: String,
-        /// What happened.
+        /// The error of the download.
         error: DownloadError,
     },
 }
 
-/// Downloads the published weights of a network unless they are cached; a network without any needs
-/// none.
+/// Downloads the published weights of a network unless they are cached. Does nothing for a network
+/// without any.
 ///
 /// # Errors
-/// They can't be downloaded; with what to do by hand.
+/// Returns an error that says what to do by hand if they can't be downloaded.
 pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(), FetchError> {
     let Some(published) = &architecture.entry().published else {
         return Ok(());
@@ -54,11 +54,12 @@ pub fn ensure(architecture: Architecture, progress: &dyn Progress) -> Result<(),
     fetch(architecture, published, published.url, progress).map(|_| ())
 }
 
-/// Downloads a published file from `url` unless it is cached, and checks it. A download that was
-/// cut off is resumed. Returns the path in the cache.
+/// Downloads a published file from `url` unless it is cached, and checks it. Resumes a partial
+/// download. Returns the path in the cache.
 ///
 /// # Errors
-/// It can't be downloaded; with what to do by hand. Another file is in its place.
+/// Returns an error that says what to do by hand if the file can't be downloaded, and one if
+/// another file has its path.
 pub fn fetch(
     architecture: Architecture,
     published: &Published,
@@ -91,18 +92,18 @@ pub fn fetch(
     Ok(place)
 }
 
-/// Returns where a published file is kept.
+/// Returns the path at which a published file is cached.
 ///
 /// # Errors
-/// The system has no cache folder for the user.
+/// Returns [`FetchError::NoCache`] if the system has no cache folder for the user.
 pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
     published::place(published).ok_or(FetchError::NoCache)
 }
 
 fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> String {
     format!(
-        "no weights of {}; without a network, put the file {} ({}, SHA-256 {}{}) from {} at {}, or \
-         name another file with model.weights",
+        "no weights of {}; without a network connection, put the file {} ({}, SHA-256 {}{}) from \
+         {} at {}, or name another file with model.weights",
         architecture.name(),
         published.file(),
         Expected {

@@ -1,6 +1,7 @@
-//! Files with weights as tensors by name, each read when it is asked for: safetensors, PyTorch's
-//! `.pth`, HDF5, and the HDF5 in a `.keras` archive. The kind is told from the content. What a file
-//! claims is checked against its length before memory is taken, and nothing in it is run.
+//! Opens files of weights as named tensors, each of which is read on demand: safetensors, PyTorch's
+//! `.pth`, HDF5, and the HDF5 in a `.keras` archive. The format is told from the content. Lengths
+//! that a file claims are checked against its size before memory is allocated, and no code in it is
+//! run.
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path, sync::Arc};
 
@@ -12,26 +13,26 @@ use safetensors::SafeTensors;
 
 use super::archive;
 
-/// The longest header of a safetensors file that is read; those of the networks here have some
+/// Maximum length in bytes of a safetensors header; those of the supported networks have some
 /// kilobytes.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
 
-/// The most tensors and the deepest groups of an HDF5 file that are looked at.
+/// Maximum number of tensors and maximum depth of groups that are visited in an HDF5 file.
 const MOST_TENSORS: usize = 10_000;
 const MOST_DEPTH: usize = 16;
 
 const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-/// The file in a `.keras` archive that the weights are in.
+/// Name of the file with the weights in a `.keras` archive.
 const KERAS_MEMBER: &str = "model.weights.h5";
 
-/// What to do with a model whose weights can't be taken out of it.
+/// Advice for a model whose weights can't be extracted.
 const SAVE_WEIGHTS: &str =
     "save its weights from Keras with model.save_weights(\"x.weights.h5\") and name that file";
 
-/// One tensor of a file.
+/// A tensor of a file.
 pub(super) struct Entry {
-    /// As the file has it.
+    /// Shape as stored in the file.
     pub(super) shape: Vec<usize>,
     read: Box<dyn Fn() -> Result<Vec<f32>, String>>,
 }
@@ -44,7 +45,10 @@ impl Entry {
         }
     }
 
-    /// The values.
+    /// Reads the values.
+    ///
+    /// # Errors
+    /// Returns a message if the file can't be read.
     pub(super) fn read(&self) -> Result<Vec<f32>, String> {
         let values = (self.read)()?;
         let expected: usize = self.shape.iter().product();
@@ -59,10 +63,10 @@ impl Entry {
     }
 }
 
-/// The tensors of the file at `path`.
+/// Opens the file at `path` and returns its tensors by name.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// Returns a message if the file isn't a valid file of weights.
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let is_saved_model = path.ends_with("saved_model.pb") || path.join("saved_model.pb").is_file();
     if is_saved_model || path.is_dir() {
@@ -82,19 +86,19 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
         .read_to_end(&mut start)
         .map_err(|error| error.to_string())?;
     if start.starts_with(HDF5_MAGIC) {
-        hdf5(path).map_err(|error| format!("not a whole HDF5 file: {error}"))
+        hdf5(path).map_err(|error| format!("not a complete HDF5 file: {error}"))
     } else if start.starts_with(b"PK")
         && let Some(inner) = archive::unpacked(path, KERAS_MEMBER)
-            .map_err(|error| format!("not a whole .keras file: {error}"))?
+            .map_err(|error| format!("not a complete .keras file: {error}"))?
     {
         // What is open stays readable when its name is gone.
         hdf5(inner.path())
-            .map_err(|error| format!("not a whole .keras file: {KERAS_MEMBER} in it: {error}"))
+            .map_err(|error| format!("not a complete .keras file: {KERAS_MEMBER} in it: {error}"))
     } else if start.get(8) == Some(&b'{') {
         let header = u64::from_le_bytes(start[..8].try_into().expect("nine bytes were read"));
         if header > MOST_HEADER_BYTES.min(length) {
             return Err(format!(
-                "not a whole safetensors file: its header claims {header} bytes, the file has \
+                "not a complete safetensors file: its header claims {header} bytes, the file has \
                  {length}"
             ));
         }
@@ -107,7 +111,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let map = Arc::new(MappedFile::open(path).map_err(|error| error.to_string())?);
     let failed =
-        |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
+        |error: safetensors::SafeTensorError| format!("not a complete safetensors file: {error}");
     let file = SafeTensors::deserialize(&map).map_err(failed)?;
     let entry = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         let (map, own, dtype) = (Arc::clone(&map), name.to_owned(), view.dtype());
@@ -125,7 +129,7 @@ fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 
 fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     let failed = |error: pytorch_reader::PytorchError| {
-        format!("neither safetensors nor HDF5, nor a whole PyTorch file: {error}")
+        format!("neither safetensors nor HDF5, nor a complete PyTorch file: {error}")
     };
     let reader = PytorchReader::new(path).map_err(failed)?;
     let entry = |(name, tensor): (String, pytorch_reader::Tensor)| {
@@ -145,7 +149,7 @@ fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     Ok(reader.into_tensors().into_iter().map(entry).collect())
 }
 
-/// Little-endian bytes of a type by its name.
+/// Decodes little-endian values of a type that is given by its name.
 fn floats(bytes: &[u8], dtype: &str) -> Result<Vec<f32>, String> {
     Ok(match dtype {
         "F32" => bytes

@@ -1,5 +1,5 @@
-//! Weights in every format and under every library's names; and files that are of another network,
-//! damaged or mean harm.
+//! Tests weights in every format and under every library's names, and files that belong to another
+//! network, are damaged or malicious.
 
 use std::fs;
 

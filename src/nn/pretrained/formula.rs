@@ -1,5 +1,5 @@
-//! Weights by the formula of `scripts/reference/networks.py`, in files as the originals' libraries
-//! write them.
+//! Weights computed by the formula of `scripts/reference/networks.py`, in files as the original
+//! libraries write them.
 
 use std::{collections::HashMap, path::Path};
 
@@ -7,7 +7,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::base::io::files;
 
-/// A number from 0 to 1 by the formula of the script.
+/// Returns a number from 0 to 1 by the formula of the script.
 pub(super) fn unit(name: &str, index: usize) -> f64 {
     let hash = name.bytes().fold(2_166_136_261u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
@@ -18,7 +18,8 @@ pub(super) fn unit(name: &str, index: usize) -> f64 {
     f64::from(x ^ (x >> 16)) / 4_294_967_296.0
 }
 
-/// A tensor by the formula of the script, whose kind its name and shape tell.
+/// Returns the values of a tensor by the formula of the script; its name and shape tell what kind
+/// it is.
 fn values(name: &str, shape: &[usize], gain: f64) -> Vec<f32> {
     let plain = name.strip_suffix(":0").unwrap_or(name);
     let is_keras = name.contains('/');
@@ -93,7 +94,8 @@ fn serialize(views: Vec<(String, TensorView<'_>)>, path: &Path) {
     files::write_atomic(path, &file).expect("written");
 }
 
-/// The names of the file that torchvision publishes, `denselayer1.norm.1` for `denselayer1.norm1`.
+/// Renames tensors as in the file that torchvision publishes, `denselayer1.norm.1` for
+/// `denselayer1.norm1`.
 pub(super) fn rename_as_published(path: &Path) {
     let bytes = std::fs::read(path).expect("written above");
     let file = SafeTensors::deserialize(&bytes).expect("whole");

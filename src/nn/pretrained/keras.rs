@@ -1,4 +1,4 @@
-//! Names in Keras's files, of all its versions: `block1_conv1/block1_conv1_W_1:0`,
+//! Layer and tensor names in files of all Keras versions: `block1_conv1/block1_conv1_W_1:0`,
 //! `model_weights/vgg16/block1_conv1/kernel`, and `layers/conv2d_1/vars/0`, which only numbers the
 //! layers of each kind.
 
@@ -10,10 +10,11 @@ use super::{
 };
 use crate::architecture::{Kind, Layer, Network};
 
-/// Layers behind the last feature map that have kernels.
+/// Names of layers with kernels after the last feature map.
 const HEADS: [&str; 5] = ["conv_preds", "conv_2", "logits", "predictions", "Logits"];
 
-/// Lists what is looked for under Keras's names; empty if the file has none of them.
+/// Lists the tensors of the network under Keras's names. The list is empty if the file has none of
+/// them.
 pub(super) fn wanted(network: &Network, file: &BTreeMap<String, Entry>) -> Vec<Wanted> {
     let by_name = by_name(file);
     let modules = network.modules();
@@ -68,7 +69,7 @@ pub(super) fn wanted(network: &Network, file: &BTreeMap<String, Entry>) -> Vec<W
     found
 }
 
-/// The tensors of a file by layer and part.
+/// Returns the tensors of a file by layer and parameter.
 fn by_name(file: &BTreeMap<String, Entry>) -> BTreeMap<(&str, &'static str), &str> {
     let mut found = BTreeMap::new();
     for name in file.keys() {
@@ -100,7 +101,7 @@ fn by_name(file: &BTreeMap<String, Entry>) -> BTreeMap<(&str, &'static str), &st
     found
 }
 
-/// What a tensor of a layer is.
+/// Returns the parameter that a tensor of a layer holds.
 fn part(tensor: &str) -> Option<&'static str> {
     let name = tensor.strip_suffix(":0").unwrap_or(tensor);
     let known = [
@@ -129,8 +130,9 @@ fn part(tensor: &str) -> Option<&'static str> {
         .or_else(|| name.contains("_b").then_some("bias"))
 }
 
-/// The names of layers in a file that numbers them: `conv2d`, `conv2d_1`, and so on for each kind.
-/// Empty for networks with paths side by side, whose layers Keras numbers in another order.
+/// Returns the names of layers in a file that numbers them: `conv2d`, `conv2d_1`, and so on for
+/// each kind. The list is empty for networks with parallel paths, whose layers Keras numbers in
+/// another order.
 fn numbers(modules: &[(&Layer, usize)]) -> Vec<String> {
     if modules
         .iter()
@@ -157,8 +159,8 @@ fn numbers(modules: &[(&Layer, usize)]) -> Vec<String> {
     modules.iter().map(&mut number).collect()
 }
 
-/// Whether a tensor that isn't looked for belongs to a head: dense layers of any name, what an
-/// optimizer keeps, and what normalizes images.
+/// Returns whether a tensor that isn't needed belongs to a head: dense layers of any name, the
+/// optimizer's state, and layers that normalize images.
 pub(super) fn is_of_head(name: &str, shape: &[usize]) -> bool {
     let is_named = |heads: &[&str]| name.split('/').any(|group| heads.contains(&group));
     let is_convolution = name

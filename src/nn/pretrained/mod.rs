@@ -1,6 +1,6 @@
-//! Weights that others trained, put into a backbone: torchvision's and timm's names, Keras's, our
-//! own. All tensors that are missing, superfluous or of another shape are told at once, before
-//! anything is read.
+//! Loads pretrained weights into a backbone, under the names of torchvision, timm, Keras or this
+//! program. All tensors that are missing, superfluous or of another shape are reported at once,
+//! before any is read.
 
 mod archive;
 pub mod at_hand;
@@ -35,12 +35,12 @@ pub use fetch::FetchError;
 pub use names::Origin;
 pub use published::{locate, place, published};
 
-/// Returns `model` with its backbone's weights from the file at `path`, and whose names they have.
-/// A head in the file is left there.
+/// Returns `model` with its backbone's weights from the file at `path`, and the origin of their
+/// names. A head in the file is ignored.
 ///
 /// # Errors
-/// Returns an error if the file can't be read or is of another network, with every tensor that is
-/// missing, superfluous or of another shape.
+/// Returns an error if the file can't be read or belongs to another network, with every tensor that
+/// is missing, superfluous or of another shape.
 pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnError> {
     let failed = |message: String| NnError::Weights(format!("{message}: {}", path.display()));
     let file = files::open(path).map_err(failed)?;
@@ -74,7 +74,7 @@ pub fn load(model: Classifier, path: &Path) -> Result<(Classifier, Origin), NnEr
     ))
 }
 
-/// Reads what is wanted of a file, turned to our parameters' layout, by their paths.
+/// Reads the wanted tensors of a file in the layout of our parameters, by path.
 fn values_of(
     wanted: &[Wanted],
     file: &BTreeMap<String, Entry>,

@@ -1,4 +1,4 @@
-//! The names that a file has for a network's tensors.
+//! The names that a file uses for a network's tensors.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use super::{
 };
 use crate::architecture::{Dialect, Elsewhere, Layer, Network};
 
-/// Who named the tensors of a file.
+/// The library or program that named the tensors of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A library. torchvision stands for timm where they share all names.
+    /// A library. torchvision stands for timm too, if they share all names.
     Library(Dialect),
     /// A checkpoint of this program.
     Own,
 }
 
-/// What is looked for in a file.
+/// The tensors that are read from a file.
 pub(super) struct Chosen {
     pub(super) origin: Origin,
-    /// What stands before all names of the network's state; other names belong to something else.
+    /// Prefix of all names of the network's state; other names belong to something else.
     pub(super) prefix: String,
     pub(super) wanted: Vec<Wanted>,
 }
 
 impl Chosen {
-    /// Lists every tensor that isn't as it should be, in words.
+    /// Describes every tensor that is missing, superfluous or of another shape.
     pub(super) fn faults(&self, file: &BTreeMap<String, Entry>) -> Vec<String> {
         let mut faults = Vec::new();
         for wanted in &self.wanted {
@@ -54,8 +54,8 @@ impl Chosen {
     }
 }
 
-/// Whether a tensor of a file has the values of one of another shape in the same order: kernels of
-/// 1x1 convolutions are also kept as matrices, factors of channels with sides of 1.
+/// Returns whether a tensor of one shape holds the values of another one in the same order: kernels
+/// of 1x1 convolutions may be stored as matrices, and scales of channels with extra sides of 1.
 fn is_same_shape(found: &[usize], expected: &[usize]) -> bool {
     let sides = |shape: &[usize]| {
         shape
@@ -67,7 +67,7 @@ fn is_same_shape(found: &[usize], expected: &[usize]) -> bool {
     sides(found) == sides(expected)
 }
 
-/// Finds out which names the file uses; `None` if it has none of the network's.
+/// Determines which names the file uses. Returns `None` if it has none of the network's.
 pub(super) fn choose(network: &Network, file: &BTreeMap<String, Entry>) -> Option<Chosen> {
     let own = own(network);
     if own
@@ -204,7 +204,7 @@ fn torch(
     found
 }
 
-/// Whether a tensor belongs to a head, or to counters that nothing needs.
+/// Returns whether a tensor belongs to a head, or is a counter that isn't needed.
 pub(super) fn is_of_head(origin: Origin, name: &str, shape: &[usize]) -> bool {
     const TORCH: [&str; 6] = [
         "classifier.",
@@ -223,7 +223,7 @@ pub(super) fn is_of_head(origin: Origin, name: &str, shape: &[usize]) -> bool {
     }
 }
 
-/// Describes a file with none of the names that are known.
+/// Describes a file without any known name.
 pub(super) fn unknown(file: &BTreeMap<String, Entry>) -> String {
     let some: Vec<_> = file.keys().take(3).map(String::as_str).collect();
     format!(

@@ -1,6 +1,6 @@
-//! Every network beside the original of torchvision, timm and Keras: weights by a formula under the
-//! original's own names, the same images, equal features and gradients
-//! (`scripts/reference/networks.py`).
+//! Compares every network with the original in torchvision, timm and Keras: with weights computed
+//! by a formula under the original's own names and the same images, features and gradients must be
+//! equal (`scripts/reference/networks.py`).
 
 use burn::{
     module::Module,
@@ -28,7 +28,7 @@ use crate::{
 
 use Dialect::{Keras, Timm, TimmTf, Torchvision};
 
-/// The networks of each library that have stored features, whose layers they have, and their width.
+/// The networks of each library with stored features: file, architecture, dialect and width.
 const NETWORKS: [(&str, &str, Dialect, Option<f64>); 41] = [
     ("torchvision.resnet18", "resnet18", Torchvision, None),
     ("torchvision.resnet34", "resnet34", Torchvision, None),
@@ -148,15 +148,15 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Option<Vec<f32>> {
     )
 }
 
-/// Largest difference of features, as a fraction of the largest feature.
+/// Maximum difference of features, as a fraction of the largest feature.
 const FEATURES: f32 = 1e-4;
 
-/// Norm of the difference of gradients, as a fraction of the gradient's norm: at most for both
-/// images together, and for the one that agrees better. In single precision a value may land on the
-/// other side of a ReLU's bend than in the original's double precision, which moves the gradient of
-/// that image by a hundredth: Keras's own MobileNetV2 in single precision is 1.1e-2 from itself in
-/// double precision, by one image, in which a value lies 6e-7 from a bend. A wrong layer moves
-/// both.
+/// Maximum norm of the difference of gradients, as a fraction of the gradient's norm: for both
+/// images together, and for the one that agrees better. In single precision a value may be on the
+/// other side of a ReLU's bend than in the original's double precision, which changes the gradient
+/// of that image by a hundredth: Keras's own MobileNetV2 in single precision differs by 1.1e-2 from
+/// itself in double precision, because of one image, in which a value is 6e-7 from a bend. A wrong
+/// layer changes both.
 const GRADIENT: [f64; 2] = [2e-2, 2e-3];
 
 fn assert_features(what: &str, got: &[f32], expected: &[f32]) {
@@ -230,7 +230,7 @@ impl Original {
     }
 }
 
-/// The network that has an original's layers and nothing but an output behind them.
+/// Returns the design of a network with an original's layers, followed by an output layer only.
 fn design(
     architecture: Architecture,
     dialect: Dialect,
@@ -295,15 +295,21 @@ fn compare(file: &str, architecture: &str, dialect: Dialect, width: Option<f64>,
     }
 }
 
-/// Images by the formula of the script.
+/// Returns images computed by the formula of the script.
+///
+/// # Shapes
+/// Returns `shape`.
 fn images(shape: [usize; 4], device: &Device) -> Tensor<4> {
     let level = |index| ((unit("input", index) - 0.5) * 4.0) as f32;
     let levels = (0..shape.iter().product()).map(level).collect();
     Tensor::from_data(TensorData::new(levels, shape), device)
 }
 
-/// The gradient of the images, with frozen norms, as the original in inference mode, and without
-/// dropout.
+/// Returns the gradient with respect to the images, with frozen norms and no dropout, as the
+/// original in inference mode.
+///
+/// # Shapes
+/// `images` is `[batch, channels, height, width]`; returns as many values.
 fn input_gradient(model: Classifier, images: Tensor<4>) -> Vec<f32> {
     let x = images.require_grad();
     let features = model.freeze().forward_features(x.clone());
@@ -316,7 +322,7 @@ fn input_gradient(model: Classifier, images: Tensor<4>) -> Vec<f32> {
     read(x.grad(&gradients).expect("the input's gradient")).expect("read")
 }
 
-/// On burn-flex all of them, on the other devices one of each kind of block.
+/// Compares all networks on burn-flex, and one of each kind of block on the other devices.
 #[test]
 fn features_and_gradients_are_those_of_the_originals() {
     const EVERYWHERE: [&str; 5] = [
@@ -335,7 +341,8 @@ fn features_and_gradients_are_those_of_the_originals() {
     }
 }
 
-/// Keras's own `save_weights` numbers the layers of each kind in the network's order.
+/// Loads a file of Keras's own `save_weights`, which numbers the layers of each kind in the
+/// network's order.
 #[test]
 fn layers_that_keras_only_numbers_are_found() {
     let device = Device::flex();

@@ -1,4 +1,4 @@
-//! The weights that others have published for the backbones, and where they are kept.
+//! The weights that are published for the backbones, and where they are cached.
 
 use std::path::{Path, PathBuf};
 
@@ -14,14 +14,14 @@ pub fn published() -> impl Iterator<Item = (Architecture, &'static Published)> {
         .filter_map(|architecture| Some((architecture, architecture.entry().published.as_ref()?)))
 }
 
-/// Returns the path at which a published file is kept; `None` if the system has no cache folder for
-/// the user.
+/// Returns the path at which a published file is cached. Returns `None` if the system has no cache
+/// folder for the user.
 pub fn place(published: &Published) -> Option<PathBuf> {
     cache::folder("weights").map(|folder| folder.join(published.file()))
 }
 
-/// Returns the file behind `model.weights`, whether it exists or not; `None` for weights that are
-/// drawn.
+/// Returns the path that `model.weights` stands for, whether or not the file exists. Returns `None`
+/// for weights that are drawn.
 pub fn locate(architecture: Architecture, weights: &Weights) -> Option<PathBuf> {
     match weights {
         Weights::None => None,

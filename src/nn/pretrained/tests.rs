@@ -1,4 +1,5 @@
-//! Weights of torchvision and Keras, beside what they make of the same images.
+//! Compares weights of torchvision and Keras with the features that the originals compute from the
+//! same images.
 
 use std::{collections::BTreeMap, fs};
 
@@ -32,7 +33,7 @@ pub(crate) fn golden(name: &str) -> std::path::PathBuf {
         .join(name)
 }
 
-/// The images of `scripts/reference/backbones.py`, `[height, width, channels]` bytes each.
+/// Returns the images of `scripts/reference/backbones.py`, `[height, width, channels]` bytes each.
 fn images(count: usize, [height, width]: [usize; 2]) -> Vec<Vec<u8>> {
     let level = |index: usize| {
         let number = (index + 1) as u64;
@@ -45,7 +46,7 @@ fn images(count: usize, [height, width]: [usize; 2]) -> Vec<Vec<u8>> {
     (0..count).map(image).collect()
 }
 
-/// The images as the network sees them.
+/// Returns the images as the network's input.
 pub(crate) fn input(
     normalize: &Normalize,
     count: usize,
@@ -71,7 +72,7 @@ pub(crate) fn input(
     )
 }
 
-/// VGG with few channels and torchvision's classifier for a head.
+/// Returns a VGG with few channels and torchvision's classifier as its head.
 pub(super) fn narrow(batch_norm: bool, device: &Device) -> Classifier {
     let settings = Model {
         hidden: Hidden::Many(vec![10, 9]),
@@ -158,7 +159,7 @@ fn features_and_logits_are_torchvisions_and_kerass_from_every_format() {
     }
 }
 
-/// torchvision's three dense layers in the head.
+/// Loads torchvision's three dense layers into the head.
 fn with_classifier(model: Classifier, path: &Path) -> Classifier {
     let file = files::open(path).expect("whole");
     let prefix = file
@@ -194,7 +195,7 @@ fn with_classifier(model: Classifier, path: &Path) -> Classifier {
     )
 }
 
-/// [`narrow`] with the weights of a file of torchvision's.
+/// Returns [`narrow`] with the weights of a torchvision file.
 pub(crate) fn narrow_with_classifier(file: &str, batch_norm: bool, device: &Device) -> Classifier {
     with_classifier(
         load(narrow(batch_norm, device), &golden(file))
@@ -278,8 +279,8 @@ fn formula(index: usize, shape: &[usize]) -> Vec<u8> {
     (0..shape.iter().product()).flat_map(value).collect()
 }
 
-/// `python scripts/reference/backbones.py --full DIR`, then `EMBERLENS_BACKBONES=DIR cargo test
-/// --release full_width -- --ignored`.
+/// Needs `python scripts/reference/backbones.py --full DIR`, then
+/// `EMBERLENS_BACKBONES=DIR cargo test --release full_width -- --ignored`.
 #[test]
 #[ignore = "needs two gigabytes of files that scripts/reference/backbones.py makes"]
 fn full_width_networks_are_torchvisions_and_kerass() {

@@ -1,35 +1,35 @@
-//! The tensors of a network that are looked for in a file, and what they are called below their
-//! layer's name.
+//! The tensors that a network needs from a file, and their names below the layer's name.
 
 use crate::architecture::{Conv, Groups, Kind, Layer};
 
-/// How a tensor of a file becomes ours.
+/// How a tensor of a file is converted to our layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// As it is.
+    /// Not at all.
     None,
-    /// `[height, width, inputs, outputs]`, or `[inputs, outputs]` of a dense layer, to `[outputs,
-    /// inputs, height, width]`.
+    /// From `[height, width, inputs, outputs]`, or `[inputs, outputs]` of a dense layer, to
+    /// `[outputs, inputs, height, width]`.
     KerasKernel,
-    /// `[height, width, channels, 1]` to `[channels, 1, height, width]`.
+    /// From `[height, width, channels, 1]` to `[channels, 1, height, width]`.
     KerasDepthwise,
-    /// Subtracted: a bias before a batch norm, which our layer doesn't have, moves the norm's mean.
+    /// By subtraction: a bias before a batch norm, which our layer doesn't have, shifts the norm's
+    /// mean.
     BiasBeforeNorm,
 }
 
-/// A tensor that is looked for.
+/// A tensor that is needed.
 pub(super) struct Wanted {
     /// Path of our parameter.
     pub(super) path: String,
-    /// Its name in the file.
+    /// Name in the file.
     pub(super) name: String,
-    /// Its shape in the file.
+    /// Shape in the file.
     pub(super) shape: Vec<usize>,
     pub(super) turn: Turn,
     pub(super) is_optional: bool,
 }
 
-/// What a parameter is called: ours, as a checkpoint and PyTorch have it, and Keras's.
+/// The names of a parameter: ours, which checkpoints and PyTorch use too, and Keras's.
 pub(super) struct Part {
     pub(super) ours: &'static str,
     pub(super) torch: &'static str,
@@ -41,7 +41,7 @@ const fn part(ours: &'static str, torch: &'static str, keras: &'static str) -> P
 }
 
 impl Part {
-    /// A bias, which files have where our layer has none.
+    /// A bias, which some files have for layers that have none here.
     pub(super) const BIAS: Self = part("bias", "bias", "bias");
 }
 
@@ -50,7 +50,8 @@ const GAMMA: Part = part("gamma", "weight", "gamma");
 const BETA: Part = part("beta", "bias", "beta");
 const MEAN: Part = part("running_mean", "running_mean", "moving_mean");
 const VARIANCE: Part = part("running_var", "running_var", "moving_variance");
-/// PyTorch's layer scale is a parameter of the block itself and has no name below the layer's.
+/// The layer scale, which in PyTorch is a parameter of the block itself and has no name below the
+/// layer's.
 const SCALE: Part = part("scale", "", "gamma");
 
 /// Returns the parameters and statistics of a layer with their shapes; `inputs` is the number of
@@ -71,13 +72,13 @@ pub(super) fn parts(layer: &Layer, inputs: usize) -> Vec<(Part, Vec<usize>)> {
     }
 }
 
-/// Our parameter of a layer.
+/// Returns the path of a layer's parameter.
 pub(super) fn path(layer: &Layer, part: &Part) -> String {
     format!("backbone.{}.{}", layer.name, part.ours)
 }
 
-/// Returns what is looked for where a convolution without bias is directly followed by a norm: a
-/// bias called `name`, which moves the norm's mean.
+/// Returns the bias called `name` if the convolution at `at` has none here and is directly followed
+/// by a norm, whose mean it shifts.
 pub(super) fn bias_before(modules: &[(&Layer, usize)], at: usize, name: String) -> Option<Wanted> {
     let Kind::Conv(Conv {
         bias: false,
@@ -98,7 +99,7 @@ pub(super) fn bias_before(modules: &[(&Layer, usize)], at: usize, name: String) 
     })
 }
 
-/// Whether a layer is a depthwise convolution.
+/// Returns whether a layer is a depthwise convolution.
 pub(super) fn is_depthwise(layer: &Layer) -> bool {
     matches!(
         layer.kind,

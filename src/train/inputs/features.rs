@@ -65,6 +65,10 @@ pub(super) struct FeatureFiles {
 impl FeatureFiles {
     /// Returns the file with the features that `job` asks for, from an earlier run or computed now,
     /// or `None` if the run was stopped before the end.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read again, the device fails or the file can't be
+    /// written.
     pub(super) fn open_or_compute(
         &mut self,
         sources: Sources<'_>,
@@ -82,7 +86,7 @@ impl FeatureFiles {
                 return Ok(Some(Arc::new(file.in_any_order())));
             }
             watch.observer.say(&format!(
-                "warning: the features that were kept are damaged and are computed anew: {}",
+                "warning: the cached features are damaged and are computed again: {}",
                 path.display()
             ));
         }
@@ -90,7 +94,7 @@ impl FeatureFiles {
             format!(", augmentation {}", round + 1)
         });
         watch.observer.say(&format!(
-            "Frozen layers look at {total} images{which}, once; kept in {}",
+            "Frozen layers process {total} images{which} once; features are cached in {}",
             layout.folder.display()
         ));
         if !compute(sources, job, &path, watch)? {

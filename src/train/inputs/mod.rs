@@ -106,6 +106,10 @@ impl Inputs {
 
     /// Returns the training inputs of `epoch` (counted from 0), or `None` if the run was stopped
     /// while features were computed.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read again, the device fails or a file can't be
+    /// written.
     pub(super) fn training(
         &mut self,
         sources: Sources<'_>,
@@ -164,6 +168,9 @@ impl Inputs {
 
     /// Returns the validation inputs in order, or `None` if the run was stopped while features were
     /// computed.
+    ///
+    /// # Errors
+    /// As [`Self::training`].
     pub(super) fn validation(
         &mut self,
         sources: Sources<'_>,

@@ -162,8 +162,8 @@ pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(),
             what: "the configuration",
             detail: format!("{key} was {old} and is {new}"),
             hint: format!(
-                "a resume may change {}, where the data lies and how it is cached, and the epochs \
-                 of the last phase; start a new run for the rest",
+                "a resume may change {}, where the data is and how it is cached, and the epochs of \
+                 the last phase; start a new run for the rest",
                 MAY_CHANGE.join(", ")
             ),
         }),
@@ -242,7 +242,7 @@ pub(in crate::train) fn follow_images(
     let changed = |detail: String| TrainError::Changed {
         what: "the data",
         detail,
-        hint: "put it back as it was, or start a new run".to_owned(),
+        hint: "restore it, or start a new run".to_owned(),
     };
     let path = run.join("split.csv");
     let mut written = table::read_split(&path)?;

@@ -361,6 +361,9 @@ fn check_monitors(config: &Config, validation: &ImageSet) -> Result<(), TrainErr
 
 /// Returns the factor on the loss of each class. Balanced weights are images / (classes * images of
 /// the class), as in scikit-learn.
+///
+/// # Errors
+/// Returns an error for a name that isn't a class.
 pub(in crate::train) fn class_weights(
     wanted: &ClassWeights,
     train: &ImageSet,

@@ -13,6 +13,9 @@ use crate::data::pixels::memory::Room;
 
 /// Decodes a file of one of the three formats. PNM and BMP are bounded by the size of the file: a
 /// byte of a PNM holds eight pixels at most.
+///
+/// # Errors
+/// Returns the reason if the file can't be decoded.
 pub(super) fn decode(
     bytes: &[u8],
     format: ImageFormat,

@@ -48,7 +48,7 @@ const MARKS: &[(&[u8], &str, &str)] = &[
     (
         b"SIMPLE  =",
         "a FITS image",
-        "save it as 8-bit PNG, with the levels that matter stretched",
+        "save it as 8-bit PNG, with the relevant range of values stretched",
     ),
     (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
     (b"PK\x05\x06", "an empty ZIP archive", NOT_A_IMAGE),
@@ -67,12 +67,12 @@ const MARKS: &[(&[u8], &str, &str)] = &[
     ),
     (
         b"\x1A\x45\xDF\xA3",
-        "a film (Matroska or WebM)",
+        "a video (Matroska or WebM)",
         "save its frames as JPEG or PNG",
     ),
     (
         b"RIFF",
-        "a RIFF file (a film or a sound, not WebP)",
+        "a RIFF file (video or sound, not WebP)",
         "save its frames as JPEG or PNG",
     ),
     (
@@ -102,13 +102,13 @@ pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             b"crx " => named("a raw photograph (CR3)"),
             b"jxl " => named("a JPEG XL image"),
             _ => Some((
-                "a film (MP4 or QuickTime)",
+                "a video (MP4 or QuickTime)",
                 "save its frames as JPEG or PNG",
             )),
         };
     }
     if has(128, b"DICM") {
-        let advice = "convert it with its window of levels, with pydicom or dcm2pnm (dcm2niix for \
+        let advice = "convert it with its display window by pydicom or dcm2pnm (dcm2niix for \
                       volumes), and save it as PNG";
         return Some(("a DICOM image", advice));
     }
@@ -123,7 +123,7 @@ pub fn foreign_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             && matches!(&rest[344..347], b"n+1" | b"ni1");
         is_nifti.then_some((
             "a NIfTI volume",
-            "save its slices as PNG, with the levels that matter stretched",
+            "save its slices as PNG, with the relevant range of values stretched",
         ))
     })
 }
@@ -137,13 +137,10 @@ fn of_text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
     let is_tag = |tag: &str| start.starts_with('<') && start.contains(tag);
     match () {
-        () if is_tag("<svg") => Some((
-            "an SVG drawing",
-            "save it as PNG in the size that is wanted",
-        )),
+        () if is_tag("<svg") => Some(("an SVG drawing", "save it as PNG in the wanted size")),
         () if is_tag("<!doctype html") || is_tag("<html") || is_tag("<head") || is_tag("<body") => {
             Some((
-                "an HTML page (as failed downloads leave)",
+                "an HTML page (often left by a failed download)",
                 "download the image again",
             ))
         }
@@ -229,7 +226,7 @@ mod tests {
                 "Git LFS",
                 "git lfs pull",
             ),
-            (b"\0\0\0\x1CftypIsom\0\0", "a film", "frames"),
+            (b"\0\0\0\x1CftypIsom\0\0", "a video", "frames"),
             (b"RIFF\x10\0\0\0AVI LIST", "a RIFF file", "frames"),
         ]);
     }

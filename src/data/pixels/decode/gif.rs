@@ -13,6 +13,9 @@ use crate::data::pixels::memory::Room;
 const MOST_PIXELS_A_BYTE: u64 = 2731;
 
 /// Decodes the first frame.
+///
+/// # Errors
+/// Returns the reason if the file can't be decoded.
 pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -90,7 +93,7 @@ fn in_words(error: &DecodingError) -> String {
         DecodingError::Io(inner) if inner.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the file is cut off: it ends before the image does".to_owned()
         }
-        _ => format!("the file is damaged or no valid Gif: {error}"),
+        _ => format!("the file is damaged or not a valid Gif: {error}"),
     }
 }
 
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_stands_in_its_place_on_the_first_colour_or_on_nothing() {
+    fn a_frame_stands_in_its_place_on_the_first_color_or_on_nothing() {
         for (transparent, around, first) in [
             (None, [10, 20, 30], [200, 100, 50]),
             (Some(1), [255; 3], [255; 3]),
@@ -140,7 +143,7 @@ mod tests {
         bytes[6..10].copy_from_slice(&[0x3A, 0x34, 0x3A, 0x34]);
         let reason = decode(&bytes, Color::Rgb).expect_err("a bomb");
         assert!(
-            reason.contains("13370x13370 pixels can't be in"),
+            reason.contains("13370x13370 pixels don't fit into"),
             "{reason}"
         );
     }

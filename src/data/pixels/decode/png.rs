@@ -20,6 +20,9 @@ const MOST_PIXELS_A_BYTE: u64 = 8 * 1032;
 const MOST_BESIDE: u64 = 16 << 20;
 
 /// Decodes a file; one with all of its pixels and a missing end is reported as damaged.
+///
+/// # Errors
+/// Returns the reason if the file can't be decoded.
 pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MOST_BESIDE + bytes.len() as u64);

@@ -96,13 +96,13 @@ fn reduced([height, width, channels]: [usize; 3], bytes: Vec<u8>, color: Color) 
     }
     let pixels = bytes.as_chunks::<3>().0;
     // Row by row, so that a color image is recognized early.
-    let is_grey = pixels.chunks(width).all(|row| {
+    let is_gray = pixels.chunks(width).all(|row| {
         row.iter().fold(true, |all, [red, green, blue]| {
             all & (red == green) & (green == blue)
         })
     });
     let bytes = match color {
-        _ if is_grey => pixels.iter().map(|pixel| pixel[0]).collect(),
+        _ if is_gray => pixels.iter().map(|pixel| pixel[0]).collect(),
         Color::Grayscale => pixels
             .iter()
             .map(|[red, green, blue]| luma(*red, *green, *blue))

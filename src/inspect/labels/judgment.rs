@@ -39,7 +39,7 @@ const ODDS: f64 = 5.0;
 
 /// A judgment in the form that is cached.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Judgement {
+pub(super) struct Judgment {
     pub(super) balanced_accuracy: f64,
     pub(super) doubts: Vec<Doubt>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Doubt {
     pub(super) probabilities: [f64; 2],
 }
 
-impl Judgement {
+impl Judgment {
     /// Judges the label of each row of `matrix`. Returns `None` if the model's skill is too low.
     pub(super) fn of(matrix: &Matrix, members: &[Member], num_classes: usize) -> Option<Self> {
         let labels: Vec<usize> = members.iter().map(|member| member.class).collect();
