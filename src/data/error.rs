@@ -56,6 +56,13 @@ pub enum DataError {
         /// The path of the file.
         path: PathBuf,
     },
+    /// An image that isn't kept and has other pixels than when it was read first.
+    #[error(
+        "an image has changed since it was read first, so that epochs would differ in what they \
+         learn; start anew with it, or bring the old file back and resume: {}",
+        names::of_path(.0)
+    )]
+    Changed(PathBuf),
     /// An image that can't be decoded, if that ends the run.
     #[error("can't decode an image: {reason}: {}", names::of_path(path))]
     Image {

@@ -7,18 +7,35 @@
 //! batches of 40 MB and more were slower than one, by up to 2.5 times.
 
 /// Keeps freed blocks of any size and any thread for later allocations. The process then holds as
-/// much memory as it ever used at one time. Must be called before the first thread is started. Does
-/// nothing without glibc.
-pub fn keep_large_blocks() {
+/// much memory as it ever used at one time. Returns whether it does: the settings can only be made
+/// while the process has a single thread, so this is to be called first, and they exist in glibc
+/// only.
+pub fn keep_large_blocks() -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: each call sets a parameter of the allocator or leaves it as it is. `mallopt` must not
-    // run beside other threads, which the contract above rules out.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_MAX, 0);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
-        // A thread's own arena consists of heaps of 64 MiB, each returned as soon as it is empty.
-        libc::mallopt(libc::M_ARENA_MAX, 1);
+    {
+        if !is_only_thread() {
+            return false;
+        }
+        // SAFETY: each call sets a parameter of the allocator or leaves it as it is. `mallopt` must
+        // not run beside a thread that allocates: there is no other thread, and only this one,
+        // which is busy here, could start one.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_MAX, 0);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+            // A thread's own arena consists of heaps of 64 MiB, each returned as soon as it is
+            // empty.
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+        true
     }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    false
+}
+
+/// Returns whether the process has one thread, as far as the system tells.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn is_only_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.take(2).count() == 1)
 }
 
 /// Returns free memory to the system. Meant for the time after a block so large that its like won't

@@ -51,7 +51,7 @@ fn a_large_block_is_brought_once() {
     };
     // 64 MiB are 16,384 pages of 4 KiB, or 32 huge pages.
     let brought = touch_five();
-    heap::keep_large_blocks();
+    assert!(heap::keep_large_blocks());
     touch_five();
     let kept = touch_five();
     assert!(
@@ -66,6 +66,7 @@ fn a_large_block_is_brought_once() {
         .name("maker".to_owned())
         .spawn(make)
         .expect("a thread");
+    assert!(!heap::keep_large_blocks(), "beside another thread");
     blocks.iter().take(5).for_each(drop);
     let before = faults();
     blocks.iter().for_each(drop);

@@ -35,7 +35,7 @@ const POOL: Pool = Pool {
 pub(super) static SQUEEZENET1_1: Entry = Entry {
     name: "squeezenet1_1",
     about: "SqueezeNet 1.1 without its top (Iandola et al. 2016, arXiv 1602.07360), in \
-            torchvision's layout; 0.7 million parameters, a fortieth\nof VGG16's work.",
+            torchvision's layout; 0.7 million parameters, a fortieth of VGG16's work.",
     source: Source::Table(|variant| squeezenet(variant.inputs)),
     dialects: &[(Dialect::Torchvision, Traits::TORCH)],
     side: 224,

@@ -9,4 +9,5 @@ pub mod kept;
 pub mod lock;
 pub mod npy;
 mod partial;
+pub mod positioned;
 pub mod raw_file;

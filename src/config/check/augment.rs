@@ -16,20 +16,22 @@ pub(super) fn check_augment(config: &Config, table: &Table, problems: &mut Probl
     for (name, own) in &augment.class {
         let path = format!("augment.class.{name}");
         if let Some(key) = NOT_BY_CLASS.iter().find(|key| own.contains_key(**key)) {
-            return problems.bad(
+            problems.bad(
                 &format!("{path}.{key}"),
                 "can't be set for one class: a batch has images of all; set it under [augment]",
             );
+            continue;
         }
         if own
             .iter()
             .all(|(key, value)| key == "inherit" && value.as_bool() == Some(true))
         {
-            return problems.bad(&path, "has no effect: it sets nothing; leave it out");
+            problems.bad(&path, "has no effect: it sets nothing; leave it out");
+            continue;
         }
         match augment.for_class(name) {
             Ok(merged) => check_one(&path, &merged, Some(own), config.data.color, problems),
-            Err(error) => return problems.bad(&path, error.message().to_owned()),
+            Err(error) => problems.bad(&path, error.message().to_owned()),
         }
     }
 }
@@ -45,7 +47,7 @@ fn check_one(
     check_keras(path, augment, problems);
     check_families(path, augment, color, problems);
     if augment.cval.is_some() && augment.fill_mode != FillMode::Constant {
-        return problems.bad(
+        problems.bad(
             &key("cval"),
             "has no effect without fill_mode = \"constant\"; set that or leave cval out",
         );
@@ -171,8 +173,8 @@ fn check_families(path: &str, augment: &Augment, color: Color, problems: &mut Pr
             ("hue", augment.hue.is_some()),
             ("random_gray", augment.random_gray.is_some()),
         ];
-        if let Some((name, _)) = colored.iter().find(|(_, is_set)| *is_set) {
-            return problems.bad(
+        for (name, _) in colored.iter().filter(|(_, is_set)| *is_set) {
+            problems.bad(
                 &key(name),
                 "has no effect on grayscale images; leave it out or set data.color = \"rgb\"",
             );

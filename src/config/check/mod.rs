@@ -99,13 +99,13 @@ fn check_data(config: &Config, problems: &mut Problems) {
         }
     }
     if let Err(message) = data.group_pattern() {
-        return problems.bad("data.group", message);
+        problems.bad("data.group", message);
     }
     if let Err(message) = data.exclude_patterns() {
-        return problems.bad("data.exclude", message);
+        problems.bad("data.exclude", message);
     }
     if data.train == PHANTOM && data.test.is_some() {
-        return problems.bad(
+        problems.bad(
             "data.test",
             "the phantom set brings its own test images; leave `data.test` out",
         );
@@ -130,6 +130,48 @@ mod tests {
             assert!(error.contains(expected), "{change}: {error}");
         }
         parse(text, Path::new("recipe.toml"), &[]).expect("the text without a change is fine");
+    }
+
+    #[test]
+    fn one_error_of_a_section_hides_no_other() {
+        for (changes, keys) in [
+            (
+                &["data.group=(", "data.exclude=['[']", "data.color=grayscale"][..],
+                &["data.group", "data.exclude", "data.normalize"][..],
+            ),
+            (
+                &[
+                    "data.train=phantom",
+                    "data.normalize={ mean = [0.5], std = [0.5] }",
+                ],
+                &["data.test", "data.normalize"],
+            ),
+            (
+                &[
+                    "augment.class.a={}",
+                    "augment.class.b={ rotation_range = -1 }",
+                ],
+                &["augment.class.a", "augment.class.b.rotation_range"],
+            ),
+            (
+                &["augment.cval=3", "augment.fill_mode='reflect'"],
+                &["augment.cval", "augment.fill_mode"],
+            ),
+            (
+                &["model.weights=imagenet", "train.feature_cache=2"],
+                &["model.weights", "train.feature_cache"],
+            ),
+        ] {
+            let text = "name = 'x'\n[data]\ntrain = 'images'\ntest = 'more'\n\
+                        normalize = 'imagenet'\n";
+            let changes: Vec<_> = changes.iter().map(|&change| change.to_owned()).collect();
+            let error = parse(text, Path::new("recipe.toml"), &changes)
+                .expect_err("errors")
+                .to_string();
+            for key in keys {
+                assert!(error.contains(&format!("\n- `{key}`: ")), "{key}: {error}");
+            }
+        }
     }
 
     #[test]

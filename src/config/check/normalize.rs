@@ -36,14 +36,14 @@ pub(super) fn check_normalize(data: &Data, problems: &mut Problems) {
                 "a factor above 0, such as 0.00392",
             );
             if keras.zca_whitening && keras.featurewise_std_normalization {
-                return problems.bad(
+                problems.bad(
                     "data.normalize.featurewise_std_normalization",
                     "has no effect with zca_whitening; leave one of them out",
                 );
             }
             let values = data.image_size[0] * data.image_size[1] * channels;
             if keras.zca_whitening && values > MOST_WHITENED {
-                return problems.bad(
+                problems.bad(
                     "data.normalize.zca_whitening",
                     format!(
                         "found images of {values} values, whose matrix would have {values} times \

@@ -44,7 +44,7 @@ pub(super) fn check_train(train: &Train, problems: &mut Problems) {
     }
     if let ClassWeights::Named(weights) = &train.class_weights {
         if weights.is_empty() {
-            return rules.bad(
+            rules.bad(
                 "class_weights",
                 "has no effect: it names no class; name some, as { cat = 2.0 }, or leave it out",
             );
@@ -101,7 +101,7 @@ fn check_optimizer(optimizer: &Optimizer, problems: &mut Problems) {
         } => {
             rules.require(is_share(momentum), "momentum", momentum, SHARE);
             if *nesterov && *momentum == 0.0 {
-                return rules.bad(
+                rules.bad(
                     "nesterov",
                     "has no effect without momentum; set a momentum, such as 0.9",
                 );
@@ -179,7 +179,9 @@ fn check_factor(factor: f64, mut rules: Under<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::check::tests::assert_refused;
+    use std::path::Path;
+
+    use crate::config::{check::tests::assert_refused, text::parse};
 
     #[test]
     fn a_setting_of_training_that_cannot_work_names_its_key() {
@@ -212,5 +214,25 @@ mod tests {
             ),
             ("train.max_time=soon", "can't read `soon`"),
         ]);
+    }
+
+    #[test]
+    fn class_weights_without_a_class_hide_no_other_error() {
+        let text = "name = 'x'\n[data]\ntrain = 'images'\n[train]\nclass_weights = {}\n\
+                    optimizer = { kind = 'sgd', nesterov = true, weight_decay = -1 }\n";
+        let error = parse(text, Path::new("recipe.toml"), &[])
+            .expect_err("three errors")
+            .to_string();
+        assert!(
+            error.starts_with("3 values of the recipe don't fit:"),
+            "{error}"
+        );
+        for key in [
+            "class_weights",
+            "optimizer.nesterov",
+            "optimizer.weight_decay",
+        ] {
+            assert!(error.contains(&format!("\n- `train.{key}`: ")), "{error}");
+        }
     }
 }

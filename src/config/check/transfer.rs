@@ -30,7 +30,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
             ("batch_norm", model.batch_norm.is_some()),
         ] {
             if is_set {
-                return problems.bad(
+                problems.bad(
                     &format!("model.{key}"),
                     format!("has no effect on {name}, {why}; leave it out"),
                 );
@@ -39,7 +39,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     }
     if architecture.is_of_recipe() {
         if model.weights() == Weights::Imagenet {
-            return problems.bad(
+            problems.bad(
                 "model.weights",
                 format!("there are no published weights for {name}; name a file or leave it out"),
             );
@@ -49,7 +49,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
     }
     let has_phases = !config.train.phases.is_empty();
     if has_phases && model.freeze.is_some() {
-        return problems.bad(
+        problems.bad(
             "model.freeze",
             "has no effect with train.phases, where each phase says what is frozen; leave it out",
         );

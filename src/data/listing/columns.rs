@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::{
     has_image_extension,
-    records::{Record, split},
+    records::{Record, nth, split},
 };
+use crate::base::names::of_text;
 
 /// The columns of a list.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,27 +91,26 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
             "found a quote that opens here and never closes".to_owned(),
         )
     };
-    let mut lines = text
-        .split(['\n', '\r'])
-        .filter(|line| !line.trim().is_empty());
-    let first = lines.next().unwrap_or_default();
     // Excel writes the separator into a line of its own.
-    let declared = first
-        .trim()
-        .to_lowercase()
-        .strip_prefix("sep=")
-        .and_then(|rest| rest.chars().next());
-    let header = if declared.is_some() {
-        lines.next().unwrap_or_default()
-    } else {
-        first
+    let declared = text
+        .split(['\n', '\r'])
+        .find(|line| !line.trim().is_empty())
+        .and_then(|line| {
+            line.trim()
+                .to_lowercase()
+                .strip_prefix("sep=")?
+                .chars()
+                .next()
+        });
+    let skipped = usize::from(declared.is_some());
+    // A quoted name may have line breaks in it. A quote that never closes is an error below, if it
+    // is one with the separator that is chosen.
+    let fields = |separator| {
+        let header = nth(text, separator, skipped).ok().flatten();
+        header.map_or_else(Vec::new, |header| {
+            header.fields.into_iter().map(|field| field.text).collect()
+        })
     };
-    // The header is read by itself below, where a quote that never closes would be reported as
-    // unknown columns.
-    if split(header, ',').is_err() {
-        split(text, ',').map_err(unclosed)?;
-    }
-    let fields = |separator| fields_of(header, separator);
     let candidates = [',', ';', '\t', '|'];
     let is_whole = |separator: &char| roles(&fields(*separator))[..2].iter().all(Option::is_some);
     let separator = declared
@@ -124,7 +124,6 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
                 .unwrap_or(',')
         });
     let records = split(text, separator).map_err(unclosed)?;
-    let skipped = usize::from(declared.is_some());
     let Some(head) = records.get(skipped) else {
         return Err((1, format!("found no line, {EXPECTED} in the first")));
     };
@@ -139,17 +138,10 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
     ))
 }
 
-fn fields_of(line: &str, separator: char) -> Vec<String> {
-    let record = split(line, separator)
-        .ok()
-        .and_then(|records| records.into_iter().next());
-    record.map_or_else(Vec::new, |record| {
-        record.fields.into_iter().map(|field| field.text).collect()
-    })
-}
-
+/// Returns a name in small letters, with underscores for spaces, line breaks and hyphens.
 fn plain(name: &str) -> String {
-    name.trim().to_lowercase().replace([' ', '-'], "_")
+    let words: Vec<_> = name.split_whitespace().collect();
+    words.join("_").to_lowercase().replace('-', "_")
 }
 
 fn roles(names: &[String]) -> [Option<usize>; 5] {
@@ -183,8 +175,9 @@ fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
         .collect();
     if let Some((name, meant)) = unused.iter().find_map(|name| Some((name, misspelt(name)?))) {
         return Err(format!(
-            "found the column `{name}`: did you mean `{meant}`? rename it; a less similar name is \
-             ignored"
+            "found the column `{}`: did you mean `{meant}`? rename it; a less similar name is \
+             ignored",
+            of_text(name)
         ));
     }
     let mut words = Vec::new();
@@ -203,13 +196,13 @@ fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
             .map(|column| &names[column])
             .filter(|name| plain(name) != aliases[0])
         {
-            words.push(format!("`{name}` as {}", aliases[0]));
+            words.push(format!("`{}` as {}", of_text(name), aliases[0]));
         }
     }
     let unused: Vec<_> = unused
         .into_iter()
         .filter(|name| !name.is_empty())
-        .map(|name| format!("`{name}`"))
+        .map(|name| format!("`{}`", of_text(name)))
         .collect();
     if !unused.is_empty() {
         words.push(format!("{} passed over", unused.join(", ")));
@@ -250,7 +243,7 @@ fn without_header(names: &[String], separator: char) -> Option<Result<Columns, S
 fn unknown_header(names: &[String], found: &[Option<usize>; 5]) -> String {
     let shown: Vec<_> = names
         .iter()
-        .map(|name| format!("`{}`", crate::base::names::of_text(name)))
+        .map(|name| format!("`{}`", of_text(name)))
         .collect();
     let mut message = format!("found the columns {}; {EXPECTED}", shown.join(", "));
     for (role, aliases) in ROLES
@@ -283,9 +276,11 @@ fn unknown_header(names: &[String], found: &[Option<usize>; 5]) -> String {
             .filter(|name| likeness(name) > 0.8)
             .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         match nearest {
-            Some(name) => {
-                message.push_str(&format!("; did you mean `{}` by `{name}`?", aliases[0]))
-            }
+            Some(name) => message.push_str(&format!(
+                "; did you mean `{}` by `{}`?",
+                aliases[0],
+                of_text(name)
+            )),
             None => message.push_str(&format!(
                 "; there is no {} (`{}`, also `{}`)",
                 ["image", "class"][role],
@@ -389,6 +384,36 @@ mod tests {
         let own = read("path,label,class,split,group,blake3,weight,copy_of\n")
             .expect("a run's split.csv");
         assert_eq!(own.roles, [Some(0), Some(2), Some(3), Some(4), Some(6)]);
+    }
+
+    #[test]
+    fn a_header_may_have_line_breaks_in_quotes() {
+        for newline in ["\n", "\r\n", "\r"] {
+            let text = ["\"image", "name\",\"label\"", "a.png,cat", ""].join(newline);
+            let (columns, records) = understand(&text).expect("a list");
+            assert_eq!(columns.roles[..2], [Some(0), Some(1)], "{newline:?}");
+            assert_eq!(columns.words, ["`image\\x0Aname` as path"]);
+            assert_eq!((records.len(), columns.head, records[1].line), (2, 1, 3));
+        }
+        let declared = read("\nsep=;\n\"my\nnotes\";path;label\n").expect("a list");
+        assert_eq!(declared.roles[..2], [Some(1), Some(2)]);
+        assert_eq!(
+            declared.words,
+            ["`;` between the columns", "`my\\x0Anotes` passed over"]
+        );
+        // Only with the separator that isn't taken, the quote would be open.
+        check(
+            "5, \"y;path;label\n",
+            ';',
+            [1, 2],
+            &["`;` between the columns", "`5, \"y` passed over"],
+        );
+        let (line, error) = read("\n\"a\nb\",age\n1,2\n").expect_err("no columns of ours");
+        assert!(
+            error.starts_with("found the columns `a\\x0Ab`, `age`; expected the columns"),
+            "{error}"
+        );
+        assert_eq!(line, 2);
     }
 
     #[test]

@@ -43,6 +43,29 @@ pub(super) fn split(text: &str, separator: char) -> Result<Vec<Record>, usize> {
     Ok(records)
 }
 
+/// Returns the record at `index` among those with text, without reading the text behind it.
+///
+/// # Errors
+/// Returns the line of a quote that never closes, if it opens before that record ends.
+pub(super) fn nth(text: &str, separator: char, index: usize) -> Result<Option<Record>, usize> {
+    let mut reader = Reader {
+        rest: text,
+        line: 1,
+        separator,
+    };
+    let mut num_found = 0;
+    while !reader.rest.is_empty() {
+        let record = reader.record()?;
+        if !record.is_empty() {
+            if num_found == index {
+                return Ok(Some(record));
+            }
+            num_found += 1;
+        }
+    }
+    Ok(None)
+}
+
 /// The rest of a text, and the line it begins in.
 struct Reader<'a> {
     rest: &'a str,

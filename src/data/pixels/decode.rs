@@ -158,13 +158,7 @@ pub fn decode_in(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<De
     }
     // A panic is a bug in a decoder; it should cost one image and not the run.
     let decoded = silent(|| catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, wanted, room))));
-    let decoded =
-        decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))?;
-    if decoded.pixels.bytes.is_empty() {
-        Err("the image has no pixels".to_owned())
-    } else {
-        Ok(decoded)
-    }
+    decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))
 }
 
 /// Decodes a file in the format that its first bytes tell, whatever its name.
@@ -192,10 +186,13 @@ fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Dec
     }
 }
 
-/// Refuses an image above [`MAX_PIXELS`], and one with more than `most` pixels per byte of the
-/// file.
-fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(), String> {
+/// Refuses an image without pixels, which decoders aren't made for, one above [`MAX_PIXELS`], and
+/// one with more than `most` pixels per byte of the file.
+fn refuse_size([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(), String> {
     let pixels = height.saturating_mul(width);
+    if pixels == 0 {
+        return Err("the image has no pixels".to_owned());
+    }
     if pixels > MAX_PIXELS {
         return Err(format!(
             "{width}x{height} pixels are more than {MAX_PIXELS}, which looks like a decompression \
@@ -216,7 +213,7 @@ fn refuse_bomb([height, width]: [u64; 2], bytes: &[u8], most: u64) -> Result<(),
 fn decode_jpeg(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
     let jpeg = Jpeg::open(bytes).map_err(|error| error.to_string())?;
     let size = jpeg.size();
-    refuse_bomb(
+    refuse_size(
         size.map(|side| side as u64),
         bytes,
         jpeg_pixels::MOST_PIXELS_A_BYTE,
@@ -274,7 +271,7 @@ fn decode_tiff(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Deco
     let tiff = Tiff::open(bytes).map_err(|error| error.to_string())?;
     let [height, width] = tiff.size();
     // How many pixels a byte can hold depends on the compression; `Tiff::memory` checks it.
-    refuse_bomb([height as u64, width as u64], bytes, u64::MAX)?;
+    refuse_size([height as u64, width as u64], bytes, u64::MAX)?;
     let orientation = exif::of_number(tiff.orientation());
     let memory = tiff.memory().map_err(|error| error.to_string())?;
     room.need(memory.max(samples::memory([height, width], 4, orientation)))?;
@@ -503,6 +500,22 @@ mod tests {
                     );
                     assert_eq!(found.pixels.bytes, expected, "{name} {kind} {head:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_without_pixels_is_refused_before_a_decoder_fails_on_it() {
+        for kind in 1..=6 {
+            for size in ["0 3", "3 0", "0 0"] {
+                let most = if [1, 4].contains(&kind) { "" } else { " 255" };
+                let bytes = format!("P{kind} {size}{most}\n0 0 0 0 0 0 0 0 0 0");
+                let error = repaired(bytes.as_bytes()).expect_err(&bytes);
+                assert!(
+                    error.contains("the image has no pixels") || error.contains("damaged"),
+                    "{bytes}: {error}"
+                );
+                assert!(!error.contains("the decoder failed"), "{bytes}: {error}");
             }
         }
     }

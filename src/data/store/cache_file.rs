@@ -10,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use mapped_file::MappedFile;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +18,7 @@ use crate::{
     base::io::{
         cache,
         files::{self, PartialFile},
+        positioned::PositionedFile,
     },
     data::{
         error::DataError,
@@ -42,7 +42,7 @@ pub(in crate::data) type Spans = Vec<Range<usize>>;
 /// An open cache file, in which images follow one another.
 pub(in crate::data) struct CacheFile {
     /// The bytes of all images.
-    pub file: MappedFile,
+    pub file: PositionedFile,
     /// Position of each image.
     pub spans: Spans,
     /// CRC-32C of each image, checked when it is read; takes a few microseconds.
@@ -161,8 +161,8 @@ fn write(
     // The index is written last, since a cache counts as complete once it has one.
     let looks = write_looks(&names.looks, &reads).map_err(failed)?;
     write_index(&names.index, &reads, &sums, looks).map_err(failed)?;
-    let file = MappedFile::open(&names.pixels)
-        .map_err(|error| DataError::io("map", &names.pixels, error))?;
+    let file = PositionedFile::open(&names.pixels)
+        .map_err(|error| DataError::io("read", &names.pixels, error))?;
     Ok((
         CacheFile {
             file,
@@ -331,7 +331,7 @@ fn open(
             reads.len()
         ));
     }
-    let file = MappedFile::open(&names.pixels).map_err(|error| error.to_string())?;
+    let file = PositionedFile::open(&names.pixels).map_err(|error| error.to_string())?;
     let spans = spans(&reads, format);
     let length = spans.last().map_or(0, |span| span.end);
     if file.len() != length {

@@ -16,8 +16,6 @@ use std::{
     },
 };
 
-use mapped_file::MappedFile;
-
 use self::{cache_file::Spans, format::resized};
 pub use self::{
     format::{Format, Read},
@@ -30,7 +28,7 @@ use super::{
         memory,
     },
 };
-use crate::config::Cache;
+use crate::{base::io::positioned::PositionedFile, config::Cache};
 
 /// Where to keep decoded images.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +53,7 @@ enum Place {
     /// A file, with a copy of its first bytes in memory. Images are drawn in any order, so the
     /// system's page cache, which drops what was used longest ago, would seldom hold the next one.
     Disk {
-        file: MappedFile,
+        file: PositionedFile,
         held: Vec<u8>,
         spans: Spans,
         /// CRC-32C of each image.
@@ -66,15 +64,20 @@ enum Place {
         is_damaged: AtomicBool,
     },
     /// Not kept; decoded again each time.
-    Nowhere(Vec<PathBuf>),
+    Nowhere {
+        /// Paths of the image files.
+        sources: Vec<PathBuf>,
+        /// CRC-32C of each image as it was read first. It costs microseconds an image.
+        sums: Vec<u32>,
+    },
     /// Features of frozen layers.
     Features(Features),
 }
 
-/// Features of images in mapped files, one after the other.
+/// Features of images in files, one after the other.
 pub struct Features {
     /// The files. Each holds `count` images; the bytes after them are ignored.
-    pub files: Vec<Arc<MappedFile>>,
+    pub files: Vec<Arc<PositionedFile>>,
     /// Number of images per file.
     pub count: usize,
     /// Number of bytes per image.
@@ -85,7 +88,7 @@ pub struct Features {
 
 impl Features {
     /// Returns the file of an image and the position in it.
-    fn find(&self, slot: usize) -> Option<(&MappedFile, Range<usize>)> {
+    fn find(&self, slot: usize) -> Option<(&PositionedFile, Range<usize>)> {
         let start = slot.checked_rem(self.count)? * self.size;
         Some((self.files.get(slot / self.count)?, start..start + self.size))
     }
@@ -108,8 +111,8 @@ impl Store {
     /// mode.
     ///
     /// # Errors
-    /// Returns an error if the image isn't kept in memory and can't be read again. If its copy in
-    /// the cache file is damaged, it must also have the same pixels as before.
+    /// Returns an error if the image isn't kept, or its copy in the cache file is damaged, and it
+    /// can't be read again or has other pixels than before.
     pub fn pixels(&self, slot: usize) -> Result<Cow<'_, [u8]>, DataError> {
         if let Some(bytes) = self.kept(slot) {
             return Ok(Cow::Borrowed(bytes));
@@ -124,8 +127,6 @@ impl Store {
                 is_damaged,
                 ..
             } => {
-                // Read rather than mapped: where memory is short, the system takes longer to
-                // release mapped pages, which cost a fifth of the images per second.
                 let reason = match file.read(spans[slot].clone()) {
                     Ok(bytes) if cache_file::sum(&bytes) == sums[slot] => {
                         return Ok(Cow::Owned(bytes));
@@ -154,8 +155,21 @@ impl Store {
                     })
                 }
             }
-            Place::Nowhere(paths) => Ok(Cow::Owned(self.decode_again(&paths[slot])?)),
-            Place::Memory(..) | Place::Features(..) => unreachable!("all of them are kept"),
+            Place::Nowhere { sources, sums } => {
+                let bytes = self.decode_again(&sources[slot])?;
+                if cache_file::sum(&bytes) == sums[slot] {
+                    Ok(Cow::Owned(bytes))
+                } else {
+                    Err(DataError::Changed(sources[slot].clone()))
+                }
+            }
+            Place::Features(features) => {
+                let (file, part) = features.find(slot).expect("a slot of the store");
+                let read = file.read(part);
+                read.map(Cow::Owned)
+                    .map_err(|error| DataError::io("read the features", &features.folder, error))
+            }
+            Place::Memory(..) => unreachable!("all of them are kept"),
         }
     }
 
@@ -195,17 +209,13 @@ impl Store {
         ))
     }
 
-    /// Returns the bytes of an image if they are in memory or in a map.
+    /// Returns the bytes of an image if they are in memory.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
         match &self.place {
             Place::Memory(held, spans) | Place::Disk { held, spans, .. } => {
                 held.get(spans.get(slot)?.clone())
             }
-            Place::Features(features) => {
-                let (map, span) = features.find(slot)?;
-                map.get(span)
-            }
-            Place::Nowhere(_) => None,
+            Place::Features(_) | Place::Nowhere { .. } => None,
         }
     }
 
@@ -238,7 +248,7 @@ impl Store {
         match &self.place {
             Place::Disk { file, held, .. } => held.len() < file.len(),
             Place::Features(..) => true,
-            Place::Memory(..) | Place::Nowhere(_) => false,
+            Place::Memory(..) | Place::Nowhere { .. } => false,
         }
     }
 
@@ -250,7 +260,7 @@ impl Store {
                 file, held, spans, ..
             } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
             Place::Features(features) => features.find(slot),
-            Place::Memory(..) | Place::Nowhere(_) => None,
+            Place::Memory(..) | Place::Nowhere { .. } => None,
         };
         if let Some((file, span)) = found {
             file.will_need(span);
@@ -287,7 +297,7 @@ impl Store {
                     folder.display()
                 )
             }
-            Place::Nowhere(_) => "not kept, decoded each epoch".to_owned(),
+            Place::Nowhere { .. } => "not kept, decoded each epoch".to_owned(),
         }
     }
 }
@@ -394,6 +404,19 @@ mod tests {
             &|_| {},
         )
         .expect("read");
+        let as_read = store.pixels(3).expect("decoded").into_owned();
+        // Another file with the same pixels is no change.
+        let same = image::open(&paths[3]).expect("an image");
+        same.save_with_format(&paths[3], image::ImageFormat::Bmp)
+            .expect("written");
+        assert_eq!(*store.pixels(3).expect("the same pixels"), as_read);
+        fs::copy(&paths[1], &paths[3]).expect("replaced");
+        let error = store.pixels(3).expect_err("another image").to_string();
+        assert!(
+            error.starts_with("an image has changed since it was read first")
+                && error.ends_with("3.png"),
+            "{error}"
+        );
         fs::write(&paths[4], b"").expect("written");
         let error = store.pixels(4).expect_err("emptied").to_string();
         assert!(

@@ -36,14 +36,13 @@ pub fn read(
         Cache::Disk => read_to_disk(paths, format, 0, done),
         Cache::Off => {
             let read = |path: &&Path| match read_image(path, format, done) {
-                Ok((facts, _)) => Read::Good(Arc::new(facts)),
-                Err(reason) => Read::Bad(reason),
+                Ok((facts, pixels)) => (Read::Good(Arc::new(facts)), cache_file::sum(&pixels)),
+                Err(reason) => (Read::Bad(reason), 0),
             };
-            let place = Place::Nowhere(paths.iter().map(|path| path.to_path_buf()).collect());
-            Ok((
-                Arc::new(Store { format, place }),
-                paths.par_iter().map(read).collect(),
-            ))
+            let (reads, sums) = paths.par_iter().map(read).unzip();
+            let sources = paths.iter().map(|path| path.to_path_buf()).collect();
+            let place = Place::Nowhere { sources, sums };
+            Ok((Arc::new(Store { format, place }), reads))
         }
     }
 }

@@ -3,15 +3,15 @@
 //! that a file claims are checked against its size before memory is allocated, and no code in it is
 //! run.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, fs::File, io::Read, path::Path, sync::Arc};
 
 use burn::tensor::{bf16, f16};
 use hdf5_reader::{Hdf5File, group::Group};
-use mapped_file::MappedFile;
 use pytorch_reader::PytorchReader;
-use safetensors::SafeTensors;
+use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::archive;
+use crate::base::io::positioned::PositionedFile;
 
 /// Maximum length in bytes of a safetensors header; those of the supported networks have some
 /// kilobytes.
@@ -45,13 +45,21 @@ impl Entry {
         }
     }
 
+    /// Returns the number of values that the shape asks for; `None` for one that no memory holds.
+    pub(super) fn num_values(&self) -> Option<usize> {
+        let product = |product: usize, side: &usize| product.checked_mul(*side);
+        self.shape.iter().try_fold(1, product)
+    }
+
     /// Reads the values.
     ///
     /// # Errors
     /// Returns a message if the file can't be read.
     pub(super) fn read(&self) -> Result<Vec<f32>, String> {
+        let expected = self
+            .num_values()
+            .ok_or_else(|| format!("its shape {:?} is none", self.shape))?;
         let values = (self.read)()?;
-        let expected: usize = self.shape.iter().product();
         if values.len() == expected {
             Ok(values)
         } else {
@@ -108,23 +116,42 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     }
 }
 
+/// The tensors of a safetensors file, whose header isn't longer than the file.
 fn safetensors(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
-    let map = Arc::new(MappedFile::open(path).map_err(|error| error.to_string())?);
-    let failed =
-        |error: safetensors::SafeTensorError| format!("not a complete safetensors file: {error}");
-    let file = SafeTensors::deserialize(&map).map_err(failed)?;
-    let entry = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
-        let (map, own, dtype) = (Arc::clone(&map), name.to_owned(), view.dtype());
+    let not_whole = |error: &dyn Display| format!("not a complete safetensors file: {error}");
+    let file = Arc::new(PositionedFile::open(path).map_err(|error| error.to_string())?);
+    let part = |part| file.read(part).map_err(|error| not_whole(&error));
+    let header = part(0..8)?.try_into().expect("eight bytes");
+    let start = usize::try_from(u64::from_le_bytes(header))
+        .ok()
+        .and_then(|length| length.checked_add(8))
+        .ok_or_else(|| not_whole(&"its header is longer than any file"))?;
+    let header: Metadata =
+        serde_json::from_slice(&part(8..start)?).map_err(|error| not_whole(&error))?;
+    let rest = file.len() - start;
+    if header.data_len() != rest {
+        let faults = format!(
+            "it has {rest} bytes of values, expected {}",
+            header.data_len()
+        );
+        return Err(not_whole(&faults));
+    }
+    let entry = |(name, info): (String, &TensorInfo)| {
+        let (from, to) = info.data_offsets;
+        if from > to || to > rest {
+            return Err(not_whole(&format!("{name} is said to be at {from}..{to}")));
+        }
+        let (file, dtype) = (Arc::clone(&file), info.dtype);
         let read = move || {
-            let file = SafeTensors::deserialize(&map).map_err(|error| error.to_string())?;
+            let bytes = file.read(start + from..start + to);
             floats(
-                file.tensor(&own).map_err(|error| error.to_string())?.data(),
+                &bytes.map_err(|error| error.to_string())?,
                 &format!("{dtype:?}"),
             )
         };
-        (name.to_owned(), Entry::new(view.shape().to_vec(), read))
+        Ok((name, Entry::new(info.shape.clone(), read)))
     };
-    Ok(file.iter().map(entry).collect())
+    header.tensors().into_iter().map(entry).collect()
 }
 
 fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {

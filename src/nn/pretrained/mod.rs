@@ -35,6 +35,44 @@ pub use fetch::FetchError;
 pub use names::Origin;
 pub use published::{locate, place, published};
 
+/// A tensor of a file with weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its shape in the file.
+    pub shape: Vec<usize>,
+    /// Its values, in the file's order.
+    pub values: Vec<f32>,
+}
+
+/// Returns all tensors of the file at `path` by their names, whatever network they are of, each
+/// with the reason if it has more than `most_values` values, isn't whole, or isn't of floats.
+/// [`load`] reads only what its network asks for.
+///
+/// # Errors
+/// Returns an error if the file can't be read or is in no format with weights.
+pub fn tensors(
+    path: &Path,
+    most_values: usize,
+) -> Result<BTreeMap<String, Result<Tensor, String>>, NnError> {
+    let file = files::open(path)
+        .map_err(|message| NnError::Weights(format!("{message}: {}", path.display())))?;
+    let read = |entry: Entry| match entry.num_values() {
+        Some(count) if count <= most_values => {
+            let values = entry.read()?;
+            let shape = entry.shape;
+            Ok(Tensor { shape, values })
+        }
+        _ => Err(format!(
+            "found the shape {:?}, expected {most_values} values at most",
+            entry.shape
+        )),
+    };
+    Ok(file
+        .into_iter()
+        .map(|(name, entry)| (name, read(entry)))
+        .collect())
+}
+
 /// Returns `model` with its backbone's weights from the file at `path`, and the origin of their
 /// names. A head in the file is ignored.
 ///

@@ -8,7 +8,6 @@ use std::{
 };
 
 use burn::module::Module;
-use mapped_file::MappedFile;
 use rayon::prelude::*;
 
 use super::layout::{Layout, Sources};
@@ -16,6 +15,7 @@ use crate::{
     base::io::{
         bytes,
         files::{self, PartialFile, with_path},
+        positioned::PositionedFile,
     },
     data::batches::{loader::Loader, view::View},
     nn::{
@@ -74,12 +74,12 @@ impl FeatureFiles {
         sources: Sources<'_>,
         job: Job<'_>,
         watch: Watch<'_>,
-    ) -> Result<Option<Arc<MappedFile>>, TrainError> {
+    ) -> Result<Option<Arc<PositionedFile>>, TrainError> {
         let (layout, total) = (job.layout, job.view.draws.len());
         let path = layout
             .folder
             .join(format!("{}.f32", self.key(sources, &job)?));
-        if let Ok(file) = MappedFile::open(&path) {
+        if let Ok(file) = PositionedFile::open(&path) {
             if is_whole(&file, total, layout.size()) {
                 // Epochs read images in random order, so reading ahead would only evict other
                 // pages.
@@ -100,8 +100,8 @@ impl FeatureFiles {
         if !compute(sources, job, &path, watch)? {
             return Ok(None);
         }
-        let file = MappedFile::open(&path)
-            .map_err(|error| with_path(&error, "can't map the features", &path))?;
+        let file = PositionedFile::open(&path)
+            .map_err(|error| with_path(&error, "can't read the features", &path))?;
         Ok(Some(Arc::new(file.in_any_order())))
     }
 
@@ -214,13 +214,20 @@ fn compute(
 
 /// Whether the features of every image match the checksums stored after them. Reads the whole file,
 /// which also brings it into memory.
-fn is_whole(file: &[u8], count: usize, size: usize) -> bool {
-    let Some((features, checksums)) = file.split_at_checked(count * size) else {
+fn is_whole(file: &PositionedFile, count: usize, size: usize) -> bool {
+    let features = count * size;
+    if file.len() != features + count * size_of::<u32>() {
+        return false;
+    }
+    // A file that can't be read is damaged, too.
+    let Ok(checksums) = file.read(features..file.len()) else {
         return false;
     };
-    checksums.len() == count * size_of::<u32>()
-        && features
-            .par_chunks_exact(size)
-            .zip(checksums.par_chunks_exact(4))
-            .all(|(bytes, checksum)| crc32c::crc32c(bytes).to_le_bytes() == *checksum)
+    checksums
+        .par_chunks_exact(4)
+        .enumerate()
+        .all(|(index, checksum)| {
+            let read = file.read(index * size..(index + 1) * size);
+            read.is_ok_and(|bytes| crc32c::crc32c(&bytes).to_le_bytes() == *checksum)
+        })
 }

@@ -1,6 +1,6 @@
 //! The inputs of a phase: images, or features of its frozen layers.
 //!
-//! Features that don't change between epochs are computed once and kept in a mapped file that later
+//! Features that don't change between epochs are computed once and kept in a file that later
 //! runs find by its name: those of validation images, of training images without augmentation, and
 //! of `train.feature_cache` augmented variants of each training image.
 //!
@@ -16,8 +16,6 @@ use std::{
     sync::Arc,
 };
 
-use mapped_file::MappedFile;
-
 pub(super) use self::layout::Sources;
 use self::{
     features::{FeatureFiles, Job},
@@ -26,7 +24,7 @@ use self::{
 use super::observer::Watch;
 use super::{Observer, TrainError};
 use crate::{
-    base::io::bytes,
+    base::io::{bytes, positioned::PositionedFile},
     data::{
         batches::{
             batch::{ImageBatcher, Prepare},
@@ -56,7 +54,7 @@ pub(super) struct Inputs {
     files: FeatureFiles,
     validation_set: Option<Arc<ImageSet>>,
     /// Features of the training images by the number of their augmented variant.
-    train_files: BTreeMap<usize, Arc<MappedFile>>,
+    train_files: BTreeMap<usize, Arc<PositionedFile>>,
 }
 
 impl Inputs {
@@ -242,7 +240,7 @@ fn job_of_round<'a>(
 }
 
 /// Returns a set with the images of `set` once per file, each with its features from that file.
-fn feature_set(set: &ImageSet, layout: &Layout, files: Vec<Arc<MappedFile>>) -> Arc<ImageSet> {
+fn feature_set(set: &ImageSet, layout: &Layout, files: Vec<Arc<PositionedFile>>) -> Arc<ImageSet> {
     let slots = 0..set.images.len() * files.len();
     let images = slots
         .zip(set.images.iter().cycle())

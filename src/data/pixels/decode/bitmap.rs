@@ -8,7 +8,7 @@ use image::{
     metadata::Orientation,
 };
 
-use super::{Decoded, Stored, Wanted, all_samples, exif, in_words, refuse_bomb, samples};
+use super::{Decoded, Stored, Wanted, all_samples, exif, in_words, refuse_size, samples};
 use crate::data::pixels::memory::Room;
 
 /// Decodes a file of one of the three formats. PNM and BMP are bounded by the size of the file: a
@@ -69,7 +69,7 @@ fn finish(
     room: &mut Room<'_>,
 ) -> Result<Decoded, String> {
     let (width, height) = decoder.dimensions();
-    refuse_bomb([height.into(), width.into()], bytes, most)?;
+    refuse_size([height.into(), width.into()], bytes, most)?;
     let orientation = if format == ImageFormat::WebP {
         in_riff(bytes).map(exif::orientation)
     } else {

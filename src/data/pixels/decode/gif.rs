@@ -6,7 +6,7 @@ use std::io::Cursor;
 use gif::{ColorOutput, DecodeOptions, DecodingError};
 use image::{ImageFormat, metadata::Orientation};
 
-use super::{Decoded, Stored, Wanted, refuse_bomb, samples};
+use super::{Decoded, Stored, Wanted, refuse_size, samples};
 use crate::data::pixels::memory::Room;
 
 /// A code of at most 12 bits stands for at most 4,096 pixels.
@@ -32,7 +32,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
     let (transparent, has_local) = (frame.transparent, frame.palette.is_some());
     // A frame that exceeds its canvas enlarges it.
     let size = [canvas[0].max(top + height), canvas[1].max(left + width)];
-    refuse_bomb(size.map(|side| side as u64), bytes, MOST_PIXELS_A_BYTE)?;
+    refuse_size(size.map(|side| side as u64), bytes, MOST_PIXELS_A_BYTE)?;
     let channels = if transparent.is_some() { 4 } else { 3 };
     room.need(
         (height * width) as u64 + samples::memory(size, channels, Orientation::NoTransforms),

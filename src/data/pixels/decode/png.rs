@@ -9,7 +9,7 @@ use image::{
 
 use png::InterlaceInfo;
 
-use super::{Decoded, Stored, Wanted, all_samples, exif, in_words, refuse_bomb, samples};
+use super::{Decoded, Stored, Wanted, all_samples, exif, in_words, refuse_size, samples};
 use crate::data::pixels::memory::Room;
 
 /// Deflate makes at most 1,032 bytes of one, each with at most eight pixels.
@@ -29,7 +29,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Resul
     let mut decoder =
         PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(|error| in_words(&error))?;
     let (width, height) = decoder.dimensions();
-    refuse_bomb([height.into(), width.into()], bytes, MOST_PIXELS_A_BYTE)?;
+    refuse_size([height.into(), width.into()], bytes, MOST_PIXELS_A_BYTE)?;
     let (kind, size) = (decoder.color_type(), [height as usize, width as usize]);
     let exif = decoder.exif_metadata().map_err(|error| in_words(&error))?;
     let orientation = exif.map_or(Orientation::NoTransforms, |exif| exif::orientation(&exif));
