@@ -14,8 +14,8 @@
 //! | floor | modules |
 //! |---|---|
 //! | foundations | [`base`]: keyed random streams, atomic files, locks, downloads, names |
-//! | values | [`config`]: recipes; [`record`]: what an epoch leaves behind |
-//! | host memory | [`data`]: files to batches; [`augment`]: random changes; [`metrics`]: measures |
+//! | values | [`augment`]: random changes; [`config`]: recipes; [`record`]: what an epoch leaves |
+//! | host memory | [`data`]: files to batches; [`metrics`]: measures |
 //! | tensors | [`nn`]: networks, losses, optimizers, devices, weights, in Burn |
 //! | files of a run | [`checkpoint`]: saved as a whole, refused where a byte is wrong |
 //! | training | [`train`]: the loop and the run; [`report`]: figures and pages |

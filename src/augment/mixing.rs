@@ -6,12 +6,71 @@
 //! the order of the batch, which is shuffled each epoch. A batch of one image stays as it is.
 
 use rand::RngExt as _;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::Key;
-use crate::{
-    base::rng::{Purpose, Stream, normal, uniform},
-    config::{Augment, Mixing},
+use super::{
+    family::{Example, Family, Faults},
+    key::Key,
 };
+use crate::base::rng::{Stream, normal, uniform};
+
+/// MixUp.
+pub(super) static MIXUP: Family<Mixing> = Family {
+    keys: &["mixup"],
+    stream: 22,
+    mixes: true,
+    check,
+    examples: &[Example {
+        name: "mixup",
+        settings: "mixup = { alpha = 1.0 }",
+        about: "Each image of a batch blended with the next one; the label is blended likewise, \
+                through to the loss, and accuracy counts the class with the larger share. The \
+                captions give the shares.",
+    }],
+    ..Family::NEW
+};
+
+/// CutMix.
+pub(super) static CUTMIX: Family<Mixing> = Family {
+    keys: &["cutmix"],
+    stream: 23,
+    mixes: true,
+    check,
+    examples: &[Example {
+        name: "cutmix",
+        settings: "cutmix = { alpha = 1.0 }",
+        about: "A rectangle of the next image; the label goes by area.",
+    }],
+    ..Family::NEW
+};
+
+/// Two images in one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mixing {
+    /// How often an image is mixed, 0 to 1. Where mixup and cutmix both come up, one is tossed for.
+    pub probability: f64,
+    /// The share of the image itself is drawn from Beta(alpha, alpha): small values mix little, 1
+    /// is uniform.
+    pub alpha: f64,
+}
+
+impl Default for Mixing {
+    fn default() -> Self {
+        Self {
+            probability: 1.0,
+            alpha: 0.2,
+        }
+    }
+}
+
+fn check(mixing: &Mixing, faults: &mut Faults) {
+    faults.require_probability(mixing.probability);
+    let alpha = mixing.alpha;
+    let expected = "a number above 0, at most 100";
+    faults.require(alpha > 0.0 && alpha <= 100.0, "alpha", alpha, expected);
+}
 
 /// Mixes the images of a run's batches.
 #[derive(Clone, Debug)]
@@ -33,18 +92,18 @@ enum Mixture {
 }
 
 impl Mixer {
-    /// Creates a mixer for images of `[height, width, channels]`, or returns `None` if the settings
-    /// mix nothing.
-    pub fn new(
-        settings: &Augment,
+    /// Creates a mixer for images of `[height, width, channels]`, or returns `None` if neither
+    /// method is on.
+    pub(super) fn new(
+        mixup: Option<&Mixing>,
+        cutmix: Option<&Mixing>,
         [height, width, channels]: [usize; 3],
         seed: u64,
     ) -> Option<Self> {
-        let shape = [channels, height, width];
-        settings.mixes().then(|| Self {
-            mixup: settings.mixup.clone(),
-            cutmix: settings.cutmix.clone(),
-            shape,
+        (mixup.is_some() || cutmix.is_some()).then(|| Self {
+            mixup: mixup.cloned(),
+            cutmix: cutmix.cloned(),
+            shape: [channels, height, width],
             seed,
         })
     }
@@ -89,15 +148,15 @@ impl Mixer {
     /// Draws how an image is mixed, or `None` if it isn't. If both methods come up, MixUp's stream
     /// decides between them.
     fn draw(&self, key: Key) -> Option<Mixture> {
-        let drawn = |settings: &Option<Mixing>, purpose| {
+        let drawn = |settings: &Option<Mixing>, family: &Family<Mixing>| {
             let settings = settings.as_ref()?;
-            let mut own = key.stream(self.seed, purpose);
+            let mut own = key.stream(self.seed, family.stream);
             let is_on = own.random::<f64>() < settings.probability;
             let prefers = own.random::<bool>();
             is_on.then(|| (beta(settings.alpha, &mut own), prefers, own))
         };
-        let mixup = drawn(&self.mixup, Purpose::Mixup);
-        let cutmix = drawn(&self.cutmix, Purpose::Cutmix);
+        let mixup = drawn(&self.mixup, &MIXUP);
+        let cutmix = drawn(&self.cutmix, &CUTMIX);
         match (mixup, cutmix) {
             (Some((share, true, _)), Some(_)) | (Some((share, ..)), None) => {
                 Some(Mixture::Blend(share as f32))

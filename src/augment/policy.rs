@@ -5,12 +5,107 @@
 
 use pixel_sampling::Map;
 use rand::RngExt as _;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    change::{Change, Plan},
-    geometry::{about_centre, compose},
+    change::Plan,
+    color::{
+        brightness::Brighten,
+        contrast::Contrast,
+        pillow::{AutoContrast, Equalize, Posterize, Solarize},
+        saturation::Saturation,
+    },
+    family::{Effect, Example, Family, Faults},
+    filters::sharpen::Sharpen,
+    geometry::{about_center, compose},
+    ranged::{always, comes_up},
 };
-use crate::{base::rng::Stream, config::Policy};
+use crate::base::rng::Stream;
+
+/// The family.
+pub(super) static FAMILY: Family<Policy> = Family {
+    keys: &["policy"],
+    stream: 16,
+    effect: |_| Effect::Moves,
+    check,
+    draw: |policy, mut stream, drawing| {
+        if comes_up(policy.probability(), &mut stream) {
+            draw(policy, drawing.size, &mut stream, &mut drawing.plan);
+        }
+    },
+    examples: &[
+        Example {
+            name: "trivial augment",
+            settings: "policy = { kind = \"trivial_augment\" }",
+            about: "One operation of any strength (torchvision's `TrivialAugmentWide`).",
+        },
+        Example {
+            name: "rand augment",
+            settings: "policy = { kind = \"rand_augment\", num_ops = 2, magnitude = 15 }",
+            about: "Some operations of one strength, 0 to 30 (torchvision's `RandAugment`). What \
+                    moves pixels joins the one map, so that it comes before what changes values.",
+        },
+    ],
+    neutral: &["policy = { kind = \"rand_augment\", num_ops = 1, magnitude = 0 }"],
+    ..Family::NEW
+};
+
+/// A whole sequence of changes in one line, with torchvision's operations and strengths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Policy {
+    /// One operation of any strength (Mueller and Hutter, 2021; torchvision's
+    /// `TrivialAugmentWide`).
+    TrivialAugment {
+        /// How often an image is changed, 0 to 1.
+        #[serde(default = "always")]
+        probability: f64,
+    },
+    /// Some operations, one after the other, of one strength (Cubuk et al., 2020).
+    RandAugment {
+        /// How often an image is changed, 0 to 1.
+        #[serde(default = "always")]
+        probability: f64,
+        /// Operations an image.
+        #[serde(default = "two")]
+        num_ops: usize,
+        /// Strength, 0 to 30.
+        #[serde(default = "nine")]
+        magnitude: usize,
+    },
+}
+
+fn two() -> usize {
+    2
+}
+
+fn nine() -> usize {
+    9
+}
+
+impl Policy {
+    /// Returns how often an image is changed.
+    fn probability(&self) -> f64 {
+        match self {
+            Self::TrivialAugment { probability } | Self::RandAugment { probability, .. } => {
+                *probability
+            }
+        }
+    }
+}
+
+fn check(policy: &Policy, faults: &mut Faults) {
+    faults.require_probability(policy.probability());
+    if let Policy::RandAugment {
+        num_ops, magnitude, ..
+    } = policy
+    {
+        let fits = (1..=10).contains(num_ops);
+        faults.require(fits, "num_ops", num_ops, "1 to 10");
+        faults.require(*magnitude <= 30, "magnitude", magnitude, "0 to 30");
+    }
+}
 
 /// The largest strength; strengths are whole numbers from 0 to this.
 const MOST: f64 = 30.0;
@@ -53,7 +148,7 @@ enum Operation {
 }
 
 /// Adds the drawn operations to `plan`.
-pub(super) fn draw(policy: &Policy, size: [usize; 2], stream: &mut Stream, plan: &mut Plan) {
+fn draw(policy: &Policy, size: [usize; 2], stream: &mut Stream, plan: &mut Plan) {
     match policy {
         Policy::TrivialAugment { .. } => {
             let operation = OPERATIONS[stream.random_range(0..OPERATIONS.len())];
@@ -138,7 +233,7 @@ fn add(
         }
     };
     let factor = (1.0 + signed(most.factor)) as f32;
-    let mut moves = |map: Map| plan.map = compose(plan.map, about_centre(map, size));
+    let mut moves = |map: Map| plan.map = compose(plan.map, about_center(map, size));
     match operation {
         Operation::Identity => {}
         Operation::ShearX => moves([
@@ -166,17 +261,15 @@ fn add(
             let (sine, cosine) = signed(most.rotate).to_radians().sin_cos();
             moves([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]]);
         }
-        Operation::Brightness => plan.changes.push(Change::Brightness(factor)),
-        Operation::Color => plan.changes.push(Change::Saturation(factor)),
-        Operation::Contrast => plan.changes.push(Change::Contrast(factor)),
-        Operation::Sharpness => plan.changes.push(Change::Sharpen(factor)),
-        Operation::Posterize => plan.changes.push(Change::Posterize(
-            8 - (share * most.posterize).round() as u32,
-        )),
-        Operation::Solarize => plan
-            .changes
-            .push(Change::Solarize((255.0 * (1.0 - share)) as f32)),
-        Operation::AutoContrast => plan.changes.push(Change::AutoContrast),
-        Operation::Equalize => plan.changes.push(Change::Equalize),
+        Operation::Brightness => plan.add(Brighten(factor)),
+        Operation::Color => plan.add(Saturation(factor)),
+        Operation::Contrast => plan.add(Contrast(factor)),
+        Operation::Sharpness => plan.add(Sharpen(factor)),
+        Operation::Posterize => {
+            plan.add(Posterize(8 - (share * most.posterize).round() as u32));
+        }
+        Operation::Solarize => plan.add(Solarize((255.0 * (1.0 - share)) as f32)),
+        Operation::AutoContrast => plan.add(AutoContrast),
+        Operation::Equalize => plan.add(Equalize),
     }
 }

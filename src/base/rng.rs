@@ -2,6 +2,8 @@
 //! and on nothing else: not on threads, order, workers or a resume. ChaCha8 (Bernstein, 2008) is
 //! counter-based, so that a stream starts anywhere at no cost.
 
+use std::ops::RangeInclusive;
+
 use rand::SeedableRng;
 pub use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -10,19 +12,14 @@ use rand_chacha::ChaCha8Rng;
 pub type Stream = ChaCha8Rng;
 
 /// Purpose of a stream. The number is part of the key: never reuse or renumber one, or seeds give
-/// other results.
+/// other results. The next one is 1000: the numbers below that are missing here belong to
+/// [`AUGMENTATION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Split into training, validation and test images. Indices: class, 1 for test images.
     Split = 1,
     /// Order of an epoch. Indices: epoch.
     Order = 2,
-    /// Geometric augmentation of an image. Indices: epoch, image, number of earlier draws of it in
-    /// the epoch.
-    Geometry = 3,
-    /// Brightness and channel shift of an image. Indices of this and all augmentation below: as for
-    /// geometry.
-    Color = 4,
     /// Initial weights. Indices: position of the parameter.
     Weights = 5,
     /// Burn's generator (dropout) for a batch. Indices: epoch, batch.
@@ -31,36 +28,6 @@ pub enum Purpose {
     Phantom = 7,
     /// Synthetic images of the self-test and the benchmarks.
     Synthetic = 8,
-    /// Random resized crop.
-    ResizedCrop = 9,
-    /// Perspective.
-    Perspective = 10,
-    /// Contrast.
-    Contrast = 11,
-    /// Gamma.
-    Gamma = 12,
-    /// Saturation.
-    Saturation = 13,
-    /// Hue.
-    Hue = 14,
-    /// Random grayscale.
-    Gray = 15,
-    /// TrivialAugment and RandAugment.
-    Policy = 16,
-    /// Gaussian blur.
-    Blur = 17,
-    /// Sharpening.
-    Sharpen = 18,
-    /// Gaussian noise.
-    Noise = 19,
-    /// JPEG artifacts.
-    Jpeg = 20,
-    /// Random erasing.
-    Erasing = 21,
-    /// Mixup.
-    Mixup = 22,
-    /// Cutmix.
-    Cutmix = 23,
     /// Bootstrap draws behind confidence intervals. Indices: draw.
     Bootstrap = 24,
     /// Saliency maps with shuffled pixels. Indices: image.
@@ -71,12 +38,26 @@ pub enum Purpose {
     Waves = 27,
 }
 
+/// Numbers that stand for the families of augmentations instead of a [`Purpose`]. Each family has
+/// its own, beside the code that draws from it.
+pub const AUGMENTATION: [RangeInclusive<u64>; 3] = [3..=4, 9..=23, 28..=999];
+
 /// Returns the stream of `purpose` at `indices` under the run's `seed`.
 pub fn stream(seed: u64, purpose: Purpose, indices: [u64; 3]) -> Stream {
-    // Three indices don't fit into the key beside seed and purpose; the third is the stream number.
+    numbered_stream(seed, purpose as u64, indices)
+}
+
+/// Returns the stream of an augmentation family by its number. Indices: epoch, image, number of
+/// earlier draws of it in the epoch.
+pub fn augmentation_stream(seed: u64, number: u64, indices: [u64; 3]) -> Stream {
+    numbered_stream(seed, number, indices)
+}
+
+fn numbered_stream(seed: u64, number: u64, indices: [u64; 3]) -> Stream {
+    // Three indices don't fit into the key beside seed and number; the third is the stream number.
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
+    key[8..16].copy_from_slice(&number.to_le_bytes());
     key[16..24].copy_from_slice(&indices[0].to_le_bytes());
     key[24..].copy_from_slice(&indices[1].to_le_bytes());
     let mut stream = ChaCha8Rng::from_seed(key);

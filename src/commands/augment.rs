@@ -156,11 +156,9 @@ fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyh
             .iter()
             .any(|copy| set.images[copy.image].label == label)
     };
-    let unchanged = set
-        .classes
-        .iter()
-        .enumerate()
-        .filter(|(label, class)| is_written(*label) && !config.augment.changes_class(class));
+    let unchanged = set.classes.iter().enumerate().filter(|(label, class)| {
+        is_written(*label) && !config.augment.of_class(class).changes_images()
+    });
     let names: Vec<_> = unchanged.map(|(_, class)| class.as_str()).collect();
     if names.is_empty() {
         return Ok(());

@@ -21,11 +21,10 @@ pub use layers::{
     MOST_KERNEL_WEIGHTS, MaxPoolRecipe, SeparableConvRecipe,
 };
 pub use options::{
-    Augment, Cache, Chance, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping,
-    ErasedName, ErasedTo, Erasing, FillMode, Freeze, Hidden, Interpolation, KerasStandardize,
-    LayersFault, Loss, MaxTime, Metric, Mixing, Model, Normalize, OnBadImage, OnLeak, Optimizer,
-    PHANTOM, Phase, Policy, Pooling, Ranged, Resize, ResizedCrop, Sampler, Schedule, Semantics,
-    Shift, Source, Split, Train, Weights, Zoom,
+    Augment, Cache, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping, Freeze,
+    Hidden, Interpolation, KerasStandardize, LayersFault, Loss, MaxTime, Metric, Model, Normalize,
+    OnBadImage, OnLeak, Optimizer, PHANTOM, Phase, Pooling, Resize, Sampler, Schedule, Source,
+    Split, Train, Weights,
 };
 pub use rules::{ConfigError, Problem};
 pub use text::{changed_keys, load, name_of, parse};

@@ -1,13 +1,13 @@
 //! The images of a run as training reads them: the draws of an epoch in their order, augmented and
 //! normalized when a batch is made. Joins `data` and `augment`, which don't know each other.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use pixel_sampling::Finish;
 
 use crate::{
-    augment::{Augmenter, Key, Mixer},
-    config::{Augment, Config, Sampler},
+    augment::{Augmenter, Key},
+    config::{Config, Sampler},
     data::batches::{
         batch::{HostBatch, ImageBatcher, Mix, Prepare},
         dataset::ImageSet,
@@ -32,7 +32,7 @@ impl Datasets {
     /// Returns the training images of `epoch` (counted from 0) in their order, augmented and
     /// normalized.
     pub fn training_view(&self, config: &Config, epoch: usize) -> View {
-        normalized(config, &self.train, &self.normalizer, epoch)
+        augmented(config, &self.train, epoch, Some(self.normalizer.clone()))
     }
 
     /// Returns the validation images in order, normalized only.
@@ -44,7 +44,7 @@ impl Datasets {
 /// Returns the training images of `epoch` (counted from 0) in their order, augmented, as pixel
 /// values from 0 to 255.
 pub fn levels_view(config: &Config, train: &Arc<ImageSet>, epoch: usize) -> View {
-    augmented(config, train, epoch, Some(Finish::LEVELS), Arc::new(|_| ()))
+    augmented(config, train, epoch, None)
 }
 
 /// Returns the images of a set in order, each with its augmentation number `round`.
@@ -57,77 +57,72 @@ pub fn unlabeled_view(
     normalizer: &Normalizer,
     round: usize,
 ) -> View {
-    let augment = Augment {
-        class: BTreeMap::new(),
-        ..config.augment.clone()
-    };
-    let view = normalized(
-        &Config {
-            augment,
-            ..config.clone()
-        },
-        set,
-        normalizer,
-        round,
+    let common = Augmenter::new(
+        config.augment.common(),
+        set.store.format().shape(),
+        config.seed,
     );
+    let augmenters = vec![common; set.classes.len()];
+    let draws = order::in_order(set.images.len());
+    let prepare = prepare(augmenters, round, Some(normalizer.clone()));
     // Without mixup and cutmix: predictions would be of other images as well.
     View {
-        draws: order::in_order(set.images.len()),
-        batcher: ImageBatcher {
-            mix: None,
-            ..view.batcher
-        },
         set: Arc::clone(set),
+        draws,
+        batcher: ImageBatcher {
+            prepare,
+            mix: None,
+            num_classes: set.classes.len(),
+        },
     }
 }
 
-/// Returns the images of `epoch`, augmented and normalized.
-fn normalized(config: &Config, set: &Arc<ImageSet>, normalizer: &Normalizer, epoch: usize) -> View {
-    let normalizer = normalizer.clone();
-    augmented(
-        config,
-        set,
+/// Returns the key of a draw of `epoch`.
+fn key(epoch: usize, draw: Draw) -> Key {
+    Key {
         epoch,
-        normalizer.finish(),
-        Arc::new(move |values| normalizer.apply(values)),
-    )
+        image: draw.image,
+        repeat: draw.repeat,
+    }
 }
 
-/// A normalization other than one factor and one offset per channel, applied in place.
-type Normalize = Arc<dyn Fn(&mut [f32]) + Send + Sync>;
+/// Returns what makes an image of `epoch` from its bytes, with the augmenter of its label. Without a
+/// normalizer, values are those of pixels, from 0 to 255.
+fn prepare(augmenters: Vec<Augmenter>, epoch: usize, normalizer: Option<Normalizer>) -> Prepare {
+    // One factor and one offset per channel are applied while pixels are sampled, which saves a
+    // pass over the image.
+    let finish = match &normalizer {
+        Some(normalizer) => normalizer.finish(),
+        None => Some(Finish::LEVELS),
+    };
+    Arc::new(move |subject, out| {
+        let start = out.len();
+        let key = key(epoch, subject.draw);
+        augmenters[subject.label].write(subject.bytes, key, finish.as_ref(), out);
+        if let (None, Some(normalizer)) = (&finish, &normalizer) {
+            normalizer.apply(&mut out[start..]);
+        }
+    })
+}
 
-/// Returns the images of `epoch`, augmented. Values go through `finish` while they are sampled,
-/// which saves a pass over the image, or through `normalize` afterwards if there is none.
+/// Returns the images of `epoch` in their order, augmented, with values as [`prepare`] has them.
 fn augmented(
     config: &Config,
     set: &Arc<ImageSet>,
     epoch: usize,
-    finish: Option<Finish>,
-    normalize: Normalize,
+    normalizer: Option<Normalizer>,
 ) -> View {
     let draws = match config.train.sampler {
         Sampler::Shuffle => order::shuffled(set.images.len(), config.seed, epoch),
         Sampler::Balanced => order::balanced(&set.labels(), config.seed, epoch),
     };
-    let shape = set.store.format().shape();
-    let augmenters = augmenters(config, set);
-    let key = move |draw: Draw| Key {
-        epoch,
-        image: draw.image,
-        repeat: draw.repeat,
-    };
-    let prepare: Prepare = Arc::new(move |subject, out| {
-        let start = out.len();
-        augmenters[subject.label].write(subject.bytes, key(subject.draw), finish.as_ref(), out);
-        if finish.is_none() {
-            normalize(&mut out[start..]);
-        }
-    });
     // A batch depends on the keys of its draws alone, so that workers may make batches in any
     // order.
-    let mix = Mixer::new(&config.augment, shape, config.seed).map(|mixer| -> Mix {
+    let shape = set.store.format().shape();
+    let mixer = config.augment.common().mixer(shape, config.seed);
+    let mix = mixer.map(|mixer| -> Mix {
         Arc::new(move |batch: &mut HostBatch| {
-            let keys: Vec<_> = batch.draws.iter().map(|draw| key(*draw)).collect();
+            let keys: Vec<_> = batch.draws.iter().map(|draw| key(epoch, *draw)).collect();
             mixer.mix(
                 &keys,
                 &mut batch.images,
@@ -140,7 +135,7 @@ fn augmented(
         set: Arc::clone(set),
         draws,
         batcher: ImageBatcher {
-            prepare,
+            prepare: prepare(augmenters(config, set), epoch, normalizer),
             mix,
             num_classes: set.classes.len(),
         },
@@ -148,17 +143,9 @@ fn augmented(
 }
 
 /// Returns the augmenter of each class of `set`.
-///
-/// # Panics
-/// Panics if the settings of a class contradict each other, which a checked configuration excludes.
 pub fn augmenters(config: &Config, set: &ImageSet) -> Vec<Augmenter> {
     let shape = set.store.format().shape();
-    let of_class = |class: &String| {
-        let settings = config
-            .augment
-            .for_class(class)
-            .expect("a configuration that was read has been checked");
-        Augmenter::new(&settings, shape, config.seed)
-    };
+    let of_class =
+        |class: &String| Augmenter::new(config.augment.of_class(class), shape, config.seed);
     set.classes.iter().map(of_class).collect()
 }

@@ -1,7 +1,10 @@
 //! The written reference is the program's own. `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`
 //! writes it anew.
 
-use emberlens::config::{reference_markdown, schema_json};
+use emberlens::{
+    augment::examples_markdown,
+    config::{reference_markdown, schema_json},
+};
 use image::{Rgb, RgbImage};
 
 use crate::support::{Place, root};
@@ -10,22 +13,35 @@ fn is_writing() -> bool {
     std::env::var_os("EMBERLENS_WRITE_DOCS").is_some()
 }
 
+/// Holds a file against what it should be, or writes it.
+#[track_caller]
+fn assert_written(file: &str, text: &str) {
+    let path = root().join(file);
+    if is_writing() {
+        std::fs::write(&path, text).expect("written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == text,
+        "{file} is out of date: run EMBERLENS_WRITE_DOCS=1 cargo test --release docs"
+    );
+}
+
 #[test]
 fn the_reference_and_the_schema_are_those_of_the_source() {
-    for (file, text) in [
-        ("docs/configuration.md", reference_markdown()),
-        ("configs/schema.json", schema_json()),
-    ] {
-        let path = root().join(file);
-        if is_writing() {
-            std::fs::write(&path, &text).expect("written");
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            written == text,
-            "{file} is out of date: run EMBERLENS_WRITE_DOCS=1 cargo test --release docs"
-        );
-    }
+    assert_written("docs/configuration.md", &reference_markdown());
+    assert_written("configs/schema.json", &schema_json());
+}
+
+/// The page on augmentation, with the part on families as the source has it.
+fn augmentation_page() -> String {
+    let file = root().join("docs/augmentation.md");
+    let page = std::fs::read_to_string(file).expect("the page");
+    let (head, rest) = page.split_once("<!-- families").expect("a first mark");
+    let (note, rest) = rest.split_once("-->\n").expect("the end of the mark");
+    let (_, tail) = rest.split_once("<!-- end").expect("a second mark");
+    let families = examples_markdown();
+    format!("{head}<!-- families{note}-->\n\n{families}<!-- end{tail}")
 }
 
 /// A house beside a tree under the sun: nothing in it is symmetric.
@@ -59,7 +75,8 @@ fn landscape(is_night: bool) -> RgbImage {
 
 #[test]
 fn every_example_of_the_augmentation_page_looks_as_shown() {
-    let page = std::fs::read_to_string(root().join("docs/augmentation.md")).expect("the page");
+    let page = augmentation_page();
+    assert_written("docs/augmentation.md", &page);
     let place = Place::new();
     for (name, is_night) in [("day", false), ("night", true)] {
         for part in ["train", "val"] {

@@ -16,9 +16,9 @@ use crate::support::root;
 /// Modules by floor, lowest first. A module uses lower floors only.
 const FLOORS: [&[&str]; 10] = [
     &["base"],
-    &["architecture"],
+    &["architecture", "augment"],
     &["config"],
-    &["record", "data", "augment", "metrics"],
+    &["record", "data", "metrics"],
     &["nn"],
     &["checkpoint"],
     &["train", "report"],

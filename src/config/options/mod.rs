@@ -3,7 +3,6 @@
 mod augment;
 mod data;
 mod device;
-mod families;
 mod max_time;
 mod metric;
 mod model;
@@ -13,11 +12,9 @@ mod schedule;
 mod train;
 mod transfer;
 
-pub(super) use augment::NOT_BY_CLASS;
-pub use augment::{Augment, FillMode, Semantics, Shift, Zoom};
+pub use augment::Augment;
 pub use data::{Cache, Color, Data, Interpolation, OnBadImage, OnLeak, PHANTOM, Resize, Source};
 pub use device::DeviceName;
-pub use families::{Chance, ErasedName, ErasedTo, Erasing, Mixing, Policy, Ranged, ResizedCrop};
 pub use max_time::MaxTime;
 pub use metric::{Metric, Split};
 pub use model::{Hidden, LayersFault, Model, Pooling};

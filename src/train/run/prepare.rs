@@ -242,15 +242,11 @@ pub(in crate::train) fn base_rate(config: &Config, phase: &Phase) -> f64 {
 /// # Errors
 /// Returns an error for the first name that is no class.
 pub fn check_augmented_classes(config: &Config, classes: &[String]) -> Result<(), TrainError> {
-    match config
-        .augment
-        .class
-        .keys()
-        .find(|name| !classes.contains(name))
-    {
+    let is_unknown = |name: &&str| classes.iter().all(|class| class != name);
+    match config.augment.classes().find(is_unknown) {
         Some(name) => Err(TrainError::Class {
             key: format!("augment.class.{name}"),
-            name: name.clone(),
+            name: name.to_owned(),
             classes: classes.to_vec(),
         }),
         None => Ok(()),
