@@ -19,6 +19,7 @@ mod damaged;
 mod docs;
 mod evaluation;
 mod gpu;
+mod help;
 mod init;
 mod inspect;
 mod kernels;
