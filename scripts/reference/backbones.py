@@ -2,7 +2,7 @@
 
 Narrow networks in torchvision's and Keras's own layers with random weights, saved in every format that is read, and what they make of
 formula images; SqueezeNet 1.1 at full width with formula weights. `--full DIR` writes VGG16, VGG16-BN (torchvision) and VGG16 (Keras) at
-full width there, for the ignored test."""
+full width there, for scripts/full-width."""
 import os, sys
 os.environ["KERAS_BACKEND"] = "torch"
 import h5py, keras, numpy as np, torch, torchvision

@@ -1,28 +1,20 @@
-//! The wgpu path, on whatever GPU or software driver is here. Without one the test says so and has
-//! nothing to test; `EMBERLENS_TEST_GPU=1` (set by .ci/run, which installs a software driver) makes
-//! that a failure.
-
-use serde_json::Value;
+//! The wgpu path, on a GPU or a software driver. `.ci/run` installs a software driver.
 
 use crate::support::Place;
 
 #[test]
+#[ignore = "needs a GPU or a software Vulkan driver"]
 fn a_gpu_that_passes_its_self_test_trains_as_the_cpu_does() {
     let place = Place::new();
-    let devices: Value = serde_json::from_str(&place.done("devices --json").out).expect("JSON");
-    let gpu = devices["devices"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .find(|device| device["name"] == "gpu:0" && device["usable"] == true);
-    if gpu.is_none() {
-        assert!(
-            std::env::var_os("EMBERLENS_TEST_GPU").is_none(),
-            "no usable GPU: {devices}"
-        );
-        println!("no usable GPU here, nothing tested: {devices}");
-        return;
-    }
+    let devices = place.done("devices --json").json();
+    assert!(
+        devices["devices"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|device| device["name"] == "gpu:0" && device["usable"] == true),
+        "no usable GPU: {devices}"
+    );
     place.classes("train", &[6, 6]);
     place.recipe("", "epochs = 2\nclip_norm = 1.0");
     place.replace("small.toml", "dropout = 0.2", "dropout = 0");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Place, root};
+use crate::support::Place;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -137,23 +137,7 @@ fn what_is_to_be_done_comes_before_lists_on_the_page_and_in_the_text_of_an_inspe
             && !page.contains("http://"),
         "{page:.600}"
     );
-    let text = place.done("inspect data").out;
-    for part in [
-        "1. 3 of 8 test images are copies",
-        "1. 3 of 8 test images are copies of training or validation images, 2 of them saved again",
-        "2. 1 group of copies has more than one label; the first: data/train/a/01.png (train, a) = \
-         data/test/b/larger.bmp (test, b)",
-        "broken.jpg",
-        "dark: data/train/b/black.png",
-    ] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-    let place_of = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
-    assert!(
-        place_of("2. 1 group") < place_of("dark: ")
-            && place_of("dark: ") < place_of("the same image: "),
-        "lists come last: {text}"
-    );
+    insta::assert_snapshot!("inspection", place.done("inspect data").out);
     let again = place.run("inspect data --html page.html");
     again.exits(2, "already exists");
     let missing = place.run("inspect nowhere");
@@ -579,7 +563,7 @@ fn a_group_on_two_sides_is_told() {
 }
 
 /// The images whose labels are doubted.
-fn doubted(labels: &Value) -> Vec<&str> {
+pub(crate) fn doubted(labels: &Value) -> Vec<&str> {
     list(&labels["suspects"])
         .iter()
         .filter_map(|suspect| suspect["path"].as_str())
@@ -640,104 +624,4 @@ fn turned_labels_are_doubted() {
     let ran = place.done("train --config small.toml --out run");
     let count = doubted.len();
     ran.tells(&format!("warning: {count} of 240 labels are doubtful"));
-}
-
-/// Real weights, where they are: the doubtful labels of a set that small images say nothing about.
-/// A list of ants and bees, one in twenty under the other's name, and which those are.
-fn insects_with_turned_labels(folder: &std::path::Path) -> (String, Vec<String>) {
-    let (mut list, mut turned) = ("path,label\n".to_owned(), Vec::new());
-    let classes = ["ants", "bees"];
-    for (number, class) in classes.iter().enumerate() {
-        let mut paths: Vec<_> = std::fs::read_dir(folder.join(class))
-            .expect("a folder")
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|ending| ending == "jpg"))
-            .collect();
-        paths.sort();
-        for (index, path) in paths.iter().enumerate() {
-            let path = path.canonicalize().expect("it is there");
-            let path = path.display().to_string();
-            let is_turned = index % 20 == 3;
-            let label = classes[number ^ usize::from(is_turned)];
-            list.push_str(&format!("{path},{label}\n"));
-            if is_turned {
-                turned.push(path);
-            }
-        }
-    }
-    (list, turned)
-}
-
-#[test]
-fn a_backbone_judges_labels_where_its_weights_are() {
-    let shared = root().join("../shared/data");
-    let weights = shared.join("weights/squeezenet1_1_imagenet_features.safetensors");
-    if !weights.is_file() {
-        println!("not tested: {} isn't there", weights.display());
-        return;
-    }
-    let place = Place::new();
-    let (list, turned) = insects_with_turned_labels(&shared.join("hymenoptera/train"));
-    place.write("list.csv", &list);
-    place.recipe("", "epochs = 1");
-    place.replace("small.toml", "train = \"train\"", "train = 'list.csv'");
-    place.replace("small.toml", "channels = [4, 8]\n", "");
-    let settings = [
-        "model.architecture=squeezenet1_1".to_owned(),
-        format!("model.weights='{}'", weights.display()),
-        "data.image_size=[160, 160]".to_owned(),
-        "data.color=rgb".to_owned(),
-    ];
-    let mut args = vec!["inspect", "--config", "small.toml", "--json"];
-    settings
-        .iter()
-        .for_each(|setting| args.extend(["--set", setting]));
-    let labels = json(&place.done(&args).out)["labels"].clone();
-    assert!(
-        labels["features"]
-            .as_str()
-            .is_some_and(|words| words.contains("SqueezeNet")),
-        "{labels}"
-    );
-    let doubted = doubted(&labels);
-    let found = turned
-        .iter()
-        .filter(|path| doubted.contains(&path.as_str()))
-        .count();
-    assert!(
-        turned.len() == 12 && found >= 6 && doubted.len() <= 18,
-        "{found} of {} in {}: {labels}",
-        turned.len(),
-        doubted.len()
-    );
-}
-
-/// Every odd file that there is: nothing panics, everything that can't be read has a reason.
-#[test]
-fn odd_files_are_looked_at_without_harm() {
-    let odd = root().join("../shared/data/odd");
-    if !odd.is_dir() {
-        println!("not tested: {} isn't there", odd.display());
-        return;
-    }
-    let place = Place::new();
-    let ran = place.done(&["inspect", &odd.display().to_string(), "--json"]);
-    let found = json(&ran.out);
-    // Whole sentences about the file, no word of a buffer.
-    let is_reason =
-        |reason: &str| reason.len() > 20 && !reason.contains("buffer") && reason.contains(' ');
-    let unreadable = found["unreadable"].as_array().expect("a list");
-    assert!(
-        unreadable.len() > 10
-            && unreadable
-                .iter()
-                .all(|bad| bad["reason"].as_str().is_some_and(is_reason)),
-        "{unreadable:?}"
-    );
-    assert!(
-        found["turned_by_exif"].as_u64() > Some(5) && !ran.err.contains("panicked"),
-        "{}",
-        ran.err
-    );
 }

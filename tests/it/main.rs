@@ -6,10 +6,6 @@
     reason = "tests prepare their folders with plain writes"
 )]
 #![expect(
-    clippy::print_stdout,
-    reason = "a test that has nothing to test says so"
-)]
-#![expect(
     unreachable_pub,
     reason = "one binary: what the fixture shows, it shows to the tests beside it"
 )]
@@ -23,6 +19,7 @@ mod damaged;
 mod docs;
 mod evaluation;
 mod gpu;
+mod help;
 mod init;
 mod inspect;
 mod kernels;
@@ -31,8 +28,8 @@ mod learning;
 mod listing;
 mod messages;
 mod names;
-mod odd;
 mod preview;
+mod real_data;
 mod report;
 mod resume;
 mod runs;

@@ -161,7 +161,10 @@ impl Place {
         command
             .current_dir(self.folder.path())
             .args(arguments.words())
-            .env("XDG_CACHE_HOME", self.path("cache"));
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            // What the program finds and how wide it writes must not depend on who runs the tests.
+            .env_remove("EMBERLENS_WEIGHTS")
+            .env("COLUMNS", "100");
         command
     }
 
@@ -170,6 +173,11 @@ impl Place {
             .output()
             .map(Ran::from)
             .expect("the program starts")
+    }
+
+    /// A text for a snapshot, without the path of this folder.
+    pub fn masked(&self, text: &str) -> String {
+        text.replace(&self.folder.path().display().to_string(), "<folder>")
     }
 
     /// Runs and expects success.
@@ -211,6 +219,22 @@ impl Ran {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
+}
+
+/// A text for a snapshot, without what is measured or may differ in its last digit on another
+/// machine: numbers with a fraction are `N`, and tables are no wider than that.
+pub fn masked_numbers(text: &str) -> String {
+    let rules = [
+        (r"(?m)^Steps waited for images .*\n", ""),
+        (r"\b[0-9]+\.[0-9]+(e-?[0-9]+)?", "N"),
+        (r"-{3,}", "---"),
+        (r"\| +", "| "),
+        (r" +\|", " |"),
+    ];
+    rules.iter().fold(text.to_owned(), |text, (rule, by)| {
+        let rule = regex_lite::Regex::new(rule).expect("a pattern");
+        rule.replace_all(&text, *by).into_owned()
+    })
 }
 
 impl From<Output> for Ran {

@@ -262,7 +262,10 @@ mod tests {
     use super::*;
     use crate::{
         architecture::Padding,
-        nn::{cpu::backend::is_host, infer::read, pretrained::tests::devices},
+        nn::{
+            infer::read,
+            pretrained::tests::{cpu_devices, gpu_device},
+        },
     };
 
     const THREE: Pool = Pool {
@@ -280,7 +283,7 @@ mod tests {
         for at in 0..9 {
             let mut values = [0.5f32; 15];
             values[at / 3 * 5 + at % 3] = f32::NAN;
-            for device in devices().into_iter().filter(is_host) {
+            for device in cpu_devices() {
                 let x =
                     Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 5]), &device);
                 let pooled: Vec<f32> = pool(x, THREE).into_data().try_to_vec().expect("f32");
@@ -292,50 +295,60 @@ mod tests {
         }
     }
 
-    /// With and without autodiff, which take different ways, and against a plain loop.
     #[test]
-    fn every_pool_is_that_of_a_plain_loop_on_every_device() {
+    fn every_pool_is_that_of_a_plain_loop() {
+        for device in cpu_devices() {
+            compare_with_a_plain_loop(&device);
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a GPU or a software Vulkan driver"]
+    fn every_pool_on_a_gpu_is_that_of_a_plain_loop() {
+        compare_with_a_plain_loop(&gpu_device());
+    }
+
+    /// With and without autodiff, which take different ways.
+    fn compare_with_a_plain_loop(device: &Device) {
         let paddings = [Padding::Valid, Padding::Same, Padding::Each([1, 1])];
-        for device in devices() {
-            for (height, width) in [(3, 3), (4, 7), (5, 4), (8, 8), (13, 6), (31, 54)] {
-                let x = Tensor::<4>::random(
-                    [2, 3, height, width],
-                    Distribution::Normal(0.0, 1.0),
-                    &device,
-                );
-                let values = read(x.clone()).expect("read");
-                for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageInside] {
-                    for (kernel, stride, ceil) in [
-                        (2, 2, false),
-                        (3, 2, false),
-                        (3, 2, true),
-                        (3, 1, false),
-                        (3, 3, false),
-                    ] {
-                        for padding in paddings {
-                            if ceil && (padding != Padding::Valid || kind != PoolKind::Max)
-                                || padding == Padding::Each([1, 1]) && kernel == 2 && height < 4
-                            {
-                                continue;
-                            }
-                            let shape = Pool {
-                                kind,
-                                kernel,
-                                stride,
-                                padding,
-                                ceil,
-                            };
-                            let expected = plain(&values, [height, width], shape);
-                            for x in [x.clone(), Tensor::from_inner(x.clone())] {
-                                let got = read(pool(x, shape)).expect("read");
-                                assert_eq!(got.len(), expected.len(), "{shape:?} {height}x{width}");
-                                let worst = got
-                                    .iter()
-                                    .zip(&expected)
-                                    .map(|(a, b)| (a - b).abs())
-                                    .fold(0.0, f32::max);
-                                assert!(worst < 1e-5, "{shape:?} {height}x{width}: {worst}");
-                            }
+        for (height, width) in [(3, 3), (4, 7), (5, 4), (8, 8), (13, 6), (31, 54)] {
+            let x = Tensor::<4>::random(
+                [2, 3, height, width],
+                Distribution::Normal(0.0, 1.0),
+                device,
+            );
+            let values = read(x.clone()).expect("read");
+            for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageInside] {
+                for (kernel, stride, ceil) in [
+                    (2, 2, false),
+                    (3, 2, false),
+                    (3, 2, true),
+                    (3, 1, false),
+                    (3, 3, false),
+                ] {
+                    for padding in paddings {
+                        if ceil && (padding != Padding::Valid || kind != PoolKind::Max)
+                            || padding == Padding::Each([1, 1]) && kernel == 2 && height < 4
+                        {
+                            continue;
+                        }
+                        let shape = Pool {
+                            kind,
+                            kernel,
+                            stride,
+                            padding,
+                            ceil,
+                        };
+                        let expected = plain(&values, [height, width], shape);
+                        for x in [x.clone(), Tensor::from_inner(x.clone())] {
+                            let got = read(pool(x, shape)).expect("read");
+                            assert_eq!(got.len(), expected.len(), "{shape:?} {height}x{width}");
+                            let worst = got
+                                .iter()
+                                .zip(&expected)
+                                .map(|(a, b)| (a - b).abs())
+                                .fold(0.0, f32::max);
+                            assert!(worst < 1e-5, "{shape:?} {height}x{width}: {worst}");
                         }
                     }
                 }

@@ -12,7 +12,7 @@ use super::{
     find,
     formula::{rename_as_published, renumber, unit, write},
     identify, load,
-    tests::{devices, golden},
+    tests::{cpu_devices, golden, gpu_device},
 };
 use crate::{
     architecture::{Architecture, Dialect},
@@ -322,22 +322,36 @@ fn input_gradient(model: Classifier, images: Tensor<4>) -> Vec<f32> {
     read(x.grad(&gradients).expect("the input's gradient")).expect("read")
 }
 
-/// Compares all networks on burn-flex, and one of each kind of block on the other devices.
 #[test]
 fn features_and_gradients_are_those_of_the_originals() {
-    const EVERYWHERE: [&str; 5] = [
+    let [flex, ndarray] = cpu_devices();
+    for (file, architecture, dialect, width) in NETWORKS {
+        compare(file, architecture, dialect, width, &flex);
+    }
+    compare_each_kind_of_block(&ndarray);
+}
+
+#[test]
+#[ignore = "needs a GPU or a software Vulkan driver"]
+fn features_and_gradients_on_a_gpu_are_those_of_the_originals() {
+    compare_each_kind_of_block(&gpu_device());
+}
+
+/// A few networks, which have every kind of block among them.
+fn compare_each_kind_of_block(device: &Device) {
+    const FILES: [&str; 5] = [
         "torchvision.resnet18",
         "torchvision.mobilenet_v3_small",
         "timm.tf_efficientnet_lite0",
         "keras.resnet50",
         "torchvision.densenet121",
     ];
-    for (index, device) in devices().into_iter().enumerate() {
-        for (file, architecture, dialect, width) in NETWORKS {
-            if index == 0 || EVERYWHERE.contains(&file) {
-                compare(file, architecture, dialect, width, &device);
-            }
-        }
+    let networks = NETWORKS
+        .into_iter()
+        .filter(|(file, ..)| FILES.contains(file));
+    assert_eq!(networks.clone().count(), FILES.len());
+    for (file, architecture, dialect, width) in networks {
+        compare(file, architecture, dialect, width, device);
     }
 }
 

@@ -82,19 +82,21 @@ pub(super) fn narrow(batch_norm: bool, device: &Device) -> Classifier {
     Classifier::of(backbone, Head::new(&settings, [12, 1, 2], 5, device))
 }
 
-/// The CPU's, and a GPU where there is one; `EMBERLENS_TEST_GPU=1` makes a missing one a failure.
+/// The backends that compute on the CPU, the reference first.
 #[expect(
     deprecated,
     reason = "burn-ndarray: Burn 0.23 removes it; until then it is part of what this program \
               promises"
 )]
-pub(crate) fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::flex(), Device::ndarray()];
-    match crate::nn::device::open(DeviceName::Gpu(None)) {
-        Ok(compute) => devices.push(compute.device),
-        Err(error) => assert!(std::env::var_os("EMBERLENS_TEST_GPU").is_none(), "{error}"),
-    }
-    devices
+pub(crate) fn cpu_devices() -> [Device; 2] {
+    [Device::flex(), Device::ndarray()]
+}
+
+/// The first GPU or software driver, for tests that are ignored because they need one.
+pub(crate) fn gpu_device() -> Device {
+    crate::nn::device::open(DeviceName::Gpu(None))
+        .expect("a GPU or a software Vulkan driver")
+        .device
 }
 
 #[track_caller]
@@ -121,40 +123,50 @@ fn assert_close(what: &str, got: Tensor<4>, expected: &[u8]) {
 
 #[test]
 fn features_and_logits_are_torchvisions_and_kerass_from_every_format() {
+    for device in cpu_devices() {
+        compare_narrow_networks(&device);
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU or a software Vulkan driver"]
+fn features_and_logits_on_a_gpu_are_torchvisions_and_kerass() {
+    compare_narrow_networks(&gpu_device());
+}
+
+fn compare_narrow_networks(device: &Device) {
     let bytes = fs::read(golden("backbones.safetensors")).expect("there");
     let expected = SafeTensors::deserialize(&bytes).expect("whole");
     let expected = |name: &str| expected.tensor(name).expect(name).data().to_vec();
-    for device in devices() {
-        for (file, batch_norm, origin, name) in [
-            ("vgg.pth", false, TORCHVISION, "vgg"),
-            ("vgg_nested.pth", false, TORCHVISION, "vgg"),
-            ("vgg_bn.pth", true, TORCHVISION, "vgg_bn"),
-            ("vgg_keras.h5", false, KERAS, "keras"),
-            ("vgg_keras.weights.h5", false, KERAS, "keras"),
-            ("vgg_keras_published.h5", false, KERAS, "keras"),
-        ] {
-            let (model, found) = load(narrow(batch_norm, &device), &golden(file)).expect(file);
-            assert_eq!(found, origin, "{file}");
-            let normalize = if origin == TORCHVISION {
-                Normalize::Imagenet
-            } else {
-                Normalize::Caffe
-            };
-            let images = input(&normalize, 2, SIZE, &device);
+    for (file, batch_norm, origin, name) in [
+        ("vgg.pth", false, TORCHVISION, "vgg"),
+        ("vgg_nested.pth", false, TORCHVISION, "vgg"),
+        ("vgg_bn.pth", true, TORCHVISION, "vgg_bn"),
+        ("vgg_keras.h5", false, KERAS, "keras"),
+        ("vgg_keras.weights.h5", false, KERAS, "keras"),
+        ("vgg_keras_published.h5", false, KERAS, "keras"),
+    ] {
+        let (model, found) = load(narrow(batch_norm, device), &golden(file)).expect(file);
+        assert_eq!(found, origin, "{file}");
+        let normalize = if origin == TORCHVISION {
+            Normalize::Imagenet
+        } else {
+            Normalize::Caffe
+        };
+        let images = input(&normalize, 2, SIZE, device);
+        assert_close(
+            file,
+            model.forward_features(images.clone()),
+            &expected(&format!("{name}.features")),
+        );
+        if origin == TORCHVISION {
+            let logits = with_classifier(model, &golden(file)).forward(images);
+            let [count, classes] = logits.dims();
             assert_close(
                 file,
-                model.forward_features(images.clone()),
-                &expected(&format!("{name}.features")),
+                logits.reshape([count, classes, 1, 1]),
+                &expected(&format!("{name}.logits")),
             );
-            if origin == TORCHVISION {
-                let logits = with_classifier(model, &golden(file)).forward(images);
-                let [count, classes] = logits.dims();
-                assert_close(
-                    file,
-                    logits.reshape([count, classes, 1, 1]),
-                    &expected(&format!("{name}.logits")),
-                );
-            }
         }
     }
 }
@@ -279,67 +291,69 @@ fn formula(index: usize, shape: &[usize]) -> Vec<u8> {
     (0..shape.iter().product()).flat_map(value).collect()
 }
 
-/// Needs `python scripts/reference/backbones.py --full DIR`, then
-/// `EMBERLENS_BACKBONES=DIR cargo test --release full_width -- --ignored`.
 #[test]
-#[ignore = "needs two gigabytes of files that scripts/reference/backbones.py makes"]
+#[ignore = "needs scripts/full-width, which makes two gigabytes of files for it"]
 fn full_width_networks_are_torchvisions_and_kerass() {
+    for device in cpu_devices() {
+        let head = (Hidden::Many(vec![4096, 4096]), Pooling::Flatten);
+        compare_full_width_networks(&device, head);
+    }
+}
+
+/// Without torchvision's head, whose first dense layer is larger than a buffer of some GPUs.
+#[test]
+#[ignore = "needs a GPU and scripts/full-width, which makes two gigabytes of files for it"]
+fn full_width_networks_on_a_gpu_are_torchvisions_and_kerass() {
+    compare_full_width_networks(&gpu_device(), (Hidden::One(0), Pooling::Average));
+}
+
+/// Compares networks with the files in `EMBERLENS_BACKBONES`: their features, and their logits where
+/// the head is torchvision's.
+fn compare_full_width_networks(device: &Device, (hidden, pooling): (Hidden, Pooling)) {
     let folder = std::path::PathBuf::from(
         std::env::var_os("EMBERLENS_BACKBONES").expect("the folder of the files"),
     );
     let bytes = fs::read(folder.join("full.safetensors")).expect("there");
     let expected = SafeTensors::deserialize(&bytes).expect("whole");
     let expected = |name: &str| expected.tensor(name).expect(name).data().to_vec();
-    for (index, device) in devices().into_iter().enumerate() {
-        // torchvision's first dense layer is larger than a buffer of some GPUs.
-        let has_logits = index < 2;
-        let (hidden, pooling) = if has_logits {
-            (Hidden::Many(vec![4096, 4096]), Pooling::Flatten)
-        } else {
-            (Hidden::One(0), Pooling::Average)
+    for (file, architecture, name) in [
+        ("vgg16.pth", "vgg16", "vgg16"),
+        ("vgg16_bn.pth", "vgg16_bn", "vgg16_bn"),
+        ("vgg16_top.h5", "vgg16", "keras"),
+    ] {
+        let architecture = Architecture::find(architecture).expect("listed");
+        let model = Model {
+            architecture,
+            hidden: hidden.clone(),
+            pooling,
+            ..Model::default()
         };
-        for (file, architecture, name) in [
-            ("vgg16.pth", "vgg16", "vgg16"),
-            ("vgg16_bn.pth", "vgg16_bn", "vgg16_bn"),
-            ("vgg16_top.h5", "vgg16", "keras"),
-        ] {
-            let architecture = Architecture::find(architecture).expect("listed");
-            let model = Model {
-                architecture,
-                hidden: hidden.clone(),
-                pooling,
-                ..Model::default()
-            };
-            let design = Design {
-                model,
-                input: [3, 224, 224],
-                num_classes: 1000,
-                output: Output::Softmax,
-            };
-            let (model, origin) = load(
-                crate::nn::networks::empty(&design, &device),
-                &folder.join(file),
-            )
-            .expect(file);
-            let normalize = if origin == TORCHVISION {
-                Normalize::Imagenet
-            } else {
-                Normalize::Caffe
-            };
-            let images = input(&normalize, 2, [224, 224], &device);
+        let design = Design {
+            model,
+            input: [3, 224, 224],
+            num_classes: 1000,
+            output: Output::Softmax,
+        };
+        let empty = crate::nn::networks::empty(&design, device);
+        let (model, origin) = load(empty, &folder.join(file)).expect(file);
+        let normalize = if origin == TORCHVISION {
+            Normalize::Imagenet
+        } else {
+            Normalize::Caffe
+        };
+        let images = input(&normalize, 2, [224, 224], device);
+        assert_close(
+            file,
+            model.forward_features(images.clone()),
+            &expected(&format!("{name}.features")),
+        );
+        if pooling == Pooling::Flatten && origin == TORCHVISION {
+            let logits = with_classifier(model, &folder.join(file)).forward(images);
             assert_close(
                 file,
-                model.forward_features(images.clone()),
-                &expected(&format!("{name}.features")),
+                logits.reshape([2, 1000, 1, 1]),
+                &expected(&format!("{name}.logits")),
             );
-            if has_logits && origin == TORCHVISION {
-                let logits = with_classifier(model, &folder.join(file)).forward(images);
-                assert_close(
-                    file,
-                    logits.reshape([2, 1000, 1, 1]),
-                    &expected(&format!("{name}.logits")),
-                );
-            }
         }
     }
 }
