@@ -37,6 +37,7 @@ pub use inverted::{
     GateWeights, Images, InvertedResidual, InvertedWeights, PackedInverted, Weights,
 };
 pub use norm::{Norm, NormForward, NormGradients, NormSaved, norm_backward, norm_forward};
+pub use pointwise::{Before, infer_normed};
 pub use shape::{Conv, Tail};
 pub use simd::Isa;
 

@@ -30,6 +30,49 @@ pub(crate) fn is_supported(conv: &Conv, tail: Tail) -> bool {
     (conv.kernel, conv.padding) == (1, 0) && tail != Tail::ReluPool
 }
 
+/// A factor and an offset for each input channel, and a tail without pooling: what is made of the
+/// input before the convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// The factors.
+    pub scale: &'a [f32],
+    /// The offsets.
+    pub shift: &'a [f32],
+    /// What follows.
+    pub tail: Tail,
+}
+
+/// Computes a norm by fixed statistics, ReLU and a 1x1 convolution, the layers of DenseNet, for
+/// networks that don't learn.
+///
+/// # Shapes
+/// `input` `[images, inputs, height, width]`, `weight` `[outputs, inputs]`, `bias` `[outputs]`,
+/// factors and offsets `[inputs]`; returns `[images, outputs, height, width]` after the tail.
+///
+/// # Panics
+/// Panics unless the convolution has one pixel, stride 1 and no padding, neither tail pools, and
+/// slices have the lengths of the shape.
+pub fn infer_normed(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    before: Before<'_>,
+    input: &[f32],
+    [weight, bias]: [&[f32]; 2],
+) -> Vec<f32> {
+    let is_one = is_supported(conv, tail) && is_supported(conv, before.tail);
+    assert!(
+        is_one && conv.stride == 1 && conv.is_supported(),
+        "{conv:?}"
+    );
+    assert_eq!(input.len(), conv.input_len(), "input of {conv:?}");
+    assert_eq!(weight.len(), conv.weight_len(), "weight of {conv:?}");
+    assert_eq!(bias.len(), conv.outputs, "bias of {conv:?}");
+    assert_eq!([before.scale.len(), before.shift.len()], [conv.inputs; 2]);
+    let weight = |output: usize, input: usize| weight[output * conv.inputs + input];
+    run_dense(isa, conv, tail, Some(before), input, weight, bias)
+}
+
 /// Computes the convolution and its tail, `[images, outputs, rows, columns]`, of any stride. See
 /// [`run_dense`].
 pub(crate) fn run(
@@ -41,7 +84,7 @@ pub(crate) fn run(
     bias: &[f32],
 ) -> Vec<f32> {
     if conv.stride == 1 {
-        return run_dense(isa, conv, tail, input, weight, bias);
+        return run_dense(isa, conv, tail, None, input, weight, bias);
     }
     let (height, width) = conv.result_size();
     let met = Conv {
@@ -50,7 +93,8 @@ pub(crate) fn run(
         stride: 1,
         ..*conv
     };
-    run_dense(isa, &met, tail, &pixels_met(isa, conv, input), weight, bias)
+    let input = pixels_met(isa, conv, input);
+    run_dense(isa, &met, tail, None, &input, weight, bias)
 }
 
 /// Copies the pixels that a convolution with a stride meets.
@@ -75,6 +119,7 @@ fn run_dense(
     isa: Isa,
     conv: &Conv,
     tail: Tail,
+    before: Option<Before<'_>>,
     input: &[f32],
     weight: impl Fn(usize, usize) -> f32,
     bias: &[f32],
@@ -96,6 +141,7 @@ fn run_dense(
             let panel = Panel {
                 conv,
                 tail,
+                before,
                 blocks: &blocks,
                 first,
                 count,
@@ -156,6 +202,7 @@ impl Block {
 struct Panel<'a> {
     conv: &'a Conv,
     tail: Tail,
+    before: Option<Before<'a>>,
     blocks: &'a [Block],
     /// First pixel, counted through all images, and their number.
     first: usize,
@@ -227,9 +274,33 @@ unsafe fn pack<S: Simd, const NV: usize>(panel: &Panel<'_>, input: &[f32], packe
                     *to = input[(pixel / plane * inputs + channel) * plane + pixel % plane];
                 }
             }
+            if let Some(before) = &panel.before {
+                // SAFETY: as promised by the caller; `to` has whole vectors.
+                unsafe { before.apply::<S>(channel, to) };
+            }
             at += vector;
             while at >= plane {
                 (image, at) = (image + 1, at - plane);
+            }
+        }
+    }
+}
+
+impl Before<'_> {
+    /// Replaces whole vectors of a channel's values.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
+    #[inline(always)]
+    unsafe fn apply<S: Simd>(&self, channel: usize, values: &mut [f32]) {
+        for vector in values.chunks_exact_mut(S::LANES) {
+            // SAFETY: as promised by the caller.
+            unsafe {
+                let (scale, shift) = (S::splat(self.scale[channel]), S::splat(self.shift[channel]));
+                let value = S::fma(S::load(vector.as_ptr()), scale, shift);
+                let mut tile: Tile<S, 1, 1> = [[[value]], [[value]]];
+                apply_tail::<S, 1, 1>(&mut tile, self.tail);
+                S::store(vector.as_mut_ptr(), tile[0][0][0]);
             }
         }
     }
@@ -328,6 +399,43 @@ impl Panel<'_> {
 mod tests {
     use super::*;
     use crate::{forward, forward_dense, tests::values};
+
+    #[test]
+    fn a_norm_before_the_convolution_is_applied_to_each_channel() {
+        let conv = Conv {
+            images: 3,
+            inputs: 7,
+            height: 5,
+            width: 9,
+            outputs: 20,
+            kernel: 1,
+            stride: 1,
+            padding: 0,
+        };
+        let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
+        let (scale, shift, bias) = (values(7, 3), values(7, 4), values(20, 5));
+        for before in [Tail::Linear, Tail::Relu, Tail::Relu6] {
+            let normed = input.iter().enumerate().map(|(at, value)| {
+                let channel = at / 45 % 7;
+                let [least, most] = before.range();
+                (value * scale[channel] + shift[channel]).clamp(least, most)
+            });
+            let normed: Vec<f32> = normed.collect();
+            for isa in Isa::available() {
+                let expected = forward(isa, &conv, Tail::Relu, &normed, &weight, Some(&bias));
+                let before = Before {
+                    scale: &scale,
+                    shift: &shift,
+                    tail: before,
+                };
+                let tensors = [&weight[..], &bias];
+                let found = infer_normed(isa, &conv, Tail::Relu, before, &input, tensors);
+                for (found, expected) in found.iter().zip(&expected.output) {
+                    assert!((found - expected).abs() < 1e-5, "{isa:?} {before:?}");
+                }
+            }
+        }
+    }
 
     /// Few and many channels, vectors that belong to several images, and all widths of blocks.
     #[test]

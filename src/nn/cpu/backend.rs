@@ -87,7 +87,7 @@ pub fn reads_are_free(device: &Device) -> bool {
 }
 
 /// Raised when the kernels' results change in their last bits.
-const KERNELS: u8 = 2;
+const KERNELS: u8 = 3;
 
 /// Describes what determines the results of this device to the last bit, as far as it is known: the
 /// device and the instruction set of our kernels. Cached features are keyed by it.

@@ -9,7 +9,10 @@ use burn::{
     tensor::{DType, Device, Shape, Tensor},
 };
 use burn_ndarray::NdArray;
-use conv_block::{Activation, Images, Isa, PackedInverted, activate, scale_and_activate};
+use conv_block::{
+    Activation, Before, Conv, Images, Isa, PackedInverted, Tail, activate, infer_normed,
+    scale_and_activate,
+};
 
 use rayon::prelude::*;
 
@@ -74,6 +77,49 @@ pub(in crate::nn) fn scaled(
     ))
 }
 
+/// A norm by its running statistics, what follows it, and a 1x1 convolution behind.
+#[derive(Debug)]
+pub(in crate::nn) struct NormedConv {
+    /// The factor and the offset of each input channel.
+    pub(in crate::nn) scales: [Vec<f32>; 2],
+    pub(in crate::nn) before: Tail,
+    /// `[outputs, inputs]`, and `[outputs]`.
+    pub(in crate::nn) weight: Vec<f32>,
+    pub(in crate::nn) bias: Vec<f32>,
+    pub(in crate::nn) tail: Tail,
+}
+
+/// Runs a norm and a convolution.
+///
+/// # Shapes
+/// `[batch, inputs, height, width]` to `[batch, outputs, height, width]`.
+pub(in crate::nn) fn normed_conv(x: Tensor<4>, block: &Arc<NormedConv>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::normed_conv(x.into_dispatch(), block.clone()))
+}
+
+impl NormedConv {
+    fn run(&self, [images, inputs, height, width]: [usize; 4], input: &[f32]) -> Vec<f32> {
+        let conv = Conv {
+            images,
+            inputs,
+            height,
+            width,
+            outputs: self.bias.len(),
+            kernel: 1,
+            stride: 1,
+            padding: 0,
+        };
+        let [scale, shift] = &self.scales;
+        let before = Before {
+            scale,
+            shift,
+            tail: self.before,
+        };
+        let tensors = [&self.weight[..], &self.bias];
+        infer_normed(Isa::best(), &conv, self.tail, before, input, tensors)
+    }
+}
+
 /// Returns the sum of two tensors and a function of it.
 ///
 /// # Shapes
@@ -105,6 +151,9 @@ trait InferenceOps: Backend {
         scales: Arc<[Vec<f32>; 2]>,
         function: Activation,
     ) -> FloatTensor<Self>;
+
+    /// See [`normed_conv`].
+    fn normed_conv(x: FloatTensor<Self>, block: Arc<NormedConv>) -> FloatTensor<Self>;
 
     /// See [`added`].
     fn added(a: FloatTensor<Self>, b: FloatTensor<Self>, function: Activation)
@@ -148,6 +197,13 @@ macro_rules! on_slices {
                     scale_and_activate(Isa::best(), scale, shift, function, plane);
                 });
                 x
+            }
+
+            fn normed_conv(x: FloatTensor<Self>, block: Arc<NormedConv>) -> FloatTensor<Self> {
+                let x = Self::contiguous(x);
+                let dims @ [images, _, height, width] = x.shape().dims();
+                let shape = Shape::new([images, block.bias.len(), height, width]);
+                Self::tensor(block.run(dims, Self::values(&x)), shape)
             }
 
             fn added(

@@ -7,6 +7,7 @@ mod init;
 mod layers;
 pub mod params;
 pub mod paths;
+mod patterns;
 mod prepared;
 mod steps;
 pub mod summary;

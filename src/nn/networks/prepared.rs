@@ -10,13 +10,16 @@ use conv_block::{
 
 use super::{
     layers::Layer,
+    patterns::{Inverted, Unit, function_of},
     steps::{Step, block_of, joined},
 };
 use crate::{
-    architecture::{self, Conv, Groups, Join},
+    architecture::{Conv, Join},
     nn::cpu::{
         conv_op::{conv_block, folded},
-        inference::{activated, added, inverted, is_for_inference, scaled},
+        inference::{
+            NormedConv, activated, added, inverted, is_for_inference, normed_conv, scaled,
+        },
         norm::scale_and_shift,
     },
 };
@@ -35,6 +38,8 @@ pub(super) enum Prepared<'a> {
     },
     /// A norm by its running statistics: the factor and the offset of each channel, and a function.
     Norm(Arc<[Vec<f32>; 2]>, Activation),
+    /// A norm by its running statistics and a 1x1 convolution behind it.
+    NormedConv(Arc<NormedConv>),
     /// An inverted residual.
     Inverted {
         block: Arc<PackedInverted>,
@@ -94,6 +99,7 @@ impl Prepared<'_> {
                 let padding = block_of(depthwise, [height, width], Tail::Linear).padding;
                 inverted(&x, block, padding).unwrap_or_else(|| run(plain, modules, x))
             }
+            Self::NormedConv(block) => normed_conv(x, block),
             Self::Norm(scales, function) => scaled(x, scales, *function),
             Self::Activation(function) => activated(x, *function),
             Self::Sum([first, second], function) => {
@@ -111,22 +117,6 @@ impl Prepared<'_> {
 /// What steps are prepared from.
 struct Preparation<'m> {
     modules: &'m [Layer],
-}
-
-/// A convolution, its norm and function.
-struct Unit<'a> {
-    conv: usize,
-    norm: Option<usize>,
-    shape: &'a Conv,
-    function: Activation,
-}
-
-/// The convolutions of an inverted residual.
-struct Inverted<'a> {
-    expand: Option<Unit<'a>>,
-    depthwise: Unit<'a>,
-    gate: Option<[Unit<'a>; 2]>,
-    project: Unit<'a>,
 }
 
 impl Preparation<'_> {
@@ -148,6 +138,24 @@ impl Preparation<'_> {
         if let Some((parts, rest)) = Inverted::find(steps) {
             let plain = &steps[..steps.len() - rest.len()];
             return Some((self.inverted(&parts, false, plain), rest));
+        }
+        if let [Step::Norm(norm, before), rest @ ..] = steps
+            && *before != Tail::ReluPool
+            && let [Step::Conv { tail, .. }, ..] = rest
+            && *tail != Tail::ReluPool
+            && let Some((unit, _)) = Unit::take(rest)
+            && unit.is_pointwise()
+        {
+            let [scale, shift] = self.scales(*norm);
+            let (weight, bias) = self.values(&unit);
+            let block = NormedConv {
+                scales: [scale, shift],
+                before: *before,
+                weight,
+                bias,
+                tail: *tail,
+            };
+            return Some((Prepared::NormedConv(Arc::new(block)), &rest[1..]));
         }
         let [Step::Branches(Join::Add, paths), rest @ ..] = steps else {
             return None;
@@ -245,11 +253,16 @@ impl Preparation<'_> {
     }
 
     fn norm<'a>(&self, norm: usize, function: Activation) -> Prepared<'a> {
+        Prepared::Norm(Arc::new(self.scales(norm)), function)
+    }
+
+    /// Returns the factor and the offset of each channel that a norm is.
+    fn scales(&self, norm: usize) -> [Vec<f32>; 2] {
         let Layer::BatchNorm(norm) = &self.modules[norm] else {
             unreachable!("the step was found for a batch norm")
         };
         let (scale, shift) = scale_and_shift(norm, &norm.gamma.val().device());
-        Prepared::Norm(Arc::new([scale, shift].map(values_of)), function)
+        [scale, shift].map(values_of)
     }
 
     /// Returns the weights of a convolution with its norm in them, and its bias.
@@ -283,109 +296,6 @@ fn values_of<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 fn borrowed((weight, bias): &(Vec<f32>, Vec<f32>)) -> Weights<'_> {
     Weights { weight, bias }
-}
-
-impl<'a> Unit<'a> {
-    /// Takes a convolution and its function from the beginning of the steps.
-    fn take(steps: &'a [Step]) -> Option<(Self, &'a [Step])> {
-        let [
-            Step::Conv {
-                conv,
-                norm,
-                shape,
-                tail,
-            },
-            rest @ ..,
-        ] = steps
-        else {
-            return None;
-        };
-        let (function, rest) = match tail {
-            Tail::Linear => function_of(rest).unwrap_or((Activation::Linear, rest)),
-            Tail::Relu => (Activation::Relu, rest),
-            Tail::Relu6 => (Activation::Relu6, rest),
-            Tail::ReluPool => return None,
-        };
-        let unit = Self {
-            conv: *conv,
-            norm: *norm,
-            shape,
-            function,
-        };
-        Some((unit, rest))
-    }
-
-    /// Whether it is a product of each pixel's channels and a matrix.
-    fn is_pointwise(&self) -> bool {
-        let Conv { kernel, stride, .. } = *self.shape;
-        (kernel, stride, self.shape.groups) == ([1; 2], 1, Groups::One)
-    }
-
-    /// Whether each channel has a square kernel of its own.
-    fn is_depthwise(&self) -> bool {
-        let [height, width] = self.shape.kernel;
-        self.shape.groups == Groups::Depthwise && height == width
-    }
-}
-
-impl<'a> Inverted<'a> {
-    /// Takes an inverted residual, or a separable convolution, from the beginning of the steps.
-    fn find(steps: &'a [Step]) -> Option<(Self, &'a [Step])> {
-        let (first, rest) = Unit::take(steps)?;
-        let (expand, depthwise, rest) = if first.is_pointwise() {
-            let (depthwise, rest) = Unit::take(rest)?;
-            if first.function != depthwise.function {
-                return None;
-            }
-            (Some(first), depthwise, rest)
-        } else {
-            (None, first, rest)
-        };
-        let (gate, rest) = match rest {
-            [Step::Branches(Join::Multiply, paths), rest @ ..] => (Some(gate_of(paths)?), rest),
-            _ => (None, rest),
-        };
-        let (project, rest) = Unit::take(rest)?;
-        let is_one = depthwise.is_depthwise() && project.is_pointwise();
-        let found = Self {
-            expand,
-            depthwise,
-            gate,
-            project,
-        };
-        is_one.then_some((found, rest))
-    }
-}
-
-/// Returns the convolutions of a gate.
-fn gate_of(paths: &[Vec<Step>]) -> Option<[Unit<'_>; 2]> {
-    let [unchanged, gate] = paths else {
-        return None;
-    };
-    let [Step::GlobalAverage, rest @ ..] = &gate[..] else {
-        return None;
-    };
-    let (reduce, rest) = Unit::take(rest)?;
-    let (expand, rest) = Unit::take(rest)?;
-    let is_gate = unchanged.is_empty() && rest.is_empty();
-    (is_gate && reduce.is_pointwise() && expand.is_pointwise()).then_some([reduce, expand])
-}
-
-/// Takes a function that the kernels have from the beginning of the steps.
-fn function_of(steps: &[Step]) -> Option<(Activation, &[Step])> {
-    let [Step::Activation(function), rest @ ..] = steps else {
-        return None;
-    };
-    let function = match function {
-        architecture::Activation::Relu => Activation::Relu,
-        architecture::Activation::Relu6 => Activation::Relu6,
-        architecture::Activation::Silu => Activation::Silu,
-        architecture::Activation::HardSwish => Activation::HardSwish,
-        architecture::Activation::Sigmoid => Activation::Sigmoid,
-        architecture::Activation::HardSigmoid => Activation::HardSigmoid,
-        _ => return None,
-    };
-    Some((function, rest))
 }
 
 #[cfg(test)]
