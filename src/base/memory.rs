@@ -15,6 +15,35 @@ pub fn total_bytes() -> Option<u64> {
     smallest(Amount::Total, &read)
 }
 
+/// Returns the most memory that the process has had at one time, in bytes, or `None` if the system
+/// doesn't tell.
+#[cfg(target_os = "linux")]
+pub fn peak_bytes() -> Option<u64> {
+    // `getrusage` would also count the program that started this one, up to its `exec`.
+    Some(field(&read("/proc/self/status")?, "VmHWM:")? * 1024)
+}
+
+/// Returns the most memory that the process has had at one time, in bytes, or `None` if the system
+/// doesn't tell.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn peak_bytes() -> Option<u64> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
+    // In KiB, on Apple's systems in bytes.
+    let unit = if cfg!(target_vendor = "apple") {
+        1
+    } else {
+        1024
+    };
+    Some(u64::try_from(usage.max_rss()).ok()? * unit)
+}
+
+/// Returns the most memory that the process has had at one time, in bytes, or `None` if the system
+/// doesn't tell.
+#[cfg(not(unix))]
+pub fn peak_bytes() -> Option<u64> {
+    None
+}
+
 /// Returns the content of a system file, or `None` if it can't be read: then there is no such
 /// limit.
 fn read(path: &str) -> Option<String> {
@@ -199,6 +228,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_peak_has_what_was_touched_and_nothing_of_the_program_that_started_this_one() {
+        let block = std::hint::black_box(vec![1u8; 80 << 20]);
+        let peak = peak_bytes().expect("known");
+        let status = read("/proc/self/status").expect("there");
+        let mapped = field(&status, "VmPeak:").expect("there") * 1024;
+        assert!((80 << 20..=mapped).contains(&peak), "{peak} of {mapped}");
+        drop(block);
+        assert!(peak_bytes() >= Some(peak));
     }
 
     #[test]

@@ -9,6 +9,10 @@
     clippy::disallowed_methods,
     reason = "seeds are written for the fuzzer, not for users"
 )]
+#![expect(
+    clippy::print_stderr,
+    reason = "says where an input lies that a reader fails on"
+)]
 
 #[path = "../../fuzz/doors.rs"]
 mod doors;

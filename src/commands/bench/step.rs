@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     base::{
+        memory,
         rng::{Purpose, normal, stream},
         stats::median,
     },
@@ -210,21 +211,8 @@ fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
 }
 
 /// Returns the peak memory of the process in MB, a million bytes each, as the estimate is.
-#[cfg(unix)]
 fn peak_memory_mb() -> Option<f64> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
-    // `ru_maxrss` is in KiB, on Apple's systems in bytes.
-    let unit = if cfg!(target_vendor = "apple") {
-        1.0
-    } else {
-        1024.0
-    };
-    Some(usage.max_rss() as f64 * unit / 1e6)
-}
-
-#[cfg(not(unix))]
-fn peak_memory_mb() -> Option<f64> {
-    None
+    memory::peak_bytes().map(|bytes| bytes as f64 / 1e6)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -233,16 +221,8 @@ mod tests {
 
     #[test]
     fn the_peak_is_in_millions_of_bytes() {
-        let kib = || {
-            let status = std::fs::read_to_string("/proc/self/status").expect("readable");
-            let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-            let line = line.expect("the peak of resident memory");
-            let number = line.split_whitespace().nth(1).expect("a number");
-            number.parse::<f64>().expect("a number")
-        };
-        let (before, peak, after) = (kib(), peak_memory_mb().expect("known"), kib());
-        // The system may count some pages of each thread later.
-        let (low, high) = (before * 1024.0 / 1e6 - 1.0, after * 1024.0 / 1e6 + 1.0);
-        assert!((low..=high).contains(&peak), "{low} to {high}: {peak}");
+        let bytes = || memory::peak_bytes().expect("known") as f64;
+        let (before, peak, after) = (bytes(), peak_memory_mb().expect("known"), bytes());
+        assert!((before..=after).contains(&(peak * 1e6).round()), "{peak}");
     }
 }

@@ -103,8 +103,7 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
                 .next()
         });
     let skipped = usize::from(declared.is_some());
-    // A quoted name may have line breaks in it. A quote that never closes is an error below, if it
-    // is one with the separator that is chosen.
+    // A quoted name may have line breaks in it.
     let fields = |separator| {
         let header = nth(text, separator, skipped).ok().flatten();
         header.map_or_else(Vec::new, |header| {
@@ -113,16 +112,19 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
     };
     let candidates = [',', ';', '\t', '|'];
     let is_whole = |separator: &char| roles(&fields(*separator))[..2].iter().all(Option::is_some);
-    let separator = declared
-        .or_else(|| candidates.into_iter().find(is_whole))
-        .unwrap_or_else(|| {
-            // `max_by_key` returns the last of equals, so in reverse the first candidate wins.
-            candidates
-                .into_iter()
-                .rev()
-                .max_by_key(|separator| fields(*separator).len())
-                .unwrap_or(',')
-        });
+    let understood = declared.or_else(|| candidates.into_iter().find(is_whole));
+    if understood.is_none() {
+        // A quote that never closes is what is wrong, not the columns.
+        nth(text, ',', skipped).map_err(unclosed)?;
+    }
+    let separator = understood.unwrap_or_else(|| {
+        // `max_by_key` returns the last of equals, so in reverse the first candidate wins.
+        candidates
+            .into_iter()
+            .rev()
+            .max_by_key(|separator| fields(*separator).len())
+            .unwrap_or(',')
+    });
     let records = split(text, separator).map_err(unclosed)?;
     let Some(head) = records.get(skipped) else {
         return Err((1, format!("found no line, {EXPECTED} in the first")));
