@@ -236,3 +236,46 @@ fn log_gamma_draw(alpha: f64, stream: &mut Stream) -> f64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, key::Key, tests::settings};
+
+    #[test]
+    fn mixing_keeps_the_sum_of_targets_and_takes_from_the_next_image() {
+        for text in ["mixup = { alpha = 0.4 }", "cutmix = { alpha = 1.0 }"] {
+            let mixer = settings(text).mixer([2, 3, 1], 5).expect("mixes");
+            for epoch in 0..50 {
+                let keys: Vec<_> = (0..3)
+                    .map(|image| Key {
+                        epoch,
+                        image,
+                        repeat: 0,
+                    })
+                    .collect();
+                let mut images: Vec<f32> = [10.0f32, 20.0, 40.0]
+                    .iter()
+                    .flat_map(|level| [*level; 6])
+                    .collect();
+                let mut targets = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+                let mut weights = vec![1.0, 2.0, 4.0];
+                mixer.mix(&keys, &mut images, &mut targets, &mut weights);
+                for index in 0..3 {
+                    let share = targets[index * 4];
+                    let partner = targets[index * 3 + (index + 1) % 3];
+                    assert!((share + partner - 1.0).abs() < 1e-6, "{targets:?}");
+                    let mean = images[index * 6..(index + 1) * 6].iter().sum::<f32>() / 6.0;
+                    let (own, other) = ([10.0, 20.0, 40.0][index], [20.0, 40.0, 10.0][index]);
+                    assert!(
+                        (mean - own * share - other * partner).abs() < 1e-4,
+                        "{mean} of {own} and {other} at {share}"
+                    );
+                    assert!(
+                        (weights[index] - own / 10.0 * share - other / 10.0 * partner).abs() < 1e-5
+                    );
+                }
+            }
+        }
+        assert!(Settings::default().mixer([2, 3, 1], 5).is_none());
+    }
+}

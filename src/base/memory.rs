@@ -239,7 +239,8 @@ mod tests {
         let mapped = field(&status, "VmPeak:").expect("there") * 1024;
         assert!((80 << 20..=mapped).contains(&peak), "{peak} of {mapped}");
         drop(block);
-        assert!(peak_bytes() >= Some(peak));
+        // The kernel counts pages by CPU, so that what it tells is right to some hundred pages.
+        assert!(peak_bytes() >= Some(peak - (2 << 20)));
     }
 
     #[test]

@@ -260,7 +260,7 @@ mod tests {
             (
                 "/classes",
                 json!(["a", "a"]),
-                "`classes`: found [\"a\", \"a\"], expected names that differ",
+                "`classes`: found [\"a\", \"a\"], expected distinct names",
             ),
             (
                 "/classes",

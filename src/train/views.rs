@@ -86,8 +86,8 @@ fn key(epoch: usize, draw: Draw) -> Key {
     }
 }
 
-/// Returns what makes an image of `epoch` from its bytes, with the augmenter of its label. Without a
-/// normalizer, values are those of pixels, from 0 to 255.
+/// Returns what makes an image of `epoch` from its bytes, with the augmenter of its label. Without
+/// a normalizer, values are those of pixels, from 0 to 255.
 fn prepare(augmenters: Vec<Augmenter>, epoch: usize, normalizer: Option<Normalizer>) -> Prepare {
     // One factor and one offset per channel are applied while pixels are sampled, which saves a
     // pass over the image.

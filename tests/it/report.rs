@@ -20,7 +20,7 @@ fn browser() -> PathBuf {
         .iter()
         .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
         .find(|path| path.is_file())
-        .expect("Chromium is on the PATH")
+        .unwrap_or_else(|| panic!("found none of {names:?} on the PATH"))
 }
 
 /// Runs the browser over a page; what it prints and what it logs.

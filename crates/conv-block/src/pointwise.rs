@@ -113,8 +113,8 @@ fn pixels_met(isa: Isa, conv: &Conv, input: &[f32]) -> Vec<f32> {
     met
 }
 
-/// Computes a convolution of stride 1 and its tail, `[images, outputs, rows, columns]`. `weight(output,
-/// input)` returns a weight; `bias` may be empty.
+/// Computes a convolution of stride 1 and its tail, `[images, outputs, rows, columns]`.
+/// `weight(output, input)` returns a weight; `bias` may be empty.
 fn run_dense(
     isa: Isa,
     conv: &Conv,

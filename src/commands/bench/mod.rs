@@ -48,13 +48,28 @@ struct Networks {
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
     /// Images in a batch
-    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "32",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     batch_size: u16,
     /// Height and width of the images
-    #[arg(long, value_name = "N", default_value = "224", value_parser = clap::value_parser!(u16).range(32..=4096))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "224",
+        value_parser = clap::value_parser!(u16).range(32..=4096)
+    )]
     image_size: u16,
     /// Batches to measure, after one to warm up
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "5",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     rounds: u16,
     /// One JSON document on stdout instead of the table
     #[arg(long)]

@@ -62,7 +62,6 @@ fn check_fill(
             &format!("{path}.cval"),
             "has no effect without fill_mode = \"constant\"; set that or leave cval out",
         );
-        return;
     }
     // A configuration with every default written out says fill_mode = "nearest" as well, which
     // changes nothing.

@@ -174,7 +174,7 @@ mod tests {
             ),
             (b"\xFF\xD8\xFF\xE0\0", "a JPEG image"),
             (b"PK\x03\x04\x14\0", "save the sheet as CSV"),
-            (b"abc\0def", "no text"),
+            (b"abc\0def", "bytes that aren't text"),
         ] {
             let error = decode(bytes).expect_err(expected);
             assert!(error.contains(expected), "{error}");

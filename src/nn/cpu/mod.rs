@@ -1,6 +1,6 @@
 //! Our own operations on the CPU backends, which read and write their tensors as slices:
-//! convolution blocks, batch norm, pooling, whole blocks of networks that don't learn, and optimizer
-//! steps.
+//! convolution blocks, batch norm, pooling, whole blocks of networks that don't learn, and
+//! optimizer steps.
 
 #![expect(
     deprecated,

@@ -18,8 +18,8 @@ use crate::{
     config::{Loss, Model},
 };
 
-/// Number of images that the widest frozen layers process at a time on the CPU. A larger chunk takes
-/// more memory; a smaller one packs the weights more often.
+/// Number of images that the widest frozen layers process at a time on the CPU. A larger chunk
+/// takes more memory; a smaller one packs the weights more often.
 pub(in crate::nn) const FROZEN_CHUNK: usize = 8;
 
 /// The meaning of a network's logits.

@@ -307,8 +307,8 @@ fn full_width_networks_on_a_gpu_are_torchvisions_and_kerass() {
     compare_full_width_networks(&gpu_device(), (Hidden::One(0), Pooling::Average));
 }
 
-/// Compares networks with the files in `EMBERLENS_BACKBONES`: their features, and their logits where
-/// the head is torchvision's.
+/// Compares networks with the files in `EMBERLENS_BACKBONES`: their features, and their logits
+/// where the head is torchvision's.
 fn compare_full_width_networks(device: &Device, (hidden, pooling): (Hidden, Pooling)) {
     let folder = std::path::PathBuf::from(
         std::env::var_os("EMBERLENS_BACKBONES").expect("the folder of the files"),

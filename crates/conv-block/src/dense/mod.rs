@@ -44,7 +44,8 @@ pub(crate) struct Dense<'a> {
 
 /// Packs weights in the order in which tiles read them:
 /// `[block of outputs][kernel row][input][kernel column][output in block]`, with zeros for missing
-/// outputs; the last block is a single vector if that holds its outputs. `at(output, input, row, column)` returns a weight.
+/// outputs; the last block is a single vector if that holds its outputs. `at(output, input, row,
+/// column)` returns a weight.
 pub(crate) fn pack_weights(
     isa: Isa,
     [outputs, inputs, kernel]: [usize; 3],
