@@ -604,7 +604,7 @@ fn devices_are_listed_with_the_result_of_their_self_test() {
         .map(|row| place.replace(row, ", in a tensor "))
         .collect();
     insta::assert_snapshot!(rows.join("\n"), @"
-    | --device | What | Usable | Self-test: one step of a small net beside the CPU |
+    | --device | What | Usable | Self-test: one step of a small network, compared with the CPU |
     |---|---|---|---|
     | cpu | burn-flex on the CPU | yes | largest difference from the CPU N, in nothing |
     | ndarray | burn-ndarray on the CPU | yes | largest difference from the CPU N, in a tensor |
