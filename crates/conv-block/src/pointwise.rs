@@ -70,11 +70,12 @@ pub fn infer_normed(
     assert_eq!(bias.len(), conv.outputs, "bias of {conv:?}");
     assert_eq!([before.scale.len(), before.shift.len()], [conv.inputs; 2]);
     let weight = |output: usize, input: usize| weight[output * conv.inputs + input];
-    run_dense(isa, conv, tail, Some(before), input, weight, bias)
+    let blocks = Block::all(isa, conv, weight, bias);
+    run_blocks(isa, conv, tail, Some(before), input, &blocks)
 }
 
-/// Computes the convolution and its tail, `[images, outputs, rows, columns]`, of any stride. See
-/// [`run_dense`].
+/// Computes the convolution and its tail, `[images, outputs, rows, columns]`, of any stride.
+/// `weight(output, input)` returns a weight; `bias` may be empty.
 pub(crate) fn run(
     isa: Isa,
     conv: &Conv,
@@ -83,8 +84,9 @@ pub(crate) fn run(
     weight: impl Fn(usize, usize) -> f32,
     bias: &[f32],
 ) -> Vec<f32> {
+    let blocks = Block::all(isa, conv, weight, bias);
     if conv.stride == 1 {
-        return run_dense(isa, conv, tail, None, input, weight, bias);
+        return run_blocks(isa, conv, tail, None, input, &blocks);
     }
     let (height, width) = conv.result_size();
     let met = Conv {
@@ -94,7 +96,7 @@ pub(crate) fn run(
         ..*conv
     };
     let input = pixels_met(isa, conv, input);
-    run_dense(isa, &met, tail, None, &input, weight, bias)
+    run_blocks(isa, &met, tail, None, &input, &blocks)
 }
 
 /// Copies the pixels that a convolution with a stride meets.
@@ -113,18 +115,16 @@ fn pixels_met(isa: Isa, conv: &Conv, input: &[f32]) -> Vec<f32> {
     met
 }
 
-/// Computes a convolution of stride 1 and its tail, `[images, outputs, rows, columns]`.
-/// `weight(output, input)` returns a weight; `bias` may be empty.
-fn run_dense(
+/// Computes a convolution of stride 1 and its tail, `[images, outputs, rows, columns]`, with the
+/// weights of all outputs.
+fn run_blocks(
     isa: Isa,
     conv: &Conv,
     tail: Tail,
     before: Option<Before<'_>>,
     input: &[f32],
-    weight: impl Fn(usize, usize) -> f32,
-    bias: &[f32],
+    blocks: &[Block],
 ) -> Vec<f32> {
-    let blocks = Block::all(isa, conv, weight, bias);
     let plane = conv.height * conv.width;
     let (vector, pixels) = (isa.block(), conv.images * plane);
     let tiles = pixels.div_ceil(vector);
@@ -142,7 +142,7 @@ fn run_dense(
                 conv,
                 tail,
                 before,
-                blocks: &blocks,
+                blocks,
                 first,
                 count,
                 plane,

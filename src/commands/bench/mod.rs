@@ -34,8 +34,8 @@ enum What {
     /// Measure the images per second from disk and from the cache, augmented, and how long steps
     /// wait for them
     Pipeline(Common),
-    /// Milliseconds of the forward pass of backbones, as frozen features are computed, on made-up
-    /// images with random weights
+    /// Measure the milliseconds of the forward pass of backbones, as frozen features are computed,
+    /// on synthetic images with random weights
     Forward(Networks),
 }
 
@@ -47,7 +47,7 @@ struct Networks {
     /// auto, gpu, gpu:N, cpu or ndarray
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
-    /// Images in a batch
+    /// Number of images in a batch
     #[arg(
         long,
         value_name = "N",
@@ -63,7 +63,7 @@ struct Networks {
         value_parser = clap::value_parser!(u16).range(32..=4096)
     )]
     image_size: u16,
-    /// Batches to measure, after one to warm up
+    /// Number of batches to measure, after one to warm up
     #[arg(
         long,
         value_name = "N",
@@ -71,7 +71,7 @@ struct Networks {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     rounds: u16,
-    /// One JSON document on stdout instead of the table
+    /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
 }

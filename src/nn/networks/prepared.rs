@@ -29,13 +29,8 @@ use crate::{
 pub(super) enum Prepared<'a> {
     /// A step as it is.
     Step(&'a Step),
-    /// A convolution with its norm in its weights.
-    Conv {
-        weight: Tensor<4>,
-        bias: Option<Tensor<1>>,
-        shape: &'a Conv,
-        tail: Tail,
-    },
+    /// A convolution.
+    Conv(Box<Folded<'a>>),
     /// A norm by its running statistics: the factor and the offset of each channel, and a function.
     Norm(Arc<[Vec<f32>; 2]>, Activation),
     /// A norm by its running statistics and a 1x1 convolution behind it.
@@ -53,6 +48,15 @@ pub(super) enum Prepared<'a> {
     Sum([Vec<Prepared<'a>>; 2], Activation),
     /// Paths side by side.
     Branches(Join, Vec<Vec<Prepared<'a>>>),
+}
+
+/// A convolution with its norm in its weights.
+#[derive(Debug)]
+pub(super) struct Folded<'a> {
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    shape: &'a Conv,
+    tail: Tail,
 }
 
 /// Prepares steps. On devices whose tensors aren't in this process, and for modules that learn, the
@@ -80,15 +84,10 @@ impl Prepared<'_> {
     fn run(&self, modules: &[Layer], x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Step(step) => step.run(modules, x),
-            Self::Conv {
-                weight,
-                bias,
-                shape,
-                tail,
-            } => {
+            Self::Conv(conv) => {
                 let [_, _, height, width] = x.dims();
-                let block = block_of(shape, [height, width], *tail);
-                conv_block(x, weight.clone(), bias.clone(), block)
+                let block = block_of(conv.shape, [height, width], conv.tail);
+                conv_block(x, conv.weight.clone(), conv.bias.clone(), block)
             }
             Self::Inverted {
                 block,
@@ -182,12 +181,12 @@ impl Preparation<'_> {
                 tail,
             } => {
                 let (weight, bias) = self.weights(*conv, *norm);
-                Prepared::Conv {
+                Prepared::Conv(Box::new(Folded {
                     weight,
                     bias,
                     shape,
                     tail: *tail,
-                }
+                }))
             }
             Step::Norm(norm, tail) => match tail {
                 Tail::Linear => self.norm(*norm, Activation::Linear),
@@ -325,28 +324,19 @@ mod tests {
 
     #[test]
     fn prepared_networks_have_the_features_of_their_steps() {
-        let blocks = |name: &str| match name {
-            "mobilenet_v1" => 13,
-            "mobilenet_v2" => 17,
-            "mobilenet_v3_small" => 11,
-            "mobilenet_v3_large" => 15,
-            "efficientnet_b0" | "efficientnet_lite0" => 16,
-            _ => 0,
-        };
         let device = Device::flex();
-        let names = [
-            "mobilenet_v1",
-            "mobilenet_v2",
-            "mobilenet_v3_small",
-            "mobilenet_v3_large",
-            "efficientnet_b0",
-            "efficientnet_lite0",
-            "resnet18",
-            "densenet121",
-            "squeezenet1_1",
-            "convnext_tiny",
-        ];
-        for name in names {
+        for (name, blocks) in [
+            ("mobilenet_v1", 13),
+            ("mobilenet_v2", 17),
+            ("mobilenet_v3_small", 11),
+            ("mobilenet_v3_large", 15),
+            ("efficientnet_b0", 16),
+            ("efficientnet_lite0", 16),
+            ("resnet18", 0),
+            ("densenet121", 0),
+            ("squeezenet1_1", 0),
+            ("convnext_tiny", 0),
+        ] {
             let design = Design {
                 model: Model {
                     architecture: Architecture::find(name).expect("known"),
@@ -372,12 +362,10 @@ mod tests {
                 found = prepared.forward(found);
                 plain = backbone.forward_step_by_step(group, plain);
             }
-            assert_eq!(inverted, blocks(name), "{name}");
+            assert_eq!(inverted, blocks, "{name}");
             assert_eq!(found.dims(), plain.dims(), "{name}");
             let (found, plain) = (values_of(found), values_of(plain));
-            let most = plain
-                .iter()
-                .fold(0.0f32, |most, value| most.max(value.abs()));
+            let most = plain.iter().copied().map(f32::abs).fold(0.0, f32::max);
             assert!(most > 1e-3, "{name}: {most}");
             for (found, plain) in found.iter().zip(&plain) {
                 assert!(

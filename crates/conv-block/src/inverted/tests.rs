@@ -106,84 +106,59 @@ struct Case {
     count: usize,
 }
 
-fn cases() -> Vec<Case> {
-    use Activation::{HardSwish, Linear, Relu, Relu6, Silu};
-    let case = |channels, size, window, padding, functions, reduced, count| Case {
+/// A case without a gate, of [`Activation::Relu6`] alone.
+fn plain(
+    channels: [usize; 3],
+    size: [usize; 2],
+    window: [usize; 2],
+    padding: [[usize; 2]; 2],
+    count: usize,
+) -> Case {
+    Case {
         channels,
         size,
         window,
         padding,
-        functions,
-        reduced,
+        functions: [Activation::Relu6, Activation::Linear],
+        reduced: None,
         count,
+    }
+}
+
+fn cases() -> Vec<Case> {
+    use Activation::{HardSwish, Linear, Relu, Silu};
+    let (one, two) = ([[1; 2]; 2], [[2; 2]; 2]);
+    let gated = |case: Case, function, reduced| Case {
+        functions: [function, Linear],
+        reduced: Some(reduced),
+        ..case
     };
-    let one = [[1; 2]; 2];
+    let with = |case: Case, functions| Case { functions, ..case };
     vec![
-        case([16, 96, 16], [9, 14], [3, 1], one, [Relu6, Linear], None, 2),
-        case([5, 37, 11], [7, 11], [3, 2], one, [Relu, Linear], None, 3),
+        plain([16, 96, 16], [9, 14], [3, 1], one, 2),
+        with(plain([5, 37, 11], [7, 11], [3, 2], one, 3), [Relu, Linear]),
         // TensorFlow's padding.
-        case(
-            [8, 24, 40],
-            [8, 10],
-            [3, 2],
-            [[0, 1]; 2],
-            [Relu6, Linear],
-            None,
-            2,
-        ),
-        case(
-            [9, 27, 9],
-            [6, 13],
-            [5, 1],
-            [[2; 2]; 2],
-            [Silu, Linear],
-            Some(4),
-            2,
-        ),
-        case(
-            [4, 33, 20],
-            [9, 8],
-            [5, 2],
-            [[1, 2]; 2],
-            [HardSwish, Linear],
-            Some(9),
-            1,
+        plain([8, 24, 40], [8, 10], [3, 2], [[0, 1]; 2], 2),
+        gated(plain([9, 27, 9], [6, 13], [5, 1], two, 2), Silu, 4),
+        gated(
+            plain([4, 33, 20], [9, 8], [5, 2], [[1, 2]; 2], 1),
+            HardSwish,
+            9,
         ),
         // Separable convolutions, of whole vectors and not.
-        case([32, 32, 24], [5, 6], [3, 1], one, [Relu6, Relu6], None, 2),
-        case([19, 19, 17], [11, 5], [3, 2], one, [Relu, Silu], None, 2),
+        with(plain([32, 32, 24], [5, 6], [3, 1], one, 2), [Relu; 2]),
+        with(plain([19, 19, 17], [11, 5], [3, 2], one, 2), [Relu, Silu]),
         // Few pixels, and windows that hardly meet the image.
-        case([3, 7, 3], [1, 1], [3, 1], one, [Relu, Linear], None, 2),
-        case([3, 18, 5], [2, 3], [3, 2], one, [Silu, Linear], Some(2), 1),
-        case(
-            [6, 20, 7],
-            [7, 9],
-            [7, 1],
-            [[0; 2], [3; 2]],
-            [Relu, Linear],
-            None,
-            1,
-        ),
-        case(
-            [2, 5, 34],
-            [4, 25],
-            [1, 1],
-            [[0; 2]; 2],
-            [Relu, Relu],
-            None,
-            1,
+        with(plain([3, 7, 3], [1, 1], [3, 1], one, 2), [Relu, Linear]),
+        gated(plain([3, 18, 5], [2, 3], [3, 2], one, 1), Silu, 2),
+        plain([6, 20, 7], [7, 9], [7, 1], [[0; 2], [3; 2]], 1),
+        with(
+            plain([2, 5, 34], [4, 25], [1, 1], [[0; 2]; 2], 1),
+            [Relu; 2],
         ),
         // Several strips.
-        case([6, 96, 6], [61, 47], [3, 1], one, [Relu6, Linear], None, 1),
-        case(
-            [4, 120, 8],
-            [97, 60],
-            [5, 2],
-            [[2; 2]; 2],
-            [Relu, Linear],
-            None,
-            1,
-        ),
+        plain([6, 96, 6], [61, 47], [3, 1], one, 1),
+        with(plain([4, 120, 8], [97, 60], [5, 2], two, 1), [Relu, Linear]),
     ]
 }
 
