@@ -134,7 +134,6 @@ fn a_signal_before_the_training_ends_it_at_once_with_nothing_half_written() {
 fn a_start_that_is_killed_at_any_moment_leaves_a_run_or_room_for_one() {
     let place = place("epochs = 1");
     place.done("train --config small.toml --out whole");
-    let (mut resumed, mut started_again) = (0, 0);
     for round in 0..24 {
         let mut child = started(&place, &["train", "--config", "small.toml", "--out", "run"]);
         while !place.path("run").exists() && child.try_wait().expect("asked").is_none() {
@@ -143,11 +142,7 @@ fn a_start_that_is_killed_at_any_moment_leaves_a_run_or_room_for_one() {
         sleep(Duration::from_micros(700 * round));
         child.kill().expect("killed");
         child.wait().expect("ended");
-        let ran = place.run("train --resume run");
-        if ran.code == Some(0) {
-            resumed += 1;
-        } else {
-            started_again += 1;
+        if place.run("train --resume run").code != Some(0) {
             place.done("train --config small.toml --out run");
         }
         assert!(
@@ -162,7 +157,6 @@ fn a_start_that_is_killed_at_any_moment_leaves_a_run_or_room_for_one() {
         );
         std::fs::remove_dir_all(place.path("run")).expect("removed");
     }
-    println!("{resumed} went on, {started_again} were started again");
 }
 
 #[test]

@@ -499,7 +499,7 @@ fn written_files() -> BTreeMap<String, String> {
             .is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
     };
     let top = root();
-    let mut files: Vec<_> = std::fs::read_dir(&top)
+    let mut files: Vec<_> = std::fs::read_dir(top)
         .expect("listed")
         .map(|entry| entry.expect("read").path())
         .filter(|path| path.is_file())
@@ -524,7 +524,7 @@ fn written_files() -> BTreeMap<String, String> {
         .iter()
         .filter(|path| has_words(path))
         .map(|path| {
-            let name = path.strip_prefix(&top).expect("inside").display();
+            let name = path.strip_prefix(top).expect("inside").display();
             let text = std::fs::read_to_string(path).expect("read");
             (name.to_string(), text)
         })
