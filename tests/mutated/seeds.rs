@@ -93,8 +93,8 @@ pub(crate) fn recipes() -> Vec<Vec<u8>> {
           separable_conv = 9\nactivation = 'relu'\0model.layers=[{ conv = 4 }]"
             .to_vec(),
         b"name = 'x'\n[data]\ntrain = 'a'\n[model]\narchitecture = 'vgg16'\nweights = 'w.pth'\n\
-          [[train.phases]]\nepochs = 2\nfreeze = 'all'\n[[train.phases]]\nepochs = 3\nfreeze = 2\n\
-          optimizer = { kind = 'sgd', momentum = 0.9 }\0seed=7\0data.test=0.2"
+          [[train.phases]]\nepochs = 2\nfreeze = 'backbone'\n[[train.phases]]\nepochs = 3\n\
+          freeze = 'blocks:2'\nlearning_rate = 1e-4\nlayer_factor = 0.5\0seed=7\0data.test=0.2"
             .to_vec(),
         full,
     ];
