@@ -71,7 +71,7 @@ fn check(name: &str, seeds: &[Vec<u8>], mutations: u64, door: fn(&[u8]) -> bool)
     }
     // Mutations that all fail at the first byte, or that change nothing, would test nothing.
     let share = num_accepted as f64 / (mutations * times) as f64;
-    assert!((0.02..0.9).contains(&share), "{name}: {share} accepted");
+    assert!(share > 0.02 && share < 1.0, "{name}: {share} accepted");
 }
 
 /// Writes an input to a file if its reader panics, so that it can be looked at.
