@@ -458,7 +458,11 @@ const WORDS: [(&str, &str); 34] = [
 /// Where a word of [`WORDS`] is allowed: the end of the file's path, the word, and the reason.
 const ALLOWED: [(&str, &str, &str); 9] = [
     ("tests/it/tidy.rs", "", "lists the words"),
-    ("_typos.toml", "", "lets the list of words pass the spelling"),
+    (
+        "_typos.toml",
+        "",
+        "lets the list of words pass the spelling",
+    ),
     ("CHANGELOG.md", "picture", "names what was renamed"),
     (
         "data/listing/columns.rs",
