@@ -4,15 +4,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::step::synthetic;
 use crate::{
     architecture::Architecture,
-    base::{
-        rng::{Purpose, normal, stream},
-        stats::median,
-    },
+    base::stats::median,
     commands::ui::{self, say},
     config::{DeviceName, Model, Pooling, Weights},
-    data::batches::{batch::HostBatch, order},
     nn::{
         batch::upload,
         infer::read,
@@ -116,16 +113,4 @@ pub(super) fn measure(settings: &Settings) -> anyhow::Result<ForwardResult> {
         device: device.name,
         networks,
     })
-}
-
-/// Returns a batch of normally distributed pixel values.
-fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
-    let mut stream = stream(0, Purpose::Synthetic, [1, 0, 0]);
-    let len = count * input.iter().product::<usize>();
-    HostBatch {
-        images: (0..len).map(|_| normal(&mut stream) as f32).collect(),
-        targets: vec![1.0; 2 * count],
-        weights: vec![1.0; count],
-        draws: order::in_order(count),
-    }
 }

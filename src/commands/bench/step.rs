@@ -195,7 +195,7 @@ pub(super) fn step_and_wait(
 }
 
 /// Returns a batch of normally distributed pixel values.
-fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
+pub(super) fn synthetic(count: usize, input: [usize; 3]) -> HostBatch {
     let mut stream = stream(0, Purpose::Synthetic, [1, 0, 0]);
     let size: usize = input.iter().product();
     let mut targets = vec![0.0; count * CLASSES];

@@ -13,7 +13,6 @@ use conv_block::{
     Activation, Before, Conv, Images, Isa, PackedInverted, Tail, activate, infer_normed,
     scale_and_activate,
 };
-
 use rayon::prelude::*;
 
 use super::backend::{HostBackend, has_kernels};

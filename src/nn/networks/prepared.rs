@@ -40,7 +40,7 @@ pub(super) enum Prepared<'a> {
         block: Arc<PackedInverted>,
         depthwise: &'a Conv,
         /// The same step by step, for sizes that the kernel doesn't support.
-        plain: Vec<Prepared<'a>>,
+        plain: &'a [Step],
     },
     /// A function of each value.
     Activation(Activation),
@@ -96,7 +96,8 @@ impl Prepared<'_> {
             } => {
                 let [_, _, height, width] = x.dims();
                 let padding = block_of(depthwise, [height, width], Tail::Linear).padding;
-                inverted(&x, block, padding).unwrap_or_else(|| run(plain, modules, x))
+                inverted(&x, block, padding)
+                    .unwrap_or_else(|| plain.iter().fold(x, |x, step| step.run(modules, x)))
             }
             Self::NormedConv(block) => normed_conv(x, block),
             Self::Norm(scales, function) => scaled(x, scales, *function),
@@ -217,14 +218,17 @@ impl Preparation<'_> {
             values(&parts.depthwise),
             values(&parts.project),
         );
-        let gate = parts.gate.as_ref().map(|gate| gate.each_ref().map(values));
-        let gate = gate.as_ref().map(|[reduce, expand]| GateWeights {
-            reduce: borrowed(reduce),
-            expand: borrowed(expand),
-            functions: parts.gate.as_ref().map_or([Activation::Linear; 2], |gate| {
-                gate.each_ref().map(|unit| unit.function)
-            }),
+        let gate = parts.gate.as_ref().map(|gate| {
+            let functions = gate.each_ref().map(|unit| unit.function);
+            (gate.each_ref().map(values), functions)
         });
+        let gate = gate
+            .as_ref()
+            .map(|([reduce, expand], functions)| GateWeights {
+                reduce: borrowed(reduce),
+                expand: borrowed(expand),
+                functions: *functions,
+            });
         let expanded = parts.depthwise.shape.outputs;
         let shape = InvertedResidual {
             inputs: expand
@@ -247,7 +251,7 @@ impl Preparation<'_> {
         Prepared::Inverted {
             block: Arc::new(PackedInverted::new(Isa::best(), shape, &weights)),
             depthwise: parts.depthwise.shape,
-            plain: plain.iter().map(|step| self.single(step)).collect(),
+            plain,
         }
     }
 
