@@ -297,10 +297,9 @@ impl Before<'_> {
             // SAFETY: as promised by the caller.
             unsafe {
                 let (scale, shift) = (S::splat(self.scale[channel]), S::splat(self.shift[channel]));
-                let value = S::fma(S::load(vector.as_ptr()), scale, shift);
-                let mut tile: Tile<S, 1, 1> = [[[value]], [[value]]];
-                apply_tail::<S, 1, 1>(&mut tile, self.tail);
-                S::store(vector.as_mut_ptr(), tile[0][0][0]);
+                let mut value = [S::fma(S::load(vector.as_ptr()), scale, shift)];
+                apply_tail::<S>(&mut value, self.tail);
+                S::store(vector.as_mut_ptr(), value[0]);
             }
         }
     }
@@ -334,7 +333,7 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize>(
             packed.as_ptr(),
             panel.conv.inputs,
         );
-        apply_tail::<S, NV, Q>(&mut tile, panel.tail);
+        apply_tail::<S>(tile.as_flattened_mut().as_flattened_mut(), panel.tail);
         let outputs = tile.as_flattened().iter().enumerate().take(block.count);
         let start = index * NV * S::LANES;
         let len = (NV * S::LANES).min(panel.count - start);

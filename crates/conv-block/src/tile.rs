@@ -67,19 +67,16 @@ pub(crate) unsafe fn multiply<
     *tile = sums;
 }
 
-/// Applies ReLU, and the limit of ReLU6, to a tile.
+/// Applies ReLU, and the limit of ReLU6, to the vectors of a tile.
 ///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-pub(crate) unsafe fn apply_tail<S: Simd, const NV: usize, const Q: usize>(
-    tile: &mut Tile<S, NV, Q>,
-    tail: Tail,
-) {
+pub(crate) unsafe fn apply_tail<S: Simd>(vectors: &mut [S::V], tail: Tail) {
     if tail == Tail::Linear {
         return;
     }
-    for value in tile.as_flattened_mut().as_flattened_mut() {
+    for value in vectors {
         // SAFETY: as promised by the caller.
         unsafe {
             *value = S::relu(*value, *value, *value).0;

@@ -91,7 +91,7 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
         }
         match d.tail {
             Tail::Linear | Tail::Relu | Tail::Relu6 => {
-                apply_tail::<S, NV, Q>(&mut tile, d.tail);
+                apply_tail::<S>(tile.as_flattened_mut().as_flattened_mut(), d.tail);
                 store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums);
             }
             Tail::ReluPool => pool_tile::<S, NV, Q>(&tile, d.out_size.1 / 2, column / 2, sums),

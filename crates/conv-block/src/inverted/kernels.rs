@@ -5,6 +5,7 @@ use crate::{
     activation::{Activation, activate_kernel},
     shape::Tail,
     simd::{Simd, per_isa},
+    tile::apply_tail,
 };
 
 /// Number of pixels of a tile of one vector of channels.
@@ -313,7 +314,7 @@ impl Strip<'_> {
                     }
                 }
             }
-            limit::<S, 1, Q>(&mut sums, self.block.shape.activation);
+            limit::<S>(sums.as_flattened_mut(), self.block.shape.activation);
             for (q, [sum]) in sums.iter().enumerate() {
                 S::store(results.as_mut_ptr().add(q * S::LANES), *sum);
             }
@@ -373,7 +374,7 @@ impl Strip<'_> {
             let mut sums = [bias_of::<S, V>(panel); P];
             let from = results.as_ptr().add(start * S::LANES);
             multiply::<S, V, P>(&mut sums, from, &steps, panel.weights.as_ptr());
-            limit::<S, V, P>(&mut sums, self.block.shape.tail);
+            limit::<S>(sums.as_flattened_mut(), self.block.shape.tail);
             sums
         }
     }
@@ -459,7 +460,7 @@ impl ExpandedTile<'_> {
             let mut sums = [bias_of::<S, V>(self.panel); P];
             let from = self.input.as_ptr().add(start);
             multiply::<S, V, P>(&mut sums, from, &steps, self.panel.weights.as_ptr());
-            limit::<S, V, P>(&mut sums, shape.activation);
+            limit::<S>(sums.as_flattened_mut(), shape.activation);
             for (sums, place) in sums.iter().zip(places) {
                 let place = (self.offset + *place as usize) * S::LANES;
                 for (v, sum) in sums.iter().enumerate() {
@@ -487,26 +488,15 @@ fn tail_of(function: Activation) -> Option<Tail> {
     }
 }
 
-/// Applies ReLU, and the limit of ReLU6, to a tile.
+/// Applies a function to the vectors of a tile, if it is one of [`tail_of`].
 ///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
-unsafe fn limit<S: Simd, const V: usize, const P: usize>(
-    tile: &mut [[S::V; V]; P],
-    function: Activation,
-) {
-    let Some(tail @ (Tail::Relu | Tail::Relu6)) = tail_of(function) else {
-        return;
-    };
-    for value in tile.as_flattened_mut() {
+unsafe fn limit<S: Simd>(vectors: &mut [S::V], function: Activation) {
+    if let Some(tail) = tail_of(function) {
         // SAFETY: as promised by the caller.
-        unsafe {
-            *value = S::relu(*value, *value, *value).0;
-            if tail == Tail::Relu6 {
-                *value = S::at_most(*value, S::splat(6.0));
-            }
-        }
+        unsafe { apply_tail::<S>(vectors, tail) };
     }
 }
 
