@@ -22,6 +22,11 @@ pub(crate) fn sum_over_images(
         .for_each(|(group, sums)| {
             work(group * images / groups..(group + 1) * images / groups, sums);
         });
+    total(sums, len)
+}
+
+/// Returns the total of groups of `len` sums each, added in order.
+pub(crate) fn total(mut sums: Vec<f32>, len: usize) -> Vec<f32> {
     let (total, others) = sums.split_at_mut(len);
     total
         .par_chunks_mut(4096)

@@ -8,7 +8,8 @@
 //! bits between instruction sets.
 //!
 //! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero
-//! contributes nothing, whatever it is multiplied by; [`depthwise_backward`] alone multiplies it.
+//! contributes nothing, whatever it is multiplied by; [`depthwise_backward`] and
+//! [`Algorithm::Fastest`] alone multiply it.
 
 #![expect(
     clippy::needless_range_loop,
@@ -38,12 +39,13 @@ pub use inverted::{
 };
 pub use norm::{Norm, NormForward, NormGradients, NormSaved, norm_backward, norm_forward};
 pub use pointwise::{Before, infer_normed};
-pub use shape::{Conv, Tail};
+pub use rows::tail_gradient;
+pub use shape::{Algorithm, Conv, Tail};
 pub use simd::Isa;
 
 use dense::Dense;
 use pooled::Pooled;
-use rows::{Plain, PoolGrad, Rows, turn_before_tail};
+use rows::{Plain, PoolGrad, Rows};
 
 /// The code of a pooled value whose cell has nothing above zero. The other codes are the position
 /// of the maximum in its cell: 0 and 1 in the upper row, 2 and 3 in the lower. The first of equal
@@ -109,6 +111,13 @@ pub fn forward(
             codes: Vec::new(),
         };
     }
+    if tail != Tail::ReluPool && winograd::is_faster(conv, conv.images) {
+        let weights = winograd::Weights::new(conv, weight);
+        return Forward {
+            output: winograd::run(isa, conv, tail, input, weights, bias.unwrap_or_default()),
+            codes: Vec::new(),
+        };
+    }
     forward_dense(isa, conv, tail, input, weight, bias)
 }
 
@@ -163,8 +172,8 @@ fn forward_dense(
     Forward { output, codes }
 }
 
-/// Computes the block's output alone, for networks that don't learn: by Winograd's algorithm where
-/// that is faster, whose rounding errors are two to three times as large, else as [`forward`] does.
+/// Computes the block's output alone, for networks that don't learn. [`Algorithm::Fastest`] then
+/// takes Winograd's algorithm before pooling, too, and the same one for any number of images.
 ///
 /// # Shapes
 /// As [`forward`]; returns `[images, outputs, rows, columns]` after the tail.
@@ -179,11 +188,16 @@ pub fn infer(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    if !winograd::is_faster(conv) {
-        return forward(isa, conv, tail, input, weight, bias).output;
+    if !winograd::is_faster(conv, winograd::BATCH) {
+        let direct = Conv {
+            algorithm: Algorithm::Direct,
+            ..*conv
+        };
+        return forward(isa, &direct, tail, input, weight, bias).output;
     }
     check_lengths(conv, input, weight, bias);
-    winograd::run(isa, conv, tail, [input, weight, bias.unwrap_or_default()])
+    let weights = winograd::Weights::new(conv, weight);
+    winograd::run(isa, conv, tail, input, weights, bias.unwrap_or_default())
 }
 
 /// Panics unless the kernels support the shape and the slices have its lengths.
@@ -218,7 +232,7 @@ pub fn backward(
     assert_eq!(saved.input.len(), conv.input_len(), "input of {conv:?}");
     assert_eq!(saved.weight.len(), conv.weight_len(), "weight of {conv:?}");
     assert_eq!(grad.len(), conv.output_len(tail), "gradient of {conv:?}");
-    turn_before_tail(isa, tail, saved.output, grad);
+    tail_gradient(isa, tail, saved.output, grad);
     let (height, width) = conv.output_size(tail);
     let grad = Plain {
         values: grad,
@@ -278,7 +292,12 @@ fn backward_dense(
         height: conv.height,
         width: conv.width,
     };
-    let (weight, bias) = weight::run(isa, conv, &source, grad);
+    let (weight, bias) = match grad.values() {
+        Some(grad) if pointwise::is_supported(conv, Tail::Linear) => {
+            pointwise::weight_gradients(isa, conv, saved.input, grad)
+        }
+        _ => weight::run(isa, conv, &source, grad),
+    };
     let input = is_input_wanted.then(|| input_gradient(isa, conv, saved.weight, grad));
     Gradients {
         input,
@@ -305,6 +324,17 @@ fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec
         return pointwise::run(isa, &turned, Tail::Linear, values, weight, &[]);
     }
     let kernel = conv.kernel;
+    let turned = Conv {
+        padding: (kernel - 1).saturating_sub(conv.padding),
+        ..turned
+    };
+    if let Some(values) = grad.values()
+        && conv.padding < kernel
+        && winograd::is_faster(&turned, conv.images)
+    {
+        let weights = winograd::Weights::turned(conv, weight);
+        return winograd::run(isa, &turned, Tail::Linear, values, weights, &[]);
+    }
     // The input's gradient is a convolution with the kernel rotated by 180 degrees, on the
     // gradient dilated by the stride.
     let turned = dense::pack_weights(
@@ -371,6 +401,7 @@ mod tests {
             kernel: 3,
             stride: 1,
             padding,
+            algorithm: Algorithm::Direct,
         };
         let mut found = results_of_conv(isa, &conv, tail).to_vec();
         found.extend(results_of_norm(isa, &conv, tail));
@@ -409,13 +440,13 @@ mod tests {
         let found = norm_forward(isa, shape, tail, &result, norm);
         let saved = NormSaved {
             norm,
-            output: &found.output,
             codes: &found.codes,
             mean: &found.mean,
             variance: &found.variance,
+            affine: &found.affine,
         };
-        let mut grad = values(found.output.len(), 5);
-        let grads = norm_backward(isa, shape, tail, saved, &mut grad, &mut result);
+        let grad = values(found.output.len(), 5);
+        let grads = norm_backward(isa, shape, tail, saved, &grad, &mut result);
         let NormForward {
             output,
             mean,

@@ -39,12 +39,15 @@ impl Rows for Plain<'_> {
     }
 }
 
-/// Turns the gradient of an output into that before its ReLU, in place. Other tails leave it:
-/// pooling is undone by [`PoolGrad`].
+/// Replaces the gradient of an output by that before its ReLU. [`Tail::Linear`] leaves it, and so
+/// does [`Tail::ReluPool`], whose gradient has another shape.
+///
+/// # Shapes
+/// `output` and `grad` have the same, with any number of dimensions.
 ///
 /// # Panics
-/// Panics if the output has another length.
-pub(crate) fn turn_before_tail(isa: Isa, tail: Tail, output: &[f32], grad: &mut [f32]) {
+/// Panics if `output` has another length than `grad`; read behind a ReLU only.
+pub fn tail_gradient(isa: Isa, tail: Tail, output: &[f32], grad: &mut [f32]) {
     const PART: usize = 1 << 14;
     if matches!(tail, Tail::Relu | Tail::Relu6) {
         assert_eq!(output.len(), grad.len(), "output for {tail:?}");

@@ -20,6 +20,18 @@ pub struct Conv {
     pub stride: usize,
     /// Zeros on each side of the image, less than 16.
     pub padding: usize,
+    /// How it is computed.
+    pub algorithm: Algorithm,
+}
+
+/// How convolutions are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// As the sum that defines them.
+    Direct,
+    /// By Winograd's algorithm where that is faster, whose rounding errors are two to three times
+    /// as large.
+    Fastest,
 }
 
 /// What follows the convolution and its bias.

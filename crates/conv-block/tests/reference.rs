@@ -5,8 +5,8 @@ mod common;
 
 use common::numbers;
 use conv_block::{
-    Conv, DEAD, Forward, Gradients, Isa, Norm, NormForward, NormGradients, NormSaved, Saved, Tail,
-    backward, forward, norm_backward, norm_forward,
+    Algorithm, Conv, DEAD, Forward, Gradients, Isa, Norm, NormForward, NormGradients, NormSaved,
+    Saved, Tail, backward, forward, norm_backward, norm_forward,
 };
 use proptest::prelude::*;
 
@@ -271,20 +271,13 @@ fn norm_block_backward(
 ) -> (Gradients, NormGradients) {
     let saved = NormSaved {
         norm,
-        output: &found.output,
         codes: &found.codes,
         mean: &found.mean,
         variance: &found.variance,
+        affine: &found.affine,
     };
     let mut result = result.to_vec();
-    let norm_grads = norm_backward(
-        isa,
-        shape_of(conv),
-        tail,
-        saved,
-        &mut out_grad.to_vec(),
-        &mut result,
-    );
+    let norm_grads = norm_backward(isa, shape_of(conv), tail, saved, out_grad, &mut result);
     let saved = Saved {
         input,
         weight,
@@ -414,6 +407,7 @@ fn convs() -> impl Strategy<Value = Conv> {
                 kernel,
                 stride,
                 padding,
+                algorithm: Algorithm::Direct,
             },
         )
         .prop_filter("a kernel larger than the image", Conv::is_supported)
@@ -476,6 +470,7 @@ fn the_bytes_are_the_same_for_any_number_of_threads() {
         kernel: 3,
         stride: 1,
         padding: 1,
+        algorithm: Algorithm::Direct,
     };
     let (input, weight) = (numbers(conv.input_len(), 1), numbers(conv.weight_len(), 2));
     let ones = vec![1.0; conv.outputs];
@@ -530,6 +525,7 @@ fn pool(isa: Isa, image: [[f32; 4]; 2]) -> (Vec<f32>, Vec<u8>) {
         kernel: 1,
         stride: 1,
         padding: 0,
+        algorithm: Algorithm::Direct,
     };
     let found = forward(
         isa,
@@ -584,6 +580,7 @@ fn what_is_not_a_number_is_passed_on() {
             kernel: 3,
             stride: 1,
             padding: 1,
+            algorithm: Algorithm::Direct,
         };
         let mut input = vec![1.0; 20];
         input[0] = f32::NAN;

@@ -9,7 +9,7 @@ use burn::{
 };
 use burn_flex::FlexTensor;
 use burn_ndarray::{NdArray, NdArrayTensor};
-use conv_block::Isa;
+use conv_block::{Algorithm, Isa};
 
 thread_local! {
     /// Whether this thread uses Burn's operations only.
@@ -45,10 +45,14 @@ pub(in crate::nn) fn has_kernels(device: &Device) -> bool {
     kernels() != Kernels::Off && !IS_BARE.get() && is_host(device)
 }
 
-/// Whether networks that don't learn may use Winograd's algorithm, which rounds differently.
-/// `EMBERLENS_KERNELS=direct` switches it off.
-pub(super) fn is_winograd_on() -> bool {
-    kernels() == Kernels::All
+/// Returns how convolutions are computed: `EMBERLENS_KERNELS=direct` switches Winograd's algorithm
+/// off, which rounds differently.
+pub(super) fn algorithm() -> Algorithm {
+    if kernels() == Kernels::All {
+        Algorithm::Fastest
+    } else {
+        Algorithm::Direct
+    }
 }
 
 /// What `EMBERLENS_KERNELS` allows.
@@ -96,7 +100,10 @@ pub fn kernel_words(device: &Device) -> String {
     if !has_kernels(&device) {
         return format!("{device:?}");
     }
-    let algorithm = if is_winograd_on() { " Winograd" } else { "" };
+    let algorithm = match algorithm() {
+        Algorithm::Direct => "",
+        Algorithm::Fastest => " Winograd",
+    };
     format!("{device:?} {:?}{algorithm} {KERNELS}", Isa::best())
 }
 

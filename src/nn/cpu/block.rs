@@ -16,7 +16,7 @@ use conv_block::{
 };
 
 use super::{
-    backend::{HostBackend, has_kernels, is_winograd_on},
+    backend::{HostBackend, algorithm, has_kernels},
     pool::pad,
 };
 
@@ -102,7 +102,7 @@ impl Block {
         weight: [usize; 4],
         [input, weights, bias]: [&[f32]; 3],
     ) -> (Vec<f32>, [usize; 4]) {
-        if self.groups == 1 && is_winograd_on() {
+        if self.groups == 1 {
             let conv = conv_of(x, weight, self);
             return (
                 infer(Isa::best(), &conv, self.tail, input, weights, Some(bias)),
@@ -219,6 +219,7 @@ pub(super) fn conv_of(
         kernel,
         stride: block.stride,
         padding: block.padding[0][0],
+        algorithm: algorithm(),
     }
 }
 

@@ -10,7 +10,7 @@ use burn::{
 };
 use burn_ndarray::NdArray;
 use conv_block::{
-    Activation, Before, Conv, Images, Isa, PackedInverted, Tail, activate, infer_normed,
+    Activation, Algorithm, Before, Conv, Images, Isa, PackedInverted, Tail, activate, infer_normed,
     scale_and_activate,
 };
 use rayon::prelude::*;
@@ -107,6 +107,7 @@ impl NormedConv {
             kernel: 1,
             stride: 1,
             padding: 0,
+            algorithm: Algorithm::Direct,
         };
         let [scale, shift] = &self.scales;
         let before = Before {
@@ -117,18 +118,6 @@ impl NormedConv {
         let tensors = [&self.weight[..], &self.bias];
         infer_normed(Isa::best(), &conv, self.tail, before, input, tensors)
     }
-}
-
-/// Returns the sum of two tensors and a function of it.
-///
-/// # Shapes
-/// `[batch, channels, height, width]` twice, and out.
-pub(in crate::nn) fn added(a: Tensor<4>, b: Tensor<4>, function: Activation) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::added(
-        a.into_dispatch(),
-        b.into_dispatch(),
-        function,
-    ))
 }
 
 /// The operations as an extension of Burn's backends.
@@ -153,10 +142,6 @@ trait InferenceOps: Backend {
 
     /// See [`normed_conv`].
     fn normed_conv(x: FloatTensor<Self>, block: Arc<NormedConv>) -> FloatTensor<Self>;
-
-    /// See [`added`].
-    fn added(a: FloatTensor<Self>, b: FloatTensor<Self>, function: Activation)
-    -> FloatTensor<Self>;
 }
 
 macro_rules! on_slices {
@@ -203,21 +188,6 @@ macro_rules! on_slices {
                 let dims @ [images, _, height, width] = x.shape().dims();
                 let shape = Shape::new([images, block.bias.len(), height, width]);
                 Self::tensor(block.run(dims, Self::values(&x)), shape)
-            }
-
-            fn added(
-                a: FloatTensor<Self>,
-                b: FloatTensor<Self>,
-                function: Activation,
-            ) -> FloatTensor<Self> {
-                let (mut a, b) = (Self::contiguous(a), Self::contiguous(b));
-                let (sums, terms) = (Self::values_mut(&mut a), Self::values(&b));
-                let parts = sums.par_chunks_mut(PART_LEN).zip(terms.par_chunks(PART_LEN));
-                parts.for_each(|(sums, terms)| {
-                    sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += *term);
-                    activate(Isa::best(), function, sums);
-                });
-                a
             }
         }
     )*};

@@ -1,5 +1,5 @@
 //! Our own operations on the CPU backends, which read and write their tensors as slices:
-//! convolution blocks, batch norm, pooling, whole blocks of networks that don't learn, and
+//! convolution blocks, batch norm, sums, pooling, whole blocks of networks that don't learn, and
 //! optimizer steps.
 
 #![expect(
@@ -15,3 +15,4 @@ pub(super) mod fused_step;
 pub(super) mod inference;
 pub(super) mod norm;
 pub(super) mod pool;
+pub(super) mod sum;

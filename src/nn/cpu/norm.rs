@@ -23,7 +23,7 @@ use conv_block::{Isa, Norm, NormSaved, Tail, norm_backward, norm_forward};
 
 use super::{
     backend::{HostBackend, has_kernels},
-    block::{follow, output_to_keep},
+    block::follow,
 };
 
 /// Whether a norm on this device normalizes by the batch's statistics and updates the running ones.
@@ -98,8 +98,8 @@ macro_rules! on_slices {
                 epsilon: f64,
                 tail: Tail,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let kept = Kept::<Self>::of([x, gamma, beta], epsilon, tail);
-                (kept.output, kept.mean, kept.variance)
+                let (output, kept) = Kept::<Self>::of([x, gamma, beta], epsilon, tail);
+                (output, kept.mean, kept.variance)
             }
         }
     )*};
@@ -115,18 +115,19 @@ struct Kept<B: HostBackend> {
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
-    output: FloatTensor<B>,
     mean: FloatTensor<B>,
     variance: FloatTensor<B>,
+    affine: Arc<[[f32; 2]]>,
     codes: Arc<[u8]>,
 }
 
 impl<B: HostBackend> Kept<B> {
-    /// Runs the kernels on contiguous copies or views of the tensors `[x, gamma, beta]`.
+    /// Runs the kernels on contiguous copies or views of the tensors `[x, gamma, beta]`. Returns the
+    /// output beside what is kept.
     ///
     /// # Shapes
     /// `x` is `[batch, channels, height, width]`, `gamma` and `beta` are `[channels]`.
-    fn of(tensors: [FloatTensor<B>; 3], epsilon: f64, tail: Tail) -> Self {
+    fn of(tensors: [FloatTensor<B>; 3], epsilon: f64, tail: Tail) -> (FloatTensor<B>, Self) {
         let [x, gamma, beta] = tensors.map(B::contiguous);
         let shape @ [images, channels, height, width] = x.shape().dims();
         let norm = Norm {
@@ -136,17 +137,19 @@ impl<B: HostBackend> Kept<B> {
         };
         let found = norm_forward(Isa::best(), shape, tail, B::values(&x), norm);
         let (rows, columns) = tail.output_size(height, width);
-        Self {
+        let output = B::tensor(found.output, Shape::new([images, channels, rows, columns]));
+        let kept = Self {
             tail,
             epsilon,
-            output: B::tensor(found.output, Shape::new([images, channels, rows, columns])),
             mean: B::tensor(found.mean, Shape::new([channels])),
             variance: B::tensor(found.variance, Shape::new([channels])),
+            affine: found.affine.into(),
             codes: found.codes.into(),
             x,
             gamma,
             beta,
-        }
+        };
+        (output, kept)
     }
 
     /// Returns the gradients of `[x, gamma, beta]` from that of the output.
@@ -154,7 +157,7 @@ impl<B: HostBackend> Kept<B> {
     /// # Shapes
     /// `grad` has the shape of the output, and each gradient that of its tensor.
     fn backward(self, grad: FloatTensor<B>) -> [FloatTensor<B>; 3] {
-        let (mut x, mut grad) = (self.x, B::contiguous(grad));
+        let (mut x, grad) = (self.x, B::contiguous(grad));
         let shape = x.shape().dims();
         let saved = NormSaved {
             norm: Norm {
@@ -162,17 +165,17 @@ impl<B: HostBackend> Kept<B> {
                 beta: B::values(&self.beta),
                 epsilon: self.epsilon,
             },
-            output: B::values(&self.output),
             codes: &self.codes,
             mean: B::values(&self.mean),
             variance: B::values(&self.variance),
+            affine: &self.affine,
         };
         let found = norm_backward(
             Isa::best(),
             shape,
             self.tail,
             saved,
-            B::values_mut(&mut grad),
+            B::values(&grad),
             B::values_mut(&mut x),
         );
         let channels = || Shape::new([shape[1]]);
@@ -209,13 +212,11 @@ impl<B: HostBackend + NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C>
         }
 
         let nodes = [x.node(), gamma.node(), beta.node()];
-        let mut kept = Kept::<B>::of(
+        let (output, kept) = Kept::<B>::of(
             [x, gamma, beta].map(|tensor| tensor.into_primitive()),
             epsilon,
             tail,
         );
-        let output = kept.output.clone();
-        kept.output = output_to_keep::<B>(&output, tail);
         // The batch's statistics only feed the running ones, which carry no gradient.
         let (mean, variance) = (
             Self::from_inner(kept.mean.clone()),

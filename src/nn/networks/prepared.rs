@@ -11,15 +11,13 @@ use conv_block::{
 use super::{
     layers::Layer,
     patterns::{Inverted, Unit, function_of},
-    steps::{Step, block_of, joined},
+    steps::{Step, block_of, joined, summed},
 };
 use crate::{
     architecture::{Conv, Join},
     nn::cpu::{
         conv_op::{conv_block, folded},
-        inference::{
-            NormedConv, activated, added, inverted, is_for_inference, normed_conv, scaled,
-        },
+        inference::{NormedConv, activated, inverted, is_for_inference, normed_conv, scaled},
         norm::scale_and_shift,
     },
 };
@@ -44,9 +42,9 @@ pub(super) enum Prepared<'a> {
     },
     /// A function of each value.
     Activation(Activation),
-    /// The sum of two paths and a function.
-    Sum([Vec<Prepared<'a>>; 2], Activation),
-    /// Paths side by side.
+    /// The sum of paths, and a tail.
+    Sum(Vec<Vec<Prepared<'a>>>, Tail),
+    /// Paths side by side whose outputs are joined otherwise.
     Branches(Join, Vec<Vec<Prepared<'a>>>),
 }
 
@@ -102,9 +100,9 @@ impl Prepared<'_> {
             Self::NormedConv(block) => normed_conv(x, block),
             Self::Norm(scales, function) => scaled(x, scales, *function),
             Self::Activation(function) => activated(x, *function),
-            Self::Sum([first, second], function) => {
-                let a = run(first, modules, x.clone());
-                added(a, run(second, modules, x), *function)
+            Self::Sum(paths, tail) => {
+                let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
+                summed(outputs.collect(), *tail)
             }
             Self::Branches(join, paths) => {
                 let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
@@ -157,20 +155,17 @@ impl Preparation<'_> {
             };
             return Some((Prepared::NormedConv(Arc::new(block)), &rest[1..]));
         }
-        let [Step::Branches(Join::Add, paths), rest @ ..] = steps else {
+        let [Step::Sum(paths, Tail::Linear), rest @ ..] = steps else {
             return None;
         };
         let [first, second] = &paths[..] else {
             return None;
         };
-        if let (Some((parts, [] | [Step::DropPath(_)])), []) = (Inverted::find(first), &second[..])
-            && parts.project.function == Activation::Linear
-        {
-            return Some((self.inverted(&parts, true, &steps[..1]), rest));
-        }
-        let (function, rest) = function_of(rest).unwrap_or((Activation::Linear, rest));
-        let paths = [first, second].map(|path| self.all(path));
-        Some((Prepared::Sum(paths, function), rest))
+        let (parts, behind) = Inverted::find(first)?;
+        let is_residual = matches!(behind, [] | [Step::DropPath(_)])
+            && second.is_empty()
+            && parts.project.function == Activation::Linear;
+        is_residual.then(|| (self.inverted(&parts, true, &steps[..1]), rest))
     }
 
     fn single<'a>(&self, step: &'a Step) -> Prepared<'a> {
@@ -199,6 +194,9 @@ impl Preparation<'_> {
                 Some((function, _)) => Prepared::Activation(function),
                 None => Prepared::Step(step),
             },
+            Step::Sum(paths, tail) => {
+                Prepared::Sum(paths.iter().map(|path| self.all(path)).collect(), *tail)
+            }
             Step::Branches(join, paths) => {
                 Prepared::Branches(*join, paths.iter().map(|path| self.all(path)).collect())
             }

@@ -15,6 +15,7 @@ use crate::{
         conv_op::{conv_block, conv_norm_block},
         norm::norm_block,
         pool::pool,
+        sum::sum,
     },
 };
 
@@ -40,7 +41,9 @@ pub(super) enum Step {
     Pool(Pool),
     /// The mean over all positions.
     GlobalAverage,
-    /// Paths side by side.
+    /// The sum of paths, and a tail.
+    Sum(Vec<Vec<Step>>, Tail),
+    /// Paths side by side whose outputs are joined otherwise.
     Branches(Join, Vec<Vec<Step>>),
 }
 
@@ -75,7 +78,18 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
             Kind::Pool(pool) => Step::Pool(*pool),
             Kind::GlobalAverage => Step::GlobalAverage,
             Kind::Branches(join, paths) => {
-                Step::Branches(*join, paths.iter().map(|path| find(path, next)).collect())
+                let paths = paths.iter().map(|path| find(path, next)).collect();
+                if *join == Join::Add {
+                    let tail = match rest.first().map(|layer| &layer.kind) {
+                        Some(Kind::Activation(Activation::Relu)) => Tail::Relu,
+                        Some(Kind::Activation(Activation::Relu6)) => Tail::Relu6,
+                        _ => Tail::Linear,
+                    };
+                    rest = &rest[usize::from(tail != Tail::Linear)..];
+                    Step::Sum(paths, tail)
+                } else {
+                    Step::Branches(*join, paths)
+                }
             }
         });
     }
@@ -151,12 +165,13 @@ impl Step {
             Self::Activation(function) => activate(*function, x),
             Self::Pool(shape) => pool(x, *shape),
             Self::GlobalAverage => average(x),
+            Self::Sum(paths, tail) => {
+                let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
+                summed(outputs.collect(), *tail)
+            }
             Self::Branches(join, paths) => {
-                let outputs: Vec<_> = paths
-                    .iter()
-                    .map(|path| run(path, modules, x.clone()))
-                    .collect();
-                joined(*join, outputs)
+                let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
+                joined(*join, outputs.collect())
             }
         }
     }
@@ -180,6 +195,17 @@ pub(super) fn block_of(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
         groups,
         tail,
     }
+}
+
+/// Returns the sum of the outputs of two paths or more after a tail.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` each, and out.
+pub(super) fn summed(mut outputs: Vec<Tensor<4>>, tail: Tail) -> Tensor<4> {
+    let last = outputs.pop();
+    let others = outputs.into_iter().reduce(|a, b| sum(a, b, Tail::Linear));
+    let (others, last) = others.zip(last).expect("a sum has two paths or more");
+    sum(others, last, tail)
 }
 
 /// Joins the outputs of paths to one tensor.

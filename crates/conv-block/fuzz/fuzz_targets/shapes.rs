@@ -5,6 +5,7 @@
 #![no_main]
 
 use conv_block::{
+    Algorithm,
     Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward,
     depthwise_forward, forward, infer, norm_backward, norm_forward,
 };
@@ -24,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
         kernel: if form & 1 == 0 { 1 } else { 3 },
         stride: usize::from(form >> 1 & 1) + 1,
         padding: usize::from(form >> 2 & 3),
+        algorithm: [Algorithm::Direct, Algorithm::Fastest][usize::from(form >> 3 & 1)],
     };
     if !conv.is_supported() {
         return;
@@ -63,12 +65,12 @@ fuzz_target!(|data: &[u8]| {
         let found = norm_forward(isa, shape, tail, &values, norm);
         let saved = NormSaved {
             norm,
-            output: &found.output,
             codes: &found.codes,
             mean: &found.mean,
             variance: &found.variance,
+            affine: &found.affine,
         };
-        norm_backward(isa, shape, tail, saved, &mut grad.clone(), &mut values);
+        norm_backward(isa, shape, tail, saved, &grad, &mut values);
     }
     let side = |byte: &u8| [usize::from(byte & 3), usize::from(byte >> 2 & 3)];
     let (kernel, stride) = (usize::from(form >> 5) % 7 + 1, usize::from(form & 3) + 1);

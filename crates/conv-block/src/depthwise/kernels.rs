@@ -5,15 +5,15 @@ use crate::{
     simd::{Simd, per_isa},
 };
 
-/// Results are computed in multiples of so many, whole vectors of every instruction set.
-pub(super) const STEP: usize = 64;
+/// Vectors that are computed together.
+pub(super) const VECTORS: usize = 4;
 
 /// Number of kernel positions whose gradients are summed in one pass.
 const TAPS: usize = 9;
 
 per_isa! {
     /// Computes `out[i] = start + sum of weight * source[offset + i]` over all taps. `out` must be
-    /// whole steps.
+    /// whole steps of [`VECTORS`].
     pub(super) fn correlate(
         taps: &[(usize, f32)],
         start: f32,
@@ -31,15 +31,15 @@ unsafe fn correlate_kernel<S: Simd, const NV: usize>(
     source: &[f32],
     out: &mut [f32],
 ) {
-    assert!(out.len().is_multiple_of(STEP) && STEP.is_multiple_of(4 * S::LANES));
+    assert!(out.len().is_multiple_of(VECTORS * S::LANES));
     assert!(
         taps.iter()
             .all(|(offset, _)| offset + out.len() <= source.len())
     );
-    for at in (0..out.len()).step_by(4 * S::LANES) {
+    for at in (0..out.len()).step_by(VECTORS * S::LANES) {
         // SAFETY: the caller promises the instruction set; the lengths were checked above.
         unsafe {
-            let mut sums = [S::splat(start); 4];
+            let mut sums = [S::splat(start); VECTORS];
             for (offset, weight) in taps {
                 let (weight, from) = (S::splat(*weight), source.as_ptr().add(offset + at));
                 for (vector, sum) in sums.iter_mut().enumerate() {
@@ -55,7 +55,7 @@ unsafe fn correlate_kernel<S: Simd, const NV: usize>(
 
 per_isa! {
     /// Computes the sums of `grads[i] * source[offset + i]` for all offsets, and behind them that
-    /// of the gradients. `grads` must be whole steps.
+    /// of the gradients. `grads` must be whole vectors.
     pub(super) fn multiply(
         offsets: &[usize],
         grads: &[f32],
@@ -73,11 +73,7 @@ unsafe fn multiply_kernel<S: Simd, const NV: usize>(
     source: &[f32],
     sums: &mut [f32],
 ) {
-    assert!(
-        grads.len().is_multiple_of(STEP)
-            && STEP.is_multiple_of(S::LANES)
-            && sums.len() == offsets.len() + 1
-    );
+    assert!(grads.len().is_multiple_of(S::LANES) && sums.len() == offsets.len() + 1);
     assert!(
         offsets
             .iter()
@@ -99,16 +95,8 @@ unsafe fn multiply_kernel<S: Simd, const NV: usize>(
             found
         };
         for (sum, found) in sums.iter_mut().zip(found) {
-            let mut lanes = [0.0; 16];
-            // SAFETY: the caller promises the instruction set, and no set has more than 16 lanes.
-            unsafe { S::store(lanes.as_mut_ptr(), found) };
-            for half in [8, 4, 2, 1] {
-                let (low, high) = lanes.split_at_mut(half);
-                low.iter_mut()
-                    .zip(high)
-                    .for_each(|(low, high)| *low += *high);
-            }
-            *sum = lanes[0];
+            // SAFETY: the caller promises the instruction set.
+            *sum = unsafe { S::sum(found) };
         }
     }
     sums[offsets.len()] = lane_sum(grads, |grad| grad) as f32;

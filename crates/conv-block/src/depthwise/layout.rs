@@ -2,7 +2,7 @@
 
 use super::{
     Depthwise, LARGEST,
-    kernels::{STEP, correlate, every},
+    kernels::{VECTORS, correlate, every},
 };
 use crate::{Tail, rows::pass_tail, scratch::with_scratch, simd::Isa};
 
@@ -34,10 +34,13 @@ pub(super) struct Layout {
     pub(super) lead: usize,
     /// Values of the gradients with the zeros before and behind them.
     pub(super) grad_len: usize,
+    /// Values are computed in multiples of so many.
+    step: usize,
 }
 
 impl Layout {
-    pub(super) fn of(shape: &Depthwise) -> Self {
+    pub(super) fn of(isa: Isa, shape: &Depthwise) -> Self {
+        let step = VECTORS * isa.lanes();
         let Depthwise {
             kernel,
             stride,
@@ -57,7 +60,7 @@ impl Layout {
         let offsets: Vec<usize> = (0..kernel * kernel)
             .map(|at| offset(at / kernel, at % kernel))
             .collect();
-        let results = ((rows - 1) * pitch + columns).next_multiple_of(STEP);
+        let results = ((rows - 1) * pitch + columns).next_multiple_of(step);
         let reach = offsets.iter().max().map_or(0, |offset| offset + results);
         let lead = (kernel - 1) / stride * (pitch + 1);
         Self {
@@ -73,7 +76,8 @@ impl Layout {
             results,
             source_len: reach.max(stride * stride * phase_len),
             lead,
-            grad_len: lead + results.max(phase_len.next_multiple_of(STEP)),
+            grad_len: lead + results.max(phase_len.next_multiple_of(step)),
+            step,
         }
     }
 
@@ -164,7 +168,7 @@ impl Layout {
         grads: &[f32],
         input: &mut [f32],
     ) {
-        let len = self.phase_len.next_multiple_of(STEP);
+        let len = self.phase_len.next_multiple_of(self.step);
         with_scratch(self.stride * self.stride * len, |phases| {
             for (phase, values) in phases.chunks_exact_mut(len).enumerate() {
                 let (mut turned, mut count) = ([(0, 0.0); LARGEST * LARGEST], 0);

@@ -127,7 +127,7 @@ pub fn depthwise_forward(
         bias.is_none_or(|bias| bias.len() == shape.channels),
         "bias of {shape:?}"
     );
-    let layout = Layout::of(shape);
+    let layout = Layout::of(isa, shape);
     let of_plane = |index: usize, output: &mut [MaybeUninit<f32>]| {
         let channel = index % shape.channels;
         let mut taps = [(0, 0.0); LARGEST * LARGEST];
@@ -182,7 +182,7 @@ pub fn depthwise_backward(
         tail == Tail::Linear || saved.output.len() == grad.len(),
         "output of {shape:?}"
     );
-    let layout = Layout::of(shape);
+    let layout = Layout::of(isa, shape);
     let count = shape.kernel * shape.kernel;
     let input_len = if is_input_wanted {
         shape.input_len()

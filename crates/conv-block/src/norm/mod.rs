@@ -10,11 +10,11 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use self::planes::{add_products, mix, moments, pool_plane};
+use self::planes::{Passage, add_products, mix, moments, pool_plane};
 pub(crate) use self::planes::{lane_sum, scale_plane};
 use crate::{
     Tail,
-    rows::{Plain, PoolGrad, Rows, turn_before_tail},
+    rows::{Plain, PoolGrad, Rows},
     scratch::{filled, with_scratch},
     simd::Isa,
 };
@@ -41,6 +41,8 @@ pub struct NormForward {
     pub mean: Vec<f32>,
     /// Biased variance of each channel over the batch, without epsilon.
     pub variance: Vec<f32>,
+    /// Factor and offset that the norm was for each channel.
+    pub affine: Vec<[f32; 2]>,
 }
 
 /// What [`norm_backward`] needs of the forward pass, beside the values that were normalized.
@@ -48,14 +50,14 @@ pub struct NormForward {
 pub struct NormSaved<'a> {
     /// Parameters given to [`norm_forward`].
     pub norm: Norm<'a>,
-    /// Output of [`norm_forward`]; read with [`Tail::Relu`] and [`Tail::Relu6`] only.
-    pub output: &'a [f32],
     /// Codes of [`norm_forward`]; read with [`Tail::ReluPool`] only.
     pub codes: &'a [u8],
     /// Mean from [`norm_forward`].
     pub mean: &'a [f32],
     /// Variance from [`norm_forward`].
     pub variance: &'a [f32],
+    /// Factors and offsets from [`norm_forward`].
+    pub affine: &'a [[f32; 2]],
 }
 
 /// The result of [`norm_backward`].
@@ -125,6 +127,7 @@ pub fn norm_forward(
         codes,
         mean,
         variance,
+        affine,
     }
 }
 
@@ -167,8 +170,7 @@ fn statistics(
 }
 
 /// Computes the gradients of gamma and beta from the gradient `grad` of the output, and replaces
-/// the `values` that were normalized by their gradient. Behind a ReLU, `grad` becomes the gradient
-/// before it.
+/// the `values` that were normalized by their gradient.
 ///
 /// # Shapes
 /// `shape` is that of `values`, `[images, channels, height, width]`; `grad` has the output's,
@@ -181,7 +183,7 @@ pub fn norm_backward(
     shape: [usize; 4],
     tail: Tail,
     saved: NormSaved<'_>,
-    grad: &mut [f32],
+    grad: &[f32],
     values: &mut [f32],
 ) -> NormGradients {
     let [images, channels, height, width] = shape;
@@ -196,7 +198,15 @@ pub fn norm_backward(
         images * channels * rows * columns,
         "gradient of {shape:?} with {tail:?}"
     );
-    turn_before_tail(isa, tail, saved.output, grad);
+    // A pooled gradient comes with codes that tell where it passes.
+    let bounds = match tail {
+        Tail::Linear | Tail::ReluPool => [f32::NAN; 2],
+        Tail::Relu | Tail::Relu6 => [0.0, tail.most()],
+    };
+    let passage = |channel: usize| Passage {
+        affine: saved.affine[channel],
+        bounds,
+    };
     let grad = if tail == Tail::ReluPool {
         assert_eq!(saved.codes.len(), grad.len(), "codes of {shape:?}");
         let grad = Plain {
@@ -212,10 +222,11 @@ pub fn norm_backward(
     };
     let plane = (height * width).max(1);
     let sums_of = |(index, values): (usize, &[f32])| {
-        let (mut sums, mean) = ([0.0; 2], saved.mean[index % channels]);
+        let channel = index % channels;
+        let (mut sums, mean) = ([0.0; 2], saved.mean[channel]);
         grad.parts(isa, index, plane, |start, grad| {
             let values = &values[start..start + grad.len()];
-            add_products(isa, grad, values, mean, &mut sums);
+            add_products(isa, grad, values, passage(channel), mean, &mut sums);
         });
         sums
     };
@@ -225,9 +236,10 @@ pub fn norm_backward(
         .par_chunks_mut(plane)
         .enumerate()
         .for_each(|(index, values)| {
-            let affine = affine[index % channels];
+            let channel = index % channels;
             grad.parts(isa, index, plane, |start, grad| {
-                mix(isa, grad, affine, &mut values[start..start + grad.len()]);
+                let values = &mut values[start..start + grad.len()];
+                mix(isa, grad, passage(channel), affine[channel], values);
             });
         });
     gradients

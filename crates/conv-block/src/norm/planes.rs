@@ -7,9 +7,38 @@ use crate::{
     simd::{Simd, per_isa},
 };
 
+/// A norm and the bounds of the function behind it, which pass a gradient between them only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    /// Factor and offset of the norm.
+    pub(super) affine: [f32; 2],
+    /// Bounds, NaN for none.
+    pub(super) bounds: [f32; 2],
+}
+
+impl Passage {
+    /// Returns the gradient before the function, of the value that was normalized. The function of
+    /// a NaN is NaN and passes it.
+    #[inline(always)]
+    fn pass(self, grad: f32, value: f32) -> f32 {
+        // As `scale_kernel` computed it, or a value near a bound would fall on its other side.
+        let value = value * self.affine[0] + self.affine[1];
+        if (value <= self.bounds[0]) | (value >= self.bounds[1]) {
+            0.0
+        } else {
+            grad
+        }
+    }
+}
+
 per_isa! {
-    /// Computes `value = scale * grad + slope * value + offset`.
-    pub(super) fn mix(grads: &[f32], affine: [f32; 3], values: &mut [f32]) = mix_kernel
+    /// Computes `value = scale * grad + slope * value + offset` of the gradients that pass.
+    pub(super) fn mix(
+        grads: &[f32],
+        passage: Passage,
+        affine: [f32; 3],
+        values: &mut [f32],
+    ) = mix_kernel
 }
 
 /// # Safety
@@ -17,11 +46,12 @@ per_isa! {
 #[inline(always)]
 unsafe fn mix_kernel<S: Simd, const NV: usize>(
     grads: &[f32],
+    passage: Passage,
     [scale, slope, offset]: [f32; 3],
     values: &mut [f32],
 ) {
     for (value, grad) in values.iter_mut().zip(grads) {
-        *value = scale * grad + (slope * *value + offset);
+        *value = scale * passage.pass(*grad, *value) + (slope * *value + offset);
     }
 }
 
@@ -61,10 +91,11 @@ pub(crate) fn lane_sum(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
 }
 
 per_isa! {
-    /// Adds the sum of the gradients, and of the gradients times the centered results, to `sums`.
+    /// Adds the sum of the gradients that pass, and of those times the centered results, to `sums`.
     pub(super) fn add_products(
         grads: &[f32],
         results: &[f32],
+        passage: Passage,
         mean: f32,
         sums: &mut [f64; 2],
     ) = products_kernel
@@ -76,6 +107,7 @@ per_isa! {
 unsafe fn products_kernel<S: Simd, const NV: usize>(
     grads: &[f32],
     results: &[f32],
+    passage: Passage,
     mean: f32,
     sums: &mut [f64; 2],
 ) {
@@ -84,6 +116,7 @@ unsafe fn products_kernel<S: Simd, const NV: usize>(
         for (((all, products), grad), result) in
             all.iter_mut().zip(&mut products).zip(grads).zip(results)
         {
+            let grad = passage.pass(*grad, *result);
             *all += grad;
             *products += grad * (result - mean);
         }

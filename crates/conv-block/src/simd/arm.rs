@@ -87,4 +87,9 @@ impl Simd for Neon {
         // SAFETY: the caller promises NEON. A NaN on either side passes.
         unsafe { vminq_f32(value, limit) }
     }
+    #[inline(always)]
+    unsafe fn sum(v: float32x4_t) -> f32 {
+        // SAFETY: the caller promises NEON.
+        unsafe { vaddvq_f32(v) }
+    }
 }

@@ -204,6 +204,11 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The CPU must have the instruction set.
     unsafe fn at_most(value: Self::V, limit: Self::V) -> Self::V;
+    /// Returns the sum of the lanes.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
+    unsafe fn sum(v: Self::V) -> f32;
 }
 
 /// Returns the lanes as bytes, by way of memory.

@@ -75,4 +75,8 @@ impl<const N: usize> Simd for Lanes<N> {
             }
         })
     }
+    #[inline(always)]
+    unsafe fn sum(v: [f32; N]) -> f32 {
+        v.iter().sum()
+    }
 }

@@ -146,6 +146,11 @@ impl Simd for Avx512 {
         // is taken.
         unsafe { _mm512_min_ps(limit, value) }
     }
+    #[inline(always)]
+    unsafe fn sum(v: __m512) -> f32 {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { _mm512_reduce_add_ps(v) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -229,5 +234,14 @@ impl Simd for Avx2 {
         // SAFETY: the caller promises the instruction set. Where one of the two is NaN the second
         // is taken.
         unsafe { _mm256_min_ps(limit, value) }
+    }
+    #[inline(always)]
+    unsafe fn sum(v: __m256) -> f32 {
+        // SAFETY: the caller promises the instruction set.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)))
+        }
     }
 }

@@ -15,10 +15,11 @@ use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
+pub(crate) use self::weights::Weights;
 use self::{results::transform_sums, transforms::of_input, weights::transform_weights};
 use crate::{
     scratch::{SharedMut, filled, with_scratch},
-    shape::{Conv, Tail},
+    shape::{Algorithm, Conv, Tail},
     simd::{Isa, Simd, per_isa},
     tile::{Tile, multiply, positions},
 };
@@ -41,11 +42,14 @@ const fn pitch(len: usize) -> usize {
     len + 16
 }
 
-/// Whether the algorithm computes this convolution faster than the direct sum does, by the
-/// operations for an image in a batch of eight, weighed as measured. The true number of images
-/// doesn't count: an image has the same results in any batch.
-pub(crate) fn is_faster(conv: &Conv) -> bool {
-    if conv.kernel != 3 || conv.stride != 1 || conv.padding > 1 {
+/// Images that [`is_faster`] assumes where an image must have the same results in any batch.
+pub(crate) const BATCH: usize = 8;
+
+/// Whether the algorithm may compute this convolution and is faster than the direct sum, by the
+/// operations for an image in a batch of `images`, weighed as measured.
+pub(crate) fn is_faster(conv: &Conv, images: usize) -> bool {
+    let is_possible = conv.kernel == 3 && conv.stride == 1 && conv.padding <= 1;
+    if conv.algorithm == Algorithm::Direct || !is_possible {
         return false;
     }
     let (rows, columns) = conv.result_size();
@@ -54,16 +58,26 @@ pub(crate) fn is_faster(conv: &Conv) -> bool {
     let places = PLACES as f64;
     let products = tiles * places * inputs * outputs;
     let patches = tiles * places * 32.0 * (inputs + outputs);
-    let weights = 24.0 * places * inputs * outputs / 8.0;
+    let weights = 24.0 * places * inputs * outputs / images as f64;
     products + patches + weights < 9.0 * (rows * columns) as f64 * inputs * outputs
 }
 
 /// Computes the convolution and its tail, `[images, outputs, rows, columns]`.
-pub(crate) fn run(isa: Isa, conv: &Conv, tail: Tail, tensors: [&[f32]; 3]) -> Vec<f32> {
+pub(crate) fn run(
+    isa: Isa,
+    conv: &Conv,
+    tail: Tail,
+    input: &[f32],
+    weights: Weights<'_>,
+    bias: &[f32],
+) -> Vec<f32> {
+    let mut padded_bias = bias.to_vec();
+    padded_bias.resize(conv.outputs.next_multiple_of(isa.block()), 0.0);
+    let tensors = [input, &padded_bias];
     // SAFETY: tiles cover the result, and each stores its part of every output.
     unsafe {
         filled(conv.output_len(tail), |out| {
-            fill(isa, conv, tail, tensors, out);
+            fill(isa, conv, tail, tensors, weights, out);
         })
     }
 }
@@ -72,15 +86,14 @@ fn fill(
     isa: Isa,
     conv: &Conv,
     tail: Tail,
-    [input, weight, bias]: [&[f32]; 3],
+    [input, bias]: [&[f32]; 2],
+    weights: Weights<'_>,
     out: &mut [MaybeUninit<f32>],
 ) {
     let (rows, columns) = conv.result_size();
     let across = [rows.div_ceil(SIDE), columns.div_ceil(SIDE)];
     let tiles = conv.images * across[0] * across[1];
     let outputs = conv.outputs.next_multiple_of(isa.block());
-    let mut padded_bias = bias.to_vec();
-    padded_bias.resize(outputs, 0.0);
     // Few tiles are divided so that every thread has work. The division doesn't change the values.
     let groups = tiles
         .div_ceil(2 * GROUP * rayon::current_num_threads())
@@ -89,8 +102,8 @@ fn fill(
     // Scratch, because clearing fresh memory would take as long as the transform.
     with_scratch(
         PLACES * pitch(conv.inputs * isa.block()) * outputs / isa.block(),
-        |weights| {
-            transform_weights(isa, conv, weight, weights);
+        |transformed| {
+            transform_weights(isa, conv, weights, transformed);
             (0..tiles.div_ceil(groups * GROUP))
                 .into_par_iter()
                 .for_each(|task| {
@@ -101,8 +114,8 @@ fn fill(
                         conv,
                         tail,
                         input,
-                        bias: &padded_bias,
-                        weights,
+                        bias,
+                        weights: transformed,
                         tiles,
                         groups,
                         across,
@@ -351,7 +364,7 @@ unsafe fn multiply_tiles<S: Simd, const NV: usize, const Q: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{forward, tests::values};
+    use crate::{Saved, backward, forward, tests::values};
 
     #[test]
     fn equals_the_direct_sum_for_any_shape() {
@@ -377,12 +390,14 @@ mod tests {
                 kernel: 3,
                 stride: 1,
                 padding,
+                algorithm: Algorithm::Direct,
             };
             let (input, weight, bias) = (
                 values(conv.input_len(), 1),
                 values(conv.weight_len(), 2),
                 values(outputs, 3),
             );
+            let weights = Weights::new(&conv, &weight);
             for isa in Isa::available() {
                 for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
                     for bias in [&bias[..], &[]] {
@@ -401,10 +416,70 @@ mod tests {
                             .iter()
                             .fold(1.0, |most: f32, value| most.max(value.abs()));
                         let (found, direct) =
-                            (run(isa, &conv, tail, [&input, &weight, bias]), direct(tail));
+                            (run(isa, &conv, tail, &input, weights, bias), direct(tail));
                         assert_eq!(found.len(), direct.len());
                         for (index, (found, direct)) in found.iter().zip(&direct).enumerate() {
                             let what = format!("{isa:?} {conv:?} {tail:?} [{index}]");
+                            assert!(
+                                (found - direct).abs() < 1e-5 * scale,
+                                "{what}: {found}, not {direct}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_that_learns_has_the_values_and_gradients_of_the_direct_sum() {
+        for [inputs, outputs, height, width] in [[64, 80, 21, 34], [100, 37, 12, 9]] {
+            let conv = Conv {
+                images: 8,
+                inputs,
+                height,
+                width,
+                outputs,
+                kernel: 3,
+                stride: 1,
+                padding: 1,
+                algorithm: Algorithm::Fastest,
+            };
+            assert!(is_faster(&conv, conv.images), "{conv:?}");
+            let direct = Conv {
+                algorithm: Algorithm::Direct,
+                ..conv
+            };
+            let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
+            let bias = values(outputs, 3);
+            for isa in Isa::available() {
+                for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
+                    let results = |conv: &Conv| {
+                        let found = forward(isa, conv, tail, &input, &weight, Some(&bias));
+                        // Both from the same output, or a value near zero would be learned from in
+                        // one only.
+                        let direct = forward(isa, &direct, tail, &input, &weight, Some(&bias));
+                        let saved = Saved {
+                            input: &input,
+                            weight: &weight,
+                            output: &direct.output,
+                            codes: &direct.codes,
+                        };
+                        let mut grad = values(direct.output.len(), 4);
+                        let grads = backward(isa, conv, tail, saved, &mut grad, true);
+                        let of_input = grads.input.expect("wanted");
+                        [found.output, of_input, grads.weight, grads.bias]
+                    };
+                    let pairs = results(&conv).into_iter().zip(results(&direct));
+                    for (index, (found, direct)) in pairs.enumerate() {
+                        let what = format!("{isa:?} {conv:?} {tail:?} [{index}]");
+                        let scale = direct
+                            .iter()
+                            .fold(1.0, |most: f32, value| most.max(value.abs()));
+                        // Pooling and the weights' gradients are direct anyway.
+                        let is_same = tail == Tail::ReluPool || index > 1;
+                        assert_eq!(found == direct, is_same, "{what}");
+                        for (found, direct) in found.iter().zip(&direct) {
                             assert!(
                                 (found - direct).abs() < 1e-5 * scale,
                                 "{what}: {found}, not {direct}"
@@ -427,6 +502,7 @@ mod tests {
             kernel: 3,
             stride: 1,
             padding: 1,
+            algorithm: Algorithm::Fastest,
         };
         let (mut input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
         input[4 * 10 + 5] = f32::NAN;
@@ -435,7 +511,8 @@ mod tests {
                 (Tail::Relu, [34, 45, 46, 56]),
                 (Tail::ReluPool, [7, 8, 12, 13]),
             ] {
-                let found = run(isa, &conv, tail, [&input, &weight, &[]]);
+                let weights = Weights::new(&conv, &weight);
+                let found = run(isa, &conv, tail, &input, weights, &[]);
                 for output in found.chunks_exact(found.len() / 3) {
                     assert!(
                         cells.iter().all(|cell| output[*cell].is_nan()),
@@ -461,6 +538,7 @@ mod tests {
             kernel: 3,
             stride: 1,
             padding: 1,
+            algorithm: Algorithm::Fastest,
         };
         let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
         let with = |threads| {
@@ -468,7 +546,8 @@ mod tests {
                 .num_threads(threads)
                 .build()
                 .expect("threads");
-            pool.install(|| run(Isa::best(), &conv, Tail::Relu, [&input, &weight, &[]]))
+            let weights = Weights::new(&conv, &weight);
+            pool.install(|| run(Isa::best(), &conv, Tail::Relu, &input, weights, &[]))
         };
         assert_eq!(with(1), with(8));
     }
@@ -484,6 +563,7 @@ mod tests {
             kernel: 3,
             stride: 1,
             padding: 1,
+            algorithm: Algorithm::Fastest,
         };
         for (inputs, outputs, side) in [
             (64, 64, 224),
@@ -492,23 +572,27 @@ mod tests {
             (512, 512, 14),
         ] {
             assert!(
-                is_faster(&conv(inputs, outputs, side)),
+                is_faster(&conv(inputs, outputs, side), BATCH),
                 "{inputs} to {outputs} at {side}"
             );
         }
         assert!(
-            !is_faster(&conv(3, 64, 224))
-                && !is_faster(&conv(16, 16, 224))
-                && !is_faster(&conv(512, 512, 2))
+            !is_faster(&conv(3, 64, 224), BATCH)
+                && !is_faster(&conv(16, 16, 224), BATCH)
+                && !is_faster(&conv(512, 512, 2), BATCH)
         );
-        assert!(
-            !is_faster(&Conv {
-                stride: 2,
-                ..conv(64, 64, 224)
-            }) && !is_faster(&Conv {
-                kernel: 1,
-                ..conv(64, 64, 224)
-            })
-        );
+        // The weights' transform pays with many images.
+        let deep = conv(512, 512, 4);
+        assert!(!is_faster(&deep, BATCH) && is_faster(&deep, 32));
+        let one = conv(64, 64, 224);
+        let others = [
+            Conv { stride: 2, ..one },
+            Conv { kernel: 1, ..one },
+            Conv {
+                algorithm: Algorithm::Direct,
+                ..one
+            },
+        ];
+        assert!(others.iter().all(|conv| !is_faster(conv, BATCH)));
     }
 }

@@ -6,6 +6,8 @@
 //! channels are few. The terms of a sum are added in the order of [`crate::dense`], to the same
 //! bits.
 
+mod weight;
+
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
@@ -97,6 +99,26 @@ pub(crate) fn run(
     };
     let input = pixels_met(isa, conv, input);
     run_blocks(isa, &met, tail, None, &input, &blocks)
+}
+
+/// Computes the gradients of weights and bias from that of the convolution's result.
+pub(crate) fn weight_gradients(
+    isa: Isa,
+    conv: &Conv,
+    input: &[f32],
+    grad: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    if conv.stride == 1 {
+        return weight::gradients(isa, conv, input, grad);
+    }
+    let (height, width) = conv.result_size();
+    let met = Conv {
+        height,
+        width,
+        stride: 1,
+        ..*conv
+    };
+    weight::gradients(isa, &met, &pixels_met(isa, conv, input), grad)
 }
 
 /// Copies the pixels that a convolution with a stride meets.
@@ -397,7 +419,7 @@ impl Panel<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{forward, forward_dense, tests::values};
+    use crate::{Algorithm, forward, forward_dense, tests::values};
 
     #[test]
     fn a_norm_before_the_convolution_is_applied_to_each_channel() {
@@ -410,6 +432,7 @@ mod tests {
             kernel: 1,
             stride: 1,
             padding: 0,
+            algorithm: Algorithm::Direct,
         };
         let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
         let (scale, shift, bias) = (values(7, 3), values(7, 4), values(20, 5));
@@ -458,6 +481,7 @@ mod tests {
                 kernel: 1,
                 stride,
                 padding: 0,
+                algorithm: Algorithm::Direct,
             };
             let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
             let bias = values(outputs, 3);
