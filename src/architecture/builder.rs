@@ -2,7 +2,7 @@
 
 use super::{
     entry::{Strided, Traits, Variant},
-    layer::{Activation, Conv, Elsewhere, Groups, Join, Kind, Layer, Padding, Pool},
+    layer::{Activation, Conv, ForeignNames, Groups, Join, Kind, Layer, Padding, Pool},
 };
 
 /// Momentum of batch norms in training, PyTorch's default. Keras's backbones have 0.01 and 0.001
@@ -22,9 +22,9 @@ pub(super) struct Names {
 
 impl Names {
     /// Returns the names of the convolution (0) or of the norm (1).
-    fn of(&self, part: usize) -> Elsewhere {
+    fn of(&self, part: usize) -> ForeignNames {
         let name = |names: &[String; 2]| (!names[part].is_empty()).then(|| names[part].clone());
-        Elsewhere {
+        ForeignNames {
             torchvision: name(&self.torchvision),
             timm: name(&self.timm),
             keras: name(&self.keras),
@@ -43,13 +43,13 @@ pub(super) fn names(torchvision: [&str; 2], timm: [&str; 2], keras: [&str; 2]) -
 }
 
 /// Names of a single layer.
-pub(super) fn elsewhere(
+pub(super) fn foreign_names(
     torchvision: impl Into<String>,
     timm: impl Into<String>,
     keras: impl Into<String>,
-) -> Elsewhere {
+) -> ForeignNames {
     let some = |name: String| (!name.is_empty()).then_some(name);
-    Elsewhere {
+    ForeignNames {
         torchvision: some(torchvision.into()),
         timm: some(timm.into()),
         keras: some(keras.into()),
@@ -57,20 +57,20 @@ pub(super) fn elsewhere(
 }
 
 /// Returns a convolution at `path`.
-pub(super) fn conv(path: String, elsewhere: Elsewhere, shape: Conv) -> Layer {
+pub(super) fn conv(path: String, foreign_names: ForeignNames, shape: Conv) -> Layer {
     Layer {
         name: path,
-        elsewhere,
+        foreign_names,
         entry: None,
         kind: Kind::Conv(shape),
     }
 }
 
 /// Returns a batch norm at `path`.
-pub(super) fn norm(path: String, elsewhere: Elsewhere, epsilon: f64) -> Layer {
+pub(super) fn norm(path: String, foreign_names: ForeignNames, epsilon: f64) -> Layer {
     Layer {
         name: path,
-        elsewhere,
+        foreign_names,
         entry: None,
         kind: Kind::BatchNorm {
             epsilon,
@@ -83,7 +83,7 @@ pub(super) fn norm(path: String, elsewhere: Elsewhere, epsilon: f64) -> Layer {
 pub(super) fn unnamed(kind: Kind) -> Layer {
     Layer {
         name: String::new(),
-        elsewhere: Elsewhere::default(),
+        foreign_names: ForeignNames::default(),
         entry: None,
         kind,
     }
@@ -98,7 +98,7 @@ pub(super) fn activation(function: Activation) -> Layer {
 pub(super) fn pool(path: String, pool: Pool) -> Layer {
     Layer {
         name: path,
-        elsewhere: Elsewhere::default(),
+        foreign_names: ForeignNames::default(),
         entry: None,
         kind: Kind::Pool(pool),
     }
@@ -108,7 +108,7 @@ pub(super) fn pool(path: String, pool: Pool) -> Layer {
 pub(super) fn branches(path: String, join: Join, paths: Vec<Vec<Layer>>) -> Layer {
     Layer {
         name: path,
-        elsewhere: Elsewhere::default(),
+        foreign_names: ForeignNames::default(),
         entry: None,
         kind: Kind::Branches(join, paths),
     }
@@ -135,7 +135,7 @@ pub(super) fn unit(
 /// channels, each followed by its activation.
 pub(super) fn squeeze_excite(
     path: &str,
-    [reduce, expand]: [Elsewhere; 2],
+    [reduce, expand]: [ForeignNames; 2],
     [reduced, channels]: [usize; 2],
     functions: [Activation; 2],
 ) -> Layer {

@@ -12,7 +12,7 @@ pub struct Layer {
     /// summary leaves out.
     pub name: String,
     /// Names in other libraries' weight files.
-    pub elsewhere: Elsewhere,
+    pub foreign_names: ForeignNames,
     /// Entry of the recipe's list that the layer comes from, counted from 1; `None` for other
     /// networks.
     pub entry: Option<usize>,
@@ -22,7 +22,7 @@ pub struct Layer {
 
 /// The full names of a layer in the weight files of other libraries, if they have this network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct ForeignNames {
     /// Name in torchvision.
     pub torchvision: Option<String>,
     /// Name in timm.

@@ -2,7 +2,7 @@
 
 use super::{
     builder::{activation, conv, pool},
-    layer::{Activation, Conv, Elsewhere, Groups, Kind, Layer, Pool},
+    layer::{Activation, Conv, ForeignNames, Groups, Kind, Layer, Pool},
     network::Network,
 };
 
@@ -85,7 +85,7 @@ impl Listed {
         let at = |name: &str| format!("{path}.{name}");
         let plain = |name: &str, kind| Layer {
             name: at(name),
-            elsewhere: Elsewhere::default(),
+            foreign_names: ForeignNames::default(),
             entry: None,
             kind,
         };
@@ -107,14 +107,14 @@ impl Listed {
                         bias: false,
                         ..shape
                     };
-                    layers.push(conv(at("depthwise"), Elsewhere::default(), depthwise));
+                    layers.push(conv(at("depthwise"), ForeignNames::default(), depthwise));
                     Conv::new(shape.outputs, 1)
                 } else {
                     shape
                 };
                 layers.push(conv(
                     at("conv"),
-                    Elsewhere::default(),
+                    ForeignNames::default(),
                     Conv { bias, ..dense },
                 ));
                 layers.extend(norm.map(|Norm { epsilon, momentum }| {

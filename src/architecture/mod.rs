@@ -21,7 +21,7 @@ pub(crate) use backbones::vgg::vgg;
 pub use entry::{Dialect, Entry, Input, Published, Source, Strided, Traits, Variant};
 pub use fused::Fused;
 pub use layer::{
-    Activation, Conv, Elsewhere, Groups, Join, Kind, Layer, Padding, Pool, PoolKind, Shape,
+    Activation, Conv, ForeignNames, Groups, Join, Kind, Layer, Padding, Pool, PoolKind, Shape,
     ShapeError,
 };
 pub use listed::{Convolution, Listed, Norm, listed};

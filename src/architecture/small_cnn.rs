@@ -2,7 +2,7 @@
 
 use super::{
     builder::{activation, conv, norm, pool},
-    layer::{Activation, Conv, Elsewhere, Layer, Pool},
+    layer::{Activation, Conv, ForeignNames, Layer, Pool},
     network::Network,
 };
 
@@ -16,8 +16,10 @@ pub fn small_cnn(inputs: usize, channels: &[usize], batch_norm: bool) -> Network
             ..Conv::new(*outputs, 3)
         };
         let mut layers: Vec<Layer> =
-            vec![conv(format!("{path}.conv"), Elsewhere::default(), shape)];
-        layers.extend(batch_norm.then(|| norm(format!("{path}.norm"), Elsewhere::default(), 1e-5)));
+            vec![conv(format!("{path}.conv"), ForeignNames::default(), shape)];
+        layers.extend(
+            batch_norm.then(|| norm(format!("{path}.norm"), ForeignNames::default(), 1e-5)),
+        );
         layers.extend([
             activation(Activation::Relu),
             pool(format!("{path}.pool"), Pool::HALVE),

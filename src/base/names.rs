@@ -31,7 +31,7 @@ pub fn of_os(name: &OsStr) -> String {
     text
 }
 
-/// Returns text from elsewhere, for example a label in a list, with control characters escaped.
+/// Returns text from foreign_names, for example a label in a list, with control characters escaped.
 /// Text of [`of_path`] stays as it is.
 pub fn of_text(text: &str) -> String {
     printable(text, &[])

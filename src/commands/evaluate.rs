@@ -20,7 +20,7 @@ use crate::{
         place,
         predictor::{Predictor, Tta},
     },
-    nn::infer::Keep,
+    nn::infer::Detail,
 };
 
 /// Arguments of `evaluate`.
@@ -130,9 +130,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let tta = tta(&path)?;
     let compute = ui::open_device(args.device)?;
     let keep = if args.logits.is_some() {
-        Keep::Logits
+        Detail::Logits
     } else {
-        Keep::Probabilities
+        Detail::Probabilities
     };
     // Both runs of a comparison have the same to say of the images.
     let progress = EachOnce::new(&Terminal);

@@ -8,7 +8,7 @@ use super::{
     error::DataError,
     listing::{Entry, Part},
     pixels::{image_stats::ImageStats, memory},
-    store::{Format, Keep, Read, Store, read},
+    store::{CachePolicy, Format, Read, Store, read},
     table::{Failure, Skipped},
 };
 use crate::{
@@ -56,13 +56,13 @@ pub(super) fn read_entries(
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<Loaded, DataError> {
     let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_path()).collect();
-    let keep = Keep {
+    let policy = CachePolicy {
         cache: data.cache,
         memory_mb: data.cache_memory_mb,
     };
     // One budget for the process: the recipe that is read last sets it.
     memory::set_limit(data.decode_memory_mb);
-    let (store, reads) = read(&paths, Format::of(data), keep, done)?;
+    let (store, reads) = read(&paths, Format::of(data), policy, done)?;
     let mut loaded = Loaded {
         store,
         images: Vec::new(),

@@ -15,7 +15,7 @@ use crate::{
     },
     nn::{
         device::Compute,
-        infer::{Keep, NotANumber, Predictions, Settings, predict},
+        infer::{Detail, NotANumber, Predictions, Settings, predict},
         loss::LossFn,
         networks::classifier::{Classifier, NetworkInput},
     },
@@ -40,7 +40,7 @@ pub struct Predictor<'a> {
     /// Test-time augmentation, if any.
     pub tta: Option<Tta>,
     /// What is kept of each image.
-    pub keep: Keep,
+    pub keep: Detail,
     /// Receiver of progress.
     pub progress: &'a dyn Progress,
     /// The network with its weights, on the device of [`Self::compute`].
@@ -66,7 +66,7 @@ impl<'a> Predictor<'a> {
             temperature: checkpoint.meta.temperature,
             batch_size: BATCH_SIZE,
             tta: None,
-            keep: Keep::Probabilities,
+            keep: Detail::Probabilities,
             progress,
             model: checkpoint.network(&compute.device)?,
         })
@@ -92,7 +92,7 @@ impl<'a> Predictor<'a> {
         let meta = &self.checkpoint.meta;
         let settings = Settings {
             device: self.compute.device.clone(),
-            entrance: NetworkInput {
+            input: NetworkInput {
                 shape: meta.design.input,
                 group: 0,
             },
@@ -128,7 +128,7 @@ impl<'a> Predictor<'a> {
                 &self.model,
                 view,
                 &Settings {
-                    keep: Keep::Probabilities,
+                    keep: Detail::Probabilities,
                     ..settings.clone()
                 },
                 &|count| task.add(count),

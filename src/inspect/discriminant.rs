@@ -111,7 +111,7 @@ impl Work for Products<'_> {
     #[inline(always)]
     fn run(self) -> Vec<f32> {
         let mut products = vec![0.0; self.weights.len() / self.row.len()];
-        // A loop: what an iterator collects is compiled elsewhere, for the baseline.
+        // A loop: what an iterator collects is compiled foreign_names, for the baseline.
         for (product, weights) in products
             .iter_mut()
             .zip(self.weights.chunks_exact(self.row.len()))

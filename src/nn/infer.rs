@@ -28,9 +28,9 @@ pub struct Predictions {
     pub images: Vec<usize>,
     /// Index of the most probable class.
     pub predicted: Vec<usize>,
-    /// Probability of each class; empty with [`Keep::Classes`].
+    /// Probability of each class; empty with [`Detail::Classes`].
     pub probabilities: Vec<Vec<f32>>,
-    /// Logit of each class before temperature scaling; filled only with [`Keep::Logits`]. A network
+    /// Logit of each class before temperature scaling; filled only with [`Detail::Logits`]. A network
     /// with a single logit has 0 for its first class.
     pub logits: Vec<Vec<f32>>,
     /// Index in the view of the first image whose logits are not finite.
@@ -42,7 +42,7 @@ pub struct Predictions {
 /// What is kept of each image beside its class and its loss. For 10,000 images and 10,000 classes,
 /// probabilities take 400 MB and logits as much again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum Detail {
     /// Nothing in addition.
     Classes,
     /// The probabilities.
@@ -102,14 +102,14 @@ pub fn predict_while(
 ) -> Result<Option<Predictions>, InferError> {
     let (num_classes, total) = (view.set.classes.len(), view.draws.len());
     let mut found = Predictions::default();
-    let frozen = model.frozen(settings.entrance.group..model.num_groups());
+    let frozen = model.frozen(settings.input.group..model.num_groups());
     for batch in Loader::new(view, settings.batch_size, 0, settings.workers) {
         let batch = batch?;
         let count = batch.len();
         found
             .images
             .extend(batch.draws.iter().map(|draw| draw.image));
-        let batch = upload(batch, settings.entrance.shape, &settings.device);
+        let batch = upload(batch, settings.input.shape, &settings.device);
         let logits = model.forward_head(frozen.forward(batch.images));
         let losses = settings.loss.per_sample(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
@@ -123,7 +123,7 @@ pub fn predict_while(
         found.first_bad = found
             .first_bad
             .or(bad.map(|bad| found.predicted.len() + bad));
-        if settings.keep == Keep::Logits {
+        if settings.keep == Detail::Logits {
             found
                 .logits
                 .extend(settings.output.per_class(&each, num_classes));
@@ -135,7 +135,7 @@ pub fn predict_while(
         found
             .predicted
             .extend(probs.chunks_exact(num_classes).map(argmax));
-        if settings.keep != Keep::Classes {
+        if settings.keep != Detail::Classes {
             found
                 .probabilities
                 .extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
@@ -153,7 +153,7 @@ pub struct Settings {
     /// The device of the model, without autodiff.
     pub device: Device,
     /// What the view holds: images, or cached features of the frozen layers.
-    pub entrance: NetworkInput,
+    pub input: NetworkInput,
     /// Number of images per batch.
     pub batch_size: usize,
     /// Number of threads that prepare batches.
@@ -165,7 +165,7 @@ pub struct Settings {
     /// The loss that is reported, unweighted.
     pub loss: LossFn,
     /// What is kept of each image.
-    pub keep: Keep,
+    pub keep: Detail,
 }
 
 /// Returns the global average of each channel of the backbone's features, image after image in one

@@ -87,7 +87,7 @@ impl Epoch<'_> {
             state.step += 1;
             let input = StepInput {
                 batches,
-                entrance: inputs.entrance,
+                network_input: inputs.input,
                 epoch: state.epoch,
                 first_batch,
                 step,

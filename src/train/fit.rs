@@ -15,7 +15,7 @@ use super::{
 use crate::{
     metrics::Confusion,
     nn::{
-        infer::{Keep, Settings, predict_while},
+        infer::{Detail, Settings, predict_while},
         loss::LossFn,
         networks::classifier::Output,
     },
@@ -228,7 +228,7 @@ fn save(session: &mut Session, observer: &dyn Observer) -> Result<(), TrainError
 /// unweighted loss and no label smoothing. Returns `None` if the run was stopped before the end.
 fn validate(
     session: &Session,
-    Source { view, entrance }: Source,
+    Source { view, input }: Source,
     watch: Watch<'_>,
 ) -> Result<Option<SplitRecord>, TrainError> {
     let (train, stepper, set) = (
@@ -238,7 +238,7 @@ fn validate(
     );
     let settings = Settings {
         device: stepper.device.clone().without_autodiff(),
-        entrance,
+        input,
         batch_size: train.batch_size,
         workers: train.workers,
         output: Output::of(train.loss),
@@ -247,7 +247,7 @@ fn validate(
             label_smoothing: 0.0,
             ..stepper.loss.clone()
         },
-        keep: Keep::Classes,
+        keep: Detail::Classes,
     };
     let goes_on = |images| {
         watch.observer.validated(images);

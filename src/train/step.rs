@@ -28,7 +28,7 @@ pub struct Stepper {
     /// Device with autodiff.
     pub device: Device,
     /// Where images enter the network.
-    pub entrance: NetworkInput,
+    pub network_input: NetworkInput,
     /// Number of layer groups, counted from the input, whose weights stay fixed.
     pub frozen: usize,
     /// Factor on the learning rate from one layer group to the group before it.
@@ -49,7 +49,7 @@ pub struct StepInput {
     /// As many batches as gradients are accumulated over; fewer at the end of an epoch.
     pub batches: Vec<HostBatch>,
     /// Where the batches enter the network: as images, or as features of the frozen layers.
-    pub entrance: NetworkInput,
+    pub network_input: NetworkInput,
     /// Epoch, counted from 0.
     pub epoch: usize,
     /// Position of the first batch in the epoch.
@@ -90,7 +90,7 @@ impl Stepper {
             labels: Vec::with_capacity(count),
         };
         let mut accumulator = GradientsAccumulator::new();
-        let (entrance, is_single) = (input.entrance, input.batches.len() == 1);
+        let (network_input, is_single) = (input.network_input, input.batches.len() == 1);
         let mut gradients = None;
         for (offset, batch) in input.batches.into_iter().enumerate() {
             output.labels.extend(batch.labels());
@@ -100,7 +100,7 @@ impl Stepper {
             // `count` divides every batch's loss, so that accumulated gradients add up to the mean.
             self.device
                 .seed(stream(self.seed, Purpose::Step, at).next_u64());
-            let found = self.backward(&model, batch, entrance, count, &mut output);
+            let found = self.backward(&model, batch, network_input, count, &mut output);
             if is_single {
                 gradients = Some(found);
             } else {
@@ -127,14 +127,14 @@ impl Stepper {
         &self,
         model: &Classifier,
         batch: HostBatch,
-        entrance: NetworkInput,
+        network_input: NetworkInput,
         count: usize,
         output: &mut StepOutput,
     ) -> GradientsParams {
-        let batch = upload(batch, entrance.shape, &self.device);
+        let batch = upload(batch, network_input.shape, &self.device);
         let logits = model.forward_from(
-            self.frozen.max(entrance.group),
-            self.through_frozen(model, batch.images, entrance.group),
+            self.frozen.max(network_input.group),
+            self.through_frozen(model, batch.images, network_input.group),
         );
         let [images, num_classes] = batch.targets.dims();
         let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device)

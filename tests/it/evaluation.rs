@@ -528,7 +528,7 @@ fn without_test_images_the_validation_part_is_measured_as_it_was() {
     ran.tells(&format!("the first: {}", held[0]));
     std::fs::write(place.path(held[0]), original).expect("written");
     assert!(!place.done(evaluate).err.contains("other pixels"));
-    // Training images that have gone elsewhere: one error.
+    // Training images that have gone foreign_names: one error.
     std::fs::rename(place.path("train"), place.path("moved")).expect("moved");
     let ran = place.run(&format!("{evaluate} --split val"));
     ran.exits(

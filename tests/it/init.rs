@@ -209,7 +209,7 @@ fn squeezenet() -> Vec<u8> {
         let scale = (6.0 / (count / shape[0]) as f32).sqrt();
         let value = |at: usize| ((at * 7919 + at * at % 1013) % 2003) as f32 / 1001.0 - 1.0;
         let name = layer
-            .elsewhere
+            .foreign_names
             .torchvision
             .as_deref()
             .expect("torchvision has it");

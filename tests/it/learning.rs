@@ -43,7 +43,7 @@ fn design(output: Output, num_classes: usize) -> Design {
 fn stepper(kind: Loss, num_classes: usize) -> Stepper {
     Stepper {
         device: Device::flex().autodiff(),
-        entrance: NetworkInput {
+        network_input: NetworkInput {
             shape: INPUT,
             group: 0,
         },
@@ -90,7 +90,7 @@ fn step(
     let count: usize = batches.iter().map(HostBatch::len).sum();
     let input = StepInput {
         batches,
-        entrance: stepper.entrance,
+        network_input: stepper.network_input,
         epoch: 0,
         first_batch: 0,
         step: 0,

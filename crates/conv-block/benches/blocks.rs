@@ -137,7 +137,7 @@ fn plain_pass(isa: Isa, conv: &Conv, tail: Tail, input: &[f32], weight: &[f32]) 
 
 fn normed_pass(isa: Isa, conv: &Conv, input: &[f32], weight: &[f32]) -> [f64; 2] {
     let (tail, ones) = (Tail::ReluPool, vec![1.0; conv.outputs]);
-    let mut grad = values(conv.output_len(tail));
+    let grad = values(conv.output_len(tail));
     let norm = Norm {
         gamma: &ones,
         beta: &ones,

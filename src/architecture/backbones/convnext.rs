@@ -2,9 +2,9 @@
 //! it, are layer groups.
 
 use crate::architecture::{
-    builder::{activation, branches, conv, elsewhere, unnamed},
+    builder::{activation, branches, conv, foreign_names, unnamed},
     entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
-    layer::{Activation, Conv, Elsewhere, Groups, Join, Kind, Layer, Padding},
+    layer::{Activation, Conv, ForeignNames, Groups, Join, Kind, Layer, Padding},
     network::Network,
 };
 
@@ -78,12 +78,12 @@ fn between(path: &str, stage: usize, channels: usize) -> Vec<Layer> {
         return vec![
             conv(
                 format!("{path}.stem.conv"),
-                elsewhere(format!("{torch}.0"), "stem.0", "convnext_tiny_stem_conv"),
+                foreign_names(format!("{torch}.0"), "stem.0", "convnext_tiny_stem_conv"),
                 patch(4),
             ),
             layer_norm(
                 format!("{path}.stem.norm"),
-                elsewhere(
+                foreign_names(
                     format!("{torch}.1"),
                     "stem.1",
                     "convnext_tiny_stem_layernorm",
@@ -96,7 +96,7 @@ fn between(path: &str, stage: usize, channels: usize) -> Vec<Layer> {
     vec![
         layer_norm(
             format!("{path}.downsample.norm"),
-            elsewhere(
+            foreign_names(
                 format!("{torch}.0"),
                 format!("{timm}.0"),
                 keras("layernorm"),
@@ -104,7 +104,7 @@ fn between(path: &str, stage: usize, channels: usize) -> Vec<Layer> {
         ),
         conv(
             format!("{path}.downsample.conv"),
-            elsewhere(format!("{torch}.1"), format!("{timm}.1"), keras("conv")),
+            foreign_names(format!("{torch}.1"), format!("{timm}.1"), keras("conv")),
             patch(2),
         ),
     ]
@@ -117,7 +117,7 @@ fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64
     let timm = format!("stages.{stage}.blocks.{index}");
     let keras = format!("convnext_tiny_stage_{stage}_block_{index}");
     let names = |at: usize, timm_name: &str, keras_name: &str| {
-        elsewhere(
+        foreign_names(
             format!("{torch}.block.{at}"),
             format!("{timm}.{timm_name}"),
             format!("{keras}_{keras_name}"),
@@ -153,7 +153,7 @@ fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64
         ),
         Layer {
             name: format!("{path}.scale"),
-            elsewhere: elsewhere(
+            foreign_names: foreign_names(
                 format!("{torch}.layer_scale"),
                 format!("{timm}.gamma"),
                 format!("{keras}_layer_scale"),
@@ -168,10 +168,10 @@ fn block(path: &str, stage: usize, index: usize, channels: usize, drop_path: f64
     branches(path.to_owned(), Join::Add, vec![layers, Vec::new()])
 }
 
-fn layer_norm(path: String, elsewhere: Elsewhere) -> Layer {
+fn layer_norm(path: String, foreign_names: ForeignNames) -> Layer {
     Layer {
         name: path,
-        elsewhere,
+        foreign_names,
         entry: None,
         kind: Kind::LayerNorm { epsilon: EPSILON },
     }

@@ -2,9 +2,9 @@
 //! input. The stem and each block with what follows it are layer groups.
 
 use crate::architecture::{
-    builder::{activation, branches, conv, elsewhere, names, norm, pool, unit},
+    builder::{activation, branches, conv, foreign_names, names, norm, pool, unit},
     entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
-    layer::{Activation::Relu, Conv, Elsewhere, Join, Layer, Padding, Pool, PoolKind},
+    layer::{Activation::Relu, Conv, ForeignNames, Join, Layer, Padding, Pool, PoolKind},
     network::Network,
 };
 
@@ -148,6 +148,6 @@ fn transition(variant: &Variant, path: &str, block: usize, channels: usize) -> [
 }
 
 /// Returns a name that torchvision and timm share, with Keras's.
-fn same_in_torch(torch: String, keras: String) -> Elsewhere {
-    elsewhere(torch.clone(), torch, keras)
+fn same_in_torch(torch: String, keras: String) -> ForeignNames {
+    foreign_names(torch.clone(), torch, keras)
 }

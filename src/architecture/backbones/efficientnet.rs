@@ -3,7 +3,7 @@
 
 use super::inverted_residual::{Block, BlockNames, Gate, Stages};
 use crate::architecture::{
-    builder::{Names, divisible, elsewhere, names, unit},
+    builder::{Names, divisible, foreign_names, names, unit},
     entry::{Dialect, Entry, Input, Published, Source, Traits, Variant, about},
     layer::Activation::{Relu6, Sigmoid, Silu},
     network::Network,
@@ -259,12 +259,12 @@ pub(super) fn gated_names(
         },
         depthwise: part(first, of_depthwise, depthwise),
         gate: [
-            elsewhere(
+            foreign_names(
                 format!("{torch}.{}.fc1", first + 1),
                 format!("{timm}.se.conv_reduce"),
                 reduce,
             ),
-            elsewhere(
+            foreign_names(
                 format!("{torch}.{}.fc2", first + 1),
                 format!("{timm}.se.conv_expand"),
                 widen,

@@ -5,7 +5,7 @@
 use crate::architecture::{
     builder::{Names, branches, squeeze_excite, unit, unnamed},
     entry::Variant,
-    layer::{Activation, Elsewhere, Join, Kind, Layer},
+    layer::{Activation, ForeignNames, Join, Kind, Layer},
 };
 
 /// The hyperparameters of a block.
@@ -44,7 +44,7 @@ pub(super) struct Gate {
 pub(super) struct BlockNames {
     pub(super) expand: Names,
     pub(super) depthwise: Names,
-    pub(super) gate: [Elsewhere; 2],
+    pub(super) gate: [ForeignNames; 2],
     pub(super) project: Names,
 }
 

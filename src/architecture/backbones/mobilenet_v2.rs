@@ -4,7 +4,7 @@ use super::inverted_residual::{Block, BlockNames, Stages};
 use crate::architecture::{
     builder::{Names, divisible, names, unit},
     entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
-    layer::{Activation, Elsewhere},
+    layer::{Activation, ForeignNames},
     network::Network,
 };
 
@@ -123,7 +123,7 @@ fn block_names(index: usize, stage: usize, at: usize) -> BlockNames {
             keras,
         }
     };
-    let gate = [Elsewhere::default(), Elsewhere::default()];
+    let gate = [ForeignNames::default(), ForeignNames::default()];
     if index == 0 {
         let (depthwise, project) = (
             part(0, ["conv_dw", "bn1"], "depthwise"),

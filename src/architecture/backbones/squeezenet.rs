@@ -2,7 +2,7 @@
 //! layout.
 
 use crate::architecture::{
-    builder::{activation, branches, conv, elsewhere, pool},
+    builder::{activation, branches, conv, foreign_names, pool},
     entry::{Dialect, Entry, Published, Source, Traits},
     layer::{Activation, Conv, Join, Layer, Padding, Pool, PoolKind},
     network::Network,
@@ -60,7 +60,7 @@ fn squeezenet(inputs: usize) -> Network {
             };
             layers.push(conv(
                 "blocks.0.stem.conv".to_owned(),
-                elsewhere("features.0", "", ""),
+                foreign_names("features.0", "", ""),
                 stem,
             ));
             layers.push(activation(Activation::Relu));
@@ -86,7 +86,7 @@ fn squeezenet(inputs: usize) -> Network {
 /// Returns a fire module: a 1x1 convolution to few channels, then a 1x1 and a 3x3 one in parallel.
 fn fire(path: &str, torch: &str, [squeezed, expanded]: [usize; 2]) -> Vec<Layer> {
     let unit = |name: &str, outputs, kernel| {
-        let names = elsewhere(format!("{torch}.{name}"), "", "");
+        let names = foreign_names(format!("{torch}.{name}"), "", "");
         let layer = conv(
             format!("{path}.{name}.conv"),
             names,

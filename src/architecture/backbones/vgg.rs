@@ -3,7 +3,7 @@
 //! is a layer group.
 
 use crate::architecture::{
-    builder::{activation, conv, elsewhere, norm, pool},
+    builder::{activation, conv, foreign_names, norm, pool},
     entry::{Dialect, Entry, Input, Published, Source, Traits, about},
     layer::{Activation, Conv, Layer, Pool},
     network::Network,
@@ -103,14 +103,14 @@ pub(crate) fn vgg(inputs: usize, channels: &[&[usize]], batch_norm: bool) -> Net
             };
             layers.push(conv(
                 format!("{path}.conv"),
-                elsewhere(torch(position), torch(position), keras),
+                foreign_names(torch(position), torch(position), keras),
                 shape,
             ));
             if batch_norm {
                 let name = torch(position + 1);
                 layers.push(norm(
                     format!("{path}.norm"),
-                    elsewhere(name.clone(), name, ""),
+                    foreign_names(name.clone(), name, ""),
                     1e-5,
                 ));
             }

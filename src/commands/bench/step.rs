@@ -148,7 +148,7 @@ pub(super) fn measure(config: &Config, steps: u16) -> anyhow::Result<StepResult>
 fn learner(config: &Config, design: &Design, compute: &Compute) -> Learner {
     let stepper = Stepper {
         device: compute.device.clone().autodiff(),
-        entrance: NetworkInput {
+        network_input: NetworkInput {
             shape: design.input,
             group: 0,
         },
@@ -179,10 +179,10 @@ pub(super) fn step_and_wait(
     batch: HostBatch,
     at: [usize; 2],
 ) -> anyhow::Result<()> {
-    let ([epoch, step], entrance) = (at, learner.stepper.entrance);
+    let ([epoch, step], input) = (at, learner.stepper.network_input);
     let input = StepInput {
         batches: vec![batch],
-        entrance,
+        network_input: input,
         epoch,
         first_batch: step,
         step,

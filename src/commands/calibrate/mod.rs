@@ -25,7 +25,7 @@ use crate::{
         images::{EvalSet, SplitName, from_split, no_run, run_of},
         predictor::Predictor,
     },
-    nn::infer::Keep,
+    nn::infer::Detail,
 };
 
 /// Arguments of `calibrate`.
@@ -158,7 +158,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let images = from_split(SplitName::Val, run, &Terminal)?;
     let compute = ui::open_device(args.device)?;
     let mut predictor = Predictor {
-        keep: Keep::Logits,
+        keep: Detail::Logits,
         ..Predictor::new(&checkpoint, &compute, &Terminal)?
     };
     let set = validation_set(&images, &predictor, run)?;

@@ -53,7 +53,7 @@ pub(super) fn summary_table(session: &Session) -> String {
     let learner = &session.learner;
     let layers = summary(
         &learner.model,
-        learner.stepper.entrance.shape,
+        learner.stepper.network_input.shape,
         learner.stepper.frozen,
     );
     let mut table = text_table::table(&["Layer", "Output shape", "Parameters", "Trainable"]);

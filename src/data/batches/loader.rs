@@ -269,7 +269,7 @@ mod tests {
                 dataset::{Image, ImageSet},
                 order,
             },
-            store::{Format, Keep, Read, read},
+            store::{CachePolicy, Format, Read, read},
         },
     };
     use std::path::PathBuf;
@@ -301,7 +301,7 @@ mod tests {
         let (store, reads) = read(
             &borrowed,
             format,
-            Keep {
+            CachePolicy {
                 cache: Cache::Off,
                 memory_mb: 1,
             },

@@ -218,7 +218,7 @@ pub(crate) mod tests {
 
     use crate::{
         config::{Cache, Color, Interpolation, Resize},
-        data::store::{Format, Keep, Read, read},
+        data::store::{CachePolicy, Format, Read, read},
     };
 
     /// Returns a set of images with these bytes.
@@ -254,7 +254,7 @@ pub(crate) mod tests {
         let (store, reads) = read(
             &borrowed,
             format,
-            Keep {
+            CachePolicy {
                 cache: Cache::Memory,
                 memory_mb: 1,
             },

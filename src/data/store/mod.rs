@@ -32,7 +32,7 @@ use crate::{base::io::positioned::PositionedFile, config::Cache};
 
 /// Where to keep decoded images.
 #[derive(Clone, Copy, Debug)]
-pub struct Keep {
+pub struct CachePolicy {
     /// The kind of storage.
     pub cache: Cache,
     /// MiB of memory that `auto` may use.
@@ -43,11 +43,11 @@ pub struct Keep {
 /// `f32`. The slot of an image is its position among the images that were read.
 pub struct Store {
     format: Format,
-    place: Place,
+    backing: Backing,
 }
 
 /// Where the images are.
-enum Place {
+enum Backing {
     /// All images in one block, and the position of each in it.
     Memory(Vec<u8>, Spans),
     /// A file, with a copy of its first bytes in memory. Images are drawn in any order, so the
@@ -64,7 +64,7 @@ enum Place {
         is_damaged: AtomicBool,
     },
     /// Not kept; decoded again each time.
-    Nowhere {
+    Uncached {
         /// Paths of the image files.
         sources: Vec<PathBuf>,
         /// CRC-32C of each image as it was read first. It costs microseconds an image.
@@ -117,8 +117,8 @@ impl Store {
         if let Some(bytes) = self.kept(slot) {
             return Ok(Cow::Borrowed(bytes));
         }
-        match &self.place {
-            Place::Disk {
+        match &self.backing {
+            Backing::Disk {
                 file,
                 spans,
                 sums,
@@ -155,7 +155,7 @@ impl Store {
                     })
                 }
             }
-            Place::Nowhere { sources, sums } => {
+            Backing::Uncached { sources, sums } => {
                 let bytes = self.decode_again(&sources[slot])?;
                 if cache_file::sum(&bytes) == sums[slot] {
                     Ok(Cow::Owned(bytes))
@@ -163,13 +163,13 @@ impl Store {
                     Err(DataError::Changed(sources[slot].clone()))
                 }
             }
-            Place::Features(features) => {
+            Backing::Features(features) => {
                 let (file, part) = features.find(slot).expect("a slot of the store");
                 let read = file.read(part);
                 read.map(Cow::Owned)
                     .map_err(|error| DataError::io("read the features", &features.folder, error))
             }
-            Place::Memory(..) => unreachable!("all of them are kept"),
+            Backing::Memory(..) => unreachable!("all of them are kept"),
         }
     }
 
@@ -211,11 +211,11 @@ impl Store {
 
     /// Returns the bytes of an image if they are in memory.
     pub fn kept(&self, slot: usize) -> Option<&[u8]> {
-        match &self.place {
-            Place::Memory(held, spans) | Place::Disk { held, spans, .. } => {
+        match &self.backing {
+            Backing::Memory(held, spans) | Backing::Disk { held, spans, .. } => {
                 held.get(spans.get(slot)?.clone())
             }
-            Place::Features(_) | Place::Nowhere { .. } => None,
+            Backing::Features(_) | Backing::Uncached { .. } => None,
         }
     }
 
@@ -223,44 +223,44 @@ impl Store {
     pub fn of_features(format: Format, features: Features) -> Self {
         Self {
             format,
-            place: Place::Features(features),
+            backing: Backing::Features(features),
         }
     }
 
     /// Returns the number of values of an image in a batch.
     pub fn num_values(&self) -> usize {
-        match &self.place {
-            Place::Features(features) => features.size / size_of::<f32>(),
+        match &self.backing {
+            Backing::Features(features) => features.size / size_of::<f32>(),
             _ => self.format.shape().iter().product(),
         }
     }
 
     /// Returns the maximum number of bytes of an image in the store.
     pub fn num_bytes(&self) -> usize {
-        match &self.place {
-            Place::Features(features) => features.size,
+        match &self.backing {
+            Backing::Features(features) => features.size,
             _ => self.format.num_bytes(),
         }
     }
 
     /// Returns whether some images are on disk only and can be read ahead.
     pub fn is_on_disk(&self) -> bool {
-        match &self.place {
-            Place::Disk { file, held, .. } => held.len() < file.len(),
-            Place::Features(..) => true,
-            Place::Memory(..) | Place::Nowhere { .. } => false,
+        match &self.backing {
+            Backing::Disk { file, held, .. } => held.len() < file.len(),
+            Backing::Features(..) => true,
+            Backing::Memory(..) | Backing::Uncached { .. } => false,
         }
     }
 
     /// Reads an image ahead if it is on disk, so that a set larger than memory streams. Takes as
     /// long as the system needs to find memory for it.
     pub fn will_need(&self, slot: usize) {
-        let found = match &self.place {
-            Place::Disk {
+        let found = match &self.backing {
+            Backing::Disk {
                 file, held, spans, ..
             } => Some((file, spans[slot].clone())).filter(|(_, span)| span.end > held.len()),
-            Place::Features(features) => features.find(slot),
-            Place::Memory(..) | Place::Nowhere { .. } => None,
+            Backing::Features(features) => features.find(slot),
+            Backing::Memory(..) | Backing::Uncached { .. } => None,
         };
         if let Some((file, span)) = found {
             file.will_need(span);
@@ -275,12 +275,12 @@ impl Store {
     /// Describes for the log where the images are.
     pub fn place(&self) -> String {
         let of_spans = |spans: &Spans| spans.iter().map(Range::len).sum::<usize>() >> 20;
-        match &self.place {
-            Place::Memory(_, spans) => format!("{} MiB in memory", of_spans(spans)),
-            Place::Disk {
+        match &self.backing {
+            Backing::Memory(_, spans) => format!("{} MiB in memory", of_spans(spans)),
+            Backing::Disk {
                 held, spans, path, ..
             } if held.is_empty() => format!("{} MiB in {}", of_spans(spans), path.display()),
-            Place::Disk {
+            Backing::Disk {
                 held, spans, path, ..
             } => {
                 format!(
@@ -290,14 +290,14 @@ impl Store {
                     held.len() >> 20
                 )
             }
-            Place::Features(Features { files, folder, .. }) => {
+            Backing::Features(Features { files, folder, .. }) => {
                 format!(
                     "{} MiB in {}",
                     files.iter().map(|file| file.len()).sum::<usize>() >> 20,
                     folder.display()
                 )
             }
-            Place::Nowhere { .. } => "not kept, decoded each epoch".to_owned(),
+            Backing::Uncached { .. } => "not kept, decoded each epoch".to_owned(),
         }
     }
 }
@@ -347,7 +347,7 @@ mod tests {
             read(
                 &paths,
                 FORMAT,
-                Keep {
+                CachePolicy {
                     cache,
                     memory_mb: 1,
                 },
@@ -397,7 +397,7 @@ mod tests {
         let (store, _) = read(
             &borrowed,
             FORMAT,
-            Keep {
+            CachePolicy {
                 cache: Cache::Off,
                 memory_mb: 1,
             },

@@ -9,13 +9,13 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    Format, Keep, Place, Read, Store,
+    Backing, CachePolicy, Format, Read, Store,
     cache_file::{self, CacheFile},
     format::read_image,
 };
 use crate::{config::Cache, data::error::DataError};
 
-/// Reads all images of `paths` and keeps them as `keep` says. `done` is called with the number of
+/// Reads all images of `paths` and keeps them as `policy` says. `done` is called with the number of
 /// images that were read since the last call, from any thread. An image that can't be read is a
 /// [`Read::Bad`].
 ///
@@ -24,12 +24,12 @@ use crate::{config::Cache, data::error::DataError};
 pub fn read(
     paths: &[&Path],
     format: Format,
-    keep: Keep,
+    policy: CachePolicy,
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<(Arc<Store>, Vec<Read>), DataError> {
-    let memory = keep.memory_mb.saturating_mul(1 << 20);
+    let memory = policy.memory_mb.saturating_mul(1 << 20);
     let fits = format.num_bytes().saturating_mul(paths.len()) <= memory;
-    match keep.cache {
+    match policy.cache {
         Cache::Memory => read_to_memory(paths, format, done),
         Cache::Auto if fits => read_to_memory(paths, format, done),
         Cache::Auto => read_to_disk(paths, format, memory, done),
@@ -41,8 +41,8 @@ pub fn read(
             };
             let (reads, sums) = paths.par_iter().map(read).unzip();
             let sources = paths.iter().map(|path| path.to_path_buf()).collect();
-            let place = Place::Nowhere { sources, sums };
-            Ok((Arc::new(Store { format, place }), reads))
+            let backing = Backing::Uncached { sources, sums };
+            Ok((Arc::new(Store { format, backing }), reads))
         }
     }
 }
@@ -77,7 +77,7 @@ fn read_to_memory(
     Ok((
         Arc::new(Store {
             format,
-            place: Place::Memory(kept, spans),
+            backing: Backing::Memory(kept, spans),
         }),
         reads,
     ))
@@ -136,7 +136,7 @@ fn read_to_disk(
         path,
     } = cache;
     let sources = paths.iter().map(|path| path.to_path_buf()).collect();
-    let place = Place::Disk {
+    let backing = Backing::Disk {
         file,
         held,
         spans,
@@ -145,5 +145,5 @@ fn read_to_disk(
         sources,
         is_damaged: AtomicBool::new(false),
     };
-    Ok((Arc::new(Store { format, place }), reads))
+    Ok((Arc::new(Store { format, backing }), reads))
 }

@@ -364,7 +364,7 @@ mod tests {
     ) -> (Vec<usize>, Vec<f32>) {
         let layer = architecture::Layer {
             name: "blocks.0.0.layer".to_owned(),
-            elsewhere: architecture::Elsewhere::default(),
+            foreign_names: architecture::ForeignNames::default(),
             entry: Some(1),
             kind,
         };

@@ -20,7 +20,7 @@ pub(super) fn wanted(network: &Network, file: &BTreeMap<String, Entry>) -> Vec<W
     let modules = network.modules();
     let has_names = modules.iter().any(|(layer, _)| {
         layer
-            .elsewhere
+            .foreign_names
             .keras
             .as_ref()
             .is_some_and(|name| by_name.contains_key(&(name.as_str(), "kernel")))
@@ -33,7 +33,7 @@ pub(super) fn wanted(network: &Network, file: &BTreeMap<String, Entry>) -> Vec<W
     let mut found = Vec::new();
     let mut count = 0;
     for (at, (layer, inputs)) in modules.iter().enumerate() {
-        let Some(name) = &layer.elsewhere.keras else {
+        let Some(name) = &layer.foreign_names.keras else {
             continue;
         };
         let numbered = numbers.get(at).map(String::as_str);

@@ -7,7 +7,7 @@ use super::{
     keras,
     wanted::{Part, Turn, Wanted, bias_before, parts, path},
 };
-use crate::architecture::{Dialect, Elsewhere, Layer, Network};
+use crate::architecture::{Dialect, ForeignNames, Layer, Network};
 
 /// The library or program that named the tensors of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub(super) fn choose(network: &Network, file: &BTreeMap<String, Entry>) -> Optio
             wanted: own,
         });
     }
-    type Name = fn(&Elsewhere) -> Option<&String>;
+    type Name = fn(&ForeignNames) -> Option<&String>;
     let libraries: [(Dialect, Name); 2] = [
         (Dialect::Torchvision, |names| names.torchvision.as_ref()),
         (Dialect::Timm, |names| names.timm.as_ref()),
@@ -88,7 +88,7 @@ pub(super) fn choose(network: &Network, file: &BTreeMap<String, Entry>) -> Optio
     for (dialect, name) in libraries {
         for is_bare in [false, true] {
             let name_of = |layer: &Layer| {
-                let name = name(&layer.elsewhere)?;
+                let name = name(&layer.foreign_names)?;
                 // A backbone saved by itself has no name of its own.
                 Some(
                     if is_bare {

@@ -240,7 +240,7 @@ fn squeezenet_is_torchvisions() {
     let mut shapes = BTreeMap::new();
     for (layer, inputs) in empty.network().modules() {
         let name = layer
-            .elsewhere
+            .foreign_names
             .torchvision
             .as_deref()
             .and_then(|name| name.strip_prefix("features."))

@@ -189,7 +189,7 @@ fn compute(
         }
         let batch = batch?;
         done += batch.len();
-        let images = upload(batch, learner.stepper.entrance.shape, &device).images;
+        let images = upload(batch, learner.stepper.network_input.shape, &device).images;
         let features = frozen.forward(images);
         let features = if layout.is_pooled {
             model.pool_features(features)

@@ -47,7 +47,7 @@ impl Layout {
         if groups == 0 {
             return Ok(None);
         }
-        let mut shape = model.shape_after(groups, learner.stepper.entrance.shape);
+        let mut shape = model.shape_after(groups, learner.stepper.network_input.shape);
         let is_pooled = groups == model.num_groups() && config.model.pooling != Pooling::Flatten;
         if is_pooled {
             // The head computes the same from pooled features, at a fraction of their size.

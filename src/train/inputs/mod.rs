@@ -40,7 +40,7 @@ use crate::{
 /// The inputs of an epoch, and where they enter the network.
 pub(super) struct Source {
     pub(super) view: View,
-    pub(super) entrance: NetworkInput,
+    pub(super) input: NetworkInput,
 }
 
 /// The inputs of the current phase. Without a layout, they are the images themselves.
@@ -123,7 +123,7 @@ impl Inputs {
         let Some(layout) = self.train.clone() else {
             return Ok(Some(Source {
                 view: plain,
-                entrance: learner.stepper.entrance,
+                input: learner.stepper.network_input,
             }));
         };
         let (rounds, count) = (self.rounds, datasets.train.images.len());
@@ -181,7 +181,7 @@ impl Inputs {
         let Some(layout) = self.validation.clone() else {
             return Ok(Some(Source {
                 view: plain,
-                entrance: learner.stepper.entrance,
+                input: learner.stepper.network_input,
             }));
         };
         let draws = plain.draws.clone();
@@ -279,7 +279,7 @@ fn source(set: Arc<ImageSet>, draws: Vec<Draw>, layout: &Layout) -> Source {
             draws,
             batcher,
         },
-        entrance: NetworkInput {
+        input: NetworkInput {
             shape: layout.shape,
             group: layout.groups,
         },

@@ -216,7 +216,7 @@ impl Session {
         let (shape, group) = (design.input, 0);
         let stepper = Stepper {
             device,
-            entrance: NetworkInput { shape, group },
+            network_input: NetworkInput { shape, group },
             frozen: 0,
             layer_factor: 1.0,
             loss,
