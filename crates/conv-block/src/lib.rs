@@ -28,6 +28,7 @@ mod rows;
 mod scratch;
 mod shape;
 mod simd;
+mod strided;
 mod tile;
 mod weight;
 mod winograd;
@@ -157,7 +158,7 @@ fn forward_dense(
         },
         kernel,
         stride: conv.stride,
-        padding: conv.padding as isize,
+        padding: [conv.padding as isize; 2],
         source: &Plain {
             values: input,
             channels: conv.inputs,
@@ -335,6 +336,9 @@ fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec
         let weights = winograd::Weights::turned(conv, weight);
         return winograd::run(isa, &turned, Tail::Linear, values, weights, &[]);
     }
+    if conv.stride == 2 && kernel <= 5 {
+        return strided::input_gradient(isa, conv, weight, grad);
+    }
     // The input's gradient is a convolution with the kernel rotated by 180 degrees, on the
     // gradient dilated by the stride.
     let turned = dense::pack_weights(
@@ -355,7 +359,7 @@ fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec
         out_size: (conv.height, conv.width),
         kernel,
         stride: 1,
-        padding: kernel as isize - 1 - conv.padding as isize,
+        padding: [kernel as isize - 1 - conv.padding as isize; 2],
         source: grad,
         weights: &turned,
         bias: &vec![0.0; conv.inputs.next_multiple_of(isa.block())],

@@ -32,8 +32,8 @@ pub(crate) struct Dense<'a> {
     pub(crate) out_size: (usize, usize),
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
-    /// Zeros before the first row and column. A negative value leaves rows and columns out.
-    pub(crate) padding: isize,
+    /// Zeros before the first row and the first column. A negative value leaves some out.
+    pub(crate) padding: [isize; 2],
     pub(crate) source: &'a dyn Rows,
     /// Packed by [`pack_weights`].
     pub(crate) weights: &'a [f32],
@@ -204,6 +204,7 @@ unsafe fn outputs_kernel<S: Simd, const NV: usize>(
         // SAFETY: as promised by the caller; `row_pair` fills `sums` for all columns.
         unsafe {
             match (d.kernel, d.stride) {
+                (2, _) => row_pair::<S, NV, 2, 1>(&pair, sums),
                 (3, 1) => row_pair::<S, NV, 3, 1>(&pair, sums),
                 (3, _) => row_pair::<S, NV, 3, 2>(&pair, sums),
                 (5, 1) => row_pair::<S, NV, 5, 1>(&pair, sums),
@@ -224,14 +225,15 @@ fn pack_strip(isa: Isa, d: &Dense<'_>, image: usize, first: usize, packed: &mut 
     let (height, columns) = d.in_size;
     let width = packed_width(d);
     let dilation = d.dilation as isize;
+    let [above, left] = d.padding;
     for (index, out) in packed.chunks_exact_mut(width).enumerate() {
         let (row, channel) = (index / d.inputs, index % d.inputs);
-        let row = (first * d.stride + row) as isize - d.padding;
+        let row = (first * d.stride + row) as isize - above;
         let source = row.div_euclid(dilation);
         if row.rem_euclid(dilation) != 0 || source < 0 || source >= height as isize {
             out.fill(0.0);
-        } else if dilation == 1 && d.padding >= 0 && d.padding as usize + columns <= width {
-            let left = d.padding as usize;
+        } else if dilation == 1 && left >= 0 && left as usize + columns <= width {
+            let left = left as usize;
             out[..left].fill(0.0);
             d.source.row(
                 isa,
@@ -246,7 +248,7 @@ fn pack_strip(isa: Isa, d: &Dense<'_>, image: usize, first: usize, packed: &mut 
                 d.source.row(isa, image, channel, source as usize, values);
                 out.fill(0.0);
                 for (column, value) in values.iter().enumerate() {
-                    let at = column as isize * dilation + d.padding;
+                    let at = column as isize * dilation + left;
                     if at >= 0 && (at as usize) < width {
                         out[at as usize] = *value;
                     }
