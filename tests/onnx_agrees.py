@@ -5,7 +5,7 @@
 
 PREDICTIONS is what `predict --format jsonl` wrote; paths in it are opened as they are. Fails if the
 model isn't valid, a class differs, or a probability differs by more than BOUND; prints the largest
-difference. Needs onnx, onnxruntime, numpy and Pillow.
+difference and the largest logit. Needs onnx, onnxruntime, numpy and Pillow.
 """
 
 import json
@@ -55,11 +55,11 @@ def levels(image, properties):
     return array.reshape(height, width, -1).transpose(2, 0, 1)
 
 
-def worst_difference(file, predictions):
+def differences(file, predictions):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     properties = session.get_modelmeta().custom_metadata_map
     classes = json.loads(properties["classes"])
-    worst = 0.0
+    worst = largest = 0.0
     for line in predictions:
         expected = json.loads(line)
         image = opened(expected["path"])
@@ -69,11 +69,13 @@ def worst_difference(file, predictions):
         row = probabilities[0]
         wanted = np.array([expected["probabilities"][name] for name in classes])
         assert row.shape == wanted.shape == logits[0].shape, (row, wanted, logits)
-        warm = np.exp(logits[0].astype(float) / float(properties["temperature"]))
+        warm = logits[0].astype(float) / float(properties["temperature"])
+        warm = np.exp(warm - warm.max())
         assert np.allclose(warm / warm.sum(), row, atol=1e-6), (logits, row)
         assert np.argmax(row) == classes.index(expected["label"]), expected["path"]
         worst = max(worst, float(np.abs(row - wanted).max()))
-    return worst
+        largest = max(largest, float(np.abs(logits).max()))
+    return worst, largest
 
 
 if __name__ == "__main__":
@@ -82,6 +84,6 @@ if __name__ == "__main__":
         sys.exit()
     file, predictions, bound = sys.argv[1:]
     onnx.checker.check_model(file, full_check=True)
-    worst = worst_difference(file, Path(predictions).read_text().splitlines())
-    print(worst)
+    worst, largest = differences(file, Path(predictions).read_text().splitlines())
+    print(f"{worst:.1e}, logits up to {largest:.3g}")
     assert worst <= float(bound), f"{file}: {worst} is more than {bound}"

@@ -88,17 +88,30 @@ pub(super) fn normalized(
 
 /// Subtracts an image's own mean and, with `by_deviation`, divides by its standard deviation.
 fn standardized(graph: &mut Graph<'_>, x: &Value, by_deviation: bool, real: DataType) -> Value {
-    let image = || vec![ints("axes", &[1, 2, 3]), int("keepdims", 1)];
+    let mean = |graph: &mut Graph<'_>, x: &Value| {
+        let of_image = vec![ints("axes", &[1, 2, 3]), int("keepdims", 1)];
+        graph.node("ReduceMean", &[x], of_image)
+    };
     let precise = graph.cast(x, real);
-    let mean = graph.node("ReduceMean", &[&precise], image());
-    let mean_of_x = graph.cast(&mean, x.kind);
-    let centered = graph.binary("Sub", x, &mean_of_x);
+    let center = mean(graph, &precise);
+    let rounded = graph.cast(&center, x.kind);
+    let mut centered = graph.binary("Sub", x, &rounded);
+    let is_double = real == DataType::Double;
+    if !is_double {
+        // Of an image in one color, the rounding of its mean would be all that is left.
+        let rest = mean(graph, &centered);
+        centered = graph.binary("Sub", &centered, &rest);
+    }
     if !by_deviation {
         return centered;
     }
-    let differences = graph.binary("Sub", &precise, &mean);
+    let differences = if is_double {
+        graph.binary("Sub", &precise, &center)
+    } else {
+        centered.clone()
+    };
     let squares = graph.binary("Mul", &differences, &differences);
-    let variance = graph.node("ReduceMean", &[&squares], image());
+    let variance = mean(graph, &squares);
     let deviation = graph.unary("Sqrt", &variance);
     let deviation = graph.binary("Add", &deviation, STD_EPSILON);
     let deviation = graph.cast(&deviation, x.kind);
