@@ -55,7 +55,7 @@ def levels(image, properties):
     return array.reshape(height, width, -1).transpose(2, 0, 1)
 
 
-def differences(file, predictions):
+def differences(file, predictions, bound):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     properties = session.get_modelmeta().custom_metadata_map
     classes = json.loads(properties["classes"])
@@ -72,7 +72,8 @@ def differences(file, predictions):
         warm = logits[0].astype(float) / float(properties["temperature"])
         warm = np.exp(warm - warm.max())
         assert np.allclose(warm / warm.sum(), row, atol=1e-6), (logits, row)
-        assert np.argmax(row) == classes.index(expected["label"]), expected["path"]
+        # Classes that are as probable as each other within the bound may change places.
+        assert wanted.max() - wanted[row.argmax()] <= 2 * bound, (expected, row)
         worst = max(worst, float(np.abs(row - wanted).max()))
         largest = max(largest, float(np.abs(logits).max()))
     return worst, largest
@@ -82,8 +83,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "images":
         write_images(Path(sys.argv[2]))
         sys.exit()
-    file, predictions, bound = sys.argv[1:]
+    file, predictions = sys.argv[1:3]
+    bound = float(sys.argv[3])
     onnx.checker.check_model(file, full_check=True)
-    worst, largest = differences(file, Path(predictions).read_text().splitlines())
+    worst, largest = differences(file, Path(predictions).read_text().splitlines(), bound)
     print(f"{worst:.1e}, logits up to {largest:.3g}")
-    assert worst <= float(bound), f"{file}: {worst} is more than {bound}"
+    assert worst <= bound, f"{file}: {worst} is more than {bound}"
