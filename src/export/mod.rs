@@ -1,5 +1,8 @@
-//! A trained network as a file for other programs: ONNX, with the preprocessing inside.
+//! A trained network as a file for other programs: an ONNX model with the preprocessing inside, or
+//! a PyTorch module.
 
 mod onnx;
+mod pytorch;
 
 pub use onnx::{ExportError, Preprocess, onnx};
+pub use pytorch::pytorch;

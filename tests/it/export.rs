@@ -1,4 +1,5 @@
-//! A run as an ONNX model. `tests/onnx_agrees.py` compares it with `predict` in onnxruntime.
+//! A run as an ONNX model and as a PyTorch module. `tests/onnx_agrees.py` compares the model with
+//! `predict` in onnxruntime.
 
 use std::process::Command;
 
@@ -47,6 +48,16 @@ fn a_run_is_exported_once_and_is_left_as_it_is() {
     );
     place.done("export run/last --onnx half.onnx --half --preprocess none");
     assert!(place.bytes("half.onnx").len() < model.len());
+    let ran = place.done("export run --pytorch model.py");
+    assert!(ran.err.contains("PyTorch module: model.py"), "{}", ran.err);
+    assert!(place.read("model.py").contains("CLASSES = [\"a\",\"b\"]\n"));
+    place
+        .run("export run --onnx new.onnx --pytorch model.py")
+        .exits(
+            2,
+            "the file already exists; choose another --pytorch: model.py",
+        );
+    assert!(!place.path("new.onnx").exists());
     assert_eq!(place.bytes("run/best/meta.json"), before);
 }
 
@@ -126,20 +137,16 @@ const CASES: [&[&str]; 14] = [
 fn onnxruntime_finds_the_probabilities_of_predict() {
     let python = std::env::var("EMBERLENS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let place = Place::with_recipe("epochs = 1");
-    let compare = |arguments: &[&str]| {
+    let script = root().join("tests/onnx_agrees.py");
+    let script = script.to_str().expect("a path of Unicode");
+    let runs = |arguments: &[&str]| {
         let mut command = Command::new(&python);
-        command
-            .current_dir(place.path(""))
-            .arg(root().join("tests/onnx_agrees.py"));
-        let ran = command.args(arguments).output();
+        let ran = command.current_dir(place.path("")).args(arguments).output();
         let ran = ran.unwrap_or_else(|error| panic!("{python}: {error}"));
-        assert!(
-            ran.status.success(),
-            "{}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
+        let words = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{arguments:?}: {words}");
     };
-    compare(&["images", "odd"]);
+    runs(&[script, "images", "odd"]);
     let of_backbones = place
         .read("small.toml")
         .replace(
@@ -172,7 +179,9 @@ fn onnxruntime_finds_the_probabilities_of_predict() {
             }
             let file = format!("{run}-{form}.onnx");
             place.done(&format!("export {run} --onnx {file} --preprocess {form}"));
-            compare(&[&file, "odd.jsonl", bound]);
+            runs(&[script, &file, "odd.jsonl", bound]);
         }
+        place.done(&format!("export {run} --pytorch {run}.py"));
+        runs(&["-m", "py_compile", &format!("{run}.py")]);
     }
 }

@@ -10,7 +10,7 @@ mod preprocess;
 mod proto;
 mod resize;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use burn::tensor::f16;
 use clap::ValueEnum;

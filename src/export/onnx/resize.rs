@@ -75,31 +75,31 @@ fn axes(
         let side = graph.binary("Gather", &shape, &index);
         graph.cast(&side, real)
     });
-    let [by_rows, by_columns] =
-        [0, 1].map(|axis| graph.binary("Div", &sides[axis], size[axis] as f64));
-    [0, 1].map(|axis| {
-        let (side, limit) = (&sides[axis], size[axis] as f64);
-        let whole = Axis {
-            index: axis as i64 + 2,
-            side: side.clone(),
-            from: graph.number(0.0, real),
-            length: side.clone(),
-            count: graph.number(limit, real),
-        };
-        match how {
-            Resize::Stretch => whole,
-            Resize::Pad => {
-                let scale = graph.binary("Max", &by_rows, &by_columns);
-                let fitting = graph.binary("Div", side, &scale);
+    let whole = [0, 1].map(|axis| Axis {
+        index: axis as i64 + 2,
+        side: sides[axis].clone(),
+        from: graph.number(0.0, real),
+        length: sides[axis].clone(),
+        count: graph.number(size[axis] as f64, real),
+    });
+    match how {
+        Resize::Stretch => whole,
+        Resize::Pad => {
+            let scale = common_scale(graph, &whole, "Max");
+            let one = graph.number(1.0, real);
+            whole.map(|axis| {
+                let fitting = graph.binary("Div", &axis.side, &scale);
                 let fitting = rounded(graph, &fitting);
-                let count = graph.clip(&fitting, 1.0, limit);
-                Axis { count, ..whole }
-            }
-            Resize::Crop => {
-                let scale = graph.binary("Min", &by_rows, &by_columns);
-                let part = graph.binary("Mul", &scale, limit);
-                let part = graph.binary("Min", &part, side);
-                let rest = graph.binary("Sub", side, &part);
+                let count = graph.node("Clip", &[&fitting, &one, &axis.count], Vec::new());
+                Axis { count, ..axis }
+            })
+        }
+        Resize::Crop => {
+            let scale = common_scale(graph, &whole, "Min");
+            whole.map(|axis| {
+                let part = graph.binary("Mul", &scale, &axis.count);
+                let part = graph.binary("Min", &part, &axis.side);
+                let rest = graph.binary("Sub", &axis.side, &part);
                 let from = graph.binary("Div", &rest, 2.0);
                 let to = graph.binary("Add", &from, &part);
                 // Pillow takes the box in single precision, on which levels depend.
@@ -109,11 +109,19 @@ fn axes(
                 Axis {
                     from,
                     length,
-                    ..whole
+                    ..axis
                 }
-            }
+            })
         }
-    })
+    }
+}
+
+/// Returns the larger (`Max`) or smaller number of pixels per new pixel of the two sides.
+fn common_scale(graph: &mut Graph<'_>, axes: &[Axis; 2], which: &str) -> Value {
+    let [rows, columns] = axes
+        .each_ref()
+        .map(|axis| graph.binary("Div", &axis.side, &axis.count));
+    graph.binary(which, &rows, &columns)
 }
 
 /// Takes the pixel at each new pixel's center. Positions are added up, as Pillow does.

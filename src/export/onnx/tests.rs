@@ -1,3 +1,5 @@
+//! What is written, read back: operators, weights, names and metadata for a table of runs.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
@@ -22,7 +24,7 @@ const UNIT: Normalizer = Normalizer {
 };
 
 /// The metadata of a small network of three classes for color images.
-fn meta() -> Meta {
+pub(in crate::export) fn meta() -> Meta {
     let model = crate::config::Model {
         channels: Some(vec![4]),
         hidden: Hidden::One(0),
@@ -101,6 +103,13 @@ fn check(graph: &proto::Graph) {
     known.extend(constants.iter().cloned());
     let mut used = BTreeSet::new();
     check_nodes(&graph.node, &mut known, &mut used);
+    used.extend(names(&graph.output));
+    let nodes = graph.node.iter();
+    assert!(
+        nodes
+            .flat_map(|node| &node.output)
+            .all(|output| used.contains(output))
+    );
     assert!(
         constants.is_subset(&used),
         "{:?}",
