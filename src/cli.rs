@@ -9,7 +9,7 @@ use crate::{
     checkpoint::CheckpointError,
     commands::{
         augment, bench, calibrate, common::exit_status::ExitStatus, devices, evaluate, explain,
-        init, inspect, predict, preview, train, ui, weights,
+        export, init, inspect, predict, preview, train, ui, weights,
     },
     config::ConfigError,
     nn::pretrained::FetchError,
@@ -43,6 +43,8 @@ enum Command {
     Predict(predict::Args),
     /// Show where a network finds evidence for a class, and how far the maps can be trusted
     Explain(explain::Args),
+    /// Write a trained network as a file for other programs
+    Export(export::Args),
     /// Draw training images as the epochs will see them, in one PNG
     Preview(preview::Args),
     /// Write augmented images, and a CSV that trains on originals and copies
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Augment(args) => augment::run(&args),
         Command::Devices(args) => devices::run(&args),

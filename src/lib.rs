@@ -18,7 +18,7 @@
 //! | host memory | [`data`]: files to batches; [`metrics`]: measures |
 //! | tensors | [`nn`]: networks, losses, optimizers, devices, weights, in Burn |
 //! | files of a run | [`checkpoint`]: saved as a whole, refused where a byte is wrong |
-//! | training | [`train`]: the loop and the run; [`report`]: figures and pages |
+//! | training | [`train`]: the loop and the run; [`report`]: figures, pages; [`export`]: ONNX |
 //! | inspection | [`explain`]: where a network looks; [`inspect`]: what is wrong with images |
 //! | measuring | [`evaluation`]: a checkpoint on images, with intervals, tables and pages |
 //! | program | [`commands`] and [`cli`]: arguments, exit codes, everything printed |
@@ -133,6 +133,7 @@ pub mod config;
 pub mod data;
 pub mod evaluation;
 pub mod explain;
+pub mod export;
 pub mod inspect;
 pub mod metrics;
 pub mod nn;

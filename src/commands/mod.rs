@@ -8,6 +8,7 @@ pub mod common;
 pub mod devices;
 pub mod evaluate;
 pub mod explain;
+pub mod export;
 pub mod init;
 pub mod inspect;
 pub mod predict;

@@ -78,7 +78,7 @@ fn nothing_is_written_among_images() {
     place.done("train --config small.toml --out run");
     let before = everything(&place.path("train"));
     let recipe = ["--config", "small.toml"];
-    let cases: [&[&str]; 10] = [
+    let cases: [&[&str]; 11] = [
         &[&["train", "--out", "train/out"], &recipe[..]].concat(),
         &[&["train", "--out", "train/a/out"], &recipe[..]].concat(),
         &[&["train", "--out", "run/../train/b"], &recipe[..]].concat(),
@@ -102,6 +102,7 @@ fn nothing_is_written_among_images() {
             "train/maps",
         ],
         &[&["preview", "--out", "train/a/preview.png"], &recipe[..]].concat(),
+        &["export", "run", "--onnx", "train/model.onnx"],
         &[
             &["augment", "--out", "train/more", "--per-image", "1"],
             &recipe[..],

@@ -18,6 +18,7 @@ mod commands;
 mod damaged;
 mod docs;
 mod evaluation;
+mod export;
 mod gpu;
 mod help;
 mod init;

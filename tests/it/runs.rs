@@ -23,6 +23,7 @@ fn who_resumes_a_run_that_is_being_trained_is_told_by_whom() {
         &["train", "--resume", "run", "--set", "train.epochs=100000"][..],
         &["train", "--config", "small.toml", "--out", "run"],
         &["calibrate", "run", "--temperature", "--device", "cpu"],
+        &["export", "run", "--onnx", "model.onnx"],
     ] {
         let ran = place.run(arguments);
         assert!(

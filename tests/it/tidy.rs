@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 10] = [
     &["record", "data", "metrics"],
     &["nn"],
     &["checkpoint"],
-    &["train", "report"],
+    &["train", "report", "export"],
     &["explain", "inspect"],
     &["evaluation"],
     &["commands", "cli"],

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Added to a standard deviation in Keras's way, and its minimum otherwise.
-const EPSILON: f64 = 1e-6;
+pub const STD_EPSILON: f64 = 1e-6;
 
 /// The normalization of images. It belongs to the weights and is saved in the checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Normalizer {
                 let std = moments
                     .std
                     .iter()
-                    .map(|std| (std * unit()).max(EPSILON) as f32)
+                    .map(|std| (std * unit()).max(STD_EPSILON) as f32)
                     .collect();
                 Self {
                     mean: moments
@@ -140,11 +140,11 @@ impl Normalizer {
                 normalizer.std = moments
                     .std
                     .iter()
-                    .map(|std| (std * keras.rescale + EPSILON) as f32)
+                    .map(|std| (std * keras.rescale + STD_EPSILON) as f32)
                     .collect();
             }
             if keras.zca_whitening {
-                let epsilon = keras.zca_epsilon.unwrap_or(EPSILON);
+                let epsilon = keras.zca_epsilon.unwrap_or(STD_EPSILON);
                 normalizer.whitening = Some(statistics::whitening(
                     train,
                     &moments,
@@ -156,16 +156,26 @@ impl Normalizer {
         Ok(normalizer)
     }
 
+    /// Whether each image's own mean is subtracted.
+    pub fn is_samplewise(&self) -> bool {
+        self.samplewise_center || self.samplewise_std
+    }
+
     /// Returns the normalization as a factor and an offset per channel, or `None` if it depends on
     /// the image or mixes values.
     pub fn finish(&self) -> Option<Finish> {
-        let depends_on_the_image =
-            self.samplewise_center || self.samplewise_std || self.whitening.is_some();
-        (!depends_on_the_image).then(|| self.affine(self.rescale))
+        let depends_on_the_image = self.is_samplewise() || self.whitening.is_some();
+        (!depends_on_the_image).then(|| self.affine())
     }
 
-    /// Returns rescaling, mean and standard deviation as a factor and an offset per channel.
-    fn affine(&self, rescale: f64) -> Finish {
+    /// Returns mean, standard deviation and, unless an image's own mean was subtracted from
+    /// rescaled values, rescaling as a factor and an offset per channel.
+    pub fn affine(&self) -> Finish {
+        let rescale = if self.is_samplewise() {
+            1.0
+        } else {
+            self.rescale
+        };
         let mut finish = Finish::LEVELS;
         let channels = self.mean.len();
         for (index, channel) in finish.channels.iter_mut().enumerate().take(channels) {
@@ -189,8 +199,7 @@ impl Normalizer {
     /// # Shapes
     /// `levels` is `[channels, height, width]`, red first.
     pub fn apply(&self, levels: &mut [f32]) {
-        let mut rescale = self.rescale;
-        if self.samplewise_center || self.samplewise_std {
+        if self.is_samplewise() {
             let count = levels.len() as f64;
             levels
                 .iter_mut()
@@ -204,7 +213,7 @@ impl Normalizer {
             let (mean, deviation) = (
                 mean as f32,
                 if self.samplewise_std {
-                    (variance.sqrt() + EPSILON) as f32
+                    (variance.sqrt() + STD_EPSILON) as f32
                 } else {
                     1.0
                 },
@@ -212,9 +221,8 @@ impl Normalizer {
             levels
                 .iter_mut()
                 .for_each(|level| *level = (*level - mean) / deviation);
-            rescale = 1.0;
         }
-        self.affine(rescale).normalize(levels, self.mean.len());
+        self.affine().normalize(levels, self.mean.len());
         if let Some(whitening) = &self.whitening {
             whitening.apply(levels);
         }

@@ -9,6 +9,9 @@ use burn::{
 
 use crate::config::{Model, Pooling};
 
+/// Value that norms of the head add to the variance.
+pub const NORM_EPSILON: f64 = 1e-5;
+
 /// The classification head.
 #[derive(Module, Debug)]
 pub(in crate::nn) struct Head {
@@ -57,7 +60,11 @@ impl Head {
     ) -> Self {
         let mut inputs = settings.pooling.width(features);
         let hidden = settings.hidden.widths();
-        let norm = |width: usize| BatchNormConfig::new(width).init(device);
+        let norm = |width: usize| {
+            BatchNormConfig::new(width)
+                .with_epsilon(NORM_EPSILON)
+                .init(device)
+        };
         let norms = if settings.head_norm {
             std::iter::once(inputs)
                 .chain(hidden.iter().copied())

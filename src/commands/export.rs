@@ -1,0 +1,95 @@
+//! `emberlens export`: writes a trained network as a file for other programs.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use super::{
+    common::folders,
+    ui::{Terminal, say},
+};
+use crate::{
+    base::{io::files::write_atomic, names, usage::UsageError},
+    checkpoint::{self, CheckpointError, RunFolder},
+    commands::common::exit_status::ExitStatus,
+    config::DeviceName,
+    evaluation::images::run_of,
+    export::{Preprocess, onnx, pytorch},
+    nn::device,
+};
+
+/// Arguments of `export`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A run folder (its best epoch), or one checkpoint in it
+    run: PathBuf,
+    /// Write an ONNX model, from the image to the probabilities
+    #[arg(long, value_name = "FILE", required_unless_present = "pytorch")]
+    onnx: Option<PathBuf>,
+    /// How much of the preprocessing is inside the ONNX model [default: exact]
+    #[arg(long, value_enum, requires = "onnx")]
+    preprocess: Option<Preprocess>,
+    /// Store kernels and matrices of the ONNX model as float16, in half the space; all is computed
+    /// in float32
+    #[arg(long, requires = "onnx")]
+    half: bool,
+    /// Write a Python file with the network as a PyTorch module, which loads the run's weights
+    #[arg(long, value_name = "FILE.py")]
+    pytorch: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Returns an error if a file exists or lies among the run's images, the checkpoint can't be used,
+/// or a process still trains the run.
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
+    let path = checkpoint::resolve(&args.run, "best")?;
+    let run = run_of(&path);
+    for (option, out) in [("--onnx", &args.onnx), ("--pytorch", &args.pytorch)] {
+        out.as_ref()
+            .map_or(Ok(()), |out| refuse(out, run, option))?;
+    }
+    // A better epoch may follow. Nothing is written into the run, so that one which can't be locked
+    // is exported.
+    let lock = run.map(RunFolder::open);
+    if let Some(Err(held @ CheckpointError::Held { .. })) = lock {
+        return Err(held.into());
+    }
+    let checkpoint = checkpoint::load(&path)?;
+    if let Some(out) = &args.pytorch {
+        let file = pytorch(&checkpoint).ok_or_else(|| {
+            UsageError(format!(
+                "the checkpoint contains no frozen layers (train.checkpoint.include_backbone = \
+                 false), which a Python file would load; --onnx includes them: {}",
+                names::of_path(&path)
+            ))
+        })?;
+        write_atomic(out, file.as_bytes())?;
+        say(&format!("PyTorch module: {}", names::of_path(out)));
+    }
+    if let Some(out) = &args.onnx {
+        checkpoint.fetch_backbone(&Terminal)?;
+        let model = checkpoint.network(&device::open(DeviceName::Cpu)?.device)?;
+        let form = args.preprocess.unwrap_or(Preprocess::Exact);
+        let file = onnx(&checkpoint, &model, form, args.half)?;
+        write_atomic(out, &file)?;
+        let megabytes = file.len() as f64 / 1e6;
+        say(&format!(
+            "ONNX model, {megabytes:.1} MB: {}",
+            names::of_path(out)
+        ));
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Refuses a file that exists, or that lies among the images of the run.
+fn refuse(out: &Path, run: Option<&Path>, option: &str) -> Result<(), UsageError> {
+    if out.exists() {
+        return Err(UsageError(format!(
+            "the file already exists; choose another {option}: {}",
+            names::of_path(out)
+        )));
+    }
+    folders::refuse_inside(out, &folders::of_run(run), option)
+}

@@ -1,0 +1,97 @@
+"""@NAME@, epoch @EPOCH@, as a PyTorch module. Written by emberlens @VERSION@.
+
+    python FILE.py RUN/best IMAGE...     prints the most probable class of each image
+
+Needs torch, safetensors, numpy and Pillow. Weights are loaded from the checkpoint folder.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+CLASSES = @CLASSES@
+FILES = @FILES@
+MODE, HEIGHT, WIDTH = "@MODE@", @HEIGHT@, @WIDTH@
+FILTER = Image.Resampling.@FILTER@
+TEMPERATURE = @TEMPERATURE@
+
+
+def levels(path):
+    """Returns an image as the network takes it, `[channels, height, width]` of 0 to 255."""
+    image = ImageOps.exif_transpose(Image.open(path))
+    if image.has_transparency_data:
+        pixels = np.asarray(image.convert("RGBA")).astype(int)
+        alpha = pixels[..., 3:]
+        over_white = (pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+        image = Image.fromarray(over_white.astype(np.uint8))
+    image = image.convert(MODE)
+@RESIZE@
+    pixels = np.asarray(image, np.float32).reshape(HEIGHT, WIDTH, -1)
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+class Network(nn.Module):
+    """Computes logits: `[batch, channels, height, width]` to `[batch, @LOGITS@]`."""
+
+    def __init__(self):
+        super().__init__()
+@LAYERS@
+        for path, layer in layers.items():
+            *folders, name = path.split(".")
+            module = self
+            for folder in folders:
+                if not hasattr(module, folder):
+                    module.add_module(folder, nn.Module())
+                module = getattr(module, folder)
+            module.add_module(name, layer)
+
+    def forward(self, x):
+        at = self.get_submodule
+@FORWARD@
+        return x
+
+
+class Scale(nn.Module):
+    """Multiplies each channel by a factor."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x):
+        return x * self.scale.view(-1, 1, 1)
+
+
+def load(folder):
+    """Returns the network with the weights of a checkpoint folder."""
+    weights = {}
+    for file in FILES:
+        weights |= load_file(Path(folder) / file)
+    network = Network()
+    # Checkpoints don't count the batches of norms.
+    counts = {name: count for name, count in network.state_dict().items() if "num_batches" in name}
+    network.load_state_dict(weights | counts)
+    return network.eval()
+
+
+def probabilities(network, images):
+    """Returns the probability of each class, `[batch, classes]`."""
+    logits = network(images) / TEMPERATURE
+    if len(CLASSES) == logits.shape[1]:
+        return logits.softmax(1)
+    second = logits.sigmoid()
+    return torch.cat([1 - second, second], 1)
+
+
+if __name__ == "__main__":
+    network = load(sys.argv[1])
+    for path in sys.argv[2:]:
+        with torch.no_grad():
+            row = probabilities(network, levels(path)[None])[0]
+        print(path, CLASSES[row.argmax()], float(row.max()))

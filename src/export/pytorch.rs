@@ -1,0 +1,404 @@
+//! A network as a PyTorch module: a Python file that loads the weights of a checkpoint. Layers have
+//! the names of the weights, and the file reads images as `predict` does.
+
+use pixel_sampling::Channel;
+use serde_json::json;
+
+use crate::{
+    architecture::{Activation, Conv, Groups, Join, Kind, Layer, Pool, PoolKind, Shape},
+    checkpoint::{Checkpoint, Meta},
+    config::{Color, Pooling, Resize},
+    data::batches::normalize::{Normalizer, STD_EPSILON},
+    nn::networks::head::NORM_EPSILON,
+};
+
+/// The file, with words between `@` for what depends on the run.
+const TEMPLATE: &str = include_str!("pytorch.py");
+
+/// Returns the Python file for a checkpoint, or `None` if the checkpoint doesn't include its frozen
+/// layers.
+pub fn pytorch(checkpoint: &Checkpoint) -> Option<String> {
+    let meta = &checkpoint.meta;
+    if meta.frozen.is_some() && checkpoint.backbone.is_none() {
+        return None;
+    }
+    let module = Module::of(meta);
+    let mut files = vec!["model.safetensors"];
+    files.extend(
+        checkpoint
+            .backbone
+            .is_some()
+            .then_some("backbone.safetensors"),
+    );
+    files.extend(
+        meta.normalize
+            .whitening
+            .is_some()
+            .then_some("whitening.safetensors"),
+    );
+    let [height, width] = meta.image_size;
+    let mode = match meta.color {
+        Color::Rgb => "RGB",
+        Color::Grayscale => "L",
+    };
+    let words = [
+        ("NAME", meta.name.replace(['\\', '"'], "'")),
+        ("EPOCH", meta.epoch.to_string()),
+        ("VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+        // JSON's strings and lists are Python's.
+        ("CLASSES", json!(meta.classes).to_string()),
+        ("FILES", json!(files).to_string()),
+        ("MODE", mode.to_owned()),
+        ("HEIGHT", height.to_string()),
+        ("WIDTH", width.to_string()),
+        ("FILTER", format!("{:?}", meta.interpolation).to_uppercase()),
+        ("TEMPERATURE", format!("{:?}", meta.temperature)),
+        (
+            "LOGITS",
+            meta.design
+                .output
+                .num_logits(meta.classes.len())
+                .to_string(),
+        ),
+        ("RESIZE", resize(meta.resize).to_owned()),
+        ("LAYERS", module.init()),
+        ("FORWARD", module.forward.join("\n")),
+    ];
+    let mut text = String::new();
+    // Every second part is a word. What a word stands for isn't searched for others.
+    for (index, part) in TEMPLATE.split('@').enumerate() {
+        let word = words
+            .iter()
+            .find(|(word, _)| index % 2 == 1 && *word == part);
+        text += word.map_or(part, |(_, value)| value);
+    }
+    Some(text)
+}
+
+/// Returns the lines that bring an image to the network's size.
+fn resize(how: Resize) -> &'static str {
+    match how {
+        Resize::Stretch => "    image = image.resize((WIDTH, HEIGHT), FILTER)",
+        Resize::Crop => {
+            "    scale = min(image.height / HEIGHT, image.width / WIDTH)
+    height, width = min(HEIGHT * scale, image.height), min(WIDTH * scale, image.width)
+    top, left = (image.height - height) / 2, (image.width - width) / 2
+    box = (left, top, left + width, top + height)
+    image = image.resize((WIDTH, HEIGHT), FILTER, box)"
+        }
+        Resize::Pad => {
+            "    scale = max(image.height / HEIGHT, image.width / WIDTH)
+    height = min(max(int(image.height / scale + 0.5), 1), HEIGHT)
+    width = min(max(int(image.width / scale + 0.5), 1), WIDTH)
+    inner = image.resize((width, height), FILTER)
+    image = Image.new(MODE, (WIDTH, HEIGHT))
+    image.paste(inner, ((WIDTH - width) // 2, (HEIGHT - height) // 2))"
+        }
+    }
+}
+
+/// The module in the making.
+#[derive(Default)]
+struct Module {
+    /// Number of values that are whitened, if they are.
+    whitened: Option<usize>,
+    /// Names and constructors of the layers with weights.
+    layers: Vec<String>,
+    /// Lines of `forward`.
+    forward: Vec<String>,
+}
+
+impl Module {
+    fn of(meta: &Meta) -> Self {
+        let mut module = Self::default();
+        let input = meta.design.input;
+        module.normalize(&meta.normalize, input);
+        let model = &meta.design.model;
+        let network = model.network(input[0]);
+        let features = module.all(network.groups.iter().flatten(), "x", input);
+        module.say(match model.pooling {
+            Pooling::Flatten => "x = x.flatten(1)",
+            Pooling::Average => "x = x.mean((2, 3))",
+            Pooling::MaxAverage => "x = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)",
+        });
+        let mut width = model.pooling.width(features);
+        let norm = |module: &mut Self, index: usize, width: usize| {
+            if model.head_norm {
+                let norm = format!("nn.BatchNorm1d({width}, {NORM_EPSILON:?})");
+                module.add(&format!("head.norms.{index}"), &norm, "x");
+            }
+        };
+        norm(&mut module, 0, width);
+        for (index, hidden) in model.hidden.widths().into_iter().enumerate() {
+            let linear = format!("nn.Linear({width}, {hidden})");
+            module.add(&format!("head.hidden.{index}"), &linear, "x");
+            module.say("x = F.relu(x)");
+            norm(&mut module, index + 1, hidden);
+            width = hidden;
+        }
+        let outputs = meta.design.output.num_logits(meta.classes.len());
+        module.add(
+            "head.output",
+            &format!("nn.Linear({width}, {outputs})"),
+            "x",
+        );
+        module
+    }
+
+    /// Returns the lines that create the layers.
+    fn init(&self) -> String {
+        let matrix = self
+            .whitened
+            .map(|size| format!("        self.register_buffer(\"matrix\", torch.eye({size}))\n"));
+        format!(
+            "{}        layers = {{\n{}\n        }}",
+            matrix.unwrap_or_default(),
+            self.layers.join("\n")
+        )
+    }
+
+    /// Adds a line to `forward`.
+    fn say(&mut self, line: &str) {
+        self.forward.push(format!("        {line}"));
+    }
+
+    /// Adds a layer with weights, and its call on the variable `x`.
+    fn add(&mut self, path: &str, constructor: &str, x: &str) {
+        self.layers
+            .push(format!("            \"{path}\": {constructor},"));
+        self.say(&format!("{x} = at(\"{path}\")({x})"));
+    }
+
+    fn normalize(&mut self, normalizer: &Normalizer, shape: Shape) {
+        if normalizer.is_samplewise() {
+            self.say(&format!("x = x * {:?}", normalizer.rescale));
+            self.say("precise, of_image = x.double(), (1, 2, 3)");
+            self.say("x = x - precise.mean(of_image, keepdim=True).float()");
+        }
+        if normalizer.samplewise_std {
+            self.say("deviation = precise.std(of_image, correction=0, keepdim=True)");
+            self.say(&format!("x = x / (deviation + {STD_EPSILON:?}).float()"));
+        }
+        let affine = normalizer.affine();
+        let each = &affine.channels[..shape[0]];
+        let channels = |of: fn(&Channel) -> f32| {
+            let values: Vec<f32> = each.iter().map(of).collect();
+            format!("x.new_tensor({values:?}).view(-1, 1, 1)")
+        };
+        let [scale, offset] = [channels(|channel| channel.scale), channels(|it| it.offset)];
+        self.say(&format!("x = x * {scale}"));
+        self.say(&format!("x = x + {offset}"));
+        if normalizer.blue_first {
+            self.say("x = x.flip(1)");
+        }
+        if normalizer.whitening.is_some() {
+            self.whitened = Some(shape.iter().product());
+            self.say("x = F.linear(x.flatten(1), self.matrix).view_as(x)");
+        }
+    }
+
+    /// Adds layers that act on the variable `x`, and returns the shape of their output.
+    fn all<'l>(
+        &mut self,
+        layers: impl IntoIterator<Item = &'l Layer>,
+        x: &str,
+        shape: Shape,
+    ) -> Shape {
+        layers.into_iter().fold(shape, |shape, layer| {
+            self.layer(layer, x, shape);
+            let output = layer.kind.output(shape);
+            output.expect("a checked configuration leaves features")
+        })
+    }
+
+    /// Adds a layer. Dropout acts in training only.
+    fn layer(&mut self, layer: &Layer, x: &str, shape: Shape) {
+        let path = format!("backbone.{}", layer.name);
+        let channels = shape[0];
+        match &layer.kind {
+            Kind::Conv(conv) => self.conv(&path, conv, x, shape),
+            Kind::BatchNorm { epsilon, .. } => {
+                self.add(
+                    &path,
+                    &format!("nn.BatchNorm2d({channels}, {epsilon:?})"),
+                    x,
+                );
+            }
+            Kind::LayerNorm { epsilon } => {
+                self.say(&format!("{x} = {x}.movedim(1, -1)"));
+                self.add(&path, &format!("nn.LayerNorm({channels}, {epsilon:?})"), x);
+                self.say(&format!("{x} = {x}.movedim(-1, 1)"));
+            }
+            Kind::Scale => self.add(&path, &format!("Scale({channels})"), x),
+            Kind::Activation(function) => self.say(&format!("{x} = {}({x})", name(*function))),
+            Kind::Pool(pooled) => self.pool(*pooled, x, shape),
+            Kind::GlobalAverage => self.say(&format!("{x} = {x}.mean((2, 3), keepdim=True)")),
+            Kind::Branches(join, paths) => {
+                let names: Vec<String> = (0..paths.len())
+                    .map(|index| format!("{x}_{index}"))
+                    .collect();
+                for (path, name) in paths.iter().zip(&names) {
+                    self.say(&format!("{name} = {x}"));
+                    self.all(path, name, shape);
+                }
+                self.say(&match join {
+                    Join::Concat => format!("{x} = torch.cat([{}], 1)", names.join(", ")),
+                    Join::Add => format!("{x} = {}", names.join(" + ")),
+                    Join::Multiply => format!("{x} = {}", names.join(" * ")),
+                });
+            }
+            Kind::DropPath(_) | Kind::Dropout(_) => {}
+        }
+    }
+
+    fn conv(&mut self, path: &str, conv: &Conv, x: &str, shape: Shape) {
+        let sides = [0, 1].map(|axis| {
+            let (side, kernel) = (shape[axis + 1], conv.kernel[axis]);
+            conv.padding.of_side(axis, side, kernel, conv.stride)
+        });
+        let padding = self.pad(sides, x, "0");
+        let groups = match conv.groups {
+            Groups::One => 1,
+            Groups::Depthwise => conv.outputs,
+        };
+        let bias = if conv.bias { "True" } else { "False" };
+        let constructor = format!(
+            "nn.Conv2d({}, {}, {}, {}, {}, groups={groups}, bias={bias})",
+            shape[0],
+            conv.outputs,
+            pair(conv.kernel),
+            conv.stride,
+            pair(padding)
+        );
+        self.add(path, &constructor, x);
+    }
+
+    fn pool(&mut self, pool: Pool, x: &str, shape: Shape) {
+        let sides = [0, 1].map(|axis| {
+            let side = shape[axis + 1];
+            pool.padding.of_side(axis, side, pool.kernel, pool.stride)
+        });
+        let ceil = if pool.ceil { ", ceil_mode=True" } else { "" };
+        let window = format!("{}, {}", pool.kernel, pool.stride);
+        let is_even = sides.iter().all(|[before, after]| before == after);
+        if pool.kind == PoolKind::AverageInside && !is_even {
+            self.say(&format!("{x}_inside = torch.ones_like({x})"));
+            for padded in [x, &format!("{x}_inside")] {
+                self.pad(sides, padded, "0");
+                self.say(&format!(
+                    "{padded} = F.avg_pool2d({padded}, {window}{ceil})"
+                ));
+            }
+            return self.say(&format!("{x} = {x} / {x}_inside"));
+        }
+        let (function, value, count) = match pool.kind {
+            PoolKind::Max => ("max_pool2d", "-torch.inf", ""),
+            PoolKind::Average => ("avg_pool2d", "0", ""),
+            PoolKind::AverageInside => ("avg_pool2d", "0", ", count_include_pad=False"),
+        };
+        let padding = pair(self.pad(sides, x, value));
+        self.say(&format!(
+            "{x} = F.{function}({x}, {window}, {padding}{ceil}{count})"
+        ));
+    }
+
+    /// Pads where the two ends of a side differ, and returns the padding that is left to the layer.
+    fn pad(&mut self, sides: [[usize; 2]; 2], x: &str, value: &str) -> [usize; 2] {
+        let [[top, bottom], [left, right]] = sides;
+        if top == bottom && left == right {
+            return [top, left];
+        }
+        self.say(&format!(
+            "{x} = F.pad({x}, ({left}, {right}, {top}, {bottom}), value={value})"
+        ));
+        [0, 0]
+    }
+}
+
+fn pair([rows, columns]: [usize; 2]) -> String {
+    format!("({rows}, {columns})")
+}
+
+/// Returns PyTorch's name of a function.
+fn name(function: Activation) -> &'static str {
+    match function {
+        Activation::Relu => "F.relu",
+        Activation::Relu6 => "F.relu6",
+        // Its slope is PyTorch's default, 0.01.
+        Activation::LeakyRelu => "F.leaky_relu",
+        Activation::Elu => "F.elu",
+        Activation::Gelu => "F.gelu",
+        Activation::Silu => "F.silu",
+        Activation::HardSwish => "F.hardswish",
+        Activation::HardSigmoid => "F.hardsigmoid",
+        Activation::Sigmoid => "torch.sigmoid",
+        Activation::Tanh => "torch.tanh",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{architecture::Architecture, export::onnx::tests::meta};
+
+    fn written(meta: Meta) -> String {
+        let checkpoint = Checkpoint {
+            meta,
+            model: Vec::new(),
+            backbone: None,
+        };
+        pytorch(&checkpoint).expect("nothing is frozen")
+    }
+
+    #[test]
+    fn a_small_network_reads_like_one_written_by_hand() {
+        let text = written(meta());
+        for part in [
+            "            \"backbone.blocks.0.conv\": \
+             nn.Conv2d(3, 4, (3, 3), 1, (1, 1), groups=1, bias=True),\n            \
+             \"head.output\": nn.Linear(64, 3),\n        }\n",
+            "        x = at(\"backbone.blocks.0.conv\")(x)\n        x = F.relu(x)\n        \
+             x = F.max_pool2d(x, 2, 2, (0, 0))\n        x = x.flatten(1)\n        \
+             x = at(\"head.output\")(x)\n        return x\n",
+            "FILES = [\"model.safetensors\"]\nMODE, HEIGHT, WIDTH = \"RGB\", 8, 9\nFILTER = \
+             Image.Resampling.BILINEAR\nTEMPERATURE = 1.0\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains('@'), "{text}");
+    }
+
+    #[test]
+    fn every_architecture_has_all_its_layers_with_weights() {
+        for architecture in Architecture::all().filter(|found| !found.is_list()) {
+            let mut meta = meta();
+            meta.design.input = [3, 80, 83];
+            meta.design.model.architecture = architecture;
+            meta.design.model.pooling = Pooling::Average;
+            let network = meta.design.model.network(3);
+            let text = written(meta);
+            for (layer, _) in network.modules() {
+                let is_there = text.contains(&format!("at(\"backbone.{}\")", layer.name));
+                let acts_in_training_only =
+                    matches!(layer.kind, Kind::DropPath(_) | Kind::Dropout(_));
+                assert_eq!(is_there, !acts_in_training_only, "{}", layer.name);
+            }
+        }
+    }
+
+    #[test]
+    fn frozen_layers_that_are_elsewhere_are_not_loaded() {
+        let mut meta = meta();
+        meta.frozen = Some(crate::checkpoint::Frozen {
+            groups: 1,
+            weights: crate::config::Weights::Imagenet,
+            sha256: String::new(),
+        });
+        let checkpoint = Checkpoint {
+            meta,
+            model: Vec::new(),
+            backbone: None,
+        };
+        assert_eq!(pytorch(&checkpoint), None);
+    }
+}

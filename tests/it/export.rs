@@ -1,0 +1,187 @@
+//! A run as an ONNX model and as a PyTorch module. `tests/onnx_agrees.py` compares the model with
+//! `predict` in onnxruntime.
+
+use std::process::Command;
+
+use crate::support::{Place, root};
+
+/// A run of one epoch on small color images, in `run`.
+fn trained() -> Place {
+    let place = Place::with_recipe("epochs = 1");
+    place.done("train --config small.toml --out run");
+    place
+}
+
+#[test]
+fn a_run_is_exported_once_and_is_left_as_it_is() {
+    let place = trained();
+    let before = place.bytes("run/best/meta.json");
+    let ran = place.done("export run --onnx model.onnx");
+    assert!(
+        ran.err.contains("ONNX model, 0.0 MB: model.onnx"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(ran.out, "");
+    let model = place.bytes("model.onnx");
+    for name in [
+        "backbone.blocks.0.conv.weight",
+        "probabilities",
+        "{0: 'a', 1: 'b'}",
+    ] {
+        assert!(
+            model
+                .windows(name.len())
+                .any(|part| part == name.as_bytes()),
+            "{name}"
+        );
+    }
+    place.run("export run --onnx model.onnx").exits(
+        2,
+        "the file already exists; choose another --onnx: model.onnx",
+    );
+    place.done("export run/best --onnx again.onnx");
+    assert_eq!(
+        place.bytes("again.onnx"),
+        model,
+        "the same run is the same file"
+    );
+    place.done("export run/last --onnx half.onnx --half --preprocess none");
+    assert!(place.bytes("half.onnx").len() < model.len());
+    let ran = place.done("export run --pytorch model.py");
+    assert!(ran.err.contains("PyTorch module: model.py"), "{}", ran.err);
+    assert!(place.read("model.py").contains("CLASSES = [\"a\",\"b\"]\n"));
+    place
+        .run("export run --onnx new.onnx --pytorch model.py")
+        .exits(
+            2,
+            "the file already exists; choose another --pytorch: model.py",
+        );
+    assert!(!place.path("new.onnx").exists());
+    assert_eq!(place.bytes("run/best/meta.json"), before);
+}
+
+#[test]
+fn a_run_that_has_no_whole_checkpoint_is_refused_with_its_path() {
+    let place = trained();
+    place.write("empty/config.toml", "name = \"x\"");
+    for (run, reason) in [
+        ("nowhere", "found no checkpoint"),
+        ("empty", "found no checkpoint"),
+    ] {
+        let ran = place.run(&format!("export {run} --onnx model.onnx"));
+        assert!(
+            ran.err.contains(reason) && ran.err.contains(run),
+            "{}",
+            ran.err
+        );
+        assert_eq!(ran.code, Some(1));
+    }
+    let mut weights = place.bytes("run/best/model.safetensors");
+    let middle = weights.len() / 2;
+    weights[middle] ^= 1;
+    std::fs::write(place.path("run/best/model.safetensors"), weights).expect("written");
+    place
+        .run("export run --onnx model.onnx")
+        .exits(1, "model.safetensors is cut off or changed");
+    std::fs::remove_dir_all(place.path("run/best")).expect("removed");
+    place
+        .run("export run --onnx model.onnx")
+        .exits(1, "best/ is missing");
+    assert!(!place.path("model.onnx").exists());
+}
+
+/// What a run is trained with, beside the recipe.
+const CASES: [&[&str]; 14] = [
+    &["data.resize=pad", "data.interpolation=bicubic"],
+    &[
+        "data.resize=crop",
+        "data.interpolation=lanczos",
+        "data.color=grayscale",
+    ],
+    &[
+        "data.resize=pad",
+        "data.interpolation=nearest",
+        "data.normalize=dataset",
+    ],
+    &[
+        "data.resize=crop",
+        "data.interpolation=nearest",
+        "data.normalize=tf",
+    ],
+    &[
+        "data.resize=crop",
+        "data.interpolation=box",
+        "data.normalize=imagenet",
+    ],
+    &["data.interpolation=hamming", "data.normalize=samplewise"],
+    &["data.interpolation=nearest", "data.normalize=caffe"],
+    &["data.normalize={ rescale = 0.01, zca_whitening = true, zca_epsilon = 1.0 }"],
+    &[
+        "data.normalize={ rescale = 0.01, samplewise_center = true }",
+        "model.pooling=average",
+    ],
+    &["train.loss=binary_cross_entropy", "data.color=grayscale"],
+    &[
+        "train.loss=focal",
+        "model.pooling=max_average",
+        "model.head_norm=true",
+    ],
+    &["model.architecture=mobilenet_v3_small"],
+    &["model.architecture=densenet121", "data.resize=crop"],
+    &["model.architecture=convnext_tiny", "model.hidden=0"],
+];
+
+#[test]
+#[ignore = "needs Python with onnxruntime"]
+fn onnxruntime_finds_the_probabilities_of_predict() {
+    let python = std::env::var("EMBERLENS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let place = Place::with_recipe("epochs = 1");
+    let script = root().join("tests/onnx_agrees.py");
+    let script = script.to_str().expect("a path of Unicode");
+    let runs = |arguments: &[&str]| {
+        let mut command = Command::new(&python);
+        let ran = command.current_dir(place.path("")).args(arguments).output();
+        let ran = ran.unwrap_or_else(|error| panic!("{python}: {error}"));
+        let words = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{arguments:?}: {words}");
+    };
+    runs(&[script, "images", "odd"]);
+    let of_backbones = place
+        .read("small.toml")
+        .replace(
+            "channels = [4, 8]",
+            "weights = \"none\"\npooling = \"average\"",
+        )
+        .replace("[20, 24]", "[40, 48]");
+    place.write("backbone.toml", &of_backbones);
+    for (index, settings) in CASES.iter().enumerate() {
+        let is_backbone = settings[0].starts_with("model.architecture");
+        let recipe = if is_backbone {
+            "backbone.toml"
+        } else {
+            "small.toml"
+        };
+        let run = format!("run-{index}");
+        let mut train = vec!["train", "--config", recipe, "--out", &run];
+        settings
+            .iter()
+            .for_each(|setting| train.extend(["--set", setting]));
+        place.done(&train);
+        let found = place.done(&format!("predict --checkpoint {run} --format jsonl odd"));
+        place.write("odd.jsonl", &found.out);
+        let is_stretched = !settings
+            .iter()
+            .any(|setting| setting.starts_with("data.resize"));
+        for (form, bound) in [("exact", "2e-6"), ("float32", "0.02"), ("none", "2e-6")] {
+            if form == "none" && !is_stretched {
+                continue;
+            }
+            let file = format!("{run}-{form}.onnx");
+            place.done(&format!("export {run} --onnx {file} --preprocess {form}"));
+            runs(&[script, &file, "odd.jsonl", bound]);
+        }
+        place.done(&format!("export {run} --pytorch {run}.py"));
+        runs(&["-m", "py_compile", &format!("{run}.py")]);
+    }
+}
