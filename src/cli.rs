@@ -8,8 +8,8 @@ use crate::{
     base::usage::UsageError,
     checkpoint::CheckpointError,
     commands::{
-        augment, bench, calibrate, common::exit_status::ExitStatus, devices, evaluate, explain,
-        init, inspect, predict, preview, train, ui, weights,
+        augment, bench, calibrate, common::exit_status::ExitStatus, demo, devices, evaluate,
+        explain, init, inspect, predict, preview, recipes, train, ui, weights,
     },
     config::ConfigError,
     nn::pretrained::FetchError,
@@ -33,6 +33,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train on synthetic images that the program draws: half a minute, and nothing to prepare
+    Demo(demo::Args),
     /// Train by a recipe, or resume a run
     Train(train::Args),
     /// Measure a checkpoint on images whose class is known
@@ -57,6 +59,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Write a recipe for a folder or list of images
     Init(init::Args),
+    /// List the recipes that come with the program, or print one
+    Recipes(recipes::Args),
 }
 
 /// Runs the program.
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     ui::start_log();
     let result = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
@@ -76,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Recipes(args) => recipes::run(&args),
     };
     match result {
         Ok(ExitStatus::Done) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ mod check;
 mod docs;
 mod layers;
 mod options;
+mod recipes;
 mod rules;
 mod text;
 
@@ -26,6 +27,7 @@ pub use options::{
     OnBadImage, OnLeak, Optimizer, PHANTOM, Phase, Pooling, Resize, Sampler, Schedule, Source,
     Split, Train, Weights,
 };
+pub use recipes::{PHANTOM_RECIPE, RECIPES, Recipe};
 pub use rules::{ConfigError, Problem};
 pub use text::{changed_keys, load, name_of, parse};
 

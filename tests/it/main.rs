@@ -16,6 +16,7 @@ mod checkpoints;
 mod classes;
 mod commands;
 mod damaged;
+mod demo;
 mod docs;
 mod evaluation;
 mod gpu;
