@@ -1,5 +1,6 @@
 //! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
+mod live;
 mod measure;
 mod words;
 
@@ -7,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use self::words::{summary_table, warn};
+use self::{
+    live::LiveView,
+    words::{summary_table, warn},
+};
 use super::{
     common::folders,
     init::{Download, Draft, Wishes, is_list},
@@ -26,6 +30,7 @@ use crate::{
     config::{self, Config, DeviceName, Weights},
     data::{TrainingData, duplicates::scan::Scan},
     nn::{device::Compute, estimate::Estimate, pretrained::fetch},
+    report::PAGE,
     train::{Session, TrainError, check_memory, fit},
 };
 
@@ -289,7 +294,17 @@ fn train(
             ", then resume with: emberlens train --resume {}",
             names::of_path(session.folder())
         );
-        fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
+        let view = LiveView::new(&session, view);
+        let outcome = fit(&mut session, &view, signals.training());
+        view.end(&match &outcome {
+            Err(error) => format!("Ended by an error: {error}"),
+            Ok(outcome) if outcome.is_interrupted => format!(
+                "Stopped and saved. To continue: `emberlens train --resume {}`",
+                names::of_path(session.folder())
+            ),
+            Ok(_) => format!("Trained. The results are in {PAGE} beside this page."),
+        });
+        outcome.map_err(|error| what_to_do(error, &then))?
     };
     signals.over();
     if let Some(number) = signals.caught() {
