@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     base::usage::UsageError,
     checkpoint::CheckpointError,
     commands::{
-        augment, bench, calibrate, common::exit_status::ExitStatus, demo, devices, evaluate,
-        explain, init, inspect, predict, preview, recipes, train, ui, weights,
+        augment, bench, calibrate,
+        common::exit_status::ExitStatus,
+        demo, devices, evaluate, explain, init, inspect, predict, preview, recipes,
+        shell::{completions, man},
+        train, ui, weights,
     },
     config::ConfigError,
     nn::pretrained::FetchError,
@@ -61,6 +64,10 @@ enum Command {
     Init(init::Args),
     /// List the recipes that come with the program, or print one
     Recipes(recipes::Args),
+    /// Print a script by which a shell completes the command line
+    Completions(completions::Args),
+    /// Print a man page
+    Man(man::Args),
 }
 
 /// Runs the program.
@@ -82,6 +89,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Recipes(args) => recipes::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     match result {
         Ok(ExitStatus::Done) => ExitCode::SUCCESS,

@@ -27,3 +27,21 @@ fn recipes_are_listed_and_printed_as_they_are() {
     let message = "there is no recipe `fantom`; did you mean `phantom`?; `emberlens recipes`";
     place.run("recipes fantom").exits(2, message);
 }
+
+#[test]
+fn shells_and_man_are_told_of_every_subcommand() {
+    let place = Place::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = place.done(&format!("completions {shell}"));
+        script.prints("calibrate");
+        script.prints("quick-trials");
+    }
+    let page = place.done("man");
+    page.prints(".TH emberlens 1");
+    page.prints("emberlens\\-train(1)");
+    place
+        .done("man bench step")
+        .prints("emberlens\\-bench\\-step");
+    let message = "emberlens bench has no subcommand `steps`; `emberlens bench --help`";
+    place.run("man bench steps").exits(2, message);
+}
