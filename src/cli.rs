@@ -10,7 +10,7 @@ use crate::{
     commands::{
         augment, bench, calibrate,
         common::exit_status::ExitStatus,
-        demo, devices, evaluate, explain, init, inspect, predict, preview, recipes,
+        demo, devices, evaluate, explain, init, inspect, predict, preview, recipes, runs,
         shell::{completions, man},
         train, ui, weights,
     },
@@ -48,6 +48,8 @@ enum Command {
     Predict(predict::Args),
     /// Show where a network finds evidence for a class, and how far the maps can be trusted
     Explain(explain::Args),
+    /// Compare runs: figures with intervals, and the options that differ
+    Runs(runs::Args),
     /// Draw training images as the epochs will see them, in one PNG
     Preview(preview::Args),
     /// Write augmented images, and a CSV that trains on originals and copies
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Runs(args) => runs::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Augment(args) => augment::run(&args),
         Command::Devices(args) => devices::run(&args),

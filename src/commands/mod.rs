@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod predict;
 pub mod preview;
 pub mod recipes;
+pub mod runs;
 pub mod shell;
 pub mod train;
 pub mod ui;

@@ -29,7 +29,7 @@ pub use options::{
 };
 pub use recipes::{PHANTOM_RECIPE, RECIPES, Recipe};
 pub use rules::{ConfigError, Problem};
-pub use text::{changed_keys, load, name_of, parse};
+pub use text::{changed_keys, load, name_of, parse, values};
 
 /// Everything a training run depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -15,6 +15,7 @@ mod bad_input;
 mod checkpoints;
 mod classes;
 mod commands;
+mod comparing;
 mod damaged;
 mod demo;
 mod docs;
