@@ -57,7 +57,7 @@ def load(path: PathLike) -> Run:
 
 
 class Run:
-    """A run folder. `path` is where it is; a notebook shows its report."""
+    """A run folder, `path`. A notebook shows its report, or how far the training is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -66,11 +66,12 @@ class Run:
         return f"emberlens.load({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        report = self.path / "report.html"
-        if not report.is_file():
+        pages = (self.path / name for name in ("report.html", "training.html"))
+        report = next((page for page in pages if page.is_file()), None)
+        if report is None:
             return f"<code>{html.escape(repr(self))}</code>"
         page = html.escape(report.read_text(encoding="utf-8"))
-        style = "width: 100%; height: 45em; border: 1px solid #8888"
+        style = "box-sizing: border-box; width: 100%; height: 45em; border: 1px solid #8888"
         return f'<iframe srcdoc="{page}" sandbox style="{style}"></iframe>'
 
     def history(self) -> Any:
@@ -130,7 +131,8 @@ def _history(folder: Path) -> list[Epoch]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
-        return [{name: float(value or "nan") for name, value in row.items()} for row in rows]
+        epochs = [{name: float(value or "nan") for name, value in row.items()} for row in rows]
+    return [{**epoch, "epoch": int(epoch["epoch"])} for epoch in epochs]
 
 
 def _train(words: list[str], progress: _Progress) -> Run:
