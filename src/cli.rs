@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     base::usage::UsageError,
     checkpoint::CheckpointError,
     commands::{
-        augment, bench, calibrate, common::exit_status::ExitStatus, devices, evaluate, explain,
-        export, init, inspect, predict, preview, train, ui, weights,
+        augment, bench, calibrate,
+        common::exit_status::ExitStatus,
+        demo, devices, evaluate, explain, export, init, inspect, predict, preview, recipes, runs,
+        shell::{completions, man},
+        train, ui, weights,
     },
     config::ConfigError,
     nn::pretrained::FetchError,
@@ -33,6 +36,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train on synthetic images that the program draws: half a minute, and nothing to prepare
+    Demo(demo::Args),
     /// Train by a recipe, or resume a run
     Train(train::Args),
     /// Measure a checkpoint on images whose class is known
@@ -45,6 +50,8 @@ enum Command {
     Explain(explain::Args),
     /// Write a trained network as a file for other programs
     Export(export::Args),
+    /// Compare runs: figures with intervals, and the options that differ
+    Runs(runs::Args),
     /// Draw training images as the epochs will see them, in one PNG
     Preview(preview::Args),
     /// Write augmented images, and a CSV that trains on originals and copies
@@ -59,6 +66,12 @@ enum Command {
     Inspect(inspect::Args),
     /// Write a recipe for a folder or list of images
     Init(init::Args),
+    /// List the recipes that come with the program, or print one
+    Recipes(recipes::Args),
+    /// Print a script by which a shell completes the command line
+    Completions(completions::Args),
+    /// Print a man page
+    Man(man::Args),
 }
 
 /// Runs the program.
@@ -66,12 +79,14 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     ui::start_log();
     let result = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Runs(args) => runs::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Augment(args) => augment::run(&args),
         Command::Devices(args) => devices::run(&args),
@@ -79,6 +94,9 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Recipes(args) => recipes::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     match result {
         Ok(ExitStatus::Done) => ExitCode::SUCCESS,

@@ -1,10 +1,15 @@
-//! `emberlens devices`: lists the devices, each with the result of its self-test.
+//! `emberlens devices`: lists the devices, each with the result of its self-test, and says what a
+//! machine without a usable GPU lacks.
 
 use clap::Parser;
 use serde_json::json;
 
 use super::ui;
-use crate::{commands::common::exit_status::ExitStatus, nn::device::check_all, report::text_table};
+use crate::{
+    commands::common::exit_status::ExitStatus,
+    nn::device::{check_all, lacking},
+    report::text_table,
+};
 
 /// Arguments of `devices`.
 #[derive(Debug, Parser)]
@@ -20,6 +25,7 @@ pub struct Args {
 /// Returns an error if stdout can't be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let devices = check_all();
+    let lacking = lacking(&devices);
     if args.json {
         let devices: Vec<_> = devices
             .iter()
@@ -36,7 +42,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
                 })
             })
             .collect();
-        ui::print(&(serde_json::to_string_pretty(&json!({ "devices": devices }))? + "\n"))?;
+        let document = json!({ "devices": devices, "lacking": lacking });
+        ui::print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
         return Ok(ExitStatus::Done);
     }
     let mut table = text_table::table(&[
@@ -52,6 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         };
         table.add_row([device.name, device.about, usable.to_owned(), detail]);
     }
-    ui::print(&format!("{table}\n"))?;
+    let lacking = lacking.map_or_else(String::new, |words| format!("\n{words}.\n"));
+    ui::print(&format!("{table}\n{lacking}"))?;
     Ok(ExitStatus::Done)
 }

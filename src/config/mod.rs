@@ -8,6 +8,7 @@ mod check;
 mod docs;
 mod layers;
 mod options;
+mod recipes;
 mod rules;
 mod text;
 
@@ -26,8 +27,9 @@ pub use options::{
     OnBadImage, OnLeak, Optimizer, PHANTOM, Phase, Pooling, Resize, Sampler, Schedule, Source,
     Split, Train, Weights,
 };
+pub use recipes::{PHANTOM_RECIPE, RECIPES, Recipe};
 pub use rules::{ConfigError, Problem};
-pub use text::{changed_keys, load, name_of, parse};
+pub use text::{changed_keys, load, name_of, parse, values};
 
 /// Everything a training run depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@ pub mod page;
 pub mod place;
 mod predictions;
 pub mod predictor;
+pub mod runs;
 mod subset;
 mod tables;
 mod unseen;

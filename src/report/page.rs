@@ -16,6 +16,8 @@ const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inlin
 pub struct Page {
     /// Title of the page.
     pub title: String,
+    /// Seconds after which a browser loads the page again, if it is to.
+    pub refresh_secs: Option<u32>,
     /// Summary, the most important first.
     pub lead: Vec<String>,
     /// Heading above the facts.
@@ -34,6 +36,8 @@ pub struct Page {
     pub galleries: Vec<Gallery>,
     /// Augmented training images, as JPEG.
     pub mosaic: Option<Vec<u8>>,
+    /// The last messages of a run, a line each.
+    pub messages: Vec<String>,
     /// The configuration with all defaults.
     pub config: String,
 }
@@ -89,6 +93,9 @@ impl Page {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta http-equiv="Content-Security-Policy" content=(POLICY);
                     meta name="color-scheme" content="light dark";
+                    @if let Some(secs) = self.refresh_secs {
+                        meta http-equiv="refresh" content=(secs);
+                    }
                     title { (of_text(&self.title)) }
                     style { (PreEscaped(STYLE)) }
                 }
@@ -145,6 +152,12 @@ impl Page {
                         img.mosaic src=(data_uri(mosaic))
                             alt="Training images, original and augmented";
                     }
+                }
+            }
+            @if !self.messages.is_empty() {
+                section {
+                    h2 { "The last messages" }
+                    div.scroll { pre { (lines(&self.messages.join("\n"))) } }
                 }
             }
             @if !self.config.is_empty() {
@@ -249,6 +262,7 @@ mod tests {
                     lines: vec![bad.clone(), bad.clone()],
                 }],
             }],
+            messages: vec![bad.clone()],
             config: bad,
             ..Page::default()
         };
@@ -259,6 +273,22 @@ mod tests {
         );
         assert!(
             html.contains("data:image/jpeg;base64,AQID") && html.contains("default-src 'none'"),
+            "{html}"
+        );
+        assert!(!html.contains("\"refresh\""), "{html}");
+    }
+
+    #[test]
+    fn a_page_that_changes_is_loaded_again() {
+        let page = Page {
+            refresh_secs: Some(5),
+            messages: vec!["Epoch 1".to_owned(), "Epoch 2".to_owned()],
+            ..Page::default()
+        };
+        let html = page.to_html();
+        assert!(
+            html.contains(r#"<meta http-equiv="refresh" content="5">"#)
+                && html.contains("Epoch 1\nEpoch 2\n"),
             "{html}"
         );
     }

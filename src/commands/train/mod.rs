@@ -1,5 +1,6 @@
 //! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
+mod live;
 mod measure;
 mod words;
 
@@ -7,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use self::words::{summary_table, warn};
+use self::{
+    live::LiveView,
+    words::{summary_table, warn},
+};
 use super::{
     common::folders,
     init::{Download, Draft, Wishes, is_list},
@@ -26,6 +30,7 @@ use crate::{
     config::{self, Config, DeviceName, Weights},
     data::{TrainingData, duplicates::scan::Scan},
     nn::{device::Compute, estimate::Estimate, pretrained::fetch},
+    report::PAGE,
     train::{Session, TrainError, check_memory, fit},
 };
 
@@ -80,14 +85,31 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     }
     let signals = Signals::watch()?;
     match &args.resume {
-        None => start(&args, &signals),
+        None => start(
+            config_of(&args)?,
+            args.out.as_deref(),
+            args.dry_run,
+            &signals,
+        ),
         Some(run) => resume(&args, run.as_deref(), &signals),
     }
 }
 
-fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
-    let config = config_of(args)?;
-    if let Some(out) = &args.out {
+/// Trains a recipe into the run folder `out` or a new one in `checkpoints`, as `train --config`.
+///
+/// # Errors
+/// Returns an error if anything ends the run.
+pub(super) fn run_recipe(config: Config, out: Option<&Path>) -> anyhow::Result<ExitStatus> {
+    start(config, out, false, &Signals::watch()?)
+}
+
+fn start(
+    config: Config,
+    out: Option<&Path>,
+    is_dry: bool,
+    signals: &Signals,
+) -> anyhow::Result<ExitStatus> {
+    if let Some(out) = out {
         folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
     }
     // What can't fit with one image and two classes need not wait for all images to be read.
@@ -103,12 +125,12 @@ fn start(args: &Args, signals: &Signals) -> anyhow::Result<ExitStatus> {
     let compute = ui::open_device(config.device)?;
     let mut session = Session::start(config, &data, &compute.device)?;
     session.remarks.iter().for_each(|remark| say(remark));
-    if args.dry_run {
+    if is_dry {
         say(&summary_table(&session));
         say("A dry run: nothing was trained or written.");
         return Ok(ExitStatus::Done);
     }
-    begin(&mut session, &data, args.out.as_deref())?;
+    begin(&mut session, &data, out)?;
     // What was seen of the images lies in the run folder now, and takes 4 KiB each.
     data.survey = Scan::default();
     train(session, data, &compute, signals)
@@ -272,7 +294,17 @@ fn train(
             ", then resume with: emberlens train --resume {}",
             names::of_path(session.folder())
         );
-        fit(&mut session, &view, signals.training()).map_err(|error| what_to_do(error, &then))?
+        let view = LiveView::new(&session, view);
+        let outcome = fit(&mut session, &view, signals.training());
+        view.end(&match &outcome {
+            Err(error) => format!("Ended by an error: {error}"),
+            Ok(outcome) if outcome.is_interrupted => format!(
+                "Stopped and saved. To continue: `emberlens train --resume {}`",
+                names::of_path(session.folder())
+            ),
+            Ok(_) => format!("Trained. The results are in {PAGE} beside this page."),
+        });
+        outcome.map_err(|error| what_to_do(error, &then))?
     };
     signals.over();
     if let Some(number) = signals.caught() {

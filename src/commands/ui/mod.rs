@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-pub use training::TrainingView;
+pub use training::{TrainingView, epoch_line};
 
 use crate::{
     base::{

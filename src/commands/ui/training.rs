@@ -82,6 +82,27 @@ impl TrainingView {
         }
     }
 
+    /// Returns how long the rest of the run takes, extrapolated from the epochs that this process
+    /// has done; `None` before the first ends.
+    pub fn left(&self) -> Option<Duration> {
+        let done = self.epoch().done;
+        let rest = self.work_after(self.run.position() as usize);
+        let elapsed = self.start.elapsed();
+        let most = self
+            .most
+            .map_or(Duration::MAX, |most| most.saturating_sub(elapsed));
+        (done > 0.0).then(|| elapsed.mul_f64((rest / done).clamp(0.0, 1e6)).min(most))
+    }
+
+    /// Returns the work of all epochs after the first `epochs`.
+    fn work_after(&self, epochs: usize) -> f64 {
+        self.work
+            .iter()
+            .skip(epochs)
+            .map(|work| work.features + work.steps)
+            .sum()
+    }
+
     /// Shows how long the rest of the run takes, extrapolated from the work done so far: on the
     /// bar, and once as a message, as soon as there is enough to go by.
     fn tell(&self, state: &mut Epoch, takes_steps: bool) {
@@ -107,12 +128,7 @@ impl TrainingView {
         if elapsed < ENOUGH || done <= 0.0 {
             return;
         }
-        let later = self
-            .work
-            .iter()
-            .skip(epochs + 1)
-            .map(|work| work.features + work.steps)
-            .sum::<f64>();
+        let later = self.work_after(epochs + 1);
         // Features that were kept by an earlier run aren't computed at all.
         let features_left = if takes_steps {
             0.0
@@ -196,24 +212,28 @@ impl Observer for TrainingView {
             .work
             .get(record.epoch - 1)
             .map_or(0.0, |work| features * work.image + work.steps);
-        say(&format!(
-            "Epoch {}/{} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - \
-             val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
-            record.epoch,
-            self.epochs,
-            record.seconds,
-            record.train.loss,
-            record.train.accuracy,
-            record.validation.loss,
-            record.validation.accuracy,
-            record.validation.macro_f1,
-            record.learning_rate,
-        ));
+        say(&epoch_line(record, self.epochs));
     }
 
     fn say(&self, line: &str) {
         say(line);
     }
+}
+
+/// Returns the line of an epoch, in Keras's words.
+pub fn epoch_line(record: &EpochRecord, epochs: usize) -> String {
+    format!(
+        "Epoch {}/{epochs} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - \
+         val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
+        record.epoch,
+        record.seconds,
+        record.train.loss,
+        record.train.accuracy,
+        record.validation.loss,
+        record.validation.accuracy,
+        record.validation.macro_f1,
+        record.learning_rate,
+    )
 }
 
 impl Drop for TrainingView {

@@ -10,4 +10,4 @@ mod parse;
 mod shape;
 mod syntax;
 
-pub use parse::{changed_keys, load, name_of, parse};
+pub use parse::{changed_keys, load, name_of, parse, values};

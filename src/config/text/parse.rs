@@ -169,6 +169,14 @@ pub fn changed_keys(old: &Config, new: &Config) -> Vec<(String, String, String)>
         .collect()
 }
 
+/// Returns the value of every option as TOML writes it, by its dotted key.
+pub fn values(config: &Config) -> BTreeMap<String, String> {
+    let values = flatten(config).into_iter();
+    values
+        .map(|(key, value)| (key, value.to_string()))
+        .collect()
+}
+
 fn flatten(config: &Config) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
         for (key, value) in table {

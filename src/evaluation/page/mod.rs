@@ -82,6 +82,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
         config: from_run("config.toml")
             .and_then(|path| std::fs::read_to_string(path).ok())
             .unwrap_or_default(),
+        ..Page::default()
     };
     let path = folder.join(PAGE);
     write_atomic(&path, page.to_html().as_bytes())?;

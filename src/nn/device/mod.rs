@@ -1,6 +1,8 @@
 //! Opens the devices of this machine by the names that users write. Each device but the CPU, the
 //! reference, must agree with the CPU on a small network before it is used.
 
+mod lacking;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Device;
@@ -48,6 +50,15 @@ pub fn check_all() -> Vec<Checked> {
             }
         })
         .collect()
+}
+
+/// Returns a sentence on what this machine lacks for wgpu to find a GPU, and what to do; `None` if
+/// one of `devices` is a GPU that can be used, or if nothing is known to be missing.
+pub fn lacking(devices: &[Checked]) -> Option<String> {
+    let has_gpu = devices
+        .iter()
+        .any(|device| device.name.starts_with("gpu") && device.result.is_ok());
+    if has_gpu { None } else { lacking::lacking() }
 }
 
 /// Opens the requested device after testing it. `auto` takes the first GPU that passes the
@@ -219,7 +230,10 @@ fn describe(device: &Device) -> String {
 /// tolerance.
 fn test(device: &Device) -> Result<String, String> {
     let (largest, place) = guarded(|| self_test::compare(device))?;
-    let words = format!("largest difference from the CPU {largest:.1e}, in {place}");
+    let words = match place {
+        Some(place) => format!("largest difference from the CPU {largest:.1e}, in {place}"),
+        None => "no difference from the CPU".to_owned(),
+    };
     if largest <= self_test::TOLERANCE {
         Ok(words)
     } else {
