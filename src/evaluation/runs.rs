@@ -235,6 +235,46 @@ impl Run {
     fn metric(&self, name: &str) -> Figure {
         self.metrics.get(name).copied().unwrap_or_default()
     }
+
+    /// Returns a metric of the measured images or, if it has none of that name, of the best epoch.
+    fn kept(&self, name: &str) -> Option<f64> {
+        let in_history = || self.history.get(name).copied();
+        self.metric(name).value.or_else(in_history)
+    }
+
+    /// Returns the cells from its name to its macro F1.
+    fn figures(&self) -> [String; 10] {
+        let accuracy = self.metric("accuracy");
+        let interval = match (accuracy.low, accuracy.high) {
+            (Some(low), Some(high)) => format!("{low:.4} to {high:.4}"),
+            _ => String::new(),
+        };
+        let planned = self
+            .planned_epochs
+            .map_or(String::new(), |planned| format!(" of {planned}"));
+        let images = self
+            .images
+            .map_or(String::new(), |count| format!(", {count}"));
+        let unseen = self.unseen.get("accuracy").and_then(|found| found.value);
+        [
+            self.name.clone(),
+            self.date.clone().unwrap_or_default(),
+            format!("{}{planned}", self.epochs),
+            self.best_epoch
+                .map_or(String::new(), |epoch| epoch.to_string()),
+            number(self.history.get("val_accuracy").copied()),
+            self.measured_on.clone().unwrap_or_default() + &images,
+            number(accuracy.value),
+            interval,
+            number(unseen),
+            number(self.metric("macro_f1").value),
+        ]
+    }
+}
+
+/// Formats a number with four decimals, a missing one as nothing.
+fn number(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| format!("{value:.4}"))
 }
 
 /// Sorts runs by a metric of `metrics.json`, or one of `history.csv` at the best epoch: the best
@@ -297,47 +337,18 @@ pub fn table(runs: &[Run], sorted_by: Option<&str>) -> Table {
     let head = head.chain(keys.iter().map(|key| key.as_str()));
     let head = head.chain(has_faults.then_some("Can't be read"));
     let row = |run: &Run| {
-        let number =
-            |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
-        let accuracy = run.metric("accuracy");
-        let interval = match (accuracy.low, accuracy.high) {
-            (Some(low), Some(high)) => format!("{low:.4} to {high:.4}"),
-            _ => String::new(),
-        };
-        let planned = run
-            .planned_epochs
-            .map_or(String::new(), |planned| format!(" of {planned}"));
-        let images = run
-            .images
-            .map_or(String::new(), |count| format!(", {count}"));
-        let unseen = run.unseen.get("accuracy").and_then(|found| found.value);
-        let sorted = |name: &str| {
-            let in_history = || run.history.get(name).copied();
-            number(run.metric(name).value.or_else(in_history))
-        };
-        let seconds = run.seconds_per_epoch;
-        [
-            run.name.clone(),
-            run.date.clone().unwrap_or_default(),
-            format!("{}{planned}", run.epochs),
-            run.best_epoch
-                .map_or(String::new(), |epoch| epoch.to_string()),
-            number(run.history.get("val_accuracy").copied()),
-            run.measured_on.clone().unwrap_or_default() + &images,
-            number(accuracy.value),
-            interval,
-            number(unseen),
-            number(run.metric("macro_f1").value),
-        ]
-        .into_iter()
-        .chain(more.map(sorted))
-        .chain([seconds.map_or(String::new(), |seconds| format!("{seconds:.1}"))])
-        .chain(
-            keys.iter()
-                .map(|key| run.options.get(*key).cloned().unwrap_or_default()),
-        )
-        .chain(has_faults.then(|| run.faults.join("; ")))
-        .collect()
+        run.figures()
+            .into_iter()
+            .chain(more.map(|name| number(run.kept(name))))
+            .chain([run
+                .seconds_per_epoch
+                .map_or(String::new(), |seconds| format!("{seconds:.1}"))])
+            .chain(
+                keys.iter()
+                    .map(|key| run.options.get(*key).cloned().unwrap_or_default()),
+            )
+            .chain(has_faults.then(|| run.faults.join("; ")))
+            .collect()
     };
     Table {
         head: head.map(str::to_owned).collect(),

@@ -154,18 +154,8 @@ impl Page {
                     }
                 }
             }
-            @if !self.messages.is_empty() {
-                section {
-                    h2 { "The last messages" }
-                    div.scroll { pre { (lines(&self.messages.join("\n"))) } }
-                }
-            }
-            @if !self.config.is_empty() {
-                section {
-                    h2 { "The whole configuration" }
-                    div.scroll { pre { (lines(&self.config)) } }
-                }
-            }
+            (verbatim("The last messages", &self.messages.join("\n")))
+            (verbatim("The whole configuration", &self.config))
         }
     }
 
@@ -216,6 +206,15 @@ impl Gallery {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Returns a section with a text as it is, or nothing for an empty one.
+fn verbatim(title: &str, text: &str) -> Markup {
+    html! {
+        @if !text.is_empty() {
+            section { h2 { (title) } div.scroll { pre { (lines(text)) } } }
         }
     }
 }
