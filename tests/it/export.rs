@@ -115,7 +115,11 @@ const CASES: [&[&str]; 14] = [
         "data.normalize=imagenet",
     ],
     &["data.interpolation=hamming", "data.normalize=samplewise"],
-    &["data.interpolation=nearest", "data.normalize=caffe"],
+    &[
+        "data.interpolation=nearest",
+        "data.normalize=caffe",
+        "model.batch_norm=true",
+    ],
     &["data.normalize={ rescale = 0.01, zca_whitening = true, zca_epsilon = 1.0 }"],
     &[
         "data.normalize={ rescale = 0.01, samplewise_center = true }",
@@ -173,7 +177,8 @@ fn onnxruntime_finds_the_probabilities_of_predict() {
         let is_stretched = !settings
             .iter()
             .any(|setting| setting.starts_with("data.resize"));
-        for (form, bound) in [("exact", "2e-6"), ("float32", "0.02"), ("none", "2e-6")] {
+        // With `nearest`, float32 takes the pixel beside here and there.
+        for (form, bound) in [("exact", "2e-6"), ("float32", "0.1"), ("none", "2e-6")] {
             if form == "none" && !is_stretched {
                 continue;
             }
