@@ -30,8 +30,8 @@ pub struct Predictions {
     pub predicted: Vec<usize>,
     /// Probability of each class; empty with [`Detail::Classes`].
     pub probabilities: Vec<Vec<f32>>,
-    /// Logit of each class before temperature scaling; filled only with [`Detail::Logits`]. A network
-    /// with a single logit has 0 for its first class.
+    /// Logit of each class before temperature scaling; filled only with [`Detail::Logits`]. A
+    /// network with a single logit has 0 for its first class.
     pub logits: Vec<Vec<f32>>,
     /// Index in the view of the first image whose logits are not finite.
     pub first_bad: Option<usize>,

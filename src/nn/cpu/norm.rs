@@ -122,8 +122,8 @@ struct Kept<B: HostBackend> {
 }
 
 impl<B: HostBackend> Kept<B> {
-    /// Runs the kernels on contiguous copies or views of the tensors `[x, gamma, beta]`. Returns the
-    /// output beside what is kept.
+    /// Runs the kernels on contiguous copies or views of the tensors `[x, gamma, beta]`. Returns
+    /// the output beside what is kept.
     ///
     /// # Shapes
     /// `x` is `[batch, channels, height, width]`, `gamma` and `beta` are `[channels]`.
