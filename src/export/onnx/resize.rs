@@ -289,7 +289,9 @@ fn bilinear(graph: &mut Graph<'_>, x: &Value) -> Value {
 fn hamming(graph: &mut Graph<'_>, x: &Value) -> Value {
     let sinc = sinc(graph, x);
     let angle = graph.binary("Mul", x, PI);
-    let cosine = graph.unary("Cos", &angle);
+    // The cosine, which older runtimes don't have in float64.
+    let angle = graph.binary("Add", &angle, PI / 2.0);
+    let cosine = graph.unary("Sin", &angle);
     // Pillow has these constants in single precision.
     let window = graph.binary("Mul", &cosine, f64::from(0.46f32));
     let window = graph.binary("Add", &window, f64::from(0.54f32));
