@@ -5,8 +5,7 @@
 #![no_main]
 
 use conv_block::{
-    Algorithm,
-    Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward,
+    Algorithm, Conv, Depthwise, Isa, Norm, NormSaved, Saved, Tail, backward, depthwise_backward,
     depthwise_forward, forward, infer, norm_backward, norm_forward,
 };
 use libfuzzer_sys::fuzz_target;
