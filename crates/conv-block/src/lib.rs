@@ -3,13 +3,12 @@
 //! slices of `[images, channels, rows, columns]`. The crate depends on no framework.
 //!
 //! A block keeps little for its backward pass: one byte per pooled value, or its own output, but
-//! nothing in between. A norm also keeps what it normalized. Results are the same for any number of
-//! threads, and differ in their last
-//! bits between instruction sets.
+//! nothing in between. A norm keeps what it normalized. Results are the same for any number of
+//! threads, and differ in their last bits between instruction sets.
 //!
-//! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero
-//! contributes nothing, whatever it is multiplied by; [`depthwise_backward`] and
-//! [`Algorithm::Fastest`] alone multiply it.
+//! A NaN or infinity in the input reaches the output. In the backward pass a gradient of zero is
+//! left out, whatever it is multiplied by, by 3x3 blocks with stride 1 that pool; all others
+//! multiply it.
 
 #![expect(
     clippy::needless_range_loop,
@@ -148,7 +147,6 @@ fn forward_dense(
         images: conv.images,
         inputs: conv.inputs,
         in_size: (conv.height, conv.width),
-        dilation: 1,
         outputs: conv.outputs,
         // An odd last row or column is not pooled, so it isn't computed either.
         out_size: if is_pooled {
@@ -309,6 +307,9 @@ fn backward_dense(
 
 /// Computes the gradient of the input from that of the convolution's own result.
 fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec<f32> {
+    if conv.stride == 2 {
+        return strided::input_gradient(isa, conv, weight, grad);
+    }
     let (height, width) = conv.result_size();
     let turned = Conv {
         inputs: conv.outputs,
@@ -318,7 +319,6 @@ fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec
         ..*conv
     };
     if let Some(values) = grad.values()
-        && conv.stride == 1
         && pointwise::is_supported(&turned, Tail::Linear)
     {
         let weight = |input: usize, output: usize| weight[output * conv.inputs + input];
@@ -336,11 +336,7 @@ fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec
         let weights = winograd::Weights::turned(conv, weight);
         return winograd::run(isa, &turned, Tail::Linear, values, weights, &[]);
     }
-    if conv.stride == 2 && kernel <= 5 {
-        return strided::input_gradient(isa, conv, weight, grad);
-    }
-    // The input's gradient is a convolution with the kernel rotated by 180 degrees, on the
-    // gradient dilated by the stride.
+    // The input's gradient is a convolution with the kernel rotated by 180 degrees.
     let turned = dense::pack_weights(
         isa,
         [conv.inputs, conv.outputs, kernel],
@@ -354,7 +350,6 @@ fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec
         images: conv.images,
         inputs: conv.outputs,
         in_size: conv.result_size(),
-        dilation: conv.stride,
         outputs: conv.inputs,
         out_size: (conv.height, conv.width),
         kernel,

@@ -37,8 +37,7 @@ impl Phase {
     }
 }
 
-/// Computes the gradient of the input from that of the result, for a stride of 2 and a kernel of 1,
-/// 3 or 5.
+/// Computes the gradient of the input from that of the result, for a stride of 2.
 pub(crate) fn input_gradient(isa: Isa, conv: &Conv, weight: &[f32], grad: &dyn Rows) -> Vec<f32> {
     let mut input = vec![0.0; conv.input_len()];
     for row in [0, 1].map(|first| Phase::new(conv, first, conv.height)) {
@@ -80,7 +79,6 @@ fn gradient_of(
         images: conv.images,
         inputs: conv.outputs,
         in_size: conv.result_size(),
-        dilation: 1,
         outputs: conv.inputs,
         out_size: (rows.count, columns.count),
         kernel: taps,

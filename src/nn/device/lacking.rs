@@ -86,7 +86,8 @@ impl Machine {
                  only and wouldn't help"
             ),
             _ if !self.has_gpu && self.is_container => format!(
-                "No GPU is handed into this container, as docker run --gpus all does: {MEANWHILE}"
+                "This container was started without a GPU (docker run --gpus all gives it one): \
+                 {MEANWHILE}"
             ),
             _ if !self.has_gpu => format!("This machine shows no GPU: {MEANWHILE}"),
             _ if lacks_nvidia => format!(

@@ -25,8 +25,6 @@ pub(crate) struct Dense<'a> {
     pub(crate) inputs: usize,
     /// Rows and columns of `source`.
     pub(crate) in_size: (usize, usize),
-    /// Distance between the values of `source`, with zeros in between.
-    pub(crate) dilation: usize,
     pub(crate) outputs: usize,
     /// Rows and columns to compute; even if they are pooled.
     pub(crate) out_size: (usize, usize),
@@ -207,6 +205,7 @@ unsafe fn outputs_kernel<S: Simd, const NV: usize>(
                 (2, _) => row_pair::<S, NV, 2, 1>(&pair, sums),
                 (3, 1) => row_pair::<S, NV, 3, 1>(&pair, sums),
                 (3, _) => row_pair::<S, NV, 3, 2>(&pair, sums),
+                (4, _) => row_pair::<S, NV, 4, 1>(&pair, sums),
                 (5, 1) => row_pair::<S, NV, 5, 1>(&pair, sums),
                 (5, _) => row_pair::<S, NV, 5, 2>(&pair, sums),
                 (7, 1) => row_pair::<S, NV, 7, 1>(&pair, sums),
@@ -220,35 +219,33 @@ unsafe fn outputs_kernel<S: Simd, const NV: usize>(
     }
 }
 
-/// Packs rows of the source as `[row][input][column]`, with padding and dilation.
+/// Packs rows of the source as `[row][input][column]`, with padding.
 fn pack_strip(isa: Isa, d: &Dense<'_>, image: usize, first: usize, packed: &mut [f32]) {
     let (height, columns) = d.in_size;
     let width = packed_width(d);
-    let dilation = d.dilation as isize;
     let [above, left] = d.padding;
     for (index, out) in packed.chunks_exact_mut(width).enumerate() {
         let (row, channel) = (index / d.inputs, index % d.inputs);
         let row = (first * d.stride + row) as isize - above;
-        let source = row.div_euclid(dilation);
-        if row.rem_euclid(dilation) != 0 || source < 0 || source >= height as isize {
+        if row < 0 || row >= height as isize {
             out.fill(0.0);
-        } else if dilation == 1 && left >= 0 && left as usize + columns <= width {
+        } else if left >= 0 && left as usize + columns <= width {
             let left = left as usize;
             out[..left].fill(0.0);
             d.source.row(
                 isa,
                 image,
                 channel,
-                source as usize,
+                row as usize,
                 &mut out[left..left + columns],
             );
             out[left + columns..].fill(0.0);
         } else {
             with_scratch(columns, |values| {
-                d.source.row(isa, image, channel, source as usize, values);
+                d.source.row(isa, image, channel, row as usize, values);
                 out.fill(0.0);
                 for (column, value) in values.iter().enumerate() {
-                    let at = column as isize * dilation + left;
+                    let at = column as isize + left;
                     if at >= 0 && (at as usize) < width {
                         out[at as usize] = *value;
                     }

@@ -8,7 +8,7 @@
 
 mod weight;
 
-use std::mem::MaybeUninit;
+use std::{borrow::Cow, mem::MaybeUninit};
 
 use rayon::prelude::*;
 
@@ -87,18 +87,8 @@ pub(crate) fn run(
     bias: &[f32],
 ) -> Vec<f32> {
     let blocks = Block::all(isa, conv, weight, bias);
-    if conv.stride == 1 {
-        return run_blocks(isa, conv, tail, None, input, &blocks);
-    }
-    let (height, width) = conv.result_size();
-    let met = Conv {
-        height,
-        width,
-        stride: 1,
-        ..*conv
-    };
-    let input = pixels_met(isa, conv, input);
-    run_blocks(isa, &met, tail, None, &input, &blocks)
+    let (conv, input) = met(isa, conv, input);
+    run_blocks(isa, &conv, tail, None, &input, &blocks)
 }
 
 /// Computes the gradients of weights and bias from that of the convolution's result.
@@ -108,21 +98,15 @@ pub(crate) fn weight_gradients(
     input: &[f32],
     grad: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
-    if conv.stride == 1 {
-        return weight::gradients(isa, conv, input, grad);
-    }
-    let (height, width) = conv.result_size();
-    let met = Conv {
-        height,
-        width,
-        stride: 1,
-        ..*conv
-    };
-    weight::gradients(isa, &met, &pixels_met(isa, conv, input), grad)
+    let (conv, input) = met(isa, conv, input);
+    weight::gradients(isa, &conv, &input, grad)
 }
 
-/// Copies the pixels that a convolution with a stride meets.
-fn pixels_met(isa: Isa, conv: &Conv, input: &[f32]) -> Vec<f32> {
+/// Returns the convolution with stride 1 of the pixels that this one meets, and these pixels.
+fn met<'a>(isa: Isa, conv: &Conv, input: &'a [f32]) -> (Conv, Cow<'a, [f32]>) {
+    if conv.stride == 1 {
+        return (*conv, Cow::Borrowed(input));
+    }
     let (height, width) = conv.result_size();
     let mut met = vec![0.0; conv.images * conv.inputs * height * width];
     let planes = input.par_chunks_exact(conv.height * conv.width);
@@ -134,7 +118,13 @@ fn pixels_met(isa: Isa, conv: &Conv, input: &[f32]) -> Vec<f32> {
                 every(isa, row, conv.stride, met);
             }
         });
-    met
+    let conv = Conv {
+        height,
+        width,
+        stride: 1,
+        ..*conv
+    };
+    (conv, Cow::Owned(met))
 }
 
 /// Computes a convolution of stride 1 and its tail, `[images, outputs, rows, columns]`, with the
