@@ -177,7 +177,7 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
     }
     // Without weights there is nothing to compare, and no time is spent.
     let out = place.done("init set --quick-trials").out;
-    assert!(out.contains("A small network from scratch"), "{out}");
+    assert!(out.contains("A network from scratch"), "{out}");
     assert!(
         place
             .read("set.toml")
@@ -266,7 +266,7 @@ fn init_finds_weights_and_quick_trials_compare_them_with_a_network_from_scratch(
     // Classes of single letters are taken for signs, unless trials say otherwise.
     let tried = run("init set --quick-trials");
     assert!(
-        tried.contains("best validation result: a small network from scratch ")
+        tried.contains("best validation result: a network from scratch ")
             && tried.contains(", squeezenet1_1 "),
         "{tried}"
     );

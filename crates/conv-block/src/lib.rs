@@ -295,6 +295,9 @@ fn backward_dense(
         Some(grad) if pointwise::is_supported(conv, Tail::Linear) => {
             pointwise::weight_gradients(isa, conv, saved.input, grad)
         }
+        Some(grad) if winograd::is_faster_for_weights(conv) => {
+            winograd::weight_gradients(isa, conv, saved.input, grad)
+        }
         _ => weight::run(isa, conv, &source, grad),
     };
     let input = is_input_wanted.then(|| input_gradient(isa, conv, saved.weight, grad));

@@ -20,7 +20,7 @@ impl Approach {
     pub(in crate::commands) fn name(&self) -> String {
         match self {
             Self::Pretrained(at_hand) => at_hand.architecture.name().to_owned(),
-            Self::Scratch => "a small network from scratch".to_owned(),
+            Self::Scratch => "a network from scratch".to_owned(),
         }
     }
 
@@ -45,7 +45,7 @@ impl Approach {
                 )
             }
             Self::Scratch => format!(
-                "A small network from scratch: no pretrained weights are on this machine, or these \
+                "A network from scratch: no pretrained weights are on this machine, or these \
                  are signs or small gray images, which they don't suit. `emberlens weights fetch \
                  {}` downloads some; --weights names a file",
                 fetched().name()

@@ -7,6 +7,8 @@
 //! follows; its results are transformed back. Groups of tiles pass all three stages, so that what
 //! lies between fits the caches.
 
+mod gradient;
+mod patches;
 mod results;
 mod transforms;
 mod weights;
@@ -15,8 +17,15 @@ use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
-pub(crate) use self::weights::Weights;
-use self::{results::transform_sums, transforms::of_input, weights::transform_weights};
+pub(crate) use self::{
+    gradient::{is_faster as is_faster_for_weights, weight_gradients},
+    weights::Weights,
+};
+use self::{
+    patches::{Patches, transform_patches},
+    results::transform_sums,
+    weights::transform_weights,
+};
 use crate::{
     scratch::{SharedMut, filled, with_scratch},
     shape::{Algorithm, Conv, Tail},
@@ -35,6 +44,27 @@ const GROUP: usize = 12;
 /// Most groups that pass the stages together. More would leave the second-level cache, fewer would
 /// read the weights more often.
 const GROUPS: usize = 8;
+
+/// Returns the rows and columns of tiles in an image.
+fn across(conv: &Conv) -> [usize; 2] {
+    let (rows, columns) = conv.result_size();
+    [rows.div_ceil(SIDE), columns.div_ceil(SIDE)]
+}
+
+/// Returns the number of tiles in all images.
+fn tiles(conv: &Conv) -> usize {
+    let [rows, columns] = across(conv);
+    conv.images * rows * columns
+}
+
+/// Returns the image of a tile, counted through all images, and its row and column among the tiles.
+fn place(conv: &Conv, tile: usize) -> (usize, [usize; 2]) {
+    let [rows, columns] = across(conv);
+    (
+        tile / (rows * columns),
+        [tile / columns % rows, tile % columns],
+    )
+}
 
 /// Returns a distance in memory that is a cache line more than `len` values: with a power of two,
 /// all places of a patch would fall into the same set of the first-level cache.
@@ -90,9 +120,7 @@ fn fill(
     weights: Weights<'_>,
     out: &mut [MaybeUninit<f32>],
 ) {
-    let (rows, columns) = conv.result_size();
-    let across = [rows.div_ceil(SIDE), columns.div_ceil(SIDE)];
-    let tiles = conv.images * across[0] * across[1];
+    let tiles = tiles(conv);
     let outputs = conv.outputs.next_multiple_of(isa.block());
     // Few tiles are divided so that every thread has work. The division doesn't change the values.
     let groups = tiles
@@ -118,13 +146,13 @@ fn fill(
                         weights: transformed,
                         tiles,
                         groups,
-                        across,
                         out,
                     };
                     with_scratch(groups * PLACES * pitch(conv.inputs * GROUP), |patches| {
                         with_scratch(groups * PLACES * GROUP * outputs, |sums| {
                             with_scratch(
-                                PLACES * pitch(groups * GROUP) + line_len(&strip),
+                                PLACES * pitch(groups * GROUP)
+                                    + Patches::new(conv, input, strip.tiles.clone()).line_len(),
                                 |values| run_strip(isa, &strip, values, patches, sums),
                             );
                         });
@@ -145,14 +173,7 @@ struct Strip<'a> {
     weights: &'a [f32],
     tiles: Range<usize>,
     groups: usize,
-    /// Rows and columns of tiles in an image.
-    across: [usize; 2],
     out: SharedMut<MaybeUninit<f32>>,
-}
-
-/// Returns the most columns that the patches of a row of tiles cover.
-fn line_len(strip: &Strip<'_>) -> usize {
-    strip.across[1] * SIDE + PATCH
 }
 
 per_isa! {
@@ -174,14 +195,30 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     patches: &mut [f32],
     sums: &mut [f32],
 ) {
-    let (values, line) = values.split_at_mut(values.len() - line_len(strip));
+    let patches_of = Patches::new(strip.conv, strip.input, strip.tiles.clone());
+    let pitches = [
+        pitch(strip.groups * GROUP),
+        pitch(strip.conv.inputs * GROUP),
+    ];
+    let (values, line) = values.split_at_mut(values.len() - patches_of.line_len());
     // Behind the last tile nothing is laid out.
     values.fill(0.0);
     for input in 0..strip.conv.inputs {
-        strip.lay_out(input, values, line);
-        for group in 0..strip.groups {
-            // SAFETY: the caller promises the instruction set; the function checks the lengths.
-            unsafe { transform_patches::<S>(strip, [group, input], values, patches) };
+        patches_of.lay_out(input, values, pitches[0], line);
+        for (group, patches) in patches.chunks_exact_mut(PLACES * pitches[1]).enumerate() {
+            for part in 0..GROUP.div_ceil(S::LANES) {
+                // The last vector overlaps the one before, or reaches beyond the group: into the
+                // next channel, which is written later, or the room behind the last.
+                let first = (part * S::LANES).min(GROUP.saturating_sub(S::LANES));
+                // SAFETY: the caller promises the instruction set; the function checks the lengths.
+                unsafe {
+                    transform_patches::<S>(
+                        &values[group * GROUP + first..],
+                        &mut patches[input * GROUP + first..],
+                        pitches,
+                    );
+                }
+            }
         }
     }
     // SAFETY: the caller promises the instruction set and that the tiles are this task's alone; the
@@ -189,106 +226,6 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     unsafe {
         multiply_places::<S, NV>(strip, patches, sums);
         transform_sums::<S, NV>(strip, sums);
-    }
-}
-
-impl Strip<'_> {
-    /// Returns the image of a tile, and its row and column among the tiles.
-    fn place(&self, tile: usize) -> (usize, [usize; 2]) {
-        let [rows, columns] = self.across;
-        (
-            tile / (rows * columns),
-            [tile / columns % rows, tile % columns],
-        )
-    }
-
-    /// Lays out the patches of one channel as `[place][tile]`, with zeros around the image; `line`
-    /// is working memory.
-    #[inline(always)]
-    fn lay_out(&self, input: usize, values: &mut [f32], line: &mut [f32]) {
-        let Conv {
-            inputs,
-            height,
-            width: columns,
-            padding,
-            ..
-        } = *self.conv;
-        let width = pitch(self.groups * GROUP);
-        let mut tile = self.tiles.start;
-        while tile < self.tiles.end {
-            let (image, [row, column]) = self.place(tile);
-            let count = (self.across[1] - column).min(self.tiles.end - tile);
-            let plane =
-                &self.input[(image * inputs + input) * height * columns..][..height * columns];
-            let line = &mut line[..(count - 1) * SIDE + PATCH];
-            // The columns of the line that lie inside the image.
-            let left = padding.saturating_sub(column * SIDE).min(line.len());
-            let first = (column * SIDE + left).saturating_sub(padding);
-            let inside = columns.saturating_sub(first).min(line.len() - left);
-            for r in 0..PATCH {
-                line.fill(0.0);
-                if let Some(row) = (row * SIDE + r)
-                    .checked_sub(padding)
-                    .filter(|row| *row < height)
-                {
-                    line[left..left + inside]
-                        .copy_from_slice(&plane[row * columns + first..][..inside]);
-                }
-                for c in 0..PATCH {
-                    let places =
-                        &mut values[(r * PATCH + c) * width + tile - self.tiles.start..][..count];
-                    for (place, value) in places.iter_mut().zip(line[c..].iter().step_by(SIDE)) {
-                        *place = *value;
-                    }
-                }
-            }
-            tile += count;
-        }
-    }
-}
-
-/// Transforms the patches of one group and channel into `[group][place][input][tile]`.
-///
-/// # Safety
-/// The CPU must have the instruction set.
-#[inline(always)]
-unsafe fn transform_patches<S: Simd>(
-    strip: &Strip<'_>,
-    [group, input]: [usize; 2],
-    values: &[f32],
-    patches: &mut [f32],
-) {
-    let (width, pitch) = (
-        pitch(strip.groups * GROUP),
-        pitch(strip.conv.inputs * GROUP),
-    );
-    let patches = &mut patches[group * PLACES * pitch..][..PLACES * pitch];
-    assert!(values.len() >= PLACES * width && input < strip.conv.inputs && group < strip.groups);
-    for part in 0..GROUP.div_ceil(S::LANES) {
-        // The last vector overlaps the one before, or reaches beyond the group: into the next
-        // channel, which is written later, or the room behind the last.
-        let first = (part * S::LANES).min(GROUP.saturating_sub(S::LANES));
-        // SAFETY: the caller promises the instruction set; a vector that begins in the group ends
-        // within `width` and `pitch`, which have sixteen values of room.
-        unsafe {
-            let from = values.as_ptr().add(group * GROUP + first);
-            let to = patches.as_mut_ptr().add(input * GROUP + first);
-            let mut half = [[S::splat(0.0); PATCH]; PATCH];
-            for c in 0..PATCH {
-                let mut column = [S::splat(0.0); PATCH];
-                for (r, value) in column.iter_mut().enumerate() {
-                    *value = S::load(from.add((r * PATCH + c) * width));
-                }
-                for (row, value) in half.iter_mut().zip(of_input::<S>(column)) {
-                    row[c] = value;
-                }
-            }
-            for (r, row) in half.into_iter().enumerate() {
-                for (c, value) in of_input::<S>(row).into_iter().enumerate() {
-                    S::store(to.add((r * PATCH + c) * pitch), value);
-                }
-            }
-        }
     }
 }
 
@@ -433,9 +370,14 @@ mod tests {
 
     #[test]
     fn a_block_that_learns_has_the_values_and_gradients_of_the_direct_sum() {
-        for [inputs, outputs, height, width] in [[64, 80, 21, 34], [100, 37, 12, 9]] {
+        // The last has three passes of strips.
+        for [images, inputs, outputs, height, width] in [
+            [8, 64, 80, 21, 34],
+            [8, 100, 150, 12, 9],
+            [3, 70, 80, 43, 61],
+        ] {
             let conv = Conv {
-                images: 8,
+                images,
                 inputs,
                 height,
                 width,
@@ -445,14 +387,23 @@ mod tests {
                 padding: 1,
                 algorithm: Algorithm::Fastest,
             };
-            assert!(is_faster(&conv, conv.images), "{conv:?}");
+            assert!(
+                is_faster(&conv, conv.images) && is_faster_for_weights(&conv),
+                "{conv:?}"
+            );
             let direct = Conv {
                 algorithm: Algorithm::Direct,
                 ..conv
             };
             let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
             let bias = values(outputs, 3);
+            let largest = |values: &[f32]| {
+                let values = values.iter().map(|value| value.abs());
+                values.fold(1.0, f32::max)
+            };
             for isa in Isa::available() {
+                let sums = forward(isa, &direct, Tail::Linear, &input, &weight, Some(&bias));
+                let sums = sums.output;
                 for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
                     let results = |conv: &Conv| {
                         let found = forward(isa, conv, tail, &input, &weight, Some(&bias));
@@ -473,12 +424,10 @@ mod tests {
                     let pairs = results(&conv).into_iter().zip(results(&direct));
                     for (index, (found, direct)) in pairs.enumerate() {
                         let what = format!("{isa:?} {conv:?} {tail:?} [{index}]");
-                        let scale = direct
-                            .iter()
-                            .fold(1.0, |most: f32, value| most.max(value.abs()));
-                        // Pooling and the weights' gradients are direct anyway.
-                        let is_same = tail == Tail::ReluPool || index > 1;
-                        assert_eq!(found == direct, is_same, "{what}");
+                        let scale = largest(if index == 0 { &sums } else { &direct });
+                        // Pooling is direct anyway.
+                        let is_same = tail == Tail::ReluPool;
+                        assert!(index == 3 || (found == direct) == is_same, "{what}");
                         for (found, direct) in found.iter().zip(&direct) {
                             assert!(
                                 (found - direct).abs() < 1e-5 * scale,
@@ -547,7 +496,11 @@ mod tests {
                 .build()
                 .expect("threads");
             let weights = Weights::new(&conv, &weight);
-            pool.install(|| run(Isa::best(), &conv, Tail::Relu, &input, weights, &[]))
+            pool.install(|| {
+                let results = run(Isa::best(), &conv, Tail::Relu, &input, weights, &[]);
+                let gradients = weight_gradients(Isa::best(), &conv, &input, &results);
+                (results, gradients)
+            })
         };
         assert_eq!(with(1), with(8));
     }
@@ -581,6 +534,18 @@ mod tests {
                 && !is_faster(&conv(16, 16, 224), BATCH)
                 && !is_faster(&conv(512, 512, 2), BATCH)
         );
+        // Weights' gradients pay with more channels.
+        for (inputs, outputs, side, expected) in [
+            (64, 64, 56, true),
+            (64, 128, 37, true),
+            (512, 512, 4, true),
+            (48, 48, 24, false),
+            (32, 64, 75, false),
+            (512, 512, 1, false),
+        ] {
+            let conv = conv(inputs, outputs, side);
+            assert_eq!(is_faster_for_weights(&conv), expected, "{conv:?}");
+        }
         // The weights' transform pays with many images.
         let deep = conv(512, 512, 4);
         assert!(!is_faster(&deep, BATCH) && is_faster(&deep, 32));
@@ -593,6 +558,10 @@ mod tests {
                 ..one
             },
         ];
-        assert!(others.iter().all(|conv| !is_faster(conv, BATCH)));
+        assert!(
+            others
+                .iter()
+                .all(|conv| !is_faster(conv, BATCH) && !is_faster_for_weights(conv))
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{GROUP, PATCH, PLACES, SIDE, Strip, transforms::of_sums};
+use super::{GROUP, PATCH, PLACES, SIDE, Strip, place, transforms::of_sums};
 use crate::{shape::Tail, simd::Simd};
 
 /// Transforms the sums back, applies bias and tail, and writes the results.
@@ -15,11 +15,11 @@ pub(super) unsafe fn transform_sums<S: Simd, const NV: usize>(strip: &Strip<'_>,
     assert!(strip.bias.len() >= outputs.next_multiple_of(block));
     for output in (0..outputs).step_by(S::LANES) {
         for index in 0..strip.tiles.len() {
-            let place = ((output / block * strip.groups + index / GROUP) * PLACES * GROUP
+            let first = ((output / block * strip.groups + index / GROUP) * PLACES * GROUP
                 + index % GROUP)
                 * block
                 + output % block;
-            let sums = &sums[place..][..(PLACES - 1) * GROUP * block + S::LANES];
+            let sums = &sums[first..][..(PLACES - 1) * GROUP * block + S::LANES];
             let mut results = [[0.0f32; 16]; SIDE * SIDE];
             // SAFETY: the caller promises the instruction set; the lengths of `sums` and `bias` are
             // checked above, and a vector has at most sixteen lanes.
@@ -63,7 +63,7 @@ impl Strip<'_> {
     #[inline(always)]
     unsafe fn store(&self, tile: usize, outputs: Range<usize>, results: &[[f32; 16]; SIDE * SIDE]) {
         let (height, width) = self.conv.output_size(self.tail);
-        let (image, [row, column]) = self.place(tile);
+        let (image, [row, column]) = place(self.conv, tile);
         let mut pooled = [[0.0; 16]; SIDE * SIDE / 4];
         let (side, values) = if self.tail == Tail::ReluPool {
             for (cell, pooled) in pooled.iter_mut().enumerate() {
