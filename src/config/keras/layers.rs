@@ -6,7 +6,7 @@ use super::{KerasArgument, KerasCall, fixed, keys, missing};
 /// `data_format`, `value_range`, `interpolation`) stand under the first name alone.
 pub const KERAS_LAYERS: &[KerasCall] = &[
     KerasCall {
-        name: "all",
+        name: "every layer",
         arguments: &[
             keys("seed", &["seed"], "one for the whole run"),
             fixed(
