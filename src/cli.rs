@@ -1,6 +1,6 @@
 //! The command line: parses the subcommand, runs it, and turns its result into an exit code.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -107,6 +107,81 @@ pub fn main() -> ExitCode {
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// Returns `docs/commands.md`: each subcommand with its arguments and options.
+pub fn reference_markdown() -> String {
+    let mut program = Cli::command();
+    program.build();
+    let mut page = "# Commands\n\n\
+                    `emberlens COMMAND --help` prints the same. Results go to stdout, progress and \
+                    warnings to\nstderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage or \
+                    configuration, 128 + N stopped by\nsignal N, after saving where a run was \
+                    trained (130: Ctrl-C, 143: SIGTERM). This page is\ngenerated from the source \
+                    by `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`.\n\n"
+        .to_owned();
+    write_commands(&mut page, &program);
+    page
+}
+
+fn write_commands(page: &mut String, parent: &clap::Command) {
+    for command in parent.get_subcommands() {
+        if command.get_name() == "help" {
+            continue;
+        }
+        let name = command.get_bin_name().unwrap_or(command.get_name());
+        let about = command.get_about().map(ToString::to_string);
+        let _ = write!(page, "## {name}\n\n{}.\n\n", about.unwrap_or_default());
+        let arguments: Vec<_> = command
+            .get_arguments()
+            .filter(|argument| !argument.is_hide_set() && argument.get_id() != "help")
+            .collect();
+        if !arguments.is_empty() {
+            let usage = command.clone().render_usage().to_string();
+            let usage = usage.trim_start_matches("Usage: ");
+            let _ = write!(page, "    {usage}\n\n| argument | meaning |\n|---|---|\n");
+        }
+        for argument in &arguments {
+            let form = argument.to_string().replace('|', "\\|");
+            let _ = writeln!(page, "| `{form}` | {} |", argument_words(argument));
+        }
+        if let Some(more) = command.get_after_help().filter(|_| !arguments.is_empty()) {
+            let _ = write!(page, "\n{}", indented(&more.to_string()));
+        }
+        page.push_str(if arguments.is_empty() { "" } else { "\n" });
+        write_commands(page, command);
+    }
+}
+
+/// Returns what an argument means, with its values and its default.
+fn argument_words(argument: &clap::Arg) -> String {
+    let help = argument.get_help().map(ToString::to_string);
+    let mut words = help.unwrap_or_default();
+    for value in argument.get_possible_values() {
+        let is_switch = ["true", "false"].contains(&value.get_name());
+        if !value.is_hide_set() && !is_switch {
+            let help = value.get_help().map(|help| format!(": {help}"));
+            let _ = write!(
+                words,
+                "<br>`{}`{}",
+                value.get_name(),
+                help.unwrap_or_default()
+            );
+        }
+    }
+    if let [default] = argument.get_default_values() {
+        let default = default.to_string_lossy();
+        if default != "false" {
+            let _ = write!(words, "<br>By default `{default}`");
+        }
+    }
+    words.replace('|', "\\|")
+}
+
+/// Returns the lines of a text as a block that is shown as it is.
+fn indented(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("    {line}\n")).collect();
+    lines.concat()
 }
 
 /// Returns whether the error is in what the user wrote.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use super::Config;
+use super::{Config, themes::THEMES};
 
 /// Returns the JSON Schema of a recipe, for editors.
 pub fn schema_json() -> String {
@@ -17,121 +17,132 @@ fn schema() -> schemars::Schema {
     schemars::schema_for!(Config)
 }
 
-/// Returns `docs/configuration.md`: each table of a recipe with its keys, defaults and meaning.
+/// Returns `docs/configuration.md`: the keys of a recipe by theme, with defaults and meaning.
 pub fn reference_markdown() -> String {
     let schema = schema().to_value();
     let mut page = "# Configuration\n\n\
                     A recipe is one TOML file. Unknown keys are errors, and so is an option that \
                     could have no\neffect. Paths are relative to the current directory. \
-                    `--set key.path=value` changes one value from\nthe command line. This page \
-                    and `configs/schema.json` are generated from the source by\n\
-                    `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`.\n\n"
+                    `--set key.path=value` changes one value from\nthe command line. Every key \
+                    stands here under its whole path: `data.train` is `train` in the\ntable \
+                    `[data]`. This page and `configs/schema.json` are generated from the source \
+                    by\n`EMBERLENS_WRITE_DOCS=1 cargo test --release docs`.\n\n"
         .to_owned();
     let defs = schema["$defs"].as_object().cloned().unwrap_or_default();
-    let properties = schema["properties"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
-    let is_section = |value: &Value| resolve(value, &defs).get("properties").is_some();
-    let (sections, plain): (Vec<_>, Vec<_>) =
-        properties.iter().partition(|(_, value)| is_section(value));
-    write_table(
-        &mut page,
-        "The recipe",
-        "",
-        &plain
-            .into_iter()
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-        &defs,
-    );
-    for (name, value) in sections {
-        let table = resolve(value, &defs);
-        let about = text(value, "description").unwrap_or_default();
-        let defaults = value.get("default").cloned().unwrap_or(Value::Null);
-        let keys = with_defaults(
-            table["properties"].as_object().cloned().unwrap_or_default(),
-            &defaults,
-        );
-        write_table(&mut page, &format!("`[{name}]`"), &about, &keys, &defs);
-        for (key, value) in &keys {
-            write_nested(&mut page, &format!("{name}.{key}"), value, &defs);
+    let keys = all_keys(&schema, &defs);
+    for (title, paths) in THEMES {
+        let keys: Vec<_> = paths
+            .iter()
+            .filter_map(|path| Some(((*path).to_owned(), keys.get(*path)?.clone())))
+            .collect();
+        write_table(&mut page, &format!("## {title}"), "", &keys, &defs);
+        let mut tables = Vec::new();
+        for (path, value) in &keys {
+            collect_nested(&mut tables, path, value, &defs);
+        }
+        for table in tables {
+            let title = format!("### {}", table.titles.join(", "));
+            write_table(&mut page, &title, &table.about, &table.keys, &defs);
         }
     }
     page
 }
 
-/// Gives each key its part of the table's default, if that is a whole object.
-fn with_defaults(mut keys: Map<String, Value>, defaults: &Value) -> Map<String, Value> {
+/// Returns the keys of all sections, by their whole path, with the defaults of their section.
+fn all_keys(schema: &Value, defs: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = Map::new();
+    for (name, value) in keys_of(schema) {
+        let section = resolve(&value, defs);
+        if section.get("properties").is_none() {
+            all.insert(name, value);
+            continue;
+        }
+        for (key, mut inner) in keys_of(&section) {
+            if let (Some(default), Some(object)) =
+                (value["default"].get(&key), inner.as_object_mut())
+            {
+                object.entry("default").or_insert_with(|| default.clone());
+            }
+            all.insert(format!("{name}.{key}"), inner);
+        }
+    }
+    all
+}
+
+/// Returns the keys of a table. One that may be left out and has no default in the schema is marked
+/// with what an absent one is.
+fn keys_of(table: &Value) -> Vec<(String, Value)> {
+    let properties = table["properties"].as_object().cloned();
+    let mut keys: Vec<_> = properties.unwrap_or_default().into_iter().collect();
+    let required = table["required"].as_array().cloned().unwrap_or_default();
     for (key, value) in &mut keys {
-        if let (Some(default), Some(object)) = (defaults.get(key), value.as_object_mut()) {
-            object.entry("default").or_insert_with(|| default.clone());
+        let absent = match value["type"].as_str() {
+            Some("boolean") => Value::Bool(false),
+            Some("array") => Value::Array(Vec::new()),
+            _ => continue,
+        };
+        if let Some(object) = value.as_object_mut()
+            && !required.contains(&Value::String(key.clone()))
+        {
+            object.entry("default").or_insert(absent);
         }
     }
     keys
 }
 
-/// Writes the keys of an inline table, or of each kind of it.
-fn write_nested(page: &mut String, path: &str, value: &Value, defs: &Map<String, Value>) {
-    let mut target = resolve(value, defs);
-    let is_list = is_list_of_tables(&target, defs);
-    if is_list {
-        target = resolve(&target["items"], defs);
-    }
-    if let Some(keys) = target["properties"].as_object() {
-        let path = if is_list {
-            format!("[{path}]")
-        } else {
-            path.to_owned()
-        };
-        write_table(
-            page,
-            &format!("`{path}`"),
-            &text(&target, "description").unwrap_or_default(),
-            keys,
-            defs,
-        );
-    }
-    if is_list {
-        for form in target["anyOf"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|form| resolve(form, defs))
-        {
-            let Some(keys) = form["properties"].as_object() else {
-                continue;
-            };
-            let head = form["required"][0].as_str().unwrap_or_default();
-            write_table(
-                page,
-                &format!("`[[{path}]]` with `{head}`"),
-                &text(&form, "description").unwrap_or_default(),
+/// A table within a table of a recipe. Several of the same keys are shown as one.
+struct Nested {
+    titles: Vec<String>,
+    about: String,
+    keys: Vec<(String, Value)>,
+}
+
+/// Adds the keys of an inline table, of each kind of it, or of the tables in a list.
+fn collect_nested(tables: &mut Vec<Nested>, path: &str, value: &Value, defs: &Map<String, Value>) {
+    let target = resolve(value, defs);
+    let mut add = |title: String, of: &Value, keys: Vec<(String, Value)>| {
+        let about = text(of, "description").unwrap_or_default();
+        let same = tables
+            .iter_mut()
+            .find(|table| table.keys == keys && table.about == about);
+        match same {
+            Some(table) => table.titles.push(title),
+            None => tables.push(Nested {
+                titles: vec![title],
+                about,
                 keys,
-                defs,
-            );
+            }),
+        }
+    };
+    if is_list_of_tables(&target, defs) {
+        let items = resolve(&target["items"], defs);
+        if items.get("properties").is_some() {
+            add(format!("`[[{path}]]`"), &items, keys_of(&items));
+        }
+        for form in items["anyOf"].as_array().into_iter().flatten() {
+            let form = resolve(form, defs);
+            let head = form["required"][0].as_str().unwrap_or_default();
+            add(format!("`[[{path}]]` with `{head}`"), &form, keys_of(&form));
         }
         return;
     }
-    for variant in target["oneOf"].as_array().into_iter().flatten() {
-        let Some(keys) = variant["properties"].as_object() else {
-            continue;
-        };
-        let Some(kind) = keys.get("kind").and_then(|kind| kind["const"].as_str()) else {
-            continue;
-        };
-        let keys = keys
+    if target.get("properties").is_some() {
+        add(format!("`{path}`"), &target, keys_of(&target));
+    }
+    let kinds = target["oneOf"].as_array().or(target["anyOf"].as_array());
+    for form in kinds.into_iter().flatten() {
+        let form = resolve(form, defs);
+        let mut keys = keys_of(&form);
+        let kind = keys
             .iter()
-            .filter(|(key, _)| *key != "kind")
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        write_table(
-            page,
-            &format!("`{path}`, kind `\"{kind}\"`"),
-            &text(variant, "description").unwrap_or_default(),
-            &keys,
-            defs,
-        );
+            .position(|(key, _)| key == "kind")
+            .map(|at| keys.remove(at).1);
+        let title = match kind.as_ref().and_then(|kind| kind["const"].as_str()) {
+            Some(kind) => format!("`{path}`, kind `\"{kind}\"`"),
+            None if keys.is_empty() => continue,
+            None => format!("`{path}` as a table"),
+        };
+        add(title, &form, keys);
     }
 }
 
@@ -148,10 +159,10 @@ fn write_table(
     page: &mut String,
     title: &str,
     about: &str,
-    keys: &Map<String, Value>,
+    keys: &[(String, Value)],
     defs: &Map<String, Value>,
 ) {
-    let _ = write!(page, "## {title}\n\n");
+    let _ = write!(page, "{title}\n\n");
     if !about.is_empty() {
         let _ = write!(page, "{about}\n\n");
     }
@@ -163,10 +174,10 @@ fn write_table(
         let default = match value.get("default") {
             Some(Value::Null) => "not set".to_owned(),
             Some(default) if default.as_object().is_some_and(Map::is_empty) => "none".to_owned(),
+            Some(default) if default.as_array().is_some_and(Vec::is_empty) => "none".to_owned(),
             Some(default) if default.is_object() => "see below".to_owned(),
             Some(default) => format!("`{default}`"),
             None if accepts_null(value) => "not set".to_owned(),
-            None if is_list_of_tables(value, defs) => "none".to_owned(),
             None => "required".to_owned(),
         };
         let meaning = text(value, "description").unwrap_or_default();
@@ -206,7 +217,13 @@ fn values(value: &Value, defs: &Map<String, Value>) -> String {
             .filter(|option| option["type"] != "null")
             .map(|option| option_words(option, defs))
             .collect();
-        return words.join(" or ");
+        // Those that are explained have a line each.
+        let joint = if words.iter().any(|words| words.contains(": ")) {
+            "<br>"
+        } else {
+            " or "
+        };
+        return words.join(joint);
     }
     if is_list_of_tables(&target, defs) {
         return "list of tables".to_owned();
@@ -246,6 +263,7 @@ fn kind_words(target: &Value, kind: &str) -> String {
     match kind {
         "array" => match target["maxItems"].as_u64() {
             Some(count) => format!("list of {count} numbers"),
+            None if target["items"]["type"] == "string" => "list of strings".to_owned(),
             None => "list of numbers".to_owned(),
         },
         "boolean" => "`true`, `false`".to_owned(),

@@ -6,17 +6,23 @@
 
 mod check;
 mod docs;
+mod keras;
 mod layers;
 mod options;
 mod recipes;
 mod rules;
 mod text;
+mod themes;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::architecture::{Architecture, Dialect};
 pub use docs::{reference_markdown, schema_json};
+pub use keras::{
+    Counterpart, KERAS_LAYERS, KERAS_SOURCES, KERAS_TRAINING, KerasArgument, KerasCall,
+    keras_markdown,
+};
 pub use layers::{
     Around, AveragePoolRecipe, ConvRecipe, DropoutRecipe, Function, Init, LayerRecipe,
     MOST_KERNEL_WEIGHTS, MaxPoolRecipe, SeparableConvRecipe,

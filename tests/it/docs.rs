@@ -1,11 +1,18 @@
 //! The written reference is the program's own. `EMBERLENS_WRITE_DOCS=1 cargo test --release docs`
 //! writes it anew.
 
+use std::collections::BTreeSet;
+
 use emberlens::{
     augment::examples_markdown,
-    config::{reference_markdown, schema_json},
+    cli,
+    config::{
+        Counterpart, KERAS_LAYERS, KERAS_SOURCES, KERAS_TRAINING, keras_markdown,
+        reference_markdown, schema_json,
+    },
 };
 use image::{Rgb, RgbImage};
+use serde_json::Value;
 
 use crate::support::{Place, root};
 
@@ -31,12 +38,80 @@ fn assert_written(file: &str, text: &str) {
 fn the_reference_and_the_schema_are_those_of_the_source() {
     assert_written("docs/configuration.md", &reference_markdown());
     assert_written("configs/schema.json", &schema_json());
+    assert_written("docs/commands.md", &cli::reference_markdown());
+}
+
+/// The paths of all keys below a part of the schema, `prefix` before each.
+fn add_keys(keys: &mut BTreeSet<String>, schema: &Value, at: &Value, prefix: &str) {
+    if let Some(name) = at["$ref"].as_str() {
+        let name = name.rsplit('/').next().expect("a last part");
+        add_keys(keys, schema, &schema["$defs"][name], prefix);
+    }
+    for (key, value) in at["properties"].as_object().into_iter().flatten() {
+        let path = format!("{prefix}{key}");
+        add_keys(keys, schema, value, &format!("{path}."));
+        keys.insert(path);
+    }
+    for form in ["anyOf", "oneOf"]
+        .iter()
+        .flat_map(|name| at[*name].as_array().into_iter().flatten())
+    {
+        add_keys(keys, schema, form, prefix);
+    }
+}
+
+fn schema_keys() -> BTreeSet<String> {
+    let schema: Value = serde_json::from_str(&schema_json()).expect("JSON");
+    let mut keys = BTreeSet::new();
+    add_keys(&mut keys, &schema, &schema, "");
+    keys
+}
+
+#[test]
+fn every_key_of_a_recipe_is_in_the_reference() {
+    let page = reference_markdown();
+    for key in schema_keys() {
+        let is_section = ["data", "augment", "model", "train"].contains(&key.as_str());
+        if !is_section && key.split('.').count() < 3 {
+            assert!(page.contains(&format!("| `{key}` |")), "{key} has no theme");
+        }
+    }
+}
+
+#[test]
+fn every_argument_of_keras_leads_to_a_key_or_a_command() {
+    let page = read("docs/coming-from-keras.md");
+    let (head, _) = page.split_once("<!-- tables").expect("a mark");
+    let note = "<!-- tables: made from src/config/keras by EMBERLENS_WRITE_DOCS=1 cargo test \
+                --release docs -->";
+    let page = format!("{head}{note}\n\n{}", keras_markdown());
+    assert_written("docs/coming-from-keras.md", &page);
+    let keys = schema_keys();
+    let place = Place::new();
+    let calls = [KERAS_SOURCES, KERAS_TRAINING, KERAS_LAYERS].concat();
+    for argument in calls.iter().flat_map(|call| call.arguments) {
+        match argument.here {
+            Counterpart::Keys(named) => {
+                for key in named {
+                    assert!(keys.contains(*key), "{}: {key}", argument.name);
+                }
+            }
+            Counterpart::Command(line) => {
+                let (command, option) = line.split_once(' ').expect("an option");
+                place.done(&format!("{command} --help")).prints(option);
+            }
+            Counterpart::Fixed | Counterpart::Missing => {}
+        }
+    }
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).expect("the page")
 }
 
 /// The page on augmentation, with the part on families as the source has it.
 fn augmentation_page() -> String {
-    let file = root().join("docs/augmentation.md");
-    let page = std::fs::read_to_string(file).expect("the page");
+    let page = read("docs/augmentation.md");
     let (head, rest) = page.split_once("<!-- families").expect("a first mark");
     let (note, rest) = rest.split_once("-->\n").expect("the end of the mark");
     let (_, tail) = rest.split_once("<!-- end").expect("a second mark");

@@ -1,0 +1,137 @@
+//! The order of `docs/configuration.md`.
+
+/// The keys of a recipe by what they are about, in the order of `docs/configuration.md`.
+pub(super) const THEMES: [(&str, &[&str]); 12] = [
+    ("The recipe", &["name", "seed", "device"]),
+    (
+        "Images and their split",
+        &[
+            "data.train",
+            "data.validation",
+            "data.test",
+            "data.group",
+            "data.exclude",
+        ],
+    ),
+    (
+        "How an image is read",
+        &[
+            "data.image_size",
+            "data.color",
+            "data.resize",
+            "data.interpolation",
+            "data.normalize",
+        ],
+    ),
+    (
+        "What is wrong with images",
+        &["data.on_bad_image", "data.on_leak"],
+    ),
+    (
+        "Memory and threads",
+        &[
+            "data.cache",
+            "data.cache_memory_mb",
+            "data.decode_memory_mb",
+            "train.workers",
+        ],
+    ),
+    (
+        "Augmentation, as in ImageDataGenerator",
+        &[
+            "augment.rotation_range",
+            "augment.width_shift_range",
+            "augment.height_shift_range",
+            "augment.shear_range",
+            "augment.zoom_range",
+            "augment.horizontal_flip",
+            "augment.vertical_flip",
+            "augment.fill_mode",
+            "augment.cval",
+            "augment.channel_shift_range",
+            "augment.brightness_range",
+            "augment.semantics",
+        ],
+    ),
+    (
+        "Augmentation beyond it",
+        &[
+            "augment.random_resized_crop",
+            "augment.perspective",
+            "augment.contrast",
+            "augment.gamma",
+            "augment.saturation",
+            "augment.hue",
+            "augment.random_gray",
+            "augment.policy",
+            "augment.gaussian_blur",
+            "augment.sharpen",
+            "augment.gaussian_noise",
+            "augment.jpeg",
+            "augment.random_erasing",
+            "augment.mixup",
+            "augment.cutmix",
+            "augment.class",
+        ],
+    ),
+    (
+        "The network",
+        &[
+            "model.architecture",
+            "model.pooling",
+            "model.hidden",
+            "model.dropout",
+            "model.head_norm",
+            "model.init",
+            "model.channels",
+            "model.batch_norm",
+            "model.layers",
+            "model.activation",
+            "model.norm_epsilon",
+            "model.norm_momentum",
+        ],
+    ),
+    (
+        "Transfer learning",
+        &[
+            "model.weights",
+            "model.dialect",
+            "model.width",
+            "model.freeze",
+            "model.freeze_norms",
+            "train.feature_cache",
+            "train.phases",
+        ],
+    ),
+    (
+        "Loss and the weight of images",
+        &[
+            "train.loss",
+            "train.focal_gamma",
+            "train.label_smoothing",
+            "train.class_weights",
+            "train.sampler",
+        ],
+    ),
+    (
+        "Steps and learning rate",
+        &[
+            "train.batch_size",
+            "train.accumulate",
+            "train.optimizer",
+            "train.schedule",
+            "train.clip_norm",
+            "train.ema_decay",
+        ],
+    ),
+    (
+        "When to stop, what to keep",
+        &[
+            "train.epochs",
+            "train.max_time",
+            "train.early_stopping",
+            "train.checkpoint",
+            "train.tensorboard",
+        ],
+    ),
+];
