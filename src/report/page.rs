@@ -6,7 +6,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::figure::Figure;
 use crate::base::names::of_text;
 
-const STYLE: &str = include_str!("style.css");
+/// Style of all pages.
+pub const STYLE: &str = include_str!("style.css");
 
 /// Content security policy: nothing may be loaded or run, whatever a class name or path contains.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
@@ -225,7 +226,7 @@ fn lines(text: &str) -> String {
 }
 
 /// Returns text with the parts between backticks as code.
-fn rich(text: &str) -> Markup {
+pub fn rich(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('`').enumerate() {
             @if index % 2 == 1 { code { (of_text(part)) } } @else { (of_text(part)) }

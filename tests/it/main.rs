@@ -31,6 +31,7 @@ mod learning;
 mod listing;
 mod messages;
 mod names;
+mod page;
 mod preview;
 mod real_data;
 mod report;
