@@ -281,8 +281,8 @@ mod tests {
             .sum()
     }
 
-    #[test]
-    fn gradients_are_differences_of_the_score() {
+    /// Steps of every kind.
+    fn cases() -> Vec<Vec<Step>> {
         let functions = [
             Function::Relu,
             Function::Relu6,
@@ -322,11 +322,16 @@ mod tests {
             vec![Step::Branches(Join::Add, alike.clone())],
             vec![Step::Branches(Join::Multiply, alike)],
         ]);
+        cases
+    }
+
+    #[test]
+    fn gradients_are_differences_of_the_score() {
         let x = Maps {
             shape: [3, 4, 5],
             values: values(60, 5),
         };
-        for steps in &cases {
+        for steps in &cases() {
             let output = forward::run(steps, x.clone());
             let gradient = Maps {
                 values: values(output.values.len(), 9),
