@@ -48,10 +48,7 @@ impl Page {
                 "--no-first-run",
             ])
             .args(["--disable-background-networking", "--remote-debugging-pipe"])
-            .arg(format!(
-                "--user-data-dir={}",
-                place.path("profile").display()
-            ))
+            .arg(format!("--user-data-dir={}.profile", page.display()))
             .current_dir(place.path(""))
             .stderr(Stdio::null())
             .spawn();
