@@ -69,7 +69,7 @@ impl Page {
         }
         let url = format!("file://{}", page.display());
         opened.call("Page.navigate", json!({ "url": url }));
-        opened.wait("document.body.dataset.ready !== undefined");
+        opened.wait("document.body?.dataset.ready !== undefined");
         opened
     }
 

@@ -17,17 +17,19 @@ use sha2::{Digest, Sha256};
 
 use super::onnx::ExportError;
 use crate::{
-    base::{io::files::sha256_hex, names::of_text},
+    base::{io::files::sha256_hex, markup::rich, names::of_text},
     checkpoint::{Checkpoint, Meta},
     nn::{
         networks::classifier::Classifier,
         weights::{Part, to_bytes},
     },
-    report::{STYLE, rich},
 };
 
 /// The engine, built by `scripts/page-engine`.
 const ENGINE: &[u8] = include_bytes!("engine.wasm");
+
+/// The style of reports.
+const STYLE: &str = include_str!("../../report/style.css");
 
 const SCRIPT: &str = include_str!("page.js");
 const WORKER: &str = include_str!("worker.js");
