@@ -2,6 +2,10 @@
 
 use super::layer::{Join, Kind, Layer, Shape, ShapeError};
 
+/// Minimum number of rows and columns of a map of evidence, if a layer group has that many: smaller
+/// maps locate nothing.
+const LEAST_MAP_SIDE: usize = 4;
+
 /// A network without its classification head. Layers are frozen, and given learning rates, by layer
 /// group.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +60,25 @@ impl Network {
             shape = output(layer, position, shape, [height, width])?;
         }
         Ok(shape)
+    }
+
+    /// Returns the number of layer groups before a map of evidence: up to the last one whose output
+    /// has at least [`LEAST_MAP_SIDE`] rows and columns, or all if none has, for images of the
+    /// given height and width.
+    pub fn groups_before_map(&self, [height, width]: [usize; 2]) -> usize {
+        let mut shape = [self.inputs, height, width];
+        let mut found = self.groups.len();
+        for (index, layers) in self.groups.iter().enumerate() {
+            let through = |shape: Shape, layer: &Layer| layer.kind.output(shape);
+            let Some(output) = layers.iter().try_fold(shape, through) else {
+                break;
+            };
+            shape = output;
+            if shape[1].min(shape[2]) >= LEAST_MAP_SIDE {
+                found = index + 1;
+            }
+        }
+        found
     }
 
     /// Returns the number of values that enter or leave the widest layer of a group, for input of

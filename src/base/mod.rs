@@ -1,7 +1,9 @@
 //! What every other module builds on: keyed random streams, atomic files, locks, printable names,
-//! downloads, available memory, words for messages. Knows nothing of images or networks.
+//! downloads, available memory, words for messages and text as HTML. Knows nothing of images or
+//! networks.
 
 pub mod io;
+pub mod markup;
 pub mod memory;
 pub mod names;
 pub mod process;

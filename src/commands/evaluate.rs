@@ -182,7 +182,7 @@ fn present(args: &Args, subject: &Subject<'_>, path: &Path) -> anyhow::Result<()
             place::free(&folder, &place::name(subject.name, path), digest)?
         }
     };
-    evaluation.write(&out)?;
+    evaluation.write(&out, &subject.lead())?;
     if let Some(file) = &args.logits {
         evaluation.write_logits(file)?;
     }

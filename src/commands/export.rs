@@ -13,8 +13,8 @@ use crate::{
     checkpoint::{self, CheckpointError, RunFolder},
     commands::common::exit_status::ExitStatus,
     config::DeviceName,
-    evaluation::images::run_of,
-    export::{Preprocess, onnx, pytorch},
+    evaluation::{images::run_of, place::summary},
+    export::{Preprocess, onnx, page, pytorch},
     nn::device,
 };
 
@@ -24,7 +24,7 @@ pub struct Args {
     /// A run folder (its best epoch), or one checkpoint in it
     run: PathBuf,
     /// Write an ONNX model, from the image to the probabilities
-    #[arg(long, value_name = "FILE", required_unless_present = "pytorch")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["page", "pytorch"])]
     onnx: Option<PathBuf>,
     /// How much of the preprocessing is inside the ONNX model [default: exact]
     #[arg(long, value_enum, requires = "onnx")]
@@ -33,6 +33,12 @@ pub struct Args {
     /// in float32
     #[arg(long, requires = "onnx")]
     half: bool,
+    /// Write a page that classifies images in a browser, on its own and without a network
+    #[arg(long, value_name = "FILE.html")]
+    page: Option<PathBuf>,
+    /// Store the weights of the page as float32, in twice the space, instead of in 16 bits
+    #[arg(long, requires = "page")]
+    float32: bool,
     /// Write a Python file with the network as a PyTorch module, which loads the run's weights
     #[arg(long, value_name = "FILE.py")]
     pytorch: Option<PathBuf>,
@@ -46,7 +52,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let path = checkpoint::resolve(&args.run, "best")?;
     let run = run_of(&path);
-    for (option, out) in [("--onnx", &args.onnx), ("--pytorch", &args.pytorch)] {
+    for (option, out) in [
+        ("--onnx", &args.onnx),
+        ("--page", &args.page),
+        ("--pytorch", &args.pytorch),
+    ] {
         out.as_ref()
             .map_or(Ok(()), |out| refuse(out, run, option))?;
     }
@@ -68,19 +78,33 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         write_atomic(out, file.as_bytes())?;
         say(&format!("PyTorch module: {}", names::of_path(out)));
     }
+    if args.onnx.is_none() && args.page.is_none() {
+        return Ok(ExitStatus::Done);
+    }
+    checkpoint.fetch_backbone(&Terminal)?;
+    let model = checkpoint.network(&device::open(DeviceName::Cpu)?.device)?;
     if let Some(out) = &args.onnx {
-        checkpoint.fetch_backbone(&Terminal)?;
-        let model = checkpoint.network(&device::open(DeviceName::Cpu)?.device)?;
         let form = args.preprocess.unwrap_or(Preprocess::Exact);
         let file = onnx(&checkpoint, &model, form, args.half)?;
-        write_atomic(out, &file)?;
-        let megabytes = file.len() as f64 / 1e6;
-        say(&format!(
-            "ONNX model, {megabytes:.1} MB: {}",
-            names::of_path(out)
-        ));
+        write("ONNX model", out, &file)?;
+    }
+    if let Some(out) = &args.page {
+        let caveats = run.map_or_else(Vec::new, |run| summary(run, &path));
+        let file = page(&checkpoint, &model, !args.float32, &caveats)?;
+        write("Page", out, file.as_bytes())?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// Writes a file, and says what it is.
+fn write(what: &str, out: &Path, file: &[u8]) -> anyhow::Result<()> {
+    write_atomic(out, file)?;
+    let megabytes = file.len() as f64 / 1e6;
+    say(&format!(
+        "{what}, {megabytes:.1} MB: {}",
+        names::of_path(out)
+    ));
+    Ok(())
 }
 
 /// Refuses a file that exists, or that lies among the images of the run.

@@ -44,6 +44,15 @@ use crate::{
     report::class_counts::absent_words,
 };
 
+/// The content of `metrics.json`.
+#[derive(Serialize)]
+struct Summarized<'a> {
+    /// The summary of the report.
+    summary: &'a [String],
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+}
+
 /// The result of an evaluation, as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub struct Evaluation {
@@ -303,15 +312,20 @@ impl Evaluation {
         Ok(())
     }
 
-    /// Writes `predictions.csv` and `metrics.json` into `folder`, and `copies.csv`,
-    /// `skipped.csv` and `damaged.csv` unless they would be empty.
+    /// Writes `predictions.csv` and `metrics.json`, with a summary in sentences, into `folder`, and
+    /// `copies.csv`, `skipped.csv` and `damaged.csv` unless they would be empty.
     ///
     /// # Errors
     /// Returns an error if a file can't be written.
-    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+    pub fn write(&self, folder: &Path, summary: &[String]) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("can't create {}", names::of_path(folder)))?;
-        write_atomic(&folder.join("metrics.json"), self.to_json()?.as_bytes())?;
+        let metrics = Summarized {
+            summary,
+            evaluation: self,
+        };
+        let metrics = serde_json::to_string_pretty(&metrics)? + "\n";
+        write_atomic(&folder.join("metrics.json"), metrics.as_bytes())?;
         if !self.skipped.is_empty() {
             write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
         }

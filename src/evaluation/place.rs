@@ -67,6 +67,21 @@ pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
     }
 }
 
+/// Returns the summary of the last evaluation of a checkpoint of a run, on its test images or,
+/// without any, on its validation images; nothing if there is none.
+pub fn summary(run: &Path, checkpoint: &Path) -> Vec<String> {
+    let of_images = |images: &str| {
+        let folder = run.join("evaluation").join(name(images, checkpoint));
+        let metrics: Value =
+            serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
+        serde_json::from_value(metrics.get("summary")?.clone()).ok()
+    };
+    ["test", "val"]
+        .into_iter()
+        .find_map(of_images)
+        .unwrap_or_default()
+}
+
 /// Returns the digest of the images that the evaluation in this folder measured, if it is known.
 fn digest_in(folder: &Path) -> Option<String> {
     let metrics: Value =

@@ -96,10 +96,6 @@ pub enum ExplainError {
     },
 }
 
-/// Minimum number of rows and columns of a map, if a layer group has that many: smaller maps locate
-/// nothing.
-const LEAST_SIDE: usize = 4;
-
 /// A network and a method to explain it.
 #[derive(Clone, Debug)]
 pub struct Explainer {
@@ -157,10 +153,6 @@ impl Explainer {
             groups: 0,
         };
         let count = explainer.plain.num_groups();
-        let is_large = |groups: &usize| {
-            let [_, height, width] = explainer.shape_after(*groups);
-            height.min(width) >= LEAST_SIDE
-        };
         explainer.groups = match layer {
             Some(found) if found >= count => {
                 let words = |group: usize| {
@@ -173,7 +165,11 @@ impl Explainer {
                 });
             }
             Some(layer) => layer + 1,
-            None => (1..=count).rev().find(is_large).unwrap_or(count),
+            None => {
+                let [channels, height, width] = explainer.design.input;
+                let network = explainer.design.model.network(channels);
+                network.groups_before_map([height, width])
+            }
         };
         Ok(explainer)
     }

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figure::Figure;
-use crate::base::names::of_text;
+use crate::base::{markup::rich, names::of_text};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -222,15 +222,6 @@ fn verbatim(title: &str, text: &str) -> Markup {
 /// Returns a text of several lines with control characters escaped.
 fn lines(text: &str) -> String {
     text.lines().map(|line| of_text(line) + "\n").collect()
-}
-
-/// Returns text with the parts between backticks as code.
-fn rich(text: &str) -> Markup {
-    html! {
-        @for (index, part) in text.split('`').enumerate() {
-            @if index % 2 == 1 { code { (of_text(part)) } } @else { (of_text(part)) }
-        }
-    }
 }
 
 fn data_uri(jpeg: &[u8]) -> String {

@@ -31,6 +31,7 @@ mod learning;
 mod listing;
 mod messages;
 mod names;
+mod page;
 mod papers;
 mod preview;
 mod real_data;

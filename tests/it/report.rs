@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::Place;
 
 /// The Chromium on the `PATH`.
-fn browser() -> PathBuf {
+pub fn browser() -> PathBuf {
     let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
     let folders: Vec<PathBuf> = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect())

@@ -29,7 +29,8 @@ enum Kind {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// What every machine of the architecture has: SSE2 on x86-64, NEON on AArch64.
+    /// What every machine of the architecture has: SSE2 on x86-64, NEON on AArch64. WebAssembly has
+    /// no detection at run time; with `simd128` switched on, its vectors are in here.
     Baseline,
 }
 

@@ -53,24 +53,19 @@ pub(super) fn finish(
     if name == "test" {
         text.push_str(&evaluation.to_text());
     }
-    evaluation.write(&place::free(
-        &folder.join("evaluation"),
+    let subject = Subject {
+        evaluation: &evaluation,
         name,
-        &evaluation.data.blake3,
-    )?)?;
+        checkpoint: &best,
+        run: Some(folder),
+        compute,
+    };
+    let results = folder.join("evaluation");
+    let results = place::free(&results, name, &evaluation.data.blake3)?;
+    evaluation.write(&results, &subject.lead())?;
     text.push_str(&format!("Run folder: {}\n", names::of_path(folder)));
     ui::print(&text)?;
-    page::write(
-        &Subject {
-            evaluation: &evaluation,
-            name,
-            checkpoint: &best,
-            run: Some(folder),
-            compute,
-        },
-        folder,
-        &Terminal,
-    )?;
+    page::write(&subject, folder, &Terminal)?;
     // Last, where one looks.
     ui::print(&format!(
         "{} {}\n",

@@ -13,7 +13,7 @@ const NAMED: usize = 20;
 
 impl Subject<'_> {
     /// Returns the summary at the top of the page: accuracy, and what limits its meaning.
-    pub(super) fn lead(&self) -> Vec<String> {
+    pub fn lead(&self) -> Vec<String> {
         let Evaluation {
             images,
             metrics,

@@ -7,7 +7,10 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -17,7 +20,10 @@ use std::mem::MaybeUninit;
 pub(crate) use self::arm::Neon;
 #[cfg(test)]
 pub(crate) use self::portable::Lanes;
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 pub(crate) use self::portable::Portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) use self::wasm::Simd128;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::x86::{Avx2, Avx512};
 use crate::DEAD;
@@ -37,7 +43,12 @@ pub(crate) enum Kind {
     /// 4 lanes, 32 registers.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// Plain loops for any machine, without fused multiply-add.
+    /// 4 lanes, of WebAssembly.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
+    /// Plain loops for any machine, without fused multiply-add. Where the set is known when the
+    /// crate is compiled, as in WebAssembly, they are left out.
+    #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
     Portable,
     /// Plain loops with the lanes and blocks of AVX-512, so that tests on any machine see them.
     #[cfg(test)]
@@ -64,6 +75,9 @@ impl Isa {
         if !cfg!(miri) && std::arch::is_aarch64_feature_detected!("neon") {
             found.push(Self(Kind::Neon));
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        found.push(Self(Kind::Simd128));
+        #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
         found.push(Self(Kind::Portable));
         #[cfg(test)]
         found.extend([Self(Kind::Lanes16), Self(Kind::Lanes4)]);
@@ -95,6 +109,9 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => 3,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Simd128 => 3,
+            #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
             _ => 6,
         }
     }
@@ -106,10 +123,13 @@ impl Isa {
             Kind::Avx512 => 16,
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => 4,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Simd128 => 4,
             #[cfg(test)]
             Kind::Lanes16 => 16,
             #[cfg(test)]
             Kind::Lanes4 => 4,
+            #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
             _ => 8,
         }
     }
@@ -215,7 +235,11 @@ pub(crate) trait Simd: Copy {
 ///
 /// # Safety
 /// The CPU must have the instruction set, and `LANES` be its number of lanes.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 #[inline(always)]
 unsafe fn bytes<S: Simd, const LANES: usize>(v: S::V) -> [u8; LANES] {
     let mut lanes = [0.0; LANES];
@@ -344,6 +368,9 @@ macro_rules! per_isa {
                     Kind::Avx2 => avx2($($arg),*),
                     #[cfg(target_arch = "aarch64")]
                     Kind::Neon => neon($($arg),*),
+                    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                    Kind::Simd128 => $kernel::<$crate::simd::Simd128, 2>($($arg),*),
+                    #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
                     Kind::Portable => $kernel::<$crate::simd::Portable, 1>($($arg),*),
                     #[cfg(test)]
                     Kind::Lanes16 => $kernel::<$crate::simd::Lanes<16>, 2>($($arg),*),

@@ -1,0 +1,122 @@
+//! The part of Emberlens that classifies images without the program: it reads an image file, brings
+//! it to the levels that the network was trained with, runs the network and computes Grad-CAM. An
+//! exported page contains it as WebAssembly (`scripts/page-engine`), with `abi` as its interface.
+//!
+//! A network comes as a [`Model`]: how images are prepared, and a list of [`Step`]s with their
+//! weights, in which batch norms are folded into convolutions and the head is steps like all
+//! others. `src/export/page` makes it from the description of any network.
+
+#[cfg(target_arch = "wasm32")]
+mod abi;
+mod backward;
+mod file;
+mod fit;
+mod forward;
+mod map;
+mod model;
+mod normalize;
+mod upright;
+
+pub use forward::Maps;
+pub use map::Map;
+pub use model::{
+    Channel, Conv, Filter, Fit, Function, Join, Linear, Model, Normalize, Output, Own, Pool,
+    PoolKind, Step, Weights,
+};
+pub use upright::{Pixels, webp_orientation};
+
+/// A model, and the image that it was last given.
+#[derive(Debug)]
+pub struct Engine {
+    model: Model,
+    image: Pixels,
+}
+
+impl Engine {
+    /// Reads a model from the bytes of [`Model::to_bytes`]. Its first image is a black pixel.
+    ///
+    /// # Errors
+    /// Returns an error if the bytes are no model.
+    pub fn new(bytes: &[u8]) -> Result<Self, String> {
+        let model =
+            Model::from_bytes(bytes).map_err(|error| format!("the model is damaged: {error}"))?;
+        Ok(Self {
+            model,
+            image: Pixels::black(),
+        })
+    }
+
+    /// Decodes a JPEG, PNG or TIFF.
+    ///
+    /// # Errors
+    /// Returns the reason if the file is damaged, of another format, or too large.
+    pub fn open(&mut self, file: &[u8]) -> Result<(), String> {
+        self.image = file::decode(file, self.model.channels)?;
+        Ok(())
+    }
+
+    /// Takes an image that something else has decoded; `orientation` is the number that EXIF data
+    /// have for it.
+    ///
+    /// # Shapes
+    /// `rgba` is `[height, width, 4]` with the colors as they are without alpha.
+    ///
+    /// # Panics
+    /// Panics if `rgba` has another length or no pixels.
+    pub fn take(&mut self, rgba: Vec<u8>, [height, width]: [usize; 2], orientation: u8) {
+        assert!(
+            !rgba.is_empty() && rgba.len() == height * width * 4,
+            "{height}x{width} pixels in {} bytes",
+            rgba.len()
+        );
+        let shape = [height, width, 4];
+        self.image = upright::upright(shape, rgba, orientation, self.model.channels);
+    }
+
+    /// Returns the probability of each class.
+    ///
+    /// # Errors
+    /// Returns an error if a logit isn't a finite number.
+    pub fn probabilities(&self) -> Result<Vec<f32>, String> {
+        let logits = forward::run(&self.model.steps, self.input()).values;
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err("the network's output isn't a number: its weights are damaged".to_owned());
+        }
+        Ok(self
+            .model
+            .output
+            .probabilities(&logits, self.model.temperature))
+    }
+
+    /// Returns the evidence for a class by location (Grad-CAM).
+    ///
+    /// # Panics
+    /// Panics if there is no such class.
+    pub fn map(&self, class: usize) -> Map {
+        let (before, behind) = self.model.steps.split_at(self.model.map_after);
+        let values = forward::run(before, self.input());
+        let logits = forward::run(behind, values.clone());
+        let score = self.model.output.score(logits, class);
+        let gradient = backward::run(behind, values.clone(), score);
+        Map::new(
+            &values,
+            &gradient,
+            self.model.fit.view(self.image.size(), self.model.size),
+        )
+    }
+
+    /// Returns height, width and the values of the image at `side` pixels at most, with the same
+    /// ratio of sides.
+    ///
+    /// # Shapes
+    /// `[height, width, 4]`, opaque.
+    pub fn thumbnail(&self, side: usize) -> ([usize; 2], Vec<u8>) {
+        self.image.thumbnail(side)
+    }
+
+    /// Returns the network's input.
+    fn input(&self) -> Maps {
+        let levels = fit::levels(&self.image, &self.model);
+        normalize::normalized(&levels, &self.model)
+    }
+}
