@@ -168,7 +168,8 @@ fn every_normalization_and_output_is_that_of_the_program() {
             }
         })
         .collect();
-    let changes: [(&str, &dyn Fn(&mut Meta)); 5] = [
+    type Change<'a> = &'a dyn Fn(&mut Meta);
+    let changes: [(&str, Change<'_>); 5] = [
         ("caffe", &|meta| {
             meta.normalize.rescale = 1.0;
             meta.normalize.mean = vec![103.9, 116.8, 123.7];

@@ -368,6 +368,12 @@ mod tests {
         }
     }
 
+    /// Returns the largest magnitude, or one if all are smaller.
+    fn largest(values: &[f32]) -> f32 {
+        let values = values.iter().map(|value| value.abs());
+        values.fold(1.0, f32::max)
+    }
+
     #[test]
     fn a_block_that_learns_has_the_values_and_gradients_of_the_direct_sum() {
         // The last has three passes of strips.
@@ -397,13 +403,8 @@ mod tests {
             };
             let (input, weight) = (values(conv.input_len(), 1), values(conv.weight_len(), 2));
             let bias = values(outputs, 3);
-            let largest = |values: &[f32]| {
-                let values = values.iter().map(|value| value.abs());
-                values.fold(1.0, f32::max)
-            };
             for isa in Isa::available() {
-                let sums = forward(isa, &direct, Tail::Linear, &input, &weight, Some(&bias));
-                let sums = sums.output;
+                let sums = forward(isa, &direct, Tail::Linear, &input, &weight, Some(&bias)).output;
                 for tail in [Tail::Linear, Tail::Relu, Tail::Relu6, Tail::ReluPool] {
                     let results = |conv: &Conv| {
                         let found = forward(isa, conv, tail, &input, &weight, Some(&bias));
