@@ -1,6 +1,7 @@
-//! The transforms of input, kernel and sums, and the transposed ones of the weights' gradient, for the points 0, ±√½, ±√2 and infinity. With the usual points ±1 and ±2
-//! the errors are twice as large. They are functions of vectors without closures, which would be
-//! compiled without the instruction set.
+//! The transforms of input, kernel and sums, and the transposed ones of the weights' gradient, for
+//! the points 0, ±√½, ±√2 and infinity. With the usual points ±1 and ±2 the errors are twice as
+//! large. They are functions of vectors without closures, which would be compiled without the
+//! instruction set.
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
