@@ -33,7 +33,7 @@ const SCRATCH_STEPS: usize = 1500;
 const RESIDUAL_SIDE: usize = 64;
 
 /// Approximate number of steps for a ResNet-18 from scratch, which learns from fewer.
-const RESIDUAL_STEPS: usize = 1050;
+const RESIDUAL_STEPS: usize = 950;
 
 /// Approximate number of steps for a head on cached features. They cost next to nothing.
 const HEAD_STEPS: usize = 1500;
