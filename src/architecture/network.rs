@@ -63,8 +63,8 @@ impl Network {
     }
 
     /// Returns the number of layer groups before a map of evidence: up to the last one whose output
-    /// has at least [`LEAST_MAP_SIDE`] rows and columns, or all if none has, for images of the
-    /// given height and width.
+    /// has at least four rows and columns, or all if none has, for images of the given height and
+    /// width.
     pub fn groups_before_map(&self, [height, width]: [usize; 2]) -> usize {
         let mut shape = [self.inputs, height, width];
         let mut found = self.groups.len();
