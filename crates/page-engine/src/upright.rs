@@ -1,7 +1,6 @@
 //! Upright pixels with the wanted channels, from samples as a decoder gives them.
 
-/// The tag of the orientation in EXIF data.
-const ORIENTATION: u64 = 0x0112;
+use tiff_pixels::exif_orientation;
 
 /// An upright image, `[height, width, channels]`. A gray image has one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +134,7 @@ impl Pixels {
 /// Returns the number of the orientation in EXIF data, with or without the `Exif` prefix that JPEGs
 /// have; 1 if there is none.
 pub(crate) fn orientation(exif: &[u8]) -> u8 {
-    number(exif)
+    exif_orientation(exif)
         .and_then(|number| u8::try_from(number).ok())
         .unwrap_or(1)
 }
@@ -158,38 +157,4 @@ pub fn webp_orientation(file: &[u8]) -> u8 {
             .unwrap_or_default();
     }
     1
-}
-
-fn number(mut exif: &[u8]) -> Option<u64> {
-    while let Some(rest) = exif.strip_prefix(b"Exif\0\0") {
-        exif = rest;
-    }
-    let is_little_endian = match exif.get(..4)? {
-        b"II\x2A\0" => true,
-        b"MM\0\x2A" => false,
-        _ => return None,
-    };
-    let value = |at: usize, length: usize| {
-        let bytes = exif.get(at..at.checked_add(length)?)?;
-        let add = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        Some(if is_little_endian {
-            bytes.iter().rev().fold(0, add)
-        } else {
-            bytes.iter().fold(0, add)
-        })
-    };
-    let directory = value(4, 4)? as usize;
-    let count = value(directory, 2)? as usize;
-    let entries = (0..count).map(|index| directory + 2 + index * 12);
-    let entry = entries
-        .take_while(|entry| entry + 12 <= exif.len())
-        .find(|entry| value(*entry, 2) == Some(ORIENTATION))?;
-    // The standard says 16 bits; some programs write other lengths and signed numbers.
-    let length = match (value(entry + 2, 2)?, value(entry + 4, 4)?) {
-        (1 | 6, 1) => 1,
-        (3 | 8, 1) => 2,
-        (4 | 9, 1) => 4,
-        _ => return None,
-    };
-    value(entry + 8, length)
 }

@@ -19,12 +19,15 @@
 
 mod color;
 mod directory;
+mod exif;
 mod fax;
 mod layout;
 mod levels;
 mod unpack;
 
 use std::{borrow::Cow, fmt};
+
+pub use exif::exif_orientation;
 
 use directory::{Directory, File};
 use jpeg_pixels::Jpeg;

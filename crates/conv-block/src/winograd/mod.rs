@@ -75,11 +75,16 @@ const fn pitch(len: usize) -> usize {
 /// Images that [`is_faster`] assumes where an image must have the same results in any batch.
 pub(crate) const BATCH: usize = 8;
 
-/// Whether the algorithm may compute this convolution and is faster than the direct sum, by the
+/// Returns whether the algorithm may compute this convolution.
+fn is_possible(conv: &Conv) -> bool {
+    let has_form = conv.kernel == 3 && conv.stride == 1 && conv.padding <= 1;
+    has_form && conv.algorithm == Algorithm::Fastest
+}
+
+/// Returns whether the algorithm may compute this convolution and is faster than the direct sum, by the
 /// operations for an image in a batch of `images`, weighed as measured.
 pub(crate) fn is_faster(conv: &Conv, images: usize) -> bool {
-    let is_possible = conv.kernel == 3 && conv.stride == 1 && conv.padding <= 1;
-    if conv.algorithm == Algorithm::Direct || !is_possible {
+    if !is_possible(conv) {
         return false;
     }
     let (rows, columns) = conv.result_size();
