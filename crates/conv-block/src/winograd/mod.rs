@@ -81,8 +81,8 @@ fn is_possible(conv: &Conv) -> bool {
     has_form && conv.algorithm == Algorithm::Fastest
 }
 
-/// Returns whether the algorithm may compute this convolution and is faster than the direct sum, by the
-/// operations for an image in a batch of `images`, weighed as measured.
+/// Returns whether the algorithm may compute this convolution and is faster than the direct sum, by
+/// the operations for an image in a batch of `images`, weighed as measured.
 pub(crate) fn is_faster(conv: &Conv, images: usize) -> bool {
     if !is_possible(conv) {
         return false;
