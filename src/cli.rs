@@ -10,7 +10,7 @@ use crate::{
     commands::{
         augment, bench, calibrate,
         common::exit_status::ExitStatus,
-        demo, devices, evaluate, explain, export, init, inspect, predict, preview, recipes, runs,
+        demo, devices, evaluate, explain, export, init, inspect, predict, preview, recipes, runs, serve,
         shell::{completions, man},
         train, ui, weights,
     },
@@ -50,6 +50,8 @@ enum Command {
     Explain(explain::Args),
     /// Write a trained network as a file for other programs
     Export(export::Args),
+    /// Classify images over HTTP, with a page for the browser
+    Serve(serve::Args),
     /// Compare runs: figures with intervals, and the options that differ
     Runs(runs::Args),
     /// Draw training images as the epochs will see them, in one PNG
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Augment(args) => augment::run(&args),

@@ -21,6 +21,7 @@
 //! | training | [`train`]: the loop and the run; [`report`]: figures, pages; [`export`]: ONNX |
 //! | inspection | [`explain`]: where a network looks; [`inspect`]: what is wrong with images |
 //! | measuring | [`evaluation`]: a checkpoint on images, with intervals, tables and pages |
+//! | serving | `serve`, with the feature of that name: a checkpoint over HTTP |
 //! | program | [`commands`] and [`cli`]: arguments, exit codes, everything printed |
 //!
 //! # Train
@@ -139,4 +140,6 @@ pub mod metrics;
 pub mod nn;
 pub mod record;
 pub mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod train;

@@ -16,6 +16,7 @@ pub mod predict;
 pub mod preview;
 pub mod recipes;
 pub mod runs;
+pub mod serve;
 pub mod shell;
 pub mod train;
 pub mod ui;

@@ -1,9 +1,9 @@
 //! `emberlens predict`: classifies images and reports the class of each with its probability.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::ui::{self, say};
 use crate::{
@@ -20,8 +20,11 @@ use crate::{
         ui::Terminal,
     },
     config::DeviceName,
-    evaluation::predictor::Predictor,
-    metrics::{most, prediction_set},
+    evaluation::{
+        classified::{Classified, Probabilities, Rules},
+        predictor::Predictor,
+    },
+    metrics::most,
     report::text_table,
 };
 
@@ -69,31 +72,11 @@ enum Format {
 #[derive(Debug, Serialize)]
 struct Prediction {
     path: String,
-    label: String,
-    probability: f32,
-    probabilities: Probabilities,
-    /// Whether it counts as the class that a threshold was fitted for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flagged: Option<bool>,
-    /// The classes that it may belong to, at the fitted coverage.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    set: Option<Vec<String>>,
+    #[serde(flatten)]
+    found: Classified,
     /// The most probable classes, as many as are shown.
     #[serde(skip)]
     ranked: Vec<usize>,
-}
-
-/// Probabilities by class name, in the order of the classes.
-#[derive(Debug)]
-struct Probabilities {
-    classes: Arc<Vec<String>>,
-    row: Vec<f32>,
-}
-
-impl Serialize for Probabilities {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.classes.iter().zip(&self.row))
-    }
 }
 
 /// Runs the command. An image that can't be read is reported, and the others are classified.
@@ -119,7 +102,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     for chunk in paths.chunks(CHUNK) {
         let mut predictions = classify(chunk, &predictor, top_k, &mut num_failed)?;
         if args.abstain {
-            predictions.iter_mut().for_each(Prediction::abstain);
+            predictions
+                .iter_mut()
+                .for_each(|prediction| prediction.found.abstain());
         }
         ui::print(&written(&predictions, args.format, &checkpoint.meta)?)?;
     }
@@ -145,50 +130,20 @@ fn classify(
         return Ok(Vec::new());
     }
     let found = predictor.predict(&set)?;
-    let flagged = checkpoint.meta.threshold.as_ref().and_then(|fitted| {
-        let class = set
-            .classes
-            .iter()
-            .position(|class| *class == fitted.class)?;
-        Some((class, fitted.probability))
-    });
+    let rules = Rules::of(&checkpoint.meta);
     let predictions = set
         .images
         .iter()
         .zip(found.probabilities)
-        .map(|(image, row)| {
-            let names = |classes: Vec<usize>| {
-                classes
-                    .into_iter()
-                    .map(|class| set.classes[class].clone())
-                    .collect()
-            };
-            let coverage = checkpoint.meta.coverage.as_ref();
-            let ranked = most(&row, top_k);
-            Prediction {
-                path: names::of_path(&image.path),
-                label: set.classes[ranked[0]].clone(),
-                probability: row[ranked[0]],
-                flagged: flagged.map(|(class, probability)| row[class] >= probability),
-                set: coverage.map(|fitted| names(prediction_set(&row, fitted.probability))),
-                ranked,
-                probabilities: Probabilities {
-                    classes: Arc::clone(&set.classes),
-                    row,
-                },
-            }
+        .map(|(image, row)| Prediction {
+            path: names::of_path(&image.path),
+            ranked: most(&row, top_k),
+            found: rules.classify(row),
         });
     Ok(predictions.collect())
 }
 
 impl Prediction {
-    /// Replaces the label by "refer", unless the image may belong to exactly one class.
-    fn abstain(&mut self) {
-        if self.set.as_ref().is_none_or(|set| set.len() != 1) {
-            REFER.clone_into(&mut self.label);
-        }
-    }
-
     /// Returns the table's remarks on the image besides its classes.
     fn remarks(&self) -> [Option<String>; 2] {
         let set = |set: &Vec<String>| {
@@ -199,26 +154,22 @@ impl Prediction {
             }
         };
         [
-            self.flagged
+            self.found
+                .flagged
                 .map(|flagged| if flagged { "yes" } else { "no" }.to_owned()),
-            self.set.as_ref().map(set),
+            self.found.set.as_ref().map(set),
         ]
     }
-}
 
-impl Prediction {
     /// Returns class and probability of those that are shown after the first.
     fn others(&self) -> impl Iterator<Item = (String, f32)> {
-        let Probabilities { classes, row } = &self.probabilities;
+        let Probabilities { classes, row } = &self.found.probabilities;
         self.ranked
             .iter()
             .skip(1)
             .map(|class| (of_text(&classes[*class]), row[*class]))
     }
 }
-
-/// The label of an image that a person should classify.
-const REFER: &str = "refer";
 
 /// Returns the titles of the columns of [`Prediction::remarks`] that the checkpoint has.
 fn remark_columns(meta: &Meta) -> Vec<String> {
@@ -241,7 +192,10 @@ fn written(predictions: &[Prediction], format: Format, meta: &Meta) -> anyhow::R
         Format::Csv => predictions
             .iter()
             .map(|prediction| {
-                let first = (of_text(&prediction.label), prediction.probability);
+                let first = (
+                    of_text(&prediction.found.label),
+                    prediction.found.probability,
+                );
                 let ranked = std::iter::once(first).chain(prediction.others());
                 let ranked =
                     ranked.flat_map(|(label, probability)| [label, probability.to_string()]);
@@ -264,8 +218,8 @@ fn written(predictions: &[Prediction], format: Format, meta: &Meta) -> anyhow::R
             for prediction in predictions {
                 let first = [
                     text_table::cell(&prediction.path),
-                    text_table::cell(&prediction.label),
-                    format!("{:.4}", prediction.probability),
+                    text_table::cell(&prediction.found.label),
+                    format!("{:.4}", prediction.found.probability),
                 ];
                 table.add_row(
                     first.into_iter().chain(

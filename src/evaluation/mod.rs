@@ -1,6 +1,7 @@
 //! Measures a checkpoint on images and presents the result: as JSON, as files, as tables and as a
 //! page. Never writes into a checkpoint.
 
+pub mod classified;
 mod copies;
 pub mod decisions;
 pub mod images;

@@ -10,6 +10,7 @@ mod map;
 mod occlusion;
 mod overlay;
 mod sanity;
+mod shown;
 
 use burn::{
     module::Module,
@@ -20,6 +21,7 @@ use clap::ValueEnum;
 pub use check::{Border, Curve, Curves, border, spearman};
 pub use map::Map;
 pub use overlay::overlay;
+pub use shown::Shown;
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},

@@ -86,14 +86,22 @@ pub fn jpeg(image: &RgbImage, width: u32) -> anyhow::Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Encodes an image as PNG.
+///
+/// # Errors
+/// Returns an error if the image can't be encoded.
+pub fn png(image: &RgbImage) -> anyhow::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    image.write_to(&mut Cursor::new(&mut out), image::ImageFormat::Png)?;
+    Ok(out)
+}
+
 /// Writes an image as PNG.
 ///
 /// # Errors
 /// Returns an error if the file can't be written.
 pub fn write_png(image: &RgbImage, path: &Path) -> anyhow::Result<()> {
-    let mut png = Vec::new();
-    image.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png)?;
-    write_atomic(path, &png)
+    write_atomic(path, &png(image)?)
         .with_context(|| format!("can't write the image: {}", names::of_path(path)))
 }
 

@@ -17,4 +17,4 @@ pub mod text_table;
 
 pub use figure::{Figure, Panel};
 pub use figures::{MATRIX_CLASSES, confusion, curves, precision_recall, reliability, roc};
-pub use page::{Gallery, Page, Section, Shot, Table};
+pub use page::{Gallery, Page, STYLE, Section, Shot, Table};

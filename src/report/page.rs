@@ -6,7 +6,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::figure::Figure;
 use crate::base::{markup::rich, names::of_text};
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet of pages.
+pub const STYLE: &str = include_str!("style.css");
 
 /// Content security policy: nothing may be loaded or run, whatever a class name or path contains.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";

@@ -38,6 +38,8 @@ mod real_data;
 mod report;
 mod resume;
 mod runs;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod support;
 mod tidy;

@@ -14,7 +14,7 @@ use syn::{
 use crate::support::root;
 
 /// Modules by floor, lowest first. A module uses lower floors only.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["base"],
     &["architecture", "augment"],
     &["config"],
@@ -24,6 +24,7 @@ const FLOORS: [&[&str]; 10] = [
     &["train", "report", "export"],
     &["explain", "inspect"],
     &["evaluation"],
+    &["serve"],
     &["commands", "cli"],
 ];
 

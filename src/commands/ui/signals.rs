@@ -1,10 +1,10 @@
 //! Stops the program on Ctrl-C and the signals that clusters, containers and closed terminals send.
-//! During training, the first signal finishes the step and saves the run. Before and after
-//! training, and at the second signal, the program ends at once. The exit status is 128 plus the
-//! signal's number, as shells have it.
+//! During training, the first signal finishes the step and saves the run; a server answers what has
+//! arrived. Before and after, and at the second signal, the program ends at once. The exit status is
+//! 128 plus the signal's number, as shells have it.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
@@ -19,11 +19,11 @@ const NONE: i32 = 0;
 /// State of signal handling, shared with the thread that receives signals.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct Signals {
-    /// Whether a run is being trained that can be saved.
-    is_training: Arc<AtomicBool>,
-    /// Set to stop the training after its step.
+    /// What the first signal leads to, in words, while there is work to finish.
+    finishing: Arc<Mutex<Option<&'static str>>>,
+    /// Set to stop the work.
     stop: Arc<AtomicBool>,
-    /// Number of the first signal during training.
+    /// Number of the first signal during the work.
     first: Arc<AtomicI32>,
 }
 
@@ -35,7 +35,7 @@ impl Signals {
     /// Returns an error if signals can't be handled on this system.
     pub(in crate::commands) fn watch() -> anyhow::Result<Self> {
         let signals = Self {
-            is_training: Arc::default(),
+            finishing: Arc::default(),
             stop: Arc::default(),
             first: Arc::new(AtomicI32::new(NONE)),
         };
@@ -45,16 +45,28 @@ impl Signals {
 
     /// Marks the start of training and returns the flag that training checks after each step.
     pub(in crate::commands) fn training(&self) -> &AtomicBool {
-        self.is_training.store(true, Ordering::SeqCst);
+        self.working("finishing the step and saving")
+    }
+
+    /// Marks the start of work that a signal doesn't cut off, and returns the flag that asks it to
+    /// end. `finishing` says what is done until then.
+    pub(in crate::commands) fn working(&self, finishing: &'static str) -> &AtomicBool {
+        *self.finishing() = Some(finishing);
         &self.stop
     }
 
-    /// Marks the end of training, after the run is saved.
+    /// Marks the end of the work, after a run is saved.
     pub(in crate::commands) fn over(&self) {
-        self.is_training.store(false, Ordering::SeqCst);
+        *self.finishing() = None;
     }
 
-    /// Returns the number of the signal that stopped the training.
+    fn finishing(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.finishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number of the signal that stopped the work.
     pub(in crate::commands) fn caught(&self) -> Option<i32> {
         Some(self.first.load(Ordering::SeqCst)).filter(|number| *number != NONE)
     }
@@ -62,10 +74,10 @@ impl Signals {
     /// Handles a signal. Runs in a thread of its own, where locks and allocations are allowed,
     /// unlike in a signal handler.
     fn take(&self, number: i32) {
-        if !self.is_training.load(Ordering::SeqCst) {
+        let Some(finishing) = *self.finishing() else {
             say(&format!("Stopped by {}", name(number)));
             end(number);
-        }
+        };
         // Only the first signal is recorded, for the exit status after the run is saved.
         match self
             .first
@@ -74,7 +86,7 @@ impl Signals {
             Ok(_) => {
                 self.stop.store(true, Ordering::SeqCst);
                 say(&format!(
-                    "{}: finishing the step and saving; a second one stops at once",
+                    "{}: {finishing}; a second one stops at once",
                     name(number)
                 ));
             }

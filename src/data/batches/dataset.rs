@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::data::store::Store;
+use crate::data::store::{Format, Store};
 
 /// An image of a set.
 #[derive(Clone, Debug)]
@@ -33,6 +33,24 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
+    /// Returns images of unknown class and path, as [`read_bytes`](crate::data::store::read_bytes)
+    /// returns them. All have the label 0.
+    pub fn of_images(classes: &Arc<Vec<String>>, format: Format, images: &[Vec<u8>]) -> Self {
+        let image = |slot: usize| Image {
+            path: PathBuf::new(),
+            label: 0,
+            group: None,
+            weight: 1.0,
+            digest: [0; 32],
+            slot,
+        };
+        Self {
+            classes: Arc::clone(classes),
+            images: (0..images.len()).map(image).collect(),
+            store: Arc::new(Store::of_images(format, images)),
+        }
+    }
+
     /// Returns the class index of each image.
     pub fn labels(&self) -> Vec<usize> {
         self.images.iter().map(|image| image.label).collect()

@@ -60,6 +60,19 @@ pub struct Pixels {
 }
 
 impl Pixels {
+    /// Returns decoded RGB levels as the pixels of a file that holds them.
+    ///
+    /// # Shapes
+    /// `levels` is `[height, width, 3]`, flattened.
+    pub fn of_rgb([height, width]: [usize; 2], levels: Vec<u8>, color: Color) -> Self {
+        samples::upright(
+            [height, width, 3],
+            levels,
+            Orientation::NoTransforms,
+            color,
+        )
+    }
+
     /// Returns the BLAKE3 digest of shape and bytes. Equal images have equal digests, whatever
     /// their file format; equal gray images also across color modes.
     pub fn digest(&self) -> [u8; 32] {
@@ -161,22 +174,31 @@ pub fn decode_in(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<De
     decoded.unwrap_or_else(|_| Err("the decoder failed on damaged content".to_owned()))
 }
 
+/// Returns whether the first bytes of a file are those of a format that can be decoded.
+pub fn is_known_format(bytes: &[u8]) -> bool {
+    known_format(bytes).is_some()
+}
+
+/// Returns the format that the first bytes tell, if it can be decoded.
+fn known_format(bytes: &[u8]) -> Option<ImageFormat> {
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+    match image::guess_format(bytes) {
+        Ok(format @ (Bmp | Gif | Jpeg | Png | Pnm | Tiff | WebP)) => Some(format),
+        // BigTIFF, which `guess_format` doesn't know.
+        _ if bytes.starts_with(b"MM\0\x2B") || bytes.starts_with(b"II\x2B\0") => Some(Tiff),
+        _ => bitmap::is_headerless(bytes).then_some(Bmp),
+    }
+}
+
 /// Decodes a file in the format that its first bytes tell, whatever its name.
 fn decode_inner(bytes: &[u8], wanted: Wanted, room: &mut Room<'_>) -> Result<Decoded, String> {
-    match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => decode_jpeg(bytes, wanted, room),
-        Ok(ImageFormat::Tiff) => decode_tiff(bytes, wanted, room),
-        Ok(ImageFormat::Gif) => gif::decode(bytes, wanted, room),
-        Ok(ImageFormat::Png) => png::decode(bytes, wanted, room),
-        Ok(format @ (ImageFormat::Bmp | ImageFormat::Pnm | ImageFormat::WebP)) => {
-            bitmap::decode(bytes, format, wanted, room)
-        }
-        // BigTIFF, which `guess_format` doesn't know.
-        _ if bytes.starts_with(b"MM\0\x2B") || bytes.starts_with(b"II\x2B\0") => {
-            decode_tiff(bytes, wanted, room)
-        }
-        _ if bitmap::is_headerless(bytes) => bitmap::decode(bytes, ImageFormat::Bmp, wanted, room),
-        _ => Err(match foreign_format(bytes) {
+    match known_format(bytes) {
+        Some(ImageFormat::Jpeg) => decode_jpeg(bytes, wanted, room),
+        Some(ImageFormat::Tiff) => decode_tiff(bytes, wanted, room),
+        Some(ImageFormat::Gif) => gif::decode(bytes, wanted, room),
+        Some(ImageFormat::Png) => png::decode(bytes, wanted, room),
+        Some(format) => bitmap::decode(bytes, format, wanted, room),
+        None => Err(match foreign_format(bytes) {
             Some((name, advice)) => format!("it is {name}, which can't be read; {advice}"),
             None => format!(
                 "the content isn't a known image format; it begins with {}",

@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc};
 use crate::{
     config::{Color, Data, Interpolation, OnBadImage, Resize},
     data::pixels::{
-        decode::{Pixels, Wanted},
+        decode::{Pixels, Wanted, decode_in},
         image_stats::{ImageStats, measure_within},
-        memory,
+        memory::{self, Room},
         resize::resize,
     },
 };
@@ -100,8 +100,18 @@ pub(in crate::data) fn read_image(
     read
 }
 
+/// Returns the resized bytes of an image file in memory, and what is wrong with the file if it is
+/// damaged and could be decoded nevertheless. Waits for its share of the decoding memory.
+///
+/// # Errors
+/// Returns the reason if the image can't be read.
+pub fn read_bytes(bytes: &[u8], format: Format) -> Result<(Vec<u8>, Option<String>), String> {
+    let decoded = decode_in(bytes, format.wanted(), &mut Room::open())?;
+    Ok((resized(&decoded.pixels, format), decoded.damage))
+}
+
 /// Resizes decoded pixels.
-pub(in crate::data) fn resized(pixels: &Pixels, format: Format) -> Vec<u8> {
+pub fn resized(pixels: &Pixels, format: Format) -> Vec<u8> {
     resize(
         pixels,
         format.image_size,

@@ -16,9 +16,9 @@ use std::{
     },
 };
 
-use self::{cache_file::Spans, format::resized};
+use self::cache_file::Spans;
 pub use self::{
-    format::{Format, Read},
+    format::{Format, Read, read_bytes, resized},
     read::read,
 };
 use super::{
@@ -216,6 +216,21 @@ impl Store {
                 held.get(spans.get(slot)?.clone())
             }
             Backing::Features(_) | Backing::Uncached { .. } => None,
+        }
+    }
+
+    /// Returns a store of images in memory, as [`read_bytes`] returns them.
+    pub fn of_images(format: Format, images: &[Vec<u8>]) -> Self {
+        let mut end = 0;
+        let span = |image: &Vec<u8>| {
+            let start = end;
+            end += image.len();
+            start..end
+        };
+        let spans = images.iter().map(span).collect();
+        Self {
+            format,
+            backing: Backing::Memory(images.concat(), spans),
         }
     }
 
