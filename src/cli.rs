@@ -10,7 +10,8 @@ use crate::{
     commands::{
         augment, bench, calibrate,
         common::exit_status::ExitStatus,
-        demo, devices, evaluate, explain, export, init, inspect, predict, preview, recipes, runs, serve,
+        demo, devices, evaluate, explain, export, init, inspect, predict, preview, recipes, runs,
+        serve,
         shell::{completions, man},
         train, ui, weights,
     },

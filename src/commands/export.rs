@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 
 use super::{
     common::folders,
@@ -18,13 +18,17 @@ use crate::{
     nn::device,
 };
 
+/// The options that write a file, of which one at least is needed.
+const FORMS: [&str; 3] = ["onnx", "page", "pytorch"];
+
 /// Arguments of `export`.
 #[derive(Debug, Parser)]
+#[command(group(ArgGroup::new("form").args(FORMS).required(true).multiple(true)))]
 pub struct Args {
     /// A run folder (its best epoch), or one checkpoint in it
     run: PathBuf,
     /// Write an ONNX model, from the image to the probabilities
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["page", "pytorch"])]
+    #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
     /// How much of the preprocessing is inside the ONNX model [default: exact]
     #[arg(long, value_enum, requires = "onnx")]

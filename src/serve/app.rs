@@ -1,32 +1,43 @@
 //! What all requests share: the model in words, the way to the network, and what is left of the
 //! limits.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-    mpsc::{SyncSender, TrySendError},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
-    Limits,
-    fault::Fault,
     metrics::Metrics,
     network::{Answer, Job, Task},
     page::Page,
-    upload::Upload,
+    reply::Fault,
+    upload::{Bodies, Upload},
 };
 use crate::{
     data::store::{Format, read_bytes},
     evaluation::{classified::Rules, predictor::Predictor},
 };
 
-/// Bodies of full size that are held at a time.
-const BODIES: usize = 16;
-
-/// Unit of the count of bytes, because a semaphore counts to 2^32.
-pub(super) const UNIT: usize = 1024;
+/// What the server takes before it refuses.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Images that are decoded, wait, or are in the network.
+    pub images: usize,
+    /// Connections; more wait until one ends.
+    pub connections: usize,
+    /// Time for the header of a request, from the moment that the connection is free for it.
+    pub header: Duration,
+    /// Time for the body of a request, and for each part of an answer to be taken.
+    pub body_time: Duration,
+}
 
 /// What requests share.
 #[derive(Debug)]
@@ -43,8 +54,7 @@ pub(super) struct App {
     pub(super) hosts: Vec<String>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
-    /// What is left for bodies, in [`UNIT`].
-    pub(super) bytes: Arc<Semaphore>,
+    pub(super) bodies: Bodies,
     /// What is left for images.
     images: Arc<Semaphore>,
     jobs: SyncSender<Job>,
@@ -81,7 +91,7 @@ impl App {
             hosts,
             limits,
             metrics: Arc::default(),
-            bytes: Arc::new(Semaphore::new(BODIES * limits.body.div_ceil(UNIT))),
+            bodies: Bodies::new(limits.body, limits.body_time),
             images: Arc::new(Semaphore::new(limits.images)),
             jobs,
             is_stopping: AtomicBool::new(false),

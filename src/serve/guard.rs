@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{app::App, fault::Fault};
+use super::{app::App, reply::Fault};
 
 /// Refuses a request that was meant for another server or comes from the page of another one, and
 /// counts the others.

@@ -13,10 +13,8 @@ use serde::Serialize;
 
 use super::{
     app::App,
-    fault::Fault,
-    routes::json,
+    reply::{Fault, json},
     tensors::{self, Images, Inference, Tensor},
-    upload::whole,
 };
 use crate::data::store::resized;
 
@@ -142,7 +140,7 @@ async fn infer(
     request: Request,
 ) -> Result<Response, Fault> {
     check(&app, &model)?;
-    let whole = whole(&app, request).await?;
+    let whole = app.bodies.whole(request).await?;
     let request = tensors::parse(&whole.bytes)?;
     let images = match request.images {
         Images::Files(files) => {

@@ -7,12 +7,12 @@
 
 mod app;
 mod connections;
-mod fault;
 mod guard;
 mod kserve;
 mod metrics;
 mod network;
 mod page;
+mod reply;
 mod routes;
 mod stream;
 mod tensors;
@@ -25,29 +25,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::sync_channel,
     },
-    time::Duration,
 };
 
 use anyhow::Context;
 use tokio::runtime::Runtime;
 
+pub use self::app::Limits;
 use self::{app::App, network::Network};
 use crate::evaluation::predictor::Predictor;
-
-/// What the server takes before it refuses.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of a request's body.
-    pub body: usize,
-    /// Images that are decoded, wait, or are in the network.
-    pub images: usize,
-    /// Connections; more wait until one ends.
-    pub connections: usize,
-    /// Time for the header of a request, from the moment that the connection is free for it.
-    pub header: Duration,
-    /// Time for the body of a request, and for each part of an answer to be taken.
-    pub body_time: Duration,
-}
 
 /// A server that has its port.
 #[derive(Debug)]

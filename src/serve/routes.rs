@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     app::App,
-    fault::Fault,
     guard::guard,
     kserve,
     network::{Answer, Task},
-    upload::{Upload, images},
+    reply::{Fault, json, typed},
+    upload::Upload,
 };
 use crate::{
     base::{names::of_text, words::listed},
@@ -42,18 +42,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard))
         .with_state(Arc::clone(app))
-}
-
-/// Returns a value as JSON.
-pub(super) fn json<T: Serialize>(value: &T) -> Response {
-    match serde_json::to_string(value) {
-        Ok(text) => typed("application/json", text),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-fn typed(kind: &'static str, text: String) -> Response {
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 async fn page(State(app): State<Arc<App>>) -> Response {
@@ -111,7 +99,7 @@ async fn predict(State(app): State<Arc<App>>, request: Request) -> Result<Respon
             "abstain needs fitted prediction sets; first: emberlens calibrate RUN --coverage 0.9",
         ));
     }
-    let mut images = app.read(images(&app, request).await?).await?;
+    let mut images = app.read(app.bodies.images(request).await?).await?;
     let about: Vec<_> = images
         .iter_mut()
         .map(|image| (image.name.take(), image.damage.take()))
@@ -135,7 +123,7 @@ async fn predict(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 async fn explain(State(app): State<Arc<App>>, request: Request) -> Result<Response, Fault> {
     let ExplainQuery { class } = query(&request)?;
     let class = class.map(|name| class_index(&app, &name)).transpose()?;
-    let uploads = images(&app, request).await?;
+    let uploads = app.bodies.images(request).await?;
     let [upload] = <[Upload; 1]>::try_from(uploads).map_err(|uploads| {
         let count = uploads.len();
         Fault::malformed(format!("found {count} images, expected one to explain"))

@@ -8,7 +8,7 @@ use serde::{
     de::{DeserializeSeed, Error, SeqAccess, Visitor},
 };
 
-use super::fault::Fault;
+use super::reply::Fault;
 use crate::{config::Color, data::pixels::decode::Pixels};
 
 /// Input of decoded images.

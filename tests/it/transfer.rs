@@ -411,6 +411,10 @@ fn a_checkpoint_without_its_backbone_needs_the_same_file() {
         "{}",
         ran.err
     );
+    #[cfg(feature = "serve")]
+    place
+        .run("serve run --port 0 --device cpu")
+        .exits(1, "first/best/model.safetensors");
     // The weights of another run under its name.
     place.done("train --config small.toml --out second --set train.epochs=1 --set seed=3");
     fs::copy(place.path("second/best/model.safetensors"), &source).expect("copied");

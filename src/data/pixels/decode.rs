@@ -65,12 +65,7 @@ impl Pixels {
     /// # Shapes
     /// `levels` is `[height, width, 3]`, flattened.
     pub fn of_rgb([height, width]: [usize; 2], levels: Vec<u8>, color: Color) -> Self {
-        samples::upright(
-            [height, width, 3],
-            levels,
-            Orientation::NoTransforms,
-            color,
-        )
+        samples::upright([height, width, 3], levels, Orientation::NoTransforms, color)
     }
 
     /// Returns the BLAKE3 digest of shape and bytes. Equal images have equal digests, whatever

@@ -1,4 +1,4 @@
-//! Errors as a client gets them: a status and `{"error": "..."}`.
+//! What a client gets: JSON, or an error as a status and `{"error": "..."}`.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -6,11 +6,24 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{network::Answer, routes::json};
+use super::network::Answer;
 use crate::data::pixels::decode::is_known_format;
 
 /// Seconds after which a client that was refused may try again.
 const RETRY_SECS: &str = "1";
+
+/// Returns a value as JSON.
+pub(super) fn json<T: Serialize>(value: &T) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => typed("application/json", text),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Returns a text of a kind.
+pub(super) fn typed(kind: &'static str, text: String) -> Response {
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
 
 /// Why a request isn't answered.
 #[derive(Debug)]
